@@ -1,0 +1,1 @@
+//! Kernels of the CPU, chosen at run time by what the processor has.

@@ -1,0 +1,154 @@
+//! C (+)= alpha · A · B on strided views, f32 or bf16 inputs, f32 accumulation.
+//!
+//! Numerics: `c[i, j]` starts from one accumulator per block of [`K_BLOCK`] values of k; inside a block it is a chain
+//! of fused multiply-adds in the order of k; block results are added to `c` in order, as `fma(alpha, block, c)`.
+//! Nothing else (m, n, threads, packing) changes the bits.
+
+/// Values of k in one accumulation block.
+pub const K_BLOCK: usize = 384;
+
+/// The input type of GEMMs; accumulation is always f32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Precision {
+    /// f32 inputs.
+    #[default]
+    F32,
+    /// Inputs rounded to bf16 (to nearest, ties to even).
+    Bf16,
+}
+
+/// A borrowed matrix: element (i, j) at `data[i * row_stride + j * col_stride]`; one of the strides is 1.
+#[derive(Clone, Copy)]
+pub struct Mat<'a> {
+    /// The elements, starting at (0, 0).
+    pub data: &'a [f32],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub row_stride: usize,
+    /// Distance between columns.
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A row-major matrix.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+    /// A row-major matrix whose rows are `ld` apart.
+    pub fn strided(data: &'a [f32], rows: usize, cols: usize, ld: usize) -> Self {
+        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
+        Mat { data, rows, cols, row_stride: ld, col_stride: 1 }
+    }
+    /// The transpose (a view).
+    pub fn t(self) -> Self {
+        Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// A borrowed row-major matrix to write, rows `ld` apart.
+pub struct MatMut<'a> {
+    /// The elements, starting at (0, 0).
+    pub data: &'a mut [f32],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub ld: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// A dense row-major matrix.
+    pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+    /// A row-major matrix whose rows are `ld` apart.
+    pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, ld: usize) -> Self {
+        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
+        MatMut { data, rows, cols, ld }
+    }
+}
+
+/// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
+pub struct Packed {
+    precision: Precision,
+    k: usize,
+    n: usize,
+    data: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs `b` into `slot`, reusing its memory when precision and shape are the same.
+    pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
+        let mut data = slot.take().map(|p| p.data).unwrap_or_default();
+        data.resize(b.rows * b.cols, 0.0);
+        for i in 0..b.rows {
+            for j in 0..b.cols {
+                data[i * b.cols + j] = round(precision, b.data[i * b.row_stride + j * b.col_stride]);
+            }
+        }
+        *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
+    }
+    /// Rows of B.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+    /// Columns of B.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+}
+
+/// The right-hand side of a GEMM.
+#[derive(Clone, Copy)]
+pub enum Rhs<'a> {
+    /// Packed on the fly.
+    Mat(Mat<'a>),
+    /// Packed before, in the same precision.
+    Packed(&'a Packed),
+}
+
+fn round(precision: Precision, x: f32) -> f32 {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 => half::bf16::from_f32(x).to_f32(),
+    }
+}
+
+/// C = alpha · A · B, or C += alpha · A · B if `accumulate`.
+///
+/// # Panics
+/// If the shapes disagree (a bug of the caller).
+pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
+    reference(precision, alpha, a, b, accumulate, c);
+}
+
+/// The plain version that every kernel is tested against.
+pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
+    let (k, n) = match b {
+        Rhs::Mat(b) => (b.rows, b.cols),
+        Rhs::Packed(b) => (b.k, b.n),
+    };
+    assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
+    for i in 0..a.rows {
+        for j in 0..n {
+            let mut sum = if accumulate { c.data[i * c.ld + j] } else { 0.0 };
+            for block in (0..k).step_by(K_BLOCK) {
+                let mut acc = 0f32;
+                for l in block..k.min(block + K_BLOCK) {
+                    let x = round(precision, a.data[i * a.row_stride + l * a.col_stride]);
+                    let y = match b {
+                        Rhs::Mat(b) => round(precision, b.data[l * b.row_stride + j * b.col_stride]),
+                        Rhs::Packed(b) => b.data[l * n + j],
+                    };
+                    acc = x.mul_add(y, acc);
+                }
+                sum = if block == 0 && !accumulate { alpha * acc } else { alpha.mul_add(acc, sum) };
+            }
+            c.data[i * c.ld + j] = sum;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The ops of the tape, one file each: forward, backward, plain reference and finite-difference test.
+
+pub mod embedding;
+pub mod linear;

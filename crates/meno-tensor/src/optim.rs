@@ -1,0 +1,1 @@
+//! Optimizers over the flat layout of [`crate::params::Params`].

@@ -1,0 +1,157 @@
+//! Parameters: f32 master weights in one block, found by their published names, with packed copies for the GEMM.
+
+use crate::buffer::Buffer;
+use crate::gemm::{Mat, Packed, Precision};
+use std::ops::Range;
+
+/// A handle to one parameter of a [`Params`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Param(pub(crate) u32);
+
+/// Name, shape and role of one parameter.
+#[derive(Clone, Debug)]
+pub struct ParamInfo {
+    /// The published tensor name, e.g. `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// The shape, row-major; a linear layer is `[out, in]`.
+    pub shape: Vec<usize>,
+    /// Whether an optimizer changes it (`false` for `e_score_correction_bias`, or when frozen).
+    pub trainable: bool,
+    range: Range<usize>,
+}
+
+impl ParamInfo {
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+    /// Whether it has no values.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+    /// Where it lies in [`Params::data`] and in a gradient or optimizer-state block of the same layout.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+}
+
+/// All parameters of a network: the one copy that trains, scores and samples.
+#[derive(Default)]
+pub struct Params {
+    infos: Vec<ParamInfo>,
+    data: Buffer,
+    total: usize,
+    /// Packed copies used as the right-hand side of forward GEMMs, by parameter; see [`Params::prepare`].
+    packed: Vec<Option<Packed>>,
+    /// Which parameters are the weight of a linear layer, as `[out, in]` rows to pack: (param, first row, rows).
+    linear: Vec<bool>,
+    fresh: Option<Precision>,
+}
+
+impl Params {
+    /// Declares a parameter. All are declared before [`Params::allocate`].
+    pub fn declare(&mut self, name: impl Into<String>, shape: &[usize]) -> Param {
+        let len: usize = shape.iter().product();
+        let range = self.total..self.total + len;
+        self.total = range.end.next_multiple_of(16);
+        self.infos.push(ParamInfo { name: name.into(), shape: shape.to_vec(), trainable: true, range });
+        self.linear.push(false);
+        Param(self.infos.len() as u32 - 1)
+    }
+
+    /// Allocates zeroed memory for everything declared.
+    pub fn allocate(&mut self) {
+        self.data = Buffer::zeroed(self.total);
+        self.packed = (0..self.infos.len()).map(|_| None).collect();
+    }
+
+    /// Says that `p` is multiplied by in forward GEMMs as `x · pᵀ` (every linear layer; a tied head too).
+    pub fn mark_linear(&mut self, p: Param) {
+        self.linear[p.0 as usize] = true;
+    }
+
+    /// Excludes `p` from gradient norm and optimizer.
+    pub fn freeze(&mut self, p: Param) {
+        self.infos[p.0 as usize].trainable = false;
+    }
+
+    /// The handle with this published name.
+    pub fn find(&self, name: &str) -> Option<Param> {
+        self.infos.iter().position(|i| i.name == name).map(|i| Param(i as u32))
+    }
+
+    /// All handles with their information, in the order of declaration.
+    pub fn iter(&self) -> impl Iterator<Item = (Param, &ParamInfo)> {
+        self.infos.iter().enumerate().map(|(i, info)| (Param(i as u32), info))
+    }
+
+    /// Name, shape and place of `p`.
+    pub fn info(&self, p: Param) -> &ParamInfo {
+        &self.infos[p.0 as usize]
+    }
+
+    /// The values of `p`.
+    pub fn get(&self, p: Param) -> &[f32] {
+        &self.data[self.infos[p.0 as usize].range()]
+    }
+
+    /// The values of `p`, to change; packed copies become stale.
+    pub fn get_mut(&mut self, p: Param) -> &mut [f32] {
+        self.fresh = None;
+        let range = self.infos[p.0 as usize].range();
+        &mut self.data[range]
+    }
+
+    /// Everything, in the layout of [`ParamInfo::range`].
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Everything, to change; packed copies become stale.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        self.fresh = None;
+        &mut self.data
+    }
+
+    /// The length of [`Params::data`]: values and padding.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// How many values all parameters have together.
+    pub fn count(&self) -> usize {
+        self.infos.iter().map(ParamInfo::len).sum()
+    }
+
+    /// `p` as a matrix `[rows, cols]`, `cols` being the last dimension.
+    pub fn matrix(&self, p: Param) -> Mat<'_> {
+        let cols = *self.info(p).shape.last().expect("invariant: a matrix has a shape");
+        Mat::new(self.get(p), self.info(p).len() / cols, cols)
+    }
+
+    /// Brings the packed copies of all linear weights up to date with the master weights. Called by every tape
+    /// before it runs; does nothing when nothing changed.
+    pub fn prepare(&mut self, precision: Precision) {
+        if self.fresh == Some(precision) {
+            return;
+        }
+        for i in 0..self.infos.len() {
+            if !self.linear[i] {
+                continue;
+            }
+            let mut packed = self.packed[i].take();
+            Packed::pack(&mut packed, precision, self.matrix(Param(i as u32)).t());
+            self.packed[i] = packed;
+        }
+        self.fresh = Some(precision);
+    }
+
+    /// The packed `pᵀ` (shape `[in, out]`), current after [`Params::prepare`].
+    ///
+    /// # Panics
+    /// If `p` was not marked linear or is stale: both are bugs.
+    pub fn packed(&self, p: Param) -> &Packed {
+        debug_assert!(self.fresh.is_some(), "invariant: Params::prepare ran after the last change");
+        self.packed[p.0 as usize].as_ref().expect("invariant: the parameter was marked linear and prepared")
+    }
+}

@@ -1,0 +1,14 @@
+//! One verb, one file.
+
+pub mod bench;
+pub mod chat;
+pub mod distill;
+pub mod eval;
+pub mod generate;
+pub mod grpo;
+pub mod inspect;
+pub mod logits;
+pub mod pretrain;
+pub mod replicate;
+pub mod sample;
+pub mod sft;

@@ -1,0 +1,9 @@
+//! Meno: DeepSeek-R1, whole, in Rust. This crate is the command and the facade over the parts.
+
+pub mod commands;
+
+pub use meno_engine as engine;
+pub use meno_eval as eval;
+pub use meno_model as model;
+pub use meno_tensor as tensor;
+pub use meno_train as train;
