@@ -1,0 +1,21 @@
+# What CI runs is `make check` and a small `meno replicate`.
+.PHONY: fmt lint test docs check bench
+
+fmt:            ## format the code
+	cargo fmt --all
+
+lint:           ## formatting and lints, no warnings allowed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test:           ## every test
+	cargo test --workspace --locked
+
+docs:           ## the API documentation, no warnings allowed
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+check: lint test docs
+
+bench:          ## kernels (criterion) and the training step
+	cargo bench -p meno-tensor --locked
+	cargo run --release --locked -- bench train --preset W2
