@@ -1,1 +1,3 @@
-//! See the crate's modules.
+//! The networks and their checkpoints.
+
+pub mod gguf;

@@ -6,7 +6,9 @@ use std::path::Path;
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let known = [".rs", ".md", ".toml", ".py"];
     text.split('`').skip(1).step_by(2).filter(move |s| {
-        s.contains('/') && !s.contains([' ', '…', '*', '<', '{', '$', ',']) && (s.ends_with('/') || known.iter().any(|e| s.ends_with(e)))
+        s.contains('/')
+            && !s.contains([' ', '…', '*', '<', '{', '$', ','])
+            && (s.ends_with('/') || known.iter().any(|e| s.ends_with(e)))
     })
 }
 
