@@ -1,0 +1,233 @@
+//! The GGUF reader against the `gguf` Python package, bit for bit (files by `dev/reference/gguf_dequant.py`), and
+//! against files that lie.
+
+use meno_model::gguf::{Gguf, Value};
+use serde_json::json;
+use std::path::PathBuf;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf").join(name)
+}
+
+fn open(name: &str) -> Gguf {
+    Gguf::open(&golden(name)).unwrap()
+}
+
+fn read(file: &Gguf, name: &str) -> Vec<f32> {
+    let mut out = vec![f32::NAN; file.shape(name).unwrap().iter().product()];
+    file.read_f32(name, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn every_type_is_dequantised_bit_for_bit() {
+    let file = open("types.gguf");
+    let bytes = std::fs::read(golden("types.safetensors")).unwrap();
+    let expected = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(expected.len(), 9);
+    for (name, view) in expected.tensors() {
+        let ours = read(&file, &name);
+        assert_eq!(file.shape(&name).unwrap(), view.shape());
+        for (i, (o, e)) in ours.iter().zip(view.data().chunks_exact(4)).enumerate() {
+            let e = f32::from_le_bytes(e.try_into().unwrap());
+            assert_eq!(o.to_bits(), e.to_bits(), "{name}[{i}]: {o} is not {e}");
+        }
+    }
+}
+
+/// FNV-1a over the 32-bit patterns, as the script has it.
+fn fnv1a(values: &[f32]) -> String {
+    let hash = values
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h: u64, v| (h ^ u64::from(v.to_bits())).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// Every tensor of the Hugging Face model is found, in its shape, with its bits.
+fn check_network(name: &str) -> serde_json::Value {
+    let file = open(&format!("{name}.gguf"));
+    let text = std::fs::read_to_string(golden(&format!("{name}.json"))).unwrap();
+    let expected: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(expected.len() > 15);
+    for (tensor, e) in &expected {
+        assert_eq!(json!(file.shape(tensor).unwrap()), e["shape"], "{tensor}");
+        assert_eq!(json!(fnv1a(&read(&file, tensor))), e["fnv1a"], "{tensor}");
+    }
+    file.config().unwrap()
+}
+
+/// Asserts that `config` holds at least `expected`.
+fn assert_config(config: &serde_json::Value, expected: serde_json::Value) {
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(config.get(key), Some(value), "{key} in {config:#}");
+    }
+}
+
+#[test]
+fn qwen2() {
+    let config = check_network("qwen2");
+    assert_config(
+        &config,
+        json!({"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 96,
+               "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
+               "tie_word_embeddings": false, "vocab_size": 40, "max_position_embeddings": 128}),
+    );
+}
+
+#[test]
+fn llama_with_its_row_order_undone() {
+    let config = check_network("llama");
+    assert_config(
+        &config,
+        json!({"model_type": "llama", "tie_word_embeddings": true, "attention_bias": false,
+               "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                "original_max_position_embeddings": 8192}}),
+    );
+}
+
+#[test]
+fn deepseek_v3_with_split_kv_b_and_stacked_experts() {
+    let config = check_network("deepseek_v3");
+    assert_config(
+        &config,
+        json!({"model_type": "deepseek_v3", "q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 32,
+               "qk_rope_head_dim": 16, "v_head_dim": 64, "num_key_value_heads": 2, "first_k_dense_replace": 1,
+               "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+               "scoring_func": "sigmoid", "topk_method": "noaux_tc", "n_group": 2, "topk_group": 1,
+               "norm_topk_prob": true, "routed_scaling_factor": 2.5}),
+    );
+    assert_config(&config["rope_scaling"], json!({"type": "yarn", "factor": 40.0, "mscale_all_dim": 1.0}));
+}
+
+#[test]
+fn deepseek_v2_with_whole_kv_b() {
+    let config = check_network("deepseek_v2");
+    assert_config(
+        &config,
+        json!({"model_type": "deepseek_v2", "q_lora_rank": null, "qk_nope_head_dim": 32, "v_head_dim": 64,
+               "scoring_func": "softmax", "topk_method": "greedy", "norm_topk_prob": false}),
+    );
+    assert_config(&config["rope_scaling"], json!({"mscale": 0.707, "mscale_all_dim": 0.707, "beta_fast": 32.0}));
+}
+
+#[test]
+fn metadata_of_every_kind() {
+    let file = open("types.gguf");
+    let strings: Vec<_> = file.strings("test.strings").unwrap().unwrap().map(Result::unwrap).collect();
+    assert_eq!(strings, ["a", "", "ü", "日本"]);
+    assert_eq!(file.integers("test.integers").unwrap().unwrap().collect::<Vec<_>>(), [-1, 0, 7]);
+    assert_eq!(file.opt_f64("test.f32").unwrap(), Some(1e-6));
+    assert_eq!(file.opt_bool("test.bool").unwrap(), Some(true));
+    assert_eq!(file.get("test.i8"), Some(&Value::Signed(-5)));
+    assert_eq!(file.opt_u64("test.u64").unwrap(), Some(u64::MAX));
+    assert!(matches!(file.get("test.nested"), Some(Value::Array(a)) if a.len() == 2));
+    let error = file.opt_u64("test.i8").unwrap_err().to_string();
+    assert!(error.contains("`test.i8` is -5, expected a whole number"), "{error}");
+    let error = file.u64("qwen2.block_count").unwrap_err().to_string();
+    assert!(error.contains("`qwen2.block_count` is missing"), "{error}");
+}
+
+#[test]
+fn absent_tensors_and_wrong_lengths_are_errors() {
+    let file = open("qwen2.gguf");
+    for name in ["model.layers.9.self_attn.q_proj.weight", "model.layers.x", "nonsense", "model.layers.0.mlp.experts.0"]
+    {
+        assert!(!file.contains(name));
+        assert!(file.read_f32(name, &mut []).is_err());
+    }
+    let error = file.read_f32("model.norm.weight", &mut [0.0; 3]).unwrap_err().to_string();
+    assert!(error.contains("model.norm.weight` has shape [64], expected 3 elements"), "{error}");
+    let v3 = open("deepseek_v3.gguf");
+    assert!(v3.contains("model.layers.1.mlp.experts.3.up_proj.weight"));
+    assert!(!v3.contains("model.layers.1.mlp.experts.4.up_proj.weight"));
+}
+
+/// A header made by hand.
+#[derive(Default)]
+struct Forged(Vec<u8>);
+
+impl Forged {
+    fn new(version: u32, tensors: u64, metadata: u64) -> Forged {
+        Forged(b"GGUF".to_vec()).u32(version).u64(tensors).u64(metadata)
+    }
+    fn u32(mut self, n: u32) -> Forged {
+        self.0.extend(n.to_le_bytes());
+        self
+    }
+    fn u64(mut self, n: u64) -> Forged {
+        self.0.extend(n.to_le_bytes());
+        self
+    }
+    fn string(mut self, s: &str) -> Forged {
+        self = self.u64(s.len() as u64);
+        self.0.extend(s.as_bytes());
+        self
+    }
+    fn tensor(self, name: &str, dims: &[u64], dtype: u32, offset: u64) -> Forged {
+        let head = self.string(name).u32(dims.len() as u32);
+        dims.iter().fold(head, |f, &d| f.u64(d)).u32(dtype).u64(offset)
+    }
+    fn zeros(mut self, n: usize) -> Forged {
+        self.0.extend(vec![0; n]);
+        self
+    }
+    #[track_caller]
+    fn refused(self, expected: &str) {
+        let error = Gguf::from_bytes("forged.gguf", self.0).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        assert!(!error.contains('\n') && error.starts_with("forged.gguf: "), "{error}");
+    }
+}
+
+#[test]
+fn forged_headers_are_refused_with_a_reason() {
+    Forged(b"GGML".to_vec()).refused("does not start with \"GGUF\"");
+    Forged(b"GGUF".to_vec()).refused("version at byte 4 needs 4 bytes, 0 are left");
+    Forged::new(1, 0, 0).refused("version 1;");
+    Forged::new(3u32.swap_bytes(), 0, 0).refused("big-endian");
+    Forged::new(3, 0, u64::MAX).refused("entry 0 of 18446744073709551615");
+    Forged::new(3, u64::MAX, 0).refused("tensor 0 of");
+    Forged::new(3, 0, 1).u64(u64::MAX).refused("metadata key at byte");
+    Forged::new(3, 0, 1).u64(2).zeros(0).refused("needs 2 bytes");
+    Forged::new(3, 0, 1).string("k").u32(99).refused("`k` has the unknown type 99");
+    Forged::new(3, 0, 1).string("k").u32(9).u32(8).u64(u64::MAX).refused("needs 8 bytes, 0 are left");
+    Forged::new(3, 0, 1).string("k").u32(9).u32(10).u64(u64::MAX / 4).refused("claims");
+    Forged::new(3, 0, 1).string("k").u32(7).zeros(0).refused("needs 1 bytes");
+    let nested = (0..10).fold(Forged::new(3, 0, 1).string("k").u32(9), |f, _| f.u32(9).u64(1));
+    nested.refused("nests arrays");
+    Forged::new(3, 0, 2).string("k").u32(0).zeros(1).string("k").u32(0).zeros(1).refused("`k` stands twice");
+    Forged::new(3, 0, 1).string("general.alignment").u32(4).u32(24).refused("expected a power of two");
+}
+
+#[test]
+fn forged_tensors_are_refused_with_a_reason() {
+    let one = || Forged::new(3, 1, 0);
+    one().tensor("t", &[], 0, 0).refused("0 dimensions");
+    one().tensor("t", &[1; 5], 0, 0).refused("5 dimensions");
+    one().tensor("t", &[0, 4], 0, 0).refused("shape [4, 0]");
+    one().tensor("t", &[1 << 40, 1 << 40], 0, 0).refused("too many elements");
+    one().tensor("t", &[1 << 62], 0, 0).refused("too many bytes");
+    one().tensor("t", &[33], 8, 0).refused("multiple of 32");
+    one().tensor("t", &[32], 10, 0).refused("ggml type 10, which is not read");
+    one().tensor("t", &[32], 0, 8).refused("not a multiple of the alignment 32");
+    one().tensor("t", &[1 << 40], 0, 0).refused("cut short");
+    one().tensor("t", &[8], 0, u64::MAX - 31).refused("beyond 2^64");
+    let two = Forged::new(3, 2, 0);
+    two.tensor("a", &[16], 0, 0).tensor("b", &[16], 0, 32).zeros(200).refused("`a` and `b` overlap");
+    let two = Forged::new(3, 2, 0);
+    two.tensor("a", &[8], 0, 0).tensor("a", &[8], 0, 32).zeros(200).refused("`a` stands twice");
+}
+
+/// Every prefix of a real file is refused; none panics.
+#[test]
+fn truncated_files_are_refused() {
+    for name in ["qwen2.gguf", "types.gguf"] {
+        let bytes = std::fs::read(golden(name)).unwrap();
+        let file = Gguf::from_bytes(name, bytes.clone()).unwrap();
+        let header = bytes.len() - file.tensors().iter().map(|t| t.bytes).sum::<usize>();
+        let ends = (0..header.min(4000)).chain((header.min(4000)..bytes.len() - 32).step_by(997));
+        for end in ends {
+            assert!(Gguf::from_bytes(name, bytes[..end].to_vec()).is_err(), "{name} cut to {end} bytes");
+        }
+    }
+}
