@@ -1,6 +1,7 @@
 //! Meno: DeepSeek-R1, whole, in Rust. This crate is the command and the facade over the parts.
 
 pub mod commands;
+pub mod exit;
 
 pub use meno_engine as engine;
 pub use meno_eval as eval;

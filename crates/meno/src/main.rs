@@ -1,7 +1,7 @@
 //! The command `meno`.
 
 use clap::{Parser, Subcommand};
-use meno::commands;
+use meno::{commands, exit};
 use std::process::ExitCode;
 
 /// DeepSeek-R1, whole, in Rust: run reasoning models, teach models to reason, and see how R1 came about.
@@ -40,8 +40,30 @@ enum Command {
     Bench(commands::bench::Args),
 }
 
+/// 0 done, 1 the user's mistake (or a full disk, a missing file), 2 a mistake of ours.
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    exit::end_quietly_on_closed_pipes();
+    exit::report_panics();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. clap's own exit code for a mistake is 2, which here is ours.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match std::panic::catch_unwind(|| run(cli.command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("error: {}", exit::one_line(&error));
+            ExitCode::from(1)
+        }
+        Err(_) => exit::after_panic(),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Replicate(args) => commands::replicate::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Generate(args) => commands::generate::run(args),
@@ -54,12 +76,5 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Logits(args) => commands::logits::run(args),
         Command::Bench(args) => commands::bench::run(args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(1)
-        }
     }
 }

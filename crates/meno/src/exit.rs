@@ -1,0 +1,73 @@
+//! How the command ends: exit codes, one-line messages, closed pipes, panics.
+
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the last panic was standard output refusing to be written (a full disk), which is nobody's bug.
+static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// `meno … | head` ends the command as it ends `cat`, without a word. Rust ignores SIGPIPE otherwise, and the next
+/// `println!` would panic.
+pub fn end_quietly_on_closed_pipes() {
+    #[cfg(unix)]
+    // SAFETY: sets a disposition before any thread is started; SIG_DFL is a valid handler.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Makes panics say in one line that the mistake is ours and what to report.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let message = message(info);
+        if let Some(reason) = message.strip_prefix("failed printing to stdout: ") {
+            OUTPUT_FAILED.store(true, Ordering::Relaxed);
+            eprintln!("error: cannot write to standard output: {reason}");
+            return;
+        }
+        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        eprintln!("internal error: {message}{place}");
+        eprintln!("This is a bug in meno {}. Please report it with this message.", env!("CARGO_PKG_VERSION"));
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0") {
+            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        }
+    }));
+}
+
+fn message(info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// The exit code after a panic that [`report_panics`] has reported.
+pub fn after_panic() -> ExitCode {
+    ExitCode::from(if OUTPUT_FAILED.load(Ordering::Relaxed) { 1 } else { 2 })
+}
+
+/// An error with its causes in one line. A cause that the error's own text already tells is not told again.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_are_told_once_and_in_one_line() {
+        let error = anyhow!("no such file").context("a.gguf: no such file").context("cannot load\n  the model");
+        assert_eq!(one_line(&error), "cannot load the model: a.gguf: no such file");
+    }
+}
