@@ -9,6 +9,8 @@
 
 pub mod batch;
 pub mod buffer;
+#[doc(hidden)]
+pub mod check;
 pub mod cpu;
 pub mod gemm;
 pub mod kv_cache;

@@ -34,3 +34,18 @@ pub fn for_chunks(data: &mut [f32], chunk: usize, f: impl Fn(usize, &mut [f32]) 
         data.par_chunks_mut(chunk).enumerate().for_each(|(i, c)| f(i, c));
     }
 }
+
+/// As [`for_chunks`], over chunks of two blocks at once: `f(index, chunk of a, chunk of b)`.
+pub fn for_chunks2(
+    a: &mut [f32],
+    a_chunk: usize,
+    b: &mut [f32],
+    b_chunk: usize,
+    f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
+) {
+    if threads() == 1 || a.len() <= a_chunk {
+        a.chunks_mut(a_chunk).zip(b.chunks_mut(b_chunk)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    } else {
+        a.par_chunks_mut(a_chunk).zip(b.par_chunks_mut(b_chunk)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    }
+}

@@ -245,6 +245,11 @@ impl Builder {
         self.nodes.push(Node { io: op.io(), block: self.block });
         self.ops.push(Box::new(op));
     }
+    /// What the ops of this name write (checks of ops).
+    pub(crate) fn written_by(&self, name: &str) -> Vec<Act> {
+        let ops = self.ops.iter().zip(&self.nodes).filter(|(op, _)| op.name() == name);
+        ops.flat_map(|(_, node)| node.io.writes.iter().copied()).collect()
+    }
     /// Appends the ops that `f` pushes as one block: the unit of activation recomputation.
     pub fn block<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         if self.mode.recompute && self.mode.train {

@@ -1,8 +1,10 @@
 //! Linear layers: y = x · Wᵀ (+ bias) (+ residual).
 
+use super::rows::{add_rows, axpy, for_rows};
+use super::{View, output};
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
-use crate::params::Param;
-use crate::tape::{Act, Ctx, Io, Op};
+use crate::params::{Param, Params};
+use crate::tape::{Act, Builder, Ctx, Io, Op};
 
 /// y = x · Wᵀ + bias + residual.
 pub struct Linear {
@@ -20,6 +22,24 @@ pub struct Linear {
     pub inputs: usize,
     /// Width of the output.
     pub outputs: usize,
+}
+
+impl Linear {
+    /// Appends x · weightᵀ (+ bias) (+ residual, whose stream the output continues); returns its output.
+    pub fn push(
+        b: &mut Builder,
+        params: &Params,
+        x: Act,
+        weight: Param,
+        bias: Option<Param>,
+        residual: Option<Act>,
+    ) -> Act {
+        let [outputs, inputs] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
+        assert!(View::all(b, x).cols == inputs, "invariant: {} takes {inputs} inputs", params.info(weight).name);
+        let y = output(b, residual, outputs);
+        b.push(Linear { x, weight, bias, residual, y, inputs, outputs });
+        y
+    }
 }
 
 impl Op for Linear {
@@ -49,13 +69,13 @@ impl Op for Linear {
         gemm(ctx.precision, 1.0, Mat::new(x, t, i), weight, self.residual.is_some(), MatMut::new(y, t, o));
         if let Some(bias) = self.bias {
             let bias = ctx.params.get(bias);
-            y.chunks_exact_mut(o).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+            for_rows(y, o, |_, y| axpy(1.0, bias, y));
         }
     }
     fn backward(&self, ctx: &mut Ctx) {
         let (t, i, o) = (ctx.rows, self.inputs, self.outputs);
         let add = ctx.adds(self.x);
-        let weight = Mat::new(ctx.params.get(self.weight), o, i);
+        let weight = ctx.params.matrix(self.weight);
         let [x] = ctx.acts.get([self.x]);
         let [dx, dy] = ctx.grads.get([self.x, self.y]);
         let [dweight] = ctx.param_grads.get([self.weight]);
@@ -63,7 +83,29 @@ impl Op for Linear {
         gemm(ctx.precision, 1.0, Mat::new(dy, t, o), Rhs::Mat(weight), add, MatMut::new(dx, t, i));
         if let Some(bias) = self.bias {
             let [dbias] = ctx.param_grads.get([bias]);
-            dy.chunks_exact(o).for_each(|dy| dbias.iter_mut().zip(dy).for_each(|(b, d)| *b += d));
+            add_rows(dbias, dy, o);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Probe, build};
+
+    #[test]
+    fn gradients() {
+        for residual in [false, true] {
+            let mut net = build(true, 8, |b, p| {
+                let x = Probe::input(b, p, 19);
+                let stream = residual.then(|| Probe::stream(b, p, 11));
+                let weight = p.declare("w", &[11, 19]);
+                p.mark_linear(weight);
+                let bias = p.declare("b", &[11]);
+                Linear::push(b, p, x, weight, Some(bias), stream)
+            });
+            net.check_gradients(1e-3);
+            net.check_bits();
         }
     }
 }

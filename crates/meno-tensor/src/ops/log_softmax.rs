@@ -1,0 +1,110 @@
+//! The log-softmax of one row of logits: the one function that scores, trains and samples, so that a token's
+//! log-probability has the same bits wherever it is computed.
+
+use super::rows::{LANES, sum_lanes};
+
+/// What a row of logits is normalised by. With z = logit / temperature: log p = (z − max) − log Σ exp(z − max).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogSoftmax {
+    /// 1 / temperature.
+    pub inv_temperature: f32,
+    /// The largest z.
+    pub max: f32,
+    /// Σ exp(z − max).
+    pub sum: f32,
+    /// log Σ exp(z − max).
+    pub log_sum: f64,
+    /// −Σ p log p, in nats.
+    pub entropy: f32,
+}
+
+impl LogSoftmax {
+    /// The log-probability of a token with this logit.
+    pub fn logprob(&self, logit: f32) -> f32 {
+        ((logit * self.inv_temperature - self.max) as f64 - self.log_sum) as f32
+    }
+    /// The probability of a token, given its exp(z − max) ([`exp_row`]).
+    pub fn prob(&self, exp: f32) -> f32 {
+        exp / self.sum
+    }
+    fn new(inv_temperature: f32, max: f32, sum: f32, weighted: f32) -> Self {
+        // Σ p log p = Σ p (z − max) − log Σ, where Σ e·(z − max) is `weighted`.
+        let log_sum = (sum as f64).ln();
+        let entropy = (log_sum - weighted as f64 / sum as f64).max(0.0) as f32;
+        LogSoftmax { inv_temperature, max, sum, log_sum, entropy }
+    }
+}
+
+fn max_of(logits: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = logits.as_chunks::<LANES>();
+    for x in whole {
+        for i in 0..LANES {
+            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+        }
+    }
+    rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |a, &x| if x > a { x } else { a })
+}
+
+/// Normalises a row of logits.
+pub fn log_softmax_row(logits: &[f32], inv_temperature: f32) -> LogSoftmax {
+    let max = max_of(logits) * inv_temperature;
+    let (mut sum, mut weighted) = ([0f32; LANES], [0f32; LANES]);
+    for chunk in logits.chunks(LANES) {
+        for (i, x) in chunk.iter().enumerate() {
+            let d = x * inv_temperature - max;
+            let e = d.exp();
+            sum[i] += e;
+            weighted[i] += e * d;
+        }
+    }
+    LogSoftmax::new(inv_temperature, max, sum_lanes(sum), sum_lanes(weighted))
+}
+
+/// As [`log_softmax_row`], same bits; leaves exp(z − max) in the row.
+pub fn exp_row(logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
+    let max = max_of(logits) * inv_temperature;
+    let (mut sum, mut weighted) = ([0f32; LANES], [0f32; LANES]);
+    for chunk in logits.chunks_mut(LANES) {
+        for (i, x) in chunk.iter_mut().enumerate() {
+            let d = *x * inv_temperature - max;
+            let e = d.exp();
+            sum[i] += e;
+            weighted[i] += e * d;
+            *x = e;
+        }
+    }
+    LogSoftmax::new(inv_temperature, max, sum_lanes(sum), sum_lanes(weighted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn agrees_with_f64_and_with_itself() {
+        for (n, temperature) in [(1, 1.0), (7, 0.6), (16, 1.0), (513, 1.3)] {
+            let mut rng = Rng::new(&[n as u64]);
+            let logits: Vec<f32> = (0..n).map(|_| 5.0 * rng.normal()).collect();
+            let row = log_softmax_row(&logits, 1.0 / temperature);
+            let mut exps = logits.clone();
+            assert_eq!(row, exp_row(&mut exps, 1.0 / temperature));
+            let z: Vec<f64> = logits.iter().map(|&x| x as f64 / temperature as f64).collect();
+            let log_sum = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+            let entropy: f64 = z.iter().map(|z| -(z - log_sum) * (z - log_sum).exp()).sum();
+            assert!((row.entropy as f64 - entropy).abs() < 1e-5, "{} {entropy}", row.entropy);
+            for (i, z) in z.iter().enumerate() {
+                assert!((row.logprob(logits[i]) as f64 - (z - log_sum)).abs() < 2e-6 * (1.0 + z.abs()));
+                assert!((row.prob(exps[i]) as f64 - (z - log_sum).exp()).abs() < 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn survives_huge_logits() {
+        let row = log_softmax_row(&[3e4, -3e4, 3e4], 1.0);
+        assert!((row.logprob(3e4) + 2f32.ln()).abs() < 1e-6);
+        assert!((row.entropy - 2f32.ln()).abs() < 1e-6);
+    }
+}

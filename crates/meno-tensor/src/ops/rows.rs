@@ -1,0 +1,80 @@
+//! Work on rows, spread over the threads, and sums over rows.
+//!
+//! What is computed for a row depends on that row only; a sum over rows is taken in the order of the rows whatever
+//! the number of threads: the work is split by columns.
+
+use crate::pool;
+
+/// Accumulators of a row sum: a fixed number of lanes, so that its bits do not depend on the vector width.
+pub const LANES: usize = 16;
+
+/// Σ over the lanes, in a fixed order of pairs.
+#[inline(always)]
+pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Σ a·b.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_whole, a_rest) = a.as_chunks::<LANES>();
+    let (b_whole, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] += a * b;
+    }
+    sum_lanes(lanes)
+}
+
+/// y += alpha · x.
+#[inline(always)]
+pub(crate) fn axpy(alpha: f32, x: &[f32], y: &mut [f32]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += alpha * x);
+}
+
+/// How many rows of `cols` values make one task: enough to be worth handing to a thread.
+pub(crate) fn task_rows(cols: usize) -> usize {
+    (16384 / cols.max(1)).max(1)
+}
+
+/// Calls `f(row, values)` for every row of `data`.
+pub(crate) fn for_rows(data: &mut [f32], cols: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    let rows = task_rows(cols);
+    pool::for_chunks(data, rows * cols, |task, chunk| {
+        for (i, row) in chunk.chunks_exact_mut(cols).enumerate() {
+            f(task * rows + i, row);
+        }
+    });
+}
+
+/// `sums[j] += Σ_r f(r, j)`, rows in order, where `add(r, columns, sums)` adds row r's values of some columns.
+pub(crate) fn column_sums(
+    sums: &mut [f32],
+    rows: usize,
+    add: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync + Send,
+) {
+    let width = sums.len().div_ceil(pool::threads()).next_multiple_of(LANES);
+    pool::for_chunks(sums, width.max(1), |task, sums| {
+        let start = task * width;
+        for r in 0..rows {
+            add(r, start..start + sums.len(), sums);
+        }
+    });
+}
+
+/// Adds the sum of the rows of `x` to `sums` (the gradient of a bias).
+pub(crate) fn add_rows(sums: &mut [f32], x: &[f32], ld: usize) {
+    column_sums(sums, x.len().div_ceil(ld), |r, columns, sums| axpy(1.0, &x[r * ld..][columns], sums));
+}
