@@ -1,1 +1,24 @@
-//! See the crate's modules.
+//! Text in, text out: tokenizer, chat template, sampling, continuous batching, and the split of thought and answer.
+//!
+//! [`generator::Generator`] sees token ids only; text lives in [`tokenizer`], [`chat_template`], [`stop`] and
+//! [`reasoning`]. The weights that generate are the weights that train: [`generator::Generator::generate`] borrows
+//! the model of the trainer, and the log-probabilities it records are those that scoring computes, bit for bit
+//! (`docs/numerics.md`).
+
+pub mod chat_template;
+pub mod error;
+pub mod generator;
+pub mod reasoning;
+pub mod sampler;
+pub mod stop;
+pub mod taught;
+pub mod tokenizer;
+
+mod clock;
+mod python;
+
+pub use chat_template::{ChatTemplate, Message};
+pub use error::Error;
+pub use generator::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
+pub use sampler::Sampling;
+pub use tokenizer::Tokenizer;

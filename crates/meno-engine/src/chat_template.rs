@@ -1,0 +1,314 @@
+//! Chat templates: Jinja as Hugging Face's `apply_chat_template` runs it, through minijinja.
+//!
+//! A template comes with a checkpoint, so it is untrusted: it can read nothing but what it is given, and its steps,
+//! its output and its recursion are bounded.
+
+use crate::clock::strftime_now;
+use crate::error::Error;
+use crate::python;
+use crate::tokenizer::{Special, read_json};
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, ErrorKind, Value};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use std::path::Path;
+
+/// Steps of the template interpreter; the longest published template takes a few thousand for a turn.
+const FUEL: u64 = 20_000_000;
+/// Bytes of a rendered prompt.
+const MAX_OUTPUT: usize = 64 << 20;
+/// Depth of macro and include calls.
+const MAX_RECURSION: usize = 100;
+/// The name of the template of `tokenizer_config.json`'s `chat_template`.
+const DEFAULT: &str = "default";
+
+/// One turn of a conversation: `role`, `content`, and whatever else a template may know (`tool_calls`, …).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What was said: a text, or what the template takes instead.
+    pub content: Json,
+    /// Other keys.
+    #[serde(flatten)]
+    pub extra: Map<String, Json>,
+}
+
+impl Message {
+    /// A turn of plain text.
+    pub fn new(role: &str, content: impl Into<String>) -> Message {
+        Message { role: role.to_owned(), content: Json::String(content.into()), extra: Map::new() }
+    }
+}
+
+/// The templates of one checkpoint, ready to render.
+pub struct ChatTemplate {
+    env: Environment<'static>,
+    names: Vec<String>,
+    defaults: Map<String, Json>,
+}
+
+impl std::fmt::Debug for ChatTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChatTemplate").field("names", &self.names).finish()
+    }
+}
+
+impl ChatTemplate {
+    /// A single template; `special` gives it `bos_token`, `eos_token` and `pad_token`.
+    pub fn new(source: &str, special: &Special) -> Result<ChatTemplate, Error> {
+        ChatTemplate::named(vec![(DEFAULT.to_owned(), source.to_owned())], special)
+    }
+
+    /// Several templates by name (`default`, `tool_use`, `rag`, …).
+    pub fn named(sources: Vec<(String, String)>, special: &Special) -> Result<ChatTemplate, Error> {
+        let mut env = environment();
+        let mut names = Vec::new();
+        for (name, source) in sources {
+            let error = |e: minijinja::Error| Error::Template { name: name.clone(), message: describe(&e) };
+            env.add_template_owned(name.clone(), without_generation_tags(&source)).map_err(error)?;
+            names.push(name);
+        }
+        let mut defaults = Map::new();
+        let eos = special.eos.first().cloned();
+        for (key, token) in [("bos_token", &special.bos), ("eos_token", &eos), ("pad_token", &special.pad)] {
+            if let Some((text, _)) = token {
+                defaults.insert(key.to_owned(), text.clone().into());
+            }
+        }
+        Ok(ChatTemplate { env, names, defaults })
+    }
+
+    /// The templates of a Hugging Face directory: `chat_template.jinja` (and `additional_chat_templates/`), or
+    /// `tokenizer_config.json`'s `chat_template`, a text or a list of `{name, template}`. `None` where there is none.
+    pub fn load(dir: &Path, special: &Special) -> Result<Option<ChatTemplate>, Error> {
+        let mut sources = template_files(dir)?;
+        if sources.is_empty() {
+            let path = dir.join("tokenizer_config.json");
+            sources = template_keys(&read_json(&path)?["chat_template"]).map_err(|m| Error::file(&path, m))?;
+        }
+        if sources.is_empty() { Ok(None) } else { ChatTemplate::named(sources, special).map(Some) }
+    }
+
+    /// The names of the templates.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The prompt of a conversation, from the default template. `extras` are further variables (`tools`,
+    /// `enable_thinking`, …).
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        extras: &Map<String, Json>,
+    ) -> Result<String, Error> {
+        let has_tools = extras.get("tools").is_some_and(|t| !t.is_null());
+        let wanted = if has_tools && self.names.iter().any(|n| n == "tool_use") { "tool_use" } else { DEFAULT };
+        let name = self.names.iter().find(|n| *n == wanted).or(self.names.first()).map_or(DEFAULT, |n| n);
+        self.render_named(name, messages, add_generation_prompt, extras)
+    }
+
+    /// The prompt of a conversation, from the template `name`.
+    pub fn render_named(
+        &self,
+        name: &str,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        extras: &Map<String, Json>,
+    ) -> Result<String, Error> {
+        let error = |message: String| Error::Template { name: name.to_owned(), message };
+        let template = self
+            .env
+            .get_template(name)
+            .map_err(|_| error(format!("there is no such template; the checkpoint has: {}", self.names.join(", "))))?;
+        let mut variables = self.defaults.clone();
+        variables.extend(extras.clone());
+        let messages = serde_json::to_value(messages).map_err(|e| error(e.to_string()))?;
+        variables.insert("messages".to_owned(), messages);
+        variables.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
+        let mut out = Bounded(Vec::new());
+        template.render_captured_to(Value::from_serialize(&variables), &mut out).map_err(|e| error(describe(&e)))?;
+        String::from_utf8(out.0).map_err(|e| error(e.to_string()))
+    }
+}
+
+/// Memory that takes at most [`MAX_OUTPUT`] bytes.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(std::io::Error::other(format!("the output grows beyond {} MiB", MAX_OUTPUT >> 20)));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Jinja as transformers sets it up (`utils/chat_template_utils.py`).
+fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_trim_blocks(true);
+    env.set_lstrip_blocks(true);
+    env.set_fuel(Some(FUEL));
+    env.set_recursion_limit(MAX_RECURSION);
+    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    env.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Bool | ValueKind::None | ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            match serde_json::to_value(value) {
+                Ok(json) => Ok(out.write_str(&python::display(&json))?),
+                Err(_) => minijinja::escape_formatter(out, state, value),
+            }
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    env.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
+    env.add_function("strftime_now", |format: String| strftime_now(&format));
+    env.add_filter("tojson", tojson);
+    env
+}
+
+/// `json.dumps(x, ensure_ascii=False, indent=…)`: no HTML escapes, Python's spacing.
+fn tojson(value: Value, indent: Option<usize>, kwargs: Kwargs) -> Result<String, minijinja::Error> {
+    let named: Option<usize> = kwargs.get("indent")?;
+    let _: Option<bool> = kwargs.get("ensure_ascii")?;
+    kwargs.assert_all_used()?;
+    let json =
+        serde_json::to_value(&value).map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))?;
+    Ok(python::json_dumps(&json, named.or(indent)))
+}
+
+/// `{% generation %}` marks the assistant's tokens for training masks; here it is a block that does nothing.
+fn without_generation_tags(source: &str) -> String {
+    let tag = |pattern: &str| Regex::new(pattern).expect("invariant: the pattern is well formed");
+    let open = tag(r"\{%([-+]?)\s*generation\s*([-+]?)%\}");
+    let close = tag(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}");
+    let opened = open.replace_all(source, "{%$1 if true $2%}");
+    close.replace_all(&opened, "{%$1 endif $2%}").into_owned()
+}
+
+/// What an error says, its causes included, in one line.
+fn describe(error: &minijinja::Error) -> String {
+    let mut text = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => format!("it took more than {FUEL} steps: it loops, or the input is too long"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
+    if let Some(line) = error.line() {
+        text.push_str(&format!(" (line {line})"));
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn template_files(dir: &Path) -> Result<Vec<(String, String)>, Error> {
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(Error::io(path));
+    let mut sources = Vec::new();
+    let path = dir.join("chat_template.jinja");
+    if path.exists() {
+        sources.push((DEFAULT.to_owned(), read(&path)?));
+    }
+    let more = dir.join("additional_chat_templates");
+    if let Ok(entries) = std::fs::read_dir(&more) {
+        let mut paths: Vec<_> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+        paths.sort();
+        for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jinja")) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            sources.push((name, read(path)?));
+        }
+    }
+    Ok(sources)
+}
+
+fn template_keys(value: &Json) -> Result<Vec<(String, String)>, String> {
+    match value {
+        Json::Null => Ok(Vec::new()),
+        Json::String(source) => Ok(vec![(DEFAULT.to_owned(), source.clone())]),
+        Json::Array(items) => items
+            .iter()
+            .map(|item| match (item["name"].as_str(), item["template"].as_str()) {
+                (Some(name), Some(source)) => Ok((name.to_owned(), source.to_owned())),
+                _ => Err(format!("chat_template: expected {{\"name\": …, \"template\": …}}, found {item}")),
+            })
+            .collect(),
+        other => Err(format!("chat_template: expected a text or a list of templates, found {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn render(source: &str, variables: Json) -> Result<String, Error> {
+        let Json::Object(extras) = variables else { panic!("an object") };
+        ChatTemplate::new(source, &Special::default())?.render(&[Message::new("user", "hi")], true, &extras)
+    }
+
+    #[test]
+    fn python_prints_and_serialises() {
+        assert_eq!(
+            render("{{ a }}|{{ b }}|{{ c }}", json!({"a": true, "b": null, "c": [1.5, "x"]})).unwrap(),
+            "True|None|[1.5, 'x']"
+        );
+        let v = json!({"a": {"z": "<b>&'中", "y": [1]}});
+        assert_eq!(render("{{ a | tojson }}", v.clone()).unwrap(), r#"{"z": "<b>&'中", "y": [1]}"#);
+        assert_eq!(render("{{ a | tojson(indent=1) }}", v).unwrap(), "{\n \"z\": \"<b>&'中\",\n \"y\": [\n  1\n ]\n}");
+        assert_eq!(render("{{ '<b>' }}{{ x is defined }}", json!({})).unwrap(), "<b>False");
+    }
+
+    #[test]
+    fn blocks_are_trimmed_and_generation_tags_ignored() {
+        let source =
+            "{% for m in messages %}\n  {% generation %}\n{{ m.content }}\n  {% endgeneration %}\n{% endfor %}\nx";
+        assert_eq!(render(source, json!({})).unwrap(), "hi\nx");
+        assert_eq!(
+            render("{%- for i in range(9) %}{% if i > 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", json!({}))
+                .unwrap(),
+            "012"
+        );
+    }
+
+    #[test]
+    fn a_template_that_raises_says_its_message() {
+        let error = render("{{ raise_exception('roles must alternate') }}", json!({})).unwrap_err().to_string();
+        assert!(error.contains("roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn a_template_that_loops_or_grows_is_stopped() {
+        let nested = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}";
+        let error = render(nested, json!({})).unwrap_err().to_string();
+        assert!(error.contains("it loops"), "{error}");
+        let grows = "{% set s = 'x' * 99999 %}{% for i in range(9999) %}{{ s }}{% endfor %}";
+        let error = render(grows, json!({})).unwrap_err().to_string();
+        assert!(error.contains("64 MiB"), "{error}");
+        let recursive = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+        let error = render(recursive, json!({})).unwrap_err().to_string();
+        assert!(error.contains("recursion"), "{error}");
+        assert!(render("{% for %}", json!({})).unwrap_err().to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn several_named_templates() {
+        let sources = vec![(DEFAULT.to_owned(), "d".to_owned()), ("tool_use".to_owned(), "t".to_owned())];
+        let t = ChatTemplate::named(sources, &Special::default()).unwrap();
+        let Json::Object(tools) = json!({"tools": [{}]}) else { unreachable!() };
+        assert_eq!(t.render(&[], true, &tools).unwrap(), "t");
+        assert_eq!(t.render(&[], true, &Map::new()).unwrap(), "d");
+        let error = t.render_named("rag", &[], true, &Map::new()).unwrap_err().to_string();
+        assert!(error.contains("default, tool_use"), "{error}");
+    }
+}

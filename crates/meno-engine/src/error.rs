@@ -1,0 +1,68 @@
+//! What can go wrong between text and tokens.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// The tokenizer refused.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template raised an error, looped, or cannot be read.
+    #[error("chat template {name:?}: {message}")]
+    Template {
+        /// Its name.
+        name: String,
+        /// What happened.
+        message: String,
+    },
+    /// A prompt that does not fit.
+    #[error(
+        "the prompt has {prompt} tokens, but the context holds {context} and an answer needs at least one; shorten \
+         the prompt or give more context"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Most tokens of prompt and answer together.
+        context: usize,
+    },
+    /// A request that makes no sense.
+    #[error("request {request}: {message}")]
+    Request {
+        /// Its index among the requests.
+        request: usize,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A capacity that cannot work.
+    #[error("capacity: {0}")]
+    Capacity(String),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+
+    pub(crate) fn file(path: &Path, message: impl std::fmt::Display) -> Error {
+        Error::File { path: path.to_path_buf(), message: message.to_string() }
+    }
+}

@@ -1,0 +1,218 @@
+//! From logits to a token: temperature, top-k, top-p, min-p, in the order of transformers' generate().
+//!
+//! Pure functions of a row of logits and a uniform number; the number comes from a counter keyed by (seed, step,
+//! sequence, position), so a token does not depend on what else is being sampled.
+
+use std::cmp::Ordering;
+
+/// How tokens are chosen, and when to stop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by this; 0 takes the most likely token (ties to the lowest id).
+    pub temperature: f32,
+    /// Keep the most likely tokens that together have this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keep this many of the most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep tokens at least this fraction as likely as the most likely; 0 keeps all.
+    pub min_p: f32,
+    /// Most tokens of an answer.
+    pub max_tokens: usize,
+    /// Tokens that end an answer (and are its last).
+    pub stop_tokens: Vec<u32>,
+}
+
+impl Default for Sampling {
+    /// The model's own distribution.
+    fn default() -> Self {
+        Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, max_tokens: usize::MAX, stop_tokens: vec![] }
+    }
+}
+
+impl Sampling {
+    /// The temperature of recorded log-probabilities: greedy choices are scored at 1.
+    pub fn logprob_temperature(&self) -> f32 {
+        if self.temperature == 0.0 { 1.0 } else { self.temperature }
+    }
+
+    /// Whether every value makes sense; the message says which does not.
+    pub fn check(&self) -> Result<(), String> {
+        let fraction = 0.0..=1.0;
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(format!("temperature {} must be 0 or more", self.temperature));
+        }
+        if !(fraction.contains(&self.top_p) && self.top_p > 0.0) {
+            return Err(format!("top_p {} must be above 0 and at most 1", self.top_p));
+        }
+        if !fraction.contains(&self.min_p) {
+            return Err(format!("min_p {} must be between 0 and 1", self.min_p));
+        }
+        Ok(())
+    }
+}
+
+/// Memory that sampling reuses: weights and ids of the tokens still in play.
+#[derive(Default)]
+pub struct Scratch {
+    candidates: Vec<(f32, u32)>,
+}
+
+/// The most likely token; of equals the lowest id.
+pub fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, &x) in logits.iter().enumerate() {
+        if x > logits[best] || logits[best].is_nan() {
+            best = i;
+        }
+    }
+    best as u32
+}
+
+/// The log-probability of `token` in the full distribution of `logits / temperature`.
+pub fn logprob(logits: &[f32], token: u32, temperature: f32) -> f32 {
+    let scale = 1.0 / temperature;
+    let max = logits[argmax(logits) as usize];
+    let sum: f32 = logits.iter().map(|&x| ((x - max) * scale).exp()).sum();
+    (logits[token as usize] - max) * scale - sum.ln()
+}
+
+/// The token that the uniform number `u` of [0, 1) picks.
+pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> u32 {
+    let best = argmax(logits);
+    if sampling.temperature == 0.0 || sampling.top_k == 1 {
+        return best;
+    }
+    let (max, scale) = (logits[best as usize], 1.0 / sampling.temperature);
+    let candidates = &mut scratch.candidates;
+    candidates.clear();
+    candidates.extend(logits.iter().enumerate().map(|(i, &x)| (((x - max) * scale).exp(), i as u32)));
+    keep_top_k(candidates, sampling.top_k);
+    keep_top_p(candidates, sampling.top_p);
+    if sampling.min_p > 0.0 {
+        candidates.retain(|c| c.0 >= sampling.min_p); // the most likely token has weight 1
+    }
+    pick(candidates, u).unwrap_or(best)
+}
+
+/// More likely first, then by id.
+fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
+    if k > 0 && k < candidates.len() {
+        candidates.select_nth_unstable_by(k - 1, order);
+        candidates.truncate(k);
+        candidates.sort_unstable_by_key(|c| c.1);
+    }
+}
+
+/// Keeps the shortest run of the most likely tokens whose probabilities reach `p`.
+fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
+    if p >= 1.0 {
+        return;
+    }
+    let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
+    // Tokens below this have less than 1 − p together, so p is reached without them: only the rest needs sorting.
+    let floor = (1.0 - p as f64) * total / candidates.len() as f64;
+    candidates.retain(|c| c.0 as f64 >= floor);
+    candidates.sort_unstable_by(order);
+    let mut sum = 0.0;
+    let reached = candidates.iter().position(|c| {
+        sum += c.0 as f64;
+        sum >= p as f64 * total
+    });
+    candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
+}
+
+/// The candidate in whose part of the summed weights `u` falls.
+fn pick(candidates: &[(f32, u32)], u: f64) -> Option<u32> {
+    let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
+    let mut rest = u * total;
+    for &(weight, id) in candidates {
+        rest -= weight as f64;
+        if rest < 0.0 {
+            return Some(id);
+        }
+    }
+    candidates.iter().rfind(|c| c.0 > 0.0).map(|c| c.1) // rounding at the very end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probabilities .5 .25 .125 .125 at temperature 1.
+    fn logits() -> Vec<f32> {
+        [0.5f32, 0.25, 0.125, 0.125].iter().map(|p| p.ln()).collect()
+    }
+
+    /// What a fine grid of uniform numbers picks, in 64ths.
+    fn shares(sampling: &Sampling) -> [usize; 4] {
+        let mut counts = [0; 4];
+        let mut scratch = Scratch::default();
+        for i in 0..64 {
+            counts[sample(&logits(), sampling, (i as f64 + 0.5) / 64.0, &mut scratch) as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn temperature_by_hand() {
+        assert_eq!(shares(&Sampling::default()), [32, 16, 8, 8]);
+        // At 0.5 the probabilities are squared: 16 : 4 : 1 : 1 of 22 → 46.5, 11.6, 2.9, 2.9 of 64.
+        assert_eq!(shares(&Sampling { temperature: 0.5, ..Default::default() }), [47, 11, 3, 3]);
+        assert_eq!(shares(&Sampling { temperature: 0.0, ..Default::default() }), [64, 0, 0, 0]);
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
+        assert_eq!(argmax(&[f32::NAN, 3.0, f32::NAN]), 1);
+    }
+
+    #[test]
+    fn filters_by_hand() {
+        let s = |top_k, top_p, min_p| shares(&Sampling { top_k, top_p, min_p, ..Default::default() });
+        assert_eq!(s(2, 1.0, 0.0), [43, 21, 0, 0]); // 2/3, 1/3
+        assert_eq!(s(3, 1.0, 0.0), [37, 18, 9, 0]); // 4/7, 2/7, 1/7; the tie goes to the lower id
+        assert_eq!(s(0, 0.5, 0.0), [64, 0, 0, 0]); // .5 is reached by the first
+        assert_eq!(s(0, 0.51, 0.0), [43, 21, 0, 0]);
+        assert_eq!(s(0, 0.8, 0.0), [37, 18, 9, 0]);
+        assert_eq!(s(0, 1.0, 0.5), [43, 21, 0, 0]); // at least half of .5
+        assert_eq!(s(0, 1.0, 0.51), [64, 0, 0, 0]);
+        assert_eq!(s(2, 0.6, 0.0), [64, 0, 0, 0]); // after top-k the first has 2/3
+        assert_eq!(s(1, 0.9, 0.1), [64, 0, 0, 0]);
+    }
+
+    #[test]
+    fn top_p_needs_only_part_of_the_vocabulary_sorted() {
+        // Against the plain definition: sort everything, cut where the sum reaches p.
+        let mut rng = meno_tensor::rng::Rng::new(&[3]);
+        for round in 0..50 {
+            let logits: Vec<f32> = (0..200).map(|_| rng.normal() * 3.0).collect();
+            let p = 0.05 + 0.018 * round as f32;
+            let mut plain: Vec<(f32, u32)> = logits.iter().enumerate().map(|(i, x)| (x.exp(), i as u32)).collect();
+            let mut fast = plain.clone();
+            plain.sort_by(order);
+            let total: f64 = plain.iter().map(|c| c.0 as f64).sum();
+            let mut sum = 0.0;
+            let keep = plain.iter().take_while(|c| {
+                let before = sum;
+                sum += c.0 as f64;
+                before < p as f64 * total
+            });
+            let plain: Vec<_> = keep.copied().collect();
+            keep_top_p(&mut fast, p);
+            assert_eq!(fast, plain);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let bad = |s: Sampling| s.check().unwrap_err();
+        assert!(bad(Sampling { temperature: -1.0, ..Default::default() }).contains("temperature -1"));
+        assert!(bad(Sampling { temperature: f32::NAN, ..Default::default() }).contains("temperature NaN"));
+        assert!(bad(Sampling { top_p: 0.0, ..Default::default() }).contains("top_p 0"));
+        assert!(bad(Sampling { min_p: 2.0, ..Default::default() }).contains("min_p 2"));
+        // All logits broken: an answer, not a panic.
+        sample(&[f32::NAN; 3], &Sampling { top_p: 0.5, ..Default::default() }, 0.3, &mut Scratch::default());
+        sample(&[f32::NEG_INFINITY; 3], &Sampling::default(), 0.3, &mut Scratch::default());
+    }
+}

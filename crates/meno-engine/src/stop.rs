@@ -1,0 +1,90 @@
+//! Stop strings over streamed text.
+
+/// Watches text for any of several strings; what may be the beginning of one is held back.
+#[derive(Clone, Debug)]
+pub struct StopStrings {
+    stops: Vec<String>,
+    held: String,
+}
+
+/// What a piece of text came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Text that is certainly not part of a stop string.
+    Text(String),
+    /// A stop string was met; this is the text before it. Nothing after it counts.
+    Stop(String),
+}
+
+impl StopStrings {
+    /// Watches for `stops`; empty ones are ignored.
+    pub fn new(stops: &[String]) -> StopStrings {
+        let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
+        StopStrings { stops, held: String::new() }
+    }
+
+    /// Takes the next text.
+    pub fn push(&mut self, text: &str) -> Seen {
+        self.held.push_str(text);
+        // The first to be complete wins, as if the text came byte by byte; of those, the longest.
+        let found = self.stops.iter().filter_map(|s| self.held.find(s.as_str()).map(|at| (at + s.len(), at))).min();
+        if let Some((_, at)) = found {
+            self.held.truncate(at);
+            return Seen::Stop(std::mem::take(&mut self.held));
+        }
+        let keep = self.stops.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
+        let rest = self.held.split_off(self.held.len() - keep);
+        Seen::Text(std::mem::replace(&mut self.held, rest))
+    }
+
+    /// What was held back, when no more text comes.
+    pub fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
+    }
+}
+
+/// The longest end of `text`, in bytes, that is a proper beginning of `stop`.
+pub(crate) fn overlap(text: &str, stop: &str) -> usize {
+    (1..stop.len().min(text.len() + 1))
+        .rev()
+        .find(|&n| stop.is_char_boundary(n) && text.as_bytes().ends_with(&stop.as_bytes()[..n]))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feeds `pieces`; returns what came out and whether a stop was met.
+    fn run(stops: &[&str], pieces: &[&str]) -> (String, bool) {
+        let mut s = StopStrings::new(&stops.iter().map(|s| s.to_string()).collect::<Vec<_>>());
+        let mut out = String::new();
+        for piece in pieces {
+            match s.push(piece) {
+                Seen::Text(t) => out.push_str(&t),
+                Seen::Stop(t) => return (out + &t, true),
+            }
+        }
+        (out + &s.finish(), false)
+    }
+
+    #[test]
+    fn by_hand() {
+        assert_eq!(run(&["END"], &["abE", "N", "Dxyz"]), ("ab".into(), true));
+        assert_eq!(run(&["END"], &["abE", "N"]), ("abEN".into(), false));
+        assert_eq!(run(&["\n\n", "好的"], &["一好", "的"]), ("一".into(), true));
+        assert_eq!(run(&[""], &["a"]), ("a".into(), false));
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_for_every_split(text in "[ab]{0,12}", cut in 0usize..12, stop in "[ab]{1,4}", other in "[ab]{1,4}") {
+            let cut = cut.min(text.len());
+            let chars: Vec<String> = text.chars().map(String::from).collect();
+            let chars: Vec<&str> = chars.iter().map(String::as_str).collect();
+            let stops = [stop.as_str(), other.as_str()];
+            prop_assert_eq!(run(&stops, &chars), run(&stops, &[&text[..cut], &text[cut..]]));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a small model was taught: `meno.json` beside its checkpoint.
+//!
+//! A model of half a million parameters knows one family of questions. The file says which, how a person may write
+//! one, how it becomes the prompt the model was trained on, and what to say to anything else.
+
+use crate::error::Error;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The file's name in the checkpoint's directory.
+pub const FILE: &str = "meno.json";
+
+/// What a model was taught.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taught {
+    /// One or two sentences for the person: what it can be asked.
+    pub description: String,
+    /// Questions it was taught to answer, as a person would type them.
+    pub examples: Vec<String>,
+    /// Kinds of questions; the first whose pattern matches is taken.
+    pub families: Vec<Family>,
+    /// What is said to anything else.
+    pub otherwise: String,
+}
+
+/// One kind of question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    /// A regular expression that the whole line must match, after `ignore` was removed from it.
+    pub pattern: String,
+    /// A regular expression of what does not matter in a line, e.g. `\s` or `[\s?=]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<String>,
+    /// The prompt as in training: `{0}` stands for the matched line, `{1}`… for the pattern's groups.
+    pub prompt: String,
+}
+
+impl Taught {
+    /// Reads `meno.json` of a model's directory; `None` where there is none.
+    pub fn load(dir: &Path) -> Result<Option<Taught>, Error> {
+        let path = dir.join(FILE);
+        let bytes = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(Error::io(&path))?,
+        };
+        let taught: Taught = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, e))?;
+        for family in &taught.families {
+            for pattern in [Some(&family.pattern), family.ignore.as_ref()].into_iter().flatten() {
+                Regex::new(pattern).map_err(|e| Error::file(&path, e))?;
+            }
+        }
+        Ok(Some(taught))
+    }
+
+    /// Writes `meno.json` into a model's directory.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        let path = dir.join(FILE);
+        let json = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?;
+        std::fs::write(&path, json + "\n").map_err(Error::io(&path))
+    }
+
+    /// The prompt of a line that belongs to what was taught.
+    pub fn prompt(&self, line: &str) -> Option<String> {
+        self.families.iter().find_map(|family| family.prompt(line))
+    }
+}
+
+impl Family {
+    fn prompt(&self, line: &str) -> Option<String> {
+        let line = match &self.ignore {
+            Some(ignore) => Regex::new(ignore).ok()?.replace_all(line, "").into_owned(),
+            None => line.trim().to_owned(),
+        };
+        let pattern = Regex::new(&format!("^(?:{})$", self.pattern)).ok()?;
+        let captures = pattern.captures(&line)?;
+        let mut prompt = self.prompt.clone();
+        for i in (0..captures.len()).rev() {
+            prompt = prompt.replace(&format!("{{{i}}}"), captures.get(i).map_or("", |m| m.as_str()));
+        }
+        Some(prompt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arithmetic() -> Taught {
+        let family = |pattern: &str, prompt: &str| Family {
+            pattern: pattern.into(),
+            ignore: Some(r"[\s?=]".into()),
+            prompt: prompt.into(),
+        };
+        Taught {
+            description: "sums".into(),
+            examples: vec!["47 + 85 - 29".into()],
+            families: vec![
+                family(r"(?:whatis|calc)?(\d+(?:[-+*]\d+)+)", "calc {1}="),
+                family(r"算(\d+(?:[-+*]\d+)+)", "算{1}="),
+            ],
+            otherwise: "I was taught sums".into(),
+        }
+    }
+
+    #[test]
+    fn a_line_becomes_the_prompt_of_training() {
+        let t = arithmetic();
+        assert_eq!(t.prompt("what is 47 + 85 - 29?").as_deref(), Some("calc 47+85-29="));
+        assert_eq!(t.prompt("算 3*4+5 =").as_deref(), Some("算3*4+5="));
+        assert_eq!(t.prompt("who are you?"), None);
+        assert_eq!(t.prompt("1+2; rm -rf"), None);
+    }
+
+    #[test]
+    fn the_file_reads_back_and_bad_ones_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Taught::load(dir.path()).unwrap(), None);
+        arithmetic().save(dir.path()).unwrap();
+        assert_eq!(Taught::load(dir.path()).unwrap(), Some(arithmetic()));
+        let mut bad = arithmetic();
+        bad.families[0].pattern = "(".into();
+        bad.save(dir.path()).unwrap();
+        assert!(Taught::load(dir.path()).unwrap_err().to_string().contains("meno.json"));
+    }
+}

@@ -1,0 +1,185 @@
+//! Tokenizers as Hugging Face directories hold them (`tokenizer.json`, `tokenizer_config.json`), through the
+//! tokenizers library, so that a text becomes the same ids here as in Python.
+
+mod character;
+mod stream;
+
+pub use character::CharacterLevel;
+pub use stream::DecodeStream;
+
+use crate::error::Error;
+use serde_json::Value;
+use std::path::Path;
+
+/// Text to token ids and back.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special: Special,
+}
+
+/// The tokens with a role, by their text and id.
+#[derive(Clone, Debug, Default)]
+pub struct Special {
+    /// Begins a text.
+    pub bos: Option<(String, u32)>,
+    /// Ends an answer; the first is the canonical one.
+    pub eos: Vec<(String, u32)>,
+    /// Fills up.
+    pub pad: Option<(String, u32)>,
+    /// Whether encoding with special tokens puts `bos` in front.
+    pub add_bos: bool,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size()).field("special", &self.special).finish()
+    }
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a Hugging Face directory, with the roles of its tokens from
+    /// `tokenizer_config.json`, `generation_config.json` and `config.json`.
+    pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
+        let path = dir.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
+            .map_err(|e| Error::file(&path, format!("not a tokenizer that the tokenizers library reads: {e}")))?;
+        let special = Special::read(dir, &inner)?;
+        Ok(Tokenizer { inner, special })
+    }
+
+    /// A tokenizer from the text of a `tokenizer.json` and the roles of its tokens.
+    pub fn from_json(json: &str, special: Special) -> Result<Tokenizer, Error> {
+        let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        Ok(Tokenizer { inner, special })
+    }
+
+    /// Writes `tokenizer.json` and `tokenizer_config.json` so that Python's tokenizers and transformers read them.
+    /// `chat_template` goes into the latter.
+    pub fn save(&self, dir: &Path, chat_template: Option<&str>) -> Result<(), Error> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let json = self.inner.to_string(true).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        write(&dir.join("tokenizer.json"), &json)?;
+        let mut config = serde_json::json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": false,
+        });
+        let text = |t: &Option<(String, u32)>| t.as_ref().map(|t| t.0.clone());
+        let eos = self.special.eos.first().cloned();
+        for (key, value) in [
+            ("bos_token", text(&self.special.bos)),
+            ("eos_token", text(&eos)),
+            ("pad_token", text(&self.special.pad)),
+            ("chat_template", chat_template.map(str::to_owned)),
+        ] {
+            if let Some(value) = value {
+                config[key] = value.into();
+            }
+        }
+        if self.special.add_bos {
+            config["add_bos_token"] = true.into();
+        }
+        write(&dir.join("tokenizer_config.json"), &format!("{config:#}\n"))
+    }
+
+    /// The ids of `text`. Special tokens written out in it are recognised, as in Python; `add_special` adds those
+    /// that the tokenizer puts around every text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let mut ids = encoding.get_ids().to_vec();
+        if let (true, true, Some((_, bos))) = (add_special, self.special.add_bos, &self.special.bos)
+            && ids.first() != Some(bos)
+        {
+            ids.insert(0, *bos);
+        }
+        Ok(ids)
+    }
+
+    /// The text of `ids`; ids that the tokenizer does not know add nothing.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        self.inner.decode(ids, skip_special).unwrap_or_default()
+    }
+
+    /// A decoder that takes one token at a time and never gives half a character.
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
+        DecodeStream::new(self, skip_special)
+    }
+
+    /// The id of a token by its text in the vocabulary.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The text in the vocabulary of a token (byte-level tokenizers write bytes as letters).
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// How many tokens there are, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The tokens with a role.
+    pub fn special(&self) -> &Special {
+        &self.special
+    }
+
+    /// Begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.special.bos.as_ref().map(|t| t.1)
+    }
+
+    /// The tokens that end an answer.
+    pub fn eos(&self) -> Vec<u32> {
+        self.special.eos.iter().map(|t| t.1).collect()
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(Error::io(path))
+}
+
+/// The JSON object of a file, or `Null` if there is no such file.
+pub(crate) fn read_json(path: &Path) -> Result<Value, Error> {
+    match std::fs::read(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(source) => Err(Error::io(path)(source)),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("not JSON: {e}"))),
+    }
+}
+
+/// A token as `tokenizer_config.json` writes it: its text, or an object with the text as `content`.
+pub(crate) fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+impl Special {
+    fn read(dir: &Path, inner: &tokenizers::Tokenizer) -> Result<Special, Error> {
+        let config = read_json(&dir.join("tokenizer_config.json"))?;
+        let find = |key: &str| {
+            let text = token_text(&config[key])?;
+            Some((text.to_owned(), inner.token_to_id(text)?))
+        };
+        let mut eos: Vec<(String, u32)> = find("eos_token").into_iter().collect();
+        // transformers' generate() stops at generation_config's tokens, and takes config.json's where it has none.
+        for file in ["generation_config.json", "config.json"] {
+            let json = read_json(&dir.join(file))?;
+            let ids: Vec<u32> = match &json["eos_token_id"] {
+                Value::Array(ids) => ids.iter().filter_map(|i| Some(i.as_u64()? as u32)).collect(),
+                id => id.as_u64().map(|i| i as u32).into_iter().collect(),
+            };
+            for &id in &ids {
+                if let (Some(text), false) = (inner.id_to_token(id), eos.iter().any(|t| t.1 == id)) {
+                    eos.push((text, id));
+                }
+            }
+            if !ids.is_empty() {
+                break;
+            }
+        }
+        let add_bos = config["add_bos_token"].as_bool().unwrap_or(false);
+        Ok(Special { bos: find("bos_token"), eos, pad: find("pad_token"), add_bos })
+    }
+}
