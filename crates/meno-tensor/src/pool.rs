@@ -49,3 +49,64 @@ pub fn for_chunks2(
         a.par_chunks_mut(a_chunk).zip(b.par_chunks_mut(b_chunk)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
     }
 }
+
+/// Cuts blocks of equal length at the same places into pieces of at most `block` values and calls `f(start, pieces)`
+/// for each, spread over the threads.
+pub fn for_blocks<const N: usize>(
+    data: [&mut [f32]; N],
+    block: usize,
+    f: &(impl Fn(usize, [&mut [f32]; N]) + Sync + Send),
+) {
+    let len = data.iter().map(|d| d.len()).min().unwrap_or(0);
+    split_blocks(data.map(|d| &mut d[..len]), 0, block, threads() > 1, f);
+}
+
+fn split_blocks<const N: usize>(
+    data: [&mut [f32]; N],
+    start: usize,
+    block: usize,
+    join: bool,
+    f: &(impl Fn(usize, [&mut [f32]; N]) + Sync + Send),
+) {
+    let len = data.first().map_or(0, |d| d.len());
+    if len <= block {
+        return f(start, data);
+    }
+    let half = (len.div_ceil(block) / 2) * block;
+    let mut right: [&mut [f32]; N] = std::array::from_fn(|_| Default::default());
+    let mut i = 0;
+    let left = data.map(|d| {
+        let (a, b) = d.split_at_mut(half);
+        right[i] = b;
+        i += 1;
+        a
+    });
+    if join {
+        rayon::join(|| split_blocks(left, start, block, join, f), || split_blocks(right, start + half, block, join, f));
+    } else {
+        split_blocks(left, start, block, join, f);
+        split_blocks(right, start + half, block, join, f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_everything_once() {
+        for (len, block) in [(0, 4), (1, 4), (8, 4), (103, 4), (7, 100)] {
+            for threads in [1, 3] {
+                let (mut a, mut b) = (vec![0f32; len], vec![0f32; len]);
+                with_threads(threads, || {
+                    for_blocks([&mut a, &mut b], block, &|start, [a, b]| {
+                        assert!(a.len() <= block && a.len() == b.len() && start % block == 0);
+                        a.iter_mut().enumerate().for_each(|(i, a)| *a += (start + i) as f32);
+                        b.iter_mut().for_each(|b| *b += 1.0);
+                    });
+                });
+                assert!(a.iter().enumerate().all(|(i, &a)| a == i as f32) && b.iter().all(|&b| b == 1.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The global norm of the gradients, and clipping to it.
+
+use crate::params::Params;
+use rayon::prelude::*;
+
+/// Values of one partial sum.
+const BLOCK: usize = 1 << 14;
+
+/// √Σ g² over all trainable parameters, in f64: fixed blocks, added in order, whatever the number of threads.
+pub fn global_norm(params: &Params, grads: &[f32]) -> f64 {
+    let mut total = 0.0;
+    for (_, info) in params.iter().filter(|(_, info)| info.trainable) {
+        let g = &grads[info.range()];
+        if g.len() <= 4 * BLOCK {
+            g.chunks(BLOCK).for_each(|g| total += sum_squares(g));
+        } else {
+            let sums: Vec<f64> = g.par_chunks(BLOCK).map(sum_squares).collect();
+            sums.iter().for_each(|s| total += s);
+        }
+    }
+    total.sqrt()
+}
+
+fn sum_squares(g: &[f32]) -> f64 {
+    let mut lanes = [0f64; 8];
+    let (whole, rest) = g.as_chunks::<8>();
+    for g in whole {
+        for i in 0..8 {
+            lanes[i] += g[i] as f64 * g[i] as f64;
+        }
+    }
+    let rest: f64 = rest.iter().map(|&g| g as f64 * g as f64).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// The factor that brings gradients of norm `norm` down to `max_norm`; 1 below it, and for `max_norm` ≤ 0 (off).
+/// A norm that is not finite gives 0: the step is then one of weight decay and momentum only.
+pub fn clip_scale(norm: f64, max_norm: f32) -> f32 {
+    if !norm.is_finite() {
+        0.0
+    } else if max_norm > 0.0 && norm > max_norm as f64 {
+        (max_norm as f64 / norm) as f32
+    } else {
+        1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool;
+    use crate::rng::Rng;
+
+    #[test]
+    fn norm_leaves_out_frozen_parameters_and_does_not_depend_on_threads() {
+        let mut p = Params::default();
+        p.declare("a", &[300, 301]);
+        let frozen = p.declare("b", &[5]);
+        p.declare("c", &[7]);
+        p.freeze(frozen);
+        p.allocate();
+        let mut rng = Rng::new(&[3]);
+        let mut grads = vec![0.0; p.total()];
+        let mut expected = 0.0;
+        for (_, info) in p.iter() {
+            for g in &mut grads[info.range()] {
+                *g = rng.normal();
+                expected += if info.trainable { (*g as f64).powi(2) } else { 0.0 };
+            }
+        }
+        let norm = pool::with_threads(1, || global_norm(&p, &grads));
+        assert!((norm - expected.sqrt()).abs() < 1e-9 * norm);
+        assert_eq!(norm, pool::with_threads(3, || global_norm(&p, &grads)));
+    }
+
+    #[test]
+    fn clips_above_the_limit_only() {
+        assert_eq!(clip_scale(0.5, 1.0), 1.0);
+        assert_eq!(clip_scale(4.0, 1.0), 0.25);
+        assert_eq!(clip_scale(4.0, 0.0), 1.0);
+        assert_eq!(clip_scale(f64::NAN, 1.0), 0.0);
+    }
+}
