@@ -278,7 +278,6 @@ impl Draw {
         let [seed, step, sequence] = request.key;
         let sequence = sequence.wrapping_mul(request.n as u64).wrapping_add(self.sample as u64);
         let u = Rng::new(&[seed, step, sequence, self.position as u64]).uniform_f64();
-        self.token = sample(logits, &request.sampling, u, scratch);
-        self.logprob = crate::sampler::logprob(logits, self.token, request.sampling.logprob_temperature());
+        (self.token, self.logprob) = sample(logits, &request.sampling, u, scratch);
     }
 }

@@ -3,6 +3,7 @@
 //! Pure functions of a row of logits and a uniform number; the number comes from a counter keyed by (seed, step,
 //! sequence, position), so a token does not depend on what else is being sampled.
 
+use meno_tensor::ops::log_softmax::{exp_row, log_softmax_row};
 use std::cmp::Ordering;
 
 /// How tokens are chosen, and when to stop.
@@ -51,9 +52,12 @@ impl Sampling {
     }
 }
 
-/// Memory that sampling reuses: weights and ids of the tokens still in play.
+/// Memory that sampling reuses.
 #[derive(Default)]
 pub struct Scratch {
+    /// exp(z − max) of every token.
+    exps: Vec<f32>,
+    /// Weights and ids of the tokens still in play.
     candidates: Vec<(f32, u32)>,
 }
 
@@ -68,30 +72,33 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// The log-probability of `token` in the full distribution of `logits / temperature`.
-pub fn logprob(logits: &[f32], token: u32, temperature: f32) -> f32 {
-    let scale = 1.0 / temperature;
-    let max = logits[argmax(logits) as usize];
-    let sum: f32 = logits.iter().map(|&x| ((x - max) * scale).exp()).sum();
-    (logits[token as usize] - max) * scale - sum.ln()
-}
-
-/// The token that the uniform number `u` of [0, 1) picks.
-pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> u32 {
+/// The token that the uniform number `u` of [0, 1) picks, and its log-probability in the full distribution at
+/// [`Sampling::logprob_temperature`], with the bits that scoring gives it.
+pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
     let best = argmax(logits);
+    let inv_temperature = 1.0 / sampling.logprob_temperature();
     if sampling.temperature == 0.0 || sampling.top_k == 1 {
-        return best;
+        return (best, log_softmax_row(logits, inv_temperature).logprob(logits[best as usize]));
     }
-    let (max, scale) = (logits[best as usize], 1.0 / sampling.temperature);
-    let candidates = &mut scratch.candidates;
-    candidates.clear();
-    candidates.extend(logits.iter().enumerate().map(|(i, &x)| (((x - max) * scale).exp(), i as u32)));
-    keep_top_k(candidates, sampling.top_k);
-    keep_top_p(candidates, sampling.top_p);
-    if sampling.min_p > 0.0 {
-        candidates.retain(|c| c.0 >= sampling.min_p); // the most likely token has weight 1
-    }
-    pick(candidates, u).unwrap_or(best)
+    let Scratch { exps, candidates } = scratch;
+    exps.clear();
+    exps.extend_from_slice(logits);
+    let row = exp_row(exps, inv_temperature);
+    let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
+    let token = if unfiltered {
+        pick(exps.iter().zip(0..).map(|(&w, id)| (w, id)), u)
+    } else {
+        candidates.clear();
+        candidates.extend(exps.iter().zip(0..).map(|(&w, id)| (w, id)));
+        keep_top_k(candidates, sampling.top_k);
+        keep_top_p(candidates, sampling.top_p);
+        if sampling.min_p > 0.0 {
+            candidates.retain(|c| c.0 >= sampling.min_p); // the most likely token has weight 1
+        }
+        pick(candidates.iter().copied(), u)
+    };
+    let token = token.unwrap_or(best);
+    (token, row.logprob(logits[token as usize]))
 }
 
 /// More likely first, then by id.
@@ -126,16 +133,16 @@ fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
 }
 
 /// The candidate in whose part of the summed weights `u` falls.
-fn pick(candidates: &[(f32, u32)], u: f64) -> Option<u32> {
-    let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
+fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
+    let total: f64 = candidates.clone().map(|c| c.0 as f64).sum();
     let mut rest = u * total;
-    for &(weight, id) in candidates {
+    for (weight, id) in candidates.clone() {
         rest -= weight as f64;
         if rest < 0.0 {
             return Some(id);
         }
     }
-    candidates.iter().rfind(|c| c.0 > 0.0).map(|c| c.1) // rounding at the very end
+    candidates.filter(|c| c.0 > 0.0).last().map(|c| c.1) // rounding at the very end
 }
 
 #[cfg(test)]
@@ -152,7 +159,7 @@ mod tests {
         let mut counts = [0; 4];
         let mut scratch = Scratch::default();
         for i in 0..64 {
-            counts[sample(&logits(), sampling, (i as f64 + 0.5) / 64.0, &mut scratch) as usize] += 1;
+            counts[sample(&logits(), sampling, (i as f64 + 0.5) / 64.0, &mut scratch).0 as usize] += 1;
         }
         counts
     }
@@ -165,6 +172,17 @@ mod tests {
         assert_eq!(shares(&Sampling { temperature: 0.0, ..Default::default() }), [64, 0, 0, 0]);
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
         assert_eq!(argmax(&[f32::NAN, 3.0, f32::NAN]), 1);
+    }
+
+    #[test]
+    fn log_probabilities_are_of_the_full_distribution() {
+        let filtered = Sampling { temperature: 0.5, top_k: 2, ..Default::default() };
+        let (token, logprob) = sample(&logits(), &filtered, 0.0, &mut Scratch::default());
+        assert_eq!(token, 0);
+        assert!((logprob - (16f32 / 22.0).ln()).abs() < 1e-6);
+        let greedy = Sampling { temperature: 0.0, ..Default::default() };
+        assert!((sample(&logits(), &greedy, 0.0, &mut Scratch::default()).1 - 0.5f32.ln()).abs() < 1e-6);
+        assert_eq!(logprob, log_softmax_row(&logits(), 2.0).logprob(logits()[0]));
     }
 
     #[test]

@@ -1,0 +1,220 @@
+//! The generator over a toy network whose logits depend on every token in the cache: whatever the slots, rows and
+//! neighbours, every sequence gets the tokens of a plain loop that knows nothing of caches and batches.
+
+use meno_engine::sampler::{Sampling, Scratch, sample};
+use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
+use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::params::Params;
+use meno_tensor::rng::Rng;
+use meno_tensor::tape::{Builder, Ctx, Io, Mode, Op, Tape};
+use std::sync::atomic::Ordering;
+
+const VOCAB: usize = 11;
+const SPEC: LayerSpec = LayerSpec { kv_heads: 2, qk_dim: 1, v_dim: 1 };
+
+/// Logits of a history.
+fn logits(history: impl Iterator<Item = f32>) -> [f32; VOCAB] {
+    let h = history.fold(1.0f32, |h, token| (h * 31.0 + token) % 9973.0);
+    std::array::from_fn(|j| 2.0 * (h * (j + 1) as f32).sin())
+}
+
+/// Keeps every token in the cache, as key of head 0 and value of head 1, and reads the history back from there.
+struct History;
+
+impl Op for History {
+    fn name(&self) -> &'static str {
+        "history"
+    }
+    fn io(&self) -> Io {
+        Io::default()
+    }
+    fn forward(&self, ctx: &mut Ctx) {
+        let cache = ctx.cache.as_deref_mut().expect("a cache");
+        let max_len = cache.max_len;
+        let layer = &mut cache.layers[0];
+        ctx.out.logits.clear();
+        for s in &ctx.batch.segments {
+            let key = s.slot.expect("a slot") * 2 * max_len;
+            let value = key + max_len;
+            for (i, row) in s.rows.clone().enumerate() {
+                let token = ctx.batch.tokens[row] as f32;
+                assert_eq!(ctx.batch.positions[row] as usize, s.past + i);
+                layer.keys[key + s.past + i] = token;
+                layer.values[value + s.past + i] = token;
+                if ctx.batch.logit_rows.contains(&row) {
+                    let history = (0..=s.past + i).map(|p| (layer.keys[key + p] + layer.values[value + p]) / 2.0);
+                    ctx.out.logits.extend(logits(history));
+                }
+            }
+        }
+        assert_eq!(ctx.out.logits.len(), ctx.batch.logit_rows.len() * VOCAB);
+    }
+    fn backward(&self, _: &mut Ctx) {}
+}
+
+fn tape(rows: usize) -> Tape {
+    let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+    b.push(History);
+    b.finish()
+}
+
+fn generator(slots: usize, rows: usize) -> Generator {
+    Generator::from_tape(tape(rows), &[SPEC], VOCAB, Capacity { slots, max_len: 40, rows, absorbed: false }).unwrap()
+}
+
+fn generate(g: &mut Generator, requests: &[Request]) -> Vec<Completion> {
+    g.generate_with(&mut Params::default(), Precision::F32, requests, &mut |_| Flow::Continue).unwrap()
+}
+
+fn requests() -> Vec<Request> {
+    let mut rng = Rng::new(&[5]);
+    (0..9)
+        .map(|i| Request {
+            prompt: (0..1 + rng.below(12)).map(|_| rng.below(VOCAB) as u32).collect(),
+            n: [1, 4, 0, 7, 2, 1, 3, 5, 1][i],
+            sampling: Sampling {
+                temperature: [1.0, 0.0, 0.7][i % 3],
+                top_p: if i % 2 == 0 { 1.0 } else { 0.9 },
+                max_tokens: [30, 5, 1, 50, 9, 0, 20, 50, 3][i],
+                stop_tokens: vec![3, 4],
+                ..Default::default()
+            },
+            key: [1, 2, i as u64],
+        })
+        .collect()
+}
+
+/// One token after the other.
+fn plain(requests: &[Request], max_len: usize) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    for (request, r) in requests.iter().enumerate() {
+        for sample_index in 0..r.n {
+            let mut history = r.prompt.clone();
+            let mut c =
+                Completion { request, sample: sample_index, tokens: vec![], logprobs: vec![], finish: Finish::Length };
+            while c.tokens.len() < r.sampling.max_tokens && history.len() < max_len {
+                let [seed, step, sequence] = r.key;
+                let name = [seed, step, sequence * r.n as u64 + sample_index as u64, history.len() as u64];
+                let row = logits(history.iter().map(|&t| t as f32));
+                let u = Rng::new(&name).uniform_f64();
+                let (token, logprob) = sample(&row, &r.sampling, u, &mut Scratch::default());
+                history.push(token);
+                c.tokens.push(token);
+                c.logprobs.push(logprob);
+                if r.sampling.stop_tokens.contains(&token) {
+                    c.finish = Finish::Stop;
+                    break;
+                }
+            }
+            completions.push(c);
+        }
+    }
+    completions
+}
+
+#[test]
+fn alone_in_a_crowd_and_one_after_the_other_are_the_same() {
+    let requests = requests();
+    let expected = plain(&requests, 40);
+    assert!(expected.iter().any(|c| c.finish == Finish::Stop) && expected.iter().any(|c| c.finish == Finish::Length));
+    for (slots, rows) in [(1, 1), (1, 5), (2, 2), (3, 4), (5, 64), (24, 24), (40, 100)] {
+        let mut g = generator(slots, rows);
+        assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows");
+        assert_eq!(generate(&mut g, &requests), expected, "again");
+    }
+}
+
+#[test]
+fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
+    let mut g = generator(3, 8);
+    let sampling = Sampling { max_tokens: 6, ..Default::default() };
+    let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: [0; 3] };
+    generate(&mut g, std::slice::from_ref(&request));
+    assert_eq!(g.stats().prompt_tokens, 10);
+    // A conversation goes on: the prompt, part of the answer, something new.
+    g.set_reuse_prefixes(true);
+    let first = generate(&mut g, &[Request { n: 1, ..request.clone() }]);
+    let mut longer = request.prompt.clone();
+    longer.extend(&first[0].tokens[..4]);
+    longer.extend([(first[0].tokens[4] + 1) % VOCAB as u32, 9, 9]);
+    let next = Request { prompt: longer, n: 2, ..request };
+    let answers = generate(&mut g, std::slice::from_ref(&next));
+    assert_eq!(g.stats().prompt_tokens, 3);
+    assert_eq!(answers, plain(std::slice::from_ref(&next), 40));
+    g.forget();
+    generate(&mut g, &[next]);
+    assert_eq!(g.stats().prompt_tokens, 17);
+}
+
+#[test]
+fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
+    let requests = requests();
+    let mut seen: Vec<TokenEvent> = Vec::new();
+    let mut g = generator(4, 16);
+    let mut run = |on_token: &mut dyn FnMut(TokenEvent) -> Flow| {
+        g.generate_with(&mut Params::default(), Precision::F32, &requests, on_token).unwrap()
+    };
+    let all = run(&mut |e| {
+        seen.push(e);
+        Flow::Continue
+    });
+    for c in &all {
+        let events: Vec<_> = seen.iter().filter(|e| (e.request, e.sample) == (c.request, c.sample)).collect();
+        assert_eq!(events.iter().map(|e| e.token).collect::<Vec<_>>(), c.tokens);
+        assert!(events.iter().enumerate().all(|(i, e)| e.index == i));
+        assert!(events.iter().rev().skip(1).all(|e| e.finish.is_none()));
+        assert_eq!(events.last().and_then(|e| e.finish), (!c.tokens.is_empty()).then_some(c.finish));
+    }
+    // Ending one answer after its second token leaves the others as they are.
+    let one = run(&mut |e| if (e.request, e.sample, e.index) == (3, 2, 1) { Flow::Stop } else { Flow::Continue });
+    for (a, b) in one.iter().zip(&all) {
+        if (a.request, a.sample) == (3, 2) {
+            assert_eq!((a.tokens.as_slice(), a.finish), (&b.tokens[..2], Finish::Stop));
+        } else {
+            assert_eq!(a, b);
+        }
+    }
+    // Cancelling keeps what is there.
+    let mut count = 0;
+    let cancelled = run(&mut |_| {
+        count += 1;
+        if count == 20 { Flow::Cancel } else { Flow::Continue }
+    });
+    assert_eq!(cancelled.iter().map(|c| c.tokens.len()).sum::<usize>(), 20);
+    for (a, b) in cancelled.iter().zip(&all) {
+        assert!(b.tokens.starts_with(&a.tokens));
+        assert!(a.finish == Finish::Cancelled || a == b);
+    }
+    assert!(cancelled.iter().any(|c| c.finish == Finish::Cancelled));
+}
+
+#[test]
+fn the_cancel_flag_stops_before_the_next_step() {
+    let mut g = generator(4, 16);
+    g.cancel_flag().store(true, Ordering::Relaxed);
+    let stopped = generate(&mut g, &requests());
+    assert!(stopped.iter().all(|c| c.tokens.is_empty()));
+    g.cancel_flag().store(false, Ordering::Relaxed);
+    assert_eq!(generate(&mut g, &requests()), plain(&requests(), 40));
+}
+
+#[test]
+fn what_cannot_be_answered_is_named() {
+    let mut g = generator(2, 2);
+    let mut error = |change: &dyn Fn(&mut Request)| {
+        let mut requests = requests();
+        change(&mut requests[1]);
+        let mut params = Params::default();
+        g.generate_with(&mut params, Precision::F32, &requests, &mut |_| Flow::Continue).unwrap_err().to_string()
+    };
+    assert!(error(&|r| r.prompt = vec![1; 40]).contains("40 tokens, but the context holds 40"));
+    assert!(error(&|r| r.prompt = vec![]).contains("request 1: the prompt is empty"));
+    assert!(error(&|r| r.prompt = vec![11]).contains("token 11 of the prompt is outside the vocabulary of 11"));
+    assert!(error(&|r| r.sampling.top_p = 2.0).contains("request 1: top_p 2"));
+    let capacity = |slots, rows| Capacity { slots, max_len: 8, rows, absorbed: false };
+    let refused = |c| Generator::from_tape(tape(4), &[SPEC], VOCAB, c).err().expect("refused").to_string();
+    assert!(refused(capacity(0, 4)).contains("0 slots"));
+    assert!(refused(capacity(4, 2)).contains("2 rows for 4 slots"));
+    assert!(refused(capacity(2, 8)).contains("tape of 4"));
+}
