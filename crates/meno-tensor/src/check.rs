@@ -131,22 +131,29 @@ impl Objective for Curved {
 
 /// A network of one op (or a few) over `rows` rows whose output `f` returns.
 pub fn build(train: bool, rows: usize, f: impl Fn(&mut Builder, &mut Params) -> Act) -> Net {
-    let tapped = assemble(train, rows, true, |b, p| Some(f(b, p)));
-    Net { tapped: Some(Box::new(tapped)), ..assemble(train, rows, false, |b, p| Some(f(b, p))) }
+    let mode = Mode { rows, train, recompute: false };
+    let tapped = assemble(mode, true, |b, p| Some(f(b, p)));
+    Net { tapped: Some(Box::new(tapped)), ..assemble(mode, false, |b, p| Some(f(b, p))) }
 }
 
 /// A network of ops that make their own loss.
 pub fn build_loss(train: bool, rows: usize, f: impl Fn(&mut Builder, &mut Params)) -> Net {
-    let f = |b: &mut Builder, p: &mut Params| {
-        f(b, p);
-        None
-    };
-    Net { tapped: Some(Box::new(assemble(train, rows, true, f))), ..assemble(train, rows, false, f) }
+    let mode = Mode { rows, train, recompute: false };
+    Net { tapped: Some(Box::new(build_mode(mode, true, &f))), ..build_mode(mode, false, &f) }
 }
 
-fn assemble(train: bool, rows: usize, tap: bool, f: impl Fn(&mut Builder, &mut Params) -> Option<Act>) -> Net {
+/// As [`build_loss`], for a given mode; with further consumers of its inputs if `tap`.
+pub fn build_mode(mode: Mode, tap: bool, f: impl Fn(&mut Builder, &mut Params)) -> Net {
+    assemble(mode, tap, |b, p| {
+        f(b, p);
+        None
+    })
+}
+
+fn assemble(mode: Mode, tap: bool, f: impl Fn(&mut Builder, &mut Params) -> Option<Act>) -> Net {
+    let Mode { rows, train, .. } = mode;
     let mut params = Params::default();
-    let mut b = Builder::new(Mode { rows, train, recompute: false });
+    let mut b = Builder::new(mode);
     let output = f(&mut b, &mut params);
     if let Some(x) = output {
         b.push(WeightedSum { x, seed: 1 });

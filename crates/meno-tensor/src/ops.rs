@@ -62,3 +62,6 @@ fn output(b: &mut Builder, residual: Option<Act>, cols: usize) -> Act {
         None => b.act(cols),
     }
 }
+
+#[cfg(test)]
+mod network_tests;
