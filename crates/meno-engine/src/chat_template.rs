@@ -6,7 +6,8 @@
 use crate::clock::strftime_now;
 use crate::error::Error;
 use crate::python;
-use crate::tokenizer::{Special, read_json};
+use crate::tokenizer::{Special, gguf, read_json};
+use meno_model::gguf::Gguf;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, ErrorKind, Value};
 use regex::Regex;
@@ -81,8 +82,13 @@ impl ChatTemplate {
     }
 
     /// The templates of a Hugging Face directory: `chat_template.jinja` (and `additional_chat_templates/`), or
-    /// `tokenizer_config.json`'s `chat_template`, a text or a list of `{name, template}`. `None` where there is none.
+    /// `tokenizer_config.json`'s `chat_template`, a text or a list of `{name, template}`; or of a GGUF file. `None`
+    /// where there is none.
     pub fn load(dir: &Path, special: &Special) -> Result<Option<ChatTemplate>, Error> {
+        if Gguf::is_gguf(dir) {
+            let file = gguf::open(dir)?;
+            return gguf::chat_template(&file)?.map(|source| ChatTemplate::new(source, special)).transpose();
+        }
         let mut sources = template_files(dir)?;
         if sources.is_empty() {
             let path = dir.join("tokenizer_config.json");

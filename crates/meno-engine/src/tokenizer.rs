@@ -2,12 +2,14 @@
 //! tokenizers library, so that a text becomes the same ids here as in Python.
 
 mod character;
+pub mod gguf;
 mod stream;
 
 pub use character::CharacterLevel;
 pub use stream::DecodeStream;
 
 use crate::error::Error;
+use meno_model::gguf::Gguf;
 use serde_json::Value;
 use std::path::Path;
 
@@ -39,8 +41,11 @@ impl std::fmt::Debug for Tokenizer {
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of a Hugging Face directory, with the roles of its tokens from
-    /// `tokenizer_config.json`, `generation_config.json` and `config.json`.
+    /// `tokenizer_config.json`, `generation_config.json` and `config.json`; or a GGUF file.
     pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
+        if Gguf::is_gguf(dir) {
+            return Tokenizer::from_gguf(&gguf::open(dir)?);
+        }
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
         let inner = tokenizers::Tokenizer::from_bytes(&bytes)

