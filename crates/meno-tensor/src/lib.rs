@@ -19,6 +19,7 @@ pub mod optim;
 pub mod params;
 pub mod pool;
 pub mod rng;
+pub mod simd;
 pub mod tape;
 
 mod plan;

@@ -3,6 +3,7 @@
 //! An op that writes the gradient of some *columns* of an activation ([`View`]) sets the other columns to zero when
 //! it is the first to write there (`!Ctx::adds`), so that the next writer can add.
 
+pub mod attention;
 pub mod embedding;
 pub mod experts;
 pub mod head;
@@ -11,6 +12,7 @@ pub mod log_softmax;
 pub mod logits;
 pub mod norm_linear;
 pub mod rms_norm;
+pub mod rope;
 pub mod router;
 pub mod rows;
 pub mod swiglu;

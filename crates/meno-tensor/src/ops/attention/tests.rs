@@ -1,0 +1,112 @@
+use super::*;
+use crate::batch::Batch;
+use crate::check::{Probe, build};
+use crate::gemm::Precision;
+use crate::kv_cache::LayerSpec;
+use crate::params::Params;
+use crate::rng::Rng;
+use crate::tape::{Builder, CrossEntropy, Mode, Tape};
+
+#[derive(Clone, Copy)]
+struct Shape {
+    heads: usize,
+    kv_heads: usize,
+    qk_dim: usize,
+    v_dim: usize,
+}
+
+const SHAPES: [Shape; 3] = [
+    Shape { heads: 4, kv_heads: 2, qk_dim: 8, v_dim: 8 },
+    Shape { heads: 3, kv_heads: 3, qk_dim: 24, v_dim: 16 },
+    Shape { heads: 4, kv_heads: 1, qk_dim: 37, v_dim: 33 },
+];
+
+/// q, k, v side by side in one activation, as a fused projection writes them.
+fn push(b: &mut Builder, params: &mut Params, s: Shape) -> (Act, Act) {
+    let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
+    let ld = widths.iter().sum();
+    let act = Probe::input(b, params, ld);
+    let view = |i: usize, head_stride| HeadView { act, ld, offset: widths[..i].iter().sum(), head_stride };
+    let (q, k, v) = (view(0, s.qk_dim), view(1, s.qk_dim), view(2, s.v_dim));
+    let (out, lse) = (b.act(s.heads * s.v_dim), b.act(s.heads));
+    let Shape { heads, kv_heads, qk_dim, v_dim } = s;
+    b.push(Attention { q, k, v, out, lse, heads, kv_heads, qk_dim, v_dim, scale: 0.3, layer: 0 });
+    (act, out)
+}
+
+#[test]
+fn gradients_and_bits() {
+    for shape in SHAPES {
+        let mut net = build(true, 21, |b, p| push(b, p, shape).1);
+        net.check_gradients(2e-3);
+        net.check_bits();
+    }
+}
+
+fn infer(rows: usize, shape: Shape) -> (Params, Tape, Act, Act) {
+    let mut params = Params::default();
+    let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+    let (input, out) = push(&mut b, &mut params, shape);
+    params.allocate();
+    (params, b.finish(), input, out)
+}
+
+/// Plain attention in f64.
+fn plain(x: &[f32], n: usize, s: Shape) -> Vec<f64> {
+    let ld = s.heads * s.qk_dim + s.kv_heads * (s.qk_dim + s.v_dim);
+    let mut out = vec![];
+    for i in 0..n {
+        for h in 0..s.heads {
+            let kv = h / (s.heads / s.kv_heads);
+            let q = &x[i * ld + h * s.qk_dim..][..s.qk_dim];
+            let score = |j: usize| {
+                let k = &x[j * ld + s.heads * s.qk_dim + kv * s.qk_dim..][..s.qk_dim];
+                (q.iter().zip(k).map(|(a, b)| *a as f64 * *b as f64).sum::<f64>() * 0.3).exp()
+            };
+            let weights: Vec<f64> = (0..=i).map(score).collect();
+            let total: f64 = weights.iter().sum();
+            for c in 0..s.v_dim {
+                let v = |j: usize| x[j * ld + (s.heads + s.kv_heads) * s.qk_dim + kv * s.v_dim + c] as f64;
+                out.push((0..=i).map(|j| weights[j] / total * v(j)).sum());
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn equals_plain_attention_and_does_not_depend_on_chunks() {
+    let n = 61;
+    for shape in SHAPES {
+        let (mut params, mut tape, _, out) = infer(n, shape);
+        let mut rng = Rng::new(&[3]);
+        params.data_mut().iter_mut().for_each(|x| *x = rng.normal());
+        let input = params.iter().next().unwrap().0;
+        let x = params.get(input).to_vec();
+        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+        let mut batch = Batch::default();
+        batch.push(&vec![0; n], 0, None);
+        tape.forward(&mut params, Precision::F32, &batch, &loss, None);
+        let whole = tape.values(out, n).to_vec();
+        for (a, b) in whole.iter().zip(plain(&x, n, shape)) {
+            assert!((*a as f64 - b).abs() < 1e-5, "{a} {b}");
+        }
+        let ld = x.len() / n;
+        let spec = LayerSpec { kv_heads: shape.kv_heads, qk_dim: shape.qk_dim, v_dim: shape.v_dim };
+        for seed in 0..4 {
+            let mut rng = Rng::new(&[seed]);
+            let mut cache = KvCache::new(&[spec], 3, n);
+            let mut past = 0;
+            while past < n {
+                let count = if seed == 0 { 1 } else { 1 + rng.below(17).min(n - past - 1) };
+                params.get_mut(input)[..count * ld].copy_from_slice(&x[past * ld..(past + count) * ld]);
+                batch.clear();
+                batch.push(&vec![0; count], past, Some(1));
+                tape.forward(&mut params, Precision::F32, &batch, &loss, Some(&mut cache));
+                let cols = whole.len() / n;
+                assert_eq!(tape.values(out, count), &whole[past * cols..(past + count) * cols], "chunk at {past}");
+                past += count;
+            }
+        }
+    }
+}

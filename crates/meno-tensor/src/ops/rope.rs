@@ -1,0 +1,219 @@
+//! Rotary position embedding (Su et al. 2021), in place, with the scalings of long-context checkpoints.
+//!
+//! Pair i of a head is rotated by the angle position · f_i. Published layouts: *interleaved* pairs (x[2i], x[2i+1])
+//! (DeepSeek) and *half-split* pairs (x[i], x[i + d/2]) (Llama, Qwen).
+
+use crate::pool;
+use crate::tape::{Act, Ctx, Io, Op};
+use std::f64::consts::PI;
+use std::sync::Arc;
+
+/// How the coordinates of a head are paired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    /// (x[2i], x[2i+1]).
+    Interleaved,
+    /// (x[i], x[i + d/2]).
+    HalfSplit,
+}
+
+/// cos and sin of every position and pair.
+pub struct RopeTable {
+    /// `[position, dim / 2]`.
+    cos: Vec<f32>,
+    /// `[position, dim / 2]`.
+    sin: Vec<f32>,
+    half: usize,
+}
+
+impl RopeTable {
+    /// The table for `positions` positions of these frequencies (one per pair), scaled by `magnitude`.
+    pub fn new(frequencies: &[f64], magnitude: f64, positions: usize) -> Self {
+        let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
+        let (cos, sin) = angles.map(|a| ((a.cos() * magnitude) as f32, (a.sin() * magnitude) as f32)).unzip();
+        RopeTable { cos, sin, half: frequencies.len() }
+    }
+    /// How many positions it has.
+    pub fn positions(&self) -> usize {
+        self.cos.len() / self.half.max(1)
+    }
+}
+
+/// f_i = theta^(−2i/dim).
+pub fn frequencies(theta: f64, dim: usize) -> Vec<f64> {
+    (0..dim / 2).map(|i| theta.powf(-2.0 * i as f64 / dim as f64)).collect()
+}
+
+/// YaRN (Peng et al. 2023) as DeepSeek uses it (spec: V3 §4.3): low frequencies are divided by the factor, high ones
+/// kept, with a linear ramp between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yarn {
+    /// s, by how much the context grows.
+    pub factor: f64,
+    /// L, the context before.
+    pub original_max_position_embeddings: f64,
+    /// Rotations over L above which a frequency is kept.
+    pub beta_fast: f64,
+    /// Rotations over L below which a frequency is divided.
+    pub beta_slow: f64,
+}
+
+impl Yarn {
+    /// The pair that makes `rotations` rotations over the original context.
+    pub fn correction(&self, rotations: f64, theta: f64, dim: usize) -> f64 {
+        dim as f64 * (self.original_max_position_embeddings / (2.0 * PI * rotations)).ln() / (2.0 * theta.ln())
+    }
+    /// The frequencies, one per pair.
+    pub fn frequencies(&self, theta: f64, dim: usize) -> Vec<f64> {
+        let low = self.correction(self.beta_fast, theta, dim).floor().max(0.0);
+        let mut high = self.correction(self.beta_slow, theta, dim).ceil().min(dim as f64 - 1.0);
+        if low == high {
+            high += 0.001;
+        }
+        let plain = frequencies(theta, dim).into_iter().enumerate();
+        plain
+            .map(|(i, f)| {
+                let ramp = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                f / self.factor * ramp + f * (1.0 - ramp)
+            })
+            .collect()
+    }
+}
+
+/// 0.1 · m · ln s + 1, or 1 when nothing is scaled.
+pub fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
+}
+
+/// Llama 3.1's scaling (`rope_type: llama3`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Llama3 {
+    /// By how much low frequencies are divided.
+    pub factor: f64,
+    /// Wavelengths above original / this are divided.
+    pub low_freq_factor: f64,
+    /// Wavelengths below original / this are kept.
+    pub high_freq_factor: f64,
+    /// The context before.
+    pub original_max_position_embeddings: f64,
+}
+
+impl Llama3 {
+    /// The frequencies, one per pair.
+    pub fn frequencies(&self, theta: f64, dim: usize) -> Vec<f64> {
+        let scale = |f: f64| {
+            let wavelength = 2.0 * PI / f;
+            if wavelength > self.original_max_position_embeddings / self.low_freq_factor {
+                f / self.factor
+            } else if wavelength < self.original_max_position_embeddings / self.high_freq_factor {
+                f
+            } else {
+                let smooth = (self.original_max_position_embeddings / wavelength - self.low_freq_factor)
+                    / (self.high_freq_factor - self.low_freq_factor);
+                (1.0 - smooth) * f / self.factor + smooth * f
+            }
+        };
+        frequencies(theta, dim).into_iter().map(scale).collect()
+    }
+}
+
+/// Rotates, in place, `heads` heads of every row of `x` by the positions of the batch; backward rotates back.
+pub struct Rope {
+    /// `[t, ld]`.
+    pub x: Act,
+    /// Columns of `x`.
+    pub ld: usize,
+    /// First rotated column of head 0.
+    pub offset: usize,
+    /// Distance between heads.
+    pub head_stride: usize,
+    /// Number of heads.
+    pub heads: usize,
+    /// Layout of the pairs.
+    pub pairs: Pairs,
+    /// Angles; `2 · half` columns of each head are rotated.
+    pub table: Arc<RopeTable>,
+}
+
+impl Rope {
+    fn rotate(&self, x: &mut [f32], positions: &[u32], direction: f32) {
+        let half = self.table.half;
+        let rows = (16384 / (self.heads * half * 2).max(1)).max(1);
+        pool::for_chunks(x, rows * self.ld, |task, chunk| {
+            for (i, row) in chunk.chunks_exact_mut(self.ld).enumerate() {
+                let at = positions[task * rows + i] as usize * half;
+                let (cos, sin) = (&self.table.cos[at..at + half], &self.table.sin[at..at + half]);
+                for head in 0..self.heads {
+                    let x = &mut row[self.offset + head * self.head_stride..][..2 * half];
+                    match self.pairs {
+                        Pairs::Interleaved => {
+                            for ((pair, &c), &s) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
+                                let (a, b, s) = (pair[0], pair[1], s * direction);
+                                pair[0] = a * c - b * s;
+                                pair[1] = a * s + b * c;
+                            }
+                        }
+                        Pairs::HalfSplit => {
+                            let (a, b) = x.split_at_mut(half);
+                            for i in 0..half {
+                                let (p, q, s) = (a[i], b[i], sin[i] * direction);
+                                a[i] = p * cos[i] - q * s;
+                                b[i] = p * s + q * cos[i];
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Op for Rope {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+    fn io(&self) -> Io {
+        let x = vec![self.x];
+        Io { reads: x.clone(), writes: x.clone(), saved: vec![], grad_reads: x.clone(), grad_writes: x }
+    }
+    fn forward(&self, ctx: &mut Ctx) {
+        let [x] = ctx.acts.get([self.x]);
+        self.rotate(x, &ctx.batch.positions, 1.0);
+    }
+    fn backward(&self, ctx: &mut Ctx) {
+        let [dx] = ctx.grads.get([self.x]);
+        self.rotate(dx, &ctx.batch.positions, -1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// spec: V3 with d = 64, theta 1e4, L = 4096, s = 40, beta 32 / 1.
+    #[test]
+    fn yarn_vectors_of_deepseek_v3() {
+        let yarn =
+            Yarn { factor: 40.0, original_max_position_embeddings: 4096.0, beta_fast: 32.0, beta_slow: 1.0 };
+        assert!((yarn.correction(32.0, 1e4, 64) - 10.4722408).abs() < 1e-6);
+        assert!((yarn.correction(1.0, 1e4, 64) - 22.5134406).abs() < 1e-6);
+        let f = yarn.frequencies(1e4, 64);
+        let expected = [
+            (0, 1.0),
+            (10, 5.623413252e-2),
+            (11, 3.900692657e-2),
+            (15, 8.334508951e-3),
+            (16, 5.5e-3),
+            (17, 3.561997494e-3),
+            (22, 1.778279410e-4),
+            (23, 3.333803580e-5),
+            (31, 3.333803580e-6),
+        ];
+        for (i, e) in expected {
+            assert!((f[i] / e - 1.0).abs() < 1e-8, "f[{i}] = {}", f[i]);
+        }
+        assert!((yarn_mscale(40.0, 1.0).powi(2) - 1.8738542071).abs() < 1e-9);
+        assert!((192f64.powf(-0.5) * yarn_mscale(40.0, 1.0).powi(2) - 0.1352337789).abs() < 1e-9);
+        assert!((192f64.powf(-0.5) * yarn_mscale(40.0, 0.707).powi(2) - 0.1147213868).abs() < 1e-9);
+    }
+}
