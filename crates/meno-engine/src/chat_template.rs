@@ -187,6 +187,9 @@ fn tojson(value: Value, indent: Option<usize>, kwargs: Kwargs) -> Result<String,
     let named: Option<usize> = kwargs.get("indent")?;
     let _: Option<bool> = kwargs.get("ensure_ascii")?;
     kwargs.assert_all_used()?;
+    if value.is_undefined() {
+        return Err(minijinja::Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
+    }
     let json =
         serde_json::to_value(&value).map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))?;
     Ok(python::json_dumps(&json, named.or(indent)))

@@ -1,0 +1,28 @@
+"""Texts that tokenizers get wrong: scripts, digits, code, white space, emoji, tags, combining marks."""
+
+TEXTS = [
+    "",
+    " ",
+    "Hello, world!",
+    "  two  spaces   three\t\ttabs \n\n\n  newlines \r\n windows\r",
+    "1 12 123 1234 12345 3.14159 1,234,567 0x1F ²³ ½ Ⅷ ١٢٣ １２３",
+    "深度求索是一家公司。你好，世界！混合 mixed 文字 text",
+    "カタカナ ひらがな 漢字かな交じり文ー。한국어 텍스트",
+    "def f(x: int) -> int:\n\treturn x**2 if x >= 0 else -x  # squared\n\nprint(f(3))\n",
+    "for (int i = 0; i < n; ++i) { a[i] += b[i] * c[i]; }\n// comment\n",
+    "😀😃 👨‍👩‍👧‍👦 🏳️‍🌈 👍🏽 ❤️",
+    "e\u0301 é n\u0303 Å ﬁ ﬀ \u200b zero\u200dwidth \ufeff",
+    "<think>\nLet me see: 2+2=4\n</think>\n\nThe answer is 4.",
+    "<｜begin▁of▁sentence｜>You are helpful.<｜User｜>Hi<｜Assistant｜><think>\n",
+    "<｜end▁of▁sentence｜><｜tool▁calls▁begin｜> <|not a token|> <think >",
+    "I'm you're he'd we'll they've IT'S don’t",
+    "https://example.com/a_b-c?d=e&f=%20#g user@host.org C:\\path\\to\\file",
+    "∑_{i=1}^{n} x_i^2 ≤ ∫_0^∞ e^{-x} dx ⇒ \\frac{a}{b} $\\alpha$",
+    "Привет, мир! Γειά σου Κόσμε שלום עולם مرحبا بالعالم नमस्ते दुनिया สวัสดีชาวโลก",
+    "a" * 300,
+    "          ten spaces then x          ",
+    "\n\n\n\n\n",
+    "\u0000\u0001\u007f control",
+    "...!!!???---===***///\\\\\\[[[]]]{{{}}}",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐍈 𠮷野家",
+]
