@@ -1,1 +1,16 @@
-//! See the crate's modules.
+//! Tasks, verifiers and scores: what a model is asked, whether its answer is right, and how sure the figure is.
+//!
+//! One verifier serves reinforcement learning as the reward and evaluation as the score (R1 §2.2.2, §3).
+
+pub mod consensus;
+pub mod error;
+pub mod interval;
+pub mod pass_at_k;
+pub mod score;
+pub mod tasks;
+pub mod verify;
+
+pub use error::Error;
+pub use interval::Interval;
+pub use tasks::{Problem, Split, Task};
+pub use verify::Verdict;

@@ -1,0 +1,167 @@
+//! Countdown: reach a target with the given numbers and `+ - * /`, each number once (TinyZero's task).
+//!
+//! Every problem has a solution: its target is the value of a random expression.
+
+use super::{Problem, Split, Task};
+use crate::verify;
+use meno_tensor::rng::Rng;
+
+/// The family. Problems are named by seed, split and index; a multiset of numbers with its target belongs to one
+/// split alone.
+#[derive(Clone, Debug)]
+pub struct Countdown {
+    /// Seed of the problems.
+    pub seed: u64,
+    /// Fewest numbers given.
+    pub min_numbers: usize,
+    /// Most numbers given.
+    pub max_numbers: usize,
+    /// Largest number given.
+    pub max_number: i64,
+    /// Largest target.
+    pub max_target: i64,
+}
+
+impl Default for Countdown {
+    fn default() -> Self {
+        Countdown { seed: 0, min_numbers: 3, max_numbers: 4, max_number: 99, max_target: 99 }
+    }
+}
+
+impl Countdown {
+    /// Numbers and target of a problem.
+    pub fn numbers(&self, split: Split, index: u64) -> (Vec<i64>, i64) {
+        let mut rng = Rng::new(&[0x636f_756e_7464, self.seed, split as u64, index]);
+        loop {
+            let n = rng.range(self.min_numbers as i64, self.max_numbers as i64) as usize;
+            let numbers: Vec<i64> = (0..n).map(|_| rng.range(1, self.max_number)).collect();
+            let Some(target) = random_value(numbers.clone(), &mut rng) else { continue };
+            if !(1..=self.max_target).contains(&target) || numbers.contains(&target) {
+                continue;
+            }
+            let mut key: Vec<u64> = numbers.iter().map(|&n| n as u64).collect();
+            key.sort_unstable();
+            key.push(target as u64);
+            let part = match Rng::new(&key).below(20) {
+                0 => Split::Test,
+                1 => Split::Validation,
+                _ => Split::Train,
+            };
+            if part == split {
+                return (numbers, target);
+            }
+        }
+    }
+}
+
+/// The value of a random expression over all of `numbers`, if it is a whole number at every step.
+fn random_value(mut numbers: Vec<i64>, rng: &mut Rng) -> Option<i64> {
+    while numbers.len() > 1 {
+        let a = numbers.swap_remove(rng.below(numbers.len()));
+        let b = numbers.swap_remove(rng.below(numbers.len()));
+        numbers.push(match rng.below(4) {
+            0 => a + b,
+            1 => a - b,
+            2 => a.checked_mul(b)?,
+            _ if b != 0 && a % b == 0 => a / b,
+            _ => return None,
+        });
+    }
+    numbers.pop()
+}
+
+/// Numbers and target in a problem's answer field, `3 4 8 = 20`.
+fn parse(answer: &str) -> Option<(Vec<i64>, i64)> {
+    let (numbers, target) = answer.split_once('=')?;
+    let numbers: Option<Vec<i64>> = numbers.split_whitespace().map(|n| n.parse().ok()).collect();
+    Some((numbers?, target.trim().parse().ok()?))
+}
+
+impl Task for Countdown {
+    fn name(&self) -> &str {
+        "countdown"
+    }
+
+    fn len(&self, _split: Split) -> Option<u64> {
+        None
+    }
+
+    fn problem(&self, split: Split, index: u64) -> Problem {
+        let (numbers, target) = self.numbers(split, index);
+        let list = numbers.iter().map(i64::to_string).collect::<Vec<_>>();
+        let question = format!(
+            "Using the numbers [{}], create an equation that equals {target}. You can use basic arithmetic operations \
+             (+, -, *, /) and each number must be used exactly once. Show your work in <think> </think> tags. And \
+             return the final equation in <answer> </answer> tags, for example <answer>(1 + 2) / 3</answer>.",
+            list.join(", ")
+        );
+        Problem { index, question, answer: format!("{} = {target}", list.join(" ")), language: "en".to_owned() }
+    }
+
+    /// The expression, without spaces and without the `= target` some write.
+    fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
+        let text = verify::final_answer(response)?;
+        let (left, _) = text.split_once('=').unwrap_or((text, ""));
+        let left: String = left.split_whitespace().collect();
+        verify::countdown::evaluate(&left).map(|_| left)
+    }
+
+    fn is_right(&self, problem: &Problem, answer: &str) -> bool {
+        parse(&problem.answer).is_some_and(|(numbers, target)| verify::countdown::makes(answer, &numbers, target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::Verdict;
+    use std::collections::HashSet;
+
+    #[test]
+    fn splits_share_no_problem() {
+        let task = Countdown { max_number: 9, max_target: 20, ..Countdown::default() };
+        let keys = |split| -> HashSet<(Vec<i64>, i64)> {
+            let sorted = |(mut n, t): (Vec<i64>, i64)| {
+                n.sort_unstable();
+                (n, t)
+            };
+            (0..2000).map(|i| sorted(task.numbers(split, i))).collect()
+        };
+        let (train, validation, test) = (keys(Split::Train), keys(Split::Validation), keys(Split::Test));
+        assert!(train.is_disjoint(&test) && train.is_disjoint(&validation) && validation.is_disjoint(&test));
+    }
+
+    #[test]
+    fn verdicts_check_numbers_and_value() {
+        let task = Countdown::default();
+        let p = Problem { answer: "3 4 8 = 20".into(), ..Problem::default() };
+        let v = |r: &str| task.verify(&p, r, false);
+        assert_eq!(v("<think>hm</think><answer>(8 - 3) * 4</answer>"), Verdict::Right);
+        assert_eq!(v("<answer>(8-3)*4 = 20</answer>"), Verdict::Right);
+        assert_eq!(v("<answer>8+3*4</answer>"), Verdict::Right);
+        assert_eq!(v("<answer>8*4-3</answer>"), Verdict::Wrong);
+        assert_eq!(v("<answer>20</answer>"), Verdict::Wrong);
+        assert_eq!(v("<answer>eight</answer>"), Verdict::Unparsable);
+        assert_eq!(v("20"), Verdict::Unparsable);
+    }
+
+    #[test]
+    fn every_problem_can_be_solved() {
+        // By search over all orders and operations of three numbers.
+        let task = Countdown { max_numbers: 3, ..Countdown::default() };
+        for i in 0..200 {
+            let (n, t) = task.numbers(Split::Test, i);
+            let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+            let forms = |a: i64, b: i64, c: i64| {
+                "+-*/".chars().flat_map(move |x| {
+                    "+-*/".chars().flat_map(move |y| [format!("({a}{x}{b}){y}{c}"), format!("{a}{x}({b}{y}{c})")])
+                })
+            };
+            let solved = orders
+                .iter()
+                .flat_map(|o| forms(n[o[0]], n[o[1]], n[o[2]]))
+                .any(|e| verify::countdown::makes(&e, &n, t));
+            assert!(solved, "{n:?} -> {t}");
+        }
+    }
+}
