@@ -4,6 +4,11 @@
 //! of fused multiply-adds in the order of k; block results are added to `c` in order, as `fma(alpha, block, c)`.
 //! Nothing else (m, n, threads, packing) changes the bits.
 
+mod f32;
+mod packed;
+
+pub use packed::Packed;
+
 /// Values of k in one accumulation block.
 pub const K_BLOCK: usize = 384;
 
@@ -72,36 +77,6 @@ impl<'a> MatMut<'a> {
     }
 }
 
-/// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
-pub struct Packed {
-    precision: Precision,
-    k: usize,
-    n: usize,
-    data: Vec<f32>,
-}
-
-impl Packed {
-    /// Packs `b` into `slot`, reusing its memory when precision and shape are the same.
-    pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
-        let mut data = slot.take().map(|p| p.data).unwrap_or_default();
-        data.resize(b.rows * b.cols, 0.0);
-        for i in 0..b.rows {
-            for j in 0..b.cols {
-                data[i * b.cols + j] = round(precision, b.data[i * b.row_stride + j * b.col_stride]);
-            }
-        }
-        *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
-    }
-    /// Rows of B.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-    /// Columns of B.
-    pub fn n(&self) -> usize {
-        self.n
-    }
-}
-
 /// The right-hand side of a GEMM.
 #[derive(Clone, Copy)]
 pub enum Rhs<'a> {
@@ -109,6 +84,16 @@ pub enum Rhs<'a> {
     Mat(Mat<'a>),
     /// Packed before, in the same precision.
     Packed(&'a Packed),
+}
+
+impl Rhs<'_> {
+    /// Rows and columns of B.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Rhs::Mat(b) => (b.rows, b.cols),
+            Rhs::Packed(b) => (b.k(), b.n()),
+        }
+    }
 }
 
 fn round(precision: Precision, x: f32) -> f32 {
@@ -123,15 +108,23 @@ fn round(precision: Precision, x: f32) -> f32 {
 /// # Panics
 /// If the shapes disagree (a bug of the caller).
 pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
-    reference(precision, alpha, a, b, accumulate, c);
+    let (k, n) = b.shape();
+    assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
+    if c.rows == 0 || n == 0 {
+        return;
+    }
+    match b {
+        Rhs::Packed(b) => {
+            assert!(b.precision() == precision, "invariant: packed for the precision it is used in");
+            f32::multiply(precision, alpha, a, b.view(), accumulate, c);
+        }
+        Rhs::Mat(b) => Packed::with_temporary(precision, b, |b| f32::multiply(precision, alpha, a, b, accumulate, c)),
+    }
 }
 
 /// The plain version that every kernel is tested against.
 pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
-    let (k, n) = match b {
-        Rhs::Mat(b) => (b.rows, b.cols),
-        Rhs::Packed(b) => (b.k, b.n),
-    };
+    let (k, n) = b.shape();
     assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
     for i in 0..a.rows {
         for j in 0..n {
@@ -142,7 +135,7 @@ pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: b
                     let x = round(precision, a.data[i * a.row_stride + l * a.col_stride]);
                     let y = match b {
                         Rhs::Mat(b) => round(precision, b.data[l * b.row_stride + j * b.col_stride]),
-                        Rhs::Packed(b) => b.data[l * n + j],
+                        Rhs::Packed(b) => b.at(l, j),
                     };
                     acc = x.mul_add(y, acc);
                 }

@@ -167,8 +167,7 @@ impl Op for Attention {
         pool::for_each(segments.len() * per_segment, |task| {
             let (segment, head) = (&segments[task / per_segment], task % per_segment);
             // SAFETY: inputs are only read; out and lse are written at this segment's rows and this group's columns.
-            let ([q_data, k_data, v_data], out, lse) =
-                unsafe { (data.map(|d| &*d.slice()), out.slice(), lse.slice()) };
+            let ([q_data, k_data, v_data], out, lse) = unsafe { (data.map(|d| &*d.slice()), out.slice(), lse.slice()) };
             let task = self.task(segment.rows.clone(), segment.past, head);
             Scratch::with(|scratch| {
                 let keys = match cache {

@@ -193,8 +193,7 @@ mod tests {
     /// spec: V3 with d = 64, theta 1e4, L = 4096, s = 40, beta 32 / 1.
     #[test]
     fn yarn_vectors_of_deepseek_v3() {
-        let yarn =
-            Yarn { factor: 40.0, original_max_position_embeddings: 4096.0, beta_fast: 32.0, beta_slow: 1.0 };
+        let yarn = Yarn { factor: 40.0, original_max_position_embeddings: 4096.0, beta_fast: 32.0, beta_slow: 1.0 };
         assert!((yarn.correction(32.0, 1e4, 64) - 10.4722408).abs() < 1e-6);
         assert!((yarn.correction(1.0, 1e4, 64) - 22.5134406).abs() < 1e-6);
         let f = yarn.frequencies(1e4, 64);

@@ -144,7 +144,16 @@ fn weighted_rows<const R: usize, const W: usize>(
 
 /// Scores of queries `i..i + R` scaled, one row each of `s`; entries past a query's keys are not meaningful.
 #[inline(always)]
-fn scores<const R: usize>(task: &Task, q: (&[f32], usize, usize), i: usize, keys: &[f32], ld: usize, s: &mut [f32], s_ld: usize, n: usize) {
+fn scores<const R: usize>(
+    task: &Task,
+    q: (&[f32], usize, usize),
+    i: usize,
+    keys: &[f32],
+    ld: usize,
+    s: &mut [f32],
+    s_ld: usize,
+    n: usize,
+) {
     let rows: [&[f32]; R] = std::array::from_fn(|r| {
         let (row, head) = task.query(i + r);
         &q.0[row * q.1 + (head - task.first_head) * q.2..][..task.qk_dim]
@@ -191,10 +200,25 @@ fn exp_scores(s: &mut [f32], n: usize) -> (f32, f32) {
 
 /// Writes out = Σ p·v / sum for `R` queries.
 #[inline(always)]
-fn outputs<const R: usize>(task: &Task, i: usize, p: &[f32], p_ld: usize, n: usize, keys: &Keys, inverse: [f32; R], out: &mut [f32]) {
+fn outputs<const R: usize>(
+    task: &Task,
+    i: usize,
+    p: &[f32],
+    p_ld: usize,
+    n: usize,
+    keys: &Keys,
+    inverse: [f32; R],
+    out: &mut [f32],
+) {
     let mut c0 = 0;
     while c0 < task.v_dim {
-        let width = if task.v_dim - c0 >= WIDTH { WIDTH } else if task.v_dim - c0 >= LANES { LANES } else { 1 };
+        let width = if task.v_dim - c0 >= WIDTH {
+            WIDTH
+        } else if task.v_dim - c0 >= LANES {
+            LANES
+        } else {
+            1
+        };
         for r in 0..R {
             let (row, head) = task.query(i + r);
             let at = (row * task.heads + head) * task.v_dim + c0;
@@ -222,7 +246,15 @@ fn outputs<const R: usize>(task: &Task, i: usize, p: &[f32], p_ld: usize, n: usi
 }
 
 #[inline(always)]
-fn forward_tile<const R: usize>(task: &Task, q: (&[f32], usize, usize), i: usize, keys: &Keys, s: &mut Vec<f32>, out: &mut [f32], lse: &mut [f32]) {
+fn forward_tile<const R: usize>(
+    task: &Task,
+    q: (&[f32], usize, usize),
+    i: usize,
+    keys: &Keys,
+    s: &mut Vec<f32>,
+    out: &mut [f32],
+    lse: &mut [f32],
+) {
     let n = task.visible(i + R - 1);
     let s_ld = n.next_multiple_of(WIDTH);
     let s = grow(s, R * s_ld);
@@ -303,7 +335,14 @@ fn add_outer<const R: usize>(p: &[f32], p_ld: usize, n: usize, y: [&[f32]; R], f
 }
 
 #[inline(always)]
-fn backward_tile<const R: usize>(task: &Task, x: &Inputs, i: usize, s: &mut Vec<f32>, ds: &mut Vec<f32>, grads: &mut Grads) {
+fn backward_tile<const R: usize>(
+    task: &Task,
+    x: &Inputs,
+    i: usize,
+    s: &mut Vec<f32>,
+    ds: &mut Vec<f32>,
+    grads: &mut Grads,
+) {
     let n = task.visible(i + R - 1);
     let s_ld = n.next_multiple_of(WIDTH);
     let (s, ds) = (grow(s, R * s_ld), grow(ds, R * s_ld));

@@ -1,0 +1,135 @@
+//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of 32 columns, in each panel k by k.
+
+use super::{K_BLOCK, Mat, Precision, round};
+use crate::pool;
+use std::cell::RefCell;
+
+/// Columns of a panel.
+pub(super) const PANEL: usize = 32;
+
+/// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
+pub struct Packed {
+    precision: Precision,
+    k: usize,
+    n: usize,
+    data: Vec<f32>,
+}
+
+/// A borrowed [`Packed`].
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) data: &'a [f32],
+}
+
+impl<'a> View<'a> {
+    /// Columns with the padding of the last panel.
+    pub(super) fn padded(&self) -> usize {
+        self.n.next_multiple_of(PANEL)
+    }
+    /// The panel of columns from `j` (a multiple of [`PANEL`]) in the block of `len` values of k from `block`.
+    pub(super) fn panel(&self, block: usize, len: usize, j: usize) -> &'a [f32] {
+        &self.data[block * self.padded() + j * len..]
+    }
+}
+
+fn packed_len(b: Mat) -> usize {
+    b.rows * b.cols.next_multiple_of(PANEL)
+}
+
+/// Writes `b` to `data`, one task a panel of all k.
+fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
+    let padded = b.cols.next_multiple_of(PANEL);
+    let mut rest = data;
+    for block in (0..b.rows).step_by(K_BLOCK) {
+        let len = K_BLOCK.min(b.rows - block);
+        let (this, next) = rest.split_at_mut(len * padded);
+        rest = next;
+        pool::for_chunks(this, len * PANEL, |p, panel| {
+            let j0 = p * PANEL;
+            let width = PANEL.min(b.cols - j0);
+            if width < PANEL {
+                panel.fill(0.0);
+            }
+            if b.col_stride == 1 {
+                for (l, out) in panel.chunks_exact_mut(PANEL).enumerate() {
+                    let row = &b.data[(block + l) * b.row_stride + j0..][..width];
+                    out[..width].copy_from_slice(row);
+                }
+            } else {
+                // Columns are contiguous in k: read 8 columns side by side.
+                for c0 in (0..width).step_by(8) {
+                    let count = 8.min(width - c0);
+                    let column = |c: usize| &b.data[(j0 + c0 + c) * b.col_stride + block..][..len];
+                    if count == 8 {
+                        let columns: [&[f32]; 8] = std::array::from_fn(column);
+                        for l in 0..len {
+                            let out = &mut panel[l * PANEL + c0..][..8];
+                            for c in 0..8 {
+                                out[c] = columns[c][l];
+                            }
+                        }
+                    } else {
+                        for c in 0..count {
+                            let column = column(c);
+                            for l in 0..len {
+                                panel[l * PANEL + c0 + c] = column[l];
+                            }
+                        }
+                    }
+                }
+            }
+            if precision == Precision::Bf16 {
+                panel.iter_mut().for_each(|x| *x = round(precision, *x));
+            }
+        });
+    }
+}
+
+impl Packed {
+    /// Packs `b` into `slot`, reusing its memory when the shape is the same.
+    pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
+        let mut data = slot.take().map(|p| p.data).unwrap_or_default();
+        data.resize(packed_len(b), 0.0);
+        fill(precision, b, &mut data);
+        *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
+    }
+
+    /// Packs `b` into memory of this thread for the time of `f`.
+    pub(super) fn with_temporary<R>(precision: Precision, b: Mat, f: impl FnOnce(View) -> R) -> R {
+        thread_local! { static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) }; }
+        // A task that waits for others may be handed another GEMM on the same thread: each takes its own buffer.
+        let mut data = BUFFERS.with_borrow_mut(|b| b.pop()).unwrap_or_default();
+        let len = packed_len(b);
+        if data.len() < len {
+            data.resize(len, 0.0);
+        }
+        fill(precision, b, &mut data[..len]);
+        let result = f(View { k: b.rows, n: b.cols, data: &data[..len] });
+        BUFFERS.with_borrow_mut(|b| b.push(data));
+        result
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { k: self.k, n: self.n, data: &self.data }
+    }
+    /// What it was packed for.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+    /// Rows of B.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+    /// Columns of B.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+    /// Element (l, j) of B, as rounded.
+    pub(super) fn at(&self, l: usize, j: usize) -> f32 {
+        let block = l / K_BLOCK * K_BLOCK;
+        let len = K_BLOCK.min(self.k - block);
+        self.view().panel(block, len, j / PANEL * PANEL)[(l - block) * PANEL + j % PANEL]
+    }
+}
