@@ -1,6 +1,7 @@
 """Golden files for the GGUF reader, made by the `gguf` Python package (ggml's own).
 
-    python dev/reference/gguf_dequant.py          # writes crates/meno-model/tests/golden/gguf/
+    python dev/reference/gguf_dequant.py               # writes crates/meno-model/tests/golden/gguf/
+    python dev/reference/gguf_dequant.py --real FILE   # the sums of a real file's tensors, beside it as FILE.json
 
 Per architecture one small GGUF file, as llama.cpp's converter would write it, and `<name>.json` with the shape and
 the hash of the f32 bits of every tensor as Hugging Face's `transformers` holds it: dequantised by the package, with
@@ -10,6 +11,7 @@ the converter's changes (llama's row order, stacked experts, split kv_b) undone 
 
 import json
 import pathlib
+import sys
 
 import gguf
 import numpy as np
@@ -257,7 +259,20 @@ def deepseek2(name, split):
     n.save()
 
 
+def real(path):
+    """Of every tensor the sum of (bits of element i + 1) * (2 i + 1), modulo 2^64, under llama.cpp's names."""
+    sums = {}
+    for t in gguf.GGUFReader(path).tensors:
+        bits = np.ascontiguousarray(dequantize(t.data, t.tensor_type).astype(np.float32)).ravel().view(np.uint32)
+        weights = np.arange(len(bits), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        sums[t.name] = f"{int(((bits.astype(np.uint64) + np.uint64(1)) * weights).sum(dtype=np.uint64)):016x}"
+    pathlib.Path(str(path) + ".json").write_text(json.dumps(sums, indent=0) + "\n")
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--real"]:
+        real(sys.argv[2])
+        sys.exit()
     OUT.mkdir(parents=True, exist_ok=True)
     types()
     dense("qwen2", "qwen2", bias=True, tied=False)

@@ -1,7 +1,7 @@
 //! The GGUF reader against the `gguf` Python package, bit for bit (files by `dev/reference/gguf_dequant.py`), and
 //! against files that lie.
 
-use meno_model::gguf::{Gguf, Value};
+use meno_model::gguf::{Gguf, Value, hf_name};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -230,4 +230,33 @@ fn truncated_files_are_refused() {
             assert!(Gguf::from_bytes(name, bytes[..end].to_vec()).is_err(), "{name} cut to {end} bytes");
         }
     }
+}
+
+/// A whole published file against the `gguf` package: `../shared/models/fetch.sh qwen0.5b`, then
+/// `dev/reference/gguf_dequant.py --real FILE`. Run with `cargo test -- --ignored --nocapture`; prints the time.
+#[test]
+#[ignore = "needs the real file in ~/.cache/meno/dev-models"]
+fn published_file_bit_for_bit() {
+    let dir = std::env::var_os("MENO_MODELS")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/meno/dev-models"));
+    let path = dir.join("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf");
+    let sums = std::fs::read(dir.join("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf.json")).unwrap();
+    let sums: serde_json::Value = serde_json::from_slice(&sums).unwrap();
+    let start = std::time::Instant::now();
+    let file = Gguf::open(&path).unwrap();
+    println!("header: {:?}", start.elapsed());
+    let (mut buffer, mut time) = (vec![0.0; 151_936 * 896], std::time::Duration::ZERO);
+    for info in file.tensors() {
+        let values = &mut buffer[..info.elements];
+        let start = std::time::Instant::now();
+        file.read_f32(&hf_name(&info.name).unwrap(), values).unwrap();
+        time += start.elapsed();
+        let sum = values
+            .iter()
+            .enumerate()
+            .fold(0u64, |sum, (i, v)| sum.wrapping_add((u64::from(v.to_bits()) + 1).wrapping_mul(2 * i as u64 + 1)));
+        assert_eq!(json!(format!("{sum:016x}")), sums[&info.name], "{}", info.name);
+    }
+    println!("{} tensors dequantised in {time:?}", file.tensors().len());
 }

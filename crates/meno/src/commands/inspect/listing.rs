@@ -1,0 +1,179 @@
+//! The tensors and the config of a checkpoint, whatever its form.
+
+use super::shapes;
+use anyhow::{Context, Result, bail};
+use meno_model::gguf::{Gguf, hf_name};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A safetensors header is JSON of some 100 bytes a tensor; the format's own reader stops at this too.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// One stored (or, from a bare config, expected) tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tensor {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: String,
+    pub(super) bytes: u64,
+}
+
+impl Tensor {
+    pub(super) fn elements(&self) -> u64 {
+        // Stored tensors were checked; a bare config may ask for anything.
+        self.shape.iter().fold(1, |n: u64, &d| n.saturating_mul(d as u64))
+    }
+}
+
+/// What the files say.
+pub(super) struct Listing {
+    pub(super) path: PathBuf,
+    /// `GGUF version 3`, `safetensors, 2 files`, `config.json (tensors computed)`.
+    pub(super) format: String,
+    pub(super) config: Option<Value>,
+    pub(super) tensors: Vec<Tensor>,
+}
+
+impl Listing {
+    pub(super) fn read(path: &Path) -> Result<Listing> {
+        let kind = std::fs::metadata(path).with_context(|| format!("{}", path.display()))?;
+        if kind.is_dir() {
+            return Listing::directory(path);
+        }
+        if Gguf::is_gguf(path) {
+            return Listing::gguf(path);
+        }
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("json") => {
+                let config = read_json(path)?;
+                let tensors = shapes::expected(&config).with_context(|| format!("{}", path.display()))?;
+                let format = "config.json; tensors computed, in f32".into();
+                Ok(Listing { path: path.to_owned(), format, config: Some(config), tensors })
+            }
+            Some("safetensors") => {
+                let beside = path.with_file_name("config.json");
+                let config = if beside.is_file() { Some(read_json(&beside)?) } else { None };
+                let tensors = safetensors(path)?;
+                Ok(Listing { path: path.to_owned(), format: "safetensors".into(), config, tensors })
+            }
+            _ => bail!("{} is neither a directory, nor a .safetensors, .gguf or .json file", path.display()),
+        }
+    }
+
+    fn gguf(path: &Path) -> Result<Listing> {
+        let file = Gguf::open(path)?;
+        let tensors = file.tensors().iter().map(|t| Tensor {
+            name: hf_name(&t.name).unwrap_or_else(|| t.name.clone()),
+            shape: t.shape.clone(),
+            dtype: t.dtype.name().into(),
+            bytes: t.bytes as u64,
+        });
+        Ok(Listing {
+            path: path.to_owned(),
+            format: format!("GGUF version {}", file.version()),
+            config: Some(file.config()?),
+            tensors: tensors.collect(),
+        })
+    }
+
+    fn directory(dir: &Path) -> Result<Listing> {
+        let config = dir.join("config.json");
+        let config = if config.is_file() { Some(read_json(&config)?) } else { None };
+        let files = weight_files(dir)?;
+        let mut tensors = Vec::new();
+        for file in &files {
+            tensors.extend(safetensors(file)?);
+        }
+        let format = match (files.len(), &config) {
+            (0, None) => bail!("{} holds neither config.json nor *.safetensors", dir.display()),
+            (0, Some(config)) => {
+                tensors = shapes::expected(config).with_context(|| format!("{}", dir.join("config.json").display()))?;
+                "config.json without weights; tensors computed, in f32".into()
+            }
+            (1, _) => "safetensors".into(),
+            (n, _) => format!("safetensors, {n} files"),
+        };
+        Ok(Listing { path: dir.to_owned(), format, config, tensors })
+    }
+}
+
+/// The files that the index names, else `model.safetensors`, else every .safetensors file.
+fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let index = dir.join("model.safetensors.index.json");
+    if index.is_file() {
+        let json = read_json(&index)?;
+        let map = json["weight_map"].as_object();
+        let map = map.with_context(|| format!("{}: `weight_map` is missing or no object", index.display()))?;
+        let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+        return Ok(names.into_iter().map(|n| dir.join(n)).collect());
+    }
+    let single = dir.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("{}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(super) fn read_json(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
+}
+
+/// The header of a safetensors file, with every range checked against the file's size.
+fn safetensors(path: &Path) -> Result<Vec<Tensor>> {
+    read_safetensors(path).with_context(|| format!("{}", path.display()))
+}
+
+fn read_safetensors(path: &Path) -> Result<Vec<Tensor>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length).context("not a safetensors file: it is shorter than 8 bytes")?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER || length > size - 8 {
+        bail!("not a safetensors file, or cut short: it claims a header of {length} bytes and has {size} in all");
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header)?;
+    let header: Map<String, Value> = serde_json::from_slice(&header).context("the header is not JSON")?;
+    let data = size - 8 - length;
+    let mut tensors = BTreeMap::new();
+    for (name, value) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
+        let (tensor, start) = entry(&name, &value, data)?;
+        tensors.insert((start, name), tensor);
+    }
+    Ok(tensors.into_values().collect())
+}
+
+/// One tensor's entry and where its bytes start; `data` is the size of the bytes after the header.
+fn entry(name: &str, value: &Value, data: u64) -> Result<(Tensor, u64)> {
+    let wrong = |what: &str| anyhow::anyhow!("tensor `{name}`: {what}: {value}");
+    let numbers = |key: &str| -> Option<Vec<u64>> { value[key].as_array()?.iter().map(Value::as_u64).collect() };
+    let dtype = value["dtype"].as_str().ok_or_else(|| wrong("no `dtype`"))?;
+    let shape = numbers("shape").ok_or_else(|| wrong("no `shape`"))?;
+    let Some([start, end]) = numbers("data_offsets").and_then(|o| <[u64; 2]>::try_from(o).ok()) else {
+        return Err(wrong("no `data_offsets`"));
+    };
+    let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(|| wrong("too many elements"))?;
+    if start > end || end > data {
+        bail!("tensor `{name}` lies at bytes {start} to {end} of {data}: cut short, or its offsets are wrong");
+    }
+    let bytes = end - start;
+    // Sub-byte types exist; a tensor still cannot have more elements than 4 bits each allow.
+    if elements > bytes.saturating_mul(2) {
+        return Err(wrong("more elements than bytes"));
+    }
+    let shape = shape.iter().map(|&d| d as usize).collect();
+    Ok((Tensor { name: name.to_owned(), shape, dtype: dtype.to_owned(), bytes }, start))
+}
