@@ -10,6 +10,7 @@ pub mod head;
 pub mod linear;
 pub mod log_softmax;
 pub mod logits;
+pub mod mla;
 pub mod norm_linear;
 pub mod rms_norm;
 pub mod rope;

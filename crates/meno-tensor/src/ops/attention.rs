@@ -19,8 +19,6 @@ use kernel::{Grads, Keys, Scratch, Task};
 pub struct HeadView {
     /// The activation.
     pub act: Act,
-    /// Its columns.
-    pub ld: usize,
     /// First column of head 0.
     pub offset: usize,
     /// Distance between heads.
@@ -76,6 +74,7 @@ impl Attention {
     fn append(&self, ctx: &mut Ctx) {
         let [k] = ctx.acts.get([self.k.act]);
         let k: &[f32] = k;
+        let ld = k.len() / ctx.rows;
         let cache = ctx.cache.as_deref_mut().expect("invariant: called with a cache");
         let KvCache { layers, max_len, .. } = cache;
         let (max_len, layer) = (*max_len, &mut layers[self.layer]);
@@ -84,7 +83,7 @@ impl Attention {
             for (i, row) in segment.rows.clone().enumerate() {
                 let at = segment.past + i;
                 for head in 0..self.kv_heads {
-                    let x = &k[row * self.k.ld + self.k.offset + head * self.k.head_stride..][..self.qk_dim];
+                    let x = &k[row * ld + self.k.offset + head * self.k.head_stride..][..self.qk_dim];
                     let keys = &mut layer.keys[(slot * self.kv_heads + head) * self.qk_dim * max_len..];
                     for (d, &x) in x.iter().enumerate() {
                         keys[d * max_len + at] = x;
@@ -93,11 +92,12 @@ impl Attention {
             }
         }
         let [v] = ctx.acts.get([self.v.act]);
+        let ld = v.len() / ctx.rows;
         for segment in &ctx.batch.segments {
             let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
             for (i, row) in segment.rows.clone().enumerate() {
                 for head in 0..self.kv_heads {
-                    let x = &v[row * self.v.ld + self.v.offset + head * self.v.head_stride..][..self.v_dim];
+                    let x = &v[row * ld + self.v.offset + head * self.v.head_stride..][..self.v_dim];
                     let at = ((slot * self.kv_heads + head) * max_len + segment.past + i) * self.v_dim;
                     layer.values[at..at + self.v_dim].copy_from_slice(x);
                 }
@@ -161,6 +161,7 @@ impl Op for Attention {
             let [x] = ctx.acts.get([a]);
             Shared::new(x)
         });
+        let [q_ld, k_ld, v_ld] = data.map(|d| d.1 / ctx.rows);
         let segments = &ctx.batch.segments;
         let cache = ctx.cache.as_deref();
         let per_segment = self.kv_heads;
@@ -185,18 +186,18 @@ impl Op for Attention {
                     None => {
                         let at = segment.rows.start;
                         let n = segment.rows.len();
-                        let x = &k_data[at * k.ld + k.offset + head * k.head_stride..];
-                        let key_ld = kernel::transpose(x, k.ld, n, self.qk_dim, &mut scratch.keys);
+                        let x = &k_data[at * k_ld + k.offset + head * k.head_stride..];
+                        let key_ld = kernel::transpose(x, k_ld, n, self.qk_dim, &mut scratch.keys);
                         Keys {
                             keys: &scratch.keys,
                             key_ld,
-                            values: &v_data[at * v.ld + v.offset + head * v.head_stride..],
-                            value_ld: v.ld,
+                            values: &v_data[at * v_ld + v.offset + head * v.head_stride..],
+                            value_ld: v_ld,
                         }
                     }
                 };
                 let q = &q_data[q.offset + task.first_head * q.head_stride..];
-                kernel::forward(&task, (q, self.q.ld, self.q.head_stride), &keys, &mut scratch.probs, out, lse);
+                kernel::forward(&task, (q, q_ld, self.q.head_stride), &keys, &mut scratch.probs, out, lse);
             });
         });
     }
@@ -221,6 +222,7 @@ impl Op for Attention {
         });
         let [dout] = ctx.grads.get([self.out]);
         let dout: &[f32] = dout;
+        let [q_ld, k_ld, v_ld] = data.map(|d| d.1 / ctx.rows);
         let segments = &ctx.batch.segments;
         let per_segment = self.kv_heads;
         pool::for_each(segments.len() * per_segment, |task| {
@@ -232,20 +234,20 @@ impl Op for Attention {
             let task = self.task(segment.rows.clone(), 0, head);
             let (at, n) = (segment.rows.start, segment.rows.len());
             let [q, k, v] = views;
-            let k_start = at * k.ld + k.offset + head * k.head_stride;
-            let v_start = at * v.ld + v.offset + head * v.head_stride;
+            let k_start = at * k_ld + k.offset + head * k.head_stride;
+            let v_start = at * v_ld + v.offset + head * v.head_stride;
             Scratch::with(|scratch| {
-                let key_ld = kernel::transpose(&data[1][k_start..], k.ld, n, self.qk_dim, &mut scratch.keys);
-                kernel::transpose(&data[2][v_start..], v.ld, n, self.v_dim, &mut scratch.values);
+                let key_ld = kernel::transpose(&data[1][k_start..], k_ld, n, self.qk_dim, &mut scratch.keys);
+                kernel::transpose(&data[2][v_start..], v_ld, n, self.v_dim, &mut scratch.values);
                 let q_start = q.offset + task.first_head * q.head_stride;
                 let mut grads = Grads {
-                    dq: (&mut dq[q_start..], q.ld, q.head_stride),
-                    dk: (&mut dk[k_start..], k.ld),
-                    dv: (&mut dv[v_start..], v.ld),
+                    dq: (&mut dq[q_start..], q_ld, q.head_stride),
+                    dk: (&mut dk[k_start..], k_ld),
+                    dv: (&mut dv[v_start..], v_ld),
                 };
                 let inputs = kernel::Inputs {
-                    q: (&data[0][q_start..], q.ld, q.head_stride),
-                    k: (&data[1][k_start..], k.ld),
+                    q: (&data[0][q_start..], q_ld, q.head_stride),
+                    k: (&data[1][k_start..], k_ld),
                     keys: &scratch.keys,
                     values: &scratch.values,
                     key_ld,

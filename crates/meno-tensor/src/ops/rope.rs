@@ -189,6 +189,7 @@ impl Op for Rope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::{Probe, build};
 
     /// spec: V3 with d = 64, theta 1e4, L = 4096, s = 40, beta 32 / 1.
     #[test]
@@ -214,5 +215,77 @@ mod tests {
         assert!((yarn_mscale(40.0, 1.0).powi(2) - 1.8738542071).abs() < 1e-9);
         assert!((192f64.powf(-0.5) * yarn_mscale(40.0, 1.0).powi(2) - 0.1352337789).abs() < 1e-9);
         assert!((192f64.powf(-0.5) * yarn_mscale(40.0, 0.707).powi(2) - 0.1147213868).abs() < 1e-9);
+    }
+
+    fn net(pairs: Pairs) -> crate::check::Net {
+        build(true, 19, |b, p| {
+            let x = Probe::input(b, p, 60);
+            let table = Arc::new(RopeTable::new(&frequencies(100.0, 12), 1.0, 19));
+            // In place on the gradient too: what other ops add to it must be added after rotating back.
+            b.push(Rope { x, ld: 60, offset: 5, head_stride: 18, heads: 3, pairs, table });
+            x
+        })
+    }
+
+    #[test]
+    fn gradients_and_bits() {
+        for pairs in [Pairs::Interleaved, Pairs::HalfSplit] {
+            let mut net = net(pairs);
+            net.check_gradients(1e-3);
+            net.check_bits();
+        }
+    }
+
+    #[test]
+    fn equals_complex_rotation() {
+        let (n, dim) = (19, 12);
+        for pairs in [Pairs::Interleaved, Pairs::HalfSplit] {
+            let mut net = net(pairs);
+            let x = net.params.get(net.params.iter().next().unwrap().0).to_vec();
+            let y = net.output();
+            let positions = net.batch.positions.clone();
+            let mut rotated = 0;
+            for (row, col) in (0..n).flat_map(|r| (0..60).map(move |c| (r, c))) {
+                let inside = col >= 5 && (col - 5) % 18 < dim && (col - 5) / 18 < 3;
+                let at = |c: usize| x[row * 60 + c] as f64;
+                let expected = if inside {
+                    let (d, first) = ((col - 5) % 18, 5 + (col - 5) / 18 * 18);
+                    let (i, second) = match pairs {
+                        Pairs::Interleaved => (d / 2, d % 2 == 1),
+                        Pairs::HalfSplit => (d % 6, d >= 6),
+                    };
+                    let (re, im) = match pairs {
+                        Pairs::Interleaved => (at(first + 2 * i), at(first + 2 * i + 1)),
+                        Pairs::HalfSplit => (at(first + i), at(first + i + 6)),
+                    };
+                    let angle = positions[row] as f64 * 100f64.powf(-(i as f64) / 6.0);
+                    rotated += 1;
+                    if second { re * angle.sin() + im * angle.cos() } else { re * angle.cos() - im * angle.sin() }
+                } else {
+                    at(col)
+                };
+                assert!((y[row * 60 + col] as f64 - expected).abs() < 1e-5, "{pairs:?} row {row} column {col}");
+            }
+            assert_eq!(rotated, n * 36);
+        }
+    }
+
+    /// transformers' `_compute_llama3_parameters`: long waves divided by the factor, short ones kept, smooth between.
+    #[test]
+    fn llama3_keeps_short_waves_and_stretches_long_ones() {
+        let llama3 = Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192.0,
+        };
+        let (plain, scaled) = (frequencies(5e5, 128), llama3.frequencies(5e5, 128));
+        assert_eq!(plain[0], scaled[0]);
+        assert_eq!(plain[63] / 8.0, scaled[63]);
+        for (p, s) in plain.iter().zip(&scaled) {
+            assert!(*s <= *p && *s >= p / 8.0 * (1.0 - 1e-12));
+        }
+        assert!(plain.iter().zip(&scaled).any(|(p, s)| *s < 0.99 * p && *s > p / 7.9));
+        assert!(scaled.windows(2).all(|w| w[1] < w[0]));
     }
 }

@@ -24,9 +24,8 @@ const SHAPES: [Shape; 3] = [
 /// q, k, v side by side in one activation, as a fused projection writes them.
 fn push(b: &mut Builder, params: &mut Params, s: Shape) -> (Act, Act) {
     let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
-    let ld = widths.iter().sum();
-    let act = Probe::input(b, params, ld);
-    let view = |i: usize, head_stride| HeadView { act, ld, offset: widths[..i].iter().sum(), head_stride };
+    let act = Probe::input(b, params, widths.iter().sum());
+    let view = |i: usize, head_stride| HeadView { act, offset: widths[..i].iter().sum(), head_stride };
     let (q, k, v) = (view(0, s.qk_dim), view(1, s.qk_dim), view(2, s.v_dim));
     let (out, lse) = (b.act(s.heads * s.v_dim), b.act(s.heads));
     let Shape { heads, kv_heads, qk_dim, v_dim } = s;
