@@ -14,6 +14,7 @@ pub mod check;
 pub mod cpu;
 pub mod gemm;
 pub mod kv_cache;
+mod lanes;
 pub mod ops;
 pub mod optim;
 pub mod params;

@@ -1,7 +1,8 @@
 //! Token embedding: y[t] = W[token[t]], and the embedding of the next token for the MTP module.
 
-use super::rows::{axpy, for_rows};
+use super::rows::for_rows;
 use crate::batch::Batch;
+use crate::lanes::axpy;
 use crate::params::{Param, Params};
 use crate::pool;
 use crate::tape::{Act, Builder, Ctx, Io, Op};

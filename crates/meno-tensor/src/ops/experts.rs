@@ -4,10 +4,12 @@
 //! token's slots are combined in their fixed order, so its result does not depend on the other tokens.
 //! Backward needs no down-projection kept: d w_k = dy · (W_down h_k) = (dy · W_down) · h_k.
 
+use super::output;
 use super::router::Routes;
-use super::rows::{axpy, dot, for_rows};
-use super::{output, swiglu};
+use super::rows::for_rows;
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes;
+use crate::lanes::{axpy, dot};
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Ints, Io, Op};
 use std::ops::Range;
@@ -178,7 +180,7 @@ impl Op for Experts {
                 gemm(ctx.precision, 1.0, part(xs, &range, h), Rhs::Packed(ctx.params.packed(p)), false, out);
             }
         });
-        for_rows(hs, w, |place, hs| swiglu::forward_row(&gate_up[place * 2 * w..][..2 * w], hs));
+        for_rows(hs, w, |place, hs| lanes::swiglu(&gate_up[place * 2 * w..][..2 * w], hs));
         self.for_experts(&dispatch, |expert, range| {
             let down = Rhs::Packed(ctx.params.packed(expert.down));
             gemm(ctx.precision, 1.0, part(hs, &range, w), down, false, part_mut(xs, &range, h));
@@ -208,7 +210,7 @@ impl Op for Experts {
         let (dhs, dgate_up) = rest[..n * 3 * w].split_at_mut(n * w);
         self.gather(x, dispatch.pairs, xs);
         self.gather(dy, dispatch.pairs, dys);
-        for_rows(hs, w, |place, hs| swiglu::forward_row(&gate_up[place * 2 * w..][..2 * w], hs));
+        for_rows(hs, w, |place, hs| lanes::swiglu(&gate_up[place * 2 * w..][..2 * w], hs));
         self.for_experts(&dispatch, |expert, range| {
             let down = Rhs::Mat(ctx.params.matrix(expert.down));
             gemm(ctx.precision, 1.0, part(dys, &range, h), down, false, part_mut(dhs, &range, w));
@@ -220,11 +222,11 @@ impl Op for Experts {
         }
         // From here on h and dh stand for w·h and w·dh.
         let weight = |place: usize| weights[dispatch.pairs[place] as usize];
-        for_rows(hs, w, |place, hs| hs.iter_mut().for_each(|h| *h *= weight(place)));
-        for_rows(dhs, w, |place, dhs| dhs.iter_mut().for_each(|d| *d *= weight(place)));
+        for_rows(hs, w, |place, hs| lanes::scale(weight(place), hs));
+        for_rows(dhs, w, |place, dhs| lanes::scale(weight(place), dhs));
         let dhs = &*dhs;
         for_rows(dgate_up, 2 * w, |place, d| {
-            swiglu::backward_row(&gate_up[place * 2 * w..][..2 * w], &dhs[place * w..][..w], d, false);
+            lanes::swiglu_backward(&gate_up[place * 2 * w..][..2 * w], &dhs[place * w..][..w], d, false);
         });
         self.for_experts(&dispatch, |expert, range| {
             let [ddown, dgate, dup] = ctx.param_grads.get([expert.down, expert.gate, expert.up]);

@@ -10,6 +10,7 @@ use super::rms_norm::{self, Norm, Rows};
 use super::rows::for_rows;
 use crate::batch::{Batch, IGNORE};
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes;
 use crate::params::{Param, Params};
 use crate::pool;
 use crate::tape::{Act, Builder, Ctx, Ints, Io, Objective, Op};
@@ -62,7 +63,7 @@ impl Head {
         for_rows(n, self.hidden, |i, n| {
             let x = &x[rows[i] as usize * self.hidden..][..self.hidden];
             match gain {
-                Some((gain, eps)) => rms_norm::forward_row(gain, eps, x, n),
+                Some((gain, eps)) => lanes::rms_norm(gain, eps, x, n),
                 None => n.copy_from_slice(x),
             }
         });
@@ -148,7 +149,7 @@ impl Head {
                 // d log p(target) / d logit = (onehot − p) / temperature
                 let c = token.dlogprob * inv_temperature;
                 let scale = -c / softmax.sum;
-                logits.iter_mut().for_each(|e| *e *= scale);
+                lanes::scale(scale, logits);
                 logits[target] += c;
             }
         });
@@ -164,9 +165,9 @@ impl Head {
             let (x, dn) = (&x[(first + r) * hidden..][..hidden], &dn[i * hidden..][..hidden]);
             match gain {
                 Some((gain, eps)) => {
-                    rms_norm::backward_row(gain, eps, x, dn, dx, true);
+                    lanes::rms_norm_backward(gain, eps, x, dn, dx, true);
                 }
-                None => super::rows::axpy(1.0, dn, dx),
+                None => lanes::axpy(1.0, dn, dx),
             }
         });
     }

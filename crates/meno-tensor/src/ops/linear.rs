@@ -1,8 +1,9 @@
 //! Linear layers: y = x · Wᵀ (+ bias) (+ residual).
 
-use super::rows::{add_rows, axpy, for_rows};
+use super::rows::{add_rows, for_rows};
 use super::{View, output};
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes::axpy;
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Io, Op};
 

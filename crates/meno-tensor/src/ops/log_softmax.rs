@@ -1,7 +1,7 @@
 //! The log-softmax of one row of logits: the one function that scores, trains and samples, so that a token's
 //! log-probability has the same bits wherever it is computed.
 
-use super::rows::{LANES, sum_lanes};
+use crate::lanes;
 
 /// What a row of logits is normalised by. With z = logit / temperature: log p = (z − max) − log Σ exp(z − max).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,46 +35,18 @@ impl LogSoftmax {
     }
 }
 
-fn max_of(logits: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (whole, rest) = logits.as_chunks::<LANES>();
-    for x in whole {
-        for i in 0..LANES {
-            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
-        }
-    }
-    rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |a, &x| if x > a { x } else { a })
-}
-
 /// Normalises a row of logits.
 pub fn log_softmax_row(logits: &[f32], inv_temperature: f32) -> LogSoftmax {
-    let max = max_of(logits) * inv_temperature;
-    let (mut sum, mut weighted) = ([0f32; LANES], [0f32; LANES]);
-    for chunk in logits.chunks(LANES) {
-        for (i, x) in chunk.iter().enumerate() {
-            let d = x * inv_temperature - max;
-            let e = d.exp();
-            sum[i] += e;
-            weighted[i] += e * d;
-        }
-    }
-    LogSoftmax::new(inv_temperature, max, sum_lanes(sum), sum_lanes(weighted))
+    let max = lanes::max(logits) * inv_temperature;
+    let [sum, weighted] = lanes::exp_sums(logits, inv_temperature, max);
+    LogSoftmax::new(inv_temperature, max, sum, weighted)
 }
 
 /// As [`log_softmax_row`], same bits; leaves exp(z − max) in the row.
 pub fn exp_row(logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
-    let max = max_of(logits) * inv_temperature;
-    let (mut sum, mut weighted) = ([0f32; LANES], [0f32; LANES]);
-    for chunk in logits.chunks_mut(LANES) {
-        for (i, x) in chunk.iter_mut().enumerate() {
-            let d = *x * inv_temperature - max;
-            let e = d.exp();
-            sum[i] += e;
-            weighted[i] += e * d;
-            *x = e;
-        }
-    }
-    LogSoftmax::new(inv_temperature, max, sum_lanes(sum), sum_lanes(weighted))
+    let max = lanes::max(logits) * inv_temperature;
+    let [sum, weighted] = lanes::exp_in_place(logits, inv_temperature, max);
+    LogSoftmax::new(inv_temperature, max, sum, weighted)
 }
 
 #[cfg(test)]

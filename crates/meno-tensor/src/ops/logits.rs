@@ -1,8 +1,9 @@
 //! Logits of the rows that generation asks for: final norm and LM head, row by row the numbers of [`super::head`].
 
-use super::rms_norm::{self, Norm};
+use super::rms_norm::Norm;
 use super::rows::for_rows;
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes;
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Io, Op};
 
@@ -56,7 +57,7 @@ impl Op for Logits {
             for_rows(n, hidden, |i, n| {
                 let x = &x[rows[i] * hidden..][..hidden];
                 match gain {
-                    Some((gain, eps)) => rms_norm::forward_row(gain, eps, x, n),
+                    Some((gain, eps)) => lanes::rms_norm(gain, eps, x, n),
                     None => n.copy_from_slice(x),
                 }
             });

@@ -5,8 +5,10 @@
 
 use super::View;
 use super::rms_norm::{self, Norm, Rows};
-use super::rows::{axpy, column_sums, for_rows};
+use super::rows::{column_sums, for_rows};
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes;
+use crate::lanes::axpy;
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Io, Op};
 
@@ -74,7 +76,7 @@ impl NormLinear {
                 let gain = params.get(norm.weight);
                 let x = Rows { data: x, view: self.x };
                 let n = &mut scratch[..rows * cols];
-                for_rows(n, cols, |r, n| rms_norm::forward_row(gain, norm.eps, x.row(r), n));
+                for_rows(n, cols, |r, n| lanes::rms_norm(gain, norm.eps, x.row(r), n));
                 Mat::new(n, rows, cols)
             }
         }

@@ -3,7 +3,8 @@
 //! Nothing is kept for backward but x: rstd costs one pass over a row that backward has in cache anyway.
 
 use super::View;
-use super::rows::{column_sums, dot, for_rows};
+use super::rows::{column_sums, for_rows};
+use crate::lanes;
 use crate::params::{Param, Params};
 use crate::pool;
 use crate::tape::{Act, Builder, Ctx, Io, Op};
@@ -15,42 +16,6 @@ pub struct Norm {
     pub weight: Param,
     /// Added to the mean square.
     pub eps: f32,
-}
-
-/// 1 / √(mean(x²) + eps).
-#[inline]
-pub(crate) fn rstd(x: &[f32], eps: f32) -> f32 {
-    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
-}
-
-/// y = gain ⊙ x · rstd(x).
-#[inline]
-pub(crate) fn forward_row(gain: &[f32], eps: f32, x: &[f32], y: &mut [f32]) {
-    let rstd = rstd(x, eps);
-    for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
-        *y = x * rstd * g;
-    }
-}
-
-/// dx (+)= rstd·(gain ⊙ dy − x · rstd²·mean(gain ⊙ dy ⊙ x)). Returns rstd.
-#[inline]
-pub(crate) fn backward_row(gain: &[f32], eps: f32, x: &[f32], dy: &[f32], dx: &mut [f32], add: bool) -> f32 {
-    let rstd = rstd(x, eps);
-    let mut lanes = [0f32; super::rows::LANES];
-    for (i, ((x, dy), g)) in x.iter().zip(dy).zip(gain).enumerate() {
-        lanes[i % super::rows::LANES] += x * dy * g;
-    }
-    let c = rstd * rstd * super::rows::sum_lanes(lanes) / x.len() as f32;
-    if add {
-        for (((dx, x), dy), g) in dx.iter_mut().zip(x).zip(dy).zip(gain) {
-            *dx += rstd * (dy * g - x * c);
-        }
-    } else {
-        for (((dx, x), dy), g) in dx.iter_mut().zip(x).zip(dy).zip(gain) {
-            *dx = rstd * (dy * g - x * c);
-        }
-    }
-    rstd
 }
 
 /// Where the rows of a matrix are: its slice, the distance between rows, the first column.
@@ -88,7 +53,7 @@ pub(crate) fn backward(
             if !add && dx_view.is_part() {
                 row.fill(0.0);
             }
-            backward_row(gain, eps, x.row(start + r), dy.row(start + r), dx_view.of_mut(row), add);
+            lanes::rms_norm_backward(gain, eps, x.row(start + r), dy.row(start + r), dx_view.of_mut(row), add);
         });
         let rows = |r: usize| (x.row(start + r), dy.row(start + r));
         add_gain(eps, end - start, rows, dgain, &mut rstds[start..end]);
@@ -104,14 +69,12 @@ pub(crate) fn add_gain<'a>(
     rstds: &mut [f32],
 ) {
     for (r, s) in rstds[..rows].iter_mut().enumerate() {
-        *s = rstd(row(r).0, eps);
+        *s = lanes::rstd(row(r).0, eps);
     }
     let rstds = &rstds[..rows];
     column_sums(dgain, rows, |r, columns, sums| {
         let (x, dy) = row(r);
-        for ((g, x), dy) in sums.iter_mut().zip(&x[columns.clone()]).zip(&dy[columns]) {
-            *g += x * rstds[r] * dy;
-        }
+        lanes::add_product(&x[columns.clone()], rstds[r], &dy[columns], sums);
     });
 }
 
@@ -150,7 +113,7 @@ impl Op for RmsNorm {
         let gain = ctx.params.get(self.norm.weight);
         let [x, y] = ctx.acts.get([self.x.act, self.y.act]);
         let x = Rows { data: x, view: self.x };
-        for_rows(y, self.y.ld, |r, y| forward_row(gain, self.norm.eps, x.row(r), self.y.of_mut(y)));
+        for_rows(y, self.y.ld, |r, y| lanes::rms_norm(gain, self.norm.eps, x.row(r), self.y.of_mut(y)));
     }
     fn backward(&self, ctx: &mut Ctx) {
         let add = ctx.adds(self.x.act);
@@ -200,7 +163,7 @@ mod tests {
         let x = [1.0f32, -2.0, 3.0, 0.5];
         let gain = [2.0, 1.0, 0.5, -1.0];
         let mut y = [0.0; 4];
-        forward_row(&gain, 0.75, &x, &mut y);
+        lanes::rms_norm(&gain, 0.75, &x, &mut y);
         // mean square 3.5625, + 0.75 = 4.3125, root 2.0766560
         let root = 4.3125f32.sqrt();
         for (y, (x, g)) in y.iter().zip(x.iter().zip(gain)) {

@@ -5,9 +5,11 @@
 //! DeepSeek-V2 (arXiv 2405.04434) §2.2: softmax affinities, greedy or limited to groups by their best expert.
 //! Everything is f32. Unselected groups are masked with −∞, ties go to the lower index.
 
-use super::rows::{axpy, dot, for_rows};
+use super::rows::for_rows;
 use crate::batch::Segment;
 use crate::gemm::{Mat, MatMut, Precision, Rhs, gemm};
+use crate::lanes;
+use crate::lanes::{axpy, dot};
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Ints, Io, Op};
 use std::ops::Range;
@@ -64,14 +66,9 @@ impl Gate {
     /// logits to affinities, in place.
     fn score_row(&self, s: &mut [f32]) {
         match self.scoring_func {
-            Scoring::Sigmoid => s.iter_mut().for_each(|s| *s = 1.0 / (1.0 + (-*s).exp())),
+            Scoring::Sigmoid => lanes::sigmoid_row(s),
             Scoring::Softmax => {
-                let max = s.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-                let mut sum = 0.0;
-                for s in s.iter_mut() {
-                    *s = (*s - max).exp();
-                    sum += *s;
-                }
+                let [sum, _] = lanes::exp_in_place(s, 1.0, lanes::max(s));
                 s.iter_mut().for_each(|s| *s /= sum);
             }
         }

@@ -3,46 +3,8 @@
 //! What is computed for a row depends on that row only; a sum over rows is taken in the order of the rows whatever
 //! the number of threads: the work is split by columns.
 
+use crate::lanes::{LANES, axpy};
 use crate::pool;
-
-/// Accumulators of a row sum: a fixed number of lanes, so that its bits do not depend on the vector width.
-pub const LANES: usize = 16;
-
-/// Σ over the lanes, in a fixed order of pairs.
-#[inline(always)]
-pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-/// Σ a·b.
-#[inline(always)]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a_whole, a_rest) = a.as_chunks::<LANES>();
-    let (b_whole, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_whole.iter().zip(b_whole) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] += a * b;
-    }
-    sum_lanes(lanes)
-}
-
-/// y += alpha · x.
-#[inline(always)]
-pub(crate) fn axpy(alpha: f32, x: &[f32], y: &mut [f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += alpha * x);
-}
 
 /// How many rows of `cols` values make one task: enough to be worth handing to a thread.
 pub(crate) fn task_rows(cols: usize) -> usize {

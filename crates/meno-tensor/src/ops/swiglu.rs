@@ -5,32 +5,9 @@
 use super::output;
 use super::rows::for_rows;
 use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::lanes;
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Io, Op};
-
-/// h = silu(gate) ⊙ up, for one row `[gate | up]`.
-#[inline]
-pub(crate) fn forward_row(gate_up: &[f32], h: &mut [f32]) {
-    let (gate, up) = gate_up.split_at(h.len());
-    for ((h, g), u) in h.iter_mut().zip(gate).zip(up) {
-        *h = g / (1.0 + (-g).exp()) * u;
-    }
-}
-
-/// d[gate | up] from dh, for one row. With σ = sigmoid(gate): dgate = dh·up·σ·(1 + gate·(1 − σ)), dup = dh·gate·σ.
-#[inline]
-pub(crate) fn backward_row(gate_up: &[f32], dh: &[f32], dgate_up: &mut [f32], add: bool) {
-    let (gate, up) = gate_up.split_at(dh.len());
-    let (dgate, dup) = dgate_up.split_at_mut(dh.len());
-    for i in 0..dh.len() {
-        let sigmoid = 1.0 / (1.0 + (-gate[i]).exp());
-        let silu = gate[i] * sigmoid;
-        let dg = dh[i] * up[i] * (sigmoid + silu * (1.0 - sigmoid));
-        let du = dh[i] * silu;
-        dgate[i] = if add { dgate[i] + dg } else { dg };
-        dup[i] = if add { dup[i] + du } else { du };
-    }
-}
 
 /// y = residual + swiglu(gate_up) · Wᵀ.
 pub struct SwigluLinear {
@@ -86,7 +63,7 @@ impl Op for SwigluLinear {
         }
         let [gate_up, y] = ctx.acts.get([self.gate_up, self.y]);
         let h = &mut ctx.scratch[..t * i];
-        for_rows(h, i, |r, h| forward_row(&gate_up[r * 2 * i..][..2 * i], h));
+        for_rows(h, i, |r, h| lanes::swiglu(&gate_up[r * 2 * i..][..2 * i], h));
         let weight = Rhs::Packed(ctx.params.packed(self.weight));
         gemm(ctx.precision, 1.0, Mat::new(h, t, i), weight, self.residual.is_some(), MatMut::new(y, t, o));
     }
@@ -98,11 +75,13 @@ impl Op for SwigluLinear {
         let [dweight] = ctx.param_grads.get([self.weight]);
         let dy = Mat::new(dy, t, o);
         let (h, dh) = ctx.scratch[..2 * t * i].split_at_mut(t * i);
-        for_rows(h, i, |r, h| forward_row(&gate_up[r * 2 * i..][..2 * i], h));
+        for_rows(h, i, |r, h| lanes::swiglu(&gate_up[r * 2 * i..][..2 * i], h));
         gemm(ctx.precision, 1.0, dy.t(), Rhs::Mat(Mat::new(h, t, i)), true, MatMut::new(dweight, o, i));
         gemm(ctx.precision, 1.0, dy, Rhs::Mat(ctx.params.matrix(self.weight)), false, MatMut::new(dh, t, i));
         let dh = &*dh;
-        for_rows(dgate_up, 2 * i, |r, d| backward_row(&gate_up[r * 2 * i..][..2 * i], &dh[r * i..][..i], d, add));
+        for_rows(dgate_up, 2 * i, |r, d| {
+            lanes::swiglu_backward(&gate_up[r * 2 * i..][..2 * i], &dh[r * i..][..i], d, add)
+        });
     }
 }
 

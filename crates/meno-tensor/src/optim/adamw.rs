@@ -1,21 +1,14 @@
 //! AdamW in one pass: moments, weight and gradient are each read and written once.
 
 use super::OptimizerConfig;
+use crate::lanes::{self, Adam};
 use crate::pool;
 
-/// The numbers of one step.
+/// One step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
     learning_rate: f32,
-    /// Factor of the gradients.
-    scale: f32,
-    /// learning_rate / (1 − β₁ᵗ)
-    rate: f32,
-    /// 1 / √(1 − β₂ᵗ)
-    root: f32,
+    adam: Adam,
 }
 
 /// Values that one task updates.
@@ -25,32 +18,22 @@ impl Step {
     /// Step number `steps` (from 1).
     pub fn new(config: &OptimizerConfig, steps: u64, learning_rate: f32, scale: f32) -> Self {
         let correction = |beta: f32| 1.0 - (beta as f64).powf(steps as f64);
-        Step {
+        let adam = Adam {
             beta1: config.adam_beta1,
             beta2: config.adam_beta2,
             epsilon: config.adam_epsilon,
-            learning_rate,
             scale,
+            keep: 1.0,
             rate: (learning_rate as f64 / correction(config.adam_beta1)) as f32,
             root: (1.0 / correction(config.adam_beta2).sqrt()) as f32,
-        }
+        };
+        Step { learning_rate, adam }
     }
 
     /// Updates weights `w` with gradients `g`, first moment `m` and second moment `v`; zeroes `g`.
     pub fn apply(&self, weight_decay: f32, w: &mut [f32], g: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        let keep = 1.0 - self.learning_rate * weight_decay;
-        pool::for_blocks([w, g, m, v], BLOCK, &|_, [w, g, m, v]| self.block(keep, w, g, m, v));
-    }
-
-    fn block(&self, keep: f32, w: &mut [f32], g: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        let (c1, c2) = (1.0 - self.beta1, 1.0 - self.beta2);
-        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let d = *g * self.scale;
-            *g = 0.0;
-            *m = self.beta1 * *m + c1 * d;
-            *v = self.beta2 * *v + c2 * d * d;
-            *w = *w * keep - self.rate * *m / (v.sqrt() * self.root + self.epsilon);
-        }
+        let adam = Adam { keep: 1.0 - self.learning_rate * weight_decay, ..self.adam };
+        pool::for_blocks([w, g, m, v], BLOCK, &|_, [w, g, m, v]| lanes::adamw(adam, w, g, m, v));
     }
 }
 
