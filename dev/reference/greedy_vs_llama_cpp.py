@@ -1,0 +1,154 @@
+"""Logits and greedy text of the real Qwen2.5-Coder-0.5B (GGUF Q4_K_M): Meno, transformers, llama.cpp.
+
+    python dev/reference/greedy_vs_llama_cpp.py --meno target/release/meno --model FILE.gguf \\
+        --llama LLAMA_GREEDY [--f32] [--tokens 64]
+
+How the comparison is made. Meno dequantises the file to f32 and computes in f32. llama.cpp multiplies the blocks as
+they are by activations that it rounds to 8 bits per block (Q8_0, Q8_K), so its logits differ from the exact ones by
+tenths, and its greedy text must part from the exact text where the two best tokens are closer than that. Hence:
+
+1. logits: `meno logits` against transformers on the same dequantised weights; both are exact f32.
+2. greedy text: ten chats, token by token. Where the texts part, the step is reported with the gap between the two best
+   logits in llama.cpp; the parting is a *near-tie* if that gap is below the noise that llama.cpp's rounding makes,
+   measured as the largest difference between its gap and the exact one over the shared steps, and if both programs
+   have the same two candidates.
+3. `--f32`: the same with llama.cpp reading the dequantised weights (a GGUF file of F32 tensors, written to a temporary
+   directory): no rounding is left, so parting needs a gap of about 1e-3.
+
+LLAMA_GREEDY is `llama_greedy.cpp`, compiled as it says.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+PROMPTS = [
+    "What is 17 * 23? Think step by step.",
+    "Write a Python function that reverses a linked list.",
+    "Explain in two sentences why the sky is blue.",
+    "用中文解释什么是快速排序。",
+    "Write a Rust function that returns the n-th Fibonacci number.",
+    "List five prime numbers greater than 50.",
+    "Translate to French: The weather is nice today and we are going to the park.",
+    "SQL: select the three customers with the highest total order value.",
+    "Using the numbers 3, 7, 25 make an equation that equals 46.",
+    "What does `git rebase -i HEAD~3` do?",
+]
+CHAT = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
+
+
+def run(command, **kwargs):
+    return subprocess.run([str(c) for c in command], check=True, capture_output=True, **kwargs).stdout
+
+
+def logits(meno, model_path, model, ids):
+    """Largest |difference| of the logits, and how often the best token is the same."""
+    import torch
+    from safetensors.torch import load_file
+
+    with tempfile.TemporaryDirectory() as tmp:
+        out = pathlib.Path(tmp) / "logits.safetensors"
+        run([meno, "logits", "-m", model_path, "--tokens", ",".join(map(str, ids)), "--out", out])
+        ours = load_file(out)["logits"]
+    with torch.no_grad():
+        theirs = model(torch.tensor([ids])).logits[0]
+    same = (ours.argmax(-1) == theirs.argmax(-1)).float().mean().item()
+    return (ours - theirs).abs().max().item(), theirs.abs().max().item(), same
+
+
+def llama(binary, model, prompts, n, threads):
+    lines = run([binary, model, n, threads], input="\n".join(" ".join(map(str, p)) for p in prompts).encode() + b"\n")
+    return [json.loads(line) for line in lines.decode().splitlines()]
+
+
+def exact_top2(model, ids, n):
+    """The exact best tokens of the last n + 1 positions, with their logits."""
+    import torch
+
+    with torch.no_grad():
+        rows = model(torch.tensor([ids])).logits[0, -n - 1 :]
+    values, tokens = rows.topk(2, -1)
+    return [[t[0], v[0], t[1], v[1]] for t, v in zip(tokens.tolist(), values.tolist())]
+
+
+def write_f32(src, dst):
+    """The same file with every tensor as F32."""
+    import gguf
+    from gguf.quants import dequantize
+
+    reader = gguf.GGUFReader(src)
+    w = gguf.GGUFWriter(dst, "qwen2")
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name not in ("general.architecture", "general.file_type"):
+            kind = field.types[0]
+            w.add_key_value(field.name, field.contents(), kind, sub_type=field.types[-1] if len(field.types) > 1 else None)
+    for t in reader.tensors:
+        w.add_tensor(t.name, dequantize(t.data, t.tensor_type).astype("float32"))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--meno", required=True)
+    p.add_argument("--model", required=True)
+    p.add_argument("--llama")
+    p.add_argument("--tokens", type=int, default=64)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--f32", action="store_true")
+    args = p.parse_args()
+    from qwen_gguf import load
+
+    model, tokenizer, _ = load(args.model)
+    prompts = [tokenizer.encode(CHAT.format(q)).ids for q in PROMPTS]
+    for q, ids in list(zip(PROMPTS, prompts))[:4]:
+        gap, scale, same = logits(args.meno, args.model, model, ids)
+        print(f"logits {len(ids):3} tokens: max |diff| {gap:.2e} of {scale:.1f}, same best {same:.3f}   {q[:40]}", flush=True)
+    if not args.llama:
+        return
+
+    ours = []
+    for q, ids in zip(PROMPTS, prompts):
+        out = json.loads(
+            run([args.meno, "generate", "-m", args.model, "--prompt", CHAT.format(q), "--raw", "--json"]
+                + ["--temperature", "0", "--max-tokens", args.tokens])
+        )
+        ours.append(out["completions"][0]["tokens"])
+    with tempfile.TemporaryDirectory() as tmp:
+        path = args.model
+        if args.f32:
+            path = pathlib.Path(tmp) / "f32.gguf"
+            write_f32(args.model, path)
+        theirs = llama(args.llama, path, prompts, args.tokens, args.threads)
+
+    equal = 0
+    for q, ids, a, rows in zip(PROMPTS, prompts, ours, theirs):
+        b = [r[0] for r in rows]
+        n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+        exact = exact_top2(model, ids + b[:n], n)
+        noise = max((abs((e[1] - e[3]) - (r[1] - r[3])) for e, r in zip(exact, rows[: n + 1]) if e[0] == r[0] and e[2] == r[2]), default=0.0)
+        if n >= len(a) or n >= len(b):
+            equal += 1
+            print(f"equal    {n:3} tokens, noise {noise:.4f}   {q[:50]}")
+            continue
+        gap, exact_gap = rows[n][1] - rows[n][3], exact[n][1] - exact[n][3]
+        tie = {a[n], b[n]} == {rows[n][0], rows[n][2]} == {exact[n][0], exact[n][2]} and gap <= 1.5 * max(noise, 0.01)
+        equal += tie
+        print(
+            f"{'near-tie' if tie else 'DIFFERS '} {n:3} tokens, then {tokenizer.id_to_token(a[n])!r} and "
+            f"{tokenizer.id_to_token(b[n])!r}: gap {gap:.4f} in llama.cpp, {exact_gap:.4f} exact, noise {noise:.4f}   {q[:50]}"
+        )
+    print(f"{equal} of {len(PROMPTS)} equal up to the end or the first near-tie")
+
+
+if __name__ == "__main__":
+    main()
