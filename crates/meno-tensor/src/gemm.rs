@@ -4,6 +4,8 @@
 //! of fused multiply-adds in the order of k; block results are added to `c` in order, as `fma(alpha, block, c)`.
 //! Nothing else (m, n, threads, packing) changes the bits.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod f32;
 mod packed;
 
@@ -113,30 +115,41 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
     if c.rows == 0 || n == 0 {
         return;
     }
+    let multiply = |b: packed::View| {
+        #[cfg(target_arch = "x86_64")]
+        if amx_is_used(precision) {
+            return amx::multiply(alpha, a, b.data, n, accumulate, c);
+        }
+        f32::multiply(precision, alpha, a, b, accumulate, c);
+    };
     match b {
         Rhs::Packed(b) => {
             assert!(b.precision() == precision, "invariant: packed for the precision it is used in");
-            f32::multiply(precision, alpha, a, b.view(), accumulate, c);
+            multiply(b.view());
         }
-        Rhs::Mat(b) => Packed::with_temporary(precision, b, |b| f32::multiply(precision, alpha, a, b, accumulate, c)),
+        Rhs::Mat(b) => Packed::with_temporary(precision, b, multiply),
     }
 }
 
+/// Whether bf16 goes to the matrix unit. Elsewhere bf16 is f32 arithmetic on rounded inputs.
+fn amx_is_used(precision: Precision) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return precision == Precision::Bf16 && amx::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The plain version that every kernel is tested against.
-pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
-    let (k, n) = b.shape();
-    assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
+pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Mat, accumulate: bool, c: MatMut) {
+    assert!(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols, "invariant: GEMM shapes agree");
     for i in 0..a.rows {
-        for j in 0..n {
+        for j in 0..b.cols {
             let mut sum = if accumulate { c.data[i * c.ld + j] } else { 0.0 };
-            for block in (0..k).step_by(K_BLOCK) {
+            for block in (0..b.rows).step_by(K_BLOCK) {
                 let mut acc = 0f32;
-                for l in block..k.min(block + K_BLOCK) {
+                for l in block..b.rows.min(block + K_BLOCK) {
                     let x = round(precision, a.data[i * a.row_stride + l * a.col_stride]);
-                    let y = match b {
-                        Rhs::Mat(b) => round(precision, b.data[l * b.row_stride + j * b.col_stride]),
-                        Rhs::Packed(b) => b.at(l, j),
-                    };
+                    let y = round(precision, b.data[l * b.row_stride + j * b.col_stride]);
                     acc = x.mul_add(y, acc);
                 }
                 sum = if block == 0 && !accumulate { alpha * acc } else { alpha.mul_add(acc, sum) };

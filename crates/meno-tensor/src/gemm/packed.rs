@@ -1,6 +1,7 @@
 //! Right-hand sides laid out for the kernels: blocks of k, in each block panels of 32 columns, in each panel k by k.
 
-use super::{K_BLOCK, Mat, Precision, round};
+use super::{K_BLOCK, Mat, Precision, amx_is_used, round};
+use crate::buffer::Buffer;
 use crate::pool;
 use std::cell::RefCell;
 
@@ -12,7 +13,7 @@ pub struct Packed {
     precision: Precision,
     k: usize,
     n: usize,
-    data: Vec<f32>,
+    data: Buffer,
 }
 
 /// A borrowed [`Packed`].
@@ -34,12 +35,20 @@ impl<'a> View<'a> {
     }
 }
 
-fn packed_len(b: Mat) -> usize {
+fn packed_len(precision: Precision, b: Mat) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if amx_is_used(precision) {
+        return super::amx::packed_len(b.rows, b.cols);
+    }
     b.rows * b.cols.next_multiple_of(PANEL)
 }
 
-/// Writes `b` to `data`, one task a panel of all k.
+/// Writes `b` to `data`, one task a panel.
 fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if amx_is_used(precision) {
+        return super::amx::pack(b, data);
+    }
     let padded = b.cols.next_multiple_of(PANEL);
     let mut rest = data;
     for block in (0..b.rows).step_by(K_BLOCK) {
@@ -91,19 +100,22 @@ impl Packed {
     /// Packs `b` into `slot`, reusing its memory when the shape is the same.
     pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
         let mut data = slot.take().map(|p| p.data).unwrap_or_default();
-        data.resize(packed_len(b), 0.0);
+        let len = packed_len(precision, b);
+        if data.len() != len {
+            data = Buffer::zeroed(len);
+        }
         fill(precision, b, &mut data);
         *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
     }
 
     /// Packs `b` into memory of this thread for the time of `f`.
     pub(super) fn with_temporary<R>(precision: Precision, b: Mat, f: impl FnOnce(View) -> R) -> R {
-        thread_local! { static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) }; }
+        thread_local! { static BUFFERS: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) }; }
         // A task that waits for others may be handed another GEMM on the same thread: each takes its own buffer.
         let mut data = BUFFERS.with_borrow_mut(|b| b.pop()).unwrap_or_default();
-        let len = packed_len(b);
+        let len = packed_len(precision, b);
         if data.len() < len {
-            data.resize(len, 0.0);
+            data = Buffer::zeroed(len);
         }
         fill(precision, b, &mut data[..len]);
         let result = f(View { k: b.rows, n: b.cols, data: &data[..len] });
@@ -125,11 +137,5 @@ impl Packed {
     /// Columns of B.
     pub fn n(&self) -> usize {
         self.n
-    }
-    /// Element (l, j) of B, as rounded.
-    pub(super) fn at(&self, l: usize, j: usize) -> f32 {
-        let block = l / K_BLOCK * K_BLOCK;
-        let len = K_BLOCK.min(self.k - block);
-        self.view().panel(block, len, j / PANEL * PANEL)[(l - block) * PANEL + j % PANEL]
     }
 }
