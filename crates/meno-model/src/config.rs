@@ -1,0 +1,255 @@
+//! The shape of a network, from Hugging Face's `config.json`.
+//!
+//! Keys keep their published names. The file is kept as it was read, so that saving writes it back with the keys
+//! that this crate does not use. Every size is bounded and checked against the others before anything is allocated.
+
+mod counts;
+mod deepseek;
+mod keys;
+mod rope;
+
+pub use counts::Counts;
+pub use deepseek::Deepseek;
+pub use rope::RopeScaling;
+
+use crate::Error;
+use keys::Keys;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// The `model_type`s that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelType {
+    /// DeepSeek-V2 (MLA, MoE with a softmax gate).
+    DeepseekV2,
+    /// DeepSeek-V3 and R1 (MLA, MoE with a sigmoid gate, MTP).
+    DeepseekV3,
+    /// Qwen 2 and 2.5 (grouped-query attention, bias of q, k, v).
+    Qwen2,
+    /// Llama 2 and 3 (grouped-query attention).
+    Llama,
+}
+
+impl ModelType {
+    const ALL: [(&str, ModelType); 4] = [
+        ("deepseek_v2", ModelType::DeepseekV2),
+        ("deepseek_v3", ModelType::DeepseekV3),
+        ("qwen2", ModelType::Qwen2),
+        ("llama", ModelType::Llama),
+    ];
+    /// The published name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|t| t.1 == self).map_or("", |t| t.0)
+    }
+}
+
+/// What the kinds of networks do not share.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arch {
+    /// `deepseek_v2` and `deepseek_v3`.
+    Deepseek(Deepseek),
+    /// `qwen2` and `llama`.
+    Dense(Dense),
+}
+
+/// Attention of the dense networks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// Heads of keys and values; each serves `num_attention_heads / num_key_value_heads` queries.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Whether q, k and v have a bias.
+    pub qkv_bias: bool,
+    /// Whether the output projection has a bias.
+    pub o_bias: bool,
+}
+
+/// The shape of a network. Made by [`Config::from_value`] or [`Config::load`]; changed by [`Config::with`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub model_type: ModelType,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    /// Width of a dense MLP.
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub rms_norm_eps: f32,
+    pub rope_theta: f64,
+    pub rope_scaling: RopeScaling,
+    pub max_position_embeddings: usize,
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of new weights.
+    pub initializer_range: f32,
+    /// Depth of the MTP module, 0 or 1 (DeepSeek-V3).
+    pub num_nextn_predict_layers: usize,
+    pub arch: Arch,
+    raw: Map<String, Value>,
+}
+
+impl Config {
+    /// Reads a config.json.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let value = serde_json::from_str(&text)
+            .map_err(|e| Error::malformed(path, format!("not JSON: {e}; expected the config.json of a model")))?;
+        Config::from_value(&path.display().to_string(), value)
+    }
+
+    /// Reads the keys of a config; `file` stands for it in errors.
+    pub fn from_value(file: &str, value: Value) -> Result<Config, Error> {
+        let Value::Object(raw) = value else {
+            let what = "is missing: the config is not a JSON object".to_owned();
+            return Err(Error::Config { file: file.to_owned(), key: "model_type".into(), what });
+        };
+        let mut config = Self::parse(Keys { file, prefix: "", map: &raw })?;
+        config.check(Keys { file, prefix: "", map: &raw })?;
+        config.raw = raw;
+        Ok(config)
+    }
+
+    /// This config with one key set (to null: removed), checked again.
+    pub fn with(&self, key: &str, value: impl Into<Value>) -> Result<Config, Error> {
+        let mut raw = self.raw.clone();
+        raw.insert(key.to_owned(), value.into());
+        Config::from_value("config", Value::Object(raw))
+    }
+
+    /// The keys as they were read, unknown ones too.
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.raw.clone())
+    }
+
+    fn parse(k: Keys) -> Result<Config, Error> {
+        let model_type = k.choice("model_type", None, &ModelType::ALL)?;
+        k.only("hidden_act", &"silu".into(), "every published model of this family uses it")?;
+        let (rope_theta, rope_scaling) = rope::parse(k)?;
+        let num_attention_heads = k.size_up_to("num_attention_heads", 1 << 12)?;
+        let hidden_size = k.size_up_to("hidden_size", 1 << 18)?;
+        let arch = match model_type {
+            ModelType::DeepseekV2 | ModelType::DeepseekV3 => Arch::Deepseek(deepseek::parse(k, model_type)?),
+            ModelType::Qwen2 | ModelType::Llama => {
+                Arch::Dense(Dense::parse(k, model_type, hidden_size, num_attention_heads)?)
+            }
+        };
+        Ok(Config {
+            model_type,
+            vocab_size: k.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: k.size("intermediate_size")?,
+            num_hidden_layers: k.size_up_to("num_hidden_layers", 1 << 10)?,
+            num_attention_heads,
+            rms_norm_eps: k.positive("rms_norm_eps")? as f32,
+            rope_theta,
+            rope_scaling,
+            max_position_embeddings: k.size_up_to("max_position_embeddings", 1 << 24)?,
+            tie_word_embeddings: k.flag("tie_word_embeddings", false)?,
+            initializer_range: k.opt_positive("initializer_range")?.unwrap_or(0.02) as f32,
+            num_nextn_predict_layers: match arch {
+                Arch::Deepseek(_) => k.count("num_nextn_predict_layers", 1)?,
+                Arch::Dense(_) => 0,
+            },
+            arch,
+            raw: Map::new(),
+        })
+    }
+
+    /// What the keys must be to each other.
+    fn check(&self, k: Keys) -> Result<(), Error> {
+        match &self.arch {
+            Arch::Deepseek(d) => d.check(k, self)?,
+            Arch::Dense(d) => d.check(k, self.num_attention_heads)?,
+        }
+        if self.max_position_embeddings * self.rope_dim() > 1 << 28 {
+            let what = format!("is {}: beyond what any model has", self.max_position_embeddings);
+            return Err(k.error("max_position_embeddings", what));
+        }
+        let (tensors, parameters) = (self.tensor_count(), self.counts().stored());
+        if tensors > 1 << 20 || parameters > 1 << 43 {
+            let what = format!(
+                "and the others give {tensors} tensors and {parameters} parameters: more than any model has; one of \
+                 them is wrong"
+            );
+            return Err(k.error("num_hidden_layers", what));
+        }
+        Ok(())
+    }
+
+    /// The MLA, MoE and MTP sizes, if it is a DeepSeek network.
+    pub fn deepseek(&self) -> Option<&Deepseek> {
+        match &self.arch {
+            Arch::Deepseek(d) => Some(d),
+            Arch::Dense(_) => None,
+        }
+    }
+
+    /// How many coordinates of a head are rotated by their position.
+    pub fn rope_dim(&self) -> usize {
+        match &self.arch {
+            Arch::Deepseek(d) => d.qk_rope_head_dim,
+            Arch::Dense(d) => d.head_dim,
+        }
+    }
+
+    /// Width of a query and key head.
+    pub fn qk_head_dim(&self) -> usize {
+        match &self.arch {
+            Arch::Deepseek(d) => d.qk_nope_head_dim + d.qk_rope_head_dim,
+            Arch::Dense(d) => d.head_dim,
+        }
+    }
+
+    /// The factor of the scores: (width of a head)^-1/2, times mscale² where YaRN says so (spec §1.4).
+    pub fn softmax_scale(&self) -> f32 {
+        let mscale = match self.arch {
+            Arch::Deepseek(_) => self.rope_scaling.softmax_mscale(),
+            Arch::Dense(_) => 1.0,
+        };
+        ((self.qk_head_dim() as f64).powf(-0.5) * mscale * mscale) as f32
+    }
+}
+
+impl Dense {
+    fn parse(k: Keys, model_type: ModelType, hidden_size: usize, heads: usize) -> Result<Dense, Error> {
+        k.only("mlp_bias", &false.into(), "no published model has biases in its MLPs")?;
+        k.only("use_sliding_window", &false.into(), "attention is over the whole sequence")?;
+        let head_dim = match k.opt_size_up_to("head_dim", 1 << 14)? {
+            Some(d) => d,
+            None if hidden_size % heads == 0 => hidden_size / heads,
+            None => {
+                let what = format!(
+                    "is {heads}, which does not divide hidden_size {hidden_size}; give head_dim, or \
+                                    correct one of them"
+                );
+                return Err(k.error("num_attention_heads", what));
+            }
+        };
+        let bias = k.flag("attention_bias", model_type == ModelType::Qwen2)?;
+        Ok(Dense {
+            num_key_value_heads: k.opt_size_up_to("num_key_value_heads", 1 << 12)?.unwrap_or(heads),
+            head_dim,
+            // transformers' Qwen2 always has the bias of q, k, v and never one of o; its Llama has all four or none.
+            qkv_bias: model_type == ModelType::Qwen2 || bias,
+            o_bias: model_type == ModelType::Llama && bias,
+        })
+    }
+
+    fn check(&self, k: Keys, heads: usize) -> Result<(), Error> {
+        if heads % self.num_key_value_heads != 0 {
+            let what = format!(
+                "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",
+                self.num_key_value_heads
+            );
+            return Err(k.error("num_key_value_heads", what));
+        }
+        if self.head_dim % 2 != 0 {
+            return Err(k.error("head_dim", format!("is {}: must be even, for rotary pairs", self.head_dim)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The keys of DeepSeek-V2 and V3: MLA, DeepSeekMoE, MTP.
+
+use super::{Config, Keys, ModelType};
+use crate::Error;
+use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
+use serde_json::Value;
+
+/// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437, §2.2).
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Deepseek {
+    /// Width of the compressed query; `None`: queries are not compressed.
+    pub q_lora_rank: Option<usize>,
+    /// Width of the latent that keys and values are rebuilt from.
+    pub kv_lora_rank: usize,
+    pub qk_nope_head_dim: usize,
+    pub qk_rope_head_dim: usize,
+    pub v_head_dim: usize,
+    /// Whether rotary pairs are neighbours, as in the published weights, or half a head apart.
+    pub rope_interleave: bool,
+    /// Layers with a dense MLP before those with experts.
+    pub first_k_dense_replace: usize,
+    pub moe_intermediate_size: usize,
+    pub n_shared_experts: usize,
+    /// The routing rule: `n_routed_experts`, `num_experts_per_tok`, groups, scaling, balance loss.
+    pub gate: Gate,
+}
+
+pub(super) fn parse(k: Keys, model_type: ModelType) -> Result<Deepseek, Error> {
+    let v3 = model_type == ModelType::DeepseekV3;
+    k.only("attention_bias", &false.into(), "no published model has biases in MLA")?;
+    k.only("moe_layer_freq", &1.into(), "every layer after the dense ones has experts")?;
+    if let Some(quantization) = k.get("quantization_config") {
+        let method = quantization.get("quant_method").unwrap_or(&Value::Null);
+        let what = format!(
+            "asks for {method} weights, which are not read; convert the checkpoint to bf16 \
+                            (DeepSeek-V3's inference/fp8_cast_bf16.py) and remove the key"
+        );
+        return Err(k.error("quantization_config", what));
+    }
+    let (scoring, method) =
+        if v3 { (Scoring::Sigmoid, TopkMethod::NoauxTc) } else { (Scoring::Softmax, TopkMethod::Greedy) };
+    let topk_methods = [
+        ("noaux_tc", TopkMethod::NoauxTc),
+        ("greedy", TopkMethod::Greedy),
+        ("group_limited_greedy", TopkMethod::GroupLimitedGreedy),
+    ];
+    let alpha = k.opt_number("aux_loss_alpha", "a number, 0 or above", |x| x >= 0.0)?;
+    let gate = Gate {
+        scoring_func: k.choice(
+            "scoring_func",
+            Some(scoring),
+            &[("sigmoid", Scoring::Sigmoid), ("softmax", Scoring::Softmax)],
+        )?,
+        topk_method: k.choice("topk_method", Some(method), &topk_methods)?,
+        n_routed_experts: k.size_up_to("n_routed_experts", 1 << 12)?,
+        num_experts_per_tok: k.size_up_to("num_experts_per_tok", 1 << 12)?,
+        n_group: k.opt_size_up_to("n_group", 64)?.unwrap_or(1),
+        topk_group: k.opt_size_up_to("topk_group", 64)?.unwrap_or(1),
+        norm_topk_prob: k.flag("norm_topk_prob", v3)?,
+        routed_scaling_factor: k.opt_positive("routed_scaling_factor")?.unwrap_or(if v3 { 2.5 } else { 1.0 }) as f32,
+        aux_loss_alpha: alpha.unwrap_or(0.0) as f32,
+    };
+    Ok(Deepseek {
+        q_lora_rank: k.opt_size("q_lora_rank")?,
+        kv_lora_rank: k.size("kv_lora_rank")?,
+        qk_nope_head_dim: k.size_up_to("qk_nope_head_dim", 1 << 14)?,
+        qk_rope_head_dim: k.size_up_to("qk_rope_head_dim", 1 << 14)?,
+        v_head_dim: k.size_up_to("v_head_dim", 1 << 14)?,
+        rope_interleave: k.flag("rope_interleave", true)?,
+        first_k_dense_replace: k.count("first_k_dense_replace", 1 << 10)?,
+        moe_intermediate_size: k.size("moe_intermediate_size")?,
+        n_shared_experts: k.count("n_shared_experts", 1 << 8)?,
+        gate,
+    })
+}
+
+impl Deepseek {
+    pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
+        let g = &self.gate;
+        let Gate { n_routed_experts: experts, num_experts_per_tok: top_k, n_group, topk_group, .. } = *g;
+        if self.qk_rope_head_dim % 2 != 0 {
+            let what = format!("is {}: must be even, for rotary pairs", self.qk_rope_head_dim);
+            return Err(k.error("qk_rope_head_dim", what));
+        }
+        if self.first_k_dense_replace > config.num_hidden_layers {
+            let what =
+                format!("is {}, above num_hidden_layers {}", self.first_k_dense_replace, config.num_hidden_layers);
+            return Err(k.error("first_k_dense_replace", what));
+        }
+        if experts % n_group != 0 {
+            return Err(k.error("n_group", format!("is {n_group}, which does not divide n_routed_experts {experts}")));
+        }
+        if topk_group > n_group {
+            return Err(k.error("topk_group", format!("is {topk_group}, above n_group {n_group}")));
+        }
+        let reachable = if g.topk_method == TopkMethod::Greedy { experts } else { experts / n_group * topk_group };
+        if top_k > reachable {
+            let what = format!(
+                "is {top_k}, but a token can only reach {reachable} experts (n_routed_experts {experts}, \
+                                n_group {n_group}, topk_group {topk_group})"
+            );
+            return Err(k.error("num_experts_per_tok", what));
+        }
+        Ok(())
+    }
+
+    /// Whether layer `layer` has experts; the MTP module, which comes after the last layer, has.
+    pub fn is_moe(&self, layer: usize) -> bool {
+        layer >= self.first_k_dense_replace
+    }
+
+    /// Width of the one MLP that all shared experts together are.
+    pub fn shared_width(&self) -> usize {
+        self.n_shared_experts * self.moe_intermediate_size
+    }
+}

@@ -1,0 +1,42 @@
+//! Declaring parameters under their published names.
+
+use meno_tensor::ops::rms_norm::Norm;
+use meno_tensor::params::{Param, Params};
+
+/// Declares parameters whose names start with `prefix`.
+pub(crate) struct Declare<'a> {
+    pub(crate) params: &'a mut Params,
+    prefix: String,
+}
+
+impl<'a> Declare<'a> {
+    pub(crate) fn new(params: &'a mut Params, prefix: impl Into<String>) -> Self {
+        Declare { params, prefix: prefix.into() }
+    }
+    /// The same, for names that continue with `name`.
+    pub(crate) fn under(&mut self, name: impl std::fmt::Display) -> Declare<'_> {
+        Declare { prefix: format!("{}{name}.", self.prefix), params: self.params }
+    }
+    /// The weight of a linear layer, `[outputs, inputs]`.
+    pub(crate) fn linear(&mut self, name: &str, outputs: usize, inputs: usize) -> Param {
+        let weight = self.matrix(name, outputs, inputs);
+        self.params.mark_linear(weight);
+        weight
+    }
+    /// A matrix that is no linear layer in the sense of [`Params::mark_linear`].
+    pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Param {
+        self.params.declare(format!("{}{name}.weight", self.prefix), &[rows, cols])
+    }
+    /// The bias of a linear layer.
+    pub(crate) fn bias(&mut self, name: &str, outputs: usize) -> Param {
+        self.params.declare(format!("{}{name}.bias", self.prefix), &[outputs])
+    }
+    /// A vector with exactly this name.
+    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Param {
+        self.params.declare(format!("{}{name}", self.prefix), &[len])
+    }
+    /// The gain of an RMSNorm.
+    pub(crate) fn norm(&mut self, name: &str, len: usize, eps: f32) -> Norm {
+        Norm { weight: self.vector(&format!("{name}.weight"), len), eps }
+    }
+}

@@ -1,0 +1,62 @@
+//! What can be wrong with a model's files.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate: names the file, what was expected, and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A key of a config is missing, has a wrong value, or contradicts another.
+    #[error("{file}: key `{key}` {what}")]
+    Config {
+        /// Where the config came from.
+        file: String,
+        /// The key.
+        key: String,
+        /// What is wrong, what was expected, and how to mend it.
+        what: String,
+    },
+    /// A file is not what its name says.
+    #[error("{}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Tensors are missing, unknown or of another shape than the config says.
+    #[error("{}: the weights do not fit config.json: {}", path.display(), problems.join("; "))]
+    Tensors {
+        /// The checkpoint.
+        path: PathBuf,
+        /// One line for each tensor.
+        problems: Vec<String>,
+    },
+    /// The model does not fit this machine.
+    #[error("the model needs {needed:.1} GiB for its weights in f32; this machine has {available:.1} GiB")]
+    Memory {
+        /// GiB of weights.
+        needed: f64,
+        /// GiB of the machine.
+        available: f64,
+    },
+    /// A GGUF file cannot be used.
+    #[error(transparent)]
+    Gguf(#[from] crate::gguf::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io { path: path.to_owned(), source }
+    }
+    pub(crate) fn malformed(path: &Path, what: impl Into<String>) -> Error {
+        Error::Malformed { path: path.to_owned(), what: what.into() }
+    }
+}

@@ -1,0 +1,77 @@
+//! Grouped-query attention (Ainslie et al., arXiv 2305.13245), as Llama and Qwen2 have it.
+//!
+//! Shapes: t tokens, H hidden_size, h heads of queries, g heads of keys and values, d head_dim.
+
+use crate::Config;
+use crate::config::Dense;
+use crate::declare::Declare;
+use crate::mla::AttentionOptions;
+use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::ops::View;
+use meno_tensor::ops::attention::{Attention, HeadView};
+use meno_tensor::ops::linear::Linear;
+use meno_tensor::ops::norm_linear::NormLinear;
+use meno_tensor::ops::rms_norm::Norm;
+use meno_tensor::ops::rope::{Pairs, Rope};
+use meno_tensor::params::{Param, Params};
+use meno_tensor::tape::{Act, Builder};
+
+/// The parameters and sizes of one layer's attention.
+#[derive(Clone, Copy, Debug)]
+pub struct Gqa {
+    /// q, k, v: weight and bias.
+    qkv: [(Param, Option<Param>); 3],
+    /// `[H, h·d]`.
+    o_proj: Param,
+    o_bias: Option<Param>,
+    h: usize,
+    g: usize,
+    d: usize,
+    scale: f32,
+}
+
+impl Gqa {
+    pub(crate) fn declare(mut dec: Declare, config: &Config, sizes: &Dense) -> Gqa {
+        let (hidden, h) = (config.hidden_size, config.num_attention_heads);
+        let Dense { num_key_value_heads: g, head_dim: d, qkv_bias, o_bias } = *sizes;
+        let qkv = [("q_proj", h), ("k_proj", g), ("v_proj", g)].map(|(name, heads)| {
+            let weight = dec.linear(name, heads * d, hidden);
+            (weight, qkv_bias.then(|| dec.bias(name, heads * d)))
+        });
+        let o_proj = dec.linear("o_proj", hidden, h * d);
+        let o_bias = o_bias.then(|| dec.bias("o_proj", hidden));
+        Gqa { qkv, o_proj, o_bias, h, g, d, scale: config.softmax_scale() }
+    }
+
+    pub(crate) fn cache_spec(&self) -> LayerSpec {
+        LayerSpec { kv_heads: self.g, qk_dim: self.d, v_dim: self.d }
+    }
+
+    /// Appends x + attention(norm(x)).
+    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Norm, o: &AttentionOptions) -> Act {
+        let Gqa { h, g, d, .. } = *self;
+        // [q_1 … q_h | k_1 … k_g | v_1 … v_g] = W_qkv norm(x) (+ b), [t, (h + 2g)·d]
+        let qkv = NormLinear::push(b, p, View::all(b, x), Some(norm), &self.qkv);
+        let ld = b.cols(qkv);
+        // Queries and keys lie side by side: one rotation for both.
+        let table = o.rope.clone();
+        b.push(Rope { x: qkv, ld, offset: 0, head_stride: d, heads: h + g, pairs: Pairs::HalfSplit, table });
+        let head = |first| HeadView { act: qkv, offset: first * d, head_stride: d };
+        let out = b.act(h * d);
+        let lse = b.act(h);
+        b.push(Attention {
+            q: head(0),
+            k: head(h),
+            v: head(h + g),
+            out,
+            lse,
+            heads: h,
+            kv_heads: g,
+            qk_dim: d,
+            v_dim: d,
+            scale: self.scale,
+            layer: o.layer,
+        });
+        Linear::push(b, p, out, self.o_proj, self.o_bias, Some(x))
+    }
+}

@@ -1,0 +1,42 @@
+//! New weights, and whether there is memory for them.
+
+use crate::Error;
+use meno_tensor::params::Params;
+use meno_tensor::pool;
+use meno_tensor::rng::Rng;
+
+/// Values drawn from one stream of random numbers.
+const STREAM: usize = 1 << 14;
+
+/// Matrices from N(0, std²), gains 1, biases 0. A value depends on seed, parameter and place only.
+pub(crate) fn fill(params: &mut Params, std: f32, seed: u64) {
+    let all: Vec<_> = params.iter().map(|(p, info)| (p, info.shape.len(), info.name.contains("norm"))).collect();
+    for (i, (p, dimensions, norm)) in all.into_iter().enumerate() {
+        let values = params.get_mut(p);
+        if dimensions == 1 {
+            values.fill(if norm { 1.0 } else { 0.0 });
+            continue;
+        }
+        pool::for_chunks(values, STREAM, |task, chunk| {
+            let mut rng = Rng::new(&[seed, i as u64, task as u64]);
+            chunk.iter_mut().for_each(|w| *w = rng.normal() * std);
+        });
+    }
+}
+
+/// An error if the weights alone exceed the memory of this machine.
+pub(crate) fn check_memory(params: &Params) -> Result<(), Error> {
+    const GIB: f64 = (1u64 << 30) as f64;
+    let needed = params.total() as f64 * 4.0 / GIB;
+    match total_memory() {
+        Some(bytes) if needed > bytes as f64 / GIB => Err(Error::Memory { needed, available: bytes as f64 / GIB }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of memory of this machine, where the system tells.
+fn total_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}

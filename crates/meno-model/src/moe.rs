@@ -1,0 +1,80 @@
+//! DeepSeekMoE: routed experts chosen token by token, and shared experts that every token passes.
+//!
+//! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–16; DeepSeek-V2 (arXiv 2405.04434) §2.2. The routing rule itself, both
+//! gates, is [`meno_tensor::ops::router`]; its bias is moved by [`Moe::update_bias`] after each step.
+
+use crate::Config;
+use crate::block::Mlp;
+use crate::config::Deepseek;
+use crate::declare::Declare;
+use meno_tensor::ops::experts::{Expert, Experts};
+use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
+use meno_tensor::ops::router::{Gate, Router, TopkMethod};
+use meno_tensor::params::{Param, Params};
+use meno_tensor::tape::{Act, Builder};
+
+/// The parameters of one layer's experts.
+#[derive(Clone, Debug)]
+pub struct Moe {
+    gate: Gate,
+    /// `mlp.gate.weight`, `[experts, hidden]`; f32 in every precision.
+    weight: Param,
+    /// `mlp.gate.e_score_correction_bias`: takes part in the selection only, gets no gradient.
+    bias: Option<Param>,
+    experts: Vec<Expert>,
+    /// All shared experts as one MLP.
+    shared: Option<Mlp>,
+}
+
+impl Moe {
+    pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &Deepseek) -> Moe {
+        let (hidden, width) = (config.hidden_size, sizes.moe_intermediate_size);
+        let gate = sizes.gate;
+        let weight = d.matrix("gate", gate.n_routed_experts, hidden);
+        let bias = (gate.topk_method == TopkMethod::NoauxTc).then(|| {
+            let bias = d.vector("gate.e_score_correction_bias", gate.n_routed_experts);
+            d.params.freeze(bias);
+            bias
+        });
+        let experts = (0..gate.n_routed_experts)
+            .map(|e| {
+                let mut d = d.under(format_args!("experts.{e}"));
+                let mut linear = |name, outputs, inputs| d.linear(name, outputs, inputs);
+                let (gate, up) = (linear("gate_proj", width, hidden), linear("up_proj", width, hidden));
+                Expert { gate, up, down: linear("down_proj", hidden, width) }
+            })
+            .collect();
+        let shared =
+            (sizes.n_shared_experts > 0).then(|| Mlp::declare(d.under("shared_experts"), hidden, sizes.shared_width()));
+        Moe { gate, weight, bias, experts, shared }
+    }
+
+    /// Appends x + MoE(norm(x)).
+    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Norm) -> Act {
+        // u = norm(x), [t, H]: router, routed and shared experts read it.
+        let u = RmsNorm::push(b, p, x, norm);
+        // (eqs. 13–16) the experts of every token and their weights g
+        let routes = Router::push(b, p, u, self.weight, self.bias, self.gate);
+        // (eq. 12) x + Σ_i g_i FFN_i(u) + FFN_shared(u)
+        let y = Experts::push(b, p, u, routes, self.experts.clone(), Some(x));
+        match &self.shared {
+            Some(shared) => shared.push(b, p, u, None, y),
+            None => y,
+        }
+    }
+
+    /// The auxiliary-loss-free balancing of V3 §2.1.2 after a step in which expert e got `load[e]` tokens:
+    /// b_e −= γ where the load is above the mean, += γ where it is below.
+    pub(crate) fn update_bias(&self, params: &mut Params, load: &[u32], gamma: f32) {
+        let Some(bias) = self.bias else { return };
+        let total: u64 = load.iter().map(|&c| c as u64).sum();
+        for (b, &c) in params.get_mut(bias).iter_mut().zip(load) {
+            // c against total / experts, in whole numbers
+            *b += match (c as u64 * load.len() as u64).cmp(&total) {
+                std::cmp::Ordering::Greater => -gamma,
+                std::cmp::Ordering::Less => gamma,
+                std::cmp::Ordering::Equal => 0.0,
+            };
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Multi-token prediction: a module that predicts the token after the next, used as a second training loss.
+//!
+//! DeepSeek-V3 (arXiv 2412.19437) §2.2, eqs. 21–25, one depth. Embedding and head are those of the main network; the
+//! published files hold copies of them, which saving writes and loading ignores.
+//!
+//! As the released weights want it: the embedding comes first in the concatenation, and the hidden state is the main
+//! network's after its final norm (vLLM, SGLang and transformers feed it so; the paper's eq. 21 has hidden first).
+//!
+//! Row i combines h_i with Emb(t_{i+1}) and predicts t_{i+2}. The last row of a sequence has no next token; nothing
+//! is predicted from it and, attention being causal, nothing sees it.
+
+use crate::Config;
+use crate::block::Block;
+use crate::config::Deepseek;
+use crate::declare::Declare;
+use crate::mla::AttentionOptions;
+use meno_tensor::ops::View;
+use meno_tensor::ops::embedding::Embedding;
+use meno_tensor::ops::head::Head;
+use meno_tensor::ops::linear::Linear;
+use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
+use meno_tensor::params::{Param, Params};
+use meno_tensor::tape::{Act, Builder};
+
+/// The parameters of the module, published as the layer after the last.
+#[derive(Clone, Debug)]
+pub struct Mtp {
+    /// Norm of the embedding.
+    enorm: Norm,
+    /// Norm of the hidden state.
+    hnorm: Norm,
+    /// `[H, 2H]`.
+    eh_proj: Param,
+    pub(crate) block: Block,
+    /// The norm before the head.
+    shared_head_norm: Norm,
+}
+
+impl Mtp {
+    pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &Deepseek) -> Mtp {
+        let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+        Mtp {
+            enorm: d.norm("enorm", hidden, eps),
+            hnorm: d.norm("hnorm", hidden, eps),
+            eh_proj: d.linear("eh_proj", hidden, 2 * hidden),
+            // Always one with experts, whatever layers are dense.
+            block: crate::deepseek_v3::declare_block(&mut d, config, sizes, true),
+            shared_head_norm: d.norm("shared_head.norm", hidden, eps),
+        }
+    }
+
+    /// Appends the module and its loss on the normed output `h` `[t, H]` of the main network.
+    pub(crate) fn push(&self, b: &mut Builder, p: &Params, h: Act, shared: Shared, o: &AttentionOptions) {
+        let hidden = b.cols(h);
+        // (eq. 21) h' = M [RMSNorm(Emb(t_{i+1})) ; RMSNorm(h_i)]
+        let next = Embedding::push_next(b, p, shared.embed_tokens);
+        let both = b.act(2 * hidden);
+        for (x, norm, at) in [(next, self.enorm, 0), (h, self.hnorm, hidden)] {
+            let (x, y) = (View::all(b, x), View::cols(b, both, at..at + hidden));
+            b.push(RmsNorm { x, norm, y });
+        }
+        let x = Linear::push(b, p, both, self.eh_proj, None, None);
+        // (eq. 22) one block of its own
+        let x = self.block.push(b, p, x, o);
+        // (eqs. 23–25) the shared head, loss 1
+        Head::push(b, p, x, Some(self.shared_head_norm), shared.head, 1);
+    }
+}
+
+/// What the module shares with the main network.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    pub(crate) embed_tokens: Param,
+    pub(crate) head: Param,
+}

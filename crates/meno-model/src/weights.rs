@@ -1,0 +1,177 @@
+//! Safetensors files: mapped for reading, written tensor by tensor.
+
+use crate::Error;
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// How weights are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtype {
+    /// Exactly as they are.
+    #[default]
+    F32,
+    /// Rounded to bf16 (nearest, ties to even), as published models are.
+    Bf16,
+}
+
+impl Dtype {
+    /// The name that config.json has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "float32",
+            Dtype::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// A mapped safetensors file whose header has been checked against its length.
+pub struct Safetensors {
+    path: PathBuf,
+    map: Mmap,
+    /// Where the tensors' bytes start.
+    start: usize,
+    metadata: Metadata,
+}
+
+/// Values converted by one task.
+const CHUNK: usize = 1 << 16;
+
+impl Safetensors {
+    /// Maps the file and reads its header.
+    pub fn open(path: &Path) -> Result<Safetensors, Error> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
+        // gives other bytes (or stops the process), as it does with every reader of mapped weights.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| {
+            let what = format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
+            Error::malformed(path, what)
+        })?;
+        Ok(Safetensors { path: path.to_owned(), start: 8 + header, map, metadata })
+    }
+
+    /// The names of its tensors.
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// A tensor as f32 into `out`, which has exactly its elements.
+    pub fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
+        use safetensors::Dtype as D;
+        let info = self.metadata.info(name);
+        let info = info.ok_or_else(|| Error::malformed(&self.path, format!("no tensor `{name}`")))?;
+        let bytes = self.bytes(info);
+        let size = match info.dtype {
+            D::F32 => 4,
+            D::F16 | D::BF16 => 2,
+            other => {
+                let what = format!("tensor `{name}` is {other:?}: F32, F16 and BF16 are read; convert it");
+                return Err(Error::malformed(&self.path, what));
+            }
+        };
+        if bytes.len() != out.len() * size {
+            let what = format!("tensor `{name}` has shape {:?}, expected {} elements", info.shape, out.len());
+            return Err(Error::malformed(&self.path, what));
+        }
+        out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * size)).for_each(|(out, bytes)| match info.dtype {
+            D::BF16 => {
+                for (out, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *out = half::bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                }
+            }
+            D::F16 => {
+                for (out, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *out = half::f16::from_le_bytes([b[0], b[1]]).to_f32();
+                }
+            }
+            _ => {
+                for (out, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *out = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        let (start, end) = info.data_offsets;
+        &self.map[self.start + start..self.start + end]
+    }
+}
+
+/// A tensor to write: converted when its turn comes.
+pub struct Tensor<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values.
+    pub data: &'a [f32],
+    /// How they are written.
+    pub dtype: Dtype,
+}
+
+impl View for &Tensor<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        match self.dtype {
+            Dtype::F32 => safetensors::Dtype::F32,
+            Dtype::Bf16 => safetensors::Dtype::BF16,
+        }
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.dtype {
+            Dtype::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(self.data)),
+            Dtype::F32 => Cow::Owned(self.data.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Dtype::Bf16 => {
+                let mut rounded = vec![half::bf16::ZERO; self.data.len()];
+                rounded.convert_from_f32_slice(self.data);
+                Cow::Owned(rounded.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+        }
+    }
+    fn data_len(&self) -> usize {
+        self.data.len() * if self.dtype == Dtype::F32 { 4 } else { 2 }
+    }
+}
+
+/// Writes a safetensors file: under a temporary name, flushed to the disk, then renamed.
+pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    replace(path, |temporary| {
+        let tensors = tensors.iter().map(|t| (t.name.as_str(), t));
+        safetensors::serialize_to_file(tensors, Some(metadata), temporary).map_err(|e| match e {
+            SafeTensorError::IoError(source) => Error::Io { path: path.to_owned(), source },
+            other => Error::malformed(path, format!("cannot be written: {other}")),
+        })
+    })
+}
+
+/// Replaces `path` with what `write` writes to a temporary name beside it: a reader sees the old file or the new one.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let result = write(&temporary).and_then(|()| {
+        File::open(&temporary).and_then(|f| f.sync_all()).map_err(Error::io(path))?;
+        std::fs::rename(&temporary, path).map_err(Error::io(path))
+    });
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
