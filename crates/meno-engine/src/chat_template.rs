@@ -47,6 +47,7 @@ impl Message {
 pub struct ChatTemplate {
     env: Environment<'static>,
     names: Vec<String>,
+    source: String,
     defaults: Map<String, Json>,
 }
 
@@ -66,6 +67,8 @@ impl ChatTemplate {
     pub fn named(sources: Vec<(String, String)>, special: &Special) -> Result<ChatTemplate, Error> {
         let mut env = environment();
         let mut names = Vec::new();
+        let default = sources.iter().find(|s| s.0 == DEFAULT).or(sources.first());
+        let text = default.map(|s| s.1.clone()).unwrap_or_default();
         for (name, source) in sources {
             let error = |e: minijinja::Error| Error::Template { name: name.clone(), message: describe(&e) };
             env.add_template_owned(name.clone(), without_generation_tags(&source)).map_err(error)?;
@@ -78,7 +81,7 @@ impl ChatTemplate {
                 defaults.insert(key.to_owned(), text.clone().into());
             }
         }
-        Ok(ChatTemplate { env, names, defaults })
+        Ok(ChatTemplate { env, names, source: text, defaults })
     }
 
     /// The templates of a Hugging Face directory: `chat_template.jinja` (and `additional_chat_templates/`), or
@@ -100,6 +103,11 @@ impl ChatTemplate {
     /// The names of the templates.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The text of the default template, as a checkpoint stores it.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The prompt of a conversation, from the default template. `extras` are further variables (`tools`,

@@ -9,6 +9,7 @@ mod schedule;
 
 use crate::error::Error;
 use crate::sampler::{Sampling, Scratch, sample};
+use meno_model::{InferOptions, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::{KvCache, LayerSpec};
@@ -128,6 +129,31 @@ pub struct Generator {
 }
 
 impl Generator {
+    /// A generator for `model`; the tape and the cache are allocated here, a step allocates nothing.
+    pub fn new(model: &Model, capacity: Capacity) -> Result<Generator, Error> {
+        let own = model.config.max_position_embeddings;
+        if capacity.max_len > own {
+            let message = format!("{} tokens asked for, but the model was made for at most {own}", capacity.max_len);
+            return Err(Error::Capacity(message));
+        }
+        let options = InferOptions { absorbed: capacity.absorbed };
+        let tape = model.infer_tape(capacity.rows, options);
+        Generator::from_tape(tape, &model.cache_specs(options), model.config.vocab_size, capacity)
+    }
+
+    /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
+    /// `on_token` sees every token as it is chosen. Completions come in the order of requests and samples, all of
+    /// them, cancelled ones with what they have.
+    pub fn generate(
+        &mut self,
+        model: &mut Model,
+        precision: Precision,
+        requests: &[Request],
+        on_token: &mut dyn FnMut(TokenEvent) -> Flow,
+    ) -> Result<Vec<Completion>, Error> {
+        self.generate_with(&mut model.params, precision, requests, on_token)
+    }
+
     /// A generator for a network given as inference tape and cache sizes.
     pub fn from_tape(tape: Tape, specs: &[LayerSpec], vocab: usize, capacity: Capacity) -> Result<Generator, Error> {
         let Capacity { slots, max_len, rows, .. } = capacity;
@@ -192,8 +218,7 @@ impl Generator {
         &mut self.tape
     }
 
-    /// Answers all requests; `on_token` sees every token as it is chosen. Completions come in the order of requests
-    /// and samples, all of them, cancelled ones with what they have.
+    /// [`Generator::generate`] with the parameters of a network.
     pub fn generate_with(
         &mut self,
         params: &mut Params,

@@ -12,6 +12,7 @@ pub mod reasoning;
 pub mod sampler;
 pub mod stop;
 pub mod taught;
+pub mod text_stream;
 pub mod tokenizer;
 
 mod clock;
@@ -21,4 +22,5 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
 pub use generator::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
 pub use sampler::Sampling;
+pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

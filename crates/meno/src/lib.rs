@@ -2,6 +2,8 @@
 
 pub mod commands;
 pub mod exit;
+pub mod session;
+pub mod terminal;
 
 pub use meno_engine as engine;
 pub use meno_eval as eval;

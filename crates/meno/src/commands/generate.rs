@@ -1,12 +1,156 @@
-//! `meno generate`.
+//! `meno generate`: complete a prompt.
 
-use anyhow::Result;
+use crate::session::{Answer, ModelArgs, SamplingArgs, Session, newest_run};
+use crate::terminal::printable;
+use anyhow::{Context, Result, ensure};
+use meno_engine::reasoning::Piece;
+use meno_engine::{Finish, Message, Request};
+use std::io::{IsTerminal, Read, Write};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Arguments of `meno generate`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The prompt; `-` reads it from standard input
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: String,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// How many answers
+    #[arg(short, default_value_t = 1, value_name = "N")]
+    n: usize,
+    /// Same seed, same answers
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object per answer
+    #[arg(long)]
+    json: bool,
+    /// Continue the prompt as it is (default where the model has no chat template)
+    #[arg(long, conflicts_with = "chat")]
+    raw: bool,
+    /// The prompt is a user's turn (default where the model has a chat template)
+    #[arg(long)]
+    chat: bool,
+}
 
 /// Runs `meno generate`.
-pub fn run(_args: Args) -> Result<()> {
-    anyhow::bail!("meno generate is not built yet")
+pub fn run(args: Args) -> Result<()> {
+    args.model.with_threads(|| generate(&args))?
+}
+
+fn generate(args: &Args) -> Result<()> {
+    ensure!(args.n > 0, "-n 0: at least one answer is needed");
+    let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
+    let mut session = Session::open(&path, &args.model, args.n.min(64))?;
+    let mut text = args.prompt.clone();
+    if text == "-" {
+        text.clear();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the prompt from standard input")?;
+    }
+    let templated = !args.raw && (args.chat || session.template.is_some());
+    ensure!(!templated || session.template.is_some(), "--chat: this model has no chat template; use --raw");
+    let prompt = if templated { session.prompt(&[Message::new("user", text)])? } else { text };
+    let ids = session.encode(&prompt, templated)?;
+    let prompt_tokens = ids.len();
+    let sampling = args.sampling.sampling(&session.tokenizer);
+    let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
+
+    let cancel = session.generator.cancel_flag();
+    ctrlc::set_handler(move || cancel.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    let start = Instant::now();
+    let stream = args.n == 1 && !args.json;
+    let dim = std::io::stdout().is_terminal();
+    let mut out = Printer { dim, dimmed: false, shown: false };
+    let answers = session.answer(&prompt, request, &args.sampling.stop, &mut |piece, _| {
+        if stream {
+            out.piece(&piece);
+        }
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    out.end();
+    let tokens: usize = answers.iter().map(|a| a.completion.tokens.len()).sum();
+    let rate = tokens as f64 / seconds;
+    for answer in answers.iter().filter(|_| args.json) {
+        println!("{}", json(answer, prompt_tokens, seconds, rate));
+    }
+    if !args.json {
+        for (i, answer) in answers.iter().enumerate().filter(|_| !stream) {
+            println!("{}[{}] {}", if i > 0 { "\n" } else { "" }, i + 1, whole(answer));
+        }
+        eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s");
+    }
+    Ok(())
+}
+
+/// Thought and answer as the model wrote them.
+fn whole(answer: &Answer) -> String {
+    let split = &answer.split;
+    match (split.thought.is_empty(), split.unfinished) {
+        (true, _) => split.answer.clone(),
+        (false, true) => format!("<think>{}", split.thought),
+        (false, false) => format!("<think>{}</think>{}", split.thought, split.answer),
+    }
+}
+
+fn json(answer: &Answer, prompt_tokens: usize, seconds: f64, rate: f64) -> serde_json::Value {
+    let Answer { completion, split } = answer;
+    let finish = match completion.finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::Cancelled => "cancelled",
+    };
+    serde_json::json!({
+        "index": completion.sample,
+        "text": split.answer,
+        "reasoning": (!split.thought.is_empty()).then_some(&split.thought),
+        "finish_reason": finish,
+        "tokens": completion.tokens,
+        "logprobs": completion.logprobs,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion.tokens.len(),
+        "seconds": seconds,
+        "tokens_per_second": rate,
+    })
+}
+
+/// Prints an answer as it comes: the thought dimmed on a terminal, between tags elsewhere.
+struct Printer {
+    dim: bool,
+    dimmed: bool,
+    shown: bool,
+}
+
+impl Printer {
+    fn piece(&mut self, piece: &Piece) {
+        let mut out = std::io::stdout().lock();
+        let (text, thought) = match piece {
+            Piece::Thought(text) => (text, true),
+            Piece::Answer(text) => (text, false),
+            Piece::Retract => return,
+        };
+        // A full disk or a closed terminal ends the command elsewhere; here there is nobody to tell.
+        if thought != self.dimmed {
+            let mark = match (self.dim, thought) {
+                (true, true) => "\x1b[2m",
+                (true, false) => "\x1b[0m\n",
+                (false, true) => "<think>",
+                (false, false) => "</think>",
+            };
+            let _ = write!(out, "{mark}");
+            self.dimmed = thought;
+        }
+        let text = if self.dim { printable(text) } else { text.clone() };
+        let _ = write!(out, "{text}");
+        let _ = out.flush();
+        self.shown = true;
+    }
+
+    fn end(&mut self) {
+        if self.shown {
+            println!("{}", if self.dim && self.dimmed { "\x1b[0m" } else { "" });
+        }
+    }
 }

@@ -1,0 +1,216 @@
+//! A model with all that text needs: what `generate` and `chat` share.
+
+use anyhow::{Context, Result, bail, ensure};
+use meno_engine::reasoning::{Piece, Split};
+use meno_engine::taught::Taught;
+use meno_engine::{
+    Capacity, ChatTemplate, Completion, Error, Flow, Generator, Message, Request, Sampling, TextStream, Tokenizer,
+};
+use meno_model::Model;
+use meno_tensor::gemm::Precision;
+use std::path::{Path, PathBuf};
+
+/// Rows of one step: prompts are run in chunks of this.
+const ROWS: usize = 256;
+
+/// Which model, and how it is run.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// Model: a Hugging Face directory or a GGUF file
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Input type of the matrix products
+    #[arg(long, value_enum, default_value = "bf16")]
+    pub precision: PrecisionArg,
+    /// Threads (default: all cores)
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Most tokens of prompt and answer together (default: the model's, at most 8192)
+    #[arg(long, value_name = "TOKENS")]
+    pub context: Option<usize>,
+}
+
+/// Input type of the matrix products.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrecisionArg {
+    /// 32-bit floats
+    F32,
+    /// bfloat16 inputs, 32-bit sums
+    Bf16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(p: PrecisionArg) -> Precision {
+        match p {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+/// How tokens are chosen.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Logits are divided by this; 0 takes the most likely token
+    #[arg(long, default_value_t = 0.6)]
+    pub temperature: f32,
+    /// Keep the most likely tokens that together have this probability
+    #[arg(long, default_value_t = 0.95)]
+    pub top_p: f32,
+    /// Keep this many of the most likely tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Keep tokens at least this fraction as likely as the most likely
+    #[arg(long, default_value_t = 0.0)]
+    pub min_p: f32,
+    /// Most tokens of an answer (default: what the context holds)
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// End the answer before this text (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+impl SamplingArgs {
+    /// As the engine takes it.
+    pub fn sampling(&self, tokenizer: &Tokenizer) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            max_tokens: self.max_tokens.unwrap_or(usize::MAX),
+            stop_tokens: tokenizer.eos(),
+        }
+    }
+}
+
+impl ModelArgs {
+    /// Runs `f` with the threads asked for.
+    pub fn with_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Result<R> {
+        match self.threads {
+            None => Ok(f()),
+            Some(0) => bail!("--threads 0: at least one thread is needed"),
+            Some(n) => Ok(meno_tensor::pool::with_threads(n, f)),
+        }
+    }
+}
+
+/// A model ready to answer.
+pub struct Session {
+    /// What to call it.
+    pub name: String,
+    /// The network.
+    pub model: Model,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template, if it has one.
+    pub template: Option<ChatTemplate>,
+    /// What it was taught, if it is a model of few tasks.
+    pub taught: Option<Taught>,
+    /// Runs it.
+    pub generator: Generator,
+    precision: Precision,
+}
+
+/// One answer, with its text.
+pub struct Answer {
+    /// Tokens, log-probabilities, why it ended.
+    pub completion: Completion,
+    /// Thought and answer; text after a stop string cut off.
+    pub split: Split,
+}
+
+impl Session {
+    /// Loads the model at `path` for `slots` answers at once.
+    pub fn open(path: &Path, args: &ModelArgs, slots: usize) -> Result<Session> {
+        ensure!(path.exists(), "{}: there is no such model", path.display());
+        let tokenizer = Tokenizer::load(path)?;
+        let template = ChatTemplate::load(path, tokenizer.special())?;
+        let taught = if path.is_dir() { Taught::load(path)? } else { None };
+        let model = Model::load(path).with_context(|| format!("cannot load {}", path.display()))?;
+        let own = model.config.max_position_embeddings;
+        let max_len = args.context.unwrap_or(own.min(8192));
+        ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
+        let rows = ROWS.max(slots);
+        let generator = Generator::new(&model, Capacity { slots, max_len, rows, absorbed: false })?;
+        let name = name_of(path);
+        Ok(Session { name, model, tokenizer, template, taught, generator, precision: args.precision.into() })
+    }
+
+    /// The prompt of a conversation: through the template, or, where there is none, the texts one after the other.
+    pub fn prompt(&self, messages: &[Message]) -> Result<String> {
+        match &self.template {
+            Some(template) => Ok(template.render(messages, true, &Default::default())?),
+            None => Ok(messages.iter().filter_map(|m| m.content.as_str()).collect()),
+        }
+    }
+
+    /// The tokens of a prompt. A template writes all special tokens itself.
+    pub fn encode(&self, prompt: &str, templated: bool) -> Result<Vec<u32>> {
+        let mut ids = self.tokenizer.encode(prompt, !templated)?;
+        if ids.is_empty() {
+            ids.extend(self.tokenizer.bos());
+        }
+        ensure!(!ids.is_empty(), "the prompt is empty; give at least one character");
+        Ok(ids)
+    }
+
+    /// Answers one request of `n` samples. `on_piece` sees the text of sample 0 as it comes, with the tokens so far.
+    pub fn answer(
+        &mut self,
+        prompt: &str,
+        request: Request,
+        stops: &[String],
+        on_piece: &mut dyn FnMut(Piece, usize),
+    ) -> Result<Vec<Answer>, Error> {
+        let new_stream = || TextStream::new(&self.tokenizer, prompt, stops);
+        let mut streams: Vec<TextStream<'_>> = (0..request.n).map(|_| new_stream()).collect();
+        let completions = self.generator.generate(&mut self.model, self.precision, &[request], &mut |event| {
+            let stream = &mut streams[event.sample];
+            for piece in stream.push(event.token) {
+                if event.sample == 0 {
+                    on_piece(piece, event.index + 1);
+                }
+            }
+            if stream.stopped() { Flow::Stop } else { Flow::Continue }
+        })?;
+        let mut answers = Vec::new();
+        for (completion, stream) in completions.into_iter().zip(streams) {
+            let (pieces, split) = stream.finish();
+            for piece in pieces {
+                if completion.sample == 0 {
+                    on_piece(piece, completion.tokens.len());
+                }
+            }
+            answers.push(Answer { completion, split });
+        }
+        Ok(answers)
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = |p: &Path| p.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    match (path.is_dir(), path.parent()) {
+        (true, Some(parent)) if path.file_name().is_some_and(|n| n.len() < 8) => {
+            format!("{}/{}", name(parent), name(&path))
+        }
+        _ => name(&path),
+    }
+}
+
+/// The model of the newest finished `meno replicate`: `runs/*/r1`.
+pub fn newest_run() -> Result<PathBuf> {
+    let mut found: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir("runs").into_iter().flatten().flatten() {
+        let dir = entry.path().join("r1");
+        if let Ok(meta) = std::fs::metadata(dir.join("config.json")) {
+            found.push((meta.modified().unwrap_or(std::time::UNIX_EPOCH), dir));
+        }
+    }
+    found.into_iter().max().map(|f| f.1).context(
+        "no model given, and there is no runs/*/r1 here: make one with `meno replicate` (minutes), or name a model \
+         with -m",
+    )
+}
