@@ -1,1 +1,34 @@
-//! See the crate's modules.
+//! The recipe: pretraining, supervised fine-tuning, GRPO, rejection sampling and distillation, each a plain struct of
+//! settings with a `run` that takes the model, the data and a [`run::Run`] (observer, checkpoints, budget).
+//!
+//! [`recipe`] reads the same structs from TOML. One optimizer step is [`trainer::Trainer::step`]: packed sequences
+//! forward and backward over the tape, clip, update.
+
+pub mod checkpoint;
+pub mod data;
+pub mod distill;
+pub mod error;
+pub mod grpo;
+pub mod memory;
+pub mod metrics;
+pub mod packing;
+pub mod pretrain;
+pub mod prompt;
+pub mod recipe;
+pub mod rejection_sampling;
+pub mod rewards;
+pub mod rollout;
+pub mod run;
+pub mod schedule;
+pub mod sft;
+pub mod trainer;
+
+pub use distill::Distill;
+pub use error::Error;
+pub use grpo::Grpo;
+pub use metrics::Metrics;
+pub use pretrain::Pretrain;
+pub use rejection_sampling::RejectionSampling;
+pub use run::{Budget, Observer, Quiet, Run, Summary};
+pub use sft::Sft;
+pub use trainer::Train;

@@ -2,8 +2,10 @@
 
 pub mod commands;
 pub mod exit;
+pub mod live;
 pub mod session;
 pub mod terminal;
+pub mod training;
 
 pub use meno_engine as engine;
 pub use meno_eval as eval;

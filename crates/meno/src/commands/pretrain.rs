@@ -1,12 +1,39 @@
 //! `meno pretrain`.
 
+use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
+use meno_train::data::{InMemory, read_documents};
+use meno_train::memory::Estimate;
+use meno_train::recipe::PretrainRecipe;
 
 /// Arguments of `meno pretrain`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
 
 /// Runs `meno pretrain`.
-pub fn run(_args: Args) -> Result<()> {
-    anyhow::bail!("meno pretrain is not built yet")
+pub fn run(Args { recipe: args }: Args) -> Result<()> {
+    let recipe: PretrainRecipe = args.load()?;
+    training::with_threads(recipe.run.threads, || {
+        let mut model = training::model(&recipe.model)?;
+        if args.dry_run {
+            let mtp = recipe.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+            args.print_dry_run(&recipe, Some(&Estimate::new(&model, &recipe.train, mtp, None)?));
+            return Ok(());
+        }
+        let text = Text::of(&recipe.model)?;
+        let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
+        let end = text.tokenizer.eos().first().copied();
+        let mut documents = Vec::new();
+        for file in &recipe.data.files {
+            documents.extend(read_documents(file, &encode, end, model.config.vocab_size)?);
+        }
+        let documents = InMemory { documents, seed: recipe.train.seed };
+        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        training::run(&args, "pretrain", checkpoints, |run| {
+            Ok(recipe.pretrain.run(&recipe.train, &mut model, &documents, run)?)
+        })
+    })
 }

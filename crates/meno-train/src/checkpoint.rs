@@ -1,0 +1,207 @@
+//! Checkpoints: a loadable Hugging Face directory with the training state beside the weights.
+//!
+//! ```text
+//! OUT/checkpoint-40/config.json model.safetensors tokenizer.json …   any tool loads it
+//! OUT/checkpoint-40/training_state.json                               step, place in the data, rollouts of a step
+//! OUT/checkpoint-40/training_state.safetensors                        optimizer, reference model, f32 weights
+//! ```
+//! A checkpoint is written under a temporary name, brought to the disk and renamed: a directory with the final name
+//! is complete, whenever the process is killed.
+
+use crate::error::Error;
+use meno_model::{Dtype, Model};
+use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Where and when checkpoints are written.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// The directory of the run.
+    pub dir: PathBuf,
+    /// Optimizer steps between two checkpoints; 0 for none but the last.
+    pub save_steps: usize,
+    /// How many to keep; 0 for all.
+    pub save_total_limit: usize,
+    /// Type of the saved weights. Below f32, the f32 master weights stand in the training state.
+    pub dtype: Dtype,
+    /// Go on from the newest checkpoint, if there is one.
+    pub resume: bool,
+    /// Files that belong to every checkpoint, by name: tokenizer, chat template, generation config.
+    pub assets: Vec<(String, Vec<u8>)>,
+}
+
+impl Checkpoints {
+    /// Checkpoints of f32 weights in `dir` every `save_steps` optimizer steps, the last two kept.
+    pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
+        let assets = Vec::new();
+        Checkpoints { dir: dir.into(), save_steps, save_total_limit: 2, dtype: Dtype::F32, resume: false, assets }
+    }
+
+    /// Whether to save after `step` of `max_steps`.
+    pub fn due(&self, step: usize, max_steps: usize) -> bool {
+        step >= max_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
+    }
+
+    /// The newest complete checkpoint and its step.
+    pub fn latest(&self) -> Option<(usize, PathBuf)> {
+        self.all().pop()
+    }
+
+    fn all(&self) -> Vec<(usize, PathBuf)> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let step = |e: std::fs::DirEntry| {
+            let step = e.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
+            Some((step, e.path()))
+        };
+        let mut all: Vec<(usize, PathBuf)> = entries.filter_map(step).collect();
+        all.sort();
+        all
+    }
+}
+
+/// Everything but the weights that a run needs to go on as if nothing had happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// pretrain, sft or grpo.
+    pub stage: String,
+    /// Optimizer steps made.
+    pub step: usize,
+    /// Place in the data: documents, examples or questions taken.
+    pub position: u64,
+    /// Tokens trained on.
+    pub num_tokens: u64,
+    /// Updates the optimizer made (steps that taught nothing make none).
+    #[serde(default)]
+    pub optimizer_steps: u64,
+    /// What the stage alone knows.
+    #[serde(default)]
+    pub extra: serde_json::Value,
+}
+
+/// Named f32 blocks that go with a [`State`].
+pub type Blocks<'a> = Vec<(String, &'a [f32])>;
+
+/// The f32 blocks of a checkpoint, read back.
+pub type OwnedBlocks = HashMap<String, Vec<f32>>;
+
+const MASTER: &str = "master_weights";
+
+/// Writes the checkpoint of `state.step`; returns its path.
+pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
+    let path = to.dir.join(format!("checkpoint-{}", state.step));
+    let temp = to.dir.join(format!(".checkpoint-{}.tmp", state.step));
+    if temp.exists() {
+        std::fs::remove_dir_all(&temp).map_err(Error::io(&temp))?;
+    }
+    std::fs::create_dir_all(&temp).map_err(Error::io(&temp))?;
+    let result = write(to, model, state, blocks, &temp);
+    if result.is_err() {
+        // A full disk: what was written is of no use, and the space may be wanted.
+        let _ = std::fs::remove_dir_all(&temp);
+    }
+    result?;
+    if path.exists() {
+        std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+    }
+    std::fs::rename(&temp, &path).map_err(Error::io(&path))?;
+    sync(&to.dir)?;
+    if to.save_total_limit > 0 {
+        let all = to.all();
+        for (_, old) in &all[..all.len().saturating_sub(to.save_total_limit)] {
+            std::fs::remove_dir_all(old).map_err(Error::io(old))?;
+        }
+    }
+    Ok(path)
+}
+
+fn write<'a>(
+    to: &Checkpoints,
+    model: &'a Model,
+    state: &State,
+    mut blocks: Blocks<'a>,
+    dir: &Path,
+) -> Result<(), Error> {
+    save_model(to, model, dir)?;
+    if to.dtype != Dtype::F32 {
+        blocks.push((MASTER.into(), model.params.data()));
+    }
+    let views = blocks.iter().map(|(name, data)| {
+        let view = TensorView::new(SafeDtype::F32, vec![data.len()], bytemuck::cast_slice(data));
+        (name.as_str(), view.expect("invariant: the shape is the length"))
+    });
+    let file = dir.join("training_state.safetensors");
+    safetensors::serialize_to_file(views, None, &file)
+        .map_err(|e| Error::Checkpoint { path: file.clone(), message: format!("could not be written: {e}") })?;
+    let json = serde_json::to_vec(state).expect("invariant: the state is plain data");
+    let file = dir.join("training_state.json");
+    std::fs::write(&file, json).map_err(Error::io(&file))?;
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
+        sync(&entry.path())?;
+    }
+    sync(dir)
+}
+
+/// Writes the model and its assets to `dir`, as the end of a run does.
+pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    for (name, bytes) in &to.assets {
+        let file = dir.join(name);
+        std::fs::write(&file, bytes).map_err(Error::io(&file))?;
+    }
+    Ok(model.save(dir, to.dtype)?)
+}
+
+fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
+}
+
+/// Brings `model` to the newest checkpoint of `stage`, if one is to be resumed from.
+pub fn resume(
+    from: Option<&Checkpoints>,
+    model: &mut Model,
+    stage: &str,
+) -> Result<Option<(State, OwnedBlocks)>, Error> {
+    let Some((_, path)) = from.filter(|c| c.resume).and_then(Checkpoints::latest) else { return Ok(None) };
+    let bad = |path: &Path, message: String| Error::Checkpoint { path: path.to_owned(), message };
+    let file = path.join("training_state.json");
+    let json = std::fs::read(&file).map_err(Error::io(&file))?;
+    let state: State = serde_json::from_slice(&json).map_err(|e| bad(&file, format!("not a training state: {e}")))?;
+    if state.stage != stage {
+        return Err(bad(&path, format!("is a checkpoint of `meno {}`, not of `meno {stage}`", state.stage)));
+    }
+    let file = path.join("training_state.safetensors");
+    let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(&file, format!("not a training state: {e}")))?;
+    let mut blocks = OwnedBlocks::new();
+    for (name, view) in tensors.tensors() {
+        if view.dtype() != SafeDtype::F32 {
+            return Err(bad(&file, format!("`{name}` is {:?}, expected F32", view.dtype())));
+        }
+        blocks
+            .insert(name, view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect());
+    }
+    let saved = Model::load(&path)?;
+    if saved.params.total() != model.params.total() {
+        let (is, was) = (model.params.count(), saved.params.count());
+        return Err(bad(&path, format!("holds {was} parameters, the recipe's model has {is}: not the same model")));
+    }
+    let master = blocks.remove(MASTER);
+    let weights = master.as_deref().unwrap_or_else(|| saved.params.data());
+    restore(&path, MASTER, weights, model.params.data_mut())?;
+    Ok(Some((state, blocks)))
+}
+
+/// Copies a block of a checkpoint to where it belongs.
+pub fn restore(path: &Path, name: &str, from: &[f32], to: &mut [f32]) -> Result<(), Error> {
+    if from.len() != to.len() {
+        let message = format!("`{name}` has {} values, expected {}: not the same model", from.len(), to.len());
+        return Err(Error::Checkpoint { path: path.to_owned(), message });
+    }
+    to.copy_from_slice(from);
+    Ok(())
+}

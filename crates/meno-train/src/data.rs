@@ -1,0 +1,255 @@
+//! What the stages train on: documents, examples and questions, each found by its number alone, so that the place in
+//! the data is one integer of the checkpoint.
+
+use crate::error::Error;
+use meno_engine::Tokenizer;
+use meno_eval::{Problem, Split, Task};
+use meno_tensor::rng::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+pub use meno_eval::Verdict;
+
+/// Documents to pretrain on, without end: number `index` for any index (later epochs reshuffle).
+pub trait Documents: Sync {
+    /// The tokens of a document, with its end-of-text token.
+    fn document(&self, index: u64) -> Result<Vec<u32>, Error>;
+}
+
+/// One prompt with its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    /// Prompt and answer, with the end-of-sequence token.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt: no loss is taken of these.
+    pub prompt: usize,
+}
+
+/// A question to reinforce on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its number in the task.
+    pub index: u64,
+    /// What the model sees.
+    pub prompt: Vec<u32>,
+    /// The same as text.
+    pub prompt_text: String,
+    /// The bare question, for people.
+    pub text: String,
+    /// The reference answer, in the form the task's verifier wants.
+    pub answer: String,
+    /// ISO 639 code of the language it is asked in.
+    pub language: String,
+}
+
+/// Questions without end, with their verifier, as the model sees them.
+pub trait Questions: Sync {
+    /// Question number `index`, for any index (later epochs reshuffle).
+    fn question(&self, index: u64) -> Result<Question, Error>;
+    /// A response as text, without the end-of-sequence token.
+    fn text(&self, tokens: &[u32]) -> String;
+    /// The tokens that end a response.
+    fn stop_tokens(&self) -> Vec<u32>;
+    /// What the verifier says of a response.
+    fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict;
+}
+
+/// A task of `meno-eval` put to a model: prompts written by `prompt`, tokens by `tokenizer`.
+pub struct Asked<'a> {
+    /// The task.
+    pub task: &'a dyn Task,
+    /// Its part: training, unless for a test.
+    pub split: Split,
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// Whether the tokenizer puts its own tokens around the prompt (not around a rendered chat template).
+    pub add_special: bool,
+    /// The prompt of a problem.
+    pub prompt: &'a (dyn Fn(&Problem) -> Result<String, Error> + Sync),
+    /// Seed of the order of a finite task.
+    pub seed: u64,
+}
+
+impl Questions for Asked<'_> {
+    fn question(&self, index: u64) -> Result<Question, Error> {
+        let index = match self.task.len(self.split) {
+            Some(0) => return Err(Error::Empty(format!("task {}", self.task.name()))),
+            Some(len) => shuffled(self.seed, len, index),
+            None => index,
+        };
+        let Problem { index, question, answer, language } = self.task.problem(self.split, index);
+        let problem = Problem { index, question, answer, language };
+        let prompt_text = (self.prompt)(&problem)?;
+        let prompt = self.tokenizer.encode(&prompt_text, self.add_special)?;
+        let Problem { question: text, answer, language, .. } = problem;
+        Ok(Question { index, prompt, prompt_text, text, answer, language })
+    }
+    fn text(&self, tokens: &[u32]) -> String {
+        let stop = self.tokenizer.eos();
+        let end = tokens.len() - usize::from(tokens.last().is_some_and(|t| stop.contains(t)));
+        self.tokenizer.decode(&tokens[..end], false)
+    }
+    fn stop_tokens(&self) -> Vec<u32> {
+        self.tokenizer.eos()
+    }
+    fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict {
+        self.task.verify(&question.problem(), response, truncated)
+    }
+}
+
+impl Question {
+    /// The question as its task knows it.
+    pub fn problem(&self) -> Problem {
+        let Question { index, text, answer, language, .. } = self;
+        Problem { index: *index, question: text.clone(), answer: answer.clone(), language: language.clone() }
+    }
+}
+
+/// The order of `len` items in epoch after epoch: item of place `index`.
+///
+/// A keyed Feistel permutation, so no order is stored and any place is found at once.
+pub fn shuffled(seed: u64, len: u64, index: u64) -> u64 {
+    let epoch = index / len;
+    let mut at = index % len;
+    let half = (64 - (len - 1).leading_zeros()).div_ceil(2).max(1);
+    let mask = (1u64 << half) - 1;
+    loop {
+        let (mut left, mut right) = (at >> half, at & mask);
+        for round in 0..4 {
+            let f = Rng::new(&[seed, epoch, round, right]).next_u64() & mask;
+            (left, right) = (right, left ^ f);
+        }
+        at = (left << half) | right;
+        // Cycle-walking: places outside 0..len are permuted on until they fall inside.
+        if at < len {
+            return at;
+        }
+    }
+}
+
+/// Documents held in memory, shuffled every epoch.
+pub struct InMemory {
+    /// The documents.
+    pub documents: Vec<Vec<u32>>,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+impl Documents for InMemory {
+    fn document(&self, index: u64) -> Result<Vec<u32>, Error> {
+        if self.documents.is_empty() {
+            return Err(Error::Empty("documents".into()));
+        }
+        Ok(self.documents[shuffled(self.seed, self.documents.len() as u64, index) as usize].clone())
+    }
+}
+
+/// Calls `f` with the number (from 1) and the value of every non-empty line of a JSONL file.
+pub fn jsonl(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String>) -> Result<(), Error> {
+    let reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    for (i, line) in reader.lines().enumerate() {
+        let line = line.map_err(Error::io(path))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let bad = |message: String| Error::Data { file: path.to_owned(), line: i + 1, message };
+        let value = serde_json::from_str(&line).map_err(|e| bad(format!("not JSON: {e}")))?;
+        f(i + 1, value).map_err(bad)?;
+    }
+    Ok(())
+}
+
+/// The string at `key` of a JSONL line.
+pub fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
+    value[key].as_str().ok_or_else(|| match value.get(key) {
+        None => format!("there is no `{key}`; its keys are {}", keys(value)),
+        Some(other) => format!("`{key}` is {other}, expected a string"),
+    })
+}
+
+/// The keys of an object, for an error message.
+pub fn keys(value: &Value) -> String {
+    let names = |o: &serde_json::Map<String, Value>| o.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+    value.as_object().map_or("none: it is not an object".into(), names)
+}
+
+/// Reads documents: `.jsonl` with `text` or `input_ids` on every line, or a text file whose documents are parted by
+/// empty lines. `encode` turns text into tokens; `end` closes every document.
+pub fn read_documents(
+    path: &Path,
+    encode: &dyn Fn(&str) -> Result<Vec<u32>, Error>,
+    end: Option<u32>,
+    vocab_size: usize,
+) -> Result<Vec<Vec<u32>>, Error> {
+    let mut documents = Vec::new();
+    let mut add = |mut tokens: Vec<u32>| {
+        tokens.extend(end.filter(|e| tokens.last() != Some(e)));
+        if tokens.len() > 1 {
+            documents.push(tokens);
+        }
+    };
+    if path.extension().is_some_and(|e| e == "jsonl") {
+        jsonl(path, |_, value| {
+            let tokens = match &value["input_ids"] {
+                Value::Null => encode(string(&value, "text")?).map_err(|e| e.to_string())?,
+                ids => token_ids(ids, vocab_size)?,
+            };
+            add(tokens);
+            Ok(())
+        })?;
+    } else {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        for part in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
+            add(encode(part.trim_matches('\n'))?);
+        }
+    }
+    if documents.is_empty() {
+        return Err(Error::Empty(path.display().to_string()));
+    }
+    Ok(documents)
+}
+
+fn token_ids(ids: &Value, vocab_size: usize) -> Result<Vec<u32>, String> {
+    let ids = ids.as_array().ok_or("`input_ids` is not an array of token ids")?;
+    let token = |v: &Value| match v.as_u64() {
+        Some(t) if (t as usize) < vocab_size => Ok(t as u32),
+        _ => Err(format!("`input_ids` holds {v}, expected an integer below vocab_size = {vocab_size}")),
+    };
+    ids.iter().map(token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_epoch_is_a_new_permutation() {
+        for len in [1u64, 2, 3, 10, 97, 256, 1000] {
+            let epoch = |e: u64| (0..len).map(|i| shuffled(5, len, e * len + i)).collect::<Vec<_>>();
+            let mut sorted = epoch(0);
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..len).collect::<Vec<_>>(), "{len}");
+            assert!(len < 10 || epoch(0) != epoch(1));
+            assert!(len < 10 || epoch(0) != (0..len).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.jsonl");
+        let encode = |t: &str| Ok(t.bytes().map(u32::from).collect());
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_documents(&path, &encode, Some(0), 256).map_err(|e| e.to_string())
+        };
+        assert_eq!(read("{\"text\":\"ab\"}\n\n{\"input_ids\":[7,8]}\n").unwrap(), [vec![97, 98, 0], vec![7, 8, 0]]);
+        assert!(read("{\"text\":\"ab\"}\nnope\n").unwrap_err().contains("d.jsonl:2: not JSON"));
+        assert!(read("{\"txt\":\"ab\"}").unwrap_err().contains("d.jsonl:1: there is no `text`; its keys are `txt`"));
+        assert!(read("{\"input_ids\":[300]}").unwrap_err().contains("300, expected an integer below vocab_size = 256"));
+        assert!(read("").unwrap_err().contains("nothing to train on"));
+    }
+}

@@ -1,0 +1,63 @@
+//! Distillation (R1 §2.4): the teacher's verified traces as supervised fine-tuning of a student.
+
+use crate::data::{Example, Questions};
+use crate::error::Error;
+use crate::rejection_sampling::{RejectionSampling, Tally, Trace};
+use crate::run::{Run, Summary};
+use crate::sft::{self, Sft};
+use crate::trainer::Train;
+use meno_engine::Tokenizer;
+use meno_model::Model;
+use std::path::{Path, PathBuf};
+
+/// A teacher that is here teaches a student.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distill {
+    /// How the teacher is sampled.
+    pub sample: RejectionSampling,
+    /// How the student learns.
+    pub sft: Sft,
+}
+
+impl Distill {
+    /// Samples `teacher` and trains `student` on what is kept. The student must have the teacher's tokenizer, or
+    /// `student_tokenizer` is given and the traces are encoded anew. `None` if the observer stopped it.
+    pub fn run(
+        &self,
+        train: &Train,
+        teacher: &mut Model,
+        student: &mut Model,
+        student_tokenizer: Option<&Tokenizer>,
+        task: &dyn Questions,
+        run: &mut Run,
+    ) -> Result<Option<(Summary, Tally)>, Error> {
+        let sampled = self.sample.run(teacher, train.precision.into(), task, run.observer)?;
+        let Some((traces, tally)) = sampled else { return Ok(None) };
+        let examples = examples(&traces, student_tokenizer)?;
+        Ok(Some((self.sft.run(train, student, &examples, run)?, tally)))
+    }
+}
+
+/// Traces as examples; with a tokenizer, prompt and answer are encoded anew.
+pub fn examples(traces: &[Trace], tokenizer: Option<&Tokenizer>) -> Result<Vec<Example>, Error> {
+    let example = |t: &Trace| match tokenizer {
+        None => Ok(t.example()),
+        Some(tokenizer) => sft::example(tokenizer, &t.question.prompt_text, &t.text, true),
+    };
+    traces.iter().map(example).collect()
+}
+
+/// The `.jsonl` files of a directory in the order of their names, or the file itself.
+pub fn trace_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(Error::io(path))?;
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::Empty(format!("{} has no .jsonl files", path.display())));
+    }
+    Ok(files)
+}

@@ -1,0 +1,54 @@
+//! What a run will take of memory, before it begins: from the plans of its tapes, not from a rule of thumb.
+
+use crate::error::Error;
+use crate::grpo::Grpo;
+use crate::rollout::generator;
+use crate::trainer::{Dtype, Train, Trainer};
+use meno_model::Model;
+
+/// Bytes by purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// What, and how many bytes.
+    pub parts: Vec<(&'static str, usize)>,
+}
+
+impl Estimate {
+    /// Of training `model`; with GRPO, of its generation too.
+    pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>) -> Result<Estimate, Error> {
+        let values = model.params.total() * 4;
+        let trainer = Trainer::new(train, model, mtp)?;
+        let packed = match train.precision {
+            Dtype::F32 => values,
+            Dtype::Bf16 => values / 2,
+        };
+        let mut parts = vec![("weights (f32)", values), ("packed copies of linear weights", packed)];
+        parts.extend(trainer.memory());
+        if let Some(grpo) = grpo {
+            let sampler = grpo.sampler(train, Vec::new());
+            parts.push((
+                "KV cache and activations of generation",
+                generator(model, &sampler, grpo.max_prompt_length)?.bytes(),
+            ));
+            if grpo.beta > 0.0 {
+                parts.push(("reference model", values));
+            }
+        }
+        Ok(Estimate { parts })
+    }
+
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.parts.iter().map(|p| p.1).sum()
+    }
+}
+
+impl std::fmt::Display for Estimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let gib = |bytes: usize| bytes as f64 / (1u64 << 30) as f64;
+        for (what, bytes) in &self.parts {
+            writeln!(f, "{:>10.3} GiB  {what}", gib(*bytes))?;
+        }
+        write!(f, "{:>10.3} GiB  in all, at most", gib(self.total()))
+    }
+}

@@ -1,0 +1,342 @@
+//! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
+//! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
+
+use crate::error::Error;
+use crate::grpo::Grpo;
+use crate::pretrain::Pretrain;
+use crate::prompt::PromptStyle;
+use crate::rejection_sampling::RejectionSampling;
+use crate::sft::Sft;
+use crate::trainer::{Dtype, Train};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// `[model]`: what is trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// A Hugging Face directory or a GGUF file to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Instead: a config.json to build a network with random weights from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+    /// Where the tokenizer is, if not with the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// Seed of random weights.
+    pub init_seed: u64,
+}
+
+/// `[run]`: where the results go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunSection {
+    /// Directory of checkpoints, metrics.jsonl, the resolved recipe and, at the end, the model.
+    pub output_dir: PathBuf,
+    /// Optimizer steps between two checkpoints; 0 for one at the end only.
+    pub save_steps: usize,
+    /// Checkpoints to keep; 0 for all.
+    pub save_total_limit: usize,
+    /// Type of saved weights, f32 or bf16. With bf16 the f32 weights stand in the training state.
+    pub save_dtype: Dtype,
+    /// Threads; 0 for as many as there are cores.
+    pub threads: usize,
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        RunSection {
+            output_dir: "runs/run".into(),
+            save_steps: 100,
+            save_total_limit: 2,
+            save_dtype: Dtype::F32,
+            threads: 0,
+        }
+    }
+}
+
+/// `[data]` of pretraining and fine-tuning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// Files: `.jsonl`, or text with documents parted by empty lines (pretraining only).
+    pub files: Vec<PathBuf>,
+}
+
+/// `[task]`: what is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskSection {
+    /// A task family (arithmetic, countdown) or a `.jsonl` file of questions and answers.
+    pub name: String,
+    /// chat (the model's template), r1_zero (R1's plain preface) or plain (the question alone).
+    pub prompt: PromptStyle,
+    /// A system prompt, with chat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Seed of the order of a finite task.
+    pub seed: u64,
+}
+
+impl Default for TaskSection {
+    fn default() -> Self {
+        TaskSection { name: "countdown".into(), prompt: PromptStyle::Chat, system: None, seed: 0 }
+    }
+}
+
+/// `[distill]`: where the teacher's traces come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillSection {
+    /// A `.jsonl` file or a directory of them, as `meno sample` writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<PathBuf>,
+    /// Or a local teacher to sample: a Hugging Face directory or a GGUF file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+}
+
+macro_rules! recipe {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),* }
+    };
+}
+
+recipe! {
+    /// A recipe of `meno pretrain`.
+    PretrainRecipe {
+        /// What is trained.
+        model: ModelSection,
+        /// On what.
+        data: DataSection,
+        /// Settings of every stage.
+        train: Train,
+        /// Settings of this stage.
+        pretrain: Pretrain,
+        /// Where the results go.
+        run: RunSection,
+    }
+}
+recipe! {
+    /// A recipe of `meno sft`.
+    SftRecipe {
+        /// What is trained.
+        model: ModelSection,
+        /// On what.
+        data: DataSection,
+        /// Settings of every stage.
+        train: Train,
+        /// Settings of this stage.
+        sft: Sft,
+        /// Where the results go.
+        run: RunSection,
+    }
+}
+recipe! {
+    /// A recipe of `meno grpo`.
+    GrpoRecipe {
+        /// What is trained.
+        model: ModelSection,
+        /// What is asked.
+        task: TaskSection,
+        /// Settings of every stage.
+        train: Train,
+        /// Settings of this stage.
+        grpo: Grpo,
+        /// Where the results go.
+        run: RunSection,
+    }
+}
+recipe! {
+    /// A recipe of `meno sample`.
+    SampleRecipe {
+        /// What is sampled.
+        model: ModelSection,
+        /// What is asked.
+        task: TaskSection,
+        /// Input type of the GEMMs.
+        precision: Dtype,
+        /// What is kept.
+        sample: RejectionSampling,
+        /// Where the results go.
+        run: RunSection,
+    }
+}
+recipe! {
+    /// A recipe of `meno distill`.
+    DistillRecipe {
+        /// The student.
+        model: ModelSection,
+        /// The teacher.
+        distill: DistillSection,
+        /// What the teacher is asked.
+        task: TaskSection,
+        /// What is kept of its answers.
+        sample: RejectionSampling,
+        /// Settings of every stage.
+        train: Train,
+        /// How the student learns.
+        sft: Sft,
+        /// Where the results go.
+        run: RunSection,
+    }
+}
+
+/// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are
+/// strings).
+pub fn load<R: DeserializeOwned + Serialize>(path: &Path, sets: &[String]) -> Result<R, Error> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    parse(&file, &text, sets)
+}
+
+/// As [`load`], from text; `file` names it in errors.
+pub fn parse<R: DeserializeOwned + Serialize>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
+    let explain = |file: &str, e: toml::de::Error| Error::Recipe { file: file.to_owned(), message: explain(&e, text) };
+    let recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
+    let mut recipe = recipe;
+    for set in sets {
+        let mut table = toml::Table::try_from(&recipe)
+            .map_err(|e| Error::Recipe { file: file.to_owned(), message: e.to_string() })?;
+        apply(&mut table, set)?;
+        recipe = table.try_into().map_err(|e: toml::de::Error| Error::Recipe {
+            file: format!("--set {set}"),
+            message: with_suggestion(e.message()),
+        })?;
+    }
+    Ok(recipe)
+}
+
+/// The recipe as TOML, every default written out.
+pub fn resolved<R: Serialize>(recipe: &R) -> String {
+    toml::to_string_pretty(recipe).expect("invariant: a recipe is plain data")
+}
+
+fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
+    let bad = |message: String| Error::Recipe { file: format!("--set {set}"), message };
+    let (key, value) = set.split_once('=').ok_or_else(|| bad("expected KEY=VALUE, e.g. train.seed=1".into()))?;
+    let value = value.trim();
+    let parsed: Result<toml::Table, _> = toml::from_str(&format!("v = {value}"));
+    let value = match parsed {
+        Ok(mut t) => t.remove("v").expect("invariant: it was just written"),
+        Err(_) => toml::Value::String(value.to_owned()),
+    };
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let (last, sections) = parts.split_last().expect("invariant: split gives at least one part");
+    let mut place = table;
+    for section in sections {
+        let known: Vec<String> = place.keys().cloned().collect();
+        place = match place.get_mut(*section) {
+            Some(toml::Value::Table(t)) => t,
+            Some(_) => return Err(bad(format!("`{section}` is a value, not a section"))),
+            None => return Err(bad(format!("unknown section `{section}`{}", near(section, &known)))),
+        };
+    }
+    // A whole number where a fraction is wanted, as on a command line.
+    let value = match (place.get(*last), value) {
+        (Some(toml::Value::Float(_)), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
+        (_, value) => value,
+    };
+    place.insert((*last).to_owned(), value);
+    Ok(())
+}
+
+/// An error of the TOML reader with its line and, for an unknown key, near matches.
+fn explain(e: &toml::de::Error, text: &str) -> String {
+    let message = with_suggestion(e.message());
+    match e.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!("line {line}: {message}")
+        }
+        None => message,
+    }
+}
+
+/// "unknown field `x`, expected one of `a`, `b`" with the nearest of the known ones.
+fn with_suggestion(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant ")) else {
+        return message.to_owned();
+    };
+    let mut names = rest.split('`').skip(1).step_by(2).map(str::to_owned);
+    let Some(unknown) = names.next() else { return message.to_owned() };
+    let known: Vec<String> = names.collect();
+    let what = if message.starts_with("unknown field") { "key" } else { "value" };
+    let all = known.join(", ");
+    format!("unknown {what} `{unknown}`{}; expected one of: {all}", near(&unknown, &known))
+}
+
+/// "; did you mean `x`?" for names close to `unknown`.
+fn near(unknown: &str, known: &[String]) -> String {
+    let mut close: Vec<(usize, &String)> = known.iter().map(|k| (distance(unknown, k), k)).collect();
+    close.sort();
+    let limit = (unknown.len() / 3).max(2);
+    let close: Vec<String> = close.iter().filter(|(d, _)| *d <= limit).take(3).map(|(_, k)| format!("`{k}`")).collect();
+    if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(" or ")) }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grpo(text: &str, sets: &[&str]) -> Result<GrpoRecipe, String> {
+        let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+        parse("r1-zero.toml", text, &sets).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_near_matches() {
+        let e = grpo("[train]\nseed = 1\nlerning_rate = 1e-3\n", &[]).unwrap_err();
+        assert!(
+            e.starts_with("r1-zero.toml: line 3: unknown key `lerning_rate`; did you mean `learning_rate`?"),
+            "{e}"
+        );
+        let e = grpo("[gpro]\n", &[]).unwrap_err();
+        assert!(e.contains("unknown key `gpro`; did you mean `grpo`?"), "{e}");
+        let e = grpo("[grpo]\nloss_type = \"dapoo\"\n", &[]).unwrap_err();
+        assert!(e.contains("line 2") && e.contains("`dapoo`; did you mean `dapo`"), "{e}");
+        let e = grpo("[grpo]\nbeta = \"much\"\n", &[]).unwrap_err();
+        assert!(e.contains("line 2") && e.contains("much"), "{e}");
+    }
+
+    #[test]
+    fn set_changes_one_value() {
+        let r = grpo("[grpo]\nbeta = 0.1\n", &["grpo.beta=0", "train.seed=7", "run.output_dir=runs/x"]).unwrap();
+        assert_eq!((r.grpo.beta, r.train.seed, r.run.output_dir), (0.0, 7, PathBuf::from("runs/x")));
+        let r = grpo("", &["grpo.reward_funcs=[\"accuracy\"]", "grpo.loss_type=dr_grpo"]).unwrap();
+        assert_eq!(r.grpo.reward_funcs, [crate::grpo::RewardFunc::Accuracy]);
+        let e = grpo("", &["grpo.bta=0"]).unwrap_err();
+        assert!(e.starts_with("--set grpo.bta=0: unknown key `bta`; did you mean `beta`?"), "{e}");
+        assert!(grpo("", &["gpo.beta=0"]).unwrap_err().contains("unknown section `gpo`; did you mean `grpo`?"));
+        assert!(grpo("", &["grpo.beta"]).unwrap_err().contains("expected KEY=VALUE"));
+    }
+
+    #[test]
+    fn the_resolved_recipe_reads_back() {
+        let r = grpo("[grpo]\nepsilon_high = 0.28\n[model]\npath = \"m\"\n", &[]).unwrap();
+        assert_eq!(grpo(&resolved(&r), &[]).unwrap(), r);
+        let default = GrpoRecipe::default();
+        assert_eq!(grpo(&resolved(&default), &[]).unwrap(), default);
+    }
+}

@@ -1,0 +1,145 @@
+//! Rollouts: answers of the policy to questions, verified and rewarded.
+
+use crate::data::{Question, Questions, Verdict};
+use crate::error::Error;
+use crate::rewards::{Input, Weighted, compose};
+use crate::run::Observer;
+use meno_engine::{Capacity, Finish, Flow, Generator, Request, Sampling};
+use meno_model::Model;
+use meno_tensor::gemm::Precision;
+use serde::{Deserialize, Serialize};
+
+/// One sampled answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The question it answers.
+    pub question: Question,
+    /// The response, with the token that ended it.
+    pub tokens: Vec<u32>,
+    /// log π_old of each of them, at the sampling temperature.
+    #[serde(with = "bits")]
+    pub logprobs: Vec<f32>,
+    /// log π_ref of each of them; empty without a reference.
+    #[serde(with = "bits")]
+    pub ref_logprobs: Vec<f32>,
+    /// The response as text.
+    pub text: String,
+    /// Whether it ran into the length limit.
+    pub truncated: bool,
+    /// What the verifier said.
+    pub verdict: Verdict,
+    /// The reward: the weighted sum of `scores`.
+    pub reward: f32,
+    /// Each reward function's score.
+    pub scores: Vec<f32>,
+    /// The advantage, once computed.
+    #[serde(with = "bits1")]
+    pub advantage: f32,
+}
+
+impl Rollout {
+    /// Tokens of question and response.
+    pub fn len(&self) -> usize {
+        self.question.prompt.len() + self.tokens.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// f32 as their bits: a checkpoint must bring back exactly these.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    pub(super) fn serialize<S: Serializer>(v: &[f32], s: S) -> Result<S::Ok, S::Error> {
+        v.iter().map(|x| x.to_bits()).collect::<Vec<_>>().serialize(s)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f32>, D::Error> {
+        Ok(Vec::<u32>::deserialize(d)?.into_iter().map(f32::from_bits).collect())
+    }
+}
+
+mod bits1 {
+    use serde::{Deserialize, Deserializer, Serializer};
+    pub(super) fn serialize<S: Serializer>(v: &f32, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u32(v.to_bits())
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+        Ok(f32::from_bits(u32::deserialize(d)?))
+    }
+}
+
+/// How answers are sampled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampler {
+    /// Answers to a question.
+    pub num_generations: usize,
+    /// Temperature, filters, length.
+    pub sampling: Sampling,
+    /// Sequences generated at once.
+    pub slots: usize,
+    /// Tokens of one prefill pass.
+    pub rows: usize,
+    /// Input type of the GEMMs.
+    pub precision: Precision,
+    /// Seed and step: the first two parts of the key of the random numbers.
+    pub key: [u64; 2],
+}
+
+/// Samples and rewards the answers to `questions`; the answers to one question are neighbours. `None` if the observer
+/// stopped it.
+pub fn rollout(
+    model: &mut Model,
+    generator: &mut Generator,
+    sampler: &Sampler,
+    task: &dyn Questions,
+    rewards: &[Weighted],
+    questions: Vec<Question>,
+    first: u64,
+    observer: &mut dyn Observer,
+) -> Result<Option<Vec<Rollout>>, Error> {
+    let n = sampler.num_generations;
+    let request = |(i, q): (usize, &Question)| Request {
+        prompt: q.prompt.clone(),
+        n,
+        sampling: sampler.sampling.clone(),
+        key: [sampler.key[0], sampler.key[1], first + i as u64],
+    };
+    let requests: Vec<Request> = questions.iter().enumerate().map(request).collect();
+    let total = requests.len() * n;
+    let (mut done, mut seen, mut stopped) = (0, 0, false);
+    let mut completions = generator.generate(model, sampler.precision, &requests, &mut |event| {
+        seen += 1;
+        if event.finish.is_some() {
+            done += 1;
+            observer.on_progress("responses", done, total);
+        }
+        // Asking costs a little; a few hundred tokens later is soon enough.
+        if seen % 64 == 0 {
+            stopped |= observer.should_stop();
+        }
+        if stopped { Flow::Cancel } else { Flow::Continue }
+    })?;
+    if stopped {
+        return Ok(None);
+    }
+    completions.sort_by_key(|c| (c.request, c.sample));
+    let score = |c: meno_engine::Completion| {
+        let question = questions[c.request].clone();
+        let truncated = c.finish == Finish::Length;
+        let text = task.text(&c.tokens);
+        let verdict = task.verify(&question, &text, truncated);
+        let input = Input { question: &question, text: &text, tokens: c.tokens.len(), truncated, verdict };
+        let (reward, scores) = compose(rewards, &input);
+        let (tokens, logprobs) = (c.tokens, c.logprobs);
+        let ref_logprobs = Vec::new();
+        Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage: 0.0 }
+    };
+    Ok(Some(completions.into_iter().map(score).collect()))
+}
+
+/// A generator for prompts of up to `max_prompt` tokens.
+pub fn generator(model: &Model, sampler: &Sampler, max_prompt: usize) -> Result<Generator, Error> {
+    let max_len = (max_prompt + sampler.sampling.max_tokens).min(model.config.max_position_embeddings);
+    Ok(Generator::new(model, Capacity { slots: sampler.slots, max_len, rows: sampler.rows, absorbed: false })?)
+}

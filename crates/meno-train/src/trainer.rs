@@ -1,0 +1,314 @@
+//! One optimizer step: packed passes forward and backward, the gradients of all of them summed, clipped, applied.
+//!
+//! Losses are normalised over the whole step before the first pass (`Batch::weights`), so how sequences are packed
+//! into passes changes nothing but the order of the sum.
+
+use crate::checkpoint::{self, Blocks, OwnedBlocks, State};
+use crate::error::Error;
+use crate::packing::best_fit;
+use crate::run::{Observer, Run};
+use crate::schedule::{LrSchedulerType, Schedule};
+use meno_model::{Model, TrainOptions};
+use meno_tensor::batch::Batch;
+use meno_tensor::buffer::Buffer;
+use meno_tensor::gemm::Precision;
+use meno_tensor::optim::clip::{clip_scale, global_norm};
+use meno_tensor::optim::{Kind, Optimizer, OptimizerConfig};
+use meno_tensor::tape::{CrossEntropy, Objective, Outputs, Tape};
+use serde::{Deserialize, Serialize};
+
+/// Settings that every stage has: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Train {
+    /// Optimizer steps.
+    pub max_steps: usize,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// Its shape: constant, linear, cosine, v3 or wsd.
+    pub lr_scheduler_type: LrSchedulerType,
+    /// Optimizer steps of linear warm-up.
+    pub warmup_steps: usize,
+    /// Last learning rate, as a fraction of the peak.
+    pub min_lr_rate: f32,
+    /// Fraction of the run at which the decay begins (v3, wsd).
+    pub decay_start: f32,
+    /// Fraction of the run at which the decay ends (v3).
+    pub decay_end: f32,
+    /// adamw or muon.
+    pub optim: Optim,
+    /// β1 of AdamW.
+    pub adam_beta1: f32,
+    /// β2 of AdamW.
+    pub adam_beta2: f32,
+    /// ε of AdamW.
+    pub adam_epsilon: f32,
+    /// Decoupled weight decay of matrices, a step: w −= rate · decay · w.
+    pub weight_decay: f32,
+    /// Momentum of Muon.
+    pub muon_momentum: f32,
+    /// Gradient norm above which gradients are scaled down; 0 for no clipping.
+    pub max_grad_norm: f32,
+    /// Tokens in one pass over the network, at most: the memory of activations. A sequence must fit.
+    pub max_tokens: usize,
+    /// Recompute every block's activations in the backward pass instead of keeping them.
+    pub gradient_checkpointing: bool,
+    /// Input type of the linear layers' GEMMs: f32 or bf16. Accumulation and master weights are f32.
+    pub precision: Dtype,
+    /// Seed of everything random: order of the data, sampling.
+    pub seed: u64,
+}
+
+/// An optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Optim {
+    /// AdamW everywhere.
+    #[default]
+    Adamw,
+    /// Muon on the matrices of hidden layers, AdamW on embeddings, head and gains (Moonlight §2).
+    Muon,
+}
+
+/// Input type of GEMMs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// bfloat16 inputs, f32 accumulation.
+    Bf16,
+}
+
+impl From<Dtype> for Precision {
+    fn from(d: Dtype) -> Precision {
+        match d {
+            Dtype::F32 => Precision::F32,
+            Dtype::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Train {
+            max_steps: 1000,
+            learning_rate: 3e-4,
+            lr_scheduler_type: LrSchedulerType::Cosine,
+            warmup_steps: 0,
+            min_lr_rate: 0.1,
+            decay_start: 0.8,
+            decay_end: 1.0,
+            optim: Optim::Adamw,
+            adam_beta1: 0.9,
+            adam_beta2: 0.95,
+            adam_epsilon: 1e-8,
+            weight_decay: 0.1,
+            muon_momentum: 0.95,
+            max_grad_norm: 1.0,
+            max_tokens: 2048,
+            gradient_checkpointing: false,
+            precision: Dtype::F32,
+            seed: 0,
+        }
+    }
+}
+
+impl Train {
+    /// The learning rate of optimizer step `step`, from 0.
+    pub fn learning_rate_at(&self, step: usize) -> f32 {
+        let schedule = Schedule {
+            kind: self.lr_scheduler_type,
+            warmup_steps: self.warmup_steps,
+            max_steps: self.max_steps,
+            min_lr_rate: self.min_lr_rate,
+            decay_start: self.decay_start,
+            decay_end: self.decay_end,
+        };
+        self.learning_rate * schedule.factor(step)
+    }
+
+    /// The optimizer these settings describe.
+    pub fn optimizer(&self) -> OptimizerConfig {
+        OptimizerConfig {
+            kind: match self.optim {
+                Optim::Adamw => Kind::AdamW,
+                Optim::Muon => Kind::Muon,
+            },
+            adam_beta1: self.adam_beta1,
+            adam_beta2: self.adam_beta2,
+            adam_epsilon: self.adam_epsilon,
+            weight_decay: self.weight_decay,
+            muon_momentum: self.muon_momentum,
+        }
+    }
+
+    /// Refuses values that cannot work.
+    pub fn check(&self) -> Result<(), Error> {
+        let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            return bad("train.learning_rate", self.learning_rate.to_string(), "expected a finite rate, 0 or above");
+        }
+        if self.max_tokens == 0 {
+            return bad("train.max_tokens", "0".into(), "expected how many tokens one pass may hold, 1 or above");
+        }
+        for (key, beta) in [("train.adam_beta1", self.adam_beta1), ("train.adam_beta2", self.adam_beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return bad(key, beta.to_string(), "expected a value from 0 to below 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gradients, optimizer and the training tape of one model.
+pub struct Trainer {
+    train: Train,
+    tape: Tape,
+    grads: Buffer,
+    optimizer: Optimizer,
+}
+
+impl Trainer {
+    /// Plans the memory for `model`; `mtp` adds the multi-token prediction loss.
+    pub fn new(train: &Train, model: &Model, mtp: bool) -> Result<Self, Error> {
+        train.check()?;
+        let options = TrainOptions { recompute: train.gradient_checkpointing, mtp };
+        let tape = model.train_tape(train.max_tokens, options);
+        let grads = Buffer::zeroed(model.params.total());
+        let optimizer = Optimizer::new(train.optimizer(), &model.params);
+        Ok(Trainer { train: train.clone(), tape, grads, optimizer })
+    }
+
+    /// Bytes by purpose.
+    pub fn memory(&self) -> [(&'static str, usize); 3] {
+        let optimizer: usize = self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum();
+        [
+            ("gradients", self.grads.len() * 4),
+            ("optimizer state", optimizer),
+            ("activations of a pass", self.tape.bytes()),
+        ]
+    }
+
+    /// Forward and backward over one pass; gradients are added up until [`Trainer::update`].
+    pub fn pass(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> &Outputs {
+        self.tape.step(&mut model.params, self.train.precision.into(), batch, objective, &mut self.grads);
+        self.tape.out()
+    }
+
+    /// Forward only, with the training tape.
+    pub fn score(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> &Outputs {
+        self.tape.forward(&mut model.params, self.train.precision.into(), batch, objective, None);
+        self.tape.out()
+    }
+
+    /// Ends optimizer step `step` (from 0): clips, updates the weights, forgets the gradients. Returns the norm of the
+    /// gradient before clipping.
+    pub fn update(&mut self, model: &mut Model, step: usize) -> Result<f32, Error> {
+        let norm = global_norm(&model.params, &self.grads);
+        if !norm.is_finite() {
+            return Err(Error::NotFinite { step: step + 1, what: "the gradient norm", value: norm as f32 });
+        }
+        let scale = clip_scale(norm, self.train.max_grad_norm);
+        self.optimizer.step(&mut model.params, &mut self.grads, self.train.learning_rate_at(step), scale);
+        Ok(norm as f32)
+    }
+
+    /// The mean cross-entropy of all predicted tokens of `sequences`, forward and backward; `head_scale` as in
+    /// [`CrossEntropy`]. `None` if the observer stopped it.
+    pub(crate) fn cross_entropy(
+        &mut self,
+        model: &mut Model,
+        sequences: &[Sequence],
+        head_scale: [f32; 2],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<StepLoss>, Error> {
+        let lens: Vec<usize> = sequences.iter().map(|s| s.tokens.len()).collect();
+        let targets: usize = sequences.iter().map(|s| s.tokens.len().saturating_sub(s.prompt)).sum();
+        let weight = 1.0 / targets.max(1) as f32;
+        let passes = best_fit(&lens, self.train.max_tokens);
+        let mut total = StepLoss::default();
+        let mut batch = Batch::default();
+        for (i, pass) in passes.iter().enumerate() {
+            batch.clear();
+            for &s in pass {
+                let Sequence { tokens, prompt } = sequences[s];
+                batch.push_training(tokens, |at| if at >= prompt { weight } else { 0.0 });
+            }
+            total.rows += batch.len();
+            let out = self.pass(model, &batch, &CrossEntropy { head_scale });
+            total.add(out, &batch);
+            observer.on_progress("passes", i + 1, passes.len());
+            if observer.should_stop() {
+                return Ok(None);
+            }
+        }
+        total.entropy /= targets.max(1) as f64;
+        let loss = total.loss.iter().sum::<f64>() as f32;
+        if !loss.is_finite() {
+            return Err(Error::NotFinite { step: 0, what: "the loss", value: loss });
+        }
+        Ok(Some(total))
+    }
+
+    /// Brings the optimizer to the state of a checkpoint.
+    pub(crate) fn restore(&mut self, state: &State, blocks: &OwnedBlocks) -> Result<(), Error> {
+        let block = |name: &str| blocks.get(name).map_or(&[][..], Vec::as_slice);
+        self.optimizer
+            .restore(state.optimizer_steps, block("exp_avg"), block("exp_avg_sq"))
+            .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
+    }
+
+    /// Saves a checkpoint if one is due after `state.step`; the end of a run also leaves the model in its directory.
+    pub(crate) fn save<'a>(
+        &'a self,
+        run: &mut Run,
+        model: &'a Model,
+        state: &State,
+        max_steps: usize,
+        more: Blocks<'a>,
+    ) -> Result<(), Error> {
+        let Some(to) = run.checkpoints.as_ref().filter(|c| c.due(state.step, max_steps)) else { return Ok(()) };
+        let mut blocks: Blocks = self.optimizer.state().map(|(name, values)| (name.to_owned(), values)).into();
+        blocks.extend(more);
+        let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
+        let path = checkpoint::save(to, model, state, blocks)?;
+        if state.step >= max_steps {
+            checkpoint::save_model(to, model, &to.dir)?;
+        }
+        run.observer.on_checkpoint(&path);
+        Ok(())
+    }
+}
+
+/// Tokens to train on; loss is taken of those from `prompt` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sequence<'a> {
+    pub(crate) tokens: &'a [u32],
+    pub(crate) prompt: usize,
+}
+
+/// What the passes of a step summed to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StepLoss {
+    /// Next token, MTP, balance.
+    pub(crate) loss: [f64; 3],
+    /// Entropy of the predictions: their sum, then their mean.
+    pub(crate) entropy: f64,
+    pub(crate) expert_load: Vec<Vec<u32>>,
+    pub(crate) rows: usize,
+}
+
+impl StepLoss {
+    pub(crate) fn add(&mut self, out: &Outputs, batch: &Batch) {
+        self.loss.iter_mut().zip(out.loss).for_each(|(a, b)| *a += b);
+        let rows = batch.weights.iter().zip(&out.entropies).filter(|(w, _)| **w > 0.0);
+        self.entropy += rows.map(|(_, e)| *e as f64).sum::<f64>();
+        self.expert_load.resize(out.expert_load.len(), Vec::new());
+        for (sum, load) in self.expert_load.iter_mut().zip(&out.expert_load) {
+            sum.resize(load.len(), 0);
+            sum.iter_mut().zip(load).for_each(|(a, b)| *a += b);
+        }
+    }
+}

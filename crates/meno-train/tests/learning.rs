@@ -1,0 +1,337 @@
+//! The stages learn: losses fall, rewards rise, the gate stays shut, and every setting that changes the loss does.
+
+use meno_model::{Config, Model};
+use meno_tensor::batch::Batch;
+use meno_tensor::tape::{CrossEntropy, Objective};
+use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
+use meno_train::grpo::advantages::ScaleRewards;
+use meno_train::grpo::objective::{Clip, LossType, Policy};
+use meno_train::rewards::{Input, Reward, Weighted};
+use meno_train::trainer::{Dtype, Optim, Trainer};
+use meno_train::{Distill, Error, Grpo, Pretrain, Quiet, RejectionSampling, Run, Sft, Summary, Train};
+use serde_json::json;
+
+const VOCAB: usize = 24;
+const STOP: u32 = 1;
+
+fn dense() -> Model {
+    let config = json!({
+        "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": true, "initializer_range": 0.08,
+        "hidden_act": "silu",
+    });
+    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
+}
+
+fn moe() -> Model {
+    let config = json!({
+        "model_type": "deepseek_v3", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48,
+        "moe_intermediate_size": 16, "num_hidden_layers": 2, "first_k_dense_replace": 1, "n_routed_experts": 4,
+        "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 1.0, "num_attention_heads": 2,
+        "q_lora_rank": null, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
+        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": false,
+        "initializer_range": 0.08, "hidden_act": "silu", "num_nextn_predict_layers": 1, "aux_loss_alpha": 0.001,
+        "seq_aux": true, "num_key_value_heads": 2, "moe_layer_freq": 1,
+    });
+    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
+}
+
+/// Asks to repeat a letter; answers are letters until the stop token.
+struct Repeat;
+
+impl Questions for Repeat {
+    fn question(&self, index: u64) -> Result<Question, Error> {
+        let letter = 4 + (index % 4) as u32;
+        let answer = self.text(&[letter]);
+        Ok(Question { index, prompt: vec![2, letter, 3], answer, language: "en".into(), ..Question::default() })
+    }
+    fn text(&self, tokens: &[u32]) -> String {
+        tokens.iter().filter(|t| **t != STOP).map(|t| char::from(b'a' + *t as u8)).collect()
+    }
+    fn stop_tokens(&self) -> Vec<u32> {
+        vec![STOP]
+    }
+    fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict {
+        match response.starts_with(&question.answer) {
+            _ if truncated && response.is_empty() => Verdict::Truncated,
+            true => Verdict::Right,
+            false => Verdict::Wrong,
+        }
+    }
+}
+
+/// The share of a response's letters that are the one asked for.
+struct Share;
+
+impl Reward for Share {
+    fn name(&self) -> &str {
+        "share"
+    }
+    fn score(&self, input: &Input) -> f32 {
+        let hits = input.text.matches(input.question.answer.as_str()).count();
+        hits as f32 / input.text.len().max(1) as f32
+    }
+}
+
+fn rewards() -> [Weighted; 1] {
+    [Weighted::new(1.0, Share)]
+}
+
+fn train(max_steps: usize, learning_rate: f32) -> Train {
+    Train { max_steps, learning_rate, weight_decay: 0.0, max_tokens: 64, ..Train::default() }
+}
+
+fn grpo() -> Grpo {
+    Grpo {
+        num_questions: 8,
+        num_generations: 8,
+        max_completion_length: 6,
+        max_prompt_length: 8,
+        max_sequences: 16,
+        ..Grpo::default()
+    }
+}
+
+fn run_grpo(model: &mut Model, train: &Train, grpo: &Grpo) -> Result<Summary, Error> {
+    grpo.run(train, model, &Repeat, &rewards(), &mut Run::new(&mut Quiet))
+}
+
+fn mean(s: &Summary, name: &str, range: std::ops::Range<usize>) -> f64 {
+    let n = range.len() as f64;
+    s.history[range].iter().filter_map(|m| m.get(name)).sum::<f64>() / n
+}
+
+#[test]
+fn twenty_steps_of_grpo_raise_the_reward_with_the_gate_at_zero() {
+    for mut model in [dense(), moe()] {
+        let s = run_grpo(&mut model, &train(20, 1e-2), &grpo()).unwrap();
+        let (first, last) = (mean(&s, "reward", 0..3), mean(&s, "reward", 17..20));
+        assert!(last > first + 0.25, "reward {first} -> {last}");
+        assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
+    }
+}
+
+#[test]
+fn the_gate_is_zero_in_bf16_too() {
+    let train = Train { precision: Dtype::Bf16, ..train(3, 1e-2) };
+    let s = run_grpo(&mut dense(), &train, &grpo()).unwrap();
+    assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
+}
+
+#[test]
+fn every_variant_learns() {
+    let base = grpo();
+    let variants = [
+        Grpo { loss_type: LossType::Grpo, ..base.clone() },
+        Grpo { loss_type: LossType::DrGrpo, scale_rewards: ScaleRewards::None, ..base.clone() },
+        Grpo { epsilon_high: Some(0.28), dynamic_sampling: true, mask_truncated_completions: false, ..base.clone() },
+        Grpo { loss_type: LossType::Cispo, scale_rewards: ScaleRewards::Batch, ..base.clone() },
+        Grpo { steps_per_generation: 2, num_iterations: 2, ..base.clone() },
+        Grpo { beta: 0.01, sync_ref_model: true, ref_model_sync_steps: 4, ..base.clone() },
+    ];
+    for g in variants {
+        let steps = 16 * g.steps_per_generation * g.num_iterations;
+        let s = run_grpo(&mut dense(), &train(steps, 1e-2), &g).unwrap();
+        let sampled: Vec<f64> = s.history.iter().filter_map(|m| m.get("reward")).collect();
+        let (first, last) = (sampled[..2].iter().sum::<f64>() / 2.0, sampled[14..].iter().sum::<f64>() / 2.0);
+        assert!(last > first + 0.15, "{g:?}: {first} -> {last}");
+        assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
+        assert_eq!(s.max("kl").is_some(), g.beta > 0.0);
+    }
+}
+
+#[test]
+fn the_kl_term_holds_the_policy_back() {
+    let free = run_grpo(&mut dense(), &train(12, 1e-2), &grpo()).unwrap();
+    let held = run_grpo(&mut dense(), &train(12, 1e-2), &Grpo { beta: 5.0, ..grpo() }).unwrap();
+    assert_eq!(held.history[0].get("kl"), Some(0.0), "the reference is the first policy");
+    assert!(held.last("kl").unwrap() > 0.0);
+    assert!(mean(&held, "reward", 9..12) < mean(&free, "reward", 9..12));
+}
+
+#[test]
+fn packing_and_threads_change_no_reward_and_no_gap() {
+    let with = |max_tokens: usize, threads: usize| {
+        meno_tensor::pool::with_threads(threads, || {
+            let train = Train { max_tokens, ..train(3, 1e-2) };
+            let mut model = dense();
+            let s = run_grpo(&mut model, &train, &grpo()).unwrap();
+            (s.history.iter().map(|m| m.get("reward")).collect::<Vec<_>>(), model.params.data().to_vec())
+        })
+    };
+    let (reference, weights) = with(64, 1);
+    let (threaded, same) = with(64, 3);
+    assert_eq!(reference, threaded);
+    assert!(weights == same, "the same bits on three threads");
+    assert_eq!(reference[0], with(512, 1).0[0], "what is sampled does not depend on the passes");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let error = |g: Grpo| run_grpo(&mut dense(), &train(1, 1e-2), &g).unwrap_err().to_string();
+    assert!(error(Grpo { num_generations: 1, ..grpo() }).contains("`grpo.num_generations` = 1"));
+    assert!(error(Grpo { temperature: 0.0, ..grpo() }).contains("`grpo.temperature` = 0"));
+    assert!(error(Grpo { max_completion_length: 64, ..grpo() }).contains("train.max_tokens"));
+    assert!(error(Grpo { max_prompt_length: 2, ..grpo() }).contains("a question has 3 tokens"));
+}
+
+fn counting() -> Vec<Vec<u32>> {
+    (0..64u32).map(|i| (0..10).map(|j| 4 + (i + j) % 16).chain([STOP]).collect()).collect()
+}
+
+#[test]
+fn pretraining_lowers_the_loss_with_both_optimizers_and_mtp() {
+    for optim in [Optim::Adamw, Optim::Muon] {
+        for mut model in [dense(), moe()] {
+            let train = Train { optim, ..train(30, 1e-2) };
+            let documents = InMemory { documents: counting(), seed: 1 };
+            let settings = Pretrain { tokens_per_step: 256, ..Pretrain::default() };
+            let s = settings.run(&train, &mut model, &documents, &mut Run::new(&mut Quiet)).unwrap();
+            let (first, last) = (s.history[0].get("loss").unwrap(), s.last("loss").unwrap());
+            assert!((first - (VOCAB as f64).ln()).abs() < 1.0, "{first}");
+            assert!(last < 0.7 * first, "{optim:?}: {first} -> {last}");
+            if let Some(mtp) = s.last("mtp_loss") {
+                assert!(mtp < s.history[0].get("mtp_loss").unwrap());
+            }
+        }
+    }
+}
+
+fn examples() -> Vec<Example> {
+    let example = |i: u32| Example { tokens: vec![2, 4 + i % 4, 3, 4 + i % 4, 4 + i % 4, STOP], prompt: 3 };
+    (0..16).map(example).collect()
+}
+
+#[test]
+fn a_short_sft_lowers_the_loss_and_sees_the_answer_only() {
+    let settings = Sft { train_batch_size: 8, ..Sft::default() };
+    let run = |examples: &[Example]| {
+        let mut model = dense();
+        let s = settings.run(&train(25, 1e-2), &mut model, examples, &mut Run::new(&mut Quiet)).unwrap();
+        (s.history[0].get("loss").unwrap(), s.last("loss").unwrap())
+    };
+    let (first, last) = run(&examples());
+    assert!(last < 0.3 * first, "{first} -> {last}");
+}
+
+#[test]
+fn the_loss_of_sft_is_the_mean_over_answer_tokens() {
+    let mut model = moe();
+    let examples =
+        [Example { tokens: vec![2, 20, 21, 22, 9, STOP], prompt: 4 }, Example { tokens: vec![2, 5, 6, 7], prompt: 1 }];
+    let mut trainer = Trainer::new(&train(1, 1e-3), &model, false).unwrap();
+    let (mut sum, mut count) = (0.0, 0);
+    for e in &examples {
+        let mut batch = Batch::default();
+        batch.push_training(&e.tokens, |_| 1.0);
+        let out = trainer.score(&mut model, &batch, &CrossEntropy { head_scale: [1.0; 2] });
+        let answer = &out.logprobs[e.prompt - 1..e.tokens.len() - 1];
+        sum -= answer.iter().map(|l| *l as f64).sum::<f64>();
+        count += answer.len();
+    }
+    assert_eq!(count, 2 + 3);
+    let settings = Sft { train_batch_size: 2, ..Sft::default() };
+    let s = settings.run(&train(1, 1e-3), &mut model, &examples, &mut Run::new(&mut Quiet)).unwrap();
+    assert!((s.last("loss").unwrap() - sum / count as f64).abs() < 1e-5);
+}
+
+#[test]
+fn the_gradient_of_grpo_is_that_of_its_loss() {
+    let mut model = dense();
+    let mut batch = Batch::default();
+    for sequence in [[2u32, 4, 3, 9, 10, 1], [2, 5, 3, 5, 5, 1]] {
+        batch.push_training(&sequence, |at| if at >= 3 { 0.2 } else { 0.0 });
+    }
+    let mut tape = model.train_tape(16, meno_model::TrainOptions::default());
+    let mut grads = vec![0.0; model.params.total()];
+    tape.forward(&mut model.params, Dtype::F32.into(), &batch, &CrossEntropy { head_scale: [1.0; 2] }, None);
+    let now = tape.out().logprobs.clone();
+    // Ratios inside and beyond the clip on both sides, never at its kink; both signs of the advantage; a reference.
+    let old: Vec<f32> = now.iter().enumerate().map(|(i, l)| l - [-0.5, -0.1, 0.0, 0.12, 0.6][i % 5]).collect();
+    let reference: Vec<f32> = now.iter().enumerate().map(|(i, l)| l + 0.3 * (i % 3) as f32 - 0.2).collect();
+    let advantages: Vec<f32> = (0..batch.len()).map(|i| if i < 6 { 1.3 } else { -0.8 }).collect();
+    for loss_type in [LossType::Grpo, LossType::Dapo] {
+        let policy = Policy {
+            clip: Clip { loss_type, epsilon: 0.2, epsilon_high: 0.28, beta: 0.1 },
+            old_logprobs: &old,
+            ref_logprobs: &reference,
+            advantages: &advantages,
+            temperature: 0.9,
+        };
+        grads.fill(0.0);
+        tape.step(&mut model.params, Dtype::F32.into(), &batch, &policy, &mut grads);
+        let handles: Vec<_> = model.params.iter().map(|(p, info)| (p, info.range())).collect();
+        for (p, range) in handles {
+            // Along the gradient itself the derivative is its squared norm: large against the rounding of f32.
+            let direction: Vec<f32> = grads[range].to_vec();
+            let square: f64 = direction.iter().map(|g| (*g as f64).powi(2)).sum();
+            let h = 2e-3 / square.sqrt();
+            let mut loss_at = |h: f64| {
+                let before = model.params.get(p).to_vec();
+                model.params.get_mut(p).iter_mut().zip(&direction).for_each(|(w, g)| *w += h as f32 * g);
+                tape.forward(&mut model.params, Dtype::F32.into(), &batch, &policy, None);
+                let rows = (0..batch.len()).filter(|r| batch.weights[*r] > 0.0);
+                let loss: f64 = rows.map(|r| policy.token(&batch, 0, r, tape.out().logprobs[r]).loss as f64).sum();
+                model.params.get_mut(p).copy_from_slice(&before);
+                loss
+            };
+            let numeric = (loss_at(h) - loss_at(-h)) / (2.0 * h);
+            let name = &model.params.info(p).name;
+            assert!((numeric - square).abs() < 0.03 * square + 1e-7, "{name}: {numeric} {square}");
+        }
+    }
+}
+
+#[test]
+fn packed_sequences_do_not_leak() {
+    let mut model = moe();
+    let train = train(1, 1e-3);
+    let mut trainer = Trainer::new(&train, &model, true).unwrap();
+    let sequences: [&[u32]; 3] = [&[4, 5, 6, 7, 8], &[9, 10, 11], &[12, 13, 14, 15, 16, 17, 18]];
+    let objective = CrossEntropy { head_scale: [1.0, 0.3] };
+    let mut separate = ([0.0; 3], Vec::new());
+    for s in sequences {
+        let mut batch = Batch::default();
+        batch.push_training(s, |_| 0.1);
+        let out = trainer.score(&mut model, &batch, &objective);
+        separate.0.iter_mut().zip(out.loss).for_each(|(a, b)| *a += b);
+        separate.1.extend_from_slice(&out.logprobs);
+    }
+    let mut batch = Batch::default();
+    for s in sequences {
+        batch.push_training(s, |_| 0.1);
+    }
+    let out = trainer.score(&mut model, &batch, &objective);
+    assert_eq!(out.logprobs, separate.1, "the same bits packed and alone");
+    assert!((out.loss[0] - separate.0[0]).abs() < 1e-9 && (out.loss[1] - separate.0[1]).abs() < 1e-9);
+}
+
+#[test]
+fn rejection_sampling_and_distillation_teach_a_student() {
+    let mut teacher = dense();
+    run_grpo(&mut teacher, &train(25, 1e-2), &grpo()).unwrap();
+    let sample = RejectionSampling {
+        num_questions: 32,
+        num_generations: 4,
+        max_completion_length: 6,
+        max_prompt_length: 8,
+        require_format: false,
+        max_repetition: 1.0,
+        keep_per_question: 2,
+        ..RejectionSampling::default()
+    };
+    let (traces, tally) = sample.run(&mut teacher, Dtype::F32.into(), &Repeat, &mut Quiet).unwrap().unwrap();
+    assert_eq!(traces.len(), tally.kept);
+    assert!(tally.kept > 0 && tally.sampled == 128);
+    assert!(traces.iter().all(|t| t.text.starts_with(&t.question.answer)));
+    let distill = Distill { sample, sft: Sft { train_batch_size: 8, ..Sft::default() } };
+    let mut student = dense();
+    let mut quiet = Quiet;
+    let mut run = Run::new(&mut quiet);
+    let (s, again) =
+        distill.run(&train(20, 1e-2), &mut teacher, &mut student, None, &Repeat, &mut run).unwrap().unwrap();
+    assert_eq!(again, tally, "the same seed samples the same");
+    assert!(s.last("loss").unwrap() < 0.5 * s.history[0].get("loss").unwrap());
+}

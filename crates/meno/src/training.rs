@@ -1,0 +1,231 @@
+//! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
+
+use crate::live::View;
+use anyhow::{Context, Result, bail};
+use meno_engine::{ChatTemplate, Tokenizer};
+use meno_eval::Split;
+use meno_model::{Config, Model};
+use meno_train::checkpoint::Checkpoints;
+use meno_train::data::Asked;
+use meno_train::memory::Estimate;
+use meno_train::recipe::{self, ModelSection, RunSection, TaskSection};
+use meno_train::trainer::Dtype;
+use meno_train::{Run, Summary};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Arguments of every training verb.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RecipeArgs {
+    /// The recipe, a TOML file
+    pub recipe: PathBuf,
+    /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the resolved recipe and the memory the run will take, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on from the newest checkpoint of run.output_dir
+    #[arg(long)]
+    pub resume: bool,
+    /// Plain lines instead of the live view
+    #[arg(long)]
+    pub plain: bool,
+}
+
+impl RecipeArgs {
+    /// The recipe with its changes.
+    pub fn load<R: DeserializeOwned + Serialize>(&self) -> Result<R> {
+        Ok(recipe::load(&self.recipe, &self.set)?)
+    }
+
+    /// Prints what `--dry-run` promises.
+    pub fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>) {
+        println!("{}", recipe::resolved(recipe));
+        if let Some(estimate) = estimate {
+            println!(
+                "# Memory\n{}",
+                format!("{estimate}").lines().map(|l| format!("# {l}")).collect::<Vec<_>>().join("\n")
+            );
+        }
+    }
+
+    /// The view of a run and its Ctrl-C.
+    pub fn view(&self, title: &str) -> View {
+        let view = if self.plain { View::plain(title, &[title]) } else { View::new(title, &[title]) };
+        on_ctrl_c(view.stop.clone());
+        view
+    }
+
+    /// How to go on after a stop.
+    fn resume_command(&self, verb: &str) -> String {
+        let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
+        format!("meno {verb} {}{sets} --resume", self.recipe.display())
+    }
+}
+
+/// The first Ctrl-C asks the run to stop; the second ends the process at once (checkpoints are whole either way).
+fn on_ctrl_c(stop: Arc<AtomicBool>) {
+    // Only a second handler fails, and then the first one serves.
+    let _ = ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// A model's tokenizer and template, and where they came from.
+pub struct Text {
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// The chat template, if it has one.
+    pub template: Option<ChatTemplate>,
+    /// The files to put beside every checkpoint.
+    pub assets: Vec<(String, Vec<u8>)>,
+}
+
+/// Files of a Hugging Face directory that go with a trained model.
+const ASSETS: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "tokenizer.model",
+    "meno.json",
+];
+
+impl Text {
+    /// Reads the text side of a Hugging Face directory or a GGUF file.
+    pub fn load(path: &Path) -> Result<Text> {
+        if path.is_file() {
+            return Text::from_gguf(path);
+        }
+        let tokenizer = Tokenizer::load(path)?;
+        let template = ChatTemplate::load(path, tokenizer.special())?;
+        let read = |name: &str| Some((name.to_owned(), std::fs::read(path.join(name)).ok()?));
+        Ok(Text { tokenizer, template, assets: ASSETS.iter().copied().filter_map(read).collect() })
+    }
+
+    fn from_gguf(path: &Path) -> Result<Text> {
+        let file = meno_model::gguf::Gguf::open(path)?;
+        let tokenizer = Tokenizer::from_gguf(&file)?;
+        let source = meno_engine::tokenizer::gguf::chat_template(&file)?;
+        let template = source.map(|s| ChatTemplate::new(s, tokenizer.special())).transpose()?;
+        let dir = std::env::temp_dir().join(format!("meno-{}", std::process::id()));
+        tokenizer.save(&dir, source)?;
+        let read = |name: &str| Some((name.to_owned(), std::fs::read(dir.join(name)).ok()?));
+        let assets = ASSETS.iter().copied().filter_map(read).collect();
+        std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        Ok(Text { tokenizer, template, assets })
+    }
+
+    /// The text side of a recipe's model.
+    pub fn of(section: &ModelSection) -> Result<Text> {
+        match section.tokenizer.as_ref().or(section.path.as_ref()) {
+            Some(path) => Text::load(path),
+            None => bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json"),
+        }
+    }
+}
+
+/// Loads or builds the recipe's model.
+pub fn model(section: &ModelSection) -> Result<Model> {
+    match (&section.path, &section.config) {
+        (Some(path), None) => Ok(Model::load(path)?),
+        (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
+        (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
+        (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
+    }
+}
+
+/// Runs `f` with the recipe's number of threads.
+pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    if threads == 0 { f() } else { meno_tensor::pool::with_threads(threads, f) }
+}
+
+/// Opens a recipe's task and hands it to `f` as the model sees it.
+pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
+    let task = meno_eval::tasks::open(&section.name)?;
+    let prompt = |problem: &meno_eval::Problem| {
+        section.prompt.render(problem, section.system.as_deref(), text.template.as_ref())
+    };
+    f(&Asked {
+        task: task.as_ref(),
+        split: Split::Train,
+        tokenizer: &text.tokenizer,
+        add_special: section.prompt.add_special(),
+        prompt: &prompt,
+        seed: section.seed,
+    })
+}
+
+/// Prepares the directory of a run and its checkpoints.
+pub fn checkpoints<R: Serialize>(
+    args: &RecipeArgs,
+    run: &RunSection,
+    recipe: &R,
+    assets: Vec<(String, Vec<u8>)>,
+) -> Result<Checkpoints> {
+    let dtype = match run.save_dtype {
+        Dtype::F32 => meno_model::Dtype::F32,
+        Dtype::Bf16 => meno_model::Dtype::Bf16,
+    };
+    let checkpoints = Checkpoints {
+        dir: run.output_dir.clone(),
+        save_steps: run.save_steps,
+        save_total_limit: run.save_total_limit,
+        dtype,
+        resume: args.resume,
+        assets,
+    };
+    if let (false, Some((step, _))) = (args.resume, checkpoints.latest()) {
+        bail!(
+            "{} holds a run at step {step}: go on with --resume, or choose another run.output_dir",
+            run.output_dir.display()
+        );
+    }
+    std::fs::create_dir_all(&run.output_dir).with_context(|| run.output_dir.display().to_string())?;
+    let file = run.output_dir.join("recipe.toml");
+    std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
+    Ok(checkpoints)
+}
+
+/// Runs `f` with everything around it, and says how it ended.
+pub fn run(
+    args: &RecipeArgs,
+    verb: &str,
+    checkpoints: Checkpoints,
+    f: impl FnOnce(&mut Run) -> Result<Summary>,
+) -> Result<()> {
+    let mut view = args.view(&format!("meno {verb}"));
+    if let Some((step, path)) = checkpoints.latest().filter(|_| args.resume) {
+        view.note(&format!("going on from step {step}: {}", path.display()));
+    }
+    let metrics = Some(checkpoints.dir.join("metrics.jsonl"));
+    let mut run = Run { checkpoints: Some(checkpoints.clone()), metrics, ..Run::new(&mut view) };
+    let result = f(&mut run);
+    if result.is_ok() {
+        view.finish("");
+    }
+    drop(view);
+    let summary = result?;
+    if summary.stopped {
+        match checkpoints.latest() {
+            Some((saved, path)) => eprintln!(
+                "stopped after step {}; step {saved} is saved in {}.\ngo on with: {}",
+                summary.steps,
+                path.display(),
+                args.resume_command(verb)
+            ),
+            None => eprintln!("stopped after step {}; no checkpoint was due yet (run.save_steps)", summary.steps),
+        }
+        std::process::exit(130);
+    }
+    eprintln!("done: {} steps, the model is in {}", summary.steps, checkpoints.dir.display());
+    Ok(())
+}
