@@ -15,7 +15,8 @@ tenths, and its greedy text must part from the exact text where the two best tok
 3. `--f32`: the same with llama.cpp reading the dequantised weights (a GGUF file of F32 tensors, written to a temporary
    directory): no rounding is left, so parting needs a gap of about 1e-3.
 
-LLAMA_GREEDY is `llama_greedy.cpp`, compiled as it says.
+LLAMA_GREEDY is `llama_greedy.cpp`, compiled as it says, or a .jsonl file that it wrote. `--write-f32 FILE` only writes
+the file of F32 tensors, `--write-prompts` only prints the prompts' ids.
 """
 
 import argparse
@@ -64,7 +65,11 @@ def logits(meno, model_path, model, ids):
 
 
 def llama(binary, model, prompts, n, threads):
-    lines = run([binary, model, n, threads], input="\n".join(" ".join(map(str, p)) for p in prompts).encode() + b"\n")
+    if str(binary).endswith(".jsonl"):
+        lines = pathlib.Path(binary).read_bytes()
+    else:
+        text = "".join(" ".join(map(str, p)) + "\n" for p in prompts)
+        lines = run([binary, model, n, threads], input=text.encode())
     return [json.loads(line) for line in lines.decode().splitlines()]
 
 
@@ -99,17 +104,23 @@ def write_f32(src, dst):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--meno", required=True)
+    p.add_argument("--meno", default="target/release/meno")
     p.add_argument("--model", required=True)
     p.add_argument("--llama")
     p.add_argument("--tokens", type=int, default=64)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--f32", action="store_true")
+    p.add_argument("--write-f32")
+    p.add_argument("--write-prompts", action="store_true")
     args = p.parse_args()
+    if args.write_f32:
+        return write_f32(args.model, args.write_f32)
     from qwen_gguf import load
 
     model, tokenizer, _ = load(args.model)
     prompts = [tokenizer.encode(CHAT.format(q)).ids for q in PROMPTS]
+    if args.write_prompts:
+        return print("\n".join(" ".join(map(str, ids)) for ids in prompts))
     for q, ids in list(zip(PROMPTS, prompts))[:4]:
         gap, scale, same = logits(args.meno, args.model, model, ids)
         print(f"logits {len(ids):3} tokens: max |diff| {gap:.2e} of {scale:.1f}, same best {same:.3f}   {q[:40]}", flush=True)

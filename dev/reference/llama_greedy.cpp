@@ -21,7 +21,11 @@ int main(int argc, char ** argv) {
         if (level >= GGML_LOG_LEVEL_ERROR) fputs(text, stderr);
     }, nullptr);
     llama_backend_init();
-    llama_model * model = llama_model_load_from_file(argv[1], llama_model_default_params());
+    llama_model_params load = llama_model_default_params();
+    // No repacked weights: they go through other kernels (on some processors AMX), with other roundings.
+    load.use_extra_bufts = false;
+    load.progress_callback = [](float, void *) { return true; };
+    llama_model * model = llama_model_load_from_file(argv[1], load);
     if (!model) return 1;
     const llama_vocab * vocab = llama_model_get_vocab(model);
     const int n_vocab = llama_vocab_n_tokens(vocab);
