@@ -102,6 +102,17 @@ impl Model {
         Model { config, params, network, rope: OnceLock::new() }
     }
 
+    /// The names and shapes of the tensors that a network of this shape has.
+    pub fn tensor_shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
+        let model = Model::declare(config.clone());
+        model.params.iter().map(|(_, info)| (info.name.clone(), info.shape.clone())).collect()
+    }
+
+    /// What the KV cache of a network of this shape holds, by layer, as [`Model::cache_specs`] gives it.
+    pub fn cache_shapes(config: &Config, o: InferOptions) -> Vec<LayerSpec> {
+        Model::declare(config.clone()).cache_specs(o)
+    }
+
     /// New weights: N(0, `initializer_range`²), gains 1, biases 0. The same for the same seed, on any machine.
     pub fn random(config: Config, seed: u64) -> Result<Model, Error> {
         let mut model = Model::declare(config);

@@ -152,6 +152,9 @@ fn configs_with_missing_or_wrong_keys() {
     refuse(&config_with("hidden_size", "big".into()), "hidden_size");
     refuse(&config_with("num_hidden_layers", 4_000_000_000u64.into()), "num_hidden_layers");
     refuse(&config_with("vocab_size", (-1).into()), "vocab_size");
+    // Keys that contradict each other.
+    refuse(&config_with("num_key_value_heads", 3.into()), "does not divide num_attention_heads 4");
+    refuse(&config_with("num_attention_heads", 5.into()), "num_attention_heads");
     let good = dir.write("config.json", CONFIG);
     assert!(meno(&["inspect", &good]).output().unwrap().status.success());
 }

@@ -2,7 +2,6 @@
 
 mod listing;
 mod memory;
-mod shapes;
 mod show;
 
 use anyhow::Result;

@@ -1,8 +1,8 @@
 //! The tensors and the config of a checkpoint, whatever its form.
 
-use super::shapes;
 use anyhow::{Context, Result, bail};
 use meno_model::gguf::{Gguf, hf_name};
+use meno_model::{Config, Model};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,8 +23,8 @@ pub(super) struct Tensor {
 
 impl Tensor {
     pub(super) fn elements(&self) -> u64 {
-        // Stored tensors were checked; a bare config may ask for anything.
-        self.shape.iter().fold(1, |n: u64, &d| n.saturating_mul(d as u64))
+        // Stored tensors are checked while they are read, computed ones by `Config`: the product fits.
+        self.shape.iter().map(|&d| d as u64).product()
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Listing {
     pub(super) path: PathBuf,
     /// `GGUF version 3`, `safetensors, 2 files`, `config.json (tensors computed)`.
     pub(super) format: String,
-    pub(super) config: Option<Value>,
+    pub(super) config: Option<Config>,
     pub(super) tensors: Vec<Tensor>,
 }
 
@@ -48,14 +48,14 @@ impl Listing {
         }
         match path.extension().and_then(|e| e.to_str()) {
             Some("json") => {
-                let config = read_json(path)?;
-                let tensors = shapes::expected(&config).with_context(|| format!("{}", path.display()))?;
+                let config = Config::load(path)?;
+                let tensors = computed(&config);
                 let format = "config.json; tensors computed, in f32".into();
                 Ok(Listing { path: path.to_owned(), format, config: Some(config), tensors })
             }
             Some("safetensors") => {
                 let beside = path.with_file_name("config.json");
-                let config = if beside.is_file() { Some(read_json(&beside)?) } else { None };
+                let config = if beside.is_file() { Some(Config::load(&beside)?) } else { None };
                 let tensors = safetensors(path)?;
                 Ok(Listing { path: path.to_owned(), format: "safetensors".into(), config, tensors })
             }
@@ -74,14 +74,14 @@ impl Listing {
         Ok(Listing {
             path: path.to_owned(),
             format: format!("GGUF version {}", file.version()),
-            config: Some(file.config()?),
+            config: Some(Config::from_value(&path.display().to_string(), file.config()?)?),
             tensors: tensors.collect(),
         })
     }
 
     fn directory(dir: &Path) -> Result<Listing> {
         let config = dir.join("config.json");
-        let config = if config.is_file() { Some(read_json(&config)?) } else { None };
+        let config = if config.is_file() { Some(Config::load(&config)?) } else { None };
         let files = weight_files(dir)?;
         let mut tensors = Vec::new();
         for file in &files {
@@ -90,7 +90,7 @@ impl Listing {
         let format = match (files.len(), &config) {
             (0, None) => bail!("{} holds neither config.json nor *.safetensors", dir.display()),
             (0, Some(config)) => {
-                tensors = shapes::expected(config).with_context(|| format!("{}", dir.join("config.json").display()))?;
+                tensors = computed(config);
                 "config.json without weights; tensors computed, in f32".into()
             }
             (1, _) => "safetensors".into(),
@@ -98,6 +98,16 @@ impl Listing {
         };
         Ok(Listing { path: dir.to_owned(), format, config, tensors })
     }
+}
+
+/// The tensors that a config asks for, in f32.
+fn computed(config: &Config) -> Vec<Tensor> {
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let mut tensor = Tensor { name, shape, dtype: "F32".into(), bytes: 0 };
+        tensor.bytes = 4 * tensor.elements();
+        tensor
+    };
+    Model::tensor_shapes(config).into_iter().map(tensor).collect()
 }
 
 /// The files that the index names, else `model.safetensors`, else every .safetensors file.
@@ -125,7 +135,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-pub(super) fn read_json(path: &Path) -> Result<Value> {
+fn read_json(path: &Path) -> Result<Value> {
     let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
 }

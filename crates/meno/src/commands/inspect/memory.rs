@@ -1,7 +1,7 @@
 //! Counting parameters and bytes.
 
 use super::listing::{Listing, Tensor};
-use serde_json::Value;
+use meno_model::{InferOptions, Model};
 
 /// How many parameters there are, and where.
 #[derive(Default, Debug, PartialEq)]
@@ -21,9 +21,8 @@ pub(super) struct Parameters {
 
 impl Parameters {
     pub(super) fn count(listing: &Listing) -> Parameters {
-        let config = listing.config.as_ref().unwrap_or(&Value::Null);
-        let layers = config["num_hidden_layers"].as_u64();
-        let experts = config["n_routed_experts"].as_u64().filter(|&n| n > 0);
+        let layers = listing.config.as_ref().map(|c| c.num_hidden_layers as u64);
+        let gate = listing.config.as_ref().and_then(|c| c.deepseek()).map(|d| &d.gate);
         let mut p = Parameters::default();
         for tensor in &listing.tensors {
             let n = tensor.elements();
@@ -31,10 +30,10 @@ impl Parameters {
             p.total = p.total.saturating_add(n);
             let part = p.part(&tensor.name, mtp);
             *part = part.saturating_add(n);
-            let active = match (experts, config["num_experts_per_tok"].as_u64()) {
+            let active = match gate {
                 _ if mtp => 0,
-                (Some(experts), Some(used)) if tensor.name.contains(".mlp.experts.") => {
-                    (n as u128 * used.min(experts) as u128 / experts as u128) as u64
+                Some(gate) if tensor.name.contains(".mlp.experts.") => {
+                    (n as u128 * gate.num_experts_per_tok as u128 / gate.n_routed_experts.max(1) as u128) as u64
                 }
                 _ => n,
             };
@@ -78,23 +77,16 @@ pub(super) fn layer(name: &str) -> Option<u64> {
 }
 
 /// Numbers in the KV cache for one token, and what holds them. Meno caches in f32.
-pub(super) fn cache_per_token(config: &Value) -> Vec<(&'static str, u64)> {
-    let get = |key: &str| config[key].as_u64().filter(|&n| n < 1 << 32);
-    let cache = || {
-        let (layers, heads) = (get("num_hidden_layers")?, get("num_attention_heads")?);
-        if let Some(rank) = get("kv_lora_rank") {
-            let (nope, rope, v) = (get("qk_nope_head_dim")?, get("qk_rope_head_dim")?, get("v_head_dim")?);
-            // Absorbed decoding reads the latent once as keys (with the rotary part) and once as values.
-            return Some(vec![
-                ("expanded", layers.checked_mul(heads.checked_mul(nope + rope + v)?)?),
-                ("latent", layers.checked_mul(2 * rank + rope)?),
-            ]);
-        }
-        let head = get("head_dim").or_else(|| get("hidden_size")?.checked_div(heads))?;
-        let kv_heads = get("num_key_value_heads").unwrap_or(heads);
-        Some(vec![("keys and values", layers.checked_mul(kv_heads.checked_mul(2 * head)?)?)])
+pub(super) fn cache_per_token(listing: &Listing) -> Vec<(&'static str, u64)> {
+    let Some(config) = &listing.config else { return Vec::new() };
+    let numbers = |absorbed| -> u64 {
+        let layers = Model::cache_shapes(config, InferOptions { absorbed });
+        layers.iter().map(|l| (l.kv_heads * (l.qk_dim + l.v_dim)) as u64).sum()
     };
-    cache().unwrap_or_default()
+    match config.deepseek() {
+        Some(_) => vec![("expanded", numbers(false)), ("latent", numbers(true))],
+        None => vec![("keys and values", numbers(false))],
+    }
 }
 
 /// Bytes by type, most first.

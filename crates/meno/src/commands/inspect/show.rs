@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Everything, for programs.
 pub(super) fn json(listing: &Listing) -> Result<Value> {
     let p = Parameters::count(listing);
-    let cache = memory::cache_per_token(listing.config.as_ref().unwrap_or(&Value::Null));
+    let cache = memory::cache_per_token(listing);
     let parts: serde_json::Map<_, _> =
         p.parts().into_iter().map(|(k, n)| (k.replace([' ', '-'], "_"), n.into())).collect();
     let cache: serde_json::Map<_, _> =
@@ -18,7 +18,7 @@ pub(super) fn json(listing: &Listing) -> Result<Value> {
     Ok(json!({
         "path": listing.path.display().to_string(),
         "format": listing.format,
-        "config": listing.config,
+        "config": listing.config.as_ref().map(|c| c.to_value()),
         "parameters": {"total": p.total, "active": p.active, "parts": parts},
         "memory_bytes": {
             "weights": stored(&listing.tensors),
@@ -44,7 +44,7 @@ pub(super) fn text(listing: &Listing, all: bool) -> Result<String> {
     writeln!(out, "{}, {count} tensors, {}", listing.format, bytes(stored))?;
     if let Some(config) = &listing.config {
         writeln!(out, "\nConfig")?;
-        write_config(&mut out, config)?;
+        write_config(&mut out, &config.to_value())?;
     }
     let p = Parameters::count(listing);
     writeln!(out, "\nParameters")?;
@@ -93,7 +93,7 @@ fn write_memory(out: &mut String, listing: &Listing, total: u64) -> Result<()> {
     row(out, "weights as stored", &bytes(stored), &kinds.join(", "))?;
     row(out, "weights in f32", &bytes(total.saturating_mul(4)), "")?;
     row(out, "weights in bf16", &bytes(total.saturating_mul(2)), "")?;
-    for (kind, n) in memory::cache_per_token(listing.config.as_ref().unwrap_or(&Value::Null)) {
+    for (kind, n) in memory::cache_per_token(listing) {
         row(
             out,
             "KV cache, 1000 tokens",
