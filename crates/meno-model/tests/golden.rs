@@ -1,0 +1,133 @@
+//! Networks against transformers: logits, losses and gradients of small random checkpoints.
+//! `dev/reference/networks.py` made the files.
+
+mod common;
+
+use common::training_batch;
+use meno_model::weights::Safetensors;
+use meno_model::{InferOptions, Model, TrainOptions};
+use meno_tensor::batch::Batch;
+use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvCache;
+use meno_tensor::tape::CrossEntropy;
+use std::path::{Path, PathBuf};
+
+/// Logits in f32.
+const LOGITS: f32 = 5e-5;
+/// Gradients, relative to the largest of a tensor.
+const GRADIENTS: f32 = 5e-5;
+const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
+const T: usize = 21;
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn read(file: &Safetensors, name: &str) -> Vec<f32> {
+    let mut values = vec![0.0; file.shape(name).unwrap().iter().product()];
+    file.read_f32(name, &mut values).unwrap();
+    values
+}
+
+fn tokens(file: &Path) -> Vec<Vec<u32>> {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let ids = tensors.tensor("tokens").unwrap().data().chunks_exact(4);
+    let ids: Vec<u32> = ids.map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+    ids.chunks(T).map(<[u32]>::to_vec).collect()
+}
+
+fn gap(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Logits of both sequences, run together through the cache.
+fn logits(model: &mut Model, sequences: &[Vec<u32>], absorbed: bool) -> Vec<f32> {
+    let o = InferOptions { absorbed };
+    let (mut batch, mut cache) = (Batch::default(), KvCache::new(&model.cache_specs(o), 2, T));
+    for (slot, sequence) in sequences.iter().enumerate() {
+        batch.push(sequence, 0, Some(slot));
+    }
+    batch.logit_rows = (0..batch.len()).collect();
+    let mut tape = model.infer_tape(batch.len(), o);
+    tape.forward(&mut model.params, Precision::F32, &batch, &LOSS, Some(&mut cache));
+    tape.out().logits.clone()
+}
+
+fn compare(name: &str, gradients: usize) {
+    let path = directory(name);
+    let expected = Safetensors::open(&path.join("expected.safetensors")).unwrap();
+    let sequences = tokens(&path.join("expected.safetensors"));
+    let mut model = Model::load(&path).unwrap();
+
+    let reference = read(&expected, "logits");
+    let largest = reference.iter().fold(0f32, |a, b| a.max(b.abs()));
+    let expanded = gap(&logits(&mut model, &sequences, false), &reference);
+    assert!(expanded <= LOGITS, "{name}: logits differ by {expanded:e}");
+    let absorbed = gap(&logits(&mut model, &sequences, true), &reference);
+    assert!(absorbed <= LOGITS, "{name}: absorbed logits differ by {absorbed:e}");
+
+    let mut tape = model.train_tape(2 * T, TrainOptions { recompute: false, mtp: true });
+    let mut grads = vec![0.0; model.params.total()];
+    tape.step(&mut model.params, Precision::F32, &training_batch(&sequences), &LOSS, &mut grads);
+    let loss = read(&expected, "loss");
+    for head in 0..2 {
+        // The tape's losses are scaled.
+        let ours = tape.out().loss[head] / LOSS.head_scale[head] as f64;
+        assert!(
+            (ours - loss[head] as f64).abs() <= 1e-5 * loss[head] as f64,
+            "{name}: loss {head}: {ours}, {}",
+            loss[head]
+        );
+    }
+    let (mut compared, mut worst) = (0, 0f32);
+    for tensor in expected.names() {
+        let Some(parameter) = tensor.strip_prefix("grad.") else { continue };
+        let reference = read(&expected, &tensor);
+        let p = model.params.find(parameter).unwrap_or_else(|| panic!("{name}: no parameter {parameter}"));
+        let scale = reference.iter().fold(0f32, |a, b| a.max(b.abs())).max(1e-3);
+        let gap = gap(&grads[model.params.info(p).range()], &reference) / scale;
+        assert!(gap <= GRADIENTS, "{name}: gradient of {parameter} differs by {gap:e} of its largest value {scale}");
+        (compared, worst) = (compared + 1, worst.max(gap));
+    }
+    assert!(compared >= gradients, "{name}: only {compared} gradients");
+    println!(
+        "{name}: |Δlogit| {expanded:.1e} (absorbed {absorbed:.1e}) of {largest:.1}, {compared} gradients, {worst:.1e}"
+    );
+}
+
+#[test]
+fn deepseek_v3() {
+    compare("deepseek_v3", 40);
+}
+
+#[test]
+fn deepseek_v3_with_mtp() {
+    compare("deepseek_v3_mtp", 50);
+}
+
+#[test]
+fn deepseek_v2_greedy() {
+    compare("deepseek_v2_greedy", 40);
+}
+
+#[test]
+fn deepseek_v2_group_limited() {
+    compare("deepseek_v2_groups", 40);
+}
+
+#[test]
+fn qwen2() {
+    compare("qwen2", 14);
+}
+
+#[test]
+fn llama() {
+    compare("llama", 12);
+}
+
+#[test]
+fn llama_with_biases_and_yarn() {
+    compare("llama_yarn", 15);
+}
