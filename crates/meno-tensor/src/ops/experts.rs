@@ -111,10 +111,10 @@ impl Experts {
         y
     }
 
-    /// Rows of `x` in the order of dispatch.
+    /// The rows of `x` of some places.
     fn gather(&self, x: &[f32], pairs: &[u32], out: &mut [f32]) {
-        for_rows(out, self.hidden, |place, out| {
-            out.copy_from_slice(&x[pairs[place] as usize / self.top_k * self.hidden..][..self.hidden]);
+        for_rows(out, self.hidden, |i, out| {
+            out.copy_from_slice(&x[pairs[i] as usize / self.top_k * self.hidden..][..self.hidden]);
         });
     }
 
@@ -127,16 +127,6 @@ impl Experts {
             }
         }
     }
-}
-
-/// Rows `range` of a dense matrix of `cols` columns.
-fn part<'a>(data: &'a [f32], range: &Range<usize>, cols: usize) -> Mat<'a> {
-    Mat::new(&data[range.start * cols..range.end * cols], range.len(), cols)
-}
-
-/// Rows `range` of a dense matrix of `cols` columns, to write.
-fn part_mut<'a>(data: &'a mut [f32], range: &Range<usize>, cols: usize) -> MatMut<'a> {
-    MatMut::new(&mut data[range.start * cols..range.end * cols], range.len(), cols)
 }
 
 impl Op for Experts {
@@ -154,7 +144,7 @@ impl Op for Experts {
         }
     }
     fn scratch(&self, rows: usize) -> usize {
-        rows * self.top_k * (2 * self.hidden + 4 * self.width)
+        rows * (2 * self.hidden + 4 * self.width) + rows * self.top_k * (self.hidden + 1)
     }
     fn flops(&self, rows: usize) -> u64 {
         6 * (rows * self.top_k * self.hidden * self.width) as u64
@@ -169,23 +159,25 @@ impl Op for Experts {
             y.copy_from_slice(residual);
         }
         let [x, weights, gate_up, y] = ctx.acts.get([self.x, self.routes.weights, self.gate_up, self.y]);
-        // The gathered inputs are done with when the outputs are written: one block serves both.
-        let (xs, rest) = ctx.scratch.split_at_mut(t * k * h);
-        let hs = &mut rest[..t * k * w];
-        self.gather(x, dispatch.pairs, xs);
+        // One expert after the other, in the same memory: its rows stay in the cache from gather to output. An
+        // expert has at most t rows.
+        let (outs, rest) = ctx.scratch.split_at_mut(t * k * h);
+        let (xs, hs) = rest[..t * (h + w)].split_at_mut(t * h);
         self.for_experts(&dispatch, |expert, range| {
+            let n = range.len();
+            let (xs, hs) = (&mut xs[..n * h], &mut hs[..n * w]);
+            let gate_up = &mut gate_up[range.start * 2 * w..range.end * 2 * w];
+            self.gather(x, &dispatch.pairs[range.clone()], xs);
             for (i, p) in [expert.gate, expert.up].into_iter().enumerate() {
-                let out = &mut gate_up[range.start * 2 * w + i * w..range.end * 2 * w];
-                let out = MatMut::strided(out, range.len(), w, 2 * w);
-                gemm(ctx.precision, 1.0, part(xs, &range, h), Rhs::Packed(ctx.params.packed(p)), false, out);
+                let out = MatMut::strided(&mut gate_up[i * w..], n, w, 2 * w);
+                gemm(ctx.precision, 1.0, Mat::new(xs, n, h), Rhs::Packed(ctx.params.packed(p)), false, out);
             }
-        });
-        for_rows(hs, w, |place, hs| lanes::swiglu(&gate_up[place * 2 * w..][..2 * w], hs));
-        self.for_experts(&dispatch, |expert, range| {
+            for_rows(hs, w, |i, hs| lanes::swiglu(&gate_up[i * 2 * w..][..2 * w], hs));
+            let out = MatMut::new(&mut outs[range.start * h..range.end * h], n, h);
             let down = Rhs::Packed(ctx.params.packed(expert.down));
-            gemm(ctx.precision, 1.0, part(hs, &range, w), down, false, part_mut(xs, &range, h));
+            gemm(ctx.precision, 1.0, Mat::new(hs, n, w), down, false, out);
         });
-        let (outs, residual) = (&*xs, self.residual.is_some());
+        let (outs, residual) = (&*outs, self.residual.is_some());
         for_rows(y, h, |r, y| {
             if !residual {
                 y.fill(0.0);
@@ -203,44 +195,50 @@ impl Op for Experts {
         let dispatch = Dispatch::read(&ints, self.experts.len());
         let [x, weights, gate_up] = ctx.acts.get([self.x, self.routes.weights, self.gate_up]);
         let [dx, dweights, dy] = ctx.grads.get([self.x, self.routes.weights, self.y]);
-        let (gate_up, weights, n) = (&*gate_up, &*weights, t * k);
-        let (xs, rest) = ctx.scratch.split_at_mut(n * h);
-        let (dys, rest) = rest.split_at_mut(n * h);
-        let (hs, rest) = rest.split_at_mut(n * w);
-        let (dhs, dgate_up) = rest[..n * 3 * w].split_at_mut(n * w);
-        self.gather(x, dispatch.pairs, xs);
-        self.gather(dy, dispatch.pairs, dys);
-        for_rows(hs, w, |place, hs| lanes::swiglu(&gate_up[place * 2 * w..][..2 * w], hs));
+        let (gate_up, weights) = (&*gate_up, &*weights);
+        let (dxs, rest) = ctx.scratch.split_at_mut(t * k * h);
+        let (dws, rest) = rest.split_at_mut(t * k);
+        let (xs, rest) = rest.split_at_mut(t * h);
+        let (dys, rest) = rest.split_at_mut(t * h);
+        let (hs, rest) = rest.split_at_mut(t * w);
+        let (dhs, dgate_up) = rest[..t * 3 * w].split_at_mut(t * w);
         self.for_experts(&dispatch, |expert, range| {
+            let n = range.len();
+            let (xs, dys, hs, dhs) = (&mut xs[..n * h], &mut dys[..n * h], &mut hs[..n * w], &mut dhs[..n * w]);
+            let (dgate_up, dws) = (&mut dgate_up[..n * 2 * w], &mut dws[range.clone()]);
+            let gate_up = &gate_up[range.start * 2 * w..];
+            let pairs = &dispatch.pairs[range.clone()];
+            self.gather(x, pairs, xs);
+            self.gather(dy, pairs, dys);
+            let (xs, dys) = (Mat::new(xs, n, h), Mat::new(dys, n, h));
             let down = Rhs::Mat(ctx.params.matrix(expert.down));
-            gemm(ctx.precision, 1.0, part(dys, &range, h), down, false, part_mut(dhs, &range, w));
-        });
-        for (pair, d) in dweights.iter_mut().enumerate() {
-            let place = dispatch.places[pair] as usize * w;
-            let dw = dot(&dhs[place..][..w], &hs[place..][..w]);
-            *d = if add_weights { *d + dw } else { dw };
-        }
-        // From here on h and dh stand for w·h and w·dh.
-        let weight = |place: usize| weights[dispatch.pairs[place] as usize];
-        for_rows(hs, w, |place, hs| lanes::scale(weight(place), hs));
-        for_rows(dhs, w, |place, dhs| lanes::scale(weight(place), dhs));
-        let dhs = &*dhs;
-        for_rows(dgate_up, 2 * w, |place, d| {
-            lanes::swiglu_backward(&gate_up[place * 2 * w..][..2 * w], &dhs[place * w..][..w], d, false);
-        });
-        self.for_experts(&dispatch, |expert, range| {
+            gemm(ctx.precision, 1.0, dys, down, false, MatMut::new(dhs, n, w));
+            for_rows(hs, w, |i, hs| lanes::swiglu(&gate_up[i * 2 * w..][..2 * w], hs));
+            for (i, dw) in dws.iter_mut().enumerate() {
+                *dw = dot(&dhs[i * w..][..w], &hs[i * w..][..w]);
+            }
+            // From here on h and dh stand for w·h and w·dh.
+            for_rows(hs, w, |i, hs| lanes::scale(weights[pairs[i] as usize], hs));
+            for_rows(dhs, w, |i, dhs| lanes::scale(weights[pairs[i] as usize], dhs));
+            let dhs = &*dhs;
+            for_rows(dgate_up, 2 * w, |i, d| {
+                lanes::swiglu_backward(&gate_up[i * 2 * w..][..2 * w], &dhs[i * w..][..w], d, false);
+            });
             let [ddown, dgate, dup] = ctx.param_grads.get([expert.down, expert.gate, expert.up]);
-            let hs = Rhs::Mat(part(hs, &range, w));
-            gemm(ctx.precision, 1.0, part(dys, &range, h).t(), hs, true, MatMut::new(ddown, h, w));
-            let d = &dgate_up[range.start * 2 * w..range.end * 2 * w];
+            gemm(ctx.precision, 1.0, dys.t(), Rhs::Mat(Mat::new(hs, n, w)), true, MatMut::new(ddown, h, w));
+            let dxs = &mut dxs[range.start * h..range.end * h];
             for (i, (p, grad)) in [(expert.gate, dgate), (expert.up, dup)].into_iter().enumerate() {
-                let d = Mat::strided(&d[i * w..], range.len(), w, 2 * w);
-                gemm(ctx.precision, 1.0, d.t(), Rhs::Mat(part(xs, &range, h)), true, MatMut::new(grad, w, h));
+                let d = Mat::strided(&dgate_up[i * w..], n, w, 2 * w);
+                gemm(ctx.precision, 1.0, d.t(), Rhs::Mat(xs), true, MatMut::new(grad, w, h));
                 let weight = Rhs::Mat(ctx.params.matrix(p));
-                gemm(ctx.precision, 1.0, d, weight, i > 0, part_mut(dys, &range, h));
+                gemm(ctx.precision, 1.0, d, weight, i > 0, MatMut::new(dxs, n, h));
             }
         });
-        let dxs = &*dys;
+        for (pair, d) in dweights.iter_mut().enumerate() {
+            let dw = dws[dispatch.places[pair] as usize];
+            *d = if add_weights { *d + dw } else { dw };
+        }
+        let dxs = &*dxs;
         for_rows(dx, h, |r, dx| {
             if !add_x {
                 dx.fill(0.0);

@@ -9,14 +9,15 @@ use super::log_softmax::exp_row;
 use super::rms_norm::{self, Norm, Rows};
 use super::rows::for_rows;
 use crate::batch::{Batch, IGNORE};
-use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::gemm::{Mat, MatMut, Packed, Rhs, gemm};
 use crate::lanes;
 use crate::params::{Param, Params};
 use crate::pool;
 use crate::tape::{Act, Builder, Ctx, Ints, Io, Objective, Op};
+use std::sync::Mutex;
 
 /// f32 of logits in one chunk: it should stay in the outer cache.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 21;
 
 /// Rows of logits computed at a time.
 pub(crate) fn chunk_rows(vocab: usize) -> usize {
@@ -38,6 +39,8 @@ pub struct Head {
     /// Number of tokens.
     pub vocab: usize,
     wanted: Ints,
+    /// The weight as the right-hand side of dx = dlogits · W, packed once for all chunks of a pass.
+    packed: Mutex<Option<Packed>>,
 }
 
 impl Head {
@@ -46,7 +49,7 @@ impl Head {
         let [vocab, hidden] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
         assert!(b.cols(x) == hidden, "invariant: {} takes {hidden} inputs", params.info(weight).name);
         let wanted = b.ints();
-        b.push(Head { x, norm, weight, head, hidden, vocab, wanted });
+        b.push(Head { x, norm, weight, head, hidden, vocab, wanted, packed: Mutex::default() });
     }
 
     /// The rows whose targets are wanted: all that have one when scoring; in training those of some weight.
@@ -85,6 +88,12 @@ impl Head {
             dx.fill(0.0);
         }
         let step = chunk_rows(vocab).min(ctx.rows.max(1));
+        let mut packed = self.packed.lock().expect("invariant: no pass panicked");
+        if train && wanted.len() > step {
+            Packed::pack(&mut packed, ctx.precision, ctx.params.matrix(self.weight));
+        } else {
+            *packed = None;
+        }
         let (n, rest) = ctx.scratch.split_at_mut(step * hidden);
         let (dn, rest) = rest.split_at_mut(step * hidden);
         let (logits, scores) = rest.split_at_mut(step * vocab);
@@ -112,7 +121,7 @@ impl Head {
             let n = Rhs::Mat(Mat::new(n, m, hidden));
             gemm(ctx.precision, 1.0, dlogits.t(), n, true, MatMut::new(dweight, vocab, hidden));
             let dn = &mut dn[..m * hidden];
-            let weight = Rhs::Mat(ctx.params.matrix(self.weight));
+            let weight = packed.as_ref().map_or_else(|| Rhs::Mat(ctx.params.matrix(self.weight)), Rhs::Packed);
             gemm(ctx.precision, 1.0, dlogits, weight, false, MatMut::new(dn, m, hidden));
             let [dx] = ctx.grads.get([self.x]);
             self.scatter(ctx.params, x, rows, dn, dx);
