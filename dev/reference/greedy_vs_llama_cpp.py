@@ -133,7 +133,7 @@ def main():
             run([args.meno, "generate", "-m", args.model, "--prompt", CHAT.format(q), "--raw", "--json"]
                 + ["--temperature", "0", "--max-tokens", args.tokens])
         )
-        ours.append(out["completions"][0]["tokens"])
+        ours.append(out["tokens"])
     with tempfile.TemporaryDirectory() as tmp:
         path = args.model
         if args.f32:

@@ -1,12 +1,79 @@
-//! `meno logits`.
+//! `meno logits`: for checking the network against other programs.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use meno_model::weights::{self, Dtype, Tensor};
+use meno_model::{InferOptions, Model};
+use meno_tensor::batch::Batch;
+use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvCache;
+use meno_tensor::tape::CrossEntropy;
+use std::path::PathBuf;
+
+/// Tokens that go through the network at once; the logits do not depend on it.
+const CHUNK: usize = 256;
 
 /// Arguments of `meno logits`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// A Hugging Face directory or a GGUF file
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    /// Token ids, separated by commas
+    #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
+    tokens: Vec<u32>,
+    /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Inputs of the matrix products
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    precision: PrecisionArg,
+    /// Decode MLA over the latent (equal to 1e-5 instead of to the bit)
+    #[arg(long)]
+    absorbed: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum PrecisionArg {
+    F32,
+    Bf16,
+}
 
 /// Runs `meno logits`.
-pub fn run(_args: Args) -> Result<()> {
-    anyhow::bail!("meno logits is not built yet")
+pub fn run(args: Args) -> Result<()> {
+    let mut model = Model::load(&args.model)?;
+    let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
+    let context = model.config.max_position_embeddings;
+    ensure!(
+        tokens.len() <= context,
+        "--tokens: {} tokens are more than the model's context of {context} (max_position_embeddings)",
+        tokens.len()
+    );
+    if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+        anyhow::bail!("--tokens: {token} is not below the vocabulary's size {vocab}");
+    }
+    let precision = match args.precision {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::Bf16 => Precision::Bf16,
+    };
+    let options = InferOptions { absorbed: args.absorbed };
+    let logits = compute(&mut model, tokens, precision, options);
+    let shape = vec![tokens.len(), vocab];
+    let tensor = Tensor { name: "logits".into(), shape, data: &logits, dtype: Dtype::F32 };
+    weights::write(&args.out, &[tensor]).context("cannot write the logits")
+}
+
+/// The logits after every token, `[tokens, vocab]`.
+fn compute(model: &mut Model, tokens: &[u32], precision: Precision, options: InferOptions) -> Vec<f32> {
+    let mut tape = model.infer_tape(CHUNK.min(tokens.len()), options);
+    let mut cache = KvCache::new(&model.cache_specs(options), 1, tokens.len());
+    // There are no targets; a pass is only told what it would minimise.
+    let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+    let mut logits = Vec::with_capacity(tokens.len() * model.config.vocab_size);
+    for (i, chunk) in tokens.chunks(CHUNK).enumerate() {
+        let mut batch = Batch::default();
+        batch.logit_rows = batch.push(chunk, i * CHUNK, Some(0)).collect();
+        tape.forward(&mut model.params, precision, &batch, &loss, Some(&mut cache));
+        logits.extend_from_slice(&tape.out().logits);
+    }
+    logits
 }
