@@ -1,1 +1,6 @@
-//! Kernels of the CPU, chosen at run time by what the processor has.
+//! What the processor has beyond vectors ([`crate::simd`]): the matrix unit and its instructions.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;

@@ -8,8 +8,10 @@
 mod amx;
 mod f32;
 mod packed;
+mod split;
 
 pub use packed::Packed;
+use split::Split;
 
 /// Values of k in one accumulation block.
 pub const K_BLOCK: usize = 384;
@@ -131,10 +133,17 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
     }
 }
 
+/// The product over no k at all.
+fn no_products(accumulate: bool, c: MatMut) {
+    if !accumulate {
+        c.data.chunks_mut(c.ld).take(c.rows).for_each(|row| row[..c.cols].fill(0.0));
+    }
+}
+
 /// Whether bf16 goes to the matrix unit. Elsewhere bf16 is f32 arithmetic on rounded inputs.
 fn amx_is_used(precision: Precision) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return precision == Precision::Bf16 && amx::available();
+    return precision == Precision::Bf16 && crate::cpu::amx::available();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }

@@ -18,6 +18,7 @@ mod lanes;
 pub mod ops;
 pub mod optim;
 pub mod params;
+pub mod peak;
 pub mod pool;
 pub mod rng;
 pub mod simd;

@@ -1,17 +1,16 @@
 //! The f32 kernels: tiles of up to 14 rows × 32 columns held in registers, the same chains as [`super::reference`].
 
 use super::packed::{PANEL, View};
-use super::{K_BLOCK, Mat, MatMut, Precision, round};
+use super::{K_BLOCK, Mat, MatMut, Precision, Split, round};
 use crate::pool;
 use crate::simd::{Level, level};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Rows of a register tile: 28 of 32 vector registers accumulate.
 const TILE: usize = 14;
-/// Rows of one task.
-const ROWS: usize = 7 * TILE;
-/// Columns of one task.
-const COLUMNS: usize = 16 * PANEL;
+/// Most rows of one task: packed, they take 300 KB of the outer cache.
+const ROWS: usize = 14 * TILE;
 
 /// Where a tile's results go.
 #[derive(Clone, Copy)]
@@ -31,23 +30,24 @@ unsafe impl Sync for Out {}
 
 /// C (+)= alpha · A · B with B packed.
 pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumulate: bool, c: MatMut) {
-    let rows = if a.rows.div_ceil(ROWS) < pool::threads() { a.rows.div_ceil(pool::threads()).max(1) } else { ROWS };
-    let rows = rows.next_multiple_of(TILE).min(ROWS);
-    let (row_tasks, column_tasks) = (a.rows.div_ceil(rows), b.n.div_ceil(COLUMNS));
+    if b.k == 0 {
+        return super::no_products(accumulate, c);
+    }
+    let split = Split::new(a.rows, b.n, ROWS, TILE);
     let (data, ld, n) = (c.data.as_mut_ptr() as usize, c.ld, b.n);
-    pool::for_each(row_tasks * column_tasks, |task| {
-        let (i0, j0) = (task / column_tasks * rows, task % column_tasks * COLUMNS);
-        let (count, j1) = (rows.min(a.rows - i0), n.min(j0 + COLUMNS));
-        with_buffer(rows * K_BLOCK, |buffer| {
-            for block in (0..b.k.max(1)).step_by(K_BLOCK) {
+    pool::for_each(split.tasks(), |task| {
+        let (rows, columns) = split.task(task);
+        let (first, count) = (rows.start, rows.len());
+        with_buffer(count * K_BLOCK, |buffer| {
+            for block in (0..b.k).step_by(K_BLOCK) {
                 let len = K_BLOCK.min(b.k - block);
-                pack_rows(precision, a, i0..i0 + count, block..block + len, buffer);
-                for j in (j0..j1).step_by(PANEL) {
+                pack_rows(precision, a, rows.clone(), block..block + len, buffer);
+                for j in columns.clone().step_by(PANEL) {
                     let panel = b.panel(block, len, j);
                     for i in (0..count).step_by(TILE) {
                         let m = TILE.min(count - i);
-                        // SAFETY: (i0 + i, j) lies inside C, whose size was checked against its rows and ld.
-                        let c = unsafe { (data as *mut f32).add((i0 + i) * ld + j) };
+                        // SAFETY: (first + i, j) lies inside C, whose size was checked against its rows and ld.
+                        let c = unsafe { (data as *mut f32).add((first + i) * ld + j) };
                         let out = Out { c, ld, width: PANEL.min(n - j), alpha, add: accumulate || block > 0 };
                         tile(m, &buffer[i * len..][..m * len], &panel[..len * PANEL], out);
                     }
@@ -69,25 +69,61 @@ fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 }
 
 /// Rows and k ranges of A as tiles `[k][rows of the tile]`, one tile after the other.
-fn pack_rows(precision: Precision, a: Mat, rows: std::ops::Range<usize>, ks: std::ops::Range<usize>, out: &mut [f32]) {
-    let len = ks.len();
-    for i in rows.clone().step_by(TILE) {
-        let m = TILE.min(rows.end - i);
-        let out = &mut out[(i - rows.start) * len..][..m * len];
-        if a.col_stride == 1 {
-            for r in 0..m {
-                let row = &a.data[(i + r) * a.row_stride + ks.start..][..len];
-                for (l, x) in row.iter().enumerate() {
-                    out[l * m + r] = *x;
-                }
-            }
-        } else {
-            for (l, out) in out.chunks_exact_mut(m).enumerate() {
-                out.copy_from_slice(&a.data[(ks.start + l) * a.col_stride + i..][..m]);
+fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mut [f32]) {
+    let (len, count) = (ks.len(), rows.len());
+    let out = &mut out[..count * len];
+    if a.col_stride == 1 {
+        for (t, out) in out.chunks_mut(TILE * len).enumerate() {
+            let first = &a.data[(rows.start + t * TILE) * a.row_stride + ks.start..];
+            interleave(first, a.row_stride, out.len() / len, len, out);
+        }
+    } else {
+        for (l, k) in ks.enumerate() {
+            let row = &a.data[k * a.col_stride + rows.start..][..count];
+            for (t, x) in row.chunks(TILE).enumerate() {
+                out[t * TILE * len + l * x.len()..][..x.len()].copy_from_slice(x);
             }
         }
-        if precision == Precision::Bf16 {
-            out.iter_mut().for_each(|x| *x = round(precision, *x));
+    }
+    if precision == Precision::Bf16 {
+        out.iter_mut().for_each(|x| *x = round(precision, *x));
+    }
+}
+
+/// out[l][r] = x[r][l] for `m` ≤ 16 rows `ld` apart, `len` values each.
+pub(super) fn interleave(x: &[f32], ld: usize, m: usize, len: usize, out: &mut [f32]) {
+    assert!(m <= 16 && x.len() >= (m - 1) * ld + len && out.len() >= m * len, "invariant: rows and tile fit");
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        // SAFETY: the processor has AVX-512; sizes were checked.
+        unsafe { interleave_avx512(x.as_ptr(), ld, m, len, (out.as_mut_ptr(), m)) };
+        return;
+    }
+    for (r, x) in x.chunks(ld).take(m).enumerate() {
+        x[..len].iter().enumerate().for_each(|(l, x)| out[l * m + r] = *x);
+    }
+}
+
+/// As [`interleave`], with rows of `out` some distance apart.
+///
+/// # Safety
+/// The processor has AVX-512; x holds `m` ≤ 16 rows of `len`, out `len` rows of `m`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: usize, out: (*mut f32, usize)) {
+    use crate::cpu::avx512::{mask, transpose};
+    use std::arch::x86_64::*;
+    for l in (0..len).step_by(16) {
+        let mut rows = [_mm512_setzero_si512(); 16];
+        // SAFETY: masked to the values that exist.
+        unsafe {
+            for (r, row) in rows.iter_mut().enumerate().take(m) {
+                *row = _mm512_maskz_loadu_epi32(mask(len - l), x.add(r * ld + l).cast());
+            }
+            transpose(&mut rows);
+            for (i, row) in rows.iter().enumerate().take(len - l) {
+                _mm512_mask_storeu_epi32(out.0.add((l + i) * out.1).cast(), mask(m), *row);
+            }
         }
     }
 }
@@ -142,6 +178,7 @@ crate::simd::multiversion! {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512<const M: usize>(a: &[f32], panel: &[f32], out: Out) {
+    use crate::cpu::avx512::mask;
     use std::arch::x86_64::*;
     let k = a.len() / M;
     debug_assert!(panel.len() >= k * PANEL);
@@ -160,7 +197,6 @@ unsafe fn avx512<const M: usize>(a: &[f32], panel: &[f32], out: Out) {
             pb = pb.add(PANEL);
         }
     }
-    let mask = |n: usize| if n >= 16 { u16::MAX } else { (1u16 << n) - 1 };
     let masks = [mask(out.width), mask(out.width.saturating_sub(16))];
     let alpha = _mm512_set1_ps(out.alpha);
     for (i, acc) in acc.iter().enumerate() {

@@ -67,32 +67,33 @@ fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
                     out[..width].copy_from_slice(row);
                 }
             } else {
-                // Columns are contiguous in k: read 8 columns side by side.
-                for c0 in (0..width).step_by(8) {
-                    let count = 8.min(width - c0);
-                    let column = |c: usize| &b.data[(j0 + c0 + c) * b.col_stride + block..][..len];
-                    if count == 8 {
-                        let columns: [&[f32]; 8] = std::array::from_fn(column);
-                        for l in 0..len {
-                            let out = &mut panel[l * PANEL + c0..][..8];
-                            for c in 0..8 {
-                                out[c] = columns[c][l];
-                            }
-                        }
-                    } else {
-                        for c in 0..count {
-                            let column = column(c);
-                            for l in 0..len {
-                                panel[l * PANEL + c0 + c] = column[l];
-                            }
-                        }
-                    }
+                for c in (0..width).step_by(16) {
+                    let count = 16.min(width - c);
+                    let columns = &b.data[(j0 + c) * b.col_stride + block..];
+                    lines(columns, b.col_stride, count, len, &mut panel[c..]);
                 }
             }
             if precision == Precision::Bf16 {
                 panel.iter_mut().for_each(|x| *x = round(precision, *x));
             }
         });
+    }
+}
+
+/// out[l · PANEL + c] = x[c · ld + l]: `count` ≤ 16 columns, each contiguous in k.
+fn lines(x: &[f32], ld: usize, count: usize, len: usize, out: &mut [f32]) {
+    assert!(
+        count <= 16 && x.len() >= (count - 1) * ld + len && out.len() >= (len - 1) * PANEL + count,
+        "invariant: columns and panel fit"
+    );
+    #[cfg(target_arch = "x86_64")]
+    if crate::simd::level() == crate::simd::Level::Avx512 {
+        // SAFETY: the processor has AVX-512; sizes were checked.
+        unsafe { super::f32::interleave_avx512(x.as_ptr(), ld, count, len, (out.as_mut_ptr(), PANEL)) };
+        return;
+    }
+    for (c, x) in x.chunks(ld).take(count).enumerate() {
+        x[..len].iter().enumerate().for_each(|(l, x)| out[l * PANEL + c] = *x);
     }
 }
 

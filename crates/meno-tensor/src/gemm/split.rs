@@ -1,0 +1,62 @@
+//! How the elements of C are dealt to threads: blocks of rows, and of columns where the rows are few.
+
+use super::packed::PANEL;
+use crate::pool;
+use std::ops::Range;
+
+/// A grid of tasks over C.
+#[derive(Clone, Copy)]
+pub(super) struct Split {
+    m: usize,
+    n: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Split {
+    /// At most `most` rows a task, a multiple of `tile`; as many tasks as threads, and equal ones, if C is large enough.
+    pub(super) fn new(m: usize, n: usize, most: usize, tile: usize) -> Self {
+        let threads = pool::threads();
+        let tasks = m.div_ceil(most).next_multiple_of(threads);
+        let rows = m.div_ceil(tasks).max(tile).next_multiple_of(tile).min(most);
+        let parts = threads.div_ceil(m.div_ceil(rows));
+        Split { m, n, rows, columns: n.div_ceil(parts).next_multiple_of(PANEL) }
+    }
+
+    fn parts(&self) -> usize {
+        self.n.div_ceil(self.columns)
+    }
+
+    /// How many tasks.
+    pub(super) fn tasks(&self) -> usize {
+        self.m.div_ceil(self.rows) * self.parts()
+    }
+
+    /// Rows and columns of a task.
+    pub(super) fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let (i, j) = (task / self.parts() * self.rows, task % self.parts() * self.columns);
+        (i..self.m.min(i + self.rows), j..self.n.min(j + self.columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_once() {
+        for (m, n) in [(1, 1), (1, 700), (13, 64), (33, 31), (512, 96), (2048, 33)] {
+            for threads in [1, 2, 5] {
+                pool::with_threads(threads, || {
+                    let split = Split::new(m, n, 196, 14);
+                    let mut seen = vec![0; m * n];
+                    for task in 0..split.tasks() {
+                        let (rows, columns) = split.task(task);
+                        rows.for_each(|i| columns.clone().for_each(|j| seen[i * n + j] += 1));
+                    }
+                    assert!(seen.iter().all(|&s| s == 1), "{m}×{n} on {threads}");
+                });
+            }
+        }
+    }
+}
