@@ -26,7 +26,7 @@ impl Interval {
     pub fn of_share(values: &[f64]) -> Interval {
         let n = values.len() as f64;
         if values.is_empty() {
-            return Interval { mean: f64::NAN, low: 0.0, high: 1.0 };
+            return Interval { mean: 0.0, low: 0.0, high: 1.0 };
         }
         let mean = values.iter().sum::<f64>() / n;
         let toss = mean * (1.0 - mean);
