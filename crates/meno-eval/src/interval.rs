@@ -57,6 +57,13 @@ impl Interval {
         Interval::of_mean(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
     }
 
+    /// The difference of two independent estimates.
+    pub fn minus(self, other: Interval) -> Interval {
+        let half = |i: Interval| (i.high - i.low) / 2.0;
+        let (mean, half) = (self.mean - other.mean, half(self).hypot(half(other)));
+        Interval { mean, low: mean - half, high: mean + half }
+    }
+
     /// mean(a) / mean(b) over the same problems, by a bootstrap over problems.
     ///
     /// # Panics

@@ -18,6 +18,10 @@ pub struct Measures {
     pub score: Summary,
     /// Mean share of words in the question's language, over responses with words; clustered by problem.
     pub language_consistency: Interval,
+    /// Share of responses with at least one self-check, clustered by problem.
+    pub self_check: Interval,
+    /// Share of responses that can be followed line by line and hold one language, clustered by problem.
+    pub readable: Interval,
     /// The mean of log π over the sampled tokens, negative: an estimate of the entropy in nats.
     pub entropy: f64,
     /// Problems whose samples are all right or all wrong.
@@ -39,6 +43,8 @@ pub struct Behaviour {
     pub format: f64,
     /// Share whose thought can be followed line by line.
     pub readable: f64,
+    /// … and holds no word of another language than the question's.
+    pub readable_and_pure: f64,
     /// Share with words of both languages.
     pub mixed: f64,
     /// Mean share of words in the question's language, over responses with words.
@@ -136,7 +142,7 @@ pub fn behaviour(rollouts: &[Rollout]) -> (Behaviour, Vec<StyleRow>) {
     let (zero, r1) = (Format::default(), Format { answer: None, ..Format::default() });
     let (mut steps, mut slips, mut checks, mut checked_slips, mut found, mut repaired, mut alarms) =
         (0, 0, 0, 0, 0, 0, 0);
-    let (mut formed, mut readable, mut mixed, mut self_check, mut wait) = (0, 0, 0, 0, 0);
+    let (mut formed, mut readable, mut pure, mut mixed, mut self_check, mut wait) = (0, 0, 0, 0, 0, 0);
     let mut styles = [(0usize, 0usize); 4];
     for r in rollouts {
         let right = r.verdict == Verdict::Right;
@@ -152,6 +158,7 @@ pub fn behaviour(rollouts: &[Rollout]) -> (Behaviour, Vec<StyleRow>) {
         }
         let reading = read(t, &e);
         readable += usize::from(reading.is_readable());
+        pure += usize::from(reading.is_readable() && own == all && !r.truncated);
         self_check += usize::from(reading.checks > 0);
         wait += usize::from(reading.waits > 0);
         steps += reading.steps;
@@ -169,6 +176,7 @@ pub fn behaviour(rollouts: &[Rollout]) -> (Behaviour, Vec<StyleRow>) {
     let b = Behaviour {
         format: of_all(formed),
         readable: of_all(readable),
+        readable_and_pure: of_all(pure),
         mixed: of_all(mixed),
         language_consistency: language(rollouts),
         self_check: of_all(self_check),
@@ -197,6 +205,11 @@ impl Measures {
         let logprob: f64 = rollouts.iter().flat_map(|r| &r.logprobs).map(|&l| l as f64).sum();
         let decided = judged.iter().filter(|j| j.pass1() == 0.0 || j.pass1() == 1.0).count();
         let consistency: Vec<f64> = groups.iter().filter_map(|g| language(g)).collect();
+        let per_group = |f: &dyn Fn(&Behaviour) -> f64| -> Vec<f64> {
+            groups.iter().map(|g| f(&super::measure::behaviour(g).0)).collect()
+        };
+        let self_check = Interval::of_share(&per_group(&|b| b.self_check));
+        let readable = Interval::of_share(&per_group(&|b| b.readable_and_pure));
         let per_problem = PerProblem {
             pass1: judged.iter().map(Judged::pass1).collect(),
             length: judged.iter().map(Judged::tokens).collect(),
@@ -204,6 +217,8 @@ impl Measures {
         Measures {
             score: Summary::of(task, &judged),
             language_consistency: Interval::of_share(&consistency),
+            self_check,
+            readable,
             entropy: -logprob / tokens.max(1) as f64,
             zero_variance: share(decided, judged.len()).unwrap_or(0.0),
             behaviour,

@@ -1,8 +1,76 @@
 //! `meno replicate`: R1, whole and small, from nothing.
 //!
 //! The stages of the paper (arXiv 2501.12948), in its order, on a family of questions that a network of a million
-//! parameters can learn to reason about: [`corpus`] is its web, [`work`] what thoughts look like.
+//! parameters can learn to reason about. [`corpus`] is its web, [`work`] what thoughts look like, [`stages`] the order
+//! of events, [`report`] what is told at the end.
 
 pub mod corpus;
+pub mod family;
+pub mod measure;
+pub mod record;
+pub mod report;
+pub mod settings;
+pub mod stages;
+pub mod taught;
 pub mod tokenizer;
 pub mod work;
+
+pub use record::StageRecord;
+pub use report::Report;
+pub use settings::Settings;
+
+use crate::error::Error;
+use crate::run::Observer;
+use meno_eval::tasks::arithmetic::Arithmetic;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Watches a replication.
+pub trait Watch: Observer {
+    /// Stage `index` of [`stages::STAGES`] begins.
+    fn begin(&mut self, index: usize);
+    /// The stage that began last is done, with a word on its result.
+    fn finish(&mut self, result: &str);
+    /// Stage `index` was done before.
+    fn skip(&mut self, index: usize, result: &str);
+}
+
+/// What a directory holds, so that a resumed run is the run that was begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Begun {
+    seed: u64,
+    settings: Settings,
+}
+
+/// Runs the replication in `out`, or what is left of it; `None` if the observer stopped it.
+pub fn run(settings: Settings, seed: u64, out: &Path, watch: &mut dyn Watch) -> Result<Option<Report>, Error> {
+    std::fs::create_dir_all(out).map_err(Error::io(out))?;
+    let settings = settings.with_seed(seed);
+    let begun = Begun { seed, settings: settings.clone() };
+    let file = out.join("run.json");
+    match record::read_json::<Begun>(&file)? {
+        None => record::write_json(&file, &begun)?,
+        Some(before) if before == begun => {}
+        Some(before) => {
+            let what = if before.seed != seed { format!("seed {}", before.seed) } else { "other settings".into() };
+            let message = format!("holds a run begun with {what}: choose another --out, or remove it");
+            return Err(Error::Checkpoint { path: out.to_owned(), message });
+        }
+    }
+    let task = settings.arithmetic(seed);
+    // Test and validation problems are the same whatever the seed: figures of several seeds can be compared.
+    let test = Arithmetic { seed: 0, ..task.clone() };
+    let mut replication = stages::Replication {
+        settings: settings.clone(),
+        seed,
+        out: out.to_owned(),
+        watch,
+        task,
+        test,
+        tokenizer: None,
+    };
+    let Some(records) = replication.run()? else { return Ok(None) };
+    let report = Report::new(&settings, seed, records);
+    report.save(out)?;
+    Ok(Some(report))
+}

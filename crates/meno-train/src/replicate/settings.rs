@@ -1,0 +1,194 @@
+//! The recipe of a replication: one TOML with a section for every stage, the same structs as the single commands use.
+
+use super::corpus::Corpus;
+use crate::error::Error;
+use crate::grpo::Grpo;
+use crate::pretrain::Pretrain;
+use crate::rejection_sampling::RejectionSampling;
+use crate::sft::Sft;
+use crate::trainer::{Dtype, Train};
+use meno_eval::Split;
+use meno_eval::tasks::arithmetic::Arithmetic;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Everything a replication needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// One sentence on the preset.
+    pub description: String,
+    /// Input type of the GEMMs, everywhere.
+    pub precision: Dtype,
+    /// The questions.
+    pub task: TaskSettings,
+    /// The documents.
+    #[serde(default)]
+    pub corpus: Corpus,
+    /// How models are measured.
+    pub evaluation: Evaluation,
+    /// config.json of the DeepSeek-V3 network; `vocab_size` comes from the tokenizer.
+    pub network: Value,
+    /// config.json of the dense student.
+    pub student_network: Value,
+    /// V3 §4: pretraining of the base.
+    pub base: Pretraining,
+    /// R1 §2.2: reinforcement learning on the base.
+    pub zero: Reinforcement,
+    /// R1 §2.3.2's ablation: the same with the language reward from the start.
+    pub zero_language: Reinforcement,
+    /// R1 §2.3.1: fine-tuning of the base on readable answers of R1-Zero.
+    pub cold_start: FromTraces,
+    /// R1 §2.3.2: reinforcement learning with language consistency.
+    pub reasoning: Reinforcement,
+    /// R1 §2.3.3: rejection sampling from that, fine-tuning of the base.
+    pub rejection: FromTraces,
+    /// R1 §2.3.4: the last reinforcement learning.
+    pub last: Reinforcement,
+    /// Pretraining of the student.
+    pub student: Pretraining,
+    /// R1 §2.4: fine-tuning of the student on answers of R1.
+    pub distill: FromTraces,
+    /// R1 §4.1: reinforcement learning of the student instead.
+    pub student_rl: Reinforcement,
+}
+
+/// `[task]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSettings {
+    /// Shares of questions with 1, 2, 3, … operations.
+    pub operations: Vec<f64>,
+    /// Share of questions in Chinese.
+    pub chinese: f64,
+    /// Documents that the tokenizer is trained on.
+    pub tokenizer_documents: u64,
+}
+
+/// `[evaluation]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// test for a report, validation while a recipe is being chosen.
+    pub split: Split,
+    /// Problems.
+    pub problems: usize,
+    /// Samples of each: k of pass@k and cons@k.
+    pub samples: usize,
+    /// Longest response, in tokens.
+    pub max_completion_length: usize,
+    /// Sampling temperature.
+    pub temperature: f32,
+    /// Responses generated at once.
+    pub max_sequences: usize,
+    /// Problems of the table by forced style.
+    pub forced_problems: usize,
+    /// Responses kept to show.
+    pub shown: usize,
+}
+
+/// A stage of pretraining.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretraining {
+    /// Optimizer and steps.
+    pub train: Train,
+    /// Tokens per step, MTP, balancing.
+    #[serde(default)]
+    pub pretrain: Pretrain,
+}
+
+/// A stage of reinforcement learning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reinforcement {
+    /// Optimizer and steps.
+    pub train: Train,
+    /// Groups, rewards, clipping.
+    pub grpo: Grpo,
+}
+
+/// A stage that samples answers of one model and fine-tunes another on those it keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromTraces {
+    /// What is sampled and kept.
+    pub sample: RejectionSampling,
+    /// Optimizer.
+    pub train: Train,
+    /// Epochs and batch.
+    pub sft: Sft,
+}
+
+/// The presets in this binary, by name.
+const PRESETS: [(&str, &str); 2] = [
+    ("tiny", include_str!("../../../../recipes/replicate-tiny.toml")),
+    ("smoke", include_str!("../../../../recipes/replicate-smoke.toml")),
+];
+
+impl Settings {
+    /// A preset by name, or the recipe in a file.
+    pub fn load(name: &str) -> Result<Settings, Error> {
+        let recipe = |message: String| Error::Recipe { file: name.to_owned(), message };
+        let text = match PRESETS.iter().find(|p| p.0 == name) {
+            Some((_, text)) => (*text).to_owned(),
+            None if name.ends_with(".toml") => std::fs::read_to_string(name).map_err(Error::io(name.as_ref()))?,
+            None => {
+                let known = PRESETS.map(|p| format!("`{}`", p.0)).join(", ");
+                return Err(recipe(format!("there is no such preset; there are {known}, or a path to a .toml file")));
+            }
+        };
+        toml::from_str(&text).map_err(|e| recipe(e.to_string()))
+    }
+
+    /// Names every random stream of the run by `seed` and gives every stage the one precision.
+    pub fn with_seed(mut self, seed: u64) -> Settings {
+        let precision = self.precision;
+        let trains: [&mut Train; 10] = [
+            &mut self.base.train,
+            &mut self.zero.train,
+            &mut self.zero_language.train,
+            &mut self.cold_start.train,
+            &mut self.reasoning.train,
+            &mut self.rejection.train,
+            &mut self.last.train,
+            &mut self.student.train,
+            &mut self.distill.train,
+            &mut self.student_rl.train,
+        ];
+        for (i, train) in trains.into_iter().enumerate() {
+            train.seed = seed * 100 + i as u64;
+            train.precision = precision;
+        }
+        for (i, sample) in [&mut self.cold_start, &mut self.rejection, &mut self.distill].into_iter().enumerate() {
+            sample.sample.seed = seed * 100 + 50 + i as u64;
+        }
+        // The ablation differs from R1-Zero in its reward alone: the same questions, the same random numbers.
+        self.zero_language.train.seed = self.zero.train.seed;
+        self
+    }
+
+    /// The questions of a run.
+    pub fn arithmetic(&self, seed: u64) -> Arithmetic {
+        Arithmetic { seed, operations: self.task.operations.clone(), chinese: self.task.chinese }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_an_unknown_key_is_named() {
+        for (name, text) in PRESETS {
+            let s = Settings::load(name).unwrap_or_else(|e| panic!("{e}")).with_seed(3);
+            assert!(s.evaluation.problems > 0);
+            assert_eq!(s.zero.train.seed, s.zero_language.train.seed);
+            let broken = text.replacen("[task]", "[task]\nnonsense = 1", 1);
+            assert!(toml::from_str::<Settings>(&broken).unwrap_err().to_string().contains("nonsense"));
+        }
+        assert!(Settings::load("huge").unwrap_err().to_string().contains("`tiny`, `smoke`"));
+        // The figures of a report need their intervals.
+        assert!(Settings::load("tiny").unwrap().evaluation.problems >= 500);
+    }
+}
