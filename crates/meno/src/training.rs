@@ -68,7 +68,7 @@ impl RecipeArgs {
 }
 
 /// The first Ctrl-C asks the run to stop; the second ends the process at once (checkpoints are whole either way).
-fn on_ctrl_c(stop: Arc<AtomicBool>) {
+pub fn on_ctrl_c(stop: Arc<AtomicBool>) {
     // Only a second handler fails, and then the first one serves.
     let _ = ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {

@@ -256,7 +256,18 @@ mod tests {
         let tokens: Vec<u32> = (0..text.len() as u32).collect();
         let logprobs = vec![-0.5; tokens.len()];
         let (ref_logprobs, scores) = (vec![], vec![]);
-        Rollout { question, tokens, logprobs, ref_logprobs, text, truncated: false, verdict, reward: 0.0, scores, advantage: 0.0 }
+        Rollout {
+            question,
+            tokens,
+            logprobs,
+            ref_logprobs,
+            text,
+            truncated: false,
+            verdict,
+            reward: 0.0,
+            scores,
+            advantage: 0.0,
+        }
     }
 
     #[test]

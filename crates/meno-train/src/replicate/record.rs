@@ -60,7 +60,10 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(Error::io(path))?,
     };
-    let bad = |e: serde_json::Error| Error::Checkpoint { path: path.to_owned(), message: format!("cannot be read: {e}; remove it to do its stage again") };
+    let bad = |e: serde_json::Error| Error::Checkpoint {
+        path: path.to_owned(),
+        message: format!("cannot be read: {e}; remove it to do its stage again"),
+    };
     serde_json::from_slice(&bytes).map(Some).map_err(bad)
 }
 

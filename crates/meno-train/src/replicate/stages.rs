@@ -7,7 +7,7 @@ use super::record::{self, StageRecord, Watching};
 use super::settings::{FromTraces, Pretraining, Reinforcement, Settings};
 use super::work::{Style, read, translate};
 use super::{Watch, corpus, taught, tokenizer};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{self, Checkpoints};
 use crate::data::Example;
 use crate::error::Error;
 use crate::rejection_sampling::{Tally, Trace};
@@ -178,7 +178,7 @@ impl Replication<'_> {
 
     /// Files that go with every checkpoint.
     fn assets(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let file = |name: &str| {
+        let file = |name: &str| -> Result<(String, Vec<u8>), Error> {
             let path = self.out.join("tokenizer").join(name);
             Ok((name.to_owned(), std::fs::read(&path).map_err(Error::io(&path))?))
         };
@@ -258,10 +258,15 @@ impl Replication<'_> {
             .filter_map(|t| Some((t, text(t)?)))
             .map(|(t, text)| example(&tokenizer, &t.question.prompt_text, &text))
             .collect::<Result<_, _>>()?;
-        if examples.is_empty() {
-            return Err(Error::Empty(format!("no answer of {teacher} was right and readable: {tally:?}")));
-        }
         let mut model = Model::load(&self.out.join(from))?;
+        if examples.is_empty() {
+            // Nothing was right and readable: the stage teaches nothing, and its figures will say so.
+            let mut to = Checkpoints::new(dir, 0);
+            to.assets = self.assets()?;
+            checkpoint::save_model(&to, &model, dir)?;
+            let facts = json!({ "from": from, "teacher": teacher, "tally": tally, "examples": 0 });
+            return Ok(Some(Made { model, flops: 0.0, facts }));
+        }
         let train = f.sft.with_epochs(&f.train, examples.len());
         let every = (train.max_steps / 2).max(50);
         let done = self.trained(dir, every, |run| f.sft.run(&f.train, &mut model, &examples, run))?;
@@ -305,7 +310,14 @@ impl Replication<'_> {
             min_p: 0.0,
         };
         let (slots, precision) = (e.max_sequences, self.settings.precision.into());
-        Sampler { num_generations: samples, sampling, slots, rows: 512.max(slots), precision, key: [u64::MAX, self.seed] }
+        Sampler {
+            num_generations: samples,
+            sampling,
+            slots,
+            rows: 512.max(slots),
+            precision,
+            key: [u64::MAX, self.seed],
+        }
     }
 
     /// The figures of a model on the held-out problems.

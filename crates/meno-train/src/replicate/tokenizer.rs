@@ -46,24 +46,19 @@ pub fn prompt(question: &str) -> String {
 /// Trains the tokenizer on `documents` documents of the corpus and a few summaries.
 pub fn train(corpus: &Corpus, task: &Arithmetic, seed: u64, documents: u64) -> Result<Tokenizer, Error> {
     let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
-    let split = Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Isolated, false)
-        .map_err(broken)?;
+    let split =
+        Split::new(SplitPattern::Regex(PATTERN.into()), SplitDelimiterBehavior::Isolated, false).map_err(broken)?;
     let bytes = ByteLevel::new(false, false, false);
     let pre = Sequence::new(vec![PreTokenizerWrapper::Split(split), PreTokenizerWrapper::ByteLevel(bytes)]);
-    let mut tokenizer = TokenizerBuilder::<
-        BPE,
-        NormalizerWrapper,
-        PreTokenizerWrapper,
-        PostProcessorWrapper,
-        DecoderWrapper,
-    >::new()
-    .with_model(BPE::default())
-    .with_normalizer(None)
-    .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(pre)))
-    .with_post_processor(None)
-    .with_decoder(Some(DecoderWrapper::ByteLevel(bytes)))
-    .build()
-    .map_err(broken)?;
+    let mut tokenizer =
+        TokenizerBuilder::<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>::new()
+            .with_model(BPE::default())
+            .with_normalizer(None)
+            .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(pre)))
+            .with_post_processor(None)
+            .with_decoder(Some(DecoderWrapper::ByteLevel(bytes)))
+            .build()
+            .map_err(broken)?;
     let special = [BOS, EOS, PAD, USER, ASSISTANT].map(|t| AddedToken::from(t, true));
     let tags = TAGS.map(|t| AddedToken::from(t, false).normalized(false));
     let mut trainer = BpeTrainerBuilder::new()
@@ -107,7 +102,8 @@ mod tests {
         assert_eq!(tokens(&prompt("47+85等于多少？")), 3 + 5 + 2);
         assert_eq!(tokens("47+85: 7+5=12, 4+8+1=13 so 132"), 5 + 1 + 6 + 1 + 8 + 1 + 3);
         assert_eq!(tokens("查132-85: 12-5=7~7等"), 1 + 6 + 1 + 6 + 2 + 1);
-        for text in ["<think>\n47+85 so 132 wait\n</think>\n<answer>132</answer>", "héllo 🙂\t所以", "a  b\n\n c"] {
+        for text in ["<think>\n47+85 so 132 wait\n</think>\n<answer>132</answer>", "héllo 🙂\t所以", "a  b\n\n c"]
+        {
             assert_eq!(t.decode(&t.encode(text, false).unwrap(), true), text);
         }
         let ids = t.encode(&prompt("What is 1+1?"), false).unwrap();

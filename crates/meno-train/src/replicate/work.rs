@@ -52,12 +52,8 @@ pub enum Word {
     Wait,
 }
 
-const WORDS: [(Word, &str, &str); 4] = [
-    (Word::So, " so ", "得"),
-    (Word::Check, "check ", "查"),
-    (Word::Ok, " ok", "对"),
-    (Word::Wait, " wait", "等"),
-];
+const WORDS: [(Word, &str, &str); 4] =
+    [(Word::So, " so ", "得"), (Word::Check, "check ", "查"), (Word::Ok, " ok", "对"), (Word::Wait, " wait", "等")];
 
 /// A word as it is written in a language, with its spaces.
 pub fn word(w: Word, language: &str) -> &'static str {
@@ -171,9 +167,10 @@ impl Writer<'_> {
 
     fn step(&mut self, a: i64, op: Op, b: i64, slips: f64, lines: &mut Vec<String>) -> i64 {
         let n = digits(a).len().max(digits(b).len());
-        let slip = self.rng.chance(slips).then(|| {
-            (self.rng.below(n), self.rng.chance(0.5), *self.rng.choose(&[-2, -1, 1, 2]))
-        });
+        let slip = self
+            .rng
+            .chance(slips)
+            .then(|| (self.rng.below(n), self.rng.chance(0.5), *self.rng.choose(&[-2, -1, 1, 2])));
         let c = columns(a, op, b, slip);
         lines.push(format!("{a}{}{b}: {}{}{}", op.sign(), c.texts.join(", "), self.word(Word::So), c.value));
         c.value
@@ -382,7 +379,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_unreadable_and_never_panics() {
-        for bad in ["", "47+", "check", "so so", "47+85 so 132 so 132", "check 1-1: 1-1=0~0 ok", "1+1: x so 2", "🙂"] {
+        for bad in ["", "47+", "check", "so so", "47+85 so 132 so 132", "check 1-1: 1-1=0~0 ok", "1+1: x so 2", "🙂"]
+        {
             assert!(!read(bad, &e("47+85")).is_readable(), "{bad}");
         }
         // A chain that leaves the question is not readable either.

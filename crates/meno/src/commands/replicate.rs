@@ -1,12 +1,93 @@
 //! `meno replicate`.
 
+use crate::live::View;
+use crate::training::{on_ctrl_c, with_threads};
 use anyhow::Result;
+use meno_train::Observer;
+use meno_train::replicate::stages::STAGES;
+use meno_train::replicate::{self, Settings, Watch};
+use meno_train::rollout::Rollout;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// Arguments of `meno replicate`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Where models, curves and the report go; a run that was cut off goes on from there [default: runs/replicate-SEED]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Names everything random: data, weights, sampling
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// tiny (the report, in minutes), smoke (every stage in seconds), or a recipe of your own, a .toml file
+    #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
+    preset: String,
+    /// Threads; 0 for as many as there are cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Plain lines instead of the live view
+    #[arg(long)]
+    plain: bool,
+}
 
 /// Runs `meno replicate`.
-pub fn run(_args: Args) -> Result<()> {
-    anyhow::bail!("meno replicate is not built yet")
+pub fn run(args: Args) -> Result<()> {
+    let settings = Settings::load(&args.preset)?;
+    let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-{}", args.seed)));
+    let titles = STAGES.map(|s| s.title);
+    let title = format!("meno replicate, seed {}", args.seed);
+    let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };
+    on_ctrl_c(view.stop.clone());
+    let result = {
+        let watch = &mut Watched(&mut view);
+        with_threads(args.threads, || replicate::run(settings, args.seed, &out, watch))
+    };
+    let stopped = view.stop.load(Ordering::Relaxed);
+    drop(view);
+    let Some(report) = result? else {
+        debug_assert!(stopped, "only the observer stops a replication");
+        eprintln!("stopped; the same command goes on from here");
+        std::process::exit(130);
+    };
+    println!();
+    for line in report.lines() {
+        println!("{line}");
+    }
+    let dir = out.display();
+    println!("\n{:.1} minutes. The report: {dir}/report.html, every figure: {dir}/report.json", report.minutes());
+    println!("Talk to the result: meno chat -m {dir}/r1");
+    Ok(())
+}
+
+/// The live view as the one who watches.
+struct Watched<'a>(&'a mut View);
+
+impl Observer for Watched<'_> {
+    fn on_step(&mut self, metrics: &meno_train::Metrics, max_steps: usize) {
+        self.0.on_step(metrics, max_steps);
+    }
+    fn on_progress(&mut self, what: &str, done: usize, total: usize) {
+        self.0.on_progress(what, done, total);
+    }
+    fn on_rollouts(&mut self, rollouts: &[Rollout]) {
+        self.0.on_rollouts(rollouts);
+    }
+    fn on_checkpoint(&mut self, path: &std::path::Path) {
+        self.0.on_checkpoint(path);
+    }
+    fn should_stop(&mut self) -> bool {
+        self.0.should_stop()
+    }
+}
+
+impl Watch for Watched<'_> {
+    fn begin(&mut self, index: usize) {
+        self.0.begin(index);
+    }
+    fn finish(&mut self, result: &str) {
+        self.0.finish(result);
+    }
+    fn skip(&mut self, index: usize, result: &str) {
+        self.0.skip(index, result);
+    }
 }

@@ -34,7 +34,11 @@ fn round_up(x: f64) -> f64 {
         return 1.0;
     }
     let power = 10f64.powf(x.log10().floor());
-    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].iter().map(|m| m * power).find(|v| *v >= x * 0.999).unwrap_or(10.0 * power)
+    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .iter()
+        .map(|m| m * power)
+        .find(|v| *v >= x * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 fn label(x: f64, axis: Axis) -> String {
@@ -68,7 +72,8 @@ pub(super) fn chart(title: &str, axis: Axis, series: &[Series]) -> String {
     let y1 = if axis == Axis::Share && top > 0.5 { 1.0 } else { round_up(top) };
     let x = |v: f64| LEFT + (v - x0) / (x1 - x0).max(1e-9) * (WIDTH - LEFT - RIGHT);
     let y = |v: f64| HEIGHT - BOTTOM - (v / y1).clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM);
-    let mut svg = format!("<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    let mut svg =
+        format!("<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     let _ = write!(svg, "<title>{title}</title>");
     for i in 0..=4 {
         let v = y1 * i as f64 / 4.0;
@@ -79,13 +84,29 @@ pub(super) fn chart(title: &str, axis: Axis, series: &[Series]) -> String {
             y(v)
         );
         if i % 2 == 0 {
-            let _ = write!(svg, "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, y(v) + 3.5, label(v, axis));
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 6.0,
+                y(v) + 3.5,
+                label(v, axis)
+            );
         }
     }
     for (v, anchor) in [(x0, "start"), (x1, "end")] {
-        let _ = write!(svg, "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{v:.0}</text>", x(v), HEIGHT - 6.0);
+        let _ = write!(
+            svg,
+            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{v:.0}</text>",
+            x(v),
+            HEIGHT - 6.0
+        );
     }
-    let _ = write!(svg, "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">step</text>", (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6.0);
+    let _ = write!(
+        svg,
+        "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">step</text>",
+        (LEFT + WIDTH - RIGHT) / 2.0,
+        HEIGHT - 6.0
+    );
     for s in &series {
         let smoothed = smooth(&s.points, (s.points.len() / 12).max(1));
         for (class, points) in [("raw", &s.points), ("line", &smoothed)] {
@@ -93,7 +114,8 @@ pub(super) fn chart(title: &str, axis: Axis, series: &[Series]) -> String {
             let _ = write!(svg, "<polyline class=\"{class} c{}\" points=\"{}\"/>", s.colour, path.join(" "));
         }
         if let Some(p) = smoothed.last() {
-            let _ = write!(svg, "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", s.colour, x(p.0), y(p.1));
+            let _ =
+                write!(svg, "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", s.colour, x(p.0), y(p.1));
         }
     }
     svg += "</svg>";

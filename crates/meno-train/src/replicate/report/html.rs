@@ -35,13 +35,18 @@ fn opening(r: &Report) -> String {
     let (base, zero, r1) = (r.measures("base"), r.measures("r1-zero"), r.measures("r1"));
     let parameters = r.stage("base").parameters;
     let reproduced = r.claims.iter().filter(|c| c.verdict == Verdict::Reproduced).count();
-    let tile = |n: String, l: String| format!("<div class=\"tile\"><div class=\"n\">{n}</div><div class=\"l\">{l}</div></div>");
+    let tile = |n: String, l: String| {
+        format!("<div class=\"tile\"><div class=\"n\">{n}</div><div class=\"l\">{l}</div></div>")
+    };
     let ratio = r.length_ratio("r1-zero", "base").mean;
     let tiles = [
         tile(percent(base.score.pass1.mean), "pass@1 of the base model".into()),
         tile(percent(zero.score.pass1.mean), "after R1-Zero: rewards only, no examples".into()),
         tile(format!("{ratio:.1}×"), "longer responses, unasked".into()),
-        tile(percent(r1.score.pass1.mean), format!("R1, {} in the question's language", percent(r1.language_consistency.mean))),
+        tile(
+            percent(r1.score.pass1.mean),
+            format!("R1, {} in the question's language", percent(r1.language_consistency.mean)),
+        ),
         tile(percent(r1.score.cons_at_k.mean), format!("R1 by majority vote of {}", r1.score.samples)),
         tile(format!("{reproduced} of {}", r.claims.len()), "claims of the paper reproduced".into()),
     ];
@@ -59,9 +64,10 @@ fn opening(r: &Report) -> String {
 }
 
 fn claims(r: &Report) -> String {
-    let mut html = "<h2>The paper's claims</h2><p class=\"soft\">Each verdict is computed from an interval of 95 % and \
+    let mut html =
+        "<h2>The paper's claims</h2><p class=\"soft\">Each verdict is computed from an interval of 95 % and \
                     the rule beside it.</p><div class=\"claims\">"
-        .to_owned();
+            .to_owned();
     for c in &r.claims {
         let class = match c.verdict {
             Verdict::Reproduced => "reproduced",
@@ -105,9 +111,10 @@ fn curves(r: &Report) -> String {
         ];
         chart(title, axis, &series)
     };
-    let mut html = "<h2>R1-Zero learns</h2><p class=\"soft\">While training, over the questions of each step. The second \
+    let mut html =
+        "<h2>R1-Zero learns</h2><p class=\"soft\">While training, over the questions of each step. The second \
                     line had the language reward from the start, on the same questions.</p><div class=\"charts\">"
-        .to_owned();
+            .to_owned();
     html += &both("Right answers", Axis::Share, "verdicts/right");
     html += &both("Response length, tokens", Axis::Number, "completions/mean_length");
     html += &both("Responses that check themselves", Axis::Share, "behaviour/self_check");
@@ -124,7 +131,9 @@ fn curves(r: &Report) -> String {
     html += &one("Base: fullest expert over the mean, less one", Axis::Number, "base", "moe/max_violation");
     let rl = [("Reasoning RL", "reasoning-rl", 1), ("R1", "r1", 2), ("RL on the student", "student-rl", 4)];
     let series = |name: &str| -> Vec<Series> {
-        rl.iter().map(|&(title, stage, colour)| Series { name: title, colour, points: points(r.stage(stage), name) }).collect()
+        rl.iter()
+            .map(|&(title, stage, colour)| Series { name: title, colour, points: points(r.stage(stage), name) })
+            .collect()
     };
     html += &chart("Right answers", Axis::Share, &series("verdicts/right"));
     html += &chart("Words in the question's language", Axis::Share, &series("behaviour/language_consistency"));
@@ -139,11 +148,18 @@ fn stages(r: &Report) -> String {
         .to_owned();
     for record in &r.records {
         let Some(m) = &record.measures else {
-            let _ = write!(html, "<tr><td>{} <span class=\"soft\">{}</span></td><td colspan=\"12\" class=\"soft\">{} tokens in the vocabulary</td><td>{:.0} s</td></tr>",
-                escape(&record.title), escape(&record.section), record.facts["vocabulary"], record.seconds);
+            let _ = write!(
+                html,
+                "<tr><td>{} <span class=\"soft\">{}</span></td><td colspan=\"12\" class=\"soft\">{} tokens in the vocabulary</td><td>{:.0} s</td></tr>",
+                escape(&record.title),
+                escape(&record.section),
+                record.facts["vocabulary"],
+                record.seconds
+            );
             continue;
         };
-        let key = if matches!(record.name.as_str(), "base" | "r1-zero" | "r1" | "distill") { " class=\"key\"" } else { "" };
+        let key =
+            if matches!(record.name.as_str(), "base" | "r1-zero" | "r1" | "distill") { " class=\"key\"" } else { "" };
         let total = (m.score.right + m.score.wrong + m.score.truncated + m.score.unparsable).max(1);
         let _ = write!(
             html,
@@ -206,7 +222,12 @@ fn styles(r: &Report) -> String {
                     that pays.</p><div class=\"scroll\"><table><tr><th>way</th><th>base, forced</th><th>base, share</th>\
                     <th>base, right</th><th>R1-Zero, forced</th><th>R1-Zero, share</th><th>R1-Zero, right</th></tr>"
         .to_owned();
-    let words = [("direct", "the answer alone"), ("short", "steps in the head"), ("columns", "columns"), ("checked", "columns, checked")];
+    let words = [
+        ("direct", "the answer alone"),
+        ("short", "steps in the head"),
+        ("columns", "columns"),
+        ("checked", "columns, checked"),
+    ];
     for (i, (style, words)) in words.iter().enumerate() {
         let (b, z) = (&base.styles[i], &zero.styles[i]);
         let _ = write!(
@@ -225,7 +246,13 @@ fn styles(r: &Report) -> String {
              <th>R1-Zero</th><th>R1</th></tr>";
     let r1 = r.measures("r1");
     let mut row = |what: &str, f: &dyn Fn(&Measures) -> Option<f64>| {
-        let _ = write!(html, "<tr><td>{what}</td><td>{}</td><td>{}</td><td>{}</td></tr>", maybe(f(base)), maybe(f(zero)), maybe(f(r1)));
+        let _ = write!(
+            html,
+            "<tr><td>{what}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            maybe(f(base)),
+            maybe(f(zero)),
+            maybe(f(r1))
+        );
     };
     row("right, in columns with a check", &|m| m.behaviour.right_with_check);
     row("right, in columns without", &|m| m.behaviour.right_without_check);
@@ -272,7 +299,12 @@ fn samples(r: &Report) -> String {
     let shown = r.measures("base").examples.len().min(5);
     for i in 0..shown {
         let first = &r.measures("base").examples[i];
-        let _ = write!(html, "<p class=\"q\">{} <span class=\"soft\">({})</span></p><div class=\"pair\">", escape(&first.question), escape(&first.answer));
+        let _ = write!(
+            html,
+            "<p class=\"q\">{} <span class=\"soft\">({})</span></p><div class=\"pair\">",
+            escape(&first.question),
+            escape(&first.answer)
+        );
         for (stage, name) in stages {
             let Some(s) = r.measures(stage).examples.get(i) else { continue };
             let right = s.verdict == meno_eval::Verdict::Right;
@@ -328,7 +360,10 @@ fn method(r: &Report) -> String {
         e.temperature,
         e.max_completion_length,
         e.samples,
-        r.records.iter().map(|s| s.history.iter().filter(|h| h.contains_key("sampling/logprob_gap")).count()).sum::<usize>(),
+        r.records
+            .iter()
+            .map(|s| s.history.iter().filter(|h| h.contains_key("sampling/logprob_gap")).count())
+            .sum::<usize>(),
         tally("cold-start"),
         tally("rejection-sft"),
         tally("distill"),
