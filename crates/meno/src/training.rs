@@ -22,6 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct RecipeArgs {
     /// The recipe, a TOML file
     pub recipe: PathBuf,
+    /// The model to start from: a Hugging Face directory or a GGUF file (model.path)
+    #[arg(short, long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
     /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -39,7 +42,9 @@ pub struct RecipeArgs {
 impl RecipeArgs {
     /// The recipe with its changes.
     pub fn load<R: DeserializeOwned + Serialize>(&self) -> Result<R> {
-        Ok(recipe::load(&self.recipe, &self.set)?)
+        let model = self.model.iter().map(|path| format!("model.path={:?}", path.display().to_string()));
+        let sets: Vec<String> = model.chain(self.set.iter().cloned()).collect();
+        Ok(recipe::load(&self.recipe, &sets)?)
     }
 
     /// Prints what `--dry-run` promises.
@@ -62,8 +67,9 @@ impl RecipeArgs {
 
     /// How to go on after a stop.
     fn resume_command(&self, verb: &str) -> String {
+        let model: String = self.model.iter().map(|path| format!(" -m {}", path.display())).collect();
         let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
-        format!("meno {verb} {}{sets} --resume", self.recipe.display())
+        format!("meno {verb} {}{model}{sets} --resume", self.recipe.display())
     }
 }
 
@@ -127,16 +133,24 @@ impl Text {
     /// The text side of a recipe's model.
     pub fn of(section: &ModelSection) -> Result<Text> {
         match section.tokenizer.as_ref().or(section.path.as_ref()) {
-            Some(path) => Text::load(path),
+            Some(path) => Text::load(&at_home(path)),
             None => bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json"),
         }
+    }
+}
+
+/// `~/` at the beginning of a path is the home directory, as in a shell.
+fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
     }
 }
 
 /// Loads or builds the recipe's model.
 pub fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
-        (Some(path), None) => Ok(Model::load(path)?),
+        (Some(path), None) => Ok(Model::load(&at_home(path))?),
         (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
