@@ -80,7 +80,7 @@ impl Grpo {
                 break;
             }
         }
-        Ok(log.finish())
+        log.finish(run, model, train.max_steps)
     }
 }
 

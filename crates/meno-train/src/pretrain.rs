@@ -68,7 +68,7 @@ impl Pretrain {
             log.step(metrics, loss.rows, train.max_steps, run.observer)?;
             trainer.save(run, model, &state, train.max_steps, Vec::new())?;
         }
-        Ok(log.finish())
+        log.finish(run, model, train.max_steps)
     }
 
     /// The pieces of one step, none longer than a pass, and how many documents they are.

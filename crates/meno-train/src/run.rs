@@ -1,9 +1,10 @@
 //! What surrounds a run: who watches it, where its checkpoints go, when it ends.
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{self, Checkpoints};
 use crate::error::Error;
 use crate::metrics::{Metrics, MetricsFile};
 use crate::rollout::Rollout;
+use meno_model::Model;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -124,8 +125,13 @@ impl Log {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Summary {
+    /// Ends the run: one that made all its steps leaves the model in its directory, also when it was killed between
+    /// its last checkpoint and this moment and has only this to do when resumed.
+    pub(crate) fn finish(mut self, run: &Run, model: &Model, max_steps: usize) -> Result<Summary, Error> {
+        if let Some(to) = run.checkpoints.as_ref().filter(|_| self.summary.steps >= max_steps) {
+            checkpoint::save_model(to, model, &to.dir)?;
+        }
         self.summary.seconds = self.start.elapsed().as_secs_f64();
-        self.summary
+        Ok(self.summary)
     }
 }

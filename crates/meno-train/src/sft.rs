@@ -79,7 +79,7 @@ impl Sft {
             log.step(metrics, loss.rows, train.max_steps, run.observer)?;
             trainer.save(run, model, &state, train.max_steps, Vec::new())?;
         }
-        Ok(log.finish())
+        log.finish(run, model, train.max_steps)
     }
 
     fn check(&self, train: &Train, examples: &[Example]) -> Result<(), Error> {

@@ -260,7 +260,7 @@ impl Trainer {
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
-    /// Saves a checkpoint if one is due after `state.step`; the end of a run also leaves the model in its directory.
+    /// Saves a checkpoint if one is due after `state.step`.
     pub(crate) fn save<'a>(
         &'a self,
         run: &mut Run,
@@ -274,9 +274,6 @@ impl Trainer {
         blocks.extend(more);
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
         let path = checkpoint::save(to, model, state, blocks)?;
-        if state.step >= max_steps {
-            checkpoint::save_model(to, model, &to.dir)?;
-        }
         run.observer.on_checkpoint(&path);
         Ok(())
     }
