@@ -1,1 +1,217 @@
+use super::*;
+use serde_json::json;
 
+fn published(value: Value) -> Config {
+    Config::from_value("config.json", value).unwrap()
+}
+
+/// The published config.json of DeepSeek-V3, without its fp8.
+fn v3() -> Value {
+    json!({
+        "model_type": "deepseek_v3", "vocab_size": 129280, "hidden_size": 7168, "num_hidden_layers": 61,
+        "first_k_dense_replace": 3, "moe_layer_freq": 1, "intermediate_size": 18432, "moe_intermediate_size": 2048,
+        "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4,
+        "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+        "num_attention_heads": 128, "num_key_value_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "hidden_act": "silu",
+        "attention_bias": false, "rms_norm_eps": 1e-6, "rope_theta": 10000,
+        "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
+            "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0},
+        "max_position_embeddings": 163840, "num_nextn_predict_layers": 1, "tie_word_embeddings": false,
+        "initializer_range": 0.02
+    })
+}
+
+fn set(mut value: Value, changes: Value) -> Value {
+    for (k, v) in changes.as_object().unwrap() {
+        value[k] = v.clone();
+    }
+    value
+}
+
+fn v2_lite() -> Value {
+    let changes = json!({
+        "model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048, "num_hidden_layers": 27,
+        "first_k_dense_replace": 1, "intermediate_size": 10944, "moe_intermediate_size": 1408, "n_routed_experts": 64,
+        "n_shared_experts": 2, "num_experts_per_tok": 6, "n_group": 1, "topk_group": 1, "topk_method": "greedy",
+        "scoring_func": "softmax", "norm_topk_prob": false, "routed_scaling_factor": 1.0, "num_attention_heads": 16,
+        "q_lora_rank": null, "num_nextn_predict_layers": 0
+    });
+    let mut value = set(v3(), changes);
+    value["rope_scaling"]["mscale"] = json!(0.707);
+    value["rope_scaling"]["mscale_all_dim"] = json!(0.707);
+    value
+}
+
+fn moonlight() -> Value {
+    let changes = json!({
+        "model_type": "deepseek_v3", "vocab_size": 163840, "intermediate_size": 11264, "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.446, "rms_norm_eps": 1e-5,
+        "rope_theta": 50000, "rope_scaling": null, "max_position_embeddings": 8192
+    });
+    set(v2_lite(), changes)
+}
+
+/// spec §1.1.
+#[test]
+fn parameters_of_the_published_models() {
+    let c = published(v3()).counts();
+    assert_eq!(c.total, 671_026_404_352);
+    assert_eq!(c.attention, 187_107_328);
+    assert_eq!(c.moe, 11_320_164_352);
+    assert_eq!(c.mtp, 11_610_067_968);
+    assert_eq!(2 * c.embedding, 1_853_358_080);
+    assert_eq!(c.active / 10_000_000, 3_755, "37.55 B");
+    let c = published(v2_lite()).counts();
+    assert_eq!((c.total, c.attention, c.moe), (15_706_484_224, 13_763_072, 571_080_704));
+    assert_eq!(c.active / 10_000_000, 266, "2.66 B");
+    let c = published(moonlight()).counts();
+    assert_eq!((c.total, c.attention, c.moe), (15_960_108_544, 13_763_072, 571_080_704));
+    assert_eq!(c.active / 10_000_000, 291, "2.91 B");
+    // Qwen2.5-0.5B: 494,032,768 with the tied embedding; Llama-3.2-1B: 1,235,814,400.
+    let qwen = json!({
+        "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864,
+        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
+        "rope_theta": 1e6, "max_position_embeddings": 32768, "tie_word_embeddings": true
+    });
+    assert_eq!(published(qwen).counts().total, 494_032_768);
+    let llama = json!({
+        "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
+        "rms_norm_eps": 1e-5, "rope_theta": 5e5, "max_position_embeddings": 131072, "tie_word_embeddings": true
+    });
+    assert_eq!(published(llama).counts().total, 1_235_814_400);
+}
+
+/// spec §1.4.
+#[test]
+fn softmax_scales_of_the_published_models() {
+    for (config, scale) in [(v3(), 0.1352337789), (v2_lite(), 0.1147213868), (moonlight(), 0.0721687836)] {
+        let config = published(config);
+        assert!((config.softmax_scale() - scale as f32).abs() < 1e-8, "{}", config.softmax_scale());
+        assert_eq!(config.rope_scaling.magnitude(), 1.0);
+    }
+    assert!((published(v3()).rope_frequencies()[15] / 8.334508951e-3 - 1.0).abs() < 1e-8);
+}
+
+#[test]
+fn counts_are_those_of_the_declared_tensors() {
+    let small = json!({
+        "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "moe_intermediate_size": 8,
+        "num_hidden_layers": 4, "num_attention_heads": 2, "n_routed_experts": 8, "num_experts_per_tok": 3, "kv_lora_rank": 16,
+        "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "max_position_embeddings": 64
+    });
+    for (base, q) in [(v3(), json!(12)), (v3(), Value::Null), (v2_lite(), json!(12)), (moonlight(), Value::Null)] {
+        let mut changes = small.clone();
+        changes["q_lora_rank"] = q;
+        let config = published(set(base, changes));
+        let model = crate::Model::declare(config.clone());
+        let counted = model.params.iter().filter(|(_, i)| !i.name.ends_with("e_score_correction_bias"));
+        let declared: usize = counted.map(|(_, i)| i.len()).sum();
+        assert_eq!(declared as u64, config.counts().stored());
+        assert!(model.params.iter().count() as u64 <= config.tensor_count());
+        assert_eq!(
+            model.params.iter().filter(|(_, i)| !i.trainable).count() > 0,
+            config.model_type == ModelType::DeepseekV3
+        );
+    }
+    for (model_type, bias) in [("qwen2", json!(null)), ("llama", json!(true)), ("llama", json!(false))] {
+        let config = json!({
+            "model_type": model_type, "attention_bias": bias, "vocab_size": 50, "hidden_size": 24,
+            "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 10, "rms_norm_eps": 1e-6, "max_position_embeddings": 64
+        });
+        let config = published(config);
+        assert_eq!(crate::Model::declare(config.clone()).params.count() as u64, config.counts().total);
+    }
+}
+
+fn refused(value: Value, key: &str, says: &str) {
+    let error = Config::from_value("dir/config.json", value).unwrap_err().to_string();
+    assert!(error.contains("dir/config.json") && error.contains(&format!("`{key}`")), "{error}");
+    assert!(error.contains(says), "{error}");
+}
+
+#[test]
+fn errors_name_file_key_and_fix() {
+    refused(set(v3(), json!({"model_type": "gpt2"})), "model_type", "deepseek_v2, deepseek_v3, qwen2, llama");
+    refused(json!([1]), "model_type", "not a JSON object");
+    for key in ["model_type", "vocab_size", "hidden_size", "kv_lora_rank", "n_routed_experts", "rms_norm_eps"] {
+        refused(set(v3(), json!({key: null})), key, "is missing");
+    }
+    refused(set(v3(), json!({"hidden_size": -3})), "hidden_size", "-3");
+    refused(set(v3(), json!({"hidden_size": 7168.5})), "hidden_size", "a whole number");
+    refused(set(v3(), json!({"vocab_size": "many"})), "vocab_size", "\"many\"");
+    refused(set(v3(), json!({"tie_word_embeddings": 1})), "tie_word_embeddings", "true or false");
+    refused(set(v3(), json!({"n_group": 7})), "n_group", "does not divide n_routed_experts 256");
+    refused(set(v3(), json!({"topk_group": 9})), "topk_group", "above n_group 8");
+    refused(set(v3(), json!({"topk_group": 1, "num_experts_per_tok": 33})), "num_experts_per_tok", "32 experts");
+    refused(set(v3(), json!({"first_k_dense_replace": 62})), "first_k_dense_replace", "61");
+    refused(set(v3(), json!({"qk_rope_head_dim": 63})), "qk_rope_head_dim", "even");
+    refused(set(v3(), json!({"hidden_act": "gelu"})), "hidden_act", "silu");
+    refused(set(v3(), json!({"quantization_config": {"quant_method": "fp8"}})), "quantization_config", "bf16");
+    refused(set(v3(), json!({"scoring_func": "tanh"})), "scoring_func", "sigmoid, softmax");
+    refused(set(v3(), json!({"rope_scaling": {"type": "dynamic", "factor": 2}})), "rope_scaling.type", "yarn");
+    refused(set(v3(), json!({"rope_scaling": {"type": "yarn"}})), "rope_scaling.factor", "is missing");
+    refused(set(v3(), json!({"rope_scaling": 3})), "rope_scaling", "an object");
+    refused(set(v3(), json!({"rope_theta": 1})), "rope_theta", "above 1");
+}
+
+/// Numbers that fit their bounds one by one, and together would ask for more memory than there is.
+#[test]
+fn forged_sizes_are_refused_before_anything_is_allocated() {
+    let huge = json!({"num_hidden_layers": 1024, "n_routed_experts": 4096, "n_group": 1, "topk_group": 1});
+    refused(set(v3(), huge), "num_hidden_layers", "more than any model has");
+    refused(set(v3(), json!({"vocab_size": 1u64 << 40})), "vocab_size", "from 1 to");
+    refused(set(v3(), json!({"max_position_embeddings": 1 << 24})), "max_position_embeddings", "beyond");
+    let config = published(set(v3(), json!({"num_nextn_predict_layers": 0})));
+    let error = crate::Model::random(config, 0).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("2499.") && error.contains("GiB"), "{error}");
+}
+
+#[test]
+fn transformers_5_writes_rope_parameters() {
+    let mut old = v3();
+    let mut new = v3();
+    let map = new.as_object_mut().unwrap();
+    let mut parameters = map.remove("rope_scaling").unwrap();
+    map.remove("rope_theta");
+    parameters["rope_theta"] = json!(5e5);
+    parameters["rope_type"] = json!("yarn");
+    new["rope_parameters"] = parameters;
+    old["rope_theta"] = json!(5e5);
+    let (old, new) = (published(old), published(new));
+    assert_eq!((old.rope_theta, old.rope_scaling), (new.rope_theta, new.rope_scaling));
+    assert_ne!(new.rope_scaling, RopeScaling::None);
+}
+
+#[test]
+fn with_checks_again_and_keeps_unknown_keys() {
+    let config = published(set(v3(), json!({"ep_size": 1})));
+    let smaller = config.with("num_hidden_layers", 4).unwrap();
+    assert_eq!(smaller.num_hidden_layers, 4);
+    assert_eq!(smaller.to_value()["ep_size"], json!(1));
+    assert!(config.with("num_hidden_layers", 0).is_err());
+}
+
+proptest::proptest! {
+    /// Whatever a config says, it is read or refused; and what is read can be declared.
+    #[test]
+    fn any_numbers(keys in proptest::collection::vec((0usize..20, 0u64..5000), 0..6), dense in proptest::bool::ANY) {
+        let names = ["vocab_size", "hidden_size", "num_hidden_layers", "first_k_dense_replace", "intermediate_size",
+            "moe_intermediate_size", "n_routed_experts", "n_shared_experts", "num_experts_per_tok", "n_group",
+            "topk_group", "num_attention_heads", "num_key_value_heads", "q_lora_rank", "kv_lora_rank",
+            "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "head_dim", "num_nextn_predict_layers"];
+        let mut value = set(v3(), json!({"num_hidden_layers": 2, "first_k_dense_replace": 1}));
+        if dense {
+            value["model_type"] = json!("llama");
+        }
+        for (key, n) in keys {
+            value[names[key]] = json!(n);
+        }
+        if let Ok(config) = Config::from_value("c", value) {
+            let model = crate::Model::declare(config);
+            proptest::prop_assert!(model.params.count() > 0);
+        }
+    }
+}
