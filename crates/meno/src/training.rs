@@ -159,7 +159,9 @@ pub fn model(section: &ModelSection) -> Result<Model> {
 
 /// Runs `f` with the recipe's number of threads.
 pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
-    if threads == 0 { f() } else { meno_tensor::pool::with_threads(threads, f) }
+    // Always from inside the pool: a call from outside wakes a thread and waits for it, op after op.
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    meno_tensor::pool::with_threads(if threads == 0 { all } else { threads }, f)
 }
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.

@@ -73,8 +73,10 @@ pub struct Evaluation {
     pub split: Split,
     /// Problems.
     pub problems: usize,
-    /// Samples of each: k of pass@k and cons@k.
+    /// Samples of each by the base, R1-Zero and R1: k of pass@k and cons@k.
     pub samples: usize,
+    /// Samples of each by the models between.
+    pub samples_between: usize,
     /// Longest response, in tokens.
     pub max_completion_length: usize,
     /// Sampling temperature.

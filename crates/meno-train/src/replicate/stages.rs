@@ -125,7 +125,7 @@ impl Replication<'_> {
         };
         let Some(Made { mut model, flops, facts }) = made else { return Ok(None) };
         let trained_seconds = before + clock.elapsed().as_secs_f64();
-        let Some(measures) = self.measure(&mut model)? else { return Ok(None) };
+        let Some(measures) = self.measure(stage, &mut model)? else { return Ok(None) };
         let forced = match stage.name {
             "base" | "r1-zero" => match self.forced_styles(&mut model)? {
                 Some(table) => Some(table),
@@ -321,15 +321,17 @@ impl Replication<'_> {
     }
 
     /// The figures of a model on the held-out problems.
-    fn measure(&mut self, model: &mut Model) -> Stopped<Measures> {
+    fn measure(&mut self, stage: Stage, model: &mut Model) -> Stopped<Measures> {
         let (e, tokenizer, task) = (self.settings.evaluation.clone(), self.tokenizer(), self.test.clone());
         let asking = Asking { task: &task, tokenizer: &tokenizer, split: e.split, first: 0, forced: None };
-        let sampler = self.sampler(e.samples);
+        let vote = matches!(stage.name, "base" | "r1-zero" | "r1");
+        let samples = if vote { e.samples } else { e.samples_between };
+        let sampler = self.sampler(samples);
         let mut generator = generator(model, &sampler, MAX_PROMPT)?;
         let questions = (0..e.problems as u64).map(|i| crate::data::Questions::question(&asking, i));
         let questions = questions.collect::<Result<Vec<_>, _>>()?;
         let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], questions, 0, &mut *self.watch)?;
-        Ok(rollouts.map(|r| Measures::of(&task, &r, e.samples, e.shown)))
+        Ok(rollouts.map(|r| Measures::of(&task, &r, samples, e.shown)))
     }
 
     /// pass@1 by style, the style forced by the beginning of the answer.

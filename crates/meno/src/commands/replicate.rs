@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<()> {
     let stopped = view.stop.load(Ordering::Relaxed);
     drop(view);
     let Some(report) = result? else {
-        debug_assert!(stopped, "only the observer stops a replication");
+        debug_assert!(stopped, "invariant: only the observer stops a replication");
         eprintln!("stopped; the same command goes on from here");
         std::process::exit(130);
     };

@@ -337,12 +337,13 @@ fn method(r: &Report) -> String {
     };
     format!(
         "<h2>How it was measured</h2>\
-         <p><b>Problems.</b> {} held-out problems of the {:?} split, {} samples each at temperature {}, at most {} tokens. \
+         <p><b>Problems.</b> {} held-out problems of the {:?} split at temperature {}, at most {} tokens; {} samples each of the base, R1-Zero \
+         and R1, {} of the others. \
          Problems of two and more operations are held out by a hash of the expression, one in twenty for the test and one \
          in twenty for validation; no training problem is or begins with one of them, in the corpus, in RL or in \
          fine-tuning. The recipe was chosen on validation.</p>\
          <p><b>Figures.</b> pass@1 is the mean over the samples; intervals are clustered by problem, comparisons of two \
-         models are paired by problem. vote is the majority over the {} samples, ties shared. A response without an \
+         models are paired by problem. vote is the majority over the samples, ties shared. A response without an \
          answer in its tags is wrong, whatever it says.</p>\
          <p><b>One engine.</b> Sampling and training use the same weights and kernels; the largest difference between a \
          token's log-probability when it was sampled and when it was trained on, over all {} steps, is <b>{gap:e}</b>.</p>\
@@ -356,10 +357,10 @@ fn method(r: &Report) -> String {
          stand beside it.</footer>",
         e.problems,
         e.split,
-        e.samples,
         e.temperature,
         e.max_completion_length,
         e.samples,
+        e.samples_between,
         r.records
             .iter()
             .map(|s| s.history.iter().filter(|h| h.contains_key("sampling/logprob_gap")).count())
