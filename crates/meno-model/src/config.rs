@@ -107,7 +107,26 @@ impl Config {
         let mut config = Self::parse(Keys { file, prefix: "", map: &raw })?;
         config.check(Keys { file, prefix: "", map: &raw })?;
         config.raw = raw;
+        config.fill_in();
         Ok(config)
+    }
+
+    /// Writes down what absent keys were taken to mean: other programs have other defaults (transformers' V3 takes an
+    /// absent `n_group` for 8 and an absent `num_key_value_heads` for 128).
+    fn fill_in(&mut self) {
+        let Arch::Deepseek(d) = &self.arch else { return };
+        // MLA has no fewer heads of keys than of queries; kept equal also when `with` changes the one.
+        self.raw.insert("num_key_value_heads".into(), self.num_attention_heads.into());
+        let mut set = |key: &str, value: Value| {
+            self.raw.entry(key).or_insert(value);
+        };
+        set("q_lora_rank", d.q_lora_rank.into());
+        set("first_k_dense_replace", d.first_k_dense_replace.into());
+        set("n_shared_experts", d.n_shared_experts.into());
+        set("n_group", d.gate.n_group.into());
+        set("topk_group", d.gate.topk_group.into());
+        set("norm_topk_prob", d.gate.norm_topk_prob.into());
+        set("num_nextn_predict_layers", self.num_nextn_predict_layers.into());
     }
 
     /// This config with one key set (to null: removed), checked again.

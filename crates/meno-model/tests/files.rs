@@ -4,8 +4,10 @@ mod common;
 
 use common::{config, deepseek_v3, llama, model, qwen2, tokens, training_batch};
 use meno_model::weights::{Safetensors, Tensor, write};
-use meno_model::{Dtype, Error, Model, TrainOptions};
+use meno_model::{Dtype, Error, InferOptions, Model, TrainOptions};
+use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvCache;
 use meno_tensor::tape::CrossEntropy;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -35,6 +37,30 @@ fn f32_round_trips_to_the_bit() {
         for file in ["config.json", "model.safetensors"] {
             assert_eq!(std::fs::read(dir.path().join(file)).unwrap(), std::fs::read(second.path().join(file)).unwrap());
         }
+    }
+}
+
+/// Material for `dev/reference/load_saved.py`.
+#[test]
+#[ignore = "writes target/saved for a script that needs Python"]
+fn keep_saved_models() {
+    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/saved");
+    for (name, value) in [("deepseek_v3", deepseek_v3()), ("llama", llama()), ("qwen2", qwen2())] {
+        let dir = out.join(name);
+        model(&value, 21).save(&dir, Dtype::Bf16).unwrap();
+        let mut saved = Model::load(&dir).unwrap();
+        let ids = tokens(50, 3);
+        let o = InferOptions::default();
+        let (mut batch, mut cache) = (Batch::default(), KvCache::new(&saved.cache_specs(o), 1, ids.len()));
+        batch.logit_rows = batch.push(&ids, 0, Some(0)).collect();
+        let mut tape = saved.infer_tape(ids.len(), o);
+        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+        tape.forward(&mut saved.params, Precision::F32, &batch, &loss, Some(&mut cache));
+        let ids: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
+        let tensor = |name: &str, shape: Vec<usize>, data| Tensor { name: name.into(), shape, data, dtype: Dtype::F32 };
+        let tensors = [tensor("tokens", vec![50], &ids), tensor("logits", vec![50, 96], &tape.out().logits)];
+        std::fs::create_dir_all(dir.join("expected")).unwrap();
+        write(&dir.join("expected/logits.safetensors"), &tensors).unwrap();
     }
 }
 

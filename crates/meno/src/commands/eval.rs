@@ -114,7 +114,8 @@ impl Output {
                         bail!("{}: holds another evaluation ({before:?}); choose another --out", name());
                     }
                 } else {
-                    judged.push(serde_json::from_str(&line).with_context(|| format!("{}:{}", name(), judged.len() + 2))?);
+                    judged
+                        .push(serde_json::from_str(&line).with_context(|| format!("{}:{}", name(), judged.len() + 2))?);
                 }
                 whole += line.len() as u64;
                 line.clear();
@@ -196,10 +197,14 @@ fn evaluate(args: &Args) -> Result<()> {
     let summary = Summary::of(task.as_ref(), &output.judged);
     print(args, task.as_ref(), &summary)?;
     if stopped {
-        eprintln!("stopped after {} of {wanted} problems{}", output.judged.len(), match &args.out {
-            Some(_) => "; the same command goes on from here",
-            None => "",
-        });
+        eprintln!(
+            "stopped after {} of {wanted} problems{}",
+            output.judged.len(),
+            match &args.out {
+                Some(_) => "; the same command goes on from here",
+                None => "",
+            }
+        );
         std::process::exit(130);
     }
     Ok(())
@@ -249,9 +254,8 @@ fn print(args: &Args, task: &dyn Task, s: &Summary) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(s)?);
         return Ok(());
     }
-    let interval = |i: meno_eval::Interval| {
-        format!("{:5.1} %  ({:.1} to {:.1})", 100.0 * i.mean, 100.0 * i.low, 100.0 * i.high)
-    };
+    let interval =
+        |i: meno_eval::Interval| format!("{:5.1} %  ({:.1} to {:.1})", 100.0 * i.mean, 100.0 * i.low, 100.0 * i.high);
     println!("{}: {} problems, {} samples each", task.name(), s.problems, s.samples);
     println!("pass@1      {}", interval(s.pass1));
     println!("pass@{:<6} {:5.1} %", s.samples, 100.0 * s.pass_at_k);
