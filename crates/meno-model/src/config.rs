@@ -236,7 +236,7 @@ impl Dense {
         k.only("use_sliding_window", &false.into(), "attention is over the whole sequence")?;
         let head_dim = match k.opt_size_up_to("head_dim", 1 << 14)? {
             Some(d) => d,
-            None if hidden_size % heads == 0 => hidden_size / heads,
+            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
             None => {
                 let what = format!(
                     "is {heads}, which does not divide hidden_size {hidden_size}; give head_dim, or \
@@ -256,14 +256,14 @@ impl Dense {
     }
 
     fn check(&self, k: Keys, heads: usize) -> Result<(), Error> {
-        if heads % self.num_key_value_heads != 0 {
+        if !heads.is_multiple_of(self.num_key_value_heads) {
             let what = format!(
                 "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",
                 self.num_key_value_heads
             );
             return Err(k.error("num_key_value_heads", what));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(k.error("head_dim", format!("is {}: must be even, for rotary pairs", self.head_dim)));
         }
         Ok(())

@@ -1,4 +1,5 @@
 //! Checkpoints: what is written is what is read; what is wrong is named.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Networks against transformers: logits, losses and gradients of small random checkpoints.
 //! `dev/reference/networks.py` made the files.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

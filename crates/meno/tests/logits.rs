@@ -1,4 +1,5 @@
 //! `meno logits` against transformers' logits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use meno_model::weights::Safetensors;
 use std::path::Path;

@@ -79,7 +79,7 @@ impl Deepseek {
     pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
         let g = &self.gate;
         let Gate { n_routed_experts: experts, num_experts_per_tok: top_k, n_group, topk_group, .. } = *g;
-        if self.qk_rope_head_dim % 2 != 0 {
+        if !self.qk_rope_head_dim.is_multiple_of(2) {
             let what = format!("is {}: must be even, for rotary pairs", self.qk_rope_head_dim);
             return Err(k.error("qk_rope_head_dim", what));
         }
@@ -88,7 +88,7 @@ impl Deepseek {
                 format!("is {}, above num_hidden_layers {}", self.first_k_dense_replace, config.num_hidden_layers);
             return Err(k.error("first_k_dense_replace", what));
         }
-        if experts % n_group != 0 {
+        if !experts.is_multiple_of(n_group) {
             return Err(k.error("n_group", format!("is {n_group}, which does not divide n_routed_experts {experts}")));
         }
         if topk_group > n_group {
