@@ -22,11 +22,8 @@ pub struct Mlp {
 
 impl Mlp {
     pub(crate) fn declare(mut d: Declare, hidden: usize, width: usize) -> Mlp {
-        Mlp {
-            gate_proj: d.linear("gate_proj", width, hidden),
-            up_proj: d.linear("up_proj", width, hidden),
-            down_proj: d.linear("down_proj", hidden, width),
-        }
+        let [gate_proj, up_proj] = d.joined([("gate_proj", width), ("up_proj", width)], hidden);
+        Mlp { gate_proj, up_proj, down_proj: d.linear("down_proj", hidden, width) }
     }
 
     /// Appends residual + MLP(norm(x)).

@@ -23,6 +23,12 @@ impl<'a> Declare<'a> {
         self.params.mark_linear(weight);
         weight
     }
+    /// The weights of linear layers of the same input, which are then multiplied by as one matrix.
+    pub(crate) fn joined<const N: usize>(&mut self, layers: [(&str, usize); N], inputs: usize) -> [Param; N] {
+        let weights = layers.map(|(name, outputs)| self.linear(name, outputs, inputs));
+        self.params.join_linear(&weights);
+        weights
+    }
     /// A matrix that is no linear layer in the sense of [`Params::mark_linear`].
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Param {
         self.params.declare(format!("{}{name}.weight", self.prefix), &[rows, cols])

@@ -34,10 +34,12 @@ impl Gqa {
     pub(crate) fn declare(mut dec: Declare, config: &Config, sizes: &Dense) -> Gqa {
         let (hidden, h) = (config.hidden_size, config.num_attention_heads);
         let Dense { num_key_value_heads: g, head_dim: d, qkv_bias, o_bias } = *sizes;
-        let qkv = [("q_proj", h), ("k_proj", g), ("v_proj", g)].map(|(name, heads)| {
-            let weight = dec.linear(name, heads * d, hidden);
-            (weight, qkv_bias.then(|| dec.bias(name, heads * d)))
-        });
+        let layers = [("q_proj", h * d), ("k_proj", g * d), ("v_proj", g * d)];
+        let weights = dec.joined(layers, hidden);
+        let mut qkv = weights.map(|weight| (weight, None));
+        for ((_, bias), (name, outputs)) in qkv.iter_mut().zip(layers) {
+            *bias = qkv_bias.then(|| dec.bias(name, outputs));
+        }
         let o_proj = dec.linear("o_proj", hidden, h * d);
         let o_bias = o_bias.then(|| dec.bias("o_proj", hidden));
         Gqa { qkv, o_proj, o_bias, h, g, d, scale: config.softmax_scale() }

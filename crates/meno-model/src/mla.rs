@@ -73,16 +73,21 @@ impl Mla {
     pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &Deepseek) -> Mla {
         let (hidden, h) = (config.hidden_size, config.num_attention_heads);
         let Deepseek { kv_lora_rank: c, qk_nope_head_dim: n, qk_rope_head_dim: r, v_head_dim: v, .. } = *sizes;
+        let (name, width) = match sizes.q_lora_rank {
+            None => ("q_proj", h * (n + r)),
+            Some(q) => ("q_a_proj", q),
+        };
+        let [first, kv_a_proj_with_mqa] = d.joined([(name, width), ("kv_a_proj_with_mqa", c + r)], hidden);
         Mla {
             query: match sizes.q_lora_rank {
-                None => Query::Direct { q_proj: d.linear("q_proj", h * (n + r), hidden) },
+                None => Query::Direct { q_proj: first },
                 Some(q) => Query::Compressed {
-                    q_a_proj: d.linear("q_a_proj", q, hidden),
+                    q_a_proj: first,
                     q_a_layernorm: d.norm("q_a_layernorm", q, LATENT_EPS),
                     q_b_proj: d.linear("q_b_proj", h * (n + r), q),
                 },
             },
-            kv_a_proj_with_mqa: d.linear("kv_a_proj_with_mqa", c + r, hidden),
+            kv_a_proj_with_mqa,
             kv_a_layernorm: d.norm("kv_a_layernorm", c, LATENT_EPS),
             kv_b_proj: d.linear("kv_b_proj", h * (n + v), c),
             o_proj: d.linear("o_proj", hidden, h * v),

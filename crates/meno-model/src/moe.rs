@@ -39,9 +39,8 @@ impl Moe {
         let experts = (0..gate.n_routed_experts)
             .map(|e| {
                 let mut d = d.under(format_args!("experts.{e}"));
-                let mut linear = |name, outputs, inputs| d.linear(name, outputs, inputs);
-                let (gate, up) = (linear("gate_proj", width, hidden), linear("up_proj", width, hidden));
-                Expert { gate, up, down: linear("down_proj", hidden, width) }
+                let [gate, up] = d.joined([("gate_proj", width), ("up_proj", width)], hidden);
+                Expert { gate, up, down: d.linear("down_proj", hidden, width) }
             })
             .collect();
         let shared =

@@ -45,6 +45,8 @@ pub struct Params {
     packed: Vec<Option<Packed>>,
     /// Which parameters are the weight of a linear layer, as `[out, in]` rows to pack: (param, first row, rows).
     linear: Vec<bool>,
+    /// How many weights, from this one on, are packed as one matrix; see [`Params::join_linear`].
+    joined: Vec<usize>,
     fresh: Option<Precision>,
 }
 
@@ -56,6 +58,7 @@ impl Params {
         self.total = range.end.next_multiple_of(16);
         self.infos.push(ParamInfo { name: name.into(), shape: shape.to_vec(), trainable: true, range });
         self.linear.push(false);
+        self.joined.push(1);
         Param(self.infos.len() as u32 - 1)
     }
 
@@ -68,6 +71,39 @@ impl Params {
     /// Says that `p` is multiplied by in forward GEMMs as `x · pᵀ` (every linear layer; a tied head too).
     pub fn mark_linear(&mut self, p: Param) {
         self.linear[p.0 as usize] = true;
+    }
+
+    /// Says that these linear layers always multiply the same input (q, k, v; gate, up): where their weights lie one
+    /// after the other, they are packed and multiplied by as one matrix. [`Params::packed`] of the first is then that
+    /// of all; the others have none. Returns whether they could be joined.
+    pub fn join_linear(&mut self, weights: &[Param]) -> bool {
+        let cols = |p: &Param| self.info(*p).shape.last().copied();
+        let meet =
+            |w: &[Param]| self.info(w[0]).range().end == self.info(w[1]).range().start && cols(&w[0]) == cols(&w[1]);
+        if weights.len() < 2 || !weights.windows(2).all(meet) {
+            return false;
+        }
+        weights.iter().for_each(|p| self.linear[p.0 as usize] = false);
+        self.linear[weights[0].0 as usize] = true;
+        self.joined[weights[0].0 as usize] = weights.len();
+        true
+    }
+
+    /// Whether [`Params::join_linear`] joined exactly these.
+    pub fn are_joined(&self, weights: &[Param]) -> bool {
+        weights.len() > 1 && self.joined[weights[0].0 as usize] == weights.len()
+    }
+
+    /// Joined weights as one matrix.
+    pub fn joined_matrix(&self, weights: &[Param]) -> Mat<'_> {
+        let range = self.joined_range(weights);
+        let cols = self.matrix(weights[0]).cols;
+        Mat::new(&self.data[range.clone()], range.len() / cols, cols)
+    }
+
+    /// Where joined weights lie.
+    pub(crate) fn joined_range(&self, weights: &[Param]) -> Range<usize> {
+        self.info(weights[0]).range().start..self.info(weights[weights.len() - 1]).range().end
     }
 
     /// Excludes `p` from gradient norm and optimizer.
@@ -140,7 +176,8 @@ impl Params {
                 continue;
             }
             let mut packed = self.packed[i].take();
-            Packed::pack(&mut packed, precision, self.matrix(Param(i as u32)).t());
+            let ends = [i, i + self.joined[i] - 1].map(|p| Param(p as u32));
+            Packed::pack(&mut packed, precision, self.joined_matrix(&ends).t());
             self.packed[i] = packed;
         }
         self.fresh = Some(precision);

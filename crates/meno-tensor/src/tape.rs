@@ -136,6 +136,14 @@ impl ParamGrads<'_> {
         let ranges = params.map(|p| self.params.info(p).range());
         self.data.get_disjoint_mut(ranges).expect("invariant: parameters do not overlap")
     }
+    /// The gradient of one parameter, to add to.
+    pub fn one(&mut self, param: Param) -> &mut [f32] {
+        &mut self.data[self.params.info(param).range()]
+    }
+    /// The gradient of weights that are joined ([`Params::join_linear`]), as of one matrix.
+    pub fn joined(&mut self, weights: &[Param]) -> &mut [f32] {
+        &mut self.data[self.params.joined_range(weights)]
+    }
 }
 
 /// Everything an op computes on.

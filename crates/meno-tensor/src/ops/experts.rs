@@ -25,6 +25,13 @@ pub struct Expert {
     pub down: Param,
 }
 
+impl Expert {
+    /// The matrices that multiply the input: gate and up, or both in one where they are joined.
+    fn inputs(&self, joined: bool) -> impl Iterator<Item = Param> {
+        [self.gate, self.up].into_iter().take(if joined { 1 } else { 2 })
+    }
+}
+
 /// The op.
 pub struct Experts {
     /// Input `[t, hidden]`, normed.
@@ -47,6 +54,8 @@ pub struct Experts {
     gate_up: Act,
     /// See [`Dispatch`].
     dispatch: Ints,
+    /// Whether gate and up of every expert are one matrix ([`Params::join_linear`]).
+    joined: bool,
 }
 
 /// The order of dispatch: `[first place of every expert, …, end | pair at every place | place of every pair]`, a
@@ -107,7 +116,8 @@ impl Experts {
         }
         let y = output(b, residual, hidden);
         let (gate_up, dispatch) = (b.act(top_k * 2 * width), b.ints());
-        b.push(Experts { x, routes, residual, y, experts, top_k, hidden, width, gate_up, dispatch });
+        let joined = experts.iter().all(|e| params.are_joined(&[e.gate, e.up]));
+        b.push(Experts { x, routes, residual, y, experts, top_k, hidden, width, gate_up, dispatch, joined });
         y
     }
 
@@ -168,8 +178,8 @@ impl Op for Experts {
             let (xs, hs) = (&mut xs[..n * h], &mut hs[..n * w]);
             let gate_up = &mut gate_up[range.start * 2 * w..range.end * 2 * w];
             self.gather(x, &dispatch.pairs[range.clone()], xs);
-            for (i, p) in [expert.gate, expert.up].into_iter().enumerate() {
-                let out = MatMut::strided(&mut gate_up[i * w..], n, w, 2 * w);
+            for (i, p) in expert.inputs(self.joined).enumerate() {
+                let out = MatMut::strided(&mut gate_up[i * w..], n, if self.joined { 2 * w } else { w }, 2 * w);
                 gemm(ctx.precision, 1.0, Mat::new(xs, n, h), Rhs::Packed(ctx.params.packed(p)), false, out);
             }
             for_rows(hs, w, |i, hs| lanes::swiglu(&gate_up[i * 2 * w..][..2 * w], hs));
@@ -224,14 +234,18 @@ impl Op for Experts {
             for_rows(dgate_up, 2 * w, |i, d| {
                 lanes::swiglu_backward(&gate_up[i * 2 * w..][..2 * w], &dhs[i * w..][..w], d, false);
             });
-            let [ddown, dgate, dup] = ctx.param_grads.get([expert.down, expert.gate, expert.up]);
+            let [ddown] = ctx.param_grads.get([expert.down]);
             gemm(ctx.precision, 1.0, dys.t(), Rhs::Mat(Mat::new(hs, n, w)), true, MatMut::new(ddown, h, w));
             let dxs = &mut dxs[range.start * h..range.end * h];
-            for (i, (p, grad)) in [(expert.gate, dgate), (expert.up, dup)].into_iter().enumerate() {
-                let d = Mat::strided(&dgate_up[i * w..], n, w, 2 * w);
-                gemm(ctx.precision, 1.0, d.t(), Rhs::Mat(xs), true, MatMut::new(grad, w, h));
-                let weight = Rhs::Mat(ctx.params.matrix(p));
-                gemm(ctx.precision, 1.0, d, weight, i > 0, MatMut::new(dxs, n, h));
+            for (i, p) in expert.inputs(self.joined).enumerate() {
+                let both = [expert.gate, expert.up];
+                let (grad, weight, width) = match self.joined {
+                    true => (ctx.param_grads.joined(&both), ctx.params.joined_matrix(&both), 2 * w),
+                    false => (ctx.param_grads.one(p), ctx.params.matrix(p), w),
+                };
+                let d = Mat::strided(&dgate_up[i * w..], n, width, 2 * w);
+                gemm(ctx.precision, 1.0, d.t(), Rhs::Mat(xs), true, MatMut::new(grad, width, h));
+                gemm(ctx.precision, 1.0, d, Rhs::Mat(weight), i > 0, MatMut::new(dxs, n, h));
             }
         });
         for (pair, d) in dweights.iter_mut().enumerate() {
@@ -255,10 +269,9 @@ impl Op for Experts {
 mod tests {
     use super::*;
     use crate::check::{Net, Probe, build};
-    use crate::gemm::Precision;
     use crate::ops::router::{Gate, Router, Scoring, TopkMethod};
 
-    fn net(residual: bool) -> Net {
+    fn net(residual: bool, join: bool) -> Net {
         let gate = Gate {
             scoring_func: Scoring::Sigmoid,
             topk_method: TopkMethod::NoauxTc,
@@ -281,8 +294,10 @@ mod tests {
                         p.mark_linear(p_);
                         p_
                     };
-                    let gate = declare("gate_proj", &[7, 10]);
-                    Expert { gate, up: declare("up_proj", &[7, 10]), down: declare("down_proj", &[10, 7]) }
+                    let (gate, up) = (declare("gate_proj", &[8, 10]), declare("up_proj", &[8, 10]));
+                    let expert = Expert { gate, up, down: declare("down_proj", &[10, 8]) };
+                    assert!(!join || p.join_linear(&[gate, up]));
+                    expert
                 })
                 .collect();
             let routes = Router::push(b, p, x, weight, None, gate);
@@ -295,8 +310,8 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for residual in [false, true] {
-            let mut net = net(residual);
+        for (residual, join) in [(false, false), (true, false), (true, true)] {
+            let mut net = net(residual, join);
             net.check_gradients(2e-3);
             net.check_bits();
         }
@@ -305,9 +320,9 @@ mod tests {
     /// Every token on its own, straight from the definition, in f64.
     #[test]
     fn equals_the_definition() {
-        let mut net = net(true);
-        net.forward(Precision::F32);
+        let mut net = net(true, true);
         let y = net.output();
+        assert_eq!(y, self::net(true, false).output(), "joined or not");
         let value = |name: &str| -> Vec<f64> {
             net.params.get(net.params.find(name).unwrap()).iter().map(|&x| x as f64).collect()
         };

@@ -37,6 +37,8 @@ pub struct NormLinear {
     pub y: Act,
     /// Sum of outputs.
     pub outputs: usize,
+    /// The weights where they are one matrix ([`Params::join_linear`]): one GEMM does the work of several.
+    joined: Option<Vec<Param>>,
 }
 
 impl NormLinear {
@@ -57,8 +59,17 @@ impl NormLinear {
             outputs += shape[0];
         }
         let y = b.act(outputs);
-        b.push(NormLinear { x, norm, projections, y, outputs });
+        let joined: Vec<Param> = weights.iter().map(|w| w.0).collect();
+        let joined = params.are_joined(&joined).then_some(joined);
+        b.push(NormLinear { x, norm, projections, y, outputs, joined });
         y
+    }
+
+    /// The matrices to multiply by: first weight, first column and width of the output.
+    fn matrices(&self) -> impl Iterator<Item = (Param, usize, usize)> {
+        let count = if self.joined.is_some() { 1 } else { self.projections.len() };
+        let whole = self.joined.is_some().then_some(self.outputs);
+        self.projections[..count].iter().map(move |p| (p.weight, p.at, whole.unwrap_or(p.outputs)))
     }
 
     /// Whether the GEMMs read x where it lies.
@@ -104,9 +115,9 @@ impl Op for NormLinear {
         }
         let [x, y] = ctx.acts.get([self.x.act, self.y]);
         let n = self.input(ctx.params, x, ctx.scratch, t);
-        for p in &self.projections {
-            let weight = Rhs::Packed(ctx.params.packed(p.weight));
-            gemm(ctx.precision, 1.0, n, weight, false, MatMut::strided(&mut y[p.at..], t, p.outputs, ld));
+        for (weight, at, outputs) in self.matrices() {
+            let weight = Rhs::Packed(ctx.params.packed(weight));
+            gemm(ctx.precision, 1.0, n, weight, false, MatMut::strided(&mut y[at..], t, outputs, ld));
         }
         for p in &self.projections {
             let Some(bias) = p.bias else { continue };
@@ -124,13 +135,18 @@ impl Op for NormLinear {
         let [dx, dy] = ctx.grads.get([self.x.act, self.y]);
         let (own, rest) = ctx.scratch.split_at_mut(if self.direct() { 0 } else { t * cols });
         let n = self.input(ctx.params, x, own, t);
+        for (weight, at, outputs) in self.matrices() {
+            let dweight = match &self.joined {
+                Some(weights) => ctx.param_grads.joined(weights),
+                None => ctx.param_grads.one(weight),
+            };
+            let dy = Mat::strided(&dy[at..], t, outputs, ld);
+            gemm(ctx.precision, 1.0, dy.t(), Rhs::Mat(n), true, MatMut::new(dweight, outputs, cols));
+        }
         for p in &self.projections {
-            let dy = Mat::strided(&dy[p.at..], t, p.outputs, ld);
-            let [dweight] = ctx.param_grads.get([p.weight]);
-            gemm(ctx.precision, 1.0, dy.t(), Rhs::Mat(n), true, MatMut::new(dweight, p.outputs, cols));
             let Some(bias) = p.bias else { continue };
             let [dbias] = ctx.param_grads.get([bias]);
-            column_sums(dbias, t, |r, columns, sums| axpy(1.0, &dy.data[r * ld..][columns], sums));
+            column_sums(dbias, t, |r, columns, sums| axpy(1.0, &dy[r * ld + p.at..][columns], sums));
         }
         // d of the GEMMs' input: straight into dx, or into scratch for the norm.
         let view = self.x;
@@ -138,9 +154,12 @@ impl Op for NormLinear {
             dx.fill(0.0);
         }
         let (dn, rstds) = if self.direct() { (&mut [][..], &mut [][..]) } else { rest.split_at_mut(t * cols) };
-        for (i, p) in self.projections.iter().enumerate() {
-            let dy = Mat::strided(&dy[p.at..], t, p.outputs, ld);
-            let weight = Rhs::Mat(ctx.params.matrix(p.weight));
+        for (i, (weight, at, outputs)) in self.matrices().enumerate() {
+            let dy = Mat::strided(&dy[at..], t, outputs, ld);
+            let weight = Rhs::Mat(match &self.joined {
+                Some(weights) => ctx.params.joined_matrix(weights),
+                None => ctx.params.matrix(weight),
+            });
             let (add, out) = match self.direct() {
                 true => (add || i > 0, MatMut::strided(&mut dx[view.at..], t, cols, view.ld)),
                 false => (i > 0, MatMut::new(dn, t, cols)),
@@ -183,6 +202,27 @@ mod tests {
             net(norm, part).check_gradients(1e-3);
             net(norm, part).check_bits();
         }
+    }
+
+    #[test]
+    fn joined_weights_give_the_same_bits() {
+        let net = |join: bool| {
+            build(true, 6, |b, p| {
+                let x = Probe::input(b, p, 20);
+                let weights: Vec<Param> =
+                    [8, 16, 4].iter().enumerate().map(|(i, &n)| p.declare(format!("w{i}"), &[n, 20])).collect();
+                weights.iter().for_each(|&w| p.mark_linear(w));
+                assert!(!join || p.join_linear(&weights));
+                let bias = p.declare("b", &[16]);
+                let norm = Norm { weight: p.declare("norm.weight", &[20]), eps: 1e-5 };
+                let weights = [(weights[0], None), (weights[1], Some(bias)), (weights[2], None)];
+                NormLinear::push(b, p, View::all(b, x), Some(norm), &weights)
+            })
+        };
+        let (mut joined, mut apart) = (net(true), net(false));
+        assert_eq!(joined.output(), apart.output());
+        joined.check_gradients(1e-3);
+        joined.check_bits();
     }
 
     #[test]
