@@ -1,6 +1,8 @@
 //! One body, several instruction sets: a function written once in plain Rust is compiled for AVX-512, AVX2 and the
 //! baseline, and the processor's level is chosen at run time.
 
+pub(crate) mod vector;
+
 use std::sync::OnceLock;
 
 /// What the processor (or `MENO_CPU`) offers to compiled loops.

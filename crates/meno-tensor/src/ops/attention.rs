@@ -7,12 +7,18 @@
 //! in 16 lanes fixed by the key's position; o is a chain over keys from position 0. So a query's output has the
 //! same bits in a training pass, in any chunk of a prompt, and decoded from the cache. Always f32.
 
+mod backward;
+mod forward;
 mod kernel;
+mod tile;
 
-use crate::kv_cache::KvCache;
+use crate::batch::Segment;
+use crate::kv_cache::KEY_BLOCK;
 use crate::pool;
 use crate::tape::{Act, Ctx, Io, Op};
-use kernel::{Grads, Keys, Scratch, Task};
+use backward::Head;
+use forward::{Keys, Queries};
+use kernel::{Scratch, grow};
 
 /// Where the heads of q, k or v lie in an activation.
 #[derive(Clone, Copy, Debug)]
@@ -51,78 +57,230 @@ pub struct Attention {
     pub layer: usize,
 }
 
+/// A pointer to floats that tasks read, or write each at its own rows and columns.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+// SAFETY: tasks write disjoint elements (their own segment and heads); see the uses.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The element at `i`, wherever it is: checked where it is used.
+    fn at(self, i: usize) -> *mut f32 {
+        self.0.wrapping_add(i)
+    }
+}
+
+/// The heads of a view in memory.
+#[derive(Clone, Copy)]
+struct Heads {
+    data: Shared,
+    ld: usize,
+    view: HeadView,
+}
+
+impl Heads {
+    fn new(data: &mut [f32], rows: usize, view: HeadView) -> Self {
+        Heads { data: Shared(data.as_mut_ptr()), ld: data.len() / rows.max(1), view }
+    }
+    fn at(self, row: usize, head: usize) -> *mut f32 {
+        self.data.at(row * self.ld + self.view.offset + head * self.view.head_stride)
+    }
+}
+
+/// A layer's place in the cache.
+#[derive(Clone, Copy)]
+struct Cache {
+    keys: Shared,
+    values: Shared,
+    max_len: usize,
+}
+
+/// Heads of one token that are decoded together.
+const DECODED: usize = 4;
+
 impl Attention {
     fn group(&self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// The kernel's view of one segment and key head.
-    fn task(&self, rows: std::ops::Range<usize>, past: usize, kv_head: usize) -> Task {
-        Task {
-            rows,
-            past,
-            first_head: kv_head * self.group(),
+    /// The queries of one segment and key head.
+    fn queries(&self, segment: &Segment, head: usize, q: Heads, out: Shared, lse: Shared) -> Queries {
+        let (row, first) = (segment.rows.start, head * self.group());
+        Queries {
+            q: (q.at(row, first), q.ld, q.view.head_stride),
+            out: (out.at((row * self.heads + first) * self.v_dim), self.heads * self.v_dim, self.v_dim),
+            lse: (lse.at(row * self.heads + first), self.heads),
+            rows: segment.rows.len(),
             group: self.group(),
-            heads: self.heads,
+            past: segment.past,
             qk_dim: self.qk_dim,
             v_dim: self.v_dim,
             scale: self.scale,
         }
     }
 
-    /// Writes the new keys and values of every segment to its place in the cache.
-    fn append(&self, ctx: &mut Ctx) {
-        let [k] = ctx.acts.get([self.k.act]);
-        let k: &[f32] = k;
-        let ld = k.len() / ctx.rows;
-        let cache = ctx.cache.as_deref_mut().expect("invariant: called with a cache");
-        let KvCache { layers, max_len, .. } = cache;
-        let (max_len, layer) = (*max_len, &mut layers[self.layer]);
-        for segment in &ctx.batch.segments {
-            let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
-            for (i, row) in segment.rows.clone().enumerate() {
-                let at = segment.past + i;
-                for head in 0..self.kv_heads {
-                    let x = &k[row * ld + self.k.offset + head * self.k.head_stride..][..self.qk_dim];
-                    let keys = &mut layer.keys[(slot * self.kv_heads + head) * self.qk_dim * max_len..];
-                    for (d, &x) in x.iter().enumerate() {
-                        keys[d * max_len + at] = x;
-                    }
-                }
-            }
-        }
-        let [v] = ctx.acts.get([self.v.act]);
-        let ld = v.len() / ctx.rows;
-        for segment in &ctx.batch.segments {
-            let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
-            for (i, row) in segment.rows.clone().enumerate() {
-                for head in 0..self.kv_heads {
-                    let x = &v[row * ld + self.v.offset + head * self.v.head_stride..][..self.v_dim];
-                    let at = ((slot * self.kv_heads + head) * max_len + segment.past + i) * self.v_dim;
-                    layer.values[at..at + self.v_dim].copy_from_slice(x);
-                }
-            }
-        }
-    }
-}
-
-/// A pointer to floats that several tasks write, each to its own rows and columns.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32, usize);
-// SAFETY: tasks write disjoint elements (one segment and key head each); see the uses.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn new(data: &mut [f32]) -> Self {
-        Shared(data.as_mut_ptr(), data.len())
-    }
+    /// Writes the new keys and values of a segment and head to their place in the cache; returns that place.
+    ///
     /// # Safety
-    /// No two threads may touch the same element at once.
-    unsafe fn slice<'a>(self) -> &'a mut [f32] {
-        // SAFETY: pointer and length of a live slice; the caller keeps elements apart.
-        unsafe { std::slice::from_raw_parts_mut(self.0, self.1) }
+    /// Views and cache are valid for the segment, and nobody else touches this place.
+    unsafe fn append(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache) -> Keys {
+        let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
+        let place = (slot * self.kv_heads + head) * cache.max_len;
+        let (keys, values) = (cache.keys.at(place * self.qk_dim), cache.values.at(place * self.v_dim));
+        for (i, row) in segment.rows.clone().enumerate() {
+            let at = segment.past + i;
+            let block = at / KEY_BLOCK * KEY_BLOCK * self.qk_dim + at % KEY_BLOCK;
+            // SAFETY: at < max_len (checked for the whole batch), the rest as promised by the caller.
+            unsafe {
+                let x = k.at(row, head);
+                for d in 0..self.qk_dim {
+                    *keys.add(block + d * KEY_BLOCK) = *x.add(d);
+                }
+                std::ptr::copy_nonoverlapping(v.at(row, head), values.add(at * self.v_dim), self.v_dim);
+            }
+        }
+        Keys { blocks: keys, values, value_ld: self.v_dim }
+    }
+
+    /// The cache of this op's layer, if there is one, found large enough for the batch.
+    fn cache(&self, ctx: &mut Ctx) -> Option<Cache> {
+        let cache = ctx.cache.as_deref_mut()?;
+        let (slots, max_len) = (cache.slots, cache.max_len);
+        for s in &ctx.batch.segments {
+            let slot = s.slot.expect("invariant: a generated sequence has a place in the cache");
+            let end = s.past + s.rows.len();
+            assert!(slot < slots && end <= max_len, "invariant: {end} tokens in place {slot} fit {slots} of {max_len}");
+        }
+        let layer = &mut cache.layers[self.layer];
+        let (spec, place) = (layer.spec, slots * self.kv_heads * max_len);
+        let same = (spec.kv_heads, spec.qk_dim, spec.v_dim) == (self.kv_heads, self.qk_dim, self.v_dim);
+        assert!(same, "invariant: the cache has {spec:?}");
+        assert!(layer.keys.len() >= place * self.qk_dim && layer.values.len() >= place * self.v_dim);
+        Some(Cache { keys: Shared(layer.keys.as_mut_ptr()), values: Shared(layer.values.as_mut_ptr()), max_len })
+    }
+
+    /// q, k and v in `get`'s memory, found wide enough.
+    fn heads<'a>(&self, rows: usize, mut get: impl FnMut(Act) -> &'a mut [f32]) -> [Heads; 3] {
+        let sizes = [(self.heads, self.qk_dim), (self.kv_heads, self.qk_dim), (self.kv_heads, self.v_dim)];
+        let views = [self.q, self.k, self.v];
+        std::array::from_fn(|i| {
+            let heads = Heads::new(get(views[i].act), rows, views[i]);
+            let end = views[i].offset + (sizes[i].0 - 1) * views[i].head_stride + sizes[i].1;
+            assert!(rows == 0 || end <= heads.ld, "invariant: heads end at column {end} of {}", heads.ld);
+            heads
+        })
+    }
+
+    /// Whether the views of `act` are all of its columns, each once.
+    fn covers(&self, act: Act, cols: usize) -> bool {
+        let widths = [self.heads * self.qk_dim, self.kv_heads * self.qk_dim, self.kv_heads * self.v_dim];
+        let views = [self.q, self.k, self.v].into_iter().zip(widths);
+        views.filter(|(v, _)| v.act == act).map(|(_, width)| width).sum::<usize>() == cols
+    }
+
+    /// One task of forward: `heads` key heads of a segment.
+    ///
+    /// # Safety
+    /// Everything is valid for the segment, and only this task writes its rows of these heads and its cache place.
+    unsafe fn forward_heads(
+        &self,
+        segment: &Segment,
+        heads: std::ops::Range<usize>,
+        [q, k, v]: [Heads; 3],
+        (out, lse): (Shared, Shared),
+        cache: Option<Cache>,
+    ) {
+        let (row, n) = (segment.rows.start, segment.rows.len());
+        Scratch::with(|scratch| {
+            // SAFETY: as promised by the caller; scratch and cache hold whole blocks of keys.
+            unsafe {
+                if let (Some(cache), 1, 1) = (cache, n, self.group()) {
+                    let first = self.queries(segment, heads.start, q, out, lse);
+                    let mut keys = [Keys { blocks: std::ptr::null(), values: std::ptr::null(), value_ld: 0 }; DECODED];
+                    for (keys, head) in keys.iter_mut().zip(heads.clone()) {
+                        *keys = self.append(segment, head, k, v, cache);
+                    }
+                    kernel::decode(&first, &keys[..heads.len()], grow(&mut scratch.scores, first.scratch()));
+                    return;
+                }
+                for head in heads {
+                    let keys = match cache {
+                        Some(cache) => self.append(segment, head, k, v, cache),
+                        None => {
+                            let blocks = grow(&mut scratch.keys, n.next_multiple_of(KEY_BLOCK) * self.qk_dim);
+                            kernel::transpose(k.at(row, head), k.ld, n, self.qk_dim, blocks);
+                            Keys { blocks: blocks.as_ptr(), values: v.at(row, head), value_ld: v.ld }
+                        }
+                    };
+                    let queries = self.queries(segment, head, q, out, lse);
+                    kernel::forward(&queries, &keys, grow(&mut scratch.scores, queries.scratch()));
+                }
+            }
+        });
+    }
+
+    /// One task of backward: a key head of a segment. `zero`: whose gradients (of q, k, v) start at 0.
+    ///
+    /// # Safety
+    /// As [`Attention::forward_heads`], for the gradients.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn backward_head(
+        &self,
+        segment: &Segment,
+        head: usize,
+        [q, k, v]: [Heads; 3],
+        [dq, dk, dv]: [Heads; 3],
+        (out, dout, lse): (Shared, Shared, Shared),
+        zero: [bool; 3],
+    ) {
+        let (row, n) = (segment.rows.start, segment.rows.len());
+        let (qk, vd) = (self.qk_dim, self.v_dim);
+        let fill = |x: Heads, head: usize, dim: usize| {
+            for row in segment.rows.clone() {
+                // SAFETY: the columns of a head in a row of this segment.
+                unsafe { x.at(row, head).write_bytes(0, dim) };
+            }
+        };
+        Scratch::with(|scratch| {
+            let key_blocks = grow(&mut scratch.keys, n.next_multiple_of(KEY_BLOCK) * qk);
+            let value_blocks = grow(&mut scratch.values, n.next_multiple_of(KEY_BLOCK) * vd);
+            let scores = grow(&mut scratch.scores, backward::SCRATCH);
+            // SAFETY: as promised by the caller; scratch holds whole blocks.
+            unsafe {
+                kernel::transpose(k.at(row, head), k.ld, n, qk, key_blocks);
+                kernel::transpose(v.at(row, head), v.ld, n, vd, value_blocks);
+            }
+            for (x, dim, _) in [(dk, qk, 1), (dv, vd, 2)].into_iter().filter(|x| zero[x.2]) {
+                fill(x, head, dim);
+            }
+            for query_head in head * self.group()..(head + 1) * self.group() {
+                if zero[0] {
+                    fill(dq, query_head, qk);
+                }
+                let outputs = |x: Shared| (x.at((row * self.heads + query_head) * vd), self.heads * vd);
+                let ((out, ld), (dout, _)) = (outputs(out), outputs(dout));
+                let h = Head {
+                    rows: n,
+                    qk_dim: qk,
+                    v_dim: vd,
+                    scale: self.scale,
+                    q: (q.at(row, query_head), q.ld),
+                    k: (k.at(row, head), k.ld),
+                    key_blocks: key_blocks.as_ptr(),
+                    value_blocks: value_blocks.as_ptr(),
+                    out: (out, ld),
+                    dout: (dout, ld),
+                    lse: (lse.at(row * self.heads + query_head), self.heads),
+                    dq: (dq.at(row, query_head), dq.ld),
+                    dk: (dk.at(row, head), dk.ld),
+                    dv: (dv.at(row, head), dv.ld),
+                };
+                // SAFETY: as promised by the caller.
+                unsafe { kernel::backward(&h, scores) };
+            }
+        });
     }
 }
 
@@ -151,112 +309,65 @@ impl Op for Attention {
         (rows * rows * self.heads * (self.qk_dim + self.v_dim)) as u64
     }
     fn forward(&self, ctx: &mut Ctx) {
-        if ctx.cache.is_some() {
-            self.append(ctx);
-        }
-        let (q, k, v) = (self.q, self.k, self.v);
+        let cache = self.cache(ctx);
+        let rows = ctx.rows;
         let [out, lse] = ctx.acts.get([self.out, self.lse]);
-        let (out, lse) = (Shared::new(out), Shared::new(lse));
-        let data = [q.act, k.act, v.act].map(|a| {
-            let [x] = ctx.acts.get([a]);
-            Shared::new(x)
+        assert!(out.len() == rows * self.heads * self.v_dim && lse.len() == rows * self.heads);
+        let results = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
+        let inputs = self.heads(rows, |act| {
+            let [x] = ctx.acts.get([act]);
+            // SAFETY: only a pointer is kept of it, and q, k and v are not written in forward.
+            unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
         });
-        let [q_ld, k_ld, v_ld] = data.map(|d| d.1 / ctx.rows);
         let segments = &ctx.batch.segments;
-        let cache = ctx.cache.as_deref();
-        let per_segment = self.kv_heads;
-        pool::for_each(segments.len() * per_segment, |task| {
-            let (segment, head) = (&segments[task / per_segment], task % per_segment);
-            // SAFETY: inputs are only read; out and lse are written at this segment's rows and this group's columns.
-            let ([q_data, k_data, v_data], out, lse) = unsafe { (data.map(|d| &*d.slice()), out.slice(), lse.slice()) };
-            let task = self.task(segment.rows.clone(), segment.past, head);
-            Scratch::with(|scratch| {
-                let keys = match cache {
-                    Some(cache) => {
-                        let layer = &cache.layers[self.layer];
-                        let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
-                        let at = (slot * self.kv_heads + head) * cache.max_len;
-                        Keys {
-                            keys: &layer.keys[at * self.qk_dim..],
-                            key_ld: cache.max_len,
-                            values: &layer.values[at * self.v_dim..],
-                            value_ld: self.v_dim,
-                        }
-                    }
-                    None => {
-                        let at = segment.rows.start;
-                        let n = segment.rows.len();
-                        let x = &k_data[at * k_ld + k.offset + head * k.head_stride..];
-                        let key_ld = kernel::transpose(x, k_ld, n, self.qk_dim, &mut scratch.keys);
-                        Keys {
-                            keys: &scratch.keys,
-                            key_ld,
-                            values: &v_data[at * v_ld + v.offset + head * v.head_stride..],
-                            value_ld: v_ld,
-                        }
-                    }
-                };
-                let q = &q_data[q.offset + task.first_head * q.head_stride..];
-                kernel::forward(&task, (q, q_ld, self.q.head_stride), &keys, &mut scratch.probs, out, lse);
-            });
+        assert!(segments.iter().all(|s| s.rows.end <= rows), "invariant: segments lie in the batch");
+        let decoding = segments.iter().all(|s| s.rows.len() == 1);
+        let heads = if decoding { DECODED } else { 1 };
+        let tasks = self.kv_heads.div_ceil(heads);
+        pool::for_each(segments.len() * tasks, |task| {
+            let (segment, first) = (&segments[task / tasks], task % tasks * heads);
+            let heads = first..self.kv_heads.min(first + heads);
+            // SAFETY: sizes were checked above; a task writes the rows of its segment, the columns of its heads, and
+            // the cache place of its segment and heads (segments have different places).
+            unsafe { self.forward_heads(segment, heads, inputs, results, cache) };
         });
     }
+
     fn backward(&self, ctx: &mut Ctx) {
+        let rows = ctx.rows;
         let views = [self.q, self.k, self.v];
-        for (i, view) in views.iter().enumerate() {
-            let seen = views[..i].iter().any(|w| w.act == view.act);
-            if !seen && !ctx.adds(view.act) {
-                let [d] = ctx.grads.get([view.act]);
+        let zero = views.map(|view| {
+            let first = !ctx.adds(view.act);
+            let [d] = ctx.grads.get([view.act]);
+            let whole = self.covers(view.act, d.len() / rows.max(1));
+            if first && !whole {
+                // Columns of others in this activation start at 0 too.
                 d.fill(0.0);
             }
-        }
+            first && whole
+        });
         let [out, lse] = ctx.acts.get([self.out, self.lse]);
-        let (out, lse) = (Shared::new(out), Shared::new(lse));
-        let data = views.map(|view| {
-            let [x] = ctx.acts.get([view.act]);
-            Shared::new(x)
-        });
-        let grads = views.map(|view| {
-            let [d] = ctx.grads.get([view.act]);
-            Shared::new(d)
-        });
+        let (out, lse) = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
         let [dout] = ctx.grads.get([self.out]);
-        let dout: &[f32] = dout;
-        let [q_ld, k_ld, v_ld] = data.map(|d| d.1 / ctx.rows);
+        assert!(dout.len() == rows * self.heads * self.v_dim);
+        let results = (out, Shared(dout.as_mut_ptr()), lse);
+        let values = self.heads(rows, |act| {
+            let [x] = ctx.acts.get([act]);
+            // SAFETY: only a pointer is kept of it, and q, k and v are not written in backward.
+            unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
+        });
+        let grads = self.heads(rows, |act| {
+            let [x] = ctx.grads.get([act]);
+            // SAFETY: only a pointer is kept of it; tasks write different rows and columns.
+            unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
+        });
         let segments = &ctx.batch.segments;
-        let per_segment = self.kv_heads;
-        pool::for_each(segments.len() * per_segment, |task| {
-            let (segment, head) = (&segments[task / per_segment], task % per_segment);
-            // SAFETY: values are only read; gradients are written at this segment's rows and this group's columns of
-            // q and this head's columns of k and v, which no other task has.
-            let (data, [dq, dk, dv], out, lse) =
-                unsafe { (data.map(|d| &*d.slice()), grads.map(|d| d.slice()), &*out.slice(), &*lse.slice()) };
-            let task = self.task(segment.rows.clone(), 0, head);
-            let (at, n) = (segment.rows.start, segment.rows.len());
-            let [q, k, v] = views;
-            let k_start = at * k_ld + k.offset + head * k.head_stride;
-            let v_start = at * v_ld + v.offset + head * v.head_stride;
-            Scratch::with(|scratch| {
-                let key_ld = kernel::transpose(&data[1][k_start..], k_ld, n, self.qk_dim, &mut scratch.keys);
-                kernel::transpose(&data[2][v_start..], v_ld, n, self.v_dim, &mut scratch.values);
-                let q_start = q.offset + task.first_head * q.head_stride;
-                let mut grads = Grads {
-                    dq: (&mut dq[q_start..], q_ld, q.head_stride),
-                    dk: (&mut dk[k_start..], k_ld),
-                    dv: (&mut dv[v_start..], v_ld),
-                };
-                let inputs = kernel::Inputs {
-                    q: (&data[0][q_start..], q_ld, q.head_stride),
-                    k: (&data[1][k_start..], k_ld),
-                    keys: &scratch.keys,
-                    values: &scratch.values,
-                    key_ld,
-                    out,
-                    dout,
-                    lse,
-                };
-                kernel::backward(&task, &inputs, &mut scratch.probs, &mut scratch.dprobs, &mut grads);
-            });
+        assert!(segments.iter().all(|s| s.rows.end <= rows), "invariant: segments lie in the batch");
+        pool::for_each(segments.len() * self.kv_heads, |task| {
+            let (segment, head) = (&segments[task / self.kv_heads], task % self.kv_heads);
+            // SAFETY: sizes were checked above; a task writes its segment's rows of its group's query heads and of
+            // its key and value head, which no other task has.
+            unsafe { self.backward_head(segment, head, values, grads, results, zero) };
         });
     }
 }
