@@ -75,7 +75,9 @@ fn decode(name: &str, sequences: usize, length: usize, s: Shape) {
         layer.values.fill(0.5);
     }
     net.batch = Batch::default();
-    (0..sequences).for_each(|i| drop(net.batch.push(&[1], length - 1, Some(i))));
+    for i in 0..sequences {
+        net.batch.push(&[1], length - 1, Some(i));
+    }
     let loss = CrossEntropy { head_scale: [1.0, 0.0] };
     let (seconds, _) = measure(&mut net, 31, |net| {
         let batch = net.batch.clone();

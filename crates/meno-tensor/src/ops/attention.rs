@@ -7,9 +7,13 @@
 //! in 16 lanes fixed by the key's position; o is a chain over keys from position 0. So a query's output has the
 //! same bits in a training pass, in any chunk of a prompt, and decoded from the cache. Always f32.
 
+// The tiles index several arrays by the same row, which an iterator would hide.
+#[allow(clippy::needless_range_loop)]
 mod backward;
+#[allow(clippy::needless_range_loop)]
 mod forward;
 mod kernel;
+#[allow(clippy::needless_range_loop)]
 mod tile;
 
 use crate::batch::Segment;

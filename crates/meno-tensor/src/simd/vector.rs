@@ -92,7 +92,7 @@ pub(crate) unsafe trait Vector: Copy {
             let n = shifted.sub(c(MAGIC));
             let r = n.fma(c(2.121_944_4e-4), n.fma(c(-0.693_359_4), x));
             let mut p = c(1.987_569_1e-4);
-            for a in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+            for a in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
                 p = p.fma(r, c(a));
             }
             p.mul(r).fma(r, r).add(c(1.0)).scale_by_low_bits(shifted)

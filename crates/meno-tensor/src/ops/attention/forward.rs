@@ -108,7 +108,7 @@ unsafe fn softmax<V: Vector>(s: *mut f32, visible: usize, blocks: usize) -> (f32
         for b in 0..whole {
             max = max.max(V::load(s.add(b * 16)));
         }
-        if visible % 16 > 0 {
+        if !visible.is_multiple_of(16) {
             max = V::load(s.add(whole * 16)).select(rest, max).max(max);
         }
         let largest = max.largest();
@@ -121,7 +121,7 @@ unsafe fn softmax<V: Vector>(s: *mut f32, visible: usize, blocks: usize) -> (f32
             sum = sum.add(p);
         }
         let mut b = whole;
-        if visible % 16 > 0 {
+        if !visible.is_multiple_of(16) {
             let p = V::load(s.add(b * 16)).sub(max).exp().select(rest, zero);
             p.store(s.add(b * 16));
             sum = sum.add(p);

@@ -87,7 +87,9 @@ fn equals_plain_attention_and_does_not_depend_on_chunks() {
         let x = params.get(input).to_vec();
         let loss = CrossEntropy { head_scale: [1.0, 0.0] };
         let mut batch = Batch::default();
-        lens.iter().for_each(|&n| drop(batch.push(&vec![0; n], 0, None)));
+        for n in lens {
+            batch.push(&vec![0; n], 0, None);
+        }
         tape.forward(&mut params, Precision::F32, &batch, &loss, None);
         let total = batch.len();
         let whole = tape.values(out, total).to_vec();
