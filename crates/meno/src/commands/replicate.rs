@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering;
 /// Arguments of `meno replicate`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where models, curves and the report go; a run that was cut off goes on from there [default: runs/replicate-SEED]
+    /// Where models, curves and the report go; a run that was cut off goes on from there [default: runs/replicate-seedN]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Names everything random: data, weights, sampling
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1)]
     seed: u64,
     /// tiny (the report, in minutes), smoke (every stage in seconds), or a recipe of your own, a .toml file
     #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
@@ -33,7 +33,7 @@ pub struct Args {
 /// Runs `meno replicate`.
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args.preset)?;
-    let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-{}", args.seed)));
+    let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     let titles = STAGES.map(|s| s.title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };

@@ -1,0 +1,80 @@
+//! `meno replicate` from outside: every stage, killed and gone on with, ends with the same bits.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The smoke preset, smaller still: all stages, a few steps each.
+fn recipe(dir: &Path) -> String {
+    let text = include_str!("../../../recipes/replicate-smoke.toml")
+        .replace("max_steps = 120", "max_steps = 12")
+        .replace("max_steps = 60", "max_steps = 8")
+        .replace("tokens_per_step = 2048", "tokens_per_step = 512")
+        .replace("num_questions = 40", "num_questions = 6")
+        .replace("problems = 40", "problems = 6")
+        .replace("forced_problems = 10", "forced_problems = 2")
+        .replace("max_completion_length = 240", "max_completion_length = 24")
+        .replace("max_completion_length = 280", "max_completion_length = 24");
+    let path = dir.join("recipe.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn meno(recipe: &str, out: &Path) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_meno"));
+    c.args(["replicate", "--plain", "--seed", "3", "--threads", "2", "--preset", recipe, "--out"]).arg(out);
+    c.stdout(Stdio::piped()).stderr(Stdio::null());
+    c
+}
+
+#[test]
+fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = recipe(dir.path());
+    let (whole, pieces) = (dir.path().join("whole"), dir.path().join("pieces"));
+    let output = meno(&recipe, &whole).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("Talk to the result: meno chat -m "), "{text}");
+
+    let mut kills = 0;
+    let mut patience = Duration::from_millis(400);
+    loop {
+        let mut child = meno(&recipe, &pieces).spawn().unwrap();
+        std::thread::sleep(patience);
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        patience = patience * 3 / 2;
+    }
+    assert!(kills > 0, "the run was over before it could be killed");
+    for stage in ["base", "r1-zero", "r1", "distill", "student-rl"] {
+        let weights = |run: &Path| std::fs::read(run.join(stage).join("model.safetensors")).unwrap();
+        assert!(weights(&whole) == weights(&pieces), "{stage} differs after {kills} kills");
+    }
+    let json = |run: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap()
+    };
+    let (a, b) = (json(&whole), json(&pieces));
+    for key in ["base", "zero", "r1", "distill", "student_rl"] {
+        assert_eq!(a[key]["pass1"], b[key]["pass1"], "{key}");
+        assert_eq!(a[key]["length"], b[key]["length"], "{key}");
+    }
+    assert_eq!(a["max_logprob_gap"], 0.0);
+    assert!(a["zero"]["length_ratio"].is_number() && a["minutes"].is_number());
+    let html = std::fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(html.contains("</html>") && !html.contains("http"), "the report stands alone");
+
+    // A directory holds one run.
+    let other = Command::new(env!("CARGO_BIN_EXE_meno"))
+        .args(["replicate", "--plain", "--seed", "4", "--preset", &recipe, "--out"])
+        .arg(&whole)
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("a run begun with seed 3"));
+}
