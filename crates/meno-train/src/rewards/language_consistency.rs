@@ -40,7 +40,7 @@ fn written_in(language: &str) -> &'static [Script] {
     }
 }
 
-/// Words in `language` (an ISO 639 code) and words in all, of `text` without its `<tags>`.
+/// Words in `language` (an ISO 639 code) and words in all, of `text` without its `<tags>` and `\commands`.
 pub fn count(language: &str, text: &str) -> (usize, usize) {
     let own = written_in(language);
     let (mut matching, mut all) = (0, 0);
@@ -55,6 +55,15 @@ pub fn count(language: &str, text: &str) -> (usize, usize) {
             if len > 0 && name[len..].starts_with('>') {
                 let skip = rest.len() - name.len() + len + 1;
                 chars.nth(skip - 1);
+                word = None;
+                continue;
+            }
+        }
+        if c == '\\' {
+            // A LaTeX command, `\boxed`, is markup too.
+            let len = text[at + 1..].find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len() - at - 1);
+            if len > 0 {
+                chars.nth(len - 1);
                 word = None;
                 continue;
             }
@@ -99,5 +108,7 @@ mod tests {
         assert_eq!(count("en", "12 < 13 and 5>4"), (1, 1));
         assert_eq!(count("en", "1+2=3"), (0, 0));
         assert_eq!(count("en", "<"), (0, 0));
+        assert_eq!(count("zh", "所以1+1=\\boxed{2}"), (2, 2));
+        assert_eq!(count("en", "so \\frac{1}{2} \\"), (1, 1));
     }
 }
