@@ -7,7 +7,7 @@ use crossterm::style::Stylize;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Error, Finish, Message, Request};
 use rustyline::error::ReadlineError;
-use std::io::{IsTerminal, Stdout, Write, stdin, stdout};
+use std::io::{IsTerminal, Stdout, Write, stderr, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,18 +79,16 @@ struct Chat {
 impl Chat {
     fn open(args: &Args) -> Result<Chat> {
         let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
-        let mut session = Session::open(&path, &args.model, 1)?;
+        let loading = stderr().is_terminal();
+        if loading {
+            eprint!("{}", "loading …".dim());
+        }
+        let session = Session::open(&path, &args.model, 1);
+        if loading {
+            eprint!("\r         \r");
+        }
+        let mut session = session?;
         session.generator.set_reuse_prefixes(true);
-        let answering = Arc::new(AtomicBool::new(false));
-        let (busy, cancel) = (answering.clone(), session.generator.cancel_flag());
-        ctrlc::set_handler(move || {
-            if busy.load(Ordering::Relaxed) {
-                cancel.store(true, Ordering::Relaxed);
-            } else {
-                std::process::exit(130);
-            }
-        })
-        .context("cannot watch for Ctrl-C")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         Ok(Chat {
             session,
@@ -101,16 +99,32 @@ impl Chat {
             turns: Vec::new(),
             think: args.think,
             live: stdout().is_terminal(),
-            answering,
+            answering: Arc::new(AtomicBool::new(false)),
         })
     }
 
+    /// Ctrl-C stops the answer being written; else it leaves. To be called after the line editor was made, which
+    /// takes the signal for itself.
+    fn watch_ctrl_c(&self) -> Result<()> {
+        let (busy, cancel) = (self.answering.clone(), self.session.generator.cancel_flag());
+        ctrlc::set_handler(move || {
+            if busy.load(Ordering::Relaxed) {
+                cancel.store(true, Ordering::Relaxed);
+            } else {
+                std::process::exit(130);
+            }
+        })
+        .context("cannot watch for Ctrl-C")
+    }
+
     fn one_shot(&mut self, prompt: &str) -> Result<()> {
+        self.watch_ctrl_c()?;
         self.ask(prompt)
     }
 
     /// Questions from a file or pipe, one a line.
     fn lines(&mut self) -> Result<()> {
+        self.watch_ctrl_c()?;
         for line in stdin().lines() {
             let line = line.context("cannot read standard input")?;
             if !line.trim().is_empty() && !self.line(line.trim())? {
@@ -123,6 +137,7 @@ impl Chat {
     fn terminal(&mut self) -> Result<()> {
         self.greet();
         let mut editor = rustyline::DefaultEditor::new().context("cannot read from this terminal")?;
+        self.watch_ctrl_c()?;
         loop {
             match editor.readline("› ") {
                 Ok(line) if line.trim().is_empty() => {}
