@@ -106,7 +106,8 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--meno", default="target/release/meno")
     p.add_argument("--model", required=True)
-    p.add_argument("--llama")
+    p.add_argument("--llama", nargs="*", default=[])
+    p.add_argument("--no-logits", action="store_true")
     p.add_argument("--tokens", type=int, default=64)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--f32", action="store_true")
@@ -121,7 +122,7 @@ def main():
     prompts = [tokenizer.encode(CHAT.format(q)).ids for q in PROMPTS]
     if args.write_prompts:
         return print("\n".join(" ".join(map(str, ids)) for ids in prompts))
-    for q, ids in list(zip(PROMPTS, prompts))[:4]:
+    for q, ids in list(zip(PROMPTS, prompts))[: 0 if args.no_logits else 4]:
         gap, scale, same = logits(args.meno, args.model, model, ids)
         print(f"logits {len(ids):3} tokens: max |diff| {gap:.2e} of {scale:.1f}, same best {same:.3f}   {q[:40]}", flush=True)
     if not args.llama:
@@ -131,34 +132,42 @@ def main():
     for q, ids in zip(PROMPTS, prompts):
         out = json.loads(
             run([args.meno, "generate", "-m", args.model, "--prompt", CHAT.format(q), "--raw", "--json"]
-                + ["--temperature", "0", "--max-tokens", args.tokens])
+                + ["--temperature", "0", "--max-tokens", args.tokens, "--precision", "f32"])
         )
         ours.append(out["tokens"])
-    with tempfile.TemporaryDirectory() as tmp:
-        path = args.model
-        if args.f32:
-            path = pathlib.Path(tmp) / "f32.gguf"
-            write_f32(args.model, path)
-        theirs = llama(args.llama, path, prompts, args.tokens, args.threads)
+    for binary in args.llama:
+        with tempfile.TemporaryDirectory() as tmp:
+            path = args.model
+            if args.f32 and not binary.endswith(".jsonl"):
+                path = pathlib.Path(tmp) / "f32.gguf"
+                write_f32(args.model, path)
+            theirs = llama(binary, path, prompts, args.tokens, args.threads)
+        print(f"# {binary}")
+        equal = sum(compare(model, tokenizer, *four) for four in zip(PROMPTS, prompts, ours, theirs))
+        print(f"{equal} of {len(theirs)} equal up to the end or the first near-tie", flush=True)
 
-    equal = 0
-    for q, ids, a, rows in zip(PROMPTS, prompts, ours, theirs):
-        b = [r[0] for r in rows]
-        n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        exact = exact_top2(model, ids + b[:n], n)
-        noise = max((abs((e[1] - e[3]) - (r[1] - r[3])) for e, r in zip(exact, rows[: n + 1]) if e[0] == r[0] and e[2] == r[2]), default=0.0)
-        if n >= len(a) or n >= len(b):
-            equal += 1
-            print(f"equal    {n:3} tokens, noise {noise:.4f}   {q[:50]}")
-            continue
-        gap, exact_gap = rows[n][1] - rows[n][3], exact[n][1] - exact[n][3]
-        tie = {a[n], b[n]} == {rows[n][0], rows[n][2]} == {exact[n][0], exact[n][2]} and gap <= 1.5 * max(noise, 0.01)
-        equal += tie
-        print(
-            f"{'near-tie' if tie else 'DIFFERS '} {n:3} tokens, then {tokenizer.id_to_token(a[n])!r} and "
-            f"{tokenizer.id_to_token(b[n])!r}: gap {gap:.4f} in llama.cpp, {exact_gap:.4f} exact, noise {noise:.4f}   {q[:50]}"
-        )
-    print(f"{equal} of {len(PROMPTS)} equal up to the end or the first near-tie")
+
+def compare(model, tokenizer, question, prompt, ours, rows):
+    """Prints how far the two agree; whether they do up to the end or a near-tie."""
+    theirs = [r[0] for r in rows]
+    pairs = list(zip(ours, theirs))
+    n = next((i for i, (x, y) in enumerate(pairs) if x != y), len(pairs))
+    exact = exact_top2(model, prompt + theirs[:n], min(n, len(rows) - 1))
+    noise = max(
+        (abs((e[1] - e[3]) - (r[1] - r[3])) for e, r in zip(exact, rows) if (e[0], e[2]) == (r[0], r[2])), default=0.0
+    )
+    if n == len(pairs):
+        print(f"equal    {n:3} tokens, noise {noise:.4f}   {question[:50]}")
+        return True
+    gap, exact_gap = rows[n][1] - rows[n][3], exact[n][1] - exact[n][3]
+    candidates = {ours[n], theirs[n]}
+    tie = candidates == {rows[n][0], rows[n][2]} == {exact[n][0], exact[n][2]} and gap <= 1.5 * max(noise, 1e-3)
+    words = f"{tokenizer.id_to_token(ours[n])!r} and {tokenizer.id_to_token(theirs[n])!r}"
+    print(
+        f"{'near-tie' if tie else 'DIFFERS '} {n:3} tokens, then {words}: gap {gap:.4f} in llama.cpp, {exact_gap:.4f} "
+        f"exact, noise {noise:.4f}   {question[:50]}"
+    )
+    return tie
 
 
 if __name__ == "__main__":
