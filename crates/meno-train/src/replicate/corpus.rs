@@ -6,7 +6,7 @@
 
 use super::work::{Style, Tongue, Writer};
 use meno_eval::Split;
-use meno_eval::tasks::arithmetic::{Arithmetic, Expression, question};
+use meno_eval::tasks::arithmetic::{Arithmetic, question};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -43,15 +43,15 @@ pub struct Corpus {
 impl Default for Corpus {
     fn default() -> Self {
         Corpus {
-            bare: 0.24,
-            direct: 0.16,
+            bare: 0.32,
+            direct: 0.18,
             short_bare: 0.04,
-            short: 0.12,
-            columns: 0.20,
-            checked: 0.24,
+            short: 0.11,
+            columns: 0.05,
+            checked: 0.30,
             slips_short: 0.12,
-            slips_columns: 0.22,
-            slips_checked: 0.45,
+            slips_columns: 0.25,
+            slips_checked: 0.35,
             tongues_short: [0.75, 0.10, 0.15],
             tongues_columns: [0.45, 0.15, 0.40],
             tongues_checked: [0.30, 0.15, 0.55],
@@ -77,9 +77,16 @@ pub fn tagged(thought: &str, answer: i64) -> String {
 }
 
 /// A response in the form of R1: thought, then a summary with the answer in a box, in the question's language.
-pub fn summarised(thought: &str, expression: &Expression, answer: i64, language: &str) -> String {
-    let so = if language == "zh" { "所以" } else { "So " };
-    format!("<think>\n{thought}\n</think>\n{so}{expression}=\\boxed{{{answer}}}")
+pub fn summarised(thought: &str, answer: i64, language: &str) -> String {
+    format!("<think>\n{thought}\n</think>\n{}", summary(answer, language))
+}
+
+/// The summary after the thought.
+pub fn summary(answer: i64, language: &str) -> String {
+    match language {
+        "zh" => format!("所以答案是\\boxed{{{answer}}}。"),
+        _ => format!("So the answer is \\boxed{{{answer}}}."),
+    }
 }
 
 impl Corpus {
@@ -110,7 +117,7 @@ impl Corpus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meno_eval::tasks::arithmetic::parse_question;
+    use meno_eval::tasks::arithmetic::{Expression, parse_question};
     use std::collections::HashSet;
 
     #[test]

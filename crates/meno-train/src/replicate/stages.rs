@@ -372,7 +372,7 @@ fn is_readable(t: &Trace) -> bool {
 fn rewrite(t: &Trace) -> Option<String> {
     let (thought, e) = thought(t)?;
     let thought = translate(thought, &t.question.language);
-    Some(corpus::summarised(&thought, &e, e.value(), &t.question.language))
+    Some(corpus::summarised(&thought, e.value(), &t.question.language))
 }
 
 /// The behaviour of a rollout, as figures beside the trainer's.

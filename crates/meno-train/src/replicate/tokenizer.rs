@@ -3,7 +3,7 @@
 //! Every digit is a token of its own, words keep their spaces, and the tags of thought and answer are single tokens
 //! (as `<think>` is in R1's tokenizer). Any text can be encoded: the 256 bytes are in the vocabulary.
 
-use super::corpus::Corpus;
+use super::corpus::{Corpus, summary};
 use crate::error::Error;
 use meno_engine::Tokenizer;
 use meno_engine::tokenizer::Special;
@@ -71,7 +71,7 @@ pub fn train(corpus: &Corpus, task: &Arithmetic, seed: u64, documents: u64) -> R
     let texts = (0..documents).flat_map(|i| {
         let d = corpus.document(task, seed, i);
         let plain = TAGS.iter().fold(d.response, |t, tag| t.replace(tag, "\n"));
-        [d.question, plain, "So 1=\\boxed{1}".to_owned(), "所以1=\\boxed{1}".to_owned()]
+        [d.question, plain, summary(1, "en"), summary(1, "zh")]
     });
     tokenizer.train(&mut trainer, texts).map_err(broken)?;
     // The trainer marks all its special tokens alike; the tags are to stay in decoded text.
