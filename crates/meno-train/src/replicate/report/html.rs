@@ -307,14 +307,12 @@ fn samples(r: &Report) -> String {
         );
         for (stage, name) in stages {
             let Some(s) = r.measures(stage).examples.get(i) else { continue };
-            let right = s.verdict == meno_eval::Verdict::Right;
             let (class, word) = match s.verdict {
                 meno_eval::Verdict::Right => ("reproduced", "right"),
                 meno_eval::Verdict::Wrong => ("not_reproduced", "wrong"),
                 meno_eval::Verdict::Truncated => ("undecided", "cut off"),
                 meno_eval::Verdict::Unparsable => ("undecided", "no answer in its tags"),
             };
-            let _ = right;
             let _ = write!(
                 html,
                 "<div class=\"answer\"><header><b>{name}</b><span><span class=\"soft\">{} tokens</span> <span class=\"chip {class}\">{word}</span></span></header><pre>{}</pre></div>",
@@ -349,6 +347,8 @@ fn method(r: &Report) -> String {
          token's log-probability when it was sampled and when it was trained on, over all {} steps, is <b>{gap:e}</b>.</p>\
          <p><b>Data made here.</b> Cold start: {} of R1-Zero, those right and readable, words translated into the \
          question's language, a summary added. Fine-tuning after rejection sampling: {}. Distillation: {} of R1.</p>\
+         <p><b>The student</b> is a dense network of {:.2} million parameters, pretrained on {:.2} million tokens of the same \
+         corpus (the base: {:.2} million); both of its lessons start from there.</p>\
          <p><b>Compute.</b> 2 FLOP per active parameter and token sampled, 6 per token trained on. Distillation {:.2} \
          TFLOP of which {:.2} are the teacher's sampling; RL on the student {:.2}.</p>\
          <p><b>What is not the paper.</b> One family of questions instead of many; the edits of the cold start are made \
@@ -368,6 +368,9 @@ fn method(r: &Report) -> String {
         tally("cold-start"),
         tally("rejection-sft"),
         tally("distill"),
+        r.stage("student-base").parameters[0] as f64 / 1e6,
+        r.stage("student-base").facts["tokens"].as_f64().unwrap_or(0.0) / 1e6,
+        r.stage("base").facts["tokens"].as_f64().unwrap_or(0.0) / 1e6,
         distill.flops / 1e12,
         distill.facts["sampling_flops"].as_f64().unwrap_or(0.0) / 1e12,
         rl.flops / 1e12,
