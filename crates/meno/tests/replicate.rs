@@ -1,5 +1,7 @@
 //! `meno replicate` from outside: every stage, killed and gone on with, ends with the same bits.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -55,7 +55,7 @@ impl Parser<'_> {
         let mut value = self.product()?;
         while let Some(sign) = self.take(b"+-") {
             let b = self.product()?;
-            value = if sign == b'+' { value.add(b)? } else { value.sub(b)? };
+            value = if sign == b'+' { value.checked_add(b)? } else { value.checked_sub(b)? };
         }
         Some(value)
     }
@@ -64,7 +64,7 @@ impl Parser<'_> {
         let mut value = self.atom()?;
         while let Some(sign) = self.take(b"*/") {
             let b = self.atom()?;
-            value = if sign == b'*' { value.mul(b)? } else { value.div(b)? };
+            value = if sign == b'*' { value.checked_mul(b)? } else { value.checked_div(b)? };
         }
         Some(value)
     }

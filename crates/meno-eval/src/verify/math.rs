@@ -29,25 +29,25 @@ impl Fraction {
     }
 
     /// The sum.
-    pub fn add(self, b: Fraction) -> Option<Fraction> {
+    pub fn checked_add(self, b: Fraction) -> Option<Fraction> {
         let left = self.numerator.checked_mul(b.denominator)?;
         let right = b.numerator.checked_mul(self.denominator)?;
         Fraction::new(left.checked_add(right)?, self.denominator.checked_mul(b.denominator)?)
     }
 
     /// The difference.
-    pub fn sub(self, b: Fraction) -> Option<Fraction> {
-        self.add(Fraction { numerator: -b.numerator, ..b })
+    pub fn checked_sub(self, b: Fraction) -> Option<Fraction> {
+        self.checked_add(Fraction { numerator: -b.numerator, ..b })
     }
 
     /// The product.
-    pub fn mul(self, b: Fraction) -> Option<Fraction> {
+    pub fn checked_mul(self, b: Fraction) -> Option<Fraction> {
         Fraction::new(self.numerator.checked_mul(b.numerator)?, self.denominator.checked_mul(b.denominator)?)
     }
 
     /// The quotient.
-    pub fn div(self, b: Fraction) -> Option<Fraction> {
-        self.mul(Fraction::new(b.denominator, b.numerator)?)
+    pub fn checked_div(self, b: Fraction) -> Option<Fraction> {
+        self.checked_mul(Fraction::new(b.denominator, b.numerator)?)
     }
 
     /// As f64.
@@ -267,9 +267,9 @@ impl<'a> Parser<'a> {
         }
         loop {
             value = if self.take("+") {
-                value.with(self.product()?, Fraction::add, |a, b| a + b)?
+                value.with(self.product()?, Fraction::checked_add, |a, b| a + b)?
             } else if self.take("-") {
-                value.with(self.product()?, Fraction::sub, |a, b| a - b)?
+                value.with(self.product()?, Fraction::checked_sub, |a, b| a - b)?
             } else {
                 self.depth -= 1;
                 return Some(value);
@@ -281,12 +281,12 @@ impl<'a> Parser<'a> {
         let mut value = self.power()?;
         loop {
             value = if self.take("*") {
-                value.with(self.power()?, Fraction::mul, |a, b| a * b)?
+                value.with(self.power()?, Fraction::checked_mul, |a, b| a * b)?
             } else if self.take("/") {
-                value.with(self.power()?, Fraction::div, |a, b| a / b)?
+                value.with(self.power()?, Fraction::checked_div, |a, b| a / b)?
             } else if self.rest.starts_with(['(', '\\']) {
                 // 2\sqrt{3}, 3\pi, 2(1+1): a product without its sign.
-                value.with(self.power()?, Fraction::mul, |a, b| a * b)?
+                value.with(self.power()?, Fraction::checked_mul, |a, b| a * b)?
             } else {
                 return Some(value);
             };
@@ -305,9 +305,9 @@ impl<'a> Parser<'a> {
         {
             let mut value = Fraction::new(1, 1)?;
             for _ in 0..e.numerator.abs() {
-                value = value.mul(b)?;
+                value = value.checked_mul(b)?;
             }
-            return Some(Value::Exact(if e.numerator < 0 { Fraction::new(1, 1)?.div(value)? } else { value }));
+            return Some(Value::Exact(if e.numerator < 0 { Fraction::new(1, 1)?.checked_div(value)? } else { value }));
         }
         let x = base.real().powf(exponent.real());
         x.is_finite().then_some(Value::Real(x))
@@ -324,7 +324,7 @@ impl<'a> Parser<'a> {
         }
         if self.take("\\frac") {
             let (a, b) = (self.argument()?, self.argument()?);
-            return a.with(b, Fraction::div, |a, b| a / b);
+            return a.with(b, Fraction::checked_div, |a, b| a / b);
         }
         if self.take("\\sqrt") || self.take("√") {
             let x = self.argument()?.real();
@@ -374,7 +374,7 @@ impl<'a> Parser<'a> {
 }
 
 fn negate(v: Value) -> Option<Value> {
-    Value::Exact(Fraction::new(0, 1)?).with(v, Fraction::sub, |a, b| a - b)
+    Value::Exact(Fraction::new(0, 1)?).with(v, Fraction::checked_sub, |a, b| a - b)
 }
 
 #[cfg(test)]

@@ -123,15 +123,8 @@ impl Report {
                 "facts": r.facts,
             });
             if !r.forced.is_empty() {
-                figures["pass1_by_forced_style"] = r
-                    .forced
-                    .iter()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .map(|(k, v)| (k, json!(v)))
-                    .collect::<Map<_, _>>()
-                    .into();
+                let table: Map<String, Value> = r.forced.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+                figures["pass1_by_forced_style"] = table.into();
             }
             if key == "zero" {
                 let ratio = self.length_ratio("r1-zero", "base");

@@ -294,7 +294,7 @@ impl Replication<'_> {
         let precision = self.settings.precision.into();
         let sampled = f.sample.run(&mut model, precision, &asking, &mut *self.watch)?;
         let Some((mut traces, tally)) = sampled else { return Ok(None) };
-        traces.retain(|t| is_readable(t));
+        traces.retain(is_readable);
         record::write_json(&file, &(&traces, &tally))?;
         Ok(Some((traces, tally)))
     }

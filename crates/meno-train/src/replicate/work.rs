@@ -265,8 +265,9 @@ pub fn read(thought: &str, e: &Expression) -> Reading {
     let mut r = Reading::default();
     let mut value = e.first;
     let mut steps = e.rest.iter();
-    // The step a check is about, and the one a `wait` sends back to.
-    let (mut last, mut again): (Option<(i64, Op, i64, i64)>, Option<bool>) = (None, None);
+    // The step a check is about, and whether it was right when a `wait` sends back to it.
+    let mut last: Option<(i64, Op, i64, i64)> = None;
+    let mut again: Option<bool> = None;
     for line in thought.trim().lines().filter(|l| !l.trim().is_empty()) {
         match parse_line(line.trim_end()) {
             Some(Line::Step { a, op, b, result, columns }) => {
