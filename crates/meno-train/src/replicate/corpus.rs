@@ -43,15 +43,15 @@ pub struct Corpus {
 impl Default for Corpus {
     fn default() -> Self {
         Corpus {
-            bare: 0.32,
+            bare: 0.30,
             direct: 0.18,
             short_bare: 0.04,
             short: 0.11,
             columns: 0.05,
-            checked: 0.30,
+            checked: 0.32,
             slips_short: 0.12,
             slips_columns: 0.25,
-            slips_checked: 0.35,
+            slips_checked: 0.45,
             tongues_short: [0.75, 0.10, 0.15],
             tongues_columns: [0.45, 0.15, 0.40],
             tongues_checked: [0.30, 0.15, 0.55],
