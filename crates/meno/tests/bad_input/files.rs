@@ -1,59 +1,8 @@
-//! Bad input, seen from outside: a clear message in one line, exit code 1, no panic, no memory by a forged number.
+//! Files that are not what they say: `meno inspect` reads every kind.
 
+use super::{CONFIG, Dir, config_with, golden, meno, refused};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-/// Address space that a command may take: far more than the small files need, far less than the forged sizes ask for.
-const MEMORY: libc::rlim_t = 8 << 30;
-
-fn meno(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
-    command.args(args).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
-    let limit = libc::rlimit { rlim_cur: MEMORY, rlim_max: MEMORY };
-    // SAFETY: setrlimit is async-signal-safe and touches only the child.
-    unsafe {
-        std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
-            libc::setrlimit(libc::RLIMIT_AS, &limit);
-            Ok(())
-        });
-    }
-    command
-}
-
-/// The command fails as the user's mistake, in one line that holds all of `expected`.
-#[track_caller]
-fn refused(args: &[&str], expected: &[&str]) {
-    let output = meno(args).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "meno {args:?}: {stderr}");
-    assert_eq!(stderr.lines().count(), 1, "meno {args:?}: {stderr}");
-    for part in expected {
-        assert!(stderr.contains(part), "meno {args:?}: {stderr:?} does not say {part:?}");
-    }
-}
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-model/tests/golden/gguf").join(name)
-}
-
-/// A directory of bad files.
-struct Dir(tempfile::TempDir);
-
-impl Dir {
-    fn new() -> Dir {
-        Dir(tempfile::tempdir().unwrap())
-    }
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        let path = self.0.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        path.display().to_string()
-    }
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-}
+use std::process::Stdio;
 
 /// A safetensors file with this header and this many bytes of data.
 fn safetensors(header: &str, data: usize) -> Vec<u8> {
@@ -61,20 +10,6 @@ fn safetensors(header: &str, data: usize) -> Vec<u8> {
     bytes.extend(header.as_bytes());
     bytes.extend(vec![0; data]);
     bytes
-}
-
-const CONFIG: &str = r#"{"model_type": "qwen2", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0, "max_position_embeddings": 64, "tie_word_embeddings": true}"#;
-
-/// CONFIG with one key set, or (null) removed.
-fn config_with(key: &str, value: serde_json::Value) -> String {
-    let mut config: serde_json::Value = serde_json::from_str(CONFIG).unwrap();
-    match value {
-        serde_json::Value::Null => drop(config.as_object_mut().unwrap().remove(key)),
-        value => config[key] = value,
-    }
-    config.to_string()
 }
 
 #[test]

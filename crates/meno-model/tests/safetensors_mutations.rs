@@ -1,0 +1,89 @@
+//! Mutated safetensors files: an error or tensors that lie in the file; no panic, no memory by a forged number.
+//! `fuzz/` runs the same check for longer.
+
+use meno_model::weights::{Dtype, Safetensors, Tensor, write};
+use meno_tensor::rng::Rng;
+use std::path::Path;
+
+fn exercise(path: &Path, bytes: &[u8]) -> bool {
+    std::fs::write(path, bytes).unwrap();
+    let Ok(file) = Safetensors::open(path) else { return false };
+    for name in file.names() {
+        let elements = file.shape(&name).unwrap().iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap();
+        // No type has more than two elements a byte.
+        assert!(elements <= 2 * bytes.len(), "{name}: {elements} elements in {} bytes", bytes.len());
+        let _ = file.read_f32(&name, &mut vec![0.0; elements]);
+        assert!(file.read_f32(&name, &mut vec![0.0; elements + 1]).is_err());
+    }
+    assert!(file.read_f32("no such tensor", &mut []).is_err());
+    true
+}
+
+/// Changes to the header's text that keep it JSON more often than random bytes do.
+const PIECES: [&str; 14] = [
+    "0",
+    "1",
+    "9",
+    "-1",
+    "18446744073709551615",
+    "4294967296",
+    "1e9",
+    "\"F16\"",
+    "\"BF16\"",
+    "\"I64\"",
+    "[]",
+    "null",
+    "{}",
+    ",",
+];
+
+fn mutate(seed: &[u8], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    let header = 8 + u64::from_le_bytes(seed[..8].try_into().unwrap()) as usize;
+    for _ in 0..1 + rng.below(3) {
+        match rng.below(6) {
+            0 => {
+                let at = rng.below(bytes.len());
+                bytes[at] ^= 1 << rng.below(8);
+            }
+            1 => bytes.truncate(1 + rng.below(bytes.len())),
+            2 => {
+                let at = rng.below(8.min(bytes.len()));
+                bytes[at] = rng.below(256) as u8;
+            }
+            3 => bytes.extend([0; 16]),
+            _ if bytes.len() > header => {
+                // A number or a word of the header becomes another; the length follows it.
+                let digits: Vec<usize> = (8..header.min(bytes.len())).filter(|&i| bytes[i].is_ascii_digit()).collect();
+                let Some(&at) = digits.get(rng.below(digits.len().max(1))) else { continue };
+                let piece = rng.choose(&PIECES).as_bytes();
+                bytes.splice(at..at + 1, piece.iter().copied());
+                let length = (header - 8 + piece.len() - 1) as u64;
+                bytes[..8].copy_from_slice(&length.to_le_bytes());
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+#[test]
+fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
+    let count: usize = std::env::var("MENO_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.safetensors");
+    let data: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let tensor = |name: &str, shape: &[usize], dtype| Tensor {
+        name: name.into(),
+        shape: shape.into(),
+        data: &data[..shape.iter().product()],
+        dtype,
+    };
+    let tensors = [tensor("a", &[2, 3, 4], Dtype::F32), tensor("b", &[5], Dtype::Bf16), tensor("c", &[], Dtype::F32)];
+    write(&path, &tensors).unwrap();
+    let seed = std::fs::read(&path).unwrap();
+    assert!(exercise(&path, &seed));
+    let mut rng = Rng::new(&[21]);
+    let accepted = (0..count).filter(|_| exercise(&path, &mutate(&seed, &mut rng))).count();
+    assert!(accepted > count / 50 && accepted < count, "{accepted} of {count} accepted");
+}

@@ -1,0 +1,207 @@
+//! Runs with bad models, templates, prompts, data, a full disk, Ctrl-C.
+
+use super::{CONFIG, Dir, config_with, fails, limited, meno, refused};
+use meno::engine::Tokenizer;
+use meno::engine::tokenizer::CharacterLevel;
+use meno::model::{Config, Dtype, Model};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+/// Saves a random network with a tokenizer of characters and this chat template; its directory.
+fn model(dir: &Dir, template: &str) -> String {
+    let path = dir.path("model");
+    let config = Config::from_value("CONFIG", serde_json::from_str(CONFIG).unwrap()).unwrap();
+    Model::random(config, 1).unwrap().save(Path::new(&path), Dtype::F32).unwrap();
+    let tokenizer = CharacterLevel {
+        special: &["<pad>", "<eos>", "<unk>"],
+        alphabet: "abcdefghijklmnopqrstuvwxyz ",
+        eos: "<eos>",
+        unk: "<unk>",
+        ..Default::default()
+    };
+    Tokenizer::character_level(&tokenizer).unwrap().save(Path::new(&path), Some(template)).unwrap();
+    path
+}
+
+const TEMPLATE: &str = "{{ messages[0].content }}";
+
+#[test]
+fn a_good_model_answers() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let output = meno(&["generate", "-m", &model, "--prompt", "ab", "--max-tokens", "4"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn models_whose_parts_do_not_fit() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let refuse = |expected: &[&str]| refused(&["generate", "-m", &model, "--prompt", "a"], expected);
+    let weights = std::fs::read(dir.path("model/model.safetensors")).unwrap();
+    dir.write("model/model.safetensors", &weights[..weights.len() - 100]);
+    refuse(&["model.safetensors", "cut short"]);
+    dir.write("model/model.safetensors", &weights[..4]);
+    refuse(&["model.safetensors"]);
+    dir.write("model/model.safetensors", [0xff; 100]);
+    refuse(&["model.safetensors"]);
+    dir.write("model/model.safetensors", &weights);
+    // The config asks for other tensors than there are.
+    dir.write("model/config.json", config_with("num_hidden_layers", 3.into()));
+    refuse(&["model.layers.2.", "missing"]);
+    dir.write("model/config.json", config_with("intermediate_size", 25.into()));
+    refuse(&["model.layers.0.mlp.", "expected [25, 16]"]);
+    dir.write("model/config.json", config_with("tie_word_embeddings", false.into()));
+    refuse(&["`lm_head.weight` is missing"]);
+    dir.write("model/config.json", config_with("hidden_size", serde_json::Value::Null));
+    refuse(&["config.json", "`hidden_size`"]);
+    // Terabytes that only the config asks for.
+    let mut huge: serde_json::Value = serde_json::from_str(CONFIG).unwrap();
+    huge["intermediate_size"] = (1 << 22).into();
+    huge["num_hidden_layers"] = 1000.into();
+    dir.write("model/config.json", huge.to_string());
+    refuse(&["model"]);
+    dir.write("model/config.json", CONFIG);
+    dir.write("model/tokenizer.json", "{}");
+    refuse(&["tokenizer.json"]);
+    refused(&["generate", "-m", &dir.path("nothing"), "--prompt", "a"], &["nothing"]);
+    refused(&["logits", "-m", &dir.path("nothing"), "--tokens", "1", "--out", "x"], &["nothing", "No such file"]);
+}
+
+#[test]
+fn templates_that_raise_or_loop_or_are_broken() {
+    for (template, expected) in [
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "chat template"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "chat template"),
+        ("{% for x in 'abc' %}", "chat template"),
+        ("{{ messages[0].content.nothing.more }}", "chat template"),
+    ] {
+        let dir = Dir::new();
+        refused(&["generate", "-m", &model(&dir, template), "--chat", "--prompt", "a"], &[expected]);
+    }
+}
+
+#[test]
+fn prompts_longer_than_the_context() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let long = "a".repeat(70);
+    refused(&["generate", "-m", &model, "--prompt", &long], &["70 tokens", "context holds 64"]);
+    let ids = vec!["1"; 65].join(",");
+    refused(&["logits", "-m", &model, "--tokens", &ids, "--out", &dir.path("x")], &["65 tokens", "context of 64"]);
+    refused(&["logits", "-m", &model, "--tokens", "32", "--out", &dir.path("x")], &["32 is not below", "size 32"]);
+    refused(&["generate", "-m", &model, "--context", "100", "--prompt", "a"], &["--context 100", "64"]);
+}
+
+/// A recipe of fine-tuning on `data`, and its path.
+fn recipe(dir: &Dir, model: &str, data: &str, rest: &str) -> String {
+    let (data, out) = (dir.write("data.jsonl", data), dir.path("run"));
+    dir.write(
+        "sft.toml",
+        format!(
+            "[model]\npath = {model:?}\n[data]\nfiles = [{data:?}]\n[run]\noutput_dir = {out:?}\nsave_steps = 5\n\
+             [train]\nmax_steps = 100000\nmax_tokens = 64\n{rest}"
+        ),
+    )
+}
+
+const GOOD: &str = "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n";
+
+#[test]
+fn datasets_that_are_not_json() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    for (line, expected) in [
+        ("not json", "data.jsonl:3: not JSON"),
+        ("{\"prompt\": \"ab\"", "data.jsonl:3: not JSON"),
+        ("{\"prompt\": 1, \"completion\": \"b\"}", "data.jsonl:3"),
+        ("{\"question\": \"ab\"}", "data.jsonl:3"),
+        ("[]", "data.jsonl:3"),
+    ] {
+        let recipe = recipe(&dir, &model, &format!("{GOOD}{GOOD}{line}\n{GOOD}"), "");
+        refused(&["sft", &recipe, "--plain"], &[expected]);
+    }
+    let absent = recipe(&dir, &model, GOOD, "");
+    std::fs::remove_file(dir.path("data.jsonl")).unwrap();
+    refused(&["sft", &absent, "--plain"], &["data.jsonl", "No such file"]);
+}
+
+#[test]
+fn recipes_with_unknown_keys() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    refused(&["sft", &recipe(&dir, &model, GOOD, "learning_rat = 1.0\n")], &["sft.toml", "learning_rat"]);
+    refused(&["sft", &recipe(&dir, &model, GOOD, "seed = \"x\"\n")], &["sft.toml", "seed"]);
+    refused(&["sft", &recipe(&dir, &model, GOOD, "seed = \n")], &["sft.toml"]);
+    let good = recipe(&dir, &model, GOOD, "");
+    refused(&["sft", &good, "--set", "train.sed=1"], &["sed"]);
+    refused(&["sft", &good, "--set", "nonsense"], &["KEY=VALUE"]);
+}
+
+/// Names in a directory, sorted.
+fn names(path: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    // The old file stays, and no half of a new one.
+    let out = dir.write("logits/old.safetensors", "old");
+    fails(&mut limited(&["logits", "-m", &model, "--tokens", "1,2,3", "--out", &out], 100), &["cannot write", "old"]);
+    assert_eq!(names(&dir.path("logits")), ["old.safetensors"]);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
+    // A run: the checkpoint does not fit, though the small files do.
+    let recipe = recipe(&dir, &model, GOOD, "");
+    fails(&mut limited(&["sft", &recipe, "--plain"], 8000), &["run/", "File too large"]);
+    let left = names(&dir.path("run"));
+    assert!(!left.iter().any(|n| n.starts_with("checkpoint-")), "a partial checkpoint is left: {left:?}");
+}
+
+/// Waits for a line of the child's output that holds `text`.
+fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
+    let mut seen = String::new();
+    while let Some(Ok(line)) = lines.next() {
+        if line.contains(text) {
+            return;
+        }
+        seen += &(line + "\n");
+    }
+    panic!("the run ended without {text:?}: {seen}");
+}
+
+#[test]
+fn ctrl_c_stops_cleanly_and_the_run_goes_on() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let recipe = recipe(&dir, &model, GOOD, "");
+    let mut child = meno(&["sft", &recipe, "--plain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !names(&dir.path("run")).iter().any(|n| n == "checkpoint-10") {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // SAFETY: sends a signal to a child that has not been waited for, so the id is still its own.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    wait_for(&mut lines, "go on with: meno sft");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let saved = names(&dir.path("run"));
+    assert!(saved.iter().any(|n| n.starts_with("checkpoint-")), "{saved:?}");
+    assert!(!saved.iter().any(|n| n.contains("tmp")), "{saved:?}");
+    // Not by mistake once more from the start …
+    refused(&["sft", &recipe, "--plain"], &["--resume"]);
+    // … but from where it was.
+    let (_, newest) =
+        saved.iter().filter_map(|n| n.strip_prefix("checkpoint-")?.parse().ok().map(|s: usize| (s, n))).max().unwrap();
+    let step: usize = newest["checkpoint-".len()..].parse().unwrap();
+    let steps = format!("train.max_steps={}", step + 3);
+    let output = meno(&["sft", &recipe, "--plain", "--resume", "--set", &steps]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains(&format!("done: {} steps", step + 3)), "{stderr}");
+}
