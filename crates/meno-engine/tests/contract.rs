@@ -1,6 +1,8 @@
 //! The numerics contract at the engine: a token and its log-probability do not depend on the neighbours, the chunks
 //! of the prompt, the slots or the threads, and scoring gives the bits that generation recorded.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Completion, Flow, Generator, Request};
 use meno_model::{Config, Model};

@@ -1,6 +1,8 @@
 //! The generator over a toy network whose logits depend on every token in the cache: whatever the slots, rows and
 //! neighbours, every sequence gets the tokens of a plain loop that knows nothing of caches and batches.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use meno_engine::sampler::{Sampling, Scratch, sample};
 use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
 use meno_tensor::gemm::Precision;

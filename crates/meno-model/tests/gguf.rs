@@ -1,6 +1,8 @@
 //! The GGUF reader against the `gguf` Python package, bit for bit (files by `dev/reference/gguf_dequant.py`), and
 //! against files that lie.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use meno_model::gguf::{Gguf, Value, hf_name};
 use serde_json::json;
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! Mutated safetensors files: an error or tensors that lie in the file; no panic, no memory by a forged number.
 //! `fuzz/` runs the same check for longer.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use meno_model::weights::{Dtype, Safetensors, Tensor, write};
 use meno_tensor::rng::Rng;
 use std::path::Path;

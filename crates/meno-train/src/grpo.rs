@@ -168,8 +168,7 @@ impl<'a> Loop<'a> {
                 &self.sampler,
                 self.task,
                 self.rewards,
-                questions,
-                first,
+                (first, questions),
                 observer,
             )?;
             let Some(sampled) = sampled else { return Ok(None) };

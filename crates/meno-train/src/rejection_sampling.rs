@@ -186,7 +186,7 @@ impl RejectionSampling {
             let n = per_round.min(range.end - at);
             let questions = (at..at + n).map(|i| task.question(self.first_question + i as u64));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
-            let rollouts = rollout(model, &mut generator, &sampler, task, &[], questions, at as u64, observer)?;
+            let rollouts = rollout(model, &mut generator, &sampler, task, &[], (at as u64, questions), observer)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
             observer.on_rollouts(&rollouts);
             let traces = self.filter(rollouts, &mut tally);

@@ -86,7 +86,7 @@ pub struct Sampler {
     pub key: [u64; 2],
 }
 
-/// Samples and rewards the answers to `questions`; the answers to one question are neighbours. `None` if the observer
+/// Samples and rewards the answers to questions, of which the first has number `first`; the answers to one question are neighbours. `None` if the observer
 /// stopped it.
 pub fn rollout(
     model: &mut Model,
@@ -94,8 +94,7 @@ pub fn rollout(
     sampler: &Sampler,
     task: &dyn Questions,
     rewards: &[Weighted],
-    questions: Vec<Question>,
-    first: u64,
+    (first, questions): (u64, Vec<Question>),
     observer: &mut dyn Observer,
 ) -> Result<Option<Vec<Rollout>>, Error> {
     let n = sampler.num_generations;

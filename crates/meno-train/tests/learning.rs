@@ -1,5 +1,7 @@
 //! The stages learn: losses fall, rewards rise, the gate stays shut, and every setting that changes the loss does.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use meno_model::{Config, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::tape::{CrossEntropy, Objective};

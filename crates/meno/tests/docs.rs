@@ -1,5 +1,7 @@
 //! The documents name files that exist.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use std::path::Path;
 
 /// Every `back-quoted/path` of the text: folders, and files with a known ending; no commands, no placeholders.

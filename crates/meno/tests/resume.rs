@@ -2,6 +2,8 @@
 //!
 //! The real binary, the tiny recipes with a smaller network, SIGKILL after random times until a run reaches its end.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -410,7 +410,7 @@ impl<'a> Cursor<'a> {
         let bytes = (elements / dtype.block_elements()).checked_mul(dtype.block_bytes());
         let bytes = bytes.ok_or_else(|| format!("tensor `{name}` of shape {shape:?} has too many bytes"))?;
         let start = self.len("tensor offset")?;
-        if start as u64 % alignment != 0 {
+        if !(start as u64).is_multiple_of(alignment) {
             return Err(format!("tensor `{name}` starts at {start}, not a multiple of the alignment {alignment}"));
         }
         Ok(TensorInfo { name, shape, dtype, elements, bytes, start })

@@ -244,13 +244,13 @@ fn gate(out: &Outputs, pass: &Pass, tolerance: f32, step: usize) -> Result<f32, 
     for (sequence, answer) in &pass.members {
         for row in answer.clone() {
             let gap = (out.logprobs[row] - pass.old_logprobs[row]).abs();
-            if !(gap <= worst.0) {
+            if gap > worst.0 || gap.is_nan() {
                 worst = (gap, *sequence, row - answer.start);
             }
         }
     }
     let (gap, sequence, position) = worst;
-    if !(gap <= tolerance) {
+    if gap > tolerance || gap.is_nan() {
         return Err(Error::LogprobGap { step, gap, tolerance, sequence, position });
     }
     Ok(gap)

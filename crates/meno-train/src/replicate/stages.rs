@@ -330,7 +330,7 @@ impl Replication<'_> {
         let mut generator = generator(model, &sampler, MAX_PROMPT)?;
         let questions = (0..e.problems as u64).map(|i| crate::data::Questions::question(&asking, i));
         let questions = questions.collect::<Result<Vec<_>, _>>()?;
-        let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], questions, 0, &mut *self.watch)?;
+        let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], (0, questions), &mut *self.watch)?;
         Ok(rollouts.map(|r| Measures::of(&task, &r, samples, e.shown)))
     }
 
@@ -344,7 +344,7 @@ impl Replication<'_> {
             let asking = Asking { task: &task, tokenizer: &tokenizer, split: e.split, first: 0, forced: Some(style) };
             let questions = (0..e.forced_problems as u64).map(|i| crate::data::Questions::question(&asking, i));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
-            let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], questions, 0, &mut *self.watch)?;
+            let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], (0, questions), &mut *self.watch)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
             let right = rollouts.iter().filter(|r| r.verdict == meno_eval::Verdict::Right).count();
             table.push((style.name().to_owned(), right as f64 / rollouts.len().max(1) as f64));

@@ -234,7 +234,7 @@ fn sample(args: &Args, model: &mut Model, asked: &Asked, wanted: u64, output: &m
     let mut progress = Progress { bar, stop, before: first * args.k as u64 };
     for part in questions.chunks((4 * slots).div_ceil(args.k)) {
         let at = output.judged.len() as u64;
-        let rollouts = rollout(model, &mut generator, &sampler, asked, &[], part.to_vec(), at, &mut progress)?;
+        let rollouts = rollout(model, &mut generator, &sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
         let Some(rollouts) = rollouts else { return Ok(true) };
         for group in rollouts.chunks(args.k) {
             let problem = group[0].question.problem();

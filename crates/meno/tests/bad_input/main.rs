@@ -1,4 +1,6 @@
 //! Bad input, seen from outside: a clear message in one line, exit code 1, no panic, no memory by a forged number.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
 #![cfg(unix)]
 
 mod files;

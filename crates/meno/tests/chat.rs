@@ -1,0 +1,154 @@
+//! `meno generate` and `meno chat` from outside, on a small random network with characters as tokens.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno_engine::Tokenizer;
+use meno_engine::taught::{Family, Taught};
+use meno_engine::tokenizer::CharacterLevel;
+use meno_model::{Config, Dtype, Model};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const TEMPLATE: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}\
+                        {% if add_generation_prompt %}a:<think>{% endif %}";
+
+fn model(dir: &Path, taught: bool) {
+    let tokenizer = Tokenizer::character_level(&CharacterLevel {
+        special: &["<pad>", "<eos>", "<unk>"],
+        tags: &["<think>", "</think>"],
+        alphabet: "0123456789+-= abcdefghijklmnopqrstuvwxyz:;",
+        eos: "<eos>",
+        pad: Some("<pad>"),
+        unk: "<unk>",
+        ..Default::default()
+    })
+    .unwrap();
+    let config = json!({
+        "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "initializer_range": 0.3,
+        "hidden_act": "silu"
+    });
+    let model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
+    model.save(dir, Dtype::F32).unwrap();
+    tokenizer.save(dir, Some(TEMPLATE)).unwrap();
+    if taught {
+        let family = Family { pattern: r"(\d+\+\d+)".into(), ignore: Some(r"[\s=?]".into()), prompt: "{1}=".into() };
+        Taught {
+            description: "Sums.".into(),
+            examples: vec!["1 + 2".into()],
+            families: vec![family],
+            otherwise: "I only know sums.".into(),
+        }
+        .save(dir)
+        .unwrap();
+    }
+}
+
+fn meno(args: &[&str], dir: &Path, input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    command.arg(args[0]).arg("-m").arg(dir).args(&args[1..]).args(["--threads", "1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Standard output of a command that succeeds.
+#[track_caller]
+fn ok(args: &[&str], dir: &Path, input: &str) -> String {
+    let output = meno(args, dir, input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn refused(args: &[&str], dir: &Path, expected: &str) {
+    let output = meno(args, dir, "");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn generate_answers_in_json_and_the_same_for_the_same_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), false);
+    let run = |args: &[&str]| -> Vec<Value> {
+        let args: Vec<&str> = ["generate", "--json", "-p", "1+2="].iter().chain(args).copied().collect();
+        ok(&args, dir.path(), "").lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    let answers = run(&["-n", "5", "--max-tokens", "12", "--temperature", "1", "--top-p", "1", "--seed", "3"]);
+    assert_eq!(answers.len(), 5);
+    for (i, a) in answers.iter().enumerate() {
+        let tokens = a["tokens"].as_array().unwrap();
+        assert_eq!(a["index"], i);
+        assert!(!tokens.is_empty() && tokens.len() <= 12);
+        assert_eq!(tokens.len(), a["logprobs"].as_array().unwrap().len());
+        assert!(a["logprobs"].as_array().unwrap().iter().all(|l| l.as_f64().unwrap() <= 0.0));
+        assert!(a["finish_reason"] == "length" && tokens.len() == 12 || a["finish_reason"] == "stop");
+        assert_eq!(a["prompt_tokens"], 9); // u:1+2=; a:<think>
+    }
+    assert!(answers.iter().any(|a| a["tokens"] != answers[0]["tokens"]), "samples differ");
+    let again = run(&["-n", "5", "--max-tokens", "12", "--temperature", "1", "--top-p", "1", "--seed", "3"]);
+    assert!(answers.iter().zip(&again).all(|(a, b)| a["tokens"] == b["tokens"] && a["logprobs"] == b["logprobs"]));
+    let raw = run(&["--raw", "--temperature", "0", "--max-tokens", "3"]);
+    assert_eq!(raw[0]["prompt_tokens"], 4);
+}
+
+#[test]
+fn generate_stops_at_a_text_and_prints_plainly() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), false);
+    let base = ["generate", "--raw", "-p", "1+2=", "--temperature", "0", "--max-tokens", "20"];
+    let whole = ok(&base, dir.path(), "");
+    let first = whole.chars().nth(2).unwrap().to_string();
+    let stopped = ok(&[&base[..], &["--stop", &first]].concat(), dir.path(), "");
+    assert_eq!(stopped.trim_end_matches('\n'), whole.split_once(&first).unwrap().0.trim_end_matches('\n'));
+    let from_stdin: Vec<&str> = base.iter().map(|a| if *a == "1+2=" { "-" } else { a }).collect();
+    assert_eq!(ok(&from_stdin, dir.path(), "1+2="), whole);
+}
+
+#[test]
+fn what_cannot_be_generated_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), false);
+    let long = "1+".repeat(40);
+    refused(&["generate", "-p", &long], dir.path(), "85 tokens, but the context holds 64");
+    refused(&["generate", "-p", "1", "--temperature", "-1"], dir.path(), "temperature -1");
+    refused(&["generate", "-p", "1", "--context", "100"], dir.path(), "at most 64");
+    refused(&["generate", "-p", "1"], &dir.path().join("no"), "there is no such model");
+    std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    refused(&["chat", "-p", "1"], dir.path(), "tokenizer.json");
+}
+
+#[test]
+fn chat_reads_lines_and_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), false);
+    let saved = dir.path().join("talk.json");
+    let input = format!("/help\n1+1\n/reset\n2+2\n3\n/what\n/save {}\n/exit\nnever\n", saved.display());
+    let out = ok(&["chat", "--seed", "1", "--max-tokens", "5"], dir.path(), &input);
+    assert!(out.contains("/save FILE") && out.contains("/what is not a command") && out.contains("2 turns written"));
+    let messages: Vec<Value> = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
+    let asked: Vec<&str> =
+        messages.iter().filter(|m| m["role"] == "user").map(|m| m["content"].as_str().unwrap()).collect();
+    assert_eq!(asked, ["2+2", "3"]);
+    // A conversation that outgrows the context says so and goes on.
+    let out = ok(&["chat", "--max-tokens", "30"], dir.path(), &"1+1+1+1+1+1+1+1+1+1\n".repeat(5));
+    assert!(out.contains("no longer fits") && out.contains("/reset"), "{out}");
+}
+
+#[test]
+fn a_model_of_one_task_says_what_it_was_taught() {
+    let dir = tempfile::tempdir().unwrap();
+    model(dir.path(), true);
+    let out = ok(&["chat", "-p", "who are you?"], dir.path(), "");
+    assert_eq!(out, "I only know sums.\n  1 + 2\n");
+    let args = ["--temperature", "0", "--max-tokens", "6"];
+    let sum = ok(&[&["chat", "--think", "-p", "1 + 2 = ?"][..], &args].concat(), dir.path(), "");
+    let plain = ok(&[&["generate", "--raw", "-p", "1+2="][..], &args].concat(), dir.path(), "");
+    assert_eq!(sum.split_whitespace().collect::<String>(), plain.split_whitespace().collect::<String>());
+}
