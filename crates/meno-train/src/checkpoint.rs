@@ -95,8 +95,12 @@ pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Block
     std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
     let path = to.dir.join(format!("checkpoint-{}", state.step));
     let temp = to.dir.join(format!(".checkpoint-{}.tmp", state.step));
-    if temp.exists() {
-        std::fs::remove_dir_all(&temp).map_err(Error::io(&temp))?;
+    // What a kill left half-written, of this step or another.
+    for entry in std::fs::read_dir(&to.dir).map_err(Error::io(&to.dir))?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(".checkpoint-") && n.ends_with(".tmp")) {
+            std::fs::remove_dir_all(entry.path()).map_err(Error::io(&temp))?;
+        }
     }
     std::fs::create_dir_all(&temp).map_err(Error::io(&temp))?;
     let result = write(to, model, state, blocks, &temp);

@@ -26,6 +26,9 @@ const CURVES: [(&str, &str); 12] = [
     ("kept", "kept"),
 ];
 
+/// The first is the same figure as the second, and not shown beside it.
+const SAME: (&str, &str) = ("verdicts/right", "rewards/accuracy/mean");
+
 /// Figures for a plain line, beside the curves.
 const FIGURES: [&str; 3] = ["learning_rate", "tokens_per_second", "sampling/logprob_gap"];
 
@@ -35,7 +38,8 @@ pub(super) fn is_curve(name: &str) -> bool {
 
 /// What a plain line shows.
 pub(super) fn shown(metrics: &Metrics) -> impl Iterator<Item = (&str, f64)> {
-    let curves = CURVES.iter().filter_map(|(key, name)| Some((*name, metrics.get(key)?))).take(6);
+    let curves = CURVES.iter().filter(|(key, _)| !(*key == SAME.0 && metrics.get(SAME.1).is_some()));
+    let curves = curves.filter_map(|(key, name)| Some((*name, metrics.get(key)?))).take(6);
     curves.chain(FIGURES.iter().filter_map(|key| Some((*key, metrics.get(key)?))))
 }
 
@@ -145,7 +149,9 @@ fn charts(curves: &[Curve], frame: &mut Frame, area: Rect) {
     if area.height < 4 {
         return;
     }
-    let order = CURVES.iter().filter_map(|(key, name)| Some((*name, curves.iter().find(|c| c.name == *key)?)));
+    let find = |key: &str| curves.iter().find(|c| c.name == key);
+    let order = CURVES.iter().filter(|(key, _)| !(*key == SAME.0 && find(SAME.1).is_some()));
+    let order = order.filter_map(|(key, name)| Some((*name, find(key)?)));
     let places = (area.width / 26).clamp(1, 4) as usize;
     let shown: Vec<_> = order.take(places).collect();
     let areas = Layout::horizontal(vec![Constraint::Ratio(1, shown.len().max(1) as u32); shown.len()]).split(area);
