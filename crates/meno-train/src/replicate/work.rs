@@ -368,7 +368,7 @@ mod tests {
         }
         assert!(slips > 1000 && wrong > 900, "{slips} {wrong}");
         // Column work stops at 0, so a sum that slipped below its second part (9+70 = 69) looks right from behind.
-        assert!(missed * 100 < slips, "{missed} of {slips} slips missed");
+        assert!(missed * 20 < slips, "{missed} of {slips} slips missed");
     }
 
     #[test]
