@@ -159,7 +159,7 @@ fn stages(r: &Report) -> String {
             continue;
         };
         let key =
-            if matches!(record.name.as_str(), "base" | "r1-zero" | "r1" | "distill") { " class=\"key\"" } else { "" };
+            if matches!(record.name.as_str(), "base" | "r1-zero" | "r1" | "distill") { " class=\"bold\"" } else { "" };
         let total = (m.score.right + m.score.wrong + m.score.truncated + m.score.unparsable).max(1);
         let _ = write!(
             html,
