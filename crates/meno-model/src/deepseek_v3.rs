@@ -1,6 +1,6 @@
 //! DeepSeek-V3, and V2 before it: MLA everywhere, dense MLPs in the first layers and experts in the others, MTP.
 //!
-//! DeepSeek-V3 (arXiv 2412.19437) §2. The order of computation is in [`crate::model`] (embedding, blocks, head),
+//! DeepSeek-V3 (arXiv 2412.19437) §2. The order of computation is in `crate::model` (embedding, blocks, head),
 //! [`crate::block`], [`crate::mla`], [`crate::moe`] and [`crate::mtp`]; here is what a network of this kind consists of.
 
 use crate::Config;

@@ -1,7 +1,7 @@
 //! DeepSeekMoE: routed experts chosen token by token, and shared experts that every token passes.
 //!
 //! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–16; DeepSeek-V2 (arXiv 2405.04434) §2.2. The routing rule itself, both
-//! gates, is [`meno_tensor::ops::router`]; its bias is moved by [`Moe::update_bias`] after each step.
+//! gates, is `meno_tensor::ops::router`; its bias is moved by `Moe::update_bias` after each step.
 
 use crate::Config;
 use crate::block::Mlp;

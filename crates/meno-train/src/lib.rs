@@ -1,7 +1,7 @@
 //! The recipe: pretraining, supervised fine-tuning, GRPO, rejection sampling and distillation, each a plain struct of
 //! settings with a `run` that takes the model, the data and a [`run::Run`] (observer, checkpoints, budget).
 //!
-//! [`recipe`] reads the same structs from TOML. One optimizer step is [`trainer::Trainer::step`]: packed sequences
+//! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: packed sequences
 //! forward and backward over the tape, clip, update.
 
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! Token embedding: y[t] = W[token[t]], and the embedding of the next token for the MTP module.
+//! Token embedding: y\[t\] = W\[token\[t\]\], and the embedding of the next token for the MTP module.
 
 use super::rows::for_rows;
 use crate::batch::Batch;

@@ -1,7 +1,7 @@
 //! Rotary position embedding (Su et al. 2021), in place, with the scalings of long-context checkpoints.
 //!
-//! Pair i of a head is rotated by the angle position · f_i. Published layouts: *interleaved* pairs (x[2i], x[2i+1])
-//! (DeepSeek) and *half-split* pairs (x[i], x[i + d/2]) (Llama, Qwen).
+//! Pair i of a head is rotated by the angle position · f_i. Published layouts: *interleaved* pairs (x\[2i\], x\[2i+1\])
+//! (DeepSeek) and *half-split* pairs (x\[i\], x\[i + d/2\]) (Llama, Qwen).
 
 use crate::pool;
 use crate::tape::{Act, Ctx, Io, Op};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 /// How the coordinates of a head are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
-    /// (x[2i], x[2i+1]).
+    /// (x\[2i\], x\[2i+1\]).
     Interleaved,
-    /// (x[i], x[i + d/2]).
+    /// (x\[i\], x\[i + d/2\]).
     HalfSplit,
 }
 
