@@ -15,11 +15,10 @@
 //! and gives it row-major as `transformers` would hold it); `names.rs` maps them, and undoes what the converter did.
 
 mod config;
-mod dequant;
 mod names;
 mod reader;
 
-pub use dequant::GgmlType;
+pub use meno_tensor::quant::GgmlType;
 pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
 

@@ -20,6 +20,7 @@ pub mod optim;
 pub mod params;
 pub mod peak;
 pub mod pool;
+pub mod quant;
 pub mod rng;
 pub mod simd;
 pub mod tape;

@@ -157,7 +157,7 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     let Some(info) = k.file.info("rope_freqs.weight") else { return Ok(()) };
     let (low, high, original) = (1.0, 4.0, 8192.0);
     let mut stored = vec![0.0f32; info.elements];
-    super::dequant::dequantise(info.dtype, k.file.data(info), &mut stored);
+    meno_tensor::quant::dequant::dequantise(info.dtype, k.file.data(info), &mut stored);
     let factor = stored.iter().fold(1.0f32, |a, &b| a.max(b)) as f64;
     let theta = k.opt_f64("rope.freq_base")?.unwrap_or(10_000.0);
     let n = stored.len();

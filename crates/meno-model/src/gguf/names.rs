@@ -6,7 +6,8 @@
 //! - `deepseek2`: the experts of a layer are stacked into one tensor; newer files split kv_b_proj into k_b (transposed
 //!   per head) and v_b, for absorbed decoding.
 
-use super::{Error, Gguf, TensorInfo, dequant};
+use super::{Error, Gguf, TensorInfo};
+use meno_tensor::quant::dequant;
 use rayon::prelude::*;
 
 /// Names outside the blocks: (Hugging Face, GGUF).

@@ -109,7 +109,7 @@ impl GgmlType {
 }
 
 /// Dequantises whole blocks into `out`. Both lengths agree: the header was checked.
-pub(super) fn dequantise(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
+pub fn dequantise(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
     let bytes_per_task = TASK / dtype.block_elements() * dtype.block_bytes();
     out.par_chunks_mut(TASK).zip(data.par_chunks(bytes_per_task)).for_each(|(out, data)| run(dtype, data, out));
 }
