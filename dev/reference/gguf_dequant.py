@@ -21,9 +21,11 @@ from safetensors.numpy import save_file
 
 OUT = pathlib.Path(__file__).parents[2] / "crates/meno-model/tests/golden/gguf"
 RNG = np.random.default_rng(7)
-TYPES = [Q.F32, Q.F16, Q.BF16, Q.Q4_0, Q.Q5_0, Q.Q8_0, Q.Q4_K, Q.Q5_K, Q.Q6_K]
+TYPES = [Q.F32, Q.F16, Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0, Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K,
+         Q.IQ4_NL, Q.IQ4_XS, Q.MXFP4]
 # Where the f16 scales stand in a block: random bytes there could be NaN, whose bits nobody promises.
-SCALES = {Q.Q4_0: [0], Q.Q5_0: [0], Q.Q8_0: [0], Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208]}
+SCALES = {Q.Q4_0: [0], Q.Q4_1: [0, 2], Q.Q5_0: [0], Q.Q5_1: [0, 2], Q.Q8_0: [0], Q.Q2_K: [80, 82], Q.Q3_K: [108],
+          Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208], Q.IQ4_NL: [0], Q.IQ4_XS: [0], Q.MXFP4: []}
 
 
 def random_blocks(qtype, rows, cols):
@@ -124,6 +126,15 @@ class Network:
         ]:
             self.put(f"blk.{i}.ffn_{g}{kind}.weight", f"model.layers.{i}.{hf}.{h}.weight", shape, Q.Q4_0)
 
+    def experts(self, i, hidden, inner, experts):
+        for g, h, shape in [
+            ("gate", "gate_proj", (experts, inner, hidden)),
+            ("up", "up_proj", (experts, inner, hidden)),
+            ("down", "down_proj", (experts, hidden, inner)),
+        ]:
+            each = lambda x, h=h: {f"model.layers.{i}.mlp.experts.{e}.{h}.weight": x[e] for e in range(experts)}
+            self.put(f"blk.{i}.ffn_{g}_exps.weight", h, shape, Q.Q8_0, each)
+
     def save(self):
         finish(self.w)
         golden = {k: {"shape": v.shape, "fnv1a": fnv1a(v)} for k, v in sorted(self.golden.items())}
@@ -162,6 +173,15 @@ def dense(name, arch, bias, tied):
         smooth = (8192 / wavelength - 1) / 3
         factors = np.where(wavelength < 2048, 1, np.where(wavelength > 8192, 8, 1 / ((1 - smooth) / 8 + smooth)))
         w.add_tensor("rope_freqs.weight", factors.astype(np.float32))
+    experts = 4 if arch == "qwen3moe" else 0
+    if arch.startswith("qwen3"):
+        head = 32  # other than hidden / heads
+        w.add_key_length(head)
+        w.add_value_length(head)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(2)
+        w.add_expert_feed_forward_length(32)
     n.top(vocab, hidden, tied)
     undo = permute if arch == "llama" else lambda _: lambda x: x
     for i in range(2):
@@ -175,7 +195,14 @@ def dense(name, arch, bias, tied):
             n.put(f"blk.{i}.{g}.weight", f"model.layers.{i}.self_attn.{h}.weight", (rows, cols), Q.Q5_0, fix)
             if bias and h != "o_proj":
                 n.put(f"blk.{i}.{g}.bias", f"model.layers.{i}.self_attn.{h}.bias", (rows,), Q.F32, fix)
-        n.mlp(i, hidden, inner)
+        if arch.startswith("qwen3"):
+            for g, h in ("attn_q_norm", "q_norm"), ("attn_k_norm", "k_norm"):
+                n.put(f"blk.{i}.{g}.weight", f"model.layers.{i}.self_attn.{h}.weight", (head,))
+        if experts:
+            n.put(f"blk.{i}.ffn_gate_inp.weight", f"model.layers.{i}.mlp.gate.weight", (experts, hidden))
+            n.experts(i, hidden, 32, experts)
+        else:
+            n.mlp(i, hidden, inner)
     n.save()
 
 
@@ -249,13 +276,7 @@ def deepseek2(name, split):
         if split:
             n.put(f"blk.{i}.exp_probs_b.bias", f"{m}.gate.e_score_correction_bias", (experts,))
         n.mlp(i, hidden, moe_inner, "_shexp", "mlp.shared_experts")
-        for g, h, shape in [
-            ("gate", "gate_proj", (experts, moe_inner, hidden)),
-            ("up", "up_proj", (experts, moe_inner, hidden)),
-            ("down", "down_proj", (experts, hidden, moe_inner)),
-        ]:
-            each = lambda x, h=h: {f"{m}.experts.{e}.{h}.weight": x[e] for e in range(experts)}
-            n.put(f"blk.{i}.ffn_{g}_exps.weight", h, shape, Q.Q8_0, each)
+        n.experts(i, hidden, moe_inner, experts)
     n.save()
 
 
@@ -279,3 +300,5 @@ if __name__ == "__main__":
     dense("llama", "llama", bias=False, tied=True)
     deepseek2("deepseek_v3", split=True)
     deepseek2("deepseek_v2", split=False)
+    dense("qwen3", "qwen3", bias=False, tied=True)
+    dense("qwen3_moe", "qwen3moe", bias=False, tied=False)

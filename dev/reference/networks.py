@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM,
-    Qwen2Config, Qwen2ForCausalLM,
+    Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
 )
 from transformers.modeling_layers import MtpLayer
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer, DeepseekV3RMSNorm
@@ -67,6 +67,28 @@ CASES = {
     "llama_yarn": (LlamaForCausalLM, torch.bfloat16, LlamaConfig(
         **BASE, intermediate_size=48, num_attention_heads=4, num_key_value_heads=1, head_dim=12, attention_bias=True,
         rope_parameters=dict(YARN, rope_theta=10000.0))),
+    # heads wider than hidden / heads, normed; tied head
+    "qwen3": (Qwen3ForCausalLM, torch.bfloat16, Qwen3Config(
+        **BASE, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+        tie_word_embeddings=True, rope_parameters=dict(rope_type="default", rope_theta=1e6))),
+    # YaRN as in R1-0528-Qwen3-8B, all biases
+    "qwen3_yarn": (Qwen3ForCausalLM, torch.bfloat16, Qwen3Config(
+        **BASE, intermediate_size=48, num_attention_heads=4, num_key_value_heads=1, head_dim=8, attention_bias=True,
+        rope_parameters=dict(YARN, rope_theta=1e6))),
+    # experts in every second layer but one
+    "qwen3_moe": (Qwen3MoeForCausalLM, torch.bfloat16, Qwen3MoeConfig(
+        **dict(BASE, num_hidden_layers=5), intermediate_size=48, moe_intermediate_size=12, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=10, num_experts=8, num_experts_per_tok=3, norm_topk_prob=True,
+        decoder_sparse_step=2, mlp_only_layers=[3], rope_parameters=dict(rope_type="default", rope_theta=1e6))),
+    "qwen3_moe_unnormed": (Qwen3MoeForCausalLM, torch.float16, Qwen3MoeConfig(
+        **BASE, intermediate_size=48, moe_intermediate_size=12, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=8, num_experts=8, num_experts_per_tok=3, norm_topk_prob=False, decoder_sparse_step=1,
+        rope_parameters=dict(rope_type="default", rope_theta=1e6))),
+    # Kimi-K2's shape: V3's network, one group, no q_lora left out; the config says kimi_k2
+    "kimi_k2": (DeepseekV3ForCausalLM, torch.bfloat16, DeepseekV3Config(
+        **BASE, **MLA, **dict(V3, routed_scaling_factor=2.827), q_lora_rank=24, n_group=1, topk_group=1,
+        rms_norm_eps=1e-6, num_nextn_predict_layers=0,
+        rope_parameters=dict(YARN, rope_theta=50000.0, factor=8.0, beta_fast=1, mscale=1.0, mscale_all_dim=1.0))),
 }
 
 # Parameters whose gradients are stored: at least three of every kind of layer.
@@ -75,7 +97,8 @@ GRADIENTS = [
     "layers.1.input_layernorm.weight", "layers.0.post_attention_layernorm.weight",
     "layers.0.self_attn.q_proj.weight", "layers.1.self_attn.k_proj.weight", "layers.1.self_attn.v_proj.weight",
     "layers.0.self_attn.q_proj.bias", "layers.1.self_attn.k_proj.bias", "layers.1.self_attn.v_proj.bias",
-    "layers.1.self_attn.o_proj.bias", "layers.0.self_attn.q_a_proj.weight", "layers.1.self_attn.q_a_layernorm.weight",
+    "layers.1.self_attn.o_proj.bias", "layers.0.self_attn.q_norm.weight", "layers.1.self_attn.q_norm.weight",
+    "layers.1.self_attn.k_norm.weight", "layers.0.self_attn.q_a_proj.weight", "layers.1.self_attn.q_a_layernorm.weight",
     "layers.1.self_attn.q_b_proj.weight", "layers.1.self_attn.kv_a_proj_with_mqa.weight",
     "layers.0.self_attn.kv_a_layernorm.weight", "layers.1.self_attn.kv_b_proj.weight",
     "layers.1.self_attn.o_proj.weight", "layers.0.mlp.gate_proj.weight", "layers.0.mlp.up_proj.weight",
@@ -184,6 +207,8 @@ def make(out, name, seed):
         save_file(tensors, file, metadata={"format": "pt"})
     save_file(expected, where / "expected.safetensors")
     config = json.loads((where / "config.json").read_text())
+    if name == "kimi_k2":
+        config["model_type"] = "kimi_k2"
     config["dtype"] = str(dtype).removeprefix("torch.")
     (where / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for file in where.iterdir():

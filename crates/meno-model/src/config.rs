@@ -5,37 +5,58 @@
 
 mod counts;
 mod deepseek;
+mod grouped;
 mod keys;
 mod rope;
 
+// One file per `model_type`.
+mod deepseek_v2;
+mod deepseek_v3;
+mod kimi_k2;
+mod llama;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+
 pub use counts::Counts;
 pub use deepseek::Deepseek;
+pub use grouped::{Grouped, SparseLayers};
 pub use rope::RopeScaling;
 
 use crate::Error;
 use keys::Keys;
+use meno_tensor::ops::router::Gate;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The `model_type`s that are known.
+/// The `model_type`s that are known; each has its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelType {
-    /// DeepSeek-V2 (MLA, MoE with a softmax gate).
+    /// DeepSeek-V2 and V2-Lite (MLA, MoE with a softmax gate).
     DeepseekV2,
-    /// DeepSeek-V3 and R1 (MLA, MoE with a sigmoid gate, MTP).
+    /// DeepSeek-V3, V3.1, R1 and Moonlight (MLA, MoE with a sigmoid gate, MTP).
     DeepseekV3,
-    /// Qwen 2 and 2.5 (grouped-query attention, bias of q, k, v).
-    Qwen2,
+    /// Kimi-K2 as a text model: V3's network under another name.
+    KimiK2,
     /// Llama 2 and 3 (grouped-query attention).
     Llama,
+    /// Qwen 2 and 2.5 (grouped-query attention, bias of q, k, v).
+    Qwen2,
+    /// Qwen 3 (grouped-query attention, norm of every query and key head).
+    Qwen3,
+    /// Qwen 3 with experts.
+    Qwen3Moe,
 }
 
 impl ModelType {
-    const ALL: [(&str, ModelType); 4] = [
+    const ALL: [(&str, ModelType); 7] = [
         ("deepseek_v2", ModelType::DeepseekV2),
         ("deepseek_v3", ModelType::DeepseekV3),
-        ("qwen2", ModelType::Qwen2),
+        ("kimi_k2", ModelType::KimiK2),
         ("llama", ModelType::Llama),
+        ("qwen2", ModelType::Qwen2),
+        ("qwen3", ModelType::Qwen3),
+        ("qwen3_moe", ModelType::Qwen3Moe),
     ];
     /// The published name.
     pub fn name(self) -> &'static str {
@@ -46,23 +67,28 @@ impl ModelType {
 /// What the kinds of networks do not share.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arch {
-    /// `deepseek_v2` and `deepseek_v3`.
+    /// Multi-head latent attention: `deepseek_v2`, `deepseek_v3`, `kimi_k2`.
     Deepseek(Deepseek),
-    /// `qwen2` and `llama`.
-    Dense(Dense),
+    /// Grouped-query attention: `llama`, `qwen2`, `qwen3`, `qwen3_moe`.
+    Grouped(Grouped),
 }
 
-/// Attention of the dense networks.
+/// Sizes of a layer of experts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dense {
-    /// Heads of keys and values; each serves `num_attention_heads / num_key_value_heads` queries.
-    pub num_key_value_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// Whether q, k and v have a bias.
-    pub qkv_bias: bool,
-    /// Whether the output projection has a bias.
-    pub o_bias: bool,
+#[allow(missing_docs)]
+pub struct MoeSizes {
+    pub moe_intermediate_size: usize,
+    /// Experts that every token passes.
+    pub n_shared_experts: usize,
+    /// The routing rule: `n_routed_experts`, `num_experts_per_tok`, groups, scaling, balance loss.
+    pub gate: Gate,
+}
+
+impl MoeSizes {
+    /// Width of the one MLP that all shared experts together are.
+    pub fn shared_width(&self) -> usize {
+        self.n_shared_experts * self.moe_intermediate_size
+    }
 }
 
 /// The shape of a network. Made by [`Config::from_value`] or [`Config::load`]; changed by [`Config::with`].
@@ -122,10 +148,10 @@ impl Config {
         };
         set("q_lora_rank", d.q_lora_rank.into());
         set("first_k_dense_replace", d.first_k_dense_replace.into());
-        set("n_shared_experts", d.n_shared_experts.into());
-        set("n_group", d.gate.n_group.into());
-        set("topk_group", d.gate.topk_group.into());
-        set("norm_topk_prob", d.gate.norm_topk_prob.into());
+        set("n_shared_experts", d.moe.n_shared_experts.into());
+        set("n_group", d.moe.gate.n_group.into());
+        set("topk_group", d.moe.gate.topk_group.into());
+        set("norm_topk_prob", d.moe.gate.norm_topk_prob.into());
         set("num_nextn_predict_layers", self.num_nextn_predict_layers.into());
     }
 
@@ -147,11 +173,15 @@ impl Config {
         let (rope_theta, rope_scaling) = rope::parse(k)?;
         let num_attention_heads = k.size_up_to("num_attention_heads", 1 << 12)?;
         let hidden_size = k.size_up_to("hidden_size", 1 << 18)?;
+        let heads = (hidden_size, num_attention_heads);
         let arch = match model_type {
-            ModelType::DeepseekV2 | ModelType::DeepseekV3 => Arch::Deepseek(deepseek::parse(k, model_type)?),
-            ModelType::Qwen2 | ModelType::Llama => {
-                Arch::Dense(Dense::parse(k, model_type, hidden_size, num_attention_heads)?)
-            }
+            ModelType::DeepseekV2 => Arch::Deepseek(deepseek_v2::parse(k)?),
+            ModelType::DeepseekV3 => Arch::Deepseek(deepseek_v3::parse(k)?),
+            ModelType::KimiK2 => Arch::Deepseek(kimi_k2::parse(k)?),
+            ModelType::Llama => Arch::Grouped(llama::parse(k, heads)?),
+            ModelType::Qwen2 => Arch::Grouped(qwen2::parse(k, heads)?),
+            ModelType::Qwen3 => Arch::Grouped(qwen3::parse(k, heads)?),
+            ModelType::Qwen3Moe => Arch::Grouped(qwen3_moe::parse(k, heads)?),
         };
         Ok(Config {
             model_type,
@@ -168,7 +198,7 @@ impl Config {
             initializer_range: k.opt_positive("initializer_range")?.unwrap_or(0.02) as f32,
             num_nextn_predict_layers: match arch {
                 Arch::Deepseek(_) => k.count("num_nextn_predict_layers", 1)?,
-                Arch::Dense(_) => 0,
+                Arch::Grouped(_) => 0,
             },
             arch,
             raw: Map::new(),
@@ -179,7 +209,7 @@ impl Config {
     fn check(&self, k: Keys) -> Result<(), Error> {
         match &self.arch {
             Arch::Deepseek(d) => d.check(k, self)?,
-            Arch::Dense(d) => d.check(k, self.num_attention_heads)?,
+            Arch::Grouped(g) => g.check(k, self)?,
         }
         if self.max_position_embeddings * self.rope_dim() > 1 << 28 {
             let what = format!("is {}: beyond what any model has", self.max_position_embeddings);
@@ -200,7 +230,23 @@ impl Config {
     pub fn deepseek(&self) -> Option<&Deepseek> {
         match &self.arch {
             Arch::Deepseek(d) => Some(d),
-            Arch::Dense(_) => None,
+            Arch::Grouped(_) => None,
+        }
+    }
+
+    /// The experts' sizes, if it has any.
+    pub fn moe(&self) -> Option<&MoeSizes> {
+        match &self.arch {
+            Arch::Deepseek(d) => Some(&d.moe),
+            Arch::Grouped(g) => g.sparse.as_ref().map(|s| &s.moe),
+        }
+    }
+
+    /// Whether layer `layer` has experts; the MTP module, which comes after the last layer, has.
+    pub fn is_moe(&self, layer: usize) -> bool {
+        match &self.arch {
+            Arch::Deepseek(d) => layer >= d.first_k_dense_replace,
+            Arch::Grouped(g) => g.sparse.as_ref().is_some_and(|s| s.is_sparse(layer)),
         }
     }
 
@@ -208,7 +254,7 @@ impl Config {
     pub fn rope_dim(&self) -> usize {
         match &self.arch {
             Arch::Deepseek(d) => d.qk_rope_head_dim,
-            Arch::Dense(d) => d.head_dim,
+            Arch::Grouped(g) => g.head_dim,
         }
     }
 
@@ -216,7 +262,7 @@ impl Config {
     pub fn qk_head_dim(&self) -> usize {
         match &self.arch {
             Arch::Deepseek(d) => d.qk_nope_head_dim + d.qk_rope_head_dim,
-            Arch::Dense(d) => d.head_dim,
+            Arch::Grouped(g) => g.head_dim,
         }
     }
 
@@ -224,49 +270,9 @@ impl Config {
     pub fn softmax_scale(&self) -> f32 {
         let mscale = match self.arch {
             Arch::Deepseek(_) => self.rope_scaling.softmax_mscale(),
-            Arch::Dense(_) => 1.0,
+            Arch::Grouped(_) => 1.0,
         };
         ((self.qk_head_dim() as f64).powf(-0.5) * mscale * mscale) as f32
-    }
-}
-
-impl Dense {
-    fn parse(k: Keys, model_type: ModelType, hidden_size: usize, heads: usize) -> Result<Dense, Error> {
-        k.only("mlp_bias", &false.into(), "no published model has biases in its MLPs")?;
-        k.only("use_sliding_window", &false.into(), "attention is over the whole sequence")?;
-        let head_dim = match k.opt_size_up_to("head_dim", 1 << 14)? {
-            Some(d) => d,
-            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
-            None => {
-                let what = format!(
-                    "is {heads}, which does not divide hidden_size {hidden_size}; give head_dim, or \
-                                    correct one of them"
-                );
-                return Err(k.error("num_attention_heads", what));
-            }
-        };
-        let bias = k.flag("attention_bias", model_type == ModelType::Qwen2)?;
-        Ok(Dense {
-            num_key_value_heads: k.opt_size_up_to("num_key_value_heads", 1 << 12)?.unwrap_or(heads),
-            head_dim,
-            // transformers' Qwen2 always has the bias of q, k, v and never one of o; its Llama has all four or none.
-            qkv_bias: model_type == ModelType::Qwen2 || bias,
-            o_bias: model_type == ModelType::Llama && bias,
-        })
-    }
-
-    fn check(&self, k: Keys, heads: usize) -> Result<(), Error> {
-        if !heads.is_multiple_of(self.num_key_value_heads) {
-            let what = format!(
-                "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",
-                self.num_key_value_heads
-            );
-            return Err(k.error("num_key_value_heads", what));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(k.error("head_dim", format!("is {}: must be even, for rotary pairs", self.head_dim)));
-        }
-        Ok(())
     }
 }
 

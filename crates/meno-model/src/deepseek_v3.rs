@@ -19,7 +19,7 @@ pub(crate) fn declare(params: &mut Params, config: &Config, sizes: &Deepseek) ->
     let mut network = Network::declare(&mut d, config);
     for layer in 0..config.num_hidden_layers {
         let mut d = d.under(format_args!("layers.{layer}"));
-        network.blocks.push(declare_block(&mut d, config, sizes, sizes.is_moe(layer)));
+        network.blocks.push(declare_block(&mut d, config, sizes, config.is_moe(layer)));
     }
     if config.num_nextn_predict_layers > 0 {
         let d = d.under(format_args!("layers.{}", config.num_hidden_layers));
@@ -37,7 +37,7 @@ pub(crate) fn declare_block(d: &mut Declare, config: &Config, sizes: &Deepseek, 
         post_attention_layernorm: d.norm("post_attention_layernorm", hidden, eps),
         ffn: match moe {
             false => Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
-            true => Ffn::Moe(Moe::declare(d.under("mlp"), config, sizes)),
+            true => Ffn::Moe(Moe::declare(d.under("mlp"), config, &sizes.moe)),
         },
     }
 }

@@ -13,10 +13,13 @@
 //!
 //! Names and shapes are Hugging Face's to the outside ([`Gguf::read_f32`] takes `model.layers.0.self_attn.q_proj.weight`
 //! and gives it row-major as `transformers` would hold it); `names.rs` maps them, and undoes what the converter did.
+//!
+//! A model may be split over several files (`split.rs`): it is opened by the first.
 
 mod config;
 mod names;
 mod reader;
+mod split;
 
 pub use meno_tensor::quant::GgmlType;
 pub use names::hf_name;
@@ -83,27 +86,45 @@ impl Deref for Bytes {
     }
 }
 
-/// An opened GGUF file whose header has been checked.
+fn map(path: &Path) -> Result<Bytes, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(io)?;
+    // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
+    // gives other bytes (or stops the process), as it does with every reader of mapped weights.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    Ok(Bytes::Map(map))
+}
+
+/// An opened GGUF model whose header has been checked.
 pub struct Gguf {
     path: PathBuf,
-    bytes: Bytes,
+    /// The file's bytes, and those of the files that it is split into.
+    parts: Vec<Bytes>,
+    /// Metadata of the first file, tensors of all.
     header: Header,
 }
 
 impl Gguf {
-    /// Maps the file and reads its header.
+    /// Maps the file, and the others if it is the first of several, and reads their headers.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
-        // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
-        // gives other bytes (or stops the process), as it does with every reader of mapped weights.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        Gguf::read(path, Bytes::Map(map))
+        let mut file = Gguf::read(path, map(path)?)?;
+        for (i, part) in split::others(&file)?.iter().enumerate() {
+            let other = Gguf::read(part, map(part)?)?;
+            split::check_part(&file, &other, i + 1)?;
+            file.header.append(other.header, i + 1).map_err(|what| Error::Malformed { path: part.clone(), what })?;
+            file.parts.extend(other.parts);
+        }
+        split::check_count(&file)?;
+        Ok(file)
     }
 
-    /// Reads a file that is already in memory; `name` stands for its path in errors.
+    /// Reads a file that is already in memory; `name` stands for its path in errors. It cannot be one of several.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, Error> {
-        Gguf::read(Path::new(name), Bytes::Given(bytes))
+        let file = Gguf::read(Path::new(name), Bytes::Given(bytes))?;
+        match split::count(&file)? {
+            1 => Ok(file),
+            n => Err(file.key(split::COUNT, format!("is {n}: the other files are not in memory"))),
+        }
     }
 
     /// Whether the file starts as a GGUF file does.
@@ -115,7 +136,7 @@ impl Gguf {
 
     fn read(path: &Path, bytes: Bytes) -> Result<Gguf, Error> {
         let header = Header::parse(&bytes).map_err(|what| Error::Malformed { path: path.to_owned(), what })?;
-        Ok(Gguf { path: path.to_owned(), bytes, header })
+        Ok(Gguf { path: path.to_owned(), parts: vec![bytes], header })
     }
 
     /// The file.
@@ -128,7 +149,7 @@ impl Gguf {
         self.header.version
     }
 
-    /// The network's family as llama.cpp calls it: `qwen2`, `llama`, `deepseek2`.
+    /// The network's family as llama.cpp calls it: `qwen2`, `qwen3moe`, `deepseek2`.
     pub fn architecture(&self) -> Result<&str, Error> {
         self.str("general.architecture")
     }
@@ -199,14 +220,15 @@ impl Gguf {
     /// The strings of a metadata array, decoded one at a time; `None` if the key is not there.
     pub fn strings(&self, key: &str) -> Result<Option<impl Iterator<Item = Result<&str, Error>>>, Error> {
         let Some(array) = self.array(key)? else { return Ok(None) };
-        let strings = array.strings(&self.bytes).ok_or_else(|| self.key(key, "must be an array of strings".into()))?;
+        let strings =
+            array.strings(&self.parts[0]).ok_or_else(|| self.key(key, "must be an array of strings".into()))?;
         Ok(Some(strings.map(move |s| s.map_err(|what| self.key(key, what)))))
     }
 
     /// The whole numbers of a metadata array, decoded one at a time; `None` if the key is not there.
     pub fn integers(&self, key: &str) -> Result<Option<impl Iterator<Item = i64>>, Error> {
         let Some(array) = self.array(key)? else { return Ok(None) };
-        let numbers = array.integers(&self.bytes);
+        let numbers = array.integers(&self.parts[0]);
         numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of whole numbers".into()))
     }
 
@@ -250,7 +272,7 @@ impl Gguf {
 
     /// The stored bytes of a tensor.
     fn data(&self, info: &TensorInfo) -> &[u8] {
-        &self.bytes[info.start..info.start + info.bytes]
+        &self.parts[info.part][info.start..info.start + info.bytes]
     }
 
     fn missing(&self, key: &str) -> Error {

@@ -1,14 +1,15 @@
-//! Grouped-query attention (Ainslie et al., arXiv 2305.13245), as Llama and Qwen2 have it.
+//! Grouped-query attention (Ainslie et al., arXiv 2305.13245), as Llama and Qwen have it.
 //!
 //! Shapes: t tokens, H hidden_size, h heads of queries, g heads of keys and values, d head_dim.
 
 use crate::Config;
-use crate::config::Dense;
+use crate::config::Grouped;
 use crate::declare::Declare;
 use crate::mla::AttentionOptions;
 use meno_tensor::kv_cache::LayerSpec;
 use meno_tensor::ops::View;
 use meno_tensor::ops::attention::{Attention, HeadView};
+use meno_tensor::ops::head_norm::HeadNorm;
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::rms_norm::Norm;
@@ -24,6 +25,8 @@ pub struct Gqa {
     /// `[H, h·d]`.
     o_proj: Param,
     o_bias: Option<Param>,
+    /// Norms of every head of q and of k, `[d]` each (Qwen 3).
+    qk_norm: Option<[Norm; 2]>,
     h: usize,
     g: usize,
     d: usize,
@@ -31,9 +34,9 @@ pub struct Gqa {
 }
 
 impl Gqa {
-    pub(crate) fn declare(mut dec: Declare, config: &Config, sizes: &Dense) -> Gqa {
+    pub(crate) fn declare(mut dec: Declare, config: &Config, sizes: &Grouped) -> Gqa {
         let (hidden, h) = (config.hidden_size, config.num_attention_heads);
-        let Dense { num_key_value_heads: g, head_dim: d, qkv_bias, o_bias } = *sizes;
+        let Grouped { num_key_value_heads: g, head_dim: d, qkv_bias, o_bias, qk_norm, .. } = *sizes;
         let layers = [("q_proj", h * d), ("k_proj", g * d), ("v_proj", g * d)];
         let weights = dec.joined(layers, hidden);
         let mut qkv = weights.map(|weight| (weight, None));
@@ -42,7 +45,9 @@ impl Gqa {
         }
         let o_proj = dec.linear("o_proj", hidden, h * d);
         let o_bias = o_bias.then(|| dec.bias("o_proj", hidden));
-        Gqa { qkv, o_proj, o_bias, h, g, d, scale: config.softmax_scale() }
+        let eps = config.rms_norm_eps;
+        let qk_norm = qk_norm.then(|| ["q_norm", "k_norm"].map(|name| dec.norm(name, d, eps)));
+        Gqa { qkv, o_proj, o_bias, qk_norm, h, g, d, scale: config.softmax_scale() }
     }
 
     pub(crate) fn cache_spec(&self) -> LayerSpec {
@@ -54,17 +59,27 @@ impl Gqa {
         let Gqa { h, g, d, .. } = *self;
         // [q_1 … q_h | k_1 … k_g | v_1 … v_g] = W_qkv norm(x) (+ b), [t, (h + 2g)·d]
         let qkv = NormLinear::push(b, p, View::all(b, x), Some(norm), &self.qkv);
-        let ld = b.cols(qkv);
-        // Queries and keys lie side by side: one rotation for both.
-        let table = o.rope.clone();
-        b.push(Rope { x: qkv, ld, offset: 0, head_stride: d, heads: h + g, pairs: Pairs::HalfSplit, table });
-        let head = |first| HeadView { act: qkv, offset: first * d, head_stride: d };
+        // Queries and keys lie side by side, [t, … (h + g)·d …]: one rotation for both.
+        let qk = match self.qk_norm {
+            None => qkv,
+            Some([q_norm, k_norm]) => {
+                let qk = b.act((h + g) * d);
+                for (norm, heads) in [(q_norm, 0..h * d), (k_norm, h * d..(h + g) * d)] {
+                    let (x, y) = (View::cols(b, qkv, heads.clone()), View::cols(b, qk, heads));
+                    b.push(HeadNorm { x, norm, y });
+                }
+                qk
+            }
+        };
+        let (ld, table) = (b.cols(qk), o.rope.clone());
+        b.push(Rope { x: qk, ld, offset: 0, head_stride: d, heads: h + g, pairs: Pairs::HalfSplit, table });
+        let head = |act, first| HeadView { act, offset: first * d, head_stride: d };
         let out = b.act(h * d);
         let lse = b.act(h);
         b.push(Attention {
-            q: head(0),
-            k: head(h),
-            v: head(h + g),
+            q: head(qk, 0),
+            k: head(qk, h),
+            v: head(qkv, h + g),
             out,
             lse,
             heads: h,

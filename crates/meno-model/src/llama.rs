@@ -1,16 +1,17 @@
-//! Llama 2 and 3 (Touvron et al., arXiv 2302.13971), and Qwen2 (arXiv 2407.10671), which differs by the bias of its q, k
-//! and v: grouped-query attention and SwiGLU MLPs.
+//! Llama (Touvron et al., arXiv 2302.13971) and those that follow it: grouped-query attention and SwiGLU MLPs. Qwen 2
+//! adds a bias to q, k and v; Qwen 3 norms the heads of q and k instead, and has experts in its larger models.
 
 use crate::Config;
 use crate::block::{Attention, Block, Ffn, Mlp};
-use crate::config::Dense;
+use crate::config::Grouped;
 use crate::declare::Declare;
 use crate::gqa::Gqa;
 use crate::model::Network;
+use crate::moe::Moe;
 use meno_tensor::params::Params;
 
 /// Declares all parameters, in the order of the published files.
-pub(crate) fn declare(params: &mut Params, config: &Config, sizes: &Dense) -> Network {
+pub(crate) fn declare(params: &mut Params, config: &Config, sizes: &Grouped) -> Network {
     let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
     let mut d = Declare::new(params, "model.");
     let mut network = Network::declare(&mut d, config);
@@ -20,7 +21,10 @@ pub(crate) fn declare(params: &mut Params, config: &Config, sizes: &Dense) -> Ne
             input_layernorm: d.norm("input_layernorm", hidden, eps),
             attention: Attention::Gqa(Gqa::declare(d.under("self_attn"), config, sizes)),
             post_attention_layernorm: d.norm("post_attention_layernorm", hidden, eps),
-            ffn: Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
+            ffn: match &sizes.sparse {
+                Some(sparse) if sparse.is_sparse(layer) => Ffn::Moe(Moe::declare(d.under("mlp"), config, &sparse.moe)),
+                _ => Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
+            },
         });
     }
     network

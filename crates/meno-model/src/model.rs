@@ -97,7 +97,7 @@ impl Model {
         let mut params = Params::default();
         let network = match &config.arch {
             Arch::Deepseek(sizes) => deepseek_v3::declare(&mut params, &config, sizes),
-            Arch::Dense(sizes) => llama::declare(&mut params, &config, sizes),
+            Arch::Grouped(sizes) => llama::declare(&mut params, &config, sizes),
         };
         Model { config, params, network, rope: OnceLock::new() }
     }

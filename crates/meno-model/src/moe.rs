@@ -5,7 +5,7 @@
 
 use crate::Config;
 use crate::block::Mlp;
-use crate::config::Deepseek;
+use crate::config::MoeSizes;
 use crate::declare::Declare;
 use meno_tensor::ops::experts::{Expert, Experts};
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
@@ -27,7 +27,7 @@ pub struct Moe {
 }
 
 impl Moe {
-    pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &Deepseek) -> Moe {
+    pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &MoeSizes) -> Moe {
         let (hidden, width) = (config.hidden_size, sizes.moe_intermediate_size);
         let gate = sizes.gate;
         let weight = d.matrix("gate", gate.n_routed_experts, hidden);

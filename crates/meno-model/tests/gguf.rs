@@ -26,7 +26,7 @@ fn every_type_is_dequantised_bit_for_bit() {
     let file = open("types.gguf");
     let bytes = std::fs::read(golden("types.safetensors")).unwrap();
     let expected = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(expected.len(), 9);
+    assert_eq!(expected.len(), 16);
     for (name, view) in expected.tensors() {
         let ours = read(&file, &name);
         assert_eq!(file.shape(&name).unwrap(), view.shape());
@@ -110,6 +110,31 @@ fn deepseek_v2_with_whole_kv_b() {
                "scoring_func": "softmax", "topk_method": "greedy", "norm_topk_prob": false}),
     );
     assert_config(&config["rope_scaling"], json!({"mscale": 0.707, "mscale_all_dim": 0.707, "beta_fast": 32.0}));
+}
+
+#[test]
+fn qwen3_with_normed_heads() {
+    let config = check_network("qwen3");
+    assert_config(&config, json!({"model_type": "qwen3", "head_dim": 32, "attention_bias": false}));
+}
+
+#[test]
+fn qwen3_with_stacked_experts() {
+    let config = check_network("qwen3_moe");
+    assert_config(
+        &config,
+        json!({"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+               "norm_topk_prob": true, "tie_word_embeddings": false}),
+    );
+}
+
+/// Every network that a GGUF file describes is whole: config, shapes and tensors fit.
+#[test]
+fn networks_load() {
+    for name in ["qwen2", "llama", "deepseek_v3", "deepseek_v2", "qwen3", "qwen3_moe"] {
+        let model = meno_model::Model::load(&golden(&format!("{name}.gguf"))).unwrap();
+        assert_eq!(model.config.model_type.name(), name);
+    }
 }
 
 #[test]
@@ -210,7 +235,7 @@ fn forged_tensors_are_refused_with_a_reason() {
     one().tensor("t", &[1 << 40, 1 << 40], 0, 0).refused("too many elements");
     one().tensor("t", &[1 << 62], 0, 0).refused("too many bytes");
     one().tensor("t", &[33], 8, 0).refused("multiple of 32");
-    one().tensor("t", &[32], 10, 0).refused("ggml type 10, which is not read");
+    one().tensor("t", &[32], 16, 0).refused("ggml type 16, which is not read");
     one().tensor("t", &[32], 0, 8).refused("not a multiple of the alignment 32");
     one().tensor("t", &[1 << 40], 0, 0).refused("cut short");
     one().tensor("t", &[8], 0, u64::MAX - 31).refused("beyond 2^64");
@@ -218,6 +243,61 @@ fn forged_tensors_are_refused_with_a_reason() {
     two.tensor("a", &[16], 0, 0).tensor("b", &[16], 0, 32).zeros(200).refused("`a` and `b` overlap");
     let two = Forged::new(3, 2, 0);
     two.tensor("a", &[8], 0, 0).tensor("a", &[8], 0, 32).zeros(200).refused("`a` stands twice");
+}
+
+impl Forged {
+    /// File `no` of `count` with one tensor of 8 ones.
+    fn part(no: u64, count: u64, tensors: u64, tensor: &str) -> Vec<u8> {
+        let key = |f: Forged, k: &str, n: u64| f.string(k).u32(10).u64(n);
+        let file = Forged::new(3, 1, 4).string("general.architecture").u32(8).string("qwen2");
+        let file = key(key(file, "split.no", no), "split.count", count);
+        let file = key(file, "split.tensors.count", tensors).tensor(tensor, &[8], 0, 0);
+        let header = file.0.len();
+        let mut bytes = file.zeros(header.next_multiple_of(32) - header).0;
+        bytes.extend([1f32.to_le_bytes(); 8].as_flattened());
+        bytes
+    }
+}
+
+#[test]
+fn split_files_are_opened_by_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |i: usize| dir.path().join(format!("m-{i:05}-of-00003.gguf"));
+    let names = ["token_embd.weight", "output.weight", "output_norm.weight"];
+    let write = |i: usize, bytes: Vec<u8>| std::fs::write(path(i + 1), bytes).unwrap();
+    let whole = || (0..3).for_each(|i| write(i, Forged::part(i as u64, 3, 3, names[i])));
+    let refused = |at: usize, expected: &str| {
+        let error = Gguf::open(&path(at)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    };
+    whole();
+    let file = Gguf::open(&path(1)).unwrap();
+    for name in ["model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"] {
+        assert_eq!(read(&file, name), [1.0; 8]);
+    }
+    refused(2, "this is file 2 of 3; open m-00001-of-00003.gguf");
+    std::fs::rename(path(1), dir.path().join("other.gguf")).unwrap();
+    let error = Gguf::open(&dir.path().join("other.gguf")).unwrap_err().to_string();
+    assert!(error.contains("does not end with `-00001-of-00003.gguf`"), "{error}");
+    whole();
+    std::fs::remove_file(path(3)).unwrap();
+    refused(1, "m-00003-of-00003.gguf: No such file");
+    for (i, part, expected) in [
+        (1, Forged::part(2, 3, 3, "output.weight"), "`split.no` is 2, expected 1 as the continuation of"),
+        (1, Forged::part(1, 4, 3, "output.weight"), "`split.count` is 4, expected 3"),
+        (1, Forged::part(1, 3, 3, "token_embd.weight"), "tensor `token_embd.weight` is in another file too"),
+        (0, Forged::part(0, 3, 4, "token_embd.weight"), "`split.tensors.count` is 4, but the files have 3 tensors"),
+        (0, Forged::part(0, u64::MAX, 3, "token_embd.weight"), "more files than there can be"),
+        (0, Forged::part(u64::MAX, 3, 3, "token_embd.weight"), "open the first"),
+        (2, Forged::new(3, 0, 0).0, "`split.no` is missing"),
+        (2, b"GGUF".to_vec(), "m-00003-of-00003.gguf: not a usable GGUF file"),
+    ] {
+        whole();
+        write(i, part);
+        refused(1, expected);
+    }
+    let error = Gguf::from_bytes("part", Forged::part(0, 2, 2, "t")).unwrap_err().to_string();
+    assert!(error.contains("the other files are not in memory"), "{error}");
 }
 
 /// Every prefix of a real file is refused; none panics.

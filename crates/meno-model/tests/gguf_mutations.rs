@@ -9,8 +9,8 @@ use meno_model::gguf::{Gguf, hf_name};
 use meno_tensor::rng::Rng;
 use std::path::Path;
 
-/// No tensor may claim more elements than this many per byte of the file (Q4_0: 32 in 18 bytes).
-const ELEMENTS_PER_BYTE: usize = 2;
+/// No tensor may claim more elements than this many per byte of the file (Q2_K: 256 in 84 bytes).
+const ELEMENTS_PER_BYTE: usize = 4;
 
 /// Does with a file all that loading it does.
 fn exercise(bytes: Vec<u8>) -> bool {
@@ -74,7 +74,7 @@ fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
     let count: usize = std::env::var("MENO_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf");
     let mut accepted = 0;
-    for (k, name) in ["types", "qwen2", "llama", "deepseek_v2", "deepseek_v3"].iter().enumerate() {
+    for (k, name) in ["types", "qwen2", "llama", "deepseek_v2", "deepseek_v3", "qwen3_moe"].iter().enumerate() {
         let seed = std::fs::read(dir.join(format!("{name}.gguf"))).unwrap();
         let file = Gguf::from_bytes(name, seed.clone()).unwrap();
         let header = seed.len() - file.tensors().iter().map(|t| t.bytes).sum::<usize>();
@@ -83,5 +83,5 @@ fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
         accepted += (0..count).filter(|_| exercise(mutate(&seed, header, &mut rng))).count();
     }
     // Both outcomes must occur, or the mutations look at nothing.
-    assert!(accepted > count / 10 && accepted < 4 * count, "{accepted} accepted");
+    assert!(accepted > count / 10 && accepted < 5 * count, "{accepted} accepted");
 }

@@ -128,3 +128,28 @@ fn llama() {
 fn llama_with_biases_and_yarn() {
     compare("llama_yarn", 15);
 }
+
+#[test]
+fn qwen3() {
+    compare("qwen3", 14);
+}
+
+#[test]
+fn qwen3_with_biases_and_yarn() {
+    compare("qwen3_yarn", 18);
+}
+
+#[test]
+fn qwen3_moe() {
+    compare("qwen3_moe", 40);
+}
+
+#[test]
+fn qwen3_moe_with_weights_as_they_are() {
+    compare("qwen3_moe_unnormed", 36);
+}
+
+#[test]
+fn kimi_k2() {
+    compare("kimi_k2", 40);
+}

@@ -7,6 +7,7 @@ pub mod attention;
 pub mod embedding;
 pub mod experts;
 pub mod head;
+pub mod head_norm;
 pub mod linear;
 pub mod log_softmax;
 pub mod logits;

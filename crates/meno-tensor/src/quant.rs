@@ -1,5 +1,8 @@
-//! Weights in ggml's block types: what a block holds ([`dequant`]).
+//! Weights in ggml's block types: the types ([`GgmlType`]), what a block holds ([`dequant`]), and making blocks
+//! ([`encode`]).
 
 pub mod dequant;
+pub mod encode;
+mod ggml_type;
 
-pub use dequant::GgmlType;
+pub use ggml_type::GgmlType;

@@ -1,6 +1,6 @@
 //! How many parameters a network has (spec §1.1).
 
-use super::{Arch, Config};
+use super::{Arch, Config, MoeSizes};
 
 /// Numbers of parameters. `e_score_correction_bias`, which is not trained, is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,16 @@ impl Counts {
     }
 }
 
+impl MoeSizes {
+    /// The parameters of one layer: all, and those of the experts that a token does not go to.
+    fn counts(&self, hidden: u64) -> (u64, u64) {
+        let [e, k, s] = [self.gate.n_routed_experts, self.gate.num_experts_per_tok, self.n_shared_experts];
+        let [e, k, s] = [e, k, s].map(|n| n as u64);
+        let expert = 3 * hidden * self.moe_intermediate_size as u64;
+        ((e + s) * expert + e * hidden, (e - k) * expert)
+    }
+}
+
 impl Config {
     /// Counts the parameters. Sizes are bounded, so nothing overflows.
     pub fn counts(&self) -> Counts {
@@ -42,12 +52,15 @@ impl Config {
         let (embedding, mlp) = (v * h, 3 * h * i);
         let embeddings = if self.tie_word_embeddings { embedding } else { 2 * embedding };
         match &self.arch {
-            Arch::Dense(d) => {
-                let (q, kv) = (heads * d.head_dim as u64, (d.num_key_value_heads * d.head_dim) as u64);
-                let bias = if d.qkv_bias { q + 2 * kv } else { 0 } + if d.o_bias { h } else { 0 };
-                let attention = h * (2 * q + 2 * kv) + bias;
-                let total = embeddings + h + layers * (attention + mlp + 2 * h);
-                Counts { total, active: total, attention, mlp, moe: 0, mtp: 0, embedding }
+            Arch::Grouped(g) => {
+                let (q, kv) = (heads * g.head_dim as u64, (g.num_key_value_heads * g.head_dim) as u64);
+                let bias = if g.qkv_bias { q + 2 * kv } else { 0 } + if g.o_bias { h } else { 0 };
+                let norms = if g.qk_norm { 2 * g.head_dim as u64 } else { 0 };
+                let attention = h * (2 * q + 2 * kv) + bias + norms;
+                let (moe, idle) = self.moe().map_or((0, 0), |m| m.counts(h));
+                let sparse = (0..self.num_hidden_layers).filter(|&l| self.is_moe(l)).count() as u64;
+                let total = embeddings + h + layers * (attention + 2 * h) + (layers - sparse) * mlp + sparse * moe;
+                Counts { total, active: total - sparse * idle, attention, mlp, moe, mtp: 0, embedding }
             }
             Arch::Deepseek(d) => {
                 let [c, n, r, w] = [d.kv_lora_rank, d.qk_nope_head_dim, d.qk_rope_head_dim, d.v_head_dim];
@@ -57,15 +70,12 @@ impl Config {
                     None => h * heads * (n + r),
                 };
                 let attention = query + h * (c + r) + c + c * heads * (n + w) + heads * w * h;
-                let [e, k, s] = [d.gate.n_routed_experts, d.gate.num_experts_per_tok, d.n_shared_experts];
-                let [e, k, s] = [e, k, s].map(|n| n as u64);
-                let expert = 3 * h * d.moe_intermediate_size as u64;
-                let moe = (e + s) * expert + e * h;
+                let (moe, idle) = d.moe.counts(h);
                 let (dense, sparse) = (d.first_k_dense_replace as u64, layers - d.first_k_dense_replace as u64);
                 let total = embeddings + h + layers * (attention + 2 * h) + dense * mlp + sparse * moe;
                 // enorm, hnorm, eh_proj, a whole layer, shared_head.norm (spec §1.6)
                 let mtp = self.num_nextn_predict_layers as u64 * (3 * h + 2 * h * h + attention + 2 * h + moe);
-                let active = total - sparse * (e - k) * expert;
+                let active = total - sparse * idle;
                 Counts { total, active, attention, mlp, moe, mtp, embedding }
             }
         }
@@ -73,10 +83,7 @@ impl Config {
 
     /// About how many tensors a checkpoint has (never fewer).
     pub(super) fn tensor_count(&self) -> u64 {
-        let of_a_layer = match self.deepseek() {
-            Some(d) => 16 + 3 * d.gate.n_routed_experts as u64,
-            None => 16,
-        };
+        let of_a_layer = 16 + self.moe().map_or(0, |m| 3 * m.gate.n_routed_experts as u64);
         3 + (self.num_hidden_layers as u64 + 1) * of_a_layer
     }
 }

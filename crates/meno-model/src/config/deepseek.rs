@@ -1,9 +1,8 @@
-//! The keys of DeepSeek-V2 and V3: MLA, DeepSeekMoE, MTP.
+//! The keys that DeepSeek-V2, V3 and their kin share: MLA, DeepSeekMoE, MTP.
 
-use super::{Config, Keys, ModelType};
+use super::{Config, Keys, MoeSizes};
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
-use serde_json::Value;
 
 /// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437, §2.2).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,26 +19,20 @@ pub struct Deepseek {
     pub rope_interleave: bool,
     /// Layers with a dense MLP before those with experts.
     pub first_k_dense_replace: usize,
-    pub moe_intermediate_size: usize,
-    pub n_shared_experts: usize,
-    /// The routing rule: `n_routed_experts`, `num_experts_per_tok`, groups, scaling, balance loss.
-    pub gate: Gate,
+    pub moe: MoeSizes,
 }
 
-pub(super) fn parse(k: Keys, model_type: ModelType) -> Result<Deepseek, Error> {
-    let v3 = model_type == ModelType::DeepseekV3;
+/// What absent keys of the gate mean.
+pub(super) struct Defaults {
+    pub(super) scoring_func: Scoring,
+    pub(super) topk_method: TopkMethod,
+    pub(super) norm_topk_prob: bool,
+    pub(super) routed_scaling_factor: f64,
+}
+
+pub(super) fn parse(k: Keys, defaults: Defaults) -> Result<Deepseek, Error> {
     k.only("attention_bias", &false.into(), "no published model has biases in MLA")?;
     k.only("moe_layer_freq", &1.into(), "every layer after the dense ones has experts")?;
-    if let Some(quantization) = k.get("quantization_config") {
-        let method = quantization.get("quant_method").unwrap_or(&Value::Null);
-        let what = format!(
-            "asks for {method} weights, which are not read; convert the checkpoint to bf16 \
-                            (DeepSeek-V3's inference/fp8_cast_bf16.py) and remove the key"
-        );
-        return Err(k.error("quantization_config", what));
-    }
-    let (scoring, method) =
-        if v3 { (Scoring::Sigmoid, TopkMethod::NoauxTc) } else { (Scoring::Softmax, TopkMethod::Greedy) };
     let topk_methods = [
         ("noaux_tc", TopkMethod::NoauxTc),
         ("greedy", TopkMethod::Greedy),
@@ -49,16 +42,17 @@ pub(super) fn parse(k: Keys, model_type: ModelType) -> Result<Deepseek, Error> {
     let gate = Gate {
         scoring_func: k.choice(
             "scoring_func",
-            Some(scoring),
+            Some(defaults.scoring_func),
             &[("sigmoid", Scoring::Sigmoid), ("softmax", Scoring::Softmax)],
         )?,
-        topk_method: k.choice("topk_method", Some(method), &topk_methods)?,
+        topk_method: k.choice("topk_method", Some(defaults.topk_method), &topk_methods)?,
         n_routed_experts: k.size_up_to("n_routed_experts", 1 << 12)?,
         num_experts_per_tok: k.size_up_to("num_experts_per_tok", 1 << 12)?,
         n_group: k.opt_size_up_to("n_group", 64)?.unwrap_or(1),
         topk_group: k.opt_size_up_to("topk_group", 64)?.unwrap_or(1),
-        norm_topk_prob: k.flag("norm_topk_prob", v3)?,
-        routed_scaling_factor: k.opt_positive("routed_scaling_factor")?.unwrap_or(if v3 { 2.5 } else { 1.0 }) as f32,
+        norm_topk_prob: k.flag("norm_topk_prob", defaults.norm_topk_prob)?,
+        routed_scaling_factor: k.opt_positive("routed_scaling_factor")?.unwrap_or(defaults.routed_scaling_factor)
+            as f32,
         aux_loss_alpha: alpha.unwrap_or(0.0) as f32,
     };
     Ok(Deepseek {
@@ -69,15 +63,17 @@ pub(super) fn parse(k: Keys, model_type: ModelType) -> Result<Deepseek, Error> {
         v_head_dim: k.size_up_to("v_head_dim", 1 << 14)?,
         rope_interleave: k.flag("rope_interleave", true)?,
         first_k_dense_replace: k.count("first_k_dense_replace", 1 << 10)?,
-        moe_intermediate_size: k.size("moe_intermediate_size")?,
-        n_shared_experts: k.count("n_shared_experts", 1 << 8)?,
-        gate,
+        moe: MoeSizes {
+            moe_intermediate_size: k.size("moe_intermediate_size")?,
+            n_shared_experts: k.count("n_shared_experts", 1 << 8)?,
+            gate,
+        },
     })
 }
 
 impl Deepseek {
     pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
-        let g = &self.gate;
+        let g = &self.moe.gate;
         let Gate { n_routed_experts: experts, num_experts_per_tok: top_k, n_group, topk_group, .. } = *g;
         if !self.qk_rope_head_dim.is_multiple_of(2) {
             let what = format!("is {}: must be even, for rotary pairs", self.qk_rope_head_dim);
@@ -103,15 +99,5 @@ impl Deepseek {
             return Err(k.error("num_experts_per_tok", what));
         }
         Ok(())
-    }
-
-    /// Whether layer `layer` has experts; the MTP module, which comes after the last layer, has.
-    pub fn is_moe(&self, layer: usize) -> bool {
-        layer >= self.first_k_dense_replace
-    }
-
-    /// Width of the one MLP that all shared experts together are.
-    pub fn shared_width(&self) -> usize {
-        self.n_shared_experts * self.moe_intermediate_size
     }
 }

@@ -122,16 +122,19 @@ fn parse_scaling(s: Keys, config: Keys) -> Result<RopeScaling, Error> {
         }
         _ => {
             let number = |key| s.opt_number(key, "a number, 0 or above", |x| x >= 0.0);
+            let factor = factor()?;
+            // R1-0528-Qwen3-8B has the factor of YaRN's own magnitude, as vLLM reads it: 1 in all.
+            let attn_factor = s.opt_positive("attn_factor")?.map(|x| x * yarn_mscale(factor, 1.0));
             RopeScaling::Yarn {
                 yarn: Yarn {
-                    factor: factor()?,
+                    factor,
                     original_max_position_embeddings: original()?,
                     beta_fast: s.opt_positive("beta_fast")?.unwrap_or(32.0),
                     beta_slow: s.opt_positive("beta_slow")?.unwrap_or(1.0),
                 },
                 mscale: number("mscale")?.unwrap_or(0.0),
                 mscale_all_dim: number("mscale_all_dim")?.unwrap_or(0.0),
-                attention_factor: s.opt_positive("attention_factor")?,
+                attention_factor: s.opt_positive("attention_factor")?.or(attn_factor),
             }
         }
     })

@@ -94,6 +94,31 @@ fn softmax_scales_of_the_published_models() {
     assert!((published(v3()).rope_frequencies()[15] / 8.334508951e-3 - 1.0).abs() < 1e-8);
 }
 
+/// Model cards: Qwen3-8B 8.2 B, Qwen3-30B-A3B 30.5 B and 3.3 B active, Kimi-K2 1 T and 32 B active.
+#[test]
+fn parameters_of_qwen3_and_kimi() {
+    let dense = json!({
+        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288,
+        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+        "rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 40960, "tie_word_embeddings": false
+    });
+    assert_eq!(published(dense.clone()).counts().total, 8_190_735_360);
+    let changes = json!({
+        "model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144, "moe_intermediate_size": 768,
+        "num_hidden_layers": 48, "num_key_value_heads": 4, "num_experts": 128, "num_experts_per_tok": 8,
+        "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []
+    });
+    let c = published(set(dense, changes)).counts();
+    assert_eq!((c.total, c.active), (30_532_122_624, 3_353_032_704));
+    let kimi = json!({
+        "model_type": "kimi_k2", "vocab_size": 163840, "n_routed_experts": 384, "num_attention_heads": 64,
+        "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 2.827,
+        "num_nextn_predict_layers": 0
+    });
+    let c = published(set(v3(), kimi)).counts();
+    assert_eq!((c.total / 1_000_000_000, c.active / 1_000_000_000), (1026, 32));
+}
+
 #[test]
 fn counts_are_those_of_the_declared_tensors() {
     let small = json!({
@@ -115,11 +140,19 @@ fn counts_are_those_of_the_declared_tensors() {
             config.model_type == ModelType::DeepseekV3
         );
     }
-    for (model_type, bias) in [("qwen2", json!(null)), ("llama", json!(true)), ("llama", json!(false))] {
+    let kinds = [
+        ("qwen2", json!(null)),
+        ("llama", json!(true)),
+        ("llama", json!(false)),
+        ("qwen3", json!(true)),
+        ("qwen3_moe", json!(false)),
+    ];
+    for (model_type, bias) in kinds {
         let config = json!({
             "model_type": model_type, "attention_bias": bias, "vocab_size": 50, "hidden_size": 24,
             "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "head_dim": 10, "rms_norm_eps": 1e-6, "max_position_embeddings": 64
+            "head_dim": 10, "rms_norm_eps": 1e-6, "max_position_embeddings": 64, "num_experts": 4,
+            "num_experts_per_tok": 2, "moe_intermediate_size": 12, "decoder_sparse_step": 2
         });
         let config = published(config);
         assert_eq!(crate::Model::declare(config.clone()).params.count() as u64, config.counts().total);
@@ -134,7 +167,11 @@ fn refused(value: Value, key: &str, says: &str) {
 
 #[test]
 fn errors_name_file_key_and_fix() {
-    refused(set(v3(), json!({"model_type": "gpt2"})), "model_type", "deepseek_v2, deepseek_v3, qwen2, llama");
+    refused(
+        set(v3(), json!({"model_type": "gpt2"})),
+        "model_type",
+        "deepseek_v2, deepseek_v3, kimi_k2, llama, qwen2, qwen3, qwen3_moe",
+    );
     refused(json!([1]), "model_type", "not a JSON object");
     for key in ["model_type", "vocab_size", "hidden_size", "kv_lora_rank", "n_routed_experts", "rms_norm_eps"] {
         refused(set(v3(), json!({key: null})), key, "is missing");
@@ -149,7 +186,6 @@ fn errors_name_file_key_and_fix() {
     refused(set(v3(), json!({"first_k_dense_replace": 62})), "first_k_dense_replace", "61");
     refused(set(v3(), json!({"qk_rope_head_dim": 63})), "qk_rope_head_dim", "even");
     refused(set(v3(), json!({"hidden_act": "gelu"})), "hidden_act", "silu");
-    refused(set(v3(), json!({"quantization_config": {"quant_method": "fp8"}})), "quantization_config", "bf16");
     refused(set(v3(), json!({"scoring_func": "tanh"})), "scoring_func", "sigmoid, softmax");
     refused(set(v3(), json!({"rope_scaling": {"type": "dynamic", "factor": 2}})), "rope_scaling.type", "yarn");
     refused(set(v3(), json!({"rope_scaling": {"type": "yarn"}})), "rope_scaling.factor", "is missing");
@@ -167,6 +203,15 @@ fn forged_sizes_are_refused_before_anything_is_allocated() {
     let config = published(set(v3(), json!({"num_nextn_predict_layers": 0})));
     let error = crate::Model::random(config, 0).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("2499.") && error.contains("GiB"), "{error}");
+}
+
+/// R1-0528-Qwen3-8B: factor 4 gives 0.1 ln 4 + 1 = 1.1386, and its attn_factor is the inverse of that.
+#[test]
+fn attn_factor_multiplies_yarns_magnitude() {
+    let scaling = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768,
+        "attn_factor": 0.8782488562869419});
+    let config = published(set(v3(), json!({"rope_scaling": scaling})));
+    assert!((config.rope_scaling.magnitude() - 1.0).abs() < 1e-9);
 }
 
 #[test]
@@ -197,15 +242,15 @@ fn with_checks_again_and_keeps_unknown_keys() {
 proptest::proptest! {
     /// Whatever a config says, it is read or refused; and what is read can be declared.
     #[test]
-    fn any_numbers(keys in proptest::collection::vec((0usize..20, 0u64..5000), 0..6), dense in proptest::bool::ANY) {
+    fn any_numbers(keys in proptest::collection::vec((0usize..22, 0u64..5000), 0..6), kind in 0usize..3) {
         let names = ["vocab_size", "hidden_size", "num_hidden_layers", "first_k_dense_replace", "intermediate_size",
             "moe_intermediate_size", "n_routed_experts", "n_shared_experts", "num_experts_per_tok", "n_group",
             "topk_group", "num_attention_heads", "num_key_value_heads", "q_lora_rank", "kv_lora_rank",
-            "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "head_dim", "num_nextn_predict_layers"];
+            "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "head_dim", "num_nextn_predict_layers", "num_experts",
+            "decoder_sparse_step"];
         let mut value = set(v3(), json!({"num_hidden_layers": 2, "first_k_dense_replace": 1}));
-        if dense {
-            value["model_type"] = json!("llama");
-        }
+        value["model_type"] = json!(["deepseek_v3", "llama", "qwen3_moe"][kind]);
+        value["num_experts"] = json!(16);
         for (key, n) in keys {
             value[names[key]] = json!(n);
         }

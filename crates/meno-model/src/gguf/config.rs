@@ -69,16 +69,22 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
             dense(&mut k)?;
             llama3_rope(&mut k)?;
         }
+        "qwen3" => {
+            k.set("model_type", "qwen3");
+            k.set("architectures", json!(["Qwen3ForCausalLM"]));
+            dense(&mut k)?;
+        }
+        "qwen3moe" => qwen3_moe(&mut k)?,
         "deepseek2" => deepseek2(&mut k)?,
         other => {
-            let what = format!("is {other:?}; qwen2, llama and deepseek2 are read");
+            let what = format!("is {other:?}; deepseek2, llama, qwen2, qwen3 and qwen3moe are read");
             return Err(file.key("general.architecture", what));
         }
     }
     Ok(Value::Object(k.out))
 }
 
-/// The keys that all three share.
+/// The keys that all share.
 fn common(k: &mut Keys) -> Result<(), Error> {
     k.copy("num_hidden_layers", "block_count")?;
     k.copy("hidden_size", "embedding_length")?;
@@ -108,7 +114,7 @@ fn common(k: &mut Keys) -> Result<(), Error> {
     Ok(())
 }
 
-/// Grouped-query attention, as in qwen2 and llama.
+/// Grouped-query attention, as in qwen2, qwen3 and llama.
 fn dense(k: &mut Keys) -> Result<(), Error> {
     common(k)?;
     let heads = k.u64("attention.head_count")?;
@@ -118,6 +124,20 @@ fn dense(k: &mut Keys) -> Result<(), Error> {
     k.set("attention_bias", bias);
     k.set("mlp_bias", k.file.info("blk.0.ffn_down.bias").is_some());
     rope_scaling(k)
+}
+
+/// Qwen 3 with experts: in all layers, weights normalised, as llama.cpp runs it.
+fn qwen3_moe(k: &mut Keys) -> Result<(), Error> {
+    k.set("model_type", "qwen3_moe");
+    k.set("architectures", json!(["Qwen3MoeForCausalLM"]));
+    dense(k)?;
+    k.copy("num_experts", "expert_count")?;
+    k.copy("num_experts_per_tok", "expert_used_count")?;
+    k.copy("moe_intermediate_size", "expert_feed_forward_length")?;
+    k.set("norm_topk_prob", true);
+    k.set("decoder_sparse_step", 1);
+    k.set("mlp_only_layers", json!([]));
+    Ok(())
 }
 
 /// `rope_scaling` from the metadata's linear or YaRN keys.

@@ -193,6 +193,8 @@ pub struct TensorInfo {
     pub elements: usize,
     /// Number of bytes.
     pub bytes: usize,
+    /// Which of the model's files it is in.
+    pub(super) part: usize,
     /// Where its bytes start in the file.
     pub(super) start: usize,
 }
@@ -213,6 +215,17 @@ impl Header {
 
     pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.names.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// Takes over the tensors of the header of another file, number `part`.
+    pub(super) fn append(&mut self, other: Header, part: usize) -> Result<(), String> {
+        for tensor in other.tensors {
+            if self.names.insert(tensor.name.clone(), self.tensors.len()).is_some() {
+                return Err(format!("tensor `{}` is in another file too", tensor.name));
+            }
+            self.tensors.push(TensorInfo { part, ..tensor });
+        }
+        Ok(())
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Header, String> {
@@ -413,7 +426,7 @@ impl<'a> Cursor<'a> {
         if !(start as u64).is_multiple_of(alignment) {
             return Err(format!("tensor `{name}` starts at {start}, not a multiple of the alignment {alignment}"));
         }
-        Ok(TensorInfo { name, shape, dtype, elements, bytes, start })
+        Ok(TensorInfo { name, shape, dtype, elements, bytes, part: 0, start })
     }
 }
 

@@ -2,111 +2,16 @@
 //! `dequantize_row_*`, without contraction into fused multiply-adds) and to the Python package `gguf`.
 //!
 //! A block holds a fixed number of consecutive elements of a row: a scale (f16), for some types a minimum, for the
-//! K types one 6-bit scale per 32 or 8-bit scale per 16 elements, and the packed quants.
+//! K types one 4- to 8-bit scale per 16 or 32 elements, and the packed quants.
 
+use super::GgmlType;
+use super::ggml_type::{QK, QK_K};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-/// Elements in a block of the K types.
-const QK_K: usize = 256;
-/// Elements in a block of the older types.
-const QK: usize = 32;
 /// Elements that one task dequantises at least: a multiple of every block size.
 const TASK: usize = 1 << 16;
-
-/// How a tensor is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(non_camel_case_types)]
-pub enum GgmlType {
-    /// 32-bit float.
-    F32,
-    /// 16-bit float.
-    F16,
-    /// bfloat16.
-    Bf16,
-    /// 4 bits, scale per 32.
-    Q4_0,
-    /// 5 bits, scale per 32.
-    Q5_0,
-    /// 8 bits, scale per 32.
-    Q8_0,
-    /// 4 bits, scale and minimum per 32 within 256.
-    Q4_K,
-    /// 5 bits, scale and minimum per 32 within 256.
-    Q5_K,
-    /// 6 bits, scale per 16 within 256.
-    Q6_K,
-}
-
-impl GgmlType {
-    /// All that are read.
-    pub const ALL: [GgmlType; 9] = [
-        GgmlType::F32,
-        GgmlType::F16,
-        GgmlType::Bf16,
-        GgmlType::Q4_0,
-        GgmlType::Q5_0,
-        GgmlType::Q8_0,
-        GgmlType::Q4_K,
-        GgmlType::Q5_K,
-        GgmlType::Q6_K,
-    ];
-
-    /// By ggml's number (`enum ggml_type`).
-    pub fn new(code: u32) -> Option<GgmlType> {
-        Some(match code {
-            0 => GgmlType::F32,
-            1 => GgmlType::F16,
-            2 => GgmlType::Q4_0,
-            6 => GgmlType::Q5_0,
-            8 => GgmlType::Q8_0,
-            12 => GgmlType::Q4_K,
-            13 => GgmlType::Q5_K,
-            14 => GgmlType::Q6_K,
-            30 => GgmlType::Bf16,
-            _ => return None,
-        })
-    }
-
-    /// ggml's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            GgmlType::F32 => "F32",
-            GgmlType::F16 => "F16",
-            GgmlType::Bf16 => "BF16",
-            GgmlType::Q4_0 => "Q4_0",
-            GgmlType::Q5_0 => "Q5_0",
-            GgmlType::Q8_0 => "Q8_0",
-            GgmlType::Q4_K => "Q4_K",
-            GgmlType::Q5_K => "Q5_K",
-            GgmlType::Q6_K => "Q6_K",
-        }
-    }
-
-    /// Elements in a block.
-    pub fn block_elements(self) -> usize {
-        match self {
-            GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => 1,
-            GgmlType::Q4_0 | GgmlType::Q5_0 | GgmlType::Q8_0 => QK,
-            GgmlType::Q4_K | GgmlType::Q5_K | GgmlType::Q6_K => QK_K,
-        }
-    }
-
-    /// Bytes of a block.
-    pub fn block_bytes(self) -> usize {
-        match self {
-            GgmlType::F32 => 4,
-            GgmlType::F16 | GgmlType::Bf16 => 2,
-            GgmlType::Q4_0 => 2 + QK / 2,
-            GgmlType::Q5_0 => 2 + 4 + QK / 2,
-            GgmlType::Q8_0 => 2 + QK,
-            GgmlType::Q4_K => 2 + 2 + 12 + QK_K / 2,
-            GgmlType::Q5_K => 2 + 2 + 12 + QK_K / 8 + QK_K / 2,
-            GgmlType::Q6_K => QK_K / 2 + QK_K / 4 + QK_K / 16 + 2,
-        }
-    }
-}
 
 /// Dequantises whole blocks into `out`. Both lengths agree: the header was checked.
 pub fn dequantise(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
@@ -123,11 +28,18 @@ fn run(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
         }
         GgmlType::F16 => f16s(data, out),
         GgmlType::Q4_0 => blocks(data, out, q4_0),
+        GgmlType::Q4_1 => blocks(data, out, q4_1),
         GgmlType::Q5_0 => blocks(data, out, q5_0),
+        GgmlType::Q5_1 => blocks(data, out, q5_1),
         GgmlType::Q8_0 => blocks(data, out, q8_0),
+        GgmlType::Q2_K => blocks(data, out, q2_k),
+        GgmlType::Q3_K => blocks(data, out, q3_k),
         GgmlType::Q4_K => blocks(data, out, q4_k),
         GgmlType::Q5_K => blocks(data, out, q5_k),
         GgmlType::Q6_K => blocks(data, out, q6_k),
+        GgmlType::Iq4_NL => blocks(data, out, iq4_nl),
+        GgmlType::Iq4_XS => blocks(data, out, iq4_xs),
+        GgmlType::Mxfp4 => blocks(data, out, mxfp4),
     }
 }
 
@@ -163,6 +75,15 @@ fn q4_0(b: &[u8; 18], out: &mut [f32; QK]) {
     }
 }
 
+/// d, m: f16, qs: 16 bytes as in Q4_0.
+fn q4_1(b: &[u8; 20], out: &mut [f32; QK]) {
+    let (d, m) = (scale(b), scale(&b[2..]));
+    for i in 0..16 {
+        out[i] = d * f32::from(b[4 + i] & 15) + m;
+        out[i + 16] = d * f32::from(b[4 + i] >> 4) + m;
+    }
+}
+
 /// d: f16, qh: u32 with the fifth bits, qs: 16 bytes as in Q4_0.
 fn q5_0(b: &[u8; 22], out: &mut [f32; QK]) {
     let d = scale(b);
@@ -173,6 +94,19 @@ fn q5_0(b: &[u8; 22], out: &mut [f32; QK]) {
         let high = u32::from(q >> 4) | ((qh >> (i + 16) & 1) << 4);
         out[i] = d * (low as i32 - 16) as f32;
         out[i + 16] = d * (high as i32 - 16) as f32;
+    }
+}
+
+/// d, m: f16, qh and qs as in Q5_0.
+fn q5_1(b: &[u8; 24], out: &mut [f32; QK]) {
+    let (d, m) = (scale(b), scale(&b[2..]));
+    let qh = u32::from_le_bytes([b[4], b[5], b[6], b[7]]);
+    for i in 0..16 {
+        let q = b[8 + i];
+        let low = u32::from(q & 15) | ((qh >> i & 1) << 4);
+        let high = u32::from(q >> 4) | ((qh >> (i + 16) & 1) << 4);
+        out[i] = d * low as f32 + m;
+        out[i + 16] = d * high as f32 + m;
     }
 }
 
@@ -193,6 +127,42 @@ fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
         ((s[j + 4] & 15) | (s[j - 4] >> 6 << 4), (s[j + 4] >> 4) | (s[j] >> 6 << 4))
     };
     (f32::from(scale), f32::from(min))
+}
+
+/// 16 bytes with a 4-bit scale and minimum per 16 elements, qs: 64 bytes, d, dmin: f16. Two halves of 128 elements:
+/// bits 2j of byte i belong to element 32 j + i.
+fn q2_k(b: &[u8; 84], out: &mut [f32; QK_K]) {
+    let (scales, qs, d, dmin) = (&b[..16], &b[16..80], scale(&b[80..]), scale(&b[82..]));
+    for (g, out) in out.chunks_exact_mut(16).enumerate() {
+        let (s, m) = (d * f32::from(scales[g] & 15), dmin * f32::from(scales[g] >> 4));
+        let (qs, shift) = (&qs[g / 8 * 32 + g % 2 * 16..][..16], g % 8 / 2 * 2);
+        for (o, &q) in out.iter_mut().zip(qs) {
+            *o = s * f32::from(q >> shift & 3) - m;
+        }
+    }
+}
+
+/// The 6-bit scale, less 32, of the g-th 16 elements, from Q3_K's 12 packed bytes: 4 low bits of all, then the high 2.
+#[inline(always)]
+fn q3_k_scale(s: &[u8], g: usize) -> f32 {
+    let low = s[g % 8] >> (g / 8 * 4) & 15;
+    let high = s[8 + g % 4] >> (g / 4 * 2) & 3;
+    (i32::from(low | high << 4) - 32) as f32
+}
+
+/// 32 bytes of third bits, *set* where nothing is taken off: bit j of byte i belongs to element 32 j + i; qs: 64 bytes
+/// as in Q2_K; 12 bytes of scales; d: f16.
+fn q3_k(b: &[u8; 110], out: &mut [f32; QK_K]) {
+    let (high, qs, scales, d) = (&b[..32], &b[32..96], &b[96..108], scale(&b[108..]));
+    for (g, out) in out.chunks_exact_mut(16).enumerate() {
+        let s = d * q3_k_scale(scales, g);
+        let (qs, shift) = (&qs[g / 8 * 32 + g % 2 * 16..][..16], g % 8 / 2 * 2);
+        let high = &high[g % 2 * 16..][..16];
+        for ((o, &q), &h) in out.iter_mut().zip(qs).zip(high) {
+            let off = if h >> (g / 2) & 1 == 1 { 0 } else { 4 };
+            *o = s * (i32::from(q >> shift & 3) - off) as f32;
+        }
+    }
 }
 
 /// d, dmin: f16, 12 bytes of scales and minima, qs: 128 bytes; each 32 bytes hold 32 elements low, then 32 high.
@@ -238,4 +208,44 @@ fn q6_k(b: &[u8; 210], out: &mut [f32; QK_K]) {
             }
         }
     }
+}
+
+/// The values of IQ4_NL's and IQ4_XS's 16 codes, denser around zero.
+pub const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// The values of MXFP4's codes (e2m1), doubled to be whole.
+pub const MXFP4_VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// 16 bytes of codes: element i is the low half of byte i, i + 16 the high one.
+#[inline(always)]
+fn codes(values: &[i8; 16], d: f32, qs: &[u8], out: &mut [f32]) {
+    for i in 0..16 {
+        out[i] = d * f32::from(values[usize::from(qs[i] & 15)]);
+        out[i + 16] = d * f32::from(values[usize::from(qs[i] >> 4)]);
+    }
+}
+
+/// d: f16, 16 bytes of codes.
+fn iq4_nl(b: &[u8; 18], out: &mut [f32; QK]) {
+    codes(&IQ4_VALUES, scale(b), &b[2..], out);
+}
+
+/// d: f16, eight 6-bit scales (2 bytes of high 2 bits, 4 of low 4), less 32; 16 bytes of codes per 32 elements.
+fn iq4_xs(b: &[u8; 136], out: &mut [f32; QK_K]) {
+    let (d, high, low) = (scale(b), u16::from_le_bytes([b[2], b[3]]), &b[4..8]);
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        let s = i32::from(low[j / 2] >> (j % 2 * 4) & 15) | i32::from(high >> (2 * j) & 3) << 4;
+        codes(&IQ4_VALUES, d * (s - 32) as f32, &b[8 + j * 16..][..16], out);
+    }
+}
+
+/// e: the exponent of a power of two (e8m0), 16 bytes of codes.
+fn mxfp4(b: &[u8; 17], out: &mut [f32; QK]) {
+    codes(&MXFP4_VALUES, e8m0_half(b[0]), &b[1..], out);
+}
+
+/// 2^(e − 128): half of what e8m0 stands for, for the doubled values.
+pub(super) fn e8m0_half(e: u8) -> f32 {
+    let e = u32::from(e);
+    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e - 1) << 23 })
 }

@@ -22,7 +22,7 @@ pub(super) struct Parameters {
 impl Parameters {
     pub(super) fn count(listing: &Listing) -> Parameters {
         let layers = listing.config.as_ref().map(|c| c.num_hidden_layers as u64);
-        let gate = listing.config.as_ref().and_then(|c| c.deepseek()).map(|d| &d.gate);
+        let gate = listing.config.as_ref().and_then(|c| c.moe()).map(|m| &m.gate);
         let mut p = Parameters::default();
         for tensor in &listing.tensors {
             let n = tensor.elements();

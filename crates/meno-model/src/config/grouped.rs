@@ -1,0 +1,86 @@
+//! The keys that the networks with grouped-query attention share.
+
+use super::{Config, Keys, MoeSizes};
+use crate::Error;
+
+/// Attention and, in some, experts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouped {
+    /// Heads of keys and values; each serves `num_attention_heads / num_key_value_heads` queries.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Whether q, k and v have a bias.
+    pub qkv_bias: bool,
+    /// Whether the output projection has a bias.
+    pub o_bias: bool,
+    /// Whether every head of queries and keys is normed before it is rotated (Qwen 3).
+    pub qk_norm: bool,
+    /// Layers of experts, if there are any.
+    pub sparse: Option<SparseLayers>,
+}
+
+/// Which layers have experts, and how large these are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseLayers {
+    /// Every so many layers one has experts.
+    pub decoder_sparse_step: usize,
+    /// Layers that have none nevertheless.
+    pub mlp_only_layers: Vec<usize>,
+    /// Their sizes.
+    pub moe: MoeSizes,
+}
+
+impl SparseLayers {
+    /// Whether layer `layer` has experts.
+    pub fn is_sparse(&self, layer: usize) -> bool {
+        (layer + 1).is_multiple_of(self.decoder_sparse_step) && !self.mlp_only_layers.contains(&layer)
+    }
+}
+
+/// `head_dim` where the key is absent: hidden_size / heads.
+pub(super) fn shared_out(k: Keys, (hidden_size, heads): (usize, usize)) -> Result<usize, Error> {
+    if hidden_size.is_multiple_of(heads) {
+        return Ok(hidden_size / heads);
+    }
+    let what =
+        format!("is {heads}, which does not divide hidden_size {hidden_size}; give head_dim, or correct one of them");
+    Err(k.error("num_attention_heads", what))
+}
+
+/// Without biases, norms and experts; `head_dim` gives the width of a head where the key is absent.
+pub(super) fn parse(k: Keys, heads: usize, head_dim: impl FnOnce() -> Result<usize, Error>) -> Result<Grouped, Error> {
+    k.only("mlp_bias", &false.into(), "no published model has biases in its MLPs")?;
+    k.only("use_sliding_window", &false.into(), "attention is over the whole sequence")?;
+    Ok(Grouped {
+        num_key_value_heads: k.opt_size_up_to("num_key_value_heads", 1 << 12)?.unwrap_or(heads),
+        head_dim: k.opt_size_up_to("head_dim", 1 << 14)?.map_or_else(head_dim, Ok)?,
+        qkv_bias: false,
+        o_bias: false,
+        qk_norm: false,
+        sparse: None,
+    })
+}
+
+impl Grouped {
+    pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
+        let heads = config.num_attention_heads;
+        if !heads.is_multiple_of(self.num_key_value_heads) {
+            let what = format!(
+                "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",
+                self.num_key_value_heads
+            );
+            return Err(k.error("num_key_value_heads", what));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(k.error("head_dim", format!("is {}: must be even, for rotary pairs", self.head_dim)));
+        }
+        let Some(sparse) = &self.sparse else { return Ok(()) };
+        let gate = &sparse.moe.gate;
+        if gate.num_experts_per_tok > gate.n_routed_experts {
+            let what = format!("is {}, above num_experts {}", gate.num_experts_per_tok, gate.n_routed_experts);
+            return Err(k.error("num_experts_per_tok", what));
+        }
+        Ok(())
+    }
+}
