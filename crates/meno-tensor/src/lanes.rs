@@ -94,6 +94,17 @@ multiversion! {
 }
 
 multiversion! {
+    /// Rounds to bf16, to nearest, ties to even; a NaN stays one.
+    pub(crate) fn round_to_bf16(x: &mut [f32]) {
+        for x in x {
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+            *x = f32::from_bits(if x.is_nan() { (bits | 0x0040_0000) & 0xffff_0000 } else { rounded });
+        }
+    }
+}
+
+multiversion! {
     /// sums += x · s ⊙ y.
     pub(crate) fn add_product(x: &[f32], s: f32, y: &[f32], sums: &mut [f32]) {
         for ((g, x), y) in sums.iter_mut().zip(x).zip(y) {

@@ -2,42 +2,44 @@
 //! against, taken in the same run.
 
 use crate::gemm::Precision;
-use crate::simd::{Level, level, multiversion};
+use crate::simd::vector::{Vector, at_level};
 use crate::tape::cpu_seconds;
 use std::hint::black_box;
 
-/// Independent chains of fused multiply-adds: enough to hide their latency, few enough for the registers.
-const CHAINS: usize = 12;
 const LANES: usize = 16;
 
-multiversion! {
-    /// `rounds` steps of [`CHAINS`] vectors.
-    fn multiply_adds(rounds: usize, x: f32) -> f32 {
-        let mut acc = [[1f32; LANES]; CHAINS];
-        for _ in 0..rounds {
-            acc = step(acc, x);
-        }
-        acc.iter().flatten().sum()
-    }
-}
-
+/// `rounds` steps of as many independent chains of fused multiply-adds as hide their latency and fit the registers;
+/// returns the sum, and how many operations it took.
+///
+/// # Safety
+/// V's instructions exist.
 #[inline(always)]
-fn step(acc: [[f32; LANES]; CHAINS], x: f32) -> [[f32; LANES]; CHAINS] {
-    acc.map(|lanes| lanes.map(|a| a.mul_add(x, 0.5)))
+unsafe fn multiply_adds<V: Vector>(rounds: usize, x: f32) -> (f32, f64) {
+    // SAFETY: as promised by the caller.
+    unsafe { if V::WIDE { chains::<V, 12>(rounds, x) } else { chains::<V, 6>(rounds, x) } }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn multiply_adds_avx512(rounds: usize, x: f32) -> f32 {
-    use std::arch::x86_64::*;
-    let mut acc = [_mm512_set1_ps(1.0); CHAINS];
-    let (x, y) = (_mm512_set1_ps(x), _mm512_set1_ps(0.5));
-    for _ in 0..rounds {
-        for acc in &mut acc {
-            *acc = _mm512_fmadd_ps(*acc, x, y);
+/// # Safety
+/// V's instructions exist.
+#[inline(always)]
+unsafe fn chains<V: Vector, const N: usize>(rounds: usize, x: f32) -> (f32, f64) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let (x, y) = (V::splat(x), V::splat(0.5));
+        let mut acc = [V::splat(1.0); N];
+        for _ in 0..rounds {
+            for acc in &mut acc {
+                *acc = acc.fma(x, y);
+            }
         }
+        (acc.iter().map(|acc| acc.sum()).sum(), (2 * rounds * N * LANES) as f64)
     }
-    acc.into_iter().map(|a| _mm512_reduce_add_ps(a)).sum()
+}
+
+at_level! {
+    /// # Safety
+    /// As [`multiply_adds`], but for the instructions.
+    spin = multiply_adds, (rounds: usize, x: f32) -> (f32, f64)
 }
 
 /// GFLOP per CPU second of one thread in registers alone: the best of several short runs.
@@ -56,18 +58,10 @@ fn run(precision: Precision, rounds: usize) -> f64 {
     }
     let _ = precision;
     let start = cpu_seconds();
-    #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512 {
-        // SAFETY: the processor has AVX-512.
-        black_box(unsafe { multiply_adds_avx512(rounds, black_box(0.5)) });
-        return flops(rounds) / (cpu_seconds() - start) / 1e9;
-    }
-    black_box(multiply_adds(rounds, black_box(0.5)));
-    flops(rounds) / (cpu_seconds() - start) / 1e9
-}
-
-fn flops(rounds: usize) -> f64 {
-    (2 * rounds * CHAINS * LANES) as f64
+    // SAFETY: nothing else is asked for.
+    let (sum, flops) = unsafe { spin(rounds, black_box(0.5)) };
+    black_box(sum);
+    flops / (cpu_seconds() - start) / 1e9
 }
 
 #[cfg(test)]

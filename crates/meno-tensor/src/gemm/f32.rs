@@ -1,16 +1,27 @@
-//! The f32 kernels: tiles of up to 14 rows × 32 columns held in registers, the same chains as [`super::reference`].
+//! The f32 kernels: tiles of up to 14 rows × 32 columns (AVX-512) or 6 × 16 (AVX2) held in registers, the same chains as
+//! [`super::reference`].
 
 use super::packed::{PANEL, View};
-use super::{K_BLOCK, Mat, MatMut, Precision, Split, round};
+use super::{K_BLOCK, Mat, MatMut, Precision, Split};
+use crate::lanes::round_to_bf16;
 use crate::pool;
+use crate::simd::vector::Vector;
 use crate::simd::{Level, level};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of a register tile: 28 of 32 vector registers accumulate.
-const TILE: usize = 14;
+/// Rows of a register tile: of 32 vector registers 28 accumulate, of 16 twelve.
+fn tile_rows() -> usize {
+    if level() == Level::Avx2 { 6 } else { 14 }
+}
+
+/// Columns that a tile of `m` rows takes at once.
+fn tile_columns(m: usize) -> usize {
+    if level() == Level::Avx2 && m > 3 { 16 } else { PANEL }
+}
+
 /// Most rows of one task: packed, they take 300 KB of the outer cache.
-const ROWS: usize = 14 * TILE;
+const ROWS: usize = 196;
 
 /// Where a tile's results go.
 #[derive(Clone, Copy)]
@@ -33,7 +44,8 @@ pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumu
     if b.k == 0 {
         return super::no_products(accumulate, c);
     }
-    let split = Split::new(a.rows, b.n, ROWS, TILE);
+    let tile_rows = tile_rows();
+    let split = Split::new(a.rows, b.n, ROWS / tile_rows * tile_rows, tile_rows);
     let (data, ld, n) = (c.data.as_mut_ptr() as usize, c.ld, b.n);
     pool::for_each(split.tasks(), |task| {
         let (rows, columns) = split.task(task);
@@ -41,15 +53,19 @@ pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumu
         with_buffer(count * K_BLOCK, |buffer| {
             for block in (0..b.k).step_by(K_BLOCK) {
                 let len = K_BLOCK.min(b.k - block);
-                pack_rows(precision, a, rows.clone(), block..block + len, buffer);
+                pack_rows(precision, a, rows.clone(), block..block + len, tile_rows, buffer);
                 for j in columns.clone().step_by(PANEL) {
-                    let panel = b.panel(block, len, j);
-                    for i in (0..count).step_by(TILE) {
-                        let m = TILE.min(count - i);
-                        // SAFETY: (first + i, j) lies inside C, whose size was checked against its rows and ld.
-                        let c = unsafe { (data as *mut f32).add((first + i) * ld + j) };
-                        let out = Out { c, ld, width: PANEL.min(n - j), alpha, add: accumulate || block > 0 };
-                        tile(m, &buffer[i * len..][..m * len], &panel[..len * PANEL], out);
+                    let panel = &b.panel(block, len, j)[..len * PANEL];
+                    let (width, add) = (PANEL.min(n - j), accumulate || block > 0);
+                    for i in (0..count).step_by(tile_rows) {
+                        let m = tile_rows.min(count - i);
+                        let a = &buffer[i * len..][..m * len];
+                        let step = tile_columns(m);
+                        for at in (0..width).step_by(step) {
+                            // SAFETY: (first + i, j + at) lies inside C, whose size was checked against its rows and ld.
+                            let c = unsafe { (data as *mut f32).add((first + i) * ld + j + at) };
+                            tile(m, a, &panel[at..], Out { c, ld, width: step.min(width - at), alpha, add });
+                        }
                     }
                 }
             }
@@ -69,48 +85,67 @@ fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 }
 
 /// Rows and k ranges of A as tiles `[k][rows of the tile]`, one tile after the other.
-fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mut [f32]) {
+fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>, tile: usize, out: &mut [f32]) {
     let (len, count) = (ks.len(), rows.len());
     let out = &mut out[..count * len];
     if a.col_stride == 1 {
-        for (t, out) in out.chunks_mut(TILE * len).enumerate() {
-            let first = &a.data[(rows.start + t * TILE) * a.row_stride + ks.start..];
-            interleave(first, a.row_stride, out.len() / len, len, out);
+        for (t, out) in out.chunks_mut(tile * len).enumerate() {
+            let first = &a.data[(rows.start + t * tile) * a.row_stride + ks.start..];
+            let m = out.len() / len;
+            interleave(first, a.row_stride, m, len, out, m);
         }
     } else {
-        for (l, k) in ks.enumerate() {
-            let row = &a.data[k * a.col_stride + rows.start..][..count];
-            for (t, x) in row.chunks(TILE).enumerate() {
-                out[t * TILE * len + l * x.len()..][..x.len()].copy_from_slice(x);
-            }
+        match tile {
+            6 => gather::<6>(a, rows, ks, out),
+            _ => gather::<14>(a, rows, ks, out),
         }
     }
     if precision == Precision::Bf16 {
-        out.iter_mut().for_each(|x| *x = round(precision, *x));
+        round_to_bf16(out);
     }
 }
 
-/// out[l][r] = x[r][l] for `m` ≤ 16 rows `ld` apart, `len` values each.
-pub(super) fn interleave(x: &[f32], ld: usize, m: usize, len: usize, out: &mut [f32]) {
-    assert!(m <= 16 && x.len() >= (m - 1) * ld + len && out.len() >= m * len, "invariant: rows and tile fit");
-    #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512 {
+/// [`pack_rows`] where the rows are contiguous, in tiles of T.
+fn gather<const T: usize>(a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mut [f32]) {
+    let len = ks.len();
+    for (l, k) in ks.enumerate() {
+        let row = &a.data[k * a.col_stride + rows.start..][..rows.len()];
+        let (whole, rest) = row.as_chunks::<T>();
+        for (t, x) in whole.iter().enumerate() {
+            // Of known length: two or three moves instead of a call.
+            *out[t * T * len + l * T..].first_chunk_mut::<T>().expect("invariant: room for the tile") = *x;
+        }
+        out[whole.len() * T * len + l * rest.len()..][..rest.len()].copy_from_slice(rest);
+    }
+}
+
+/// out[l · step + r] = x[r · ld + l] for `m` ≤ 16 rows of `len` values; what lies between the rows of `out` may be
+/// zeroed.
+pub(super) fn interleave(x: &[f32], ld: usize, m: usize, len: usize, out: &mut [f32], step: usize) {
+    assert!(
+        m <= 16 && m <= step && x.len() >= (m - 1) * ld + len && out.len() >= (len - 1) * step + m,
+        "invariant: rows and tile fit"
+    );
+    match level() {
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has AVX-512; sizes were checked.
-        unsafe { interleave_avx512(x.as_ptr(), ld, m, len, (out.as_mut_ptr(), m)) };
-        return;
-    }
-    for (r, x) in x.chunks(ld).take(m).enumerate() {
-        x[..len].iter().enumerate().for_each(|(l, x)| out[l * m + r] = *x);
+        Level::Avx512 => unsafe { interleave_avx512(x.as_ptr(), ld, m, len, (out.as_mut_ptr(), step)) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has AVX2; sizes were checked.
+        Level::Avx2 => unsafe { crate::cpu::avx2::interleave(x.as_ptr(), ld, m, len, out, step) },
+        _ => {
+            for (r, x) in x.chunks(ld).take(m).enumerate() {
+                x[..len].iter().enumerate().for_each(|(l, x)| out[l * step + r] = *x);
+            }
+        }
     }
 }
 
-/// As [`interleave`], with rows of `out` some distance apart.
-///
 /// # Safety
 /// The processor has AVX-512; x holds `m` ≤ 16 rows of `len`, out `len` rows of `m`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: usize, out: (*mut f32, usize)) {
+unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: usize, out: (*mut f32, usize)) {
     use crate::cpu::avx512::{mask, transpose};
     use std::arch::x86_64::*;
     for l in (0..len).step_by(16) {
@@ -128,34 +163,28 @@ pub(super) unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: 
     }
 }
 
-/// One tile: `m` rows of `a` (`[k][m]`) times a panel.
+/// One tile: `m` rows of `a` (`[k][m]`) times [`tile_columns`] columns of a panel.
 fn tile(m: usize, a: &[f32], panel: &[f32], out: Out) {
-    #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512 {
-        // SAFETY: the processor has AVX-512; a and panel hold k × m and k × PANEL values, out was checked.
-        unsafe {
-            match m {
-                1 => avx512::<1>(a, panel, out),
-                2 => avx512::<2>(a, panel, out),
-                3 => avx512::<3>(a, panel, out),
-                4 => avx512::<4>(a, panel, out),
-                5 => avx512::<5>(a, panel, out),
-                6 => avx512::<6>(a, panel, out),
-                7 => avx512::<7>(a, panel, out),
-                8 => avx512::<8>(a, panel, out),
-                9 => avx512::<9>(a, panel, out),
-                10 => avx512::<10>(a, panel, out),
-                11 => avx512::<11>(a, panel, out),
-                12 => avx512::<12>(a, panel, out),
-                13 => avx512::<13>(a, panel, out),
-                _ => avx512::<14>(a, panel, out),
-            }
-        }
-        return;
+    debug_assert!(panel.len() + PANEL >= a.len() / m * PANEL && out.width <= tile_columns(m));
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has AVX-512; a and panel hold k × m and k × 32 values, out was checked.
+        Level::Avx512 => unsafe { tile_avx512(m, a.as_ptr(), a.len() / m, panel.as_ptr(), out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, with AVX2 and FMA.
+        Level::Avx2 => unsafe { tile_avx2(m, a.as_ptr(), a.len() / m, panel.as_ptr(), out) },
+        _ => tile_portable(m, a, panel, out),
     }
+}
+
+fn tile_portable(m: usize, a: &[f32], panel: &[f32], out: Out) {
     for r in 0..m {
         let mut acc = [0f32; PANEL];
-        row(m, r, a, panel, &mut acc);
+        for (a, b) in a.chunks_exact(m).zip(panel.as_chunks::<PANEL>().0) {
+            for l in 0..PANEL {
+                acc[l] = a[r].mul_add(b[l], acc[l]);
+            }
+        }
         for (l, acc) in acc.iter().enumerate().take(out.width) {
             // SAFETY: column l < width of row r of C.
             let c = unsafe { &mut *out.c.add(r * out.ld + l) };
@@ -164,52 +193,75 @@ fn tile(m: usize, a: &[f32], panel: &[f32], out: Out) {
     }
 }
 
-crate::simd::multiversion! {
-    /// One row of a tile on processors without AVX-512.
-    fn row(m: usize, r: usize, a: &[f32], panel: &[f32], acc: &mut [f32; 32]) {
-        for (a, b) in a.chunks_exact(m).zip(panel.as_chunks::<32>().0) {
-            for l in 0..32 {
-                acc[l] = a[r].mul_add(b[l], acc[l]);
-            }
+/// Calls [`registers`] with the number of rows a constant: `$m` is one of `$rows`.
+macro_rules! with_rows {
+    ($v:ty, $m:expr, $args:tt, $($rows:literal => $vectors:literal),*) => {
+        match $m {
+            $($rows => with_rows!(@call $v, $rows, $vectors, $args),)*
+            _ => unreachable!("invariant: a tile has no more rows than registers"),
         }
+    };
+    (@call $v:ty, $rows:literal, $vectors:literal, ($($arg:expr),*)) => {
+        registers::<$v, $rows, $vectors>($($arg),*)
+    };
+}
+
+/// # Safety
+/// The processor has AVX-512; as [`registers`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn tile_avx512(m: usize, a: *const f32, k: usize, panel: *const f32, out: Out) {
+    use crate::simd::vector::Avx512;
+    // SAFETY: as promised by the caller.
+    unsafe {
+        with_rows!(Avx512, m, (a, k, panel, out), 1 => 2, 2 => 2, 3 => 2, 4 => 2, 5 => 2, 6 => 2, 7 => 2, 8 => 2, 9 => 2,
+            10 => 2, 11 => 2, 12 => 2, 13 => 2, 14 => 2)
     }
 }
 
+/// # Safety
+/// The processor has AVX2 and FMA; as [`registers`].
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn avx512<const M: usize>(a: &[f32], panel: &[f32], out: Out) {
-    use crate::cpu::avx512::mask;
-    use std::arch::x86_64::*;
-    let k = a.len() / M;
-    debug_assert!(panel.len() >= k * PANEL);
-    let (mut pa, mut pb) = (a.as_ptr(), panel.as_ptr());
-    let mut acc = [[_mm512_setzero_ps(); 2]; M];
-    for _ in 0..k {
-        // SAFETY: pa and pb advance k times by M and PANEL within their slices.
-        unsafe {
-            let (b0, b1) = (_mm512_loadu_ps(pb), _mm512_loadu_ps(pb.add(16)));
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile_avx2(m: usize, a: *const f32, k: usize, panel: *const f32, out: Out) {
+    use crate::simd::vector::Avx2;
+    // SAFETY: as promised by the caller.
+    unsafe { with_rows!(Avx2, m, (a, k, panel, out), 1 => 2, 2 => 2, 3 => 2, 4 => 1, 5 => 1, 6 => 1) }
+}
+
+/// M rows (`[k][M]`) times N vectors of 16 columns of a panel, accumulated in registers.
+///
+/// # Safety
+/// V's instructions exist; `a` holds k × M values, `panel` k rows of N · 16 values, [`PANEL`] apart; `out` is valid for M
+/// rows of `out.width` values.
+#[inline(always)]
+unsafe fn registers<V: Vector, const M: usize, const N: usize>(
+    mut a: *const f32,
+    k: usize,
+    mut panel: *const f32,
+    out: Out,
+) {
+    // SAFETY: as promised by the caller; the mask ends at the width.
+    unsafe {
+        let mut acc = [[V::splat(0.0); N]; M];
+        for _ in 0..k {
+            let b: [V; N] = std::array::from_fn(|v| V::load(panel.add(16 * v)));
             for (i, acc) in acc.iter_mut().enumerate() {
-                let x = _mm512_set1_ps(*pa.add(i));
-                acc[0] = _mm512_fmadd_ps(x, b0, acc[0]);
-                acc[1] = _mm512_fmadd_ps(x, b1, acc[1]);
+                let x = V::splat(*a.add(i));
+                for (acc, &b) in acc.iter_mut().zip(&b) {
+                    *acc = x.fma(b, *acc);
+                }
             }
-            pa = pa.add(M);
-            pb = pb.add(PANEL);
+            a = a.add(M);
+            panel = panel.add(PANEL);
         }
-    }
-    let masks = [mask(out.width), mask(out.width.saturating_sub(16))];
-    let alpha = _mm512_set1_ps(out.alpha);
-    for (i, acc) in acc.iter().enumerate() {
-        for (j, (&acc, &mask)) in acc.iter().zip(&masks).enumerate() {
-            // SAFETY: masked to the valid columns of row i of C.
-            unsafe {
-                let c = out.c.add(i * out.ld).wrapping_add(16 * j);
-                let value = if out.add {
-                    _mm512_fmadd_ps(alpha, acc, _mm512_maskz_loadu_ps(mask, c))
-                } else {
-                    _mm512_mul_ps(alpha, acc)
-                };
-                _mm512_mask_storeu_ps(c, mask, value);
+        let masks: [V::Mask; N] = std::array::from_fn(|v| V::mask(out.width.saturating_sub(16 * v)));
+        let alpha = V::splat(out.alpha);
+        for (i, acc) in acc.iter().enumerate() {
+            for (v, (&acc, &mask)) in acc.iter().zip(&masks).enumerate() {
+                let c = out.c.add(i * out.ld).wrapping_add(16 * v);
+                let value = if out.add { alpha.fma(acc, V::load_mask(c, mask)) } else { alpha.mul(acc) };
+                value.store_mask(c, mask);
             }
         }
     }

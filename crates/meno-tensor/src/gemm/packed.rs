@@ -1,7 +1,9 @@
 //! Right-hand sides laid out for the kernels: blocks of k, in each block panels of 32 columns, in each panel k by k.
 
-use super::{K_BLOCK, Mat, Precision, amx_is_used, round};
+use super::f32::interleave;
+use super::{K_BLOCK, Mat, Precision, amx_is_used};
 use crate::buffer::Buffer;
+use crate::lanes::round_to_bf16;
 use crate::pool;
 use std::cell::RefCell;
 
@@ -70,30 +72,13 @@ fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
                 for c in (0..width).step_by(16) {
                     let count = 16.min(width - c);
                     let columns = &b.data[(j0 + c) * b.col_stride + block..];
-                    lines(columns, b.col_stride, count, len, &mut panel[c..]);
+                    interleave(columns, b.col_stride, count, len, &mut panel[c..], PANEL);
                 }
             }
             if precision == Precision::Bf16 {
-                panel.iter_mut().for_each(|x| *x = round(precision, *x));
+                round_to_bf16(panel);
             }
         });
-    }
-}
-
-/// out[l · PANEL + c] = x[c · ld + l]: `count` ≤ 16 columns, each contiguous in k.
-fn lines(x: &[f32], ld: usize, count: usize, len: usize, out: &mut [f32]) {
-    assert!(
-        count <= 16 && x.len() >= (count - 1) * ld + len && out.len() >= (len - 1) * PANEL + count,
-        "invariant: columns and panel fit"
-    );
-    #[cfg(target_arch = "x86_64")]
-    if crate::simd::level() == crate::simd::Level::Avx512 {
-        // SAFETY: the processor has AVX-512; sizes were checked.
-        unsafe { super::f32::interleave_avx512(x.as_ptr(), ld, count, len, (out.as_mut_ptr(), PANEL)) };
-        return;
-    }
-    for (c, x) in x.chunks(ld).take(count).enumerate() {
-        x[..len].iter().enumerate().for_each(|(l, x)| out[l * PANEL + c] = *x);
     }
 }
 

@@ -100,6 +100,38 @@ pub(crate) unsafe trait Vector: Copy {
     }
 }
 
+/// Defines a function that runs a generic kernel at the processor's level.
+macro_rules! at_level {
+    ($(#[$meta:meta])* $name:ident = $($kernel:ident)::+, ($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+        $(#[$meta])*
+        pub(super) unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+            unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: as the kernel demands, promised by the caller.
+                unsafe { $($kernel)::+::<$crate::simd::vector::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: as above.
+                unsafe { $($kernel)::+::<$crate::simd::vector::Avx2>($($arg),*) }
+            }
+            // SAFETY: `level` found these features; the rest is promised by the caller.
+            unsafe {
+                match $crate::simd::level() {
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::simd::Level::Avx512 => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::simd::Level::Avx2 => avx2($($arg),*),
+                    _ => $($kernel)::+::<$crate::simd::vector::Portable>($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use at_level;
+
 /// The baseline: an array that the compiler vectorises.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 16]);
@@ -302,6 +334,15 @@ mod x86 {
         }
     }
 
+    /// The lanes of two registers that take part. Masked stores cost some processors forty operations, so a mask knows
+    /// whether it is whole.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2Mask {
+        low: __m256i,
+        high: __m256i,
+        whole: bool,
+    }
+
     /// Two 256-bit registers.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256, __m256);
@@ -309,14 +350,16 @@ mod x86 {
     // SAFETY: only AVX2 and FMA instructions; pointers as the trait demands.
     unsafe impl Vector for Avx2 {
         const WIDE: bool = false;
-        type Mask = (__m256i, __m256i);
+        type Mask = Avx2Mask;
         #[inline(always)]
         unsafe fn mask(n: usize) -> Self::Mask {
+            let whole = n >= 16;
             let n = n.min(16) as i32;
             // SAFETY: as the trait demands, here and below.
             unsafe {
                 let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-                (_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes), _mm256_cmpgt_epi32(_mm256_set1_epi32(n - 8), lanes))
+                let lanes = |n: i32| _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes);
+                Avx2Mask { low: lanes(n), high: lanes(n - 8), whole }
             }
         }
         #[inline(always)]
@@ -332,7 +375,7 @@ mod x86 {
         #[inline(always)]
         unsafe fn load_mask(p: *const f32, m: Self::Mask) -> Self {
             // SAFETY: see `mask`; masked lanes are not read, wherever they point.
-            unsafe { Avx2(_mm256_maskload_ps(p, m.0), _mm256_maskload_ps(p.wrapping_add(8), m.1)) }
+            unsafe { Avx2(_mm256_maskload_ps(p, m.low), _mm256_maskload_ps(p.wrapping_add(8), m.high)) }
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
@@ -346,8 +389,11 @@ mod x86 {
         unsafe fn store_mask(self, p: *mut f32, m: Self::Mask) {
             // SAFETY: see `load_mask`.
             unsafe {
-                _mm256_maskstore_ps(p, m.0, self.0);
-                _mm256_maskstore_ps(p.wrapping_add(8), m.1, self.1);
+                if m.whole {
+                    return self.store(p);
+                }
+                _mm256_maskstore_ps(p, m.low, self.0);
+                _mm256_maskstore_ps(p.wrapping_add(8), m.high, self.1);
             }
         }
         #[inline(always)]
@@ -380,7 +426,7 @@ mod x86 {
             // SAFETY: see `mask`.
             unsafe {
                 let pick = |a, b, m| _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
-                Avx2(pick(self.0, other.0, m.0), pick(self.1, other.1, m.1))
+                Avx2(pick(self.0, other.0, m.low), pick(self.1, other.1, m.high))
             }
         }
         #[inline(always)]
@@ -392,6 +438,17 @@ mod x86 {
                     _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), power))
                 };
                 Avx2(scale(self.0, shifted.0), scale(self.1, shifted.1))
+            }
+        }
+        #[inline(always)]
+        unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
+            // SAFETY: see `mask`.
+            unsafe {
+                let [a, b, c, d] = [(0, false), (8, false), (0, true), (8, true)].map(|(first, high)| {
+                    let block = std::array::from_fn(|i| if high { rows[first + i].1 } else { rows[first + i].0 });
+                    crate::cpu::avx2::transpose(block)
+                });
+                std::array::from_fn(|i| if i < 8 { Avx2(a[i], b[i]) } else { Avx2(c[i - 8], d[i - 8]) })
             }
         }
     }

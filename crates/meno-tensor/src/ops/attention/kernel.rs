@@ -3,42 +3,8 @@
 use super::backward::Head;
 use super::forward::{Keys, Queries};
 use super::{backward, forward, tile};
-use crate::simd::vector::Portable;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::vector::{Avx2, Avx512};
-use crate::simd::{Level, level};
+use crate::simd::vector::at_level;
 use std::cell::RefCell;
-
-/// Defines a function that runs a generic kernel at the processor's level.
-macro_rules! at_level {
-    ($(#[$meta:meta])* $name:ident = $module:ident::$kernel:ident, ($($arg:ident: $ty:ty),*)) => {
-        $(#[$meta])*
-        pub(super) unsafe fn $name($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: as the kernel demands, promised by the caller.
-                unsafe { $module::$kernel::<Avx512>($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $ty),*) {
-                // SAFETY: as above.
-                unsafe { $module::$kernel::<Avx2>($($arg),*) }
-            }
-            // SAFETY: `level` found these features; the rest is promised by the caller.
-            unsafe {
-                match level() {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => avx512($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => avx2($($arg),*),
-                    _ => $module::$kernel::<Portable>($($arg),*),
-                }
-            }
-        }
-    };
-}
 
 at_level! {
     /// # Safety
