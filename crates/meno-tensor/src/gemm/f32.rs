@@ -107,15 +107,21 @@ fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>,
 
 /// [`pack_rows`] where the rows are contiguous, in tiles of T.
 fn gather<const T: usize>(a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mut [f32]) {
+    /// Values of k at a time: few enough streams to read, long enough runs to write.
+    const RUN: usize = 16;
     let len = ks.len();
-    for (l, k) in ks.enumerate() {
-        let row = &a.data[k * a.col_stride + rows.start..][..rows.len()];
-        let (whole, rest) = row.as_chunks::<T>();
-        for (t, x) in whole.iter().enumerate() {
-            // Of known length: two or three moves instead of a call.
-            *out[t * T * len + l * T..].first_chunk_mut::<T>().expect("invariant: room for the tile") = *x;
+    for first in (0..len).step_by(RUN) {
+        for (t, out) in out.chunks_mut(T * len).enumerate() {
+            let m = out.len() / len;
+            for l in first..len.min(first + RUN) {
+                let x = &a.data[(ks.start + l) * a.col_stride + rows.start + t * T..];
+                match (out[l * m..].first_chunk_mut::<T>(), x.first_chunk::<T>()) {
+                    // Of known length: two or three moves instead of a call.
+                    (Some(out), Some(x)) if m == T => *out = *x,
+                    _ => out[l * m..][..m].copy_from_slice(&x[..m]),
+                }
+            }
         }
-        out[whole.len() * T * len + l * rest.len()..][..rest.len()].copy_from_slice(rest);
     }
 }
 
