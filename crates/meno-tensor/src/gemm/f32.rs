@@ -1,7 +1,7 @@
 //! The f32 kernels: tiles of up to 14 rows × 32 columns (AVX-512) or 6 × 16 (AVX2) held in registers, the same chains as
 //! [`super::reference`].
 
-use super::packed::{PANEL, View};
+use super::packed::{PANEL, View, panel_width};
 use super::{K_BLOCK, Mat, MatMut, Precision, Split};
 use crate::lanes::round_to_bf16;
 use crate::pool;
@@ -15,9 +15,9 @@ fn tile_rows() -> usize {
     if level() == Level::Avx2 { 6 } else { 14 }
 }
 
-/// Columns that a tile of `m` rows takes at once.
-fn tile_columns(m: usize) -> usize {
-    if level() == Level::Avx2 && m > 3 { 16 } else { PANEL }
+/// Panels that a tile of `m` rows takes at once: few rows of one panel would wait for their own sums.
+fn tile_panels(m: usize) -> usize {
+    if level() == Level::Avx2 && m <= 3 { 2 } else { 1 }
 }
 
 /// Most rows of one task: packed, they take 300 KB of the outer cache.
@@ -47,6 +47,7 @@ pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumu
     let tile_rows = tile_rows();
     let split = Split::new(a.rows, b.n, ROWS / tile_rows * tile_rows, tile_rows);
     let direct = reads_rows_in_place(precision, a, b.n);
+    let panel = panel_width();
     let (data, ld, n) = (c.data.as_mut_ptr() as usize, c.ld, b.n);
     pool::for_each(split.tasks(), |task| {
         let (rows, columns) = split.task(task);
@@ -57,21 +58,19 @@ pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumu
                 if !direct {
                     pack_rows(precision, a, rows.clone(), block..block + len, tile_rows, buffer);
                 }
-                for j in columns.clone().step_by(PANEL) {
-                    let panel = &b.panel(block, len, j)[..len * PANEL];
-                    let (width, add) = (PANEL.min(n - j), accumulate || block > 0);
+                for j in columns.clone().step_by(panel * tile_panels(count)) {
+                    let panels = tile_panels(count).min((columns.end - j).div_ceil(panel));
+                    let b = &b.panel(block, len, j)[..len * panel * panels];
+                    let (width, add) = ((panel * panels).min(n - j), accumulate || block > 0);
                     for i in (0..count).step_by(tile_rows) {
                         let m = tile_rows.min(count - i);
                         let a = match direct {
                             true => Rows::InPlace(&a.data[(first + i) * a.row_stride + block..], a.row_stride),
                             false => Rows::Packed(&buffer[i * len..][..m * len]),
                         };
-                        let step = tile_columns(m);
-                        for at in (0..width).step_by(step) {
-                            // SAFETY: (first + i, j + at) lies inside C, whose size was checked against its rows and ld.
-                            let c = unsafe { (data as *mut f32).add((first + i) * ld + j + at) };
-                            tile(m, len, a, &panel[at..], Out { c, ld, width: step.min(width - at), alpha, add });
-                        }
+                        // SAFETY: (first + i, j) lies inside C, whose size was checked against its rows and ld.
+                        let c = unsafe { (data as *mut f32).add((first + i) * ld + j) };
+                        tile((m, len, panels), a, b, Out { c, ld, width, alpha, add });
                     }
                 }
             }
@@ -88,10 +87,12 @@ enum Rows<'a> {
     InPlace(&'a [f32], usize),
 }
 
-/// Whether tiles read the rows of A where they lie: six pointers fit the registers of AVX2 (fourteen do not), and packing
-/// pays only from several panels on (measured: 2048 × 128 × 128 10 % faster in place, 512 × 8192 × 256 10 % slower).
+/// Whether tiles read the rows of A where they lie: six pointers fit the registers of AVX2 (fourteen do not), packing
+/// pays only from several panels on (measured: 2048 × 128 × 128 10 % faster in place, 512 × 8192 × 256 10 % slower), and
+/// rows whole pages apart would fall on the same lines of the cache.
 fn reads_rows_in_place(precision: Precision, a: Mat, columns: usize) -> bool {
-    level() == Level::Avx2 && precision == Precision::F32 && a.col_stride == 1 && columns <= 8 * PANEL
+    let apart = !a.row_stride.is_multiple_of(1024);
+    level() == Level::Avx2 && precision == Precision::F32 && a.col_stride == 1 && columns <= 256 && apart
 }
 
 /// Memory of a thread for packed rows.
@@ -190,9 +191,12 @@ unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: usize, out:
     }
 }
 
-/// One tile: `m` rows of A and `k` values of each times [`tile_columns`] columns of a panel.
-fn tile(m: usize, k: usize, a: Rows, panel: &[f32], out: Out) {
-    assert!(panel.len() + PANEL > k * PANEL && out.width <= tile_columns(m), "invariant: the panel has k rows");
+/// One tile: `m` rows of A and `k` values of each times `panels` panels.
+fn tile((m, k, panels): (usize, usize, usize), a: Rows, b: &[f32], out: Out) {
+    assert!(
+        b.len() >= k * panels * panel_width() && out.width <= panels * panel_width(),
+        "invariant: panels of k rows"
+    );
     match a {
         Rows::Packed(a) => assert!(a.len() >= k * m, "invariant: the tile is packed"),
         Rows::InPlace(a, ld) => assert!(a.len() >= (m - 1) * ld + k, "invariant: the rows are there"),
@@ -200,16 +204,16 @@ fn tile(m: usize, k: usize, a: Rows, panel: &[f32], out: Out) {
     match (level(), a) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has AVX-512; sizes were checked.
-        (Level::Avx512, Rows::Packed(a)) => unsafe { tile_avx512(m, a.as_ptr(), k, panel.as_ptr(), out) },
+        (Level::Avx512, Rows::Packed(a)) => unsafe { tile_avx512(m, a.as_ptr(), k, b.as_ptr(), out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has AVX2 and FMA; sizes were checked.
-        (Level::Avx2, Rows::Packed(a)) => unsafe { tile_avx2(m, a.as_ptr(), k, panel.as_ptr(), out) },
+        (Level::Avx2, Rows::Packed(a)) => unsafe { tile_avx2(m, panels, a.as_ptr(), k, b.as_ptr(), out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         (Level::Avx2, Rows::InPlace(a, ld)) => unsafe {
-            tile_avx2_in_place(m, (a.as_ptr(), ld), k, panel.as_ptr(), out)
+            tile_avx2_in_place(m, panels, (a.as_ptr(), ld), k, b.as_ptr(), out)
         },
-        (_, Rows::Packed(a)) => tile_portable(m, a, panel, out),
+        (_, Rows::Packed(a)) => tile_portable(m, a, b, out),
         (_, Rows::InPlace(..)) => unreachable!("invariant: only AVX2 reads rows in place"),
     }
 }
@@ -230,16 +234,16 @@ fn tile_portable(m: usize, a: &[f32], panel: &[f32], out: Out) {
     }
 }
 
-/// Calls [`registers`] with the number of rows a constant: `$m` is one of `$rows`.
-macro_rules! with_rows {
-    ($v:ty, $packed:literal, $m:expr, $args:tt, $($rows:literal => $vectors:literal),*) => {
-        match $m {
-            $($rows => with_rows!(@call $v, $packed, $rows, $vectors, $args),)*
-            _ => unreachable!("invariant: a tile has no more rows than registers"),
+/// Calls [`registers`] with the numbers of rows and vectors constants: (`$m`, `$n`) is one of those listed.
+macro_rules! with_sizes {
+    ($v:ty, $packed:literal, $width:literal, ($m:expr, $n:expr), $args:tt, $($rows:literal x $vectors:literal),*) => {
+        match ($m, $n) {
+            $(($rows, $vectors) => with_sizes!(@call $v, $packed, $width, $rows, $vectors, $args),)*
+            _ => unreachable!("invariant: a tile fits the registers"),
         }
     };
-    (@call $v:ty, $packed:literal, $rows:literal, $vectors:literal, ($($arg:expr),*)) => {
-        registers::<$v, $packed, $rows, $vectors>($($arg),*)
+    (@call $v:ty, $packed:literal, $width:literal, $rows:literal, $vectors:literal, ($($arg:expr),*)) => {
+        registers::<$v, $packed, $width, $rows, $vectors>($($arg),*)
     };
 }
 
@@ -251,8 +255,8 @@ unsafe fn tile_avx512(m: usize, a: *const f32, k: usize, panel: *const f32, out:
     use crate::simd::vector::Avx512;
     // SAFETY: as promised by the caller.
     unsafe {
-        with_rows!(Avx512, true, m, ((a, 1), k, panel, out), 1 => 2, 2 => 2, 3 => 2, 4 => 2, 5 => 2, 6 => 2, 7 => 2,
-            8 => 2, 9 => 2, 10 => 2, 11 => 2, 12 => 2, 13 => 2, 14 => 2)
+        with_sizes!(Avx512, true, 32, (m, 2), ((a, 1), k, panel, out), 1 x 2, 2 x 2, 3 x 2, 4 x 2, 5 x 2, 6 x 2, 7 x 2,
+            8 x 2, 9 x 2, 10 x 2, 11 x 2, 12 x 2, 13 x 2, 14 x 2)
     }
 }
 
@@ -260,41 +264,52 @@ unsafe fn tile_avx512(m: usize, a: *const f32, k: usize, panel: *const f32, out:
 /// The processor has AVX2 and FMA; as [`registers`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile_avx2(m: usize, a: *const f32, k: usize, panel: *const f32, out: Out) {
+unsafe fn tile_avx2(m: usize, panels: usize, a: *const f32, k: usize, b: *const f32, out: Out) {
     use crate::simd::vector::Avx2;
     // SAFETY: as promised by the caller.
-    unsafe { with_rows!(Avx2, true, m, ((a, 1), k, panel, out), 1 => 2, 2 => 2, 3 => 2, 4 => 1, 5 => 1, 6 => 1) }
+    unsafe {
+        with_sizes!(Avx2, true, 16, (m, panels), ((a, 1), k, b, out), 1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 1 x 2,
+            2 x 2, 3 x 2)
+    }
 }
 
 /// # Safety
 /// The processor has AVX2 and FMA; as [`registers`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile_avx2_in_place(m: usize, a: (*const f32, usize), k: usize, panel: *const f32, out: Out) {
+unsafe fn tile_avx2_in_place(m: usize, panels: usize, a: (*const f32, usize), k: usize, b: *const f32, out: Out) {
     use crate::simd::vector::Avx2;
     // SAFETY: as promised by the caller.
-    unsafe { with_rows!(Avx2, false, m, (a, k, panel, out), 1 => 2, 2 => 2, 3 => 2, 4 => 1, 5 => 1, 6 => 1) }
+    unsafe {
+        with_sizes!(Avx2, false, 16, (m, panels), (a, k, b, out), 1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 1 x 2, 2 x 2,
+            3 x 2)
+    }
 }
 
-/// M rows times N vectors of 16 columns of a panel, accumulated in registers. The rows are `[k][M]` if PACKED, else `ld`
-/// apart.
+/// M rows times N vectors of 16 columns, accumulated in registers. The rows are `[k][M]` if PACKED, else `ld` apart;
+/// panels are of WIDTH columns.
 ///
 /// # Safety
-/// V's instructions exist; `a` holds M rows of k values, `panel` k rows of N · 16 values, [`PANEL`] apart; `out` is valid
-/// for M rows of `out.width` values.
+/// V's instructions exist; `a` holds M rows of k values, `b` whole panels of k rows for N vectors; `out` is valid for M
+/// rows of `out.width` values.
 #[inline(always)]
-unsafe fn registers<V: Vector, const PACKED: bool, const M: usize, const N: usize>(
+unsafe fn registers<V: Vector, const PACKED: bool, const WIDTH: usize, const M: usize, const N: usize>(
     (a, ld): (*const f32, usize),
     k: usize,
-    panel: *const f32,
+    b: *const f32,
     out: Out,
 ) {
     // SAFETY: as promised by the caller; the mask ends at the width.
     unsafe {
         let rows: [*const f32; M] = std::array::from_fn(|i| a.wrapping_add(i * ld));
+        let columns: [*const f32; N] =
+            std::array::from_fn(|v| b.wrapping_add(v * 16 / WIDTH * WIDTH * k + v * 16 % WIDTH));
+        for i in 0..M {
+            V::prefetch(out.c.wrapping_add(i * out.ld));
+        }
         let mut acc = [[V::splat(0.0); N]; M];
         for l in 0..k {
-            let b: [V; N] = std::array::from_fn(|v| V::load(panel.add(l * PANEL + 16 * v)));
+            let b = columns.map(|b| V::load(b.add(l * WIDTH)));
             for (i, acc) in acc.iter_mut().enumerate() {
                 let x = V::splat(if PACKED { *a.add(l * M + i) } else { *rows[i].add(l) });
                 for (acc, &b) in acc.iter_mut().zip(&b) {

@@ -1,14 +1,21 @@
-//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of 32 columns, in each panel k by k.
+//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel k by k.
 
 use super::f32::interleave;
 use super::{K_BLOCK, Mat, Precision, amx_is_used};
 use crate::buffer::Buffer;
 use crate::lanes::round_to_bf16;
 use crate::pool;
+use crate::simd::{Level, level};
 use std::cell::RefCell;
 
-/// Columns of a panel.
+/// Most columns of a panel; tasks are cut at multiples of it.
 pub(super) const PANEL: usize = 32;
+
+/// Columns of a panel: what a register tile takes. A tile that took half a panel would use every other line of it, and
+/// so half of the inner cache.
+pub(super) fn panel_width() -> usize {
+    if level() == Level::Avx2 { 16 } else { PANEL }
+}
 
 /// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
 pub struct Packed {
@@ -29,9 +36,9 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// Columns with the padding of the last panel.
     pub(super) fn padded(&self) -> usize {
-        self.n.next_multiple_of(PANEL)
+        self.n.next_multiple_of(panel_width())
     }
-    /// The panel of columns from `j` (a multiple of [`PANEL`]) in the block of `len` values of k from `block`.
+    /// The panels of columns from `j` on (a multiple of [`panel_width`]) in the block of `len` values of k from `block`.
     pub(super) fn panel(&self, block: usize, len: usize, j: usize) -> &'a [f32] {
         &self.data[block * self.padded() + j * len..]
     }
@@ -42,7 +49,7 @@ fn packed_len(precision: Precision, b: Mat) -> usize {
     if amx_is_used(precision) {
         return super::amx::packed_len(b.rows, b.cols);
     }
-    b.rows * b.cols.next_multiple_of(PANEL)
+    b.rows * b.cols.next_multiple_of(panel_width())
 }
 
 /// Writes `b` to `data`, one task a panel.
@@ -51,28 +58,38 @@ fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
     if amx_is_used(precision) {
         return super::amx::pack(b, data);
     }
-    let padded = b.cols.next_multiple_of(PANEL);
+    match panel_width() {
+        16 => fill_panels::<16>(precision, b, data),
+        _ => fill_panels::<PANEL>(precision, b, data),
+    }
+}
+
+fn fill_panels<const P: usize>(precision: Precision, b: Mat, data: &mut [f32]) {
+    let padded = b.cols.next_multiple_of(P);
     let mut rest = data;
     for block in (0..b.rows).step_by(K_BLOCK) {
         let len = K_BLOCK.min(b.rows - block);
         let (this, next) = rest.split_at_mut(len * padded);
         rest = next;
-        pool::for_chunks(this, len * PANEL, |p, panel| {
-            let j0 = p * PANEL;
-            let width = PANEL.min(b.cols - j0);
-            if width < PANEL {
+        pool::for_chunks(this, len * P, |p, panel| {
+            let j0 = p * P;
+            let width = P.min(b.cols - j0);
+            if width < P {
                 panel.fill(0.0);
             }
             if b.col_stride == 1 {
-                for (l, out) in panel.chunks_exact_mut(PANEL).enumerate() {
+                for (l, out) in panel.as_chunks_mut::<P>().0.iter_mut().enumerate() {
                     let row = &b.data[(block + l) * b.row_stride + j0..][..width];
-                    out[..width].copy_from_slice(row);
+                    match row.first_chunk::<P>() {
+                        Some(row) => *out = *row,
+                        None => out[..width].copy_from_slice(row),
+                    }
                 }
             } else {
                 for c in (0..width).step_by(16) {
                     let count = 16.min(width - c);
                     let columns = &b.data[(j0 + c) * b.col_stride + block..];
-                    interleave(columns, b.col_stride, count, len, &mut panel[c..], PANEL);
+                    interleave(columns, b.col_stride, count, len, &mut panel[c..], P);
                 }
             }
             if precision == Precision::Bf16 {

@@ -30,6 +30,19 @@ pub(crate) unsafe trait Vector: Copy {
     /// self · 2^k, k in the low bits of `shifted`; self in [0.5, 2), the result normal.
     unsafe fn scale_by_low_bits(self, shifted: Self) -> Self;
 
+    /// Asks for the cache line at `p`, which need not exist.
+    #[inline(always)]
+    fn prefetch(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, to any address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+
     /// The lanes.
     #[inline(always)]
     unsafe fn array(self) -> [f32; 16] {
