@@ -4,9 +4,11 @@
 mod character;
 pub mod gguf;
 mod stream;
+mod to_gguf;
 
 pub use character::CharacterLevel;
 pub use stream::DecodeStream;
+pub use to_gguf::add_tokenizer;
 
 use crate::error::Error;
 use meno_model::gguf::Gguf;

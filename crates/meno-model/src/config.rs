@@ -7,6 +7,7 @@ mod counts;
 mod deepseek;
 mod grouped;
 mod keys;
+mod quantization;
 mod rope;
 
 // One file per `model_type`.
@@ -21,6 +22,7 @@ mod qwen3_moe;
 pub use counts::Counts;
 pub use deepseek::Deepseek;
 pub use grouped::{Grouped, SparseLayers};
+pub use quantization::Fp8;
 pub use rope::RopeScaling;
 
 use crate::Error;
@@ -111,6 +113,8 @@ pub struct Config {
     pub initializer_range: f32,
     /// Depth of the MTP module, 0 or 1 (DeepSeek-V3).
     pub num_nextn_predict_layers: usize,
+    /// How the checkpoint stores its weights, if they are quantised.
+    pub quantization: Option<Fp8>,
     pub arch: Arch,
     raw: Map<String, Value>,
 }
@@ -167,6 +171,13 @@ impl Config {
         Value::Object(self.raw.clone())
     }
 
+    /// The same for weights that are saved as they are computed with.
+    pub(crate) fn to_value_unquantised(&self) -> Value {
+        let mut raw = self.raw.clone();
+        raw.shift_remove("quantization_config");
+        Value::Object(raw)
+    }
+
     fn parse(k: Keys) -> Result<Config, Error> {
         let model_type = k.choice("model_type", None, &ModelType::ALL)?;
         k.only("hidden_act", &"silu".into(), "every published model of this family uses it")?;
@@ -200,6 +211,7 @@ impl Config {
                 Arch::Deepseek(_) => k.count("num_nextn_predict_layers", 1)?,
                 Arch::Grouped(_) => 0,
             },
+            quantization: quantization::parse(k)?,
             arch,
             raw: Map::new(),
         })

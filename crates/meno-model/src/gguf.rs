@@ -17,13 +17,19 @@
 //! A model may be split over several files (`split.rs`): it is opened by the first.
 
 mod config;
+mod export;
+pub(crate) mod mixture;
 mod names;
 mod reader;
 mod split;
+pub(crate) mod writer;
 
+pub(crate) use export::{Export, Part, Tensor as ExportedTensor, permute, split_kv_b};
 pub use meno_tensor::quant::GgmlType;
+pub use mixture::FileType;
 pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
+pub use writer::{Metadata, Planned};
 
 use reader::Header;
 use std::ops::Deref;
@@ -144,6 +150,11 @@ impl Gguf {
         &self.path
     }
 
+    /// How many files it is in.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
     /// GGUF version: 2 or 3.
     pub fn version(&self) -> u32 {
         self.header.version
@@ -167,6 +178,11 @@ impl Gguf {
     /// A metadata value.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.header.value(key)
+    }
+
+    /// Type and value of a key as they are stored.
+    fn stored_value(&self, key: &str) -> Option<&[u8]> {
+        self.header.span(key).map(|span| &self.parts[0][span])
     }
 
     /// A metadata string that must be there.
@@ -273,6 +289,20 @@ impl Gguf {
     /// The stored bytes of a tensor.
     fn data(&self, info: &TensorInfo) -> &[u8] {
         &self.parts[info.part][info.start..info.start + info.bytes]
+    }
+
+    /// Part `slice` of `of` equal ones of a tensor's bytes.
+    pub(crate) fn slice(&self, tensor: usize, slice: usize, of: usize) -> &[u8] {
+        let data = self.data(&self.header.tensors[tensor]);
+        &data[data.len() / of * slice..][..data.len() / of]
+    }
+
+    /// The same, dequantised.
+    pub(crate) fn dequantised_slice(&self, tensor: usize, slice: usize, of: usize) -> Vec<f32> {
+        let info = &self.header.tensors[tensor];
+        let mut values = vec![0.0; info.elements / of];
+        meno_tensor::quant::dequant::dequantise(info.dtype, self.slice(tensor, slice, of), &mut values);
+        values
     }
 
     fn missing(&self, key: &str) -> Error {

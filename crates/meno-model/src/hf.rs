@@ -2,27 +2,29 @@
 
 use crate::gguf::Gguf;
 use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
-use crate::{Config, Error, Model, init};
+use crate::{Config, Error, Model, fp8, init};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Weights that a model is read from.
-enum Source {
+pub(crate) enum Source {
     Directory(Directory),
     Gguf(Gguf),
 }
 
 /// The safetensors files of a directory.
-struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     files: Vec<Safetensors>,
     /// Which file holds a tensor.
     index: BTreeMap<String, usize>,
+    /// Rows and columns of FP8 weights that share a factor.
+    block: Option<[usize; 2]>,
 }
 
 impl Directory {
-    fn open(path: &Path) -> Result<Directory, Error> {
+    fn open(path: &Path, block: Option<[usize; 2]>) -> Result<Directory, Error> {
         let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
         let names = match (single.exists(), index.exists()) {
             (true, _) => vec!["model.safetensors".to_owned()],
@@ -42,7 +44,50 @@ impl Directory {
                 }
             }
         }
-        Ok(Directory { path: path.to_owned(), files, index })
+        Ok(Directory { path: path.to_owned(), files, index, block })
+    }
+
+    /// The FP8 weight that a tensor holds the factors of.
+    fn scaled_by<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_suffix(fp8::SCALE).filter(|weight| self.index.contains_key(*weight))
+    }
+
+    /// What is wrong with the factors of an FP8 weight.
+    fn fp8_problem(&self, name: &str) -> Option<String> {
+        let file = &self.files[self.index[name]];
+        if !file.is_fp8(name) {
+            return None;
+        }
+        let Some(block) = self.block else {
+            return Some(format!("`{name}` is FP8, but config.json has no `quantization_config`"));
+        };
+        let scale = format!("{name}{}", fp8::SCALE);
+        let expected = fp8::scale_shape(file.shape(name)?, block);
+        let found = self.index.get(&scale).map(|&i| self.files[i].shape(&scale).unwrap_or_default());
+        match (expected, found) {
+            (None, _) => Some(format!("`{name}` is FP8, expected a matrix")),
+            (Some(e), None) => Some(format!("`{scale}` is missing, expected {e:?}, the factors of FP8 blocks")),
+            (Some(e), Some(f)) if f != e => Some(format!("`{scale}` has shape {f:?}, expected {e:?}")),
+            _ => None,
+        }
+    }
+
+    fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
+        let file = &self.files[self.index[name]];
+        file.read_f32(name, out)?;
+        if !file.is_fp8(name) {
+            return Ok(());
+        }
+        if let Some(problem) = self.fp8_problem(name) {
+            return Err(Error::Tensors { path: self.path.clone(), problems: vec![problem] });
+        }
+        let (Some(block), Some(&[_, cols])) = (self.block, file.shape(name)) else { return Ok(()) };
+        let scale = format!("{name}{}", fp8::SCALE);
+        let file = &self.files[self.index[&scale]];
+        let mut scales = vec![0.0; file.shape(&scale).unwrap_or_default().iter().product()];
+        file.read_f32(&scale, &mut scales)?;
+        fp8::scale(out, cols, &scales, block);
+        Ok(())
     }
 }
 
@@ -66,28 +111,35 @@ fn shards(path: &Path) -> Result<Vec<String>, Error> {
 }
 
 impl Source {
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Source::Directory(d) => &d.path,
             Source::Gguf(g) => g.path(),
         }
     }
-    fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         match self {
             Source::Directory(d) => d.index.contains_key(name),
             Source::Gguf(g) => g.contains(name),
         }
     }
-    fn shape(&self, name: &str) -> Result<Vec<usize>, Error> {
+    pub(crate) fn shape(&self, name: &str) -> Result<Vec<usize>, Error> {
         match self {
             Source::Directory(d) => Ok(d.files[d.index[name]].shape(name).unwrap_or_default().to_vec()),
             Source::Gguf(g) => Ok(g.shape(name)?),
         }
     }
-    fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
+    pub(crate) fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         match self {
-            Source::Directory(d) => d.files[d.index[name]].read_f32(name, out),
+            Source::Directory(d) => d.read_f32(name, out),
             Source::Gguf(g) => Ok(g.read_f32(name, out)?),
+        }
+    }
+    /// What is wrong with how a tensor is stored.
+    fn problem(&self, name: &str) -> Option<String> {
+        match self {
+            Source::Directory(d) => d.fp8_problem(name),
+            Source::Gguf(_) => None,
         }
     }
     /// The names of all tensors (a GGUF file's are translated one way only, so they are not checked for unknown ones).
@@ -96,12 +148,12 @@ impl Source {
             Source::Directory(d) => Some(d),
             Source::Gguf(_) => None,
         };
-        directory.into_iter().flat_map(|d| d.index.keys().map(String::as_str))
+        directory.into_iter().flat_map(|d| d.index.keys().map(String::as_str).filter(move |n| d.scaled_by(n).is_none()))
     }
 }
 
-/// Reads a directory or a GGUF file.
-pub(crate) fn load(path: &Path) -> Result<Model, Error> {
+/// Opens a directory or a GGUF file: its config, and its weights, which fit it.
+pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
     let (config, source) = if path.is_file() {
         if !Gguf::is_gguf(path) {
             let what = "is neither a GGUF file nor a directory with config.json and model.safetensors";
@@ -111,11 +163,18 @@ pub(crate) fn load(path: &Path) -> Result<Model, Error> {
         (Config::from_value(&path.display().to_string(), gguf.config()?)?, Source::Gguf(gguf))
     } else {
         let config = Config::load(&path.join("config.json"))?;
-        (config, Source::Directory(Directory::open(path)?))
+        let block = config.quantization.map(|q| q.weight_block_size);
+        (config, Source::Directory(Directory::open(path, block)?))
     };
     let config = without_missing_mtp(config, &source)?;
+    check(&Model::declare(config.clone()), &source)?;
+    Ok((config, source))
+}
+
+/// Reads a directory or a GGUF file.
+pub(crate) fn load(path: &Path) -> Result<Model, Error> {
+    let (config, source) = open(path)?;
     let mut model = Model::declare(config);
-    check(&model, &source)?;
     init::check_memory(&model.params)?;
     model.params.allocate();
     let all: Vec<_> = model.params.iter().map(|(p, info)| (p, info.name.clone())).collect();
@@ -148,6 +207,7 @@ fn check(model: &Model, source: &Source) -> Result<(), Error> {
             problems.push(format!("`{}` is missing, expected {:?}{hint}", info.name, info.shape));
             continue;
         }
+        problems.extend(source.problem(&info.name));
         let shape = source.shape(&info.name)?;
         if shape != info.shape {
             problems.push(format!("`{}` has shape {shape:?}, expected {:?}", info.name, info.shape));
@@ -171,14 +231,14 @@ fn check(model: &Model, source: &Source) -> Result<(), Error> {
 /// frequencies of old Llamas.
 fn is_copy(model: &Model, name: &str) -> bool {
     let tied_head = model.config.tie_word_embeddings && name == "lm_head.weight";
-    let in_mtp = mtp_copies(model).is_some_and(|copies| copies.contains(&name.to_owned()));
+    let in_mtp = mtp_copies(&model.config).is_some_and(|copies| copies.contains(&name.to_owned()));
     tied_head || in_mtp || name.ends_with(".rotary_emb.inv_freq")
 }
 
 /// The names of embedding and head within the MTP module.
-fn mtp_copies(model: &Model) -> Option<[String; 2]> {
-    let layer = model.config.num_hidden_layers;
-    (model.config.num_nextn_predict_layers > 0)
+pub(crate) fn mtp_copies(config: &Config) -> Option<[String; 2]> {
+    let layer = config.num_hidden_layers;
+    (config.num_nextn_predict_layers > 0)
         .then(|| ["embed_tokens", "shared_head.head"].map(|n| format!("model.layers.{layer}.{n}.weight")))
 }
 
@@ -196,7 +256,7 @@ pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error>
             dtype: if info.name.ends_with("e_score_correction_bias") { Dtype::F32 } else { dtype },
         })
         .collect();
-    if let Some(names) = mtp_copies(model) {
+    if let Some(names) = mtp_copies(&model.config) {
         let (embed_tokens, head) = model.shared();
         for (name, p) in names.into_iter().zip([embed_tokens, head]) {
             let shape = model.params.info(p).shape.clone();
@@ -204,7 +264,12 @@ pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error>
         }
     }
     write(&dir.join("model.safetensors"), &tensors)?;
-    let mut config = model.config.to_value();
+    write_config(&model.config, dir, dtype)
+}
+
+/// Writes `config.json` for weights of this type.
+pub(crate) fn write_config(config: &Config, dir: &Path, dtype: Dtype) -> Result<(), Error> {
+    let mut config = config.to_value_unquantised();
     let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     config[key] = dtype.name().into();
     let path = dir.join("config.json");

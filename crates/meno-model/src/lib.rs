@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod config;
+pub mod convert;
 pub mod deepseek_v3;
 pub mod gguf;
 pub mod gqa;
@@ -18,10 +19,12 @@ pub mod weights;
 
 mod declare;
 mod error;
+mod fp8;
 mod init;
+mod lora;
 mod model;
 
-pub use config::{Config, ModelType};
+pub use config::{Arch, Config, ModelType};
 pub use error::Error;
 pub use model::{InferOptions, Model, Network, TrainOptions};
 pub use weights::Dtype;

@@ -1,6 +1,7 @@
 //! Safetensors files: mapped for reading, written tensor by tensor.
 
 use crate::Error;
+use crate::fp8::{E4M3, e8m0};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -18,6 +19,8 @@ pub enum Dtype {
     F32,
     /// Rounded to bf16 (nearest, ties to even), as published models are.
     Bf16,
+    /// Rounded to f16.
+    F16,
 }
 
 impl Dtype {
@@ -26,6 +29,39 @@ impl Dtype {
         match self {
             Dtype::F32 => "float32",
             Dtype::Bf16 => "bfloat16",
+            Dtype::F16 => "float16",
+        }
+    }
+
+    /// Bytes of a value.
+    pub(crate) fn size(self) -> usize {
+        if self == Dtype::F32 { 4 } else { 2 }
+    }
+
+    /// The name that safetensors has for it.
+    pub(crate) fn stored(self) -> safetensors::Dtype {
+        match self {
+            Dtype::F32 => safetensors::Dtype::F32,
+            Dtype::Bf16 => safetensors::Dtype::BF16,
+            Dtype::F16 => safetensors::Dtype::F16,
+        }
+    }
+
+    /// `values` as they are stored.
+    pub(crate) fn bytes(self, values: &[f32]) -> Cow<'_, [u8]> {
+        match self {
+            Dtype::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Dtype::F32 => Cow::Owned(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Dtype::Bf16 => {
+                let mut rounded = vec![half::bf16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                Cow::Owned(rounded.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+            Dtype::F16 => {
+                let mut rounded = vec![half::f16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                Cow::Owned(rounded.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
         }
     }
 }
@@ -66,7 +102,12 @@ impl Safetensors {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
-    /// A tensor as f32 into `out`, which has exactly its elements.
+    /// Whether a tensor holds FP8 codes, which are of no use without their factors.
+    pub(crate) fn is_fp8(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some_and(|info| info.dtype == safetensors::Dtype::F8_E4M3)
+    }
+
+    /// A tensor as f32 into `out`, which has exactly its elements; FP8 codes without their factors.
     pub fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         use safetensors::Dtype as D;
         let info = self.metadata.info(name);
@@ -75,8 +116,9 @@ impl Safetensors {
         let size = match info.dtype {
             D::F32 => 4,
             D::F16 | D::BF16 => 2,
+            D::F8_E4M3 | D::F8_E8M0 => 1,
             other => {
-                let what = format!("tensor `{name}` is {other:?}: F32, F16 and BF16 are read; convert it");
+                let what = format!("tensor `{name}` is {other:?}: F32, F16, BF16 and F8_E4M3 are read; convert it");
                 return Err(Error::malformed(&self.path, what));
             }
         };
@@ -95,6 +137,8 @@ impl Safetensors {
                     *out = half::f16::from_le_bytes([b[0], b[1]]).to_f32();
                 }
             }
+            D::F8_E4M3 => out.iter_mut().zip(bytes).for_each(|(out, &b)| *out = E4M3[usize::from(b)]),
+            D::F8_E8M0 => out.iter_mut().zip(bytes).for_each(|(out, &b)| *out = e8m0(b)),
             _ => {
                 for (out, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
                     *out = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
@@ -124,35 +168,31 @@ pub struct Tensor<'a> {
 
 impl View for &Tensor<'_> {
     fn dtype(&self) -> safetensors::Dtype {
-        match self.dtype {
-            Dtype::F32 => safetensors::Dtype::F32,
-            Dtype::Bf16 => safetensors::Dtype::BF16,
-        }
+        self.dtype.stored()
     }
     fn shape(&self) -> &[usize] {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        match self.dtype {
-            Dtype::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(self.data)),
-            Dtype::F32 => Cow::Owned(self.data.iter().flat_map(|x| x.to_le_bytes()).collect()),
-            Dtype::Bf16 => {
-                let mut rounded = vec![half::bf16::ZERO; self.data.len()];
-                rounded.convert_from_f32_slice(self.data);
-                Cow::Owned(rounded.iter().flat_map(|x| x.to_le_bytes()).collect())
-            }
-        }
+        self.dtype.bytes(self.data)
     }
     fn data_len(&self) -> usize {
-        self.data.len() * if self.dtype == Dtype::F32 { 4 } else { 2 }
+        self.data.len() * self.dtype.size()
     }
 }
 
 /// Writes a safetensors file: under a temporary name, flushed to the disk, then renamed.
 pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
+    write_views(path, tensors.iter().map(|t| (t.name.as_str(), t)))
+}
+
+/// The same from anything that gives its bytes when its turn comes.
+pub(crate) fn write_views<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, impl View)>,
+) -> Result<(), Error> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     replace(path, |temporary| {
-        let tensors = tensors.iter().map(|t| (t.name.as_str(), t));
         safetensors::serialize_to_file(tensors, Some(metadata), temporary).map_err(|e| match e {
             SafeTensorError::IoError(source) => Error::Io { path: path.to_owned(), source },
             other => Error::malformed(path, format!("cannot be written: {other}")),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chat;
+pub mod convert;
 pub mod distill;
 pub mod eval;
 pub mod generate;
@@ -9,6 +10,7 @@ pub mod grpo;
 pub mod inspect;
 pub mod logits;
 pub mod pretrain;
+pub mod quantize;
 pub mod replicate;
 pub mod sample;
 pub mod sft;

@@ -7,6 +7,8 @@ pub mod session;
 pub mod terminal;
 pub mod training;
 
+mod writing;
+
 pub use meno_engine as engine;
 pub use meno_eval as eval;
 pub use meno_model as model;

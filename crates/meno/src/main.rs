@@ -34,6 +34,10 @@ enum Command {
     Eval(commands::eval::Args),
     /// Show a checkpoint: config, parameters, tensors, memory
     Inspect(commands::inspect::Args),
+    /// Write a checkpoint as a GGUF file with fewer bits
+    Quantize(commands::quantize::Args),
+    /// Between Hugging Face directories and GGUF files; merges LoRA adapters
+    Convert(commands::convert::Args),
     /// Write the logits of given tokens to a safetensors file
     Logits(commands::logits::Args),
     /// Measure speed
@@ -74,6 +78,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Distill(args) => commands::distill::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::Quantize(args) => commands::quantize::run(args),
+        Command::Convert(args) => commands::convert::run(args),
         Command::Logits(args) => commands::logits::run(args),
         Command::Bench(args) => commands::bench::run(args),
     }

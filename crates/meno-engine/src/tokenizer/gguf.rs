@@ -44,9 +44,9 @@ const DEEPSEEK_LLM: [&str; 5] = [
 ];
 
 /// Token types (llama.cpp `enum llama_token_type`).
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
-const UNUSED: i64 = 5;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 /// Tokens that end an answer wherever they are control tokens, as in llama.cpp: instruct files name one
 /// `eos_token_id`, but their models also end with the base model's.
@@ -54,10 +54,10 @@ const END_OF_GENERATION: [&str; 7] =
     ["<|eot_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<｜end▁of▁sentence｜>"];
 
 /// What stands for each named pre-tokenizer in `tokenizer.json`.
-struct Definition {
+pub(super) struct Definition {
     normalizer: Option<&'static str>,
-    pre_tokenizers: Vec<Value>,
-    ignore_merges: bool,
+    pub(super) pre_tokenizers: Vec<Value>,
+    pub(super) ignore_merges: bool,
     add_bos: bool,
 }
 
@@ -65,7 +65,10 @@ fn split(pattern: &str) -> Value {
     json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
 }
 
-fn definition(pre: &str) -> Option<Definition> {
+/// One name for each way to split text.
+pub(super) const KNOWN: [&str; 4] = ["qwen2", "llama-bpe", "deepseek-v3", "deepseek-llm"];
+
+pub(super) fn definition(pre: &str) -> Option<Definition> {
     let plain = |patterns: &[&str]| Definition {
         normalizer: None,
         pre_tokenizers: patterns.iter().map(|p| split(p)).collect(),

@@ -157,6 +157,10 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
                 "beta_fast": k.opt_f64("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                 "beta_slow": k.opt_f64("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
             });
+            // Multiplies YaRN's own magnitude.
+            if let Some(factor) = k.opt_f64("rope.scaling.attn_factor")? {
+                scaling["attn_factor"] = factor.into();
+            }
             // Written as 0.1 · mscale_all_dim; every published DeepSeek has mscale == mscale_all_dim.
             if let Some(log_mul) = k.opt_f64("rope.scaling.yarn_log_multiplier")? {
                 let mscale = (log_mul * 10.0 * 1e6).round() / 1e6;
@@ -171,11 +175,13 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Llama 3.1's rope scaling is stored only as its result: one factor per frequency in `rope_freqs.weight`. The
-/// published models share `low_freq_factor` 1, `high_freq_factor` 4 and 8192 positions; the factor is the largest.
+/// published models share `low_freq_factor` 1, `high_freq_factor` 4 and 8192 positions (others may stand in
+/// `rope.scaling.original_context_length`, as files written here have it); the factor is the largest.
 /// The file's factors must be what these give, otherwise the model would be run wrongly.
 fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     let Some(info) = k.file.info("rope_freqs.weight") else { return Ok(()) };
-    let (low, high, original) = (1.0, 4.0, 8192.0);
+    let (low, high) = (1.0, 4.0);
+    let original = k.opt_u64("rope.scaling.original_context_length")?.unwrap_or(8192) as f64;
     let mut stored = vec![0.0f32; info.elements];
     meno_tensor::quant::dequant::dequantise(info.dtype, k.file.data(info), &mut stored);
     let factor = stored.iter().fold(1.0f32, |a, &b| a.max(b)) as f64;

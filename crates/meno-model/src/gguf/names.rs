@@ -18,7 +18,7 @@ const TOP: [(&str, &str); 3] = [
 ];
 
 /// Modules of a block: (`model.layers.N.` + this, `blk.N.` + this), both followed by `.weight` or `.bias`.
-const BLOCK: [(&str, &str); 21] = [
+pub(super) const BLOCK: [(&str, &str); 21] = [
     ("input_layernorm", "attn_norm"),
     ("post_attention_layernorm", "ffn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -43,7 +43,7 @@ const BLOCK: [(&str, &str); 21] = [
 ];
 
 /// The stacked experts: (`mlp.experts.E.` + this, `blk.N.` + this + `.weight`).
-const EXPERTS: [(&str, &str); 3] =
+pub(super) const EXPERTS: [(&str, &str); 3] =
     [("gate_proj.weight", "ffn_gate_exps"), ("up_proj.weight", "ffn_up_exps"), ("down_proj.weight", "ffn_down_exps")];
 
 /// Where a Hugging Face tensor lies in the file.
@@ -59,7 +59,7 @@ pub(super) enum Source<'a> {
 }
 
 /// The GGUF name of a Hugging Face tensor that is stored whole.
-fn plain(hf: &str) -> Option<String> {
+pub(super) fn plain(hf: &str) -> Option<String> {
     if let Some((_, name)) = TOP.iter().find(|(h, _)| *h == hf) {
         return Some((*name).to_owned());
     }

@@ -3,13 +3,14 @@
 use super::GgmlType;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 /// ggml's own limit.
 const MAX_DIMS: u32 = 4;
 /// Arrays of arrays are allowed by the format and used by nobody; deeper ones are a mistake or an attack.
 const MAX_ARRAY_DEPTH: usize = 4;
 /// Tensor data starts, and each tensor starts, at a multiple of this unless `general.alignment` says otherwise.
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A metadata value. Arrays stay in the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +72,7 @@ impl fmt::Display for Value {
 
 /// Element types of metadata, by GGUF's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     U8,
     I8,
     U16,
@@ -204,6 +205,8 @@ pub(super) struct Header {
     pub(super) version: u32,
     pub(super) metadata: Vec<(String, Value)>,
     pub(super) tensors: Vec<TensorInfo>,
+    /// Where the types and values of the metadata lie.
+    spans: Vec<Range<usize>>,
     keys: HashMap<String, usize>,
     names: HashMap<String, usize>,
 }
@@ -211,6 +214,11 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
         self.keys.get(key).map(|&i| &self.metadata[i].1)
+    }
+
+    /// Where the type and the value of a key lie.
+    pub(super) fn span(&self, key: &str) -> Option<Range<usize>> {
+        self.keys.get(key).map(|&i| self.spans[i].clone())
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
@@ -242,16 +250,18 @@ impl Header {
         let tensor_count = c.u64("tensor count")?;
         let metadata_count = c.u64("metadata count")?;
 
-        let (mut metadata, mut keys) = (Vec::new(), HashMap::new());
+        let (mut metadata, mut spans, mut keys) = (Vec::new(), Vec::new(), HashMap::new());
         for i in 0..metadata_count {
             let key = c.string("metadata key").map_err(|e| format!("{e} (entry {i} of {metadata_count})"))?.to_owned();
+            let start = c.at;
             let value = c.value(&key)?;
+            spans.push(start..c.at);
             if keys.insert(key.clone(), metadata.len()).is_some() {
                 return Err(format!("metadata key `{key}` stands twice"));
             }
             metadata.push((key, value));
         }
-        let mut header = Header { version, metadata, tensors: Vec::new(), keys, names: HashMap::new() };
+        let mut header = Header { version, metadata, tensors: Vec::new(), spans, keys, names: HashMap::new() };
 
         let alignment = header.alignment()?;
         for i in 0..tensor_count {

@@ -1,10 +1,11 @@
 //! `meno inspect`: what a checkpoint is, from its headers alone; no weight is read.
 
+mod estimate;
 mod listing;
 mod memory;
 mod show;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// Arguments of `meno inspect`.
@@ -15,6 +16,10 @@ pub struct Args {
     /// List every tensor, instead of one line for those that differ only by layer or expert
     #[arg(long)]
     tensors: bool,
+    /// Compute how fast memory of this bandwidth would let it write, in every type (always shown, without speeds, for
+    /// a config.json alone)
+    #[arg(long, value_name = "GB/s")]
+    bandwidth: Option<f64>,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -23,9 +28,28 @@ pub struct Args {
 /// Runs `meno inspect`.
 pub fn run(args: Args) -> Result<()> {
     let listing = listing::Listing::read(&args.model)?;
+    if let Some(bandwidth) = args.bandwidth.filter(|b| !(b.is_finite() && *b > 0.0)) {
+        bail!("--bandwidth {bandwidth}: expected gigabytes a second, above 0");
+    }
+    let estimates = match args.bandwidth.is_some() || listing.computed {
+        true => estimate::all(&listing),
+        false => Vec::new(),
+    };
     let text = match args.json {
-        true => format!("{:#}\n", show::json(&listing)?),
-        false => show::text(&listing, args.tensors)?,
+        true => {
+            let mut json = show::json(&listing)?;
+            if !estimates.is_empty() {
+                json["computed"] = estimate::json(&estimates, args.bandwidth);
+            }
+            format!("{json:#}\n")
+        }
+        false => {
+            let mut text = show::text(&listing, args.tensors)?;
+            if !estimates.is_empty() {
+                estimate::text(&mut text, &estimates, args.bandwidth, show::bytes)?;
+            }
+            text
+        }
     };
     print!("{text}");
     Ok(())

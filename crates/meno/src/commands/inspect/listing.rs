@@ -34,6 +34,8 @@ pub(super) struct Listing {
     /// `GGUF version 3`, `safetensors, 2 files`, `config.json (tensors computed)`.
     pub(super) format: String,
     pub(super) config: Option<Config>,
+    /// Whether the tensors are those that the config asks for, not those of a file.
+    pub(super) computed: bool,
     pub(super) tensors: Vec<Tensor>,
 }
 
@@ -51,13 +53,14 @@ impl Listing {
                 let config = Config::load(path)?;
                 let tensors = computed(&config);
                 let format = "config.json; tensors computed, in f32".into();
-                Ok(Listing { path: path.to_owned(), format, config: Some(config), tensors })
+                Ok(Listing { path: path.to_owned(), format, config: Some(config), computed: true, tensors })
             }
             Some("safetensors") => {
                 let beside = path.with_file_name("config.json");
                 let config = if beside.is_file() { Some(Config::load(&beside)?) } else { None };
                 let tensors = safetensors(path)?;
-                Ok(Listing { path: path.to_owned(), format: "safetensors".into(), config, tensors })
+                let format = "safetensors".into();
+                Ok(Listing { path: path.to_owned(), format, config, computed: false, tensors })
             }
             _ => bail!("{} is neither a directory, nor a .safetensors, .gguf or .json file", path.display()),
         }
@@ -73,8 +76,12 @@ impl Listing {
         });
         Ok(Listing {
             path: path.to_owned(),
-            format: format!("GGUF version {}", file.version()),
+            format: match file.parts() {
+                1 => format!("GGUF version {}", file.version()),
+                n => format!("GGUF version {}, {n} files", file.version()),
+            },
             config: Some(Config::from_value(&path.display().to_string(), file.config()?)?),
+            computed: false,
             tensors: tensors.collect(),
         })
     }
@@ -96,7 +103,7 @@ impl Listing {
             (1, _) => "safetensors".into(),
             (n, _) => format!("safetensors, {n} files"),
         };
-        Ok(Listing { path: dir.to_owned(), format, config, tensors })
+        Ok(Listing { path: dir.to_owned(), format, config, computed: files.is_empty(), tensors })
     }
 }
 

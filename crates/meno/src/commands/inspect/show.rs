@@ -211,7 +211,7 @@ fn short(n: u64) -> String {
 }
 
 /// Bytes in powers of 1024.
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| n >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", n as f64 / *unit as f64),

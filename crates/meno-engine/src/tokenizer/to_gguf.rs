@@ -1,0 +1,109 @@
+//! A Hugging Face directory's tokenizer as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
+//! `SpecialVocab`): the other way round than `gguf.rs`. Byte-level BPE.
+
+use super::gguf::{CONTROL, KNOWN, UNUSED, USER_DEFINED, definition};
+use super::{Tokenizer, read_json};
+use crate::chat_template::ChatTemplate;
+use crate::error::Error;
+use meno_model::gguf::Metadata;
+use serde_json::Value;
+use std::path::Path;
+
+const NORMAL: i64 = 1;
+
+/// Adds the tokenizer and the chat template of `dir` to the metadata of a model of `vocab_size` rows.
+pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Result<(), Error> {
+    let path = dir.join("tokenizer.json");
+    if !path.is_file() {
+        return Err(Error::file(&path, "is missing: a GGUF file carries its tokenizer; put the model's own beside it"));
+    }
+    let json = read_json(&path)?;
+    let tokenizer = Tokenizer::load(dir)?;
+    let wrong = |what: &str| Error::file(&path, what);
+    if json["model"]["type"] != "BPE" || !mentions_byte_level(&json["pre_tokenizer"]) {
+        return Err(wrong("is not byte-level BPE, the only kind of tokenizer that is written to GGUF"));
+    }
+    let pre = KNOWN.iter().find(|name| splits_as(&json, name)).ok_or_else(|| {
+        wrong(&format!("splits text in a way that has no name in GGUF; known are {}", KNOWN.join(", ")))
+    })?;
+    out.string("tokenizer.ggml.model", "gpt2");
+    out.string("tokenizer.ggml.pre", pre);
+    let (texts, types) = vocabulary(&json, vocab_size).map_err(|what| wrong(&what))?;
+    out.strings("tokenizer.ggml.tokens", &texts);
+    out.i32s("tokenizer.ggml.token_type", &types);
+    out.strings("tokenizer.ggml.merges", &merges(&json).ok_or_else(|| wrong("has no list `model.merges` of pairs"))?);
+    let special = tokenizer.special();
+    let ids = [("bos", special.bos.as_ref()), ("eos", special.eos.first()), ("padding", special.pad.as_ref())];
+    for (role, token) in ids {
+        if let Some((_, id)) = token {
+            out.u32(&format!("tokenizer.ggml.{role}_token_id"), *id);
+        }
+    }
+    // Whether the tokenizer puts it there by itself, or tokenizer_config.json says so.
+    let first = tokenizer.encode("a", true)?.first().copied();
+    out.bool("tokenizer.ggml.add_bos_token", first.is_some() && first == tokenizer.bos());
+    if let Some(template) = ChatTemplate::load(dir, special)? {
+        out.string("tokenizer.chat_template", template.source());
+    }
+    Ok(())
+}
+
+/// Whether a (sequence of) pre-tokenizer(s) maps bytes to letters.
+fn mentions_byte_level(pre_tokenizer: &Value) -> bool {
+    pre_tokenizer["type"] == "ByteLevel"
+        || pre_tokenizer["pretokenizers"].as_array().is_some_and(|all| all.iter().any(|p| p["type"] == "ByteLevel"))
+}
+
+/// Whether a tokenizer.json parts text as the named pre-tokenizer does.
+fn splits_as(json: &Value, name: &str) -> bool {
+    let Some(known) = definition(name) else { return false };
+    let steps = |steps: &[Value]| -> Vec<Value> {
+        let steps = steps.iter().filter(|s| s["type"] != "ByteLevel");
+        // By what they do; options that are written out or left out differ from file to file.
+        steps.map(|s| serde_json::json!([s["type"], s["pattern"], s["behavior"], s["individual_digits"]])).collect()
+    };
+    let of_json = match json["pre_tokenizer"]["pretokenizers"].as_array() {
+        Some(all) => steps(all),
+        None => steps(std::slice::from_ref(&json["pre_tokenizer"])),
+    };
+    let ignore_merges = json["model"]["ignore_merges"].as_bool().unwrap_or(false);
+    of_json == steps(&known.pre_tokenizers) && ignore_merges == known.ignore_merges
+}
+
+/// All tokens by id, with their types; ids that no token has fill up to `size`.
+fn vocabulary(json: &Value, size: usize) -> Result<(Vec<String>, Vec<i32>), String> {
+    let mut tokens: Vec<Option<(String, i64)>> = vec![None; size];
+    let mut place = |id: Option<u64>, text: &str, kind: i64| {
+        let slot = id.and_then(|id| tokens.get_mut(usize::try_from(id).ok()?));
+        let slot = slot.ok_or_else(|| format!("gives {text:?} the id {id:?}, of {size} rows of the embedding"))?;
+        *slot = Some((text.to_owned(), kind));
+        Ok::<(), String>(())
+    };
+    let vocab = json["model"]["vocab"].as_object().ok_or("has no object `model.vocab`")?;
+    for (text, id) in vocab {
+        place(id.as_u64(), text, NORMAL)?;
+    }
+    for token in json["added_tokens"].as_array().into_iter().flatten() {
+        let text = token["content"].as_str().ok_or("has an added token without `content`")?;
+        let special = token["special"].as_bool().unwrap_or(false) || looks_special(text);
+        place(token["id"].as_u64(), text, if special { CONTROL } else { USER_DEFINED })?;
+    }
+    let filled = tokens.into_iter().enumerate();
+    Ok(filled.map(|(i, t)| t.unwrap_or_else(|| (format!("[PAD{i}]"), UNUSED))).map(|(t, k)| (t, k as i32)).unzip())
+}
+
+/// Tokens that ought to be special and are not marked so in some published files.
+fn looks_special(text: &str) -> bool {
+    let framed = |open: &str, close: &str| text.starts_with(open) && text.ends_with(close);
+    text == "<pad>" || framed("<|", "|>") || framed("<｜", "｜>")
+}
+
+/// Merges as `a b`; a space within a token, which byte-level tokens do not have, as they write it.
+fn merges(json: &Value) -> Option<Vec<String>> {
+    let part = |p: &Value| Some(p.as_str()?.replace(' ', "Ġ"));
+    let merge = |m: &Value| match m {
+        Value::String(s) => Some(s.clone()),
+        pair => Some(format!("{} {}", part(pair.get(0)?)?, part(pair.get(1)?)?)),
+    };
+    json["model"]["merges"].as_array()?.iter().map(merge).collect()
+}

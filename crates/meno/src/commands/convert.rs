@@ -1,0 +1,77 @@
+//! `meno convert`: between Hugging Face directories and GGUF files, merging adapters on the way.
+
+use super::quantize;
+use crate::writing::Bar;
+use anyhow::{Result, bail, ensure};
+use meno_engine::{ChatTemplate, Tokenizer};
+use meno_model::Dtype;
+use meno_model::convert::Checkpoint;
+use meno_model::gguf::FileType;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `meno convert`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A Hugging Face directory or a GGUF file
+    input: PathBuf,
+    /// A name that ends with .gguf is a GGUF file to write, any other a directory
+    out: PathBuf,
+    /// How to store the weights: f32, f16 or bf16; for GGUF any type of `meno quantize`
+    #[arg(long = "type", value_name = "TYPE", default_value = "bf16", value_parser = quantize::file_type)]
+    file_type: FileType,
+    /// Merge this LoRA adapter (a directory that PEFT saved)
+    #[arg(long, value_name = "DIR")]
+    lora: Option<PathBuf>,
+}
+
+/// Runs `meno convert`.
+pub fn run(args: Args) -> Result<()> {
+    if args.out.extension().is_some_and(|e| e == "gguf") {
+        return quantize::write(&args.input, &args.out, args.file_type, args.lora.as_deref());
+    }
+    let dtype = match args.file_type.name {
+        "f32" => Dtype::F32,
+        "f16" => Dtype::F16,
+        "bf16" => Dtype::Bf16,
+        other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
+    };
+    ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
+    let same = args.input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
+    let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
+    let mut bar = Bar::new();
+    checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
+    drop(bar);
+    match checkpoint.gguf() {
+        Some(_) => write_tokenizer(&args.input, &args.out)?,
+        None => copy_others(&args.input, &args.out)?,
+    }
+    let adapted = match checkpoint.adapted() {
+        0 => String::new(),
+        n => format!(", {n} weights merged with the adapter"),
+    };
+    println!("{}: {} in {}{adapted}", args.out.display(), checkpoint.config().model_type.name(), dtype.name());
+    Ok(())
+}
+
+/// The tokenizer and the template that a GGUF file carries.
+fn write_tokenizer(file: &Path, dir: &Path) -> Result<()> {
+    let tokenizer = Tokenizer::load(file)?;
+    let template = ChatTemplate::load(file, tokenizer.special())?;
+    tokenizer.save(dir, template.as_ref().map(ChatTemplate::source))?;
+    Ok(())
+}
+
+/// What a directory has beside config and weights: tokenizer, templates, generation settings.
+fn copy_others(from: &Path, to: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = [".json", ".jinja", ".txt", ".model"].iter().any(|end| name.ends_with(end));
+        let own = name == "config.json" || name.ends_with(".safetensors.index.json");
+        if path.is_file() && text && !own {
+            std::fs::copy(&path, to.join(&name))?;
+        }
+    }
+    Ok(())
+}
