@@ -71,13 +71,14 @@ mod tests {
     fn net(part: bool) -> crate::check::Net {
         build(true, 7, |b, p| {
             let x = Probe::input(b, p, 24);
-            let (q, k) = (p.declare("q_norm.weight", &[6]), p.declare("k_norm.weight", &[3]));
+            let q = p.declare("q_norm.weight", &[6]);
             let y = b.act(if part { 21 } else { 24 });
             let norm = |weight| Norm { weight, eps: 1e-5 };
             let whole = if part { 18 } else { 24 };
             let op = HeadNorm { x: View::cols(b, x, 0..whole), norm: norm(q), y: View::cols(b, y, 0..whole) };
             b.push(op);
             if part {
+                let k = p.declare("k_norm.weight", &[3]);
                 let op = HeadNorm { x: View::cols(b, x, 18..21), norm: norm(k), y: View::cols(b, y, 18..21) };
                 b.push(op);
             }
