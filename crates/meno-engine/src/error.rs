@@ -57,6 +57,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error of the request with this index.
+    pub(crate) fn of_request(self, request: usize) -> Error {
+        match self {
+            Error::Request { message, .. } => Error::Request { request, message },
+            other => other,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }

@@ -1,23 +1,27 @@
 //! Continuous batching: many sequences at once over one tape and one KV cache.
 //!
-//! Every step runs one row for each sequence that is being written and fills the remaining rows with prompts, in
-//! chunks. A finished sequence frees its place in the cache for the next. The prompt of a group of samples is run
-//! once and its keys and values are copied to the others. None of this changes a bit of the result: see the contract
-//! in `docs/numerics.md`, and the tests of this crate, which hold it to that.
+//! Every step runs one row for each sequence that is being written, and prompts in chunks. A finished sequence frees
+//! its place for the next. The prompt of a group of samples is run once and stored once, and so is the beginning that
+//! different prompts share. None of this changes a bit of the result: see the contract in `docs/numerics.md`, and the
+//! tests of this crate, which hold it to that.
 
+mod prefix;
 mod schedule;
+mod sequence;
 
+use crate::constraint::Constraint;
 use crate::error::Error;
-use crate::sampler::{Sampling, Scratch, sample};
+use crate::sampler::{Sampling, Scratch};
 use meno_model::{InferOptions, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::{KvCache, LayerSpec};
+use meno_tensor::kv_cache::{KvCache, LayerSpec, PAGE, pages};
 use meno_tensor::params::Params;
-use meno_tensor::rng::Rng;
 use meno_tensor::tape::{CrossEntropy, Tape};
 use rayon::prelude::*;
-use schedule::{Draw, Schedule};
+use schedule::Schedule;
+use sequence::Sequence;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +36,33 @@ pub struct Capacity {
     pub rows: usize,
     /// MLA decodes from the latent cache: less memory, equal up to rounding instead of bit for bit.
     pub absorbed: bool,
+}
+
+/// How it is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Tokens that the KV cache holds, of all sequences and kept prefixes together; `None`: `slots` of `max_len`.
+    /// When it runs full, the sequence that came last waits and is run again later.
+    pub cache_tokens: Option<usize>,
+    /// Most rows of prompts in a step while answers are being written: a long prompt delays a token by no more.
+    pub prefill_rows: usize,
+    /// Whether what finished sequences leave in the cache is kept for prompts with the same beginning; only while the
+    /// weights stay the same.
+    pub reuse_prefixes: bool,
+}
+
+impl Default for Options {
+    /// For a fixed set of requests.
+    fn default() -> Self {
+        Options { cache_tokens: None, prefill_rows: usize::MAX, reuse_prefixes: false }
+    }
+}
+
+impl Options {
+    /// For a server: short chunks of prompts, kept prefixes.
+    pub fn serving() -> Options {
+        Options { prefill_rows: 64, reuse_prefixes: true, ..Options::default() }
+    }
 }
 
 /// A prompt and how to continue it.
@@ -102,13 +133,61 @@ pub enum Flow {
     Cancel,
 }
 
-/// What the last call did.
+/// A request on its way.
+pub(crate) struct Job {
+    /// Names it in events.
+    pub(crate) id: u64,
+    pub(crate) request: Request,
+    /// One for every sample, or none.
+    pub(crate) constraints: Vec<Box<dyn Constraint>>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The prompt of a sample has been run; its first token follows.
+    Prompt {
+        /// The index among the request's `n`.
+        sample: usize,
+        /// How many of the prompt's tokens were found in the cache.
+        cached: usize,
+    },
+    /// A token was chosen.
+    Token {
+        /// The index among the request's `n`.
+        sample: usize,
+        /// The index of the token in the answer.
+        index: usize,
+        /// The token.
+        token: u32,
+        /// Its log-probability, see [`Sampling::logprob_temperature`].
+        logprob: f32,
+        /// The most likely tokens there, see [`Sampling::top_logprobs`].
+        top_logprobs: Vec<(u32, f32)>,
+        /// Set if the engine ends the answer with this token.
+        finish: Option<Finish>,
+    },
+    /// A sample is complete; the last that is heard of it.
+    Finish {
+        /// The index among the request's `n`.
+        sample: usize,
+        /// Why.
+        finish: Finish,
+    },
+}
+
+/// Sees the events of jobs, by their id.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(u64, Event) -> Flow;
+
+/// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Steps of the tape.
     pub steps: usize,
     /// Prompt tokens that were run (shared and reused ones were not).
     pub prompt_tokens: usize,
+    /// Prompt tokens that were found in the cache when their sequence got its place.
+    pub cached_tokens: usize,
     /// Tokens generated.
     pub tokens: usize,
 }
@@ -120,25 +199,28 @@ pub struct Generator {
     vocab: usize,
     capacity: Capacity,
     batch: Batch,
-    draws: Vec<Draw>,
     scratches: Vec<Scratch>,
-    resident: Vec<Vec<u32>>,
-    reuse_prefixes: bool,
+    schedule: Schedule,
     cancel: Arc<AtomicBool>,
     stats: Stats,
 }
 
 impl Generator {
-    /// A generator for `model`; the tape and the cache are allocated here, a step allocates nothing.
+    /// A generator for a fixed set of requests.
     pub fn new(model: &Model, capacity: Capacity) -> Result<Generator, Error> {
+        Generator::with_options(model, capacity, Options::default())
+    }
+
+    /// A generator for `model`; the tape and the cache are allocated here, a step allocates nothing.
+    pub fn with_options(model: &Model, capacity: Capacity, o: Options) -> Result<Generator, Error> {
         let own = model.config.max_position_embeddings;
         if capacity.max_len > own {
             let message = format!("{} tokens asked for, but the model was made for at most {own}", capacity.max_len);
             return Err(Error::Capacity(message));
         }
-        let options = InferOptions { absorbed: capacity.absorbed };
-        let tape = model.infer_tape(capacity.rows, options);
-        Generator::from_tape(tape, &model.cache_specs(options), model.config.vocab_size, capacity)
+        let infer = InferOptions { absorbed: capacity.absorbed };
+        let tape = model.infer_tape(capacity.rows, infer);
+        Generator::from_tape(tape, &model.cache_specs(infer), model.config.vocab_size, capacity, o)
     }
 
     /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
@@ -155,26 +237,42 @@ impl Generator {
     }
 
     /// A generator for a network given as inference tape and cache sizes.
-    pub fn from_tape(tape: Tape, specs: &[LayerSpec], vocab: usize, capacity: Capacity) -> Result<Generator, Error> {
+    pub fn from_tape(
+        tape: Tape,
+        specs: &[LayerSpec],
+        vocab: usize,
+        capacity: Capacity,
+        options: Options,
+    ) -> Result<Generator, Error> {
         let Capacity { slots, max_len, rows, .. } = capacity;
+        let error = |message: String| Err(Error::Capacity(message));
         if slots == 0 || max_len < 2 {
-            return Err(Error::Capacity(format!("{slots} slots of {max_len} tokens; at least 1 slot of 2 is needed")));
+            return error(format!("{slots} slots of {max_len} tokens; at least 1 slot of 2 is needed"));
         }
         if rows < slots || tape.mode().rows < rows {
-            let message =
-                format!("{rows} rows for {slots} slots, on a tape of {}; a slot needs a row", tape.mode().rows);
-            return Err(Error::Capacity(message));
+            return error(format!(
+                "{rows} rows for {slots} slots, on a tape of {}; a slot needs a row",
+                tape.mode().rows
+            ));
+        }
+        if options.prefill_rows == 0 {
+            return error("0 rows of prompts in a step; at least 1 is needed".into());
+        }
+        // One page more than the longest sequence: whoever writes to a shared page takes a copy.
+        let least = pages(max_len) + 1;
+        let pages = options.cache_tokens.map_or(slots * pages(max_len) + 1, pages);
+        if pages < least {
+            let (given, wanted) = (pages * PAGE, least * PAGE);
+            return error(format!("a cache of {given} tokens; sequences of {max_len} need at least {wanted}"));
         }
         Ok(Generator {
             tape,
-            cache: KvCache::new(specs, slots, max_len),
+            cache: KvCache::with_pages(specs, pages),
             vocab,
             capacity,
             batch: Batch::default(),
-            draws: Vec::new(),
             scratches: Vec::new(),
-            resident: vec![Vec::new(); slots],
-            reuse_prefixes: false,
+            schedule: Schedule::new(capacity, options),
             cancel: Arc::default(),
             stats: Stats::default(),
         })
@@ -196,19 +294,29 @@ impl Generator {
         self.cancel.clone()
     }
 
-    /// Keeps what a finished sequence left in the cache, so that a later prompt with the same beginning does not run
+    /// Keeps what finished sequences leave in the cache, so that a later prompt with the same beginning does not run
     /// it again (a conversation). Only while the weights stay the same: [`Generator::forget`] after a change.
     pub fn set_reuse_prefixes(&mut self, reuse: bool) {
-        self.reuse_prefixes = reuse;
+        self.schedule.reuse = reuse;
         self.forget();
     }
 
     /// Forgets kept prefixes.
     pub fn forget(&mut self) {
-        self.resident.iter_mut().for_each(Vec::clear);
+        self.schedule.forget(&mut self.cache);
     }
 
-    /// What the last call did.
+    /// Pages of the cache: in use (by sequences and kept prefixes), and all.
+    pub fn cache_pages(&self) -> (usize, usize) {
+        (self.cache.pages() - self.cache.free_pages(), self.cache.pages())
+    }
+
+    /// Sequences that wait, and that run.
+    pub fn counts(&self) -> (usize, usize) {
+        self.schedule.counts()
+    }
+
+    /// What the last call of [`Generator::generate`] did.
     pub fn stats(&self) -> Stats {
         self.stats
     }
@@ -226,83 +334,118 @@ impl Generator {
         requests: &[Request],
         on_token: &mut dyn FnMut(TokenEvent) -> Flow,
     ) -> Result<Vec<Completion>, Error> {
-        self.check(requests)?;
+        for (i, r) in requests.iter().enumerate() {
+            self.check(r).map_err(|e| e.of_request(i))?;
+        }
         self.stats = Stats::default();
-        if !self.reuse_prefixes {
+        if !self.schedule.reuse {
             self.forget();
         }
-        let mut schedule = Schedule::new(requests, self.capacity, std::mem::take(&mut self.resident), on_token);
-        while !schedule.is_done() {
-            if self.cancel.load(Ordering::Relaxed) {
-                schedule.cancel();
-                break;
-            }
-            self.batch.clear();
-            self.draws.clear();
-            schedule.fill(&mut self.batch, &mut self.draws);
-            if !self.batch.is_empty() {
-                let objective = CrossEntropy { head_scale: [1.0; 2] };
-                self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
-                self.stats.steps += 1;
-            }
-            let logits = &self.tape.out().logits;
-            draw_all(&mut self.draws, &mut self.scratches, logits, self.vocab, requests);
-            schedule.accept(&self.draws, logits, self.vocab, &mut self.cache);
+        let (mut completions, mut first) = (Vec::new(), Vec::new());
+        for (request, r) in requests.iter().enumerate() {
+            first.push(completions.len());
+            let finish = Finish::Cancelled; // so far
+            let empty = |sample| Completion { request, sample, tokens: Vec::new(), logprobs: Vec::new(), finish };
+            completions.extend((0..r.n).map(empty));
         }
-        let (completions, resident, prompt_tokens) = schedule.finish();
-        self.resident = resident;
-        self.stats.prompt_tokens = prompt_tokens;
-        self.stats.tokens = completions.iter().map(|c| c.tokens.len()).sum();
+        let cancelled = Cell::new(false);
+        let mut sink = |job: u64, event: Event| {
+            let request = job as usize;
+            match event {
+                _ if cancelled.get() => return Flow::Cancel,
+                Event::Prompt { .. } => {}
+                Event::Finish { sample, finish } => completions[first[request] + sample].finish = finish,
+                Event::Token { sample, index, token, logprob, finish, .. } => {
+                    let c = &mut completions[first[request] + sample];
+                    c.tokens.push(token);
+                    c.logprobs.push(logprob);
+                    let flow = on_token(TokenEvent { request, sample, index, token, logprob, finish });
+                    cancelled.set(flow == Flow::Cancel);
+                    return flow;
+                }
+            }
+            Flow::Continue
+        };
+        for (id, request) in requests.iter().enumerate() {
+            self.schedule.add(Job { id: id as u64, request: request.clone(), constraints: Vec::new() }, &mut sink);
+        }
+        while !self.schedule.is_idle() && !self.cancel.load(Ordering::Relaxed) && !cancelled.get() {
+            self.step(params, precision, &mut sink);
+        }
+        self.schedule.cancel(|_| true, &mut self.cache, &mut |_, _| Flow::Continue);
         Ok(completions)
     }
 
-    fn check(&self, requests: &[Request]) -> Result<(), Error> {
-        for (i, r) in requests.iter().enumerate() {
-            let error = |message: String| Error::Request { request: i, message };
-            if r.prompt.is_empty() {
-                return Err(error("the prompt is empty; it needs at least one token".into()));
-            }
-            if r.prompt.len() >= self.capacity.max_len {
-                return Err(Error::PromptTooLong { prompt: r.prompt.len(), context: self.capacity.max_len });
-            }
-            if let Some(token) = r.prompt.iter().find(|&&t| t as usize >= self.vocab) {
-                return Err(error(format!("token {token} of the prompt is outside the vocabulary of {}", self.vocab)));
-            }
-            r.sampling.check().map_err(error)?;
+    /// Puts a request in the queue; [`Generator::check`] has passed it.
+    pub(crate) fn add(&mut self, job: Job, sink: Sink<'_>) {
+        self.schedule.add(job, sink);
+    }
+
+    /// Ends what is left of the jobs that `which` names.
+    pub(crate) fn cancel_jobs(&mut self, which: impl Fn(u64) -> bool, sink: Sink<'_>) {
+        self.schedule.cancel(which, &mut self.cache, sink);
+    }
+
+    /// Whether nothing waits or runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.schedule.is_idle()
+    }
+
+    /// One pass over the tape: a token for every sequence being written, a part of the prompts.
+    pub(crate) fn step(&mut self, params: &mut Params, precision: Precision, sink: Sink<'_>) {
+        self.batch.clear();
+        self.schedule.admit(&mut self.cache, &mut self.stats);
+        self.schedule.fill(&mut self.batch, &mut self.cache, &mut self.stats);
+        if !self.batch.is_empty() {
+            let objective = CrossEntropy { head_scale: [1.0; 2] };
+            self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
+            self.stats.steps += 1;
         }
-        Ok(())
+        self.schedule.ran(&mut self.cache);
+        choose_all(&mut self.schedule.active, &mut self.scratches, &self.tape.out().logits, self.vocab);
+        self.schedule.accept(&mut self.cache, &mut self.stats, sink);
+    }
+
+    /// Whether a request can be answered.
+    pub(crate) fn check(&self, r: &Request) -> Result<(), Error> {
+        check(r, self.vocab, self.capacity.max_len)
     }
 }
 
-/// Chooses the tokens of all draws, spread over the threads.
-fn draw_all(draws: &mut [Draw], scratches: &mut Vec<Scratch>, logits: &[f32], vocab: usize, requests: &[Request]) {
-    if draws.is_empty() {
+/// Whether a request can be answered with this vocabulary and context.
+pub(crate) fn check(r: &Request, vocab: usize, max_len: usize) -> Result<(), Error> {
+    let error = |message: String| Error::Request { request: 0, message };
+    if r.prompt.is_empty() {
+        return Err(error("the prompt is empty; it needs at least one token".into()));
+    }
+    if r.prompt.len() >= max_len {
+        return Err(Error::PromptTooLong { prompt: r.prompt.len(), context: max_len });
+    }
+    if let Some(token) = r.prompt.iter().find(|&&t| t as usize >= vocab) {
+        return Err(error(format!("token {token} of the prompt is outside the vocabulary of {vocab}")));
+    }
+    r.sampling.check().map_err(error)
+}
+
+/// Chooses the tokens of all sequences that have logits, spread over the threads.
+fn choose_all(active: &mut [Sequence], scratches: &mut Vec<Scratch>, logits: &[f32], vocab: usize) {
+    let rows: usize = active.iter().filter(|s| s.row.is_some()).map(|s| 1 + s.draft.len()).sum();
+    if rows == 0 {
         return;
     }
     // A row of a small vocabulary costs less than waking a thread.
-    let worth = (draws.len() * vocab).div_ceil(1 << 13);
-    let tasks = meno_tensor::pool::threads().min(draws.len()).min(worth);
+    let worth = (rows * vocab).div_ceil(1 << 13);
+    let tasks = meno_tensor::pool::threads().min(active.len()).min(worth);
     if scratches.len() < tasks {
         scratches.resize_with(tasks, Scratch::default);
     }
-    let chunk = draws.len().div_ceil(tasks);
-    let run = |(draws, scratch): (&mut [Draw], &mut Scratch)| {
-        for d in draws {
-            d.choose(&logits[d.row * vocab..][..vocab], &requests[d.request], scratch);
-        }
+    let chunk = active.len().div_ceil(tasks);
+    let run = |(active, scratch): (&mut [Sequence], &mut Scratch)| {
+        active.iter_mut().for_each(|s| s.choose(logits, vocab, scratch));
     };
     if tasks == 1 {
-        run((draws, &mut scratches[0]));
+        run((active, &mut scratches[0]));
     } else {
-        draws.par_chunks_mut(chunk).zip(scratches.par_iter_mut()).for_each(run);
-    }
-}
-
-impl Draw {
-    fn choose(&mut self, logits: &[f32], request: &Request, scratch: &mut Scratch) {
-        let [seed, step, sequence] = request.key;
-        let sequence = sequence.wrapping_mul(request.n as u64).wrapping_add(self.sample as u64);
-        let u = Rng::new(&[seed, step, sequence, self.position as u64]).uniform_f64();
-        (self.token, self.logprob) = sample(logits, &request.sampling, u, scratch);
+        active.par_chunks_mut(chunk).zip(scratches.par_iter_mut()).for_each(run);
     }
 }

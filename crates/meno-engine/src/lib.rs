@@ -6,6 +6,8 @@
 //! (`docs/numerics.md`).
 
 pub mod chat_template;
+pub mod constraint;
+pub mod engine;
 pub mod error;
 pub mod generator;
 pub mod reasoning;
@@ -20,7 +22,7 @@ mod python;
 
 pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
-pub use generator::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
+pub use generator::{Capacity, Completion, Event, Finish, Flow, Generator, Options, Request, TokenEvent};
 pub use sampler::Sampling;
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

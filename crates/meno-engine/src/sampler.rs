@@ -3,8 +3,16 @@
 //! Pure functions of a row of logits and a uniform number; the number comes from a counter keyed by (seed, step,
 //! sequence, position), so a token does not depend on what else is being sampled.
 
+mod penalties;
+
+pub use penalties::adjust;
+
+use crate::constraint::TokenMask;
 use meno_tensor::ops::log_softmax::{exp_row, log_softmax_row};
 use std::cmp::Ordering;
+
+/// Most alternatives whose log-probabilities are told with every token (OpenAI's bound).
+pub const MAX_TOP_LOGPROBS: usize = 20;
 
 /// How tokens are chosen, and when to stop.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,19 +29,50 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Tokens that end an answer (and are its last).
     pub stop_tokens: Vec<u32>,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Taken once from the logits of tokens that the answer has already (OpenAI).
+    pub presence_penalty: f32,
+    /// Taken from the logits of tokens once for every time that the answer has them (OpenAI).
+    pub frequency_penalty: f32,
+    /// Divides the positive and multiplies the negative logits of tokens of prompt and answer (CTRL, arXiv
+    /// 1909.05858, §4.1); 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// `Some(k)`: tell with every token the k most likely ones, at most [`MAX_TOP_LOGPROBS`]; log-probabilities are
+    /// then the model's own, at temperature 1. `None`: at [`Sampling::logprob_temperature`], as training scores them.
+    pub top_logprobs: Option<usize>,
 }
 
 impl Default for Sampling {
     /// The model's own distribution.
     fn default() -> Self {
-        Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, max_tokens: usize::MAX, stop_tokens: vec![] }
+        Sampling {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            max_tokens: usize::MAX,
+            stop_tokens: vec![],
+            logit_bias: vec![],
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+            top_logprobs: None,
+        }
     }
 }
 
 impl Sampling {
-    /// The temperature of recorded log-probabilities: greedy choices are scored at 1.
+    /// The temperature of recorded log-probabilities: greedy choices are scored at 1, and so are all where
+    /// alternatives are told.
     pub fn logprob_temperature(&self) -> f32 {
-        if self.temperature == 0.0 { 1.0 } else { self.temperature }
+        if self.temperature == 0.0 || self.top_logprobs.is_some() { 1.0 } else { self.temperature }
+    }
+
+    /// Whether tokens are chosen from other logits than the model's.
+    pub fn adjusts(&self) -> bool {
+        let none = self.presence_penalty == 0.0 && self.frequency_penalty == 0.0 && self.repetition_penalty == 1.0;
+        !none || !self.logit_bias.is_empty()
     }
 
     /// Whether every value makes sense; the message says which does not.
@@ -48,6 +87,19 @@ impl Sampling {
         if !fraction.contains(&self.min_p) {
             return Err(format!("min_p {} must be between 0 and 1", self.min_p));
         }
+        let penalties = [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)];
+        if let Some((name, x)) = penalties.into_iter().find(|p| !p.1.is_finite()) {
+            return Err(format!("{name} {x} must be a number"));
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return Err(format!("repetition_penalty {} must be above 0", self.repetition_penalty));
+        }
+        if let Some((token, bias)) = self.logit_bias.iter().find(|b| b.1.is_nan()) {
+            return Err(format!("logit_bias {bias} of token {token} must be a number"));
+        }
+        if let Some(k) = self.top_logprobs.filter(|&k| k > MAX_TOP_LOGPROBS) {
+            return Err(format!("top_logprobs {k} must be at most {MAX_TOP_LOGPROBS}"));
+        }
         Ok(())
     }
 }
@@ -59,6 +111,12 @@ pub struct Scratch {
     exps: Vec<f32>,
     /// Weights and ids of the tokens still in play.
     candidates: Vec<(f32, u32)>,
+    /// Logits that are not the model's own.
+    pub(crate) adjusted: Vec<f32>,
+    /// Tokens seen, one bit each.
+    pub(crate) seen: Vec<u64>,
+    /// What a constraint allows.
+    pub(crate) mask: TokenMask,
 }
 
 /// The most likely token; of equals the lowest id.
@@ -72,15 +130,36 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
+/// The log-probability of a token at [`Sampling::logprob_temperature`].
+pub fn logprob(logits: &[f32], sampling: &Sampling, token: u32) -> f32 {
+    log_softmax_row(logits, 1.0 / sampling.logprob_temperature()).logprob(logits[token as usize])
+}
+
+/// The `k` most likely tokens with their log-probabilities at temperature 1, the most likely first.
+pub fn top_logprobs(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
+    let k = k.min(MAX_TOP_LOGPROBS).min(logits.len());
+    let mut top: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
+    for (&x, id) in logits.iter().zip(0..) {
+        if top.len() == k && top.last().is_none_or(|last| order(&(x, id), last).is_ge()) {
+            continue;
+        }
+        let at = top.partition_point(|t| order(t, &(x, id)).is_lt());
+        top.insert(at, (x, id));
+        top.truncate(k);
+    }
+    let row = log_softmax_row(logits, 1.0);
+    top.into_iter().map(|(x, id)| (id, row.logprob(x))).collect()
+}
+
 /// The token that the uniform number `u` of [0, 1) picks, and its log-probability in the full distribution at
 /// [`Sampling::logprob_temperature`], with the bits that scoring gives it.
 pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
     let best = argmax(logits);
-    let inv_temperature = 1.0 / sampling.logprob_temperature();
     if sampling.temperature == 0.0 || sampling.top_k == 1 {
-        return (best, log_softmax_row(logits, inv_temperature).logprob(logits[best as usize]));
+        return (best, logprob(logits, sampling, best));
     }
-    let Scratch { exps, candidates } = scratch;
+    let inv_temperature = 1.0 / sampling.temperature;
+    let Scratch { exps, candidates, .. } = scratch;
     exps.clear();
     exps.extend_from_slice(logits);
     let row = exp_row(exps, inv_temperature);
@@ -98,7 +177,10 @@ pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch
         pick(candidates.iter().copied(), u)
     };
     let token = token.unwrap_or(best);
-    (token, row.logprob(logits[token as usize]))
+    match sampling.top_logprobs {
+        None => (token, row.logprob(logits[token as usize])),
+        Some(_) => (token, logprob(logits, sampling, token)),
+    }
 }
 
 /// More likely first, then by id.
@@ -223,12 +305,30 @@ mod tests {
     }
 
     #[test]
+    fn alternatives_are_the_models_own_at_temperature_1() {
+        let top = top_logprobs(&logits(), 3);
+        assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1, 2]); // the tie goes to the lower id
+        for (t, p) in top.iter().zip([0.5f32, 0.25, 0.125]) {
+            assert!((t.1 - p.ln()).abs() < 1e-6, "{t:?}");
+        }
+        assert_eq!(top_logprobs(&logits(), 9).len(), 4);
+        assert!(top_logprobs(&logits(), 0).is_empty());
+        let told = Sampling { temperature: 0.5, top_logprobs: Some(1), ..Default::default() };
+        let (token, logprob) = sample(&logits(), &told, 0.0, &mut Scratch::default());
+        assert_eq!((token, logprob), (0, top[0].1));
+    }
+
+    #[test]
     fn nonsense_is_named() {
         let bad = |s: Sampling| s.check().unwrap_err();
         assert!(bad(Sampling { temperature: -1.0, ..Default::default() }).contains("temperature -1"));
         assert!(bad(Sampling { temperature: f32::NAN, ..Default::default() }).contains("temperature NaN"));
         assert!(bad(Sampling { top_p: 0.0, ..Default::default() }).contains("top_p 0"));
         assert!(bad(Sampling { min_p: 2.0, ..Default::default() }).contains("min_p 2"));
+        assert!(bad(Sampling { repetition_penalty: 0.0, ..Default::default() }).contains("repetition_penalty 0"));
+        assert!(bad(Sampling { presence_penalty: f32::NAN, ..Default::default() }).contains("presence_penalty NaN"));
+        assert!(bad(Sampling { logit_bias: vec![(7, f32::NAN)], ..Default::default() }).contains("token 7"));
+        assert!(bad(Sampling { top_logprobs: Some(21), ..Default::default() }).contains("top_logprobs 21"));
         // All logits broken: an answer, not a panic.
         sample(&[f32::NAN; 3], &Sampling { top_p: 0.5, ..Default::default() }, 0.3, &mut Scratch::default());
         sample(&[f32::NEG_INFINITY; 3], &Sampling::default(), 0.3, &mut Scratch::default());

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::sampler::{Sampling, Scratch, sample};
-use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Request, TokenEvent};
+use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, TokenEvent};
 use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::kv_cache::{LayerSpec, PAGE};
 use meno_tensor::params::Params;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Builder, Ctx, Io, Mode, Op, Tape};
@@ -33,19 +33,19 @@ impl Op for History {
     }
     fn forward(&self, ctx: &mut Ctx) {
         let cache = ctx.cache.as_deref_mut().expect("a cache");
-        let max_len = cache.max_len;
-        let layer = &mut cache.layers[0];
         ctx.out.logits.clear();
         for s in &ctx.batch.segments {
-            let key = s.slot.expect("a slot") * 2 * max_len;
-            let value = key + max_len;
+            let table = cache.table(s.slot.expect("a place")).to_vec();
+            let layer = &mut cache.layers[0];
+            // Two heads of width 1: the places of a token's key of head 0 and value of head 1.
+            let at = |p: usize| 2 * PAGE * table[p / PAGE] as usize + p % PAGE;
             for (i, row) in s.rows.clone().enumerate() {
                 let token = ctx.batch.tokens[row] as f32;
                 assert_eq!(ctx.batch.positions[row] as usize, s.past + i);
-                layer.keys[key + s.past + i] = token;
-                layer.values[value + s.past + i] = token;
+                layer.keys[at(s.past + i)] = token;
+                layer.values[at(s.past + i) + PAGE] = token;
                 if ctx.batch.logit_rows.contains(&row) {
-                    let history = (0..=s.past + i).map(|p| (layer.keys[key + p] + layer.values[value + p]) / 2.0);
+                    let history = (0..=s.past + i).map(|p| (layer.keys[at(p)] + layer.values[at(p) + PAGE]) / 2.0);
                     ctx.out.logits.extend(logits(history));
                 }
             }
@@ -62,7 +62,8 @@ fn tape(rows: usize) -> Tape {
 }
 
 fn generator(slots: usize, rows: usize) -> Generator {
-    Generator::from_tape(tape(rows), &[SPEC], VOCAB, Capacity { slots, max_len: 40, rows, absorbed: false }).unwrap()
+    let capacity = Capacity { slots, max_len: 40, rows, absorbed: false };
+    Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, Options::default()).unwrap()
 }
 
 fn generate(g: &mut Generator, requests: &[Request]) -> Vec<Completion> {
@@ -133,7 +134,8 @@ fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     let sampling = Sampling { max_tokens: 6, ..Default::default() };
     let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: [0; 3] };
     generate(&mut g, std::slice::from_ref(&request));
-    assert_eq!(g.stats().prompt_tokens, 10);
+    // All of it once, and its last token for each of the four that had to wait for a place.
+    assert_eq!(g.stats().prompt_tokens, 10 + 4);
     // A conversation goes on: the prompt, part of the answer, something new.
     g.set_reuse_prefixes(true);
     let first = generate(&mut g, &[Request { n: 1, ..request.clone() }]);
@@ -147,6 +149,46 @@ fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     g.forget();
     generate(&mut g, &[next]);
     assert_eq!(g.stats().prompt_tokens, 17);
+}
+
+/// A cache too small for what runs at once: sequences give their pages back, wait, and end up with the same tokens.
+#[test]
+fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
+    let mut rng = Rng::new(&[6]);
+    let requests: Vec<Request> = (0..6)
+        .map(|i| Request {
+            prompt: (0..[100, 3, 150, 3, 64, 63][i]).map(|_| rng.below(VOCAB) as u32).collect(),
+            n: [2, 3, 1, 1, 2, 2][i],
+            sampling: Sampling { max_tokens: [90, 200, 70, 300, 128, 129][i], ..Default::default() },
+            key: [1, 2, i as u64],
+        })
+        .collect();
+    let expected = plain(&requests, 300);
+    for (slots, rows, cache_tokens) in [(6, 64, 384), (11, 200, 384), (11, 200, 640), (3, 5, 450)] {
+        for prefill_rows in [1, 20, usize::MAX] {
+            let capacity = Capacity { slots, max_len: 300, rows, absorbed: false };
+            let options = Options { cache_tokens: Some(cache_tokens), prefill_rows, ..Options::default() };
+            let mut g = Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, options).unwrap();
+            assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows, {cache_tokens} tokens");
+            g.forget();
+            assert_eq!(g.cache_pages().0, 0, "all pages are free again");
+        }
+    }
+}
+
+#[test]
+fn prompts_with_the_same_beginning_share_it() {
+    let mut g = generator(4, 64);
+    let sampling = Sampling { max_tokens: 4, ..Default::default() };
+    let request = |prompt: Vec<u32>, i| Request { prompt, n: 1, sampling: sampling.clone(), key: [0, 0, i] };
+    let system: Vec<u32> = (0..30).map(|i| i % VOCAB as u32).collect();
+    let with = |end: &[u32]| system.iter().chain(end).copied().collect::<Vec<u32>>();
+    g.set_reuse_prefixes(true);
+    let first = [request(with(&[1, 2]), 0)];
+    assert_eq!(generate(&mut g, &first), plain(&first, 40));
+    let both = [request(with(&[3, 4, 5]), 1), request(with(&[1, 2, 9]), 2), request(with(&[]), 3)];
+    assert_eq!(generate(&mut g, &both), plain(&both, 40));
+    assert_eq!((g.stats().prompt_tokens, g.stats().cached_tokens), (3 + 1 + 1, 30 + 32 + 29));
 }
 
 #[test]
@@ -215,7 +257,8 @@ fn what_cannot_be_answered_is_named() {
     assert!(error(&|r| r.prompt = vec![11]).contains("token 11 of the prompt is outside the vocabulary of 11"));
     assert!(error(&|r| r.sampling.top_p = 2.0).contains("request 1: top_p 2"));
     let capacity = |slots, rows| Capacity { slots, max_len: 8, rows, absorbed: false };
-    let refused = |c| Generator::from_tape(tape(4), &[SPEC], VOCAB, c).err().expect("refused").to_string();
+    let refused =
+        |c| Generator::from_tape(tape(4), &[SPEC], VOCAB, c, Options::default()).err().expect("refused").to_string();
     assert!(refused(capacity(0, 4)).contains("0 slots"));
     assert!(refused(capacity(4, 2)).contains("2 rows for 4 slots"));
     assert!(refused(capacity(2, 8)).contains("tape of 4"));

@@ -391,6 +391,9 @@ impl Tape {
         assert!(batch.len() <= self.mode.rows, "invariant: {} rows fit {}", batch.len(), self.mode.rows);
         params.prepare(precision);
         let params = &*params;
+        if let Some(cache) = cache.as_deref_mut() {
+            cache.make_room(batch);
+        }
         self.out.loss = [0.0; 3];
         let rows = batch.len();
         for &step in &self.plan.schedule {

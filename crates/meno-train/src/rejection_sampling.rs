@@ -159,6 +159,7 @@ impl RejectionSampling {
             min_p: 0.0,
             max_tokens: self.max_completion_length,
             stop_tokens,
+            ..Sampling::default()
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
         let (num_generations, key) = (self.num_generations, [self.seed, 0]);

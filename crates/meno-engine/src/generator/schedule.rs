@@ -1,284 +1,318 @@
-//! Which sequence runs next, in which place of the cache.
+//! Which sequence runs next, and in which place of the cache.
+//!
+//! A sequence waits in the queue, gets a place when there is room, runs its prompt in chunks, and then a token a step.
+//! Should the cache run full, the sequence that came last gives its pages back and waits again; what it has written
+//! is run again like a prompt, with the same bits (`docs/numerics.md`).
 
-use super::{Capacity, Completion, Finish, Flow, Request, TokenEvent};
-use crate::sampler::Scratch;
+use super::prefix::{Prefixes, common};
+use super::sequence::Sequence;
+use super::{Capacity, Event, Finish, Flow, Job, Options, Sink, Stats};
 use meno_tensor::batch::Batch;
-use meno_tensor::kv_cache::KvCache;
+use meno_tensor::kv_cache::{KEY_BLOCK, KvCache, PAGE};
 use std::collections::VecDeque;
 
-/// A token to choose from one row of logits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draw {
-    /// The row among the logits.
-    pub(super) row: usize,
-    /// The index of the request.
-    pub(super) request: usize,
-    /// The index of the sample.
-    pub(super) sample: usize,
-    /// The position of the token in its sequence.
-    pub(super) position: usize,
-    /// The place of the sequence in the cache.
-    slot: usize,
-    /// The token, once chosen.
-    pub(super) token: u32,
-    /// Its log-probability.
-    pub(super) logprob: f32,
-}
-
-/// A prompt being run, for as many samples as it got slots.
-struct Prefill {
-    request: usize,
-    slots: Vec<usize>,
-    done: usize,
-}
-
-/// A group whose prompt was run and that has samples without a slot.
-struct Waiting {
-    request: usize,
-    next: usize,
-    /// A slot that holds the prompt: those of the group pass to its own samples as long as one waits.
-    source: usize,
-    logits: Vec<f32>,
-}
-
-/// A sequence being written.
-#[derive(Clone, Copy)]
-struct Running {
-    request: usize,
-    sample: usize,
-    slot: usize,
-}
-
-/// The state of one call of the generator.
-pub(super) struct Schedule<'a> {
-    requests: &'a [Request],
+/// Sequences waiting and running.
+pub(super) struct Schedule {
     capacity: Capacity,
-    on_token: &'a mut dyn FnMut(TokenEvent) -> Flow,
-    /// By request, then sample.
-    completions: Vec<Completion>,
-    /// Where the completions of each request begin.
-    first: Vec<usize>,
-    next_request: usize,
-    prefills: VecDeque<Prefill>,
-    waiting: VecDeque<Waiting>,
-    running: Vec<Running>,
-    free: Vec<usize>,
-    /// By slot: the tokens whose keys and values it holds.
-    resident: Vec<Vec<u32>>,
-    scratch: Scratch,
-    prompt_tokens: usize,
-    cancelled: bool,
+    options: Options,
+    queue: VecDeque<Sequence>,
+    /// In the order in which they were admitted.
+    pub(super) active: Vec<Sequence>,
+    prefixes: Prefixes,
+    /// Whether what a finished sequence left is kept for all, or only for other samples of its prompt.
+    pub(super) reuse: bool,
+    /// Indices and rows of the prompts that run in this step.
+    prefilling: Vec<(usize, usize)>,
+    turn: usize,
 }
 
-impl<'a> Schedule<'a> {
-    pub(super) fn new(
-        requests: &'a [Request],
-        capacity: Capacity,
-        resident: Vec<Vec<u32>>,
-        on_token: &'a mut dyn FnMut(TokenEvent) -> Flow,
-    ) -> Self {
-        let (mut completions, mut first) = (Vec::new(), Vec::new());
-        for (request, r) in requests.iter().enumerate() {
-            first.push(completions.len());
-            let finish = if r.sampling.max_tokens == 0 { Finish::Length } else { Finish::Cancelled }; // so far
-            let empty = |sample| Completion { request, sample, tokens: Vec::new(), logprobs: Vec::new(), finish };
-            completions.extend((0..r.n).map(empty));
-        }
+impl Schedule {
+    pub(super) fn new(capacity: Capacity, options: Options) -> Schedule {
         Schedule {
-            requests,
             capacity,
-            on_token,
-            completions,
-            first,
-            next_request: 0,
-            prefills: VecDeque::new(),
-            waiting: VecDeque::new(),
-            running: Vec::new(),
-            free: (0..capacity.slots).rev().collect(),
-            resident,
-            scratch: Scratch::default(),
-            prompt_tokens: 0,
-            cancelled: false,
+            options,
+            queue: VecDeque::new(),
+            active: Vec::with_capacity(capacity.slots),
+            prefixes: Prefixes::default(),
+            reuse: options.reuse_prefixes,
+            prefilling: Vec::with_capacity(capacity.slots),
+            turn: 0,
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        let idle = self.running.is_empty() && self.prefills.is_empty() && self.waiting.is_empty();
-        self.cancelled || idle && self.next_request == self.requests.len()
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.active.is_empty()
     }
 
-    /// Stops everything: what is not finished stays as it is, cancelled.
-    pub(super) fn cancel(&mut self) {
-        self.cancelled = true;
+    /// Sequences waiting and running.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.queue.len(), self.active.len())
     }
 
-    /// The completions, what the cache holds, and how many prompt tokens were run.
-    pub(super) fn finish(self) -> (Vec<Completion>, Vec<Vec<u32>>, usize) {
-        (self.completions, self.resident, self.prompt_tokens)
-    }
-
-    /// Puts the rows of the next step into `batch`, and what is to be chosen from them into `draws`.
-    pub(super) fn fill(&mut self, batch: &mut Batch, draws: &mut Vec<Draw>) {
-        self.admit();
-        for &Running { request, sample, slot } in &self.running {
-            let c = &self.completions[self.first[request] + sample];
-            let token = *c.tokens.last().expect("invariant: a running sequence has a token");
-            let past = self.resident[slot].len();
-            let rows = batch.push(&[token], past, Some(slot));
-            self.resident[slot].push(token);
-            draws.push(Draw {
-                row: batch.logit_rows.len(),
-                request,
-                sample,
-                position: past + 1,
-                slot,
-                token: 0,
-                logprob: 0.0,
-            });
-            batch.logit_rows.push(rows.start);
-        }
-        for p in &mut self.prefills {
-            let prompt = &self.requests[p.request].prompt;
-            let count = (prompt.len() - p.done).min(self.capacity.rows - batch.len());
-            if count == 0 {
-                break;
+    /// Puts the samples of a job into the queue; those that may say nothing end at once.
+    pub(super) fn add(&mut self, job: Job, sink: Sink<'_>) {
+        let id = job.id;
+        if job.request.sampling.max_tokens == 0 {
+            for sample in 0..job.request.n {
+                sink(id, Event::Finish { sample, finish: Finish::Length });
             }
-            let rows = batch.push(&prompt[p.done..p.done + count], p.done, Some(p.slots[0]));
-            self.resident[p.slots[0]].extend_from_slice(&prompt[p.done..p.done + count]);
-            p.done += count;
-            self.prompt_tokens += count;
-            if p.done == prompt.len() {
-                let row = batch.logit_rows.len();
-                batch.logit_rows.push(rows.end - 1);
-                draws.extend(p.slots.iter().enumerate().map(|(sample, &slot)| Draw {
-                    row,
-                    request: p.request,
-                    sample,
-                    position: prompt.len(),
-                    slot,
-                    token: 0,
-                    logprob: 0.0,
-                }));
+            return;
+        }
+        self.queue.extend(Sequence::of(job, self.capacity.max_len));
+    }
+
+    /// Ends what is left of the jobs that `which` names.
+    pub(super) fn cancel(&mut self, which: impl Fn(u64) -> bool, cache: &mut KvCache, sink: Sink<'_>) {
+        let (mut gone, mut i) = (Vec::new(), 0);
+        self.queue.retain(|s| {
+            if which(s.job) {
+                gone.push((s.job, s.sample));
+            }
+            !which(s.job)
+        });
+        while i < self.active.len() {
+            if which(self.active[i].job) {
+                let s = self.active.remove(i);
+                gone.push((s.job, s.sample));
+                self.retire(s, cache);
+            } else {
+                i += 1;
             }
         }
+        for (job, sample) in gone {
+            sink(job, Event::Finish { sample, finish: Finish::Cancelled });
+        }
     }
 
-    /// Takes new requests as long as there are slots; a group gets as many as are free.
-    fn admit(&mut self) {
-        while self.next_request < self.requests.len() && !self.free.is_empty() && self.waiting.is_empty() {
-            let request = self.next_request;
-            let r = &self.requests[request];
-            self.next_request += 1;
-            if r.n == 0 || r.sampling.max_tokens == 0 {
+    /// Forgets kept prefixes.
+    pub(super) fn forget(&mut self, cache: &mut KvCache) {
+        self.prefixes.clear(cache);
+    }
+
+    /// Gives places to waiting sequences, first come first served, as long as there is room.
+    pub(super) fn admit(&mut self, cache: &mut KvCache, stats: &mut Stats) {
+        let mut i = 0;
+        while self.active.len() < self.capacity.slots && i < self.queue.len() {
+            let Some((from, shared)) = self.beginning(&self.queue[i]) else {
+                i += 1;
                 continue;
-            }
-            let common = |slot: usize| {
-                let same = self.resident[slot].iter().zip(&r.prompt).take_while(|(a, b)| a == b).count();
-                same.min(r.prompt.len() - 1) // the last token is run for its logits
             };
-            // The free slot that holds most of the prompt; of equals the one freed last.
-            let best = (0..self.free.len()).max_by_key(|&i| common(self.free[i])).expect("invariant: a slot is free");
-            let done = common(self.free[best]);
-            let mut slots = vec![self.free.remove(best)];
-            self.resident[slots[0]].truncate(done);
-            let more = (r.n - 1).min(self.free.len());
-            slots.extend(self.free.drain(self.free.len() - more..));
-            self.prefills.push_back(Prefill { request, slots, done });
-        }
-    }
-
-    /// Appends the chosen tokens, ends what is complete, and gives freed places to samples that wait for one.
-    pub(super) fn accept(&mut self, draws: &[Draw], logits: &[f32], vocab: usize, cache: &mut KvCache) {
-        while let Some(p) = self.prefills.front()
-            && p.done == self.requests[p.request].prompt.len()
-        {
-            let Some(p) = self.prefills.pop_front() else { break };
-            let len = self.requests[p.request].prompt.len();
-            for &slot in &p.slots[1..] {
-                cache.fork(p.slots[0], slot, len);
-                self.keep(slot, p.request);
+            let Some(mut s) = self.queue.remove(i) else { break };
+            let place = cache.open();
+            if let Some(from) = from {
+                cache.fork(from, place, shared);
+                self.prefixes.touch(from);
             }
-            if p.slots.len() < self.requests[p.request].n {
-                let row = draws.iter().find(|d| d.slot == p.slots[0]).map_or(0, |d| d.row);
-                let logits = logits[row * vocab..][..vocab].to_vec();
-                let (request, source) = (p.request, p.slots[0]);
-                self.waiting.push_back(Waiting { request, next: p.slots.len(), source, logits });
-            }
-        }
-        self.running.clear();
-        for draw in draws {
-            if self.cancelled {
+            let missing = |s: &Sequence, cache: &KvCache| cache.missing(s.at(), s.cached..s.tokens.len() + 1);
+            (s.place, s.cached) = (Some(place), shared);
+            let wanted = missing(&s, cache) + self.active.iter().map(|s| missing(s, cache)).sum::<usize>();
+            while cache.free_pages() < wanted && self.prefixes.evict(cache) {}
+            if cache.free_pages() < wanted && !self.active.is_empty() {
+                cache.close(place);
+                (s.place, s.cached) = (None, 0);
+                self.queue.insert(i, s);
                 return;
             }
-            let mut draw = *draw;
-            while !self.take(&draw) && !self.cancelled {
-                match self.pass_on(draw.slot, Some(draw.request), cache) {
-                    Some(next) => draw = next,
-                    None => break,
+            if s.tokens.len() == s.prompt {
+                s.reused = shared;
+                stats.cached_tokens += shared;
+            }
+            s.reserve();
+            self.active.push(s);
+        }
+    }
+
+    /// The place that holds most of the beginning of `s`, and how much; `None` if a prompt that is being run will soon
+    /// hold more.
+    fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
+        let most = s.tokens.len() - 1; // the last token is run for its logits
+        let mut best = self.prefixes.find(&s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
+        let (mut soon, mut soon_of_job) = (0, 0);
+        for a in &self.active {
+            let n = common(&a.tokens, &s.tokens[..most]);
+            if n.min(a.cached) > best.1 {
+                best = (a.place, n.min(a.cached));
+            }
+            let soon = if a.job == s.job { &mut soon_of_job } else { &mut soon };
+            *soon = n.max(*soon);
+        }
+        // Waiting a few steps pays for the samples of one prompt, and for a page or more.
+        let wait = soon_of_job > best.1 || soon >= best.1 + PAGE;
+        (!wait).then_some(best)
+    }
+
+    /// Puts the rows of the next step into `batch`: one for every sequence that is being written (more with a draft),
+    /// then prompts.
+    pub(super) fn fill(&mut self, batch: &mut Batch, cache: &mut KvCache, stats: &mut Stats) {
+        for i in 0..self.active.len() {
+            if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, cache) {
+                self.feed(i, 1, batch, stats);
+            }
+        }
+        let mut budget = self.capacity.rows - batch.len();
+        if !batch.is_empty() {
+            budget = budget.min(self.options.prefill_rows);
+        }
+        self.share_out(budget);
+        for k in 0..self.prefilling.len() {
+            let (i, rows) = self.prefilling[k];
+            if rows > 0 && self.active[i].place.is_some() && self.make_room(i, rows, cache) {
+                self.feed(i, rows, batch, stats);
+            }
+        }
+        // Those that had to give their pages back wait again, before all others.
+        for i in (0..self.active.len()).rev() {
+            if self.active[i].place.is_none() {
+                let s = self.active.remove(i);
+                self.queue.push_front(s);
+            }
+        }
+    }
+
+    /// Shares `budget` rows among the prompts being run, in turns: all the same, what is left to the first.
+    fn share_out(&mut self, mut budget: usize) {
+        self.prefilling.clear();
+        let waiting = self.active.iter().enumerate().filter(|(_, s)| s.place.is_some() && s.left() > 1);
+        self.prefilling.extend(waiting.map(|(i, _)| (i, 0)));
+        let count = self.prefilling.len().max(1);
+        self.prefilling.rotate_left(self.turn % count);
+        self.turn = self.turn.wrapping_add(1);
+        for share in [(budget / count).max(KEY_BLOCK), budget] {
+            for (i, rows) in &mut self.prefilling {
+                let more = (self.active[*i].left() - *rows).min(share).min(budget);
+                *rows += more;
+                budget -= more;
+            }
+        }
+    }
+
+    /// Whether there are pages for the next `rows` tokens of sequence `i`: kept prefixes, then sequences that came
+    /// later, then the sequence itself, must give theirs.
+    fn make_room(&mut self, i: usize, rows: usize, cache: &mut KvCache) -> bool {
+        loop {
+            let (place, cached) = (self.active[i].at(), self.active[i].cached);
+            if cache.missing(place, cached..cached + rows) <= cache.free_pages() {
+                cache.reserve(place, cached..cached + rows);
+                return true;
+            }
+            if self.prefixes.evict(cache) {
+                continue;
+            }
+            let idle = |s: &Sequence| s.place.is_some() && s.fed == 0;
+            let victim = (i + 1..self.active.len()).rev().find(|&j| idle(&self.active[j])).unwrap_or(i);
+            let s = &mut self.active[victim];
+            cache.close(s.at());
+            (s.place, s.cached) = (None, 0);
+            if victim == i {
+                return false;
+            }
+        }
+    }
+
+    /// Appends the next `rows` tokens of sequence `i`; asks for logits if they are the last.
+    fn feed(&mut self, i: usize, rows: usize, batch: &mut Batch, stats: &mut Stats) {
+        let s = &mut self.active[i];
+        let rows = batch.push(&s.tokens[s.cached..s.cached + rows], s.cached, s.place);
+        stats.prompt_tokens += s.prompt.saturating_sub(s.cached).min(rows.len());
+        s.fed = rows.len();
+        if s.fed == s.left() {
+            s.row = Some(batch.logit_rows.len());
+            batch.logit_rows.push(rows.end - 1);
+        }
+    }
+
+    /// Notes what has run. The other samples of a prompt that is complete now join in, as many as there is room for:
+    /// they name its pages and choose from its logits.
+    pub(super) fn ran(&mut self, cache: &mut KvCache) {
+        for i in 0..self.active.len() {
+            let s = &mut self.active[i];
+            s.cached += std::mem::take(&mut s.fed);
+            let (job, prompt, from, row) = (s.job, s.prompt, s.at(), s.row);
+            if row.is_none() || s.tokens.len() > prompt {
+                continue;
+            }
+            while self.active.len() < self.capacity.slots
+                && let Some(next) = self.queue.iter().position(|s| s.job == job && s.tokens.len() == prompt)
+                && let Some(mut s) = self.queue.remove(next)
+            {
+                let place = cache.open();
+                cache.fork(from, place, prompt);
+                (s.place, s.cached, s.reused, s.row) = (Some(place), prompt, prompt, row);
+                s.reserve();
+                self.active.push(s);
+            }
+        }
+    }
+
+    /// Tells the chosen tokens and takes leave of what is complete.
+    pub(super) fn accept(&mut self, cache: &mut KvCache, stats: &mut Stats, sink: Sink<'_>) {
+        let mut cancelled = Vec::new();
+        for s in &mut self.active {
+            if s.row.take().is_some() {
+                deliver(s, stats, sink, &mut cancelled);
+            }
+        }
+        let mut i = 0;
+        while i < self.active.len() {
+            match self.active[i].finish {
+                None => i += 1,
+                Some(_) => {
+                    let s = self.active.remove(i);
+                    self.retire(s, cache);
                 }
             }
         }
-        // Slots that were free already (a group that got fewer than it wanted while others ended).
-        while !self.waiting.is_empty() && !self.cancelled {
-            let Some(slot) = self.free.pop() else { break };
-            let mut next = self.pass_on(slot, None, cache);
-            while let Some(draw) = next
-                && !self.cancelled
-            {
-                next = if self.take(&draw) { None } else { self.pass_on(slot, Some(draw.request), cache) };
-            }
+        if !cancelled.is_empty() {
+            self.cancel(|job| cancelled.contains(&job), cache, sink);
         }
     }
 
-    /// Records a token; `false` if the sequence ended with it.
-    fn take(&mut self, draw: &Draw) -> bool {
-        let &Draw { request, sample, slot, token, logprob, .. } = draw;
-        let r = &self.requests[request];
-        let c = &mut self.completions[self.first[request] + sample];
-        c.tokens.push(token);
-        c.logprobs.push(logprob);
-        let full = c.tokens.len() >= r.sampling.max_tokens || r.prompt.len() + c.tokens.len() >= self.capacity.max_len;
-        let stop = r.sampling.stop_tokens.contains(&token);
-        let finish = if stop { Some(Finish::Stop) } else { full.then_some(Finish::Length) };
-        let index = c.tokens.len() - 1;
-        let flow = (self.on_token)(TokenEvent { request, sample, index, token, logprob, finish });
-        let finish = finish.or((flow == Flow::Stop).then_some(Finish::Stop));
-        if let Some(finish) = finish {
-            c.finish = finish;
+    /// Takes a sequence's place back, or keeps what it holds.
+    fn retire(&mut self, mut s: Sequence, cache: &mut KvCache) {
+        let Some(place) = s.place else { return };
+        if self.reuse || self.queue.iter().any(|q| q.job == s.job) {
+            s.tokens.truncate(s.cached);
+            self.prefixes.keep(place, s.tokens, cache);
         } else {
-            self.running.push(Running { request, sample, slot });
+            cache.close(place);
         }
-        self.cancelled |= flow == Flow::Cancel;
-        finish.is_none()
     }
+}
 
-    /// Gives a free slot to a waiting sample: of its own `group` first, which finds its prompt there, else of the
-    /// first group, which copies it. Returns the sample's first token.
-    fn pass_on(&mut self, slot: usize, group: Option<usize>, cache: &mut KvCache) -> Option<Draw> {
-        if self.waiting.is_empty() {
-            self.free.push(slot);
-            return None;
-        }
-        let i = self.waiting.iter().position(|w| Some(w.request) == group).unwrap_or(0);
-        let w = &mut self.waiting[i];
-        let (request, sample, source) = (w.request, w.next, w.source);
-        let r = &self.requests[request];
-        let mut draw = Draw { row: 0, request, sample, position: r.prompt.len(), slot, token: 0, logprob: 0.0 };
-        draw.choose(&w.logits, r, &mut self.scratch);
-        w.next += 1;
-        if w.next == r.n {
-            self.waiting.remove(i);
-        }
-        if Some(request) != group {
-            cache.fork(source, slot, r.prompt.len());
-        }
-        self.keep(slot, request);
-        Some(draw)
+/// Tells the tokens that a sequence got in this step.
+fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut Vec<u64>) {
+    if cancelled.contains(&s.job) {
+        s.finish = None;
+        return;
     }
-
-    /// Notes that `slot` holds the prompt of `request`.
-    fn keep(&mut self, slot: usize, request: usize) {
-        self.resident[slot].clear();
-        self.resident[slot].extend_from_slice(&self.requests[request].prompt);
+    let before = s.tokens.len() - s.chosen.len();
+    if before == s.prompt {
+        sink(s.job, Event::Prompt { sample: s.sample, cached: s.reused });
+    }
+    let (job, sample, count) = (s.job, s.sample, s.chosen.len());
+    if count > 0 {
+        s.cached = s.tokens.len() - 1; // what a draft guessed right, too
+    }
+    for (i, c) in s.chosen.drain(..).enumerate() {
+        let index = before + i - s.prompt;
+        let finish = s.finish.filter(|_| i + 1 == count);
+        stats.tokens += 1;
+        let flow =
+            sink(job, Event::Token { sample, index, token: c.token, logprob: c.logprob, top_logprobs: c.top, finish });
+        if flow == Flow::Continue {
+            continue;
+        }
+        if finish.is_none() {
+            s.finish = (flow == Flow::Stop).then_some(Finish::Stop);
+        }
+        if flow == Flow::Cancel {
+            cancelled.push(job);
+        }
+        s.tokens.truncate(before + i + 1);
+        s.cached = s.cached.min(s.tokens.len() - 1);
+        break;
+    }
+    if let Some(finish) = s.finish {
+        sink(job, Event::Finish { sample, finish });
     }
 }

@@ -17,11 +17,11 @@ mod kernel;
 mod tile;
 
 use crate::batch::Segment;
-use crate::kv_cache::KEY_BLOCK;
+use crate::kv_cache::{KEY_BLOCK, KvCache, PAGE};
 use crate::pool;
 use crate::tape::{Act, Ctx, Io, Op};
 use backward::Head;
-use forward::{Keys, Queries};
+use forward::{Keys, Queries, WHOLE};
 use kernel::{Scratch, grow};
 
 /// Where the heads of q, k or v lie in an activation.
@@ -93,12 +93,13 @@ impl Heads {
     }
 }
 
-/// A layer's place in the cache.
+/// A layer's part of the cache.
 #[derive(Clone, Copy)]
-struct Cache {
+struct Cache<'a> {
     keys: Shared,
     values: Shared,
-    max_len: usize,
+    /// Whose tables say where a sequence is.
+    places: &'a KvCache,
 }
 
 /// Heads of one token that are decoded together.
@@ -128,41 +129,44 @@ impl Attention {
     /// Writes the new keys and values of a segment and head to their place in the cache; returns that place.
     ///
     /// # Safety
-    /// Views and cache are valid for the segment, and nobody else touches this place.
-    unsafe fn append(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache) -> Keys {
+    /// Views and cache are valid for the segment, and nobody else touches this head of the pages it writes.
+    unsafe fn append<'a>(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache<'a>) -> Keys<'a> {
+        let (qk, vd) = (self.qk_dim, self.v_dim);
         let slot = segment.slot.expect("invariant: a generated sequence has a place in the cache");
-        let place = (slot * self.kv_heads + head) * cache.max_len;
-        let (keys, values) = (cache.keys.at(place * self.qk_dim), cache.values.at(place * self.v_dim));
+        let table = cache.places.table(slot);
+        let page_strides = (self.kv_heads * PAGE * qk, self.kv_heads * PAGE * vd);
+        let (keys, values) = (cache.keys.at(head * PAGE * qk), cache.values.at(head * PAGE * vd));
         for (i, row) in segment.rows.clone().enumerate() {
-            let at = segment.past + i;
-            let block = at / KEY_BLOCK * KEY_BLOCK * self.qk_dim + at % KEY_BLOCK;
-            // SAFETY: at < max_len (checked for the whole batch), the rest as promised by the caller.
+            let (page, at) = (table[(segment.past + i) / PAGE] as usize, (segment.past + i) % PAGE);
+            let block = page * page_strides.0 + at / KEY_BLOCK * KEY_BLOCK * qk + at % KEY_BLOCK;
+            // SAFETY: the page is one of the cache's (checked for the whole batch), the rest as promised by the caller.
             unsafe {
                 let x = k.at(row, head);
-                for d in 0..self.qk_dim {
+                for d in 0..qk {
                     *keys.add(block + d * KEY_BLOCK) = *x.add(d);
                 }
-                std::ptr::copy_nonoverlapping(v.at(row, head), values.add(at * self.v_dim), self.v_dim);
+                std::ptr::copy_nonoverlapping(v.at(row, head), values.add(page * page_strides.1 + at * vd), vd);
             }
         }
-        Keys { blocks: keys, values, value_ld: self.v_dim }
+        Keys { blocks: keys, values, value_ld: vd, table, page: PAGE, page_strides }
     }
 
     /// The cache of this op's layer, if there is one, found large enough for the batch.
-    fn cache(&self, ctx: &mut Ctx) -> Option<Cache> {
-        let cache = ctx.cache.as_deref_mut()?;
-        let (slots, max_len) = (cache.slots, cache.max_len);
-        for s in &ctx.batch.segments {
+    fn cache<'a>(&self, cache: Option<&'a mut KvCache>, segments: &[Segment]) -> Option<Cache<'a>> {
+        let cache = cache?;
+        for s in segments {
             let slot = s.slot.expect("invariant: a generated sequence has a place in the cache");
-            let end = s.past + s.rows.len();
-            assert!(slot < slots && end <= max_len, "invariant: {end} tokens in place {slot} fit {slots} of {max_len}");
+            let (end, table) = (s.past + s.rows.len(), cache.table(slot));
+            assert!(end <= table.len() * PAGE, "invariant: {end} tokens fit {} pages", table.len());
         }
+        let pages = cache.pages();
         let layer = &mut cache.layers[self.layer];
-        let (spec, place) = (layer.spec, slots * self.kv_heads * max_len);
+        let spec = layer.spec;
         let same = (spec.kv_heads, spec.qk_dim, spec.v_dim) == (self.kv_heads, self.qk_dim, self.v_dim);
         assert!(same, "invariant: the cache has {spec:?}");
-        assert!(layer.keys.len() >= place * self.qk_dim && layer.values.len() >= place * self.v_dim);
-        Some(Cache { keys: Shared(layer.keys.as_mut_ptr()), values: Shared(layer.values.as_mut_ptr()), max_len })
+        assert!(layer.keys.len() >= pages * layer.key_page() && layer.values.len() >= pages * layer.value_page());
+        let (keys, values) = (Shared(layer.keys.as_mut_ptr()), Shared(layer.values.as_mut_ptr()));
+        Some(Cache { keys, values, places: cache })
     }
 
     /// q, k and v in `get`'s memory, found wide enough.
@@ -194,7 +198,7 @@ impl Attention {
         heads: std::ops::Range<usize>,
         [q, k, v]: [Heads; 3],
         (out, lse): (Shared, Shared),
-        cache: Option<Cache>,
+        cache: Option<Cache<'_>>,
     ) {
         let (row, n) = (segment.rows.start, segment.rows.len());
         Scratch::with(|scratch| {
@@ -202,8 +206,8 @@ impl Attention {
             unsafe {
                 if let (Some(cache), 1, 1) = (cache, n, self.group()) {
                     let first = self.queries(segment, heads.start, q, out, lse);
-                    let mut keys = [Keys { blocks: std::ptr::null(), values: std::ptr::null(), value_ld: 0 }; DECODED];
-                    for (keys, head) in keys.iter_mut().zip(heads.clone()) {
+                    let mut keys = [self.append(segment, heads.start, k, v, cache); DECODED];
+                    for (keys, head) in keys.iter_mut().zip(heads.clone()).skip(1) {
                         *keys = self.append(segment, head, k, v, cache);
                     }
                     kernel::decode(&first, &keys[..heads.len()], grow(&mut scratch.scores, first.scratch()));
@@ -215,7 +219,8 @@ impl Attention {
                         None => {
                             let blocks = grow(&mut scratch.keys, n.next_multiple_of(KEY_BLOCK) * self.qk_dim);
                             kernel::transpose(k.at(row, head), k.ld, n, self.qk_dim, blocks);
-                            Keys { blocks: blocks.as_ptr(), values: v.at(row, head), value_ld: v.ld }
+                            let (blocks, values, value_ld) = (blocks.as_ptr(), v.at(row, head), v.ld);
+                            Keys { blocks, values, value_ld, table: WHOLE, page: n, page_strides: (0, 0) }
                         }
                     };
                     let queries = self.queries(segment, head, q, out, lse);
@@ -313,7 +318,7 @@ impl Op for Attention {
         (rows * rows * self.heads * (self.qk_dim + self.v_dim)) as u64
     }
     fn forward(&self, ctx: &mut Ctx) {
-        let cache = self.cache(ctx);
+        let cache = self.cache(ctx.cache.as_deref_mut(), &ctx.batch.segments);
         let rows = ctx.rows;
         let [out, lse] = ctx.acts.get([self.out, self.lse]);
         assert!(out.len() == rows * self.heads * self.v_dim && lse.len() == rows * self.heads);
@@ -332,7 +337,7 @@ impl Op for Attention {
             let (segment, first) = (&segments[task / tasks], task % tasks * heads);
             let heads = first..self.kv_heads.min(first + heads);
             // SAFETY: sizes were checked above; a task writes the rows of its segment, the columns of its heads, and
-            // the cache place of its segment and heads (segments have different places).
+            // its segment's pages' part of its heads (segments write to different pages).
             unsafe { self.forward_heads(segment, heads, inputs, results, cache) };
         });
     }

@@ -163,6 +163,7 @@ impl Grpo {
             min_p: self.min_p,
             max_tokens: self.max_completion_length,
             stop_tokens,
+            ..Sampling::default()
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
         Sampler {

@@ -308,6 +308,7 @@ impl Replication<'_> {
             top_p: 1.0,
             top_k: 0,
             min_p: 0.0,
+            ..Sampling::default()
         };
         let (slots, precision) = (e.max_sequences, self.settings.precision.into());
         Sampler {

@@ -219,6 +219,7 @@ fn sample(args: &Args, model: &mut Model, asked: &Asked, wanted: u64, output: &m
         min_p: 0.0,
         max_tokens: args.max_tokens,
         stop_tokens: asked.stop_tokens(),
+        ..Sampling::default()
     };
     let slots = args.max_sequences;
     let precision = args.precision.into();

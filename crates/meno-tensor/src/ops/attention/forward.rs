@@ -1,14 +1,87 @@
 //! Forward of one sequence: tiles of queries against blocks of 16 keys.
 
-use super::tile::{in_tiles, product, rows, tile};
+use super::tile::{in_tiles, rows, tile};
 use crate::simd::vector::Vector;
 
-/// A head's keys and values: keys in transposed blocks `[block][qk_dim][16]`, values by row.
+/// A head's keys and values, in runs of consecutive tokens (the pages of a cache; one run without): keys in transposed
+/// blocks `[block][qk_dim][16]`, values by row.
 #[derive(Clone, Copy)]
-pub(super) struct Keys {
+pub(super) struct Keys<'a> {
+    /// Where the head's part of page 0 is.
     pub(super) blocks: *const f32,
     pub(super) values: *const f32,
     pub(super) value_ld: usize,
+    /// The pages of the sequence.
+    pub(super) table: &'a [u32],
+    /// Tokens of a page.
+    pub(super) page: usize,
+    /// Distances between pages of keys and of values.
+    pub(super) page_strides: (usize, usize),
+}
+
+/// The one page of keys that are not in a cache.
+pub(super) const WHOLE: &[u32] = &[0];
+
+impl Keys<'_> {
+    /// The runs of the first `n` tokens: first token, length, keys, values.
+    #[inline(always)]
+    fn runs(&self, n: usize) -> impl Iterator<Item = (usize, usize, *const f32, *const f32)> {
+        self.table.iter().take(n.div_ceil(self.page)).enumerate().map(move |(i, &page)| {
+            let (at, page) = (i * self.page, page as usize);
+            let keys = self.blocks.wrapping_add(page * self.page_strides.0);
+            (at, self.page.min(n - at), keys, self.values.wrapping_add(page * self.page_strides.1))
+        })
+    }
+
+    /// Scores of R queries against the first `n` keys, in whole blocks, times scale, to rows of `s`.
+    #[inline(always)]
+    unsafe fn scores<V: Vector, const R: usize>(
+        &self,
+        n: usize,
+        q: [*const f32; R],
+        (dim, scale): (usize, f32),
+        (s, s_ld): (*mut f32, usize),
+    ) {
+        for (at, len, keys, _) in self.runs(n) {
+            // SAFETY: as `forward` promises.
+            unsafe { scores::<V, R>(q, dim, scale, keys, len.div_ceil(16), (s.add(at), s_ld)) };
+        }
+    }
+
+    /// out = alpha · P · values for R rows of P: a chain over the first `n` tokens for every element.
+    #[inline(always)]
+    unsafe fn product<V: Vector, const R: usize>(
+        &self,
+        n: usize,
+        p: [*const f32; R],
+        (out, alpha): ([*mut f32; R], [f32; R]),
+        cols: usize,
+    ) {
+        let mut col = 0;
+        while col < cols {
+            // SAFETY: as `forward` promises; the mask ends at `cols`.
+            unsafe {
+                macro_rules! columns {
+                    ($nv:literal) => {{
+                        let mask = V::mask(cols - col - 16 * ($nv - 1));
+                        let mut acc = [[V::splat(0.0); $nv]; R];
+                        for (at, len, _, values) in self.runs(n) {
+                            let p: [*const f32; R] = std::array::from_fn(|r| p[r].add(at));
+                            acc = tile::<V, R, $nv>(acc, len, (p, 1), (values.add(col), self.value_ld, 16), mask);
+                        }
+                        for r in 0..R {
+                            for v in 0..$nv {
+                                let m = if v + 1 == $nv { mask } else { V::mask(16) };
+                                acc[r][v].mul(V::splat(alpha[r])).store_mask(out[r].add(col + v * 16), m);
+                            }
+                        }
+                        col += 16 * $nv;
+                    }};
+                }
+                if V::WIDE && cols - col > 16 { columns!(2) } else { columns!(1) }
+            }
+        }
+    }
 }
 
 /// Queries of one sequence that share a key head, row by row: query i is head i % group of row i / group.
@@ -150,7 +223,7 @@ pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32])
         // SAFETY: as promised by the caller.
         unsafe {
             let pointers: [*const f32; R] = std::array::from_fn(|r| q.q(i + r));
-            scores::<V, R>(pointers, q.qk_dim, q.scale, keys.blocks, blocks, (s, s_ld));
+            keys.scores::<V, R>(n, pointers, (q.qk_dim, q.scale), (s, s_ld));
             let mut inverse = [0f32; R];
             for r in 0..R {
                 let (max, sum) = softmax::<V>(s.add(r * s_ld), q.visible(i + r), blocks);
@@ -159,7 +232,7 @@ pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32])
             }
             let p: [*const f32; R] = std::array::from_fn(|r| s.add(r * s_ld).cast_const());
             let out: [*mut f32; R] = std::array::from_fn(|r| q.out(i + r));
-            product::<V, R>(n, (p, 1), (keys.values, keys.value_ld), (out, inverse, false), q.v_dim);
+            keys.product::<V, R>(n, p, (out, inverse), q.v_dim);
         }
     });
 }
@@ -181,7 +254,7 @@ pub(super) unsafe fn decode<V: Vector>(q: &Queries, keys: &[Keys], s: &mut [f32]
         for (h, keys) in keys.iter().enumerate() {
             let row = s.add(h * s_ld);
             let query = q.q.0.add(h * q.q.2);
-            scores::<V, 1>([query], q.qk_dim, q.scale, keys.blocks, blocks, (row, s_ld));
+            keys.scores::<V, 1>(n, [query], (q.qk_dim, q.scale), (row, s_ld));
             let (max, sum) = softmax::<V>(row, n, blocks);
             inverse[h] = 1.0 / sum;
             *q.lse.0.add(h) = max + sum.ln();
@@ -191,12 +264,19 @@ pub(super) unsafe fn decode<V: Vector>(q: &Queries, keys: &[Keys], s: &mut [f32]
                 let p: [*const f32; $r] = std::array::from_fn(|r| s.add(($first + r) * s_ld).cast_const());
                 let mut at = 0;
                 while at < q.v_dim {
-                    let values: [*const f32; $r] = std::array::from_fn(|r| keys[$first + r].values.add(at));
                     let out: [*mut f32; $r] = std::array::from_fn(|r| q.out.0.add(($first + r) * q.out.2 + at));
                     macro_rules! columns {
                         ($nv:literal) => {{
                             let mask = V::mask(q.v_dim - at - 16 * ($nv - 1));
-                            let acc = rows::<V, $r, $nv>(n, p, (values, keys[$first].value_ld), mask);
+                            let mut acc = [[V::splat(0.0); $nv]; $r];
+                            for (from, len, _, values) in keys[$first].runs(n) {
+                                // The heads of a token have the same pages.
+                                let values: [*const f32; $r] = std::array::from_fn(|r| {
+                                    values.offset(keys[$first + r].values.offset_from(keys[$first].values)).add(at)
+                                });
+                                let p: [*const f32; $r] = std::array::from_fn(|r| p[r].add(from));
+                                acc = rows::<V, $r, $nv>(acc, len, p, (values, keys[$first].value_ld), mask);
+                            }
                             for r in 0..$r {
                                 for v in 0..$nv {
                                     let m = if v + 1 == $nv { mask } else { V::mask(16) };

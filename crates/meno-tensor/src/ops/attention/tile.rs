@@ -34,12 +34,13 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     acc
 }
 
-/// As [`tile`], every row with vectors of its own, from 0: several heads of one token hide each other's latency.
+/// As [`tile`], every row with vectors of its own: several heads of one token hide each other's latency.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector, const R: usize, const NV: usize>(
+    mut acc: [[V; NV]; R],
     len: usize,
     a: [*const f32; R],
     (b, b_step): ([*const f32; R], usize),
@@ -47,7 +48,6 @@ pub(super) unsafe fn rows<V: Vector, const R: usize, const NV: usize>(
 ) -> [[V; NV]; R] {
     // SAFETY: as promised by the caller.
     unsafe {
-        let mut acc = [[V::splat(0.0); NV]; R];
         for l in 0..len {
             for r in 0..R {
                 let x = V::splat(*a[r].add(l));

@@ -1,0 +1,215 @@
+//! A model that answers many requests for as long as it lives, on a thread of its own.
+//!
+//! Anybody may hold the [`Engine`] and submit; what happens to a request is told to the submission's own function, on
+//! the engine's thread. The engine knows tokens only: text, grammars and budgets are the caller's, who puts what
+//! restricts an answer into a [`Constraint`].
+
+mod stats;
+mod work;
+
+pub use stats::{EngineStats, Histogram};
+
+use crate::constraint::Constraint;
+use crate::error::Error;
+use crate::generator::{Capacity, Event, Flow, Generator, Options, Request, check};
+use meno_model::{Config, Model};
+use meno_tensor::gemm::Precision;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// How an engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Sequences at once, their length, rows of a step.
+    pub capacity: Capacity,
+    /// Cache, chunks of prompts, kept prefixes.
+    pub options: Options,
+    /// Input type of the matrix products.
+    pub precision: Precision,
+    /// Threads; `None`: all cores.
+    pub threads: Option<usize>,
+    /// Most samples that may wait for a place; more are refused.
+    pub queue: usize,
+}
+
+/// A request with those who watch over it.
+pub struct Submission {
+    /// Prompt, number of samples, sampling, key of the random numbers.
+    pub request: Request,
+    /// One for every sample, or none at all.
+    pub constraints: Vec<Box<dyn Constraint>>,
+    /// Told everything that happens, in order, on the engine's thread, which waits for it: it should hand the event
+    /// on and return. Every sample's last event is [`Event::Finish`], unless the ticket was dropped.
+    /// [`Flow::Stop`] after a token completes its sample, [`Flow::Cancel`] the whole request.
+    pub on_event: Box<dyn FnMut(Event) -> Flow + Send>,
+}
+
+/// Why a submission was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Too many wait already.
+    #[error("{waiting} requests are waiting already; try again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
+    /// The engine is shutting down, or has failed.
+    #[error("the engine is shutting down")]
+    Stopping,
+    /// The request makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] Error),
+}
+
+/// A submission on its way. Dropping it cancels what is left: its places are free before the next step.
+#[derive(Debug)]
+#[must_use = "dropping the ticket cancels the request"]
+pub struct Ticket {
+    gone: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.shared.wake.notify_all();
+    }
+}
+
+/// A handle to a running model; clones are handles to the same. When the last is dropped the engine finishes what
+/// runs and ends.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    config: Config,
+    options: EngineOptions,
+    next: AtomicU64,
+}
+
+/// What handles and the engine's thread share.
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    stats: Mutex<EngineStats>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Inbox {
+    arrived: VecDeque<Arrival>,
+    /// Samples that wait in the engine for a place.
+    waiting: usize,
+    stopping: bool,
+    /// The thread is gone.
+    ended: bool,
+}
+
+/// A submission taken.
+struct Arrival {
+    id: u64,
+    submission: Submission,
+    gone: Arc<AtomicBool>,
+    at: Instant,
+}
+
+/// The data of a lock, whatever happened to who held it: none of it can be left half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Starts `model` on a thread of its own.
+    pub fn start(model: Model, options: EngineOptions) -> Result<Engine, Error> {
+        let generator = Generator::with_options(&model, options.capacity, options.options)?;
+        let config = model.config.clone();
+        let shared = Arc::new(Shared { inbox: Mutex::default(), wake: Condvar::new(), stats: Mutex::default() });
+        let worker = work::Worker::new(model, generator, options.precision, shared.clone());
+        let run = move || match options.threads {
+            Some(n) => meno_tensor::pool::with_threads(n, || worker.run()),
+            None => worker.run(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(run)
+            .map_err(|e| Error::Capacity(format!("no thread for the engine: {e}")))?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Engine { inner: Arc::new(Inner { shared, thread, config, options, next: AtomicU64::new(0) }) })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// How it runs.
+    pub fn options(&self) -> &EngineOptions {
+        &self.inner.options
+    }
+
+    /// Puts a request in the queue. The answer comes through [`Submission::on_event`] for as long as the ticket lives.
+    pub fn submit(&self, submission: Submission) -> Result<Ticket, Refused> {
+        let Inner { shared, config, options, next, .. } = &*self.inner;
+        check(&submission.request, config.vocab_size, options.capacity.max_len)?;
+        let (n, constraints) = (submission.request.n, submission.constraints.len());
+        if constraints != 0 && constraints != n {
+            let message = format!("{constraints} constraints for {n} samples; one for each is needed, or none");
+            return Err(Error::Request { request: 0, message }.into());
+        }
+        let mut inbox = lock(&shared.inbox);
+        if inbox.stopping || inbox.ended {
+            return Err(Refused::Stopping);
+        }
+        let waiting = inbox.waiting + inbox.arrived.iter().map(|a| a.submission.request.n).sum::<usize>();
+        if waiting >= options.queue.max(1) {
+            lock(&shared.stats).refused += 1;
+            return Err(Refused::Busy { waiting });
+        }
+        let gone = Arc::new(AtomicBool::new(false));
+        let id = next.fetch_add(1, Ordering::Relaxed);
+        inbox.arrived.push_back(Arrival { id, submission, gone: gone.clone(), at: Instant::now() });
+        drop(inbox);
+        shared.wake.notify_all();
+        Ok(Ticket { gone, shared: shared.clone() })
+    }
+
+    /// What was done so far and is being done now.
+    pub fn stats(&self) -> EngineStats {
+        lock(&self.inner.shared.stats).clone()
+    }
+
+    /// Refuses new requests, waits until those that were taken are answered, and ends the engine.
+    pub fn shutdown(&self) {
+        self.inner.shared.stop();
+        let thread = lock(&self.inner.thread).take();
+        if let Some(thread) = thread {
+            // A panic of the thread was told by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        lock(&self.inbox).stopping = true;
+        self.wake.notify_all();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}

@@ -1,0 +1,141 @@
+//! The engine's thread.
+
+use super::{Arrival, Shared, lock};
+use crate::generator::{Event, Finish, Flow, Generator, Job};
+use meno_model::Model;
+use meno_tensor::gemm::Precision;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A request that is being answered.
+struct Open {
+    on_event: Box<dyn FnMut(Event) -> Flow + Send>,
+    gone: Arc<AtomicBool>,
+    submitted: Instant,
+    /// By sample: when its last token came.
+    last: Vec<Option<Instant>>,
+    /// Samples that are not complete.
+    left: usize,
+}
+
+/// The model and what it is asked.
+pub(super) struct Worker {
+    model: Model,
+    generator: Generator,
+    precision: Precision,
+    shared: Arc<Shared>,
+    open: HashMap<u64, Open>,
+}
+
+/// Marks the engine as ended, by a panic too: nobody shall wait for it.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut inbox = lock(&self.0.inbox);
+        inbox.ended = true;
+        inbox.arrived.clear();
+    }
+}
+
+impl Worker {
+    pub(super) fn new(model: Model, generator: Generator, precision: Precision, shared: Arc<Shared>) -> Worker {
+        Worker { model, generator, precision, shared, open: HashMap::new() }
+    }
+
+    /// Answers until told to stop and nothing is left.
+    pub(super) fn run(mut self) {
+        let _ended = Ended(self.shared.clone());
+        while let Some(arrivals) = self.arrivals() {
+            for arrival in arrivals {
+                self.take(arrival);
+            }
+            self.drop_gone();
+            if !self.generator.is_idle() {
+                let Worker { model, generator, precision, shared, open } = &mut self;
+                generator.step(&mut model.params, *precision, &mut |job, event| tell(open, shared, job, event));
+            }
+            self.report();
+        }
+    }
+
+    /// What has arrived, waiting for it while there is nothing to do; `None` when it is time to end.
+    fn arrivals(&self) -> Option<Vec<Arrival>> {
+        let mut inbox = lock(&self.shared.inbox);
+        while inbox.arrived.is_empty() && self.generator.is_idle() {
+            if inbox.stopping {
+                return None;
+            }
+            inbox = self.shared.wake.wait(inbox).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        let arrived: Vec<Arrival> = inbox.arrived.drain(..).collect();
+        inbox.waiting += arrived.iter().map(|a| a.submission.request.n).sum::<usize>();
+        Some(arrived)
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        let Arrival { id, submission, gone, at } = arrival;
+        let request = submission.request;
+        let n = request.n;
+        lock(&self.shared.stats).requests += 1;
+        let open = Open { on_event: submission.on_event, gone, submitted: at, last: vec![None; n], left: n };
+        if n > 0 {
+            self.open.insert(id, open);
+        }
+        let Worker { generator, shared, open, .. } = self;
+        let job = Job { id, request, constraints: submission.constraints };
+        generator.add(job, &mut |job, event| tell(open, shared, job, event));
+    }
+
+    /// Cancels the requests whose ticket was dropped.
+    fn drop_gone(&mut self) {
+        let gone: Vec<u64> = self.open.iter().filter(|o| o.1.gone.load(Ordering::Relaxed)).map(|o| *o.0).collect();
+        if !gone.is_empty() {
+            let Worker { generator, shared, open, .. } = self;
+            generator.cancel_jobs(|id| gone.contains(&id), &mut |job, event| tell(open, shared, job, event));
+        }
+    }
+
+    fn report(&self) {
+        let (waiting, running) = self.generator.counts();
+        lock(&self.shared.inbox).waiting = waiting;
+        let mut stats = lock(&self.shared.stats);
+        stats.totals = self.generator.stats();
+        (stats.waiting, stats.running) = (waiting, running);
+        stats.cache_pages = self.generator.cache_pages();
+    }
+}
+
+/// Tells a request what happened to it.
+fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) -> Flow {
+    let Some(request) = open.get_mut(&job) else { return Flow::Cancel };
+    match &event {
+        Event::Prompt { .. } => {}
+        Event::Token { sample, .. } => {
+            let (now, mut stats) = (Instant::now(), lock(&shared.stats));
+            let first = request.last.iter().all(Option::is_none);
+            match request.last[*sample].replace(now) {
+                Some(last) => stats.time_between_tokens.add((now - last).as_secs_f64()),
+                None if first => stats.time_to_first_token.add((now - request.submitted).as_secs_f64()),
+                None => {}
+            }
+        }
+        Event::Finish { finish, .. } => {
+            let kind = match finish {
+                Finish::Stop => 0,
+                Finish::Length => 1,
+                Finish::Cancelled => 2,
+            };
+            lock(&shared.stats).finished[kind] += 1;
+            request.left -= 1;
+        }
+    }
+    let done = request.left == 0;
+    let flow = if request.gone.load(Ordering::Relaxed) { Flow::Cancel } else { (request.on_event)(event) };
+    if done {
+        open.remove(&job);
+    }
+    flow
+}

@@ -1,0 +1,163 @@
+//! One answer being written: its tokens, its place in the cache, and how its next token is chosen.
+
+use super::{Finish, Job};
+use crate::constraint::{Choice, Constraint, TokenMask};
+use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
+use meno_tensor::rng::Rng;
+use std::sync::Arc;
+
+/// A token just chosen.
+pub(super) struct Chosen {
+    pub(super) token: u32,
+    pub(super) logprob: f32,
+    pub(super) top: Vec<(u32, f32)>,
+}
+
+/// One answer, from the queue to its end.
+pub(super) struct Sequence {
+    pub(super) job: u64,
+    pub(super) sample: usize,
+    pub(super) sampling: Arc<Sampling>,
+    /// Seed, step and sequence of the random numbers.
+    key: [u64; 3],
+    constraint: Option<Box<dyn Constraint>>,
+    /// Its place in the cache; `None` in the queue.
+    pub(super) place: Option<usize>,
+    /// Prompt and answer.
+    pub(super) tokens: Vec<u32>,
+    /// How many of them are the prompt.
+    pub(super) prompt: usize,
+    /// Most tokens of prompt and answer.
+    end: usize,
+    /// How many of the tokens have keys and values in the cache.
+    pub(super) cached: usize,
+    /// How many tokens of the prompt were found there.
+    pub(super) reused: usize,
+    /// Tokens that run in this step.
+    pub(super) fed: usize,
+    /// Guesses of the next tokens that run along, to be verified.
+    pub(super) draft: Vec<u32>,
+    /// The first of its rows of logits in this step.
+    pub(super) row: Option<usize>,
+    /// What it got in this step.
+    pub(super) chosen: Vec<Chosen>,
+    pub(super) finish: Option<Finish>,
+}
+
+impl Sequence {
+    /// The samples of a job, for a context of `max_len` tokens.
+    pub(super) fn of(job: Job, max_len: usize) -> impl Iterator<Item = Sequence> {
+        let Job { id, request, constraints } = job;
+        let (n, [seed, step, sequence]) = (request.n, request.key);
+        let sampling = Arc::new(request.sampling);
+        let mut constraints = constraints.into_iter();
+        (0..n).map(move |sample| Sequence {
+            job: id,
+            sample,
+            sampling: sampling.clone(),
+            key: [seed, step, sequence.wrapping_mul(n as u64).wrapping_add(sample as u64)],
+            constraint: constraints.next(),
+            place: None,
+            tokens: request.prompt.clone(),
+            prompt: request.prompt.len(),
+            end: request.prompt.len().saturating_add(sampling.max_tokens).min(max_len),
+            cached: 0,
+            reused: 0,
+            fed: 0,
+            draft: Vec::new(),
+            row: None,
+            chosen: Vec::new(),
+            finish: None,
+        })
+    }
+
+    /// Its place in the cache, of a sequence that is not in the queue.
+    pub(super) fn at(&self) -> usize {
+        self.place.expect("invariant: an active sequence has a place")
+    }
+
+    /// Tokens that have to run before the next can be chosen.
+    pub(super) fn left(&self) -> usize {
+        self.tokens.len() - self.cached
+    }
+
+    /// How many tokens may still come.
+    pub(super) fn room(&self) -> usize {
+        self.end - self.tokens.len()
+    }
+
+    /// Takes memory for all tokens at once: a step allocates nothing.
+    pub(super) fn reserve(&mut self) {
+        self.tokens.reserve_exact(self.room().min(1 << 16));
+        self.chosen.reserve(1);
+    }
+
+    /// Chooses the next token from its row of logits; with a draft, tokens for as long as they are the guessed ones.
+    /// What is chosen does not depend on the draft: every token is sampled from its own logits with the random number
+    /// of its own position, so a guess only decides whether the next row can be used.
+    pub(super) fn choose(&mut self, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
+        let Some(first) = self.row else { return };
+        for i in 0..=self.draft.len() {
+            match self.next(&logits[(first + i) * vocab..][..vocab], scratch) {
+                None => self.finish = Some(Finish::Stop),
+                Some(chosen) => self.take(chosen),
+            }
+            let guessed = self.draft.get(i).is_some_and(|&d| self.tokens.last() == Some(&d));
+            if self.finish.is_some() || !guessed {
+                break;
+            }
+        }
+    }
+
+    /// The next token; `None` if the constraint ends the answer.
+    fn next(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<Chosen> {
+        let Sequence { sampling, tokens, prompt, key: [seed, step, sequence], constraint, .. } = self;
+        let choice = match constraint {
+            None => Choice::Any,
+            Some(constraint) => {
+                if scratch.mask.len() != logits.len() {
+                    scratch.mask = TokenMask::all(logits.len());
+                }
+                scratch.mask.allow_all();
+                constraint.choose(&mut scratch.mask)
+            }
+        };
+        let u = || Rng::new(&[*seed, *step, *sequence, tokens.len() as u64]).uniform_f64();
+        let (token, logprob) = match choice {
+            Choice::End => return None,
+            Choice::Token(token) if token as usize >= logits.len() => return None,
+            Choice::Token(token) => (token, logprob(logits, sampling, token)),
+            Choice::Masked if scratch.mask.forbids_all() => return None,
+            Choice::Any if !sampling.adjusts() => sample(logits, sampling, u(), scratch),
+            _ => {
+                let mut adjusted = std::mem::take(&mut scratch.adjusted);
+                adjusted.clear();
+                adjusted.extend_from_slice(logits);
+                let (prompt, answer) = tokens.split_at(*prompt);
+                adjust(&mut adjusted, sampling, prompt, answer, &mut scratch.seen);
+                if choice == Choice::Masked {
+                    scratch.mask.apply(&mut adjusted);
+                }
+                let (token, _) = sample(&adjusted, sampling, u(), scratch);
+                scratch.adjusted = adjusted;
+                (token, logprob(logits, sampling, token))
+            }
+        };
+        let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, k));
+        Some(Chosen { token, logprob, top })
+    }
+
+    fn take(&mut self, chosen: Chosen) {
+        let token = chosen.token;
+        self.tokens.push(token);
+        self.chosen.push(chosen);
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token);
+        }
+        if self.sampling.stop_tokens.contains(&token) {
+            self.finish = Some(Finish::Stop);
+        } else if self.tokens.len() >= self.end {
+            self.finish = Some(Finish::Length);
+        }
+    }
+}
