@@ -8,6 +8,9 @@
 mod prefix;
 mod schedule;
 mod sequence;
+mod speculative;
+
+pub use speculative::Speculative;
 
 use crate::constraint::Constraint;
 use crate::error::Error;
@@ -15,12 +18,13 @@ use crate::sampler::{Sampling, Scratch};
 use meno_model::{InferOptions, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::{KvCache, LayerSpec, PAGE, pages};
+use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec, PAGE, pages};
 use meno_tensor::params::Params;
 use meno_tensor::tape::{CrossEntropy, Tape};
 use rayon::prelude::*;
 use schedule::Schedule;
 use sequence::Sequence;
+use speculative::Mtp;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,12 +53,22 @@ pub struct Options {
     /// Whether what finished sequences leave in the cache is kept for prompts with the same beginning; only while the
     /// weights stay the same.
     pub reuse_prefixes: bool,
+    /// How the cache stores keys and values; anything but f32 costs the contract with training its bits.
+    pub kv_type: KvType,
+    /// Who guesses tokens ahead. The answers are the same, only sooner.
+    pub speculative: Speculative,
 }
 
 impl Default for Options {
     /// For a fixed set of requests.
     fn default() -> Self {
-        Options { cache_tokens: None, prefill_rows: usize::MAX, reuse_prefixes: false }
+        Options {
+            cache_tokens: None,
+            prefill_rows: usize::MAX,
+            reuse_prefixes: false,
+            kv_type: KvType::F32,
+            speculative: Speculative::Off,
+        }
     }
 }
 
@@ -190,6 +204,10 @@ pub struct Stats {
     pub cached_tokens: usize,
     /// Tokens generated.
     pub tokens: usize,
+    /// Tokens guessed.
+    pub drafted: usize,
+    /// Guesses that were right.
+    pub accepted: usize,
 }
 
 /// Generates tokens with a planned network and a KV cache.
@@ -201,6 +219,7 @@ pub struct Generator {
     batch: Batch,
     scratches: Vec<Scratch>,
     schedule: Schedule,
+    mtp: Option<Mtp>,
     cancel: Arc<AtomicBool>,
     stats: Stats,
 }
@@ -219,8 +238,14 @@ impl Generator {
             return Err(Error::Capacity(message));
         }
         let infer = InferOptions { absorbed: capacity.absorbed };
-        let tape = model.infer_tape(capacity.rows, infer);
-        Generator::from_tape(tape, &model.cache_specs(infer), model.config.vocab_size, capacity, o)
+        let (rows, vocab, mut specs) = (capacity.rows, model.config.vocab_size, model.cache_specs(infer));
+        if o.speculative != Speculative::Mtp {
+            return Generator::from_tape(model.infer_tape(rows, infer), &specs, vocab, capacity, o);
+        }
+        let mtp = Mtp::new(model, rows + capacity.slots, infer)?;
+        specs.extend(model.mtp_cache_spec(infer));
+        let tape = model.infer_tape_for_mtp(rows, infer);
+        Ok(Generator { mtp: Some(mtp), ..Generator::from_tape(tape, &specs, vocab, capacity, o)? })
     }
 
     /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
@@ -267,12 +292,13 @@ impl Generator {
         }
         Ok(Generator {
             tape,
-            cache: KvCache::with_pages(specs, pages),
+            cache: KvCache::with_pages(specs, options.kv_type, pages),
             vocab,
             capacity,
             batch: Batch::default(),
             scratches: Vec::new(),
             schedule: Schedule::new(capacity, options),
+            mtp: None,
             cancel: Arc::default(),
             stats: Stats::default(),
         })
@@ -285,8 +311,7 @@ impl Generator {
 
     /// Bytes of cache and activations.
     pub fn bytes(&self) -> usize {
-        let cache: usize = self.cache.layers.iter().map(|l| (l.keys.len() + l.values.len()) * 4).sum();
-        cache + self.tape.bytes()
+        self.cache.bytes() + self.tape.bytes() + self.mtp.as_ref().map_or(0, Mtp::bytes)
     }
 
     /// Setting this stops the running call at its next step; whoever sets it clears it.
@@ -404,6 +429,11 @@ impl Generator {
         self.schedule.ran(&mut self.cache);
         choose_all(&mut self.schedule.active, &mut self.scratches, &self.tape.out().logits, self.vocab);
         self.schedule.accept(&mut self.cache, &mut self.stats, sink);
+        if let Some(mtp) = self.mtp.as_mut().filter(|_| !self.batch.is_empty()) {
+            let hidden = &self.tape.out().hidden;
+            let hidden = (&hidden[..], hidden.len() / self.batch.len());
+            mtp.draft(params, precision, &mut self.schedule, &mut self.cache, hidden);
+        }
     }
 
     /// Whether a request can be answered.

@@ -22,7 +22,7 @@ mod python;
 
 pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
-pub use generator::{Capacity, Completion, Event, Finish, Flow, Generator, Options, Request, TokenEvent};
+pub use generator::{Capacity, Completion, Event, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
 pub use sampler::Sampling;
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

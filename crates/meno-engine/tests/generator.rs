@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_engine::sampler::{Sampling, Scratch, sample};
-use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, TokenEvent};
+use meno_engine::sampler::{Sampling, Scratch, logprob, sample};
+use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::{LayerSpec, PAGE};
 use meno_tensor::params::Params;
@@ -62,8 +62,12 @@ fn tape(rows: usize) -> Tape {
 }
 
 fn generator(slots: usize, rows: usize) -> Generator {
+    generator_with(slots, rows, Options::default())
+}
+
+fn generator_with(slots: usize, rows: usize, options: Options) -> Generator {
     let capacity = Capacity { slots, max_len: 40, rows, absorbed: false };
-    Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, Options::default()).unwrap()
+    Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, options).unwrap()
 }
 
 fn generate(g: &mut Generator, requests: &[Request]) -> Vec<Completion> {
@@ -99,9 +103,12 @@ fn plain(requests: &[Request], max_len: usize) -> Vec<Completion> {
             while c.tokens.len() < r.sampling.max_tokens && history.len() < max_len {
                 let [seed, step, sequence] = r.key;
                 let name = [seed, step, sequence * r.n as u64 + sample_index as u64, history.len() as u64];
-                let row = logits(history.iter().map(|&t| t as f32));
+                let mut row = logits(history.iter().map(|&t| t as f32));
+                let raw = row;
+                r.sampling.logit_bias.iter().for_each(|&(token, bias)| row[token as usize] += bias);
                 let u = Rng::new(&name).uniform_f64();
-                let (token, logprob) = sample(&row, &r.sampling, u, &mut Scratch::default());
+                let (token, _) = sample(&row, &r.sampling, u, &mut Scratch::default());
+                let logprob = logprob(&raw, &r.sampling, token);
                 history.push(token);
                 c.tokens.push(token);
                 c.logprobs.push(logprob);
@@ -125,6 +132,28 @@ fn alone_in_a_crowd_and_one_after_the_other_are_the_same() {
         let mut g = generator(slots, rows);
         assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows");
         assert_eq!(generate(&mut g, &requests), expected, "again");
+    }
+}
+
+#[test]
+fn guesses_change_nothing_but_the_steps() {
+    let mut requests = requests();
+    // Prompts that repeat themselves, and answers that do.
+    for r in &mut requests {
+        r.prompt = r.prompt.iter().chain(&r.prompt).copied().collect();
+        r.sampling.stop_tokens.clear();
+        r.sampling.logit_bias = vec![(1, 3.0), (2, 3.0)];
+    }
+    let expected = plain(&requests, 40);
+    for (slots, rows) in [(1, 1), (1, 12), (3, 7), (24, 64)] {
+        let mut off = generator(slots, rows);
+        assert_eq!(generate(&mut off, &requests), expected);
+        let options = Options { speculative: Speculative::Ngram, ..Options::default() };
+        let mut on = generator_with(slots, rows, options);
+        assert_eq!(generate(&mut on, &requests), expected, "{slots} slots, {rows} rows");
+        let (on, off) = (on.stats(), off.stats());
+        assert_eq!((on.tokens, on.prompt_tokens), (off.tokens, off.prompt_tokens));
+        assert!(rows == 1 || on.accepted > 0 && on.accepted < on.drafted && on.steps < off.steps, "{on:?} {off:?}");
     }
 }
 

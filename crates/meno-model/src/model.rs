@@ -11,6 +11,7 @@ use crate::{Config, Error, deepseek_v3, hf, init, llama};
 use meno_tensor::kv_cache::LayerSpec;
 use meno_tensor::ops::embedding::Embedding;
 use meno_tensor::ops::head::Head;
+use meno_tensor::ops::hidden::Export;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::rope::RopeTable;
@@ -174,10 +175,39 @@ impl Model {
     pub fn infer_tape(&self, rows: usize, o: InferOptions) -> Tape {
         let (n, p) = (&self.network, &self.params);
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
-        let rope = self.rope.get_or_init(|| self.rope_table(self.config.max_position_embeddings)).clone();
-        let x = n.push(&mut b, p, &mut self.attention_options(rope, o.absorbed));
+        let x = n.push(&mut b, p, &mut self.attention_options(self.whole_rope_table(), o.absorbed));
         Logits::push(&mut b, p, x, Some(n.norm), n.head);
         b.finish()
+    }
+
+    /// [`Model::infer_tape`] that also tells the hidden states that [`Model::mtp_tape`] drafts from.
+    pub fn infer_tape_for_mtp(&self, rows: usize, o: InferOptions) -> Tape {
+        let (n, p) = (&self.network, &self.params);
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let x = n.push(&mut b, p, &mut self.attention_options(self.whole_rope_table(), o.absorbed));
+        let h = RmsNorm::push(&mut b, p, x, n.norm);
+        b.push(Export { x: h });
+        Logits::push(&mut b, p, h, None, n.head);
+        b.finish()
+    }
+
+    /// A tape that drafts with the MTP module, if the network has one. A row is a position i: `Batch::hidden` holds the
+    /// main network's hidden state there, `Batch::tokens` the token at i + 1; the logits are those of i + 2. Its keys and
+    /// values follow those of the main network's layers in the cache ([`Model::mtp_cache_spec`]).
+    pub fn mtp_tape(&self, rows: usize, o: InferOptions) -> Option<Tape> {
+        let n = &self.network;
+        let mtp = n.mtp.as_ref()?;
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let mut attention = self.attention_options(self.whole_rope_table(), o.absorbed);
+        attention.layer = n.blocks.len();
+        let shared = Shared { embed_tokens: n.embed_tokens, head: n.head };
+        mtp.push_draft(&mut b, &self.params, shared, &attention);
+        Some(b.finish())
+    }
+
+    /// What the cache of the MTP module's layer holds, if the network has one.
+    pub fn mtp_cache_spec(&self, o: InferOptions) -> Option<LayerSpec> {
+        self.network.mtp.as_ref().map(|mtp| mtp.block.cache_spec(o.absorbed))
     }
 
     /// What the cache of every layer holds, for [`meno_tensor::kv_cache::KvCache::new`].
@@ -199,6 +229,11 @@ impl Model {
 
     fn attention_options(&self, rope: Arc<RopeTable>, absorbed: bool) -> AttentionOptions {
         AttentionOptions { rope, layer: 0, absorbed }
+    }
+
+    /// The angles of all positions.
+    fn whole_rope_table(&self) -> Arc<RopeTable> {
+        self.rope.get_or_init(|| self.rope_table(self.config.max_position_embeddings)).clone()
     }
 
     fn rope_table(&self, positions: usize) -> Arc<RopeTable> {

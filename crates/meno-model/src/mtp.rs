@@ -1,4 +1,5 @@
-//! Multi-token prediction: a module that predicts the token after the next, used as a second training loss.
+//! Multi-token prediction: a module that predicts the token after the next, used as a second training loss and to draft
+//! tokens that the main network then verifies (speculative decoding, §5.4.3).
 //!
 //! DeepSeek-V3 (arXiv 2412.19437) §2.2, eqs. 21–25, one depth. Embedding and head are those of the main network; the
 //! published files hold copies of them, which saving writes and loading ignores.
@@ -17,7 +18,9 @@ use crate::mla::AttentionOptions;
 use meno_tensor::ops::View;
 use meno_tensor::ops::embedding::Embedding;
 use meno_tensor::ops::head::Head;
+use meno_tensor::ops::hidden::Import;
 use meno_tensor::ops::linear::Linear;
+use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::params::{Param, Params};
 use meno_tensor::tape::{Act, Builder};
@@ -51,9 +54,24 @@ impl Mtp {
 
     /// Appends the module and its loss on the normed output `h` `[t, H]` of the main network.
     pub(crate) fn push(&self, b: &mut Builder, p: &Params, h: Act, shared: Shared, o: &AttentionOptions) {
+        let next = Embedding::push_next(b, p, shared.embed_tokens);
+        let x = self.push_block(b, p, h, next, o);
+        // (eqs. 23–25) the shared head, loss 1
+        Head::push(b, p, x, Some(self.shared_head_norm), shared.head, 1);
+    }
+
+    /// Appends the module for drafting: the rows' tokens are those after the ones that `h` belongs to.
+    pub(crate) fn push_draft(&self, b: &mut Builder, p: &Params, shared: Shared, o: &AttentionOptions) {
+        let h = Import::push(b, p.info(shared.embed_tokens).shape[1]);
+        let next = Embedding::push(b, p, shared.embed_tokens);
+        let x = self.push_block(b, p, h, next, o);
+        Logits::push(b, p, x, Some(self.shared_head_norm), shared.head);
+    }
+
+    /// Appends all but the head, on `h` and the embeddings of the next tokens, both `[t, H]`.
+    fn push_block(&self, b: &mut Builder, p: &Params, h: Act, next: Act, o: &AttentionOptions) -> Act {
         let hidden = b.cols(h);
         // (eq. 21) h' = M [RMSNorm(Emb(t_{i+1})) ; RMSNorm(h_i)]
-        let next = Embedding::push_next(b, p, shared.embed_tokens);
         let both = b.act(2 * hidden);
         for (x, norm, at) in [(next, self.enorm, 0), (h, self.hnorm, hidden)] {
             let (x, y) = (View::all(b, x), View::cols(b, both, at..at + hidden));
@@ -61,9 +79,7 @@ impl Mtp {
         }
         let x = Linear::push(b, p, both, self.eh_proj, None, None);
         // (eq. 22) one block of its own
-        let x = self.block.push(b, p, x, o);
-        // (eqs. 23–25) the shared head, loss 1
-        Head::push(b, p, x, Some(self.shared_head_norm), shared.head, 1);
+        self.block.push(b, p, x, o)
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Batch {
     pub weights: Vec<f32>,
     /// Rows whose logits are wanted, ascending (inference).
     pub logit_rows: Vec<usize>,
+    /// The main network's hidden state of every row, for the MTP module (inference).
+    pub hidden: Vec<f32>,
 }
 
 impl Batch {
@@ -43,6 +45,7 @@ impl Batch {
         self.targets.iter_mut().for_each(Vec::clear);
         self.weights.clear();
         self.logit_rows.clear();
+        self.hidden.clear();
     }
 
     /// Number of rows.

@@ -16,6 +16,32 @@ pub const KEY_BLOCK: usize = 16;
 /// Tokens of a page.
 pub const PAGE: usize = 64;
 
+/// Numbers that share a scale in [`KvType::Q8_0`].
+pub const Q8_GROUP: usize = 32;
+
+/// How a cache stores numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// As they are: generation has the bits of training.
+    #[default]
+    F32,
+    /// Rounded to bfloat16: half the memory.
+    Bf16,
+    /// Whole numbers up to ±127 with an f16 scale for every [`Q8_GROUP`]: a little above a quarter of the memory.
+    Q8_0,
+}
+
+impl KvType {
+    /// f32-sized words of `tokens` (a multiple of [`KEY_BLOCK`]) vectors of `dim` numbers; scales stand behind them.
+    pub fn words(self, tokens: usize, dim: usize) -> usize {
+        match self {
+            KvType::F32 => tokens * dim,
+            KvType::Bf16 => tokens * dim / 2,
+            KvType::Q8_0 => tokens * dim / 4 + tokens * dim.div_ceil(Q8_GROUP) / 2,
+        }
+    }
+}
+
 /// Sizes of one layer's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerSpec {
@@ -31,21 +57,30 @@ pub struct LayerSpec {
 pub struct LayerCache {
     /// Its sizes.
     pub spec: LayerSpec,
-    /// Keys: `[page][kv_head][PAGE / 16][qk_dim][16]`.
+    /// How it stores numbers.
+    pub kv_type: KvType,
+    /// Keys: `[page][kv_head][PAGE / 16][qk_dim][16]`, with [`KvType::Q8_0`]'s scales after every block of 16.
     pub keys: Buffer,
-    /// Values: `[page][kv_head][PAGE][v_dim]`.
+    /// Values: `[page][kv_head][PAGE][v_dim]`, with the scales after every page of a head.
     pub values: Buffer,
 }
 
 impl LayerCache {
-    /// f32 of a page of keys.
-    pub fn key_page(&self) -> usize {
-        PAGE * self.spec.kv_heads * self.spec.qk_dim
+    fn new(spec: LayerSpec, kv_type: KvType, pages: usize) -> Self {
+        let mut layer = LayerCache { spec, kv_type, keys: Buffer::default(), values: Buffer::default() };
+        layer.keys = Buffer::zeroed(pages * layer.key_page());
+        layer.values = Buffer::zeroed(pages * layer.value_page());
+        layer
     }
 
-    /// f32 of a page of values.
+    /// f32-sized words of a page of keys.
+    pub fn key_page(&self) -> usize {
+        self.spec.kv_heads * self.kv_type.words(PAGE, self.spec.qk_dim)
+    }
+
+    /// f32-sized words of a page of values.
     pub fn value_page(&self) -> usize {
-        PAGE * self.spec.kv_heads * self.spec.v_dim
+        self.spec.kv_heads * self.kv_type.words(PAGE, self.spec.v_dim)
     }
 
     fn copy_page(&mut self, from: u32, to: u32) {
@@ -60,6 +95,7 @@ impl LayerCache {
 pub struct KvCache {
     /// By layer.
     pub layers: Vec<LayerCache>,
+    kv_type: KvType,
     /// How many places name a page.
     refs: Vec<u32>,
     /// Pages that no place names; the last is the next to be given.
@@ -77,14 +113,10 @@ pub fn pages(tokens: usize) -> usize {
 
 impl KvCache {
     /// An empty cache of `pages` pages. Memory is only touched as it is written.
-    pub fn with_pages(layers: &[LayerSpec], pages: usize) -> Self {
-        let layer = |&spec: &LayerSpec| LayerCache {
-            spec,
-            keys: Buffer::zeroed(pages * PAGE * spec.kv_heads * spec.qk_dim),
-            values: Buffer::zeroed(pages * PAGE * spec.kv_heads * spec.v_dim),
-        };
+    pub fn with_pages(layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Self {
         KvCache {
-            layers: layers.iter().map(layer).collect(),
+            layers: layers.iter().map(|&spec| LayerCache::new(spec, kv_type, pages)).collect(),
+            kv_type,
             refs: vec![0; pages],
             free: (0..pages as u32).rev().collect(),
             tables: Vec::new(),
@@ -92,19 +124,23 @@ impl KvCache {
         }
     }
 
-    /// A cache with `places` open places and pages for `max_len` tokens in each.
+    /// An f32 cache with `places` open places and pages for `max_len` tokens in each.
     pub fn new(layers: &[LayerSpec], places: usize, max_len: usize) -> Self {
-        let mut cache = KvCache::with_pages(layers, places * pages(max_len));
+        let mut cache = KvCache::with_pages(layers, KvType::F32, places * pages(max_len));
         for _ in 0..places {
             cache.open();
         }
         cache
     }
 
-    /// Bytes of a cache of `pages` pages.
-    pub fn bytes(layers: &[LayerSpec], pages: usize) -> usize {
-        let per_token: usize = layers.iter().map(|l| l.kv_heads * (l.qk_dim + l.v_dim) * 4).sum();
-        per_token * pages * PAGE
+    /// How numbers are stored.
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
+    /// Bytes that it takes when full.
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().map(|l| (l.keys.len() + l.values.len()) * 4).sum()
     }
 
     /// Number of pages.
@@ -232,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_shared_prompt_is_stored_once_and_written_apart() {
-        let mut cache = KvCache::with_pages(&[SPEC], 8);
+        let mut cache = KvCache::with_pages(&[SPEC], KvType::F32, 8);
         let (a, b) = (cache.open(), cache.open());
         write(&mut cache, a, 0, 150, 1.0); // three pages
         cache.fork(a, b, 140);

@@ -101,6 +101,8 @@ pub struct Outputs {
     pub entropies: Vec<f32>,
     /// Logits of [`Batch::logit_rows`], `[rows, vocab]`.
     pub logits: Vec<f32>,
+    /// Normed output of the last block for every row `[t, hidden]`, where the tape was built to tell it (inference).
+    pub hidden: Vec<f32>,
     /// For every MoE layer: how many tokens each routed expert got.
     pub expert_load: Vec<Vec<u32>>,
 }

@@ -4,10 +4,12 @@ use anyhow::{Context, Result, bail, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{
-    Capacity, ChatTemplate, Completion, Error, Flow, Generator, Message, Request, Sampling, TextStream, Tokenizer,
+    Capacity, ChatTemplate, Completion, Error, Flow, Generator, Message, Options, Request, Sampling, Speculative,
+    TextStream, Tokenizer,
 };
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvType;
 use std::path::{Path, PathBuf};
 
 /// Rows of one step: prompts are run in chunks of this.
@@ -28,6 +30,55 @@ pub struct ModelArgs {
     /// Most tokens of prompt and answer together (default: the model's, at most 8192)
     #[arg(long, value_name = "TOKENS")]
     pub context: Option<usize>,
+    /// Guess tokens ahead: the same answers, sooner where the guesses are right
+    #[arg(long, value_enum, default_value = "off", value_name = "WAY")]
+    pub speculative: SpeculativeArg,
+    /// How the cache stores keys and values
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    pub kv_type: KvTypeArg,
+}
+
+/// How the cache stores keys and values.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvTypeArg {
+    /// 32-bit floats
+    F32,
+    /// bfloat16, half the memory
+    Bf16,
+    /// 8 bits and scales, a quarter of the memory
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl From<KvTypeArg> for KvType {
+    fn from(t: KvTypeArg) -> KvType {
+        match t {
+            KvTypeArg::F32 => KvType::F32,
+            KvTypeArg::Bf16 => KvType::Bf16,
+            KvTypeArg::Q8_0 => KvType::Q8_0,
+        }
+    }
+}
+
+/// Who guesses tokens ahead.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpeculativeArg {
+    /// Nobody
+    Off,
+    /// What followed the last time that the same words were said
+    Ngram,
+    /// The model's multi-token prediction module
+    Mtp,
+}
+
+impl From<SpeculativeArg> for Speculative {
+    fn from(s: SpeculativeArg) -> Speculative {
+        match s {
+            SpeculativeArg::Off => Speculative::Off,
+            SpeculativeArg::Ngram => Speculative::Ngram,
+            SpeculativeArg::Mtp => Speculative::Mtp,
+        }
+    }
 }
 
 /// Input type of the matrix products.
@@ -134,7 +185,10 @@ impl Session {
         let max_len = args.context.unwrap_or(own.min(8192));
         ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
         let rows = ROWS.max(slots);
-        let generator = Generator::new(&model, Capacity { slots, max_len, rows, absorbed: false })?;
+        let capacity = Capacity { slots, max_len, rows, absorbed: false };
+        let (kv_type, speculative) = (args.kv_type.into(), args.speculative.into());
+        let options = Options { kv_type, speculative, ..Options::default() };
+        let generator = Generator::with_options(&model, capacity, options)?;
         let name = name_of(path);
         Ok(Session { name, model, tokenizer, template, taught, generator, precision: args.precision.into() })
     }

@@ -6,6 +6,7 @@
 
 use super::prefix::{Prefixes, common};
 use super::sequence::Sequence;
+use super::speculative::Speculative;
 use super::{Capacity, Event, Finish, Flow, Job, Options, Sink, Stats};
 use meno_tensor::batch::Batch;
 use meno_tensor::kv_cache::{KEY_BLOCK, KvCache, PAGE};
@@ -24,6 +25,8 @@ pub(super) struct Schedule {
     /// Indices and rows of the prompts that run in this step.
     prefilling: Vec<(usize, usize)>,
     turn: usize,
+    /// Rows that may still go to guesses in this step.
+    spare: usize,
 }
 
 impl Schedule {
@@ -37,6 +40,7 @@ impl Schedule {
             reuse: options.reuse_prefixes,
             prefilling: Vec::with_capacity(capacity.slots),
             turn: 0,
+            spare: 0,
         }
     }
 
@@ -144,8 +148,12 @@ impl Schedule {
     /// Puts the rows of the next step into `batch`: one for every sequence that is being written (more with a draft),
     /// then prompts.
     pub(super) fn fill(&mut self, batch: &mut Batch, cache: &mut KvCache, stats: &mut Stats) {
+        self.active.iter_mut().for_each(|s| s.rows = 0..0);
+        // Half of the rows are enough for guesses: prompts get on, too.
+        self.spare = (self.capacity.rows - self.active.len()) / 2;
         for i in 0..self.active.len() {
             if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, cache) {
+                self.guess(i, cache);
                 self.feed(i, 1, batch, stats);
             }
         }
@@ -203,22 +211,48 @@ impl Schedule {
             let s = &mut self.active[victim];
             cache.close(s.at());
             (s.place, s.cached) = (None, 0);
+            s.draft.clear();
             if victim == i {
                 return false;
             }
         }
     }
 
-    /// Appends the next `rows` tokens of sequence `i`; asks for logits if they are the last.
+    /// Guesses what sequence `i` will say next, as far as there is room without anybody giving way.
+    fn guess(&mut self, i: usize, cache: &mut KvCache) {
+        let s = &mut self.active[i];
+        if self.options.speculative == Speculative::Ngram {
+            s.guess();
+        }
+        let most = (s.room() - 1).min(self.spare);
+        s.draft.truncate(most);
+        let (place, next) = (s.at(), s.tokens.len()..s.tokens.len() + s.draft.len());
+        if cache.missing(place, next.clone()) > cache.free_pages() {
+            s.draft.clear();
+        } else {
+            cache.reserve(place, next);
+        }
+        self.spare -= s.draft.len();
+    }
+
+    /// Appends the next `rows` tokens of sequence `i`, with its guesses if they are the last; asks for logits then.
     fn feed(&mut self, i: usize, rows: usize, batch: &mut Batch, stats: &mut Stats) {
         let s = &mut self.active[i];
-        let rows = batch.push(&s.tokens[s.cached..s.cached + rows], s.cached, s.place);
-        stats.prompt_tokens += s.prompt.saturating_sub(s.cached).min(rows.len());
-        s.fed = rows.len();
-        if s.fed == s.left() {
-            s.row = Some(batch.logit_rows.len());
-            batch.logit_rows.push(rows.end - 1);
-        }
+        let (end, last) = (s.tokens.len(), rows == s.left());
+        stats.prompt_tokens += s.prompt.saturating_sub(s.cached).min(rows);
+        s.past = s.cached;
+        s.rows = match last {
+            false => batch.push(&s.tokens[s.cached..s.cached + rows], s.cached, s.place),
+            true => {
+                s.tokens.extend_from_slice(&s.draft);
+                let rows = batch.push(&s.tokens[s.cached..], s.cached, s.place);
+                s.tokens.truncate(end);
+                s.row = Some(batch.logit_rows.len());
+                batch.logit_rows.extend(rows.end - 1 - s.draft.len()..rows.end);
+                rows
+            }
+        };
+        s.fed = s.rows.len();
     }
 
     /// Notes what has run. The other samples of a prompt that is complete now join in, as many as there is room for:
@@ -227,7 +261,7 @@ impl Schedule {
         for i in 0..self.active.len() {
             let s = &mut self.active[i];
             s.cached += std::mem::take(&mut s.fed);
-            let (job, prompt, from, row) = (s.job, s.prompt, s.at(), s.row);
+            let (job, prompt, from, row, last) = (s.job, s.prompt, s.at(), s.row, s.rows.end);
             if row.is_none() || s.tokens.len() > prompt {
                 continue;
             }
@@ -238,6 +272,7 @@ impl Schedule {
                 let place = cache.open();
                 cache.fork(from, place, prompt);
                 (s.place, s.cached, s.reused, s.row) = (Some(place), prompt, prompt, row);
+                (s.rows, s.past) = (last - 1..last, prompt - 1);
                 s.reserve();
                 self.active.push(s);
             }
@@ -285,7 +320,12 @@ fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut 
         s.finish = None;
         return;
     }
-    let before = s.tokens.len() - s.chosen.len();
+    let (before, right) = (s.tokens.len() - s.chosen.len(), s.chosen.len().saturating_sub(1));
+    stats.drafted += s.draft.len();
+    stats.accepted += right;
+    s.learn(right);
+    s.draft.clear();
+    s.cached = s.cached.min(s.tokens.len());
     if before == s.prompt {
         sink(s.job, Event::Prompt { sample: s.sample, cached: s.reused });
     }

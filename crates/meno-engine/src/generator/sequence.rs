@@ -4,6 +4,7 @@ use super::{Finish, Job};
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
 use meno_tensor::rng::Rng;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A token just chosen.
@@ -35,8 +36,13 @@ pub(super) struct Sequence {
     pub(super) reused: usize,
     /// Tokens that run in this step.
     pub(super) fed: usize,
+    /// Its rows in this step, and the position of the first.
+    pub(super) rows: Range<usize>,
+    pub(super) past: usize,
     /// Guesses of the next tokens that run along, to be verified.
     pub(super) draft: Vec<u32>,
+    /// How many to make.
+    pub(super) guesses: usize,
     /// The first of its rows of logits in this step.
     pub(super) row: Option<usize>,
     /// What it got in this step.
@@ -64,7 +70,10 @@ impl Sequence {
             cached: 0,
             reused: 0,
             fed: 0,
+            rows: 0..0,
+            past: 0,
             draft: Vec::new(),
+            guesses: 2,
             row: None,
             chosen: Vec::new(),
             finish: None,
@@ -145,6 +154,13 @@ impl Sequence {
         };
         let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, k));
         Some(Chosen { token, logprob, top })
+    }
+
+    /// The token at `position` from these logits: the model's own choice, whatever restricts it.
+    pub(super) fn sample_at(&self, position: usize, logits: &[f32], scratch: &mut Scratch) -> u32 {
+        let [seed, step, sequence] = self.key;
+        let u = Rng::new(&[seed, step, sequence, position as u64]).uniform_f64();
+        sample(logits, &self.sampling, u, scratch).0
     }
 
     fn take(&mut self, chosen: Chosen) {

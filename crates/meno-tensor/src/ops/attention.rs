@@ -13,11 +13,12 @@ mod backward;
 #[allow(clippy::needless_range_loop)]
 mod forward;
 mod kernel;
+mod packed;
 #[allow(clippy::needless_range_loop)]
 mod tile;
 
 use crate::batch::Segment;
-use crate::kv_cache::{KEY_BLOCK, KvCache, PAGE};
+use crate::kv_cache::{KEY_BLOCK, KvCache, KvType, PAGE};
 use crate::pool;
 use crate::tape::{Act, Ctx, Io, Op};
 use backward::Head;
@@ -204,7 +205,7 @@ impl Attention {
         Scratch::with(|scratch| {
             // SAFETY: as promised by the caller; scratch and cache hold whole blocks of keys.
             unsafe {
-                if let (Some(cache), 1, 1) = (cache, n, self.group()) {
+                if let (Some(cache), 1, 1) = (cache.filter(|c| c.places.kv_type() == KvType::F32), n, self.group()) {
                     let first = self.queries(segment, heads.start, q, out, lse);
                     let mut keys = [self.append(segment, heads.start, k, v, cache); DECODED];
                     for (keys, head) in keys.iter_mut().zip(heads.clone()).skip(1) {
@@ -215,7 +216,11 @@ impl Attention {
                 }
                 for head in heads {
                     let keys = match cache {
-                        Some(cache) => self.append(segment, head, k, v, cache),
+                        Some(cache) if cache.places.kv_type() == KvType::F32 => self.append(segment, head, k, v, cache),
+                        Some(cache) => {
+                            let memory = (&mut scratch.keys, &mut scratch.values);
+                            self.append_packed(segment, head, (k, v), cache, memory)
+                        }
                         None => {
                             let blocks = grow(&mut scratch.keys, n.next_multiple_of(KEY_BLOCK) * self.qk_dim);
                             kernel::transpose(k.at(row, head), k.ld, n, self.qk_dim, blocks);

@@ -1,8 +1,9 @@
 //! `meno generate`: complete a prompt.
 
-use crate::session::{Answer, ModelArgs, SamplingArgs, Session, newest_run};
+use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg, newest_run};
 use crate::terminal::printable;
 use anyhow::{Context, Result, ensure};
+use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Finish, Message, Request};
 use std::io::{IsTerminal, Read, Write};
@@ -74,13 +75,22 @@ fn generate(args: &Args) -> Result<()> {
     let tokens: usize = answers.iter().map(|a| a.completion.tokens.len()).sum();
     let rate = tokens as f64 / seconds;
     for answer in answers.iter().filter(|_| args.json) {
-        println!("{}", json(answer, prompt_tokens, seconds, rate));
+        let mut line = json(answer, prompt_tokens, seconds, rate);
+        if args.model.speculative != SpeculativeArg::Off {
+            let stats = session.generator.stats();
+            (line["drafted"], line["accepted"]) = (stats.drafted.into(), stats.accepted.into());
+        }
+        println!("{line}");
     }
     if !args.json {
         for (i, answer) in answers.iter().enumerate().filter(|_| !stream) {
             println!("{}[{}] {}", if i > 0 { "\n" } else { "" }, i + 1, whole(answer));
         }
-        eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s");
+        let guesses = match session.generator.stats() {
+            Stats { drafted: 0, .. } => String::new(),
+            Stats { drafted, accepted, .. } => format!(", {accepted} of {drafted} guesses right"),
+        };
+        eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s{guesses}");
     }
     Ok(())
 }

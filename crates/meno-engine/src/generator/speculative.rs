@@ -1,0 +1,146 @@
+//! Speculative decoding: guesses of the next tokens, which the network verifies in one pass.
+//!
+//! A guess never changes what is said. Every token is sampled from the network's own logits at its position, with the
+//! random number of that position; the guess only decides whether the logits of the next row, computed in the same
+//! pass, are those that are needed. So greedy and sampled answers are the same, token for token, and not only in
+//! distribution (which is what rejection sampling gives; Leviathan et al., arXiv 2211.17192).
+
+use super::schedule::Schedule;
+use super::sequence::Sequence;
+use crate::error::Error;
+use crate::sampler::Scratch;
+use meno_model::{InferOptions, Model};
+use meno_tensor::batch::Batch;
+use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvCache;
+use meno_tensor::params::Params;
+use meno_tensor::tape::{CrossEntropy, Tape};
+
+/// Who guesses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculative {
+    /// Nobody.
+    #[default]
+    Off,
+    /// What followed the last time that the same few tokens were said (prompt look-up).
+    Ngram,
+    /// The network's multi-token prediction module (DeepSeek-V3, arXiv 2412.19437, §5.4.3).
+    Mtp,
+}
+
+/// Lengths of the beginnings that are looked up: longest first.
+const GRAMS: std::ops::RangeInclusive<usize> = 2..=4;
+/// Most tokens guessed by look-up. The length follows the success: see [`Sequence::learn`].
+const MOST: usize = 8;
+
+/// Guesses of what follows `tokens`, at most `most`: what followed when their last few stood there before.
+pub(super) fn look_up(tokens: &[u32], most: usize, draft: &mut Vec<u32>) {
+    draft.clear();
+    let history = &tokens[..tokens.len() - 1];
+    for n in GRAMS.rev().filter(|&n| n < tokens.len()) {
+        let last = &tokens[tokens.len() - n..];
+        if let Some(at) = history.windows(n).rposition(|w| w == last) {
+            draft.extend(tokens[at + n..].iter().take(most));
+            return;
+        }
+    }
+}
+
+impl Sequence {
+    /// Guesses by look-up.
+    pub(super) fn guess(&mut self) {
+        let mut draft = std::mem::take(&mut self.draft);
+        look_up(&self.tokens, self.guesses, &mut draft);
+        self.draft = draft;
+    }
+
+    /// Notes how many of the guesses were right: all, and more are made next time; else as many as were right.
+    pub(super) fn learn(&mut self, right: usize) {
+        if !self.draft.is_empty() {
+            self.guesses = if right == self.draft.len() { (2 * self.guesses).min(MOST) } else { right.max(1) };
+        }
+    }
+}
+
+/// The MTP module as a draftsman.
+pub(super) struct Mtp {
+    tape: Tape,
+    batch: Batch,
+    /// The active sequences that want a guess, in the order of the logits.
+    wanted: Vec<usize>,
+    scratch: Scratch,
+}
+
+impl Mtp {
+    /// For steps of up to `rows` rows, those of the samples that join a prompt included.
+    pub(super) fn new(model: &Model, rows: usize, o: InferOptions) -> Result<Mtp, Error> {
+        let none = || Error::Capacity("the model has no MTP module to draft with; use n-gram look-up".into());
+        let tape = model.mtp_tape(rows, o).ok_or_else(none)?;
+        Ok(Mtp { tape, batch: Batch::default(), wanted: Vec::new(), scratch: Scratch::default() })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.tape.bytes()
+    }
+
+    /// Runs the module for the positions that the main network has just run and whose next token is known, and
+    /// guesses the token after the last of every sequence that is being written. `hidden` are the main network's.
+    pub(super) fn draft(
+        &mut self,
+        params: &mut Params,
+        precision: Precision,
+        schedule: &mut Schedule,
+        cache: &mut KvCache,
+        (hidden, width): (&[f32], usize),
+    ) {
+        self.batch.clear();
+        self.wanted.clear();
+        for (i, s) in schedule.active.iter_mut().enumerate() {
+            s.draft.clear();
+            let known = s.rows.len().min(s.tokens.len() - 1 - s.past);
+            let positions = s.past..s.past + known;
+            // Without pages there is no guess; what is wrong or missing here can only spoil guesses.
+            if known == 0 || cache.missing(s.at(), positions.clone()) > cache.free_pages() {
+                continue;
+            }
+            cache.reserve(s.at(), positions.clone());
+            let rows = self.batch.push(&s.tokens[positions.start + 1..=positions.end], positions.start, s.place);
+            self.batch.hidden.extend_from_slice(&hidden[s.rows.start * width..][..known * width]);
+            if s.left() == 1 && s.tokens.len() > s.prompt && s.room() > 1 {
+                self.batch.logit_rows.push(rows.end - 1);
+                self.wanted.push(i);
+            }
+        }
+        if self.batch.is_empty() {
+            return;
+        }
+        let objective = CrossEntropy { head_scale: [1.0; 2] };
+        self.tape.forward(params, precision, &self.batch, &objective, Some(cache));
+        let vocab = self.tape.out().logits.len() / self.wanted.len().max(1);
+        for (&i, logits) in self.wanted.iter().zip(self.tape.out().logits.chunks(vocab.max(1))) {
+            let s = &mut schedule.active[i];
+            // The random number with which the network will choose there: like distributions then choose alike.
+            let token = s.sample_at(s.tokens.len(), logits, &mut self.scratch);
+            s.draft.push(token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_up_what_followed_the_longest_match_last() {
+        let mut draft = vec![9];
+        let mut look = |tokens: &[u32], most| {
+            look_up(tokens, most, &mut draft);
+            draft.clone()
+        };
+        assert_eq!(look(&[1, 2, 3, 4, 5, 1, 2, 6, 7, 1, 2], 3), [6, 7, 1]); // the later of two
+        assert_eq!(look(&[8, 1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 1, 2], 2), [3, 4]); // the longer of two
+        assert_eq!(look(&[5, 5, 5, 5], 4), [5]);
+        assert_eq!(look(&[1, 2, 3, 4], 4), [0; 0]);
+        assert_eq!(look(&[1], 4), [0; 0]);
+    }
+}
