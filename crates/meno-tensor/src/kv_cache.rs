@@ -175,7 +175,38 @@ impl KvCache {
         }
     }
 
-    fn release(&mut self, page: u32) {
+    /// A page of no place yet, to be filled from elsewhere; [`KvCache::release`] it when places have named it.
+    pub fn take_page(&mut self) -> Option<u32> {
+        let page = self.free.pop()?;
+        self.refs[page as usize] = 1;
+        Some(page)
+    }
+
+    /// A new place of these pages.
+    pub fn open_at(&mut self, table: &[u32]) -> usize {
+        let place = self.open();
+        self.tables[place].extend_from_slice(table);
+        table.iter().for_each(|&page| self.refs[page as usize] += 1);
+        place
+    }
+
+    /// The words of a page: of each layer keys, then values.
+    pub fn page(&self, page: u32) -> impl Iterator<Item = &[f32]> {
+        let part = |n: usize| page as usize * n..(page as usize + 1) * n;
+        self.layers.iter().flat_map(move |l| [&l.keys[part(l.key_page())], &l.values[part(l.value_page())]])
+    }
+
+    /// The words of a page, to be filled.
+    pub fn page_mut(&mut self, page: u32) -> impl Iterator<Item = &mut [f32]> {
+        let part = move |n: usize| page as usize * n..(page as usize + 1) * n;
+        self.layers.iter_mut().flat_map(move |l| {
+            let (keys, values) = (part(l.key_page()), part(l.value_page()));
+            [&mut l.keys[keys], &mut l.values[values]]
+        })
+    }
+
+    /// Takes back a name of a page; one without names is free.
+    pub fn release(&mut self, page: u32) {
         let refs = &mut self.refs[page as usize];
         *refs -= 1;
         if *refs == 0 {

@@ -131,17 +131,20 @@ impl Schedule {
     fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
         let most = s.tokens.len() - 1; // the last token is run for its logits
         let mut best = self.prefixes.find(&s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
-        let (mut soon, mut soon_of_job) = (0, 0);
+        let mut soon = 0;
         for a in &self.active {
+            // The samples of a prompt join in when it is complete: see `ran`.
+            if a.job == s.job && a.tokens.len() == a.prompt && s.tokens.len() == s.prompt {
+                return None;
+            }
             let n = common(&a.tokens, &s.tokens[..most]);
             if n.min(a.cached) > best.1 {
                 best = (a.place, n.min(a.cached));
             }
-            let soon = if a.job == s.job { &mut soon_of_job } else { &mut soon };
-            *soon = n.max(*soon);
+            soon = soon.max(n);
         }
-        // Waiting a few steps pays for the samples of one prompt, and for a page or more.
-        let wait = soon_of_job > best.1 || soon >= best.1 + PAGE;
+        // Waiting a few steps pays for a page or more.
+        let wait = soon >= best.1 + PAGE;
         (!wait).then_some(best)
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::batch::Batch;
 use crate::check::{Probe, build};
 use crate::gemm::Precision;
-use crate::kv_cache::{KvCache, LayerSpec};
+use crate::kv_cache::{KvCache, KvType, LayerSpec};
 use crate::params::Params;
 use crate::rng::Rng;
 use crate::tape::{Builder, CrossEntropy, Mode, Tape};
@@ -165,6 +165,47 @@ fn forked_places_decode_alike() {
         })
         .collect();
     assert!(outputs[0] == outputs[1] && outputs[2] == outputs[1]);
+}
+
+/// Caches of fewer bits: chunks change no bit, and the outputs are f32's up to the rounding.
+#[test]
+fn packed_caches_are_near_and_do_not_depend_on_chunks() {
+    let n = 150;
+    for shape in SHAPES {
+        let (mut params, mut tape, _, out) = infer(n, shape);
+        let mut rng = Rng::new(&[13]);
+        params.data_mut().iter_mut().for_each(|x| *x = rng.normal());
+        let input = params.iter().next().unwrap().0;
+        let x = params.get(input).to_vec();
+        let ld = x.len() / n;
+        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+        let mut run = |kind: Option<KvType>, chunk: usize| {
+            let spec = LayerSpec { kv_heads: shape.kv_heads, qk_dim: shape.qk_dim, v_dim: shape.v_dim };
+            let mut cache = kind.map(|kind| KvCache::with_pages(&[spec], kind, 3));
+            let place = cache.as_mut().map(KvCache::open);
+            let mut result = Vec::new();
+            for at in (0..n).step_by(chunk) {
+                let end = n.min(at + chunk);
+                params.get_mut(input)[..(end - at) * ld].copy_from_slice(&x[at * ld..end * ld]);
+                let mut batch = Batch::default();
+                batch.push(&vec![0; end - at], at, place);
+                tape.forward(&mut params, Precision::F32, &batch, &loss, cache.as_mut());
+                result.extend_from_slice(tape.values(out, end - at));
+            }
+            result
+        };
+        let exact = run(None, n);
+        assert!(run(Some(KvType::F32), 7) == exact);
+        for (kind, tolerance) in [(KvType::Bf16, 0.03), (KvType::Q8_0, 0.08)] {
+            let whole = run(Some(kind), n);
+            let gap = whole.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("{kind:?} {} x {}: {gap}", shape.qk_dim, shape.v_dim);
+            assert!(gap > 1e-4 && gap < tolerance, "{kind:?}: {gap}");
+            for chunk in [1, 7, 64] {
+                assert!(run(Some(kind), chunk) == whole, "{kind:?} in chunks of {chunk}");
+            }
+        }
+    }
 }
 
 /// More rows than a block of backward has, more keys too.
