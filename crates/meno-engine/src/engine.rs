@@ -15,13 +15,14 @@ use crate::generator::{Capacity, Event, Flow, Generator, Options, Request, check
 use meno_model::{Config, Model};
 use meno_tensor::gemm::Precision;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// How an engine runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Sequences at once, their length, rows of a step.
     pub capacity: Capacity,
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Most samples that may wait for a place; more are refused.
     pub queue: usize,
+    /// A file from which kept prefixes are read at the start, and to which they are written at the end.
+    pub prefix_file: Option<PathBuf>,
 }
 
 /// A request with those who watch over it.
@@ -88,7 +91,7 @@ pub struct Engine {
 
 struct Inner {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), Error>>>>,
     config: Config,
     options: EngineOptions,
     next: AtomicU64,
@@ -132,12 +135,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Engine {
     /// Starts `model` on a thread of its own.
-    pub fn start(model: Model, options: EngineOptions) -> Result<Engine, Error> {
-        let generator = Generator::with_options(&model, options.capacity, options.options)?;
+    pub fn start(mut model: Model, options: EngineOptions) -> Result<Engine, Error> {
+        let mut generator = Generator::with_options(&model, options.capacity, options.options)?;
+        if let Some(path) = &options.prefix_file {
+            generator.load_prefixes(&mut model.params, options.precision, path)?;
+        }
         let config = model.config.clone();
         let shared = Arc::new(Shared { inbox: Mutex::default(), wake: Condvar::new(), stats: Mutex::default() });
-        let worker = work::Worker::new(model, generator, options.precision, shared.clone());
-        let run = move || match options.threads {
+        let worker = work::Worker::new(model, generator, &options, shared.clone());
+        let threads = options.threads;
+        let run = move || match threads {
             Some(n) => meno_tensor::pool::with_threads(n, || worker.run()),
             None => worker.run(),
         };
@@ -190,14 +197,13 @@ impl Engine {
         lock(&self.inner.shared.stats).clone()
     }
 
-    /// Refuses new requests, waits until those that were taken are answered, and ends the engine.
-    pub fn shutdown(&self) {
+    /// Refuses new requests, waits until those that were taken are answered, writes the kept prefixes if asked to, and
+    /// ends the engine.
+    pub fn shutdown(&self) -> Result<(), Error> {
         self.inner.shared.stop();
         let thread = lock(&self.inner.thread).take();
-        if let Some(thread) = thread {
-            // A panic of the thread was told by the panic itself.
-            let _ = thread.join();
-        }
+        // A panic of the thread was told by the panic itself.
+        thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
     }
 }
 

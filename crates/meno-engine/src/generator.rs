@@ -6,6 +6,7 @@
 //! tests of this crate, which hold it to that.
 
 mod prefix;
+mod prefix_file;
 mod schedule;
 mod sequence;
 mod speculative;
@@ -21,11 +22,14 @@ use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec, PAGE, pages};
 use meno_tensor::params::Params;
 use meno_tensor::tape::{CrossEntropy, Tape};
+use prefix_file::Checksum;
 use rayon::prelude::*;
 use schedule::Schedule;
 use sequence::Sequence;
 use speculative::Mtp;
 use std::cell::Cell;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -399,6 +403,49 @@ impl Generator {
         }
         self.schedule.cancel(|_| true, &mut self.cache, &mut |_, _| Flow::Continue);
         Ok(completions)
+    }
+
+    /// Names what kept prefixes belong to: a hash of the logits of a fixed prompt, whose bits come from all weights, the
+    /// precision, the type of the cache and the kernels of this processor.
+    fn fingerprint(&mut self, params: &mut Params, precision: Precision) -> u64 {
+        let tokens: Vec<u32> = (0..self.capacity.rows.min(8)).map(|i| (i % self.vocab) as u32).collect();
+        let place = self.cache.open();
+        while self.cache.free_pages() == 0 && self.schedule.prefixes.evict(&mut self.cache) {}
+        self.batch.clear();
+        let rows = self.batch.push(&tokens, 0, Some(place));
+        self.batch.logit_rows.extend(rows);
+        let objective = CrossEntropy { head_scale: [1.0; 2] };
+        self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
+        self.cache.close(place);
+        let mut sum = Checksum::new();
+        self.tape.out().logits.iter().for_each(|x| sum.add(x.to_bits()));
+        sum.get()
+    }
+
+    /// Writes the kept prefixes to a file, under a temporary name first; returns how many.
+    pub fn save_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
+        let fingerprint = self.fingerprint(params, precision);
+        let part = path.with_added_extension("part");
+        let write = || {
+            let count = self.schedule.prefixes.save(&self.cache, fingerprint, File::create(&part)?)?;
+            std::fs::rename(&part, path)?;
+            Ok(count)
+        };
+        write().map_err(Error::io(path))
+    }
+
+    /// Reads what [`Generator::save_prefixes`] wrote for the same model run in the same way, as much as there is room
+    /// for; returns how many prefixes are kept now. A file that is not there holds none.
+    pub fn load_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
+        let file = match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            result => result.map_err(Error::io(path))?,
+        };
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
+        let names = (self.fingerprint(params, precision), self.vocab, self.capacity.max_len);
+        let room = self.cache.free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
+        let result = self.schedule.prefixes.load(&mut self.cache, names, (file, bytes), room);
+        result.map_err(|message| Error::file(path, format!("kept prefixes: {message}")))
     }
 
     /// Puts a request in the queue; [`Generator::check`] has passed it.

@@ -8,6 +8,7 @@ use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Event, Finish, Flow, Generator, Options, Request};
 use meno_model::{Config, Model};
 use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvType;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,6 +35,7 @@ fn options(slots: usize, queue: usize) -> EngineOptions {
         precision: Precision::F32,
         threads: Some(1),
         queue,
+        prefix_file: None,
     }
 }
 
@@ -97,7 +99,7 @@ fn many_clients_get_what_each_gets_alone() {
     assert_eq!(stats.time_to_first_token.count(), 12);
     assert_eq!(stats.time_between_tokens.count() as usize, tokens - 12);
     assert!(stats.cache_pages.0 > 0 && stats.cache_pages.0 <= stats.cache_pages.1);
-    engine.shutdown();
+    engine.shutdown().unwrap();
     let (sender, _events) = channel();
     let on_event = Box::new(move |e| sender.send(e).map_or(Flow::Stop, |()| Flow::Continue));
     let late = engine.submit(Submission { request: requests[0].clone(), constraints: vec![], on_event });
@@ -115,8 +117,61 @@ fn a_second_turn_runs_only_what_is_new() {
     let (_t, events) = submit(&engine, request(&turn, 5, 1), vec![]);
     assert!(matches!(events.recv_timeout(WAIT).unwrap(), Event::Prompt { sample: 0, cached: 219 }));
     assert_eq!(answer(&events).0, alone(&request(&turn, 5, 1)));
-    engine.shutdown();
+    engine.shutdown().unwrap();
     assert_eq!(engine.stats().totals.prompt_tokens - run, 4); // the last token of the answer had not run
+}
+
+#[test]
+fn prefixes_outlive_the_engine_and_a_bad_file_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prefixes");
+    let with_file = || EngineOptions { prefix_file: Some(path.clone()), ..options(4, 100) };
+    let prompt: Vec<u32> = (0..200).map(|t| t * t % VOCAB as u32).collect();
+    let first = Engine::start(model(), with_file()).unwrap();
+    let (_t, events) = submit(&first, request(&prompt, 20, 1), vec![]);
+    let (tokens, _) = answer(&events);
+    let (_u, events) = submit(&first, request(&[&prompt[..70], &[9, 9]].concat(), 5, 1), vec![]);
+    answer(&events);
+    first.shutdown().unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let turn: Vec<u32> = prompt.iter().chain(&tokens).copied().chain([1, 2, 3]).collect();
+    let second = Engine::start(model(), with_file()).unwrap();
+    let (_t, events) = submit(&second, request(&turn, 5, 1), vec![]);
+    assert!(matches!(events.recv_timeout(WAIT).unwrap(), Event::Prompt { sample: 0, cached: 219 }));
+    assert_eq!(answer(&events).0, alone(&request(&turn, 5, 1)));
+    second.shutdown().unwrap();
+
+    // A cache too small for both keeps what was used last.
+    std::fs::write(&path, &good).unwrap();
+    let mut small = with_file();
+    small.options.cache_tokens = Some((2400usize.div_ceil(64) + 1 + 2) * 64);
+    let engine = Engine::start(model(), small).unwrap();
+    let (_t, events) = submit(&engine, request(&[&prompt[..70], &[9, 9, 8]].concat(), 5, 1), vec![]);
+    assert!(matches!(events.recv_timeout(WAIT).unwrap(), Event::Prompt { cached: 72, .. }));
+    answer(&events);
+    engine.shutdown().unwrap();
+
+    let error = |bytes: &[u8], o: EngineOptions| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Engine::start(model(), o).err().unwrap().to_string();
+        assert!(error.contains("prefixes: kept prefixes:"), "{error}");
+        error
+    };
+    let other = EngineOptions { precision: Precision::Bf16, ..with_file() };
+    assert!(error(&good, other).contains("another precision"));
+    let mut other = with_file();
+    other.options.kv_type = KvType::Q8_0;
+    assert!(error(&good, other).contains("cache type"));
+    assert!(error(b"hello, world", with_file()).contains("not a file of kept prefixes"));
+    for len in (0..good.len()).step_by(good.len() / 97) {
+        error(&good[..len], with_file());
+    }
+    // One word after the other, mostly in the part that describes the pages.
+    for at in (0..1200).chain((1200..good.len()).step_by(9973)) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x41;
+        error(&bad, with_file());
+    }
 }
 
 /// Reports the tokens that another answer has when the first token of this one is chosen.

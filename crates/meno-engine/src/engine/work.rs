@@ -1,10 +1,12 @@
 //! The engine's thread.
 
-use super::{Arrival, Shared, lock};
+use super::{Arrival, EngineOptions, Shared, lock};
+use crate::error::Error;
 use crate::generator::{Event, Finish, Flow, Generator, Job};
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -25,6 +27,7 @@ pub(super) struct Worker {
     model: Model,
     generator: Generator,
     precision: Precision,
+    prefix_file: Option<PathBuf>,
     shared: Arc<Shared>,
     open: HashMap<u64, Open>,
 }
@@ -41,12 +44,13 @@ impl Drop for Ended {
 }
 
 impl Worker {
-    pub(super) fn new(model: Model, generator: Generator, precision: Precision, shared: Arc<Shared>) -> Worker {
-        Worker { model, generator, precision, shared, open: HashMap::new() }
+    pub(super) fn new(model: Model, generator: Generator, o: &EngineOptions, shared: Arc<Shared>) -> Worker {
+        let (precision, prefix_file) = (o.precision, o.prefix_file.clone());
+        Worker { model, generator, precision, prefix_file, shared, open: HashMap::new() }
     }
 
     /// Answers until told to stop and nothing is left.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> Result<(), Error> {
         let _ended = Ended(self.shared.clone());
         while let Some(arrivals) = self.arrivals() {
             for arrival in arrivals {
@@ -59,6 +63,10 @@ impl Worker {
             }
             self.report();
         }
+        if let Some(path) = &self.prefix_file {
+            self.generator.save_prefixes(&mut self.model.params, self.precision, path)?;
+        }
+        Ok(())
     }
 
     /// What has arrived, waiting for it while there is nothing to do; `None` when it is time to end.

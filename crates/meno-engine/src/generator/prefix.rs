@@ -21,6 +21,11 @@ pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
 }
 
 impl Prefixes {
+    /// Places and their tokens, the one used least recently first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[u32])> {
+        self.kept.iter().map(|k| (k.place, &k.tokens[..]))
+    }
+
     /// The place that holds most of the beginning of `tokens`, and how much.
     pub(super) fn find(&self, tokens: &[u32]) -> Option<(usize, usize)> {
         // Of equals the last used.

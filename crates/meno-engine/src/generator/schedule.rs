@@ -19,7 +19,7 @@ pub(super) struct Schedule {
     queue: VecDeque<Sequence>,
     /// In the order in which they were admitted.
     pub(super) active: Vec<Sequence>,
-    prefixes: Prefixes,
+    pub(super) prefixes: Prefixes,
     /// Whether what a finished sequence left is kept for all, or only for other samples of its prompt.
     pub(super) reuse: bool,
     /// Indices and rows of the prompts that run in this step.

@@ -1,0 +1,238 @@
+//! Kept prefixes on disk, so that a conversation goes on after a restart without running its beginning again.
+//!
+//! Little-endian words of 32 bits: [`MAGIC`] (2 words); fingerprint (2); type of the cache; number of layers, and of each
+//! the key heads and the widths of keys and values; number of pages; number of prefixes, and of each the number of
+//! tokens, the tokens, and their pages; the pages, of each layer by layer keys, then values; a checksum of all before
+//! (2). Every number is checked against the length of the file before memory is taken for it.
+
+use super::prefix::Prefixes;
+use meno_tensor::kv_cache::{KvCache, KvType, pages};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+
+const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-1")];
+
+/// A checksum of words (FNV-1a by words).
+#[derive(Clone, Copy)]
+pub(super) struct Checksum(u64);
+
+impl Checksum {
+    pub(super) fn new() -> Checksum {
+        Checksum(0xcbf2_9ce4_8422_2325)
+    }
+
+    pub(super) fn add(&mut self, word: u32) {
+        self.0 = (self.0 ^ word as u64).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    pub(super) fn get(self) -> u64 {
+        self.0
+    }
+}
+
+fn halves(x: u64) -> [u32; 2] {
+    [x as u32, (x >> 32) as u32]
+}
+
+/// What a file must agree with.
+fn header(cache: &KvCache, fingerprint: u64) -> Vec<u32> {
+    let kind = match cache.kv_type() {
+        KvType::F32 => 0,
+        KvType::Bf16 => 1,
+        KvType::Q8_0 => 2,
+    };
+    let mut words = [MAGIC, halves(fingerprint)].concat();
+    words.extend([kind, cache.layers.len() as u32]);
+    words.extend(cache.layers.iter().flat_map(|l| [l.spec.kv_heads, l.spec.qk_dim, l.spec.v_dim]).map(|x| x as u32));
+    words
+}
+
+struct Writer<W> {
+    out: W,
+    sum: Checksum,
+}
+
+impl<W: Write> Writer<W> {
+    fn words(&mut self, words: impl IntoIterator<Item = u32>) -> io::Result<()> {
+        for word in words {
+            self.sum.add(word);
+            self.out.write_all(&word.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+struct Reader<R> {
+    input: R,
+    sum: Checksum,
+    /// Words that the file still has.
+    left: u64,
+}
+
+impl<R: Read> Reader<R> {
+    fn word(&mut self) -> Result<u32, String> {
+        self.left = self.left.checked_sub(1).ok_or("it ends too early")?;
+        let mut bytes = [0; 4];
+        self.input.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        let word = u32::from_le_bytes(bytes);
+        self.sum.add(word);
+        Ok(word)
+    }
+
+    /// As many words as a number in the file says.
+    fn words(&mut self, count: u64) -> Result<Vec<u32>, String> {
+        if count > self.left {
+            return Err(format!("{count} words are announced, but only {} are left", self.left));
+        }
+        (0..count).map(|_| self.word()).collect()
+    }
+}
+
+/// One prefix of a file.
+struct Stored {
+    tokens: Vec<u32>,
+    pages: Vec<u32>,
+}
+
+impl Prefixes {
+    /// Writes what is kept.
+    pub(super) fn save(&self, cache: &KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
+        let mut out = Writer { out: io::BufWriter::with_capacity(1 << 20, out), sum: Checksum::new() };
+        let (mut order, mut number) = (Vec::new(), HashMap::new());
+        for &page in self.iter().flat_map(|(place, tokens)| &cache.table(place)[..pages(tokens.len())]) {
+            number.entry(page).or_insert_with(|| {
+                order.push(page);
+                order.len() as u32 - 1
+            });
+        }
+        out.words(header(cache, fingerprint))?;
+        out.words([order.len() as u32, self.iter().count() as u32])?;
+        for (place, tokens) in self.iter() {
+            out.words([tokens.len() as u32])?;
+            out.words(tokens.iter().copied())?;
+            out.words(cache.table(place)[..pages(tokens.len())].iter().map(|page| number[page]))?;
+        }
+        for page in order {
+            for part in cache.page(page) {
+                out.words(part.iter().map(|x| x.to_bits()))?;
+            }
+        }
+        out.words(halves(out.sum.get()))?;
+        out.out.flush()?;
+        Ok(self.iter().count())
+    }
+
+    /// Reads a file of `bytes` bytes; keeps the prefixes that were used last, as many as fit `room` pages. Nothing
+    /// changes unless the whole file is sound.
+    pub(super) fn load(
+        &mut self,
+        cache: &mut KvCache,
+        (fingerprint, vocab, max_len): (u64, usize, usize),
+        (input, bytes): (impl Read, u64),
+        room: usize,
+    ) -> Result<usize, String> {
+        let input = io::BufReader::with_capacity(1 << 20, input);
+        let mut input = Reader { input, sum: Checksum::new(), left: bytes / 4 };
+        if !bytes.is_multiple_of(4) {
+            return Err("it is not whole words".into());
+        }
+        let wanted = header(cache, fingerprint);
+        let found = input.words(wanted.len() as u64)?;
+        if found[..2] != wanted[..2] {
+            return Err("not a file of kept prefixes".into());
+        }
+        if found != wanted {
+            return Err("it was made with other weights, another precision or cache type, or on another kind of \
+                        processor; delete it, or give another file"
+                .into());
+        }
+        let (count, stored) = contents(&mut input, vocab, max_len)?;
+        let words: usize = cache.layers.iter().map(|l| l.key_page() + l.value_page()).sum();
+        let rest = count as u64 * words as u64 + 2;
+        if input.left != rest {
+            return Err(format!("{count} pages take {rest} words, but {} are left", input.left));
+        }
+        let (keep, mut taken) = fitting(&stored, count, room);
+        let result = read_pages(&mut input, cache, &keep, &mut taken);
+        if result.is_ok() {
+            for s in stored {
+                if let Some(table) = s.pages.iter().map(|&i| taken[i as usize]).collect::<Option<Vec<u32>>>() {
+                    self.keep(cache.open_at(&table), s.tokens, cache);
+                }
+            }
+        }
+        taken.into_iter().flatten().for_each(|page| cache.release(page));
+        result.map(|()| self.iter().count())
+    }
+}
+
+/// Number of pages, and the prefixes.
+fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Result<(u32, Vec<Stored>), String> {
+    let (count, prefixes) = (input.word()?, input.word()?);
+    let mut stored = Vec::new();
+    for _ in 0..prefixes {
+        let len = input.word()? as usize;
+        if len == 0 || len > max_len {
+            return Err(format!("a prefix of {len} tokens; there can be 1 to {max_len}"));
+        }
+        let tokens = input.words(len as u64)?;
+        let table = input.words(pages(len) as u64)?;
+        if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(format!("token {token} is outside the vocabulary of {vocab}"));
+        }
+        if let Some(page) = table.iter().find(|&&page| page >= count) {
+            return Err(format!("page {page} of {count}"));
+        }
+        stored.push(Stored { tokens, pages: table });
+    }
+    if count as u64 > input.left {
+        return Err(format!("{count} pages are announced, but only {} words are left", input.left));
+    }
+    Ok((count, stored))
+}
+
+/// Which pages are wanted so that the last prefixes fit, and places for their numbers in the cache.
+fn fitting(stored: &[Stored], count: u32, room: usize) -> (Vec<bool>, Vec<Option<u32>>) {
+    let (mut keep, mut left) = (vec![false; count as usize], room);
+    for s in stored.iter().rev() {
+        let mut new: Vec<u32> = s.pages.iter().copied().filter(|&i| !keep[i as usize]).collect();
+        new.sort_unstable();
+        new.dedup();
+        if new.len() > left {
+            break;
+        }
+        left -= new.len();
+        new.iter().for_each(|&i| keep[i as usize] = true);
+    }
+    (keep, vec![None; count as usize])
+}
+
+/// Reads all pages, into the cache those in `keep`, and checks the sum.
+fn read_pages<R: Read>(
+    input: &mut Reader<R>,
+    cache: &mut KvCache,
+    keep: &[bool],
+    taken: &mut [Option<u32>],
+) -> Result<(), String> {
+    let sizes: Vec<usize> = cache.layers.iter().flat_map(|l| [l.key_page(), l.value_page()]).collect();
+    for (&keep, taken) in keep.iter().zip(taken) {
+        if !keep {
+            for _ in 0..sizes.iter().sum() {
+                input.word()?;
+            }
+            continue;
+        }
+        let page = cache.take_page().ok_or("the cache is full")?;
+        *taken = Some(page);
+        for part in cache.page_mut(page) {
+            for x in part {
+                *x = f32::from_bits(input.word()?);
+            }
+        }
+    }
+    let sum = input.sum.get();
+    if [input.word()?, input.word()?] != halves(sum) {
+        return Err("its checksum is wrong: the file is damaged".into());
+    }
+    Ok(())
+}
