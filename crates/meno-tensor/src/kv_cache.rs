@@ -192,7 +192,7 @@ impl KvCache {
 
     /// The words of a page: of each layer keys, then values.
     pub fn page(&self, page: u32) -> impl Iterator<Item = &[f32]> {
-        let part = |n: usize| page as usize * n..(page as usize + 1) * n;
+        let part = move |n: usize| page as usize * n..(page as usize + 1) * n;
         self.layers.iter().flat_map(move |l| [&l.keys[part(l.key_page())], &l.values[part(l.value_page())]])
     }
 

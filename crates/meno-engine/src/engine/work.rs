@@ -58,7 +58,7 @@ impl Worker {
             }
             self.drop_gone();
             if !self.generator.is_idle() {
-                let Worker { model, generator, precision, shared, open } = &mut self;
+                let Worker { model, generator, precision, shared, open, .. } = &mut self;
                 generator.step(&mut model.params, *precision, &mut |job, event| tell(open, shared, job, event));
             }
             self.report();
