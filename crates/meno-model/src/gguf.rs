@@ -31,6 +31,7 @@ pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
 pub use writer::{Metadata, Planned};
 
+use meno_tensor::quant::QuantMatrix;
 use reader::Header;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -279,6 +280,17 @@ impl Gguf {
         }
         names::source(self, hf_name)?.read(self, out);
         Ok(())
+    }
+
+    /// A matrix as it is stored, for computing on its codes, by its Hugging Face name; `None` if it is not stored in
+    /// blocks of its rows.
+    pub fn matrix(&self, hf_name: &str) -> Result<Option<QuantMatrix>, Error> {
+        Ok(names::source(self, hf_name)?.matrix(self))
+    }
+
+    /// Bytes of the file, and of those that it is split into.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
     }
 
     /// A tensor by llama.cpp's name.

@@ -3,6 +3,7 @@
 use crate::gguf::Gguf;
 use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
 use crate::{Config, Error, Model, fp8, init};
+use meno_tensor::quant::QuantMatrix;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,13 @@ impl Source {
             Source::Gguf(_) => None,
         }
     }
+    /// A matrix that can stay quantised.
+    fn matrix(&self, name: &str) -> Result<Option<QuantMatrix>, Error> {
+        match self {
+            Source::Directory(_) => Ok(None),
+            Source::Gguf(g) => Ok(g.matrix(name)?),
+        }
+    }
     /// The names of all tensors (a GGUF file's are translated one way only, so they are not checked for unknown ones).
     fn names(&self) -> impl Iterator<Item = &str> {
         let directory = match self {
@@ -171,15 +179,27 @@ pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
     Ok((config, source))
 }
 
-/// Reads a directory or a GGUF file.
-pub(crate) fn load(path: &Path) -> Result<Model, Error> {
+/// Reads a directory or a GGUF file; matrices that can stay quantised do if `keep`.
+pub(crate) fn load(path: &Path, keep: bool) -> Result<Model, Error> {
     let (config, source) = open(path)?;
     let mut model = Model::declare(config);
-    init::check_memory(&model.params)?;
-    model.params.allocate();
+    // What stays quantised takes about as much memory as in the file.
+    let bytes = match &source {
+        Source::Gguf(gguf) if keep => gguf.bytes() as f64,
+        _ => model.params.total() as f64 * 4.0,
+    };
+    init::check_memory(bytes)?;
     let all: Vec<_> = model.params.iter().map(|(p, info)| (p, info.name.clone())).collect();
+    for (p, name) in &all {
+        if keep && model.can_keep(*p) && let Some(matrix) = source.matrix(name)? {
+            model.params.keep(*p, matrix);
+        }
+    }
+    model.params.allocate();
     for (p, name) in all {
-        source.read_f32(&name, model.params.get_mut(p))?;
+        if model.params.kept(p).is_none() {
+            source.read_f32(&name, model.params.get_mut(p))?;
+        }
     }
     Ok(model)
 }
@@ -244,6 +264,7 @@ pub(crate) fn mtp_copies(config: &Config) -> Option<[String; 2]> {
 
 /// Writes `config.json` and `model.safetensors`; other files in `dir` stay as they are.
 pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error> {
+    assert!(!model.params.any_kept(), "invariant: what is saved was loaded with all its values");
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
     let mut tensors: Vec<Tensor> = model
         .params

@@ -24,12 +24,12 @@ pub(crate) fn fill(params: &mut Params, std: f32, seed: u64) {
     }
 }
 
-/// An error if the weights alone exceed the memory of this machine.
-pub(crate) fn check_memory(params: &Params) -> Result<(), Error> {
+/// An error if the weights alone, `bytes`, exceed the memory of this machine.
+pub(crate) fn check_memory(bytes: f64) -> Result<(), Error> {
     const GIB: f64 = (1u64 << 30) as f64;
-    let needed = params.total() as f64 * 4.0 / GIB;
+    let needed = bytes / GIB;
     match total_memory() {
-        Some(bytes) if needed > bytes as f64 / GIB => Err(Error::Memory { needed, available: bytes as f64 / GIB }),
+        Some(all) if bytes > all as f64 => Err(Error::Memory { needed, available: all as f64 / GIB }),
         _ => Ok(()),
     }
 }

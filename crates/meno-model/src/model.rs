@@ -117,15 +117,27 @@ impl Model {
     /// New weights: N(0, `initializer_range`²), gains 1, biases 0. The same for the same seed, on any machine.
     pub fn random(config: Config, seed: u64) -> Result<Model, Error> {
         let mut model = Model::declare(config);
-        init::check_memory(&model.params)?;
+        init::check_memory(model.params.total() as f64 * 4.0)?;
         model.params.allocate();
         init::fill(&mut model.params, model.config.initializer_range, seed);
         Ok(model)
     }
 
-    /// Reads a Hugging Face directory or a GGUF file.
+    /// Reads a Hugging Face directory or a GGUF file, every weight as f32.
     pub fn load(path: &Path) -> Result<Model, Error> {
-        hf::load(path)
+        hf::load(path, false)
+    }
+
+    /// The same for inference only: matrices of a GGUF file stay quantised as they are.
+    pub fn load_quantised(path: &Path) -> Result<Model, Error> {
+        hf::load(path, true)
+    }
+
+    /// Whether `p` can stay quantised: the weights of linear layers and the embedding, whose rows are looked up. Not
+    /// kv_b_proj, which absorbed attention takes apart.
+    pub(crate) fn can_keep(&self, p: Param) -> bool {
+        let linear = self.params.is_linear(p) && !self.params.info(p).name.ends_with(".kv_b_proj.weight");
+        linear || p == self.network.embed_tokens
     }
 
     /// Writes `config.json` and `model.safetensors` into `dir`, under temporary names first.

@@ -1,7 +1,9 @@
-//! Parameters: f32 master weights in one block, found by their published names, with packed copies for the GEMM.
+//! Parameters: f32 master weights in one block, found by their published names, with packed copies for the GEMM. For
+//! inference a matrix may stay quantised instead ([`Params::keep`]).
 
 use crate::buffer::Buffer;
-use crate::gemm::{Mat, Packed, Precision};
+use crate::gemm::{Mat, MatMut, Packed, Precision, Rhs, gemm};
+use crate::quant::QuantMatrix;
 use std::ops::Range;
 
 /// A handle to one parameter of a [`Params`].
@@ -23,13 +25,14 @@ pub struct ParamInfo {
 impl ParamInfo {
     /// How many values it has.
     pub fn len(&self) -> usize {
-        self.range.len()
+        self.shape.iter().product()
     }
     /// Whether it has no values.
     pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
+        self.len() == 0
     }
-    /// Where it lies in [`Params::data`] and in a gradient or optimizer-state block of the same layout.
+    /// Where it lies in [`Params::data`] and in a gradient or optimizer-state block of the same layout: nowhere, if it
+    /// stays quantised.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -43,10 +46,13 @@ pub struct Params {
     total: usize,
     /// Packed copies used as the right-hand side of forward GEMMs, by parameter; see [`Params::prepare`].
     packed: Vec<Option<Packed>>,
-    /// Which parameters are the weight of a linear layer, as `[out, in]` rows to pack: (param, first row, rows).
+    /// Which parameters are the weight of a linear layer, `[out, in]`.
     linear: Vec<bool>,
-    /// How many weights, from this one on, are packed as one matrix; see [`Params::join_linear`].
+    /// How many weights, from this one on, are packed as one matrix (0: with those before); see
+    /// [`Params::join_linear`].
     joined: Vec<usize>,
+    /// Matrices that stay quantised, by parameter.
+    kept: Vec<Option<QuantMatrix>>,
     fresh: Option<Precision>,
 }
 
@@ -59,11 +65,52 @@ impl Params {
         self.infos.push(ParamInfo { name: name.into(), shape: shape.to_vec(), trainable: true, range });
         self.linear.push(false);
         self.joined.push(1);
+        self.kept.push(None);
         Param(self.infos.len() as u32 - 1)
     }
 
-    /// Allocates zeroed memory for everything declared.
+    /// Says that `p`, the weight of a linear layer or looked up by rows, stays as it is in a file: for inference only,
+    /// before [`Params::allocate`]. Layers that it was joined with are multiplied by one after the other.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn keep(&mut self, p: Param, matrix: QuantMatrix) {
+        assert!(self.info(p).shape == matrix.shape(), "invariant: {} is {:?}", self.info(p).name, self.info(p).shape);
+        self.kept[p.0 as usize] = Some(matrix);
+    }
+
+    /// Whether `p` stays quantised.
+    pub fn kept(&self, p: Param) -> Option<&QuantMatrix> {
+        self.kept[p.0 as usize].as_ref()
+    }
+
+    /// Whether any parameter stays quantised: then nothing can be trained or saved.
+    pub fn any_kept(&self) -> bool {
+        self.kept.iter().any(Option::is_some)
+    }
+
+    /// Bytes of the matrices that stay quantised.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.iter().flatten().map(QuantMatrix::bytes).sum()
+    }
+
+    /// Lays out what does not stay quantised, and parts what was joined with what does.
+    fn lay_out(&mut self) {
+        self.total = 0;
+        for i in 0..self.infos.len() {
+            let group = i..i + self.joined[i];
+            if self.kept[group.clone()].iter().any(Option::is_some) {
+                self.joined[group].fill(1);
+            }
+            let len = if self.kept[i].is_some() { 0 } else { self.infos[i].len() };
+            self.infos[i].range = self.total..self.total + len;
+            self.total = (self.total + len).next_multiple_of(16);
+        }
+    }
+
+    /// Allocates zeroed memory for everything declared that does not stay quantised.
     pub fn allocate(&mut self) {
+        self.lay_out();
         self.data = Buffer::zeroed(self.total);
         self.packed = (0..self.infos.len()).map(|_| None).collect();
     }
@@ -83,10 +130,14 @@ impl Params {
         if weights.len() < 2 || !weights.windows(2).all(meet) {
             return false;
         }
-        weights.iter().for_each(|p| self.linear[p.0 as usize] = false);
-        self.linear[weights[0].0 as usize] = true;
+        weights.iter().for_each(|p| self.joined[p.0 as usize] = 0);
         self.joined[weights[0].0 as usize] = weights.len();
         true
+    }
+
+    /// Whether `p` was marked the weight of a linear layer.
+    pub fn is_linear(&self, p: Param) -> bool {
+        self.linear[p.0 as usize]
     }
 
     /// Whether [`Params::join_linear`] joined exactly these.
@@ -127,8 +178,20 @@ impl Params {
     }
 
     /// The values of `p`.
+    ///
+    /// # Panics
+    /// If it stays quantised: a bug.
     pub fn get(&self, p: Param) -> &[f32] {
+        assert!(self.kept(p).is_none(), "invariant: {} has no f32 values", self.info(p).name);
         &self.data[self.infos[p.0 as usize].range()]
+    }
+
+    /// Row `row` of the matrix `p`, dequantised where it stays quantised.
+    pub fn copy_row(&self, p: Param, row: usize, out: &mut [f32]) {
+        match self.kept(p) {
+            Some(matrix) => matrix.row(row, out),
+            None => out.copy_from_slice(&self.get(p)[row * out.len()..][..out.len()]),
+        }
     }
 
     /// The values of `p`, to change; packed copies become stale.
@@ -172,7 +235,7 @@ impl Params {
             return;
         }
         for i in 0..self.infos.len() {
-            if !self.linear[i] {
+            if !self.linear[i] || self.joined[i] == 0 || self.kept[i].is_some() {
                 continue;
             }
             let mut packed = self.packed[i].take();
@@ -181,6 +244,15 @@ impl Params {
             self.packed[i] = packed;
         }
         self.fresh = Some(precision);
+    }
+
+    /// y = x · pᵀ, or y += x · pᵀ, of a linear weight or joined ones: in `precision`, or on the codes of a weight that
+    /// stays quantised.
+    pub fn multiply(&self, precision: Precision, x: Mat, p: Param, accumulate: bool, y: MatMut) {
+        match self.kept(p) {
+            Some(matrix) => matrix.multiply(x, accumulate, y),
+            None => gemm(precision, 1.0, x, Rhs::Packed(self.packed(p)), accumulate, y),
+        }
     }
 
     /// The packed `pᵀ` (shape `[in, out]`), current after [`Params::prepare`].

@@ -1,7 +1,9 @@
 //! How fast this core multiplies when nothing else is in the way: the measure that a benchmark's GFLOP/s are set
 //! against, taken in the same run.
 
+use crate::buffer::Buffer;
 use crate::gemm::Precision;
+use crate::simd::multiversion;
 use crate::simd::vector::{Vector, at_level};
 use crate::tape::cpu_seconds;
 use std::hint::black_box;
@@ -64,6 +66,39 @@ fn run(precision: Precision, rounds: usize) -> f64 {
     flops / (cpu_seconds() - start) / 1e9
 }
 
+/// GOP per CPU second of one thread on 8-bit products, in registers alone: the best of several short runs.
+pub fn int8_gops() -> f64 {
+    let run = || {
+        let start = cpu_seconds();
+        crate::quant::spin(20_000) / (cpu_seconds() - start) / 1e9
+    };
+    (0..30).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// GB per CPU second that one thread reads from memory: the best of several passes over more than the caches hold.
+pub fn read_gb_per_s() -> f64 {
+    let mut data = Buffer::zeroed(1 << 26);
+    data.fill(1.0);
+    let run = || {
+        let start = cpu_seconds();
+        black_box(largest(black_box(&data)));
+        (data.len() * 4) as f64 / (cpu_seconds() - start) / 1e9
+    };
+    (0..8).map(|_| run()).fold(0.0, f64::max)
+}
+
+multiversion! {
+    fn largest(data: &[f32]) -> u32 {
+        let mut most = [0u32; 64];
+        for chunk in data.as_chunks::<64>().0 {
+            for (most, x) in most.iter_mut().zip(chunk) {
+                *most = (*most).max(x.to_bits());
+            }
+        }
+        most.into_iter().fold(0, u32::max)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +108,9 @@ mod tests {
         for precision in [Precision::F32, Precision::Bf16] {
             let peak = gflops(precision);
             assert!(peak.is_finite() && peak > 0.1, "{precision:?}: {peak} GFLOP/s");
+        }
+        for peak in [int8_gops(), read_gb_per_s()] {
+            assert!(peak.is_finite() && peak > 0.1, "{peak} G/s");
         }
     }
 }

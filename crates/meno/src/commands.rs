@@ -9,6 +9,7 @@ pub mod generate;
 pub mod grpo;
 pub mod inspect;
 pub mod logits;
+pub mod perplexity;
 pub mod pretrain;
 pub mod quantize;
 pub mod replicate;

@@ -40,6 +40,8 @@ enum Command {
     Convert(commands::convert::Args),
     /// Write the logits of given tokens to a safetensors file
     Logits(commands::logits::Args),
+    /// How well a model predicts a text
+    Perplexity(commands::perplexity::Args),
     /// Measure speed
     Bench(commands::bench::Args),
 }
@@ -81,6 +83,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Quantize(args) => commands::quantize::run(args),
         Command::Convert(args) => commands::convert::run(args),
         Command::Logits(args) => commands::logits::run(args),
+        Command::Perplexity(args) => commands::perplexity::run(args),
         Command::Bench(args) => commands::bench::run(args),
     }
 }

@@ -21,8 +21,8 @@ pub struct ModelArgs {
     /// Model: a Hugging Face directory or a GGUF file
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
-    /// Input type of the matrix products
-    #[arg(long, value_enum, default_value = "bf16")]
+    /// What matrix products compute on
+    #[arg(long, value_enum, default_value = "auto")]
     pub precision: PrecisionArg,
     /// Threads (default: all cores)
     #[arg(long, value_name = "N")]
@@ -81,21 +81,26 @@ impl From<SpeculativeArg> for Speculative {
     }
 }
 
-/// Input type of the matrix products.
+/// What matrix products compute on.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrecisionArg {
-    /// 32-bit floats
+    /// Quantised matrices of a GGUF file as they are, with 8-bit activations: small and fast
+    Auto,
+    /// 32-bit floats: what is quantised is dequantised
     F32,
-    /// bfloat16 inputs, 32-bit sums
+    /// bfloat16 inputs, 32-bit sums: what is quantised is dequantised
     Bf16,
 }
 
-impl From<PrecisionArg> for Precision {
-    fn from(p: PrecisionArg) -> Precision {
-        match p {
-            PrecisionArg::F32 => Precision::F32,
-            PrecisionArg::Bf16 => Precision::Bf16,
-        }
+impl PrecisionArg {
+    /// Loads a model to compute so; matrices that are not quantised are multiplied in `others` by default.
+    pub fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
+        let (model, precision) = match self {
+            PrecisionArg::Auto => (Model::load_quantised(path), others),
+            PrecisionArg::F32 => (Model::load(path), Precision::F32),
+            PrecisionArg::Bf16 => (Model::load(path), Precision::Bf16),
+        };
+        Ok((model.with_context(|| format!("cannot load {}", path.display()))?, precision))
     }
 }
 
@@ -180,7 +185,7 @@ impl Session {
         let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
         let taught = if path.is_dir() { Taught::load(path)? } else { None };
-        let model = Model::load(path).with_context(|| format!("cannot load {}", path.display()))?;
+        let (model, precision) = args.precision.load(path, Precision::Bf16)?;
         let own = model.config.max_position_embeddings;
         let max_len = args.context.unwrap_or(own.min(8192));
         ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
@@ -190,7 +195,7 @@ impl Session {
         let options = Options { kv_type, speculative, ..Options::default() };
         let generator = Generator::with_options(&model, capacity, options)?;
         let name = name_of(path);
-        Ok(Session { name, model, tokenizer, template, taught, generator, precision: args.precision.into() })
+        Ok(Session { name, model, tokenizer, template, taught, generator, precision })
     }
 
     /// The prompt of a conversation: through the template, or, where there is none, the texts one after the other.

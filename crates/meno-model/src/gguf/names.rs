@@ -7,7 +7,7 @@
 //!   per head) and v_b, for absorbed decoding.
 
 use super::{Error, Gguf, TensorInfo};
-use meno_tensor::quant::dequant;
+use meno_tensor::quant::{QuantMatrix, dequant};
 use rayon::prelude::*;
 
 /// Names outside the blocks: (Hugging Face, GGUF).
@@ -182,13 +182,40 @@ impl Source<'_> {
     }
 }
 
-/// Row 2i + j of a head goes back to row j·(head/2) + i (j in 0..2): the inverse of llama.cpp's `permute`.
+impl Source<'_> {
+    /// The matrix as it is stored, laid out for the kernels; `None` if it is not stored in blocks, row by row.
+    pub(super) fn matrix(&self, file: &Gguf) -> Option<QuantMatrix> {
+        let info = match self {
+            Source::Whole(info) | Source::Unpermuted { info, .. } | Source::Slice { info, .. } => *info,
+            Source::KvB { .. } => return None,
+        };
+        let ([.., rows, cols], true) = (&info.shape[..], QuantMatrix::takes(info.dtype)) else { return None };
+        let bytes = file.data(info);
+        Some(match *self {
+            Source::Unpermuted { heads, .. } => {
+                QuantMatrix::new(info.dtype, *rows, *cols, bytes, |row| permuted(row, rows / heads))
+            }
+            Source::Slice { index, .. } => {
+                let len = info.bytes / info.shape[0];
+                QuantMatrix::new(info.dtype, *rows, *cols, &bytes[index * len..][..len], |row| row)
+            }
+            _ => QuantMatrix::new(info.dtype, *rows, *cols, bytes, |row| row),
+        })
+    }
+}
+
+/// Where llama.cpp's `permute` puts a row, in heads of `head` rows: row j·(head/2) + i of a head (j in 0..2) goes to
+/// 2i + j.
+fn permuted(row: usize, head: usize) -> usize {
+    let (within, half) = (row % head, head / 2);
+    row - within + 2 * (within % half) + within / half
+}
+
+/// Rows back from where [`permuted`] says they are.
 fn unpermute(stored: &[f32], rows: usize, heads: usize, out: &mut [f32]) {
-    let (cols, head) = (stored.len() / rows, rows / heads);
-    for (row, values) in stored.chunks_exact(cols).enumerate() {
-        let (h, i, j) = (row / head, row % head / 2, row % 2);
-        let to = h * head + j * (head / 2) + i;
-        out[to * cols..][..cols].copy_from_slice(values);
+    let cols = stored.len() / rows;
+    for (row, values) in out.chunks_exact_mut(cols).enumerate() {
+        values.copy_from_slice(&stored[permuted(row, rows / heads) * cols..][..cols]);
     }
 }
 

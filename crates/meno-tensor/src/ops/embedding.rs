@@ -58,15 +58,15 @@ impl Op for Embedding {
     }
     fn forward(&self, ctx: &mut Ctx) {
         let [y] = ctx.acts.get([self.y]);
-        let weight = ctx.params.get(self.weight);
+        let (params, weight) = (ctx.params, self.weight);
         let tokens = &ctx.batch.tokens;
         if !self.next {
-            for_rows(y, self.hidden, |r, y| y.copy_from_slice(&weight[tokens[r] as usize * self.hidden..][..y.len()]));
+            for_rows(y, self.hidden, |r, y| params.copy_row(weight, tokens[r] as usize, y));
             return;
         }
         y.fill(0.0);
         self.for_tokens(ctx.batch, |row, token| {
-            y[row * self.hidden..][..self.hidden].copy_from_slice(&weight[token * self.hidden..][..self.hidden]);
+            params.copy_row(weight, token, &mut y[row * self.hidden..][..self.hidden]);
         });
     }
     fn backward(&self, ctx: &mut Ctx) {

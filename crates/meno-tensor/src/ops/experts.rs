@@ -180,12 +180,11 @@ impl Op for Experts {
             self.gather(x, &dispatch.pairs[range.clone()], xs);
             for (i, p) in expert.inputs(self.joined).enumerate() {
                 let out = MatMut::strided(&mut gate_up[i * w..], n, if self.joined { 2 * w } else { w }, 2 * w);
-                gemm(ctx.precision, 1.0, Mat::new(xs, n, h), Rhs::Packed(ctx.params.packed(p)), false, out);
+                ctx.params.multiply(ctx.precision, Mat::new(xs, n, h), p, false, out);
             }
             for_rows(hs, w, |i, hs| lanes::swiglu(&gate_up[i * 2 * w..][..2 * w], hs));
             let out = MatMut::new(&mut outs[range.start * h..range.end * h], n, h);
-            let down = Rhs::Packed(ctx.params.packed(expert.down));
-            gemm(ctx.precision, 1.0, Mat::new(hs, n, w), down, false, out);
+            ctx.params.multiply(ctx.precision, Mat::new(hs, n, w), expert.down, false, out);
         });
         let (outs, residual) = (&*outs, self.residual.is_some());
         for_rows(y, h, |r, y| {

@@ -102,8 +102,8 @@ impl Head {
             let [x] = ctx.acts.get([self.x]);
             let (n, logits) = (&mut n[..m * hidden], &mut logits[..m * vocab]);
             self.gather(ctx.params, x, rows, n);
-            let weight = Rhs::Packed(ctx.params.packed(self.weight));
-            gemm(ctx.precision, 1.0, Mat::new(n, m, hidden), weight, false, MatMut::new(logits, m, vocab));
+            let out = MatMut::new(logits, m, vocab);
+            ctx.params.multiply(ctx.precision, Mat::new(n, m, hidden), self.weight, false, out);
             let scores = &mut scores[..m * 3];
             self.score((ctx.batch, ctx.objective), rows, logits, scores, train);
             for (&row, score) in rows.iter().zip(scores.chunks_exact(3)) {

@@ -61,13 +61,13 @@ impl Op for Linear {
     }
     fn forward(&self, ctx: &mut Ctx) {
         let (t, i, o) = (ctx.rows, self.inputs, self.outputs);
-        let weight = Rhs::Packed(ctx.params.packed(self.weight));
         if let Some(residual) = self.residual {
             let [y, residual] = ctx.acts.get([self.y, residual]);
             y.copy_from_slice(residual);
         }
         let [x, y] = ctx.acts.get([self.x, self.y]);
-        gemm(ctx.precision, 1.0, Mat::new(x, t, i), weight, self.residual.is_some(), MatMut::new(y, t, o));
+        let (x, accumulate) = (Mat::new(x, t, i), self.residual.is_some());
+        ctx.params.multiply(ctx.precision, x, self.weight, accumulate, MatMut::new(y, t, o));
         if let Some(bias) = self.bias {
             let bias = ctx.params.get(bias);
             for_rows(y, o, |_, y| axpy(1.0, bias, y));

@@ -2,7 +2,7 @@
 
 use super::rms_norm::Norm;
 use super::rows::for_rows;
-use crate::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::gemm::{Mat, MatMut};
 use crate::lanes;
 use crate::params::{Param, Params};
 use crate::tape::{Act, Builder, Ctx, Io, Op};
@@ -61,8 +61,8 @@ impl Op for Logits {
                     None => n.copy_from_slice(x),
                 }
             });
-            let weight = Rhs::Packed(ctx.params.packed(self.weight));
-            gemm(ctx.precision, 1.0, Mat::new(n, m, hidden), weight, false, MatMut::new(logits, m, vocab));
+            let (n, logits) = (Mat::new(n, m, hidden), MatMut::new(logits, m, vocab));
+            ctx.params.multiply(ctx.precision, n, self.weight, false, logits);
         }
     }
     fn backward(&self, _ctx: &mut Ctx) {

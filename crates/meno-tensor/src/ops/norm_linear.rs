@@ -116,8 +116,8 @@ impl Op for NormLinear {
         let [x, y] = ctx.acts.get([self.x.act, self.y]);
         let n = self.input(ctx.params, x, ctx.scratch, t);
         for (weight, at, outputs) in self.matrices() {
-            let weight = Rhs::Packed(ctx.params.packed(weight));
-            gemm(ctx.precision, 1.0, n, weight, false, MatMut::strided(&mut y[at..], t, outputs, ld));
+            let y = MatMut::strided(&mut y[at..], t, outputs, ld);
+            ctx.params.multiply(ctx.precision, n, weight, false, y);
         }
         for p in &self.projections {
             let Some(bias) = p.bias else { continue };

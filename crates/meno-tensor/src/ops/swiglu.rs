@@ -64,8 +64,8 @@ impl Op for SwigluLinear {
         let [gate_up, y] = ctx.acts.get([self.gate_up, self.y]);
         let h = &mut ctx.scratch[..t * i];
         for_rows(h, i, |r, h| lanes::swiglu(&gate_up[r * 2 * i..][..2 * i], h));
-        let weight = Rhs::Packed(ctx.params.packed(self.weight));
-        gemm(ctx.precision, 1.0, Mat::new(h, t, i), weight, self.residual.is_some(), MatMut::new(y, t, o));
+        let (h, accumulate) = (Mat::new(h, t, i), self.residual.is_some());
+        ctx.params.multiply(ctx.precision, h, self.weight, accumulate, MatMut::new(y, t, o));
     }
     fn backward(&self, ctx: &mut Ctx) {
         let (t, i, o) = (ctx.rows, self.inputs, self.outputs);

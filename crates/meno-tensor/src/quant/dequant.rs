@@ -120,7 +120,7 @@ fn q8_0(b: &[u8; 34], out: &mut [f32; QK]) {
 
 /// The 6-bit scale and minimum of the j-th 32 elements, from the K types' 12 packed bytes.
 #[inline(always)]
-fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
+pub(super) fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
     let (scale, min) = if j < 4 {
         (s[j] & 63, s[j + 4] & 63)
     } else {
@@ -144,7 +144,7 @@ fn q2_k(b: &[u8; 84], out: &mut [f32; QK_K]) {
 
 /// The 6-bit scale, less 32, of the g-th 16 elements, from Q3_K's 12 packed bytes: 4 low bits of all, then the high 2.
 #[inline(always)]
-fn q3_k_scale(s: &[u8], g: usize) -> f32 {
+pub(super) fn q3_k_scale(s: &[u8], g: usize) -> f32 {
     let low = s[g % 8] >> (g / 8 * 4) & 15;
     let high = s[8 + g % 4] >> (g / 4 * 2) & 3;
     (i32::from(low | high << 4) - 32) as f32

@@ -1,5 +1,6 @@
-//! `meno bench`: how fast this machine trains a network, and where the time goes.
+//! `meno bench`: how fast this machine trains and runs a network, and where the time goes.
 
+mod infer;
 mod train;
 
 use anyhow::Result;
@@ -15,11 +16,32 @@ pub struct Args {
 enum What {
     /// Training steps on random tokens: forward, backward, clipping and AdamW
     Train(train::Args),
+    /// Prompts and generation of a model, one sequence and many
+    Infer(infer::Args),
 }
 
 /// Runs `meno bench`.
 pub fn run(args: Args) -> Result<()> {
     match args.what {
         What::Train(args) => train::run(args),
+        What::Infer(args) => infer::run(args),
     }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The most memory this process ever had, in MiB.
+fn peak_rss_mb() -> f64 {
+    // SAFETY: an all-zero rusage is valid, and getrusage writes to it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let unit = if cfg!(target_os = "macos") { 1.0 } else { 1024.0 };
+    usage.ru_maxrss as f64 * unit / (1 << 20) as f64
 }

@@ -1,5 +1,6 @@
 //! `meno eval`.
 
+use crate::session::PrecisionArg;
 use crate::training::{Text, on_ctrl_c, with_threads};
 use anyhow::{Context, Result, bail};
 use meno_engine::Sampling;
@@ -7,10 +8,10 @@ use meno_engine::taught::Taught;
 use meno_eval::score::{Judged, Sample, Summary};
 use meno_eval::{Problem, Split, Task};
 use meno_model::Model;
+use meno_tensor::gemm::Precision;
 use meno_train::data::{Asked, Questions};
 use meno_train::prompt::PromptStyle;
 use meno_train::rollout::{Sampler, generator, rollout};
-use meno_train::trainer::Dtype;
 use meno_train::{Error, Observer};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -52,9 +53,9 @@ pub struct Args {
     /// Responses generated at once
     #[arg(long, default_value_t = 32)]
     max_sequences: usize,
-    /// Input type of the GEMMs: f32 or bf16
-    #[arg(long, default_value = "f32", value_parser = dtype)]
-    precision: Dtype,
+    /// What matrix products compute on (auto: what is not quantised in f32)
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: PrecisionArg,
     /// Write every response here, a line a problem; a file that is there already is gone on with
     #[arg(long)]
     out: Option<PathBuf>,
@@ -68,10 +69,6 @@ pub struct Args {
 
 fn prompt_style(s: &str) -> Result<PromptStyle, String> {
     named(s, &[("chat", PromptStyle::Chat), ("r1_zero", PromptStyle::R1Zero), ("plain", PromptStyle::Plain)])
-}
-
-fn dtype(s: &str) -> Result<Dtype, String> {
-    named(s, &[("f32", Dtype::F32), ("bf16", Dtype::Bf16)])
 }
 
 fn named<T: Copy>(s: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -166,7 +163,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn evaluate(args: &Args) -> Result<()> {
     let task = meno_eval::tasks::open(&args.task)?;
-    let mut model = Model::load(&args.model)?;
+    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
     let text = Text::load(&args.model)?;
     let taught = if args.model.is_dir() { Taught::load(&args.model)? } else { None };
     let prompt = |problem: &Problem| match taught.as_ref().and_then(|t| t.prompt(&problem.question)) {
@@ -193,7 +190,7 @@ fn evaluate(args: &Args) -> Result<()> {
     let wanted = args.problems.or(task.len(Split::Test)).unwrap_or(200);
     let mut output = Output::open(args.out.as_deref(), &header)?;
     output.judged.truncate(wanted as usize);
-    let stopped = sample(args, &mut model, &asked, wanted, &mut output)?;
+    let stopped = sample(args, (&mut model, precision), &asked, wanted, &mut output)?;
     let summary = Summary::of(task.as_ref(), &output.judged);
     print(args, task.as_ref(), &summary)?;
     if stopped {
@@ -211,7 +208,13 @@ fn evaluate(args: &Args) -> Result<()> {
 }
 
 /// Answers the problems that are left, some at a time; whether it was stopped.
-fn sample(args: &Args, model: &mut Model, asked: &Asked, wanted: u64, output: &mut Output) -> Result<bool> {
+fn sample(
+    args: &Args,
+    (model, precision): (&mut Model, Precision),
+    asked: &Asked,
+    wanted: u64,
+    output: &mut Output,
+) -> Result<bool> {
     let sampling = Sampling {
         temperature: args.temperature,
         top_p: args.top_p,
@@ -222,7 +225,6 @@ fn sample(args: &Args, model: &mut Model, asked: &Asked, wanted: u64, output: &m
         ..Sampling::default()
     };
     let slots = args.max_sequences;
-    let precision = args.precision.into();
     let sampler =
         Sampler { num_generations: args.k, sampling, slots, rows: 512.max(slots), precision, key: [args.seed, 0] };
     let first = output.judged.len() as u64;

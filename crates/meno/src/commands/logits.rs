@@ -1,5 +1,6 @@
 //! `meno logits`: for checking the network against other programs.
 
+use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
 use meno_model::{InferOptions, Model};
@@ -24,23 +25,17 @@ pub struct Args {
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Inputs of the matrix products
-    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    /// What matrix products compute on (auto: what is not quantised in f32)
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
     precision: PrecisionArg,
     /// Decode MLA over the latent (equal to 1e-5 instead of to the bit)
     #[arg(long)]
     absorbed: bool,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum PrecisionArg {
-    F32,
-    Bf16,
-}
-
 /// Runs `meno logits`.
 pub fn run(args: Args) -> Result<()> {
-    let mut model = Model::load(&args.model)?;
+    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
     ensure!(
@@ -51,10 +46,6 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
         anyhow::bail!("--tokens: {token} is not below the vocabulary's size {vocab}");
     }
-    let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
-    };
     let options = InferOptions { absorbed: args.absorbed };
     let logits = compute(&mut model, tokens, precision, options);
     let shape = vec![tokens.len(), vocab];

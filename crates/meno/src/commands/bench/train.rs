@@ -1,5 +1,6 @@
 //! `meno bench train`: tokens a second of whole training steps, by CPU time and by the clock, and a profile by op.
 
+use super::{median, peak_rss_mb};
 use anyhow::{Context, Result, ensure};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::batch::Batch;
@@ -245,24 +246,6 @@ fn profile(tape: &Tape, others: [f64; 2], steps: usize) -> Vec<Entry> {
     entries.push(Entry { op: "(clip, AdamW)", forward_ms: 0.0, backward_ms: others[1] * scale });
     entries.sort_by(|a, b| (b.forward_ms + b.backward_ms).total_cmp(&(a.forward_ms + a.backward_ms)));
     entries
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// The most memory this process ever had, in MiB.
-fn peak_rss_mb() -> f64 {
-    // SAFETY: an all-zero rusage is valid, and getrusage writes to it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let unit = if cfg!(target_os = "macos") { 1.0 } else { 1024.0 };
-    usage.ru_maxrss as f64 * unit / (1 << 20) as f64
 }
 
 fn text(r: &Report) -> String {

@@ -1,0 +1,353 @@
+//! Many rows of activations: a stretch of a group's codes is unpacked once, with its scales, and multiplied by tiles
+//! of four rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here are
+//! compiled for a few shapes, not for every type.
+//!
+//! An unpacked block of 32 is d and m (f32, sixteen each), then the codes, half by half where they are split; one of
+//! 256 is d and dmin, a scale for every small scale, the pairs that offset or minima come from, then the codes.
+
+use super::activations::Row;
+use super::format::{Flat, Nested};
+use super::isa::{Isa, Task, Words};
+use super::kernel::{Blocks, Job, LANES, half_of, planes, run};
+use std::hint::black_box;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Rows of activations that share a load of unpacked codes.
+const TILE: usize = 4;
+/// Most bytes unpacked: they stay in the innermost cache with a tile's activations.
+const UNPACKED: usize = 20 << 10;
+/// Sixteen values of 32 bits.
+const V: usize = 4 * LANES;
+
+/// Unpacked codes and scales.
+#[repr(align(64))]
+struct Memory([MaybeUninit<u8>; UNPACKED]);
+
+/// All rows against the sixteens `groups`.
+///
+/// # Safety
+/// I's instructions exist; the job's pointers are valid for its sizes, and nobody else writes these columns of y.
+pub(super) unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
+    let mut memory = Memory([MaybeUninit::uninit(); UNPACKED]);
+    let unpacked = memory.0.as_mut_ptr().cast::<u8>();
+    let most = UNPACKED / F::unpacked_bytes::<I>();
+    // Stretch by stretch: the rows' part of k stays in the next cache for all groups.
+    for start in (0..job.blocks).step_by(most) {
+        let blocks = start..job.blocks.min(start + most);
+        for g in groups.clone() {
+            // SAFETY: as promised by the caller; `most` blocks fit.
+            unsafe {
+                let packed = job.weights.add((g * job.blocks + start) * F::BYTES);
+                I::enter(Unpack::<F> { packed, unpacked, blocks: blocks.len(), format: PhantomData });
+                F::multiply::<I>(Tiles { job, g, unpacked, blocks: blocks.clone() });
+            }
+        }
+    }
+}
+
+struct Unpack<F> {
+    packed: *const u8,
+    unpacked: *mut u8,
+    blocks: usize,
+    format: PhantomData<F>,
+}
+
+impl<I: Isa, F: Blocks> Task<I> for Unpack<F> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        for b in 0..self.blocks {
+            // SAFETY: as promised by the caller.
+            unsafe { F::unpack::<I>(self.packed.add(b * F::BYTES), self.unpacked.add(b * F::unpacked_bytes::<I>())) };
+        }
+    }
+}
+
+/// A group's unpacked blocks, and the rows to multiply.
+pub(super) struct Tiles<'a> {
+    job: &'a Job<'a>,
+    g: usize,
+    unpacked: *const u8,
+    blocks: Range<usize>,
+}
+
+impl Tiles<'_> {
+    /// Rows of the tile from `first`, and their sums so far. A last tile that is not full repeats its last row.
+    #[inline(always)]
+    unsafe fn begin<I: Isa>(&self, first: usize) -> ([Row; TILE], [I::Floats; TILE]) {
+        let load = self.job.accumulate || self.blocks.start > 0;
+        // SAFETY: as promised by the caller.
+        let (mut rows, mut acc) = ([self.job.rows[first]; TILE], [unsafe { I::splat(0.0) }; TILE]);
+        for i in 0..TILE {
+            let m = (first + i).min(self.job.rows.len() - 1);
+            rows[i] = self.job.rows[m];
+            // SAFETY: as promised by the caller.
+            acc[i] = unsafe { self.job.load::<I>(load, m, self.g) };
+        }
+        (rows, acc)
+    }
+
+    #[inline(always)]
+    unsafe fn end<I: Isa>(&self, first: usize, acc: [I::Floats; TILE]) {
+        for (i, acc) in acc.into_iter().enumerate() {
+            let m = (first + i).min(self.job.rows.len() - 1);
+            // SAFETY: as promised by the caller.
+            unsafe { self.job.store::<I>(acc, m, self.g) };
+        }
+    }
+}
+
+/// Products of RUN quads of a tile, added up: codes from `codes` on, activations from `q` on.
+#[inline(always)]
+unsafe fn products<I: Isa, const RUN: usize>(codes: *const u8, q: [*const i8; TILE]) -> [I::Ints; TILE] {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let w = I::Ints::load(codes);
+        let mut part = [w; TILE];
+        for m in 0..TILE {
+            part[m] = I::first(w, I::quad(q[m]));
+        }
+        for i in 1..RUN {
+            let w = I::Ints::load(codes.add(V * i));
+            for m in 0..TILE {
+                part[m] = I::more(part[m], w, I::quad(q[m].add(4 * i)));
+            }
+        }
+        part
+    }
+}
+
+/// What there is to do at most ([`super::kernel::spin`]).
+pub(super) struct Spin<'a> {
+    pub(super) rounds: usize,
+    pub(super) codes: &'a [u8; 8 * V],
+    pub(super) activations: &'a [i8; 4 * 32],
+}
+
+impl<I: Isa> Task<I> for Spin<'_> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        // SAFETY: as promised by the caller; the arrays hold eight quads of codes and of four rows.
+        unsafe {
+            let mut sums = [I::sums(0); TILE];
+            for _ in 0..self.rounds {
+                let (codes, q) = (black_box(self.codes), black_box(self.activations));
+                let part = products::<I, 8>(codes.as_ptr(), [0, 1, 2, 3].map(|m| q[32 * m..].as_ptr()));
+                for m in 0..TILE {
+                    sums[m] = I::add_shifted(sums[m], part[m], 0);
+                }
+            }
+            for sums in sums {
+                let mut out = [0u8; V];
+                sums.store(out.as_mut_ptr());
+                black_box(out);
+            }
+        }
+    }
+}
+
+/// Where the codes of an unpacked block of 32 begin.
+const FLAT_CODES: usize = 2 * V;
+
+pub(super) const fn flat_bytes<I: Isa, F: Flat>() -> usize {
+    FLAT_CODES + planes::<I, F>() * 8 * V
+}
+
+#[inline(always)]
+pub(super) unsafe fn unpack_flat<I: Isa, F: Flat>(block: *const u8, out: *mut u8) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        I::store(if F::SINGLE { I::load(block.cast()) } else { I::halves(block) }, out.cast());
+        I::store(if F::MIN { I::halves(block.add(32)) } else { I::splat(0.0) }, out.add(V).cast());
+        for i in 0..8 {
+            let codes = F::quad::<I::Ints>(block.add(F::CODES), 0, 0, i);
+            for plane in 0..planes::<I, F>() {
+                half_of::<I, F>(codes, plane).store(out.add(FLAT_CODES + (plane * 8 + i) * V));
+            }
+        }
+    }
+}
+
+pub(super) unsafe fn multiply_flat<I: Isa, F: Flat>(tiles: Tiles) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if planes::<I, F>() == 2 {
+            I::enter(FlatTiles::<8, 2> { tiles, min: F::MIN });
+        } else if run::<I, F>() == 8 {
+            I::enter(FlatTiles::<8, 1> { tiles, min: F::MIN });
+        } else {
+            I::enter(FlatTiles::<4, 1> { tiles, min: F::MIN });
+        }
+    }
+}
+
+/// Blocks of 32, RUN products to a part, codes in PLANES halves.
+struct FlatTiles<'a, const RUN: usize, const PLANES: usize> {
+    tiles: Tiles<'a>,
+    min: bool,
+}
+
+impl<I: Isa, const RUN: usize, const PLANES: usize> Task<I> for FlatTiles<'_, RUN, PLANES> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let Tiles { job, unpacked, blocks, .. } = &self.tiles;
+        let bytes = FLAT_CODES + PLANES * 8 * V;
+        // SAFETY: as promised by the caller.
+        unsafe {
+            for first in (0..job.rows.len()).step_by(TILE) {
+                let (rows, mut acc) = self.tiles.begin::<I>(first);
+                for (at, b) in blocks.clone().enumerate() {
+                    let block = unpacked.add(at * bytes);
+                    let mut sums = rows.map(|row| I::sums(*row.fix.add(b)));
+                    for plane in 0..PLANES {
+                        for start in (0..8).step_by(RUN) {
+                            let codes = block.add(FLAT_CODES + (plane * 8 + start) * V);
+                            let part = products::<I, RUN>(codes, rows.map(|row| row.q.add(32 * b + 4 * start)));
+                            for m in 0..TILE {
+                                sums[m] = I::add_shifted(sums[m], part[m], 4 * plane as u32);
+                            }
+                        }
+                    }
+                    let d = I::load(block.cast());
+                    for m in 0..TILE {
+                        acc[m] = I::fma(I::floats(sums[m]), I::mul(d, I::splat(*rows[m].d.add(b))), acc[m]);
+                    }
+                    if self.min {
+                        for m in 0..TILE {
+                            acc[m] = I::fma(I::load(block.add(V).cast()), I::splat(*rows[m].dsum.add(b)), acc[m]);
+                        }
+                    }
+                }
+                self.tiles.end::<I>(first, acc);
+            }
+        }
+    }
+}
+
+/// Where the parts of an unpacked block of 256 begin, with small scales for every `sub` values.
+const SCALES: usize = 2 * V;
+const fn pairs_at(sub: usize) -> usize {
+    SCALES + 256 / sub * V
+}
+const fn nested_codes(sub: usize) -> usize {
+    pairs_at(sub) + 128 / sub * V
+}
+
+pub(super) const fn nested_bytes<I: Isa, F: Nested>() -> usize {
+    nested_codes(F::SUB) + planes::<I, F>() * 64 * V
+}
+
+#[inline(always)]
+pub(super) unsafe fn unpack_nested<I: Isa, F: Nested>(block: *const u8, out: *mut u8) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        I::store(I::halves(block), out.cast());
+        I::store(if F::MIN { I::halves(block.add(32)) } else { I::splat(0.0) }, out.add(V).cast());
+        let small = block.add(F::SMALL);
+        for pair in 0..128 / F::SUB {
+            let pairs = I::pairs(small.add(32 * pair));
+            I::low(pairs).store(out.add(SCALES + 2 * pair * V));
+            I::high(pairs).store(out.add(SCALES + (2 * pair + 1) * V));
+            let less = if F::MIN { I::pairs(small.add(F::SMALL_BYTES + 32 * pair)) } else { pairs };
+            less.store(out.add(pairs_at(F::SUB) + pair * V));
+        }
+        let (codes, out, planes) = (block.add(F::CODES), out.add(nested_codes(F::SUB)), planes::<I, F>());
+        for half in 0..2 {
+            macro_rules! sub {
+                ($quarter:literal) => {
+                    for i in 0..8 {
+                        let w = F::quad::<I::Ints>(codes, half, $quarter, i);
+                        for plane in 0..planes {
+                            let at = ((4 * half + $quarter) * planes + plane) * 8 + i;
+                            half_of::<I, F>(w, plane).store(out.add(at * V));
+                        }
+                    }
+                };
+            }
+            sub!(0);
+            sub!(1);
+            sub!(2);
+            sub!(3);
+        }
+    }
+}
+
+pub(super) unsafe fn multiply_nested<I: Isa, F: Nested>(tiles: Tiles) {
+    let (min, bits) = (F::MIN, F::OFFSET_BITS);
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if F::SUB == 16 {
+            if run::<I, F>() >= 4 {
+                I::enter(NestedTiles::<4, 16, 1> { tiles, min, bits });
+            } else {
+                I::enter(NestedTiles::<2, 16, 1> { tiles, min, bits });
+            }
+        } else if planes::<I, F>() == 2 {
+            I::enter(NestedTiles::<8, 32, 2> { tiles, min, bits });
+        } else if run::<I, F>() == 8 {
+            I::enter(NestedTiles::<8, 32, 1> { tiles, min, bits });
+        } else {
+            I::enter(NestedTiles::<4, 32, 1> { tiles, min, bits });
+        }
+    }
+}
+
+/// Blocks of 256, RUN products to a part, small scales for every SUB values, codes in PLANES halves.
+struct NestedTiles<'a, const RUN: usize, const SUB: usize, const PLANES: usize> {
+    tiles: Tiles<'a>,
+    min: bool,
+    bits: u32,
+}
+
+impl<I: Isa, const RUN: usize, const SUB: usize, const PLANES: usize> Task<I> for NestedTiles<'_, RUN, SUB, PLANES> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let Tiles { job, unpacked, blocks, .. } = &self.tiles;
+        let bytes = nested_codes(SUB) + PLANES * 64 * V;
+        // SAFETY: as promised by the caller.
+        unsafe {
+            for first in (0..job.rows.len()).step_by(TILE) {
+                let (rows, mut acc) = self.tiles.begin::<I>(first);
+                for (at, b) in blocks.clone().enumerate() {
+                    let block = unpacked.add(at * bytes);
+                    let mut sums = [I::sums(0); TILE];
+                    // Codes of one small scale after the other; those in halves have all low ones of 32 first.
+                    for j in 0..256 / SUB {
+                        let scale = I::Ints::load(block.add(SCALES + j * V));
+                        for plane in 0..PLANES {
+                            let scale = if plane == 1 { scale.shl(4) } else { scale };
+                            for start in (0..SUB / 4).step_by(RUN) {
+                                let codes = block.add(nested_codes(SUB) + ((j * PLANES + plane) * SUB / 4 + start) * V);
+                                let q = rows.map(|row| row.q.add(256 * b + SUB * j + 4 * start));
+                                let part = products::<I, RUN>(codes, q);
+                                for m in 0..TILE {
+                                    sums[m] = I::add_scaled(sums[m], part[m], scale);
+                                }
+                            }
+                        }
+                    }
+                    let mut less = [I::sums(0); TILE];
+                    for pair in 0..128 / SUB {
+                        let pairs = I::Ints::load(block.add(pairs_at(SUB) + pair * V));
+                        for m in 0..TILE {
+                            less[m] = I::add_pairs(less[m], pairs, rows[m].sums.add(b * (256 / SUB) + 2 * pair));
+                        }
+                    }
+                    let (d, dmin) = (I::load(block.cast()), I::load(block.add(V).cast()));
+                    for m in 0..TILE {
+                        let scale = I::splat(*rows[m].d.add(b));
+                        if self.min {
+                            acc[m] = I::fma(I::floats(sums[m]), I::mul(d, scale), acc[m]);
+                            acc[m] = I::fnma(I::floats(less[m]), I::mul(dmin, scale), acc[m]);
+                        } else {
+                            let sums = I::sub_shifted(sums[m], less[m], self.bits);
+                            acc[m] = I::fma(I::floats(sums), I::mul(d, scale), acc[m]);
+                        }
+                    }
+                }
+                self.tiles.end::<I>(first, acc);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `meno bench infer`: tokens a second of a prompt and of generation, one sequence and many, in llama-bench's manner:
+//! any tokens, every step's logits computed, none sampled.
+
+use super::median;
+use crate::session::PrecisionArg;
+use anyhow::{Result, ensure};
+use meno_model::{InferOptions, Model};
+use meno_tensor::batch::Batch;
+use meno_tensor::gemm::Precision;
+use meno_tensor::kv_cache::KvCache;
+use meno_tensor::rng::Rng;
+use meno_tensor::tape::{CrossEntropy, Profile, Tape, cpu_seconds};
+use meno_tensor::{peak, pool};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `meno bench infer`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// A Hugging Face directory or a GGUF file
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    prompt: usize,
+    /// Tokens that each sequence generates
+    #[arg(long = "gen", default_value_t = 64, value_name = "N")]
+    generate: usize,
+    /// How many sequences generate at once
+    #[arg(long, value_delimiter = ',', default_value = "1,8,16,32", value_name = "LIST")]
+    sequences: Vec<usize>,
+    /// Tokens of the prompt of each of many sequences (one sequence starts from nothing)
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    sequence_prompt: usize,
+    /// Threads
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    threads: usize,
+    /// What matrix products compute on (auto: what is not quantised in f32)
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: PrecisionArg,
+    /// Measurements of each figure, of which the median counts
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    repeat: usize,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `meno bench infer`.
+pub(super) fn run(args: Args) -> Result<()> {
+    ensure!((1..=1024).contains(&args.threads), "--threads is {}: expected 1 to 1024", args.threads);
+    ensure!(args.prompt > 0 && args.generate > 0, "--prompt and --gen: expected at least 1 token");
+    ensure!(args.repeat > 0, "--repeat is 0: expected at least 1");
+    for &n in &args.sequences {
+        ensure!((1..=4096).contains(&n), "--sequences has {n}: expected 1 to 4096");
+    }
+    let report = pool::with_threads(args.threads, || measure(&args))?;
+    match args.json {
+        true => println!("{}", Value::Object(report)),
+        false => print!("{}", text(&args, &report)),
+    }
+    Ok(())
+}
+
+/// A network that runs, and where its sequences stand.
+struct Runner {
+    model: Model,
+    precision: Precision,
+    tape: Tape,
+    cache: KvCache,
+    rng: Rng,
+}
+
+/// Seconds of CPU and of the clock.
+#[derive(Clone, Copy)]
+struct Time {
+    cpu: f64,
+    wall: f64,
+}
+
+impl Runner {
+    /// One step: `tokens` more of each of `sequences` that have `past`; the logits of each one's last token.
+    fn step(&mut self, sequences: usize, past: usize, tokens: usize) {
+        let (vocab, mut batch) = (self.model.config.vocab_size, Batch::default());
+        for slot in 0..sequences {
+            let tokens: Vec<u32> = (0..tokens).map(|_| self.rng.below(vocab) as u32).collect();
+            let rows = batch.push(&tokens, past, Some(slot));
+            batch.logit_rows.push(rows.end - 1);
+        }
+        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+        self.tape.forward(&mut self.model.params, self.precision, &batch, &loss, Some(&mut self.cache));
+    }
+
+    /// A prompt, in steps of as many tokens as the tape takes.
+    fn prompt(&mut self, sequences: usize, tokens: usize) {
+        let most = self.tape.mode().rows / sequences;
+        for past in (0..tokens).step_by(most) {
+            self.step(sequences, past, most.min(tokens - past));
+        }
+    }
+
+    fn generate(&mut self, sequences: usize, past: usize, tokens: usize) {
+        (past..past + tokens).for_each(|past| self.step(sequences, past, 1));
+    }
+
+    /// The median of `repeat` runs of `f`, after `before`.
+    fn time(&mut self, repeat: usize, before: impl Fn(&mut Runner), f: impl Fn(&mut Runner)) -> Time {
+        let times: Vec<Time> = (0..repeat)
+            .map(|_| {
+                before(self);
+                let (wall, cpu) = (Instant::now(), cpu_seconds());
+                f(self);
+                Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() }
+            })
+            .collect();
+        Time { cpu: median(times.iter().map(|t| t.cpu)), wall: median(times.iter().map(|t| t.wall)) }
+    }
+
+    /// CPU milliseconds of every op in one run of `f`.
+    fn profile(&mut self, f: impl Fn(&mut Runner)) -> Vec<(&'static str, f64)> {
+        self.tape.start_profile();
+        f(self);
+        let mut ops: Vec<(&str, f64)> = Vec::new();
+        for &(op, seconds, _) in &self.tape.profile().unwrap_or(&Profile::default()).ops {
+            match ops.iter_mut().find(|o| o.0 == op) {
+                Some(o) => o.1 += seconds * 1e3,
+                None => ops.push((op, seconds * 1e3)),
+            }
+        }
+        ops
+    }
+}
+
+fn measure(args: &Args) -> Result<Map<String, Value>> {
+    let (wall, cpu) = (Instant::now(), cpu_seconds());
+    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
+    model.params.prepare(precision);
+    let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
+    let most = args.sequences.iter().copied().max().unwrap_or(1);
+    let many = if most > 1 { args.sequence_prompt } else { 0 };
+    let len = args.prompt.max(many + args.generate);
+    let context = model.config.max_position_embeddings;
+    ensure!(len <= context, "{len} tokens a sequence: the model was made for at most {context}");
+    let tape = model.infer_tape(args.prompt.min(512).max(most), InferOptions::default());
+    let cache = KvCache::new(&model.cache_specs(InferOptions::default()), most, len);
+    let (weights, parameters) = (model.params.kept_bytes() + model.params.total() * 4, model.params.count());
+    let mut r = Runner { model, precision, tape, cache, rng: Rng::new(&[1]) };
+    r.prompt(1, args.prompt.min(32)); // warm up
+    let mut report = Map::new();
+    let mut put = |key: String, value: Value| report.insert(key, value);
+    put("model".into(), json!(args.model));
+    put("threads".into(), json!(args.threads));
+    put("parameters".into(), json!(parameters));
+    put("weights_mb".into(), json!(weights as f64 / 1e6));
+    put("load_cpu_s".into(), json!(load.cpu));
+    put("load_s".into(), json!(load.wall));
+    let t = r.time(args.repeat, |_| {}, |r| r.prompt(1, args.prompt));
+    put("prompt_tokens_per_s".into(), json!(args.prompt as f64 / t.wall));
+    put("prompt_tokens_per_cpu_s".into(), json!(args.prompt as f64 / t.cpu));
+    for &n in &args.sequences {
+        let (past, suffix) = if n == 1 { (0, String::new()) } else { (many, format!("_{n}")) };
+        let t = r.time(args.repeat, |r| r.prompt(n, past), |r| r.generate(n, past, args.generate));
+        put(format!("gen_tokens_per_s{suffix}"), json!((n * args.generate) as f64 / t.wall));
+        put(format!("gen_tokens_per_cpu_s{suffix}"), json!((n * args.generate) as f64 / t.cpu));
+    }
+    put("peak_int8_gops".into(), json!(peak::int8_gops()));
+    put("peak_read_gb_per_s".into(), json!(peak::read_gb_per_s()));
+    put("peak_rss_mb".into(), json!(super::peak_rss_mb()));
+    let prompt = r.profile(|r| r.prompt(1, args.prompt));
+    let generated = r.profile(|r| r.generate(1, 0, args.generate));
+    let ms = |ops: &[(&str, f64)], tokens: usize| -> Map<String, Value> {
+        ops.iter().map(|(op, ms)| ((*op).to_owned(), json!(ms / tokens as f64))).collect()
+    };
+    put("prompt_cpu_ms_per_token".into(), Value::Object(ms(&prompt, args.prompt)));
+    put("gen_cpu_ms_per_token".into(), Value::Object(ms(&generated, args.generate)));
+    Ok(report)
+}
+
+fn text(args: &Args, report: &Map<String, Value>) -> String {
+    let number = |key: &str| report.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let mut out = format!(
+        "{}, {} thread{}: {:.1} M parameters in {:.0} MB, loaded in {:.2} s\n\n{:32} {:>12} {:>12}\n",
+        args.model.display(),
+        args.threads,
+        if args.threads == 1 { "" } else { "s" },
+        number("parameters") / 1e6,
+        number("weights_mb"),
+        number("load_s"),
+        "tokens/s",
+        "by the clock",
+        "by CPU time",
+    );
+    let mut line = |name: String, key: &str, suffix: &str| {
+        let (wall, cpu) = (number(&format!("{key}_per_s{suffix}")), number(&format!("{key}_per_cpu_s{suffix}")));
+        out += &format!("{name:32} {wall:12.1} {cpu:12.1}\n");
+    };
+    line(format!("prompt of {}", args.prompt), "prompt_tokens", "");
+    for &n in &args.sequences {
+        let (name, suffix) =
+            if n == 1 { ("one sequence".into(), String::new()) } else { (format!("{n} sequences"), format!("_{n}")) };
+        line(format!("{name}, {} each", args.generate), "gen_tokens", &suffix);
+    }
+    out += &format!(
+        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n{:32} {:>12} {:>12}\n",
+        number("peak_int8_gops"),
+        number("peak_read_gb_per_s"),
+        number("peak_rss_mb"),
+        "CPU ms a token",
+        "prompt",
+        "one sequence",
+    );
+    let part = |key: &str, op: &str| report[key].get(op).and_then(Value::as_f64).unwrap_or(0.0);
+    for op in report["gen_cpu_ms_per_token"].as_object().into_iter().flat_map(|o| o.keys()) {
+        let (a, b) = (part("prompt_cpu_ms_per_token", op), part("gen_cpu_ms_per_token", op));
+        out += &format!("{op:32} {a:12.3} {b:12.3}\n");
+    }
+    out
+}

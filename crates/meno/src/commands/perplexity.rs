@@ -1,0 +1,94 @@
+//! `meno perplexity`: how well a model predicts a text, counted as llama-perplexity counts: the text is cut into
+//! windows of the context, and in each the second half is predicted.
+
+use crate::session::PrecisionArg;
+use anyhow::{Context, Result, ensure};
+use meno_engine::Tokenizer;
+use meno_tensor::batch::Batch;
+use meno_tensor::gemm::Precision;
+use meno_tensor::pool;
+use meno_tensor::tape::CrossEntropy;
+use std::path::PathBuf;
+
+/// Arguments of `meno perplexity`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A Hugging Face directory or a GGUF file
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    /// The text
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Tokens of a window
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    context: usize,
+    /// Most windows; all of the text if left out
+    #[arg(long, value_name = "N")]
+    chunks: Option<usize>,
+    /// What matrix products compute on (auto: what is not quantised in f32)
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: PrecisionArg,
+    /// Threads (default: all cores)
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `meno perplexity`.
+pub fn run(args: Args) -> Result<()> {
+    ensure!(args.threads != Some(0), "--threads 0: at least one thread is needed");
+    match args.threads {
+        Some(n) => pool::with_threads(n, || perplexity(&args)),
+        None => perplexity(&args),
+    }
+}
+
+fn perplexity(args: &Args) -> Result<()> {
+    let text = std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?;
+    let tokenizer = Tokenizer::load(&args.model)?;
+    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
+    let (n, own) = (args.context, model.config.max_position_embeddings);
+    ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
+    let tokens = tokenizer.encode(&text, true)?;
+    let windows = (tokens.len() / n).min(args.chunks.unwrap_or(usize::MAX));
+    ensure!(windows > 0, "{}: {} tokens do not fill one window of {n}", args.file.display(), tokens.len());
+    let begins = tokens.first().copied().filter(|&t| Some(t) == tokenizer.bos());
+    let mut tape = model.score_tape(n);
+    let objective = CrossEntropy { head_scale: [1.0, 0.0] };
+    let (mut sum, mut squares, mut count) = (0f64, 0f64, 0usize);
+    for (i, window) in tokens.chunks_exact(n).take(windows).enumerate() {
+        let mut window = window.to_vec();
+        // As llama-perplexity has it, a model whose texts begin with a token sees it at the head of every window.
+        if let Some(begin) = begins {
+            window[0] = begin;
+        }
+        let mut batch = Batch::default();
+        batch.push_training(&window, |_| 1.0);
+        tape.forward(&mut model.params, precision, &batch, &objective, None);
+        // The tokens from n/2 + 1 on, each predicted from all before it.
+        for &logprob in &tape.out().logprobs[n / 2..n - 1] {
+            sum -= f64::from(logprob);
+            squares += f64::from(logprob).powi(2);
+            count += 1;
+        }
+        if !args.json {
+            eprint!("\r[{}/{windows}] {:.4}", i + 1, (sum / count as f64).exp());
+        }
+    }
+    let mean = sum / count as f64;
+    let variance = (squares / count as f64 - mean * mean).max(0.0);
+    let (value, error) = (mean.exp(), mean.exp() * (variance / (count.max(2) - 1) as f64).sqrt());
+    if args.json {
+        let result = serde_json::json!({
+            "perplexity": value, "error": error, "nats_per_token": mean, "tokens": count, "windows": windows,
+            "context": n,
+        });
+        println!("{result}");
+    } else {
+        eprintln!();
+        println!("perplexity {value:.4} ± {error:.4} over {count} tokens in {windows} windows of {n}");
+    }
+    Ok(())
+}
