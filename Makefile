@@ -16,6 +16,6 @@ docs:           ## the API documentation, no warnings allowed
 
 check: lint test docs
 
-bench:          ## kernels (criterion) and the training step
+bench:          ## kernels and the training step
 	cargo bench -p meno-tensor --locked
 	cargo run --release --locked -- bench train --preset W2

@@ -3,24 +3,20 @@
 //! A template comes with a checkpoint, so it is untrusted: it can read nothing but what it is given, and its steps,
 //! its output and its recursion are bounded.
 
-use crate::clock::strftime_now;
+mod jinja;
+
 use crate::error::Error;
-use crate::python;
 use crate::tokenizer::{Special, gguf, read_json};
+use jinja::{describe, environment, without_generation_tags};
 use meno_model::gguf::Gguf;
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, ErrorKind, Value};
-use regex::Regex;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
-/// Steps of the template interpreter; the longest published template takes a few thousand for a turn.
-const FUEL: u64 = 20_000_000;
 /// Bytes of a rendered prompt.
 const MAX_OUTPUT: usize = 64 << 20;
-/// Depth of macro and include calls.
-const MAX_RECURSION: usize = 100;
 /// The name of the template of `tokenizer_config.json`'s `chat_template`.
 const DEFAULT: &str = "default";
 
@@ -29,7 +25,8 @@ const DEFAULT: &str = "default";
 pub struct Message {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// What was said: a text, or what the template takes instead.
+    /// What was said: a text, or what the template takes instead; `null` where nothing was (a call of tools).
+    #[serde(default)]
     pub content: Json,
     /// Other keys.
     #[serde(flatten)]
@@ -138,14 +135,36 @@ impl ChatTemplate {
             .get_template(name)
             .map_err(|_| error(format!("there is no such template; the checkpoint has: {}", self.names.join(", "))))?;
         let mut variables = self.defaults.clone();
+        variables.insert("tools".to_owned(), Json::Null);
+        variables.insert("documents".to_owned(), Json::Null);
         variables.extend(extras.clone());
-        let messages = serde_json::to_value(messages).map_err(|e| error(e.to_string()))?;
-        variables.insert("messages".to_owned(), messages);
+        variables.insert("messages".to_owned(), messages.iter().map(as_the_template_sees).collect());
         variables.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
         let mut out = Bounded(Vec::new());
-        template.render_captured_to(Value::from_serialize(&variables), &mut out).map_err(|e| error(describe(&e)))?;
+        template.render_captured_to(Value::from(Serde(&variables)), &mut out).map_err(|e| error(describe(&e)))?;
         String::from_utf8(out.0).map_err(|e| error(e.to_string()))
     }
+}
+
+/// The names under which a turn may bring its thought; the first is the one that templates read.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A turn as transformers hands it to a template (`_normalize_chat_messages`, `_alias_reasoning_fields`): without
+/// keys that are `null`, the thought under the name that templates read and under gpt-oss's.
+fn as_the_template_sees(message: &Message) -> Json {
+    let reasoning = REASONING.iter().find_map(|key| message.extra.get(*key).filter(|value| !value.is_null()));
+    let mut turn = Map::new();
+    if let Some(reasoning) = reasoning {
+        turn.insert("thinking".to_owned(), reasoning.clone());
+    }
+    turn.insert("role".to_owned(), message.role.clone().into());
+    turn.insert("content".to_owned(), message.content.clone());
+    turn.extend(message.extra.clone());
+    turn.retain(|_, value| !value.is_null());
+    if let Some(reasoning) = reasoning {
+        turn.insert("reasoning_content".to_owned(), reasoning.clone());
+    }
+    turn.into()
 }
 
 /// Memory that takes at most [`MAX_OUTPUT`] bytes.
@@ -162,72 +181,6 @@ impl std::io::Write for Bounded {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// Jinja as transformers sets it up (`utils/chat_template_utils.py`).
-fn environment() -> Environment<'static> {
-    let mut env = Environment::new();
-    env.set_trim_blocks(true);
-    env.set_lstrip_blocks(true);
-    env.set_fuel(Some(FUEL));
-    env.set_recursion_limit(MAX_RECURSION);
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    env.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Bool | ValueKind::None | ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
-            match serde_json::to_value(value) {
-                Ok(json) => Ok(out.write_str(&python::display(&json))?),
-                Err(_) => minijinja::escape_formatter(out, state, value),
-            }
-        }
-        _ => minijinja::escape_formatter(out, state, value),
-    });
-    env.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-    });
-    env.add_function("strftime_now", |format: String| strftime_now(&format));
-    env.add_filter("tojson", tojson);
-    env
-}
-
-/// `json.dumps(x, ensure_ascii=False, indent=…)`: no HTML escapes, Python's spacing.
-fn tojson(value: Value, indent: Option<usize>, kwargs: Kwargs) -> Result<String, minijinja::Error> {
-    let named: Option<usize> = kwargs.get("indent")?;
-    let _: Option<bool> = kwargs.get("ensure_ascii")?;
-    kwargs.assert_all_used()?;
-    if value.is_undefined() {
-        return Err(minijinja::Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
-    }
-    let json =
-        serde_json::to_value(&value).map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))?;
-    Ok(python::json_dumps(&json, named.or(indent)))
-}
-
-/// `{% generation %}` marks the assistant's tokens for training masks; here it is a block that does nothing.
-fn without_generation_tags(source: &str) -> String {
-    let tag = |pattern: &str| Regex::new(pattern).expect("invariant: the pattern is well formed");
-    let open = tag(r"\{%([-+]?)\s*generation\s*([-+]?)%\}");
-    let close = tag(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}");
-    let opened = open.replace_all(source, "{%$1 if true $2%}");
-    close.replace_all(&opened, "{%$1 endif $2%}").into_owned()
-}
-
-/// What an error says, its causes included, in one line.
-fn describe(error: &minijinja::Error) -> String {
-    let mut text = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => format!("it took more than {FUEL} steps: it loops, or the input is too long"),
-        (_, Some(detail)) => detail.to_owned(),
-        (kind, None) => kind.to_string(),
-    };
-    if let Some(line) = error.line() {
-        text.push_str(&format!(" (line {line})"));
-    }
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 fn template_files(dir: &Path) -> Result<Vec<(String, String)>, Error> {

@@ -25,64 +25,85 @@ fn number(out: &mut String, n: &serde_json::Number) {
     }
 }
 
-/// `json.dumps(value, ensure_ascii=False, indent=indent)`.
-pub(crate) fn json_dumps(value: &Value, indent: Option<usize>) -> String {
-    let mut out = String::new();
-    dump(&mut out, value, indent, 0);
-    out
+/// The options of `json.dumps`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dumps {
+    /// What every level is indented by; `None` keeps all in one line.
+    pub indent: Option<String>,
+    /// Between items, and after a key.
+    pub separators: Option<[String; 2]>,
+    /// Whether everything but ASCII is escaped.
+    pub ensure_ascii: bool,
+    /// Whether the keys of objects are sorted.
+    pub sort_keys: bool,
 }
 
-fn dump(out: &mut String, value: &Value, indent: Option<usize>, depth: usize) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Value::Number(n) => number(out, n),
-        Value::String(s) => json_string(out, s),
-        Value::Array(items) => {
-            items_between(out, ['[', ']'], items.len(), indent, depth, |out, i| {
-                dump(out, &items[i], indent, depth + 1)
-            });
+impl Dumps {
+    /// `json.dumps(value, …)`.
+    pub(crate) fn text(&self, value: &Value) -> String {
+        let mut out = String::new();
+        self.dump(&mut out, value, 0);
+        out
+    }
+
+    fn dump(&self, out: &mut String, value: &Value, depth: usize) {
+        match value {
+            Value::Null => out.push_str("null"),
+            Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+            Value::Number(n) => number(out, n),
+            Value::String(s) => json_string(out, s, self.ensure_ascii),
+            Value::Array(items) => {
+                self.items(out, ['[', ']'], depth, items.len(), |out, i| self.dump(out, &items[i], depth + 1));
+            }
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                if self.sort_keys {
+                    entries.sort_by_key(|e| e.0);
+                }
+                self.items(out, ['{', '}'], depth, entries.len(), |out, i| {
+                    json_string(out, entries[i].0, self.ensure_ascii);
+                    out.push_str(self.separators.as_ref().map_or(": ", |s| &s[1]));
+                    self.dump(out, entries[i].1, depth + 1);
+                });
+            }
         }
-        Value::Object(map) => {
-            let entries: Vec<_> = map.iter().collect();
-            items_between(out, ['{', '}'], entries.len(), indent, depth, |out, i| {
-                json_string(out, entries[i].0);
-                out.push_str(": ");
-                dump(out, entries[i].1, indent, depth + 1);
-            });
+    }
+
+    fn items(
+        &self,
+        out: &mut String,
+        [open, close]: [char; 2],
+        depth: usize,
+        count: usize,
+        mut item: impl FnMut(&mut String, usize),
+    ) {
+        let line = |out: &mut String, depth: usize| {
+            if let Some(indent) = &self.indent {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(indent.as_str(), depth));
+            }
+        };
+        let separator = match &self.separators {
+            Some(separators) => &separators[0],
+            None if self.indent.is_some() => ",",
+            None => ", ",
+        };
+        out.push(open);
+        for i in 0..count {
+            if i > 0 {
+                out.push_str(separator);
+            }
+            line(out, depth + 1);
+            item(out, i);
         }
+        if count > 0 {
+            line(out, depth);
+        }
+        out.push(close);
     }
 }
 
-fn items_between(
-    out: &mut String,
-    [open, close]: [char; 2],
-    count: usize,
-    indent: Option<usize>,
-    depth: usize,
-    mut item: impl FnMut(&mut String, usize),
-) {
-    let line = |out: &mut String, depth: usize| {
-        if let Some(indent) = indent {
-            out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent * depth));
-        }
-    };
-    out.push(open);
-    for i in 0..count {
-        if i > 0 {
-            out.push_str(if indent.is_some() { "," } else { ", " });
-        }
-        line(out, depth + 1);
-        item(out, i);
-    }
-    if count > 0 {
-        line(out, depth);
-    }
-    out.push(close);
-}
-
-fn json_string(out: &mut String, s: &str) {
+fn json_string(out: &mut String, s: &str, ensure_ascii: bool) {
     out.push('"');
     for c in s.chars() {
         match c {
@@ -93,8 +114,10 @@ fn json_string(out: &mut String, s: &str) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
+            c if (c as u32) < 0x20 || (ensure_ascii && !c.is_ascii()) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
             }
             c => out.push(c),
         }
@@ -121,11 +144,11 @@ fn repr(out: &mut String, value: &Value) {
         Value::Number(n) => number(out, n),
         Value::String(s) => repr_string(out, s),
         Value::Array(items) => {
-            items_between(out, ['[', ']'], items.len(), None, 0, |out, i| repr(out, &items[i]));
+            Dumps::default().items(out, ['[', ']'], 0, items.len(), |out, i| repr(out, &items[i]));
         }
         Value::Object(map) => {
             let entries: Vec<_> = map.iter().collect();
-            items_between(out, ['{', '}'], entries.len(), None, 0, |out, i| {
+            Dumps::default().items(out, ['{', '}'], 0, entries.len(), |out, i| {
                 repr_string(out, entries[i].0);
                 out.push_str(": ");
                 repr(out, entries[i].1);
@@ -166,10 +189,21 @@ mod tests {
     fn as_python_prints() {
         let v = json!({"a": [1, 2.0, 1e-7, 1e22, true, null], "b": {}, "c": [], "d": "x\"y'\n\u{1}中"});
         assert_eq!(
-            json_dumps(&v, None),
+            Dumps::default().text(&v),
             r#"{"a": [1, 2.0, 1e-07, 1e+22, true, null], "b": {}, "c": [], "d": "x\"y'\n\u0001中"}"#
         );
-        assert_eq!(json_dumps(&json!({"a": [1], "b": {}}), Some(2)), "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}");
+        let indented = Dumps { indent: Some("  ".into()), ..Dumps::default() };
+        assert_eq!(indented.text(&json!({"a": [1], "b": {}})), "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}");
+        let all = Dumps {
+            indent: Some("\t".into()),
+            separators: Some([";".into(), "=".into()]),
+            ensure_ascii: true,
+            sort_keys: true,
+        };
+        assert_eq!(
+            all.text(&json!({"b": "é😀\u{7f}", "a": [1, 2]})),
+            "{\n\t\"a\"=[\n\t\t1;\n\t\t2\n\t];\n\t\"b\"=\"\\u00e9\\ud83d\\ude00\u{7f}\"\n}"
+        );
         assert_eq!(display(&v), r#"{'a': [1, 2.0, 1e-07, 1e+22, True, None], 'b': {}, 'c': [], 'd': 'x"y\'\n\x01中'}"#);
         assert_eq!(display(&json!("it's")), "it's");
         assert_eq!(display(&json!(["it's"])), "[\"it's\"]");

@@ -1,38 +1,48 @@
-//! GEMM throughput on the shapes of a training step and of decoding.
+//! GEMM throughput on the shapes of a training step and of decoding: GFLOP/s of one thread by CPU time.
+//! `cargo bench -p meno-tensor --bench gemm`
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use meno_tensor::gemm::{Mat, MatMut, Packed, Precision, Rhs, gemm};
+use meno_tensor::pool;
+use meno_tensor::tape::cpu_seconds;
 
-fn gemms(c: &mut Criterion) {
-    let mut group = c.benchmark_group("gemm");
-    group.sample_size(20);
-    for precision in [Precision::F32, Precision::Bf16] {
-        for (m, n, k) in
-            [(2048, 768, 256), (2048, 256, 704), (512, 8192, 256), (1, 768, 256), (16, 768, 256), (256, 384, 128)]
-        {
-            let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
-            let mut out = vec![0f32; m * n];
-            let mut packed = None;
-            Packed::pack(&mut packed, precision, Mat::new(&b, n, k).t());
-            let packed = packed.expect("invariant: packed above");
-            group.throughput(Throughput::Elements((2 * m * n * k) as u64));
-            group.bench_function(BenchmarkId::new(format!("{precision:?} packed"), format!("{m}x{n}x{k}")), |bench| {
-                bench.iter(|| {
-                    gemm(precision, 1.0, Mat::new(&a, m, k), Rhs::Packed(&packed), false, MatMut::new(&mut out, m, n))
-                });
-            });
-        }
-        let (m, n, k) = (768, 256, 2048);
-        let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
-        let mut out = vec![0f32; m * n];
-        group.throughput(Throughput::Elements((2 * m * n * k) as u64));
-        group.bench_function(format!("{precision:?} weight gradient {m}x{n}x{k}"), |bench| {
-            let (a, b) = (Mat::new(&a, k, m).t(), Mat::new(&b, k, n));
-            bench.iter(|| gemm(precision, 1.0, a, Rhs::Mat(b), true, MatMut::new(&mut out, m, n)));
-        });
-    }
-    group.finish();
+/// Median GFLOP/s of `work`, which makes `flop` operations.
+fn measure(name: &str, flop: usize, mut work: impl FnMut()) {
+    work();
+    // Runs of some milliseconds, so that the clock's own cost does not count.
+    let repeats = (50_000_000 / flop).max(1);
+    let mut rates: Vec<f64> = (0..21)
+        .map(|_| {
+            let start = cpu_seconds();
+            (0..repeats).for_each(|_| work());
+            (repeats * flop) as f64 / (cpu_seconds() - start) * 1e-9
+        })
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    println!("{name:<40} {:7.1} GFLOP/s  (from {:.1} to {:.1})", rates[10], rates[0], rates[20]);
 }
 
-criterion_group!(benches, gemms);
-criterion_main!(benches);
+fn gemms(precision: Precision) {
+    for (m, n, k) in
+        [(2048, 768, 256), (2048, 256, 704), (512, 8192, 256), (1, 768, 256), (16, 768, 256), (256, 384, 128)]
+    {
+        let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
+        let mut out = vec![0f32; m * n];
+        let mut packed = None;
+        Packed::pack(&mut packed, precision, Mat::new(&b, n, k).t());
+        let packed = packed.expect("invariant: packed above");
+        measure(&format!("{precision:?} packed {m}x{n}x{k}"), 2 * m * n * k, || {
+            gemm(precision, 1.0, Mat::new(&a, m, k), Rhs::Packed(&packed), false, MatMut::new(&mut out, m, n));
+        });
+    }
+    let (m, n, k) = (768, 256, 2048);
+    let (a, b) = (vec![0.5f32; m * k], vec![0.25f32; k * n]);
+    let mut out = vec![0f32; m * n];
+    measure(&format!("{precision:?} weight gradient {m}x{n}x{k}"), 2 * m * n * k, || {
+        let (a, b) = (Mat::new(&a, k, m).t(), Mat::new(&b, k, n));
+        gemm(precision, 1.0, a, Rhs::Mat(b), true, MatMut::new(&mut out, m, n));
+    });
+}
+
+fn main() {
+    pool::with_threads(1, || [Precision::F32, Precision::Bf16].into_iter().for_each(gemms));
+}

@@ -12,6 +12,7 @@ pub mod logits;
 pub mod perplexity;
 pub mod pretrain;
 pub mod quantize;
+pub mod pull;
 pub mod replicate;
 pub mod sample;
 pub mod sft;

@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod exit;
+pub mod hub;
 pub mod live;
 pub mod session;
 pub mod terminal;

@@ -1,23 +1,25 @@
 //! The live view of a run: stages, progress, rate, time left, curves, and what the model answers just now.
 //!
-//! In a terminal it is drawn with ratatui below whatever was printed before; elsewhere it is plain lines. It watches
-//! a run as its [`Observer`], one stage after the other.
+//! In a terminal it is drawn below whatever was printed before; elsewhere it is plain lines. It watches a run as its
+//! [`Observer`], one stage after the other.
 
+mod chart;
 mod draw;
+
+use crate::terminal::Redrawn;
+use crossterm::cursor::{Hide, Show};
 
 use meno_train::data::Verdict;
 use meno_train::rollout::Rollout;
 use meno_train::{Metrics, Observer};
-use ratatui::backend::CrosstermBackend;
-use ratatui::{Terminal, TerminalOptions, Viewport};
-use std::io::{IsTerminal, Stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lines of the terminal that the view takes.
-const HEIGHT: u16 = 22;
+/// Most lines of the terminal that the view takes.
+const HEIGHT: usize = 22;
 /// Time between two drawings.
 const REFRESH: Duration = Duration::from_millis(120);
 /// Time between two plain lines.
@@ -75,7 +77,8 @@ pub struct View {
     sample: Option<Sample>,
     /// Set from outside (Ctrl-C) to end the run.
     pub stop: Arc<AtomicBool>,
-    terminal: Option<Terminal<CrosstermBackend<Stdout>>>,
+    /// What is on the screen, if there is one.
+    terminal: Option<Redrawn>,
     drawn: Option<Instant>,
 }
 
@@ -157,13 +160,11 @@ impl View {
     pub fn note(&mut self, line: &str) {
         match &mut self.terminal {
             None => eprintln!("{line}"),
-            Some(terminal) => {
-                let text = ratatui::text::Text::from(line.to_owned());
-                let height = text.height() as u16;
-                let _ = terminal.insert_before(height, |buffer| {
-                    use ratatui::widgets::Widget;
-                    ratatui::widgets::Paragraph::new(text).render(buffer.area, buffer);
-                });
+            Some(redrawn) => {
+                let columns = crossterm::terminal::size().map_or(80, |s| s.0 as usize);
+                // A terminal that went away must not end a run; the next drawing notices.
+                let _ = redrawn.erase(&mut stdout(), columns);
+                println!("{line}");
                 self.draw(true);
             }
         }
@@ -187,12 +188,20 @@ impl View {
         if !(now || due) {
             return;
         }
-        if let Some(mut terminal) = self.terminal.take() {
+        if let Some(mut redrawn) = self.terminal.take() {
             self.drawn = Some(Instant::now());
             // A terminal that went away must not end a run.
-            let fine = terminal.draw(|frame| draw::draw(self, frame)).is_ok();
-            self.terminal = fine.then_some(terminal);
+            let fine = self.draw_on(&mut redrawn).is_ok();
+            self.terminal = fine.then_some(redrawn);
         }
+    }
+
+    fn draw_on(&self, redrawn: &mut Redrawn) -> std::io::Result<()> {
+        let (columns, rows) = crossterm::terminal::size()?;
+        let (columns, rows) = (columns as usize, (rows as usize).saturating_sub(1));
+        let lines = draw::lines(self, columns, HEIGHT.min(rows).max(1));
+        let lines: Vec<_> = lines.iter().map(|line| (line.to_string(), line.width())).collect();
+        redrawn.draw(&mut stdout(), &lines, columns)
     }
 
     fn plain_line(&mut self, metrics: &Metrics, max_steps: usize) {
@@ -213,26 +222,21 @@ impl View {
 }
 
 /// A terminal to draw in, if there is one that answers.
-fn terminal() -> Option<Terminal<CrosstermBackend<Stdout>>> {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    if !(stdin.is_terminal() && stdout.is_terminal() && std::io::stderr().is_terminal()) {
+fn terminal() -> Option<Redrawn> {
+    let answers = std::io::stdin().is_terminal() && stdout().is_terminal() && std::io::stderr().is_terminal();
+    if !answers || crossterm::terminal::size().is_err() {
         return None;
     }
-    let rows = crossterm::terminal::size().ok()?.1;
-    let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT.min(rows.saturating_sub(1)).max(6)) };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(stdout), options).ok()?;
-    terminal.hide_cursor().ok()?;
-    Some(terminal)
+    crossterm::execute!(stdout(), Hide).ok()?;
+    Some(Redrawn::default())
 }
 
 impl Drop for View {
     fn drop(&mut self) {
         self.draw(true);
-        if let Some(terminal) = &mut self.terminal {
-            let _ = terminal.show_cursor();
-            let bottom = terminal.get_frame().area().bottom();
-            let _ = terminal.set_cursor_position((0, bottom.saturating_sub(1)));
-            println!();
+        if self.terminal.is_some() {
+            let _ = crossterm::execute!(stdout(), Show);
+            let _ = stdout().flush();
         }
     }
 }

@@ -18,6 +18,8 @@ enum Command {
     Replicate(commands::replicate::Args),
     /// Talk to a model in the terminal
     Chat(commands::chat::Args),
+    /// Bring a model from the Hugging Face hub
+    Pull(commands::pull::Args),
     /// Complete a prompt
     Generate(commands::generate::Args),
     /// Train a base model on packed text
@@ -72,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Replicate(args) => commands::replicate::run(args),
         Command::Chat(args) => commands::chat::run(args),
+        Command::Pull(args) => commands::pull::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),
         Command::Sft(args) => commands::sft::run(args),

@@ -1,5 +1,6 @@
 //! A model with all that text needs: what `generate` and `chat` share.
 
+use crate::hub;
 use anyhow::{Context, Result, bail, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
@@ -18,8 +19,8 @@ const ROWS: usize = 256;
 /// Which model, and how it is run.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Model: a Hugging Face directory or a GGUF file
-    #[arg(short, long, value_name = "PATH")]
+    /// Model: a Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// What matrix products compute on
     #[arg(long, value_enum, default_value = "auto")]
@@ -181,7 +182,7 @@ pub struct Answer {
 impl Session {
     /// Loads the model at `path` for `slots` answers at once.
     pub fn open(path: &Path, args: &ModelArgs, slots: usize) -> Result<Session> {
-        ensure!(path.exists(), "{}: there is no such model", path.display());
+        let path = &hub::locate(path)?;
         let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
         let taught = if path.is_dir() { Taught::load(path)? } else { None };

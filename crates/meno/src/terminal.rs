@@ -1,12 +1,17 @@
-//! What the terminal shows of a thought: a few dimmed lines while it is written, one line when it has ended.
+//! The terminal: lines drawn in place, and what is shown of a thought: a few dimmed lines while it is written, one
+//! line when it has ended.
 
-use crossterm::cursor::{MoveToColumn, MoveUp};
+mod line;
+mod redrawn;
+
+pub use line::Line;
+pub use redrawn::Redrawn;
+
+use crossterm::queue;
 use crossterm::style::{Attribute, Print, SetAttribute};
-use crossterm::terminal::{Clear, ClearType};
-use crossterm::{QueueableCommand, queue};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Lines of a thought that are shown while it is written.
 const LINES: usize = 6;
@@ -18,18 +23,33 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
-/// Breaks text into lines of at most `width` columns.
+/// Breaks text into lines of at most `width` columns, between words where there are any.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let mut column = 0;
+    let (mut column, mut broken) = (0, false);
     for c in text.chars() {
         let c = if c == '\t' { ' ' } else { c };
-        let w = c.width().unwrap_or(0);
-        if c == '\n' || column + w > width {
+        let line = lines.last_mut().expect("invariant: there is a line");
+        if c == '\n' {
             lines.push(String::new());
-            column = 0;
+            (column, broken) = (0, false);
+            continue;
         }
-        if c != '\n' {
+        let w = c.width().unwrap_or(0);
+        if column > 0 && column + w > width {
+            // A word that has begun goes to the next line.
+            let blank = line.rfind(' ').filter(|&at| c != ' ' && !line[..at].trim().is_empty());
+            let begun = blank.map_or_else(String::new, |at| line.split_off(at + 1));
+            line.truncate(line.trim_end().len());
+            (column, broken) = (begun.width(), true);
+            lines.push(begun);
+            if column + w > width {
+                lines.push(String::new());
+                column = 0;
+            }
+        }
+        // The blanks at a break are the break.
+        if !(c == ' ' && broken && column == 0) {
             lines.last_mut().expect("invariant: there is a line").push(c);
             column += w;
         }
@@ -42,7 +62,7 @@ pub struct Fold<W: Write> {
     out: W,
     width: usize,
     text: String,
-    shown: usize,
+    shown: Redrawn,
     drawn: Option<Instant>,
     start: Instant,
     /// Tokens so far.
@@ -55,7 +75,16 @@ impl<W: Write> Fold<W> {
     /// An empty thought on a terminal of `width` columns.
     pub fn new(out: W, width: usize, lines: bool) -> Fold<W> {
         let start = Instant::now();
-        Fold { out, width: width.max(20), text: String::new(), shown: 0, drawn: None, start, tokens: 0, lines }
+        Fold {
+            out,
+            width: width.max(20),
+            text: String::new(),
+            shown: Redrawn::default(),
+            drawn: None,
+            start,
+            tokens: 0,
+            lines,
+        }
     }
 
     /// More of the thought.
@@ -75,7 +104,6 @@ impl<W: Write> Fold<W> {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        self.erase()?;
         let seconds = self.start.elapsed().as_secs_f32();
         let mut rows = vec![format!("· thinking  {seconds:.1} s · {} tokens", self.tokens)];
         if self.lines {
@@ -83,28 +111,16 @@ impl<W: Write> Fold<W> {
             let from = lines.len().saturating_sub(LINES);
             rows.extend(lines[from..].iter().map(|l| format!("  │ {l}")));
         }
-        self.out.queue(SetAttribute(Attribute::Dim))?;
-        for row in &rows {
-            queue!(self.out, Print(row), Print("\r\n"))?;
-        }
-        self.out.queue(SetAttribute(Attribute::Reset))?;
-        self.out.flush()?;
-        self.shown = rows.len();
+        let rows = rows.into_iter().map(|row| Line::default().dim(row).cut(self.width));
+        let rows: Vec<_> = rows.map(|line| (line.to_string(), line.width())).collect();
+        self.shown.draw(&mut self.out, &rows, self.width)?;
         self.drawn = Some(Instant::now());
-        Ok(())
-    }
-
-    fn erase(&mut self) -> io::Result<()> {
-        if self.shown > 0 {
-            queue!(self.out, MoveUp(self.shown as u16), MoveToColumn(0), Clear(ClearType::FromCursorDown))?;
-            self.shown = 0;
-        }
         Ok(())
     }
 
     /// Folds the thought into one line.
     pub fn end(mut self, cut_off: bool) -> io::Result<()> {
-        self.erase()?;
+        self.shown.erase(&mut self.out, self.width)?;
         let seconds = self.start.elapsed().as_secs_f32();
         let how = if cut_off { "thought, cut off after" } else { "thought for" };
         let line = format!("▸ {how} {seconds:.1} s · {} tokens", self.tokens);
@@ -125,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("  abc你", 5), ["  abc", "你"]);
+        assert_eq!(wrap("x abcd你", 5), ["x", "abcd", "你"]);
+        assert_eq!(wrap("a verylongword", 6), ["a", "verylo", "ngword"]);
+        assert_eq!(wrap("ab  cd\n ef", 2), ["ab", "cd", " e", "f"]);
+    }
+
+    #[test]
     fn escape_sequences_do_not_pass() {
         assert_eq!(printable("a\x1b[2Jb\tc\nd\u{7}"), "a[2Jb\tc\nd");
     }
@@ -134,7 +160,6 @@ mod tests {
         let mut out = Vec::new();
         let mut fold = Fold::new(&mut out, 24, true);
         fold.push(&"word ".repeat(100), 100).unwrap();
-        assert_eq!(fold.shown, 1 + LINES);
         fold.drawn = None;
         fold.push("中\u{1b}", 101).unwrap();
         fold.end(false).unwrap();

@@ -13,9 +13,10 @@ use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use signal_hook::consts::SIGINT;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Arguments of every training verb.
 #[derive(clap::Args, Clone, Debug)]
@@ -75,12 +76,9 @@ impl RecipeArgs {
 
 /// The first Ctrl-C asks the run to stop; the second ends the process at once (checkpoints are whole either way).
 pub fn on_ctrl_c(stop: Arc<AtomicBool>) {
-    // Only a second handler fails, and then the first one serves.
-    let _ = ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
+    // The order matters: the first Ctrl-C finds the flag unset. Only a forbidden signal could be refused.
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, 130, stop.clone());
+    let _ = signal_hook::flag::register(SIGINT, stop);
 }
 
 /// A model's tokenizer and template, and where they came from.

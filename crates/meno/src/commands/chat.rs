@@ -7,6 +7,7 @@ use crossterm::style::Stylize;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Error, Finish, Message, Request};
 use rustyline::error::ReadlineError;
+use signal_hook::consts::SIGINT;
 use std::io::{IsTerminal, Stdout, Write, stderr, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ struct Chat {
     think: bool,
     /// Whether the answer goes to a terminal.
     live: bool,
-    answering: Arc<AtomicBool>,
+    /// Whether no answer is being written.
+    idle: Arc<AtomicBool>,
 }
 
 impl Chat {
@@ -99,22 +101,17 @@ impl Chat {
             turns: Vec::new(),
             think: args.think,
             live: stdout().is_terminal(),
-            answering: Arc::new(AtomicBool::new(false)),
+            idle: Arc::new(AtomicBool::new(true)),
         })
     }
 
-    /// Ctrl-C stops the answer being written; else it leaves. To be called after the line editor was made, which
-    /// takes the signal for itself.
+    /// Ctrl-C stops the answer being written; else it leaves.
     fn watch_ctrl_c(&self) -> Result<()> {
-        let (busy, cancel) = (self.answering.clone(), self.session.generator.cancel_flag());
-        ctrlc::set_handler(move || {
-            if busy.load(Ordering::Relaxed) {
-                cancel.store(true, Ordering::Relaxed);
-            } else {
-                std::process::exit(130);
-            }
-        })
-        .context("cannot watch for Ctrl-C")
+        let watch = || {
+            signal_hook::flag::register_conditional_shutdown(SIGINT, 130, self.idle.clone())?;
+            signal_hook::flag::register(SIGINT, self.session.generator.cancel_flag())
+        };
+        watch().map(drop).context("cannot watch for Ctrl-C")
     }
 
     fn one_shot(&mut self, prompt: &str) -> Result<()> {
@@ -252,7 +249,7 @@ impl Chat {
         let mut view = View::new(self.live, self.think);
         let cancel = self.session.generator.cancel_flag();
         cancel.store(false, Ordering::Relaxed);
-        self.answering.store(true, Ordering::Relaxed);
+        self.idle.store(false, Ordering::Relaxed);
         let mut shown = Ok(());
         let stops = &self.sampling.stop;
         let answers = self.session.answer(&prompt, request, stops, &mut |piece, tokens| {
@@ -260,7 +257,7 @@ impl Chat {
                 shown = view.piece(piece, tokens);
             }
         });
-        self.answering.store(false, Ordering::Relaxed);
+        self.idle.store(true, Ordering::Relaxed);
         let answer = answers?.pop().context("invariant: one answer was asked for")?;
         shown.and_then(|()| view.end(&answer, start)).context("cannot write to the terminal")?;
         let Answer { split, .. } = answer;

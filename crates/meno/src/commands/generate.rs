@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Finish, Message, Request};
+use signal_hook::consts::SIGINT;
 use std::io::{IsTerminal, Read, Write};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Arguments of `meno generate`.
@@ -60,7 +60,7 @@ fn generate(args: &Args) -> Result<()> {
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
 
     let cancel = session.generator.cancel_flag();
-    ctrlc::set_handler(move || cancel.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    signal_hook::flag::register(SIGINT, cancel).context("cannot watch for Ctrl-C")?;
     let start = Instant::now();
     let stream = args.n == 1 && !args.json;
     let dim = std::io::stdout().is_terminal();

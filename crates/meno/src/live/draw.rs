@@ -1,14 +1,11 @@
 //! Drawing the view.
 
+use super::chart::chart;
 use super::{Curve, Sample, StageState, View};
+use crate::terminal::{Line, printable, wrap};
+use crossterm::style::{Color, StyledContent, Stylize};
 use meno_train::Metrics;
 use meno_train::data::Verdict;
-use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style, Stylize};
-use ratatui::symbols::Marker;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, LineGauge, Padding, Paragraph, Wrap};
 
 /// The figures worth a curve, the most telling first, and what they are called on the screen.
 const CURVES: [(&str, &str); 12] = [
@@ -68,71 +65,69 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 const ACCENT: Color = Color::Cyan;
+/// Lines of the latest response, its title among them.
+const RESPONSE: usize = 6;
+/// Fewest lines of a curve, and fewest columns.
+const CURVE: (usize, usize) = (4, 26);
 
-fn dim() -> Style {
-    Style::new().add_modifier(Modifier::DIM)
+fn bold(text: impl Into<String>) -> StyledContent<String> {
+    text.into().bold()
 }
 
-pub(super) fn draw(view: &View, frame: &mut Frame) {
-    let stages = if view.stages.len() > 1 { (view.stages.len() as u16).min(10) } else { 0 };
-    let area = frame.area();
-    let [head, list, bar, curves, sample] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(stages),
-        Constraint::Length(2),
-        Constraint::Min(if area.height > 14 + stages { 7 } else { 0 }),
-        Constraint::Length(if view.sample.is_some() { 6 } else { 0 }),
-    ])
-    .areas(area);
-    header(view, frame, head);
-    stage_list(view, frame, list);
-    progress(view, frame, bar);
-    charts(&view.curves, frame, curves);
-    if let Some(s) = &view.sample {
-        response(s, frame, sample);
+/// The view in at most `height` lines, each of at most `width` columns.
+pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
+    let mut lines = vec![header(view, width)];
+    let stages = if view.stages.len() > 1 { view.stages.len().min(10).min(height.saturating_sub(3)) } else { 0 };
+    lines.extend(stage_list(view, stages));
+    lines.extend(progress(view, width));
+    let left = height.saturating_sub(lines.len());
+    let response = view.sample.as_ref().map_or_else(Vec::new, |s| response(s, width, left.min(RESPONSE)));
+    lines.extend(charts(&view.curves, width, left - response.len()));
+    lines.extend(response);
+    lines.truncate(height);
+    lines.into_iter().map(|line| line.cut(width)).collect()
+}
+
+fn header(view: &View, width: usize) -> Line {
+    let elapsed = duration(view.started.elapsed().as_secs_f64());
+    let title = Line::default().plain(" ").add(bold(&view.title).with(ACCENT)).plain(format!("  {elapsed}"));
+    let hint = "Ctrl-C stops; --resume goes on ";
+    match width.checked_sub(title.width() + hint.len()) {
+        Some(space) => title.plain(" ".repeat(space)).dim(hint),
+        None => title,
     }
 }
 
-fn header(view: &View, frame: &mut Frame, area: Rect) {
-    let elapsed = duration(view.started.elapsed().as_secs_f64());
-    let title = Line::from(vec![" ".into(), Span::from(&view.title).bold().fg(ACCENT), format!("  {elapsed}").into()]);
-    frame.render_widget(title, area);
-    let hint = Line::styled("Ctrl-C stops; --resume goes on ", dim()).alignment(Alignment::Right);
-    frame.render_widget(hint, area);
-}
-
-fn stage_list(view: &View, frame: &mut Frame, area: Rect) {
-    let rows = area.height as usize;
+fn stage_list(view: &View, rows: usize) -> Vec<Line> {
     // The running stage stays in sight.
     let first = (view.current + 2).saturating_sub(rows).min(view.stages.len().saturating_sub(rows));
     let line = |s: &super::Stage| match &s.state {
-        StageState::Waiting => Line::styled(format!("   · {}", s.name), dim()),
-        StageState::Running(since) => Line::from(vec![
-            Span::from("   ▸ ").fg(ACCENT),
-            Span::from(s.name.clone()).bold(),
-            Span::styled(format!("  {}", duration(since.elapsed().as_secs_f64())), dim()),
-        ]),
-        StageState::Done(took, result) => Line::from(vec![
-            Span::from("   ✓ ").fg(Color::Green),
-            Span::from(s.name.clone()),
-            Span::styled(format!("  {}  ", duration(took.as_secs_f64())), dim()),
-            Span::from(result.clone()),
-        ]),
+        StageState::Waiting => Line::default().dim(format!("   · {}", s.name)),
+        StageState::Running(since) => Line::default()
+            .add("   ▸ ".to_owned().with(ACCENT))
+            .add(bold(&s.name))
+            .dim(format!("  {}", duration(since.elapsed().as_secs_f64()))),
+        StageState::Done(took, result) => Line::default()
+            .add("   ✓ ".to_owned().with(Color::Green))
+            .plain(&s.name)
+            .dim(format!("  {}  ", duration(took.as_secs_f64())))
+            .plain(result),
     };
-    let lines: Vec<Line> = view.stages.iter().skip(first).take(rows).map(line).collect();
-    frame.render_widget(Paragraph::new(lines), area);
+    view.stages.iter().skip(first).take(rows).map(line).collect()
 }
 
-fn progress(view: &View, frame: &mut Frame, area: Rect) {
-    let [bar, below] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(area);
+/// The bar, and what there is to say of it.
+fn progress(view: &View, width: usize) -> [Line; 2] {
     let (done, total) = view.steps;
     let within = view.within.as_ref().filter(|w| w.2 > 0);
     let inner = within.map_or(0.0, |(_, d, t)| *d as f64 / *t as f64);
     let ratio = if total > 0 { done as f64 / total as f64 } else { inner }.clamp(0.0, 1.0);
     let label = if total > 0 { format!(" step {done}/{total} ") } else { " … ".into() };
-    let gauge =
-        LineGauge::default().ratio(ratio).label(label).filled_style(Style::new().fg(ACCENT)).unfilled_style(dim());
-    frame.render_widget(gauge, bar);
+    let bar = Line::default().plain(label);
+    let columns = width.saturating_sub(bar.width());
+    let filled = (ratio * columns as f64).round() as usize;
+    let bar = bar.add("━".repeat(filled).with(ACCENT)).dim("─".repeat(columns - filled));
+
     let mut parts = Vec::new();
     if let Some(m) = &view.latest {
         parts.extend(m.get("step_time").map(|s| format!("{s:.2} s a step")));
@@ -142,71 +137,51 @@ fn progress(view: &View, frame: &mut Frame, area: Rect) {
     }
     parts.extend(view.seconds_left().filter(|_| done < total).map(|s| format!("{} left", duration(s))));
     parts.extend(within.map(|(what, d, t)| format!("{what} {d}/{t}")));
-    frame.render_widget(Line::styled(format!(" {}", parts.join("  ·  ")), dim()), below);
+    [bar, Line::default().dim(format!(" {}", parts.join("  ·  ")))]
 }
 
-fn charts(curves: &[Curve], frame: &mut Frame, area: Rect) {
-    if area.height < 4 {
-        return;
-    }
+/// As many curves side by side as there is room for.
+fn charts(curves: &[Curve], width: usize, height: usize) -> Vec<Line> {
     let find = |key: &str| curves.iter().find(|c| c.name == key);
     let order = CURVES.iter().filter(|(key, _)| !(*key == SAME.0 && find(SAME.1).is_some()));
     let order = order.filter_map(|(key, name)| Some((*name, find(key)?)));
-    let places = (area.width / 26).clamp(1, 4) as usize;
-    let shown: Vec<_> = order.take(places).collect();
-    let areas = Layout::horizontal(vec![Constraint::Ratio(1, shown.len().max(1) as u32); shown.len()]).split(area);
-    for ((name, curve), area) in shown.iter().zip(areas.iter()) {
-        chart(name, &curve.points, frame, *area);
+    let shown: Vec<_> = order.take((width / CURVE.1).clamp(1, 4)).collect();
+    if shown.is_empty() || height < CURVE.0 {
+        return Vec::new();
     }
+    let mut lines = vec![Line::default(); height];
+    for (i, (name, curve)) in shown.iter().enumerate() {
+        let columns = (i + 1) * width / shown.len() - i * width / shown.len();
+        let drawn = chart(name, &curve.points, columns, height);
+        lines = lines.into_iter().zip(drawn).map(|(line, part)| line.join(part)).collect();
+    }
+    lines
 }
 
-fn chart(name: &str, points: &[(f64, f64)], frame: &mut Frame, area: Rect) {
-    let last = points.last().map_or(0.0, |p| p.1);
-    let fold = |f: fn(f64, f64) -> f64| points.iter().map(|p| p.1).reduce(f).unwrap_or(0.0);
-    let (low, high) = (fold(f64::min), fold(f64::max));
-    let margin = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-9) };
-    let x = [points[0].0, points.last().map_or(1.0, |p| p.0).max(points[0].0 + 1.0)];
-    let data = Dataset::default()
-        .marker(Marker::Braille)
-        .graph_type(GraphType::Line)
-        .style(Style::new().fg(ACCENT))
-        .data(points);
-    let title = Line::from(vec![Span::from(format!(" {name} ")), Span::from(format!("{} ", figure(last))).bold()]);
-    let y = Axis::default()
-        .bounds([low - margin, high + margin])
-        .labels([Span::styled(figure(low), dim()), Span::styled(figure(high), dim())])
-        .style(dim());
-    let block = Block::new().borders(Borders::TOP).border_style(dim()).title(title);
-    frame.render_widget(Chart::new(vec![data]).block(block).x_axis(Axis::default().bounds(x)).y_axis(y), area);
-}
-
-fn response(sample: &Sample, frame: &mut Frame, area: Rect) {
+fn response(sample: &Sample, width: usize, height: usize) -> Vec<Line> {
     let (word, color) = match sample.verdict {
         Verdict::Right => ("right", Color::Green),
         Verdict::Wrong => ("wrong", Color::Red),
         Verdict::Truncated => ("truncated", Color::Yellow),
         Verdict::Unparsable => ("no answer", Color::Yellow),
     };
-    let one_line = |s: &str| s.split_whitespace().collect::<Vec<_>>().join(" ");
-    let title = Line::from(vec![
-        Span::from(" latest response  "),
-        Span::from(word).fg(color).bold(),
-        Span::styled(format!("  reward {:.2}  {} tokens ", sample.reward, sample.tokens), dim()),
-    ]);
-    let text = vec![
-        Line::styled(one_line(&sample.question), Style::new().add_modifier(Modifier::BOLD)),
-        Line::from(one_line(&sample.text)),
-    ];
-    let block = Block::new().borders(Borders::TOP).border_style(dim()).title(title).padding(Padding::horizontal(1));
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).block(block), area);
+    if height < 3 {
+        return Vec::new();
+    }
+    let one_line = |s: &str| printable(&s.split_whitespace().collect::<Vec<_>>().join(" "));
+    let about = format!("  reward {:.2}  {} tokens ", sample.reward, sample.tokens);
+    let title = Line::default().plain(" latest response  ").add(bold(word).with(color)).dim(about);
+    let rule = "─".repeat(width.saturating_sub(title.width()));
+    let text = |s: &str| wrap(&one_line(s), width.saturating_sub(2).max(1));
+    let question = text(&sample.question).into_iter().map(|l| Line::default().plain(" ").add(bold(l)));
+    let answer = text(&sample.text).into_iter().map(|l| Line::default().plain(format!(" {l}")));
+    std::iter::once(title.dim(rule)).chain(question).chain(answer).take(height).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use meno_train::Observer;
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
 
     #[test]
     fn figures_are_short() {
@@ -225,22 +200,27 @@ mod tests {
             m.push("completions/mean_length", 40.0 + step as f64);
             view.on_step(&m, 10);
         }
-        for (width, height) in [(100, 22), (40, 8), (12, 3)] {
-            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            terminal.draw(|frame| draw(&view, frame)).unwrap();
-            let text: String = terminal.backend().buffer().content().iter().map(|c| c.symbol()).collect();
+        let (question, text) = ("Countdown: 3 4 5".to_owned(), "3 + 4\u{1b}[2J + 5 ".repeat(40));
+        view.sample = Some(Sample { question, text, verdict: Verdict::Right, reward: 1.0, tokens: 200 });
+        for (width, height) in [(100, 22), (40, 8), (12, 3), (1, 1)] {
+            let lines = lines(&view, width, height);
+            assert!(lines.len() <= height && lines.iter().all(|l| l.width() <= width), "{width}x{height}");
+            let text: String = lines.iter().map(|l| l.text() + "\n").collect();
+            assert!(!text.contains('\u{1b}'), "{text:?}");
             if width == 100 {
                 for part in [
                     "meno replicate",
                     "✓ pretrain",
                     "pass@1 0.16",
                     "▸ R1-Zero",
-                    "step 5/10",
+                    "step 5/10 ━",
                     "reward 0.500",
                     "length 45",
+                    "latest response  right",
                 ] {
                     assert!(text.contains(part), "{part}: {text}");
                 }
+                assert_eq!(lines.len(), height, "{text}");
             }
         }
     }

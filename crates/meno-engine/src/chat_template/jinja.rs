@@ -1,0 +1,100 @@
+//! Jinja as transformers sets it up (`utils/chat_template_utils.py`), over minijinja.
+
+use crate::clock::strftime_now;
+use crate::python::{self, Dumps};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Value};
+use regex::Regex;
+use serde_json::Value as Json;
+
+/// Steps of the template interpreter; the longest published template takes a few thousand for a turn.
+const FUEL: u64 = 20_000_000;
+/// Depth of macro and include calls.
+const MAX_RECURSION: usize = 100;
+
+/// The environment of a chat template.
+pub(super) fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    env.set_syntax(syntax.expect("invariant: the default delimiters are well formed"));
+    env.set_fuel(Some(FUEL));
+    env.set_recursion_limit(MAX_RECURSION);
+    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    env.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => match serde_json::to_value(value) {
+            Ok(json) => Ok(out.write_str(&python::display(&json))?),
+            Err(_) => minijinja::escape_formatter(out, state, value),
+        },
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    env.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    env.add_function("strftime_now", |format: String| strftime_now(&format));
+    env.add_filter("tojson", tojson);
+    env.add_filter("string", |value: Value| match serde_json::to_value(&value) {
+        Ok(json) if !value.is_undefined() => python::display(&json),
+        _ => value.to_string(),
+    });
+    env
+}
+
+/// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: `json.dumps`, no
+/// HTML escapes.
+fn tojson(value: Value, ensure_ascii: Option<bool>, indent: Option<Value>, kwargs: Kwargs) -> Result<String, Error> {
+    let wrong = |what: &str| Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"));
+    let indent = match kwargs.get::<Option<Value>>("indent")?.or(indent).filter(|v| !v.is_none()) {
+        None => None,
+        Some(value) => Some(match (value.as_str(), usize::try_from(value.clone())) {
+            (Some(text), _) => text.to_owned(),
+            (_, Ok(spaces)) if spaces <= 64 => " ".repeat(spaces),
+            _ => return Err(wrong("indent is neither a text nor a number up to 64")),
+        }),
+    };
+    let separators = match kwargs.get::<Option<Vec<String>>>("separators")? {
+        None => None,
+        Some(pair) => Some(pair.try_into().map_err(|_| wrong("separators are not two texts"))?),
+    };
+    let dumps = Dumps {
+        indent,
+        separators,
+        ensure_ascii: kwargs.get::<Option<bool>>("ensure_ascii")?.or(ensure_ascii).unwrap_or(false),
+        sort_keys: kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+    };
+    kwargs.assert_all_used()?;
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
+    }
+    let json: Json =
+        serde_json::to_value(&value).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?;
+    Ok(dumps.text(&json))
+}
+
+/// `{% generation %}` marks the assistant's tokens for training masks; here it is a scope and nothing else.
+pub(super) fn without_generation_tags(source: &str) -> String {
+    let tag = |pattern: &str| Regex::new(pattern).expect("invariant: the pattern is well formed");
+    let open = tag(r"\{%([-+]?)\s*generation\s*([-+]?)%\}");
+    let close = tag(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}");
+    let opened = open.replace_all(source, "{%$1 with $2%}");
+    close.replace_all(&opened, "{%$1 endwith $2%}").into_owned()
+}
+
+/// What an error says, its causes included, in one line.
+pub(super) fn describe(error: &Error) -> String {
+    let mut text = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => format!("it took more than {FUEL} steps: it loops, or the input is too long"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
+    if let Some(line) = error.line() {
+        text.push_str(&format!(" (line {line})"));
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! Models of the Hugging Face hub: `ORG/NAME[:QUANT]` wherever a model is named.
+//!
+//! The cache is the one Python's `huggingface_hub` keeps, laid out by the hub's own crate, so that a model is there
+//! once for both. The transfers are made here: they go on where they broke off, and what arrives is checked against
+//! the digests that the hub lists.
+
+mod cache;
+mod download;
+mod name;
+mod remote;
+mod select;
+
+use anyhow::{Context, Result, bail, ensure};
+use cache::Cached;
+use download::Progress;
+use name::Name;
+use remote::{Hub, Listing};
+use std::path::{Path, PathBuf};
+
+/// The file or directory of a model: a path that exists, or a model of the hub, which is pulled if the cache does not
+/// hold it whole.
+pub fn locate(model: &Path) -> Result<PathBuf> {
+    if model.exists() {
+        return Ok(model.to_owned());
+    }
+    let name = model.to_str().and_then(|text| Name::parse(text).ok());
+    let Some(name) = name else {
+        bail!(
+            "{}: there is no such file or directory (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)",
+            model.display()
+        )
+    };
+    if let Some(path) = Cached::of(&name)?.find() {
+        return Ok(path);
+    }
+    pull(&name.to_string())
+}
+
+/// Brings the cache up to date with the hub and gives the model's file or directory.
+pub fn pull(name: &str) -> Result<PathBuf> {
+    let name = Name::parse(name)?;
+    let cached = Cached::of(&name)?;
+    let hub = Hub::from_env()?;
+    if hub.offline() {
+        return cached.find().with_context(|| {
+            format!("{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not hold it whole", cached.root().display())
+        });
+    }
+    let listing = match hub.listing(&name.repo) {
+        Ok(listing) => listing,
+        Err(error) if error.is::<remote::Unreachable>() => {
+            let Some(path) = cached.find() else {
+                return Err(error.context(format!("{name} is not in the cache ({})", cached.root().display())));
+            };
+            eprintln!("{error:#}; using the cache's {}", path.display());
+            return Ok(path);
+        }
+        Err(error) => return Err(error),
+    };
+    fetch(&hub, &cached, &listing, &name)
+}
+
+/// Fetches what the name selects and links it into a snapshot; the reference moves when all of it is there.
+fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<PathBuf> {
+    let names: Vec<&str> = listing.files.iter().map(|f| f.name.as_str()).collect();
+    let choice = select::choose(&names, name.quant.as_deref())
+        .map_err(|why| anyhow::anyhow!("{name}: {why}; it has:\n{}", listing.describe()))?;
+    let file = |name: &str| listing.files.iter().find(|f| f.name == name);
+    let snapshot = cached.snapshot(&listing.commit);
+    let mut wanted: Vec<_> = choice.files.iter().filter_map(|name| file(name)).collect();
+    // The index first, which says what shards there are; then the small files.
+    wanted.sort_by_key(|f| (f.name != select::INDEX, f.size));
+    let mut done = 0;
+    let mut progress = Progress::new(wanted.iter().map(|f| f.size).sum());
+    while done < wanted.len() {
+        let f = wanted[done];
+        let blob = cached.blob(&f.digest);
+        download::download(hub, &name.repo, &listing.commit, f, &blob, &mut progress)
+            .with_context(|| format!("{}/{}", name.repo, f.name))?;
+        cache::link(&blob, &snapshot.join(&f.name))?;
+        if f.name == select::INDEX {
+            let shards = select::shards(&snapshot.join(&f.name))?;
+            let unknown = shards.iter().find(|s| file(s).is_none());
+            ensure!(
+                unknown.is_none(),
+                "{name}: {} names {}, which is not there",
+                select::INDEX,
+                unknown.map_or("", |s| s)
+            );
+            wanted.retain(|f| !f.name.ends_with(".safetensors") || shards.contains(&f.name));
+            progress.set_total(wanted.iter().map(|f| f.size).sum());
+        }
+        done += 1;
+    }
+    progress.finish();
+    cached.set_ref(&listing.commit)?;
+    Ok(match &choice.first {
+        Some(first) => snapshot.join(first),
+        None => snapshot,
+    })
+}

@@ -1,0 +1,270 @@
+//! One file from the hub into the cache: what is there already is kept, what breaks off goes on, and only what has
+//! the listed digest gets its name.
+
+use super::remote::{Hub, RemoteFile, Unreachable};
+use anyhow::{Context, Result, bail};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use ring::digest;
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use ureq::http::StatusCode;
+
+/// Attempts in a row that may bring nothing.
+const ATTEMPTS: u32 = 5;
+/// Bytes read at once.
+const CHUNK: usize = 1 << 18;
+
+/// How far all files of a model are.
+pub(super) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Of `total` bytes.
+    pub(super) fn new(total: u64) -> Progress {
+        let style = "{msg:.bold}\n{wide_bar:.cyan/dim} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+        let bar = ProgressBar::new(total);
+        bar.set_style(ProgressStyle::with_template(style).expect("invariant: the template is well formed"));
+        Progress { bar }
+    }
+
+    /// Other files are wanted than was known.
+    pub(super) fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn begin(&self, file: &RemoteFile) {
+        self.bar.set_message(file.name.clone());
+        if !stderr().is_terminal() {
+            eprintln!("{}  {}", file.name, DecimalBytes(file.size));
+        }
+    }
+
+    /// Bytes that need no transfer do not count in the rate.
+    fn skip(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        self.bar.reset_eta();
+    }
+}
+
+/// Brings `file` of `repo` to `blob`.
+pub(super) fn download(
+    hub: &Hub,
+    repo: &str,
+    commit: &str,
+    file: &RemoteFile,
+    blob: &Path,
+    progress: &mut Progress,
+) -> Result<()> {
+    progress.begin(file);
+    let at = || blob.display().to_string();
+    if blob.metadata().is_ok_and(|m| m.len() == file.size) {
+        progress.skip(file.size);
+        return Ok(());
+    }
+    std::fs::create_dir_all(blob.parent().with_context(at)?).with_context(at)?;
+    let _lock = lock(blob)?;
+    if blob.metadata().is_ok_and(|m| m.len() == file.size) {
+        progress.skip(file.size); // another process brought it while this one waited
+        return Ok(());
+    }
+    let mut part = Part::open(file, blob)?;
+    progress.skip(part.have);
+    let resumed = part.have > 0;
+    let source = Source { hub, repo, commit, file };
+    transfer(&source, &mut part, progress)?;
+    if part.digest()? != file.digest && resumed {
+        // What was there before may have been wrong: once more, all of it.
+        progress.bar.set_position(progress.bar.position().saturating_sub(part.have));
+        part.restart()?;
+        transfer(&source, &mut part, progress)?;
+    }
+    let found = part.digest()?;
+    if found != file.digest {
+        part.remove();
+        bail!(
+            "the file that came has the digest {found}, the hub lists {}: it was changed on its way or the server is \
+             broken; it was removed, try again",
+            file.digest
+        );
+    }
+    part.keep(blob)
+}
+
+/// Where a file comes from.
+struct Source<'a> {
+    hub: &'a Hub,
+    repo: &'a str,
+    commit: &'a str,
+    file: &'a RemoteFile,
+}
+
+/// Reads the rest of the file, over as many connections as it takes.
+fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Result<()> {
+    let mut failures = 0;
+    while part.have < source.file.size {
+        let before = part.have;
+        match attempt(source, part, progress) {
+            Ok(()) if part.have >= source.file.size => return Ok(()),
+            Ok(()) if part.have > before => failures = 0,
+            Ok(()) => failures += 1,
+            Err(error) => {
+                failures = if part.have > before { 1 } else { failures + 1 };
+                if !error.is::<Unreachable>() || failures >= ATTEMPTS {
+                    let have = DecimalBytes(part.have);
+                    return Err(error.context(format!("stopped at {have}; the same command goes on from there")));
+                }
+            }
+        }
+        if failures >= ATTEMPTS {
+            bail!("the server ends the file at {} of {} bytes", part.have, source.file.size);
+        }
+        // A tenth of a second, then twice as long every time.
+        std::thread::sleep(Duration::from_millis(100 << failures));
+    }
+    Ok(())
+}
+
+/// One connection. An end before the file's is told by the part's length.
+fn attempt(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Result<()> {
+    let response = source.hub.file(source.repo, source.commit, &source.file.name, part.have)?;
+    let start = match response.status() {
+        StatusCode::PARTIAL_CONTENT => range_start(&response),
+        StatusCode::RANGE_NOT_SATISFIABLE => None,
+        _ => Some(0),
+    };
+    if start != Some(part.have) {
+        // The server does not go on from there: all of it again.
+        progress.bar.set_position(progress.bar.position().saturating_sub(part.have));
+        part.restart()?;
+        if start != Some(0) {
+            return Ok(());
+        }
+    }
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0; CHUNK];
+    while part.have < source.file.size {
+        let room = (source.file.size - part.have).min(CHUNK as u64) as usize;
+        let read = match body.read(&mut buffer[..room]) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(source.hub.broken(&e).into()),
+        };
+        part.write(&buffer[..read])?;
+        progress.bar.inc(read as u64);
+    }
+    Ok(())
+}
+
+/// The first byte of `Content-Range: bytes 5-9/10`.
+fn range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u64> {
+    let range = response.headers().get("content-range")?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}
+
+/// The beginning of a file, with what its digest needs.
+struct Part {
+    path: PathBuf,
+    out: File,
+    have: u64,
+    size: u64,
+    /// Whether the digest is Git's object id, else SHA-256.
+    git: bool,
+    context: digest::Context,
+}
+
+impl Part {
+    fn open(file: &RemoteFile, blob: &Path) -> Result<Part> {
+        let path = PathBuf::from(format!("{}.incomplete", blob.display()));
+        let out = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let out = out.with_context(|| path.display().to_string())?;
+        let git = file.digest.len() == 40;
+        let context = context(git, file.size);
+        let mut part = Part { path, out, have: 0, size: file.size, git, context };
+        part.take_in()?;
+        Ok(part)
+    }
+
+    /// Takes in what an earlier run left.
+    fn take_in(&mut self) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = self.out.read(&mut buffer).with_context(|| self.path.display().to_string())?;
+            if read == 0 {
+                break;
+            }
+            self.have += read as u64;
+            self.context.update(&buffer[..read]);
+        }
+        if self.have > self.size { self.restart() } else { Ok(()) }
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        let at = || self.path.display().to_string();
+        self.out.set_len(0).with_context(at)?;
+        self.out.seek(SeekFrom::Start(0)).with_context(at)?;
+        self.have = 0;
+        self.context = context(self.git, self.size);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).with_context(|| self.path.display().to_string())?;
+        self.context.update(bytes);
+        self.have += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn digest(&self) -> Result<String> {
+        let digest = self.context.clone().finish();
+        Ok(digest.as_ref().iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    fn remove(self) {
+        // What cannot be removed is found wrong again next time.
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    fn keep(self, blob: &Path) -> Result<()> {
+        let at = || blob.display().to_string();
+        self.out.sync_all().with_context(at)?;
+        std::fs::rename(&self.path, blob).with_context(at)
+    }
+}
+
+/// The digest the hub lists: Git's object id (SHA-1 of `blob SIZE\0` and the content) or SHA-256.
+fn context(git: bool, size: u64) -> digest::Context {
+    if !git {
+        return digest::Context::new(&digest::SHA256);
+    }
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(format!("blob {size}\0").as_bytes());
+    context
+}
+
+/// Waits until no other process brings this file; Python's `huggingface_hub` locks the same one.
+fn lock(blob: &Path) -> Result<File> {
+    let mut up = blob.ancestors().skip(2);
+    let (repo, root) = (up.next().and_then(Path::file_name), up.next());
+    let (Some(repo), Some(root), Some(digest)) = (repo, root, blob.file_name()) else {
+        bail!("{}: not a place in a cache", blob.display())
+    };
+    let directory = root.join(".locks").join(repo);
+    let path = directory.join(format!("{}.lock", digest.to_string_lossy()));
+    let at = || path.display().to_string();
+    std::fs::create_dir_all(&directory).with_context(at)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).with_context(at)?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another process that pulls the same file");
+        file.lock().with_context(at)?;
+    }
+    Ok(file)
+}

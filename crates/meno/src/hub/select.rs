@@ -1,0 +1,210 @@
+//! Which files of a repository make a model that can be run.
+
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Names the shards of a checkpoint and what is in each.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// The quantisations taken where none is named, the first that there is.
+const USUAL: [&str; 2] = ["Q4_K_M", "Q8_0"];
+
+/// What to fetch.
+#[derive(Debug, PartialEq)]
+pub(super) struct Choice {
+    /// By their names in the repository.
+    pub files: Vec<String>,
+    /// The file that stands for the model; `None` where the directory does.
+    pub first: Option<String>,
+}
+
+/// Chooses among `files`: the safetensors checkpoint, or, where there is none or `quant` is named, a GGUF file.
+pub(super) fn choose(files: &[&str], quant: Option<&str>) -> Result<Choice, String> {
+    let gguf = ggufs(files);
+    let checkpoint = files.contains(&"config.json") && files.iter().any(|f| is_weights(f));
+    match quant {
+        None if checkpoint => Ok(Choice { files: checkpoint_files(files), first: None }),
+        Some(quant) if gguf.is_empty() => {
+            let hint = if checkpoint { "; without it its safetensors are taken" } else { "" };
+            Err(format!("it has no GGUF files to take {quant} from{hint}"))
+        }
+        None if gguf.is_empty() => Err("it has neither safetensors with a config.json nor GGUF files".into()),
+        Some(quant) => of_quant(&gguf, quant).ok_or_else(|| format!("it has no GGUF file of {quant}")),
+        None => {
+            let usual = USUAL.iter().find_map(|q| of_quant(&gguf, q));
+            let only = || gguf.first().filter(|_| gguf.len() == 1).map(|g| g.choice());
+            usual.or_else(only).ok_or_else(|| "it has several GGUF files; name one as ORG/NAME:QUANT".into())
+        }
+    }
+}
+
+/// The shards that an index names.
+pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    let bytes = std::fs::read(index).with_context(|| index.display().to_string())?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", index.display()))?;
+    let map = json["weight_map"].as_object();
+    let map = map.with_context(|| format!("{}: `weight_map` is missing", index.display()))?;
+    Ok(map.values().filter_map(|v| v.as_str()).map(str::to_owned).collect())
+}
+
+/// A GGUF model: one file, or the parts of one.
+#[derive(Debug)]
+struct Gguf<'a> {
+    /// The path without the part's number and the extension.
+    stem: &'a str,
+    parts: Vec<&'a str>,
+}
+
+impl Gguf<'_> {
+    fn choice(&self) -> Choice {
+        let files: Vec<String> = self.parts.iter().map(|p| p.to_string()).collect();
+        Choice { first: files.first().cloned(), files }
+    }
+}
+
+/// `stem`, and the number and count of a part of `stem-00001-of-00003.gguf`.
+fn part(file: &str) -> Option<(&str, usize, usize)> {
+    let stem = file.strip_suffix(".gguf")?;
+    let numbers = || {
+        let (rest, count) = stem.rsplit_once("-of-")?;
+        let (rest, number) = rest.rsplit_once('-')?;
+        let five = |s: &str| s.parse().ok().filter(|_| s.len() == 5);
+        Some((rest, five(number)?, five(count)?))
+    };
+    Some(numbers().unwrap_or((stem, 1, 1)))
+}
+
+/// The GGUF models among the files, those with missing parts left out; not what goes beside a model (projectors of
+/// images, importance matrices).
+fn ggufs<'a>(files: &[&'a str]) -> Vec<Gguf<'a>> {
+    let mut found: Vec<(&str, usize, Vec<(usize, &str)>)> = Vec::new();
+    for &file in files {
+        let Some((stem, number, count)) = part(file) else { continue };
+        let last = stem.rsplit('/').next().unwrap_or(stem).to_ascii_lowercase();
+        if last.contains("mmproj") || last.contains("imatrix") {
+            continue;
+        }
+        match found.iter_mut().find(|f| f.0 == stem && f.1 == count) {
+            Some(f) => f.2.push((number, file)),
+            None => found.push((stem, count, vec![(number, file)])),
+        }
+    }
+    let whole = |(stem, count, mut parts): (&'a str, usize, Vec<(usize, &'a str)>)| {
+        parts.sort_unstable();
+        let numbers = parts.iter().map(|p| p.0).eq(1..=count);
+        numbers.then(|| Gguf { stem, parts: parts.into_iter().map(|p| p.1).collect() })
+    };
+    found.into_iter().filter_map(whole).collect()
+}
+
+/// The model whose name ends in `-QUANT` or `.QUANT`, by any case; of several the shortest name (`Q4_K_M` is not
+/// `UD-Q4_K_M` where both are there).
+fn of_quant(gguf: &[Gguf<'_>], quant: &str) -> Option<Choice> {
+    let quant = quant.to_ascii_lowercase();
+    let ends = |g: &&Gguf<'_>| {
+        let stem = g.stem.to_ascii_lowercase();
+        stem.strip_suffix(&quant).is_some_and(|rest| rest.is_empty() || rest.ends_with(['-', '.', '/', '_']))
+    };
+    gguf.iter().filter(ends).min_by_key(|g| g.stem.len()).map(Gguf::choice)
+}
+
+/// Whether a file holds weights of a checkpoint in Hugging Face's format. `consolidated*` is the same once more in
+/// the maker's own.
+fn is_weights(file: &str) -> bool {
+    file.ends_with(".safetensors") && !file.contains('/') && !file.starts_with("consolidated")
+}
+
+/// The weights and every small file that says something about them or about the text.
+fn checkpoint_files(files: &[&str]) -> Vec<String> {
+    let about = |file: &str| {
+        let (directory, name) = file.rsplit_once('/').unwrap_or(("", file));
+        let known = [".json", ".jinja"].iter().any(|e| name.ends_with(e));
+        known && matches!(directory, "" | "additional_chat_templates")
+            || matches!(file, "tokenizer.model" | "merges.txt" | "vocab.txt")
+            || directory.is_empty() && name.starts_with("LICENSE")
+    };
+    let has_index = files.contains(&INDEX);
+    // Without an index a single file is the whole; with one its shards are told apart later.
+    let weights = |file: &str| {
+        is_weights(file) && (has_index || file == "model.safetensors" || !files.contains(&"model.safetensors"))
+    };
+    files.iter().filter(|f| about(f) || weights(f)).map(|f| f.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GGUF: [&str; 9] = [
+        "README.md",
+        "m-Q4_K_M.gguf",
+        "m-UD-Q4_K_M.gguf",
+        "m-q8_0.gguf",
+        "BF16/m-BF16-00002-of-00002.gguf",
+        "BF16/m-BF16-00001-of-00002.gguf",
+        "m-Q2_K-00001-of-00002.gguf",
+        "mmproj-F16.gguf",
+        "config.json",
+    ];
+
+    fn chosen(files: &[&str], quant: Option<&str>) -> Result<Vec<String>, String> {
+        choose(files, quant).map(|c| c.files)
+    }
+
+    #[test]
+    fn a_gguf_file_is_chosen_by_its_quantisation() {
+        assert_eq!(chosen(&GGUF, None).unwrap(), ["m-Q4_K_M.gguf"]);
+        assert_eq!(chosen(&GGUF, Some("q4_k_m")).unwrap(), ["m-Q4_K_M.gguf"]);
+        assert_eq!(chosen(&GGUF, Some("UD-Q4_K_M")).unwrap(), ["m-UD-Q4_K_M.gguf"]);
+        assert_eq!(chosen(&GGUF, Some("Q8_0")).unwrap(), ["m-q8_0.gguf"]);
+        let bf16 = choose(&GGUF, Some("BF16")).unwrap();
+        assert_eq!(bf16.files, ["BF16/m-BF16-00001-of-00002.gguf", "BF16/m-BF16-00002-of-00002.gguf"]);
+        assert_eq!(bf16.first.as_deref(), Some("BF16/m-BF16-00001-of-00002.gguf"));
+        // A part is missing; F16 is the projector, and no suffix of BF16; K_M is no quantisation.
+        for quant in ["Q2_K", "F16", "Q6_K"] {
+            assert!(chosen(&GGUF, Some(quant)).unwrap_err().contains(quant));
+        }
+        assert_eq!(chosen(&["only-IQ3_M.gguf"], None).unwrap(), ["only-IQ3_M.gguf"]);
+        assert!(chosen(&["a-IQ3_M.gguf", "a-F16.gguf"], None).unwrap_err().contains("name one"));
+    }
+
+    #[test]
+    fn a_checkpoint_is_its_weights_and_what_tells_of_them() {
+        let files = [
+            "config.json",
+            "tokenizer.json",
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+            "consolidated.safetensors",
+            "original/params.json",
+            "pytorch_model.bin",
+            "modeling_deepseek.py",
+            "chat_template.jinja",
+            "additional_chat_templates/tool_use.jinja",
+            "LICENSE",
+            "README.md",
+        ];
+        let choice = choose(&files, None).unwrap();
+        assert_eq!(choice.first, None);
+        let expected: Vec<&str> = files
+            .into_iter()
+            .filter(|f| {
+                !matches!(
+                    *f,
+                    "consolidated.safetensors"
+                        | "original/params.json"
+                        | "pytorch_model.bin"
+                        | "modeling_deepseek.py"
+                        | "README.md"
+                )
+            })
+            .collect();
+        assert_eq!(choice.files, expected);
+        assert!(chosen(&files, Some("Q4_K_M")).unwrap_err().contains("safetensors"));
+        assert!(chosen(&["README.md"], None).unwrap_err().contains("neither"));
+        let single = ["config.json", "model.safetensors", "adapter.safetensors"];
+        assert_eq!(chosen(&single, None).unwrap(), ["config.json", "model.safetensors"]);
+    }
+}
