@@ -191,7 +191,10 @@ pub(crate) fn load(path: &Path, keep: bool) -> Result<Model, Error> {
     init::check_memory(bytes)?;
     let all: Vec<_> = model.params.iter().map(|(p, info)| (p, info.name.clone())).collect();
     for (p, name) in &all {
-        if keep && model.can_keep(*p) && let Some(matrix) = source.matrix(name)? {
+        if keep
+            && model.can_keep(*p)
+            && let Some(matrix) = source.matrix(name)?
+        {
             model.params.keep(*p, matrix);
         }
     }

@@ -5,7 +5,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_model::gguf::{Gguf, hf_name};
+use meno_model::gguf::{FileType, Gguf, Metadata, hf_name};
+use meno_model::{Config, convert};
 use meno_tensor::rng::Rng;
 use std::path::Path;
 
@@ -18,7 +19,12 @@ fn exercise(bytes: Vec<u8>) -> bool {
     let Ok(file) = Gguf::from_bytes("mutated.gguf", bytes) else { return false };
     let claimed: usize = file.tensors().iter().map(|t| t.elements).sum();
     assert!(claimed <= ELEMENTS_PER_BYTE * len, "{claimed} elements claimed by {len} bytes");
-    let _ = (file.config(), file.architecture());
+    let _ = (file.architecture(), Metadata::copied(&file));
+    // What the metadata describes can be described again.
+    if let Ok(config) = file.config().map_err(|_| ()).and_then(|c| Config::from_value("c", c).map_err(|_| ())) {
+        let small = config.num_hidden_layers < 100 && config.moe().is_none_or(|m| m.gate.n_routed_experts < 100);
+        let _ = small.then(|| convert::plan(&config, FileType::ALL[config.vocab_size % FileType::ALL.len()]));
+    }
     for key in file.keys() {
         let _ = (file.opt_f64(key), file.opt_u64(key), file.opt_bool(key), file.opt_str(key));
         if let Ok(Some(strings)) = file.strings(key) {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+use meno_model::Model;
+use meno_model::convert::Checkpoint;
 use meno_model::weights::{Dtype, Safetensors, Tensor, write};
 use meno_tensor::rng::Rng;
 use std::path::Path;
@@ -22,7 +24,7 @@ fn exercise(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// Changes to the header's text that keep it JSON more often than random bytes do.
-const PIECES: [&str; 14] = [
+const PIECES: [&str; 16] = [
     "0",
     "1",
     "9",
@@ -33,6 +35,8 @@ const PIECES: [&str; 14] = [
     "\"F16\"",
     "\"BF16\"",
     "\"I64\"",
+    "\"F8_E4M3\"",
+    "\"F8_E8M0\"",
     "[]",
     "null",
     "{}",
@@ -88,4 +92,30 @@ fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
     let mut rng = Rng::new(&[21]);
     let accepted = (0..count).filter(|_| exercise(&path, &mutate(&seed, &mut rng))).count();
     assert!(accepted > count / 50 && accepted < count, "{accepted} of {count} accepted");
+}
+
+/// The same for a whole FP8 checkpoint and for an adapter: a model, or an error.
+#[test]
+fn mutated_checkpoints_never_panic() {
+    let count: usize = std::env::var("MENO_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = Rng::new(&[22]);
+    let mut check = |name: &str, file: &str, config: &str, open: &dyn Fn(&Path) -> bool| {
+        std::fs::copy(golden.join(name).join(config), dir.path().join(config)).unwrap();
+        let (seed, path) = (std::fs::read(golden.join(name).join(file)).unwrap(), dir.path().join(file));
+        std::fs::write(&path, &seed).unwrap();
+        assert!(open(dir.path()));
+        let accepted = (0..count).filter(|_| {
+            std::fs::write(&path, mutate(&seed, &mut rng)).unwrap();
+            open(dir.path())
+        });
+        let accepted = accepted.count();
+        assert!(accepted > 0 && accepted < count, "{name}: {accepted} of {count} accepted");
+    };
+    check("fp8", "model.safetensors", "config.json", &|dir| Model::load(dir).is_ok());
+    let base = golden.join("llama");
+    check("lora", "adapter_model.safetensors", "adapter_config.json", &|dir| {
+        Checkpoint::open(&base, Some(dir)).is_ok()
+    });
 }

@@ -1,6 +1,7 @@
 //! `meno convert`: between Hugging Face directories and GGUF files, merging adapters on the way.
 
 use super::quantize;
+use crate::hub;
 use crate::writing::Bar;
 use anyhow::{Result, bail, ensure};
 use meno_engine::{ChatTemplate, Tokenizer};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno convert`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME of the hub
     input: PathBuf,
     /// A name that ends with .gguf is a GGUF file to write, any other a directory
     out: PathBuf,
@@ -26,8 +27,9 @@ pub struct Args {
 
 /// Runs `meno convert`.
 pub fn run(args: Args) -> Result<()> {
+    let input = hub::locate(&args.input)?;
     if args.out.extension().is_some_and(|e| e == "gguf") {
-        return quantize::write(&args.input, &args.out, args.file_type, args.lora.as_deref());
+        return quantize::write(&input, &args.out, args.file_type, args.lora.as_deref());
     }
     let dtype = match args.file_type.name {
         "f32" => Dtype::F32,
@@ -36,29 +38,26 @@ pub fn run(args: Args) -> Result<()> {
         other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
     };
     ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
-    let same = args.input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    let same = input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
     ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
-    let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
+    let checkpoint = Checkpoint::open(&input, args.lora.as_deref())?;
+    // A tokenizer that is not read is an error before anything is written.
+    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&input)).transpose()?;
     let mut bar = Bar::new();
     checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
     drop(bar);
-    match checkpoint.gguf() {
-        Some(_) => write_tokenizer(&args.input, &args.out)?,
-        None => copy_others(&args.input, &args.out)?,
+    match tokenizer {
+        Some(tokenizer) => {
+            let template = ChatTemplate::load(&input, tokenizer.special())?;
+            tokenizer.save(&args.out, template.as_ref().map(ChatTemplate::source))?;
+        }
+        None => copy_others(&input, &args.out)?,
     }
     let adapted = match checkpoint.adapted() {
         0 => String::new(),
         n => format!(", {n} weights merged with the adapter"),
     };
     println!("{}: {} in {}{adapted}", args.out.display(), checkpoint.config().model_type.name(), dtype.name());
-    Ok(())
-}
-
-/// The tokenizer and the template that a GGUF file carries.
-fn write_tokenizer(file: &Path, dir: &Path) -> Result<()> {
-    let tokenizer = Tokenizer::load(file)?;
-    let template = ChatTemplate::load(file, tokenizer.special())?;
-    tokenizer.save(dir, template.as_ref().map(ChatTemplate::source))?;
     Ok(())
 }
 

@@ -24,7 +24,8 @@ impl Parameters {
         let layers = listing.config.as_ref().map(|c| c.num_hidden_layers as u64);
         let gate = listing.config.as_ref().and_then(|c| c.moe()).map(|m| &m.gate);
         let mut p = Parameters::default();
-        for tensor in &listing.tensors {
+        // The factors of FP8 blocks are no parameters.
+        for tensor in listing.tensors.iter().filter(|t| !t.name.ends_with("_scale_inv")) {
             let n = tensor.elements();
             let mtp = layer(&tensor.name).zip(layers).is_some_and(|(i, layers)| i >= layers);
             p.total = p.total.saturating_add(n);
