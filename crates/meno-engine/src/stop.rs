@@ -44,7 +44,7 @@ impl StopStrings {
 }
 
 /// The longest end of `text`, in bytes, that is a proper beginning of `stop`.
-pub(crate) fn overlap(text: &str, stop: &str) -> usize {
+pub fn overlap(text: &str, stop: &str) -> usize {
     (1..stop.len().min(text.len() + 1))
         .rev()
         .find(|&n| stop.is_char_boundary(n) && text.as_bytes().ends_with(&stop.as_bytes()[..n]))

@@ -6,7 +6,7 @@ use crate::tokenizer::{DecodeStream, Tokenizer};
 
 /// Turns the tokens of one answer into pieces of thought and answer.
 pub struct TextStream<'a> {
-    decode: DecodeStream<'a>,
+    decode: DecodeStream<&'a Tokenizer>,
     stops: StopStrings,
     splitter: Splitter,
     stopped: bool,

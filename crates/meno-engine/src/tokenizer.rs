@@ -1,11 +1,13 @@
 //! Tokenizers as Hugging Face directories hold them (`tokenizer.json`, `tokenizer_config.json`), through the
 //! tokenizers library, so that a text becomes the same ids here as in Python.
 
+mod bytes;
 mod character;
 pub mod gguf;
 mod stream;
 mod to_gguf;
 
+pub use bytes::TokenBytes;
 pub use character::CharacterLevel;
 pub use stream::DecodeStream;
 pub use to_gguf::add_tokenizer;
@@ -109,7 +111,7 @@ impl Tokenizer {
     }
 
     /// A decoder that takes one token at a time and never gives half a character.
-    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<&Tokenizer> {
         DecodeStream::new(self, skip_special)
     }
 

@@ -25,7 +25,8 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    pub(super) fn add(&mut self, seconds: f64) {
+    /// Counts a duration.
+    pub fn add(&mut self, seconds: f64) {
         self.counts[BOUNDS.partition_point(|&bound| bound < seconds)] += 1;
         self.sum += seconds;
     }

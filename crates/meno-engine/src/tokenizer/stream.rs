@@ -1,6 +1,7 @@
 //! Decoding token by token.
 
 use super::Tokenizer;
+use std::ops::Deref;
 
 /// U+FFFD, what a decoder makes of bytes that are no character (yet).
 const REPLACEMENT: char = '\u{fffd}';
@@ -9,9 +10,10 @@ const MAX_PENDING_CHARS: usize = 3;
 /// A longer window of tokens that make no text is given up on, so that a stream of broken bytes stays linear.
 const MAX_WINDOW: usize = 64;
 
-/// Turns tokens into text as they come. The pieces, with [`DecodeStream::finish`], are the text of the whole.
-pub struct DecodeStream<'a> {
-    tokenizer: &'a Tokenizer,
+/// Turns tokens into text as they come. The pieces, with [`DecodeStream::finish`], are the text of the whole. `T` is a
+/// tokenizer by reference, or one that is shared.
+pub struct DecodeStream<T> {
+    tokenizer: T,
     skip_special: bool,
     /// The tokens that later text can depend on (a decoder may treat the first of a text differently).
     window: Vec<u32>,
@@ -21,8 +23,9 @@ pub struct DecodeStream<'a> {
     given: usize,
 }
 
-impl<'a> DecodeStream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
+impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
+    /// A decoder at the beginning of a text; `skip_special` leaves control tokens out.
+    pub fn new(tokenizer: T, skip_special: bool) -> Self {
         DecodeStream { tokenizer, skip_special, window: Vec::new(), context: 0, given: 0 }
     }
 

@@ -1,0 +1,253 @@
+//! `POST /v1/completions`: text goes on, as it is, without a template.
+
+use crate::answer::{Delta, Reading};
+use crate::app::Server;
+use crate::body::{self, JsonBody};
+use crate::chat_completions::{Gathered, checked_stops};
+use crate::error::ApiError;
+use crate::generation::{Generation, Order, TokenInfo, Update};
+use crate::logprobs;
+use crate::steering::Steering;
+use crate::stream::{self, DONE, Tell, data};
+use crate::structured::Structure;
+use crate::types::{MAX_N, OneOrMany, SamplingFields, StreamOptions, Usage, new_id, now};
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most tokens of an answer where the request does not say (OpenAI's).
+const DEFAULT_MAX_TOKENS: usize = 16;
+/// Most alternatives per token in this old endpoint (OpenAI's).
+const MAX_LOGPROBS: usize = 5;
+
+/// A prompt or several, as text or tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Prompts {
+    /// One text, or several.
+    Text(OneOrMany),
+    /// One prompt's tokens.
+    Tokens(Vec<u32>),
+    /// Several prompts' tokens.
+    ManyTokens(Vec<Vec<u32>>),
+}
+
+/// A request, in OpenAI's fields and the usual further ones. What is not listed is ignored.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)] // OpenAI's reference documents them
+pub struct CompletionRequest {
+    pub model: Option<String>,
+    pub prompt: Option<Prompts>,
+    pub max_tokens: Option<usize>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    pub top_k: Option<i64>,
+    pub min_p: Option<f32>,
+    pub seed: Option<i64>,
+    pub n: Option<usize>,
+    pub best_of: Option<usize>,
+    pub echo: Option<bool>,
+    pub suffix: Option<String>,
+    pub stop: Option<OneOrMany>,
+    pub stream: Option<bool>,
+    pub stream_options: Option<StreamOptions>,
+    pub logprobs: Option<usize>,
+    pub logit_bias: Option<BTreeMap<String, f32>>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+    pub response_format: Option<Value>,
+    pub structured_outputs: Option<Value>,
+}
+
+/// Answers a request.
+pub async fn answer(
+    State(server): State<Arc<Server>>,
+    JsonBody(request): JsonBody<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    let stream = request.stream == Some(true);
+    let include_usage = request.stream_options.unwrap_or_default().include_usage;
+    let logprobs = request.logprobs.is_some();
+    let counted = server.clone();
+    let work = tokio::task::spawn_blocking(move || request.start(server));
+    let result = work.await.unwrap_or_else(|e| Err(ApiError::internal(format!("preparing the request failed: {e}"))));
+    let (mut generation, echo, server) = result.inspect_err(|error| counted.count_refusal(error))?;
+    let answers = echo.len();
+    let mut reply =
+        Reply { server, id: new_id("cmpl-"), created: now(), logprobs, echo, offsets: vec![0; answers], include_usage };
+    if stream {
+        return Ok(stream::respond(generation, reply));
+    }
+    let answers: Vec<Gathered> = generation.collect(answers, Gathered::add).await?;
+    Ok(body::json(&reply.whole(answers, generation.usage())))
+}
+
+impl CompletionRequest {
+    /// The generation, and by answer the text that goes before it.
+    fn start(mut self, server: Arc<Server>) -> Result<(Generation, Vec<String>, Arc<Server>), ApiError> {
+        let model = &server.model;
+        model.check_name(self.model.as_deref())?;
+        self.check_unsupported()?;
+        let n = self.n.unwrap_or(1);
+        let sampling = model.sampling(&self.sampling_fields()?, self.logprobs)?;
+        let stops = checked_stops(self.stop.take())?;
+        let format = Structure::read(self.response_format.as_ref())?;
+        let structure = format.or(Structure::read_structured(self.structured_outputs.as_ref())?);
+        let grammar = structure.map(|s| model.grammars.compile(&s, "structured_outputs")).transpose()?;
+        let prompts = self.prompts(&server)?;
+        if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {
+            let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
+            return Err(ApiError::invalid("n", message));
+        }
+        let (mut orders, mut echo) = (Vec::new(), Vec::new());
+        for (text, prompt) in prompts {
+            let before = if self.echo == Some(true) { text } else { String::new() };
+            echo.extend(std::iter::repeat_n(before, n));
+            let steering = (0..n).map(|_| Steering::new(None, grammar.as_ref().map(|g| g.another()), None)).collect();
+            let reading = Reading { thought: None, stops: stops.clone(), tools: None };
+            orders.push(Order { prompt, n, sampling: sampling.clone(), seed: self.seed, reading, steering });
+        }
+        Ok((Generation::start(server.clone(), orders)?, echo, server))
+    }
+
+    fn check_unsupported(&self) -> Result<(), ApiError> {
+        if self.suffix.as_ref().is_some_and(|s| !s.is_empty()) {
+            return Err(ApiError::unsupported("suffix", "suffix (filling in the middle) is not offered"));
+        }
+        if self.best_of.is_some_and(|best| best > self.n.unwrap_or(1)) {
+            return Err(ApiError::unsupported("best_of", "best_of above n is not offered; ask for n and choose"));
+        }
+        if self.echo == Some(true) && self.logprobs.is_some() {
+            return Err(ApiError::unsupported("echo", "log-probabilities of the prompt (echo with logprobs) are not offered"));
+        }
+        match self.logprobs {
+            Some(k) if k > MAX_LOGPROBS => {
+                Err(ApiError::invalid("logprobs", format!("logprobs is {k}; at most {MAX_LOGPROBS} are told")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
+        let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+        if max_tokens == 0 {
+            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
+        }
+        Ok(SamplingFields {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            seed: self.seed,
+            max_tokens: Some(max_tokens),
+            logit_bias: self.logit_bias.take(),
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            repetition_penalty: self.repetition_penalty,
+        })
+    }
+
+    /// Text and tokens of every prompt.
+    fn prompts(&mut self, server: &Server) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
+        let model = &server.model;
+        let encode = |text: String| {
+            let prompt = model.encode(text, true).map_err(|e| e.about("prompt"))?;
+            Ok((prompt.text, prompt.tokens))
+        };
+        let check = |tokens: Vec<u32>| {
+            model.check_prompt(&tokens).map_err(|e| e.about("prompt"))?;
+            Ok((model.tokenizer.decode(&tokens, true), tokens))
+        };
+        match self.prompt.take() {
+            None => Err(ApiError::invalid("prompt", "prompt is missing")),
+            Some(Prompts::Text(texts)) => texts.into_vec().into_iter().take(MAX_N + 1).map(encode).collect(),
+            Some(Prompts::Tokens(tokens)) => Ok(vec![check(tokens)?]),
+            Some(Prompts::ManyTokens(lists)) => lists.into_iter().take(MAX_N + 1).map(check).collect(),
+        }
+    }
+}
+
+/// What all parts of a reply share.
+struct Reply {
+    server: Arc<Server>,
+    id: String,
+    created: u64,
+    logprobs: bool,
+    /// By answer: the prompt, where it is to be repeated.
+    echo: Vec<String>,
+    /// By answer: characters so far.
+    offsets: Vec<usize>,
+    include_usage: bool,
+}
+
+impl Reply {
+    fn frame(&self, choices: Value) -> Value {
+        json!({
+            "id": self.id, "object": "text_completion", "created": self.created, "model": self.server.model.name,
+            "system_fingerprint": crate::FINGERPRINT, "choices": choices,
+        })
+    }
+
+    fn choice(&mut self, index: usize, text: &str, tokens: &[TokenInfo], finish: Option<&str>) -> Value {
+        let logprobs = match self.logprobs {
+            true => logprobs::completion(&self.server.model, tokens, &mut self.offsets[index]),
+            false => Value::Null,
+        };
+        json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish })
+    }
+
+    fn whole(&mut self, answers: Vec<Gathered>, usage: Usage) -> Value {
+        let mut choices = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            let text = std::mem::take(&mut self.echo[index]) + &answer.whole.content;
+            choices.push(self.choice(index, &text, &answer.tokens, answer.finish));
+        }
+        let mut reply = self.frame(choices.into());
+        reply["usage"] = usage.json();
+        reply
+    }
+
+    fn chunk(&mut self, choice: Value) -> String {
+        let mut chunk = self.frame(json!([choice]));
+        if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        data(&chunk)
+    }
+}
+
+impl Tell for Reply {
+    fn begin(&mut self) -> String {
+        let echo = std::mem::take(&mut self.echo);
+        let mut text = String::new();
+        for (index, echo) in echo.iter().enumerate().filter(|e| !e.1.is_empty()) {
+            let choice = self.choice(index, echo, &[], None);
+            text += &self.chunk(choice);
+        }
+        if text.is_empty() { ": here\n\n".to_owned() } else { text }
+    }
+
+    fn update(&mut self, update: Update) -> String {
+        let texts = update.deltas.into_iter().filter_map(|d| if let Delta::Content(text) = d { Some(text) } else { None });
+        let text: String = texts.collect();
+        let choice = self.choice(update.index, &text, &update.tokens, update.finish.map(|f| f.name()));
+        self.chunk(choice)
+    }
+
+    fn end(&mut self, usage: Usage) -> String {
+        if !self.include_usage {
+            return DONE.to_owned();
+        }
+        let mut chunk = self.frame(json!([]));
+        chunk["usage"] = usage.json();
+        data(&chunk) + DONE
+    }
+
+    fn fail(&mut self, error: &ApiError) -> String {
+        data(&error.body()) + DONE
+    }
+}

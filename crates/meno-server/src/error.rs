@@ -1,0 +1,179 @@
+//! Every error a client can see, as OpenAI's error object with its status.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// What goes to the client when a request cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// What is wrong, and how to mend it.
+    pub message: String,
+    /// The field of the request that is wrong.
+    pub param: Option<String>,
+    /// A word that programs can look for.
+    pub code: Option<&'static str>,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u64>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: Option<&'static str>, message: impl Into<String>) -> ApiError {
+        ApiError { status, message: message.into(), param: None, code, retry_after: None }
+    }
+
+    /// 400: a field holds what it must not.
+    pub fn invalid(param: &str, message: impl Into<String>) -> ApiError {
+        let error = ApiError::new(StatusCode::BAD_REQUEST, Some("invalid_value"), message);
+        ApiError { param: Some(param.to_owned()), ..error }
+    }
+
+    /// 400: something that is not offered here.
+    pub fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
+        ApiError { code: Some("unsupported_value"), ..ApiError::invalid(param, message) }
+    }
+
+    /// 400: the body is not the JSON that was expected.
+    pub fn malformed(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, Some("invalid_json"), message)
+    }
+
+    /// 400: prompt and answer do not fit the context.
+    pub fn too_long(message: impl Into<String>) -> ApiError {
+        let error = ApiError::new(StatusCode::BAD_REQUEST, Some("context_length_exceeded"), message);
+        ApiError { param: Some("messages".into()), ..error }
+    }
+
+    /// 401.
+    pub fn unauthorized() -> ApiError {
+        let message = "Incorrect or missing API key. Send it as `Authorization: Bearer KEY`.";
+        ApiError::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
+    }
+
+    /// 404: another model is served.
+    pub fn no_model(asked: &str, served: &str) -> ApiError {
+        let message = format!("The model `{asked}` does not exist here; this server has `{served}`.");
+        let error = ApiError::new(StatusCode::NOT_FOUND, Some("model_not_found"), message);
+        ApiError { param: Some("model".into()), ..error }
+    }
+
+    /// 404: no such path.
+    pub fn no_route(method: &str, path: &str) -> ApiError {
+        let message = format!("Invalid URL ({method} {path}). docs/serving.md lists what is served.");
+        ApiError::new(StatusCode::NOT_FOUND, Some("unknown_url"), message)
+    }
+
+    /// 405: the path takes another method.
+    pub fn method(method: &str, path: &str) -> ApiError {
+        let message = format!("{path} does not take {method}.");
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message)
+    }
+
+    /// 408: the client did not send its request in time.
+    pub fn slow_body(seconds: u64) -> ApiError {
+        let message = format!("The body of the request did not arrive within {seconds} s.");
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, Some("request_timeout"), message)
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> ApiError {
+        let message = format!("The body of the request is larger than the {limit} bytes that this server takes.");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large"), message)
+    }
+
+    /// 415.
+    pub fn media_type() -> ApiError {
+        let message = "The body must be JSON, sent with `Content-Type: application/json`.";
+        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"), message)
+    }
+
+    /// 429: the queue is full.
+    pub fn busy(waiting: usize, retry_after: u64) -> ApiError {
+        let message = format!("The server is busy: {waiting} requests are waiting. Try again in {retry_after} s.");
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
+        ApiError { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 501: the model, or this server, does not do this.
+    pub fn not_implemented(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, Some("not_implemented"), message)
+    }
+
+    /// 503: the server is being stopped.
+    pub fn stopping() -> ApiError {
+        let message = "The server is shutting down and takes no new requests.";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("shutting_down"), message)
+    }
+
+    /// 504: the answer took longer than a request may.
+    pub fn timeout(seconds: u64) -> ApiError {
+        let message = format!(
+            "The answer was not complete after {seconds} s, the time a request may take here. Ask for fewer tokens, \
+             or stream and use what came."
+        );
+        ApiError::new(StatusCode::GATEWAY_TIMEOUT, Some("timeout"), message)
+    }
+
+    /// 500: our mistake.
+    pub fn internal(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error"), message)
+    }
+
+    /// The same error about another field.
+    pub fn about(self, param: &str) -> ApiError {
+        ApiError { param: Some(param.to_owned()), ..self }
+    }
+
+    /// OpenAI's error object.
+    pub fn body(&self) -> Value {
+        json!({ "error": {
+            "message": self.message, "type": self.kind(), "param": self.param, "code": self.code,
+        }})
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body().to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// What the engine and the text parts refuse, by whose mistake it is.
+impl From<meno_engine::Error> for ApiError {
+    fn from(error: meno_engine::Error) -> ApiError {
+        use meno_engine::Error;
+        match error {
+            Error::PromptTooLong { prompt, context } => ApiError::too_long(format!(
+                "This model's context holds {context} tokens, but the prompt has {prompt} and an answer needs at \
+                 least one. Shorten the messages."
+            )),
+            Error::Request { message, .. } => ApiError::malformed(message),
+            Error::Template { .. } => ApiError::invalid("messages", error.to_string()),
+            Error::Tokenizer(_) => ApiError::invalid("messages", error.to_string()),
+            other => ApiError::internal(other.to_string()),
+        }
+    }
+}

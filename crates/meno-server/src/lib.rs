@@ -1,0 +1,38 @@
+//! An OpenAI-compatible server of one model: chat, completions, responses, tools, structured output, thinking with a
+//! budget, and the figures that tell how it does.
+//!
+//! A request goes one way: [`body`] reads it, [`conversation`] makes the prompt, [`generation`] hands it to
+//! [`meno_engine::engine::Engine`] and turns tokens into updates ([`answer`], [`tools`]), the endpoint tells them.
+//! What restricts an answer ([`thinking`], [`structured`]) meets in [`steering`], which the engine asks for every
+//! token. Every error is an [`error::ApiError`].
+
+pub mod answer;
+pub mod app;
+pub mod body;
+pub mod chat_completions;
+pub mod completions;
+pub mod conversation;
+pub mod embeddings;
+pub mod error;
+pub mod generation;
+pub mod listen;
+pub mod logprobs;
+pub mod metrics;
+pub mod model;
+pub mod models;
+pub mod responses;
+pub mod steering;
+pub mod stream;
+pub mod structured;
+pub mod thinking;
+pub mod tokenize;
+pub mod tools;
+pub mod types;
+
+pub use app::{Server, ServerOptions, app};
+pub use error::ApiError;
+pub use listen::{Listen, serve};
+pub use model::Served;
+
+/// Tells clients with the same seed whether they can expect the same text.
+pub const FINGERPRINT: &str = concat!("meno-", env!("CARGO_PKG_VERSION"));

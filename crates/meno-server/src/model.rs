@@ -1,0 +1,187 @@
+//! The model that is served, without its network: name, tokenizer, template, and what its text looks like.
+
+use crate::conversation::Prompt;
+use crate::error::ApiError;
+use crate::structured::Grammars;
+use crate::thinking::ThoughtTokens;
+use crate::tools::ToolSupport;
+use crate::types::{SamplingFields, now};
+use meno_engine::reasoning::OPEN;
+use meno_engine::taught::Taught;
+use meno_engine::tokenizer::TokenBytes;
+use meno_engine::{ChatTemplate, Error, Sampling, Tokenizer};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Most bytes of text per token of context that are worth tokenizing.
+const MAX_BYTES_PER_TOKEN: usize = 64;
+
+/// A model by its text.
+#[derive(Debug)]
+pub struct Served {
+    /// What clients call it.
+    pub name: String,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its chat template.
+    pub template: Option<ChatTemplate>,
+    /// What it was taught, if it is a model of few tasks.
+    pub taught: Option<Taught>,
+    /// What its template does with tools.
+    pub tools: ToolSupport,
+    /// Whether it thinks without being told to.
+    pub thinks: bool,
+    /// Tokens around its thoughts.
+    pub thought_tokens: Arc<ThoughtTokens>,
+    /// Grammars over its vocabulary.
+    pub grammars: Grammars,
+    /// Most tokens of prompt and answer together.
+    pub context: usize,
+    /// Tokens of its vocabulary; the network may have more outputs.
+    pub vocab_size: usize,
+    /// How tokens are chosen where a request does not say.
+    pub defaults: SamplingFields,
+    /// When it was loaded, in seconds since 1970.
+    pub created: u64,
+    token_bytes: OnceLock<Vec<TokenBytes>>,
+}
+
+impl Served {
+    /// From its parts.
+    pub fn new(
+        name: String,
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+        context: usize,
+        vocab_size: usize,
+    ) -> Result<Served, Error> {
+        let tokenizer = Arc::new(tokenizer);
+        let source = template.as_ref().map(ChatTemplate::source).unwrap_or_default();
+        Ok(Served {
+            name,
+            tools: ToolSupport::probe(template.as_ref(), &tokenizer),
+            thinks: tokenizer.token_to_id(OPEN).is_some() || source.contains(OPEN),
+            thought_tokens: Arc::new(ThoughtTokens::new(tokenizer.clone())?),
+            grammars: Grammars::new(tokenizer.clone()),
+            tokenizer,
+            template,
+            taught: None,
+            context,
+            vocab_size,
+            defaults: SamplingFields { temperature: Some(0.6), top_p: Some(0.95), ..Default::default() },
+            created: now(),
+            token_bytes: OnceLock::new(),
+        })
+    }
+
+    /// Takes the defaults that the model's `generation_config.json` names, if there is one.
+    pub fn with_generation_config(mut self, dir: &Path) -> Served {
+        let bytes = std::fs::read(dir.join("generation_config.json")).unwrap_or_default();
+        let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let number = |key: &str| config[key].as_f64().map(|x| x as f32);
+        if config["do_sample"] == false {
+            self.defaults.temperature = Some(0.0);
+        }
+        let d = &mut self.defaults;
+        d.temperature = number("temperature").or(d.temperature);
+        d.top_p = number("top_p").or(d.top_p);
+        d.min_p = number("min_p").or(d.min_p);
+        d.top_k = config["top_k"].as_i64().or(d.top_k);
+        d.repetition_penalty = number("repetition_penalty").or(d.repetition_penalty);
+        self
+    }
+
+    /// Whether a request that names `model` means this one.
+    pub fn check_name(&self, model: Option<&str>) -> Result<(), ApiError> {
+        match model {
+            None | Some("" | "default") => Ok(()),
+            Some(name) if name == self.name => Ok(()),
+            Some(other) => Err(ApiError::no_model(other, &self.name)),
+        }
+    }
+
+    /// The tokens of a text that fits the context. A template writes all special tokens itself.
+    pub fn encode(&self, text: String, add_special: bool) -> Result<Prompt, ApiError> {
+        let limit = self.context.saturating_mul(MAX_BYTES_PER_TOKEN).max(1 << 16);
+        if text.len() > limit {
+            let (bytes, context) = (text.len(), self.context);
+            let message = format!("The prompt has {bytes} bytes, more than a context of {context} tokens can hold.");
+            return Err(ApiError::too_long(message));
+        }
+        let mut tokens = self.tokenizer.encode(&text, add_special)?;
+        if tokens.is_empty() {
+            tokens.extend(self.tokenizer.bos());
+        }
+        self.check_prompt(&tokens)?;
+        Ok(Prompt { text, tokens })
+    }
+
+    /// Whether a prompt leaves room for an answer.
+    pub fn check_prompt(&self, tokens: &[u32]) -> Result<(), ApiError> {
+        if tokens.is_empty() {
+            return Err(ApiError::invalid("prompt", "The prompt is empty; it needs at least one token."));
+        }
+        if let Some(token) = tokens.iter().find(|&&t| t as usize >= self.vocab_size) {
+            let message = format!("Token {token} is outside the vocabulary of {}.", self.vocab_size);
+            return Err(ApiError::invalid("prompt", message));
+        }
+        if tokens.len() >= self.context {
+            return Err(Error::PromptTooLong { prompt: tokens.len(), context: self.context }.into());
+        }
+        Ok(())
+    }
+
+    /// What every token writes.
+    pub fn token_bytes(&self) -> &[TokenBytes] {
+        self.token_bytes.get_or_init(|| self.tokenizer.token_bytes())
+    }
+
+    /// How tokens are chosen for a request: its own words, else the model's.
+    pub fn sampling(&self, fields: &SamplingFields, top_logprobs: Option<usize>) -> Result<Sampling, ApiError> {
+        let d = &self.defaults;
+        let top_k = fields.top_k.or(d.top_k).unwrap_or(0);
+        if top_k < -1 {
+            return Err(ApiError::invalid("top_k", format!("top_k is {top_k}; expected a number of tokens, or 0 for all")));
+        }
+        let none = Sampling::default();
+        let sampling = Sampling {
+            temperature: fields.temperature.or(d.temperature).unwrap_or(none.temperature),
+            top_p: fields.top_p.or(d.top_p).unwrap_or(none.top_p),
+            top_k: top_k.max(0) as usize,
+            min_p: fields.min_p.or(d.min_p).unwrap_or(none.min_p),
+            max_tokens: fields.max_tokens.unwrap_or(usize::MAX),
+            stop_tokens: self.tokenizer.eos(),
+            logit_bias: self.logit_bias(fields)?,
+            presence_penalty: fields.presence_penalty.unwrap_or(none.presence_penalty),
+            frequency_penalty: fields.frequency_penalty.unwrap_or(none.frequency_penalty),
+            repetition_penalty: fields.repetition_penalty.or(d.repetition_penalty).unwrap_or(none.repetition_penalty),
+            top_logprobs,
+        };
+        for (name, value) in
+            [("presence_penalty", sampling.presence_penalty), ("frequency_penalty", sampling.frequency_penalty)]
+        {
+            if !(-2.0..=2.0).contains(&value) {
+                return Err(ApiError::invalid(name, format!("{name} is {value}; expected −2 to 2")));
+            }
+        }
+        sampling.check().map_err(|message| {
+            let param = message.split(' ').next().unwrap_or_default().to_owned();
+            ApiError::invalid(&param, message)
+        })?;
+        Ok(sampling)
+    }
+
+    fn logit_bias(&self, fields: &SamplingFields) -> Result<Vec<(u32, f32)>, ApiError> {
+        let entries = fields.logit_bias.iter().flatten();
+        let read = |(token, &bias): (&String, &f32)| {
+            let id = token.parse::<u32>().ok().filter(|&id| (id as usize) < self.vocab_size);
+            match id {
+                Some(id) if (-100.0..=100.0).contains(&bias) => Ok((id, bias)),
+                Some(_) => Err(format!("logit_bias of token {token} is {bias}; expected −100 to 100")),
+                None => Err(format!("logit_bias: {token:?} is not the id of a token (0 to {})", self.vocab_size - 1)),
+            }
+        };
+        entries.map(read).collect::<Result<_, _>>().map_err(|message| ApiError::invalid("logit_bias", message))
+    }
+}

@@ -1,0 +1,78 @@
+//! What is imposed on an answer while it is written: the end of its thought, then its grammar.
+
+use crate::structured::{Grammar, GrammarFlag};
+use crate::thinking::{CutFlag, Place, ThoughtWatch};
+use meno_engine::constraint::{Choice, Constraint, TokenMask};
+
+/// Watches the thought, and holds the answer after it to a grammar.
+#[derive(Debug)]
+pub struct Steering {
+    watch: Option<ThoughtWatch>,
+    grammar: Option<Grammar>,
+    /// The tag that may open a thought before the grammar begins.
+    open: Option<u32>,
+}
+
+/// Where a response reads what the steering did.
+#[derive(Clone, Debug, Default)]
+pub struct Steered {
+    /// How the thought was cut.
+    pub cut: CutFlag,
+    /// How the grammar failed.
+    pub grammar: GrammarFlag,
+}
+
+impl Steering {
+    /// Of a watch over the thought and a grammar of the answer, as there are; `open` is the token that opens a thought.
+    pub fn new(watch: Option<ThoughtWatch>, grammar: Option<Grammar>, open: Option<u32>) -> Steering {
+        Steering { watch, grammar, open }
+    }
+
+    /// Whether there is anything to impose.
+    pub fn is_idle(&self) -> bool {
+        self.watch.is_none() && self.grammar.is_none()
+    }
+
+    /// Where the response can read what was done.
+    pub fn steered(&self) -> Steered {
+        Steered {
+            cut: self.watch.as_ref().map(ThoughtWatch::cut_flag).unwrap_or_default(),
+            grammar: self.grammar.as_ref().map(Grammar::flag).unwrap_or_default(),
+        }
+    }
+
+    fn place(&self) -> Place {
+        self.watch.as_ref().map_or(Place::Answer, ThoughtWatch::place)
+    }
+}
+
+impl Constraint for Steering {
+    fn choose(&mut self, mask: &mut TokenMask) -> Choice {
+        if let Some(token) = self.watch.as_ref().and_then(ThoughtWatch::forced) {
+            return Choice::Token(token);
+        }
+        let place = self.place();
+        let Some(grammar) = self.grammar.as_mut().filter(|_| place != Place::Thought) else { return Choice::Any };
+        let choice = grammar.choose(mask);
+        if let (Place::Start, Choice::Masked, Some(open)) = (place, choice, self.open) {
+            mask.allow(open);
+        }
+        choice
+    }
+
+    fn accept(&mut self, token: u32) {
+        let before = self.place();
+        let forced = self.watch.as_ref().and_then(ThoughtWatch::forced).is_some();
+        if let Some(watch) = &mut self.watch {
+            watch.accept(token);
+        }
+        let written = before != Place::Thought && self.place() != Place::Thought && !forced;
+        if let Some(grammar) = self.grammar.as_mut().filter(|_| written) {
+            grammar.accept(token);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "steering/tests.rs"]
+mod tests;

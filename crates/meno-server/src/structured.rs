@@ -1,0 +1,240 @@
+//! Structured answers: JSON schemas, regular expressions and Lark grammars, through llguidance.
+
+use crate::error::ApiError;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use meno_engine::Tokenizer;
+use meno_engine::constraint::{Choice, TokenMask};
+use serde_json::{Value, json};
+use std::sync::{Arc, OnceLock};
+
+/// Most bytes of a grammar or schema.
+pub const MAX_GRAMMAR_BYTES: usize = 256 << 10;
+/// Longest token that grammars use, in bytes; longer ones are runs of white space and the like.
+const MAX_TOKEN_BYTES: usize = 255;
+
+/// The form that an answer must have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Structure {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON of this schema.
+    JsonSchema(Value),
+    /// Text that matches this regular expression as a whole.
+    Regex(String),
+    /// Text of this Lark grammar (llguidance's dialect).
+    Lark(String),
+}
+
+impl Structure {
+    /// Reads `response_format`: `text`, `json_object`, `json_schema` as OpenAI has them, and `{"type": "regex",
+    /// "regex": …}`, `{"type": "grammar", "grammar": …}`. The Responses API's `text.format` is flat: its schema stands
+    /// beside the type.
+    pub fn read(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
+        let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
+        let text = |key: &str| {
+            let text = format[key].as_str().map(str::to_owned);
+            text.ok_or_else(|| bad(format!("response_format of type {:?} needs {key:?}, a text", format["type"])))
+        };
+        let structure = match format["type"].as_str() {
+            Some("text") => return Ok(None),
+            Some("json_object") => Structure::JsonObject,
+            Some("json_schema") => {
+                let schema = format["json_schema"].get("schema").or(format.get("schema"));
+                let schema = schema.filter(|s| s.is_object() || s.is_boolean());
+                Structure::JsonSchema(
+                    schema.ok_or_else(|| bad("response_format of type \"json_schema\" needs json_schema.schema, an object"))?.clone(),
+                )
+            }
+            Some("regex") => Structure::Regex(text("regex")?),
+            Some("grammar") => Structure::Lark(text("grammar")?),
+            _ => {
+                let message = "response_format.type: expected \"text\", \"json_object\", \"json_schema\", \"regex\" or \
+                               \"grammar\"";
+                return Err(bad(message));
+            }
+        };
+        Ok(Some(structure))
+    }
+
+    /// Reads `structured_outputs`, vLLM's field: `json`, `regex`, `choice` or `grammar`.
+    pub fn read_structured(value: Option<&Value>) -> Result<Option<Structure>, ApiError> {
+        let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
+        let bad = |message: &str| ApiError::invalid("structured_outputs", message);
+        let structure = match (value.get("json"), value.get("regex"), value.get("choice"), value.get("grammar")) {
+            (Some(Value::String(text)), None, None, None) => {
+                Structure::JsonSchema(serde_json::from_str(text).map_err(|e| bad(&format!("json: {e}")))?)
+            }
+            (Some(schema), None, None, None) => Structure::JsonSchema(schema.clone()),
+            (None, Some(Value::String(regex)), None, None) => Structure::Regex(regex.clone()),
+            (None, None, Some(Value::Array(choices)), None) if !choices.is_empty() => {
+                let choices: Option<Vec<String>> = choices.iter().map(|c| c.as_str().map(quoted)).collect();
+                let choices = choices.ok_or_else(|| bad("choice: expected a list of texts"))?;
+                Structure::Lark(format!("start: {}", choices.join(" | ")))
+            }
+            (None, None, None, Some(Value::String(grammar))) => Structure::Lark(grammar.clone()),
+            _ => return Err(bad("structured_outputs needs exactly one of json, regex, choice (a list), grammar")),
+        };
+        Ok(Some(structure))
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Structure::JsonObject => 0,
+            Structure::JsonSchema(schema) => schema.to_string().len(),
+            Structure::Regex(text) | Structure::Lark(text) => text.len(),
+        }
+    }
+
+    fn grammar(&self) -> TopLevelGrammar {
+        match self {
+            Structure::JsonObject => TopLevelGrammar::from_json_schema(bounded_space(json!({ "type": "object" }))),
+            Structure::JsonSchema(schema) => TopLevelGrammar::from_json_schema(bounded_space(schema.clone())),
+            Structure::Regex(regex) => TopLevelGrammar::from_regex(regex),
+            Structure::Lark(grammar) => TopLevelGrammar::from_lark(grammar.clone()),
+        }
+    }
+}
+
+fn bad(message: impl Into<String>) -> ApiError {
+    ApiError::invalid("response_format", message)
+}
+
+/// A text as a literal of a Lark grammar.
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A schema between whose tokens white space is possible but bounded: a small model would go on with it for ever.
+pub fn bounded_space(mut schema: Value) -> Value {
+    if schema == Value::Bool(true) {
+        schema = json!({});
+    }
+    if let Some(object) = schema.as_object_mut() {
+        object.entry("x-guidance").or_insert(json!({ "whitespace_pattern": "[ \\n\\t\\r]{0,16}" }));
+    }
+    schema
+}
+
+/// Compiles grammars for one vocabulary. The table of its tokens is made when first needed.
+pub struct Grammars {
+    tokenizer: Arc<Tokenizer>,
+    factory: OnceLock<Result<ParserFactory, String>>,
+}
+
+impl std::fmt::Debug for Grammars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grammars").field("ready", &self.factory.get().is_some()).finish()
+    }
+}
+
+impl Grammars {
+    /// For a tokenizer.
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
+        Grammars { tokenizer, factory: OnceLock::new() }
+    }
+
+    /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
+    pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
+        let bytes = structure.bytes();
+        if bytes > MAX_GRAMMAR_BYTES {
+            let message = format!("{param} has {bytes} bytes; at most {MAX_GRAMMAR_BYTES} are taken");
+            return Err(ApiError::invalid(param, message));
+        }
+        let factory = self.factory.get_or_init(|| factory(&self.tokenizer).map_err(|e| e.to_string()));
+        let factory = factory.as_ref().map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
+        let mut matcher = Matcher::new(factory.create_parser(structure.grammar()));
+        match matcher.get_error() {
+            Some(error) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&error)))),
+            // The first mask is the dearest: it fills the lexer's tables, which copies share.
+            None => match matcher.compute_mask() {
+                Ok(_) => Ok(Grammar { matcher, failed: GrammarFlag::default() }),
+                Err(e) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string())))),
+            },
+        }
+    }
+}
+
+/// Errors of the engine end with a dump of its state.
+fn first_lines(error: &str) -> String {
+    error.lines().take_while(|l| !l.starts_with("<state>")).take(6).collect::<Vec<_>>().join("; ")
+}
+
+fn factory(tokenizer: &Tokenizer) -> Result<ParserFactory, Box<dyn std::error::Error>> {
+    let words: Vec<Vec<u8>> = (tokenizer.token_bytes().into_iter())
+        .map(|t| match t.special {
+            true => [&[TokTrie::SPECIAL_TOKEN_MARKER], &t.bytes[..]].concat(),
+            false => t.bytes,
+        })
+        .map(|bytes| if bytes.len() > MAX_TOKEN_BYTES { Vec::new() } else { bytes })
+        .collect();
+    let eos = tokenizer.eos().first().copied().unwrap_or(0);
+    let info = TokRxInfo::new(words.len() as u32, eos);
+    let env: TokEnv = Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words)));
+    let mut factory = ParserFactory::new_simple(&env)?;
+    factory.quiet();
+    *factory.limits_mut() = ParserLimits { max_lexer_states: 30_000, verbose_errors: false, ..ParserLimits::default() };
+    Ok(factory)
+}
+
+/// What went wrong with a grammar while it was followed.
+#[derive(Clone, Debug, Default)]
+pub struct GrammarFlag(Arc<OnceLock<String>>);
+
+impl GrammarFlag {
+    /// The message, if something did.
+    pub fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// A grammar followed by one answer.
+pub struct Grammar {
+    matcher: Matcher,
+    failed: GrammarFlag,
+}
+
+impl std::fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grammar").field("stopped", &self.matcher.is_stopped()).finish()
+    }
+}
+
+impl Grammar {
+    /// Another answer of the same grammar, from where this one stands.
+    pub fn another(&self) -> Grammar {
+        Grammar { matcher: self.matcher.deep_clone(), failed: GrammarFlag::default() }
+    }
+
+    /// Where the response can read that the grammar failed.
+    pub fn flag(&self) -> GrammarFlag {
+        self.failed.clone()
+    }
+
+    /// What may come next.
+    pub fn choose(&mut self, mask: &mut TokenMask) -> Choice {
+        if self.matcher.is_stopped() {
+            return Choice::End;
+        }
+        match self.matcher.compute_mask() {
+            Ok(allowed) => {
+                mask.copy_from(allowed.as_slice());
+                Choice::Masked
+            }
+            Err(e) => self.fail(&e.to_string()),
+        }
+    }
+
+    /// Takes the token that came.
+    pub fn accept(&mut self, token: u32) {
+        if let Err(e) = self.matcher.consume_token(token) {
+            self.fail(&e.to_string());
+        }
+    }
+
+    fn fail(&mut self, message: &str) -> Choice {
+        let _ = self.failed.0.set(first_lines(message)); // the first error is the cause
+        Choice::End
+    }
+}

@@ -1,0 +1,84 @@
+//! `POST /tokenize` and `/detokenize`, with the fields of vLLM and of llama.cpp.
+
+use crate::app::Server;
+use crate::body::{self, JsonBody};
+use crate::conversation::{ChatMessage, Conversation, Turn};
+use crate::error::ApiError;
+use crate::model::Served;
+use crate::types::{TemplateKwargs, Tool};
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+/// A text, or a conversation, to become tokens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct TokenizeRequest {
+    pub model: Option<String>,
+    pub prompt: Option<String>,
+    pub content: Option<String>,
+    pub messages: Option<Vec<ChatMessage>>,
+    pub tools: Option<Vec<Tool>>,
+    pub chat_template_kwargs: Option<TemplateKwargs>,
+    pub add_special_tokens: Option<bool>,
+    pub return_token_strs: Option<bool>,
+}
+
+/// Tokens to become text.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct DetokenizeRequest {
+    #[serde(default)]
+    pub model: Option<String>,
+    pub tokens: Vec<u32>,
+}
+
+/// Answers `/tokenize`.
+pub async fn tokenize(
+    State(server): State<Arc<Server>>,
+    JsonBody(request): JsonBody<TokenizeRequest>,
+) -> Result<Response, ApiError> {
+    let work = tokio::task::spawn_blocking(move || {
+        server.model.check_name(request.model.as_deref())?;
+        let with_text = request.return_token_strs == Some(true);
+        let tokens = request.tokens(&server.model)?;
+        let mut reply = json!({ "count": tokens.len(), "max_model_len": server.model.context, "tokens": tokens });
+        if with_text {
+            let text = |&token: &u32| server.model.tokenizer.id_to_token(token);
+            reply["token_strs"] = tokens.iter().map(text).collect::<Vec<_>>().into();
+        }
+        Ok(body::json(&reply))
+    });
+    work.await.unwrap_or_else(|e| Err(ApiError::internal(e.to_string())))
+}
+
+impl TokenizeRequest {
+    fn tokens(self, model: &Served) -> Result<Vec<u32>, ApiError> {
+        match (self.messages, self.prompt.or(self.content)) {
+            (Some(messages), None) => {
+                let kwargs = self.chat_template_kwargs.unwrap_or_default();
+                let tools = self.tools.unwrap_or_default();
+                let conversation = Conversation { messages, tools, kwargs, ..Default::default() };
+                match conversation.turn(model)? {
+                    Turn::Ask(prompt) => Ok(prompt.tokens),
+                    Turn::Say(_) => Err(ApiError::invalid("messages", "the model was not taught such questions")),
+                }
+            }
+            (None, Some(text)) => Ok(model.tokenizer.encode(&text, self.add_special_tokens.unwrap_or(true))?),
+            _ => Err(ApiError::invalid("prompt", "expected prompt (or content), a text, or else messages")),
+        }
+    }
+}
+
+/// Answers `/detokenize`.
+pub async fn detokenize(
+    State(server): State<Arc<Server>>,
+    JsonBody(request): JsonBody<DetokenizeRequest>,
+) -> Result<Response, ApiError> {
+    server.model.check_name(request.model.as_deref())?;
+    let text = server.model.tokenizer.decode(&request.tokens, false);
+    Ok(body::json(&json!({ "prompt": text, "content": text })))
+}

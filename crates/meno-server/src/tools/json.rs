@@ -1,0 +1,150 @@
+//! JSON that is still being written: where a value ends, and what a tool call says so far.
+
+/// What a character means for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// White space before the value.
+    Before,
+    /// It belongs to the value, which goes on.
+    Within,
+    /// It is the last of the value.
+    Last,
+    /// The value ended before it.
+    After,
+}
+
+/// Finds the end of one JSON value. It does not judge what stands inside brackets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ValueScanner {
+    depth: usize,
+    literal: bool,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl ValueScanner {
+    pub(super) fn push(&mut self, c: char) -> Step {
+        if self.in_string {
+            return self.in_string(c);
+        }
+        let outside = self.depth == 0;
+        match c {
+            ',' | ']' | '}' if outside => return Step::After,
+            c if outside && c.is_whitespace() => return if self.literal { Step::After } else { Step::Before },
+            '"' => self.in_string = true,
+            '{' | '[' => self.depth += 1,
+            '}' | ']' => self.depth -= 1,
+            _ => self.literal |= outside,
+        }
+        if self.depth == 0 && matches!(c, '}' | ']') { Step::Last } else { Step::Within }
+    }
+
+    fn in_string(&mut self, c: char) -> Step {
+        match c {
+            _ if self.escaped => self.escaped = false,
+            '\\' => self.escaped = true,
+            '"' => self.in_string = false,
+            _ => {}
+        }
+        if self.depth == 0 && !self.in_string { Step::Last } else { Step::Within }
+    }
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It goes on.
+    More,
+    /// The object is closed.
+    Done,
+    /// It is no call.
+    Not,
+}
+
+/// Reads `{"name": …, "arguments": …}` (or `parameters`) as it comes, in whatever order the keys stand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CallScanner {
+    at: At,
+    /// The key or value being read.
+    text: String,
+    key: String,
+    value: ValueScanner,
+    /// The function's name, as soon as it is known.
+    pub(super) name: Option<String>,
+    /// Arguments that nobody took yet.
+    pub(super) arguments: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Start,
+    Key,
+    Colon,
+    Value,
+    Comma,
+}
+
+impl CallScanner {
+    pub(super) fn push(&mut self, c: char) -> Progress {
+        match (self.at, c) {
+            (At::Value, _) => return self.value(c),
+            (At::Key, _) if !self.text.is_empty() => self.key(c),
+            (_, c) if c.is_whitespace() => {}
+            (At::Start, '{') | (At::Comma, ',') => self.at = At::Key,
+            (At::Key, '"') => self.text.push('"'),
+            (At::Colon, ':') => (self.at, self.value) = (At::Value, ValueScanner::default()),
+            (At::Comma, '}') if self.name.is_some() => return Progress::Done,
+            _ => return Progress::Not,
+        }
+        Progress::More
+    }
+
+    fn key(&mut self, c: char) {
+        let escaped = self.text.ends_with('\\');
+        self.text.push(c);
+        if c == '"' && !escaped {
+            self.key = serde_json::from_str(&self.text).unwrap_or_default();
+            self.text.clear();
+            self.at = At::Colon;
+        }
+    }
+
+    fn value(&mut self, c: char) -> Progress {
+        let step = self.value.push(c);
+        if matches!(step, Step::Within | Step::Last) {
+            self.text.push(c);
+            // Arguments that are an object go out as they come; written as a string they are read at its end.
+            if self.is_arguments() && self.text.starts_with('{') {
+                self.arguments.push(c);
+            }
+        }
+        if matches!(step, Step::Before | Step::Within) {
+            return Progress::More;
+        }
+        let text = std::mem::take(&mut self.text);
+        self.at = At::Comma;
+        if self.is_arguments() && !text.starts_with('{') {
+            self.arguments.push_str(&from_other(text));
+        } else if self.key == "name" {
+            match serde_json::from_str::<String>(&text) {
+                Ok(name) if !name.is_empty() && self.name.is_none() => self.name = Some(name),
+                _ => return Progress::Not,
+            }
+        }
+        if step == Step::After { self.push(c) } else { Progress::More }
+    }
+
+    fn is_arguments(&self) -> bool {
+        matches!(self.key.as_str(), "arguments" | "parameters")
+    }
+}
+
+/// Arguments that are not an object: the text of a string, nothing for null.
+fn from_other(text: String) -> String {
+    match serde_json::from_str(&text) {
+        Ok(serde_json::Value::String(inner)) => inner,
+        Ok(serde_json::Value::Null) => "{}".to_owned(),
+        _ => text,
+    }
+}
