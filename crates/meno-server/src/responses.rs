@@ -63,7 +63,8 @@ pub async fn answer(
 }
 
 impl ResponseRequest {
-    fn into_chat(self) -> Result<ChatRequest, ApiError> {
+    /// The same as a chat.
+    pub fn into_chat(self) -> Result<ChatRequest, ApiError> {
         for (param, given) in [
             ("previous_response_id", self.previous_response_id.is_some()),
             ("conversation", self.conversation.as_ref().is_some_and(|c| !c.is_null())),

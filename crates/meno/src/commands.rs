@@ -15,4 +15,5 @@ pub mod pull;
 pub mod quantize;
 pub mod replicate;
 pub mod sample;
+pub mod serve;
 pub mod sft;

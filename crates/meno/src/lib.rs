@@ -13,5 +13,6 @@ mod writing;
 pub use meno_engine as engine;
 pub use meno_eval as eval;
 pub use meno_model as model;
+pub use meno_server as server;
 pub use meno_tensor as tensor;
 pub use meno_train as train;

@@ -20,6 +20,8 @@ enum Command {
     Chat(commands::chat::Args),
     /// Bring a model from the Hugging Face hub
     Pull(commands::pull::Args),
+    /// Serve a model over HTTP, compatible with OpenAI's API
+    Serve(commands::serve::Args),
     /// Complete a prompt
     Generate(commands::generate::Args),
     /// Train a base model on packed text
@@ -75,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Replicate(args) => commands::replicate::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Pull(args) => commands::pull::run(args),
+        Command::Serve(args) => commands::serve::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),
         Command::Sft(args) => commands::sft::run(args),

@@ -1,4 +1,4 @@
-//! A model with all that text needs: what `generate` and `chat` share.
+//! A model with all that text needs: what `generate`, `chat` and `serve` share.
 
 use crate::hub;
 use anyhow::{Context, Result, bail, ensure};
@@ -144,6 +144,11 @@ impl SamplingArgs {
 }
 
 impl ModelArgs {
+    /// How the generator runs, apart from its capacity.
+    pub fn generation(&self) -> Options {
+        Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
+    }
+
     /// Runs `f` with the threads asked for.
     pub fn with_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Result<R> {
         match self.threads {
@@ -151,6 +156,46 @@ impl ModelArgs {
             Some(0) => bail!("--threads 0: at least one thread is needed"),
             Some(n) => Ok(meno_tensor::pool::with_threads(n, f)),
         }
+    }
+}
+
+/// A model with its text, read from a directory or file.
+pub struct Loaded {
+    /// What to call it.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The network.
+    pub model: Model,
+    /// Input type of its matrix products.
+    pub precision: Precision,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template, if it has one.
+    pub template: Option<ChatTemplate>,
+    /// What it was taught, if it is a model of few tasks.
+    pub taught: Option<Taught>,
+    /// Most tokens of prompt and answer together.
+    pub max_len: usize,
+}
+
+impl Loaded {
+    /// Reads the model at `path`, from the hub if it is a name there.
+    pub fn open(path: &Path, args: &ModelArgs) -> Result<Loaded> {
+        let path = hub::locate(path)?;
+        let tokenizer = Tokenizer::load(&path)?;
+        let template = ChatTemplate::load(&path, tokenizer.special())?;
+        let taught = if path.is_dir() { Taught::load(&path)? } else { None };
+        let (model, precision) = args.precision.load(&path, Precision::Bf16)?;
+        let own = model.config.max_position_embeddings;
+        let max_len = args.context.unwrap_or(own.min(8192));
+        ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
+        Ok(Loaded { name: name_of(&path), model, precision, tokenizer, template, taught, max_len, path })
+    }
+
+    /// What it takes to write `slots` answers at once.
+    pub fn capacity(&self, slots: usize) -> Capacity {
+        Capacity { slots, max_len: self.max_len, rows: ROWS.max(slots), absorbed: false }
     }
 }
 
@@ -182,20 +227,9 @@ pub struct Answer {
 impl Session {
     /// Loads the model at `path` for `slots` answers at once.
     pub fn open(path: &Path, args: &ModelArgs, slots: usize) -> Result<Session> {
-        let path = &hub::locate(path)?;
-        let tokenizer = Tokenizer::load(path)?;
-        let template = ChatTemplate::load(path, tokenizer.special())?;
-        let taught = if path.is_dir() { Taught::load(path)? } else { None };
-        let (model, precision) = args.precision.load(path, Precision::Bf16)?;
-        let own = model.config.max_position_embeddings;
-        let max_len = args.context.unwrap_or(own.min(8192));
-        ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
-        let rows = ROWS.max(slots);
-        let capacity = Capacity { slots, max_len, rows, absorbed: false };
-        let (kv_type, speculative) = (args.kv_type.into(), args.speculative.into());
-        let options = Options { kv_type, speculative, ..Options::default() };
-        let generator = Generator::with_options(&model, capacity, options)?;
-        let name = name_of(path);
+        let loaded = Loaded::open(path, args)?;
+        let generator = Generator::with_options(&loaded.model, loaded.capacity(slots), args.generation())?;
+        let Loaded { name, model, precision, tokenizer, template, taught, .. } = loaded;
         Ok(Session { name, model, tokenizer, template, taught, generator, precision })
     }
 

@@ -1,0 +1,12 @@
+//! Every route, through the router and without a socket, on a small random network with characters as tokens.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+mod chat;
+mod crowd;
+mod other_routes;
+mod refused;
+mod soak;
+mod socket;
+mod steered;
+mod support;

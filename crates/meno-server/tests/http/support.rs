@@ -1,0 +1,174 @@
+//! A small server, and what is needed to talk to it.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use meno_engine::engine::{Engine, EngineOptions};
+use meno_engine::generator::Options;
+use meno_engine::tokenizer::CharacterLevel;
+use meno_engine::{Capacity, ChatTemplate, Tokenizer};
+use meno_model::{Config, Model};
+use meno_server::{Served, Server, ServerOptions, app};
+use meno_tensor::gemm::Precision;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// Opens a thought with every answer, unless it is turned off; lists tools in Hermes' format.
+pub const TEMPLATE: &str = "\
+{%- if tools %}s:{{ tools | tojson }};<tool_call>{% endif -%}
+{%- for m in messages %}{{ m.role[0] }}:{{ m.content or '' }}\
+{%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.arguments | tojson }}</tool_call>{% endfor %};{% endfor -%}
+{%- if add_generation_prompt %}a:{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}{% endif %}";
+
+pub const CONTEXT: usize = 600;
+
+pub fn tokenizer() -> Tokenizer {
+    let alphabet: String = (' '..='~').chain(['\n', 'ä', '中']).collect();
+    Tokenizer::character_level(&CharacterLevel {
+        special: &["<pad>", "<eos>", "<unk>"],
+        tags: &["<think>", "</think>", "<tool_call>", "</tool_call>"],
+        alphabet: &alphabet,
+        eos: "<eos>",
+        pad: Some("<pad>"),
+        unk: "<unk>",
+        ..Default::default()
+    })
+    .unwrap()
+}
+
+pub struct Small {
+    pub template: Option<&'static str>,
+    pub slots: usize,
+    pub queue: usize,
+    pub options: ServerOptions,
+}
+
+impl Default for Small {
+    fn default() -> Self {
+        Small { template: Some(TEMPLATE), slots: 4, queue: 64, options: ServerOptions::default() }
+    }
+}
+
+impl Small {
+    pub fn server(self) -> Arc<Server> {
+        let tokenizer = tokenizer();
+        let config = json!({
+            "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+            "tie_word_embeddings": true, "initializer_range": 0.3, "hidden_act": "silu"
+        });
+        let model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
+        let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
+        let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
+        let options = EngineOptions {
+            capacity: Capacity { slots: self.slots, max_len: CONTEXT, rows: 64, absorbed: false },
+            options: Options::serving(),
+            precision: Precision::F32,
+            threads: Some(1),
+            queue: self.queue,
+        };
+        Server::new(served, Engine::start(model, options).unwrap(), self.options)
+    }
+
+    pub fn client(self) -> Client {
+        let server = self.server();
+        Client { app: app(server.clone()), server }
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    pub app: Router,
+    pub server: Arc<Server>,
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// The events of a stream: their data, without the last `[DONE]`.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let data = self.text.lines().filter_map(|l| l.strip_prefix("data: "));
+        data.filter(|d| *d != "[DONE]").map(|d| serde_json::from_str(d).unwrap()).collect()
+    }
+}
+
+pub fn request(method: &str, path: &str, body: &str) -> Request<Body> {
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+impl Client {
+    pub async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        Reply { status: parts.status, headers: parts.headers, text }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(request("GET", path, "")).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(request("POST", path, &body.to_string())).await
+    }
+
+    /// An answer of `/v1/chat/completions` that succeeds.
+    #[track_caller]
+    pub fn chat(&self, fields: Value) -> impl Future<Output = Value> {
+        let client = self.clone();
+        async move {
+            let reply = client.post("/v1/chat/completions", chat_body(fields)).await;
+            assert_eq!(reply.status, 200, "{}", reply.text);
+            reply.json()
+        }
+    }
+
+    /// The events of a streamed answer.
+    pub async fn stream(&self, fields: Value) -> Vec<Value> {
+        let mut body = chat_body(fields);
+        body["stream"] = true.into();
+        let reply = self.post("/v1/chat/completions", body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert_eq!(reply.headers["content-type"], "text/event-stream");
+        assert!(reply.text.ends_with("data: [DONE]\n\n"), "{}", reply.text);
+        reply.events()
+    }
+}
+
+/// A request with defaults under `fields`.
+pub fn chat_body(fields: Value) -> Value {
+    let mut body = json!({
+        "model": "small", "messages": [{"role": "user", "content": "2+2=?"}], "temperature": 0, "max_tokens": 40,
+    });
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    body
+}
+
+/// What a streamed answer says: reasoning, content, and why it ended.
+pub fn told(events: &[Value], index: usize) -> (String, String, Value) {
+    let (mut reasoning, mut content, mut finish) = (String::new(), String::new(), Value::Null);
+    for event in events {
+        for choice in event["choices"].as_array().unwrap().iter().filter(|c| c["index"] == index) {
+            reasoning += choice["delta"]["reasoning_content"].as_str().unwrap_or_default();
+            content += choice["delta"]["content"].as_str().unwrap_or_default();
+            if !choice["finish_reason"].is_null() {
+                assert!(finish.is_null(), "an answer ends once");
+                finish = choice["finish_reason"].clone();
+            }
+        }
+    }
+    (reasoning, content, finish)
+}

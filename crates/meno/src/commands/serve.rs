@@ -1,0 +1,111 @@
+//! `meno serve`: an OpenAI-compatible server of one model.
+
+use crate::session::{Loaded, ModelArgs, newest_run};
+use anyhow::{Context, Result, ensure};
+use meno_engine::Capacity;
+use meno_engine::engine::{Engine, EngineOptions};
+use meno_engine::generator::Options;
+use meno_server::{Listen, Served, Server, ServerOptions};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Names a key that requests must show, as `--api-key` does.
+const KEY_VARIABLE: &str = "MENO_API_KEY";
+
+/// Arguments of `meno serve`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Address to listen on; other machines reach 0.0.0.0, not the default
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// What clients call the model (default: its own name)
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Answers written at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    parallel: usize,
+    /// Answers that may wait; more are refused with status 429
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    queue: usize,
+    /// Tokens that the KV cache holds, kept beginnings included (default: parallel × context)
+    #[arg(long, value_name = "TOKENS")]
+    cache_tokens: Option<usize>,
+    /// Most seconds of a request
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Key that requests must show (repeatable; also MENO_API_KEY)
+    #[arg(long, value_name = "KEY")]
+    api_key: Vec<String>,
+    /// Origin of a web page that may use the server, or * (repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+    /// Certificate chain in PEM, for https
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Most tokens of a thought where a request does not say
+    #[arg(long, value_name = "TOKENS")]
+    thinking_budget: Option<usize>,
+    /// Let thoughts go in circles
+    #[arg(long)]
+    no_loop_breaker: bool,
+}
+
+/// Runs `meno serve`.
+pub fn run(args: Args) -> Result<()> {
+    ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
+    ensure!(args.model.threads != Some(0), "--threads 0: at least one thread is needed");
+    let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
+    let loaded = Loaded::open(&path, &args.model)?;
+    let name = args.name.clone().unwrap_or_else(|| loaded.name.clone());
+    let engine = EngineOptions {
+        capacity: loaded.capacity(args.parallel),
+        options: Options { cache_tokens: args.cache_tokens, ..Options::serving() },
+        precision: args.model.precision.into(),
+        threads: args.model.threads,
+        queue: args.queue,
+    };
+    let Loaded { model, tokenizer, template, taught, .. } = loaded;
+    let Capacity { max_len, .. } = engine.capacity;
+    let served = Served::new(name.clone(), tokenizer, template, max_len, model.config.vocab_size)?;
+    let served = Served { taught, ..served.with_generation_config(&path) };
+    let server = Server::new(served, Engine::start(model, engine)?, args.options());
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let listen = Listen { host: args.host.clone(), port: args.port, tls };
+    let open = args.api_key.is_empty() && std::env::var_os(KEY_VARIABLE).is_none();
+    meno_server::serve(server, &listen, |address| greet(&name, address, listen.tls.is_some(), open))
+        .context("cannot serve")
+}
+
+impl Args {
+    fn options(&self) -> ServerOptions {
+        let from_environment = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+        ServerOptions {
+            api_keys: self.api_key.iter().cloned().chain(from_environment).collect(),
+            cors_origins: self.cors_origin.clone(),
+            request_seconds: self.timeout,
+            thinking_budget: self.thinking_budget,
+            loop_breaker: !self.no_loop_breaker,
+            ..ServerOptions::default()
+        }
+    }
+}
+
+fn greet(name: &str, address: SocketAddr, tls: bool, open: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    println!("{name} is served at {scheme}://{address}");
+    if std::io::stdout().is_terminal() {
+        println!("  API   {scheme}://{address}/v1    (OpenAI's)\n  stop  Ctrl-C; answers that run are finished");
+    }
+    if open && !address.ip().is_loopback() {
+        eprintln!("warning: anybody who reaches {address} can use this server; --api-key asks for a key");
+    }
+}

@@ -1,0 +1,34 @@
+//! `cargo fuzz run chat_request` (see `fuzz/README.md`): any bytes as a request, and its parts read as the server does.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use meno_server::body::parse;
+use meno_server::chat_completions::ChatRequest;
+use meno_server::completions::CompletionRequest;
+use meno_server::responses::ResponseRequest;
+use meno_server::structured::Structure;
+use meno_server::thinking::{Thinking, ThinkingFields};
+use meno_server::types::ToolChoice;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = parse::<CompletionRequest>(bytes);
+    if let Ok(request) = parse::<ResponseRequest>(bytes) {
+        let _ = request.into_chat();
+    }
+    let Ok(request) = parse::<ChatRequest>(bytes) else { return };
+    let tools = request.tools.clone().unwrap_or_default();
+    let _ = ToolChoice::read(request.tool_choice.as_ref(), &tools);
+    let _ = Structure::read(request.response_format.as_ref());
+    let _ = Structure::read_structured(request.structured_outputs.as_ref());
+    let fields = ThinkingFields {
+        enable_thinking: request.enable_thinking,
+        thinking: request.thinking.clone(),
+        reasoning_effort: request.reasoning_effort.clone(),
+        reasoning: request.reasoning.clone(),
+        thinking_budget: request.thinking_budget.clone(),
+    };
+    let _ = Thinking::read(&fields, None);
+    for message in request.messages {
+        let _ = message.content.map(|c| c.into_text("content"));
+    }
+});
