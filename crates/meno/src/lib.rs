@@ -4,6 +4,7 @@ pub mod commands;
 pub mod exit;
 pub mod hub;
 pub mod live;
+pub mod remote;
 pub mod session;
 pub mod terminal;
 pub mod training;

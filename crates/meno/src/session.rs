@@ -143,6 +143,26 @@ impl SamplingArgs {
     }
 }
 
+impl SamplingArgs {
+    /// As a server takes it; what is the default everywhere is left out, for servers that do not know it.
+    pub fn request(&self) -> serde_json::Value {
+        let mut request = serde_json::json!({ "temperature": self.temperature, "top_p": self.top_p });
+        if self.top_k > 0 {
+            request["top_k"] = self.top_k.into();
+        }
+        if self.min_p > 0.0 {
+            request["min_p"] = self.min_p.into();
+        }
+        if let Some(max_tokens) = self.max_tokens {
+            request["max_tokens"] = max_tokens.into();
+        }
+        if !self.stop.is_empty() {
+            request["stop"] = self.stop.clone().into();
+        }
+        request
+    }
+}
+
 impl ModelArgs {
     /// How the generator runs, apart from its capacity.
     pub fn generation(&self) -> Options {

@@ -1,10 +1,12 @@
 //! `meno chat`: talk to a model in the terminal.
 
-use crate::session::{Answer, ModelArgs, SamplingArgs, Session, newest_run};
+use crate::remote::{Remote, RemoteAnswer};
+use crate::session::{ModelArgs, SamplingArgs, Session, newest_run};
 use crate::terminal::{Fold, printable};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use crossterm::style::Stylize;
-use meno_engine::reasoning::Piece;
+use meno_engine::reasoning::{Piece, Split};
+use meno_engine::taught::Taught;
 use meno_engine::{Error, Finish, Message, Request};
 use rustyline::error::ReadlineError;
 use signal_hook::consts::SIGINT;
@@ -28,6 +30,12 @@ Ctrl-C           while the model writes: stop this answer";
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// Talk to a server that is compatible with OpenAI's (`meno serve`) instead; -m names a model there
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Key for that server (default: the variable OPENAI_API_KEY)
+    #[arg(long, value_name = "KEY", requires = "url")]
+    api_key: Option<String>,
     /// Ask this, print the answer, leave
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
@@ -63,8 +71,71 @@ struct Turn {
     answer: String,
 }
 
+impl Args {
+    fn voice(&self) -> Result<Voice> {
+        if let Some(url) = &self.url {
+            let key = self.api_key.clone().or_else(|| std::env::var("OPENAI_API_KEY").ok());
+            let model = self.model.model.as_ref().map(|m| m.to_string_lossy());
+            return Ok(Voice::There(Remote::open(url, key, model.as_deref())?));
+        }
+        let path = self.model.model.clone().map_or_else(newest_run, Ok)?;
+        let mut session = Session::open(&path, &self.model, 1)?;
+        session.generator.set_reuse_prefixes(true);
+        Ok(Voice::Here(Box::new(session)))
+    }
+}
+
+fn size(parameters: usize) -> String {
+    let parameters = parameters as f64;
+    if parameters >= 1e9 {
+        format!("{:.1} billion parameters", parameters / 1e9)
+    } else {
+        format!("{:.1} million parameters", parameters / 1e6)
+    }
+}
+
+/// Who answers.
+enum Voice {
+    /// A model of this process.
+    Here(Box<Session>),
+    /// A server.
+    There(Remote),
+}
+
+impl Voice {
+    fn name(&self) -> &str {
+        match self {
+            Voice::Here(session) => &session.name,
+            Voice::There(remote) => &remote.name,
+        }
+    }
+
+    fn taught(&self) -> Option<&Taught> {
+        match self {
+            Voice::Here(session) => session.taught.as_ref(),
+            Voice::There(_) => None,
+        }
+    }
+
+    /// Setting this ends the answer that is being written.
+    fn cancel_flag(&self) -> Arc<AtomicBool> {
+        match self {
+            Voice::Here(session) => session.generator.cancel_flag(),
+            Voice::There(remote) => remote.cancel.clone(),
+        }
+    }
+}
+
+/// What is asked.
+enum Question {
+    /// A prompt, and whether a template wrote it.
+    Prompt(String, bool),
+    /// A conversation, for a server.
+    Messages(Vec<Message>),
+}
+
 struct Chat {
-    session: Session,
+    voice: Voice,
     sampling: SamplingArgs,
     seed: u64,
     /// Questions asked so far, forgotten ones included: each draws its own random numbers.
@@ -80,20 +151,17 @@ struct Chat {
 
 impl Chat {
     fn open(args: &Args) -> Result<Chat> {
-        let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
         let loading = stderr().is_terminal();
         if loading {
             eprint!("{}", "loading …".dim());
         }
-        let session = Session::open(&path, &args.model, 1);
+        let voice = args.voice();
         if loading {
             eprint!("\r         \r");
         }
-        let mut session = session?;
-        session.generator.set_reuse_prefixes(true);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         Ok(Chat {
-            session,
+            voice: voice?,
             sampling: args.sampling.clone(),
             seed: args.seed.unwrap_or(now),
             asked: 0,
@@ -109,7 +177,7 @@ impl Chat {
     fn watch_ctrl_c(&self) -> Result<()> {
         let watch = || {
             signal_hook::flag::register_conditional_shutdown(SIGINT, 130, self.idle.clone())?;
-            signal_hook::flag::register(SIGINT, self.session.generator.cancel_flag())
+            signal_hook::flag::register(SIGINT, self.voice.cancel_flag())
         };
         watch().map(drop).context("cannot watch for Ctrl-C")
     }
@@ -151,19 +219,17 @@ impl Chat {
     }
 
     fn greet(&self) {
-        let parameters = self.session.model.params.count() as f64;
-        let size = if parameters >= 1e9 {
-            format!("{:.1} billion parameters", parameters / 1e9)
-        } else {
-            format!("{:.1} million parameters", parameters / 1e6)
+        let about = match &self.voice {
+            Voice::Here(session) => size(session.model.params.count()),
+            Voice::There(_) => "on a server".to_owned(),
         };
-        println!("{}  {}", self.session.name.clone().bold(), format!("{size} · /help").dim());
-        if let Some(taught) = &self.session.taught {
+        println!("{}  {}", self.voice.name().to_owned().bold(), format!("{about} · /help").dim());
+        if let Some(taught) = self.voice.taught() {
             println!("{}", taught.description);
             for example in &taught.examples {
                 println!("  {}", example.clone().dim());
             }
-        } else if self.session.template.is_none() {
+        } else if matches!(&self.voice, Voice::Here(session) if session.template.is_none()) {
             println!("{}", "It has no chat template: it continues your text.".dim());
         }
         println!();
@@ -221,10 +287,10 @@ impl Chat {
         }
     }
 
-    /// The text before the answer, and whether a template wrote it; `None` if the model was not taught this.
-    fn prompt(&self, line: &str) -> Result<Option<(String, bool)>> {
-        if let Some(taught) = &self.session.taught {
-            return Ok(taught.prompt(line).map(|p| (p, false)));
+    /// What is asked; `None` if the model was not taught this.
+    fn question(&self, line: &str) -> Result<Option<Question>> {
+        if let Some(taught) = self.voice.taught() {
+            return Ok(taught.prompt(line).map(|p| Question::Prompt(p, false)));
         }
         let mut messages: Vec<Message> = self.system.iter().map(|s| Message::new("system", s.as_str())).collect();
         for turn in &self.turns {
@@ -232,42 +298,61 @@ impl Chat {
             messages.push(Message::new("assistant", turn.answer.as_str()));
         }
         messages.push(Message::new("user", line));
-        Ok(Some((self.session.prompt(&messages)?, self.session.template.is_some())))
+        match &self.voice {
+            Voice::Here(session) => {
+                Ok(Some(Question::Prompt(session.prompt(&messages)?, session.template.is_some())))
+            }
+            Voice::There(_) => Ok(Some(Question::Messages(messages))),
+        }
     }
 
     fn ask(&mut self, line: &str) -> Result<()> {
-        let Some((prompt, templated)) = self.prompt(line)? else {
+        let Some(question) = self.question(line)? else {
             self.refuse();
             return Ok(());
         };
-        let ids = self.session.encode(&prompt, templated)?;
-        let sampling = self.sampling.sampling(&self.session.tokenizer);
-        let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
-        self.asked += 1;
-
         let start = Instant::now();
         let mut view = View::new(self.live, self.think);
-        let cancel = self.session.generator.cancel_flag();
-        cancel.store(false, Ordering::Relaxed);
+        self.voice.cancel_flag().store(false, Ordering::Relaxed);
         self.idle.store(false, Ordering::Relaxed);
         let mut shown = Ok(());
-        let stops = &self.sampling.stop;
-        let answers = self.session.answer(&prompt, request, stops, &mut |piece, tokens| {
+        let answer = self.answer(question, &mut |piece, tokens| {
             if shown.is_ok() {
                 shown = view.piece(piece, tokens);
             }
         });
         self.idle.store(true, Ordering::Relaxed);
-        let answer = answers?.pop().context("invariant: one answer was asked for")?;
+        self.asked += 1;
+        let answer = answer?;
         shown.and_then(|()| view.end(&answer, start)).context("cannot write to the terminal")?;
-        let Answer { split, .. } = answer;
-        let answer = split.answer.trim().to_owned();
-        self.turns.push(Turn { user: line.to_owned(), thought: split.thought, answer });
+        let Split { thought, answer, .. } = answer.split;
+        self.turns.push(Turn { user: line.to_owned(), thought, answer: answer.trim().to_owned() });
         Ok(())
     }
 
+    fn answer(&mut self, question: Question, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
+        match (&mut self.voice, question) {
+            (Voice::Here(session), Question::Prompt(prompt, templated)) => {
+                let ids = session.encode(&prompt, templated)?;
+                let sampling = self.sampling.sampling(&session.tokenizer);
+                let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
+                let answer = session.answer(&prompt, request, &self.sampling.stop, on_piece)?.pop();
+                let answer = answer.context("invariant: one answer was asked for")?;
+                let (tokens, finish) = (answer.completion.tokens.len(), answer.completion.finish);
+                Ok(RemoteAnswer { split: answer.split, tokens, finish })
+            }
+            (Voice::There(remote), Question::Messages(messages)) => {
+                let mut request = self.sampling.request();
+                request["messages"] = serde_json::to_value(messages)?;
+                request["seed"] = (self.seed.wrapping_add(self.asked) as i64 & i64::MAX).into();
+                remote.answer(request, on_piece)
+            }
+            _ => bail!("invariant: a prompt is for a model here, a conversation for a server"),
+        }
+    }
+
     fn refuse(&self) {
-        let Some(taught) = &self.session.taught else { return };
+        let Some(taught) = self.voice.taught() else { return };
         println!("{}", taught.otherwise);
         for example in &taught.examples {
             println!("  {}", self.faint(example));
@@ -291,7 +376,7 @@ impl Chat {
             }
             serde_json::to_string_pretty(&messages)? + "\n"
         } else {
-            let mut text = format!("# {}\n", self.session.name);
+            let mut text = format!("# {}\n", self.voice.name());
             for t in &self.turns {
                 text += &format!("\n**You:** {}\n", t.user);
                 if !t.thought.trim().is_empty() {
@@ -381,14 +466,14 @@ impl View {
         }
     }
 
-    fn end(mut self, answer: &Answer, start: Instant) -> std::io::Result<()> {
+    fn end(mut self, answer: &RemoteAnswer, start: Instant) -> std::io::Result<()> {
         self.close(answer.split.unfinished)?;
         let mut out = stdout();
         if self.answered {
             writeln!(out)?;
         }
-        let count = answer.completion.tokens.len();
-        let why = match answer.completion.finish {
+        let count = answer.tokens;
+        let why = match answer.finish {
             Finish::Stop => "",
             Finish::Length => " · cut off: the limit of tokens",
             Finish::Cancelled => " · stopped",
