@@ -146,8 +146,8 @@ fn same(a: &str, b: &str) -> bool {
 /// Answers browsers that ask whether a page of another origin may use the server, and says so with every response.
 async fn cors(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     let allowed = allowed_origin(&server.options.cors_origins, request.headers());
-    let preflight = *request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let preflight =
+        *request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let mut response = match (&allowed, preflight) {
         (Some(_), true) => StatusCode::NO_CONTENT.into_response(),

@@ -13,8 +13,8 @@ use crate::structured::{Structure, bounded_space};
 use crate::thinking::{Cut, Thinking, ThinkingFields, ThoughtWatch};
 use crate::tools::Part;
 use crate::types::{
-    MAX_N, MAX_STOPS, MAX_TOP_LOGPROBS, OneOrMany, SamplingFields, StreamOptions, TemplateKwargs, Tool, ToolChoice, Usage,
-    new_id, now,
+    MAX_N, MAX_STOPS, MAX_TOP_LOGPROBS, OneOrMany, SamplingFields, StreamOptions, TemplateKwargs, Tool, ToolChoice,
+    Usage, new_id, now,
 };
 use axum::extract::State;
 use axum::response::Response;
@@ -323,9 +323,7 @@ fn message(whole: Whole) -> Value {
         message.insert("reasoning".into(), whole.reasoning.into());
     }
     if !whole.calls.is_empty() {
-        let call = |(name, arguments): (String, String)| {
-            json!({ "id": new_id("call_"), "type": "function", "function": { "name": name, "arguments": arguments } })
-        };
+        let call = |(name, arguments): (String, String)| json!({ "id": new_id("call_"), "type": "function", "function": { "name": name, "arguments": arguments } });
         message.insert("tool_calls".into(), whole.calls.into_iter().map(call).collect());
     }
     message.into()

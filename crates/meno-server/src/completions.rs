@@ -122,7 +122,10 @@ impl CompletionRequest {
             return Err(ApiError::unsupported("best_of", "best_of above n is not offered; ask for n and choose"));
         }
         if self.echo == Some(true) && self.logprobs.is_some() {
-            return Err(ApiError::unsupported("echo", "log-probabilities of the prompt (echo with logprobs) are not offered"));
+            return Err(ApiError::unsupported(
+                "echo",
+                "log-probabilities of the prompt (echo with logprobs) are not offered",
+            ));
         }
         match self.logprobs {
             Some(k) if k > MAX_LOGPROBS => {
@@ -232,7 +235,8 @@ impl Tell for Reply {
     }
 
     fn update(&mut self, update: Update) -> String {
-        let texts = update.deltas.into_iter().filter_map(|d| if let Delta::Content(text) = d { Some(text) } else { None });
+        let texts =
+            update.deltas.into_iter().filter_map(|d| if let Delta::Content(text) = d { Some(text) } else { None });
         let text: String = texts.collect();
         let choice = self.choice(update.index, &text, &update.tokens, update.finish.map(|f| f.name()));
         self.chunk(choice)

@@ -5,8 +5,8 @@ use crate::model::Served;
 use crate::thinking::Thinking;
 use crate::tools::{instructions, written_call};
 use crate::types::{TemplateKwargs, Tool, ToolCall};
-use meno_engine::reasoning::{CLOSE, OPEN};
 use meno_engine::Message;
+use meno_engine::reasoning::{CLOSE, OPEN};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

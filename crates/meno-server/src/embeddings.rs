@@ -9,10 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Says why there are none.
-pub async fn answer(
-    State(server): State<Arc<Server>>,
-    JsonBody(_): JsonBody<Value>,
-) -> Result<Response, ApiError> {
+pub async fn answer(State(server): State<Arc<Server>>, JsonBody(_): JsonBody<Value>) -> Result<Response, ApiError> {
     let message = format!(
         "`{}` writes text and was not made for embeddings; serve an embedding model elsewhere.",
         server.model.name

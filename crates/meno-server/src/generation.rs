@@ -7,8 +7,8 @@ use crate::metrics::Outcome;
 use crate::steering::{Steered, Steering};
 use crate::thinking::Cut;
 use crate::types::Usage;
-use meno_engine::engine::{Refused, Submission, Ticket};
 use meno_engine::constraint::Constraint;
+use meno_engine::engine::{Refused, Submission, Ticket};
 use meno_engine::generator::Event;
 use meno_engine::{Finish, Flow, Request, Sampling};
 use std::collections::VecDeque;
@@ -207,7 +207,11 @@ impl Generation {
     }
 
     /// All updates put into the answers they belong to.
-    pub async fn collect<T: Default>(&mut self, n: usize, mut add: impl FnMut(&mut T, Update)) -> Result<Vec<T>, ApiError> {
+    pub async fn collect<T: Default>(
+        &mut self,
+        n: usize,
+        mut add: impl FnMut(&mut T, Update),
+    ) -> Result<Vec<T>, ApiError> {
         let mut answers: Vec<T> = (0..n).map(|_| T::default()).collect();
         while let Some(update) = self.next().await {
             let update = update?;

@@ -60,8 +60,7 @@ pub fn serve(server: Arc<Server>, listen: &Listen, ready: impl FnOnce(SocketAddr
         run(listener, tls, app(server), stop).await;
         Ok::<_, io::Error>(())
     })?;
-    engine.shutdown();
-    Ok(())
+    engine.shutdown().map_err(io::Error::other)
 }
 
 /// Accepts connections until `stop`, then waits for those that are open.

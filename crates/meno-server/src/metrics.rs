@@ -122,6 +122,8 @@ pub fn engine_text(stats: &EngineStats) -> String {
         ("meno_engine_prompt_tokens_total", "Prompt tokens that were run.", totals.prompt_tokens as u64),
         ("meno_engine_prefix_hit_tokens_total", "Prompt tokens found in the cache.", totals.cached_tokens as u64),
         ("meno_engine_generated_tokens_total", "Tokens written.", totals.tokens as u64),
+        ("meno_engine_drafted_tokens_total", "Tokens guessed ahead.", totals.drafted as u64),
+        ("meno_engine_accepted_tokens_total", "Guesses that were right.", totals.accepted as u64),
         ("meno_engine_requests_total", "Requests taken.", stats.requests),
         ("meno_engine_refused_total", "Requests refused because too many waited.", stats.refused),
     ];
@@ -132,7 +134,11 @@ pub fn engine_text(stats: &EngineStats) -> String {
     let gauges = [
         ("meno_queue_length", "Answers waiting for a place.", stats.waiting as f64),
         ("meno_running", "Answers being written.", stats.running as f64),
-        ("meno_kv_cache_usage_ratio", "Part of the cache in use, kept prefixes included.", used as f64 / all.max(1) as f64),
+        (
+            "meno_kv_cache_usage_ratio",
+            "Part of the cache in use, kept prefixes included.",
+            used as f64 / all.max(1) as f64,
+        ),
     ];
     for (name, help, value) in gauges {
         header(&mut out, name, help, "gauge");

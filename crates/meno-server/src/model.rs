@@ -142,7 +142,10 @@ impl Served {
         let d = &self.defaults;
         let top_k = fields.top_k.or(d.top_k).unwrap_or(0);
         if top_k < -1 {
-            return Err(ApiError::invalid("top_k", format!("top_k is {top_k}; expected a number of tokens, or 0 for all")));
+            return Err(ApiError::invalid(
+                "top_k",
+                format!("top_k is {top_k}; expected a number of tokens, or 0 for all"),
+            ));
         }
         let none = Sampling::default();
         let sampling = Sampling {

@@ -44,7 +44,11 @@ impl Structure {
                 let schema = format["json_schema"].get("schema").or(format.get("schema"));
                 let schema = schema.filter(|s| s.is_object() || s.is_boolean());
                 Structure::JsonSchema(
-                    schema.ok_or_else(|| bad("response_format of type \"json_schema\" needs json_schema.schema, an object"))?.clone(),
+                    schema
+                        .ok_or_else(|| {
+                            bad("response_format of type \"json_schema\" needs json_schema.schema, an object")
+                        })?
+                        .clone(),
                 )
             }
             Some("regex") => Structure::Regex(text("regex")?),
@@ -150,7 +154,9 @@ impl Grammars {
             // The first mask is the dearest: it fills the lexer's tables, which copies share.
             None => match matcher.compute_mask() {
                 Ok(_) => Ok(Grammar { matcher, failed: GrammarFlag::default() }),
-                Err(e) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string())))),
+                Err(e) => {
+                    Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string()))))
+                }
             },
         }
     }

@@ -111,7 +111,10 @@ fn budget_of(param: &str, value: &Value) -> Result<Thinking, ApiError> {
         Some(0) => Ok(Thinking::Off),
         Some(-1) => Ok(Thinking::On(None)),
         Some(n) if n > 0 => Ok(Thinking::On(Some(n as usize))),
-        _ => Err(ApiError::invalid(param, format!("{param} is {value}; expected a number of tokens, or -1 for no limit"))),
+        _ => Err(ApiError::invalid(
+            param,
+            format!("{param} is {value}; expected a number of tokens, or -1 for no limit"),
+        )),
     }
 }
 

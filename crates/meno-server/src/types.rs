@@ -120,7 +120,8 @@ impl ToolChoice {
     /// Reads `tool_choice`: a word, or `{"type": "function", "function": {"name": …}}`, or, as in the Responses API,
     /// `{"type": "function", "name": …}`.
     pub fn read(value: Option<&Value>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-        let expected = "expected \"none\", \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": …}}";
+        let expected =
+            "expected \"none\", \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": …}}";
         let choice = match value {
             None | Some(Value::Null) => return Ok(if tools.is_empty() { ToolChoice::None } else { ToolChoice::Auto }),
             Some(Value::String(word)) => match word.as_str() {
@@ -225,8 +226,7 @@ mod tests {
 
     #[test]
     fn tool_choice_by_hand() {
-        let tool: Tool =
-            serde_json::from_value(json!({"type": "function", "function": {"name": "f"}})).unwrap();
+        let tool: Tool = serde_json::from_value(json!({"type": "function", "function": {"name": "f"}})).unwrap();
         let tools = [tool];
         let read = |v: Value| ToolChoice::read(Some(&v), &tools);
         assert_eq!(ToolChoice::read(None, &tools).unwrap(), ToolChoice::Auto);

@@ -17,6 +17,15 @@ pub fn end_quietly_on_closed_pipes() {
     }
 }
 
+/// Undoes [`end_quietly_on_closed_pipes`], for a server: a client that hangs up is an error of its own connection.
+pub fn survive_closed_connections() {
+    #[cfg(unix)]
+    // SAFETY: sets a disposition; SIG_IGN is a valid handler.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// Makes panics say in one line that the mistake is ours and what to report.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {

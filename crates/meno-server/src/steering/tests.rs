@@ -9,8 +9,14 @@ use std::sync::Arc;
 
 fn tokenizer(tags: &[&str]) -> Arc<Tokenizer> {
     let alphabet: String = (' '..='~').chain(['\n']).collect();
-    let level =
-        CharacterLevel { special: &["<eos>"], tags, alphabet: &alphabet, eos: "<eos>", unk: "<eos>", ..Default::default() };
+    let level = CharacterLevel {
+        special: &["<eos>"],
+        tags,
+        alphabet: &alphabet,
+        eos: "<eos>",
+        unk: "<eos>",
+        ..Default::default()
+    };
     Arc::new(Tokenizer::character_level(&level).unwrap())
 }
 

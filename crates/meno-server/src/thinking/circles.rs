@@ -34,7 +34,12 @@ pub struct Circles {
 
 impl Default for Circles {
     fn default() -> Self {
-        Circles { recent: VecDeque::new(), equal: vec![0; MAX_PERIOD + 1], runs: VecDeque::new(), counts: HashMap::new() }
+        Circles {
+            recent: VecDeque::new(),
+            equal: vec![0; MAX_PERIOD + 1],
+            runs: VecDeque::new(),
+            counts: HashMap::new(),
+        }
     }
 }
 
@@ -86,7 +91,8 @@ mod tests {
 
     /// Different numbers, the same every time.
     fn noise(n: usize, of: u32) -> impl Iterator<Item = u32> {
-        (0..n as u64).map(move |i| ((i.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407) >> 33) as u32) % of)
+        (0..n as u64)
+            .map(move |i| ((i.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407) >> 33) as u32) % of)
     }
 
     #[test]

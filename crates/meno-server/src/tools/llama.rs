@@ -20,7 +20,11 @@ pub(super) struct Llama {
 enum State {
     /// A call may begin here.
     Before(String),
-    Call { scanner: CallScanner, text: String, named: bool },
+    Call {
+        scanner: CallScanner,
+        text: String,
+        named: bool,
+    },
     /// The answer is text to its end.
     Text,
 }

@@ -84,8 +84,10 @@ async fn log_probabilities_are_those_of_the_text() {
         assert_eq!(token["bytes"].as_array().unwrap().len(), token["token"].as_str().unwrap().len());
     }
     let events = client().stream(fields).await;
-    let streamed: Vec<Value> =
-        events.iter().flat_map(|e| e["choices"][0]["logprobs"]["content"].as_array().cloned().unwrap_or_default()).collect();
+    let streamed: Vec<Value> = events
+        .iter()
+        .flat_map(|e| e["choices"][0]["logprobs"]["content"].as_array().cloned().unwrap_or_default())
+        .collect();
     assert_eq!(&streamed, content);
 }
 
@@ -99,7 +101,10 @@ async fn biases_stops_and_penalties_work() {
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let reply = client.chat(all).await;
         let choice = reply["choices"][0].clone();
-        (choice["message"]["content"].as_str().unwrap().to_owned(), choice["finish_reason"].as_str().unwrap().to_owned())
+        (
+            choice["message"]["content"].as_str().unwrap().to_owned(),
+            choice["finish_reason"].as_str().unwrap().to_owned(),
+        )
     };
     let length = |text: &str| (text.to_owned(), "length".to_owned());
     assert_eq!(content(json!({"logit_bias": {&x: 100}})).await, length("xxxxxxxx"));

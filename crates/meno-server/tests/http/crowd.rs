@@ -43,7 +43,8 @@ async fn an_answer_is_the_same_alone_and_in_a_crowd() {
 /// Starts a streamed answer that goes on for long, and reads none of it.
 async fn open_stream(client: &Client) -> axum::response::Response {
     let body = chat_body(json!({"stream": true, "max_tokens": 500, "loop_breaker": false}));
-    let response = client.app.clone().oneshot(request("POST", "/v1/chat/completions", &body.to_string())).await.unwrap();
+    let response =
+        client.app.clone().oneshot(request("POST", "/v1/chat/completions", &body.to_string())).await.unwrap();
     assert_eq!(response.status(), 200);
     response
 }
@@ -107,7 +108,7 @@ async fn a_request_has_its_time() {
 async fn a_server_that_stops_takes_nothing_more() {
     let client = Small::default().client();
     let engine = client.server.engine.clone();
-    tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap();
+    tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap().unwrap();
     let reply = client.post("/v1/chat/completions", chat_body(json!({}))).await;
     assert_eq!((reply.status.as_u16(), &reply.json()["error"]["code"]), (503, &json!("shutting_down")));
 }

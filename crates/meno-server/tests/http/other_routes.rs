@@ -104,18 +104,30 @@ async fn responses_hold_reasoning_text_and_calls() {
     assert_eq!(
         kinds,
         [
-            "response.created", "response.in_progress",
-            "response.output_item.added", "response.content_part.added", "response.reasoning_text.delta",
-            "response.reasoning_text.done", "response.content_part.done", "response.output_item.done",
-            "response.output_item.added", "response.content_part.added", "response.output_text.delta",
-            "response.output_text.done", "response.content_part.done", "response.output_item.done",
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.reasoning_text.delta",
+            "response.reasoning_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
             "response.incomplete",
         ]
     );
     let told = |kind: &str| -> String {
         events.iter().filter(|e| e["type"] == kind).map(|e| e["delta"].as_str().unwrap()).collect()
     };
-    assert_eq!((told("response.output_text.delta").as_str(), told("response.reasoning_text.delta").as_str()), (text, reasoning));
+    assert_eq!(
+        (told("response.output_text.delta").as_str(), told("response.reasoning_text.delta").as_str()),
+        (text, reasoning)
+    );
     assert_eq!(events.last().unwrap()["response"]["output"][1]["content"][0]["text"], text);
 
     let call = json!({
@@ -125,7 +137,11 @@ async fn responses_hold_reasoning_text_and_calls() {
         "tool_choice": "required", "parallel_tool_calls": false, "reasoning": {"effort": "none"}, "temperature": 0,
     });
     let reply = client.post("/v1/responses", call).await.json();
-    assert_eq!((&reply["status"], &reply["output"][0]["type"]), (&json!("completed"), &json!("function_call")), "{reply}");
+    assert_eq!(
+        (&reply["status"], &reply["output"][0]["type"]),
+        (&json!("completed"), &json!("function_call")),
+        "{reply}"
+    );
     let arguments: Value = serde_json::from_str(reply["output"][0]["arguments"].as_str().unwrap()).unwrap();
     assert!(arguments["on"].is_boolean());
 
@@ -146,7 +162,8 @@ async fn figures_count_what_was_done() {
     client.stream(json!({"max_tokens": 5})).await;
     let text = client.get("/metrics").await.text;
     let value = |name: &str| -> f64 {
-        let line = text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {text}"));
+        let line =
+            text.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {text}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert_eq!(value("meno_generated_tokens_total"), 12.0);

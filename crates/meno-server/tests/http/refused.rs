@@ -39,7 +39,11 @@ async fn fields_are_told_by_name() {
         (json!({"messages": []}), "messages", "empty"),
         (json!({"messages": [{"role": "wizard", "content": "x"}]}), "messages", "wizard"),
         (json!({"messages": [{"role": "user"}]}), "messages", "messages[0].content is missing"),
-        (json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), "messages[0].content", "image_url"),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+            "messages[0].content",
+            "image_url",
+        ),
         (json!({"temperature": -1}), "temperature", "-1"),
         (json!({"top_p": 0}), "top_p", "top_p"),
         (json!({"n": 0}), "n", "1 to 128"),
@@ -58,8 +62,16 @@ async fn fields_are_told_by_name() {
         (json!({"thinking_budget": "x"}), "thinking_budget", "tokens"),
         (json!({"response_format": {"type": "xml"}}), "response_format", "json_schema"),
         (json!({"response_format": {"type": "regex", "regex": "(("}}), "response_format", "cannot be used"),
-        (json!({"response_format": {"type": "grammar", "grammar": "start: nothing"}}), "response_format", "cannot be used"),
-        (json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "strange"}}}}), "response_format", "cannot be used"),
+        (
+            json!({"response_format": {"type": "grammar", "grammar": "start: nothing"}}),
+            "response_format",
+            "cannot be used",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "strange"}}}}),
+            "response_format",
+            "cannot be used",
+        ),
         (json!({"structured_outputs": {}}), "structured_outputs", "exactly one"),
         (json!({"response_format": {"type": "regex", "regex": "x".repeat(300_000)}}), "response_format", "262144"),
     ] {

@@ -152,7 +152,11 @@ async fn soak() {
         memory.push(resident_mib());
         println!(
             "{:4.0} s  {:7.1} MiB  {} running  {} waiting  {} tokens",
-            begin.elapsed().as_secs_f64(), memory[memory.len() - 1], stats.running, stats.waiting, stats.totals.tokens
+            begin.elapsed().as_secs_f64(),
+            memory[memory.len() - 1],
+            stats.running,
+            stats.waiting,
+            stats.totals.tokens
         );
     }
     for client in clients {
@@ -167,7 +171,11 @@ async fn soak() {
     let of = |c: &AtomicU64| c.load(Ordering::Relaxed);
     println!(
         "{} whole answers, {} to slow readers, {} cancelled, {} malformed, {} refused as busy",
-        of(&counts.whole), of(&counts.slow), of(&counts.cancelled), of(&counts.malformed), of(&counts.busy)
+        of(&counts.whole),
+        of(&counts.slow),
+        of(&counts.cancelled),
+        of(&counts.malformed),
+        of(&counts.busy)
     );
     assert!(of(&counts.whole) > 0);
     assert_eq!(server.client.server.metrics.count(Outcome::Failed), 0);

@@ -16,14 +16,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A server that listens, until it is told to stop.
-pub struct Running {
-    pub client: Client,
-    pub address: SocketAddr,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub ended: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) ended: JoinHandle<()>,
 }
 
-pub async fn start(small: Small, tls: bool) -> Running {
+pub(crate) async fn start(small: Small, tls: bool) -> Running {
     let client = small.client();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ pub async fn start(small: Small, tls: bool) -> Running {
 }
 
 /// A request as it goes over the wire.
-pub fn wire(body: &Value) -> Vec<u8> {
+pub(crate) fn wire(body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json";
@@ -56,7 +56,7 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, body: &Value) -> 
 }
 
 /// What a streamed answer says, from the bytes of the response: every event comes in one chunk.
-pub fn content(response: &str) -> String {
+pub(crate) fn content(response: &str) -> String {
     let events = response.lines().filter_map(|l| l.strip_prefix("data: ")).filter(|d| *d != "[DONE]");
     let parsed = events.map(|d| serde_json::from_str::<Value>(d).unwrap());
     let delta = |e: Value| {

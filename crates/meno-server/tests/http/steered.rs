@@ -25,11 +25,13 @@ async fn a_spent_budget_ends_the_thought_and_the_answer_follows() {
             continue; // the model ended it before
         }
         assert_eq!(ended, "budget");
-        let (thought, sentence) = reasoning(&reply).split_at(reasoning(&reply).len() - "I have thought long enough; now the answer.".len());
+        let (thought, sentence) =
+            reasoning(&reply).split_at(reasoning(&reply).len() - "I have thought long enough; now the answer.".len());
         assert_eq!(sentence, "I have thought long enough; now the answer.");
         assert!(thought.trim_end().chars().count() <= 5, "{thought:?}");
         assert!(!content(&reply).is_empty() && !content(&reply).contains("think>"));
-        let events = client.stream(json!({"thinking_budget": 5, "max_tokens": 100, "temperature": 1, "seed": seed})).await;
+        let events =
+            client.stream(json!({"thinking_budget": 5, "max_tokens": 100, "temperature": 1, "seed": seed})).await;
         let last = events.iter().rev().find(|e| !e["choices"][0]["finish_reason"].is_null()).unwrap();
         assert_eq!(last["choices"][0]["reasoning_ended_by"], "budget");
         return;
@@ -152,7 +154,9 @@ async fn calls_that_are_required_are_made_and_parsed() {
         }
         let events = client.stream(fields).await;
         let (mut name, mut text) = (String::new(), String::new());
-        for call in events.iter().flat_map(|e| e["choices"][0]["delta"]["tool_calls"].as_array().cloned().unwrap_or_default()) {
+        for call in
+            events.iter().flat_map(|e| e["choices"][0]["delta"]["tool_calls"].as_array().cloned().unwrap_or_default())
+        {
             assert_eq!(call["index"], 0);
             name += call["function"]["name"].as_str().unwrap_or_default();
             text += call["function"]["arguments"].as_str().unwrap_or_default();

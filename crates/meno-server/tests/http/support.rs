@@ -15,15 +15,15 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 /// Opens a thought with every answer, unless it is turned off; lists tools in Hermes' format.
-pub const TEMPLATE: &str = "\
+pub(crate) const TEMPLATE: &str = "\
 {%- if tools %}s:{{ tools | tojson }};<tool_call>{% endif -%}
 {%- for m in messages %}{{ m.role[0] }}:{{ m.content or '' }}\
 {%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.arguments | tojson }}</tool_call>{% endfor %};{% endfor -%}
 {%- if add_generation_prompt %}a:{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}{% endif %}";
 
-pub const CONTEXT: usize = 600;
+pub(crate) const CONTEXT: usize = 600;
 
-pub fn tokenizer() -> Tokenizer {
+pub(crate) fn tokenizer() -> Tokenizer {
     let alphabet: String = (' '..='~').chain(['\n', 'ä', '中']).collect();
     Tokenizer::character_level(&CharacterLevel {
         special: &["<pad>", "<eos>", "<unk>"],
@@ -37,11 +37,11 @@ pub fn tokenizer() -> Tokenizer {
     .unwrap()
 }
 
-pub struct Small {
-    pub template: Option<&'static str>,
-    pub slots: usize,
-    pub queue: usize,
-    pub options: ServerOptions,
+pub(crate) struct Small {
+    pub(crate) template: Option<&'static str>,
+    pub(crate) slots: usize,
+    pub(crate) queue: usize,
+    pub(crate) options: ServerOptions,
 }
 
 impl Default for Small {
@@ -51,7 +51,7 @@ impl Default for Small {
 }
 
 impl Small {
-    pub fn server(self) -> Arc<Server> {
+    pub(crate) fn server(self) -> Arc<Server> {
         let tokenizer = tokenizer();
         let config = json!({
             "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 32, "intermediate_size": 64,
@@ -68,66 +68,67 @@ impl Small {
             precision: Precision::F32,
             threads: Some(1),
             queue: self.queue,
+            prefix_file: None,
         };
         Server::new(served, Engine::start(model, options).unwrap(), self.options)
     }
 
-    pub fn client(self) -> Client {
+    pub(crate) fn client(self) -> Client {
         let server = self.server();
         Client { app: app(server.clone()), server }
     }
 }
 
 #[derive(Clone)]
-pub struct Client {
-    pub app: Router,
-    pub server: Arc<Server>,
+pub(crate) struct Client {
+    pub(crate) app: Router,
+    pub(crate) server: Arc<Server>,
 }
 
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Reply {
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
     /// The events of a stream: their data, without the last `[DONE]`.
     #[track_caller]
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let data = self.text.lines().filter_map(|l| l.strip_prefix("data: "));
         data.filter(|d| *d != "[DONE]").map(|d| serde_json::from_str(d).unwrap()).collect()
     }
 }
 
-pub fn request(method: &str, path: &str, body: &str) -> Request<Body> {
+pub(crate) fn request(method: &str, path: &str, body: &str) -> Request<Body> {
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     request.body(Body::from(body.to_owned())).unwrap()
 }
 
 impl Client {
-    pub async fn send(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         Reply { status: parts.status, headers: parts.headers, text }
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(request("GET", path, "")).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         self.send(request("POST", path, &body.to_string())).await
     }
 
     /// An answer of `/v1/chat/completions` that succeeds.
     #[track_caller]
-    pub fn chat(&self, fields: Value) -> impl Future<Output = Value> {
+    pub(crate) fn chat(&self, fields: Value) -> impl Future<Output = Value> {
         let client = self.clone();
         async move {
             let reply = client.post("/v1/chat/completions", chat_body(fields)).await;
@@ -137,7 +138,7 @@ impl Client {
     }
 
     /// The events of a streamed answer.
-    pub async fn stream(&self, fields: Value) -> Vec<Value> {
+    pub(crate) async fn stream(&self, fields: Value) -> Vec<Value> {
         let mut body = chat_body(fields);
         body["stream"] = true.into();
         let reply = self.post("/v1/chat/completions", body).await;
@@ -149,7 +150,7 @@ impl Client {
 }
 
 /// A request with defaults under `fields`.
-pub fn chat_body(fields: Value) -> Value {
+pub(crate) fn chat_body(fields: Value) -> Value {
     let mut body = json!({
         "model": "small", "messages": [{"role": "user", "content": "2+2=?"}], "temperature": 0, "max_tokens": 40,
     });
@@ -158,7 +159,7 @@ pub fn chat_body(fields: Value) -> Value {
 }
 
 /// What a streamed answer says: reasoning, content, and why it ended.
-pub fn told(events: &[Value], index: usize) -> (String, String, Value) {
+pub(crate) fn told(events: &[Value], index: usize) -> (String, String, Value) {
     let (mut reasoning, mut content, mut finish) = (String::new(), String::new(), Value::Null);
     for event in events {
         for choice in event["choices"].as_array().unwrap().iter().filter(|c| c["index"] == index) {

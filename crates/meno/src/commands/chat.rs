@@ -299,9 +299,7 @@ impl Chat {
         }
         messages.push(Message::new("user", line));
         match &self.voice {
-            Voice::Here(session) => {
-                Ok(Some(Question::Prompt(session.prompt(&messages)?, session.template.is_some())))
-            }
+            Voice::Here(session) => Ok(Some(Question::Prompt(session.prompt(&messages)?, session.template.is_some()))),
             Voice::There(_) => Ok(Some(Question::Messages(messages))),
         }
     }

@@ -1,5 +1,6 @@
 //! `meno serve`: an OpenAI-compatible server of one model.
 
+use crate::exit;
 use crate::session::{Loaded, ModelArgs, newest_run};
 use anyhow::{Context, Result, ensure};
 use meno_engine::Capacity;
@@ -36,6 +37,9 @@ pub struct Args {
     /// Tokens that the KV cache holds, kept beginnings included (default: parallel × context)
     #[arg(long, value_name = "TOKENS")]
     cache_tokens: Option<usize>,
+    /// Keep the beginnings of prompts in this file from one run to the next
+    #[arg(long, value_name = "FILE")]
+    prefix_cache: Option<PathBuf>,
     /// Most seconds of a request
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -63,20 +67,24 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
     ensure!(args.model.threads != Some(0), "--threads 0: at least one thread is needed");
+    exit::survive_closed_connections();
     let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
     let loaded = Loaded::open(&path, &args.model)?;
     let name = args.name.clone().unwrap_or_else(|| loaded.name.clone());
+    let Options { kv_type, speculative, .. } = args.model.generation();
     let engine = EngineOptions {
         capacity: loaded.capacity(args.parallel),
-        options: Options { cache_tokens: args.cache_tokens, ..Options::serving() },
-        precision: args.model.precision.into(),
+        options: Options { kv_type, speculative, cache_tokens: args.cache_tokens, ..Options::serving() },
+        precision: loaded.precision,
         threads: args.model.threads,
         queue: args.queue,
+        prefix_file: args.prefix_cache.clone(),
     };
-    let Loaded { model, tokenizer, template, taught, .. } = loaded;
+    let Loaded { path, model, tokenizer, template, taught, .. } = loaded;
     let Capacity { max_len, .. } = engine.capacity;
     let served = Served::new(name.clone(), tokenizer, template, max_len, model.config.vocab_size)?;
-    let served = Served { taught, ..served.with_generation_config(&path) };
+    let mut served = served.with_generation_config(&path);
+    served.taught = taught;
     let server = Server::new(served, Engine::start(model, engine)?, args.options());
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let listen = Listen { host: args.host.clone(), port: args.port, tls };
