@@ -26,6 +26,8 @@ pub enum Delta {
 pub struct Reading {
     /// Whether thoughts are split off, and whether the prompt opened one; `None` takes the text as it is.
     pub thought: Option<bool>,
+    /// Whether text turns out to be thought when a closing tag comes after it that nothing opened.
+    pub retract: bool,
     /// Strings that end the text. They do not end thoughts.
     pub stops: Vec<String>,
     /// Tools that may be called, by name, and how.
@@ -42,6 +44,7 @@ pub struct Answer {
     space: String,
     /// Whether any of the thought was given out.
     thought: bool,
+    retract: bool,
     /// Whether the text begins after a thought, and nothing but white space of it came.
     skip_space: bool,
     stopped: bool,
@@ -64,6 +67,7 @@ impl Answer {
             tools: reading.tools.clone().map(|(format, names)| ToolParser::new(format, names)),
             space: String::new(),
             thought: false,
+            retract: reading.retract && reading.thought == Some(false),
             skip_space: reading.thought == Some(true),
             stopped: false,
             calls: 0,
@@ -138,10 +142,11 @@ impl Answer {
         match piece {
             Piece::Thought(text) => self.reasoning(&text, deltas),
             Piece::Answer(text) => self.answer(&text, deltas),
-            Piece::Retract => {
+            Piece::Retract if self.retract && !self.thought => {
                 self.skip_space = true;
                 deltas.push(Delta::Retract);
             }
+            Piece::Retract => {} // a stray tag within the answer
         }
     }
 

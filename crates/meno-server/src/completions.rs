@@ -108,7 +108,7 @@ impl CompletionRequest {
             let before = if self.echo == Some(true) { text } else { String::new() };
             echo.extend(std::iter::repeat_n(before, n));
             let steering = (0..n).map(|_| Steering::new(None, grammar.as_ref().map(|g| g.another()), None)).collect();
-            let reading = Reading { thought: None, stops: stops.clone(), tools: None };
+            let reading = Reading { thought: None, retract: false, stops: stops.clone(), tools: None };
             orders.push(Order { prompt, n, sampling: sampling.clone(), seed: self.seed, reading, steering });
         }
         Ok((Generation::start(server.clone(), orders)?, echo, server))

@@ -182,6 +182,9 @@ impl Generation {
             }
             let seconds = self.server.options.request_seconds;
             let deadline = self.started + Duration::from_secs(seconds);
+            if Instant::now() > deadline {
+                return Some(Err(self.fail(Outcome::Timeout, ApiError::timeout(seconds))));
+            }
             match tokio::time::timeout_at(deadline, self.events.recv()).await {
                 Err(_) => return Some(Err(self.fail(Outcome::Timeout, ApiError::timeout(seconds)))),
                 Ok(None) => {

@@ -28,7 +28,7 @@ async fn malformed_bodies_are_told_where() {
     check(&send("{\"messages\": 5}").await, 400, "column 14");
     check(&send("{\n\"n\": \"three\"}").await, 400, "line 2 column 12");
     check(&send("{\"messages\": [{\"content\": \"x\"}]}").await, 400, "role");
-    let deep = "[".repeat(100_000);
+    let deep = format!("{{\"metadata\": {}", "[".repeat(100_000));
     check(&client.send(request("POST", "/v1/responses", &deep)).await, 400, "recursion limit");
 }
 

@@ -41,12 +41,13 @@ async fn a_spent_budget_ends_the_thought_and_the_answer_follows() {
 
 #[tokio::test]
 async fn a_thought_in_circles_is_ended_and_the_response_says_so() {
-    // A random network with the most likely tokens soon repeats itself.
-    let reply = client().chat(json!({"max_tokens": 500})).await;
+    let client = client();
+    let x = client.server.model.tokenizer.token_to_id("x").unwrap().to_string();
+    let reply = client.chat(json!({"max_tokens": 300, "logit_bias": {&x: 100}})).await;
     assert_eq!(reply["choices"][0]["reasoning_ended_by"], "loop");
-    assert!(reasoning(&reply).ends_with("I am repeating myself; now the answer."), "{reply}");
-    assert!(!content(&reply).is_empty());
-    let reply = client().chat(json!({"max_tokens": 500, "loop_breaker": false})).await;
+    assert!(reasoning(&reply).ends_with("xxx\n\nI am repeating myself; now the answer."), "{reply}");
+    assert!(content(&reply).starts_with("xxx"), "{reply}");
+    let reply = client.chat(json!({"max_tokens": 300, "logit_bias": {&x: 100}, "loop_breaker": false})).await;
     assert!(reply["choices"][0].get("reasoning_ended_by").is_none() && content(&reply).is_empty(), "{reply}");
 }
 
