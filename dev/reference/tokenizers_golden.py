@@ -5,7 +5,8 @@
     python dev/reference/tokenizers_golden.py --real DIR # the real DeepSeek-V3 and Qwen2.5 files in DIR, into DIR
 
 Small: per pre-tokenizer a byte-level BPE is trained on the text itself, and written as a GGUF file of metadata only
-(what llama.cpp's converter writes) and as `<pre>.json` with the ids. crates/meno-engine/tests/golden/tokenizer/.
+(what llama.cpp's converter writes) and as `<pre>.json` with the ids; `sentencepiece` likewise, by the sentencepiece
+package, whose own ids are compared on the way. crates/meno-engine/tests/golden/tokenizer/.
 """
 
 import json
@@ -123,6 +124,77 @@ def small(pre):
     (OUT / f"{pre}.json").write_text(json.dumps(golden(t), ensure_ascii=True, indent=0) + "\n")
 
 
+def sentencepiece_small():
+    """A SentencePiece BPE as Llama 2's: bytes for what no piece spells, a space before the text."""
+    import io
+
+    import sentencepiece
+    from transformers.tokenization_utils_sentencepiece import generate_merges
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(line for text in main_texts() for line in text.replace("\x00", "").split("\n") if line),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=1000,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        user_defined_symbols=USER,
+        control_symbols=SPECIAL,
+        character_coverage=0.98,
+    )
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    n, T = sp.vocab_size(), gguf.TokenType
+    tokens, scores = [sp.id_to_piece(i) for i in range(n)], [sp.get_score(i) for i in range(n)]
+
+    def kind(i):
+        if sp.is_unknown(i):
+            return T.UNKNOWN
+        if sp.is_control(i):
+            return T.CONTROL
+        if sp.is_byte(i):
+            return T.BYTE
+        return T.USER_DEFINED if tokens[i] in USER else T.NORMAL
+
+    types = [kind(i) for i in range(n)]
+    plain = {t: i for i, t in enumerate(tokens) if types[i] in (T.NORMAL, T.USER_DEFINED)}
+    merges = generate_merges(plain, {t: scores[i] for t, i in plain.items()})
+    vocab = {t: i for i, t in enumerate(tokens)}
+    t = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    # As transformers' LlamaConverter.
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)]
+    t.decoder = decoders.Sequence(steps)
+    data = json.loads(t.to_str())
+    data["added_tokens"] = [
+        dict(id=i, content=c, single_word=False, lstrip=False, rstrip=False, normalized=False, special=types[i] != T.USER_DEFINED)
+        for i, c in enumerate(tokens)
+        if types[i] in (T.UNKNOWN, T.CONTROL, T.USER_DEFINED)
+    ]
+    t = Tokenizer.from_str(json.dumps(data))
+    for text in main_texts():
+        tags = any(c in text for c in [*SPECIAL, *USER, "<unk>", "<s>", "</s>", "<0x"])
+        if not tags and "▁" not in text and text and sp.encode(text) != t.encode(text).ids:
+            print("sentencepiece itself differs:", repr(text), sp.encode(text), t.encode(text).ids)
+
+    w = gguf.GGUFWriter(OUT / "sentencepiece.gguf", "llama")
+    w.add_tokenizer_model("llama")
+    w.add_tokenizer_pre("default")
+    w.add_token_list(tokens)
+    w.add_token_scores(scores)
+    w.add_token_types(types)
+    w.add_bos_token_id(sp.bos_id())
+    w.add_eos_token_id(sp.eos_id())
+    w.add_unk_token_id(sp.unk_id())
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    (OUT / "sentencepiece.json").write_text(json.dumps(golden(t), ensure_ascii=True, indent=0) + "\n")
+
+
 def real(directory):
     """The published tokenizers, on the same text."""
     directory = pathlib.Path(directory)
@@ -155,3 +227,4 @@ if __name__ == "__main__":
         OUT.mkdir(parents=True, exist_ok=True)
         for pre in ["qwen2", "deepseek-v3", "deepseek-llm", "llama-bpe"]:
             small(pre)
+        sentencepiece_small()

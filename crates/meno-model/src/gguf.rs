@@ -249,6 +249,13 @@ impl Gguf {
         numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of whole numbers".into()))
     }
 
+    /// The 32-bit floats of a metadata array, decoded one at a time; `None` if the key is not there.
+    pub fn floats(&self, key: &str) -> Result<Option<impl Iterator<Item = f32>>, Error> {
+        let Some(array) = self.array(key)? else { return Ok(None) };
+        let numbers = array.floats(&self.parts[0]);
+        numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of 32-bit floats".into()))
+    }
+
     fn array(&self, key: &str) -> Result<Option<&Array>, Error> {
         match self.get(key) {
             None => Ok(None),

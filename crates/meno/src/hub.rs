@@ -26,13 +26,20 @@ pub fn locate(model: &Path) -> Result<PathBuf> {
     let name = model.to_str().and_then(|text| Name::parse(text).ok());
     let Some(name) = name else {
         bail!(
-            "{}: there is no such file or directory (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)",
+            "{}: No such file or directory (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)",
             model.display()
         )
     };
     if let Some(path) = Cached::of(&name)?.find() {
         return Ok(path);
     }
+    // `runs/typo` beside a directory `runs` means a file here; nothing of it goes to the hub.
+    let parent = model.parent().filter(|p| p.is_dir());
+    ensure!(
+        parent.is_none(),
+        "{}: No such file or directory (if a model of the hub is meant: `meno pull {name}` first)",
+        model.display()
+    );
     pull(&name.to_string())
 }
 
@@ -64,7 +71,7 @@ pub fn pull(name: &str) -> Result<PathBuf> {
 fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<PathBuf> {
     let names: Vec<&str> = listing.files.iter().map(|f| f.name.as_str()).collect();
     let choice = select::choose(&names, name.quant.as_deref())
-        .map_err(|why| anyhow::anyhow!("{name}: {why}; it has:\n{}", listing.describe()))?;
+        .map_err(|why| anyhow::anyhow!("{name}: {why}; it has {}", listing.describe()))?;
     let file = |name: &str| listing.files.iter().find(|f| f.name == name);
     let snapshot = cached.snapshot(&listing.commit);
     let mut wanted: Vec<_> = choice.files.iter().filter_map(|name| file(name)).collect();

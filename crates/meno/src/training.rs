@@ -1,5 +1,6 @@
 //! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
 
+use crate::hub;
 use crate::live::View;
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, Tokenizer};
@@ -23,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 pub struct RecipeArgs {
     /// The recipe, a TOML file
     pub recipe: PathBuf,
-    /// The model to start from: a Hugging Face directory or a GGUF file (model.path)
+    /// The model to start from: a Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub (model.path)
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5
@@ -131,7 +132,7 @@ impl Text {
     /// The text side of a recipe's model.
     pub fn of(section: &ModelSection) -> Result<Text> {
         match section.tokenizer.as_ref().or(section.path.as_ref()) {
-            Some(path) => Text::load(&at_home(path)),
+            Some(path) => Text::load(&hub::locate(&at_home(path))?),
             None => bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json"),
         }
     }
@@ -148,7 +149,7 @@ fn at_home(path: &Path) -> PathBuf {
 /// Loads or builds the recipe's model.
 pub fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
-        (Some(path), None) => Ok(Model::load(&at_home(path))?),
+        (Some(path), None) => Ok(Model::load(&hub::locate(&at_home(path))?)?),
         (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),

@@ -119,7 +119,7 @@ fn what_cannot_be_generated_is_said() {
     refused(&["generate", "-p", &long], dir.path(), "86 tokens, but the context holds 64");
     refused(&["generate", "-p", "1", "--temperature=-1"], dir.path(), "temperature -1");
     refused(&["generate", "-p", "1", "--context", "100"], dir.path(), "at most 64");
-    refused(&["generate", "-p", "1"], &dir.path().join("no"), "there is no such model");
+    refused(&["generate", "-p", "1"], &dir.path().join("no"), "No such file");
     std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
     refused(&["chat", "-p", "1"], dir.path(), "tokenizer.json");
 }

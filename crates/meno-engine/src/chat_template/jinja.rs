@@ -8,8 +8,9 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::Regex;
 use serde_json::Value as Json;
 
-/// Steps of the template interpreter; the longest published template takes a few thousand for a turn.
-const FUEL: u64 = 20_000_000;
+/// Steps of the template interpreter, of which making 64 bytes is one: a few thousand for a turn of the longest
+/// published templates, and 256 MiB at the most.
+const FUEL: u64 = 4 << 20;
 /// Depth of macro and include calls.
 const MAX_RECURSION: usize = 100;
 

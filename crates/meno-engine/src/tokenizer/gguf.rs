@@ -1,8 +1,10 @@
 //! The tokenizer that a GGUF file's metadata describes, rebuilt as the `tokenizer.json` it was converted from.
 //!
-//! Byte-level BPE only (`tokenizer.ggml.model` = `gpt2`): vocabulary, merges and token types stand in the file, the
+//! Byte-level BPE (`tokenizer.ggml.model` = `gpt2`): vocabulary, merges and token types stand in the file, the
 //! pre-tokenizer by a name (`tokenizer.ggml.pre`) that llama.cpp's converter found by the hash of its output
-//! (llama.cpp `conversion/base.py`, `src/llama-vocab.cpp`).
+//! (llama.cpp `conversion/base.py`, `src/llama-vocab.cpp`). SentencePiece (`llama`): pieces and their scores.
+
+mod sentencepiece;
 
 use super::{Special, Tokenizer};
 use crate::error::Error;
@@ -115,7 +117,7 @@ impl Tokens {
         Ok(Some((text.clone(), id as u32)))
     }
 
-    fn special(&self, file: &Gguf, definition: &Definition) -> Result<Special, Error> {
+    fn special(&self, file: &Gguf, add_bos: bool) -> Result<Special, Error> {
         let mut eos: Vec<(String, u32)> = Vec::new();
         let mut add = |token: (String, u32)| {
             if !eos.contains(&token) {
@@ -133,7 +135,7 @@ impl Tokens {
             bos: self.role(file, "tokenizer.ggml.bos_token_id")?,
             pad: self.role(file, "tokenizer.ggml.padding_token_id")?,
             eos,
-            add_bos: file.opt_bool("tokenizer.ggml.add_bos_token").map_err(fail)?.unwrap_or(definition.add_bos),
+            add_bos: file.opt_bool("tokenizer.ggml.add_bos_token").map_err(fail)?.unwrap_or(add_bos),
         })
     }
 }
@@ -141,18 +143,22 @@ impl Tokens {
 impl Tokenizer {
     /// The tokenizer of a GGUF file.
     pub fn from_gguf(file: &Gguf) -> Result<Tokenizer, Error> {
-        let model = file.str("tokenizer.ggml.model").map_err(fail)?;
-        if model != "gpt2" {
-            return Err(wrong(file, "tokenizer.ggml.model", &format!("is {model:?}; gpt2 (byte-level BPE) is read")));
-        }
-        let pre = file.str("tokenizer.ggml.pre").map_err(fail)?;
-        let definition = definition(pre).ok_or_else(|| {
-            let known = "qwen2, deepseek-r1-qwen, deepseek-llm, deepseek-v3 and llama-bpe are read";
-            wrong(file, "tokenizer.ggml.pre", &format!("is {pre:?}; {known}"))
-        })?;
         let tokens = Tokens::read(file)?;
-        let special = tokens.special(file, &definition)?;
-        let inner = build(file, &definition, tokens)?;
+        let (special, inner) = match file.str("tokenizer.ggml.model").map_err(fail)? {
+            "gpt2" => {
+                let pre = file.str("tokenizer.ggml.pre").map_err(fail)?;
+                let definition = definition(pre).ok_or_else(|| {
+                    let known = "qwen2, deepseek-r1-qwen, deepseek-llm, deepseek-v3 and llama-bpe are read";
+                    wrong(file, "tokenizer.ggml.pre", &format!("is {pre:?}; {known}"))
+                })?;
+                (tokens.special(file, definition.add_bos)?, byte_level(file, &definition, tokens)?)
+            }
+            "llama" => (tokens.special(file, true)?, sentencepiece(file, tokens)?),
+            other => {
+                let known = "gpt2 (byte-level BPE) and llama (SentencePiece) are read";
+                return Err(wrong(file, "tokenizer.ggml.model", &format!("is {other:?}; {known}")));
+            }
+        };
         Ok(Tokenizer { inner, special })
     }
 }
@@ -167,8 +173,46 @@ pub fn chat_template(file: &Gguf) -> Result<Option<&str>, Error> {
     file.opt_str("tokenizer.chat_template").map_err(fail)
 }
 
-fn build(file: &Gguf, definition: &Definition, tokens: Tokens) -> Result<tokenizers::Tokenizer, Error> {
-    let refused = |e: &dyn std::fmt::Display| Error::file(file.path(), format!("its tokenizer is refused: {e}"));
+fn refused(file: &Gguf) -> impl Fn(&dyn std::fmt::Display) -> Error {
+    |e| Error::file(file.path(), format!("its tokenizer is refused: {e}"))
+}
+
+fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<tokenizers::Tokenizer, Error> {
+    let refused = refused(file);
+    let key = "tokenizer.ggml.scores";
+    let scores: Vec<f32> = file.floats(key).map_err(fail)?.ok_or_else(|| wrong(file, key, "is missing"))?.collect();
+    if scores.len() != tokens.texts.len() {
+        return Err(wrong(file, key, &format!("has {} entries for {} tokens", scores.len(), tokens.texts.len())));
+    }
+    let unknown = tokens.role(file, "tokenizer.ggml.unknown_token_id")?;
+    let unknown = unknown.or_else(|| tokens.texts.first().map(|t| (t.clone(), 0)));
+    let merges = sentencepiece::merges(&tokens.texts, &tokens.types, &scores);
+    let (mut added, mut vocab) = (Vec::new(), Vocab::default());
+    for (id, (text, kind)) in tokens.texts.into_iter().zip(tokens.types).enumerate() {
+        if kind == UNUSED || text.is_empty() {
+            continue;
+        }
+        added.extend(
+            sentencepiece::added(kind).map(|special| AddedToken::from(text.clone(), special).normalized(false)),
+        );
+        vocab.entry(text).or_insert(id as u32);
+    }
+    let mut bpe = BPE::builder().vocab_and_merges(vocab, merges).fuse_unk(true).byte_fallback(true);
+    if let Some((text, _)) = unknown {
+        bpe = bpe.unk_token(text);
+    }
+    let mut inner = tokenizers::Tokenizer::new(bpe.build().map_err(|e| refused(&e))?);
+    let space_before = file.opt_bool("tokenizer.ggml.add_space_prefix").map_err(fail)?.unwrap_or(true);
+    let parsed = serde_json::from_value::<NormalizerWrapper>(sentencepiece::normalizer(space_before));
+    inner.with_normalizer(Some(parsed.map_err(|e| refused(&e))?));
+    let parsed = serde_json::from_value::<DecoderWrapper>(sentencepiece::decoder(space_before));
+    inner.with_decoder(Some(parsed.map_err(|e| refused(&e))?));
+    inner.add_tokens(&added);
+    Ok(inner)
+}
+
+fn byte_level(file: &Gguf, definition: &Definition, tokens: Tokens) -> Result<tokenizers::Tokenizer, Error> {
+    let refused = refused(file);
     let merges = strings(file, "tokenizer.ggml.merges")?;
     let merges = merges.iter().map(|merge| {
         // A token starts with anything but a space (which is written Ġ), so the first space parts the two.

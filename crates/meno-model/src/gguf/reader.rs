@@ -162,6 +162,12 @@ impl Array {
             _ => unreachable!("invariant: integer() gives whole numbers"),
         }))
     }
+
+    /// The 32-bit floats, if that is what it holds.
+    pub fn floats<'a>(&self, file: &'a [u8]) -> Option<impl Iterator<Item = f32> + use<'a>> {
+        let bytes = (self.kind == Kind::F32).then(|| &file[self.start..self.end])?;
+        Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+    }
 }
 
 /// The strings of a metadata array, decoded one at a time.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno convert`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
     input: PathBuf,
     /// A name that ends with .gguf is a GGUF file to write, any other a directory
     out: PathBuf,
@@ -26,10 +26,10 @@ pub struct Args {
 }
 
 /// Runs `meno convert`.
-pub fn run(args: Args) -> Result<()> {
-    let input = hub::locate(&args.input)?;
+pub fn run(mut args: Args) -> Result<()> {
+    args.input = hub::locate(&args.input)?;
     if args.out.extension().is_some_and(|e| e == "gguf") {
-        return quantize::write(&input, &args.out, args.file_type, args.lora.as_deref());
+        return quantize::write(&args.input, &args.out, args.file_type, args.lora.as_deref());
     }
     let dtype = match args.file_type.name {
         "f32" => Dtype::F32,

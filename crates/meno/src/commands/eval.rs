@@ -1,5 +1,6 @@
 //! `meno eval`.
 
+use crate::hub;
 use crate::session::PrecisionArg;
 use crate::training::{Text, on_ctrl_c, with_threads};
 use anyhow::{Context, Result, bail};
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Arguments of `meno eval`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
     #[arg(short, long)]
     model: PathBuf,
     /// arithmetic, countdown, or a .jsonl file of {"question", "answer"}
@@ -154,7 +155,8 @@ impl Observer for Progress {
 }
 
 /// Runs `meno eval`.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
+    args.model = hub::locate(&args.model)?;
     if args.k == 0 || args.max_tokens == 0 || args.max_sequences == 0 {
         bail!("-k, --max-tokens and --max-sequences must be 1 or above");
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Arguments of `meno inspect`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a .safetensors or .gguf file, a config.json, or ORG/NAME of the hub
+    /// A Hugging Face directory, a .safetensors or .gguf file, a config.json, or ORG/NAME[:QUANT] of the hub
     model: PathBuf,
     /// List every tensor, instead of one line for those that differ only by layer or expert
     #[arg(long)]
@@ -27,8 +27,9 @@ pub struct Args {
 }
 
 /// Runs `meno inspect`.
-pub fn run(args: Args) -> Result<()> {
-    let listing = listing::Listing::read(&hub::locate(&args.model)?)?;
+pub fn run(mut args: Args) -> Result<()> {
+    args.model = hub::locate(&args.model)?;
+    let listing = listing::Listing::read(&args.model)?;
     if let Some(bandwidth) = args.bandwidth.filter(|b| !(b.is_finite() && *b > 0.0)) {
         bail!("--bandwidth {bandwidth}: expected gigabytes a second, above 0");
     }

@@ -1,5 +1,6 @@
 //! `meno logits`: for checking the network against other programs.
 
+use crate::hub;
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
@@ -16,7 +17,7 @@ const CHUNK: usize = 256;
 /// Arguments of `meno logits`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Token ids, separated by commas
@@ -34,7 +35,8 @@ pub struct Args {
 }
 
 /// Runs `meno logits`.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
+    args.model = hub::locate(&args.model)?;
     let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;

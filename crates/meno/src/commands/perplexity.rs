@@ -1,6 +1,7 @@
 //! `meno perplexity`: how well a model predicts a text, counted as llama-perplexity counts: the text is cut into
 //! windows of the context, and in each the second half is predicted.
 
+use crate::hub;
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_engine::Tokenizer;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 /// Arguments of `meno perplexity`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// The text
@@ -37,7 +38,8 @@ pub struct Args {
 }
 
 /// Runs `meno perplexity`.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
+    args.model = hub::locate(&args.model)?;
     ensure!(args.threads != Some(0), "--threads 0: at least one thread is needed");
     match args.threads {
         Some(n) => pool::with_threads(n, || perplexity(&args)),

@@ -203,12 +203,12 @@ impl Listing {
     /// The files as a list for people.
     pub(super) fn describe(&self) -> String {
         const MOST: usize = 40;
-        let line = |f: &RemoteFile| format!("  {}  ({})", f.name, indicatif::DecimalBytes(f.size));
+        let line = |f: &RemoteFile| format!("{} ({})", f.name, indicatif::DecimalBytes(f.size));
         let mut lines: Vec<String> = self.files.iter().take(MOST).map(line).collect();
         if self.files.len() > MOST {
-            lines.push(format!("  and {} more", self.files.len() - MOST));
+            lines.push(format!("and {} more", self.files.len() - MOST));
         }
-        lines.join("\n")
+        lines.join(", ")
     }
 }
 

@@ -2,6 +2,7 @@
 //! any tokens, every step's logits computed, none sampled.
 
 use super::median;
+use crate::hub;
 use crate::session::PrecisionArg;
 use anyhow::{Result, ensure};
 use meno_model::{InferOptions, Model};
@@ -18,7 +19,7 @@ use std::time::Instant;
 /// Arguments of `meno bench infer`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// A Hugging Face directory or a GGUF file
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Tokens of the prompt
@@ -48,7 +49,8 @@ pub(super) struct Args {
 }
 
 /// Runs `meno bench infer`.
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(mut args: Args) -> Result<()> {
+    args.model = hub::locate(&args.model)?;
     ensure!((1..=1024).contains(&args.threads), "--threads is {}: expected 1 to 1024", args.threads);
     ensure!(args.prompt > 0 && args.generate > 0, "--prompt and --gen: expected at least 1 token");
     ensure!(args.repeat > 0, "--repeat is 0: expected at least 1");

@@ -1,0 +1,91 @@
+//! SentencePiece vocabularies (`tokenizer.ggml.model` = `llama`: Llama 2, Mistral, Phi-3): pieces with scores, bytes
+//! for what no piece spells, a space before the text.
+//!
+//! The merges are those that transformers derives from the scores (`convert_slow_tokenizer.py`, `generate_merges`),
+//! so the ids are those of its fast tokenizer, and the whole can be saved as `tokenizer.json`.
+
+use super::{CONTROL, UNUSED, USER_DEFINED};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Token types (llama.cpp `enum llama_token_type`).
+const UNKNOWN: i64 = 2;
+const BYTE: i64 = 6;
+/// A piece of more bytes is never put together; the longest of published vocabularies has 48 or so. It keeps the work
+/// on a forged vocabulary linear.
+const MAX_PIECE: usize = 256;
+
+/// The pairs that merge, the first first.
+pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Vec<(String, String)> {
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    let spelled = |kind: i64| !matches!(kind, UNKNOWN | CONTROL | UNUSED | BYTE);
+    for (id, (text, _)) in texts.iter().zip(types).enumerate().filter(|(_, (_, kind))| spelled(**kind)) {
+        ids.entry(text).or_insert(id);
+    }
+    let mut found: Vec<(f32, &str, &str)> = Vec::new();
+    for (id, text) in texts.iter().enumerate() {
+        if text.len() > MAX_PIECE || ids.get(text.as_str()) != Some(&id) {
+            continue;
+        }
+        let mut splits: Vec<(usize, usize, &str, &str)> = Vec::new();
+        for (at, _) in text.char_indices().skip(1) {
+            let (left, right) = text.split_at(at);
+            if let (Some(l), Some(r)) = (ids.get(left), ids.get(right)) {
+                splits.push((*l, *r, left, right));
+            }
+        }
+        splits.sort_unstable();
+        found.extend(splits.into_iter().map(|(_, _, left, right)| (scores[id], left, right)));
+    }
+    let length = |s: &str| s.chars().count();
+    let key = |m: &(f32, &str, &str)| (length(m.1), length(m.2));
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| key(b).cmp(&key(a))));
+    found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect()
+}
+
+/// Whether a token is found in the text before it is split, and whether it is special.
+pub(super) fn added(kind: i64) -> Option<bool> {
+    match kind {
+        CONTROL | UNKNOWN => Some(true),
+        USER_DEFINED => Some(false),
+        _ => None,
+    }
+}
+
+/// Spaces become `▁`, one more before the text if the vocabulary wants it.
+pub(super) fn normalizer(space_before: bool) -> Value {
+    let mut steps = Vec::new();
+    if space_before {
+        steps.push(json!({"type": "Prepend", "prepend": "▁"}));
+    }
+    steps.push(json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"}));
+    json!({"type": "Sequence", "normalizers": steps})
+}
+
+/// The way back.
+pub(super) fn decoder(space_before: bool) -> Value {
+    let mut steps = vec![
+        json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+    ];
+    if space_before {
+        steps.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    json!({"type": "Sequence", "decoders": steps})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_score_merges_first() {
+        let texts = ["<unk>", "a", "b", "c", "ab", "bc", "abc", "<0x0A>", "x"].map(str::to_owned);
+        let types = [UNKNOWN, 1, 1, 1, 1, 1, 1, BYTE, UNUSED];
+        let scores = [0.0, -9.0, -9.0, -9.0, -2.0, -1.0, -3.0, 0.0, 0.0];
+        let pairs = merges(&texts, &types, &scores);
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|p| (p.0.as_str(), p.1.as_str())).collect();
+        assert_eq!(pairs, [("b", "c"), ("a", "b"), ("ab", "c"), ("a", "bc")]);
+    }
+}
