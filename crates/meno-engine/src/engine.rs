@@ -113,8 +113,8 @@ impl std::fmt::Debug for Shared {
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Arrival>,
-    /// Samples that wait in the engine for a place.
-    waiting: usize,
+    /// Samples taken and not complete.
+    open: usize,
     stopping: bool,
     /// The thread is gone.
     ended: bool,
@@ -179,11 +179,11 @@ impl Engine {
         if inbox.stopping || inbox.ended {
             return Err(Refused::Stopping);
         }
-        let waiting = inbox.waiting + inbox.arrived.iter().map(|a| a.submission.request.n).sum::<usize>();
-        if waiting >= options.queue.max(1) {
+        if inbox.open >= options.capacity.slots + options.queue {
             lock(&shared.stats).refused += 1;
-            return Err(Refused::Busy { waiting });
+            return Err(Refused::Busy { waiting: inbox.open - options.capacity.slots });
         }
+        inbox.open += n;
         let gone = Arc::new(AtomicBool::new(false));
         let id = next.fetch_add(1, Ordering::Relaxed);
         inbox.arrived.push_back(Arrival { id, submission, gone: gone.clone(), at: Instant::now() });

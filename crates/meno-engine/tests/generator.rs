@@ -163,8 +163,8 @@ fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     let sampling = Sampling { max_tokens: 6, ..Default::default() };
     let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: [0; 3] };
     generate(&mut g, std::slice::from_ref(&request));
-    // All of it once, and its last token for each of the four that had to wait for a place.
-    assert_eq!(g.stats().prompt_tokens, 10 + 4);
+    // All of it once, and its last token for each of the two rounds of samples that had to wait for a place.
+    assert_eq!(g.stats().prompt_tokens, 10 + 2);
     // A conversation goes on: the prompt, part of the answer, something new.
     g.set_reuse_prefixes(true);
     let first = generate(&mut g, &[Request { n: 1, ..request.clone() }]);

@@ -78,9 +78,7 @@ impl Worker {
             }
             inbox = self.shared.wake.wait(inbox).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        let arrived: Vec<Arrival> = inbox.arrived.drain(..).collect();
-        inbox.waiting += arrived.iter().map(|a| a.submission.request.n).sum::<usize>();
-        Some(arrived)
+        Some(inbox.arrived.drain(..).collect())
     }
 
     fn take(&mut self, arrival: Arrival) {
@@ -108,7 +106,6 @@ impl Worker {
 
     fn report(&self) {
         let (waiting, running) = self.generator.counts();
-        lock(&self.shared.inbox).waiting = waiting;
         let mut stats = lock(&self.shared.stats);
         stats.totals = self.generator.stats();
         (stats.waiting, stats.running) = (waiting, running);
@@ -137,6 +134,7 @@ fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) 
                 Finish::Cancelled => 2,
             };
             lock(&shared.stats).finished[kind] += 1;
+            lock(&shared.inbox).open -= 1;
             request.left -= 1;
         }
     }
