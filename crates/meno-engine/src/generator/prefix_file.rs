@@ -136,7 +136,7 @@ impl Prefixes {
         if !bytes.is_multiple_of(4) {
             return Err("it is not whole words".into());
         }
-        if input.words(2).ok().as_deref() != Some(&MAGIC) {
+        if input.words(2).ok().as_deref() != Some(&MAGIC[..]) {
             return Err("not a file of kept prefixes".into());
         }
         let wanted = &header(cache, fingerprint)[2..];
