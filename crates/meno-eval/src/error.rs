@@ -32,6 +32,22 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// Programs that would have to run, and no leave to run them.
+    #[error(
+        "{}: its answers are programs, and what a model writes is run only in a sandbox, when you say so: \
+         --sandbox, or task.sandbox = true",
+        path.display()
+    )]
+    Unsandboxed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The sandbox does not hold on this machine.
+    #[error("the sandbox: {0}")]
+    Sandbox(String),
+    /// A setting with a value that cannot work.
+    #[error("task.countdown: {0}")]
+    Countdown(String),
     /// A data set without a question.
     #[error("{}: no questions in it", path.display())]
     Empty {

@@ -1,10 +1,12 @@
 //! Task families: questions, reference answers, and how a response is judged.
 
 pub mod arithmetic;
+pub mod code;
 pub mod countdown;
 pub mod dataset;
 
 use crate::error::Error;
+use crate::sandbox::{Limits, Sandbox};
 use crate::verify::Verdict;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,13 +63,30 @@ pub trait Task: Send + Sync {
 /// The tasks that have a name.
 pub const NAMES: [&str; 2] = ["arithmetic", "countdown"];
 
+/// How a task is set up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// The settings of `countdown`.
+    pub countdown: countdown::Countdown,
+    /// Whether programs may run, in a sandbox; without it a file of programming problems is refused.
+    pub sandbox: bool,
+}
+
 /// The task of a name, or of a `.jsonl` file of questions and answers.
-pub fn open(name: &str) -> Result<Box<dyn Task>, Error> {
+pub fn open(name: &str, options: &Options) -> Result<Box<dyn Task>, Error> {
     match name {
         "arithmetic" => Ok(Box::new(arithmetic::Arithmetic::default())),
-        "countdown" => Ok(Box::new(countdown::Countdown::default())),
+        "countdown" => Ok(Box::new(options.countdown.clone().checked()?)),
         path if Path::new(path).extension().is_some_and(|e| e == "jsonl") => {
-            Ok(Box::new(dataset::Dataset::open(Path::new(path))?))
+            let path = Path::new(path);
+            if !dataset::first_line(path).is_some_and(|line| code::is_code(&line)) {
+                return Ok(Box::new(dataset::Dataset::open(path)?));
+            }
+            if !options.sandbox {
+                return Err(Error::Unsandboxed { path: path.to_owned() });
+            }
+            let sandbox = Sandbox::open(Path::new("python3"), Limits::default())?;
+            Ok(Box::new(code::Code::open(path, sandbox)?))
         }
         _ => Err(Error::UnknownTask { name: name.to_owned(), known: NAMES.map(|n| format!("`{n}`")).join(", ") }),
     }

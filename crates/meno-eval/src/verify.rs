@@ -1,6 +1,7 @@
 //! Verifiers: whether a response answers its question rightly.
 
 pub mod choice;
+pub mod code;
 pub mod countdown;
 pub mod math;
 

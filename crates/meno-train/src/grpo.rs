@@ -3,8 +3,8 @@
 //!
 //! R1-Zero: 32 questions × 16 answers, ε 10, β 0.001 to a reference that follows every 400 steps, learning rate 3e-6;
 //! 8,192 answers sampled at once and trained on in 16 mini-batches. The answers are sampled by the weights that
-//! train, with the same kernels: the ratio of the first update is exactly 1, which the log-probability gate checks at
-//! every rollout.
+//! train, with the same kernels: the ratio of the first update is exactly 1, which the log-probability gate checks
+//! for every token trained on.
 
 pub mod advantages;
 pub mod objective;
@@ -28,11 +28,14 @@ use serde::{Deserialize, Serialize};
 
 /// What a GRPO run must remember besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Progress {
     /// Rollouts begun.
     generations: u64,
     /// Updates made from the current rollout.
     used: usize,
+    /// The log-probability gap of each mini-batch of the current rollout, as measured before its first update.
+    gaps: Vec<f32>,
     /// The current rollout, while it is being trained on.
     rollouts: Vec<Rollout>,
 }

@@ -8,6 +8,10 @@ use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
 use crate::trainer::{Dtype, Train};
+use meno_engine::ChatTemplate;
+use meno_eval::tasks::countdown::Countdown;
+use meno_eval::tasks::{self, Options};
+use meno_eval::{Problem, Split, Task};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -76,13 +80,114 @@ pub struct TaskSection {
     /// A system prompt, with chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// What the question is put into, at `{question}`, e.g. with a word on the form of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Seed of the order of a finite task.
     pub seed: u64,
+    /// Run the programs of answers in a sandbox, if the task is a file of programming problems.
+    pub sandbox: bool,
+    /// The settings of `countdown`.
+    pub countdown: Countdown,
 }
 
 impl Default for TaskSection {
     fn default() -> Self {
-        TaskSection { name: "countdown".into(), prompt: PromptStyle::Chat, system: None, seed: 0 }
+        TaskSection {
+            name: "countdown".into(),
+            prompt: PromptStyle::Chat,
+            system: None,
+            template: None,
+            seed: 0,
+            sandbox: false,
+            countdown: Countdown::default(),
+        }
+    }
+}
+
+impl TaskSection {
+    /// The task.
+    pub fn open(&self) -> Result<Box<dyn Task>, Error> {
+        if self.template.as_ref().is_some_and(|t| !t.contains("{question}")) {
+            let value = self.template.clone().unwrap_or_default();
+            let expected = "expected a text with {question} in it".into();
+            return Err(Error::Setting { key: "task.template", value, expected });
+        }
+        let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
+        Ok(tasks::open(&self.name, &options)?)
+    }
+
+    /// The prompt of a problem.
+    pub fn render(&self, problem: &Problem, template: Option<&ChatTemplate>) -> Result<String, Error> {
+        match &self.template {
+            None => self.prompt.render(problem, self.system.as_deref(), template),
+            Some(text) => {
+                let question = text.replace("{question}", &problem.question);
+                let problem = Problem { question, ..problem.clone() };
+                self.prompt.render(&problem, self.system.as_deref(), template)
+            }
+        }
+    }
+}
+
+/// What the matrix products of an evaluation compute on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalPrecision {
+    /// Quantised matrices of a GGUF file as they are, the rest in 32-bit floats.
+    #[default]
+    Auto,
+    /// 32-bit floats: what is quantised is dequantised.
+    F32,
+    /// bfloat16 inputs, 32-bit sums: what is quantised is dequantised.
+    Bf16,
+}
+
+/// `[eval]`: how a model is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalSection {
+    /// train, validation or test; a file of questions is the same in all.
+    pub split: Split,
+    /// Problems; all of a file if left out, else 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_problems: Option<u64>,
+    /// k: samples of each problem.
+    pub num_samples: usize,
+    /// Sampling temperature; 0 for the most probable token.
+    pub temperature: f32,
+    /// Sample from the smallest set of tokens with this probability.
+    pub top_p: f32,
+    /// Longest response, in tokens.
+    pub max_completion_length: usize,
+    /// Responses generated at once.
+    pub max_sequences: usize,
+    /// auto, f32 or bf16: what matrix products compute on.
+    pub precision: EvalPrecision,
+    /// Seed of the sampling.
+    pub seed: u64,
+    /// Every response is written here, a line a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
+    /// Threads; 0 for as many as there are cores.
+    pub threads: usize,
+}
+
+impl Default for EvalSection {
+    fn default() -> Self {
+        EvalSection {
+            split: Split::Test,
+            num_problems: None,
+            num_samples: 4,
+            temperature: 0.6,
+            top_p: 0.95,
+            max_completion_length: 512,
+            max_sequences: 32,
+            precision: EvalPrecision::Auto,
+            seed: 0,
+            out: None,
+            threads: 0,
+        }
     }
 }
 
@@ -184,6 +289,18 @@ recipe! {
         sft: Sft,
         /// Where the results go.
         run: RunSection,
+    }
+}
+
+recipe! {
+    /// A recipe of `meno eval`.
+    EvalRecipe {
+        /// What is measured.
+        model: ModelSection,
+        /// What is asked.
+        task: TaskSection,
+        /// How.
+        eval: EvalSection,
     }
 }
 

@@ -140,6 +140,10 @@ fn every_variant_learns() {
         let (first, last) = (sampled[..2].iter().sum::<f64>() / 2.0, sampled[14..].iter().sum::<f64>() / 2.0);
         assert!(last > first + 0.15, "{g:?}: {first} -> {last}");
         assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
+        // Every mini-batch is gated once: at its first use, by what was measured before the rollout's first update.
+        let gated: Vec<bool> = s.history.iter().map(|m| m.get("sampling/logprob_gap").is_some()).collect();
+        let per_rollout = g.steps_per_generation * g.num_iterations;
+        assert!(gated.chunks(per_rollout).all(|r| r.iter().filter(|g| **g).count() == g.steps_per_generation));
         assert_eq!(s.max("kl").is_some(), g.beta > 0.0);
     }
 }

@@ -5,7 +5,7 @@
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_eval::tasks;
 use meno_train::prompt::PromptStyle;
-use meno_train::recipe::{self, DistillRecipe, GrpoRecipe, PretrainRecipe, SampleRecipe, SftRecipe};
+use meno_train::recipe::{self, DistillRecipe, EvalRecipe, GrpoRecipe, PretrainRecipe, SampleRecipe, SftRecipe};
 use meno_train::sft::{line_examples, read_examples};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ fn every_recipe_is_read_by_its_verb() {
             Some("sft") => recipe::load::<SftRecipe>(&path, &[]).map(drop),
             Some("grpo") => recipe::load::<GrpoRecipe>(&path, &[]).map(drop),
             Some("sample") => recipe::load::<SampleRecipe>(&path, &[]).map(drop),
+            Some("eval") => recipe::load::<EvalRecipe>(&path, &[]).map(drop),
             Some("distill") => recipe::load::<DistillRecipe>(&path, &[]).map(drop),
             other => panic!("{}: its head should show its command, found {other:?}", path.display()),
         };
@@ -72,7 +73,8 @@ fn the_tiny_data_is_whole() {
         );
         assert!(tokenizer.decode(answer, false).starts_with("<think>"));
     }
-    let questions = tasks::open(&recipes().join("tiny/questions.jsonl").display().to_string()).unwrap();
+    let questions =
+        tasks::open(&recipes().join("tiny/questions.jsonl").display().to_string(), &tasks::Options::default()).unwrap();
     let problem = questions.problem(meno_eval::Split::Train, 0);
     let prompt = PromptStyle::Plain.render(&problem, None, None).unwrap();
     let response = format!("<think>x</think><answer>{}</answer>", problem.answer);

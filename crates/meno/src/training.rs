@@ -53,10 +53,7 @@ impl RecipeArgs {
     pub fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>) {
         println!("{}", recipe::resolved(recipe));
         if let Some(estimate) = estimate {
-            println!(
-                "# Memory\n{}",
-                format!("{estimate}").lines().map(|l| format!("# {l}")).collect::<Vec<_>>().join("\n")
-            );
+            println!("{}", commented(estimate));
         }
     }
 
@@ -73,6 +70,11 @@ impl RecipeArgs {
         let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
         format!("meno {verb} {}{model}{sets} --resume", self.recipe.display())
     }
+}
+
+/// An estimate of memory as a comment of TOML.
+pub fn commented(estimate: &Estimate) -> String {
+    format!("# Memory\n# {}", estimate.to_string().replace('\n', "\n# "))
 }
 
 /// The first Ctrl-C asks the run to stop; the second ends the process at once (checkpoints are whole either way).
@@ -139,7 +141,7 @@ impl Text {
 }
 
 /// `~/` at the beginning of a path is the home directory, as in a shell.
-fn at_home(path: &Path) -> PathBuf {
+pub fn at_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => path.to_owned(),
@@ -165,10 +167,8 @@ pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R 
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.
 pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
-    let task = meno_eval::tasks::open(&section.name)?;
-    let prompt = |problem: &meno_eval::Problem| {
-        section.prompt.render(problem, section.system.as_deref(), text.template.as_ref())
-    };
+    let task = section.open()?;
+    let prompt = |problem: &meno_eval::Problem| section.render(problem, text.template.as_ref());
     f(&Asked {
         task: task.as_ref(),
         split: Split::Train,

@@ -173,6 +173,7 @@ fn grpo() {
         "grpo.ref_model_sync_steps=4",
         "train.max_tokens=256",
         "grpo.reward_funcs=[\"accuracy\", \"repetition_penalty\", \"language_consistency\"]",
+        "grpo.reward_weights=[]",
     ];
     let sets = from_base(&base(dir.path()), &sets);
     same_bits_when_killed(Stage { verb: "grpo", recipe: "r1-zero.toml", sets }, 3);

@@ -3,12 +3,15 @@
 //! Every problem has a solution: its target is the value of a random expression.
 
 use super::{Problem, Split, Task};
+use crate::error::Error;
 use crate::verify;
 use meno_tensor::rng::Rng;
+use serde::{Deserialize, Serialize};
 
-/// The family. Problems are named by seed, split and index; a multiset of numbers with its target belongs to one
-/// split alone.
-#[derive(Clone, Debug)]
+/// The family: `[task.countdown]` of a recipe. Problems are named by seed, split and index; a multiset of numbers with
+/// its target belongs to one split alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Countdown {
     /// Seed of the problems.
     pub seed: u64,
@@ -20,15 +23,38 @@ pub struct Countdown {
     pub max_number: i64,
     /// Largest target.
     pub max_target: i64,
+    /// What is asked, with `{numbers}` and `{target}` in it.
+    pub question: String,
 }
+
+/// TinyZero's words.
+const QUESTION: &str = "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic \
+arithmetic operations (+, -, *, /) and each number must be used exactly once. Show your work in <think> </think> tags. \
+And return the final equation in <answer> </answer> tags, for example <answer>(1 + 2) / 3</answer>.";
 
 impl Default for Countdown {
     fn default() -> Self {
-        Countdown { seed: 0, min_numbers: 3, max_numbers: 4, max_number: 99, max_target: 99 }
+        let question = QUESTION.to_owned();
+        Countdown { seed: 0, min_numbers: 3, max_numbers: 4, max_number: 99, max_target: 99, question }
     }
 }
 
 impl Countdown {
+    /// The family, if there are problems of its kind.
+    pub fn checked(self) -> Result<Countdown, Error> {
+        let bad = |message: &str| Err(Error::Countdown(message.to_owned()));
+        if self.min_numbers < 2 || self.max_numbers < self.min_numbers || self.max_numbers > 8 {
+            return bad("min_numbers and max_numbers must be 2 to 8, in this order");
+        }
+        if self.max_number < 4 || self.max_target < 4 || self.max_number.max(self.max_target) > 1_000_000 {
+            return bad("max_number and max_target must be 4 to 1000000");
+        }
+        if !self.question.contains("{numbers}") || !self.question.contains("{target}") {
+            return bad("question must have {numbers} and {target} in it");
+        }
+        Ok(self)
+    }
+
     /// Numbers and target of a problem.
     pub fn numbers(&self, split: Split, index: u64) -> (Vec<i64>, i64) {
         let mut rng = Rng::new(&[0x636f_756e_7464, self.seed, split as u64, index]);
@@ -89,12 +115,7 @@ impl Task for Countdown {
     fn problem(&self, split: Split, index: u64) -> Problem {
         let (numbers, target) = self.numbers(split, index);
         let list = numbers.iter().map(i64::to_string).collect::<Vec<_>>();
-        let question = format!(
-            "Using the numbers [{}], create an equation that equals {target}. You can use basic arithmetic operations \
-             (+, -, *, /) and each number must be used exactly once. Show your work in <think> </think> tags. And \
-             return the final equation in <answer> </answer> tags, for example <answer>(1 + 2) / 3</answer>.",
-            list.join(", ")
-        );
+        let question = self.question.replace("{numbers}", &list.join(", ")).replace("{target}", &target.to_string());
         Problem { index, question, answer: format!("{} = {target}", list.join(" ")), language: "en".to_owned() }
     }
 

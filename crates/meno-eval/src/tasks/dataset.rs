@@ -1,11 +1,14 @@
-//! A JSONL file of questions and answers: `{"question": …, "answer": …}` (or `"prompt"`), one a line.
+//! A JSONL file of questions and answers: `{"question": …, "answer": …}` (or `"prompt"`, `"problem"`), one a line.
 //!
-//! The answer is compared as mathematics, or as a letter if the reference is a single letter A to J. A reference in
-//! GSM8K's form, with its solution before `####`, counts by what follows.
+//! The answer is compared as mathematics, or as a letter if the reference is a single letter A to J. These published
+//! sets are read as they are: AIME (`problem` or `Problem`, `answer` or `Answer`), MATH-500 (`problem`, `answer`), MATH
+//! (`problem`, `solution` with its `\boxed`), GSM8K (the solution before `####`), MMLU and MMLU-Pro (`choices` or
+//! `options`), GPQA (`Question`, `Correct Answer`, `Incorrect Answer 1` to `3`).
 
 use super::{Problem, Split, Task};
 use crate::error::Error;
 use crate::verify;
+use meno_tensor::rng::Rng;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,43 +23,100 @@ pub struct Dataset {
 impl Dataset {
     /// Reads a file; a bad line is named.
     pub fn open(path: &Path) -> Result<Dataset, Error> {
-        let file = std::fs::File::open(path).map_err(Error::io(path))?;
-        let mut problems = Vec::new();
-        for (i, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(Error::io(path))?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let index = problems.len() as u64;
-            problems.push(problem(&line, index).map_err(|message| Error::Data {
-                path: path.to_owned(),
-                line: i + 1,
-                message,
-            })?);
-        }
-        if problems.is_empty() {
-            return Err(Error::Empty { path: path.to_owned() });
-        }
+        let problems = read_lines(path, problem)?;
         let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
         Ok(Dataset { name, problems })
     }
 }
 
-fn problem(line: &str, index: u64) -> Result<Problem, String> {
-    let value: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))?;
-    let text = |keys: &[&str]| {
-        let found = keys.iter().find_map(|k| value.get(k));
-        match found {
-            Some(Value::String(s)) => Ok(s.clone()),
-            Some(Value::Number(n)) => Ok(n.to_string()),
-            Some(other) => Err(format!("`{}` is {other}, expected a string or a number", keys[0])),
-            None => Err(format!("there is no {}", names(keys))),
+/// The problems of a JSONL file, one a line, as `problem` makes them of a value and its number; a bad line is named.
+pub(super) fn read_lines(
+    path: &Path,
+    problem: impl Fn(&Value, u64) -> Result<Problem, String>,
+) -> Result<Vec<Problem>, Error> {
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut problems = Vec::new();
+    for (i, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(Error::io(path))?;
+        if line.trim().is_empty() {
+            continue;
         }
-    };
-    let answer = text(&["answer", "solution"])?;
-    let answer = answer.rsplit_once("####").map_or(answer.as_str(), |(_, a)| a).trim().to_owned();
+        let value = serde_json::from_str(&line).map_err(|e| format!("not JSON: {e}"));
+        let read = value.and_then(|value| problem(&value, problems.len() as u64));
+        problems.push(read.map_err(|message| Error::Data { path: path.to_owned(), line: i + 1, message })?);
+    }
+    if problems.is_empty() {
+        return Err(Error::Empty { path: path.to_owned() });
+    }
+    Ok(problems)
+}
+
+/// The first value of a file, to tell what kind it is; nothing if it has none that can be read.
+pub(super) fn first_line(path: &Path) -> Option<Value> {
+    let lines = BufReader::new(std::fs::File::open(path).ok()?).lines();
+    let first = lines.map_while(Result::ok).find(|l| !l.trim().is_empty())?;
+    serde_json::from_str(&first).ok()
+}
+
+/// The string or number at the first of `keys` that is there.
+pub(super) fn text(value: &Value, keys: &[&str]) -> Result<String, String> {
+    match keys.iter().find_map(|k| value.get(k)) {
+        Some(Value::String(s)) => Ok(s.clone()),
+        Some(Value::Number(n)) => Ok(n.to_string()),
+        Some(other) => Err(format!("`{}` is {other}, expected a string or a number", keys[0])),
+        None => Err(format!("there is no {}", names(keys))),
+    }
+}
+
+fn problem(value: &Value, index: u64) -> Result<Problem, String> {
+    let question = text(value, &["question", "prompt", "problem", "Problem", "Question"])?;
     let language = value.get("language").and_then(Value::as_str).unwrap_or("en").to_owned();
-    Ok(Problem { index, question: text(&["question", "prompt", "problem"])?, answer, language })
+    if let Some((question, answer)) = choices(value, &question, index)? {
+        return Ok(Problem { index, question, answer, language });
+    }
+    let answer = text(value, &["answer", "Answer", "solution"])?;
+    let answer = answer.rsplit_once("####").map_or(answer.as_str(), |(_, a)| a).trim();
+    // MATH's solutions end with their answer in a box.
+    let solution_only = value.get("answer").or(value.get("Answer")).is_none();
+    let answer = verify::boxed(answer).filter(|_| solution_only).unwrap_or(answer);
+    Ok(Problem { index, question, answer: answer.to_owned(), language })
+}
+
+/// A question with its choices written below it, and the letter of the right one: `choices` or `options` with `answer`
+/// (a letter or an index), or GPQA's `Correct Answer` and `Incorrect Answer 1` to `3`, in an order drawn by the number
+/// of the problem.
+fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, String)>, String> {
+    let (choices, right) = if value.get("Correct Answer").is_some() {
+        let keys = ["Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"];
+        let texts = keys.iter().map(|k| text(value, &[k])).collect::<Result<Vec<_>, _>>()?;
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        let mut rng = Rng::new(&[0x6770_7161, index]);
+        (1..order.len()).rev().for_each(|i| order.swap(i, rng.below(i + 1)));
+        let right = order.iter().position(|&i| i == 0).unwrap_or(0);
+        (order.iter().map(|&i| texts[i].clone()).collect(), right)
+    } else if let Some(list) = value.get("choices").or(value.get("options")) {
+        let list = list.as_array().ok_or("the choices are not a list")?;
+        let texts: Option<Vec<String>> = list.iter().map(|c| c.as_str().map(str::to_owned)).collect();
+        let answer = text(value, &["answer", "answer_index"])?;
+        let right = match answer.trim().as_bytes() {
+            [letter @ b'A'..=b'J'] => (letter - b'A') as usize,
+            _ => {
+                answer.trim().parse().map_err(|_| format!("the answer is {answer:?}, expected a letter or an index"))?
+            }
+        };
+        (texts.ok_or("a choice is not a string")?, right)
+    } else {
+        return Ok(None);
+    };
+    if choices.len() > 10 || right >= choices.len() {
+        return Err(format!(
+            "{} choices of which number {right} is right: expected at most ten, A to J",
+            choices.len()
+        ));
+    }
+    let letter = |i: usize| char::from(b'A' + i as u8);
+    let list: Vec<String> = choices.iter().enumerate().map(|(i, c)| format!("{}) {}", letter(i), c.trim())).collect();
+    Ok(Some((format!("{}\n\n{}", question.trim_end(), list.join("\n")), letter(right).to_string())))
 }
 
 /// Names of keys for an error message.
@@ -129,8 +189,40 @@ mod tests {
             Dataset::open(&path).unwrap_err().to_string()
         };
         assert!(error("{\"question\":\"a\",\"answer\":\"1\"}\nnope").contains("set.jsonl:2: not JSON"));
-        assert!(error("{\"question\":\"a\"}").contains(":1: there is no `answer` or `solution`"));
+        assert!(error("{\"question\":\"a\"}").contains(":1: there is no `answer` or `Answer` or `solution`"));
         assert!(error("{\"question\":[],\"answer\":1}").contains("expected a string"));
         assert!(error("").contains("no questions"));
+    }
+
+    #[test]
+    fn published_formats_are_read() {
+        let read = |line: &str| problem(&serde_json::from_str(line).unwrap(), 5).unwrap();
+        let aime = read(r#"{"ID":"2024-I-1","Problem":"Find it.","Solution":"…","Answer":"204"}"#);
+        assert_eq!((aime.question.as_str(), aime.answer.as_str()), ("Find it.", "204"));
+        let math = read(r#"{"problem":"P","solution":"so $\\boxed{\\frac{1}{2}}$.","level":"Level 3"}"#);
+        assert_eq!(math.answer, "\\frac{1}{2}");
+        let math500 =
+            read(r#"{"problem":"P","solution":"…","answer":"\\left( 3, \\frac{\\pi}{2} \\right)","level":2}"#);
+        assert_eq!(math500.answer, "\\left( 3, \\frac{\\pi}{2} \\right)");
+        let mmlu = read(r#"{"question":"Q?","choices":["a","b","c"],"answer":2}"#);
+        assert_eq!((mmlu.question.as_str(), mmlu.answer.as_str()), ("Q?\n\nA) a\nB) b\nC) c", "C"));
+        let pro = read(r#"{"question":"Q?","options":["a","b"],"answer":"B","answer_index":1}"#);
+        assert_eq!(pro.answer, "B");
+    }
+
+    #[test]
+    fn the_choices_of_gpqa_are_shuffled() {
+        let line = r#"{"Question":"Q?","Correct Answer":"yes\n","Incorrect Answer 1":"no",
+            "Incorrect Answer 2":"maybe","Incorrect Answer 3":"never"}"#;
+        let value: Value = serde_json::from_str(line).unwrap();
+        let mut letters = std::collections::HashSet::new();
+        for index in 0..40 {
+            let p = problem(&value, index).unwrap();
+            let right = p.question.lines().find(|l| l.ends_with(") yes")).unwrap();
+            assert_eq!(&right[..1], p.answer);
+            letters.insert(p.answer.clone());
+            assert_eq!(p, problem(&value, index).unwrap());
+        }
+        assert_eq!(letters.len(), 4);
     }
 }

@@ -1,110 +1,18 @@
-//! Whether two mathematical answers are the same: numbers, fractions, simple LaTeX, tuples and sets.
+//! Whether two mathematical answers are the same: numbers, fractions, LaTeX expressions with letters, tuples,
+//! intervals, sets, lists, matrices, equations.
 //!
 //! Both sides are normalised; equal text is equal; otherwise both are evaluated, exactly as fractions where they are
-//! rational, else in f64 to 1e-9. Time is bounded: texts above [`MAX_LEN`] characters are compared as text only, and
-//! the evaluator's depth and powers are limited.
+//! rational, else in f64 to 1e-9, at several points if letters stand in them. Time is bounded: texts above [`MAX_LEN`]
+//! characters are compared as text only, and the evaluator's depth and powers are limited.
+
+mod expression;
+mod fraction;
+
+use expression::{POINTS, Value, evaluate};
+pub use fraction::Fraction;
 
 /// Longest answer that is evaluated.
 pub const MAX_LEN: usize = 500;
-
-/// A fraction in lowest terms, denominator positive. Operations give `None` on overflow and division by zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fraction {
-    numerator: i128,
-    denominator: i128,
-}
-
-impl Fraction {
-    /// `numerator / denominator`.
-    pub fn new(numerator: i128, denominator: i128) -> Option<Fraction> {
-        if denominator == 0 || numerator == i128::MIN || denominator == i128::MIN {
-            return None;
-        }
-        let (mut a, mut b) = (numerator.unsigned_abs(), denominator.unsigned_abs());
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        let divisor = (a.max(1) as i128) * denominator.signum();
-        Some(Fraction { numerator: numerator / divisor, denominator: denominator / divisor })
-    }
-
-    /// The sum.
-    pub fn checked_add(self, b: Fraction) -> Option<Fraction> {
-        let left = self.numerator.checked_mul(b.denominator)?;
-        let right = b.numerator.checked_mul(self.denominator)?;
-        Fraction::new(left.checked_add(right)?, self.denominator.checked_mul(b.denominator)?)
-    }
-
-    /// The difference.
-    pub fn checked_sub(self, b: Fraction) -> Option<Fraction> {
-        self.checked_add(Fraction { numerator: -b.numerator, ..b })
-    }
-
-    /// The product.
-    pub fn checked_mul(self, b: Fraction) -> Option<Fraction> {
-        Fraction::new(self.numerator.checked_mul(b.numerator)?, self.denominator.checked_mul(b.denominator)?)
-    }
-
-    /// The quotient.
-    pub fn checked_div(self, b: Fraction) -> Option<Fraction> {
-        self.checked_mul(Fraction::new(b.denominator, b.numerator)?)
-    }
-
-    /// As f64.
-    pub fn to_f64(self) -> f64 {
-        self.numerator as f64 / self.denominator as f64
-    }
-}
-
-impl std::fmt::Display for Fraction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.denominator {
-            1 => write!(f, "{}", self.numerator),
-            d => write!(f, "{}/{d}", self.numerator),
-        }
-    }
-}
-
-/// A value: exact while it can be.
-#[derive(Clone, Copy, Debug)]
-enum Value {
-    Exact(Fraction),
-    Real(f64),
-}
-
-impl Value {
-    fn real(self) -> f64 {
-        match self {
-            Value::Exact(f) => f.to_f64(),
-            Value::Real(x) => x,
-        }
-    }
-
-    fn with(
-        self,
-        b: Value,
-        exact: impl Fn(Fraction, Fraction) -> Option<Fraction>,
-        real: impl Fn(f64, f64) -> f64,
-    ) -> Option<Value> {
-        if let (Value::Exact(x), Value::Exact(y)) = (self, b)
-            && let Some(z) = exact(x, y)
-        {
-            return Some(Value::Exact(z));
-        }
-        let z = real(self.real(), b.real());
-        z.is_finite().then_some(Value::Real(z))
-    }
-
-    fn equals(self, b: Value) -> bool {
-        match (self, b) {
-            (Value::Exact(x), Value::Exact(y)) => x == y,
-            _ => {
-                let (x, y) = (self.real(), b.real());
-                (x - y).abs() <= 1e-9 * x.abs().max(y.abs()).max(1e-9)
-            }
-        }
-    }
-}
 
 /// Whether `a` and `b` are the same answer.
 pub fn equal(a: &str, b: &str) -> bool {
@@ -112,16 +20,42 @@ pub fn equal(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
-    if a.len() > MAX_LEN || b.len() > MAX_LEN {
+    a.len() <= MAX_LEN && b.len() <= MAX_LEN && (same_value(&a, &b) || same_parts(&a, &b) || same_words(&a, &b))
+}
+
+/// Whether two expressions have the same value wherever it is looked.
+fn same_value(a: &str, b: &str) -> bool {
+    // xy is yx, but ABC is not BAC: three letters and more are a word.
+    let word = |s: &str| s.len() > 2 && s.bytes().all(|b| b.is_ascii_alphabetic());
+    if word(a) || word(b) {
         return false;
     }
-    let (x, y) = (parts(&a), parts(&b));
-    if x.len() != y.len() || x.first().map(|p| p.0) != y.first().map(|p| p.0) {
+    (0..POINTS).all(|point| match (evaluate(a, point), evaluate(b, point)) {
+        (Some((x, _)), Some((y, _))) => x.equals(y),
+        _ => false,
+    })
+}
+
+/// Names and such: no capitals, nothing that could be a formula.
+fn same_words(a: &str, b: &str) -> bool {
+    let word = |s: &str| s.len() > 1 && s.chars().all(char::is_alphabetic);
+    word(a) && word(b) && a.eq_ignore_ascii_case(b)
+}
+
+/// Whether two answers of several parts have the same parts, in order or in any order as their kind demands.
+fn same_parts(a: &str, b: &str) -> bool {
+    let (Some((kind, x)), Some((other, y))) = (parts(a), parts(b)) else { return false };
+    if kind != other || x.len() != y.len() || x.len() > 64 {
         return false;
     }
-    x.iter()
-        .zip(&y)
-        .all(|((_, p), (_, q))| p == q || matches!((evaluate(p), evaluate(q)), (Some(p), Some(q)) if p.equals(q)))
+    let same = |p: &str, q: &str| p == q || same_value(p, q) || same_parts(p, q);
+    match kind {
+        Kind::Ordered(..) | Kind::Rows(_) => x.iter().zip(&y).all(|(p, q)| same(p, q)),
+        Kind::Set | Kind::Union | Kind::Equation => {
+            let mut left: Vec<&String> = y.iter().collect();
+            x.iter().all(|p| left.iter().position(|q| same(p, q)).map(|i| left.swap_remove(i)).is_some())
+        }
+    }
 }
 
 /// One text for all ways to write an answer, as votes are counted by.
@@ -130,94 +64,211 @@ pub fn canonical(answer: &str) -> String {
     if text.len() > MAX_LEN {
         return text;
     }
-    match evaluate(&text) {
-        Some(Value::Exact(f)) => f.to_string(),
-        Some(Value::Real(x)) => format!("{x:.9e}"),
-        None => text,
+    match evaluate(&text, 0) {
+        Some((Value::Exact(f), false)) => f.to_string(),
+        // Twelve digits: more than `equal` asks for, less than the noise of f64.
+        Some((Value::Real(x), false)) => format!("{x:.11e}").parse().map_or(text, |x: f64| x.to_string()),
+        _ => text,
     }
 }
 
-/// The members of a tuple, interval or set with its opening bracket; a single value is one part.
-fn parts(text: &str) -> Vec<(char, String)> {
-    let open = text.chars().next().filter(|c| matches!(c, '(' | '[' | '{'));
-    let inner = match open {
-        Some(_) if text.ends_with([')', ']', '}']) => &text[1..text.len() - 1],
-        _ => text,
-    };
+/// What an answer of several parts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A tuple or an interval, with its brackets.
+    Ordered(char, char),
+    /// `{…}`, or a list without brackets: in any order.
+    Set,
+    /// Sets or intervals joined by `\cup`.
+    Union,
+    /// The two sides of `=`.
+    Equation,
+    /// The entries of a matrix of so many rows.
+    Rows(usize),
+}
+
+/// The parts of an answer, if it has several.
+fn parts(text: &str) -> Option<(Kind, Vec<String>)> {
+    let owned = |pieces: Vec<&str>| pieces.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    if let Some(inner) = text.strip_prefix("\\begin{pmatrix}").and_then(|t| t.strip_suffix("\\end{pmatrix}")) {
+        let rows: Vec<&str> = inner.trim_end_matches("\\cr").split("\\cr").collect();
+        return Some((Kind::Rows(rows.len()), owned(rows.iter().flat_map(|r| r.split('&')).collect())));
+    }
+    if text.contains("\\cup") {
+        return Some((Kind::Union, owned(text.split("\\cup").collect())));
+    }
+    if let Some((left, right)) = text.split_once('=') {
+        return Some((Kind::Equation, owned(vec![left, right])));
+    }
+    if let Some((left, right)) = text.split_once("\\pm") {
+        return Some((Kind::Set, vec![format!("{left}+{right}"), format!("{left}-{right}")]));
+    }
+    let (first, last) = (text.chars().next()?, text.chars().next_back()?);
+    if matches!(first, '(' | '[' | '{')
+        && matches!(last, ')' | ']' | '}')
+        && let Some(pieces) = split(&text[1..text.len() - 1])
+        && (pieces.len() > 1 || first == '{')
+    {
+        return Some((if first == '{' { Kind::Set } else { Kind::Ordered(first, last) }, owned(pieces)));
+    }
+    split(text).filter(|pieces| pieces.len() > 1).map(|pieces| (Kind::Set, owned(pieces)))
+}
+
+/// Splits at the commas and semicolons outside brackets; `None` if the brackets do not match.
+fn split(inner: &str) -> Option<Vec<&str>> {
     let (mut depth, mut pieces, mut start) = (0i32, Vec::new(), 0);
     for (i, c) in inner.char_indices() {
         match c {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth -= 1,
             ',' | ';' if depth == 0 => {
-                pieces.push(inner[start..i].to_owned());
+                pieces.push(&inner[start..i]);
                 start = i + 1;
             }
             _ => {}
         }
         if depth < 0 {
-            // "(1)+(2)": the first bracket does not embrace it all.
-            return vec![(' ', text.to_owned())];
+            return None; // "(1)+(2)": the first bracket does not embrace it all
         }
     }
-    if pieces.is_empty() {
-        return vec![(' ', text.to_owned())];
-    }
-    pieces.push(inner[start..].to_owned());
-    let kind = open.unwrap_or(' ');
-    if kind == '{' {
-        pieces.sort();
-    }
-    pieces.into_iter().map(|p| (kind, p)).collect()
+    pieces.push(&inner[start..]);
+    (depth == 0).then_some(pieces)
 }
 
-/// Takes markup away: dollars, spaces, `\left`, `\text{…}`, units of degree and percent, thousands commas, a variable
-/// before `=`.
+/// Markup that means nothing, and other ways to write the same.
+const REPLACED: [(&str, &str); 41] = [
+    ("\\\\", "\\cr"),
+    ("\\left", ""),
+    ("\\right", ""),
+    ("\\displaystyle", ""),
+    ("\\!", ""),
+    ("\\,", ""),
+    ("\\;", ""),
+    ("\\:", ""),
+    ("\\ ", ""),
+    ("~", " "),
+    ("\\$", ""),
+    ("$", ""),
+    ("\\%", ""),
+    ("%", ""),
+    ("^{\\circ}", ""),
+    ("^\\circ", ""),
+    ("\\degree", ""),
+    ("°", ""),
+    ("{,}", ""),
+    ("\\dfrac", "\\frac"),
+    ("\\tfrac", "\\frac"),
+    ("\\cfrac", "\\frac"),
+    ("\\dbinom", "\\binom"),
+    ("\\{", "{"),
+    ("\\}", "}"),
+    ("\\cdot", "*"),
+    ("\\times", "*"),
+    ("\\div", "/"),
+    ("×", "*"),
+    ("÷", "/"),
+    ("−", "-"),
+    ("，", ","),
+    ("∞", "\\infty"),
+    ("+\\infty", "\\infty"),
+    ("∪", "\\cup"),
+    ("±", "\\pm"),
+    ("bmatrix", "pmatrix"),
+    ("vmatrix", "pmatrix"),
+    ("\\mathbf", ""),
+    ("\\mathbb", ""),
+    ("\\operatorname", ""),
+];
+
+/// Units that may follow a number in plain words.
+const UNITS: [&str; 24] = [
+    "cm",
+    "mm",
+    "km",
+    "m",
+    "meters",
+    "metres",
+    "inches",
+    "inch",
+    "feet",
+    "ft",
+    "miles",
+    "hours",
+    "hour",
+    "minutes",
+    "seconds",
+    "days",
+    "years",
+    "degrees",
+    "dollars",
+    "cents",
+    "units",
+    "square units",
+    "mph",
+    "kg",
+];
+
+/// One way to write an answer: without markup, spaces, units, thousands commas, and what stands before `=` or `\in`
+/// when it only names the unknown.
 fn normalise(text: &str) -> String {
     let mut s = text.trim().trim_end_matches(['.', '。']).to_owned();
-    for (from, to) in [
-        ("\\left", ""),
-        ("\\right", ""),
-        ("\\!", ""),
-        ("\\,", ""),
-        ("\\;", ""),
-        ("\\ ", ""),
-        ("\\$", ""),
-        ("$", ""),
-        ("\\%", ""),
-        ("%", ""),
-        ("^{\\circ}", ""),
-        ("^\\circ", ""),
-        ("°", ""),
-        ("\\dfrac", "\\frac"),
-        ("\\tfrac", "\\frac"),
-        ("\\{", "{"),
-        ("\\}", "}"),
-        ("\\cdot", "*"),
-        ("\\times", "*"),
-        ("\\div", "/"),
-        ("×", "*"),
-        ("÷", "/"),
-        ("−", "-"),
-        ("，", ","),
-    ] {
+    for (from, to) in REPLACED {
         s = s.replace(from, to);
     }
-    for markup in ["\\text{", "\\mathrm{", "\\textbf{", "\\mbox{"] {
+    s = without_units(s.trim());
+    for markup in ["\\text{", "\\mathrm{", "\\textbf{", "\\mbox{", "\\mathit{", "\\textit{"] {
         while let Some(at) = s.find(markup) {
             let Some(len) = s[at + markup.len()..].find('}') else { break };
             let inner = s[at + markup.len()..at + markup.len() + len].to_owned();
             s.replace_range(at..at + markup.len() + len + 1, &inner);
         }
     }
-    let mut s: String = s.chars().filter(|c| !c.is_whitespace()).collect();
-    if let Some((left, right)) = s.split_once('=')
-        && left.len() <= 2
-        && left.chars().all(char::is_alphabetic)
+    s = without_thousands(&s);
+    s.retain(|c| !c.is_whitespace());
+    s = without_name(&s).to_owned();
+    // (C) is C; x_{1} is x_1.
+    let bytes = s.as_bytes();
+    if let [b'(', letter, b')'] = bytes
+        && letter.is_ascii_alphabetic()
     {
-        s = right.to_owned();
+        s = char::from(*letter).to_string();
     }
-    without_thousands(&s)
+    while let Some(at) = s.find("_{").filter(|&at| s.as_bytes().get(at + 3) == Some(&b'}')) {
+        s.remove(at + 3);
+        s.remove(at + 1);
+    }
+    s
+}
+
+/// `12\text{ cm}^2`, `5 hours`: the number alone. Text without a number before it is not a unit.
+fn without_units(s: &str) -> String {
+    let body = s.strip_suffix("^2").or(s.strip_suffix("^3")).or(s.strip_suffix("^{2}")).or(s.strip_suffix("^{3}"));
+    let body = body.filter(|b| b.ends_with('}') || UNITS.iter().any(|u| b.ends_with(u))).unwrap_or(s).trim_end();
+    let number = |before: &str| before.trim_end().ends_with(|c: char| c.is_ascii_digit() || matches!(c, '}' | ')'));
+    let markup = ["\\text{", "\\mathrm{", "\\mbox{"].iter().filter_map(|m| body.rfind(m)).max();
+    if let Some(at) = markup.filter(|&at| body[at..].find('}') == Some(body.len() - at - 1))
+        && number(&body[..at])
+    {
+        return body[..at].trim_end().to_owned();
+    }
+    let unit = UNITS.iter().filter(|u| body.ends_with(*u)).max_by_key(|u| u.len());
+    match unit.map(|u| &body[..body.len() - u.len()]) {
+        Some(before) if before.ends_with(' ') && number(before) => before.trim_end().to_owned(),
+        _ => s.to_owned(),
+    }
+}
+
+/// `x=5`, `f(x)=5`, `x\in[1,2]`: what follows.
+fn without_name(s: &str) -> &str {
+    let name = |left: &str| match left.as_bytes() {
+        [a] | [a, b'_', _] | [a, b'(', _, b')'] => a.is_ascii_alphabetic(),
+        [a, b] => a.is_ascii_alphabetic() && b.is_ascii_alphabetic(),
+        _ => false,
+    };
+    match s.split_once('=').or_else(|| s.split_once("\\in").filter(|(_, rest)| !rest.starts_with("fty"))) {
+        Some((left, right)) if name(left) && !right.contains('=') => right,
+        _ => s,
+    }
 }
 
 /// `1,234,567` without its commas; anything else as it is.
@@ -231,150 +282,6 @@ fn without_thousands(s: &str) -> String {
         && (1..=3).contains(&groups[0].len())
         && groups[1..].iter().all(|g| g.len() == 3);
     if grouped { s.replace(',', "") } else { s.to_owned() }
-}
-
-fn evaluate(text: &str) -> Option<Value> {
-    let mut p = Parser { rest: text, depth: 0 };
-    let value = p.sum()?;
-    p.rest.is_empty().then_some(value)
-}
-
-/// Recursive descent over `+ - * / ^ ( )`, decimals, `\frac`, `\sqrt`, `\pi`.
-struct Parser<'a> {
-    rest: &'a str,
-    depth: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn take(&mut self, prefix: &str) -> bool {
-        let Some(rest) = self.rest.strip_prefix(prefix) else { return false };
-        self.rest = rest;
-        true
-    }
-
-    fn sum(&mut self) -> Option<Value> {
-        self.depth += 1;
-        if self.depth > 40 {
-            return None;
-        }
-        let negative = self.take("-");
-        if !negative {
-            self.take("+");
-        }
-        let mut value = self.product()?;
-        if negative {
-            value = negate(value)?;
-        }
-        loop {
-            value = if self.take("+") {
-                value.with(self.product()?, Fraction::checked_add, |a, b| a + b)?
-            } else if self.take("-") {
-                value.with(self.product()?, Fraction::checked_sub, |a, b| a - b)?
-            } else {
-                self.depth -= 1;
-                return Some(value);
-            };
-        }
-    }
-
-    fn product(&mut self) -> Option<Value> {
-        let mut value = self.power()?;
-        loop {
-            value = if self.take("*") {
-                value.with(self.power()?, Fraction::checked_mul, |a, b| a * b)?
-            } else if self.take("/") {
-                value.with(self.power()?, Fraction::checked_div, |a, b| a / b)?
-            } else if self.rest.starts_with(['(', '\\']) {
-                // 2\sqrt{3}, 3\pi, 2(1+1): a product without its sign.
-                value.with(self.power()?, Fraction::checked_mul, |a, b| a * b)?
-            } else {
-                return Some(value);
-            };
-        }
-    }
-
-    fn power(&mut self) -> Option<Value> {
-        let base = self.atom()?;
-        if !self.take("^") {
-            return Some(base);
-        }
-        let exponent = if self.rest.starts_with('{') { self.braced()? } else { self.signed_atom()? };
-        if let (Value::Exact(b), Value::Exact(e)) = (base, exponent)
-            && e.denominator == 1
-            && e.numerator.abs() <= 64
-        {
-            let mut value = Fraction::new(1, 1)?;
-            for _ in 0..e.numerator.abs() {
-                value = value.checked_mul(b)?;
-            }
-            return Some(Value::Exact(if e.numerator < 0 { Fraction::new(1, 1)?.checked_div(value)? } else { value }));
-        }
-        let x = base.real().powf(exponent.real());
-        x.is_finite().then_some(Value::Real(x))
-    }
-
-    fn signed_atom(&mut self) -> Option<Value> {
-        if self.take("-") { negate(self.atom()?) } else { self.atom() }
-    }
-
-    fn atom(&mut self) -> Option<Value> {
-        if self.take("(") {
-            let value = self.sum()?;
-            return self.take(")").then_some(value);
-        }
-        if self.take("\\frac") {
-            let (a, b) = (self.argument()?, self.argument()?);
-            return a.with(b, Fraction::checked_div, |a, b| a / b);
-        }
-        if self.take("\\sqrt") || self.take("√") {
-            let x = self.argument()?.real();
-            return (x >= 0.0).then(|| Value::Real(x.sqrt()));
-        }
-        if self.take("\\pi") || self.take("π") {
-            return Some(Value::Real(std::f64::consts::PI));
-        }
-        self.number()
-    }
-
-    fn braced(&mut self) -> Option<Value> {
-        self.take("{").then_some(())?;
-        let value = self.sum()?;
-        self.take("}").then_some(value)
-    }
-
-    /// `{…}`, or one digit: `\frac12`.
-    fn argument(&mut self) -> Option<Value> {
-        if self.rest.starts_with('{') {
-            return self.braced();
-        }
-        if self.take("(") {
-            let value = self.sum()?;
-            return self.take(")").then_some(value);
-        }
-        let digit = self.rest.chars().next()?.to_digit(10)?;
-        self.rest = &self.rest[1..];
-        Some(Value::Exact(Fraction::new(digit as i128, 1)?))
-    }
-
-    fn number(&mut self) -> Option<Value> {
-        let bytes = self.rest.as_bytes();
-        let len = bytes.iter().take_while(|c| c.is_ascii_digit() || **c == b'.').count();
-        let (text, rest) = self.rest.split_at(len);
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-        if text.is_empty() || decimals.contains('.') || whole.len() + decimals.len() == 0 {
-            return None;
-        }
-        self.rest = rest;
-        if whole.len() + decimals.len() > 30 {
-            return text.parse().ok().map(Value::Real);
-        }
-        let digits: i128 = format!("{whole}{decimals}").parse().ok()?;
-        Some(Value::Exact(Fraction::new(digits, 10i128.pow(decimals.len() as u32))?))
-    }
-}
-
-fn negate(v: Value) -> Option<Value> {
-    Value::Exact(Fraction::new(0, 1)?).with(v, Fraction::checked_sub, |a, b| a - b)
 }
 
 #[cfg(test)]
@@ -402,6 +309,46 @@ mod tests {
             ("\\text{yes}", "yes"),
             ("2(1+1)", "4"),
             ("1.50", "3/2"),
+            // As Math-Verify and the graders of MATH have them.
+            ("1\\frac{1}{2}", "\\frac{3}{2}"),
+            ("\\sqrt[3]{8}", "2"),
+            ("\\sqrt2", "\\sqrt{2}"),
+            ("5!", "120"),
+            ("\\binom{5}{2}", "10"),
+            ("10{,}000", "10,000"),
+            ("1.2 \\times 10^{3}", "1200"),
+            ("6r^2-4r-24", "6 r^{2} - 24 - 4r"),
+            ("(x+1)^2", "x^2 + 2x + 1"),
+            ("2xy", "2yx"),
+            ("\\frac{x}{2}", "0.5x"),
+            ("y = 2x + 3", "3+2x"),
+            ("f(x) = x^2", "x \\cdot x"),
+            ("x^2+y^2=1", "1 = y^2 + x^2"),
+            ("x \\in [-2,7]", "[-2, 7]"),
+            ("(-\\infty, 3) \\cup (3, +\\infty)", "(3,\\infty)\\cup(-\\infty,3)"),
+            ("3 \\pm 2\\sqrt{2}", "3-\\sqrt{8}, 3+\\sqrt{8}"),
+            ("1, -2", "-2,1"),
+            ("\\frac{1}{2}, 0.3", "0.3, 0.5"),
+            ("12\\text{ cm}^2", "12"),
+            ("5 \\text{ hours}", "5"),
+            ("5 hours", "5"),
+            ("\\$18.90", "18.9"),
+            ("\\text{(C)}", "C"),
+            ("\\text{Evelyn}", "evelyn"),
+            (
+                "\\begin{pmatrix} 1 & \\frac{2}{4} \\\\ 3 & 4 \\end{pmatrix}",
+                "\\begin{bmatrix}1&0.5\\\\3&4\\end{bmatrix}",
+            ),
+            ("2516_8", "2516_{8}"),
+            ("6 - 5i", "-5i + 6"),
+            ("\\sin^2 x", "1-\\cos^2 x"),
+            ("\\log_2 8", "3"),
+            ("x_1 + x_2", "x_{2}+x_{1}"),
+            ("\\left\\{1, 2\\right\\}", "\\{2,1\\}"),
+            ("p - q", "-q+p"),
+            ("\\frac43", "1\\frac13"),
+            ("0.\\!5", ".5"),
+            ("e^{2x}", "(e^x)^2"),
         ] {
             assert!(equal(a, b), "{a} and {b}");
         }
@@ -420,6 +367,23 @@ mod tests {
             ("0.333333", "1/3"),
             ("", "0"),
             ("x", "y"),
+            ("(1,2)", "(1,2]"),
+            ("x^2", "x^3"),
+            ("6r^2-4r-24", "6r^2-4r+24"),
+            ("1, 2", "1, 3"),
+            ("1, 2", "1, 2, 2"),
+            ("(1,2)\\cup(3,4)", "(1,2)\\cup(3,5)"),
+            ("x=5", "x=6"),
+            ("x^2+y^2=1", "x^2+y^2=2"),
+            ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{pmatrix}1&2&3&4\\end{pmatrix}"),
+            ("\\infty", "-\\infty"),
+            ("2516_8", "2516_9"),
+            ("ab", "ac"),
+            ("ABC", "BAC"),
+            ("12\\text{ cm}", "13"),
+            ("\\frac{1}{x}", "x"),
+            ("1,234", "(1,234)"),
+            ("3\\pm1", "4"),
         ] {
             assert!(!equal(a, b), "{a} and {b}");
         }
@@ -430,6 +394,15 @@ mod tests {
         assert_eq!(canonical("0.50"), canonical("\\frac{2}{4}"));
         assert_eq!(canonical("1{,}000"), canonical("1{,}000"));
         assert_ne!(canonical("2"), canonical("3"));
+        assert_eq!(canonical("2\\sqrt{3}"), canonical("\\sqrt{12}"));
+    }
+
+    #[test]
+    fn a_vote_is_still_the_answer() {
+        for answer in ["\\sqrt{2}", "10^{-7}\\pi", "\\frac{22}{7}", "x^2+1", "(1,\\pi)", "{2,1}", "3\\pm\\sqrt2", "1/0"]
+        {
+            assert!(equal(&canonical(answer), answer), "{answer}: {}", canonical(answer));
+        }
     }
 
     #[test]

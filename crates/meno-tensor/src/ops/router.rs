@@ -164,6 +164,8 @@ pub struct Router {
     pub hidden: usize,
     scores: Act,
     routes: Routes,
+    /// The choice of one token, as the balance loss counts it.
+    ranked: Ints,
 }
 
 /// What a router hands to the experts.
@@ -182,8 +184,8 @@ impl Router {
         assert!(params.info(weight).shape == [e, hidden], "invariant: {} fits", params.info(weight).name);
         assert!(gate.n_group <= 64 && e % gate.n_group.max(1) == 0, "invariant: the config was checked");
         let routes = Routes { weights: b.act(gate.num_experts_per_tok), chosen: b.ints() };
-        let (scores, layer) = (b.act(e), b.router());
-        b.push(Router { x, weight, bias, gate, layer, hidden, scores, routes });
+        let (scores, layer, ranked) = (b.act(e), b.router(), b.ints());
+        b.push(Router { x, weight, bias, gate, layer, hidden, scores, routes, ranked });
         routes
     }
 
@@ -215,7 +217,7 @@ impl Router {
             return;
         }
         let e = self.gate.n_routed_experts;
-        let mut spare = Vec::with_capacity(self.gate.num_experts_per_tok);
+        let mut ranked = std::mem::take(ctx.ints(self.ranked));
         let [scores] = ctx.acts.get([self.scores]);
         let (f, rank) = scratch[..2 * e].split_at_mut(e);
         for Segment { rows, .. } in &ctx.batch.segments {
@@ -225,7 +227,7 @@ impl Router {
             }
             let Range { start, end } = *rows;
             let scores = &scores[start * e..end * e];
-            let loss = self.balance(scores, f, rank, &mut spare);
+            let loss = self.balance(scores, f, rank, &mut ranked);
             ctx.out.loss[2] += loss * share as f64;
             let Some(ds) = ds.as_deref_mut() else { continue };
             // d/ds of α/T · Σ_e f_e s_e / S, with S = Σ_e s_e
@@ -236,6 +238,7 @@ impl Router {
                 ds.iter_mut().zip(&*f).for_each(|(d, f)| *d += c * (f - mean) / sum);
             }
         }
+        *ctx.ints(self.ranked) = ranked;
     }
 }
 

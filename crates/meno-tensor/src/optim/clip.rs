@@ -5,16 +5,20 @@ use rayon::prelude::*;
 
 /// Values of one partial sum.
 const BLOCK: usize = 1 << 14;
+/// Partial sums that are computed at once, on the stack.
+const WAVE: usize = 64;
 
 /// √Σ g² over all trainable parameters, in f64: fixed blocks, added in order, whatever the number of threads.
 pub fn global_norm(params: &Params, grads: &[f32]) -> f64 {
     let mut total = 0.0;
     for (_, info) in params.iter().filter(|(_, info)| info.trainable) {
-        let g = &grads[info.range()];
-        if g.len() <= 4 * BLOCK {
-            g.chunks(BLOCK).for_each(|g| total += sum_squares(g));
-        } else {
-            let sums: Vec<f64> = g.par_chunks(BLOCK).map(sum_squares).collect();
+        for wave in grads[info.range()].chunks(WAVE * BLOCK) {
+            let mut sums = [0.0; WAVE];
+            if wave.len() <= 4 * BLOCK {
+                sums.iter_mut().zip(wave.chunks(BLOCK)).for_each(|(s, g)| *s = sum_squares(g));
+            } else {
+                sums.par_iter_mut().zip(wave.par_chunks(BLOCK)).for_each(|(s, g)| *s = sum_squares(g));
+            }
             sums.iter().for_each(|s| total += s);
         }
     }

@@ -1,4 +1,10 @@
 //! One update of the policy from a mini-batch of a rollout, with the log-probability gate.
+//!
+//! The gate compares what sampling and training say of the same tokens under the same weights, so it is defined for
+//! every token that is trained on, and at one moment: after the rollout, before its first update. The first mini-batch
+//! gives it for nothing, by the forward pass of its own update; the later ones, which the weights will have left
+//! behind, are scored at that moment by a forward pass more. Each update then reports the gap of its own mini-batch;
+//! repetitions of a rollout (μ > 1) train on tokens that were checked before.
 
 use super::Loop;
 use super::objective::{Clip, Policy, TokenTerm, token_weight};
@@ -83,7 +89,6 @@ struct Sums {
     clipped_high: f64,
     expert_load: Vec<Vec<u32>>,
     rows: usize,
-    gap: f32,
 }
 
 impl Sums {
@@ -124,11 +129,27 @@ impl Loop<'_> {
         result
     }
 
-    /// The mini-batch of this update: whole groups, in order.
-    fn mini_batch(&self, rollouts: &[Rollout]) -> Range<usize> {
+    /// A mini-batch of a rollout: whole groups, in order.
+    fn mini_batch<'r>(&self, rollouts: &'r [Rollout], part: usize) -> &'r [Rollout] {
         let (g, parts) = (self.grpo.num_generations, self.grpo.steps_per_generation);
-        let (groups, part) = (rollouts.len() / g, self.progress.used % parts);
-        groups * part / parts * g..groups * (part + 1) / parts * g
+        let groups = rollouts.len() / g;
+        &rollouts[groups * part / parts * g..groups * (part + 1) / parts * g]
+    }
+
+    /// Whether no loss is taken of a rollout.
+    fn masked(&self, r: &Rollout) -> bool {
+        self.grpo.mask_truncated_completions && r.truncated
+    }
+
+    /// The rollouts to compute, by the passes they fit in. What has no advantage has no gradient (unless the KL term
+    /// pulls): it is normalised over, not computed.
+    fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
+        let teaches =
+            |r: &Rollout| !r.tokens.is_empty() && !self.masked(r) && (r.advantage != 0.0 || self.grpo.beta != 0.0);
+        let kept: Vec<usize> = (0..mini.len()).filter(|&i| teaches(&mini[i])).collect();
+        let lens: Vec<usize> = kept.iter().map(|&i| mini[i].len()).collect();
+        let whole = |pass: &Vec<usize>| pass.iter().map(|&m| kept[m]).collect();
+        best_fit(&lens, self.train.max_tokens).iter().map(whole).collect()
     }
 
     fn update_on(
@@ -139,23 +160,20 @@ impl Loop<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<usize>, Error> {
         let (grpo, clip) = (self.grpo, self.grpo.clip());
-        let mini = &rollouts[self.mini_batch(rollouts)];
-        let masked = |r: &Rollout| grpo.mask_truncated_completions && r.truncated;
-        let step_tokens: usize = mini.iter().filter(|r| !masked(r)).map(|r| r.tokens.len()).sum();
+        let (part, fresh) = (self.progress.used % grpo.steps_per_generation, self.progress.used == 0);
+        let mini = self.mini_batch(rollouts, part);
+        let step_tokens: usize = mini.iter().filter(|r| !self.masked(r)).map(|r| r.tokens.len()).sum();
         let weight = |r: &Rollout| {
             token_weight(grpo.loss_type, r.tokens.len(), mini.len(), step_tokens, grpo.max_completion_length)
         };
-        // What has no advantage has no gradient (unless the KL term pulls): it is normalised over, not computed.
-        let teaches = |r: &Rollout| !r.tokens.is_empty() && !masked(r) && (r.advantage != 0.0 || clip.beta != 0.0);
-        let kept: Vec<usize> = (0..mini.len()).filter(|&i| teaches(&mini[i])).collect();
-        let lens: Vec<usize> = kept.iter().map(|&i| mini[i].len()).collect();
-        let passes = best_fit(&lens, self.train.max_tokens);
-        let fresh = self.progress.used == 0;
+        if fresh && !self.gate_later(rollouts, model, observer)? {
+            return Ok(None);
+        }
+        let passes = self.passes(mini);
         let mut sums = Sums::default();
         let mut pass = Pass::default();
         for (n, members) in passes.iter().enumerate() {
-            let members: Vec<usize> = members.iter().map(|&m| kept[m]).collect();
-            pass.fill(mini, &members, weight);
+            pass.fill(mini, members, weight);
             let policy = Policy {
                 clip,
                 old_logprobs: &pass.old_logprobs,
@@ -166,18 +184,16 @@ impl Loop<'_> {
             let out = self.trainer.pass(model, &pass.batch, &policy);
             sums.add(out, &pass, &clip);
             if fresh {
-                sums.gap = sums.gap.max(gate(out, &pass, grpo.logprob_gap_tolerance, self.state.step + 1)?);
+                let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.state.step + 1)?;
+                self.progress.gaps[0] = self.progress.gaps[0].max(gap);
             }
             observer.on_progress("passes", n + 1, passes.len());
             if observer.should_stop() {
                 return Ok(None);
             }
         }
-        if fresh && kept.is_empty() {
-            sums.gap = self.gate_alone(rollouts, model)?;
-        }
         let mut grad_norm = 0.0;
-        if !kept.is_empty() {
+        if !passes.is_empty() {
             grad_norm = self.trainer.update(model, self.state.step)?;
             if grpo.bias_update_speed > 0.0 {
                 model.update_router_bias(&sums.expert_load, grpo.bias_update_speed);
@@ -186,11 +202,55 @@ impl Loop<'_> {
         if !sums.loss.is_finite() {
             return Err(Error::NotFinite { step: self.state.step + 1, what: "the loss", value: sums.loss as f32 });
         }
-        self.report(&sums, grad_norm, fresh, metrics);
+        self.report(&sums, grad_norm, metrics);
         Ok(Some(sums.rows))
     }
 
-    fn report(&self, sums: &Sums, grad_norm: f32, fresh: bool, m: &mut Metrics) {
+    /// The gate of what the first update of a rollout does not compute itself; `false` if the observer stopped it.
+    fn gate_later(
+        &mut self,
+        rollouts: &[Rollout],
+        model: &mut Model,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
+        let parts = self.grpo.steps_per_generation;
+        self.progress.gaps = vec![0.0; parts];
+        let mut later: Vec<(usize, Vec<usize>)> = Vec::new();
+        for part in 0..parts {
+            let mini = self.mini_batch(rollouts, part);
+            match self.passes(mini) {
+                // Nothing to train on: the gate is still measured, over as much as fits a pass.
+                passes if passes.is_empty() => later.push((part, self.one_pass(mini))),
+                passes if part > 0 => later.extend(passes.into_iter().map(|members| (part, members))),
+                _ => {}
+            }
+        }
+        let (mut pass, total) = (Pass::default(), later.len());
+        for (n, (part, members)) in later.into_iter().enumerate() {
+            pass.fill(self.mini_batch(rollouts, part), &members, |_| 1.0);
+            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
+            let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.state.step + 1)?;
+            self.progress.gaps[part] = self.progress.gaps[part].max(gap);
+            observer.on_progress("log-prob gate", n + 1, total);
+            if observer.should_stop() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// As many rollouts as fit one pass.
+    fn one_pass(&self, rollouts: &[Rollout]) -> Vec<usize> {
+        let mut room = self.train.max_tokens;
+        let fits = |&i: &usize| {
+            let fits = !rollouts[i].tokens.is_empty() && rollouts[i].len() <= room;
+            room -= if fits { rollouts[i].len() } else { 0 };
+            fits
+        };
+        (0..rollouts.len()).filter(fits).collect()
+    }
+
+    fn report(&self, sums: &Sums, grad_norm: f32, m: &mut Metrics) {
         let n = sums.tokens.max(1.0);
         m.push("loss", sums.loss);
         m.push("grad_norm", grad_norm as f64);
@@ -202,24 +262,9 @@ impl Loop<'_> {
         m.push("clip_ratio/low_mean", sums.clipped_low / n);
         m.push("clip_ratio/high_mean", sums.clipped_high / n);
         m.push("clip_ratio/region_mean", (sums.clipped_low + sums.clipped_high) / n);
-        if fresh {
-            m.push("sampling/logprob_gap", sums.gap as f64);
+        if let Some(gap) = self.progress.gaps.get(self.progress.used) {
+            m.push("sampling/logprob_gap", *gap as f64);
         }
-    }
-
-    /// The gate for a mini-batch with nothing to train on: as many rollouts as fit one pass, scored.
-    fn gate_alone(&mut self, rollouts: &[Rollout], model: &mut Model) -> Result<f32, Error> {
-        let mut room = self.train.max_tokens;
-        let fits = |&i: &usize| {
-            let fits = !rollouts[i].tokens.is_empty() && rollouts[i].len() <= room;
-            room -= if fits { rollouts[i].len() } else { 0 };
-            fits
-        };
-        let members: Vec<usize> = (0..rollouts.len()).filter(fits).collect();
-        let mut pass = Pass::default();
-        pass.fill(rollouts, &members, |_| 1.0);
-        let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
-        gate(out, &pass, self.grpo.logprob_gap_tolerance, self.state.step + 1)
     }
 
     /// log π_ref of every answer: the same memory and kernels, the weights swapped in and out.

@@ -40,18 +40,18 @@ pub fn run(mut args: Args) -> Result<()> {
     ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
     let same = input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
     ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
-    let checkpoint = Checkpoint::open(&input, args.lora.as_deref())?;
+    let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
     // A tokenizer that is not read is an error before anything is written.
-    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&input)).transpose()?;
+    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&args.input)).transpose()?;
     let mut bar = Bar::new();
     checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
     drop(bar);
     match tokenizer {
         Some(tokenizer) => {
-            let template = ChatTemplate::load(&input, tokenizer.special())?;
+            let template = ChatTemplate::load(&args.input, tokenizer.special())?;
             tokenizer.save(&args.out, template.as_ref().map(ChatTemplate::source))?;
         }
-        None => copy_others(&input, &args.out)?,
+        None => copy_others(&args.input, &args.out)?,
     }
     let adapted = match checkpoint.adapted() {
         0 => String::new(),

@@ -1,140 +1,127 @@
-//! `meno eval`.
+//! `meno eval`: a recipe with `[model]`, `[task]` and `[eval]`, or flags that say the same.
+
+mod output;
 
 use crate::hub;
 use crate::session::PrecisionArg;
-use crate::training::{Text, on_ctrl_c, with_threads};
-use anyhow::{Context, Result, bail};
-use meno_engine::Sampling;
+use crate::training::{self, Text, on_ctrl_c};
+use anyhow::{Result, bail};
 use meno_engine::taught::Taught;
+use meno_engine::{Generator, Sampling};
 use meno_eval::score::{Judged, Sample, Summary};
-use meno_eval::{Problem, Split, Task};
+use meno_eval::{Problem, Task};
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
-use meno_train::data::{Asked, Questions};
-use meno_train::prompt::PromptStyle;
-use meno_train::rollout::{Sampler, generator, rollout};
+use meno_train::data::{Asked, Question, Questions};
+use meno_train::memory::Estimate;
+use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
+use meno_train::rollout::{Rollout, Sampler, generator, rollout};
 use meno_train::{Error, Observer};
-use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use output::Output;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Arguments of `meno eval`.
+/// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A recipe, a TOML file with [model], [task] and [eval]
+    recipe: Option<PathBuf>,
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub (model.path)
     #[arg(short, long)]
-    model: PathBuf,
-    /// arithmetic, countdown, or a .jsonl file of {"question", "answer"}
-    #[arg(long, default_value = "arithmetic")]
-    task: String,
-    /// Problems; all of a file if left out, else 200
+    model: Option<PathBuf>,
+    /// arithmetic (the default), countdown, or a .jsonl file of questions and answers (task.name)
+    #[arg(long)]
+    task: Option<String>,
+    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json brings its own (task.prompt)
+    #[arg(long)]
+    prompt: Option<String>,
+    /// Run the programs of answers in a sandbox, for files of programming problems (task.sandbox)
+    #[arg(long)]
+    sandbox: bool,
+    /// Problems; all of a file if left out, else 200 (eval.num_problems)
     #[arg(long)]
     problems: Option<u64>,
-    /// Samples of each problem
-    #[arg(short, long, default_value_t = 4)]
-    k: usize,
-    /// Sampling temperature; 0 for the most probable token
-    #[arg(long, default_value_t = 0.6)]
-    temperature: f32,
-    /// Sample from the smallest set of tokens with this probability
-    #[arg(long, default_value_t = 0.95)]
-    top_p: f32,
-    /// Longest response, in tokens
-    #[arg(long, default_value_t = 512)]
-    max_tokens: usize,
-    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json brings its own
-    #[arg(long, default_value = "chat", value_parser = prompt_style)]
-    prompt: PromptStyle,
-    /// Seed of the sampling
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Responses generated at once
-    #[arg(long, default_value_t = 32)]
-    max_sequences: usize,
-    /// What matrix products compute on (auto: what is not quantised in f32)
-    #[arg(long, value_enum, default_value = "auto")]
-    precision: PrecisionArg,
-    /// Write every response here, a line a problem; a file that is there already is gone on with
+    /// Samples of each problem (eval.num_samples, 4)
+    #[arg(short, long)]
+    k: Option<usize>,
+    /// Sampling temperature; 0 for the most probable token (eval.temperature, 0.6)
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Sample from the smallest set of tokens with this probability (eval.top_p, 0.95)
+    #[arg(long)]
+    top_p: Option<f32>,
+    /// Longest response, in tokens (eval.max_completion_length, 512)
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// Seed of the sampling (eval.seed, 0)
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Responses generated at once (eval.max_sequences, 32)
+    #[arg(long)]
+    max_sequences: Option<usize>,
+    /// What matrix products compute on: auto, f32 or bf16 (eval.precision; auto: what is not quantised in f32)
+    #[arg(long)]
+    precision: Option<String>,
+    /// Write every response here, a line a problem (eval.out)
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Threads; 0 for as many as there are cores (eval.threads)
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Change a value of the recipe, e.g. --set task.countdown.max_numbers=3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the resolved recipe and the memory it will take, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the file of --out
+    #[arg(long)]
+    resume: bool,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
-    /// Threads; 0 for as many as there are cores
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
 }
 
-fn prompt_style(s: &str) -> Result<PromptStyle, String> {
-    named(s, &[("chat", PromptStyle::Chat), ("r1_zero", PromptStyle::R1Zero), ("plain", PromptStyle::Plain)])
-}
-
-fn named<T: Copy>(s: &str, known: &[(&str, T)]) -> Result<T, String> {
-    let names = || known.iter().map(|k| k.0).collect::<Vec<_>>().join(", ");
-    known.iter().find(|k| k.0 == s).map(|k| k.1).ok_or_else(|| format!("expected one of {}", names()))
-}
-
-/// What an evaluation asks: the first line of its file, so that what is gone on with is the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Header {
-    model: PathBuf,
-    task: String,
-    k: usize,
-    temperature: f32,
-    top_p: f32,
-    max_tokens: usize,
-    seed: u64,
-}
-
-/// Problems judged before and where more are written.
-struct Output {
-    judged: Vec<Judged>,
-    file: Option<File>,
-}
-
-impl Output {
-    fn open(path: Option<&Path>, header: &Header) -> Result<Output> {
-        let Some(path) = path else { return Ok(Output { judged: Vec::new(), file: None }) };
-        let name = || path.display().to_string();
-        let mut judged = Vec::new();
-        let mut whole = 0u64;
-        if path.exists() {
-            let mut reader = BufReader::new(File::open(path).with_context(name)?);
-            let mut line = String::new();
-            while reader.read_line(&mut line).with_context(name)? > 0 && line.ends_with('\n') {
-                if whole == 0 {
-                    let before: Header = serde_json::from_str(&line)
-                        .with_context(|| format!("{}: is not a file of `meno eval`; choose another --out", name()))?;
-                    if before != *header {
-                        bail!("{}: holds another evaluation ({before:?}); choose another --out", name());
-                    }
-                } else {
-                    judged
-                        .push(serde_json::from_str(&line).with_context(|| format!("{}:{}", name(), judged.len() + 2))?);
-                }
-                whole += line.len() as u64;
-                line.clear();
-            }
+impl Args {
+    /// The recipe with its changes.
+    fn load(&self) -> Result<EvalRecipe> {
+        let text = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v:?}"));
+        let number = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v}"));
+        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string());
+        let default_task = self.recipe.is_none().then(|| "arithmetic".to_owned());
+        let flags = [
+            text("model.path", path(&self.model)),
+            text("task.name", self.task.clone().or(default_task)),
+            text("task.prompt", self.prompt.clone()),
+            self.sandbox.then(|| "task.sandbox=true".to_owned()),
+            number("eval.num_problems", self.problems.map(|v| v.to_string())),
+            number("eval.num_samples", self.k.map(|v| v.to_string())),
+            number("eval.temperature", self.temperature.map(|v| v.to_string())),
+            number("eval.top_p", self.top_p.map(|v| v.to_string())),
+            number("eval.max_completion_length", self.max_tokens.map(|v| v.to_string())),
+            number("eval.seed", self.seed.map(|v| v.to_string())),
+            number("eval.max_sequences", self.max_sequences.map(|v| v.to_string())),
+            text("eval.precision", self.precision.clone()),
+            text("eval.out", path(&self.out)),
+            number("eval.threads", self.threads.map(|v| v.to_string())),
+        ];
+        let sets: Vec<String> = flags.into_iter().flatten().chain(self.set.iter().cloned()).collect();
+        let mut recipe: EvalRecipe = match &self.recipe {
+            Some(path) => recipe::load(path, &sets)?,
+            None => recipe::parse("meno eval", "", &sets)?,
+        };
+        if let Some(path) = &mut recipe.model.path {
+            *path = hub::locate(&training::at_home(path))?;
         }
-        // A line that a kill cut short is written anew.
-        let mut file = File::options().create(true).write(true).truncate(false).open(path).with_context(name)?;
-        file.set_len(whole).with_context(name)?;
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).with_context(name)?;
-        if whole == 0 {
-            writeln!(file, "{}", serde_json::to_string(header)?).with_context(name)?;
+        let e = &recipe.eval;
+        if e.num_samples == 0 || e.max_completion_length == 0 || e.max_sequences == 0 {
+            bail!("eval.num_samples (-k), eval.max_completion_length and eval.max_sequences must be 1 or above");
         }
-        Ok(Output { judged, file: Some(file) })
-    }
-
-    fn add(&mut self, judged: Judged) -> Result<()> {
-        if let Some(file) = &mut self.file {
-            writeln!(file, "{}", serde_json::to_string(&judged)?)?;
+        if self.resume && e.out.is_none() {
+            bail!("--resume goes on with the file of --out (eval.out), and there is none");
         }
-        self.judged.push(judged);
-        Ok(())
+        Ok(recipe)
     }
 }
 
@@ -155,107 +142,133 @@ impl Observer for Progress {
 }
 
 /// Runs `meno eval`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    if args.k == 0 || args.max_tokens == 0 || args.max_sequences == 0 {
-        bail!("-k, --max-tokens and --max-sequences must be 1 or above");
-    }
-    with_threads(args.threads, || evaluate(&args))
+pub fn run(args: Args) -> Result<()> {
+    let recipe = args.load()?;
+    training::with_threads(recipe.eval.threads, || evaluate(&args, &recipe))
 }
 
-fn evaluate(args: &Args) -> Result<()> {
-    let task = meno_eval::tasks::open(&args.task)?;
-    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
-    let text = Text::load(&args.model)?;
-    let taught = if args.model.is_dir() { Taught::load(&args.model)? } else { None };
+fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
+    let task = recipe.task.open()?;
+    let wanted = recipe.eval.num_problems.or(task.len(recipe.eval.split)).unwrap_or(200);
+    let mut output = match args.dry_run {
+        true => Output::default(),
+        false => Output::open(recipe, args.resume)?,
+    };
+    output.judged.truncate(wanted as usize);
+    let (mut model, precision) = load(recipe)?;
+    let text = Text::of(&recipe.model)?;
+    let taught = match &recipe.model.path {
+        Some(path) if training::at_home(path).is_dir() => Taught::load(&training::at_home(path))?,
+        _ => None,
+    };
     let prompt = |problem: &Problem| match taught.as_ref().and_then(|t| t.prompt(&problem.question)) {
         Some(prompt) => Ok(prompt),
-        None => args.prompt.render(problem, None, text.template.as_ref()),
+        None => recipe.task.render(problem, text.template.as_ref()),
     };
     let asked = Asked {
         task: task.as_ref(),
-        split: Split::Test,
+        split: recipe.eval.split,
         tokenizer: &text.tokenizer,
-        add_special: taught.is_none() && args.prompt.add_special(),
+        add_special: taught.is_none() && recipe.task.prompt.add_special(),
         prompt: &prompt,
-        seed: args.seed,
+        seed: recipe.task.seed,
     };
-    let header = Header {
-        model: args.model.clone(),
-        task: args.task.clone(),
-        k: args.k,
-        temperature: args.temperature,
-        top_p: args.top_p,
-        max_tokens: args.max_tokens,
-        seed: args.seed,
-    };
-    let wanted = args.problems.or(task.len(Split::Test)).unwrap_or(200);
-    let mut output = Output::open(args.out.as_deref(), &header)?;
-    output.judged.truncate(wanted as usize);
-    let stopped = sample(args, (&mut model, precision), &asked, wanted, &mut output)?;
-    let summary = Summary::of(task.as_ref(), &output.judged);
-    print(args, task.as_ref(), &summary)?;
+    let first = output.judged.len() as u64;
+    let questions: Vec<Question> = (first..wanted).map(|i| asked.question(i)).collect::<Result<_, Error>>()?;
+    let sampler = sampler(&recipe.eval, precision, asked.stop_tokens());
+    let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
+    let mut generator = generator(&model, &sampler, longest)?;
+    if args.dry_run {
+        println!("{}\n{}", recipe::resolved(recipe), training::commented(&memory(&model, precision, &generator)));
+        return Ok(());
+    }
+    let stopped = sample(&mut model, &mut generator, &sampler, &asked, questions, &mut output)?;
+    print(args.json, task.as_ref(), &Summary::of(task.as_ref(), &output.judged))?;
     if stopped {
-        eprintln!(
-            "stopped after {} of {wanted} problems{}",
-            output.judged.len(),
-            match &args.out {
-                Some(_) => "; the same command goes on from here",
-                None => "",
-            }
-        );
+        let how = if recipe.eval.out.is_some() { "; the same command with --resume goes on from here" } else { "" };
+        eprintln!("stopped after {} of {wanted} problems{how}", output.judged.len());
         std::process::exit(130);
     }
     Ok(())
 }
 
-/// Answers the problems that are left, some at a time; whether it was stopped.
-fn sample(
-    args: &Args,
-    (model, precision): (&mut Model, Precision),
-    asked: &Asked,
-    wanted: u64,
-    output: &mut Output,
-) -> Result<bool> {
+/// The model and what its products compute on.
+fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
+    let precision = match recipe.eval.precision {
+        EvalPrecision::Auto => PrecisionArg::Auto,
+        EvalPrecision::F32 => PrecisionArg::F32,
+        EvalPrecision::Bf16 => PrecisionArg::Bf16,
+    };
+    match &recipe.model.path {
+        Some(path) => precision.load(path, Precision::F32),
+        None => Ok((training::model(&recipe.model)?, Precision::F32)),
+    }
+}
+
+fn sampler(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
     let sampling = Sampling {
-        temperature: args.temperature,
-        top_p: args.top_p,
-        top_k: 0,
-        min_p: 0.0,
-        max_tokens: args.max_tokens,
-        stop_tokens: asked.stop_tokens(),
+        temperature: eval.temperature,
+        top_p: eval.top_p,
+        max_tokens: eval.max_completion_length,
+        stop_tokens,
         ..Sampling::default()
     };
-    let slots = args.max_sequences;
-    let sampler =
-        Sampler { num_generations: args.k, sampling, slots, rows: 512.max(slots), precision, key: [args.seed, 0] };
-    let first = output.judged.len() as u64;
-    let questions: Vec<_> = (first..wanted).map(|i| asked.question(i)).collect::<Result<_, Error>>()?;
-    let Some(longest) = questions.iter().map(|q| q.prompt.len()).max() else { return Ok(false) };
-    let mut generator = generator(model, &sampler, longest)?;
-    let bar = indicatif::ProgressBar::new(wanted * args.k as u64);
+    let slots = eval.max_sequences;
+    Sampler {
+        num_generations: eval.num_samples,
+        sampling,
+        slots,
+        rows: 512.max(slots),
+        precision,
+        key: [eval.seed, 0],
+    }
+}
+
+fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimate {
+    let values = model.params.total() * 4;
+    let packed = if precision == Precision::Bf16 { values / 2 } else { values };
+    Estimate {
+        parts: vec![
+            ("weights (f32)", values),
+            ("quantised weights", model.params.kept_bytes()),
+            ("packed copies of linear weights", packed),
+            ("KV cache and activations of generation", generator.bytes()),
+        ],
+    }
+}
+
+/// Answers the questions, some at a time; whether it was stopped.
+fn sample(
+    model: &mut Model,
+    generator: &mut Generator,
+    sampler: &Sampler,
+    asked: &Asked,
+    questions: Vec<Question>,
+    output: &mut Output,
+) -> Result<bool> {
+    let k = sampler.num_generations;
+    let before = (output.judged.len() * k) as u64;
+    let bar = indicatif::ProgressBar::new(before + (questions.len() * k) as u64);
     let stop = Arc::new(AtomicBool::new(false));
     on_ctrl_c(stop.clone());
-    let mut progress = Progress { bar, stop, before: first * args.k as u64 };
-    for part in questions.chunks((4 * slots).div_ceil(args.k)) {
+    let mut progress = Progress { bar, stop, before };
+    for part in questions.chunks((4 * sampler.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
-        let rollouts = rollout(model, &mut generator, &sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
+        let rollouts = rollout(model, generator, sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
         let Some(rollouts) = rollouts else { return Ok(true) };
-        for group in rollouts.chunks(args.k) {
+        for group in rollouts.chunks(k) {
             let problem = group[0].question.problem();
-            let judge = |r: &meno_train::rollout::Rollout| {
-                Sample::judge(asked.task, &problem, r.text.clone(), r.tokens.len(), r.truncated)
-            };
+            let judge = |r: &Rollout| Sample::judge(asked.task, &problem, r.text.clone(), r.tokens.len(), r.truncated);
             output.add(Judged { samples: group.iter().map(judge).collect(), problem: problem.clone() })?;
         }
-        progress.before = output.judged.len() as u64 * args.k as u64;
+        progress.before = (output.judged.len() * k) as u64;
     }
     progress.bar.finish_and_clear();
     Ok(false)
 }
 
-fn print(args: &Args, task: &dyn Task, s: &Summary) -> Result<()> {
-    if args.json {
+fn print(json: bool, task: &dyn Task, s: &Summary) -> Result<()> {
+    if json {
         println!("{}", serde_json::to_string_pretty(s)?);
         return Ok(());
     }

@@ -1,0 +1,78 @@
+//! The file of an evaluation: what was asked on its first line, then a judged problem a line.
+
+use anyhow::{Context, Result, bail};
+use meno_eval::score::Judged;
+use meno_train::recipe::EvalRecipe;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Problems judged before and where more are written.
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) judged: Vec<Judged>,
+    file: Option<File>,
+}
+
+impl Output {
+    /// Opens the file of `recipe`, if it wants one; with `resume` what stands in it is gone on with.
+    pub(super) fn open(recipe: &EvalRecipe, resume: bool) -> Result<Output> {
+        let Some(path) = &recipe.eval.out else { return Ok(Output::default()) };
+        let name = || path.display().to_string();
+        if path.exists() && !resume {
+            bail!("{}: is there already; go on with --resume, or choose another --out", name());
+        }
+        let header = header(recipe)?;
+        let (judged, whole) = if path.exists() { read(path, &header)? } else { (Vec::new(), 0) };
+        // A line that a kill cut short is written anew.
+        let mut file = File::options().create(true).write(true).truncate(false).open(path).with_context(name)?;
+        file.set_len(whole).with_context(name)?;
+        file.seek(SeekFrom::End(0)).with_context(name)?;
+        if whole == 0 {
+            writeln!(file, "{header}").with_context(name)?;
+        }
+        Ok(Output { judged, file: Some(file) })
+    }
+
+    pub(super) fn add(&mut self, judged: Judged) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            let line = serde_json::to_string(&judged)? + "\n";
+            file.write_all(line.as_bytes()).context("writing the file of --out")?;
+        }
+        self.judged.push(judged);
+        Ok(())
+    }
+}
+
+/// What decides the responses: the recipe without where they go, how many there shall be and who computes them.
+fn header(recipe: &EvalRecipe) -> Result<Value> {
+    let mut value = serde_json::to_value(recipe)?;
+    if let Some(eval) = value["eval"].as_object_mut() {
+        for key in ["out", "threads", "num_problems", "max_sequences"] {
+            eval.remove(key);
+        }
+    }
+    Ok(value)
+}
+
+/// The judged problems of a file and the bytes of its whole lines.
+fn read(path: &Path, header: &Value) -> Result<(Vec<Judged>, u64)> {
+    let name = || path.display().to_string();
+    let mut reader = BufReader::new(File::open(path).with_context(name)?);
+    let (mut judged, mut whole, mut line) = (Vec::new(), 0u64, String::new());
+    while reader.read_line(&mut line).with_context(name)? > 0 && line.ends_with('\n') {
+        if whole == 0 {
+            let before: Value = serde_json::from_str(&line)
+                .with_context(|| format!("{}: is not a file of `meno eval`; choose another --out", name()))?;
+            if before != *header {
+                bail!("{}: holds another evaluation ({before}); choose another --out", name());
+            }
+        } else {
+            judged.push(serde_json::from_str(&line).with_context(|| format!("{}:{}", name(), judged.len() + 2))?);
+        }
+        whole += line.len() as u64;
+        line.clear();
+    }
+    Ok((judged, whole))
+}

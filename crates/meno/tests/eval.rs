@@ -1,0 +1,136 @@
+//! `meno eval` from outside: recipe and flags, strict keys, a dry run, and a kill that changes nothing.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno::model::{Config, Dtype, Model};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A directory with a random model of the tiny recipes and questions; its recipe measures that.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let tiny = root().join("recipes/tiny/model");
+        let model = place.path("model");
+        let config: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(tiny.join("config.json")).unwrap()).unwrap();
+        Model::random(Config::from_value("tiny", config).unwrap(), 1).unwrap().save(&model, Dtype::F32).unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(tiny.join(name), model.join(name)).unwrap();
+        }
+        let questions: Vec<String> =
+            (0..60).map(|i| format!("{{\"question\":\"{i}+1?\",\"answer\":\"{}\"}}", i + 1)).collect();
+        std::fs::write(place.path("q.jsonl"), questions.join("\n")).unwrap();
+        let recipe = format!(
+            "[model]\npath = {:?}\n[task]\nname = {:?}\nprompt = \"plain\"\n\
+             [eval]\nnum_samples = 3\ntemperature = 1.0\ntop_p = 1.0\nmax_completion_length = 40\nmax_sequences = 8\n",
+            model.display().to_string(),
+            place.path("q.jsonl").display().to_string()
+        );
+        std::fs::write(place.path("eval.toml"), recipe).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        command.arg("eval").arg(self.path("eval.toml")).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs with `args`, which must be refused with a message that holds `expected`.
+    fn refused(&self, args: &[&str], expected: &str) {
+        let output = self.run(args);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn recipe_flags_and_set_say_the_same() {
+    let place = Place::new();
+    let dry = |args: &[&str]| {
+        let output = place.run(&[args, &["--dry-run"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let plain = dry(&[]);
+    assert!(plain.contains("num_samples = 3") && plain.contains("prompt = \"plain\""), "{plain}");
+    assert!(plain.contains("# Memory") && plain.contains("KV cache"), "{plain}");
+    let (flags, sets) =
+        (dry(&["-k", "5", "--temperature", "0"]), dry(&["--set", "eval.num_samples=5", "--set", "eval.temperature=0"]));
+    assert!(flags.contains("num_samples = 5") && flags.contains("temperature = 0.0"), "{flags}");
+    assert_eq!(flags, sets);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let place = Place::new();
+    place.refused(&["--set", "eval.num_sampels=5"], "did you mean `num_samples`?");
+    place.refused(&["--precision", "f16"], "f16");
+    place.refused(&["-k", "0"], "num_samples");
+    place.refused(&["--resume"], "--out");
+    place.refused(&["--task", "nothing"], "nothing");
+    std::fs::write(place.path("code.jsonl"), r#"{"question":"q","test_list":["assert f() == 1"]}"#).unwrap();
+    place.refused(&["--task", &place.path("code.jsonl").display().to_string()], "--sandbox");
+    let recipe = std::fs::read_to_string(place.path("eval.toml")).unwrap();
+    std::fs::write(place.path("eval.toml"), recipe + "topp = 0.5\n").unwrap();
+    place.refused(&[], "unknown key `topp`; did you mean `top_p`?");
+}
+
+#[test]
+fn a_kill_changes_nothing() {
+    let place = Place::new();
+    let (whole, killed) = (place.path("whole.jsonl"), place.path("killed.jsonl"));
+    let (whole_name, killed_name) = (whole.display().to_string(), killed.display().to_string());
+    let start = Instant::now();
+    let once = place.run(&["--out", &whole_name, "--json"]);
+    assert!(once.status.success(), "{}", text(&once.stderr));
+    let took = start.elapsed();
+    let mut kills = 0;
+    let last = loop {
+        let mut command = place.command(&["--out", &killed_name, "--json", "--resume"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Always longer, so that it ends at some time.
+        let deadline = Instant::now() + took.mul_f64(0.3 + 0.2 * f64::from(kills));
+        while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if child.try_wait().unwrap().is_some() {
+            break child.wait_with_output().unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    };
+    assert!(last.status.success(), "{}", text(&last.stderr));
+    assert!(kills > 0, "nothing was killed, so nothing was shown");
+    assert_eq!(text(&once.stdout), text(&last.stdout));
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&killed).unwrap(), "the files differ after {kills} kills");
+    // A line cut short is written anew; what is there is not overwritten; another evaluation is refused.
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&killed, &bytes[..bytes.len() - 10]).unwrap();
+    assert!(place.run(&["--out", &killed_name, "--resume"]).status.success());
+    assert!(bytes == std::fs::read(&killed).unwrap());
+    place.refused(&["--out", &killed_name], "--resume");
+    place.refused(&["--out", &killed_name, "--resume", "--seed", "9"], "another evaluation");
+}

@@ -1,0 +1,107 @@
+//! The stages one after the other through the binary: a base model, its right answers kept, a student taught with them.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A directory with a corpus and questions that a small network knows by heart in seconds.
+struct Place(tempfile::TempDir);
+
+/// Half of the documents are right, half are wrong: there is something to reject.
+const RIGHT: &str = "2+3=?<think>3 and 2</think><answer>5</answer>";
+const WRONG: &str = "2+3=?<think>hm</think><answer>6</answer>";
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let line = |text: &str| serde_json::json!({ "text": text }).to_string();
+        let corpus: Vec<String> = (0..64).map(|i| line(if i % 2 == 0 { RIGHT } else { WRONG })).collect();
+        std::fs::write(place.path("corpus.jsonl"), corpus.join("\n")).unwrap();
+        std::fs::write(place.path("q.jsonl"), r#"{"question":"2+3=?","answer":"5"}"#).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `meno VERB` on a tiny recipe with these values changed; paths of this place are written `@name`.
+    fn meno(&self, verb: &str, recipe: &str, out: &str, sets: &[&str], more: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        command.arg(verb).arg(root().join("recipes/tiny").join(recipe)).arg("--plain").args(more);
+        command.arg("--set").arg(format!("run.output_dir={:?}", self.path(out).display().to_string()));
+        for set in sets {
+            let (key, value) = set.split_once('=').unwrap();
+            let value = value.strip_prefix('@').map_or(value.to_owned(), |name| self.path(name).display().to_string());
+            command.args(["--set", &format!("{key}={value}")]);
+        }
+        let output = command.current_dir(root()).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{verb}: {text}");
+        text
+    }
+
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    }
+
+    fn base(&self) {
+        let files = format!("data.files=[{:?}]", self.path("corpus.jsonl").display().to_string());
+        let sets = ["train.max_steps=60", "train.max_tokens=256", "pretrain.tokens_per_step=512", &files];
+        self.meno("pretrain", "pretrain.toml", "base", &sets, &[]);
+    }
+}
+
+#[test]
+fn sample_keeps_what_is_right_and_distill_teaches_it() {
+    let place = Place::new();
+    place.base();
+    let asked = ["task.name=@q.jsonl", "sample.num_questions=6", "sample.num_generations=8", "sample.keep_per_question=8"];
+    let sets = [&asked[..], &["model.path=@base", "sample.min_language_consistency=0"]].concat();
+    let said = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &[]);
+    assert!(said.contains("of 48 answers"), "{said}");
+    let traces = place.lines("kept/traces.jsonl");
+    assert!(!traces.is_empty(), "{said}");
+    for t in &traces {
+        assert!(t["prompt"] == "2+3=?" && t["answer"] == "5", "{t}");
+        assert!(t["completion"].as_str().unwrap().contains("<answer>5</answer>"), "{t}");
+    }
+    // Asked again it has nothing left to do, and leaves what it has.
+    let again = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &["--resume"]);
+    assert!(again.contains("all 6 questions are done"), "{again}");
+    assert_eq!(place.lines("kept/traces.jsonl"), traces);
+
+    // A student from the traces, and one from the teacher itself: both answer rightly, as the teacher does half the time.
+    let lessons = ["train.max_tokens=256", "sft.train_batch_size=4", "sft.num_train_epochs=30", "train.max_steps=60"];
+    let teacher = [&asked[..], &lessons, &["distill.teacher=@base"]].concat();
+    place.meno("distill", "distill.toml", "from-teacher", &teacher, &[]);
+    // The recipe names a teacher, which only a file of one's own can leave out.
+    let recipe = std::fs::read_to_string(root().join("recipes/tiny/distill.toml")).unwrap();
+    let traces = format!("traces = {:?}", place.path("kept").display().to_string());
+    let own = place.path("own.toml");
+    std::fs::write(&own, recipe.replace("teacher = \"runs/tiny/r1\"", &traces)).unwrap();
+    place.meno("distill", own.to_str().unwrap(), "from-traces", &lessons, &[]);
+    for student in ["from-teacher", "from-traces"] {
+        let loss = |line: &Value| line["loss"].as_f64().unwrap();
+        let metrics = place.lines(&format!("{student}/metrics.jsonl"));
+        assert!(loss(metrics.last().unwrap()) < 0.3 * loss(&metrics[0]), "{student}: {:?}", metrics.last());
+        let out = Command::new(env!("CARGO_BIN_EXE_meno"))
+            .args(["eval", "-m"])
+            .arg(place.path(student))
+            .arg("--task")
+            .arg(place.path("q.jsonl"))
+            .args(["--prompt", "plain", "-k", "16", "--temperature", "1", "--top-p", "1", "--max-tokens", "64", "--json"])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let figures: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(figures["pass1"]["mean"].as_f64().unwrap() > 0.8, "{student}: {figures}");
+    }
+}
