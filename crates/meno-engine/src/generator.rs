@@ -374,7 +374,12 @@ impl Generator {
         for (request, r) in requests.iter().enumerate() {
             first.push(completions.len());
             let finish = Finish::Cancelled; // so far
-            let empty = |sample| Completion { request, sample, tokens: Vec::new(), logprobs: Vec::new(), finish };
+            // All their room at once: writing an answer allocates nothing.
+            let longest = r.sampling.max_tokens.min(self.capacity.max_len);
+            let empty = |sample| {
+                let (tokens, logprobs) = (Vec::with_capacity(longest), Vec::with_capacity(longest));
+                Completion { request, sample, tokens, logprobs, finish }
+            };
             completions.extend((0..r.n).map(empty));
         }
         let cancelled = Cell::new(false);
