@@ -1,0 +1,183 @@
+//! The chat page: plain files, carried in the binary, and the headers that keep the page to itself.
+//!
+//! The page may load its own files and speak to its own server; nothing else, no inline script, and no text may become
+//! markup (`require-trusted-types-for`): what a model writes can at worst look odd.
+
+use crate::error::ApiError;
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../web/", $name)))),*] };
+}
+
+/// Names and texts of the files in `web/`.
+const FILES: [(&str, &str); 21] = files![
+    "api.js",
+    "app.js",
+    "chat.js",
+    "conversation.js",
+    "highlight.js",
+    "icon.svg",
+    "icons.js",
+    "index.html",
+    "inline.js",
+    "markdown.js",
+    "math-symbols.js",
+    "math.js",
+    "run.js",
+    "settings.js",
+    "sidebar.js",
+    "sse.js",
+    "store.js",
+    "style.css",
+    "text.css",
+    "theme.js",
+    "vnode.js",
+];
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// `/` is the page, `/page/NAME` its files. Nobody needs a key to see them; what they ask for does.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(async |headers: HeaderMap| send("index.html", &headers)))
+        .route("/page/{name}", get(async |Path(name): Path<String>, headers: HeaderMap| send(&name, &headers)))
+}
+
+fn send(name: &str, asked: &HeaderMap) -> Response {
+    let Some((name, text)) = FILES.iter().find(|(known, _)| *known == name) else {
+        return ApiError::no_route("GET", &format!("/page/{name}")).into_response();
+    };
+    let tag = etag(text);
+    let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    let fresh = known.flat_map(|v| v.split(',')).any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*");
+    let mut response = if fresh { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)));
+    headers.insert(header::ETAG, HeaderValue::from_str(&tag).expect("invariant: a tag is hexadecimal digits in quotes"));
+    let fixed: [(HeaderName, &'static str); 5] = [
+        // Another version of Meno on the same port must not meet the files of the last one.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
+}
+
+fn etag(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        other => unreachable!("invariant: no file of the page ends in {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use std::collections::BTreeSet;
+    use tower::ServiceExt;
+
+    async fn get(path: &str, tag: Option<&str>) -> (StatusCode, HeaderMap, String) {
+        let mut request = Request::get(path);
+        if let Some(tag) = tag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        let response = routes::<()>().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_page_and_every_file_it_names_are_there() {
+        let (status, headers, page) = get("/", None).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(page.contains("<title>Meno</title>"));
+        let named = page.split('"').filter(|s| s.starts_with("page/"));
+        let mut wanted: BTreeSet<String> = named.map(|s| format!("/{s}")).collect();
+        assert!(wanted.len() >= 5, "{wanted:?}");
+        // The modules name each other.
+        for (_, text) in FILES.iter().filter(|(name, _)| name.ends_with(".js")) {
+            let imports = text.lines().filter(|l| l.starts_with("import ")).filter_map(|l| l.split('"').nth(1));
+            wanted.extend(imports.map(|module| format!("/page/{}", module.trim_start_matches("./"))));
+        }
+        for path in wanted {
+            let (status, headers, _) = get(&path, None).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            assert!(!headers[header::CONTENT_TYPE].is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_carried() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).unwrap();
+        let there: BTreeSet<String> = folder.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(there, FILES.iter().map(|(name, _)| (*name).to_owned()).collect());
+    }
+
+    #[tokio::test]
+    async fn what_the_browser_has_is_not_sent_again() {
+        let (_, headers, text) = get("/page/app.js", None).await;
+        let tag = headers[header::ETAG].to_str().unwrap();
+        assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
+        assert!(!text.is_empty());
+        for asked in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".into()] {
+            let (status, headers, text) = get("/page/app.js", Some(&asked)).await;
+            assert_eq!((status, text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{asked}");
+            assert_eq!(headers[header::ETAG], tag);
+        }
+        assert_eq!(get("/page/app.js", Some("\"other\"")).await.0, StatusCode::OK);
+        assert_ne!(get("/page/run.js", None).await.1[header::ETAG], tag);
+    }
+
+    #[tokio::test]
+    async fn the_page_is_kept_to_itself() {
+        for path in ["/", "/page/app.js", "/page/style.css"] {
+            let (_, headers, _) = get(path, None).await;
+            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'"), "{path}");
+            assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+        // Nothing in the files asks for anything outside, or puts text into the document as markup.
+        for (name, text) in FILES {
+            for bad in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=\"", "style=\""] {
+                assert!(!text.contains(bad), "{name} holds {bad}");
+            }
+            let addresses = text.split("http").skip(1).filter(|s| s.starts_with("://") || s.starts_with("s://"));
+            for address in addresses.filter(|a| !a.trim_start_matches('s').starts_with("://www.w3.org/")) {
+                assert!(name == "inline.js", "{name} names http{}", &address[..address.len().min(40)]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn there_are_no_other_files() {
+        for path in ["/page/none.js", "/page/..%2FCargo.toml", "/page/%2e%2e", "/page/app.js%00"] {
+            let (status, _, text) = get(path, None).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert!(text.contains("unknown_url"), "{text}");
+        }
+    }
+}

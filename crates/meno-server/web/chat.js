@@ -1,0 +1,136 @@
+// A conversation as a tree: an edited question or another try is a new branch, and nothing said is lost.
+//
+// chat: {id, title, created, updated, messages: {id: message}, leaf}; message: {id, parent, role, content, created} and,
+// of answers, {reasoning, model, stats, finish, cut, error}. `leaf` is the last message of the branch that is shown.
+
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+export function newChat(now = Date.now()) {
+  return { id: newId(), title: "", created: now, updated: now, messages: {}, leaf: null };
+}
+
+/** Puts a message under `parent` (null: at the root) and shows its branch. */
+export function addMessage(chat, parent, role, fields = {}, now = Date.now()) {
+  const message = { id: newId(), parent, role, content: "", created: now, ...fields };
+  chat.messages[message.id] = message;
+  chat.leaf = message.id;
+  chat.updated = now;
+  if (!chat.title && role === "user") chat.title = titleOf(message.content);
+  return message;
+}
+
+/** The messages from the root to `leaf`. */
+export function branch(chat, leaf = chat.leaf) {
+  const path = [];
+  for (let id = leaf; id !== null; id = chat.messages[id].parent) path.push(chat.messages[id]);
+  return path.reverse();
+}
+
+/** The versions of a message, oldest first. */
+export function versions(chat, message) {
+  return Object.values(chat.messages).filter((m) => m.parent === message.parent && m.role === message.role);
+}
+
+/** Shows the version `step` places from `message`, with what was last said below it. */
+export function turnTo(chat, message, step) {
+  const all = versions(chat, message);
+  const wanted = all[all.indexOf(message) + step];
+  if (!wanted) return;
+  let leaf = wanted;
+  for (;;) {
+    const below = Object.values(chat.messages).filter((m) => m.parent === leaf.id);
+    if (below.length === 0) break;
+    leaf = below[below.length - 1];
+  }
+  chat.leaf = leaf.id;
+}
+
+/** What is sent to the model: what was said, without the thoughts, and without answers that never came. */
+export function history(chat, leaf = chat.leaf) {
+  return branch(chat, leaf).filter((m) => m.role === "user" || m.content).map(({ role, content }) => ({ role, content }));
+}
+
+export function titleOf(text) {
+  const line = text.trim().split("\n")[0].replace(/\s+/g, " ").replace(/^[#>*\-\s`]+/, "");
+  if (line.length <= 60) return line || "New chat";
+  return `${line.slice(0, 58).replace(/\s\S{0,20}$/, "")}…`;
+}
+
+/** Chats that hold every word of `query`, with the place where it was found. */
+export function search(chats, query) {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return chats.map((chat) => ({ chat, excerpt: "" }));
+  const found = [];
+  for (const chat of chats) {
+    const texts = [chat.title, ...Object.values(chat.messages).map((m) => m.content)];
+    const all = texts.join("\n").toLowerCase();
+    if (!words.every((word) => all.includes(word))) continue;
+    found.push({ chat, excerpt: chat.title.toLowerCase().includes(words[0]) ? "" : excerptOf(texts.slice(1), words[0]) });
+  }
+  return found;
+}
+
+function excerptOf(texts, word) {
+  const text = texts.find((t) => t.toLowerCase().includes(word)) ?? "";
+  const at = text.toLowerCase().indexOf(word);
+  return `${at > 24 ? "…" : ""}${text.slice(Math.max(0, at - 24), at + 60)}`.replace(/\s+/g, " ");
+}
+
+/** Chats under the headings of a list: today, yesterday, the last week, the last month, older. */
+export function byDay(chats, now = Date.now()) {
+  const midnight = new Date(now).setHours(0, 0, 0, 0);
+  const day = 86_400_000;
+  const bounds = [["Today", midnight], ["Yesterday", midnight - day], ["Last 7 days", midnight - 7 * day], ["Last 30 days", midnight - 30 * day], ["Older", -Infinity]];
+  const groups = new Map();
+  for (const chat of [...chats].sort((a, b) => b.updated - a.updated)) {
+    const [name] = bounds.find(([, from]) => chat.updated >= from);
+    groups.set(name, [...(groups.get(name) ?? []), chat]);
+  }
+  return [...groups];
+}
+
+// ---- files ------------------------------------------------------------------------------------------------------
+
+const FORMAT = "meno-chats";
+
+export function exportChats(chats) {
+  return JSON.stringify({ format: FORMAT, version: 1, chats }, null, 1);
+}
+
+/** The chats of an exported file, made new; throws an Error in plain words where it is none. */
+export function importChats(text) {
+  let file;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw new Error("This file is not JSON.");
+  }
+  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("This file was not exported by Meno.");
+  return file.chats.map(readChat);
+}
+
+/** A chat from outside, field by field; throws where its messages do not hang together. */
+export function readChat(raw) {
+  const string = (value, fallback = "") => (typeof value === "string" ? value : fallback);
+  const number = (value, fallback = null) => (Number.isFinite(value) ? value : fallback);
+  const messages = {};
+  for (const [id, m] of Object.entries(raw?.messages ?? {})) {
+    if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged.");
+    messages[id] = { id, parent: m.parent === null ? null : string(m.parent), role: m.role, content: string(m.content), created: number(m.created, 0) };
+    if (m.role === "user") continue;
+    const stats = Object.fromEntries(Object.entries(m.stats ?? {}).filter(([name, value]) => /^[a-zA-Z]{1,24}$/.test(name) && Number.isFinite(value)));
+    Object.assign(messages[id], { reasoning: string(m.reasoning), model: string(m.model), stats, finish: string(m.finish, null), cut: string(m.cut, null), error: null });
+  }
+  const known = (id) => id === null || Object.hasOwn(messages, id);
+  for (const message of Object.values(messages)) {
+    if (!known(message.parent)) throw new Error("A message of this file has lost the one before it.");
+    const seen = new Set();
+    for (let m = message; m; m = m.parent === null ? null : messages[m.parent]) {
+      if (seen.has(m.id)) throw new Error("The messages of this file form a circle.");
+      seen.add(m.id);
+    }
+  }
+  const leaf = typeof raw.leaf === "string" && known(raw.leaf) ? raw.leaf : (Object.keys(messages).pop() ?? null);
+  const created = number(raw.created, Date.now());
+  return { id: newId(), title: string(raw.title, "Imported chat").slice(0, 200), created, updated: number(raw.updated, created), messages, leaf };
+}
