@@ -101,6 +101,10 @@ test("formulas are told from prices", () => {
   assert.deepEqual(formulas("| a |\n|--|\n| $|x|$ |"), ["|x|"]);
 });
 
+test("a comma after a formula stays with it", () => {
+  assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math>.*?<\/math>,<\/span> then <math>.*<\/math> and <span class="together"><math>.*?<\/math>\)\.<\/span><\/p>$/);
+});
+
 const HOSTILE = [
   "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg/onload=alert(1)>", "[a](javascript:alert(1))", "[a](JaVaScRiPt:alert(1))",
   "[a](java\nscript:alert(1))", "[a](&#106;avascript:alert(1))", "[a](data:text/html,<script>alert(1)</script>)", "[a](vbscript:x)", "<javascript:alert(1)>",

@@ -124,14 +124,20 @@ function toast(text, action = null) {
 
 // ---- chats ------------------------------------------------------------------------------------------------------
 
+/** Keeps a chat as it stands, unless it was deleted meanwhile. */
 async function save(chat) {
-  state.chats.set(chat.id, chat);
+  if (!state.chats.has(chat.id)) return;
   try {
     await store.put(chat);
     channel?.postMessage(chat.id);
   } catch {
     toast("The browser could not keep this chat: its storage may be full.");
   }
+}
+
+function add(chat) {
+  state.chats.set(chat.id, chat);
+  save(chat);
 }
 
 function show(chat) {
@@ -167,7 +173,7 @@ function send(text) {
   if (!words || state.runs.has(state.chat.id)) return false;
   const { chat } = state;
   const question = addMessage(chat, chat.leaf, "user", { content: words });
-  state.chats.set(chat.id, chat);
+  add(chat);
   history.replaceState(null, "", `#${chat.id}`);
   ask(chat, question.id);
   return true;
@@ -298,7 +304,7 @@ const actions = {
     state.chats.delete(chat.id);
     store.delete(chat.id).then(() => channel?.postMessage(chat.id));
     if (state.chat === chat) show(newChat());
-    toast(`“${titleOf(chat.title)}” was deleted.`, { name: "Undo", run: () => (save(chat), show(chat)) });
+    toast(`“${titleOf(chat.title)}” was deleted.`, { name: "Undo", run: () => (add(chat), show(chat)) });
   },
   removeAll() {
     if (!state.sure) {
@@ -313,7 +319,7 @@ const actions = {
     }
     state.chats.clear();
     show(newChat());
-    toast("All chats were deleted.", { name: "Undo", run: () => all.forEach(save) });
+    toast("All chats were deleted.", { name: "Undo", run: () => all.forEach(add) });
   },
   showSidebar(shown) {
     if (phone.matches) state.drawer = shown;
@@ -361,7 +367,7 @@ const actions = {
     if (!file) return;
     try {
       const chats = importChats(await file.text());
-      for (const chat of chats) await save(chat);
+      chats.forEach(add);
       toast(`${chats.length} chat${chats.length === 1 ? " was" : "s were"} imported.`);
     } catch (error) {
       toast(error.message);

@@ -29,7 +29,7 @@ export function conversation(state, actions) {
   if (messages.length === 0) return [welcome(state, actions)];
   return messages.map((message, i) => {
     const last = i === messages.length - 1;
-    return message.role === "user" ? question(state, message, actions) : answer(state, message, run?.message === message ? run : null, last, actions);
+    return message.role === "user" ? question(state, message, Boolean(run), actions) : answer(state, message, run?.message === message ? run : null, last, actions);
   });
 }
 
@@ -51,13 +51,13 @@ function welcome(state, actions) {
 
 // ---- a question -------------------------------------------------------------------------------------------------
 
-function question(state, message, actions) {
+function question(state, message, busy, actions) {
   const editing = state.editing === message.id;
   return h("article", { class: "said question", key: message.id, "aria-label": "You" },
     editing ? editor(message, actions) : h("div", { class: "bubble" }, message.content),
     !editing && h("div", { class: "doings" }, turner(state, message, actions),
       button("copy", state.copied === message.id ? "done" : "copy", "Copy", () => actions.copy(message.content, message.id)),
-      button("edit", "edit", "Edit", () => actions.edit(message.id))));
+      !busy && button("edit", "edit", "Edit", () => actions.edit(message.id))));
 }
 
 function editor(message, actions) {
@@ -111,7 +111,7 @@ function thoughtLabel(message, run, thinking) {
   const tokens = reasoningTokens ? ` · ${count(reasoningTokens, "token")}` : "";
   if (thinking) return `Thinking for ${seconds(run.elapsed - (message.stats.firstMs ?? 0))}${tokens}`;
   const cut = { budget: " · its budget was spent", loop: " · ended when it went in circles" }[message.cut] ?? "";
-  return `${thoughtMs ? `Thought for ${seconds(thoughtMs)}` : "Thought"}${tokens}${cut}`;
+  return `${thoughtMs >= 0 ? `Thought for ${seconds(thoughtMs)}` : "Thought"}${tokens}${cut}`;
 }
 
 function notes(message, actions, last) {

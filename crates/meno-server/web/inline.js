@@ -36,7 +36,7 @@ export function renderInline(text, options = {}) {
   const state = { text, at: 0, options, nodes: [], delimiters: [], brackets: [] };
   while (state.at < text.length) step(state);
   if (options.open) closeOpenRuns(state);
-  return emphasise(state, 0);
+  return joinPunctuation(emphasise(state, 0));
 }
 
 function step(state) {
@@ -319,6 +319,16 @@ function emphasise(state, bottom) {
     }
   }
   return joinText(gather(slots, 0, slots.length));
+}
+
+// A comma after a formula stays on its line.
+function joinPunctuation(nodes) {
+  return nodes.flatMap((node, i) => {
+    const before = nodes[i - 1]?.tag === "math" && typeof node === "string" ? /^[.,;:!?)\]’”]+/.exec(node) : null;
+    if (before) return [node.slice(before[0].length)];
+    const after = node.tag === "math" && typeof nodes[i + 1] === "string" ? /^[.,;:!?)\]’”]+/.exec(nodes[i + 1]) : null;
+    return [after ? h("span", { class: "together" }, node, after[0]) : node];
+  });
 }
 
 function findOpener(runs, close) {

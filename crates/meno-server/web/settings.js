@@ -42,7 +42,7 @@ export function settingsDialog(state, actions) {
         h("p", { class: "hint" }, "The key and the chats stay in this browser.")),
       section("Chats",
         h("div", { class: "row" },
-          h("button", { type: "button", class: "plain", "data-do": "export", onclick: actions.exportAll }, "Export all"),
+          h("button", { type: "button", class: "plain", "data-do": "export", onclick: actions.exportAll, disabled: state.chats.size === 0 }, "Export all"),
           h("button", { type: "button", class: "plain", onclick: actions.exportOne, disabled: !state.chats.has(state.chat.id) }, "Export this chat"),
           h("label", { class: "plain file" }, "Import", h("input", { type: "file", accept: "application/json,.json", onchange: actions.importFile })),
           h("button", { type: "button", class: "plain danger", onclick: actions.removeAll, disabled: state.chats.size === 0 }, state.sure ? "Really delete all?" : "Delete all"))),

@@ -1,0 +1,342 @@
+// The page in a headless Chromium, against a real server with a real small model. Skipped, with a word, where there is
+// no Chromium or no `meno`. See CONTRIBUTING.md.
+
+import { after, before, describe, test } from "node:test";
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Browser, findChromium } from "./browser.mjs";
+import { Server, checkpoint, findMeno, smallModel } from "./server.mjs";
+
+const chromium = findChromium();
+const meno = findMeno();
+const skip = !chromium ? "no Chromium here (set CHROMIUM to its name)" : !meno ? "no meno here (cargo build --release)" : false;
+
+const QUESTION = process.env.MENO_QUESTION ?? "calc 12+34=";
+const done = "!document.querySelector('[data-do=stop]') && document.querySelector('.answer.last .figures')";
+const texts = (selector) => `[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.textContent)`;
+
+async function ask(page, words) {
+  await page.eval("document.getElementById('question').focus()");
+  await page.type(words);
+  await page.press("Enter");
+}
+
+async function answered(page, count) {
+  await page.until(`document.querySelectorAll('.answer').length === ${count} && ${done}`, 120_000);
+}
+
+/** What must hold of any page at any time. */
+async function assertSound(page, url) {
+  assert.deepEqual(page.complaints, []);
+  assert.deepEqual(page.requests.filter((r) => !r.startsWith(url) && !/^(?:blob|data|about):/.test(r)), [], "asked outside");
+  const nameless = `[...document.querySelectorAll('button, input, textarea, select, a')].filter((e) => e.checkVisibility() && !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length || e.title)).map((e) => e.outerHTML)`;
+  assert.deepEqual(await page.eval(nameless), [], "controls without a name");
+  assert.equal(await page.eval("document.documentElement.scrollWidth <= innerWidth"), true, "wider than the window");
+}
+
+describe("the page", { skip }, () => {
+  let browser;
+  let server;
+  let model;
+
+  before(async () => {
+    model = smallModel(meno);
+    server = await Server.start(meno, model);
+    browser = await Browser.launch(chromium);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  test("a question is thought about and answered", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    assert.equal(await page.eval("document.activeElement.id"), "question");
+    assert.equal(await page.eval("document.querySelector('[data-do=send]').disabled"), true);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    assert.deepEqual(await page.eval(texts(".question .bubble")), [QUESTION]);
+    assert.match(await page.eval("document.querySelector('.thought-head').textContent"), /^Thought for \d+(\.\d)? s · \d+ tokens?/);
+    assert.match(await page.eval("document.querySelector('.figures').textContent"), /\d+ tokens? · .*tokens\/s · first token \d/);
+    assert.equal(await page.eval("document.querySelector('.thought-text')"), null, "folded when done");
+    await page.click(".thought-head");
+    assert.ok((await page.until("document.querySelector('.thought-text')?.textContent")).length > 0);
+    assert.equal(await page.eval("document.querySelector('.thought-head').getAttribute('aria-expanded')"), "true");
+    assert.equal(await page.eval("document.getElementById('status').textContent"), "The answer is complete.");
+    await assertSound(page, server.url);
+  });
+
+  test("the server's figures are those of the page", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await page.eval("window.usage = []; window.realFetch = fetch; window.fetch = async (...a) => { const r = await realFetch(...a); if (String(a[0]).includes('chat')) r.clone().text().then((t) => usage.push(/\"completion_tokens\":(\\d+)/.exec(t)?.[1])); return r; }");
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    const told = await page.until("window.usage[0]");
+    assert.ok((await page.eval("document.querySelector('.figures').textContent")).startsWith(`${told} token`), told);
+  });
+
+  test("another try and an edit are versions; nothing said is lost", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    await page.click(".answer [data-do=retry]");
+    await page.until("document.querySelector('.answer .turner')?.textContent === '2/2'", 120_000);
+    await page.until(done, 120_000);
+    await page.click(".answer .turner button");
+    await page.until("document.querySelector('.answer .turner').textContent === '1/2'");
+    await page.press("ArrowUp"); // does nothing while the focus is on a button
+    await page.eval("document.getElementById('question').focus()");
+    await page.press("ArrowUp");
+    await page.until("document.activeElement.closest('.editor')");
+    await page.press("Escape");
+    await page.until("!document.querySelector('.editor')");
+    await page.click(".question [data-do=edit]");
+    await page.until("document.activeElement.closest('.editor')");
+    await page.eval("document.activeElement.select()");
+    const changed = QUESTION.replace("12", "21");
+    await page.type(changed);
+    await page.press("Enter");
+    await page.until(`document.querySelector('.bubble')?.textContent === ${JSON.stringify(changed)}`);
+    await answered(page, 1);
+    assert.equal(await page.eval("document.querySelector('.question .turner').textContent"), "2/2");
+    await page.click(".question .turner button");
+    await page.until(`document.querySelector('.bubble').textContent === ${JSON.stringify(QUESTION)}`);
+    await assertSound(page, server.url);
+  });
+
+  test("chats are kept, found, renamed, deleted and brought back", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    await page.press("k", { ctrl: true });
+    await page.until("document.querySelector('.welcome')");
+    const other = QUESTION.replace("12", "43");
+    await ask(page, other);
+    await answered(page, 1);
+    assert.deepEqual(await page.eval(texts(".entry-title")), [other, QUESTION]);
+    await page.send("Page.reload");
+    await page.until("document.documentElement.dataset.ready === 'true'");
+    await page.until(`document.querySelector('.bubble')?.textContent === ${JSON.stringify(other)}`);
+    await page.eval("document.querySelector('.search input').focus()");
+    await page.type("12+");
+    await page.until("document.querySelectorAll('.entry').length === 1");
+    await page.click(".entry-open");
+    await page.until(`document.querySelector('.bubble').textContent === ${JSON.stringify(QUESTION)}`);
+    await page.eval("history.back()");
+    await page.until(`document.querySelector('.bubble').textContent === ${JSON.stringify(other)}`);
+    await page.eval("document.querySelector('.entry-doings button').click()");
+    await page.until("document.activeElement.closest('.renaming')");
+    await page.type("Sums");
+    await page.press("Enter");
+    await page.eval("document.querySelector('.search input').value = ''; document.querySelector('.search input').dispatchEvent(new Event('input'))");
+    await page.until("document.querySelectorAll('.entry').length === 2");
+    assert.ok((await page.eval(texts(".entry-title"))).includes("Sums"));
+    await page.eval("[...document.querySelectorAll('.entry')].find((e) => e.textContent.includes('Sums')).querySelectorAll('.entry-doings button')[1].click()");
+    await page.until("document.querySelectorAll('.entry').length === 1");
+    await page.click(".toast .link");
+    await page.until("document.querySelectorAll('.entry').length === 2");
+    await page.eval("document.querySelector('.entry-open').focus()");
+    await page.press("ArrowDown");
+    assert.equal(await page.eval("document.activeElement === document.querySelectorAll('.entry-open')[1]"), true);
+    await page.press("/");
+    assert.equal(await page.eval("document.activeElement.id"), "question");
+    assert.equal(await page.eval("document.getElementById('question').value"), "");
+    await assertSound(page, server.url);
+  });
+
+  test("chats leave as a file and come back", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    const folder = mkdtempSync(join(tmpdir(), "meno-export-"));
+    await page.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: folder }).catch(() => browser.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: folder }));
+    await page.send("Page.setDownloadBehavior", { behavior: "allow", downloadPath: folder });
+    await page.click("[data-do=settings]");
+    await page.click("[data-do=export]");
+    let file;
+    for (let i = 0; i < 100 && !file; i += 1) {
+      file = readdirSync(folder).find((name) => name.endsWith(".json"));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const exported = readFileSync(join(folder, file), "utf8");
+    assert.equal(JSON.parse(exported).chats.length, 1);
+    const fresh = await browser.page();
+    await fresh.goto(server.url);
+    await fresh.click("[data-do=settings]");
+    const { root } = await fresh.send("DOM.getDocument");
+    const { nodeId } = await fresh.send("DOM.querySelector", { nodeId: root.nodeId, selector: "input[type=file]" });
+    await fresh.send("DOM.setFileInputFiles", { nodeId, files: [join(folder, file)] });
+    await fresh.until("document.querySelectorAll('.entry').length === 1");
+    writeFileSync(join(folder, "bad.json"), "{}");
+    await fresh.send("DOM.setFileInputFiles", { nodeId, files: [join(folder, "bad.json")] });
+    await fresh.until("document.querySelector('.toast:last-child')?.textContent.includes('not exported by Meno')");
+    rmSync(folder, { recursive: true });
+    await assertSound(fresh, server.url);
+  });
+
+  test("settings reach the server and are kept", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await page.eval("window.bodies = []; window.realFetch = fetch; window.fetch = (...a) => (a[1]?.body && bodies.push(JSON.parse(a[1].body)), realFetch(...a))");
+    await page.click("[data-do=sampling]");
+    for (const [name, value] of [["temperature", "0"], ["top_p", "0.9"], ["top_k", "20"], ["min_p", "0.05"], ["max_tokens", "40"], ["seed", "7"], ["thinking_budget", "24"]]) {
+      await page.eval(`document.querySelector('#settings input[name=${name}]').select()`);
+      await page.type(value);
+    }
+    await page.eval("document.querySelector('#settings input[name=top_p]').select()");
+    await page.type("7"); // out of bounds: shown as wrong, not taken
+    assert.equal(await page.eval("document.querySelector('#settings input[name=top_p]').getAttribute('aria-invalid')"), "true");
+    await page.press("Escape");
+    await page.until("!document.getElementById('settings').open");
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    const { temperature, top_p: topP, top_k: topK, min_p: minP, max_completion_tokens: most, seed, thinking_budget: budget } = (await page.eval("bodies"))[0];
+    assert.deepEqual([temperature, topP, topK, minP, most, seed, budget], [0, 0.9, 20, 0.05, 40, 7, 24]);
+    assert.ok(Number.parseInt(await page.eval("document.querySelector('.figures').textContent"), 10) <= 40);
+    await page.send("Page.reload");
+    await page.until("document.documentElement.dataset.ready === 'true'");
+    await page.click("[data-do=settings]");
+    assert.equal(await page.until("document.querySelector('#settings input[name=seed]')?.value"), "7");
+    await assertSound(page, server.url);
+  });
+
+  test("light and dark, by the system and by hand", async () => {
+    const background = "getComputedStyle(document.documentElement).backgroundColor";
+    const page = await browser.page({ dark: true });
+    await page.goto(server.url);
+    const dark = await page.eval(background);
+    await page.click("[data-do=theme]");
+    await page.until(`${background} !== ${JSON.stringify(dark)}`);
+    const light = await page.eval(background);
+    await page.send("Page.reload");
+    await page.until("document.documentElement.dataset.ready === 'true'");
+    assert.equal(await page.eval(background), light, "the choice is kept");
+    const other = await browser.page({ dark: false });
+    await other.goto(server.url);
+    assert.equal(await other.eval(background), light);
+  });
+
+  test("a phone has room for everything", async () => {
+    const page = await browser.page({ width: 360, height: 740, phone: true });
+    await page.goto(server.url);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    await assertSound(page, server.url);
+    await page.click("[data-do=show-sidebar]");
+    await page.until("document.querySelector('#sidebar').checkVisibility()");
+    await assertSound(page, server.url);
+    await page.eval("document.querySelector('.entry-open').click()");
+    await page.until("!document.querySelector('#sidebar').checkVisibility()");
+    await page.click("[data-do=sampling]");
+    await assertSound(page, server.url);
+    assert.equal(await page.eval("document.getElementById('settings').scrollWidth <= document.getElementById('settings').clientWidth"), true);
+  });
+
+  test("a server that asks for a key says so, and takes it", async () => {
+    const guarded = await Server.start(meno, model, { args: ["--api-key", "open-sesame"] });
+    try {
+      const page = await browser.page();
+      await page.goto(guarded.url);
+      await page.until("document.querySelector('.toast')?.textContent.includes('API key')");
+      await ask(page, QUESTION);
+      await page.until("document.querySelector('.problem strong')?.textContent === 'This server asks for an API key'");
+      await page.click(".problem .plain");
+      await page.eval("document.querySelector('#settings input[name=key]').focus()");
+      await page.type("open-sesame");
+      await page.until("document.querySelector('#head .model').textContent !== ''");
+      await page.press("Escape");
+      await page.click(".problem .primary");
+      await answered(page, 1);
+      assert.equal(await page.eval("document.querySelector('.problem')"), null);
+      assert.equal(await page.eval("document.querySelector('.answer .turner')"), null, "the failed try is no version");
+      await assertSound(page, guarded.url);
+    } finally {
+      await guarded.stop();
+    }
+  });
+
+  test("a server that is gone is told, and found again", async () => {
+    const brief = await Server.start(meno, model);
+    const page = await browser.page();
+    await page.goto(brief.url);
+    await ask(page, QUESTION);
+    await answered(page, 1);
+    await brief.stop();
+    await ask(page, QUESTION);
+    await page.until("document.querySelector('.problem strong')?.textContent === 'Meno cannot be reached'");
+    const again = await Server.start(meno, model, { port: brief.port });
+    try {
+      await page.click(".problem .primary");
+      await page.until(`!document.querySelector('.problem') && ${done}`, 60_000);
+      assert.equal((await page.eval(texts(".bubble"))).length, 2);
+    } finally {
+      await again.stop();
+    }
+  });
+});
+
+const prose = checkpoint();
+const without = skip || (!prose && "no checkpoint here (set MENO_CHECKPOINT)");
+
+describe("the page with a real checkpoint", { skip: without }, () => {
+  let browser;
+  let server;
+
+  before(async () => {
+    server = await Server.start(meno, prose);
+    browser = await Browser.launch(chromium);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  test("an answer streams, is stopped, and frees its place", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await ask(page, "Count from 1 to 300, one number on each line.");
+    const length = "document.querySelector('.answer .text')?.textContent.length ?? 0";
+    await page.until(`${length} > 10`, 120_000);
+    const first = await page.eval(length);
+    await page.until(`${length} > ${first}`, 60_000);
+    assert.equal(await page.eval("document.querySelector('.answer').getAttribute('aria-busy')"), "true");
+    await page.press("Escape");
+    await page.until("document.querySelector('.note')?.textContent === 'You stopped this answer.'");
+    const kept = await page.eval(length);
+    assert.ok(kept > 10);
+    for (let tries = 0; ; tries += 1) {
+      const text = await (await fetch(`${server.url}metrics`)).text();
+      if (/running\S* 0(?:\.0)?$/m.test(text)) break;
+      assert.ok(tries < 50, `the place was not freed: ${text.match(/.*running.*/g)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assert.equal(await page.eval(length), kept, "nothing more arrives");
+    await assertSound(page, server.url);
+  });
+
+  test("code arrives as code, with its language and a copy button", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await page.click("[data-do=sampling]");
+    for (const [name, value] of [["temperature", "0"], ["max_tokens", "160"]]) {
+      await page.eval(`document.querySelector('#settings input[name=${name}]').select()`);
+      await page.type(value);
+    }
+    await page.press("Escape");
+    await ask(page, "Write a Python function that adds two numbers. Answer with one short code block.");
+    await answered(page, 1);
+    assert.equal(await page.eval("document.querySelector('.code figcaption span').textContent"), "python");
+    assert.ok((await page.eval(texts(".t-keyword"))).includes("def"));
+    await page.eval("document.querySelector('[data-copy]').click()");
+    await page.until("document.querySelector('[data-copy].copied')");
+    assert.match(await page.eval("navigator.clipboard.readText()"), /def \w+\(/);
+    await assertSound(page, server.url);
+  });
+});
