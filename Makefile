@@ -1,5 +1,5 @@
 # What CI runs is `make check` and a small `meno replicate`.
-.PHONY: fmt lint test docs check bench
+.PHONY: fmt lint test docs check bench page
 
 fmt:            ## format the code
 	cargo fmt --all
@@ -15,6 +15,9 @@ docs:           ## the API documentation, no warnings allowed
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 check: lint test docs
+
+page:           ## the chat page: its parsers, then the whole in a headless Chromium
+	node --test dev/page/
 
 bench:          ## kernels and the training step
 	cargo bench -p meno-tensor --locked

@@ -4,7 +4,7 @@ use crate::body;
 use crate::error::ApiError;
 use crate::metrics::{Metrics, Outcome, engine_text};
 use crate::model::Served;
-use crate::{chat_completions, completions, embeddings, models, responses, tokenize};
+use crate::{chat_completions, completions, embeddings, models, page, responses, tokenize};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -97,6 +97,7 @@ pub fn app(server: Arc<Server>) -> Router {
         .route_layer(from_fn_with_state(server.clone(), authorize));
     Router::new()
         .merge(guarded)
+        .merge(page::routes())
         .route("/health", get(health))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

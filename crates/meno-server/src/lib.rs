@@ -20,6 +20,7 @@ pub mod logprobs;
 pub mod metrics;
 pub mod model;
 pub mod models;
+pub mod page;
 pub mod responses;
 pub mod steering;
 pub mod stream;

@@ -16,17 +16,21 @@ macro_rules! files {
 }
 
 /// Names and texts of the files in `web/`.
-const FILES: [(&str, &str); 21] = files![
+const FILES: [(&str, &str); 25] = files![
     "api.js",
     "app.js",
+    "bars.js",
     "chat.js",
     "conversation.js",
+    "files.js",
     "highlight.js",
     "icon.svg",
     "icons.js",
     "index.html",
     "inline.js",
     "markdown.js",
+    "math-atoms.js",
+    "math-commands.js",
     "math-symbols.js",
     "math.js",
     "run.js",

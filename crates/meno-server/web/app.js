@@ -1,12 +1,14 @@
 // The page: what it knows, what can be done, and when it is drawn.
 
 import { h, patch } from "./vnode.js";
-import { icons, sign } from "./icons.js";
+import { icons } from "./icons.js";
+import { chosenModel, head, tools } from "./bars.js";
 import { conversation, forgetTexts } from "./conversation.js";
 import { sidebar } from "./sidebar.js";
 import { settingsDialog } from "./settings.js";
 import { answerTo } from "./run.js";
 import { listModels, explain } from "./api.js";
+import { copyText, download } from "./files.js";
 import { DEFAULTS, Store, loadSettings, saveSettings } from "./store.js";
 import { addMessage, branch, exportChats, importChats, newChat, titleOf, turnTo } from "./chat.js";
 
@@ -22,6 +24,7 @@ const state = {
   settings: loadSettings(),
   theme: document.documentElement.dataset.theme ?? "",
   dark: false,
+  sidebarShown: true,
   query: "",
   editing: null, // id of the question being changed
   renaming: null, // id of the chat being renamed
@@ -53,51 +56,20 @@ function invalidate() {
 
 function draw() {
   state.dark = state.theme ? state.theme === "dark" : darkSystem.matches;
-  const run = state.runs.get(state.chat.id);
-  document.body.dataset.sidebar = (phone.matches ? state.drawer : state.settings.sidebar) ? "shown" : "hidden";
+  state.sidebarShown = phone.matches ? state.drawer : state.settings.sidebar;
+  document.body.dataset.sidebar = state.sidebarShown ? "shown" : "hidden";
   document.body.dataset.empty = String(state.chat.leaf === null);
   document.title = state.chat.title ? `${state.chat.title} · Meno` : "Meno";
   patch($("sidebar"), sidebar(state, actions));
-  patch($("head"), head());
+  patch($("head"), head(state, actions));
   patch($("messages"), conversation(state, actions));
-  patch($("tools"), tools(run));
+  patch($("tools"), tools(state, $("question").value.trim() === "", actions));
   patch($("jump"), stuck ? [] : [h("button", { type: "button", class: "jump", title: "To the end", "aria-label": "To the end of the conversation", onclick: toEnd }, icons.down)]);
   patch($("footnote"), [state.chat.leaf === null && !store?.lasts && store ? "This browser keeps no data: chats last as long as this page." : "Models err. Check what matters."]);
   patch($("toasts"), state.toasts.map((toast) => h("div", { class: "toast", key: toast.id }, h("span", null, toast.text), toast.action && h("button", { type: "button", class: "link", onclick: toast.action.run }, toast.action.name))));
   if ($("settings").open) patch($("settings"), settingsDialog(state, actions));
   for (const live of document.querySelectorAll(".thought-text.live")) live.scrollTop = live.scrollHeight;
   if (stuck) $("scroller").scrollTop = $("scroller").scrollHeight;
-}
-
-function head() {
-  const { models, settings } = state;
-  const hidden = document.body.dataset.sidebar === "hidden";
-  const name = models.length > 1
-    ? h("select", { "aria-label": "Model", value: chosenModel(), onchange: (e) => actions.set("model", e.currentTarget.value) }, models.map((id) => h("option", { value: id, selected: id === chosenModel() }, id)))
-    : h("span", { class: "model", title: settings.model }, models[0] ?? "");
-  return [
-    hidden && h("button", { type: "button", class: "small", "data-do": "show-sidebar", title: "Show the list", "aria-label": "Show the list of chats", onclick: () => actions.showSidebar(true) }, icons.sidebar),
-    hidden && h("span", { class: "brand-small" }, sign(), "Meno"),
-    name,
-    hidden && h("button", { type: "button", class: "small new-small", title: "New chat", "aria-label": "New chat", onclick: actions.newChat }, icons.edit),
-  ];
-}
-
-function tools(run) {
-  const { settings } = state;
-  const empty = $("question").value.trim() === "";
-  return [
-    h("button", { type: "button", class: "pill", "data-do": "think", "aria-pressed": String(settings.thinking), title: settings.thinking ? "The model thinks before it answers" : "The model answers at once", onclick: () => actions.set("thinking", !settings.thinking) }, sign(), "Think"),
-    h("button", { type: "button", class: "small", "data-do": "sampling", title: "Settings", "aria-label": "Settings", onclick: actions.settings }, icons.settings),
-    h("span", { class: "gap" }),
-    run
-      ? h("button", { type: "button", key: "stop", class: "send stop", "data-do": "stop", title: "Stop (Esc)", "aria-label": "Stop the answer", onclick: actions.stop }, icons.stop)
-      : h("button", { type: "submit", key: "send", class: "send", "data-do": "send", title: "Send (Enter)", "aria-label": "Send", disabled: empty }, icons.send),
-  ];
-}
-
-function chosenModel() {
-  return state.models.includes(state.settings.model) ? state.settings.model : (state.models[0] ?? "");
 }
 
 function toEnd() {
@@ -155,7 +127,7 @@ function show(chat) {
 /** Has the model answer what stands at the end of the branch `parent`. */
 async function ask(chat, parent) {
   stuck = true;
-  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(), changed: invalidate, keep: () => save(chat) });
+  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat) });
   state.runs.set(chat.id, run);
   announce("Meno is reading.");
   save(chat);
@@ -188,30 +160,6 @@ async function loadModels() {
     else if (error.name !== "AbortError") toast(`${explain(error).title}.`);
   }
   invalidate();
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without https the clipboard is closed to pages, but not to what is selected.
-    const field = document.createElement("textarea");
-    field.value = text;
-    field.className = "unseen";
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-  }
-  announce("Copied.");
-}
-
-function download(name, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 // ---- what can be done -------------------------------------------------------------------------------------------
@@ -263,7 +211,8 @@ const actions = {
     invalidate();
   },
   async copy(text, id) {
-    await copy(text);
+    await copyText(text);
+    announce("Copied.");
     state.copied = id;
     invalidate();
     setTimeout(() => {
@@ -446,7 +395,8 @@ function pageKeys(event) {
 async function copyCode(event) {
   const pressed = event.target.closest("[data-copy]");
   if (!pressed) return;
-  await copy(pressed.closest("figure").querySelector("pre").textContent);
+  await copyText(pressed.closest("figure").querySelector("pre").textContent);
+  announce("Copied.");
   pressed.classList.add("copied");
   setTimeout(() => pressed.classList.remove("copied"), 1600);
 }

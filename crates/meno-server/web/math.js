@@ -4,11 +4,11 @@
 
 import { h } from "./vnode.js";
 import * as T from "./math-symbols.js";
+import { ENVIRONMENTS, MathError, as, binary, bracket, character, classOf, functionName, isPrime, joinLetters, op, relation, row, space, table, under, withScripts } from "./math-atoms.js";
+import { ALPHABET_NAMES, COMMANDS, INFIX, OLD_FONTS, STYLES, TEXTS } from "./math-commands.js";
 
 const MAX_LENGTH = 20_000;
 const MAX_DEPTH = 120;
-
-class MathError extends Error {}
 
 /** A formula; `display` gives it a line of its own, `open` says that it is still being written. */
 export function renderMath(source, display, open = false) {
@@ -30,15 +30,6 @@ function wrap(nodes, tex, display) {
   if (!tag) return h("div", { class: "math display", tabindex: "0" }, math);
   return h("div", { class: "math tagged" }, h("div", { class: "math display", tabindex: "0" }, math), h("span", null, `(${tag.text})`));
 }
-
-const row = (nodes) => (nodes.length === 1 ? nodes[0] : h("mrow", null, nodes));
-const space = (em) => h("mspace", { width: `${em}em` });
-const op = (text, attrs) => h("mo", attrs, text);
-
-// What a node is to its neighbours, as TeX's classes: a minus after a relation is a sign, not an operation.
-const classes = new WeakMap();
-const as = (node, kind) => (classes.set(node, kind), node);
-const classOf = (node) => (node ? (classes.get(node) ?? "ord") : "start");
 
 // ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -72,6 +63,11 @@ class Parser {
     if (this.at < this.tokens.length) throw new MathError(`“${this.tokens[this.at]}” has no partner`);
     if (grid.rows.length === 1 && grid.rows[0].length === 1) return grid.rows[0][0];
     return [table(grid, ENVIRONMENTS[grid.rows.some((cells) => cells.length > 1) ? "aligned" : "gathered"], null)];
+  }
+
+  /** The nodes of a formula inside this one, taken out as text. */
+  inner(tex) {
+    return new Parser(tex, this.depth).all();
   }
 
   peek() {
@@ -274,7 +270,7 @@ class Parser {
   text(name) {
     const parts = this.raw().split(/(?<!\\)\$/);
     const nodes = parts.map((part, i) => {
-      if (i % 2) return row(new Parser(part, this.depth).all());
+      if (i % 2) return row(this.inner(part));
       const words = part.replace(/\\([#$%&_{} ])/g, "$1").replace(/[{}]/g, "").replace(/~/g, " ").replace(/^ +| +$/g, (s) => "\u00a0".repeat(s.length));
       return words && h("mtext", TEXTS.get(name) ? { class: TEXTS.get(name) } : null, words);
     });
@@ -352,268 +348,4 @@ class Parser {
     if (rows.length > 1 && last.length === 1 && last[0].length === 0) rows.pop();
     return { rows, lines };
   }
-}
-
-// ---- atoms ------------------------------------------------------------------------------------------------------
-
-function character(c, before) {
-  switch (c) {
-    case "-": return binary("−", before);
-    case "+": return binary("+", before);
-    case "*": return binary("∗", before);
-    case "/": return op("/", { stretchy: "false", lspace: "0", rspace: "0" });
-    case "=": case "<": case ">": case "≤": case "≥": case "≠": case "≈": case "→": case "∈": return as(op(c), "rel");
-    case ":": return as(op(":"), "rel");
-    case ",": case ";": return as(op(c, { separator: "true" }), "punct");
-    case "(": case "[": return bracket(c, "open");
-    case ")": case "]": return bracket(c, "close");
-    case "|": return bracket("|", "ord");
-    case "!": return op("!", { lspace: "0", rspace: "0" });
-    case "~": return as(space(0.25), "space");
-    case "#": case "$": throw new MathError(`“${c}” cannot stand here`);
-    default: return /^[\p{S}\p{P}]$/u.test(c) ? op(c, { lspace: "0", rspace: "0" }) : h("mtext", null, c);
-  }
-}
-
-const SIGN_AFTER = new Set(["start", "bin", "rel", "open", "punct", "op", "limits"]);
-
-function binary(text, before) {
-  if (SIGN_AFTER.has(classOf(before))) return op(text, { form: "prefix", lspace: "0", rspace: "0" });
-  return as(op(text, { form: "infix", lspace: "0.2222em", rspace: "0.2222em", stretchy: "false" }), "bin");
-}
-
-function relation(text, name) {
-  if (name === "colon") return as(op(":", { lspace: "0", rspace: "0.2778em" }), "punct");
-  return as(op(text, { stretchy: "false", form: "infix", lspace: "0.2778em", rspace: "0.2778em" }), "rel");
-}
-
-function bracket(text, kind) {
-  return as(op(text, { stretchy: "false", fence: "true", lspace: "0", rspace: "0", form: kind === "close" ? "postfix" : "prefix" }), kind);
-}
-
-function functionName(text, limits) {
-  if (limits) return as(op(text, { movablelimits: "true", form: "prefix", lspace: "0.1667em", rspace: "0.1667em" }), "limits");
-  return as(h("mi", { mathvariant: "normal" }, text), "function");
-}
-
-function isPrime(node) {
-  return node.tag === "mo" && /^[′″‴⁗]+$/.test(node.children[0]);
-}
-
-function withScripts(base, sub, sup, limits, following) {
-  let node = base;
-  if (sub || sup) {
-    const parts = [base, sub, sup].filter(Boolean);
-    const tag = limits ? (sub && sup ? "munderover" : sub ? "munder" : "mover") : sub && sup ? "msubsup" : sub ? "msub" : "msup";
-    node = as(h(tag, null, parts), classOf(base) === "limits" && !limits ? "op" : classOf(base));
-  }
-  // "sin x" needs a gap that "sin(x)" does not.
-  if (classOf(base) !== "function" || following === undefined || /^(?:[()[\]{}^_&,;.|+=/-]|\\(?:left|big\w*|right|[,;:!})\]]|\\|end|cdot|times|quad))$/.test(following)) return node;
-  return as(h("mrow", null, node, space(0.1667)), "op");
-}
-
-function under(base, mark) {
-  return as(h("munder", { accentunder: "true" }, base, op(mark, { stretchy: "true", lspace: "0", rspace: "0" })), "limits");
-}
-
-// \mathrm{kg} is one word, not three variables.
-function joinLetters(node) {
-  if (node.tag !== "mrow" || node.children.length === 0 || !node.children.every((c) => c.tag === "mi")) return node;
-  return h("mi", { mathvariant: "normal" }, node.children.map((c) => c.children[0]).join(""));
-}
-
-const fraction = (above, below, attrs) => h("mfrac", attrs, above, below);
-const binomial = (above, below) =>
-  h("mrow", null, op("(", { stretchy: "true", form: "prefix" }), fraction(above, below, { linethickness: "0" }), op(")", { stretchy: "true", form: "postfix" }));
-
-const INFIX = new Map([["\\over", (a, b) => fraction(a, b)], ["\\choose", binomial], ["\\atop", (a, b) => fraction(a, b, { linethickness: "0" })]]);
-
-const STYLES = new Map([
-  ["\\displaystyle", { displaystyle: "true", scriptlevel: "0" }], ["\\textstyle", { displaystyle: "false", scriptlevel: "0" }],
-  ["\\scriptstyle", { displaystyle: "false", scriptlevel: "1" }], ["\\scriptscriptstyle", { displaystyle: "false", scriptlevel: "2" }],
-]);
-
-const ALPHABET_NAMES = new Map([
-  ["mathbf", "mathbf"], ["bold", "mathbf"], ["boldsymbol", "boldsymbol"], ["bm", "boldsymbol"], ["pmb", "boldsymbol"], ["mathbb", "mathbb"],
-  ["Bbb", "mathbb"], ["mathrm", "mathrm"], ["mathup", "mathrm"], ["mathnormal", "mathit"], ["mathit", "mathit"], ["mathcal", "mathcal"],
-  ["mathscr", "mathcal"], ["mathfrak", "mathfrak"], ["mathsf", "mathsf"], ["mathtt", "mathtt"],
-]);
-const OLD_FONTS = new Map([["rm", "mathrm"], ["bf", "mathbf"], ["it", "mathit"], ["cal", "mathcal"], ["sf", "mathsf"], ["tt", "mathtt"]]);
-const TEXTS = new Map([
-  ["text", null], ["textrm", null], ["textnormal", null], ["mbox", null], ["hbox", null], ["textup", null], ["textbf", "bold"], ["textit", "italic"],
-  ["emph", "italic"], ["texttt", "mono"], ["textsf", null], ["mathchar", null],
-]);
-
-// ---- commands ---------------------------------------------------------------------------------------------------
-
-const styled = (display) => (p) => h("mstyle", { displaystyle: display, scriptlevel: "0" }, fraction(p.argument(), p.argument()));
-const transparent = (p) => p.argument();
-const dropArgument = (p) => (p.raw(), null);
-const nothing = () => null;
-const boxed = (kind) => (p) => h("mrow", { class: kind }, p.argument());
-const classed = (kind) => (p) => {
-  const node = p.argument();
-  return as(node.tag === "mo" ? node : h("mrow", null, node), kind);
-};
-const modulo = (p, before, name) => {
-  const word = h("mi", { mathvariant: "normal" }, "mod");
-  if (name === "bmod") return as(op("mod", { form: "infix", lspace: "0.2222em", rspace: "0.2222em" }), "bin");
-  if (name === "mod") return as(h("mrow", null, space(0.6667), word, space(0.3333)), "op");
-  const inside = p.argument();
-  return h("mrow", null, space(0.6667), op("(", { stretchy: "false" }), name === "pmod" && [word, space(0.3333)], inside, op(")", { stretchy: "false" }));
-};
-
-// Arrows that grow with what is written over them.
-const arrow = (mark) => (p) => {
-  const below = p.optional();
-  const over = h("mpadded", { lspace: "0.4em", width: "+0.8em" }, p.argument());
-  const head = op(mark, { stretchy: "true", lspace: "0.2778em", rspace: "0.2778em" });
-  if (below === null) return as(h("mover", null, head, over), "rel");
-  return as(h("munderover", null, head, row(new Parser(below, p.depth).all()), over), "rel");
-};
-
-const big = (size, kind) => (p) => {
-  const text = p.delimiter();
-  if (!text) return null;
-  const attrs = { stretchy: "true", symmetric: "true", minsize: `${size}em`, maxsize: `${size}em`, fence: "true", lspace: "0", rspace: "0" };
-  return as(op(text, kind === "rel" ? { ...attrs, lspace: "0.2778em", rspace: "0.2778em" } : attrs), kind);
-};
-
-const COMMANDS = {
-  frac: (p) => fraction(p.argument(), p.argument()),
-  dfrac: styled("true"), cfrac: styled("true"), tfrac: styled("false"),
-  binom: (p) => binomial(p.argument(), p.argument()), dbinom: (p) => binomial(p.argument(), p.argument()), tbinom: (p) => binomial(p.argument(), p.argument()),
-  genfrac: (p) => {
-    const [open, close, thickness] = [p.raw(), p.raw(), p.raw()];
-    p.raw();
-    const mark = (text) => text.trim() && op(text.trim().replace(/^\\/, ""), { stretchy: "true" });
-    return h("mrow", null, mark(open), fraction(p.argument(), p.argument(), thickness.trim() ? { linethickness: thickness.trim() } : null), mark(close));
-  },
-  sqrt: (p) => {
-    const degree = p.optional();
-    return degree === null ? h("msqrt", null, p.argument()) : h("mroot", null, p.argument(), row(new Parser(degree, p.depth).all()));
-  },
-  left: (p) => p.left(),
-  begin: (p) => p.environment(),
-  substack: (p) => {
-    p.expect("{");
-    const { rows } = p.rows();
-    p.expect("}");
-    return h("mtable", { class: "substack" }, rows.map((cells) => h("mtr", null, cells.map((cell) => h("mtd", null, row(cell))))));
-  },
-  overset: (p) => over(p), stackrel: (p) => over(p),
-  underset: (p) => {
-    const below = p.argument();
-    const base = p.argument();
-    return as(h("munder", null, base, below), classOf(base));
-  },
-  operatorname: (p) => functionName(plainText(p.raw()), false),
-  "operatorname*": (p) => functionName(plainText(p.raw()), true),
-  mathop: (p) => as(h("mrow", null, p.argument()), "limits"),
-  mathbin: classed("bin"), mathrel: classed("rel"), mathord: classed("ord"), mathopen: classed("open"), mathclose: classed("close"),
-  mathpunct: classed("punct"), mathinner: classed("ord"),
-  not: (p) => {
-    const base = p.atom(undefined);
-    const text = base?.tag === "mo" ? base.children[0] : null;
-    return text === null ? base : as(op(T.NEGATED.get(text) ?? `${text}\u0338`, base.attrs), "rel");
-  },
-  boxed: boxed("boxed"), fbox: (p) => h("mrow", { class: "boxed" }, p.text("text")), cancel: boxed("cancel"), bcancel: boxed("cancel"), xcancel: boxed("cancel"),
-  sout: boxed("cancel"), overline: boxed("overline"), underline: boxed("underline"),
-  phantom: (p) => h("mphantom", null, p.argument()), hphantom: (p) => h("mphantom", null, p.argument()), vphantom: (p) => h("mpadded", { width: "0" }, h("mphantom", null, p.argument())),
-  mathstrut: () => h("mpadded", { width: "0" }, h("mphantom", null, op("("))),
-  smash: (p) => (p.optional(), p.argument()),
-  textcolor: (p) => h("mstyle", { mathcolor: p.color() }, p.argument()),
-  colorbox: (p) => h("mstyle", { mathbackground: p.color() }, h("mrow", null, p.text("text"))),
-  xrightarrow: arrow("→"), xleftarrow: arrow("←"), xleftrightarrow: arrow("↔"), xRightarrow: arrow("⇒"), xLeftarrow: arrow("⇐"), xmapsto: arrow("↦"),
-  pmod: modulo, bmod: modulo, mod: modulo, pod: modulo,
-  hspace: (p) => length(p.raw()), "hspace*": (p) => length(p.raw()), kern: (p) => bareLength(p), mkern: (p) => bareLength(p), hskip: (p) => bareLength(p), mskip: (p) => bareLength(p),
-  vspace: dropArgument, label: dropArgument, ensuremath: transparent, mathchoice: (p) => {
-    const display = p.argument();
-    p.raw();
-    p.raw();
-    p.raw();
-    return display;
-  },
-  tag: (p) => ({ tag: "tag", text: plainText(p.raw()), attrs: {}, children: [] }), "tag*": (p) => ({ tag: "tag", text: plainText(p.raw()), attrs: {}, children: [] }),
-  nonumber: nothing, notag: nothing, limits: nothing, nolimits: nothing, hfill: nothing, allowbreak: nothing, relax: nothing, noindent: nothing, centering: nothing,
-  hline: nothing, large: nothing, Large: nothing, small: nothing, normalsize: nothing, "-": nothing, "/": nothing, strut: nothing, "\\": nothing,
-  ",": () => space(0.1667),
-};
-for (const [name, size] of [["big", 1.2], ["Big", 1.8], ["bigg", 2.4], ["Bigg", 3]]) {
-  for (const [suffix, kind] of [["", "ord"], ["l", "open"], ["r", "close"], ["m", "rel"]]) COMMANDS[name + suffix] = big(size, kind);
-}
-
-function over(p) {
-  const above = p.argument();
-  const base = p.argument();
-  return as(h("mover", null, base, above), classOf(base));
-}
-
-function plainText(tex) {
-  return tex.replace(/\\(?:text|mathrm|rm)\b|[{}]/g, "").replace(/\\[,;:! ]/g, "\u2009").replace(/\\/g, "").trim();
-}
-
-const UNITS = { em: 1, ex: 0.43, pt: 0.1, px: 0.0625, mm: 0.285, cm: 2.85, mu: 1 / 18, in: 7.2 };
-
-function length(text) {
-  const match = /^\s*(-?\d*\.?\d+)\s*(em|ex|pt|px|mm|cm|mu|in)/.exec(text);
-  if (!match) throw new MathError(`“${text}” is no length`);
-  const em = Number.parseFloat(match[1]) * UNITS[match[2]];
-  return as(space(Math.max(-4, Math.min(em, 20)).toFixed(3)), "space");
-}
-
-function bareLength(p) {
-  let text = "";
-  while (p.peek() !== undefined && text.length < 12 && !/[a-z]{2}$/.test(text)) text += p.next();
-  return length(text);
-}
-
-// ---- tables -----------------------------------------------------------------------------------------------------
-
-const ENVIRONMENTS = {
-  matrix: {}, smallmatrix: { small: true }, pmatrix: { open: "(", close: ")" }, bmatrix: { open: "[", close: "]" }, Bmatrix: { open: "{", close: "}" },
-  vmatrix: { open: "|", close: "|" }, Vmatrix: { open: "‖", close: "‖" }, array: {}, cases: { open: "{", align: "left" }, dcases: { open: "{", align: "left", display: true },
-  rcases: { close: "}", align: "left" }, align: { align: "pairs", display: true }, aligned: { align: "pairs", display: true }, alignat: { align: "pairs", display: true },
-  alignedat: { align: "pairs", display: true }, split: { align: "pairs", display: true }, eqnarray: { align: "pairs", display: true }, gather: { display: true },
-  gathered: { display: true }, multline: { display: true }, equation: { display: true }, subarray: {}, displaymath: { display: true }, math: {},
-};
-
-function table({ rows, lines }, form, columns) {
-  const alignments = columns === null ? null : [...columns.replace(/\{[^}]*\}|[^lcr|]/g, "").replace(/\|/g, "")];
-  const bars = columns === null ? null : barsBefore(columns);
-  const tag = rows.flat(2).find((node) => node.tag === "tag");
-  const width = Math.max(...rows.map((cells) => cells.length));
-  const body = rows.map((cells, i) => h("mtr", null, Array.from({ length: width }, (_, j) => {
-    const kinds = [alignment(form, alignments, j)];
-    if (lines.has(i)) kinds.push("line-above");
-    if (lines.has(rows.length) && i === rows.length - 1) kinds.push("line-below");
-    if (bars?.has(j)) kinds.push("line-before");
-    if (bars?.has(j + 1) && j === width - 1) kinds.push("line-after");
-    const nodes = (cells[j] ?? []).filter((node) => node.tag !== "tag");
-    // The empty group before a relation keeps its spacing at the start of a cell.
-    return h("mtd", { class: kinds.filter(Boolean).join(" ") || null }, form.align === "pairs" && j % 2 ? h("mrow", null, h("mrow"), nodes) : row(nodes));
-  })));
-  const kind = form.align === "pairs" ? "pairs" : form.small ? "small" : form.align === "left" ? "cases" : form.display ? "gather" : "matrix";
-  const inner = h("mtable", { class: kind, displaystyle: form.display ? "true" : null }, body);
-  const out = !form.open && !form.close ? inner : h("mrow", null,
-    form.open && op(form.open, { stretchy: "true", fence: "true", form: "prefix" }), inner,
-    form.close && op(form.close, { stretchy: "true", fence: "true", form: "postfix" }));
-  if (!tag) return out;
-  return h("mrow", null, out, space(2), h("mtext", null, `(${tag.text})`));
-}
-
-function alignment(form, alignments, column) {
-  if (alignments) return { l: "left", r: "right" }[alignments[column]] ?? null;
-  if (form.align === "pairs") return column % 2 ? "left" : "right";
-  return form.align ?? null;
-}
-
-function barsBefore(columns) {
-  const bars = new Set();
-  let column = 0;
-  for (const c of columns.replace(/\{[^}]*\}/g, "")) {
-    if (c === "|") bars.add(column);
-    else if ("lcr".includes(c)) column += 1;
-  }
-  return bars;
 }

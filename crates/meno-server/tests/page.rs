@@ -1,0 +1,20 @@
+//! The chat page's own tests, where there is a Node to run them.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The parsers and the data of the page (`dev/page/`). Its test in a browser is `make page`.
+#[test]
+fn the_modules_of_the_page_pass_their_tests() {
+    let node = Command::new("node").arg("--version").output();
+    let version = node.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|n| n.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 20) {
+        eprintln!("skipped: the page's tests need Node 20 or later (found {version:?})");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/page");
+    let tests = ["chat", "highlight", "markdown", "math", "stream"].map(|name| format!("{name}.test.mjs"));
+    let run = Command::new("node").arg("--test").args(tests).current_dir(folder).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+}
