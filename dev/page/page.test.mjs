@@ -69,6 +69,40 @@ describe("the page", { skip }, () => {
     await assertSound(page, server.url);
   });
 
+  test("trees become elements, and only differences are applied", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const random = await page.eval(`(async () => {
+      const { h, patch } = await import("/page/vnode.js");
+      const root = document.createElement("div");
+      const shape = (e) => e.nodeType === 3 ? e.data : [e.localName, e.getAttributeNames().sort().map((n) => n + "=" + e.getAttribute(n)).join(), [...e.childNodes].map(shape)];
+      let x = 5;
+      const below = (n) => (x = (Math.imul(x, 1664525) + 1013904223) >>> 0) % 65536 * n >> 16;
+      const tree = (depth) => Array.from({ length: below(5) }, (_, i) => below(3) === 0 || depth > 3 ? "t" + below(4)
+        : h(["p", "b", "svg", "math", "ul"][below(5)], below(2) ? { key: "k" + i * 2 + below(2), class: "c" + below(2) } : { title: below(3) ? "t" + below(3) : null }, tree(depth + 1)));
+      for (let i = 0; i < 400; i += 1) {
+        const nodes = tree(0);
+        patch(root, nodes);
+        const fresh = document.createElement("div");
+        patch(fresh, nodes);
+        if (JSON.stringify(shape(root)) !== JSON.stringify(shape(fresh))) return JSON.stringify([shape(root), shape(fresh)]);
+      }
+      return "equal";
+    })()`);
+    assert.equal(random, "equal");
+    const moved = await page.eval(`(async () => {
+      const { h, patch } = await import("/page/vnode.js");
+      const root = document.createElement("div");
+      patch(root, ["a", "b", "c"].map((key) => h("p", { key }, key)));
+      const [a, b, c] = root.children;
+      patch(root, ["c", "new", "a"].map((key) => h("p", { key }, key)));
+      const kept = root.children[0] === c && root.children[2] === a && root.children.length === 3 && !b.isConnected;
+      patch(root, h("p", null, "<img src=x>"), h("input", { type: "checkbox", checked: true }), h("svg", null, h("path", { d: "M0 0" })));
+      return [kept, root.innerHTML, root.children[1].checked, root.querySelector("path").namespaceURI];
+    })()`);
+    assert.deepEqual(moved, [true, '<p>&lt;img src=x&gt;</p><input type="checkbox"><svg><path d="M0 0"></path></svg>', true, "http://www.w3.org/2000/svg"]);
+  });
+
   test("the server's figures are those of the page", async () => {
     const page = await browser.page();
     await page.goto(server.url);

@@ -65,7 +65,8 @@ fn send(name: &str, asked: &HeaderMap) -> Response {
     let mut response = if fresh { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)));
-    headers.insert(header::ETAG, HeaderValue::from_str(&tag).expect("invariant: a tag is hexadecimal digits in quotes"));
+    headers
+        .insert(header::ETAG, HeaderValue::from_str(&tag).expect("invariant: a tag is hexadecimal digits in quotes"));
     let fixed: [(HeaderName, &'static str); 5] = [
         // Another version of Meno on the same port must not meet the files of the last one.
         (header::CACHE_CONTROL, "no-cache"),
@@ -166,7 +167,9 @@ mod tests {
         }
         // Nothing in the files asks for anything outside, or puts text into the document as markup.
         for (name, text) in FILES {
-            for bad in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=\"", "style=\""] {
+            for bad in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=\"", "style=\""]
+            {
                 assert!(!text.contains(bad), "{name} holds {bad}");
             }
             let addresses = text.split("http").skip(1).filter(|s| s.starts_with("://") || s.starts_with("s://"));

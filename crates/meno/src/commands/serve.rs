@@ -111,7 +111,9 @@ fn greet(name: &str, address: SocketAddr, tls: bool, open: bool) {
     let scheme = if tls { "https" } else { "http" };
     println!("{name} is served at {scheme}://{address}");
     if std::io::stdout().is_terminal() {
-        println!("  API   {scheme}://{address}/v1    (OpenAI's)\n  stop  Ctrl-C; answers that run are finished");
+        println!(
+            "  page  {scheme}://{address}/\n  API   {scheme}://{address}/v1    (OpenAI's)\n  stop  Ctrl-C; answers that run are finished"
+        );
     }
     if open && !address.ip().is_loopback() {
         eprintln!("warning: anybody who reaches {address} can use this server; --api-key asks for a key");
