@@ -38,7 +38,7 @@ pub fn run(mut args: Args) -> Result<()> {
         other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
     };
     ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
-    let same = input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    let same = args.input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
     ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
     let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
     // A tokenizer that is not read is an error before anything is written.
