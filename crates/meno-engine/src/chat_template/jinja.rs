@@ -35,6 +35,8 @@ pub(super) fn environment() -> Environment<'static> {
     });
     env.add_function("strftime_now", |format: String| strftime_now(&format));
     env.add_filter("tojson", tojson);
+    // minijinja lets a loop run over none, and calls it iterable; templates ask in order to know whether tools are given.
+    env.add_test("iterable", |value: Value| !value.is_none() && value.try_iter().is_ok());
     env.add_filter("string", |value: Value| match serde_json::to_value(&value) {
         Ok(json) if !value.is_undefined() => python::display(&json),
         _ => value.to_string(),

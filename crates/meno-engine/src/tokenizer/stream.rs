@@ -36,8 +36,10 @@ impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
         let safe = if self.window.len() > MAX_WINDOW { text.len() } else { text.len() - unfinished(&text) };
         let piece = text.get(self.given..safe).unwrap_or_default().to_owned();
         self.given = self.given.max(safe);
-        if safe == text.len() && !text.is_empty() {
-            // Everything is out: the tokens since the last time become the context of what follows.
+        let slide = !piece.is_empty() || (self.window.len() > MAX_WINDOW && !text.is_empty());
+        if safe == text.len() && slide {
+            // Everything is out: the tokens since the last time become the context of what follows. A token without
+            // text is none: a decoder that takes a space off the start of a text would take it off again after it.
             self.window.drain(..self.context);
             self.context = self.window.len();
             self.given = self.tokenizer.decode(&self.window, self.skip_special).len();
