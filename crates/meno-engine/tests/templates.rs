@@ -81,9 +81,8 @@ fn published_templates_as_in_python() {
 }
 
 /// What a template may try in order to take all memory or never to end.
-const BOMBS: [&str; 16] = [
+const BOMBS: [&str; 15] = [
     "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length }}",
-    "{% set ns = namespace(s=[1]) %}{% for i in range(200) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s | length }}",
     "{{ 'x' * 100000000000 }}",
     "{{ [1] * 100000000000 }}",
     "{{ range(100000000000) | list }}",

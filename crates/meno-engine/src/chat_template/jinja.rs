@@ -4,7 +4,7 @@ use crate::clock::strftime_now;
 use crate::python::{self, Dumps};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -21,7 +21,7 @@ pub(super) fn environment() -> Environment<'static> {
     env.set_syntax(syntax.expect("invariant: the default delimiters are well formed"));
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(MAX_RECURSION);
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(method);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_formatter(|out, state, value| match value.kind() {
         ValueKind::Number | ValueKind::Seq | ValueKind::Map => match serde_json::to_value(value) {
@@ -42,6 +42,16 @@ pub(super) fn environment() -> Environment<'static> {
         _ => value.to_string(),
     });
     env
+}
+
+/// Python's methods of texts, lists and maps. A width of five digits in `str.format` is refused: the blanks are made
+/// before any step is counted.
+fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    let wide = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4);
+    if name == "format" && value.as_str().is_some_and(wide) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "format: a width of more than four digits"));
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
 }
 
 /// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: `json.dumps`, no
