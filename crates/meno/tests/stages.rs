@@ -63,7 +63,8 @@ impl Place {
 fn sample_keeps_what_is_right_and_distill_teaches_it() {
     let place = Place::new();
     place.base();
-    let asked = ["task.name=@q.jsonl", "sample.num_questions=6", "sample.num_generations=8", "sample.keep_per_question=8"];
+    let asked =
+        ["task.name=@q.jsonl", "sample.num_questions=6", "sample.num_generations=8", "sample.keep_per_question=8"];
     let sets = [&asked[..], &["model.path=@base", "sample.min_language_consistency=0"]].concat();
     let said = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &[]);
     assert!(said.contains("of 48 answers"), "{said}");
@@ -79,7 +80,7 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
     assert_eq!(place.lines("kept/traces.jsonl"), traces);
 
     // A student from the traces, and one from the teacher itself: both answer rightly, as the teacher does half the time.
-    let lessons = ["train.max_tokens=256", "sft.train_batch_size=4", "sft.num_train_epochs=30", "train.max_steps=60"];
+    let lessons = ["train.max_tokens=256", "sft.train_batch_size=4", "sft.num_train_epochs=200"];
     let teacher = [&asked[..], &lessons, &["distill.teacher=@base"]].concat();
     place.meno("distill", "distill.toml", "from-teacher", &teacher, &[]);
     // The recipe names a teacher, which only a file of one's own can leave out.
@@ -97,7 +98,19 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
             .arg(place.path(student))
             .arg("--task")
             .arg(place.path("q.jsonl"))
-            .args(["--prompt", "plain", "-k", "16", "--temperature", "1", "--top-p", "1", "--max-tokens", "64", "--json"])
+            .args([
+                "--prompt",
+                "plain",
+                "-k",
+                "16",
+                "--temperature",
+                "1",
+                "--top-p",
+                "1",
+                "--max-tokens",
+                "64",
+                "--json",
+            ])
             .output()
             .unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

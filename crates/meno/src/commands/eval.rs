@@ -214,14 +214,7 @@ fn sampler(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> S
         ..Sampling::default()
     };
     let slots = eval.max_sequences;
-    Sampler {
-        num_generations: eval.num_samples,
-        sampling,
-        slots,
-        rows: 512.max(slots),
-        precision,
-        key: [eval.seed, 0],
-    }
+    Sampler { num_generations: eval.num_samples, sampling, slots, rows: 512.max(slots), precision, key: [eval.seed, 0] }
 }
 
 fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimate {
