@@ -430,7 +430,7 @@ impl Generator {
     /// Writes the kept prefixes to a file, under a temporary name first; returns how many.
     pub fn save_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
         let fingerprint = self.fingerprint(params, precision);
-        let part = path.with_added_extension("part");
+        let part = path.with_file_name(format!("{}.part", path.file_name().unwrap_or_default().display()));
         let write = || {
             let count = self.schedule.prefixes.save(&self.cache, fingerprint, File::create(&part)?)?;
             std::fs::rename(&part, path)?;

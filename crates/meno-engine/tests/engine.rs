@@ -297,6 +297,8 @@ fn constraints_mask_force_and_end() {
 #[test]
 fn biases_penalties_and_alternatives() {
     let engine = Engine::start(model(), options(4, 100)).unwrap();
+    /// Token, log-probability, alternatives.
+    type Seen = (u32, f32, Vec<(u32, f32)>);
     let greedy = |change: &dyn Fn(&mut Sampling)| {
         let mut r = request(&[1, 2, 3], 12, 4);
         r.sampling.temperature = 0.0;
@@ -310,7 +312,7 @@ fn biases_penalties_and_alternatives() {
         }
         seen
     };
-    let tokens = |seen: &[(u32, f32, Vec<(u32, f32)>)]| seen.iter().map(|s| s.0).collect::<Vec<_>>();
+    let tokens = |seen: &[Seen]| seen.iter().map(|s| s.0).collect::<Vec<_>>();
     let plain = greedy(&|_| {});
     let biased = greedy(&|s| s.logit_bias = vec![(40, 100.0)]);
     assert_eq!(tokens(&biased), [40; 12]);

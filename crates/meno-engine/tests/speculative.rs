@@ -46,13 +46,16 @@ fn requests() -> Vec<Request> {
         .collect()
 }
 
+/// Tokens, and the bits of their log-probabilities.
+type Bits = (Vec<u32>, Vec<u32>);
+
 /// Tokens, bits of log-probabilities and reasons, and what it took.
 fn generate(
     model: &mut Model,
     speculative: Speculative,
     (slots, rows): (usize, usize),
     cache_tokens: Option<usize>,
-) -> (Vec<(Vec<u32>, Vec<u32>)>, Stats) {
+) -> (Vec<Bits>, Stats) {
     let capacity = Capacity { slots, max_len: 200, rows, absorbed: false };
     let options = Options { speculative, cache_tokens, ..Options::default() };
     let mut generator = Generator::with_options(model, capacity, options).unwrap();

@@ -110,7 +110,7 @@ impl ChatRequest {
         let watch = self.loop_breaker.unwrap_or(server.options.loop_breaker);
         let steering = steering(&server, opened, thinking, watch, structure, n)?;
         let names = tools.into_iter().map(|t| t.function.name).collect::<Vec<_>>();
-        let calls = (choice != ToolChoice::None).then(|| (model.tools.format, names));
+        let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
         let reading = Reading { thought: Some(opened), retract: !thinking.is_off(), stops, tools: calls };
         let order = Order { prompt: prompt.tokens, n, sampling, seed: self.seed, reading, steering };
         Generation::start(server, vec![order])

@@ -135,7 +135,7 @@ impl Generation {
         Ok(Generation {
             server,
             events,
-            tickets: tickets,
+            tickets,
             stop,
             open: running.len(),
             running,

@@ -37,7 +37,7 @@ fn question(i: u64) -> Value {
     let text = format!("{i} and {}{}", i * i, "!".repeat((i % 4 * 40) as usize));
     chat_body(json!({
         "messages": [{"role": "user", "content": text}], "stream": true, "max_tokens": 20 + i % 5 * 30,
-        "thinking_budget": if i % 3 == 0 { 10 } else { -1 },
+        "thinking_budget": if i.is_multiple_of(3) { 10 } else { -1 },
     }))
 }
 

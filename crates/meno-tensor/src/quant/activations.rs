@@ -66,6 +66,9 @@ unsafe impl Send for Row {}
 // SAFETY: as above.
 unsafe impl Sync for Row {}
 
+/// One row's codes, factors, sums by block, corrections and sums by sub-block, as zipped iterators give them.
+type RowParts<'a> = ((((&'a mut [i8], &'a mut [f32]), &'a mut [f32]), &'a mut [i32]), &'a mut [i16]);
+
 impl Activations {
     /// Quantises `x`, rows spread over the threads.
     pub(super) fn quantise(&mut self, x: Mat, layout: Layout) {
@@ -77,7 +80,7 @@ impl Activations {
         self.dsum.resize(x.rows * blocks, 0.0);
         self.fix.resize(x.rows * blocks, 0);
         self.sums.resize(x.rows * subs, 0);
-        let row = |(r, ((((q, d), dsum), fix), sums)): (usize, ((((&mut [i8], _), _), _), _))| {
+        let row = |(r, ((((q, d), dsum), fix), sums)): (usize, RowParts)| {
             let x = &x.data[r * x.row_stride..][..k];
             match layout {
                 Layout::Flat { offset } => flat_row(x, offset, q, d, dsum, fix),

@@ -355,9 +355,9 @@ impl Format for Q2_K {
     fn scales(block: &[u8], row: usize, out: &mut [u8]) {
         put(out, 0, row, &block[80..]);
         put(out, 32, row, &block[82..]);
-        for j in 0..16 {
-            put_small(out, 64, row, j, block[j] & 15);
-            put_small(out, 64 + 256, row, j, block[j] >> 4);
+        for (j, scale) in block[..16].iter().enumerate() {
+            put_small(out, 64, row, j, scale & 15);
+            put_small(out, 64 + 256, row, j, scale >> 4);
         }
     }
 }

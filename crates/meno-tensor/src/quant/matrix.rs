@@ -52,7 +52,7 @@ impl QuantMatrix {
     pub fn new(dtype: GgmlType, rows: usize, cols: usize, data: &[u8], source: impl Fn(usize) -> usize + Sync) -> Self {
         let blocks = cols / dtype.block_elements();
         let row_bytes = blocks * dtype.block_bytes();
-        assert!(cols % dtype.block_elements() == 0, "invariant: a row of {cols} is whole blocks");
+        assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
         assert!(data.len() == rows * row_bytes, "invariant: {} bytes are {rows} rows of {row_bytes}", data.len());
         let row = |r: usize| (r < rows).then(|| &data[source(r) * row_bytes..][..row_bytes]);
         let data = with_format!(dtype, F => repack::<F>(rows, blocks, row));

@@ -78,7 +78,9 @@ fn part(file: &str) -> Option<(&str, usize, usize)> {
 /// The GGUF models among the files, those with missing parts left out; not what goes beside a model (projectors of
 /// images, importance matrices).
 fn ggufs<'a>(files: &[&'a str]) -> Vec<Gguf<'a>> {
-    let mut found: Vec<(&str, usize, Vec<(usize, &str)>)> = Vec::new();
+    /// Stem, number of parts, and the parts found: number and file.
+    type Found<'a> = (&'a str, usize, Vec<(usize, &'a str)>);
+    let mut found: Vec<Found> = Vec::new();
     for &file in files {
         let Some((stem, number, count)) = part(file) else { continue };
         let last = stem.rsplit('/').next().unwrap_or(stem).to_ascii_lowercase();
@@ -90,7 +92,7 @@ fn ggufs<'a>(files: &[&'a str]) -> Vec<Gguf<'a>> {
             None => found.push((stem, count, vec![(number, file)])),
         }
     }
-    let whole = |(stem, count, mut parts): (&'a str, usize, Vec<(usize, &'a str)>)| {
+    let whole = |(stem, count, mut parts): Found<'a>| {
         parts.sort_unstable();
         let numbers = parts.iter().map(|p| p.0).eq(1..=count);
         numbers.then(|| Gguf { stem, parts: parts.into_iter().map(|p| p.1).collect() })

@@ -42,7 +42,7 @@ pub(super) fn chart(name: &str, points: &[(f64, f64)], columns: usize, rows: usi
     let fold = |f: fn(f64, f64) -> f64| points.iter().map(|p| p.1).reduce(f).unwrap_or(0.0);
     let (low, high) = (fold(f64::min), fold(f64::max));
     let last = points.last().map_or(0.0, |p| p.1);
-    let title = Line::default().plain(format!(" {name} ")).add(format!("{} ", figure(last)).bold());
+    let title = Line::default().plain(format!(" {name} ")).push(format!("{} ", figure(last)).bold());
     let rule = "─".repeat(columns.saturating_sub(title.width()));
     let mut lines = vec![title.dim(rule).fill(columns)];
 
@@ -70,7 +70,7 @@ pub(super) fn chart(name: &str, points: &[(f64, f64)], columns: usize, rows: usi
     for (i, row) in dots.rows().enumerate() {
         let text = if i == 0 { labels[0].as_str() } else { "" };
         let text = if i + 1 == height { labels[1].as_str() } else { text };
-        let line = Line::default().dim(format!("{text:>label$}│")).add(row.with(Color::Cyan));
+        let line = Line::default().dim(format!("{text:>label$}│")).push(row.with(Color::Cyan));
         lines.push(line.fill(columns));
     }
     lines.truncate(rows);

@@ -90,7 +90,7 @@ pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
 
 fn header(view: &View, width: usize) -> Line {
     let elapsed = duration(view.started.elapsed().as_secs_f64());
-    let title = Line::default().plain(" ").add(bold(&view.title).with(ACCENT)).plain(format!("  {elapsed}"));
+    let title = Line::default().plain(" ").push(bold(&view.title).with(ACCENT)).plain(format!("  {elapsed}"));
     let hint = "Ctrl-C stops; --resume goes on ";
     match width.checked_sub(title.width() + hint.len()) {
         Some(space) => title.plain(" ".repeat(space)).dim(hint),
@@ -104,11 +104,11 @@ fn stage_list(view: &View, rows: usize) -> Vec<Line> {
     let line = |s: &super::Stage| match &s.state {
         StageState::Waiting => Line::default().dim(format!("   · {}", s.name)),
         StageState::Running(since) => Line::default()
-            .add("   ▸ ".to_owned().with(ACCENT))
-            .add(bold(&s.name))
+            .push("   ▸ ".to_owned().with(ACCENT))
+            .push(bold(&s.name))
             .dim(format!("  {}", duration(since.elapsed().as_secs_f64()))),
         StageState::Done(took, result) => Line::default()
-            .add("   ✓ ".to_owned().with(Color::Green))
+            .push("   ✓ ".to_owned().with(Color::Green))
             .plain(&s.name)
             .dim(format!("  {}  ", duration(took.as_secs_f64())))
             .plain(result),
@@ -126,7 +126,7 @@ fn progress(view: &View, width: usize) -> [Line; 2] {
     let bar = Line::default().plain(label);
     let columns = width.saturating_sub(bar.width());
     let filled = (ratio * columns as f64).round() as usize;
-    let bar = bar.add("━".repeat(filled).with(ACCENT)).dim("─".repeat(columns - filled));
+    let bar = bar.push("━".repeat(filled).with(ACCENT)).dim("─".repeat(columns - filled));
 
     let mut parts = Vec::new();
     if let Some(m) = &view.latest {
@@ -170,10 +170,10 @@ fn response(sample: &Sample, width: usize, height: usize) -> Vec<Line> {
     }
     let one_line = |s: &str| printable(&s.split_whitespace().collect::<Vec<_>>().join(" "));
     let about = format!("  reward {:.2}  {} tokens ", sample.reward, sample.tokens);
-    let title = Line::default().plain(" latest response  ").add(bold(word).with(color)).dim(about);
+    let title = Line::default().plain(" latest response  ").push(bold(word).with(color)).dim(about);
     let rule = "─".repeat(width.saturating_sub(title.width()));
     let text = |s: &str| wrap(&one_line(s), width.saturating_sub(2).max(1));
-    let question = text(&sample.question).into_iter().map(|l| Line::default().plain(" ").add(bold(l)));
+    let question = text(&sample.question).into_iter().map(|l| Line::default().plain(" ").push(bold(l)));
     let answer = text(&sample.text).into_iter().map(|l| Line::default().plain(format!(" {l}")));
     std::iter::once(title.dim(rule)).chain(question).chain(answer).take(height).collect()
 }

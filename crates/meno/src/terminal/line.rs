@@ -11,16 +11,16 @@ pub struct Line(Vec<StyledContent<String>>);
 impl Line {
     /// Adds text as it is.
     pub fn plain(self, text: impl Into<String>) -> Line {
-        self.add(text.into().stylize())
+        self.push(text.into().stylize())
     }
 
     /// Adds text, dimmed.
     pub fn dim(self, text: impl Into<String>) -> Line {
-        self.add(text.into().dim())
+        self.push(text.into().dim())
     }
 
     /// Adds a styled piece.
-    pub fn add(mut self, piece: StyledContent<String>) -> Line {
+    pub fn push(mut self, piece: StyledContent<String>) -> Line {
         self.0.push(piece);
         self
     }

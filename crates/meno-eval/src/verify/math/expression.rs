@@ -82,7 +82,9 @@ pub(super) fn evaluate(text: &str, point: u32) -> Option<(Value, bool)> {
     p.rest.is_empty().then_some((value, p.letters))
 }
 
-const FUNCTIONS: [(&str, fn(f64) -> f64); 10] = [
+type Function = fn(f64) -> f64;
+
+const FUNCTIONS: [(&str, Function); 10] = [
     ("\\arcsin", f64::asin),
     ("\\arccos", f64::acos),
     ("\\arctan", f64::atan),
