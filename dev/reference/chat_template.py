@@ -75,12 +75,19 @@ OWN = {
 
 
 def render(template: str, conversation: list, generation_prompt: bool, extras: dict) -> dict:
+    """As apply_chat_template: keys that are None are dropped. Where that fails, content=None stays, as R1's template
+    has it; `tools` and `documents` are None where they are not given."""
     case = {"messages": conversation, "add_generation_prompt": generation_prompt, "extras": extras}
-    try:
-        compiled = _compile_jinja_template(template)
-        case["text"] = compiled.render(messages=conversation, add_generation_prompt=generation_prompt, **extras)
-    except (jinja2.TemplateError, TypeError) as e:
-        case["raises"] = str(e)
+    compiled = _compile_jinja_template(template)
+    without_none = [{k: v for k, v in m.items() if v is not None} for m in conversation]
+    variables = {"tools": None, "documents": None, **extras, "add_generation_prompt": generation_prompt}
+    for messages in (without_none, conversation):
+        try:
+            case["text"] = compiled.render(messages=messages, **variables)
+            case.pop("raises", None)
+            break
+        except (jinja2.TemplateError, TypeError) as e:
+            case.setdefault("raises", str(e))
     return case
 
 

@@ -68,7 +68,7 @@ impl ChatTemplate {
         let text = default.map(|s| s.1.clone()).unwrap_or_default();
         for (name, source) in sources {
             let error = |e: minijinja::Error| Error::Template { name: name.clone(), message: describe(&e) };
-            env.add_template_owned(name.clone(), without_generation_tags(&source)).map_err(error)?;
+            compile(&mut env, &name, &source).map_err(error)?;
             names.push(name);
         }
         let mut defaults = Map::new();
@@ -138,20 +138,58 @@ impl ChatTemplate {
         variables.insert("tools".to_owned(), Json::Null);
         variables.insert("documents".to_owned(), Json::Null);
         variables.extend(extras.clone());
-        variables.insert("messages".to_owned(), messages.iter().map(as_the_template_sees).collect());
         variables.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
-        let mut out = Bounded(Vec::new());
-        template.render_captured_to(Value::from(Serde(&variables)), &mut out).map_err(|e| error(describe(&e)))?;
-        String::from_utf8(out.0).map_err(|e| error(e.to_string()))
+        let mut run = |null_content: bool| {
+            let turns = messages.iter().map(|m| as_the_template_sees(m, null_content)).collect();
+            variables.insert("messages".to_owned(), turns);
+            let mut out = Bounded(Vec::new());
+            template.render_captured_to(Value::from(Serde(&variables)), &mut out).map(|_| out.0)
+        };
+        // R1's own template tells a call of tools by a content that is none, and fails where there is no such key.
+        let silent = messages.iter().any(|m| m.content.is_null());
+        let out = run(false).or_else(|e| if silent { run(true).map_err(|_| e) } else { Err(e) });
+        String::from_utf8(out.map_err(|e| error(describe(&e)))?).map_err(|e| error(e.to_string()))
     }
+}
+
+/// Most bytes of a template, and of one of its blocks: published ones have a tenth of it. With [`PARSER_STACK`] they keep
+/// a parser that descends with every sign or bracket from running out of stack.
+const MAX_SOURCE: usize = 1 << 20;
+const MAX_BLOCK: usize = 16 << 10;
+/// Bytes of stack for the parser.
+const PARSER_STACK: usize = 256 << 20;
+
+/// Adds a template to the environment.
+fn compile(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(), minijinja::Error> {
+    let refuse = |what: String| Err(minijinja::Error::new(minijinja::ErrorKind::SyntaxError, what));
+    if source.len() > MAX_SOURCE {
+        return refuse(format!("{} bytes; at most {MAX_SOURCE} are taken", source.len()));
+    }
+    let opened = source.match_indices('{').filter(|(i, _)| matches!(source.as_bytes().get(i + 1), Some(b'{' | b'%')));
+    for (i, _) in opened {
+        let close = if source.as_bytes()[i + 1] == b'%' { "%}" } else { "}}" };
+        let length = source[i..].find(close).unwrap_or(source.len() - i);
+        if length > MAX_BLOCK {
+            return refuse(format!("a block of {length} bytes; at most {MAX_BLOCK} are taken"));
+        }
+    }
+    let source = without_generation_tags(source);
+    std::thread::scope(|scope| {
+        let parse = || env.add_template_owned(name.to_owned(), source);
+        match std::thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, parse) {
+            Ok(parsed) => parsed.join().unwrap_or_else(|_| refuse("the parser failed".to_owned())),
+            Err(e) => refuse(format!("no thread to parse it on: {e}")),
+        }
+    })
 }
 
 /// The names under which a turn may bring its thought; the first is the one that templates read.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A turn as transformers hands it to a template (`_normalize_chat_messages`, `_alias_reasoning_fields`): without
-/// keys that are `null`, the thought under the name that templates read and under gpt-oss's.
-fn as_the_template_sees(message: &Message) -> Json {
+/// keys that are `null` (but for the content's, if `null_content`), the thought under the name that templates read and
+/// under gpt-oss's.
+fn as_the_template_sees(message: &Message, null_content: bool) -> Json {
     let reasoning = REASONING.iter().find_map(|key| message.extra.get(*key).filter(|value| !value.is_null()));
     let mut turn = Map::new();
     if let Some(reasoning) = reasoning {
@@ -160,7 +198,7 @@ fn as_the_template_sees(message: &Message) -> Json {
     turn.insert("role".to_owned(), message.role.clone().into());
     turn.insert("content".to_owned(), message.content.clone());
     turn.extend(message.extra.clone());
-    turn.retain(|_, value| !value.is_null());
+    turn.retain(|key, value| !value.is_null() || null_content && key == "content");
     if let Some(reasoning) = reasoning {
         turn.insert("reasoning_content".to_owned(), reasoning.clone());
     }

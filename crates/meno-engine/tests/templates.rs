@@ -58,6 +58,8 @@ fn published_templates_as_in_python() {
                 (None, Err(_)) => refusals += 1,
                 // A loop over none runs not at all here.
                 (None, Ok(_)) if case["raises"] == "TypeError: 'NoneType' object is not iterable" => {}
+                // A template that fails without a content is given the null that stood there (R1's asks for it).
+                (None, Ok(_)) if messages.iter().any(|m| m.content.is_null()) => {}
                 (Some(text), Ok(ours)) => {
                     let same = text.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
                     let from = (0..=same.saturating_sub(40)).rev().find(|&i| text.is_char_boundary(i)).unwrap();
@@ -110,6 +112,11 @@ fn a_template_that_takes_all_it_can_get_is_stopped() {
         // No bomb in memory, but in the depth of the parser.
         let source = format!("{{{{ {} }}}}", nested.repeat(200_000));
         assert!(ChatTemplate::new(&source, &Special::default()).is_err(), "{nested}");
+    }
+    for (nested, count) in [("(", 8000), ("-", 8000), ("not ", 4000), ("a.", 8000), ("{% if x %}", 100_000)] {
+        // Short enough to be parsed: an error or not, but no overflow.
+        let _ = ChatTemplate::new(&format!("{{{{ {} }}}}", nested.repeat(count)), &Special::default());
+        let _ = ChatTemplate::new(&nested.repeat(count), &Special::default());
     }
     #[cfg(target_os = "linux")]
     {

@@ -52,7 +52,10 @@ impl Constraint for Steering {
             return Choice::Token(token);
         }
         let place = self.place();
-        let Some(grammar) = self.grammar.as_mut().filter(|_| place != Place::Thought) else { return Choice::Any };
+        let Some(grammar) = &mut self.grammar else { return Choice::Any };
+        if place == Place::Thought {
+            return grammar.before(mask);
+        }
         let choice = grammar.choose(mask);
         if let (Place::Start, Choice::Masked, Some(open)) = (place, choice, self.open) {
             mask.allow(open);

@@ -153,7 +153,7 @@ impl Grammars {
             Some(error) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&error)))),
             // The first mask is the dearest: it fills the lexer's tables, which copies share.
             None => match matcher.compute_mask() {
-                Ok(_) => Ok(Grammar { matcher, failed: GrammarFlag::default() }),
+                Ok(_) => Ok(Grammar { matcher, ends: self.tokenizer.eos(), failed: GrammarFlag::default() }),
                 Err(e) => {
                     Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string()))))
                 }
@@ -198,6 +198,8 @@ impl GrammarFlag {
 /// A grammar followed by one answer.
 pub struct Grammar {
     matcher: Matcher,
+    /// The tokens that end an answer.
+    ends: Vec<u32>,
     failed: GrammarFlag,
 }
 
@@ -210,12 +212,19 @@ impl std::fmt::Debug for Grammar {
 impl Grammar {
     /// Another answer of the same grammar, from where this one stands.
     pub fn another(&self) -> Grammar {
-        Grammar { matcher: self.matcher.deep_clone(), failed: GrammarFlag::default() }
+        Grammar { matcher: self.matcher.deep_clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
     }
 
     /// Where the response can read that the grammar failed.
     pub fn flag(&self) -> GrammarFlag {
         self.failed.clone()
+    }
+
+    /// What may come before the grammar has begun: anything but the end, which would leave nothing written.
+    pub fn before(&self, mask: &mut TokenMask) -> Choice {
+        mask.allow_all();
+        self.ends.iter().for_each(|&end| mask.forbid(end));
+        Choice::Masked
     }
 
     /// What may come next.
