@@ -19,7 +19,7 @@ const ROWS: usize = 256;
 /// Which model, and how it is run.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Model: a Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// Model: a Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// What matrix products compute on

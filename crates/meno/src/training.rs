@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 pub struct RecipeArgs {
     /// The recipe, a TOML file
     pub recipe: PathBuf,
-    /// The model to start from: a Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub (model.path)
+    /// The model to start from: a Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub (model.path)
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5

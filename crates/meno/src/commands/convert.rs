@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno convert`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     input: PathBuf,
     /// A name that ends with .gguf is a GGUF file to write, any other a directory
     out: PathBuf,

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Args {
     /// A recipe, a TOML file with [model], [task] and [eval]
     recipe: Option<PathBuf>,
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub (model.path)
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub (model.path)
     #[arg(short, long)]
     model: Option<PathBuf>,
     /// arithmetic (the default), countdown, or a .jsonl file of questions and answers (task.name)

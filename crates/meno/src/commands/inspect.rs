@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Arguments of `meno inspect`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a .safetensors or .gguf file, a config.json, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a .safetensors or .gguf file, a config.json, or ORG/NAME:QUANT of the hub
     model: PathBuf,
     /// List every tensor, instead of one line for those that differ only by layer or expert
     #[arg(long)]

@@ -17,7 +17,7 @@ const CHUNK: usize = 256;
 /// Arguments of `meno logits`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Token ids, separated by commas

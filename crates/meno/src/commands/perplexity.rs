@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Arguments of `meno perplexity`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// The text

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno quantize`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     model: PathBuf,
     /// How to store it: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl,
     /// iq4_xs, mxfp4, q3_k_l, q3_k_m, q3_k_s or q2_k

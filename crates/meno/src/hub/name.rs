@@ -16,7 +16,7 @@ pub(super) struct Name {
 const PREFIXES: [&str; 4] = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"];
 
 impl Name {
-    /// Reads `ORG/NAME[:QUANT]`.
+    /// Reads `ORG/NAME:QUANT`.
     pub(super) fn parse(text: &str) -> Result<Name> {
         let bare = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
         let (repo, quant) = match bare.split_once(':') {

@@ -19,7 +19,7 @@ use std::time::Instant;
 /// Arguments of `meno bench infer`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME[:QUANT] of the hub
+    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
     /// Tokens of the prompt
