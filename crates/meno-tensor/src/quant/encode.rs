@@ -2,7 +2,7 @@
 //! for IQ4, `quantize_iq4_*`, all without an importance matrix): the same bytes.
 //!
 //! The simple types take the scale from the extremes of a block; the K types and IQ4 look for the scale (and minimum)
-//! with the smallest weighted error ([`search`]).
+//! with the smallest weighted error (`search.rs`).
 
 mod iq4;
 mod k;
