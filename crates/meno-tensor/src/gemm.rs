@@ -5,7 +5,7 @@
 //! Nothing else (m, n, threads, packing) changes the bits.
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
+mod bf16;
 mod f32;
 mod packed;
 mod split;
@@ -119,8 +119,8 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
     }
     let multiply = |b: packed::View| {
         #[cfg(target_arch = "x86_64")]
-        if amx_is_used(precision) {
-            return amx::multiply(alpha, a, b.data, n, accumulate, c);
+        if let Some(unit) = bf16_unit(precision) {
+            return bf16::multiply(unit, alpha, a, b.data, n, accumulate, c);
         }
         f32::multiply(precision, alpha, a, b, accumulate, c);
     };
@@ -140,12 +140,10 @@ fn no_products(accumulate: bool, c: MatMut) {
     }
 }
 
-/// Whether bf16 goes to the matrix unit. Elsewhere bf16 is f32 arithmetic on rounded inputs.
-fn amx_is_used(precision: Precision) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return precision == Precision::Bf16 && crate::cpu::amx::available();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+/// What multiplies bf16 in this precision. Where nothing does, bf16 is f32 arithmetic on rounded inputs.
+#[cfg(target_arch = "x86_64")]
+fn bf16_unit(precision: Precision) -> Option<crate::cpu::Bf16Unit> {
+    if precision == Precision::Bf16 { crate::cpu::bf16_unit() } else { None }
 }
 
 /// The plain version that every kernel is tested against.

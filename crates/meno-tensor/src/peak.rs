@@ -52,10 +52,10 @@ pub fn gflops(precision: Precision) -> f64 {
 
 fn run(precision: Precision, rounds: usize) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    if precision == Precision::Bf16 && crate::cpu::amx::available() {
-        crate::cpu::amx::configure();
+    if let (Precision::Bf16, Some(unit)) = (precision, crate::cpu::bf16_unit()) {
+        unit.configure();
         let start = cpu_seconds();
-        let flops = crate::cpu::amx::spin(rounds);
+        let flops = unit.spin(rounds);
         return flops / (cpu_seconds() - start) / 1e9;
     }
     let _ = precision;

@@ -7,19 +7,10 @@
 
 use std::arch::asm;
 use std::cell::Cell;
-use std::sync::OnceLock;
 
-/// Whether this processor has AMX for bf16 and the operating system lets us use it (`MENO_CPU` below `amx` says no).
-pub(crate) fn available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        let asked = matches!(std::env::var("MENO_CPU").as_deref(), Err(_) | Ok("amx" | ""));
-        asked
-            && crate::simd::level() == crate::simd::Level::Avx512
-            && is_x86_feature_detected!("avx512bf16")
-            && has_amx()
-            && permitted()
-    })
+/// Whether this processor, which has AVX-512, has AMX for bf16 and the operating system lets us use it.
+pub(super) fn available() -> bool {
+    has_amx() && permitted()
 }
 
 /// CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE; XGETBV: the system saves tile registers.
@@ -50,7 +41,7 @@ fn permitted() -> bool {
 }
 
 /// Tells this thread's matrix unit that all tiles are 16 rows × 64 bytes, once.
-pub(crate) fn configure() {
+pub(super) fn configure() {
     thread_local! { static DONE: Cell<bool> = const { Cell::new(false) }; }
     #[repr(C, align(64))]
     struct Config([u8; 64]);
@@ -58,14 +49,13 @@ pub(crate) fn configure() {
         if done.replace(true) {
             return;
         }
-        debug_assert!(available());
         let mut config = Config([0; 64]);
         config.0[0] = 1;
         for tile in 0..8 {
             config.0[16 + 2 * tile] = 64;
             config.0[48 + tile] = 16;
         }
-        // SAFETY: callers checked `available`; the configuration is 64 bytes of palette 1.
+        // SAFETY: only a processor that has AMX comes here; the configuration is 64 bytes of palette 1.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) };
     });
 }
@@ -77,7 +67,7 @@ pub(crate) fn configure() {
 /// # Safety
 /// [`configure`] was called on this thread; a and b hold `steps` × 2 tiles; c holds 32 rows of 32 values.
 #[inline]
-pub(crate) unsafe fn block32(steps: usize, a: *const u16, b: *const u16, c: *mut f32, ld: usize, start: bool) {
+pub(super) unsafe fn block32(steps: usize, a: *const u16, b: *const u16, c: *mut f32, ld: usize, start: bool) {
     // SAFETY: promised by the caller; the registers written are declared.
     unsafe {
         asm!(
@@ -132,7 +122,7 @@ pub(crate) unsafe fn block32(steps: usize, a: *const u16, b: *const u16, c: *mut
 /// # Safety
 /// As [`block32`], with 16 rows of c.
 #[inline]
-pub(crate) unsafe fn block16(steps: usize, a: *const u16, b: *const u16, c: *mut f32, ld: usize, start: bool) {
+pub(super) unsafe fn block16(steps: usize, a: *const u16, b: *const u16, c: *mut f32, ld: usize, start: bool) {
     // SAFETY: promised by the caller; the registers written are declared.
     unsafe {
         asm!(
@@ -170,7 +160,7 @@ pub(crate) unsafe fn block16(steps: usize, a: *const u16, b: *const u16, c: *mut
 }
 
 /// `rounds` × 4 products of tiles in registers; returns the floating-point operations. [`configure`] was called.
-pub(crate) fn spin(rounds: usize) -> f64 {
+pub(super) fn spin(rounds: usize) -> f64 {
     // SAFETY: the tiles hold whatever was loaded before (or zeros); none is stored.
     unsafe {
         asm!(

@@ -1,7 +1,9 @@
 //! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel k by k.
 
 use super::f32::interleave;
-use super::{K_BLOCK, Mat, Precision, amx_is_used};
+#[cfg(target_arch = "x86_64")]
+use super::bf16_unit;
+use super::{K_BLOCK, Mat, Precision};
 use crate::buffer::Buffer;
 use crate::lanes::round_to_bf16;
 use crate::pool;
@@ -46,8 +48,8 @@ impl<'a> View<'a> {
 
 fn packed_len(precision: Precision, b: Mat) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if amx_is_used(precision) {
-        return super::amx::packed_len(b.rows, b.cols);
+    if bf16_unit(precision).is_some() {
+        return super::bf16::packed_len(b.rows, b.cols);
     }
     b.rows * b.cols.next_multiple_of(panel_width())
 }
@@ -55,8 +57,8 @@ fn packed_len(precision: Precision, b: Mat) -> usize {
 /// Writes `b` to `data`, one task a panel.
 fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if amx_is_used(precision) {
-        return super::amx::pack(b, data);
+    if bf16_unit(precision).is_some() {
+        return super::bf16::pack(b, data);
     }
     match panel_width() {
         16 => fill_panels::<16>(precision, b, data),

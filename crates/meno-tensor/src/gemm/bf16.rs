@@ -1,4 +1,4 @@
-//! bf16 by the matrix unit (AMX): C tiles of 16 × 16 f32, `tdpbf16ps` over 32 values of k at a time.
+//! bf16 by what multiplies pairs of it ([`Bf16Unit`]): blocks of up to 32 × 32 f32, tiles of 32 values of k.
 //!
 //! An output element is a chain over k in blocks of [`BLOCK`], in the instruction's own order of pairs, whatever the
 //! shape, the packing or the threads: a row of C depends on its row of A and on B only. Denormals count as zero.
@@ -7,7 +7,7 @@
 
 use super::{Mat, MatMut, Split};
 use crate::buffer::Buffer;
-use crate::cpu::amx;
+use crate::cpu::Bf16Unit;
 use crate::cpu::avx512::{mask, round, round_pairs, transpose};
 use crate::pool;
 use std::arch::x86_64::*;
@@ -112,7 +112,7 @@ fn with_buffer<R>(f: impl FnOnce(&mut [f32]) -> R) -> R {
 }
 
 /// C (+)= alpha · A · B, B packed by [`pack`].
-pub(super) fn multiply(alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool, c: MatMut) {
+pub(super) fn multiply(unit: Bf16Unit, alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool, c: MatMut) {
     let k = a.cols;
     if k == 0 {
         return super::no_products(accumulate, c);
@@ -124,7 +124,7 @@ pub(super) fn multiply(alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool
     pool::for_each(split.tasks(), |task| {
         let (rows, columns) = split.task(task);
         let (first, count) = (rows.start, rows.len());
-        amx::configure();
+        unit.configure();
         with_buffer(|buffer| {
             let (packed, result) = buffer.split_at_mut(ROWS * BLOCK / 2);
             for block in (0..k).step_by(BLOCK) {
@@ -137,9 +137,9 @@ pub(super) fn multiply(alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool
                     for i in (0..count).step_by(32) {
                         let size = (32.min(count - i), PANEL.min(n - j));
                         let rows = &packed[i / 16 * steps * TILE / 2..];
-                        // SAFETY: C was checked to have these rows and columns; AMX is there and configured.
+                        // SAFETY: C was checked to have these rows and columns; the unit is there and configured.
                         unsafe {
-                            let c = Out { c: (data as *mut f32).add((first + i) * ld + j), ld, size };
+                            let c = Out { unit, c: (data as *mut f32).add((first + i) * ld + j), ld, size };
                             c.add_product(rows, panel, steps, alpha, add, result);
                         }
                     }
@@ -164,6 +164,7 @@ fn pack_rows(x: Lines, rows: Range<usize>, ks: Range<usize>, packed: &mut [f32])
 
 /// A block of up to 32 × 32 of C.
 struct Out {
+    unit: Bf16Unit,
     c: *mut f32,
     ld: usize,
     /// Valid rows and columns.
@@ -174,31 +175,23 @@ impl Out {
     /// C (+)= alpha · rows · panel. With alpha = 1 the chain continues from C itself.
     ///
     /// # Safety
-    /// AMX is configured on this thread; the block lies inside C; `result` has 32 × 32 values.
+    /// The unit is configured on this thread; the block lies inside C; `result` has 32 × 32 values.
     unsafe fn add_product(&self, a: &[f32], b: &[f32], steps: usize, alpha: f32, add: bool, result: &mut [f32]) {
         let (rows, cols) = self.size;
-        let two = rows > 16;
-        debug_assert!(a.len() >= steps * TILE / 2 * (1 + two as usize) && b.len() >= steps * TILE);
-        let (a, b) = (a.as_ptr().cast(), b.as_ptr().cast());
+        debug_assert!(a.len() >= steps * TILE / 2 * rows.div_ceil(16) && b.len() >= steps * TILE);
+        let tiles = (a.as_ptr().cast(), b.as_ptr().cast());
         let start = add && alpha == 1.0;
         // SAFETY: as promised; edges go through `result`.
         unsafe {
-            if (rows == 32 || rows == 16) && cols == 32 && alpha == 1.0 {
-                match two {
-                    true => amx::block32(steps, a, b, self.c, self.ld, start),
-                    false => amx::block16(steps, a, b, self.c, self.ld, start),
-                }
-                return;
+            if self.unit.takes_rows(rows) && cols == 32 && alpha == 1.0 {
+                return self.unit.block(rows, steps, tiles, (self.c, self.ld), start);
             }
             if start {
                 for r in 0..rows {
                     std::ptr::copy_nonoverlapping(self.c.add(r * self.ld), result[32 * r..].as_mut_ptr(), cols);
                 }
             }
-            match two {
-                true => amx::block32(steps, a, b, result.as_mut_ptr(), 32, start),
-                false => amx::block16(steps, a, b, result.as_mut_ptr(), 32, start),
-            }
+            self.unit.block(rows, steps, tiles, (result.as_mut_ptr(), 32), start);
             self.store(result, if start { 1.0 } else { alpha }, add && !start);
         }
     }
@@ -243,8 +236,8 @@ mod tests {
 
     #[test]
     fn close_to_the_reference_and_the_same_bits_for_any_rows_threads_and_packing() {
-        if !amx::available() {
-            eprintln!("no AMX on this processor: nothing to test");
+        if crate::cpu::bf16_unit().is_none() {
+            eprintln!("nothing multiplies bf16 on this processor: nothing to test");
             return;
         }
         for (seed, (m, n, k)) in
