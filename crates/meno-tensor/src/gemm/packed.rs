@@ -1,8 +1,8 @@
 //! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel k by k.
 
-use super::f32::interleave;
 #[cfg(target_arch = "x86_64")]
 use super::bf16_unit;
+use super::f32::interleave;
 use super::{K_BLOCK, Mat, Precision};
 use crate::buffer::Buffer;
 use crate::lanes::round_to_bf16;

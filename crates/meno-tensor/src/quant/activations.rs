@@ -36,24 +36,25 @@ impl Layout {
     }
 }
 
-/// Quantised rows.
+/// Quantised rows, in tiles of some rows: what belongs to the same quad, block or pair of sums stands side by side for
+/// all rows of a tile. Rows that a last tile lacks are whatever was there before.
 #[derive(Default)]
 pub(super) struct Activations {
-    /// `[rows, k]`
+    /// `[tiles, k / 4, rows of a tile, 4]`
     pub(super) q: Vec<i8>,
-    /// The scales, `[rows, k / block]`.
+    /// The scales, `[tiles, k / block, rows of a tile]`.
     pub(super) d: Vec<f32>,
     /// d · Σ q, as `d` (flat).
-    pub(super) dsum: Vec<f32>,
+    dsum: Vec<f32>,
     /// −offset · Σ q, as `d` (flat).
-    pub(super) fix: Vec<i32>,
-    /// Σ q of every `sub` values, `[rows, k / sub]`.
-    pub(super) sums: Vec<i16>,
+    fix: Vec<i32>,
+    /// Σ q of every `sub` values, `[tiles, k / sub / 2, rows of a tile, 2]` (nested).
+    sums: Vec<i16>,
 }
 
-/// One row of [`Activations`].
+/// One tile of [`Activations`], or one row if a tile is one.
 #[derive(Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct Tile {
     pub(super) q: *const i8,
     pub(super) d: *const f32,
     pub(super) dsum: *const f32,
@@ -61,53 +62,56 @@ pub(super) struct Row {
     pub(super) sums: *const i16,
 }
 
-// SAFETY: a Row points into Activations that are only read while tasks share it.
-unsafe impl Send for Row {}
+// SAFETY: a Tile points into Activations that are only read while tasks share it.
+unsafe impl Send for Tile {}
 // SAFETY: as above.
-unsafe impl Sync for Row {}
+unsafe impl Sync for Tile {}
 
-/// One row's codes, factors, sums by block, corrections and sums by sub-block, as zipped iterators give them.
-type RowParts<'a> = ((((&'a mut [i8], &'a mut [f32]), &'a mut [f32]), &'a mut [i32]), &'a mut [i16]);
+/// One tile's codes, factors, sums by block, corrections and sums by sub-block, as zipped iterators give them.
+type TileParts<'a> = ((((&'a mut [i8], &'a mut [f32]), &'a mut [f32]), &'a mut [i32]), &'a mut [i16]);
 
 impl Activations {
-    /// Quantises `x`, rows spread over the threads.
-    pub(super) fn quantise(&mut self, x: Mat, layout: Layout) {
+    /// Quantises `x` in tiles of `tile` rows, spread over the threads.
+    pub(super) fn quantise(&mut self, x: Mat, layout: Layout, tile: usize) {
         let (block, sub, k) = (layout.block(), layout.sub(), x.cols);
         assert!(x.col_stride == 1 && k % block == 0, "invariant: rows of {k} values are whole blocks of {block}");
-        let (blocks, subs) = (k / block, k / sub);
-        self.q.resize(x.rows * k, 0);
-        self.d.resize(x.rows * blocks, 0.0);
-        self.dsum.resize(x.rows * blocks, 0.0);
-        self.fix.resize(x.rows * blocks, 0);
-        self.sums.resize(x.rows * subs, 0);
-        let row = |(r, ((((q, d), dsum), fix), sums)): (usize, RowParts)| {
-            let x = &x.data[r * x.row_stride..][..k];
-            match layout {
-                Layout::Flat { offset } => flat_row(x, offset, q, d, dsum, fix),
-                Layout::Nested { sub } => nested_row(x, sub, q, d, sums),
+        let padded = x.rows.next_multiple_of(tile);
+        let (k_tile, blocks, subs) = (k * tile, k / block * tile, k / sub * tile);
+        self.q.resize(padded * k, 0);
+        self.d.resize(padded * k / block, 0.0);
+        self.dsum.resize(padded * k / block, 0.0);
+        self.fix.resize(padded * k / block, 0);
+        self.sums.resize(padded * k / sub, 0);
+        let fill = |(t, ((((q, d), dsum), fix), sums)): (usize, TileParts)| {
+            for m in 0..tile.min(x.rows - t * tile) {
+                let (x, place) = (&x.data[(t * tile + m) * x.row_stride..][..k], (m, tile));
+                match layout {
+                    Layout::Flat { offset } => flat_row(x, offset, place, q, d, dsum, fix),
+                    Layout::Nested { sub } => nested_row(x, sub, place, q, d, sums),
+                }
             }
         };
         if pool::threads() == 1 || x.rows < 16 {
             let (d, dsum) = (self.d.chunks_mut(blocks), self.dsum.chunks_mut(blocks));
             let (fix, sums) = (self.fix.chunks_mut(blocks), self.sums.chunks_mut(subs));
-            self.q.chunks_mut(k).zip(d).zip(dsum).zip(fix).zip(sums).enumerate().for_each(row);
+            self.q.chunks_mut(k_tile).zip(d).zip(dsum).zip(fix).zip(sums).enumerate().for_each(fill);
         } else {
             let (d, dsum) = (self.d.par_chunks_mut(blocks), self.dsum.par_chunks_mut(blocks));
             let (fix, sums) = (self.fix.par_chunks_mut(blocks), self.sums.par_chunks_mut(subs));
-            self.q.par_chunks_mut(k).zip(d).zip(dsum).zip(fix).zip(sums).enumerate().with_min_len(8).for_each(row);
+            self.q.par_chunks_mut(k_tile).zip(d).zip(dsum).zip(fix).zip(sums).enumerate().for_each(fill);
         }
     }
 
-    /// Row `r` of rows of `k` values.
-    pub(super) fn row(&self, r: usize, k: usize, layout: Layout) -> Row {
-        let (blocks, subs) = (k / layout.block(), k / layout.sub());
-        Row {
-            q: self.q[r * k..].as_ptr(),
-            d: self.d[r * blocks..].as_ptr(),
-            dsum: self.dsum[r * blocks..].as_ptr(),
-            fix: self.fix[r * blocks..].as_ptr(),
-            sums: self.sums[r * subs..].as_ptr(),
-        }
+    /// The tiles of `rows` rows of `k` values.
+    pub(super) fn tiles(&self, rows: usize, k: usize, layout: Layout, tile: usize) -> impl Iterator<Item = Tile> {
+        let (k_tile, blocks, subs) = (k * tile, k / layout.block() * tile, k / layout.sub() * tile);
+        (0..rows.div_ceil(tile)).map(move |t| Tile {
+            q: self.q[t * k_tile..].as_ptr(),
+            d: self.d[t * blocks..].as_ptr(),
+            dsum: self.dsum[t * blocks..].as_ptr(),
+            fix: self.fix[t * blocks..].as_ptr(),
+            sums: self.sums[t * subs..].as_ptr(),
+        })
     }
 }
 
@@ -133,10 +137,16 @@ fn largest(x: &[f32; 32]) -> u32 {
 
 /// Rounds to nearest, ties to even.
 #[inline(always)]
-fn round(x: &[f32; 32], inverse: f32, q: &mut [i8; 32]) {
+fn round(x: &[f32; 32], inverse: f32) -> [i8; 32] {
     const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to a whole number in the low bits
-    for (q, x) in q.iter_mut().zip(x) {
-        *q = (x * inverse + MAGIC).to_bits() as i8;
+    x.map(|x| (x * inverse + MAGIC).to_bits() as i8)
+}
+
+/// Writes 32 codes into row `m` of a tile of `rows`.
+#[inline(always)]
+fn put(codes: &[i8; 32], (m, rows): (usize, usize), out: &mut [i8]) {
+    for (codes, out) in codes.as_chunks::<4>().0.iter().zip(out.chunks_exact_mut(4 * rows)) {
+        out[4 * m..][..4].copy_from_slice(codes);
     }
 }
 
@@ -146,35 +156,37 @@ fn sum(q: &[i8]) -> i32 {
 }
 
 multiversion! {
-    fn flat_row(x: &[f32], offset: i32, q: &mut [i8], d: &mut [f32], dsum: &mut [f32], fix: &mut [i32]) {
-        let blocks = x.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<32>().0);
-        for (((x, q), d), (dsum, fix)) in blocks.zip(d).zip(dsum.iter_mut().zip(fix)) {
+    /// `place`: which row of a tile of how many.
+    fn flat_row(x: &[f32], offset: i32, place: (usize, usize), q: &mut [i8], d: &mut [f32], dsum: &mut [f32], fix: &mut [i32]) {
+        let (m, rows) = place;
+        for (b, (x, out)) in x.as_chunks::<32>().0.iter().zip(q.chunks_exact_mut(32 * rows)).enumerate() {
             let (scale, inverse) = scale(largest(x));
-            round(x, inverse, q);
-            let sum = sum(q);
-            *d = scale;
-            *dsum = scale * sum as f32;
-            *fix = -offset * sum;
+            let q = round(x, inverse);
+            let sum = sum(&q);
+            put(&q, place, out);
+            d[b * rows + m] = scale;
+            dsum[b * rows + m] = scale * sum as f32;
+            fix[b * rows + m] = -offset * sum;
         }
     }
 }
 
 multiversion! {
-    fn nested_row(x: &[f32], sub: usize, q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
-        for ((x, q), d) in x.as_chunks::<256>().0.iter().zip(q.as_chunks_mut::<256>().0).zip(d) {
-            let most = x.as_chunks::<32>().0.iter().fold(0, |m, x| m.max(largest(x)));
-            let (scale, inverse) = scale(most);
-            for (x, q) in x.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<32>().0) {
-                round(x, inverse, q);
+    /// As [`flat_row`].
+    fn nested_row(x: &[f32], sub: usize, place: (usize, usize), q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+        let (m, rows) = place;
+        for (b, (x, out)) in x.as_chunks::<256>().0.iter().zip(q.chunks_exact_mut(256 * rows)).enumerate() {
+            let x = x.as_chunks::<32>().0;
+            let (scale, inverse) = scale(x.iter().fold(0, |m, x| m.max(largest(x))));
+            for (i, (x, out)) in x.iter().zip(out.chunks_exact_mut(32 * rows)).enumerate() {
+                let q = round(x, inverse);
+                put(&q, place, out);
+                for (j, q) in q.chunks_exact(sub).enumerate() {
+                    let j = (256 * b + 32 * i) / sub + j;
+                    sums[(j / 2 * rows + m) * 2 + j % 2] = sum(q) as i16;
+                }
             }
-            *d = scale;
-        }
-        for (sums, q) in sums.chunks_mut(32 / sub).zip(q.as_chunks::<32>().0) {
-            if let [first, second] = sums {
-                (*first, *second) = (sum(&q[..16]) as i16, sum(&q[16..]) as i16);
-            } else {
-                sums[0] = sum(q) as i16;
-            }
+            d[b * rows + m] = scale;
         }
     }
 }

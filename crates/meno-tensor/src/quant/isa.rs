@@ -36,6 +36,8 @@ pub(super) unsafe trait Isa: Copy {
     type Floats: Copy;
     /// Whether a part is an i32. If not, it is two i16, which hold 2^15 / (largest code · 254) products of quads.
     const WIDE: bool;
+    /// Most rows of activations in one tile: 8 where the registers hold as many sums, else 4.
+    const TILE: usize;
 
     /// Runs `task` with these instructions.
     unsafe fn enter(task: impl Task<Self>);
@@ -184,6 +186,7 @@ unsafe impl Isa for Portable {
     type Ints = [u32; 16];
     type Floats = [f32; 16];
     const WIDE: bool = true;
+    const TILE: usize = 4;
 
     unsafe fn enter(task: impl Task<Self>) {
         // SAFETY: as promised by the caller.

@@ -4,7 +4,7 @@
 //! of codes once into the innermost cache ([`super::tiles`]). Either way an output is one chain of fused multiply-adds
 //! over the blocks of k, of whole numbers that are exact, so rows do not feel each other.
 
-use super::activations::{Layout, Row};
+use super::activations::{Layout, Tile};
 use super::format::{Flat, Format, Iq4_NL, Iq4_XS, Mxfp4, Nested};
 use super::format::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
 use super::isa::{Isa, Portable, Task, Words};
@@ -31,8 +31,10 @@ pub(super) struct Job<'a> {
     pub(super) blocks: usize,
     /// Rows of W.
     pub(super) outputs: usize,
-    /// x.
-    pub(super) rows: &'a [Row],
+    /// Rows of x.
+    pub(super) rows: usize,
+    /// x, in tiles of [`tile`](Instructions::tile) rows.
+    pub(super) tiles: &'a [Tile],
     /// y, rows `ld` apart.
     pub(super) y: *mut f32,
     pub(super) ld: usize,
@@ -117,7 +119,7 @@ pub(super) trait Blocks: Format {
     ///
     /// # Safety
     /// I's instructions exist; `block` and the row are valid for the block.
-    unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Row, acc: I::Floats) -> I::Floats;
+    unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats;
     /// Bytes of an unpacked block.
     fn unpacked_bytes<I: Isa>() -> usize;
     /// Unpacks a block for [`Blocks::multiply`].
@@ -134,8 +136,18 @@ pub(super) trait Blocks: Format {
     fn values(block: &[u8], lane: usize, out: &mut [f32]);
 }
 
+/// Asks for part `i` of `n` of what lies [`AHEAD`] of a block: a little at a time, since few lines can be on their way.
 #[inline(always)]
-unsafe fn flat<I: Isa, F: Flat>(block: *const u8, b: usize, row: Row, acc: I::Floats) -> I::Floats {
+unsafe fn ask<I: Isa, F: Format>(block: *const u8, i: usize, n: usize) {
+    let lines = F::BYTES.div_ceil(64);
+    for line in lines * i / n..lines * (i + 1) / n {
+        // SAFETY: as promised by the caller.
+        unsafe { I::prefetch(block.wrapping_add(AHEAD + 64 * line)) };
+    }
+}
+
+#[inline(always)]
+unsafe fn flat<I: Isa, F: Flat>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
     // SAFETY: as promised by the caller.
     unsafe {
         let (q, codes) = (row.q.add(32 * b), block.add(F::CODES));
@@ -145,6 +157,7 @@ unsafe fn flat<I: Isa, F: Flat>(block: *const u8, b: usize, row: Row, acc: I::Fl
             };
         }
         let mut sums = I::sums(if F::OFFSET == 0 { 0 } else { *row.fix.add(b) });
+        ask::<I, F>(block, 0, 1);
         for plane in 0..planes::<I, F>() {
             for start in (0..8).step_by(run::<I, F>()) {
                 let mut part = I::first(quad!(start, plane), I::quad(q.add(4 * start)));
@@ -161,7 +174,7 @@ unsafe fn flat<I: Isa, F: Flat>(block: *const u8, b: usize, row: Row, acc: I::Fl
 }
 
 #[inline(always)]
-unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Row, acc: I::Floats) -> I::Floats {
+unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
     // SAFETY: as promised by the caller.
     unsafe {
         let (q, codes, small) = (row.q.add(256 * b), block.add(F::CODES), block.add(F::SMALL));
@@ -177,6 +190,7 @@ unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Row, acc: I
                             half_of::<I, F>(F::quad::<I::Ints>(codes, half, $quarter, $i), $plane)
                         };
                     }
+                    ask::<I, F>(block, sub, 8);
                     let pairs = I::pairs(small.add(sub * 32 / (2 * F::SUB) * 32));
                     for plane in 0..planes::<I, F>() {
                         for start in (0..8).step_by(run) {
@@ -268,7 +282,7 @@ macro_rules! kernels {
         impl Blocks for $name {
             const LAYOUT: Layout = $layout::<$name>();
             #[inline(always)]
-            unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Row, acc: I::Floats) -> I::Floats {
+            unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
                 // SAFETY: as promised by the caller, here and below.
                 unsafe { $add::<I, $name>(block, b, row, acc) }
             }
@@ -305,15 +319,12 @@ impl<I: Isa, F: Blocks> Task<I> for Direct<'_, F> {
     unsafe fn run(self) {
         let job = self.job;
         for g in self.groups {
-            for (m, row) in job.rows.iter().enumerate() {
+            for (m, row) in job.tiles.iter().enumerate() {
                 // SAFETY: the job is valid, as promised by the caller.
                 unsafe {
                     let mut acc = job.load::<I>(job.accumulate, m, g);
                     let mut block = job.weights.add(g * job.blocks * F::BYTES);
                     for b in 0..job.blocks {
-                        for line in (0..F::BYTES).step_by(64) {
-                            I::prefetch(block.wrapping_add(AHEAD + line));
-                        }
                         acc = F::add::<I>(block, b, *row, acc);
                         block = block.add(F::BYTES);
                     }
@@ -331,7 +342,7 @@ impl<I: Isa, F: Blocks> Task<I> for Direct<'_, F> {
 unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
     // SAFETY: as promised by the caller.
     unsafe {
-        match job.rows.len() {
+        match job.rows {
             0..=DIRECT => I::enter(Direct::<F> { job, groups, format: PhantomData }),
             _ => tiles::multiply::<I, F>(job, groups),
         }
@@ -373,6 +384,24 @@ impl Instructions {
         *BEST.get_or_init(|| Instructions::available().pop().unwrap_or(Instructions::Portable))
     }
 
+    /// Rows of a tile of so many rows of activations.
+    pub(super) fn tile(self, rows: usize) -> usize {
+        let most = match self {
+            Instructions::Portable => Portable::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Avx2::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => AvxVnni::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => Avx512Vnni::TILE,
+        };
+        match rows {
+            0..=DIRECT => 1,
+            ..=4 => 4,
+            _ => most,
+        }
+    }
+
     /// All rows against the sixteens `groups`.
     ///
     /// # Safety
@@ -397,19 +426,19 @@ impl Instructions {
 /// Runs `rounds` times what the loops of [`super::tiles`] are made of, on a few bytes in the innermost cache; returns
 /// how many operations that took (a product and its sum count two).
 pub(crate) fn spin(rounds: usize) -> f64 {
-    let (codes, activations) = ([3u8; 8 * 64], [5i8; 4 * 32]);
+    let (codes, activations) = ([3u8; 8 * 64], [5i8; 8 * 32]);
     let spin = tiles::Spin { rounds, codes: &codes, activations: &activations };
     // SAFETY: the instructions are available.
-    unsafe {
+    let rows = unsafe {
         match Instructions::best() {
-            Instructions::Portable => Portable::enter(spin),
+            Instructions::Portable => spin.enter::<Portable>(),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => Avx2::enter(spin),
+            Instructions::Avx2 => spin.enter::<Avx2>(),
             #[cfg(target_arch = "x86_64")]
-            Instructions::AvxVnni => AvxVnni::enter(spin),
+            Instructions::AvxVnni => spin.enter::<AvxVnni>(),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Vnni => Avx512Vnni::enter(spin),
+            Instructions::Avx512Vnni => spin.enter::<Avx512Vnni>(),
         }
-    }
-    (rounds * 2 * 4 * 32 * LANES) as f64
+    };
+    (rounds * 2 * rows * 32 * LANES) as f64
 }

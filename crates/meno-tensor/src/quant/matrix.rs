@@ -1,7 +1,7 @@
 //! A matrix of weights in a ggml block type, laid out for the kernels, and its product with rows of activations.
 
 use super::GgmlType;
-use super::activations::{Activations, Layout, Row};
+use super::activations::{Activations, Layout, Tile};
 use super::format::{self, Format};
 use super::kernel::{Blocks, Instructions, Job, LANES};
 use crate::buffer::Buffer;
@@ -98,19 +98,19 @@ impl QuantMatrix {
         if x.rows == 0 {
             return;
         }
-        thread_local! { static MEMORY: RefCell<Vec<(Activations, Vec<Row>)>> = const { RefCell::new(Vec::new()) }; }
+        thread_local! { static MEMORY: RefCell<Vec<(Activations, Vec<Tile>)>> = const { RefCell::new(Vec::new()) }; }
         // A task that waits for others may be handed another product on the same thread: each takes its own memory.
-        let (mut activations, mut rows) = MEMORY.with_borrow_mut(|m| m.pop()).unwrap_or_default();
-        let layout = layout(self.dtype);
-        activations.quantise(x, layout);
-        rows.clear();
-        rows.extend((0..x.rows).map(|r| activations.row(r, self.cols, layout)));
+        let (mut activations, mut tiles) = MEMORY.with_borrow_mut(|m| m.pop()).unwrap_or_default();
+        let (layout, tile) = (layout(self.dtype), instructions.tile(x.rows));
+        activations.quantise(x, layout, tile);
+        tiles.extend(activations.tiles(x.rows, self.cols, layout, tile));
         with_format!(self.dtype, F => {
             let job = Job {
                 weights: self.data.as_ptr().cast(),
                 blocks: self.cols / F::VALUES,
                 outputs: self.rows,
-                rows: &rows,
+                rows: x.rows,
+                tiles: &tiles,
                 y: y.data.as_mut_ptr(),
                 ld: y.ld,
                 accumulate,
@@ -124,8 +124,8 @@ impl QuantMatrix {
                 unsafe { instructions.multiply::<F>(&job, range) };
             });
         });
-        rows.clear();
-        MEMORY.with_borrow_mut(|m| m.push((activations, rows)));
+        tiles.clear();
+        MEMORY.with_borrow_mut(|m| m.push((activations, tiles)));
     }
 }
 

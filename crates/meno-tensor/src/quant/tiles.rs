@@ -1,11 +1,10 @@
 //! Many rows of activations: a stretch of a group's codes is unpacked once, with its scales, and multiplied by tiles
-//! of four rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here are
+//! of four or eight rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here are
 //! compiled for a few shapes, not for every type.
 //!
 //! An unpacked block of 32 is d and m (f32, sixteen each), then the codes, half by half where they are split; one of
 //! 256 is d and dmin, a scale for every small scale, the pairs that offset or minima come from, then the codes.
 
-use super::activations::Row;
 use super::format::{Flat, Nested};
 use super::isa::{Isa, Task, Words};
 use super::kernel::{Blocks, Job, LANES, half_of, planes, run};
@@ -14,8 +13,6 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Rows of activations that share a load of unpacked codes.
-const TILE: usize = 4;
 /// Most bytes unpacked: they stay in the innermost cache with a tile's activations.
 const UNPACKED: usize = 20 << 10;
 /// Sixteen values of 32 bits.
@@ -41,7 +38,8 @@ pub(super) unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>
             unsafe {
                 let packed = job.weights.add((g * job.blocks + start) * F::BYTES);
                 I::enter(Unpack::<F> { packed, unpacked, blocks: blocks.len(), format: PhantomData });
-                F::multiply::<I>(Tiles { job, g, unpacked, blocks: blocks.clone() });
+                let next = packed.wrapping_add(job.blocks * F::BYTES);
+                F::multiply::<I>(Tiles { job, g, unpacked, blocks: blocks.clone(), next, block_bytes: F::BYTES });
             }
         }
     }
@@ -70,48 +68,54 @@ pub(super) struct Tiles<'a> {
     g: usize,
     unpacked: *const u8,
     blocks: Range<usize>,
+    /// Where the next group's blocks lie, `block_bytes` each.
+    next: *const u8,
+    block_bytes: usize,
 }
 
 impl Tiles<'_> {
-    /// Rows of the tile from `first`, and their sums so far. A last tile that is not full repeats its last row.
+    /// Asks for tile `t`'s share of the next group's block `at`, so that memory is read while this group's products are
+    /// taken.
     #[inline(always)]
-    unsafe fn begin<I: Isa>(&self, first: usize) -> ([Row; TILE], [I::Floats; TILE]) {
-        let load = self.job.accumulate || self.blocks.start > 0;
-        // SAFETY: as promised by the caller.
-        let (mut rows, mut acc) = ([self.job.rows[first]; TILE], [unsafe { I::splat(0.0) }; TILE]);
-        for i in 0..TILE {
-            let m = (first + i).min(self.job.rows.len() - 1);
-            rows[i] = self.job.rows[m];
+    unsafe fn prefetch<I: Isa>(&self, t: usize, at: usize) {
+        let (lines, tiles) = (self.block_bytes / 64, self.job.tiles.len());
+        for line in lines * t / tiles..lines * (t + 1) / tiles {
             // SAFETY: as promised by the caller.
-            acc[i] = unsafe { self.job.load::<I>(load, m, self.g) };
+            unsafe { I::prefetch(self.next.wrapping_add(at * self.block_bytes + 64 * line)) };
         }
-        (rows, acc)
+    }
+
+    /// The sums of tile `t` so far.
+    #[inline(always)]
+    unsafe fn begin<I: Isa, const T: usize>(&self, t: usize) -> [I::Floats; T] {
+        let load = self.job.accumulate || self.blocks.start > 0;
+        // SAFETY: as promised by the caller; rows that do not exist are not loaded.
+        std::array::from_fn(|m| unsafe { self.job.load::<I>(load && t * T + m < self.job.rows, t * T + m, self.g) })
     }
 
     #[inline(always)]
-    unsafe fn end<I: Isa>(&self, first: usize, acc: [I::Floats; TILE]) {
-        for (i, acc) in acc.into_iter().enumerate() {
-            let m = (first + i).min(self.job.rows.len() - 1);
+    unsafe fn end<I: Isa, const T: usize>(&self, t: usize, acc: [I::Floats; T]) {
+        for (m, acc) in acc.into_iter().enumerate().take(self.job.rows - t * T) {
             // SAFETY: as promised by the caller.
-            unsafe { self.job.store::<I>(acc, m, self.g) };
+            unsafe { self.job.store::<I>(acc, t * T + m, self.g) };
         }
     }
 }
 
-/// Products of RUN quads of a tile, added up: codes from `codes` on, activations from `q` on.
+/// Products of RUN quads of T rows, added up: codes from `codes` on, activations from `q` on.
 #[inline(always)]
-unsafe fn products<I: Isa, const RUN: usize>(codes: *const u8, q: [*const i8; TILE]) -> [I::Ints; TILE] {
+unsafe fn products<I: Isa, const T: usize, const RUN: usize>(codes: *const u8, q: *const i8) -> [I::Ints; T] {
     // SAFETY: as promised by the caller.
     unsafe {
         let w = I::Ints::load(codes);
-        let mut part = [w; TILE];
-        for m in 0..TILE {
-            part[m] = I::first(w, I::quad(q[m]));
+        let mut part = [w; T];
+        for m in 0..T {
+            part[m] = I::first(w, I::quad(q.add(4 * m)));
         }
         for i in 1..RUN {
             let w = I::Ints::load(codes.add(V * i));
-            for m in 0..TILE {
-                part[m] = I::more(part[m], w, I::quad(q[m].add(4 * i)));
+            for m in 0..T {
+                part[m] = I::more(part[m], w, I::quad(q.add(4 * (T * i + m))));
             }
         }
         part
@@ -122,19 +126,37 @@ unsafe fn products<I: Isa, const RUN: usize>(codes: *const u8, q: [*const i8; TI
 pub(super) struct Spin<'a> {
     pub(super) rounds: usize,
     pub(super) codes: &'a [u8; 8 * V],
-    pub(super) activations: &'a [i8; 4 * 32],
+    pub(super) activations: &'a [i8; 8 * 32],
 }
 
 impl<I: Isa> Task<I> for Spin<'_> {
     #[inline(always)]
     unsafe fn run(self) {
-        // SAFETY: as promised by the caller; the arrays hold eight quads of codes and of four rows.
+        // SAFETY: as promised by the caller; the arrays hold eight quads of codes and of eight rows.
+        unsafe { if I::TILE == 8 { self.tiles::<I, 8>() } else { self.tiles::<I, 4>() } }
+    }
+}
+
+impl Spin<'_> {
+    /// Runs it; returns the rows of a tile.
+    ///
+    /// # Safety
+    /// I's instructions exist.
+    pub(super) unsafe fn enter<I: Isa>(self) -> usize {
+        // SAFETY: as promised by the caller.
+        unsafe { I::enter(self) };
+        I::TILE
+    }
+
+    #[inline(always)]
+    unsafe fn tiles<I: Isa, const T: usize>(&self) {
+        // SAFETY: as promised by the caller.
         unsafe {
-            let mut sums = [I::sums(0); TILE];
+            let mut sums = [I::sums(0); T];
             for _ in 0..self.rounds {
                 let (codes, q) = (black_box(self.codes), black_box(self.activations));
-                let part = products::<I, 8>(codes.as_ptr(), [0, 1, 2, 3].map(|m| q[32 * m..].as_ptr()));
-                for m in 0..TILE {
+                let part = products::<I, T, 8>(codes.as_ptr(), q.as_ptr());
+                for m in 0..T {
                     sums[m] = I::add_shifted(sums[m], part[m], 0);
                 }
             }
@@ -170,56 +192,60 @@ pub(super) unsafe fn unpack_flat<I: Isa, F: Flat>(block: *const u8, out: *mut u8
 }
 
 pub(super) unsafe fn multiply_flat<I: Isa, F: Flat>(tiles: Tiles) {
+    let min = F::MIN;
     // SAFETY: as promised by the caller.
     unsafe {
         if planes::<I, F>() == 2 {
-            I::enter(FlatTiles::<8, 2> { tiles, min: F::MIN });
-        } else if run::<I, F>() == 8 {
-            I::enter(FlatTiles::<8, 1> { tiles, min: F::MIN });
+            I::enter(FlatTiles::<4, 8, 2> { tiles, min });
+        } else if run::<I, F>() != 8 {
+            I::enter(FlatTiles::<4, 4, 1> { tiles, min });
+        } else if I::TILE == 8 && tiles.job.rows > 4 {
+            I::enter(FlatTiles::<8, 8, 1> { tiles, min });
         } else {
-            I::enter(FlatTiles::<4, 1> { tiles, min: F::MIN });
+            I::enter(FlatTiles::<4, 8, 1> { tiles, min });
         }
     }
 }
 
-/// Blocks of 32, RUN products to a part, codes in PLANES halves.
-struct FlatTiles<'a, const RUN: usize, const PLANES: usize> {
+/// Blocks of 32, tiles of T rows, RUN products to a part, codes in PLANES halves.
+struct FlatTiles<'a, const T: usize, const RUN: usize, const PLANES: usize> {
     tiles: Tiles<'a>,
     min: bool,
 }
 
-impl<I: Isa, const RUN: usize, const PLANES: usize> Task<I> for FlatTiles<'_, RUN, PLANES> {
+impl<I: Isa, const T: usize, const RUN: usize, const PLANES: usize> Task<I> for FlatTiles<'_, T, RUN, PLANES> {
     #[inline(always)]
     unsafe fn run(self) {
         let Tiles { job, unpacked, blocks, .. } = &self.tiles;
         let bytes = FLAT_CODES + PLANES * 8 * V;
         // SAFETY: as promised by the caller.
         unsafe {
-            for first in (0..job.rows.len()).step_by(TILE) {
-                let (rows, mut acc) = self.tiles.begin::<I>(first);
+            for (t, rows) in job.tiles.iter().enumerate() {
+                let mut acc = self.tiles.begin::<I, T>(t);
                 for (at, b) in blocks.clone().enumerate() {
+                    self.tiles.prefetch::<I>(t, at);
                     let block = unpacked.add(at * bytes);
-                    let mut sums = rows.map(|row| I::sums(*row.fix.add(b)));
+                    let mut sums: [I::Ints; T] = std::array::from_fn(|m| I::sums(*rows.fix.add(b * T + m)));
                     for plane in 0..PLANES {
                         for start in (0..8).step_by(RUN) {
                             let codes = block.add(FLAT_CODES + (plane * 8 + start) * V);
-                            let part = products::<I, RUN>(codes, rows.map(|row| row.q.add(32 * b + 4 * start)));
-                            for m in 0..TILE {
+                            let part = products::<I, T, RUN>(codes, rows.q.add((32 * b + 4 * start) * T));
+                            for m in 0..T {
                                 sums[m] = I::add_shifted(sums[m], part[m], 4 * plane as u32);
                             }
                         }
                     }
                     let d = I::load(block.cast());
-                    for m in 0..TILE {
-                        acc[m] = I::fma(I::floats(sums[m]), I::mul(d, I::splat(*rows[m].d.add(b))), acc[m]);
+                    for m in 0..T {
+                        acc[m] = I::fma(I::floats(sums[m]), I::mul(d, I::splat(*rows.d.add(b * T + m))), acc[m]);
                     }
                     if self.min {
-                        for m in 0..TILE {
-                            acc[m] = I::fma(I::load(block.add(V).cast()), I::splat(*rows[m].dsum.add(b)), acc[m]);
+                        for m in 0..T {
+                            acc[m] = I::fma(I::load(block.add(V).cast()), I::splat(*rows.dsum.add(b * T + m)), acc[m]);
                         }
                     }
                 }
-                self.tiles.end::<I>(first, acc);
+                self.tiles.end::<I, T>(t, acc);
             }
         }
     }
@@ -277,41 +303,41 @@ pub(super) unsafe fn multiply_nested<I: Isa, F: Nested>(tiles: Tiles) {
     let (min, bits) = (F::MIN, F::OFFSET_BITS);
     // SAFETY: as promised by the caller.
     unsafe {
-        if F::SUB == 16 {
-            if run::<I, F>() >= 4 {
-                I::enter(NestedTiles::<4, 16, 1> { tiles, min, bits });
-            } else {
-                I::enter(NestedTiles::<2, 16, 1> { tiles, min, bits });
-            }
-        } else if planes::<I, F>() == 2 {
-            I::enter(NestedTiles::<8, 32, 2> { tiles, min, bits });
-        } else if run::<I, F>() == 8 {
-            I::enter(NestedTiles::<8, 32, 1> { tiles, min, bits });
-        } else {
-            I::enter(NestedTiles::<4, 32, 1> { tiles, min, bits });
+        let wide = I::TILE == 8 && tiles.job.rows > 4;
+        match (F::SUB, planes::<I, F>(), run::<I, F>()) {
+            (16, _, 4..) if wide => I::enter(NestedTiles::<8, 4, 16, 1> { tiles, min, bits }),
+            (16, _, 4..) => I::enter(NestedTiles::<4, 4, 16, 1> { tiles, min, bits }),
+            (16, _, _) => I::enter(NestedTiles::<4, 2, 16, 1> { tiles, min, bits }),
+            (_, 2, _) => I::enter(NestedTiles::<4, 8, 32, 2> { tiles, min, bits }),
+            (_, _, 8) if wide => I::enter(NestedTiles::<8, 8, 32, 1> { tiles, min, bits }),
+            (_, _, 8) => I::enter(NestedTiles::<4, 8, 32, 1> { tiles, min, bits }),
+            _ => I::enter(NestedTiles::<4, 4, 32, 1> { tiles, min, bits }),
         }
     }
 }
 
-/// Blocks of 256, RUN products to a part, small scales for every SUB values, codes in PLANES halves.
-struct NestedTiles<'a, const RUN: usize, const SUB: usize, const PLANES: usize> {
+/// Blocks of 256, tiles of T rows, RUN products to a part, small scales for every SUB values, codes in PLANES halves.
+struct NestedTiles<'a, const T: usize, const RUN: usize, const SUB: usize, const PLANES: usize> {
     tiles: Tiles<'a>,
     min: bool,
     bits: u32,
 }
 
-impl<I: Isa, const RUN: usize, const SUB: usize, const PLANES: usize> Task<I> for NestedTiles<'_, RUN, SUB, PLANES> {
+impl<I: Isa, const T: usize, const RUN: usize, const SUB: usize, const PLANES: usize> Task<I>
+    for NestedTiles<'_, T, RUN, SUB, PLANES>
+{
     #[inline(always)]
     unsafe fn run(self) {
         let Tiles { job, unpacked, blocks, .. } = &self.tiles;
         let bytes = nested_codes(SUB) + PLANES * 64 * V;
         // SAFETY: as promised by the caller.
         unsafe {
-            for first in (0..job.rows.len()).step_by(TILE) {
-                let (rows, mut acc) = self.tiles.begin::<I>(first);
+            for (t, rows) in job.tiles.iter().enumerate() {
+                let mut acc = self.tiles.begin::<I, T>(t);
                 for (at, b) in blocks.clone().enumerate() {
+                    self.tiles.prefetch::<I>(t, at);
                     let block = unpacked.add(at * bytes);
-                    let mut sums = [I::sums(0); TILE];
+                    let mut sums = [I::sums(0); T];
                     // Codes of one small scale after the other; those in halves have all low ones of 32 first.
                     for j in 0..256 / SUB {
                         let scale = I::Ints::load(block.add(SCALES + j * V));
@@ -319,24 +345,25 @@ impl<I: Isa, const RUN: usize, const SUB: usize, const PLANES: usize> Task<I> fo
                             let scale = if plane == 1 { scale.shl(4) } else { scale };
                             for start in (0..SUB / 4).step_by(RUN) {
                                 let codes = block.add(nested_codes(SUB) + ((j * PLANES + plane) * SUB / 4 + start) * V);
-                                let q = rows.map(|row| row.q.add(256 * b + SUB * j + 4 * start));
-                                let part = products::<I, RUN>(codes, q);
-                                for m in 0..TILE {
+                                let q = rows.q.add((256 * b + SUB * j + 4 * start) * T);
+                                let part = products::<I, T, RUN>(codes, q);
+                                for m in 0..T {
                                     sums[m] = I::add_scaled(sums[m], part[m], scale);
                                 }
                             }
                         }
                     }
-                    let mut less = [I::sums(0); TILE];
+                    let mut less = [I::sums(0); T];
                     for pair in 0..128 / SUB {
                         let pairs = I::Ints::load(block.add(pairs_at(SUB) + pair * V));
-                        for m in 0..TILE {
-                            less[m] = I::add_pairs(less[m], pairs, rows[m].sums.add(b * (256 / SUB) + 2 * pair));
+                        for m in 0..T {
+                            let sums = rows.sums.add(((b * (128 / SUB) + pair) * T + m) * 2);
+                            less[m] = I::add_pairs(less[m], pairs, sums);
                         }
                     }
                     let (d, dmin) = (I::load(block.cast()), I::load(block.add(V).cast()));
-                    for m in 0..TILE {
-                        let scale = I::splat(*rows[m].d.add(b));
+                    for m in 0..T {
+                        let scale = I::splat(*rows.d.add(b * T + m));
                         if self.min {
                             acc[m] = I::fma(I::floats(sums[m]), I::mul(d, scale), acc[m]);
                             acc[m] = I::fnma(I::floats(less[m]), I::mul(dmin, scale), acc[m]);
@@ -346,7 +373,7 @@ impl<I: Isa, const RUN: usize, const SUB: usize, const PLANES: usize> Task<I> fo
                         }
                     }
                 }
-                self.tiles.end::<I>(first, acc);
+                self.tiles.end::<I, T>(t, acc);
             }
         }
     }

@@ -194,6 +194,7 @@ pub(super) struct Avx2;
 unsafe impl Isa for Avx2 {
     two_registers!();
     const WIDE: bool = false;
+    const TILE: usize = 4;
 
     unsafe fn enter(task: impl Task<Self>) {
         #[target_feature(enable = "avx2,fma,f16c")]
@@ -259,6 +260,7 @@ pub(super) struct AvxVnni;
 unsafe impl Isa for AvxVnni {
     two_registers!();
     const WIDE: bool = true;
+    const TILE: usize = 4;
 
     unsafe fn enter(task: impl Task<Self>) {
         #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -358,6 +360,7 @@ unsafe impl Isa for Avx512Vnni {
     type Ints = One;
     type Floats = __m512;
     const WIDE: bool = true;
+    const TILE: usize = 8;
 
     unsafe fn enter(task: impl Task<Self>) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]

@@ -76,7 +76,7 @@ fn rows_come_from_where_they_are_said_to() {
 fn expected(values: &[f32], x: Mat, dtype: GgmlType) -> Vec<f64> {
     let (layout, k) = (layout(dtype), x.cols);
     let mut a = Activations::default();
-    a.quantise(x, layout);
+    a.quantise(x, layout, 1);
     let block = k / (a.d.len() / x.rows);
     let activation = |r: usize, i: usize| f64::from(a.q[r * k + i]) * f64::from(a.d[(r * k + i) / block]);
     let dot = |r: usize, w: &[f32]| (0..k).map(|i| activation(r, i) * f64::from(w[i])).sum();
