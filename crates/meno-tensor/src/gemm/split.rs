@@ -4,23 +4,24 @@ use super::packed::PANEL;
 use crate::pool;
 use std::ops::Range;
 
-/// A grid of tasks over C.
+/// A grid of tasks over C, as equal as whole tiles allow.
 #[derive(Clone, Copy)]
 pub(super) struct Split {
     m: usize,
     n: usize,
-    rows: usize,
+    /// Rows of a tile; blocks of rows are whole tiles.
+    tile: usize,
+    blocks: usize,
     columns: usize,
 }
 
 impl Split {
-    /// At most `most` rows a task, a multiple of `tile`; as many tasks as threads, and equal ones, if C is large enough.
+    /// At most `most` rows a task (a multiple of `tile`); as many tasks as threads if C is large enough.
     pub(super) fn new(m: usize, n: usize, most: usize, tile: usize) -> Self {
         let threads = pool::threads();
-        let tasks = m.div_ceil(most).next_multiple_of(threads);
-        let rows = m.div_ceil(tasks).max(tile).next_multiple_of(tile).min(most);
-        let parts = threads.div_ceil(m.div_ceil(rows));
-        Split { m, n, rows, columns: n.div_ceil(parts).next_multiple_of(PANEL) }
+        let blocks = m.div_ceil(most).next_multiple_of(threads).min(m.div_ceil(tile));
+        let parts = threads.div_ceil(blocks);
+        Split { m, n, tile, blocks, columns: n.div_ceil(parts).next_multiple_of(PANEL) }
     }
 
     fn parts(&self) -> usize {
@@ -29,13 +30,14 @@ impl Split {
 
     /// How many tasks.
     pub(super) fn tasks(&self) -> usize {
-        self.m.div_ceil(self.rows) * self.parts()
+        self.blocks * self.parts()
     }
 
     /// Rows and columns of a task.
     pub(super) fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let (i, j) = (task / self.parts() * self.rows, task % self.parts() * self.columns);
-        (i..self.m.min(i + self.rows), j..self.n.min(j + self.columns))
+        let (block, j) = (task / self.parts(), task % self.parts() * self.columns);
+        let start = |block: usize| (block * self.m.div_ceil(self.tile) / self.blocks * self.tile).min(self.m);
+        (start(block)..start(block + 1), j..self.n.min(j + self.columns))
     }
 }
 
@@ -52,6 +54,7 @@ mod tests {
                     let mut seen = vec![0; m * n];
                     for task in 0..split.tasks() {
                         let (rows, columns) = split.task(task);
+                        assert!((1..=196).contains(&rows.len()) && !columns.is_empty(), "{m}×{n} on {threads}");
                         rows.for_each(|i| columns.clone().for_each(|j| seen[i * n + j] += 1));
                     }
                     assert!(seen.iter().all(|&s| s == 1), "{m}×{n} on {threads}");
