@@ -1,11 +1,12 @@
 """Logits and greedy text of the real Qwen2.5-Coder-0.5B (GGUF Q4_K_M): Meno, transformers, llama.cpp.
 
     python dev/reference/greedy_vs_llama_cpp.py --meno target/release/meno --model FILE.gguf \\
-        --llama LLAMA_GREEDY [--f32] [--tokens 64]
+        --llama LLAMA_GREEDY [--f32] [--precision auto] [--tokens 64]
 
-How the comparison is made. Meno dequantises the file to f32 and computes in f32. llama.cpp multiplies the blocks as
-they are by activations that it rounds to 8 bits per block (Q8_0, Q8_K), so its logits differ from the exact ones by
-tenths, and its greedy text must part from the exact text where the two best tokens are closer than that. Hence:
+How the comparison is made. Meno dequantises the file to f32 and computes in f32 (`--precision auto`: on the blocks, as
+llama.cpp). llama.cpp multiplies the blocks as they are by activations that it rounds to 8 bits per block (Q8_0, Q8_K),
+so its logits differ from the exact ones by tenths, and its greedy text must part from the exact text where the two best
+tokens are closer than that. Hence:
 
 1. logits: `meno logits` against transformers on the same dequantised weights; both are exact f32.
 2. greedy text: ten chats, token by token. Where the texts part, the step is reported with the gap between the two best
@@ -56,7 +57,7 @@ def logits(meno, model_path, model, ids):
 
     with tempfile.TemporaryDirectory() as tmp:
         out = pathlib.Path(tmp) / "logits.safetensors"
-        run([meno, "logits", "-m", model_path, "--tokens", ",".join(map(str, ids)), "--out", out])
+        run([meno, "logits", "-m", model_path, "--tokens", ",".join(map(str, ids)), "--precision", "f32", "--out", out])
         ours = load_file(out)["logits"]
     with torch.no_grad():
         theirs = model(torch.tensor([ids])).logits[0]
@@ -110,6 +111,7 @@ def main():
     p.add_argument("--no-logits", action="store_true")
     p.add_argument("--tokens", type=int, default=64)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--precision", default="f32", help="of Meno's text: f32, or auto for the blocks as they are")
     p.add_argument("--f32", action="store_true")
     p.add_argument("--write-f32")
     p.add_argument("--write-prompts", action="store_true")
@@ -132,7 +134,7 @@ def main():
     for q, ids in zip(PROMPTS, prompts):
         out = json.loads(
             run([args.meno, "generate", "-m", args.model, "--prompt", CHAT.format(q), "--raw", "--json"]
-                + ["--temperature", "0", "--max-tokens", args.tokens, "--precision", "f32"])
+                + ["--temperature", "0", "--max-tokens", args.tokens, "--precision", args.precision])
         )
         ours.append(out["tokens"])
     for binary in args.llama:

@@ -85,7 +85,8 @@ impl From<SpeculativeArg> for Speculative {
 /// What matrix products compute on.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrecisionArg {
-    /// Quantised matrices of a GGUF file as they are, with 8-bit activations: small and fast
+    /// Quantised matrices of a GGUF file as they are, with 8-bit activations: small and fast; the rest as suits the
+    /// command, bf16 to generate and f32 to measure
     Auto,
     /// 32-bit floats: what is quantised is dequantised
     F32,

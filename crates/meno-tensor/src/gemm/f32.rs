@@ -162,8 +162,8 @@ pub(super) fn interleave(x: &[f32], ld: usize, m: usize, len: usize, out: &mut [
         // SAFETY: the processor has AVX2; sizes were checked.
         Level::Avx2 => unsafe { crate::cpu::avx2::interleave(x.as_ptr(), ld, m, len, out, step) },
         _ => {
-            for (r, x) in x.chunks(ld).take(m).enumerate() {
-                x[..len].iter().enumerate().for_each(|(l, x)| out[l * step + r] = *x);
+            for r in 0..m {
+                x[r * ld..][..len].iter().enumerate().for_each(|(l, x)| out[l * step + r] = *x);
             }
         }
     }

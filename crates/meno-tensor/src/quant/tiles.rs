@@ -74,12 +74,17 @@ pub(super) struct Tiles<'a> {
 }
 
 impl Tiles<'_> {
-    /// Asks for tile `t`'s share of the next group's block `at`, so that memory is read while this group's products are
-    /// taken.
-    #[inline(always)]
-    unsafe fn prefetch<I: Isa>(&self, t: usize, at: usize) {
+    /// The lines of a block that tile `t` asks for: its share of the next group's, so that memory is read while this
+    /// group's products are taken.
+    fn share(&self, t: usize) -> Range<usize> {
         let (lines, tiles) = (self.block_bytes / 64, self.job.tiles.len());
-        for line in lines * t / tiles..lines * (t + 1) / tiles {
+        lines * t / tiles..lines * (t + 1) / tiles
+    }
+
+    /// Asks for these lines of the next group's block `at`.
+    #[inline(always)]
+    unsafe fn prefetch<I: Isa>(&self, lines: &Range<usize>, at: usize) {
+        for line in lines.clone() {
             // SAFETY: as promised by the caller.
             unsafe { I::prefetch(self.next.wrapping_add(at * self.block_bytes + 64 * line)) };
         }
@@ -221,9 +226,9 @@ impl<I: Isa, const T: usize, const RUN: usize, const PLANES: usize> Task<I> for 
         // SAFETY: as promised by the caller.
         unsafe {
             for (t, rows) in job.tiles.iter().enumerate() {
-                let mut acc = self.tiles.begin::<I, T>(t);
+                let (mut acc, share) = (self.tiles.begin::<I, T>(t), self.tiles.share(t));
                 for (at, b) in blocks.clone().enumerate() {
-                    self.tiles.prefetch::<I>(t, at);
+                    self.tiles.prefetch::<I>(&share, at);
                     let block = unpacked.add(at * bytes);
                     let mut sums: [I::Ints; T] = std::array::from_fn(|m| I::sums(*rows.fix.add(b * T + m)));
                     for plane in 0..PLANES {
@@ -333,9 +338,9 @@ impl<I: Isa, const T: usize, const RUN: usize, const SUB: usize, const PLANES: u
         // SAFETY: as promised by the caller.
         unsafe {
             for (t, rows) in job.tiles.iter().enumerate() {
-                let mut acc = self.tiles.begin::<I, T>(t);
+                let (mut acc, share) = (self.tiles.begin::<I, T>(t), self.tiles.share(t));
                 for (at, b) in blocks.clone().enumerate() {
-                    self.tiles.prefetch::<I>(t, at);
+                    self.tiles.prefetch::<I>(&share, at);
                     let block = unpacked.add(at * bytes);
                     let mut sums = [I::sums(0); T];
                     // Codes of one small scale after the other; those in halves have all low ones of 32 first.
