@@ -1,6 +1,7 @@
 //! The global norm of the gradients, and clipping to it.
 
 use crate::params::Params;
+use crate::pool;
 use rayon::prelude::*;
 
 /// Values of one partial sum.
@@ -10,19 +11,23 @@ const WAVE: usize = 64;
 
 /// √Σ g² over all trainable parameters, in f64: fixed blocks, added in order, whatever the number of threads.
 pub fn global_norm(params: &Params, grads: &[f32]) -> f64 {
-    let mut total = 0.0;
-    for (_, info) in params.iter().filter(|(_, info)| info.trainable) {
-        for wave in grads[info.range()].chunks(WAVE * BLOCK) {
-            let mut sums = [0.0; WAVE];
-            if wave.len() <= 4 * BLOCK {
-                sums.iter_mut().zip(wave.chunks(BLOCK)).for_each(|(s, g)| *s = sum_squares(g));
-            } else {
-                sums.par_iter_mut().zip(wave.par_chunks(BLOCK)).for_each(|(s, g)| *s = sum_squares(g));
-            }
-            sums.iter().for_each(|s| total += s);
+    let trainable = params.iter().filter(|(_, info)| info.trainable);
+    let mut blocks = trainable.flat_map(|(_, info)| grads[info.range()].chunks(BLOCK));
+    let mut total = 0f64;
+    loop {
+        let (mut wave, mut sums) = ([&grads[..0]; WAVE], [0.0; WAVE]);
+        let count = wave.iter_mut().zip(&mut blocks).map(|(place, block)| *place = block).count();
+        if count == 0 {
+            return total.sqrt();
         }
+        let (wave, sums) = (&wave[..count], &mut sums[..count]);
+        if pool::threads() == 1 {
+            sums.iter_mut().zip(wave).for_each(|(s, g)| *s = sum_squares(g));
+        } else {
+            sums.par_iter_mut().zip(wave).with_min_len(4).for_each(|(s, g)| *s = sum_squares(g));
+        }
+        sums.iter().for_each(|s| total += s);
     }
-    total.sqrt()
 }
 
 fn sum_squares(g: &[f32]) -> f64 {
@@ -52,7 +57,6 @@ pub fn clip_scale(norm: f64, max_norm: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool;
     use crate::rng::Rng;
 
     #[test]
