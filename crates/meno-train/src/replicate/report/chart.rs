@@ -123,7 +123,8 @@ pub(super) fn chart(title: &str, axis: Axis, series: &[Series]) -> String {
         svg += "<p class=\"legend\">";
         for s in &series {
             let last = smooth(&s.points, (s.points.len() / 12).max(1)).last().map_or(0.0, |p| p.1);
-            let _ = write!(svg, "<span class=\"key c{}\"></span>{} <b>{}</b> ", s.colour, s.name, label(last, axis));
+            let (colour, last) = (s.colour, label(last, axis));
+            let _ = write!(svg, "<span><i class=\"key c{colour}\"></i>{} <b>{last}</b></span> ", s.name);
         }
         svg += "</p>";
     }
