@@ -67,6 +67,34 @@ fn hermes_and_qwen() {
 }
 
 #[test]
+fn a_call_without_its_tags() {
+    let f = Format::Hermes;
+    check(f, r#"{"name": "add", "arguments": {"a": 1}}"#, "", &[r#"add {"a": 1}"#]);
+    check(f, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {}\n}\n```\nDone.", "\nDone.", &["add {}"]);
+    check(
+        f,
+        "\n{\"name\": \"add\", \"arguments\": {}}\n{\"arguments\": {\"city\": \"X\"}, \"name\": \"weather\"}",
+        "",
+        &["add {}", r#"weather {"city": "X"}"#],
+    );
+    check(f, "``` {\"name\": \"add\", \"arguments\": {}} <tool_call>{\"name\": \"add\"}</tool_call>", "", &["add {}", "add "]);
+    // Other functions, other objects, other languages, and objects in the midst of a text are text.
+    for text in [
+        r#"{"name": "bob", "arguments": {}}"#,
+        r#"{"city": "Oslo", "name": "add"}"#,
+        "```json\n{\"name\": 1}\n```",
+        "```python\n{\"name\": \"add\"}\n```",
+        r#"So: {"name": "add", "arguments": {}}"#,
+        "{}",
+        "{",
+        "``",
+        "```json\n",
+    ] {
+        check(f, text, text, &[]);
+    }
+}
+
+#[test]
 fn deepseek_v3_and_r1() {
     let f = Format::DeepSeek;
     check(
