@@ -44,10 +44,13 @@ try {
   const question = "A square has a side of 3 cm. What are its perimeter and its area?";
   await ask(thinking, question, "document.querySelector('.thought-text')?.textContent.length > 200");
   await thinking.screenshot(`${docs}page-thinking.png`);
+  await thinking.until(done, 300_000);
+  await ask(thinking, "And with a side of 5 cm? Answer with a table.");
+  await thinking.screenshot(`${docs}page-folded.png`);
 
   const phone = await open({ width: 390, height: 780, phone: true }, SYSTEM);
   await ask(phone, question);
-  await ask(phone, "Write a Rust function that returns both, with a test.");
+  await ask(phone, "Write a Rust function that returns both.");
   await phone.screenshot(`${docs}page-phone.png`);
 } finally {
   await browser.close();
