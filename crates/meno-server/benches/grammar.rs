@@ -19,8 +19,10 @@ fn main() {
     println!("{} tokens, their table: {:.0} ms", tokenizer.vocab_size(), 1e3 * (cpu_seconds() - begin));
     drop(any);
 
-    let person = |i: usize| json!({"name": format!("Ada Lovelace the {i}th"), "age": 36 + i, "email": "ada@example.org",
-        "tags": ["mathematics", "engines", "notes on the analytical engine"], "address": {"street": "12 St James's Square", "city": "London"}});
+    let person = |i: usize| {
+        json!({"name": format!("Ada Lovelace the {i}th"), "age": 36 + i, "email": "ada@example.org",
+        "tags": ["mathematics", "engines", "notes on the analytical engine"], "address": {"street": "12 St James's Square", "city": "London"}})
+    };
     let text = json!({"people": (0..6).map(person).collect::<Vec<_>>()}).to_string();
     let string = json!({"type": "string"});
     let schema = json!({"type": "object", "required": ["people"], "additionalProperties": false, "properties": {"people": {

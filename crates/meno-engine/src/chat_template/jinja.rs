@@ -93,7 +93,8 @@ fn tojson(
         return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
     }
     let json = bounds::json(state, &value)?;
-    json.map(|json| dumps.text(&json)).ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))
+    json.map(|json| dumps.text(&json))
+        .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))
 }
 
 /// `{% generation %}` marks the assistant's tokens for training masks; here it is a scope and nothing else.

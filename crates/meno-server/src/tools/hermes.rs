@@ -141,16 +141,16 @@ impl Call {
         let text = std::mem::take(held);
         for (at, c) in text.char_indices() {
             self.text.push(c);
+            let named = self.scanner.name.is_some();
             let progress = self.scanner.push(c);
-            let bare = self.close != Close::Tag && !self.named;
             match progress {
-                _ if bare && !self.scanner.may_call(known) => {
+                _ if !named && self.close != Close::Tag && !self.scanner.may_call(known) => {
                     *held = text[at + c.len_utf8()..].to_owned();
                     return false;
                 }
                 Progress::More => {}
                 // What was announced is a call, whatever becomes of it.
-                Progress::Not if !self.named => {
+                Progress::Not if !named => {
                     *held = text[at + c.len_utf8()..].to_owned();
                     return false;
                 }

@@ -59,6 +59,8 @@ fn hermes_and_qwen() {
     check(f, r#"<tool_call>{"name":"add","arguments":"{\"a\": 1}"}</tool_call>"#, "", &[r#"add {"a": 1}"#]);
     check(f, r#"<tool_call>{"name":"add","arguments":null}</tool_call> done"#, " done", &["add {}"]);
     check(f, r#"<tool_call>{"name": "add", "arguments": {"a": 1"#, "", &[r#"add {"a": 1"#]);
+    // What goes wrong after the name is a call all the same, however the text is cut (found by fuzzing).
+    check(f, r#"<tool_call>{"name": "add", "arguments"<x: 1"#, "", &["add "]);
     // No calls: an unclosed tag, and text in a tag.
     check(f, "a < b and <tool_ is a word", "a < b and <tool_ is a word", &[]);
     check(f, "<tool_call>never mind</tool_call>", "<tool_call>never mind</tool_call>", &[]);
@@ -77,7 +79,13 @@ fn a_call_without_its_tags() {
         "",
         &["add {}", r#"weather {"city": "X"}"#],
     );
-    check(f, "``` {\"name\": \"add\", \"arguments\": {}} <tool_call>{\"name\": \"add\"}</tool_call>", "", &["add {}", "add "]);
+    check(
+        f,
+        "``` {\"name\": \"add\", \"arguments\": {}} <tool_call>{\"name\": \"add\"}</tool_call>",
+        "",
+        &["add {}", "add "],
+    );
+    check(f, r#"{"name": "add", "city": 1, "arguments": {}}"#, "", &["add {}"]);
     // Other functions, other objects, other languages, and objects in the midst of a text are text.
     for text in [
         r#"{"name": "bob", "arguments": {}}"#,
