@@ -336,7 +336,7 @@ describe("the page with a real checkpoint", { skip: without }, () => {
     const page = await browser.page();
     await page.goto(server.url);
     await ask(page, "Count from 1 to 300, one number on each line.");
-    const length = "document.querySelector('.answer .text')?.textContent.length ?? 0";
+    const length = "(document.querySelector('.answer .text')?.textContent.length ?? 0)";
     await page.until(`${length} > 10`, 120_000);
     const first = await page.eval(length);
     await page.until(`${length} > ${first}`, 60_000);

@@ -5,6 +5,8 @@ Prints what it asked and what came; every step asserts what it expects. `docs/se
 
 import json
 import sys
+import threading
+import urllib.request
 
 import openai
 
@@ -49,6 +51,19 @@ runs = [
 print(runs[0])
 assert runs[0] == runs[1] and runs[0][0] != runs[0][1]
 
+step("… the same seed, while six other answers are being written")
+def crowd(i):
+    client.chat.completions.create(model=model, messages=[{"role": "user", "content": f"Tell a story about {i} cats."}],
+                                   temperature=1, max_tokens=60)
+others = [threading.Thread(target=crowd, args=(i,)) for i in range(6)]
+for thread in others:
+    thread.start()
+reply = client.chat.completions.create(model=model, messages=poem, n=2, seed=7, temperature=1, max_tokens=40)
+print(sum(thread.is_alive() for thread in others), "others still running;", [c.message.content for c in reply.choices] == runs[0])
+assert [c.message.content for c in reply.choices] == runs[0]
+for thread in others:
+    thread.join()
+
 step("… logprobs=True, top_logprobs=2, max_tokens=2")
 reply = client.chat.completions.create(
     model=model, messages=question, temperature=0, max_tokens=2, logprobs=True, top_logprobs=2)
@@ -61,6 +76,22 @@ count = [{"role": "user", "content": "Count from 1 to 5, separated by spaces, di
 reply = client.chat.completions.create(model=model, messages=count, temperature=0, max_tokens=60, stop=["3"])
 print(repr(reply.choices[0].message.content), reply.choices[0].finish_reason)
 assert "3" not in reply.choices[0].message.content
+
+step("… logit_bias={<Paris>: -100}")
+[paris, *_] = json.load(urllib.request.urlopen(urllib.request.Request(
+    url.removesuffix("/v1") + "/tokenize", json.dumps({"prompt": answer}).encode(), {"content-type": "application/json",
+    "authorization": f"Bearer {client.api_key}"})))["tokens"]
+reply = client.chat.completions.create(model=model, messages=question, temperature=0, max_tokens=8, logit_bias={str(paris): -100})
+print(repr(reply.choices[0].message.content))
+assert not reply.choices[0].message.content.startswith("Paris")
+
+step("… presence_penalty=2, frequency_penalty=2")
+again = [{"role": "user", "content": "Repeat the word 'la' twenty times."}]
+plain, varied = (client.chat.completions.create(
+    model=model, messages=again, temperature=0, max_tokens=40, presence_penalty=p, frequency_penalty=p
+).choices[0].message.content for p in (0, 2))
+print(repr(plain), repr(varied), sep="\n")
+assert varied.lower().count("la") < plain.lower().count("la")
 
 step("chat.completions.parse(response_format=<a schema>)")
 schema = {
@@ -76,6 +107,36 @@ reply = client.chat.completions.create(
 print(reply.choices[0].message.content)
 city = json.loads(reply.choices[0].message.content)
 assert set(city) == {"name", "population_millions", "in_europe"}
+
+step("… json_object, regex, a Lark grammar, a choice")
+for title, prompt, form, check in [
+    ("json_object", "Name a colour and a number, as JSON.", {"response_format": {"type": "json_object"}}, json.loads),
+    ("regex", "When did the first human land on the moon? YYYY-MM-DD.",
+     {"response_format": {"type": "regex", "regex": r"\d{4}-\d{2}-\d{2}"}}, lambda t: t.replace("-", "").isdigit() or 1 / 0),
+    ("grammar", "Add two and three.",
+     {"response_format": {"type": "grammar", "grammar": 'start: NUMBER " + " NUMBER " = " NUMBER\nNUMBER: /[0-9]+/'}},
+     lambda t: t.split(" + ")[1].split(" = ")[1]),
+    ("choice", "Is the sky blue?", {"structured_outputs": {"choice": ["certainly", "not at all"]}},
+     ["certainly", "not at all"].index),
+]:
+    reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": prompt}], temperature=0,
+                                           max_tokens=100, extra_body=form)
+    print(f"{title}: {reply.choices[0].message.content!r}")
+    check(reply.choices[0].message.content)
+
+step("… a thought, asked for in words; with a budget of 4 tokens; with effort 'none'")
+def think(**fields):
+    reply = client.chat.completions.create(
+        model=model, temperature=0, max_tokens=120, extra_body=fields,
+        messages=[{"role": "user", "content": "First think between <think> and </think>, then answer. What is 17 + 25?"}])
+    choice = reply.choices[0]
+    thought = getattr(choice.message, "reasoning_content", None)
+    print(f"thought {thought!r}\nanswer {choice.message.content!r}", reply.usage.completion_tokens_details.reasoning_tokens,
+          getattr(choice, "reasoning_ended_by", None))
+    assert "think>" not in (thought or "") + choice.message.content
+think()
+think(thinking_budget=4)
+think(reasoning_effort="none")
 
 step("… tools=[get_weather], tool_choice='auto', streamed; then the result")
 tools = [{"type": "function", "function": {
@@ -104,9 +165,33 @@ call = reply.choices[0].message.tool_calls[0]
 print(call.function.name, call.function.arguments)
 assert call.function.name == "get_weather" and json.loads(call.function.arguments)
 
-step("completions.create(…)")
+step("… tool_choice={'function': {'name': 'add'}}, 'none'")
+more = tools + [{"type": "function", "function": {"name": "add", "parameters": {
+    "type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"],
+    "additionalProperties": False}}}]
+reply = client.chat.completions.create(
+    model=model, messages=[{"role": "user", "content": "What is 3 + 4?"}], temperature=0, max_tokens=100, tools=more,
+    tool_choice={"type": "function", "function": {"name": "add"}})
+call = reply.choices[0].message.tool_calls[0]
+print(call.function.name, call.function.arguments)
+assert call.function.name == "add" and set(json.loads(call.function.arguments)) == {"a", "b"}
+reply = client.chat.completions.create(
+    model=model, messages=[{"role": "user", "content": "What is 3 + 4?"}], temperature=0, max_tokens=60, tools=more, tool_choice="none")
+print(repr(reply.choices[0].message.content))
+assert not reply.choices[0].message.tool_calls
+
+step("completions.create(…), whole and streamed, of two prompts with echo, with logprobs")
 reply = client.completions.create(model=model, prompt="fn main() {\n    println!(", temperature=0, max_tokens=12)
 print(repr(reply.choices[0].text), reply.usage.completion_tokens)
+pieces = [chunk.choices[0].text for chunk in client.completions.create(
+    model=model, prompt="fn main() {\n    println!(", temperature=0, max_tokens=12, stream=True) if chunk.choices]
+assert "".join(pieces) == reply.choices[0].text
+reply = client.completions.create(model=model, prompt=["1, 2, 3,", "a, b, c,"], temperature=0, max_tokens=4, echo=True)
+print([c.text for c in reply.choices])
+assert [c.text[:8] for c in reply.choices] == ["1, 2, 3,", "a, b, c,"]
+reply = client.completions.create(model=model, prompt="1, 2, 3,", temperature=0, max_tokens=2, logprobs=1)
+print(reply.choices[0].logprobs.tokens, [round(p, 4) for p in reply.choices[0].logprobs.token_logprobs])
+assert "".join(reply.choices[0].logprobs.tokens) == reply.choices[0].text
 
 step("responses.create(…), whole and streamed")
 reply = client.responses.create(model=model, input="Say hello in French.", temperature=0, max_output_tokens=60)

@@ -3,11 +3,12 @@
 //! A template comes with a checkpoint, so it is untrusted: it can read nothing but what it is given, and its steps,
 //! its output and its recursion are bounded.
 
+mod bounds;
 mod jinja;
 
 use crate::error::Error;
 use crate::tokenizer::{Special, gguf, read_json};
-use jinja::{describe, environment, without_generation_tags};
+use jinja::{describe, environment, syntax, without_generation_tags};
 use meno_model::gguf::Gguf;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
@@ -143,7 +144,8 @@ impl ChatTemplate {
             let turns = messages.iter().map(|m| as_the_template_sees(m, null_content)).collect();
             variables.insert("messages".to_owned(), turns);
             let mut out = Bounded(Vec::new());
-            template.render_captured_to(Value::from(Serde(&variables)), &mut out).map(|_| out.0)
+            let render = || template.render_captured_to(Value::from(Serde(&variables)), &mut out).map(|_| ());
+            deep(render).unwrap_or_else(|| Err(minijinja::ErrorKind::InvalidOperation.into())).map(|()| out.0)
         };
         // R1's own template tells a call of tools by a content that is none, and fails where there is no such key.
         let silent = messages.iter().any(|m| m.content.is_null());
@@ -152,12 +154,12 @@ impl ChatTemplate {
     }
 }
 
-/// Most bytes of a template, and of one of its blocks: published ones have a tenth of it. With [`PARSER_STACK`] they keep
-/// a parser that descends with every sign or bracket from running out of stack.
+/// Most bytes of a template, and of one of its blocks: published ones have a tenth of it. With [`STACK`] they keep a
+/// parser that descends with every sign or bracket from running out of stack.
 const MAX_SOURCE: usize = 1 << 20;
 const MAX_BLOCK: usize = 16 << 10;
-/// Bytes of stack for the parser.
-const PARSER_STACK: usize = 256 << 20;
+/// Bytes of stack for the parser, and for dropping what a template nested step by step.
+const STACK: usize = 256 << 20;
 
 /// Adds a template to the environment.
 fn compile(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(), minijinja::Error> {
@@ -174,12 +176,15 @@ fn compile(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(
         }
     }
     let source = without_generation_tags(source);
+    let parse = || env.add_template_owned(name.to_owned(), bounds::with_checks(&source, syntax())?);
+    deep(parse).unwrap_or_else(|| refuse("it cannot be parsed in bounded memory".to_owned()))
+}
+
+/// Runs what may descend far on a stack of its own.
+fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
-        let parse = || env.add_template_owned(name.to_owned(), source);
-        match std::thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, parse) {
-            Ok(parsed) => parsed.join().unwrap_or_else(|_| refuse("the parser failed".to_owned())),
-            Err(e) => refuse(format!("no thread to parse it on: {e}")),
-        }
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        thread.ok().and_then(|thread| thread.join().ok())
     })
 }
 

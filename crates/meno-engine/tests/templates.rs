@@ -83,7 +83,7 @@ fn published_templates_as_in_python() {
 }
 
 /// What a template may try in order to take all memory or never to end.
-const BOMBS: [&str; 15] = [
+const BOMBS: [&str; 27] = [
     "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length }}",
     "{{ 'x' * 100000000000 }}",
     "{{ [1] * 100000000000 }}",
@@ -99,6 +99,18 @@ const BOMBS: [&str; 15] = [
     "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
     "{% for i in range(100000) %}{% for j in range(100000) %}{{ i }}{% endfor %}{% endfor %}",
     "{{ 9 ** 9 ** 9 ** 9 }}",
+    "{% set ns = namespace(l=[1]) %}{% for i in range(200) %}{% set ns.l = ns.l + ns.l %}{% endfor %}{{ ns.l }}",
+    "{% macro f(l) %}{{ f(l + l) }}{% endmacro %}{{ f([1]) }}",
+    "{% macro f(l) %}{{ f([l, l]) }}{% endmacro %}{{ f([1]) }}",
+    "{% macro f(l) %}{{ f({'a': l, 'b': l}) }}{% endmacro %}{{ f([1]) }}",
+    "{% macro f(l) %}{{ f((l, l)) }}{% endmacro %}{{ f([1]) }}",
+    "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l, ns.l %}{% endfor %}{{ ns.l }}",
+    "{% set ns = namespace(l=[1]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}x",
+    "{% set ns = namespace(l=[1]) %}{% for i in range(99999) %}{% set ns.l = ns.l | batch(2) %}{% endfor %}x",
+    "{% set ns = namespace(l=[1]) %}{% for i in range(99999) %}{% set ns.l = namespace(l=ns.l) -%}{% endfor %}x",
+    "{% set ns = namespace() %}{% set ns.a = (ns) %}{{ ns ~ '' }}",
+    "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}",
+    "{% set l = [1] | chain([1]) %}{{ l }}",
 ];
 
 #[test]
@@ -108,6 +120,12 @@ fn a_template_that_takes_all_it_can_get_is_stopped() {
         let e = template.render(&[Message::new("user", "x")], true, &Map::new());
         assert!(e.is_err(), "{source}: {} bytes", e.unwrap().len());
     }
+    // Lazy lists cannot be told from others; a long template nests a list as often as it likes.
+    let lists = "{% set l = [1, 2] %}{% set l = l + l %}{{ l }} {{ l[0] }} {{ l is sequence }} {% set a, b = 1, [(2)] -%}{{ b }}";
+    let lists = ChatTemplate::new(lists, &Special::default()).unwrap().render(&[], true, &Map::new()).unwrap();
+    assert_eq!(lists, "[1, 2, 1, 2] 1 True [2]");
+    let deep = format!("{{% set l = [1] %}}{}x", "{% set l = l | batch(1) %}".repeat(30_000));
+    let _ = ChatTemplate::new(&deep, &Special::default()).unwrap().render(&[], true, &Map::new());
     for nested in ["(", "[", "{{ (", "not ", "-", "{% if x %}", "a."] {
         // No bomb in memory, but in the depth of the parser.
         let source = format!("{{{{ {} }}}}", nested.repeat(200_000));

@@ -238,7 +238,8 @@ fn steering(
     let tokens = &server.model.thought_tokens;
     let grammar = structure.map(|(s, param)| server.model.grammars.compile(&s, param)).transpose()?;
     // A thought that has not begun could not begin under a grammar, were its tag not one token.
-    let may_begin = server.model.thinks && (grammar.is_none() || tokens.open().is_some());
+    let asked = matches!(thinking, Thinking::On(Some(_)));
+    let may_begin = (server.model.thinks || asked) && (grammar.is_none() || tokens.open().is_some());
     let watch = match thinking {
         Thinking::On(budget) if opened || may_begin => Some(budget),
         _ => None,

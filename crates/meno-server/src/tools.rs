@@ -25,7 +25,7 @@ use serde_json::Value;
 pub enum Format {
     /// DeepSeek V3, R1, V3.1: `<｜tool▁calls▁begin｜>…`.
     DeepSeek,
-    /// Qwen, Hermes: `<tool_call>{…}</tool_call>`.
+    /// Qwen, Hermes: `<tool_call>{…}</tool_call>`; the tags may be missing at the beginning.
     Hermes,
     /// Llama 3: bare JSON, perhaps after `<|python_tag|>`.
     Llama,
@@ -124,7 +124,7 @@ impl ToolParser {
     pub fn new(format: Format, tools: Vec<String>) -> ToolParser {
         let reader = match format {
             Format::DeepSeek => Reader::DeepSeek(DeepSeek::default()),
-            Format::Hermes => Reader::Hermes(Hermes::default()),
+            Format::Hermes => Reader::Hermes(Hermes::new(tools)),
             Format::Llama => Reader::Llama(Llama::new(tools)),
         };
         ToolParser { reader, out: Out::default() }

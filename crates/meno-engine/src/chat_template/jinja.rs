@@ -1,12 +1,12 @@
 //! Jinja as transformers sets it up (`utils/chat_template_utils.py`), over minijinja.
 
+use super::bounds;
 use crate::clock::strftime_now;
 use crate::python::{self, Dumps};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use regex::Regex;
-use serde_json::Value as Json;
 
 /// Steps of the template interpreter, of which making 64 bytes is one: a few thousand for a turn of the longest
 /// published templates, and 256 MiB at the most.
@@ -14,19 +14,24 @@ const FUEL: u64 = 4 << 20;
 /// Depth of macro and include calls.
 const MAX_RECURSION: usize = 100;
 
+/// How transformers has templates read.
+pub(super) fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    syntax.expect("invariant: the default delimiters are well formed")
+}
+
 /// The environment of a chat template.
 pub(super) fn environment() -> Environment<'static> {
     let mut env = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    env.set_syntax(syntax.expect("invariant: the default delimiters are well formed"));
+    env.set_syntax(syntax());
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(MAX_RECURSION);
     env.set_unknown_method_callback(method);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Number | ValueKind::Seq | ValueKind::Map => match serde_json::to_value(value) {
-            Ok(json) => Ok(out.write_str(&python::display(&json))?),
-            Err(_) => minijinja::escape_formatter(out, state, value),
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => match bounds::json(state, value)? {
+            Some(json) => Ok(out.write_str(&python::display(&json))?),
+            None => minijinja::escape_formatter(out, state, value),
         },
         _ => minijinja::escape_formatter(out, state, value),
     });
@@ -37,10 +42,11 @@ pub(super) fn environment() -> Environment<'static> {
     env.add_filter("tojson", tojson);
     // minijinja lets a loop run over none, and calls it iterable; templates ask in order to know whether tools are given.
     env.add_test("iterable", |value: Value| !value.is_none() && value.try_iter().is_ok());
-    env.add_filter("string", |value: Value| match serde_json::to_value(&value) {
-        Ok(json) if !value.is_undefined() => python::display(&json),
-        _ => value.to_string(),
+    env.add_filter("string", |state: &State, value: Value| match bounds::json(state, &value)? {
+        Some(json) if !value.is_undefined() => Ok(python::display(&json)),
+        _ => Ok::<String, Error>(value.to_string()),
     });
+    bounds::add_filters(&mut env);
     env
 }
 
@@ -56,7 +62,13 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
 
 /// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: `json.dumps`, no
 /// HTML escapes.
-fn tojson(value: Value, ensure_ascii: Option<bool>, indent: Option<Value>, kwargs: Kwargs) -> Result<String, Error> {
+fn tojson(
+    state: &State,
+    value: Value,
+    ensure_ascii: Option<bool>,
+    indent: Option<Value>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
     let wrong = |what: &str| Error::new(ErrorKind::InvalidOperation, format!("tojson: {what}"));
     let indent = match kwargs.get::<Option<Value>>("indent")?.or(indent).filter(|v| !v.is_none()) {
         None => None,
@@ -80,9 +92,9 @@ fn tojson(value: Value, ensure_ascii: Option<bool>, indent: Option<Value>, kwarg
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
     }
-    let json: Json =
-        serde_json::to_value(&value).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?;
-    Ok(dumps.text(&json))
+    let json = bounds::json(state, &value)?;
+    json.map(|json| dumps.text(&json))
+        .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))
 }
 
 /// `{% generation %}` marks the assistant's tokens for training masks; here it is a scope and nothing else.

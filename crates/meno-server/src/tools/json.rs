@@ -100,6 +100,12 @@ impl CallScanner {
         Progress::More
     }
 
+    /// Whether it reads, so far, like a call of one of the functions `known`.
+    pub(super) fn may_call(&self, known: &[String]) -> bool {
+        let ours = matches!(self.key.as_str(), "" | "name" | "arguments" | "parameters" | "type" | "id");
+        ours && self.name.as_ref().is_none_or(|name| known.contains(name))
+    }
+
     fn key(&mut self, c: char) {
         let escaped = self.text.ends_with('\\');
         self.text.push(c);

@@ -59,11 +59,47 @@ fn hermes_and_qwen() {
     check(f, r#"<tool_call>{"name":"add","arguments":"{\"a\": 1}"}</tool_call>"#, "", &[r#"add {"a": 1}"#]);
     check(f, r#"<tool_call>{"name":"add","arguments":null}</tool_call> done"#, " done", &["add {}"]);
     check(f, r#"<tool_call>{"name": "add", "arguments": {"a": 1"#, "", &[r#"add {"a": 1"#]);
+    // What goes wrong after the name is a call all the same, however the text is cut (found by fuzzing).
+    check(f, r#"<tool_call>{"name": "add", "arguments"<x: 1"#, "", &["add "]);
     // No calls: an unclosed tag, and text in a tag.
     check(f, "a < b and <tool_ is a word", "a < b and <tool_ is a word", &[]);
     check(f, "<tool_call>never mind</tool_call>", "<tool_call>never mind</tool_call>", &[]);
     check(f, "the tag <tool_call>", "the tag <tool_call>", &[]);
     check(f, r#"<tool_call>{"nom": 1}</tool_call>"#, r#"<tool_call>{"nom": 1}</tool_call>"#, &[]);
+}
+
+#[test]
+fn a_call_without_its_tags() {
+    let f = Format::Hermes;
+    check(f, r#"{"name": "add", "arguments": {"a": 1}}"#, "", &[r#"add {"a": 1}"#]);
+    check(f, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {}\n}\n```\nDone.", "\nDone.", &["add {}"]);
+    check(
+        f,
+        "\n{\"name\": \"add\", \"arguments\": {}}\n{\"arguments\": {\"city\": \"X\"}, \"name\": \"weather\"}",
+        "",
+        &["add {}", r#"weather {"city": "X"}"#],
+    );
+    check(
+        f,
+        "``` {\"name\": \"add\", \"arguments\": {}} <tool_call>{\"name\": \"add\"}</tool_call>",
+        "",
+        &["add {}", "add "],
+    );
+    check(f, r#"{"name": "add", "city": 1, "arguments": {}}"#, "", &["add {}"]);
+    // Other functions, other objects, other languages, and objects in the midst of a text are text.
+    for text in [
+        r#"{"name": "bob", "arguments": {}}"#,
+        r#"{"city": "Oslo", "name": "add"}"#,
+        "```json\n{\"name\": 1}\n```",
+        "```python\n{\"name\": \"add\"}\n```",
+        r#"So: {"name": "add", "arguments": {}}"#,
+        "{}",
+        "{",
+        "``",
+        "```json\n",
+    ] {
+        check(f, text, text, &[]);
+    }
 }
 
 #[test]

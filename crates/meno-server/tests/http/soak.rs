@@ -1,5 +1,5 @@
 //! Many clients for a while, some of them bad: nothing is lost, nothing is left behind, and every greedy answer is
-//! the one that is given alone. `cargo test -p meno-server --test http soak -- --ignored --nocapture`;
+//! the one that is given alone. `cargo test --test http soak -- --ignored --nocapture`;
 //! `MENO_SOAK_SECONDS` says how long (180).
 
 use crate::socket::{content, start, wire};

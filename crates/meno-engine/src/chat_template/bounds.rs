@@ -1,0 +1,158 @@
+//! What minijinja's fuel does not pay for: lists that a template makes of lists.
+//!
+//! `l + l` is lazy there, and `[l, l]` holds one list twice, so that a few steps make what no memory can hold once it is
+//! printed or compared; a namespace may hold itself; and a list in a list in a list is dropped with one frame of stack
+//! for each. So every place of a template where such a value can come about is handed to a filter, which measures it.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, State, Value, machinery};
+use serde_json::Value as Json;
+
+/// Most values that one may be made of, counted as often as they occur, and how deep they may lie.
+const MAX_NODES: u64 = 1 << 18;
+const MAX_DEPTH: usize = 64;
+/// Values that are measured in a step of the interpreter.
+const NODES_PER_STEP: u64 = 16;
+
+const CHECKED: &str = "_checked";
+const STORED: &str = "_stored";
+
+/// Adds the filters that [`with_checks`] calls, and takes out those of minijinja that Jinja does not have and that make
+/// lists of lists lazily.
+pub(super) fn add_filters(env: &mut Environment<'static>) {
+    env.add_filter(CHECKED, |state: &State, value: Value| checked(state, value, true));
+    env.add_filter(STORED, |state: &State, value: Value| checked(state, value, false));
+    env.remove_filter("chain");
+    env.remove_filter("zip");
+}
+
+/// A template with the filters put in: `((a + b)|_checked)`.
+pub(super) fn with_checks(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
+    let refuse = |e: String| Error::new(ErrorKind::SyntaxError, e);
+    let tree = machinery::parse(source, "template", syntax)?;
+    let tree = serde_json::to_value(&tree).map_err(|e| refuse(e.to_string()))?;
+    let mut inserted = Vec::new();
+    find(&tree, source, None, &mut inserted);
+    inserted.sort_by_key(|i| i.0);
+    let (mut text, mut done) = (String::new(), 0);
+    for (at, what) in inserted {
+        text += source.get(done..at).ok_or_else(|| refuse(format!("no place at {at}")))?;
+        text += &what;
+        done = at;
+    }
+    Ok(text + &source[done..])
+}
+
+/// What is to be put in, and before which byte. The syntax tree is as serde writes it: `{"expr": kind, "inner": [node,
+/// span]}`. `sum` is where the sum around it begins: of `a + b + c` only the whole is measured.
+fn find(tree: &Json, source: &str, sum: Option<usize>, inserted: &mut Vec<(usize, String)>) {
+    match tree {
+        Json::Array(items) => items.iter().for_each(|item| find(item, source, sum, inserted)),
+        Json::Object(object) => {
+            let (start, end) = span(tree);
+            let node = &tree["inner"][0];
+            let is_sum = matches!(node["op"].as_str(), Some("Add" | "Mul"));
+            let measured = match tree["expr"].as_str() {
+                Some("BinOp") => is_sum && sum != Some(start),
+                Some("List" | "Map") => true,
+                // The span of one without brackets begins too late.
+                Some("Tuple") => node["items"].as_array().and_then(|i| i.first()).is_some_and(|i| span(i).0 > start),
+                _ => false,
+            };
+            if measured {
+                inserted.push((start, "((".to_owned()));
+                inserted.push((end, format!(")|{CHECKED})")));
+            }
+            if tree["stmt"] == "Set" {
+                assigned(node, source, inserted);
+            }
+            let sum = if is_sum { Some(start) } else { sum };
+            object.iter().filter(|(key, _)| *key != "target").for_each(|(_, v)| find(v, source, sum, inserted));
+        }
+        _ => {}
+    }
+}
+
+/// `{% set a = b %}`: all between the sign and the end of the block, for spans leave brackets out.
+fn assigned(set: &Json, source: &str, inserted: &mut Vec<(usize, String)>) {
+    let (_, target) = span(&set["target"]);
+    let last = last_byte(&set["expr"]);
+    let sign = source.get(target..).and_then(|s| s.find('='));
+    let close = source.get(last..).and_then(|s| s.find("%}"));
+    if let (Some(sign), Some(close)) = (sign, close) {
+        let end = source[..last + close].trim_end_matches(['-', '+']).len();
+        let filter = if set["target"]["expr"] == "GetAttr" { STORED } else { CHECKED };
+        inserted.push((target + sign + 1, " ((".to_owned()));
+        inserted.push((end, format!(")|{filter}) ")));
+    }
+}
+
+fn span(tree: &Json) -> (usize, usize) {
+    let at = |key: &str| tree["inner"][1][key].as_u64().unwrap_or(0) as usize;
+    (at("start_offset"), at("end_offset"))
+}
+
+fn last_byte(tree: &Json) -> usize {
+    let within: Box<dyn Iterator<Item = &Json>> = match tree {
+        Json::Array(items) => Box::new(items.iter()),
+        Json::Object(object) => Box::new(object.values()),
+        _ => return 0,
+    };
+    within.map(last_byte).max().unwrap_or(0).max(span(tree).1)
+}
+
+/// A value that is not too large: lists that were lazy are written down.
+fn checked(state: &State, value: Value, may_be_namespace: bool) -> Result<Value, Error> {
+    let refuse = |what: &str| Err(Error::new(ErrorKind::InvalidOperation, what.to_owned()));
+    let value = match value.kind() {
+        ValueKind::Iterable => {
+            let items: Vec<Value> = value.try_iter()?.take(MAX_NODES as usize).collect();
+            Value::from(items)
+        }
+        ValueKind::Seq | ValueKind::Map => value,
+        _ => return Ok(value),
+    };
+    if is_namespace(&value) && !may_be_namespace {
+        return refuse("a namespace cannot be kept in a namespace");
+    }
+    let mut nodes = 0;
+    let whole = measure(&value, 0, &mut nodes);
+    state.consume_fuel(nodes / NODES_PER_STEP)?;
+    whole.map_or_else(refuse, |()| Ok(value))
+}
+
+/// Counts the values that a value is made of.
+fn measure(value: &Value, depth: usize, nodes: &mut u64) -> Result<(), &'static str> {
+    *nodes += 1;
+    let map = match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => false,
+        ValueKind::Map => true,
+        _ => return Ok(()),
+    };
+    if *nodes >= MAX_NODES || depth == MAX_DEPTH {
+        return Err("a list or map is too large, or nested too deeply");
+    }
+    if depth > 0 && is_namespace(value) {
+        return Err("a namespace cannot be kept in a list or map");
+    }
+    let Ok(items) = value.try_iter() else { return Ok(()) };
+    for item in items {
+        if map {
+            measure(&value.get_item(&item).unwrap_or_default(), depth + 1, nodes)?;
+        } else {
+            measure(&item, depth + 1, nodes)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_namespace(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
+}
+
+/// A value as JSON, where it has such a form.
+pub(super) fn json(state: &State, value: &Value) -> Result<Option<Json>, Error> {
+    checked(state, value.clone(), true)?;
+    Ok(serde_json::to_value(value).ok())
+}
