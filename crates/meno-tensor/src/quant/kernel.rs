@@ -397,7 +397,7 @@ impl Instructions {
         };
         match rows {
             0..=DIRECT => 1,
-            ..=4 => 4,
+            _ if rows <= 4 => 4,
             _ => most,
         }
     }
