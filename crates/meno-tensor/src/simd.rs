@@ -16,14 +16,15 @@ pub enum Level {
     Avx512,
 }
 
-/// The level in force: the processor's, or a lower one asked for by `MENO_CPU` (`portable`, `avx2`, `avx512`).
+/// The level in force: the processor's, or a lower one asked for by `MENO_CPU` (`portable`, `avx2`, `avxvnni`,
+/// `avx512`).
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let best = detect();
         match std::env::var("MENO_CPU").as_deref() {
             Ok("portable") => Level::Portable,
-            Ok("avx2") => best.min(Level::Avx2),
+            Ok("avx2" | "avxvnni") => best.min(Level::Avx2),
             _ => best,
         }
     })

@@ -36,7 +36,7 @@ pub(super) unsafe trait Isa: Copy {
     type Floats: Copy;
     /// Whether a part is an i32. If not, it is two i16, which hold 2^15 / (largest code · 254) products of quads.
     const WIDE: bool;
-    /// Most rows of activations in one tile: 8 where the registers hold as many sums, else 4.
+    /// Most rows of activations in one tile: 8 where the registers hold as many sums (and parts are i32), else 4.
     const TILE: usize;
 
     /// Runs `task` with these instructions.

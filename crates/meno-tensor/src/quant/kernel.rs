@@ -33,7 +33,9 @@ pub(super) struct Job<'a> {
     pub(super) outputs: usize,
     /// Rows of x.
     pub(super) rows: usize,
-    /// x, in tiles of [`tile`](Instructions::tile) rows.
+    /// Rows of a tile ([`Instructions::tile`]).
+    pub(super) tile: usize,
+    /// x, tile after tile.
     pub(super) tiles: &'a [Tile],
     /// y, rows `ld` apart.
     pub(super) y: *mut f32,
@@ -368,7 +370,7 @@ impl Instructions {
         #[cfg(target_arch = "x86_64")]
         if level() >= Level::Avx2 && is_x86_feature_detected!("f16c") {
             all.push(Instructions::Avx2);
-            if is_x86_feature_detected!("avxvnni") {
+            if is_x86_feature_detected!("avxvnni") && std::env::var("MENO_CPU").as_deref() != Ok("avx2") {
                 all.push(Instructions::AvxVnni);
             }
             if level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni") {

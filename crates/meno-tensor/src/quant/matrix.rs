@@ -110,6 +110,7 @@ impl QuantMatrix {
                 blocks: self.cols / F::VALUES,
                 outputs: self.rows,
                 rows: x.rows,
+                tile,
                 tiles: &tiles,
                 y: y.data.as_mut_ptr(),
                 ld: y.ld,

@@ -1,6 +1,6 @@
 //! Many rows of activations: a stretch of a group's codes is unpacked once, with its scales, and multiplied by tiles
-//! of four or eight rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here are
-//! compiled for a few shapes, not for every type.
+//! of four or eight rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here
+//! are compiled for a few shapes, not for every type.
 //!
 //! An unpacked block of 32 is d and m (f32, sixteen each), then the codes, half by half where they are split; one of
 //! 256 is d and dmin, a scale for every small scale, the pairs that offset or minima come from, then the codes.
@@ -94,8 +94,15 @@ impl Tiles<'_> {
     #[inline(always)]
     unsafe fn begin<I: Isa, const T: usize>(&self, t: usize) -> [I::Floats; T] {
         let load = self.job.accumulate || self.blocks.start > 0;
-        // SAFETY: as promised by the caller; rows that do not exist are not loaded.
-        std::array::from_fn(|m| unsafe { self.job.load::<I>(load && t * T + m < self.job.rows, t * T + m, self.g) })
+        // SAFETY: as promised by the caller; rows that do not exist are not loaded. Here and below loops, no closures:
+        // those may be compiled where I's instructions are not known, and then every one of them is a call.
+        unsafe {
+            let mut acc = [I::splat(0.0); T];
+            for (m, acc) in acc.iter_mut().enumerate().take(self.job.rows - t * T) {
+                *acc = self.job.load::<I>(load, t * T + m, self.g);
+            }
+            acc
+        }
     }
 
     #[inline(always)]
@@ -200,14 +207,11 @@ pub(super) unsafe fn multiply_flat<I: Isa, F: Flat>(tiles: Tiles) {
     let min = F::MIN;
     // SAFETY: as promised by the caller.
     unsafe {
-        if planes::<I, F>() == 2 {
-            I::enter(FlatTiles::<4, 8, 2> { tiles, min });
-        } else if run::<I, F>() != 8 {
-            I::enter(FlatTiles::<4, 4, 1> { tiles, min });
-        } else if I::TILE == 8 && tiles.job.rows > 4 {
-            I::enter(FlatTiles::<8, 8, 1> { tiles, min });
-        } else {
-            I::enter(FlatTiles::<4, 8, 1> { tiles, min });
+        match (tiles.job.tile, planes::<I, F>(), run::<I, F>()) {
+            (8, _, _) => I::enter(FlatTiles::<8, 8, 1> { tiles, min }),
+            (_, 2, _) => I::enter(FlatTiles::<4, 8, 2> { tiles, min }),
+            (_, _, 8) => I::enter(FlatTiles::<4, 8, 1> { tiles, min }),
+            _ => I::enter(FlatTiles::<4, 4, 1> { tiles, min }),
         }
     }
 }
@@ -230,7 +234,10 @@ impl<I: Isa, const T: usize, const RUN: usize, const PLANES: usize> Task<I> for 
                 for (at, b) in blocks.clone().enumerate() {
                     self.tiles.prefetch::<I>(&share, at);
                     let block = unpacked.add(at * bytes);
-                    let mut sums: [I::Ints; T] = std::array::from_fn(|m| I::sums(*rows.fix.add(b * T + m)));
+                    let mut sums = [I::sums(0); T];
+                    for m in 0..T {
+                        sums[m] = I::sums(*rows.fix.add(b * T + m));
+                    }
                     for plane in 0..PLANES {
                         for start in (0..8).step_by(RUN) {
                             let codes = block.add(FLAT_CODES + (plane * 8 + start) * V);
@@ -308,14 +315,13 @@ pub(super) unsafe fn multiply_nested<I: Isa, F: Nested>(tiles: Tiles) {
     let (min, bits) = (F::MIN, F::OFFSET_BITS);
     // SAFETY: as promised by the caller.
     unsafe {
-        let wide = I::TILE == 8 && tiles.job.rows > 4;
-        match (F::SUB, planes::<I, F>(), run::<I, F>()) {
-            (16, _, 4..) if wide => I::enter(NestedTiles::<8, 4, 16, 1> { tiles, min, bits }),
-            (16, _, 4..) => I::enter(NestedTiles::<4, 4, 16, 1> { tiles, min, bits }),
-            (16, _, _) => I::enter(NestedTiles::<4, 2, 16, 1> { tiles, min, bits }),
-            (_, 2, _) => I::enter(NestedTiles::<4, 8, 32, 2> { tiles, min, bits }),
-            (_, _, 8) if wide => I::enter(NestedTiles::<8, 8, 32, 1> { tiles, min, bits }),
-            (_, _, 8) => I::enter(NestedTiles::<4, 8, 32, 1> { tiles, min, bits }),
+        match (tiles.job.tile, F::SUB, planes::<I, F>(), run::<I, F>()) {
+            (8, 16, _, _) => I::enter(NestedTiles::<8, 4, 16, 1> { tiles, min, bits }),
+            (8, _, _, _) => I::enter(NestedTiles::<8, 8, 32, 1> { tiles, min, bits }),
+            (_, 16, _, 4..) => I::enter(NestedTiles::<4, 4, 16, 1> { tiles, min, bits }),
+            (_, 16, _, _) => I::enter(NestedTiles::<4, 2, 16, 1> { tiles, min, bits }),
+            (_, _, 2, _) => I::enter(NestedTiles::<4, 8, 32, 2> { tiles, min, bits }),
+            (_, _, _, 8) => I::enter(NestedTiles::<4, 8, 32, 1> { tiles, min, bits }),
             _ => I::enter(NestedTiles::<4, 4, 32, 1> { tiles, min, bits }),
         }
     }
