@@ -145,7 +145,9 @@ impl ChatTemplate {
             variables.insert("messages".to_owned(), turns);
             let mut out = Bounded(Vec::new());
             let render = || template.render_captured_to(Value::from(Serde(&variables)), &mut out).map(|_| ());
-            deep(render).unwrap_or_else(|| Err(minijinja::ErrorKind::InvalidOperation.into())).map(|()| out.0)
+            let kind = minijinja::ErrorKind::InvalidOperation;
+            let refused = || Err(minijinja::Error::new(kind, "it cannot be rendered in bounded memory"));
+            deep(render).unwrap_or_else(refused).map(|()| out.0)
         };
         // R1's own template tells a call of tools by a content that is none, and fails where there is no such key.
         let silent = messages.iter().any(|m| m.content.is_null());
