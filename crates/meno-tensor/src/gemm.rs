@@ -165,3 +165,10 @@ pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Mat, accumulate: b
         }
     }
 }
+
+/// Values for the kernels' tests.
+#[cfg(test)]
+fn random(seed: u64, n: usize) -> Vec<f32> {
+    let mut rng = crate::rng::Rng::new(&[seed]);
+    (0..n).map(|_| rng.normal()).collect()
+}

@@ -225,14 +225,8 @@ impl Out {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Packed, Precision, Rhs, gemm, reference};
+    use super::super::{Packed, Precision, Rhs, gemm, random, reference};
     use super::*;
-    use crate::rng::Rng;
-
-    fn random(seed: u64, n: usize) -> Vec<f32> {
-        let mut rng = Rng::new(&[seed]);
-        (0..n).map(|_| rng.normal()).collect()
-    }
 
     #[test]
     fn close_to_the_reference_and_the_same_bits_for_any_rows_threads_and_packing() {

@@ -331,15 +331,9 @@ unsafe fn registers<V: Vector, const PACKED: bool, const WIDTH: usize, const M: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rhs, gemm, reference};
+    use super::super::{Rhs, gemm, random, reference};
     use super::*;
     use crate::gemm::Packed;
-    use crate::rng::Rng;
-
-    fn random(seed: u64, n: usize) -> Vec<f32> {
-        let mut rng = Rng::new(&[seed]);
-        (0..n).map(|_| rng.normal()).collect()
-    }
 
     #[test]
     fn same_bits_as_the_reference_whatever_the_shape_threads_and_packing() {
