@@ -138,11 +138,17 @@ pub(super) trait Blocks: Format {
     fn values(block: &[u8], lane: usize, out: &mut [f32]);
 }
 
+/// The cache lines of part `i` of `n` of so many bytes.
+#[inline(always)]
+pub(super) fn lines(bytes: usize, i: usize, n: usize) -> Range<usize> {
+    let lines = bytes.div_ceil(64);
+    lines * i / n..lines * (i + 1) / n
+}
+
 /// Asks for part `i` of `n` of what lies [`AHEAD`] of a block: a little at a time, since few lines can be on their way.
 #[inline(always)]
 unsafe fn ask<I: Isa, F: Format>(block: *const u8, i: usize, n: usize) {
-    let lines = F::BYTES.div_ceil(64);
-    for line in lines * i / n..lines * (i + 1) / n {
+    for line in lines(F::BYTES, i, n) {
         // SAFETY: as promised by the caller.
         unsafe { I::prefetch(block.wrapping_add(AHEAD + 64 * line)) };
     }
@@ -344,8 +350,8 @@ impl<I: Isa, F: Blocks> Task<I> for Direct<'_, F> {
 unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
     // SAFETY: as promised by the caller.
     unsafe {
-        match job.rows {
-            0..=DIRECT => I::enter(Direct::<F> { job, groups, format: PhantomData }),
+        match job.tile {
+            1 => I::enter(Direct::<F> { job, groups, format: PhantomData }),
             _ => tiles::multiply::<I, F>(job, groups),
         }
     }
@@ -386,7 +392,7 @@ impl Instructions {
         *BEST.get_or_init(|| Instructions::available().pop().unwrap_or(Instructions::Portable))
     }
 
-    /// Rows of a tile of so many rows of activations.
+    /// Rows of a tile of so many rows of activations; 1 where they take codes as they unpack.
     pub(super) fn tile(self, rows: usize) -> usize {
         let most = match self {
             Instructions::Portable => Portable::TILE,
@@ -431,16 +437,16 @@ pub(crate) fn spin(rounds: usize) -> f64 {
     let (codes, activations) = ([3u8; 8 * 64], [5i8; 8 * 32]);
     let spin = tiles::Spin { rounds, codes: &codes, activations: &activations };
     // SAFETY: the instructions are available.
-    let rows = unsafe {
+    unsafe {
         match Instructions::best() {
-            Instructions::Portable => spin.enter::<Portable>(),
+            Instructions::Portable => Portable::enter(spin),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => spin.enter::<Avx2>(),
+            Instructions::Avx2 => Avx2::enter(spin),
             #[cfg(target_arch = "x86_64")]
-            Instructions::AvxVnni => spin.enter::<AvxVnni>(),
+            Instructions::AvxVnni => AvxVnni::enter(spin),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Vnni => spin.enter::<Avx512Vnni>(),
+            Instructions::Avx512Vnni => Avx512Vnni::enter(spin),
         }
-    };
-    (rounds * 2 * rows * 32 * LANES) as f64
+    }
+    (rounds * 2 * Instructions::best().tile(usize::MAX) * 32 * LANES) as f64
 }

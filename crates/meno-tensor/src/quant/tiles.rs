@@ -7,7 +7,7 @@
 
 use super::format::{Flat, Nested};
 use super::isa::{Isa, Task, Words};
-use super::kernel::{Blocks, Job, LANES, half_of, planes, run};
+use super::kernel::{Blocks, Job, LANES, half_of, lines, planes, run};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -77,8 +77,7 @@ impl Tiles<'_> {
     /// The lines of a block that tile `t` asks for: its share of the next group's, so that memory is read while this
     /// group's products are taken.
     fn share(&self, t: usize) -> Range<usize> {
-        let (lines, tiles) = (self.block_bytes / 64, self.job.tiles.len());
-        lines * t / tiles..lines * (t + 1) / tiles
+        lines(self.block_bytes, t, self.job.tiles.len())
     }
 
     /// Asks for these lines of the next group's block `at`.
@@ -150,16 +149,6 @@ impl<I: Isa> Task<I> for Spin<'_> {
 }
 
 impl Spin<'_> {
-    /// Runs it; returns the rows of a tile.
-    ///
-    /// # Safety
-    /// I's instructions exist.
-    pub(super) unsafe fn enter<I: Isa>(self) -> usize {
-        // SAFETY: as promised by the caller.
-        unsafe { I::enter(self) };
-        I::TILE
-    }
-
     #[inline(always)]
     unsafe fn tiles<I: Isa, const T: usize>(&self) {
         // SAFETY: as promised by the caller.
@@ -203,12 +192,18 @@ pub(super) unsafe fn unpack_flat<I: Isa, F: Flat>(block: *const u8, out: *mut u8
     }
 }
 
+/// Whether tiles are of eight rows, which nothing is compiled for where there are none.
+#[inline(always)]
+fn is_wide<I: Isa>(tiles: &Tiles) -> bool {
+    I::TILE == 8 && tiles.job.tile == 8
+}
+
 pub(super) unsafe fn multiply_flat<I: Isa, F: Flat>(tiles: Tiles) {
     let min = F::MIN;
     // SAFETY: as promised by the caller.
     unsafe {
-        match (tiles.job.tile, planes::<I, F>(), run::<I, F>()) {
-            (8, _, _) => I::enter(FlatTiles::<8, 8, 1> { tiles, min }),
+        match (is_wide::<I>(&tiles), planes::<I, F>(), run::<I, F>()) {
+            (true, _, _) => I::enter(FlatTiles::<8, 8, 1> { tiles, min }),
             (_, 2, _) => I::enter(FlatTiles::<4, 8, 2> { tiles, min }),
             (_, _, 8) => I::enter(FlatTiles::<4, 8, 1> { tiles, min }),
             _ => I::enter(FlatTiles::<4, 4, 1> { tiles, min }),
@@ -315,9 +310,9 @@ pub(super) unsafe fn multiply_nested<I: Isa, F: Nested>(tiles: Tiles) {
     let (min, bits) = (F::MIN, F::OFFSET_BITS);
     // SAFETY: as promised by the caller.
     unsafe {
-        match (tiles.job.tile, F::SUB, planes::<I, F>(), run::<I, F>()) {
-            (8, 16, _, _) => I::enter(NestedTiles::<8, 4, 16, 1> { tiles, min, bits }),
-            (8, _, _, _) => I::enter(NestedTiles::<8, 8, 32, 1> { tiles, min, bits }),
+        match (is_wide::<I>(&tiles), F::SUB, planes::<I, F>(), run::<I, F>()) {
+            (true, 16, _, _) => I::enter(NestedTiles::<8, 4, 16, 1> { tiles, min, bits }),
+            (true, _, _, _) => I::enter(NestedTiles::<8, 8, 32, 1> { tiles, min, bits }),
             (_, 16, _, 4..) => I::enter(NestedTiles::<4, 4, 16, 1> { tiles, min, bits }),
             (_, 16, _, _) => I::enter(NestedTiles::<4, 2, 16, 1> { tiles, min, bits }),
             (_, _, 2, _) => I::enter(NestedTiles::<4, 8, 32, 2> { tiles, min, bits }),
