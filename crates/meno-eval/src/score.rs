@@ -96,7 +96,7 @@ impl Summary {
             .iter()
             .map(|j| {
                 let votes: Vec<Option<String>> = j.samples.iter().map(|s| s.answer.clone()).collect();
-                majority(&votes, |answer| task.is_right(&j.problem, answer))
+                majority(&votes, |a, b| task.is_same(&j.problem, a, b), |answer| task.is_right(&j.problem, answer))
             })
             .collect();
         let any: f64 = judged.iter().filter_map(|j| pass_at_k(j.samples.len(), j.right(), k)).sum();

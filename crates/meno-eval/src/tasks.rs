@@ -49,6 +49,11 @@ pub trait Task: Send + Sync {
     /// Whether an answer, as [`Task::answer`] gives it, is right.
     fn is_right(&self, problem: &Problem, answer: &str) -> bool;
 
+    /// Whether two answers, as [`Task::answer`] gives them, are one vote.
+    fn is_same(&self, _problem: &Problem, a: &str, b: &str) -> bool {
+        a == b
+    }
+
     /// What the verifier says of a response; `truncated` when it ran into the length limit.
     fn verify(&self, problem: &Problem, response: &str, truncated: bool) -> Verdict {
         match self.answer(problem, response) {

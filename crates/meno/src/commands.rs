@@ -17,3 +17,4 @@ pub mod replicate;
 pub mod sample;
 pub mod serve;
 pub mod sft;
+pub mod verify;

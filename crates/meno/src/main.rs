@@ -36,6 +36,8 @@ enum Command {
     Distill(commands::distill::Args),
     /// Measure a model: pass@1, pass@k, majority vote
     Eval(commands::eval::Args),
+    /// Judge responses against references, with the verifiers that reward and score
+    Verify(commands::verify::Args),
     /// Show a checkpoint: config, parameters, tensors, memory
     Inspect(commands::inspect::Args),
     /// Write a checkpoint as a GGUF file with fewer bits
@@ -85,6 +87,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Sample(args) => commands::sample::run(args),
         Command::Distill(args) => commands::distill::run(args),
         Command::Eval(args) => commands::eval::run(args),
+        Command::Verify(args) => commands::verify::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Quantize(args) => commands::quantize::run(args),
         Command::Convert(args) => commands::convert::run(args),

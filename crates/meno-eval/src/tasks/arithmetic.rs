@@ -193,7 +193,7 @@ impl Task for Arithmetic {
 
     /// The number between the answer tags or in the box; a response without them gives no answer.
     fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
-        let text = verify::tagged(response).or_else(|| verify::boxed(response))?;
+        let text = verify::tagged(response).or_else(|| verify::boxed(verify::after_thinking(response)?))?;
         text.trim().parse::<i64>().ok().map(|n| n.to_string())
     }
 

@@ -4,7 +4,7 @@
 
 use super::{Problem, Split, Task};
 use crate::error::Error;
-use crate::verify;
+use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,26 @@ fn random_value(mut numbers: Vec<i64>, rng: &mut Rng) -> Option<i64> {
     numbers.pop()
 }
 
+/// Judges a response against numbers and target in a problem's answer field, `3 4 8 = 20`. `None` if the field is not
+/// of this form.
+pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgement> {
+    let (numbers, target) = parse(reference)?;
+    let found = verify::extract(response);
+    let text = found.as_ref().map(|f| f.text.clone());
+    let expression = text.as_deref().map(|t| t.split('=').next().unwrap_or(t).trim().to_owned());
+    let value = expression.as_deref().and_then(verify::countdown::evaluate);
+    let (verdict, reason) = match (&text, value) {
+        _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
+        (None, _) => (Verdict::Unparsable, "the response has no answer after its reasoning".to_owned()),
+        (Some(_), None) => (Verdict::Unparsable, "the answer is no expression of + - * / and brackets".to_owned()),
+        (Some(text), Some(_)) if verify::countdown::makes(text, &numbers, target) => (Verdict::Right, "equal".to_owned()),
+        (Some(_), Some((value, used))) => (Verdict::Wrong, format!("its value is {value}, it uses {used:?}")),
+    };
+    let response = expression.into_iter().collect();
+    let marker = found.map(|f| f.marker);
+    Some(Judgement { verdict, extracted: text, marker, gold: vec![reference.to_owned()], response, reason })
+}
+
 /// Numbers and target in a problem's answer field, `3 4 8 = 20`.
 fn parse(answer: &str) -> Option<(Vec<i64>, i64)> {
     let (numbers, target) = answer.split_once('=')?;
@@ -119,12 +139,11 @@ impl Task for Countdown {
         Problem { index, question, answer: format!("{} = {target}", list.join(" ")), language: "en".to_owned() }
     }
 
-    /// The expression, without spaces and without the `= target` some write.
+    /// The expression without spaces, with what it claims to equal.
     fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
-        let text = verify::final_answer(response)?;
-        let (left, _) = text.split_once('=').unwrap_or((text, ""));
-        let left: String = left.split_whitespace().collect();
-        verify::countdown::evaluate(&left).map(|_| left)
+        let text: String = verify::final_answer(response)?.split_whitespace().collect();
+        let left = text.split('=').next()?;
+        verify::countdown::evaluate(left).map(|_| text)
     }
 
     fn is_right(&self, problem: &Problem, answer: &str) -> bool {
@@ -135,7 +154,6 @@ impl Task for Countdown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::Verdict;
     use std::collections::HashSet;
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::{Problem, Split, Task};
 use crate::error::Error;
-use crate::verify;
+use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -68,7 +68,7 @@ pub(super) fn text(value: &Value, keys: &[&str]) -> Result<String, String> {
     }
 }
 
-fn problem(value: &Value, index: u64) -> Result<Problem, String> {
+pub(crate) fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let question = text(value, &["question", "prompt", "problem", "Problem", "Question"])?;
     let language = value.get("language").and_then(Value::as_str).unwrap_or("en").to_owned();
     if let Some((question, answer)) = choices(value, &question, index)? {
@@ -79,6 +79,7 @@ fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     // MATH's solutions end with their answer in a box.
     let solution_only = value.get("answer").or(value.get("Answer")).is_none();
     let answer = verify::boxed(answer).filter(|_| solution_only).unwrap_or(answer);
+    readable(answer)?;
     Ok(Problem { index, question, answer: answer.to_owned(), language })
 }
 
@@ -124,6 +125,28 @@ fn names(keys: &[&str]) -> String {
     keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" or ")
 }
 
+/// Judges a response by its reference answer: the letter of a choice, or mathematics.
+pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
+    if is_choice(reference) {
+        verify::choice::judge(reference, response, truncated)
+    } else {
+        verify::math::judge(reference, response, truncated)
+    }
+}
+
+/// Refuses a reference answer that nothing could equal.
+fn readable(answer: &str) -> Result<(), String> {
+    if answer.trim().is_empty() {
+        return Err("the answer is empty: expected a number, a formula, a letter or a few words".to_owned());
+    }
+    if !is_choice(answer) && verify::math::reference(answer).is_empty() {
+        return Err(format!(
+            "the answer {answer:?} cannot be read: expected a number, a formula in LaTeX or plain text, a letter or words"
+        ));
+    }
+    Ok(())
+}
+
 /// Whether a reference answer is the letter of a choice.
 fn is_choice(answer: &str) -> bool {
     matches!(answer.as_bytes(), [b'A'..=b'J'])
@@ -146,21 +169,28 @@ impl Task for Dataset {
         if is_choice(&problem.answer) {
             return verify::choice::letter(response).map(String::from);
         }
-        verify::final_answer(response).map(verify::math::canonical)
+        verify::math::answer(&problem.answer, response)
     }
 
     fn is_right(&self, problem: &Problem, answer: &str) -> bool {
         if is_choice(&problem.answer) {
             return answer == problem.answer;
         }
-        verify::math::equal(answer, &problem.answer)
+        verify::math::is_right(&problem.answer, answer)
+    }
+
+    fn is_same(&self, problem: &Problem, a: &str, b: &str) -> bool {
+        a == b || !is_choice(&problem.answer) && verify::math::equal(a, b)
+    }
+
+    fn verify(&self, problem: &Problem, response: &str, truncated: bool) -> Verdict {
+        judge(&problem.answer, response, truncated).verdict
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::Verdict;
 
     #[test]
     fn reads_and_judges() {

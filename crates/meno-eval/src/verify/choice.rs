@@ -1,16 +1,112 @@
 //! Multiple choice: the letter of the answer.
 
-use super::final_answer;
+use super::extract::{Marker, after_thinking, extract, strip};
+use super::{Judgement, Verdict};
 
-/// The letter, A to J, that a response chooses.
+/// Judges a response against the letter of the right choice.
+pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
+    let reference = reference.trim();
+    let chosen = letter(response);
+    let (verdict, reason) = match chosen {
+        _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
+        None => (Verdict::Unparsable, "no single letter is chosen".to_owned()),
+        Some(letter) if letter.to_string() == reference => (Verdict::Right, "equal".to_owned()),
+        Some(letter) => (Verdict::Wrong, format!("{letter} is not {reference}")),
+    };
+    let found = extract(response);
+    Judgement {
+        verdict,
+        extracted: found.as_ref().map(|f| f.text.clone()),
+        marker: found.map(|f| f.marker),
+        gold: vec![reference.to_owned()],
+        response: chosen.map(String::from).into_iter().collect(),
+        reason,
+    }
+}
+
+/// The letter, A to J, that a response chooses. Several letters are no choice.
 pub fn letter(response: &str) -> Option<char> {
-    let answer = final_answer(response)?;
-    let inner = answer.trim_start_matches("\\text{").trim_start_matches("\\mathrm{");
-    // The letter stands first, alone: "C", "(C)", "C. Paris", not the C of "Cats".
-    let mut chars = inner.chars().skip_while(|c| matches!(c, '(' | '[' | '*' | '"' | '$' | ' '));
-    let letter = chars.next()?.to_ascii_uppercase();
-    let alone = chars.next().is_none_or(|c| !c.is_alphanumeric());
-    (alone && ('A'..='J').contains(&letter)).then_some(letter)
+    let text = after_thinking(response)?;
+    if let Some(found) = extract(response).filter(|f| f.marker != Marker::None) {
+        return chosen(&found.text);
+    }
+    // "The correct option is C."
+    let lower = text.to_ascii_lowercase();
+    const PHRASES: [&str; 7] =
+        ["option is", "choice is", "answer choice", "choose", "option:", "choice:", "select"];
+    let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| i + p.len())).max();
+    if let Some(at) = phrase {
+        return chosen(text[at..].lines().next()?);
+    }
+    let last = text.trim().lines().next_back()?;
+    let short = strip(last).len() <= 16 || last.trim_start().to_lowercase().starts_with("option");
+    if short { chosen(last) } else { None }
+}
+
+/// The one letter that a short text chooses.
+fn chosen(text: &str) -> Option<char> {
+    let mut text = text.to_owned();
+    for markup in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\boxed", "\\textrm", "\\rm"] {
+        text = text.replace(&format!("{markup}{{"), "(");
+    }
+    let text = text.replace(['{', '}', '$', '*', '"', '\\', '`'], " ");
+    let text = text.trim().trim_start_matches(':').trim();
+    // A letter in any case, alone: "b", "(b)".
+    let bare = text.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ':' | ' '));
+    if bare.len() == 1 {
+        return as_letter(bare.chars().next()?.to_ascii_uppercase());
+    }
+    // "not A but B"
+    let text = match text.find("not ").and_then(|at| Some((at, text[at..].find(" but ")?))) {
+        Some((at, but)) => format!("{}{}", &text[..at], &text[at + but + " but ".len()..]),
+        None => text.to_owned(),
+    };
+    let found = letters(&text);
+    let first = found.first()?;
+    // "C. Paris", "(C) Paris": a label, and its text; but not "A) B) C)".
+    let label = first.at <= 1 && first.labelled;
+    if label && !found.iter().skip(1).any(|f| f.labelled || f.joined) {
+        return Some(first.letter);
+    }
+    found.iter().all(|f| f.letter == first.letter).then_some(first.letter)
+}
+
+fn as_letter(c: char) -> Option<char> {
+    ('A'..='J').contains(&c).then_some(c)
+}
+
+/// A letter that stands alone in a text.
+struct Found {
+    letter: char,
+    at: usize,
+    /// `.`, `)` or `:` follows.
+    labelled: bool,
+    /// "or", "and" or a comma comes before it.
+    joined: bool,
+}
+
+/// The capital letters A to J that stand alone and are neither the article "A" nor the pronoun "I".
+fn letters(text: &str) -> Vec<Found> {
+    let chars: Vec<(usize, char)> = text.char_indices().collect();
+    let at = |i: usize| chars.get(i).map(|c| c.1);
+    let mut found = Vec::new();
+    for (i, &(byte, c)) in chars.iter().enumerate() {
+        let alone = !i.checked_sub(1).and_then(at).is_some_and(|c| c.is_alphanumeric() || c == '\'' || c == '-')
+            && !at(i + 1).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-'));
+        let Some(letter) = as_letter(c).filter(|_| alone) else { continue };
+        let next: String = text[byte + 1..].chars().skip_while(|c| *c == ' ').take_while(|c| c.is_alphabetic()).collect();
+        let word = at(i + 1) == Some(' ') && next.chars().next().is_some_and(char::is_lowercase);
+        const AFTER_LETTER: [&str; 12] =
+            ["or", "and", "because", "since", "as", "is", "but", "not", "with", "for", "if", "which"];
+        if word && (letter == 'I' || letter == 'A') && !AFTER_LETTER.contains(&next.as_str()) {
+            continue;
+        }
+        let before = text[..byte].trim_end();
+        let joined = before.ends_with([',', '/', '&']) || before.ends_with(" or") || before.ends_with(" and");
+        let labelled = matches!(at(i + 1), Some('.' | ')' | ':' | ']'));
+        found.push(Found { letter, at: i, labelled, joined });
+    }
+    found
 }
 
 #[cfg(test)]
@@ -18,15 +114,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters() {
+    fn letters_are_found() {
         for (text, want) in [
             ("The answer is (C).", Some('C')),
             ("\\boxed{b}", Some('B')),
             ("\\boxed{\\text{D}}", Some('D')),
+            ("\\boxed{\\textbf{(C)}}", Some('C')),
+            ("\\boxed{\\text{C. Paris}}", Some('C')),
             ("<answer>A. Paris</answer>", Some('A')),
+            ("<answer>A</answer>", Some('A')),
+            ("<answer>(B) Vitamin C</answer>", Some('B')),
+            ("The answer is option C", Some('C')),
+            ("The correct option is C.", Some('C')),
+            ("The correct choice is (D) because of B.", None),
+            ("Answer: C", Some('C')),
+            ("**Answer: C**", Some('C')),
+            ("Answer:\n\nC", Some('C')),
+            ("C", Some('C')),
+            ("(C)", Some('C')),
+            ("So it must be this.\n\n**C**", Some('C')),
+            ("The answer is not A but B", Some('B')),
+            ("The answer is A because it fits.", Some('A')),
+            // Guesses, articles, pronouns, words.
+            ("The answer is A or B", None),
+            ("\\boxed{A, B, C, D}", None),
+            ("\\boxed{A or B}", None),
+            ("\\boxed{A) B)}", None),
+            ("The answer is A or B or C or D", None),
+            ("The answer is I think 5", None),
+            ("The answer is a cat", None),
+            ("The answer is A cat", None),
             ("The answer is Cats", None),
             ("A B C", None),
             ("\\boxed{7}", None),
+            ("<think>\\boxed{C}</think> I do not know", None),
+            ("<think>the answer is C", None),
         ] {
             assert_eq!(letter(text), want, "{text}");
         }

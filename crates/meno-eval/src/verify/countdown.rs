@@ -1,34 +1,40 @@
 //! Countdown: an expression that uses each given number once and has the target as its value.
 //!
-//! The value is computed in fractions of i128, so division is exact and nothing overflows unseen.
+//! The value is exact: a big rational, so division loses nothing and nothing overflows.
 
-use super::math::Fraction;
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::Zero;
 
 /// Longest expression that is read.
 const MAX_LEN: usize = 400;
 
-/// Value and numbers of an expression of `+ - * / ( )`; `None` if it is not one, or divides by zero.
-pub fn evaluate(expression: &str) -> Option<(Fraction, Vec<i64>)> {
-    let text = expression.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-");
-    if text.len() > MAX_LEN {
+/// Value and numbers of an expression of `+ - * / ( )` with signs before numbers and brackets; `None` if it is not
+/// one, or divides by zero.
+pub fn evaluate(expression: &str) -> Option<(BigRational, Vec<i64>)> {
+    if expression.len() > MAX_LEN {
         return None;
     }
+    let text = expression.replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/");
+    let text = text.replace(['×', '·', '⋅'], "*").replace('÷', "/").replace('−', "-");
     let mut p = Parser { rest: text.as_bytes(), numbers: Vec::new(), depth: 0 };
     let value = p.sum()?;
     (p.peek().is_none()).then_some((value, p.numbers))
 }
 
-/// Whether `expression` (a `= target` at its end is allowed) makes `target` of exactly `numbers`.
+/// Whether `expression` makes `target` of exactly `numbers`. An equation may follow its left side, e.g.
+/// `(8-3)*4 = 20`; every side must then have the value of the target.
 pub fn makes(expression: &str, numbers: &[i64], target: i64) -> bool {
-    let (left, right) = expression.split_once('=').unwrap_or((expression, ""));
-    if !right.trim().is_empty() && right.trim().parse::<i64>() != Ok(target) {
+    let target = BigRational::from_integer(target.into());
+    let mut sides = expression.split('=');
+    let Some((value, mut used)) = sides.next().and_then(evaluate) else { return false };
+    if !sides.all(|side| evaluate(side).is_some_and(|(value, _)| value == target)) {
         return false;
     }
-    let Some((value, mut used)) = evaluate(left) else { return false };
     let mut given = numbers.to_vec();
     given.sort_unstable();
     used.sort_unstable();
-    given == used && Fraction::new(target as i128, 1).is_some_and(|t| t == value)
+    given == used && value == target
 }
 
 struct Parser<'a> {
@@ -39,7 +45,7 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn peek(&mut self) -> Option<u8> {
-        while let [b' ' | b'\t' | b'\n', tail @ ..] = self.rest {
+        while let [b' ' | b'\t' | b'\n' | b'\r', tail @ ..] = self.rest {
             self.rest = tail;
         }
         self.rest.first().copied()
@@ -51,33 +57,54 @@ impl Parser<'_> {
         Some(c)
     }
 
-    fn sum(&mut self) -> Option<Fraction> {
+    fn sum(&mut self) -> Option<BigRational> {
         let mut value = self.product()?;
         while let Some(sign) = self.take(b"+-") {
             let b = self.product()?;
-            value = if sign == b'+' { value.checked_add(b)? } else { value.checked_sub(b)? };
+            value = if sign == b'+' { value + b } else { value - b };
         }
         Some(value)
     }
 
-    fn product(&mut self) -> Option<Fraction> {
-        let mut value = self.atom()?;
+    fn product(&mut self) -> Option<BigRational> {
+        let mut value = self.signed()?;
         while let Some(sign) = self.take(b"*/") {
-            let b = self.atom()?;
-            value = if sign == b'*' { value.checked_mul(b)? } else { value.checked_div(b)? };
+            let b = self.signed()?;
+            if sign == b'*' {
+                value *= b;
+            } else if b.is_zero() {
+                return None;
+            } else {
+                value /= b;
+            }
         }
         Some(value)
     }
 
-    fn atom(&mut self) -> Option<Fraction> {
-        if self.take(b"(").is_some() {
+    /// An atom with signs before it.
+    fn signed(&mut self) -> Option<BigRational> {
+        let mut negative = false;
+        while let Some(sign) = self.take(b"+-") {
+            negative ^= sign == b'-';
+        }
+        let value = self.atom()?;
+        Some(if negative { -value } else { value })
+    }
+
+    fn atom(&mut self) -> Option<BigRational> {
+        if let Some(open) = self.take(b"([{") {
             self.depth += 1;
             if self.depth > 32 {
                 return None;
             }
             let value = self.sum()?;
             self.depth -= 1;
-            return self.take(b")").map(|_| value);
+            let close = match open {
+                b'(' => b")",
+                b'[' => b"]",
+                _ => b"}",
+            };
+            return self.take(close).map(|_| value);
         }
         self.peek()?;
         let len = self.rest.iter().take_while(|c| c.is_ascii_digit()).count();
@@ -87,7 +114,7 @@ impl Parser<'_> {
         let n = self.rest[..len].iter().fold(0i64, |n, c| n * 10 + (c - b'0') as i64);
         self.rest = &self.rest[len..];
         self.numbers.push(n);
-        Fraction::new(n as i128, 1)
+        Some(BigRational::from_integer(BigInt::from(n)))
     }
 }
 
@@ -100,12 +127,20 @@ mod tests {
         assert!(makes("(8-3)*4", &[3, 4, 8], 20));
         assert!(makes("8/(3-8/3)", &[8, 8, 3, 3], 24));
         assert!(makes("4 × (8 − 3) = 20", &[3, 4, 8], 20));
+        assert!(makes("4 \\times (8 - 3) = 4 \\cdot 5 = 20", &[3, 4, 8], 20));
+        assert!(makes("-3 + 8 + 4", &[3, 4, 8], 9));
+        assert!(makes("4*(-3 + 8)", &[3, 4, 8], 20));
+        assert!(makes("-(3-8)*4", &[3, 4, 8], 20));
         assert!(!makes("4*(8-3) = 21", &[3, 4, 8], 20));
+        assert!(!makes("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
+        assert!(!makes("4*(8-3) = twenty", &[3, 4, 8], 20));
+        assert!(!makes("4*(8-3) =", &[3, 4, 8], 20));
+        assert!(!makes("20 = 4*(8-3)", &[3, 4, 8], 20));
         assert!(!makes("4*5", &[3, 4, 8], 20));
         assert!(!makes("8*3-4", &[3, 4, 8, 1], 20));
         assert!(!makes("20", &[3, 4, 8], 20));
         assert!(!makes("4+8+3+8-3", &[3, 4, 8], 20));
-        for bad in ["", "(", "4+", "4/(3-3)", "4**2", "(4", "4)", "-4", "x", "9999999999", &"(".repeat(300)] {
+        for bad in ["", "(", "4+", "4/(3-3)", "4**2", "(4", "4)", "(4]", "x", "9999999999", &"(".repeat(300), "--"] {
             assert!(evaluate(bad).is_none(), "{bad}");
         }
     }

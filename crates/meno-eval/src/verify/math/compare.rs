@@ -1,0 +1,499 @@
+//! Whether two answers are the same.
+//!
+//! Scalars are compared by [`scalar`]; everything around them here: names before `=`, units, lists and sets (order and
+//! repeats do not matter), tuples and intervals (both do), equations (up to a factor), inequalities (as sets of
+//! solutions), matrices, ratios, text. docs/verifiers.md states the rules.
+
+use super::matrix;
+use super::names::{Assignment, assignment, is_name};
+use super::real_set::{RealSet, flipped, unknown};
+use super::scalar::{self, Equality, Proportion, Work};
+use super::tree::{Bracket, Expr, Literal, Relation};
+use super::units;
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{Signed, Zero};
+use std::cmp::Ordering;
+
+/// Most parts of a list that are compared with each other.
+const MAX_PARTS: usize = 256;
+/// Significant digits from which a decimal stands for an irrational number.
+const MIN_DIGITS: usize = 6;
+
+/// Whether two trees are the same answer.
+pub fn same(a: &Expr, b: &Expr) -> bool {
+    let mut compare = Compare { work: Work::default(), steps: 20_000 };
+    compare.same(a, b)
+}
+
+struct Compare {
+    work: Work,
+    /// Pairs that may still be compared.
+    steps: usize,
+}
+
+impl Compare {
+    fn same(&mut self, a: &Expr, b: &Expr) -> bool {
+        if self.steps == 0 {
+            return false;
+        }
+        self.steps -= 1;
+        if a == b {
+            return self.is_defined(a);
+        }
+        match (a, b) {
+            (Expr::Text(x), Expr::Text(y)) => x == y,
+            (Expr::Quantity(..), _) | (_, Expr::Quantity(..)) => self.quantities(a, b),
+            (Expr::Chain(..), Expr::Chain(..)) => self.chains(a, b) || self.sets(a, b),
+            (Expr::Chain(..), other) | (other, Expr::Chain(..)) => {
+                let chain = if matches!(a, Expr::Chain(..)) { a } else { b };
+                self.named(chain, other) || self.sets(a, b)
+            }
+            (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == y && !self.is_scalar_pair(a, b) => self.all(xs, ys),
+            (Expr::List(_) | Expr::Set(_), _) | (_, Expr::List(_) | Expr::Set(_)) => {
+                self.lists(a, b) || self.sets(a, b)
+            }
+            (Expr::PlusMinus(_) | Expr::MinusPlus(_), _) | (_, Expr::PlusMinus(_) | Expr::MinusPlus(_)) => {
+                self.lists(a, b)
+            }
+            (Expr::Tuple(l, xs, r), Expr::Tuple(m, ys, s)) => {
+                brackets(*l, *r) == brackets(*m, *s) && self.all(xs, ys)
+            }
+            (Expr::Matrix(_), Expr::Tuple(..)) | (Expr::Tuple(..), Expr::Matrix(_)) => self.vectors(a, b),
+            (Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..), _)
+            | (_, Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..)) => {
+                self.sets(a, b) || self.structure(a, b)
+            }
+            (Expr::Ratio(xs), Expr::Ratio(ys)) => self.ratios(xs, ys),
+            (Expr::Ratio(xs), other) | (other, Expr::Ratio(xs)) => match xs.as_slice() {
+                [x, y] => self.same(&Expr::Div(Box::new(x.clone()), Box::new(y.clone())), other),
+                _ => false,
+            },
+            (Expr::Cycles(x), Expr::Cycles(y)) => self.cycles(x, y),
+            (Expr::Degrees(x), Expr::Degrees(y)) => self.same(x, y),
+            (Expr::Degrees(x), y) | (y, Expr::Degrees(x)) => self.same(x, y) || self.scalars(a, b),
+            _ => self.values(a, b),
+        }
+    }
+
+    /// `1/0` is no answer, even to itself.
+    fn is_defined(&mut self, e: &Expr) -> bool {
+        match e {
+            Expr::Add(_) | Expr::Mul(_) | Expr::Neg(_) | Expr::Div(..) | Expr::Pow(..) | Expr::Root(..) | Expr::Call(..) => {
+                scalar::defined(e, &mut self.work)
+            }
+            Expr::List(items) | Expr::Set(items) | Expr::Tuple(_, items, _) => items.iter().all(|e| self.is_defined(e)),
+            Expr::Quantity(x, _) => self.is_defined(x),
+            _ => true,
+        }
+    }
+
+    fn is_scalar_pair(&self, a: &Expr, b: &Expr) -> bool {
+        is_scalar(a) && is_scalar(b)
+    }
+
+    /// Pairwise in order.
+    fn all(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
+        xs.len() == ys.len() && xs.iter().zip(ys).all(|(x, y)| self.same(x, y))
+    }
+
+    /// Scalars, matrices, alternatives by ±, anything else by its structure.
+    fn values(&mut self, a: &Expr, b: &Expr) -> bool {
+        if has_sign_choice(a) || has_sign_choice(b) {
+            return self.lists(a, b);
+        }
+        if is_scalar(a) && is_scalar(b) {
+            return self.scalars(a, b);
+        }
+        if let (Some(x), Some(y)) = (matrix::evaluate(a), matrix::evaluate(b)) {
+            return x.len() == y.len() && x.iter().zip(&y).all(|(r, s)| self.all(r, s));
+        }
+        self.sets(a, b) || self.structure(a, b)
+    }
+
+    fn scalars(&mut self, a: &Expr, b: &Expr) -> bool {
+        match scalar::equal(a, b, &mut self.work) {
+            Equality::Equal => true,
+            Equality::Different | Equality::Undecided => self.rounded(a, b) || self.rounded(b, a),
+        }
+    }
+
+    /// The tolerance: a decimal with six significant digits or more stands for the irrational number that it is
+    /// rounded from, to the last digit.
+    fn rounded(&mut self, decimal: &Expr, exact: &Expr) -> bool {
+        let Some((literal, shift)) = written_decimal(decimal) else { return false };
+        let digits = (&literal.value * BigRational::from_integer(BigInt::from(10).pow(literal.decimals))).to_integer();
+        let significant = digits.abs().to_string().len();
+        if literal.recurring > 0 || digits.is_zero() || significant < MIN_DIGITS {
+            return false;
+        }
+        if !scalar::is_constant(exact)
+            || written_decimal(exact).is_some()
+            || scalar::exact(exact, &mut self.work).is_some()
+        {
+            return false;
+        }
+        let half = BigRational::new(1.into(), BigInt::from(2) * BigInt::from(10).pow(literal.decimals));
+        let number = |value: BigRational| {
+            let over = |n: BigInt| Box::new(Expr::Number(Literal::integer(n)));
+            Expr::Div(over(value.numer().clone()), over(value.denom().clone()))
+        };
+        let half = Expr::Mul(vec![number(half), shift]);
+        let difference = Expr::Add(vec![exact.clone(), Expr::Neg(Box::new(decimal.clone()))]);
+        let below = scalar::compare(&difference, &half, &mut self.work);
+        let above = scalar::compare(&difference, &Expr::Neg(Box::new(half)), &mut self.work);
+        matches!(below, Some(Ordering::Less | Ordering::Equal)) && matches!(above, Some(Ordering::Greater | Ordering::Equal))
+    }
+
+    /// Equal node by node.
+    fn structure(&mut self, a: &Expr, b: &Expr) -> bool {
+        if std::mem::discriminant(a) != std::mem::discriminant(b) {
+            return false;
+        }
+        match (a, b) {
+            (Expr::Add(x), Expr::Add(y))
+            | (Expr::Mul(x), Expr::Mul(y))
+            | (Expr::Sequence(x), Expr::Sequence(y))
+            | (Expr::Intersection(x), Expr::Intersection(y))
+            | (Expr::Ratio(x), Expr::Ratio(y)) => self.all(x, y),
+            (Expr::Union(x), Expr::Union(y)) => self.unordered(x, y),
+            (Expr::Call(f, x), Expr::Call(g, y)) => f == g && self.all(x, y),
+            (Expr::Apply(f, x), Expr::Apply(g, y)) => f == g && self.all(x, y),
+            (Expr::Logic(f, x), Expr::Logic(g, y)) => f == g && self.all(x, y),
+            (Expr::Neg(x), Expr::Neg(y)) | (Expr::Percent(x), Expr::Percent(y)) => self.same(x, y),
+            (Expr::Div(x, y), Expr::Div(z, w))
+            | (Expr::Pow(x, y), Expr::Pow(z, w))
+            | (Expr::Root(x, y), Expr::Root(z, w))
+            | (Expr::Difference(x, y), Expr::Difference(z, w))
+            | (Expr::Where(x, y), Expr::Where(z, w)) => self.same(x, z) && self.same(y, w),
+            (Expr::Sum(x), Expr::Sum(y)) | (Expr::Product(x), Expr::Product(y)) => {
+                x.variable == y.variable
+                    && self.same(&x.from, &y.from)
+                    && self.same(&x.to, &y.to)
+                    && self.same(&x.term, &y.term)
+            }
+            _ => false,
+        }
+    }
+
+    /// As sets of real numbers, of the same unknown if both name one.
+    fn sets(&mut self, a: &Expr, b: &Expr) -> bool {
+        if let (Some(x), Some(y)) = (unknown(a), unknown(b))
+            && x != y
+        {
+            return false;
+        }
+        let Some(x) = RealSet::of(a, &mut self.work) else { return false };
+        let Some(y) = RealSet::of(b, &mut self.work) else { return false };
+        x.equals(&y, &mut self.work) == Some(true)
+    }
+
+    /// Units convert; a unit that one side leaves out is taken from the other.
+    fn quantities(&mut self, a: &Expr, b: &Expr) -> bool {
+        match (a, b) {
+            (Expr::Quantity(x, u), Expr::Quantity(y, v)) => {
+                let (Some(u), Some(v)) = (units::parse(u), units::parse(v)) else { return u == v && self.same(x, y) };
+                if u.is_generic() || v.is_generic() {
+                    return self.same(x, y);
+                }
+                u.dimension == v.dimension
+                    && (u.factor == v.factor && self.same(x, y)
+                        || self.same(&scaled(x, &u.factor), &scaled(y, &v.factor)))
+            }
+            (Expr::Quantity(x, _), y) | (y, Expr::Quantity(x, _)) => match y {
+                Expr::Chain(..) => self.named(y, if std::ptr::eq(y, a) { b } else { a }),
+                Expr::List(_) | Expr::Set(_) => self.lists(a, b),
+                Expr::Percent(_) | Expr::Degrees(_) | Expr::Text(_) => false,
+                _ => self.same(x, y),
+            },
+            _ => false,
+        }
+    }
+
+    /// A chain and something that is none: `x = 5` and 5, `x \in [1, 2]` and the interval.
+    fn named(&mut self, chain: &Expr, other: &Expr) -> bool {
+        match assignment(chain) {
+            Some(Assignment { name: Some(Expr::Tuple(_, names, _)), value: Expr::Tuple(_, values, _), .. })
+                if matches!(other, Expr::List(_)) && names.len() == values.len() =>
+            {
+                matches!(other, Expr::List(items) if self.all(values, items))
+            }
+            Some(Assignment { value, steps, .. }) => self.consistent(steps) && self.same(value, other),
+            None => false,
+        }
+    }
+
+    /// Whether every step of `x = 2 + 3 = 5` holds.
+    fn consistent(&mut self, steps: &[Expr]) -> bool {
+        steps.windows(2).all(|pair| self.same(&pair[0], &pair[1]))
+    }
+
+    fn chains(&mut self, a: &Expr, b: &Expr) -> bool {
+        let (Expr::Chain(xs, r), Expr::Chain(ys, s)) = (a, b) else { return false };
+        if r == s && self.all(xs, ys) {
+            return true;
+        }
+        // Read from the other end.
+        let back: Option<Vec<Relation>> = s.iter().rev().map(|r| flipped(*r)).collect();
+        if back.as_ref() == Some(r) && xs.iter().zip(ys.iter().rev()).all(|(x, y)| self.same(x, y)) {
+            return true;
+        }
+        if let (Some(x), Some(y)) = (assignment(a), assignment(b))
+            && let (Some(n), Some(m)) = (x.name, y.name)
+            && (self.same(n, m)
+                || are_names_of_a_function(n, m)
+                || is_same_function(n, m) && is_number(x.value) && is_number(y.value))
+        {
+            return self.consistent(x.steps) && self.consistent(y.steps) && self.same(x.value, y.value);
+        }
+        self.equations(xs, r, ys, s)
+    }
+
+    /// Equations up to a factor, inequalities up to a positive one.
+    fn equations(&mut self, xs: &[Expr], r: &[Relation], ys: &[Expr], s: &[Relation]) -> bool {
+        let ([x0, x1], [r], [y0, y1], [s]) = (xs, r, ys, s) else { return false };
+        if ![x0, x1, y0, y1].into_iter().all(is_scalar) {
+            return false;
+        }
+        let side = |x: &Expr, y: &Expr| Expr::Add(vec![x.clone(), Expr::Neg(Box::new(y.clone()))]);
+        let (left, right) = (side(x0, x1), side(y0, y1));
+        // 1 = 1 and 2 = 2 are no equations.
+        if scalar::is_constant(&left) || scalar::is_constant(&right) {
+            return false;
+        }
+        let proportion = scalar::proportional(&left, &right, &mut self.work);
+        match r {
+            Relation::Equal | Relation::NotEqual => {
+                r == s && matches!(proportion, Proportion::Positive | Proportion::Negative | Proportion::Unsigned)
+            }
+            Relation::Less | Relation::LessEqual | Relation::Greater | Relation::GreaterEqual => match proportion {
+                Proportion::Positive => r == s,
+                Proportion::Negative => flipped(*r) == Some(*s),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Lists, sets, and what is written with ±: the same parts, whatever their order and how often they are named.
+    fn lists(&mut self, a: &Expr, b: &Expr) -> bool {
+        if let Some(same) = self.ordered(a, b).or_else(|| self.ordered(b, a)) {
+            return same;
+        }
+        let (Some(xs), Some(ys)) = (parts(a), parts(b)) else { return false };
+        if xs.len().max(ys.len()) > MAX_PARTS {
+            return false;
+        }
+        self.unordered(&xs, &ys)
+    }
+
+    fn unordered(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
+        let mut within = |xs: &[Expr], ys: &[Expr]| xs.iter().all(|x| ys.iter().any(|y| self.same(x, y)));
+        within(xs, ys) && within(ys, xs)
+    }
+
+    /// Values without names beside values of different names: `x=1, y=2` and `1, 2` or `(1,2)`, in this order.
+    fn ordered(&mut self, named: &Expr, plain: &Expr) -> Option<bool> {
+        let Expr::List(chains) = named else { return None };
+        let values = match plain {
+            Expr::List(items) | Expr::Tuple(Bracket::Round, items, Bracket::Round) => items,
+            _ => return None,
+        };
+        let assigned: Vec<Assignment<'_>> = chains.iter().map(assignment).collect::<Option<_>>()?;
+        let names: Vec<&Expr> = assigned.iter().map(|a| a.name).collect::<Option<_>>()?;
+        let letter = |e: &Expr| e.to_string().chars().find(|c| c.is_alphabetic());
+        let different = names.windows(2).any(|p| letter(p[0]) != letter(p[1]));
+        let plain = values.iter().all(|v| !matches!(v, Expr::Chain(..)));
+        if !different || !plain {
+            return None;
+        }
+        Some(values.len() == assigned.len() && assigned.iter().zip(values).all(|(a, v)| self.same(a.value, v)))
+    }
+
+    /// A column and a tuple.
+    fn vectors(&mut self, a: &Expr, b: &Expr) -> bool {
+        let (rows, items) = match (a, b) {
+            (Expr::Matrix(rows), Expr::Tuple(l, items, r)) | (Expr::Tuple(l, items, r), Expr::Matrix(rows)) => {
+                if brackets(*l, *r) != (Bracket::Round, Bracket::Round) {
+                    return false;
+                }
+                (rows, items)
+            }
+            _ => return false,
+        };
+        rows.iter().all(|row| row.len() == 1)
+            && rows.len() == items.len()
+            && rows.iter().zip(items).all(|(row, item)| self.same(&row[0], item))
+    }
+
+    /// 1 : 2 = 2 : 4.
+    fn ratios(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
+        if xs.len() != ys.len() || ![xs, ys].into_iter().flatten().all(is_scalar) {
+            return self.all(xs, ys);
+        }
+        let zero = Expr::Number(Literal::integer(0));
+        let cross = |x: &Expr, y: &Expr| Expr::Mul(vec![x.clone(), y.clone()]);
+        xs.iter().zip(ys).all(|(x, y)| {
+            let zeros = (self.scalars(x, &zero), self.scalars(y, &zero));
+            zeros.0 == zeros.1 && self.scalars(&cross(x, &ys[0]), &cross(y, &xs[0]))
+        })
+    }
+
+    /// Disjoint cycles in any order, each from any of its elements; cycles of one element mean nothing.
+    fn cycles(&mut self, xs: &[Vec<Expr>], ys: &[Vec<Expr>]) -> bool {
+        let turned = |x: &Vec<Expr>, y: &Vec<Expr>| {
+            x.len() == y.len() && (0..x.len()).any(|k| (0..x.len()).all(|i| x[(i + k) % x.len()] == y[i]))
+        };
+        xs.len() == ys.len() && xs.iter().all(|x| ys.iter().any(|y| turned(x, y)))
+    }
+}
+
+/// Angle brackets are those of a vector.
+fn brackets(left: Bracket, right: Bracket) -> (Bracket, Bracket) {
+    let plain = |b| if b == Bracket::Angle { Bracket::Round } else { b };
+    (plain(left), plain(right))
+}
+
+fn scaled(x: &Expr, factor: &BigRational) -> Expr {
+    let integer = |n: &BigInt| Expr::Number(Literal::integer(n.clone()));
+    let factor = Expr::Div(Box::new(integer(factor.numer())), Box::new(integer(factor.denom())));
+    Expr::Mul(vec![x.clone(), factor])
+}
+
+/// `y = …` and `f(x) = …`.
+fn are_names_of_a_function(a: &Expr, b: &Expr) -> bool {
+    let dependent = |e: &Expr| matches!(e, Expr::Symbol(y) if y == "y");
+    let function = |e: &Expr| matches!(e, Expr::Apply(_, x) if x.len() == 1 && is_name(&x[0]));
+    dependent(a) && function(b) || function(a) && dependent(b)
+}
+
+/// `f(x)` and `f(n)`.
+fn is_same_function(a: &Expr, b: &Expr) -> bool {
+    match (a, b) {
+        (Expr::Apply(f, x), Expr::Apply(g, y)) => {
+            f == g && matches!((x.as_slice(), y.as_slice()), ([Expr::Symbol(_)], [Expr::Symbol(_)]))
+        }
+        _ => false,
+    }
+}
+
+fn is_number(e: &Expr) -> bool {
+    is_scalar(e) && scalar::is_constant(e)
+}
+
+/// A decimal as it is written, with the power of ten that scales it.
+fn written_decimal(e: &Expr) -> Option<(&Literal, Expr)> {
+    let one = || Expr::Number(Literal::integer(1));
+    match e {
+        Expr::Number(n) => Some((n, one())),
+        Expr::Neg(x) => written_decimal(x),
+        Expr::Percent(x) => {
+            let hundred = Expr::Number(Literal::integer(100));
+            written_decimal(x).map(|(n, shift)| (n, Expr::Div(Box::new(shift), Box::new(hundred))))
+        }
+        Expr::Mul(factors) => match factors.as_slice() {
+            [Expr::Number(n), shift @ Expr::Pow(ten, power)]
+                if **ten == Expr::Number(Literal::integer(10))
+                    && matches!(power.as_ref(), Expr::Number(_) | Expr::Neg(_)) =>
+            {
+                Some((n, shift.clone()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The parts of an answer that may have several, each once with + and once with − if it has ±.
+fn parts(e: &Expr) -> Option<Vec<Expr>> {
+    match e {
+        Expr::List(items) | Expr::Set(items) => {
+            let mut all = Vec::new();
+            for item in items {
+                if has_sign_choice(item) && !matches!(item, Expr::List(_) | Expr::Set(_)) {
+                    all.extend([with_sign(item, true), with_sign(item, false)]);
+                } else {
+                    all.push(item.clone());
+                }
+            }
+            Some(all)
+        }
+        e if has_sign_choice(e) => Some(vec![with_sign(e, true), with_sign(e, false)]),
+        e => Some(vec![e.clone()]),
+    }
+}
+
+/// Whether ± or ∓ stands in it.
+fn has_sign_choice(e: &Expr) -> bool {
+    matches!(e, Expr::PlusMinus(_) | Expr::MinusPlus(_)) || children(e).into_iter().any(has_sign_choice)
+}
+
+/// The expression with every ± read as + (or −), every ∓ as its opposite.
+fn with_sign(e: &Expr, plus: bool) -> Expr {
+    match e {
+        Expr::PlusMinus(x) if plus => with_sign(x, plus),
+        Expr::MinusPlus(x) if !plus => with_sign(x, plus),
+        Expr::PlusMinus(x) | Expr::MinusPlus(x) => Expr::Neg(Box::new(with_sign(x, plus))),
+        other => other.map(|x| with_sign(x, plus)),
+    }
+}
+
+/// The operands of a node of a kind that a ± can stand in.
+fn children(e: &Expr) -> Vec<&Expr> {
+    match e {
+        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
+        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
+            items.iter().collect()
+        }
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
+        _ => Vec::new(),
+    }
+}
+
+impl Expr {
+    /// The node with `f` applied to its operands.
+    fn map(&self, f: impl Fn(&Expr) -> Expr) -> Expr {
+        let all = |items: &[Expr]| items.iter().map(&f).collect::<Vec<_>>();
+        let one = |x: &Expr| Box::new(f(x));
+        match self {
+            Expr::Add(items) => Expr::Add(all(items)),
+            Expr::Mul(items) => Expr::Mul(all(items)),
+            Expr::Sequence(items) => Expr::Sequence(all(items)),
+            Expr::Call(function, items) => Expr::Call(*function, all(items)),
+            Expr::Chain(items, relations) => Expr::Chain(all(items), relations.clone()),
+            Expr::Tuple(l, items, r) => Expr::Tuple(*l, all(items), *r),
+            Expr::List(items) => Expr::List(all(items)),
+            Expr::Set(items) => Expr::Set(all(items)),
+            Expr::Neg(x) => Expr::Neg(one(x)),
+            Expr::Percent(x) => Expr::Percent(one(x)),
+            Expr::Degrees(x) => Expr::Degrees(one(x)),
+            Expr::Quantity(x, unit) => Expr::Quantity(one(x), unit.clone()),
+            Expr::Div(a, b) => Expr::Div(one(a), one(b)),
+            Expr::Pow(a, b) => Expr::Pow(one(a), one(b)),
+            Expr::Root(a, b) => Expr::Root(one(a), one(b)),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Whether [`scalar`] can read it.
+fn is_scalar(e: &Expr) -> bool {
+    match e {
+        Expr::Number(_) | Expr::Constant(_) | Expr::Symbol(_) | Expr::Based(..) => true,
+        Expr::Add(items) | Expr::Mul(items) | Expr::Apply(_, items) => items.iter().all(is_scalar),
+        Expr::Call(_, items) => items.iter().all(|x| is_scalar(x) || matches!(x, Expr::Matrix(_))),
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) => is_scalar(x),
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) | Expr::Mixed(a, b) => is_scalar(a) && is_scalar(b),
+        Expr::Sum(s) | Expr::Product(s) => is_scalar(&s.from) && is_scalar(&s.to) && is_scalar(&s.term),
+        _ => false,
+    }
+}
+
+/// Whether the values in an answer can be computed: 9^{9^{9^9}} cannot.
+pub(super) fn is_computable(e: &Expr) -> bool {
+    match e {
+        e if is_scalar(e) => scalar::is_computable(e, &mut Work::default()),
+        e => children(e).into_iter().all(is_computable),
+    }
+}

@@ -1,0 +1,519 @@
+//! Atoms and what follows them: numbers, names, brackets, powers, subscripts, marks.
+
+use super::Parser;
+use crate::verify::math::token::{Kind, Token};
+use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{ToPrimitive, Zero};
+
+impl Parser<'_> {
+    /// An atom with its powers, subscripts and marks.
+    pub(super) fn factor(&mut self) -> Option<Expr> {
+        let atom = self.nested(Self::atom)?;
+        self.postfix(atom)
+    }
+
+    fn atom(&mut self) -> Option<Expr> {
+        if self.letter > 0 {
+            return self.rest();
+        }
+        match self.peek()? {
+            Kind::Number { .. } => self.number(),
+            Kind::Letter(c) => {
+                self.at += 1;
+                Some(self.name(*c))
+            }
+            Kind::Word(_) => self.word(),
+            Kind::Text(text) => self.multiplier().or_else(|| {
+                self.at += 1;
+                Some(Expr::Text(text.clone()))
+            }),
+            Kind::Command(name) => {
+                self.at += 1;
+                self.command_atom(name)
+            }
+            Kind::Open(c) => self.bracketed(*c),
+            Kind::Close(']') => self.bracketed(']'),
+            Kind::SetOpen => {
+                self.at += 1;
+                self.set(&Kind::SetClose)
+            }
+            Kind::GroupOpen => {
+                self.at += 1;
+                self.group()
+            }
+            Kind::Bar => self.between_bars(&Kind::Bar, |x| Expr::Call(Function::Abs, vec![x])),
+            Kind::DoubleBar => self.between_bars(&Kind::DoubleBar, |x| Expr::Apply("\\norm".into(), vec![x])),
+            Kind::Begin(environment) => {
+                self.at += 1;
+                self.environment(environment)
+            }
+            Kind::Currency(unit) => {
+                self.at += 1;
+                let value = self.signed()?;
+                let value = match self.peek() {
+                    Some(Kind::Word(_)) => Expr::Mul(vec![value, self.multiplier()?]),
+                    _ => value,
+                };
+                Some(Expr::Quantity(Box::new(value), (*unit).to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is left of a word, or of a number whose first digits were arguments.
+    fn rest(&mut self) -> Option<Expr> {
+        let Some(Kind::Number { digits: Some(digits), .. }) = self.peek() else { return self.word() };
+        let value = BigInt::parse_bytes(digits.get(self.letter..)?.as_bytes(), 10)?;
+        (self.letter, self.at) = (0, self.at + 1);
+        Some(Expr::Number(Literal::integer(value)))
+    }
+
+    fn number(&mut self) -> Option<Expr> {
+        let Kind::Number { literal, exponent, digits } = self.peek()? else { return None };
+        self.at += 1;
+        let value = Expr::Number(literal.clone());
+        if *exponent != 0 {
+            let ten = Expr::Number(Literal::integer(10));
+            let power = Expr::Number(Literal::integer(exponent.unsigned_abs()));
+            let power = if *exponent < 0 { Expr::Neg(Box::new(power)) } else { power };
+            return Some(Expr::Mul(vec![value, Expr::Pow(Box::new(ten), Box::new(power))]));
+        }
+        if digits.is_some()
+            && let Some(part) = self.proper_fraction()
+        {
+            return Some(Expr::Mixed(Box::new(value), Box::new(part)));
+        }
+        Some(value)
+    }
+
+    /// The fraction of a mixed number: `1/2` after a space, or `\frac{1}{2}`.
+    fn proper_fraction(&mut self) -> Option<Expr> {
+        let start = self.at;
+        let integer = |k: Option<&Kind>| match k {
+            Some(Kind::Number { digits: Some(_), literal, exponent: 0 }) => Some(literal.clone()),
+            _ => None,
+        };
+        let part = if let Some(Kind::Command(c)) = self.peek() {
+            if !matches!(c.as_str(), "frac" | "dfrac" | "tfrac" | "cfrac") {
+                return None;
+            }
+            self.at += 1;
+            self.command_atom(c)
+        } else {
+            let numerator = integer(self.peek()).filter(|_| self.spaced(0));
+            let denominator = integer(self.peek_at(2)).filter(|_| self.peek_at(1) == Some(&Kind::Sign('/')));
+            numerator.zip(denominator).map(|(n, d)| {
+                self.at += 3;
+                Expr::Div(Box::new(Expr::Number(n)), Box::new(Expr::Number(d)))
+            })
+        };
+        let proper = match &part {
+            Some(Expr::Div(n, d)) => match (n.as_ref(), d.as_ref()) {
+                (Expr::Number(n), Expr::Number(d)) => {
+                    n.decimals + d.decimals == 0 && n.value < d.value && !n.value.is_zero()
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if !proper {
+            self.at = start;
+            return None;
+        }
+        part
+    }
+
+    /// A letter: e and i are constants unless a mark makes names of them.
+    fn name(&self, c: char) -> Expr {
+        let marked = self.letter == 0 && matches!(self.peek(), Some(Kind::Sign('_' | '\'')));
+        match c {
+            'e' if !marked => Expr::Constant(Constant::E),
+            'i' if !marked => Expr::Constant(Constant::I),
+            c => Expr::Symbol(c.to_string()),
+        }
+    }
+
+    /// The next letter of a word, or the word where it is a number.
+    fn word(&mut self) -> Option<Expr> {
+        let Some(Kind::Word(word)) = self.peek() else { return None };
+        if self.letter == 0
+            && let Some(number) = self.multiplier()
+        {
+            return Some(number);
+        }
+        let c = char::from(*word.as_bytes().get(self.letter)?);
+        self.letter += 1;
+        if self.letter == word.len() {
+            self.letter = 0;
+            self.at += 1;
+            return Some(self.name(c));
+        }
+        // Only the last letter can bear a mark.
+        Some(match c {
+            'e' => Expr::Constant(Constant::E),
+            'i' => Expr::Constant(Constant::I),
+            c => Expr::Symbol(c.to_string()),
+        })
+    }
+
+    /// "million" and the like.
+    fn multiplier(&mut self) -> Option<Expr> {
+        let Some(Kind::Word(word) | Kind::Text(word)) = self.peek() else { return None };
+        let value: u64 = match word.to_lowercase().as_str() {
+            "hundred" => 100,
+            "thousand" => 1000,
+            "million" => 1_000_000,
+            "billion" => 1_000_000_000,
+            "trillion" => 1_000_000_000_000,
+            _ => return None,
+        };
+        self.at += 1;
+        Some(Expr::Number(Literal::integer(value)))
+    }
+
+    /// Whether the `]` that comes next opens `]a, b[`.
+    pub(super) fn reversed_interval(&self) -> bool {
+        self.peek() == Some(&Kind::Close(']')) && self.tokens[self.at + 1..].iter().take(40).any(|t| matches!(t.kind, Kind::Open('[') | Kind::Close(']')))
+    }
+
+    /// `( … )` and its kin: an expression in brackets, a tuple, an interval, a permutation cycle.
+    fn bracketed(&mut self, open: char) -> Option<Expr> {
+        self.at += 1;
+        if open == '('
+            && let Some(cycle) = self.cycle()
+        {
+            return Some(Expr::Cycles(vec![cycle]));
+        }
+        self.reversed = open == ']';
+        let mut items = self.items()?;
+        while self.sign(';') {
+            items.extend(self.items()?);
+        }
+        let close = match self.peek()? {
+            Kind::Close(c) => *c,
+            Kind::Open('[') if matches!(open, '(' | ']' | '[') => '[',
+            _ => return None,
+        };
+        self.at += 1;
+        let single = items.len() == 1 && matches!((open, close), ('(', ')') | ('[', ']'));
+        if single {
+            return items.pop();
+        }
+        // ]a, b[ is open at both ends.
+        let left = match open {
+            '(' | ']' => Bracket::Round,
+            '[' => Bracket::Square,
+            _ => Bracket::Angle,
+        };
+        let right = match close {
+            ')' | '[' => Bracket::Round,
+            ']' => Bracket::Square,
+            _ => Bracket::Angle,
+        };
+        Some(Expr::Tuple(left, items, right))
+    }
+
+    /// `1 2 3)`: whole numbers with spaces between them.
+    fn cycle(&mut self) -> Option<Vec<Expr>> {
+        let mut cycle = Vec::new();
+        while let Some(Kind::Number { literal, digits: Some(_), .. }) = self.peek_at(cycle.len()) {
+            if !cycle.is_empty() && !self.spaced(cycle.len()) {
+                return None;
+            }
+            cycle.push(Expr::Number(literal.clone()));
+        }
+        if cycle.len() < 2 || self.peek_at(cycle.len()) != Some(&Kind::Close(')')) {
+            return None;
+        }
+        self.at += cycle.len() + 1;
+        Some(cycle)
+    }
+
+    /// A set after its opening brace: its elements, or one element and a condition.
+    fn set(&mut self, close: &Kind) -> Option<Expr> {
+        self.bars = 1;
+        self.no_colon = true;
+        let mut items = self.items()?;
+        while self.sign(';') {
+            items.extend(self.items()?);
+        }
+        let such_that = items.len() == 1 && (self.take(&Kind::Mid) || self.take(&Kind::Bar) || self.sign(':'));
+        if such_that {
+            (self.bars, self.no_colon) = (0, false);
+            let condition = self.groups()?;
+            return self.take(close).then(|| Expr::Where(Box::new(items.remove(0)), Box::new(condition)));
+        }
+        self.take(close).then_some(Expr::Set(items))
+    }
+
+    /// A group after its opening brace: what stands in it, a set if it has several parts.
+    fn group(&mut self) -> Option<Expr> {
+        let start = self.at;
+        if let Some(inner) = self.inner_group() {
+            return Some(match inner {
+                Expr::List(items) => Expr::Set(items),
+                inner => inner,
+            });
+        }
+        self.at = start;
+        self.letter = 0;
+        self.set(&Kind::GroupClose).filter(|set| *set != Expr::Set(Vec::new()))
+    }
+
+    /// A group after its opening brace, as an argument.
+    fn inner_group(&mut self) -> Option<Expr> {
+        let inner = self.groups()?;
+        if self.command(&["choose"]) {
+            let below = self.groups()?;
+            return self.take(&Kind::GroupClose).then(|| Expr::Call(Function::Binomial, vec![inner, below]));
+        }
+        if self.command(&["over"]) {
+            let below = self.groups()?;
+            return self.take(&Kind::GroupClose).then(|| Expr::Div(Box::new(inner), Box::new(below)));
+        }
+        self.take(&Kind::GroupClose).then_some(inner)
+    }
+
+    /// The argument of a command: a group, or one digit, letter or command.
+    pub(super) fn argument(&mut self) -> Option<Expr> {
+        self.nested(|p| {
+            if p.take(&Kind::GroupOpen) {
+                return p.inner_group();
+            }
+            match p.peek()? {
+                Kind::Number { digits: Some(digits), .. } => {
+                    // The digits of one number, used one after the other, are counted by `letter`.
+                    let digit = char::from(*digits.as_bytes().get(p.letter)?);
+                    p.letter += 1;
+                    if p.letter == digits.len() {
+                        (p.letter, p.at) = (0, p.at + 1);
+                    }
+                    Some(Expr::Number(Literal::integer(digit.to_digit(10)?)))
+                }
+                Kind::Open(_) => {
+                    let open = p.atom()?;
+                    Some(open)
+                }
+                _ => p.atom(),
+            }
+        })
+    }
+
+    fn between_bars(&mut self, bar: &Kind, wrap: fn(Expr) -> Expr) -> Option<Expr> {
+        self.at += 1;
+        self.bars = 1;
+        let inner = self.operand()?;
+        self.take(bar).then(|| wrap(inner))
+    }
+
+    /// What follows an atom: `^`, `_`, `!`, `%`, `'`, and the arguments of an unknown function.
+    pub(super) fn postfix(&mut self, mut base: Expr) -> Option<Expr> {
+        loop {
+            if self.letter > 0 {
+                return Some(base);
+            }
+            base = match self.peek() {
+                Some(Kind::Sign('^')) => {
+                    self.at += 1;
+                    self.raised(base)?
+                }
+                Some(Kind::Sign('_')) => {
+                    self.at += 1;
+                    self.lowered(base)?
+                }
+                Some(Kind::Sign('!')) => {
+                    self.at += 1;
+                    let double = self.sign('!');
+                    let function = if double { Function::DoubleFactorial } else { Function::Factorial };
+                    Expr::Call(function, vec![base])
+                }
+                Some(Kind::Sign('%')) => {
+                    self.at += 1;
+                    Expr::Percent(Box::new(base))
+                }
+                Some(Kind::Sign('\'')) => match base {
+                    Expr::Symbol(name) => {
+                        self.at += 1;
+                        Expr::Symbol(format!("{name}'"))
+                    }
+                    _ => return None,
+                },
+                Some(Kind::Open('(')) => match &base {
+                    Expr::Symbol(name) if self.is_function(name) => {
+                        let name = name.clone();
+                        self.apply(name)?
+                    }
+                    _ => return Some(base),
+                },
+                _ => return Some(base),
+            };
+        }
+    }
+
+    /// Whether a name before a bracket is a function: f, g, h and their kin, or a capital before one letter or number.
+    fn is_function(&self, name: &str) -> bool {
+        let Some(first) = name.chars().next() else { return false };
+        let stem = name.split(['_', '\'', '^']).next().unwrap_or(name);
+        let usual = matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
+        let short = matches!(self.peek_at(1), Some(Kind::Letter(_) | Kind::Number { .. }))
+            && self.peek_at(2) == Some(&Kind::Close(')'));
+        usual || name.contains('\'') || (first.is_ascii_uppercase() && short)
+    }
+
+    /// A function of the arguments in the bracket that comes next.
+    pub(super) fn apply(&mut self, name: String) -> Option<Expr> {
+        let arguments = self.arguments()?;
+        Some(Expr::Apply(name, arguments))
+    }
+
+    /// The arguments in the bracket that comes next.
+    pub(super) fn arguments(&mut self) -> Option<Vec<Expr>> {
+        self.nested(|p| {
+            let close = match p.peek()? {
+                Kind::Open('(') => Kind::Close(')'),
+                Kind::Open('[') => Kind::Close(']'),
+                Kind::SetOpen => Kind::SetClose,
+                Kind::GroupOpen => Kind::GroupClose,
+                _ => return None,
+            };
+            p.at += 1;
+            let mut items = p.items()?;
+            while p.sign(';') {
+                items.extend(p.items()?);
+            }
+            p.take(&close).then_some(items)
+        })
+    }
+
+    /// `base` with the exponent that comes next.
+    fn raised(&mut self, base: Expr) -> Option<Expr> {
+        if self.degrees() {
+            let scale = match self.peek() {
+                Some(Kind::Letter('C')) if self.ends_term(1) => Some("°c"),
+                Some(Kind::Letter('F')) if self.ends_term(1) => Some("°f"),
+                _ => None,
+            };
+            return Some(match scale {
+                Some(unit) => {
+                    self.at += 1;
+                    Expr::Quantity(Box::new(base), unit.to_owned())
+                }
+                None => Expr::Degrees(Box::new(base)),
+            });
+        }
+        let exponent = self.nested(Self::exponent)?;
+        if let Expr::Symbol(name) = &base
+            && self.peek() == Some(&Kind::Open('('))
+            && self.is_function(name)
+        {
+            let name = format!("{name}^{{{exponent}}}");
+            return self.apply(name);
+        }
+        Some(Expr::Pow(Box::new(base), Box::new(exponent)))
+    }
+
+    /// Takes `\circ` or `{\circ}`.
+    fn degrees(&mut self) -> bool {
+        let circ = |k: Option<&Kind>| matches!(k, Some(Kind::Command(c)) if c == "circ");
+        if circ(self.peek()) {
+            self.at += 1;
+            return true;
+        }
+        let braced = self.peek() == Some(&Kind::GroupOpen)
+            && circ(self.peek_at(1))
+            && self.peek_at(2) == Some(&Kind::GroupClose);
+        self.at += if braced { 3 } else { 0 };
+        braced
+    }
+
+    /// An exponent: a group, or a whole number or letter with its sign and its own exponent.
+    fn exponent(&mut self) -> Option<Expr> {
+        if self.sign('-') {
+            return Some(Expr::Neg(Box::new(self.nested(Self::exponent)?)));
+        }
+        let exponent = match self.peek()? {
+            Kind::Number { literal, exponent: 0, .. } => {
+                self.at += 1;
+                Expr::Number(literal.clone())
+            }
+            Kind::Sign(c @ ('*' | '+')) => {
+                self.at += 1;
+                Expr::Symbol(format!("\\{}", if *c == '*' { "ast" } else { "plus" }))
+            }
+            _ => self.argument()?,
+        };
+        if self.letter == 0 && self.sign('^') {
+            let above = self.nested(Self::exponent)?;
+            return Some(Expr::Pow(Box::new(exponent), Box::new(above)));
+        }
+        Some(exponent)
+    }
+
+    /// `base` with the subscript that comes next: a longer name, or a number in another base.
+    fn lowered(&mut self, base: Expr) -> Option<Expr> {
+        let subscript = match self.peek()? {
+            Kind::Number { literal, digits: Some(_), .. } => {
+                self.at += 1;
+                Expr::Number(literal.clone())
+            }
+            _ => self.argument()?,
+        };
+        match base {
+            Expr::Symbol(name) => Some(Expr::Symbol(format!("{name}_{{{}}}", subscript.to_string().trim()))),
+            Expr::Number(literal) => based(&literal, &subscript),
+            Expr::Mul(_) | Expr::Text(_) => None,
+            other => Some(Expr::Apply("\\subscript".into(), vec![other, subscript])),
+        }
+    }
+}
+
+/// The digits of a number read in a base.
+fn based(literal: &Literal, base: &Expr) -> Option<Expr> {
+    if literal.decimals + literal.recurring > 0 {
+        return None;
+    }
+    let base = match base {
+        Expr::Number(n) => n.value.to_integer().to_u32()?,
+        Expr::Text(word) => ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+            .iter()
+            .position(|w| w == word)? as u32
+            + 2,
+        _ => return None,
+    };
+    let digits = literal.value.to_integer().to_string();
+    let value = (2..=36).contains(&base).then(|| BigInt::parse_bytes(digits.as_bytes(), base)).flatten()?;
+    Some(Expr::Based(value, base))
+}
+
+/// Digits and capital letters with a base from 11 to 36 as their subscript, e.g. `A3F_{16}`, at the start of `tokens`.
+pub(super) fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
+    let mut digits = String::new();
+    let mut len = 0;
+    for token in tokens {
+        match &token.kind {
+            Kind::Number { digits: Some(d), .. } => digits.push_str(d),
+            Kind::Letter(c) if c.is_ascii_uppercase() => digits.push(*c),
+            Kind::Word(w) if w.chars().all(|c| c.is_ascii_uppercase()) => digits.push_str(w),
+            _ => break,
+        }
+        len += 1;
+    }
+    let (base, used) = match tokens.get(len..)? {
+        [
+            Token { kind: Kind::Sign('_'), .. },
+            Token { kind: Kind::GroupOpen, .. },
+            Token { kind: Kind::Number { literal, .. }, .. },
+            Token { kind: Kind::GroupClose, .. },
+            ..,
+        ] => (literal, 4),
+        [Token { kind: Kind::Sign('_'), .. }, Token { kind: Kind::Number { literal, .. }, .. }, ..] => (literal, 2),
+        _ => return None,
+    };
+    let base = base.value.to_integer().to_u32().filter(|b| (11..=36).contains(b))?;
+    let mixed = digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    let value = BigInt::parse_bytes(digits.as_bytes(), base).filter(|_| mixed)?;
+    debug_assert!(BigRational::from_integer(value.clone()) >= BigRational::zero());
+    Some((Expr::Based(value, base), len + used))
+}

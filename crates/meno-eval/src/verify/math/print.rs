@@ -1,0 +1,323 @@
+//! Writes trees as LaTeX that parses back to the same tree.
+
+use super::symbols::name_of;
+use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation, Series};
+use num_bigint::BigInt;
+use num_traits::ToPrimitive;
+use std::fmt::{Display, Formatter, Result};
+
+/// How tightly an expression binds, from loose to tight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    List,
+    Logic,
+    Chain,
+    Sets,
+    Ratio,
+    Sum,
+    Product,
+    Sign,
+    Postfix,
+    Atom,
+}
+
+impl Expr {
+    fn level(&self) -> Level {
+        match self {
+            Expr::List(_) => Level::List,
+            Expr::Logic(..) => Level::Logic,
+            Expr::Chain(..) => Level::Chain,
+            Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) => Level::Sets,
+            Expr::Ratio(_) => Level::Ratio,
+            Expr::Add(_) => Level::Sum,
+            Expr::PlusMinus(_) | Expr::MinusPlus(_) | Expr::Neg(_) => Level::Sign,
+            Expr::Mul(_) | Expr::Sequence(_) | Expr::Sum(_) | Expr::Product(_) => Level::Product,
+            Expr::Quantity(..) | Expr::Call(Function::Mod, _) => Level::Product,
+            Expr::Pow(..) | Expr::Percent(_) | Expr::Degrees(_) | Expr::Div(..) => Level::Postfix,
+            Expr::Call(Function::Factorial | Function::DoubleFactorial, _) => Level::Postfix,
+            // Points of a figure are a name only where they stand alone.
+            Expr::Symbol(name) if name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase()) => Level::Sets,
+            _ => Level::Atom,
+        }
+    }
+
+    /// Writes it, in brackets if it binds more loosely than `least`.
+    fn at(&self, f: &mut Formatter<'_>, least: Level) -> Result {
+        if self.level() >= least {
+            return self.fmt(f);
+        }
+        write!(f, "\\left({self}\\right)")
+    }
+}
+
+impl Display for Literal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        if self.decimals == 0 && self.recurring == 0 {
+            return write!(f, "{}", self.value.to_integer());
+        }
+        let whole = self.value.to_integer();
+        let mut rest = &self.value - num_rational::BigRational::from_integer(whole.clone());
+        write!(f, "{whole}.")?;
+        for i in 0..self.decimals + self.recurring {
+            if i == self.decimals {
+                f.write_str("\\overline{")?;
+            }
+            rest *= BigInt::from(10);
+            let digit = rest.to_integer();
+            write!(f, "{}", digit.to_u8().unwrap_or(0))?;
+            rest -= num_rational::BigRational::from_integer(digit);
+        }
+        if self.recurring > 0 { f.write_str("}") } else { Ok(()) }
+    }
+}
+
+impl Display for Constant {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Constant::Pi => "\\pi ",
+            Constant::E => "e",
+            Constant::I => "i",
+            Constant::Infinity => "\\infty ",
+        })
+    }
+}
+
+impl Display for Relation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Relation::Equal => "=",
+            Relation::NotEqual => "\\ne ",
+            Relation::Less => "<",
+            Relation::LessEqual => "\\le ",
+            Relation::Greater => ">",
+            Relation::GreaterEqual => "\\ge ",
+            Relation::Approx => "\\approx ",
+            Relation::Equivalent => "\\equiv ",
+            Relation::In => "\\in ",
+            Relation::NotIn => "\\notin ",
+            Relation::Subset => "\\subset ",
+            Relation::SubsetEqual => "\\subseteq ",
+            Relation::Superset => "\\supset ",
+            Relation::SupersetEqual => "\\supseteq ",
+            Relation::Similar => "\\sim ",
+            Relation::Congruent => "\\cong ",
+            Relation::Parallel => "\\parallel ",
+            Relation::Perpendicular => "\\perp ",
+            Relation::Implies => "\\Rightarrow ",
+            Relation::ImpliedBy => "\\Leftarrow ",
+            Relation::Iff => "\\Leftrightarrow ",
+            Relation::To => "\\to ",
+            Relation::From => "\\leftarrow ",
+            Relation::MapsTo => "\\mapsto ",
+            Relation::Divides => "\\mid ",
+            Relation::Proportional => "\\propto ",
+            Relation::If => "\\text{ if }",
+        })
+    }
+}
+
+/// Items with a separator, each at a level or in brackets.
+fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) -> Result {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            f.write_str(separator)?;
+        }
+        item.at(f, least)?;
+    }
+    Ok(())
+}
+
+fn bracket(bracket: Bracket, open: bool) -> &'static str {
+    match (bracket, open) {
+        (Bracket::Round, true) => "(",
+        (Bracket::Round, false) => ")",
+        (Bracket::Square, true) => "[",
+        (Bracket::Square, false) => "]",
+        (Bracket::Angle, true) => "\\langle ",
+        (Bracket::Angle, false) => "\\rangle ",
+    }
+}
+
+fn sum(f: &mut Formatter<'_>, terms: &[Expr]) -> Result {
+    for (i, term) in terms.iter().enumerate() {
+        match term {
+            Expr::Neg(x) => {
+                f.write_str(" - ")?;
+                x.at(f, Level::Product)?;
+            }
+            Expr::PlusMinus(x) => {
+                f.write_str(" \\pm ")?;
+                x.at(f, Level::Product)?;
+            }
+            Expr::MinusPlus(x) => {
+                f.write_str(" \\mp ")?;
+                x.at(f, Level::Product)?;
+            }
+            _ => {
+                f.write_str(if i > 0 { " + " } else { "" })?;
+                term.at(f, Level::Product)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn series(f: &mut Formatter<'_>, command: &str, s: &Series) -> Result {
+    write!(f, "\\{command}_{{{}={}}}^{{{}}} ", s.variable, s.from, s.to)?;
+    s.term.at(f, Level::Sign)
+}
+
+/// Rows of a matrix.
+pub(super) fn rows(f: &mut Formatter<'_>, rows: &[Vec<Expr>]) -> Result {
+    for (i, row) in rows.iter().enumerate() {
+        f.write_str(if i > 0 { " \\\\ " } else { "" })?;
+        joined(f, row, " & ", Level::Chain)?;
+    }
+    Ok(())
+}
+
+fn call(f: &mut Formatter<'_>, function: Function, args: &[Expr]) -> Result {
+    match (function, args) {
+        (Function::Factorial, [x]) => {
+            x.at(f, Level::Atom)?;
+            f.write_str("!")
+        }
+        (Function::DoubleFactorial, [x]) => {
+            x.at(f, Level::Atom)?;
+            f.write_str("!!")
+        }
+        (Function::Binomial, [n, k]) => write!(f, "\\binom{{{n}}}{{{k}}}"),
+        (Function::LogBase, [base, x]) => write!(f, "\\log_{{{base}}}\\left({x}\\right)"),
+        (Function::Abs, [x]) => write!(f, "\\left\\lvert {x}\\right\\rvert "),
+        (Function::Floor, [x]) => write!(f, "\\lfloor {x}\\rfloor "),
+        (Function::Ceil, [x]) => write!(f, "\\lceil {x}\\rceil "),
+        (Function::Mod, [a, b]) => {
+            a.at(f, Level::Postfix)?;
+            f.write_str(" \\bmod ")?;
+            b.at(f, Level::Postfix)
+        }
+        (Function::Det, [Expr::Matrix(m)]) => {
+            f.write_str("\\begin{vmatrix}")?;
+            rows(f, m)?;
+            f.write_str("\\end{vmatrix}")
+        }
+        _ => {
+            write!(f, "\\operatorname{{{}}}\\left(", name_of(function))?;
+            joined(f, args, ", ", Level::Logic)?;
+            f.write_str("\\right)")
+        }
+    }
+}
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Expr::Number(n) => n.fmt(f),
+            Expr::Constant(c) => c.fmt(f),
+            Expr::Symbol(name) => {
+                // A command is closed by a space, so that letters can follow.
+                let space = if name.starts_with('\\') && !name.ends_with('}') { " " } else { "" };
+                write!(f, "{name}{space}")
+            }
+            Expr::Add(terms) => sum(f, terms),
+            Expr::Mul(factors) => joined(f, factors, " \\cdot ", Level::Postfix),
+            Expr::Neg(x) => {
+                f.write_str("-")?;
+                x.at(f, Level::Product)
+            }
+            Expr::PlusMinus(x) => {
+                f.write_str("\\pm ")?;
+                x.at(f, Level::Product)
+            }
+            Expr::MinusPlus(x) => {
+                f.write_str("\\mp ")?;
+                x.at(f, Level::Product)
+            }
+            Expr::Div(a, b) => write!(f, "\\frac{{{a}}}{{{b}}}"),
+            Expr::Pow(a, b) => {
+                a.at(f, Level::Atom)?;
+                write!(f, "^{{{b}}}")
+            }
+            Expr::Root(n, x) => match n.as_ref() {
+                Expr::Number(two) if *two == Literal::integer(2) => write!(f, "\\sqrt{{{x}}}"),
+                _ => write!(f, "\\sqrt[{n}]{{{x}}}"),
+            },
+            Expr::Mixed(whole, part) => write!(f, "{whole}{part}"),
+            Expr::Percent(x) => {
+                x.at(f, Level::Atom)?;
+                f.write_str("\\%")
+            }
+            Expr::Degrees(x) => {
+                x.at(f, Level::Atom)?;
+                f.write_str("^{\\circ}")
+            }
+            Expr::Call(function, args) => call(f, *function, args),
+            Expr::Apply(name, args) => {
+                write!(f, "{name}\\left(")?;
+                joined(f, args, ", ", Level::Logic)?;
+                f.write_str("\\right)")
+            }
+            Expr::Sum(s) => series(f, "sum", s),
+            Expr::Product(s) => series(f, "prod", s),
+            Expr::Based(value, base) => write!(f, "{}_{{{base}}}", value.to_str_radix(*base).to_uppercase()),
+            Expr::Sequence(items) => joined(f, items, "\\ ", Level::Atom),
+            Expr::Opaque(text) => write!(f, "{text} "),
+            Expr::Text(text) => write!(f, "\\text{{{text}}}"),
+            Expr::Quantity(x, unit) => {
+                x.at(f, Level::Sign)?;
+                write!(f, "\\text{{ {unit}}}")
+            }
+            Expr::Ratio(parts) => joined(f, parts, " : ", Level::Sum),
+            Expr::List(items) => {
+                let nested = items.iter().any(|e| matches!(e, Expr::List(_)));
+                joined(f, items, if nested { "; " } else { ", " }, if nested { Level::List } else { Level::Logic })
+            }
+            Expr::Set(items) => {
+                f.write_str("\\{")?;
+                // A colon in a set means "such that".
+                let ratio = items.iter().any(|e| matches!(e, Expr::Ratio(_)));
+                joined(f, items, ", ", if ratio { Level::Sum } else { Level::Logic })?;
+                f.write_str("\\}")
+            }
+            Expr::Where(element, condition) => write!(f, "\\{{{element} \\mid {condition}\\}}"),
+            Expr::Tuple(left, items, right) => {
+                f.write_str(bracket(*left, true))?;
+                joined(f, items, ", ", Level::Logic)?;
+                f.write_str(bracket(*right, false))
+            }
+            Expr::Matrix(m) => {
+                f.write_str("\\begin{pmatrix}")?;
+                rows(f, m)?;
+                f.write_str("\\end{pmatrix}")
+            }
+            Expr::Cycles(cycles) => cycles.iter().try_for_each(|cycle| {
+                f.write_str("(")?;
+                joined(f, cycle, "\\ ", Level::Atom)?;
+                f.write_str(")")
+            }),
+            Expr::Union(parts) => joined(f, parts, " \\cup ", Level::Ratio),
+            Expr::Intersection(parts) => joined(f, parts, " \\cap ", Level::Ratio),
+            Expr::Difference(a, b) => {
+                a.at(f, Level::Ratio)?;
+                f.write_str(" \\setminus ")?;
+                b.at(f, Level::Ratio)
+            }
+            Expr::Chain(operands, relations) => {
+                for (i, operand) in operands.iter().enumerate() {
+                    if let Some(relation) = i.checked_sub(1).and_then(|i| relations.get(i)) {
+                        write!(f, " {relation}")?;
+                    }
+                    operand.at(f, Level::Sets)?;
+                }
+                Ok(())
+            }
+            Expr::Logic(name, operands) => match operands.as_slice() {
+                [x] => {
+                    write!(f, "\\{name} ")?;
+                    x.at(f, Level::Chain)
+                }
+                _ => joined(f, operands, &format!(" \\{name} "), Level::Chain),
+            },
+        }
+    }
+}

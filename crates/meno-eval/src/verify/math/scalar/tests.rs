@@ -1,0 +1,5 @@
+mod algebra;
+mod golden;
+mod notation;
+mod properties;
+mod tables;

@@ -1,0 +1,381 @@
+//! Tables of equal and different answers, and properties of reading, printing and comparing.
+
+use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation};
+use super::{equal, judge, parse, same};
+use crate::verify::Verdict;
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use proptest::prelude::*;
+
+#[test]
+fn same_answers() {
+    for (a, b) in [
+        ("42", "42.0"),
+        ("1/2", "\\frac{1}{2}"),
+        ("0.5", "\\dfrac12"),
+        ("$1,234$", "1234"),
+        ("x = 5", "5"),
+        ("-\\frac{3}{4}", "-0.75"),
+        ("2\\sqrt{3}", "\\sqrt{12}"),
+        ("\\frac{\\sqrt{2}}{2}", "1/\\sqrt{2}"),
+        ("2^{10}", "1024"),
+        ("3\\pi", "\\pi*3"),
+        ("90^\\circ", "90"),
+        ("90^\\circ", "\\frac{\\pi}{2}"),
+        ("50\\%", "0.5"),
+        ("50\\%", "50 percent"),
+        ("(1, 2)", "\\left(1, \\frac{4}{2}\\right)"),
+        ("\\{1,2\\}", "\\{2, 1\\}"),
+        ("\\text{yes}", "yes"),
+        ("2(1+1)", "4"),
+        ("1.50", "3/2"),
+        ("1\\frac{1}{2}", "\\frac{3}{2}"),
+        ("\\sqrt[3]{8}", "2"),
+        ("\\sqrt2", "\\sqrt{2}"),
+        ("5!", "120"),
+        ("7!!", "105"),
+        ("\\binom{5}{2}", "10"),
+        ("{5 \\choose 2}", "10"),
+        ("10{,}000", "10,000"),
+        ("1.2 \\times 10^{3}", "1200"),
+        ("1.2e3", "1200"),
+        ("6r^2-4r-24", "6 r^{2} - 24 - 4r"),
+        ("(x+1)^2", "x^2 + 2x + 1"),
+        ("2xy", "2yx"),
+        ("\\frac{x}{2}", "0.5x"),
+        ("y = 2x + 3", "3+2x"),
+        ("f(x) = x^2", "x \\cdot x"),
+        ("f(x) = x^2", "y = x^2"),
+        ("x^2+y^2=1", "1 = y^2 + x^2"),
+        ("x \\in [-2,7]", "[-2, 7]"),
+        ("(-\\infty, 3) \\cup (3, +\\infty)", "(3,\\infty)\\cup(-\\infty,3)"),
+        ("\\mathbb{R} \\setminus \\{3\\}", "(-\\infty,3)\\cup(3,\\infty)"),
+        ("x \\ne 3", "(-\\infty,3)\\cup(3,\\infty)"),
+        ("\\{x \\mid x > 2\\}", "(2,\\infty)"),
+        ("1 < x \\leq 2", "(1,2]"),
+        ("x<1 \\text{ or } x>3", "(-\\infty,1)\\cup(3,\\infty)"),
+        ("x>1 \\text{ and } x<3", "(1,3)"),
+        ("|x| < 2", "(-2,2)"),
+        ("[1,2]\\cup[2,3]", "[1,3]"),
+        ("]1,2[", "(1,2)"),
+        ("3 \\pm 2\\sqrt{2}", "3-\\sqrt{8}, 3+\\sqrt{8}"),
+        ("1, -2", "-2,1"),
+        ("1, 2", "1, 2, 2"),
+        ("\\frac{1}{2}, 0.3", "0.3, 0.5"),
+        ("12\\text{ cm}^2", "12"),
+        ("12\\text{ cm}^2", "12\\text{ cm}^{2}"),
+        ("5 \\text{ hours}", "300 minutes"),
+        ("36 km/h", "10\\text{ m/s}"),
+        ("\\$18.90", "18.9"),
+        ("\\$1{,}250", "1250 dollars"),
+        ("\\text{(C)}", "C"),
+        ("\\text{Evelyn}", "evelyn"),
+        ("\\begin{pmatrix} 1 & \\frac{2}{4} \\\\ 3 & 4 \\end{pmatrix}", "\\begin{bmatrix}1&0.5\\\\3&4\\end{bmatrix}"),
+        ("\\left[\\begin{array}{cc}1&2\\\\3&4\\end{array}\\right]", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}"),
+        ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}^2", "\\begin{pmatrix}7&10\\\\15&22\\end{pmatrix}"),
+        ("\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}", "-2"),
+        ("2516_8", "2516_{8}"),
+        ("A3F_{16}", "A3F_{16}"),
+        ("6 - 5i", "-5i + 6"),
+        ("e^{i\\pi}", "-1"),
+        ("\\sin^2 x", "1-\\cos^2 x"),
+        ("\\log_2 8", "3"),
+        ("\\log 2 + \\log 3", "\\log 6"),
+        ("\\gcd(12, 18)", "6"),
+        ("17 \\bmod 5", "2"),
+        ("\\lfloor 3.7 \\rfloor", "3"),
+        ("\\max(1,2)", "2"),
+        ("\\sum_{k=1}^{10} k", "55"),
+        ("\\prod_{k=1}^{5} k", "120"),
+        ("x_1 + x_2", "x_{2}+x_{1}"),
+        ("\\left\\{1, 2\\right\\}", "\\{2,1\\}"),
+        ("\\varnothing", "\\{\\}"),
+        ("p - q", "-q+p"),
+        ("\\frac43", "1\\frac13"),
+        ("0.\\!5", ".5"),
+        ("0.1\\overline{6}", "1/6"),
+        ("0.\\dot{1}4285\\dot{7}", "1/7"),
+        ("0.(3)", "\\frac13"),
+        ("e^{2x}", "(e^x)^2"),
+        ("(p,q)=(3,2)", "(3,2)"),
+        ("x=1, y=2", "y=2, x=1"),
+        ("x=1, y=2", "(1,2)"),
+        ("(1 2)(3 4)", "(4 3)(2 1)"),
+        ("(1\\ 2\\ 3)", "(2 3 1)"),
+        ("\\begin{cases}x=1\\\\y=2\\end{cases}", "x=1, y=2"),
+        ("x < 1", "-x > -1"),
+        ("2 < x", "x > 2"),
+        ("x \\equiv 3 \\pmod{7}", "x \\equiv 3 \\pmod{7}"),
+        ("five", "5"),
+        ("3 \\text{ million}", "3000000"),
+        ("\\\\frac{1}{2}", "0.5"),
+        ("3.14159", "\\pi"),
+        ("1{,}41421356", "\\sqrt2"),
+        ("2,74", "2.74"),
+        ("1.234,56", "1234.56"),
+        ("x + \\foo", "x + \\foo"),
+        ("\\langle 1,2\\rangle", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
+        ("20^\\circ\\text{C}", "20"),
+        ("\\angle ABC", "\\angle ABC"),
+    ] {
+        assert!(equal(a, b), "{a} and {b}: {:?} {:?}", parse(a), parse(b));
+        assert!(equal(b, a), "{b} and {a}");
+    }
+}
+
+#[test]
+fn different_answers() {
+    for (a, b) in [
+        ("42", "43"),
+        ("1/2", "1/3"),
+        ("(1,2)", "(2,1)"),
+        ("(1,2)", "[1,2]"),
+        ("12", "1,2"),
+        ("1,2", "1.2"),
+        ("1,234", "1.234"),
+        ("2 3", "23"),
+        ("2 3", "6"),
+        ("yes", "no"),
+        ("1/0", "2/0"),
+        ("1/0", "1/0"),
+        ("0.333333", "1/3"),
+        ("0.3333333333333333", "1/3"),
+        ("3.14", "\\pi"),
+        ("3.14158", "\\pi"),
+        ("", "0"),
+        ("x", "y"),
+        ("(1,2)", "(1,2]"),
+        ("x^2", "x^3"),
+        ("6r^2-4r-24", "6r^2-4r+24"),
+        ("1, 2", "1, 3"),
+        ("(1,2)\\cup(3,4)", "(1,2)\\cup(3,5)"),
+        ("x=5", "x=6"),
+        ("x=5", "y=5"),
+        ("x>5", "y>5"),
+        ("x > 1", "x \\ge 1"),
+        ("x^2+y^2=1", "x^2+y^2=2"),
+        ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{pmatrix}1&2&3&4\\end{pmatrix}"),
+        ("\\infty", "-\\infty"),
+        ("2516_8", "2516_9"),
+        ("ab", "ac"),
+        ("ABC", "BAC"),
+        ("12\\text{ cm}", "13"),
+        ("5\\text{ kg}", "5\\text{ m}"),
+        ("5\\text{ cm}", "5\\text{ cm}^2"),
+        ("20^\\circ\\text{C}", "20^\\circ\\text{F}"),
+        ("50\\%", "50"),
+        ("\\frac{1}{x}", "x"),
+        ("1,234", "(1,234)"),
+        ("3\\pm1", "4"),
+        ("x=1, y=2", "x=2, y=1"),
+        ("x=1, y=2", "2, 1"),
+        ("x = 5 = 6", "6"),
+        ("2+2=5", "5"),
+        ("x + \\foo", "\\foo + x"),
+        ("\\foo\\bar", "\\bar\\foo"),
+        ("12:00", "1:00"),
+        ("10:30", "1:3"),
+        ("1:2:3", "1:2:4"),
+        ("(1 2 3)", "(1 3 2)"),
+        ("\\log 100", "2"),
+        ("\\sin x", "\\cos x"),
+        ("\\sin^{-1} x", "\\frac{1}{\\sin x}"),
+        ("f(x)", "f(y)"),
+        ("5\\text{ or more}", "5"),
+        ("at least 5", "5"),
+        ("2^{2023}-1", "2^{2023}"),
+        ("\\sqrt{x^2}", "x"),
+        ("\\frac{|x|}{x}", "1"),
+        ("\\text{odd}", "\\text{even}"),
+        ("\\{1,2\\}", "(1,2)"),
+        ("7 = 11a + c", "11a + c"),
+    ] {
+        assert!(!equal(a, b), "{a} and {b}: {:?} {:?}", parse(a), parse(b));
+        assert!(!equal(b, a), "{b} and {a}");
+    }
+}
+
+#[test]
+fn ambiguous_text_has_several_readings() {
+    let printed = |text: &str| parse(text).iter().map(|e| e.to_string()).collect::<Vec<_>>();
+    assert_eq!(printed("1,234"), ["1234", "1, 234"]);
+    assert_eq!(printed("1,000"), ["1000"]);
+    assert_eq!(printed("2,74"), ["2, 74", "2.74"]);
+    assert_eq!(printed("0,5"), ["0, 5", "0.5"]);
+    assert_eq!(printed("1,5"), ["1, 5"]);
+    assert_eq!(printed("5 m"), ["5\\text{ m}", "5 \\cdot m"]);
+    assert_eq!(printed("1 000"), ["1000", "1\\ 000".replace("000", "0").as_str()][..1]);
+}
+
+#[test]
+fn hostile_text_is_unparsable() {
+    for text in [
+        "(".repeat(100_000),
+        "{".repeat(10_000),
+        "{".repeat(10_000) + "1" + &"}".repeat(10_000),
+        "\\text{".repeat(32_768),
+        "\\frac".repeat(5000),
+        "9^".repeat(200) + "9",
+        "9^{9^{9^9}}".into(),
+        "10^{10^{10}}".into(),
+        "(10^9)!".into(),
+        "\\sqrt{".repeat(500),
+        "-".repeat(8000) + "1",
+        "1".repeat(100_000),
+        "1e999999999".into(),
+        "\\begin{pmatrix}".repeat(300),
+        "|".repeat(5000),
+        "1,".repeat(4000),
+    ] {
+        let verdict = judge("1", &format!("\\boxed{{{text}}}"), false).verdict;
+        let closed = if text.starts_with("1,") { Verdict::Wrong } else { Verdict::Unparsable };
+        assert_eq!(verdict, closed, "{}", &text[..text.len().min(40)]);
+    }
+}
+
+#[test]
+fn a_judgement_says_why() {
+    let judgement = judge("\\frac12", "<think>hm</think>The answer is \\boxed{0.25}.", false);
+    assert_eq!(judgement.verdict, Verdict::Wrong);
+    assert_eq!(judgement.extracted.as_deref(), Some("0.25"));
+    assert_eq!((judgement.gold, judgement.response), (vec!["\\frac{1}{2}".into()], vec!["0.25".to_owned()]));
+    assert_eq!(judgement.reason, "0.25 is not \\frac{1}{2}");
+    assert_eq!(judge("5", "\\boxed{5}", true).verdict, Verdict::Truncated);
+    assert_eq!(judge("5", "<think>\\boxed{5}", false).verdict, Verdict::Unparsable);
+    assert_eq!(judge("1, 2", "\\boxed{1} and \\boxed{2}", false).verdict, Verdict::Right);
+    assert_eq!(judge("2", "\\boxed{1} or \\boxed{2}", false).verdict, Verdict::Wrong);
+}
+
+/// Trees as the parser makes them.
+fn tree() -> BoxedStrategy<Expr> {
+    let integer = (0u64..2000).prop_map(|n| Expr::Number(Literal::integer(n)));
+    let decimal = (1u64..99_999, 1u32..5).prop_map(|(n, decimals)| {
+        let value = BigRational::new(n.into(), BigInt::from(10).pow(decimals));
+        Expr::Number(Literal { value, decimals, recurring: 0 })
+    });
+    let recurring = (1u64..99).prop_map(|n| {
+        Expr::Number(Literal { value: BigRational::new(n.into(), 99.into()), decimals: 0, recurring: 2 })
+    });
+    let mixed = (1u64..50, 1u64..9).prop_map(|(whole, n)| {
+        let number = |n: u64| Expr::Number(Literal::integer(n));
+        Expr::Mixed(Box::new(number(whole)), Box::new(Expr::Div(Box::new(number(n)), Box::new(number(n + 3)))))
+    });
+    let symbol = prop_oneof![
+        Just("x"), Just("y"), Just("A"), Just("\\alpha"), Just("x_{10}"), Just("a'"), Just("\\overline{z}"), Just("AB")
+    ]
+    .prop_map(|s| Expr::Symbol(s.to_owned()));
+    let constant = prop_oneof![Just(Constant::Pi), Just(Constant::E), Just(Constant::I), Just(Constant::Infinity)]
+        .prop_map(Expr::Constant);
+    let text = prop_oneof![Just("even"), Just("new york"), Just("or more")].prop_map(|t| Expr::Text(t.to_owned()));
+    let leaf =
+        prop_oneof![4 => integer, 2 => decimal, 1 => recurring, 1 => mixed, 4 => symbol, 2 => constant, 1 => text].boxed();
+    leaf.prop_recursive(4, 40, 4, |inner| {
+        let inner = inner.boxed();
+        let scalar = inner.clone().prop_filter("text stands alone", |e| !matches!(e, Expr::Text(_) | Expr::Chain(..))).boxed();
+        let one = scalar.clone().prop_map(Box::new).boxed();
+        let many = |min: usize| proptest::collection::vec(scalar.clone(), min..4).boxed();
+        let items = proptest::collection::vec(inner.clone(), 0..4);
+        let function = prop_oneof![
+            Just(Function::Sin), Just(Function::Arctan), Just(Function::Ln), Just(Function::Exp), Just(Function::Abs),
+            Just(Function::Floor), Just(Function::Ceil), Just(Function::Log), Just(Function::Tanh), Just(Function::Sgn)
+        ];
+        prop_oneof![
+            many(2).prop_map(Expr::Add),
+            many(2).prop_map(Expr::Mul),
+            one.clone().prop_map(Expr::Neg),
+            one.clone().prop_map(Expr::PlusMinus),
+            (one.clone(), one.clone()).prop_map(|(a, b)| Expr::Div(a, b)),
+            (one.clone(), one.clone()).prop_map(|(a, b)| Expr::Pow(a, b)),
+            (one.clone(), one.clone()).prop_map(|(a, b)| Expr::Root(a, b)),
+            one.clone().prop_map(Expr::Percent),
+            one.clone().prop_map(Expr::Degrees),
+            (function, scalar.clone()).prop_map(|(f, x)| Expr::Call(f, vec![x])),
+            scalar.clone().prop_map(|x| Expr::Call(Function::Factorial, vec![x])),
+            (scalar.clone(), scalar.clone()).prop_map(|(a, b)| Expr::Call(Function::LogBase, vec![a, b])),
+            (scalar.clone(), scalar.clone()).prop_map(|(a, b)| Expr::Call(Function::Binomial, vec![a, b])),
+            many(2).prop_map(|a| Expr::Call(Function::Gcd, a)),
+            many(1).prop_map(|a| Expr::Apply("f".into(), a)),
+            many(1).prop_map(|a| Expr::Apply("\\foo".into(), a)),
+            items.clone().prop_map(Expr::Set),
+            (items, any::<bool>()).prop_filter_map("a single item is in brackets", |(items, open)| {
+                let left = if open { Bracket::Round } else { Bracket::Square };
+                (items.len() != 1).then_some(Expr::Tuple(left, items, Bracket::Round))
+            }),
+            (scalar.clone(), scalar.clone(), any::<bool>()).prop_map(|(a, b, strict)| {
+                Expr::Chain(vec![a, b], vec![if strict { Relation::Less } else { Relation::Equal }])
+            }),
+            many(2).prop_map(Expr::Union),
+            many(2).prop_map(Expr::Ratio),
+            proptest::collection::vec(many(2), 1..3)
+                .prop_filter("rows of one length", |rows| rows.iter().all(|r| r.len() == rows[0].len()))
+                .prop_map(Expr::Matrix),
+        ]
+        .boxed()
+    })
+    .boxed()
+}
+
+/// Constant rational expressions with their values.
+fn rational() -> impl Strategy<Value = (Expr, BigRational)> {
+    let number = |n: i64| Expr::Number(Literal::integer(n));
+    let leaf = (1i64..200).prop_map(move |n| (number(n), BigRational::from_integer(n.into())));
+    leaf.prop_recursive(4, 24, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Add(vec![a, b]), x + y)),
+            (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Mul(vec![a, b]), x * y)),
+            (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Div(Box::new(a), Box::new(b)), x / y)),
+            inner.prop_map(|(a, x)| (Expr::Pow(Box::new(a), Box::new(Expr::Number(Literal::integer(2)))), x.clone() * x)),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn printing_is_undone_by_parsing(e in tree()) {
+        let text = e.to_string();
+        let readings = parse(&text);
+        prop_assert!(readings.contains(&e), "{text}\n{e:?}\n{readings:?}");
+    }
+
+    #[test]
+    fn comparing_is_symmetric(a in tree(), b in tree()) {
+        prop_assert_eq!(same(&a, &b), same(&b, &a), "{} and {}", a, b);
+    }
+
+    #[test]
+    fn any_text_can_be_judged(text in "\\PC{0,60}") {
+        judge(&text, &text, false);
+        judge("1", &format!("\\boxed{{{text}}}"), false);
+    }
+
+    #[test]
+    fn any_latex_can_be_judged(parts in proptest::collection::vec(prop_oneof![
+        Just("\\frac"), Just("{"), Just("}"), Just("1"), Just("x"), Just("^"), Just("_"), Just("\\sqrt"), Just("("),
+        Just(")"), Just(","), Just("\\cdot"), Just("="), Just("\\begin{pmatrix}"), Just("\\end{pmatrix}"), Just("&"),
+        Just("\\\\"), Just("\\text{ cm}"), Just("|"), Just("-"), Just("\\pm"), Just("!"), Just("12"), Just("\\sin"),
+        Just("\\log"), Just(" "), Just("."), Just("\\%"), Just("abc"), Just(" or "), Just("\\sum_{k=1}^{3}"),
+    ], 0..25)) {
+        let text = parts.concat();
+        judge(&text, &format!("\\boxed{{{text}}}"), false);
+    }
+
+    #[test]
+    fn a_perturbed_value_is_another((e, value) in rational(), n in 1i64..1000, scale in 0u32..60) {
+        let shift = BigRational::new(n.into(), BigInt::from(10).pow(scale));
+        let exact = |v: &BigRational| format!("\\frac{{{}}}{{{}}}", v.numer(), v.denom());
+        let text = e.to_string();
+        prop_assert!(equal(&text, &exact(&value)), "{}", text);
+        prop_assert!(!equal(&text, &exact(&(value + shift))), "{}", text);
+    }
+
+    #[test]
+    fn fractions_agree_with_their_decimal(n in -9999i64..9999, d in 1u32..6) {
+        let p = 10i64.pow(d);
+        let sign = if n < 0 { "-" } else { "" };
+        let decimal = format!("{sign}{}.{:0width$}", n.abs() / p, n.abs() % p, width = d as usize);
+        let fraction = format!("\\frac{{{n}}}{{{p}}}");
+        prop_assert!(equal(&decimal, &fraction), "{} {}", decimal, fraction);
+    }
+}

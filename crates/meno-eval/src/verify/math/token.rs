@@ -1,0 +1,651 @@
+//! Splits the text of an answer into tokens: LaTeX, plain text and Unicode alike, in one pass.
+
+use super::symbols::{digit_of, function_of, is_greek, is_known, is_layout, is_text, latex_of, relation_of, script_of};
+use super::tree::{Literal, Relation};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+
+/// Longest answer that is read, in bytes.
+pub(super) const MAX_LEN: usize = 8192;
+/// Most digits of one number.
+const MAX_DIGITS: usize = 4096;
+/// Largest power of ten of scientific notation that is read as a number.
+const MAX_EXPONENT: i64 = 4096;
+
+/// What a comma between digits means. A text can allow several meanings: each is a reading of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Commas {
+    /// `1,234` is 1234; a space between groups of three does the same.
+    Thousands,
+    /// Every comma separates.
+    List,
+    /// `1,5` is 1.5, `1.234,5` is 1234.5.
+    Decimal,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// A number; its digits if it is a plain integer, from which `\frac12` takes one at a time.
+    Number { literal: Literal, exponent: i64, digits: Option<String> },
+    /// A letter alone.
+    Letter(char),
+    /// Two or more letters in a row.
+    Word(String),
+    /// The content of `\text{…}`, and letters of other alphabets.
+    Text(String),
+    /// A command without its backslash.
+    Command(String),
+    /// `(`, `[`, or `\langle` as `<`.
+    Open(char),
+    /// `)`, `]`, or `\rangle` as `>`.
+    Close(char),
+    /// `\{`
+    SetOpen,
+    /// `\}`
+    SetClose,
+    /// `{`
+    GroupOpen,
+    /// `}`
+    GroupClose,
+    /// `|`, `\lvert`, `\rvert`
+    Bar,
+    /// `\mid`
+    Mid,
+    /// `\|`
+    DoubleBar,
+    /// A relation.
+    Relation(Relation),
+    /// "and" or "or" between parts.
+    And,
+    /// `\\`
+    RowBreak,
+    /// A currency sign, as the name of its unit.
+    Currency(&'static str),
+    /// `\begin{…}`
+    Begin(String),
+    /// `\end{…}`
+    End(String),
+    /// Any other character with a meaning: `+ - * / ^ _ ! % ' , ; : & .`
+    Sign(char),
+}
+
+/// A token and whether space stands before it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) spaced: bool,
+}
+
+/// Splits `text`; `None` if it is too long, a number has too many digits, or a brace of words does not close.
+pub(super) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
+    let chars = spelled_out(text);
+    let dollars = (0..chars.len()).filter(|&i| chars[i] == '$' && (i == 0 || chars[i - 1] != '\\')).count();
+    let rows = text.contains("\\begin");
+    let mut s = Scanner { chars, at: 0, commas, tokens: Vec::new(), spaced: false, depth: 0, dollars, rows };
+    while s.at < s.chars.len() {
+        s.next()?;
+    }
+    Some(s.tokens)
+}
+
+/// The text with Unicode signs as LaTeX and digits of all scripts as ASCII.
+fn spelled_out(text: &str) -> Vec<char> {
+    let mut out: Vec<char> = Vec::with_capacity(text.len());
+    let mut script: Option<bool> = None;
+    for c in text.chars() {
+        let raised = script_of(c);
+        if script.is_some() && script != raised.map(|(up, _)| up) {
+            out.push('}');
+            script = None;
+        }
+        if let Some((up, plain)) = raised {
+            if script.is_none() {
+                out.extend([if up { '^' } else { '_' }, '{']);
+                script = Some(up);
+            }
+            out.push(plain);
+        } else if let Some(digit) = digit_of(c) {
+            out.push(char::from(b'0' + digit));
+        } else if let Some(latex) = latex_of(c) {
+            out.extend(latex.chars());
+        } else if ('！'..='～').contains(&c) {
+            // Full-width forms of ASCII.
+            out.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
+        } else {
+            out.push(c);
+        }
+    }
+    if script.is_some() {
+        out.push('}');
+    }
+    out
+}
+
+struct Scanner {
+    chars: Vec<char>,
+    at: usize,
+    commas: Commas,
+    tokens: Vec<Token>,
+    spaced: bool,
+    /// Open brackets and braces of sets.
+    depth: usize,
+    /// `$` signs in the text: an odd number of them means money.
+    dollars: usize,
+    /// Whether the text has environments, in whose rows `\\\\` is a line break.
+    rows: bool,
+}
+
+impl Scanner {
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    fn starts(&self, at: usize, wanted: &str) -> bool {
+        wanted.chars().enumerate().all(|(i, c)| self.chars.get(at + i) == Some(&c))
+    }
+
+    fn push(&mut self, kind: Kind) {
+        let spaced = std::mem::take(&mut self.spaced);
+        self.tokens.push(Token { kind, spaced });
+    }
+
+    fn digits(&self, from: usize) -> usize {
+        self.chars[from.min(self.chars.len())..].iter().take_while(|c| c.is_ascii_digit()).count()
+    }
+
+    fn next(&mut self) -> Option<()> {
+        let c = self.peek(0)?;
+        if c.is_ascii_digit() || (c == '.' && self.digits(self.at + 1) > 0 && self.digits_may_start()) {
+            return self.number();
+        }
+        if c.is_ascii_alphabetic() {
+            self.word();
+            return Some(());
+        }
+        if c == '\\' {
+            return self.command();
+        }
+        if c.is_alphabetic() {
+            let run: String = self.chars[self.at..].iter().take_while(|c| c.is_alphabetic()).collect();
+            self.at += run.chars().count();
+            self.push(Kind::Text(run.to_lowercase()));
+            return Some(());
+        }
+        if let Some((relation, len)) = self.relation() {
+            self.at += len;
+            self.push(Kind::Relation(relation));
+            return Some(());
+        }
+        self.at += 1;
+        match c {
+            '~' => self.spaced = true,
+            c if c.is_whitespace() || c.is_control() => self.spaced = true,
+            '$' => self.dollar(),
+            '€' => self.push(Kind::Currency("euros")),
+            '£' => self.push(Kind::Currency("pounds")),
+            '¥' | '￥' => self.push(Kind::Currency("yuan")),
+            '₹' => self.push(Kind::Currency("rupees")),
+            '(' | '[' => {
+                self.depth += 1;
+                self.push(Kind::Open(c));
+            }
+            ')' | ']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.push(Kind::Close(c));
+            }
+            '{' if self.peek(0) == Some('}') => {
+                self.at += 1;
+                self.spaced = true;
+            }
+            '{' => self.push(Kind::GroupOpen),
+            '}' => self.push(Kind::GroupClose),
+            '|' if self.peek(0) == Some('|') => {
+                self.at += 1;
+                self.push(Kind::DoubleBar);
+            }
+            '|' => self.push(Kind::Bar),
+            '*' if self.peek(0) == Some('*') => {
+                self.at += 1;
+                self.push(Kind::Sign('^'));
+            }
+            '.' if self.starts(self.at, "..") => {
+                self.at += 2;
+                self.push(Kind::Command("cdots".into()));
+            }
+            '`' | '"' | '“' | '”' => self.spaced = true,
+            c => self.push(Kind::Sign(c)),
+        }
+        Some(())
+    }
+
+    /// A relation of ASCII signs, with its length.
+    fn relation(&self) -> Option<(Relation, usize)> {
+        const SIGNS: [(&str, Relation); 14] = [
+            ("<=>", Relation::Iff),
+            ("<->", Relation::Iff),
+            ("<=", Relation::LessEqual),
+            ("=<", Relation::LessEqual),
+            (">=", Relation::GreaterEqual),
+            ("!=", Relation::NotEqual),
+            ("<>", Relation::NotEqual),
+            ("=>", Relation::Implies),
+            ("->", Relation::To),
+            ("==", Relation::Equal),
+            (":=", Relation::Equal),
+            ("=", Relation::Equal),
+            ("<", Relation::Less),
+            (">", Relation::Greater),
+        ];
+        SIGNS.iter().find(|(sign, _)| self.starts(self.at, sign)).map(|&(sign, r)| (r, sign.len()))
+    }
+
+    /// `$`: money before or after a number if the signs do not pair up, else the border of a formula.
+    fn dollar(&mut self) {
+        if self.dollars % 2 == 1 {
+            self.push(Kind::Currency("dollars"));
+        } else {
+            self.spaced = true;
+        }
+    }
+
+    /// A decimal point may start a number unless a number or a letter ends right before it.
+    fn digits_may_start(&self) -> bool {
+        self.spaced
+            || !matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_)))
+    }
+
+    fn word(&mut self) {
+        let mut run: String = self.chars[self.at..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+        let after_value = matches!(
+            self.tokens.last().map(|t| &t.kind),
+            Some(Kind::Number { .. } | Kind::Close(_) | Kind::SetClose | Kind::GroupClose)
+        );
+        // "1orx=2": the separator sticks to its neighbours.
+        for separator in ["or", "and"] {
+            let glued = after_value && !self.spaced && run.len() > separator.len();
+            if glued && run.starts_with(separator) && run[separator.len()..].len() == 1
+                || glued && run.strip_prefix(separator).is_some_and(|r| r.starts_with(|c: char| c.is_uppercase()))
+            {
+                run.truncate(separator.len());
+            }
+        }
+        self.at += run.len();
+        let kind = match run.as_str() {
+            "or" | "and" => Kind::And,
+            "in" if !after_value => Kind::Relation(Relation::In),
+            "mod" => Kind::Command("bmod".into()),
+            "pi" | "sqrt" | "cbrt" | "infinity" | "inf" | "infty" => Kind::Command(run),
+            "sh" | "th" | "Re" | "Im" => Kind::Word(run),
+            _ if function_of(&run).is_some() => Kind::Command(run),
+            _ if run.len() > 2 && is_greek(&run) => Kind::Command(run),
+            _ if run.len() == 1 => Kind::Letter(char::from(run.as_bytes()[0])),
+            _ => Kind::Word(run),
+        };
+        self.push(kind);
+    }
+
+    fn command(&mut self) -> Option<()> {
+        let Some(c) = self.peek(1) else {
+            self.at += 1; // a backslash at the end
+            return Some(());
+        };
+        // A backslash that was escaped once too often: \\frac for \frac.
+        if c == '\\' && !self.rows {
+            let name: String = self.chars[self.at + 2..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+            if is_known(&name) {
+                self.at += 2 + name.len();
+                return self.named(name);
+            }
+        }
+        if !c.is_ascii_alphabetic() {
+            self.at += 2;
+            match c {
+                '\\' => self.push(Kind::RowBreak),
+                '{' => {
+                    self.depth += 1;
+                    self.push(Kind::SetOpen);
+                }
+                '}' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.push(Kind::SetClose);
+                }
+                '%' => self.push(Kind::Sign('%')),
+                '$' => self.push(Kind::Currency("dollars")),
+                '|' => self.push(Kind::DoubleBar),
+                '!' => {}
+                '_' | '&' | '#' => {}
+                _ => self.spaced = true, // \, \; \: \( \) \[ \] and a space
+            }
+            return Some(());
+        }
+        let name: String = self.chars[self.at + 1..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+        self.at += 1 + name.len();
+        self.named(name)
+    }
+
+    fn named(&mut self, name: String) -> Option<()> {
+        match name.as_str() {
+            "begin" | "end" => {
+                let environment = self.argument()?.trim_end_matches('*').to_owned();
+                if matches!(environment.as_str(), "array" | "tabular") && name == "begin" && self.peek(0) == Some('{') {
+                    self.argument()?; // the columns
+                }
+                self.push(if name == "begin" { Kind::Begin(environment) } else { Kind::End(environment) });
+            }
+            _ if is_text(&name) => {
+                let content = self.argument()?;
+                self.words(&content);
+            }
+            "mathrm" | "operatorname" | "rm" | "mathsf" if self.peek(0) == Some('{') => {
+                let start = self.at;
+                let content = self.argument()?;
+                let plain = content.trim();
+                let name: String = plain.chars().filter(|c| !c.is_whitespace()).collect();
+                if function_of(&name).is_some() {
+                    self.push(Kind::Command(name));
+                } else if plain.len() > 1 && plain.chars().any(char::is_alphabetic) && !plain.contains('\\') {
+                    self.words(&content);
+                } else {
+                    self.at = start; // a group of its own
+                }
+            }
+            // The dot of a missing delimiter.
+            "left" | "right" => {
+                if self.peek(0) == Some('.') {
+                    self.at += 1;
+                    self.spaced = true;
+                }
+            }
+            "not" => {
+                let negated = [("=", Relation::NotEqual), ("\\in", Relation::NotIn), ("\\equiv", Relation::NotEqual)];
+                while self.peek(0).is_some_and(char::is_whitespace) {
+                    self.at += 1;
+                }
+                if let Some((sign, relation)) = negated.iter().find(|(sign, _)| self.starts(self.at, sign)) {
+                    self.at += sign.len();
+                    self.push(Kind::Relation(*relation));
+                } else {
+                    self.push(Kind::Command(name));
+                }
+            }
+            "lbrace" => self.push(Kind::SetOpen),
+            "rbrace" => self.push(Kind::SetClose),
+            "lbrack" => self.push(Kind::Open('[')),
+            "rbrack" => self.push(Kind::Close(']')),
+            "lparen" => self.push(Kind::Open('(')),
+            "rparen" => self.push(Kind::Close(')')),
+            "langle" => self.push(Kind::Open('<')),
+            "rangle" => self.push(Kind::Close('>')),
+            "lvert" | "rvert" | "vert" => self.push(Kind::Bar),
+            "lVert" | "rVert" | "Vert" => self.push(Kind::DoubleBar),
+            "mid" => self.push(Kind::Mid),
+            "colon" => self.push(Kind::Sign(':')),
+            "cdot" | "times" | "ast" => self.push(Kind::Sign('*')),
+            "div" => self.push(Kind::Sign('/')),
+            "cr" | "newline" => self.push(Kind::RowBreak),
+            "degree" | "degrees" => {
+                self.push(Kind::Sign('^'));
+                self.push(Kind::Command("circ".into()));
+            }
+            "prime" => self.push(Kind::Sign('\'')),
+            "dots" | "ldots" | "cdots" | "dotsc" | "dotsb" | "dotsm" | "vdots" | "ddots" => {
+                self.push(Kind::Command("cdots".into()));
+            }
+            "pounds" => self.push(Kind::Currency("pounds")),
+            "euro" => self.push(Kind::Currency("euros")),
+            "yen" => self.push(Kind::Currency("yuan")),
+            "wedge" => self.push(Kind::Command("land".into())),
+            "vee" => self.push(Kind::Command("lor".into())),
+            _ if is_layout(&name) => self.spaced = true,
+            _ if relation_of(&name).is_some() => {
+                self.push(Kind::Relation(relation_of(&name).unwrap_or(Relation::Equal)));
+            }
+            // `\quadx`: a space that swallowed a name.
+            _ if name.starts_with("quad") => {
+                self.spaced = true;
+                self.at -= name.len() - 4;
+            }
+            _ => self.push(Kind::Command(name)),
+        }
+        Some(())
+    }
+
+    /// The text between the braces that open here, or the next character.
+    fn argument(&mut self) -> Option<String> {
+        while self.peek(0).is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+        if self.peek(0)? != '{' {
+            let c = self.peek(0)?;
+            self.at += 1;
+            return Some(c.to_string());
+        }
+        let mut depth = 0usize;
+        for i in self.at..self.chars.len() {
+            match self.chars[i] {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let content = self.chars[self.at + 1..i].iter().collect();
+                self.at = i + 1;
+                return Some(content);
+            }
+        }
+        None
+    }
+
+    /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate.
+    fn words(&mut self, content: &str) {
+        let plain = content.replace(['$', '~'], " ");
+        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
+        let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
+        if matches!(bare, "and" | "or" | "and/or" | "und" | "et") {
+            self.push(Kind::And);
+        } else if letters <= 1 && !plain.contains('\\') {
+            // Case matters for letters: \text{E} is E.
+            self.spaced |= content.starts_with(char::is_whitespace);
+            if let Some(inner) = tokens(&content.replace(['$', '~'], " "), self.commas) {
+                self.tokens.extend(inner);
+            }
+            self.spaced = content.ends_with(char::is_whitespace);
+        } else {
+            self.push(Kind::Text(plain));
+        }
+    }
+}
+
+/// Numbers.
+impl Scanner {
+    fn number(&mut self) -> Option<()> {
+        let mut whole = String::new();
+        let mut plain = true;
+        loop {
+            let n = self.digits(self.at);
+            whole.extend(&self.chars[self.at..self.at + n]);
+            self.at += n;
+            let Some(skip) = self.joint(&whole, n) else { break };
+            self.at += skip;
+            plain = false;
+        }
+        let mut fraction = String::new();
+        if let Some(skip) = self.point() {
+            self.at += skip;
+            plain = false;
+            loop {
+                let n = self.digits(self.at);
+                fraction.extend(&self.chars[self.at..self.at + n]);
+                self.at += n;
+                // 0.\!5 and 3.141\,592
+                if (self.starts(self.at, "\\!") || self.starts(self.at, "\\,")) && self.digits(self.at + 2) > 0 && n > 0
+                {
+                    self.at += 2;
+                } else {
+                    break;
+                }
+            }
+        }
+        let recurring = if plain { String::new() } else { self.recurring(&mut fraction) };
+        let exponent = self.exponent();
+        if whole.len() + fraction.len() + recurring.len() > MAX_DIGITS || exponent.abs() > MAX_EXPONENT {
+            return None;
+        }
+        let literal = literal(&whole, &fraction, &recurring)?;
+        let digits = (plain && exponent == 0).then_some(whole);
+        self.push(Kind::Number { literal, exponent, digits });
+        Some(())
+    }
+
+    /// What joins the digits read so far to the next ones: its length.
+    fn joint(&self, whole: &str, group: usize) -> Option<usize> {
+        let three = |at: usize| self.digits(at) == 3;
+        let at = self.at;
+        for comma in ["{,}", ",\\!", "\\!", "{{,}}", "{, }", " {, }"] {
+            if self.starts(at, comma) {
+                let spaces = self.chars[at + comma.len()..].iter().take_while(|c| **c == ' ').count();
+                let next = at + comma.len() + spaces;
+                let fits = if comma == "\\!" { self.digits(next) > 0 } else { three(next) };
+                return fits.then_some(comma.len() + spaces);
+            }
+        }
+        if self.starts(at, "\\,") {
+            let fits = if self.depth > 0 { three(at + 2) } else { self.digits(at + 2) > 0 };
+            return fits.then_some(2);
+        }
+        // Groups of three after a first group of one to three that does not start with 0.
+        let grouped = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
+        if !grouped || whole.starts_with('0') || !three(at + 1) {
+            return None;
+        }
+        let separator = self.peek(0)?;
+        match self.commas {
+            // In brackets a comma separates.
+            Commas::Thousands => (separator == ',' && self.depth == 0 || matches!(separator, ' ' | '\'')).then_some(1),
+            // Only where a comma with decimals follows, as in 1.234,5: 1.234 alone is a decimal.
+            Commas::Decimal => {
+                let mut end = at;
+                while self.chars.get(end) == Some(&'.') && three(end + 1) {
+                    end += 4;
+                }
+                (separator == '.' && self.chars.get(end) == Some(&',') && self.digits(end + 1) > 0
+                    || separator == ' ')
+                    .then_some(1)
+            }
+            Commas::List => None,
+        }
+    }
+
+    /// A decimal point, or a comma where it is one: its length. The digits after a point may all recur.
+    fn point(&self) -> Option<usize> {
+        // 1{,}41 is no list and no group of three.
+        if self.starts(self.at, "{,}") && self.digits(self.at + 3) > 0 {
+            return Some(3);
+        }
+        let point = if self.commas == Commas::Decimal { [',', '.'] } else { ['.', '.'] };
+        let c = self.peek(0).filter(|c| point.contains(c))?;
+        let mut skip = 1;
+        while self.starts(self.at + skip, "\\!") || self.starts(self.at + skip, "\\,") {
+            skip += 2;
+        }
+        let marks = ["\\overline{", "\\bar{", "\\dot", "\\overline "];
+        let recurs = c == '.' && marks.iter().any(|mark| self.starts(self.at + skip, mark))
+            || c == '.' && self.bracketed(self.at + skip).is_some();
+        (self.digits(self.at + skip) > 0 || recurs).then_some(skip)
+    }
+
+    /// Digits in round brackets at `at`: how many.
+    fn bracketed(&self, at: usize) -> Option<usize> {
+        let n = self.digits(at + 1);
+        (self.chars.get(at) == Some(&'(') && n > 0 && self.chars.get(at + 1 + n) == Some(&')')).then_some(n)
+    }
+
+    /// The recurring digits that follow: `\overline{36}`, `\dot{1}4\dot{2}`, `(36)`.
+    fn recurring(&mut self, fraction: &mut String) -> String {
+        for mark in ["\\overline{", "\\bar{", "\\overline ", "\\bar "] {
+            let at = self.at + mark.len();
+            let n = self.digits(at).min(if mark.ends_with(' ') { 1 } else { MAX_DIGITS });
+            if self.starts(self.at, mark) && n > 0 && (mark.ends_with(' ') || self.chars.get(at + n) == Some(&'}')) {
+                self.at = at + n + usize::from(!mark.ends_with(' '));
+                return self.chars[at..at + n].iter().collect();
+            }
+        }
+        if let Some(n) = self.bracketed(self.at).filter(|_| !fraction.is_empty() || self.chars[self.at - 1] == '.') {
+            let digits = self.chars[self.at + 1..self.at + 1 + n].iter().collect();
+            self.at += n + 2;
+            return digits;
+        }
+        let Some(first) = self.dotted() else { return String::new() };
+        let mut digits = first.to_string();
+        let between = self.digits(self.at);
+        let end = self.at;
+        let middle: String = self.chars[end..end + between].iter().collect();
+        self.at += between;
+        match self.dotted() {
+            Some(last) => {
+                digits.push_str(&middle);
+                digits.push(last);
+            }
+            None => self.at = end,
+        }
+        digits
+    }
+
+    /// `\dot{3}` or `\dot3`: the digit.
+    fn dotted(&mut self) -> Option<char> {
+        let mut at = self.at;
+        if !self.starts(at, "\\dot") {
+            return None;
+        }
+        at += 4;
+        let braced = matches!(self.chars.get(at), Some('{'));
+        at += usize::from(braced || self.chars.get(at) == Some(&' '));
+        let digit = self.chars.get(at).copied().filter(char::is_ascii_digit)?;
+        at += 1;
+        if braced {
+            if self.chars.get(at) != Some(&'}') {
+                return None;
+            }
+            at += 1;
+        }
+        self.at = at;
+        Some(digit)
+    }
+
+    /// The power of ten of `1e3`, `2.5E-7`.
+    fn exponent(&mut self) -> i64 {
+        if !matches!(self.peek(0), Some('e' | 'E')) {
+            return 0;
+        }
+        let sign = usize::from(matches!(self.peek(1), Some('+' | '-')));
+        let n = self.digits(self.at + 1 + sign);
+        let after = self.chars.get(self.at + 1 + sign + n);
+        if n == 0 || after.is_some_and(|c| c.is_ascii_alphabetic()) {
+            return 0;
+        }
+        let digits: String = self.chars[self.at + 1 + sign..self.at + 1 + sign + n].iter().collect();
+        let value = digits.parse().unwrap_or(i64::MAX / 2);
+        let negative = self.peek(1) == Some('-');
+        self.at += 1 + sign + n;
+        if negative { -value } else { value }
+    }
+}
+
+/// The number of these digits.
+fn literal(whole: &str, fraction: &str, recurring: &str) -> Option<Literal> {
+    let big = |digits: &str| {
+        if digits.is_empty() { Some(BigInt::from(0)) } else { BigInt::parse_bytes(digits.as_bytes(), 10) }
+    };
+    let shift = |n: usize| BigInt::from(10).pow(n as u32);
+    let mut value = BigRational::new(big(&format!("{whole}{fraction}"))?, shift(fraction.len()));
+    if !recurring.is_empty() {
+        let denominator = shift(fraction.len()) * (shift(recurring.len()) - 1);
+        value += BigRational::new(big(recurring)?, denominator);
+    }
+    Some(Literal { value, decimals: fraction.len() as u32, recurring: recurring.len() as u32 })
+}

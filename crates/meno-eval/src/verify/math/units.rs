@@ -1,0 +1,267 @@
+//! Units of measure: what a unit's text means, and by which factor it converts.
+//!
+//! A unit is a product of powers of named units, e.g. `km/h` or `cm^2`. Known units have a dimension over seven bases
+//! and an exact factor to their base unit. A plural noun counts things and is a dimension of its own name. Currencies
+//! do not convert into each other.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::One;
+use std::collections::BTreeMap;
+
+/// A unit: its dimension as powers of base names, and the factor to these bases.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unit {
+    /// Base name to power, without zeros.
+    pub(super) dimension: BTreeMap<String, i32>,
+    /// How many base units it is.
+    pub(super) factor: BigRational,
+}
+
+/// Names, base, power of the base, factor as numerator and denominator.
+type Row = (&'static [&'static str], &'static str, i32, (u64, u64));
+
+const UNITS: &[Row] = &[
+    (&["m", "meter", "meters", "metre", "metres"], "m", 1, (1, 1)),
+    (&["km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"], "m", 1, (1000, 1)),
+    (&["dm", "decimeter", "decimeters"], "m", 1, (1, 10)),
+    (&["cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"], "m", 1, (1, 100)),
+    (&["mm", "millimeter", "millimeters", "millimetre", "millimetres"], "m", 1, (1, 1000)),
+    (&["um", "micrometer", "micrometers", "micron", "microns"], "m", 1, (1, 1_000_000)),
+    (&["nm", "nanometer", "nanometers"], "m", 1, (1, 1_000_000_000)),
+    (&["in", "inch", "inches"], "m", 1, (254, 10_000)),
+    (&["ft", "foot", "feet"], "m", 1, (3048, 10_000)),
+    (&["yd", "yds", "yard", "yards"], "m", 1, (9144, 10_000)),
+    (&["mi", "mile", "miles"], "m", 1, (1_609_344, 1000)),
+    (&["l", "liter", "liters", "litre", "litres"], "m", 3, (1, 1000)),
+    (&["dl", "deciliter", "deciliters"], "m", 3, (1, 10_000)),
+    (&["cl", "centiliter", "centiliters"], "m", 3, (1, 100_000)),
+    (&["ml", "milliliter", "milliliters", "millilitre", "millilitres"], "m", 3, (1, 1_000_000)),
+    (&["gal", "gallon", "gallons"], "gallon", 1, (1, 1)),
+    (&["quart", "quarts", "qt"], "gallon", 1, (1, 4)),
+    (&["pint", "pints", "pt"], "gallon", 1, (1, 8)),
+    (&["cup", "cups"], "gallon", 1, (1, 16)),
+    (&["ha", "hectare", "hectares"], "m", 2, (10_000, 1)),
+    (&["acre", "acres"], "m", 2, (40_468_564_224, 10_000_000)),
+    (&["kg", "kgs", "kilogram", "kilograms", "kilogramme", "kilogrammes", "kilo", "kilos"], "g", 1, (1000, 1)),
+    (&["g", "gram", "grams", "gramme", "grammes"], "g", 1, (1, 1)),
+    (&["mg", "milligram", "milligrams"], "g", 1, (1, 1000)),
+    (&["ug", "microgram", "micrograms"], "g", 1, (1, 1_000_000)),
+    (&["t", "tonne", "tonnes", "ton", "tons"], "g", 1, (1_000_000, 1)),
+    (&["lb", "lbs", "pound-mass"], "g", 1, (45_359_237, 100_000)),
+    (&["oz", "ounce", "ounces"], "g", 1, (45_359_237, 1_600_000)),
+    (&["s", "sec", "secs", "second", "seconds"], "s", 1, (1, 1)),
+    (&["ms", "millisecond", "milliseconds"], "s", 1, (1, 1000)),
+    (&["min", "mins", "minute", "minutes"], "s", 1, (60, 1)),
+    (&["h", "hr", "hrs", "hour", "hours"], "s", 1, (3600, 1)),
+    (&["day", "days"], "s", 1, (86_400, 1)),
+    (&["week", "weeks"], "s", 1, (604_800, 1)),
+    (&["month", "months"], "month", 1, (1, 1)),
+    (&["year", "years", "yr", "yrs"], "month", 1, (12, 1)),
+    (&["decade", "decades"], "month", 1, (120, 1)),
+    (&["century", "centuries"], "month", 1, (1200, 1)),
+    (&["a", "amp", "amps", "ampere", "amperes"], "A", 1, (1, 1)),
+    (&["ma", "milliamp", "milliamps"], "A", 1, (1, 1000)),
+    (&["k", "kelvin", "kelvins"], "K", 1, (1, 1)),
+    (&["mol", "mole", "moles"], "mol", 1, (1, 1)),
+    (&["degc", "°c", "celsius", "degrees celsius"], "celsius", 1, (1, 1)),
+    (&["degf", "°f", "fahrenheit", "degrees fahrenheit"], "fahrenheit", 1, (1, 1)),
+    (&["dollar", "dollars", "usd", "bucks"], "dollar", 1, (1, 1)),
+    (&["cent", "cents", "penny", "pennies"], "dollar", 1, (1, 100)),
+    (&["euro", "euros", "eur"], "euro", 1, (1, 1)),
+    (&["pound", "pounds", "gbp"], "pound", 1, (1, 1)),
+    (&["yuan", "rmb", "cny", "yen", "jpy"], "yuan", 1, (1, 1)),
+    (&["rupee", "rupees", "inr", "rs"], "rupee", 1, (1, 1)),
+    (&["ruble", "rubles"], "ruble", 1, (1, 1)),
+    (&["rad", "radian", "radians"], "radian", 1, (1, 1)),
+    (&["rev", "revolution", "revolutions"], "revolution", 1, (1, 1)),
+    (&["bit", "bits"], "bit", 1, (1, 1)),
+    (&["byte", "bytes"], "bit", 1, (8, 1)),
+    (&["unit", "units"], "unit", 1, (1, 1)),
+    (&["people", "person", "persons"], "person", 1, (1, 1)),
+    (&["child", "children"], "child", 1, (1, 1)),
+    (&["man", "men"], "man", 1, (1, 1)),
+    (&["woman", "women"], "woman", 1, (1, 1)),
+    (&["sheep"], "sheep", 1, (1, 1)),
+    (&["fish"], "fish", 1, (1, 1)),
+    (&["time", "times"], "time", 1, (1, 1)),
+    (&["am", "a.m.", "a.m"], "am", 1, (1, 1)),
+    (&["pm", "p.m.", "p.m"], "pm", 1, (1, 1)),
+];
+
+/// Units that are products of others: newtons and the like, over g, m, s, A, mol.
+type Derived = (&'static [&'static str], &'static [(&'static str, i32)], (u64, u64));
+
+const DERIVED: &[Derived] = &[
+    (&["n", "newton", "newtons"], &[("g", 1), ("m", 1), ("s", -2)], (1000, 1)),
+    (&["kn", "kilonewton", "kilonewtons"], &[("g", 1), ("m", 1), ("s", -2)], (1_000_000, 1)),
+    (&["j", "joule", "joules"], &[("g", 1), ("m", 2), ("s", -2)], (1000, 1)),
+    (&["kj", "kilojoule", "kilojoules"], &[("g", 1), ("m", 2), ("s", -2)], (1_000_000, 1)),
+    (&["cal", "calorie", "calories"], &[("g", 1), ("m", 2), ("s", -2)], (4184, 1)),
+    (&["kcal", "kilocalorie", "kilocalories"], &[("g", 1), ("m", 2), ("s", -2)], (4_184_000, 1)),
+    (&["w", "watt", "watts"], &[("g", 1), ("m", 2), ("s", -3)], (1000, 1)),
+    (&["kw", "kilowatt", "kilowatts"], &[("g", 1), ("m", 2), ("s", -3)], (1_000_000, 1)),
+    (&["kwh"], &[("g", 1), ("m", 2), ("s", -2)], (3_600_000_000, 1)),
+    (&["pa", "pascal", "pascals"], &[("g", 1), ("m", -1), ("s", -2)], (1000, 1)),
+    (&["kpa", "kilopascal", "kilopascals"], &[("g", 1), ("m", -1), ("s", -2)], (1_000_000, 1)),
+    (&["v", "volt", "volts"], &[("g", 1), ("m", 2), ("s", -3), ("A", -1)], (1000, 1)),
+    (&["ohm", "ohms"], &[("g", 1), ("m", 2), ("s", -3), ("A", -2)], (1000, 1)),
+    (&["c", "coulomb", "coulombs"], &[("A", 1), ("s", 1)], (1, 1)),
+    (&["hz", "hertz"], &[("s", -1)], (1, 1)),
+    (&["khz", "kilohertz"], &[("s", -1)], (1000, 1)),
+    (&["mph"], &[("m", 1), ("s", -1)], (1_609_344, 3_600_000)),
+    (&["kph", "kmph", "kmh"], &[("m", 1), ("s", -1)], (1000, 3600)),
+    (&["m/s", "mps"], &[("m", 1), ("s", -1)], (1, 1)),
+];
+
+/// Words that are no plural noun though they end like one.
+const NO_NOUNS: [&str; 34] = [
+    "is", "was", "has", "does", "this", "its", "as", "us", "yes", "plus", "minus", "times", "less", "thus", "because",
+    "means", "equals", "unless", "gives", "makes", "always", "across", "perhaps", "besides", "towards", "afterwards",
+    "sometimes", "versus", "guess", "gas", "bus", "lies", "goes", "nonsense",
+];
+
+/// The unit that `text` names (lower case or as written); `None` if it is not one.
+pub(super) fn parse(text: &str) -> Option<Unit> {
+    let text = text.trim().trim_matches(|c| c == '(' || c == ')').trim_end_matches('.').trim();
+    if text.is_empty() || text.len() > 60 {
+        return None;
+    }
+    let mut unit = Unit { dimension: BTreeMap::new(), factor: BigRational::one() };
+    let text = text.replace("**", "^").replace(['·', '⋅'], "*").replace(" per ", "/");
+    let mut sign = 1;
+    for (i, part) in text.split('/').enumerate() {
+        for piece in part.split('*') {
+            unit.multiply(product(piece)?, sign)?;
+        }
+        if i == 0 {
+            sign = -1;
+        }
+    }
+    unit.dimension.retain(|_, power| *power != 0);
+    Some(unit)
+}
+
+/// Space-separated units, with "square" and "cubic" before and powers after their names, or a counted thing.
+fn product(text: &str) -> Option<Unit> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut unit = Unit { dimension: BTreeMap::new(), factor: BigRational::one() };
+    let mut power = 1;
+    for (i, word) in words.iter().enumerate() {
+        match *word {
+            "square" | "sq" | "sq." if i + 1 < words.len() => power = 2,
+            "cubic" | "cu" if i + 1 < words.len() => power = 3,
+            "squared" if i > 0 => unit = unit.power(2)?,
+            "cubed" if i > 0 => unit = unit.power(3)?,
+            _ => match named(word) {
+                Some(named) => {
+                    unit.multiply(named, power)?;
+                    power = 1;
+                }
+                None => return counted(&words),
+            },
+        }
+    }
+    (!words.is_empty()).then_some(unit)
+}
+
+/// `apples`, `red apples`: at most three words of which the last is a plural.
+fn counted(words: &[&str]) -> Option<Unit> {
+    let last = words.last()?;
+    let letters = words.iter().all(|w| w.chars().all(|c| c.is_alphabetic() || c == '-'));
+    let plural = last.len() > 3 && last.ends_with('s') && !last.ends_with("ss");
+    let plain = words.iter().all(|w| !NO_NOUNS.contains(w) && !FUNCTION_WORDS.contains(w));
+    (words.len() <= 3 && letters && plural && plain).then(|| Unit {
+        dimension: BTreeMap::from([((*last).to_owned(), 1)]),
+        factor: BigRational::one(),
+    })
+}
+
+/// Words that make a phrase more than the name of a thing.
+const FUNCTION_WORDS: [&str; 22] = [
+    "or", "and", "not", "to", "than", "but", "if", "no", "more", "most", "least", "about", "over", "under", "up",
+    "of", "in", "from", "with", "without", "except", "wrong",
+];
+
+/// A unit by name, `cm^2` and `cm2` included.
+fn named(word: &str) -> Option<Unit> {
+    let (name, power) = match word.split_once('^') {
+        Some((name, power)) => (name, power.trim_matches(|c| c == '{' || c == '}').parse().ok()?),
+        None => match word.as_bytes() {
+            [.., b'a'..=b'z', digit @ (b'2' | b'3')] => (&word[..word.len() - 1], i32::from(digit - b'0')),
+            _ => (word, 1),
+        },
+    };
+    if !(-9..=9).contains(&power) || power == 0 {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    let rational = |(n, d): (u64, u64)| BigRational::new(BigInt::from(n), BigInt::from(d));
+    let unit = if let Some((_, base, of, factor)) = UNITS.iter().find(|row| row.0.contains(&lower.as_str())) {
+        Unit { dimension: BTreeMap::from([((*base).to_owned(), *of)]), factor: rational(*factor) }
+    } else {
+        let (_, bases, factor) = DERIVED.iter().find(|row| row.0.contains(&lower.as_str()))?;
+        let dimension = bases.iter().map(|&(base, power)| (base.to_owned(), power)).collect();
+        Unit { dimension, factor: rational(*factor) }
+    };
+    unit.power(power)
+}
+
+impl Unit {
+    fn power(mut self, power: i32) -> Option<Unit> {
+        for of in self.dimension.values_mut() {
+            *of = of.checked_mul(power)?;
+        }
+        self.factor = self.factor.pow(power);
+        Some(self)
+    }
+
+    fn multiply(&mut self, other: Unit, power: i32) -> Option<()> {
+        let other = other.power(power)?;
+        for (base, of) in other.dimension {
+            let power = self.dimension.entry(base).or_default();
+            *power = power.checked_add(of)?;
+        }
+        self.factor *= other.factor;
+        Some(())
+    }
+
+    /// Whether it counts things or is a generic "unit", whose power matters to nobody who leaves it out.
+    pub(super) fn is_generic(&self) -> bool {
+        self.dimension.keys().all(|base| base == "unit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_convert() {
+        let factor = |a: &str, b: &str| {
+            let (a, b) = (parse(a).unwrap(), parse(b).unwrap());
+            (a.dimension == b.dimension).then(|| a.factor / b.factor)
+        };
+        let ratio = |n: i64, d: i64| Some(BigRational::new(n.into(), d.into()));
+        assert_eq!(factor("km", "m"), ratio(1000, 1));
+        assert_eq!(factor("km/h", "m/s"), ratio(5, 18));
+        assert_eq!(factor("cm^2", "m^2"), ratio(1, 10_000));
+        assert_eq!(factor("square feet", "square inches"), ratio(144, 1));
+        assert_eq!(factor("liters", "cm^3"), ratio(1000, 1));
+        assert_eq!(factor("miles per hour", "mph"), ratio(1, 1));
+        assert_eq!(factor("N", "kg m/s^2"), ratio(1, 1));
+        assert_eq!(factor("hours", "minutes"), ratio(60, 1));
+        assert_eq!(factor("dollars", "cents"), ratio(100, 1));
+        assert_eq!(factor("cm", "cm^2"), None);
+        assert_eq!(factor("dollars", "euros"), None);
+        assert_eq!(factor("red apples", "apples"), ratio(1, 1));
+        assert_eq!(factor("apples", "oranges"), None);
+    }
+
+    #[test]
+    fn words_are_not_units() {
+        for text in ["or more", "nonsense", "is wrong", "negated", "", "x", "or less", "to 6", "cm^99", "guess"] {
+            assert!(parse(text).is_none(), "{text}");
+        }
+    }
+}
