@@ -1,6 +1,6 @@
 //! Multiple choice: the letter of the answer.
 
-use super::extract::{Marker, after_thinking, extract, strip};
+use super::extract::{Marker, after_thinking, extract, strip, tail};
 use super::{Judgement, Verdict};
 
 /// Judges a response against the letter of the right choice.
@@ -26,7 +26,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
 
 /// The letter, A to J, that a response chooses. Several letters are no choice.
 pub fn letter(response: &str) -> Option<char> {
-    let text = after_thinking(response)?;
+    let text = tail(after_thinking(response)?);
     if let Some(found) = extract(response).filter(|f| f.marker != Marker::None) {
         return chosen(&found.text);
     }

@@ -33,6 +33,10 @@ pub struct Extracted {
 const TAIL: usize = 32 << 10;
 /// How far a box may stand from the one before it to belong to it, in bytes.
 const BETWEEN_BOXES: usize = 100;
+/// Most boxes that make one answer.
+const MAX_BOXES: usize = 64;
+/// How many borders of formulas may stay open before the search for formulas ends.
+const MAX_OPEN: usize = 8;
 
 /// What stands in the one pair of `<answer>` tags. Several answers are no answer: a guess in each would pay.
 pub fn tagged(response: &str) -> Option<&str> {
@@ -93,7 +97,7 @@ impl Extracted {
 }
 
 /// The end of a text, from a character border.
-fn tail(text: &str) -> &str {
+pub(super) fn tail(text: &str) -> &str {
     let mut from = text.len().saturating_sub(TAIL);
     while !text.is_char_boundary(from) {
         from += 1;
@@ -164,7 +168,7 @@ fn from_boxes(text: &str) -> Option<Extracted> {
     let last = boxes.last()?;
     let mut first = boxes.len() - 1;
     let mut alternatives = false;
-    while first > 0 {
+    while first > 0 && boxes.len() - first < MAX_BOXES {
         let gap = &text[boxes[first - 1].at.1..boxes[first].at.0];
         if !is_joint(gap) {
             break;
@@ -340,9 +344,9 @@ struct Formula {
 /// The formulas of a text: `$…$`, `$$…$$`, `\(…\)`, `\[…\]`.
 fn formulas(text: &str) -> Vec<Formula> {
     let mut found = Vec::new();
-    let mut from = 0;
+    let (mut from, mut open_borders) = (0, 0);
     let bytes = text.as_bytes();
-    while from < bytes.len() {
+    while from < bytes.len() && open_borders < MAX_OPEN {
         let (open, close) = match bytes[from] {
             b'$' if bytes.get(from + 1) == Some(&b'$') => ("$$", "$$"),
             b'$' => ("$", "$"),
@@ -360,6 +364,7 @@ fn formulas(text: &str) -> Vec<Formula> {
         let start = from + open.len();
         let Some(end) = closing(text, start, close) else {
             from = start;
+            open_borders += 1;
             continue;
         };
         found.push(Formula { outer: (from, end + close.len()) });

@@ -18,6 +18,7 @@ mod token;
 pub mod tree;
 mod units;
 
+use compare::any_same;
 pub use compare::same;
 pub use parse::parse;
 
@@ -29,10 +30,6 @@ use tree::{Expr, Relation};
 pub fn equal(a: &str, b: &str) -> bool {
     let (a, b) = (parse(strip(a)), parse(strip(b)));
     any_same(&a, &b)
-}
-
-fn any_same(a: &[Expr], b: &[Expr]) -> bool {
-    a.iter().any(|a| b.iter().any(|b| same(a, b)))
 }
 
 /// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if there are none.

@@ -22,8 +22,13 @@ const MIN_DIGITS: usize = 6;
 
 /// Whether two trees are the same answer.
 pub fn same(a: &Expr, b: &Expr) -> bool {
-    let mut compare = Compare { work: Work::default(), steps: 20_000 };
-    compare.same(a, b)
+    Compare::new().same(a, b)
+}
+
+/// Whether a reading of one text is the same answer as a reading of another. All pairs share one budget of work.
+pub(super) fn any_same(a: &[Expr], b: &[Expr]) -> bool {
+    let mut compare = Compare::new();
+    a.iter().any(|a| b.iter().any(|b| compare.same(a, b)))
 }
 
 struct Compare {
@@ -33,6 +38,10 @@ struct Compare {
 }
 
 impl Compare {
+    fn new() -> Compare {
+        Compare { work: Work::default(), steps: 20_000 }
+    }
+
     fn same(&mut self, a: &Expr, b: &Expr) -> bool {
         if self.steps == 0 {
             return false;
@@ -42,7 +51,17 @@ impl Compare {
             return self.is_defined(a);
         }
         match (a, b) {
-            (Expr::Text(x), Expr::Text(y)) => x == y,
+            (Expr::Text(x), Expr::Text(y)) => x == y || set_in_words(x).is_some_and(|s| Some(s) == set_in_words(y)),
+            (Expr::Text(words), other) | (other, Expr::Text(words)) => {
+                set_in_words(words).is_some_and(|set| self.same(&set, other))
+            }
+            // P(2, 3) is a point.
+            (Expr::Apply(name, xs), Expr::Tuple(Bracket::Round, ys, Bracket::Round))
+            | (Expr::Tuple(Bracket::Round, ys, Bracket::Round), Expr::Apply(name, xs))
+                if xs.len() > 1 && name.starts_with(|c: char| c.is_ascii_uppercase()) =>
+            {
+                self.all(xs, ys)
+            }
             (Expr::Quantity(..), _) | (_, Expr::Quantity(..)) => self.quantities(a, b),
             (Expr::Chain(..), Expr::Chain(..)) => self.chains(a, b) || self.sets(a, b),
             (Expr::Chain(..), other) | (other, Expr::Chain(..)) => {
@@ -348,6 +367,19 @@ impl Compare {
     }
 }
 
+/// A set that words name.
+fn set_in_words(words: &str) -> Option<Expr> {
+    match words {
+        "all real numbers" | "all reals" | "real numbers" | "every real number" | "all real x" => {
+            Some(Expr::Symbol("\\mathbb{R}".into()))
+        }
+        "empty set" | "the empty set" | "no solution" | "no solutions" | "no real solution" | "no real solutions" => {
+            Some(Expr::Set(Vec::new()))
+        }
+        _ => None,
+    }
+}
+
 /// Angle brackets are those of a vector.
 fn brackets(left: Bracket, right: Bracket) -> (Bracket, Bracket) {
     let plain = |b| if b == Bracket::Angle { Bracket::Round } else { b };
@@ -448,32 +480,6 @@ fn children(e: &Expr) -> Vec<&Expr> {
         Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
         Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
         _ => Vec::new(),
-    }
-}
-
-impl Expr {
-    /// The node with `f` applied to its operands.
-    fn map(&self, f: impl Fn(&Expr) -> Expr) -> Expr {
-        let all = |items: &[Expr]| items.iter().map(&f).collect::<Vec<_>>();
-        let one = |x: &Expr| Box::new(f(x));
-        match self {
-            Expr::Add(items) => Expr::Add(all(items)),
-            Expr::Mul(items) => Expr::Mul(all(items)),
-            Expr::Sequence(items) => Expr::Sequence(all(items)),
-            Expr::Call(function, items) => Expr::Call(*function, all(items)),
-            Expr::Chain(items, relations) => Expr::Chain(all(items), relations.clone()),
-            Expr::Tuple(l, items, r) => Expr::Tuple(*l, all(items), *r),
-            Expr::List(items) => Expr::List(all(items)),
-            Expr::Set(items) => Expr::Set(all(items)),
-            Expr::Neg(x) => Expr::Neg(one(x)),
-            Expr::Percent(x) => Expr::Percent(one(x)),
-            Expr::Degrees(x) => Expr::Degrees(one(x)),
-            Expr::Quantity(x, unit) => Expr::Quantity(one(x), unit.clone()),
-            Expr::Div(a, b) => Expr::Div(one(a), one(b)),
-            Expr::Pow(a, b) => Expr::Pow(one(a), one(b)),
-            Expr::Root(a, b) => Expr::Root(one(a), one(b)),
-            other => other.clone(),
-        }
     }
 }
 

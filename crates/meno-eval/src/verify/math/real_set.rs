@@ -59,9 +59,14 @@ impl RealSet {
                 let (a, b) = (RealSet::of(a, work)?, RealSet::of(b, work)?);
                 a.intersection(&b.complement(), work)
             }
-            Expr::Where(x, condition) if matches!(x.as_ref(), Expr::Symbol(_)) => {
-                RealSet::solutions(condition, Some(x), work)
-            }
+            Expr::Where(x, condition) => match x.as_ref() {
+                Expr::Symbol(_) => RealSet::solutions(condition, Some(x), work),
+                Expr::Chain(operands, _) => {
+                    let within = RealSet::solutions(x, operands.first(), work)?;
+                    within.intersection(&RealSet::solutions(condition, operands.first(), work)?, work)
+                }
+                _ => None,
+            },
             Expr::Chain(..) | Expr::List(_) | Expr::Logic(..) => RealSet::solutions(expr, None, work),
             _ => None,
         }

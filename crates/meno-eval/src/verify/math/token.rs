@@ -446,9 +446,12 @@ impl Scanner {
         let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
+        let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         if matches!(bare, "and" | "or" | "and/or" | "und" | "et") {
             self.push(Kind::And);
-        } else if letters <= 1 && !plain.contains('\\') {
+        } else if function_of(content.trim()).is_some() {
+            self.push(Kind::Command(content.trim().to_owned()));
+        } else if letters <= 1 && !abbreviation && !plain.contains('\\') {
             // Case matters for letters: \text{E} is E.
             self.spaced |= content.starts_with(char::is_whitespace);
             if let Some(inner) = tokens(&content.replace(['$', '~'], " "), self.commas) {

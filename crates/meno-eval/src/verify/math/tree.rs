@@ -289,3 +289,31 @@ pub struct Series {
     /// The term.
     pub term: Expr,
 }
+
+impl Expr {
+    /// The node with `f` applied to its operands.
+    pub(super) fn map(&self, f: impl Fn(&Expr) -> Expr) -> Expr {
+        let all = |items: &[Expr]| items.iter().map(&f).collect::<Vec<_>>();
+        let one = |x: &Expr| Box::new(f(x));
+        match self {
+            Expr::Add(items) => Expr::Add(all(items)),
+            Expr::Mul(items) => Expr::Mul(all(items)),
+            Expr::Sequence(items) => Expr::Sequence(all(items)),
+            Expr::Call(function, items) => Expr::Call(*function, all(items)),
+            Expr::Chain(items, relations) => Expr::Chain(all(items), relations.clone()),
+            Expr::Tuple(l, items, r) => Expr::Tuple(*l, all(items), *r),
+            Expr::List(items) => Expr::List(all(items)),
+            Expr::Set(items) => Expr::Set(all(items)),
+            Expr::Neg(x) => Expr::Neg(one(x)),
+            Expr::Percent(x) => Expr::Percent(one(x)),
+            Expr::Degrees(x) => Expr::Degrees(one(x)),
+            Expr::Quantity(x, unit) => Expr::Quantity(one(x), unit.clone()),
+            Expr::Div(a, b) => Expr::Div(one(a), one(b)),
+            Expr::Pow(a, b) => Expr::Pow(one(a), one(b)),
+            Expr::Root(a, b) => Expr::Root(one(a), one(b)),
+            Expr::Apply(name, items) => Expr::Apply(name.clone(), all(items)),
+            Expr::Mixed(a, b) => Expr::Mixed(one(a), one(b)),
+            other => other.clone(),
+        }
+    }
+}

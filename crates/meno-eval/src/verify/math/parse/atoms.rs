@@ -359,7 +359,24 @@ impl Parser<'_> {
         let usual = matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
         let short = matches!(self.peek_at(1), Some(Kind::Letter(_) | Kind::Number { .. }))
             && self.peek_at(2) == Some(&Kind::Close(')'));
-        usual || name.contains('\'') || (first.is_ascii_uppercase() && short)
+        usual || name.contains('\'') || (first.is_ascii_uppercase() && (short || self.is_point()))
+    }
+
+    /// Whether the bracket that comes next holds coordinates: a comma at its own level.
+    fn is_point(&self) -> bool {
+        let mut depth = 0;
+        for token in self.tokens[self.at..].iter().take(60) {
+            match token.kind {
+                Kind::Open(_) | Kind::GroupOpen | Kind::SetOpen => depth += 1,
+                Kind::Close(_) | Kind::GroupClose | Kind::SetClose => depth -= 1,
+                Kind::Sign(',') if depth == 1 => return true,
+                _ => {}
+            }
+            if depth == 0 {
+                return false;
+            }
+        }
+        false
     }
 
     /// A function of the arguments in the bracket that comes next.

@@ -3,7 +3,7 @@
 use super::Parser;
 use crate::verify::math::symbols::{constant_of, function_of, inverse_of, is_accent, is_font, is_greek};
 use crate::verify::math::token::Kind;
-use crate::verify::math::tree::{Expr, Function, Literal, Relation, Series};
+use crate::verify::math::tree::{Constant, Expr, Function, Literal, Relation, Series};
 
 impl Parser<'_> {
     /// The atom of a command whose name has been taken.
@@ -105,7 +105,7 @@ impl Parser<'_> {
             self.letter = 0;
             return self.unknown(name);
         };
-        let term = self.nested(Self::product)?;
+        let term = named(&self.nested(Self::product)?, &variable);
         let series = Box::new(Series { variable, from, to, term });
         Some(if name == "sum" { Expr::Sum(series) } else { Expr::Product(series) })
     }
@@ -131,7 +131,6 @@ impl Parser<'_> {
             }
             _ => self.argument()?,
         };
-        // i and e are constants elsewhere, names here.
         Some((c.to_string(), from, to))
     }
 
@@ -258,6 +257,15 @@ impl Parser<'_> {
     /// Whether the next word is a unit rather than letters.
     fn unit_like(&self) -> bool {
         matches!(self.peek(), Some(Kind::Word(w)) if w.len() > 2 || super::units::parse(w).is_some())
+    }
+}
+
+/// A term whose bound variable is i or e, which are constants elsewhere.
+fn named(term: &Expr, variable: &str) -> Expr {
+    match term {
+        Expr::Constant(Constant::I) if variable == "i" => Expr::Symbol("i".into()),
+        Expr::Constant(Constant::E) if variable == "e" => Expr::Symbol("e".into()),
+        other => other.map(|e| named(e, variable)),
     }
 }
 
