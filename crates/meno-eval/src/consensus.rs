@@ -24,8 +24,6 @@ pub fn majority(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn the_most_frequent_answer_wins_and_ties_share() {
         let votes = |v: &[&str]| v.iter().map(|s| (!s.is_empty()).then(|| s.to_string())).collect::<Vec<_>>();
