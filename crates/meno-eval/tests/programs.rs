@@ -1,0 +1,29 @@
+//! Responses to programming problems of every published form, and their verdicts.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno_eval::Verdict;
+use meno_eval::sandbox::{Limits, Sandbox};
+use meno_eval::tasks::code::tests_of;
+use meno_eval::verify::code::judge;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+#[test]
+fn published_forms() {
+    let limits = Limits { wall: Duration::from_secs(4), cpu_seconds: 2, ..Limits::default() };
+    let sandbox = match Sandbox::open(Path::new("python3"), limits) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return eprintln!("not tested here: {error}"),
+    };
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs.jsonl")).unwrap();
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let tests = tests_of(&case["question"]).unwrap();
+        let start = std::time::Instant::now();
+        let judged = judge(&sandbox, case["response"].as_str().unwrap(), &tests, false).unwrap();
+        let right = judged.verdict == Verdict::Right;
+        eprintln!("{} {:?} {} {:?} {}", if right == case["right"].as_bool().unwrap() {"ok  "} else {"BAD "}, start.elapsed(), case["name"], judged.verdict, judged.reason);
+    }
+}
