@@ -21,7 +21,7 @@ fn published_forms() {
     for line in text.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         let tests = tests_of(&case["question"]).unwrap();
-        let start = std::time::Instant::now();
+        
         let judged = judge(&sandbox, case["response"].as_str().unwrap(), &tests, false).unwrap();
         let right = judged.verdict == Verdict::Right;
         eprintln!("{} {:?} {} {:?} {}", if right == case["right"].as_bool().unwrap() {"ok  "} else {"BAD "}, start.elapsed(), case["name"], judged.verdict, judged.reason);

@@ -204,7 +204,7 @@ def prepared(job):
         before += prompt_parts(job["prompt"], job["entry"])
     kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
     after += [ast.unparse(s) for s in ast.parse(setup).body if not isinstance(s, kept)]
-    return [[compile(text, "setup", "exec") for text in part] for part in (before, after)]
+    return before, after
 
 
 def unpacked(text):
@@ -325,9 +325,20 @@ class Names(dict):
     def prepare(self):
         if importlib.util.find_spec("numpy") is None:
             sys.modules["numpy"] = NoNumpy("numpy")
-        for part in (self.before, self.after):
-            for code in part:
-                exec(code, self)
+        for text in self.before:
+            if text.endswith("import *"):
+                # What the program defines is what is tested, whatever a library has of that name.
+                names = {}
+                exec(text, names)
+                self.update((name, names[name]) for name in names if self.of_library(name))
+            else:
+                exec(compile(text, "setup", "exec"), self)
+        for text in self.after:
+            exec(compile(text, "setup", "exec"), self)
+
+    def of_library(self, name):
+        where = self.program.get(name, [None, None])
+        return not name.startswith("__") and type(where) is list and where[0] != "solution"
 
     def __missing__(self, name):
         if name not in self.program or hasattr(builtins, name):

@@ -45,10 +45,16 @@ class Side:
                 exec(line, space)
             except ImportError:
                 pass  # the program fails where it uses what is not there
+        imported = dict(space)
         with open("../program", encoding="utf-8", errors="surrogateescape") as file:
             code = file.read()
         for source in self.sources(code):
             exec(compile(source, "program", "exec"), space)
+        # `add` of the imports is no answer to a problem that asks for `add`.
+        own = defined(code)
+        for name, value in imported.items():
+            if not name.startswith("__") and space.get(name) is value and name not in own:
+                del space[name]
         self.space = space
         return [[name, origin(value)] for name, value in list(space.items()) if type(name) is str]
 
