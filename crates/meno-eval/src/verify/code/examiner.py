@@ -431,7 +431,7 @@ exam = Exam()
 try:
     exam.run()
 except TooLate:
-    exam.report("wrong", "time limit")
+    exam.report("wrong", "time limit exceeded")
 except Ended:
     exam.report("ended", "the program ended before it answered")
 except Unsupported as error:
