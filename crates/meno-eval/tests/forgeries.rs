@@ -40,7 +40,11 @@ fn leaving_early_or_saying_so_is_not_passing() {
             false,
             "says that it passed",
         ),
-        ("import atexit, os\natexit.register(lambda: os._exit(0))\ndef add(a, b): return 9", false, "turns failure at exit"),
+        (
+            "import atexit, os\natexit.register(lambda: os._exit(0))\ndef add(a, b): return 9",
+            false,
+            "turns failure at exit",
+        ),
         (
             "import sys, os\nsys.excepthook = lambda *a: os._exit(0)\nsys.unraisablehook = sys.excepthook\ndef add(a, b): return 9",
             false,
@@ -50,8 +54,16 @@ fn leaving_early_or_saying_so_is_not_passing() {
         ("def add(a, b): raise AssertionError", false, "fails the assertion itself"),
         ("import os, signal\nos.kill(1, signal.SIGKILL)\ndef add(a, b): return 9", false, "kills the first process"),
         ("import os\nos.kill(-1, 9)\ndef add(a, b): return 9", false, "kills all it can reach"),
-        ("import os\nos.close(0); os.close(1)\nos.closerange(0, 64)\ndef add(a, b): return 3", false, "closes every channel"),
-        ("import sys\nsys.stdout.close()\ndef add(a, b): return a + b", true, "its own standard output is its own affair"),
+        (
+            "import os\nos.close(0); os.close(1)\nos.closerange(0, 64)\ndef add(a, b): return 3",
+            false,
+            "closes every channel",
+        ),
+        (
+            "import sys\nsys.stdout.close()\ndef add(a, b): return a + b",
+            true,
+            "its own standard output is its own affair",
+        ),
         ("print('hello')\ndef add(a, b):\n    print('adding')\n    return a + b", true, "may print"),
     ];
     table(&add(), &cases);
@@ -61,7 +73,11 @@ fn leaving_early_or_saying_so_is_not_passing() {
 fn values_that_lie_are_compared_by_their_contents() {
     let cases = [
         ("class E:\n    __eq__ = lambda s, o: True\ndef add(a, b): return E()", false, "equal to everything"),
-        ("class E(int):\n    __eq__ = lambda s, o: True\n    __hash__ = None\ndef add(a, b): return E(7)", false, "a number equal to everything"),
+        (
+            "class E(int):\n    __eq__ = lambda s, o: True\n    __hash__ = None\ndef add(a, b): return E(7)",
+            false,
+            "a number equal to everything",
+        ),
         (
             "class M(type):\n    __eq__ = lambda s, o: True\n    __hash__ = None\nclass E(metaclass=M): pass\ndef add(a, b): return E",
             false,
@@ -72,7 +88,11 @@ fn values_that_lie_are_compared_by_their_contents() {
             false,
             "an object that passes for a number",
         ),
-        ("class E(int):\n    def __add__(s, o): return 3\ndef add(a, b): return E(a - b)", false, "a number with false sums"),
+        (
+            "class E(int):\n    def __add__(s, o): return 3\ndef add(a, b): return E(a - b)",
+            false,
+            "a number with false sums",
+        ),
         ("class N(int): pass\ndef add(a, b): return N(a + b)", true, "a kind of number with the right value"),
         ("import numbers, fractions\ndef add(a, b): return fractions.Fraction(a) + b", true, "an exact fraction"),
         ("def add(a, b): return float(a + b)", true, "Python says 3.0 == 3"),
@@ -124,7 +144,11 @@ fn patching_the_interpreter_reaches_only_the_programs_own_side() {
             false,
             "calls back a function that it was not given",
         ),
-        ("import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\ndef add(a, b): return a + b", true, "traces itself"),
+        (
+            "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\ndef add(a, b): return a + b",
+            true,
+            "traces itself",
+        ),
         (
             "import sys\nfor name in list(sys.modules): sys.modules[name] = None\ndef add(a, b): return 9",
             false,
@@ -197,7 +221,11 @@ fn answers_that_would_hurt_the_judge_are_wrong() {
         ("def add(a, b): return [0] * 10**8", false, "a list too large to send"),
         ("def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x", false, "a list too deep"),
         ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that holds itself"),
-        ("import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')", false, "a number too large to write out"),
+        (
+            "import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')",
+            false,
+            "a number too large to write out",
+        ),
         ("def add(a, b): return 1 << 10**7", false, "a whole number of millions of digits"),
         (
             "import sys, os\nmain = sys.modules['__main__']\ndef send(self, m): os.write(self.writes, b'\\0\\x10\\0\\0' + b'[' * (1 << 20))\nmain.Channel.send = send\ndef add(a, b): return 9",
@@ -232,14 +260,22 @@ fn names_of_the_tests_are_their_own() {
             false,
             "an object whose every result is 0",
         ),
-        ("def poly(xs, x):\n    return 1\ndef find_zero(xs):\n    return poly(xs, 0) + 2", true, "its own helper is its own affair"),
+        (
+            "def poly(xs, x):\n    return 1\ndef find_zero(xs):\n    return poly(xs, 0) + 2",
+            true,
+            "its own helper is its own affair",
+        ),
     ];
     table(&zero, &cases);
     let close = json!({"text": "area", "test_setup_code": "import math",
         "test_list": ["assert math.isclose(area(1), math.pi)", "assert abs(area(2) - 12.566370614) < 1e-6"]});
     let cases = [
         ("def area(r): return 3.141592653589793 * r * r", true, "right"),
-        ("class math:\n    pi = 1\n    isclose = lambda *a: True\ndef area(r): return 1", false, "a module of its own for the test"),
+        (
+            "class math:\n    pi = 1\n    isclose = lambda *a: True\ndef area(r): return 1",
+            false,
+            "a module of its own for the test",
+        ),
         (
             "class F(float):\n    __sub__ = lambda s, o: 0.0\n    __float__ = lambda s: 3.141592653589793\ndef area(r): return F(1)",
             false,
@@ -261,72 +297,164 @@ fn tests_may_use_objects_of_the_program() {
         "p = Pair(1, 2)\np.a = 7\nassert p.a == 7 and isinstance(p, Pair) and str(p) == 'P'"]});
     let class = "class Pair:\n    def __init__(s, a, b): s.a, s.b = a, b\n    def __str__(s): return 'P'\n";
     let longest = "def longest(ps):\n    n, end = 0, -1\n    for p in sorted(ps, key=lambda p: p.b):\n        if p.a > end: n, end = n + 1, p.b\n    return n";
-    table(&pairs, &[
-        (&format!("{class}{longest}"), true, "the tests make its objects and read them"),
-        (&format!("{class}def longest(ps): return len(ps)"), false, "the objects are there, the number is wrong"),
-    ]);
+    table(
+        &pairs,
+        &[
+            (&format!("{class}{longest}"), true, "the tests make its objects and read them"),
+            (&format!("{class}def longest(ps): return len(ps)"), false, "the objects are there, the number is wrong"),
+        ],
+    );
+    let tree = json!({"text": "height", "test_setup_code": "root = Node(1)\r\nroot.left = Node(2)\r\nroot.left.right = Node(4)",
+        "test_list": ["assert (height(root)) == 3"]});
+    let node = "class Node:\n    def __init__(s, x): s.x, s.left, s.right = x, None, None\n";
+    table(
+        &tree,
+        &[
+            (
+                &format!("{node}def height(n): return 1 + max(height(n.left), height(n.right)) if n else 0"),
+                true,
+                "the setup builds a tree of its nodes",
+            ),
+            (&format!("{node}def height(n): return 2"), false, "the tree is there, the height is wrong"),
+        ],
+    );
+    let sum = json!({"text": "sum of common divisors", "test_list": ["assert sum(10, 15) == 6", "assert sum(100, 150) == 93"]});
+    table(
+        &sum,
+        &[
+            (
+                "def sum(a, b): return __import__('builtins').sum(d for d in range(1, min(a, b)) if a % d == b % d == 0)",
+                true,
+                "the problem asks for a function with the name of a built-in one",
+            ),
+            ("def sum(a, b): return 6", false, "another number"),
+        ],
+    );
     let lazy = json!({"text": "evens", "test_list": [
         "assert list(evens(5)) == [0, 2, 4]", "assert 3 not in evens(5)", "assert sum(evens(5)) == 6"]});
-    table(&lazy, &[
-        ("def evens(n):\n    yield from range(0, n, 2)", true, "a generator"),
-        ("def evens(n): return filter(lambda x: x % 2 == 0, range(n))", true, "an iterator"),
-        ("class E:\n    __iter__ = lambda s: iter([0, 2, 4])\n    __contains__ = lambda s, x: False\ndef evens(n): return E()", true, "an iterable"),
-        ("class E:\n    __iter__ = lambda s: iter([0, 3])\n    __contains__ = lambda s, x: x != 3\ndef evens(n): return E()", false, "`in` looks at what there is"),
-    ]);
+    table(
+        &lazy,
+        &[
+            ("def evens(n):\n    yield from range(0, n, 2)", true, "a generator"),
+            ("def evens(n): return filter(lambda x: x % 2 == 0, range(n))", true, "an iterator"),
+            (
+                "class E:\n    __iter__ = lambda s: iter([0, 2, 4])\n    __contains__ = lambda s, x: False\ndef evens(n): return E()",
+                true,
+                "an iterable",
+            ),
+            (
+                "class E:\n    __iter__ = lambda s: iter([0, 3])\n    __contains__ = lambda s, x: x != 3\ndef evens(n): return E()",
+                false,
+                "`in` looks at what there is",
+            ),
+        ],
+    );
     let place = json!({"text": "sort in place", "test_list": [
         "xs = [3, 1, 2]\nput_in_order(xs)\nassert xs == [1, 2, 3]",
         "xs = [3, 1]\nassert (put_in_order(xs) or xs) == sorted([3, 1])"]});
-    table(&place, &[
-        ("def put_in_order(xs): xs.sort()", true, "changes its argument"),
-        ("def put_in_order(xs): return sorted(xs)", false, "leaves its argument as it is"),
-    ]);
+    table(
+        &place,
+        &[
+            ("def put_in_order(xs): xs.sort()", true, "changes its argument"),
+            ("def put_in_order(xs): return sorted(xs)", false, "leaves its argument as it is"),
+        ],
+    );
     let calls = json!({"text": "apply", "test_list": [
         "assert twice(lambda x: x + 1, 5) == 7",
         "try:\n    twice(None, 5)\n    assert False\nexcept TypeError:\n    pass"]});
-    table(&calls, &[
-        ("def twice(f, x): return f(f(x))", true, "calls a function of the tests; raises what they expect"),
-        ("def twice(f, x): return 7", false, "raises nothing"),
-    ]);
+    table(
+        &calls,
+        &[
+            ("def twice(f, x): return f(f(x))", true, "calls a function of the tests; raises what they expect"),
+            ("def twice(f, x): return 7", false, "raises nothing"),
+        ],
+    );
 }
 
 #[test]
 fn results_of_calls() {
     let question = json!({"question": "double all", "function": "double", "tests": [
         {"input": "[1, 2.5]", "output": "[2, 5.0]"}, {"input": "[9007199254740993]", "output": "[18014398509481986]"}]});
-    table(&question, &[
-        ("def double(xs): return [2 * x for x in xs]", true, "right"),
-        ("class Solution:\n    def double(self, xs): return tuple(2 * x for x in xs)", true, "a tuple is a sequence"),
-        ("def double(xs): return [2.0 * x for x in xs]", false, "18014398509481984.0 is another number"),
-        ("def double(xs): return [x + x for x in xs][::-1]", false, "another order"),
-        ("def double(xs): return (2 * x for x in xs)", false, "a generator is no list"),
-        ("def double(xs): return str([2 * x for x in xs])", false, "its text is not the value"),
-        ("class A(list):\n    __eq__ = lambda s, o: True\ndef double(xs): return A()", false, "a list equal to everything"),
-        ("class A:\n    __len__ = lambda s: 2\n    __eq__ = lambda s, o: True\ndef double(xs): return A()", false, "an object equal to everything"),
-        ("def double(xs):\n    print([2 * x for x in xs])", false, "prints and returns nothing"),
-        ("x = 1", false, "no such function"),
-    ]);
+    table(
+        &question,
+        &[
+            ("def double(xs): return [2 * x for x in xs]", true, "right"),
+            (
+                "class Solution:\n    def double(self, xs): return tuple(2 * x for x in xs)",
+                true,
+                "a tuple is a sequence",
+            ),
+            ("def double(xs): return [2.0 * x for x in xs]", false, "18014398509481984.0 is another number"),
+            ("def double(xs): return [x + x for x in xs][::-1]", false, "another order"),
+            ("def double(xs): return (2 * x for x in xs)", false, "a generator is no list"),
+            ("def double(xs): return str([2 * x for x in xs])", false, "its text is not the value"),
+            (
+                "class A(list):\n    __eq__ = lambda s, o: True\ndef double(xs): return A()",
+                false,
+                "a list equal to everything",
+            ),
+            (
+                "class A:\n    __len__ = lambda s: 2\n    __eq__ = lambda s, o: True\ndef double(xs): return A()",
+                false,
+                "an object equal to everything",
+            ),
+            ("def double(xs):\n    print([2 * x for x in xs])", false, "prints and returns nothing"),
+            ("x = 1", false, "no such function"),
+        ],
+    );
     let library = json!({"question_content": "f", "metadata": "{\"func_name\": \"add\"}",
         "public_test_cases": [{"input": "1\n2", "output": "3", "testtype": "functional"}]});
-    table(&library, &[
-        ("pass", false, "`add` of the preamble's `operator` is not the program's"),
-        ("from operator import add", true, "the program imports it itself"),
-        ("class Solution:\n    def __getattr__(self, name): return lambda *a: True", false, "answers to every name"),
-    ]);
+    table(
+        &library,
+        &[
+            ("pass", false, "`add` of the preamble's `operator` is not the program's"),
+            ("from operator import add", true, "the program imports it itself"),
+            (
+                "class Solution:\n    def __getattr__(self, name): return lambda *a: True",
+                false,
+                "answers to every name",
+            ),
+        ],
+    );
 }
 
 #[test]
 fn text_is_all_that_a_script_can_give() {
-    let question = json!({"question": "sum", "tests": [{"input": "1 2\n", "output": "3\n"}, {"input": "2 2\n", "output": "4\n"}]});
-    table(&question, &[
-        ("print(sum(map(int, input().split())))", true, "right"),
-        ("import sys\nprint(sum(map(int, input().split())))\nsys.exit(1)", true, "LiveCodeBench's checker ignores how a script leaves"),
-        ("print(sum(map(int, input().split())))\nraise ValueError", false, "fails after the right output"),
-        ("import os\nprint(sum(map(int, input().split())))\nos.abort()", false, "crashes after the right output"),
-        ("print('3'); print('the tests were reached and hold')", false, "says that it passed"),
-        ("import os\nopen('../output').read()", false, "reads the expected output: it is not there"),
-        ("import os\nif os.fork() == 0: print(sum(map(int, input().split()))); os._exit(0)\nos.wait()", false, "the buffer of a child is lost"),
-        ("import os, sys\nif os.fork() == 0:\n    print(sum(map(int, input().split())), flush=True)\n    os._exit(0)\nos.wait()", true, "a child prints the answer"),
-        ("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1)\n    print('4')\n    os._exit(0)", false, "what is left running dies with it"),
-        ("from __future__ import annotations\nimport sys\na, b = map(int, sys.stdin.readline().split())\nprint(a + b)", true, "a future import stands first"),
-    ]);
+    let question =
+        json!({"question": "sum", "tests": [{"input": "1 2\n", "output": "3\n"}, {"input": "2 2\n", "output": "4\n"}]});
+    table(
+        &question,
+        &[
+            ("print(sum(map(int, input().split())))", true, "right"),
+            (
+                "import sys\nprint(sum(map(int, input().split())))\nsys.exit(1)",
+                true,
+                "LiveCodeBench's checker ignores how a script leaves",
+            ),
+            ("print(sum(map(int, input().split())))\nraise ValueError", false, "fails after the right output"),
+            ("import os\nprint(sum(map(int, input().split())))\nos.abort()", false, "crashes after the right output"),
+            ("print('3'); print('the tests were reached and hold')", false, "says that it passed"),
+            ("import os\nopen('../output').read()", false, "reads the expected output: it is not there"),
+            (
+                "import os\nif os.fork() == 0: print(sum(map(int, input().split()))); os._exit(0)\nos.wait()",
+                false,
+                "the buffer of a child is lost",
+            ),
+            (
+                "import os, sys\nif os.fork() == 0:\n    print(sum(map(int, input().split())), flush=True)\n    os._exit(0)\nos.wait()",
+                true,
+                "a child prints the answer",
+            ),
+            (
+                "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1)\n    print('4')\n    os._exit(0)",
+                false,
+                "what is left running dies with it",
+            ),
+            (
+                "from __future__ import annotations\nimport sys\na, b = map(int, sys.stdin.readline().split())\nprint(a + b)",
+                true,
+                "a future import stands first",
+            ),
+        ],
+    );
 }

@@ -38,7 +38,10 @@ fn in_language(tag: &str, language: Language, cases: &[(&str, bool)]) {
 #[test]
 fn cpp() {
     let cases = [
-        ("#include <bits/stdc++.h>\nint main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }", true),
+        (
+            "#include <bits/stdc++.h>\nint main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }",
+            true,
+        ),
         ("#include <iostream>\nint main() { std::cout << 3; }", false),
         ("#include <iostream>\nint main() { std::cout << 3 }", false),
         ("#include <iostream>\nint main() { int a, b; std::cin >> a >> b; std::cout << a + b; return 1; }", false),
@@ -65,9 +68,18 @@ fn rust() {
 fn javascript() {
     let cases = [
         ("const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);", true),
-        ("const [a, b] = require('fs').readFileSync('/dev/stdin', 'utf8').split(' ').map(Number);\nconsole.log(a + b);", true),
-        ("import fs from 'fs';\nconst [a, b] = fs.readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);", true),
-        ("const lines = require('readline').createInterface({ input: process.stdin });\nlines.on('line', l => console.log(l.split(' ').map(Number).reduce((a, b) => a + b)));", true),
+        (
+            "const [a, b] = require('fs').readFileSync('/dev/stdin', 'utf8').split(' ').map(Number);\nconsole.log(a + b);",
+            true,
+        ),
+        (
+            "import fs from 'fs';\nconst [a, b] = fs.readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);",
+            true,
+        ),
+        (
+            "const lines = require('readline').createInterface({ input: process.stdin });\nlines.on('line', l => console.log(l.split(' ').map(Number).reduce((a, b) => a + b)));",
+            true,
+        ),
         ("console.log(3); process.exit(0)", false),
         ("const all = []; while (true) all.push(new Array(1e6).fill(1.5));", false),
     ];
@@ -97,7 +109,7 @@ fn a_response_may_give_the_function_or_only_its_body() {
         "entry_point": "order", "test": test});
     for (code, right) in [
         ("def order(xs: List[int]) -> List[int]:\n    return sorted(xs)", true), // the prompt's imports
-        ("def order(xs):\n    return [min(xs)] + tail(sorted(xs))", true),         // and its helpers
+        ("def order(xs):\n    return [min(xs)] + tail(sorted(xs))", true),       // and its helpers
         ("    return sorted(xs)", true),
         ("return sorted(xs)", true),
         ("ys = list(xs)\nys.sort()\nreturn ys", true),
@@ -113,7 +125,8 @@ fn a_response_may_give_the_function_or_only_its_body() {
 #[test]
 fn evalplus() {
     // The reference solution gives the results of inputs that `test` does not have; EvalPlus' own test uses NumPy.
-    let test = "import numpy as np\n\ndef check(candidate):\n    np.testing.assert_allclose(candidate(2), 1.0, atol=1e-6)\n";
+    let test =
+        "import numpy as np\n\ndef check(candidate):\n    np.testing.assert_allclose(candidate(2), 1.0, atol=1e-6)\n";
     let question = json!({"prompt": "def half(x):\n", "canonical_solution": "    return x / 2\n", "entry_point": "half",
         "test": test, "base_input": [[2]], "plus_input": [[3], [-1]], "atol": 0});
     for (code, right) in [
@@ -178,7 +191,10 @@ fn reasons_say_what_failed() {
         assert!(judged.reason.contains(reason), "{} for {code}", judged.reason);
     }
     let Some(none) = judged(&text, "It prints abc.") else { return };
-    assert_eq!((none.verdict, none.program, none.reason.as_str()), (Verdict::Unparsable, None, "there is no code block"));
+    assert_eq!(
+        (none.verdict, none.program, none.reason.as_str()),
+        (Verdict::Unparsable, None, "there is no code block")
+    );
 }
 
 #[test]
@@ -187,7 +203,10 @@ fn broken_tests_are_an_error_and_no_verdict() {
     for (question, part) in [
         (json!({"text": "f", "test_list": ["assert f(1) =="]}), "SyntaxError"),
         (json!({"text": "f", "test_list": ["import no_such_module\nassert f(1) == 1"]}), "no_such_module"),
-        (json!({"text": "f", "test_setup_code": "import no_such_module", "test_list": ["assert f(1)"]}), "no_such_module"),
+        (
+            json!({"text": "f", "test_setup_code": "import no_such_module", "test_list": ["assert f(1)"]}),
+            "no_such_module",
+        ),
         (json!({"question": "f", "function": "f", "tests": [{"input": "not JSON", "output": "1"}]}), "cannot be read"),
         (json!({"text": "f", "test_list": ["import numpy as np\nassert np.fft(f(1))"]}), "numpy"),
     ] {
@@ -208,7 +227,9 @@ fn a_sandbox_that_breaks_down_is_an_error_and_no_verdict() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let python = dir.path().join("python/bin/python3");
     std::fs::create_dir_all(python.parent().unwrap()).unwrap();
-    let Some(real) = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find(|p| Path::new(p).exists()) else { return };
+    let Some(real) = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find(|p| Path::new(p).exists()) else {
+        return;
+    };
     std::fs::copy(real, &python).unwrap();
     let sandbox = match Sandbox::open(&python, Limits::default()) {
         Ok(sandbox) => sandbox,

@@ -50,11 +50,8 @@ struct Plan {
 impl Plan {
     fn new(job: &Job, scratch: &Path) -> Result<Plan, Error> {
         let root = Uid::effective().is_root();
-        let (uid, gid) = if root {
-            (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))
-        } else {
-            (Uid::effective(), Gid::effective())
-        };
+        let (uid, gid) =
+            if root { (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)) } else { (Uid::effective(), Gid::effective()) };
         let home = job.tool.home.as_deref();
         let hidden = home.filter(|home| root && closed_to_others(home).is_some());
         let limits = &job.limits;

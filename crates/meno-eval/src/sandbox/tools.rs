@@ -62,7 +62,8 @@ impl Tool {
 /// The first binary of that name in `PATH`.
 fn in_path(name: &Path) -> Result<PathBuf, String> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
-    let found: Vec<PathBuf> = std::env::split_paths(&dirs).filter_map(|dir| dir.join(name).canonicalize().ok()).collect();
+    let found: Vec<PathBuf> =
+        std::env::split_paths(&dirs).filter_map(|dir| dir.join(name).canonicalize().ok()).collect();
     match (found.iter().find(|path| is_binary(path)), found.first()) {
         (Some(path), _) => Ok(path.clone()),
         (None, Some(shim)) => Err(script(shim)),

@@ -26,16 +26,8 @@ pub(super) enum Wall {
     Limits,
 }
 
-const WALLS: [Wall; 8] = [
-    Wall::Bind,
-    Wall::User,
-    Wall::Namespaces,
-    Wall::Maps,
-    Wall::Mounts,
-    Wall::Init,
-    Wall::Landlock,
-    Wall::Limits,
-];
+const WALLS: [Wall; 8] =
+    [Wall::Bind, Wall::User, Wall::Namespaces, Wall::Maps, Wall::Mounts, Wall::Init, Wall::Landlock, Wall::Limits];
 
 /// Marks an error with the wall that failed. The standard library passes one number from the child to the parent, so
 /// the wall goes into its upper half.
@@ -122,7 +114,9 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
              landlock_restrict_self"
         ),
         Wall::Limits => {
-            format!("the resource limits could not be set ({errno}): a limit of Meno's own process is lower (ulimit -H)")
+            format!(
+                "the resource limits could not be set ({errno}): a limit of Meno's own process is lower (ulimit -H)"
+            )
         }
     }
 }

@@ -53,9 +53,11 @@ fn problem(value: &Value, index: u64) -> Result<Problem, String> {
             "\n\nYou will use the following starter code to write the solution to the problem and enclose your code \
              within delimiters.\n```python\n{starter}\n```"
         ),
-        (None, _, Some(Test::Case { .. })) => "\n\nRead the inputs from stdin, solve the problem and write the answer to \
+        (None, _, Some(Test::Case { .. })) => {
+            "\n\nRead the inputs from stdin, solve the problem and write the answer to \
              stdout. Enclose your code within delimiters as follows.\n```python\n# YOUR CODE HERE\n```"
-            .to_owned(),
+                .to_owned()
+        }
         _ => "\n\nWrite the whole function and enclose your code within ```python and ``` delimiters.".to_owned(),
     };
     let answer = serde_json::to_string(&tests).map_err(|e| e.to_string())?;

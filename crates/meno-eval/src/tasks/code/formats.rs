@@ -90,7 +90,9 @@ fn lists(value: &Value, tests: &mut Tests) -> Result<(), String> {
         for test in list {
             let test = case(test, tests.function.is_some());
             tests.tests.push(test.ok_or_else(|| {
-                format!("a test of `{key}` is not {{\"input\", \"output\"}}, both strings or lists of them, and no script")
+                format!(
+                    "a test of `{key}` is not {{\"input\", \"output\"}}, both strings or lists of them, and no script"
+                )
             })?);
         }
         if key != "tests" {
@@ -129,9 +131,7 @@ fn case(test: &Value, call: bool) -> Option<Test> {
 fn lines(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Array(lines) => {
-            Some(lines.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join("\n"))
-        }
+        Value::Array(lines) => Some(lines.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join("\n")),
         _ => None,
     }
 }
@@ -268,13 +268,15 @@ mod tests {
     #[test]
     fn each_form_has_its_rules() {
         let case = json!([{"input": "1", "output": "2", "testtype": "stdin"}]);
-        let lcb = tests_of(&json!({"public_test_cases": case.to_string(), "metadata": "{\"func_name\": \"f\"}"})).unwrap();
+        let lcb =
+            tests_of(&json!({"public_test_cases": case.to_string(), "metadata": "{\"func_name\": \"f\"}"})).unwrap();
         assert_eq!((lcb.function, lcb.preamble, lcb.language), (None, Preamble::LiveCodeBench, Some(Language::Python)));
         let plain = tests_of(&json!({"tests": case})).unwrap();
         assert_eq!((plain.rules, plain.preamble, plain.language), (Rules::LiveCodeBench, Preamble::None, None));
         let rust = tests_of(&json!({"tests": case, "language": "rs"})).unwrap();
         assert_eq!(rust.language, Some(Language::Rust));
-        let contest = json!({"public_tests": {"input": ["1"], "output": ["2"]}, "generated_tests": {"input": [], "output": []}});
+        let contest =
+            json!({"public_tests": {"input": ["1"], "output": ["2"]}, "generated_tests": {"input": [], "output": []}});
         let contest = tests_of(&contest).unwrap();
         assert_eq!((contest.rules, contest.tests.len(), contest.language), (Rules::CodeContests, 1, None));
         let packed = json!({"inputs": [["1", "2"]], "outputs": [["3"]]});

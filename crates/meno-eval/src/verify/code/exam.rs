@@ -77,7 +77,11 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
         seconds: wall.as_secs_f64(),
         call_seconds: limits.wall.as_secs_f64(),
         function: tests.function.as_deref(),
-        scripts: tests.tests.iter().filter_map(|t| if let Test::Script(s) = t { Some(s.as_str()) } else { None }).collect(),
+        scripts: tests
+            .tests
+            .iter()
+            .filter_map(|t| if let Test::Script(s) = t { Some(s.as_str()) } else { None })
+            .collect(),
         calls,
         rules: tests.rules,
         setup: &tests.setup,
@@ -95,11 +99,11 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
     let mut report = tempfile::tempfile().map_err(|e| failed("the file of the report", e))?;
     let report_to: Stdio = report.try_clone().map_err(|e| failed("the file of the report", e))?.into();
 
-    let files: [(&str, &[u8]); 3] =
-        [("side.py", PROGRAM.as_bytes()), ("program", program.as_bytes()), ("plan", &plan)];
+    let files: [(&str, &[u8]); 3] = [("side.py", PROGRAM.as_bytes()), ("program", program.as_bytes()), ("plan", &plan)];
     let limits = Limits { cpu_seconds: limits.cpu_seconds * u64::from(times), ..limits };
     let job = sandbox.job(sandbox.python(), &["../side.py"]);
-    let mut side = sandbox.start(Job { files: &files, limits, stdin: requests.into(), stdout: answer.into(), ..job })?;
+    let mut side =
+        sandbox.start(Job { files: &files, limits, stdin: requests.into(), stdout: answer.into(), ..job })?;
 
     let files: [(&str, &[u8]); 2] = [("judge.py", EXAMINER.as_bytes()), ("job", &orders)];
     let limits = Limits { output_bytes: limits.output_bytes.max(1 << 20), ..limits };
