@@ -52,11 +52,10 @@ class Side:
             exec(compile(source, "program", "exec"), space)
         # `add` of the imports is no answer to a problem that asks for `add`.
         own = defined(code)
-        for name, value in imported.items():
-            if not name.startswith("__") and space.get(name) is value and name not in own:
-                del space[name]
+        self.lent = {name for name, value in imported.items() if space.get(name) is value and name not in own}
         self.space = space
-        return [[name, origin(value)] for name, value in list(space.items()) if type(name) is str]
+        names = [name for name in list(space) if type(name) is str and name not in self.lent]
+        return [[name, origin(space[name])] for name in names]
 
     def sources(self, code):
         import ast
@@ -94,7 +93,7 @@ class Side:
         solution = self.space.get("Solution")
         if isinstance(solution, type) and hasattr(solution, name):
             return getattr(solution(), name)
-        if name not in self.space:
+        if name not in self.space or name in self.lent:
             raise NameError(f"the program has no function `{name}`")
         return self.space[name]
 
