@@ -45,6 +45,9 @@ pub enum Error {
     /// The sandbox does not hold on this machine.
     #[error("the sandbox: {0}")]
     Sandbox(String),
+    /// The tests of a programming problem cannot be run.
+    #[error("tests of a program: {0}")]
+    Tests(String),
     /// A setting with a value that cannot work.
     #[error("task.countdown: {0}")]
     Countdown(String),

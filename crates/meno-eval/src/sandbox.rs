@@ -1,14 +1,28 @@
 //! Runs programs that nobody has read: Linux namespaces, Landlock and resource limits, or not at all.
 //!
 //! A program gets a fresh user, mount, process, network and IPC namespace: no network, no process but its own, a small
-//! file system in memory as its only writable place, reading allowed only of the system's directories and of the
-//! interpreter's. CPU time, memory of a process, number of processes, file size and wall time are bounded; when
-//! its time is over the whole namespace dies at once. What this machine cannot give is an error, never a weaker
-//! cage. What it does not guard against is a hole in the kernel itself; there is no filter of system calls.
+//! file system in memory as its only writable place; it can read only the system's directories and the interpreter's.
+//! CPU time, memory of a process, number of processes, file size and wall time are bounded; when its time is over the
+//! whole namespace dies at once. What this machine cannot enforce is an error that names the missing part, never a
+//! weaker cage. It does not guard against a bug in the kernel itself; there is no filter of system calls.
+
+#[cfg(target_os = "linux")]
+mod cage;
+mod language;
+mod tools;
+#[cfg(target_os = "linux")]
+mod walls;
+
+pub use language::Language;
+pub(crate) use tools::Tool;
 
 use crate::error::Error;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// What a program may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,55 +74,159 @@ pub struct Outcome {
     pub end: End,
 }
 
-/// A cage around one interpreter, tried before it is trusted.
+/// A cage around one interpreter, tried before it is trusted, and around the compilers that are found when they are
+/// needed.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    interpreter: PathBuf,
+    python: Tool,
     limits: Limits,
+    others: Arc<Others>,
+}
+
+/// The tools of the other languages: looked for once.
+#[derive(Debug, Default)]
+struct Others {
+    cpp: OnceLock<Result<Tool, String>>,
+    rust: OnceLock<Result<Tool, String>>,
+    javascript: OnceLock<Result<Tool, String>>,
+}
+
+/// One process to start.
+pub(crate) struct Job<'a> {
+    pub(crate) tool: &'a Tool,
+    /// Its arguments; files are at `../NAME`.
+    pub(crate) args: &'a [&'a str],
+    /// Files that it can read and run, beside its working directory.
+    pub(crate) files: &'a [(&'a str, &'a [u8])],
+    /// A shell script to run instead; `$0` is the tool.
+    pub(crate) script: Option<&'a str>,
+    pub(crate) limits: Limits,
+    /// What it reads from standard input, if that is not `stdin`.
+    pub(crate) input: Option<&'a [u8]>,
+    pub(crate) stdin: Stdio,
+    pub(crate) stdout: Stdio,
+    pub(crate) stderr: Stdio,
+}
+
+/// What a run left, with its errors.
+pub(crate) struct Ran {
+    pub(crate) output: Vec<u8>,
+    /// The end of what it wrote to standard error.
+    pub(crate) errors: String,
+    pub(crate) end: End,
 }
 
 impl Sandbox {
     /// A cage for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs a program in it first: a
     /// machine that cannot hold it is an error here.
     pub fn open(interpreter: &Path, limits: Limits) -> Result<Sandbox, Error> {
-        let interpreter = find(interpreter)
-            .ok_or_else(|| Error::Sandbox(format!("there is no `{}` to run programs with", interpreter.display())))?;
-        let sandbox = Sandbox { interpreter, limits };
+        let python = Tool::find(interpreter).map_err(Error::Sandbox)?;
+        let sandbox = Sandbox { python, limits, others: Arc::default() };
         let tried = sandbox.run("print(6 * 7)", "")?;
         if tried != (Outcome { output: "42\n".into(), end: End::Done }) {
-            let message = format!("`print(6 * 7)` by {} gave {tried:?}", sandbox.interpreter.display());
+            let message = format!("`print(6 * 7)` by {} gave {tried:?}", interpreter.display());
             return Err(Error::Sandbox(message));
         }
         Ok(sandbox)
     }
 
+    /// What programs may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Runs `program` with `input` as its standard input.
     pub fn run(&self, program: &str, input: &str) -> Result<Outcome, Error> {
-        cage::run(&self.interpreter, &self.limits, program, input)
+        let ran = self.capture(Job {
+            files: &[("program", program.as_bytes())],
+            input: Some(input.as_bytes()),
+            ..self.job(&self.python, &["../program"])
+        })?;
+        Ok(Outcome { output: String::from_utf8_lossy(&ran.output).into_owned(), end: ran.end })
+    }
+
+    /// The interpreter.
+    pub(crate) fn python(&self) -> &Tool {
+        &self.python
+    }
+
+    /// The compiler or interpreter of a language.
+    pub(crate) fn tool(&self, language: Language) -> Result<&Tool, Error> {
+        let find = |names: &[&str], what: &str| {
+            let tried = names.iter().map(|name| Tool::find(Path::new(name)));
+            let mut reasons = Vec::new();
+            for tool in tried {
+                match tool {
+                    Ok(tool) => return Ok(tool),
+                    Err(reason) => reasons.push(reason),
+                }
+            }
+            Err(format!("an answer is a {language} program: {}; install {what}", reasons.join("; ")))
+        };
+        let found = match language {
+            Language::Python => return Ok(&self.python),
+            Language::Cpp => self.others.cpp.get_or_init(|| find(&["g++", "clang++"], "g++ or clang++")),
+            Language::Rust => self.others.rust.get_or_init(|| find(&["rustc"], "Rust from rustup.rs")),
+            Language::JavaScript => self.others.javascript.get_or_init(|| find(&["node", "nodejs"], "Node.js")),
+        };
+        found.as_ref().map_err(|reason| Error::Sandbox(reason.clone()))
+    }
+
+    /// A job of a tool with these arguments and nothing else.
+    pub(crate) fn job<'a>(&self, tool: &'a Tool, args: &'a [&'a str]) -> Job<'a> {
+        let limits = self.limits;
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::null(), Stdio::null()];
+        Job { tool, args, files: &[], script: None, limits, input: None, stdin, stdout, stderr }
+    }
+
+    /// Runs a job to its end and reads what it wrote.
+    pub(crate) fn capture(&self, job: Job) -> Result<Ran, Error> {
+        let file = || tempfile::tempfile().map_err(|e| Error::Sandbox(format!("the file of the output: {e}")));
+        let (output, errors) = (file()?, file()?);
+        let shared = |f: &File| f.try_clone().map(Stdio::from).map_err(|e| Error::Sandbox(format!("the output: {e}")));
+        let (stdout, stderr) = (shared(&output)?, shared(&errors)?);
+        let limits = job.limits;
+        let deadline = Instant::now() + limits.wall;
+        let mut caged = cage::Caged::start(Job { stdout, stderr, ..job })?;
+        let end = match caged.wait(deadline)? {
+            Some(0) => End::Done,
+            Some(code) => End::Failed(code),
+            None => End::OutOfTime,
+        };
+        drop(caged);
+        let read = |file, most| read_back(file, most).map_err(|e| Error::Sandbox(format!("reading the output: {e}")));
+        let errors = String::from_utf8_lossy(&read(errors, limits.output_bytes)?).into_owned();
+        Ok(Ran { output: read(output, limits.output_bytes)?, errors, end })
+    }
+
+    /// Starts a job and lets it run.
+    pub(crate) fn start(&self, job: Job) -> Result<cage::Caged, Error> {
+        cage::Caged::start(job)
     }
 }
 
-/// The file of an interpreter, links followed.
-fn find(name: &Path) -> Option<PathBuf> {
-    if name.components().count() > 1 {
-        return name.canonicalize().ok();
-    }
-    std::env::split_paths(&std::env::var_os("PATH")?).find_map(|dir| {
-        let file = dir.join(name).canonicalize().ok()?;
-        // A shim that is a script finds its interpreter in a home directory: the next one in PATH, then.
-        let mut magic = [0; 4];
-        std::io::Read::read_exact(&mut std::fs::File::open(&file).ok()?, &mut magic).ok()?;
-        (magic == *b"\x7fELF").then_some(file)
-    })
+/// What a program wrote; it shares the file's position with it.
+fn read_back(mut file: File, most: u64) -> std::io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(not(target_os = "linux"))]
 mod cage {
     use super::*;
-    pub(super) fn run(_: &Path, _: &Limits, _: &str, _: &str) -> Result<Outcome, Error> {
-        Err(Error::Sandbox("it is made of what Linux offers, and this is another system".into()))
+
+    /// No process: this system has no cage for it.
+    pub(crate) enum Caged {}
+
+    impl Caged {
+        pub(crate) fn start(_: Job) -> Result<Caged, Error> {
+            Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
+        }
+
+        pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<i32>, Error> {
+            match *self {}
+        }
     }
 }
-
-#[cfg(target_os = "linux")]
-mod cage;

@@ -54,6 +54,12 @@ pub trait Task: Send + Sync {
         a == b
     }
 
+    /// The error that kept an answer from being judged since the last call. Whoever uses verdicts asks after each batch
+    /// of them: without an answer's judgement [`Task::is_right`] can only say no.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What the verifier says of a response; `truncated` when it ran into the length limit.
     fn verify(&self, problem: &Problem, response: &str, truncated: bool) -> Verdict {
         match self.answer(problem, response) {

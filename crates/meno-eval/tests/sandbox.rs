@@ -138,9 +138,13 @@ fn other_processes_are_out_of_reach() {
 fn programs_are_judged() {
     let Some(sandbox) = sandbox() else { return };
     let case = |input: &str, output: &str| Test::Case { input: input.into(), output: output.into() };
-    let text = Tests { function: None, tests: vec![case("1 2\n", "3\n"), case("5 -7\n", "-2\n")] };
-    let call = Tests { function: Some("add".into()), tests: vec![case("1\n2", "3"), case("\"a\"\n\"b\"", "\"ab\"")] };
-    let script = Tests { function: None, tests: vec![Test::Script("assert add(1, 2) == 3".into())] };
+    let text = Tests { tests: vec![case("1 2\n", "3\n"), case("5 -7\n", "-2\n")], ..Tests::default() };
+    let call = Tests {
+        function: Some("add".into()),
+        tests: vec![case("1\n2", "3"), case("\"a\"\n\"b\"", "\"ab\"")],
+        ..Tests::default()
+    };
+    let script = Tests { tests: vec![Test::Script("assert add(1, 2) == 3".into())], ..Tests::default() };
     let judge = |code: &str, tests: &Tests| verify(&sandbox, &format!("```python\n{code}\n```"), tests, false).unwrap();
     assert_eq!(judge("a, b = map(int, input().split())\nprint(a + b)", &text), Verdict::Right);
     assert_eq!(judge("print(3)", &text), Verdict::Wrong);

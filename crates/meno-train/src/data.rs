@@ -55,6 +55,10 @@ pub trait Questions: Sync {
     fn stop_tokens(&self) -> Vec<u32>;
     /// What the verifier says of a response.
     fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict;
+    /// The error that kept a response from being judged since the last call.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// A task of `meno-eval` put to a model: prompts written by `prompt`, tokens by `tokenizer`.
@@ -97,6 +101,9 @@ impl Questions for Asked<'_> {
     }
     fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict {
         self.task.verify(&question.problem(), response, truncated)
+    }
+    fn check(&self) -> Result<(), Error> {
+        Ok(self.task.check()?)
     }
 }
 

@@ -134,7 +134,9 @@ pub fn rollout(
         let ref_logprobs = Vec::new();
         Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage: 0.0 }
     };
-    Ok(Some(completions.into_iter().map(score).collect()))
+    let rollouts = completions.into_iter().map(score).collect();
+    task.check()?;
+    Ok(Some(rollouts))
 }
 
 /// A generator for prompts of up to `max_prompt` tokens.

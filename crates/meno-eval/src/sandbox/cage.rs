@@ -1,260 +1,262 @@
-//! The Linux side of the sandbox.
+//! The Linux side of the sandbox: one caged process.
 //!
-//! Between fork and exec only system calls are made, on memory that was prepared before: the parent has threads.
+//! Between fork and exec the child makes system calls and allocates next to nothing; glibc and musl keep the allocator
+//! usable in the child of a process with threads.
 
-use super::{End, Limits, Outcome};
+use super::tools::{Tool, closed_to_others};
+use super::walls::{At, Wall};
+use super::{Job, walls};
 use crate::error::Error;
-use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, Scope, path_beneath_rules,
+};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, wait};
+use nix::unistd::{ForkResult, Gid, Uid, chdir, fork, setgroups, setresgid, setresuid, setsid};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Whom programs run as when Meno runs as root: a limit on processes does not hold for root.
 const NOBODY: u32 = 65534;
 
-/// Readable in the cage, beside the interpreter's own directory.
-const READABLE: [&CStr; 9] =
-    [c"/usr", c"/bin", c"/lib", c"/lib64", c"/etc", c"/opt", c"/dev/null", c"/dev/zero", c"/dev/urandom"];
+/// Readable in the cage, beside the tool's own directory.
+const READABLE: [&str; 8] = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/opt", "/dev/zero", "/dev/urandom"];
 
-/// Landlock's rights (`LANDLOCK_ACCESS_FS_*`): execute, read file, read directory.
-const READ: u64 = 0b1101;
-/// All rights over files that its first version knows.
-const ALL: u64 = (1 << 13) - 1;
-
-/// What the child needs, as C wants it.
+/// What the child needs, prepared before the fork.
 struct Plan {
-    user: u32,
-    group: u32,
+    uid: Uid,
+    gid: Gid,
     root: bool,
-    uid_map: CString,
-    gid_map: CString,
+    uid_map: String,
+    gid_map: String,
+    /// The directory of the tool and where it is mounted, if user nobody cannot reach it.
+    bind: Option<(PathBuf, PathBuf)>,
     /// Where the file system in memory is mounted; the program's directory.
-    work: CString,
-    mount_options: CString,
-    readable: Vec<CString>,
-    limits: [(libc::c_int, u64); 6],
+    work: PathBuf,
+    mount_options: String,
+    ruleset: Option<RulesetCreated>,
+    limits: [(Resource, u64); 7],
 }
 
 impl Plan {
-    fn new(work: &Path, readable: &[&Path], limits: &Limits) -> Plan {
-        // SAFETY: these calls only return numbers.
-        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-        let root = uid == 0;
-        let (user, group) = if root { (NOBODY, NOBODY) } else { (uid, gid) };
-        let c = |text: String| CString::new(text).expect("invariant: there is no NUL in it");
-        let path = |p: &Path| CString::new(p.as_os_str().as_bytes()).expect("invariant: paths hold no NUL");
-        Plan {
-            user,
-            group,
+    fn new(job: &Job, scratch: &Path) -> Result<Plan, Error> {
+        let root = Uid::effective().is_root();
+        let (uid, gid) =
+            if root { (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)) } else { (Uid::effective(), Gid::effective()) };
+        let home = job.tool.home.as_deref();
+        let hidden = home.filter(|home| root && closed_to_others(home).is_some());
+        let limits = &job.limits;
+        Ok(Plan {
+            uid,
+            gid,
             root,
-            uid_map: c(format!("{user} {user} 1")),
-            gid_map: c(format!("{group} {group} 1")),
-            work: path(work),
-            mount_options: c(format!("size={},nr_inodes=1000,mode=700", limits.files_bytes)),
-            readable: readable.iter().map(|p| path(p)).collect(),
+            uid_map: format!("{uid} {uid} 1"),
+            gid_map: format!("{gid} {gid} 1"),
+            bind: hidden.map(|home| (home.to_owned(), scratch.join("tool"))),
+            work: scratch.join("work"),
+            mount_options: format!("size={},nr_inodes=1000,mode=700", limits.files_bytes),
+            ruleset: Some(ruleset(scratch, home).map_err(walls::landlock)?),
             limits: [
-                (libc::RLIMIT_CPU as libc::c_int, limits.cpu_seconds),
-                (libc::RLIMIT_AS as libc::c_int, limits.memory_bytes),
-                (libc::RLIMIT_FSIZE as libc::c_int, limits.output_bytes),
-                (libc::RLIMIT_NPROC as libc::c_int, limits.processes),
-                (libc::RLIMIT_NOFILE as libc::c_int, 64),
-                (libc::RLIMIT_CORE as libc::c_int, 0),
+                (Resource::RLIMIT_CPU, limits.cpu_seconds),
+                (Resource::RLIMIT_DATA, limits.memory_bytes),
+                (Resource::RLIMIT_AS, if job.tool.reserves_memory { u64::MAX } else { limits.memory_bytes }),
+                (Resource::RLIMIT_FSIZE, limits.output_bytes),
+                (Resource::RLIMIT_NPROC, limits.processes),
+                (Resource::RLIMIT_NOFILE, 64),
+                (Resource::RLIMIT_CORE, 0),
             ],
+        })
+    }
+
+    /// The tool as the cage sees it.
+    fn program(&self, tool: &Tool) -> PathBuf {
+        match &self.bind {
+            Some((from, to)) => tool.path.strip_prefix(from).map_or_else(|_| tool.path.clone(), |rest| to.join(rest)),
+            None => tool.path.clone(),
         }
     }
 }
 
-/// The error of a system call that returned a negative number.
-fn check(result: impl Into<i64>) -> std::io::Result<i64> {
-    match result.into() {
-        n if n < 0 => Err(std::io::Error::last_os_error()),
-        n => Ok(n),
-    }
+/// Landlock's rules but the one for the working directory, which is mounted later: reading of the system's
+/// directories, of the tool's and of the scratch directory. Rights that later versions of Landlock added are taken
+/// away where the kernel knows them.
+fn ruleset(scratch: &Path, home: Option<&Path>) -> Result<RulesetCreated, landlock::RulesetError> {
+    let readable = READABLE.iter().map(Path::new).chain([scratch]).chain(home);
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(ABI::V5))?
+        .scope(Scope::from_all(ABI::V6))?
+        .create()?
+        .add_rules(path_beneath_rules(readable, AccessFs::from_read(ABI::V1)))?
+        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))
 }
 
 /// Writes a file of /proc.
-fn put(path: &CStr, text: &CStr) -> std::io::Result<()> {
-    // SAFETY: both are C strings; the descriptor is closed by exec or by the relay.
-    unsafe {
-        let fd = check(libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
-        check(libc::write(fd as i32, text.as_ptr().cast(), text.to_bytes().len()) as i64)?;
-    }
-    Ok(())
+fn put(path: &str, text: &str) -> io::Result<()> {
+    std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// Leaves everything that a program could reach. Runs in the child of a fork: only system calls.
-fn enter(plan: &Plan) -> std::io::Result<()> {
-    // SAFETY: system calls with constants, C strings and structures that outlive them.
-    unsafe {
-        check(libc::setsid())?;
-        if plan.root {
-            check(libc::setgroups(0, std::ptr::null()))?;
-            check(libc::setresgid(plan.group, plan.group, plan.group))?;
-            check(libc::setresuid(plan.user, plan.user, plan.user))?;
-            // Changing the user made /proc/self root's.
-            check(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
+/// Leaves everything that a program could reach. Runs in the child of a fork.
+fn enter(plan: &mut Plan) -> io::Result<()> {
+    let none = None::<&str>;
+    setsid().at(Wall::User)?;
+    if plan.root {
+        if let Some((from, to)) = &plan.bind {
+            unshare(CloneFlags::CLONE_NEWNS).at(Wall::Bind)?;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Bind)?;
+            mount(Some(from), to, none, MsFlags::MS_BIND, none).at(Wall::Bind)?;
         }
-        // A killed Meno leaves no program behind.
-        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        let spaces = libc::CLONE_NEWUSER
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWNET
-            | libc::CLONE_NEWPID
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS;
-        check(libc::unshare(spaces))?;
-        put(c"/proc/self/setgroups", c"deny")?;
-        put(c"/proc/self/uid_map", &plan.uid_map)?;
-        put(c"/proc/self/gid_map", &plan.gid_map)?;
-        let none = std::ptr::null::<libc::c_char>();
-        check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
-        let flags = libc::MS_NOSUID | libc::MS_NODEV;
-        let (tmpfs, options) = (c"tmpfs".as_ptr(), plan.mount_options.as_ptr());
-        check(libc::mount(tmpfs, plan.work.as_ptr(), tmpfs, flags, options.cast()))?;
-        check(libc::chdir(plan.work.as_ptr()))?;
-        // The first child of this process is the init of the new process namespace: all die with it.
-        if check(libc::fork())? != 0 {
-            relay();
-        }
-        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        lock_files(plan)?;
-        for &(what, most) in &plan.limits {
-            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-            check(libc::setrlimit(what as _, &limit))?;
-        }
+        setgroups(&[]).at(Wall::User)?;
+        setresgid(plan.gid, plan.gid, plan.gid).at(Wall::User)?;
+        setresuid(plan.uid, plan.uid, plan.uid).at(Wall::User)?;
+        // Changing the user made /proc/self root's.
+        prctl::set_dumpable(true).at(Wall::User)?;
     }
-    Ok(())
+    // A killed Meno leaves no program behind.
+    prctl::set_pdeathsig(Signal::SIGKILL).at(Wall::User)?;
+    unshare(
+        CloneFlags::CLONE_NEWUSER
+            | CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )
+    .at(Wall::Namespaces)?;
+    put("/proc/self/setgroups", "deny").at(Wall::Maps)?;
+    put("/proc/self/uid_map", &plan.uid_map).at(Wall::Maps)?;
+    put("/proc/self/gid_map", &plan.gid_map).at(Wall::Maps)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Mounts)?;
+    let (flags, options) = (MsFlags::MS_NOSUID | MsFlags::MS_NODEV, plan.mount_options.as_str());
+    mount(Some("tmpfs"), &plan.work, Some("tmpfs"), flags, Some(options)).at(Wall::Mounts)?;
+    chdir(&plan.work).at(Wall::Mounts)?;
+    // The first child of this process is the init of the new process namespace: all die with it.
+    // SAFETY: the process has one thread, and the child goes on to exec.
+    if let ForkResult::Parent { .. } = unsafe { fork() }.at(Wall::Init)? {
+        relay();
+    }
+    prctl::set_pdeathsig(Signal::SIGKILL).at(Wall::Init)?;
+    lock_files(plan).at(Wall::Landlock)?;
+    // A deep recursion ends at the limit of memory, not at 8 MiB of stack.
+    let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Wall::Limits)?;
+    setrlimit(Resource::RLIMIT_STACK, most, most).at(Wall::Limits)?;
+    plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Wall::Limits)
 }
 
 /// Waits for the program and ends as it did. Killing this process kills the program.
-///
-/// # Safety
-/// Only in the child of a fork: the process ends here.
-unsafe fn relay() -> ! {
-    let mut status = 0;
-    // SAFETY: system calls; every descriptor of this process is closed, and none is used after.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32);
-        while libc::wait(&mut status) < 0 && *libc::__errno_location() == libc::EINTR {}
-        libc::_exit(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) })
-    }
+fn relay() -> ! {
+    // SAFETY: no descriptor of this process is used after. There is no wrapper that every libc has; an inherited
+    // descriptor left open would keep Meno waiting for the end of a pipe.
+    unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
+    let code = loop {
+        match wait() {
+            Ok(WaitStatus::Exited(_, code)) => break code,
+            Ok(WaitStatus::Signaled(_, signal, _)) => break 128 + signal as i32,
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => break 128,
+        }
+    };
+    // SAFETY: ends the process without running what the parent registered for its own end.
+    unsafe { libc::_exit(code) }
 }
 
 /// Landlock: nothing outside `work` can be written, nothing outside the readable directories read.
-fn lock_files(plan: &Plan) -> std::io::Result<()> {
-    let rules = [ALL];
-    // SAFETY: `struct landlock_ruleset_attr` begins with the handled rights, a u64; its size tells how much there is.
-    let ruleset =
-        check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, rules.as_ptr(), size_of_val(&rules), 0u32) })?
-            as i32;
-    let allow = |path: &CStr, rights: u64| -> std::io::Result<()> {
-        // SAFETY: a C string; the descriptor is closed by exec.
-        let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-        if fd < 0 {
-            return Ok(()); // not on this machine: nothing to allow
-        }
-        // `struct landlock_path_beneath_attr` is packed: a u64 and an i32.
-        let mut rule = [0u8; 12];
-        rule[..8].copy_from_slice(&rights.to_ne_bytes());
-        rule[8..].copy_from_slice(&fd.to_ne_bytes());
-        // SAFETY: the rule is laid out as above and outlives the call.
-        check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, 1u32, rule.as_ptr(), 0u32) })?;
-        Ok(())
-    };
-    for path in READABLE {
-        // Rights of directories cannot be given to a device.
-        let file = path.to_bytes().starts_with(b"/dev/");
-        allow(path, if file { READ & !(1 << 3) } else { READ })?;
-    }
-    plan.readable.iter().try_for_each(|path| allow(path, READ))?;
-    allow(&plan.work, ALL)?;
-    // SAFETY: a descriptor made above.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) })?;
-    Ok(())
+fn lock_files(plan: &mut Plan) -> io::Result<()> {
+    let failed = |_| io::Error::last_os_error();
+    let Some(ruleset) = plan.ruleset.take() else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
+    let work = PathFd::new(&plan.work).map_err(|_| io::Error::last_os_error())?;
+    let all = PathBeneath::new(work, AccessFs::from_all(ABI::V5));
+    ruleset.add_rule(all).and_then(RulesetCreated::restrict_self).map(drop).map_err(failed)
 }
 
-/// Runs `program` in a cage of its own.
-pub(super) fn run(interpreter: &Path, limits: &Limits, program: &str, input: &str) -> Result<Outcome, Error> {
-    let failed = |what: &str, e: std::io::Error| Error::Sandbox(format!("{what}: {e}"));
-    let dir = ScratchDir::new().map_err(|e| failed("a temporary directory", e))?;
-    let file = |name: &str, text: &str| -> std::io::Result<std::path::PathBuf> {
-        let path = dir.0.join(name);
-        std::fs::write(&path, text)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
-        Ok(path)
-    };
-    let (source, input) = file("program", program)
-        .and_then(|source| Ok((source, File::open(file("input", input)?)?)))
-        .map_err(|e| failed("writing the program", e))?;
-    let output = File::options().create(true).truncate(true).read(true).write(true).open(dir.0.join("output"));
-    let output = output.map_err(|e| failed("the file of the output", e))?;
-    let work = dir.0.join("work");
-    // The interpreter's libraries lie beside its directory: /home/me/python/{bin,lib}.
-    let home = interpreter.parent().and_then(Path::parent).filter(|p| p.parent().is_some());
-    let plan = Plan::new(&work, &[Some(dir.0.as_path()), home].into_iter().flatten().collect::<Vec<_>>(), limits);
-    let mut command = Command::new(interpreter);
-    command.arg(&source).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &work);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0").env("OPENBLAS_NUM_THREADS", "1");
-    command.stdin(input).stdout(output.try_clone().map_err(|e| failed("the output", e))?).stderr(Stdio::null());
-    // SAFETY: `enter` makes system calls only, on memory prepared before the fork.
-    unsafe { command.pre_exec(move || enter(&plan)) };
-    let mut child = command.spawn().map_err(|e| {
-        failed("it could not be set up (it needs Linux 5.13 or later with user namespaces and Landlock)", e)
-    })?;
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(|e| failed("waiting for the program", e))? {
-            Some(status) => break Some(status),
-            None if start.elapsed() > limits.wall => {
-                child.kill().and_then(|()| child.wait()).map_err(|e| failed("ending the program", e))?;
-                break None;
+/// A process in a cage, and the directory that holds its files. It dies when this is dropped.
+pub(crate) struct Caged {
+    child: Child,
+    _scratch: tempfile::TempDir,
+}
+
+impl Caged {
+    /// Starts a job.
+    pub(crate) fn start(job: Job) -> Result<Caged, Error> {
+        let failed = |what: &str, e: io::Error| Error::Sandbox(format!("{what}: {e}"));
+        let scratch = scratch(&job).map_err(|e| failed("writing the program's files", e))?;
+        if let Some(dir) = Uid::effective().is_root().then(|| closed_to_others(scratch.path())).flatten() {
+            return Err(Error::Sandbox(format!(
+                "programs run as user nobody, who cannot enter {}, where temporary files are made; set TMPDIR to a \
+                 directory that everyone can enter, such as /tmp",
+                dir.display()
+            )));
+        }
+        let mut plan = Plan::new(&job, scratch.path())?;
+        let mut command = match job.script {
+            Some(_) => Command::new("/bin/sh"),
+            None => Command::new(plan.program(job.tool)),
+        };
+        if let Some(script) = job.script {
+            command.args(["-c", script]).arg(plan.program(job.tool));
+        }
+        command.args(job.args).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.env("HOME", &plan.work).env("TMPDIR", &plan.work).env("LANG", "C.UTF-8");
+        command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0").env("OPENBLAS_NUM_THREADS", "1");
+        command.env("PYTHONIOENCODING", "utf-8:surrogateescape");
+        let stdin = match job.input {
+            Some(_) => std::fs::File::open(scratch.path().join("input")).map_err(|e| failed("the input", e))?.into(),
+            None => job.stdin,
+        };
+        command.stdin(stdin).stdout(job.stdout).stderr(job.stderr);
+        // SAFETY: see the head of this file.
+        unsafe { command.pre_exec(move || enter(&mut plan)) };
+        let child = command.spawn().map_err(|e| walls::explain(job.tool, &e))?;
+        Ok(Caged { child, _scratch: scratch })
+    }
+
+    /// Waits for its end, at most until `deadline`; `None` if it still runs then. 128 and above is a signal.
+    pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<i32>, Error> {
+        loop {
+            let status = self.child.try_wait().map_err(|e| Error::Sandbox(format!("waiting for the program: {e}")))?;
+            if let Some(status) = status {
+                return Ok(Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))));
             }
-            None => std::thread::sleep(Duration::from_millis(2)),
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-    };
-    let end = match status.map(|s| s.code().unwrap_or_else(|| 128 + s.signal().unwrap_or(0))) {
-        Some(0) => End::Done,
-        Some(code) => End::Failed(code),
-        None => End::OutOfTime,
-    };
-    Ok(Outcome { output: read_back(output, limits.output_bytes).map_err(|e| failed("reading the output", e))?, end })
-}
-
-/// What the program wrote; it shares the file's position with it.
-fn read_back(mut file: File, most: u64) -> std::io::Result<String> {
-    std::io::Seek::rewind(&mut file)?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// A directory that is gone when this is dropped.
-struct ScratchDir(std::path::PathBuf);
-
-impl ScratchDir {
-    fn new() -> std::io::Result<ScratchDir> {
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("meno-sandbox-{}-{n}", std::process::id()));
-        std::fs::create_dir(&dir)?;
-        let dir = ScratchDir(dir);
-        std::fs::create_dir(dir.0.join("work"))?;
-        for path in [dir.0.clone(), dir.0.join("work")] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-        }
-        Ok(dir)
     }
 }
 
-impl Drop for ScratchDir {
+impl Drop for Caged {
     fn drop(&mut self) {
-        // What is left behind in /tmp is no reason to end.
-        let _ = std::fs::remove_dir_all(&self.0);
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+/// A fresh directory with the job's files, the mount points `work` and `tool`, and the input.
+fn scratch(job: &Job) -> io::Result<tempfile::TempDir> {
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    let dir = tempfile::Builder::new().prefix("meno-sandbox-").permissions(mode(0o755)).tempdir()?;
+    for name in ["work", "tool"] {
+        std::fs::create_dir(dir.path().join(name))?;
+        std::fs::set_permissions(dir.path().join(name), mode(0o755))?;
+    }
+    for &(name, bytes) in job.files.iter().chain(job.input.map(|input| ("input", input)).iter()) {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes)?;
+        std::fs::set_permissions(&path, mode(0o755))?;
+    }
+    std::fs::set_permissions(dir.path(), mode(0o755))?; // whatever the umask
+    Ok(dir)
 }

@@ -1,147 +1,179 @@
 //! Programs: whether the code of a response passes its tests. It runs in a [`Sandbox`], or not at all.
 //!
-//! The tests are LiveCodeBench's (`lcb_runner/evaluation/testing_util.py`): text on standard input and output, or calls
-//! of a function with JSON arguments and result; or, as HumanEval and MBPP have them, Python to run after the program.
+//! Three kinds of tests: text on standard input and output; calls of a Python function with JSON arguments and result;
+//! Python scripts that assert. The program under test never sees a test's expectation and never decides about it: its
+//! output is compared here, and its values travel as plain data to a judge in a cage of its own (`examiner.py`), which
+//! rebuilds and compares them. `docs/verifiers-programs.md` has the rules of each benchmark and the trust model.
 
-use super::{Verdict, after_thinking};
+mod blocks;
+mod exam;
+mod output;
+mod run;
+
+use super::Verdict;
 use crate::error::Error;
-use crate::sandbox::{End, Sandbox};
+use crate::sandbox::{Language, Sandbox};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What a program must do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Test {
-    /// Write `output` when it reads `input`, or give it back when called.
+    /// Write `output` when it reads `input`, or return it when called.
     Case {
         /// Standard input; or the arguments, one JSON value a line.
         input: String,
         /// Standard output; or the result as JSON.
         output: String,
     },
-    /// Run to its end with this Python after it.
+    /// Make this Python run to its end.
     Script(String),
+    /// Calls as APPS packs them: JSON text of `{"inputs": [[argument, …], …], "outputs": [result, …]}`.
+    Packed {
+        /// The JSON text: whole numbers of any size stay what they are.
+        packed: String,
+    },
+}
+
+/// Whose checker is followed where they differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rules {
+    /// LiveCodeBench: lines, decimals exactly.
+    #[default]
+    LiveCodeBench,
+    /// APPS: lines without empty ones, fractions as `numpy.allclose`.
+    Apps,
+    /// code_contests: words in any case, fractions within 1e-5.
+    CodeContests,
+}
+
+/// The imports that a benchmark puts before every program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preamble {
+    /// None.
+    #[default]
+    None,
+    /// LiveCodeBench's: the standard library, most of it by `*`.
+    LiveCodeBench,
+    /// APPS'.
+    Apps,
+}
+
+/// EvalPlus' further inputs, whose results a reference solution gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plus {
+    /// Source of the reference solution.
+    pub reference: String,
+    /// The function.
+    pub entry: String,
+    /// The arguments of each call.
+    pub inputs: Vec<Vec<serde_json::Value>>,
+    /// The absolute tolerance; 0 is 1e-6 for floating-point numbers and exact for everything else.
+    pub atol: f64,
 }
 
 /// All tests of a problem.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tests {
     /// The function that is called; without one, programs read and write text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
     /// The tests, in order; the first that fails decides.
     pub tests: Vec<Test>,
+    /// How results are compared.
+    pub rules: Rules,
+    /// What the program may use without importing it.
+    pub preamble: Preamble,
+    /// The language that the problem asks for; without one, the tag of the block selects it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// Python that stands before the tests: imports, helpers, objects.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub setup: String,
+    /// HumanEval's prompt, whose function a response completes, and the name of that function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<(String, String)>,
+    /// EvalPlus' inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plus: Option<Plus>,
 }
 
-/// The program of a response: its last fenced block, after the reasoning.
-pub fn program(response: &str) -> Option<&str> {
-    let text = after_thinking(response);
-    let end = text.rfind("```")?;
-    let start = text[..end].rfind("```")?;
-    let block = &text[start + 3..end];
-    // The first line names the language.
-    let code = block.split_once('\n').map(|(_, code)| code)?;
-    (!code.trim().is_empty()).then_some(code)
+/// What the judge says of a response.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The program that was judged.
+    pub program: Option<String>,
+    /// Its language.
+    pub language: Option<Language>,
+    /// Why: the test that failed with what was expected and what came, the limit, the exception; or what is missing.
+    pub reason: String,
 }
 
-/// Whether `program` passes every test.
-pub fn passes(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result<bool, Error> {
-    for test in &tests.tests {
-        let passed = match (test, &tests.function) {
-            (Test::Script(script), _) => {
-                // A program that exits before its tests has not passed them: the last line must be reached.
-                let mark = "the tests were reached and hold";
-                let whole = format!("{program}\n\n{script}\n\nprint('\\n{mark}')\n");
-                let ran = sandbox.run(&whole, "")?;
-                ran.end == End::Done && ran.output.trim_end().lines().last() == Some(mark)
-            }
-            (Test::Case { input, output }, None) => {
-                let ran = sandbox.run(program, input)?;
-                ran.end == End::Done && same_text(&ran.output, output)
-            }
-            (Test::Case { input, output }, Some(function)) => {
-                let ran = sandbox.run(&call(program, function), input)?;
-                let last = ran.output.trim_end().lines().last().unwrap_or_default();
-                ran.end == End::Done && same_value(last, output)
-            }
-        };
-        if !passed {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Judges a response. An error means that it could not be judged: the sandbox failed, a compiler is missing, or the
+/// tests themselves are broken.
+pub fn judge(sandbox: &Sandbox, response: &str, tests: &Tests, truncated: bool) -> Result<Judgement, Error> {
+    let (language, program) = match blocks::program(response, tests) {
+        Ok((language, program)) => (Some(language), Ok(program)),
+        Err(reason) => (None, Err(reason)),
+    };
+    let (verdict, reason) = match (&program, language) {
+        _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
+        (Ok(program), Some(language)) => match failure(sandbox, language, program, tests)? {
+            None => (Verdict::Right, format!("passes {}", count(tests))),
+            Some(reason) => (Verdict::Wrong, reason),
+        },
+        (Err(reason), _) => (Verdict::Unparsable, reason.clone()),
+        (Ok(_), None) => (Verdict::Unparsable, "there is no code block".to_owned()),
+    };
+    Ok(Judgement { verdict, program: program.ok(), language, reason })
 }
 
 /// What the verifier says of a response.
 pub fn verify(sandbox: &Sandbox, response: &str, tests: &Tests, truncated: bool) -> Result<Verdict, Error> {
-    Ok(match program(response) {
-        _ if truncated => Verdict::Truncated,
-        None => Verdict::Unparsable,
-        Some(code) if passes(sandbox, code, tests)? => Verdict::Right,
-        Some(_) => Verdict::Wrong,
-    })
+    Ok(judge(sandbox, response, tests, truncated)?.verdict)
 }
 
-/// The program with a call of its function (or of the method of its class `Solution`) at the end.
-fn call(program: &str, function: &str) -> String {
-    format!(
-        "{program}\n\nimport json as _json, sys as _sys\n\
-         _arguments = [_json.loads(line) for line in _sys.stdin.read().splitlines() if line.strip()]\n\
-         _function = getattr(Solution(), {function:?}) if 'Solution' in globals() else globals()[{function:?}]\n\
-         print()\nprint(_json.dumps(_function(*_arguments)))\n"
-    )
+/// The program of a response as a code block, the same for all ways to write it; [`judge`] reads it back.
+pub fn answer(response: &str, tests: &Tests) -> Option<String> {
+    blocks::program(response, tests).ok().map(|(language, code)| blocks::fenced(language, &code))
 }
 
-/// Whether two outputs are the same: line by line, ends trimmed; a line that differs may hold the same numbers.
-fn same_text(got: &str, wanted: &str) -> bool {
-    let lines = |text: &str| text.trim().lines().map(|l| l.trim().to_owned()).collect::<Vec<_>>();
-    let (got, wanted) = (lines(got), lines(wanted));
-    got.len() == wanted.len() && got.iter().zip(&wanted).all(|(g, w)| g == w || same_numbers(g, w))
+fn count(tests: &Tests) -> String {
+    match tests.tests.len() {
+        1 => "the test".to_owned(),
+        n => format!("all {n} tests"),
+    }
 }
 
-/// Decimal numbers of equal value, word by word: `1.50 2` and `1.5 2.0`.
-fn same_numbers(got: &str, wanted: &str) -> bool {
-    let numbers = |line: &str| -> Option<Vec<f64>> { line.split_whitespace().map(|w| w.parse().ok()).collect() };
-    matches!((numbers(got), numbers(wanted)), (Some(g), Some(w)) if g == w)
-}
-
-/// Whether two JSON values are equal, 1 and 1.0 included.
-fn same_value(got: &str, wanted: &str) -> bool {
-    fn equal(a: &Value, b: &Value) -> bool {
-        match (a, b) {
-            (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-            (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-            _ => a == b,
+/// Why a program fails its tests; nothing if it passes.
+fn failure(sandbox: &Sandbox, language: Language, program: &str, tests: &Tests) -> Result<Option<String>, Error> {
+    let is_text = |test: &&Test| matches!(test, Test::Case { .. }) && tests.function.is_none();
+    let text: Vec<&Test> = tests.tests.iter().filter(is_text).collect();
+    if text.len() < tests.tests.len() || tests.plus.is_some() {
+        if language != Language::Python {
+            return Ok(Some(format!("the tests are Python, and the program is {language}")));
+        }
+        if let Some(reason) = exam::failure(sandbox, program, tests)? {
+            return Ok(Some(reason));
         }
     }
-    let read = |text: &str| serde_json::from_str::<Value>(text.trim());
-    matches!((read(got), read(wanted)), (Ok(g), Ok(w)) if equal(&g, &w))
+    if text.is_empty() {
+        return Ok(None);
+    }
+    run::failure(sandbox, language, program, tests)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_block_is_the_program() {
-        let text = "<think>```python\nno\n```</think>First\n```python\na = 1\n```\nbetter\n```py\nb = 2\n```\ndone";
-        assert_eq!(program(text), Some("b = 2\n"));
-        assert_eq!(program("```\nc\n```"), Some("c\n"));
-        for none in ["no code", "```python\n\n```", "``` ```", "```"] {
-            assert_eq!(program(none), None, "{none}");
-        }
+/// A text for a message, shortened.
+fn short(text: &str) -> String {
+    let text = text.trim();
+    if text.chars().count() <= 200 {
+        return format!("{text:?}");
     }
-
-    #[test]
-    fn outputs_are_compared_as_judges_do() {
-        for (got, wanted) in [("1 2\n3\n", "1 2 \n3"), ("0.50 2", "0.5 2.0"), ("yes\n", "yes")] {
-            assert!(same_text(got, wanted), "{got:?} {wanted:?}");
-        }
-        for (got, wanted) in [("1\n2", "1 2"), ("Yes", "yes"), ("", "0"), ("1", "1\n1"), ("0.1", "0.10001")] {
-            assert!(!same_text(got, wanted), "{got:?} {wanted:?}");
-        }
-        assert!(same_value("[1.0, \"a\", [true]]", "[1,\"a\",[true]]"));
-        assert!(!same_value("[1, 2]", "[2, 1]") && !same_value("nonsense", "nonsense"));
-    }
+    let start: String = text.chars().take(160).collect();
+    format!("{start:?}… ({} characters)", text.chars().count())
 }

@@ -252,7 +252,9 @@ fn sample(
         for group in rollouts.chunks(k) {
             let problem = group[0].question.problem();
             let judge = |r: &Rollout| Sample::judge(asked.task, &problem, r.text.clone(), r.tokens.len(), r.truncated);
-            output.add(Judged { samples: group.iter().map(judge).collect(), problem: problem.clone() })?;
+            let samples = group.iter().map(judge).collect();
+            asked.task.check()?;
+            output.add(Judged { samples, problem: problem.clone() })?;
         }
         progress.before = (output.judged.len() * k) as u64;
     }

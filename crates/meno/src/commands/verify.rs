@@ -146,7 +146,8 @@ impl Judge {
             self.sandbox = Some(Sandbox::open(Path::new("python3"), Limits::default())?);
         }
         let Some(sandbox) = &self.sandbox else { bail!("the sandbox is not open") };
-        Ok(verify::code::judge(sandbox, response, &tests, truncated)?)
+        let judged = verify::code::judge(sandbox, response, &tests, truncated)?;
+        Ok(Judgement { verdict: judged.verdict, extracted: judged.program, reason: judged.reason, ..Judgement::default() })
     }
 }
 

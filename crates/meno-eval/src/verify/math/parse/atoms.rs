@@ -4,7 +4,6 @@ use super::Parser;
 use crate::verify::math::token::{Kind, Token};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
 use num_bigint::BigInt;
-use num_rational::BigRational;
 use num_traits::{ToPrimitive, Zero};
 
 impl Parser<'_> {
@@ -17,6 +16,10 @@ impl Parser<'_> {
     fn atom(&mut self) -> Option<Expr> {
         if self.letter > 0 {
             return self.rest();
+        }
+        if let Some((number, used)) = lettered_base(&self.tokens[self.at..]) {
+            self.at += used;
+            return Some(number);
         }
         match self.peek()? {
             Kind::Number { .. } => self.number(),
@@ -504,11 +507,12 @@ fn based(literal: &Literal, base: &Expr) -> Option<Expr> {
     Some(Expr::Based(value, base))
 }
 
-/// Digits and capital letters with a base from 11 to 36 as their subscript, e.g. `A3F_{16}`, at the start of `tokens`.
-pub(super) fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
+/// Digits and capital letters with a base from 11 to 36 as their subscript, e.g. `A3F_{16}`, at the start of `tokens`;
+/// with how many tokens they take.
+fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
     let mut digits = String::new();
     let mut len = 0;
-    for token in tokens {
+    for token in tokens.iter().take(12) {
         match &token.kind {
             Kind::Number { digits: Some(d), .. } => digits.push_str(d),
             Kind::Letter(c) if c.is_ascii_uppercase() => digits.push(*c),
@@ -531,6 +535,5 @@ pub(super) fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
     let base = base.value.to_integer().to_u32().filter(|b| (11..=36).contains(b))?;
     let mixed = digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b.is_ascii_uppercase());
     let value = BigInt::parse_bytes(digits.as_bytes(), base).filter(|_| mixed)?;
-    debug_assert!(BigRational::from_integer(value.clone()) >= BigRational::zero());
     Some((Expr::Based(value, base), len + used))
 }

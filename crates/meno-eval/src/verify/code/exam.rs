@@ -1,0 +1,175 @@
+//! Programs whose values are tested: the program in one cage, the judge that runs the tests in another, two pipes
+//! between them. The judge's report goes to a file that only it and Meno hold.
+
+use super::{Plus, Test, Tests, run, short};
+use crate::error::Error;
+use crate::sandbox::{Job, Limits, Sandbox};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = concat!(include_str!("values.py"), "\n\n", include_str!("program.py"));
+const EXAMINER: &str = concat!(include_str!("values.py"), "\n\n", include_str!("examiner.py"));
+
+/// More calls than this do not lengthen the time of all of them together.
+const MOST_TIMES: u32 = 12;
+
+/// What the judge is given.
+#[derive(Serialize)]
+struct Orders<'a> {
+    mark: &'a str,
+    seconds: f64,
+    call_seconds: f64,
+    function: Option<&'a str>,
+    scripts: Vec<&'a str>,
+    calls: Vec<String>,
+    rules: super::Rules,
+    setup: &'a str,
+    prompt: Option<&'a str>,
+    entry: Option<&'a str>,
+    plus: Option<&'a Plus>,
+}
+
+/// What the program's side is given.
+#[derive(Serialize)]
+struct Plan<'a> {
+    imports: Vec<&'a str>,
+    setup: &'a str,
+    prompt: Option<&'a str>,
+    entry: Option<&'a str>,
+    cpu_seconds: u64,
+}
+
+/// What the judge reports.
+#[derive(Deserialize)]
+struct Report {
+    status: Status,
+    reason: String,
+    test: usize,
+    expected: Option<String>,
+    got: Option<String>,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Right,
+    Wrong,
+    /// The program is gone.
+    Ended,
+    /// The tests themselves are broken.
+    Tests,
+}
+
+/// Why a program fails the calls and scripts; nothing if it passes.
+pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result<Option<String>, Error> {
+    let failed = |what: &str, e: std::io::Error| Error::Sandbox(format!("{what}: {e}"));
+    let limits = sandbox.limits();
+    let calls = calls(tests);
+    let times = (calls.len() as u32).max(if tests.plus.is_some() { 3 } else { 1 }).min(MOST_TIMES);
+    let wall = limits.wall * times;
+    let mark = mark().map_err(|e| failed("reading random bytes", e))?;
+    let (prompt, entry) = tests.prompt.as_ref().map(|(p, e)| (p.as_str(), e.as_str())).unzip();
+    let orders = Orders {
+        mark: &mark,
+        seconds: wall.as_secs_f64(),
+        call_seconds: limits.wall.as_secs_f64(),
+        function: tests.function.as_deref(),
+        scripts: tests
+            .tests
+            .iter()
+            .filter_map(|t| if let Test::Script(s) = t { Some(s.as_str()) } else { None })
+            .collect(),
+        calls,
+        rules: tests.rules,
+        setup: &tests.setup,
+        prompt,
+        entry,
+        plus: tests.plus.as_ref(),
+    };
+    let imports = run::imports(tests.preamble).lines().collect();
+    let plan = Plan { imports, setup: &tests.setup, prompt, entry, cpu_seconds: limits.cpu_seconds };
+    let json = |e: serde_json::Error| Error::Tests(e.to_string());
+    let (orders, plan) = (serde_json::to_vec(&orders).map_err(json)?, serde_json::to_vec(&plan).map_err(json)?);
+
+    let (requests, ask) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
+    let (replies, answer) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
+    let mut report = tempfile::tempfile().map_err(|e| failed("the file of the report", e))?;
+    let report_to: Stdio = report.try_clone().map_err(|e| failed("the file of the report", e))?.into();
+
+    let files: [(&str, &[u8]); 3] = [("side.py", PROGRAM.as_bytes()), ("program", program.as_bytes()), ("plan", &plan)];
+    let limits = Limits { cpu_seconds: limits.cpu_seconds * u64::from(times), ..limits };
+    let job = sandbox.job(sandbox.python(), &["../side.py"]);
+    let mut side =
+        sandbox.start(Job { files: &files, limits, stdin: requests.into(), stdout: answer.into(), ..job })?;
+
+    let files: [(&str, &[u8]); 2] = [("judge.py", EXAMINER.as_bytes()), ("job", &orders)];
+    let limits = Limits { output_bytes: limits.output_bytes.max(1 << 20), ..limits };
+    let job = sandbox.job(sandbox.python(), &["../judge.py"]);
+    let streams = Job { files: &files, limits, stdin: replies.into(), stdout: ask.into(), stderr: report_to, ..job };
+    let mut judge = sandbox.start(streams)?;
+
+    let code = judge.wait(Instant::now() + wall + Duration::from_secs(2))?;
+    let text = read(&mut report).map_err(|e| failed("reading the report", e))?;
+    match text.split_once(&mark).map(|(_, line)| serde_json::from_str::<Report>(line.trim_end())) {
+        Some(Ok(report)) => match report.status {
+            Status::Right => Ok(None),
+            Status::Wrong => Ok(Some(told(&report))),
+            Status::Tests => Err(Error::Tests(report.reason)),
+            // The program's end tells why, if it comes at once.
+            Status::Ended => Ok(Some(match side.wait(Instant::now() + Duration::from_secs(1))? {
+                Some(124) => format!("CPU time limit ({} s) exceeded", sandbox.limits().cpu_seconds),
+                Some(0) | None => report.reason,
+                Some(code) => run::ended(code, "", &sandbox.limits()),
+            })),
+        },
+        // The judge works only on what it is asked for until it is ready: its failure is then ours.
+        _ if !text.starts_with("ready\n") => {
+            let last = text.trim().lines().last().map(short).unwrap_or_default();
+            Err(Error::Sandbox(format!("the judge of programs did not start: it ended with {code:?} {last}")))
+        }
+        _ if code.is_none() => Ok(Some("time limit exceeded".to_owned())),
+        _ => Ok(Some("the tests exceeded the limits of memory or CPU time with this program's answers".to_owned())),
+    }
+}
+
+/// Calls as JSON texts for the judge.
+fn calls(tests: &Tests) -> Vec<String> {
+    let text = |test: &Test| match test {
+        Test::Case { input, output } if tests.function.is_some() => {
+            Some(serde_json::json!({ "input": input, "output": output }).to_string())
+        }
+        Test::Packed { packed } => Some(packed.clone()),
+        _ => None,
+    };
+    tests.tests.iter().filter_map(text).collect()
+}
+
+/// 128 random bits as text.
+fn mark() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn read(file: &mut File) -> std::io::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(1 << 20).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A report in words.
+fn told(report: &Report) -> String {
+    let mut text = if report.test > 0 { format!("test {}: ", report.test) } else { String::new() };
+    text += &report.reason;
+    if let Some(expected) = &report.expected {
+        text += &format!("; expected {expected}");
+    }
+    if let Some(got) = &report.got {
+        text += &format!(", got {got}");
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! Programs that read and write text: compiled once if need be, then run on every input.
+
+use super::{Preamble, Rules, Test, Tests, output, short};
+use crate::error::Error;
+use crate::sandbox::{End, Job, Language, Limits, Ran, Sandbox, Tool};
+use std::time::Duration;
+
+/// Imports of LiveCodeBench's checker (`import_string`), one a line.
+const LIVE_CODE_BENCH: &str = include_str!("imports_livecodebench.txt");
+/// Imports of APPS' checker.
+const APPS: &str = include_str!("imports_apps.txt");
+
+/// The lines of a preamble.
+pub(super) fn imports(preamble: Preamble) -> &'static str {
+    match preamble {
+        Preamble::None => "",
+        Preamble::LiveCodeBench => LIVE_CODE_BENCH,
+        Preamble::Apps => APPS,
+    }
+}
+
+/// A program ready to run.
+enum Ready<'a> {
+    Python { program: &'a str, imports: &'a str },
+    Node { program: &'a str },
+    Binary(Vec<u8>),
+}
+
+/// Why a program fails one of the tests on text; nothing if it passes all.
+pub(super) fn failure(
+    sandbox: &Sandbox,
+    language: Language,
+    program: &str,
+    tests: &Tests,
+) -> Result<Option<String>, Error> {
+    let ready = match language {
+        Language::Python => Ready::Python { program, imports: imports(tests.preamble) },
+        Language::JavaScript => Ready::Node { program },
+        Language::Cpp | Language::Rust => match compile(sandbox, language, program)? {
+            Ok(binary) => Ready::Binary(binary),
+            Err(message) => return Ok(Some(format!("does not compile: {message}"))),
+        },
+    };
+    for (number, test) in tests.tests.iter().enumerate() {
+        let Test::Case { input, output } = test else { continue };
+        let ran = run(sandbox, &ready, input, output.len() as u64)?;
+        if let Some(reason) = differs(&ran, output, tests.rules, &sandbox.limits()) {
+            return Ok(Some(format!("test {}: {reason}", number + 1)));
+        }
+    }
+    Ok(None)
+}
+
+/// What is wrong with a run.
+fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
+    let last = || ran.errors.trim().lines().last().map(short).unwrap_or_default();
+    match ran.end {
+        End::OutOfTime => return Some(format!("time limit ({} s) exceeded", limits.wall.as_secs())),
+        End::Failed(code) => return Some(ended(code, &last(), limits)),
+        End::Done => {}
+    }
+    let Ok(got) = std::str::from_utf8(&ran.output) else { return Some("the output is not UTF-8".to_owned()) };
+    if output::same(got, wanted, rules) {
+        return None;
+    }
+    Some(format!("expected {}, got {}", short(wanted), short(got)))
+}
+
+/// How a program that failed ended.
+pub(super) fn ended(code: i32, last: &str, limits: &Limits) -> String {
+    match code - 128 {
+        libc::SIGKILL | libc::SIGXCPU => format!("CPU time limit ({} s) exceeded", limits.cpu_seconds),
+        libc::SIGSEGV | libc::SIGBUS => format!("crashed (signal {}), or memory limit exceeded", code - 128),
+        libc::SIGABRT => format!("aborted {last}"),
+        1.. => format!("killed by signal {}", code - 128),
+        _ if last.contains("MemoryError") || last.contains("bad_alloc") => "memory limit exceeded".to_owned(),
+        _ => format!("failed with exit code {code} {last}").trim_end().to_owned(),
+    }
+}
+
+/// Runs a program on one input; `expected` is the length of the right output.
+fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<Ran, Error> {
+    let limits = sandbox.limits();
+    let limits = Limits { output_bytes: limits.output_bytes.max(2 * expected + 4096), ..limits };
+    let input = Some(input.as_bytes());
+    match ready {
+        Ready::Python { program, imports } => {
+            let files: [(&str, &[u8]); 3] = [
+                ("stdin.py", include_bytes!("stdin.py")),
+                ("program", program.as_bytes()),
+                ("imports", imports.as_bytes()),
+            ];
+            sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(sandbox.python(), &["../stdin.py"]) })
+        }
+        Ready::Node { program } => {
+            let module = program.lines().any(|l| l.starts_with("import ") || l.starts_with("export "));
+            let name = if module { "program.mjs" } else { "program.cjs" };
+            let heap = format!("--max-old-space-size={}", limits.memory_bytes >> 20);
+            let path = format!("../{name}");
+            let files: [(&str, &[u8]); 1] = [(name, program.as_bytes())];
+            let tool = sandbox.tool(Language::JavaScript)?;
+            sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(tool, &[&heap, &path]) })
+        }
+        Ready::Binary(binary) => {
+            let files: [(&str, &[u8]); 1] = [("binary", binary)];
+            let tool = Tool::made("../binary");
+            sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(&tool, &[]) })
+        }
+    }
+}
+
+/// Compiles a program in a cage of its own; the compiler's first error if it does not compile.
+fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Result<Vec<u8>, String>, Error> {
+    let (name, arguments) = match language {
+        Language::Rust => ("program.rs", "--edition 2021 -C opt-level=2 -C codegen-units=1 -C strip=symbols"),
+        _ => ("program.cpp", "-std=c++17 -O2 -s -w"),
+    };
+    let tool = sandbox.tool(language)?;
+    let limits = Limits {
+        wall: Duration::from_secs(60),
+        cpu_seconds: 30,
+        memory_bytes: 4 << 30,
+        processes: 64,
+        output_bytes: 64 << 20,
+        files_bytes: 256 << 20,
+    };
+    // The shell gets the compiler as $0; the working directory is gone at its end, so the program leaves by the output.
+    let script = format!("\"$0\" {arguments} -o program ../{name} && cat program");
+    let files: [(&str, &[u8]); 1] = [(name, program.as_bytes())];
+    let ran = sandbox.capture(Job { files: &files, limits, script: Some(&script), ..sandbox.job(tool, &[]) })?;
+    Ok(match ran.end {
+        End::Done => Ok(ran.output),
+        End::OutOfTime => Err("the compiler's time limit is exceeded".to_owned()),
+        End::Failed(_) => {
+            let line = ran.errors.lines().find(|line| line.contains("error")).or_else(|| ran.errors.lines().next());
+            Err(line.map(short).unwrap_or_else(|| "the compiler's limits are exceeded".to_owned()))
+        }
+    })
+}

@@ -1,0 +1,463 @@
+//! Programs that try to pass without being right, and honest ones that must not be taken for such.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno_eval::Verdict;
+use meno_eval::sandbox::{Limits, Sandbox};
+use meno_eval::tasks::code::tests_of;
+use meno_eval::verify::code::judge;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// A sandbox with this much time for a run. What must be right gets plenty, whatever else the machine does.
+fn sandbox(seconds: u64) -> Option<Sandbox> {
+    let limits = Limits { wall: Duration::from_secs(seconds), cpu_seconds: 2, ..Limits::default() };
+    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("not tested here: {error}")).ok()
+}
+
+/// Judges Python programs against one question: the verdict, and why it is the right one.
+fn table(question: &Value, cases: &[(&str, bool, &str)]) {
+    let (Some(hasty), Some(patient)) = (sandbox(3), sandbox(60)) else { return };
+    let tests = tests_of(question).unwrap();
+    for (program, right, why) in cases {
+        let sandbox = if *right { &patient } else { &hasty };
+        let judged = judge(sandbox, &format!("```python\n{program}\n```"), &tests, false).unwrap();
+        assert_eq!(judged.verdict == Verdict::Right, *right, "{why}: {}\n{program}", judged.reason);
+        assert!(!judged.reason.is_empty());
+    }
+}
+
+fn add() -> Value {
+    let test = "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(-1, 1) == 0\n";
+    json!({"prompt": "def add(a, b):\n    \"\"\"Sum.\"\"\"\n", "entry_point": "add", "test": test})
+}
+
+#[test]
+fn leaving_early_or_saying_so_is_not_passing() {
+    let cases = [
+        ("import os\nos._exit(0)", false, "ends before the tests with a good exit code"),
+        ("import sys\ndef add(a, b): sys.exit(0)", false, "ends inside the tests"),
+        (
+            "import os, sys\nprint('right'); print('{\"status\": \"right\"}'); sys.stdout.flush()\nos._exit(0)",
+            false,
+            "says that it passed",
+        ),
+        (
+            "import atexit, os\natexit.register(lambda: os._exit(0))\ndef add(a, b): return 9",
+            false,
+            "turns failure at exit",
+        ),
+        (
+            "import sys, os\nsys.excepthook = lambda *a: os._exit(0)\nsys.unraisablehook = sys.excepthook\ndef add(a, b): return 9",
+            false,
+            "turns failure in a hook",
+        ),
+        ("class Out(BaseException): pass\ndef add(a, b): raise Out", false, "escapes by an exception of its own"),
+        ("def add(a, b): raise AssertionError", false, "fails the assertion itself"),
+        ("import os, signal\nos.kill(1, signal.SIGKILL)\ndef add(a, b): return 9", false, "kills the first process"),
+        ("import os\nos.kill(-1, 9)\ndef add(a, b): return 9", false, "kills all it can reach"),
+        (
+            "import os\nos.close(0); os.close(1)\nos.closerange(0, 64)\ndef add(a, b): return 3",
+            false,
+            "closes every channel",
+        ),
+        (
+            "import sys\nsys.stdout.close()\ndef add(a, b): return a + b",
+            true,
+            "its own standard output is its own affair",
+        ),
+        ("print('hello')\ndef add(a, b):\n    print('adding')\n    return a + b", true, "may print"),
+    ];
+    table(&add(), &cases);
+}
+
+#[test]
+fn values_that_lie_are_compared_by_their_contents() {
+    let cases = [
+        ("class E:\n    __eq__ = lambda s, o: True\ndef add(a, b): return E()", false, "equal to everything"),
+        (
+            "class E(int):\n    __eq__ = lambda s, o: True\n    __hash__ = None\ndef add(a, b): return E(7)",
+            false,
+            "a number equal to everything",
+        ),
+        (
+            "class M(type):\n    __eq__ = lambda s, o: True\n    __hash__ = None\nclass E(metaclass=M): pass\ndef add(a, b): return E",
+            false,
+            "a class equal to everything",
+        ),
+        (
+            "class E:\n    __class__ = int\n    __eq__ = lambda s, o: True\n    __index__ = __int__ = lambda s: 3\ndef add(a, b): return E()",
+            false,
+            "an object that passes for a number",
+        ),
+        (
+            "class E(int):\n    def __add__(s, o): return 3\ndef add(a, b): return E(a - b)",
+            false,
+            "a number with false sums",
+        ),
+        ("class N(int): pass\ndef add(a, b): return N(a + b)", true, "a kind of number with the right value"),
+        ("import numbers, fractions\ndef add(a, b): return fractions.Fraction(a) + b", true, "an exact fraction"),
+        ("def add(a, b): return float(a + b)", true, "Python says 3.0 == 3"),
+        ("def add(a, b): return complex(a + b)", true, "Python says 3+0j == 3"),
+    ];
+    table(&add(), &cases);
+}
+
+#[test]
+fn patching_the_interpreter_reaches_only_the_programs_own_side() {
+    let cases = [
+        (
+            "import builtins\nfor name in ('abs', 'isinstance', 'all', 'type', 'compile', 'exec', 'getattr'):\n    setattr(builtins, name, lambda *a, **k: True)\ndef add(a, b): return 9",
+            false,
+            "patches built-in functions",
+        ),
+        (
+            "import json\njson.dumps = lambda *a, **k: '[\"returned\", true]'\njson.loads = lambda *a: ['right']\ndef add(a, b): return 9",
+            false,
+            "patches the messages",
+        ),
+        (
+            "import os, struct\nreal = os.write\nos.write = lambda fd, data: real(fd, b'\\0\\0\\0\\x12{\"status\":\"right\"}') and len(data)\ndef add(a, b): return 9",
+            false,
+            "patches writing",
+        ),
+        (
+            "import sys\nframe = sys._getframe()\nwhile frame:\n    frame.f_globals['encode'] = lambda *a: True\n    frame = frame.f_back\ndef add(a, b): return 9",
+            false,
+            "patches its caller through the frames",
+        ),
+        (
+            "import sys\nmain = sys.modules['__main__']\nmain.encode = lambda *a: ['set', [['list', []]]]\ndef add(a, b): return 9",
+            false,
+            "sends a value that cannot be",
+        ),
+        (
+            "import sys\nmain = sys.modules['__main__']\nmain.encode = lambda *a: ['builtin', 'eval']\ndef add(a, b): return 9",
+            false,
+            "sends a function that would run text",
+        ),
+        (
+            "import sys\nmain = sys.modules['__main__']\nmain.encode = lambda *a: ['object', 'x']\ndef add(a, b): return 9",
+            false,
+            "sends the number of no object",
+        ),
+        (
+            "import sys\nmain = sys.modules['__main__']\nside = main.Side.answer\ndef answer(self, m):\n    self.channel.send(['callback', 0, ['list', []], ['dict', []]])\n    side(self, m)\nmain.Side.answer = answer\ndef add(a, b): return 9",
+            false,
+            "calls back a function that it was not given",
+        ),
+        (
+            "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\ndef add(a, b): return a + b",
+            true,
+            "traces itself",
+        ),
+        (
+            "import sys\nfor name in list(sys.modules): sys.modules[name] = None\ndef add(a, b): return 9",
+            false,
+            "takes the modules away",
+        ),
+    ];
+    table(&add(), &cases);
+}
+
+#[test]
+fn the_judge_is_out_of_reach() {
+    let spray = "import os\nline = b'{\"status\": \"right\", \"reason\": \"\", \"test\": 0}\\n'\nfor fd in range(64):\n    try: os.write(fd, line)\n    except OSError: pass\ndef add(a, b): return 9";
+    let cases = [
+        (spray, false, "writes a report to every descriptor"),
+        (
+            "import gc, os\nfound = [o for o in gc.get_objects() if isinstance(o, dict) and 'mark' in o]\nassert found\ndef add(a, b): return 3",
+            false,
+            "looks for the mark among all objects: it is not there",
+        ),
+        ("open('../job').read()\ndef add(a, b): return 3", false, "reads the tests: they are not beside it"),
+        (
+            "import os\nassert any(os.path.exists(f'/tmp/{d}/job') for d in os.listdir('/tmp'))\ndef add(a, b): return 3",
+            false,
+            "looks for the tests in other directories",
+        ),
+        (
+            "import os\nfor pid in range(1, 65536):\n    if os.path.exists(f'/proc/{pid}/mem') and pid != os.getpid():\n        try: open(f'/proc/{pid}/mem', 'r+b'); break\n        except OSError: pass\nelse: raise SystemExit\ndef add(a, b): return 9",
+            false,
+            "opens the memory of another process",
+        ),
+        ("open('/proc/self/mem', 'r+b')\ndef add(a, b): return a + b", false, "opens its own memory: /proc is closed"),
+        (
+            "import os\nfor pid in os.listdir('/proc'): pass\ndef add(a, b): return a + b",
+            false,
+            "lists processes: /proc is closed",
+        ),
+        (
+            "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nassert any(libc.ptrace(16, pid, 0, 0) == 0 for pid in range(1, 5000) if pid != os.getpid())\ndef add(a, b): return 3",
+            false,
+            "attaches to a process: there is no other",
+        ),
+        (
+            "import os, time\nif os.fork() == 0:\n    frame = b'\\0\\0\\0\\x0e[\"returned\", 3]'\n    while True:\n        os.write(5, frame)\n        os.write(1, frame)\ndef add(a, b):\n    time.sleep(5)\n    return 9",
+            false,
+            "a child answers in its place, always the same",
+        ),
+        (
+            "import threading, os\ndef spam():\n    while True:\n        for fd in (1, 3, 4, 5): \n            try: os.write(fd, b'\\0\\0\\0\\x04true')\n            except OSError: pass\nthreading.Thread(target=spam, daemon=True).start()\ndef add(a, b): return 9",
+            false,
+            "a thread writes into the channel",
+        ),
+        (
+            "import socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('\\0judge')\ndef add(a, b): return 9",
+            false,
+            "waits for the judge on a socket",
+        ),
+        (
+            "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1000, 1000))\ndef add(a, b): return a + b",
+            false,
+            "raises its own limits",
+        ),
+    ];
+    table(&add(), &cases);
+}
+
+#[test]
+fn answers_that_would_hurt_the_judge_are_wrong() {
+    let cases = [
+        ("def add(a, b):\n    while True: pass", false, "never answers"),
+        ("def add(a, b): return [0] * 10**8", false, "a list too large to send"),
+        ("def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x", false, "a list too deep"),
+        ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that holds itself"),
+        (
+            "import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')",
+            false,
+            "a number too large to write out",
+        ),
+        ("def add(a, b): return 1 << 10**7", false, "a whole number of millions of digits"),
+        (
+            "import sys, os\nmain = sys.modules['__main__']\ndef send(self, m): os.write(self.writes, b'\\0\\x10\\0\\0' + b'[' * (1 << 20))\nmain.Channel.send = send\ndef add(a, b): return 9",
+            false,
+            "a message of a million brackets",
+        ),
+        (
+            "import sys, os\nmain = sys.modules['__main__']\ndef send(self, m): os.write(self.writes, b'\\xff\\xff\\xff\\xff')\nmain.Channel.send = send\ndef add(a, b): return 9",
+            false,
+            "a message that claims to be four gigabytes",
+        ),
+        ("def add(a, b): return add(a, b)", false, "recursion without end"),
+        ("x = bytearray(4 << 30)\ndef add(a, b): return 3", false, "more memory than there is"),
+    ];
+    table(&add(), &cases);
+}
+
+#[test]
+fn names_of_the_tests_are_their_own() {
+    let zero = json!({
+        "prompt": "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\n\ndef find_zero(xs):\n    \"\"\"A zero.\"\"\"\n",
+        "entry_point": "find_zero",
+        "test": "def check(candidate):\n    assert abs(poly([-6, 2], candidate([-6, 2]))) < 1e-4\n",
+    });
+    let cases = [
+        ("def find_zero(xs): return -xs[0] / xs[1]", true, "the zero; `poly` is the prompt's"),
+        ("def poly(xs, x): return 0\ndef find_zero(xs): return 9", false, "redefines the helper that the test uses"),
+        ("def abs(x): return 0\ndef find_zero(xs): return 9", false, "defines `abs` for the test to find"),
+        ("def check(candidate): pass\ndef find_zero(xs): return 9", false, "defines `check`"),
+        (
+            "class L:\n    __mul__ = __rmul__ = __pow__ = __rpow__ = __add__ = __radd__ = __abs__ = lambda *a: 0\ndef find_zero(xs): return L()",
+            false,
+            "an object whose every result is 0",
+        ),
+        (
+            "def poly(xs, x):\n    return 1\ndef find_zero(xs):\n    return poly(xs, 0) + 2",
+            true,
+            "its own helper is its own affair",
+        ),
+    ];
+    table(&zero, &cases);
+    let close = json!({"text": "area", "test_setup_code": "import math",
+        "test_list": ["assert math.isclose(area(1), math.pi)", "assert abs(area(2) - 12.566370614) < 1e-6"]});
+    let cases = [
+        ("def area(r): return 3.141592653589793 * r * r", true, "right"),
+        (
+            "class math:\n    pi = 1\n    isclose = lambda *a: True\ndef area(r): return 1",
+            false,
+            "a module of its own for the test",
+        ),
+        (
+            "class F(float):\n    __sub__ = lambda s, o: 0.0\n    __float__ = lambda s: 3.141592653589793\ndef area(r): return F(1)",
+            false,
+            "differences that are always 0",
+        ),
+        (
+            "class F:\n    __float__ = lambda s: 3.141592653589793\n    __sub__ = lambda s, o: 0\ndef area(r): return F()",
+            false,
+            "an object that turns into the number it is compared with",
+        ),
+    ];
+    table(&close, &cases);
+}
+
+#[test]
+fn tests_may_use_objects_of_the_program() {
+    let pairs = json!({"text": "longest chain", "test_list": [
+        "assert longest([Pair(5, 24), Pair(15, 25), Pair(27, 40)]) == 2",
+        "p = Pair(1, 2)\np.a = 7\nassert p.a == 7 and isinstance(p, Pair) and str(p) == 'P'"]});
+    let class = "class Pair:\n    def __init__(s, a, b): s.a, s.b = a, b\n    def __str__(s): return 'P'\n";
+    let longest = "def longest(ps):\n    n, end = 0, -1\n    for p in sorted(ps, key=lambda p: p.b):\n        if p.a > end: n, end = n + 1, p.b\n    return n";
+    table(
+        &pairs,
+        &[
+            (&format!("{class}{longest}"), true, "the tests make its objects and read them"),
+            (&format!("{class}def longest(ps): return len(ps)"), false, "the objects are there, the number is wrong"),
+        ],
+    );
+    let tree = json!({"text": "height", "test_setup_code": "root = Node(1)\r\nroot.left = Node(2)\r\nroot.left.right = Node(4)",
+        "test_list": ["assert (height(root)) == 3"]});
+    let node = "class Node:\n    def __init__(s, x): s.x, s.left, s.right = x, None, None\n";
+    table(
+        &tree,
+        &[
+            (
+                &format!("{node}def height(n): return 1 + max(height(n.left), height(n.right)) if n else 0"),
+                true,
+                "the setup builds a tree of its nodes",
+            ),
+            (&format!("{node}def height(n): return 2"), false, "the tree is there, the height is wrong"),
+        ],
+    );
+    let sum = json!({"text": "sum of common divisors", "test_list": ["assert sum(10, 15) == 6", "assert sum(100, 150) == 93"]});
+    table(
+        &sum,
+        &[
+            (
+                "def sum(a, b): return __import__('builtins').sum(d for d in range(1, min(a, b)) if a % d == b % d == 0)",
+                true,
+                "the problem asks for a function with the name of a built-in one",
+            ),
+            ("def sum(a, b): return 6", false, "another number"),
+        ],
+    );
+    let lazy = json!({"text": "evens", "test_list": [
+        "assert list(evens(5)) == [0, 2, 4]", "assert 3 not in evens(5)", "assert sum(evens(5)) == 6"]});
+    table(
+        &lazy,
+        &[
+            ("def evens(n):\n    yield from range(0, n, 2)", true, "a generator"),
+            ("def evens(n): return filter(lambda x: x % 2 == 0, range(n))", true, "an iterator"),
+            (
+                "class E:\n    __iter__ = lambda s: iter([0, 2, 4])\n    __contains__ = lambda s, x: False\ndef evens(n): return E()",
+                true,
+                "an iterable",
+            ),
+            (
+                "class E:\n    __iter__ = lambda s: iter([0, 3])\n    __contains__ = lambda s, x: x != 3\ndef evens(n): return E()",
+                false,
+                "`in` looks at what there is",
+            ),
+        ],
+    );
+    let place = json!({"text": "sort in place", "test_list": [
+        "xs = [3, 1, 2]\nput_in_order(xs)\nassert xs == [1, 2, 3]",
+        "xs = [3, 1]\nassert (put_in_order(xs) or xs) == sorted([3, 1])"]});
+    table(
+        &place,
+        &[
+            ("def put_in_order(xs): xs.sort()", true, "changes its argument"),
+            ("def put_in_order(xs): return sorted(xs)", false, "leaves its argument as it is"),
+        ],
+    );
+    let calls = json!({"text": "apply", "test_list": [
+        "assert twice(lambda x: x + 1, 5) == 7",
+        "try:\n    twice(None, 5)\n    assert False\nexcept TypeError:\n    pass"]});
+    table(
+        &calls,
+        &[
+            ("def twice(f, x): return f(f(x))", true, "calls a function of the tests; raises what they expect"),
+            ("def twice(f, x): return 7", false, "raises nothing"),
+        ],
+    );
+}
+
+#[test]
+fn results_of_calls() {
+    let question = json!({"question": "double all", "function": "double", "tests": [
+        {"input": "[1, 2.5]", "output": "[2, 5.0]"}, {"input": "[9007199254740993]", "output": "[18014398509481986]"}]});
+    table(
+        &question,
+        &[
+            ("def double(xs): return [2 * x for x in xs]", true, "right"),
+            (
+                "class Solution:\n    def double(self, xs): return tuple(2 * x for x in xs)",
+                true,
+                "a tuple is a sequence",
+            ),
+            ("def double(xs): return [2.0 * x for x in xs]", false, "18014398509481984.0 is another number"),
+            ("def double(xs): return [x + x for x in xs][::-1]", false, "another order"),
+            ("def double(xs): return (2 * x for x in xs)", false, "a generator is no list"),
+            ("def double(xs): return str([2 * x for x in xs])", false, "its text is not the value"),
+            (
+                "class A(list):\n    __eq__ = lambda s, o: True\ndef double(xs): return A()",
+                false,
+                "a list equal to everything",
+            ),
+            (
+                "class A:\n    __len__ = lambda s: 2\n    __eq__ = lambda s, o: True\ndef double(xs): return A()",
+                false,
+                "an object equal to everything",
+            ),
+            ("def double(xs):\n    print([2 * x for x in xs])", false, "prints and returns nothing"),
+            ("x = 1", false, "no such function"),
+        ],
+    );
+    let library = json!({"question_content": "f", "metadata": "{\"func_name\": \"add\"}",
+        "public_test_cases": [{"input": "1\n2", "output": "3", "testtype": "functional"}]});
+    table(
+        &library,
+        &[
+            ("pass", false, "`add` of the preamble's `operator` is not the program's"),
+            ("from operator import add", true, "the program imports it itself"),
+            (
+                "class Solution:\n    def __getattr__(self, name): return lambda *a: True",
+                false,
+                "answers to every name",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn text_is_all_that_a_script_can_give() {
+    let question =
+        json!({"question": "sum", "tests": [{"input": "1 2\n", "output": "3\n"}, {"input": "2 2\n", "output": "4\n"}]});
+    table(
+        &question,
+        &[
+            ("print(sum(map(int, input().split())))", true, "right"),
+            (
+                "import sys\nprint(sum(map(int, input().split())))\nsys.exit(1)",
+                true,
+                "LiveCodeBench's checker ignores how a script leaves",
+            ),
+            ("print(sum(map(int, input().split())))\nraise ValueError", false, "fails after the right output"),
+            ("import os\nprint(sum(map(int, input().split())))\nos.abort()", false, "crashes after the right output"),
+            ("print('3'); print('the tests were reached and hold')", false, "says that it passed"),
+            ("import os\nopen('../output').read()", false, "reads the expected output: it is not there"),
+            (
+                "import os\nif os.fork() == 0: print(sum(map(int, input().split()))); os._exit(0)\nos.wait()",
+                false,
+                "the buffer of a child is lost",
+            ),
+            (
+                "import os, sys\nif os.fork() == 0:\n    print(sum(map(int, input().split())), flush=True)\n    os._exit(0)\nos.wait()",
+                true,
+                "a child prints the answer",
+            ),
+            (
+                "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1)\n    print('4')\n    os._exit(0)",
+                false,
+                "what is left running dies with it",
+            ),
+            (
+                "from __future__ import annotations\nimport sys\na, b = map(int, sys.stdin.readline().split())\nprint(a + b)",
+                true,
+                "a future import stands first",
+            ),
+        ],
+    );
+}
