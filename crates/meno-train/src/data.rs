@@ -10,11 +10,13 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
+mod data_file;
 pub mod fingerprint;
 mod mixture;
 mod parquet;
 mod records;
 
+pub use data_file::DataFile;
 pub use meno_eval::Verdict;
 pub use mixture::Mixture;
 pub use records::records;

@@ -1,9 +1,9 @@
 //! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
-mod data_file;
 pub mod resume;
 
+use crate::data::DataFile;
 use crate::error::Error;
 use crate::grpo::Grpo;
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
@@ -19,8 +19,6 @@ use meno_eval::{Problem, Split, Task};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-pub use data_file::DataFile;
 
 /// `[model]`: what is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -260,7 +258,7 @@ impl DistillSection {
 
 macro_rules! recipe {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }
-     checks $($checked:ident),*; reads $reads:expr) => {
+     checks $($section:ident.$check:ident),*; reads $reads:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -268,7 +266,7 @@ macro_rules! recipe {
 
         impl Recipe for $name {
             fn check(&self) -> Result<(), Error> {
-                $(self.$checked.check()?;)*
+                $(self.$section.$check()?;)*
                 Ok(())
             }
             fn data_files(&self) -> Vec<PathBuf> {
@@ -293,7 +291,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks data, train, pretrain; reads |r| r.data.paths()
+    checks data.check, train.check, pretrain.check; reads |r| r.data.paths()
 }
 recipe! {
     /// A recipe of `meno sft`.
@@ -309,7 +307,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks data, train, sft; reads |r| r.data.paths()
+    checks data.check, train.check, sft.check; reads |r| r.data.paths()
 }
 recipe! {
     /// A recipe of `meno grpo`.
@@ -325,7 +323,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks train, grpo; reads |r| r.task.paths()
+    checks train.check, grpo.check_ranges; reads |r| r.task.paths()
 }
 recipe! {
     /// A recipe of `meno sample`.
@@ -341,7 +339,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks sample; reads |r| r.task.paths()
+    checks sample.check; reads |r| r.task.paths()
 }
 recipe! {
     /// A recipe of `meno distill`.
@@ -361,7 +359,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks train, sft, sample; reads |r| r.distill.paths(&r.task)
+    checks train.check, sft.check, sample.check; reads |r| r.distill.paths(&r.task)
 }
 
 recipe! {
@@ -374,7 +372,7 @@ recipe! {
         /// How.
         eval: EvalSection,
     }
-    checks eval; reads |_| Vec::new()
+    checks eval.check; reads |_| Vec::new()
 }
 
 /// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are

@@ -1,10 +1,10 @@
 //! Whether a run may go on: the recipe and the data it was begun with, against those of now.
 
 use super::{Recipe, parse, resolved};
+use crate::checkpoint::Begun;
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Settings that a resumed run may have otherwise: where results go, when a run ends, what it logs and how much memory
@@ -26,54 +26,43 @@ pub const HARMLESS: [&str; 11] = [
 /// Settings that name files: what they hold counts, not where it is.
 const FILES: [&str; 3] = ["data.files", "task.name", "distill.traces"];
 
-/// With what a run was begun; a part of its training state.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Begun {
-    /// The resolved recipe.
-    pub recipe: String,
-    /// The data files.
-    pub data: Vec<Fingerprint>,
+/// What a run of this recipe begins with.
+pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
+    let data = recipe.data_files().iter().map(|path| Fingerprint::of(path)).collect::<Result<_, _>>()?;
+    Ok(Begun { recipe: resolved(recipe), data })
 }
 
-impl Begun {
-    /// What a run of this recipe begins with.
-    pub fn new<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
-        let data = recipe.data_files().iter().map(|path| Fingerprint::of(path)).collect::<Result<_, _>>()?;
-        Ok(Begun { recipe: resolved(recipe), data })
-    }
-
-    /// What is different in `now`, a line each, without what is harmless: `train.seed: 0 -> 1`.
-    pub fn differences<R: Recipe>(&self, now: &Begun) -> Vec<String> {
-        // Read by this version, an older recipe has the defaults of the keys that it does not know.
-        let read = |text: &str| parse::<R>("", text, &[]).ok().map(|recipe| resolved(&recipe));
-        let settings = |text: &str| flat(&read(text).unwrap_or_else(|| text.to_owned()));
-        let (was, is) = (settings(&self.recipe), settings(&now.recipe));
-        let keys: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-        let data = self.data_differences(now);
-        let mut differences = Vec::new();
-        for key in keys {
-            let (a, b) = (was.get(key), is.get(key));
-            let moved = FILES.contains(&key.as_str()) && data.is_empty() && !self.data.is_empty();
-            let same_place = key.as_str() == "model.path" && same_place(a, b);
-            if a != b && !harmless(key) && !moved && !same_place {
-                let text = |v: Option<&Value>| v.map_or("not set".to_owned(), Value::to_string);
-                differences.push(format!("{key}: {} -> {}", text(a), text(b)));
-            }
+/// What is different between then and now, a line each, without what is harmless: `train.seed: 0 -> 1`.
+pub fn differences<R: Recipe>(then: &Begun, now: &Begun) -> Vec<String> {
+    // Read by this version, an older recipe has the defaults of the keys that it does not know.
+    let read = |text: &str| parse::<R>("", text, &[]).ok().map(|recipe| resolved(&recipe));
+    let settings = |text: &str| flat(&read(text).unwrap_or_else(|| text.to_owned()));
+    let (was, is) = (settings(&then.recipe), settings(&now.recipe));
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let data = data_differences(&then.data, &now.data);
+    let mut differences = Vec::new();
+    for key in keys {
+        let (a, b) = (was.get(key), is.get(key));
+        let moved = FILES.contains(&key.as_str()) && data.is_empty() && !then.data.is_empty();
+        let same_place = key.as_str() == "model.path" && same_place(a, b);
+        if a != b && !harmless(key) && !moved && !same_place {
+            let text = |v: Option<&Value>| v.map_or("not set".to_owned(), Value::to_string);
+            differences.push(format!("{key}: {} -> {}", text(a), text(b)));
         }
-        differences.extend(data);
-        differences
     }
+    differences.extend(data);
+    differences
+}
 
-    fn data_differences(&self, now: &Begun) -> Vec<String> {
-        if self.data.len() != now.data.len() {
-            return vec![format!("data files: {} -> {}", self.data.len(), now.data.len())];
-        }
-        let changed = |(a, b): (&Fingerprint, &Fingerprint)| {
-            let text = |f: &Fingerprint| format!("{} bytes, sha256 {}…", f.bytes, f.sha256.get(..8).unwrap_or(""));
-            (!a.same(b)).then(|| format!("{}: {} -> {}", b.path.display(), text(a), text(b)))
-        };
-        self.data.iter().zip(&now.data).filter_map(changed).collect()
+fn data_differences(then: &[Fingerprint], now: &[Fingerprint]) -> Vec<String> {
+    if then.len() != now.len() {
+        return vec![format!("data files: {} -> {}", then.len(), now.len())];
     }
+    let changed = |(a, b): (&Fingerprint, &Fingerprint)| {
+        let text = |f: &Fingerprint| format!("{} bytes, sha256 {}…", f.bytes, f.sha256.get(..8).unwrap_or(""));
+        (!a.same(b)).then(|| format!("{}: {} -> {}", b.path.display(), text(a), text(b)))
+    };
+    then.iter().zip(now).filter_map(changed).collect()
 }
 
 /// Whether both name the same directory or file.
@@ -123,17 +112,17 @@ mod tests {
     #[test]
     fn other_settings_and_other_data_are_listed() {
         let was = begun("[train]\nlearning_rate = 0.25\n[data]\nfiles = [\"a\"]\n", &[("a", "1111111111")]);
-        assert_eq!(was.differences::<SftRecipe>(&was), Vec::<String>::new());
+        assert_eq!(differences::<SftRecipe>(&was, &was), Vec::<String>::new());
         let harmless = "[train]\nlearning_rate = 0.25\nmax_steps = 7\n[run]\nsave_steps = 3\nthreads = 1\n";
         let now = begun(&format!("{harmless}[data]\nfiles = [\"moved\"]\n"), &[("moved", "1111111111")]);
-        assert_eq!(was.differences::<SftRecipe>(&now), Vec::<String>::new());
+        assert_eq!(differences::<SftRecipe>(&was, &now), Vec::<String>::new());
         let now = begun("[train]\nlearning_rate = 0.5\n[data]\nfiles = [\"a\"]\n", &[("a", "2222222222")]);
-        let differences = was.differences::<SftRecipe>(&now);
-        assert_eq!(differences[0], "train.learning_rate: 0.25 -> 0.5");
-        assert!(differences[1].starts_with("a: 3 bytes, sha256 11111111… -> 3 bytes"), "{differences:?}");
+        let found = differences::<SftRecipe>(&was, &now);
+        assert_eq!(found[0], "train.learning_rate: 0.25 -> 0.5");
+        assert!(found[1].starts_with("a: 3 bytes, sha256 11111111… -> 3 bytes"), "{found:?}");
         let weighted = "[train]\nlearning_rate = 0.25\n[data]\nfiles = [{ path = \"a\", weight = 2.0 }]\n";
-        let differences = was.differences::<SftRecipe>(&begun(weighted, &[("a", "1111111111")]));
-        assert_eq!(differences, ["data weights: [1.0] -> [2.0]"]);
+        let found = differences::<SftRecipe>(&was, &begun(weighted, &[("a", "1111111111")]));
+        assert_eq!(found, ["data weights: [1.0] -> [2.0]"]);
     }
 
     #[test]
@@ -141,6 +130,6 @@ mod tests {
         let now: GrpoRecipe = parse("", "", &[]).unwrap();
         let now = Begun { recipe: resolved(&now), data: Vec::new() };
         let was = Begun { recipe: "[grpo]\nbeta = 0.5\n".into(), data: Vec::new() };
-        assert_eq!(was.differences::<GrpoRecipe>(&now), ["grpo.beta: 0.5 -> 0.0"]);
+        assert_eq!(differences::<GrpoRecipe>(&was, &now), ["grpo.beta: 0.5 -> 0.0"]);
     }
 }

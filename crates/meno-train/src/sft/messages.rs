@@ -42,7 +42,8 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
     let role = if sharegpt { sharegpt_role(&role) } else { known_role(&role, template) }
         .ok_or_else(|| format!("`{place}.{role_key}` is {role:?}; expected {}", roles(sharegpt)))?;
     let train = mask(&mut message, place, role == "assistant")?;
-    let mut content = message.remove(content_key).map(|c| content(c, &format!("{place}.{content_key}"))).transpose()?;
+    let said = message.remove(content_key).map(|c| text_of(c, &format!("{place}.{content_key}")));
+    let mut content = said.transpose()?;
     let mut extra = Map::new();
     if role == "function_call" {
         let text = content.take().ok_or_else(|| missing(content_key))?;
@@ -53,7 +54,7 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
         if role != "assistant" {
             return Err(format!("`{place}.tool_calls`: only the assistant calls tools, and its role is {role:?}"));
         }
-        extra.insert("tool_calls".into(), calls(calls, &format!("{place}.tool_calls"))?);
+        extra.insert("tool_calls".into(), objects_of(calls, &format!("{place}.tool_calls"))?);
     }
     for key in THOUGHTS {
         match message.remove(key) {
@@ -143,7 +144,7 @@ fn mask(message: &mut Map<String, Value>, place: &str, assistant: bool) -> Resul
 }
 
 /// A content as text: a string, or a list of parts that are all text.
-fn content(value: Value, place: &str) -> Result<String, String> {
+fn text_of(value: Value, place: &str) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
         Value::Array(parts) => {
@@ -158,7 +159,7 @@ fn content(value: Value, place: &str) -> Result<String, String> {
 }
 
 /// Calls of tools with their arguments as an object, whatever form they come in.
-fn calls(value: Value, place: &str) -> Result<Value, String> {
+fn objects_of(value: Value, place: &str) -> Result<Value, String> {
     let value = parsed(value, place)?;
     let list = value.as_array().ok_or_else(|| format!("`{place}` is not a list of calls"))?;
     let call = |(i, call): (usize, &Value)| {
@@ -199,7 +200,7 @@ fn without_nulls(value: Value) -> Value {
 fn calls_of_text(text: &str, place: &str) -> Result<Value, String> {
     let place = format!("{place}.value");
     let value: Value = serde_json::from_str(text).map_err(|e| format!("`{place}` is not JSON: {e}"))?;
-    calls(if value.is_array() { value } else { json!([value]) }, &place)
+    objects_of(if value.is_array() { value } else { json!([value]) }, &place)
 }
 
 /// A value that may stand as JSON in a string, as in the cells of a CSV file.

@@ -2,9 +2,8 @@
 
 use super::forms::{Form, form};
 use super::{conversation, example};
-use crate::data::{Example, Mixture, records};
+use crate::data::{DataFile, Example, Mixture, records};
 use crate::error::Error;
-use crate::recipe::DataFile;
 use meno_engine::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 use std::fmt;
