@@ -377,8 +377,12 @@ mod tests {
             read_back.restore(Asked(None).identity(&t.question, &t.text, &[]));
         }
         assert_eq!(read_back, kept);
-        let again = |tokens| Rollout { question: Question { index: 7, ..asked(1) }, ..rollout(1, tokens, good, Verdict::Right) };
-        let rollouts = vec![again(&[3]), rollout(0, &[4], other, Verdict::Right), rollout(1, &[5], other, Verdict::Right)];
+        let again = |tokens| Rollout {
+            question: Question { index: 7, ..asked(1) },
+            ..rollout(1, tokens, good, Verdict::Right)
+        };
+        let rollouts =
+            vec![again(&[3]), rollout(0, &[4], other, Verdict::Right), rollout(1, &[5], other, Verdict::Right)];
         let traces = settings.filter(&Asked(None), rollouts, &mut read_back);
         assert_eq!(of(&traces), [(1, 5)]);
         assert_eq!((read_back.tally.duplicate, read_back.tally.surplus, read_back.tally.kept), (4, 1, 4));

@@ -104,7 +104,8 @@ mod tests {
     use super::*;
 
     fn begun(text: &str, data: &[(&str, &str)]) -> Begun {
-        let fingerprint = |&(path, sha256): &(&str, &str)| Fingerprint { path: path.into(), bytes: 3, sha256: sha256.into() };
+        let fingerprint =
+            |&(path, sha256): &(&str, &str)| Fingerprint { path: path.into(), bytes: 3, sha256: sha256.into() };
         let recipe: SftRecipe = parse("", text, &[]).unwrap();
         Begun { recipe: resolved(&recipe), data: data.iter().map(fingerprint).collect() }
     }

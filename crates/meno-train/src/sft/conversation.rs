@@ -6,7 +6,7 @@
 //! is written in the form in which the model generates it, and where that form is unknown the record is refused.
 
 use super::forms::Chat;
-use super::messages::THOUGHTS;
+use super::messages::{THOUGHTS, reads, with_arguments};
 use crate::data::Example;
 use meno_engine::reasoning::{CLOSE, OPEN};
 use meno_engine::{ChatTemplate, Message, Tokenizer};
@@ -17,11 +17,16 @@ const PROBE: &str = "[[a thought]]";
 
 /// The examples of a conversation: one for each answer that is trained on.
 pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Vec<Example>, String> {
-    let messages: Vec<Message> = chat.turns.iter().map(|t| t.message.clone()).collect();
+    let given: Vec<Message> = chat.turns.iter().map(|t| t.message.clone()).collect();
+    let objects = with_arguments(&given, true);
     let mut examples = Vec::new();
     for (i, _) in chat.turns.iter().enumerate().filter(|(_, t)| t.train) {
-        let answer = Answer::new(&messages[..=i], &chat.extras, template);
-        let (prompt, completion) = answer.texts().map_err(|e| format!("message {}: {e}", i + 1))?;
+        let texts = |messages: &[Message]| Answer::new(&messages[..=i], &chat.extras, template).texts();
+        let texts = texts(&objects).or_else(|e| {
+            let calls = given[..=i].iter().any(|m| m.extra.contains_key("tool_calls"));
+            if calls { texts(&with_arguments(&given, false)).map_err(|_| e) } else { Err(e) }
+        });
+        let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}", i + 1))?;
         examples.push(example(tokenizer, &prompt, &completion)?);
     }
     Ok(examples)
@@ -31,7 +36,7 @@ pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTempla
 struct Answer<'a> {
     template: &'a ChatTemplate,
     before: &'a [Message],
-    message: &'a Message,
+    message: Message,
     thought: Option<Thought>,
     extras: Map<String, Value>,
 }
@@ -60,8 +65,18 @@ impl Thought {
 
 impl<'a> Answer<'a> {
     fn new(messages: &'a [Message], extras: &Map<String, Value>, template: &'a ChatTemplate) -> Self {
-        let (before, message) = (&messages[..messages.len() - 1], &messages[messages.len() - 1]);
-        let thought = Thought::of(message);
+        let before = &messages[..messages.len() - 1];
+        let mut message = messages[messages.len() - 1].clone();
+        let mut thought = Thought::of(&message);
+        if THOUGHTS.iter().any(|key| reads(template, key))
+            && let Some(Thought { text, inline: Some(inline) }) = &thought
+        {
+            // The template writes thoughts itself.
+            let content = message.content.as_str().unwrap_or_default();
+            message.content = content[inline.len()..].trim_start_matches('\n').into();
+            message.extra.insert(THOUGHTS[0].into(), text.trim_matches('\n').into());
+            thought = Thought::of(&message);
+        }
         let mut extras = extras.clone();
         if thought.is_some() {
             // Templates that can do both open a thought only if they are asked to.
@@ -82,11 +97,15 @@ impl<'a> Answer<'a> {
             prompt += &format!("\n{CLOSE}\n\n");
         }
         let written = self.written(self.message.clone())?;
-        let rest = after(&prompt, &written).filter(|rest| self.holds_answer(rest));
+        let rest = match after(&prompt, &written) {
+            Some(rest) => Some(rest),
+            None => self.after_generation_prompt(&prompt, &written)?,
+        };
+        let rest = rest.filter(|rest| self.holds_answer(rest));
         let completion = match (&self.thought, rest) {
             (None, Some(rest)) => rest.to_owned(),
             (None, None) => self.as_it_is()?,
-            (Some(thought), rest) if self.keeps(thought)? => {
+            (Some(_), rest) if self.keeps_thought()? => {
                 rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?
             }
             (Some(thought), rest) => {
@@ -102,37 +121,45 @@ impl<'a> Answer<'a> {
         self.template.render(messages, ask, &self.extras).map_err(|e| e.to_string())
     }
 
-    /// The conversation with the answer. Templates take the arguments of calls as objects or as JSON text.
+    /// The conversation with the answer.
     fn written(&self, message: Message) -> Result<String, String> {
-        let mut all = [self.before, &[message]].concat();
-        self.render(&all, false).or_else(|e| {
-            let mut changed = false;
-            for call in all.iter_mut().flat_map(|m| m.extra.get_mut("tool_calls")).flat_map(|c| c.as_array_mut()) {
-                for call in call {
-                    let arguments = &mut call["function"]["arguments"];
-                    if arguments.is_object() {
-                        *arguments = arguments.to_string().into();
-                        changed = true;
-                    }
+        self.render(&[self.before, &[message]].concat(), false)
+    }
+
+    /// The answer with [`PROBE`] in the place of its thought; without one, of its content.
+    fn probe(&self) -> Message {
+        let mut probe = self.message.clone();
+        match &self.thought {
+            Some(Thought { text, inline: Some(_) }) => {
+                let content = probe.content.as_str().unwrap_or_default();
+                probe.content = content.replacen(text, PROBE, 1).into();
+            }
+            Some(_) => {
+                for key in THOUGHTS.iter().filter(|key| self.message.extra.contains_key(**key)) {
+                    probe.extra.insert((*key).to_owned(), PROBE.into());
                 }
             }
-            if changed { self.render(&all, false).map_err(|_| e) } else { Err(e) }
-        })
+            None => probe.content = PROBE.into(),
+        }
+        probe
     }
 
     /// Whether the template writes the thought into the answer: asked with another thought in its place, so that a
     /// thought that happens to stand elsewhere in the conversation deceives nobody.
-    fn keeps(&self, thought: &Thought) -> Result<bool, String> {
-        let mut probe = self.message.clone();
-        if thought.inline.is_some() {
-            let content = probe.content.as_str().unwrap_or_default();
-            probe.content = content.replacen(&thought.text, PROBE, 1).into();
-        } else {
-            for key in THOUGHTS.iter().filter(|key| self.message.extra.contains_key(**key)) {
-                probe.extra.insert((*key).to_owned(), PROBE.into());
-            }
-        }
-        Ok(self.written(probe)?.contains(PROBE))
+    fn keeps_thought(&self) -> Result<bool, String> {
+        Ok(self.written(self.probe())?.contains(PROBE))
+    }
+
+    /// The answer where the template writes earlier turns otherwise once it follows (gpt-oss drops their thoughts): what
+    /// comes after the last generation prompt before it.
+    fn after_generation_prompt<'w>(&self, prompt: &str, written: &'w str) -> Result<Option<&'w str>, String> {
+        let before = self.render(self.before, false)?;
+        let Some(ask) = prompt.strip_prefix(before.as_str()).filter(|ask| !ask.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let probed = self.written(self.probe())?;
+        let start = probed.find(PROBE).and_then(|at| Some(probed[..at].rfind(ask)? + ask.len()));
+        Ok(start.and_then(|start| written.strip_prefix(&probed[..start])))
     }
 
     /// The content without a thought within it.
@@ -149,9 +176,11 @@ impl<'a> Answer<'a> {
     /// The content alone, where the template writes an answer in a way that no prompt of its own leads to.
     fn as_it_is(&self) -> Result<String, String> {
         if self.message.extra.contains_key("tool_calls") {
-            return Err("the chat template writes the conversation with this call of tools otherwise than its prompt; \
+            return Err(
+                "the chat template writes the conversation with this call of tools otherwise than its prompt; \
                         which tokens are the answer cannot be told"
-                .into());
+                    .into(),
+            );
         }
         Ok(self.content().to_owned())
     }
@@ -206,17 +235,16 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// What follows the prompt in the conversation with its answer. Where the prompt opens a thought that the answer does
-/// not have, or writes otherwise, the opening does not count.
+/// What follows the prompt in the conversation with its answer. Where the prompt opens a thought, or closes it too,
+/// that the answer does not have or writes otherwise, these tags do not count.
 fn after<'a>(prompt: &str, written: &'a str) -> Option<&'a str> {
-    let bare = |text: &'a str| -> &'a str {
-        let thought = text.trim_start().strip_prefix(OPEN).map(|t| t.trim_start_matches('\n'));
-        thought.unwrap_or(text)
-    };
     written.strip_prefix(prompt).or_else(|| {
-        let closed = prompt.trim_end().strip_suffix(CLOSE).unwrap_or(prompt);
-        let unopened = closed.trim_end().strip_suffix(OPEN)?;
-        written.strip_prefix(unopened).map(bare)
+        let prompt = prompt.trim_end();
+        let open = prompt.strip_suffix(CLOSE);
+        let before = open.unwrap_or(prompt).trim_end().strip_suffix(OPEN)?;
+        let rest = written.strip_prefix(before)?;
+        let rest = rest.trim_start().strip_prefix(OPEN).map_or(rest, |r| r.trim_start_matches('\n'));
+        Some(open.and_then(|_| rest.trim_start().strip_prefix(CLOSE)).unwrap_or(rest))
     })
 }
 
@@ -233,9 +261,9 @@ fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str) -> Result<Exam
         tokens.extend(encode(completion)?);
     }
     let ends = tokenizer.eos();
-    let end = (prompt..tokens.len()).rev().take_while(|&i| {
-        ends.contains(&tokens[i]) || tokenizer.decode(&tokens[i..=i], false).trim().is_empty()
-    });
+    let end = (prompt..tokens.len())
+        .rev()
+        .take_while(|&i| ends.contains(&tokens[i]) || tokenizer.decode(&tokens[i..=i], false).trim().is_empty());
     let end = end.filter(|&i| ends.contains(&tokens[i])).last();
     match (end, ends.first()) {
         (Some(end), _) => tokens.truncate(end + 1),

@@ -54,7 +54,7 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
         if role != "assistant" {
             return Err(format!("`{place}.tool_calls`: only the assistant calls tools, and its role is {role:?}"));
         }
-        extra.insert("tool_calls".into(), objects_of(calls, &format!("{place}.tool_calls"))?);
+        extra.insert("tool_calls".into(), calls_of(calls, &format!("{place}.tool_calls"))?);
     }
     for key in THOUGHTS {
         match message.remove(key) {
@@ -114,7 +114,7 @@ fn sharegpt_role(from: &str) -> Option<String> {
 }
 
 /// Whether a template's text names a key or a role: as `.word` or in quotes.
-fn reads(template: &ChatTemplate, word: &str) -> bool {
+pub(super) fn reads(template: &ChatTemplate, word: &str) -> bool {
     let source = template.source();
     let ends = |i: usize| !source[i..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
     source.match_indices(word).any(|(i, _)| match source[..i].chars().next_back() {
@@ -158,16 +158,16 @@ fn text_of(value: Value, place: &str) -> Result<String, String> {
     }
 }
 
-/// Calls of tools with their arguments as an object, whatever form they come in.
-fn objects_of(value: Value, place: &str) -> Result<Value, String> {
+/// Calls of tools in OpenAI's form. Their arguments stay an object, or a text that holds one, as the file has them.
+fn calls_of(value: Value, place: &str) -> Result<Value, String> {
     let value = parsed(value, place)?;
     let list = value.as_array().ok_or_else(|| format!("`{place}` is not a list of calls"))?;
     let call = |(i, call): (usize, &Value)| {
         let place = format!("{place}[{i}]");
         let function = call.get("function").filter(|f| !f.is_null()).unwrap_or(call);
         let name = function["name"].as_str().ok_or_else(|| format!("`{place}` has no name of a function"))?;
-        let arguments = arguments(function, &place)?;
-        let mut out = json!({ "type": "function", "function": { "name": name, "arguments": arguments } });
+        let mut out =
+            json!({ "type": "function", "function": { "name": name, "arguments": arguments(function, &place)? } });
         if let Some(id) = call.get("id").filter(|id| !id.is_null()) {
             out["id"] = id.clone();
         }
@@ -177,30 +177,41 @@ fn objects_of(value: Value, place: &str) -> Result<Value, String> {
 }
 
 fn arguments(function: &Value, place: &str) -> Result<Value, String> {
-    let arguments = ["arguments", "parameters"].iter().find_map(|k| function.get(*k)).filter(|a| !a.is_null());
-    match arguments {
+    let place = format!("{place}.function.arguments");
+    match ["arguments", "parameters"].iter().find_map(|k| function.get(*k)).filter(|a| !a.is_null()) {
         None => Ok(json!({})),
+        // Parquet gives every struct of a column the keys of all: those without a value are absent.
+        Some(Value::Object(map)) => Ok(map.clone().into_iter().filter(|(_, v)| !v.is_null()).collect()),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(json!({})),
-        Some(value) => match parsed(value.clone(), &format!("{place}.function.arguments"))? {
-            object @ Value::Object(_) => Ok(without_nulls(object)),
-            other => Err(format!("`{place}.function.arguments` is {other}, expected an object")),
+        Some(Value::String(text)) => match parsed(text.clone().into(), &place)? {
+            Value::Object(_) => Ok(text.clone().into()),
+            other => Err(format!("`{place}` is {other}, expected an object")),
         },
+        Some(other) => Err(format!("`{place}` is {other}, expected an object")),
     }
 }
 
-/// Parquet gives every struct of a column the keys of all: those without a value are absent.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => map.into_iter().filter(|(_, v)| !v.is_null()).collect(),
-        other => other,
+/// The messages with the arguments of calls as objects (`true`) or as JSON text: templates take one or the other.
+pub(super) fn with_arguments(messages: &[Message], objects: bool) -> Vec<Message> {
+    let mut messages = messages.to_vec();
+    let calls = messages.iter_mut().filter_map(|m| m.extra.get_mut("tool_calls")?.as_array_mut());
+    for call in calls.flatten() {
+        let arguments = &mut call["function"]["arguments"];
+        let changed = match arguments {
+            Value::String(text) if objects => serde_json::from_str(text).ok(),
+            Value::Object(_) if !objects => Some(arguments.to_string().into()),
+            _ => None,
+        };
+        *arguments = changed.unwrap_or_else(|| arguments.take());
     }
+    messages
 }
 
 /// The call, or the list of calls, that a ShareGPT message of `function_call` holds as text.
 fn calls_of_text(text: &str, place: &str) -> Result<Value, String> {
     let place = format!("{place}.value");
     let value: Value = serde_json::from_str(text).map_err(|e| format!("`{place}` is not JSON: {e}"))?;
-    objects_of(if value.is_array() { value } else { json!([value]) }, &place)
+    calls_of(if value.is_array() { value } else { json!([value]) }, &place)
 }
 
 /// A value that may stand as JSON in a string, as in the cells of a CSV file.

@@ -51,10 +51,9 @@ impl SampleRun<'_> {
             let wanted = sample.questions(task)?;
             if wanted < sample.num_questions {
                 eprintln!(
-                    "note: the task has {wanted} questions from sample.first_question = {} on, and \
-                     sample.num_questions = {} asks for more: each is asked once. For more answers raise \
-                     sample.num_generations",
-                    sample.first_question, sample.num_questions
+                    "note: sample.num_questions = {} asks for more questions than the task has ({wanted} from \
+                     sample.first_question = {} on); each is asked once. For more answers raise sample.num_generations",
+                    sample.num_questions, sample.first_question
                 );
             }
             let mut out = Output::open(self.dir, resume, self.recipe, task)?;

@@ -19,12 +19,18 @@ const MAX_HEADER: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Boolean,
-    Int32 { signed: bool },
-    Int64 { signed: bool },
+    Int32 {
+        signed: bool,
+    },
+    Int64 {
+        signed: bool,
+    },
     Float,
     Double,
     /// Bytes; `text` if the schema says that they are UTF-8.
-    Bytes { text: bool },
+    Bytes {
+        text: bool,
+    },
     /// This many bytes that no text or number stands for.
     Opaque(usize),
 }
@@ -95,7 +101,8 @@ impl<'a> Column<'a> {
         if chunk.text(1).is_some_and(|path| !path.is_empty()) {
             return Err("its columns lie in other files".into());
         }
-        let at = meta.int(11).into_iter().chain(meta.int(9)).filter(|o| *o > 0).min().ok_or("a column has no offset")?;
+        let at =
+            meta.int(11).into_iter().chain(meta.int(9)).filter(|o| *o > 0).min().ok_or("a column has no offset")?;
         let size = meta.int(7).filter(|s| *s >= 0).ok_or("a column has no size")?;
         let end = (at as u64).saturating_add(size as u64);
         let (codec, left) = (meta.int(4).unwrap_or(0), meta.int(5).unwrap_or(0));
@@ -422,7 +429,9 @@ impl Values {
                 let lengths = deltas(bytes, &mut at, count)?.into_iter();
                 Values::Strings { at, lengths, prefixes, last: Vec::new() }
             }
-            other => return Err(format!("encoding {other} is not supported; write it with plain or dictionary encoding")),
+            other => {
+                return Err(format!("encoding {other} is not supported; write it with plain or dictionary encoding"));
+            }
         })
     }
 }
