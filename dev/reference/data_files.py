@@ -95,7 +95,8 @@ def main():
             writer.writeheader()
             writer.writerows(FLAT)
     (OUT / "quoted.csv.gz").write_bytes(gzip.compress((OUT / "quoted.csv").read_bytes(), mtime=0))
-    flat, nested = pa.Table.from_pylist(FLAT), pa.Table.from_pylist(NESTED, schema=SCHEMA)
+    columns = pa.schema([(name, pa.string()) for name in ("prompt", "completion", "source")])
+    flat, nested = pa.Table.from_pylist(FLAT, schema=columns), pa.Table.from_pylist(NESTED, schema=SCHEMA)
     strings = {"prompt": "DELTA_BYTE_ARRAY", "completion": "DELTA_LENGTH_BYTE_ARRAY"}
     pq.write_table(flat, OUT / "snappy.parquet")
     pq.write_table(flat, OUT / "zstd_v2.parquet", compression="zstd", data_page_version="2.0", row_group_size=11)

@@ -5,11 +5,13 @@
 //! write. The `parquet` crate reads the same and brings twenty-five more crates.
 
 mod column;
+mod encoding;
 mod thrift;
 
 use super::records::{MAX_RECORD, Take, data_error};
 use crate::error::Error;
-use column::{Column, Kind, Leaf};
+use column::{Column, Leaf, MAX_COLUMNS};
+use encoding::Kind;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -34,6 +36,9 @@ pub(super) fn rows(path: &Path, f: &mut Take) -> Result<(), Error> {
     let mut schema = Schema { elements: meta.list(2), at: 0, leaves: Vec::new() };
     let root = schema.node(0, 0, 0).map_err(broken)?;
     let leaves = schema.leaves;
+    if leaves.len() > MAX_COLUMNS {
+        return Err(broken(format!("{} columns; at most {MAX_COLUMNS} are read", leaves.len())));
+    }
     let mut left = size.saturating_mul(MAX_RATIO).max(FREE_GROWTH);
     let mut row = 0;
     for group in meta.list(4) {
@@ -41,7 +46,7 @@ pub(super) fn rows(path: &Path, f: &mut Take) -> Result<(), Error> {
         if chunks.len() != leaves.len() {
             return Err(broken(format!("{} columns where the schema has {}", chunks.len(), leaves.len())));
         }
-        let columns = leaves.iter().zip(chunks).map(|(leaf, chunk)| Column::new(leaf, &file, chunk));
+        let columns = leaves.iter().zip(chunks).map(|(leaf, chunk)| Column::new(leaf, &file, chunk, leaves.len()));
         let mut columns = columns.collect::<Result<Vec<_>, _>>().map_err(broken)?;
         for _ in 0..group.int(3).unwrap_or(0) {
             row += 1;

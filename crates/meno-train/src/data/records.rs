@@ -329,13 +329,16 @@ fn separated(path: &Path, delimiter: u8, f: &mut Take) -> Result<(), Error> {
             return Err(data_error(path, 1)(format!("two columns are called `{name}`")));
         }
     }
+    // After "\r\n" the reader counts a record as if it began on the line before.
+    let within: usize = header.iter().map(|name| name.matches('\n').count()).sum();
+    let behind = (within + 2).saturating_sub(reader.position().line() as usize);
     let mut row = csv::StringRecord::new();
     loop {
         place.begin_record();
         if !reader.read_record(&mut row).map_err(|e| fail(e, &place))? {
             return Ok(());
         }
-        let line = row.position().map_or(0, |p| p.line() as usize);
+        let line = row.position().map_or(0, |p| p.line() as usize + behind);
         let cells = header.iter().zip(&row).filter(|(_, cell)| !cell.is_empty());
         let value: Map<String, Value> = cells.map(|(name, cell)| (name.to_owned(), cell.into())).collect();
         f(line, value.into()).map_err(data_error(path, line))?;

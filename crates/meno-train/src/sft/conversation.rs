@@ -6,7 +6,7 @@
 //! is written in the form in which the model generates it, and where that form is unknown the record is refused.
 
 use super::forms::Chat;
-use super::messages::{THOUGHTS, reads, with_arguments};
+use super::messages::{THOUGHTS, reads, with_calls};
 use crate::data::Example;
 use meno_engine::reasoning::{CLOSE, OPEN};
 use meno_engine::{ChatTemplate, Message, Tokenizer};
@@ -18,14 +18,18 @@ const PROBE: &str = "[[a thought]]";
 /// The examples of a conversation: one for each answer that is trained on.
 pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Vec<Example>, String> {
     let given: Vec<Message> = chat.turns.iter().map(|t| t.message.clone()).collect();
-    let objects = with_arguments(&given, true);
+    let calls = given.iter().any(|m| m.extra.contains_key("tool_calls"));
+    // Templates take calls in one form or another. Most take the first; its error is the one to show.
+    let forms = [(true, true), (false, true), (true, false), (false, false)];
+    let forms: Vec<Vec<Message>> = forms[..if calls { 4 } else { 1 }]
+        .iter()
+        .map(|(objects, nulls)| with_calls(&given, *objects, *nulls))
+        .collect();
     let mut examples = Vec::new();
     for (i, _) in chat.turns.iter().enumerate().filter(|(_, t)| t.train) {
-        let texts = |messages: &[Message]| Answer::new(&messages[..=i], &chat.extras, template).texts();
-        let texts = texts(&objects).or_else(|e| {
-            let calls = given[..=i].iter().any(|m| m.extra.contains_key("tool_calls"));
-            if calls { texts(&with_arguments(&given, false)).map_err(|_| e) } else { Err(e) }
-        });
+        let texts = |messages: &Vec<Message>| Answer::new(&messages[..=i], &chat.extras, template).texts();
+        let first = texts(&forms[0]);
+        let texts = first.or_else(|e| forms[1..].iter().find_map(|f| texts(f).ok()).ok_or(e));
         let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}", i + 1))?;
         examples.push(example(tokenizer, &prompt, &completion)?);
     }

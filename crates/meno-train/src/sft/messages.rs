@@ -191,18 +191,24 @@ fn arguments(function: &Value, place: &str) -> Result<Value, String> {
     }
 }
 
-/// The messages with the arguments of calls as objects (`true`) or as JSON text: templates take one or the other.
-pub(super) fn with_arguments(messages: &[Message], objects: bool) -> Vec<Message> {
+/// The messages with the arguments of calls as objects or as JSON text, and with `null` or an empty text for a content
+/// that is none: templates take one or the other.
+pub(super) fn with_calls(messages: &[Message], objects: bool, nulls: bool) -> Vec<Message> {
     let mut messages = messages.to_vec();
-    let calls = messages.iter_mut().filter_map(|m| m.extra.get_mut("tool_calls")?.as_array_mut());
-    for call in calls.flatten() {
-        let arguments = &mut call["function"]["arguments"];
-        let changed = match arguments {
-            Value::String(text) if objects => serde_json::from_str(text).ok(),
-            Value::Object(_) if !objects => Some(arguments.to_string().into()),
-            _ => None,
-        };
-        *arguments = changed.unwrap_or_else(|| arguments.take());
+    for message in &mut messages {
+        if message.content.is_null() && !nulls {
+            message.content = "".into();
+        }
+        let calls = message.extra.get_mut("tool_calls").and_then(Value::as_array_mut);
+        for call in calls.into_iter().flatten() {
+            let arguments = &mut call["function"]["arguments"];
+            let changed = match arguments {
+                Value::String(text) if objects => serde_json::from_str(text).ok(),
+                Value::Object(_) if !objects => Some(arguments.to_string().into()),
+                _ => None,
+            };
+            *arguments = changed.unwrap_or_else(|| arguments.take());
+        }
     }
     messages
 }
