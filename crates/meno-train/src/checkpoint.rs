@@ -8,6 +8,7 @@
 //! A checkpoint is written under a temporary name, brought to the disk and renamed: a directory with the final name
 //! is complete, whenever the process is killed.
 
+use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
 use meno_model::{Dtype, Model};
 use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, TensorView};
@@ -31,13 +32,24 @@ pub struct Checkpoints {
     pub resume: bool,
     /// Files that belong to every checkpoint, by name: tokenizer, chat template, generation config.
     pub assets: Vec<(String, Vec<u8>)>,
+    /// With what the run was begun, for whoever resumes it.
+    pub begun: Option<Begun>,
+}
+
+/// With what a run was begun.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The resolved recipe.
+    pub recipe: String,
+    /// The data files.
+    pub data: Vec<Fingerprint>,
 }
 
 impl Checkpoints {
     /// Checkpoints of f32 weights in `dir` every `save_steps` optimizer steps, the last two kept.
     pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
-        let assets = Vec::new();
-        Checkpoints { dir: dir.into(), save_steps, save_total_limit: 2, dtype: Dtype::F32, resume: false, assets }
+        let (dir, dtype, assets) = (dir.into(), Dtype::F32, Vec::new());
+        Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, begun: None }
     }
 
     /// Whether to save after `step` of `max_steps`.
@@ -80,6 +92,9 @@ pub struct State {
     /// What the stage alone knows.
     #[serde(default)]
     pub extra: serde_json::Value,
+    /// With what the run was begun; older versions did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
 }
 
 /// Named f32 blocks that go with a [`State`].
@@ -141,7 +156,8 @@ fn write<'a>(
     let file = dir.join("training_state.safetensors");
     safetensors::serialize_to_file(views, None, &file)
         .map_err(|e| Error::Checkpoint { path: file.clone(), message: format!("could not be written: {e}") })?;
-    let json = serde_json::to_vec(state).expect("invariant: the state is plain data");
+    let state = State { begun: to.begun.clone().or_else(|| state.begun.clone()), ..state.clone() };
+    let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
     let file = dir.join("training_state.json");
     std::fs::write(&file, json).map_err(Error::io(&file))?;
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
@@ -164,6 +180,14 @@ fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
 }
 
+/// The training state of a checkpoint.
+pub fn read_state(checkpoint: &Path) -> Result<State, Error> {
+    let file = checkpoint.join("training_state.json");
+    let json = std::fs::read(&file).map_err(Error::io(&file))?;
+    let bad = |e| Error::Checkpoint { path: file.clone(), message: format!("not a training state: {e}") };
+    serde_json::from_slice(&json).map_err(bad)
+}
+
 /// Brings `model` to the newest checkpoint of `stage`, if one is to be resumed from.
 pub fn resume(
     from: Option<&Checkpoints>,
@@ -172,9 +196,7 @@ pub fn resume(
 ) -> Result<Option<(State, OwnedBlocks)>, Error> {
     let Some((_, path)) = from.filter(|c| c.resume).and_then(Checkpoints::latest) else { return Ok(None) };
     let bad = |path: &Path, message: String| Error::Checkpoint { path: path.to_owned(), message };
-    let file = path.join("training_state.json");
-    let json = std::fs::read(&file).map_err(Error::io(&file))?;
-    let state: State = serde_json::from_slice(&json).map_err(|e| bad(&file, format!("not a training state: {e}")))?;
+    let state = read_state(&path)?;
     if state.stage != stage {
         return Err(bad(&path, format!("is a checkpoint of `meno {}`, not of `meno {stage}`", state.stage)));
     }

@@ -7,11 +7,19 @@ use meno_eval::{Problem, Split, Task};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::Path;
 
+mod data_file;
+pub mod fingerprint;
+mod mixture;
+mod parquet;
+mod records;
+
+pub use data_file::DataFile;
 pub use meno_eval::Verdict;
+pub use mixture::Mixture;
+pub use records::records;
 
 /// Documents to pretrain on, without end: number `index` for any index (later epochs reshuffle).
 pub trait Documents: Sync {
@@ -59,6 +67,19 @@ pub trait Questions: Sync {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
+    /// How many different questions there are; `None` for as many as wanted.
+    fn len(&self) -> Option<u64> {
+        None
+    }
+    /// Whether there are no questions.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+    /// What makes two answers the same: question and answer in the form in which they are compared. By default both
+    /// texts, without the space around the answer. A task that draws its questions anew may count each draw.
+    fn identity(&self, question: &Question, text: &str, _tokens: &[u32]) -> [String; 2] {
+        [question.text.clone(), text.trim().to_owned()]
+    }
 }
 
 /// A task of `meno-eval` put to a model: prompts written by `prompt`, tokens by `tokenizer`.
@@ -104,6 +125,9 @@ impl Questions for Asked<'_> {
     }
     fn check(&self) -> Result<(), Error> {
         Ok(self.task.check()?)
+    }
+    fn len(&self) -> Option<u64> {
+        self.task.len(self.split)
     }
 }
 
@@ -154,22 +178,24 @@ impl Documents for InMemory {
     }
 }
 
-/// Calls `f` with the number (from 1) and the value of every non-empty line of a JSONL file.
-pub fn jsonl(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String>) -> Result<(), Error> {
-    let reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    for (i, line) in reader.lines().enumerate() {
-        let line = line.map_err(Error::io(path))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let bad = |message: String| Error::Data { file: path.to_owned(), line: i + 1, message };
-        let value = serde_json::from_str(&line).map_err(|e| bad(format!("not JSON: {e}")))?;
-        f(i + 1, value).map_err(bad)?;
-    }
-    Ok(())
+/// Documents of several files, each seen as often in an epoch as its weight says.
+pub struct Mixed {
+    /// The documents, file after file.
+    pub documents: Vec<Vec<u32>>,
+    /// Which of them an epoch takes.
+    pub mixture: Mixture,
+    /// Seed of the order.
+    pub seed: u64,
 }
 
-/// The string at `key` of a JSONL line.
+impl Documents for Mixed {
+    fn document(&self, index: u64) -> Result<Vec<u32>, Error> {
+        let index = self.mixture.index(self.seed, index).ok_or_else(|| Error::Empty("documents".into()))?;
+        Ok(self.documents[index].clone())
+    }
+}
+
+/// The string at `key` of a record.
 pub fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
     value[key].as_str().ok_or_else(|| match value.get(key) {
         None => format!("there is no `{key}`; its keys are {}", keys(value)),
@@ -183,8 +209,9 @@ pub fn keys(value: &Value) -> String {
     value.as_object().map_or("none: it is not an object".into(), names)
 }
 
-/// Reads documents: `.jsonl` with `text` or `input_ids` on every line, or a text file whose documents are parted by
-/// empty lines. `encode` turns text into tokens; `end` closes every document.
+/// Reads documents: records with `text` or `input_ids` (JSONL, JSON, CSV, TSV, Parquet), or a text file whose
+/// documents are parted by empty lines; plain or compressed. `encode` turns text into tokens; `end` closes every
+/// document.
 pub fn read_documents(
     path: &Path,
     encode: &dyn Fn(&str) -> Result<Vec<u32>, Error>,
@@ -198,8 +225,14 @@ pub fn read_documents(
             documents.push(tokens);
         }
     };
-    if path.extension().is_some_and(|e| e == "jsonl") {
-        jsonl(path, |_, value| {
+    if records::Layout::of(path) == records::Layout::Text {
+        let mut text = String::new();
+        records::open(path)?.read_to_string(&mut text).map_err(Error::io(path))?;
+        for part in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
+            add(encode(part.trim_matches('\n'))?);
+        }
+    } else {
+        records(path, |_, value| {
             let tokens = match &value["input_ids"] {
                 Value::Null => encode(string(&value, "text")?).map_err(|e| e.to_string())?,
                 ids => token_ids(ids, vocab_size)?,
@@ -207,11 +240,6 @@ pub fn read_documents(
             add(tokens);
             Ok(())
         })?;
-    } else {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        for part in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
-            add(encode(part.trim_matches('\n'))?);
-        }
     }
     if documents.is_empty() {
         return Err(Error::Empty(path.display().to_string()));

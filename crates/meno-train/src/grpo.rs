@@ -8,6 +8,7 @@
 
 pub mod advantages;
 pub mod objective;
+mod ranges;
 mod settings;
 mod update;
 

@@ -9,6 +9,7 @@ pub mod data;
 pub mod distill;
 pub mod error;
 pub mod grpo;
+mod limits;
 pub mod memory;
 pub mod metrics;
 pub mod packing;

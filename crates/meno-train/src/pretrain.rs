@@ -6,6 +6,7 @@
 use crate::checkpoint::{self, State};
 use crate::data::Documents;
 use crate::error::Error;
+use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, within};
 use crate::metrics::Metrics;
 use crate::run::{Log, Run, Summary};
 use crate::trainer::{Sequence, StepLoss, Train, Trainer};
@@ -33,6 +34,17 @@ impl Default for Pretrain {
 }
 
 impl Pretrain {
+    /// Refuses values that cannot work.
+    pub fn check(&self) -> Result<(), Error> {
+        within(AT_LEAST_ONE, &[("pretrain.tokens_per_step", self.tokens_per_step as f64)])?;
+        let not_negative = [
+            ("pretrain.mtp_loss_weight", self.mtp_loss_weight.into()),
+            ("pretrain.bias_update_speed", self.bias_update_speed.into()),
+        ];
+        within(NOT_NEGATIVE, &not_negative)?;
+        within(FRACTION, &[("pretrain.bias_update_until", self.bias_update_until.into())])
+    }
+
     /// Trains `model` on `documents`.
     pub fn run(
         &self,
@@ -41,6 +53,7 @@ impl Pretrain {
         documents: &dyn Documents,
         run: &mut Run,
     ) -> Result<Summary, Error> {
+        self.check()?;
         let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
         let mut trainer = Trainer::new(train, model, mtp)?;
         let mut state = State { stage: "pretrain".into(), ..State::default() };

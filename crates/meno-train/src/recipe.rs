@@ -1,8 +1,12 @@
 //! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
+pub mod resume;
+
+use crate::data::DataFile;
 use crate::error::Error;
 use crate::grpo::Grpo;
+use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
 use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
@@ -65,8 +69,19 @@ impl Default for RunSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
-    /// Files: `.jsonl`, or text with documents parted by empty lines (pretraining only).
-    pub files: Vec<PathBuf>,
+    /// Files, each a path or `{ path = …, weight = … }`: JSONL, JSON, CSV, TSV or Parquet, plain or compressed with gzip
+    /// or zstd; for pretraining also text with documents parted by empty lines.
+    pub files: Vec<DataFile>,
+}
+
+impl DataSection {
+    fn check(&self) -> Result<(), Error> {
+        self.files.iter().try_for_each(|f| within(POSITIVE, &[("data.files weight", f.weight)]))
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|f| f.path.clone()).collect()
+    }
 }
 
 /// `[task]`: what is asked.
@@ -115,6 +130,12 @@ impl TaskSection {
         }
         let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
         Ok(tasks::open(&self.name, &options)?)
+    }
+
+    /// The file of questions, if it is one.
+    fn paths(&self) -> Vec<PathBuf> {
+        let path = PathBuf::from(&self.name);
+        if tasks::NAMES.contains(&self.name.as_str()) || !path.is_file() { Vec::new() } else { vec![path] }
     }
 
     /// The prompt of a problem.
@@ -191,6 +212,20 @@ impl Default for EvalSection {
     }
 }
 
+impl EvalSection {
+    fn check(&self) -> Result<(), Error> {
+        let counts = [
+            ("eval.num_problems", self.num_problems.unwrap_or(1) as f64),
+            ("eval.num_samples", self.num_samples as f64),
+            ("eval.max_completion_length", self.max_completion_length as f64),
+            ("eval.max_sequences", self.max_sequences as f64),
+        ];
+        within(AT_LEAST_ONE, &counts)?;
+        within(NOT_NEGATIVE, &[("eval.temperature", self.temperature.into())])?;
+        within(PROBABILITY, &[("eval.top_p", self.top_p.into())])
+    }
+}
+
 /// `[distill]`: where the teacher's traces come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -203,12 +238,42 @@ pub struct DistillSection {
     pub teacher: Option<PathBuf>,
 }
 
+/// A recipe of one verb.
+pub trait Recipe: DeserializeOwned + Serialize {
+    /// Refuses values that cannot work.
+    fn check(&self) -> Result<(), Error>;
+    /// The data files that decide what is learned.
+    fn data_files(&self) -> Vec<PathBuf>;
+}
+
+impl DistillSection {
+    fn paths(&self, task: &TaskSection) -> Vec<PathBuf> {
+        match &self.traces {
+            // What cannot be listed is reported where it is read.
+            Some(traces) => crate::distill::trace_files(traces).unwrap_or_default(),
+            None => task.paths(),
+        }
+    }
+}
+
 macro_rules! recipe {
-    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }
+     checks $($section:ident.$check:ident),*; reads $reads:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name { $($(#[$fdoc])* pub $field: $ty),* }
+
+        impl Recipe for $name {
+            fn check(&self) -> Result<(), Error> {
+                $(self.$section.$check()?;)*
+                Ok(())
+            }
+            fn data_files(&self) -> Vec<PathBuf> {
+                let reads: fn(&$name) -> Vec<PathBuf> = $reads;
+                reads(self)
+            }
+        }
     };
 }
 
@@ -226,6 +291,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
+    checks data.check, train.check, pretrain.check; reads |r| r.data.paths()
 }
 recipe! {
     /// A recipe of `meno sft`.
@@ -241,6 +307,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
+    checks data.check, train.check, sft.check; reads |r| r.data.paths()
 }
 recipe! {
     /// A recipe of `meno grpo`.
@@ -256,6 +323,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
+    checks train.check, grpo.check_ranges; reads |r| r.task.paths()
 }
 recipe! {
     /// A recipe of `meno sample`.
@@ -271,6 +339,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
+    checks sample.check; reads |r| r.task.paths()
 }
 recipe! {
     /// A recipe of `meno distill`.
@@ -290,6 +359,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
+    checks train.check, sft.check, sample.check; reads |r| r.distill.paths(&r.task)
 }
 
 recipe! {
@@ -302,18 +372,19 @@ recipe! {
         /// How.
         eval: EvalSection,
     }
+    checks eval.check; reads |_| Vec::new()
 }
 
 /// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are
 /// strings).
-pub fn load<R: DeserializeOwned + Serialize>(path: &Path, sets: &[String]) -> Result<R, Error> {
+pub fn load<R: Recipe>(path: &Path, sets: &[String]) -> Result<R, Error> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     parse(&file, &text, sets)
 }
 
 /// As [`load`], from text; `file` names it in errors.
-pub fn parse<R: DeserializeOwned + Serialize>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
+pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
     let explain = |file: &str, e: toml::de::Error| Error::Recipe { file: file.to_owned(), message: explain(&e, text) };
     let recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
     let mut recipe = recipe;
@@ -326,7 +397,27 @@ pub fn parse<R: DeserializeOwned + Serialize>(file: &str, text: &str, sets: &[St
             message: with_suggestion(e.message()),
         })?;
     }
+    finite(file, &recipe)?;
+    recipe.check()?;
     Ok(recipe)
+}
+
+/// Refuses numbers that are none, or infinite, wherever they stand.
+fn finite<R: Recipe>(file: &str, recipe: &R) -> Result<(), Error> {
+    fn first(key: String, value: &toml::Value) -> Option<String> {
+        match value {
+            toml::Value::Float(v) if !v.is_finite() => Some(format!("`{key}` = {v}: expected a finite number")),
+            toml::Value::Array(items) => items.iter().find_map(|v| first(key.clone(), v)),
+            toml::Value::Table(table) => {
+                let full = |k: &str| if key.is_empty() { k.to_owned() } else { format!("{key}.{k}") };
+                table.iter().find_map(|(k, v)| first(full(k), v))
+            }
+            _ => None,
+        }
+    }
+    let table = toml::Value::try_from(recipe);
+    let wrong = table.ok().and_then(|table| first(String::new(), &table));
+    wrong.map_or(Ok(()), |message| Err(Error::Recipe { file: file.to_owned(), message }))
 }
 
 /// The recipe as TOML, every default written out.

@@ -3,6 +3,7 @@
 
 use crate::data::{Example, Question, Questions, Verdict};
 use crate::error::Error;
+use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::metrics::Metrics;
 use crate::rewards::format::Format;
 use crate::rewards::language_consistency;
@@ -13,7 +14,7 @@ use meno_engine::Sampling;
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Settings of rejection sampling: `[sample]` of a recipe.
@@ -113,6 +114,22 @@ pub struct Tally {
     pub tokens: usize,
 }
 
+/// What was kept so far, for telling what is new.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The answers kept of each question, in the form in which they are compared ([`Questions::identity`]).
+    answers: HashMap<String, HashSet<String>>,
+    /// How many answers were sampled and dropped so far.
+    pub tally: Tally,
+}
+
+impl Kept {
+    /// Takes in an answer that was kept earlier, without counting it.
+    pub fn restore(&mut self, [question, answer]: [String; 2]) {
+        self.answers.entry(question).or_default().insert(answer);
+    }
+}
+
 impl RejectionSampling {
     /// Whether a person could read this answer.
     pub fn readable(&self, rollout: &Rollout) -> bool {
@@ -125,29 +142,72 @@ impl RejectionSampling {
             && repeated_share(&rollout.text, 3) <= self.max_repetition
     }
 
-    /// Keeps the verified, readable, different answers, at most `keep_per_question` each, in order.
-    pub fn filter(&self, rollouts: Vec<Rollout>, tally: &mut Tally) -> Vec<Trace> {
-        let mut kept: Vec<Trace> = Vec::new();
-        let mut seen: HashSet<(u64, Vec<u32>)> = HashSet::new();
-        let mut of_question: std::collections::HashMap<u64, usize> = std::collections::HashMap::new();
+    /// Refuses values that cannot work.
+    pub fn check(&self) -> Result<(), Error> {
+        let counts = [
+            ("sample.num_questions", self.num_questions),
+            ("sample.num_generations", self.num_generations),
+            ("sample.keep_per_question", self.keep_per_question),
+            ("sample.max_completion_length", self.max_completion_length),
+            ("sample.max_prompt_length", self.max_prompt_length),
+            ("sample.max_sequences", self.max_sequences),
+        ];
+        within(AT_LEAST_ONE, &counts.map(|(key, v)| (key, v as f64)))?;
+        within(NOT_NEGATIVE, &[("sample.temperature", self.temperature.into())])?;
+        within(PROBABILITY, &[("sample.top_p", self.top_p.into())])?;
+        let fractions = [
+            ("sample.min_language_consistency", self.min_language_consistency.into()),
+            ("sample.max_repetition", self.max_repetition.into()),
+        ];
+        within(FRACTION, &fractions)?;
+        if self.min_completion_length > self.max_completion_length {
+            let expected = format!("expected at most `sample.max_completion_length` = {}", self.max_completion_length);
+            return Err(refused("sample.min_completion_length", self.min_completion_length, expected));
+        }
+        Ok(())
+    }
+
+    /// How many questions are asked: `num_questions`, or those that the task has from `first_question` on if they are
+    /// fewer. Asked again they would bring the same answers.
+    pub fn questions(&self, task: &dyn Questions) -> Result<usize, Error> {
+        let Some(len) = task.len() else { return Ok(self.num_questions) };
+        let left = len.saturating_sub(self.first_question);
+        if left == 0 {
+            let expected = format!("the task has {len} questions: expected at most {}", len.saturating_sub(1));
+            return Err(refused("sample.first_question", self.first_question, expected));
+        }
+        Ok(self.num_questions.min(usize::try_from(left).unwrap_or(usize::MAX)))
+    }
+
+    /// Keeps the verified, readable, different answers, at most `keep_per_question` to each question, in order.
+    /// `kept` remembers those of earlier rounds.
+    pub fn filter(&self, task: &dyn Questions, rollouts: Vec<Rollout>, kept: &mut Kept) -> Vec<Trace> {
+        let mut new = Vec::new();
         for r in rollouts {
+            let tally = &mut kept.tally;
             tally.sampled += 1;
             tally.tokens += r.tokens.len();
             if r.verdict != Verdict::Right {
                 tally.not_right += 1;
-            } else if !self.readable(&r) {
+                continue;
+            }
+            if !self.readable(&r) {
                 tally.unreadable += 1;
-            } else if !seen.insert((r.question.index, r.tokens.clone())) {
+                continue;
+            }
+            let [question, answer] = task.identity(&r.question, &r.text, &r.tokens);
+            let answers = kept.answers.entry(question).or_default();
+            if answers.contains(&answer) {
                 tally.duplicate += 1;
-            } else if of_question.get(&r.question.index).is_some_and(|&n| n >= self.keep_per_question) {
+            } else if answers.len() >= self.keep_per_question {
                 tally.surplus += 1;
             } else {
                 tally.kept += 1;
-                *of_question.entry(r.question.index).or_default() += 1;
-                kept.push(Trace { question: r.question, tokens: r.tokens, text: r.text });
+                answers.insert(answer);
+                new.push(Trace { question: r.question, tokens: r.tokens, text: r.text });
             }
         }
-        kept
+        new
     }
 
     /// How answers are sampled.
@@ -166,22 +226,23 @@ impl RejectionSampling {
         Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
-    /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them, and hands them
-    /// to `keep` round by round with the number of questions done. Returns `None` if the observer stopped it.
+    /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them beside those
+    /// `kept` earlier, and hands them to `keep` round by round with the number of questions done and the tally.
+    /// Returns `None` if the observer stopped it.
     pub fn rounds(
         &self,
         model: &mut Model,
         precision: Precision,
         task: &dyn Questions,
-        range: Range<usize>,
+        (range, kept): (Range<usize>, &mut Kept),
         observer: &mut dyn Observer,
-        keep: &mut dyn FnMut(usize, Vec<Trace>) -> Result<(), Error>,
-    ) -> Result<Option<Tally>, Error> {
+        keep: &mut dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error>,
+    ) -> Result<Option<()>, Error> {
+        self.check()?;
         let sampler = self.sampler(precision, task.stop_tokens());
         let mut generator = generator(model, &sampler, self.max_prompt_length)?;
         // Rounds long enough to fill the slots several times over, short enough to lose little to a kill.
         let per_round = (4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1);
-        let mut tally = Tally::default();
         let mut at = range.start;
         while at < range.end {
             let n = per_round.min(range.end - at);
@@ -190,15 +251,16 @@ impl RejectionSampling {
             let rollouts = rollout(model, &mut generator, &sampler, task, &[], (at as u64, questions), observer)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
             observer.on_rollouts(&rollouts);
-            let traces = self.filter(rollouts, &mut tally);
+            let traces = self.filter(task, rollouts, kept);
             at += n;
-            keep(at, traces)?;
-            observer.on_step(&tally.metrics(at), self.num_questions);
+            keep(at, &kept.tally, traces)?;
+            observer.on_step(&kept.tally.metrics(at), range.end);
         }
-        Ok(Some(tally))
+        Ok(Some(()))
     }
 
-    /// Samples all questions and returns what was kept; `None` if the observer stopped it.
+    /// Samples all questions, at most those that the task has, and returns what was kept; `None` if the observer
+    /// stopped it.
     pub fn run(
         &self,
         model: &mut Model,
@@ -206,13 +268,14 @@ impl RejectionSampling {
         task: &dyn Questions,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Vec<Trace>, Tally)>, Error> {
-        let mut kept = Vec::new();
-        let mut keep = |_, traces: Vec<Trace>| {
-            kept.extend(traces);
+        let (mut all, mut kept) = (Vec::new(), Kept::default());
+        let mut keep = |_, _: &Tally, traces: Vec<Trace>| {
+            all.extend(traces);
             Ok(())
         };
-        let tally = self.rounds(model, precision, task, 0..self.num_questions, observer, &mut keep)?;
-        Ok(tally.map(|tally| (kept, tally)))
+        let range = 0..self.questions(task)?;
+        let done = self.rounds(model, precision, task, (range, &mut kept), observer, &mut keep)?;
+        Ok(done.map(|()| (all, kept.tally)))
     }
 }
 
@@ -235,8 +298,33 @@ impl Tally {
 mod tests {
     use super::*;
 
+    /// Questions that are all alike; so many, or without end.
+    struct Asked(Option<u64>);
+
+    impl Questions for Asked {
+        fn question(&self, index: u64) -> Result<Question, Error> {
+            Ok(asked(index))
+        }
+        fn text(&self, _tokens: &[u32]) -> String {
+            String::new()
+        }
+        fn stop_tokens(&self) -> Vec<u32> {
+            Vec::new()
+        }
+        fn verify(&self, _question: &Question, _response: &str, _truncated: bool) -> Verdict {
+            Verdict::Right
+        }
+        fn len(&self) -> Option<u64> {
+            self.0
+        }
+    }
+
+    fn asked(index: u64) -> Question {
+        Question { index, text: format!("question {index}"), language: "en".into(), ..Question::default() }
+    }
+
     fn rollout(index: u64, tokens: &[u32], text: &str, verdict: Verdict) -> Rollout {
-        let question = Question { index, language: "en".into(), ..Question::default() };
+        let question = asked(index);
         let (tokens, text) = (tokens.to_vec(), text.to_owned());
         let (logprobs, ref_logprobs, scores) = (vec![], vec![], vec![]);
         let truncated = false;
@@ -257,6 +345,7 @@ mod tests {
     #[test]
     fn keeps_exactly_the_verified_readable_and_new() {
         let good = "<think>so it is</think><answer>2</answer>";
+        let other = "<think>or so</think><answer>2</answer>";
         let settings =
             RejectionSampling { keep_per_question: 2, min_language_consistency: 0.9, ..RejectionSampling::default() };
         let rollouts = vec![
@@ -267,16 +356,45 @@ mod tests {
             rollout(0, &[4], "2", Verdict::Right),
             rollout(0, &[5], "<think>so 得</think><answer>2</answer>", Verdict::Right),
             rollout(0, &[6], "<think>a b c a b c a b c a b c a b c</think><answer>2</answer>", Verdict::Right),
-            rollout(0, &[7], good, Verdict::Right),
-            rollout(0, &[8], good, Verdict::Right),
+            // Other tokens and other space around it make no other answer.
+            rollout(0, &[7], &format!(" {good}\n"), Verdict::Right),
+            rollout(0, &[9], other, Verdict::Right),
+            rollout(0, &[8], "<think>a third way</think><answer>2</answer>", Verdict::Right),
             rollout(1, &[1], good, Verdict::Right),
         ];
-        let mut tally = Tally::default();
-        let kept = settings.filter(rollouts, &mut tally);
-        let kept: Vec<(u64, u32)> = kept.iter().map(|t| (t.question.index, t.tokens[0])).collect();
-        assert_eq!(kept, [(0, 1), (0, 7), (1, 1)]);
+        let mut kept = Kept::default();
+        let traces = settings.filter(&Asked(None), rollouts, &mut kept);
+        let of = |traces: &[Trace]| traces.iter().map(|t| (t.question.index, t.tokens[0])).collect::<Vec<_>>();
+        assert_eq!(of(&traces), [(0, 1), (0, 9), (1, 1)]);
         let expected =
-            Tally { sampled: 10, not_right: 2, unreadable: 3, duplicate: 1, surplus: 1, kept: 3, tokens: 10 };
-        assert_eq!(tally, expected);
+            Tally { sampled: 11, not_right: 2, unreadable: 3, duplicate: 2, surplus: 1, kept: 3, tokens: 11 };
+        assert_eq!(kept.tally, expected);
+
+        // Later rounds know what was kept, whether in memory or read back from the traces; a question listed twice is
+        // one question.
+        let mut read_back = Kept { tally: kept.tally, ..Kept::default() };
+        for t in &traces {
+            read_back.restore(Asked(None).identity(&t.question, &t.text, &[]));
+        }
+        assert_eq!(read_back, kept);
+        let again = |tokens| Rollout {
+            question: Question { index: 7, ..asked(1) },
+            ..rollout(1, tokens, good, Verdict::Right)
+        };
+        let rollouts =
+            vec![again(&[3]), rollout(0, &[4], other, Verdict::Right), rollout(1, &[5], other, Verdict::Right)];
+        let traces = settings.filter(&Asked(None), rollouts, &mut read_back);
+        assert_eq!(of(&traces), [(1, 5)]);
+        assert_eq!((read_back.tally.duplicate, read_back.tally.surplus, read_back.tally.kept), (4, 1, 4));
+    }
+
+    #[test]
+    fn a_question_is_asked_once() {
+        let settings = RejectionSampling { num_questions: 5, first_question: 2, ..RejectionSampling::default() };
+        assert_eq!(settings.questions(&Asked(None)).unwrap(), 5);
+        assert_eq!(settings.questions(&Asked(Some(7))).unwrap(), 5);
+        assert_eq!(settings.questions(&Asked(Some(4))).unwrap(), 2);
+        let error = settings.questions(&Asked(Some(2))).unwrap_err().to_string();
+        assert!(error.contains("`sample.first_question` = 2: the task has 2 questions"), "{error}");
     }
 }

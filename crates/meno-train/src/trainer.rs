@@ -5,6 +5,7 @@
 
 use crate::checkpoint::{self, Blocks, OwnedBlocks, State};
 use crate::error::Error;
+use crate::limits::{AT_LEAST_ONE, BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, refused, within};
 use crate::packing::best_fit;
 use crate::run::{Observer, Run};
 use crate::schedule::{LrSchedulerType, Schedule};
@@ -146,17 +147,29 @@ impl Train {
 
     /// Refuses values that cannot work.
     pub fn check(&self) -> Result<(), Error> {
-        let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
-        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            return bad("train.learning_rate", self.learning_rate.to_string(), "expected a finite rate, 0 or above");
-        }
-        if self.max_tokens == 0 {
-            return bad("train.max_tokens", "0".into(), "expected how many tokens one pass may hold, 1 or above");
-        }
-        for (key, beta) in [("train.adam_beta1", self.adam_beta1), ("train.adam_beta2", self.adam_beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return bad(key, beta.to_string(), "expected a value from 0 to below 1");
-            }
+        let not_negative = [
+            ("train.learning_rate", self.learning_rate),
+            ("train.weight_decay", self.weight_decay),
+            ("train.max_grad_norm", self.max_grad_norm),
+        ];
+        within(NOT_NEGATIVE, &not_negative.map(|(key, v)| (key, v.into())))?;
+        let fractions = [
+            ("train.min_lr_rate", self.min_lr_rate),
+            ("train.decay_start", self.decay_start),
+            ("train.decay_end", self.decay_end),
+        ];
+        within(FRACTION, &fractions.map(|(key, v)| (key, v.into())))?;
+        let momenta = [
+            ("train.adam_beta1", self.adam_beta1),
+            ("train.adam_beta2", self.adam_beta2),
+            ("train.muon_momentum", self.muon_momentum),
+        ];
+        within(BELOW_ONE, &momenta.map(|(key, v)| (key, v.into())))?;
+        within(POSITIVE, &[("train.adam_epsilon", self.adam_epsilon.into())])?;
+        within(AT_LEAST_ONE, &[("train.max_tokens", self.max_tokens as f64)])?;
+        if self.decay_start > self.decay_end {
+            let expected = format!("expected at most `train.decay_end` = {}", self.decay_end);
+            return Err(refused("train.decay_start", self.decay_start, expected));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod session;
 pub mod terminal;
 pub mod training;
 
+mod created;
 mod writing;
 
 pub use meno_engine as engine;

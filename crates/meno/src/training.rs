@@ -1,19 +1,19 @@
 //! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
 
+use crate::created::Created;
 use crate::hub;
 use crate::live::View;
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_eval::Split;
 use meno_model::{Config, Model};
-use meno_train::checkpoint::Checkpoints;
+use meno_train::checkpoint::{self, Begun, Checkpoints};
 use meno_train::data::Asked;
 use meno_train::memory::Estimate;
-use meno_train::recipe::{self, ModelSection, RunSection, TaskSection};
+use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use signal_hook::consts::SIGINT;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct RecipeArgs {
 
 impl RecipeArgs {
     /// The recipe with its changes.
-    pub fn load<R: DeserializeOwned + Serialize>(&self) -> Result<R> {
+    pub fn load<R: Recipe>(&self) -> Result<R> {
         let model = self.model.iter().map(|path| format!("model.path={:?}", path.display().to_string()));
         let sets: Vec<String> = model.chain(self.set.iter().cloned()).collect();
         Ok(recipe::load(&self.recipe, &sets)?)
@@ -179,8 +179,8 @@ pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -
     })
 }
 
-/// Prepares the directory of a run and its checkpoints.
-pub fn checkpoints<R: Serialize>(
+/// Where the checkpoints of a run go. Nothing is written yet; a run that cannot begin or go on is refused.
+pub fn checkpoints<R: Recipe>(
     args: &RecipeArgs,
     run: &RunSection,
     recipe: &R,
@@ -190,6 +190,7 @@ pub fn checkpoints<R: Serialize>(
         Dtype::F32 => meno_model::Dtype::F32,
         Dtype::Bf16 => meno_model::Dtype::Bf16,
     };
+    let begun = resume::begun(recipe)?;
     let checkpoints = Checkpoints {
         dir: run.output_dir.clone(),
         save_steps: run.save_steps,
@@ -197,37 +198,69 @@ pub fn checkpoints<R: Serialize>(
         dtype,
         resume: args.resume,
         assets,
+        begun: Some(begun.clone()),
     };
-    if let (false, Some((step, _))) = (args.resume, checkpoints.latest()) {
-        bail!(
+    match checkpoints.latest() {
+        Some((step, _)) if !args.resume => bail!(
             "{} holds a run at step {step}: go on with --resume, or choose another run.output_dir",
             run.output_dir.display()
-        );
+        ),
+        Some((_, path)) => {
+            let saved = checkpoint::read_state(&path)?.begun;
+            let instead = format!("for a new run from its weights, set model.path = {:?}", path.display().to_string());
+            check_resume::<R>(&path, saved.as_ref(), &begun, &instead)?;
+        }
+        None => {}
     }
-    std::fs::create_dir_all(&run.output_dir).with_context(|| run.output_dir.display().to_string())?;
-    let file = run.output_dir.join("recipe.toml");
-    std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
     Ok(checkpoints)
 }
 
-/// Runs `f` with everything around it, and says how it ended.
-pub fn run(
+/// Refuses to go on with other settings or other data than a run was begun with.
+pub fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
+    let Some(saved) = saved else {
+        eprintln!("note: {} does not say with which settings and data it was begun", path.display());
+        return Ok(());
+    };
+    let differences = resume::differences::<R>(saved, now);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{}: --resume goes on with the same settings and data, but these differ: {}. Set them back, or choose another \
+         run.output_dir; {instead}",
+        path.display(),
+        differences.join("; ")
+    )
+}
+
+/// Runs `f` with everything around it, and says how it ended. A run that fails before its first checkpoint leaves
+/// nothing behind.
+pub fn run<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,
+    recipe: &R,
     checkpoints: Checkpoints,
     f: impl FnOnce(&mut Run) -> Result<Summary>,
 ) -> Result<()> {
+    let (file, metrics) = (checkpoints.dir.join("recipe.toml"), checkpoints.dir.join("metrics.jsonl"));
+    let mut created = Created::default();
+    created.dir(&checkpoints.dir)?;
+    created.file(&file);
+    std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
+    created.file(&metrics);
     let mut view = args.view(&format!("meno {verb}"));
     if let Some((step, path)) = checkpoints.latest().filter(|_| args.resume) {
         view.note(&format!("going on from step {step}: {}", path.display()));
     }
-    let metrics = Some(checkpoints.dir.join("metrics.jsonl"));
-    let mut run = Run { checkpoints: Some(checkpoints.clone()), metrics, ..Run::new(&mut view) };
+    let mut run = Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), ..Run::new(&mut view) };
     let result = f(&mut run);
     if result.is_ok() {
         view.finish("");
     }
     drop(view);
+    if result.is_ok() || checkpoints.latest().is_some() {
+        created.keep();
+    }
     let summary = result?;
     if summary.stopped {
         match checkpoints.latest() {

@@ -64,10 +64,11 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
     let place = Place::new();
     place.base();
     let asked =
-        ["task.name=@q.jsonl", "sample.num_questions=6", "sample.num_generations=8", "sample.keep_per_question=8"];
+        ["task.name=@q.jsonl", "sample.num_questions=6", "sample.num_generations=48", "sample.keep_per_question=8"];
     let sets = [&asked[..], &["model.path=@base", "sample.min_language_consistency=0"]].concat();
     let said = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &[]);
     assert!(said.contains("of 48 answers"), "{said}");
+    assert!(said.contains("sample.num_questions = 6 asks for more questions than the task has (1 from"), "{said}");
     let traces = place.lines("kept/traces.jsonl");
     assert!(!traces.is_empty(), "{said}");
     for t in &traces {
@@ -76,7 +77,7 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
     }
     // Asked again it has nothing left to do, and leaves what it has.
     let again = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &["--resume"]);
-    assert!(again.contains("all 6 questions are done"), "{again}");
+    assert!(again.contains("all 1 questions are done"), "{again}");
     assert_eq!(place.lines("kept/traces.jsonl"), traces);
 
     // A student from the traces, and one from the teacher itself: both answer rightly, as the teacher does half the time.
@@ -117,4 +118,37 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
         let figures: Value = serde_json::from_slice(&out.stdout).unwrap();
         assert!(figures["pass1"]["mean"].as_f64().unwrap() > 0.8, "{student}: {figures}");
     }
+}
+
+/// The traces of a run, and what it said in the end.
+fn sampled(place: &Place, out: &str, questions: usize, more: &[&str]) -> (Vec<Value>, String) {
+    let questions = format!("sample.num_questions={questions}");
+    let sets = ["task.name=@q.jsonl", &questions, "sample.num_generations=16", "sample.keep_per_question=2"];
+    let sets = [&sets[..], &["model.path=@base", "sample.min_language_consistency=0"]].concat();
+    let said = place.meno("sample", "3-rejection-sampling.toml", out, &sets, more);
+    (place.lines(&format!("{out}/traces.jsonl")), said)
+}
+
+#[test]
+fn what_is_kept_is_kept_over_a_resumption_too() {
+    let place = Place::new();
+    place.base();
+    // One question three times, which a dataset may do without knowing.
+    let line = r#"{"question":"2+3=?","answer":"5"}"#;
+    std::fs::write(place.path("q.jsonl"), [line, line, r#"{"question":"2+3=? ","answer":"5"}"#].join("\n")).unwrap();
+    let (whole, said) = sampled(&place, "whole", 3, &[]);
+    let of = |question: &str| whole.iter().filter(|t| t["question"] == question).count();
+    assert!((1..=2).contains(&of("2+3=?")), "at most keep_per_question of the question listed twice: {whole:?}");
+    let texts = |t: &Value| format!("{} {}", t["question"], t["completion"].as_str().unwrap().trim());
+    let different: std::collections::HashSet<String> = whole.iter().map(texts).collect();
+    assert_eq!(different.len(), whole.len(), "{whole:?}");
+    // The same in three runs, one question each, with the same count of all answers.
+    sampled(&place, "parts", 1, &[]);
+    sampled(&place, "parts", 2, &["--resume"]);
+    let (parts, end) = sampled(&place, "parts", 3, &["--resume"]);
+    assert_eq!(parts, whole);
+    let tally =
+        |said: &str| said.lines().find(|l| l.starts_with("kept ")).unwrap().rsplit_once(": ").unwrap().0.to_owned();
+    assert_eq!(tally(&end), tally(&said));
+    assert!(end.contains("of 48 answers"), "{end}");
 }

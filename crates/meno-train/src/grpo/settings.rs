@@ -179,17 +179,7 @@ impl Grpo {
     /// Refuses settings that cannot work.
     pub(super) fn check(&self, train: &Train, rewards: &[Weighted]) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
-        let positive = [
-            ("grpo.num_questions", self.num_questions),
-            ("grpo.steps_per_generation", self.steps_per_generation),
-            ("grpo.num_iterations", self.num_iterations),
-            ("grpo.max_completion_length", self.max_completion_length),
-        ];
-        for (key, value) in positive {
-            if value == 0 {
-                return bad(key, "0".into(), "expected 1 or above");
-            }
-        }
+        self.check_ranges()?;
         if self.num_generations < 2 {
             let value = self.num_generations.to_string();
             return bad("grpo.num_generations", value, "expected 2 or above: an advantage is relative to a group");
@@ -197,13 +187,6 @@ impl Grpo {
         if self.steps_per_generation > self.num_questions {
             let value = self.steps_per_generation.to_string();
             return bad("grpo.steps_per_generation", value, "expected at most `grpo.num_questions`: groups stay whole");
-        }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return bad(
-                "grpo.temperature",
-                self.temperature.to_string(),
-                "expected above 0: greedy answers are all equal",
-            );
         }
         if rewards.is_empty() {
             return bad("grpo.reward_funcs", "[]".into(), "expected at least one reward");

@@ -76,6 +76,11 @@ impl Questions for Asking<'_> {
         let begun = question.prompt_text.rsplit_once(ASSISTANT).map_or("", |(_, begun)| begun);
         self.task.verify(&question.problem(), &format!("{begun}{response}"), truncated)
     }
+
+    /// Questions are drawn with replacement: each draw counts.
+    fn identity(&self, question: &Question, _text: &str, tokens: &[u32]) -> [String; 2] {
+        [question.index.to_string(), format!("{tokens:?}")]
+    }
 }
 
 /// The beginning of an answer in a style: the first step done rightly, then whatever gives the style away.

@@ -1,13 +1,14 @@
 //! `meno distill`.
 
-use super::sft::examples;
+use super::sample::SampleRun;
+use super::sft::dataset;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Result, bail};
-use meno_train::data::Example;
+use meno_train::data::DataFile;
 use meno_train::distill;
 use meno_train::memory::Estimate;
-use meno_train::recipe::DistillRecipe;
-use std::path::Path;
+use meno_train::recipe::{DistillRecipe, ModelSection, SampleRecipe};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `meno distill`.
 #[derive(clap::Args, Debug)]
@@ -27,33 +28,34 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         }
         let text = Text::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
-        let examples = match (&recipe.distill.traces, &recipe.distill.teacher) {
-            (Some(traces), None) => examples(&distill::trace_files(traces)?, &text, recipe.train.max_tokens)?,
-            (None, Some(teacher)) => match ask(&args, &recipe, teacher, &text)? {
-                Some(examples) => examples,
+        let read = |path: &Path| {
+            let files: Vec<DataFile> = distill::trace_files(path)?.into_iter().map(DataFile::from).collect();
+            dataset(&files, &text, &recipe.train, &recipe.sft)
+        };
+        let data = match (&recipe.distill.traces, &recipe.distill.teacher) {
+            (Some(traces), None) => read(traces)?,
+            (None, Some(teacher)) => match ask(&args, &recipe, teacher)? {
+                Some(traces) => read(&traces)?,
                 None => std::process::exit(130),
             },
             _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
         };
-        training::run(&args, "distill", checkpoints, |run| {
-            Ok(recipe.sft.run(&recipe.train, &mut student, &examples, run)?)
+        training::run(&args, "distill", &recipe, checkpoints, |run| {
+            Ok(recipe.sft.run(&recipe.train, &mut student, &data, run)?)
         })
     })
 }
 
-/// Samples the teacher; the traces stay in the run's directory, so that resuming asks it nothing twice.
-fn ask(args: &RecipeArgs, recipe: &DistillRecipe, teacher: &Path, student: &Text) -> Result<Option<Vec<Example>>> {
+/// Samples the teacher and returns where its traces are: in the run's directory, so that resuming asks it nothing
+/// twice. `None` if it was stopped.
+fn ask(args: &RecipeArgs, recipe: &DistillRecipe, teacher: &Path) -> Result<Option<PathBuf>> {
     let dir = recipe.run.output_dir.join("traces");
-    let sample = super::sample::SampleRun {
-        args,
-        model: &meno_train::recipe::ModelSection { path: Some(teacher.to_owned()), ..Default::default() },
-        task: &recipe.task,
+    let sample = SampleRecipe {
+        model: ModelSection { path: Some(teacher.to_owned()), ..Default::default() },
+        task: recipe.task.clone(),
         precision: recipe.train.precision,
-        sample: &recipe.sample,
-        dir: &dir,
+        sample: recipe.sample.clone(),
+        run: recipe.run.clone(),
     };
-    if !sample.run(true)? {
-        return Ok(None);
-    }
-    Ok(Some(examples(&distill::trace_files(&dir)?, student, recipe.train.max_tokens)?))
+    Ok(SampleRun { args, recipe: &sample, dir: &dir }.run(true)?.then_some(dir))
 }

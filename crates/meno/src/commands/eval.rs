@@ -114,11 +114,7 @@ impl Args {
         if let Some(path) = &mut recipe.model.path {
             *path = hub::locate(&training::at_home(path))?;
         }
-        let e = &recipe.eval;
-        if e.num_samples == 0 || e.max_completion_length == 0 || e.max_sequences == 0 {
-            bail!("eval.num_samples (-k), eval.max_completion_length and eval.max_sequences must be 1 or above");
-        }
-        if self.resume && e.out.is_none() {
+        if self.resume && recipe.eval.out.is_none() {
             bail!("--resume goes on with the file of --out (eval.out), and there is none");
         }
         Ok(recipe)

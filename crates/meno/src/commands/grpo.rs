@@ -24,7 +24,7 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         let text = Text::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
         training::with_task(&recipe.task, &text, |task| {
-            training::run(&args, "grpo", checkpoints, |run| {
+            training::run(&args, "grpo", &recipe, checkpoints, |run| {
                 let rewards = recipe.grpo.rewards();
                 Ok(recipe.grpo.run(&recipe.train, &mut model, task, &rewards, run)?)
             })

@@ -2,7 +2,7 @@
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
-use meno_train::data::{InMemory, read_documents};
+use meno_train::data::{DataFile, Mixed, Mixture, read_documents};
 use meno_train::memory::Estimate;
 use meno_train::recipe::PretrainRecipe;
 
@@ -26,13 +26,15 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         let text = Text::of(&recipe.model)?;
         let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
         let end = text.tokenizer.eos().first().copied();
-        let mut documents = Vec::new();
-        for file in &recipe.data.files {
-            documents.extend(read_documents(file, &encode, end, model.config.vocab_size)?);
-        }
-        let documents = InMemory { documents, seed: recipe.train.seed };
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
-        training::run(&args, "pretrain", checkpoints, |run| {
+        let (mut documents, mut parts) = (Vec::new(), Vec::new());
+        for DataFile { path, weight } in &recipe.data.files {
+            let more = read_documents(path, &encode, end, model.config.vocab_size)?;
+            parts.push((more.len(), *weight));
+            documents.extend(more);
+        }
+        let documents = Mixed { documents, mixture: Mixture::new(&parts), seed: recipe.train.seed };
+        training::run(&args, "pretrain", &recipe, checkpoints, |run| {
             Ok(recipe.pretrain.run(&recipe.train, &mut model, &documents, run)?)
         })
     })

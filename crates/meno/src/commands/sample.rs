@@ -1,15 +1,17 @@
 //! `meno sample`: rejection sampling into `traces.jsonl`, with `prompt` and `completion` as `meno sft` reads them.
 
+use crate::created::Created;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Context, Result, bail};
-use meno_train::RejectionSampling;
-use meno_train::recipe::{ModelSection, SampleRecipe, TaskSection};
-use meno_train::rejection_sampling::Trace;
-use meno_train::trainer::Dtype;
-use serde_json::json;
+use meno_train::checkpoint::Begun;
+use meno_train::data::{Question, Questions};
+use meno_train::recipe::{SampleRecipe, resume};
+use meno_train::rejection_sampling::{Kept, Tally, Trace};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::fs::OpenOptions;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `meno sample`.
 #[derive(clap::Args, Debug)]
@@ -26,104 +28,132 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         return Ok(());
     }
     training::with_threads(recipe.run.threads, || {
-        let run = SampleRun {
-            args: &args,
-            model: &recipe.model,
-            task: &recipe.task,
-            precision: recipe.precision,
-            sample: &recipe.sample,
-            dir: &recipe.run.output_dir,
-        };
-        if !run.run(args.resume)? {
+        if !(SampleRun { args: &args, recipe: &recipe, dir: &recipe.run.output_dir }).run(args.resume)? {
             std::process::exit(130);
         }
         Ok(())
     })
 }
 
-/// A model, what it is asked, and where the traces go.
+/// A recipe, and where the traces go.
 pub(super) struct SampleRun<'a> {
     pub(super) args: &'a RecipeArgs,
-    pub(super) model: &'a ModelSection,
-    pub(super) task: &'a TaskSection,
-    pub(super) precision: Dtype,
-    pub(super) sample: &'a RejectionSampling,
+    pub(super) recipe: &'a SampleRecipe,
     pub(super) dir: &'a Path,
 }
 
 impl SampleRun<'_> {
     /// Samples what is still missing; `false` if it was stopped.
     pub(super) fn run(&self, resume: bool) -> Result<bool> {
-        let dir = self.dir;
-        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        let mut out = Output::open(dir, resume)?;
-        if out.done >= self.sample.num_questions {
-            eprintln!("all {} questions are done: {}", out.done, dir.join(TRACES).display());
-            return Ok(true);
-        }
-        let mut model = training::model(self.model)?;
-        let text = Text::of(self.model)?;
-        let mut view = self.args.view("meno sample");
-        let range = out.done..self.sample.num_questions;
-        let result = training::with_task(self.task, &text, |task| {
-            let mut keep = |done: usize, traces: Vec<Trace>| {
-                out.write(done, &traces).map_err(|source| meno_train::Error::Io { path: dir.join(TRACES), source })
+        let SampleRecipe { model, task, sample, precision, .. } = self.recipe;
+        let text = Text::of(model)?;
+        training::with_task(task, &text, |task| {
+            let wanted = sample.questions(task)?;
+            if wanted < sample.num_questions {
+                eprintln!(
+                    "note: sample.num_questions = {} asks for more questions than the task has ({wanted} from \
+                     sample.first_question = {} on); each is asked once. For more answers raise sample.num_generations",
+                    sample.num_questions, sample.first_question
+                );
+            }
+            let mut out = Output::open(self.dir, resume, self.recipe, task)?;
+            if out.state.questions >= wanted {
+                eprintln!("all {} questions are done: {}", out.state.questions, out.path.display());
+                return Ok(true);
+            }
+            let mut model = training::model(model)?;
+            let mut view = self.args.view("meno sample");
+            let mut kept = std::mem::take(&mut out.kept);
+            let range = (out.state.questions..wanted, &mut kept);
+            let mut keep = |done: usize, tally: &Tally, traces: Vec<Trace>| {
+                let path = out.path.clone();
+                out.write(done, *tally, &traces).map_err(|source| meno_train::Error::Io { path, source })
             };
-            Ok(self.sample.rounds(&mut model, self.precision.into(), task, range, &mut view, &mut keep)?)
-        });
-        drop(view);
-        let Some(t) = result? else {
-            eprintln!("stopped after question {}; go on with --resume", out.done);
-            return Ok(false);
-        };
-        eprintln!(
-            "kept {} of {} answers ({} not right, {} unreadable, {} the same, {} more than wanted): {}",
-            t.kept,
-            t.sampled,
-            t.not_right,
-            t.unreadable,
-            t.duplicate,
-            t.surplus,
-            dir.join(TRACES).display()
-        );
-        Ok(true)
+            let done = sample.rounds(&mut model, (*precision).into(), task, range, &mut view, &mut keep);
+            drop(view);
+            if done?.is_none() {
+                eprintln!("stopped after question {}; go on with --resume", out.state.questions);
+                out.created.keep();
+                return Ok(false);
+            }
+            summarise(&kept.tally, &out.path);
+            Ok(true)
+        })
     }
 }
 
-const TRACES: &str = "traces.jsonl";
-const PROGRESS: &str = "sample_state.json";
+fn summarise(t: &Tally, path: &Path) {
+    eprintln!(
+        "kept {} of {} answers ({} not right, {} unreadable, {} the same, {} more than wanted): {}",
+        t.kept,
+        t.sampled,
+        t.not_right,
+        t.unreadable,
+        t.duplicate,
+        t.surplus,
+        path.display()
+    );
+}
 
-/// `traces.jsonl` and how far it is: what follows the noted length was written by a round that did not end.
+const TRACES: &str = "traces.jsonl";
+const STATE: &str = "sample_state.json";
+
+/// How far `traces.jsonl` is: what follows the noted length was written by a round that did not end.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// Questions asked.
+    questions: usize,
+    /// Bytes of their traces.
+    bytes: u64,
+    /// What became of their answers. Older versions did not write it down.
+    #[serde(default)]
+    tally: Option<Tally>,
+    /// With what the run was begun. Older versions did not write it down.
+    #[serde(default)]
+    begun: Option<Begun>,
+}
+
+/// `traces.jsonl`, and beside it how far it is.
 struct Output {
     file: std::fs::File,
-    progress: std::path::PathBuf,
-    done: usize,
+    path: PathBuf,
+    state_path: PathBuf,
+    state: State,
+    kept: Kept,
+    created: Created,
 }
 
 impl Output {
-    fn open(dir: &Path, resume: bool) -> Result<Output> {
-        let (path, progress) = (dir.join(TRACES), dir.join(PROGRESS));
-        let (mut done, mut len) = (0, 0);
-        if let Ok(text) = std::fs::read_to_string(&progress) {
+    /// Opens the traces of an earlier run, or begins them.
+    fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions) -> Result<Output> {
+        let (path, state_path) = (dir.join(TRACES), dir.join(STATE));
+        let begun = resume::begun(recipe)?;
+        let mut state = State::default();
+        let mut kept = Kept::default();
+        if let Ok(text) = std::fs::read_to_string(&state_path) {
             if !resume {
                 bail!("{} holds traces: go on with --resume, or choose another run.output_dir", dir.display());
             }
-            let state: serde_json::Value =
-                serde_json::from_str(&text).with_context(|| progress.display().to_string())?;
-            done = state["questions"].as_u64().unwrap_or(0) as usize;
-            len = state["bytes"].as_u64().unwrap_or(0);
+            state = serde_json::from_str(&text).with_context(|| state_path.display().to_string())?;
+            let instead = "its traces stay as they are";
+            training::check_resume::<SampleRecipe>(&state_path, state.begun.as_ref(), &begun, instead)?;
+            kept = earlier(&path, &state, task)?;
         }
+        state.begun = Some(begun);
+        let mut created = Created::default();
+        created.dir(dir)?;
+        created.file(&path);
         let open = || -> std::io::Result<std::fs::File> {
             let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
-            file.set_len(len)?;
+            file.set_len(state.bytes)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
         let file = open().with_context(|| path.display().to_string())?;
-        Ok(Output { file, progress, done })
+        Ok(Output { file, path, state_path, state, kept, created })
     }
 
-    fn write(&mut self, done: usize, traces: &[Trace]) -> std::io::Result<()> {
+    fn write(&mut self, done: usize, tally: Tally, traces: &[Trace]) -> std::io::Result<()> {
         for t in traces {
             let q = &t.question;
             let line = json!({
@@ -133,11 +163,33 @@ impl Output {
             writeln!(self.file, "{line}")?;
         }
         self.file.sync_all()?;
-        let state = json!({ "questions": done, "bytes": self.file.metadata()?.len() });
-        let temp = self.progress.with_extension("tmp");
-        std::fs::write(&temp, state.to_string())?;
-        std::fs::rename(&temp, &self.progress)?;
-        self.done = done;
+        (self.state.questions, self.state.bytes) = (done, self.file.metadata()?.len());
+        self.state.tally = Some(tally);
+        let temp = self.state_path.with_extension("tmp");
+        std::fs::write(&temp, serde_json::to_vec(&self.state)?)?;
+        std::fs::rename(&temp, &self.state_path)?;
+        self.created.keep();
         Ok(())
     }
+}
+
+/// What an earlier run kept, read back from its traces.
+fn earlier(path: &Path, state: &State, task: &dyn Questions) -> Result<Kept> {
+    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    let (mut kept, mut bytes) = (Kept::default(), 0);
+    for (i, line) in BufReader::new(file.take(state.bytes)).lines().enumerate() {
+        let line = line.with_context(|| path.display().to_string())?;
+        bytes += line.len() as u64 + 1;
+        let value: Value = serde_json::from_str(&line).with_context(|| format!("{}:{}", path.display(), i + 1))?;
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let question = Question { text: text("question"), ..Question::default() };
+        kept.restore(task.identity(&question, &text("completion"), &[]));
+        kept.tally.kept += 1;
+    }
+    if bytes != state.bytes {
+        let found = format!("{} is shorter than {STATE} says: {bytes} bytes of {}", path.display(), state.bytes);
+        bail!("{found}. Restore it, or choose another run.output_dir");
+    }
+    kept.tally = state.tally.unwrap_or(kept.tally);
+    Ok(kept)
 }

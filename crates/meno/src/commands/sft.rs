@@ -2,11 +2,11 @@
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
-use meno_train::data::Example;
+use meno_train::data::DataFile;
 use meno_train::memory::Estimate;
 use meno_train::recipe::SftRecipe;
-use meno_train::sft::read_examples;
-use std::path::PathBuf;
+use meno_train::sft::{Dataset, Reading};
+use meno_train::{Sft, Train};
 
 /// Arguments of `meno sft`.
 #[derive(clap::Args, Debug)]
@@ -26,22 +26,21 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             return Ok(());
         }
         let text = Text::of(&recipe.model)?;
-        let examples = examples(&recipe.data.files, &text, recipe.train.max_tokens)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
-        training::run(&args, "sft", checkpoints, |run| Ok(recipe.sft.run(&recipe.train, &mut model, &examples, run)?))
+        let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
+        training::run(&args, "sft", &recipe, checkpoints, |run| {
+            Ok(recipe.sft.run(&recipe.train, &mut model, &data, run)?)
+        })
     })
 }
 
-/// The examples of all files; says how many were too long.
-pub(super) fn examples(files: &[PathBuf], text: &Text, max_tokens: usize) -> Result<Vec<Example>> {
-    let (mut all, mut too_long) = (Vec::new(), 0);
-    for file in files {
-        let (examples, left_out) = read_examples(file, &text.tokenizer, text.template.as_ref(), max_tokens)?;
-        all.extend(examples);
-        too_long += left_out;
+/// The examples of all files; says what was left out or cut off.
+pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft) -> Result<Dataset> {
+    let (tokenizer, template) = (&text.tokenizer, text.template.as_ref());
+    let reading = Reading { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
+    let data = reading.read(files)?;
+    for note in data.account.notes() {
+        eprintln!("note: {note}");
     }
-    if too_long > 0 {
-        eprintln!("{too_long} examples have more than train.max_tokens = {max_tokens} tokens and are left out");
-    }
-    Ok(all)
+    Ok(data)
 }

@@ -5,6 +5,7 @@
 
 mod files;
 mod runs;
+mod training;
 
 use serde_json::Value;
 use std::os::unix::process::CommandExt;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Saves a random network with a tokenizer of characters and this chat template; its directory.
-fn model(dir: &Dir, template: &str) -> String {
+pub(super) fn model(dir: &Dir, template: &str) -> String {
     let path = dir.path("model");
     let config = Config::from_value("CONFIG", serde_json::from_str(CONFIG).unwrap()).unwrap();
     Model::random(config, 1).unwrap().save(Path::new(&path), Dtype::F32).unwrap();
@@ -24,7 +24,7 @@ fn model(dir: &Dir, template: &str) -> String {
     path
 }
 
-const TEMPLATE: &str = "{{ messages[0].content }}";
+pub(super) const TEMPLATE: &str = "{{ messages[0].content }}";
 
 #[test]
 fn a_good_model_answers() {
@@ -96,7 +96,7 @@ fn prompts_longer_than_the_context() {
 }
 
 /// A recipe of fine-tuning on `data`, and its path.
-fn recipe(dir: &Dir, model: &str, data: &str, rest: &str) -> String {
+pub(super) fn recipe(dir: &Dir, model: &str, data: &str, rest: &str) -> String {
     let (data, out) = (dir.write("data.jsonl", data), dir.path("run"));
     dir.write(
         "sft.toml",
@@ -107,7 +107,7 @@ fn recipe(dir: &Dir, model: &str, data: &str, rest: &str) -> String {
     )
 }
 
-const GOOD: &str = "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n";
+pub(super) const GOOD: &str = "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n";
 
 #[test]
 fn datasets_that_are_not_json() {

@@ -1,0 +1,346 @@
+//! Records of a data file: JSON Lines, a JSON array, CSV, TSV or Parquet, plain or compressed with gzip or zstd.
+//!
+//! A file is read record by record in bounded memory. It comes from outside, so the size of a record and what a
+//! compressed file may grow to are limited.
+
+use super::parquet;
+use crate::error::Error;
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::Path;
+use std::rc::Rc;
+
+/// Most bytes of one record.
+pub(super) const MAX_RECORD: usize = 64 << 20;
+/// A compressed file may grow to this size …
+const FREE_GROWTH: u64 = 1 << 30;
+/// … and above it to this multiple of its own size. Text shrinks to a tenth, rarely to a hundredth.
+const MAX_RATIO: u64 = 256;
+
+/// The layout of a file, by its name without `.gz` or `.zst`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One JSON object a line.
+    JsonLines,
+    /// One JSON array of objects, or objects one after the other.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Tab-separated values with a header.
+    Tsv,
+    /// Parquet.
+    Parquet,
+    /// Anything else.
+    Text,
+}
+
+impl Layout {
+    pub(super) fn of(path: &Path) -> Layout {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let compressed = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
+        match compressed.unwrap_or(&name).rsplit_once('.').map_or("", |(_, ending)| ending) {
+            "jsonl" | "ndjson" => Layout::JsonLines,
+            "json" => Layout::Json,
+            "csv" => Layout::Csv,
+            "tsv" => Layout::Tsv,
+            "parquet" => Layout::Parquet,
+            _ => Layout::Text,
+        }
+    }
+}
+
+/// Calls `f` with every record of a file and its line (Parquet: its row), from 1. What `f` refuses becomes an error
+/// that names file and line. A file of an unknown kind is read as JSON Lines.
+pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String>) -> Result<(), Error> {
+    match Layout::of(path) {
+        Layout::Parquet => parquet::rows(path, &mut f),
+        Layout::Csv => separated(path, b',', &mut f),
+        Layout::Tsv => separated(path, b'\t', &mut f),
+        Layout::Json => json(path, &mut f),
+        Layout::JsonLines | Layout::Text => json_lines(path, &mut f),
+    }
+}
+
+/// What takes the records.
+pub(super) type Take<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
+
+pub(super) fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
+    move |message| Error::Data { file: path.to_owned(), line, message }
+}
+
+/// Opens a file for reading: decompressed, and without a byte order mark.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+    let reader = || -> io::Result<Box<dyn BufRead>> {
+        let mut file = File::open(path)?;
+        let mut magic = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut magic)?;
+        file.rewind()?;
+        let limit = file.metadata()?.len().saturating_mul(MAX_RATIO).max(FREE_GROWTH);
+        let file = BufReader::with_capacity(1 << 16, file);
+        let mut reader: Box<dyn BufRead> = match magic[..] {
+            [0x1f, 0x8b, ..] => Box::new(BufReader::new(Grown { inner: MultiGzDecoder::new(file), limit })),
+            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(Grown { inner: Zstd::new(file), limit })),
+            _ => Box::new(file),
+        };
+        match reader.fill_buf()? {
+            [0xef, 0xbb, 0xbf, ..] => reader.consume(3),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(invalid("the text is UTF-16; save it as UTF-8".into())),
+            _ => {}
+        }
+        Ok(reader)
+    };
+    reader().map_err(Error::io(path))
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// A decompressor whose output is limited.
+struct Grown<R> {
+    inner: R,
+    limit: u64,
+}
+
+impl<R: Read> Read for Grown<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.limit = self.limit.checked_sub(n as u64).ok_or_else(|| {
+            invalid(format!("grows to more than {MAX_RATIO} times its size; decompress it first if that is right"))
+        })?;
+        Ok(n)
+    }
+}
+
+/// The frames of a zstd file, one after the other.
+struct Zstd {
+    source: BufReader<File>,
+    frame: FrameDecoder,
+    in_frame: bool,
+}
+
+impl Zstd {
+    fn new(source: BufReader<File>) -> Zstd {
+        Zstd { source, frame: FrameDecoder::new(), in_frame: false }
+    }
+
+    /// Begins the next frame; `false` at the end of the file.
+    fn next_frame(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.frame.init(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    io::copy(&mut self.source.by_ref().take(u64::from(length)), &mut io::sink())?;
+                }
+                Err(e) => return Err(invalid(format!("corrupt zstd data: {e}"))),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !buffer.is_empty() {
+            if !self.in_frame {
+                self.in_frame = self.next_frame()?;
+                if !self.in_frame {
+                    return Ok(0);
+                }
+            }
+            while self.frame.can_collect() == 0 && !self.frame.is_finished() {
+                let some = BlockDecodingStrategy::UptoBytes(buffer.len());
+                let blocks = self.frame.decode_blocks(&mut self.source, some);
+                blocks.map_err(|e| invalid(format!("corrupt zstd data: {e}")))?;
+            }
+            match self.frame.read(buffer)? {
+                0 => self.in_frame = false,
+                n => return Ok(n),
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Counts the lines and the bytes of the current record as they are read.
+#[derive(Clone, Default)]
+struct Place(Rc<(Cell<usize>, Cell<usize>)>);
+
+impl Place {
+    fn line(&self) -> usize {
+        self.0.0.get() + 1
+    }
+    fn begin_record(&self) {
+        self.0.1.set(0);
+    }
+}
+
+struct Placed<R> {
+    inner: R,
+    place: Place,
+}
+
+impl<R: Read> Read for Placed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let (lines, bytes) = &*self.place.0;
+        lines.set(lines.get() + buffer[..n].iter().filter(|b| **b == b'\n').count());
+        bytes.set(bytes.get() + n);
+        if bytes.get() > MAX_RECORD + (1 << 20) {
+            return Err(invalid(too_large()));
+        }
+        Ok(n)
+    }
+}
+
+fn too_large() -> String {
+    format!("a record of more than {} MiB; is a quote or a bracket left open?", MAX_RECORD >> 20)
+}
+
+fn json_lines(path: &Path, f: &mut Take) -> Result<(), Error> {
+    let mut reader = open(path)?;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(MAX_RECORD as u64 + 1).read_until(b'\n', &mut line);
+        if read.map_err(Error::io(path))? == 0 {
+            break;
+        }
+        let bad = data_error(path, number);
+        if line.len() > MAX_RECORD {
+            return Err(bad(too_large()));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let value = serde_json::from_slice(&line).map_err(|e| format!("not JSON: {e}"));
+        value.and_then(|value| f(number, value)).map_err(bad)?;
+    }
+    Ok(())
+}
+
+/// The elements of an array, or values one after the other, parsed as they are read.
+fn json(path: &Path, f: &mut Take) -> Result<(), Error> {
+    let mut reader = open(path)?;
+    let place = Place::default();
+    let leading = skip_space(&mut reader).map_err(Error::io(path))?;
+    place.0.0.set(leading);
+    let array = reader.fill_buf().map_err(Error::io(path))?.first() == Some(&b'[');
+    let mut deserializer = serde_json::Deserializer::from_reader(Placed { inner: reader, place: place.clone() });
+    let mut refused = None;
+    let mut element = Element { f, place: place.clone(), refused: &mut refused };
+    let result = if array {
+        deserializer.deserialize_seq(&mut element).and_then(|()| deserializer.end())
+    } else {
+        let mut values = deserializer.into_iter::<Value>();
+        loop {
+            place.begin_record();
+            match values.next() {
+                None => break Ok(()),
+                Some(Err(e)) => break Err(e),
+                Some(Ok(value)) => {
+                    if let Err(e) = element.hand_over(place.line(), value) {
+                        break Err(e);
+                    }
+                }
+            }
+        }
+    };
+    match (result, refused) {
+        (_, Some((line, message))) => Err(data_error(path, line)(message)),
+        (Err(e), None) if e.is_io() => Err(data_error(path, place.line())(e.to_string())),
+        (Err(e), None) => Err(data_error(path, place.line())(format!("not JSON: {e}"))),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+fn skip_space(reader: &mut dyn BufRead) -> io::Result<usize> {
+    let mut lines = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        let space = buffer.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        lines += buffer[..space].iter().filter(|b| **b == b'\n').count();
+        let done = space < buffer.len() || buffer.is_empty();
+        reader.consume(space);
+        if done {
+            return Ok(lines);
+        }
+    }
+}
+
+/// Hands the elements of an array over one by one.
+struct Element<'a, 'b> {
+    f: &'a mut Take<'b>,
+    place: Place,
+    refused: &'a mut Option<(usize, String)>,
+}
+
+impl Element<'_, '_> {
+    fn hand_over<E: serde::de::Error>(&mut self, line: usize, value: Value) -> Result<(), E> {
+        (self.f)(line, value).map_err(|message| {
+            *self.refused = Some((line, message));
+            E::custom("refused")
+        })
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Element<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(&mut *self)?.is_some() {}
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Element<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let line = self.place.line();
+        self.place.begin_record();
+        let value = <Value as serde::Deserialize>::deserialize(deserializer)?;
+        self.hand_over(line, value)
+    }
+}
+
+/// CSV or TSV with a header. Empty cells are absent values.
+fn separated(path: &Path, delimiter: u8, f: &mut Take) -> Result<(), Error> {
+    let place = Place::default();
+    let placed = Placed { inner: open(path)?, place: place.clone() };
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(placed);
+    let fail = |e: csv::Error, place: &Place| match e.position() {
+        Some(at) => data_error(path, at.line() as usize)(e.to_string()),
+        None => data_error(path, place.line())(e.to_string()),
+    };
+    let header = reader.headers().map_err(|e| fail(e, &place))?.clone();
+    for (i, name) in header.iter().enumerate() {
+        if header.iter().take(i).any(|earlier| earlier == name) {
+            return Err(data_error(path, 1)(format!("two columns are called `{name}`")));
+        }
+    }
+    // After "\r\n" the reader counts a record as if it began on the line before.
+    let within: usize = header.iter().map(|name| name.matches('\n').count()).sum();
+    let behind = (within + 2).saturating_sub(reader.position().line() as usize);
+    let mut row = csv::StringRecord::new();
+    loop {
+        place.begin_record();
+        if !reader.read_record(&mut row).map_err(|e| fail(e, &place))? {
+            return Ok(());
+        }
+        let line = row.position().map_or(0, |p| p.line() as usize + behind);
+        let cells = header.iter().zip(&row).filter(|(_, cell)| !cell.is_empty());
+        let value: Map<String, Value> = cells.map(|(name, cell)| (name.to_owned(), cell.into())).collect();
+        f(line, value.into()).map_err(data_error(path, line))?;
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether a run may go on: the recipe and the data it was begun with, against those of now.
+
+use super::{Recipe, parse, resolved};
+use crate::checkpoint::Begun;
+use crate::data::fingerprint::Fingerprint;
+use crate::error::Error;
+use std::collections::{BTreeMap, BTreeSet};
+use toml::{Table, Value};
+
+/// Settings that a resumed run may have otherwise: where results go, when a run ends, what it logs and how much memory
+/// and how many threads it takes. They end in `*` where a whole section is meant.
+pub const HARMLESS: [&str; 11] = [
+    "run.*",
+    "train.max_steps",
+    "train.gradient_checkpointing",
+    "sft.num_train_epochs",
+    "grpo.max_sequences",
+    "grpo.eval_steps",
+    "grpo.logprob_gap_tolerance",
+    "sample.num_questions",
+    "sample.max_sequences",
+    "eval.max_sequences",
+    "eval.threads",
+];
+
+/// Settings that name files: what they hold counts, not where it is.
+const FILES: [&str; 3] = ["data.files", "task.name", "distill.traces"];
+
+/// What a run of this recipe begins with.
+pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
+    let data = recipe.data_files().iter().map(|path| Fingerprint::of(path)).collect::<Result<_, _>>()?;
+    Ok(Begun { recipe: resolved(recipe), data })
+}
+
+/// What is different between then and now, a line each, without what is harmless: `train.seed: 0 -> 1`.
+pub fn differences<R: Recipe>(then: &Begun, now: &Begun) -> Vec<String> {
+    // Read by this version, an older recipe has the defaults of the keys that it does not know.
+    let read = |text: &str| parse::<R>("", text, &[]).ok().map(|recipe| resolved(&recipe));
+    let settings = |text: &str| flat(&read(text).unwrap_or_else(|| text.to_owned()));
+    let (was, is) = (settings(&then.recipe), settings(&now.recipe));
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let data = data_differences(&then.data, &now.data);
+    let mut differences = Vec::new();
+    for key in keys {
+        let (a, b) = (was.get(key), is.get(key));
+        let moved = FILES.contains(&key.as_str()) && data.is_empty() && !then.data.is_empty();
+        let same_place = key.as_str() == "model.path" && same_place(a, b);
+        if a != b && !harmless(key) && !moved && !same_place {
+            let text = |v: Option<&Value>| v.map_or("not set".to_owned(), Value::to_string);
+            differences.push(format!("{key}: {} -> {}", text(a), text(b)));
+        }
+    }
+    differences.extend(data);
+    differences
+}
+
+fn data_differences(then: &[Fingerprint], now: &[Fingerprint]) -> Vec<String> {
+    if then.len() != now.len() {
+        return vec![format!("data files: {} -> {}", then.len(), now.len())];
+    }
+    let changed = |(a, b): (&Fingerprint, &Fingerprint)| {
+        let text = |f: &Fingerprint| format!("{} bytes, sha256 {}…", f.bytes, f.sha256.get(..8).unwrap_or(""));
+        (!a.same(b)).then(|| format!("{}: {} -> {}", b.path.display(), text(a), text(b)))
+    };
+    then.iter().zip(now).filter_map(changed).collect()
+}
+
+/// Whether both name the same directory or file.
+fn same_place(a: Option<&Value>, b: Option<&Value>) -> bool {
+    let place = |v: Option<&Value>| std::fs::canonicalize(v?.as_str()?).ok();
+    place(a).is_some_and(|a| Some(a) == place(b))
+}
+
+fn harmless(key: &str) -> bool {
+    HARMLESS.iter().any(|h| h.strip_suffix('*').map_or(key == *h, |section| key.starts_with(section)))
+}
+
+/// The settings of a recipe by their full names. Of data files only the weights remain.
+fn flat(text: &str) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
+        for (key, value) in table {
+            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match value {
+                Value::Table(table) => walk(&key, table, out),
+                Value::Array(files) if key == "data.files" => {
+                    let weight = |f: &Value| f.get("weight").cloned().unwrap_or(Value::Float(1.0));
+                    out.insert("data weights".into(), files.iter().map(weight).collect::<Vec<_>>().into());
+                    out.insert(key, value.clone());
+                }
+                value => drop(out.insert(key, value.clone())),
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    if let Ok(table) = text.parse::<Table>() {
+        walk("", &table, &mut out);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{GrpoRecipe, SftRecipe};
+    use super::*;
+
+    fn begun(text: &str, data: &[(&str, &str)]) -> Begun {
+        let fingerprint =
+            |&(path, sha256): &(&str, &str)| Fingerprint { path: path.into(), bytes: 3, sha256: sha256.into() };
+        let recipe: SftRecipe = parse("", text, &[]).unwrap();
+        Begun { recipe: resolved(&recipe), data: data.iter().map(fingerprint).collect() }
+    }
+
+    #[test]
+    fn other_settings_and_other_data_are_listed() {
+        let was = begun("[train]\nlearning_rate = 0.25\n[data]\nfiles = [\"a\"]\n", &[("a", "1111111111")]);
+        assert_eq!(differences::<SftRecipe>(&was, &was), Vec::<String>::new());
+        let harmless = "[train]\nlearning_rate = 0.25\nmax_steps = 7\n[run]\nsave_steps = 3\nthreads = 1\n";
+        let now = begun(&format!("{harmless}[data]\nfiles = [\"moved\"]\n"), &[("moved", "1111111111")]);
+        assert_eq!(differences::<SftRecipe>(&was, &now), Vec::<String>::new());
+        let now = begun("[train]\nlearning_rate = 0.5\n[data]\nfiles = [\"a\"]\n", &[("a", "2222222222")]);
+        let found = differences::<SftRecipe>(&was, &now);
+        assert_eq!(found[0], "train.learning_rate: 0.25 -> 0.5");
+        assert!(found[1].starts_with("a: 3 bytes, sha256 11111111… -> 3 bytes"), "{found:?}");
+        let weighted = "[train]\nlearning_rate = 0.25\n[data]\nfiles = [{ path = \"a\", weight = 2.0 }]\n";
+        let found = differences::<SftRecipe>(&was, &begun(weighted, &[("a", "1111111111")]));
+        assert_eq!(found, ["data weights: [1.0] -> [2.0]"]);
+    }
+
+    #[test]
+    fn an_older_recipe_has_the_defaults_of_newer_keys() {
+        let now: GrpoRecipe = parse("", "", &[]).unwrap();
+        let now = Begun { recipe: resolved(&now), data: Vec::new() };
+        let was = Begun { recipe: "[grpo]\nbeta = 0.5\n".into(), data: Vec::new() };
+        assert_eq!(differences::<GrpoRecipe>(&was, &now), ["grpo.beta: 0.5 -> 0.0"]);
+    }
+}

@@ -1,0 +1,278 @@
+//! A conversation as tokens: for every answer that is trained on, the prompt that generation would see and what the
+//! chat template makes of the answer.
+//!
+//! Templates of reasoning models drop the thoughts of earlier turns, and some of them (R1's) drop that of the last
+//! turn too when it is rendered as history. A thought that is trained on is never lost: where the template drops it, it
+//! is written in the form in which the model generates it, and where that form is unknown the record is refused.
+
+use super::forms::Chat;
+use super::messages::{THOUGHTS, reads, with_calls};
+use crate::data::Example;
+use meno_engine::reasoning::{CLOSE, OPEN};
+use meno_engine::{ChatTemplate, Message, Tokenizer};
+use serde_json::{Map, Value};
+
+/// Stands for a thought when a template is asked what it does with one.
+const PROBE: &str = "[[a thought]]";
+
+/// The examples of a conversation: one for each answer that is trained on.
+pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Vec<Example>, String> {
+    let given: Vec<Message> = chat.turns.iter().map(|t| t.message.clone()).collect();
+    let calls = given.iter().any(|m| m.extra.contains_key("tool_calls"));
+    // Templates take calls in one form or another. Most take the first; its error is the one to show.
+    let forms = [(true, true), (false, true), (true, false), (false, false)];
+    let forms: Vec<Vec<Message>> = forms[..if calls { 4 } else { 1 }]
+        .iter()
+        .map(|(objects, nulls)| with_calls(&given, *objects, *nulls))
+        .collect();
+    let mut examples = Vec::new();
+    for (i, _) in chat.turns.iter().enumerate().filter(|(_, t)| t.train) {
+        let texts = |messages: &Vec<Message>| Answer::new(&messages[..=i], &chat.extras, template).texts();
+        let first = texts(&forms[0]);
+        let texts = first.or_else(|e| forms[1..].iter().find_map(|f| texts(f).ok()).ok_or(e));
+        let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}", i + 1))?;
+        examples.push(example(tokenizer, &prompt, &completion)?);
+    }
+    Ok(examples)
+}
+
+/// An answer and the conversation before it.
+struct Answer<'a> {
+    template: &'a ChatTemplate,
+    before: &'a [Message],
+    message: Message,
+    thought: Option<Thought>,
+    extras: Map<String, Value>,
+}
+
+/// A thought, and where it stands.
+struct Thought {
+    text: String,
+    /// As a key of the message; else within its content, up to and with the closing tag.
+    inline: Option<String>,
+}
+
+impl Thought {
+    fn of(message: &Message) -> Option<Thought> {
+        let key = THOUGHTS.iter().find_map(|key| message.extra.get(*key)?.as_str());
+        if let Some(text) = key.filter(|t| !t.trim().is_empty()) {
+            return Some(Thought { text: text.to_owned(), inline: None });
+        }
+        let content = message.content.as_str()?;
+        let (inside, _) = content.rsplit_once(CLOSE)?;
+        let text = inside.trim_start().strip_prefix(OPEN).unwrap_or(inside);
+        let opened_later = text.len() == inside.len() && inside.contains(OPEN);
+        (!opened_later && !text.trim().is_empty())
+            .then(|| Thought { text: text.to_owned(), inline: Some(format!("{inside}{CLOSE}")) })
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn new(messages: &'a [Message], extras: &Map<String, Value>, template: &'a ChatTemplate) -> Self {
+        let before = &messages[..messages.len() - 1];
+        let mut message = messages[messages.len() - 1].clone();
+        let mut thought = Thought::of(&message);
+        if THOUGHTS.iter().any(|key| reads(template, key))
+            && let Some(Thought { text, inline: Some(inline) }) = &thought
+        {
+            // The template writes thoughts itself.
+            let content = message.content.as_str().unwrap_or_default();
+            message.content = content[inline.len()..].trim_start_matches('\n').into();
+            message.extra.insert(THOUGHTS[0].into(), text.trim_matches('\n').into());
+            thought = Thought::of(&message);
+        }
+        let mut extras = extras.clone();
+        if thought.is_some() {
+            // Templates that can do both open a thought only if they are asked to.
+            for key in ["enable_thinking", "thinking"] {
+                extras.entry(key).or_insert(true.into());
+            }
+        }
+        Answer { template, before, message, thought, extras }
+    }
+
+    /// The prompt, and what the model is to write after it.
+    fn texts(&self) -> Result<(String, String), String> {
+        let mut prompt = self.render(self.before, true)?;
+        self.check_tools(&prompt)?;
+        let opened = prompt.trim_end().ends_with(OPEN);
+        if opened && self.thought.is_none() {
+            // The answer comes without a thought, as after a prompt that closes the thought at once.
+            prompt += &format!("\n{CLOSE}\n\n");
+        }
+        let written = self.written(self.message.clone())?;
+        let rest = match after(&prompt, &written) {
+            Some(rest) => Some(rest),
+            None => self.after_generation_prompt(&prompt, &written)?,
+        };
+        let rest = rest.filter(|rest| self.holds_answer(rest));
+        let completion = match (&self.thought, rest) {
+            (None, Some(rest)) => rest.to_owned(),
+            (None, None) => self.as_it_is()?,
+            (Some(_), rest) if self.keeps_thought()? => {
+                rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?
+            }
+            (Some(thought), rest) => {
+                let rest = rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?;
+                self.with_thought(thought, opened, &rest)?
+            }
+        };
+        self.check_calls(&completion)?;
+        Ok((prompt, completion))
+    }
+
+    fn render(&self, messages: &[Message], ask: bool) -> Result<String, String> {
+        self.template.render(messages, ask, &self.extras).map_err(|e| e.to_string())
+    }
+
+    /// The conversation with the answer.
+    fn written(&self, message: Message) -> Result<String, String> {
+        self.render(&[self.before, &[message]].concat(), false)
+    }
+
+    /// The answer with [`PROBE`] in the place of its thought; without one, of its content.
+    fn probe(&self) -> Message {
+        let mut probe = self.message.clone();
+        match &self.thought {
+            Some(Thought { text, inline: Some(_) }) => {
+                let content = probe.content.as_str().unwrap_or_default();
+                probe.content = content.replacen(text, PROBE, 1).into();
+            }
+            Some(_) => {
+                for key in THOUGHTS.iter().filter(|key| self.message.extra.contains_key(**key)) {
+                    probe.extra.insert((*key).to_owned(), PROBE.into());
+                }
+            }
+            None => probe.content = PROBE.into(),
+        }
+        probe
+    }
+
+    /// Whether the template writes the thought into the answer: asked with another thought in its place, so that a
+    /// thought that happens to stand elsewhere in the conversation deceives nobody.
+    fn keeps_thought(&self) -> Result<bool, String> {
+        Ok(self.written(self.probe())?.contains(PROBE))
+    }
+
+    /// The answer where the template writes earlier turns otherwise once it follows (gpt-oss drops their thoughts): what
+    /// comes after the last generation prompt before it.
+    fn after_generation_prompt<'w>(&self, prompt: &str, written: &'w str) -> Result<Option<&'w str>, String> {
+        let before = self.render(self.before, false)?;
+        let Some(ask) = prompt.strip_prefix(before.as_str()).filter(|ask| !ask.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let probed = self.written(self.probe())?;
+        let start = probed.find(PROBE).and_then(|at| Some(probed[..at].rfind(ask)? + ask.len()));
+        Ok(start.and_then(|start| written.strip_prefix(&probed[..start])))
+    }
+
+    /// The content without a thought within it.
+    fn content(&self) -> &str {
+        let content = self.message.content.as_str().unwrap_or_default();
+        let inline = self.thought.as_ref().and_then(|t| t.inline.as_ref());
+        inline.map_or(content, |inline| &content[inline.len()..])
+    }
+
+    fn holds_answer(&self, rest: &str) -> bool {
+        rest.contains(self.content().trim())
+    }
+
+    /// The content alone, where the template writes an answer in a way that no prompt of its own leads to.
+    fn as_it_is(&self) -> Result<String, String> {
+        if self.message.extra.contains_key("tool_calls") {
+            return Err(
+                "the chat template writes the conversation with this call of tools otherwise than its prompt; \
+                        which tokens are the answer cannot be told"
+                    .into(),
+            );
+        }
+        Ok(self.content().to_owned())
+    }
+
+    /// `rest` after the thought that the template left out, in the form of models that think within `<think>` tags.
+    fn with_thought(&self, thought: &Thought, opened: bool, rest: &str) -> Result<String, String> {
+        if !opened && !self.template.source().contains(CLOSE) {
+            return Err("the chat template drops its thought (reasoning_content), and has no form for one: write the \
+                        thought into `content`, in the form that the model is to learn"
+                .into());
+        }
+        let closed = rest.trim_start().strip_prefix(CLOSE);
+        if let Some(inline) = &thought.inline {
+            let mut head = inline.as_str();
+            if opened {
+                let trimmed = head.trim_start().strip_prefix(OPEN);
+                head = trimmed.map_or(head, |h| h.trim_start_matches('\n'));
+            }
+            let space = &self.content()[..self.content().len() - self.content().trim_start().len()];
+            let rest = closed.unwrap_or(rest);
+            let space = if rest.starts_with(char::is_whitespace) { "" } else { space };
+            return Ok(format!("{head}{space}{rest}"));
+        }
+        let text = thought.text.trim_matches('\n');
+        let open = if opened { String::new() } else { format!("{OPEN}\n") };
+        Ok(match closed {
+            Some(_) => format!("{open}{text}{}", rest.trim_start()),
+            None => format!("{open}{text}\n{CLOSE}\n\n{rest}"),
+        })
+    }
+
+    /// Refuses tools that the template does not write.
+    fn check_tools(&self, prompt: &str) -> Result<(), String> {
+        let tools = self.extras.get("tools").and_then(Value::as_array);
+        let name = |tool: &Value| tool.get("function").unwrap_or(tool)["name"].as_str().map(str::to_owned);
+        match tools.into_iter().flatten().filter_map(name).find(|name| !prompt.contains(name.as_str())) {
+            Some(name) => Err(format!(
+                "the chat template does not write `tools` ({name:?}) into the prompt: describe them in a system message"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses calls that the template does not write.
+    fn check_calls(&self, completion: &str) -> Result<(), String> {
+        let calls = self.message.extra.get("tool_calls").and_then(Value::as_array);
+        let mut names = calls.into_iter().flatten().filter_map(|c| c["function"]["name"].as_str());
+        match names.find(|name| !completion.contains(name)) {
+            Some(name) => Err(format!("the chat template does not write the call of {name:?} (tool_calls)")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What follows the prompt in the conversation with its answer. Where the prompt opens a thought, or closes it too,
+/// that the answer does not have or writes otherwise, these tags do not count.
+fn after<'a>(prompt: &str, written: &'a str) -> Option<&'a str> {
+    written.strip_prefix(prompt).or_else(|| {
+        let prompt = prompt.trim_end();
+        let open = prompt.strip_suffix(CLOSE);
+        let before = open.unwrap_or(prompt).trim_end().strip_suffix(OPEN)?;
+        let rest = written.strip_prefix(before)?;
+        let rest = rest.trim_start().strip_prefix(OPEN).map_or(rest, |r| r.trim_start_matches('\n'));
+        Some(open.and_then(|_| rest.trim_start().strip_prefix(CLOSE)).unwrap_or(rest))
+    })
+}
+
+/// Prompt and completion as tokens, the completion ended as generation would end it: by the first token of the end
+/// after which nothing but space follows, or by one more.
+fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str) -> Result<Example, String> {
+    let encode = |text: &str| tokenizer.encode(text, false).map_err(|e| e.to_string());
+    let (mut tokens, whole) = (encode(prompt)?, encode(&format!("{prompt}{completion}"))?);
+    let prompt = tokens.len();
+    // As one text, unless a token grew over the border between the two: generation starts from the prompt's own.
+    if whole.starts_with(&tokens) {
+        tokens = whole;
+    } else {
+        tokens.extend(encode(completion)?);
+    }
+    let ends = tokenizer.eos();
+    let end = (prompt..tokens.len())
+        .rev()
+        .take_while(|&i| ends.contains(&tokens[i]) || tokenizer.decode(&tokens[i..=i], false).trim().is_empty());
+    let end = end.filter(|&i| ends.contains(&tokens[i])).last();
+    match (end, ends.first()) {
+        (Some(end), _) => tokens.truncate(end + 1),
+        (None, Some(eos)) => tokens.push(*eos),
+        (None, None) => {}
+    }
+    Ok(Example { tokens, prompt })
+}

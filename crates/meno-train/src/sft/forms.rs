@@ -1,0 +1,190 @@
+//! The forms in which people keep examples, all as one of two: a text and its continuation, or a conversation.
+
+use super::messages::{THOUGHTS, Turn, parsed, turns};
+use crate::data::keys;
+use meno_engine::{ChatTemplate, Message};
+use serde_json::{Map, Value};
+
+/// An example as a file holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Form {
+    /// A prompt and its completion, as they are.
+    Text {
+        /// What is given.
+        prompt: String,
+        /// What is trained on.
+        completion: String,
+    },
+    /// A conversation for the chat template.
+    Chat(Chat),
+}
+
+/// A conversation, and what the template gets beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Chat {
+    pub(super) turns: Vec<Turn>,
+    /// Variables of the template: `tools`, and those of `chat_template_kwargs`.
+    pub(super) extras: Map<String, Value>,
+    /// Question and answer for a model without a template.
+    pub(super) plain: Option<(String, String)>,
+}
+
+/// The form of a record; its nulls are absent values.
+pub(super) fn form(value: Value, template: Option<&ChatTemplate>) -> Result<Form, String> {
+    let Value::Object(map) = value else { return Err(format!("expected an object, found {}", kind(&value))) };
+    let record = Record(map.into_iter().filter(|(_, v)| !v.is_null()).collect());
+    if let Some(key) = ["messages", "conversations", "conversation"].into_iter().find(|k| record.has(k)) {
+        let turns = turns(&parsed(record.0[key].clone(), key)?, key, template)?;
+        return record.chat(turns, None);
+    }
+    if record.has("prompt") && record.has("completion") {
+        return record.prompt_completion(template);
+    }
+    if record.has("instruction") && record.has("output") {
+        return record.alpaca();
+    }
+    for (question, answers) in [("question", &["answer"][..]), ("problem", &["solution", "answer"])] {
+        let answer = answers.iter().find(|k| record.has(k));
+        if let (true, Some(answer)) = (record.has(question), answer) {
+            let (question, answer) = (record.text(question)?, record.text(answer)?);
+            return record.pair(Vec::new(), question, answer);
+        }
+    }
+    Err(format!(
+        "expected `messages`, `conversations`, `prompt` and `completion`, `instruction` and `output`, `question` and \
+         `answer`, or `problem` and `solution`; its keys are {}",
+        keys(&Value::Object(record.0))
+    ))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A record without its nulls.
+struct Record(Map<String, Value>);
+
+impl Record {
+    fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// A string, or a number as text.
+    fn text(&self, key: &str) -> Result<String, String> {
+        match self.0.get(key) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(other) => Err(format!("`{key}` is {other}, expected a string")),
+            None => Ok(String::new()),
+        }
+    }
+
+    fn thought(&self) -> Option<(&'static str, &Value)> {
+        THOUGHTS.iter().find_map(|key| Some((*key, self.0.get(*key)?)))
+    }
+
+    /// Prompt and completion as texts, or as lists of messages of which those of the completion are trained on.
+    fn prompt_completion(self, template: Option<&ChatTemplate>) -> Result<Form, String> {
+        let list = |key: &str| match &self.0[key] {
+            Value::Array(_) => Ok(Some(self.0[key].clone())),
+            // The cell of a CSV file.
+            Value::String(text) if text.trim_start().starts_with("[{") => Ok(serde_json::from_str(text).ok()),
+            Value::String(_) => Ok(None),
+            other => Err(format!("`{key}` is {other}, expected a string or a list of messages")),
+        };
+        match (list("prompt")?, list("completion")?) {
+            (None, None) => {
+                if let Some((key, _)) = self.thought() {
+                    return Err(format!("`{key}` beside a text: put the thought into `completion`, or use messages"));
+                }
+                Ok(Form::Text { prompt: self.text("prompt")?, completion: self.text("completion")? })
+            }
+            (Some(prompt), Some(completion)) => {
+                let mut all = turns(&prompt, "prompt", template)?;
+                all.iter_mut().for_each(|t| t.train = false);
+                all.extend(turns(&completion, "completion", template)?);
+                self.chat(all, None)
+            }
+            _ => Err("`prompt` and `completion`: expected two texts, or two lists of messages".into()),
+        }
+    }
+
+    /// Alpaca: an instruction with its input, the answer, a system prompt, earlier pairs.
+    fn alpaca(self) -> Result<Form, String> {
+        let mut earlier = Vec::new();
+        if let Some(history) = self.0.get("history") {
+            let history = parsed(history.clone(), "history")?;
+            let expected = || format!("`history` is {history}, expected a list of pairs of texts");
+            for pair in history.as_array().ok_or_else(expected)? {
+                match pair.as_array().map(Vec::as_slice) {
+                    Some([Value::String(question), Value::String(answer)]) => {
+                        earlier.push(said("user", question));
+                        earlier.push(said("assistant", answer));
+                    }
+                    _ => return Err(expected()),
+                }
+            }
+        }
+        let parts = [self.text("instruction")?, self.text("input")?];
+        let question: Vec<&str> = parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
+        let (question, answer) = (question.join("\n"), self.text("output")?);
+        self.pair(earlier, question, answer)
+    }
+
+    /// A question and its answer, after other turns.
+    fn pair(self, mut turns: Vec<Turn>, question: String, answer: String) -> Result<Form, String> {
+        let mut last = said("assistant", &answer);
+        let mut plain = turns.is_empty() && !self.has("system");
+        if let Some((key, thought)) = self.thought() {
+            let thought = thought.as_str().ok_or_else(|| format!("`{key}` is {thought}, expected a string"))?;
+            last.message.extra.insert(key.into(), thought.into());
+            plain = false;
+        }
+        turns.push(said("user", &question));
+        turns.push(last);
+        self.chat(turns, plain.then_some((question, answer)))
+    }
+
+    /// A conversation with the record's system prompt, tools and variables.
+    fn chat(self, mut turns: Vec<Turn>, plain: Option<(String, String)>) -> Result<Form, String> {
+        if self.has("system") {
+            let system = self.text("system")?;
+            if turns.first().is_some_and(|t| t.message.role == "system") {
+                return Err("has a `system` and a message of the system: expected one of them".into());
+            }
+            turns.insert(0, said("system", &system));
+        }
+        let mut extras = Map::new();
+        if let Some(kwargs) = self.0.get("chat_template_kwargs") {
+            match parsed(kwargs.clone(), "chat_template_kwargs")? {
+                Value::Object(map) => extras.extend(map.into_iter().filter(|(_, v)| !v.is_null())),
+                other => return Err(format!("`chat_template_kwargs` is {other}, expected an object")),
+            }
+        }
+        if let Some(tools) = self.0.get("tools") {
+            match parsed(tools.clone(), "tools")? {
+                Value::Array(list) if list.iter().all(Value::is_object) => {
+                    if !list.is_empty() {
+                        extras.insert("tools".into(), list.into());
+                    }
+                }
+                other => return Err(format!("`tools` is {other}, expected a list of objects")),
+            }
+        }
+        if !turns.iter().any(|t| t.message.role == "assistant") {
+            return Err("has no message whose `role` is \"assistant\": there is nothing to learn".into());
+        }
+        Ok(Form::Chat(Chat { turns, extras, plain }))
+    }
+}
+
+fn said(role: &str, text: &str) -> Turn {
+    Turn { message: Message::new(role, text), train: role == "assistant" }
+}

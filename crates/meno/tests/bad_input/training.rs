@@ -1,0 +1,198 @@
+//! Training verbs: settings that cannot work, data in other forms, runs that may not go on, and what a failure leaves.
+
+use super::runs::{GOOD, TEMPLATE, model, recipe};
+use super::{Dir, meno, refused};
+use std::path::Path;
+
+/// Runs the command to its end and returns what it said.
+#[track_caller]
+fn done(args: &[&str]) -> String {
+    let output = meno(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    stderr
+}
+
+/// A recipe without anything but a model.
+fn bare(dir: &Dir, model: &str) -> String {
+    dir.write("bare.toml", format!("[model]\npath = {model:?}\n[run]\noutput_dir = {:?}\n", dir.path("run")))
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    let dir = Dir::new();
+    let bare = bare(&dir, &model(&dir, TEMPLATE));
+    let train: &[(&str, &str)] = &[
+        ("train.learning_rate=-1e-3", "expected a finite number, 0 or above"),
+        ("train.learning_rate=nan", "expected a finite number"),
+        ("train.learning_rate=inf", "expected a finite number"),
+        ("train.min_lr_rate=1.1", "`train.min_lr_rate` = 1.1: expected 0 to 1"),
+        ("train.min_lr_rate=-0.1", "expected 0 to 1"),
+        ("train.decay_start=2", "expected 0 to 1"),
+        ("train.decay_end=0.5", "`train.decay_start` = 0.8: expected at most `train.decay_end` = 0.5"),
+        ("train.adam_beta1=1", "expected a value from 0 to below 1"),
+        ("train.adam_beta2=-0.5", "expected a value from 0 to below 1"),
+        ("train.adam_epsilon=-1e-8", "expected a finite number above 0"),
+        ("train.muon_momentum=1.5", "expected a value from 0 to below 1"),
+        ("train.weight_decay=-0.1", "expected a finite number, 0 or above"),
+        ("train.max_grad_norm=-1", "expected a finite number, 0 or above"),
+        ("train.max_tokens=0", "expected 1 or above"),
+    ];
+    let sft = [
+        ("sft.train_batch_size=0", "expected 1 or above"),
+        ("sft.num_train_epochs=-1", "expected a finite number, 0 or above"),
+        ("sft.mtp_loss_weight=-0.1", "expected a finite number, 0 or above"),
+        ("sft.bias_update_speed=-1", "expected a finite number, 0 or above"),
+        ("sft.max_length=0", "expected 1 or above"),
+        ("data.files=[{path = \"x\", weight = nan}]", "`data.files` = NaN: expected a finite number"),
+        ("data.files=[{path = \"x\", weight = -1.0}]", "`data.files weight` = -1"),
+        ("data.files=[{path = \"x\", wieght = 1.0}]", "did you mean `weight`"),
+    ];
+    let pretrain = [
+        ("pretrain.tokens_per_step=0", "expected 1 or above"),
+        ("pretrain.mtp_loss_weight=-1", "expected a finite number, 0 or above"),
+        ("pretrain.bias_update_until=1.5", "expected 0 to 1"),
+    ];
+    let grpo = [
+        ("grpo.epsilon=-0.2", "expected a finite number, 0 or above"),
+        ("grpo.epsilon_high=-0.2", "expected a finite number, 0 or above"),
+        ("grpo.beta=-0.001", "expected a finite number, 0 or above"),
+        ("grpo.beta=nan", "expected a finite number"),
+        ("grpo.reward_weights=[1.0, nan]", "`grpo.reward_weights` = NaN: expected a finite number"),
+        ("grpo.temperature=0", "expected a finite number above 0"),
+        ("grpo.top_p=0", "expected a probability above 0, at most 1"),
+        ("grpo.min_p=1.5", "expected 0 to 1"),
+        ("grpo.max_sequences=0", "expected 1 or above"),
+        ("grpo.logprob_gap_tolerance=-1", "expected a finite number, 0 or above"),
+    ];
+    let sample = [
+        ("sample.temperature=-1", "expected a finite number, 0 or above"),
+        ("sample.top_p=1.5", "expected a probability above 0, at most 1"),
+        ("sample.num_questions=0", "expected 1 or above"),
+        ("sample.keep_per_question=0", "expected 1 or above"),
+        ("sample.min_language_consistency=2", "expected 0 to 1"),
+        ("sample.max_repetition=-1", "expected 0 to 1"),
+        ("sample.min_completion_length=999", "expected at most `sample.max_completion_length` = 256"),
+    ];
+    let eval = [
+        ("eval.temperature=-1", "expected a finite number, 0 or above"),
+        ("eval.top_p=0", "expected a probability above 0, at most 1"),
+        ("eval.num_samples=0", "expected 1 or above"),
+    ];
+    let verbs: [(&str, &[(&str, &str)]); 8] = [
+        ("sft", train),
+        ("grpo", &train[..3]),
+        ("sft", &sft),
+        ("pretrain", &pretrain),
+        ("grpo", &grpo),
+        ("sample", &sample),
+        ("distill", &sample[..1]),
+        ("eval", &eval),
+    ];
+    for (verb, settings) in verbs {
+        for (set, expected) in settings {
+            let key = set.split('=').next().unwrap();
+            let key = if set.starts_with("data") || set.starts_with("train.decay_end") { "" } else { key };
+            refused(&[verb, &bare, "--set", set, "--dry-run"], &[key, expected]);
+        }
+    }
+    assert!(!Path::new(&dir.path("run")).exists());
+}
+
+#[test]
+fn a_run_goes_on_with_the_same_settings_and_data_only() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let recipe = recipe(&dir, &model, &GOOD.repeat(3), "");
+    let run = |sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|s| ["--set", s]).collect();
+        [&["sft", &recipe, "--plain"], &sets[..]].concat()
+    };
+    let resume = |sets: &[&str]| [run(sets), vec!["--resume"]].concat();
+    done(&run(&["train.max_steps=1", "sft.train_batch_size=2"]));
+    let before = std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap();
+    let other = ["train.max_steps=2", "sft.train_batch_size=3", "train.learning_rate=0.5"];
+    let expected = ["sft.train_batch_size: 2 -> 3", "train.learning_rate: 0.0003", "-> 0.5", "model.path = "];
+    refused(&resume(&other), &expected);
+    assert_eq!(std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap(), before);
+    // Where, how long, how often, with how many threads: harmless.
+    let harmless = ["train.max_steps=2", "sft.train_batch_size=2", "run.save_steps=1", "run.threads=1"];
+    assert!(done(&resume(&harmless)).contains("done: 2 steps"));
+    // The data is what is in the files, wherever they are.
+    std::fs::rename(dir.path("data.jsonl"), dir.path("moved.jsonl")).unwrap();
+    let moved = format!("data.files=[{:?}]", dir.path("moved.jsonl"));
+    assert!(done(&resume(&["train.max_steps=3", "sft.train_batch_size=2", &moved])).contains("done: 3 steps"));
+    dir.write("moved.jsonl", GOOD.repeat(2) + "{\"prompt\": \"ab\", \"completion\": \"ce\"}\n");
+    refused(&resume(&["train.max_steps=4", "sft.train_batch_size=2", &moved]), &["moved.jsonl: ", "sha256"]);
+    // A checkpoint of an older version does not say.
+    dir.write("moved.jsonl", GOOD.repeat(3));
+    let state = dir.path("run/checkpoint-3/training_state.json");
+    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    assert!(value.as_object_mut().unwrap().remove("begun").is_some());
+    std::fs::write(&state, value.to_string()).unwrap();
+    let said = done(&resume(&["train.max_steps=4", "sft.train_batch_size=3", &moved]));
+    assert!(said.contains("note: ") && said.contains("does not say with which settings") && said.contains("4 steps"));
+}
+
+#[test]
+fn a_command_that_fails_leaves_nothing_behind() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let gone = |args: &[&str], expected: &[&str]| {
+        refused(args, expected);
+        assert!(!Path::new(&dir.path("run")).exists(), "{args:?}");
+    };
+    let long = format!("{{\"prompt\": \"ab\", \"completion\": \"{}\"}}\n", "cd ".repeat(40));
+    let too_long = recipe(&dir, &model, &long, "");
+    gone(&["sft", &too_long, "--plain"], &["1 of 1 examples", "data.jsonl:1 (123 tokens)", "train.max_tokens = 64"]);
+    let out = dir.path("run/deep/er");
+    let nested = format!("run.output_dir={out:?}");
+    let bare = bare(&dir, &model);
+    // The prompts of the task turn out to be too long only when the run has begun.
+    let grpo =
+        ["task.name=arithmetic", "task.prompt=plain", "grpo.max_prompt_length=1", "grpo.max_completion_length=8"];
+    let sets: Vec<&str> = grpo.iter().chain([&nested.as_str()]).flat_map(|s| ["--set", s]).collect();
+    gone(&[&["grpo", &bare, "--plain"], &sets[..]].concat(), &["`grpo.max_prompt_length` = 1"]);
+    let sets = ["--set", &nested, "--set", "task.name=arithmetic", "--set", "task.prompt=plain"];
+    let missing = ["--set", "model.tokenizer=\"no-such\""];
+    gone(&[&["sample", &bare, "--plain"], &sets[..], &missing].concat(), &["no-such"]);
+    let prompts = ["--set", "sample.max_prompt_length=1", "--set", "sample.max_completion_length=8"];
+    gone(&[&["sample", &bare, "--plain"], &sets[..], &prompts].concat(), &["tokens"]);
+}
+
+#[test]
+fn long_examples_and_masked_ones_are_named() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let long = |n: usize| format!("{{\"prompt\": \"ab\", \"completion\": \"{}\"}}\n", "cd ".repeat(n));
+    let recipe = recipe(&dir, &model, &format!("{GOOD}{}{GOOD}{}", long(30), long(40)), "");
+    let said = done(&["sft", &recipe, "--plain", "--set", "train.max_steps=1"]);
+    let expected = "note: 2 of 4 examples have more than train.max_tokens = 64 tokens and are left out: ";
+    assert!(said.contains(expected) && said.contains("data.jsonl:2 (93 tokens)"), "{said}");
+    assert!(said.contains("data.jsonl:4 (123 tokens); the longest has 123. Raise train.max_tokens"), "{said}");
+    refused(&["sft", &recipe, "--plain", "--set", "sft.max_length=65", "--resume"], &["sft.max_length"]);
+}
+
+#[test]
+fn data_in_other_forms_is_read() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let first = recipe(&dir, &model, GOOD, "");
+    let records = r#"[{"instruction": "ab", "input": "", "output": "cd"}, {"question": "ab", "answer": "cd"}]"#;
+    let csv = "prompt,completion\nab,cd\nab,\"cd, e\"\n";
+    let files = format!(
+        "data.files=[{{path = {:?}, weight = 2.0}}, {:?}]",
+        dir.write("a.json", format!("\u{feff}{records}")),
+        dir.write("b.csv", csv)
+    );
+    let said = done(&["sft", &first, "--plain", "--set", "train.max_steps=1", "--set", &files]);
+    assert!(said.contains("done: 1 steps"), "{said}");
+    let bad = dir.write("c.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"contents\": \"b\"}]}\n");
+    let files = format!("data.files=[{bad:?}]");
+    let out = format!("run.output_dir={:?}", dir.path("other"));
+    refused(
+        &["sft", &first, "--plain", "--set", &files, "--set", &out],
+        &["c.jsonl:1: `messages[0]`: unknown key `contents`"],
+    );
+    assert!(!Path::new(&dir.path("other")).exists());
+}
