@@ -2,6 +2,7 @@
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
 use crate::error::Error;
+use crate::evaluation::Evaluate;
 use crate::grpo::Grpo;
 use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
@@ -253,6 +254,8 @@ recipe! {
         train: Train,
         /// Settings of this stage.
         grpo: Grpo,
+        /// Held-out questions, measured in between.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }
