@@ -80,6 +80,7 @@ for code, own in scripts.items():
 
 version = supplemental("likelySubtags", "version", "_cldrVersion")
 print(f"# Languages by the scripts they are written in: CLDR {version}, by dev/reference/languages.py.")
+print("# Copyright © 1991-2025 Unicode, Inc. Unicode License V3: https://www.unicode.org/license.txt")
 for own in sorted(groups, key=lambda g: (len(g), g)):
     print(f"{' '.join(own)}:")
     codes = sorted(groups[own], key=lambda c: (len(c.split('-')[0]), c))

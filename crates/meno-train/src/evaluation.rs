@@ -1,8 +1,9 @@
 //! Held-out questions, measured while a model is trained: `[eval]` of a training recipe.
 //!
-//! The questions are sampled by the same engine and the same weights as in training, with random numbers of their own
-//! that are the same at every measure: a run with evaluation ends with the same bits as one without. The figures are
-//! those of `meno eval`. The model with the best score so far stands in `best/` beside the checkpoints.
+//! The same engine and weights that train answer the questions. The random numbers are keyed by `eval.seed`, not by the
+//! training step, so every measurement uses the same ones and training uses none of them: a run with evaluation ends
+//! with the same bits as one without. The figures are those of `meno eval`. The model with the best score so far is kept
+//! in `best/`, beside the checkpoints.
 
 mod best;
 
@@ -21,11 +22,11 @@ use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use serde::{Deserialize, Serialize};
 
-/// `[eval]` of a training recipe: what is measured, and when.
+/// `[eval]` of a training recipe: which held-out questions are measured, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluate {
-    /// Optimizer steps between two measures; 0 for none.
+    /// Optimizer steps between two evaluations; 0 disables them.
     pub eval_steps: usize,
     /// A task family or a `.jsonl` file of held-out questions; the split of `[task]` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,13 +119,21 @@ impl Evaluate {
             }
         }
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return bad("eval.temperature", self.temperature.to_string(), "expected 0 (the most probable token) or above");
+            return bad(
+                "eval.temperature",
+                self.temperature.to_string(),
+                "expected 0 (the most probable token) or above",
+            );
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return bad("eval.top_p", self.top_p.to_string(), "expected above 0 and at most 1");
         }
         if self.load_best_model_at_end && self.eval_steps == 0 {
-            return bad("eval.load_best_model_at_end", "true".into(), "there is no best model without `eval.eval_steps`");
+            return bad(
+                "eval.load_best_model_at_end",
+                "true".into(),
+                "there is no best model without `eval.eval_steps`",
+            );
         }
         Ok(())
     }
@@ -143,7 +152,7 @@ impl Evaluate {
         Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
-    /// Bytes of the cache and activations that a measure takes, for prompts of up to `max_prompt` tokens.
+    /// Bytes of the KV cache and activations of an evaluation, for prompts of up to `max_prompt` tokens.
     pub fn memory(&self, model: &Model, max_completion_length: usize, max_prompt: usize) -> Result<usize, Error> {
         let sampler = self.sampler(max_completion_length, Precision::F32, Vec::new());
         Ok(generator(model, &sampler, max_prompt)?.bytes())
@@ -158,9 +167,9 @@ pub struct Evaluation<'a> {
     sampler: Sampler,
 }
 
-/// What came of a step.
+/// The outcome of [`after_step`].
 pub(crate) enum Measured {
-    /// No measure was due.
+    /// No evaluation was due.
     NotDue,
     /// The observer stopped it.
     Stopped,
@@ -189,16 +198,16 @@ impl<'a> Evaluation<'a> {
         every > 0 && (step.is_multiple_of(every) || step >= max_steps)
     }
 
-    /// Whether the run is to end with its best model.
+    /// Returns whether the run ends with its best model.
     pub(crate) fn load_best_at_end(&self) -> bool {
         self.settings.load_best_model_at_end
     }
 
-    /// Asks all questions; `None` if the observer stopped it.
+    /// Asks all questions. Returns `None` if the observer stopped it.
     pub fn measure(&self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let k = self.sampler.num_generations;
         let longest = self.questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
-        // Made for the moment: its cache takes memory only while it is used.
+        // Built for each evaluation, so that its cache takes memory only during one.
         let mut generator = generator(model, &self.sampler, longest)?;
         let total = self.questions.len() * k;
         let mut judged: Vec<Judged> = Vec::new();
@@ -220,7 +229,7 @@ pub fn judge(task: &dyn Task, group: &[Rollout]) -> Judged {
     Judged { samples: group.iter().map(judge).collect(), problem: problem.clone() }
 }
 
-/// Shows the progress of a measure as its own.
+/// Reports the progress of an evaluation under a separate name.
 struct HeldOut<'o> {
     observer: &'o mut dyn Observer,
     before: usize,
@@ -236,7 +245,7 @@ impl Observer for HeldOut<'_> {
     }
 }
 
-/// Measures the model after `step`, if that is due: the figures go to `metrics`, a new best model to `best/`.
+/// Evaluates the model after `step` if that is due. Adds the figures to `metrics` and keeps a new best model.
 pub(crate) fn after_step(
     run: &mut Run,
     model: &mut Model,
@@ -295,7 +304,7 @@ fn push(s: &Summary, m: &mut Metrics) {
     m.push("eval/mean_length", s.mean_tokens.mean);
 }
 
-/// Puts the best model in place of the last at the end of a run, if the settings ask for it.
+/// Loads the best model at the end of a run if `load_best_model_at_end` is set.
 pub(crate) fn finish(run: &Run, model: &mut Model) -> Result<(), Error> {
     match (&run.evaluation, &run.checkpoints) {
         (Some(evaluation), Some(to)) if evaluation.load_best_at_end() => load_best(to, model),

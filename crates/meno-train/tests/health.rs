@@ -59,13 +59,8 @@ impl Observer for Notes {
 #[track_caller]
 fn warnings(task: Letters, steps: usize, max_completion_length: usize, score: fn(&Input) -> f32) -> Vec<String> {
     let train = Train { max_steps: steps, learning_rate: 1e-2, weight_decay: 0.0, max_tokens: 128, ..Train::default() };
-    let grpo = Grpo {
-        num_questions: 8,
-        num_generations: 8,
-        max_completion_length,
-        max_prompt_length: 8,
-        ..Grpo::default()
-    };
+    let grpo =
+        Grpo { num_questions: 8, num_generations: 8, max_completion_length, max_prompt_length: 8, ..Grpo::default() };
     let rewards = [Weighted::new(1.0, from_fn("mine", score))];
     let mut notes = Notes::default();
     let summary = grpo.run(&train, &mut model(), &task, &rewards, &mut Run::new(&mut notes)).unwrap();
@@ -95,7 +90,10 @@ fn nothing_to_judge() {
 
 #[test]
 fn nothing_to_prefer() {
-    one(warnings(WRONG, 3, 8, |_| 0.5), "in 8 of 8 groups all answers have the same reward (0 of 64 answers are right)");
+    one(
+        warnings(WRONG, 3, 8, |_| 0.5),
+        "in 8 of 8 groups all answers have the same reward (0 of 64 answers are right)",
+    );
     let right = Letters { verdict: |_, _| Verdict::Right, stops: true };
     one(warnings(right, 3, 8, |_| 0.5), "nothing left to learn");
 }

@@ -173,12 +173,7 @@ pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -
 }
 
 /// As [`with_task`], with the questions of `split`.
-fn with_split<R>(
-    section: &TaskSection,
-    split: Split,
-    text: &Text,
-    f: impl FnOnce(&Asked) -> Result<R>,
-) -> Result<R> {
+fn with_split<R>(section: &TaskSection, split: Split, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
     let task = section.open()?;
     let prompt = |problem: &meno_eval::Problem| section.render(problem, text.template.as_ref());
     f(&Asked {

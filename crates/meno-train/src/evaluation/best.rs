@@ -1,6 +1,6 @@
 //! The best model of a run: `best/`, a Hugging Face directory beside the checkpoints, with its score in `eval.json`.
 //!
-//! It is no checkpoint: the limit on checkpoints does not count it, and a run is not resumed from it.
+//! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
 use crate::checkpoint::{Checkpoints, restore, save_model, sync};
 use crate::error::Error;
@@ -12,16 +12,16 @@ use std::path::PathBuf;
 /// Its name in the directory of the run.
 pub const DIR: &str = "best";
 
-/// When a run was best, and how good.
+/// The best score of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Optimizer steps made then.
+    /// The optimizer step it was measured after.
     pub step: usize,
     /// The score. f32, which the JSON of a checkpoint brings back exactly.
     pub score: f32,
 }
 
-/// What stands in `eval.json`.
+/// The contents of `eval.json`.
 #[derive(Serialize)]
 struct Record<'a> {
     step: usize,
@@ -52,7 +52,8 @@ pub(super) fn keep(
     for entry in std::fs::read_dir(&temp).map_err(Error::io(&temp))?.flatten() {
         sync(&entry.path())?;
     }
-    // A kill between the two leaves none for the moment: the step has no checkpoint yet, and is measured again.
+    // If the process is killed between the two renames, `best/` is missing until the run is resumed: this step has no
+    // checkpoint yet, so it is made and evaluated again.
     if path.exists() {
         std::fs::rename(&path, &old).map_err(Error::io(&path))?;
     }
@@ -64,7 +65,7 @@ pub(super) fn keep(
     Ok(path)
 }
 
-/// Brings `model` to the weights in `best/`.
+/// Loads the weights in `best/` into `model`.
 pub fn load_best(from: &Checkpoints, model: &mut Model) -> Result<(), Error> {
     let path = from.dir.join(DIR);
     let best = Model::load(&path)?;

@@ -1,7 +1,7 @@
-//! Signs that a run learns nothing, or something else than it is meant to, with the figures that show it.
+//! Detects runs that learn nothing, or learn the wrong thing, and reports the figures that show it.
 //!
-//! [`diagnose`] is a function of what the last rollouts measured. [`Monitor`] keeps these and reports a cause once,
-//! until it has cleared. The thresholds are the constants below.
+//! [`diagnose`] is a pure function of the figures of recent rollouts. [`Monitor`] collects these and reports each cause
+//! once, until it has cleared. The thresholds are the constants below.
 
 use crate::data::Verdict;
 use crate::grpo::advantages::zero_variance;
@@ -14,38 +14,38 @@ use std::fmt;
 pub const WINDOW: usize = 20;
 /// Rollouts at an end of the window that are compared with those at the other.
 pub const END: usize = 5;
-/// Answers it takes to speak of shares of answers.
+/// Fewest answers from which shares of answers are taken.
 pub const MIN_ANSWERS: usize = 16;
-/// Groups it takes to speak of shares of groups.
+/// Fewest groups from which shares of groups are taken.
 pub const MIN_GROUPS: usize = 8;
 /// Share of groups with equal rewards at which nothing can be learned.
 pub const EQUAL_GROUPS: f64 = 0.95;
 /// Share of answers that the verifier cannot judge at which nothing can be learned.
 pub const UNJUDGED: f64 = 0.9;
-/// Growth of the mean length, by this factor within the window, that is no thinking …
+/// Growth of the mean length within the window that is reported …
 pub const LENGTH_FACTOR: f64 = 2.0;
-/// … if the share of right answers has not grown by this much.
+/// … unless the share of right answers grew by this much.
 pub const LENGTH_GAIN: f64 = 0.05;
-/// Entropy, as a fraction of that of the first rollouts, at which sampling has nothing left to choose from …
+/// Entropy that is reported: below this fraction of that of the first rollouts …
 pub const ENTROPY_FRACTION: f64 = 0.2;
-/// … and in nats …
+/// … and below this many nats …
 pub const ENTROPY_NATS: f64 = 0.2;
-/// … unless this share of answers is right: then there is nothing left to look for.
+/// … unless this share of answers is right, when there is little left to explore.
 pub const ENTROPY_RIGHT: f64 = 0.9;
 /// Share of an answer's 3-grams that have occurred in it before, above which it repeats itself.
 pub const REPEATED_NGRAMS: f32 = 0.5;
 /// Share of such answers.
 pub const REPETITIVE: f64 = 0.3;
-/// Held-out measures that are compared: the last half of them with the first.
+/// Held-out scores that are compared: the later half with the earlier half.
 pub const MEASURES: usize = 4;
 /// Growth of the reward, in that time, that the held-out score should follow.
 pub const REWARD_GAIN: f64 = 0.05;
 /// Growth of the held-out score that counts as following.
 pub const HELD_OUT_GAIN: f64 = 0.01;
-/// The thresholds are so much lower for a cause that has been reported: it clears when it is clearly gone.
+/// Factor on the threshold of a cause that has been reported, so that it does not clear and return at each rollout.
 pub const SLACK: f64 = 0.8;
 
-/// What one rollout and the update that followed measured. f32, which a checkpoint's JSON brings back exactly.
+/// The figures of one rollout and its first update. f32 survives the JSON of a checkpoint exactly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The step that sampled it.
@@ -108,19 +108,19 @@ pub struct Measure {
     pub reward: f32,
 }
 
-/// What may be wrong.
+/// What a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The verifier finds no answer.
+    /// The verifier finds no answer in most responses.
     Unparsable,
-    /// Answers are cut off.
+    /// Most responses are cut off.
     Truncated,
     /// All answers to a question get the same reward.
     EqualRewards,
-    /// Answers grow and do not get better.
+    /// Answers grow without getting better.
     LengthExplosion,
-    /// Answers hardly differ any more.
+    /// Sampling hardly varies any more.
     EntropyCollapse,
     /// Answers repeat themselves.
     Repetition,
@@ -161,7 +161,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What a run remembers of its rollouts.
+/// The figures that [`diagnose`] reads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
@@ -173,7 +173,7 @@ pub struct History {
     pub measures: Vec<Measure>,
 }
 
-/// The sums over the fewest of the latest rollouts that have `enough` of something; `None` if all have not.
+/// The shortest run of latest rollouts with enough answers or groups.
 struct Recent<'a> {
     rollouts: &'a [Figures],
 }
@@ -235,13 +235,15 @@ fn unjudged(cause: Cause, history: &History, slack: f64) -> Option<Found> {
     let cut_off = format!("{truncated} of {answers} answers ran into the length limit");
     Some(match cause {
         Cause::Unparsable => {
-            let evidence = if truncated == 0 { no_answer } else { format!("{no_answer}, and {truncated} were cut off") };
+            let evidence =
+                if truncated == 0 { no_answer } else { format!("{no_answer}, and {truncated} were cut off") };
             let advice = "The verifier finds nothing to judge, so nothing can be learned: ask for the form of the \
                           answer (see task.template, task.prompt and task.system), or teach it with `meno sft` first";
             (recent.steps(), evidence, advice)
         }
         _ => {
-            let evidence = if unparsable == 0 { cut_off } else { format!("{cut_off}, and {unparsable} have no answer") };
+            let evidence =
+                if unparsable == 0 { cut_off } else { format!("{cut_off}, and {unparsable} have no answer") };
             let advice = "Nothing can be learned from answers without an end: raise grpo.max_completion_length, ask \
                           for shorter ones (task.template), or see that the model writes its end-of-sequence token";
             (recent.steps(), evidence, advice)
@@ -262,9 +264,8 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     }
     let right = recent.share(|f| f.right);
     let (n, answers) = (recent.sum(|f| f.right), recent.sum(|f| f.answers));
-    let evidence = format!(
-        "in {equal} of {groups} groups all answers have the same reward ({n} of {answers} answers are right)"
-    );
+    let evidence =
+        format!("in {equal} of {groups} groups all answers have the same reward ({n} of {answers} answers are right)");
     let advice = if right < 0.1 {
         "There is nothing to prefer: the questions are too hard. Ask easier ones (task.name), say how to answer \
          (task.template), sample more answers (grpo.num_generations), or teach traces first (`meno sft`)"
@@ -368,19 +369,19 @@ fn held_out_flat(history: &History, slack: f64) -> Option<Found> {
     Some(((measures[0].step, measures[MEASURES - 1].step), evidence, advice))
 }
 
-/// Watches a run.
+/// Collects the figures of a run and reports new warnings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Monitor {
     history: History,
     /// Rewards since the last held-out measure: their sum, and how many.
     since: (f32, usize),
-    /// What has been reported and has not cleared.
+    /// Causes that were reported and have not cleared.
     active: Vec<Cause>,
 }
 
 impl Monitor {
-    /// Takes in a rollout.
+    /// Adds a rollout.
     pub fn rollout(&mut self, figures: Figures) {
         let History { first, latest, .. } = &mut self.history;
         self.since = (self.since.0 + figures.reward, self.since.1 + 1);
@@ -393,7 +394,7 @@ impl Monitor {
         latest.push(figures);
     }
 
-    /// Takes in a held-out score.
+    /// Adds a held-out score.
     pub fn measure(&mut self, step: usize, score: f64) {
         let (sum, n) = std::mem::take(&mut self.since);
         let measures = &mut self.history.measures;
@@ -403,7 +404,7 @@ impl Monitor {
         measures.push(Measure { step, score: score as f32, reward: sum / n.max(1) as f32 });
     }
 
-    /// The warnings that are new. A cause that has been reported is reported again only after it has cleared.
+    /// Returns the new warnings. A reported cause is reported again only after it has cleared.
     pub fn warnings(&mut self) -> Vec<Warning> {
         let mut new = Vec::new();
         for cause in CAUSES {

@@ -61,7 +61,7 @@ fn is_kana(script: Script) -> bool {
 enum Kind {
     /// A letter of this script.
     Letter(Script),
-    /// Belongs to the word before it: a combining mark, a joiner.
+    /// Continues a word: a combining mark, a joiner.
     Mark,
     /// Ends a word: a space, a digit, a sign.
     Other,

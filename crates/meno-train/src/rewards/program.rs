@@ -36,11 +36,11 @@ pub struct Program {
     process: Mutex<Option<Process>>,
 }
 
-/// How far the lines of a rollout came.
+/// The outcome of one attempt.
 enum Progress {
     Done,
     Stopped,
-    /// It ended or took too long; says which.
+    /// It ended or took too long; holds the reason.
     Failed(String),
 }
 
@@ -85,7 +85,9 @@ impl Program {
                 Event::Line(line) => {
                     let number = scores.len() + 1;
                     let score = number_of(&line).map_err(|wrong| {
-                        self.error(format!("wrote {wrong} for answer {number} of {all}, expected a number or {{\"reward\": number}}"))
+                        self.error(format!(
+                            "wrote {wrong} for answer {number} of {all}, expected a number or {{\"reward\": number}}"
+                        ))
                     })?;
                     scores.push(score);
                     observer.on_progress(&self.name, scores.len(), all);
@@ -136,14 +138,16 @@ impl BatchReward for Program {
             };
             failures = if scores.len() > before { 1 } else { failures + 1 };
             let at = scores.len();
-            let what = format!("{reason} answer {} of {} (question {})", at + 1, lines.len(), inputs[at].question.index);
+            let what =
+                format!("{reason} answer {} of {} (question {})", at + 1, lines.len(), inputs[at].question.index);
             let said = process.last_said();
             if failures > self.max_restarts {
                 let tries = failures;
                 let message = format!("{what}, {tries} times; raise `grpo.reward_timeout` if it needs longer{said}");
                 return Err(self.error(message));
             }
-            observer.on_note(&format!("warning: the reward `{}` {what}; it is started again{said}", self.path.display()));
+            observer
+                .on_note(&format!("warning: the reward `{}` {what}; it is started again{said}", self.path.display()));
         }
         Ok(Some(scores))
     }

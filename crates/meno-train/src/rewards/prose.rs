@@ -90,7 +90,8 @@ fn dollars(text: &str) -> Option<usize> {
     let inner = &text[1..];
     let end = inner.find('$')?;
     let formula = &inner[..end];
-    let tight = !formula.is_empty() && !formula.starts_with(char::is_whitespace) && !formula.ends_with(char::is_whitespace);
+    let tight =
+        !formula.is_empty() && !formula.starts_with(char::is_whitespace) && !formula.ends_with(char::is_whitespace);
     let digit = inner[end + 1..].starts_with(|c: char| c.is_ascii_digit());
     (tight && !digit).then_some(end + 2)
 }

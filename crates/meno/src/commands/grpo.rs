@@ -6,8 +6,17 @@ use anyhow::Result;
 use meno_train::memory::Estimate;
 use meno_train::recipe::GrpoRecipe;
 
+/// What `--help` ends with.
+const MORE: &str = "\
+Rewards (grpo.reward_funcs): accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty, \
+or ./PROGRAM, which reads answers as JSON lines and writes a number for each.
+Held-out questions: eval.eval_steps and eval.eval_task measure them during training; the best model is kept in best/ \
+of run.output_dir.
+A run that learns nothing warns, with the figures that show it. All of this: docs/recipes.md.";
+
 /// Arguments of `meno grpo`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,

@@ -52,7 +52,8 @@ fn a_run_that_learns_is_left_alone() {
 
 #[test]
 fn answers_without_a_mark() {
-    let unmarked = |step| Figures { answers: 20, unparsable: 19, right: 0, truncated: 0, equal_groups: 4, ..well(step) };
+    let unmarked =
+        |step| Figures { answers: 20, unparsable: 19, right: 0, truncated: 0, equal_groups: 4, ..well(step) };
     let (step, cause, text) = one(&run(10, unmarked));
     assert_eq!((step, cause), (1, Cause::Unparsable));
     assert!(text.starts_with("step 1: 19 of 20 answers have no marked answer. "), "{text}");
@@ -113,8 +114,12 @@ fn length_without_gain() {
 fn entropy_that_is_gone() {
     let collapsing = |step: usize| Figures { entropy: Some(0.8 * 0.8f32.powi(step as i32)), ..well(step) };
     let (step, cause, text) = one(&run(30, collapsing));
-    assert_eq!((step, cause), (11, Cause::EntropyCollapse));
-    assert!(text.contains("nats a token with 38 % of the answers right") && text.contains("grpo.epsilon_high"), "{text}");
+    // The means of five rollouts are 0.8^(n − 5) apart, and 0.8^8 = 0.168 is the first below a fifth.
+    assert_eq!((step, cause), (13, Cause::EntropyCollapse));
+    assert!(
+        text.contains("nats a token with 38 % of the answers right") && text.contains("grpo.epsilon_high"),
+        "{text}"
+    );
     // With everything right there is nothing left to look for; without training there is no entropy.
     assert_eq!(run(30, |step| Figures { right: 31, ..collapsing(step) }), []);
     assert_eq!(run(30, |step| Figures { entropy: None, ..well(step) }), []);

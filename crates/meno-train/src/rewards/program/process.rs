@@ -1,4 +1,4 @@
-//! The process of a program: its pipes, its replies in time, its end.
+//! The process of a reward program: pipes, timeouts, exit.
 
 use crate::error::Error;
 use std::collections::VecDeque;
@@ -14,9 +14,9 @@ const LINE: u64 = 64 << 10;
 const LAST: usize = 5;
 /// Lines that may wait to be read.
 const QUEUE: usize = 1024;
-/// Time between two looks at Ctrl-C.
+/// Time between two checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
-/// Time that a program has to end when its input does.
+/// Time that a program has to exit after the end of its input.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A running program.
@@ -26,19 +26,19 @@ pub(super) struct Process {
     replies: Receiver<String>,
     said: Receiver<String>,
     last: VecDeque<String>,
-    /// Whether it has been waited for: its id is its own until then.
+    /// The exit status was collected. Until then the process id cannot be reused.
     reaped: bool,
 }
 
-/// What a program does while it is asked.
+/// What happens while replies are awaited.
 pub(super) enum Event {
     /// It wrote a line.
     Line(String),
     /// It wrote a line to standard error.
     Said(String),
-    /// A moment went by.
+    /// Nothing happened for a moment.
     Waiting,
-    /// It wrote no line for as long as it may take over one.
+    /// It wrote no line within the timeout.
     TimedOut,
     /// It closed its output; how the process ended.
     Ended(String),
@@ -50,7 +50,7 @@ impl Process {
         let mut command = Command::new(path);
         command.env("PYTHONUNBUFFERED", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: what it starts ends with it, and Ctrl-C stops the run before its rewards.
+        // A separate process group: children are killed with it, and Ctrl-C reaches the run but not the program.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|e| refusal(path, &e))?;
@@ -70,8 +70,8 @@ impl Process {
         self.replies.try_recv().ok()
     }
 
-    /// Writes `lines` and hands what happens to `see`, until it returns something. Ends the process unless the last
-    /// event was a reply.
+    /// Writes `lines` and passes events to `see` until it returns a value. Kills the process unless the last event was a
+    /// reply.
     pub(super) fn exchange<R>(
         &mut self,
         lines: &[String],
@@ -83,13 +83,14 @@ impl Process {
             let writer = scope.spawn(move || {
                 if let Some(pipe) = &mut stdin {
                     // A program that does not read any more is noticed by its silence or its end.
-                    let _ = lines.iter().try_for_each(|line| pipe.write_all(line.as_bytes())).and_then(|()| pipe.flush());
+                    let _ =
+                        lines.iter().try_for_each(|line| pipe.write_all(line.as_bytes())).and_then(|()| pipe.flush());
                 }
                 stdin
             });
             let result = self.watch(timeout, &mut see);
-            // After the last reply the writer is done, or about to be. Else it may wait for a reader: without a process
-            // it does not.
+            // After the last reply the writer has finished or is about to. Otherwise it may block on a program that does
+            // not read: killing the program unblocks it.
             let since = Instant::now();
             let replied = matches!(result, Ok((_, true)));
             while replied && !writer.is_finished() && since.elapsed() < GRACE {
@@ -176,7 +177,7 @@ impl Process {
         }
     }
 
-    /// Ends the program and what it started.
+    /// Kills the program and its children.
     fn kill(&mut self) {
         if !self.reaped {
             #[cfg(unix)]

@@ -60,7 +60,11 @@ fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Res
 fn answers_in_order_over_many_rollouts_by_one_process() {
     let dir = Dir::new();
     // The number of answers so far, as an object and as a bare number by turns.
-    let program = dir.program("n=0; while read -r l; do echo \"{\\\"reward\\\": $((n+=1))}\"; read -r l || exit; echo \" $((n+=1)).5\"; done", 30.0, 0);
+    let program = dir.program(
+        "n=0; while read -r l; do echo \"{\\\"reward\\\": $((n+=1))}\"; read -r l || exit; echo \" $((n+=1)).5\"; done",
+        30.0,
+        0,
+    );
     assert_eq!(program.name(), "my_reward");
     assert_eq!(score(&program, &["a", "b"]).unwrap(), [1.0, 2.5]);
     assert_eq!(score(&program, &["a"; 4]).unwrap(), [3.0, 4.5, 5.0, 6.5]);
@@ -71,7 +75,8 @@ fn answers_in_order_over_many_rollouts_by_one_process() {
 fn a_line_holds_the_answer_and_its_question() {
     let dir = Dir::new();
     let log = dir.0.path().join("log");
-    let program = dir.program(&format!("while read -r l; do printf '%s\\n' \"$l\" >> {}; echo 0; done", log.display()), 30.0, 0);
+    let program =
+        dir.program(&format!("while read -r l; do printf '%s\\n' \"$l\" >> {}; echo 0; done", log.display()), 30.0, 0);
     score(&program, &["two\nlines \"q\" 答"]).unwrap();
     let line: Value = serde_json::from_str(std::fs::read_to_string(log).unwrap().trim_end()).unwrap();
     let expected = json!({
@@ -114,7 +119,14 @@ fn a_program_that_ends_is_started_again_and_asked_for_the_rest() {
     let dir = Dir::new();
     let starts = dir.0.path().join("starts");
     // Each process answers two and dies of the third.
-    let program = dir.program(&format!("echo x >> {}; read -r l; echo 1; read -r l; echo 2; echo 'third is too much' >&2; exit 3", starts.display()), 30.0, 1);
+    let program = dir.program(
+        &format!(
+            "echo x >> {}; read -r l; echo 1; read -r l; echo 2; echo 'third is too much' >&2; exit 3",
+            starts.display()
+        ),
+        30.0,
+        1,
+    );
     let mut notes = Notes::default();
     assert_eq!(scored(&program, &["a"; 6], &mut notes).unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
     assert_eq!(std::fs::read_to_string(starts).unwrap().lines().count(), 3);
@@ -142,7 +154,8 @@ fn an_answer_that_always_kills_it_ends_the_run() {
 fn a_program_that_hangs_is_stopped_with_what_it_started() {
     let dir = Dir::new();
     let pids = dir.0.path().join("pids");
-    let program = dir.program(&format!("read -r l; sleep 600 & echo $! >> {0}; echo $$ >> {0}; wait", pids.display()), 0.3, 1);
+    let program =
+        dir.program(&format!("read -r l; sleep 600 & echo $! >> {0}; echo $$ >> {0}; wait", pids.display()), 0.3, 1);
     let error = score(&program, &["a"]).unwrap_err();
     assert!(error.contains("wrote nothing for 0.3 s") && error.contains("2 times"), "{error}");
     let pids = std::fs::read_to_string(pids).unwrap();
@@ -153,9 +166,11 @@ fn a_program_that_hangs_is_stopped_with_what_it_started() {
             // Orphans are reaped by whoever inherits them, in their own time: a zombie has ended.
             state.is_empty() || state.rsplit(')').next().is_some_and(|s| s.trim_start().starts_with('Z'))
         };
-        let ended = (0..500).any(|_| gone() || {
-            std::thread::sleep(Duration::from_millis(10));
-            false
+        let ended = (0..500).any(|_| {
+            gone() || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }
         });
         assert!(ended, "process {pid} is still there");
     }
