@@ -176,7 +176,7 @@ pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Err
     Ok(model.save(dir, to.dtype)?)
 }
 
-fn sync(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
 }
 

@@ -81,6 +81,24 @@ pub enum Error {
         /// What is wrong and how to mend it.
         message: String,
     },
+    /// A question that cannot be trained on.
+    #[error("question {index} ({question:?}): {message}")]
+    Question {
+        /// Its number in the task.
+        index: u64,
+        /// Its beginning.
+        question: String,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A reward that gives none.
+    #[error("the reward `{name}` {message}")]
+    Reward {
+        /// Its name, or the path of its program.
+        name: String,
+        /// What is wrong and how to mend it.
+        message: String,
+    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

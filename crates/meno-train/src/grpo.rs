@@ -7,22 +7,27 @@
 //! for every token trained on.
 
 pub mod advantages;
+pub mod health;
 pub mod objective;
 mod ranges;
+mod reward_funcs;
 mod settings;
 mod update;
 
-pub use settings::{Grpo, RewardFunc};
+pub use reward_funcs::RewardFunc;
+pub use settings::Grpo;
 
 use crate::checkpoint::{self, Blocks, State};
 use crate::data::{Questions, Verdict};
 use crate::error::Error;
+use crate::evaluation::{self, Best, Measured};
 use crate::metrics::Metrics;
-use crate::rewards::Weighted;
+use crate::rewards::{self, Weighted};
 use crate::rollout::{Rollout, Sampler, generator, rollout};
 use crate::run::{Log, Observer, Run, Summary};
 use crate::trainer::{Train, Trainer};
 use advantages::{advantages, mean_std, zero_variance};
+use health::{Figures, Monitor};
 use meno_engine::Generator;
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
@@ -39,6 +44,10 @@ struct Progress {
     gaps: Vec<f32>,
     /// The current rollout, while it is being trained on.
     rollouts: Vec<Rollout>,
+    /// The best held-out score so far.
+    best: Option<Best>,
+    /// What the latest rollouts measured, and the warnings given.
+    monitor: Monitor,
 }
 
 /// A run in progress.
@@ -67,6 +76,7 @@ impl Grpo {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         self.check(train, rewards)?;
+        evaluation::check(run)?;
         let mut l = Loop::new(self, train, model, task, rewards)?;
         if let Some((saved, mut blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "grpo")? {
             l.trainer.restore(&saved, &blocks)?;
@@ -83,6 +93,9 @@ impl Grpo {
                 log.summary.stopped = true;
                 break;
             }
+        }
+        if l.state.step >= train.max_steps {
+            evaluation::finish(run, model)?;
         }
         log.finish(run, model, train.max_steps)
     }
@@ -108,12 +121,15 @@ impl<'a> Loop<'a> {
     /// One optimizer step; samples first, if the last rollout is used up. `false` if the observer stopped it.
     fn step(&mut self, model: &mut Model, log: &mut Log, run: &mut Run) -> Result<bool, Error> {
         let mut metrics = Metrics::new(self.state.step + 1);
+        let mut figures = None;
         if self.progress.rollouts.is_empty() {
             if self.grpo.beta > 0.0 && self.grpo.sync_ref_model && self.sync_due() {
                 self.reference.copy_from_slice(model.params.data());
             }
-            let Some(rollouts) = self.sample(model, &mut metrics, run.observer)? else { return Ok(false) };
+            let sampled = self.sample(model, &mut metrics, run.observer)?;
+            let Some((rollouts, sampled)) = sampled else { return Ok(false) };
             self.progress.rollouts = rollouts;
+            figures = Some(sampled);
             self.progress.used = 0;
         }
         let sampled_now = self.progress.used == 0;
@@ -126,6 +142,13 @@ impl<'a> Loop<'a> {
         self.state.num_tokens += rows as u64;
         metrics.push("num_tokens", self.state.num_tokens as f64);
         let max_steps = self.train.max_steps;
+        let steps = (self.state.step, max_steps);
+        let measured = evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics)?;
+        if matches!(measured, Measured::Stopped) {
+            return Ok(false);
+        }
+        let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
+        self.watch(figures.map(|f| Figures { entropy, ..f }), &measured, &mut metrics, run.observer);
         let sampled = if sampled_now { metrics.get("completions/total_length").unwrap_or(0.0) as usize } else { 0 };
         log.step(metrics, rows.max(sampled), max_steps, run.observer)?;
         if run.checkpoints.as_ref().is_some_and(|c| c.due(self.state.step, max_steps)) {
@@ -139,6 +162,25 @@ impl<'a> Loop<'a> {
         Ok(true)
     }
 
+    /// Warns of signs that nothing is learned.
+    fn watch(
+        &mut self,
+        figures: Option<Figures>,
+        measured: &Measured,
+        metrics: &mut Metrics,
+        observer: &mut dyn Observer,
+    ) {
+        let monitor = &mut self.progress.monitor;
+        figures.into_iter().for_each(|figures| monitor.rollout(figures));
+        if let Measured::Score(score) = measured {
+            monitor.measure(self.state.step, *score);
+        }
+        for warning in monitor.warnings() {
+            metrics.warnings.push(warning.to_string());
+            observer.on_note(&format!("warning: {warning}"));
+        }
+    }
+
     /// Whether the reference takes over the policy before this rollout.
     fn sync_due(&self) -> bool {
         let every = self.grpo.ref_model_sync_steps;
@@ -147,13 +189,13 @@ impl<'a> Loop<'a> {
         self.state.step > 0 && every > 0 && self.state.step % every < updates
     }
 
-    /// Samples, verifies and rewards the answers of one rollout.
+    /// Samples, verifies and rewards the answers of one rollout: those to train on, and the figures of all.
     fn sample(
         &mut self,
         model: &mut Model,
         metrics: &mut Metrics,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Vec<Rollout>>, Error> {
+    ) -> Result<Option<(Vec<Rollout>, Figures)>, Error> {
         let g = self.grpo.num_generations;
         self.sampler.key = [self.train.seed, self.progress.generations];
         self.progress.generations += 1;
@@ -165,6 +207,7 @@ impl<'a> Loop<'a> {
             let questions = (0..wanted as u64).map(|i| self.task.question(self.state.position + i));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
             self.grpo.check_prompts(&questions, self.train)?;
+            rewards::check(self.rewards, &questions)?;
             self.state.position += wanted as u64;
             let sampled = rollout(
                 model,
@@ -192,6 +235,8 @@ impl<'a> Loop<'a> {
             metrics.push("dynamic_sampling/rounds", rounds as f64);
         }
         rollout_metrics(&all, g, self.rewards, metrics);
+        let figures = Figures::of(metrics.step, &all, g);
+        metrics.push("completions/repetitive", figures.repetitive as f64 / figures.answers.max(1) as f64);
         if kept.is_empty() {
             kept = all; // every group agreed with itself: nothing to learn, but the gate is still measured
         }
@@ -202,7 +247,7 @@ impl<'a> Loop<'a> {
         if !self.reference.is_empty() {
             self.score_reference(model, &mut kept);
         }
-        Ok(Some(kept))
+        Ok(Some((kept, figures)))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod distill;
 pub mod error;
+pub mod evaluation;
 pub mod grpo;
 mod limits;
 pub mod memory;

@@ -14,12 +14,14 @@ pub struct Metrics {
     pub step: usize,
     /// Name and value.
     pub values: Vec<(Cow<'static, str>, f64)>,
+    /// What a person should know: signs that nothing is learned, with their evidence.
+    pub warnings: Vec<String>,
 }
 
 impl Metrics {
     /// The figures of step `step`, none yet.
     pub fn new(step: usize) -> Self {
-        Metrics { step, values: Vec::new() }
+        Metrics { step, ..Metrics::default() }
     }
     /// Adds a figure.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
@@ -29,12 +31,15 @@ impl Metrics {
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
     }
-    /// As one JSON object; a figure that is not a number becomes null.
+    /// As one JSON object; a figure that is not a number becomes null, and `warnings` is there only if there are any.
     pub fn to_json(&self) -> Value {
         let mut map = Map::new();
         map.insert("step".into(), self.step.into());
         for (name, value) in &self.values {
             map.insert(name.to_string(), (*value).into());
+        }
+        if !self.warnings.is_empty() {
+            map.insert("warnings".into(), self.warnings.clone().into());
         }
         Value::Object(map)
     }

@@ -5,6 +5,7 @@ pub mod resume;
 
 use crate::data::DataFile;
 use crate::error::Error;
+use crate::evaluation::Evaluate;
 use crate::grpo::Grpo;
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
 use crate::pretrain::Pretrain;
@@ -320,6 +321,8 @@ recipe! {
         train: Train,
         /// Settings of this stage.
         grpo: Grpo,
+        /// Held-out questions, measured in between.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }

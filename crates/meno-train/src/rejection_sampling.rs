@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::metrics::Metrics;
 use crate::rewards::format::Format;
-use crate::rewards::language_consistency;
+use crate::rewards::language_consistency::{self, LanguageConsistency};
 use crate::rewards::repetition::repeated_share;
+use crate::rewards::{self, Weighted};
 use crate::rollout::{Rollout, Sampler, generator, rollout};
 use crate::run::Observer;
 use meno_engine::Sampling;
@@ -248,6 +249,9 @@ impl RejectionSampling {
             let n = per_round.min(range.end - at);
             let questions = (at..at + n).map(|i| task.question(self.first_question + i as u64));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
+            if self.min_language_consistency > 0.0 {
+                rewards::check(&[Weighted::new(1.0, LanguageConsistency)], &questions)?;
+            }
             let rollouts = rollout(model, &mut generator, &sampler, task, &[], (at as u64, questions), observer)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
             observer.on_rollouts(&rollouts);

@@ -46,6 +46,11 @@ impl Rollout {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// What a reward sees of it.
+    pub fn input(&self) -> Input<'_> {
+        let Rollout { question, text, truncated, verdict, .. } = self;
+        Input { question, text, tokens: self.tokens.len(), truncated: *truncated, verdict: *verdict }
+    }
 }
 
 /// f32 as their bits: a checkpoint must bring back exactly these.
@@ -123,19 +128,21 @@ pub fn rollout(
         return Ok(None);
     }
     completions.sort_by_key(|c| (c.request, c.sample));
-    let score = |c: meno_engine::Completion| {
+    let verify = |c: meno_engine::Completion| {
         let question = questions[c.request].clone();
         let truncated = c.finish == Finish::Length;
         let text = task.text(&c.tokens);
         let verdict = task.verify(&question, &text, truncated);
-        let input = Input { question: &question, text: &text, tokens: c.tokens.len(), truncated, verdict };
-        let (reward, scores) = compose(rewards, &input);
         let (tokens, logprobs) = (c.tokens, c.logprobs);
-        let ref_logprobs = Vec::new();
-        Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage: 0.0 }
+        let (ref_logprobs, scores) = (Vec::new(), Vec::new());
+        let (reward, advantage) = (0.0, 0.0);
+        Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage }
     };
-    let rollouts = completions.into_iter().map(score).collect();
+    let mut rollouts: Vec<Rollout> = completions.into_iter().map(verify).collect();
     task.check()?;
+    let inputs: Vec<Input> = rollouts.iter().map(Rollout::input).collect();
+    let Some(scored) = compose(rewards, &inputs, observer)? else { return Ok(None) };
+    rollouts.iter_mut().zip(scored).for_each(|(r, scored)| (r.reward, r.scores) = scored);
     Ok(Some(rollouts))
 }
 

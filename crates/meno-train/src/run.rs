@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Checkpoints};
 use crate::error::Error;
+use crate::evaluation::Evaluation;
 use crate::metrics::{Metrics, MetricsFile};
 use crate::rollout::Rollout;
 use meno_model::Model;
@@ -16,6 +17,8 @@ pub trait Observer {
     fn on_progress(&mut self, _what: &str, _done: usize, _total: usize) {}
     /// The responses of the latest rollout, scored.
     fn on_rollouts(&mut self, _rollouts: &[Rollout]) {}
+    /// Something a person should read: a warning, what a reward's program says.
+    fn on_note(&mut self, _line: &str) {}
     /// A checkpoint was written.
     fn on_checkpoint(&mut self, _path: &std::path::Path) {}
     /// Whether the run should end now; asked often. Nothing is lost but what came after the last checkpoint.
@@ -47,12 +50,14 @@ pub struct Run<'a> {
     pub metrics: Option<PathBuf>,
     /// When it ends.
     pub budget: Budget,
+    /// Held-out questions to measure, if wanted.
+    pub evaluation: Option<Evaluation<'a>>,
 }
 
 impl<'a> Run<'a> {
     /// A run that `observer` watches, without files.
     pub fn new(observer: &'a mut dyn Observer) -> Self {
-        Run { observer, checkpoints: None, metrics: None, budget: Budget::default() }
+        Run { observer, checkpoints: None, metrics: None, budget: Budget::default(), evaluation: None }
     }
 }
 

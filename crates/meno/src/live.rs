@@ -6,7 +6,7 @@
 mod chart;
 mod draw;
 
-use crate::terminal::Redrawn;
+use crate::terminal::{Redrawn, printable};
 use crossterm::cursor::{Hide, Show};
 
 use meno_train::data::Verdict;
@@ -276,6 +276,10 @@ impl Observer for View {
         let (question, text) = (r.question.text.clone(), r.text.clone());
         self.sample = Some(Sample { question, text, verdict: r.verdict, reward: r.reward, tokens: r.tokens.len() });
         self.draw(false);
+    }
+
+    fn on_note(&mut self, line: &str) {
+        self.note(&printable(line));
     }
 
     fn on_checkpoint(&mut self, _path: &Path) {

@@ -6,9 +6,11 @@ use crate::live::View;
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_eval::Split;
+use meno_eval::tasks::NAMES;
 use meno_model::{Config, Model};
 use meno_train::checkpoint::{self, Begun, Checkpoints};
 use meno_train::data::Asked;
+use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::trainer::Dtype;
@@ -167,15 +169,46 @@ pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R 
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.
 pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
+    with_split(section, Split::Train, text, f)
+}
+
+/// As [`with_task`], with the questions of `split`.
+fn with_split<R>(section: &TaskSection, split: Split, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
     let task = section.open()?;
     let prompt = |problem: &meno_eval::Problem| section.render(problem, text.template.as_ref());
     f(&Asked {
         task: task.as_ref(),
-        split: Split::Train,
+        split,
         tokenizer: &text.tokenizer,
         add_special: section.prompt.add_special(),
         prompt: &prompt,
         seed: section.seed,
+    })
+}
+
+/// Opens the held-out questions of a recipe, if it wants any, and hands them to `f`. Answers have up to
+/// `max_completion_length` tokens.
+pub fn with_evaluation<R>(
+    section: &TaskSection,
+    settings: &Evaluate,
+    text: &Text,
+    (max_completion_length, precision): (usize, Dtype),
+    f: impl FnOnce(Option<Evaluation>) -> Result<R>,
+) -> Result<R> {
+    settings.check()?;
+    if settings.eval_steps == 0 {
+        return f(None);
+    }
+    let name = settings.eval_task.clone().unwrap_or_else(|| section.name.clone());
+    if settings.split == Split::Train {
+        bail!("eval.split = \"train\" holds out nothing: expected \"validation\" or \"test\"");
+    }
+    if name == section.name && !NAMES.contains(&name.as_str()) {
+        bail!("eval.eval_steps = {}: a file has no splits, so eval.eval_task must name another", settings.eval_steps);
+    }
+    let section = TaskSection { name, ..section.clone() };
+    with_split(&section, settings.split, text, |asked| {
+        f(Some(Evaluation::new(settings, asked, max_completion_length, precision.into())?))
     })
 }
 
@@ -242,6 +275,18 @@ pub fn run<R: Serialize>(
     checkpoints: Checkpoints,
     f: impl FnOnce(&mut Run) -> Result<Summary>,
 ) -> Result<()> {
+    run_evaluated(args, verb, recipe, checkpoints, None, f)
+}
+
+/// As [`run`], with held-out questions.
+pub fn run_evaluated<R: Serialize>(
+    args: &RecipeArgs,
+    verb: &str,
+    recipe: &R,
+    checkpoints: Checkpoints,
+    evaluation: Option<Evaluation>,
+    f: impl FnOnce(&mut Run) -> Result<Summary>,
+) -> Result<()> {
     let (file, metrics) = (checkpoints.dir.join("recipe.toml"), checkpoints.dir.join("metrics.jsonl"));
     let mut created = Created::default();
     created.dir(&checkpoints.dir)?;
@@ -252,7 +297,8 @@ pub fn run<R: Serialize>(
     if let Some((step, path)) = checkpoints.latest().filter(|_| args.resume) {
         view.note(&format!("going on from step {step}: {}", path.display()));
     }
-    let mut run = Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), ..Run::new(&mut view) };
+    let mut run =
+        Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), evaluation, ..Run::new(&mut view) };
     let result = f(&mut run);
     if result.is_ok() {
         view.finish("");

@@ -174,6 +174,12 @@ fn grpo() {
         "train.max_tokens=256",
         "grpo.reward_funcs=[\"accuracy\", \"repetition_penalty\", \"language_consistency\"]",
         "grpo.reward_weights=[]",
+        // Held-out questions in between, the best model kept; warnings that nothing is right.
+        "eval.eval_steps=2",
+        "eval.eval_task=arithmetic",
+        "eval.num_problems=4",
+        "eval.num_samples=2",
+        "eval.load_best_model_at_end=true",
     ];
     let sets = from_base(&base(dir.path()), &sets);
     same_bits_when_killed(Stage { verb: "grpo", recipe: "r1-zero.toml", sets }, 3);

@@ -2,14 +2,10 @@
 
 use super::advantages::ScaleRewards;
 use super::objective::{Clip, LossType};
+use super::reward_funcs::RewardFunc;
 use crate::data::Question;
 use crate::error::Error;
-use crate::rewards::accuracy::Accuracy;
-use crate::rewards::format::Format;
-use crate::rewards::language_consistency::LanguageConsistency;
-use crate::rewards::length::{CosineLength, SoftOverlong};
-use crate::rewards::repetition::RepetitionPenalty;
-use crate::rewards::{Reward, Weighted};
+use crate::rewards::Weighted;
 use crate::rollout::Sampler;
 use crate::trainer::Train;
 use meno_engine::Sampling;
@@ -57,12 +53,30 @@ pub struct Grpo {
     pub sync_ref_model: bool,
     /// Optimizer steps between two such moments (R1: 400).
     pub ref_model_sync_steps: usize,
-    /// Rewards, by name: accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty.
+    /// Rewards, by name: accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty; or
+    /// the path of a program, `./my_reward`, from the working directory.
     pub reward_funcs: Vec<RewardFunc>,
     /// The weight of each reward; 1 each if left empty.
     pub reward_weights: Vec<f32>,
     /// Whether the format reward asks for `<answer>` tags after the thought.
     pub answer_tags: bool,
+    /// cosine_length: the length at which the schedule ends; `max_completion_length` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cosine_max_len: Option<usize>,
+    /// cosine_length: the reward of a wrong answer of no tokens.
+    pub cosine_min_value_wrong: f32,
+    /// cosine_length: the reward of a wrong answer of `cosine_max_len` tokens.
+    pub cosine_max_value_wrong: f32,
+    /// cosine_length: the reward of a right answer of `cosine_max_len` tokens.
+    pub cosine_min_value_correct: f32,
+    /// cosine_length: the reward of a right answer of no tokens.
+    pub cosine_max_value_correct: f32,
+    /// cosine_length: the reward of an answer that runs into the limit, right or wrong.
+    pub cosine_exceed_length: f32,
+    /// Seconds that a reward's program has for each answer.
+    pub reward_timeout: f32,
+    /// How often a reward's program is started again over one answer before the run ends with an error.
+    pub reward_max_restarts: usize,
     /// soft_overlong: over how many tokens before the longest answer the punishment grows.
     pub overlong_cache: usize,
     /// Take no loss of answers that ran into the length limit (DAPO's overlong filtering).
@@ -75,24 +89,6 @@ pub struct Grpo {
     pub bias_update_speed: f32,
     /// Largest |logp_rollout − logp_train| before the run stops with an error. 0: the same bits.
     pub logprob_gap_tolerance: f32,
-}
-
-/// A reward by its name in a recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RewardFunc {
-    /// 1 if the verifier says right.
-    Accuracy,
-    /// 1 if thought and answer stand in their tags.
-    Format,
-    /// The share of words in the language of the question.
-    LanguageConsistency,
-    /// Right answers short, wrong answers long.
-    CosineLength,
-    /// Down to −1 towards the longest answer.
-    SoftOverlong,
-    /// Down to −1 for repeated 3-grams.
-    RepetitionPenalty,
 }
 
 impl Default for Grpo {
@@ -119,6 +115,14 @@ impl Default for Grpo {
             reward_funcs: vec![RewardFunc::Accuracy, RewardFunc::Format],
             reward_weights: Vec::new(),
             answer_tags: true,
+            cosine_max_len: None,
+            cosine_min_value_wrong: -1.0,
+            cosine_max_value_wrong: -0.5,
+            cosine_min_value_correct: 0.5,
+            cosine_max_value_correct: 1.0,
+            cosine_exceed_length: -1.0,
+            reward_timeout: 60.0,
+            reward_max_restarts: 3,
             overlong_cache: 32,
             mask_truncated_completions: false,
             dynamic_sampling: false,
@@ -130,24 +134,6 @@ impl Default for Grpo {
 }
 
 impl Grpo {
-    /// The rewards that `reward_funcs` and `reward_weights` name.
-    pub fn rewards(&self) -> Vec<Weighted> {
-        let reward = |f: &RewardFunc| -> Box<dyn Reward> {
-            let max = self.max_completion_length;
-            match f {
-                RewardFunc::Accuracy => Box::new(Accuracy::default()),
-                RewardFunc::Format if self.answer_tags => Box::new(Format::default()),
-                RewardFunc::Format => Box::new(Format { answer: None, ..Format::default() }),
-                RewardFunc::LanguageConsistency => Box::new(LanguageConsistency),
-                RewardFunc::CosineLength => Box::new(CosineLength::new(max)),
-                RewardFunc::SoftOverlong => Box::new(SoftOverlong { max, cache: self.overlong_cache }),
-                RewardFunc::RepetitionPenalty => Box::new(RepetitionPenalty::default()),
-            }
-        };
-        let weight = |i: usize| self.reward_weights.get(i).copied().unwrap_or(1.0);
-        self.reward_funcs.iter().enumerate().map(|(i, f)| Weighted { weight: weight(i), reward: reward(f) }).collect()
-    }
-
     /// The constants of the objective.
     pub fn clip(&self) -> Clip {
         let epsilon_high = self.epsilon_high.unwrap_or(self.epsilon);

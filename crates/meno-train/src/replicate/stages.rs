@@ -233,7 +233,7 @@ impl Replication<'_> {
         let task = self.task.clone();
         let first = questions << 40;
         let asking = Asking { task: &task, tokenizer: &tokenizer, split: Split::Train, first, forced: None };
-        let rewards = r.grpo.rewards();
+        let rewards = r.grpo.rewards()?;
         let every = (r.train.max_steps / 4).max(4);
         let done = self.trained(dir, every, |run| r.grpo.run(&r.train, &mut model, &asking, &rewards, run))?;
         let Some(_) = done else { return Ok(None) };

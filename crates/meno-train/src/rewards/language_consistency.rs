@@ -1,92 +1,168 @@
 //! Language consistency (R1 §2.3.2): the share of words in the language of the question.
 //!
-//! Languages are told apart by script, which is what mixing looks like: a Latin or Cyrillic word counts one, a Han,
-//! kana or Hangul character counts one, digits and signs count nothing.
+//! Languages are told apart by script, which is what mixing looks like. A word of an alphabet counts one; in scripts
+//! that write no spaces between words (Han, kana, Thai, Khmer, …) and in Hangul each letter counts one. Numerals,
+//! signs, code, formulas and markup count nothing.
+//!
+//! Two languages of one script look the same: a French answer to an English question counts as consistent. Chinese and
+//! Japanese share Han: in a Japanese answer, a sentence without kana is Chinese unless it is very short.
 
+use super::languages;
+use super::prose::Prose;
 use super::{Input, Reward};
+use crate::data::Question;
+use std::sync::LazyLock;
+use unicode_script::{Script, UnicodeScript};
 
 /// The share of the response's words that are in the question's language; 0 if it has no words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LanguageConsistency;
 
-/// A writing system.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Script {
-    Han,
-    Kana,
-    Hangul,
-    Cyrillic,
-    Latin,
+/// Han letters of a Japanese sentence without kana, at most: a heading (証明), a name.
+const HAN_ALONE: usize = 4;
+
+/// Whether each letter counts by itself. Besides Hangul, whose syllables are counted as characters, these are the
+/// scripts in which CLDR's `scriptMetadata` allows a line to end after any letter (`lbLetters`): they mark no words.
+fn counts_letters(script: Script) -> bool {
+    use Script::*;
+    matches!(
+        script,
+        Han | Hiragana
+            | Katakana
+            | Bopomofo
+            | Hangul
+            | Thai
+            | Lao
+            | Khmer
+            | Myanmar
+            | Tai_Le
+            | New_Tai_Lue
+            | Tai_Tham
+            | Tai_Viet
+            | Ahom
+            | Kawi
+            | Yi
+            | Tangut
+            | Nushu
+    )
 }
 
-fn script(c: char) -> Option<Script> {
-    match c {
-        '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}' | '\u{20000}'..='\u{323af}' => Some(Script::Han),
-        '\u{3040}'..='\u{30ff}' => Some(Script::Kana),
-        '\u{ac00}'..='\u{d7a3}' => Some(Script::Hangul),
-        '\u{400}'..='\u{52f}' => Some(Script::Cyrillic),
-        c if c.is_alphabetic() => Some(Script::Latin),
-        _ => None,
+/// ー and its like. The extension of a character of all scripts holds kana too.
+fn is_of_both_kana(c: char) -> bool {
+    let scripts = c.script_extension();
+    !scripts.is_common() && scripts.contains_script(Script::Katakana)
+}
+
+fn is_kana(script: Script) -> bool {
+    matches!(script, Script::Hiragana | Script::Katakana)
+}
+
+/// What a character does to the counting of words.
+enum Kind {
+    /// A letter of this script.
+    Letter(Script),
+    /// Continues a word: a combining mark, a joiner.
+    Mark,
+    /// Ends a word: a space, a digit, a sign.
+    Other,
+}
+
+fn kind(c: char) -> Kind {
+    if c.is_ascii() {
+        return if c.is_ascii_alphabetic() { Kind::Letter(Script::Latin) } else { Kind::Other };
+    }
+    static MARK: LazyLock<regex::Regex> =
+        LazyLock::new(|| regex::Regex::new(r"^\p{M}$").expect("invariant: the pattern is fixed"));
+    match c.script() {
+        // Letters of two scripts: ー of both kana. Others are signs of no language: the mathematical 𝑥, º.
+        Script::Common if c.is_alphabetic() && is_of_both_kana(c) => Kind::Letter(Script::Katakana),
+        Script::Inherited => Kind::Mark,
+        Script::Common | Script::Unknown => Kind::Other,
+        // The common ones first: their letters are no marks.
+        Script::Han | Script::Latin | Script::Cyrillic if c.is_alphabetic() && !c.is_numeric() => {
+            Kind::Letter(c.script())
+        }
+        _ if MARK.is_match(c.encode_utf8(&mut [0; 4])) => Kind::Mark,
+        script if c.is_alphabetic() && !c.is_numeric() => Kind::Letter(script),
+        _ => Kind::Other,
     }
 }
 
-fn written_in(language: &str) -> &'static [Script] {
-    match language.get(..2).unwrap_or(language) {
-        "zh" => &[Script::Han],
-        "ja" => &[Script::Han, Script::Kana],
-        "ko" => &[Script::Hangul],
-        "ru" | "uk" | "bg" | "sr" => &[Script::Cyrillic],
-        _ => &[Script::Latin],
+/// Words counted so far.
+struct Counter {
+    own: Vec<Script>,
+    matching: usize,
+    all: usize,
+    /// Of the sentence: its Han letters, and whether it has kana.
+    sentence: (usize, bool),
+}
+
+impl Counter {
+    fn word(&mut self, script: Script) {
+        self.all += 1;
+        self.matching += usize::from(self.own.contains(&script));
+        self.sentence.0 += usize::from(script == Script::Han);
+        self.sentence.1 |= is_kana(script);
+    }
+
+    fn end_sentence(&mut self) {
+        let (han, kana) = std::mem::take(&mut self.sentence);
+        let japanese = self.own.contains(&Script::Hiragana);
+        if japanese && !kana && han > HAN_ALONE {
+            self.matching -= han;
+        }
     }
 }
 
-/// Words in `language` (an ISO 639 code) and words in all, of `text` without its `<tags>` and `\commands`.
+/// Words in `language` (an ISO 639 code or BCP 47 tag; an unknown one has no words) and words in all, of `text`.
 pub fn count(language: &str, text: &str) -> (usize, usize) {
-    let own = written_in(language);
-    let (mut matching, mut all) = (0, 0);
-    let mut word = None;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        if c == '<' {
-            // A tag is markup, not language.
-            let rest = &text[at + 1..];
-            let name = rest.strip_prefix('/').unwrap_or(rest);
-            let len = name.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(0);
-            if len > 0 && name[len..].starts_with('>') {
-                let skip = rest.len() - name.len() + len + 1;
-                chars.nth(skip - 1);
-                word = None;
-                continue;
+    let own = languages::scripts(language).unwrap_or_default();
+    let mut counter = Counter { own, matching: 0, all: 0, sentence: (0, false) };
+    for part in Prose::new(text) {
+        let mut word = None;
+        let mut chars = part.chars().peekable();
+        while let Some(c) = chars.next() {
+            match kind(c) {
+                Kind::Mark => continue,
+                Kind::Other => word = None,
+                Kind::Letter(script) => {
+                    let alone = script == Script::Greek
+                        && word != Some(script)
+                        && !chars.peek().is_some_and(|&next| matches!(kind(next), Kind::Letter(Script::Greek)));
+                    // A Greek letter by itself is a symbol (π, Δ), except to those who write Greek.
+                    let symbol = alone && !counter.own.contains(&script);
+                    if !symbol && (counts_letters(script) || word != Some(script)) {
+                        counter.word(script);
+                    }
+                    word = Some(script);
+                }
             }
-        }
-        if c == '\\' {
-            // A LaTeX command, `\boxed`, is markup too.
-            let len = text[at + 1..].find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len() - at - 1);
-            if len > 0 {
-                chars.nth(len - 1);
-                word = None;
-                continue;
+            if matches!(c, '。' | '．' | '！' | '？' | '!' | '?' | '\n') {
+                counter.end_sentence();
             }
-        }
-        let now = script(c);
-        // A word of letters counts once, at its first letter; every other character counts by itself.
-        let counts = match now {
-            None => false,
-            Some(Script::Latin | Script::Cyrillic) => now != word,
-            Some(_) => true,
-        };
-        word = now;
-        if let (true, Some(s)) = (counts, now) {
-            all += 1;
-            matching += usize::from(own.contains(&s));
         }
     }
-    (matching, all)
+    counter.end_sentence();
+    (counter.matching, counter.all)
+}
+
+/// Refuses a question whose language is unknown.
+pub fn check(question: &Question) -> Result<(), String> {
+    match languages::scripts(&question.language) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "its `language` is {:?}, expected an ISO 639 code or BCP 47 tag whose script is known (en, zh, sr-Latn)",
+            question.language
+        )),
+    }
 }
 
 impl Reward for LanguageConsistency {
     fn name(&self) -> &str {
         "language_consistency"
+    }
+    fn check(&self, question: &Question) -> Result<(), String> {
+        check(question)
     }
     fn score(&self, input: &Input) -> f32 {
         let (matching, all) = count(&input.question.language, input.text);
@@ -110,5 +186,69 @@ mod tests {
         assert_eq!(count("en", "<"), (0, 0));
         assert_eq!(count("zh", "所以1+1=\\boxed{2}"), (2, 2));
         assert_eq!(count("en", "so \\frac{1}{2} \\"), (1, 1));
+    }
+
+    #[test]
+    fn scripts_of_the_world() {
+        // Language, text, words in it, words in all.
+        for (language, text, matching, all) in [
+            ("el", "Άρα η λύση είναι 5", 4, 4),
+            ("hi", "इसलिए उत्तर पाँच है, so 5", 4, 5),
+            ("hi", "क्षेत्रफल १२ है", 2, 2),
+            ("ar", "إذن الجوابُ هو خمسة", 4, 4),
+            ("fa", "می‌شود پنج", 2, 2),
+            ("he", "לכן התשובה היא חמש", 4, 4),
+            ("th", "คำตอบคือ ๕", 7, 7),
+            ("ta", "எனவே விடை ஐந்து", 3, 3),
+            ("bn", "সুতরাং উত্তর পাঁচ", 3, 3),
+            ("ka", "ამიტომ პასუხია ხუთი", 3, 3),
+            ("hy", "ուրեմն պատասխանը հինգ է", 4, 4),
+            ("am", "ስለዚህ መልሱ አምስት፡ነው", 4, 4),
+            ("bo", "ལན་ནི་ལྔ", 3, 3),
+            ("ko", "그래서 답은 5", 5, 5),
+            ("sr", "дакле odgovor", 2, 2),
+            ("sr-Cyrl", "дакле odgovor", 1, 2),
+            ("fr", "Donc la réponse est « cinq »", 5, 5),
+            ("fr", "re\u{301}ponse", 1, 1),
+            ("uk", "відповідь п’ять", 3, 3),
+        ] {
+            assert_eq!(count(language, text), (matching, all), "{language}: {text}");
+        }
+    }
+
+    #[test]
+    fn chinese_japanese_and_korean_are_told_apart() {
+        let chinese = "所以这个问题的答案是五。";
+        let japanese = "したがって、この問題の答えは五です。";
+        let share = |language: &str, text: &str| {
+            let (own, all) = count(language, text);
+            own as f64 / all as f64
+        };
+        assert_eq!((share("zh", chinese), share("ja", japanese), share("ko", "그래서 답은 오.")), (1.0, 1.0, 1.0));
+        assert_eq!((share("ja", chinese), share("ko", chinese), share("ko", japanese)), (0.0, 0.0, 0.0));
+        assert!(share("zh", japanese) < 0.5);
+        // One sentence of each: the Chinese one does not count, the heading does.
+        assert_eq!(count("ja", "解答。所以答案是五。よって五。"), (2 + 4, 2 + 6 + 4));
+    }
+
+    #[test]
+    fn code_formulas_and_symbols_are_of_no_language() {
+        assert_eq!(count("zh", "设 $x+y$ 等于 \\(\\sin x\\)，即 $$a = b$$ 和 \\[c\\] 。"), (5, 5));
+        assert_eq!(count("zh", "运行 `print(x)`：\n```python\nfor i in range(3):\n    pass\n```\n好"), (3, 3));
+        assert_eq!(count("en", "it costs $5 and the other one $6"), (6, 6));
+        assert_eq!(count("en", "the area is π r and Δ or 𝑥 alone"), (7, 7));
+        assert_eq!(count("el", "η γωνία α"), (3, 3));
+        assert_eq!(count("en", "Ⅳ and ½ or 〇"), (2, 2));
+        // What never ends is no formula, and no code but a fence.
+        assert_eq!(count("en", "a ` tick, \\( and $x more"), (5, 5));
+        assert_eq!(count("en", "see ```\ncode that never ends"), (1, 1));
+    }
+
+    #[test]
+    fn an_unknown_language_is_named() {
+        let question = |language: &str| Question { language: language.into(), ..Question::default() };
+        assert_eq!(check(&question("pt-BR")), Ok(()));
+        assert!(check(&question("englisch")).unwrap_err().contains("\"englisch\""));
+        assert_eq!(count("englisch", "so"), (0, 1));
     }
 }

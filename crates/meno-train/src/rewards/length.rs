@@ -35,26 +35,51 @@ impl Reward for SoftOverlong {
     }
 }
 
-/// The cosine length reward (arXiv 2502.03373 §4): right answers earn more when short, wrong ones lose less when long.
-#[derive(Clone, Copy, Debug)]
+/// The cosine length reward (arXiv 2502.03373 §4.1): right answers earn more when short, wrong ones lose less when long,
+/// and an answer that runs into the length limit gets a penalty whatever it says.
+///
+/// R = r_e if L = L_max, else r_L + ½ (r_0 − r_L) (1 + cos(π L / L_max)), with r_0 the reward of an answer of no tokens
+/// and r_L that of one of L_max tokens. The names of the values are those of open-r1's `get_cosine_scaled_reward`, which
+/// has no penalty and counts characters; `exceed_length` is the name in the paper's code.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineLength {
-    /// Longest response, in tokens.
-    pub max: usize,
-    /// Reward of a right answer of no tokens and of `max` tokens.
-    pub right: (f32, f32),
-    /// Reward of a wrong answer of no tokens and of `max` tokens.
-    pub wrong: (f32, f32),
+    /// L_max: the longest response, in tokens.
+    pub max_len: usize,
+    /// Reward of a wrong answer of no tokens.
+    pub min_value_wrong: f32,
+    /// Reward of a wrong answer of `max_len` tokens.
+    pub max_value_wrong: f32,
+    /// Reward of a right answer of `max_len` tokens.
+    pub min_value_correct: f32,
+    /// Reward of a right answer of no tokens.
+    pub max_value_correct: f32,
+    /// r_e: reward of an answer that was cut off, or that has `max_len` tokens or more.
+    pub exceed_length: f32,
 }
 
 impl CosineLength {
-    /// The values of the paper: 1 to 0.5 for right, −1 to −0.5 for wrong answers.
-    pub fn new(max: usize) -> Self {
-        CosineLength { max, right: (1.0, 0.5), wrong: (-1.0, -0.5) }
+    /// The values of open-r1, and for a response that is cut off those of a wrong answer of no tokens, as in the paper.
+    pub fn new(max_len: usize) -> Self {
+        CosineLength {
+            max_len,
+            min_value_wrong: -1.0,
+            max_value_wrong: -0.5,
+            min_value_correct: 0.5,
+            max_value_correct: 1.0,
+            exceed_length: -1.0,
+        }
     }
-    fn value(&self, right: bool, tokens: usize) -> f32 {
-        let (at_zero, at_max) = if right { self.right } else { self.wrong };
-        let t = (tokens as f32 / self.max.max(1) as f32).min(1.0);
-        at_max + 0.5 * (at_zero - at_max) * (1.0 + (std::f32::consts::PI * t).cos())
+
+    fn value(&self, right: bool, tokens: usize, truncated: bool) -> f32 {
+        if truncated || tokens >= self.max_len {
+            return self.exceed_length;
+        }
+        let (at_zero, at_max) = match right {
+            true => (self.max_value_correct, self.min_value_correct),
+            false => (self.min_value_wrong, self.max_value_wrong),
+        };
+        let progress = tokens as f32 / self.max_len as f32;
+        at_max + 0.5 * (at_zero - at_max) * (1.0 + (std::f32::consts::PI * progress).cos())
     }
 }
 
@@ -63,7 +88,7 @@ impl Reward for CosineLength {
         "cosine_length"
     }
     fn score(&self, input: &Input) -> f32 {
-        self.value(input.verdict == Verdict::Right, input.tokens)
+        self.value(input.verdict == Verdict::Right, input.tokens, input.truncated)
     }
 }
 
@@ -78,10 +103,45 @@ mod tests {
     }
 
     #[test]
-    fn cosine_prefers_short_right_and_long_wrong() {
-        let r = CosineLength::new(100);
-        assert_eq!((r.value(true, 0), r.value(true, 100)), (1.0, 0.5));
-        assert_eq!((r.value(false, 0), r.value(false, 200)), (-1.0, -0.5));
-        assert!((r.value(true, 50) - 0.75).abs() < 1e-6);
+    fn cosine_by_hand() {
+        // r_L + ½ (r_0 − r_L) (1 + cos(π L/L_max)); cos is 1, √½, 0, −½ at 0, 1/4, 1/2, 2/3 of π.
+        let open_r1 = CosineLength::new(120);
+        let paper = CosineLength {
+            min_value_wrong: -10.0,
+            max_value_wrong: 0.0,
+            min_value_correct: 1.0,
+            max_value_correct: 2.0,
+            exceed_length: -10.0,
+            ..open_r1
+        };
+        for (tokens, right, wrong, paper_right, paper_wrong) in [
+            (0, 1.0, -1.0, 2.0, -10.0),
+            (30, 0.926_776_7, -0.926_776_7, 1.853_553_4, -8.535_534),
+            (60, 0.75, -0.75, 1.5, -5.0),
+            (80, 0.625, -0.625, 1.25, -2.5),
+            (119, 0.500_085_67, -0.500_085_67, 1.000_171_3, -0.001_713_27),
+        ] {
+            let got = [
+                open_r1.value(true, tokens, false),
+                open_r1.value(false, tokens, false),
+                paper.value(true, tokens, false),
+                paper.value(false, tokens, false),
+            ];
+            let expected: [f32; 4] = [right, wrong, paper_right, paper_wrong];
+            assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{tokens}: {got:?} {expected:?}");
+        }
+        // At the limit, or cut off before it by a shorter context: the penalty, right or wrong.
+        for (tokens, truncated) in [(120, true), (120, false), (150, false), (70, true)] {
+            assert_eq!((paper.value(true, tokens, truncated), paper.value(false, tokens, truncated)), (-10.0, -10.0));
+        }
+    }
+
+    #[test]
+    fn shorter_is_better_when_right_and_worse_when_wrong() {
+        let r = CosineLength::new(64);
+        for tokens in 1..64 {
+            assert!(r.value(true, tokens, false) < r.value(true, tokens - 1, false), "{tokens}");
+            assert!(r.value(false, tokens, false) > r.value(false, tokens - 1, false), "{tokens}");
+        }
     }
 }

@@ -8,14 +8,15 @@ use crate::training::{self, Text, on_ctrl_c};
 use anyhow::{Result, bail};
 use meno_engine::taught::Taught;
 use meno_engine::{Generator, Sampling};
-use meno_eval::score::{Judged, Sample, Summary};
+use meno_eval::score::Summary;
 use meno_eval::{Problem, Task};
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use meno_train::data::{Asked, Question, Questions};
+use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
-use meno_train::rollout::{Rollout, Sampler, generator, rollout};
+use meno_train::rollout::{Sampler, generator, rollout};
 use meno_train::{Error, Observer};
 use output::Output;
 use std::path::PathBuf;
@@ -246,11 +247,9 @@ fn sample(
         let rollouts = rollout(model, generator, sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
         let Some(rollouts) = rollouts else { return Ok(true) };
         for group in rollouts.chunks(k) {
-            let problem = group[0].question.problem();
-            let judge = |r: &Rollout| Sample::judge(asked.task, &problem, r.text.clone(), r.tokens.len(), r.truncated);
-            let samples = group.iter().map(judge).collect();
+            let judged = judge(asked.task, group);
             asked.task.check()?;
-            output.add(Judged { samples, problem: problem.clone() })?;
+            output.add(judged)?;
         }
         progress.before = (output.judged.len() * k) as u64;
     }

@@ -1,12 +1,22 @@
 //! `meno grpo`.
 
+use crate::exit::survive_closed_connections;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
 use meno_train::memory::Estimate;
 use meno_train::recipe::GrpoRecipe;
 
+/// What `--help` ends with.
+const MORE: &str = "\
+Rewards (grpo.reward_funcs): accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty, \
+or ./PROGRAM, which reads answers as JSON lines and writes a number for each.
+Held-out questions: eval.eval_steps and eval.eval_task measure them during training; the best model is kept in best/ \
+of run.output_dir.
+A run that learns nothing warns, with the figures that show it. All of this: docs/recipes.md.";
+
 /// Arguments of `meno grpo`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
@@ -18,15 +28,27 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
         if args.dry_run {
-            args.print_dry_run(&recipe, Some(&Estimate::new(&model, &recipe.train, false, Some(&recipe.grpo))?));
+            let mut estimate = Estimate::new(&model, &recipe.train, false, Some(&recipe.grpo))?;
+            if recipe.eval.eval_steps > 0 {
+                let (longest, prompt) = (recipe.grpo.max_completion_length, recipe.grpo.max_prompt_length);
+                let bytes = recipe.eval.memory(&model, longest, prompt)?;
+                estimate.parts.push(("KV cache and activations of evaluation", bytes));
+            }
+            args.print_dry_run(&recipe, Some(&estimate));
             return Ok(());
         }
         let text = Text::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        // A reward's program that ends is an error of its own pipe, not the end of the run.
+        survive_closed_connections();
         training::with_task(&recipe.task, &text, |task| {
-            training::run(&args, "grpo", &recipe, checkpoints, |run| {
-                let rewards = recipe.grpo.rewards();
-                Ok(recipe.grpo.run(&recipe.train, &mut model, task, &rewards, run)?)
+            let rewards = recipe.grpo.rewards()?;
+            meno_train::rewards::check_task(&rewards, task.task, task.split)?;
+            let lengths = (recipe.grpo.max_completion_length, recipe.train.precision);
+            training::with_evaluation(&recipe.task, &recipe.eval, &text, lengths, |evaluation| {
+                training::run_evaluated(&args, "grpo", &recipe, checkpoints, evaluation, |run| {
+                    Ok(recipe.grpo.run(&recipe.train, &mut model, task, &rewards, run)?)
+                })
             })
         })
     })

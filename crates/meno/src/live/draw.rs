@@ -8,10 +8,11 @@ use meno_train::Metrics;
 use meno_train::data::Verdict;
 
 /// The figures worth a curve, the most telling first, and what they are called on the screen.
-const CURVES: [(&str, &str); 12] = [
+const CURVES: [(&str, &str); 13] = [
     ("reward", "reward"),
     ("rewards/accuracy/mean", "accuracy"),
     ("verdicts/right", "right"),
+    ("eval/pass1", "held-out pass@1"),
     ("loss", "loss"),
     ("completions/mean_length", "length"),
     ("rewards/language_consistency/mean", "language consistency"),

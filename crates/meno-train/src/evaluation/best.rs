@@ -1,0 +1,73 @@
+//! The best model of a run: `best/`, a Hugging Face directory beside the checkpoints, with its score in `eval.json`.
+//!
+//! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
+
+use crate::checkpoint::{Checkpoints, restore, save_model, sync};
+use crate::error::Error;
+use meno_eval::score::Summary;
+use meno_model::Model;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Its name in the directory of the run.
+pub const DIR: &str = "best";
+
+/// The best score of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The optimizer step it was measured after.
+    pub step: usize,
+    /// The score. f32, which the JSON of a checkpoint brings back exactly.
+    pub score: f32,
+}
+
+/// The contents of `eval.json`.
+#[derive(Serialize)]
+struct Record<'a> {
+    step: usize,
+    score: f32,
+    task: &'a str,
+    summary: &'a Summary,
+}
+
+/// Writes the model to `best/` in place of the one before.
+pub(super) fn keep(
+    to: &Checkpoints,
+    model: &Model,
+    best: &Best,
+    task: &str,
+    summary: &Summary,
+) -> Result<PathBuf, Error> {
+    let (path, temp, old) = (to.dir.join(DIR), to.dir.join(".best.tmp"), to.dir.join(".best.old"));
+    for left in [&temp, &old] {
+        if left.exists() {
+            std::fs::remove_dir_all(left).map_err(Error::io(left))?;
+        }
+    }
+    save_model(to, model, &temp)?;
+    let record = Record { step: best.step, score: best.score, task, summary };
+    let file = temp.join("eval.json");
+    let json = serde_json::to_vec_pretty(&record).expect("invariant: the record is plain data");
+    std::fs::write(&file, json).map_err(Error::io(&file))?;
+    for entry in std::fs::read_dir(&temp).map_err(Error::io(&temp))?.flatten() {
+        sync(&entry.path())?;
+    }
+    // If the process is killed between the two renames, `best/` is missing until the run is resumed: this step has no
+    // checkpoint yet, so it is made and evaluated again.
+    if path.exists() {
+        std::fs::rename(&path, &old).map_err(Error::io(&path))?;
+    }
+    std::fs::rename(&temp, &path).map_err(Error::io(&path))?;
+    sync(&to.dir)?;
+    if old.exists() {
+        std::fs::remove_dir_all(&old).map_err(Error::io(&old))?;
+    }
+    Ok(path)
+}
+
+/// Loads the weights in `best/` into `model`.
+pub fn load_best(from: &Checkpoints, model: &mut Model) -> Result<(), Error> {
+    let path = from.dir.join(DIR);
+    let best = Model::load(&path)?;
+    restore(&path, "model.safetensors", best.params.data(), model.params.data_mut())
+}

@@ -1,0 +1,186 @@
+//! A program as a reward: it reads answers as JSON lines and writes a number for each.
+//!
+//! One process serves the whole run. For every answer of a rollout it gets one line on its standard input,
+//!
+//! ```json
+//! {"question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
+//!  "tokens": 14, "truncated": false, "verdict": "right"}
+//! ```
+//!
+//! and it writes one line for each, in order: `{"reward": 0.5}` or `0.5`. All lines of a rollout are sent at once, so a
+//! program may read several before it answers, but it must not wait for the end of its input: that comes with the end
+//! of the run. What it writes to its standard error is shown. A program that ends, or that takes longer than the
+//! timeout over an answer, is started again and asked once more, a bounded number of times for one answer; a line that
+//! is no number is an error at once.
+//!
+//! It runs in the working directory of the run, with its environment (and `PYTHONUNBUFFERED=1`, so that what Python
+//! prints arrives) and the user's rights: it is trusted like the recipe that names it.
+
+mod process;
+
+use super::{BatchReward, Input};
+use crate::error::Error;
+use crate::run::Observer;
+use process::{Event, Process};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A program that scores answers.
+pub struct Program {
+    path: PathBuf,
+    name: String,
+    timeout: Duration,
+    max_restarts: usize,
+    process: Mutex<Option<Process>>,
+}
+
+/// The outcome of one attempt.
+enum Progress {
+    Done,
+    Stopped,
+    /// It ended or took too long; holds the reason.
+    Failed(String),
+}
+
+impl Program {
+    /// Starts the program at `path`. It has `timeout` for each answer and may fail `max_restarts` times over one.
+    pub fn start(path: &Path, timeout: Duration, max_restarts: usize) -> Result<Program, Error> {
+        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let (path, process) = (path.to_owned(), Mutex::new(None));
+        let program = Program { path, name, timeout, max_restarts, process };
+        let process = program.spawn()?;
+        *program.lock() = Some(process);
+        Ok(program)
+    }
+
+    fn spawn(&self) -> Result<Process, Error> {
+        Process::spawn(&self.path).map_err(|message| self.error(message))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        // A panic while it was held leaves a process that is out of step, which the next check notices.
+        self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::Reward { name: self.path.display().to_string(), message }
+    }
+
+    /// Sends `lines` and adds the replies to `scores`.
+    fn ask(
+        &self,
+        process: &mut Process,
+        lines: &[String],
+        scores: &mut Vec<f32>,
+        observer: &mut dyn Observer,
+    ) -> Result<Progress, Error> {
+        if let Some(line) = process.unasked() {
+            return Err(self.error(format!("wrote {line:?} without being asked: one line for each answer, no more")));
+        }
+        let all = scores.len() + lines.len();
+        process.exchange(lines, self.timeout, |event| {
+            Ok(match event {
+                Event::Line(line) => {
+                    let number = scores.len() + 1;
+                    let score = number_of(&line).map_err(|wrong| {
+                        self.error(format!(
+                            "wrote {wrong} for answer {number} of {all}, expected a number or {{\"reward\": number}}"
+                        ))
+                    })?;
+                    scores.push(score);
+                    observer.on_progress(&self.name, scores.len(), all);
+                    (scores.len() == all).then_some(Progress::Done)
+                }
+                Event::Said(line) => {
+                    observer.on_note(&format!("{}: {line}", self.name));
+                    None
+                }
+                Event::Waiting => observer.should_stop().then_some(Progress::Stopped),
+                Event::TimedOut => {
+                    let seconds = self.timeout.as_secs_f32();
+                    Some(Progress::Failed(format!(
+                        "wrote nothing for {seconds} s (does it flush its output, and answer before its input ends?)"
+                    )))
+                }
+                Event::Ended(how) => Some(Progress::Failed(format!("ended ({how}) before it had answered"))),
+            })
+        })
+    }
+}
+
+impl BatchReward for Program {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn score_all(&self, inputs: &[Input], observer: &mut dyn Observer) -> Result<Option<Vec<f32>>, Error> {
+        let lines: Vec<String> = inputs.iter().map(line).collect();
+        let mut scores = Vec::with_capacity(lines.len());
+        let mut slot = self.lock();
+        // Failures over the answer that is next.
+        let mut failures = 0;
+        while scores.len() < lines.len() {
+            let before = scores.len();
+            let mut process = match slot.take() {
+                Some(process) => process,
+                None => self.spawn()?,
+            };
+            // On any way out but `Done` the process is dropped, and with it killed: its replies are out of step.
+            let reason = match self.ask(&mut process, &lines[before..], &mut scores, observer)? {
+                Progress::Done => {
+                    *slot = Some(process);
+                    break;
+                }
+                Progress::Stopped => return Ok(None),
+                Progress::Failed(reason) => reason,
+            };
+            failures = if scores.len() > before { 1 } else { failures + 1 };
+            let at = scores.len();
+            let what =
+                format!("{reason} answer {} of {} (question {})", at + 1, lines.len(), inputs[at].question.index);
+            let said = process.last_said();
+            if failures > self.max_restarts {
+                let tries = failures;
+                let message = format!("{what}, {tries} times; raise `grpo.reward_timeout` if it needs longer{said}");
+                return Err(self.error(message));
+            }
+            observer
+                .on_note(&format!("warning: the reward `{}` {what}; it is started again{said}", self.path.display()));
+        }
+        Ok(Some(scores))
+    }
+}
+
+/// An answer as the program gets it.
+fn line(input: &Input) -> String {
+    let q = input.question;
+    let line = json!({
+        "question": q.text, "prompt": q.prompt_text, "completion": input.text, "answer": q.answer,
+        "language": q.language, "index": q.index, "tokens": input.tokens, "truncated": input.truncated,
+        "verdict": input.verdict,
+    });
+    format!("{line}\n")
+}
+
+/// The number of a reply; what is wrong with it, if it has none.
+fn number_of(line: &str) -> Result<f32, String> {
+    let text = line.trim();
+    let shown = || format!("{:?}", text.chars().take(200).collect::<String>());
+    let value: Option<f64> = match serde_json::from_str(text) {
+        Ok(Value::Number(n)) => n.as_f64(),
+        Ok(Value::Object(fields)) => fields.get("reward").and_then(Value::as_f64),
+        Ok(_) => None,
+        // What JSON has no word for: nan, inf, .5
+        Err(_) => text.parse().ok(),
+    };
+    match value.map(|v| v as f32) {
+        Some(score) if score.is_finite() => Ok(score),
+        Some(_) => Err(format!("{}, which is not finite,", shown())),
+        None => Err(shown()),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,112 @@
+//! Runs that go wrong, each in its own way, and the warning each gives.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno_model::{Config, Model};
+use meno_train::data::{Question, Questions, Verdict};
+use meno_train::rewards::{Input, Weighted, from_fn};
+use meno_train::{Error, Grpo, Observer, Run, Train};
+use serde_json::json;
+
+const VOCAB: u32 = 24;
+const STOP: u32 = 1;
+
+fn model() -> Model {
+    let config = json!({
+        "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": true, "initializer_range": 0.08,
+        "hidden_act": "silu",
+    });
+    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
+}
+
+/// Asks for a letter; answers are words of one letter each.
+struct Letters {
+    verdict: fn(&str, bool) -> Verdict,
+    stops: bool,
+}
+
+impl Questions for Letters {
+    fn question(&self, index: u64) -> Result<Question, Error> {
+        let letter = 4 + (index % 4) as u32;
+        let answer = self.text(&[letter]);
+        Ok(Question { index, prompt: vec![2, letter, 3], answer, language: "en".into(), ..Question::default() })
+    }
+    fn text(&self, tokens: &[u32]) -> String {
+        tokens.iter().filter(|t| **t != STOP).map(|t| format!("{} ", char::from(b'a' + *t as u8))).collect()
+    }
+    fn stop_tokens(&self) -> Vec<u32> {
+        if self.stops { vec![STOP] } else { Vec::new() }
+    }
+    fn verify(&self, _: &Question, response: &str, truncated: bool) -> Verdict {
+        (self.verdict)(response, truncated)
+    }
+}
+
+const WRONG: Letters = Letters { verdict: |_, _| Verdict::Wrong, stops: true };
+
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {
+    fn on_note(&mut self, line: &str) {
+        self.0.push(line.to_owned());
+    }
+}
+
+/// Trains `steps` steps and returns the warnings, as the observer and as the metrics have them.
+#[track_caller]
+fn warnings(task: Letters, steps: usize, max_completion_length: usize, score: fn(&Input) -> f32) -> Vec<String> {
+    let train = Train { max_steps: steps, learning_rate: 1e-2, weight_decay: 0.0, max_tokens: 128, ..Train::default() };
+    let grpo =
+        Grpo { num_questions: 8, num_generations: 8, max_completion_length, max_prompt_length: 8, ..Grpo::default() };
+    let rewards = [Weighted::new(1.0, from_fn("mine", score))];
+    let mut notes = Notes::default();
+    let summary = grpo.run(&train, &mut model(), &task, &rewards, &mut Run::new(&mut notes)).unwrap();
+    let in_metrics: Vec<String> = summary.history.into_iter().flat_map(|m| m.warnings).collect();
+    let noted: Vec<&str> = notes.0.iter().map(|n| n.strip_prefix("warning: ").unwrap()).collect();
+    assert_eq!(noted, in_metrics);
+    in_metrics
+}
+
+#[track_caller]
+fn one(warnings: Vec<String>, part: &str) {
+    assert!(warnings.len() == 1 && warnings[0].contains(part), "expected only {part:?}: {warnings:#?}");
+}
+
+/// How many letters of an answer come early in the alphabet: there is always something to prefer.
+fn early(i: &Input) -> f32 {
+    i.text.split(' ').filter(|w| *w < "m").count() as f32 / (1 + i.tokens) as f32
+}
+
+#[test]
+fn nothing_to_judge() {
+    let unmarked = Letters { verdict: |_, _| Verdict::Unparsable, stops: true };
+    one(warnings(unmarked, 3, 8, early), "64 of 64 answers have no marked answer");
+    let endless = Letters { verdict: |_, _| Verdict::Truncated, stops: false };
+    one(warnings(endless, 3, 8, early), "64 of 64 answers ran into the length limit");
+}
+
+#[test]
+fn nothing_to_prefer() {
+    one(
+        warnings(WRONG, 3, 8, |_| 0.5),
+        "in 8 of 8 groups all answers have the same reward (0 of 64 answers are right)",
+    );
+    let right = Letters { verdict: |_, _| Verdict::Right, stops: true };
+    one(warnings(right, 3, 8, |_| 0.5), "nothing left to learn");
+}
+
+#[test]
+fn a_reward_for_length_makes_long_answers() {
+    let all = warnings(WRONG, 25, 64, |i| i.tokens as f32);
+    assert!(all.iter().any(|w| w.contains("answers grew from") && w.contains("0 % to 0 %")), "{all:#?}");
+}
+
+#[test]
+fn a_reward_for_one_word_ends_in_repetition_without_entropy() {
+    let all = warnings(WRONG, 30, 16, |i| i.text.matches('f').count() as f32);
+    assert!(all.iter().any(|w| w.contains("answers repeat more than 50 % of their 3-grams")), "{all:#?}");
+    assert!(all.iter().any(|w| w.contains("the entropy fell from")), "{all:#?}");
+}
