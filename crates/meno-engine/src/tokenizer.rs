@@ -22,6 +22,8 @@ use std::path::Path;
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: Special,
+    /// The largest id and 1.
+    ids: usize,
 }
 
 /// The tokens with a role, by their text and id.
@@ -55,13 +57,18 @@ impl Tokenizer {
         let inner = tokenizers::Tokenizer::from_bytes(&bytes)
             .map_err(|e| Error::file(&path, format!("not a tokenizer that the tokenizers library reads: {e}")))?;
         let special = Special::read(dir, &inner)?;
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer::from_parts(inner, special))
     }
 
     /// A tokenizer from the text of a `tokenizer.json` and the roles of its tokens.
     pub fn from_json(json: &str, special: Special) -> Result<Tokenizer, Error> {
         let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer::from_parts(inner, special))
+    }
+
+    fn from_parts(inner: tokenizers::Tokenizer, special: Special) -> Tokenizer {
+        let ids = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        Tokenizer { inner, special, ids }
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that Python's tokenizers and transformers read them.
@@ -128,6 +135,12 @@ impl Tokenizer {
     /// How many tokens there are, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The largest id of a token and 1: more than [`Tokenizer::vocab_size`] if the ids have gaps. Rows of a network
+    /// from here on stand for no token ([`Sampling::vocab_size`](crate::Sampling::vocab_size)).
+    pub fn id_bound(&self) -> usize {
+        self.ids
     }
 
     /// The tokens with a role.

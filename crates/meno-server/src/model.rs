@@ -155,6 +155,7 @@ impl Served {
             min_p: fields.min_p.or(d.min_p).unwrap_or(none.min_p),
             max_tokens: fields.max_tokens.unwrap_or(usize::MAX),
             stop_tokens: self.tokenizer.eos(),
+            vocab_size: self.tokenizer.id_bound(),
             logit_bias: self.logit_bias(fields)?,
             presence_penalty: fields.presence_penalty.unwrap_or(none.presence_penalty),
             frequency_penalty: fields.frequency_penalty.unwrap_or(none.frequency_penalty),

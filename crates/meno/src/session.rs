@@ -139,6 +139,7 @@ impl SamplingArgs {
             min_p: self.min_p,
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
             stop_tokens: tokenizer.eos(),
+            vocab_size: tokenizer.id_bound(),
             ..Sampling::default()
         }
     }

@@ -475,6 +475,7 @@ impl View {
             Finish::Stop => "",
             Finish::Length => " · cut off: the limit of tokens",
             Finish::Cancelled => " · stopped",
+            Finish::NotFinite => " · failed",
         };
         let rate = count as f64 / start.elapsed().as_secs_f64();
         if self.live {

@@ -111,6 +111,7 @@ fn json(answer: &Answer, prompt_tokens: usize, seconds: f64, rate: f64) -> serde
         Finish::Stop => "stop",
         Finish::Length => "length",
         Finish::Cancelled => "cancelled",
+        Finish::NotFinite => "error",
     };
     serde_json::json!({
         "index": completion.sample,
