@@ -124,13 +124,6 @@ pub struct Scratch {
     pub(crate) mask: TokenMask,
 }
 
-/// Whether every logit of a row is a finite number.
-pub fn is_finite(logits: &[f32]) -> bool {
-    // The largest exponent, in a form that compiles to vector instructions.
-    let largest = logits.iter().fold(0, |m: u32, x| m.max(x.to_bits() & f32::INFINITY.to_bits()));
-    largest < f32::INFINITY.to_bits()
-}
-
 /// The most likely token; of equals the lowest id.
 pub fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
@@ -364,14 +357,6 @@ mod tests {
         // Logits so low beside the padding that their weights are 0: still a token.
         padded.iter_mut().take(4).for_each(|x| *x -= 1e4);
         assert_eq!(sample(&padded, &s(1.0, 0, 1.0, 0.0), 0.9, &mut scratch).0, 0);
-    }
-
-    #[test]
-    fn numbers_that_are_not_finite_are_seen() {
-        assert!(is_finite(&[0.0, -1.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0]) && is_finite(&[]));
-        for x in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert!(!is_finite(&[0.0, x, 1.0]), "{x}");
-        }
     }
 
     #[test]

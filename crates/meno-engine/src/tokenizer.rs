@@ -75,8 +75,12 @@ impl Tokenizer {
     /// `chat_template` goes into the latter.
     pub fn save(&self, dir: &Path, chat_template: Option<&str>) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        self.files(chat_template)?.iter().try_for_each(|(name, text)| write(&dir.join(name), text))
+    }
+
+    /// The files that [`Tokenizer::save`] writes, by name.
+    pub fn files(&self, chat_template: Option<&str>) -> Result<[(&'static str, String); 2], Error> {
         let json = self.inner.to_string(true).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        write(&dir.join("tokenizer.json"), &json)?;
         let mut config = serde_json::json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": false,
@@ -96,7 +100,7 @@ impl Tokenizer {
         if self.special.add_bos {
             config["add_bos_token"] = true.into();
         }
-        write(&dir.join("tokenizer_config.json"), &format!("{config:#}\n"))
+        Ok([("tokenizer.json", json), ("tokenizer_config.json", format!("{config:#}\n"))])
     }
 
     /// The ids of `text`. Special tokens written out in it are recognised, as in Python; `add_special` adds those

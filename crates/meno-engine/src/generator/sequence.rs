@@ -2,7 +2,8 @@
 
 use super::{Finish, Job};
 use crate::constraint::{Choice, Constraint, TokenMask};
-use crate::sampler::{Sampling, Scratch, adjust, is_finite, logprob, sample, top_logprobs};
+use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
+use meno_tensor::finite::all_finite;
 use meno_tensor::rng::Rng;
 use std::ops::Range;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ impl Sequence {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {
             let logits = &logits[(first + i) * vocab..][..vocab];
-            if !is_finite(logits) {
+            if !all_finite(logits) {
                 self.finish = Some(Finish::NotFinite);
                 break;
             }

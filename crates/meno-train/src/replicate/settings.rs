@@ -114,6 +114,10 @@ pub struct Reinforcement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromTraces {
+    /// How many of the answers that were kept are trained on, at most: the first in the order of the questions. 0 takes
+    /// all.
+    #[serde(default)]
+    pub max_examples: usize,
     /// What is sampled and kept.
     pub sample: RejectionSampling,
     /// Optimizer.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::rejection_sampling::{Tally, Trace};
 use crate::rollout::{Sampler, generator, rollout};
 use crate::run::{Run, Summary};
-use meno_engine::{Sampling, Tokenizer};
+use meno_engine::{GenerationConfig, Sampling, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::{Arithmetic, parse_question};
 use meno_model::{Config, Model};
@@ -183,9 +183,8 @@ impl Replication<'_> {
             Ok((name.to_owned(), std::fs::read(&path).map_err(Error::io(&path))?))
         };
         let t = self.tokenizer();
-        let generation = json!({ "bos_token_id": t.bos(), "eos_token_id": t.eos().first(),
-                                 "do_sample": true, "temperature": 0.6, "top_p": 0.95 });
-        let generation = ("generation_config.json".to_owned(), format!("{generation:#}\n").into_bytes());
+        let generation = GenerationConfig::default().or_default().to_json(&t);
+        let generation = (generation_config::FILE.to_owned(), generation.into_bytes());
         Ok(vec![file("tokenizer.json")?, file("tokenizer_config.json")?, generation])
     }
 
@@ -295,6 +294,7 @@ impl Replication<'_> {
         let sampled = f.sample.run(&mut model, precision, &asking, &mut *self.watch)?;
         let Some((mut traces, tally)) = sampled else { return Ok(None) };
         traces.retain(is_readable);
+        take(&mut traces, f.max_examples);
         record::write_json(&file, &(&traces, &tally))?;
         Ok(Some((traces, tally)))
     }
@@ -367,6 +367,13 @@ fn is_readable(t: &Trace) -> bool {
         let r = read(thought, &e);
         r.is_readable() && r.value == Some(e.value())
     })
+}
+
+/// The first `n` traces, or all of them for 0.
+fn take(traces: &mut Vec<Trace>, n: usize) {
+    if n > 0 {
+        traces.truncate(n);
+    }
 }
 
 /// What people did with R1-Zero's answers for the cold start: the words in the question's language, a summary behind.

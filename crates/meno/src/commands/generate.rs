@@ -56,7 +56,7 @@ fn generate(args: &Args) -> Result<()> {
     let prompt = if templated { session.prompt(&[Message::new("user", text)])? } else { text };
     let ids = session.encode(&prompt, templated)?;
     let prompt_tokens = ids.len();
-    let sampling = args.sampling.sampling(&session.tokenizer);
+    let sampling = args.sampling.sampling(&session.tokenizer, &session.generation);
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
 
     let cancel = session.generator.cancel_flag();
