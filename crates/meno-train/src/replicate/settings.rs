@@ -197,4 +197,13 @@ mod tests {
         // The figures of a report need their intervals.
         assert!(Settings::load("tiny").unwrap().evaluation.problems >= 500);
     }
+
+    #[test]
+    fn the_cold_start_is_a_few_hundred_thoughts() {
+        let cold_start = Settings::load("tiny").unwrap().cold_start;
+        assert!((100..=1000).contains(&cold_start.max_examples), "{}", cold_start.max_examples);
+        // R1-Zero's answers are right and readable in eight cases of ten.
+        let sampled = cold_start.sample.num_questions * cold_start.sample.num_generations;
+        assert!(sampled * 8 >= cold_start.max_examples * 10, "{sampled}");
+    }
 }

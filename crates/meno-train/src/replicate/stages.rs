@@ -383,6 +383,27 @@ fn rewrite(t: &Trace) -> Option<String> {
     Some(corpus::summarised(&thought, e.value(), &t.question.language))
 }
 
+#[cfg(test)]
+#[test]
+fn the_cold_start_takes_as_many_traces_as_it_says() {
+    let all: Vec<Trace> = (0..20)
+        .map(|index| Trace {
+            question: crate::data::Question { index, ..Default::default() },
+            tokens: vec![],
+            text: String::new(),
+        })
+        .collect();
+    let taken = |n| {
+        let mut traces = all.clone();
+        take(&mut traces, n);
+        traces
+    };
+    assert_eq!(taken(7), all[..7]);
+    assert_eq!(taken(20), all);
+    assert_eq!(taken(50), all);
+    assert_eq!(taken(0), all);
+}
+
 /// The behaviour of a rollout, as figures beside the trainer's.
 pub(super) fn figures(rollouts: &[crate::rollout::Rollout]) -> Vec<(&'static str, f64)> {
     let (b, _) = behaviour(rollouts);
