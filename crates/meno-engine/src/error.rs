@@ -51,6 +51,17 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
+    /// The network computed logits that are not finite.
+    #[error(
+        "request {request}: the logits at position {position} are not finite (NaN or infinite), so no token can be \
+         chosen; the weights may be broken, or too large for the precision: try f32"
+    )]
+    NotFinite {
+        /// The index of the request.
+        request: usize,
+        /// The position in prompt and answer of the token that was to be chosen.
+        position: usize,
+    },
     /// A capacity that cannot work.
     #[error("capacity: {0}")]
     Capacity(String),

@@ -106,6 +106,8 @@ pub enum Finish {
     Length,
     /// The caller cancelled everything.
     Cancelled,
+    /// The network's logits are not finite, so there is no next token.
+    NotFinite,
 }
 
 /// One answer.
@@ -255,6 +257,9 @@ impl Generator {
     /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
     /// `on_token` sees every token as it is chosen. Completions come in the order of requests and samples, all of
     /// them, cancelled ones with what they have.
+    ///
+    /// # Errors
+    /// If a request makes no sense, or if logits are not finite.
     pub fn generate(
         &mut self,
         model: &mut Model,
@@ -388,7 +393,10 @@ impl Generator {
             match event {
                 _ if cancelled.get() => return Flow::Cancel,
                 Event::Prompt { .. } => {}
-                Event::Finish { sample, finish } => completions[first[request] + sample].finish = finish,
+                Event::Finish { sample, finish } => {
+                    completions[first[request] + sample].finish = finish;
+                    cancelled.set(finish == Finish::NotFinite);
+                }
                 Event::Token { sample, index, token, logprob, finish, .. } => {
                     let c = &mut completions[first[request] + sample];
                     c.tokens.push(token);
@@ -407,6 +415,10 @@ impl Generator {
             self.step(params, precision, &mut sink);
         }
         self.schedule.cancel(|_| true, &mut self.cache, &mut |_, _| Flow::Continue);
+        if let Some(c) = completions.iter().find(|c| c.finish == Finish::NotFinite) {
+            let position = requests[c.request].prompt.len() + c.tokens.len();
+            return Err(Error::NotFinite { request: c.request, position });
+        }
         Ok(completions)
     }
 

@@ -9,6 +9,7 @@ pub mod chat_template;
 pub mod constraint;
 pub mod engine;
 pub mod error;
+pub mod generation_config;
 pub mod generator;
 pub mod reasoning;
 pub mod sampler;
@@ -22,6 +23,7 @@ mod python;
 
 pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
+pub use generation_config::GenerationConfig;
 pub use generator::{Capacity, Completion, Event, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
 pub use sampler::Sampling;
 pub use text_stream::TextStream;

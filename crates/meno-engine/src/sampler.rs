@@ -29,6 +29,10 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Tokens that end an answer (and are its last).
     pub stop_tokens: Vec<u32>,
+    /// Tokens of the tokenizer: only ids below this are chosen. Networks often have more output rows than their
+    /// tokenizer has tokens, to round the size up; the rest stand for nothing. They stay part of the distribution
+    /// that log-probabilities refer to, as in training; like [`Sampling::top_k`] this only restricts the choice.
+    pub vocab_size: usize,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
     /// Taken once from the logits of tokens that the answer has already (OpenAI).
@@ -53,6 +57,7 @@ impl Default for Sampling {
             min_p: 0.0,
             max_tokens: usize::MAX,
             stop_tokens: vec![],
+            vocab_size: usize::MAX,
             logit_bias: vec![],
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
@@ -135,11 +140,13 @@ pub fn logprob(logits: &[f32], sampling: &Sampling, token: u32) -> f32 {
     log_softmax_row(logits, 1.0 / sampling.logprob_temperature()).logprob(logits[token as usize])
 }
 
-/// The `k` most likely tokens with their log-probabilities at temperature 1, the most likely first.
-pub fn top_logprobs(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
-    let k = k.min(MAX_TOP_LOGPROBS).min(logits.len());
+/// The `k` most likely of the first `vocab_size` tokens with their log-probabilities at temperature 1, the most likely
+/// first.
+pub fn top_logprobs(logits: &[f32], vocab_size: usize, k: usize) -> Vec<(u32, f32)> {
+    let tokens = &logits[..vocab_size.min(logits.len())];
+    let k = k.min(MAX_TOP_LOGPROBS).min(tokens.len());
     let mut top: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
-    for (&x, id) in logits.iter().zip(0..) {
+    for (&x, id) in tokens.iter().zip(0..) {
         if top.len() == k && top.last().is_none_or(|last| order(&(x, id), last).is_ge()) {
             continue;
         }
@@ -154,7 +161,8 @@ pub fn top_logprobs(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
 /// The token that the uniform number `u` of [0, 1) picks, and its log-probability in the full distribution at
 /// [`Sampling::logprob_temperature`], with the bits that scoring gives it.
 pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
-    let best = argmax(logits);
+    let tokens = sampling.vocab_size.min(logits.len());
+    let best = argmax(&logits[..tokens]);
     if sampling.temperature == 0.0 || sampling.top_k == 1 {
         return (best, logprob(logits, sampling, best));
     }
@@ -165,14 +173,15 @@ pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch
     let row = exp_row(exps, inv_temperature);
     let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
     let token = if unfiltered {
-        pick(exps.iter().zip(0..).map(|(&w, id)| (w, id)), u)
+        pick(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)), u)
     } else {
         candidates.clear();
-        candidates.extend(exps.iter().zip(0..).map(|(&w, id)| (w, id)));
+        candidates.extend(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)));
         keep_top_k(candidates, sampling.top_k);
         keep_top_p(candidates, sampling.top_p);
         if sampling.min_p > 0.0 {
-            candidates.retain(|c| c.0 >= sampling.min_p); // the most likely token has weight 1
+            let least = sampling.min_p * exps[best as usize];
+            candidates.retain(|c| c.0 >= least);
         }
         pick(candidates.iter().copied(), u)
     };
@@ -306,16 +315,48 @@ mod tests {
 
     #[test]
     fn alternatives_are_the_models_own_at_temperature_1() {
-        let top = top_logprobs(&logits(), 3);
+        let top = top_logprobs(&logits(), usize::MAX, 3);
         assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1, 2]); // the tie goes to the lower id
         for (t, p) in top.iter().zip([0.5f32, 0.25, 0.125]) {
             assert!((t.1 - p.ln()).abs() < 1e-6, "{t:?}");
         }
-        assert_eq!(top_logprobs(&logits(), 9).len(), 4);
-        assert!(top_logprobs(&logits(), 0).is_empty());
+        assert_eq!(top_logprobs(&logits(), usize::MAX, 9).len(), 4);
+        assert!(top_logprobs(&logits(), usize::MAX, 0).is_empty());
         let told = Sampling { temperature: 0.5, top_logprobs: Some(1), ..Default::default() };
         let (token, logprob) = sample(&logits(), &told, 0.0, &mut Scratch::default());
         assert_eq!((token, logprob), (0, top[0].1));
+    }
+
+    #[test]
+    fn rows_beyond_the_vocabulary_are_never_chosen_and_keep_their_share_of_the_log_probability() {
+        // The best row by far, and the second best, stand for no token.
+        let mut padded = logits();
+        padded.extend([4.0, 3.0]);
+        let s = |temperature, top_k, top_p, min_p| Sampling {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            vocab_size: 4,
+            ..Default::default()
+        };
+        let mut scratch = Scratch::default();
+        for sampling in [s(1.0, 0, 1.0, 0.0), s(0.0, 0, 1.0, 0.0), s(1.0, 2, 1.0, 0.0), s(1.0, 0, 0.8, 0.0), s(1.0, 0, 1.0, 0.5)]
+        {
+            let full = Sampling { vocab_size: usize::MAX, ..sampling.clone() };
+            for i in 0..64 {
+                let u = (i as f64 + 0.5) / 64.0;
+                let (token, logprob) = sample(&padded, &sampling, u, &mut scratch);
+                // What the four rows alone give: masking renormalises, like top-k.
+                assert_eq!(token, sample(&logits(), &full, u, &mut scratch).0);
+                assert_eq!(logprob, log_softmax_row(&padded, 1.0).logprob(padded[token as usize]));
+            }
+        }
+        let top: Vec<u32> = top_logprobs(&padded, 4, 20).into_iter().map(|t| t.0).collect();
+        assert_eq!(top, [0, 1, 2, 3]);
+        // Logits so low beside the padding that their weights are 0: still a token.
+        padded.iter_mut().take(4).for_each(|x| *x -= 1e4);
+        assert_eq!(sample(&padded, &s(1.0, 0, 1.0, 0.0), 0.9, &mut scratch).0, 0);
     }
 
     #[test]

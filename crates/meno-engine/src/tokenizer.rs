@@ -22,6 +22,8 @@ use std::path::Path;
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: Special,
+    /// The largest id and 1.
+    ids: usize,
 }
 
 /// The tokens with a role, by their text and id.
@@ -55,21 +57,30 @@ impl Tokenizer {
         let inner = tokenizers::Tokenizer::from_bytes(&bytes)
             .map_err(|e| Error::file(&path, format!("not a tokenizer that the tokenizers library reads: {e}")))?;
         let special = Special::read(dir, &inner)?;
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer::from_parts(inner, special))
     }
 
     /// A tokenizer from the text of a `tokenizer.json` and the roles of its tokens.
     pub fn from_json(json: &str, special: Special) -> Result<Tokenizer, Error> {
         let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer::from_parts(inner, special))
+    }
+
+    fn from_parts(inner: tokenizers::Tokenizer, special: Special) -> Tokenizer {
+        let ids = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        Tokenizer { inner, special, ids }
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that Python's tokenizers and transformers read them.
     /// `chat_template` goes into the latter.
     pub fn save(&self, dir: &Path, chat_template: Option<&str>) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        self.files(chat_template)?.iter().try_for_each(|(name, text)| write(&dir.join(name), text))
+    }
+
+    /// The files that [`Tokenizer::save`] writes, by name.
+    pub fn files(&self, chat_template: Option<&str>) -> Result<[(&'static str, String); 2], Error> {
         let json = self.inner.to_string(true).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        write(&dir.join("tokenizer.json"), &json)?;
         let mut config = serde_json::json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": false,
@@ -89,7 +100,7 @@ impl Tokenizer {
         if self.special.add_bos {
             config["add_bos_token"] = true.into();
         }
-        write(&dir.join("tokenizer_config.json"), &format!("{config:#}\n"))
+        Ok([("tokenizer.json", json), ("tokenizer_config.json", format!("{config:#}\n"))])
     }
 
     /// The ids of `text`. Special tokens written out in it are recognised, as in Python; `add_special` adds those
@@ -128,6 +139,12 @@ impl Tokenizer {
     /// How many tokens there are, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The largest id of a token and 1: more than [`Tokenizer::vocab_size`] if the ids have gaps. Rows of a network
+    /// from here on stand for no token ([`Sampling::vocab_size`](crate::Sampling::vocab_size)).
+    pub fn id_bound(&self) -> usize {
+        self.ids
     }
 
     /// The tokens with a role.

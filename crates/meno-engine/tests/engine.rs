@@ -95,7 +95,7 @@ fn many_clients_get_what_each_gets_alone() {
     });
     let stats = engine.stats();
     let tokens: usize = requests.iter().map(|r| r.sampling.max_tokens).sum();
-    assert_eq!((stats.requests, stats.finished, stats.totals.tokens), (12, [0, 12, 0], tokens));
+    assert_eq!((stats.requests, stats.finished, stats.totals.tokens), (12, [0, 12, 0, 0], tokens));
     assert_eq!(stats.time_to_first_token.count(), 12);
     assert_eq!(stats.time_between_tokens.count() as usize, tokens - 12);
     assert!(stats.cache_pages.0 > 0 && stats.cache_pages.0 <= stats.cache_pages.1);

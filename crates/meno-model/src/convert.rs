@@ -9,6 +9,7 @@ use crate::hf::{self, Source};
 use crate::lora::Lora;
 use crate::weights::{Dtype, replace, write_views};
 use crate::{Arch, Config, Error, Model, ModelType};
+use meno_tensor::finite::first_bad_block;
 use meno_tensor::quant::encode;
 use safetensors::tensor::View;
 use std::borrow::Cow;
@@ -112,12 +113,20 @@ impl Checkpoint {
                 if let (Part::Stored { tensor, slice, of }, Some(file)) = (part, self.gguf())
                     && file.tensors()[*tensor].dtype == planned[i].dtype
                 {
+                    if let Some(index) = file.first_bad_block(*tensor, *slice, *of) {
+                        return Err(Error::not_finite(file.path(), &planned[i].name, index));
+                    }
                     sink(file.slice(*tensor, *slice, *of)).map_err(Error::io(path))?;
                     continue;
                 }
                 let values = self.part(part)?;
                 bytes.resize(encode::bytes(planned[i].dtype, values.len()), 0);
                 encode::quantise(planned[i].dtype, &values, &mut bytes);
+                if let Some(index) = first_bad_block(planned[i].dtype, &bytes) {
+                    let (tensor, dtype) = (&planned[i].name, planned[i].dtype.name());
+                    let what = format!("tensor `{tensor}` is too large for {dtype} at element {index}: use BF16");
+                    return Err(Error::malformed(path, what));
+                }
                 sink(&bytes).map_err(Error::io(path))?;
             }
             Ok(())
@@ -134,6 +143,9 @@ impl Checkpoint {
             Part::Given(values) => values.clone(),
             Part::Stored { tensor, slice, of } => {
                 let file = self.gguf().expect("invariant: stored parts are those of a GGUF file");
+                if let Some(index) = file.first_bad_block(*tensor, *slice, *of) {
+                    return Err(Error::not_finite(file.path(), &file.tensors()[*tensor].name, index));
+                }
                 file.dequantised_slice(*tensor, *slice, *of)
             }
         }))
@@ -276,7 +288,11 @@ impl View for &Lazy<'_, '_> {
         let done = state.done;
         (state.progress)(&self.name, done, self.of);
         state.done += 1;
-        match self.checkpoint.read(&self.read) {
+        let checked = self.checkpoint.read(&self.read).and_then(|values| {
+            self.dtype.check(self.checkpoint.source.path(), &self.name, &values)?;
+            Ok(values)
+        });
+        match checked {
             Ok(values) => Cow::Owned(self.dtype.bytes(&values).into_owned()),
             Err(error) => {
                 state.error.get_or_insert(error);

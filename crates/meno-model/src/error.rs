@@ -39,6 +39,20 @@ pub enum Error {
         /// One line for each tensor.
         problems: Vec<String>,
     },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{}: tensor `{tensor}` is not finite: NaN or infinity at element {index}; the file is damaged or its training \
+         diverged: fetch or export the checkpoint again, or take an earlier one",
+        path.display()
+    )]
+    NotFinite {
+        /// The file or directory.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first such element, or the first of its block.
+        index: usize,
+    },
     /// The model does not fit this machine.
     #[error("the model needs {needed:.1} GiB for its weights in f32; this machine has {available:.1} GiB")]
     Memory {
@@ -55,6 +69,9 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |source| Error::Io { path: path.to_owned(), source }
+    }
+    pub(crate) fn not_finite(path: &Path, tensor: &str, index: usize) -> Error {
+        Error::NotFinite { path: path.to_owned(), tensor: tensor.to_owned(), index }
     }
     pub(crate) fn malformed(path: &Path, what: impl Into<String>) -> Error {
         Error::Malformed { path: path.to_owned(), what: what.into() }

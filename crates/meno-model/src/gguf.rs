@@ -31,6 +31,7 @@ pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
 pub use writer::{Metadata, Planned};
 
+use meno_tensor::finite::first_bad_block;
 use meno_tensor::quant::QuantMatrix;
 use reader::Header;
 use std::ops::Deref;
@@ -295,6 +296,22 @@ impl Gguf {
         Ok(names::source(self, hf_name)?.matrix(self))
     }
 
+    /// Refuses a tensor, by its Hugging Face name, with a value that is not finite. Looks at the stored scales only.
+    pub fn check_finite(&self, hf_name: &str) -> Result<(), Error> {
+        for (info, data) in names::source(self, hf_name)?.stored(self) {
+            if let Some(index) = first_bad_block(info.dtype, data) {
+                let what = format!(
+                    "is not finite: NaN or infinity at element {index} of `{}` ({}); the file is damaged, or was made \
+                     from a broken checkpoint: fetch or make it again",
+                    info.name,
+                    info.dtype.name()
+                );
+                return Err(self.tensor(hf_name, what));
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of the file, and of those that it is split into.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
@@ -314,6 +331,11 @@ impl Gguf {
     pub(crate) fn slice(&self, tensor: usize, slice: usize, of: usize) -> &[u8] {
         let data = self.data(&self.header.tensors[tensor]);
         &data[data.len() / of * slice..][..data.len() / of]
+    }
+
+    /// The index of the first value that is not finite, or the first of its block, in such a part.
+    pub(crate) fn first_bad_block(&self, tensor: usize, slice: usize, of: usize) -> Option<usize> {
+        first_bad_block(self.header.tensors[tensor].dtype, self.slice(tensor, slice, of))
     }
 
     /// The same, dequantised.

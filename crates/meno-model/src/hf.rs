@@ -3,6 +3,7 @@
 use crate::gguf::Gguf;
 use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
 use crate::{Config, Error, Model, fp8, init};
+use meno_tensor::finite::first_not_below;
 use meno_tensor::quant::QuantMatrix;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -88,7 +89,10 @@ impl Directory {
         let mut scales = vec![0.0; file.shape(&scale).unwrap_or_default().iter().product()];
         file.read_f32(&scale, &mut scales)?;
         fp8::scale(out, cols, &scales, block);
-        Ok(())
+        match first_not_below(out, f32::INFINITY) {
+            Some(index) => Err(Error::not_finite(&self.path, name, index)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,7 +137,10 @@ impl Source {
     pub(crate) fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         match self {
             Source::Directory(d) => d.read_f32(name, out),
-            Source::Gguf(g) => Ok(g.read_f32(name, out)?),
+            Source::Gguf(g) => {
+                g.check_finite(name)?;
+                Ok(g.read_f32(name, out)?)
+            }
         }
     }
     /// What is wrong with how a tensor is stored.
@@ -147,7 +154,13 @@ impl Source {
     fn matrix(&self, name: &str) -> Result<Option<QuantMatrix>, Error> {
         match self {
             Source::Directory(_) => Ok(None),
-            Source::Gguf(g) => Ok(g.matrix(name)?),
+            Source::Gguf(g) => {
+                let matrix = g.matrix(name)?;
+                if matrix.is_some() {
+                    g.check_finite(name)?;
+                }
+                Ok(matrix)
+            }
         }
     }
     /// The names of all tensors (a GGUF file's are translated one way only, so they are not checked for unknown ones).
@@ -287,7 +300,9 @@ pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error>
             tensors.push(Tensor { name, shape, data: model.params.get(p), dtype });
         }
     }
-    write(&dir.join("model.safetensors"), &tensors)?;
+    let path = dir.join("model.safetensors");
+    tensors.iter().try_for_each(|t| t.dtype.check(&path, &t.name, t.data))?;
+    write(&path, &tensors)?;
     write_config(&model.config, dir, dtype)
 }
 

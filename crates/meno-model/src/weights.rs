@@ -4,6 +4,7 @@ use crate::Error;
 use crate::fp8::{E4M3, e8m0};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
+use meno_tensor::finite::{all_finite, first_not_below};
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
 use std::borrow::Cow;
@@ -30,6 +31,29 @@ impl Dtype {
             Dtype::F32 => "float32",
             Dtype::Bf16 => "bfloat16",
             Dtype::F16 => "float16",
+        }
+    }
+
+    /// What rounds to infinity: values are stored only if their magnitude is below this.
+    pub(crate) fn limit(self) -> f32 {
+        match self {
+            Dtype::F32 => f32::INFINITY,
+            // Half-way between the largest finite value and the next power of two.
+            Dtype::Bf16 => f32::from_bits(0x7F7F_8000),
+            Dtype::F16 => 65520.0,
+        }
+    }
+
+    /// Refuses values that would be stored as infinity, or are not finite.
+    pub(crate) fn check(self, path: &Path, tensor: &str, values: &[f32]) -> Result<(), Error> {
+        match first_not_below(values, self.limit()) {
+            None => Ok(()),
+            Some(index) if !values[index].is_finite() => Err(Error::not_finite(path, tensor, index)),
+            Some(index) => {
+                let (value, name) = (values[index], self.name());
+                let what = format!("tensor `{tensor}` has {value:e} at element {index}, too large for {name}: use bf16");
+                Err(Error::malformed(path, what))
+            }
         }
     }
 
@@ -107,7 +131,8 @@ impl Safetensors {
         self.metadata.info(name).is_some_and(|info| info.dtype == safetensors::Dtype::F8_E4M3)
     }
 
-    /// A tensor as f32 into `out`, which has exactly its elements; FP8 codes without their factors.
+    /// A tensor as f32 into `out`, which has exactly its elements; FP8 codes without their factors. Values that are not
+    /// finite are an error.
     pub fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         use safetensors::Dtype as D;
         let info = self.metadata.info(name);
@@ -126,7 +151,7 @@ impl Safetensors {
             let what = format!("tensor `{name}` has shape {:?}, expected {} elements", info.shape, out.len());
             return Err(Error::malformed(&self.path, what));
         }
-        out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * size)).for_each(|(out, bytes)| match info.dtype {
+        let convert = |out: &mut [f32], bytes: &[u8]| match info.dtype {
             D::BF16 => {
                 for (out, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
                     *out = half::bf16::from_le_bytes([b[0], b[1]]).to_f32();
@@ -144,8 +169,17 @@ impl Safetensors {
                     *out = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
                 }
             }
+        };
+        // Each chunk is looked at while it is in the cache.
+        let chunks = out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * size)).map(|(out, bytes)| {
+            convert(out, bytes);
+            all_finite(out)
         });
-        Ok(())
+        if chunks.reduce(|| true, |a, b| a && b) {
+            return Ok(());
+        }
+        let index = first_not_below(out, f32::INFINITY).unwrap_or_default();
+        Err(Error::not_finite(&self.path, name, index))
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {

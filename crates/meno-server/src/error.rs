@@ -123,6 +123,13 @@ impl ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error"), message)
     }
 
+    /// 500: the network computed NaN or infinity.
+    pub fn not_finite() -> ApiError {
+        let message = "The model's logits are not finite (NaN or infinite), so the answer could not be completed. Its \
+                       weights may be broken, or too large for the precision: try `meno serve --precision f32`.";
+        ApiError { code: Some("not_finite"), ..ApiError::internal(message) }
+    }
+
     /// The same error about another field.
     pub fn about(self, param: &str) -> ApiError {
         ApiError { param: Some(param.to_owned()), ..self }

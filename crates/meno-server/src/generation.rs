@@ -268,6 +268,7 @@ impl Generation {
             Finish::Stop => FinishReason::Stop,
             Finish::Length => FinishReason::Length,
             Finish::Cancelled => return Err(ApiError::stopping()),
+            Finish::NotFinite => return Err(ApiError::not_finite()),
         };
         self.length |= reason == FinishReason::Length;
         let cut = running.steered.cut.get();

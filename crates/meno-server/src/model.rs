@@ -9,9 +9,7 @@ use crate::types::{SamplingFields, now};
 use meno_engine::reasoning::OPEN;
 use meno_engine::taught::Taught;
 use meno_engine::tokenizer::TokenBytes;
-use meno_engine::{ChatTemplate, Error, Sampling, Tokenizer};
-use serde_json::Value;
-use std::path::Path;
+use meno_engine::{ChatTemplate, Error, GenerationConfig, Sampling, Tokenizer};
 use std::sync::{Arc, OnceLock};
 
 /// Most bytes of text per token of context that are worth tokenizing.
@@ -57,6 +55,7 @@ impl Served {
         vocab_size: usize,
     ) -> Result<Served, Error> {
         let tokenizer = Arc::new(tokenizer);
+        let none = GenerationConfig::default().or_default();
         let source = template.as_ref().map(ChatTemplate::source).unwrap_or_default();
         Ok(Served {
             name,
@@ -69,26 +68,20 @@ impl Served {
             taught: None,
             context,
             vocab_size,
-            defaults: SamplingFields { temperature: Some(0.6), top_p: Some(0.95), ..Default::default() },
+            defaults: SamplingFields { temperature: none.temperature, top_p: none.top_p, ..Default::default() },
             created: now(),
             token_bytes: OnceLock::new(),
         })
     }
 
-    /// Takes the defaults that the model's `generation_config.json` names, if there is one.
-    pub fn with_generation_config(mut self, dir: &Path) -> Served {
-        let bytes = std::fs::read(dir.join("generation_config.json")).unwrap_or_default();
-        let config: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let number = |key: &str| config[key].as_f64().map(|x| x as f32);
-        if config["do_sample"] == false {
-            self.defaults.temperature = Some(0.0);
-        }
+    /// Takes the defaults that the model names, if it names any.
+    pub fn with_generation_config(mut self, config: &GenerationConfig) -> Served {
         let d = &mut self.defaults;
-        d.temperature = number("temperature").or(d.temperature);
-        d.top_p = number("top_p").or(d.top_p);
-        d.min_p = number("min_p").or(d.min_p);
-        d.top_k = config["top_k"].as_i64().or(d.top_k);
-        d.repetition_penalty = number("repetition_penalty").or(d.repetition_penalty);
+        d.temperature = config.temperature.or(d.temperature);
+        d.top_p = config.top_p.or(d.top_p);
+        d.min_p = config.min_p.or(d.min_p);
+        d.top_k = config.top_k.map(|k| k as i64).or(d.top_k);
+        d.repetition_penalty = config.repetition_penalty.or(d.repetition_penalty);
         self
     }
 
@@ -155,6 +148,7 @@ impl Served {
             min_p: fields.min_p.or(d.min_p).unwrap_or(none.min_p),
             max_tokens: fields.max_tokens.unwrap_or(usize::MAX),
             stop_tokens: self.tokenizer.eos(),
+            vocab_size: self.tokenizer.id_bound(),
             logit_bias: self.logit_bias(fields)?,
             presence_penalty: fields.presence_penalty.unwrap_or(none.presence_penalty),
             frequency_penalty: fields.frequency_penalty.unwrap_or(none.frequency_penalty),

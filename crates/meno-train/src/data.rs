@@ -61,6 +61,10 @@ pub trait Questions: Sync {
     fn text(&self, tokens: &[u32]) -> String;
     /// The tokens that end a response.
     fn stop_tokens(&self) -> Vec<u32>;
+    /// Ids of tokens are below this: rows of the network beyond it are never sampled.
+    fn vocab_size(&self) -> usize {
+        usize::MAX
+    }
     /// What the verifier says of a response.
     fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict;
     /// The error that kept a response from being judged since the last call.
@@ -116,6 +120,9 @@ impl Questions for Asked<'_> {
         let stop = self.tokenizer.eos();
         let end = tokens.len() - usize::from(tokens.last().is_some_and(|t| stop.contains(t)));
         self.tokenizer.decode(&tokens[..end], false)
+    }
+    fn vocab_size(&self) -> usize {
+        self.tokenizer.id_bound()
     }
     fn stop_tokens(&self) -> Vec<u32> {
         self.tokenizer.eos()

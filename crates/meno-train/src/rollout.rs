@@ -106,7 +106,7 @@ pub fn rollout(
     let request = |(i, q): (usize, &Question)| Request {
         prompt: q.prompt.clone(),
         n,
-        sampling: sampler.sampling.clone(),
+        sampling: Sampling { vocab_size: task.vocab_size(), ..sampler.sampling.clone() },
         key: [sampler.key[0], sampler.key[1], first + i as u64],
     };
     let requests: Vec<Request> = questions.iter().enumerate().map(request).collect();

@@ -260,7 +260,8 @@ impl Trainer {
         total.entropy /= targets.max(1) as f64;
         let loss = total.loss.iter().sum::<f64>() as f32;
         if !loss.is_finite() {
-            return Err(Error::NotFinite { step: 0, what: "the loss", value: loss });
+            let step = self.optimizer.steps() as usize + 1;
+            return Err(Error::NotFinite { step, what: "the loss", value: loss });
         }
         Ok(Some(total))
     }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{
-    Capacity, ChatTemplate, Completion, Error, Flow, Generator, Message, Options, Request, Sampling, Speculative,
+    Capacity, ChatTemplate, Completion, Error, Flow, GenerationConfig, Generator, Message, Options, Request, Sampling, Speculative,
     TextStream, Tokenizer,
 };
 use meno_model::Model;
@@ -109,18 +109,19 @@ impl PrecisionArg {
 /// How tokens are chosen.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// Logits are divided by this; 0 takes the most likely token
-    #[arg(long, default_value_t = 0.6)]
-    pub temperature: f32,
-    /// Keep the most likely tokens that together have this probability
-    #[arg(long, default_value_t = 0.95)]
-    pub top_p: f32,
-    /// Keep this many of the most likely tokens; 0 keeps all
-    #[arg(long, default_value_t = 0)]
-    pub top_k: usize,
-    /// Keep tokens at least this fraction as likely as the most likely
-    #[arg(long, default_value_t = 0.0)]
-    pub min_p: f32,
+    /// Logits are divided by this; 0 takes the most likely token (default: the model's generation_config.json, else
+    /// 0.6)
+    #[arg(long)]
+    pub temperature: Option<f32>,
+    /// Keep the most likely tokens that together have this probability (default: the model's, else 0.95)
+    #[arg(long)]
+    pub top_p: Option<f32>,
+    /// Keep this many of the most likely tokens; 0 keeps all (default: the model's, else 0)
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Keep tokens at least this fraction as likely as the most likely (default: the model's, else 0)
+    #[arg(long)]
+    pub min_p: Option<f32>,
     /// Most tokens of an answer (default: what the context holds)
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
@@ -130,29 +131,34 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// As the engine takes it.
-    pub fn sampling(&self, tokenizer: &Tokenizer) -> Sampling {
+    /// As the engine takes it, with a model's own settings for what is not given.
+    pub fn sampling(&self, tokenizer: &Tokenizer, model: &GenerationConfig) -> Sampling {
+        let (model, none) = (model.or_default(), Sampling::default());
         Sampling {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            min_p: self.min_p,
+            temperature: self.temperature.or(model.temperature).unwrap_or(none.temperature),
+            top_p: self.top_p.or(model.top_p).unwrap_or(none.top_p),
+            top_k: self.top_k.or(model.top_k).unwrap_or(none.top_k),
+            min_p: self.min_p.or(model.min_p).unwrap_or(none.min_p),
+            repetition_penalty: model.repetition_penalty.unwrap_or(none.repetition_penalty),
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
             stop_tokens: tokenizer.eos(),
+            vocab_size: tokenizer.id_bound(),
             ..Sampling::default()
         }
     }
 }
 
 impl SamplingArgs {
-    /// As a server takes it; what is the default everywhere is left out, for servers that do not know it.
+    /// As a server takes it; what is not given is left to the server, which knows its model's settings.
     pub fn request(&self) -> serde_json::Value {
-        let mut request = serde_json::json!({ "temperature": self.temperature, "top_p": self.top_p });
-        if self.top_k > 0 {
-            request["top_k"] = self.top_k.into();
+        let mut request = serde_json::json!({});
+        for (key, value) in [("temperature", self.temperature), ("top_p", self.top_p), ("min_p", self.min_p)] {
+            if let Some(value) = value {
+                request[key] = value.into();
+            }
         }
-        if self.min_p > 0.0 {
-            request["min_p"] = self.min_p.into();
+        if let Some(top_k) = self.top_k {
+            request["top_k"] = top_k.into();
         }
         if let Some(max_tokens) = self.max_tokens {
             request["max_tokens"] = max_tokens.into();
@@ -194,6 +200,8 @@ pub struct Loaded {
     pub tokenizer: Tokenizer,
     /// Its chat template, if it has one.
     pub template: Option<ChatTemplate>,
+    /// How its makers want it sampled.
+    pub generation: GenerationConfig,
     /// What it was taught, if it is a model of few tasks.
     pub taught: Option<Taught>,
     /// Most tokens of prompt and answer together.
@@ -206,12 +214,14 @@ impl Loaded {
         let path = hub::locate(path)?;
         let tokenizer = Tokenizer::load(&path)?;
         let template = ChatTemplate::load(&path, tokenizer.special())?;
+        let generation = GenerationConfig::load(&path)?;
         let taught = if path.is_dir() { Taught::load(&path)? } else { None };
         let (model, precision) = args.precision.load(&path, Precision::Bf16)?;
         let own = model.config.max_position_embeddings;
         let max_len = args.context.unwrap_or(own.min(8192));
         ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
-        Ok(Loaded { name: name_of(&path), model, precision, tokenizer, template, taught, max_len, path })
+        let name = name_of(&path);
+        Ok(Loaded { name, model, precision, tokenizer, template, generation, taught, max_len, path })
     }
 
     /// What it takes to write `slots` answers at once.
@@ -230,6 +240,8 @@ pub struct Session {
     pub tokenizer: Tokenizer,
     /// Its chat template, if it has one.
     pub template: Option<ChatTemplate>,
+    /// How its makers want it sampled.
+    pub generation: GenerationConfig,
     /// What it was taught, if it is a model of few tasks.
     pub taught: Option<Taught>,
     /// Runs it.
@@ -250,8 +262,8 @@ impl Session {
     pub fn open(path: &Path, args: &ModelArgs, slots: usize) -> Result<Session> {
         let loaded = Loaded::open(path, args)?;
         let generator = Generator::with_options(&loaded.model, loaded.capacity(slots), args.generation())?;
-        let Loaded { name, model, precision, tokenizer, template, taught, .. } = loaded;
-        Ok(Session { name, model, tokenizer, template, taught, generator, precision })
+        let Loaded { name, model, precision, tokenizer, template, generation, taught, .. } = loaded;
+        Ok(Session { name, model, tokenizer, template, generation, taught, generator, precision })
     }
 
     /// The prompt of a conversation: through the template, or, where there is none, the texts one after the other.

@@ -4,7 +4,7 @@ use crate::created::Created;
 use crate::hub;
 use crate::live::View;
 use anyhow::{Context, Result, bail};
-use meno_engine::{ChatTemplate, Tokenizer};
+use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_eval::tasks::NAMES;
 use meno_model::{Config, Model};
@@ -117,7 +117,11 @@ impl Text {
         let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
         let read = |name: &str| Some((name.to_owned(), std::fs::read(path.join(name)).ok()?));
-        Ok(Text { tokenizer, template, assets: ASSETS.iter().copied().filter_map(read).collect() })
+        let mut assets: Vec<(String, Vec<u8>)> = ASSETS.iter().copied().filter_map(read).collect();
+        if !assets.iter().any(|(name, _)| name == generation_config::FILE) {
+            assets.push(generation_asset(&GenerationConfig::default(), &tokenizer));
+        }
+        Ok(Text { tokenizer, template, assets })
     }
 
     fn from_gguf(path: &Path) -> Result<Text> {
@@ -125,11 +129,9 @@ impl Text {
         let tokenizer = Tokenizer::from_gguf(&file)?;
         let source = meno_engine::tokenizer::gguf::chat_template(&file)?;
         let template = source.map(|s| ChatTemplate::new(s, tokenizer.special())).transpose()?;
-        let dir = std::env::temp_dir().join(format!("meno-{}", std::process::id()));
-        tokenizer.save(&dir, source)?;
-        let read = |name: &str| Some((name.to_owned(), std::fs::read(dir.join(name)).ok()?));
-        let assets = ASSETS.iter().copied().filter_map(read).collect();
-        std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let files = tokenizer.files(source)?.map(|(name, text)| (name.to_owned(), text.into_bytes()));
+        let generation = generation_asset(&GenerationConfig::load(path)?, &tokenizer);
+        let assets = files.into_iter().chain([generation]).collect();
         Ok(Text { tokenizer, template, assets })
     }
 
@@ -140,6 +142,11 @@ impl Text {
             None => bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json"),
         }
     }
+}
+
+/// The generation config of a model that has none as a file.
+fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String, Vec<u8>) {
+    (generation_config::FILE.to_owned(), config.to_json(tokenizer).into_bytes())
 }
 
 /// `~/` at the beginning of a path is the home directory, as in a shell.

@@ -71,6 +71,23 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     let html = std::fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(html.contains("</html>") && !html.contains("http"), "the report stands alone");
 
+    // Where it comes from, and that so small a run means nothing.
+    let command = a["command"].as_str().unwrap();
+    assert!(command.contains("meno replicate --plain --seed 3 --threads 2 --preset ") && command.ends_with("/whole"));
+    assert_eq!(a["preset"], recipe.as_str());
+    assert_eq!(a["version"], env!("CARGO_PKG_VERSION"));
+    for key in ["commit", "cpu", "kernels", "date"] {
+        let value = a[key].as_str().unwrap();
+        assert!(!value.is_empty() && html.contains(value), "{key}: {value}");
+    }
+    assert!(a["date"].as_str().unwrap().starts_with("20"));
+    assert_eq!(a["smoke"], true);
+    assert!(text.contains("its figures mean nothing") && html.contains("its figures mean nothing"), "{text}");
+    // A network of so few steps has no right answers, from which nothing follows.
+    for claim in a["claims"].as_array().unwrap() {
+        assert_eq!(claim["verdict"], "undecided", "{claim}");
+    }
+
     // A directory holds one run.
     let other = Command::new(env!("CARGO_BIN_EXE_meno"))
         .args(["replicate", "--plain", "--seed", "4", "--preset", &recipe, "--out"])

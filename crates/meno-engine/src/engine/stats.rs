@@ -41,8 +41,8 @@ pub struct EngineStats {
     pub requests: u64,
     /// Requests refused because too many waited.
     pub refused: u64,
-    /// Samples complete: by a stop, by their length, cancelled.
-    pub finished: [u64; 3],
+    /// Samples complete: by a stop, by their length, cancelled, failed.
+    pub finished: [u64; 4],
     /// Samples waiting for a place.
     pub waiting: usize,
     /// Samples being prefilled or written.

@@ -132,6 +132,7 @@ fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) 
                 Finish::Stop => 0,
                 Finish::Length => 1,
                 Finish::Cancelled => 2,
+                Finish::NotFinite => 3,
             };
             lock(&shared.stats).finished[kind] += 1;
             lock(&shared.inbox).open -= 1;

@@ -308,7 +308,8 @@ impl Schedule {
     /// Takes a sequence's place back, or keeps what it holds.
     fn retire(&mut self, mut s: Sequence, cache: &mut KvCache) {
         let Some(place) = s.place else { return };
-        if self.reuse || self.queue.iter().any(|q| q.job == s.job) {
+        let sound = s.finish != Some(Finish::NotFinite);
+        if sound && (self.reuse || self.queue.iter().any(|q| q.job == s.job)) {
             s.tokens.truncate(s.cached);
             self.prefixes.keep(place, s.tokens, cache);
         } else {

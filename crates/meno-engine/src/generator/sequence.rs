@@ -3,6 +3,7 @@
 use super::{Finish, Job};
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
+use meno_tensor::finite::all_finite;
 use meno_tensor::rng::Rng;
 use std::ops::Range;
 use std::sync::Arc;
@@ -107,7 +108,12 @@ impl Sequence {
     pub(super) fn choose(&mut self, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {
-            match self.next(&logits[(first + i) * vocab..][..vocab], scratch) {
+            let logits = &logits[(first + i) * vocab..][..vocab];
+            if !all_finite(logits) {
+                self.finish = Some(Finish::NotFinite);
+                break;
+            }
+            match self.next(logits, scratch) {
                 None => self.finish = Some(Finish::Stop),
                 Some(chosen) => self.take(chosen),
             }
@@ -152,7 +158,7 @@ impl Sequence {
                 (token, logprob(logits, sampling, token))
             }
         };
-        let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, k));
+        let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, sampling.vocab_size, k));
         Some(Chosen { token, logprob, top })
     }
 

@@ -159,7 +159,7 @@ impl Tokenizer {
                 return Err(wrong(file, "tokenizer.ggml.model", &format!("is {other:?}; {known}")));
             }
         };
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer::from_parts(inner, special))
     }
 }
 

@@ -157,6 +157,20 @@ pub(super) fn shape(file: &Gguf, hf: &str) -> Result<Vec<usize>, Error> {
     })
 }
 
+impl<'a> Source<'a> {
+    /// The stored tensors that it is made of, with their bytes.
+    pub(super) fn stored(&self, file: &'a Gguf) -> Vec<(&'a TensorInfo, &'a [u8])> {
+        match *self {
+            Source::Whole(info) | Source::Unpermuted { info, .. } => vec![(info, file.data(info))],
+            Source::Slice { info, index } => {
+                let bytes = info.bytes / info.shape[0];
+                vec![(info, &file.data(info)[index * bytes..][..bytes])]
+            }
+            Source::KvB { k, v } => vec![(k, file.data(k)), (v, file.data(v))],
+        }
+    }
+}
+
 impl Source<'_> {
     /// Dequantises into `out`, whose length was checked against [`shape`].
     pub(super) fn read(&self, file: &Gguf, out: &mut [f32]) {

@@ -37,6 +37,11 @@ impl Metadata {
         self.set(key, Kind::F32, &x.to_le_bytes());
     }
 
+    /// Sets a signed whole number.
+    pub fn i32(&mut self, key: &str, n: i32) {
+        self.set(key, Kind::I32, &n.to_le_bytes());
+    }
+
     /// Sets a flag.
     pub fn bool(&mut self, key: &str, flag: bool) {
         self.set(key, Kind::Bool, &[flag.into()]);
@@ -77,10 +82,11 @@ impl Metadata {
         Metadata { entries: entries.collect() }
     }
 
-    /// Takes over the tokenizer and the chat template of a file.
+    /// Takes over the tokenizer, the chat template and the sampling settings of a file.
     pub(crate) fn copy_tokenizer(&mut self, file: &Gguf) {
         let other = Metadata::copied(file).entries.into_iter();
-        self.entries.extend(other.filter(|(key, _)| key.starts_with("tokenizer.")));
+        let text = |key: &str| key.starts_with("tokenizer.") || key.starts_with("general.sampling.");
+        self.entries.extend(other.filter(|(key, _)| text(key)));
     }
 }
 

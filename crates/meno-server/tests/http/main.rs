@@ -4,7 +4,9 @@
 
 mod chat;
 mod crowd;
+mod not_finite;
 mod other_routes;
+mod padded;
 mod refused;
 mod soak;
 mod socket;

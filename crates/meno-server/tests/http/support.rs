@@ -42,24 +42,35 @@ pub(crate) struct Small {
     pub(crate) slots: usize,
     pub(crate) queue: usize,
     pub(crate) options: ServerOptions,
+    /// Whether the embedding of `~` is NaN: answers to prompts with it cannot be computed.
+    pub(crate) broken: bool,
+    /// Rows of the network beyond the tokenizer, as published networks have.
+    pub(crate) padding: usize,
 }
 
 impl Default for Small {
     fn default() -> Self {
-        Small { template: Some(TEMPLATE), slots: 4, queue: 64, options: ServerOptions::default() }
+        Small { template: Some(TEMPLATE), slots: 4, queue: 64, options: ServerOptions::default(), broken: false, padding: 0 }
     }
 }
 
 impl Small {
     pub(crate) fn server(self) -> Arc<Server> {
         let tokenizer = tokenizer();
-        let config = json!({
-            "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 32, "intermediate_size": 64,
+        let rows = tokenizer.vocab_size() + self.padding;
+        let mut config = json!({
+            "model_type": "qwen2", "vocab_size": rows, "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
             "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
             "tie_word_embeddings": true, "initializer_range": 0.3, "hidden_act": "silu"
         });
-        let model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
+        config["tie_word_embeddings"] = (!self.broken).into();
+        let mut model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
+        if self.broken {
+            let (width, token) = (model.config.hidden_size, tokenizer.token_to_id("~").unwrap() as usize);
+            let embedding = model.params.find("model.embed_tokens.weight").unwrap();
+            model.params.get_mut(embedding)[token * width] = f32::NAN;
+        }
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
         let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
         let options = EngineOptions {

@@ -72,6 +72,10 @@ impl Questions for Asking<'_> {
         self.tokenizer.eos()
     }
 
+    fn vocab_size(&self) -> usize {
+        self.tokenizer.id_bound()
+    }
+
     fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict {
         let begun = question.prompt_text.rsplit_once(ASSISTANT).map_or("", |(_, begun)| begun);
         self.task.verify(&question.problem(), &format!("{begun}{response}"), truncated)

@@ -7,6 +7,7 @@
 pub mod corpus;
 pub mod family;
 pub mod measure;
+pub mod provenance;
 pub mod record;
 pub mod report;
 pub mod settings;
@@ -15,6 +16,7 @@ pub mod taught;
 pub mod tokenizer;
 pub mod work;
 
+pub use provenance::Provenance;
 pub use record::StageRecord;
 pub use report::Report;
 pub use settings::Settings;
@@ -42,8 +44,15 @@ struct Begun {
     settings: Settings,
 }
 
-/// Runs the replication in `out`, or what is left of it; `None` if the observer stopped it.
-pub fn run(settings: Settings, seed: u64, out: &Path, watch: &mut dyn Watch) -> Result<Option<Report>, Error> {
+/// Runs the replication in `out`, or what is left of it; `None` if the observer stopped it. The report names
+/// `provenance`.
+pub fn run(
+    settings: Settings,
+    seed: u64,
+    out: &Path,
+    provenance: Provenance,
+    watch: &mut dyn Watch,
+) -> Result<Option<Report>, Error> {
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
     let settings = settings.with_seed(seed);
     let begun = Begun { seed, settings: settings.clone() };
@@ -71,7 +80,7 @@ pub fn run(settings: Settings, seed: u64, out: &Path, watch: &mut dyn Watch) -> 
         tokenizer: None,
     };
     let Some(records) = replication.run()? else { return Ok(None) };
-    let report = Report::new(&settings, seed, records);
+    let report = Report::new(&settings, seed, provenance, records);
     report.save(out)?;
     Ok(Some(report))
 }

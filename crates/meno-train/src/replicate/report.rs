@@ -7,6 +7,7 @@ mod html;
 pub use claims::{Claim, Verdict};
 
 use super::measure::Measures;
+use super::provenance::Provenance;
 use super::record::{StageRecord, write_json};
 use super::settings::Settings;
 use crate::error::Error;
@@ -21,11 +22,16 @@ pub struct Report {
     pub settings: Settings,
     /// The seed.
     pub seed: u64,
+    /// What made it, where and when.
+    pub provenance: Provenance,
     /// Its stages.
     pub records: Vec<StageRecord>,
     /// The claims and their verdicts.
     pub claims: Vec<Claim>,
 }
+
+/// Fewest problems whose figures mean anything: of 100, an interval is ten points wide to either side.
+const MEANINGFUL_PROBLEMS: usize = 100;
 
 /// Names in `report.json` of the stages.
 const KEYS: [(&str, &str); 10] = [
@@ -43,8 +49,8 @@ const KEYS: [(&str, &str); 10] = [
 
 impl Report {
     /// Draws the conclusions.
-    pub fn new(settings: &Settings, seed: u64, records: Vec<StageRecord>) -> Report {
-        let mut report = Report { settings: settings.clone(), seed, records, claims: Vec::new() };
+    pub fn new(settings: &Settings, seed: u64, provenance: Provenance, records: Vec<StageRecord>) -> Report {
+        let mut report = Report { settings: settings.clone(), seed, provenance, records, claims: Vec::new() };
         report.claims = claims::claims(&report);
         report
     }
@@ -75,6 +81,11 @@ impl Report {
         Interval::of_difference(&self.measures(a).per_problem.pass1, &self.measures(b).per_problem.pass1)
     }
 
+    /// Whether it only shows that every stage runs: figures of so few problems mean nothing.
+    pub fn is_smoke(&self) -> bool {
+        self.settings.evaluation.problems < MEANINGFUL_PROBLEMS
+    }
+
     /// Minutes of all stages.
     pub fn minutes(&self) -> f64 {
         self.records.iter().map(|r| r.seconds).sum::<f64>() / 60.0
@@ -89,6 +100,10 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let mut root = Map::new();
         let mut put = |key: &str, value: Value| root.insert(key.to_owned(), value);
+        for (key, value) in json!(self.provenance).as_object().into_iter().flatten() {
+            put(key, value.clone());
+        }
+        put("smoke", self.is_smoke().into());
         put("seed", self.seed.into());
         put("minutes", self.minutes().into());
         put("max_logprob_gap", self.max_logprob_gap().into());
@@ -146,8 +161,19 @@ impl Report {
         std::fs::rename(&temp, &path).map_err(Error::io(&path))
     }
 
-    /// A line for every claim.
+    /// A line for every claim; before them a warning if they mean nothing.
     pub fn lines(&self) -> Vec<String> {
-        self.claims.iter().map(|c| format!("{:<15} {}: {}", c.verdict.name(), c.claim, c.measured)).collect()
+        let warning = self.is_smoke().then(|| self.smoke_warning());
+        let claim = |c: &Claim| format!("{:<15} {}: {}", c.verdict.name(), c.claim, c.measured);
+        warning.into_iter().chain(self.claims.iter().map(claim)).collect()
+    }
+
+    /// What a smoke run says on its face.
+    fn smoke_warning(&self) -> String {
+        let problems = self.settings.evaluation.problems;
+        format!(
+            "Smoke run: its figures mean nothing. It shows that every stage runs; the models were measured on \
+             {problems} problems only."
+        )
     }
 }

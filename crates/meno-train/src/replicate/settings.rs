@@ -114,6 +114,10 @@ pub struct Reinforcement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromTraces {
+    /// How many of the answers that were kept are trained on, at most: the first in the order of the questions. 0 takes
+    /// all.
+    #[serde(default)]
+    pub max_examples: usize,
     /// What is sampled and kept.
     pub sample: RejectionSampling,
     /// Optimizer.
@@ -192,5 +196,14 @@ mod tests {
         assert!(Settings::load("huge").unwrap_err().to_string().contains("`tiny`, `smoke`"));
         // The figures of a report need their intervals.
         assert!(Settings::load("tiny").unwrap().evaluation.problems >= 500);
+    }
+
+    #[test]
+    fn the_cold_start_is_a_few_hundred_thoughts() {
+        let cold_start = Settings::load("tiny").unwrap().cold_start;
+        assert!((100..=1000).contains(&cold_start.max_examples), "{}", cold_start.max_examples);
+        // R1-Zero's answers are right and readable in eight cases of ten.
+        let sampled = cold_start.sample.num_questions * cold_start.sample.num_generations;
+        assert!(sampled * 8 >= cold_start.max_examples * 10, "{sampled}");
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::rejection_sampling::{Tally, Trace};
 use crate::rollout::{Sampler, generator, rollout};
 use crate::run::{Run, Summary};
-use meno_engine::{Sampling, Tokenizer};
+use meno_engine::{GenerationConfig, Sampling, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::{Arithmetic, parse_question};
 use meno_model::{Config, Model};
@@ -183,9 +183,8 @@ impl Replication<'_> {
             Ok((name.to_owned(), std::fs::read(&path).map_err(Error::io(&path))?))
         };
         let t = self.tokenizer();
-        let generation = json!({ "bos_token_id": t.bos(), "eos_token_id": t.eos().first(),
-                                 "do_sample": true, "temperature": 0.6, "top_p": 0.95 });
-        let generation = ("generation_config.json".to_owned(), format!("{generation:#}\n").into_bytes());
+        let generation = GenerationConfig::default().or_default().to_json(&t);
+        let generation = (generation_config::FILE.to_owned(), generation.into_bytes());
         Ok(vec![file("tokenizer.json")?, file("tokenizer_config.json")?, generation])
     }
 
@@ -295,6 +294,7 @@ impl Replication<'_> {
         let sampled = f.sample.run(&mut model, precision, &asking, &mut *self.watch)?;
         let Some((mut traces, tally)) = sampled else { return Ok(None) };
         traces.retain(is_readable);
+        take(&mut traces, f.max_examples);
         record::write_json(&file, &(&traces, &tally))?;
         Ok(Some((traces, tally)))
     }
@@ -369,11 +369,39 @@ fn is_readable(t: &Trace) -> bool {
     })
 }
 
+/// The first `n` traces, or all of them for 0.
+fn take(traces: &mut Vec<Trace>, n: usize) {
+    if n > 0 {
+        traces.truncate(n);
+    }
+}
+
 /// What people did with R1-Zero's answers for the cold start: the words in the question's language, a summary behind.
 fn rewrite(t: &Trace) -> Option<String> {
     let (thought, e) = thought(t)?;
     let thought = translate(thought, &t.question.language);
     Some(corpus::summarised(&thought, e.value(), &t.question.language))
+}
+
+#[cfg(test)]
+#[test]
+fn the_cold_start_takes_as_many_traces_as_it_says() {
+    let all: Vec<Trace> = (0..20)
+        .map(|index| Trace {
+            question: crate::data::Question { index, ..Default::default() },
+            tokens: vec![],
+            text: String::new(),
+        })
+        .collect();
+    let taken = |n| {
+        let mut traces = all.clone();
+        take(&mut traces, n);
+        traces
+    };
+    assert_eq!(taken(7), all[..7]);
+    assert_eq!(taken(20), all);
+    assert_eq!(taken(50), all);
+    assert_eq!(taken(0), all);
 }
 
 /// The behaviour of a rollout, as figures beside the trainer's.

@@ -332,7 +332,7 @@ impl Chat {
         match (&mut self.voice, question) {
             (Voice::Here(session), Question::Prompt(prompt, templated)) => {
                 let ids = session.encode(&prompt, templated)?;
-                let sampling = self.sampling.sampling(&session.tokenizer);
+                let sampling = self.sampling.sampling(&session.tokenizer, &session.generation);
                 let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
                 let answer = session.answer(&prompt, request, &self.sampling.stop, on_piece)?.pop();
                 let answer = answer.context("invariant: one answer was asked for")?;
@@ -475,6 +475,7 @@ impl View {
             Finish::Stop => "",
             Finish::Length => " · cut off: the limit of tokens",
             Finish::Cancelled => " · stopped",
+            Finish::NotFinite => " · failed",
         };
         let rate = count as f64 / start.elapsed().as_secs_f64();
         if self.live {

@@ -3,8 +3,8 @@
 use super::quantize;
 use crate::hub;
 use crate::writing::Bar;
-use anyhow::{Result, bail, ensure};
-use meno_engine::{ChatTemplate, Tokenizer};
+use anyhow::{Context, Result, bail, ensure};
+use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_model::Dtype;
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::FileType;
@@ -43,15 +43,22 @@ pub fn run(mut args: Args) -> Result<()> {
     let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
     // A tokenizer that is not read is an error before anything is written.
     let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&args.input)).transpose()?;
+    let generation = GenerationConfig::load(&args.input)?;
     let mut bar = Bar::new();
     checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
     drop(bar);
-    match tokenizer {
+    match &tokenizer {
         Some(tokenizer) => {
             let template = ChatTemplate::load(&args.input, tokenizer.special())?;
             tokenizer.save(&args.out, template.as_ref().map(ChatTemplate::source))?;
         }
         None => copy_others(&args.input, &args.out)?,
+    }
+    // A directory's own has been copied. One whose tokenizer is not read goes without.
+    let file = args.out.join(generation_config::FILE);
+    let missing = !args.input.join(generation_config::FILE).is_file();
+    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(&args.input).ok()).filter(|_| missing) {
+        std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
     }
     let adapted = match checkpoint.adapted() {
         0 => String::new(),

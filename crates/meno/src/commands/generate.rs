@@ -56,7 +56,7 @@ fn generate(args: &Args) -> Result<()> {
     let prompt = if templated { session.prompt(&[Message::new("user", text)])? } else { text };
     let ids = session.encode(&prompt, templated)?;
     let prompt_tokens = ids.len();
-    let sampling = args.sampling.sampling(&session.tokenizer);
+    let sampling = args.sampling.sampling(&session.tokenizer, &session.generation);
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
 
     let cancel = session.generator.cancel_flag();
@@ -111,6 +111,7 @@ fn json(answer: &Answer, prompt_tokens: usize, seconds: f64, rate: f64) -> serde
         Finish::Stop => "stop",
         Finish::Length => "length",
         Finish::Cancelled => "cancelled",
+        Finish::NotFinite => "error",
     };
     serde_json::json!({
         "index": completion.sample,

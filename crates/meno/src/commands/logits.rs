@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
 use meno_model::{InferOptions, Model};
 use meno_tensor::batch::Batch;
+use meno_tensor::finite::first_not_below;
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvCache;
 use meno_tensor::tape::CrossEntropy;
@@ -50,6 +51,15 @@ pub fn run(mut args: Args) -> Result<()> {
     }
     let options = InferOptions { absorbed: args.absorbed };
     let logits = compute(&mut model, tokens, precision, options);
+    if let Some(at) = first_not_below(&logits, f32::INFINITY) {
+        anyhow::bail!(
+            "the logits after token {} are not finite (row {} is {}); the weights may be broken, or too large for the \
+             precision: try --precision f32",
+            at / vocab,
+            at % vocab,
+            logits[at]
+        );
+    }
     let shape = vec![tokens.len(), vocab];
     let tensor = Tensor { name: "logits".into(), shape, data: &logits, dtype: Dtype::F32 };
     weights::write(&args.out, &[tensor]).context("cannot write the logits")

@@ -70,7 +70,13 @@ fn perplexity(args: &Args) -> Result<()> {
         batch.push_training(&window, |_| 1.0);
         tape.forward(&mut model.params, precision, &batch, &objective, None);
         // The tokens from n/2 + 1 on, each predicted from all before it.
-        for &logprob in &tape.out().logprobs[n / 2..n - 1] {
+        for (at, &logprob) in tape.out().logprobs[..n - 1].iter().enumerate().skip(n / 2) {
+            ensure!(
+                logprob.is_finite(),
+                "window {}, token {at}: the log-probability is {logprob}: the model's logits are not finite; its \
+                 weights may be broken, or too large for the precision: try --precision f32",
+                i + 1
+            );
             sum -= f64::from(logprob);
             squares += f64::from(logprob).powi(2);
             count += 1;

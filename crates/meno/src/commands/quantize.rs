@@ -3,6 +3,7 @@
 use crate::hub;
 use crate::writing::{self, Bar};
 use anyhow::{Result, bail};
+use meno_engine::GenerationConfig;
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::FileType;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(crate) fn write(model: &Path, out: &Path, file_type: FileType, lora: Option<
     let mut metadata = checkpoint.metadata(file_type)?;
     if checkpoint.gguf().is_none() {
         meno_engine::tokenizer::add_tokenizer(model, checkpoint.config().vocab_size, &mut metadata)?;
+        GenerationConfig::load(model)?.add_to_gguf(&mut metadata);
     }
     let plan = checkpoint.plan(file_type)?;
     let mut bar = Bar::new();

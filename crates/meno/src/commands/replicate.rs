@@ -5,7 +5,7 @@ use crate::training::{on_ctrl_c, with_threads};
 use anyhow::Result;
 use meno_train::Observer;
 use meno_train::replicate::stages::STAGES;
-use meno_train::replicate::{self, Settings, Watch};
+use meno_train::replicate::{self, Provenance, Settings, Watch, provenance};
 use meno_train::rollout::Rollout;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -34,13 +34,15 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args.preset)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
+    let command = provenance::command_line(std::env::args());
+    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let titles = STAGES.map(|s| s.title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };
     on_ctrl_c(view.stop.clone());
     let result = {
         let watch = &mut Watched(&mut view);
-        with_threads(args.threads, || replicate::run(settings, args.seed, &out, watch))
+        with_threads(args.threads, || replicate::run(settings, args.seed, &out, provenance, watch))
     };
     let stopped = view.stop.load(Ordering::Relaxed);
     drop(view);

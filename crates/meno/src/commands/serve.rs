@@ -80,10 +80,10 @@ pub fn run(args: Args) -> Result<()> {
         queue: args.queue,
         prefix_file: args.prefix_cache.clone(),
     };
-    let Loaded { path, model, tokenizer, template, taught, .. } = loaded;
+    let Loaded { generation, model, tokenizer, template, taught, .. } = loaded;
     let Capacity { max_len, .. } = engine.capacity;
     let served = Served::new(name.clone(), tokenizer, template, max_len, model.config.vocab_size)?;
-    let mut served = served.with_generation_config(&path);
+    let mut served = served.with_generation_config(&generation);
     served.taught = taught;
     let server = Server::new(served, Engine::start(model, engine)?, args.options());
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());

@@ -1,4 +1,7 @@
-//! The claims of the paper and how this run bears on them. A verdict follows from an interval and a rule, both told.
+//! The claims of the paper and how this run bears on them: a table, and one evaluator.
+//!
+//! A verdict follows from an interval and a rule, both shown. Where a stage that a claim compares has no right answer
+//! at all there is nothing to compare, and the claim is undecided.
 
 use super::Report;
 use meno_eval::Interval;
@@ -12,7 +15,7 @@ pub enum Verdict {
     Reproduced,
     /// The whole interval says no, or the rule fails.
     NotReproduced,
-    /// The interval covers both.
+    /// The interval covers both, or a stage has no right answers.
     Undecided,
 }
 
@@ -26,7 +29,7 @@ impl Verdict {
         }
     }
 
-    /// Whether `interval` lies above `threshold`.
+    /// Compares `interval` with `threshold`.
     fn above(interval: Interval, threshold: f64) -> Verdict {
         match interval {
             i if i.low > threshold => Verdict::Reproduced,
@@ -64,6 +67,133 @@ pub struct Claim {
     pub verdict: Verdict,
 }
 
+/// What a run measured for a claim.
+struct Evidence {
+    measured: String,
+    interval: Interval,
+    verdict: Verdict,
+}
+
+/// A claim before it is measured.
+struct Row {
+    id: &'static str,
+    claim: &'static str,
+    paper: &'static str,
+    rule: &'static str,
+    /// The stages that are compared.
+    stages: &'static [&'static str],
+    evidence: fn(&Report) -> Evidence,
+}
+
+/// All claims, in the order of the paper.
+const CLAIMS: [Row; 11] = [
+    Row {
+        id: "zero_works",
+        claim: "Reinforcement learning alone teaches a bare base model to reason (R1-Zero)",
+        paper: "AIME 2024 pass@1 from 15.6 % to 71.0 % (77.9 % in the later edition)",
+        rule: "the gain lies above 0, and pass@1 at least doubles",
+        stages: &["base", "r1-zero"],
+        evidence: zero_works,
+    },
+    Row {
+        id: "zero_thinks_longer",
+        claim: "Its responses grow longer by themselves while it learns",
+        paper: "from hundreds to thousands of tokens, steadily",
+        rule: "the ratio to the base lies above 1",
+        stages: &["base", "r1-zero"],
+        evidence: zero_thinks_longer,
+    },
+    Row {
+        id: "zero_checks_itself",
+        claim: "It checks itself more and more often",
+        paper: "reflective words become several times as frequent; “wait” appears (the aha moment)",
+        rule: "the gain over the base lies above 0",
+        stages: &["base", "r1-zero"],
+        evidence: zero_checks_itself,
+    },
+    Row {
+        id: "zero_mixes_languages",
+        claim: "With accuracy as the only aim, it mixes languages",
+        paper: "R1-Zero “struggles with poor readability and language mixing”",
+        rule: "the share of words in the wrong language lies above 5 points, and above the base's",
+        stages: &["base", "r1-zero"],
+        evidence: zero_mixes_languages,
+    },
+    Row {
+        id: "language_reward_works",
+        claim: "A reward for language consistency mends that, at little cost",
+        paper: "“a slight degradation in performance”, and readable",
+        rule: "the gain in consistency lies above 0, and no more than 10 points of pass@1 are lost",
+        stages: &["r1-zero", "r1-zero-language"],
+        evidence: language_reward_works,
+    },
+    Row {
+        id: "cold_start_is_readable",
+        claim: "A cold start on a few hundred edited thoughts makes it readable",
+        paper: "a readable pattern with a summary, in the reader's language",
+        rule: "the gain over R1-Zero lies above 0, with at most 1,000 thoughts",
+        stages: &["r1-zero", "cold-start"],
+        evidence: cold_start_is_readable,
+    },
+    Row {
+        id: "reasoning_rl_restores",
+        claim: "Reinforcement learning after the cold start brings the ability up again",
+        paper: "AIME 2024 59.0 % (Dev1) to 74.0 % (Dev2)",
+        rule: "the gain over the cold start lies above 0",
+        stages: &["cold-start", "reasoning-rl"],
+        evidence: reasoning_rl_restores,
+    },
+    Row {
+        id: "rejection_sft_keeps",
+        claim: "The base, fine-tuned on samples of that model that were verified, keeps the ability",
+        paper: "AIME 2024 74.0 % (Dev2), 78.1 % (Dev3)",
+        rule: "no more than 10 points are lost, and it lies above the base",
+        stages: &["base", "reasoning-rl", "rejection-sft"],
+        evidence: rejection_sft_keeps,
+    },
+    Row {
+        id: "r1_is_level_and_readable",
+        claim: "R1 is as right as R1-Zero and speaks one language",
+        paper: "AIME 2024 79.8 % beside 71.0 % (77.9 %), readable",
+        rule: "no more than 5 points behind, and consistency above 95 %",
+        stages: &["r1-zero", "r1"],
+        evidence: r1_is_level_and_readable,
+    },
+    Row {
+        id: "majority_beats_one",
+        claim: "A majority vote is better than one sample",
+        paper: "AIME 2024 79.8 % pass@1, 86.7 % by vote (R1-Zero 71.0 % and 86.7 %)",
+        rule: "the gain lies above 0",
+        stages: &["r1"],
+        evidence: majority_beats_one,
+    },
+    Row {
+        id: "distillation_beats_rl",
+        claim: "A small model learns more from R1's answers than from its own reinforcement learning",
+        paper: "AIME 2024, a 32B model: 72.6 % distilled, 47.0 % by its own RL",
+        rule: "the lead lies above 0, and the RL had no less compute",
+        stages: &["student-base", "distill", "student-rl"],
+        evidence: distillation_beats_rl,
+    },
+];
+
+/// All claims with what `report` says of them.
+pub(super) fn claims(report: &Report) -> Vec<Claim> {
+    CLAIMS.iter().map(|row| row.evaluate(report)).collect()
+}
+
+impl Row {
+    fn evaluate(&self, report: &Report) -> Claim {
+        let Evidence { mut measured, interval, mut verdict } = (self.evidence)(report);
+        if let Some(stage) = self.stages.iter().find(|s| report.measures(s).score.right == 0) {
+            measured += &format!(" ({} has no right answers, so there is nothing to compare)", report.stage(stage).title);
+            verdict = Verdict::Undecided;
+        }
+        let Row { id, claim, paper, rule, .. } = *self;
+        Claim { id, claim, paper, measured, interval, rule, verdict }
+    }
+}
+
 fn percent(x: f64) -> String {
     format!("{:.1} %", 100.0 * x)
 }
@@ -74,203 +204,132 @@ fn points(i: Interval) -> String {
     format!("{} points ({} to {})", p(i.mean), p(i.low), p(i.high))
 }
 
-/// All claims, in the order of the paper.
-pub(super) fn claims(r: &Report) -> Vec<Claim> {
-    let pass = |s: &str| r.measures(s).score.pass1.mean;
-    let from_to = |a: &str, b: &str| format!("{} → {}", percent(pass(a)), percent(pass(b)));
-    let language = |s: &str| r.measures(s).language_consistency;
-    let mut all = Vec::new();
+fn pass(r: &Report, stage: &str) -> f64 {
+    r.measures(stage).score.pass1.mean
+}
 
+fn from_to(r: &Report, a: &str, b: &str) -> String {
+    format!("pass@1 {} → {}: {}", percent(pass(r, a)), percent(pass(r, b)), points(r.gain(b, a)))
+}
+
+/// The share of words that are not in the question's language.
+fn wrong_language(r: &Report, stage: &str) -> Interval {
+    let i = r.measures(stage).language_consistency;
+    Interval { mean: 1.0 - i.mean, low: 1.0 - i.high, high: 1.0 - i.low }
+}
+
+fn zero_works(r: &Report) -> Evidence {
     let gain = r.gain("r1-zero", "base");
-    let twice = if pass("r1-zero") >= 2.0 * pass("base") { Verdict::Reproduced } else { Verdict::NotReproduced };
-    all.push(Claim {
-        id: "zero_works",
-        claim: "Reinforcement learning alone teaches a bare base model to reason (R1-Zero)",
-        paper: "AIME 2024 pass@1 from 15.6 % to 71.0 % (77.9 % in the later edition)",
-        measured: format!("pass@1 {}: {}", from_to("base", "r1-zero"), points(gain)),
-        interval: gain,
-        rule: "the gain lies above 0, and pass@1 at least doubles",
-        verdict: Verdict::above(gain, 0.0).and(twice),
-    });
+    let doubled = pass(r, "r1-zero") >= 2.0 * pass(r, "base");
+    let doubled = if doubled { Verdict::Reproduced } else { Verdict::NotReproduced };
+    let verdict = Verdict::above(gain, 0.0).and(doubled);
+    Evidence { measured: from_to(r, "base", "r1-zero"), interval: gain, verdict }
+}
 
+fn zero_thinks_longer(r: &Report) -> Evidence {
     let ratio = r.length_ratio("r1-zero", "base");
     let tokens = |s: &str| r.measures(s).score.mean_tokens.mean;
-    all.push(Claim {
-        id: "zero_thinks_longer",
-        claim: "Its responses grow longer by themselves while it learns",
-        paper: "from hundreds to thousands of tokens, steadily",
-        measured: format!(
-            "{:.0} → {:.0} tokens, {:.2} times ({:.2} to {:.2})",
-            tokens("base"),
-            tokens("r1-zero"),
-            ratio.mean,
-            ratio.low,
-            ratio.high
-        ),
-        interval: ratio,
-        rule: "the ratio lies above 1",
-        verdict: Verdict::above(ratio, 1.0),
-    });
+    let (a, b) = (tokens("base"), tokens("r1-zero"));
+    let measured = format!("{a:.0} → {b:.0} tokens, {:.2} times ({:.2} to {:.2})", ratio.mean, ratio.low, ratio.high);
+    Evidence { measured, interval: ratio, verdict: Verdict::above(ratio, 1.0) }
+}
 
-    let (check, before) = (r.measures("r1-zero").self_check, r.measures("base").self_check);
-    let more = check.minus(before);
-    all.push(Claim {
-        id: "zero_checks_itself",
-        claim: "It checks itself more and more often",
-        paper: "reflective words become several times as frequent; “wait” appears (the aha moment)",
-        measured: format!(
-            "responses with a self-check {} → {}: {}",
-            percent(before.mean),
-            percent(check.mean),
-            points(more)
-        ),
-        interval: more,
-        rule: "the gain lies above 0",
-        verdict: Verdict::above(more, 0.0),
-    });
+fn zero_checks_itself(r: &Report) -> Evidence {
+    let [base, zero] = ["base", "r1-zero"].map(|s| r.measures(s).self_check);
+    let more = zero.minus(base);
+    let (a, b) = (percent(base.mean), percent(zero.mean));
+    let measured = format!("responses with a self-check {a} → {b}: {}", points(more));
+    Evidence { measured, interval: more, verdict: Verdict::above(more, 0.0) }
+}
 
-    let zero = language("r1-zero");
-    let flaw = Interval { mean: 1.0 - zero.mean, low: 1.0 - zero.high, high: 1.0 - zero.low };
-    all.push(Claim {
-        id: "zero_mixes_languages",
-        claim: "With accuracy as the only aim, it mixes languages",
-        paper: "R1-Zero “struggles with poor readability and language mixing”",
-        measured: format!(
-            "{} of its words are not in the question's language; {} of its responses hold both",
-            percent(flaw.mean),
-            percent(r.measures("r1-zero").behaviour.mixed)
-        ),
-        interval: flaw,
-        rule: "the share of words in the wrong language lies above 5 points",
-        verdict: Verdict::above(flaw, 0.05),
-    });
+fn zero_mixes_languages(r: &Report) -> Evidence {
+    let [base, zero] = ["base", "r1-zero"].map(|s| wrong_language(r, s));
+    let more = zero.minus(base);
+    let measured = format!(
+        "words that are not in the question's language {} → {}: {}; responses with both languages {} → {}",
+        percent(base.mean),
+        percent(zero.mean),
+        points(more),
+        percent(r.measures("base").behaviour.mixed),
+        percent(r.measures("r1-zero").behaviour.mixed)
+    );
+    Evidence { measured, interval: more, verdict: Verdict::above(zero, 0.05).and(Verdict::above(more, 0.0)) }
+}
 
-    let mended = language("r1-zero-language").minus(zero);
-    let cost = r.gain("r1-zero-language", "r1-zero");
-    all.push(Claim {
-        id: "language_reward_works",
-        claim: "A reward for language consistency mends that, at little cost",
-        paper: "“a slight degradation in performance”, and readable",
-        measured: format!(
-            "language consistency {} → {}; pass@1 {}",
-            percent(zero.mean),
-            percent(language("r1-zero-language").mean),
-            points(cost)
-        ),
-        interval: mended,
-        rule: "the gain in consistency lies above 0",
-        verdict: Verdict::above(mended, 0.0),
-    });
+fn language_reward_works(r: &Report) -> Evidence {
+    let [zero, language] = ["r1-zero", "r1-zero-language"].map(|s| r.measures(s).language_consistency);
+    let (mended, cost) = (language.minus(zero), r.gain("r1-zero-language", "r1-zero"));
+    let (a, b) = (percent(zero.mean), percent(language.mean));
+    let measured = format!("language consistency {a} → {b}: {}; pass@1 {}", points(mended), points(cost));
+    Evidence { measured, interval: mended, verdict: Verdict::above(mended, 0.0).and(Verdict::above(cost, -0.10)) }
+}
 
-    let (dev1, dev0) = (r.measures("cold-start").readable, r.measures("r1-zero").readable);
-    let readable = dev1.minus(dev0);
-    all.push(Claim {
-        id: "cold_start_is_readable",
-        claim: "A cold start on a few hundred edited thoughts makes it readable",
-        paper: "a readable pattern with a summary, in the reader's language",
-        measured: format!(
-            "readable in one language {} → {}: {}",
-            percent(dev0.mean),
-            percent(dev1.mean),
-            points(readable)
-        ),
-        interval: readable,
-        rule: "the gain lies above 0",
-        verdict: Verdict::above(readable, 0.0),
-    });
+/// Most thoughts that still are a few hundred.
+const FEW_HUNDRED: u64 = 1000;
 
+fn cold_start_is_readable(r: &Report) -> Evidence {
+    let [zero, cold] = ["r1-zero", "cold-start"].map(|s| r.measures(s).readable);
+    let readable = cold.minus(zero);
+    let thoughts = r.stage("cold-start").facts["examples"].as_u64().unwrap_or(0);
+    let few = if thoughts <= FEW_HUNDRED { Verdict::Reproduced } else { Verdict::Undecided };
+    let (a, b) = (percent(zero.mean), percent(cold.mean));
+    let measured = format!("{thoughts} thoughts; readable in one language {a} → {b}: {}", points(readable));
+    Evidence { measured, interval: readable, verdict: Verdict::above(readable, 0.0).and(few) }
+}
+
+fn reasoning_rl_restores(r: &Report) -> Evidence {
     let gain = r.gain("reasoning-rl", "cold-start");
-    all.push(Claim {
-        id: "reasoning_rl_restores",
-        claim: "Reinforcement learning after the cold start brings the ability up again",
-        paper: "AIME 2024 59.0 % (Dev1) to 74.0 % (Dev2)",
-        measured: format!("pass@1 {}: {}", from_to("cold-start", "reasoning-rl"), points(gain)),
-        interval: gain,
-        rule: "the gain lies above 0",
-        verdict: Verdict::above(gain, 0.0),
-    });
+    let measured = from_to(r, "cold-start", "reasoning-rl");
+    Evidence { measured, interval: gain, verdict: Verdict::above(gain, 0.0) }
+}
 
+fn rejection_sft_keeps(r: &Report) -> Evidence {
     let kept = r.gain("rejection-sft", "reasoning-rl");
-    all.push(Claim {
-        id: "rejection_sft_keeps",
-        claim: "The base, fine-tuned on samples of that model that were verified, keeps the ability",
-        paper: "AIME 2024 74.0 % (Dev2), 78.1 % (Dev3)",
-        measured: format!("pass@1 {}: {}", from_to("reasoning-rl", "rejection-sft"), points(kept)),
-        interval: kept,
-        rule: "no more than 10 points are lost, and it lies above the base",
-        verdict: Verdict::above(kept, -0.10).and(Verdict::above(r.gain("rejection-sft", "base"), 0.0)),
-    });
+    let verdict = Verdict::above(kept, -0.10).and(Verdict::above(r.gain("rejection-sft", "base"), 0.0));
+    Evidence { measured: from_to(r, "reasoning-rl", "rejection-sft"), interval: kept, verdict }
+}
 
-    let even = r.gain("r1", "r1-zero");
-    all.push(Claim {
-        id: "r1_is_level_and_readable",
-        claim: "R1 is as right as R1-Zero and speaks one language",
-        paper: "AIME 2024 79.8 % beside 71.0 % (77.9 %), readable",
-        measured: format!(
-            "pass@1 {} beside {}: {}; language consistency {}",
-            percent(pass("r1")),
-            percent(pass("r1-zero")),
-            points(even),
-            percent(language("r1").mean)
-        ),
-        interval: even,
-        rule: "no more than 5 points behind, and consistency above 95 %",
-        verdict: Verdict::above(even, -0.05).and(Verdict::above(language("r1"), 0.95)),
-    });
+fn r1_is_level_and_readable(r: &Report) -> Evidence {
+    let (even, language) = (r.gain("r1", "r1-zero"), r.measures("r1").language_consistency);
+    let measured = format!(
+        "pass@1 {} beside {}: {}; language consistency {}",
+        percent(pass(r, "r1")),
+        percent(pass(r, "r1-zero")),
+        points(even),
+        percent(language.mean)
+    );
+    Evidence { measured, interval: even, verdict: Verdict::above(even, -0.05).and(Verdict::above(language, 0.95)) }
+}
 
-    let r1 = &r.measures("r1").score;
-    all.push(Claim {
-        id: "majority_beats_one",
-        claim: "A majority vote is better than one sample",
-        paper: "AIME 2024 79.8 % pass@1, 86.7 % by vote (R1-Zero 71.0 % and 86.7 %)",
-        measured: format!(
-            "R1 {} by one, {} by vote of {}: {}; R1-Zero {} and {}",
-            percent(r1.pass1.mean),
-            percent(r1.cons_at_k.mean),
-            r1.samples,
-            points(r1.cons_gain),
-            percent(pass("r1-zero")),
-            percent(r.measures("r1-zero").score.cons_at_k.mean)
-        ),
-        interval: r1.cons_gain,
-        rule: "the gain lies above 0",
-        verdict: Verdict::above(r1.cons_gain, 0.0),
-    });
+fn majority_beats_one(r: &Report) -> Evidence {
+    let [zero, r1] = ["r1-zero", "r1"].map(|s| &r.measures(s).score);
+    let measured = format!(
+        "R1 {} by one, {} by vote of {}: {}; R1-Zero {} and {}",
+        percent(r1.pass1.mean),
+        percent(r1.cons_at_k.mean),
+        r1.samples,
+        points(r1.cons_gain),
+        percent(zero.pass1.mean),
+        percent(zero.cons_at_k.mean)
+    );
+    Evidence { measured, interval: r1.cons_gain, verdict: Verdict::above(r1.cons_gain, 0.0) }
+}
 
-    let taught = r.gain("distill", "student-rl");
-    let (a, b) = (r.stage("distill").flops, r.stage("student-rl").flops);
-    all.push(Claim {
-        id: "distillation_beats_rl",
-        claim: "A small model learns more from R1's answers than from reinforcement learning of its own",
-        paper: "AIME 2024, a 32B model: 72.6 % distilled, 47.0 % by its own RL",
-        measured: format!(
-            "pass@1 {} distilled, {} by RL (both from {}): {}; {:.2} and {:.2} TFLOP, the teacher's sampling counted",
-            percent(pass("distill")),
-            percent(pass("student-rl")),
-            percent(pass("student-base")),
-            points(taught),
-            a / 1e12,
-            b / 1e12
-        ),
-        interval: taught,
-        rule: "the lead lies above 0, and the RL had no less compute",
-        verdict: Verdict::above(taught, 0.0).and(if b >= a { Verdict::Reproduced } else { Verdict::Undecided }),
-    });
-    all
+fn distillation_beats_rl(r: &Report) -> Evidence {
+    let lead = r.gain("distill", "student-rl");
+    let [distill, rl] = ["distill", "student-rl"].map(|s| r.stage(s).flops);
+    let enough = if rl >= distill { Verdict::Reproduced } else { Verdict::Undecided };
+    let measured = format!(
+        "pass@1 {} distilled, {} by RL (both from {}): {}; {:.2} and {:.2} TFLOP, the teacher's sampling counted",
+        percent(pass(r, "distill")),
+        percent(pass(r, "student-rl")),
+        percent(pass(r, "student-base")),
+        points(lead),
+        distill / 1e12,
+        rl / 1e12
+    );
+    Evidence { measured, interval: lead, verdict: Verdict::above(lead, 0.0).and(enough) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn verdicts_follow_the_interval() {
-        let i = |low: f64, high: f64| Interval { mean: (low + high) / 2.0, low, high };
-        assert_eq!(Verdict::above(i(0.1, 0.2), 0.0), Verdict::Reproduced);
-        assert_eq!(Verdict::above(i(-0.1, 0.2), 0.0), Verdict::Undecided);
-        assert_eq!(Verdict::above(i(-0.2, -0.1), 0.0), Verdict::NotReproduced);
-        assert_eq!(Verdict::Reproduced.and(Verdict::Undecided), Verdict::Undecided);
-        assert_eq!(Verdict::Undecided.and(Verdict::NotReproduced), Verdict::NotReproduced);
-        assert_eq!(points(i(-0.02, 0.01)), "−0.5 points (−2.0 to +1.0)");
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ fn maybe(x: Option<f64>) -> String {
 
 /// The page.
 pub(super) fn page(r: &Report) -> String {
-    let body = [opening(r), claims(r), curves(r), stages(r), rewards(r), styles(r), samples(r), method(r)].concat();
+    let body = [warning(r), opening(r), claims(r), curves(r), stages(r), rewards(r), styles(r), samples(r), method(r)].concat();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -29,6 +29,13 @@ pub(super) fn page(r: &Report) -> String {
         r.seed,
         include_str!("style.css")
     )
+}
+
+fn warning(r: &Report) -> String {
+    match r.is_smoke() {
+        true => format!("<p class=\"warning\">{}</p>", escape(&r.smoke_warning())),
+        false => String::new(),
+    }
 }
 
 fn opening(r: &Report) -> String {
@@ -325,6 +332,19 @@ fn samples(r: &Report) -> String {
     html
 }
 
+/// What made the report, where and when, as rows of a table.
+fn provenance(r: &Report) -> String {
+    let p = &r.provenance;
+    let rows = [
+        ("command", &p.command),
+        ("preset", &p.preset),
+        ("meno", &format!("{}, commit {}", p.version, p.commit)),
+        ("processor", &format!("{}, {} kernels", p.cpu, p.kernels)),
+        ("date", &p.date),
+    ];
+    rows.iter().map(|(k, v)| format!("<tr><th>{k}</th><td><code>{}</code></td></tr>", escape(v))).collect()
+}
+
 fn method(r: &Report) -> String {
     let e = &r.settings.evaluation;
     let gap = r.max_logprob_gap();
@@ -353,8 +373,7 @@ fn method(r: &Report) -> String {
          TFLOP of which {:.2} are the teacher's sampling; RL on the student {:.2}.</p>\
          <p><b>What is not the paper.</b> One family of questions instead of many; the edits of the cold start are made \
          by rule, not by people; no helpfulness or safety rewards; a few hundred thousand times fewer parameters.</p>\
-         <footer>Written by <code>meno replicate --seed {}</code>. Every figure is in <code>report.json</code>; the models \
-         stand beside it.</footer>",
+         <footer><table>{}</table><p>Every figure is in <code>report.json</code>; the models stand beside it.</p></footer>",
         e.problems,
         e.split,
         e.temperature,
@@ -374,6 +393,6 @@ fn method(r: &Report) -> String {
         distill.flops / 1e12,
         distill.facts["sampling_flops"].as_f64().unwrap_or(0.0) / 1e12,
         rl.flops / 1e12,
-        r.seed
+        provenance(r)
     )
 }

@@ -1,0 +1,100 @@
+//! Where a report comes from: program, machine, time and command.
+
+use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where a report comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The preset or the recipe's file.
+    pub preset: String,
+    /// The exact command.
+    pub command: String,
+    /// The program's version.
+    pub version: String,
+    /// The commit that it was built from.
+    pub commit: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// The instructions that the kernels use.
+    pub kernels: String,
+    /// When the report was written, UTC.
+    pub date: String,
+}
+
+impl Provenance {
+    /// On this machine, now.
+    pub fn here(preset: &str, command: String, version: &str, commit: &str) -> Provenance {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Provenance {
+            preset: preset.to_owned(),
+            command,
+            version: version.to_owned(),
+            commit: commit.to_owned(),
+            cpu: cpu(),
+            kernels: format!("{:?}", meno_tensor::simd::level()).to_lowercase(),
+            date: date(seconds),
+        }
+    }
+}
+
+/// The processor's name as Linux gives it, else its architecture.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|l| Some(l.strip_prefix("model name")?.split_once(':')?.1.trim()));
+    name.unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+/// `2026-03-01 12:34 UTC` of seconds since 1970.
+fn date(seconds: u64) -> String {
+    // The Gregorian calendar repeats every 400 years; years begin in March, so that the leap day is the last
+    // (Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC", era * 400 + year + next)
+}
+
+/// A command line as a shell takes it.
+pub fn command_line(args: impl IntoIterator<Item = String>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    let quote = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
+        true => arg,
+        false => format!("'{}'", arg.replace('\'', r"'\''")),
+    };
+    args.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        // `date -u -d @SECONDS`.
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(951_782_399), "2000-02-28 23:59 UTC");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(date(951_868_800), "2000-03-01 00:00 UTC");
+        assert_eq!(date(1_798_761_599), "2026-12-31 23:59 UTC");
+        assert_eq!(date(4_107_542_400), "2100-03-01 00:00 UTC");
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let args = ["target/release/meno", "replicate", "--out", "a b", "it's", ""].map(str::to_owned);
+        assert_eq!(command_line(args), r"target/release/meno replicate --out 'a b' 'it'\''s' ''");
+    }
+
+    #[test]
+    fn everything_is_named() {
+        let p = Provenance::here("tiny", "meno replicate".into(), "0.1.0", "abc");
+        let json = serde_json::to_value(&p).unwrap();
+        assert!(json.as_object().unwrap().values().all(|v| v.as_str().is_some_and(|s| !s.is_empty())), "{json}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Networks with more rows than their tokenizer has tokens.
+
+use super::{Dir, ROWS, TOKENS, tokens, weight};
+
+/// The padding is by far the most likely everywhere: rows of its head point both ways.
+fn padded() -> Dir {
+    Dir::new(false, |model| {
+        let width = model.config.hidden_size;
+        let head = weight(model, "lm_head.weight");
+        for row in TOKENS..ROWS {
+            let sign = if row % 2 == 0 { 8.0 } else { -8.0 };
+            let at = row / 2 % 4;
+            head[row * width..][..width].fill(0.0);
+            head[row * width + at] = sign;
+        }
+    })
+}
+
+#[test]
+fn no_way_of_choosing_takes_a_row_beyond_the_tokenizer() {
+    let dir = padded();
+    let ways: [&[&str]; 6] = [
+        &["--temperature", "0"],
+        &["--temperature", "1", "--top-p", "1"],
+        &["--temperature", "1", "--top-p", "0.9"],
+        &["--temperature", "1", "--top-p", "1", "--top-k", "5"],
+        &["--temperature", "1", "--top-p", "1", "--min-p", "0.1"],
+        &["--temperature", "0", "--speculative", "ngram"],
+    ];
+    for way in ways {
+        for answer in dir.generate("model", &[way, &["-n", "4", "--max-tokens", "40"]].concat()) {
+            assert!(tokens(&answer).iter().all(|&t| t < TOKENS), "{way:?}: {answer}");
+            // Log-probabilities refer to all rows, of which the padding has nearly everything.
+            let logprobs = answer["logprobs"].as_array().unwrap();
+            assert!(logprobs.iter().all(|l| l.as_f64().unwrap() < -1.0), "{way:?}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_gguf_file_says_which_tokens_are_padding() {
+    let dir = padded();
+    dir.ok(&["convert", "model", "model.gguf", "--type", "f32"]);
+    let [there, here] = ["model.gguf", "model"].map(|m| dir.generate(m, &["--temperature", "0", "--max-tokens", "20"]));
+    assert_eq!(tokens(&there[0]), tokens(&here[0]));
+    assert!(tokens(&there[0]).iter().all(|&t| t < TOKENS));
+}
+
+#[test]
+fn rollouts_and_samples_take_none_either_and_train_on_the_same_log_probabilities() {
+    let dir = padded();
+    dir.write("q.jsonl", "{\"question\": \"one two\", \"answer\": \"3\"}\n");
+    let common = "[model]\npath = \"model\"\n[task]\nname = \"q.jsonl\"\nprompt = \"plain\"\n";
+    // The gate stops the run where sampling and training differ in a bit.
+    dir.write(
+        "rl.toml",
+        &format!(
+            "{common}[train]\nmax_steps = 2\nmax_tokens = 256\n[grpo]\nnum_questions = 2\nnum_generations = 4\n\
+             max_completion_length = 12\nmax_prompt_length = 32\nlogprob_gap_tolerance = 0.0\nreward_funcs = [\"length\"]\n\
+             [run]\noutput_dir = \"rl\"\nsave_steps = 1\n"
+        ),
+    );
+    dir.ok(&["grpo", "rl.toml", "--plain"]);
+    let metrics = std::fs::read_to_string(dir.path("rl/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().count() >= 2, "{metrics}");
+    for line in metrics.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["sampling/logprob_gap"], 0.0, "{line}");
+    }
+}
