@@ -43,7 +43,7 @@ fn models() -> Vec<(&'static str, Model)> {
 struct Score(f32);
 
 impl Objective for Score {
-    fn token(&self, _: &Batch, _: usize, _: usize, _: f32) -> TokenLoss {
+    fn token(&self, _: &Batch, _: usize, _: usize, _: f32, _: f32) -> TokenLoss {
         TokenLoss::default()
     }
     fn temperature(&self) -> f32 {

@@ -23,6 +23,8 @@ pub struct Net {
     pub batch: Batch,
     /// Temperature of the objective.
     pub temperature: f32,
+    /// The weight of the entropy in the objective.
+    pub entropy: f32,
     /// How far finite differences step: small enough that no routing decision flips.
     pub h: f32,
     inputs: Vec<Param>,
@@ -114,18 +116,27 @@ impl Op for WeightedSum {
     }
 }
 
-/// A smooth function of the log-probability that is not linear.
+/// A smooth function of log-probability and entropy that is not linear.
 struct Curved {
     temperature: f32,
+    entropy: f32,
 }
 
 impl Objective for Curved {
-    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32) -> TokenLoss {
+    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32, entropy: f32) -> TokenLoss {
         let w = batch.weights[row] * (1.0 + head as f32);
-        TokenLoss { loss: w * (0.1 * logprob * logprob - logprob), dlogprob: w * (0.2 * logprob - 1.0) }
+        let e = w * self.entropy;
+        TokenLoss {
+            loss: w * (0.1 * logprob * logprob - logprob) + e * (entropy - 0.2 * entropy * entropy),
+            dlogprob: w * (0.2 * logprob - 1.0),
+            dentropy: e * (1.0 - 0.4 * entropy),
+        }
     }
     fn temperature(&self) -> f32 {
         self.temperature
+    }
+    fn uses_entropy(&self) -> bool {
+        self.entropy != 0.0
     }
 }
 
@@ -176,12 +187,12 @@ fn assemble(mode: Mode, tap: bool, f: impl Fn(&mut Builder, &mut Params) -> Opti
         let tokens: Vec<u32> = (cut[0]..cut[1]).map(|_| rng.below(VOCAB) as u32).collect();
         batch.push_training(&tokens, |i| 0.2 + 0.1 * i as f32);
     }
-    Net { params, tape: b.finish(), batch, temperature: 1.0, h: 0.03, inputs, output, tapped: None }
+    Net { params, tape: b.finish(), batch, temperature: 1.0, entropy: 0.0, h: 0.03, inputs, output, tapped: None }
 }
 
 impl Net {
     fn objective(&self) -> Curved {
-        Curved { temperature: self.temperature }
+        Curved { temperature: self.temperature, entropy: self.entropy }
     }
 
     /// Scales the random values of the parameters whose names contain `name`.
@@ -227,6 +238,7 @@ impl Net {
     pub fn check_gradients(&mut self, tolerance: f64) {
         if let Some(tapped) = &mut self.tapped {
             tapped.temperature = self.temperature;
+            tapped.entropy = self.entropy;
             tapped.h = self.h;
             tapped.check_gradients(tolerance);
         }

@@ -303,6 +303,18 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// x becomes e·(a − b·d), with d = x · s − shift and e = exp(d).
+    pub(crate) fn exp_times_linear(x: &mut [f32], s: f32, shift: f32, a: f32, b: f32) {
+        for x in x {
+            let d = *x * s - shift;
+            let e = simd::exp(d);
+            // exp is 0 where d is −∞, whose product would not be a number.
+            *x = if e == 0.0 { 0.0 } else { e * (a - b * d) };
+        }
+    }
+}
+
 /// The numbers of one step of AdamW.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Adam {

@@ -57,22 +57,29 @@ pub trait Op: Send + Sync {
     fn backward(&self, ctx: &mut Ctx);
 }
 
-/// The loss of one predicted token and its derivative.
+/// The loss of one predicted token and its derivatives.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenLoss {
     /// The token's part of the loss.
     pub loss: f32,
     /// d loss / d log-probability of the target.
     pub dlogprob: f32,
+    /// d loss / d entropy of the predicted distribution. Ignored unless [`Objective::uses_entropy`].
+    pub dentropy: f32,
 }
 
-/// What a loss head minimises, as a function of the log-probability of each target.
+/// What a loss head minimises, as a function of the log-probability of each target and of the entropy (in nats) of
+/// the distribution that predicts it.
 pub trait Objective: Sync {
-    /// The loss of the target of `row`, given its log-probability at [`Objective::temperature`].
-    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32) -> TokenLoss;
+    /// The loss of the target of `row`, given its log-probability and entropy at [`Objective::temperature`].
+    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32, entropy: f32) -> TokenLoss;
     /// Logits are divided by this before the softmax.
     fn temperature(&self) -> f32 {
         1.0
+    }
+    /// True if a token's loss depends on the entropy. Its gradient takes a second exponential of every logit.
+    fn uses_entropy(&self) -> bool {
+        false
     }
 }
 
@@ -84,9 +91,9 @@ pub struct CrossEntropy {
 }
 
 impl Objective for CrossEntropy {
-    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32) -> TokenLoss {
+    fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32, _entropy: f32) -> TokenLoss {
         let weight = batch.weights[row] * self.head_scale[head];
-        TokenLoss { loss: -weight * logprob, dlogprob: -weight }
+        TokenLoss { loss: -weight * logprob, dlogprob: -weight, dentropy: 0.0 }
     }
 }
 

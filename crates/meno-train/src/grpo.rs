@@ -8,11 +8,16 @@
 
 pub mod advantages;
 pub mod health;
+mod mini_batch;
 pub mod objective;
+mod pass;
 mod ranges;
 mod reward_funcs;
 mod settings;
 mod update;
+
+#[cfg(test)]
+mod agreement_tests;
 
 pub use reward_funcs::RewardFunc;
 pub use settings::Grpo;
@@ -123,9 +128,6 @@ impl<'a> Loop<'a> {
         let mut metrics = Metrics::new(self.state.step + 1);
         let mut figures = None;
         if self.progress.rollouts.is_empty() {
-            if self.grpo.beta > 0.0 && self.grpo.sync_ref_model && self.sync_due() {
-                self.reference.copy_from_slice(model.params.data());
-            }
             let sampled = self.sample(model, &mut metrics, run.observer)?;
             let Some((rollouts, sampled)) = sampled else { return Ok(false) };
             self.progress.rollouts = rollouts;
@@ -139,6 +141,9 @@ impl<'a> Loop<'a> {
             self.progress.rollouts.clear();
         }
         self.state.step += 1;
+        if self.grpo.sync_ref_model && self.state.step % self.grpo.ref_model_sync_steps == 0 {
+            mix_into(&mut self.reference, model.params.data(), self.grpo.ref_model_mixup_alpha);
+        }
         self.state.num_tokens += rows as u64;
         metrics.push("num_tokens", self.state.num_tokens as f64);
         let max_steps = self.train.max_steps;
@@ -179,14 +184,6 @@ impl<'a> Loop<'a> {
             metrics.warnings.push(warning.to_string());
             observer.on_note(&format!("warning: {warning}"));
         }
-    }
-
-    /// Whether the reference takes over the policy before this rollout.
-    fn sync_due(&self) -> bool {
-        let every = self.grpo.ref_model_sync_steps;
-        let updates = self.grpo.steps_per_generation * self.grpo.num_iterations;
-        // The reference moves between rollouts: at the first one after each multiple of `every` steps.
-        self.state.step > 0 && every > 0 && self.state.step % every < updates
     }
 
     /// Samples, verifies and rewards the answers of one rollout: those to train on, and the figures of all.
@@ -248,6 +245,14 @@ impl<'a> Loop<'a> {
             self.score_reference(model, &mut kept);
         }
         Ok(Some((kept, figures)))
+    }
+}
+
+/// reference = α · policy + (1 − α) · reference (TR-DPO, arXiv 2404.09656). An empty reference stays empty.
+fn mix_into(reference: &mut [f32], policy: &[f32], alpha: f32) {
+    for (reference, policy) in reference.iter_mut().zip(policy) {
+        // At α = 1 the reference has the policy's bits.
+        *reference = if alpha == 1.0 { *policy } else { *reference * (1.0 - alpha) + alpha * policy };
     }
 }
 

@@ -7,7 +7,7 @@ use meno_tensor::batch::Batch;
 use meno_tensor::tape::{CrossEntropy, Objective};
 use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
 use meno_train::grpo::advantages::ScaleRewards;
-use meno_train::grpo::objective::{Clip, LossType, Policy};
+use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};
 use meno_train::rewards::{Input, Reward, Weighted};
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use meno_train::{Distill, Error, Grpo, Pretrain, Quiet, RejectionSampling, Run, Sft, Summary, Train};
@@ -257,15 +257,18 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
     // Ratios inside and beyond the clip on both sides, never at its kink; both signs of the advantage; a reference.
     let old: Vec<f32> = now.iter().enumerate().map(|(i, l)| l - [-0.5, -0.1, 0.0, 0.12, 0.6][i % 5]).collect();
     let reference: Vec<f32> = now.iter().enumerate().map(|(i, l)| l + 0.3 * (i % 3) as f32 - 0.2).collect();
-    let advantages: Vec<f32> = (0..batch.len()).map(|i| if i < 6 { 1.3 } else { -0.8 }).collect();
-    for loss_type in [LossType::Grpo, LossType::Dapo] {
-        let policy = Policy {
-            clip: Clip { loss_type, epsilon: 0.2, epsilon_high: 0.28, beta: 0.1 },
-            old_logprobs: &old,
-            ref_logprobs: &reference,
-            advantages: &advantages,
-            temperature: 0.9,
-        };
+    let tokens: Vec<TokenContext> = (0..batch.len())
+        .map(|i| TokenContext {
+            old_logprob: old[i],
+            ref_logprob: reference[i],
+            advantage: if i < 6 { 1.3 } else { -0.8 },
+            entropy_weight: 0.1,
+            ..TokenContext::default()
+        })
+        .collect();
+    for loss_type in [LossType::Grpo, LossType::Sapo] {
+        let config = ObjectiveConfig { loss_type, epsilon_high: 0.28, beta: 0.1, ..ObjectiveConfig::default() };
+        let policy = GrpoObjective { config, tokens: &tokens, temperature: 0.9, entropy: true };
         grads.fill(0.0);
         tape.step(&mut model.params, Dtype::F32.into(), &batch, &policy, &mut grads);
         let handles: Vec<_> = model.params.iter().map(|(p, info)| (p, info.range())).collect();
@@ -279,7 +282,9 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
                 model.params.get_mut(p).iter_mut().zip(&direction).for_each(|(w, g)| *w += h as f32 * g);
                 tape.forward(&mut model.params, Dtype::F32.into(), &batch, &policy, None);
                 let rows = (0..batch.len()).filter(|r| batch.weights[*r] > 0.0);
-                let loss: f64 = rows.map(|r| policy.token(&batch, 0, r, tape.out().logprobs[r]).loss as f64).sum();
+                let loss: f64 = rows
+                    .map(|r| policy.token(&batch, 0, r, tape.out().logprobs[r], tape.out().entropies[r]).loss as f64)
+                    .sum();
                 model.params.get_mut(p).copy_from_slice(&before);
                 loss
             };

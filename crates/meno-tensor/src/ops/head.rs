@@ -5,7 +5,7 @@
 //! That is why, in training, everything happens in backward.
 
 use super::View;
-use super::log_softmax::exp_row;
+use super::log_softmax::{exp_row, log_softmax_row};
 use super::rms_norm::{self, Norm, Rows};
 use super::rows::for_rows;
 use crate::batch::{Batch, IGNORE};
@@ -146,15 +146,22 @@ impl Head {
     ) {
         let (vocab, head) = (self.vocab, self.head);
         let inv_temperature = 1.0 / objective.temperature();
+        let uses_entropy = objective.uses_entropy();
         pool::for_chunks2(logits, vocab, scores, 3, |i, logits, score| {
             let row = rows[i] as usize;
             let target = batch.targets[head][row] as usize;
             let logit = logits[target];
-            let softmax = exp_row(logits, inv_temperature);
+            // The gradient of the entropy needs the logits, that of the log-probability their exponentials alone.
+            let softmax = match uses_entropy {
+                true => log_softmax_row(logits, inv_temperature),
+                false => exp_row(logits, inv_temperature),
+            };
             let logprob = softmax.logprob(logit);
-            let token = objective.token(batch, head, row, logprob);
+            let token = objective.token(batch, head, row, logprob, softmax.entropy);
             score.copy_from_slice(&[token.loss, logprob, softmax.entropy]);
-            if train {
+            if train && uses_entropy {
+                softmax.gradient(target, token.dlogprob, token.dentropy, logits);
+            } else if train {
                 // d log p(target) / d logit = (onehot − p) / temperature
                 let c = token.dlogprob * inv_temperature;
                 let scale = -c / softmax.sum;
@@ -228,7 +235,21 @@ mod tests {
             net.check_gradients(1e-3);
             net.temperature = 0.7;
             net.check_gradients(1e-3);
+            net.entropy = -1.5;
+            net.check_gradients(1e-3);
         }
+    }
+
+    #[test]
+    fn the_entropy_has_no_part_in_a_loss_without_it() {
+        // A weight of zero, and one so small that it vanishes, take the two ways to the gradient.
+        let mut net = net(true, 0);
+        let plain = net.step(Precision::F32);
+        net.entropy = 1e-30;
+        let (loss, grads) = net.step(Precision::F32);
+        assert_eq!(plain.0, loss);
+        let largest = plain.1.iter().fold(0f32, |m, g| m.max(g.abs()));
+        assert!(plain.1.iter().zip(&grads).all(|(a, b)| (a - b).abs() <= 1e-6 * largest));
     }
 
     #[test]

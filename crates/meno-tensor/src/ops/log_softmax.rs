@@ -27,6 +27,17 @@ impl LogSoftmax {
     pub fn prob(&self, exp: f32) -> f32 {
         exp / self.sum
     }
+    /// Turns the row's logits into the gradient of a loss with these derivatives by log p(`target`) and by the entropy
+    /// H:
+    ///
+    /// ∂ log p_t / ∂ logit_j = (1[j = t] − p_j) / T,  ∂ H / ∂ logit_j = −p_j (log p_j + H) / T.
+    pub fn gradient(&self, target: usize, dlogprob: f32, dentropy: f32, logits: &mut [f32]) {
+        let (c, k) = (dlogprob * self.inv_temperature, dentropy * self.inv_temperature);
+        // With d = z − max, log p = d − log Σ: every logit gets p · (−c − k (d − log Σ + H)).
+        let constant = -c - k * (self.entropy as f64 - self.log_sum) as f32;
+        lanes::exp_times_linear(logits, self.inv_temperature, self.max, constant / self.sum, k / self.sum);
+        logits[target] += c;
+    }
     fn new(inv_temperature: f32, max: f32, sum: f32, weighted: f32) -> Self {
         // Σ p log p = Σ p (z − max) − log Σ, where Σ e·(z − max) is `weighted`.
         let log_sum = (sum as f64).ln();
@@ -75,8 +86,44 @@ mod tests {
 
     #[test]
     fn survives_huge_logits() {
-        let row = log_softmax_row(&[3e4, -3e4, 3e4], 1.0);
+        let mut logits = [3e4, -3e4, 3e4];
+        let row = log_softmax_row(&logits, 1.0);
         assert!((row.logprob(3e4) + 2f32.ln()).abs() < 1e-6);
         assert!((row.entropy - 2f32.ln()).abs() < 1e-6);
+        row.gradient(0, 1.0, 1.0, &mut logits);
+        assert!((logits[0] - 0.5).abs() < 1e-6 && (logits[2] + 0.5).abs() < 1e-6, "{logits:?}");
+        assert_eq!(logits[1], 0.0);
+    }
+
+    /// The gradient by the definition, in f64: a sum over the whole Jacobian of log p.
+    fn plain_gradient(logits: &[f32], temperature: f64, target: usize, dlogprob: f64, dentropy: f64) -> Vec<f64> {
+        let z: Vec<f64> = logits.iter().map(|&x| x as f64 / temperature).collect();
+        let log_sum = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+        let log_p: Vec<f64> = z.iter().map(|z| z - log_sum).collect();
+        let jacobian = |i: usize, j: usize| (f64::from(u8::from(i == j)) - log_p[j].exp()) / temperature;
+        let by_logit = |j: usize| {
+            // H = −Σ p log p, so ∂H/∂ log p_i = −p_i (log p_i + 1).
+            let entropy: f64 = (0..z.len()).map(|i| -log_p[i].exp() * (log_p[i] + 1.0) * jacobian(i, j)).sum();
+            dlogprob * jacobian(target, j) + dentropy * entropy
+        };
+        (0..z.len()).map(by_logit).collect()
+    }
+
+    #[test]
+    fn the_gradient_agrees_with_the_definition() {
+        for (n, temperature, spread) in [(1, 1.0, 1.0), (7, 0.6, 2.0), (16, 1.0, 8.0), (301, 1.3, 5.0)] {
+            let mut rng = Rng::new(&[n as u64, 3]);
+            let logits: Vec<f32> = (0..n).map(|_| spread * rng.normal()).collect();
+            for (dlogprob, dentropy) in [(0.7, 0.0), (0.0, 1.0), (-1.2, 0.4)] {
+                let target = n / 2;
+                let row = log_softmax_row(&logits, 1.0 / temperature);
+                let mut gradient = logits.clone();
+                row.gradient(target, dlogprob, dentropy, &mut gradient);
+                let plain = plain_gradient(&logits, temperature as f64, target, dlogprob as f64, dentropy as f64);
+                for (a, b) in gradient.iter().zip(plain) {
+                    assert!((*a as f64 - b).abs() < 2e-6, "{n}: {a} {b}");
+                }
+            }
+        }
     }
 }

@@ -1,12 +1,26 @@
-//! The objective of GRPO, per token, as a function of its log-probability.
+//! The objective of GRPO, per token, as a function of its log-probability and entropy.
 //!
 //! R1 eq. 1–2 in the per-token form of DeepSeekMath eq. 3 and DeepSeek-V3.2 §3.1, as a loss (negated):
 //!
-//! L_t = w_t · ( −min(ρ A, clip(ρ, 1−ε, 1+ε_high) A) + β k3 ),  ρ = π_θ / π_old,
-//! k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0  (Schulman's unbiased estimator of the KL divergence).
+//! L_t = w_t · ( P_t + β KL_t ) − w_H · H_t
 //!
-//! w_t is the normalisation ([`LossType`]); R1 writes the ratio per output without 1/|o|, which practice reads as the
-//! per-token form. `cispo` (MiniMax-M1 §3.1) keeps every token's gradient: −sg(min(ρ, 1+ε_high)) A log π.
+//! with ρ = π_θ / π_old of the token or, at the sequence level, of the whole response (GSPO, arXiv
+//! 2507.18071: exp(mean_t log π_θ/π_old)); P_t by [`LossType`]:
+//!
+//! | loss type | P_t | source |
+//! |---|---|---|
+//! | `grpo`, `dr_grpo`, `bnpo`, `dapo`, `gspo` | −min(ρ A, clip(ρ, 1−ε, 1+ε_high) A); with `delta`, ρ ≤ δ first | R1 eq. 1; INTELLECT-2, arXiv 2505.07291 |
+//! | `cispo` | −sg(min(ρ, 1+ε_high)) A log π_θ | MiniMax-M1 §3.1, arXiv 2506.13585 |
+//! | `sapo` | −(4/τ) σ(τ(ρ−1)) A, τ by the sign of A | arXiv 2511.20347 |
+//!
+//! and KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
+//! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: the gradient is unbiased then, too).
+//!
+//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|, which practice reads as the
+//! per-token form.
+//!
+//! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0 is 4.0
+//! here.
 
 use meno_tensor::batch::Batch;
 use meno_tensor::tape::{Objective, TokenLoss};
@@ -20,38 +34,114 @@ pub enum LossType {
     Grpo,
     /// Sum over tokens divided by the constant `max_completion_length`, mean over responses (arXiv 2503.20783).
     DrGrpo,
+    /// Mean over all tokens of the local batch. An optimizer step is one local batch here, so this is `dapo`.
+    Bnpo,
     /// Mean over all tokens of the step (DAPO, arXiv 2503.14476).
     #[default]
     Dapo,
     /// As `dapo`, the ratio capped and detached instead of clipped (MiniMax-M1).
     Cispo,
+    /// As `grpo`, the ratio through a sigmoid instead of clipped (arXiv 2511.20347).
+    Sapo,
+    /// As `grpo`, one ratio for a whole response (arXiv 2507.18071).
+    Gspo,
+}
+
+impl LossType {
+    /// True if the ratio is clipped to 1 − ε and 1 + ε_high.
+    pub fn clips(self) -> bool {
+        !matches!(self, LossType::Cispo | LossType::Sapo)
+    }
+}
+
+/// What one importance ratio is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportanceSamplingLevel {
+    /// Every token has its own: π_θ / π_old.
+    #[default]
+    Token,
+    /// A response has one: the geometric mean of its tokens' ratios.
+    Sequence,
 }
 
 /// The constants of the objective.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clip {
+pub struct ObjectiveConfig {
     /// Which loss.
     pub loss_type: LossType,
     /// ε: the ratio is clipped below 1 − ε.
     pub epsilon: f32,
     /// The ratio is clipped above 1 + ε_high (DAPO's clip-higher).
     pub epsilon_high: f32,
+    /// δ: the ratio is capped here for negative advantages too (INTELLECT-2's two-sided clip).
+    pub delta: Option<f32>,
+    /// τ of `sapo` for positive advantages.
+    pub sapo_temperature_pos: f32,
+    /// τ of `sapo` for other advantages.
+    pub sapo_temperature_neg: f32,
     /// The weight of the KL term.
     pub beta: f32,
+    /// Multiply the KL term by the ratio.
+    pub use_bias_correction_kl: bool,
 }
 
-/// What became of one token.
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        ObjectiveConfig {
+            loss_type: LossType::Dapo,
+            epsilon: 0.2,
+            epsilon_high: 0.2,
+            delta: None,
+            sapo_temperature_pos: 1.0,
+            sapo_temperature_neg: 1.05,
+            beta: 0.0,
+            use_bias_correction_kl: false,
+        }
+    }
+}
+
+/// What the loss of a token depends on besides its own log-probability and entropy.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TokenContext {
+    /// log π_old, as sampled.
+    pub old_logprob: f32,
+    /// log π_ref (any value if β is 0).
+    pub ref_logprob: f32,
+    /// The advantage.
+    pub advantage: f32,
+    /// No policy loss is taken of this token.
+    pub masked: bool,
+    /// w_H: how much of the token's entropy is subtracted from the loss.
+    pub entropy_weight: f32,
+    /// What it shares with its response, at the sequence level.
+    pub sequence: Option<SequenceRatio>,
+}
+
+/// The importance ratio of a response, and what the derivative of a loss by it needs: every token moves the ratio, so a
+/// token's gradient has a part of all its neighbours' losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SequenceRatio {
+    /// log ρ: the mean of log π_θ/π_old.
+    pub log_ratio: f32,
+    /// The share of its tokens of which a policy loss is taken.
+    pub unmasked: f32,
+    /// The mean of k3.
+    pub kl: f32,
+}
+
+/// The loss of one token, before normalisation and without its entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenTerm {
-    /// Loss, before normalisation.
+    /// Loss.
     pub loss: f32,
     /// d loss / d log-probability.
     pub dlogprob: f32,
-    /// k3.
+    /// The KL term: k3, times the ratio if `use_bias_correction_kl`.
     pub kl: f32,
     /// The ratio was below 1 − ε with a negative advantage: clipped.
     pub clipped_low: bool,
-    /// The ratio was above 1 + ε_high with a positive advantage: clipped.
+    /// The ratio was above 1 + ε_high with a positive advantage: clipped (`cispo`: capped).
     pub clipped_high: bool,
 }
 
@@ -62,31 +152,58 @@ pub fn k3(logprob: f32, ref_logprob: f32) -> (f32, f32) {
     ((d.exp_m1() - d).max(0.0), -d.exp_m1())
 }
 
-impl Clip {
+impl ObjectiveConfig {
     /// The loss of one token and its derivative.
-    pub fn term(&self, logprob: f32, old_logprob: f32, ref_logprob: f32, advantage: f32) -> TokenTerm {
-        let ratio = (logprob - old_logprob).exp();
+    pub fn term(&self, logprob: f32, token: &TokenContext) -> TokenTerm {
+        let ratio = token.sequence.map_or(logprob - token.old_logprob, |s| s.log_ratio).exp();
+        let mut term = self.policy(ratio, token.advantage);
+        if self.loss_type == LossType::Cispo {
+            // The ratio is a constant: only the token's own log-probability moves its loss.
+            term.dlogprob = term.loss;
+            term.loss *= logprob;
+        } else if let Some(s) = token.sequence {
+            term.dlogprob *= s.unmasked;
+        }
+        if token.masked {
+            term.loss = 0.0;
+            if self.loss_type == LossType::Cispo || token.sequence.is_none() {
+                term.dlogprob = 0.0;
+            }
+        }
+        if self.beta != 0.0 {
+            let (mut value, mut derivative) = k3(logprob, token.ref_logprob);
+            if self.use_bias_correction_kl {
+                derivative = ratio * (derivative + token.sequence.map_or(value, |s| s.kl));
+                value *= ratio;
+            }
+            term.kl = value;
+            term.loss += self.beta * value;
+            term.dlogprob += self.beta * derivative;
+        }
+        term
+    }
+
+    /// P as a function of the ratio, and its derivative by log ρ; for `cispo` the factor of log π.
+    fn policy(&self, ratio: f32, advantage: f32) -> TokenTerm {
         let (low, high) = (1.0 - self.epsilon, 1.0 + self.epsilon_high);
-        let clipped_low = ratio < low && advantage < 0.0;
-        let clipped_high = ratio > high && advantage > 0.0;
-        let (mut loss, mut dlogprob) = match self.loss_type {
-            LossType::Cispo => {
-                let weight = ratio.min(high);
-                (-weight * advantage * logprob, -weight * advantage)
+        let capped = ratio > high && advantage > 0.0;
+        let term = |loss, dlogprob| TokenTerm { loss, dlogprob, ..TokenTerm::default() };
+        match self.loss_type {
+            LossType::Cispo => TokenTerm { clipped_high: capped, ..term(-ratio.min(high) * advantage, 0.0) },
+            LossType::Sapo => {
+                let tau = if advantage > 0.0 { self.sapo_temperature_pos } else { self.sapo_temperature_neg };
+                let x = tau * (ratio - 1.0);
+                let (gate, rest) = (1.0 / (1.0 + (-x).exp()), 1.0 / (1.0 + x.exp()));
+                term(-4.0 / tau * gate * advantage, -4.0 * gate * rest * ratio * advantage)
             }
             // min(ρA, clip(ρ)A) is the clipped branch exactly where clipping lowers the objective.
-            _ if clipped_low => (-low * advantage, 0.0),
-            _ if clipped_high => (-high * advantage, 0.0),
-            _ => (-ratio * advantage, -ratio * advantage),
-        };
-        let mut kl = 0.0;
-        if self.beta != 0.0 {
-            let (value, derivative) = k3(logprob, ref_logprob);
-            kl = value;
-            loss += self.beta * value;
-            dlogprob += self.beta * derivative;
+            _ if ratio < low && advantage < 0.0 => TokenTerm { clipped_low: true, ..term(-low * advantage, 0.0) },
+            _ if capped => TokenTerm { clipped_high: true, ..term(-high * advantage, 0.0) },
+            _ => match self.delta {
+                Some(delta) if ratio > delta && advantage < 0.0 => term(-delta * advantage, 0.0),
+                _ => term(-ratio * advantage, -ratio * advantage),
+            },
         }
-        TokenTerm { loss, dlogprob, kl, clipped_low, clipped_high }
     }
 }
 
@@ -99,35 +216,40 @@ pub fn token_weight(
     max_completion_length: usize,
 ) -> f32 {
     let divisor = match loss_type {
-        LossType::Grpo => tokens * responses,
+        LossType::Grpo | LossType::Sapo | LossType::Gspo => tokens * responses,
         LossType::DrGrpo => max_completion_length * responses,
-        LossType::Dapo | LossType::Cispo => step_tokens,
+        LossType::Bnpo | LossType::Dapo | LossType::Cispo => step_tokens,
     };
     1.0 / divisor.max(1) as f32
 }
 
 /// The objective over the rows of one pass; [`Batch::weights`] holds the normalisation.
-pub struct Policy<'a> {
+pub struct GrpoObjective<'a> {
     /// The constants.
-    pub clip: Clip,
-    /// log π_old of every row's target, as sampled.
-    pub old_logprobs: &'a [f32],
-    /// log π_ref of every row's target (any value if β is 0).
-    pub ref_logprobs: &'a [f32],
-    /// The advantage of every row.
-    pub advantages: &'a [f32],
+    pub config: ObjectiveConfig,
+    /// What the loss of every row's target depends on.
+    pub tokens: &'a [TokenContext],
     /// Logits are divided by this, as when sampling.
     pub temperature: f32,
+    /// True if any entropy weight may differ from 0.
+    pub entropy: bool,
 }
 
-impl Objective for Policy<'_> {
-    fn token(&self, batch: &Batch, _head: usize, row: usize, logprob: f32) -> TokenLoss {
-        let weight = batch.weights[row];
-        let term = self.clip.term(logprob, self.old_logprobs[row], self.ref_logprobs[row], self.advantages[row]);
-        TokenLoss { loss: weight * term.loss, dlogprob: weight * term.dlogprob }
+impl Objective for GrpoObjective<'_> {
+    fn token(&self, batch: &Batch, _head: usize, row: usize, logprob: f32, entropy: f32) -> TokenLoss {
+        let (weight, token) = (batch.weights[row], &self.tokens[row]);
+        let term = self.config.term(logprob, token);
+        TokenLoss {
+            loss: weight * term.loss - token.entropy_weight * entropy,
+            dlogprob: weight * term.dlogprob,
+            dentropy: -token.entropy_weight,
+        }
     }
     fn temperature(&self) -> f32 {
         self.temperature
+    }
+    fn uses_entropy(&self) -> bool {
+        self.entropy
     }
 }
 
@@ -135,43 +257,49 @@ impl Objective for Policy<'_> {
 mod tests {
     use super::*;
 
-    fn clip(loss_type: LossType, beta: f32) -> Clip {
-        Clip { loss_type, epsilon: 0.2, epsilon_high: 0.28, beta }
+    fn config(loss_type: LossType, beta: f32) -> ObjectiveConfig {
+        ObjectiveConfig { loss_type, epsilon: 0.2, epsilon_high: 0.28, beta, ..ObjectiveConfig::default() }
+    }
+
+    fn term(c: &ObjectiveConfig, logprob: f32, old_logprob: f32, ref_logprob: f32, advantage: f32) -> TokenTerm {
+        c.term(logprob, &TokenContext { old_logprob, ref_logprob, advantage, ..TokenContext::default() })
     }
 
     #[test]
     fn terms_by_hand() {
-        let c = clip(LossType::Grpo, 0.0);
+        let c = config(LossType::Grpo, 0.0);
         // On policy: the ratio is 1, the gradient −A (R1 §2.2.1).
-        assert_eq!(c.term(-1.0, -1.0, 0.0, 0.5), TokenTerm { loss: -0.5, dlogprob: -0.5, ..TokenTerm::default() });
+        assert_eq!(term(&c, -1.0, -1.0, 0.0, 0.5), TokenTerm { loss: -0.5, dlogprob: -0.5, ..TokenTerm::default() });
         // ρ = 1.5: clipped for a positive advantage, free for a negative one.
         let lp = -1.0 + 1.5f32.ln();
-        let t = c.term(lp, -1.0, 0.0, 2.0);
+        let t = term(&c, lp, -1.0, 0.0, 2.0);
         assert!(t.clipped_high && t.dlogprob == 0.0 && (t.loss + 2.56).abs() < 1e-5, "{t:?}");
-        let t = c.term(lp, -1.0, 0.0, -2.0);
+        let t = term(&c, lp, -1.0, 0.0, -2.0);
         assert!(!t.clipped_high && (t.loss - 3.0).abs() < 1e-5 && (t.dlogprob - 3.0).abs() < 1e-5, "{t:?}");
         // ρ = 0.5: clipped for a negative advantage, free for a positive one.
         let lp = -1.0 + 0.5f32.ln();
-        let t = c.term(lp, -1.0, 0.0, -1.0);
+        let t = term(&c, lp, -1.0, 0.0, -1.0);
         assert!(t.clipped_low && t.dlogprob == 0.0 && (t.loss - 0.8).abs() < 1e-6, "{t:?}");
-        let t = c.term(lp, -1.0, 0.0, 1.0);
+        let t = term(&c, lp, -1.0, 0.0, 1.0);
         assert!(!t.clipped_low && (t.dlogprob + 0.5).abs() < 1e-6, "{t:?}");
     }
 
     #[test]
     fn the_derivative_is_that_of_the_loss() {
-        for loss_type in [LossType::Grpo, LossType::Dapo] {
-            let c = clip(loss_type, 0.04);
+        for (loss_type, use_bias_correction_kl) in
+            [(LossType::Grpo, false), (LossType::Dapo, true), (LossType::Sapo, true)]
+        {
+            let c = ObjectiveConfig { use_bias_correction_kl, ..config(loss_type, 0.04) };
             for i in 0..400 {
                 let lp = -3.0 + 0.0075 * i as f32;
                 let (old, reference, a) = (-1.4f32, -0.9f32, if i % 2 == 0 { 1.3 } else { -0.7 });
                 let h = 1e-3f32;
-                let (low, high) = (c.term(lp - h, old, reference, a), c.term(lp + h, old, reference, a));
+                let (low, high) = (term(&c, lp - h, old, reference, a), term(&c, lp + h, old, reference, a));
                 if low.clipped_low != high.clipped_low || low.clipped_high != high.clipped_high {
                     continue; // the kink of the clip
                 }
                 let numeric = (high.loss as f64 - low.loss as f64) / (2.0 * h as f64);
-                let exact = c.term(lp, old, reference, a).dlogprob as f64;
+                let exact = term(&c, lp, old, reference, a).dlogprob as f64;
                 assert!((numeric - exact).abs() < 2e-3 * (1.0 + exact.abs()), "{lp}: {numeric} {exact}");
             }
         }
@@ -207,9 +335,9 @@ mod tests {
 
     #[test]
     fn cispo_keeps_the_gradient_of_every_token() {
-        let c = clip(LossType::Cispo, 0.0);
-        let t = c.term(-1.0 + 2f32.ln(), -1.0, 0.0, 1.0);
+        let c = config(LossType::Cispo, 0.0);
+        let t = term(&c, -1.0 + 2f32.ln(), -1.0, 0.0, 1.0);
         assert!((t.dlogprob + 1.28).abs() < 1e-6, "the weight is capped, not cut: {t:?}");
-        assert!((c.term(-3.0, -1.0, 0.0, -1.0).dlogprob - (-2f32).exp()).abs() < 1e-6);
+        assert!((term(&c, -3.0, -1.0, 0.0, -1.0).dlogprob - (-2f32).exp()).abs() < 1e-6);
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of GRPO, under TRL's names.
 
 use super::advantages::ScaleRewards;
-use super::objective::{Clip, LossType};
+use super::objective::{ImportanceSamplingLevel, LossType, ObjectiveConfig};
 use super::reward_funcs::RewardFunc;
 use crate::data::Question;
 use crate::error::Error;
@@ -38,8 +38,13 @@ pub struct Grpo {
     pub min_p: f32,
     /// Answers generated at once; each has a place in the KV cache.
     pub max_sequences: usize,
-    /// grpo, dr_grpo, dapo or cispo: how the loss is normalised and clipped.
+    /// grpo, bnpo, dr_grpo, dapo, cispo, sapo or gspo: how the loss is normalised and clipped. gspo is grpo with
+    /// `importance_sampling_level = "sequence"`.
     pub loss_type: LossType,
+    /// token or sequence: whether each token has its importance ratio or a whole response has one (GSPO). token if left
+    /// out, for gspo sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance_sampling_level: Option<ImportanceSamplingLevel>,
     /// group, batch or none: what advantages are divided by.
     pub scale_rewards: ScaleRewards,
     /// ε: the ratio is clipped below 1 − ε. R1 used 10.
@@ -47,12 +52,34 @@ pub struct Grpo {
     /// The ratio is clipped above 1 + ε_high; as `epsilon` if left out (DAPO: 0.28).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon_high: Option<f32>,
+    /// δ: the ratio is capped here for negative advantages too, where `epsilon` sets no upper bound (INTELLECT-2: 4).
+    /// Left out: no cap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<f32>,
+    /// sapo: τ of tokens with a positive advantage.
+    pub sapo_temperature_pos: f32,
+    /// sapo: τ of all other tokens; above the positive one, so that bad answers weigh less off the policy.
+    pub sapo_temperature_neg: f32,
+    /// Responses with a negative advantage that have become less probable by more than this, in nats a token, have no
+    /// policy loss (DeepSeek-V3.2's off-policy mask; 0.5 is a start). Left out: no mask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_policy_mask_threshold: Option<f32>,
+    /// ρ: only this share of tokens, those of highest entropy, has a policy loss (0.2 in arXiv 2506.01939); 1 for all.
+    pub top_entropy_quantile: f32,
+    /// The weight of the entropy bonus: this times the mean entropy of the step's tokens is subtracted from the loss.
+    /// (verl: `entropy_coeff`, OpenRLHF: `entropy_loss_coef`.)
+    pub entropy_coef: f32,
     /// β: the weight of the KL divergence to the reference; 0 for no reference (R1: 0.001).
     pub beta: f32,
-    /// Whether the reference takes over the policy's weights as training goes on.
+    /// Multiply the KL estimate by the importance ratio, which makes its gradient unbiased (DeepSeek-V3.2). TRL's
+    /// default is true.
+    pub use_bias_correction_kl: bool,
+    /// Move the reference towards the policy's weights as training goes on.
     pub sync_ref_model: bool,
     /// Optimizer steps between two such moments (R1: 400).
     pub ref_model_sync_steps: usize,
+    /// α: the reference becomes α · policy + (1 − α) · reference (TR-DPO; TRL's default is 0.6). 1: the policy (R1).
+    pub ref_model_mixup_alpha: f32,
     /// Rewards, by name: accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty; or
     /// the path of a program, `./my_reward`, from the working directory.
     pub reward_funcs: Vec<RewardFunc>,
@@ -106,12 +133,21 @@ impl Default for Grpo {
             min_p: 0.0,
             max_sequences: 64,
             loss_type: LossType::Dapo,
+            importance_sampling_level: None,
             scale_rewards: ScaleRewards::Group,
             epsilon: 0.2,
             epsilon_high: None,
+            delta: None,
+            sapo_temperature_pos: 1.0,
+            sapo_temperature_neg: 1.05,
+            off_policy_mask_threshold: None,
+            top_entropy_quantile: 1.0,
+            entropy_coef: 0.0,
             beta: 0.0,
+            use_bias_correction_kl: false,
             sync_ref_model: false,
             ref_model_sync_steps: 400,
+            ref_model_mixup_alpha: 1.0,
             reward_funcs: vec![RewardFunc::Accuracy, RewardFunc::Format],
             reward_weights: Vec::new(),
             answer_tags: true,
@@ -135,9 +171,26 @@ impl Default for Grpo {
 
 impl Grpo {
     /// The constants of the objective.
-    pub fn clip(&self) -> Clip {
-        let epsilon_high = self.epsilon_high.unwrap_or(self.epsilon);
-        Clip { loss_type: self.loss_type, epsilon: self.epsilon, epsilon_high, beta: self.beta }
+    pub fn objective(&self) -> ObjectiveConfig {
+        ObjectiveConfig {
+            loss_type: self.loss_type,
+            epsilon: self.epsilon,
+            epsilon_high: self.epsilon_high.unwrap_or(self.epsilon),
+            delta: self.delta,
+            sapo_temperature_pos: self.sapo_temperature_pos,
+            sapo_temperature_neg: self.sapo_temperature_neg,
+            beta: self.beta,
+            use_bias_correction_kl: self.use_bias_correction_kl,
+        }
+    }
+
+    /// What one importance ratio is taken of.
+    pub fn level(&self) -> ImportanceSamplingLevel {
+        let default = match self.loss_type {
+            LossType::Gspo => ImportanceSamplingLevel::Sequence,
+            _ => ImportanceSamplingLevel::Token,
+        };
+        self.importance_sampling_level.unwrap_or(default)
     }
 
     /// How answers are sampled.
@@ -174,6 +227,7 @@ impl Grpo {
             let value = self.steps_per_generation.to_string();
             return bad("grpo.steps_per_generation", value, "expected at most `grpo.num_questions`: groups stay whole");
         }
+        self.check_objective()?;
         if rewards.is_empty() {
             return bad("grpo.reward_funcs", "[]".into(), "expected at least one reward");
         }
@@ -186,6 +240,49 @@ impl Grpo {
             return Err(Error::TooLong { tokens, max_tokens, what: "`grpo.max_completion_length`" });
         }
         Ok(())
+    }
+
+    /// Refuses settings of the objective and of the reference that cannot work.
+    fn check_objective(&self) -> Result<(), Error> {
+        let check = |fine: bool, key, value: String, expected: &str| match fine {
+            true => Ok(()),
+            false => Err(Error::Setting { key, value, expected: expected.into() }),
+        };
+        check(
+            self.loss_type != LossType::Gspo || self.level() == ImportanceSamplingLevel::Sequence,
+            "grpo.importance_sampling_level",
+            "token".into(),
+            "expected sequence: `grpo.loss_type` = gspo has one ratio for a response; grpo is its token form",
+        )?;
+        let high = 1.0 + self.epsilon_high.unwrap_or(self.epsilon);
+        if let Some(delta) = self.delta {
+            let expected = format!("expected above {high}, which is 1 + `grpo.epsilon_high`");
+            check(delta.is_finite() && delta > high, "grpo.delta", delta.to_string(), &expected)?;
+            let expected = "has no effect on `grpo.loss_type` = cispo and sapo, which do not clip: leave it out";
+            check(self.loss_type.clips(), "grpo.delta", delta.to_string(), expected)?;
+        }
+        if let Some(threshold) = self.off_policy_mask_threshold {
+            let expected = "expected nats a token, 0 or above; DeepSeek-V3.2's δ";
+            let fine = threshold.is_finite() && threshold >= 0.0;
+            check(fine, "grpo.off_policy_mask_threshold", threshold.to_string(), expected)?;
+        }
+        let above_zero = |x: f32| x.is_finite() && x > 0.0;
+        let (pos, neg) = (self.sapo_temperature_pos, self.sapo_temperature_neg);
+        check(above_zero(pos), "grpo.sapo_temperature_pos", pos.to_string(), "expected a finite value above 0")?;
+        check(above_zero(neg), "grpo.sapo_temperature_neg", neg.to_string(), "expected a finite value above 0")?;
+        let quantile = self.top_entropy_quantile;
+        let expected = "expected the share of tokens to train on, from 0 to 1";
+        check((0.0..=1.0).contains(&quantile), "grpo.top_entropy_quantile", quantile.to_string(), expected)?;
+        let coef = self.entropy_coef;
+        let expected = "expected a finite weight, 0 or above";
+        check(coef.is_finite() && coef >= 0.0, "grpo.entropy_coef", coef.to_string(), expected)?;
+        let alpha = self.ref_model_mixup_alpha;
+        let fine = alpha > 0.0 && alpha <= 1.0;
+        check(fine, "grpo.ref_model_mixup_alpha", alpha.to_string(), "expected above 0, up to 1")?;
+        let expected = "has no effect without `grpo.sync_ref_model = true`";
+        check(alpha == 1.0 || self.sync_ref_model, "grpo.ref_model_mixup_alpha", alpha.to_string(), expected)?;
+        let fine = self.ref_model_sync_steps > 0 || !self.sync_ref_model;
+        check(fine, "grpo.ref_model_sync_steps", "0".into(), "expected 1 or above: the steps between two syncs")
     }
 
     /// Refuses prompts that do not fit.

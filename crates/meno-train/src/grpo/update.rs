@@ -7,113 +7,16 @@
 //! repetitions of a rollout (μ > 1) train on tokens that were checked before.
 
 use super::Loop;
-use super::objective::{Clip, Policy, TokenTerm, token_weight};
+use super::mini_batch::Scores;
+use super::objective::{GrpoObjective, LossType};
+use super::pass::{Pass, Score, Sums};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::packing::best_fit;
 use crate::rollout::Rollout;
 use crate::run::Observer;
 use meno_model::Model;
-use meno_tensor::batch::{Batch, IGNORE};
-use meno_tensor::tape::{Objective, Outputs, TokenLoss};
-use std::ops::Range;
-
-/// Scores at a temperature; no loss.
-struct Score {
-    temperature: f32,
-}
-
-impl Objective for Score {
-    fn token(&self, _: &Batch, _: usize, _: usize, _: f32) -> TokenLoss {
-        TokenLoss::default()
-    }
-    fn temperature(&self) -> f32 {
-        self.temperature
-    }
-}
-
-/// The rows of one pass: rollouts, one after the other.
-#[derive(Default)]
-struct Pass {
-    batch: Batch,
-    old_logprobs: Vec<f32>,
-    ref_logprobs: Vec<f32>,
-    advantages: Vec<f32>,
-    /// For each rollout: its index, and the rows that predict its answer.
-    members: Vec<(usize, Range<usize>)>,
-}
-
-impl Pass {
-    fn fill(&mut self, rollouts: &[Rollout], members: &[usize], weight: impl Fn(&Rollout) -> f32) {
-        self.batch.clear();
-        self.members.clear();
-        for values in [&mut self.old_logprobs, &mut self.ref_logprobs, &mut self.advantages] {
-            values.clear();
-        }
-        let mut tokens = Vec::new();
-        for &i in members {
-            let r = &rollouts[i];
-            let prompt = r.question.prompt.len();
-            tokens.clear();
-            tokens.extend_from_slice(&r.question.prompt);
-            tokens.extend_from_slice(&r.tokens);
-            let w = weight(r);
-            let rows = self.batch.push_training(&tokens, |at| if at >= prompt { w } else { 0.0 });
-            // Row i predicts token i + 1: the answer is predicted by the last row of the prompt and its own but one.
-            let answer = rows.start + prompt - 1..rows.end - 1;
-            // The rows before predict the prompt itself, of which nothing is wanted.
-            self.batch.targets[0][rows.start..answer.start].fill(IGNORE);
-            self.old_logprobs.resize(answer.start, 0.0);
-            self.old_logprobs.extend_from_slice(&r.logprobs);
-            self.ref_logprobs.resize(answer.start, 0.0);
-            self.ref_logprobs.extend(r.ref_logprobs.iter().copied());
-            self.members.push((i, answer));
-        }
-        self.old_logprobs.resize(self.batch.len(), 0.0);
-        self.ref_logprobs.resize(self.batch.len(), 0.0);
-        self.advantages.resize(self.batch.len(), 0.0);
-        for (i, answer) in &self.members {
-            self.advantages[answer.clone()].fill(rollouts[*i].advantage);
-        }
-    }
-}
-
-/// Sums over the tokens of a step.
-#[derive(Default)]
-struct Sums {
-    loss: f64,
-    tokens: f64,
-    entropy: f64,
-    kl: f64,
-    clipped_low: f64,
-    clipped_high: f64,
-    expert_load: Vec<Vec<u32>>,
-    rows: usize,
-}
-
-impl Sums {
-    fn add(&mut self, out: &Outputs, pass: &Pass, clip: &Clip) {
-        self.rows += pass.batch.len();
-        self.loss += out.loss[0];
-        for (_, answer) in &pass.members {
-            for row in answer.clone() {
-                let (lp, old, reference) = (out.logprobs[row], pass.old_logprobs[row], pass.ref_logprobs[row]);
-                let TokenTerm { kl, clipped_low, clipped_high, .. } =
-                    clip.term(lp, old, reference, pass.advantages[row]);
-                self.tokens += 1.0;
-                self.entropy += out.entropies[row] as f64;
-                self.kl += kl as f64;
-                self.clipped_low += f64::from(u8::from(clipped_low));
-                self.clipped_high += f64::from(u8::from(clipped_high));
-            }
-        }
-        self.expert_load.resize(out.expert_load.len(), Vec::new());
-        for (sum, load) in self.expert_load.iter_mut().zip(&out.expert_load) {
-            sum.resize(load.len(), 0);
-            sum.iter_mut().zip(load).for_each(|(a, b)| *a += b);
-        }
-    }
-}
+use meno_tensor::tape::Outputs;
 
 impl Loop<'_> {
     /// Trains on the next mini-batch of the rollout; returns the rows computed, `None` if the observer stopped it.
@@ -136,17 +39,14 @@ impl Loop<'_> {
         &rollouts[groups * part / parts * g..groups * (part + 1) / parts * g]
     }
 
-    /// Whether no loss is taken of a rollout.
-    fn masked(&self, r: &Rollout) -> bool {
-        self.grpo.mask_truncated_completions && r.truncated
+    /// The rollouts to compute, by the passes they fit in. What has no gradient is normalised over, not computed.
+    fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
+        self.pack(mini, |r| self.grpo.teaches(r))
     }
 
-    /// The rollouts to compute, by the passes they fit in. What has no advantage has no gradient (unless the KL term
-    /// pulls): it is normalised over, not computed.
-    fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
-        let teaches =
-            |r: &Rollout| !r.tokens.is_empty() && !self.masked(r) && (r.advantage != 0.0 || self.grpo.beta != 0.0);
-        let kept: Vec<usize> = (0..mini.len()).filter(|&i| teaches(&mini[i])).collect();
+    /// The rollouts that `wanted` chooses, by the passes they fit in.
+    fn pack(&self, mini: &[Rollout], wanted: impl Fn(&Rollout) -> bool) -> Vec<Vec<usize>> {
+        let kept: Vec<usize> = (0..mini.len()).filter(|&i| wanted(&mini[i])).collect();
         let lens: Vec<usize> = kept.iter().map(|&i| mini[i].len()).collect();
         let whole = |pass: &Vec<usize>| pass.iter().map(|&m| kept[m]).collect();
         best_fit(&lens, self.train.max_tokens).iter().map(whole).collect()
@@ -159,30 +59,23 @@ impl Loop<'_> {
         metrics: &mut Metrics,
         observer: &mut dyn Observer,
     ) -> Result<Option<usize>, Error> {
-        let (grpo, clip) = (self.grpo, self.grpo.clip());
+        let (grpo, config) = (self.grpo, self.grpo.objective());
         let (part, fresh) = (self.progress.used % grpo.steps_per_generation, self.progress.used == 0);
         let mini = self.mini_batch(rollouts, part);
-        let step_tokens: usize = mini.iter().filter(|r| !self.masked(r)).map(|r| r.tokens.len()).sum();
-        let weight = |r: &Rollout| {
-            token_weight(grpo.loss_type, r.tokens.len(), mini.len(), step_tokens, grpo.max_completion_length)
-        };
         if fresh && !self.gate_later(rollouts, model, observer)? {
             return Ok(None);
         }
+        let Some(scores) = self.scores(mini, fresh, model, observer)? else { return Ok(None) };
+        let terms = grpo.terms(mini, &scores);
         let passes = self.passes(mini);
         let mut sums = Sums::default();
         let mut pass = Pass::default();
         for (n, members) in passes.iter().enumerate() {
-            pass.fill(mini, members, weight);
-            let policy = Policy {
-                clip,
-                old_logprobs: &pass.old_logprobs,
-                ref_logprobs: &pass.ref_logprobs,
-                advantages: &pass.advantages,
-                temperature: grpo.temperature,
-            };
-            let out = self.trainer.pass(model, &pass.batch, &policy);
-            sums.add(out, &pass, &clip);
+            pass.fill(mini, members, &terms);
+            let (tokens, temperature) = (&pass.tokens, grpo.temperature);
+            let objective = GrpoObjective { config, tokens, temperature, entropy: grpo.entropy_coef != 0.0 };
+            let out = self.trainer.pass(model, &pass.batch, &objective);
+            sums.add(out, &pass, &config, grpo.level());
             if fresh {
                 let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.state.step + 1)?;
                 self.progress.gaps[0] = self.progress.gaps[0].max(gap);
@@ -202,8 +95,50 @@ impl Loop<'_> {
         if !sums.loss.is_finite() {
             return Err(Error::NotFinite { step: self.state.step + 1, what: "the loss", value: sums.loss as f32 });
         }
+        if grpo.off_policy_mask_threshold.is_some() {
+            let masked = terms.iter().filter(|t| t.off_policy).count();
+            metrics.push("off_policy_mask_ratio", masked as f64 / mini.len().max(1) as f64);
+        }
         self.report(&sums, grad_norm, metrics);
         Ok(Some(sums.rows))
+    }
+
+    /// What the loss of a mini-batch must know of its responses beforehand ([`super::mini_batch`]): nothing for most
+    /// settings. `None` if the observer stopped it.
+    fn scores(
+        &mut self,
+        mini: &[Rollout],
+        fresh: bool,
+        model: &mut Model,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Scores>>, Error> {
+        let grpo = self.grpo;
+        if !grpo.needs_scores() {
+            return Ok(Some(Vec::new()));
+        }
+        let mut scores = vec![Scores::default(); mini.len()];
+        if fresh && grpo.logprob_gap_tolerance == 0.0 && !grpo.selects_by_entropy() {
+            // The weights are those that sampled, and the gate holds training to the same bits.
+            scores.iter_mut().zip(mini).for_each(|(s, r)| s.logprobs.clone_from(&r.logprobs));
+            return Ok(Some(scores));
+        }
+        // The quantile is that of all tokens, also of those whose advantage is 0.
+        let by_entropy = grpo.selects_by_entropy();
+        let passes = self.pack(mini, |r| grpo.teaches(r) || by_entropy && !r.tokens.is_empty() && !grpo.masks(r));
+        let mut pass = Pass::default();
+        for (n, members) in passes.iter().enumerate() {
+            pass.fill_to_score(mini, members);
+            let out = self.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature });
+            for (i, answer) in &pass.members {
+                let logprobs = out.logprobs[answer.clone()].to_vec();
+                scores[*i] = Scores { logprobs, entropies: out.entropies[answer.clone()].to_vec() };
+            }
+            observer.on_progress("scores", n + 1, passes.len());
+            if observer.should_stop() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(scores))
     }
 
     /// The gate of what the first update of a rollout does not compute itself; `false` if the observer stopped it.
@@ -227,7 +162,7 @@ impl Loop<'_> {
         }
         let (mut pass, total) = (Pass::default(), later.len());
         for (n, (part, members)) in later.into_iter().enumerate() {
-            pass.fill(self.mini_batch(rollouts, part), &members, |_| 1.0);
+            pass.fill_to_score(self.mini_batch(rollouts, part), &members);
             let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
             let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.state.step + 1)?;
             self.progress.gaps[part] = self.progress.gaps[part].max(gap);
@@ -253,15 +188,26 @@ impl Loop<'_> {
     fn report(&self, sums: &Sums, grad_norm: f32, m: &mut Metrics) {
         let n = sums.tokens.max(1.0);
         m.push("loss", sums.loss);
+        if self.grpo.entropy_coef != 0.0 {
+            m.push("policy_loss", sums.loss - sums.entropy_loss);
+            m.push("entropy_coef", self.grpo.entropy_coef as f64);
+        }
         m.push("grad_norm", grad_norm as f64);
         m.push("learning_rate", self.train.learning_rate_at(self.state.step) as f64);
         m.push("entropy", sums.entropy / n);
         if self.grpo.beta > 0.0 {
             m.push("kl", sums.kl / n);
         }
-        m.push("clip_ratio/low_mean", sums.clipped_low / n);
-        m.push("clip_ratio/high_mean", sums.clipped_high / n);
-        m.push("clip_ratio/region_mean", (sums.clipped_low + sums.clipped_high) / n);
+        let (clip, ratios) = (&sums.clip, sums.clip.ratios.max(1.0));
+        if self.grpo.loss_type == LossType::Cispo {
+            m.push("cispo_clip_ratio", clip.high / ratios);
+        } else if self.grpo.loss_type.clips() {
+            m.push("clip_ratio/low_mean", clip.low / ratios);
+            m.push("clip_ratio/low_min", clip.low_min.unwrap_or(0.0));
+            m.push("clip_ratio/high_mean", clip.high / ratios);
+            m.push("clip_ratio/high_max", clip.high_max.unwrap_or(0.0));
+            m.push("clip_ratio/region_mean", (clip.low + clip.high) / ratios);
+        }
         if let Some(gap) = self.progress.gaps.get(self.progress.used) {
             m.push("sampling/logprob_gap", *gap as f64);
         }
@@ -273,7 +219,7 @@ impl Loop<'_> {
         let lens: Vec<usize> = rollouts.iter().map(Rollout::len).collect();
         let mut pass = Pass::default();
         for members in best_fit(&lens, self.train.max_tokens) {
-            pass.fill(rollouts, &members, |_| 1.0);
+            pass.fill_to_score(rollouts, &members);
             let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
             for (i, answer) in &pass.members {
                 rollouts[*i].ref_logprobs = out.logprobs[answer.clone()].to_vec();
@@ -288,7 +234,7 @@ fn gate(out: &Outputs, pass: &Pass, tolerance: f32, step: usize) -> Result<f32, 
     let mut worst = (0f32, 0, 0);
     for (sequence, answer) in &pass.members {
         for row in answer.clone() {
-            let gap = (out.logprobs[row] - pass.old_logprobs[row]).abs();
+            let gap = (out.logprobs[row] - pass.tokens[row].old_logprob).abs();
             if gap > worst.0 || gap.is_nan() {
                 worst = (gap, *sequence, row - answer.start);
             }

@@ -1,0 +1,141 @@
+//! The rows of one pass over a mini-batch, and what the passes of a step sum to.
+
+use super::mini_batch::RolloutTerms;
+use super::objective::{ImportanceSamplingLevel, ObjectiveConfig, TokenContext, TokenTerm};
+use crate::rollout::Rollout;
+use meno_tensor::batch::{Batch, IGNORE};
+use meno_tensor::tape::{Objective, Outputs, TokenLoss};
+use std::ops::Range;
+
+/// Scores at a temperature; no loss.
+pub(super) struct Score {
+    pub(super) temperature: f32,
+}
+
+impl Objective for Score {
+    fn token(&self, _: &Batch, _: usize, _: usize, _: f32, _: f32) -> TokenLoss {
+        TokenLoss::default()
+    }
+    fn temperature(&self) -> f32 {
+        self.temperature
+    }
+}
+
+/// The rows of one pass: rollouts, one after the other.
+#[derive(Default)]
+pub(super) struct Pass {
+    pub(super) batch: Batch,
+    /// What the loss of every row's target depends on.
+    pub(super) tokens: Vec<TokenContext>,
+    /// For each rollout: its index, and the rows that predict its answer.
+    pub(super) members: Vec<(usize, Range<usize>)>,
+}
+
+impl Pass {
+    /// Fills the pass with `members` of `rollouts`, to be trained on as `terms` say (one for each rollout).
+    pub(super) fn fill(&mut self, rollouts: &[Rollout], members: &[usize], terms: &[RolloutTerms]) {
+        self.pack(rollouts, members, |i| terms[i].weight);
+        for (i, answer) in &self.members {
+            let (r, terms) = (&rollouts[*i], &terms[*i]);
+            self.tokens[answer.clone()].iter_mut().enumerate().for_each(|(t, token)| *token = terms.token(r, t));
+        }
+    }
+
+    /// Fills the pass with `members` of `rollouts`, to be scored.
+    pub(super) fn fill_to_score(&mut self, rollouts: &[Rollout], members: &[usize]) {
+        self.pack(rollouts, members, |_| 1.0);
+        for (i, answer) in &self.members {
+            let tokens = self.tokens[answer.clone()].iter_mut().zip(&rollouts[*i].logprobs);
+            tokens.for_each(|(token, old)| token.old_logprob = *old);
+        }
+    }
+
+    fn pack(&mut self, rollouts: &[Rollout], members: &[usize], weight: impl Fn(usize) -> f32) {
+        self.batch.clear();
+        self.members.clear();
+        self.tokens.clear();
+        let mut tokens = Vec::new();
+        for &i in members {
+            let r = &rollouts[i];
+            let prompt = r.question.prompt.len();
+            tokens.clear();
+            tokens.extend_from_slice(&r.question.prompt);
+            tokens.extend_from_slice(&r.tokens);
+            let w = weight(i);
+            let rows = self.batch.push_training(&tokens, |at| if at >= prompt { w } else { 0.0 });
+            // Row i predicts token i + 1: the answer is predicted by the last row of the prompt and its own but one.
+            let answer = rows.start + prompt - 1..rows.end - 1;
+            // The rows before predict the prompt itself, of which nothing is wanted.
+            self.batch.targets[0][rows.start..answer.start].fill(IGNORE);
+            self.members.push((i, answer));
+        }
+        self.tokens.resize(self.batch.len(), TokenContext::default());
+    }
+}
+
+/// Sums over the tokens of a step.
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) loss: f64,
+    pub(super) tokens: f64,
+    pub(super) entropy: f64,
+    /// The part of the loss that is the entropy bonus, as it was added.
+    pub(super) entropy_loss: f64,
+    pub(super) kl: f64,
+    pub(super) clip: ClipSums,
+    pub(super) expert_load: Vec<Vec<u32>>,
+    pub(super) rows: usize,
+}
+
+/// How many ratios were clipped: of tokens, or of responses at the sequence level.
+#[derive(Default)]
+pub(super) struct ClipSums {
+    pub(super) ratios: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// The smallest share of a response's ratios that were clipped below.
+    pub(super) low_min: Option<f64>,
+    /// The largest share of a response's ratios that were clipped above.
+    pub(super) high_max: Option<f64>,
+}
+
+impl ClipSums {
+    /// Counts a response of `ratios` ratios.
+    fn add(&mut self, ratios: f64, low: f64, high: f64) {
+        self.ratios += ratios;
+        self.low += low;
+        self.high += high;
+        self.low_min = Some(self.low_min.map_or(low / ratios, |m| m.min(low / ratios)));
+        self.high_max = Some(self.high_max.map_or(high / ratios, |m| m.max(high / ratios)));
+    }
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, out: &Outputs, pass: &Pass, config: &ObjectiveConfig, level: ImportanceSamplingLevel) {
+        self.rows += pass.batch.len();
+        self.loss += out.loss[0];
+        for (_, answer) in &pass.members {
+            let (mut low, mut high) = (0.0, 0.0);
+            for row in answer.clone() {
+                let token = &pass.tokens[row];
+                let TokenTerm { kl, clipped_low, clipped_high, .. } = config.term(out.logprobs[row], token);
+                self.tokens += 1.0;
+                self.entropy += out.entropies[row] as f64;
+                self.entropy_loss -= (token.entropy_weight * out.entropies[row]) as f64;
+                self.kl += kl as f64;
+                low += f64::from(u8::from(clipped_low));
+                high += f64::from(u8::from(clipped_high));
+            }
+            match level {
+                ImportanceSamplingLevel::Token => self.clip.add(answer.len() as f64, low, high),
+                // All tokens of a response have its ratio.
+                ImportanceSamplingLevel::Sequence => self.clip.add(1.0, low.min(1.0), high.min(1.0)),
+            }
+        }
+        self.expert_load.resize(out.expert_load.len(), Vec::new());
+        for (sum, load) in self.expert_load.iter_mut().zip(&out.expert_load) {
+            sum.resize(load.len(), 0);
+            sum.iter_mut().zip(load).for_each(|(a, b)| *a += b);
+        }
+    }
+}
