@@ -30,7 +30,7 @@ pub struct Code {
 }
 
 /// Whether a line is a programming problem.
-pub(super) fn is_code(line: &Value) -> bool {
+pub fn is_code(line: &Value) -> bool {
     formats::KEYS.iter().any(|key| line.get(key).is_some())
 }
 

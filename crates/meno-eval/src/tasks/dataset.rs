@@ -68,7 +68,8 @@ pub(super) fn text(value: &Value, keys: &[&str]) -> Result<String, String> {
     }
 }
 
-pub(crate) fn problem(value: &Value, index: u64) -> Result<Problem, String> {
+/// Reads a line of a dataset as the problem of this number.
+pub fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let question = text(value, &["question", "prompt", "problem", "Problem", "Question"])?;
     let language = value.get("language").and_then(Value::as_str).unwrap_or("en").to_owned();
     if let Some((question, answer)) = choices(value, &question, index)? {

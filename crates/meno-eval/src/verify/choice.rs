@@ -24,51 +24,90 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
     }
 }
 
+/// What introduces a choice, in lower case.
+const PHRASES: [&str; 13] = [
+    "option is", "choice is", "answer choice", "choose", "option:", "choice:", "select", "选项是", "选项", "故选", "应选",
+    "答案选", "选",
+];
+
 /// The letter, A to J, that a response chooses. Several letters are no choice.
 pub fn letter(response: &str) -> Option<char> {
     let text = tail(after_thinking(response)?);
     if let Some(found) = extract(response).filter(|f| f.marker != Marker::None) {
         return chosen(&found.text);
     }
-    // "The correct option is C."
     let lower = text.to_ascii_lowercase();
-    const PHRASES: [&str; 7] =
-        ["option is", "choice is", "answer choice", "choose", "option:", "choice:", "select"];
-    let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| i + p.len())).max();
-    if let Some(at) = phrase {
-        return chosen(text[at..].lines().next()?);
+    let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| (i + p.len(), i))).max();
+    if phrase.is_some_and(|(_, start)| ["wrong ", "incorrect ", "not ", "false ", "不", "别", "勿"].iter().any(|d| lower[..start].ends_with(d))) {
+        return None;
+    }
+    // "The correct option is C."
+    if let Some(letter) = phrase.and_then(|(at, _)| chosen(text[at..].lines().next()?.split(". ").next()?)) {
+        return Some(letter);
     }
     let last = text.trim().lines().next_back()?;
-    let short = strip(last).len() <= 16 || last.trim_start().to_lowercase().starts_with("option");
-    if short { chosen(last) } else { None }
+    let says = ["correct", "right", "answer", "option"].iter().any(|word| last.to_ascii_lowercase().contains(word));
+    let last = last.rsplit(". ").next().unwrap_or(last);
+    if strip(last).len() <= 16 || says && last.len() < 120 { chosen(last) } else { None }
 }
 
 /// The one letter that a short text chooses.
 fn chosen(text: &str) -> Option<char> {
-    let mut text = text.to_owned();
-    for markup in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\boxed", "\\textrm", "\\rm"] {
-        text = text.replace(&format!("{markup}{{"), "(");
+    let full_width = |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
+    let mut text: String = text.chars().map(full_width).collect();
+    for markup in ["text", "textbf", "mathrm", "mathbf", "boxed", "textrm", "rm", "left", "right", "quad", "displaystyle"] {
+        text = text.replace(&format!("\\{markup}{{"), "{");
+        text = text.replace(&format!("\\{markup} "), " ");
     }
-    let text = text.replace(['{', '}', '$', '*', '"', '\\', '`'], " ");
-    let text = text.trim().trim_start_matches(':').trim();
+    let text = text.replace("\\left", "").replace("\\right", "").replace("\\ ", " ").replace("\\,", " ");
+    let text = text.replace(['{', '}', '$', '*', '"', '`'], " ");
+    let text = text.trim().trim_start_matches([':', '：']).trim();
     // A letter in any case, alone: "b", "(b)".
-    let bare = text.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ':' | ' '));
-    if bare.len() == 1 {
+    let bare = text.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ':' | ' ' | '。'));
+    if bare.chars().count() == 1 {
         return as_letter(bare.chars().next()?.to_ascii_uppercase());
     }
-    // "not A but B"
-    let text = match text.find("not ").and_then(|at| Some((at, text[at..].find(" but ")?))) {
-        Some((at, but)) => format!("{}{}", &text[..at], &text[at + but + " but ".len()..]),
-        None => text.to_owned(),
-    };
+    let text = without_excluded(text);
+    if is_denied(&text) {
+        return None;
+    }
     let found = letters(&text);
     let first = found.first()?;
     // "C. Paris", "(C) Paris": a label, and its text; but not "A) B) C)".
-    let label = first.at <= 1 && first.labelled;
-    if label && !found.iter().skip(1).any(|f| f.labelled || f.joined) {
+    if first.at <= 1 && first.labelled && !found.iter().skip(1).any(|f| f.labelled || f.joined) {
         return Some(first.letter);
     }
-    found.iter().all(|f| f.letter == first.letter).then_some(first.letter)
+    // Elsewhere a letter beside signs of mathematics is no choice.
+    let plain = !text.contains(|c: char| matches!(c, '^' | '_' | '!' | '=' | '+' | '|' | '\\' | '/' | '<' | '>' | '~'));
+    (plain && found.iter().all(|f| f.letter == first.letter)).then_some(first.letter)
+}
+
+/// "not A but B" and "B, not A" without what they exclude.
+fn without_excluded(text: &str) -> String {
+    if let Some(at) = text.find("not ")
+        && let Some(but) = text[at..].find(" but ")
+    {
+        return format!("{}{}", &text[..at], &text[at + but + " but ".len()..]);
+    }
+    match text.find(", not ") {
+        Some(at) => text[..at].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether a text rules out, doubts or negates what it names.
+fn is_denied(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let word = |w: &str| {
+        matches!(
+            w,
+            "not" | "never" | "but" | "except" | "neither" | "nor" | "wrong" | "false" | "incorrect" | "cannot" | "maybe"
+                | "unsure" | "other" | "anything" | "guess"
+        ) || w.ends_with("n't")
+            || w.ends_with("n’t")
+    };
+    lower.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ':' | '(' | ')')).any(word)
+        || lower.contains(['不', '非', '?', '？', '~'])
 }
 
 fn as_letter(c: char) -> Option<char> {
@@ -146,6 +185,33 @@ mod tests {
             ("The answer is A cat", None),
             ("The answer is Cats", None),
             ("A B C", None),
+            ("故选C", Some('C')),
+            ("所以答案选 C。", Some('C')),
+            ("正确选项是B", Some('B')),
+            ("\\boxed{Ｂ}", Some('B')),
+            ("B is the correct answer.", Some('B')),
+            ("Therefore, option B is the right one.", Some('B')),
+            ("The answer is B, not A.", Some('B')),
+            ("So the answer must be C.", Some('C')),
+            ("\\boxed{\\text{(E)}\\ x^2+1}", Some('E')),
+            // Denials, and mathematics that has the letter in it.
+            ("The answer is not B", None),
+            ("\\boxed{\\text{not }B}", None),
+            ("\\boxed{\\text{B is wrong}}", None),
+            ("<answer>all but B</answer>", None),
+            ("The wrong option is B.", None),
+            ("Option B is incorrect", None),
+            ("答案不是 B。", None),
+            ("\\boxed{\\text{neither A nor B}}", None),
+            ("~~B~~", None),
+            ("B?", None),
+            ("\\boxed{\\neg B}", None),
+            ("\\boxed{\\bar B}", None),
+            ("\\boxed{B^{-1}}", None),
+            ("\\boxed{B!}", None),
+            ("\\boxed{|B|}", None),
+            ("\\boxed{B=0}", None),
+            ("\\boxed{C+1}", None),
             ("\\boxed{7}", None),
             ("<think>\\boxed{C}</think> I do not know", None),
             ("<think>the answer is C", None),

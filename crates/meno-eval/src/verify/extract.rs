@@ -45,18 +45,34 @@ pub fn tagged(response: &str) -> Option<&str> {
     (!answer.contains("<answer>") && !after.contains("<answer>")).then_some(answer)
 }
 
+/// The marks that models put around their thoughts.
+const THOUGHTS: [(&str, &str); 8] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("◁think▷", "◁/think▷"),
+];
+
 /// The part of a response after its reasoning. `None` if it is still in a thought when it ends.
 pub fn after_thinking(response: &str) -> Option<&str> {
-    let rest = match response.rfind("</think>") {
-        Some(at) => &response[at + "</think>".len()..],
-        None => response,
-    };
-    match (rest.find("<think>"), rest.len() == response.len()) {
-        (None, _) => Some(rest),
-        // A thought that never closes.
-        (Some(_), true) => None,
-        (Some(at), false) => Some(&rest[..at]),
+    let mut rest = response;
+    for (open, close) in THOUGHTS {
+        let closed = rest.rfind(close);
+        if let Some(at) = closed {
+            rest = &rest[at + close.len()..];
+        }
+        match (rest.find(open), closed) {
+            (None, _) => {}
+            // A thought that never closes.
+            (Some(_), None) => return None,
+            (Some(at), Some(_)) => rest = &rest[..at],
+        }
     }
+    Some(rest)
 }
 
 /// What stands in the last `\boxed{…}`, braces matched.
@@ -96,13 +112,9 @@ impl Extracted {
     }
 }
 
-/// The end of a text, from a character border.
+/// The end of a text, which is searched for what is not in a box.
 pub(super) fn tail(text: &str) -> &str {
-    let mut from = text.len().saturating_sub(TAIL);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    &text[from..]
+    tail_of(text, TAIL)
 }
 
 /// A box in a text.
@@ -122,6 +134,10 @@ fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
             from = at + 1;
             continue;
         };
+        if is_comment(&text[..at]) {
+            from = at + 1;
+            continue;
+        }
         let after = at + name.len();
         let space = text[after..].len() - text[after..].trim_start().len();
         let start = after + space;
@@ -162,10 +178,42 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
+/// Whether what comes before on a line makes a comment of what follows: `%` of TeX, `<!--` of HTML.
+fn is_comment(before: &str) -> bool {
+    let line = &before[before.rfind('\n').map_or(0, |at| at + 1)..];
+    // A line can be long: its end decides.
+    let line = tail_of(line, 200);
+    let html = line.rfind("<!--").is_some_and(|at| !line[at..].contains("-->"));
+    html || line.trim_start().starts_with("% ") || line.contains(" % ")
+}
+
+/// Whether the words around an answer deny it: "not …", "… is wrong".
+fn is_denied(before: &str, after: &str) -> bool {
+    let before = tail_of(before, 40).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '(' | '[' | '\\' | '*'));
+    let before = before.to_ascii_lowercase();
+    let after: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
+    let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | ')' | ']' | '\\' | '*'));
+    let denial = ["not", "n't", "n’t", "never", "~~"];
+    let verdict = ["is wrong", "is not", "is incorrect", "is false", "isn't", "is never", "was wrong", "~~"];
+    denial.iter().any(|d| before.ends_with(d)) || verdict.iter().any(|v| after.starts_with(v))
+}
+
+/// At most the last `len` bytes of a text, from a character border.
+fn tail_of(text: &str, len: usize) -> &str {
+    let mut from = text.len().saturating_sub(len);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}
+
 /// The last box, with those right before it that belong to the same answer.
 fn from_boxes(text: &str) -> Option<Extracted> {
-    let boxes = boxes(text)?;
+    let boxes: Vec<Boxed<'_>> = boxes(text)?;
     let last = boxes.last()?;
+    if is_denied(&text[..last.at.0], &text[last.at.1..]) {
+        return None;
+    }
     let mut first = boxes.len() - 1;
     let mut alternatives = false;
     while first > 0 && boxes.len() - first < MAX_BOXES {
@@ -210,17 +258,23 @@ fn with_percent(inner: &str, after: &str) -> String {
 }
 
 /// What introduces an answer, in lower case.
-const PHRASES: [&str; 18] = [
-    "answer is", "answers are", "answers is", "answer:", "answer :", "answer**:", "answer：", "answer =", "solution is:",
-    "final answer", "result is:", "####", "答案是", "答案为", "答案：", "答案:", "答案为：", "答案是：",
+const PHRASES: [&str; 26] = [
+    "answer is", "answers are", "answers is", "answer:", "answer :", "answer**:", "answer：", "answer =", "answer must be",
+    "solution is:", "final answer", "result is:", "####", "答案是", "答案为", "答案：", "答案:", "答案为：", "答案是：",
+    "答案等于", "结果是", "结果为", "结果：", "答：", "答:", "故选：",
 ];
 
-/// The text after the last phrase that introduces an answer.
+/// The text after the last phrase that introduces an answer; none if a word before the phrase denies it.
 fn after_phrase(text: &str) -> Option<&str> {
     // Lower-casing keeps byte positions for ASCII only, which is all that is sought in it.
     let lower = text.to_ascii_lowercase();
-    let at = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| i + p.len())).max()?;
-    let rest = text[at..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '*' | '_' | '#' | '='));
+    let (end, start) = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|at| (at + p.len(), at))).max()?;
+    let before = words(tail_of(&lower[..start], 40)).last();
+    if before.is_some_and(|w| matches!(w.as_str(), "wrong" | "incorrect" | "false" | "not" | "no")) {
+        return None;
+    }
+    let rest =
+        text[end..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '*' | '_' | '#' | '='));
     let rest = rest.strip_prefix("is ").unwrap_or(rest);
     (!rest.is_empty()).then_some(rest)
 }
@@ -228,6 +282,12 @@ fn after_phrase(text: &str) -> Option<&str> {
 /// The answer at the start of a text that goes on as prose.
 fn sentence_answer(rest: &str) -> Option<String> {
     let rest = drop_prefix(rest);
+    for word in ["minus ", "negative "] {
+        let value = rest.get(..word.len()).filter(|w| w.eq_ignore_ascii_case(word)).map(|_| &rest[word.len()..]);
+        if let Some(value) = value.filter(|v| v.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '\\'))) {
+            return sentence_answer(value).map(|value| format!("-({value})"));
+        }
+    }
     let formulas = formulas(rest);
     if let Some(first) = formulas.first().filter(|f| f.outer.0 == 0) {
         let end = formulas[1..].iter().try_fold(first, |last, next| {
@@ -270,26 +330,44 @@ fn drop_prefix(mut text: &str) -> &str {
     }
 }
 
-/// A sentence up to the clause that explains its answer.
+/// What ends an answer and starts its explanation.
+const EXPLAINS: [&str; 14] = [
+    " because ", " since ", ", because ", ", since ", ", which ", ", so ", ", as ", ", not ", ", where ", " as ", " which ",
+    " in total", " in all", " altogether",
+];
+/// What may follow a number with its unit: "12 apples in the basket". After a bare number it can change the value, as
+/// in "5 in base 6".
+const DESCRIBES: [&str; 8] = [" in ", " of ", " for ", " with ", " that ", " from ", " on ", " at "];
+
+/// A sentence without the clause that explains its answer. What cannot be left out safely stays.
 fn clause(sentence: &str) -> &str {
     if super::math::reads(sentence) {
         return sentence;
     }
-    const CUTS: [&str; 22] = [
-        " because ", " since ", ", which ", ", because ", ", since ", ", so ", ", as ", " as ", " that ", " which ",
-        " in total", " in all", " in ", " of ", " for ", " when ", " where ", " with ", " (", ", where ", " per ", " to ",
-    ];
-    let mut cuts: Vec<usize> = CUTS.iter().filter_map(|c| sentence.find(c)).collect();
-    cuts.sort_unstable_by(|a, b| b.cmp(a));
-    let mut before = cuts.into_iter().map(|at| strip(&sentence[..at]));
-    let reads_value = |c: &&str| super::math::reads_value(c);
-    if let Some(value) = before.find(reads_value) {
-        return value;
-    }
-    // "The largest n is 34", "Jane started 3 hours ago".
-    let after = sentence.rfind(" is ").map(|at| strip(&sentence[at + " is ".len()..]));
-    let one_number = || last_number(sentence).filter(|n| !sentence.replace(n, "").contains(|c: char| c.is_ascii_digit()));
-    after.filter(reads_value).or_else(one_number).unwrap_or(sentence)
+    let cut = |marks: &'static [&'static str], fits: fn(&str) -> bool| {
+        let mut cuts: Vec<usize> = marks.iter().filter_map(|c| sentence.find(c)).collect();
+        cuts.sort_unstable_by(|a, b| b.cmp(a));
+        cuts.into_iter().map(|at| strip(&sentence[..at])).find(|c| fits(c))
+    };
+    // "The largest n is 34".
+    let after = || {
+        let at = sentence.rfind(" is ").filter(|&at| !is_unsure(&sentence[..at]))?;
+        Some(strip(&sentence[at + " is ".len()..])).filter(|c| super::math::reads_value(c))
+    };
+    cut(&EXPLAINS, super::math::reads)
+        .or_else(|| cut(&DESCRIBES, super::math::is_quantity_text))
+        .or_else(after)
+        .or_else(|| lone_quantity(sentence))
+        .unwrap_or(sentence)
+}
+
+/// "Jane started growing it 3 hours ago": the one number, with a unit, at the end.
+fn lone_quantity(sentence: &str) -> Option<&str> {
+    let start = sentence.find(|c: char| c.is_ascii_digit()).filter(|&at| at > 0)?;
+    let quantity = strip(sentence[start..].trim_end_matches(" ago").trim_end_matches(" long"));
+    let before = &sentence[..start];
+    let plain = before.ends_with(' ') && !is_unsure(before) && !quantity.ends_with(|c: char| c.is_ascii_digit());
+    (plain && super::math::is_quantity_text(quantity)).then_some(quantity)
 }
 
 /// Where the first sentence or line ends: a full stop before a space, a line's end, a control token.
@@ -429,7 +507,7 @@ fn is_unsure(sentence: &str) -> bool {
         matches!(
             w.as_str(),
             "not" | "maybe" | "perhaps" | "unsure" | "unknown" | "cannot" | "either" | "t" | "between" | "guess" | "wrong"
-                | "or" | "than" | "least" | "most" | "more" | "less" | "fewer" | "incorrect"
+                | "or" | "than" | "least" | "most" | "more" | "less" | "fewer" | "incorrect" | "never" | "except" | "but"
         )
     }) || sentence.trim_end().ends_with('?')
 }

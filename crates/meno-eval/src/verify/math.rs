@@ -130,9 +130,12 @@ fn has_parts(e: &Expr) -> bool {
 
 /// Whether a text is an answer by itself: mathematics, one word, or a unit's number; not a sentence.
 pub(super) fn reads(text: &str) -> bool {
+    let word = |e: &Expr| matches!(e, Expr::Text(_));
     let sentence = |e: &Expr| match e {
         Expr::Text(t) => t.contains(' '),
-        Expr::Sequence(items) => items.iter().any(|e| matches!(e, Expr::Text(_))),
+        Expr::Sequence(items) => items.iter().any(word),
+        // "Therefore, 5" is no list; "red, blue" is.
+        Expr::List(items) | Expr::Ratio(items) => items.iter().any(word) && !items.iter().all(word),
         _ => false,
     };
     let readings = parse(text);
@@ -144,6 +147,11 @@ pub(super) fn reads(text: &str) -> bool {
 /// As [`reads`], and not a word.
 pub(super) fn reads_value(text: &str) -> bool {
     reads(text) && !parse(text).iter().all(|e| matches!(e, Expr::Text(_)))
+}
+
+/// Whether a text is a number with its unit.
+pub(super) fn is_quantity_text(text: &str) -> bool {
+    parse(text).iter().any(|e| matches!(e, Expr::Quantity(x, _) if parse::is_numeric(x)))
 }
 
 /// A number with its unit, or one word.

@@ -8,7 +8,7 @@ use super::matrix;
 use super::names::{Assignment, assignment, is_name};
 use super::real_set::{RealSet, flipped, unknown};
 use super::scalar::{self, Equality, Proportion, Work};
-use super::tree::{Bracket, Expr, Literal, Relation};
+use super::tree::{Bracket, Expr, Function, Literal, Relation};
 use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 
 /// Most parts of a list that are compared with each other.
 const MAX_PARTS: usize = 256;
-/// Significant digits from which a decimal stands for an irrational number.
+/// Significant digits, some of them after the point, from which a decimal stands for an irrational number.
 const MIN_DIGITS: usize = 6;
 
 /// Whether two trees are the same answer.
@@ -35,11 +35,13 @@ struct Compare {
     work: Work,
     /// Pairs that may still be compared.
     steps: usize,
+    /// How deep the pair lies in both answers.
+    depth: usize,
 }
 
 impl Compare {
     fn new() -> Compare {
-        Compare { work: Work::default(), steps: 20_000 }
+        Compare { work: Work::default(), steps: 20_000, depth: 0 }
     }
 
     fn same(&mut self, a: &Expr, b: &Expr) -> bool {
@@ -47,6 +49,13 @@ impl Compare {
             return false;
         }
         self.steps -= 1;
+        self.depth += 1;
+        let same = self.same_here(a, b);
+        self.depth -= 1;
+        same
+    }
+
+    fn same_here(&mut self, a: &Expr, b: &Expr) -> bool {
         if a == b {
             return self.is_defined(a);
         }
@@ -89,6 +98,7 @@ impl Compare {
                 _ => false,
             },
             (Expr::Cycles(x), Expr::Cycles(y)) => self.cycles(x, y),
+            (Expr::Logic(..), _) | (_, Expr::Logic(..)) => self.sets(a, b) || self.structure(a, b),
             (Expr::Degrees(x), Expr::Degrees(y)) => self.same(x, y),
             (Expr::Degrees(x), y) | (y, Expr::Degrees(x)) => self.same(x, y) || self.scalars(a, b),
             _ => self.values(a, b),
@@ -131,6 +141,10 @@ impl Compare {
     }
 
     fn scalars(&mut self, a: &Expr, b: &Expr) -> bool {
+        // Variables are real for `scalar`; under Re and Im they are not meant so.
+        if has_complex_variable(a) || has_complex_variable(b) {
+            return self.structure(a, b);
+        }
         match scalar::equal(a, b, &mut self.work) {
             Equality::Equal => true,
             Equality::Different | Equality::Undecided => self.rounded(a, b) || self.rounded(b, a),
@@ -143,7 +157,7 @@ impl Compare {
         let Some((literal, shift)) = written_decimal(decimal) else { return false };
         let digits = (&literal.value * BigRational::from_integer(BigInt::from(10).pow(literal.decimals))).to_integer();
         let significant = digits.abs().to_string().len();
-        if literal.recurring > 0 || digits.is_zero() || significant < MIN_DIGITS {
+        if literal.recurring > 0 || literal.value.is_integer() || digits.is_zero() || significant < MIN_DIGITS {
             return false;
         }
         if !scalar::is_constant(exact)
@@ -232,10 +246,24 @@ impl Compare {
     /// A chain and something that is none: `x = 5` and 5, `x \in [1, 2]` and the interval.
     fn named(&mut self, chain: &Expr, other: &Expr) -> bool {
         match assignment(chain) {
+            Some(Assignment { name: Some(Expr::Tuple(..)), .. }) if pairs(other).is_some() => {
+                match (pairs(chain), pairs(other)) {
+                    (Some(xs), Some(ys)) => self.unordered(&xs, &ys),
+                    _ => false,
+                }
+            }
             Some(Assignment { name: Some(Expr::Tuple(_, names, _)), value: Expr::Tuple(_, values, _), .. })
-                if matches!(other, Expr::List(_)) && names.len() == values.len() =>
+                if names.len() == values.len() && matches!(other, Expr::List(_) | Expr::Tuple(..)) =>
             {
-                matches!(other, Expr::List(items) if self.all(values, items))
+                let list = pairs(chain).map(Expr::List);
+                match (list, other) {
+                    (Some(list), _) if self.ordered(&list, other) == Some(true) => true,
+                    (_, Expr::Tuple(..)) if !names.iter().all(is_coordinate) => self.same(
+                        &Expr::Tuple(Bracket::Round, values.clone(), Bracket::Round),
+                        other,
+                    ),
+                    _ => false,
+                }
             }
             Some(Assignment { value, steps, .. }) => self.consistent(steps) && self.same(value, other),
             None => false,
@@ -256,6 +284,9 @@ impl Compare {
         let back: Option<Vec<Relation>> = s.iter().rev().map(|r| flipped(*r)).collect();
         if back.as_ref() == Some(r) && xs.iter().zip(ys.iter().rev()).all(|(x, y)| self.same(x, y)) {
             return true;
+        }
+        if let (Some(xs), Some(ys)) = (pairs(a), pairs(b)) {
+            return self.unordered(&xs, &ys);
         }
         if let (Some(x), Some(y)) = (assignment(a), assignment(b))
             && let (Some(n), Some(m)) = (x.name, y.name)
@@ -299,11 +330,27 @@ impl Compare {
         if let Some(same) = self.ordered(a, b).or_else(|| self.ordered(b, a)) {
             return same;
         }
+        if let (Some(xs), Some(ys)) = (pairs(a), pairs(b)) {
+            return self.unordered(&xs, &ys);
+        }
+        if !self.may_unwrap(a, b) || !self.may_unwrap(b, a) {
+            return false;
+        }
         let (Some(xs), Some(ys)) = (parts(a), parts(b)) else { return false };
         if xs.len().max(ys.len()) > MAX_PARTS {
             return false;
         }
         self.unordered(&xs, &ys)
+    }
+
+    /// Whether `a` may stand beside `b` as the only element of a set: {5} for 5, but not {{5}} for {5}.
+    fn may_unwrap(&self, a: &Expr, b: &Expr) -> bool {
+        match (a, b) {
+            (_, Expr::List(_) | Expr::Set(_)) => true,
+            (Expr::Set(items), _) if !has_sign_choice(b) => self.depth <= 1 && items.len() == 1 && is_scalar(&items[0]),
+            (Expr::List(items), _) if !has_sign_choice(b) => items.len() == 1 || items.iter().any(has_sign_choice),
+            _ => true,
+        }
     }
 
     fn unordered(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
@@ -326,7 +373,13 @@ impl Compare {
         if !different || !plain {
             return None;
         }
-        Some(values.len() == assigned.len() && assigned.iter().zip(values).all(|(a, v)| self.same(a.value, v)))
+        let mut assigned: Vec<(String, &Expr)> =
+            assigned.iter().zip(&names).map(|(a, name)| (name.to_string(), a.value)).collect();
+        // Coordinates have an order of their own.
+        if assigned.iter().all(|(name, _)| matches!(name.as_str(), "x" | "y" | "z")) {
+            assigned.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        Some(values.len() == assigned.len() && assigned.iter().zip(values).all(|((_, value), v)| self.same(value, v)))
     }
 
     /// A column and a tuple.
@@ -363,7 +416,25 @@ impl Compare {
         let turned = |x: &Vec<Expr>, y: &Vec<Expr>| {
             x.len() == y.len() && (0..x.len()).any(|k| (0..x.len()).all(|i| x[(i + k) % x.len()] == y[i]))
         };
-        xs.len() == ys.len() && xs.iter().all(|x| ys.iter().any(|y| turned(x, y)))
+        let disjoint = |cycles: &[Vec<Expr>]| {
+            let all: Vec<&Expr> = cycles.iter().flatten().collect();
+            all.iter().enumerate().all(|(i, e)| !all[..i].contains(e))
+        };
+        if xs.len() != ys.len() || xs.iter().map(Vec::len).sum::<usize>() > MAX_PARTS {
+            return false;
+        }
+        if !disjoint(xs) {
+            return xs.iter().zip(ys).all(|(x, y)| turned(x, y));
+        }
+        xs.iter().all(|x| ys.iter().any(|y| turned(x, y)))
+    }
+}
+
+/// Whether Re, Im or arg of something with variables occurs.
+fn has_complex_variable(e: &Expr) -> bool {
+    match e {
+        Expr::Call(Function::Re | Function::Im | Function::Arg, _) => !scalar::is_constant(e),
+        e => children(e).into_iter().any(has_complex_variable),
     }
 }
 
@@ -390,6 +461,10 @@ fn scaled(x: &Expr, factor: &BigRational) -> Expr {
     let integer = |n: &BigInt| Expr::Number(Literal::integer(n.clone()));
     let factor = Expr::Div(Box::new(integer(factor.numer())), Box::new(integer(factor.denom())));
     Expr::Mul(vec![x.clone(), factor])
+}
+
+fn is_coordinate(e: &Expr) -> bool {
+    matches!(e, Expr::Symbol(name) if matches!(name.as_str(), "x" | "y" | "z"))
 }
 
 /// `y = …` and `f(x) = …`.
@@ -452,6 +527,24 @@ fn parts(e: &Expr) -> Option<Vec<Expr>> {
         }
         e if has_sign_choice(e) => Some(vec![with_sign(e, true), with_sign(e, false)]),
         e => Some(vec![e.clone()]),
+    }
+}
+
+/// The assignments of `(p, q) = (3, 2)` or of a list, each with one name.
+fn pairs(e: &Expr) -> Option<Vec<Expr>> {
+    let pair = |name: &Expr, value: &Expr| Expr::Chain(vec![name.clone(), value.clone()], vec![Relation::Equal]);
+    match e {
+        Expr::Chain(operands, relations) if relations.as_slice() == [Relation::Equal] => match operands.as_slice() {
+            [Expr::Tuple(_, names, _), Expr::Tuple(_, values, _)] if names.len() == values.len() => {
+                names.iter().all(is_name).then(|| names.iter().zip(values).map(|(n, v)| pair(n, v)).collect())
+            }
+            _ => None,
+        },
+        Expr::List(items) if items.len() > 1 => {
+            let named = |e: &Expr| assignment(e).is_some_and(|a| matches!(a.name, Some(Expr::Symbol(_))));
+            items.iter().all(named).then(|| items.clone())
+        }
+        _ => None,
     }
 }
 

@@ -30,6 +30,11 @@ pub fn parse(text: &str) -> Vec<Expr> {
             readings.push(expr);
         }
     };
+    // \\text{5 cm}
+    let inner = text.strip_prefix("\\text{").and_then(|t| t.strip_suffix('}'));
+    if let Some(inner) = inner.filter(|t| t.contains(|c: char| c.is_ascii_digit()) && !t.contains(['{', '}'])) {
+        return parse(inner);
+    }
     let Some(joined) = tokens(text, Commas::Thousands) else { return Vec::new() };
     if let Some(words) = words(&joined, text) {
         add(Some(words));
@@ -70,7 +75,7 @@ fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
 /// Plain words: a name, a weekday, a sentence.
 fn words(tokens: &[Token], text: &str) -> Option<Expr> {
     let wordy = |t: &Token| matches!(t.kind, Kind::Word(_) | Kind::Text(_));
-    let plain = |t: &Token| wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Sign('-' | '\'' | ',' | '.'));
+    let plain = |t: &Token| wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Or | Kind::Sign('-' | '\'' | ',' | '.'));
     let long = |t: &Token| match &t.kind {
         Kind::Word(w) => w.len() > 2 || (w.len() == 2 && w.to_lowercase() == "no"),
         Kind::Text(_) => true,
@@ -120,7 +125,7 @@ fn plain_text(text: &str) -> String {
 /// A single run of letters that reads as a product of variables: without vowels, or in alphabetical order.
 fn may_be_product(tokens: &[Token]) -> bool {
     match tokens {
-        [Token { kind: Kind::Word(w), .. }] => {
+        [Token { kind: Kind::Word(w), .. }] if w.len() > 2 => {
             let b = w.as_bytes();
             b.windows(2).all(|p| p[0] < p[1]) || !b.iter().any(|c| b"aeiouAEIOU".contains(c))
         }
@@ -199,19 +204,39 @@ impl<'a> Parser<'a> {
 
     /// Parts separated by `;`, each of items; the content of a group or a whole answer.
     fn groups(&mut self) -> Option<Expr> {
-        let mut groups = vec![self.items()?];
+        let mut groups = vec![self.joined()?];
         while self.sign(';') {
-            groups.push(self.items()?);
+            groups.push(self.joined()?);
         }
-        groups.retain(|g| !g.is_empty());
-        let list = |mut items: Vec<Expr>| if items.len() == 1 { items.remove(0) } else { Expr::List(items) };
-        if groups.is_empty() {
-            return None;
+        let mut groups: Vec<Expr> = groups.into_iter().flatten().collect();
+        match groups.len() {
+            0 => None,
+            1 => groups.pop(),
+            _ => Some(Expr::List(groups)),
         }
-        if groups.len() == 1 || groups.iter().all(|g| g.len() == 1) {
-            return Some(list(groups.into_iter().flatten().collect()));
+    }
+
+    /// Items as one expression. Relations joined by "or" or "and" keep the word: x < 1 or x > 3 is not x < 1 and x > 3.
+    fn joined(&mut self) -> Option<Option<Expr>> {
+        let start = self.at;
+        let mut items = self.items()?;
+        if items.len() < 2 {
+            return Some(items.pop());
         }
-        Some(Expr::List(groups.into_iter().map(list).collect()))
+        let between = &self.tokens[start..self.at];
+        let said = |kind: Kind| between.iter().any(|t| t.kind == kind);
+        let order = |e: &Expr| matches!(e, Expr::Chain(_, r) if r.iter().any(|r| is_order(*r)));
+        let chains = items.iter().all(|e| matches!(e, Expr::Chain(..)));
+        let intervals = items.iter().all(|e| matches!(e, Expr::Tuple(..))) && between.iter().any(|t| is_interval(&t.kind));
+        Some(Some(if said(Kind::Or) && chains && (items.iter().any(order) || !same_left(&items)) {
+            Expr::Logic("lor", items)
+        } else if said(Kind::And) && chains && items.iter().any(order) {
+            Expr::Logic("land", items)
+        } else if said(Kind::Or) && intervals {
+            Expr::Union(items)
+        } else {
+            Expr::List(items)
+        }))
     }
 
     /// Statements separated by commas, "and", "or" or line breaks; separators at the ends and twice in a row mean
@@ -235,7 +260,7 @@ impl<'a> Parser<'a> {
     }
 
     fn separator(&mut self) -> bool {
-        self.sign(',') || self.take(&Kind::And) || self.take(&Kind::RowBreak)
+        self.sign(',') || self.take(&Kind::And) || self.take(&Kind::Or) || self.take(&Kind::RowBreak)
     }
 
     /// Relations joined by logical connectives.
@@ -415,6 +440,13 @@ impl<'a> Parser<'a> {
         loop {
             if self.sign('*') {
                 factors.push(self.signed()?);
+            } else if self.sign('×') {
+                let right = self.signed()?;
+                // The cross product does not commute.
+                if is_vector(&right) && factors.items.last().is_some_and(is_vector) {
+                    factors.push(Expr::Opaque("\\times".into()));
+                }
+                factors.push(right);
             } else if self.sign('/') {
                 let divisor = self.signed()?;
                 let dividend = factors.finish();
@@ -434,20 +466,20 @@ impl<'a> Parser<'a> {
                         _ => Expr::Quantity(value, unit),
                     });
                 }
-                // 2 3 is no product; (2)3 and x 3 are.
-                let number = matches!(self.peek(), Some(Kind::Number { .. }));
-                factors.ordered |= number && self.after_number();
-                factors.push(self.factor()?);
+                // 2 3 and {2}{3} are no products; (2)3 and x 3 are.
+                let bracket = matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
+                let factor = self.factor()?;
+                factors.ordered |= !bracket && is_numeral(&factor) && factors.items.last().is_some_and(is_numeral);
+                factors.push(factor);
             } else {
                 return Some(factors.finish());
             }
         }
     }
 
-    /// Whether the last token belongs to a number.
-    fn after_number(&self) -> bool {
-        let last = self.at.checked_sub(usize::from(self.letter == 0)).map(|i| &self.tokens[i].kind);
-        matches!(last, Some(Kind::Number { .. } | Kind::Sign('%')))
+    /// Whether the last token closes a bracket.
+    fn after_bracket(&self) -> bool {
+        matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Close(_)))
     }
 
     /// Whether the next token continues a product.
@@ -461,7 +493,9 @@ impl<'a> Parser<'a> {
                 "land" | "lor" | "cup" | "cap" | "bigcup" | "bigcap" | "setminus" | "backslash" | "smallsetminus"
                     | "pmod" | "choose" | "over" | "pm" | "mp" | "rfloor" | "rceil" | "rvert"
             ),
-            Some(Kind::Text(t)) => !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is"),
+            Some(Kind::Text(t)) => {
+                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") || t == "in" && self.ends_term(1)
+            }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
             Some(Kind::Open('[')) => !self.reversed,
             Some(
@@ -554,6 +588,7 @@ impl<'a> Parser<'a> {
                 | Kind::SetClose
                 | Kind::GroupClose
                 | Kind::And
+                | Kind::Or
                 | Kind::RowBreak
                 | Kind::Relation(_)
                 | Kind::End(_)
@@ -581,6 +616,25 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Whether a relation orders numbers.
+fn is_order(relation: Relation) -> bool {
+    matches!(relation, Relation::Less | Relation::LessEqual | Relation::Greater | Relation::GreaterEqual)
+}
+
+/// Whether a token makes intervals of the tuples around it.
+fn is_interval(kind: &Kind) -> bool {
+    matches!(kind, Kind::Open('[') | Kind::Close(']')) || matches!(kind, Kind::Command(c) if c == "infty")
+}
+
+/// Whether all chains start with the same operand.
+fn same_left(chains: &[Expr]) -> bool {
+    let left = |e: &Expr| match e {
+        Expr::Chain(operands, _) => operands.first().cloned(),
+        _ => None,
+    };
+    chains.windows(2).all(|pair| left(&pair[0]) == left(&pair[1]))
+}
+
 /// The factors of a product so far.
 #[derive(Default)]
 struct Factors {
@@ -601,11 +655,40 @@ impl Factors {
 
     fn finish(&mut self) -> Expr {
         let mut items = std::mem::take(&mut self.items);
+        // A^T B and A^{-1} B: matrices.
+        let capital = |e: &Expr| matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
+        let turned = |e: &Expr| matches!(e, Expr::Pow(base, power) if capital(base) && is_matrix_power(power));
+        let matrices = items.iter().filter(|e| capital(e) || turned(e)).count();
+        self.ordered |= matrices > 1 && items.iter().any(turned);
         match items.len() {
             1 => items.remove(0),
             _ if self.ordered => Expr::Sequence(items),
             _ => Expr::Mul(items),
         }
+    }
+}
+
+/// A number that stands for itself, without an operation.
+fn is_numeral(e: &Expr) -> bool {
+    match e {
+        Expr::Number(_) | Expr::Percent(_) | Expr::Mixed(..) | Expr::Based(..) => true,
+        Expr::Pow(base, _) => is_numeral(base),
+        _ => false,
+    }
+}
+
+/// A name with a vector's arrow.
+fn is_vector(e: &Expr) -> bool {
+    matches!(e, Expr::Symbol(name) if name.starts_with("\\vec{") || name.starts_with("\\overrightarrow{"))
+}
+
+/// The exponents −1 and T.
+fn is_matrix_power(power: &Expr) -> bool {
+    match power {
+        Expr::Symbol(t) => t == "T",
+        Expr::Opaque(t) => t == "\\top",
+        Expr::Neg(one) => **one == Expr::Number(Literal::integer(1)),
+        _ => false,
     }
 }
 

@@ -81,7 +81,12 @@ impl RealSet {
     fn solutions(expr: &Expr, unknown: Option<&Expr>, work: &mut Work) -> Option<RealSet> {
         match expr {
             Expr::Chain(operands, relations) => chain(operands, relations, unknown, work),
-            Expr::List(parts) | Expr::Logic("lor", parts) => {
+            Expr::Logic("lor", parts) => {
+                let unknown = unknown.or_else(|| self::unknown(expr));
+                let sets = parts.iter().map(|part| RealSet::solutions(part, unknown, work)).collect::<Option<Vec<_>>>()?;
+                RealSet(sets.into_iter().flat_map(|set| set.0).collect()).normal(work)
+            }
+            Expr::List(parts) => {
                 let mut found: Option<Expr> = unknown.cloned();
                 let mut any = RealSet(Vec::new());
                 let mut every = RealSet(vec![whole()]);
@@ -96,7 +101,7 @@ impl RealSet {
                     any.0.extend(set.0);
                 }
                 let any = any.normal(work)?;
-                // A comma, "and" and "or" look alike here: x < 1, x > 3 are alternatives, x > 1, x < 3 hold together.
+                // A comma says neither: x < 1, x > 3 are alternatives, x > 1, x < 3 hold together.
                 if every.0.is_empty() {
                     return Some(any);
                 }
@@ -104,6 +109,7 @@ impl RealSet {
                 any.equals(&all, work)?.then_some(every)
             }
             Expr::Logic("land", parts) => {
+                let unknown = unknown.or_else(|| self::unknown(expr));
                 let mut set = RealSet(vec![whole()]);
                 for part in parts {
                     set = set.intersection(&RealSet::solutions(part, unknown, work)?, work)?;

@@ -346,10 +346,10 @@ pub(super) fn is_greek(command: &str) -> bool {
 
 /// Commands that only set type: their argument stands for itself.
 pub(super) fn is_font(command: &str) -> bool {
-    const FONTS: [&str; 26] = [
+    const FONTS: [&str; 25] = [
         "mathbf", "mathrm", "mathit", "mathsf", "mathtt", "mathcal", "mathscr", "mathfrak", "boldsymbol", "bm", "pmb",
         "displaystyle", "textstyle", "scriptstyle", "underline", "uline", "emph", "mathnormal", "operatorname",
-        "boxed", "fbox", "ensuremath", "mathop", "mathord", "bold", "cancel",
+        "boxed", "fbox", "ensuremath", "mathop", "mathord", "bold",
     ];
     FONTS.contains(&command)
 }
@@ -372,10 +372,11 @@ pub(super) fn is_accent(command: &str) -> bool {
 
 /// Commands that mean only space or the size of what follows.
 pub(super) fn is_layout(command: &str) -> bool {
-    const LAYOUT: [&str; 33] = [
+    const LAYOUT: [&str; 44] = [
         "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl",
-        "Biggr", "quad", "qquad", "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "hfill", "hspace",
-        "vspace", "phantom", "middle", "nonumber", "notag", "thinspace", "enspace", "scriptscriptstyle", "mathstrut",
+        "Biggr", "quad", "qquad", "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "hfill", "large",
+        "Large", "LARGE", "huge", "Huge", "small", "normalsize", "bf", "it", "sf", "tt", "cal", "tiny", "footnotesize",
+        "middle", "nonumber", "notag", "thinspace", "enspace", "scriptscriptstyle", "mathstrut",
         "strut",
     ];
     LAYOUT.contains(&command)

@@ -56,8 +56,10 @@ pub(super) enum Kind {
     DoubleBar,
     /// A relation.
     Relation(Relation),
-    /// "and" or "or" between parts.
+    /// "and" between parts.
     And,
+    /// "or" between parts.
+    Or,
     /// `\\`
     RowBreak,
     /// A currency sign, as the name of its unit.
@@ -203,10 +205,6 @@ impl Scanner {
             }
             '{' => self.push(Kind::GroupOpen),
             '}' => self.push(Kind::GroupClose),
-            '|' if self.peek(0) == Some('|') => {
-                self.at += 1;
-                self.push(Kind::DoubleBar);
-            }
             '|' => self.push(Kind::Bar),
             '*' if self.peek(0) == Some('*') => {
                 self.at += 1;
@@ -275,7 +273,10 @@ impl Scanner {
         }
         self.at += run.len();
         let kind = match run.as_str() {
-            "or" | "and" => Kind::And,
+            "or" => Kind::Or,
+            "and" => Kind::And,
+            // Minutes and seconds are no functions.
+            "min" | "sec" if after_value && !matches!(self.peek(0), Some('(' | '{' | '\\' | '[')) => Kind::Word(run),
             "in" if !after_value => Kind::Relation(Relation::In),
             "mod" => Kind::Command("bmod".into()),
             "pi" | "sqrt" | "cbrt" | "infinity" | "inf" | "infty" => Kind::Command(run),
@@ -345,7 +346,10 @@ impl Scanner {
                 let content = self.argument()?;
                 let plain = content.trim();
                 let name: String = plain.chars().filter(|c| !c.is_whitespace()).collect();
-                if function_of(&name).is_some() {
+                let value = self.tokens.last().is_some_and(|t| matches!(t.kind, Kind::Number { .. } | Kind::GroupClose));
+                if value && super::units::parse(plain).is_some() {
+                    self.words(&content);
+                } else if function_of(&name).is_some() {
                     self.push(Kind::Command(name));
                 } else if plain.len() > 1 && plain.chars().any(char::is_alphabetic) && !plain.contains('\\') {
                     self.words(&content);
@@ -384,7 +388,13 @@ impl Scanner {
             "lVert" | "rVert" | "Vert" => self.push(Kind::DoubleBar),
             "mid" => self.push(Kind::Mid),
             "colon" => self.push(Kind::Sign(':')),
-            "cdot" | "times" | "ast" => self.push(Kind::Sign('*')),
+            "cdot" | "ast" => self.push(Kind::Sign('*')),
+            "times" => self.push(Kind::Sign('×')),
+            // Invisible, or only a colour.
+            "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "color" | "textcolor" => {
+                self.argument()?;
+                self.spaced = true;
+            }
             "div" => self.push(Kind::Sign('/')),
             "cr" | "newline" => self.push(Kind::RowBreak),
             "degree" | "degrees" => {
@@ -447,8 +457,16 @@ impl Scanner {
         let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
-        if matches!(bare, "and" | "or" | "and/or" | "und" | "et") {
+        // After a value a unit is a unit, whatever else its letters could mean.
+        let last = self.tokens.last().map(|t| &t.kind);
+        let after_value = matches!(last, Some(Kind::Number { .. } | Kind::Close(_) | Kind::GroupClose));
+        let unit = after_value && super::units::parse(&plain).is_some();
+        if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
+        } else if matches!(bare, "or" | "and/or") {
+            self.push(Kind::Or);
+        } else if unit {
+            self.push(Kind::Text(plain));
         } else if function_of(content.trim()).is_some() {
             self.push(Kind::Command(content.trim().to_owned()));
         } else if letters <= 1 && !abbreviation && !plain.contains('\\') {

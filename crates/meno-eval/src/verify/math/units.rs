@@ -85,6 +85,21 @@ const UNITS: &[Row] = &[
     (&["sheep"], "sheep", 1, (1, 1)),
     (&["fish"], "fish", 1, (1, 1)),
     (&["time", "times"], "time", 1, (1, 1)),
+    (&["元", "块"], "yuan", 1, (1, 1)),
+    (&["米"], "m", 1, (1, 1)),
+    (&["厘米"], "m", 1, (1, 100)),
+    (&["千米", "公里"], "m", 1, (1000, 1)),
+    (&["平方米"], "m", 2, (1, 1)),
+    (&["平方厘米"], "m", 2, (1, 10_000)),
+    (&["千克", "公斤"], "g", 1, (1000, 1)),
+    (&["克"], "g", 1, (1, 1)),
+    (&["升"], "m", 3, (1, 1000)),
+    (&["秒"], "s", 1, (1, 1)),
+    (&["分钟", "分"], "s", 1, (60, 1)),
+    (&["小时"], "s", 1, (3600, 1)),
+    (&["天"], "s", 1, (86_400, 1)),
+    (&["年", "岁"], "month", 1, (12, 1)),
+    (&["个", "只", "人", "种", "次", "条", "本", "张", "名", "位", "辆", "件", "棵"], "unit", 1, (1, 1)),
     (&["am", "a.m.", "a.m"], "am", 1, (1, 1)),
     (&["pm", "p.m.", "p.m"], "pm", 1, (1, 1)),
 ];
@@ -115,10 +130,14 @@ const DERIVED: &[Derived] = &[
 ];
 
 /// Words that are no plural noun though they end like one.
-const NO_NOUNS: [&str; 34] = [
+const NO_NOUNS: [&str; 67] = [
     "is", "was", "has", "does", "this", "its", "as", "us", "yes", "plus", "minus", "times", "less", "thus", "because",
     "means", "equals", "unless", "gives", "makes", "always", "across", "perhaps", "besides", "towards", "afterwards",
     "sometimes", "versus", "guess", "gas", "bus", "lies", "goes", "nonsense",
+    "halves", "thirds", "quarters", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths", "tenths",
+    "twentieths", "hundredths", "thousandths", "millionths", "billionths", "tens", "hundreds", "thousands", "millions",
+    "billions", "dozens", "pairs", "scores", "roots", "factorials", "points", "powers", "logs", "multiples", "squares",
+    "cubes", "percents", "inverses",
 ];
 
 /// The unit that `text` names (lower case or as written); `None` if it is not one.
@@ -178,9 +197,10 @@ fn counted(words: &[&str]) -> Option<Unit> {
 }
 
 /// Words that make a phrase more than the name of a thing.
-const FUNCTION_WORDS: [&str; 22] = [
+const FUNCTION_WORDS: [&str; 28] = [
     "or", "and", "not", "to", "than", "but", "if", "no", "more", "most", "least", "about", "over", "under", "up",
-    "of", "in", "from", "with", "without", "except", "wrong",
+    "of", "in", "from", "with", "without", "except", "wrong", "squared", "cubed",
+    "times", "minus", "plus", "half",
 ];
 
 /// A unit by name, `cm^2` and `cm2` included.

@@ -146,6 +146,12 @@ impl Parser<'_> {
         {
             return Some(number);
         }
+        // dx is a differential.
+        let differential = word.len() == 2 && word.starts_with('d') && "xyztursvw".contains(&word[1..]);
+        if differential && self.letter == 0 {
+            self.at += 1;
+            return Some(Expr::Symbol(word.clone()));
+        }
         let c = char::from(*word.as_bytes().get(self.letter)?);
         self.letter += 1;
         if self.letter == word.len() {
@@ -165,6 +171,11 @@ impl Parser<'_> {
     fn multiplier(&mut self) -> Option<Expr> {
         let Some(Kind::Word(word) | Kind::Text(word)) = self.peek() else { return None };
         let value: u64 = match word.to_lowercase().as_str() {
+            "dozen" => 12,
+            "百" => 100,
+            "千" => 1000,
+            "万" => 10_000,
+            "亿" => 100_000_000,
             "hundred" => 100,
             "thousand" => 1000,
             "million" => 1_000_000,
@@ -423,6 +434,13 @@ impl Parser<'_> {
                 None => Expr::Degrees(Box::new(base)),
             });
         }
+        // f^{\prime}
+        let primes = (0..3).take_while(|i| self.peek_at(i + 1) == Some(&Kind::Sign('\''))).count();
+        if primes > 0 && self.peek() == Some(&Kind::GroupOpen) && self.peek_at(primes + 1) == Some(&Kind::GroupClose) {
+            self.at += primes + 2;
+            let Expr::Symbol(name) = base else { return None };
+            return Some(Expr::Symbol(format!("{name}{}", "'".repeat(primes))));
+        }
         let exponent = self.nested(Self::exponent)?;
         if let Expr::Symbol(name) = &base
             && self.peek() == Some(&Kind::Open('('))
@@ -482,6 +500,12 @@ impl Parser<'_> {
         };
         match base {
             Expr::Symbol(name) => Some(Expr::Symbol(format!("{name}_{{{}}}", subscript.to_string().trim()))),
+            // a^c_b is a_b^c.
+            Expr::Pow(name, power) if matches!(name.as_ref(), Expr::Symbol(_)) => {
+                let Expr::Symbol(name) = *name else { return None };
+                let name = format!("{name}_{{{}}}", subscript.to_string().trim());
+                Some(Expr::Pow(Box::new(Expr::Symbol(name)), power))
+            }
             Expr::Number(literal) => based(&literal, &subscript),
             Expr::Mul(_) | Expr::Text(_) => None,
             other => Some(Expr::Apply("\\subscript".into(), vec![other, subscript])),
