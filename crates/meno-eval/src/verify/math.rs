@@ -7,6 +7,8 @@
 
 mod expression;
 mod fraction;
+pub mod scalar;
+pub mod tree;
 
 use expression::{POINTS, Value, evaluate};
 pub use fraction::Fraction;

@@ -1,0 +1,230 @@
+//! Whether two scalar expressions are equal: numbers of any size, radicals, logarithms, trigonometry, complex numbers,
+//! and identities in variables.
+//!
+//! Both sides become one graph in a normal form ([`arena`]), where equal subexpressions are one node. What the normal
+//! form leaves open is decided by evaluation in ball arithmetic with as much precision as it takes.
+//!
+//! # What is proved
+//! * *Different* is always a proof: two enclosures that are apart, at a point of the domain of one side at least, or two
+//!   different residues of a rational function in one finite field.
+//! * *Equal* is a proof for expressions with the same normal form: rational arithmetic, products and sums of radicals,
+//!   logarithms of rationals, powers of e, special angles. It is a proof for algebraic constants (radicals, i, roots of
+//!   unity, sines and cosines of rational multiples of π), whose difference is smaller than the root bound of Burnikel et
+//!   al. ([`bound`]).
+//!
+//! # What rests on a rule
+//! * Other constants are equal if they agree to 512 bits, plus 4 bits for each bit of a number in the expressions and for
+//!   each power of two in the size of an intermediate value. Schanuel's conjecture says nothing weaker would do, no
+//!   counterexample is known.
+//! * Rational functions in variables are equal if they agree in finite fields at random points: an error has a chance
+//!   below 2^−80 ([`field`]).
+//! * Other expressions in variables are equal if they agree at no fewer than eight points to 256 bits, plus heights as
+//!   above, and differ at none ([`points`]).
+//!
+//! Everything else is undecided: too large, too deep, unknown operations, or out of budget.
+
+mod arena;
+mod ball;
+mod bound;
+mod complex;
+mod decide;
+mod elementary;
+mod evaluate;
+mod field;
+mod lower;
+mod points;
+mod print;
+mod rational;
+mod substitute;
+mod work;
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use num_rational::BigRational;
+
+use super::tree::{Constant, Expr, Series};
+use arena::{Arena, Id};
+use work::Failure;
+pub use work::Work;
+
+/// A decision about two expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Equality {
+    /// They are equal wherever both are defined, and their domains agree.
+    Equal,
+    /// They are certainly different.
+    Different,
+    /// Neither is shown.
+    Undecided,
+}
+
+/// Whether one expression is a constant multiple of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proportion {
+    /// It is, by a positive constant.
+    Positive,
+    /// It is, by a negative constant.
+    Negative,
+    /// It is, by a constant that is not real or whose sign is not known.
+    Unsigned,
+    /// It is not.
+    No,
+    /// Neither is shown.
+    Undecided,
+}
+
+/// Whether `a` and `b` are the same number, or the same function of their variables.
+pub fn equal(a: &Expr, b: &Expr, work: &mut Work) -> Equality {
+    match (infinity(a), infinity(b)) {
+        (Some(x), Some(y)) => return if x == y { Equality::Equal } else { Equality::Different },
+        (None, None) => {}
+        (Some(_), None) => return beside_infinity(b, work),
+        (None, Some(_)) => return beside_infinity(a, work),
+    }
+    let mut arena = Arena::default();
+    match lower_pair(&mut arena, a, b, work) {
+        Ok((x, y)) => decide::same(&mut arena, x, y, work),
+        Err(_) if a == b => Equality::Equal,
+        Err(_) => Equality::Undecided,
+    }
+}
+
+/// The exact value of an expression that the normal form makes a rational number.
+pub fn exact(e: &Expr, work: &mut Work) -> Option<BigRational> {
+    let mut arena = Arena::default();
+    let id = lower::lower(&mut arena, e, work).ok()?;
+    arena.rational_value(id).cloned()
+}
+
+/// The order of two real constants.
+pub fn compare(a: &Expr, b: &Expr, work: &mut Work) -> Option<Ordering> {
+    match (infinity(a), infinity(b)) {
+        (Some(x), Some(y)) => return Some(x.cmp(&y)),
+        (None, None) => {}
+        (Some(positive), None) => {
+            let order = if positive { Ordering::Greater } else { Ordering::Less };
+            return real_constant(b, work).then_some(order);
+        }
+        (None, Some(_)) => return compare(b, a, work).map(Ordering::reverse),
+    }
+    let mut arena = Arena::default();
+    let (x, y) = lower_pair(&mut arena, a, b, work).ok()?;
+    let difference = arena.sub(x, y, work).ok()?;
+    if !decide::is_defined(&mut arena, x, work).ok()? || !decide::is_defined(&mut arena, y, work).ok()? {
+        return None;
+    }
+    decide::sign(&mut arena, difference, work).ok()?
+}
+
+/// Whether `a` = c·`b` for a constant c ≠ 0, and the sign of c.
+pub fn proportional(a: &Expr, b: &Expr, work: &mut Work) -> Proportion {
+    let mut arena = Arena::default();
+    lower_pair(&mut arena, a, b, work)
+        .and_then(|(x, y)| substitute::proportion(&mut arena, x, y, work))
+        .unwrap_or(Proportion::Undecided)
+}
+
+/// A real constant, correctly rounded to `digits` significant digits.
+pub fn decimal(e: &Expr, digits: u32, work: &mut Work) -> Option<String> {
+    let mut arena = Arena::default();
+    let id = lower::lower(&mut arena, e, work).ok()?;
+    print::decimal(&mut arena, id, digits, work).ok()?
+}
+
+/// Whether an expression has a value: 1/0 and ln 0 have none. An expression in variables has one if it is defined at
+/// some point; what cannot be evaluated counts as defined.
+pub fn defined(e: &Expr, work: &mut Work) -> bool {
+    if infinity(e).is_some() {
+        return true;
+    }
+    let mut arena = Arena::default();
+    match lower::lower(&mut arena, e, work) {
+        Ok(id) => decide::is_defined(&mut arena, id, work) != Ok(false),
+        Err(failure) => failure != Failure::Undefined,
+    }
+}
+
+/// Whether an expression has no free variables.
+pub fn is_constant(e: &Expr) -> bool {
+    variables(e).is_empty()
+}
+
+/// The free variables and unknown functions of an expression, in alphabetical order.
+pub fn variables(e: &Expr) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    collect(e, &mut Vec::new(), &mut found, 0);
+    found
+}
+
+fn lower_pair(arena: &mut Arena, a: &Expr, b: &Expr, work: &mut Work) -> Result<(Id, Id), Failure> {
+    Ok((lower::lower(arena, a, work)?, lower::lower(arena, b, work)?))
+}
+
+/// `Some(true)` for ∞, `Some(false)` for −∞.
+fn infinity(e: &Expr) -> Option<bool> {
+    match e {
+        Expr::Constant(Constant::Infinity) => Some(true),
+        Expr::Neg(x) => infinity(x).map(|positive| !positive),
+        _ => None,
+    }
+}
+
+/// ∞ is different from every finite constant.
+fn beside_infinity(e: &Expr, work: &mut Work) -> Equality {
+    if real_constant(e, work) { Equality::Different } else { Equality::Undecided }
+}
+
+fn real_constant(e: &Expr, work: &mut Work) -> bool {
+    let mut arena = Arena::default();
+    let mut check = || -> Result<bool, Failure> {
+        let id = lower::lower(&mut arena, e, work)?;
+        Ok(arena.atoms.is_empty()
+            && decide::is_defined(&mut arena, id, work)?
+            && (arena.is_real(id) || decide::is_real(&mut arena, id, work)?))
+    };
+    check().unwrap_or(false)
+}
+
+fn collect(e: &Expr, bound: &mut Vec<String>, found: &mut BTreeSet<String>, depth: usize) {
+    // Deeper expressions are undecided anyway.
+    if depth > 1000 {
+        return;
+    }
+    let mut all = |es: &[Expr]| es.iter().for_each(|e| collect(e, bound, found, depth + 1));
+    match e {
+        Expr::Symbol(name) => {
+            if !bound.contains(name) {
+                found.insert(name.clone());
+            }
+        }
+        Expr::Add(es) | Expr::Mul(es) | Expr::Call(_, es) | Expr::Sequence(es) => all(es),
+        Expr::Apply(name, es) => {
+            all(es);
+            found.insert(name.clone());
+        }
+        Expr::Opaque(name) => {
+            found.insert(name.clone());
+        }
+        Expr::Neg(x) | Expr::PlusMinus(x) | Expr::MinusPlus(x) | Expr::Percent(x) | Expr::Degrees(x) => {
+            collect(x, bound, found, depth + 1);
+        }
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) | Expr::Mixed(a, b) => {
+            collect(a, bound, found, depth + 1);
+            collect(b, bound, found, depth + 1);
+        }
+        Expr::Matrix(rows) => rows.iter().for_each(|row| all(row)),
+        Expr::Sum(series) | Expr::Product(series) => {
+            let Series { variable, from, to, term } = &**series;
+            collect(from, bound, found, depth + 1);
+            collect(to, bound, found, depth + 1);
+            bound.push(variable.clone());
+            collect(term, bound, found, depth + 1);
+            bound.pop();
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

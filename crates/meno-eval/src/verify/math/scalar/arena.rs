@@ -1,0 +1,682 @@
+//! Expressions as a directed acyclic graph without duplicates, built in a normal form.
+//!
+//! Equal subexpressions are one node, and a node comes after its children. Constructors apply identities that hold for
+//! every complex value (or are checked before): rational arithmetic, collection of like terms and powers, radicals and
+//! logarithms of rationals over primes, powers of e, special angles. So expressions with the same node are equal.
+//! A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and not zero.
+
+use std::collections::HashMap;
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{One, Signed, ToPrimitive, Zero};
+
+use super::super::tree::{Expr, Function};
+use super::rational::{self, integer, ratio};
+use super::work::{Failure, Work};
+
+/// A node of an [`Arena`].
+pub(super) type Id = usize;
+
+/// Most nodes of an arena.
+const MAX_NODES: usize = 20_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Op {
+    Rational(BigRational),
+    Pi,
+    I,
+    /// A free variable, by number.
+    Variable(usize),
+    /// A bound variable, by nesting depth.
+    Bound(usize),
+    /// Constant and terms, sorted.
+    Add(BigRational, Vec<Id>),
+    /// Coefficient and factors, sorted.
+    Mul(BigRational, Vec<Id>),
+    /// Base and exponent; also roots and quotients.
+    Pow(Id, Id),
+    /// A function other than those that the constructors replace.
+    Call(Function, Vec<Id>),
+    /// The determinant of a square matrix.
+    Det(usize, Vec<Id>),
+    /// A sum or product over a bound variable.
+    Series {
+        product: bool,
+        slot: usize,
+        from: Id,
+        to: Id,
+        term: Id,
+    },
+}
+
+impl Op {
+    pub(super) fn children(&self) -> Vec<Id> {
+        match self {
+            Op::Rational(_) | Op::Pi | Op::I | Op::Variable(_) | Op::Bound(_) => Vec::new(),
+            Op::Add(_, ids) | Op::Mul(_, ids) | Op::Call(_, ids) | Op::Det(_, ids) => ids.clone(),
+            Op::Pow(a, b) => vec![*a, *b],
+            Op::Series { from, to, term, .. } => vec![*from, *to, *term],
+        }
+    }
+}
+
+/// What a free variable stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Atom {
+    Symbol(String),
+    /// An unknown function of arguments.
+    Apply(String, Vec<Id>),
+    /// Something without arithmetic meaning, equal only to itself.
+    Opaque(Expr),
+}
+
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    /// Certainly a positive real constant.
+    positive: bool,
+    /// Certainly defined and not zero.
+    nonzero: bool,
+    /// Certainly a defined real constant.
+    real: bool,
+    /// Bound variables in it, a bit each.
+    bound: u32,
+}
+
+/// A graph of expressions.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    ops: Vec<Op>,
+    facts: Vec<Facts>,
+    index: HashMap<Op, Id>,
+    pub(super) atoms: Vec<Atom>,
+    /// Two atoms may be equal although they are different variables: "different" is then undecided.
+    pub(super) loose: bool,
+}
+
+type Built = Result<Id, Failure>;
+
+impl Arena {
+    pub(super) fn op(&self, id: Id) -> &Op {
+        &self.ops[id]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The bound variables in a node, a bit each.
+    pub(super) fn bound(&self, id: Id) -> u32 {
+        self.facts[id].bound
+    }
+
+    pub(super) fn is_positive(&self, id: Id) -> bool {
+        self.facts[id].positive
+    }
+
+    /// Certainly a defined real constant.
+    pub(super) fn is_real(&self, id: Id) -> bool {
+        self.facts[id].real
+    }
+
+    pub(super) fn rational_value(&self, id: Id) -> Option<&BigRational> {
+        if let Op::Rational(r) = self.op(id) { Some(r) } else { None }
+    }
+
+    fn integer_value(&self, id: Id) -> Option<&BigInt> {
+        self.rational_value(id).filter(|r| r.denom().is_one()).map(BigRational::numer)
+    }
+
+    pub(super) fn intern(&mut self, op: Op, work: &mut Work) -> Built {
+        work.spend(150)?;
+        if let Some(&id) = self.index.get(&op) {
+            return Ok(id);
+        }
+        if self.ops.len() >= MAX_NODES {
+            return Err(Failure::Limit);
+        }
+        let facts = self.facts_of(&op);
+        let id = self.ops.len();
+        self.ops.push(op.clone());
+        self.facts.push(facts);
+        self.index.insert(op, id);
+        Ok(id)
+    }
+
+    fn facts_of(&self, op: &Op) -> Facts {
+        let mut bound = op.children().iter().fold(0, |mask, &id| mask | self.facts[id].bound);
+        if let Op::Series { slot, from, to, term, .. } = op {
+            bound = self.facts[*from].bound
+                | self.facts[*to].bound
+                | (self.facts[*term].bound & !(1u32.checked_shl(*slot as u32).unwrap_or(0)));
+        }
+        let all = |ids: &[Id], fact: fn(&Facts) -> bool| ids.iter().all(|&id| fact(&self.facts[id]));
+        let (positive, nonzero, real) = match op {
+            Op::Rational(r) => (r.is_positive(), !r.is_zero(), true),
+            Op::Pi => (true, true, true),
+            Op::I => (false, true, false),
+            Op::Bound(slot) => {
+                bound = 1u32.checked_shl(*slot as u32).unwrap_or(0);
+                (false, false, false)
+            }
+            Op::Add(c, ids) => {
+                let positive = !c.is_negative() && all(ids, |f| f.positive);
+                (positive, positive, all(ids, |f| f.real))
+            }
+            Op::Mul(c, ids) => (
+                c.is_positive() && all(ids, |f| f.positive),
+                !c.is_zero() && all(ids, |f| f.nonzero),
+                all(ids, |f| f.real),
+            ),
+            Op::Pow(base, exponent) => {
+                let positive = self.facts[*base].positive && self.facts[*exponent].real;
+                let integer = self.integer_value(*exponent).is_some();
+                (positive, positive || (integer && self.facts[*base].nonzero), positive)
+            }
+            Op::Call(Function::Exp, args) => {
+                let real = all(args, |f| f.real);
+                (real, real, real)
+            }
+            Op::Call(Function::Ln | Function::Log, args) => {
+                let above_one = self.rational_value(args[0]).is_some_and(|r| *r > BigRational::one());
+                (above_one, above_one, all(args, |f| f.positive))
+            }
+            Op::Call(Function::Sin | Function::Cos | Function::Arctan, args) => (false, false, all(args, |f| f.real)),
+            _ => (false, false, false),
+        };
+        Facts { positive, nonzero, real, bound }
+    }
+
+    pub(super) fn rational(&mut self, r: BigRational, work: &mut Work) -> Built {
+        if r.numer().bits().max(r.denom().bits()) > rational::MAX_BITS {
+            return Err(Failure::Limit);
+        }
+        self.intern(Op::Rational(r), work)
+    }
+
+    pub(super) fn int(&mut self, n: i64, work: &mut Work) -> Built {
+        self.rational(integer(n), work)
+    }
+
+    /// Coefficient and rest of a term.
+    fn split(&self, id: Id) -> (BigRational, Vec<Id>) {
+        match self.op(id) {
+            Op::Rational(r) => (r.clone(), Vec::new()),
+            Op::Mul(c, ids) => (c.clone(), ids.clone()),
+            _ => (BigRational::one(), vec![id]),
+        }
+    }
+
+    pub(super) fn add(&mut self, ids: &[Id], work: &mut Work) -> Built {
+        let mut constant = BigRational::zero();
+        let mut order: Vec<Vec<Id>> = Vec::new();
+        let mut terms: HashMap<Vec<Id>, BigRational> = HashMap::new();
+        let mut stack: Vec<Id> = ids.iter().rev().copied().collect();
+        while let Some(id) = stack.pop() {
+            work.spend(100)?;
+            if let Op::Add(c, inner) = self.op(id) {
+                constant = rational::add(&constant, c, work)?;
+                stack.extend(inner);
+                continue;
+            }
+            let (c, core) = self.split(id);
+            if core.is_empty() {
+                constant = rational::add(&constant, &c, work)?;
+            } else if let Some(sum) = terms.get_mut(&core) {
+                *sum = rational::add(sum, &c, work)?;
+            } else {
+                terms.insert(core.clone(), c);
+                order.push(core);
+            }
+        }
+        let mut sum = Vec::with_capacity(order.len());
+        for core in order {
+            let c = terms.remove(&core).unwrap_or_default();
+            if c.is_zero() && core.iter().all(|&id| self.facts[id].nonzero) {
+                continue;
+            }
+            let id = self.product(c, core, work)?;
+            if self.rational_value(id).is_none() {
+                sum.push(id);
+            }
+        }
+        sum.sort_unstable();
+        match (sum.as_slice(), constant.is_zero()) {
+            ([], _) => self.rational(constant, work),
+            ([id], true) => Ok(*id),
+            _ => self.intern(Op::Add(constant, sum), work),
+        }
+    }
+
+    pub(super) fn sub(&mut self, a: Id, b: Id, work: &mut Work) -> Built {
+        let negative = self.scale(&integer(-1), b, work)?;
+        self.add(&[a, negative], work)
+    }
+
+    /// c·x
+    pub(super) fn scale(&mut self, c: &BigRational, id: Id, work: &mut Work) -> Built {
+        let c = self.rational(c.clone(), work)?;
+        self.mul(&[c, id], work)
+    }
+
+    /// A product whose factors are already in normal form.
+    fn product(&mut self, c: BigRational, factors: Vec<Id>, work: &mut Work) -> Built {
+        if factors.is_empty() {
+            return self.rational(c, work);
+        }
+        if let [id] = factors[..] {
+            if c.is_one() {
+                return Ok(id);
+            }
+            if let Op::Add(constant, terms) = self.op(id).clone() {
+                // A coefficient goes into a sum.
+                if !c.is_zero() {
+                    let constant = rational::mul(&constant, &c, work)?;
+                    let mut scaled = vec![self.rational(constant, work)?];
+                    for term in terms {
+                        let (d, core) = self.split(term);
+                        let d = rational::mul(&d, &c, work)?;
+                        scaled.push(self.product(d, core, work)?);
+                    }
+                    return self.add(&scaled, work);
+                }
+            }
+        }
+        self.intern(Op::Mul(c, factors), work)
+    }
+
+    pub(super) fn mul(&mut self, ids: &[Id], work: &mut Work) -> Built {
+        let mut coefficient = BigRational::one();
+        let mut powers: Vec<(Id, BigRational)> = Vec::new();
+        let mut place: HashMap<Id, usize> = HashMap::new();
+        let mut factors = Vec::new();
+        let mut exponents = Vec::new();
+        let mut stack: Vec<Id> = ids.iter().rev().copied().collect();
+        while let Some(id) = stack.pop() {
+            work.spend(100)?;
+            match self.op(id) {
+                Op::Rational(r) => coefficient = rational::mul(&coefficient, r, work)?,
+                Op::Mul(c, inner) => {
+                    coefficient = rational::mul(&coefficient, c, work)?;
+                    stack.extend(inner);
+                }
+                Op::Call(Function::Exp, args) => exponents.push(args[0]),
+                op => {
+                    let (base, exponent) = match op {
+                        Op::Pow(base, exponent) => match self.rational_value(*exponent) {
+                            Some(r) => (*base, r.clone()),
+                            None => (id, BigRational::one()),
+                        },
+                        _ => (id, BigRational::one()),
+                    };
+                    match place.get(&base) {
+                        Some(&i) if self.exponents_add(base, &powers[i].1, &exponent) => {
+                            powers[i].1 = rational::add(&powers[i].1, &exponent, work)?;
+                        }
+                        Some(_) => factors.push(id),
+                        None => {
+                            place.insert(base, powers.len());
+                            powers.push((base, exponent));
+                        }
+                    }
+                }
+            }
+        }
+        if !exponents.is_empty() {
+            let sum = self.add(&exponents, work)?;
+            factors.push(if exponents.len() == 1 {
+                self.intern(Op::Call(Function::Exp, exponents), work)?
+            } else {
+                self.exp(sum, work)?
+            });
+        }
+        for (base, exponent) in powers {
+            factors.push(if exponent.is_one() { base } else { self.rational_pow(base, &exponent, work)? });
+        }
+        let mut flat = Vec::with_capacity(factors.len());
+        for id in factors {
+            match self.op(id) {
+                Op::Rational(r) => coefficient = rational::mul(&coefficient, r, work)?,
+                Op::Mul(c, inner) => {
+                    coefficient = rational::mul(&coefficient, c, work)?;
+                    flat.extend(inner.iter().copied());
+                }
+                _ => flat.push(id),
+            }
+        }
+        if coefficient.is_zero() && flat.iter().all(|&id| self.facts[id].nonzero) {
+            return self.rational(BigRational::zero(), work);
+        }
+        flat.sort_unstable();
+        self.product(coefficient, flat, work)
+    }
+
+    /// x^a·x^b is x^(a+b): odd denominators are real roots, all others principal ones, and the two do not mix unless
+    /// x is positive.
+    fn exponents_add(&self, base: Id, a: &BigRational, b: &BigRational) -> bool {
+        let odd = |r: &BigRational| r.denom().is_odd();
+        let principal = |r: &BigRational| r.denom().is_one() || r.denom().is_even();
+        self.facts[base].positive || (odd(a) && odd(b)) || (principal(a) && principal(b) && principal(&(a + b)))
+    }
+
+    pub(super) fn inverse(&mut self, id: Id, work: &mut Work) -> Built {
+        self.rational_pow(id, &integer(-1), work)
+    }
+
+    pub(super) fn div(&mut self, a: Id, b: Id, work: &mut Work) -> Built {
+        let inverse = self.inverse(b, work)?;
+        self.mul(&[a, inverse], work)
+    }
+
+    pub(super) fn pow(&mut self, base: Id, exponent: Id, work: &mut Work) -> Built {
+        if let Some(r) = self.rational_value(exponent).cloned() {
+            return self.rational_pow(base, &r, work);
+        }
+        if let Op::Call(Function::Exp, args) = self.op(base)
+            && self.rational_value(args[0]).is_some()
+        {
+            // e^x for a rational x is real: (e^x)^y = e^(xy).
+            let x = args[0];
+            let product = self.mul(&[x, exponent], work)?;
+            return self.exp(product, work);
+        }
+        if let Op::Add(c, terms) = self.op(exponent)
+            && self.facts[base].positive
+            && !c.is_zero()
+        {
+            let (c, terms) = (c.clone(), terms.clone());
+            let rest = self.add(&terms, work)?;
+            let (left, right) = (self.rational_pow(base, &c, work)?, self.pow(base, rest, work)?);
+            return self.mul(&[left, right], work);
+        }
+        self.intern(Op::Pow(base, exponent), work)
+    }
+
+    /// base^r
+    fn rational_pow(&mut self, base: Id, r: &BigRational, work: &mut Work) -> Built {
+        if r.is_one() {
+            return Ok(base);
+        }
+        if r.is_zero() && self.facts[base].nonzero {
+            return self.int(1, work);
+        }
+        let exact = r.denom().is_one();
+        match self.op(base).clone() {
+            Op::Rational(b) => return self.radical(&b, r, work),
+            Op::I if exact => {
+                let quarter = r.numer().mod_floor(&BigInt::from(4)).to_u32().unwrap_or(0);
+                let i = self.intern(Op::I, work)?;
+                return match quarter {
+                    0 => self.int(1, work),
+                    1 => Ok(i),
+                    2 => self.int(-1, work),
+                    _ => self.scale(&integer(-1), i, work),
+                };
+            }
+            Op::Call(Function::Exp, args) if exact || self.facts[args[0]].real => {
+                let product = self.scale(r, args[0], work)?;
+                return self.exp(product, work);
+            }
+            Op::Pow(inner, e) if exact || self.facts[inner].positive => {
+                if let Some(e) = self.rational_value(e).filter(|e| !e.is_zero()).cloned() {
+                    let product = rational::mul(&e, r, work)?;
+                    if self.exponents_add(inner, &e, &(&product - &e)) {
+                        return self.rational_pow(inner, &product, work);
+                    }
+                }
+            }
+            Op::Mul(c, factors) if !r.is_zero() => {
+                let (mut outside, mut inside) = (Vec::new(), Vec::new());
+                for id in factors {
+                    if exact || self.facts[id].positive { outside.push(id) } else { inside.push(id) }
+                }
+                let (size, sign) = if exact { (c, BigRational::one()) } else { (c.abs(), c.signum()) };
+                if size.is_zero() {
+                    return self.plain_pow(base, r, work);
+                }
+                if !outside.is_empty() || !size.is_one() {
+                    let mut product = vec![self.radical(&size, r, work)?];
+                    for id in outside {
+                        product.push(self.rational_pow(id, r, work)?);
+                    }
+                    if !inside.is_empty() || !sign.is_one() {
+                        let rest = self.product(sign, inside, work)?;
+                        product.push(self.rational_pow(rest, r, work)?);
+                    }
+                    return self.mul(&product, work);
+                }
+            }
+            _ => {}
+        }
+        self.plain_pow(base, r, work)
+    }
+
+    fn plain_pow(&mut self, base: Id, r: &BigRational, work: &mut Work) -> Built {
+        let exponent = self.rational(r.clone(), work)?;
+        self.intern(Op::Pow(base, exponent), work)
+    }
+
+    /// b^r of two rationals, over prime bases with exponents in (0, 1).
+    fn radical(&mut self, b: &BigRational, r: &BigRational, work: &mut Work) -> Built {
+        if b.is_zero() {
+            let base = self.int(0, work)?;
+            return if r.is_positive() { Ok(base) } else { self.plain_pow(base, r, work) };
+        }
+        if r.denom().is_one() {
+            let value = rational::pow(b, r.numer(), work)?;
+            return self.rational(value, work);
+        }
+        if b.is_negative() {
+            return self.negative_radical(b, r, work);
+        }
+        if b.is_one() {
+            return self.int(1, work);
+        }
+        let (whole, fraction) = (r.floor(), r - r.floor());
+        if let Some(k) = r.denom().to_u64().filter(|&k| k <= 1 << 16)
+            && let Some(root) = rational::exact_root(b, k, work)?
+        {
+            let value = rational::pow(&root, r.numer(), work)?;
+            return self.rational(value, work);
+        }
+        let mut coefficient = rational::pow(b, whole.numer(), work)?;
+        let mut factors: Vec<Id> = Vec::new();
+        for (part, inverse) in [(b.numer(), false), (b.denom(), true)] {
+            let (primes, rest) = rational::factor(part, work)?;
+            let mut bases: Vec<(BigInt, u32)> = primes.into_iter().map(|(p, e)| (p.into(), e)).collect();
+            if !rest.is_one() {
+                bases.push((rest, 1));
+            }
+            for (prime, e) in bases {
+                let mut exponent = rational::mul(&fraction, &integer(e), work)?;
+                if inverse {
+                    exponent = -exponent;
+                }
+                let floor = exponent.floor();
+                let outer = rational::pow(&integer(prime.clone()), floor.numer(), work)?;
+                coefficient = rational::mul(&coefficient, &outer, work)?;
+                let left = exponent - floor;
+                if !left.is_zero() {
+                    let base = self.rational(integer(prime), work)?;
+                    factors.push(self.plain_pow(base, &left, work)?);
+                }
+            }
+        }
+        factors.sort_unstable();
+        self.product(coefficient, factors, work)
+    }
+
+    fn negative_radical(&mut self, b: &BigRational, r: &BigRational, work: &mut Work) -> Built {
+        let size = -b;
+        if r.denom().is_odd() {
+            let root = self.radical(&size, r, work)?;
+            return if r.numer().is_odd() { self.scale(&integer(-1), root, work) } else { Ok(root) };
+        }
+        let root = self.radical(&size, r, work)?;
+        let pi = self.intern(Op::Pi, work)?;
+        let angle = self.scale(r, pi, work)?;
+        let (cos, sin) = (self.cos(angle, work)?, self.sin(angle, work)?);
+        let i = self.intern(Op::I, work)?;
+        let imaginary = self.mul(&[i, sin], work)?;
+        let unit = self.add(&[cos, imaginary], work)?;
+        self.mul(&[root, unit], work)
+    }
+
+    /// r if the node is rπ.
+    pub(super) fn pi_multiple(&self, id: Id) -> Option<BigRational> {
+        match self.op(id) {
+            Op::Pi => Some(BigRational::one()),
+            Op::Rational(r) if r.is_zero() => Some(BigRational::zero()),
+            Op::Mul(c, ids) if ids.len() == 1 && *self.op(ids[0]) == Op::Pi => Some(c.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sin(&mut self, x: Id, work: &mut Work) -> Built {
+        let Some(r) = self.pi_multiple(x) else { return self.intern(Op::Call(Function::Sin, vec![x]), work) };
+        // sin rπ = cos (1/2 − r)π
+        self.cos_of(rational::add(&ratio(1, 2), &-r, work)?, work)
+    }
+
+    pub(super) fn cos(&mut self, x: Id, work: &mut Work) -> Built {
+        let Some(r) = self.pi_multiple(x) else { return self.intern(Op::Call(Function::Cos, vec![x]), work) };
+        self.cos_of(r, work)
+    }
+
+    /// cos rπ, reduced to 0 ≤ r ≤ 1/2.
+    fn cos_of(&mut self, r: BigRational, work: &mut Work) -> Built {
+        let mut r = rational::modulo(&r, &integer(2), work)?;
+        if r > BigRational::one() {
+            r = integer(2) - r;
+        }
+        if r > ratio(1, 2) {
+            let value = self.cos_of(integer(1) - r, work)?;
+            return self.scale(&integer(-1), value, work);
+        }
+        let half = ratio(1, 2);
+        match (r.numer().to_u32(), r.denom().to_u32()) {
+            (Some(0), _) => self.int(1, work),
+            (Some(1), Some(2)) => self.int(0, work),
+            (Some(1), Some(3)) => self.rational(half, work),
+            (Some(1), Some(n @ (4 | 6))) => {
+                let root = self.radical(&integer(if n == 4 { 2 } else { 3 }), &half, work)?;
+                self.scale(&half, root, work)
+            }
+            _ => {
+                let pi = self.intern(Op::Pi, work)?;
+                let angle = self.scale(&r, pi, work)?;
+                self.intern(Op::Call(Function::Cos, vec![angle]), work)
+            }
+        }
+    }
+
+    pub(super) fn exp(&mut self, x: Id, work: &mut Work) -> Built {
+        if let Op::Add(c, terms) = self.op(x).clone() {
+            let (mut outside, mut inside) = (Vec::new(), vec![self.rational(c, work)?]);
+            for term in terms {
+                match self.simple_exp(term, work)? {
+                    Some(value) => outside.push(value),
+                    None => inside.push(term),
+                }
+            }
+            if outside.is_empty() {
+                return self.intern(Op::Call(Function::Exp, vec![x]), work);
+            }
+            let rest = self.add(&inside, work)?;
+            outside.push(self.exp(rest, work)?);
+            return self.mul(&outside, work);
+        }
+        match self.simple_exp(x, work)? {
+            Some(value) => Ok(value),
+            None => self.intern(Op::Call(Function::Exp, vec![x]), work),
+        }
+    }
+
+    /// e^x where it is not a power of e: e^0, e^(c ln y), e^(iπr).
+    fn simple_exp(&mut self, x: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
+        let (c, core) = self.split(x);
+        match core[..] {
+            [] if c.is_zero() => return Ok(Some(self.int(1, work)?)),
+            [id] => {
+                if let Op::Call(Function::Ln, args) = self.op(id) {
+                    let y = args[0];
+                    let safe =
+                        self.facts[y].positive || c.is_positive() && !c.is_zero() && self.rational_value(y).is_none();
+                    if self.facts[y].positive || (safe && (c.denom().is_one() || c.denom().is_even())) {
+                        return Ok(Some(self.rational_pow(y, &c, work)?));
+                    }
+                }
+            }
+            [a, b] => {
+                let pair = (self.op(a), self.op(b));
+                if matches!(pair, (Op::I, Op::Pi) | (Op::Pi, Op::I)) {
+                    let cos = self.cos_of(c.clone(), work)?;
+                    let sin = self.cos_of(rational::add(&ratio(1, 2), &-c, work)?, work)?;
+                    let i = self.intern(Op::I, work)?;
+                    let imaginary = self.mul(&[i, sin], work)?;
+                    return Ok(Some(self.add(&[cos, imaginary], work)?));
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// ln x, or log x to the unknown base.
+    pub(super) fn ln(&mut self, f: Function, x: Id, work: &mut Work) -> Built {
+        match self.op(x).clone() {
+            Op::Rational(r) if r.is_positive() => self.ln_rational(f, &r, work),
+            Op::Rational(r) if r.is_negative() && f == Function::Ln => {
+                let real = self.ln_rational(f, &-r, work)?;
+                let (i, pi) = (self.intern(Op::I, work)?, self.intern(Op::Pi, work)?);
+                let imaginary = self.mul(&[i, pi], work)?;
+                self.add(&[real, imaginary], work)
+            }
+            Op::Call(Function::Exp, args) if f == Function::Ln && self.facts[args[0]].real => Ok(args[0]),
+            Op::Pow(base, exponent) if self.facts[base].positive && self.facts[exponent].real => {
+                let log = self.ln(f, base, work)?;
+                self.mul(&[exponent, log], work)
+            }
+            Op::Mul(c, factors) if !c.is_zero() => {
+                let (mut outside, mut inside) = (Vec::new(), Vec::new());
+                for id in factors {
+                    if self.facts[id].positive { outside.push(id) } else { inside.push(id) }
+                }
+                if outside.is_empty() && c.abs().is_one() {
+                    return self.intern(Op::Call(f, vec![x]), work);
+                }
+                let mut terms = vec![self.ln_rational(f, &c.abs(), work)?];
+                for id in outside {
+                    terms.push(self.ln(f, id, work)?);
+                }
+                if !inside.is_empty() || c.is_negative() {
+                    let rest = self.product(c.signum(), inside, work)?;
+                    terms.push(self.ln(f, rest, work)?);
+                }
+                self.add(&terms, work)
+            }
+            _ => self.intern(Op::Call(f, vec![x]), work),
+        }
+    }
+
+    /// The logarithm of a positive rational over primes.
+    fn ln_rational(&mut self, f: Function, r: &BigRational, work: &mut Work) -> Built {
+        let mut terms = Vec::new();
+        for (part, sign) in [(r.numer(), 1), (r.denom(), -1)] {
+            let (primes, rest) = rational::factor(part, work)?;
+            for (prime, e) in primes {
+                let base = self.int(prime.into(), work)?;
+                let log = self.intern(Op::Call(f, vec![base]), work)?;
+                terms.push(self.scale(&integer(i64::from(e) * sign), log, work)?);
+            }
+            if !rest.is_one() {
+                let base = self.rational(integer(rest), work)?;
+                let log = self.intern(Op::Call(f, vec![base]), work)?;
+                terms.push(self.scale(&integer(sign), log, work)?);
+            }
+        }
+        self.add(&terms, work)
+    }
+}

@@ -1,0 +1,247 @@
+//! Decisions about two nodes of a graph.
+
+use std::cmp::Ordering;
+
+use num_traits::Zero;
+
+use super::super::tree::Function;
+use super::arena::{Arena, Id, Op};
+use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::rational::integer;
+use super::work::{Failure, Work};
+use super::{Equality, bound, field, points};
+
+/// Highest precision in bits.
+pub(super) const MAX_PRECISION: i64 = 1 << 13;
+/// Precision up to which a possible zero in a denominator, or a jump, is looked at.
+const SINGULAR_PRECISION: i64 = 1 << 10;
+/// Bits to which constants must agree that no bound decides, besides what their heights add.
+const RULE_BITS: i64 = 512;
+
+/// Whether two nodes are equal. Out of budget is undecided.
+pub(super) fn same(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Equality {
+    let verdict = decide(arena, a, b, work).unwrap_or(Equality::Undecided);
+    if verdict == Equality::Different && arena.loose { Equality::Undecided } else { verdict }
+}
+
+fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
+    let plan = Plan::new(arena, &[a, b], work)?;
+    let has = |wanted: fn(&Op) -> bool| plan.nodes().iter().any(|&id| wanted(arena.op(id)));
+    let variables = has(|op| matches!(op, Op::Variable(_)));
+    let log = has(|op| matches!(op, Op::Call(Function::Log, _)));
+    if a == b {
+        let defined = if variables { points::defined(arena, a, &plan, work)? } else { defined(arena, a, &plan, work)? };
+        return Ok(if defined { Equality::Equal } else { Equality::Undecided });
+    }
+    if variables && let Some(verdict) = field::compare(arena, a, b, plan.nodes(), work)? {
+        return Ok(verdict);
+    }
+    let mut decide_as = |log10: bool| {
+        if variables { points::compare(arena, a, b, log10, work) } else { constants(arena, a, b, log10, work) }
+    };
+    let verdict = decide_as(false)?;
+    if !log || verdict == Equality::Different {
+        return Ok(verdict);
+    }
+    // A logarithm of unknown base: equal only if equal in both bases.
+    Ok(match decide_as(true)? {
+        Equality::Equal => verdict,
+        other => other,
+    })
+}
+
+/// Whether two constants are equal.
+fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Equality, Failure> {
+    let difference = arena.sub(a, b, work)?;
+    if let Some(r) = arena.rational_value(difference) {
+        // Terms cancel only if they are certainly defined.
+        return Ok(if r.is_zero() { Equality::Equal } else { Equality::Different });
+    }
+    let plan = Plan::new(arena, &[difference], work)?;
+    let separation = bound::separation(arena, difference, plan.nodes());
+    let height = bound::height(arena, plan.nodes());
+    let mut p = 64;
+    loop {
+        let context = Context { point: &[], log10, p };
+        let evaluation = Evaluation::run(arena, &plan, &context, work)?;
+        match evaluation.value(difference) {
+            Ok(value) => {
+                if !value.z.contains_zero() {
+                    return Ok(Equality::Different);
+                }
+                let needed = match separation {
+                    Some(bits) if bits <= MAX_PRECISION as f64 => bits as i64 + 1,
+                    Some(_) => return Ok(Equality::Undecided),
+                    None => RULE_BITS + height + 4 * magnitude(arena, &plan, &evaluation),
+                };
+                let size = value.z.upper().log2();
+                if size < -needed {
+                    return Ok(Equality::Equal);
+                }
+                // The error is 2^size at precision p.
+                let wanted = if p >= 128 { p + needed + size + 32 } else { 192 };
+                p = wanted.max(2 * p);
+            }
+            Err(Failure::Undefined) => return Ok(Equality::Different),
+            Err(Failure::Singular | Failure::Unclear) if p < SINGULAR_PRECISION => p *= 2,
+            Err(_) => return Ok(Equality::Undecided),
+        }
+        if p > MAX_PRECISION {
+            return Ok(Equality::Undecided);
+        }
+    }
+}
+
+/// The sum of |log2| of all intermediate values: numbers that an expression makes out of smaller ones.
+pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>) -> i64 {
+    let mut sum = 0i64;
+    for &id in plan.nodes() {
+        if matches!(arena.op(id), Op::Rational(_)) {
+            continue;
+        }
+        if let Ok(Value { z, .. }) = evaluation.value(id) {
+            for part in [&z.re, &z.im] {
+                if !part.contains_zero() {
+                    sum += part.upper().log2().abs();
+                }
+            }
+        }
+    }
+    sum
+}
+
+/// Nodes that can be undefined where their children are defined.
+pub(super) fn partial(arena: &Arena, id: Id) -> bool {
+    match arena.op(id) {
+        Op::Pow(_, exponent) => !arena.is_positive(*exponent),
+        Op::Call(f, _) => !matches!(
+            f,
+            Function::Sin
+                | Function::Cos
+                | Function::Exp
+                | Function::Abs
+                | Function::Floor
+                | Function::Re
+                | Function::Im
+                | Function::Min
+                | Function::Max
+                | Function::Arcsin
+                | Function::Arsinh
+                | Function::Arcosh
+                | Function::Sgn
+        ),
+        Op::Series { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether a constant has a value, as far as precision shows it. What is too large to evaluate counts as defined.
+fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Result<bool, Failure> {
+    if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
+        return Ok(true);
+    }
+    for p in [64, 256, SINGULAR_PRECISION] {
+        let context = Context { point: &[], log10: false, p };
+        match Evaluation::run(arena, plan, &context, work)?.value(id) {
+            Ok(_) | Err(Failure::Limit) => return Ok(true),
+            Err(Failure::Undefined) => return Ok(false),
+            Err(Failure::Unclear) if p == SINGULAR_PRECISION => return Ok(true),
+            Err(_) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether an expression, constant or not, has a value somewhere.
+pub(super) fn is_defined(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
+    Ok(decide(arena, id, id, work)? == Equality::Equal)
+}
+
+/// The sign of a real constant.
+pub(super) fn sign(arena: &mut Arena, id: Id, work: &mut Work) -> Result<Option<Ordering>, Failure> {
+    if let Some(r) = arena.rational_value(id) {
+        return Ok(Some(r.cmp(&integer(0))));
+    }
+    let zero = arena.int(0, work)?;
+    match same(arena, id, zero, work) {
+        Equality::Equal => return Ok(Some(Ordering::Equal)),
+        Equality::Undecided => return Ok(None),
+        Equality::Different => {}
+    }
+    let plan = Plan::new(arena, &[id], work)?;
+    if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Variable(_))) {
+        return Ok(None);
+    }
+    let mut found = [None; 2];
+    let log = plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Call(Function::Log, _)));
+    for (slot, log10) in [(0, false), (1, true)] {
+        if slot == 1 && !log {
+            found[1] = found[0];
+            break;
+        }
+        let mut p = 64;
+        while p <= MAX_PRECISION && found[slot].is_none() {
+            let context = Context { point: &[], log10, p };
+            let value = match Evaluation::run(arena, &plan, &context, work)?.value(id) {
+                Ok(value) => Some(value.clone()),
+                Err(Failure::Singular | Failure::Unclear) => None,
+                Err(_) => return Ok(None),
+            };
+            if let Some(Value { z, .. }) = value {
+                if z.is_nonreal() {
+                    return Ok(None);
+                }
+                if !z.is_real() && !is_real(arena, id, work)? {
+                    return Ok(None);
+                }
+                found[slot] = z.re.sign();
+            }
+            p *= 2;
+        }
+    }
+    Ok(if found[0] == found[1] { found[0] } else { None })
+}
+
+/// Whether the imaginary part of a constant is zero.
+pub(super) fn is_real(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
+    let imaginary = arena.intern(Op::Call(Function::Im, vec![id]), work)?;
+    let zero = arena.int(0, work)?;
+    Ok(same(arena, imaginary, zero, work) == Equality::Equal)
+}
+
+/// Variables that stand where only integers make sense: in factorials, binomials, gcd, lcm and mod, in bounds of sums
+/// and in exponents of negative numbers and of i.
+pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
+    let mut marked = vec![false; arena.atoms.len()];
+    for &id in plan.nodes() {
+        let inside = match arena.op(id) {
+            Op::Call(
+                Function::Factorial
+                | Function::DoubleFactorial
+                | Function::Binomial
+                | Function::Gcd
+                | Function::Lcm
+                | Function::Mod,
+                args,
+            ) => args.clone(),
+            Op::Series { from, to, .. } => vec![*from, *to],
+            Op::Pow(base, exponent) if arena.rational_value(*exponent).is_none() => {
+                let negative = match arena.op(*base) {
+                    Op::I => true,
+                    Op::Rational(r) => *r < integer(0),
+                    Op::Mul(c, ids) => *c < integer(0) && ids.iter().all(|&id| arena.is_positive(id)),
+                    _ => false,
+                };
+                if negative { vec![*exponent] } else { continue }
+            }
+            _ => continue,
+        };
+        let below = Plan::new(arena, &inside, work)?;
+        for &id in below.nodes() {
+            if let Op::Variable(index) = arena.op(id) {
+                marked[*index] = true;
+            }
+        }
+    }
+    Ok(marked)
+}

@@ -1,0 +1,273 @@
+//! Comparison of expressions in variables at many points.
+//!
+//! Real variables take dyadic values of both signs and many scales, and values on both sides of the breakpoints of the
+//! constants in the expressions; variables that stand where only integers make sense take positive integers. Values
+//! are complex balls with principal branches. At a point
+//!
+//! * tight balls that overlap agree;
+//! * two values that are certainly not real, in expressions without i, are outside the real domain of both: no evidence;
+//! * one value where the other side is undefined, or two separated values, are a proof of a difference.
+//!
+//! Where two or more variables are negative, only points count at which everything in both expressions is real: so
+//! ln(a/b) = ln a − ln b holds, as in any textbook.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{One, Signed, Zero};
+
+use super::Equality;
+use super::arena::{Arena, Id, Op};
+use super::bound;
+use super::decide::{MAX_PRECISION, integer_variables, magnitude, partial};
+use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::field::splitmix;
+use super::rational::integer;
+use super::work::{Failure, Work};
+
+/// Points that must agree.
+pub(super) const MIN_POINTS: usize = 8;
+/// Bits at each point, besides what heights add.
+const POINT_BITS: i64 = 256;
+/// Most breakpoints that are looked at.
+const MAX_BREAKPOINTS: usize = 12;
+/// Scales of the values as powers of two.
+const SCALES: [i64; 12] = [0, 1, -1, 2, -3, 4, 3, -6, 6, 1, 9, -12];
+
+/// What one point shows.
+enum Evidence {
+    Agree,
+    Differ,
+    /// Nothing, whatever the precision.
+    Nothing,
+    /// The precision is too low.
+    Coarse,
+}
+
+/// A comparison of two nodes.
+struct Sampler<'a> {
+    arena: &'a Arena,
+    a: Id,
+    b: Id,
+    plan: Plan,
+    integers: Vec<bool>,
+    variables: Vec<usize>,
+    has_i: bool,
+    log10: bool,
+    height: i64,
+}
+
+pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Equality, Failure> {
+    let sampler = Sampler::new(arena, a, b, log10, work)?;
+    let points = sampler.points();
+    // A quick look first: most wrong answers differ at once.
+    for point in points.iter().take(4) {
+        if matches!(sampler.look(point, 64, work)?.0, Evidence::Differ) {
+            return Ok(Equality::Different);
+        }
+    }
+    let (mut agreed, mut unclear) = (0, 0);
+    for point in &points {
+        match sampler.decide(point, work)? {
+            Evidence::Agree => agreed += 1,
+            Evidence::Differ => return Ok(Equality::Different),
+            Evidence::Nothing => {}
+            Evidence::Coarse => unclear += 1,
+        }
+    }
+    Ok(if agreed >= MIN_POINTS && agreed > 2 * unclear { Equality::Equal } else { Equality::Undecided })
+}
+
+/// Whether an expression has a value at one point at least, as far as can be seen.
+pub(super) fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Result<bool, Failure> {
+    if !plan.nodes().iter().any(|&id| partial(arena, id)) {
+        return Ok(true);
+    }
+    let sampler = Sampler::new(arena, id, id, false, work)?;
+    for point in sampler.points().iter().take(12) {
+        let context = Context { point, log10: false, p: 64 };
+        match Evaluation::run(arena, plan, &context, work)?.value(id) {
+            Ok(_) | Err(Failure::Limit | Failure::Unclear) => return Ok(true),
+            Err(Failure::Undefined | Failure::Singular) => {}
+        }
+    }
+    Ok(false)
+}
+
+impl<'a> Sampler<'a> {
+    fn new(arena: &'a Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Sampler<'a>, Failure> {
+        let plan = Plan::new(arena, &[a, b], work)?;
+        let integers = integer_variables(arena, &plan, work)?;
+        let mut variables = Vec::new();
+        let mut has_i = false;
+        for &id in plan.nodes() {
+            match arena.op(id) {
+                Op::Variable(index) => variables.push(*index),
+                Op::I => has_i = true,
+                _ => {}
+            }
+        }
+        let height = bound::height(arena, plan.nodes());
+        Ok(Sampler { arena, a, b, plan, integers, variables, has_i, log10, height })
+    }
+
+    /// Evidence at a point, with more precision where it is needed.
+    fn decide(&self, point: &[BigRational], work: &mut Work) -> Result<Evidence, Failure> {
+        let mut p = (POINT_BITS + self.height).min(MAX_PRECISION);
+        for _ in 0..3 {
+            let (evidence, wanted) = self.look(point, p, work)?;
+            match evidence {
+                Evidence::Agree if wanted > p => p = wanted,
+                Evidence::Coarse => p *= 2,
+                _ => return Ok(evidence),
+            }
+            if p > MAX_PRECISION {
+                break;
+            }
+        }
+        Ok(Evidence::Coarse)
+    }
+
+    /// Evidence at a point, and the precision that agreement needs.
+    fn look(&self, point: &[BigRational], p: i64, work: &mut Work) -> Result<(Evidence, i64), Failure> {
+        let context = Context { point, log10: self.log10, p };
+        let evaluation = Evaluation::run(self.arena, &self.plan, &context, work)?;
+        let some_integer = self.variables.iter().any(|&v| self.integers[v]);
+        let negatives = self.variables.iter().filter(|&&v| point[v].is_negative()).count();
+        let (x, y) = match (evaluation.value(self.a), evaluation.value(self.b)) {
+            (Ok(x), Ok(y)) => (x, y),
+            (Err(Failure::Singular | Failure::Unclear), _) | (_, Err(Failure::Singular | Failure::Unclear)) => {
+                return Ok((Evidence::Coarse, p));
+            }
+            // 0/0 at an integer may be an isolated point; a real point is never isolated.
+            (Ok(value), Err(Failure::Undefined)) | (Err(Failure::Undefined), Ok(value))
+                if !some_integer && (negatives < 2 || value.real) =>
+            {
+                return Ok((Evidence::Differ, p));
+            }
+            _ => return Ok((Evidence::Nothing, p)),
+        };
+        if negatives >= 2 && !(x.real && y.real) {
+            return Ok((Evidence::Nothing, p));
+        }
+        let evidence = self.evidence(x, y, p);
+        let wanted = match evidence {
+            Evidence::Agree => POINT_BITS + self.height + 4 * magnitude(self.arena, &self.plan, &evaluation) / 2,
+            _ => p,
+        };
+        Ok((evidence, wanted))
+    }
+
+    fn evidence(&self, x: &Value, y: &Value, p: i64) -> Evidence {
+        let difference = x.z.sub(&y.z, p + 64);
+        if difference.contains_zero() {
+            let size = x.z.upper().log2().max(y.z.upper().log2()).max(-p / 4);
+            return if difference.upper().log2() < size - p / 2 { Evidence::Agree } else { Evidence::Coarse };
+        }
+        if x.z.is_nonreal() && y.z.is_nonreal() && !self.has_i {
+            return Evidence::Nothing;
+        }
+        Evidence::Differ
+    }
+
+    fn points(&self) -> Vec<Vec<BigRational>> {
+        let mut seed = 0x6d65_6e6f;
+        let mut points = Vec::new();
+        let reals: Vec<usize> = self.variables.iter().copied().filter(|&v| !self.integers[v]).collect();
+        let mut push = |signs: &dyn Fn(usize) -> bool, breakpoint: Option<(usize, BigRational)>| {
+            let round = points.len();
+            let mut point = vec![BigRational::zero(); self.arena.atoms.len()];
+            for (k, &v) in self.variables.iter().enumerate() {
+                point[v] = if self.integers[v] {
+                    small_integer(round, k, &mut seed)
+                } else {
+                    let value = dyadic(SCALES[(round + 5 * k) % SCALES.len()], &mut seed);
+                    if signs(v) { -value } else { value }
+                };
+            }
+            if let Some((v, value)) = breakpoint {
+                point[v] = value;
+            }
+            points.push(point);
+        };
+        for round in 0..SCALES.len() {
+            push(&|_| false, None);
+            if let [v] = reals[..] {
+                push(&|w| w == v, None);
+            } else if let Some(&v) = reals.get(round % reals.len().max(1)) {
+                push(&|w| w == v, None);
+            }
+        }
+        for round in 0..4.min(reals.len().saturating_sub(1) * 4) {
+            push(&|w| (w + round) % 3 != 0, None);
+            push(&|_| true, None);
+        }
+        for (k, c) in self.breakpoints().into_iter().enumerate() {
+            if let Some(&v) = reals.get(k % reals.len().max(1)) {
+                push(&|_| false, Some((v, c)));
+            }
+        }
+        points
+    }
+
+    /// Dyadic numbers close to the constants in the expressions, and to the zeros of linear terms.
+    fn breakpoints(&self) -> Vec<BigRational> {
+        let mut found: Vec<BigRational> = Vec::new();
+        let mut note = |r: BigRational| {
+            let r = r.abs();
+            if !r.is_zero() && super::rational::bits(&r) < 4096 && found.len() < MAX_BREAKPOINTS && !found.contains(&r)
+            {
+                found.push(r);
+            }
+        };
+        for &id in self.plan.nodes() {
+            match self.arena.op(id) {
+                Op::Rational(r) => note(r.clone()),
+                Op::Add(c, terms) if !c.is_zero() => {
+                    for &term in terms {
+                        match self.arena.op(term) {
+                            Op::Mul(k, _) if !k.is_zero() => note(c / k),
+                            _ => note(c.clone()),
+                        }
+                    }
+                }
+                Op::Mul(c, _) if !c.is_one() => note(c.clone()),
+                _ => {}
+            }
+        }
+        let mut points = Vec::new();
+        for r in found {
+            // Rounded to 30 bits, one part in about a thousand beside it.
+            let shift = 30 - (r.numer().bits() as i64 - r.denom().bits() as i64);
+            let power = |k: i64| {
+                if k >= 0 { integer(BigInt::one() << k) } else { BigRational::new(BigInt::one(), BigInt::one() << -k) }
+            };
+            let scaled = &r * power(shift);
+            let m = scaled.numer().div_floor(scaled.denom());
+            for step in [(1i64 << 20) + 1, -(1 << 20) - 1] {
+                let beside = integer(&m + step) * power(-shift);
+                points.push(-beside.clone());
+                points.push(beside);
+            }
+        }
+        points
+    }
+}
+
+/// A positive number with 20 random bits, between 2^`scale` and 2^(`scale` + 1).
+fn dyadic(scale: i64, seed: &mut u64) -> BigRational {
+    let m = (splitmix(seed) >> 44) | 1 | (1 << 20);
+    let shift = 20 - scale;
+    if shift >= 0 { BigRational::new(m.into(), BigInt::one() << shift) } else { integer(BigInt::from(m) << -shift) }
+}
+
+/// Small positive integers in turn, then random ones.
+fn small_integer(round: usize, k: usize, seed: &mut u64) -> BigRational {
+    let random = splitmix(seed);
+    integer(match (round, k) {
+        (0..10, 0) => round as u64 + 1,
+        (0..18, _) => 1 + random % 12,
+        (18..22, _) => 1 + random % 40,
+        _ => 1 + random % 150,
+    })
+}

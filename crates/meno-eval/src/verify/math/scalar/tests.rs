@@ -1,0 +1,5 @@
+mod algebra;
+mod enclosure;
+mod notation;
+mod properties;
+mod tables;

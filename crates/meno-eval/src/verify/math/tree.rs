@@ -1,0 +1,291 @@
+//! The typed tree of a mathematical answer: what [`parse`](super::parse) makes of text and
+//! [`compare`](super::compare) compares.
+//!
+//! The tree keeps what was written: `2/4` is a quotient of two integers, `0.50` a decimal with two digits. Only layout
+//! is lost (spaces, `\left`, fonts). [`Display`](std::fmt::Display) writes a tree as LaTeX that parses back to the
+//! same tree.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+
+/// A number as it is written: an integer, a terminating decimal or a recurring decimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Literal {
+    /// Its exact value, never negative: a sign is [`Expr::Neg`].
+    pub value: BigRational,
+    /// Digits after the decimal point that do not recur; 0 for an integer.
+    pub decimals: u32,
+    /// Digits of the recurring part: 1 for `0.\overline{3}`, 0 if the decimal terminates.
+    pub recurring: u32,
+}
+
+impl Literal {
+    /// An integer.
+    pub fn integer(value: impl Into<BigInt>) -> Literal {
+        Literal { value: BigRational::from_integer(value.into()), decimals: 0, recurring: 0 }
+    }
+}
+
+/// A constant with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// π
+    Pi,
+    /// Euler's number.
+    E,
+    /// The imaginary unit.
+    I,
+    /// ∞, positive; −∞ is its [`Expr::Neg`].
+    Infinity,
+}
+
+/// A function with a fixed meaning. Trigonometric functions take radians.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// sin x
+    Sin,
+    /// cos x
+    Cos,
+    /// tan x
+    Tan,
+    /// cot x
+    Cot,
+    /// sec x
+    Sec,
+    /// csc x
+    Csc,
+    /// arcsin x, also written `\sin^{-1} x`
+    Arcsin,
+    /// arccos x
+    Arccos,
+    /// arctan x
+    Arctan,
+    /// arccot x, with values in (0, π)
+    Arccot,
+    /// arcsec x
+    Arcsec,
+    /// arccsc x
+    Arccsc,
+    /// sinh x
+    Sinh,
+    /// cosh x
+    Cosh,
+    /// tanh x
+    Tanh,
+    /// coth x
+    Coth,
+    /// sech x
+    Sech,
+    /// csch x
+    Csch,
+    /// arsinh x
+    Arsinh,
+    /// arcosh x
+    Arcosh,
+    /// artanh x
+    Artanh,
+    /// e^x, written `\exp`
+    Exp,
+    /// Natural logarithm, `\ln`.
+    Ln,
+    /// `\log x` without a base: base 10 or e, which the text leaves open. It equals itself and, by the rule of
+    /// docs/verifiers.md, log to base 10 and ln never both.
+    Log,
+    /// Two arguments: base, then x.
+    LogBase,
+    /// |x|; of a matrix its determinant.
+    Abs,
+    /// ⌊x⌋
+    Floor,
+    /// ⌈x⌉
+    Ceil,
+    /// n!
+    Factorial,
+    /// n!!
+    DoubleFactorial,
+    /// Two arguments: n over k.
+    Binomial,
+    /// Greatest common divisor of all arguments.
+    Gcd,
+    /// Least common multiple of all arguments.
+    Lcm,
+    /// Two arguments: a mod b, as an operation with a value in [0, b).
+    Mod,
+    /// Least argument.
+    Min,
+    /// Greatest argument.
+    Max,
+    /// Sign: −1, 0 or 1.
+    Sgn,
+    /// Real part.
+    Re,
+    /// Imaginary part.
+    Im,
+    /// Argument of a complex number, in (−π, π].
+    Arg,
+    /// Γ(x)
+    Gamma,
+    /// Determinant.
+    Det,
+}
+
+/// How two neighbours in a chain are related.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// =
+    Equal,
+    /// ≠
+    NotEqual,
+    /// <
+    Less,
+    /// ≤
+    LessEqual,
+    /// >
+    Greater,
+    /// ≥
+    GreaterEqual,
+    /// ≈
+    Approx,
+    /// ≡
+    Equivalent,
+    /// ∈
+    In,
+    /// ∉
+    NotIn,
+    /// ⊂
+    Subset,
+    /// ⊆
+    SubsetEqual,
+    /// ⊃
+    Superset,
+    /// ⊇
+    SupersetEqual,
+    /// ∼
+    Similar,
+    /// ≅
+    Congruent,
+    /// ∥
+    Parallel,
+    /// ⊥
+    Perpendicular,
+    /// ⇒
+    Implies,
+    /// ⇐
+    ImpliedBy,
+    /// ⇔
+    Iff,
+    /// →
+    To,
+    /// ←
+    From,
+    /// ↦
+    MapsTo,
+    /// ∣, divides
+    Divides,
+    /// ∝
+    Proportional,
+    /// A line break or a word between statements that has no other meaning, e.g. `if`.
+    If,
+}
+
+/// A delimiter of a bracketed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bracket {
+    /// `(` or `)`
+    Round,
+    /// `[` or `]`
+    Square,
+    /// `⟨` or `⟩`
+    Angle,
+}
+
+/// A node of the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    // Scalars.
+    /// A number as written.
+    Number(Literal),
+    /// A constant.
+    Constant(Constant),
+    /// A letter or a name with its accents and subscripts, e.g. `x`, `\alpha`, `x_{10}`, `\overline{z}`.
+    Symbol(String),
+    /// A sum of two or more terms; a difference is the sum with [`Expr::Neg`].
+    Add(Vec<Expr>),
+    /// A product of two or more factors.
+    Mul(Vec<Expr>),
+    /// −x
+    Neg(Box<Expr>),
+    /// Numerator and denominator.
+    Div(Box<Expr>, Box<Expr>),
+    /// Base and exponent.
+    Pow(Box<Expr>, Box<Expr>),
+    /// Degree and radicand; real for an odd degree of a negative number.
+    Root(Box<Expr>, Box<Expr>),
+    /// A whole number and a proper fraction: 3½.
+    Mixed(Box<Expr>, Box<Expr>),
+    /// ±x
+    PlusMinus(Box<Expr>),
+    /// ∓x
+    MinusPlus(Box<Expr>),
+    /// x %, that is x/100.
+    Percent(Box<Expr>),
+    /// x°, that is xπ/180.
+    Degrees(Box<Expr>),
+    /// A known function of its arguments.
+    Call(Function, Vec<Expr>),
+    /// An unknown function of its arguments: `f(x)`, or an unknown command with its groups.
+    Apply(String, Vec<Expr>),
+    /// Σ: variable, from, to, term.
+    Sum(Box<Series>),
+    /// Π: the same.
+    Product(Box<Series>),
+    /// Digits in a base from 2 to 36, e.g. `2516_8`: the value and the base.
+    Based(BigInt, u32),
+    /// Factors that do not commute: opaque commands beside anything, vectors, matrices.
+    Sequence(Vec<Expr>),
+    /// An unknown command, kept as it is written.
+    Opaque(String),
+
+    // Everything else.
+    /// Plain words, lower-cased, single spaces.
+    Text(String),
+    /// A number with a unit, e.g. `5\text{ cm}`. The unit is kept as written.
+    Quantity(Box<Expr>, String),
+    /// a : b : c
+    Ratio(Vec<Expr>),
+    /// A list without brackets: `1, 2`, also joined by "and" or "or".
+    List(Vec<Expr>),
+    /// `{…}`
+    Set(Vec<Expr>),
+    /// `{x | …}`: the element and its condition.
+    Where(Box<Expr>, Box<Expr>),
+    /// A tuple or an interval, with its brackets.
+    Tuple(Bracket, Vec<Expr>, Bracket),
+    /// Rows of a matrix in brackets; a determinant is `Call(Det, …)` of it.
+    Matrix(Vec<Vec<Expr>>),
+    /// Permutation cycles: `(1 2)(3 4)`.
+    Cycles(Vec<Vec<Expr>>),
+    /// ∪
+    Union(Vec<Expr>),
+    /// ∩
+    Intersection(Vec<Expr>),
+    /// Set difference, `\setminus`.
+    Difference(Box<Expr>, Box<Expr>),
+    /// A chain of relations: `0 < x \leq 5` has three operands and two relations.
+    Chain(Vec<Expr>, Vec<Relation>),
+    /// Logical connectives `\land`, `\lor`, `\neg` by name with their operands.
+    Logic(&'static str, Vec<Expr>),
+}
+
+/// A sum or product with bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// The bound variable.
+    pub variable: String,
+    /// First value.
+    pub from: Expr,
+    /// Last value, ∞ allowed.
+    pub to: Expr,
+    /// The term.
+    pub term: Expr,
+}
