@@ -145,6 +145,14 @@ impl Arena {
         Ok(id)
     }
 
+    /// Forgets all nodes but the first `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        for op in self.ops.drain(len..) {
+            self.index.remove(&op);
+        }
+        self.facts.truncate(len);
+    }
+
     fn facts_of(&self, op: &Op) -> Facts {
         let mut bound = op.children().iter().fold(0, |mask, &id| mask | self.facts[id].bound);
         if let Op::Series { slot, from, to, term, .. } = op {

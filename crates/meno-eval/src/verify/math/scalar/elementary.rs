@@ -114,7 +114,7 @@ pub(super) fn sin_cos(x: &Ball, p: i64) -> Result<(Ball, Ball), Failure> {
         return Err(Failure::Limit);
     }
     // A small sine needs more bits after the point.
-    let p = p + (-x.top()).clamp(0, 512);
+    let p = p + x.top().saturating_neg().clamp(0, 512);
     let k = p.unsigned_abs().isqrt() as i64 / 2 + 1;
     let w = p + x.top().max(0) + 2 * k + 40;
     let half_pi = pi_fixed(w + 1)? >> 2;
@@ -210,8 +210,16 @@ pub(super) fn atan(x: &Ball, p: i64) -> Result<Ball, Failure> {
 
 /// arctan x for |mid| ≤ 1.
 fn atan_small(x: &Ball, p: i64) -> Result<Ball, Failure> {
-    let p = p + (-x.top()).clamp(0, 512);
-    let guess = if p <= 270 { Ball::from_f64(x.to_f64().atan()) } else { atan_small(&x.mid(), p / 6 + 12)?.mid() };
+    if x.mid().is_zero() {
+        return Ok(Ball::around_zero(x.rad()));
+    }
+    // A small result needs more bits after the point.
+    atan_near(x, p + x.top().saturating_neg().clamp(0, 512))
+}
+
+fn atan_near(x: &Ball, p: i64) -> Result<Ball, Failure> {
+    let guess =
+        if p <= 270 { Ball::from_f64(x.to_f64().atan()) } else { atan_near(&x.mid(), p / 6 + 12)?.mid() };
     let (sin, cos) = sin_cos(&guess, p + 4)?;
     // tan(arctan x − y) = (x cos y − sin y) / (cos y + x sin y)
     let mid = x.mid();

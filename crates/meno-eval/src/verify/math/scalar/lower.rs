@@ -158,6 +158,7 @@ impl Scope {
         let mut exact = if product { BigRational::one() } else { BigRational::zero() };
         let mut rest = Vec::new();
         for k in first..first + count {
+            let (nodes, atoms) = (arena.len(), arena.atoms.len());
             let id = arena.int(k, work)?;
             self.bound.push((s.variable.clone(), id));
             let term = self.lower(arena, &s.term, work);
@@ -168,6 +169,9 @@ impl Scope {
                 Some(r) => exact = rational::add(&exact, r, work)?,
                 None if count > MAX_WRITTEN_OUT => return Err(Failure::Limit),
                 None => rest.push(term),
+            }
+            if arena.rational_value(term).is_some() && arena.atoms.len() == atoms {
+                arena.truncate(nodes);
             }
         }
         rest.push(arena.rational(exact, work)?);

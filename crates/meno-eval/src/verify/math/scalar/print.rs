@@ -5,7 +5,8 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{Pow, Signed, Zero};
 
-use super::arena::{Arena, Id};
+use super::super::tree::Function;
+use super::arena::{Arena, Id, Op};
 use super::decide;
 use super::evaluate::{Context, Evaluation, Plan};
 use super::work::{Failure, Work};
@@ -24,6 +25,10 @@ pub(super) fn decimal(arena: &mut Arena, id: Id, digits: u32, work: &mut Work) -
         return Ok(None);
     }
     let plan = Plan::new(arena, &[id], work)?;
+    // A logarithm of unknown base has no decimal.
+    if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Call(Function::Log, _))) {
+        return Ok(None);
+    }
     let mut p = 4 * digits + 64;
     while p <= decide::MAX_PRECISION {
         let context = Context { point: &[], log10: false, p };
