@@ -130,7 +130,7 @@ impl Arena {
     }
 
     pub(super) fn intern(&mut self, op: Op, work: &mut Work) -> Built {
-        work.spend(150)?;
+        work.spend(500)?;
         if let Some(&id) = self.index.get(&op) {
             return Ok(id);
         }

@@ -117,7 +117,7 @@ impl<'a> Evaluation<'a> {
             if self.arena.bound(id) & !self.active != 0 {
                 continue;
             }
-            work.spend(cost(self.arena, self.arena.op(id), self.context.p))?;
+            work.spend(self.cost(self.arena.op(id)))?;
             let value = self.node(id, work);
             if work.left() == 0 {
                 return Err(Failure::Limit);
@@ -125,6 +125,39 @@ impl<'a> Evaluation<'a> {
             self.values[id] = Some(value);
         }
         Ok(())
+    }
+
+    /// About the time that a node takes; its children have their values.
+    fn cost(&self, op: &Op) -> u64 {
+        let p = self.context.p;
+        let m = multiplication(p);
+        let value = |id: Id| self.value(id).ok().map(|v| &v.z);
+        let function = |id: Id| match value(id) {
+            // A large angle and a small result take more bits, a complex value several real functions.
+            Some(z) if z.is_real() => elementary(p + z.re.upper().log2().saturating_abs().min(2048)),
+            Some(z) => 5 * elementary(p + z.upper().log2().saturating_abs().min(2048)),
+            None => 0,
+        };
+        match op {
+            Op::Rational(_) | Op::Pi | Op::I | Op::Variable(_) | Op::Bound(_) => m + 300,
+            Op::Add(_, ids) => 300 * (ids.len() as u64 + 1),
+            Op::Mul(_, ids) => 3 * m * (ids.len() as u64 + 1),
+            Op::Pow(base, exponent) => match self.arena.rational_value(*exponent).map(small_ratio) {
+                Some(Some((n, 1))) => m * 5 * u64::from(65 - n.unsigned_abs().leading_zeros()),
+                Some(Some((_, 2))) if value(*base).is_some_and(Complex::is_real) => 25 * m,
+                Some(Some((_, k))) if k <= 16 => function(*base) + 20 * multiplication(p * i64::from(k)),
+                _ => 2 * function(*base),
+            },
+            Op::Call(Function::Factorial | Function::Binomial | Function::DoubleFactorial, _) => 2000,
+            Op::Call(
+                Function::Abs | Function::Min | Function::Max | Function::Floor | Function::Sgn | Function::Re
+                | Function::Im | Function::Gcd | Function::Lcm | Function::Mod,
+                ids,
+            ) => 25 * m * (ids.len() as u64 + 1),
+            Op::Call(_, ids) => ids.first().map_or(0, |&id| function(id)),
+            Op::Det(n, _) => (*n as u64) * (1 << n) * 3 * m,
+            Op::Series { .. } => 1000,
+        }
     }
 
     fn node(&mut self, id: Id, work: &mut Work) -> Result<Value, Failure> {
@@ -309,23 +342,8 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// About the time that a node takes.
-fn cost(arena: &Arena, op: &Op, p: i64) -> u64 {
+/// About the time that an elementary function takes.
+fn elementary(p: i64) -> u64 {
     let m = multiplication(p);
-    let series = 2 * p.unsigned_abs().isqrt() * (m / 2 + 60) + 20 * m;
-    match op {
-        Op::Rational(_) | Op::Pi | Op::I | Op::Variable(_) | Op::Bound(_) => m + 100,
-        Op::Add(_, ids) => 150 * (ids.len() as u64 + 1),
-        Op::Mul(_, ids) => 2 * m * (ids.len() as u64 + 1),
-        Op::Pow(_, exponent) => match arena.rational_value(*exponent).map(small_ratio) {
-            Some(Some((n, 1))) => m * 3 * u64::from(65 - n.unsigned_abs().leading_zeros()),
-            Some(Some((_, 2))) => 12 * m,
-            _ => series,
-        },
-        Op::Call(Function::Factorial | Function::Binomial | Function::DoubleFactorial, _) => 5000,
-        Op::Call(Function::Abs | Function::Min | Function::Max | Function::Floor | Function::Sgn, _) => 4 * m,
-        Op::Call(_, _) => series,
-        Op::Det(n, _) => (*n as u64) * (1 << n) * 2 * m,
-        Op::Series { .. } => 1000,
-    }
+    4 * p.unsigned_abs().isqrt() * (m / 2 + 60) + 30 * m
 }

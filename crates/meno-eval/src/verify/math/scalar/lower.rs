@@ -40,7 +40,7 @@ impl Scope {
         if self.depth >= MAX_DEPTH {
             return Err(Failure::Limit);
         }
-        work.spend(50)?;
+        work.spend(100)?;
         self.depth += 1;
         let result = self.lower_node(arena, e, work);
         self.depth -= 1;

@@ -16,6 +16,7 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
+use super::super::tree::Function;
 use super::Equality;
 use super::arena::{Arena, Id, Op};
 use super::bound;
@@ -28,11 +29,19 @@ use super::work::{Failure, Work};
 /// Points that must agree.
 pub(super) const MIN_POINTS: usize = 8;
 /// Bits at each point, besides what heights add.
-const POINT_BITS: i64 = 256;
+const POINT_BITS: i64 = 200;
+/// Bits to begin with, beyond that.
+const SPARE_BITS: i64 = 100;
 /// Most breakpoints that are looked at.
-const MAX_BREAKPOINTS: usize = 12;
-/// Scales of the values as powers of two.
-const SCALES: [i64; 12] = [0, 1, -1, 2, -3, 4, 3, -6, 6, 1, 9, -12];
+const MAX_BREAKPOINTS: usize = 6;
+/// Highest precision that agreement at a point may need.
+const MAX_POINT_BITS: i64 = 1 << 12;
+/// Scales of the values as powers of two; the first ones serve where there are several variables.
+const SCALES: [i64; 12] = [0, 1, -1, 2, -2, 3, -3, 4, -6, 6, 9, -12];
+const JOINT_SCALES: usize = 7;
+
+/// Points where both sides are analytic on the whole real line, so that nothing changes at a breakpoint.
+const ANALYTIC_POINTS: usize = 14;
 
 /// What one point shows.
 enum Evidence {
@@ -53,6 +62,8 @@ struct Sampler<'a> {
     integers: Vec<bool>,
     variables: Vec<usize>,
     has_i: bool,
+    /// Analytic for all real values, apart from poles.
+    analytic: bool,
     log10: bool,
     height: i64,
 }
@@ -108,15 +119,18 @@ impl<'a> Sampler<'a> {
             }
         }
         let height = bound::height(arena, plan.nodes());
-        Ok(Sampler { arena, a, b, plan, integers, variables, has_i, log10, height })
+        let analytic = plan.nodes().iter().all(|&id| is_analytic(arena, id));
+        Ok(Sampler { arena, a, b, plan, integers, variables, has_i, analytic, log10, height })
     }
 
     /// Evidence at a point, with more precision where it is needed.
     fn decide(&self, point: &[BigRational], work: &mut Work) -> Result<Evidence, Failure> {
-        let mut p = (POINT_BITS + self.height).min(MAX_PRECISION);
+        let mut p = (POINT_BITS + SPARE_BITS + self.height).min(MAX_PRECISION);
         for _ in 0..3 {
             let (evidence, wanted) = self.look(point, p, work)?;
             match evidence {
+                // Numbers of such different sizes show little.
+                Evidence::Agree if wanted > MAX_POINT_BITS => return Ok(Evidence::Nothing),
                 Evidence::Agree if wanted > p => p = wanted,
                 Evidence::Coarse => p *= 2,
                 _ => return Ok(evidence),
@@ -152,7 +166,7 @@ impl<'a> Sampler<'a> {
         }
         let evidence = self.evidence(x, y, p);
         let wanted = match evidence {
-            Evidence::Agree => POINT_BITS + self.height + 4 * magnitude(self.arena, &self.plan, &evaluation) / 2,
+            Evidence::Agree => POINT_BITS + self.height + 2 * magnitude(self.arena, &self.plan, &evaluation),
             _ => p,
         };
         Ok((evidence, wanted))
@@ -174,6 +188,7 @@ impl<'a> Sampler<'a> {
         let mut seed = 0x6d65_6e6f;
         let mut points = Vec::new();
         let reals: Vec<usize> = self.variables.iter().copied().filter(|&v| !self.integers[v]).collect();
+        let scales = if reals.len() > 1 { JOINT_SCALES } else { SCALES.len() };
         let mut push = |signs: &dyn Fn(usize) -> bool, breakpoint: Option<(usize, BigRational)>| {
             let round = points.len();
             let mut point = vec![BigRational::zero(); self.arena.atoms.len()];
@@ -181,7 +196,7 @@ impl<'a> Sampler<'a> {
                 point[v] = if self.integers[v] {
                     small_integer(round, k, &mut seed)
                 } else {
-                    let value = dyadic(SCALES[(round + 5 * k) % SCALES.len()], &mut seed);
+                    let value = dyadic(SCALES[(round + 5 * k) % scales], &mut seed);
                     if signs(v) { -value } else { value }
                 };
             }
@@ -192,6 +207,10 @@ impl<'a> Sampler<'a> {
         };
         for round in 0..SCALES.len() {
             push(&|_| false, None);
+            // Many pairs of integers are outside the domain of a binomial.
+            for _ in 0..if self.variables.len() > reals.len() + 1 { 2 } else { 0 } {
+                push(&|_| false, None);
+            }
             if let [v] = reals[..] {
                 push(&|w| w == v, None);
             } else if let Some(&v) = reals.get(round % reals.len().max(1)) {
@@ -201,6 +220,10 @@ impl<'a> Sampler<'a> {
         for round in 0..4.min(reals.len().saturating_sub(1) * 4) {
             push(&|w| (w + round) % 3 != 0, None);
             push(&|_| true, None);
+        }
+        if self.analytic {
+            points.truncate(if reals.len() == self.variables.len() { ANALYTIC_POINTS } else { usize::MAX });
+            return points;
         }
         for (k, c) in self.breakpoints().into_iter().enumerate() {
             if let Some(&v) = reals.get(k % reals.len().max(1)) {
@@ -254,6 +277,21 @@ impl<'a> Sampler<'a> {
     }
 }
 
+/// Whether an operation is analytic for real operands, apart from poles.
+fn is_analytic(arena: &Arena, id: Id) -> bool {
+    match arena.op(id) {
+        Op::Pow(base, exponent) => {
+            arena.rational_value(*exponent).is_some_and(|r| r.denom().is_one()) || arena.is_positive(*base)
+        }
+        Op::Call(f, args) => {
+            matches!(f, Function::Sin | Function::Cos | Function::Exp | Function::Arsinh | Function::Arctan)
+                || args.iter().all(|&id| arena.is_real(id))
+        }
+        Op::Series { .. } => false,
+        _ => true,
+    }
+}
+
 /// A positive number with 20 random bits, between 2^`scale` and 2^(`scale` + 1).
 fn dyadic(scale: i64, seed: &mut u64) -> BigRational {
     let m = (splitmix(seed) >> 44) | 1 | (1 << 20);
@@ -268,6 +306,7 @@ fn small_integer(round: usize, k: usize, seed: &mut u64) -> BigRational {
         (0..10, 0) => round as u64 + 1,
         (0..18, _) => 1 + random % 12,
         (18..22, _) => 1 + random % 40,
-        _ => 1 + random % 150,
+        (22..26, _) => 1 + random % 150,
+        _ => 1 + random % 20,
     })
 }

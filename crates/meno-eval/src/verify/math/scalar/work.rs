@@ -36,7 +36,7 @@ impl Work {
 impl Default for Work {
     /// A few milliseconds.
     fn default() -> Work {
-        Work::new(6_000_000)
+        Work::new(5_000_000)
     }
 }
 
