@@ -30,7 +30,7 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
     let variables = has(|op| matches!(op, Op::Variable(_)));
     let log = has(|op| matches!(op, Op::Call(Function::Log, _)));
     if a == b {
-        let defined = if variables { points::defined(arena, a, &plan, work)? } else { defined(arena, a, &plan, work)? };
+        let defined = if variables { points::defined(arena, a, &plan, work)? } else { defined(arena, a, work)? };
         return Ok(if defined { Equality::Equal } else { Equality::Undecided });
     }
     if variables && let Some(verdict) = field::compare(arena, a, b, plan.nodes(), work)? {
@@ -82,7 +82,10 @@ fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> R
                 let wanted = if p >= 128 { p + needed + size + 32 } else { 192 };
                 p = wanted.max(2 * p);
             }
-            Err(Failure::Undefined) => return Ok(Equality::Different),
+            Err(Failure::Undefined) => {
+                let one_side = defined(arena, a, work)? || defined(arena, b, work)?;
+                return Ok(if one_side { Equality::Different } else { Equality::Undecided });
+            }
             Err(Failure::Singular | Failure::Unclear) if p < SINGULAR_PRECISION => p *= 2,
             Err(_) => return Ok(Equality::Undecided),
         }
@@ -136,13 +139,14 @@ pub(super) fn partial(arena: &Arena, id: Id) -> bool {
 }
 
 /// Whether a constant has a value, as far as precision shows it. What is too large to evaluate counts as defined.
-fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Result<bool, Failure> {
+fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
+    let plan = Plan::new(arena, &[id], work)?;
     if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
         return Ok(true);
     }
     for p in [64, 256, SINGULAR_PRECISION] {
         let context = Context { point: &[], log10: false, p };
-        match Evaluation::run(arena, plan, &context, work)?.value(id) {
+        match Evaluation::run(arena, &plan, &context, work)?.value(id) {
             Ok(_) | Err(Failure::Limit) => return Ok(true),
             Err(Failure::Undefined) => return Ok(false),
             Err(Failure::Unclear) if p == SINGULAR_PRECISION => return Ok(true),

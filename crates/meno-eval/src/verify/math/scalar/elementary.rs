@@ -218,8 +218,7 @@ fn atan_small(x: &Ball, p: i64) -> Result<Ball, Failure> {
 }
 
 fn atan_near(x: &Ball, p: i64) -> Result<Ball, Failure> {
-    let guess =
-        if p <= 270 { Ball::from_f64(x.to_f64().atan()) } else { atan_near(&x.mid(), p / 6 + 12)?.mid() };
+    let guess = if p <= 270 { Ball::from_f64(x.to_f64().atan()) } else { atan_near(&x.mid(), p / 6 + 12)?.mid() };
     let (sin, cos) = sin_cos(&guess, p + 4)?;
     // tan(arctan x − y) = (x cos y − sin y) / (cos y + x sin y)
     let mid = x.mid();

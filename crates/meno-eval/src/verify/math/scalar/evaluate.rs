@@ -150,8 +150,16 @@ impl<'a> Evaluation<'a> {
             },
             Op::Call(Function::Factorial | Function::Binomial | Function::DoubleFactorial, _) => 2000,
             Op::Call(
-                Function::Abs | Function::Min | Function::Max | Function::Floor | Function::Sgn | Function::Re
-                | Function::Im | Function::Gcd | Function::Lcm | Function::Mod,
+                Function::Abs
+                | Function::Min
+                | Function::Max
+                | Function::Floor
+                | Function::Sgn
+                | Function::Re
+                | Function::Im
+                | Function::Gcd
+                | Function::Lcm
+                | Function::Mod,
                 ids,
             ) => 25 * m * (ids.len() as u64 + 1),
             Op::Call(_, ids) => ids.first().map_or(0, |&id| function(id)),

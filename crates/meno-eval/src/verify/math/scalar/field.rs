@@ -15,7 +15,10 @@ use super::complex::small_integer;
 use super::work::{Failure, Work};
 
 /// Distances of the largest primes below 2^62 from it.
-const OFFSETS: [u64; 14] = [57, 87, 117, 143, 153, 167, 171, 195, 203, 273, 287, 317, 443, 483];
+const OFFSETS: [u64; 32] = [
+    57, 87, 117, 143, 153, 167, 171, 195, 203, 273, 287, 317, 443, 483, 495, 575, 581, 603, 633, 663, 765, 773, 777,
+    791, 813, 831, 923, 981, 993, 1001, 1007, 1017,
+];
 /// Largest degree of the difference: the chance of an error at one point is 2^−40.
 const MAX_DEGREE: f64 = (1u64 << 20) as f64;
 

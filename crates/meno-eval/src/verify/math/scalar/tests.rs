@@ -1,5 +1,5 @@
 mod algebra;
-mod enclosure;
+mod golden;
 mod notation;
 mod properties;
 mod tables;
