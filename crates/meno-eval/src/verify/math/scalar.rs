@@ -14,14 +14,15 @@
 //!
 //! # What rests on a rule
 //! * Other constants are equal if they agree to 512 bits, plus 4 bits for each bit of a number in the expressions and for
-//!   each power of two in the size of an intermediate value. Schanuel's conjecture says nothing weaker would do, no
-//!   counterexample is known.
+//!   each power of two in the size of an intermediate value. No counterexample is known; a proof would need Schanuel's
+//!   conjecture.
 //! * Rational functions in variables are equal if they agree in finite fields at random points: an error has a chance
 //!   below 2^−80 ([`field`]).
-//! * Other expressions in variables are equal if they agree at no fewer than eight points to 256 bits, plus heights as
-//!   above, and differ at none ([`points`]).
+//! * Other expressions in variables are equal if they agree at no fewer than eight points to 200 bits, plus heights as
+//!   above, and differ at none ([`points`]). Variables in factorials, binomials, gcd, lcm, mod, bounds of sums and exponents
+//!   of negative numbers stand for positive integers.
 //!
-//! Everything else is undecided: too large, too deep, unknown operations, or out of budget.
+//! 0^0 is undefined. Everything else is undecided: too large, too deep, unknown operations, or out of budget.
 
 mod arena;
 mod ball;
@@ -31,6 +32,7 @@ mod decide;
 mod elementary;
 mod evaluate;
 mod field;
+mod functions;
 mod lower;
 mod points;
 mod print;
@@ -191,13 +193,13 @@ fn collect(e: &Expr, bound: &mut Vec<String>, found: &mut BTreeSet<String>, dept
     if depth > 1000 {
         return;
     }
+    if let Expr::Symbol(name) = e
+        && !bound.contains(name)
+    {
+        found.insert(name.clone());
+    }
     let mut all = |es: &[Expr]| es.iter().for_each(|e| collect(e, bound, found, depth + 1));
     match e {
-        Expr::Symbol(name) => {
-            if !bound.contains(name) {
-                found.insert(name.clone());
-            }
-        }
         Expr::Add(es) | Expr::Mul(es) | Expr::Call(_, es) | Expr::Sequence(es) => all(es),
         Expr::Apply(name, es) => {
             all(es);

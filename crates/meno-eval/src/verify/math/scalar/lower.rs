@@ -152,7 +152,7 @@ impl Scope {
         work: &mut Work,
     ) -> Result<Id, Failure> {
         let count = last.saturating_sub(first).saturating_add(1).max(0);
-        if count > MAX_TERMS {
+        if count > MAX_TERMS || first.checked_add(count).is_none() {
             return Err(Failure::Limit);
         }
         let mut exact = if product { BigRational::one() } else { BigRational::zero() };

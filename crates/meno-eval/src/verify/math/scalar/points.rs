@@ -119,7 +119,7 @@ impl<'a> Sampler<'a> {
             }
         }
         let height = bound::height(arena, plan.nodes());
-        let analytic = plan.nodes().iter().all(|&id| is_analytic(arena, id));
+        let analytic = plan.nodes().iter().all(|&id| is_analytic(arena, id, has_i));
         Ok(Sampler { arena, a, b, plan, integers, variables, has_i, analytic, log10, height })
     }
 
@@ -278,15 +278,15 @@ impl<'a> Sampler<'a> {
 }
 
 /// Whether an operation is analytic for real operands, apart from poles.
-fn is_analytic(arena: &Arena, id: Id) -> bool {
+fn is_analytic(arena: &Arena, id: Id, has_i: bool) -> bool {
     match arena.op(id) {
         Op::Pow(base, exponent) => {
             arena.rational_value(*exponent).is_some_and(|r| r.denom().is_one()) || arena.is_positive(*base)
         }
-        Op::Call(f, args) => {
-            matches!(f, Function::Sin | Function::Cos | Function::Exp | Function::Arsinh | Function::Arctan)
-                || args.iter().all(|&id| arena.is_real(id))
-        }
+        Op::Call(Function::Sin | Function::Cos | Function::Exp, _) => true,
+        // With i their branch cuts are in reach.
+        Op::Call(Function::Arsinh | Function::Arctan, _) if !has_i => true,
+        Op::Call(_, args) => args.iter().all(|&id| arena.is_real(id)),
         Op::Series { .. } => false,
         _ => true,
     }

@@ -305,3 +305,52 @@ fn identical_without_a_value() {
         &[("9^(9^(9^9))", "9^(9^(9^9))"), ("oo + 1", "oo + 1"), ("sum(k, 1, oo, 1/k^2)", "sum(k, 1, oo, 1/k^2)")],
     );
 }
+
+/// Inputs made to take long: none is answered wrongly, and all end within the budget.
+#[test]
+fn adversarial() {
+    let joined = |n: usize, sign: &str, term: &str| -> String {
+        (0..n).map(|k| term.replace('#', &k.to_string())).collect::<Vec<_>>().join(sign)
+    };
+    let nested = |n: usize, head: &str, tail: &str| format!("{}x{}", head.repeat(n), tail.repeat(n));
+    let long = [
+        "9^(9^(9^9))".to_owned(),
+        "10^10^10".to_owned(),
+        "(10^10^6)^(1/3)".to_owned(),
+        "20000!".to_owned(),
+        "(20000!)!".to_owned(),
+        "sin(10^500)".to_owned(),
+        "sin(10^100000)".to_owned(),
+        "e^(10^30)".to_owned(),
+        "e^(-10^30)".to_owned(),
+        "e^(e^(e^(e^x)))".to_owned(),
+        "x^(10^30) + x^(1/1099511627776)".to_owned(),
+        "sum(k, 1, 10000, 1/k)".to_owned(),
+        "sum(k, 1, 10000, sqrt(k))".to_owned(),
+        "sum(k, 9223372036854775800, 9223372036854775807, k)".to_owned(),
+        "sum(k, -9223372036854775807, 9223372036854775807, k)".to_owned(),
+        "sum(k, 1, n, sum(j, 1, k^9, sum(m, 1, j^9, 1/(j*k*m))))".to_owned(),
+        "binomial(9223372036854775807, 4611686018427387904)".to_owned(),
+        "binomial(n^n^n, n^n)".to_owned(),
+        "(-9223372036854775807/2)!".to_owned(),
+        "gcd(2^100000 - 1, 3^60000 + 5)".to_owned(),
+        "prod(k, 1, 250, cos(k*pi/503))".to_owned(),
+        joined(60, "+", "sin(x#*y#)"),
+        joined(60, "*", "sqrt(2 + sqrt(# + sqrt(3)))"),
+        joined(60, "+", "f(#*x)"),
+        joined(300, "+", "sqrt(#)"),
+        joined(300, "+", "sin(10^400 + #)"),
+        nested(180, "sqrt(1 + ", ")"),
+        nested(180, "(1 + ", ")^2"),
+        nested(180, "sin(1 + ", ")"),
+        nested(250, "-(", ")"),
+        nested(60, "f(", ")"),
+    ];
+    for a in &long {
+        let x = expr(a);
+        let mut work = Work::default();
+        assert_ne!(equal(&x, &expr("1/7"), &mut work), Equality::Equal, "{a}");
+        assert_ne!(equal(&x, &expr(&format!("{a} + 10^-50")), &mut Work::default()), Equality::Equal, "{a}");
+        assert_ne!(equal(&x, &x, &mut Work::default()), Equality::Different, "{a}");
+    }
+}
