@@ -32,12 +32,15 @@ pub(super) const MIN_POINTS: usize = 8;
 const POINT_BITS: i64 = 200;
 /// Bits to begin with, beyond that.
 const SPARE_BITS: i64 = 100;
-/// Most breakpoints that are looked at.
-const MAX_BREAKPOINTS: usize = 6;
+/// Most pairs of a variable and a breakpoint that are looked at.
+const MAX_BREAKPOINTS: usize = 8;
+/// Most variables that take values of these scales, beyond what constants without a rational value may be.
+const MAX_FAR: usize = 3;
+const FAR_SCALES: [i64; 2] = [17, 60];
 /// Highest precision that agreement at a point may need.
 const MAX_POINT_BITS: i64 = 1 << 12;
 /// Scales of the values as powers of two; the first ones serve where there are several variables.
-const SCALES: [i64; 12] = [0, 1, -1, 2, -2, 3, -3, 4, -6, 6, 9, -12];
+const SCALES: [i64; 12] = [0, 1, -1, 2, -2, 3, -3, 4, -6, 6, 11, -12];
 const JOINT_SCALES: usize = 7;
 
 /// Points where both sides are analytic on the whole real line, so that nothing changes at a breakpoint.
@@ -64,6 +67,10 @@ struct Sampler<'a> {
     has_i: bool,
     /// Analytic for all real values, apart from poles.
     analytic: bool,
+    /// Variables and constants of operations that may change away from zero: |x − 1000|, ⌊x⌋.
+    breakpoints: Vec<(usize, BigRational)>,
+    /// Variables of these operations.
+    bent: Vec<usize>,
     log10: bool,
     height: i64,
 }
@@ -119,8 +126,15 @@ impl<'a> Sampler<'a> {
             }
         }
         let height = bound::height(arena, plan.nodes());
-        let analytic = plan.nodes().iter().all(|&id| is_analytic(arena, id, has_i));
-        Ok(Sampler { arena, a, b, plan, integers, variables, has_i, analytic, log10, height })
+        let mut analytic = true;
+        let (mut breakpoints, mut bent) = (Vec::new(), Vec::new());
+        for &id in plan.nodes() {
+            if !is_analytic(arena, id, has_i) {
+                analytic = false;
+                look_for_breakpoints(arena, id, &mut bent, &mut breakpoints, work)?;
+            }
+        }
+        Ok(Sampler { arena, a, b, plan, integers, variables, has_i, analytic, breakpoints, bent, log10, height })
     }
 
     /// Evidence at a point, with more precision where it is needed.
@@ -225,56 +239,86 @@ impl<'a> Sampler<'a> {
             points.truncate(if reals.len() == self.variables.len() { ANALYTIC_POINTS } else { usize::MAX });
             return points;
         }
-        for (k, c) in self.breakpoints().into_iter().enumerate() {
-            if let Some(&v) = reals.get(k % reals.len().max(1)) {
-                push(&|_| false, Some((v, c)));
+        for (v, c) in self.breakpoints.iter().filter(|(v, _)| reals.contains(v)) {
+            for beside in beside(c) {
+                push(&|_| false, Some((*v, beside)));
+            }
+        }
+        for &v in self.bent.iter().filter(|v| reals.contains(v)).take(MAX_FAR) {
+            for scale in FAR_SCALES {
+                for sign in [1, -1] {
+                    push(&|_| false, Some((v, integer(sign) * dyadic(scale, &mut 1))));
+                }
             }
         }
         points
     }
+}
 
-    /// Dyadic numbers close to the constants in the expressions, and to the zeros of linear terms.
-    fn breakpoints(&self) -> Vec<BigRational> {
-        let mut found: Vec<BigRational> = Vec::new();
-        let mut note = |r: BigRational| {
-            let r = r.abs();
-            if !r.is_zero() && super::rational::bits(&r) < 4096 && found.len() < MAX_BREAKPOINTS && !found.contains(&r)
-            {
-                found.push(r);
-            }
-        };
-        for &id in self.plan.nodes() {
-            match self.arena.op(id) {
-                Op::Rational(r) => note(r.clone()),
-                Op::Add(c, terms) if !c.is_zero() => {
-                    for &term in terms {
-                        match self.arena.op(term) {
-                            Op::Mul(k, _) if !k.is_zero() => note(c / k),
-                            _ => note(c.clone()),
-                        }
+/// Notes the variables of an operation with their constants, if it can change anywhere but at zero: a power or a
+/// logarithm of a product cannot.
+fn look_for_breakpoints(
+    arena: &Arena,
+    id: Id,
+    variables: &mut Vec<usize>,
+    breakpoints: &mut Vec<(usize, BigRational)>,
+    work: &mut Work,
+) -> Result<(), Failure> {
+    let plan = Plan::new(arena, &[id], work)?;
+    let (mut inside, mut constants, mut bent) = (Vec::new(), Vec::new(), false);
+    for &id in plan.nodes() {
+        match arena.op(id) {
+            Op::Variable(index) => inside.push(*index),
+            Op::Add(c, terms) => {
+                bent = true;
+                for &term in terms {
+                    match arena.op(term) {
+                        Op::Mul(k, _) if !k.is_zero() => constants.extend([c / k, k.clone()]),
+                        _ => constants.push(c.clone()),
                     }
                 }
-                Op::Mul(c, _) if !c.is_one() => note(c.clone()),
-                _ => {}
             }
-        }
-        let mut points = Vec::new();
-        for r in found {
-            // Rounded to 30 bits, one part in about a thousand beside it.
-            let shift = 30 - (r.numer().bits() as i64 - r.denom().bits() as i64);
-            let power = |k: i64| {
-                if k >= 0 { integer(BigInt::one() << k) } else { BigRational::new(BigInt::one(), BigInt::one() << -k) }
-            };
-            let scaled = &r * power(shift);
-            let m = scaled.numer().div_floor(scaled.denom());
-            for step in [(1i64 << 20) + 1, -(1 << 20) - 1] {
-                let beside = integer(&m + step) * power(-shift);
-                points.push(-beside.clone());
-                points.push(beside);
+            Op::Mul(c, _) => constants.push(c.clone()),
+            Op::Call(f, args) if args.len() > 1 || *f == Function::Floor => {
+                bent = true;
+                constants.extend(args.iter().filter_map(|&id| arena.rational_value(id).cloned()));
             }
+            _ => {}
         }
-        points
     }
+    if !bent {
+        return Ok(());
+    }
+    for v in inside {
+        if !variables.contains(&v) {
+            variables.push(v);
+        }
+        for c in &constants {
+            let pair = (v, c.abs());
+            let fits = !c.is_zero() && super::rational::bits(c) < 4096 && breakpoints.len() < MAX_BREAKPOINTS;
+            if fits && !breakpoints.contains(&pair) {
+                breakpoints.push(pair);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Dyadic numbers of both signs on both sides of `r`, one part in about a thousand away.
+fn beside(r: &BigRational) -> Vec<BigRational> {
+    let shift = 30 - (r.numer().bits() as i64 - r.denom().bits() as i64);
+    let power = |k: i64| {
+        if k >= 0 { integer(BigInt::one() << k) } else { BigRational::new(BigInt::one(), BigInt::one() << -k) }
+    };
+    let scaled = r * power(shift);
+    let m = scaled.numer().div_floor(scaled.denom());
+    let mut points = Vec::new();
+    for step in [(1i64 << 20) + 1, -(1 << 20) - 1] {
+        let point = integer(&m + step) * power(-shift);
+        points.push(-point.clone());
+        points.push(point);
+    }
+    points
 }
 
 /// Whether an operation is analytic for real operands, apart from poles.
