@@ -87,7 +87,7 @@ fn is_binary(path: &Path) -> bool {
 
 /// The compiler behind rustup's proxy, which finds it by settings in the home directory.
 fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
-    if !path.file_name().is_some_and(|file| file == "rustup") {
+    if path.file_name().is_none_or(|file| file != "rustup") {
         return path;
     }
     let asked = Command::new(name).args(["--print", "sysroot"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
