@@ -289,3 +289,18 @@ fn rollout_metrics(rollouts: &[Rollout], group_size: usize, rewards: &[Weighted]
         m.push(format!("verdicts/{name}"), rollouts.iter().filter(|r| r.verdict == verdict).count() as f64 / n);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::mix_into;
+
+    #[test]
+    fn the_reference_moves_towards_the_policy() {
+        let (mut reference, policy) = ([1.0f32, -2.0, -0.0], [3.0f32, 2.0, -0.0]);
+        mix_into(&mut reference, &policy, 0.25);
+        assert_eq!(reference, [1.5, -1.0, 0.0]);
+        mix_into(&mut reference, &policy, 1.0);
+        assert_eq!(reference.map(f32::to_bits), policy.map(f32::to_bits));
+        mix_into(&mut [], &policy, 0.5);
+    }
+}

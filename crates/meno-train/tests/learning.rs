@@ -132,6 +132,19 @@ fn every_variant_learns() {
         Grpo { loss_type: LossType::Cispo, scale_rewards: ScaleRewards::Batch, ..base.clone() },
         Grpo { steps_per_generation: 2, num_iterations: 2, ..base.clone() },
         Grpo { beta: 0.01, sync_ref_model: true, ref_model_sync_steps: 4, ..base.clone() },
+        Grpo { loss_type: LossType::Gspo, steps_per_generation: 2, num_iterations: 2, ..base.clone() },
+        Grpo { loss_type: LossType::Sapo, off_policy_mask_threshold: Some(0.1), num_iterations: 2, ..base.clone() },
+        Grpo { loss_type: LossType::Bnpo, delta: Some(2.0), entropy_coef: 0.001, ..base.clone() },
+        Grpo { top_entropy_quantile: 0.8, entropy_coef: 0.001, steps_per_generation: 2, ..base.clone() },
+        Grpo {
+            beta: 0.01,
+            use_bias_correction_kl: true,
+            sync_ref_model: true,
+            ref_model_sync_steps: 3,
+            ref_model_mixup_alpha: 0.6,
+            steps_per_generation: 2,
+            ..base.clone()
+        },
     ];
     for g in variants {
         let steps = 16 * g.steps_per_generation * g.num_iterations;
@@ -145,6 +158,35 @@ fn every_variant_learns() {
         let per_rollout = g.steps_per_generation * g.num_iterations;
         assert!(gated.chunks(per_rollout).all(|r| r.iter().filter(|g| **g).count() == g.steps_per_generation));
         assert_eq!(s.max("kl").is_some(), g.beta > 0.0);
+    }
+}
+
+#[test]
+fn the_entropy_bonus_keeps_entropy_up() {
+    let entropy = |entropy_coef| {
+        let s = run_grpo(&mut dense(), &train(16, 1e-2), &Grpo { entropy_coef, ..grpo() }).unwrap();
+        assert_eq!(s.last("policy_loss").is_some(), entropy_coef > 0.0);
+        mean(&s, "entropy", 12..16)
+    };
+    let (without, with) = (entropy(0.0), entropy(0.5));
+    assert!(with > without + 0.2, "{without} {with}");
+}
+
+#[test]
+fn what_looks_ahead_changes_nothing_where_every_ratio_is_one() {
+    // One update a rollout: GSPO's ratio is 1, nothing is off the policy, and the whole quantile is every token.
+    let grpo = Grpo { loss_type: LossType::Grpo, ..grpo() };
+    let train = train(4, 1e-2);
+    let mut plain = dense();
+    run_grpo(&mut plain, &train, &grpo).unwrap();
+    for settings in [
+        Grpo { loss_type: LossType::Gspo, ..grpo.clone() },
+        Grpo { loss_type: LossType::Gspo, logprob_gap_tolerance: 1e-3, ..grpo.clone() },
+        Grpo { off_policy_mask_threshold: Some(0.0), logprob_gap_tolerance: 1e-3, ..grpo.clone() },
+    ] {
+        let mut model = dense();
+        run_grpo(&mut model, &train, &settings).unwrap();
+        assert!(plain.params.data() == model.params.data(), "{settings:?}");
     }
 }
 

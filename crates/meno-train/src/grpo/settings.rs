@@ -304,3 +304,54 @@ impl Grpo {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(toml: &str) -> Option<String> {
+        let grpo: Grpo = toml::from_str(toml).unwrap();
+        grpo.check(&Train::default(), &grpo.rewards()).err().map(|e| e.to_string())
+    }
+
+    #[test]
+    fn settings_of_the_objective_that_cannot_work_are_refused_by_name() {
+        for (toml, message) in [
+            ("loss_type = \"gspo\"\nimportance_sampling_level = \"token\"", "`grpo.importance_sampling_level` = token"),
+            ("delta = 1.2", "`grpo.delta` = 1.2: expected above 1.2, which is 1 + `grpo.epsilon_high`"),
+            ("delta = nan", "`grpo.delta` = NaN"),
+            ("delta = 4.0\nepsilon = 10.0", "`grpo.delta` = 4: expected above 11"),
+            ("delta = 4.0\nloss_type = \"cispo\"", "`grpo.delta` = 4: has no effect"),
+            ("delta = 4.0\nloss_type = \"sapo\"", "`grpo.delta` = 4: has no effect"),
+            ("off_policy_mask_threshold = -0.1", "`grpo.off_policy_mask_threshold` = -0.1"),
+            ("off_policy_mask_threshold = inf", "`grpo.off_policy_mask_threshold` = inf"),
+            ("sapo_temperature_pos = 0.0", "`grpo.sapo_temperature_pos` = 0"),
+            ("sapo_temperature_neg = nan", "`grpo.sapo_temperature_neg` = NaN"),
+            ("top_entropy_quantile = 1.5", "`grpo.top_entropy_quantile` = 1.5"),
+            ("top_entropy_quantile = nan", "`grpo.top_entropy_quantile` = NaN"),
+            ("entropy_coef = -0.1", "`grpo.entropy_coef` = -0.1"),
+            ("entropy_coef = inf", "`grpo.entropy_coef` = inf"),
+            ("sync_ref_model = true\nref_model_mixup_alpha = 0.0", "`grpo.ref_model_mixup_alpha` = 0"),
+            ("sync_ref_model = true\nref_model_mixup_alpha = 1.1", "`grpo.ref_model_mixup_alpha` = 1.1"),
+            ("ref_model_mixup_alpha = 0.6", "has no effect without `grpo.sync_ref_model = true`"),
+            ("sync_ref_model = true\nref_model_sync_steps = 0", "`grpo.ref_model_sync_steps` = 0"),
+        ] {
+            let e = refused(toml).unwrap_or_else(|| panic!("{toml} is not refused"));
+            assert!(e.contains(message), "{toml}: {e}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_papers_are_taken() {
+        for toml in [
+            "loss_type = \"gspo\"\nepsilon = 3e-4\nepsilon_high = 4e-4",
+            "loss_type = \"grpo\"\nimportance_sampling_level = \"sequence\"",
+            "loss_type = \"cispo\"\nepsilon_high = 4.0",
+            "delta = 4.0\nbeta = 0.001\nuse_bias_correction_kl = true\noff_policy_mask_threshold = 0.5",
+            "top_entropy_quantile = 0.2\nentropy_coef = 0.001",
+            "beta = 0.001\nsync_ref_model = true\nref_model_sync_steps = 512\nref_model_mixup_alpha = 0.6",
+        ] {
+            assert_eq!(refused(toml), None, "{toml}");
+        }
+    }
+}
