@@ -141,7 +141,7 @@ impl<'a> Loop<'a> {
             self.progress.rollouts.clear();
         }
         self.state.step += 1;
-        if self.grpo.sync_ref_model && self.state.step % self.grpo.ref_model_sync_steps == 0 {
+        if self.grpo.sync_ref_model && self.state.step.is_multiple_of(self.grpo.ref_model_sync_steps) {
             mix_into(&mut self.reference, model.params.data(), self.grpo.ref_model_mixup_alpha);
         }
         self.state.num_tokens += rows as u64;

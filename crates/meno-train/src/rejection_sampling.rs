@@ -131,6 +131,9 @@ impl Kept {
     }
 }
 
+/// Takes what a round kept: the questions done so far, the tally, the traces.
+pub type Keep<'a> = dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error> + 'a;
+
 impl RejectionSampling {
     /// Whether a person could read this answer.
     pub fn readable(&self, rollout: &Rollout) -> bool {
@@ -237,7 +240,7 @@ impl RejectionSampling {
         task: &dyn Questions,
         (range, kept): (Range<usize>, &mut Kept),
         observer: &mut dyn Observer,
-        keep: &mut dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error>,
+        keep: &mut Keep<'_>,
     ) -> Result<Option<()>, Error> {
         self.check()?;
         let sampler = self.sampler(precision, task.stop_tokens());

@@ -108,7 +108,9 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgeme
         _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
         (None, _) => (Verdict::Unparsable, "the response has no answer after its reasoning".to_owned()),
         (Some(_), None) => (Verdict::Unparsable, "the answer is no expression of + - * / and brackets".to_owned()),
-        (Some(text), Some(_)) if verify::countdown::makes(text, &numbers, target) => (Verdict::Right, "equal".to_owned()),
+        (Some(text), Some(_)) if verify::countdown::makes(text, &numbers, target) => {
+            (Verdict::Right, "equal".to_owned())
+        }
         (Some(_), Some((value, used))) => (Verdict::Wrong, format!("its value is {value}, it uses {used:?}")),
     };
     let response = expression.into_iter().collect();

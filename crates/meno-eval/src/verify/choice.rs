@@ -26,8 +26,19 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
 
 /// What introduces a choice, in lower case.
 const PHRASES: [&str; 13] = [
-    "option is", "choice is", "answer choice", "choose", "option:", "choice:", "select", "选项是", "选项", "故选", "应选",
-    "答案选", "选",
+    "option is",
+    "choice is",
+    "answer choice",
+    "choose",
+    "option:",
+    "choice:",
+    "select",
+    "选项是",
+    "选项",
+    "故选",
+    "应选",
+    "答案选",
+    "选",
 ];
 
 /// The letter, A to J, that a response chooses. Several letters are no choice.
@@ -38,7 +49,9 @@ pub fn letter(response: &str) -> Option<char> {
     }
     let lower = text.to_ascii_lowercase();
     let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| (i + p.len(), i))).max();
-    if phrase.is_some_and(|(_, start)| ["wrong ", "incorrect ", "not ", "false ", "不", "别", "勿"].iter().any(|d| lower[..start].ends_with(d))) {
+    if phrase.is_some_and(|(_, start)| {
+        ["wrong ", "incorrect ", "not ", "false ", "不", "别", "勿"].iter().any(|d| lower[..start].ends_with(d))
+    }) {
         return None;
     }
     // "The correct option is C."
@@ -53,9 +66,12 @@ pub fn letter(response: &str) -> Option<char> {
 
 /// The one letter that a short text chooses.
 fn chosen(text: &str) -> Option<char> {
-    let full_width = |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
+    let full_width =
+        |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
     let mut text: String = text.chars().map(full_width).collect();
-    for markup in ["text", "textbf", "mathrm", "mathbf", "boxed", "textrm", "rm", "left", "right", "quad", "displaystyle"] {
+    for markup in
+        ["text", "textbf", "mathrm", "mathbf", "boxed", "textrm", "rm", "left", "right", "quad", "displaystyle"]
+    {
         text = text.replace(&format!("\\{markup}{{"), "{");
         text = text.replace(&format!("\\{markup} "), " ");
     }
@@ -78,7 +94,7 @@ fn chosen(text: &str) -> Option<char> {
         return Some(first.letter);
     }
     // Elsewhere a letter beside signs of mathematics is no choice.
-    let plain = !text.contains(|c: char| matches!(c, '^' | '_' | '!' | '=' | '+' | '|' | '\\' | '/' | '<' | '>' | '~'));
+    let plain = !text.contains(['^', '_', '!', '=', '+', '|', '\\', '/', '<', '>', '~']);
     (plain && found.iter().all(|f| f.letter == first.letter)).then_some(first.letter)
 }
 
@@ -101,8 +117,21 @@ fn is_denied(text: &str) -> bool {
     let word = |w: &str| {
         matches!(
             w,
-            "not" | "never" | "but" | "except" | "neither" | "nor" | "wrong" | "false" | "incorrect" | "cannot" | "maybe"
-                | "unsure" | "other" | "anything" | "guess"
+            "not"
+                | "never"
+                | "but"
+                | "except"
+                | "neither"
+                | "nor"
+                | "wrong"
+                | "false"
+                | "incorrect"
+                | "cannot"
+                | "maybe"
+                | "unsure"
+                | "other"
+                | "anything"
+                | "guess"
         ) || w.ends_with("n't")
             || w.ends_with("n’t")
     };
@@ -133,7 +162,8 @@ fn letters(text: &str) -> Vec<Found> {
         let alone = !i.checked_sub(1).and_then(at).is_some_and(|c| c.is_alphanumeric() || c == '\'' || c == '-')
             && !at(i + 1).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-'));
         let Some(letter) = as_letter(c).filter(|_| alone) else { continue };
-        let next: String = text[byte + 1..].chars().skip_while(|c| *c == ' ').take_while(|c| c.is_alphabetic()).collect();
+        let next: String =
+            text[byte + 1..].chars().skip_while(|c| *c == ' ').take_while(|c| c.is_alphabetic()).collect();
         let word = at(i + 1) == Some(' ') && next.chars().next().is_some_and(char::is_lowercase);
         const AFTER_LETTER: [&str; 12] =
             ["or", "and", "because", "since", "as", "is", "but", "not", "with", "for", "if", "which"];

@@ -189,7 +189,8 @@ fn is_comment(before: &str) -> bool {
 
 /// Whether the words around an answer deny it: "not …", "… is wrong".
 fn is_denied(before: &str, after: &str) -> bool {
-    let before = tail_of(before, 40).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '(' | '[' | '\\' | '*'));
+    let before =
+        tail_of(before, 40).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '(' | '[' | '\\' | '*'));
     let before = before.to_ascii_lowercase();
     let after: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
     let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | ')' | ']' | '\\' | '*'));
@@ -259,9 +260,32 @@ fn with_percent(inner: &str, after: &str) -> String {
 
 /// What introduces an answer, in lower case.
 const PHRASES: [&str; 26] = [
-    "answer is", "answers are", "answers is", "answer:", "answer :", "answer**:", "answer：", "answer =", "answer must be",
-    "solution is:", "final answer", "result is:", "####", "答案是", "答案为", "答案：", "答案:", "答案为：", "答案是：",
-    "答案等于", "结果是", "结果为", "结果：", "答：", "答:", "故选：",
+    "answer is",
+    "answers are",
+    "answers is",
+    "answer:",
+    "answer :",
+    "answer**:",
+    "answer：",
+    "answer =",
+    "answer must be",
+    "solution is:",
+    "final answer",
+    "result is:",
+    "####",
+    "答案是",
+    "答案为",
+    "答案：",
+    "答案:",
+    "答案为：",
+    "答案是：",
+    "答案等于",
+    "结果是",
+    "结果为",
+    "结果：",
+    "答：",
+    "答:",
+    "故选：",
 ];
 
 /// The text after the last phrase that introduces an answer; none if a word before the phrase denies it.
@@ -310,16 +334,29 @@ fn sentence_answer(rest: &str) -> Option<String> {
 /// Whether words after a formula are its unit.
 fn reads_more(clause: &str) -> bool {
     let clause = clause.trim_start_matches("\\").trim();
-    clause.starts_with('%') || clause.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '/' | '^' | '²' | '³' | '2' | '3' | '.'))
-        && !clause.contains(char::is_uppercase)
-        && super::math::is_unit(clause)
+    clause.starts_with('%')
+        || clause.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '/' | '^' | '²' | '³' | '2' | '3' | '.'))
+            && !clause.contains(char::is_uppercase)
+            && super::math::is_unit(clause)
 }
 
 /// What may stand before an answer and means nothing.
 fn drop_prefix(mut text: &str) -> &str {
     const PREFIXES: [&str; 14] = [
-        "i think ", "i believe ", "probably ", "therefore ", "thus ", "simply ", "exactly ", "just ", "equal to ",
-        "indeed ", "the ", "given by ", "approximately ", "about ",
+        "i think ",
+        "i believe ",
+        "probably ",
+        "therefore ",
+        "thus ",
+        "simply ",
+        "exactly ",
+        "just ",
+        "equal to ",
+        "indeed ",
+        "the ",
+        "given by ",
+        "approximately ",
+        "about ",
     ];
     loop {
         let lower = text.get(..24.min(text.len())).unwrap_or(text).to_ascii_lowercase();
@@ -332,8 +369,20 @@ fn drop_prefix(mut text: &str) -> &str {
 
 /// What ends an answer and starts its explanation.
 const EXPLAINS: [&str; 14] = [
-    " because ", " since ", ", because ", ", since ", ", which ", ", so ", ", as ", ", not ", ", where ", " as ", " which ",
-    " in total", " in all", " altogether",
+    " because ",
+    " since ",
+    ", because ",
+    ", since ",
+    ", which ",
+    ", so ",
+    ", as ",
+    ", not ",
+    ", where ",
+    " as ",
+    " which ",
+    " in total",
+    " in all",
+    " altogether",
 ];
 /// What may follow a number with its unit: "12 apples in the basket". After a bare number it can change the value, as
 /// in "5 in base 6".
@@ -498,7 +547,8 @@ fn unmarked(text: &str) -> Option<Extracted> {
         return Some(Extracted::plain(answer));
     }
     // Plain words, if there are few.
-    (short && !whole.contains(['.', '\n', '?']) && whole.split_whitespace().count() <= 8).then(|| Extracted::plain(whole))
+    (short && !whole.contains(['.', '\n', '?']) && whole.split_whitespace().count() <= 8)
+        .then(|| Extracted::plain(whole))
 }
 
 /// Words of a sentence that gives no answer.
@@ -506,8 +556,28 @@ fn is_unsure(sentence: &str) -> bool {
     words(sentence).any(|w| {
         matches!(
             w.as_str(),
-            "not" | "maybe" | "perhaps" | "unsure" | "unknown" | "cannot" | "either" | "t" | "between" | "guess" | "wrong"
-                | "or" | "than" | "least" | "most" | "more" | "less" | "fewer" | "incorrect" | "never" | "except" | "but"
+            "not"
+                | "maybe"
+                | "perhaps"
+                | "unsure"
+                | "unknown"
+                | "cannot"
+                | "either"
+                | "t"
+                | "between"
+                | "guess"
+                | "wrong"
+                | "or"
+                | "than"
+                | "least"
+                | "most"
+                | "more"
+                | "less"
+                | "fewer"
+                | "incorrect"
+                | "never"
+                | "except"
+                | "but"
         )
     }) || sentence.trim_end().ends_with('?')
 }

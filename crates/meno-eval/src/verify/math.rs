@@ -109,7 +109,10 @@ fn decide(gold: &[Expr], readings: &[Expr], found: &Extracted) -> (Verdict, Stri
         return (Verdict::Unparsable, format!("{:?} is too large to compute", shortened(&found.text)));
     }
     let marker = if found.marker == Marker::None { "; the answer is not marked" } else { "" };
-    (Verdict::Wrong, format!("{} is not {}{marker}", shortened(&readings[0].to_string()), shortened(&gold[0].to_string())))
+    (
+        Verdict::Wrong,
+        format!("{} is not {}{marker}", shortened(&readings[0].to_string()), shortened(&gold[0].to_string())),
+    )
 }
 
 /// A text of at most 80 characters.
@@ -141,7 +144,7 @@ pub(super) fn reads(text: &str) -> bool {
     let readings = parse(text);
     // Words that were read letter by letter are no formula.
     let spelled = parse::has_long_words(text);
-    !readings.is_empty() && !readings.iter().all(sentence) && !(spelled && !readings.iter().any(is_quantity))
+    !readings.iter().all(sentence) && (!spelled || readings.iter().any(is_quantity))
 }
 
 /// As [`reads`], and not a word.

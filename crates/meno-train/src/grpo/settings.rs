@@ -311,7 +311,7 @@ mod tests {
 
     fn refused(toml: &str) -> Option<String> {
         let grpo: Grpo = toml::from_str(toml).unwrap();
-        grpo.check(&Train::default(), &grpo.rewards()).err().map(|e| e.to_string())
+        grpo.check(&Train::default(), &grpo.rewards().unwrap()).err().map(|e| e.to_string())
     }
 
     #[test]

@@ -122,8 +122,9 @@ impl Judge {
             None => dataset::judge(gold, response, truncated),
             Some(Verifier::Math) => verify::math::judge(gold, response, truncated),
             Some(Verifier::Choice) => verify::choice::judge(gold, response, truncated),
-            Some(Verifier::Countdown) => countdown::judge(gold, response, truncated)
-                .with_context(|| format!("`gold` is {gold:?}, expected numbers and their target, e.g. \"3 4 8 = 20\""))?,
+            Some(Verifier::Countdown) => countdown::judge(gold, response, truncated).with_context(|| {
+                format!("`gold` is {gold:?}, expected numbers and their target, e.g. \"3 4 8 = 20\"")
+            })?,
             Some(Verifier::Code) => bail!("programs are judged by the tests of a `question`, not by a `gold`"),
         })
     }
@@ -147,7 +148,12 @@ impl Judge {
         }
         let Some(sandbox) = &self.sandbox else { bail!("the sandbox is not open") };
         let judged = verify::code::judge(sandbox, response, &tests, truncated)?;
-        Ok(Judgement { verdict: judged.verdict, extracted: judged.program, reason: judged.reason, ..Judgement::default() })
+        Ok(Judgement {
+            verdict: judged.verdict,
+            extracted: judged.program,
+            reason: judged.reason,
+            ..Judgement::default()
+        })
     }
 }
 

@@ -104,33 +104,35 @@ fn a_run_goes_on_with_the_same_settings_and_data_only() {
     let dir = Dir::new();
     let model = model(&dir, TEMPLATE);
     let recipe = recipe(&dir, &model, &GOOD.repeat(3), "");
-    let run = |sets: &[&str]| {
-        let sets: Vec<&str> = sets.iter().flat_map(|s| ["--set", s]).collect();
-        [&["sft", &recipe, "--plain"], &sets[..]].concat()
-    };
-    let resume = |sets: &[&str]| [run(sets), vec!["--resume"]].concat();
-    done(&run(&["train.max_steps=1", "sft.train_batch_size=2"]));
+    fn run<'a>(recipe: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
+        let sets: Vec<&str> = sets.iter().flat_map(|s| ["--set", *s]).collect();
+        [&["sft", recipe, "--plain"], &sets[..]].concat()
+    }
+    fn resume<'a>(recipe: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
+        [run(recipe, sets), vec!["--resume"]].concat()
+    }
+    done(&run(&recipe, &["train.max_steps=1", "sft.train_batch_size=2"]));
     let before = std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap();
     let other = ["train.max_steps=2", "sft.train_batch_size=3", "train.learning_rate=0.5"];
     let expected = ["sft.train_batch_size: 2 -> 3", "train.learning_rate: 0.0003", "-> 0.5", "model.path = "];
-    refused(&resume(&other), &expected);
+    refused(&resume(&recipe, &other), &expected);
     assert_eq!(std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap(), before);
     // Where, how long, how often, with how many threads: harmless.
     let harmless = ["train.max_steps=2", "sft.train_batch_size=2", "run.save_steps=1", "run.threads=1"];
-    assert!(done(&resume(&harmless)).contains("done: 2 steps"));
+    assert!(done(&resume(&recipe, &harmless)).contains("done: 2 steps"));
     // The data is what is in the files, wherever they are.
     std::fs::rename(dir.path("data.jsonl"), dir.path("moved.jsonl")).unwrap();
     let moved = format!("data.files=[{:?}]", dir.path("moved.jsonl"));
-    assert!(done(&resume(&["train.max_steps=3", "sft.train_batch_size=2", &moved])).contains("done: 3 steps"));
+    assert!(done(&resume(&recipe, &["train.max_steps=3", "sft.train_batch_size=2", &moved])).contains("done: 3 steps"));
     dir.write("moved.jsonl", GOOD.repeat(2) + "{\"prompt\": \"ab\", \"completion\": \"ce\"}\n");
-    refused(&resume(&["train.max_steps=4", "sft.train_batch_size=2", &moved]), &["moved.jsonl: ", "sha256"]);
+    refused(&resume(&recipe, &["train.max_steps=4", "sft.train_batch_size=2", &moved]), &["moved.jsonl: ", "sha256"]);
     // A checkpoint of an older version does not say.
     dir.write("moved.jsonl", GOOD.repeat(3));
     let state = dir.path("run/checkpoint-3/training_state.json");
     let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
     assert!(value.as_object_mut().unwrap().remove("begun").is_some());
     std::fs::write(&state, value.to_string()).unwrap();
-    let said = done(&resume(&["train.max_steps=4", "sft.train_batch_size=3", &moved]));
+    let said = done(&resume(&recipe, &["train.max_steps=4", "sft.train_batch_size=3", &moved]));
     assert!(said.contains("note: ") && said.contains("does not say with which settings") && said.contains("4 steps"));
 }
 

@@ -84,9 +84,7 @@ impl Compare {
             (Expr::PlusMinus(_) | Expr::MinusPlus(_), _) | (_, Expr::PlusMinus(_) | Expr::MinusPlus(_)) => {
                 self.lists(a, b)
             }
-            (Expr::Tuple(l, xs, r), Expr::Tuple(m, ys, s)) => {
-                brackets(*l, *r) == brackets(*m, *s) && self.all(xs, ys)
-            }
+            (Expr::Tuple(l, xs, r), Expr::Tuple(m, ys, s)) => brackets(*l, *r) == brackets(*m, *s) && self.all(xs, ys),
             (Expr::Matrix(_), Expr::Tuple(..)) | (Expr::Tuple(..), Expr::Matrix(_)) => self.vectors(a, b),
             (Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..), _)
             | (_, Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..)) => {
@@ -108,9 +106,13 @@ impl Compare {
     /// `1/0` is no answer, even to itself.
     fn is_defined(&mut self, e: &Expr) -> bool {
         match e {
-            Expr::Add(_) | Expr::Mul(_) | Expr::Neg(_) | Expr::Div(..) | Expr::Pow(..) | Expr::Root(..) | Expr::Call(..) => {
-                scalar::defined(e, &mut self.work)
-            }
+            Expr::Add(_)
+            | Expr::Mul(_)
+            | Expr::Neg(_)
+            | Expr::Div(..)
+            | Expr::Pow(..)
+            | Expr::Root(..)
+            | Expr::Call(..) => scalar::defined(e, &mut self.work),
             Expr::List(items) | Expr::Set(items) | Expr::Tuple(_, items, _) => items.iter().all(|e| self.is_defined(e)),
             Expr::Quantity(x, _) => self.is_defined(x),
             _ => true,
@@ -175,7 +177,8 @@ impl Compare {
         let difference = Expr::Add(vec![exact.clone(), Expr::Neg(Box::new(decimal.clone()))]);
         let below = scalar::compare(&difference, &half, &mut self.work);
         let above = scalar::compare(&difference, &Expr::Neg(Box::new(half)), &mut self.work);
-        matches!(below, Some(Ordering::Less | Ordering::Equal)) && matches!(above, Some(Ordering::Greater | Ordering::Equal))
+        matches!(below, Some(Ordering::Less | Ordering::Equal))
+            && matches!(above, Some(Ordering::Greater | Ordering::Equal))
     }
 
     /// Equal node by node.
@@ -258,10 +261,9 @@ impl Compare {
                 let list = pairs(chain).map(Expr::List);
                 match (list, other) {
                     (Some(list), _) if self.ordered(&list, other) == Some(true) => true,
-                    (_, Expr::Tuple(..)) if !names.iter().all(is_coordinate) => self.same(
-                        &Expr::Tuple(Bracket::Round, values.clone(), Bracket::Round),
-                        other,
-                    ),
+                    (_, Expr::Tuple(..)) if !names.iter().all(is_coordinate) => {
+                        self.same(&Expr::Tuple(Bracket::Round, values.clone(), Bracket::Round), other)
+                    }
                     _ => false,
                 }
             }

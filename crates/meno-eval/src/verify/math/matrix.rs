@@ -22,9 +22,8 @@ pub(super) fn evaluate(expr: &Expr) -> Option<Rows> {
                 if shape(&sum) != shape(&term) {
                     return None;
                 }
-                let add = |(a, b): (Vec<Expr>, Vec<Expr>)| {
-                    a.into_iter().zip(b).map(|(x, y)| Expr::Add(vec![x, y])).collect()
-                };
+                let add =
+                    |(a, b): (Vec<Expr>, Vec<Expr>)| a.into_iter().zip(b).map(|(x, y)| Expr::Add(vec![x, y])).collect();
                 sum = sum.into_iter().zip(term).map(add).collect();
             }
             Some(sum)

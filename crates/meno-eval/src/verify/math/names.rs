@@ -58,9 +58,11 @@ pub(super) fn is_name(e: &Expr) -> bool {
 fn has_letters(e: &Expr) -> bool {
     match e {
         Expr::Symbol(_) | Expr::Text(_) | Expr::Opaque(_) | Expr::Apply(..) => true,
-        Expr::Add(items) | Expr::Mul(items) | Expr::Call(_, items) | Expr::Sequence(items) | Expr::Tuple(_, items, _) => {
-            items.iter().any(has_letters)
-        }
+        Expr::Add(items)
+        | Expr::Mul(items)
+        | Expr::Call(_, items)
+        | Expr::Sequence(items)
+        | Expr::Tuple(_, items, _) => items.iter().any(has_letters),
         Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => has_letters(x),
         Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => has_letters(a) || has_letters(b),
         _ => false,

@@ -75,7 +75,9 @@ fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
 /// Plain words: a name, a weekday, a sentence.
 fn words(tokens: &[Token], text: &str) -> Option<Expr> {
     let wordy = |t: &Token| matches!(t.kind, Kind::Word(_) | Kind::Text(_));
-    let plain = |t: &Token| wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Or | Kind::Sign('-' | '\'' | ',' | '.'));
+    let plain = |t: &Token| {
+        wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Or | Kind::Sign('-' | '\'' | ',' | '.'))
+    };
     let long = |t: &Token| match &t.kind {
         Kind::Word(w) => w.len() > 2 || (w.len() == 2 && w.to_lowercase() == "no"),
         Kind::Text(_) => true,
@@ -97,8 +99,27 @@ fn words(tokens: &[Token], text: &str) -> Option<Expr> {
 /// A small number in words.
 fn spelled_number(text: &str) -> Option<Expr> {
     const WORDS: [&str; 21] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
     ];
     let value = WORDS.iter().position(|word| text.eq_ignore_ascii_case(word))?;
     Some(Expr::Number(Literal::integer(value)))
@@ -227,7 +248,8 @@ impl<'a> Parser<'a> {
         let said = |kind: Kind| between.iter().any(|t| t.kind == kind);
         let order = |e: &Expr| matches!(e, Expr::Chain(_, r) if r.iter().any(|r| is_order(*r)));
         let chains = items.iter().all(|e| matches!(e, Expr::Chain(..)));
-        let intervals = items.iter().all(|e| matches!(e, Expr::Tuple(..))) && between.iter().any(|t| is_interval(&t.kind));
+        let intervals =
+            items.iter().all(|e| matches!(e, Expr::Tuple(..))) && between.iter().any(|t| is_interval(&t.kind));
         Some(Some(if said(Kind::Or) && chains && (items.iter().any(order) || !same_left(&items)) {
             Expr::Logic("lor", items)
         } else if said(Kind::And) && chains && items.iter().any(order) {
@@ -302,11 +324,12 @@ impl<'a> Parser<'a> {
 
     /// Operands with relations between them. A relation before the first operand means nothing.
     fn chain(&mut self) -> Option<Expr> {
-        if matches!(self.peek(), Some(Kind::Relation(Relation::Equal | Relation::Approx))) {
-            self.at += 1;
-        } else if matches!(self.peek(), Some(Kind::Text(t)) if matches!(t.as_str(), "if" | "for" | "when")) {
-            self.at += 1;
-        }
+        let skipped = match self.peek() {
+            Some(Kind::Relation(Relation::Equal | Relation::Approx)) => true,
+            Some(Kind::Text(t)) => matches!(t.as_str(), "if" | "for" | "when"),
+            _ => false,
+        };
+        self.at += usize::from(skipped);
         let first = self.operand()?;
         let (mut operands, mut relations) = (vec![first], Vec::new());
         while let Some(relation) = self.relation() {
@@ -467,7 +490,8 @@ impl<'a> Parser<'a> {
                     });
                 }
                 // 2 3 and {2}{3} are no products; (2)3 and x 3 are.
-                let bracket = matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
+                let bracket =
+                    matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
                 let factor = self.factor()?;
                 factors.ordered |= !bracket && is_numeral(&factor) && factors.items.last().is_some_and(is_numeral);
                 factors.push(factor);
@@ -490,8 +514,23 @@ impl<'a> Parser<'a> {
         match self.peek() {
             Some(Kind::Command(c)) => !matches!(
                 c.as_str(),
-                "land" | "lor" | "cup" | "cap" | "bigcup" | "bigcap" | "setminus" | "backslash" | "smallsetminus"
-                    | "pmod" | "choose" | "over" | "pm" | "mp" | "rfloor" | "rceil" | "rvert"
+                "land"
+                    | "lor"
+                    | "cup"
+                    | "cap"
+                    | "bigcup"
+                    | "bigcap"
+                    | "setminus"
+                    | "backslash"
+                    | "smallsetminus"
+                    | "pmod"
+                    | "choose"
+                    | "over"
+                    | "pm"
+                    | "mp"
+                    | "rfloor"
+                    | "rceil"
+                    | "rvert"
             ),
             Some(Kind::Text(t)) => {
                 !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") || t == "in" && self.ends_term(1)
@@ -523,7 +562,9 @@ impl<'a> Parser<'a> {
             self.at -= 1;
             return None;
         }
-        (self.letter == 0 && (text || self.units && factors.items.iter().all(is_numeric))).then(|| self.unit()).flatten()
+        (self.letter == 0 && (text || self.units && factors.items.iter().all(is_numeric)))
+            .then(|| self.unit())
+            .flatten()
     }
 
     /// The unit that stands here, up to the end of the term.
@@ -571,8 +612,8 @@ impl<'a> Parser<'a> {
         }
         let minus = usize::from(self.peek_at(ahead + 1) == Some(&Kind::Sign('-')));
         let d = digits(self.peek_at(ahead + 1 + minus))?;
-        let closed = self.peek_at(ahead) == Some(&Kind::GroupOpen)
-            && self.peek_at(ahead + 2 + minus) == Some(&Kind::GroupClose);
+        let closed =
+            self.peek_at(ahead) == Some(&Kind::GroupOpen) && self.peek_at(ahead + 2 + minus) == Some(&Kind::GroupClose);
         closed.then(|| (format!("{}{d}", if minus > 0 { "-" } else { "" }), 3 + minus))
     }
 
@@ -656,7 +697,8 @@ impl Factors {
     fn finish(&mut self) -> Expr {
         let mut items = std::mem::take(&mut self.items);
         // A^T B and A^{-1} B: matrices.
-        let capital = |e: &Expr| matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
+        let capital =
+            |e: &Expr| matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
         let turned = |e: &Expr| matches!(e, Expr::Pow(base, power) if capital(base) && is_matrix_power(power));
         let matrices = items.iter().filter(|e| capital(e) || turned(e)).count();
         self.ordered |= matrices > 1 && items.iter().any(turned);

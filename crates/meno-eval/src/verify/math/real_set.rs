@@ -83,7 +83,8 @@ impl RealSet {
             Expr::Chain(operands, relations) => chain(operands, relations, unknown, work),
             Expr::Logic("lor", parts) => {
                 let unknown = unknown.or_else(|| self::unknown(expr));
-                let sets = parts.iter().map(|part| RealSet::solutions(part, unknown, work)).collect::<Option<Vec<_>>>()?;
+                let sets =
+                    parts.iter().map(|part| RealSet::solutions(part, unknown, work)).collect::<Option<Vec<_>>>()?;
                 RealSet(sets.into_iter().flat_map(|set| set.0).collect()).normal(work)
             }
             Expr::List(parts) => {
@@ -165,12 +166,7 @@ impl RealSet {
         let (mut from, mut from_closed) = (End::Minus, false);
         for i in &self.0 {
             if !matches!(i.from, End::Minus) {
-                out.push(Interval {
-                    from: from.clone(),
-                    from_closed,
-                    to: i.from.clone(),
-                    to_closed: !i.from_closed,
-                });
+                out.push(Interval { from: from.clone(), from_closed, to: i.from.clone(), to_closed: !i.from_closed });
             }
             (from, from_closed) = (i.to.clone(), !i.to_closed);
         }
@@ -333,7 +329,8 @@ impl RealSet {
 
 /// The numbers x with `x relation other`.
 fn side(relation: Relation, other: &Expr, work: &mut Work) -> Option<RealSet> {
-    let ray = |from: End, from_closed, to: End, to_closed| Some(RealSet(vec![Interval { from, from_closed, to, to_closed }]));
+    let ray =
+        |from: End, from_closed, to: End, to_closed| Some(RealSet(vec![Interval { from, from_closed, to, to_closed }]));
     match relation {
         Relation::In => RealSet::of(other, work),
         Relation::NotIn => Some(RealSet::of(other, work)?.complement()),

@@ -262,23 +262,40 @@ fn tree() -> BoxedStrategy<Expr> {
         Expr::Mixed(Box::new(number(whole)), Box::new(Expr::Div(Box::new(number(n)), Box::new(number(n + 3)))))
     });
     let symbol = prop_oneof![
-        Just("x"), Just("y"), Just("A"), Just("\\alpha"), Just("x_{10}"), Just("a'"), Just("\\overline{z}"), Just("AB")
+        Just("x"),
+        Just("y"),
+        Just("A"),
+        Just("\\alpha"),
+        Just("x_{10}"),
+        Just("a'"),
+        Just("\\overline{z}"),
+        Just("AB")
     ]
     .prop_map(|s| Expr::Symbol(s.to_owned()));
     let constant = prop_oneof![Just(Constant::Pi), Just(Constant::E), Just(Constant::I), Just(Constant::Infinity)]
         .prop_map(Expr::Constant);
     let text = prop_oneof![Just("even"), Just("new york"), Just("or more")].prop_map(|t| Expr::Text(t.to_owned()));
     let leaf =
-        prop_oneof![4 => integer, 2 => decimal, 1 => recurring, 1 => mixed, 4 => symbol, 2 => constant, 1 => text].boxed();
+        prop_oneof![4 => integer, 2 => decimal, 1 => recurring, 1 => mixed, 4 => symbol, 2 => constant, 1 => text]
+            .boxed();
     leaf.prop_recursive(4, 40, 4, |inner| {
         let inner = inner.boxed();
-        let scalar = inner.clone().prop_filter("text stands alone", |e| !matches!(e, Expr::Text(_) | Expr::Chain(..))).boxed();
+        let scalar =
+            inner.clone().prop_filter("text stands alone", |e| !matches!(e, Expr::Text(_) | Expr::Chain(..))).boxed();
         let one = scalar.clone().prop_map(Box::new).boxed();
         let many = |min: usize| proptest::collection::vec(scalar.clone(), min..4).boxed();
         let items = proptest::collection::vec(inner.clone(), 0..4);
         let function = prop_oneof![
-            Just(Function::Sin), Just(Function::Arctan), Just(Function::Ln), Just(Function::Exp), Just(Function::Abs),
-            Just(Function::Floor), Just(Function::Ceil), Just(Function::Log), Just(Function::Tanh), Just(Function::Sgn)
+            Just(Function::Sin),
+            Just(Function::Arctan),
+            Just(Function::Ln),
+            Just(Function::Exp),
+            Just(Function::Abs),
+            Just(Function::Floor),
+            Just(Function::Ceil),
+            Just(Function::Log),
+            Just(Function::Tanh),
+            Just(Function::Sgn)
         ];
         prop_oneof![
             many(2).prop_map(Expr::Add),
@@ -325,7 +342,10 @@ fn rational() -> impl Strategy<Value = (Expr, BigRational)> {
             (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Add(vec![a, b]), x + y)),
             (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Mul(vec![a, b]), x * y)),
             (inner.clone(), inner.clone()).prop_map(|((a, x), (b, y))| (Expr::Div(Box::new(a), Box::new(b)), x / y)),
-            inner.prop_map(|(a, x)| (Expr::Pow(Box::new(a), Box::new(Expr::Number(Literal::integer(2)))), x.clone() * x)),
+            inner.prop_map(|(a, x)| (
+                Expr::Pow(Box::new(a), Box::new(Expr::Number(Literal::integer(2)))),
+                x.clone() * x
+            )),
         ]
     })
 }

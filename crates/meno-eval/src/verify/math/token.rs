@@ -253,7 +253,10 @@ impl Scanner {
     /// A decimal point may start a number unless a number or a letter ends right before it.
     fn digits_may_start(&self) -> bool {
         self.spaced
-            || !matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_)))
+            || !matches!(
+                self.tokens.last().map(|t| &t.kind),
+                Some(Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_))
+            )
     }
 
     fn word(&mut self) {
@@ -346,7 +349,8 @@ impl Scanner {
                 let content = self.argument()?;
                 let plain = content.trim();
                 let name: String = plain.chars().filter(|c| !c.is_whitespace()).collect();
-                let value = self.tokens.last().is_some_and(|t| matches!(t.kind, Kind::Number { .. } | Kind::GroupClose));
+                let value =
+                    self.tokens.last().is_some_and(|t| matches!(t.kind, Kind::Number { .. } | Kind::GroupClose));
                 if value && super::units::parse(plain).is_some() {
                     self.words(&content);
                 } else if function_of(&name).is_some() {
@@ -512,7 +516,7 @@ impl Scanner {
                 }
             }
         }
-        let recurring = if plain { String::new() } else { self.recurring(&mut fraction) };
+        let recurring = if plain { String::new() } else { self.recurring(&fraction) };
         let exponent = self.exponent();
         if whole.len() + fraction.len() + recurring.len() > MAX_DIGITS || exponent.abs() > MAX_EXPONENT {
             return None;
@@ -554,8 +558,7 @@ impl Scanner {
                 while self.chars.get(end) == Some(&'.') && three(end + 1) {
                     end += 4;
                 }
-                (separator == '.' && self.chars.get(end) == Some(&',') && self.digits(end + 1) > 0
-                    || separator == ' ')
+                (separator == '.' && self.chars.get(end) == Some(&',') && self.digits(end + 1) > 0 || separator == ' ')
                     .then_some(1)
             }
             Commas::List => None,
@@ -575,8 +578,8 @@ impl Scanner {
             skip += 2;
         }
         let marks = ["\\overline{", "\\bar{", "\\dot", "\\overline "];
-        let recurs = c == '.' && marks.iter().any(|mark| self.starts(self.at + skip, mark))
-            || c == '.' && self.bracketed(self.at + skip).is_some();
+        let marked = marks.iter().any(|mark| self.starts(self.at + skip, mark));
+        let recurs = c == '.' && (marked || self.bracketed(self.at + skip).is_some());
         (self.digits(self.at + skip) > 0 || recurs).then_some(skip)
     }
 
@@ -587,7 +590,7 @@ impl Scanner {
     }
 
     /// The recurring digits that follow: `\overline{36}`, `\dot{1}4\dot{2}`, `(36)`.
-    fn recurring(&mut self, fraction: &mut String) -> String {
+    fn recurring(&mut self, fraction: &str) -> String {
         for mark in ["\\overline{", "\\bar{", "\\overline ", "\\bar "] {
             let at = self.at + mark.len();
             let n = self.digits(at).min(if mark.ends_with(' ') { 1 } else { MAX_DIGITS });

@@ -131,13 +131,73 @@ const DERIVED: &[Derived] = &[
 
 /// Words that are no plural noun though they end like one.
 const NO_NOUNS: [&str; 67] = [
-    "is", "was", "has", "does", "this", "its", "as", "us", "yes", "plus", "minus", "times", "less", "thus", "because",
-    "means", "equals", "unless", "gives", "makes", "always", "across", "perhaps", "besides", "towards", "afterwards",
-    "sometimes", "versus", "guess", "gas", "bus", "lies", "goes", "nonsense",
-    "halves", "thirds", "quarters", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths", "tenths",
-    "twentieths", "hundredths", "thousandths", "millionths", "billionths", "tens", "hundreds", "thousands", "millions",
-    "billions", "dozens", "pairs", "scores", "roots", "factorials", "points", "powers", "logs", "multiples", "squares",
-    "cubes", "percents", "inverses",
+    "is",
+    "was",
+    "has",
+    "does",
+    "this",
+    "its",
+    "as",
+    "us",
+    "yes",
+    "plus",
+    "minus",
+    "times",
+    "less",
+    "thus",
+    "because",
+    "means",
+    "equals",
+    "unless",
+    "gives",
+    "makes",
+    "always",
+    "across",
+    "perhaps",
+    "besides",
+    "towards",
+    "afterwards",
+    "sometimes",
+    "versus",
+    "guess",
+    "gas",
+    "bus",
+    "lies",
+    "goes",
+    "nonsense",
+    "halves",
+    "thirds",
+    "quarters",
+    "fourths",
+    "fifths",
+    "sixths",
+    "sevenths",
+    "eighths",
+    "ninths",
+    "tenths",
+    "twentieths",
+    "hundredths",
+    "thousandths",
+    "millionths",
+    "billionths",
+    "tens",
+    "hundreds",
+    "thousands",
+    "millions",
+    "billions",
+    "dozens",
+    "pairs",
+    "scores",
+    "roots",
+    "factorials",
+    "points",
+    "powers",
+    "logs",
+    "multiples",
+    "squares",
+    "cubes",
+    "percents",
+    "inverses",
 ];
 
 /// The unit that `text` names (lower case or as written); `None` if it is not one.
@@ -190,17 +250,14 @@ fn counted(words: &[&str]) -> Option<Unit> {
     let letters = words.iter().all(|w| w.chars().all(|c| c.is_alphabetic() || c == '-'));
     let plural = last.len() > 3 && last.ends_with('s') && !last.ends_with("ss");
     let plain = words.iter().all(|w| !NO_NOUNS.contains(w) && !FUNCTION_WORDS.contains(w));
-    (words.len() <= 3 && letters && plural && plain).then(|| Unit {
-        dimension: BTreeMap::from([((*last).to_owned(), 1)]),
-        factor: BigRational::one(),
-    })
+    (words.len() <= 3 && letters && plural && plain)
+        .then(|| Unit { dimension: BTreeMap::from([((*last).to_owned(), 1)]), factor: BigRational::one() })
 }
 
 /// Words that make a phrase more than the name of a thing.
 const FUNCTION_WORDS: [&str; 28] = [
-    "or", "and", "not", "to", "than", "but", "if", "no", "more", "most", "least", "about", "over", "under", "up",
-    "of", "in", "from", "with", "without", "except", "wrong", "squared", "cubed",
-    "times", "minus", "plus", "half",
+    "or", "and", "not", "to", "than", "but", "if", "no", "more", "most", "least", "about", "over", "under", "up", "of",
+    "in", "from", "with", "without", "except", "wrong", "squared", "cubed", "times", "minus", "plus", "half",
 ];
 
 /// A unit by name, `cm^2` and `cm2` included.

@@ -1,5 +1,7 @@
 //! Programs that answer, and every way not to.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 use super::*;
 use crate::data::Question;
 use crate::rewards::tests::{input, question};

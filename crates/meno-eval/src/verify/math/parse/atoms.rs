@@ -189,7 +189,8 @@ impl Parser<'_> {
 
     /// Whether the `]` that comes next opens `]a, b[`.
     pub(super) fn reversed_interval(&self) -> bool {
-        self.peek() == Some(&Kind::Close(']')) && self.tokens[self.at + 1..].iter().take(40).any(|t| matches!(t.kind, Kind::Open('[') | Kind::Close(']')))
+        self.peek() == Some(&Kind::Close(']'))
+            && self.tokens[self.at + 1..].iter().take(40).any(|t| matches!(t.kind, Kind::Open('[') | Kind::Close(']')))
     }
 
     /// `( … )` and its kin: an expression in brackets, a tuple, an interval, a permutation cycle.
@@ -370,7 +371,8 @@ impl Parser<'_> {
     fn is_function(&self, name: &str) -> bool {
         let Some(first) = name.chars().next() else { return false };
         let stem = name.split(['_', '\'', '^']).next().unwrap_or(name);
-        let usual = matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
+        let usual =
+            matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
         let short = matches!(self.peek_at(1), Some(Kind::Letter(_) | Kind::Number { .. }))
             && self.peek_at(2) == Some(&Kind::Close(')'));
         usual || name.contains('\'') || (first.is_ascii_uppercase() && (short || self.is_point()))
@@ -520,10 +522,12 @@ fn based(literal: &Literal, base: &Expr) -> Option<Expr> {
     }
     let base = match base {
         Expr::Number(n) => n.value.to_integer().to_u32()?,
-        Expr::Text(word) => ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-            .iter()
-            .position(|w| w == word)? as u32
-            + 2,
+        Expr::Text(word) => {
+            ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+                .iter()
+                .position(|w| w == word)? as u32
+                + 2
+        }
         _ => return None,
     };
     let digits = literal.value.to_integer().to_string();
