@@ -6,154 +6,20 @@
 
 mod atoms;
 mod command;
+mod factors;
 mod matrix;
+mod quantity;
+mod readings;
 
-use super::token::{Commas, Kind, Token, tokens};
-use super::tree::{Expr, Function, Literal, Relation};
-use super::units;
+use super::token::{Kind, Token};
+use super::tree::{Expr, Function, Relation};
+pub(super) use factors::is_numeric;
+use factors::{Factors, is_numeral, is_vector};
+pub(super) use readings::has_long_words;
+pub use readings::parse;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 60;
-/// Most readings of one text.
-const MAX_READINGS: usize = 4;
-
-/// All readings of an answer: more than one where a comma or a unit's letter can be read in two ways. Empty if the
-/// text is no answer that could be compared.
-pub fn parse(text: &str) -> Vec<Expr> {
-    let text = trimmed(text);
-    if text.is_empty() {
-        return Vec::new();
-    }
-    let mut readings: Vec<Expr> = Vec::new();
-    let mut add = |expr: Option<Expr>| {
-        if let Some(expr) = expr.filter(|e| !readings.contains(e) && readings.len() < MAX_READINGS) {
-            readings.push(expr);
-        }
-    };
-    // \\text{5 cm}
-    let inner = text.strip_prefix("\\text{").and_then(|t| t.strip_suffix('}'));
-    if let Some(inner) = inner.filter(|t| t.contains(|c: char| c.is_ascii_digit()) && !t.contains(['{', '}'])) {
-        return parse(inner);
-    }
-    let Some(joined) = tokens(text, Commas::Thousands) else { return Vec::new() };
-    if let Some(words) = words(&joined, text) {
-        add(Some(words));
-        if !may_be_product(&joined) {
-            return readings;
-        }
-    }
-    let separate = tokens(text, Commas::List).filter(|separate| *separate != joined && !has_padded(separate));
-    let decimal = tokens(text, Commas::Decimal)
-        .filter(|decimal| !text.contains(['(', '[', '{']) && is_decimal_comma(decimal, &joined, text));
-    for tokens in [Some(joined), separate, decimal].into_iter().flatten() {
-        for units in [true, false] {
-            add(Parser::new(&tokens, units).answer());
-        }
-    }
-    readings
-}
-
-/// The answer without the punctuation of its sentence.
-fn trimmed(text: &str) -> &str {
-    text.trim().trim_end_matches(['.', ',', ';', ':', '。', '，']).trim()
-}
-
-/// Whether an integer is written with zeros before it, as only the groups of a longer number are.
-fn has_padded(tokens: &[Token]) -> bool {
-    tokens.iter().any(|t| matches!(&t.kind, Kind::Number { digits: Some(d), .. } if d.len() > 1 && d.starts_with('0')))
-}
-
-/// Whether the one comma of the text is a decimal comma: `1,25` and `0,5`, but not `1,500`, and not `1,5`, which is
-/// more often a list.
-fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
-    let Some((before, after)) = text.split_once(',') else { return false };
-    let zero = before.ends_with('0') && !before[..before.len() - 1].ends_with(|c: char| c.is_ascii_digit());
-    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-    text.matches(',').count() == 1 && decimal.len() < joined.len() && (zero || digits > 1)
-}
-
-/// Plain words: a name, a weekday, a sentence.
-fn words(tokens: &[Token], text: &str) -> Option<Expr> {
-    let wordy = |t: &Token| matches!(t.kind, Kind::Word(_) | Kind::Text(_));
-    let plain = |t: &Token| {
-        wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Or | Kind::Sign('-' | '\'' | ',' | '.'))
-    };
-    let long = |t: &Token| match &t.kind {
-        Kind::Word(w) => w.len() > 2 || (w.len() == 2 && w.to_lowercase() == "no"),
-        Kind::Text(_) => true,
-        _ => false,
-    };
-    if !tokens.iter().all(plain) || !tokens.iter().any(long) {
-        return None;
-    }
-    let capitals = |w: &str| w.chars().all(|c| c.is_ascii_uppercase());
-    if let [Token { kind: Kind::Word(w), .. }] = tokens
-        && capitals(w)
-        && !["YES", "NO", "TRUE", "FALSE", "NONE"].contains(&w.as_str())
-    {
-        return None; // ABC: points of a figure
-    }
-    Some(spelled_number(text).unwrap_or_else(|| Expr::Text(plain_text(text))))
-}
-
-/// A small number in words.
-fn spelled_number(text: &str) -> Option<Expr> {
-    const WORDS: [&str; 21] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-    ];
-    let value = WORDS.iter().position(|word| text.eq_ignore_ascii_case(word))?;
-    Some(Expr::Number(Literal::integer(value)))
-}
-
-/// Words in lower case, single spaces between them, without markup and quotes.
-fn plain_text(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        let command = &rest[at + 1..];
-        let len = command.bytes().take_while(u8::is_ascii_alphabetic).count();
-        rest = &command[len..];
-        plain.push(' ');
-    }
-    plain.push_str(rest);
-    let dropped = |c: char| matches!(c, '{' | '}' | '$' | '"' | '“' | '”' | '*' | '~' | '`' | '(' | ')' | '[' | ']');
-    let plain: String = plain.chars().map(|c| if dropped(c) || c.is_whitespace() { ' ' } else { c }).collect();
-    let words: Vec<&str> = plain.split(' ').filter(|w| !w.is_empty()).collect();
-    words.join(" ").to_lowercase().trim_matches(|c: char| matches!(c, '.' | ',' | ' ' | '-')).to_owned()
-}
-
-/// A single run of letters that reads as a product of variables: without vowels, or in alphabetical order.
-fn may_be_product(tokens: &[Token]) -> bool {
-    match tokens {
-        [Token { kind: Kind::Word(w), .. }] if w.len() > 2 => {
-            let b = w.as_bytes();
-            b.windows(2).all(|p| p[0] < p[1]) || !b.iter().any(|c| b"aeiouAEIOU".contains(c))
-        }
-        _ => false,
-    }
-}
-
 struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
@@ -403,32 +269,6 @@ impl<'a> Parser<'a> {
         Some(if parts.len() == 1 { parts.remove(0) } else { Expr::Ratio(parts) })
     }
 
-    /// `10:30`: digits, a colon, two digits, without spaces.
-    fn time(&mut self) -> Option<Expr> {
-        if self.no_colon {
-            return None;
-        }
-        let digits = |k: Option<&'a Kind>| match k {
-            Some(Kind::Number { digits: Some(d), literal, .. }) => Some((d.len(), Expr::Number(literal.clone()))),
-            _ => None,
-        };
-        let mut parts = vec![digits(self.peek()).filter(|(n, _)| *n <= 2)?.1];
-        let mut ahead = 1;
-        while self.peek_at(ahead) == Some(&Kind::Sign(':')) && !self.spaced(ahead) && !self.spaced(ahead + 1) {
-            parts.push(digits(self.peek_at(ahead + 1)).filter(|(n, _)| *n == 2)?.1);
-            ahead += 2;
-        }
-        if !(2..=3).contains(&parts.len()) {
-            return None;
-        }
-        self.at += ahead;
-        let time = Expr::Apply("\\time".into(), parts);
-        Some(match self.unit() {
-            Some(unit) => Expr::Quantity(Box::new(time), unit),
-            None => time,
-        })
-    }
-
     fn sum(&mut self) -> Option<Expr> {
         let mut terms = Vec::new();
         loop {
@@ -551,94 +391,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A unit that ends the term, if the factors are a number (any value before `\text{…}`).
-    fn unit_after(&mut self, factors: &Factors) -> Option<String> {
-        let text = matches!(self.peek(), Some(Kind::Text(_)));
-        if let Some(Kind::Currency(name)) = self.peek() {
-            self.at += 1;
-            if self.ends_term(0) {
-                return Some((*name).to_owned());
-            }
-            self.at -= 1;
-            return None;
-        }
-        (self.letter == 0 && (text || self.units && factors.items.iter().all(is_numeric)))
-            .then(|| self.unit())
-            .flatten()
-    }
-
-    /// The unit that stands here, up to the end of the term.
-    fn unit(&mut self) -> Option<String> {
-        let (mut text, mut ahead) = (String::new(), 0);
-        loop {
-            let open = text.is_empty() || text.ends_with(['/', '*']);
-            match self.peek_at(ahead) {
-                Some(Kind::Text(t)) => text += &format!(" {t}"),
-                Some(Kind::Word(w)) if self.units => text += &format!(" {w}"),
-                Some(Kind::Letter(c)) if self.units && (self.spaced(ahead) || open && !text.is_empty()) => {
-                    text += &format!(" {c}");
-                }
-                Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
-                Some(Kind::Sign('^')) if !open => {
-                    let (digits, used) = self.unit_power(ahead + 1)?;
-                    text += &format!("^{digits}");
-                    ahead += used;
-                }
-                Some(Kind::Sign(c @ ('/' | '*'))) if !open => text.push(*c),
-                _ => break,
-            }
-            ahead += 1;
-            if text.len() > 80 {
-                return None;
-            }
-        }
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("/ ", "/").replace("* ", "*");
-        let word = matches!(text.as_str(), "percent" | "pct" | "percentage" | "per cent" | "degree" | "degrees");
-        if !self.ends_term(ahead) || !(word || units::parse(&text).is_some()) {
-            return None;
-        }
-        self.at += ahead;
-        Some(text)
-    }
-
-    /// The integer exponent `ahead`, with how many tokens it takes.
-    fn unit_power(&self, ahead: usize) -> Option<(String, usize)> {
-        let digits = |k: Option<&Kind>| match k {
-            Some(Kind::Number { digits: Some(d), .. }) => Some(d.clone()),
-            _ => None,
-        };
-        if let Some(d) = digits(self.peek_at(ahead)) {
-            return Some((d, 1));
-        }
-        let minus = usize::from(self.peek_at(ahead + 1) == Some(&Kind::Sign('-')));
-        let d = digits(self.peek_at(ahead + 1 + minus))?;
-        let closed =
-            self.peek_at(ahead) == Some(&Kind::GroupOpen) && self.peek_at(ahead + 2 + minus) == Some(&Kind::GroupClose);
-        closed.then(|| (format!("{}{d}", if minus > 0 { "-" } else { "" }), 3 + minus))
-    }
-
-    /// Whether nothing of the term follows.
-    fn ends_term(&self, ahead: usize) -> bool {
-        match self.peek_at(ahead) {
-            None => true,
-            Some(Kind::Bar | Kind::DoubleBar) => self.bars > 0,
-            Some(Kind::Sign(c)) => matches!(c, ',' | ';' | '&' | '.' | ':' | '+' | '-'),
-            Some(Kind::Command(c)) => matches!(c.as_str(), "cup" | "cap" | "pm" | "mp"),
-            Some(
-                Kind::Close(_)
-                | Kind::SetClose
-                | Kind::GroupClose
-                | Kind::And
-                | Kind::Or
-                | Kind::RowBreak
-                | Kind::Relation(_)
-                | Kind::End(_)
-                | Kind::Mid,
-            ) => true,
-            Some(_) => false,
-        }
-    }
-
     /// A factor with its sign.
     fn signed(&mut self) -> Option<Expr> {
         if self.sign('-') {
@@ -674,81 +426,4 @@ fn same_left(chains: &[Expr]) -> bool {
         _ => None,
     };
     chains.windows(2).all(|pair| left(&pair[0]) == left(&pair[1]))
-}
-
-/// The factors of a product so far.
-#[derive(Default)]
-struct Factors {
-    items: Vec<Expr>,
-    /// Whether they do not commute.
-    ordered: bool,
-}
-
-impl Factors {
-    fn push(&mut self, factor: Expr) {
-        if let (Some(Expr::Cycles(last)), Expr::Cycles(next)) = (self.items.last_mut(), &factor) {
-            last.extend(next.iter().cloned());
-            return;
-        }
-        self.ordered |= matches!(factor, Expr::Opaque(_) | Expr::Text(_) | Expr::Sequence(_));
-        self.items.push(factor);
-    }
-
-    fn finish(&mut self) -> Expr {
-        let mut items = std::mem::take(&mut self.items);
-        // A^T B and A^{-1} B: matrices.
-        let capital =
-            |e: &Expr| matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
-        let turned = |e: &Expr| matches!(e, Expr::Pow(base, power) if capital(base) && is_matrix_power(power));
-        let matrices = items.iter().filter(|e| capital(e) || turned(e)).count();
-        self.ordered |= matrices > 1 && items.iter().any(turned);
-        match items.len() {
-            1 => items.remove(0),
-            _ if self.ordered => Expr::Sequence(items),
-            _ => Expr::Mul(items),
-        }
-    }
-}
-
-/// A number that stands for itself, without an operation.
-fn is_numeral(e: &Expr) -> bool {
-    match e {
-        Expr::Number(_) | Expr::Percent(_) | Expr::Mixed(..) | Expr::Based(..) => true,
-        Expr::Pow(base, _) => is_numeral(base),
-        _ => false,
-    }
-}
-
-/// A name with a vector's arrow.
-fn is_vector(e: &Expr) -> bool {
-    matches!(e, Expr::Symbol(name) if name.starts_with("\\vec{") || name.starts_with("\\overrightarrow{"))
-}
-
-/// The exponents −1 and T.
-fn is_matrix_power(power: &Expr) -> bool {
-    match power {
-        Expr::Symbol(t) => t == "T",
-        Expr::Opaque(t) => t == "\\top",
-        Expr::Neg(one) => **one == Expr::Number(Literal::integer(1)),
-        _ => false,
-    }
-}
-
-/// A value without letters, which a unit can follow.
-pub(super) fn is_numeric(expr: &Expr) -> bool {
-    match expr {
-        Expr::Number(_) | Expr::Mixed(..) | Expr::Based(..) | Expr::Degrees(_) | Expr::Percent(_) => true,
-        Expr::Constant(_) => true,
-        Expr::Neg(x) | Expr::PlusMinus(x) | Expr::MinusPlus(x) => is_numeric(x),
-        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => is_numeric(a) && is_numeric(b),
-        Expr::Add(items) | Expr::Mul(items) | Expr::Call(_, items) => items.iter().all(is_numeric),
-        Expr::Apply(name, items) => name == "\\time" && items.iter().all(is_numeric),
-        _ => false,
-    }
-}
-
-/// Whether a text has words outside `\text{…}` that are neither functions nor connectives.
-pub(super) fn has_long_words(text: &str) -> bool {
-    let Some(tokens) = tokens(trimmed(text), Commas::Thousands) else { return false };
-    tokens.iter().any(|t| matches!(&t.kind, Kind::Word(w) if w.len() > 2 && !w.chars().all(|c| c.is_ascii_uppercase())))
 }

@@ -4,6 +4,7 @@ use super::Parser;
 use crate::verify::math::symbols::{constant_of, function_of, inverse_of, is_accent, is_font, is_greek};
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Constant, Expr, Function, Literal, Relation, Series};
+use crate::verify::math::units;
 
 impl Parser<'_> {
     /// The atom of a command whose name has been taken.
@@ -256,7 +257,7 @@ impl Parser<'_> {
 
     /// Whether the next word is a unit rather than letters.
     fn unit_like(&self) -> bool {
-        matches!(self.peek(), Some(Kind::Word(w)) if w.len() > 2 || super::units::parse(w).is_some())
+        matches!(self.peek(), Some(Kind::Word(w)) if w.len() > 2 || units::parse(w).is_some())
     }
 }
 

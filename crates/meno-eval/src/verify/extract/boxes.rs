@@ -1,0 +1,136 @@
+//! Answers in `\boxed{…}`: which boxes there are, which belong together, which do not count.
+
+use super::{Extracted, Marker, tail_of, words};
+
+/// How far a box may stand from the one before it to belong to it, in bytes.
+const BETWEEN_BOXES: usize = 100;
+/// Most boxes that make one answer.
+const MAX_BOXES: usize = 64;
+
+/// A box in a text.
+pub(super) struct Boxed<'a> {
+    pub(super) inner: &'a str,
+    /// Where it starts and ends.
+    at: (usize, usize),
+}
+
+/// All boxes that are not in another one. `None` if one does not close.
+pub(super) fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = text[from..].find('\\').map(|i| from + i) {
+        let name = ["\\boxed", "\\fbox"].into_iter().find(|n| text[at..].starts_with(n));
+        let Some(name) = name else {
+            from = at + 1;
+            continue;
+        };
+        if is_comment(&text[..at]) {
+            from = at + 1;
+            continue;
+        }
+        let after = at + name.len();
+        let space = text[after..].len() - text[after..].trim_start().len();
+        let start = after + space;
+        if text[start..].starts_with('{') {
+            let len = braced(&text[start..])?;
+            found.push(Boxed { inner: text[start + 1..start + len - 1].trim(), at: (at, start + len) });
+            from = start + len;
+        } else {
+            // \boxed 5
+            let len = text[start..].find(|c: char| c.is_whitespace() || c == '$').unwrap_or(text.len() - start);
+            let inner = text[start..start + len].trim_end_matches(['.', ',']);
+            if space > 0 && !inner.is_empty() {
+                found.push(Boxed { inner, at: (at, start + len) });
+            }
+            from = start + len;
+        }
+    }
+    Some(found)
+}
+
+/// The length of the group that opens a text, its braces included; escaped braces do not count.
+fn braced(text: &str) -> Option<usize> {
+    let (mut depth, mut escaped) = (0usize, false);
+    for (i, b) in text.bytes().enumerate() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(i + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether what comes before on a line makes a comment of what follows: `%` of TeX, `<!--` of HTML.
+fn is_comment(before: &str) -> bool {
+    let line = &before[before.rfind('\n').map_or(0, |at| at + 1)..];
+    // A line can be long: its end decides.
+    let line = tail_of(line, 200);
+    let html = line.rfind("<!--").is_some_and(|at| !line[at..].contains("-->"));
+    html || line.trim_start().starts_with("% ") || line.contains(" % ")
+}
+
+/// Whether the words around an answer deny it: "not …", "… is wrong".
+fn is_denied(before: &str, after: &str) -> bool {
+    let before =
+        tail_of(before, 40).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '(' | '[' | '\\' | '*'));
+    let before = before.to_ascii_lowercase();
+    let after: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
+    let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | ')' | ']' | '\\' | '*'));
+    let denial = ["not", "n't", "n’t", "never", "~~"];
+    let verdict = ["is wrong", "is not", "is incorrect", "is false", "isn't", "is never", "was wrong", "~~"];
+    denial.iter().any(|d| before.ends_with(d)) || verdict.iter().any(|v| after.starts_with(v))
+}
+
+/// The last box, with those right before it that belong to the same answer.
+pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
+    let boxes: Vec<Boxed<'_>> = boxes(text)?;
+    let last = boxes.last()?;
+    if is_denied(&text[..last.at.0], &text[last.at.1..]) {
+        return None;
+    }
+    let mut first = boxes.len() - 1;
+    let mut alternatives = false;
+    while first > 0 && boxes.len() - first < MAX_BOXES {
+        let gap = &text[boxes[first - 1].at.1..boxes[first].at.0];
+        if !is_joint(gap) {
+            break;
+        }
+        alternatives |= words(gap).any(|w| w == "or");
+        first -= 1;
+    }
+    let value = with_percent(last.inner, &text[last.at.1..]);
+    let several = (first + 1 < boxes.len()).then(|| {
+        let inner: Vec<&str> = boxes[first..].iter().map(|b| b.inner).collect();
+        inner.join(", ")
+    });
+    let text = if alternatives { several.clone().unwrap_or_default() } else { value };
+    Some(Extracted { text, boxes: several, marker: Marker::Box })
+}
+
+/// Whether what stands between two boxes makes one answer of them: nothing, a comma, "and", "or".
+fn is_joint(gap: &str) -> bool {
+    if gap.len() > BETWEEN_BOXES {
+        return false;
+    }
+    let bare = gap.replace(['$', '.'], "").replace("\\(", "").replace("\\)", "").replace("\\quad", "");
+    bare.trim().is_empty()
+        || gap.trim_start_matches(['$', ' ', '\\', ')', ']']).starts_with([',', ';'])
+        || words(gap).any(|w| matches!(w.as_str(), "and" | "or"))
+}
+
+/// A value with the percent sign that stands right after its box.
+fn with_percent(inner: &str, after: &str) -> String {
+    let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '*'));
+    let after = after.strip_prefix("\\)").unwrap_or(after).trim_start();
+    let word = ["\\%", "%", "percent", "pct", "\\text{ percent", "\\text{percent", "\\text{%", "\\text{\\%"];
+    let already = inner.trim_end().ends_with('%') || inner.contains("percent");
+    if !already && word.iter().any(|w| after.starts_with(w)) { format!("{inner}\\%") } else { inner.to_owned() }
+}

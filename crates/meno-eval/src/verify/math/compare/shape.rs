@@ -1,0 +1,174 @@
+//! What answers are made of: their parts, names, signs, decimals.
+
+use super::super::names::{assignment, is_name};
+use super::super::scalar::{self, Work};
+use super::super::tree::{Bracket, Expr, Function, Literal, Relation};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+
+/// Whether Re, Im or arg of something with variables occurs.
+pub(super) fn has_complex_variable(e: &Expr) -> bool {
+    match e {
+        Expr::Call(Function::Re | Function::Im | Function::Arg, _) => !scalar::is_constant(e),
+        e => children(e).into_iter().any(has_complex_variable),
+    }
+}
+
+/// A set that words name.
+pub(super) fn set_in_words(words: &str) -> Option<Expr> {
+    match words {
+        "all real numbers" | "all reals" | "real numbers" | "every real number" | "all real x" => {
+            Some(Expr::Symbol("\\mathbb{R}".into()))
+        }
+        "empty set" | "the empty set" | "no solution" | "no solutions" | "no real solution" | "no real solutions" => {
+            Some(Expr::Set(Vec::new()))
+        }
+        _ => None,
+    }
+}
+
+/// Angle brackets are those of a vector.
+pub(super) fn brackets(left: Bracket, right: Bracket) -> (Bracket, Bracket) {
+    let plain = |b| if b == Bracket::Angle { Bracket::Round } else { b };
+    (plain(left), plain(right))
+}
+
+pub(super) fn scaled(x: &Expr, factor: &BigRational) -> Expr {
+    let integer = |n: &BigInt| Expr::Number(Literal::integer(n.clone()));
+    let factor = Expr::Div(Box::new(integer(factor.numer())), Box::new(integer(factor.denom())));
+    Expr::Mul(vec![x.clone(), factor])
+}
+
+pub(super) fn is_coordinate(e: &Expr) -> bool {
+    matches!(e, Expr::Symbol(name) if matches!(name.as_str(), "x" | "y" | "z"))
+}
+
+/// `y = …` and `f(x) = …`.
+pub(super) fn are_names_of_a_function(a: &Expr, b: &Expr) -> bool {
+    let dependent = |e: &Expr| matches!(e, Expr::Symbol(y) if y == "y");
+    let function = |e: &Expr| matches!(e, Expr::Apply(_, x) if x.len() == 1 && is_name(&x[0]));
+    dependent(a) && function(b) || function(a) && dependent(b)
+}
+
+/// `f(x)` and `f(n)`.
+pub(super) fn is_same_function(a: &Expr, b: &Expr) -> bool {
+    match (a, b) {
+        (Expr::Apply(f, x), Expr::Apply(g, y)) => {
+            f == g && matches!((x.as_slice(), y.as_slice()), ([Expr::Symbol(_)], [Expr::Symbol(_)]))
+        }
+        _ => false,
+    }
+}
+
+pub(super) fn is_number(e: &Expr) -> bool {
+    is_scalar(e) && scalar::is_constant(e)
+}
+
+/// A decimal as it is written, with the power of ten that scales it.
+pub(super) fn written_decimal(e: &Expr) -> Option<(&Literal, Expr)> {
+    let one = || Expr::Number(Literal::integer(1));
+    match e {
+        Expr::Number(n) => Some((n, one())),
+        Expr::Neg(x) => written_decimal(x),
+        Expr::Percent(x) => {
+            let hundred = Expr::Number(Literal::integer(100));
+            written_decimal(x).map(|(n, shift)| (n, Expr::Div(Box::new(shift), Box::new(hundred))))
+        }
+        Expr::Mul(factors) => match factors.as_slice() {
+            [Expr::Number(n), shift @ Expr::Pow(ten, power)]
+                if **ten == Expr::Number(Literal::integer(10))
+                    && matches!(power.as_ref(), Expr::Number(_) | Expr::Neg(_)) =>
+            {
+                Some((n, shift.clone()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The parts of an answer that may have several, each once with + and once with − if it has ±.
+pub(super) fn parts(e: &Expr) -> Option<Vec<Expr>> {
+    match e {
+        Expr::List(items) | Expr::Set(items) => {
+            let mut all = Vec::new();
+            for item in items {
+                if has_sign_choice(item) && !matches!(item, Expr::List(_) | Expr::Set(_)) {
+                    all.extend([with_sign(item, true), with_sign(item, false)]);
+                } else {
+                    all.push(item.clone());
+                }
+            }
+            Some(all)
+        }
+        e if has_sign_choice(e) => Some(vec![with_sign(e, true), with_sign(e, false)]),
+        e => Some(vec![e.clone()]),
+    }
+}
+
+/// The assignments of `(p, q) = (3, 2)` or of a list, each with one name.
+pub(super) fn pairs(e: &Expr) -> Option<Vec<Expr>> {
+    let pair = |name: &Expr, value: &Expr| Expr::Chain(vec![name.clone(), value.clone()], vec![Relation::Equal]);
+    match e {
+        Expr::Chain(operands, relations) if relations.as_slice() == [Relation::Equal] => match operands.as_slice() {
+            [Expr::Tuple(_, names, _), Expr::Tuple(_, values, _)] if names.len() == values.len() => {
+                names.iter().all(is_name).then(|| names.iter().zip(values).map(|(n, v)| pair(n, v)).collect())
+            }
+            _ => None,
+        },
+        Expr::List(items) if items.len() > 1 => {
+            let named = |e: &Expr| assignment(e).is_some_and(|a| matches!(a.name, Some(Expr::Symbol(_))));
+            items.iter().all(named).then(|| items.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Whether ± or ∓ stands in it.
+pub(super) fn has_sign_choice(e: &Expr) -> bool {
+    matches!(e, Expr::PlusMinus(_) | Expr::MinusPlus(_)) || children(e).into_iter().any(has_sign_choice)
+}
+
+/// The expression with every ± read as + (or −), every ∓ as its opposite.
+pub(super) fn with_sign(e: &Expr, plus: bool) -> Expr {
+    match e {
+        Expr::PlusMinus(x) if plus => with_sign(x, plus),
+        Expr::MinusPlus(x) if !plus => with_sign(x, plus),
+        Expr::PlusMinus(x) | Expr::MinusPlus(x) => Expr::Neg(Box::new(with_sign(x, plus))),
+        other => other.map(|x| with_sign(x, plus)),
+    }
+}
+
+/// The operands of a node of a kind that a ± can stand in.
+pub(super) fn children(e: &Expr) -> Vec<&Expr> {
+    match e {
+        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
+        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
+            items.iter().collect()
+        }
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether [`scalar`] can read it.
+pub(super) fn is_scalar(e: &Expr) -> bool {
+    match e {
+        Expr::Number(_) | Expr::Constant(_) | Expr::Symbol(_) | Expr::Based(..) => true,
+        Expr::Add(items) | Expr::Mul(items) | Expr::Apply(_, items) => items.iter().all(is_scalar),
+        Expr::Call(_, items) => items.iter().all(|x| is_scalar(x) || matches!(x, Expr::Matrix(_))),
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) => is_scalar(x),
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) | Expr::Mixed(a, b) => is_scalar(a) && is_scalar(b),
+        Expr::Sum(s) | Expr::Product(s) => is_scalar(&s.from) && is_scalar(&s.to) && is_scalar(&s.term),
+        _ => false,
+    }
+}
+
+/// Whether the values in an answer can be computed: 9^{9^{9^9}} cannot.
+pub(in crate::verify::math) fn is_computable(e: &Expr) -> bool {
+    match e {
+        e if is_scalar(e) => scalar::is_computable(e, &mut Work::default()),
+        e => children(e).into_iter().all(is_computable),
+    }
+}

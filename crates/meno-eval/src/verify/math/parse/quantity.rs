@@ -1,0 +1,123 @@
+//! Numbers with units, and times of day.
+
+use super::Parser;
+use super::factors::{Factors, is_numeric};
+use crate::verify::math::token::Kind;
+use crate::verify::math::tree::Expr;
+use crate::verify::math::units;
+
+impl<'a> Parser<'a> {
+    /// `10:30`: digits, a colon, two digits, without spaces.
+    pub(super) fn time(&mut self) -> Option<Expr> {
+        if self.no_colon {
+            return None;
+        }
+        let digits = |k: Option<&'a Kind>| match k {
+            Some(Kind::Number { digits: Some(d), literal, .. }) => Some((d.len(), Expr::Number(literal.clone()))),
+            _ => None,
+        };
+        let mut parts = vec![digits(self.peek()).filter(|(n, _)| *n <= 2)?.1];
+        let mut ahead = 1;
+        while self.peek_at(ahead) == Some(&Kind::Sign(':')) && !self.spaced(ahead) && !self.spaced(ahead + 1) {
+            parts.push(digits(self.peek_at(ahead + 1)).filter(|(n, _)| *n == 2)?.1);
+            ahead += 2;
+        }
+        if !(2..=3).contains(&parts.len()) {
+            return None;
+        }
+        self.at += ahead;
+        let time = Expr::Apply("\\time".into(), parts);
+        Some(match self.unit() {
+            Some(unit) => Expr::Quantity(Box::new(time), unit),
+            None => time,
+        })
+    }
+
+    /// A unit that ends the term, if the factors are a number (any value before `\text{…}`).
+    pub(super) fn unit_after(&mut self, factors: &Factors) -> Option<String> {
+        let text = matches!(self.peek(), Some(Kind::Text(_)));
+        if let Some(Kind::Currency(name)) = self.peek() {
+            self.at += 1;
+            if self.ends_term(0) {
+                return Some((*name).to_owned());
+            }
+            self.at -= 1;
+            return None;
+        }
+        (self.letter == 0 && (text || self.units && factors.items.iter().all(is_numeric)))
+            .then(|| self.unit())
+            .flatten()
+    }
+
+    /// The unit that stands here, up to the end of the term.
+    pub(super) fn unit(&mut self) -> Option<String> {
+        let (mut text, mut ahead) = (String::new(), 0);
+        loop {
+            let open = text.is_empty() || text.ends_with(['/', '*']);
+            match self.peek_at(ahead) {
+                Some(Kind::Text(t)) => text += &format!(" {t}"),
+                Some(Kind::Word(w)) if self.units => text += &format!(" {w}"),
+                Some(Kind::Letter(c)) if self.units && (self.spaced(ahead) || open && !text.is_empty()) => {
+                    text += &format!(" {c}");
+                }
+                Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
+                Some(Kind::Sign('^')) if !open => {
+                    let (digits, used) = self.unit_power(ahead + 1)?;
+                    text += &format!("^{digits}");
+                    ahead += used;
+                }
+                Some(Kind::Sign(c @ ('/' | '*'))) if !open => text.push(*c),
+                _ => break,
+            }
+            ahead += 1;
+            if text.len() > 80 {
+                return None;
+            }
+        }
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("/ ", "/").replace("* ", "*");
+        let word = matches!(text.as_str(), "percent" | "pct" | "percentage" | "per cent" | "degree" | "degrees");
+        if !self.ends_term(ahead) || !(word || units::parse(&text).is_some()) {
+            return None;
+        }
+        self.at += ahead;
+        Some(text)
+    }
+
+    /// The integer exponent `ahead`, with how many tokens it takes.
+    pub(super) fn unit_power(&self, ahead: usize) -> Option<(String, usize)> {
+        let digits = |k: Option<&Kind>| match k {
+            Some(Kind::Number { digits: Some(d), .. }) => Some(d.clone()),
+            _ => None,
+        };
+        if let Some(d) = digits(self.peek_at(ahead)) {
+            return Some((d, 1));
+        }
+        let minus = usize::from(self.peek_at(ahead + 1) == Some(&Kind::Sign('-')));
+        let d = digits(self.peek_at(ahead + 1 + minus))?;
+        let closed =
+            self.peek_at(ahead) == Some(&Kind::GroupOpen) && self.peek_at(ahead + 2 + minus) == Some(&Kind::GroupClose);
+        closed.then(|| (format!("{}{d}", if minus > 0 { "-" } else { "" }), 3 + minus))
+    }
+
+    /// Whether nothing of the term follows.
+    pub(super) fn ends_term(&self, ahead: usize) -> bool {
+        match self.peek_at(ahead) {
+            None => true,
+            Some(Kind::Bar | Kind::DoubleBar) => self.bars > 0,
+            Some(Kind::Sign(c)) => matches!(c, ',' | ';' | '&' | '.' | ':' | '+' | '-'),
+            Some(Kind::Command(c)) => matches!(c.as_str(), "cup" | "cap" | "pm" | "mp"),
+            Some(
+                Kind::Close(_)
+                | Kind::SetClose
+                | Kind::GroupClose
+                | Kind::And
+                | Kind::Or
+                | Kind::RowBreak
+                | Kind::Relation(_)
+                | Kind::End(_)
+                | Kind::Mid,
+            ) => true,
+            Some(_) => false,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The readings of a text: plain words, or trees for each meaning that its commas and letters allow.
+
+use super::Parser;
+use crate::verify::math::token::{Commas, Kind, Token, tokens};
+use crate::verify::math::tree::{Expr, Literal};
+
+/// Most readings of one text.
+const MAX_READINGS: usize = 4;
+
+/// All readings of an answer: more than one where a comma or a unit's letter can be read in two ways. Empty if the
+/// text is no answer that could be compared.
+pub fn parse(text: &str) -> Vec<Expr> {
+    let text = trimmed(text);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let mut readings: Vec<Expr> = Vec::new();
+    let mut add = |expr: Option<Expr>| {
+        if let Some(expr) = expr.filter(|e| !readings.contains(e) && readings.len() < MAX_READINGS) {
+            readings.push(expr);
+        }
+    };
+    // \\text{5 cm}
+    let inner = text.strip_prefix("\\text{").and_then(|t| t.strip_suffix('}'));
+    if let Some(inner) = inner.filter(|t| t.contains(|c: char| c.is_ascii_digit()) && !t.contains(['{', '}'])) {
+        return parse(inner);
+    }
+    let Some(joined) = tokens(text, Commas::Thousands) else { return Vec::new() };
+    if let Some(words) = words(&joined, text) {
+        add(Some(words));
+        if !may_be_product(&joined) {
+            return readings;
+        }
+    }
+    let separate = tokens(text, Commas::List).filter(|separate| *separate != joined && !has_padded(separate));
+    let decimal = tokens(text, Commas::Decimal)
+        .filter(|decimal| !text.contains(['(', '[', '{']) && is_decimal_comma(decimal, &joined, text));
+    for tokens in [Some(joined), separate, decimal].into_iter().flatten() {
+        for units in [true, false] {
+            add(Parser::new(&tokens, units).answer());
+        }
+    }
+    readings
+}
+
+/// The answer without the punctuation of its sentence.
+fn trimmed(text: &str) -> &str {
+    text.trim().trim_end_matches(['.', ',', ';', ':', '。', '，']).trim()
+}
+
+/// Whether an integer is written with zeros before it, as only the groups of a longer number are.
+fn has_padded(tokens: &[Token]) -> bool {
+    tokens.iter().any(|t| matches!(&t.kind, Kind::Number { digits: Some(d), .. } if d.len() > 1 && d.starts_with('0')))
+}
+
+/// Whether the one comma of the text is a decimal comma: `1,25` and `0,5`, but not `1,500`, and not `1,5`, which is
+/// more often a list.
+fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
+    let Some((before, after)) = text.split_once(',') else { return false };
+    let zero = before.ends_with('0') && !before[..before.len() - 1].ends_with(|c: char| c.is_ascii_digit());
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    text.matches(',').count() == 1 && decimal.len() < joined.len() && (zero || digits > 1)
+}
+
+/// Plain words: a name, a weekday, a sentence.
+fn words(tokens: &[Token], text: &str) -> Option<Expr> {
+    let wordy = |t: &Token| matches!(t.kind, Kind::Word(_) | Kind::Text(_));
+    let plain = |t: &Token| {
+        wordy(t) || matches!(t.kind, Kind::Letter(_) | Kind::And | Kind::Or | Kind::Sign('-' | '\'' | ',' | '.'))
+    };
+    let long = |t: &Token| match &t.kind {
+        Kind::Word(w) => w.len() > 2 || (w.len() == 2 && w.to_lowercase() == "no"),
+        Kind::Text(_) => true,
+        _ => false,
+    };
+    if !tokens.iter().all(plain) || !tokens.iter().any(long) {
+        return None;
+    }
+    let capitals = |w: &str| w.chars().all(|c| c.is_ascii_uppercase());
+    if let [Token { kind: Kind::Word(w), .. }] = tokens
+        && capitals(w)
+        && !["YES", "NO", "TRUE", "FALSE", "NONE"].contains(&w.as_str())
+    {
+        return None; // ABC: points of a figure
+    }
+    Some(spelled_number(text).unwrap_or_else(|| Expr::Text(plain_text(text))))
+}
+
+/// A small number in words.
+fn spelled_number(text: &str) -> Option<Expr> {
+    const WORDS: [&str; 21] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ];
+    let value = WORDS.iter().position(|word| text.eq_ignore_ascii_case(word))?;
+    Some(Expr::Number(Literal::integer(value)))
+}
+
+/// Words in lower case, single spaces between them, without markup and quotes.
+fn plain_text(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        let command = &rest[at + 1..];
+        let len = command.bytes().take_while(u8::is_ascii_alphabetic).count();
+        rest = &command[len..];
+        plain.push(' ');
+    }
+    plain.push_str(rest);
+    let dropped = |c: char| matches!(c, '{' | '}' | '$' | '"' | '“' | '”' | '*' | '~' | '`' | '(' | ')' | '[' | ']');
+    let plain: String = plain.chars().map(|c| if dropped(c) || c.is_whitespace() { ' ' } else { c }).collect();
+    let words: Vec<&str> = plain.split(' ').filter(|w| !w.is_empty()).collect();
+    words.join(" ").to_lowercase().trim_matches(|c: char| matches!(c, '.' | ',' | ' ' | '-')).to_owned()
+}
+
+/// A single run of letters that reads as a product of variables: without vowels, or in alphabetical order.
+fn may_be_product(tokens: &[Token]) -> bool {
+    match tokens {
+        [Token { kind: Kind::Word(w), .. }] if w.len() > 2 => {
+            let b = w.as_bytes();
+            b.windows(2).all(|p| p[0] < p[1]) || !b.iter().any(|c| b"aeiouAEIOU".contains(c))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a text has words outside `\text{…}` that are neither functions nor connectives.
+pub(in crate::verify::math) fn has_long_words(text: &str) -> bool {
+    let Some(tokens) = tokens(trimmed(text), Commas::Thousands) else { return false };
+    tokens.iter().any(|t| matches!(&t.kind, Kind::Word(w) if w.len() > 2 && !w.chars().all(|c| c.is_ascii_uppercase())))
+}
