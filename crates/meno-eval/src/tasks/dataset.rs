@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(v(1, "The answer is (C)."), Verdict::Right);
         assert_eq!(v(1, "The answer is B"), Verdict::Wrong);
         assert_eq!(v(2, "\\boxed{4.0}"), Verdict::Right);
-        assert_eq!(v(2, "four"), Verdict::Unparsable);
+        assert_eq!(v(2, "four"), Verdict::Right);
+        assert_eq!(v(2, "I do not know"), Verdict::Unparsable);
     }
 
     #[test]

@@ -105,6 +105,10 @@ fn decide(gold: &[Expr], readings: &[Expr], found: &Extracted) -> (Verdict, Stri
     {
         return (Verdict::Right, "equal, all boxes taken together".into());
     }
+    let words = |e: &Expr| matches!(e, Expr::Text(_));
+    if found.marker == Marker::None && readings.iter().all(words) && !gold.iter().any(words) {
+        return (Verdict::Unparsable, "the response has no answer after its reasoning".into());
+    }
     if readings.iter().all(|e| !compare::is_computable(e)) {
         return (Verdict::Unparsable, format!("{:?} is too large to compute", shortened(&found.text)));
     }

@@ -10,7 +10,7 @@ use super::matrix;
 use super::names::{Assignment, assignment};
 use super::real_set::{RealSet, flipped, unknown};
 use super::scalar::{self, Equality, Proportion, Work};
-use super::tree::{Bracket, Expr, Literal, Relation};
+use super::tree::{Bracket, Expr, Function, Literal, Relation};
 use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -84,6 +84,7 @@ impl Compare {
                 let chain = if matches!(a, Expr::Chain(..)) { a } else { b };
                 self.named(chain, other) || self.sets(a, b)
             }
+            (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == "\\pmod" && y == x => self.residues(xs, ys),
             (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == y && !self.is_scalar_pair(a, b) => self.all(xs, ys),
             (Expr::List(_) | Expr::Set(_), _) | (_, Expr::List(_) | Expr::Set(_)) => {
                 self.lists(a, b) || self.sets(a, b)
@@ -405,6 +406,17 @@ impl Compare {
         rows.iter().all(|row| row.len() == 1)
             && rows.len() == items.len()
             && rows.iter().zip(items).all(|(row, item)| self.same(&row[0], item))
+    }
+
+    /// 3 and 8 modulo 5.
+    fn residues(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
+        let ([x, n], [y, m]) = (xs, ys) else { return false };
+        if !self.same(n, m) || ![x, y, n].into_iter().all(is_scalar) {
+            return false;
+        }
+        let difference = Expr::Add(vec![x.clone(), Expr::Neg(Box::new(y.clone()))]);
+        let remainder = Expr::Call(Function::Mod, vec![difference, n.clone()]);
+        self.scalars(x, y) || self.scalars(&remainder, &Expr::Number(Literal::integer(0)))
     }
 
     /// 1 : 2 = 2 : 4.

@@ -202,6 +202,14 @@ impl<'a> Parser<'a> {
             relations.push(relation);
             operands.push(self.operand()?);
         }
+        // x ≡ 3 mod 5
+        if relations.contains(&Relation::Equivalent)
+            && let Some(Expr::Call(Function::Mod, arguments)) = operands.last_mut()
+        {
+            let arguments = std::mem::take(arguments);
+            operands.pop();
+            operands.push(Expr::Apply("\\pmod".into(), arguments));
+        }
         Some(if relations.is_empty() { operands.remove(0) } else { Expr::Chain(operands, relations) })
     }
 
@@ -230,6 +238,13 @@ impl<'a> Parser<'a> {
                 left = Expr::Difference(Box::new(left), Box::new(self.as_operand()?));
             } else if self.command(&["pmod"]) {
                 left = Expr::Apply("\\pmod".into(), vec![left, self.argument()?]);
+            } else if self.bracketed_modulus() {
+                self.at += 2;
+                let modulus = self.nested(Self::operand)?;
+                if !self.take(&Kind::Close(')')) {
+                    return None;
+                }
+                left = Expr::Apply("\\pmod".into(), vec![left, modulus]);
             } else {
                 return Some(left);
             }
@@ -341,6 +356,12 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Whether `(mod n)` comes next.
+    fn bracketed_modulus(&self) -> bool {
+        self.peek() == Some(&Kind::Open('('))
+            && matches!(self.peek_at(1), Some(Kind::Command(c)) if matches!(c.as_str(), "bmod" | "mod"))
+    }
+
     /// Whether the last token closes a bracket.
     fn after_bracket(&self) -> bool {
         matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Close(_)))
@@ -377,6 +398,7 @@ impl<'a> Parser<'a> {
             }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
             Some(Kind::Open('[')) => !self.reversed,
+            Some(Kind::Open('(')) => !self.bracketed_modulus(),
             Some(
                 Kind::Number { .. }
                 | Kind::Letter(_)

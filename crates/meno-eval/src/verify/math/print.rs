@@ -127,6 +127,18 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
+/// Whether an expression is written with a colon outside brackets.
+fn has_colon(e: &Expr) -> bool {
+    match e {
+        Expr::Ratio(_) => true,
+        Expr::Union(items) | Expr::Intersection(items) | Expr::Chain(items, _) | Expr::Logic(_, items) => {
+            items.iter().any(has_colon)
+        }
+        Expr::Difference(a, b) => has_colon(a) || has_colon(b),
+        _ => false,
+    }
+}
+
 fn bracket(bracket: Bracket, open: bool) -> &'static str {
     match (bracket, open) {
         (Bracket::Round, true) => "(",
@@ -275,8 +287,8 @@ impl Display for Expr {
             Expr::Set(items) => {
                 f.write_str("\\{")?;
                 // A colon in a set means "such that".
-                let ratio = items.iter().any(|e| matches!(e, Expr::Ratio(_)));
-                joined(f, items, ", ", if ratio { Level::Sum } else { Level::Logic })?;
+                let colon = items.iter().any(has_colon);
+                joined(f, items, ", ", if colon { Level::Sum } else { Level::Logic })?;
                 f.write_str("\\}")
             }
             Expr::Where(element, condition) => write!(f, "\\{{{element} \\mid {condition}\\}}"),

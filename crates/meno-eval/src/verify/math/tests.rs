@@ -107,6 +107,28 @@ fn same_answers() {
         ("x < 1", "-x > -1"),
         ("2 < x", "x > 2"),
         ("x \\equiv 3 \\pmod{7}", "x \\equiv 3 \\pmod{7}"),
+        ("x \\equiv 3 \\pmod{5}", "x \\equiv 8 \\pmod 5"),
+        ("x \\equiv 3 \\pmod{5}", "x ≡ 3 (mod 5)"),
+        ("x \\equiv 3 \\pmod{5}", "x \\equiv 3 \\mod 5"),
+        ("(p,q)=(3,2)", "q=2, p=3"),
+        ("(x,y)=(1,2)", "(y,x)=(2,1)"),
+        ("x<0 \\text{ or } x>1", "(-\\infty,0)\\cup(1,\\infty)"),
+        ("(-\\infty,0)\\text{ or }(1,\\infty)", "(-\\infty,0)\\cup(1,\\infty)"),
+        ("\\text{5 cm}", "5"),
+        ("25\\text{ min}", "25 minutes"),
+        ("3\\text{ in}", "3 inches"),
+        ("20\\text{N}", "20"),
+        ("5\\,\\mathrm{m}", "500 cm"),
+        ("5个", "5"),
+        ("5万", "50000"),
+        ("|x||y|", "|xy|"),
+        ("a^c_b", "a_b^c"),
+        ("f^{\\prime}(x)", "f'(x)"),
+        ("\\large 5", "5"),
+        ("\\textcolor{blue}{5}", "5"),
+        ("\\sum_{i=1}^{5} i^2", "55"),
+        ("P(2,3)", "(2,3)"),
+        ("\\text{all real numbers}", "\\mathbb{R}"),
         ("five", "5"),
         ("3 \\text{ million}", "3000000"),
         ("\\\\frac{1}{2}", "0.5"),
@@ -190,6 +212,41 @@ fn different_answers() {
         ("\\text{odd}", "\\text{even}"),
         ("\\{1,2\\}", "(1,2)"),
         ("7 = 11a + c", "11a + c"),
+        // Found by trying to be paid for wrong answers.
+        ("x \\equiv 3 \\pmod{5}", "x \\equiv 3 \\pmod{7}"),
+        ("x \\equiv 3 \\pmod{5}", "x \\equiv 4 \\pmod{5}"),
+        ("(-\\infty,0)\\cup(1,\\infty)", "x<0\\text{ and }x>1"),
+        ("-1<x<4", "x>-1\\text{ or }x<4"),
+        ("x=1,y=2", "x=1\\text{ or }y=2"),
+        ("(p,q)=(3,2)", "q=3, p=2"),
+        ("x=1,y=2", "(y,x)=(1,2)"),
+        ("(1,2)", "y=1, x=2"),
+        ("\\lceil x\\rceil", "\\lfloor x\\rfloor+1"),
+        ("\\lfloor\\frac{n}{3}\\rfloor", "\\lceil\\frac{n}{3}\\rceil-1"),
+        ("n \\bmod 1000003", "n"),
+        ("\\operatorname{sgn}(x)\\operatorname{sgn}(x)", "1"),
+        ("6", "2{3}"),
+        ("6", "\\mathbf{2}3"),
+        ("100", "{10}{10}"),
+        ("25\\text{ min}", "25\\text{ hours}"),
+        ("3\\text{ in}", "3\\text{ cm}"),
+        ("5", "5\\text{ halves}"),
+        ("5", "5\\text{ square roots}"),
+        ("5", "5 million"),
+        ("5", "5万"),
+        ("(1\\ 2)(2\\ 3)", "(2\\ 3)(1\\ 2)"),
+        ("\\vec a\\times\\vec b", "\\vec b\\times\\vec a"),
+        ("A^TB", "BA^T"),
+        ("PAP^{-1}", "A"),
+        ("\\frac{dy}{dx}", "\\frac{y}{x}"),
+        ("\\{1,\\{2\\}\\}", "\\{1,2\\}"),
+        ("\\{5\\}", "\\{\\{5\\}\\}"),
+        ("5", "\\phantom{5}"),
+        ("5", "\\cancel{5}"),
+        ("no", "on"),
+        ("\\sqrt{10^{12}+1}", "1000000"),
+        ("1+\\pi10^{-9}", "1.000000"),
+        ("\\operatorname{Re}(z)", "z"),
     ] {
         assert!(!equal(a, b), "{a} and {b}: {:?} {:?}", parse(a), parse(b));
         assert!(!equal(b, a), "{b} and {a}");
@@ -234,6 +291,20 @@ fn hostile_text_is_unparsable() {
     }
 }
 
+/// Numbers of thousands of digits are compared, hashed and ordered without recursion.
+#[test]
+fn long_numbers_that_agree_for_long_are_told_apart() {
+    let digits = "31415926535897932384".repeat(200);
+    for (a, b) in [
+        (format!("0.{digits}"), format!("0.{digits}1")),
+        ("2.9595^{1935}".into(), "2.9595^{1935}+10^{-4000}".into()),
+        (format!("\\max(0.{digits}, 0.{digits}1)"), format!("0.{digits}")),
+    ] {
+        assert!(equal(&a, &a) && equal(&b, &b), "{a}");
+        assert!(!equal(&a, &b) && !equal(&b, &a), "{a}");
+    }
+}
+
 #[test]
 fn a_judgement_says_why() {
     let judgement = judge("\\frac12", "<think>hm</think>The answer is \\boxed{0.25}.", false);
@@ -245,6 +316,42 @@ fn a_judgement_says_why() {
     assert_eq!(judge("5", "<think>\\boxed{5}", false).verdict, Verdict::Unparsable);
     assert_eq!(judge("1, 2", "\\boxed{1} and \\boxed{2}", false).verdict, Verdict::Right);
     assert_eq!(judge("2", "\\boxed{1} or \\boxed{2}", false).verdict, Verdict::Wrong);
+}
+
+#[test]
+fn words_around_an_answer_count() {
+    for response in [
+        "The answer is twice 5.",
+        "The answer is 5 squared.",
+        "The answer is 5 and a half.",
+        "The answer is 5 in base 6.",
+        "The answer is never 5.",
+        "The answer is anything but 5.",
+        "The wrong answer is 5.",
+        "The answer is 5? No.",
+        "Answer: 5 (wrong)",
+        "The answer is not \\boxed{5}",
+        "\\boxed{5} is wrong.",
+        "% \\boxed{5}",
+        "\\boxed{6}<!-- \\boxed{5} -->",
+        "<thinking>\\boxed{5}</thinking> no idea",
+        "[THINK]\\boxed{5}",
+        "I could not find it: not 5.",
+    ] {
+        assert_ne!(judge("5", response, false).verdict, Verdict::Right, "{response}");
+    }
+    for (gold, response) in [
+        ("-5", "The answer is minus 5."),
+        ("5000000", "The answer is 5 million."),
+        ("5", "The answer is 5, not 6."),
+        ("5", "The answer is 5 since $x=6$ fails."),
+        ("34", "Final Answer: The largest $n$ is 34."),
+        ("12", "The answer is 12 apples in the basket."),
+        ("5", "答案是5。"),
+        ("5", "所以，$x=5$。"),
+    ] {
+        assert_eq!(judge(gold, response, false).verdict, Verdict::Right, "{response}");
+    }
 }
 
 /// Trees as the parser makes them.

@@ -9,7 +9,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 
 /// A number as it is written: an integer, a terminating decimal or a recurring decimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Literal {
     /// Its exact value, never negative: a sign is [`Expr::Neg`].
     pub value: BigRational,
@@ -18,6 +18,18 @@ pub struct Literal {
     /// Digits of the recurring part: 1 for `0.\overline{3}`, 0 if the decimal terminates.
     pub recurring: u32,
 }
+
+// `Ratio` compares by continued fractions, recursively: thousands of digits would overflow the stack.
+impl PartialEq for Literal {
+    fn eq(&self, other: &Literal) -> bool {
+        let digits = |l: &Literal| (l.decimals, l.recurring);
+        digits(self) == digits(other)
+            && self.value.numer() == other.value.numer()
+            && self.value.denom() == other.value.denom()
+    }
+}
+
+impl Eq for Literal {}
 
 impl Literal {
     /// An integer.
@@ -200,7 +212,7 @@ pub enum Bracket {
 }
 
 /// A node of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
     // Scalars.
     /// A number as written.
@@ -278,7 +290,7 @@ pub enum Expr {
 }
 
 /// A sum or product with bounds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
     /// The bound variable.
     pub variable: String,

@@ -130,7 +130,7 @@ const DERIVED: &[Derived] = &[
 ];
 
 /// Words that are no plural noun though they end like one.
-const NO_NOUNS: [&str; 67] = [
+const NO_NOUNS: [&str; 77] = [
     "is",
     "was",
     "has",
@@ -198,6 +198,16 @@ const NO_NOUNS: [&str; 67] = [
     "cubes",
     "percents",
     "inverses",
+    "fails",
+    "works",
+    "holds",
+    "follows",
+    "satisfies",
+    "remains",
+    "becomes",
+    "yields",
+    "shows",
+    "exists",
 ];
 
 /// The unit that `text` names (lower case or as written); `None` if it is not one.

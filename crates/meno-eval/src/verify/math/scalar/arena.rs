@@ -6,6 +6,7 @@
 //! A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and not zero.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -22,7 +23,7 @@ pub(super) type Id = usize;
 /// Most nodes of an arena.
 const MAX_NODES: usize = 20_000;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(super) enum Op {
     Rational(BigRational),
     Pi,
@@ -49,6 +50,48 @@ pub(super) enum Op {
         to: Id,
         term: Id,
     },
+}
+
+/// `Ratio` compares and hashes by continued fractions, recursively: thousands of digits would overflow the stack.
+fn digits(r: &BigRational) -> (&BigInt, &BigInt) {
+    (r.numer(), r.denom())
+}
+
+impl PartialEq for Op {
+    fn eq(&self, other: &Op) -> bool {
+        match (self, other) {
+            (Op::Rational(a), Op::Rational(b)) => digits(a) == digits(b),
+            (Op::Add(a, x), Op::Add(b, y)) | (Op::Mul(a, x), Op::Mul(b, y)) => x == y && digits(a) == digits(b),
+            (Op::Pi, Op::Pi) | (Op::I, Op::I) => true,
+            (Op::Variable(a), Op::Variable(b)) | (Op::Bound(a), Op::Bound(b)) => a == b,
+            (Op::Pow(a, x), Op::Pow(b, y)) => (a, x) == (b, y),
+            (Op::Call(f, x), Op::Call(g, y)) => f == g && x == y,
+            (Op::Det(n, x), Op::Det(m, y)) => n == m && x == y,
+            (
+                Op::Series { product, slot, from, to, term },
+                Op::Series { product: p, slot: s, from: f, to: t, term: e },
+            ) => (product, slot, from, to, term) == (p, s, f, t, e),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Op {}
+
+impl Hash for Op {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Op::Rational(r) => digits(r).hash(state),
+            Op::Add(r, ids) | Op::Mul(r, ids) => (digits(r), ids).hash(state),
+            Op::Pi | Op::I => {}
+            Op::Variable(n) | Op::Bound(n) => n.hash(state),
+            Op::Pow(a, b) => (a, b).hash(state),
+            Op::Call(f, ids) => (f, ids).hash(state),
+            Op::Det(n, ids) => (n, ids).hash(state),
+            Op::Series { product, slot, from, to, term } => (product, slot, from, to, term).hash(state),
+        }
+    }
 }
 
 impl Op {

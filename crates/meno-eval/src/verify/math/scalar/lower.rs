@@ -477,8 +477,8 @@ fn fold(f: Function, values: &[BigRational], work: &mut Work) -> Result<BigRatio
         Function::Im => BigRational::zero(),
         Function::Gcd | Function::Lcm => rational::gcd_lcm(values, f == Function::Lcm, work)?,
         Function::Mod => rational::modulo(first, &values[1], work)?,
-        Function::Min => values.iter().min().unwrap_or(first).clone(),
-        Function::Max => values.iter().max().unwrap_or(first).clone(),
+        Function::Min => values.iter().min_by(|a, b| rational::order(a, b)).unwrap_or(first).clone(),
+        Function::Max => values.iter().max_by(|a, b| rational::order(a, b)).unwrap_or(first).clone(),
         _ => return Err(Failure::Limit),
     })
 }

@@ -332,7 +332,8 @@ fn look_for_breakpoints(
         for c in &constants {
             let pair = (v, c.abs());
             let fits = !c.is_zero() && super::rational::bits(c) < 4096 && breakpoints.len() < MAX_BREAKPOINTS;
-            if fits && !breakpoints.contains(&pair) {
+            let known = |(w, d): &(usize, BigRational)| *w == pair.0 && super::rational::same(d, &pair.1);
+            if fits && !breakpoints.iter().any(known) {
                 breakpoints.push(pair);
             }
         }

@@ -250,3 +250,14 @@ pub(super) fn factor(x: &BigInt, work: &mut Work) -> Result<(Vec<(u32, u32)>, Bi
 fn primes() -> impl Iterator<Item = u32> {
     (2u32..1000).filter(|n| (2..=n.isqrt()).all(|d| n % d != 0))
 }
+
+/// Equality by numerator and denominator: `Ratio`'s own goes by continued fractions, recursively, and two close numbers
+/// of thousands of digits would overflow the stack.
+pub(super) fn same(a: &BigRational, b: &BigRational) -> bool {
+    a.numer() == b.numer() && a.denom() == b.denom()
+}
+
+/// Order by cross-multiplication, for the same reason.
+pub(super) fn order(a: &BigRational, b: &BigRational) -> std::cmp::Ordering {
+    (a.numer() * b.denom()).cmp(&(b.numer() * a.denom()))
+}
