@@ -204,7 +204,8 @@ def main():
     out = {"transformers": transformers.__version__, "conversations": conversations, "rows": rows}
     path = ROOT / "meno-train/tests/fixtures/sft.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(out, ensure_ascii=False, indent=0) + "\n")
+    rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in out.pop("rows"))
+    path.write_text(json.dumps(out, ensure_ascii=False)[:-1] + ', "rows": [\n' + rows + "\n]}\n")
 
 
 if __name__ == "__main__":

@@ -124,15 +124,15 @@ pub struct Kept {
     pub tally: Tally,
 }
 
+/// Takes the answers kept of a round, with the number of questions done and the tally so far.
+pub type Keep<'a> = dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error> + 'a;
+
 impl Kept {
     /// Takes in an answer that was kept earlier, without counting it.
     pub fn restore(&mut self, [question, answer]: [String; 2]) {
         self.answers.entry(question).or_default().insert(answer);
     }
 }
-
-/// Takes what a round kept: the questions done so far, the tally, the traces.
-pub type Keep<'a> = dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error> + 'a;
 
 impl RejectionSampling {
     /// Whether a person could read this answer.
@@ -240,7 +240,7 @@ impl RejectionSampling {
         task: &dyn Questions,
         (range, kept): (Range<usize>, &mut Kept),
         observer: &mut dyn Observer,
-        keep: &mut Keep<'_>,
+        keep: &mut Keep,
     ) -> Result<Option<()>, Error> {
         self.check()?;
         let sampler = self.sampler(precision, task.stop_tokens());

@@ -166,7 +166,7 @@ fn is_quantity(e: &Expr) -> bool {
     match e {
         Expr::Quantity(x, _) | Expr::Percent(x) | Expr::Degrees(x) => parse::is_numeric(x),
         Expr::Text(_) => true,
-        Expr::Chain(operands, _) => operands.iter().any(is_quantity),
+        Expr::Chain(operands, _) => operands.last().is_some_and(is_quantity),
         Expr::List(items) => items.iter().all(is_quantity),
         Expr::Neg(x) => is_quantity(x),
         _ => false,

@@ -106,17 +106,18 @@ impl<'a> Answer<'a> {
             None => self.after_generation_prompt(&prompt, &written)?,
         };
         let rest = rest.filter(|rest| self.holds_answer(rest));
-        let completion = match (&self.thought, rest) {
-            (None, Some(rest)) => rest.to_owned(),
-            (None, None) => self.as_it_is()?,
-            (Some(_), rest) if self.keeps_thought()? => {
-                rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?
-            }
-            (Some(thought), rest) => {
-                let rest = rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?;
-                self.with_thought(thought, opened, &rest)?
-            }
+        let whole = match &self.thought {
+            Some(_) => rest.is_some() && self.keeps_thought()?,
+            None => rest.is_some(),
         };
+        let rest = rest.map_or_else(|| self.as_it_is(), |rest| Ok(rest.to_owned()))?;
+        let completion = match &self.thought {
+            Some(thought) if !whole => self.with_thought(thought, opened, &rest)?,
+            _ => rest,
+        };
+        if self.thought.as_ref().is_some_and(|t| !completion.contains(t.text.trim())) {
+            return Err("the chat template changes its thought (reasoning_content)".into());
+        }
         self.check_calls(&completion)?;
         Ok((prompt, completion))
     }
@@ -180,22 +181,13 @@ impl<'a> Answer<'a> {
     /// The content alone, where the template writes an answer in a way that no prompt of its own leads to.
     fn as_it_is(&self) -> Result<String, String> {
         if self.message.extra.contains_key("tool_calls") {
-            return Err(
-                "the chat template writes the conversation with this call of tools otherwise than its prompt; \
-                        which tokens are the answer cannot be told"
-                    .into(),
-            );
+            return Err("the chat template writes earlier turns otherwise once this call of tools follows".into());
         }
         Ok(self.content().to_owned())
     }
 
     /// `rest` after the thought that the template left out, in the form of models that think within `<think>` tags.
     fn with_thought(&self, thought: &Thought, opened: bool, rest: &str) -> Result<String, String> {
-        if !opened && !self.template.source().contains(CLOSE) {
-            return Err("the chat template drops its thought (reasoning_content), and has no form for one: write the \
-                        thought into `content`, in the form that the model is to learn"
-                .into());
-        }
         let closed = rest.trim_start().strip_prefix(CLOSE);
         if let Some(inline) = &thought.inline {
             let mut head = inline.as_str();
@@ -207,6 +199,11 @@ impl<'a> Answer<'a> {
             let rest = closed.unwrap_or(rest);
             let space = if rest.starts_with(char::is_whitespace) { "" } else { space };
             return Ok(format!("{head}{space}{rest}"));
+        }
+        if !opened && !self.template.source().contains(CLOSE) {
+            return Err("the chat template drops its thought (reasoning_content), and has no form for one: write the \
+                        thought into `content`, in the form that the model is to learn"
+                .into());
         }
         let text = thought.text.trim_matches('\n');
         let open = if opened { String::new() } else { format!("{OPEN}\n") };

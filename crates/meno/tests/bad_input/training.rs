@@ -44,7 +44,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("sft.mtp_loss_weight=-0.1", "expected a finite number, 0 or above"),
         ("sft.bias_update_speed=-1", "expected a finite number, 0 or above"),
         ("sft.max_length=0", "expected 1 or above"),
-        ("data.files=[{path = \"x\", weight = nan}]", "`data.files` = NaN: expected a finite number"),
+        ("data.files=[{path = \"x\", weight = nan}]", "`data.files.weight` = NaN: expected a finite number"),
         ("data.files=[{path = \"x\", weight = -1.0}]", "`data.files weight` = -1"),
         ("data.files=[{path = \"x\", wieght = 1.0}]", "did you mean `weight`"),
     ];

@@ -56,7 +56,7 @@ fn rollouts_and_samples_take_none_either_and_train_on_the_same_log_probabilities
         "rl.toml",
         &format!(
             "{common}[train]\nmax_steps = 2\nmax_tokens = 256\n[grpo]\nnum_questions = 2\nnum_generations = 4\n\
-             max_completion_length = 12\nmax_prompt_length = 32\nlogprob_gap_tolerance = 0.0\nreward_funcs = [\"length\"]\n\
+             max_completion_length = 12\nmax_prompt_length = 32\nlogprob_gap_tolerance = 0.0\nreward_funcs = [\"soft_overlong\"]\n\
              [run]\noutput_dir = \"rl\"\nsave_steps = 1\n"
         ),
     );
