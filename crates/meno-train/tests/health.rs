@@ -100,7 +100,7 @@ fn nothing_to_prefer() {
 
 #[test]
 fn a_reward_for_length_makes_long_answers() {
-    let all = warnings(WRONG, 25, 64, |i| i.tokens as f32);
+    let all = warnings(WRONG, 25, 120, |i| i.tokens as f32);
     assert!(all.iter().any(|w| w.contains("answers grew from") && w.contains("0 % to 0 %")), "{all:#?}");
 }
 

@@ -124,7 +124,9 @@ pub(super) fn strip(text: &str) -> &str {
     let mut text = text.trim();
     loop {
         let mut next = text.trim_start_matches(['*', '_', '"', '“', '`']).trim_start_matches(char::is_whitespace);
-        next = next.trim_end_matches(['*', '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();
+        // The star of z^* is no markup.
+        let star = if next.ends_with("^*") { '"' } else { '*' };
+        next = next.trim_end_matches([star, '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();
         for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
             let inner = next.strip_prefix(open).and_then(|t| t.strip_suffix(close));
             if let Some(inner) = inner.filter(|t| !t.contains(open) && !t.contains(close)) {

@@ -259,7 +259,7 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     }
     // Where there is nothing to judge, that is the cause.
     let explained = [Cause::Unparsable, Cause::Truncated];
-    if explained.iter().any(|cause| unjudged(*cause, history, slack).is_some()) {
+    if explained.iter().any(|cause| unjudged(*cause, history, 1.0).is_some()) {
         return None;
     }
     let right = recent.share(|f| f.right);

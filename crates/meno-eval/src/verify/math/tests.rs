@@ -129,6 +129,7 @@ fn same_answers() {
         ("\\sum_{i=1}^{5} i^2", "55"),
         ("P(2,3)", "(2,3)"),
         ("\\text{all real numbers}", "\\mathbb{R}"),
+        ("z^*", "z^{*}"),
         ("five", "5"),
         ("3 \\text{ million}", "3000000"),
         ("\\\\frac{1}{2}", "0.5"),

@@ -480,7 +480,13 @@ impl Parser<'_> {
             }
             Kind::Sign(c @ ('*' | '+')) => {
                 self.at += 1;
-                Expr::Symbol(format!("\\{}", if *c == '*' { "ast" } else { "plus" }))
+                Expr::Symbol(c.to_string())
+            }
+            // z^{*}, 0^{+}
+            Kind::GroupOpen if self.peek_at(2) == Some(&Kind::GroupClose) && self.lone_sign().is_some() => {
+                let sign = self.lone_sign()?;
+                self.at += 3;
+                Expr::Symbol(sign.to_string())
             }
             _ => self.argument()?,
         };
@@ -489,6 +495,14 @@ impl Parser<'_> {
             return Some(Expr::Pow(Box::new(exponent), Box::new(above)));
         }
         Some(exponent)
+    }
+
+    /// The `*` or `+` in the group that comes next.
+    fn lone_sign(&self) -> Option<char> {
+        match self.peek_at(1) {
+            Some(Kind::Sign(c @ ('*' | '+'))) => Some(*c),
+            _ => None,
+        }
     }
 
     /// `base` with the subscript that comes next: a longer name, or a number in another base.
