@@ -158,7 +158,8 @@ def variants():
         {"top_entropy_quantile": 0.65, "entropy_coef": 0.02, "off_policy_mask_threshold": 0.15},
         {"entropy_coef": 0.01},
     ]
-    for loss_type, level in itertools.product(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"], ["token", "sequence"]):
+    loss_types = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"]
+    for loss_type, level in itertools.product(loss_types, ["token", "sequence"]):
         clipped = loss_type in ("grpo", "bnpo", "dr_grpo", "dapo")
         epsilon, high = (0.2, 0.28) if level == "token" else (0.06, 0.08)
         base = {"loss_type": loss_type, "importance_sampling_level": level, "epsilon": epsilon, "epsilon_high": high}

@@ -69,8 +69,8 @@ impl Grpo {
         self.top_entropy_quantile < 1.0
     }
 
-    /// How each rollout of a mini-batch enters the loss. `scores` holds those of every rollout, or nothing if
-    /// [`Grpo::needs_scores`] says so.
+    /// How each rollout of a mini-batch enters the loss. `scores` has one entry for each rollout; it is empty unless
+    /// [`Grpo::needs_scores`].
     pub(super) fn terms(&self, mini: &[Rollout], scores: &[Scores]) -> Vec<RolloutTerms> {
         let (loss_type, responses) = (self.loss_type, mini.len());
         let step_tokens: usize = mini.iter().filter(|r| !self.masks(r)).map(|r| r.tokens.len()).sum();

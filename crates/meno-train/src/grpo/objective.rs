@@ -9,11 +9,12 @@
 //!
 //! | loss type | P_t | source |
 //! |---|---|---|
-//! | `grpo`, `dr_grpo`, `bnpo`, `dapo`, `gspo` | −min(ρ A, clip(ρ, 1−ε, 1+ε_high) A); with `delta`, ρ ≤ δ first | R1 eq. 1; INTELLECT-2, arXiv 2505.07291 |
+//! | `grpo`, `dr_grpo`, `bnpo`, `dapo`, `gspo` | −min(min(ρ, δ) A, clip(ρ, 1−ε, 1+ε_high) A) | R1 eq. 1 |
 //! | `cispo` | −sg(min(ρ, 1+ε_high)) A log π_θ | MiniMax-M1 §3.1, arXiv 2506.13585 |
 //! | `sapo` | −(4/τ) σ(τ(ρ−1)) A, τ by the sign of A | arXiv 2511.20347 |
 //!
-//! and KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
+//! where δ (`delta`, INTELLECT-2, arXiv 2505.07291) is infinite unless set, and
+//! KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
 //! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: the gradient is unbiased then, too).
 //!
 //! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|, which practice reads as the
