@@ -108,11 +108,14 @@ impl GenerationConfig {
         };
         let eos = tokenizer.eos();
         put("bos_token_id", tokenizer.bos().map(Value::from));
-        put("eos_token_id", match eos[..] {
-            [] => None,
-            [id] => Some(id.into()),
-            _ => Some(eos.into()),
-        });
+        put(
+            "eos_token_id",
+            match eos[..] {
+                [] => None,
+                [id] => Some(id.into()),
+                _ => Some(eos.into()),
+            },
+        );
         put("pad_token_id", tokenizer.special().pad.as_ref().map(|t| t.1.into()));
         // f32 written with the fewest digits that read back the same.
         let number = |x: f32| x.to_string().parse::<f64>().ok().map(Value::from);
@@ -140,8 +143,10 @@ mod tests {
     #[test]
     fn published_files() {
         // DeepSeek-R1's and Qwen2.5-Instruct's.
-        let r1 = read(r#"{"_from_model_config": true, "bos_token_id": 0, "eos_token_id": 1, "do_sample": true,
-            "temperature": 0.6, "top_p": 0.95, "transformers_version": "4.39.3"}"#);
+        let r1 = read(
+            r#"{"_from_model_config": true, "bos_token_id": 0, "eos_token_id": 1, "do_sample": true,
+            "temperature": 0.6, "top_p": 0.95, "transformers_version": "4.39.3"}"#,
+        );
         let expected = GenerationConfig { temperature: Some(0.6), top_p: Some(0.95), ..Default::default() };
         assert_eq!(r1.unwrap(), expected);
         let qwen = read(r#"{"repetition_penalty": 1.05, "temperature": 0.7, "top_p": 0.8, "top_k": 20}"#).unwrap();

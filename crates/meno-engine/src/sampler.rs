@@ -341,7 +341,8 @@ mod tests {
             ..Default::default()
         };
         let mut scratch = Scratch::default();
-        for sampling in [s(1.0, 0, 1.0, 0.0), s(0.0, 0, 1.0, 0.0), s(1.0, 2, 1.0, 0.0), s(1.0, 0, 0.8, 0.0), s(1.0, 0, 1.0, 0.5)]
+        for sampling in
+            [s(1.0, 0, 1.0, 0.0), s(0.0, 0, 1.0, 0.0), s(1.0, 2, 1.0, 0.0), s(1.0, 0, 0.8, 0.0), s(1.0, 0, 1.0, 0.5)]
         {
             let full = Sampling { vocab_size: usize::MAX, ..sampling.clone() };
             for i in 0..64 {

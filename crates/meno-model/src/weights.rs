@@ -51,7 +51,8 @@ impl Dtype {
             Some(index) if !values[index].is_finite() => Err(Error::not_finite(path, tensor, index)),
             Some(index) => {
                 let (value, name) = (values[index], self.name());
-                let what = format!("tensor `{tensor}` has {value:e} at element {index}, too large for {name}: use bf16");
+                let what =
+                    format!("tensor `{tensor}` has {value:e} at element {index}, too large for {name}: use bf16");
                 Err(Error::malformed(path, what))
             }
         }

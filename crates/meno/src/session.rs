@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{
-    Capacity, ChatTemplate, Completion, Error, Flow, GenerationConfig, Generator, Message, Options, Request, Sampling, Speculative,
-    TextStream, Tokenizer,
+    Capacity, ChatTemplate, Completion, Error, Flow, GenerationConfig, Generator, Message, Options, Request, Sampling,
+    Speculative, TextStream, Tokenizer,
 };
 use meno_model::Model;
 use meno_tensor::gemm::Precision;

@@ -50,7 +50,14 @@ pub(crate) struct Small {
 
 impl Default for Small {
     fn default() -> Self {
-        Small { template: Some(TEMPLATE), slots: 4, queue: 64, options: ServerOptions::default(), broken: false, padding: 0 }
+        Small {
+            template: Some(TEMPLATE),
+            slots: 4,
+            queue: 64,
+            options: ServerOptions::default(),
+            broken: false,
+            padding: 0,
+        }
     }
 }
 

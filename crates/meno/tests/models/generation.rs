@@ -59,5 +59,8 @@ fn it_is_the_default_of_what_is_not_given() {
     dir.write("model/generation_config.json", r#"{"eos_token_id": 1, "temperature": 2.0, "top_k": 1}"#);
     assert_eq!(run(&[]), greedy);
     dir.write("model/generation_config.json", r#"{"temperature": "hot"}"#);
-    dir.refused(&["generate", "-m", "model", "-p", "x", "--raw"], &["generation_config.json", "`temperature`", "\"hot\""]);
+    dir.refused(
+        &["generate", "-m", "model", "-p", "x", "--raw"],
+        &["generation_config.json", "`temperature`", "\"hot\""],
+    );
 }

@@ -27,8 +27,8 @@ fn through_gguf_and_back() {
     is_tied(&dir, "back");
     dir.ok(&["convert", "back", "again.gguf", "--type", "q8_0"]);
     assert!(Gguf::open(&dir.path("again.gguf")).unwrap().info("output.weight").is_none());
-    let answers =
-        ["model", "model.gguf", "back"].map(|m| tokens(&dir.generate(m, &["--temperature", "0", "--precision", "f32"])[0]));
+    let answers = ["model", "model.gguf", "back"]
+        .map(|m| tokens(&dir.generate(m, &["--temperature", "0", "--precision", "f32"])[0]));
     assert!(answers[0] == answers[1] && answers[0] == answers[2]);
     // And one that is not tied is not.
     let dir = Dir::new(false, |_| ());

@@ -186,7 +186,8 @@ impl Row {
     fn evaluate(&self, report: &Report) -> Claim {
         let Evidence { mut measured, interval, mut verdict } = (self.evidence)(report);
         if let Some(stage) = self.stages.iter().find(|s| report.measures(s).score.right == 0) {
-            measured += &format!(" ({} has no right answers, so there is nothing to compare)", report.stage(stage).title);
+            measured +=
+                &format!(" ({} has no right answers, so there is nothing to compare)", report.stage(stage).title);
             verdict = Verdict::Undecided;
         }
         let Row { id, claim, paper, rule, .. } = *self;

@@ -21,7 +21,8 @@ fn maybe(x: Option<f64>) -> String {
 
 /// The page.
 pub(super) fn page(r: &Report) -> String {
-    let body = [warning(r), opening(r), claims(r), curves(r), stages(r), rewards(r), styles(r), samples(r), method(r)].concat();
+    let body = [warning(r), opening(r), claims(r), curves(r), stages(r), rewards(r), styles(r), samples(r), method(r)]
+        .concat();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
