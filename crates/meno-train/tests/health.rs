@@ -58,7 +58,18 @@ impl Observer for Notes {
 /// Trains `steps` steps and returns the warnings, as the observer and as the metrics have them.
 #[track_caller]
 fn warnings(task: Letters, steps: usize, max_completion_length: usize, score: fn(&Input) -> f32) -> Vec<String> {
-    let train = Train { max_steps: steps, learning_rate: 1e-2, weight_decay: 0.0, max_tokens: 128, ..Train::default() };
+    warnings_at(1e-2, task, steps, max_completion_length, score)
+}
+
+/// As [`warnings`], with another learning rate.
+fn warnings_at(
+    learning_rate: f32,
+    task: Letters,
+    steps: usize,
+    max_completion_length: usize,
+    score: fn(&Input) -> f32,
+) -> Vec<String> {
+    let train = Train { max_steps: steps, learning_rate, weight_decay: 0.0, max_tokens: 128, ..Train::default() };
     let grpo =
         Grpo { num_questions: 8, num_generations: 8, max_completion_length, max_prompt_length: 8, ..Grpo::default() };
     let rewards = [Weighted::new(1.0, from_fn("mine", score))];
@@ -100,7 +111,8 @@ fn nothing_to_prefer() {
 
 #[test]
 fn a_reward_for_length_makes_long_answers() {
-    let all = warnings(WRONG, 25, 120, |i| i.tokens as f32);
+    // Slow enough for the first rollouts to be short.
+    let all = warnings_at(2e-3, WRONG, 25, 120, |i| i.tokens as f32);
     assert!(all.iter().any(|w| w.contains("answers grew from") && w.contains("0 % to 0 %")), "{all:#?}");
 }
 
