@@ -77,7 +77,7 @@ pub struct DataSection {
 
 impl DataSection {
     fn check(&self) -> Result<(), Error> {
-        self.files.iter().try_for_each(|f| within(POSITIVE, &[("data.files weight", f.weight)]))
+        self.files.iter().try_for_each(|f| within(POSITIVE, &[("data.files.weight", f.weight)]))
     }
 
     fn paths(&self) -> Vec<PathBuf> {

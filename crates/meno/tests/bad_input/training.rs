@@ -13,6 +13,16 @@ fn done(args: &[&str]) -> String {
     stderr
 }
 
+/// The arguments of a training verb with these values changed, and more.
+fn args<'a>(verb: &'a str, recipe: &'a str, sets: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![verb, recipe, "--plain"];
+    for set in sets {
+        args.extend(["--set", *set]);
+    }
+    args.extend(more.iter().copied());
+    args
+}
+
 /// A recipe without anything but a model.
 fn bare(dir: &Dir, model: &str) -> String {
     dir.write("bare.toml", format!("[model]\npath = {model:?}\n[run]\noutput_dir = {:?}\n", dir.path("run")))
@@ -21,7 +31,8 @@ fn bare(dir: &Dir, model: &str) -> String {
 #[test]
 fn settings_that_cannot_work_are_refused_by_name() {
     let dir = Dir::new();
-    let bare = bare(&dir, &model(&dir, TEMPLATE));
+    let model = model(&dir, TEMPLATE);
+    let bare = bare(&dir, &model);
     let train: &[(&str, &str)] = &[
         ("train.learning_rate=-1e-3", "expected a finite number, 0 or above"),
         ("train.learning_rate=nan", "expected a finite number"),
@@ -45,7 +56,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("sft.bias_update_speed=-1", "expected a finite number, 0 or above"),
         ("sft.max_length=0", "expected 1 or above"),
         ("data.files=[{path = \"x\", weight = nan}]", "`data.files.weight` = NaN: expected a finite number"),
-        ("data.files=[{path = \"x\", weight = -1.0}]", "`data.files weight` = -1"),
+        ("data.files=[{path = \"x\", weight = -1.0}]", "`data.files.weight` = -1"),
         ("data.files=[{path = \"x\", wieght = 1.0}]", "did you mean `weight`"),
     ];
     let pretrain = [
@@ -89,14 +100,14 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("distill", &sample[..1]),
         ("eval", &eval),
     ];
-    // A recipe of `meno eval` has no [run].
-    let measured = dir.write("eval.toml", format!("[model]\npath = {:?}\n", model(&dir, TEMPLATE)));
     for (verb, settings) in verbs {
-        let bare = if verb == "eval" { &measured } else { &bare };
         for (set, expected) in settings {
             let key = set.split('=').next().unwrap();
             let key = if set.starts_with("data") || set.starts_with("train.decay_end") { "" } else { key };
-            refused(&[verb, bare, "--set", set, "--dry-run"], &[key, expected]);
+            // A recipe of eval has no [run].
+            let from: &[&str] = if verb == "eval" { &["-m", &model] } else { &[&bare] };
+            let from = [&[verb][..], from, &["--set", set, "--dry-run"]].concat();
+            refused(&from, &[key, expected]);
         }
     }
     assert!(!Path::new(&dir.path("run")).exists());
@@ -107,35 +118,31 @@ fn a_run_goes_on_with_the_same_settings_and_data_only() {
     let dir = Dir::new();
     let model = model(&dir, TEMPLATE);
     let recipe = recipe(&dir, &model, &GOOD.repeat(3), "");
-    fn run<'a>(recipe: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
-        let sets: Vec<&str> = sets.iter().flat_map(|s| ["--set", *s]).collect();
-        [&["sft", recipe, "--plain"], &sets[..]].concat()
-    }
-    fn resume<'a>(recipe: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
-        [run(recipe, sets), vec!["--resume"]].concat()
-    }
-    done(&run(&recipe, &["train.max_steps=1", "sft.train_batch_size=2"]));
+    done(&args("sft", &recipe, &["train.max_steps=1", "sft.train_batch_size=2"], &[]));
     let before = std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap();
     let other = ["train.max_steps=2", "sft.train_batch_size=3", "train.learning_rate=0.5"];
     let expected = ["sft.train_batch_size: 2 -> 3", "train.learning_rate: 0.0003", "-> 0.5", "model.path = "];
-    refused(&resume(&recipe, &other), &expected);
+    refused(&args("sft", &recipe, &other, &["--resume"]), &expected);
     assert_eq!(std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap(), before);
     // Where, how long, how often, with how many threads: harmless.
     let harmless = ["train.max_steps=2", "sft.train_batch_size=2", "run.save_steps=1", "run.threads=1"];
-    assert!(done(&resume(&recipe, &harmless)).contains("done: 2 steps"));
+    assert!(done(&args("sft", &recipe, &harmless, &["--resume"])).contains("done: 2 steps"));
     // The data is what is in the files, wherever they are.
     std::fs::rename(dir.path("data.jsonl"), dir.path("moved.jsonl")).unwrap();
     let moved = format!("data.files=[{:?}]", dir.path("moved.jsonl"));
-    assert!(done(&resume(&recipe, &["train.max_steps=3", "sft.train_batch_size=2", &moved])).contains("done: 3 steps"));
+    let third = ["train.max_steps=3", "sft.train_batch_size=2", moved.as_str()];
+    assert!(done(&args("sft", &recipe, &third, &["--resume"])).contains("done: 3 steps"));
     dir.write("moved.jsonl", GOOD.repeat(2) + "{\"prompt\": \"ab\", \"completion\": \"ce\"}\n");
-    refused(&resume(&recipe, &["train.max_steps=4", "sft.train_batch_size=2", &moved]), &["moved.jsonl: ", "sha256"]);
+    let fourth = ["train.max_steps=4", "sft.train_batch_size=2", moved.as_str()];
+    refused(&args("sft", &recipe, &fourth, &["--resume"]), &["moved.jsonl: ", "sha256"]);
     // A checkpoint of an older version does not say.
     dir.write("moved.jsonl", GOOD.repeat(3));
     let state = dir.path("run/checkpoint-3/training_state.json");
     let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
     assert!(value.as_object_mut().unwrap().remove("begun").is_some());
     std::fs::write(&state, value.to_string()).unwrap();
-    let said = done(&resume(&recipe, &["train.max_steps=4", "sft.train_batch_size=3", &moved]));
+    let other = ["train.max_steps=4", "sft.train_batch_size=3", moved.as_str()];
+    let said = done(&args("sft", &recipe, &other, &["--resume"]));
     assert!(said.contains("note: ") && said.contains("does not say with which settings") && said.contains("4 steps"));
 }
 
@@ -154,15 +161,13 @@ fn a_command_that_fails_leaves_nothing_behind() {
     let nested = format!("run.output_dir={out:?}");
     let bare = bare(&dir, &model);
     // The prompts of the task turn out to be too long only when the run has begun.
-    let grpo =
-        ["task.name=arithmetic", "task.prompt=plain", "grpo.max_prompt_length=1", "grpo.max_completion_length=8"];
-    let sets: Vec<&str> = grpo.iter().chain([&nested.as_str()]).flat_map(|s| ["--set", s]).collect();
-    gone(&[&["grpo", &bare, "--plain"], &sets[..]].concat(), &["`grpo.max_prompt_length` = 1"]);
-    let sets = ["--set", &nested, "--set", "task.name=arithmetic", "--set", "task.prompt=plain"];
-    let missing = ["--set", "model.tokenizer=\"no-such\""];
-    gone(&[&["sample", &bare, "--plain"], &sets[..], &missing].concat(), &["no-such"]);
-    let prompts = ["--set", "sample.max_prompt_length=1", "--set", "sample.max_completion_length=8"];
-    gone(&[&["sample", &bare, "--plain"], &sets[..], &prompts].concat(), &["tokens"]);
+    let task = [nested.as_str(), "task.name=arithmetic", "task.prompt=plain"];
+    let grpo = [&task[..], &["grpo.max_prompt_length=1", "grpo.max_completion_length=8"]].concat();
+    gone(&args("grpo", &bare, &grpo, &[]), &["`grpo.max_prompt_length` = 1"]);
+    let missing = [&task[..], &["model.tokenizer=\"no-such\""]].concat();
+    gone(&args("sample", &bare, &missing, &[]), &["no-such"]);
+    let prompts = [&task[..], &["sample.max_prompt_length=1", "sample.max_completion_length=8"]].concat();
+    gone(&args("sample", &bare, &prompts, &[]), &["tokens"]);
 }
 
 #[test]
