@@ -91,7 +91,7 @@ impl Dir {
 
     /// Fine-tunes `model` for `steps` steps into `out`.
     fn sft(&self, model: &str, out: &str, more: &str) -> String {
-        self.write("data.jsonl", &r#"{"prompt": "one two", "completion": " three"}"#.repeat(1));
+        self.write("data.jsonl", r#"{"prompt": "one two", "completion": " three"}"#);
         let name = format!("{out}.toml");
         self.write(
             &name,
