@@ -47,24 +47,23 @@ fn a_gguf_file_says_which_tokens_are_padding() {
 }
 
 #[test]
-fn rollouts_and_samples_take_none_either_and_train_on_the_same_log_probabilities() {
+fn rollouts_train_on_the_log_probabilities_that_were_sampled() {
     let dir = padded();
-    dir.write("q.jsonl", "{\"question\": \"one two\", \"answer\": \"3\"}\n");
+    dir.write("q.jsonl", "{\"question\": \"one two\", \"answer\": \"3\", \"language\": \"en\"}\n");
     let common = "[model]\npath = \"model\"\n[task]\nname = \"q.jsonl\"\nprompt = \"plain\"\n";
-    // The gate stops the run where sampling and training differ in a bit.
+    // The gate stops the run where sampling and training differ in a bit. Random answers differ in their scripts, so
+    // that groups have something to learn from.
     dir.write(
         "rl.toml",
         &format!(
-            "{common}[train]\nmax_steps = 2\nmax_tokens = 256\n[grpo]\nnum_questions = 2\nnum_generations = 4\n\
-             max_completion_length = 12\nmax_prompt_length = 32\nlogprob_gap_tolerance = 0.0\nreward_funcs = [\"soft_overlong\"]\n\
-             [run]\noutput_dir = \"rl\"\nsave_steps = 1\n"
+            "{common}[train]\nmax_steps = 2\nmax_tokens = 256\n[grpo]\nnum_questions = 2\nnum_generations = 8\n\
+             max_completion_length = 24\nmax_prompt_length = 32\nlogprob_gap_tolerance = 0.0\n\
+             reward_funcs = [\"language_consistency\"]\n[run]\noutput_dir = \"rl\"\nsave_steps = 1\n"
         ),
     );
     dir.ok(&["grpo", "rl.toml", "--plain"]);
     let metrics = std::fs::read_to_string(dir.path("rl/metrics.jsonl")).unwrap();
-    assert!(metrics.lines().count() >= 2, "{metrics}");
-    for line in metrics.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(line["sampling/logprob_gap"], 0.0, "{line}");
-    }
+    let lines = metrics.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let gaps: Vec<f64> = lines.filter_map(|l| l["sampling/logprob_gap"].as_f64()).collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|&gap| gap == 0.0), "{metrics}");
 }
