@@ -9,7 +9,7 @@ async fn no_request_gets_a_token_that_there_is_not() {
     // Half of all rows stand for nothing.
     let client = Small { padding: tokens, ..Default::default() }.client();
     let mut seen = 0;
-    for seed in 0..6 {
+    for seed in 0..16 {
         let all = json!({"temperature": 1.5, "seed": seed, "logprobs": true, "top_logprobs": 20, "max_tokens": 60});
         let biased = json!({"temperature": 1, "seed": seed, "logprobs": true, "top_logprobs": 5,
                             "logit_bias": {tokens.to_string(): 100}});
