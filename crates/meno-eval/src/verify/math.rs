@@ -1,6 +1,6 @@
 //! Mathematical answers: whether a response gives the value of a reference.
 //!
-//! Three parts, each testable alone: [`extract`](super::extract) finds the answer in a response, [`parse`] reads text
+//! Three parts, each testable alone: [`extract`](super::extract()) finds the answer in a response, [`parse`] reads text
 //! into a typed [`tree`], [`same`] decides whether two trees are equal. docs/verifiers.md lists what is understood.
 //!
 //! A text can have several readings (`1,234` is a number or a list, `5 m` has a unit or a factor m). Two answers are

@@ -1,7 +1,7 @@
 //! Whether two scalar expressions are equal: numbers of any size, radicals, logarithms, trigonometry, complex numbers,
 //! and identities in variables.
 //!
-//! Both sides become one graph in a normal form ([`arena`]), where equal subexpressions are one node. What the normal
+//! Both sides become one graph in a normal form (`arena`), where equal subexpressions are one node. What the normal
 //! form leaves open is decided by evaluation in ball arithmetic with as much precision as it takes.
 //!
 //! # What is proved
@@ -10,16 +10,16 @@
 //! * *Equal* is a proof for expressions with the same normal form: rational arithmetic, products and sums of radicals,
 //!   logarithms of rationals, powers of e, special angles. It is a proof for algebraic constants (radicals, i, roots of
 //!   unity, sines and cosines of rational multiples of π), whose difference is smaller than the root bound of Burnikel et
-//!   al. ([`bound`]).
+//!   al. (`bound`).
 //!
 //! # What rests on a rule
 //! * Other constants are equal if they agree to 512 bits, plus 4 bits for each bit of a number in the expressions and for
 //!   each power of two in the size of an intermediate value. No counterexample is known; a proof would need Schanuel's
 //!   conjecture.
 //! * Rational functions in variables are equal if they agree in finite fields at random points: an error has a chance
-//!   below 2^−80 ([`field`]).
+//!   below 2^−80 (`field`).
 //! * Other expressions in variables are equal if they agree at no fewer than eight points to 200 bits, plus heights as
-//!   above, and differ at none ([`points`]). Variables in factorials, binomials, gcd, lcm, mod, bounds of sums and exponents
+//!   above, and differ at none (`points`). Variables in factorials, binomials, gcd, lcm, mod, bounds of sums and exponents
 //!   of negative numbers stand for positive integers.
 //!
 //! 0^0 is undefined. Everything else is undecided: too large, too deep, unknown operations, or out of budget.

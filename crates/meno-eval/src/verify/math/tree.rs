@@ -1,5 +1,5 @@
 //! The typed tree of a mathematical answer: what [`parse`](super::parse) makes of text and
-//! [`compare`](super::compare) compares.
+//! [`same`](super::same) compares.
 //!
 //! The tree keeps what was written: `2/4` is a quotient of two integers, `0.50` a decimal with two digits. Only layout
 //! is lost (spaces, `\left`, fonts). [`Display`](std::fmt::Display) writes a tree as LaTeX that parses back to the
