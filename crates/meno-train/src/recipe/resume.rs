@@ -15,7 +15,7 @@ pub const HARMLESS: [&str; 11] = [
     "train.gradient_checkpointing",
     "sft.num_train_epochs",
     "grpo.max_sequences",
-    "grpo.eval_steps",
+    "eval.eval_steps",
     "grpo.logprob_gap_tolerance",
     "sample.num_questions",
     "sample.max_sequences",
