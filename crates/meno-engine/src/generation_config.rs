@@ -31,7 +31,7 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads the settings of a Hugging Face directory or a GGUF file; those that it does not name stay `None`.
+    /// Reads the settings of a Hugging Face directory or a GGUF file; keys that it does not name stay `None`.
     pub fn load(path: &Path) -> Result<GenerationConfig, Error> {
         if Gguf::is_gguf(path) {
             return GenerationConfig::of_gguf(&gguf::open(path)?);

@@ -171,7 +171,7 @@ impl RejectionSampling {
         Ok(())
     }
 
-    /// How many questions are asked: `num_questions`, or those that the task has from `first_question` on if they are
+    /// How many questions are asked: `num_questions`, or as many as the task has from `first_question` on if they are
     /// fewer. Asked again they would bring the same answers.
     pub fn questions(&self, task: &dyn Questions) -> Result<usize, Error> {
         let Some(len) = task.len() else { return Ok(self.num_questions) };
@@ -266,7 +266,7 @@ impl RejectionSampling {
         Ok(Some(()))
     }
 
-    /// Samples all questions, at most those that the task has, and returns what was kept; `None` if the observer
+    /// Samples all questions, at most as many as the task has, and returns what was kept; `None` if the observer
     /// stopped it.
     pub fn run(
         &self,
@@ -305,7 +305,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// Questions that are all alike; so many, or without end.
+    /// Questions that are all alike: a fixed number, or without end.
     struct Asked(Option<u64>);
 
     impl Questions for Asked {

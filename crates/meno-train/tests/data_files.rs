@@ -100,7 +100,7 @@ fn what_is_wrong_is_named_with_its_place() {
     assert!(error.to_string().ends_with("array.json:11: no"), "{error}");
 }
 
-/// A file of gzip: `head`, then `fill` so many times. Each is compressed once; gzip takes them one after the other.
+/// A file of gzip: `head`, then `fill` repeated `n` times. Each is compressed once; gzip takes them one after the other.
 fn bomb(dir: &Dir, name: &str, head: &str, fill: &[u8], times: usize) -> PathBuf {
     let member = |bytes: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

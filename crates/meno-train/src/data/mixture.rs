@@ -22,7 +22,7 @@ struct Part {
 }
 
 impl Mixture {
-    /// A mixture of files with so many items and these weights.
+    /// A mixture of files, given their item counts and weights.
     pub fn new(files: &[(usize, f64)]) -> Mixture {
         let mut start = 0;
         let part = |&(len, weight): &(usize, f64)| {

@@ -118,7 +118,7 @@ impl Loop<'_> {
         }
         let mut scores = vec![Scores::default(); mini.len()];
         if fresh && grpo.logprob_gap_tolerance == 0.0 && !grpo.selects_by_entropy() {
-            // The weights are those that sampled, and the gate holds training to the same bits.
+            // The weights that sampled are the weights that train, and the gate holds both to the same bits.
             scores.iter_mut().zip(mini).for_each(|(s, r)| s.logprobs.clone_from(&r.logprobs));
             return Ok(Some(scores));
         }

@@ -1,6 +1,6 @@
 //! Language consistency (R1 §2.3.2): the share of words in the language of the question.
 //!
-//! Languages are told apart by script, which is what mixing looks like. A word of an alphabet counts one; in scripts
+//! Languages are distinguished by script, which is what mixing looks like. A word of an alphabet counts one; in scripts
 //! that write no spaces between words (Han, kana, Thai, Khmer, …) and in Hangul each letter counts one. Numerals,
 //! signs, code, formulas and markup count nothing.
 //!

@@ -33,7 +33,7 @@ pub struct Dataset {
     pub account: Account,
 }
 
-/// What became of the records that did not become examples as they are.
+/// Counts of the records that were left out or cut off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// All examples of the files.

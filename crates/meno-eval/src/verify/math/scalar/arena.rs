@@ -38,7 +38,7 @@ pub(super) enum Op {
     Mul(BigRational, Vec<Id>),
     /// Base and exponent; also roots and quotients.
     Pow(Id, Id),
-    /// A function other than those that the constructors replace.
+    /// A function that no constructor replaces.
     Call(Function, Vec<Id>),
     /// The determinant of a square matrix.
     Det(usize, Vec<Id>),
