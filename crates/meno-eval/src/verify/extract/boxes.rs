@@ -70,11 +70,14 @@ fn braced(text: &str) -> Option<usize> {
 
 /// Whether what comes before on a line makes a comment of what follows: `%` of TeX, `<!--` of HTML.
 fn is_comment(before: &str) -> bool {
-    let line = &before[before.rfind('\n').map_or(0, |at| at + 1)..];
-    // A line can be long: its end decides.
-    let line = tail_of(line, 200);
+    // A line can be long: its end decides, and keeps the search for many boxes linear.
+    let end = tail_of(before, 200);
+    let (line, whole) = match end.rfind('\n') {
+        Some(at) => (&end[at + 1..], true),
+        None => (end, end.len() == before.len()),
+    };
     let html = line.rfind("<!--").is_some_and(|at| !line[at..].contains("-->"));
-    html || line.trim_start().starts_with("% ") || line.contains(" % ")
+    html || whole && line.trim_start().starts_with("% ") || line.contains(" % ")
 }
 
 /// Whether the words around an answer deny it: "not …", "… is wrong".

@@ -306,6 +306,17 @@ fn long_numbers_that_agree_for_long_are_told_apart() {
     }
 }
 
+/// Passes over a response are linear: these would take hours otherwise.
+#[test]
+fn a_long_response_is_read_in_one_pass() {
+    let mb = 1 << 20;
+    for part in
+        ["\\boxed{1}", "\\boxed 1 ", "\\boxed{", "\\( ", "$a", "<answer>", "answer is ", "1,", "(", "% \\boxed{1} "]
+    {
+        judge("1", &part.repeat(8 * mb / part.len()), false);
+    }
+}
+
 #[test]
 fn a_judgement_says_why() {
     let judgement = judge("\\frac12", "<think>hm</think>The answer is \\boxed{0.25}.", false);
