@@ -63,6 +63,10 @@ const THOUGHTS: [(&str, &str); 8] = [
 pub fn after_thinking(response: &str) -> Option<&str> {
     let mut rest = response;
     for (open, close) in THOUGHTS {
+        // Both marks start with the same character, which most texts lack.
+        if !open.chars().next().is_some_and(|c| rest.contains(c)) {
+            continue;
+        }
         let closed = rest.rfind(close);
         if let Some(at) = closed {
             rest = &rest[at + close.len()..];

@@ -17,6 +17,7 @@ pub(super) struct Boxed<'a> {
 /// All boxes that are not in another one. `None` if one does not close.
 pub(super) fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
     let mut found = Vec::new();
+    let comments = text.contains('%') || text.contains("<!--");
     let mut from = 0;
     while let Some(at) = text[from..].find('\\').map(|i| from + i) {
         let name = ["\\boxed", "\\fbox"].into_iter().find(|n| text[at..].starts_with(n));
@@ -24,7 +25,7 @@ pub(super) fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
             from = at + 1;
             continue;
         };
-        if is_comment(&text[..at]) {
+        if comments && is_comment(&text[..at]) {
             from = at + 1;
             continue;
         }
