@@ -80,6 +80,8 @@ fn what_is_missing_is_named() {
     assert!(error(&["verify", "-"], "{\"response\": \"1\"}").contains("neither `gold`"));
     let code = r#"{"question": {"question": "Add.", "tests": ["assert add(1,2)==3"]}, "response": "x"}"#;
     assert!(error(&["verify", "-"], code).contains("--sandbox"));
+    let unreadable = r#"{"gold": "\\frac{", "response": "x"}"#;
+    assert!(error(&["verify", "-"], unreadable).contains("-:1: the answer"));
     let empty = r#"{"question": {"question": "Q?", "answer": " "}, "response": "x"}"#;
     assert!(error(&["verify", "-"], empty).contains("the answer is empty"));
 }

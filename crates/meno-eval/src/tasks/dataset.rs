@@ -136,7 +136,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
 }
 
 /// Refuses a reference answer that nothing could equal.
-fn readable(answer: &str) -> Result<(), String> {
+pub fn readable(answer: &str) -> Result<(), String> {
     if answer.trim().is_empty() {
         return Err("the answer is empty: expected a number, a formula, a letter or a few words".to_owned());
     }

@@ -60,8 +60,11 @@ pub fn letter(response: &str) -> Option<char> {
     }
     let last = text.trim().lines().next_back()?;
     let says = ["correct", "right", "answer", "option"].iter().any(|word| last.to_ascii_lowercase().contains(word));
+    if strip(last).len() <= 16 {
+        return chosen(last);
+    }
     let last = last.rsplit(". ").next().unwrap_or(last);
-    if strip(last).len() <= 16 || says && last.len() < 120 { chosen(last) } else { None }
+    if says && last.len() < 120 { chosen(last) } else { None }
 }
 
 /// The one letter that a short text chooses.
@@ -202,6 +205,7 @@ mod tests {
             ("C", Some('C')),
             ("(C)", Some('C')),
             ("So it must be this.\n\n**C**", Some('C')),
+            ("C. Paris", Some('C')),
             ("The answer is not A but B", Some('B')),
             ("The answer is A because it fits.", Some('A')),
             // Guesses, articles, pronouns, words.

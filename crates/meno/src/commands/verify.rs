@@ -118,6 +118,9 @@ impl Judge {
     }
 
     fn gold(&self, gold: &str, response: &str, truncated: bool) -> Result<Judgement> {
+        if matches!(self.verifier, None | Some(Verifier::Math)) {
+            dataset::readable(gold).map_err(anyhow::Error::msg)?;
+        }
         Ok(match self.verifier {
             None => dataset::judge(gold, response, truncated),
             Some(Verifier::Math) => verify::math::judge(gold, response, truncated),
