@@ -216,6 +216,15 @@ fn nothing_of_a_message_is_ignored() {
         let error = error(record);
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
+    // A template that writes some roles only loses the others: even a text that occurs elsewhere is missed.
+    let some = "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}<|{{ m.role }}|>{{ m.content }}$\
+                {% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    let system = json!({ "question": "q", "answer": "a", "system": "u" });
+    let error = texts(Some(some), system).unwrap_err();
+    assert!(error.contains("does not write the message of role \"system\""), "{error}");
+    let tool = json!({ "question": "q", "answer": "a", "tools": [{ "name": "s" }] });
+    let error = texts(Some(some), tool).unwrap_err();
+    assert!(error.contains("does not write `tools`"), "{error}");
     // A key that the template reads has a meaning.
     let reads = CHATML.replace("{{ m.content }}", "{{ m.content }}{{ m.mood }}");
     let record = with("mood", "!".into());

@@ -94,6 +94,7 @@ impl<'a> Answer<'a> {
     /// The prompt, and what the model is to write after it.
     fn texts(&self) -> Result<(String, String), String> {
         let mut prompt = self.render(self.before, true)?;
+        self.check_written(&prompt)?;
         self.check_tools(&prompt)?;
         let opened = prompt.trim_end().ends_with(OPEN);
         if opened && self.thought.is_none() {
@@ -213,11 +214,31 @@ impl<'a> Answer<'a> {
         })
     }
 
+    /// Refuses messages before the answer that the template leaves out. A long text is found in the prompt; whether a
+    /// short one is written, or one that the template quotes, is tried with a mark in its place.
+    fn check_written(&self, prompt: &str) -> Result<(), String> {
+        for (i, message) in self.before.iter().enumerate().filter(|(_, m)| m.role != "assistant") {
+            let text = message.content.as_str().unwrap_or_default().trim();
+            if text.is_empty() || text.len() >= 12 && prompt.contains(text) {
+                continue;
+            }
+            let mut marked = self.before.to_vec();
+            marked[i].content = PROBE.into();
+            if !self.render(&marked, true)?.contains(PROBE) {
+                return Err(format!(
+                    "the chat template does not write the message of role {:?} before it: put its text into a user message",
+                    message.role
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses tools that the template does not write.
     fn check_tools(&self, prompt: &str) -> Result<(), String> {
         let tools = self.extras.get("tools").and_then(Value::as_array);
         let name = |tool: &Value| tool.get("function").unwrap_or(tool)["name"].as_str().map(str::to_owned);
-        match tools.into_iter().flatten().filter_map(name).find(|name| !prompt.contains(name.as_str())) {
+        match tools.into_iter().flatten().filter_map(name).find(|name| !names(prompt, name)) {
             Some(name) => Err(format!(
                 "the chat template does not write `tools` ({name:?}) into the prompt: describe them in a system message"
             )),
@@ -229,11 +250,18 @@ impl<'a> Answer<'a> {
     fn check_calls(&self, completion: &str) -> Result<(), String> {
         let calls = self.message.extra.get("tool_calls").and_then(Value::as_array);
         let mut names = calls.into_iter().flatten().filter_map(|c| c["function"]["name"].as_str());
-        match names.find(|name| !completion.contains(name)) {
+        match names.find(|name| !self::names(completion, name)) {
             Some(name) => Err(format!("the chat template does not write the call of {name:?} (tool_calls)")),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a text has a name that is no part of another word.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(name)
+        .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next()))
 }
 
 /// What follows the prompt in the conversation with its answer. Where the prompt opens a thought, or closes it too,
