@@ -247,6 +247,11 @@ pub trait Recipe: DeserializeOwned + Serialize {
     fn data_files(&self) -> Vec<PathBuf>;
 }
 
+/// The file of held-out questions, if it is one.
+fn held_out(eval: &Evaluate) -> Vec<PathBuf> {
+    eval.eval_task.iter().map(PathBuf::from).filter(|path| eval.eval_steps > 0 && path.is_file()).collect()
+}
+
 impl DistillSection {
     fn paths(&self, task: &TaskSection) -> Vec<PathBuf> {
         match &self.traces {
@@ -326,7 +331,7 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks train.check, grpo.check_ranges; reads |r| r.task.paths()
+    checks train.check, grpo.check_ranges; reads |r| [r.task.paths(), held_out(&r.eval)].concat()
 }
 recipe! {
     /// A recipe of `meno sample`.

@@ -24,7 +24,7 @@ pub const HARMLESS: [&str; 11] = [
 ];
 
 /// Settings that name files: what they hold counts, not where it is.
-const FILES: [&str; 3] = ["data.files", "task.name", "distill.traces"];
+const FILES: [&str; 4] = ["data.files", "task.name", "distill.traces", "eval.eval_task"];
 
 /// What a run of this recipe begins with.
 pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
