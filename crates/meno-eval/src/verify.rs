@@ -6,7 +6,7 @@ pub mod countdown;
 pub mod extract;
 pub mod math;
 
-pub use extract::{Marker, after_thinking, boxed, extract, final_answer, tagged};
+pub use extract::{Marker, after_thinking, boxed, extract, tagged};
 use serde::{Deserialize, Serialize};
 
 /// What a verifier says of a response. The four are counted apart: a truncated response is not a wrong thought.

@@ -86,11 +86,6 @@ pub fn boxed(text: &str) -> Option<&str> {
     boxes(text)?.last().map(|b| b.inner)
 }
 
-/// The final answer of a response, as text.
-pub fn final_answer(response: &str) -> Option<String> {
-    extract(response).map(|e| e.text)
-}
-
 /// The final answer of a response. `reads` tells whether a text is an answer by itself: in free text it decides where
 /// the answer ends.
 pub fn extract(response: &str) -> Option<Extracted> {

@@ -105,7 +105,7 @@ struct State {
     questions: usize,
     /// Bytes of their traces.
     bytes: u64,
-    /// What became of their answers. Older versions did not write it down.
+    /// The tally of their answers. Older versions did not write it.
     #[serde(default)]
     tally: Option<Tally>,
     /// With what the run was begun. Older versions did not write it down.

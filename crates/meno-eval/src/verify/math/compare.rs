@@ -85,7 +85,7 @@ impl Compare {
                 self.named(chain, other) || self.sets(a, b)
             }
             (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == "\\pmod" && y == x => self.residues(xs, ys),
-            (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == y && !self.is_scalar_pair(a, b) => self.all(xs, ys),
+            (Expr::Apply(x, xs), Expr::Apply(y, ys)) if x == y && !(is_scalar(a) && is_scalar(b)) => self.all(xs, ys),
             (Expr::List(_) | Expr::Set(_), _) | (_, Expr::List(_) | Expr::Set(_)) => {
                 self.lists(a, b) || self.sets(a, b)
             }
@@ -125,10 +125,6 @@ impl Compare {
             Expr::Quantity(x, _) => self.is_defined(x),
             _ => true,
         }
-    }
-
-    fn is_scalar_pair(&self, a: &Expr, b: &Expr) -> bool {
-        is_scalar(a) && is_scalar(b)
     }
 
     /// Pairwise in order.
