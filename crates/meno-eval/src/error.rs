@@ -45,6 +45,14 @@ pub enum Error {
     /// The sandbox does not hold on this machine.
     #[error("the sandbox: {0}")]
     Sandbox(String),
+    /// A wall of the sandbox cannot be built on this machine.
+    #[error("the sandbox: {reason}")]
+    Wall {
+        /// Its name, one of `sandbox::WALLS`.
+        wall: &'static str,
+        /// Why, and the way out.
+        reason: String,
+    },
     /// The tests of a programming problem cannot be run.
     #[error("tests of a program: {0}")]
     Tests(String),

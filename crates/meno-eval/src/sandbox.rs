@@ -1,15 +1,29 @@
-//! Runs programs that nobody has read: Linux namespaces, Landlock and resource limits, or not at all.
+//! Runs programs that nobody has read: Linux namespaces, a file system of their own, Landlock, a filter of system calls
+//! and limits, or not at all.
 //!
-//! A program gets a fresh user, mount, process, network and IPC namespace: no network, no process but its own, a small
-//! file system in memory as its only writable place; it can read only the system's directories and the interpreter's.
-//! CPU time, memory of a process, number of processes, file size and wall time are bounded; when its time is over the
-//! whole namespace dies at once. What this machine cannot enforce is an error that names the missing part, never a
-//! weaker cage. It does not guard against a bug in the kernel itself; there is no filter of system calls.
+//! A program is a process of fresh user, mount, process, network, IPC, host name and control group namespaces. Process
+//! 1 there is an init of Meno's own (`inside`), which ends with the program, when Meno kills it and when Meno is gone;
+//! the kernel then kills whatever else runs in the namespace, whatever it did to survive. The file system holds
+//! read-only views of the tool and the system's libraries, the job's files and one small writable directory in memory;
+//! the machine's own is not there any more. Landlock guards the same files a second time, and a filter answers every
+//! system call that is not listed (`calls`) as if the kernel did not have it.
+//!
+//! The kernel limits each process (CPU time, memory, files) and their number; Meno watches what all of them use
+//! together (`usage`). What this machine cannot enforce is an error that names the missing part, never a weaker
+//! sandbox. It does not guard against a bug in the kernel itself.
 
 #[cfg(target_os = "linux")]
 mod cage;
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod files;
+#[cfg(target_os = "linux")]
+mod inside;
 mod language;
 mod tools;
+#[cfg(target_os = "linux")]
+mod usage;
 #[cfg(target_os = "linux")]
 mod walls;
 
@@ -19,19 +33,19 @@ pub(crate) use tools::Tool;
 use crate::error::Error;
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What a program may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Wall time of a run.
+    /// Time of a run.
     pub wall: Duration,
-    /// CPU seconds of a process.
+    /// CPU seconds of all its processes together.
     pub cpu_seconds: u64,
-    /// Address space of a process.
+    /// Address space of each process, and memory of all of them together.
     pub memory_bytes: u64,
     /// Processes and threads at once.
     pub processes: u64,
@@ -63,6 +77,10 @@ pub enum End {
     Failed(i32),
     /// It was killed when its wall time was over.
     OutOfTime,
+    /// Its processes used more CPU time than allowed.
+    OutOfCpu,
+    /// Its processes held more memory than allowed.
+    OutOfMemory,
 }
 
 /// What a run left.
@@ -74,7 +92,7 @@ pub struct Outcome {
     pub end: End,
 }
 
-/// A cage around one interpreter, tried before it is trusted, and around the compilers that are found when they are
+/// A sandbox around one interpreter, tried before it is trusted, and around the compilers that are found when they are
 /// needed.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
@@ -94,18 +112,19 @@ struct Others {
 /// One process to start.
 pub(crate) struct Job<'a> {
     pub(crate) tool: &'a Tool,
-    /// Its arguments; files are at `../NAME`.
+    /// Its arguments; files are at `../NAME`, seen from its working directory.
     pub(crate) args: &'a [&'a str],
-    /// Files that it can read and run, beside its working directory.
+    /// Files that it can read and run, at the root of its file system.
     pub(crate) files: &'a [(&'a str, &'a [u8])],
     /// A shell script to run instead; `$0` is the tool.
     pub(crate) script: Option<&'a str>,
     pub(crate) limits: Limits,
     /// What it reads from standard input, if that is not `stdin`.
     pub(crate) input: Option<&'a [u8]>,
-    pub(crate) stdin: Stdio,
-    pub(crate) stdout: Stdio,
-    pub(crate) stderr: Stdio,
+    /// Its streams; `/dev/null` where there is none.
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 /// What a run left, with its errors.
@@ -116,11 +135,27 @@ pub(crate) struct Ran {
     pub(crate) end: End,
 }
 
+/// The names of the walls, in the order in which they are built: when one cannot be, `Sandbox::open` gives an
+/// [`Error::Wall`] with its name.
+pub fn walls() -> Vec<&'static str> {
+    #[cfg(target_os = "linux")]
+    return walls::WALLS.iter().map(|&(_, name)| name).collect();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
+}
+
 impl Sandbox {
-    /// A cage for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs a program in it first: a
-    /// machine that cannot hold it is an error here.
+    /// A sandbox for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs a program in it first: a
+    /// machine that cannot hold them is an error here.
     pub fn open(interpreter: &Path, limits: Limits) -> Result<Sandbox, Error> {
         let python = Tool::find(interpreter).map_err(Error::Sandbox)?;
+        if !usage::is_visible() {
+            return Err(Error::Sandbox(
+                "/proc does not show this process, so the CPU time and memory of programs cannot be bounded. Mount \
+                 the /proc of this process namespace (docker does, unless --pid or a mount hides it)"
+                    .to_owned(),
+            ));
+        }
         let sandbox = Sandbox { python, limits, others: Arc::default() };
         let tried = sandbox.run("print(6 * 7)", "")?;
         if tried != (Outcome { output: "42\n".into(), end: End::Done }) {
@@ -128,6 +163,11 @@ impl Sandbox {
             return Err(Error::Sandbox(message));
         }
         Ok(sandbox)
+    }
+
+    /// Where the compiler or interpreter of a language is.
+    pub fn path_of(&self, language: Language) -> Result<&Path, Error> {
+        self.tool(language).map(|tool| tool.path.as_path())
     }
 
     /// What programs may use.
@@ -175,24 +215,20 @@ impl Sandbox {
     /// A job of a tool with these arguments and nothing else.
     pub(crate) fn job<'a>(&self, tool: &'a Tool, args: &'a [&'a str]) -> Job<'a> {
         let limits = self.limits;
-        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::null(), Stdio::null()];
-        Job { tool, args, files: &[], script: None, limits, input: None, stdin, stdout, stderr }
+        Job { tool, args, files: &[], script: None, limits, input: None, stdin: None, stdout: None, stderr: None }
     }
 
     /// Runs a job to its end and reads what it wrote.
     pub(crate) fn capture(&self, job: Job) -> Result<Ran, Error> {
         let file = || tempfile::tempfile().map_err(|e| Error::Sandbox(format!("the file of the output: {e}")));
         let (output, errors) = (file()?, file()?);
-        let shared = |f: &File| f.try_clone().map(Stdio::from).map_err(|e| Error::Sandbox(format!("the output: {e}")));
-        let (stdout, stderr) = (shared(&output)?, shared(&errors)?);
+        let shared =
+            |f: &File| f.try_clone().map(OwnedFd::from).map_err(|e| Error::Sandbox(format!("the output: {e}")));
+        let (stdout, stderr) = (Some(shared(&output)?), Some(shared(&errors)?));
         let limits = job.limits;
         let deadline = Instant::now() + limits.wall;
         let mut caged = cage::Caged::start(Job { stdout, stderr, ..job })?;
-        let end = match caged.wait(deadline)? {
-            Some(0) => End::Done,
-            Some(code) => End::Failed(code),
-            None => End::OutOfTime,
-        };
+        let end = caged.wait(deadline)?.unwrap_or(End::OutOfTime);
         drop(caged);
         let read = |file, most| read_back(file, most).map_err(|e| Error::Sandbox(format!("reading the output: {e}")));
         let errors = String::from_utf8_lossy(&read(errors, limits.output_bytes)?).into_owned();
@@ -225,7 +261,7 @@ mod cage {
             Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
         }
 
-        pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<i32>, Error> {
+        pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<End>, Error> {
             match *self {}
         }
     }

@@ -129,9 +129,9 @@ fn other_processes_are_out_of_reach() {
         "import os\ntry:\n    os.kill({}, 0)\n    print('reached')\nexcept OSError:\n    print('refused')\nprint(os.getpid())\n",
         std::process::id()
     );
-    // Process 1 of its own world is the program itself.
+    // Process 1 of its own world is Meno's init.
     let Some(outcome) = run(&program) else { return };
-    assert_eq!(outcome.output, "refused\n1\n");
+    assert_eq!(outcome.output, "refused\n2\n");
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod chat;
 pub mod convert;
 pub mod distill;
+pub mod doctor;
 pub mod eval;
 pub mod generate;
 pub mod grpo;

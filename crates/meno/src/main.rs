@@ -50,6 +50,8 @@ enum Command {
     Perplexity(commands::perplexity::Args),
     /// Measure speed
     Bench(commands::bench::Args),
+    /// Show what this machine can do: the sandbox's walls, compilers
+    Doctor(commands::doctor::Args),
 }
 
 /// 0 done, 1 the user's mistake (or a full disk, a missing file), 2 a mistake of ours.
@@ -94,5 +96,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Logits(args) => commands::logits::run(args),
         Command::Perplexity(args) => commands::perplexity::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
     }
 }

@@ -1,262 +1,281 @@
-//! The Linux side of the sandbox: one caged process.
-//!
-//! Between fork and exec the child makes system calls and allocates next to nothing; glibc and musl keep the allocator
-//! usable in the child of a process with threads.
+//! The Linux side of the sandbox, from outside: starting the init of a sandbox, watching it, ending it.
 
-use super::tools::{Tool, closed_to_others};
-use super::walls::{At, Wall};
-use super::{Job, walls};
+use super::inside::{self, Plan, Strings, WORK};
+use super::walls::{self, At, Wall};
+use super::{End, Job, Limits, calls, files, usage};
 use crate::error::Error;
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, Scope, path_beneath_rules,
-};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, wait};
-use nix::unistd::{ForkResult, Gid, Uid, chdir, fork, setgroups, setresgid, setresuid, setsid};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::Resource;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid};
+use std::ffi::CString;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Whom programs run as when Meno runs as root: a limit on processes does not hold for root.
 const NOBODY: u32 = 65534;
 
-/// Readable in the cage, beside the tool's own directory.
-const READABLE: [&str; 8] = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/opt", "/dev/zero", "/dev/urandom"];
+/// The namespaces of a sandbox.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
 
-/// What the child needs, prepared before the fork.
-struct Plan {
-    uid: Uid,
-    gid: Gid,
-    root: bool,
-    uid_map: String,
-    gid_map: String,
-    /// The directory of the tool and where it is mounted, if user nobody cannot reach it.
-    bind: Option<(PathBuf, PathBuf)>,
-    /// Where the file system in memory is mounted; the program's directory.
-    work: PathBuf,
-    mount_options: String,
-    ruleset: Option<RulesetCreated>,
-    limits: [(Resource, u64); 7],
-}
-
-impl Plan {
-    fn new(job: &Job, scratch: &Path) -> Result<Plan, Error> {
-        let root = Uid::effective().is_root();
-        let (uid, gid) =
-            if root { (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)) } else { (Uid::effective(), Gid::effective()) };
-        let home = job.tool.home.as_deref();
-        let hidden = home.filter(|home| root && closed_to_others(home).is_some());
-        let limits = &job.limits;
-        Ok(Plan {
-            uid,
-            gid,
-            root,
-            uid_map: format!("{uid} {uid} 1"),
-            gid_map: format!("{gid} {gid} 1"),
-            bind: hidden.map(|home| (home.to_owned(), scratch.join("tool"))),
-            work: scratch.join("work"),
-            mount_options: format!("size={},nr_inodes=1000,mode=700", limits.files_bytes),
-            ruleset: Some(ruleset(scratch, home).map_err(walls::landlock)?),
-            limits: [
-                (Resource::RLIMIT_CPU, limits.cpu_seconds),
-                (Resource::RLIMIT_DATA, limits.memory_bytes),
-                (Resource::RLIMIT_AS, if job.tool.reserves_memory { u64::MAX } else { limits.memory_bytes }),
-                (Resource::RLIMIT_FSIZE, limits.output_bytes),
-                (Resource::RLIMIT_NPROC, limits.processes),
-                (Resource::RLIMIT_NOFILE, 64),
-                (Resource::RLIMIT_CORE, 0),
-            ],
-        })
-    }
-
-    /// The tool as the cage sees it.
-    fn program(&self, tool: &Tool) -> PathBuf {
-        match &self.bind {
-            Some((from, to)) => tool.path.strip_prefix(from).map_or_else(|_| tool.path.clone(), |rest| to.join(rest)),
-            None => tool.path.clone(),
-        }
-    }
-}
-
-/// Landlock's rules but the one for the working directory, which is mounted later: reading of the system's
-/// directories, of the tool's and of the scratch directory. Rights that later versions of Landlock added are taken
-/// away where the kernel knows them.
-fn ruleset(scratch: &Path, home: Option<&Path>) -> Result<RulesetCreated, landlock::RulesetError> {
-    let readable = READABLE.iter().map(Path::new).chain([scratch]).chain(home);
-    Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V1))?
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(ABI::V5))?
-        .scope(Scope::from_all(ABI::V6))?
-        .create()?
-        .add_rules(path_beneath_rules(readable, AccessFs::from_read(ABI::V1)))?
-        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))
-}
-
-/// Writes a file of /proc.
-fn put(path: &str, text: &str) -> io::Result<()> {
-    std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
-}
-
-/// Leaves everything that a program could reach. Runs in the child of a fork.
-fn enter(plan: &mut Plan) -> io::Result<()> {
-    let none = None::<&str>;
-    setsid().at(Wall::User)?;
-    if plan.root {
-        if let Some((from, to)) = &plan.bind {
-            unshare(CloneFlags::CLONE_NEWNS).at(Wall::Bind)?;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Bind)?;
-            mount(Some(from), to, none, MsFlags::MS_BIND, none).at(Wall::Bind)?;
-        }
-        setgroups(&[]).at(Wall::User)?;
-        setresgid(plan.gid, plan.gid, plan.gid).at(Wall::User)?;
-        setresuid(plan.uid, plan.uid, plan.uid).at(Wall::User)?;
-        // Changing the user made /proc/self root's.
-        prctl::set_dumpable(true).at(Wall::User)?;
-    }
-    // A killed Meno leaves no program behind.
-    prctl::set_pdeathsig(Signal::SIGKILL).at(Wall::User)?;
-    unshare(
-        CloneFlags::CLONE_NEWUSER
-            | CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS,
-    )
-    .at(Wall::Namespaces)?;
-    put("/proc/self/setgroups", "deny").at(Wall::Maps)?;
-    put("/proc/self/uid_map", &plan.uid_map).at(Wall::Maps)?;
-    put("/proc/self/gid_map", &plan.gid_map).at(Wall::Maps)?;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Mounts)?;
-    let (flags, options) = (MsFlags::MS_NOSUID | MsFlags::MS_NODEV, plan.mount_options.as_str());
-    mount(Some("tmpfs"), &plan.work, Some("tmpfs"), flags, Some(options)).at(Wall::Mounts)?;
-    chdir(&plan.work).at(Wall::Mounts)?;
-    // The first child of this process is the init of the new process namespace: all die with it.
-    // SAFETY: the process has one thread, and the child goes on to exec.
-    if let ForkResult::Parent { .. } = unsafe { fork() }.at(Wall::Init)? {
-        relay();
-    }
-    prctl::set_pdeathsig(Signal::SIGKILL).at(Wall::Init)?;
-    lock_files(plan).at(Wall::Landlock)?;
-    // A deep recursion ends at the limit of memory, not at 8 MiB of stack.
-    let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Wall::Limits)?;
-    setrlimit(Resource::RLIMIT_STACK, most, most).at(Wall::Limits)?;
-    plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Wall::Limits)
-}
-
-/// Waits for the program and ends as it did. Killing this process kills the program.
-fn relay() -> ! {
-    // SAFETY: no descriptor of this process is used after. There is no wrapper that every libc has; an inherited
-    // descriptor left open would keep Meno waiting for the end of a pipe.
-    unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
-    let code = loop {
-        match wait() {
-            Ok(WaitStatus::Exited(_, code)) => break code,
-            Ok(WaitStatus::Signaled(_, signal, _)) => break 128 + signal as i32,
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => break 128,
-        }
-    };
-    // SAFETY: ends the process without running what the parent registered for its own end.
-    unsafe { libc::_exit(code) }
-}
-
-/// Landlock: nothing outside `work` can be written, nothing outside the readable directories read.
-fn lock_files(plan: &mut Plan) -> io::Result<()> {
-    let failed = |_| io::Error::last_os_error();
-    let Some(ruleset) = plan.ruleset.take() else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
-    let work = PathFd::new(&plan.work).map_err(|_| io::Error::last_os_error())?;
-    let all = PathBeneath::new(work, AccessFs::from_all(ABI::V5));
-    ruleset.add_rule(all).and_then(RulesetCreated::restrict_self).map(drop).map_err(failed)
-}
-
-/// A process in a cage, and the directory that holds its files. It dies when this is dropped.
+/// A sandbox with a running program. Everything in it dies when this is dropped, and when Meno dies.
 pub(crate) struct Caged {
-    child: Child,
-    _scratch: tempfile::TempDir,
+    init: Pid,
+    pidfd: Arc<OwnedFd>,
+    ended: Option<End>,
+    excess: Arc<AtomicU8>,
+    watch: Option<JoinHandle<()>>,
+    /// The init starts with the byte that is sent, and ends when the last writer is gone.
+    lifeline: PipeWriter,
 }
+
+/// What made the watch end a sandbox.
+const TOO_MUCH_CPU: u8 = 1;
+const TOO_MUCH_MEMORY: u8 = 2;
 
 impl Caged {
     /// Starts a job.
     pub(crate) fn start(job: Job) -> Result<Caged, Error> {
-        let failed = |what: &str, e: io::Error| Error::Sandbox(format!("{what}: {e}"));
-        let scratch = scratch(&job).map_err(|e| failed("writing the program's files", e))?;
-        if let Some(dir) = Uid::effective().is_root().then(|| closed_to_others(scratch.path())).flatten() {
-            return Err(Error::Sandbox(format!(
-                "programs run as user nobody, who cannot enter {}, where temporary files are made; set TMPDIR to a \
-                 directory that everyone can enter, such as /tmp",
-                dir.display()
-            )));
-        }
-        let mut plan = Plan::new(&job, scratch.path())?;
-        let mut command = match job.script {
-            Some(_) => Command::new("/bin/sh"),
-            None => Command::new(plan.program(job.tool)),
-        };
-        if let Some(script) = job.script {
-            command.args(["-c", script]).arg(plan.program(job.tool));
-        }
-        command.args(job.args).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
-        command.env("HOME", &plan.work).env("TMPDIR", &plan.work).env("LANG", "C.UTF-8");
-        command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0").env("OPENBLAS_NUM_THREADS", "1");
-        command.env("PYTHONIOENCODING", "utf-8:surrogateescape");
+        let failed = |what: &'static str| move |e: io::Error| Error::Sandbox(format!("{what}: {e}"));
+        let mut plan = plan(&job)?;
         let stdin = match job.input {
-            Some(_) => std::fs::File::open(scratch.path().join("input")).map_err(|e| failed("the input", e))?.into(),
-            None => job.stdin,
+            Some(bytes) => input(bytes).map_err(failed("the file of the input"))?,
+            None => stream(job.stdin)?,
         };
-        command.stdin(stdin).stdout(job.stdout).stderr(job.stderr);
-        // SAFETY: see the head of this file.
-        unsafe { command.pre_exec(move || enter(&mut plan)) };
-        let child = command.spawn().map_err(|e| walls::explain(job.tool, &e))?;
-        Ok(Caged { child, _scratch: scratch })
+        let (stdout, stderr) = (stream(job.stdout)?, stream(job.stderr)?);
+        let (lifeline, writer) = io::pipe().map_err(failed("a pipe"))?;
+        let (errors, error) = io::pipe().map_err(failed("a pipe"))?;
+        let streams =
+            [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), lifeline.as_raw_fd(), error.as_raw_fd()];
+        let (init, pidfd) = clone(&mut plan, streams).at(Wall::Namespaces).map_err(|e| walls::explain(job.tool, &e))?;
+        drop((stdin, stdout, stderr, lifeline, error));
+        let pidfd = Arc::new(pidfd);
+        let excess = Arc::new(AtomicU8::new(0));
+        let mut caged = Caged { init, pidfd, ended: None, excess, watch: None, lifeline: writer };
+        caged.release(errors).map_err(|e| walls::explain(job.tool, &e))?;
+        caged.watch(job.limits).map_err(failed("a thread"))?;
+        Ok(caged)
     }
 
-    /// Waits for its end, at most until `deadline`; `None` if it still runs then. 128 and above is a signal.
-    pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<i32>, Error> {
-        loop {
-            let status = self.child.try_wait().map_err(|e| Error::Sandbox(format!("waiting for the program: {e}")))?;
-            if let Some(status) = status {
-                return Ok(Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))));
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(2));
+    /// Sets the users of the namespace, lets the init go on and waits until the program runs.
+    fn release(&mut self, mut errors: PipeReader) -> io::Result<()> {
+        map_users(self.init).at(Wall::Maps)?;
+        self.lifeline.write_all(&[1]).at(Wall::Init)?;
+        let mut number = [0; 4];
+        match errors.read_exact(&mut number) {
+            Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(e) => Err(e).at(Wall::Init),
         }
+    }
+
+    /// Starts the watch over what all processes of the sandbox use together.
+    fn watch(&mut self, limits: Limits) -> io::Result<()> {
+        let (init, pidfd, excess) = (self.init, self.pidfd.clone(), self.excess.clone());
+        let watch = move || {
+            // A program that ends soon is never measured; measuring takes a twentieth of a processor at most.
+            let mut pause = Duration::from_millis(100);
+            while !ends_within(&pidfd, pause) {
+                let start = Instant::now();
+                let Ok(usage) = usage::of(init) else { return };
+                let reason = match () {
+                    () if usage.cpu > Duration::from_secs(limits.cpu_seconds) => TOO_MUCH_CPU,
+                    () if usage.memory_bytes > limits.memory_bytes => TOO_MUCH_MEMORY,
+                    () => 0,
+                };
+                if reason != 0 {
+                    excess.store(reason, Ordering::Release);
+                    return kill(&pidfd);
+                }
+                pause = Duration::from_millis(50).max(start.elapsed() * 20);
+            }
+        };
+        self.watch = Some(std::thread::Builder::new().name("sandbox watch".into()).spawn(watch)?);
+        Ok(())
+    }
+
+    /// Waits for the program's end, at most until `deadline`; `None` if it still runs then. The other processes of the
+    /// sandbox have ended with it.
+    pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<End>, Error> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if self.ended.is_none() && ends_within(&self.pidfd, left) {
+            let status = reap(self.init).map_err(|e| Error::Sandbox(format!("waiting for the program: {e}")))?;
+            self.ended = Some(match (self.excess.load(Ordering::Acquire), status) {
+                (TOO_MUCH_CPU, _) => End::OutOfCpu,
+                (TOO_MUCH_MEMORY, _) => End::OutOfMemory,
+                (_, WaitStatus::Exited(_, 0)) => End::Done,
+                (_, WaitStatus::Exited(_, code)) => End::Failed(code),
+                (_, WaitStatus::Signaled(_, signal, _)) => End::Failed(128 + signal as i32),
+                (_, status) => return Err(Error::Sandbox(format!("waiting for the program gave {status:?}"))),
+            });
+        }
+        Ok(self.ended)
     }
 }
 
 impl Drop for Caged {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.ended.is_none() {
+            kill(&self.pidfd);
+            // Returns when every process of the namespace is dead.
+            let _ = reap(self.init);
+        }
+        if let Some(watch) = self.watch.take() {
+            let _ = watch.join();
+        }
     }
 }
 
-/// A fresh directory with the job's files, the mount points `work` and `tool`, and the input.
-fn scratch(job: &Job) -> io::Result<tempfile::TempDir> {
-    let mode = |mode| std::fs::Permissions::from_mode(mode);
-    let dir = tempfile::Builder::new().prefix("meno-sandbox-").permissions(mode(0o755)).tempdir()?;
-    for name in ["work", "tool"] {
-        std::fs::create_dir(dir.path().join(name))?;
-        std::fs::set_permissions(dir.path().join(name), mode(0o755))?;
+/// Kills the init, and with it everything in its namespace. It may have ended already.
+fn kill(pidfd: &OwnedFd) {
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open, and without information the call reads nothing else.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, no_info, 0) };
+}
+
+/// Waits for the init's end.
+fn reap(init: Pid) -> nix::Result<WaitStatus> {
+    loop {
+        match waitpid(init, Some(WaitPidFlag::__WALL)) {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
     }
-    for &(name, bytes) in job.files.iter().chain(job.input.map(|input| ("input", input)).iter()) {
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes)?;
-        std::fs::set_permissions(&path, mode(0o755))?;
+}
+
+/// Whether the process ends before the time is over.
+fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
+    let deadline = Instant::now() + time;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, so that the last wait does not spin.
+        let left = (left + Duration::from_micros(999)).as_millis().min(i32::MAX as u128) as i32;
+        let mut events = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut events, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if Instant::now() >= deadline => return false,
+            Ok(0) | Err(Errno::EINTR) => {}
+            _ => return true,
+        }
     }
-    std::fs::set_permissions(dir.path(), mode(0o755))?; // whatever the umask
-    Ok(dir)
+}
+
+/// Makes the init, and a descriptor of it that no other process can ever take the place of.
+fn clone(plan: &mut Plan, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)> {
+    let mut pidfd = -1;
+    // A handler of Meno's must not run in the child.
+    let mut before = SigSet::empty();
+    nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    // SAFETY: the child calls `init`, which keeps the promises of `clone`, and `pidfd` is valid.
+    let made = unsafe { inside::clone(NAMESPACES | libc::CLONE_PIDFD, &mut pidfd) };
+    if let Ok(None) = made {
+        inside::init(plan, streams);
+    }
+    before.thread_set_mask()?;
+    let init = made?.ok_or(Errno::EINVAL)?;
+    // SAFETY: the call has made this descriptor for us.
+    Ok((init, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The users of a new namespace: the one whom the program runs as, and no other.
+fn map_users(init: Pid) -> io::Result<()> {
+    let (user, group) = user().unwrap_or((Uid::effective(), Gid::effective()));
+    let put = |name: &str, text: String| std::fs::write(format!("/proc/{init}/{name}"), text);
+    if user == Uid::effective() {
+        put("setgroups", "deny".into())?;
+    }
+    put("uid_map", format!("{user} {user} 1"))?;
+    put("gid_map", format!("{group} {group} 1"))
+}
+
+/// Whom programs run as instead of Meno's own user.
+fn user() -> Option<(Uid, Gid)> {
+    Uid::effective().is_root().then(|| (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)))
+}
+
+/// A stream of the program, or the empty one.
+fn stream(given: Option<OwnedFd>) -> Result<OwnedFd, Error> {
+    let null = || std::fs::File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+    given.map_or_else(null, Ok).map_err(|e| Error::Sandbox(format!("/dev/null: {e}")))
+}
+
+/// A file without a name that holds the input.
+fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
+    use std::io::Seek;
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// What the child needs, prepared before the clone.
+fn plan(job: &Job) -> Result<Plan, Error> {
+    let failed = |e: io::Error| Error::Sandbox(format!("the files of {}: {e}", job.tool.path.display()));
+    let entries = files::entries(job).map_err(failed)?;
+    let sources = entries.iter().map(|_| None).collect();
+    let tool = files::program(job.tool).map_err(failed)?;
+    let text = |text: &str| CString::new(text).map_err(|e| failed(e.into()));
+    let mut arguments = Vec::new();
+    let program = match job.script {
+        Some(script) => {
+            arguments.extend([text("sh")?, text("-c")?, text(script)?]);
+            text("/bin/sh")?
+        }
+        None => tool.clone(),
+    };
+    arguments.push(tool);
+    for argument in job.args {
+        arguments.push(text(argument)?);
+    }
+    let environment = environment().iter().map(|line| text(line)).collect::<Result<Vec<_>, _>>()?;
+    let limits = &job.limits;
+    let (root_size, inodes) = (files::size(job) + (1 << 20), entries.len() + 64);
+    Ok(Plan {
+        user: user(),
+        root_options: text(&format!("size={root_size},nr_inodes={inodes},mode=755"))?,
+        work_options: text(&format!("size={},nr_inodes=1000,mode=700", limits.files_bytes))?,
+        entries,
+        sources,
+        limits: [
+            (Resource::RLIMIT_CPU, limits.cpu_seconds),
+            (Resource::RLIMIT_DATA, limits.memory_bytes),
+            (Resource::RLIMIT_AS, if job.tool.reserves_memory { u64::MAX } else { limits.memory_bytes }),
+            (Resource::RLIMIT_FSIZE, limits.output_bytes),
+            // The init is a process of the same user.
+            (Resource::RLIMIT_NPROC, limits.processes + 1),
+            (Resource::RLIMIT_NOFILE, 64),
+            (Resource::RLIMIT_CORE, 0),
+        ],
+        system_calls: calls::filter()?,
+        program,
+        arguments: Strings::new(arguments),
+        environment: Strings::new(environment),
+    })
+}
+
+/// The environment of programs.
+fn environment() -> [String; 8] {
+    let work = String::from_utf8_lossy(WORK.to_bytes());
+    [
+        "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
+        format!("HOME={work}"),
+        format!("TMPDIR={work}"),
+        "LANG=C.UTF-8".to_owned(),
+        "PYTHONDONTWRITEBYTECODE=1".to_owned(),
+        "PYTHONHASHSEED=0".to_owned(),
+        "OPENBLAS_NUM_THREADS=1".to_owned(),
+        "PYTHONIOENCODING=utf-8:surrogateescape".to_owned(),
+    ]
 }

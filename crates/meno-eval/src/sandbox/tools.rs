@@ -4,32 +4,53 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Directories that every cage can read.
-const SYSTEM: [&str; 6] = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/opt"];
+/// Directories of programs and libraries, which every sandbox can read.
+pub(super) const SYSTEM: [&str; 9] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
+
+/// The parts of an installation (PREFIX of PREFIX/bin/TOOL) that hold programs and libraries.
+const PARTS: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libexec", "include", "share"];
+
+/// Prints what an interpreter of Python needs, one path a line: itself, where its modules lie, the libraries that it
+/// loaded. What lies beside them, a home directory perhaps, is not its business.
+const NEEDS_OF_PYTHON: &str = "
+import os, sys, sysconfig
+prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+paths = {sys.executable} | {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+paths |= {path for path in sys.path if any(path.startswith(prefix + os.sep) for prefix in prefixes)}
+try:
+    paths |= {line.split(None, 5)[5].strip() for line in open('/proc/self/maps') if '.so' in line}
+except OSError:
+    pass
+print('\\n'.join(sorted(path for path in paths if path and path not in prefixes and os.path.exists(path))))
+";
 
 /// A program of this machine that runs in the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
     /// The program itself, links followed.
     pub(super) path: PathBuf,
-    /// The directory with its libraries, if that is none of the system's: /home/me/python of /home/me/python/bin/python3.
-    pub(super) home: Option<PathBuf>,
+    /// What it reads beside the system's directories.
+    pub(super) needs: Vec<PathBuf>,
     /// It reserves far more address space than it uses, so only its data is limited.
     pub(super) reserves_memory: bool,
 }
 
 impl Tool {
-    /// The program at `path`.
-    pub(super) fn at(path: PathBuf) -> Tool {
-        let system = SYSTEM.iter().any(|dir| path.starts_with(dir));
-        let home = path.parent().and_then(Path::parent).filter(|_| !system).map(Path::to_owned);
+    /// The program at `path`, a path without links.
+    fn at(path: PathBuf) -> Result<Tool, String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Tool { home, reserves_memory: name.starts_with("node") || name == "rustc", path }
+        let needs = match is_system(&path) {
+            true => Vec::new(),
+            false if name.starts_with("python") || name.starts_with("pypy") => needs_of_python(&path)?,
+            false => needs_of(&path, name.starts_with("node"))?,
+        };
+        Ok(Tool { needs, reserves_memory: name.starts_with("node") || name == "rustc", path })
     }
 
     /// A program that is a file of the job.
     pub(crate) fn made(path: &str) -> Tool {
-        Tool { path: path.into(), home: None, reserves_memory: false }
+        Tool { path: path.into(), needs: Vec::new(), reserves_memory: false }
     }
 
     /// The program of a name that is looked up in `PATH`, or of a path. The error says why there is none and what to
@@ -44,18 +65,44 @@ impl Tool {
         if !is_binary(&path) {
             return Err(script(&path));
         }
-        let path = toolchain(path, name);
-        let tool = Tool::at(path);
-        match &tool.home {
-            Some(home) if is_personal(home) => Err(format!(
-                "{} cannot be used: programs must read its libraries, and these lie in {}, a home directory or all \
-                 of them, whose other files programs must not see. Install it in a directory that holds nothing \
-                 else, such as /opt/NAME",
-                tool.path.display(),
-                home.display()
-            )),
-            _ => Ok(tool),
-        }
+        Tool::at(toolchain(path, name))
+    }
+}
+
+/// Whether a path lies where every sandbox can read.
+fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|directory| path.starts_with(directory))
+}
+
+/// What an interpreter of Python reads.
+fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed =
+        |reason: &str| format!("{} cannot be used: it does not say where its modules are: {reason}", path.display());
+    let mut command = Command::new(path);
+    command.args(["-I", "-B", "-c", NEEDS_OF_PYTHON]).env_clear().stdin(Stdio::null());
+    let asked = command.output().map_err(|e| failed(&e.to_string()))?;
+    if !asked.status.success() {
+        return Err(failed(String::from_utf8_lossy(&asked.stderr).trim()));
+    }
+    let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are no UTF-8"))?;
+    let paths = text.lines().filter_map(|line| Path::new(line).canonicalize().ok());
+    Ok(paths.filter(|path| !is_system(path)).chain([path.to_owned()]).collect())
+}
+
+/// What another tool reads: itself, if it is `single`, else the parts of its installation as well.
+fn needs_of(path: &Path, single: bool) -> Result<Vec<PathBuf>, String> {
+    let prefix = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let parts = PARTS.iter().map(|part| prefix.join(part)).filter(|part| part.is_dir());
+    match (single, is_personal(prefix)) {
+        (true, true) => Ok(vec![path.to_owned()]),
+        (false, true) => Err(format!(
+            "{} cannot be used: programs must read its libraries, and these lie in {}, a home directory or all of \
+             them, whose other files programs must not see. Install it in a directory that holds nothing else, such \
+             as /opt/NAME",
+            path.display(),
+            prefix.display()
+        )),
+        _ => Ok(parts.filter_map(|part| part.canonicalize().ok()).chain([path.to_owned()]).collect()),
     }
 }
 
@@ -99,18 +146,10 @@ fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
 /// Whether a directory is somebody's home or holds homes: what lies in it is no library.
 fn is_personal(dir: &Path) -> bool {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    home.is_some_and(|home| home.starts_with(dir))
+    let real = home.as_ref().and_then(|home| home.canonicalize().ok());
+    home.into_iter().chain(real).any(|home| home.starts_with(dir))
         || dir.parent() == Some(Path::new("/home"))
         || ["/", "/home", "/root", "/tmp"].map(Path::new).contains(&dir)
-}
-
-/// The first directory on the way to `path` that other users than its owner cannot enter.
-pub(super) fn closed_to_others(path: &Path) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let open = |dir: &Path| std::fs::metadata(dir).is_ok_and(|m| !m.is_dir() || m.permissions().mode() & 1 != 0);
-    let mut dirs: Vec<&Path> = path.ancestors().collect();
-    dirs.reverse();
-    dirs.into_iter().find(|dir| !open(dir)).map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -119,13 +158,25 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_tool_brings_its_own_directory_and_never_a_home() {
-        assert_eq!(Tool::at("/usr/bin/python3.11".into()).home, None);
-        assert_eq!(Tool::at("/srv/python/bin/python3".into()).home, Some("/srv/python".into()));
+    fn a_tool_brings_what_it_needs_and_never_a_home() {
+        assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
         for personal in ["/home", "/home/me", "/root", "/"] {
             assert!(is_personal(Path::new(personal)), "{personal}");
         }
         assert!(!is_personal(Path::new("/home/me/python")) && !is_personal(Path::new("/srv/python")));
+        assert!(needs_of(Path::new("/home/me/bin/g++"), false).unwrap_err().contains("/home/me"));
+        assert_eq!(needs_of(Path::new("/home/me/bin/node"), true).unwrap(), [Path::new("/home/me/bin/node")]);
+    }
+
+    #[test]
+    fn a_toolchain_brings_its_parts_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        for name in ["prefix/bin", "prefix/lib", "prefix/documents"] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        let tool = dir.join("prefix/bin/rustc");
+        assert_eq!(needs_of(&tool, false).unwrap(), [dir.join("prefix/bin"), dir.join("prefix/lib"), tool.clone()]);
     }
 
     #[test]
@@ -139,18 +190,5 @@ mod tests {
         assert!(error.contains("/nowhere/python3"), "{error}");
         let error = Tool::find(Path::new("no-such-interpreter")).unwrap_err();
         assert!(error.contains("no-such-interpreter") && error.contains("PATH"), "{error}");
-    }
-
-    #[test]
-    fn closed_directories_are_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let inner = dir.path().join("a/b");
-        std::fs::create_dir_all(&inner).unwrap();
-        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(dir.path(), 0o755);
-        mode(&dir.path().join("a"), 0o700);
-        assert_eq!(closed_to_others(&inner), Some(dir.path().join("a")));
-        mode(&dir.path().join("a"), 0o711);
-        assert_eq!(closed_to_others(&inner), None);
     }
 }

@@ -1,36 +1,51 @@
 //! What failed when a cage could not be built, why, and the way out.
 
-use super::tools::{Tool, closed_to_others};
+use super::tools::Tool;
 use crate::error::Error;
 use nix::errno::Errno;
 use std::io;
 
-/// The steps of entering a cage.
+/// The steps of entering a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wall {
-    /// Mounting the tool where user nobody can read it.
-    Bind = 1,
-    /// Becoming user nobody.
-    User,
     /// New namespaces.
-    Namespaces,
-    /// The user of the new user namespace.
+    Namespaces = 1,
+    /// The users of the new user namespace.
     Maps,
+    /// Becoming user nobody, and giving up every capability.
+    User,
+    /// The first process of the process namespace, and the program's own.
+    Init,
+    /// The files and directories that the tool needs.
+    Files,
     /// The file system in memory.
     Mounts,
-    /// The first process of the process namespace.
-    Init,
+    /// Leaving the machine's file system.
+    Root,
     /// The Landlock rules.
     Landlock,
     /// The resource limits.
     Limits,
+    /// The filter of system calls.
+    SystemCalls,
 }
 
-const WALLS: [Wall; 8] =
-    [Wall::Bind, Wall::User, Wall::Namespaces, Wall::Maps, Wall::Mounts, Wall::Init, Wall::Landlock, Wall::Limits];
+/// All of them, with their names.
+pub(super) const WALLS: [(Wall, &str); 10] = [
+    (Wall::Namespaces, "namespaces of users, processes, mounts, network and IPC"),
+    (Wall::Maps, "the user of the namespace"),
+    (Wall::User, "no privileges"),
+    (Wall::Init, "an init that everything dies with"),
+    (Wall::Files, "read-only views of the interpreter and the libraries"),
+    (Wall::Mounts, "a file system in memory"),
+    (Wall::Root, "leaving the machine's file system"),
+    (Wall::Landlock, "Landlock"),
+    (Wall::Limits, "limits of CPU time, memory, processes and files"),
+    (Wall::SystemCalls, "the filter of system calls"),
+];
 
-/// Marks an error with the wall that failed. The standard library passes one number from the child to the parent, so
-/// the wall goes into its upper half.
+/// Marks an error with the wall that failed. One number passes from the child to the parent, so the wall goes into its
+/// upper half.
 pub(super) trait At<T> {
     fn at(self, wall: Wall) -> io::Result<T>;
 }
@@ -48,36 +63,20 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 pub(super) fn explain(tool: &Tool, error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(0);
     let errno = Errno::from_raw(code & 0xffff);
-    let message = match WALLS.iter().find(|&&wall| wall as i32 == code >> 16) {
-        Some(&wall) => reason(wall, errno, tool),
-        None => started(tool, error),
-    };
-    Error::Sandbox(message)
-}
-
-/// Landlock's own errors, before the fork.
-pub(super) fn landlock(error: landlock::RulesetError) -> Error {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    Error::Sandbox(format!(
-        "Landlock, which keeps programs from other files, is not available on this kernel ({}): {error}. It needs \
-         Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK, and `landlock` in the kernel's `lsm=` list \
-         (/sys/kernel/security/lsm shows it); a container's seccomp profile must allow landlock_create_ruleset",
-        release.trim()
-    ))
+    match WALLS.iter().find(|(wall, _)| *wall as i32 == code >> 16) {
+        Some(&(wall, name)) => Error::Wall { wall: name, reason: reason(wall, errno, tool) },
+        None => Error::Sandbox(started(tool, error)),
+    }
 }
 
 /// Why the tool itself did not start.
 fn started(tool: &Tool, error: &io::Error) -> String {
     let path = tool.path.display();
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EACCES) => match closed_to_others(&tool.path) {
-            Some(dir) => format!(
-                "{path} cannot be run: {} is closed to the user that programs run as. Install it where everyone can \
-                 read it, such as /usr/local or /opt, or open that directory (chmod o+x)",
-                dir.display()
-            ),
-            None => format!("{path} cannot be run: {error}. Is it executable, and on a file system without noexec?"),
-        },
+        Some(Errno::EACCES) => format!(
+            "{path} cannot be run: {error}. The user that programs run as (nobody, when Meno runs as root) must be \
+             allowed to read and run it and its libraries (chmod -R o+rX), on a file system without noexec"
+        ),
         Some(Errno::ENOENT) => format!("{path} is not there any more, or its dynamic loader is missing"),
         Some(Errno::EAGAIN | Errno::ENOMEM) => {
             format!("no new process could be started ({error}): the machine's or container's limit is reached")
@@ -87,38 +86,48 @@ fn started(tool: &Tool, error: &io::Error) -> String {
 }
 
 fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
-    let errno = errno.desc();
+    let description = errno.desc();
+    let because = |text: &str, way_out: &str| format!("{text} ({description}). {way_out}");
     match wall {
-        Wall::Bind => format!(
-            "{} cannot be used: Meno runs as root and programs as user nobody, who cannot enter {}; mounting it \
-             elsewhere is not allowed here ({errno}). Install it where everyone can read it, such as /usr/local or \
-             /opt, or run Meno as the user who owns it",
-            tool.path.display(),
-            closed_to_others(&tool.path).unwrap_or_default().display()
+        Wall::Namespaces => because("user namespaces are not available", &namespaces()),
+        Wall::Maps => because("the users of the new namespace could not be set", &namespaces()),
+        Wall::User => because(
+            "Meno runs as root and cannot become user nobody",
+            "Give the container CAP_SETUID and CAP_SETGID, or run Meno as an ordinary user",
         ),
-        Wall::User => format!(
-            "Meno runs as root and cannot become user nobody ({errno}). Give the container CAP_SETUID and \
-             CAP_SETGID, or run Meno as an ordinary user"
+        Wall::Init => because(
+            "the first process of the namespace could not be started",
+            "The machine's or container's limit of processes, memory or open files is reached",
         ),
-        Wall::Namespaces => format!("user namespaces are not available ({errno}). {}", namespaces()),
-        Wall::Maps => format!("the user of the new namespace could not be set ({errno}). {}", namespaces()),
-        Wall::Mounts => {
-            format!("the file system in memory could not be mounted in the new namespace ({errno}). {}", namespaces())
-        }
-        Wall::Init => format!(
-            "the first process of the namespace could not be started ({errno}): the machine's or container's limit \
-             of processes or memory is reached"
+        Wall::Files => because(
+            &format!("what {} needs could not be mounted read-only in the new namespace", tool.path.display()),
+            "This needs Linux 5.13 or later, and directories that the user who runs Meno can enter",
         ),
-        Wall::Landlock => format!(
-            "the Landlock rules could not be enforced ({errno}). A container's seccomp profile must allow \
-             landlock_restrict_self"
+        Wall::Mounts => because("the file system in memory could not be mounted in the new namespace", &namespaces()),
+        Wall::Root => because(
+            "the machine's file system could not be left (pivot_root)",
+            "This does not work on an initial RAM disk (rootfs), or under a profile that forbids pivot_root",
         ),
-        Wall::Limits => {
-            format!(
-                "the resource limits could not be set ({errno}): a limit of Meno's own process is lower (ulimit -H)"
-            )
+        Wall::Landlock => because("Landlock, which keeps programs from other files, is not available", &landlock()),
+        Wall::Limits => because(
+            "the resource limits could not be set",
+            "A limit of Meno's own process is lower: `ulimit -H -a` shows them",
+        ),
+        Wall::SystemCalls => {
+            because("the filter of system calls could not be set", "It needs a kernel with CONFIG_SECCOMP_FILTER")
         }
     }
+}
+
+/// What Landlock needs, and the kernel of this machine.
+fn landlock() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "It needs Linux 5.13 or later (this is {}) with CONFIG_SECURITY_LANDLOCK, and `landlock` in the kernel's \
+         `lsm=` list (/sys/kernel/security/lsm shows it); a container's seccomp profile must allow \
+         landlock_create_ruleset and landlock_restrict_self",
+        release.trim()
+    )
 }
 
 /// The setting of this machine that forbids user namespaces, and what changes it.
@@ -145,9 +154,9 @@ mod tests {
 
     #[test]
     fn every_wall_has_its_own_message() {
-        let tool = Tool::at("/root/python/bin/python3".into());
+        let tool = Tool::made("/root/python/bin/python3");
         let mut seen = std::collections::HashSet::new();
-        for wall in WALLS {
+        for (wall, _) in WALLS {
             let error = Err::<(), _>(Errno::EPERM).at(wall).unwrap_err();
             let message = explain(&tool, &error).to_string();
             assert!(message.contains("Operation not permitted"), "{message}");

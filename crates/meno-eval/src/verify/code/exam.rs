@@ -3,11 +3,11 @@
 
 use super::{Plus, Test, Tests, run, short};
 use crate::error::Error;
-use crate::sandbox::{Job, Limits, Sandbox};
+use crate::sandbox::{End, Job, Limits, Sandbox};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = concat!(include_str!("values.py"), "\n\n", include_str!("program.py"));
@@ -97,18 +97,30 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
     let (requests, ask) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
     let (replies, answer) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
     let mut report = tempfile::tempfile().map_err(|e| failed("the file of the report", e))?;
-    let report_to: Stdio = report.try_clone().map_err(|e| failed("the file of the report", e))?.into();
+    let report_to: OwnedFd = report.try_clone().map_err(|e| failed("the file of the report", e))?.into();
 
     let files: [(&str, &[u8]); 3] = [("side.py", PROGRAM.as_bytes()), ("program", program.as_bytes()), ("plan", &plan)];
     let limits = Limits { cpu_seconds: limits.cpu_seconds * u64::from(times), ..limits };
     let job = sandbox.job(sandbox.python(), &["../side.py"]);
-    let mut side =
-        sandbox.start(Job { files: &files, limits, stdin: requests.into(), stdout: answer.into(), ..job })?;
+    let mut side = sandbox.start(Job {
+        files: &files,
+        limits,
+        stdin: Some(requests.into()),
+        stdout: Some(answer.into()),
+        ..job
+    })?;
 
     let files: [(&str, &[u8]); 2] = [("judge.py", EXAMINER.as_bytes()), ("job", &orders)];
     let limits = Limits { output_bytes: limits.output_bytes.max(1 << 20), ..limits };
     let job = sandbox.job(sandbox.python(), &["../judge.py"]);
-    let streams = Job { files: &files, limits, stdin: replies.into(), stdout: ask.into(), stderr: report_to, ..job };
+    let streams = Job {
+        files: &files,
+        limits,
+        stdin: Some(replies.into()),
+        stdout: Some(ask.into()),
+        stderr: Some(report_to),
+        ..job
+    };
     let mut judge = sandbox.start(streams)?;
 
     let code = judge.wait(Instant::now() + wall + Duration::from_secs(2))?;
@@ -120,9 +132,9 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
             Status::Tests => Err(Error::Tests(report.reason)),
             // The program's end tells why, if it comes at once.
             Status::Ended => Ok(Some(match side.wait(Instant::now() + Duration::from_secs(1))? {
-                Some(124) => format!("CPU time limit ({} s) exceeded", sandbox.limits().cpu_seconds),
-                Some(0) | None => report.reason,
-                Some(code) => run::ended(code, "", &sandbox.limits()),
+                Some(End::Failed(124)) => run::ended(End::OutOfCpu, "", &sandbox.limits()),
+                Some(End::Done) | None => report.reason,
+                Some(end) => run::ended(end, "", &sandbox.limits()),
             })),
         },
         // The judge works only on what it is asked for until it is ready: its failure is then ours.

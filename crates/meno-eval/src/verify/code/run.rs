@@ -54,10 +54,8 @@ pub(super) fn failure(
 /// What is wrong with a run.
 fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
     let last = || ran.errors.trim().lines().last().map(short).unwrap_or_default();
-    match ran.end {
-        End::OutOfTime => return Some(format!("time limit ({} s) exceeded", limits.wall.as_secs())),
-        End::Failed(code) => return Some(ended(code, &last(), limits)),
-        End::Done => {}
+    if ran.end != End::Done {
+        return Some(ended(ran.end, &last(), limits));
     }
     let Ok(got) = std::str::from_utf8(&ran.output) else { return Some("the output is not UTF-8".to_owned()) };
     if output::same(got, wanted, rules) {
@@ -67,7 +65,14 @@ fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<Str
 }
 
 /// How a program that failed ended.
-pub(super) fn ended(code: i32, last: &str, limits: &Limits) -> String {
+pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
+    let code = match end {
+        End::OutOfTime => return format!("time limit ({} s) exceeded", limits.wall.as_secs()),
+        End::OutOfCpu => return format!("CPU time limit ({} s) exceeded", limits.cpu_seconds),
+        End::OutOfMemory => return "memory limit exceeded".to_owned(),
+        End::Done => 0,
+        End::Failed(code) => code,
+    };
     match code - 128 {
         libc::SIGKILL | libc::SIGXCPU => format!("CPU time limit ({} s) exceeded", limits.cpu_seconds),
         libc::SIGSEGV | libc::SIGBUS => format!("crashed (signal {}), or memory limit exceeded", code - 128),
@@ -131,7 +136,7 @@ fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Resul
     Ok(match ran.end {
         End::Done => Ok(ran.output),
         End::OutOfTime => Err("the compiler's time limit is exceeded".to_owned()),
-        End::Failed(_) => {
+        _ => {
             let line = ran.errors.lines().find(|line| line.contains("error")).or_else(|| ran.errors.lines().next());
             Err(line.map(short).unwrap_or_else(|| "the compiler's limits are exceeded".to_owned()))
         }

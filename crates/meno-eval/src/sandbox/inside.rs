@@ -1,0 +1,363 @@
+//! The inside of a sandbox: what its init and the program do between clone and exec.
+//!
+//! The child of a process with threads may find the allocator locked for ever, so nothing here allocates: every path,
+//! every byte and the filter of system calls are prepared before (`Plan`).
+
+use super::walls::{At, Wall};
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, chdir, mkdir, pivot_root, setsid, symlinkat, write};
+use seccompiler::BpfProgram;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// Everything that the child needs.
+pub(super) struct Plan {
+    /// The user and group that programs run as when Meno runs as root.
+    pub(super) user: Option<(Uid, Gid)>,
+    /// The file system, in the order in which it is built.
+    pub(super) entries: Vec<Entry>,
+    /// What is bound, opened by the child; as long as `entries`.
+    pub(super) sources: Vec<Option<OwnedFd>>,
+    /// Mount options of the root and of the working directory.
+    pub(super) root_options: CString,
+    pub(super) work_options: CString,
+    pub(super) limits: [(Resource, u64); 7],
+    pub(super) system_calls: BpfProgram,
+    pub(super) program: CString,
+    pub(super) arguments: Strings,
+    pub(super) environment: Strings,
+}
+
+/// A list of strings as exec takes it: pointers, the last one null.
+pub(super) struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    /// What the pointers point to.
+    _strings: Vec<CString>,
+}
+
+impl Strings {
+    pub(super) fn new(strings: Vec<CString>) -> Strings {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Strings { pointers, _strings: strings }
+    }
+}
+
+/// A part of the file system of a sandbox; paths are relative to its root.
+pub(super) enum Entry {
+    Directory(CString),
+    Link {
+        path: CString,
+        target: CString,
+    },
+    File {
+        path: CString,
+        bytes: Vec<u8>,
+    },
+    /// A file or directory of the machine, with everything mounted below it.
+    Bind {
+        path: CString,
+        source: CString,
+        directory: bool,
+        device: bool,
+    },
+}
+
+/// The descriptors that the child keeps, in this order from 0: standard input, output and errors, the read end of the
+/// lifeline, the write end of the pipe for errors.
+pub(super) type Streams = [RawFd; 5];
+
+const LIFELINE: RawFd = 3;
+const ERRORS: RawFd = 4;
+
+/// Where the file system is built: a directory that every machine has. Everything but /proc would do.
+const BASE: &CStr = c"/dev";
+/// The only directory in which the program can write.
+pub(super) const WORK: &CStr = c"/work";
+
+/// The init of a sandbox: process 1 of its namespaces. Builds the walls, starts the program as a process of its own,
+/// reaps what dies and ends with the program, or when Meno is gone. The kernel then kills whatever is left.
+pub(super) fn init(plan: &mut Plan, streams: Streams) -> ! {
+    let code = arrange(streams).at(Wall::Init).and_then(|()| enter(plan)).and_then(|program| attend(program));
+    leave(code)
+}
+
+/// Ends the process with a code, or with the report of what failed.
+fn leave(code: io::Result<i32>) -> ! {
+    let code = code.unwrap_or_else(|error| {
+        let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+        // SAFETY: the descriptor is open in this process from `arrange` on; before, the write fails and says nothing.
+        let _ = write(unsafe { BorrowedFd::borrow_raw(ERRORS) }, &number);
+        127
+    });
+    // SAFETY: ends the process without running what the parent registered for its own end.
+    unsafe { libc::_exit(code) }
+}
+
+/// Moves the descriptors to 0 … 4 and closes all others, which belong to Meno and to other sandboxes.
+fn arrange(streams: Streams) -> io::Result<()> {
+    let mut above = [0; 5];
+    for (above, stream) in above.iter_mut().zip(streams) {
+        // SAFETY: duplicates an open descriptor to a number that none of the five has after this.
+        *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) })?;
+    }
+    for (number, &above) in (0..).zip(&above) {
+        // SAFETY: no value of this process owns the numbers 0 … 4 any more: it never returns to Meno's code.
+        Errno::result(unsafe { libc::dup2(above, number) })?;
+    }
+    close_from(ERRORS + 1, 0)
+}
+
+/// Closes the descriptors from `first` on, or, with `CLOSE_RANGE_CLOEXEC`, lets exec close them.
+fn close_from(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: nothing in this process uses these descriptors afterwards.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })?;
+    Ok(())
+}
+
+/// Builds every wall and starts the program.
+fn enter(plan: &mut Plan) -> io::Result<Pid> {
+    // SAFETY: `arrange` opened it.
+    let lifeline = unsafe { BorrowedFd::borrow_raw(LIFELINE) };
+    // Meno sets the users of the namespace and then sends a byte.
+    if nix::unistd::read(lifeline, &mut [0]).at(Wall::Maps)? == 0 {
+        return Err(io::Error::from_raw_os_error(libc::ECANCELED)).at(Wall::Maps);
+    }
+    setsid().at(Wall::Init)?;
+    umask(Mode::from_bits_truncate(0o022));
+    // Where memory runs out, the kernel ends programs before anything else. A machine may forbid the request.
+    let _ =
+        std::fs::File::options().write(true).open("/proc/self/oom_score_adj").and_then(|mut f| f.write_all(b"1000"));
+    build(plan)?;
+    drop_privileges().at(Wall::User)?;
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.at(Wall::Init)? {
+        Some(program) => Ok(program),
+        None => leave(run(plan)),
+    }
+}
+
+/// The file system: one in memory that holds the job's files and read-only views of what the tool needs.
+fn build(plan: &mut Plan) -> io::Result<()> {
+    let none = None::<&CStr>;
+    let hardened = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Files)?;
+    // Opened as the user that Meno runs as, who may go where user nobody may not.
+    for (entry, opened) in plan.entries.iter().zip(&mut plan.sources) {
+        if let Entry::Bind { source, .. } = entry {
+            *opened = Some(open(source.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at(Wall::Files)?);
+        }
+    }
+    if let Some((user, group)) = plan.user {
+        change_user(user, group).at(Wall::User)?;
+        // The change of user made /proc/self root's.
+        prctl::set_dumpable(true).at(Wall::User)?;
+    }
+    mount(Some(c"tmpfs"), BASE, Some(c"tmpfs"), hardened, Some(plan.root_options.as_c_str())).at(Wall::Mounts)?;
+    chdir(BASE).at(Wall::Mounts)?;
+    for (entry, source) in plan.entries.iter().zip(&plan.sources) {
+        place(entry, source.as_ref())?;
+    }
+    mount(Some(c"tmpfs"), c"work", Some(c"tmpfs"), hardened, Some(plan.work_options.as_c_str())).at(Wall::Mounts)?;
+    // The new root lies on the old one until the old one is detached.
+    pivot_root(c".", c".").at(Wall::Root)?;
+    umount2(c".", MntFlags::MNT_DETACH).at(Wall::Root)?;
+    restrict(c"/", libc::MOUNT_ATTR_RDONLY, 0).at(Wall::Root)?;
+    chdir(WORK).at(Wall::Root)
+}
+
+/// Changes the user and the groups of this process. The functions of libc wait for all threads that Meno had.
+fn change_user(user: Uid, group: Gid) -> io::Result<()> {
+    let (user, group) = (user.as_raw(), group.as_raw());
+    // SAFETY: the calls take numbers and an empty list.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_setgroups, 0usize, ptr::null::<libc::gid_t>()))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, group, group, group))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, user, user, user))?;
+    }
+    Ok(())
+}
+
+/// Makes one entry, relative to the working directory.
+fn place(entry: &Entry, source: Option<&OwnedFd>) -> io::Result<()> {
+    let create = |path: &CString, mode| {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        open(path.as_c_str(), flags, Mode::from_bits_truncate(mode))
+    };
+    match entry {
+        Entry::Directory(path) => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Wall::Mounts),
+        Entry::Link { path, target } => {
+            symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, path.as_c_str()).at(Wall::Mounts)
+        }
+        Entry::File { path, bytes } => {
+            std::fs::File::from(create(path, 0o555).at(Wall::Mounts)?).write_all(bytes).at(Wall::Mounts)
+        }
+        Entry::Bind { path, directory, device, .. } => {
+            match directory {
+                true => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Wall::Mounts)?,
+                false => drop(create(path, 0o444).at(Wall::Mounts)?),
+            }
+            let Some(source) = source else { return Err(io::Error::from_raw_os_error(libc::EBADF)).at(Wall::Files) };
+            let mut name = [0; 32];
+            let name = descriptor(&mut name, source.as_raw_fd()).at(Wall::Files)?;
+            let (none, flags) = (None::<&CStr>, MsFlags::MS_BIND | MsFlags::MS_REC);
+            mount(Some(name), path.as_c_str(), none, flags, none).at(Wall::Files)?;
+            let node = if *device { 0 } else { libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV };
+            restrict(path, libc::MOUNT_ATTR_NOSUID | node, libc::AT_RECURSIVE as libc::c_uint).at(Wall::Files)
+        }
+    }
+}
+
+/// The path of a descriptor.
+fn descriptor(buffer: &mut [u8; 32], number: RawFd) -> io::Result<&CStr> {
+    write!(&mut buffer[..], "/proc/self/fd/{number}")?;
+    CStr::from_bytes_until_nul(buffer).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Adds attributes to a mount.
+fn restrict(path: &CStr, attributes: u64, flags: libc::c_uint) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: the path and the attributes live through the call, which reads `size` bytes of them.
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &attributes, size) };
+    Errno::result(done)?;
+    Ok(())
+}
+
+/// Gives up every capability for good, and the way to new ones by files with a set-user-id bit.
+fn drop_privileges() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    prctl::set_no_new_privs()?;
+    for capability in 0..64 {
+        // SAFETY: takes numbers only. The first number beyond the kernel's last capability ends the loop.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            break;
+        }
+    }
+    let (header, none) = (Header { version: 0x2008_0522, pid: 0 }, [0u32; 6]);
+    // SAFETY: version 3 of the call reads the header and two sets of three numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &header, &none) })?;
+    // No process of this user can trace this one or read its memory, which is a copy of Meno's.
+    Ok(prctl::set_dumpable(false)?)
+}
+
+/// A copy of this process; `None` in the copy. The functions that libc registers for forks do not run: they may wait
+/// for locks that threads of Meno held when this process was made.
+///
+/// # Safety
+///
+/// The copy must not allocate, and must end by exec or `_exit`.
+pub(super) unsafe fn fork() -> nix::Result<Option<Pid>> {
+    // SAFETY: without a stack of its own the child goes on as after fork.
+    unsafe { clone(0, ptr::null_mut()) }
+}
+
+/// `fork` with flags of clone; `pidfd` receives the descriptor if they ask for it.
+///
+/// # Safety
+///
+/// As for `fork`, and `pidfd` must be valid if the flags hold `CLONE_PIDFD`.
+pub(super) unsafe fn clone(flags: libc::c_int, pidfd: *mut RawFd) -> nix::Result<Option<Pid>> {
+    let flags = libc::c_long::from(flags | libc::SIGCHLD);
+    // SAFETY: the caller keeps the promises above; the other arguments are not used with these flags.
+    let pid = Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, pidfd, 0usize, 0usize) })?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid as libc::pid_t)))
+}
+
+/// Waits until the program ends, reaping every other process that does, and gives its exit code (128 and above: a
+/// signal). Ends at once when the lifeline breaks, that is, when Meno is gone.
+fn attend(program: Pid) -> io::Result<i32> {
+    // Pipes end for the readers outside when the program closes them.
+    for stream in [0, 1, 2, ERRORS] {
+        // SAFETY: nothing in this process uses them afterwards.
+        unsafe { libc::close(stream) };
+    }
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    // SAFETY: `arrange` opened it.
+    let lifeline = unsafe { BorrowedFd::borrow_raw(LIFELINE) };
+    loop {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+            match status {
+                WaitStatus::Exited(pid, code) if pid == program => return Ok(code),
+                WaitStatus::Signaled(pid, signal, _) if pid == program => return Ok(128 + signal as i32),
+                WaitStatus::StillAlive => break,
+                _ => {}
+            }
+        }
+        let mut events = [PollFd::new(lifeline, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut events, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if events[0].any() == Some(true) {
+            return Ok(128 + libc::SIGKILL);
+        }
+        while let Ok(Some(_)) = signals.read_signal() {}
+    }
+}
+
+/// The last steps of the program's own process; returns only if it cannot be started.
+fn run(plan: &mut Plan) -> io::Result<i32> {
+    setsid().at(Wall::Init)?;
+    // SAFETY: the default action is no code of this process.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.at(Wall::Init)?;
+    close_from(LIFELINE, libc::CLOSE_RANGE_CLOEXEC).at(Wall::Init)?;
+    lock_files().at(Wall::Landlock)?;
+    // A deep recursion ends at the limit of memory, not at 8 MiB of stack.
+    let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Wall::Limits)?;
+    setrlimit(Resource::RLIMIT_STACK, most, most).at(Wall::Limits)?;
+    plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Wall::Limits)?;
+    SigSet::empty().thread_set_mask().at(Wall::Init)?;
+    seccompiler::apply_filter(&plan.system_calls).map_err(|_| io::Error::last_os_error()).at(Wall::SystemCalls)?;
+    let (arguments, environment) = (plan.arguments.pointers.as_ptr(), plan.environment.pointers.as_ptr());
+    // SAFETY: both lists end with a null and point to strings of the plan, which is alive.
+    unsafe { libc::execve(plan.program.as_ptr(), arguments, environment) };
+    Err(io::Error::last_os_error())
+}
+
+/// Landlock, a second wall around the same files: nothing but the working directory can be written. Rights that later
+/// versions of Landlock added are taken away where the kernel knows them.
+fn lock_files() -> io::Result<()> {
+    let failed = |_| io::Error::last_os_error();
+    let path = |path: &CStr| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(io::Error::from);
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .map_err(failed)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(ABI::V5))
+        .map_err(failed)?
+        .scope(Scope::from_all(ABI::V6))
+        .map_err(failed)?
+        .create()
+        .map_err(failed)?;
+    let (root, work, null) = (path(c"/")?, path(WORK)?, path(c"/dev/null")?);
+    ruleset
+        .add_rule(PathBeneath::new(root, AccessFs::from_read(ABI::V1)))
+        .and_then(|set| set.add_rule(PathBeneath::new(work, AccessFs::from_all(ABI::V5))))
+        .and_then(|set| set.add_rule(PathBeneath::new(null, AccessFs::ReadFile | AccessFs::WriteFile)))
+        .and_then(|set| set.restrict_self())
+        .map(drop)
+        .map_err(failed)
+}

@@ -1,0 +1,339 @@
+//! Attacks on the sandbox: programs that try to outlive it, to reach the machine, or to use more than they may.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use meno_eval::sandbox::{End, Limits, Outcome, Sandbox};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn limits() -> Limits {
+    Limits { wall: Duration::from_secs(20), cpu_seconds: 2, memory_bytes: 256 << 20, ..Limits::default() }
+}
+
+/// The sandbox; `None` on a machine that cannot hold it, which must then have said so.
+fn sandbox() -> Option<Sandbox> {
+    match Sandbox::open(Path::new("python3"), limits()) {
+        Ok(sandbox) => Some(sandbox),
+        Err(error) => {
+            assert!(error.to_string().starts_with("the sandbox: "), "{error}");
+            eprintln!("not tested here: {error}");
+            None
+        }
+    }
+}
+
+/// Functions for programs: a system call, and an attempt that prints how it ended.
+const TOOLS: &str = "
+import ctypes, errno, os, signal, socket, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    ctypes.set_errno(0)
+    done = libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, args))
+    return 'done' if done != -1 else errno.errorcode[ctypes.get_errno()]
+def attempt(what, f, *args):
+    try:
+        f(*args)
+        print(what, 'done', flush=True)
+    except Exception as e:
+        print(what, errno.errorcode.get(getattr(e, 'errno', None), type(e).__name__), flush=True)
+";
+
+fn run(program: &str) -> Option<Outcome> {
+    Some(sandbox()?.run(&format!("{TOOLS}\n{program}"), "").unwrap())
+}
+
+/// What a program prints that must end by itself.
+fn printed(program: &str) -> Option<String> {
+    let outcome = run(program)?;
+    assert_eq!(outcome.end, End::Done, "{}", outcome.output);
+    Some(outcome.output)
+}
+
+/// A directory that everyone may write, with a file that everyone may write.
+fn open_directory() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "contents").unwrap();
+    for path in [dir.path(), &file] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    (dir, file)
+}
+
+/// The processes with this name.
+fn named(name: &str) -> usize {
+    let comm =
+        |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.ok()?.path().join("comm")).ok();
+    std::fs::read_dir("/proc").unwrap().filter_map(comm).filter(|comm| comm.trim() == name).count()
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A program of processes that give up every tie to those above them, ignore signals and work on for ever.
+fn survivor(name: &str) -> String {
+    format!(
+        "for number in range(1, 32):\n    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n\
+         libc.prctl(15, {name:?}.encode())\nlibc.prctl(1, 0)\n\
+         for _ in range(4):\n    if os.fork() == 0:\n        libc.prctl(1, 0)\n        os.setsid()\n        if os.fork() == 0:\n            \
+         libc.prctl(1, 0)\n            while True: time.sleep(0.01)\n        os._exit(0)\n"
+    )
+}
+
+#[test]
+fn nothing_outlives_a_program() {
+    let name = format!("late-{}", std::process::id());
+    let Some(outcome) = run(&format!("{}print('ready')", survivor(&name))) else { return };
+    assert_eq!(outcome, Outcome { output: "ready\n".into(), end: End::Done });
+    assert_eq!(named(&name), 0, "they were dead when the run returned");
+    let limits = Limits { wall: Duration::from_secs(1), ..limits() };
+    let sandbox = Sandbox::open(Path::new("python3"), limits).unwrap();
+    let outcome = sandbox.run(&format!("{TOOLS}\n{}time.sleep(1000)", survivor(&name)), "").unwrap();
+    assert_eq!(outcome.end, End::OutOfTime);
+    assert_eq!(named(&name), 0);
+}
+
+/// Runs a program that survives whatever it can, until somebody ends it.
+#[test]
+#[ignore = "the other half of `nothing_outlives_a_killed_meno`"]
+fn helper_runs_a_survivor() {
+    let name = std::env::var("MENO_TEST_NAME").unwrap();
+    let limits = Limits { wall: Duration::from_secs(120), cpu_seconds: 100, ..limits() };
+    let sandbox = Sandbox::open(Path::new("python3"), limits).unwrap();
+    sandbox.run(&format!("{TOOLS}\n{}time.sleep(1000)", survivor(&name)), "x").unwrap();
+}
+
+#[test]
+fn nothing_outlives_a_killed_meno() {
+    if sandbox().is_none() {
+        return;
+    }
+    let (name, dir) = (format!("orphan-{}", std::process::id()), open_directory());
+    std::fs::remove_file(&dir.1).unwrap();
+    let mut meno = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "helper_runs_a_survivor", "--ignored"])
+        .envs([("MENO_TEST_NAME", name.as_str()), ("TMPDIR", dir.0.path().to_str().unwrap())])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it runs", || named(&name) >= 5);
+    meno.kill().unwrap();
+    meno.wait().unwrap();
+    eventually("everything is dead", || named(&name) == 0);
+    let left: Vec<_> = std::fs::read_dir(dir.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?} is left of a killed run");
+}
+
+#[test]
+fn cpu_time_is_bounded_over_all_processes() {
+    // Each child stays below the limit of a process.
+    let relay = "while True:\n    if os.fork() == 0:\n        end = time.process_time() + 0.7\n        while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n";
+    let start = Instant::now();
+    let Some(outcome) = run(relay) else { return };
+    assert_eq!(outcome.end, End::OutOfCpu, "after {:?}", start.elapsed());
+    // Orphans count as well, and nobody can hide the time of children by ignoring their end.
+    let orphans = "attempt('ignore', signal.signal, signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n    if os.fork() == 0:\n        if os.fork() == 0:\n            \
+                   end = time.process_time() + 0.7\n            while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n    time.sleep(0.5)\n";
+    let Some(outcome) = run(orphans) else { return };
+    assert_eq!(outcome, Outcome { output: "ignore ENOSYS\n".into(), end: End::OutOfCpu });
+}
+
+#[test]
+fn memory_is_bounded_over_all_processes() {
+    let program = "for _ in range(8):\n    if os.fork() == 0:\n        block = bytearray(150 << 20)\n        time.sleep(60)\ntime.sleep(60)";
+    let Some(outcome) = run(program) else { return };
+    assert_eq!(outcome.end, End::OutOfMemory);
+    // Memory that no process's limit counts.
+    let program =
+        format!("print(call({}, 0, 1 << 28, 0o1600))\nprint(call({}, 0, 0))", libc::SYS_shmget, libc::SYS_memfd_create);
+    let Some(output) = printed(&program) else { return };
+    assert_eq!(output, "ENOSYS\nENOSYS\n");
+}
+
+#[test]
+fn files_of_the_machine_are_not_there() {
+    let (dir, file) = open_directory();
+    let program = format!(
+        "file = {file:?}\n\
+         attempt('truncate', os.truncate, file, 0)\nattempt('chmod', os.chmod, file, 0)\n\
+         attempt('utime', os.utime, file, (0, 0))\nattempt('open', open, file, 'a')\n\
+         attempt('rename', os.rename, file, file + '2')\nattempt('link', os.symlink, '/', {:?} + '/link')\n\
+         attempt('list', os.listdir, {:?})\n",
+        dir.path(),
+        dir.path()
+    );
+    let Some(output) = printed(&program) else { return };
+    for line in output.lines() {
+        assert!(line.ends_with("ENOENT"), "{line}");
+    }
+    assert_eq!(output.lines().count(), 7);
+    let metadata = file.metadata().unwrap();
+    assert!(metadata.len() == 8 && metadata.permissions().mode() & 0o777 == 0o777);
+}
+
+#[test]
+fn the_root_holds_only_what_is_needed() {
+    let Some(output) = printed("print(*sorted(os.listdir('/')), sep='\\n')") else { return };
+    let known =
+        ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "gnu", "program", "sbin", "tmp", "usr", "work"];
+    for name in output.lines() {
+        assert!(known.contains(&name), "{name} is in the root");
+    }
+    let program = "import tempfile\n\
+         for path in ('/x', '/usr/x', '/etc/x', '/dev/x', '/program'):\n    attempt(path, open, path, 'w')\n\
+         attempt('chmod', os.chmod, '/usr', 0o777)\nattempt('mine', open, '/tmp/x', 'w')\nattempt('null', open, '/dev/null', 'w')\n\
+         print(os.stat('/work/x').st_mode & 0o777 > 0, os.path.exists('/etc/passwd'), os.path.exists('/proc'))";
+    let Some(output) = printed(program) else { return };
+    let lines: Vec<&str> = output.lines().collect();
+    for line in &lines[..6] {
+        assert!(["EROFS", "EACCES"].iter().any(|error| line.ends_with(error)), "{line}");
+    }
+    assert_eq!(lines[6..], ["mine done", "null done", "True False False"]);
+}
+
+#[test]
+fn a_home_directory_does_not_follow_its_interpreter() {
+    let Some(real) = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find(|path| Path::new(path).exists()) else {
+        return;
+    };
+    let (dir, secret) = open_directory();
+    let python = dir.path().join("bin/python3");
+    std::fs::create_dir(dir.path().join("bin")).unwrap();
+    std::fs::copy(real, &python).unwrap();
+    let sandbox = match Sandbox::open(&python, limits()) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return eprintln!("not tested here: {error}"),
+    };
+    let outcome = sandbox.run(&format!("{TOOLS}\nattempt('open', open, {secret:?})"), "").unwrap();
+    assert_eq!(outcome.output, "open ENOENT\n");
+}
+
+#[test]
+fn sockets_of_the_machine_are_out_of_reach() {
+    let (dir, _) = open_directory();
+    let path = dir.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let program = format!(
+        "def connect(family, address):\n    with socket.socket(family, socket.SOCK_STREAM) as s: s.connect(address)\n\
+         attempt('path', connect, socket.AF_UNIX, {path:?})\n\
+         for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, 40, 38):\n    attempt(int(family), socket.socket, family, socket.SOCK_STREAM)\n\
+         a, b = socket.socketpair()\na.send(b'x')\nprint(b.recv(1))"
+    );
+    let Some(output) = printed(&program) else { return };
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "path ENOENT");
+    for line in &lines[1..7] {
+        assert!(line.ends_with("ENOSYS"), "{line}");
+    }
+    assert_eq!(lines[7], "b'x'");
+}
+
+#[test]
+fn the_kernel_shows_a_small_surface() {
+    let calls = [
+        ("io_uring_setup", libc::SYS_io_uring_setup),
+        ("keyctl", libc::SYS_keyctl),
+        ("add_key", libc::SYS_add_key),
+        ("request_key", libc::SYS_request_key),
+        ("bpf", libc::SYS_bpf),
+        ("userfaultfd", libc::SYS_userfaultfd),
+        ("ptrace", libc::SYS_ptrace),
+        ("process_vm_readv", libc::SYS_process_vm_readv),
+        ("pidfd_getfd", libc::SYS_pidfd_getfd),
+        ("perf_event_open", libc::SYS_perf_event_open),
+        ("shmget", libc::SYS_shmget),
+        ("semget", libc::SYS_semget),
+        ("msgget", libc::SYS_msgget),
+        ("mq_open", libc::SYS_mq_open),
+        ("mount", libc::SYS_mount),
+        ("umount2", libc::SYS_umount2),
+        ("move_mount", libc::SYS_move_mount),
+        ("pivot_root", libc::SYS_pivot_root),
+        ("chroot", libc::SYS_chroot),
+        ("unshare", libc::SYS_unshare),
+        ("setns", libc::SYS_setns),
+        ("clone3", libc::SYS_clone3),
+        ("mknodat", libc::SYS_mknodat),
+        ("setxattr", libc::SYS_setxattr),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at),
+        ("setuid", libc::SYS_setuid),
+        ("capset", libc::SYS_capset),
+        ("seccomp", libc::SYS_seccomp),
+        ("personality", libc::SYS_personality),
+        ("finit_module", libc::SYS_finit_module),
+        ("a number of the x32 table", 0x4000_0000 | 39),
+    ];
+    let list: Vec<String> = calls.iter().map(|(name, number)| format!("({name:?}, {number})")).collect();
+    let program = format!(
+        "for name, number in [{}]:\n    print(name, call(number, 0, 0, 0, 0, 0, 0), flush=True)\n\
+         for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000):\n    print('clone', call({}, flag | 17, 0, 0, 0, 0), flush=True)\n\
+         print('prctl', libc.prctl(4, 1), libc.prctl(39, 0, 0, 0, 0))",
+        list.join(", "),
+        libc::SYS_clone,
+    );
+    let Some(output) = printed(&program) else { return };
+    let lines: Vec<&str> = output.lines().collect();
+    for line in &lines[..calls.len() + 4] {
+        assert!(line.ends_with("ENOSYS"), "{line}");
+    }
+    assert_eq!(lines[calls.len() + 4..], ["prctl -1 1"], "it stays dumpable, and can get no new privileges");
+}
+
+#[test]
+fn the_init_cannot_be_ended_or_seen() {
+    let program = "for number in (2, 9, 15, 19): attempt('kill', os.kill, 1, number)\ntime.sleep(0.2)\n\
+         attempt('all', os.kill, -1, 9)\ntime.sleep(0.2)\nprint(os.getpid(), os.getppid())";
+    // A kernel that has Landlock's scopes refuses the signals; another one does not deliver them.
+    let Some(output) = printed(program) else { return };
+    assert_eq!(output.lines().last(), Some("2 1"), "{output}");
+}
+
+#[test]
+fn descriptors_are_not_inherited() {
+    let (dir, _) = open_directory();
+    let protected = dir.path().join("protected");
+    std::fs::write(&protected, "the key").unwrap();
+    std::fs::set_permissions(&protected, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = std::fs::File::open(&protected).unwrap();
+    // Without close-on-exec, as a careless library opens it.
+    let open = nix::unistd::dup(&file).unwrap();
+    let program = "for number in range(3, 2000):\n    try:\n        os.fstat(number)\n        print('open', number, os.read(number, 100))\n    except OSError: pass";
+    let Some(output) = printed(program) else { return };
+    assert_eq!(output, "");
+    drop(open);
+}
+
+#[test]
+fn an_ordinary_user_has_the_same_walls() {
+    if !nix::unistd::Uid::effective().is_root() || sandbox().is_none() {
+        return;
+    }
+    // The tests of this file once more, as a user without any rights.
+    let dir = tempfile::tempdir().unwrap();
+    let tests = dir.path().join("attacks");
+    std::fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
+    std::fs::set_permissions(&tests, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let output = Command::new(&tests)
+        .env("TMPDIR", dir.path())
+        .env("HOME", dir.path())
+        .current_dir(dir.path())
+        .uid(54321)
+        .gid(54321)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("12 passed"), "{text}");
+}
