@@ -143,6 +143,8 @@ fn enter(plan: &mut Plan) -> io::Result<Pid> {
     let _ =
         std::fs::File::options().write(true).open("/proc/self/oom_score_adj").and_then(|mut f| f.write_all(b"1000"));
     build(plan)?;
+    // What was opened to be mounted. The descriptors' owners are never dropped: this process ends by `_exit`.
+    close_from(ERRORS + 1, 0).at(Wall::Files)?;
     drop_privileges().at(Wall::User)?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.at(Wall::Init)? {
