@@ -446,6 +446,18 @@ fn folded(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> 
         };
         return arena.rational(value, work);
     }
+    // ⌊x + 5/2⌋ is ⌊x + 1/2⌋ + 2.
+    if f == Function::Floor
+        && let Op::Add(c, terms) = arena.op(ids[0]).clone()
+        && !c.floor().is_zero()
+    {
+        let mut terms = terms;
+        terms.push(arena.rational(&c - c.floor(), work)?);
+        let inside = arena.add(&terms, work)?;
+        let floor = folded(arena, f, vec![inside], work)?;
+        let whole = arena.rational(c.floor(), work)?;
+        return arena.add(&[floor, whole], work);
+    }
     if matches!(f, Function::Gcd | Function::Lcm | Function::Min | Function::Max) {
         ids.sort_unstable();
         ids.dedup();
