@@ -19,6 +19,7 @@ pub mod tree;
 mod units;
 
 use compare::any_same;
+pub(super) use symbols::is_invisible;
 pub use compare::same;
 pub use parse::parse;
 

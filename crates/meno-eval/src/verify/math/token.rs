@@ -2,7 +2,7 @@
 
 mod number;
 
-use super::symbols::{digit_of, function_of, is_greek, is_known, is_layout, is_text, latex_of, relation_of, script_of};
+use super::symbols::{digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of};
 use super::tree::{Literal, Relation};
 
 /// Longest answer that is read, in bytes.
@@ -94,7 +94,17 @@ pub(super) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
 fn spelled_out(text: &str) -> Vec<char> {
     let mut out: Vec<char> = Vec::with_capacity(text.len());
     let mut script: Option<bool> = None;
+    let mut invisible = false;
     for c in text.chars() {
+        if is_invisible(c) {
+            invisible = true;
+            continue;
+        }
+        // What cannot be seen does not join digits: they stay apart.
+        let in_number = |c: char| digit_of(c).is_some() || matches!(c, '.' | ',');
+        if std::mem::take(&mut invisible) && in_number(c) && out.last().is_some_and(|&c| in_number(c)) {
+            out.push('\0');
+        }
         let raised = script_of(c);
         if script.is_some() && script != raised.map(|(up, _)| up) {
             out.push('}');
