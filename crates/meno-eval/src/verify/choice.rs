@@ -151,10 +151,10 @@ fn is_denied(text: &str) -> bool {
 }
 
 /// Words right before a letter that is chosen. "Vitamin C" names something else.
-const LEADS: [&str; 29] = [
+const LEADS: [&str; 30] = [
     "is", "be", "was", "answer", "option", "choice", "letter", "choose", "chose", "chosen", "select", "selected", "pick",
     "picked", "so", "therefore", "thus", "hence", "it's", "that's", "namely", "with", "say", "exactly", "just", "only",
-    "clearly", "correct", "final",
+    "clearly", "correct", "final", "ans",
 ];
 
 /// Whether the words before a letter let it be a choice.

@@ -192,7 +192,8 @@ impl<'a> Parser<'a> {
     fn chain(&mut self) -> Option<Expr> {
         let skipped = match self.peek() {
             Some(Kind::Relation(Relation::Equal | Relation::Approx)) => true,
-            Some(Kind::Text(t)) => matches!(t.as_str(), "if" | "for" | "when"),
+            Some(Kind::Text(t)) => matches!(t.as_str(), "if" | "for" | "when") || is_approximately(t),
+            Some(Kind::Word(t)) => is_approximately(t),
             _ => false,
         };
         self.at += usize::from(skipped);
@@ -201,6 +202,10 @@ impl<'a> Parser<'a> {
         while let Some(relation) = self.relation() {
             relations.push(relation);
             operands.push(self.operand()?);
+        }
+        // 5 (approximately)
+        if matches!(self.peek(), Some(Kind::Text(t)) if is_approximately(t)) && self.ends_term(1) {
+            self.at += 1;
         }
         // x ≡ 3 mod 5
         if relations.contains(&Relation::Equivalent)
@@ -394,7 +399,8 @@ impl<'a> Parser<'a> {
                     | "rvert"
             ),
             Some(Kind::Text(t)) => {
-                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") || t == "in" && self.ends_term(1)
+                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") && !is_approximately(t)
+                    || t == "in" && self.ends_term(1)
             }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
             Some(Kind::Open('[')) => !self.reversed,
@@ -429,6 +435,11 @@ impl<'a> Parser<'a> {
         }
         self.factor()
     }
+}
+
+/// Words that say the same as ≈.
+fn is_approximately(word: &str) -> bool {
+    matches!(word, "approximately" | "approx" | "approx." | "approximately equal to" | "(approximately)" | "(approx.)")
 }
 
 /// Whether a relation orders numbers.

@@ -39,6 +39,12 @@ pub(super) fn scaled(x: &Expr, factor: &BigRational) -> Expr {
     Expr::Mul(vec![x.clone(), factor])
 }
 
+/// A temperature in kelvins: its zero is `scale.0` kelvins, a degree of it `scale.1`.
+pub(super) fn kelvins(x: &Expr, scale: &(BigRational, BigRational)) -> Expr {
+    let zero = scaled(&Expr::Number(Literal::integer(1)), &scale.0);
+    Expr::Add(vec![scaled(x, &scale.1), zero])
+}
+
 pub(super) fn is_coordinate(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if matches!(name.as_str(), "x" | "y" | "z"))
 }
@@ -60,7 +66,7 @@ pub(super) fn is_same_function(a: &Expr, b: &Expr) -> bool {
     }
 }
 
-pub(super) fn is_number(e: &Expr) -> bool {
+pub(in crate::verify::math) fn is_number(e: &Expr) -> bool {
     is_scalar(e) && scalar::is_constant(e)
 }
 

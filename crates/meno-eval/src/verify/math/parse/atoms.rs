@@ -21,6 +21,9 @@ impl Parser<'_> {
             self.at += used;
             return Some(number);
         }
+        if let Some(e) = self.counting() {
+            return Some(e);
+        }
         match self.peek()? {
             Kind::Number { .. } => self.number(),
             Kind::Letter(c) => {
@@ -63,6 +66,31 @@ impl Parser<'_> {
             }
             _ => None,
         }
+    }
+
+    /// `_{10}C_3`, `^{10}C_3` and `10C3`: choices, and with P arrangements, as `C(10, 3)`.
+    fn counting(&mut self) -> Option<Expr> {
+        let whole = |k: Option<&Kind>| match k {
+            Some(Kind::Number { digits: Some(_), literal, .. }) => Some(Expr::Number(literal.clone())),
+            _ => None,
+        };
+        // The number at some distance, in braces or not, and the distance of what follows.
+        let at = |ahead: usize| match self.peek_at(ahead) {
+            Some(Kind::GroupOpen) if self.peek_at(ahead + 2) == Some(&Kind::GroupClose) => {
+                Some((whole(self.peek_at(ahead + 1))?, ahead + 3))
+            }
+            k => Some((whole(k)?, ahead + 1)),
+        };
+        let raised = matches!(self.peek(), Some(Kind::Sign('^' | '_')));
+        let (n, next) = at(usize::from(raised))?;
+        let Some(Kind::Letter(c @ ('C' | 'P'))) = self.peek_at(next) else { return None };
+        let lowered = self.peek_at(next + 1) == Some(&Kind::Sign('_'));
+        if raised && !lowered || !raised && (lowered || self.spaced(next) || self.spaced(next + 1)) {
+            return None;
+        }
+        let (k, end) = at(next + 1 + usize::from(lowered))?;
+        self.at += end;
+        Some(Expr::Apply(c.to_string(), vec![n, k]))
     }
 
     /// What is left of a word, or of a number whose first digits were arguments.
