@@ -26,7 +26,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
 }
 
 /// What introduces a choice, in lower case.
-const PHRASES: [&str; 13] = [
+const PHRASES: [&str; 16] = [
     "option is",
     "choice is",
     "answer choice",
@@ -34,6 +34,9 @@ const PHRASES: [&str; 13] = [
     "option:",
     "choice:",
     "select",
+    "go with",
+    "going with",
+    "pick",
     "选项是",
     "选项",
     "故选",
@@ -68,6 +71,7 @@ pub fn letter(response: &str) -> Option<char> {
         return chosen(last);
     }
     let sentence = last.rsplit(". ").next().unwrap_or(last);
+    let sentence = sentence.rsplit("; ").next().unwrap_or(sentence);
     let lower = sentence.to_ascii_lowercase();
     // "A, B and D are wrong, so C".
     let concludes = CONCLUSIONS.iter().filter_map(|w| lower.rfind(w).map(|at| at + w.len())).max();
@@ -120,8 +124,21 @@ fn without_markup(text: &str) -> String {
         |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
     let mut text: String = text.chars().map(full_width).collect();
     for markup in [
-        "textbf", "textrm", "textit", "textsf", "text", "mathrm", "mathbf", "mathsf", "boxed", "rm", "bf", "left", "right",
-        "quad", "displaystyle",
+        "textbf",
+        "textrm",
+        "textit",
+        "textsf",
+        "text",
+        "mathrm",
+        "mathbf",
+        "mathsf",
+        "boxed",
+        "rm",
+        "bf",
+        "left",
+        "right",
+        "quad",
+        "displaystyle",
     ] {
         text = text.replace(&format!("\\{markup}{{"), "{");
         text = text.replace(&format!("\\{markup} "), " ");
@@ -152,9 +169,36 @@ fn is_denied(text: &str) -> bool {
 
 /// Words right before a letter that is chosen. "Vitamin C" names something else.
 const LEADS: [&str; 30] = [
-    "is", "be", "was", "answer", "option", "choice", "letter", "choose", "chose", "chosen", "select", "selected", "pick",
-    "picked", "so", "therefore", "thus", "hence", "it's", "that's", "namely", "with", "say", "exactly", "just", "only",
-    "clearly", "correct", "final", "ans",
+    "is",
+    "be",
+    "was",
+    "answer",
+    "option",
+    "choice",
+    "letter",
+    "choose",
+    "chose",
+    "chosen",
+    "select",
+    "selected",
+    "pick",
+    "picked",
+    "so",
+    "therefore",
+    "thus",
+    "hence",
+    "it's",
+    "that's",
+    "namely",
+    "with",
+    "say",
+    "exactly",
+    "just",
+    "only",
+    "clearly",
+    "correct",
+    "final",
+    "ans",
 ];
 
 /// Whether the words before a letter let it be a choice.
@@ -287,6 +331,7 @@ mod tests {
             ("A, B and D are wrong, so it must be C.", Some('C')),
             ("The answer is B rather than C.", Some('B')),
             ("I would go with D.", Some('D')),
+            ("C is wrong; B is right.", Some('B')),
         ] {
             assert_eq!(letter(text), want, "{text}");
         }

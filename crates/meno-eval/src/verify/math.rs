@@ -19,9 +19,9 @@ pub mod tree;
 mod units;
 
 use compare::any_same;
-pub(super) use symbols::is_invisible;
 pub use compare::same;
 pub use parse::parse;
+pub(super) use symbols::is_invisible;
 
 use super::extract::{Extracted, Marker, extract, strip};
 use super::{Judgement, Verdict};

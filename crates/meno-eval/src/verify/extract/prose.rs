@@ -1,6 +1,6 @@
 //! Answers after "the answer is" and its kin: where they start, and which words after them can be left out.
 
-use super::denial::denied_before;
+use super::denial::{denied_before, doubted_before};
 use super::unmarked::{formulas, is_list_joint, is_unsure};
 use super::{strip, words};
 use crate::verify::math;
@@ -35,12 +35,12 @@ const PHRASES: [&str; 26] = [
     "故选：",
 ];
 
-/// The text after the last phrase that introduces an answer; none if a word before the phrase denies it.
+/// The text after the last phrase that introduces an answer; none if a word before the phrase denies or doubts it.
 pub(super) fn after_phrase(text: &str) -> Option<&str> {
     // Lower-casing keeps byte positions for ASCII only, which is all that is sought in it.
     let lower = text.to_ascii_lowercase();
     let (end, start) = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|at| (at + p.len(), at))).max()?;
-    if denied_before(&text[..start]) {
+    if denied_before(&text[..start]) || doubted_before(&text[..start]) {
         return None;
     }
     let rest =

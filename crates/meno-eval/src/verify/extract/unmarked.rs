@@ -100,9 +100,7 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
 /// Words of a sentence that gives no answer.
 pub(super) fn is_unsure(sentence: &str) -> bool {
     let open = |w: &str| matches!(w, "between" | "or" | "least" | "most" | "more" | "less" | "fewer" | "but");
-    has_denial_or_doubt(sentence)
-        || words(sentence).any(|w| open(&w))
-        || sentence.trim_end().ends_with('?')
+    has_denial_or_doubt(sentence) || words(sentence).any(|w| open(&w)) || sentence.trim_end().ends_with('?')
 }
 
 /// The last formula near the end of a text, with its neighbours of a list and its unit.
@@ -140,7 +138,8 @@ fn last_number(text: &str) -> Option<&str> {
     }
     let before = &text[..start];
     let sign = before.ends_with('-') && !before[..start - 1].ends_with(|c: char| c.is_alphanumeric() || c == ')');
-    let glued = before.ends_with(|c: char| c.is_alphabetic() || math::is_invisible(c) || matches!(c, '^' | '_' | '{' | '\\'));
+    let glued =
+        before.ends_with(|c: char| c.is_alphabetic() || math::is_invisible(c) || matches!(c, '^' | '_' | '{' | '\\'));
     let sentence = before.rsplit(['\n', '?', '!']).next().unwrap_or(before);
     let sentence = sentence.rsplit(". ").next().unwrap_or(sentence);
     let listed = words(sentence).last().is_some_and(|w| matches!(w.as_str(), "or" | "and" | "to" | "than"))

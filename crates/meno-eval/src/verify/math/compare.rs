@@ -17,11 +17,11 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, Zero};
 pub(super) use rewritten::{counted, stated_value};
-pub(super) use shape::{is_computable, is_number};
 use shape::{
-    are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate,
-    is_same_function, is_scalar, kelvins, pairs, parts, scaled, set_in_words, written_decimal,
+    are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_same_function,
+    is_scalar, kelvins, pairs, parts, scaled, set_in_words, written_decimal,
 };
+pub(super) use shape::{is_computable, is_number};
 use std::cmp::Ordering;
 
 /// Most parts of a list that are compared with each other.
@@ -94,6 +94,11 @@ impl Compare {
         }
         match (a, b) {
             (Expr::Text(x), Expr::Text(y)) => x == y || set_in_words(x).is_some_and(|s| Some(s) == set_in_words(y)),
+            // EVEN
+            (Expr::Text(words), Expr::Symbol(name)) | (Expr::Symbol(name), Expr::Text(words)) if name.len() > 2 => {
+                *words == name.to_ascii_lowercase()
+                    || set_in_words(words).is_some_and(|set| set == Expr::Symbol(name.clone()))
+            }
             (Expr::Text(words), other) | (other, Expr::Text(words)) => {
                 set_in_words(words).is_some_and(|set| self.same(&set, other))
             }

@@ -289,11 +289,19 @@ impl<'a> Parser<'a> {
         Some(if parts.len() == 1 { parts.remove(0) } else { Expr::Ratio(parts) })
     }
 
+    /// Takes "minus" or "negative".
+    fn minus_in_words(&mut self) -> bool {
+        let minus =
+            matches!(self.peek(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "minus" | "negative"));
+        self.at += usize::from(minus && self.letter == 0);
+        minus && self.letter == 0
+    }
+
     fn sum(&mut self) -> Option<Expr> {
         let mut terms = Vec::new();
         loop {
             let first = terms.is_empty();
-            let term: fn(Box<Expr>) -> Expr = if self.sign('-') {
+            let term: fn(Box<Expr>) -> Expr = if self.sign('-') || first && self.minus_in_words() {
                 Expr::Neg
             } else if self.sign('+') {
                 |x| *x

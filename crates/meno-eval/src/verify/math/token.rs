@@ -2,7 +2,9 @@
 
 mod number;
 
-use super::symbols::{digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of};
+use super::symbols::{
+    digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of,
+};
 use super::tree::{Literal, Relation};
 
 /// Longest answer that is read, in bytes.
@@ -156,7 +158,16 @@ fn spelled_out(text: &str) -> Vec<char> {
 /// The content of `\mathrm{…}` as a unit's text: spaces and dots of TeX as plain ones.
 fn unit_text(content: &str) -> String {
     let mut text = content.to_owned();
-    let signs = [("\\cdot", "*"), ("\\,", " "), ("\\;", " "), ("\\:", " "), ("\\ ", " "), ("~", " "), ("\\mu", "u"), ("\\Omega", "ohm")];
+    let signs = [
+        ("\\cdot", "*"),
+        ("\\,", " "),
+        ("\\;", " "),
+        ("\\:", " "),
+        ("\\ ", " "),
+        ("~", " "),
+        ("\\mu", "u"),
+        ("\\Omega", "ohm"),
+    ];
     for (tex, plain) in signs {
         text = text.replace(tex, plain);
     }
@@ -548,13 +559,13 @@ impl Scanner {
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
-        let unit = self.after_value() && super::units::parse(&plain).is_some();
+        let unit = Some(unit_text(&plain)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
         if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {
             self.push(Kind::Or);
-        } else if unit {
-            self.push(Kind::Text(plain));
+        } else if let Some(unit) = unit {
+            self.push(Kind::Text(unit));
         } else if function_of(content.trim()).is_some() {
             self.push(Kind::Command(content.trim().to_owned()));
         } else if letters <= 1 && !abbreviation && !plain.contains('\\') {

@@ -60,9 +60,7 @@ fn component(term: &Expr) -> Option<(usize, Expr)> {
     }
     match term {
         Expr::Neg(x) => component(x).map(|(axis, c)| (axis, Expr::Neg(Box::new(c)))),
-        Expr::Div(x, by) if !has_axis(by) => {
-            component(x).map(|(axis, c)| (axis, Expr::Div(Box::new(c), by.clone())))
-        }
+        Expr::Div(x, by) if !has_axis(by) => component(x).map(|(axis, c)| (axis, Expr::Div(Box::new(c), by.clone()))),
         Expr::Mul(factors) => {
             let (last, rest) = factors.split_last()?;
             let axis = axis(last)?;
@@ -130,7 +128,8 @@ fn arithmetic(first: &[BigRational], step: &BigRational, last: &Expr) -> Option<
         if !steps.is_integer() || steps.to_integer() < BigInt::from(first.len()) {
             return None;
         }
-        let sum = (&end + &first[0]) * (steps + BigRational::from_integer(1.into())) / BigRational::from_integer(2.into());
+        let sum =
+            (&end + &first[0]) * (steps + BigRational::from_integer(1.into())) / BigRational::from_integer(2.into());
         return Some(written(&sum));
     }
     let letters = matches!(last, Expr::Symbol(_))

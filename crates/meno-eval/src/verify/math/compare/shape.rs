@@ -60,7 +60,9 @@ pub(super) fn are_names_of_a_function(a: &Expr, b: &Expr) -> bool {
 pub(super) fn is_same_function(a: &Expr, b: &Expr) -> bool {
     match (a, b) {
         (Expr::Apply(f, x), Expr::Apply(g, y)) => {
-            f == g && matches!((x.as_slice(), y.as_slice()), ([Expr::Symbol(_)], [Expr::Symbol(_)]))
+            // P(A) and P(B) are of different events.
+            let variable = |e: &Expr| matches!(e, Expr::Symbol(name) if !name.starts_with(char::is_uppercase));
+            f == g && matches!((x.as_slice(), y.as_slice()), ([x], [y]) if variable(x) && variable(y))
         }
         _ => false,
     }

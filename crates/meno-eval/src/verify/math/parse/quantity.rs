@@ -62,6 +62,15 @@ impl<'a> Parser<'a> {
                     text += &format!(" {c}");
                 }
                 Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
+                // µm, in as many pieces as it takes
+                Some(Kind::Command(c)) if c == "mu" && open && self.units => {
+                    ahead += 1;
+                    text += &match self.peek_at(ahead) {
+                        Some(Kind::Letter(c)) => format!(" u{c}"),
+                        Some(Kind::Word(w) | Kind::Text(w)) => format!(" u{w}"),
+                        _ => return None,
+                    };
+                }
                 Some(Kind::Sign('^')) if !open => {
                     let (digits, used) = self.unit_power(ahead + 1)?;
                     text += &format!("^{digits}");
@@ -84,7 +93,13 @@ impl<'a> Parser<'a> {
                 return None;
             }
         }
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("/ ", "/").replace("* ", "*").replace("( ", "(");
+        let text = text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace("/ ", "/")
+            .replace("* ", "*")
+            .replace("( ", "(");
         let word = matches!(text.as_str(), "percent" | "pct" | "percentage" | "per cent" | "degree" | "degrees");
         if !self.ends_term(ahead) || !(word || units::parse(&text).is_some()) {
             return None;

@@ -16,13 +16,13 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::tree::Function;
+use super::Equality;
 use super::arena::{Arena, Atom, Id, Op};
 use super::decide::{self, integer_variables};
 use super::evaluate::Plan;
 use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
-use super::Equality;
 
 /// Most jumps in one expression, and most bends.
 const MAX_JUMPS: usize = 12;
@@ -344,12 +344,7 @@ fn at_bends(
 }
 
 /// Real variables in exponents, and those in the bases of these powers.
-fn powers(
-    arena: &Arena,
-    plan: &Plan,
-    integers: &[bool],
-    work: &mut Work,
-) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let (mut exponents, mut bases) = (Vec::new(), Vec::new());
     for &id in plan.nodes() {
         let Op::Pow(base, exponent) = *arena.op(id) else { continue };
@@ -425,7 +420,13 @@ fn linear(arena: &Arena, id: Id) -> Option<Linear> {
     let term = |id: Id| match arena.op(id) {
         Op::Variable(v) => Some((*v, BigRational::one())),
         Op::Mul(c, ids) if !c.is_zero() => match ids.as_slice() {
-            [id] => if let Op::Variable(v) = arena.op(*id) { Some((*v, c.clone())) } else { None },
+            [id] => {
+                if let Op::Variable(v) = arena.op(*id) {
+                    Some((*v, c.clone()))
+                } else {
+                    None
+                }
+            }
             _ => None,
         },
         _ => None,
