@@ -1,6 +1,6 @@
 //! Answers without a mark: the whole response, its last formula, its last number.
 
-use super::denial::has_denial_or_doubt;
+use super::denial::{denied_before, doubted_before, has_denial_or_doubt};
 use super::prose::{reads_more, sentence_end};
 use super::{Extracted, strip, tail, words};
 use crate::verify::math;
@@ -115,7 +115,8 @@ fn last_formula(text: &str) -> Option<String> {
     let before = &text[..formulas[first].outer.0];
     let sentence = before.rsplit(['\n']).next().unwrap_or(before).rsplit(". ").next().unwrap_or(before);
     let numbered = after.contains(|c: char| c.is_ascii_digit());
-    if after.len() > 120 || numbered || is_unsure(sentence) || is_unsure(after) {
+    let governed = denied_before(before) || doubted_before(before);
+    if after.len() > 120 || numbered || governed || is_unsure(sentence) || is_unsure(after) {
         return None;
     }
     let end = last.outer.1 + sentence_end(after);
@@ -147,7 +148,7 @@ fn last_number(text: &str) -> Option<&str> {
     let after = &text[end..];
     // Units may follow: a percent sign, a currency, letters.
     let unsure = after.len() > 120 || is_unsure(after) || is_doubtful(sentence);
-    if glued || listed || unsure {
+    if glued || listed || unsure || denied_before(before) || doubted_before(before) {
         return None;
     }
     let percent = after.trim_start();
