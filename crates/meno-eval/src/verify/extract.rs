@@ -93,6 +93,11 @@ pub fn extract(response: &str) -> Option<Extracted> {
     let text = after_thinking(response)?;
     if text.contains("<answer>") {
         let inner = tagged(text)?;
+        let (before, rest) = text.split_once("<answer>")?;
+        let after = rest.split_once("</answer>")?.1;
+        if denial::denied_before(before) || denial::denied_after(after) {
+            return None;
+        }
         let found = marked(inner).unwrap_or_else(|| Extracted::plain(strip(inner)));
         return (!found.text.is_empty()).then_some(Extracted { marker: Marker::Tags, ..found });
     }

@@ -50,6 +50,13 @@ pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Resul
     let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
     let bends: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_bend(arena, id)).collect();
     let powers = powers(arena, &plan, &integers, work)?;
+    // Jumps of the terms of a sum, at real values: nothing is known of them.
+    for &id in plan.nodes().iter().filter(|&&id| !free(id) && is_jump(arena, id)) {
+        let below = Plan::new(arena, &[id], work)?;
+        if variables(arena, &below).iter().any(|&v| !integers[v]) {
+            return Ok(Equality::Undecided);
+        }
+    }
     if jumps.len() > MAX_JUMPS || bends.len() > MAX_JUMPS {
         return Ok(if jumps.is_empty() { Equality::Equal } else { Equality::Undecided });
     }
