@@ -1,5 +1,6 @@
 //! Multiple choice: the letter of the answer.
 
+use super::extract::denial::{denied_before, has_denial_or_doubt};
 use super::extract::{Marker, after_thinking, extract, strip, tail};
 use super::{Judgement, Verdict};
 
@@ -25,7 +26,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
 }
 
 /// What introduces a choice, in lower case.
-const PHRASES: [&str; 13] = [
+const PHRASES: [&str; 16] = [
     "option is",
     "choice is",
     "answer choice",
@@ -33,6 +34,9 @@ const PHRASES: [&str; 13] = [
     "option:",
     "choice:",
     "select",
+    "go with",
+    "going with",
+    "pick",
     "选项是",
     "选项",
     "故选",
@@ -49,37 +53,49 @@ pub fn letter(response: &str) -> Option<char> {
     }
     let lower = text.to_ascii_lowercase();
     let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| (i + p.len(), i))).max();
-    if phrase.is_some_and(|(_, start)| {
-        ["wrong ", "incorrect ", "not ", "false ", "不", "别", "勿"].iter().any(|d| lower[..start].ends_with(d))
-    }) {
+    if phrase.is_some_and(|(_, start)| denied_before(&text[..start])) {
         return None;
     }
     // "The correct option is C."
     if let Some(letter) = phrase.and_then(|(at, _)| chosen(text[at..].lines().next()?.split(". ").next()?)) {
         return Some(letter);
     }
-    let last = text.trim().lines().next_back()?;
-    let says = ["correct", "right", "answer", "option"].iter().any(|word| last.to_ascii_lowercase().contains(word));
+    let mut lines = text.trim().lines().rev().filter(|line| !line.trim().is_empty());
+    let last = lines.next()?;
+    // The last one of a list of options is not chosen.
+    let listed = lines.next().is_some_and(|line| label(line).is_some());
+    if let Some(letter) = label(last) {
+        return if listed { None } else { chosen(last).filter(|&c| c == letter) };
+    }
     if strip(last).len() <= 16 {
         return chosen(last);
     }
-    let last = last.rsplit(". ").next().unwrap_or(last);
-    if says && last.len() < 120 { chosen(last) } else { None }
+    let sentence = last.rsplit(". ").next().unwrap_or(last);
+    let sentence = sentence.rsplit("; ").next().unwrap_or(sentence);
+    let lower = sentence.to_ascii_lowercase();
+    // "A, B and D are wrong, so C".
+    let concludes = CONCLUSIONS.iter().filter_map(|w| lower.rfind(w).map(|at| at + w.len())).max();
+    if let Some(letter) = concludes.and_then(|at| chosen(sentence.get(at..).filter(|rest| rest.len() <= 40)?)) {
+        return Some(letter);
+    }
+    let says = ["correct", "right", "answer", "option"].iter().any(|word| lower.contains(word));
+    if says && sentence.len() < 120 { chosen(sentence) } else { None }
+}
+
+/// What introduces the choice that is left.
+const CONCLUSIONS: [&str; 7] = [", so ", "therefore ", "thus ", "hence ", "leaving ", "leaves ", "must be "];
+
+/// The letter before `.` or `)` at the start of a line, as in "(C) Paris".
+fn label(line: &str) -> Option<char> {
+    let text = without_markup(line);
+    let found = letters(&text);
+    let first = found.first()?;
+    (first.at <= 1 && first.labelled && text.len() > first.at + 2).then_some(first.letter)
 }
 
 /// The one letter that a short text chooses.
 fn chosen(text: &str) -> Option<char> {
-    let full_width =
-        |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
-    let mut text: String = text.chars().map(full_width).collect();
-    for markup in
-        ["text", "textbf", "mathrm", "mathbf", "boxed", "textrm", "rm", "left", "right", "quad", "displaystyle"]
-    {
-        text = text.replace(&format!("\\{markup}{{"), "{");
-        text = text.replace(&format!("\\{markup} "), " ");
-    }
-    let text = text.replace("\\left", "").replace("\\right", "").replace("\\ ", " ").replace("\\,", " ");
-    let text = text.replace(['{', '}', '$', '*', '"', '`'], " ");
+    let text = without_markup(text);
     let text = text.trim().trim_start_matches([':', '：']).trim();
     // A letter in any case, alone: "b", "(b)".
     let bare = text.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ':' | ' ' | '。'));
@@ -98,7 +114,38 @@ fn chosen(text: &str) -> Option<char> {
     }
     // Elsewhere a letter beside signs of mathematics is no choice.
     let plain = !text.contains(['^', '_', '!', '=', '+', '|', '\\', '/', '<', '>', '~']);
-    (plain && found.iter().all(|f| f.letter == first.letter)).then_some(first.letter)
+    let lead = text.char_indices().nth(first.at).is_some_and(|(byte, _)| is_lead(&text[..byte]));
+    (plain && lead && found.iter().all(|f| f.letter == first.letter)).then_some(first.letter)
+}
+
+/// A text without fonts, spaces of TeX and braces, full-width letters as ASCII.
+fn without_markup(text: &str) -> String {
+    let full_width =
+        |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
+    let mut text: String = text.chars().map(full_width).collect();
+    for markup in [
+        "textbf",
+        "textrm",
+        "textit",
+        "textsf",
+        "text",
+        "mathrm",
+        "mathbf",
+        "mathsf",
+        "boxed",
+        "rm",
+        "bf",
+        "left",
+        "right",
+        "quad",
+        "displaystyle",
+    ] {
+        text = text.replace(&format!("\\{markup}{{"), "{");
+        text = text.replace(&format!("\\{markup} "), " ");
+    }
+    let text = text.replace("\\left", "").replace("\\right", "").replace("\\ ", " ").replace("\\,", " ");
+    let text = if text.contains("~~") { text } else { text.replace('~', " ") };
+    text.replace(['{', '}', '$', '*', '"', '`'], " ").trim().to_owned()
 }
 
 /// "not A but B" and "B, not A" without what they exclude.
@@ -108,38 +155,56 @@ fn without_excluded(text: &str) -> String {
     {
         return format!("{}{}", &text[..at], &text[at + but + " but ".len()..]);
     }
-    match text.find(", not ") {
-        Some(at) => text[..at].to_owned(),
-        None => text.to_owned(),
-    }
+    let end = [", not ", " rather than ", " instead of "].iter().filter_map(|mark| text.find(mark)).min();
+    text[..end.unwrap_or(text.len())].to_owned()
 }
 
 /// Whether a text rules out, doubts or negates what it names.
 fn is_denied(text: &str) -> bool {
     let lower = text.to_lowercase();
-    let word = |w: &str| {
-        matches!(
-            w,
-            "not"
-                | "never"
-                | "but"
-                | "except"
-                | "neither"
-                | "nor"
-                | "wrong"
-                | "false"
-                | "incorrect"
-                | "cannot"
-                | "maybe"
-                | "unsure"
-                | "other"
-                | "anything"
-                | "guess"
-        ) || w.ends_with("n't")
-            || w.ends_with("n’t")
-    };
-    lower.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ':' | '(' | ')')).any(word)
+    has_denial_or_doubt(&lower)
+        || lower.split(|c: char| !c.is_alphabetic()).any(|w| matches!(w, "but" | "other" | "anything"))
         || lower.contains(['不', '非', '?', '？', '~'])
+}
+
+/// Words right before a letter that is chosen. "Vitamin C" names something else.
+const LEADS: [&str; 30] = [
+    "is",
+    "be",
+    "was",
+    "answer",
+    "option",
+    "choice",
+    "letter",
+    "choose",
+    "chose",
+    "chosen",
+    "select",
+    "selected",
+    "pick",
+    "picked",
+    "so",
+    "therefore",
+    "thus",
+    "hence",
+    "it's",
+    "that's",
+    "namely",
+    "with",
+    "say",
+    "exactly",
+    "just",
+    "only",
+    "clearly",
+    "correct",
+    "final",
+    "ans",
+];
+
+/// Whether the words before a letter let it be a choice.
+fn is_lead(before: &str) -> bool {
+    let word = before.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | ':' | ',' | '.')).find(|w| !w.is_empty());
+    word.is_none_or(|w| !w.is_ascii() || LEADS.contains(&w.to_ascii_lowercase().trim_matches(['\'', '[', ']'])))
 }
 
 fn as_letter(c: char) -> Option<char> {
@@ -249,6 +314,24 @@ mod tests {
             ("\\boxed{7}", None),
             ("<think>\\boxed{C}</think> I do not know", None),
             ("<think>the answer is C", None),
+            // The letter of something else, guesses.
+            ("vitamin C", None),
+            ("\\boxed{\\text{vitamin C}}", None),
+            ("The answer is vitamin C", None),
+            ("It could be C.", None),
+            ("maybe C", None),
+            ("The answer is probably C", None),
+            ("It is not C.", None),
+            ("A. London\nB. Rome\nC. Paris", None),
+            ("(C) Paris", Some('C')),
+            ("\\textbf{(C)} Paris", Some('C')),
+            ("\\boxed{\\text{(B)}~12}", Some('B')),
+            ("\\boxed{\\mathsf{B}}", Some('B')),
+            ("A, B and D are wrong, so C", Some('C')),
+            ("A, B and D are wrong, so it must be C.", Some('C')),
+            ("The answer is B rather than C.", Some('B')),
+            ("I would go with D.", Some('D')),
+            ("C is wrong; B is right.", Some('B')),
         ] {
             assert_eq!(letter(text), want, "{text}");
         }

@@ -2,12 +2,31 @@
 //!
 //! The value is exact: a big rational, so division loses nothing and nothing overflows.
 
+use super::extract::{Extracted, Marker, after_thinking, extract, strip};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::Zero;
 
 /// Longest expression that is read.
 const MAX_LEN: usize = 400;
+
+/// The answer of a response: what it marks, or its whole text after the reasoning if that is an expression or an
+/// equation and nothing else. With more lines the last one counts, if all others are such equations too.
+pub fn answer(response: &str) -> Option<Extracted> {
+    let found = extract(response);
+    if found.as_ref().is_some_and(|f| f.marker != Marker::None) {
+        return found;
+    }
+    let text = after_thinking(response)?;
+    let bare = text.len() <= 4 * MAX_LEN && text.lines().all(|line| is_statement(strip(line)));
+    let last = text.lines().map(strip).rfind(|line| !line.is_empty())?;
+    bare.then(|| Extracted { text: last.to_owned(), boxes: None, marker: Marker::None })
+}
+
+/// Whether a line is empty, or an expression or an equation of them.
+fn is_statement(line: &str) -> bool {
+    line.is_empty() || line.split('=').all(|side| evaluate(side).is_some())
+}
 
 /// Value and numbers of an expression of `+ - * / ( )` with signs before numbers and brackets; `None` if it is not
 /// one, or divides by zero.
@@ -121,6 +140,19 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_expression_is_an_answer() {
+        let text = |response: &str| answer(response).map(|f| f.text);
+        assert_eq!(text("(8-3)*4").as_deref(), Some("(8-3)*4"));
+        assert_eq!(text("<think>8-3 is 5</think>\n\n(8-3)*4 = 20\n").as_deref(), Some("(8-3)*4 = 20"));
+        assert_eq!(text("8-3=5\n(8-3)*4=20").as_deref(), Some("(8-3)*4=20"));
+        assert_eq!(text("$(8-3)*4$").as_deref(), Some("(8-3)*4"));
+        assert_eq!(text("I tried (8-3)*5.\n\\boxed{(8-3)*4}").as_deref(), Some("(8-3)*4"));
+        for none in ["I tried\n(8-3)*4", "(8-3)*4 or 8-3*4", "<think>(8-3)*4", "", "not\n(8-3)*4"] {
+            assert_eq!(text(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn right_and_wrong_expressions() {

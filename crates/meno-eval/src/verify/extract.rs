@@ -5,6 +5,7 @@
 //! number. Only what stands after the reasoning counts. Every pass over the text is linear.
 
 mod boxes;
+pub(in crate::verify) mod denial;
 mod prose;
 mod unmarked;
 
@@ -92,19 +93,32 @@ pub fn extract(response: &str) -> Option<Extracted> {
     let text = after_thinking(response)?;
     if text.contains("<answer>") {
         let inner = tagged(text)?;
+        let (before, rest) = text.split_once("<answer>")?;
+        let after = rest.split_once("</answer>")?.1;
+        if denial::denied_before(before) || denial::denied_after(after) {
+            return None;
+        }
         let found = marked(inner).unwrap_or_else(|| Extracted::plain(strip(inner)));
         return (!found.text.is_empty()).then_some(Extracted { marker: Marker::Tags, ..found });
     }
-    marked(text).or_else(|| unmarked(text)).filter(|e| !e.text.trim().is_empty())
+    let found = if has_boxes(text)? { from_boxes(text) } else { marked(text).or_else(|| unmarked(text)) };
+    found.filter(|e| !e.text.trim().is_empty())
+}
+
+/// Whether an answer is boxed. `None` if a box does not close.
+fn has_boxes(text: &str) -> Option<bool> {
+    if text.contains("\\boxed") || text.contains("\\fbox") { boxes(text).map(|b| !b.is_empty()) } else { Some(false) }
 }
 
 /// The answer of a box or a phrase.
 fn marked(text: &str) -> Option<Extracted> {
-    if text.contains("\\boxed") || text.contains("\\fbox") {
+    if has_boxes(text)? {
         return from_boxes(text);
     }
     let rest = after_phrase(tail(text))?;
-    Some(Extracted { text: sentence_answer(rest)?, boxes: None, marker: Marker::Phrase })
+    let answer = sentence_answer(rest)?;
+    let denied = rest.find(&answer).is_some_and(|at| denial::denied_after(&rest[at + answer.len()..]));
+    (!denied).then_some(Extracted { text: answer, boxes: None, marker: Marker::Phrase })
 }
 
 impl Extracted {
@@ -122,7 +136,10 @@ pub(super) fn tail(text: &str) -> &str {
 pub(super) fn strip(text: &str) -> &str {
     let mut text = text.trim();
     loop {
-        let mut next = text.trim_start_matches(['*', '_', '"', '“', '`']).trim_start_matches(char::is_whitespace);
+        // The underscore of _{10}C_3 is no markup.
+        let marks: &[char] =
+            if text.starts_with("_{") { &['*', '"', '“', '`'] } else { &['*', '_', '"', '“', '`'] };
+        let mut next = text.trim_start_matches(marks).trim_start_matches(char::is_whitespace);
         // The star of z^* is no markup.
         let star = if next.ends_with("^*") { '"' } else { '*' };
         next = next.trim_end_matches([star, '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();

@@ -21,6 +21,7 @@ mod units;
 use compare::any_same;
 pub use compare::same;
 pub use parse::parse;
+pub(super) use symbols::is_invisible;
 
 use super::extract::{Extracted, Marker, extract, strip};
 use super::{Judgement, Verdict};
@@ -28,95 +29,152 @@ use tree::{Expr, Relation};
 
 /// Whether two answers are equal.
 pub fn equal(a: &str, b: &str) -> bool {
-    let (a, b) = (parse(strip(a)), parse(strip(b)));
-    any_same(&a, &b)
+    any_same(&parse(strip(a)), &parse(strip(b))) && !token::differ_in_joint(a, b)
 }
 
 /// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if there are none.
 pub fn reference(text: &str) -> Vec<Expr> {
+    Reference::new(text).readings
+}
+
+/// A reference answer, read once for all responses to its problem.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The answer as it is written.
+    text: String,
+    readings: Vec<Expr>,
+    printed: Vec<String>,
+}
+
+impl Reference {
+    /// Reads a reference: the answer alone, or a solution that marks it.
+    pub fn new(text: &str) -> Reference {
+        let (text, readings) = read_reference(text);
+        let printed = printed(&readings);
+        Reference { text, readings, printed }
+    }
+
+    /// Whether it can be read as an answer.
+    pub fn is_readable(&self) -> bool {
+        !self.readings.is_empty()
+    }
+
+    /// The answer that a response gives: all boxes together where the reference has several parts. `None` if there is
+    /// no answer or it cannot be read.
+    pub fn answer(&self, response: &str) -> Option<String> {
+        let found = extract(response)?;
+        let text = match found.boxes {
+            Some(boxes) if self.readings.iter().any(has_parts) => boxes,
+            _ => found.text,
+        };
+        (!parse(strip(&text)).is_empty()).then_some(text)
+    }
+
+    /// Whether an answer equals the reference.
+    pub fn is_right(&self, answer: &str) -> bool {
+        self.equals(answer, &parse(strip(answer)))
+    }
+
+    fn equals(&self, text: &str, readings: &[Expr]) -> bool {
+        if token::differ_in_joint(&self.text, text) {
+            return false;
+        }
+        if any_same(&self.readings, readings) {
+            return true;
+        }
+        // m + n = 5 for 5, but not 5 for the line x + y = 5.
+        let numbers: Vec<Expr> = self.readings.iter().filter(|e| compare::is_number(e)).cloned().collect();
+        let values: Vec<Expr> = readings.iter().filter_map(compare::stated_value).collect();
+        any_same(&numbers, &values)
+    }
+
+    /// Judges a response.
+    pub fn judge(&self, response: &str, truncated: bool) -> Judgement {
+        let mut judgement = Judgement { gold: self.printed.clone(), ..Judgement::default() };
+        if truncated {
+            let reason = "the response ran into the length limit".into();
+            return Judgement { verdict: Verdict::Truncated, reason, ..judgement };
+        }
+        let Some(found) = extract(response) else {
+            let reason = "the response has no answer after its reasoning".into();
+            return Judgement { verdict: Verdict::Unparsable, reason, ..judgement };
+        };
+        judgement.extracted = Some(found.text.clone());
+        judgement.marker = Some(found.marker);
+        let readings = parse(strip(&found.text));
+        judgement.response = printed(&readings);
+        let (verdict, reason) = self.decide(&readings, &found);
+        judgement.verdict = verdict;
+        judgement.reason = reason;
+        judgement
+    }
+
+    fn decide(&self, readings: &[Expr], found: &Extracted) -> (Verdict, String) {
+        let gold = &self.readings;
+        if gold.is_empty() {
+            return (Verdict::Unparsable, "the reference cannot be read as an answer".into());
+        }
+        if readings.is_empty() {
+            return (Verdict::Unparsable, format!("{:?} cannot be read as an answer", shortened(&found.text)));
+        }
+        if self.equals(&found.text, readings) {
+            return (Verdict::Right, "equal".into());
+        }
+        if let Some(all) = found.boxes.as_deref().filter(|_| gold.iter().any(has_parts))
+            && self.equals(all, &parse(all))
+        {
+            return (Verdict::Right, "equal, all boxes taken together".into());
+        }
+        let words = |e: &Expr| matches!(e, Expr::Text(_));
+        if found.marker == Marker::None && readings.iter().all(words) && !gold.iter().any(words) {
+            return (Verdict::Unparsable, "the response has no answer after its reasoning".into());
+        }
+        if readings.iter().all(|e| !compare::is_computable(e)) {
+            return (Verdict::Unparsable, format!("{:?} is too large to compute", shortened(&found.text)));
+        }
+        let marker = if found.marker == Marker::None { "; the answer is not marked" } else { "" };
+        let [mine, theirs] = [&readings[0], &gold[0]].map(|e| shortened(&e.to_string()));
+        (Verdict::Wrong, format!("{mine} is not {theirs}{marker}"))
+    }
+}
+
+/// The answer of a reference and its readings.
+fn read_reference(text: &str) -> (String, Vec<Expr>) {
+    let read = |answer: &str| (answer.to_owned(), parse(strip(answer)));
     let marked = text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
     if !marked {
-        let readings = parse(strip(text));
+        let found = read(text);
         let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(|c: char| c.is_ascii_digit()));
-        if !readings.is_empty() && !readings.iter().all(prose) {
-            return readings;
+        if !found.1.is_empty() && !found.1.iter().all(prose) {
+            return found;
         }
     }
     match extract(text) {
         Some(found) if found.marker != Marker::None || !text.contains("boxed{") => {
-            parse(strip(found.boxes.as_deref().unwrap_or(&found.text)))
+            read(found.boxes.as_deref().unwrap_or(&found.text))
         }
         // A box that was cut off.
-        _ => parse(strip(text.rsplit_once("boxed{").map_or(text, |(_, rest)| rest))),
+        _ => read(text.rsplit_once("boxed{").map_or(text, |(_, rest)| rest)),
     }
 }
 
-/// The answer that a response gives to the question of a reference: all boxes together where the reference has several
-/// parts. `None` if there is no answer or it cannot be read.
+fn printed(readings: &[Expr]) -> Vec<String> {
+    readings.iter().map(|e| e.to_string().trim().to_owned()).collect()
+}
+
+/// The answer that a response gives to the question of a reference, as [`Reference::answer`].
 pub fn answer(reference_text: &str, response: &str) -> Option<String> {
-    let found = extract(response)?;
-    let text = match found.boxes {
-        Some(boxes) if reference(reference_text).iter().any(has_parts) => boxes,
-        _ => found.text,
-    };
-    (!parse(strip(&text)).is_empty()).then_some(text)
+    Reference::new(reference_text).answer(response)
 }
 
 /// Whether an answer, as [`answer`] gives it, equals a reference.
 pub fn is_right(reference_text: &str, answer: &str) -> bool {
-    any_same(&reference(reference_text), &parse(strip(answer)))
+    Reference::new(reference_text).is_right(answer)
 }
 
 /// Judges a response against a reference answer.
 pub fn judge(reference_text: &str, response: &str, truncated: bool) -> Judgement {
-    let gold = reference(reference_text);
-    let printed = |readings: &[Expr]| readings.iter().map(|e| e.to_string().trim().to_owned()).collect::<Vec<_>>();
-    let mut judgement = Judgement { gold: printed(&gold), ..Judgement::default() };
-    if truncated {
-        let reason = "the response ran into the length limit".into();
-        return Judgement { verdict: Verdict::Truncated, reason, ..judgement };
-    }
-    let Some(found) = extract(response) else {
-        let reason = "the response has no answer after its reasoning".into();
-        return Judgement { verdict: Verdict::Unparsable, reason, ..judgement };
-    };
-    judgement.extracted = Some(found.text.clone());
-    judgement.marker = Some(found.marker);
-    let readings = parse(strip(&found.text));
-    judgement.response = printed(&readings);
-    let (verdict, reason) = decide(&gold, &readings, &found);
-    judgement.verdict = verdict;
-    judgement.reason = reason;
-    judgement
-}
-
-fn decide(gold: &[Expr], readings: &[Expr], found: &Extracted) -> (Verdict, String) {
-    if gold.is_empty() {
-        return (Verdict::Unparsable, "the reference cannot be read as an answer".into());
-    }
-    if readings.is_empty() {
-        return (Verdict::Unparsable, format!("{:?} cannot be read as an answer", shortened(&found.text)));
-    }
-    if any_same(gold, readings) {
-        return (Verdict::Right, "equal".into());
-    }
-    if let Some(all) = found.boxes.as_deref().filter(|_| gold.iter().any(has_parts))
-        && any_same(gold, &parse(all))
-    {
-        return (Verdict::Right, "equal, all boxes taken together".into());
-    }
-    let words = |e: &Expr| matches!(e, Expr::Text(_));
-    if found.marker == Marker::None && readings.iter().all(words) && !gold.iter().any(words) {
-        return (Verdict::Unparsable, "the response has no answer after its reasoning".into());
-    }
-    if readings.iter().all(|e| !compare::is_computable(e)) {
-        return (Verdict::Unparsable, format!("{:?} is too large to compute", shortened(&found.text)));
-    }
-    let marker = if found.marker == Marker::None { "; the answer is not marked" } else { "" };
-    (
-        Verdict::Wrong,
-        format!("{} is not {}{marker}", shortened(&readings[0].to_string()), shortened(&gold[0].to_string())),
-    )
+    Reference::new(reference_text).judge(response, truncated)
 }
 
 /// A text of at most 80 characters.

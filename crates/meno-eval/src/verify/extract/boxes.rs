@@ -1,5 +1,6 @@
 //! Answers in `\boxed{…}`: which boxes there are, which belong together, which do not count.
 
+use super::denial::{denied_after, denied_before};
 use super::{Extracted, Marker, tail_of, words};
 
 /// How far a box may stand from the one before it to belong to it, in bytes.
@@ -81,23 +82,11 @@ fn is_comment(before: &str) -> bool {
     html || whole && line.trim_start().starts_with("% ") || line.contains(" % ")
 }
 
-/// Whether the words around an answer deny it: "not …", "… is wrong".
-fn is_denied(before: &str, after: &str) -> bool {
-    let before =
-        tail_of(before, 40).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '(' | '[' | '\\' | '*'));
-    let before = before.to_ascii_lowercase();
-    let after: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
-    let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | ')' | ']' | '\\' | '*'));
-    let denial = ["not", "n't", "n’t", "never", "~~"];
-    let verdict = ["is wrong", "is not", "is incorrect", "is false", "isn't", "is never", "was wrong", "~~"];
-    denial.iter().any(|d| before.ends_with(d)) || verdict.iter().any(|v| after.starts_with(v))
-}
-
 /// The last box, with those right before it that belong to the same answer.
 pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
     let boxes: Vec<Boxed<'_>> = boxes(text)?;
     let last = boxes.last()?;
-    if is_denied(&text[..last.at.0], &text[last.at.1..]) {
+    if denied_before(&text[..last.at.0]) || denied_after(&text[last.at.1..]) {
         return None;
     }
     let mut first = boxes.len() - 1;
@@ -113,7 +102,7 @@ pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
     let value = with_percent(last.inner, &text[last.at.1..]);
     let several = (first + 1 < boxes.len()).then(|| {
         let inner: Vec<&str> = boxes[first..].iter().map(|b| b.inner).collect();
-        inner.join(", ")
+        inner.join(if alternatives { " \\text{ or } " } else { ", " })
     });
     let text = if alternatives { several.clone().unwrap_or_default() } else { value };
     Some(Extracted { text, boxes: several, marker: Marker::Box })

@@ -1,7 +1,8 @@
 //! Answers after "the answer is" and its kin: where they start, and which words after them can be left out.
 
+use super::denial::{denied_before, doubted_before};
 use super::unmarked::{formulas, is_list_joint, is_unsure};
-use super::{strip, tail_of, words};
+use super::{strip, words};
 use crate::verify::math;
 
 /// What introduces an answer, in lower case.
@@ -34,13 +35,12 @@ const PHRASES: [&str; 26] = [
     "故选：",
 ];
 
-/// The text after the last phrase that introduces an answer; none if a word before the phrase denies it.
+/// The text after the last phrase that introduces an answer; none if a word before the phrase denies or doubts it.
 pub(super) fn after_phrase(text: &str) -> Option<&str> {
     // Lower-casing keeps byte positions for ASCII only, which is all that is sought in it.
     let lower = text.to_ascii_lowercase();
     let (end, start) = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|at| (at + p.len(), at))).max()?;
-    let before = words(tail_of(&lower[..start], 40)).last();
-    if before.is_some_and(|w| matches!(w.as_str(), "wrong" | "incorrect" | "false" | "not" | "no")) {
+    if denied_before(&text[..start]) || doubted_before(&text[..start]) {
         return None;
     }
     let rest =
@@ -88,10 +88,9 @@ pub(super) fn reads_more(clause: &str) -> bool {
 
 /// What may stand before an answer and means nothing.
 fn drop_prefix(mut text: &str) -> &str {
-    const PREFIXES: [&str; 14] = [
+    const PREFIXES: [&str; 12] = [
         "i think ",
         "i believe ",
-        "probably ",
         "therefore ",
         "thus ",
         "simply ",
@@ -102,7 +101,6 @@ fn drop_prefix(mut text: &str) -> &str {
         "the ",
         "given by ",
         "approximately ",
-        "about ",
     ];
     loop {
         let lower = text.get(..24.min(text.len())).unwrap_or(text).to_ascii_lowercase();
@@ -114,7 +112,7 @@ fn drop_prefix(mut text: &str) -> &str {
 }
 
 /// What ends an answer and starts its explanation.
-const EXPLAINS: [&str; 14] = [
+const EXPLAINS: [&str; 18] = [
     " because ",
     " since ",
     ", because ",
@@ -123,6 +121,10 @@ const EXPLAINS: [&str; 14] = [
     ", so ",
     ", as ",
     ", not ",
+    " (not ",
+    " and not ",
+    " rather than ",
+    " instead of ",
     ", where ",
     " as ",
     " which ",

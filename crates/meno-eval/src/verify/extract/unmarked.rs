@@ -1,5 +1,6 @@
 //! Answers without a mark: the whole response, its last formula, its last number.
 
+use super::denial::{denied_before, doubted_before, has_denial_or_doubt};
 use super::prose::{reads_more, sentence_end};
 use super::{Extracted, strip, tail, words};
 use crate::verify::math;
@@ -98,33 +99,8 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
 
 /// Words of a sentence that gives no answer.
 pub(super) fn is_unsure(sentence: &str) -> bool {
-    words(sentence).any(|w| {
-        matches!(
-            w.as_str(),
-            "not"
-                | "maybe"
-                | "perhaps"
-                | "unsure"
-                | "unknown"
-                | "cannot"
-                | "either"
-                | "t"
-                | "between"
-                | "guess"
-                | "wrong"
-                | "or"
-                | "than"
-                | "least"
-                | "most"
-                | "more"
-                | "less"
-                | "fewer"
-                | "incorrect"
-                | "never"
-                | "except"
-                | "but"
-        )
-    }) || sentence.trim_end().ends_with('?')
+    let open = |w: &str| matches!(w, "between" | "or" | "least" | "most" | "more" | "less" | "fewer" | "but");
+    has_denial_or_doubt(sentence) || words(sentence).any(|w| open(&w)) || sentence.trim_end().ends_with('?')
 }
 
 /// The last formula near the end of a text, with its neighbours of a list and its unit.
@@ -139,7 +115,8 @@ fn last_formula(text: &str) -> Option<String> {
     let before = &text[..formulas[first].outer.0];
     let sentence = before.rsplit(['\n']).next().unwrap_or(before).rsplit(". ").next().unwrap_or(before);
     let numbered = after.contains(|c: char| c.is_ascii_digit());
-    if after.len() > 120 || numbered || is_unsure(sentence) || is_unsure(after) {
+    let governed = denied_before(before) || doubted_before(before);
+    if after.len() > 120 || numbered || governed || is_unsure(sentence) || is_unsure(after) {
         return None;
     }
     let end = last.outer.1 + sentence_end(after);
@@ -162,7 +139,8 @@ fn last_number(text: &str) -> Option<&str> {
     }
     let before = &text[..start];
     let sign = before.ends_with('-') && !before[..start - 1].ends_with(|c: char| c.is_alphanumeric() || c == ')');
-    let glued = before.ends_with(|c: char| c.is_alphabetic() || matches!(c, '^' | '_' | '{' | '\\'));
+    let glued =
+        before.ends_with(|c: char| c.is_alphabetic() || math::is_invisible(c) || matches!(c, '^' | '_' | '{' | '\\'));
     let sentence = before.rsplit(['\n', '?', '!']).next().unwrap_or(before);
     let sentence = sentence.rsplit(". ").next().unwrap_or(sentence);
     let listed = words(sentence).last().is_some_and(|w| matches!(w.as_str(), "or" | "and" | "to" | "than"))
@@ -170,7 +148,7 @@ fn last_number(text: &str) -> Option<&str> {
     let after = &text[end..];
     // Units may follow: a percent sign, a currency, letters.
     let unsure = after.len() > 120 || is_unsure(after) || is_doubtful(sentence);
-    if glued || listed || unsure {
+    if glued || listed || unsure || denied_before(before) || doubted_before(before) {
         return None;
     }
     let percent = after.trim_start();

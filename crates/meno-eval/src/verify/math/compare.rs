@@ -4,6 +4,7 @@
 //! repeats do not matter), tuples and intervals (both do), equations (up to a factor), inequalities (as sets of
 //! solutions), matrices, ratios, text. docs/verifiers.md states the rules.
 
+mod rewritten;
 mod shape;
 
 use super::matrix;
@@ -15,11 +16,12 @@ use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, Zero};
-pub(super) use shape::is_computable;
+pub(super) use rewritten::{counted, stated_value};
 use shape::{
-    are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_number,
-    is_same_function, is_scalar, pairs, parts, scaled, set_in_words, written_decimal,
+    are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_same_function,
+    is_scalar, kelvins, pairs, parts, scaled, set_in_words, written_decimal,
 };
+pub(super) use shape::{is_computable, is_number};
 use std::cmp::Ordering;
 
 /// Most parts of a list that are compared with each other.
@@ -36,6 +38,27 @@ pub fn same(a: &Expr, b: &Expr) -> bool {
 pub(super) fn any_same(a: &[Expr], b: &[Expr]) -> bool {
     let mut compare = Compare::new();
     a.iter().any(|a| b.iter().any(|b| compare.same(a, b)))
+}
+
+/// A vector in coordinates: as it is, or over i, j, k if the other one is in coordinates or over i, j, k too.
+fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
+    let dimension = |e: &Expr| match e {
+        Expr::Tuple(l, items, r) if brackets(*l, *r) == (Bracket::Round, Bracket::Round) => Some(items.len()),
+        Expr::Matrix(rows) if rows.iter().all(|row| row.len() == 1) => Some(rows.len()),
+        _ => None,
+    };
+    match (dimension(e), dimension(other)) {
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => Some(e.clone()),
+        (None, Some(n)) => rewritten::coordinates(e, n),
+        (None, None) if accented(e) || accented(other) => rewritten::coordinates(e, 3),
+        (None, None) => None,
+    }
+}
+
+/// Whether a unit vector is written with a hat or an arrow.
+fn accented(e: &Expr) -> bool {
+    matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || shape::children(e).into_iter().any(accented)
 }
 
 struct Compare {
@@ -66,8 +89,16 @@ impl Compare {
         if a == b {
             return self.is_defined(a);
         }
+        if let Some(same) = self.rewritten(a, b) {
+            return same;
+        }
         match (a, b) {
             (Expr::Text(x), Expr::Text(y)) => x == y || set_in_words(x).is_some_and(|s| Some(s) == set_in_words(y)),
+            // EVEN
+            (Expr::Text(words), Expr::Symbol(name)) | (Expr::Symbol(name), Expr::Text(words)) if name.len() > 2 => {
+                *words == name.to_ascii_lowercase()
+                    || set_in_words(words).is_some_and(|set| set == Expr::Symbol(name.clone()))
+            }
             (Expr::Text(words), other) | (other, Expr::Text(words)) => {
                 set_in_words(words).is_some_and(|set| self.same(&set, other))
             }
@@ -109,6 +140,18 @@ impl Compare {
             (Expr::Degrees(x), y) | (y, Expr::Degrees(x)) => self.same(x, y) || self.scalars(a, b),
             _ => self.values(a, b),
         }
+    }
+
+    /// Vectors over i, j, k beside others, and sums with dots.
+    fn rewritten(&mut self, a: &Expr, b: &Expr) -> Option<bool> {
+        if let (Some(x), Some(y)) = (vector(a, b), vector(b, a)) {
+            return Some(self.same(&x, &y));
+        }
+        let (x, y) = (rewritten::without_dots(a), rewritten::without_dots(b));
+        if x.is_none() && y.is_none() {
+            return None;
+        }
+        Some(self.same(&x.unwrap_or_else(|| a.clone()), &y.unwrap_or_else(|| b.clone())))
     }
 
     /// `1/0` is no answer, even to itself.
@@ -235,6 +278,11 @@ impl Compare {
                 let (Some(u), Some(v)) = (units::parse(u), units::parse(v)) else { return u == v && self.same(x, y) };
                 if u.is_generic() || v.is_generic() {
                     return self.same(x, y);
+                }
+                if let (Some(s), Some(t)) = (u.temperature(), v.temperature())
+                    && u != v
+                {
+                    return self.same(&kelvins(x, &s), &kelvins(y, &t));
                 }
                 u.dimension == v.dimension
                     && (u.factor == v.factor && self.same(x, y)

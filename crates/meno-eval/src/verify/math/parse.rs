@@ -192,7 +192,8 @@ impl<'a> Parser<'a> {
     fn chain(&mut self) -> Option<Expr> {
         let skipped = match self.peek() {
             Some(Kind::Relation(Relation::Equal | Relation::Approx)) => true,
-            Some(Kind::Text(t)) => matches!(t.as_str(), "if" | "for" | "when"),
+            Some(Kind::Text(t)) => matches!(t.as_str(), "if" | "for" | "when") || is_approximately(t),
+            Some(Kind::Word(t)) => is_approximately(t),
             _ => false,
         };
         self.at += usize::from(skipped);
@@ -201,6 +202,10 @@ impl<'a> Parser<'a> {
         while let Some(relation) = self.relation() {
             relations.push(relation);
             operands.push(self.operand()?);
+        }
+        // 5 (approximately)
+        if matches!(self.peek(), Some(Kind::Text(t)) if is_approximately(t)) && self.ends_term(1) {
+            self.at += 1;
         }
         // x ≡ 3 mod 5
         if relations.contains(&Relation::Equivalent)
@@ -284,11 +289,19 @@ impl<'a> Parser<'a> {
         Some(if parts.len() == 1 { parts.remove(0) } else { Expr::Ratio(parts) })
     }
 
+    /// Takes "minus" or "negative".
+    fn minus_in_words(&mut self) -> bool {
+        let minus =
+            matches!(self.peek(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "minus" | "negative"));
+        self.at += usize::from(minus && self.letter == 0);
+        minus && self.letter == 0
+    }
+
     fn sum(&mut self) -> Option<Expr> {
         let mut terms = Vec::new();
         loop {
             let first = terms.is_empty();
-            let term: fn(Box<Expr>) -> Expr = if self.sign('-') {
+            let term: fn(Box<Expr>) -> Expr = if self.sign('-') || first && self.minus_in_words() {
                 Expr::Neg
             } else if self.sign('+') {
                 |x| *x
@@ -394,7 +407,8 @@ impl<'a> Parser<'a> {
                     | "rvert"
             ),
             Some(Kind::Text(t)) => {
-                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") || t == "in" && self.ends_term(1)
+                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") && !is_approximately(t)
+                    || t == "in" && self.ends_term(1)
             }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
             Some(Kind::Open('[')) => !self.reversed,
@@ -429,6 +443,11 @@ impl<'a> Parser<'a> {
         }
         self.factor()
     }
+}
+
+/// Words that say the same as ≈.
+fn is_approximately(word: &str) -> bool {
+    matches!(word, "approximately" | "approx" | "approx." | "approximately equal to" | "(approximately)" | "(approx.)")
 }
 
 /// Whether a relation orders numbers.

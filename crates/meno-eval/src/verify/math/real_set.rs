@@ -1,7 +1,8 @@
 //! Sets of real numbers as unions of intervals: what `(1,2]`, `x > 1`, `\mathbb{R} \setminus \{0\}` have in common.
 
-use super::scalar::{Work, compare};
-use super::tree::{Bracket, Constant, Expr, Function, Relation};
+use super::scalar::{Work, compare, exact};
+use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation};
+use num_traits::{Signed, ToPrimitive};
 use std::cmp::Ordering;
 
 /// Most intervals of a set.
@@ -60,6 +61,13 @@ impl RealSet {
                 a.intersection(&b.complement(), work)
             }
             Expr::Where(x, condition) => match x.as_ref() {
+                Expr::Chain(operands, relations) if is_integer(operands, relations) => {
+                    RealSet::solutions(condition, operands.first(), work)?.integers(work)
+                }
+                Expr::Symbol(_) if integer_condition(condition).is_some() => {
+                    let rest = integer_condition(condition)?;
+                    RealSet::solutions(&rest, Some(x), work)?.integers(work)
+                }
                 Expr::Symbol(_) => RealSet::solutions(condition, Some(x), work),
                 Expr::Chain(operands, _) => {
                     let within = RealSet::solutions(x, operands.first(), work)?;
@@ -306,7 +314,51 @@ fn is_abs_of(expr: &Expr, unknown: &Expr) -> bool {
     matches!(expr, Expr::Call(Function::Abs, arguments) if arguments.as_slice() == [unknown.clone()])
 }
 
+/// `x ∈ ℤ`
+fn is_integer(operands: &[Expr], relations: &[Relation]) -> bool {
+    matches!((operands, relations), ([Expr::Symbol(_), Expr::Symbol(set)], [Relation::In]) if set == "\\mathbb{Z}")
+}
+
+/// A condition without the part that says `x ∈ ℤ`.
+fn integer_condition(condition: &Expr) -> Option<Expr> {
+    let (Expr::List(parts) | Expr::Logic("land", parts)) = condition else { return None };
+    let says = |e: &Expr| matches!(e, Expr::Chain(operands, relations) if is_integer(operands, relations));
+    let rest: Vec<Expr> = parts.iter().filter(|e| !says(e)).cloned().collect();
+    match rest.len() {
+        n if n == parts.len() || n == 0 => None,
+        1 => rest.into_iter().next(),
+        _ => Some(Expr::Logic("land", rest)),
+    }
+}
+
 impl RealSet {
+    /// The whole numbers in a bounded set.
+    fn integers(&self, work: &mut Work) -> Option<RealSet> {
+        let mut points = Vec::new();
+        for interval in &self.0 {
+            let (End::At(from), End::At(to)) = (&interval.from, &interval.to) else { return None };
+            let (from, to) = (exact(from, work)?, exact(to, work)?);
+            let mut first = from.ceil().to_integer();
+            if from.is_integer() && !interval.from_closed {
+                first += 1;
+            }
+            let mut last = to.floor().to_integer();
+            if to.is_integer() && !interval.to_closed {
+                last -= 1;
+            }
+            let count = (&last - &first).to_usize().unwrap_or(if last < first { 0 } else { MAX_INTERVALS });
+            if points.len() + count >= MAX_INTERVALS {
+                return None;
+            }
+            while first <= last {
+                let size = Expr::Number(Literal::integer(first.abs()));
+                points.push(point(if first.is_negative() { Expr::Neg(Box::new(size)) } else { size }));
+                first += 1;
+            }
+        }
+        RealSet(points).normal(work)
+    }
+
     /// The numbers whose absolute value lies in the set.
     fn of_absolute(&self, work: &mut Work) -> Option<RealSet> {
         let zero = Expr::Number(super::tree::Literal::integer(0));

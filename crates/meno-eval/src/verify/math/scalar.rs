@@ -33,6 +33,7 @@ mod elementary;
 mod evaluate;
 mod field;
 mod functions;
+mod jumps;
 mod lower;
 mod points;
 mod print;

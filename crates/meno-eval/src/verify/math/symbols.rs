@@ -103,7 +103,6 @@ pub(super) fn latex_of(c: char) -> Option<&'static str> {
         '！' => "!",
         '。' | '．' => ".",
         '\u{a0}' | '\u{2009}' | '\u{202f}' | '\u{3000}' | '\u{2002}'..='\u{2006}' => " ",
-        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => "",
         'α' => "\\alpha ",
         'β' => "\\beta ",
         'γ' => "\\gamma ",
@@ -137,6 +136,18 @@ pub(super) fn latex_of(c: char) -> Option<&'static str> {
         'Ω' => "\\Omega ",
         _ => return None,
     })
+}
+
+/// Whether a character has no shape: the format characters and all others that Unicode ignores by default.
+pub(in crate::verify) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{70f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// The character that a superscript or subscript character raises or lowers.

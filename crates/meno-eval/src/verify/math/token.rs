@@ -2,7 +2,9 @@
 
 mod number;
 
-use super::symbols::{digit_of, function_of, is_greek, is_known, is_layout, is_text, latex_of, relation_of, script_of};
+use super::symbols::{
+    digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of,
+};
 use super::tree::{Literal, Relation};
 
 /// Longest answer that is read, in bytes.
@@ -80,7 +82,7 @@ pub(super) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
     if text.len() > MAX_LEN {
         return None;
     }
-    let chars = spelled_out(text);
+    let chars = spelled_out(&with_unit_fractions(text));
     let dollars = (0..chars.len()).filter(|&i| chars[i] == '$' && (i == 0 || chars[i - 1] != '\\')).count();
     let rows = text.contains("\\begin");
     let mut s = Scanner { chars, at: 0, commas, tokens: Vec::new(), spaced: false, depth: 0, dollars, rows };
@@ -90,11 +92,41 @@ pub(super) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
     Some(s.tokens)
 }
 
+/// Whether one text joins plain values by "and" and the other one by "or": `3 and 4` are two values, `3 or 4` is a choice
+/// between them. A comma says neither, and relations (`x = 3 and x = 4`) have rules of their own.
+pub(super) fn differ_in_joint(a: &str, b: &str) -> bool {
+    let joint = |text: &str| {
+        if !text.contains("and") && !text.contains("or") && !text.contains(['与', '或']) {
+            return None;
+        }
+        let tokens = tokens(text, Commas::Thousands)?;
+        let has = |wanted: fn(&Kind) -> bool| tokens.iter().any(|t| wanted(&t.kind));
+        if has(|k| matches!(k, Kind::Relation(_))) {
+            return None;
+        }
+        match (has(|k| *k == Kind::And), has(|k| *k == Kind::Or)) {
+            (and, or) if and != or => Some(or),
+            _ => None,
+        }
+    };
+    matches!((joint(a), joint(b)), (Some(a), Some(b)) if a != b)
+}
+
 /// The text with Unicode signs as LaTeX and digits of all scripts as ASCII.
 fn spelled_out(text: &str) -> Vec<char> {
     let mut out: Vec<char> = Vec::with_capacity(text.len());
     let mut script: Option<bool> = None;
+    let mut invisible = false;
     for c in text.chars() {
+        if is_invisible(c) {
+            invisible = true;
+            continue;
+        }
+        // What cannot be seen does not join digits: they stay apart.
+        let in_number = |c: char| digit_of(c).is_some() || matches!(c, '.' | ',');
+        if std::mem::take(&mut invisible) && in_number(c) && out.last().is_some_and(|&c| in_number(c)) {
+            out.push('\0');
+        }
         let raised = script_of(c);
         if script.is_some() && script != raised.map(|(up, _)| up) {
             out.push('}');
@@ -121,6 +153,66 @@ fn spelled_out(text: &str) -> Vec<char> {
         out.push('}');
     }
     out
+}
+
+/// The content of `\mathrm{…}` as a unit's text: spaces and dots of TeX as plain ones.
+fn unit_text(content: &str) -> String {
+    let mut text = content.to_owned();
+    let signs = [
+        ("\\cdot", "*"),
+        ("\\,", " "),
+        ("\\;", " "),
+        ("\\:", " "),
+        ("\\ ", " "),
+        ("~", " "),
+        ("\\mu", "u"),
+        ("\\Omega", "ohm"),
+    ];
+    for (tex, plain) in signs {
+        text = text.replace(tex, plain);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace("* ", "*").replace(" *", "*").replace("u ", "u")
+}
+
+/// `\frac{\text{km}}{\text{h}}` as `\text{ km/h}`: only units in upright letters.
+fn with_unit_fractions(text: &str) -> std::borrow::Cow<'_, str> {
+    let mut text = std::borrow::Cow::Borrowed(text);
+    for _ in 0..4 {
+        let Some((at, end, unit)) = unit_fraction(&text) else { break };
+        text = format!("{}\\text{{ {unit}}}{}", &text[..at], &text[end..]).into();
+    }
+    text
+}
+
+/// The first fraction of units: its place and the unit.
+fn unit_fraction(text: &str) -> Option<(usize, usize, String)> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("frac{\\").map(|i| from + i) {
+        from = at + 5;
+        let start = text[..at].rfind('\\').filter(|&start| at - start <= 2)?;
+        let (above, rest) = upright(&text[at + 4..])?;
+        let Some((below, rest)) = upright(rest) else { continue };
+        let unit = format!("{above}/{below}");
+        if super::units::parse(&unit).is_some() {
+            return Some((start, text.len() - rest.len(), unit));
+        }
+    }
+    None
+}
+
+/// The unit of a group `{\text{…}^2}` and what follows the group.
+fn upright(text: &str) -> Option<(String, &str)> {
+    let inner = text.strip_prefix('{')?;
+    let inner = ["\\text{", "\\mathrm{"].iter().find_map(|font| inner.strip_prefix(font))?;
+    let (name, rest) = inner.split_once('}')?;
+    let (power, rest) = rest.split_once('}')?;
+    // The brace of ^{2} closed first.
+    let (power, rest) = match power.strip_prefix("^{") {
+        Some(power) => (format!("^{power}"), rest.strip_prefix('}')?),
+        None => (power.to_owned(), rest),
+    };
+    let plain = name.chars().all(char::is_alphabetic) && power.chars().all(|c| c == '^' || c.is_ascii_digit());
+    plain.then(|| (format!("{name}{power}"), rest))
 }
 
 struct Scanner {
@@ -327,6 +419,15 @@ impl Scanner {
         self.named(name)
     }
 
+    /// Whether a unit can come next: after a value, or after a unit and a sign.
+    fn after_value(&self) -> bool {
+        match self.tokens.as_slice() {
+            [.., Token { kind: Kind::Text(_), .. }, Token { kind: Kind::Sign('/' | '*'), .. }] => true,
+            [.., last] => matches!(last.kind, Kind::Number { .. } | Kind::GroupClose | Kind::Close(_)),
+            [] => false,
+        }
+    }
+
     fn named(&mut self, name: String) -> Option<()> {
         match name.as_str() {
             "begin" | "end" => {
@@ -345,10 +446,10 @@ impl Scanner {
                 let content = self.argument()?;
                 let plain = content.trim();
                 let name: String = plain.chars().filter(|c| !c.is_whitespace()).collect();
-                let value =
-                    self.tokens.last().is_some_and(|t| matches!(t.kind, Kind::Number { .. } | Kind::GroupClose));
-                if value && super::units::parse(plain).is_some() {
-                    self.words(&content);
+                let value = self.after_value();
+                let unit = unit_text(plain);
+                if value && super::units::parse(&unit).is_some() {
+                    self.push(Kind::Text(unit));
                 } else if function_of(&name).is_some() {
                     self.push(Kind::Command(name));
                 } else if plain.len() > 1 && plain.chars().any(char::is_alphabetic) && !plain.contains('\\') {
@@ -458,15 +559,13 @@ impl Scanner {
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
-        let last = self.tokens.last().map(|t| &t.kind);
-        let after_value = matches!(last, Some(Kind::Number { .. } | Kind::Close(_) | Kind::GroupClose));
-        let unit = after_value && super::units::parse(&plain).is_some();
+        let unit = Some(unit_text(&plain)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
         if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {
             self.push(Kind::Or);
-        } else if unit {
-            self.push(Kind::Text(plain));
+        } else if let Some(unit) = unit {
+            self.push(Kind::Text(unit));
         } else if function_of(content.trim()).is_some() {
             self.push(Kind::Command(content.trim().to_owned()));
         } else if letters <= 1 && !abbreviation && !plain.contains('\\') {

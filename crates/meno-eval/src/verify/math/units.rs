@@ -218,10 +218,15 @@ pub(super) fn parse(text: &str) -> Option<Unit> {
     }
     let mut unit = Unit { dimension: BTreeMap::new(), factor: BigRational::one() };
     let text = text.replace("**", "^").replace(['·', '⋅'], "*").replace(" per ", "/");
+    let text = match text.to_lowercase().as_str() {
+        "degrees celsius" | "degree celsius" | "degrees c" | "degree c" => "celsius".to_owned(),
+        "degrees fahrenheit" | "degree fahrenheit" | "degrees f" | "degree f" => "fahrenheit".to_owned(),
+        _ => text,
+    };
     let mut sign = 1;
     for (i, part) in text.split('/').enumerate() {
         for piece in part.split('*') {
-            unit.multiply(product(piece)?, sign)?;
+            unit.multiply(product(piece.trim_matches(|c| matches!(c, '(' | ')' | ' ')))?, sign)?;
         }
         if i == 0 {
             sign = -1;
@@ -311,6 +316,20 @@ impl Unit {
         }
         self.factor *= other.factor;
         Some(())
+    }
+
+    /// The zero of a scale of temperatures in kelvins, and the size of its degree.
+    pub(super) fn temperature(&self) -> Option<(BigRational, BigRational)> {
+        let ratio = |n: i64, d: i64| BigRational::new(n.into(), d.into());
+        let [(base, 1)] = self.dimension.iter().map(|(b, p)| (b.as_str(), *p)).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        match base {
+            "K" => Some((ratio(0, 1), ratio(1, 1))),
+            "celsius" => Some((ratio(27315, 100), ratio(1, 1))),
+            "fahrenheit" => Some((ratio(45967 * 5, 900), ratio(5, 9))),
+            _ => None,
+        }
     }
 
     /// Whether it counts things or is a generic "unit", whose power matters to nobody who leaves it out.

@@ -39,6 +39,12 @@ pub(super) fn scaled(x: &Expr, factor: &BigRational) -> Expr {
     Expr::Mul(vec![x.clone(), factor])
 }
 
+/// A temperature in kelvins: its zero is `scale.0` kelvins, a degree of it `scale.1`.
+pub(super) fn kelvins(x: &Expr, scale: &(BigRational, BigRational)) -> Expr {
+    let zero = scaled(&Expr::Number(Literal::integer(1)), &scale.0);
+    Expr::Add(vec![scaled(x, &scale.1), zero])
+}
+
 pub(super) fn is_coordinate(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if matches!(name.as_str(), "x" | "y" | "z"))
 }
@@ -54,13 +60,15 @@ pub(super) fn are_names_of_a_function(a: &Expr, b: &Expr) -> bool {
 pub(super) fn is_same_function(a: &Expr, b: &Expr) -> bool {
     match (a, b) {
         (Expr::Apply(f, x), Expr::Apply(g, y)) => {
-            f == g && matches!((x.as_slice(), y.as_slice()), ([Expr::Symbol(_)], [Expr::Symbol(_)]))
+            // P(A) and P(B) are of different events.
+            let variable = |e: &Expr| matches!(e, Expr::Symbol(name) if !name.starts_with(char::is_uppercase));
+            f == g && matches!((x.as_slice(), y.as_slice()), ([x], [y]) if variable(x) && variable(y))
         }
         _ => false,
     }
 }
 
-pub(super) fn is_number(e: &Expr) -> bool {
+pub(in crate::verify::math) fn is_number(e: &Expr) -> bool {
     is_scalar(e) && scalar::is_constant(e)
 }
 

@@ -21,6 +21,9 @@ impl Parser<'_> {
             self.at += used;
             return Some(number);
         }
+        if let Some(e) = self.counting() {
+            return Some(e);
+        }
         match self.peek()? {
             Kind::Number { .. } => self.number(),
             Kind::Letter(c) => {
@@ -63,6 +66,31 @@ impl Parser<'_> {
             }
             _ => None,
         }
+    }
+
+    /// `_{10}C_3`, `^{10}C_3` and `10C3`: choices, and with P arrangements, as `C(10, 3)`.
+    fn counting(&mut self) -> Option<Expr> {
+        let whole = |k: Option<&Kind>| match k {
+            Some(Kind::Number { digits: Some(_), literal, .. }) => Some(Expr::Number(literal.clone())),
+            _ => None,
+        };
+        // The number at some distance, in braces or not, and the distance of what follows.
+        let at = |ahead: usize| match self.peek_at(ahead) {
+            Some(Kind::GroupOpen) if self.peek_at(ahead + 2) == Some(&Kind::GroupClose) => {
+                Some((whole(self.peek_at(ahead + 1))?, ahead + 3))
+            }
+            k => Some((whole(k)?, ahead + 1)),
+        };
+        let raised = matches!(self.peek(), Some(Kind::Sign('^' | '_')));
+        let (n, next) = at(usize::from(raised))?;
+        let Some(Kind::Letter(c @ ('C' | 'P'))) = self.peek_at(next) else { return None };
+        let lowered = self.peek_at(next + 1) == Some(&Kind::Sign('_'));
+        if raised && !lowered || !raised && (lowered || self.spaced(next) || self.spaced(next + 1)) {
+            return None;
+        }
+        let (k, end) = at(next + 1 + usize::from(lowered))?;
+        self.at += end;
+        Some(Expr::Apply(c.to_string(), vec![n, k]))
     }
 
     /// What is left of a word, or of a number whose first digits were arguments.
@@ -201,7 +229,7 @@ impl Parser<'_> {
         {
             return Some(Expr::Cycles(vec![cycle]));
         }
-        self.reversed = open == ']';
+        self.reversed = open == ']' || self.is_half_open();
         let mut items = self.items()?;
         while self.sign(';') {
             items.extend(self.items()?);
@@ -228,6 +256,14 @@ impl Parser<'_> {
             _ => Bracket::Angle,
         };
         Some(Expr::Tuple(left, items, right))
+    }
+
+    /// Whether the next bracket is a `[` that ends `[0, 1[`.
+    fn is_half_open(&self) -> bool {
+        let bracket = |t: &Token| matches!(t.kind, Kind::Open(_) | Kind::Close(_) | Kind::SetOpen | Kind::SetClose);
+        let Some(at) = self.tokens[self.at..].iter().take(40).position(bracket) else { return false };
+        let commas = self.tokens[self.at..self.at + at].iter().filter(|t| matches!(t.kind, Kind::Sign(',' | ';')));
+        self.peek_at(at) == Some(&Kind::Open('[')) && commas.count() == 1 && self.ends_term(at + 1)
     }
 
     /// `1 2 3)`: whole numbers with spaces between them.
@@ -423,14 +459,16 @@ impl Parser<'_> {
     /// `base` with the exponent that comes next.
     fn raised(&mut self, base: Expr) -> Option<Expr> {
         if self.degrees() {
-            let scale = match self.peek() {
-                Some(Kind::Letter('C')) if self.ends_term(1) => Some("°c"),
-                Some(Kind::Letter('F')) if self.ends_term(1) => Some("°f"),
+            let braced = usize::from(self.peek() == Some(&Kind::GroupOpen));
+            let closed = braced == 0 || self.peek_at(2) == Some(&Kind::GroupClose);
+            let scale = match self.peek_at(braced) {
+                Some(Kind::Letter('C')) if closed && self.ends_term(1 + 2 * braced) => Some("°c"),
+                Some(Kind::Letter('F')) if closed && self.ends_term(1 + 2 * braced) => Some("°f"),
                 _ => None,
             };
             return Some(match scale {
                 Some(unit) => {
-                    self.at += 1;
+                    self.at += 1 + 2 * braced;
                     Expr::Quantity(Box::new(base), unit.to_owned())
                 }
                 None => Expr::Degrees(Box::new(base)),

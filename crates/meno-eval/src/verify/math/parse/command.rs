@@ -1,6 +1,7 @@
 //! What commands mean: fractions, roots, functions with their arguments, sums, accents, unknown ones.
 
 use super::Parser;
+use super::factors::{is_numeral, is_numeric};
 use crate::verify::math::symbols::{constant_of, function_of, inverse_of, is_accent, is_font, is_greek};
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Constant, Expr, Function, Literal, Relation, Series};
@@ -41,6 +42,10 @@ impl Parser<'_> {
             _ if constant_of(name).is_some() => Some(Expr::Constant(constant_of(name)?)),
             _ if is_accent(name) => {
                 let under = self.argument()?;
+                // The conjugate of a number.
+                if matches!(name, "overline" | "bar") && is_numeric(&under) && !is_numeral(&under) && has_i(&under) {
+                    return Some(conjugate(&under));
+                }
                 Some(Expr::Symbol(format!("\\{name}{{{}}}", under.to_string().trim())))
             }
             _ if is_font(name) => self.nested(Self::argument),
@@ -267,6 +272,23 @@ fn named(term: &Expr, variable: &str) -> Expr {
         Expr::Constant(Constant::I) if variable == "i" => Expr::Symbol("i".into()),
         Expr::Constant(Constant::E) if variable == "e" => Expr::Symbol("e".into()),
         other => other.map(|e| named(e, variable)),
+    }
+}
+
+fn has_i(e: &Expr) -> bool {
+    let found = std::cell::Cell::new(*e == Expr::Constant(Constant::I));
+    e.map(|x| {
+        found.set(found.get() || has_i(x));
+        x.clone()
+    });
+    found.get()
+}
+
+/// An expression with −i for i: the conjugate, where all else is real.
+fn conjugate(e: &Expr) -> Expr {
+    match e {
+        Expr::Constant(Constant::I) => Expr::Neg(Box::new(e.clone())),
+        other => other.map(conjugate),
     }
 }
 

@@ -52,8 +52,9 @@ impl<'a> Parser<'a> {
     /// The unit that stands here, up to the end of the term.
     pub(super) fn unit(&mut self) -> Option<String> {
         let (mut text, mut ahead) = (String::new(), 0);
+        let mut bracket = false;
         loop {
-            let open = text.is_empty() || text.ends_with(['/', '*']);
+            let open = text.is_empty() || text.ends_with(['/', '*', '(']);
             match self.peek_at(ahead) {
                 Some(Kind::Text(t)) => text += &format!(" {t}"),
                 Some(Kind::Word(w)) if self.units => text += &format!(" {w}"),
@@ -61,12 +62,30 @@ impl<'a> Parser<'a> {
                     text += &format!(" {c}");
                 }
                 Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
+                // µm, in as many pieces as it takes
+                Some(Kind::Command(c)) if c == "mu" && open && self.units => {
+                    ahead += 1;
+                    text += &match self.peek_at(ahead) {
+                        Some(Kind::Letter(c)) => format!(" u{c}"),
+                        Some(Kind::Word(w) | Kind::Text(w)) => format!(" u{w}"),
+                        _ => return None,
+                    };
+                }
                 Some(Kind::Sign('^')) if !open => {
                     let (digits, used) = self.unit_power(ahead + 1)?;
                     text += &format!("^{digits}");
                     ahead += used;
                 }
                 Some(Kind::Sign(c @ ('/' | '*'))) if !open => text.push(*c),
+                // J/(mol K)
+                Some(Kind::Open('(')) if text.ends_with('/') && !bracket => {
+                    bracket = true;
+                    text.push('(');
+                }
+                Some(Kind::Close(')')) if bracket && !open => {
+                    ahead += 1;
+                    break;
+                }
                 _ => break,
             }
             ahead += 1;
@@ -74,7 +93,13 @@ impl<'a> Parser<'a> {
                 return None;
             }
         }
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("/ ", "/").replace("* ", "*");
+        let text = text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace("/ ", "/")
+            .replace("* ", "*")
+            .replace("( ", "(");
         let word = matches!(text.as_str(), "percent" | "pct" | "percentage" | "per cent" | "degree" | "degrees");
         if !self.ends_term(ahead) || !(word || units::parse(&text).is_some()) {
             return None;

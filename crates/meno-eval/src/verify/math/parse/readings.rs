@@ -83,7 +83,8 @@ fn words(tokens: &[Token], text: &str) -> Option<Expr> {
     {
         return None; // ABC: points of a figure
     }
-    Some(spelled_number(text).unwrap_or_else(|| Expr::Text(plain_text(text))))
+    let plain = plain_text(text);
+    Some(spelled_number(&plain).unwrap_or(Expr::Text(plain)))
 }
 
 /// A small number in words.

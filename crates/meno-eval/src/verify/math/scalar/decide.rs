@@ -9,7 +9,7 @@ use super::arena::{Arena, Id, Op};
 use super::evaluate::{Context, Evaluation, Plan, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
-use super::{Equality, bound, field, points};
+use super::{Equality, bound, field, jumps, points};
 
 /// Highest precision in bits.
 pub(super) const MAX_PRECISION: i64 = 1 << 13;
@@ -39,15 +39,15 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
     let mut decide_as = |log10: bool| {
         if variables { points::compare(arena, a, b, log10, work) } else { constants(arena, a, b, log10, work) }
     };
-    let verdict = decide_as(false)?;
-    if !log || verdict == Equality::Different {
-        return Ok(verdict);
-    }
+    let mut verdict = decide_as(false)?;
     // A logarithm of unknown base: equal only if equal in both bases.
-    Ok(match decide_as(true)? {
-        Equality::Equal => verdict,
-        other => other,
-    })
+    if log && verdict != Equality::Different {
+        verdict = match decide_as(true)? {
+            Equality::Equal => verdict,
+            other => other,
+        };
+    }
+    if variables && verdict == Equality::Equal { jumps::confirm(arena, a, b, work) } else { Ok(verdict) }
 }
 
 /// Whether two constants are equal.
@@ -214,11 +214,20 @@ pub(super) fn is_real(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool
 }
 
 /// Variables that stand where only integers make sense: in factorials, binomials, gcd, lcm and mod, in bounds of sums
-/// and in exponents of negative numbers and of i.
+/// and in exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
 pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
     let mut marked = vec![false; arena.atoms.len()];
     for &id in plan.nodes() {
         let inside = match arena.op(id) {
+            Op::Call(Function::Floor, args) if !matches!(arena.op(args[0]), Op::Variable(_)) => {
+                let below = Plan::new(arena, args, work)?;
+                for &id in below.nodes() {
+                    if let Op::Variable(index) = arena.op(id) {
+                        marked[*index] |= jumps::is_whole_name(arena, *index);
+                    }
+                }
+                continue;
+            }
             Op::Call(
                 Function::Factorial
                 | Function::DoubleFactorial

@@ -4,6 +4,7 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
+use super::super::compare::counted;
 use super::super::tree::{Constant, Expr, Function, Series};
 use super::arena::{Arena, Atom, Id, Op};
 use super::complex::small_integer;
@@ -86,6 +87,8 @@ impl Scope {
                 let (a, b) = (self.lower(arena, a, work)?, self.lower(arena, b, work)?);
                 arena.div(a, b, work)
             }
+            // C_{10}^3
+            Expr::Pow(..) if counted(e).is_some() => arena.rational(integer(counted(e).unwrap_or_default()), work),
             Expr::Pow(a, b) => {
                 let (a, b) = (self.lower(arena, a, work)?, self.lower(arena, b, work)?);
                 arena.pow(a, b, work)
@@ -96,6 +99,7 @@ impl Scope {
                 arena.pow(x, exponent, work)
             }
             Expr::Call(f, args) => self.call(arena, *f, args, work),
+            Expr::Apply(..) if counted(e).is_some() => arena.rational(integer(counted(e).unwrap_or_default()), work),
             Expr::Apply(name, args) => {
                 let args = self.lower_all(arena, args, work)?;
                 apply(arena, name, args, work)
@@ -122,6 +126,9 @@ impl Scope {
     }
 
     fn series(&mut self, arena: &mut Arena, s: &Series, product: bool, work: &mut Work) -> Result<Id, Failure> {
+        if s.to == Expr::Constant(Constant::Infinity) && !product {
+            return self.geometric(arena, s, work);
+        }
         let (from, to) = (self.lower(arena, &s.from, work)?, self.lower(arena, &s.to, work)?);
         let literal = |id| arena.rational_value(id).and_then(small_integer);
         if let (Some(first), Some(last)) = (literal(from), literal(to)) {
@@ -140,6 +147,34 @@ impl Scope {
         self.slots -= 1;
         self.bound.pop();
         arena.intern(Op::Series { product, slot, from, to, term: term? }, work)
+    }
+
+    /// An infinite geometric series whose quotient is a rational number below 1: first/(1 − quotient).
+    fn geometric(&mut self, arena: &mut Arena, s: &Series, work: &mut Work) -> Result<Id, Failure> {
+        let from = self.lower(arena, &s.from, work)?;
+        let first = arena.rational_value(from).and_then(small_integer).ok_or(Failure::Limit)?;
+        // A whole number that no letter of the answer names.
+        let index = arena.atoms.len();
+        arena.atoms.push(Atom::Symbol(format!("\\index{index}")));
+        let variable = arena.intern(Op::Variable(index), work)?;
+        let one = arena.int(1, work)?;
+        let next = arena.add(&[variable, one], work)?;
+        let (start, second) = (arena.int(first, work)?, arena.int(first.checked_add(1).ok_or(Failure::Limit)?, work)?);
+        let mut terms = Vec::with_capacity(4);
+        for id in [start, second, variable, next] {
+            self.bound.push((s.variable.clone(), id));
+            let term = self.lower(arena, &s.term, work);
+            self.bound.pop();
+            terms.push(term?);
+        }
+        let quotient = arena.div(terms[1], terms[0], work)?;
+        let below_one = arena.rational_value(quotient).is_some_and(|q| q.abs() < BigRational::one() && !q.is_zero());
+        let scaled = arena.mul(&[quotient, terms[2]], work)?;
+        if !below_one || decide::same(arena, scaled, terms[3], work) != Equality::Equal {
+            return Err(Failure::Limit);
+        }
+        let rest = arena.sub(one, quotient, work)?;
+        arena.div(terms[0], rest, work)
     }
 
     fn written_out(
@@ -445,6 +480,18 @@ fn folded(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> 
             value => value?,
         };
         return arena.rational(value, work);
+    }
+    // ⌊x + 5/2⌋ is ⌊x + 1/2⌋ + 2.
+    if f == Function::Floor
+        && let Op::Add(c, terms) = arena.op(ids[0]).clone()
+        && !c.floor().is_zero()
+    {
+        let mut terms = terms;
+        terms.push(arena.rational(&c - c.floor(), work)?);
+        let inside = arena.add(&terms, work)?;
+        let floor = folded(arena, f, vec![inside], work)?;
+        let whole = arena.rational(c.floor(), work)?;
+        return arena.add(&[floor, whole], work);
     }
     if matches!(f, Function::Gcd | Function::Lcm | Function::Min | Function::Max) {
         ids.sort_unstable();

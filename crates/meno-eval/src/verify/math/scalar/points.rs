@@ -98,7 +98,9 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work)
             Evidence::Coarse => unclear += 1,
         }
     }
-    Ok(if agreed >= MIN_POINTS && agreed > 2 * unclear { Equality::Equal } else { Equality::Undecided })
+    // ⌊n/3⌋ is unclear wherever it jumps: `jumps` looks there.
+    let jumps = sampler.plan.nodes().iter().any(|&id| arena.bound(id) == 0 && super::jumps::is_jump(arena, id));
+    Ok(if agreed >= MIN_POINTS && (jumps || agreed > 2 * unclear) { Equality::Equal } else { Equality::Undecided })
 }
 
 /// Whether an expression has a value at one point at least, as far as can be seen.

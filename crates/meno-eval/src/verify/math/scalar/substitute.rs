@@ -46,28 +46,52 @@ pub(super) fn proportion(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Re
 
 /// The expression with a rational number for each variable.
 fn substitute(arena: &mut Arena, root: Id, point: &[BigRational], work: &mut Work) -> Result<Id, Failure> {
-    let plan = Plan::new(arena, &[root], work)?;
+    Ok(images(arena, &[root], &Replacement::Point(point), work)?[root])
+}
+
+/// What stands in the place of some nodes.
+pub(super) enum Replacement<'a> {
+    /// A rational number for each variable.
+    Point(&'a [BigRational]),
+    /// Other nodes for these.
+    Nodes(&'a [(Id, Id)]),
+}
+
+/// The nodes that stand in the place of all nodes below some roots.
+pub(super) fn images(
+    arena: &mut Arena,
+    roots: &[Id],
+    replacement: &Replacement<'_>,
+    work: &mut Work,
+) -> Result<Vec<Id>, Failure> {
+    let plan = Plan::new(arena, roots, work)?;
     let mut image: Vec<Id> = (0..arena.len()).collect();
     for &id in plan.nodes() {
+        if let Replacement::Nodes(pairs) = replacement
+            && let Some((_, other)) = pairs.iter().find(|(node, _)| *node == id)
+        {
+            image[id] = *other;
+            continue;
+        }
         let map = |ids: &[Id]| -> Vec<Id> { ids.iter().map(|&id| image[id]).collect() };
-        image[id] = match arena.op(id).clone() {
-            Op::Variable(index) => arena.rational(point[index].clone(), work)?,
-            Op::Add(c, ids) => {
+        image[id] = match (arena.op(id).clone(), replacement) {
+            (Op::Variable(index), Replacement::Point(point)) => arena.rational(point[index].clone(), work)?,
+            (Op::Add(c, ids), _) => {
                 let mut ids = map(&ids);
                 ids.push(arena.rational(c, work)?);
                 arena.add(&ids, work)?
             }
-            Op::Mul(c, ids) => {
+            (Op::Mul(c, ids), _) => {
                 let mut ids = map(&ids);
                 ids.push(arena.rational(c, work)?);
                 arena.mul(&ids, work)?
             }
-            Op::Pow(base, exponent) => arena.pow(image[base], image[exponent], work)?,
-            Op::Call(f, ids) => lower::apply_function(arena, f, map(&ids), work)?,
-            Op::Det(n, ids) => arena.intern(Op::Det(n, map(&ids)), work)?,
-            Op::Series { .. } if arena.bound(id) == 0 => return Err(Failure::Limit),
+            (Op::Pow(base, exponent), _) => arena.pow(image[base], image[exponent], work)?,
+            (Op::Call(f, ids), _) => lower::apply_function(arena, f, map(&ids), work)?,
+            (Op::Det(n, ids), _) => arena.intern(Op::Det(n, map(&ids)), work)?,
+            (Op::Series { .. }, _) if arena.bound(id) == 0 => return Err(Failure::Limit),
             _ => id,
         };
     }
-    Ok(image[root])
+    Ok(image)
 }

@@ -1,0 +1,448 @@
+//! What sampling can miss: functions that jump or bend at single points, and powers of negative numbers.
+//!
+//! Two expressions that agree at random points are confirmed here, or not.
+//!
+//! 1. With a new variable in place of each jump (⌊x⌋, a mod b, sgn x) they are equal: a proof, whatever the jumps are.
+//! 2. Else every jump must be one whose places are known: of a linear argument in real variables, or of a polynomial in
+//!    whole numbers. They are compared exactly at all jumps and between them, over a whole period. Other jumps, such as
+//!    ⌊sin² x⌋, confirm nothing.
+//! 3. Bends (|x|, max, min) of linear arguments are compared exactly at the bend and beside it.
+//! 4. Powers with variables in the exponent are compared exactly at negative bases, where every step of both sides is
+//!    real: (x^a)^b is x^{ab} for whole numbers only.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{One, Signed, ToPrimitive, Zero};
+
+use super::super::tree::Function;
+use super::Equality;
+use super::arena::{Arena, Atom, Id, Op};
+use super::decide::{self, integer_variables};
+use super::evaluate::Plan;
+use super::rational::{integer, order, ratio, same as same_number};
+use super::substitute::{Replacement, images};
+use super::work::{Failure, Work};
+
+/// Most jumps in one expression, and most bends.
+const MAX_JUMPS: usize = 12;
+/// Most points of one period.
+const MAX_POINTS: usize = 200;
+/// Longest period over whole numbers.
+const MAX_PERIOD: u64 = 48;
+/// Values of the other variables while one takes the points.
+const OTHERS: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
+/// Exponents and bases at which powers are compared.
+const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
+const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
+
+/// A linear function of the variables: coefficients by variable, and a constant.
+struct Linear {
+    coefficients: Vec<(usize, BigRational)>,
+    constant: BigRational,
+}
+
+/// Confirms that two expressions that agree at random points are equal.
+pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
+    let plan = Plan::new(arena, &[a, b], work)?;
+    let integers = integer_variables(arena, &plan, work)?;
+    let free = |id: Id| arena.bound(id) == 0;
+    let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
+    let bends: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_bend(arena, id)).collect();
+    let powers = powers(arena, &plan, &integers, work)?;
+    // Jumps of the terms of a sum, at real values: nothing is known of them.
+    for &id in plan.nodes().iter().filter(|&&id| !free(id) && is_jump(arena, id)) {
+        let below = Plan::new(arena, &[id], work)?;
+        if variables(arena, &below).iter().any(|&v| !integers[v]) {
+            return Ok(Equality::Undecided);
+        }
+    }
+    if jumps.len() > MAX_JUMPS || bends.len() > MAX_JUMPS {
+        return Ok(if jumps.is_empty() { Equality::Equal } else { Equality::Undecided });
+    }
+    if !jumps.is_empty() && !proved_without(arena, a, b, &jumps, work)? {
+        let verdict = at_jumps(arena, a, b, &jumps, &integers, work)?;
+        if verdict != Equality::Equal {
+            return Ok(verdict);
+        }
+    }
+    if !bends.is_empty() && at_bends(arena, a, b, &bends, &integers, work)? == Equality::Different {
+        return Ok(Equality::Different);
+    }
+    at_powers(arena, a, b, &plan, &powers, work)
+}
+
+/// Whether a node jumps somewhere: its argument is no constant.
+pub(super) fn is_jump(arena: &Arena, id: Id) -> bool {
+    matches!(arena.op(id), Op::Call(Function::Floor | Function::Mod | Function::Sgn, args)
+        if !args.iter().all(|&id| arena.is_real(id)))
+}
+
+fn is_bend(arena: &Arena, id: Id) -> bool {
+    matches!(arena.op(id), Op::Call(Function::Abs | Function::Min | Function::Max, _))
+}
+
+/// Whether the two are equal whatever the values of the jumps: jumps of equal arguments have one value.
+fn proved_without(arena: &mut Arena, a: Id, b: Id, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
+    let mut unknowns: Vec<(Id, Id)> = Vec::new();
+    for &jump in jumps {
+        let mut known = None;
+        for &(other, unknown) in &unknowns {
+            if let Some(offset) = offset(arena, jump, other, work)? {
+                let offset = arena.rational(offset, work)?;
+                known = Some(arena.add(&[unknown, offset], work)?);
+                break;
+            }
+        }
+        let unknown = match known {
+            Some(unknown) => unknown,
+            None => {
+                let index = arena.atoms.len();
+                arena.atoms.push(Atom::Symbol(format!("\\jump{index}")));
+                arena.intern(Op::Variable(index), work)?
+            }
+        };
+        unknowns.push((jump, unknown));
+    }
+    let Ok(image) = images(arena, &[a, b], &Replacement::Nodes(&unknowns), work) else { return Ok(false) };
+    Ok(decide::same(arena, image[a], image[b], work) == Equality::Equal)
+}
+
+/// By how much a jump is more than another one: nothing if they are the same function of equal arguments, and the
+/// whole number by which the arguments of ⌊x⌋ differ.
+fn offset(arena: &mut Arena, x: Id, y: Id, work: &mut Work) -> Result<Option<BigRational>, Failure> {
+    let (Op::Call(f, xs), Op::Call(g, ys)) = (arena.op(x).clone(), arena.op(y).clone()) else { return Ok(None) };
+    work.spend(1000)?;
+    if f != g || xs.len() != ys.len() {
+        return Ok(None);
+    }
+    if xs.iter().zip(&ys).all(|(&x, &y)| decide::same(arena, x, y, work) == Equality::Equal) {
+        return Ok(Some(BigRational::zero()));
+    }
+    if f != Function::Floor {
+        return Ok(None);
+    }
+    let difference = arena.sub(xs[0], ys[0], work)?;
+    let point = vec![ratio(3, 5); arena.atoms.len()];
+    let Ok(image) = images(arena, &[difference], &Replacement::Point(&point), work) else { return Ok(None) };
+    let whole = arena.rational_value(image[difference]).filter(|r| r.denom().is_one()).cloned();
+    let Some(whole) = whole else { return Ok(None) };
+    let constant = arena.rational(whole.clone(), work)?;
+    Ok((decide::same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
+}
+
+/// The argument whose whole values (of ⌊x⌋ and mod) or zero (of sgn) make a jump, scaled to that.
+fn argument(arena: &mut Arena, jump: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
+    let Op::Call(f, args) = arena.op(jump).clone() else { return Ok(None) };
+    match (f, args.as_slice()) {
+        (Function::Mod, &[x, modulus]) => match arena.rational_value(modulus) {
+            Some(m) if !m.is_zero() => {
+                let inverse = BigRational::new(m.denom().clone(), m.numer().clone());
+                arena.scale(&inverse, x, work).map(Some)
+            }
+            _ => Ok(None),
+        },
+        (_, &[x]) => Ok(Some(x)),
+        _ => Ok(None),
+    }
+}
+
+/// Compares at the jumps and between them.
+fn at_jumps(
+    arena: &mut Arena,
+    a: Id,
+    b: Id,
+    jumps: &[Id],
+    integers: &[bool],
+    work: &mut Work,
+) -> Result<Equality, Failure> {
+    let mut arguments = Vec::new();
+    for &jump in jumps {
+        let Some(x) = argument(arena, jump, work)? else { return Ok(Equality::Undecided) };
+        arguments.push((x, matches!(arena.op(jump), Op::Call(Function::Sgn, _))));
+    }
+    let ids: Vec<Id> = arguments.iter().map(|(x, _)| *x).collect();
+    let plan = Plan::new(arena, &ids, work)?;
+    let variables = variables(arena, &plan);
+    if variables.iter().all(|&v| integers[v]) {
+        return at_whole_numbers(arena, a, b, &plan, &variables, work);
+    }
+    let mut lines = Vec::new();
+    for (x, once) in arguments {
+        let Some(line) = linear(arena, x) else { return Ok(Equality::Undecided) };
+        lines.push((line, once));
+    }
+    for &v in variables.iter().filter(|&&v| !integers[v]) {
+        for round in 0..if variables.len() > 1 { OTHERS.len() } else { 1 } {
+            let point = others(arena, integers, round);
+            let Some(places) = places(&lines, v, &point) else { return Ok(Equality::Undecided) };
+            let verdict = at_places(arena, a, b, v, &places, &point, work)?;
+            if verdict != Equality::Equal {
+                return Ok(verdict);
+            }
+        }
+    }
+    Ok(Equality::Equal)
+}
+
+/// Values of all variables, of which one then takes others.
+fn others(arena: &Arena, integers: &[bool], round: usize) -> Vec<BigRational> {
+    (0..arena.atoms.len())
+        .map(|k| {
+            let (n, d) = OTHERS[(round + k) % OTHERS.len()];
+            if integers.get(k) == Some(&true) { integer(n.abs() + 1) } else { ratio(n, d) }
+        })
+        .collect()
+}
+
+/// The places of the jumps over a period of the variable, in order; `None` if there are too many.
+fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<Vec<BigRational>> {
+    let mut slopes = Vec::new();
+    let mut places = Vec::new();
+    for (line, once) in lines {
+        let Some((_, slope)) = line.coefficients.iter().find(|(w, _)| *w == v) else { continue };
+        let rest: BigRational =
+            line.coefficients.iter().filter(|(w, _)| *w != v).map(|(w, c)| c * &point[*w]).sum::<BigRational>()
+                + &line.constant;
+        if *once {
+            places.push(-rest / slope);
+        } else {
+            slopes.push((slope.clone(), rest));
+        }
+    }
+    // All slopes are whole multiples of their greatest common divisor: its inverse is the period.
+    let common = slopes.iter().fold(BigRational::zero(), |gcd, (slope, _)| {
+        let denominator = gcd.denom().lcm(slope.denom());
+        let whole = |r: &BigRational| (r * integer(denominator.clone())).to_integer();
+        BigRational::new(whole(&gcd).gcd(&whole(slope)), denominator.clone())
+    });
+    for (slope, rest) in &slopes {
+        let turns = (slope / &common).abs().to_integer().to_usize().filter(|&n| n <= MAX_POINTS)?;
+        // From −period/2 to period and a little more.
+        for n in -(turns as i64) - 1..=(turns as i64) + 1 {
+            let whole = integer(rest.round().to_integer() + BigInt::from(n));
+            places.push((whole - rest) / slope);
+        }
+    }
+    places.sort_by(order);
+    places.dedup_by(|x, y| same_number(x, y));
+    (places.len() <= MAX_POINTS).then_some(places)
+}
+
+/// Compares at each place, at two points between it and the next, and beyond the first and the last.
+fn at_places(
+    arena: &mut Arena,
+    a: Id,
+    b: Id,
+    v: usize,
+    places: &[BigRational],
+    point: &[BigRational],
+    work: &mut Work,
+) -> Result<Equality, Failure> {
+    let mut values = Vec::with_capacity(3 * places.len() + 2);
+    if let (Some(first), Some(last)) = (places.first(), places.last()) {
+        values.extend([first - ratio(1, 7), last + ratio(1, 7)]);
+    }
+    for (i, place) in places.iter().enumerate() {
+        values.push(place.clone());
+        if let Some(next) = places.get(i + 1) {
+            let gap = next - place;
+            values.extend([place + &gap * ratio(1, 3), place + gap * ratio(3, 4)]);
+        }
+    }
+    let mut agreed = 0;
+    let mut unclear = 0;
+    let mut point = point.to_vec();
+    for value in values {
+        point[v] = value;
+        match at(arena, a, b, &point, work)? {
+            Equality::Equal => agreed += 1,
+            Equality::Different => return Ok(Equality::Different),
+            Equality::Undecided => unclear += 1,
+        }
+    }
+    Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
+}
+
+/// Compares at whole numbers over some periods, where all arguments of jumps are polynomials.
+fn at_whole_numbers(
+    arena: &mut Arena,
+    a: Id,
+    b: Id,
+    plan: &Plan,
+    variables: &[usize],
+    work: &mut Work,
+) -> Result<Equality, Failure> {
+    let Some(period) = period(arena, plan).filter(|&p| p <= MAX_PERIOD) else { return Ok(Equality::Undecided) };
+    let single = variables.len() == 1;
+    if !single && period > 6 {
+        return Ok(Equality::Undecided);
+    }
+    let count = if single { 4 * period + 8 } else { 2 * period + 2 };
+    let mut point = others(arena, &vec![true; arena.atoms.len()], 0);
+    let (mut agreed, mut unclear) = (0, 0);
+    let rounds = if single { count } else { (count * count).min(MAX_POINTS as u64) };
+    for round in 0..rounds {
+        for (k, &v) in variables.iter().enumerate() {
+            let n = if k == 0 { round % count } else { (round / count + round * k as u64) % count };
+            point[v] = integer(n + 1);
+        }
+        match at(arena, a, b, &point, work)? {
+            Equality::Equal => agreed += 1,
+            Equality::Different => return Ok(Equality::Different),
+            Equality::Undecided => unclear += 1,
+        }
+    }
+    Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
+}
+
+/// The common denominator of polynomials, and of the jumps in them; `None` if one is no polynomial.
+fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
+    let mut period = 1u64;
+    for &id in plan.nodes() {
+        let denominator = |r: &BigRational| r.denom().to_u64();
+        let next = match arena.op(id) {
+            Op::Variable(_) => 1,
+            Op::Rational(r) => denominator(r)?,
+            Op::Add(c, _) | Op::Mul(c, _) => denominator(c)?,
+            Op::Pow(_, e) if arena.rational_value(*e).is_some_and(|r| r.denom().is_one() && r.is_positive()) => 1,
+            Op::Call(Function::Floor | Function::Sgn, _) => 1,
+            Op::Call(Function::Mod, args) => {
+                let m = arena.rational_value(args[1])?;
+                m.numer().abs().to_u64()?.lcm(&denominator(m)?)
+            }
+            _ => return None,
+        };
+        period = period.checked_mul(next / period.gcd(&next)).filter(|&p| p <= MAX_PERIOD)?;
+    }
+    Some(period)
+}
+
+/// Compares at the bends of linear arguments and beside them.
+fn at_bends(
+    arena: &mut Arena,
+    a: Id,
+    b: Id,
+    bends: &[Id],
+    integers: &[bool],
+    work: &mut Work,
+) -> Result<Equality, Failure> {
+    let mut lines = Vec::new();
+    for &bend in bends {
+        let Op::Call(_, args) = arena.op(bend).clone() else { continue };
+        let zero = arena.int(0, work)?;
+        for (i, &x) in args.iter().enumerate() {
+            let others: Vec<Id> = if args.len() == 1 { vec![zero] } else { args[i + 1..].to_vec() };
+            for y in others {
+                let difference = arena.sub(x, y, work)?;
+                lines.extend(linear(arena, difference).map(|line| (line, true)));
+            }
+        }
+    }
+    let plan = Plan::new(arena, bends, work)?;
+    for v in variables(arena, &plan).into_iter().filter(|&v| !integers[v]) {
+        let point = others(arena, integers, 1);
+        let Some(places) = places(&lines, v, &point) else { continue };
+        if at_places(arena, a, b, v, &places, &point, work)? == Equality::Different {
+            return Ok(Equality::Different);
+        }
+    }
+    Ok(Equality::Equal)
+}
+
+/// Real variables in exponents, and those in the bases of these powers.
+fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let (mut exponents, mut bases) = (Vec::new(), Vec::new());
+    for &id in plan.nodes() {
+        let Op::Pow(base, exponent) = *arena.op(id) else { continue };
+        if arena.bound(id) != 0 || arena.is_positive(base) || arena.is_real(exponent) {
+            continue;
+        }
+        exponents.extend(variables(arena, &Plan::new(arena, &[exponent], work)?));
+        bases.extend(variables(arena, &Plan::new(arena, &[base], work)?));
+    }
+    for list in [&mut exponents, &mut bases] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    exponents.retain(|&v| !integers[v] && !is_whole_name(arena, v));
+    Ok((exponents, bases))
+}
+
+/// Whether a letter stands for a whole number by custom, in exponents and in ⌊n/2⌋.
+pub(super) fn is_whole_name(arena: &Arena, v: usize) -> bool {
+    matches!(&arena.atoms[v], Atom::Symbol(name) if matches!(name.as_str(), "n" | "m" | "k"))
+}
+
+/// Compares at negative bases with whole and broken exponents, where all steps are real.
+fn at_powers(
+    arena: &mut Arena,
+    a: Id,
+    b: Id,
+    plan: &Plan,
+    (exponents, bases): &(Vec<usize>, Vec<usize>),
+    work: &mut Work,
+) -> Result<Equality, Failure> {
+    if exponents.is_empty() || bases.is_empty() {
+        return Ok(Equality::Equal);
+    }
+    let count = EXPONENTS.len();
+    let rounds = if exponents.len() == 1 { count } else { count * count };
+    for round in 0..rounds {
+        let mut point = vec![integer(3); arena.atoms.len()];
+        for (k, &v) in exponents.iter().enumerate() {
+            let (n, d) = EXPONENTS[if k == 0 { round % count } else { (round / count + k - 1) % count }];
+            point[v] = ratio(n, d);
+        }
+        for (k, &v) in bases.iter().filter(|v| !exponents.contains(v)).enumerate() {
+            let (n, d) = BASES[(round + k) % BASES.len()];
+            point[v] = ratio(n, d);
+        }
+        let Ok(image) = images(arena, &[a, b], &Replacement::Point(&point), work) else { return Ok(Equality::Equal) };
+        let real = plan.nodes().iter().all(|&id| arena.bound(id) != 0 || arena.is_real(image[id]));
+        if real && decide::same(arena, image[a], image[b], work) == Equality::Different {
+            return Ok(Equality::Different);
+        }
+    }
+    Ok(Equality::Equal)
+}
+
+/// Compares exactly at a point.
+fn at(arena: &mut Arena, a: Id, b: Id, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
+    match images(arena, &[a, b], &Replacement::Point(point), work) {
+        Ok(image) => Ok(decide::same(arena, image[a], image[b], work)),
+        Err(_) if work.left() == 0 => Err(Failure::Limit),
+        Err(_) => Ok(Equality::Undecided),
+    }
+}
+
+/// The variables of a plan.
+fn variables(arena: &Arena, plan: &Plan) -> Vec<usize> {
+    let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
+    plan.nodes().iter().filter_map(index).collect()
+}
+
+/// A node as a linear function.
+fn linear(arena: &Arena, id: Id) -> Option<Linear> {
+    let term = |id: Id| match arena.op(id) {
+        Op::Variable(v) => Some((*v, BigRational::one())),
+        Op::Mul(c, ids) if !c.is_zero() => match ids.as_slice() {
+            [id] => {
+                if let Op::Variable(v) = arena.op(*id) {
+                    Some((*v, c.clone()))
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    match arena.op(id) {
+        Op::Add(c, ids) => {
+            let coefficients = ids.iter().map(|&id| term(id)).collect::<Option<_>>()?;
+            Some(Linear { coefficients, constant: c.clone() })
+        }
+        _ => Some(Linear { coefficients: vec![term(id)?], constant: BigRational::zero() }),
+    }
+}
