@@ -4,7 +4,7 @@
 
 use super::{Problem, Split, Task};
 use crate::error::Error;
-use crate::verify::{self, Judgement, Marker, Verdict};
+use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +100,7 @@ fn random_value(mut numbers: Vec<i64>, rng: &mut Rng) -> Option<i64> {
 /// of this form.
 pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgement> {
     let (numbers, target) = parse(reference)?;
-    let found = verify::extract(response).filter(|f| f.marker != Marker::None);
+    let found = verify::countdown::answer(response);
     let text = found.as_ref().map(|f| f.text.clone());
     let expression = text.as_deref().map(|t| t.split('=').next().unwrap_or(t).trim().to_owned());
     let value = expression.as_deref().and_then(verify::countdown::evaluate);
@@ -143,7 +143,7 @@ impl Task for Countdown {
 
     /// The expression without spaces, with what it claims to equal.
     fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
-        let found = verify::extract(response).filter(|f| f.marker != Marker::None)?;
+        let found = verify::countdown::answer(response)?;
         let text: String = found.text.split_whitespace().collect();
         let left = text.split('=').next()?;
         verify::countdown::evaluate(left).map(|_| text)
