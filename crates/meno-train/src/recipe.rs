@@ -2,12 +2,15 @@
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
 pub mod resume;
+mod without_effect;
+
+pub use without_effect::{Condition, notes};
 
 use crate::data::DataFile;
 use crate::error::Error;
 use crate::evaluation::Evaluate;
 use crate::grpo::Grpo;
-use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
+use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, refused, within};
 use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
@@ -20,6 +23,9 @@ use meno_eval::{Problem, Split, Task};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use without_effect::{
+    of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
+};
 
 /// `[model]`: what is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,7 +95,7 @@ impl DataSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskSection {
-    /// A task family (arithmetic, countdown) or a `.jsonl` file of questions and answers.
+    /// A task family (arithmetic, countdown) or a file of questions and answers, as `[data]` reads them.
     pub name: String,
     /// chat (the model's template), r1_zero (R1's plain preface) or plain (the question alone).
     pub prompt: PromptStyle,
@@ -124,13 +130,17 @@ impl Default for TaskSection {
 impl TaskSection {
     /// The task.
     pub fn open(&self) -> Result<Box<dyn Task>, Error> {
-        if self.template.as_ref().is_some_and(|t| !t.contains("{question}")) {
-            let value = self.template.clone().unwrap_or_default();
-            let expected = "expected a text with {question} in it".into();
-            return Err(Error::Setting { key: "task.template", value, expected });
-        }
+        self.check()?;
         let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
         Ok(tasks::open(&self.name, &options)?)
+    }
+
+    /// Refuses values that cannot work.
+    fn check(&self) -> Result<(), Error> {
+        match self.template.as_ref().filter(|t| !t.contains("{question}")) {
+            Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
+            None => Ok(()),
+        }
     }
 
     /// The file of questions, if it is one.
@@ -231,7 +241,7 @@ impl EvalSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillSection {
-    /// A `.jsonl` file or a directory of them, as `meno sample` writes.
+    /// A data file or a directory of them, as `meno sample` writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<PathBuf>,
     /// Or a local teacher to sample: a Hugging Face directory or a GGUF file.
@@ -240,16 +250,63 @@ pub struct DistillSection {
 }
 
 /// A recipe of one verb.
-pub trait Recipe: DeserializeOwned + Serialize {
+pub trait Recipe: DeserializeOwned + Serialize + Default {
     /// Refuses values that cannot work.
     fn check(&self) -> Result<(), Error>;
+    /// Which settings change something, as others are; for [`notes`].
+    fn conditions(&self) -> Vec<Condition>;
     /// The data files that decide what is learned.
     fn data_files(&self) -> Vec<PathBuf>;
 }
 
-/// The file of held-out questions, if it is one.
+/// The files of held-out questions and examples.
 fn held_out(eval: &Evaluate) -> Vec<PathBuf> {
-    eval.eval_task.iter().map(PathBuf::from).filter(|path| eval.eval_steps > 0 && path.is_file()).collect()
+    let task = eval.eval_task.iter().map(PathBuf::from).filter(|path| path.is_file());
+    let files = eval.eval_files.iter().map(|f| f.path.clone());
+    task.chain(files).filter(|_| eval.eval_steps > 0).collect()
+}
+
+/// Refuses held-out questions that are none: those of training, or of no task.
+fn check_questions(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
+    eval.check()?;
+    if eval.eval_steps == 0 {
+        return Ok(());
+    }
+    if eval.split == Split::Train {
+        return Err(refused("eval.split", "train", "it holds out nothing: expected validation or test"));
+    }
+    let name = eval.eval_task.as_ref().unwrap_or(&task.name);
+    if *name == task.name && !tasks::NAMES.contains(&name.as_str()) {
+        let expected = "a file has no splits, so eval.eval_task must name another";
+        return Err(refused("eval.eval_steps", eval.eval_steps, expected));
+    }
+    Ok(())
+}
+
+/// What `[eval]` of reinforcement learning must be.
+fn check_eval_of_grpo(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
+    if let Some(file) = eval.eval_files.first() {
+        let expected = "reinforcement learning measures answers: name questions in `eval.eval_task`";
+        return Err(refused("eval.eval_files", file.path.display(), expected));
+    }
+    check_questions(eval, task)
+}
+
+/// What `[eval]` of fine-tuning must be.
+fn check_eval_of_sft(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
+    eval.check()?;
+    eval.eval_files.iter().try_for_each(|f| within(POSITIVE, &[("eval.eval_files.weight", f.weight)]))?;
+    if eval.eval_steps > 0 && eval.eval_files.is_empty() && eval.eval_task.is_none() {
+        let expected = "there is nothing to measure: name held-out examples in `eval.eval_files`, or questions in \
+                        `eval.eval_task`";
+        return Err(refused("eval.eval_steps", eval.eval_steps, expected));
+    }
+    // The questions that are trained on are no matter of `[task]` here.
+    if eval.eval_task.is_some() {
+        check_questions(eval, &TaskSection { name: String::new(), ..task.clone() })
+    } else {
+        Ok(())
+    }
 }
 
 impl DistillSection {
@@ -264,7 +321,7 @@ impl DistillSection {
 
 macro_rules! recipe {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }
-     checks $($section:ident.$check:ident),*; reads $reads:expr) => {
+     checks $checks:expr; reads $reads:expr; conditions $conditions:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -272,8 +329,12 @@ macro_rules! recipe {
 
         impl Recipe for $name {
             fn check(&self) -> Result<(), Error> {
-                $(self.$section.$check()?;)*
-                Ok(())
+                let checks: fn(&$name) -> Result<(), Error> = $checks;
+                checks(self)
+            }
+            fn conditions(&self) -> Vec<Condition> {
+                let conditions: fn(&$name) -> Vec<Condition> = $conditions;
+                conditions(self)
             }
             fn data_files(&self) -> Vec<PathBuf> {
                 let reads: fn(&$name) -> Vec<PathBuf> = $reads;
@@ -297,7 +358,13 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks data.check, train.check, pretrain.check; reads |r| r.data.paths()
+    checks |r| {
+        r.data.check()?;
+        r.train.check()?;
+        r.pretrain.check()
+    };
+    reads |r| r.data.paths();
+    conditions |r| [of_train(&r.train), of_pretrain(&r.pretrain)].concat()
 }
 recipe! {
     /// A recipe of `meno sft`.
@@ -310,10 +377,23 @@ recipe! {
         train: Train,
         /// Settings of this stage.
         sft: Sft,
+        /// How the questions of `eval.eval_task` are asked.
+        task: TaskSection,
+        /// Held-out examples and questions, measured in between.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }
-    checks data.check, train.check, sft.check; reads |r| r.data.paths()
+    checks |r| {
+        r.data.check()?;
+        r.train.check()?;
+        r.sft.check()?;
+        r.sft.check_length(&r.train)?;
+        r.task.check()?;
+        check_eval_of_sft(&r.eval, &r.task)
+    };
+    reads |r| [r.data.paths(), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_questions(&r.eval, &r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno grpo`.
@@ -331,7 +411,17 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks train.check, grpo.check_ranges; reads |r| [r.task.paths(), held_out(&r.eval)].concat()
+    checks |r| {
+        r.train.check()?;
+        r.grpo.check_settings(&r.train)?;
+        if r.grpo.reward_funcs.is_empty() {
+            return Err(refused("grpo.reward_funcs", "[]", "expected at least one reward"));
+        }
+        r.task.check()?;
+        check_eval_of_grpo(&r.eval, &r.task)
+    };
+    reads |r| [r.task.paths(), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_steps(&r.train), of_grpo(&r.grpo), of_eval(&r.eval), of_task(&r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno sample`.
@@ -347,7 +437,12 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks sample.check; reads |r| r.task.paths()
+    checks |r| {
+        r.sample.check()?;
+        r.task.check()
+    };
+    reads |r| r.task.paths();
+    conditions |r| [of_sample(&r.sample), of_task(&r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno distill`.
@@ -364,10 +459,26 @@ recipe! {
         train: Train,
         /// How the student learns.
         sft: Sft,
+        /// Held-out examples and questions, measured in between; the questions are asked as `[task]` says.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }
-    checks train.check, sft.check, sample.check; reads |r| r.distill.paths(&r.task)
+    checks |r| {
+        r.train.check()?;
+        r.sft.check()?;
+        r.sft.check_length(&r.train)?;
+        r.sample.check()?;
+        r.task.check()?;
+        if r.distill.traces.is_some() == r.distill.teacher.is_some() {
+            let value = if r.distill.traces.is_some() { "traces and teacher" } else { "empty" };
+            let expected = "expected `traces` (a file or a directory of them) or `teacher` (a local model), one of the two";
+            return Err(refused("distill", value, expected));
+        }
+        check_eval_of_sft(&r.eval, &r.task)
+    };
+    reads |r| [r.distill.paths(&r.task), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_traces(&r.distill, &r.sample, &r.task)].concat()
 }
 
 recipe! {
@@ -380,7 +491,12 @@ recipe! {
         /// How.
         eval: EvalSection,
     }
-    checks eval.check; reads |_| Vec::new()
+    checks |r| {
+        r.eval.check()?;
+        r.task.check()
+    };
+    reads |_| Vec::new();
+    conditions |r| of_task(&r.task)
 }
 
 /// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are
