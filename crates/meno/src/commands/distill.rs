@@ -1,7 +1,7 @@
 //! `meno distill`.
 
 use super::sample::SampleRun;
-use super::sft::{dataset, estimate, held_out};
+use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Result, bail};
 use meno_train::data::DataFile;
@@ -21,6 +21,7 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: DistillRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut student = training::model(&recipe.model)?;
+        note_mtp(&student, &recipe.sft);
         if args.dry_run {
             args.print_dry_run(&recipe, Some(&estimate(&student, &recipe.train, &recipe.sft, &recipe.eval)?));
             return Ok(());

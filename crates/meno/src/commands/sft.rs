@@ -29,6 +29,7 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SftRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
+        note_mtp(&model, &recipe.sft);
         if args.dry_run {
             args.print_dry_run(&recipe, Some(&estimate(&model, &recipe.train, &recipe.sft, &recipe.eval)?));
             return Ok(());
@@ -44,6 +45,16 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             })
         })
     })
+}
+
+/// Says so where the model has no module for the multi-token prediction loss that the recipe asks for.
+pub(super) fn note_mtp(model: &Model, sft: &Sft) {
+    if sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers == 0 {
+        let weight = sft.mtp_loss_weight;
+        eprintln!(
+            "note: `sft.mtp_loss_weight` = {weight} has no effect: the model has no multi-token prediction module"
+        );
+    }
 }
 
 /// The memory of a run, with that of its evaluations.
