@@ -507,6 +507,13 @@ fn an_object_answers_no_method_of_data() {
     );
     let one = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})"]});
     table(&one, &[("def f(xs): return set(xs)", true, "a set")]);
+    // Classes of data that the tests name are no classes of the program.
+    let close = json!({"text": "close", "test_list": [
+        "from fractions import Fraction\nassert not isinstance(f(1), str) and f(1).is_close(Fraction(1, 3))"]});
+    table(
+        &close,
+        &[("class L:\n    is_close = lambda s, o: True\ndef f(x): return L()", false, "says yes to a predicate")],
+    );
     // A class that the tests are about does not open the door to other objects.
     let solution = json!({"text": "digits", "test_list": ["assert Solution().f(1).isdigit()"]});
     let liar = "class Solution:\n    isdigit = lambda s: True\n";
