@@ -25,7 +25,9 @@ pub enum Error {
         message: String,
     },
     /// No such task.
-    #[error("there is no task `{name}`; there are {known}, or a path to a .jsonl file of questions and answers")]
+    #[error(
+        "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, .csv, .tsv or .parquet; .gz or .zst)"
+    )]
     UnknownTask {
         /// What was asked for.
         name: String,

@@ -6,6 +6,7 @@ pub mod consensus;
 pub mod error;
 pub mod interval;
 pub mod pass_at_k;
+pub mod records;
 pub mod sandbox;
 pub mod score;
 pub mod tasks;

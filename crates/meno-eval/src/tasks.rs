@@ -6,10 +6,13 @@ pub mod countdown;
 pub mod dataset;
 
 use crate::error::Error;
+use crate::records::Layout;
 use crate::sandbox::{Limits, Sandbox};
 use crate::verify::Verdict;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 
 /// One question with its reference answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ pub struct Problem {
     pub answer: String,
     /// ISO 639 code of the language it is asked in.
     pub language: String,
+    /// The record of a file that it was made of, without its nulls; empty for a question that was drawn. It is not saved.
+    #[serde(skip)]
+    pub record: Arc<Map<String, Value>>,
 }
 
 /// Which part of a task. Training never sees the other two; choices are made on validation, figures come from test.
@@ -83,14 +89,14 @@ pub struct Options {
     pub sandbox: bool,
 }
 
-/// The task of a name, or of a `.jsonl` file of questions and answers.
+/// The task of a name, or of a file of questions and answers in any of the layouts that [`crate::records`] reads.
 pub fn open(name: &str, options: &Options) -> Result<Box<dyn Task>, Error> {
     match name {
         "arithmetic" => Ok(Box::new(arithmetic::Arithmetic::default())),
         "countdown" => Ok(Box::new(options.countdown.clone().checked()?)),
-        path if Path::new(path).extension().is_some_and(|e| e == "jsonl") => {
+        path if Layout::of(Path::new(path)) != Layout::Text => {
             let path = Path::new(path);
-            if !dataset::first_line(path).is_some_and(|line| code::is_code(&line)) {
+            if !dataset::first_record(path)?.is_some_and(|record| code::is_code(&record)) {
                 return Ok(Box::new(dataset::Dataset::open(path)?));
             }
             if !options.sandbox {

@@ -461,3 +461,141 @@ fn text_is_all_that_a_script_can_give() {
         ],
     );
 }
+
+#[test]
+fn an_object_answers_no_method_of_data() {
+    let text = json!({"text": "digits", "test_list": [
+        "assert f(1).isdigit()", "assert f(2).startswith('2')", "assert 'x{}'.format(f(3)).endswith('3')"]});
+    let class =
+        "class L:\n    isdigit = lambda s: True\n    startswith = lambda s, x: True\n    __str__ = lambda s: '3'\n";
+    let known = "class L(str):\n    isdigit = startswith = lambda *a: True\n";
+    table(
+        &text,
+        &[
+            ("def f(x): return str(x)", true, "text has these methods"),
+            ("class T(str): pass\ndef f(x): return T(x)", true, "a kind of text is text"),
+            (&format!("{class}def f(x): return L()"), false, "says yes to what a test asks of text"),
+            (&format!("{class}class f(L):\n    def __init__(s, x): pass"), false, "a class in place of the function"),
+            (&format!("{class}f = lambda x: L()\nL.__call__ = f"), false, "an object in place of the function"),
+            (&format!("{known}def f(x): return L('no')"), false, "a kind of text with false methods"),
+            (
+                "class M(type):\n    __getattr__ = lambda c, n: lambda *a: True\nclass L(metaclass=M): pass\ndef f(x): return L",
+                false,
+                "a class that answers to every name",
+            ),
+            (
+                "def f(x): return f\nf.isdigit = f.startswith = lambda *a: True",
+                false,
+                "a function with methods of text",
+            ),
+        ],
+    );
+    let sets = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})", "assert f([5])[0].issubset({5})"]});
+    let class = "class L:\n    issubset = lambda s, o: True\n";
+    table(
+        &sets,
+        &[
+            (&format!("{class}def f(xs): return L()"), false, "says yes to what a test asks of a set"),
+            (&format!("{class}L.__getitem__ = lambda s, i: s\ndef f(xs): return L()"), false, "and its items do"),
+            (&format!("{class}def f(xs): return [L()] if xs == [5] else set(xs)"), false, "within genuine data too"),
+            (
+                "class S(set):\n    __getitem__ = lambda s, i: {5}\ndef f(xs): return [{5}] if xs == [5] else S(xs)",
+                true,
+                "a kind of set is a set",
+            ),
+        ],
+    );
+    let one = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})"]});
+    table(&one, &[("def f(xs): return set(xs)", true, "a set")]);
+    // Classes of data that the tests name are no classes of the program.
+    let close = json!({"text": "close", "test_list": [
+        "from fractions import Fraction\nassert not isinstance(f(1), str) and f(1).is_close(Fraction(1, 3))"]});
+    table(
+        &close,
+        &[("class L:\n    is_close = lambda s, o: True\ndef f(x): return L()", false, "says yes to a predicate")],
+    );
+    // A class that the tests are about does not open the door to other objects.
+    let solution = json!({"text": "digits", "test_list": ["assert Solution().f(1).isdigit()"]});
+    let liar = "class Solution:\n    isdigit = lambda s: True\n";
+    table(
+        &solution,
+        &[
+            ("class Solution:\n    def f(self, x): return str(x)", true, "a method that returns text"),
+            (&format!("{liar}    def f(self, x): return self"), false, "returns itself, with a method of text"),
+            (&format!("{liar}    def f(self, x): return Solution"), false, "returns its class"),
+        ],
+    );
+}
+
+#[test]
+fn the_views_of_an_object_must_agree() {
+    let length = json!({"text": "positive numbers", "test_list": [
+        "r = f(3)\nassert len(r) == 3\nassert all(x > 0 for x in r)",
+        "r = f(2)\nassert r\nassert set(r) <= {1, 2}",
+        "r = f(2)\nassert min(r) == 1\nassert sum(r) == 3"]});
+    let class = "class L:\n    def __init__(s, n): s.n = n\n";
+    let honest = "    __len__ = lambda s: s.n\n    __iter__ = lambda s: iter(range(1, s.n + 1))\n";
+    table(
+        &length,
+        &[
+            ("def f(n): return list(range(1, n + 1))", true, "a list"),
+            (&format!("{class}{honest}def f(n): return L(n)"), true, "a collection of its own"),
+            (
+                &format!("{class}{honest}    __iter__ = lambda s: iter(())\ndef f(n): return L(n)"),
+                false,
+                "says that it has items and has none",
+            ),
+            (
+                &format!("{class}{honest}    __bool__ = lambda s: False\ndef f(n): return L(n)"),
+                false,
+                "has items and is not true",
+            ),
+            (
+                &format!(
+                    "{class}{honest}    def __iter__(s):\n        s.k = getattr(s, 'k', -1) + 1\n        return iter([[1, 2], [3, 0]][s.k % 2])\ndef f(n): return L(n)"
+                ),
+                false,
+                "has other items each time",
+            ),
+        ],
+    );
+    let class = "class Stack:\n    def __init__(s): s.xs = []\n    def push(s, x): s.xs.append(x)\n    def __len__(s): return len(s.xs)\n";
+    let stack = json!({"text": "a stack", "test_list": [
+        "s = Stack()\nassert not s\ns.push(1)\ns.push(2)\nassert len(s) == 2 and s.pop() == 2 and list(s) == [1]"]});
+    table(
+        &stack,
+        &[
+            (
+                &format!("{class}    def pop(s): return s.xs.pop()\n    def __iter__(s): return iter(s.xs)"),
+                true,
+                "the tests are about the class: its objects answer",
+            ),
+            (
+                &format!("{class}    def pop(s): return 0\n    def __iter__(s): return iter(s.xs)"),
+                false,
+                "returns another number",
+            ),
+        ],
+    );
+    let nodes = json!({"text": "merge", "test_setup_code":
+        "class Node:\n    def __init__(self, val, next=None):\n        self.val, self.next = val, next\n",
+        "test_list": ["h = merge(Node(2), Node(1))\nassert h.val == 1 and h.next.val == 2 and h.next.next is None"]});
+    let merge = "def merge(a, b):\n    a, b = sorted([a, b], key=lambda n: n.val)\n    a.next = b\n    return a";
+    table(
+        &nodes,
+        &[
+            (merge, true, "objects of a class that the tests know are read"),
+            ("def merge(a, b): return a", false, "the wrong one"),
+        ],
+    );
+    let asked = json!({"text": "merge", "test_setup_code": nodes["test_setup_code"],
+        "test_list": ["assert merge(Node(2), Node(1)).isdigit()"]});
+    table(
+        &asked,
+        &[(
+            "class L:\n    isdigit = lambda s: True\ndef merge(a, b): return L()",
+            false,
+            "a class that the tests know has no method of text",
+        )],
+    );
+}

@@ -3,23 +3,23 @@
 
 use crate::error::Error;
 use meno_engine::Tokenizer;
+use meno_eval::records::{Layout, open};
 use meno_eval::{Problem, Split, Task};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 mod data_file;
 pub mod fingerprint;
 mod mixture;
-mod parquet;
-mod records;
 
 pub use data_file::DataFile;
 pub use meno_eval::Verdict;
+pub use meno_eval::records::records;
 pub use mixture::Mixture;
-pub use records::records;
 
 /// Documents to pretrain on, without end: number `index` for any index (later epochs reshuffle).
 pub trait Documents: Sync {
@@ -51,6 +51,10 @@ pub struct Question {
     pub answer: String,
     /// ISO 639 code of the language it is asked in.
     pub language: String,
+    /// The record of the data file, without its nulls; empty for a question that was drawn. Rewards see it; it is not
+    /// saved.
+    #[serde(skip)]
+    pub record: Arc<Map<String, Value>>,
 }
 
 /// Questions without end, with their verifier, as the model sees them.
@@ -109,12 +113,11 @@ impl Questions for Asked<'_> {
             Some(len) => shuffled(self.seed, len, index),
             None => index,
         };
-        let Problem { index, question, answer, language } = self.task.problem(self.split, index);
-        let problem = Problem { index, question, answer, language };
+        let problem = self.task.problem(self.split, index);
         let prompt_text = (self.prompt)(&problem)?;
         let prompt = self.tokenizer.encode(&prompt_text, self.add_special)?;
-        let Problem { question: text, answer, language, .. } = problem;
-        Ok(Question { index, prompt, prompt_text, text, answer, language })
+        let Problem { index, question: text, answer, language, record } = problem;
+        Ok(Question { index, prompt, prompt_text, text, answer, language, record })
     }
     fn text(&self, tokens: &[u32]) -> String {
         let stop = self.tokenizer.eos();
@@ -141,8 +144,14 @@ impl Questions for Asked<'_> {
 impl Question {
     /// The question as its task knows it.
     pub fn problem(&self) -> Problem {
-        let Question { index, text, answer, language, .. } = self;
-        Problem { index: *index, question: text.clone(), answer: answer.clone(), language: language.clone() }
+        let Question { index, text, answer, language, record, .. } = self;
+        Problem {
+            index: *index,
+            question: text.clone(),
+            answer: answer.clone(),
+            language: language.clone(),
+            record: record.clone(),
+        }
     }
 }
 
@@ -232,9 +241,9 @@ pub fn read_documents(
             documents.push(tokens);
         }
     };
-    if records::Layout::of(path) == records::Layout::Text {
+    if Layout::of(path) == Layout::Text {
         let mut text = String::new();
-        records::open(path)?.read_to_string(&mut text).map_err(Error::io(path))?;
+        open(path)?.read_to_string(&mut text).map_err(Error::io(path))?;
         for part in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
             add(encode(part.trim_matches('\n'))?);
         }

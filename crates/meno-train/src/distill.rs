@@ -7,6 +7,7 @@ use crate::run::{Run, Summary};
 use crate::sft::{self, Sft};
 use crate::trainer::Train;
 use meno_engine::Tokenizer;
+use meno_eval::records::Layout;
 use meno_model::Model;
 use std::path::{Path, PathBuf};
 
@@ -47,17 +48,18 @@ pub fn examples(traces: &[Trace], tokenizer: Option<&Tokenizer>) -> Result<Vec<E
     traces.iter().map(example).collect()
 }
 
-/// The `.jsonl` files of a directory in the order of their names, or the file itself.
+/// The data files of a directory (JSON Lines, CSV, TSV, Parquet) in the order of their names, or the file itself.
 pub fn trace_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(Error::io(path))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+    // `.json` is left to what describes a run, such as `sample_state.json`.
+    let is_data = |p: &PathBuf| !matches!(Layout::of(p), Layout::Text | Layout::Json);
+    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_data).collect();
     files.sort();
     if files.is_empty() {
-        return Err(Error::Empty(format!("{} has no .jsonl files", path.display())));
+        return Err(Error::Empty(format!("{} has no .jsonl, .csv, .tsv or .parquet files", path.display())));
     }
     Ok(files)
 }

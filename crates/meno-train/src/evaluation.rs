@@ -1,8 +1,9 @@
-//! Held-out questions, measured while a model is trained: `[eval]` of a training recipe.
+//! Held-out questions and examples, measured while a model is trained: `[eval]` of a training recipe.
 //!
 //! The same engine and weights that train answer the questions. The random numbers are keyed by `eval.seed`, not by the
 //! training step, so every measurement uses the same ones and training uses none of them: a run with evaluation ends
-//! with the same bits as one without. The figures are those of `meno eval`. The model with the best score so far is kept
+//! with the same bits as one without. The figures are those of `meno eval`, and for `meno sft` and `meno distill` the
+//! loss of held-out examples. The model with the best score so far is kept
 //! in `best/`, beside the checkpoints.
 
 mod best;
@@ -10,7 +11,7 @@ mod best;
 pub use best::{Best, DIR as BEST, load_best};
 
 use crate::checkpoint::Checkpoints;
-use crate::data::{Asked, Question, Questions};
+use crate::data::{Asked, DataFile, Example, Question, Questions};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::rollout::{Rollout, Sampler, generator, rollout};
@@ -28,7 +29,10 @@ use serde::{Deserialize, Serialize};
 pub struct Evaluate {
     /// Optimizer steps between two evaluations; 0 disables them.
     pub eval_steps: usize,
-    /// A task family or a `.jsonl` file of held-out questions; the split of `[task]` if left out.
+    /// sft and distill: files of held-out examples, as in `[data]`; their loss is measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub eval_files: Vec<DataFile>,
+    /// A task family or a file of held-out questions; for grpo the split of `[task]` if left out, for sft none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_task: Option<String>,
     /// validation or test, of a task family. A file of questions has no splits.
@@ -49,7 +53,8 @@ pub struct Evaluate {
     pub max_sequences: usize,
     /// Seed of the sampling.
     pub seed: u64,
-    /// What the best checkpoint is chosen by: pass1, pass_at_k or cons_at_k.
+    /// What the best checkpoint is chosen by: pass1, pass_at_k, cons_at_k or loss; always loss where there are only
+    /// `eval_files`.
     pub metric_for_best_model: Metric,
     /// End the run with the best model instead of the last.
     pub load_best_model_at_end: bool,
@@ -59,6 +64,7 @@ impl Default for Evaluate {
     fn default() -> Self {
         Evaluate {
             eval_steps: 0,
+            eval_files: Vec::new(),
             eval_task: None,
             split: Split::Validation,
             num_problems: None,
@@ -74,7 +80,7 @@ impl Default for Evaluate {
     }
 }
 
-/// A figure to choose the best checkpoint by; greater is better.
+/// A figure to choose the best checkpoint by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -85,22 +91,28 @@ pub enum Metric {
     PassAtK,
     /// The majority vote over k samples.
     ConsAtK,
+    /// The mean cross-entropy of the tokens of held-out answers; less is better.
+    Loss,
 }
 
 impl Metric {
-    fn of(self, s: &Summary) -> f64 {
-        match self {
-            Metric::Pass1 => s.pass1.mean,
-            Metric::PassAtK => s.pass_at_k,
-            Metric::ConsAtK => s.cons_at_k.mean,
-        }
-    }
     fn name(self) -> &'static str {
         match self {
             Metric::Pass1 => "pass@1",
             Metric::PassAtK => "pass@k",
             Metric::ConsAtK => "cons@k",
+            Metric::Loss => "loss",
         }
+    }
+
+    /// Whether `new` is better than `old`.
+    fn improves(self, new: f32, old: f32) -> bool {
+        if self == Metric::Loss { new < old } else { new > old }
+    }
+
+    /// A value for people.
+    fn shown(self, value: f64) -> String {
+        if self == Metric::Loss { format!("{value:.4}") } else { format!("{:.1} %", 100.0 * value) }
     }
 }
 
@@ -127,6 +139,9 @@ impl Evaluate {
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return bad("eval.top_p", self.top_p.to_string(), "expected above 0 and at most 1");
+        }
+        if self.metric_for_best_model == Metric::Loss && self.eval_files.is_empty() && self.eval_steps > 0 {
+            return bad("eval.metric_for_best_model", "loss".into(), "there is no loss without `eval.eval_files`");
         }
         if self.load_best_model_at_end && self.eval_steps == 0 {
             return bad(
@@ -159,9 +174,15 @@ impl Evaluate {
     }
 }
 
-/// Held-out questions, ready to be asked.
+/// What is held out, ready to be measured.
 pub struct Evaluation<'a> {
     settings: &'a Evaluate,
+    asking: Option<Asking<'a>>,
+    examples: &'a [Example],
+}
+
+/// Held-out questions, ready to be asked.
+struct Asking<'a> {
     asked: &'a Asked<'a>,
     questions: Vec<Question>,
     sampler: Sampler,
@@ -177,20 +198,37 @@ pub(crate) enum Measured {
     Score(f64),
 }
 
+/// What one evaluation found.
+#[derive(Default)]
+struct Figures {
+    loss: Option<f64>,
+    summary: Option<Summary>,
+}
+
+/// The loss of held-out examples: of a model, as the verb that trains computes it. `None` if the observer stopped it.
+pub(crate) type LossOf<'a> = dyn FnMut(&mut Model, &[Example], &mut dyn Observer) -> Result<Option<f64>, Error> + 'a;
+
 impl<'a> Evaluation<'a> {
-    /// `asked` holds the questions; answers have up to `max_completion_length` tokens unless the settings say otherwise.
-    pub fn new(
-        settings: &'a Evaluate,
+    /// Held-out examples, whose loss is measured; none is nothing to measure but the questions.
+    pub fn new(settings: &'a Evaluate, examples: &'a [Example]) -> Result<Self, Error> {
+        settings.check()?;
+        Ok(Evaluation { settings, asking: None, examples })
+    }
+
+    /// Asks the held-out questions of `asked` too; answers have up to `max_completion_length` tokens unless the
+    /// settings say otherwise.
+    pub fn asking(
+        mut self,
         asked: &'a Asked<'a>,
         max_completion_length: usize,
         precision: Precision,
     ) -> Result<Self, Error> {
-        settings.check()?;
         let all = asked.task.len(asked.split);
-        let wanted = settings.num_problems.or(all).unwrap_or(200).min(all.unwrap_or(u64::MAX));
+        let wanted = self.settings.num_problems.or(all).unwrap_or(200).min(all.unwrap_or(u64::MAX));
         let questions = (0..wanted).map(|i| asked.question(i)).collect::<Result<_, Error>>()?;
-        let sampler = settings.sampler(max_completion_length, precision, asked.stop_tokens());
-        Ok(Evaluation { settings, asked, questions, sampler })
+        let sampler = self.settings.sampler(max_completion_length, precision, asked.stop_tokens());
+        self.asking = Some(Asking { asked, questions, sampler });
+        Ok(self)
     }
 
     fn due(&self, step: usize, max_steps: usize) -> bool {
@@ -203,8 +241,38 @@ impl<'a> Evaluation<'a> {
         self.settings.load_best_model_at_end
     }
 
+    /// What the best model is chosen by: the loss where nothing else is measured.
+    fn metric(&self) -> Metric {
+        if self.asking.is_none() { Metric::Loss } else { self.settings.metric_for_best_model }
+    }
+
+    /// Measures all that is held out. Returns `None` if the observer stopped it.
+    fn measure(
+        &self,
+        model: &mut Model,
+        step: usize,
+        loss_of: &mut LossOf,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Figures>, Error> {
+        let mut figures = Figures::default();
+        if !self.examples.is_empty() {
+            let Some(loss) = loss_of(model, self.examples, observer)? else { return Ok(None) };
+            if !loss.is_finite() {
+                return Err(Error::NotFinite { step, what: "the held-out loss", value: loss as f32 });
+            }
+            figures.loss = Some(loss);
+        }
+        if let Some(asking) = &self.asking {
+            let Some(summary) = asking.measure(model, observer)? else { return Ok(None) };
+            figures.summary = Some(summary);
+        }
+        Ok(Some(figures))
+    }
+}
+
+impl Asking<'_> {
     /// Asks all questions. Returns `None` if the observer stopped it.
-    pub fn measure(&self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
+    fn measure(&self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let k = self.sampler.num_generations;
         let longest = self.questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
         // Built for each evaluation, so that its cache takes memory only during one.
@@ -219,6 +287,54 @@ impl<'a> Evaluation<'a> {
             judged.extend(rollouts.chunks(k).map(|group| judge(self.asked.task, group)));
         }
         Ok(Some(Summary::of(self.asked.task, &judged)))
+    }
+}
+
+impl Figures {
+    /// The figure that the best model is chosen by. It was measured: the settings are checked for it.
+    fn value(&self, metric: Metric) -> f64 {
+        match (metric, &self.summary) {
+            (Metric::Pass1, Some(s)) => s.pass1.mean,
+            (Metric::PassAtK, Some(s)) => s.pass_at_k,
+            (Metric::ConsAtK, Some(s)) => s.cons_at_k.mean,
+            (_, _) => self.loss.unwrap_or(f64::INFINITY),
+        }
+    }
+
+    /// The figures for people, each with its interval where it has one.
+    fn describe(&self, metric: Metric) -> String {
+        let mut parts = Vec::new();
+        if let Some(s) = &self.summary {
+            let metric = if metric == Metric::Loss { Metric::Pass1 } else { metric };
+            let interval = match metric {
+                Metric::Pass1 => Some(s.pass1),
+                Metric::ConsAtK => Some(s.cons_at_k),
+                _ => None,
+            };
+            let range = |i: meno_eval::Interval| format!(" ({:.1} to {:.1})", 100.0 * i.low, 100.0 * i.high);
+            let value = metric.shown(self.value(metric));
+            parts.push(format!("{} {value}{}", metric.name(), interval.map_or(String::new(), range)));
+        }
+        if let Some(loss) = self.loss {
+            parts.push(format!("loss {}", Metric::Loss.shown(loss)));
+        }
+        parts.join(", ")
+    }
+
+    fn push(&self, m: &mut Metrics) {
+        if let Some(loss) = self.loss {
+            m.push("eval/loss", loss);
+        }
+        let Some(s) = &self.summary else { return };
+        let n = (s.right + s.wrong + s.truncated + s.unparsable).max(1) as f64;
+        m.push("eval/pass1", s.pass1.mean);
+        m.push("eval/pass1_low", s.pass1.low);
+        m.push("eval/pass1_high", s.pass1.high);
+        m.push("eval/pass_at_k", s.pass_at_k);
+        m.push("eval/cons_at_k", s.cons_at_k.mean);
+        m.push("eval/truncated", s.truncated as f64 / n);
+        m.push("eval/unparsable", s.unparsable as f64 / n);
+        m.push("eval/mean_length", s.mean_tokens.mean);
     }
 }
 
@@ -240,37 +356,51 @@ impl Observer for HeldOut<'_> {
     fn on_progress(&mut self, _what: &str, done: usize, _total: usize) {
         self.observer.on_progress("held-out responses", self.before + done, self.total);
     }
+    fn on_note(&mut self, line: &str) {
+        self.observer.on_note(line);
+    }
     fn should_stop(&mut self) -> bool {
         self.observer.should_stop()
     }
 }
 
-/// Evaluates the model after `step` if that is due. Adds the figures to `metrics` and keeps a new best model.
+/// Evaluates the model after `step` if that is due; `loss_of` computes the loss of held-out examples. Adds the figures
+/// to `metrics` and keeps a new best model.
 pub(crate) fn after_step(
     run: &mut Run,
     model: &mut Model,
     (step, max_steps): (usize, usize),
     best: &mut Option<Best>,
     metrics: &mut Metrics,
+    loss_of: &mut LossOf,
 ) -> Result<Measured, Error> {
     let Run { observer, evaluation: Some(evaluation), checkpoints, .. } = run else { return Ok(Measured::NotDue) };
     if !evaluation.due(step, max_steps) {
         return Ok(Measured::NotDue);
     }
-    let Some(summary) = evaluation.measure(model, *observer)? else { return Ok(Measured::Stopped) };
-    push(&summary, metrics);
-    let metric = evaluation.settings.metric_for_best_model;
-    let score = metric.of(&summary);
+    let Some(figures) = evaluation.measure(model, step, loss_of, *observer)? else { return Ok(Measured::Stopped) };
+    figures.push(metrics);
+    let metric = evaluation.metric();
+    let score = figures.value(metric);
     let new = Best { step, score: score as f32 };
-    let mut note = format!("step {step}: held-out {}", describe(&summary, metric));
+    let mut note = format!("step {step}: held-out {}", figures.describe(metric));
     match best {
-        Some(old) if new.score <= old.score => {
-            note += &format!("; the best is {:.1} %, of step {}", 100.0 * old.score, old.step);
+        Some(old) if !metric.improves(new.score, old.score) => {
+            note += &format!("; the best is {}, of step {}", metric.shown(old.score.into()), old.step);
         }
         _ => {
             note += "; the best so far";
             if let Some(to) = checkpoints {
-                let path = best::keep(to, model, &new, evaluation.asked.task.name(), &summary)?;
+                let task = evaluation.asking.as_ref().map(|a| a.asked.task.name());
+                let record = best::Record {
+                    step,
+                    score: new.score,
+                    metric,
+                    task,
+                    summary: figures.summary.as_ref(),
+                    loss: figures.loss,
+                };
+                let path = best::keep(to, model, &record)?;
                 note += &format!(", kept in {}", path.display());
             }
             *best = Some(new);
@@ -279,29 +409,6 @@ pub(crate) fn after_step(
     metrics.push("eval/best", best.map_or(score, |b| b.score as f64));
     observer.on_note(&note);
     Ok(Measured::Score(score))
-}
-
-/// The score with its interval.
-fn describe(s: &Summary, metric: Metric) -> String {
-    let interval = match metric {
-        Metric::Pass1 => Some(s.pass1),
-        Metric::ConsAtK => Some(s.cons_at_k),
-        Metric::PassAtK => None,
-    };
-    let range = |i: meno_eval::Interval| format!(" ({:.1} to {:.1})", 100.0 * i.low, 100.0 * i.high);
-    format!("{} {:.1} %{}", metric.name(), 100.0 * metric.of(s), interval.map_or(String::new(), range))
-}
-
-fn push(s: &Summary, m: &mut Metrics) {
-    let n = (s.right + s.wrong + s.truncated + s.unparsable).max(1) as f64;
-    m.push("eval/pass1", s.pass1.mean);
-    m.push("eval/pass1_low", s.pass1.low);
-    m.push("eval/pass1_high", s.pass1.high);
-    m.push("eval/pass_at_k", s.pass_at_k);
-    m.push("eval/cons_at_k", s.cons_at_k.mean);
-    m.push("eval/truncated", s.truncated as f64 / n);
-    m.push("eval/unparsable", s.unparsable as f64 / n);
-    m.push("eval/mean_length", s.mean_tokens.mean);
 }
 
 /// Loads the best model at the end of a run if `load_best_model_at_end` is set.

@@ -148,7 +148,8 @@ impl<'a> Loop<'a> {
         metrics.push("num_tokens", self.state.num_tokens as f64);
         let max_steps = self.train.max_steps;
         let steps = (self.state.step, max_steps);
-        let measured = evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics)?;
+        let measured =
+            evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics, &mut |_, _, _| Ok(None))?;
         if matches!(measured, Measured::Stopped) {
             return Ok(false);
         }

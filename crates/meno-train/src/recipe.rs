@@ -1,18 +1,23 @@
 //! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
+mod held_out;
 pub mod resume;
+mod without_effect;
+
+pub use without_effect::{Condition, notes};
 
 use crate::data::DataFile;
 use crate::error::Error;
 use crate::evaluation::Evaluate;
 use crate::grpo::Grpo;
-use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
+use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, refused, within};
 use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
 use crate::trainer::{Dtype, Train};
+use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
 use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
 use meno_eval::tasks::{self, Options};
@@ -20,6 +25,9 @@ use meno_eval::{Problem, Split, Task};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use without_effect::{
+    of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
+};
 
 /// `[model]`: what is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,7 +97,7 @@ impl DataSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskSection {
-    /// A task family (arithmetic, countdown) or a `.jsonl` file of questions and answers.
+    /// A task family (arithmetic, countdown) or a file of questions and answers, as `[data]` reads them.
     pub name: String,
     /// chat (the model's template), r1_zero (R1's plain preface) or plain (the question alone).
     pub prompt: PromptStyle,
@@ -124,13 +132,17 @@ impl Default for TaskSection {
 impl TaskSection {
     /// The task.
     pub fn open(&self) -> Result<Box<dyn Task>, Error> {
-        if self.template.as_ref().is_some_and(|t| !t.contains("{question}")) {
-            let value = self.template.clone().unwrap_or_default();
-            let expected = "expected a text with {question} in it".into();
-            return Err(Error::Setting { key: "task.template", value, expected });
-        }
+        self.check()?;
         let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
         Ok(tasks::open(&self.name, &options)?)
+    }
+
+    /// Refuses values that cannot work.
+    fn check(&self) -> Result<(), Error> {
+        match self.template.as_ref().filter(|t| !t.contains("{question}")) {
+            Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
+            None => Ok(()),
+        }
     }
 
     /// The file of questions, if it is one.
@@ -231,7 +243,7 @@ impl EvalSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillSection {
-    /// A `.jsonl` file or a directory of them, as `meno sample` writes.
+    /// A data file or a directory of them, as `meno sample` writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<PathBuf>,
     /// Or a local teacher to sample: a Hugging Face directory or a GGUF file.
@@ -240,16 +252,13 @@ pub struct DistillSection {
 }
 
 /// A recipe of one verb.
-pub trait Recipe: DeserializeOwned + Serialize {
+pub trait Recipe: DeserializeOwned + Serialize + Default {
     /// Refuses values that cannot work.
     fn check(&self) -> Result<(), Error>;
+    /// Which settings change something, as others are; for [`notes`].
+    fn conditions(&self) -> Vec<Condition>;
     /// The data files that decide what is learned.
     fn data_files(&self) -> Vec<PathBuf>;
-}
-
-/// The file of held-out questions, if it is one.
-fn held_out(eval: &Evaluate) -> Vec<PathBuf> {
-    eval.eval_task.iter().map(PathBuf::from).filter(|path| eval.eval_steps > 0 && path.is_file()).collect()
 }
 
 impl DistillSection {
@@ -264,7 +273,7 @@ impl DistillSection {
 
 macro_rules! recipe {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }
-     checks $($section:ident.$check:ident),*; reads $reads:expr) => {
+     checks $checks:expr; reads $reads:expr; conditions $conditions:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -272,8 +281,12 @@ macro_rules! recipe {
 
         impl Recipe for $name {
             fn check(&self) -> Result<(), Error> {
-                $(self.$section.$check()?;)*
-                Ok(())
+                let checks: fn(&$name) -> Result<(), Error> = $checks;
+                checks(self)
+            }
+            fn conditions(&self) -> Vec<Condition> {
+                let conditions: fn(&$name) -> Vec<Condition> = $conditions;
+                conditions(self)
             }
             fn data_files(&self) -> Vec<PathBuf> {
                 let reads: fn(&$name) -> Vec<PathBuf> = $reads;
@@ -297,7 +310,13 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks data.check, train.check, pretrain.check; reads |r| r.data.paths()
+    checks |r| {
+        r.data.check()?;
+        r.train.check()?;
+        r.pretrain.check()
+    };
+    reads |r| r.data.paths();
+    conditions |r| [of_train(&r.train), of_pretrain(&r.pretrain)].concat()
 }
 recipe! {
     /// A recipe of `meno sft`.
@@ -310,10 +329,23 @@ recipe! {
         train: Train,
         /// Settings of this stage.
         sft: Sft,
+        /// How the questions of `eval.eval_task` are asked.
+        task: TaskSection,
+        /// Held-out examples and questions, measured in between.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }
-    checks data.check, train.check, sft.check; reads |r| r.data.paths()
+    checks |r| {
+        r.data.check()?;
+        r.train.check()?;
+        r.sft.check()?;
+        r.sft.check_length(&r.train)?;
+        r.task.check()?;
+        check_eval_of_sft(&r.eval, &r.task)
+    };
+    reads |r| [r.data.paths(), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_questions(&r.eval, &r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno grpo`.
@@ -331,7 +363,17 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks train.check, grpo.check_ranges; reads |r| [r.task.paths(), held_out(&r.eval)].concat()
+    checks |r| {
+        r.train.check()?;
+        r.grpo.check_settings(&r.train)?;
+        if r.grpo.reward_funcs.is_empty() {
+            return Err(refused("grpo.reward_funcs", "[]", "expected at least one reward"));
+        }
+        r.task.check()?;
+        check_eval_of_grpo(&r.eval, &r.task)
+    };
+    reads |r| [r.task.paths(), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_steps(&r.train), of_grpo(&r.grpo), of_eval(&r.eval), of_task(&r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno sample`.
@@ -347,7 +389,12 @@ recipe! {
         /// Where the results go.
         run: RunSection,
     }
-    checks sample.check; reads |r| r.task.paths()
+    checks |r| {
+        r.sample.check()?;
+        r.task.check()
+    };
+    reads |r| r.task.paths();
+    conditions |r| [of_sample(&r.sample), of_task(&r.task)].concat()
 }
 recipe! {
     /// A recipe of `meno distill`.
@@ -364,10 +411,26 @@ recipe! {
         train: Train,
         /// How the student learns.
         sft: Sft,
+        /// Held-out examples and questions, measured in between; the questions are asked as `[task]` says.
+        eval: Evaluate,
         /// Where the results go.
         run: RunSection,
     }
-    checks train.check, sft.check, sample.check; reads |r| r.distill.paths(&r.task)
+    checks |r| {
+        r.train.check()?;
+        r.sft.check()?;
+        r.sft.check_length(&r.train)?;
+        r.sample.check()?;
+        r.task.check()?;
+        if r.distill.traces.is_some() == r.distill.teacher.is_some() {
+            let value = if r.distill.traces.is_some() { "traces and teacher" } else { "empty" };
+            let expected = "expected `traces` (a file or a directory of them) or `teacher` (a local model), one of the two";
+            return Err(refused("distill", value, expected));
+        }
+        check_eval_of_sft(&r.eval, &r.task)
+    };
+    reads |r| [r.distill.paths(&r.task), held_out(&r.eval)].concat();
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_traces(&r.distill, &r.sample, &r.task)].concat()
 }
 
 recipe! {
@@ -380,7 +443,12 @@ recipe! {
         /// How.
         eval: EvalSection,
     }
-    checks eval.check; reads |_| Vec::new()
+    checks |r| {
+        r.eval.check()?;
+        r.task.check()
+    };
+    reads |_| Vec::new();
+    conditions |r| of_task(&r.task)
 }
 
 /// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are

@@ -5,9 +5,10 @@
 use crate::checkpoint::{self, State};
 use crate::data::{Example, Mixture};
 use crate::error::Error;
+use crate::evaluation::{self, Best, Measured};
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, refused, within};
 use crate::pretrain::metrics;
-use crate::run::{Log, Run, Summary};
+use crate::run::{Log, Observer, Run, Summary};
 use crate::trainer::{Sequence, Train, Trainer};
 use meno_engine::Tokenizer;
 use meno_model::Model;
@@ -48,6 +49,13 @@ impl Default for Sft {
             bias_update_speed: 0.0,
         }
     }
+}
+
+/// What a run of fine-tuning must remember besides weights and optimizer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Progress {
+    /// The best held-out score so far.
+    best: Option<Best>,
 }
 
 /// Examples to train on, and how often each is seen in an epoch.
@@ -119,12 +127,16 @@ impl Sft {
         let epoch = mixture.epoch();
         let train = &self.with_epochs(train, epoch as usize);
         self.check()?;
+        self.check_length(train)?;
         self.check_examples(train, list)?;
+        evaluation::check(run)?;
         let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
         let mut trainer = Trainer::new(train, model, mtp)?;
         let mut state = State { stage: "sft".into(), ..State::default() };
+        let mut progress = Progress::default();
         if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "sft")? {
             trainer.restore(&saved, &blocks)?;
+            progress = serde_json::from_value(saved.extra.clone()).unwrap_or_default();
             state = saved;
         }
         let mut log = Log::start(run, state.step)?;
@@ -147,19 +159,45 @@ impl Sft {
             state.step += 1;
             let mut metrics = metrics(train, &state, &loss, grad_norm, scale[1]);
             metrics.push("epoch", state.position as f64 / epoch as f64);
+            let steps = (state.step, train.max_steps);
+            let mut loss_of = |model: &mut Model, examples: &[Example], observer: &mut dyn Observer| {
+                trainer.held_out_loss(model, examples, observer)
+            };
+            let measured = evaluation::after_step(run, model, steps, &mut progress.best, &mut metrics, &mut loss_of)?;
+            match measured {
+                Measured::Stopped => {
+                    log.summary.stopped = true;
+                    break;
+                }
+                // Without an evaluation a checkpoint is the same as ever.
+                Measured::Score(_) => {
+                    state.extra = serde_json::to_value(&progress).expect("invariant: the best score is plain data");
+                }
+                Measured::NotDue => {}
+            }
             log.step(metrics, loss.rows, train.max_steps, run.observer)?;
             trainer.save(run, model, &state, train.max_steps, Vec::new())?;
         }
+        if state.step >= train.max_steps {
+            evaluation::finish(run, model)?;
+        }
         log.finish(run, model, train.max_steps)
+    }
+
+    /// Refuses a length that no pass has room for.
+    pub(crate) fn check_length(&self, train: &Train) -> Result<(), Error> {
+        match self.max_length.filter(|max| *max > train.max_tokens) {
+            Some(max) => {
+                let expected = format!("expected at most `train.max_tokens` = {}", train.max_tokens);
+                Err(refused("sft.max_length", max, expected))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_examples(&self, train: &Train, examples: &[Example]) -> Result<(), Error> {
         if examples.is_empty() {
             return Err(Error::Empty("the examples".into()));
-        }
-        if let Some(max) = self.max_length.filter(|max| *max > train.max_tokens) {
-            let expected = format!("expected at most `train.max_tokens` = {}", train.max_tokens);
-            return Err(refused("sft.max_length", max, expected));
         }
         let tokens = examples.iter().map(|e| e.tokens.len()).max().unwrap_or(0);
         if tokens > train.max_tokens {

@@ -4,6 +4,7 @@
 //! into passes changes nothing but the order of the sum.
 
 use crate::checkpoint::{self, Blocks, OwnedBlocks, State};
+use crate::data::Example;
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, refused, within};
 use crate::packing::best_fit;
@@ -147,6 +148,7 @@ impl Train {
 
     /// Refuses values that cannot work.
     pub fn check(&self) -> Result<(), Error> {
+        within(AT_LEAST_ONE, &[("train.max_steps", self.max_steps as f64)])?;
         let not_negative = [
             ("train.learning_rate", self.learning_rate),
             ("train.weight_decay", self.weight_decay),
@@ -264,6 +266,38 @@ impl Trainer {
             return Err(Error::NotFinite { step, what: "the loss", value: loss });
         }
         Ok(Some(total))
+    }
+
+    /// The mean cross-entropy of the answers' tokens of `examples`, forward only: nothing of the training changes. `None`
+    /// if the observer stopped it.
+    pub(crate) fn held_out_loss(
+        &mut self,
+        model: &mut Model,
+        examples: &[Example],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<f64>, Error> {
+        let lens: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
+        let passes = best_fit(&lens, self.train.max_tokens);
+        let (mut sum, mut tokens) = (0.0, 0);
+        let mut batch = Batch::default();
+        for (i, pass) in passes.iter().enumerate() {
+            batch.clear();
+            let answer = |s: &usize| examples[*s].tokens.len().saturating_sub(examples[*s].prompt.max(1));
+            let targets: usize = pass.iter().map(answer).sum();
+            let weight = 1.0 / targets.max(1) as f32;
+            for &s in pass {
+                let (list, prompt) = (&examples[s].tokens, examples[s].prompt.max(1));
+                batch.push_training(list, |at| if at >= prompt { weight } else { 0.0 });
+            }
+            let out = self.score(model, &batch, &CrossEntropy { head_scale: [1.0, 0.0] });
+            sum += out.loss[0] * targets as f64;
+            tokens += targets;
+            observer.on_progress("held-out examples", i + 1, passes.len());
+            if observer.should_stop() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(sum / tokens.max(1) as f64))
     }
 
     /// Brings the optimizer to the state of a checkpoint.

@@ -2,24 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_model::{Config, Model};
+mod common;
+
+use common::{STOP, dense};
 use meno_train::data::{Question, Questions, Verdict};
 use meno_train::rewards::{Input, Weighted, from_fn};
 use meno_train::{Error, Grpo, Observer, Run, Train};
-use serde_json::json;
-
-const VOCAB: u32 = 24;
-const STOP: u32 = 1;
-
-fn model() -> Model {
-    let config = json!({
-        "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": true, "initializer_range": 0.08,
-        "hidden_act": "silu",
-    });
-    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
-}
 
 /// Asks for a letter; answers are words of one letter each.
 struct Letters {
@@ -75,7 +63,7 @@ fn warnings_at(
         Grpo { num_questions: 8, num_generations: 8, max_completion_length, max_prompt_length: 8, ..Grpo::default() };
     let rewards = [Weighted::new(1.0, from_fn("mine", score))];
     let mut notes = Notes::default();
-    let summary = grpo.run(&train, &mut model(), &task, &rewards, &mut Run::new(&mut notes)).unwrap();
+    let summary = grpo.run(&train, &mut dense(), &task, &rewards, &mut Run::new(&mut notes)).unwrap();
     let in_metrics: Vec<String> = summary.history.into_iter().flat_map(|m| m.warnings).collect();
     let noted: Vec<&str> = notes.0.iter().map(|n| n.strip_prefix("warning: ").unwrap()).collect();
     assert_eq!(noted, in_metrics);

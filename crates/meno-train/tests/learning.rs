@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+mod common;
+
+use common::{STOP, VOCAB, dense};
 use meno_model::{Config, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::tape::{CrossEntropy, Objective};
@@ -12,19 +15,6 @@ use meno_train::rewards::{Input, Reward, Weighted};
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use meno_train::{Distill, Error, Grpo, Pretrain, Quiet, RejectionSampling, Run, Sft, Summary, Train};
 use serde_json::json;
-
-const VOCAB: usize = 24;
-const STOP: u32 = 1;
-
-fn dense() -> Model {
-    let config = json!({
-        "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": true, "initializer_range": 0.08,
-        "hidden_act": "silu",
-    });
-    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
-}
 
 fn moe() -> Model {
     let config = json!({

@@ -210,12 +210,51 @@ fn nothing_of_a_message_is_ignored() {
         (json!({ "prompt": "q", "completion": [] }), "expected two texts, or two lists of messages"),
         (json!({ "prompt": "q", "completion": "a", "reasoning": "w" }), "`reasoning` beside a text"),
         (json!({ "question": "q", "answer": "a", "tools": [{ "name": "fn_name" }] }), "does not write `tools`"),
+        (json!({ "prompt": "q", "completion": "a", "system": "s" }), "`system` beside a text: put it into `prompt`"),
         (json!({ "question": "q" }), "its keys are `question`"),
+        (
+            json!({ "question": "q", "answer": "a", "reasoning": "one", "reasoning_content": "two" }),
+            "`reasoning_content` and `reasoning` hold different thoughts",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": "q" },
+                { "role": "assistant", "content": "a", "reasoning": "one", "thinking": "two" }] }),
+            "`messages[1].reasoning` and `messages[1].thinking` hold different thoughts",
+        ),
+        (json!({ "question": "q", "answer": "a", "weight": 0.5 }), "`weight` is 0.5; expected 0 or 1"),
+        (json!({ "prompt": "q", "completion": "a", "loss_mask": "x" }), "`loss_mask` is \"x\"; expected 0 or 1"),
+        (
+            json!({ "prompt": "q", "completion": "a", "messages": [{ "role": "assistant", "content": "b" }] }),
+            "has `messages` beside `prompt` and `completion`",
+        ),
+        (
+            json!({ "conversations": [], "messages": [{ "role": "assistant", "content": "b" }] }),
+            "has `messages` and `conversations`, and they differ",
+        ),
         (json!([1]), "expected an object, found a list"),
     ] {
         let error = error(record);
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
+    // The order of the messages: an answer follows what is not an answer.
+    let (user, answer) = (json!({ "role": "user", "content": "q" }), json!({ "role": "assistant", "content": "a" }));
+    let system = json!({ "role": "system", "content": "s" });
+    for (list, expected) in [
+        (json!([user, answer, answer]), "messages 2 and 3 are both the assistant's"),
+        (json!([answer, user, answer]), "message 1 is an answer, and no message of a user comes before it"),
+        (json!([system, answer]), "message 2 is an answer, and no message of a user"),
+    ] {
+        let error = error(json!({ "messages": list }));
+        assert!(error.contains(expected), "{error}");
+    }
+    let greeting = json!({ "role": "assistant", "content": "hi", "weight": 0 });
+    let record = json!({ "messages": [greeting, user, answer] });
+    assert_eq!(texts(Some(CHATML), record), Ok(pairs(&[("<|assistant|>hi$<|user|>q$<|assistant|>", "a$")])));
+    // A template that fails at calls of tools in words of its own.
+    let no_calls = CHATML.replace("{{ m.content }}", "{{ m.content | length }}{{ m.tool_calls.first }}{{ m.x.y }}");
+    let call = json!({ "role": "assistant", "content": null, "tool_calls": [{ "function": { "name": "f" } }] });
+    let error = texts(Some(&no_calls), json!({ "messages": [user, call] })).unwrap_err();
+    assert!(error.starts_with("message 2: ") && error.contains("does the chat template know them?"), "{error}");
     // A template that writes some roles only loses the others: even a text that occurs elsewhere is missed.
     let some = "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}<|{{ m.role }}|>{{ m.content }}$\
                 {% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
@@ -280,6 +319,43 @@ fn long_examples_are_counted_and_named() {
     assert!(cut.account.notes()[0].contains("sft.max_length = 30 tokens and are cut off"));
     let error = Reading { max_tokens: 2, ..reading }.read(&files).unwrap_err().to_string();
     assert!(error.contains("6 of 6 examples") && error.contains("nothing to train on"), "{error}");
+}
+
+#[test]
+fn what_is_not_trained_on_is_counted_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.jsonl");
+    let user = json!({ "role": "user", "content": "q" });
+    let answer = |text: &str| json!({ "role": "assistant", "content": text });
+    let lines = [
+        json!({ "question": "q", "answer": "a", "level": 1 }),
+        json!({ "question": "q", "answer": " " }),
+        json!({ "prompt": "q", "completion": "", "level": 2, "source": "x" }),
+        json!({ "prompt": "q", "completion": "a", "weight": 0 }),
+        json!({ "messages": [user, answer("a")], "loss_mask": "0", "train": 1 }),
+        json!({ "messages": [user, answer("a"), user, answer("")] }),
+        json!({ "messages": [user, answer("a"), user] }),
+        json!({ "messages": [user, answer("a")], "prompt": "p", "level": null }),
+    ];
+    std::fs::write(&path, lines.map(|l| l.to_string()).join("\n")).unwrap();
+    let tokenizer = tokenizer(&[], 0);
+    let template = ChatTemplate::new(CHATML, tokenizer.special()).unwrap();
+    let reading = Reading { tokenizer: &tokenizer, template: Some(&template), max_tokens: 40, max_length: None };
+    let data = reading.read(&[DataFile::from(&path)]).unwrap();
+    assert_eq!(data.examples.len(), 4, "lines 1, 6, 7 and 8");
+    let notes = data.account.notes().join("\n").replace(&path.display().to_string(), "d");
+    assert_eq!(
+        notes,
+        "2 records have no answer to train on, by their masks: d:4, d:5\n\
+         3 records have an empty answer, which is left out: d:2, d:3, d:6\n\
+         1 conversations end with messages that no answer follows and that nothing is learned of: d:7\n\
+         columns that are not trained on: `level` (in 2 of 8 records), `prompt` (in 1 of 8 records), \
+         `source` (in 1 of 8 records)"
+    );
+    // A file of nothing else is an error that says so.
+    std::fs::write(&path, "{\"prompt\": \"q\", \"completion\": \"\"}\n").unwrap();
+    let error = reading.read(&[DataFile::from(&path)]).unwrap_err().to_string();
+    assert!(error.contains("1 records have an empty answer") && error.contains("nothing to train on"), "{error}");
 }
 
 #[test]

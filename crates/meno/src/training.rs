@@ -6,10 +6,9 @@ use crate::live::View;
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
-use meno_eval::tasks::NAMES;
 use meno_model::{Config, Model};
 use meno_train::checkpoint::{self, Begun, Checkpoints};
-use meno_train::data::Asked;
+use meno_train::data::{Asked, Example};
 use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
@@ -48,7 +47,11 @@ impl RecipeArgs {
     pub fn load<R: Recipe>(&self) -> Result<R> {
         let model = self.model.iter().map(|path| format!("model.path={:?}", path.display().to_string()));
         let sets: Vec<String> = model.chain(self.set.iter().cloned()).collect();
-        Ok(recipe::load(&self.recipe, &sets)?)
+        let recipe = recipe::load(&self.recipe, &sets)?;
+        for note in recipe::notes(&recipe) {
+            eprintln!("note: {note}");
+        }
+        Ok(recipe)
     }
 
     /// Prints what `--dry-run` promises.
@@ -193,29 +196,29 @@ fn with_split<R>(section: &TaskSection, split: Split, text: &Text, f: impl FnOnc
     })
 }
 
-/// Opens the held-out questions of a recipe, if it wants any, and hands them to `f`. Answers have up to
+/// Opens what a recipe holds out, if it wants any, and hands it to `f`: the questions of `eval.eval_task`, and the
+/// `examples` of `eval.eval_files`; without either, the questions of another split of `section`. Answers have up to
 /// `max_completion_length` tokens.
 pub fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
     text: &Text,
     (max_completion_length, precision): (usize, Dtype),
+    examples: &[Example],
     f: impl FnOnce(Option<Evaluation>) -> Result<R>,
 ) -> Result<R> {
-    settings.check()?;
     if settings.eval_steps == 0 {
         return f(None);
     }
-    let name = settings.eval_task.clone().unwrap_or_else(|| section.name.clone());
-    if settings.split == Split::Train {
-        bail!("eval.split = \"train\" holds out nothing: expected \"validation\" or \"test\"");
-    }
-    if name == section.name && !NAMES.contains(&name.as_str()) {
-        bail!("eval.eval_steps = {}: a file has no splits, so eval.eval_task must name another", settings.eval_steps);
-    }
+    let evaluation = Evaluation::new(settings, examples)?;
+    let name = match &settings.eval_task {
+        Some(name) => name.clone(),
+        None if examples.is_empty() => section.name.clone(),
+        None => return f(Some(evaluation)),
+    };
     let section = TaskSection { name, ..section.clone() };
     with_split(&section, settings.split, text, |asked| {
-        f(Some(Evaluation::new(settings, asked, max_completion_length, precision.into())?))
+        f(Some(evaluation.asking(asked, max_completion_length, precision.into())?))
     })
 }
 

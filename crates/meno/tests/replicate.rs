@@ -29,13 +29,27 @@ fn meno(recipe: &str, out: &Path) -> Command {
     c
 }
 
+/// A run this short is cut off at every answer: its stages warn, and whoever runs them must see it.
+#[track_caller]
+fn warnings_are_shown(run: &Path, said: &str) {
+    let metrics = std::fs::read_to_string(run.join("r1-zero/metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let warnings: Vec<String> = lines
+        .flat_map(|l| l["warnings"].as_array().cloned().unwrap_or_default())
+        .map(|w| w.as_str().unwrap().to_owned())
+        .collect();
+    assert!(!warnings.is_empty(), "{metrics}");
+    assert!(warnings.iter().all(|w| said.contains(w)), "{warnings:#?} are not all in: {said}");
+}
+
 #[test]
 fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = recipe(dir.path());
     let (whole, pieces) = (dir.path().join("whole"), dir.path().join("pieces"));
-    let output = meno(&recipe, &whole).output().unwrap();
+    let output = meno(&recipe, &whole).stderr(Stdio::piped()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
+    warnings_are_shown(&whole, &format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
     assert!(output.status.success(), "{text}");
     assert!(text.contains("Talk to the result: meno chat -m "), "{text}");
 

@@ -46,8 +46,12 @@ fn stderr(output: &Output) -> String {
 }
 
 fn meno(verb: &str, recipe: &str, out: &Path, sets: &[&str]) -> Output {
+    meno_with(verb, recipe, out, sets, &[])
+}
+
+fn meno_with(verb: &str, recipe: &str, out: &Path, sets: &[&str], more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
-    command.arg(verb).arg(root().join("recipes/tiny").join(recipe)).arg("--plain").current_dir(root());
+    command.arg(verb).arg(root().join("recipes/tiny").join(recipe)).arg("--plain").args(more).current_dir(root());
     let out = format!("run.output_dir={:?}", out.display().to_string());
     sets.iter().copied().chain([out.as_str()]).for_each(|set| {
         command.args(["--set", set]);
@@ -57,6 +61,11 @@ fn meno(verb: &str, recipe: &str, out: &Path, sets: &[&str]) -> Output {
 
 /// GRPO on the base model and its question, with these values changed.
 fn grpo(out: &Path, sets: &[&str]) -> Output {
+    grpo_with(out, sets, &[])
+}
+
+/// As [`grpo`], with more arguments.
+fn grpo_with(out: &Path, sets: &[&str], more: &[&str]) -> Output {
     let model = format!("model.path={:?}", BASE.path("base").display().to_string());
     let task = format!("task.name={:?}", BASE.path("q.jsonl").display().to_string());
     let own = [
@@ -70,7 +79,7 @@ fn grpo(out: &Path, sets: &[&str]) -> Output {
         "grpo.max_completion_length=48",
         "run.save_steps=0",
     ];
-    meno("grpo", "r1-zero.toml", out, &[&own[..], sets].concat())
+    meno_with("grpo", "r1-zero.toml", out, &[&own[..], sets].concat(), more)
 }
 
 fn lines(out: &Path) -> Vec<Value> {
@@ -253,10 +262,63 @@ fn settings_of_evaluation_that_cannot_work_are_named() {
         (vec!["eval.evalsteps=1"], "did you mean `eval_steps`"),
         (vec!["eval.eval_steps=1", "eval.eval_task=no-such.jsonl"], "no-such.jsonl"),
     ] {
-        let output = grpo(&dir.path().join("run"), &sets);
+        for more in [&[][..], &["--dry-run"]] {
+            let output = grpo_with(&dir.path().join("run"), &sets, more);
+            let text = stderr(&output);
+            assert!(output.status.code() == Some(1) && text.contains(part), "{sets:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_finds_what_a_run_would_fail_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let held_out = held_out();
+    for (sets, part) in [
+        (
+            vec!["grpo.loss_type=gspo", "grpo.importance_sampling_level=token"],
+            "`grpo.importance_sampling_level` = token",
+        ),
+        (vec!["grpo.delta=1.0"], "`grpo.delta` = 1: expected above"),
+        (vec!["grpo.reward_funcs=[\"./no/such/reward\"]", "grpo.reward_weights=[]"], "`./no/such/reward` is not there"),
+        (vec!["grpo.reward_funcs=[]", "grpo.reward_weights=[]"], "`grpo.reward_funcs` = []: expected at least one"),
+        (vec!["grpo.reward_weights=[1.0, 2.0, 3.0]"], "`grpo.reward_weights` = [1.0, 2.0, 3.0]: expected"),
+        (vec!["grpo.sync_ref_model=true", "grpo.beta=0"], "`grpo.sync_ref_model` = true: there is no reference"),
+        (vec!["grpo.max_completion_length=9999"], "`grpo.max_completion_length`"),
+        (vec!["train.max_steps=0"], "`train.max_steps` = 0: expected 1 or above"),
+        (vec!["task.name=no-such.jsonl"], "no-such.jsonl"),
+        (vec!["eval.eval_steps=1", "eval.eval_files=[\"a.jsonl\"]", &held_out], "`eval.eval_files` = a.jsonl"),
+    ] {
+        let output = grpo_with(&out, &sets, &["--dry-run"]);
         let text = stderr(&output);
         assert!(output.status.code() == Some(1) && text.contains(part), "{sets:?}: {text}");
     }
+    let funcs = format!("grpo.reward_funcs=[\"accuracy\", {:?}]", contrary(dir.path()));
+    let sets =
+        [&funcs, "grpo.reward_weights=[]", "eval.eval_steps=1", &held_out, "grpo.epsilon=10", "grpo.cosine_max_len=7"];
+    let output = grpo_with(&out, &sets, &["--dry-run"]);
+    let (text, shown) = (stderr(&output), String::from_utf8_lossy(&output.stdout).into_owned());
+    assert!(output.status.success() && shown.contains("# Memory"), "{text}");
+    assert!(text.contains("note: `grpo.epsilon` = 10.0 leaves the ratio without a lower bound"), "{text}");
+    assert!(text.contains("note: `grpo.cosine_max_len` = 7 has no effect"), "{text}");
+    assert!(!out.exists(), "a dry run writes nothing");
+}
+
+/// The columns of a data file reach a program, whatever layout the file has.
+#[test]
+fn a_program_sees_the_whole_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = dir.path().join("q.csv");
+    std::fs::write(&csv, "question,answer,level\n2+3=?,5,0.25\n").unwrap();
+    let text = "#!/bin/sh\nwhile IFS= read -r line; do\n  case \"$line\" in\n    *'\"level\":\"0.25\"'*) echo 0.25 ;;\n    \
+                *) echo 0 ;;\n  esac\ndone\n";
+    let funcs = format!("grpo.reward_funcs=[\"accuracy\", {:?}]", script(dir.path(), "level.sh", text));
+    let task = format!("task.name={:?}", csv.display().to_string());
+    let out = dir.path().join("run");
+    let output = grpo(&out, &["train.max_steps=1", &funcs, "grpo.reward_weights=[]", &task]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(column(&out, "rewards/level/mean"), [0.25]);
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Task for Arithmetic {
     fn problem(&self, split: Split, index: u64) -> Problem {
         let (e, language) = self.expression(split, index);
         let answer = e.value().to_string();
-        Problem { index, question: question(&e, language), answer, language: language.to_owned() }
+        Problem { index, question: question(&e, language), answer, language: language.to_owned(), ..Problem::default() }
     }
 
     /// The number between the answer tags or in the box; a response without them gives no answer.

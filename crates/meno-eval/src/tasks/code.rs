@@ -1,4 +1,4 @@
-//! Programming problems from a JSONL file, judged by running the answer's program against tests in a sandbox.
+//! Programming problems from a data file, judged by running the answer's program against tests in a sandbox.
 //!
 //! A line has the question (`question_content`, `question`, `prompt`, `text` or `description`) and its tests in one of
 //! the forms of [`tests_of`].
@@ -7,7 +7,7 @@ mod formats;
 
 pub use formats::tests_of;
 
-use super::dataset::{read_lines, text};
+use super::dataset::{name_of, read, text};
 use super::{Problem, Split, Task};
 use crate::error::Error;
 use crate::sandbox::Sandbox;
@@ -35,10 +35,9 @@ pub fn is_code(line: &Value) -> bool {
 }
 
 impl Code {
-    /// Reads a file; a bad line is named.
+    /// Reads a file; a bad record is named.
     pub fn open(path: &Path, sandbox: Sandbox) -> Result<Code, Error> {
-        let problems = read_lines(path, problem)?;
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let (name, problems) = (name_of(path), read(path, problem)?);
         Ok(Code { name, problems, sandbox, judged: Mutex::default(), broken: Mutex::default() })
     }
 }
@@ -61,7 +60,7 @@ fn problem(value: &Value, index: u64) -> Result<Problem, String> {
         _ => "\n\nWrite the whole function and enclose your code within ```python and ``` delimiters.".to_owned(),
     };
     let answer = serde_json::to_string(&tests).map_err(|e| e.to_string())?;
-    Ok(Problem { index, question, answer, language: "en".to_owned() })
+    Ok(Problem { index, question, answer, language: "en".to_owned(), ..Problem::default() })
 }
 
 impl Task for Code {

@@ -138,7 +138,13 @@ impl Task for Countdown {
         let (numbers, target) = self.numbers(split, index);
         let list = numbers.iter().map(i64::to_string).collect::<Vec<_>>();
         let question = self.question.replace("{numbers}", &list.join(", ")).replace("{target}", &target.to_string());
-        Problem { index, question, answer: format!("{} = {target}", list.join(" ")), language: "en".to_owned() }
+        Problem {
+            index,
+            question,
+            answer: format!("{} = {target}", list.join(" ")),
+            language: "en".to_owned(),
+            ..Problem::default()
+        }
     }
 
     /// The expression without spaces, with what it claims to equal.

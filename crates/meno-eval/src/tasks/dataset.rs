@@ -1,4 +1,5 @@
-//! A JSONL file of questions and answers: `{"question": …, "answer": …}` (or `"prompt"`, `"problem"`), one a line.
+//! A file of questions and answers: records `{"question": …, "answer": …}` (or `"prompt"`, `"problem"`) in any layout of
+//! [`crate::records`].
 //!
 //! The answer is compared as mathematics, or as a letter if the reference is a single letter A to J. These published
 //! sets are read as they are: AIME (`problem` or `Problem`, `answer` or `Answer`), MATH-500 (`problem`, `answer`), MATH
@@ -7,10 +8,10 @@
 
 use super::{Problem, Split, Task};
 use crate::error::Error;
+use crate::records::records;
 use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;
-use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The questions of one file. All splits are the same: what is held out is the matter of who makes the files.
@@ -21,41 +22,57 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file; a bad line is named.
+    /// Reads a file; a bad record is named.
     pub fn open(path: &Path) -> Result<Dataset, Error> {
-        let problems = read_lines(path, problem)?;
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        Ok(Dataset { name, problems })
+        Ok(Dataset { name: name_of(path), problems: read(path, problem)? })
     }
 }
 
-/// The problems of a JSONL file, one a line, as `problem` makes them of a value and its number; a bad line is named.
-pub(super) fn read_lines(
+/// The name of a file without its endings.
+pub(super) fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    name.split_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name.clone(), |(stem, _)| stem.to_owned())
+}
+
+/// The problems of a file, one a record, as `problem` makes them of a record without its nulls and of its number; a bad
+/// record is named by its line.
+pub(super) fn read(
     path: &Path,
     problem: impl Fn(&Value, u64) -> Result<Problem, String>,
 ) -> Result<Vec<Problem>, Error> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
     let mut problems = Vec::new();
-    for (i, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(Error::io(path))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let value = serde_json::from_str(&line).map_err(|e| format!("not JSON: {e}"));
-        let read = value.and_then(|value| problem(&value, problems.len() as u64));
-        problems.push(read.map_err(|message| Error::Data { path: path.to_owned(), line: i + 1, message })?);
-    }
+    records(path, |_, value| {
+        let record = present(value);
+        let made = problem(&record, problems.len() as u64)?;
+        let record = if let Value::Object(map) = record { map } else { Map::new() };
+        problems.push(Problem { record: record.into(), ..made });
+        Ok(())
+    })?;
     if problems.is_empty() {
         return Err(Error::Empty { path: path.to_owned() });
     }
     Ok(problems)
 }
 
-/// The first value of a file, to tell what kind it is; nothing if it has none that can be read.
-pub(super) fn first_line(path: &Path) -> Option<Value> {
-    let lines = BufReader::new(std::fs::File::open(path).ok()?).lines();
-    let first = lines.map_while(Result::ok).find(|l| !l.trim().is_empty())?;
-    serde_json::from_str(&first).ok()
+/// A record without its nulls: in Parquet every record has the keys of all.
+fn present(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
+        other => other,
+    }
+}
+
+/// The first record of a file, to tell what kind it is.
+pub(super) fn first_record(path: &Path) -> Result<Option<Value>, Error> {
+    let mut first = None;
+    let read = records(path, |_, value| {
+        first = Some(present(value));
+        Err("one record is enough".to_owned())
+    });
+    match first {
+        Some(first) => Ok(Some(first)),
+        None => read.map(|()| None),
+    }
 }
 
 /// The string or number at the first of `keys` that is there.
@@ -73,7 +90,7 @@ pub fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let question = text(value, &["question", "prompt", "problem", "Problem", "Question"])?;
     let language = value.get("language").and_then(Value::as_str).unwrap_or("en").to_owned();
     if let Some((question, answer)) = choices(value, &question, index)? {
-        return Ok(Problem { index, question, answer, language });
+        return Ok(Problem { index, question, answer, language, ..Problem::default() });
     }
     let answer = text(value, &["answer", "Answer", "solution"])?;
     let answer = answer.rsplit_once("####").map_or(answer.as_str(), |(_, a)| a).trim();
@@ -81,7 +98,7 @@ pub fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let solution_only = value.get("answer").or(value.get("Answer")).is_none();
     let answer = verify::boxed(answer).filter(|_| solution_only).unwrap_or(answer);
     readable(answer)?;
-    Ok(Problem { index, question, answer: answer.to_owned(), language })
+    Ok(Problem { index, question, answer: answer.to_owned(), language, ..Problem::default() })
 }
 
 /// A question with its choices written below it, and the letter of the right one: `choices` or `options` with `answer`
@@ -97,7 +114,9 @@ fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, 
         let right = order.iter().position(|&i| i == 0).unwrap_or(0);
         (order.iter().map(|&i| texts[i].clone()).collect(), right)
     } else if let Some(list) = value.get("choices").or(value.get("options")) {
-        let list = list.as_array().ok_or("the choices are not a list")?;
+        // The cell of a CSV file holds a list as text.
+        let cell = list.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let list = cell.as_ref().unwrap_or(list).as_array().ok_or("the choices are not a list")?;
         let texts: Option<Vec<String>> = list.iter().map(|c| c.as_str().map(str::to_owned)).collect();
         let answer = text(value, &["answer", "answer_index"])?;
         let right = match answer.trim().as_bytes() {
@@ -224,6 +243,33 @@ mod tests {
         assert!(error("{\"question\":\"a\"}").contains(":1: there is no `answer` or `Answer` or `solution`"));
         assert!(error("{\"question\":[],\"answer\":1}").contains("expected a string"));
         assert!(error("").contains("no questions"));
+    }
+
+    #[test]
+    fn every_layout_gives_the_same_questions() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str, bytes: &[u8]| {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+            Dataset::open(&dir.path().join(name)).unwrap()
+        };
+        let lines = "{\"question\":\"1+1?\",\"answer\":\"2\",\"level\":\"easy\",\"choices\":null}\n\
+                     {\"question\":\"Which?\",\"answer\":\"B\",\"choices\":[\"x\",\"y\"]}\n";
+        let jsonl = open("a.jsonl", format!("\u{feff}{lines}").as_bytes());
+        assert_eq!(jsonl.problem(Split::Test, 0).record.get("level"), Some(&Value::from("easy")));
+        assert!(!jsonl.problem(Split::Test, 0).record.contains_key("choices"), "a null is absent");
+        let array = open("b.json", format!("[{}]", lines.trim().replace('\n', ",")).as_bytes());
+        let csv = open("c.csv", b"question,answer,level,choices\n1+1?,2,easy,\nWhich?,B,,\"[\"\"x\"\", \"\"y\"\"]\"\n");
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gz, lines.as_bytes()).unwrap();
+        let gz = open("d.jsonl.gz", &gz.finish().unwrap());
+        assert_eq!(gz.name(), "d");
+        for set in [&array, &csv, &gz] {
+            for i in 0..2 {
+                let (a, b) = (jsonl.problem(Split::Test, i), set.problem(Split::Test, i));
+                assert_eq!((a.question, a.answer), (b.question, b.answer), "{}", set.name());
+            }
+            assert_eq!(set.problem(Split::Test, 0).record.get("level"), Some(&Value::from("easy")));
+        }
     }
 
     #[test]

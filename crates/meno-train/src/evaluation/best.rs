@@ -2,6 +2,7 @@
 //!
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
+use super::Metric;
 use crate::checkpoint::{Checkpoints, restore, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;
@@ -23,21 +24,20 @@ pub struct Best {
 
 /// The contents of `eval.json`.
 #[derive(Serialize)]
-struct Record<'a> {
-    step: usize,
-    score: f32,
-    task: &'a str,
-    summary: &'a Summary,
+pub(super) struct Record<'a> {
+    pub(super) step: usize,
+    pub(super) score: f32,
+    pub(super) metric: Metric,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) task: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) summary: Option<&'a Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) loss: Option<f64>,
 }
 
 /// Writes the model to `best/` in place of the one before.
-pub(super) fn keep(
-    to: &Checkpoints,
-    model: &Model,
-    best: &Best,
-    task: &str,
-    summary: &Summary,
-) -> Result<PathBuf, Error> {
+pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<PathBuf, Error> {
     let (path, temp, old) = (to.dir.join(DIR), to.dir.join(".best.tmp"), to.dir.join(".best.old"));
     for left in [&temp, &old] {
         if left.exists() {
@@ -45,9 +45,8 @@ pub(super) fn keep(
         }
     }
     save_model(to, model, &temp)?;
-    let record = Record { step: best.step, score: best.score, task, summary };
     let file = temp.join("eval.json");
-    let json = serde_json::to_vec_pretty(&record).expect("invariant: the record is plain data");
+    let json = serde_json::to_vec_pretty(record).expect("invariant: the record is plain data");
     std::fs::write(&file, json).map_err(Error::io(&file))?;
     for entry in std::fs::read_dir(&temp).map_err(Error::io(&temp))?.flatten() {
         sync(&entry.path())?;

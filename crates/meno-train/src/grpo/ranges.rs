@@ -6,7 +6,7 @@ use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, PROBABILITY,
 
 impl Grpo {
     /// Refuses values that cannot work, whatever is trained.
-    pub(crate) fn check_ranges(&self) -> Result<(), Error> {
+    pub(super) fn check_ranges(&self) -> Result<(), Error> {
         let counts = [
             ("grpo.max_prompt_length", self.max_prompt_length),
             ("grpo.max_sequences", self.max_sequences),

@@ -110,7 +110,7 @@ impl Grpo {
     }
 
     /// Refuses settings of rewards that cannot work.
-    fn check_reward_settings(&self) -> Result<(), Error> {
+    pub(super) fn check_reward_settings(&self) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
         let values = [
             ("grpo.cosine_min_value_wrong", self.cosine_min_value_wrong),

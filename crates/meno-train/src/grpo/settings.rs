@@ -5,6 +5,7 @@ use super::objective::{ImportanceSamplingLevel, LossType, ObjectiveConfig};
 use super::reward_funcs::RewardFunc;
 use crate::data::Question;
 use crate::error::Error;
+use crate::limits::refused;
 use crate::rewards::Weighted;
 use crate::rollout::Sampler;
 use crate::trainer::Train;
@@ -215,8 +216,18 @@ impl Grpo {
         }
     }
 
-    /// Refuses settings that cannot work.
+    /// Refuses settings that cannot work, and rewards that are none.
     pub(super) fn check(&self, train: &Train, rewards: &[Weighted]) -> Result<(), Error> {
+        self.check_settings(train)?;
+        if rewards.is_empty() {
+            return Err(refused("grpo.reward_funcs", "[]", "expected at least one reward"));
+        }
+        Ok(())
+    }
+
+    /// Refuses settings that cannot work, whatever is trained: all that can be told without a model, a task and the
+    /// programs of rewards.
+    pub fn check_settings(&self, train: &Train) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
         self.check_ranges()?;
         if self.num_generations < 2 {
@@ -228,8 +239,10 @@ impl Grpo {
             return bad("grpo.steps_per_generation", value, "expected at most `grpo.num_questions`: groups stay whole");
         }
         self.check_objective()?;
-        if rewards.is_empty() {
-            return bad("grpo.reward_funcs", "[]".into(), "expected at least one reward");
+        self.check_reward_settings()?;
+        if !self.reward_weights.is_empty() && self.reward_weights.iter().all(|w| *w == 0.0) {
+            let expected = "expected a weight that is not 0: every answer has the same reward otherwise";
+            return bad("grpo.reward_weights", format!("{:?}", self.reward_weights), expected);
         }
         if !self.reward_weights.is_empty() && self.reward_weights.len() != self.reward_funcs.len() {
             let expected = format!("expected {} weights, one for each of `grpo.reward_funcs`", self.reward_funcs.len());
@@ -271,8 +284,8 @@ impl Grpo {
         check(above_zero(pos), "grpo.sapo_temperature_pos", pos.to_string(), "expected a finite value above 0")?;
         check(above_zero(neg), "grpo.sapo_temperature_neg", neg.to_string(), "expected a finite value above 0")?;
         let quantile = self.top_entropy_quantile;
-        let expected = "expected the share of tokens to train on, from 0 to 1";
-        check((0.0..=1.0).contains(&quantile), "grpo.top_entropy_quantile", quantile.to_string(), expected)?;
+        let expected = "expected the share of tokens to train on, above 0 and at most 1";
+        check(quantile > 0.0 && quantile <= 1.0, "grpo.top_entropy_quantile", quantile.to_string(), expected)?;
         let coef = self.entropy_coef;
         let expected = "expected a finite weight, 0 or above";
         check(coef.is_finite() && coef >= 0.0, "grpo.entropy_coef", coef.to_string(), expected)?;
@@ -282,7 +295,9 @@ impl Grpo {
         let expected = "has no effect without `grpo.sync_ref_model = true`";
         check(alpha == 1.0 || self.sync_ref_model, "grpo.ref_model_mixup_alpha", alpha.to_string(), expected)?;
         let fine = self.ref_model_sync_steps > 0 || !self.sync_ref_model;
-        check(fine, "grpo.ref_model_sync_steps", "0".into(), "expected 1 or above: the steps between two syncs")
+        check(fine, "grpo.ref_model_sync_steps", "0".into(), "expected 1 or above: the steps between two syncs")?;
+        let expected = "there is no reference model to sync with `grpo.beta` = 0: raise beta, or leave it out";
+        check(self.beta > 0.0 || !self.sync_ref_model, "grpo.sync_ref_model", "true".into(), expected)
     }
 
     /// Refuses prompts that do not fit.
@@ -308,10 +323,16 @@ impl Grpo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::{GrpoRecipe, parse};
 
     fn refused(toml: &str) -> Option<String> {
         let grpo: Grpo = toml::from_str(toml).unwrap();
-        grpo.check(&Train::default(), &grpo.rewards().unwrap()).err().map(|e| e.to_string())
+        let refused = grpo.check_settings(&Train::default()).err().map(|e| e.to_string());
+        // A recipe is refused where it is read, so before a dry run ends and before anything is loaded.
+        let recipe = format!("[grpo]\n{toml}");
+        let read = parse::<GrpoRecipe>("", &recipe, &[]).err().map(|e| e.to_string());
+        assert_eq!(read.is_some(), refused.is_some(), "{toml}: {read:?}");
+        refused
     }
 
     #[test]
@@ -335,6 +356,14 @@ mod tests {
             ("sync_ref_model = true\nref_model_mixup_alpha = 1.1", "`grpo.ref_model_mixup_alpha` = 1.1"),
             ("ref_model_mixup_alpha = 0.6", "has no effect without `grpo.sync_ref_model = true`"),
             ("sync_ref_model = true\nref_model_sync_steps = 0", "`grpo.ref_model_sync_steps` = 0"),
+            ("sync_ref_model = true", "`grpo.sync_ref_model` = true: there is no reference model to sync"),
+            ("top_entropy_quantile = 0.0", "`grpo.top_entropy_quantile` = 0: expected the share"),
+            ("reward_weights = [0.0, 0.0]", "`grpo.reward_weights` = [0.0, 0.0]: expected a weight that is not 0"),
+            ("reward_weights = [1.0]", "`grpo.reward_weights` = [1.0]: expected 2 weights"),
+            ("reward_timeout = 0.0", "`grpo.reward_timeout` = 0"),
+            ("num_generations = 1", "`grpo.num_generations` = 1"),
+            ("steps_per_generation = 64", "`grpo.steps_per_generation` = 64"),
+            ("max_completion_length = 4096", "raise it or shorten `grpo.max_completion_length`"),
         ] {
             let e = refused(toml).unwrap_or_else(|| panic!("{toml} is not refused"));
             assert!(e.contains(message), "{toml}: {e}");

@@ -24,7 +24,7 @@ pub const HARMLESS: [&str; 11] = [
 ];
 
 /// Settings that name files: what they hold counts, not where it is.
-const FILES: [&str; 4] = ["data.files", "task.name", "distill.traces", "eval.eval_task"];
+const FILES: [&str; 5] = ["data.files", "task.name", "distill.traces", "eval.eval_task", "eval.eval_files"];
 
 /// What a run of this recipe begins with.
 pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
@@ -76,7 +76,7 @@ fn harmless(key: &str) -> bool {
 }
 
 /// The settings of a recipe by their full names. Of data files only the weights remain.
-fn flat(text: &str) -> BTreeMap<String, Value> {
+pub(super) fn flat(text: &str) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
         for (key, value) in table {
             let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };

@@ -54,13 +54,13 @@ pub struct Asking<'a> {
 
 impl Questions for Asking<'_> {
     fn question(&self, index: u64) -> Result<Question, Error> {
-        let Problem { index, question, answer, language } = self.task.problem(self.split, self.first + index);
+        let Problem { index, question, answer, language, record } = self.task.problem(self.split, self.first + index);
         let mut prompt_text = prompt(&question);
         if let (Some(style), Some((e, language))) = (self.forced, parse_question(&question)) {
             prompt_text += &beginning(&e, style, language);
         }
         let prompt = self.tokenizer.encode(&prompt_text, false)?;
-        Ok(Question { index, prompt, prompt_text, text: question, answer, language })
+        Ok(Question { index, prompt, prompt_text, text: question, answer, language, record })
     }
 
     fn text(&self, tokens: &[u32]) -> String {

@@ -232,7 +232,7 @@ impl Measures {
 fn judge(task: &Arithmetic, group: &[Rollout]) -> Judged {
     let q = &group[0].question;
     let (answer, language) = (q.answer.clone(), q.language.clone());
-    let problem = Problem { index: q.index, question: q.text.clone(), answer, language };
+    let problem = Problem { index: q.index, question: q.text.clone(), answer, language, ..Problem::default() };
     let sample = |r: &Rollout| {
         let answer = task.answer(&problem, &r.text).filter(|_| !r.truncated);
         Sample { response: r.text.clone(), tokens: r.tokens.len(), verdict: r.verdict, answer }

@@ -177,6 +177,10 @@ impl Observer for Watching<'_> {
         self.watch.on_rollouts(rollouts);
     }
 
+    fn on_note(&mut self, line: &str) {
+        self.watch.on_note(line);
+    }
+
     fn on_checkpoint(&mut self, path: &Path) {
         let seconds = self.before + self.clock.elapsed().as_secs_f64();
         let _ = std::fs::write(self.dir.join("elapsed"), format!("{seconds}\n"));

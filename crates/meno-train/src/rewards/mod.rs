@@ -156,8 +156,8 @@ pub fn check(rewards: &[Weighted], questions: &[Question]) -> Result<(), Error> 
 /// Refuses a finite task with a question that a reward cannot score, before anything is trained on.
 pub fn check_task(rewards: &[Weighted], task: &dyn Task, split: Split) -> Result<(), Error> {
     (0..task.len(split).unwrap_or(0)).try_for_each(|i| {
-        let Problem { index, question: text, answer, language } = task.problem(split, i);
-        check(rewards, &[Question { index, text, answer, language, ..Question::default() }])
+        let Problem { index, question: text, answer, language, record } = task.problem(split, i);
+        check(rewards, &[Question { index, text, answer, language, record, ..Question::default() }])
     })
 }
 

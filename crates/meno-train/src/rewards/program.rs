@@ -3,11 +3,14 @@
 //! One process serves the whole run. For every answer of a rollout it gets one line on its standard input,
 //!
 //! ```json
-//! {"question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
-//!  "tokens": 14, "truncated": false, "verdict": "right"}
+//! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
+//!  "tokens": 14, "truncated": false, "verdict": "right", "record": {"question": "What is 1+1?", "answer": "2"}}
 //! ```
 //!
-//! and it writes one line for each, in order: `{"reward": 0.5}` or `0.5`. All lines of a rollout are sent at once, so a
+//! where `record` is the whole record of the data file, without its nulls (`{}` for a task that draws its questions),
+//! and it writes one line for each, in order: `{"reward": 0.5}` or `0.5`. `id` counts the answers of a rollout from 0; a
+//! reply may repeat it (`{"reward": 0.5, "id": 0}`), and one that repeats another is an error. A line too many is an
+//! error too, looked for after each rollout: the rewards before it may belong to other answers. All lines of a rollout are sent at once, so a
 //! program may read several before it answers, but it must not wait for the end of its input: that comes with the end
 //! of the run. What it writes to its standard error is shown. A program that ends, or that takes longer than the
 //! timeout over an answer, is started again and asked once more, a bounded number of times for one answer; a line that
@@ -25,7 +28,10 @@ use process::{Event, Process};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Time in which a line too many must come, at least and at most; between the two it is the longest wait for a line.
+const AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
 /// A program that scores answers.
 pub struct Program {
@@ -77,16 +83,21 @@ impl Program {
         observer: &mut dyn Observer,
     ) -> Result<Progress, Error> {
         if let Some(line) = process.unasked() {
+            let line = shortened(&line);
             return Err(self.error(format!("wrote {line:?} without being asked: one line for each answer, no more")));
         }
         let all = scores.len() + lines.len();
-        process.exchange(lines, self.timeout, |event| {
+        let (mut last, mut slowest) = (Instant::now(), AFTER[0]);
+        let progress = process.exchange(lines, self.timeout, |event| {
             Ok(match event {
                 Event::Line(line) => {
-                    let number = scores.len() + 1;
-                    let score = number_of(&line).map_err(|wrong| {
+                    slowest = slowest.max(last.elapsed());
+                    last = Instant::now();
+                    let id = scores.len();
+                    let score = number_of(&line, id).map_err(|wrong| {
                         self.error(format!(
-                            "wrote {wrong} for answer {number} of {all}, expected a number or {{\"reward\": number}}"
+                            "wrote {wrong} for answer {} of {all} (id {id}), expected a number or {{\"reward\": number}}",
+                            id + 1
                         ))
                     })?;
                     scores.push(score);
@@ -106,7 +117,18 @@ impl Program {
                 }
                 Event::Ended(how) => Some(Progress::Failed(format!("ended ({how}) before it had answered"))),
             })
-        })
+        })?;
+        match progress {
+            // One that writes two lines for an answer is still busy with the earlier ones when the last reply is in.
+            Progress::Done => match process.unasked_within(slowest.min(AFTER[1])) {
+                Some(line) => Err(self.error(format!(
+                    "wrote {:?} after the {all} lines for {all} answers: one line for each answer, no more",
+                    shortened(&line)
+                ))),
+                None => Ok(Progress::Done),
+            },
+            other => Ok(other),
+        }
     }
 }
 
@@ -116,7 +138,7 @@ impl BatchReward for Program {
     }
 
     fn score_all(&self, inputs: &[Input], observer: &mut dyn Observer) -> Result<Option<Vec<f32>>, Error> {
-        let lines: Vec<String> = inputs.iter().map(line).collect();
+        let lines: Vec<String> = inputs.iter().enumerate().map(line).collect();
         let mut scores = Vec::with_capacity(lines.len());
         let mut slot = self.lock();
         // Failures over the answer that is next.
@@ -153,24 +175,32 @@ impl BatchReward for Program {
     }
 }
 
-/// An answer as the program gets it.
-fn line(input: &Input) -> String {
+/// An answer as the program gets it, with its number in the rollout.
+fn line((id, input): (usize, &Input)) -> String {
     let q = input.question;
     let line = json!({
-        "question": q.text, "prompt": q.prompt_text, "completion": input.text, "answer": q.answer,
+        "id": id, "question": q.text, "prompt": q.prompt_text, "completion": input.text, "answer": q.answer,
         "language": q.language, "index": q.index, "tokens": input.tokens, "truncated": input.truncated,
-        "verdict": input.verdict,
+        "verdict": input.verdict, "record": *q.record,
     });
     format!("{line}\n")
 }
 
-/// The number of a reply; what is wrong with it, if it has none.
-fn number_of(line: &str) -> Result<f32, String> {
+/// The beginning of a line, for a message.
+fn shortened(line: &str) -> String {
+    line.chars().take(200).collect()
+}
+
+/// The number of a reply to answer `id`; what is wrong with it, if it has none or is the reply to another.
+fn number_of(line: &str, id: usize) -> Result<f32, String> {
     let text = line.trim();
-    let shown = || format!("{:?}", text.chars().take(200).collect::<String>());
+    let shown = || format!("{:?}", shortened(text));
     let value: Option<f64> = match serde_json::from_str(text) {
         Ok(Value::Number(n)) => n.as_f64(),
-        Ok(Value::Object(fields)) => fields.get("reward").and_then(Value::as_f64),
+        Ok(Value::Object(fields)) => match fields.get("id") {
+            Some(other) if *other != json!(id) => return Err(format!("{}, which has another `id`,", shown())),
+            _ => fields.get("reward").and_then(Value::as_f64),
+        },
         Ok(_) => None,
         // What JSON has no word for: nan, inf, .5
         Err(_) => text.parse().ok(),

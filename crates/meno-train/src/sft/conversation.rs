@@ -26,11 +26,13 @@ pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTempla
         .map(|(objects, nulls)| with_calls(&given, *objects, *nulls))
         .collect();
     let mut examples = Vec::new();
-    for (i, _) in chat.turns.iter().enumerate().filter(|(_, t)| t.train) {
+    for (i, _) in chat.turns.iter().enumerate().filter(|(_, t)| t.train && !t.is_empty()) {
         let texts = |messages: &Vec<Message>| Answer::new(&messages[..=i], &chat.extras, template).texts();
         let first = texts(&forms[0]);
         let texts = first.or_else(|e| forms[1..].iter().find_map(|f| texts(f).ok()).ok_or(e));
-        let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}", i + 1))?;
+        // A template that knows no calls fails in words of its own.
+        let calls = if calls { " (the conversation has tool_calls: does the chat template know them?)" } else { "" };
+        let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}{calls}", i + 1))?;
         examples.push(example(tokenizer, &prompt, &completion)?);
     }
     Ok(examples)

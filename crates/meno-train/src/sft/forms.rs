@@ -1,6 +1,6 @@
 //! The forms in which people keep examples, all as one of two: a text and its continuation, or a conversation.
 
-use super::messages::{THOUGHTS, Turn, parsed, turns};
+use super::messages::{THOUGHTS, Turn, check_order, mask, parsed, thought, turns};
 use crate::data::keys;
 use meno_engine::{ChatTemplate, Message};
 use serde_json::{Map, Value};
@@ -29,25 +29,53 @@ pub(super) struct Chat {
     pub(super) plain: Option<(String, String)>,
 }
 
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    pub(super) form: Form,
+    /// Whether the record's own mask leaves it out.
+    pub(super) masked: bool,
+    /// Its other columns, which nothing is done with.
+    pub(super) other: Vec<String>,
+}
+
+/// Keys of a conversation, of which the first that is there is read.
+const CONVERSATIONS: [&str; 3] = ["messages", "conversations", "conversation"];
+/// Keys that stand beside a conversation.
+const BESIDE: [&str; 3] = ["system", "tools", "chat_template_kwargs"];
+
 /// The form of a record; its nulls are absent values.
-pub(super) fn form(value: Value, template: Option<&ChatTemplate>) -> Result<Form, String> {
+pub(super) fn held(value: Value, template: Option<&ChatTemplate>) -> Result<Held, String> {
     let Value::Object(map) = value else { return Err(format!("expected an object, found {}", kind(&value))) };
-    let record = Record(map.into_iter().filter(|(_, v)| !v.is_null()).collect());
-    if let Some(key) = ["messages", "conversations", "conversation"].into_iter().find(|k| record.has(k)) {
+    let mut record = Record(map.into_iter().filter(|(_, v)| !v.is_null()).collect());
+    let masked = !mask(&mut record.0, "", true)?;
+    let keys: Vec<String> = record.0.keys().cloned().collect();
+    let (form, used) = form(record, template)?;
+    let other = keys.into_iter().filter(|key| !used.contains(&key.as_str())).collect();
+    Ok(Held { form, masked, other })
+}
+
+/// The form of a record, and the keys that it is made of.
+fn form(record: Record, template: Option<&ChatTemplate>) -> Result<(Form, Vec<&'static str>), String> {
+    let beside = |keys: &[&'static str]| [keys, &BESIDE].concat();
+    if let Some(key) = CONVERSATIONS.into_iter().find(|k| record.has(k)) {
+        record.check_one(key)?;
         let turns = turns(&parsed(record.0[key].clone(), key)?, key, template)?;
-        return record.chat(turns, None);
+        return Ok((record.chat(turns, None)?, beside(&CONVERSATIONS)));
     }
     if record.has("prompt") && record.has("completion") {
-        return record.prompt_completion(template);
+        return Ok((record.prompt_completion(template)?, beside(&["prompt", "completion"])));
     }
     if record.has("instruction") && record.has("output") {
-        return record.alpaca();
+        let used = [&["instruction", "input", "output", "history"][..], &THOUGHTS].concat();
+        return Ok((record.alpaca()?, beside(&used)));
     }
     for (question, answers) in [("question", &["answer"][..]), ("problem", &["solution", "answer"])] {
         let answer = answers.iter().find(|k| record.has(k));
         if let (true, Some(answer)) = (record.has(question), answer) {
-            let (question, answer) = (record.text(question)?, record.text(answer)?);
-            return record.pair(Vec::new(), question, answer);
+            let texts = (record.text(question)?, record.text(answer)?);
+            let used = [&[question, answer][..], &THOUGHTS].concat();
+            return Ok((record.pair(Vec::new(), texts.0, texts.1)?, beside(&used)));
         }
     }
     Err(format!(
@@ -86,8 +114,15 @@ impl Record {
         }
     }
 
-    fn thought(&self) -> Option<(&'static str, &Value)> {
-        THOUGHTS.iter().find_map(|key| Some((*key, self.0.get(*key)?)))
+    /// Refuses a record with the conversation of `key` and with another example, which may say another thing.
+    fn check_one(&self, key: &str) -> Result<(), String> {
+        if let Some(other) = CONVERSATIONS.into_iter().find(|k| self.has(k) && self.0[*k] != self.0[key]) {
+            return Err(format!("has `{key}` and `{other}`, and they differ: expected one of them"));
+        }
+        if self.has("prompt") && self.has("completion") {
+            return Err(format!("has `{key}` beside `prompt` and `completion`: expected one of the two"));
+        }
+        Ok(())
     }
 
     /// Prompt and completion as texts, or as lists of messages of which those of the completion are trained on.
@@ -101,8 +136,11 @@ impl Record {
         };
         match (list("prompt")?, list("completion")?) {
             (None, None) => {
-                if let Some((key, _)) = self.thought() {
+                if let Some(key) = THOUGHTS.iter().find(|key| self.has(key)) {
                     return Err(format!("`{key}` beside a text: put the thought into `completion`, or use messages"));
+                }
+                if let Some(key) = BESIDE.iter().find(|key| self.has(key)) {
+                    return Err(format!("`{key}` beside a text: put it into `prompt`, or use messages"));
                 }
                 Ok(Form::Text { prompt: self.text("prompt")?, completion: self.text("completion")? })
             }
@@ -142,8 +180,7 @@ impl Record {
     fn pair(self, mut turns: Vec<Turn>, question: String, answer: String) -> Result<Form, String> {
         let mut last = said("assistant", &answer);
         let mut plain = turns.is_empty() && !self.has("system");
-        if let Some((key, thought)) = self.thought() {
-            let thought = thought.as_str().ok_or_else(|| format!("`{key}` is {thought}, expected a string"))?;
+        if let Some((key, thought)) = thought(&self.0, "")? {
             last.message.extra.insert(key.into(), thought.into());
             plain = false;
         }
@@ -181,6 +218,7 @@ impl Record {
         if !turns.iter().any(|t| t.message.role == "assistant") {
             return Err("has no message whose `role` is \"assistant\": there is nothing to learn".into());
         }
+        check_order(&turns)?;
         Ok(Form::Chat(Chat { turns, extras, plain }))
     }
 }

@@ -13,7 +13,63 @@ pub(super) struct Turn {
     pub(super) train: bool,
 }
 
-/// Keys under which a message may bring its thought; the first that is there holds.
+impl Turn {
+    /// An answer without a text, a thought and a call.
+    pub(super) fn is_empty(&self) -> bool {
+        let Message { content, extra, .. } = &self.message;
+        let silent = |text: Option<&Value>| text.and_then(Value::as_str).is_none_or(|t| t.trim().is_empty());
+        silent(Some(content)) && !extra.contains_key("tool_calls") && THOUGHTS.iter().all(|key| silent(extra.get(*key)))
+    }
+}
+
+/// Refuses answers that no message leads to, which a template writes in a way that no generation follows.
+pub(super) fn check_order(turns: &[Turn]) -> Result<(), String> {
+    let asks = |t: &Turn| !["system", "developer", "assistant"].contains(&t.message.role.as_str());
+    for i in (0..turns.len()).filter(|i| turns[*i].train) {
+        if i > 0 && turns[i - 1].message.role == "assistant" {
+            return Err(format!(
+                "messages {i} and {} are both the assistant's: join them, or leave the second out of training \
+                 (\"weight\": 0)",
+                i + 1
+            ));
+        }
+        if !turns[..i].iter().any(asks) {
+            return Err(format!(
+                "message {} is an answer, and no message of a user comes before it: add one, or leave it out of \
+                 training (\"weight\": 0)",
+                i + 1
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The thought of a message or a record: the key that brings it, and its text. Several keys must hold the same.
+pub(super) fn thought(map: &Map<String, Value>, place: &str) -> Result<Option<(&'static str, String)>, String> {
+    let named = |key: &str| if place.is_empty() { format!("`{key}`") } else { format!("`{place}.{key}`") };
+    let mut found: Option<(&'static str, String)> = None;
+    for key in THOUGHTS {
+        let text = match map.get(key) {
+            Some(Value::String(text)) => text,
+            Some(other) => return Err(format!("{} is {other}, expected a string", named(key))),
+            None => continue,
+        };
+        match &found {
+            Some((first, other)) if other != text => {
+                return Err(format!(
+                    "{} and {} hold different thoughts: expected one of them, or the same text in both",
+                    named(first),
+                    named(key)
+                ));
+            }
+            Some(_) => {}
+            None => found = Some((key, text.clone())),
+        }
+    }
+    Ok(found)
+}
+
+/// Keys under which a message may bring its thought.
 pub(super) const THOUGHTS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 /// Keys that say whether an answer is trained on: OpenAI's, ChatGLM's, ms-swift's, axolotl's.
 const MASKS: [&str; 4] = ["weight", "loss_mask", "loss", "train"];
@@ -56,14 +112,13 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
         }
         extra.insert("tool_calls".into(), calls_of(calls, &format!("{place}.tool_calls"))?);
     }
-    for key in THOUGHTS {
-        match message.remove(key) {
-            Some(Value::String(thought)) if role == "assistant" => drop(extra.insert(key.into(), thought.into())),
-            Some(_) if role != "assistant" => {
-                return Err(format!("`{place}.{key}`: only the assistant thinks, and its role is {role:?}"));
-            }
-            Some(other) => return Err(format!("`{place}.{key}` is {other}, expected a string")),
-            None => {}
+    if let Some(key) = THOUGHTS.iter().find(|key| role != "assistant" && message.contains_key(**key)) {
+        return Err(format!("`{place}.{key}`: only the assistant thinks, and its role is {role:?}"));
+    }
+    if let Some((_, text)) = thought(&message, place)? {
+        // Templates read one key or another: each that is there stays.
+        for key in THOUGHTS.iter().filter(|key| message.remove(**key).is_some()) {
+            extra.insert((*key).to_owned(), text.clone().into());
         }
     }
     for (key, value) in message {
@@ -124,19 +179,22 @@ pub(super) fn reads(template: &ChatTemplate, word: &str) -> bool {
     })
 }
 
-/// Whether the message is trained on, of its masks; `true` without one. Takes them out of the message.
-fn mask(message: &mut Map<String, Value>, place: &str, assistant: bool) -> Result<bool, String> {
+/// Whether a message or a record is trained on, of its masks; `true` without one. Takes them out of it.
+pub(super) fn mask(map: &mut Map<String, Value>, place: &str, assistant: bool) -> Result<bool, String> {
     let mut train = true;
     for key in MASKS {
-        let Some(value) = message.remove(key) else { continue };
-        let on = match (&value, value.as_f64()) {
+        let Some(value) = map.remove(key) else { continue };
+        let named = if place.is_empty() { format!("`{key}`") } else { format!("`{place}.{key}`") };
+        // The cell of a CSV file is a text.
+        let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+        let on = match (&value, number) {
             (Value::Bool(on), _) => *on,
             (_, Some(0.0)) => false,
             (_, Some(1.0)) => true,
-            _ => return Err(format!("`{place}.{key}` is {value}; expected 0 or 1")),
+            _ => return Err(format!("{named} is {value}; expected 0 or 1")),
         };
         if on && !assistant {
-            return Err(format!("`{place}.{key}` is {value}: only answers of the assistant are trained on"));
+            return Err(format!("{named} is {value}: only answers of the assistant are trained on"));
         }
         train &= on;
     }

@@ -1,11 +1,12 @@
 //! Data files as examples, and an account of what was left out.
 
-use super::forms::{Form, form};
+use super::forms::{Form, Held, held};
 use super::{conversation, example};
 use crate::data::{DataFile, Example, Mixture, records};
 use crate::error::Error;
 use meno_engine::{ChatTemplate, Tokenizer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -42,8 +43,15 @@ pub struct Account {
     pub too_long: Named,
     /// Too long, and cut off.
     pub cut: Named,
-    /// Conversations all of whose answers are masked.
+    /// Records all of whose answers are masked.
     pub masked: Named,
+    /// Records with an answer that is empty, which is left out: it would teach to say nothing.
+    pub empty: Named,
+    /// Conversations that end with a message that no answer follows.
+    pub unanswered: Named,
+    /// Columns that nothing is done with, and in how many records they stand.
+    pub other: BTreeMap<String, usize>,
+    records: usize,
     max_tokens: usize,
     max_length: Option<usize>,
 }
@@ -105,9 +113,35 @@ impl Account {
         }
         if self.masked.count > 0 {
             let Named { count, .. } = self.masked;
-            notes.push(format!("{count} conversations have no answer to train on, by their masks: {}", self.masked));
+            notes.push(format!("{count} records have no answer to train on, by their masks: {}", self.masked));
+        }
+        if self.empty.count > 0 {
+            let Named { count, .. } = self.empty;
+            notes.push(format!("{count} records have an empty answer, which is left out: {}", self.empty));
+        }
+        if self.unanswered.count > 0 {
+            let Named { count, .. } = self.unanswered;
+            notes.push(format!(
+                "{count} conversations end with messages that no answer follows and that nothing is learned of: {}",
+                self.unanswered
+            ));
+        }
+        if !self.other.is_empty() {
+            notes.push(self.other_note());
         }
         notes
+    }
+
+    fn other_note(&self) -> String {
+        let most = 12;
+        let count = |(key, n): (&String, &usize)| match *n {
+            n if n == self.records => format!("`{key}`"),
+            n => format!("`{key}` (in {n} of {} records)", self.records),
+        };
+        let names: Vec<String> = self.other.iter().take(most).map(count).collect();
+        let more = self.other.len().saturating_sub(most);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("columns that are not trained on: {}{more}", names.join(", "))
     }
 
     fn too_long_note(&self) -> String {
@@ -127,6 +161,17 @@ impl Account {
     }
 }
 
+/// What a record gives.
+#[derive(Default)]
+struct Found {
+    examples: Vec<Example>,
+    /// It has an empty answer, which is no example.
+    empty: bool,
+    /// It ends with a message that is no answer.
+    unanswered: bool,
+    other: Vec<String>,
+}
+
 impl Reading<'_> {
     /// The examples of all files.
     ///
@@ -141,11 +186,19 @@ impl Reading<'_> {
         let mut account = Account { max_tokens, max_length, ..Account::default() };
         let mut parts = Vec::new();
         for file in files {
-            let before = (examples.len(), account.total + account.masked.count);
+            let before = (examples.len(), account.records);
             records(&file.path, |line, value| {
-                let all = self.examples(value)?;
-                if all.is_empty() {
-                    account.masked.add(file, line, 0);
+                let Found { examples: all, empty, unanswered, other } = self.found(value)?;
+                account.records += 1;
+                other.into_iter().for_each(|key| *account.other.entry(key).or_default() += 1);
+                for (named, wanted) in [
+                    (&mut account.empty, empty),
+                    (&mut account.unanswered, unanswered),
+                    (&mut account.masked, all.is_empty() && !empty),
+                ] {
+                    if wanted {
+                        named.add(file, line, 0);
+                    }
                 }
                 for example in all {
                     account.total += 1;
@@ -153,7 +206,7 @@ impl Reading<'_> {
                 }
                 Ok(())
             })?;
-            if account.total + account.masked.count == before.1 {
+            if account.records == before.1 {
                 return Err(Error::Empty(file.path.display().to_string()));
             }
             parts.push((examples.len() - before.0, file.weight));
@@ -165,20 +218,35 @@ impl Reading<'_> {
         Ok(Dataset { examples, mixture: Mixture::new(&parts), account })
     }
 
-    /// The examples of one record; none if all of its answers are masked.
+    /// The examples of one record; none if all of its answers are masked or empty.
     pub fn examples(&self, value: Value) -> Result<Vec<Example>, String> {
-        match (form(value, self.template)?, self.template) {
-            (Form::Text { prompt, completion }, _) => {
-                let example = example(self.tokenizer, &prompt, &completion, true);
-                Ok(vec![example.map_err(|e| e.to_string())?])
-            }
-            (Form::Chat(chat), Some(template)) => conversation::examples(&chat, self.tokenizer, template),
-            (Form::Chat(chat), None) => {
-                let (question, answer) = chat.plain.ok_or("is a conversation, but the model has no chat template")?;
-                let example = example(self.tokenizer, &question, &answer, true);
-                Ok(vec![example.map_err(|e| e.to_string())?])
+        Ok(self.found(value)?.examples)
+    }
+
+    fn found(&self, value: Value) -> Result<Found, String> {
+        let Held { form, masked, other } = held(value, self.template)?;
+        let mut found = Found { other, ..Found::default() };
+        if masked {
+            return Ok(found);
+        }
+        let plain = |question: &str, answer: &str| {
+            example(self.tokenizer, question, answer, true).map_err(|e| e.to_string()).map(|example| vec![example])
+        };
+        match (form, self.template) {
+            (Form::Text { completion, .. }, _) if completion.trim().is_empty() => found.empty = true,
+            (Form::Text { prompt, completion }, _) => found.examples = plain(&prompt, &completion)?,
+            (Form::Chat(chat), template) => {
+                found.empty = chat.turns.iter().any(|t| t.train && t.is_empty());
+                found.unanswered = chat.turns.last().is_some_and(|t| t.message.role != "assistant");
+                found.examples = match (template, &chat.plain) {
+                    (Some(template), _) => conversation::examples(&chat, self.tokenizer, template)?,
+                    (None, Some(_)) if found.empty => Vec::new(),
+                    (None, Some((question, answer))) => plain(question, answer)?,
+                    (None, None) => return Err("is a conversation, but the model has no chat template".into()),
+                };
             }
         }
+        Ok(found)
     }
 
     /// The example as it is trained on, if it fits.

@@ -1,12 +1,11 @@
 //! `meno distill`.
 
 use super::sample::SampleRun;
-use super::sft::dataset;
+use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Result, bail};
 use meno_train::data::DataFile;
 use meno_train::distill;
-use meno_train::memory::Estimate;
 use meno_train::recipe::{DistillRecipe, ModelSection, SampleRecipe};
 use std::path::{Path, PathBuf};
 
@@ -22,8 +21,9 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: DistillRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut student = training::model(&recipe.model)?;
+        note_mtp(&student, &recipe.sft);
         if args.dry_run {
-            args.print_dry_run(&recipe, Some(&Estimate::new(&student, &recipe.train, false, None)?));
+            args.print_dry_run(&recipe, Some(&estimate(&student, &recipe.train, &recipe.sft, &recipe.eval)?));
             return Ok(());
         }
         let text = Text::of(&recipe.model)?;
@@ -40,8 +40,12 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             },
             _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
         };
-        training::run(&args, "distill", &recipe, checkpoints, |run| {
-            Ok(recipe.sft.run(&recipe.train, &mut student, &data, run)?)
+        let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
+        let answers = (recipe.train.max_tokens, recipe.train.precision);
+        training::with_evaluation(&recipe.task, &recipe.eval, &text, answers, &held_out, |evaluation| {
+            training::run_evaluated(&args, "distill", &recipe, checkpoints, evaluation, |run| {
+                Ok(recipe.sft.run(&recipe.train, &mut student, &data, run)?)
+            })
         })
     })
 }

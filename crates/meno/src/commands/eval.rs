@@ -31,7 +31,7 @@ pub struct Args {
     /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub (model.path)
     #[arg(short, long)]
     model: Option<PathBuf>,
-    /// arithmetic (the default), countdown, or a .jsonl file of questions and answers (task.name)
+    /// arithmetic (the default), countdown, or a data file of questions and answers (task.name)
     #[arg(long)]
     task: Option<String>,
     /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json brings its own (task.prompt)

@@ -3,6 +3,7 @@
 use crate::exit::survive_closed_connections;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
+use meno_model::Model;
 use meno_train::memory::Estimate;
 use meno_train::recipe::GrpoRecipe;
 
@@ -27,29 +28,36 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: GrpoRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        if args.dry_run {
-            let mut estimate = Estimate::new(&model, &recipe.train, false, Some(&recipe.grpo))?;
-            if recipe.eval.eval_steps > 0 {
-                let (longest, prompt) = (recipe.grpo.max_completion_length, recipe.grpo.max_prompt_length);
-                let bytes = recipe.eval.memory(&model, longest, prompt)?;
-                estimate.parts.push(("KV cache and activations of evaluation", bytes));
-            }
-            args.print_dry_run(&recipe, Some(&estimate));
-            return Ok(());
-        }
         let text = Text::of(&recipe.model)?;
-        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
+        let checkpoints = if args.dry_run { None } else { Some(begin()?) };
         // A reward's program that ends is an error of its own pipe, not the end of the run.
         survive_closed_connections();
         training::with_task(&recipe.task, &text, |task| {
             let rewards = recipe.grpo.rewards()?;
             meno_train::rewards::check_task(&rewards, task.task, task.split)?;
             let lengths = (recipe.grpo.max_completion_length, recipe.train.precision);
-            training::with_evaluation(&recipe.task, &recipe.eval, &text, lengths, |evaluation| {
+            training::with_evaluation(&recipe.task, &recipe.eval, &text, lengths, &[], |evaluation| {
+                // A dry run has opened all that a run needs: task, held-out questions, programs of rewards.
+                let Some(checkpoints) = checkpoints else {
+                    args.print_dry_run(&recipe, Some(&estimate(&model, &recipe)?));
+                    return Ok(());
+                };
                 training::run_evaluated(&args, "grpo", &recipe, checkpoints, evaluation, |run| {
                     Ok(recipe.grpo.run(&recipe.train, &mut model, task, &rewards, run)?)
                 })
             })
         })
     })
+}
+
+/// The memory of a run, with that of its evaluations.
+fn estimate(model: &Model, recipe: &GrpoRecipe) -> Result<Estimate> {
+    let mut estimate = Estimate::new(model, &recipe.train, false, Some(&recipe.grpo))?;
+    if recipe.eval.eval_steps > 0 {
+        let (longest, prompt) = (recipe.grpo.max_completion_length, recipe.grpo.max_prompt_length);
+        let bytes = recipe.eval.memory(model, longest, prompt)?;
+        estimate.parts.push(("KV cache and activations of evaluation", bytes));
+    }
+    Ok(estimate)
 }

@@ -74,6 +74,9 @@ impl Observer for Watched<'_> {
     fn on_rollouts(&mut self, rollouts: &[Rollout]) {
         self.0.on_rollouts(rollouts);
     }
+    fn on_note(&mut self, line: &str) {
+        self.0.on_note(line);
+    }
     fn on_checkpoint(&mut self, path: &std::path::Path) {
         self.0.on_checkpoint(path);
     }

@@ -2,14 +2,23 @@
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
-use meno_train::data::DataFile;
+use meno_model::Model;
+use meno_train::data::{DataFile, Example};
+use meno_train::evaluation::Evaluate;
 use meno_train::memory::Estimate;
 use meno_train::recipe::SftRecipe;
 use meno_train::sft::{Dataset, Reading};
 use meno_train::{Sft, Train};
 
+/// What `--help` ends with.
+const MORE: &str = "\
+Held out: eval.eval_steps with eval.eval_files (examples, whose loss is measured) or eval.eval_task (questions, whose \
+score is); the best model is kept in best/ of run.output_dir.
+What data files may hold, and how it is read: docs/recipes.md.";
+
 /// Arguments of `meno sft`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
@@ -20,27 +29,72 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SftRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
+        note_mtp(&model, &recipe.sft);
         if args.dry_run {
-            let mtp = recipe.sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-            args.print_dry_run(&recipe, Some(&Estimate::new(&model, &recipe.train, mtp, None)?));
+            args.print_dry_run(&recipe, Some(&estimate(&model, &recipe.train, &recipe.sft, &recipe.eval)?));
             return Ok(());
         }
         let text = Text::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
         let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
-        training::run(&args, "sft", &recipe, checkpoints, |run| {
-            Ok(recipe.sft.run(&recipe.train, &mut model, &data, run)?)
+        let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
+        let answers = (recipe.train.max_tokens, recipe.train.precision);
+        training::with_evaluation(&recipe.task, &recipe.eval, &text, answers, &held_out, |evaluation| {
+            training::run_evaluated(&args, "sft", &recipe, checkpoints, evaluation, |run| {
+                Ok(recipe.sft.run(&recipe.train, &mut model, &data, run)?)
+            })
         })
     })
 }
 
-/// The examples of all files; says what was left out or cut off.
+/// Says so where the model has no module for the multi-token prediction loss that the recipe asks for.
+pub(super) fn note_mtp(model: &Model, sft: &Sft) {
+    if sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers == 0 {
+        let weight = sft.mtp_loss_weight;
+        eprintln!(
+            "note: `sft.mtp_loss_weight` = {weight} has no effect: the model has no multi-token prediction module"
+        );
+    }
+}
+
+/// The memory of a run, with that of its evaluations.
+pub(super) fn estimate(model: &Model, train: &Train, sft: &Sft, eval: &Evaluate) -> Result<Estimate> {
+    let mtp = sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+    let mut estimate = Estimate::new(model, train, mtp, None)?;
+    if eval.eval_steps > 0 && eval.eval_task.is_some() {
+        let bytes = eval.memory(model, train.max_tokens, train.max_tokens)?;
+        estimate.parts.push(("KV cache and activations of evaluation", bytes));
+    }
+    Ok(estimate)
+}
+
+/// The examples of all files; says what was left out or cut off, and if the run is too short for its warm-up.
 pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft) -> Result<Dataset> {
+    let data = read(files, text, train, sft, "note")?;
+    let steps = sft.with_epochs(train, data.mixture.epoch() as usize).max_steps;
+    if sft.num_train_epochs > 0.0 && train.warmup_steps > steps {
+        let warmup = train.warmup_steps;
+        eprintln!(
+            "note: `train.warmup_steps` = {warmup} is more than the run's {steps} steps: the learning rate never reaches its peak"
+        );
+    }
+    Ok(data)
+}
+
+/// The held-out examples of `eval.eval_files`, if they are measured.
+pub(super) fn held_out(eval: &Evaluate, text: &Text, train: &Train, sft: &Sft) -> Result<Vec<Example>> {
+    if eval.eval_steps == 0 || eval.eval_files.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(read(&eval.eval_files, text, train, sft, "note: eval.eval_files")?.examples)
+}
+
+fn read(files: &[DataFile], text: &Text, train: &Train, sft: &Sft, note: &str) -> Result<Dataset> {
     let (tokenizer, template) = (&text.tokenizer, text.template.as_ref());
     let reading = Reading { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
     let data = reading.read(files)?;
-    for note in data.account.notes() {
-        eprintln!("note: {note}");
+    for line in data.account.notes() {
+        eprintln!("{note}: {line}");
     }
     Ok(data)
 }

@@ -11,7 +11,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = concat!(include_str!("values.py"), "\n\n", include_str!("program.py"));
-const EXAMINER: &str = concat!(include_str!("values.py"), "\n\n", include_str!("examiner.py"));
+const EXAMINER: &str =
+    concat!(include_str!("values.py"), "\n\n", include_str!("objects.py"), "\n\n", include_str!("examiner.py"));
 
 /// More calls than this do not lengthen the time of all of them together.
 const MOST_TIMES: u32 = 12;

@@ -11,7 +11,6 @@ import ast, copy, importlib, importlib.util, math, sys
 LIBRARY = set("bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator "
               "random re statistics string typing".split())
 
-
 def short(value):
     """A value for a message."""
     try:
@@ -29,6 +28,7 @@ class Exam:
         self.channel = take_channel()
         os.dup2(0, 2)
         self.callbacks = []
+        self.classes, self.members = set(), set()
         self.number = 0
         self.end = time.monotonic() + self.job["seconds"]
 
@@ -94,6 +94,7 @@ class Exam:
             scripts = [compile(text, "tests", "exec") for text in self.job["scripts"]]
             calls = [call for text in self.job["calls"] for call in unpacked(text)]
             before, after = prepared(self.job)
+            self.classes, self.members = tested_classes(self.job)
         except (SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.report("tests", f"the tests cannot be read: {type(error).__name__}: {error}")
         os.write(self.report_to, b"ready\n")
@@ -373,80 +374,10 @@ class Names(dict):
             value = getattr(importlib.import_module(where[0]), name, None)
             if value is not None:
                 return value
-        return exam.ask("global", name)
-
-
-class Remote:
-    """An object of the program. It is equal to nothing but itself, and takes no part in arithmetic."""
-
-    def __init__(self, number):
-        object.__setattr__(self, "_number", number)
-
-    def __call__(self, *args, **kwargs):
-        return exam.ask("call", self, *args, **kwargs)
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return exam.ask("get", self, name)
-
-    def __setattr__(self, name, value):
-        exam.ask("set", self, name, value)
-
-    def __getitem__(self, key):
-        return exam.ask("item", self, key)
-
-    def __setitem__(self, key, value):
-        exam.ask("setitem", self, key, value)
-
-    def __iter__(self):
-        return RemoteIterator(exam.ask("iter", self))
-
-    def __next__(self):
-        return exam.ask("next", self)
-
-    def __len__(self):
-        return exam.ask("len", self)
-
-    def __bool__(self):
-        return exam.ask("bool", self)
-
-    def __str__(self):
-        return exam.ask("str", self)
-
-    def __instancecheck__(self, value):
-        return type(value) is Remote and exam.ask("isinstance", value, self)
-
-    def __eq__(self, other):
-        return type(other) is Remote and object.__getattribute__(other, "_number") == object.__getattribute__(self, "_number")
-
-    def __hash__(self):
-        return hash(object.__getattribute__(self, "_number"))
-
-    def __repr__(self):
-        return "an object of the program"
-
-    def __deepcopy__(self, memo):
-        return self
-
-    def __copy__(self):
-        return self
-
-
-class RemoteIterator:
-    """The iterator of an object of the program."""
-
-    def __init__(self, remote):
-        self.remote = remote
-        self._number = object.__getattribute__(remote, "_number") if type(remote) is Remote else None
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._number is None:
-            raise Broken("no iterator")
-        return exam.ask("next", self.remote)
+        value = exam.ask("global", name)
+        if type(value) is Remote:
+            object.__setattr__(value, "_role", "class" if name in exam.classes else "global")
+        return value
 
 
 sys.setrecursionlimit(10000)

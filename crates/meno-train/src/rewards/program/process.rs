@@ -70,6 +70,11 @@ impl Process {
         self.replies.try_recv().ok()
     }
 
+    /// A line that comes within this time.
+    pub(super) fn unasked_within(&mut self, time: Duration) -> Option<String> {
+        self.replies.recv_timeout(time).ok()
+    }
+
     /// Writes `lines` and passes events to `see` until it returns a value. Kills the process unless the last event was a
     /// reply.
     pub(super) fn exchange<R>(

@@ -53,7 +53,8 @@ fn score(program: &Program, texts: &[&str]) -> Result<Vec<f32>, String> {
 }
 
 fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Result<Vec<f32>, String> {
-    let question = Question { index: 41, text: "1+1?".into(), answer: "2".into(), ..question("en") };
+    let record = json!({"question": "1+1?", "answer": 2, "level": "easy"}).as_object().unwrap().clone().into();
+    let question = Question { index: 41, text: "1+1?".into(), answer: "2".into(), record, ..question("en") };
     let inputs: Vec<Input> = texts.iter().map(|text| input(&question, text)).collect();
     program.score_all(&inputs, observer).map(|s| s.expect("nobody stopped it")).map_err(|e| e.to_string())
 }
@@ -83,7 +84,8 @@ fn a_line_holds_the_answer_and_its_question() {
     let line: Value = serde_json::from_str(std::fs::read_to_string(log).unwrap().trim_end()).unwrap();
     let expected = json!({
         "question": "1+1?", "prompt": "", "completion": "two\nlines \"q\" 答", "answer": "2", "language": "en",
-        "index": 41, "tokens": 17, "truncated": false, "verdict": "wrong",
+        "index": 41, "tokens": 17, "truncated": false, "verdict": "wrong", "id": 0,
+        "record": {"question": "1+1?", "answer": 2, "level": "easy"},
     });
     assert_eq!(line, expected);
 }
@@ -191,10 +193,32 @@ fn the_end_of_the_run_is_the_end_of_its_input() {
 #[test]
 fn a_line_too_many_is_noticed() {
     let dir = Dir::new();
+    // At once, whatever its answers take: of three answers the first two have these three lines.
+    for pause in ["0", "0.3"] {
+        let program =
+            dir.program(&format!("while read -r l; do sleep {pause}; echo 1; echo 2; done; cat >/dev/null"), 30.0, 0);
+        let error = score(&program, &["a"; 3]).unwrap_err();
+        assert!(error.contains("my_reward.sh` wrote \"2\" after the 3 lines for 3 answers"), "{error}");
+    }
     let program = dir.program("read -r l; echo 1; echo 2; cat >/dev/null", 30.0, 0);
+    assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" after the 1 lines"));
+    // One that writes it after that is found before the next rollout.
+    let program = dir.program("read -r l; echo 1; sleep 1; echo 2; cat >/dev/null", 30.0, 0);
     assert_eq!(score(&program, &["a"]).unwrap(), [1.0]);
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(1500));
     assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" without being asked"));
+}
+
+#[test]
+fn a_reply_may_say_what_it_answers() {
+    let dir = Dir::new();
+    let ids = r#"while read -r l; do id=${l#*'"id":'}; id=${id%%,*}; echo "{\"id\":$id,\"reward\":$id}"; done"#;
+    let program = dir.program(ids, 30.0, 0);
+    assert_eq!(score(&program, &["a"; 3]).unwrap(), [0.0, 1.0, 2.0]);
+    assert_eq!(score(&program, &["a"; 2]).unwrap(), [0.0, 1.0]);
+    let program = dir.program("while read -r l; do echo '{\"id\":0,\"reward\":1}'; done", 30.0, 0);
+    let error = score(&program, &["a"; 2]).unwrap_err();
+    assert!(error.contains("another `id`, for answer 2 of 2 (id 1)"), "{error}");
 }
 
 #[test]

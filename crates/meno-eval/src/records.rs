@@ -3,7 +3,8 @@
 //! A file is read record by record in bounded memory. It comes from outside, so the size of a record and what a
 //! compressed file may grow to are limited.
 
-use super::parquet;
+mod parquet;
+
 use crate::error::Error;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 /// Most bytes of one record.
-pub(super) const MAX_RECORD: usize = 64 << 20;
+const MAX_RECORD: usize = 64 << 20;
 /// A compressed file may grow to this size …
 const FREE_GROWTH: u64 = 1 << 30;
 /// … and above it to this multiple of its own size. Text shrinks to a tenth, rarely to a hundredth.
@@ -25,7 +26,7 @@ const MAX_RATIO: u64 = 256;
 
 /// The layout of a file, by its name without `.gz` or `.zst`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub enum Layout {
     /// One JSON object a line.
     JsonLines,
     /// One JSON array of objects, or objects one after the other.
@@ -41,7 +42,8 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    pub(super) fn of(path: &Path) -> Layout {
+    /// The layout of the file of this name.
+    pub fn of(path: &Path) -> Layout {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let compressed = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
         match compressed.unwrap_or(&name).rsplit_once('.').map_or("", |(_, ending)| ending) {
@@ -68,14 +70,14 @@ pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String
 }
 
 /// What takes the records.
-pub(super) type Take<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
+type Take<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
 
-pub(super) fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
-    move |message| Error::Data { file: path.to_owned(), line, message }
+fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
+    move |message| Error::Data { path: path.to_owned(), line, message }
 }
 
 /// Opens a file for reading: decompressed, and without a byte order mark.
-pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let reader = || -> io::Result<Box<dyn BufRead>> {
         let mut file = File::open(path)?;
         let mut magic = Vec::new();

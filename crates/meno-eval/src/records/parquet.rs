@@ -8,7 +8,7 @@ mod column;
 mod encoding;
 mod thrift;
 
-use super::records::{MAX_RECORD, Take, data_error};
+use super::{MAX_RECORD, Take, data_error};
 use crate::error::Error;
 use column::{Column, Leaf, MAX_COLUMNS};
 use encoding::Kind;

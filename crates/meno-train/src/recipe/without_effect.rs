@@ -1,0 +1,239 @@
+//! Settings that are set and change nothing, as other settings are: leftovers of another recipe, or a misunderstanding.
+//!
+//! They are noted, not refused: recipes are made from each other, and a leftover harms nothing. What contradicts itself
+//! is refused by the checks of its section.
+
+use super::{DistillSection, Recipe, TaskSection, resolved, resume};
+use crate::evaluation::Evaluate;
+use crate::grpo::objective::LossType;
+use crate::grpo::{Grpo, RewardFunc};
+use crate::pretrain::Pretrain;
+use crate::prompt::PromptStyle;
+use crate::rejection_sampling::RejectionSampling;
+use crate::schedule::LrSchedulerType;
+use crate::sft::Sft;
+use crate::trainer::{Optim, Train};
+
+/// Settings that change something only if others are so.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// Their full names; one that ends in `*` stands for all that begin so.
+    keys: &'static [&'static str],
+    /// Whether they change something here.
+    holds: bool,
+    /// What to say where they do not.
+    otherwise: String,
+}
+
+fn when(holds: bool, keys: &'static [&'static str], otherwise: impl Into<String>) -> Condition {
+    Condition { keys, holds, otherwise: otherwise.into() }
+}
+
+/// A sentence for every setting that is not the default and changes nothing.
+pub fn notes<R: Recipe>(recipe: &R) -> Vec<String> {
+    let (set, default) = (resume::flat(&resolved(recipe)), resume::flat(&resolved(&R::default())));
+    let named = |condition: &Condition, key: &str| {
+        condition.keys.iter().any(|k| k.strip_suffix('*').map_or(key == *k, |start| key.starts_with(start)))
+    };
+    let mut notes = Vec::new();
+    for condition in recipe.conditions().iter().filter(|c| !c.holds) {
+        for (key, value) in set.iter().filter(|(key, value)| named(condition, key) && default.get(*key) != Some(value))
+        {
+            notes.push(format!("`{key}` = {value} {}", condition.otherwise));
+        }
+    }
+    notes
+}
+
+/// `[train]`.
+pub(super) fn of_train(train: &Train) -> Vec<Condition> {
+    use LrSchedulerType::{Constant, V3, Wsd};
+    let kind = train.lr_scheduler_type;
+    vec![
+        when(kind != Constant, &["train.min_lr_rate"], "has no effect: `train.lr_scheduler_type` is constant"),
+        when(
+            matches!(kind, V3 | Wsd),
+            &["train.decay_start"],
+            "has no effect: `train.lr_scheduler_type` is not v3 or wsd",
+        ),
+        when(kind == V3, &["train.decay_end"], "has no effect: `train.lr_scheduler_type` is not v3"),
+        when(train.optim == Optim::Muon, &["train.muon_momentum"], "has no effect: `train.optim` is adamw"),
+        when(train.learning_rate > 0.0, &["train.learning_rate"], "changes no weight"),
+    ]
+}
+
+/// `[train]` of a run whose number of steps the recipe says.
+pub(super) fn of_steps(train: &Train) -> Vec<Condition> {
+    let why = format!("is more than `train.max_steps` = {}: the learning rate never reaches its peak", train.max_steps);
+    vec![when(train.warmup_steps <= train.max_steps, &["train.warmup_steps"], why)]
+}
+
+/// `[pretrain]`.
+pub(super) fn of_pretrain(pretrain: &Pretrain) -> Vec<Condition> {
+    let why = "has no effect: `pretrain.bias_update_speed` is 0";
+    vec![when(pretrain.bias_update_speed > 0.0, &["pretrain.bias_update_until"], why)]
+}
+
+/// `[sft]`.
+pub(super) fn of_sft(sft: &Sft, train: &Train) -> Vec<Condition> {
+    let epochs = sft.num_train_epochs > 0.0;
+    let mut all = vec![when(!epochs, &["train.max_steps"], "has no effect: `sft.num_train_epochs` sets the steps")];
+    if !epochs {
+        all.extend(of_steps(train));
+    }
+    all
+}
+
+/// `[grpo]`.
+pub(super) fn of_grpo(grpo: &Grpo) -> Vec<Condition> {
+    let has = |f: RewardFunc| grpo.reward_funcs.contains(&f);
+    let programs = grpo.reward_funcs.iter().any(|f| matches!(f, RewardFunc::Program(_)));
+    vec![
+        when(
+            !grpo.loss_type.clips() || grpo.epsilon < 1.0,
+            &["grpo.epsilon"],
+            "leaves the ratio without a lower bound, as R1's 10 does: 1 - ε is not above 0",
+        ),
+        when(
+            grpo.loss_type != LossType::Sapo,
+            &["grpo.epsilon", "grpo.epsilon_high"],
+            "has no effect: sapo does not clip",
+        ),
+        when(
+            grpo.loss_type == LossType::Sapo,
+            &["grpo.sapo_temperature_pos", "grpo.sapo_temperature_neg"],
+            "has no effect: `grpo.loss_type` is not sapo",
+        ),
+        when(grpo.beta > 0.0, &["grpo.use_bias_correction_kl"], "has no effect: `grpo.beta` is 0"),
+        when(grpo.sync_ref_model, &["grpo.ref_model_sync_steps"], "has no effect without `grpo.sync_ref_model`"),
+        when(grpo.dynamic_sampling, &["grpo.max_resample_rounds"], "has no effect without `grpo.dynamic_sampling`"),
+        when(
+            !grpo.dynamic_sampling || grpo.max_resample_rounds > 0,
+            &["grpo.dynamic_sampling"],
+            "has no effect: `grpo.max_resample_rounds` is 0",
+        ),
+        when(
+            has(RewardFunc::CosineLength),
+            &["grpo.cosine_*"],
+            "has no effect: `grpo.reward_funcs` has no cosine_length",
+        ),
+        when(
+            has(RewardFunc::SoftOverlong),
+            &["grpo.overlong_cache"],
+            "has no effect: `grpo.reward_funcs` has no soft_overlong",
+        ),
+        when(has(RewardFunc::Format), &["grpo.answer_tags"], "has no effect: `grpo.reward_funcs` has no format"),
+        when(
+            programs,
+            &["grpo.reward_timeout", "grpo.reward_max_restarts"],
+            "has no effect: `grpo.reward_funcs` has no program",
+        ),
+    ]
+}
+
+/// `[eval]` of a training recipe.
+pub(super) fn of_eval(eval: &Evaluate) -> Vec<Condition> {
+    vec![when(eval.eval_steps > 0, &["eval.*"], "has no effect: `eval.eval_steps` is 0")]
+}
+
+/// `[task]` where it is asked.
+pub(super) fn of_task(task: &TaskSection) -> Vec<Condition> {
+    vec![
+        when(task.prompt == PromptStyle::Chat, &["task.system"], "has no effect: `task.prompt` is not chat"),
+        when(task.name == "countdown", &["task.countdown.*"], "has no effect: `task.name` is not countdown"),
+    ]
+}
+
+/// `[task]` and the settings of questions of fine-tuning, where only held-out questions are asked.
+pub(super) fn of_questions(eval: &Evaluate, task: &TaskSection) -> Vec<Condition> {
+    let asked = eval.eval_task.is_some() && eval.eval_steps > 0;
+    let mut all = vec![when(asked, &["task.*"], "has no effect: no `eval.eval_task` is asked")];
+    if asked {
+        all.push(when(false, &["task.name"], "has no effect: `eval.eval_task` says what is asked"));
+        all.extend(of_task(&TaskSection { name: eval.eval_task.clone().unwrap_or_default(), ..task.clone() }));
+    } else if eval.eval_steps > 0 {
+        const SAMPLING: &[&str] = &[
+            "eval.split",
+            "eval.num_problems",
+            "eval.num_samples",
+            "eval.temperature",
+            "eval.top_p",
+            "eval.max_completion_length",
+            "eval.max_sequences",
+            "eval.seed",
+            "eval.metric_for_best_model",
+        ];
+        let loss = eval.metric_for_best_model == crate::evaluation::Metric::Loss;
+        let keys = if loss { &SAMPLING[..SAMPLING.len() - 1] } else { SAMPLING };
+        all.push(when(false, keys, "has no effect: no `eval.eval_task` is asked, only the loss is measured"));
+    }
+    all
+}
+
+/// `[sample]`.
+pub(super) fn of_sample(sample: &RejectionSampling) -> Vec<Condition> {
+    vec![when(sample.require_format, &["sample.answer_tags"], "has no effect: `sample.require_format` is false")]
+}
+
+/// `[distill]`: a teacher is asked, or its traces are there.
+pub(super) fn of_traces(distill: &DistillSection, sample: &RejectionSampling, task: &TaskSection) -> Vec<Condition> {
+    if distill.traces.is_some() {
+        return vec![when(false, &["sample.*"], "has no effect: the traces of `distill.traces` are there")];
+    }
+    [of_sample(sample), of_task(task)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{GrpoRecipe, SftRecipe, parse};
+
+    fn grpo(text: &str) -> Vec<String> {
+        notes(&parse::<GrpoRecipe>("", text, &[]).unwrap())
+    }
+
+    #[test]
+    fn what_changes_nothing_is_noted_by_name() {
+        for (text, note) in [
+            ("[grpo]\nepsilon = 10.0", "`grpo.epsilon` = 10.0 leaves the ratio without a lower bound"),
+            ("[grpo]\nepsilon_high = 0.5\nloss_type = \"sapo\"", "`grpo.epsilon_high` = 0.5 has no effect"),
+            (
+                "[grpo]\ncosine_max_len = 5",
+                "`grpo.cosine_max_len` = 5 has no effect: `grpo.reward_funcs` has no cosine_length",
+            ),
+            (
+                "[grpo]\nuse_bias_correction_kl = true",
+                "`grpo.use_bias_correction_kl` = true has no effect: `grpo.beta` is 0",
+            ),
+            ("[grpo]\nref_model_sync_steps = 5", "has no effect without `grpo.sync_ref_model`"),
+            ("[grpo]\nmax_resample_rounds = 5", "has no effect without `grpo.dynamic_sampling`"),
+            ("[grpo]\nreward_timeout = 5.0", "`grpo.reward_funcs` has no program"),
+            ("[train]\nwarmup_steps = 9\nmax_steps = 5", "`train.warmup_steps` = 9 is more than `train.max_steps` = 5"),
+            ("[train]\nmuon_momentum = 0.5", "`train.optim` is adamw"),
+            ("[train]\nlr_scheduler_type = \"constant\"\nmin_lr_rate = 0.5", "`train.min_lr_rate` = 0.5 has no effect"),
+            ("[train]\nlearning_rate = 0.0", "`train.learning_rate` = 0.0 changes no weight"),
+            ("[task]\nsystem = \"Be brief.\"\nprompt = \"r1_zero\"", "`task.system` = \"Be brief.\" has no effect"),
+            ("[task]\nname = \"arithmetic\"\n[task.countdown]\nmax_numbers = 6", "`task.countdown.max_numbers` = 6"),
+            ("[eval]\nnum_samples = 9", "`eval.num_samples` = 9 has no effect: `eval.eval_steps` is 0"),
+        ] {
+            let notes = grpo(text);
+            assert!(notes.len() == 1 && notes[0].contains(note), "{text}: {notes:#?}");
+        }
+        for used in [
+            "",
+            "[grpo]\nepsilon = 0.3\nepsilon_high = 0.4",
+            "[grpo]\nreward_funcs = [\"cosine_length\"]\ncosine_max_len = 5",
+            "[grpo]\nbeta = 0.1\nsync_ref_model = true\nref_model_sync_steps = 5",
+            "[train]\nwarmup_steps = 5\nmax_steps = 5",
+            "[eval]\nnum_samples = 9\neval_steps = 2",
+        ] {
+            assert_eq!(grpo(used), [""; 0], "{used}");
+        }
+        let sft = |text: &str| notes(&parse::<SftRecipe>("", text, &[]).unwrap());
+        assert_eq!(sft(""), [""; 0]);
+        let notes = sft("[train]\nmax_steps = 7\n[sft]\nnum_train_epochs = 1.0");
+        assert_eq!(notes, ["`train.max_steps` = 7 has no effect: `sft.num_train_epochs` sets the steps"]);
+        let notes = sft("[eval]\neval_steps = 5\neval_files = [\"a.jsonl\"]\nnum_samples = 9");
+        assert!(notes.len() == 1 && notes[0].contains("only the loss is measured"), "{notes:?}");
+    }
+}
