@@ -239,7 +239,9 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     for argument in job.args {
         arguments.push(text(argument)?);
     }
-    let environment = environment().iter().map(|line| text(line)).collect::<Result<Vec<_>, _>>()?;
+    let libraries = files::libraries(job.tool).map(|path| format!("LD_LIBRARY_PATH={}", path.display()));
+    let lines = environment().into_iter().chain(libraries);
+    let environment = lines.map(|line| text(&line)).collect::<Result<Vec<_>, _>>()?;
     let limits = &job.limits;
     let (root_size, inodes) = (files::size(job) + (1 << 20), entries.len() + 64);
     Ok(Plan {

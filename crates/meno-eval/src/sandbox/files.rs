@@ -34,15 +34,26 @@ pub(super) fn entries(job: &Job) -> io::Result<Vec<Entry>> {
             tree.entries.push(Entry::Link { path: name(Path::new(path))?, target: name(Path::new(target))? });
         }
     }
-    for (path, bytes) in job.files {
+    for (path, bytes) in own(job) {
         tree.entries.push(Entry::File { path: name(Path::new(path))?, bytes: bytes.to_vec() });
     }
     Ok(tree.entries)
 }
 
+/// The files of a job, and its input under the name by which programs open it: where there is no /proc, the usual link
+/// leads nowhere.
+fn own<'a>(job: &'a Job) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    job.files.iter().copied().chain(job.input.map(|input| ("dev/stdin", input)))
+}
+
 /// The bytes that a job's own files take.
 pub(super) fn size(job: &Job) -> u64 {
-    job.files.iter().map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
+    own(job).map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
+}
+
+/// Where libraries of a tool lie that it would look for beside itself: the loader asks /proc where that is.
+pub(super) fn libraries(tool: &Tool) -> Option<PathBuf> {
+    tool.needs.iter().find(|path| path.ends_with("lib") && path.is_dir()).cloned()
 }
 
 /// The path of a tool in the sandbox.

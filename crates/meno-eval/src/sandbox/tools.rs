@@ -155,7 +155,6 @@ fn is_personal(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_tool_brings_what_it_needs_and_never_a_home() {

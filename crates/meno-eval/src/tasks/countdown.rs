@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(v("<answer>8*4-3</answer>"), Verdict::Wrong);
         assert_eq!(v("<answer>20</answer>"), Verdict::Wrong);
         assert_eq!(v("<answer>eight</answer>"), Verdict::Unparsable);
-        assert_eq!(v("20"), Verdict::Unparsable);
+        assert_eq!(v("20"), Verdict::Wrong);
+        assert_eq!(v("<think>hm</think>\n(8 - 3) * 4"), Verdict::Right);
+        assert_eq!(v("I tried (8 - 3) * 4"), Verdict::Unparsable);
     }
 
     #[test]

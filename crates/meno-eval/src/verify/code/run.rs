@@ -117,7 +117,10 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
 /// Compiles a program in a cage of its own; the compiler's first error if it does not compile.
 fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Result<Vec<u8>, String>, Error> {
     let (name, arguments) = match language {
-        Language::Rust => ("program.rs", "--edition 2021 -C opt-level=2 -C codegen-units=1 -C strip=symbols"),
+        // The linker that rustc brings asks /proc where it lies.
+        Language::Rust => {
+            ("program.rs", "--edition 2021 -C opt-level=2 -C codegen-units=1 -C strip=symbols -C link-arg=-fuse-ld=bfd")
+        }
         _ => ("program.cpp", "-std=c++17 -O2 -s -w"),
     };
     let tool = sandbox.tool(language)?;

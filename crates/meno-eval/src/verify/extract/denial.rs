@@ -127,8 +127,22 @@ pub(in crate::verify) fn is_doubt(word: &str) -> bool {
 
 /// Whether words that deny or doubt occur.
 pub(in crate::verify) fn has_denial_or_doubt(text: &str) -> bool {
-    words(text).any(|w| is_denial(&w) || is_doubt(&w))
-        || ["不是", "并非", "不等于", "不对"].iter().any(|w| text.contains(w))
+    let words: Vec<String> = words(text).collect();
+    let says = |index: usize| {
+        let word = words[index].as_str();
+        is_denial(word) || is_doubt(word) && !is_of_the_subject(&words, index)
+    };
+    (0..words.len()).any(says) || ["不是", "并非", "不等于", "不对"].iter().any(|w| text.contains(w))
+}
+
+/// Whether a doubt stands in a clause about what is asked for: "the number of points that could be in the domain is".
+fn is_of_the_subject(words: &[String], index: usize) -> bool {
+    let relative = index > 0 && ["that", "which", "who"].contains(&words[index - 1].as_str());
+    let verb = |word: &String| ["is", "are", "equals"].contains(&word.as_str());
+    relative
+        && index > 1
+        && !["think", "believe", "say", "guess"].contains(&words[index - 2].as_str())
+        && words[index + 1..].iter().any(verb)
 }
 
 fn is_contraction(word: &str) -> bool {

@@ -148,7 +148,7 @@ fn clause(sentence: &str) -> &str {
     };
     // "The largest n is 34".
     let after = || {
-        let at = sentence.rfind(" is ").filter(|&at| !is_unsure(&sentence[..at]))?;
+        let at = sentence.rfind(" is ").filter(|&at| !is_unsure(&sentence[..at + " is".len()]))?;
         Some(strip(&sentence[at + " is ".len()..])).filter(|c| math::reads_value(c))
     };
     cut(&EXPLAINS, math::reads)
