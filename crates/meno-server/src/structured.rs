@@ -1,16 +1,36 @@
 //! Structured answers: JSON schemas, regular expressions and Lark grammars, through llguidance.
 
 use crate::error::ApiError;
+use crate::grammar_limits;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-/// Most bytes of a grammar or schema.
-pub const MAX_GRAMMAR_BYTES: usize = 256 << 10;
+/// Bytes of stack for compiling: llguidance descends with every rule and property.
+const STACK: usize = 256 << 20;
+/// A grammar that is not compiled by then is refused.
+const COMPILE_TIME: Duration = Duration::from_secs(10);
+/// Grammars being compiled at once, those included that were refused for their time and are still at it.
+const COMPILING: usize = 4;
+/// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
+/// milliseconds, which all answers wait for.
+const LIMITS: ParserLimits = ParserLimits {
+    max_items_in_row: 2000,
+    initial_lexer_fuel: 500_000,
+    step_lexer_fuel: 100_000,
+    step_max_items: 20_000,
+    max_lexer_states: 30_000,
+    max_grammar_size: 200_000,
+    precompute_large_lexemes: true,
+    verbose_errors: false,
+};
 /// Longest token that grammars use, in bytes; longer ones are runs of white space and the like.
 const MAX_TOKEN_BYTES: usize = 255;
 
@@ -35,7 +55,12 @@ impl Structure {
         let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
         let text = |key: &str| {
             let text = format[key].as_str().map(str::to_owned);
-            text.ok_or_else(|| bad(format!("response_format of type {:?} needs {key:?}, a text", format["type"])))
+            text.ok_or_else(|| {
+                bad(format!(
+                    "response_format of type {:?} needs {key:?}, a text",
+                    format["type"].as_str().unwrap_or_default()
+                ))
+            })
         };
         let structure = match format["type"].as_str() {
             Some("text") => return Ok(None),
@@ -83,14 +108,6 @@ impl Structure {
         Ok(Some(structure))
     }
 
-    fn bytes(&self) -> usize {
-        match self {
-            Structure::JsonObject => 0,
-            Structure::JsonSchema(schema) => schema.to_string().len(),
-            Structure::Regex(text) | Structure::Lark(text) => text.len(),
-        }
-    }
-
     fn grammar(&self) -> TopLevelGrammar {
         match self {
             Structure::JsonObject => TopLevelGrammar::from_json_schema(bounded_space(json!({ "type": "object" }))),
@@ -124,7 +141,17 @@ pub fn bounded_space(mut schema: Value) -> Value {
 /// Compiles grammars for one vocabulary. The table of its tokens is made when first needed.
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
-    factory: OnceLock<Result<ParserFactory, String>>,
+    factory: OnceLock<Result<Arc<ParserFactory>, String>>,
+    compiling: Arc<AtomicUsize>,
+}
+
+/// A grammar that is being compiled.
+struct Compiling(Arc<AtomicUsize>);
+
+impl Drop for Compiling {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl std::fmt::Debug for Grammars {
@@ -136,29 +163,49 @@ impl std::fmt::Debug for Grammars {
 impl Grammars {
     /// For a tokenizer.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
-        Grammars { tokenizer, factory: OnceLock::new() }
+        Grammars { tokenizer, factory: OnceLock::new(), compiling: Arc::default() }
     }
 
     /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
-        let bytes = structure.bytes();
-        if bytes > MAX_GRAMMAR_BYTES {
-            let message = format!("{param} has {bytes} bytes; at most {MAX_GRAMMAR_BYTES} are taken");
-            return Err(ApiError::invalid(param, message));
+        let refuse = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
+        grammar_limits::check(structure).map_err(|what| refuse(&what))?;
+        let new = || factory(&self.tokenizer).map(Arc::new).map_err(|e| e.to_string());
+        let factory = self.factory.get_or_init(new).clone();
+        let factory = factory.map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
+        let place = Compiling(self.compiling.clone());
+        if self.compiling.fetch_add(1, Ordering::AcqRel) >= COMPILING {
+            return Err(ApiError::busy(COMPILING, COMPILE_TIME.as_secs()));
         }
-        let factory = self.factory.get_or_init(|| factory(&self.tokenizer).map_err(|e| e.to_string()));
-        let factory = factory.as_ref().map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
-        let mut matcher = Matcher::new(factory.create_parser(structure.grammar()));
-        match matcher.get_error() {
-            Some(error) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&error)))),
-            // The first mask is the dearest: it fills the lexer's tables, which copies share.
-            None => match matcher.compute_mask() {
-                Ok(_) => Ok(Grammar { matcher, ends: self.tokenizer.eos(), failed: GrammarFlag::default() }),
-                Err(e) => {
-                    Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string()))))
-                }
-            },
+        let (done, result) = sync_channel(1);
+        let grammar = structure.grammar();
+        let compile = move || {
+            let compiled = matcher(&factory, grammar);
+            drop(place);
+            let _ = done.send(compiled); // who waited may have given up
+        };
+        std::thread::Builder::new()
+            .name("grammar".into())
+            .stack_size(STACK)
+            .spawn(compile)
+            .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
+        match result.recv_timeout(COMPILE_TIME) {
+            Ok(Ok(matcher)) => Ok(Grammar { matcher, ends: self.tokenizer.eos(), failed: GrammarFlag::default() }),
+            Ok(Err(error)) => Err(refuse(&format!("cannot be used: {}", first_lines(&error)))),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(refuse("cannot be used: the grammar engine failed on it")),
         }
+    }
+}
+
+/// Compiles a grammar, its first mask included: it is the dearest, for it fills the lexer's tables, which copies share.
+fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, String> {
+    let mut matcher = Matcher::new(factory.create_parser(grammar));
+    match matcher.get_error() {
+        Some(error) => Err(error),
+        None => matcher.compute_mask().map(|_| matcher).map_err(|e| e.to_string()),
     }
 }
 
@@ -180,7 +227,7 @@ fn factory(tokenizer: &Tokenizer) -> Result<ParserFactory, Box<dyn std::error::E
     let env: TokEnv = Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words)));
     let mut factory = ParserFactory::new_simple(&env)?;
     factory.quiet();
-    *factory.limits_mut() = ParserLimits { max_lexer_states: 30_000, verbose_errors: false, ..ParserLimits::default() };
+    *factory.limits_mut() = LIMITS;
     Ok(factory)
 }
 
