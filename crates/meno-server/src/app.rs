@@ -86,7 +86,7 @@ impl Server {
     /// Counts a request that was refused before the engine saw it.
     pub fn count_refusal(&self, error: &ApiError) {
         match error.status {
-            StatusCode::TOO_MANY_REQUESTS => {} // counted where it was refused
+            StatusCode::TOO_MANY_REQUESTS => self.metrics.ended(Outcome::Busy),
             status if status.is_server_error() => self.metrics.ended(Outcome::Failed),
             _ => self.metrics.ended(Outcome::Invalid),
         }

@@ -33,8 +33,9 @@ impl FromRequest<Arc<Server>> for Posted {
         }
         let client = request.extensions().get::<Client>().cloned();
         let client = client.ok_or_else(|| ApiError::internal("the route does not say who asks"))?;
-        let place = client.request(server)?;
-        let (bytes, room) = read(request, server, &client).await.inspect_err(|error| server.count_refusal(error))?;
+        let refused = |error: &ApiError| server.count_refusal(error);
+        let place = client.request(server).inspect_err(refused)?;
+        let (bytes, room) = read(request, server, &client).await.inspect_err(refused)?;
         Ok(Posted { client, bytes, room, place })
     }
 }

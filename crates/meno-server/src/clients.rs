@@ -4,7 +4,6 @@ use crate::app::Server;
 use crate::connections::network;
 use crate::error::ApiError;
 use crate::listen::Peer;
-use crate::metrics::Outcome;
 use axum::extract::Request;
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
@@ -12,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Threads for what takes processor time: reading, templates, tokenizers, grammars.
 pub(crate) const WORKERS: usize = 4;
@@ -39,6 +39,8 @@ enum Name {
 pub struct Client {
     name: Name,
     share: Arc<Share>,
+    /// When it sent the request: it has its time from then on.
+    pub(crate) asked: Instant,
     /// What it sent and what is kept for it is found by nobody with another salt.
     pub(crate) salt: u64,
 }
@@ -119,7 +121,7 @@ impl Clients {
             })
         };
         let share = known.entry(name).or_insert_with(new).clone();
-        Client { name, share, salt: if let Name::Key(salt) = name { salt } else { 0 } }
+        Client { name, share, asked: Instant::now(), salt: if let Name::Key(salt) = name { salt } else { 0 } }
     }
 }
 
@@ -147,10 +149,9 @@ impl Client {
     fn take(&self, server: &Server, requests: usize, answers: usize) -> Result<Part, ApiError> {
         let mut taken = lock(&self.share.taken);
         let limit = server.clients.limit;
-        let most = (taken.requests + requests).max(taken.answers + answers);
         // A single request may ask for more answers than the limit: the engine's queue has the last word on it.
-        if most > limit && (taken.requests > 0 || taken.answers > 0) {
-            server.metrics.ended(Outcome::Busy);
+        let too_many = |taken: usize, more: usize| more > 0 && taken > 0 && taken + more > limit;
+        if too_many(taken.requests, requests) || too_many(taken.answers, answers) {
             return Err(ApiError::too_many(limit, server.retry_after(), matches!(self.name, Name::Key(_))));
         }
         taken.requests += requests;
@@ -192,7 +193,7 @@ impl Client {
             let own = self.share.workers.clone().acquire_owned().await;
             (own, kinds.clone().acquire_owned().await)
         };
-        let turn = tokio::time::timeout(Duration::from_secs(seconds), turn);
+        let turn = tokio::time::timeout_at(self.asked + Duration::from_secs(seconds), turn);
         let turn = turn.await.map_err(|_| ApiError::timeout(seconds))?;
         let shared = server.clone();
         let task = tokio::task::spawn_blocking(move || {

@@ -26,8 +26,9 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// A body that takes longer may be given up for another connection.
-const BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// A body that takes longer to come, or an answer of which nothing is taken for longer, may be given up for another
+/// connection.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) struct Connection {
     pub(crate) address: IpAddr,
     phase: AtomicU8,
     since: Mutex<Instant>,
+    /// Since when the client takes nothing of its answer.
+    stalled: Mutex<Option<Instant>>,
     close: Notify,
 }
 
@@ -67,6 +70,12 @@ impl Connection {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
+    /// Notes whether the client takes its answer.
+    pub(crate) fn stalls(&self, stalls: bool) {
+        let mut since = lock(&self.stalled);
+        *since = if stalls { since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
     /// Completes when the connection must be closed.
     pub(crate) async fn closed(&self) {
         self.close.notified().await;
@@ -77,8 +86,11 @@ impl Connection {
         let time = now.saturating_duration_since(*lock(&self.since));
         match self.phase() {
             Phase::Idle => Some(time),
-            Phase::Reading => time.checked_sub(BODY_PATIENCE),
-            Phase::Answering | Phase::Flushing => None,
+            Phase::Reading => time.checked_sub(PATIENCE),
+            Phase::Answering | Phase::Flushing => {
+                let stalled = (*lock(&self.stalled))?;
+                now.saturating_duration_since(stalled).checked_sub(PATIENCE)
+            }
         }
     }
 }
@@ -149,8 +161,9 @@ impl Connections {
         let id = open.next;
         open.next += 1;
         let since = Mutex::new(Instant::now());
-        let connection =
-            Arc::new(Connection { address, phase: AtomicU8::new(Phase::Idle as u8), since, close: Notify::new() });
+        let phase = AtomicU8::new(Phase::Idle as u8);
+        let connection = Connection { address, phase, since, stalled: Mutex::default(), close: Notify::new() };
+        let connection = Arc::new(connection);
         open.all.insert(id, connection.clone());
         *open.by_address.entry(address).or_default() += 1;
         Some(Place { connection, id, of: self.clone() })

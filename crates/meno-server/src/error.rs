@@ -128,6 +128,13 @@ impl ApiError {
         ApiError { retry_after: Some(retry_after), ..error }
     }
 
+    /// 429: the grammars of all answers on their way take as much as they may.
+    pub fn many_grammars() -> ApiError {
+        let message = "Too many large grammars or schemas are in use. Try again in 1 s.";
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
+        ApiError { retry_after: Some(1), ..error }
+    }
+
     /// 501: the model, or this server, does not do this.
     pub fn not_implemented(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::NOT_IMPLEMENTED, Some("not_implemented"), message)

@@ -116,7 +116,7 @@ pub struct Generation {
 impl Generation {
     /// Hands orders of a client to the engine.
     pub fn start(server: &Arc<Server>, client: &Client, orders: Vec<Order>) -> Result<Generation, ApiError> {
-        let started = Instant::now();
+        let started = client.asked;
         let total = orders.iter().map(|o| o.n).sum();
         let places = client.answers(server, total)?;
         let stop: Arc<Vec<AtomicBool>> = Arc::new((0..total).map(|_| AtomicBool::new(false)).collect());
@@ -324,10 +324,7 @@ fn submit(
         }
     });
     server.engine.submit(Submission { request, salt, constraints, on_event }).map_err(|refused| match refused {
-        Refused::Busy { waiting } => {
-            server.metrics.ended(Outcome::Busy);
-            ApiError::busy(waiting, server.retry_after())
-        }
+        Refused::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         Refused::Stopping => ApiError::stopping(),
         Refused::Invalid(error) => error.into(),
     })

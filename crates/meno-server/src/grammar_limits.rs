@@ -35,10 +35,10 @@ struct Counts {
     joined: bool,
 }
 
-/// An error that says what there is too much of.
-pub(crate) fn check(structure: &Structure) -> Result<(), String> {
+/// How much there is to compile, or an error that says what there is too much of.
+pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     let bytes = match structure {
-        Structure::JsonObject => return Ok(()),
+        Structure::JsonObject => return Ok(1),
         Structure::JsonSchema(schema) => schema.to_string().len(),
         Structure::Regex(text) | Structure::Lark(text) => text.len(),
     };
@@ -60,7 +60,7 @@ pub(crate) fn check(structure: &Structure) -> Result<(), String> {
             if counts.joined { "the product of all in a schema with references or combinations " } else { "" };
         return Err(format!("has a multipleOf that is too large: {product}may be {MAX_MULTIPLE}"));
     }
-    Ok(())
+    Ok(1 + counts.rules + counts.properties + counts.branches + counts.repeats + bytes / 64)
 }
 
 fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {

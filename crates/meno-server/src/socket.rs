@@ -35,8 +35,13 @@ impl<S> Socket<S> {
     /// Passes on what a write came to; an error if writes have waited for too long.
     fn watch<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.connection.stalls(false);
+            }
             return poll;
+        }
+        if self.stalled.is_none() {
+            self.connection.stalls(true);
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
         match stalled.as_mut().poll(cx) {

@@ -10,13 +10,15 @@ use meno_engine::constraint::{Choice, TokenMask};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Bytes of stack for compiling: llguidance descends with every rule and property.
 const STACK: usize = 256 << 20;
 /// A grammar that is not compiled by then is refused.
 const COMPILE_TIME: Duration = Duration::from_secs(10);
+/// Most that all grammars of answers on their way may count together ([`grammar_limits::check`]): some kilobytes each.
+const MAX_LIVE: usize = 20_000;
 /// Grammars being compiled at once, those included that were refused for their time and are still at it.
 const COMPILING: usize = 4;
 /// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
@@ -142,15 +144,30 @@ pub fn bounded_space(mut schema: Value) -> Value {
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
     factory: OnceLock<Result<Arc<ParserFactory>, String>>,
+    /// Grammars being compiled.
     compiling: Arc<AtomicUsize>,
+    /// What the grammars of answers on their way count together.
+    live: Arc<AtomicUsize>,
 }
 
-/// A grammar that is being compiled.
-struct Compiling(Arc<AtomicUsize>);
+/// A part of a count; dropping it gives it back.
+struct Counted {
+    of: Arc<AtomicUsize>,
+    part: usize,
+}
 
-impl Drop for Compiling {
+impl Counted {
+    /// Adds `part` to a count, which it may bring to `most`; a part that is too large by itself is taken alone.
+    fn add(of: &Arc<AtomicUsize>, part: usize, most: usize) -> Option<Counted> {
+        let counted = Counted { of: of.clone(), part };
+        let before = of.fetch_add(part, Ordering::AcqRel);
+        (before == 0 || before + part <= most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.of.fetch_sub(self.part, Ordering::AcqRel);
     }
 }
 
@@ -163,20 +180,19 @@ impl std::fmt::Debug for Grammars {
 impl Grammars {
     /// For a tokenizer.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
-        Grammars { tokenizer, factory: OnceLock::new(), compiling: Arc::default() }
+        Grammars { tokenizer, factory: OnceLock::new(), compiling: Arc::default(), live: Arc::default() }
     }
 
     /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
         let refuse = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
-        grammar_limits::check(structure).map_err(|what| refuse(&what))?;
+        let weight = grammar_limits::check(structure).map_err(|what| refuse(&what))?;
         let new = || factory(&self.tokenizer).map(Arc::new).map_err(|e| e.to_string());
         let factory = self.factory.get_or_init(new).clone();
         let factory = factory.map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
-        let place = Compiling(self.compiling.clone());
-        if self.compiling.fetch_add(1, Ordering::AcqRel) >= COMPILING {
-            return Err(ApiError::busy(COMPILING, COMPILE_TIME.as_secs()));
-        }
+        let busy = ApiError::many_grammars;
+        let weight = Arc::new(Counted::add(&self.live, weight, MAX_LIVE).ok_or_else(busy)?);
+        let place = Counted::add(&self.compiling, 1, COMPILING).ok_or_else(busy)?;
         let (done, result) = sync_channel(1);
         let grammar = structure.grammar();
         let compile = move || {
@@ -190,7 +206,7 @@ impl Grammars {
             .spawn(compile)
             .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
         match result.recv_timeout(COMPILE_TIME) {
-            Ok(Ok(matcher)) => Ok(Grammar { matcher, ends: self.tokenizer.eos(), failed: GrammarFlag::default() }),
+            Ok(Ok(matcher)) => Ok(Grammar::new(matcher, self.tokenizer.eos(), weight)),
             Ok(Err(error)) => Err(refuse(&format!("cannot be used: {}", first_lines(&error)))),
             Err(RecvTimeoutError::Timeout) => {
                 Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
@@ -244,7 +260,9 @@ impl GrammarFlag {
 
 /// A grammar followed by one answer.
 pub struct Grammar {
-    matcher: Matcher,
+    state: State,
+    /// What it counts among all.
+    weight: Arc<Counted>,
     /// The tokens that end an answer.
     ends: Vec<u32>,
     failed: GrammarFlag,
@@ -252,14 +270,41 @@ pub struct Grammar {
 
 impl std::fmt::Debug for Grammar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grammar").field("stopped", &self.matcher.is_stopped()).finish()
+        f.debug_struct("Grammar").field("begun", &matches!(self.state, State::Begun(_))).finish()
     }
 }
 
+/// Answers that wait share the grammar at its beginning: a copy may take megabytes.
+enum State {
+    Waiting(Arc<Mutex<Matcher>>),
+    Begun(Box<Matcher>),
+}
+
 impl Grammar {
+    fn new(matcher: Matcher, ends: Vec<u32>, weight: Arc<Counted>) -> Grammar {
+        let state = State::Waiting(Arc::new(Mutex::new(matcher)));
+        Grammar { state, weight, ends, failed: GrammarFlag::default() }
+    }
+
     /// Another answer of the same grammar, from where this one stands.
     pub fn another(&self) -> Grammar {
-        Grammar { matcher: self.matcher.deep_clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
+        let state = match &self.state {
+            State::Waiting(matcher) => State::Waiting(matcher.clone()),
+            State::Begun(matcher) => State::Begun(Box::new(matcher.deep_clone())),
+        };
+        Grammar { state, weight: self.weight.clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
+    }
+
+    /// The state of this answer alone.
+    fn matcher(&mut self) -> &mut Matcher {
+        if let State::Waiting(shared) = &self.state {
+            let own = shared.lock().unwrap_or_else(PoisonError::into_inner).deep_clone();
+            self.state = State::Begun(Box::new(own));
+        }
+        match &mut self.state {
+            State::Begun(matcher) => matcher,
+            State::Waiting(_) => unreachable!("invariant: the state has begun"),
+        }
     }
 
     /// Where the response can read that the grammar failed.
@@ -276,10 +321,10 @@ impl Grammar {
 
     /// What may come next.
     pub fn choose(&mut self, mask: &mut TokenMask) -> Choice {
-        if self.matcher.is_stopped() {
+        if self.matcher().is_stopped() {
             return Choice::End;
         }
-        match self.matcher.compute_mask() {
+        match self.matcher().compute_mask() {
             Ok(allowed) => {
                 mask.copy_from(allowed.as_slice());
                 Choice::Masked
@@ -290,7 +335,7 @@ impl Grammar {
 
     /// Takes the token that came.
     pub fn accept(&mut self, token: u32) {
-        if let Err(e) = self.matcher.consume_token(token) {
+        if let Err(e) = self.matcher().consume_token(token) {
             self.fail(&e.to_string());
         }
     }

@@ -129,7 +129,10 @@ impl ToolChoice {
                 "auto" => ToolChoice::Auto,
                 "required" | "any" => ToolChoice::Required,
                 other => {
-                    return Err(ApiError::invalid("tool_choice", format!("tool_choice {:?}: {expected}", shown(other))));
+                    return Err(ApiError::invalid(
+                        "tool_choice",
+                        format!("tool_choice {:?}: {expected}", shown(other)),
+                    ));
                 }
             },
             Some(object) => {

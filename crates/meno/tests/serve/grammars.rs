@@ -1,7 +1,8 @@
 //! Grammars and schemas that are small to send and large to compile: each is answered, in time and in bounded memory.
 
-use crate::process::{Server, question};
+use crate::process::{Server, question, wire};
 use serde_json::{Map, Value, json};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 fn lark(grammar: String) -> Value {
@@ -124,4 +125,34 @@ fn grammars_of_useful_size_are_taken() {
         let reply = server.post("/v1/chat/completions", &body);
         assert_eq!(reply.status(), 200, "{format}: {}", reply.0);
     }
+}
+
+#[test]
+fn many_large_grammars_at_once_are_bounded() {
+    let server = Server::start(&["--parallel", "1", "--per-client", "100"]);
+    let mut long = question("answers that run meanwhile");
+    (long["max_tokens"], long["n"], long["stream"]) = (900.into(), 60.into(), true.into());
+    long["logit_bias"] = json!({"1": -100});
+    let mut running = server.connect();
+    running.write_all(&wire("/v1/chat/completions", "", &long)).unwrap();
+    let before = server.memory("VmHWM:");
+    let mut body = question("x");
+    body["response_format"] = schema(properties(1000, &json!({})));
+    let mut waiting = Vec::new();
+    for _ in 0..24 {
+        let mut stream = server.connect();
+        stream.write_all(&wire("/v1/chat/completions", "", &body)).unwrap();
+        waiting.push(stream);
+    }
+    let mut refused = 0;
+    for stream in &mut waiting {
+        let mut reply = String::new();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let _ = stream.read_to_string(&mut reply);
+        refused += usize::from(reply.starts_with("HTTP/1.1 429") && reply.contains("large grammars"));
+    }
+    let grown = server.memory("VmHWM:") - before;
+    println!("{refused} of 24 refused, {grown} MiB more");
+    assert!(refused >= 4 && refused < 24, "{refused} of 24 were refused");
+    assert!(grown < 400, "{grown} MiB more");
 }
