@@ -240,6 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_nobody_takes_give_way_after_a_while() {
+        let all = Connections::new(ConnectionLimits { all: 1, per_address: 1 });
+        let stalled = all.admit(address(1)).unwrap();
+        stalled.connection.enter(Phase::Answering);
+        stalled.connection.stalls(true);
+        assert!(all.admit(address(2)).is_none(), "not at once");
+        *lock(&stalled.connection.stalled) = Instant::now().checked_sub(2 * PATIENCE);
+        stalled.connection.stalls(true);
+        assert!(all.admit(address(2)).is_some());
+        let taken = all.admit(address(1)).unwrap();
+        taken.connection.enter(Phase::Answering);
+        *lock(&taken.connection.stalled) = Instant::now().checked_sub(2 * PATIENCE);
+        taken.connection.stalls(false);
+        assert!(all.admit(address(2)).is_none());
+    }
+
+    #[test]
     fn an_ipv6_network_counts_as_one_address() {
         let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::9"));

@@ -36,18 +36,14 @@ fn half_open_connections_hold_nobody_up() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?} beside {} connections", begin.elapsed(), held.len());
         held.clear();
     }
-    // Bodies that never come give way after two seconds, and so do answers that nobody reads.
-    let unread = "GET /page/style.css HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(2000);
-    for bytes in [&half, unread.as_bytes()] {
-        for from in addresses {
-            held.extend(flood(&server, from, 50, bytes));
-        }
-        std::thread::sleep(Duration::from_secs(4));
-        let begin = Instant::now();
-        assert_eq!(server.chat("1 + 1"), alone);
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-        held.clear();
+    // Bodies that never come give way after two seconds.
+    for from in addresses {
+        held.extend(flood(&server, from, 50, &half));
     }
+    std::thread::sleep(Duration::from_secs(4));
+    let begin = Instant::now();
+    assert_eq!(server.chat("1 + 1"), alone);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 #[test]
