@@ -4,6 +4,7 @@
 //! its output and its recursion are bounded.
 
 mod bounds;
+mod guards;
 mod jinja;
 
 use crate::error::Error;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
-/// Bytes of a rendered prompt.
-const MAX_OUTPUT: usize = 64 << 20;
+/// Bytes of a rendered prompt. Whoever renders one goes on to tokenize it, which takes some hundred times its memory; a
+/// context of a million tokens holds about as much.
+const MAX_OUTPUT: usize = 4 << 20;
 /// The name of the template of `tokenizer_config.json`'s `chat_template`.
 const DEFAULT: &str = "default";
 
@@ -309,7 +311,7 @@ mod tests {
         assert!(error.contains("it loops"), "{error}");
         let grows = "{% set s = 'x' * 99999 %}{% for i in range(9999) %}{{ s }}{% endfor %}";
         let error = render(grows, json!({})).unwrap_err().to_string();
-        assert!(error.contains("64 MiB"), "{error}");
+        assert!(error.contains("4 MiB"), "{error}");
         let recursive = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
         let error = render(recursive, json!({})).unwrap_err().to_string();
         assert!(error.contains("recursion"), "{error}");

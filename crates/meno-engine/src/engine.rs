@@ -15,7 +15,7 @@ use crate::generator::{Capacity, Event, Flow, Generator, Options, Request, check
 use meno_model::{Config, Model};
 use meno_tensor::gemm::Precision;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -34,7 +34,8 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Most samples that may wait for a place; more are refused.
     pub queue: usize,
-    /// A file from which kept prefixes are read at the start, and to which they are written at the end.
+    /// A file from which kept prefixes are read at the start, and to which they are written at the end. A file that
+    /// cannot be read is set aside, one that cannot be written is left out; both with a warning.
     pub prefix_file: Option<PathBuf>,
 }
 
@@ -42,6 +43,9 @@ pub struct EngineOptions {
 pub struct Submission {
     /// Prompt, number of samples, sampling, key of the random numbers.
     pub request: Request,
+    /// Whose it is: beginnings of prompts are shared, and kept, only among requests of the same salt. Otherwise a client
+    /// could read another's prompt, token by token, from what was found in the cache.
+    pub salt: u64,
     /// One for every sample, or none at all.
     pub constraints: Vec<Box<dyn Constraint>>,
     /// Told everything that happens, in order, on the engine's thread, which waits for it: it should hand the event
@@ -138,7 +142,7 @@ impl Engine {
     pub fn start(mut model: Model, options: EngineOptions) -> Result<Engine, Error> {
         let mut generator = Generator::with_options(&model, options.capacity, options.options)?;
         if let Some(path) = &options.prefix_file {
-            generator.load_prefixes(&mut model.params, options.precision, path)?;
+            load_or_set_aside(&mut generator, &mut model, options.precision, path)?;
         }
         let config = model.config.clone();
         let shared = Arc::new(Shared { inbox: Mutex::default(), wake: Condvar::new(), stats: Mutex::default() });
@@ -205,6 +209,32 @@ impl Engine {
         // A panic of the thread was told by the panic itself.
         thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
     }
+}
+
+/// Reads kept prefixes. What cannot be read is moved away, so that nothing of it is lost and the engine starts.
+fn load_or_set_aside(
+    generator: &mut Generator,
+    model: &mut Model,
+    precision: Precision,
+    path: &Path,
+) -> Result<(), Error> {
+    let error = match generator.load_prefixes(&mut model.params, precision, path) {
+        Ok(_) => return Ok(()),
+        Err(error @ Error::File { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let aside = free_name(path)?;
+    std::fs::rename(path, &aside).map_err(Error::io(path))?;
+    eprintln!("warning: {error}; it is now {}, and no prefixes are kept from before", aside.display());
+    Ok(())
+}
+
+/// A name beside `path` that no file has.
+fn free_name(path: &Path) -> Result<PathBuf, Error> {
+    let name = path.file_name().unwrap_or_default().display();
+    let names = (1..=99).map(|i| path.with_file_name(format!("{name}.unread-{i}")));
+    let free = names.into_iter().find(|p| p.symlink_metadata().is_err());
+    free.ok_or_else(|| Error::file(path, "it cannot be read, and 99 such files lie beside it; remove them".to_owned()))
 }
 
 impl Shared {

@@ -157,6 +157,8 @@ pub enum Flow {
 pub(crate) struct Job {
     /// Names it in events.
     pub(crate) id: u64,
+    /// Beginnings are shared among jobs of the same salt only.
+    pub(crate) salt: u64,
     pub(crate) request: Request,
     /// One for every sample, or none.
     pub(crate) constraints: Vec<Box<dyn Constraint>>,
@@ -409,7 +411,8 @@ impl Generator {
             Flow::Continue
         };
         for (id, request) in requests.iter().enumerate() {
-            self.schedule.add(Job { id: id as u64, request: request.clone(), constraints: Vec::new() }, &mut sink);
+            self.schedule
+                .add(Job { id: id as u64, salt: 0, request: request.clone(), constraints: Vec::new() }, &mut sink);
         }
         while !self.schedule.is_idle() && !self.cancel.load(Ordering::Relaxed) && !cancelled.get() {
             self.step(params, precision, &mut sink);
@@ -439,16 +442,20 @@ impl Generator {
         sum.get()
     }
 
-    /// Writes the kept prefixes to a file, under a temporary name first; returns how many.
+    /// Writes the kept prefixes to a file that only its owner can read, under a temporary name first; returns how many.
+    /// If that fails nothing is left behind.
     pub fn save_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
         let fingerprint = self.fingerprint(params, precision);
         let part = path.with_file_name(format!("{}.part", path.file_name().unwrap_or_default().display()));
         let write = || {
-            let count = self.schedule.prefixes.save(&self.cache, fingerprint, File::create(&part)?)?;
+            let count = self.schedule.prefixes.save(&self.cache, fingerprint, private_file(&part)?)?;
             std::fs::rename(&part, path)?;
             Ok(count)
         };
-        write().map_err(Error::io(path))
+        write().map_err(|e| {
+            let _ = std::fs::remove_file(&part);
+            Error::io(path)(e)
+        })
     }
 
     /// Reads what [`Generator::save_prefixes`] wrote for the same model run in the same way, as much as there is room
@@ -458,7 +465,11 @@ impl Generator {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             result => result.map_err(Error::io(path))?,
         };
-        let bytes = file.metadata().map_err(Error::io(path))?.len();
+        let about = file.metadata().map_err(Error::io(path))?;
+        if !about.is_file() {
+            return Err(Error::io(path)(std::io::Error::other("it is not a file")));
+        }
+        let bytes = about.len();
         let names = (self.fingerprint(params, precision), self.vocab, self.capacity.max_len);
         let room = self.cache.free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
         let result = self.schedule.prefixes.load(&mut self.cache, names, (file, bytes), room);
@@ -504,6 +515,19 @@ impl Generator {
     pub(crate) fn check(&self, r: &Request) -> Result<(), Error> {
         check(r, self.vocab, self.capacity.max_len)
     }
+}
+
+/// A new file for its owner alone: it holds what was asked and answered.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Whether a request can be answered with this vocabulary and context.

@@ -47,7 +47,7 @@ fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
 fn submit(engine: &Engine, request: Request, constraints: Vec<Box<dyn Constraint>>) -> (Ticket, Receiver<Event>) {
     let (sender, events) = channel();
     let on_event = Box::new(move |event| if sender.send(event).is_ok() { Flow::Continue } else { Flow::Stop });
-    (engine.submit(Submission { request, constraints, on_event }).unwrap(), events)
+    (engine.submit(Submission { request, salt: 0, constraints, on_event }).unwrap(), events)
 }
 
 /// The tokens of sample 0 and why it ended.
@@ -102,7 +102,7 @@ fn many_clients_get_what_each_gets_alone() {
     engine.shutdown().unwrap();
     let (sender, _events) = channel();
     let on_event = Box::new(move |e| sender.send(e).map_or(Flow::Stop, |()| Flow::Continue));
-    let late = engine.submit(Submission { request: requests[0].clone(), constraints: vec![], on_event });
+    let late = engine.submit(Submission { request: requests[0].clone(), salt: 0, constraints: vec![], on_event });
     assert!(matches!(late, Err(Refused::Stopping)));
 }
 
@@ -122,7 +122,7 @@ fn a_second_turn_runs_only_what_is_new() {
 }
 
 #[test]
-fn prefixes_outlive_the_engine_and_a_bad_file_is_an_error() {
+fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("prefixes");
     let with_file = || EngineOptions { prefix_file: Some(path.clone()), ..options(4, 100) };
@@ -153,7 +153,9 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_an_error() {
 
     let error = |bytes: &[u8], o: EngineOptions| {
         std::fs::write(&path, bytes).unwrap();
-        let error = Engine::start(model(), o).err().unwrap().to_string();
+        let mut model = model();
+        let mut generator = Generator::with_options(&model, o.capacity, o.options).unwrap();
+        let error = generator.load_prefixes(&mut model.params, o.precision, &path).unwrap_err().to_string();
         assert!(error.contains("prefixes: kept prefixes:"), "{error}");
         error
     };
@@ -172,6 +174,54 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_an_error() {
         bad[at] ^= 0x41;
         error(&bad, with_file());
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_set_aside_and_what_cannot_be_saved_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prefixes");
+    let with_file = || EngineOptions { prefix_file: Some(path.clone()), ..options(4, 100) };
+    for (i, bytes) in [b"".as_slice(), b"hello, world", &[0; 5000]].into_iter().enumerate() {
+        std::fs::write(&path, bytes).unwrap();
+        let engine = Engine::start(model(), with_file()).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read(dir.path().join(format!("prefixes.unread-{}", i + 1))).unwrap(), bytes);
+        let (_t, events) = submit(&engine, request(&[1, 2, 3], 5, 1), vec![]);
+        answer(&events);
+        engine.shutdown().unwrap();
+        std::fs::remove_file(&path).expect("a new file is written");
+    }
+    // A directory is none of ours to move.
+    std::fs::create_dir(&path).unwrap();
+    assert!(Engine::start(model(), with_file()).is_err());
+    std::fs::remove_dir(&path).unwrap();
+    // The file cannot take its place: nothing is left, and the engine ends well.
+    let engine = Engine::start(model(), with_file()).unwrap();
+    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    engine.shutdown().unwrap();
+    assert!(!dir.path().join("prefixes.part").exists());
+}
+
+#[test]
+fn beginnings_are_found_under_their_own_salt_only() {
+    let engine = Engine::start(model(), options(4, 100)).unwrap();
+    let prompt: Vec<u32> = (0..200).map(|t| t * t % VOCAB as u32).collect();
+    let cached = |salt: u64| {
+        let (sender, events) = channel();
+        let on_event = Box::new(move |event| sender.send(event).map_or(Flow::Cancel, |()| Flow::Continue));
+        let submission = Submission { request: request(&prompt, 5, 1), salt, constraints: vec![], on_event };
+        let _ticket = engine.submit(submission).unwrap();
+        let Event::Prompt { cached, .. } = events.recv_timeout(WAIT).unwrap() else {
+            panic!("the prompt is told first")
+        };
+        answer(&events);
+        cached
+    };
+    assert_eq!(cached(1), 0);
+    assert_eq!(cached(2), 0);
+    assert_eq!(cached(1), 199);
+    assert_eq!(cached(2), 199);
+    engine.shutdown().unwrap();
 }
 
 /// Reports the tokens that another answer has when the first token of this one is chosen.
@@ -200,7 +250,8 @@ fn a_long_prompt_does_not_stall_the_others() {
         }
         Flow::Continue
     });
-    let short = engine.submit(Submission { request: request(&[1, 2, 3], 300, 1), constraints: vec![], on_event });
+    let short =
+        engine.submit(Submission { request: request(&[1, 2, 3], 300, 1), salt: 0, constraints: vec![], on_event });
     at_four.recv_timeout(WAIT).unwrap();
     let long: Vec<u32> = (0..2000).map(|t| t * t % VOCAB as u32).collect();
     let (sender, seen) = channel();
@@ -232,7 +283,10 @@ fn a_full_queue_refuses_and_nonsense_is_named() {
     first.1.recv_timeout(WAIT).unwrap();
     let _more: Vec<_> = (0..2).map(|_| submit(&engine, request(&[7], 3, 1), vec![])).collect();
     let refused = |request, constraints| {
-        engine.submit(Submission { request, constraints, on_event: Box::new(|_| Flow::Continue) }).err().unwrap()
+        engine
+            .submit(Submission { request, salt: 0, constraints, on_event: Box::new(|_| Flow::Continue) })
+            .err()
+            .unwrap()
     };
     assert!(matches!(refused(request(&[7], 3, 1), vec![]), Refused::Busy { waiting: 2 }));
     assert_eq!(engine.stats().refused, 1);

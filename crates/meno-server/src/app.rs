@@ -1,7 +1,10 @@
 //! The routes, who may use them, and what they share.
 
 use crate::body;
+use crate::clients::Clients;
+use crate::connections::ConnectionLimits;
 use crate::error::ApiError;
+use crate::hosts::{self, Hosts};
 use crate::metrics::{Metrics, Outcome, engine_text};
 use crate::model::Served;
 use crate::{chat_completions, completions, embeddings, models, page, responses, tokenize};
@@ -23,6 +26,12 @@ pub struct ServerOptions {
     pub api_keys: Vec<String>,
     /// Origins of web pages that may use the server; `*` for all.
     pub cors_origins: Vec<String>,
+    /// Names under which the server may be asked, beside its own.
+    pub host_names: Vec<String>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// Most answers of one client, running and waiting; `None`: three quarters of all that may run and wait.
+    pub per_client: Option<usize>,
     /// Most bytes of a request.
     pub body_bytes: usize,
     /// Most seconds of a request, waiting included.
@@ -38,6 +47,9 @@ impl Default for ServerOptions {
         ServerOptions {
             api_keys: Vec::new(),
             cors_origins: Vec::new(),
+            host_names: Vec::new(),
+            connections: ConnectionLimits::default(),
+            per_client: None,
             body_bytes: 8 << 20,
             request_seconds: 600,
             thinking_budget: None,
@@ -56,18 +68,25 @@ pub struct Server {
     pub options: ServerOptions,
     /// What was counted.
     pub metrics: Metrics,
+    /// Its names.
+    pub hosts: Hosts,
+    /// Who asks it.
+    pub clients: Clients,
 }
 
 impl Server {
     /// A server of a model; the engine runs its network.
     pub fn new(model: Served, engine: Engine, options: ServerOptions) -> Arc<Server> {
-        Arc::new(Server { model, engine, options, metrics: Metrics::default() })
+        let all = engine.options().capacity.slots + engine.options().queue;
+        let clients = Clients::new(options.per_client.unwrap_or((all * 3).div_ceil(4)));
+        let hosts = Hosts::new(&options.host_names);
+        Arc::new(Server { model, engine, options, metrics: Metrics::default(), hosts, clients })
     }
 
     /// Counts a request that was refused before the engine saw it.
     pub fn count_refusal(&self, error: &ApiError) {
         match error.status {
-            StatusCode::TOO_MANY_REQUESTS => {} // counted where it was refused
+            StatusCode::TOO_MANY_REQUESTS => self.metrics.ended(Outcome::Busy),
             status if status.is_server_error() => self.metrics.ended(Outcome::Failed),
             _ => self.metrics.ended(Outcome::Invalid),
         }
@@ -102,6 +121,7 @@ pub fn app(server: Arc<Server>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(server.clone(), cors))
+        .layer(from_fn_with_state(server.clone(), hosts::check))
         .with_state(server)
 }
 
@@ -125,12 +145,17 @@ async fn no_method(request: Request) -> ApiError {
 }
 
 /// Lets requests with a key pass, if keys are asked for.
-async fn authorize(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+async fn authorize(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let keys = &server.options.api_keys;
     let shown = bearer(request.headers()).unwrap_or_default();
     // Every key is compared, in full: the time tells nothing about them.
     let known = keys.iter().fold(false, |known, key| known | same(key, shown));
-    if keys.is_empty() || known { next.run(request).await } else { ApiError::unauthorized().into_response() }
+    if !keys.is_empty() && !known {
+        return ApiError::unauthorized().into_response();
+    }
+    let client = server.clients.of(&request, known.then_some(shown));
+    request.extensions_mut().insert(client);
+    next.run(request).await
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -169,8 +194,8 @@ async fn cors(State(server): State<Arc<Server>>, request: Request, next: Next) -
 
 fn allowed_origin(origins: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(header::ORIGIN)?;
-    if origins.iter().any(|o| o == "*") {
+    if origins.iter().any(|given| given == "*") {
         return Some(HeaderValue::from_static("*"));
     }
-    origins.iter().any(|o| o.trim_end_matches('/').as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    hosts::is_given(origin, origins).then(|| origin.clone())
 }

@@ -1,34 +1,72 @@
 //! Request bodies: bounded, in time, JSON, with the place of what is wrong.
 
 use crate::app::Server;
+use crate::clients::{Client, Part, Room, Work};
+use crate::connections::Phase;
 use crate::error::ApiError;
-use axum::body::{Body, Bytes, to_bytes};
+use crate::listen::Peer;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A body read as JSON.
+/// A request with its body, and a place for it among those of its client.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub struct Posted {
+    client: Client,
+    bytes: Vec<u8>,
+    room: Room,
+    place: Part,
+}
 
-impl<T: DeserializeOwned> FromRequest<Arc<Server>> for JsonBody<T> {
+impl FromRequest<Arc<Server>> for Posted {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::media_type());
         }
-        let bytes = read(request.into_body(), server.options.body_bytes).await;
-        bytes.and_then(|bytes| parse(&bytes)).map(JsonBody).inspect_err(|error| server.count_refusal(error))
+        let client = request.extensions().get::<Client>().cloned();
+        let client = client.ok_or_else(|| ApiError::internal("the route does not say who asks"))?;
+        let refused = |error: &ApiError| server.count_refusal(error);
+        let place = client.request(server).inspect_err(refused)?;
+        let (bytes, room) = read(request, server, &client).await.inspect_err(refused)?;
+        Ok(Posted { client, bytes, room, place })
+    }
+}
+
+impl Posted {
+    /// Reads the body as `T` and works on it, away from the event loop and when it is the client's turn.
+    pub(crate) async fn run<T: DeserializeOwned, R: Send + 'static>(
+        self,
+        server: &Arc<Server>,
+        kind: Work,
+        work: impl FnOnce(T, &Arc<Server>, &Client) -> Result<R, ApiError> + Send + 'static,
+    ) -> Result<R, ApiError> {
+        let Posted { client, bytes, room, place } = self;
+        let asking = client.clone();
+        let result = client.run(server, kind, move |server| {
+            let request = parse(&bytes)?;
+            drop(bytes);
+            let result = work(request, server, &asking);
+            drop((room, place));
+            result
+        });
+        result.await.inspect_err(|error| server.count_refusal(error))
     }
 }
 
 /// Most seconds until all of a body is here.
 const SECONDS: u64 = 30;
+/// Bytes of a body that need no room: they are as few as a connection may cost anyway.
+const SMALL: usize = 64 << 10;
+/// Most signs between the values of a body: what is read from one takes many times its byte.
+const MAX_SIGNS: usize = 1 << 20;
 
 /// Another content type needs no permission of the server to be sent by a foreign web page; JSON does.
 fn is_json(headers: &HeaderMap) -> bool {
@@ -37,29 +75,57 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(Duration::from_secs(SECONDS), to_bytes(body, limit)).await {
-        Err(_) => Err(ApiError::slow_body(SECONDS)),
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_large(&error) => Err(ApiError::too_large(limit)),
-        Ok(Err(error)) => Err(ApiError::malformed(format!("The body could not be read: {error}"))),
+/// The whole body, and the room that it takes. A body that announces its length is refused before it is read.
+async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec<u8>, Room), ApiError> {
+    let limit = server.options.body_bytes;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        return Err(ApiError::too_large(limit));
     }
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
+    let peer = request.extensions().get::<Peer>().cloned();
+    let (mut body, mut bytes, mut room) = (request.into_body().into_data_stream(), Vec::new(), Room::default());
+    let all = async {
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|e| ApiError::malformed(format!("The body could not be read: {e}")))?;
+            if bytes.len() + part.len() > limit {
+                return Err(ApiError::too_large(limit));
+            }
+            if bytes.len() + part.len() > SMALL {
+                client.room(server, part.len(), &mut room).await;
+            }
+            bytes.extend_from_slice(&part);
         }
-        source = error.source();
+        Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(SECONDS), all).await.unwrap_or(Err(ApiError::slow_body(SECONDS)))?;
+    if let Some(Peer(connection)) = peer {
+        connection.enter(Phase::Answering);
     }
-    false
+    Ok((bytes, room))
 }
 
 /// Reads a request; an error tells line and column.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if signs(bytes) > MAX_SIGNS {
+        let message = format!("The body has more than {MAX_SIGNS} values; at most as many are taken.");
+        return Err(ApiError::malformed(message));
+    }
     serde_json::from_slice(bytes).map_err(|e| ApiError::malformed(format!("The body is not a valid request: {e}")))
+}
+
+/// How many commas, colons and opening brackets JSON has outside its texts.
+fn signs(bytes: &[u8]) -> usize {
+    let (mut count, mut text, mut escaped) = (0, false, false);
+    for &byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if text => escaped = true,
+            b'"' => text = !text,
+            b',' | b':' | b'[' | b'{' if !text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// A response of JSON.
@@ -67,4 +133,17 @@ pub fn json(value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_within_texts_do_not_count() {
+        assert_eq!(signs(br#"{"a,[": ["x\",{:", 1]}"#), 4);
+        let many = format!("[{}0]", "0,".repeat(MAX_SIGNS));
+        assert!(parse::<Value>(many.as_bytes()).unwrap_err().message.contains("1048576 values"));
+        assert!(parse::<Value>(format!("\"{}\"", ",".repeat(2 * MAX_SIGNS)).as_bytes()).is_ok());
+    }
 }

@@ -2,9 +2,10 @@
 
 use crate::answer::{Delta, Reading, Whole};
 use crate::app::Server;
-use crate::body::{self, JsonBody};
+use crate::body::{self, Posted};
+use crate::clients::{Client, Work};
 use crate::conversation::{ChatMessage, Conversation, Turn};
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::generation::{Generation, Order, TokenInfo, Update};
 use crate::logprobs;
 use crate::steering::Steering;
@@ -64,15 +65,15 @@ pub struct ChatRequest {
 }
 
 /// Answers a request.
-pub async fn answer(
-    State(server): State<Arc<Server>>,
-    JsonBody(request): JsonBody<ChatRequest>,
-) -> Result<Response, ApiError> {
-    let stream = request.stream == Some(true);
-    let include_usage = request.stream_options.unwrap_or_default().include_usage;
-    let n = request.n.unwrap_or(1);
-    let reply = Reply::new(&server, request.logprobs == Some(true));
-    let mut generation = start(server, request).await?;
+pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
+    let started = posted.run(&server, Work::Answer, |request: ChatRequest, server, client| {
+        let stream = request.stream == Some(true);
+        let include_usage = request.stream_options.unwrap_or_default().include_usage;
+        let n = request.n.unwrap_or(1);
+        let reply = Reply::new(server, request.logprobs == Some(true));
+        Ok((request.start(server, client)?, reply, stream, n, include_usage))
+    });
+    let (mut generation, reply, stream, n, include_usage) = started.await?;
     if stream {
         return Ok(stream::respond(generation, Chunks { reply, n, include_usage }));
     }
@@ -80,16 +81,9 @@ pub async fn answer(
     Ok(body::json(&reply.whole(answers, generation.usage())))
 }
 
-/// Renders, checks and submits a request, away from the event loop.
-pub async fn start(server: Arc<Server>, request: ChatRequest) -> Result<Generation, ApiError> {
-    let metrics = server.clone();
-    let work = tokio::task::spawn_blocking(move || request.start(server));
-    let result = work.await.unwrap_or_else(|e| Err(ApiError::internal(format!("preparing the request failed: {e}"))));
-    result.inspect_err(|error| metrics.count_refusal(error))
-}
-
 impl ChatRequest {
-    fn start(mut self, server: Arc<Server>) -> Result<Generation, ApiError> {
+    /// Renders, checks and submits a request. Takes processor time; not for the event loop.
+    pub(crate) fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<Generation, ApiError> {
         let model = &server.model;
         model.check_name(self.model.as_deref())?;
         let n = self.checked_n()?;
@@ -98,22 +92,22 @@ impl ChatRequest {
         let tools = self.checked_tools()?;
         let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
         let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
-        let structure = self.structure(&choice, &tools, &server)?;
+        let structure = self.structure(&choice, &tools, server)?;
         let shown = if choice == ToolChoice::None { Vec::new() } else { tools.clone() };
         let kwargs = self.chat_template_kwargs.take().unwrap_or_default();
         let conversation = Conversation { messages: self.messages, tools: shown, thinking, kwargs };
         let prompt = match conversation.turn(model)? {
-            Turn::Say(text) => return Ok(Generation::fixed(server, text)),
+            Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
             Turn::Ask(prompt) => prompt,
         };
         let opened = Splitter::after(&prompt.text).thinking();
         let watch = self.loop_breaker.unwrap_or(server.options.loop_breaker);
-        let steering = steering(&server, opened, thinking, watch, structure, n)?;
+        let steering = steering(server, opened, thinking, watch, structure, n)?;
         let names = tools.into_iter().map(|t| t.function.name).collect::<Vec<_>>();
         let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
         let reading = Reading { thought: Some(opened), retract: !thinking.is_off(), stops, tools: calls };
         let order = Order { prompt: prompt.tokens, n, sampling, seed: self.seed, reading, steering };
-        Generation::start(server, vec![order])
+        Generation::start(server, client, vec![order])
     }
 
     fn checked_n(&self) -> Result<usize, ApiError> {
@@ -144,7 +138,7 @@ impl ChatRequest {
         }
         let tools = self.tools.take().unwrap_or_default();
         if let Some(tool) = tools.iter().find(|t| t.kind != "function") {
-            let message = format!("tools: a tool of type {:?}; this server knows \"function\"", tool.kind);
+            let message = format!("tools: a tool of type {:?}; this server knows \"function\"", shown(&tool.kind));
             return Err(ApiError::unsupported("tools", message));
         }
         Ok(tools)

@@ -2,8 +2,9 @@
 
 use crate::answer::{Delta, Reading};
 use crate::app::Server;
-use crate::body::{self, JsonBody};
+use crate::body::{self, Posted};
 use crate::chat_completions::{Gathered, checked_stops};
+use crate::clients::{Client, Work};
 use crate::error::ApiError;
 use crate::generation::{Generation, Order, TokenInfo, Update};
 use crate::logprobs;
@@ -65,20 +66,18 @@ pub struct CompletionRequest {
 }
 
 /// Answers a request.
-pub async fn answer(
-    State(server): State<Arc<Server>>,
-    JsonBody(request): JsonBody<CompletionRequest>,
-) -> Result<Response, ApiError> {
-    let stream = request.stream == Some(true);
-    let include_usage = request.stream_options.unwrap_or_default().include_usage;
-    let logprobs = request.logprobs.is_some();
-    let counted = server.clone();
-    let work = tokio::task::spawn_blocking(move || request.start(server));
-    let result = work.await.unwrap_or_else(|e| Err(ApiError::internal(format!("preparing the request failed: {e}"))));
-    let (mut generation, echo, server) = result.inspect_err(|error| counted.count_refusal(error))?;
-    let answers = echo.len();
-    let mut reply =
-        Reply { server, id: new_id("cmpl-"), created: now(), logprobs, echo, offsets: vec![0; answers], include_usage };
+pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
+    let started = posted.run(&server, Work::Answer, |request: CompletionRequest, server, client| {
+        let stream = request.stream == Some(true);
+        let include_usage = request.stream_options.unwrap_or_default().include_usage;
+        let logprobs = request.logprobs.is_some();
+        let (generation, echo) = request.start(server, client)?;
+        let (id, offsets) = (new_id("cmpl-"), vec![0; echo.len()]);
+        let reply = Reply { server: server.clone(), id, created: now(), logprobs, echo, offsets, include_usage };
+        Ok((generation, reply, stream))
+    });
+    let (mut generation, mut reply, stream) = started.await?;
+    let answers = reply.echo.len();
     if stream {
         return Ok(stream::respond(generation, reply));
     }
@@ -88,7 +87,7 @@ pub async fn answer(
 
 impl CompletionRequest {
     /// The generation, and by answer the text that goes before it.
-    fn start(mut self, server: Arc<Server>) -> Result<(Generation, Vec<String>, Arc<Server>), ApiError> {
+    fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<(Generation, Vec<String>), ApiError> {
         let model = &server.model;
         model.check_name(self.model.as_deref())?;
         self.check_unsupported()?;
@@ -98,7 +97,7 @@ impl CompletionRequest {
         let format = Structure::read(self.response_format.as_ref())?;
         let structure = format.or(Structure::read_structured(self.structured_outputs.as_ref())?);
         let grammar = structure.map(|s| model.grammars.compile(&s, "structured_outputs")).transpose()?;
-        let prompts = self.prompts(&server)?;
+        let prompts = self.prompts(server)?;
         if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {
             let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
             return Err(ApiError::invalid("n", message));
@@ -111,7 +110,7 @@ impl CompletionRequest {
             let reading = Reading { thought: None, retract: false, stops: stops.clone(), tools: None };
             orders.push(Order { prompt, n, sampling: sampling.clone(), seed: self.seed, reading, steering });
         }
-        Ok((Generation::start(server.clone(), orders)?, echo, server))
+        Ok((Generation::start(server, client, orders)?, echo))
     }
 
     fn check_unsupported(&self) -> Result<(), ApiError> {

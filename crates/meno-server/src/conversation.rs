@@ -1,6 +1,6 @@
 //! From the messages of a request to the prompt of the model.
 
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::model::Served;
 use crate::thinking::Thinking;
 use crate::tools::{instructions, written_call};
@@ -66,7 +66,7 @@ impl Content {
         let texts = parts.into_iter().map(|part| match (part.kind.as_str(), part.text) {
             ("text" | "input_text" | "output_text", Some(text)) => Ok(text),
             (kind, _) => {
-                let message = format!("{param}: a part of type {kind:?}; this model reads text only");
+                let message = format!("{param}: a part of type {:?}; this model reads text only", shown(kind));
                 Err(ApiError::unsupported(param, message))
             }
         });
@@ -160,7 +160,8 @@ impl ChatMessage {
             role @ ("system" | "user" | "assistant" | "tool") => role,
             other => {
                 let message = format!(
-                    "{place}.role is {other:?}; expected \"system\", \"developer\", \"user\", \"assistant\" or \"tool\""
+                    "{place}.role is {:?}; expected \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"",
+                    shown(other)
                 );
                 return Err(ApiError::invalid("messages", message));
             }

@@ -1,15 +1,13 @@
 //! `POST /v1/embeddings`: not of the models that are served here.
 
 use crate::app::Server;
-use crate::body::JsonBody;
 use crate::error::ApiError;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Says why there are none.
-pub async fn answer(State(server): State<Arc<Server>>, JsonBody(_): JsonBody<Value>) -> Result<Response, ApiError> {
+pub async fn answer(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
     let message = format!(
         "`{}` writes text and was not made for embeddings; serve an embedding model elsewhere.",
         server.model.name

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What goes to the client when a request cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,8 +55,25 @@ impl ApiError {
         ApiError::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
     }
 
+    /// 403: the request names another host.
+    pub fn foreign_host(host: &str) -> ApiError {
+        let host = shown(host);
+        let message = format!("This server is not `{host}`. If that is a name of it, `--host-name {host}` says so.");
+        let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_host"), message);
+        ApiError { param: Some("host".into()), ..error }
+    }
+
+    /// 403: a web page of another origin sent the request.
+    pub fn foreign_origin(origin: &str) -> ApiError {
+        let origin = shown(origin);
+        let message = format!("Pages of `{origin}` may not use this server. `--cors-origin {origin}` lets them.");
+        let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_origin"), message);
+        ApiError { param: Some("origin".into()), ..error }
+    }
+
     /// 404: another model is served.
     pub fn no_model(asked: &str, served: &str) -> ApiError {
+        let asked = shown(asked);
         let message = format!("The model `{asked}` does not exist here; this server has `{served}`.");
         let error = ApiError::new(StatusCode::NOT_FOUND, Some("model_not_found"), message);
         ApiError { param: Some("model".into()), ..error }
@@ -63,13 +81,14 @@ impl ApiError {
 
     /// 404: no such path.
     pub fn no_route(method: &str, path: &str) -> ApiError {
+        let (method, path) = (shown(method), shown(path));
         let message = format!("Invalid URL ({method} {path}). docs/serving.md lists what is served.");
         ApiError::new(StatusCode::NOT_FOUND, Some("unknown_url"), message)
     }
 
     /// 405: the path takes another method.
     pub fn method(method: &str, path: &str) -> ApiError {
-        let message = format!("{path} does not take {method}.");
+        let message = format!("{} does not take {}.", shown(path), shown(method));
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message)
     }
 
@@ -96,6 +115,24 @@ impl ApiError {
         let message = format!("The server is busy: {waiting} requests are waiting. Try again in {retry_after} s.");
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
         ApiError { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 429: the client has its share already.
+    pub fn too_many(limit: usize, retry_after: u64, key: bool) -> ApiError {
+        let whose = if key { "this API key" } else { "this address" };
+        let message = format!(
+            "{limit} requests or answers of {whose} are on their way, and no more are taken from one client. Try again \
+             in {retry_after} s."
+        );
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
+        ApiError { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 429: the grammars of all answers on their way take as much as they may.
+    pub fn many_grammars() -> ApiError {
+        let message = "Too many large grammars or schemas are in use. Try again in 1 s.";
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
+        ApiError { retry_after: Some(1), ..error }
     }
 
     /// 501: the model, or this server, does not do this.
@@ -135,10 +172,11 @@ impl ApiError {
         ApiError { param: Some(param.to_owned()), ..self }
     }
 
-    /// OpenAI's error object.
+    /// OpenAI's error object. What a request can make long in it is cut.
     pub fn body(&self) -> Value {
+        let param = self.param.as_deref().map(|param| middle_out(param, MAX_VALUE));
         json!({ "error": {
-            "message": self.message, "type": self.kind(), "param": self.param, "code": self.code,
+            "message": middle_out(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
         }})
     }
 
@@ -150,6 +188,30 @@ impl ApiError {
             _ => "invalid_request_error",
         }
     }
+}
+
+/// Most bytes of a value in an error, and of the whole message.
+const MAX_VALUE: usize = 120;
+const MAX_MESSAGE: usize = 800;
+
+/// A value of a request as an error shows it.
+pub fn shown(value: &str) -> Cow<'_, str> {
+    middle_out(value, MAX_VALUE)
+}
+
+/// A text of at most about `most` bytes: beginning and end of a longer one, and how much there is between.
+fn middle_out(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    let (mut begin, mut end) = (most * 2 / 3, text.len() - most / 3);
+    while !text.is_char_boundary(begin) {
+        begin -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    format!("{}… ({} bytes) …{}", &text[..begin], end - begin, &text[end..]).into()
 }
 
 impl IntoResponse for ApiError {
@@ -182,5 +244,27 @@ impl From<meno_engine::Error> for ApiError {
             Error::Tokenizer(_) => ApiError::invalid("messages", error.to_string()),
             other => ApiError::internal(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_in_the_middle() {
+        let long = "ä".repeat(5000);
+        for error in [
+            ApiError::no_model(&long, "small"),
+            ApiError::no_route("GET", &long),
+            ApiError::foreign_host(&long),
+            ApiError::invalid(&long, format!("{long} is wrong")),
+        ] {
+            let body = error.body();
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(message.len() < 900 && message.contains("bytes)"), "{message}");
+            assert!(body.to_string().len() < 1200);
+        }
+        assert_eq!(shown("short"), "short");
     }
 }

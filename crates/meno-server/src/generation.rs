@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Delta, Reading};
 use crate::app::Server;
+use crate::clients::{Client, Part};
 use crate::error::ApiError;
 use crate::metrics::Outcome;
 use crate::steering::{Steered, Steering};
@@ -95,6 +96,8 @@ struct Running {
 /// Answers on their way. Dropping this cancels them: their places in the engine are free before its next step.
 pub struct Generation {
     server: Arc<Server>,
+    /// Of the client, for as long as the answers are wanted.
+    _places: Option<Part>,
     events: UnboundedReceiver<(usize, Event)>,
     /// Alive as long as the answers are wanted.
     tickets: Vec<Ticket>,
@@ -111,10 +114,11 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Hands orders to the engine.
-    pub fn start(server: Arc<Server>, orders: Vec<Order>) -> Result<Generation, ApiError> {
-        let started = Instant::now();
+    /// Hands orders of a client to the engine.
+    pub fn start(server: &Arc<Server>, client: &Client, orders: Vec<Order>) -> Result<Generation, ApiError> {
+        let started = client.asked;
         let total = orders.iter().map(|o| o.n).sum();
+        let places = client.answers(server, total)?;
         let stop: Arc<Vec<AtomicBool>> = Arc::new((0..total).map(|_| AtomicBool::new(false)).collect());
         let (sender, events) = unbounded_channel();
         let mut running = Vec::new();
@@ -130,10 +134,11 @@ impl Generation {
                 let answer = Answer::new(server.model.tokenizer.clone(), &order.reading);
                 running.push(Running { answer, steered, held: Vec::new(), done: false });
             }
-            tickets.push(submit(&server, order, base, sender.clone(), stop.clone())?);
+            tickets.push(submit(server, client.salt, order, base, sender.clone(), stop.clone())?);
         }
         Ok(Generation {
-            server,
+            server: server.clone(),
+            _places: Some(places),
             events,
             tickets,
             stop,
@@ -155,6 +160,7 @@ impl Generation {
         let update = Update { index: 0, deltas, tokens: Vec::new(), finish: Some(FinishReason::Stop), cut: None };
         Generation {
             server,
+            _places: None,
             events: unbounded_channel().1,
             tickets: Vec::new(),
             stop: Arc::default(),
@@ -296,6 +302,7 @@ impl Drop for Generation {
 
 fn submit(
     server: &Server,
+    salt: u64,
     order: Order,
     base: usize,
     sender: UnboundedSender<(usize, Event)>,
@@ -316,11 +323,8 @@ fn submit(
             Ok(()) => Flow::Continue,
         }
     });
-    server.engine.submit(Submission { request, constraints, on_event }).map_err(|refused| match refused {
-        Refused::Busy { waiting } => {
-            server.metrics.ended(Outcome::Busy);
-            ApiError::busy(waiting, server.retry_after())
-        }
+    server.engine.submit(Submission { request, salt, constraints, on_event }).map_err(|refused| match refused {
+        Refused::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         Refused::Stopping => ApiError::stopping(),
         Refused::Invalid(error) => error.into(),
     })

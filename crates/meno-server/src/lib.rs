@@ -1,7 +1,8 @@
 //! An OpenAI-compatible server of one model: chat, completions, responses, tools, structured output, thinking with a
 //! budget, and the figures that tell how it does.
 //!
-//! A request goes one way: [`body`] reads it, [`conversation`] makes the prompt, [`generation`] hands it to
+//! A request goes one way: [`listen`] takes it from a connection, [`hosts`] and [`clients`] say whether it may come in
+//! and what it may take, [`body`] reads it, [`conversation`] makes the prompt, [`generation`] hands it to
 //! [`meno_engine::engine::Engine`] and turns tokens into updates ([`answer`], [`tools`]), the endpoint tells them.
 //! What restricts an answer ([`thinking`], [`structured`]) meets in [`steering`], which the engine asks for every
 //! token. Every error is an [`error::ApiError`].
@@ -10,11 +11,15 @@ pub mod answer;
 pub mod app;
 pub mod body;
 pub mod chat_completions;
+pub mod clients;
 pub mod completions;
+pub mod connections;
 pub mod conversation;
 pub mod embeddings;
 pub mod error;
 pub mod generation;
+pub mod grammar_limits;
+pub mod hosts;
 pub mod listen;
 pub mod logprobs;
 pub mod metrics;
@@ -22,6 +27,7 @@ pub mod model;
 pub mod models;
 pub mod page;
 pub mod responses;
+mod socket;
 pub mod steering;
 pub mod stream;
 pub mod structured;
@@ -31,6 +37,7 @@ pub mod tools;
 pub mod types;
 
 pub use app::{Server, ServerOptions, app};
+pub use connections::ConnectionLimits;
 pub use error::ApiError;
 pub use listen::{Listen, serve};
 pub use model::Served;

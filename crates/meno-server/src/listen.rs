@@ -1,33 +1,42 @@
 //! Connections: accepting them, TLS, bounds on what they may hold up, and an end that lets answers finish.
 
 use crate::app::{Server, app};
+use crate::clients;
+use crate::connections::{Connection, ConnectionLimits, Connections, Phase};
+use crate::socket::Socket;
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower::ServiceExt;
 
-/// Connections at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
-/// A connection that sends no request for so long is closed.
-const HEADER_TIME: Duration = Duration::from_secs(60);
+/// A connection that has not sent the whole head of a request for so long is closed.
+const HEADER_TIME: Duration = Duration::from_secs(15);
+/// Most bytes of a request's head.
+const HEADER_BYTES: usize = 64 << 10;
 /// A TLS handshake takes no longer.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// Requests prepared at once: templates, tokenizers and grammars take processor time.
-const PREPARING: usize = 4;
+/// How long accepting waits when the system has no file handle left.
+const NO_HANDLE_TIME: Duration = Duration::from_millis(10);
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -46,7 +55,7 @@ pub fn serve(server: Arc<Server>, listen: &Listen, ready: impl FnOnce(SocketAddr
     let tls = listen.tls.as_ref().map(|(cert, key)| acceptor(cert, key)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(PREPARING)
+        .max_blocking_threads(clients::WORKERS)
         .thread_name("http")
         .enable_all()
         .build()?;
@@ -56,60 +65,135 @@ pub fn serve(server: Arc<Server>, listen: &Listen, ready: impl FnOnce(SocketAddr
             .await
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}:{}: {e}", listen.host, listen.port)))?;
         let stop = signals()?;
-        ready(listener.local_addr()?);
-        run(listener, tls, app(server), stop).await;
+        let address = listener.local_addr()?;
+        server.hosts.bound(&listen.host, address.ip());
+        ready(address);
+        run(listener, tls, app(server.clone()), server.options.connections, stop).await;
         Ok::<_, io::Error>(())
     })?;
     engine.shutdown().map_err(io::Error::other)
 }
 
-/// Accepts connections until `stop`, then waits for those that are open.
-pub async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, app: Router, stop: impl Future<Output = ()>) {
+/// Accepts connections until `stop`. Then those on which no answer is being given are closed, and the others waited for.
+pub async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = Connections::new(limits);
     tokio::pin!(stop);
     loop {
-        let place = places.clone().acquire_owned().await;
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(_) => {
-                    // Out of file handles, most likely: some will be free soon.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    // Out of file handles, most likely: an idle connection gives its own.
+                    open.give_up_one();
+                    tokio::time::sleep(NO_HANDLE_TIME).await;
                     continue;
                 }
             },
             () = &mut stop => break,
         };
-        let (tls, app, watcher) = (tls.clone(), app.clone(), graceful.watcher());
+        let Some(place) = open.admit(peer.ip()) else { continue };
+        let (tls, app, watcher, open) = (tls.clone(), app.clone(), graceful.watcher(), open.clone());
         tokio::spawn(async move {
-            connection(stream, tls, app, watcher).await;
+            let connection = place.connection.clone();
+            tokio::select! {
+                () = serve_connection(stream, tls, app, watcher, (connection.clone(), open)) => {}
+                () = connection.closed() => {}
+            }
             drop(place);
         });
     }
     drop(listener);
+    open.stop();
     graceful.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, watcher: Watcher) {
+async fn serve_connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    watcher: Watcher,
+    (connection, open): (Arc<Connection>, Arc<Connections>),
+) {
     let _ = stream.set_nodelay(true); // tokens go out one by one; without it they only come later
+    let wrap = (connection.clone(), open);
     match tls {
-        None => http(stream, app, watcher).await,
+        None => http(Socket::new(stream, wrap.0, wrap.1), app, watcher, connection).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
-                http(stream, app, watcher).await;
+                http(Socket::new(stream, wrap.0, wrap.1), app, watcher, connection).await;
             }
         }
     }
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, watcher: Watcher) {
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+    watcher: Watcher,
+    connection: Arc<Connection>,
+) {
+    let service = service_fn(move |request| answer(app.clone(), connection.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
     // An error is a client that went away or does not speak HTTP: nobody is left to tell.
     let _ = watcher.watch(connection).await;
+}
+
+/// Answers a request, and notes what the connection is doing meanwhile.
+async fn answer(
+    app: Router,
+    connection: Arc<Connection>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answering>, Infallible> {
+    let whole = request.body().is_end_stream();
+    connection.enter(if whole { Phase::Answering } else { Phase::Reading });
+    request.extensions_mut().insert(Peer(connection.clone()));
+    let Ok(response) = app.oneshot(request.map(Body::new)).await;
+    connection.enter(Phase::Answering);
+    Ok(response.map(|body| Answering { body, connection }))
+}
+
+/// The connection by which a request came.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(pub(crate) Arc<Connection>);
+
+/// The body of an answer; when it is gone the answer is complete.
+struct Answering {
+    body: Body,
+    connection: Arc<Connection>,
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.connection.enter(Phase::Flushing);
+    }
 }
 
 /// Completes with the first signal to end; the second ends the process.

@@ -1,7 +1,7 @@
 //! The model that is served, without its network: name, tokenizer, template, and what its text looks like.
 
 use crate::conversation::Prompt;
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::structured::Grammars;
 use crate::thinking::ThoughtTokens;
 use crate::tools::ToolSupport;
@@ -12,8 +12,11 @@ use meno_engine::tokenizer::TokenBytes;
 use meno_engine::{ChatTemplate, Error, GenerationConfig, Sampling, Tokenizer};
 use std::sync::{Arc, OnceLock};
 
-/// Most bytes of text per token of context that are worth tokenizing.
+/// Bytes of text per token of context that are worth tokenizing, and bounds of what that comes to: tokenizing takes some
+/// hundred times a text's memory.
 const MAX_BYTES_PER_TOKEN: usize = 64;
+const LEAST_BYTES: usize = 64 << 10;
+const MOST_BYTES: usize = 4 << 20;
 
 /// A model by its text.
 #[derive(Debug)]
@@ -96,18 +99,30 @@ impl Served {
 
     /// The tokens of a text that fits the context. A template writes all special tokens itself.
     pub fn encode(&self, text: String, add_special: bool) -> Result<Prompt, ApiError> {
-        let limit = self.context.saturating_mul(MAX_BYTES_PER_TOKEN).max(1 << 16);
-        if text.len() > limit {
-            let (bytes, context) = (text.len(), self.context);
-            let message = format!("The prompt has {bytes} bytes, more than a context of {context} tokens can hold.");
-            return Err(ApiError::too_long(message));
-        }
+        self.check_length(&text)?;
         let mut tokens = self.tokenizer.encode(&text, add_special)?;
         if tokens.is_empty() {
             tokens.extend(self.tokenizer.bos());
         }
         self.check_prompt(&tokens)?;
         Ok(Prompt { text, tokens })
+    }
+
+    /// Most bytes of a text that are tokenized.
+    pub fn most_bytes(&self) -> usize {
+        self.context.saturating_mul(MAX_BYTES_PER_TOKEN).clamp(LEAST_BYTES, MOST_BYTES)
+    }
+
+    /// Whether a text may be tokenized.
+    pub fn check_length(&self, text: &str) -> Result<(), ApiError> {
+        if text.len() <= self.most_bytes() {
+            return Ok(());
+        }
+        let (bytes, most, context) = (text.len(), self.most_bytes(), self.context);
+        let message = format!(
+            "The prompt has {bytes} bytes, more than a context of {context} tokens can hold; at most {most} are taken."
+        );
+        Err(ApiError::too_long(message))
     }
 
     /// Whether a prompt leaves room for an answer.
@@ -175,8 +190,12 @@ impl Served {
             let id = token.parse::<u32>().ok().filter(|&id| (id as usize) < self.vocab_size);
             match id {
                 Some(id) if (-100.0..=100.0).contains(&bias) => Ok((id, bias)),
-                Some(_) => Err(format!("logit_bias of token {token} is {bias}; expected −100 to 100")),
-                None => Err(format!("logit_bias: {token:?} is not the id of a token (0 to {})", self.vocab_size - 1)),
+                Some(_) => Err(format!("logit_bias of token {} is {bias}; expected −100 to 100", shown(token))),
+                None => Err(format!(
+                    "logit_bias: {:?} is not the id of a token (0 to {})",
+                    shown(token),
+                    self.vocab_size - 1
+                )),
             }
         };
         entries.map(read).collect::<Result<_, _>>().map_err(|message| ApiError::invalid("logit_bias", message))

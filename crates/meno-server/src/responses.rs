@@ -6,10 +6,11 @@ mod input;
 
 use crate::answer::Whole;
 use crate::app::Server;
-use crate::body::{self, JsonBody};
-use crate::chat_completions::{self, ChatRequest, Gathered};
+use crate::body::{self, Posted};
+use crate::chat_completions::{ChatRequest, Gathered};
+use crate::clients::Work;
 use crate::conversation::{ChatMessage, Content};
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::stream;
 use crate::types::{Function, TemplateKwargs, Tool, Usage, new_id, now};
 use axum::extract::State;
@@ -46,14 +47,13 @@ pub struct ResponseRequest {
 }
 
 /// Answers a request.
-pub async fn answer(
-    State(server): State<Arc<Server>>,
-    JsonBody(request): JsonBody<ResponseRequest>,
-) -> Result<Response, ApiError> {
-    let stream = request.stream == Some(true);
-    let frame = Frame::new(&server, &request);
-    let chat = request.into_chat().inspect_err(|error| server.count_refusal(error))?;
-    let mut generation = chat_completions::start(server, chat).await?;
+pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
+    let started = posted.run(&server, Work::Answer, |request: ResponseRequest, server, client| {
+        let stream = request.stream == Some(true);
+        let frame = Frame::new(server, &request);
+        Ok((request.into_chat()?.start(server, client)?, frame, stream))
+    });
+    let (mut generation, frame, stream) = started.await?;
     if stream {
         return Ok(stream::respond(generation, Events::new(frame)));
     }
@@ -103,7 +103,7 @@ impl ResponseRequest {
 fn tool(value: Value) -> Result<Tool, ApiError> {
     let kind = value["type"].as_str().unwrap_or_default().to_owned();
     if kind != "function" {
-        let message = format!("tools: a tool of type {kind:?}; this server knows \"function\"");
+        let message = format!("tools: a tool of type {:?}; this server knows \"function\"", shown(&kind));
         return Err(ApiError::unsupported("tools", message));
     }
     let function = value.get("function").cloned().unwrap_or(value);

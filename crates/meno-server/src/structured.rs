@@ -1,16 +1,38 @@
 //! Structured answers: JSON schemas, regular expressions and Lark grammars, through llguidance.
 
 use crate::error::ApiError;
+use crate::grammar_limits;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Most bytes of a grammar or schema.
-pub const MAX_GRAMMAR_BYTES: usize = 256 << 10;
+/// Bytes of stack for compiling: llguidance descends with every rule and property.
+const STACK: usize = 256 << 20;
+/// A grammar that is not compiled by then is refused.
+const COMPILE_TIME: Duration = Duration::from_secs(10);
+/// Most that all grammars of answers on their way may count together ([`grammar_limits::check`]): some kilobytes each.
+const MAX_LIVE: usize = 20_000;
+/// Grammars being compiled at once, those included that were refused for their time and are still at it.
+const COMPILING: usize = 4;
+/// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
+/// milliseconds, which all answers wait for.
+const LIMITS: ParserLimits = ParserLimits {
+    max_items_in_row: 2000,
+    initial_lexer_fuel: 500_000,
+    step_lexer_fuel: 100_000,
+    step_max_items: 20_000,
+    max_lexer_states: 30_000,
+    max_grammar_size: 200_000,
+    precompute_large_lexemes: true,
+    verbose_errors: false,
+};
 /// Longest token that grammars use, in bytes; longer ones are runs of white space and the like.
 const MAX_TOKEN_BYTES: usize = 255;
 
@@ -35,7 +57,12 @@ impl Structure {
         let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
         let text = |key: &str| {
             let text = format[key].as_str().map(str::to_owned);
-            text.ok_or_else(|| bad(format!("response_format of type {:?} needs {key:?}, a text", format["type"])))
+            text.ok_or_else(|| {
+                bad(format!(
+                    "response_format of type {:?} needs {key:?}, a text",
+                    format["type"].as_str().unwrap_or_default()
+                ))
+            })
         };
         let structure = match format["type"].as_str() {
             Some("text") => return Ok(None),
@@ -83,14 +110,6 @@ impl Structure {
         Ok(Some(structure))
     }
 
-    fn bytes(&self) -> usize {
-        match self {
-            Structure::JsonObject => 0,
-            Structure::JsonSchema(schema) => schema.to_string().len(),
-            Structure::Regex(text) | Structure::Lark(text) => text.len(),
-        }
-    }
-
     fn grammar(&self) -> TopLevelGrammar {
         match self {
             Structure::JsonObject => TopLevelGrammar::from_json_schema(bounded_space(json!({ "type": "object" }))),
@@ -124,7 +143,32 @@ pub fn bounded_space(mut schema: Value) -> Value {
 /// Compiles grammars for one vocabulary. The table of its tokens is made when first needed.
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
-    factory: OnceLock<Result<ParserFactory, String>>,
+    factory: OnceLock<Result<Arc<ParserFactory>, String>>,
+    /// Grammars being compiled.
+    compiling: Arc<AtomicUsize>,
+    /// What the grammars of answers on their way count together.
+    live: Arc<AtomicUsize>,
+}
+
+/// A part of a count; dropping it gives it back.
+struct Counted {
+    of: Arc<AtomicUsize>,
+    part: usize,
+}
+
+impl Counted {
+    /// Adds `part` to a count, which it may bring to `most`; a part that is too large by itself is taken alone.
+    fn add(of: &Arc<AtomicUsize>, part: usize, most: usize) -> Option<Counted> {
+        let counted = Counted { of: of.clone(), part };
+        let before = of.fetch_add(part, Ordering::AcqRel);
+        (before == 0 || before + part <= most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.part, Ordering::AcqRel);
+    }
 }
 
 impl std::fmt::Debug for Grammars {
@@ -136,29 +180,48 @@ impl std::fmt::Debug for Grammars {
 impl Grammars {
     /// For a tokenizer.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
-        Grammars { tokenizer, factory: OnceLock::new() }
+        Grammars { tokenizer, factory: OnceLock::new(), compiling: Arc::default(), live: Arc::default() }
     }
 
     /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
-        let bytes = structure.bytes();
-        if bytes > MAX_GRAMMAR_BYTES {
-            let message = format!("{param} has {bytes} bytes; at most {MAX_GRAMMAR_BYTES} are taken");
-            return Err(ApiError::invalid(param, message));
+        let refuse = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
+        let weight = grammar_limits::check(structure).map_err(|what| refuse(&what))?;
+        let new = || factory(&self.tokenizer).map(Arc::new).map_err(|e| e.to_string());
+        let factory = self.factory.get_or_init(new).clone();
+        let factory = factory.map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
+        let busy = ApiError::many_grammars;
+        let weight = Arc::new(Counted::add(&self.live, weight, MAX_LIVE).ok_or_else(busy)?);
+        let place = Counted::add(&self.compiling, 1, COMPILING).ok_or_else(busy)?;
+        let (done, result) = sync_channel(1);
+        let grammar = structure.grammar();
+        let compile = move || {
+            let compiled = matcher(&factory, grammar);
+            drop(place);
+            let _ = done.send(compiled); // who waited may have given up
+        };
+        std::thread::Builder::new()
+            .name("grammar".into())
+            .stack_size(STACK)
+            .spawn(compile)
+            .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
+        match result.recv_timeout(COMPILE_TIME) {
+            Ok(Ok(matcher)) => Ok(Grammar::new(matcher, self.tokenizer.eos(), weight)),
+            Ok(Err(error)) => Err(refuse(&format!("cannot be used: {}", first_lines(&error)))),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(refuse("cannot be used: the grammar engine failed on it")),
         }
-        let factory = self.factory.get_or_init(|| factory(&self.tokenizer).map_err(|e| e.to_string()));
-        let factory = factory.as_ref().map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
-        let mut matcher = Matcher::new(factory.create_parser(structure.grammar()));
-        match matcher.get_error() {
-            Some(error) => Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&error)))),
-            // The first mask is the dearest: it fills the lexer's tables, which copies share.
-            None => match matcher.compute_mask() {
-                Ok(_) => Ok(Grammar { matcher, ends: self.tokenizer.eos(), failed: GrammarFlag::default() }),
-                Err(e) => {
-                    Err(ApiError::invalid(param, format!("{param} cannot be used: {}", first_lines(&e.to_string()))))
-                }
-            },
-        }
+    }
+}
+
+/// Compiles a grammar, its first mask included: it is the dearest, for it fills the lexer's tables, which copies share.
+fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, String> {
+    let mut matcher = Matcher::new(factory.create_parser(grammar));
+    match matcher.get_error() {
+        Some(error) => Err(error),
+        None => matcher.compute_mask().map(|_| matcher).map_err(|e| e.to_string()),
     }
 }
 
@@ -180,7 +243,7 @@ fn factory(tokenizer: &Tokenizer) -> Result<ParserFactory, Box<dyn std::error::E
     let env: TokEnv = Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words)));
     let mut factory = ParserFactory::new_simple(&env)?;
     factory.quiet();
-    *factory.limits_mut() = ParserLimits { max_lexer_states: 30_000, verbose_errors: false, ..ParserLimits::default() };
+    *factory.limits_mut() = LIMITS;
     Ok(factory)
 }
 
@@ -197,7 +260,9 @@ impl GrammarFlag {
 
 /// A grammar followed by one answer.
 pub struct Grammar {
-    matcher: Matcher,
+    state: State,
+    /// What it counts among all.
+    weight: Arc<Counted>,
     /// The tokens that end an answer.
     ends: Vec<u32>,
     failed: GrammarFlag,
@@ -205,14 +270,41 @@ pub struct Grammar {
 
 impl std::fmt::Debug for Grammar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grammar").field("stopped", &self.matcher.is_stopped()).finish()
+        f.debug_struct("Grammar").field("begun", &matches!(self.state, State::Begun(_))).finish()
     }
 }
 
+/// Answers that wait share the grammar at its beginning: a copy may take megabytes.
+enum State {
+    Waiting(Arc<Mutex<Matcher>>),
+    Begun(Box<Matcher>),
+}
+
 impl Grammar {
+    fn new(matcher: Matcher, ends: Vec<u32>, weight: Arc<Counted>) -> Grammar {
+        let state = State::Waiting(Arc::new(Mutex::new(matcher)));
+        Grammar { state, weight, ends, failed: GrammarFlag::default() }
+    }
+
     /// Another answer of the same grammar, from where this one stands.
     pub fn another(&self) -> Grammar {
-        Grammar { matcher: self.matcher.deep_clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
+        let state = match &self.state {
+            State::Waiting(matcher) => State::Waiting(matcher.clone()),
+            State::Begun(matcher) => State::Begun(Box::new(matcher.deep_clone())),
+        };
+        Grammar { state, weight: self.weight.clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
+    }
+
+    /// The state of this answer alone.
+    fn matcher(&mut self) -> &mut Matcher {
+        if let State::Waiting(shared) = &self.state {
+            let own = shared.lock().unwrap_or_else(PoisonError::into_inner).deep_clone();
+            self.state = State::Begun(Box::new(own));
+        }
+        match &mut self.state {
+            State::Begun(matcher) => matcher,
+            State::Waiting(_) => unreachable!("invariant: the state has begun"),
+        }
     }
 
     /// Where the response can read that the grammar failed.
@@ -229,10 +321,10 @@ impl Grammar {
 
     /// What may come next.
     pub fn choose(&mut self, mask: &mut TokenMask) -> Choice {
-        if self.matcher.is_stopped() {
+        if self.matcher().is_stopped() {
             return Choice::End;
         }
-        match self.matcher.compute_mask() {
+        match self.matcher().compute_mask() {
             Ok(allowed) => {
                 mask.copy_from(allowed.as_slice());
                 Choice::Masked
@@ -243,7 +335,7 @@ impl Grammar {
 
     /// Takes the token that came.
     pub fn accept(&mut self, token: u32) {
-        if let Err(e) = self.matcher.consume_token(token) {
+        if let Err(e) = self.matcher().consume_token(token) {
             self.fail(&e.to_string());
         }
     }

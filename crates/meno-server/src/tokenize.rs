@@ -1,7 +1,8 @@
 //! `POST /tokenize` and `/detokenize`, with the fields of vLLM and of llama.cpp.
 
 use crate::app::Server;
-use crate::body::{self, JsonBody};
+use crate::body::{self, Posted};
+use crate::clients::Work;
 use crate::conversation::{ChatMessage, Conversation, Turn};
 use crate::error::ApiError;
 use crate::model::Served;
@@ -37,11 +38,8 @@ pub struct DetokenizeRequest {
 }
 
 /// Answers `/tokenize`.
-pub async fn tokenize(
-    State(server): State<Arc<Server>>,
-    JsonBody(request): JsonBody<TokenizeRequest>,
-) -> Result<Response, ApiError> {
-    let work = tokio::task::spawn_blocking(move || {
+pub async fn tokenize(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
+    let tokens = posted.run(&server, Work::Tokens, |request: TokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
         let with_text = request.return_token_strs == Some(true);
         let tokens = request.tokens(&server.model)?;
@@ -52,7 +50,7 @@ pub async fn tokenize(
         }
         Ok(body::json(&reply))
     });
-    work.await.unwrap_or_else(|e| Err(ApiError::internal(e.to_string())))
+    tokens.await
 }
 
 impl TokenizeRequest {
@@ -67,18 +65,27 @@ impl TokenizeRequest {
                     Turn::Say(_) => Err(ApiError::invalid("messages", "the model was not taught such questions")),
                 }
             }
-            (None, Some(text)) => Ok(model.tokenizer.encode(&text, self.add_special_tokens.unwrap_or(true))?),
+            (None, Some(text)) => {
+                model.check_length(&text).map_err(|e| e.about("prompt"))?;
+                Ok(model.tokenizer.encode(&text, self.add_special_tokens.unwrap_or(true))?)
+            }
             _ => Err(ApiError::invalid("prompt", "expected prompt (or content), a text, or else messages")),
         }
     }
 }
 
 /// Answers `/detokenize`.
-pub async fn detokenize(
-    State(server): State<Arc<Server>>,
-    JsonBody(request): JsonBody<DetokenizeRequest>,
-) -> Result<Response, ApiError> {
-    server.model.check_name(request.model.as_deref())?;
-    let text = server.model.tokenizer.decode(&request.tokens, false);
-    Ok(body::json(&json!({ "prompt": text, "content": text })))
+pub async fn detokenize(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
+    let text = posted.run(&server, Work::Tokens, |request: DetokenizeRequest, server, _| {
+        server.model.check_name(request.model.as_deref())?;
+        // A token can be long: the text could be many times as large as the request.
+        let most = server.model.most_bytes();
+        if request.tokens.len() > most / 4 {
+            let message = format!("{} tokens; at most {} are taken at once", request.tokens.len(), most / 4);
+            return Err(ApiError::invalid("tokens", message));
+        }
+        let text = server.model.tokenizer.decode(&request.tokens, false);
+        Ok(body::json(&json!({ "prompt": text, "content": text })))
+    });
+    text.await
 }

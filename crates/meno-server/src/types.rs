@@ -1,6 +1,6 @@
 //! What several endpoints have in common, in OpenAI's field names.
 
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -128,13 +128,19 @@ impl ToolChoice {
                 "none" => return Ok(ToolChoice::None),
                 "auto" => ToolChoice::Auto,
                 "required" | "any" => ToolChoice::Required,
-                other => return Err(ApiError::invalid("tool_choice", format!("tool_choice {other:?}: {expected}"))),
+                other => {
+                    return Err(ApiError::invalid(
+                        "tool_choice",
+                        format!("tool_choice {:?}: {expected}", shown(other)),
+                    ));
+                }
             },
             Some(object) => {
                 let name = object["function"]["name"].as_str().or(object["name"].as_str());
                 let name = name.ok_or_else(|| ApiError::invalid("tool_choice", format!("tool_choice: {expected}")))?;
                 if !tools.iter().any(|t| t.function.name == name) {
-                    let message = format!("tool_choice names the function {name:?}, which is not among the tools");
+                    let message =
+                        format!("tool_choice names the function {:?}, which is not among the tools", shown(name));
                     return Err(ApiError::invalid("tool_choice", message));
                 }
                 ToolChoice::Named(name.to_owned())

@@ -2,29 +2,30 @@
 //!
 //! `l + l` is lazy there, and `[l, l]` holds one list twice, so that a few steps make what no memory can hold once it is
 //! printed or compared; a namespace may hold itself; and a list in a list in a list is dropped with one frame of stack
-//! for each. So every place of a template where such a value can come about is handed to a filter, which measures it.
+//! for each. So every place of a template where such a value can come about is handed to a filter, which measures it:
+//! lists, maps, sums and assignments are by [`with_checks`], what filters, functions and methods give by
+//! [`guards`](super::guards).
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value, machinery};
 use serde_json::Value as Json;
 
-/// Most values that one may be made of, counted as often as they occur, and how deep they may lie.
+/// Most values that one may be made of, counted as often as they occur, how deep they may lie, and how many bytes all its
+/// texts may have.
 const MAX_NODES: u64 = 1 << 18;
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: u64 = 64;
+pub(super) const MAX_BYTES: u64 = 16 << 20;
 /// Values that are measured in a step of the interpreter.
 const NODES_PER_STEP: u64 = 16;
 
 const CHECKED: &str = "_checked";
 const STORED: &str = "_stored";
 
-/// Adds the filters that [`with_checks`] calls, and takes out those of minijinja that Jinja does not have and that make
-/// lists of lists lazily.
+/// Adds the filters that [`with_checks`] calls.
 pub(super) fn add_filters(env: &mut Environment<'static>) {
     env.add_filter(CHECKED, |state: &State, value: Value| checked(state, value, true));
     env.add_filter(STORED, |state: &State, value: Value| checked(state, value, false));
-    env.remove_filter("chain");
-    env.remove_filter("zip");
 }
 
 /// A template with the filters put in: `((a + b)|_checked)`.
@@ -103,7 +104,7 @@ fn last_byte(tree: &Json) -> usize {
 }
 
 /// A value that is not too large: lists that were lazy are written down.
-fn checked(state: &State, value: Value, may_be_namespace: bool) -> Result<Value, Error> {
+pub(super) fn checked(state: &State, value: Value, may_be_namespace: bool) -> Result<Value, Error> {
     let refuse = |what: &str| Err(Error::new(ErrorKind::InvalidOperation, what.to_owned()));
     let value = match value.kind() {
         ValueKind::Iterable => {
@@ -116,21 +117,44 @@ fn checked(state: &State, value: Value, may_be_namespace: bool) -> Result<Value,
     if is_namespace(&value) && !may_be_namespace {
         return refuse("a namespace cannot be kept in a namespace");
     }
-    let mut nodes = 0;
-    let whole = measure(&value, 0, &mut nodes);
-    state.consume_fuel(nodes / NODES_PER_STEP)?;
-    whole.map_or_else(refuse, |()| Ok(value))
+    size(state, &value)?;
+    Ok(value)
+}
+
+/// What a value is made of, with all that it is made of in turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    /// Values, itself included.
+    pub(super) nodes: u64,
+    /// Bytes of texts.
+    pub(super) bytes: u64,
+    /// Lists and maps around the innermost value.
+    pub(super) depth: u64,
+}
+
+/// How large a value is; an error if it is too large.
+pub(super) fn size(state: &State, value: &Value) -> Result<Size, Error> {
+    let mut size = Size::default();
+    let whole = measure(value, 0, &mut size);
+    state.consume_fuel(size.nodes / NODES_PER_STEP)?;
+    whole.map_err(|what| Error::new(ErrorKind::InvalidOperation, what.to_owned()))?;
+    Ok(size)
 }
 
 /// Counts the values that a value is made of.
-fn measure(value: &Value, depth: usize, nodes: &mut u64) -> Result<(), &'static str> {
-    *nodes += 1;
+fn measure(value: &Value, depth: u64, size: &mut Size) -> Result<(), &'static str> {
+    size.nodes += 1;
+    size.depth = size.depth.max(depth);
+    size.bytes += value.as_str().map_or(0, |text| text.len() as u64);
+    if depth > 0 && size.bytes > MAX_BYTES {
+        return Err("a list or map has too much text");
+    }
     let map = match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => false,
         ValueKind::Map => true,
         _ => return Ok(()),
     };
-    if *nodes >= MAX_NODES || depth == MAX_DEPTH {
+    if size.nodes >= MAX_NODES || depth == MAX_DEPTH {
         return Err("a list or map is too large, or nested too deeply");
     }
     if depth > 0 && is_namespace(value) {
@@ -139,9 +163,10 @@ fn measure(value: &Value, depth: usize, nodes: &mut u64) -> Result<(), &'static 
     let Ok(items) = value.try_iter() else { return Ok(()) };
     for item in items {
         if map {
-            measure(&value.get_item(&item).unwrap_or_default(), depth + 1, nodes)?;
+            size.bytes += item.as_str().map_or(0, |key| key.len() as u64);
+            measure(&value.get_item(&item).unwrap_or_default(), depth + 1, size)?;
         } else {
-            measure(&item, depth + 1, nodes)?;
+            measure(&item, depth + 1, size)?;
         }
     }
     Ok(())
@@ -153,6 +178,6 @@ fn is_namespace(value: &Value) -> bool {
 
 /// A value as JSON, where it has such a form.
 pub(super) fn json(state: &State, value: &Value) -> Result<Option<Json>, Error> {
-    checked(state, value.clone(), true)?;
-    Ok(serde_json::to_value(value).ok())
+    let value = checked(state, value.clone(), true)?;
+    Ok(serde_json::to_value(&value).ok())
 }

@@ -1,6 +1,6 @@
 //! Jinja as transformers sets it up (`utils/chat_template_utils.py`), over minijinja.
 
-use super::bounds;
+use super::{bounds, guards};
 use crate::clock::strftime_now;
 use crate::python::{self, Dumps};
 use minijinja::syntax::SyntaxConfig;
@@ -26,13 +26,15 @@ pub(super) fn environment() -> Environment<'static> {
     env.set_syntax(syntax());
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(MAX_RECURSION);
-    env.set_unknown_method_callback(method);
+    env.set_unknown_method_callback(guards::method);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Number | ValueKind::Seq | ValueKind::Map => match bounds::json(state, value)? {
-            Some(json) => Ok(out.write_str(&python::display(&json))?),
-            None => minijinja::escape_formatter(out, state, value),
-        },
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            match bounds::json(state, value)? {
+                Some(json) => Ok(out.write_str(&python::display(&json))?),
+                None => minijinja::escape_formatter(out, state, value),
+            }
+        }
         _ => minijinja::escape_formatter(out, state, value),
     });
     env.add_function("raise_exception", |message: String| -> Result<Value, Error> {
@@ -47,17 +49,8 @@ pub(super) fn environment() -> Environment<'static> {
         _ => Ok::<String, Error>(value.to_string()),
     });
     bounds::add_filters(&mut env);
+    guards::add(&mut env);
     env
-}
-
-/// Python's methods of texts, lists and maps. A width of five digits in `str.format` is refused: the blanks are made
-/// before any step is counted.
-fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
-    let wide = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4);
-    if name == "format" && value.as_str().is_some_and(wide) {
-        return Err(Error::new(ErrorKind::InvalidOperation, "format: a width of more than four digits"));
-    }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
 }
 
 /// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: `json.dumps`, no
@@ -92,6 +85,7 @@ fn tojson(
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
     }
+    guards::json_fits(state, &value, &dumps)?;
     let json = bounds::json(state, &value)?;
     json.map(|json| dumps.text(&json))
         .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))

@@ -63,8 +63,11 @@ impl Worker {
             }
             self.report();
         }
-        if let Some(path) = &self.prefix_file {
-            self.generator.save_prefixes(&mut self.model.params, self.precision, path)?;
+        if let Some(path) = &self.prefix_file
+            && let Err(error) = self.generator.save_prefixes(&mut self.model.params, self.precision, path)
+        {
+            // Every answer was given: a cache that is lost costs time, and no more.
+            eprintln!("warning: the kept prefixes are not saved: {error}");
         }
         Ok(())
     }
@@ -91,7 +94,7 @@ impl Worker {
             self.open.insert(id, open);
         }
         let Worker { generator, shared, open, .. } = self;
-        let job = Job { id, request, constraints: submission.constraints };
+        let job = Job { id, salt: submission.salt, request, constraints: submission.constraints };
         generator.add(job, &mut |job, event| tell(open, shared, job, event));
     }
 

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 /// Tokens whose keys and values stand in a place of the cache.
 struct Kept {
     place: usize,
+    /// Whose they are: others do not find them.
+    salt: u64,
     tokens: Vec<u32>,
 }
 
@@ -21,15 +23,16 @@ pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
 }
 
 impl Prefixes {
-    /// Places and their tokens, the one used least recently first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[u32])> {
-        self.kept.iter().map(|k| (k.place, &k.tokens[..]))
+    /// Places, salts and tokens, the one used least recently first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64, &[u32])> {
+        self.kept.iter().map(|k| (k.place, k.salt, &k.tokens[..]))
     }
 
-    /// The place that holds most of the beginning of `tokens`, and how much.
-    pub(super) fn find(&self, tokens: &[u32]) -> Option<(usize, usize)> {
+    /// The place of this salt that holds most of the beginning of `tokens`, and how much.
+    pub(super) fn find(&self, salt: u64, tokens: &[u32]) -> Option<(usize, usize)> {
         // Of equals the last used.
-        let best = self.kept.iter().map(|k| (k.place, common(&k.tokens, tokens))).max_by_key(|k| k.1);
+        let own = self.kept.iter().filter(|k| k.salt == salt);
+        let best = own.map(|k| (k.place, common(&k.tokens, tokens))).max_by_key(|k| k.1);
         best.filter(|b| b.1 > 0)
     }
 
@@ -42,20 +45,20 @@ impl Prefixes {
         }
     }
 
-    /// Keeps a place that holds `tokens`, instead of those that hold only their beginning.
-    pub(super) fn keep(&mut self, place: usize, tokens: Vec<u32>, cache: &mut KvCache) {
-        if tokens.is_empty() || self.kept.iter().any(|k| k.tokens.starts_with(&tokens)) {
+    /// Keeps a place that holds `tokens`, instead of those of the same salt that hold only their beginning.
+    pub(super) fn keep(&mut self, place: usize, salt: u64, tokens: Vec<u32>, cache: &mut KvCache) {
+        if tokens.is_empty() || self.kept.iter().any(|k| k.salt == salt && k.tokens.starts_with(&tokens)) {
             cache.close(place);
             return;
         }
         self.kept.retain(|k| {
-            let within = tokens.starts_with(&k.tokens);
+            let within = k.salt == salt && tokens.starts_with(&k.tokens);
             if within {
                 cache.close(k.place);
             }
             !within
         });
-        self.kept.push_back(Kept { place, tokens });
+        self.kept.push_back(Kept { place, salt, tokens });
     }
 
     /// Gives the place used least recently back to the cache; `false` if there is none.

@@ -1,8 +1,8 @@
 //! Kept prefixes on disk, so that a conversation goes on after a restart without running its beginning again.
 //!
 //! Little-endian words of 32 bits: [`MAGIC`] (2 words); fingerprint (2); type of the cache; number of layers, and of each
-//! the key heads and the widths of keys and values; number of pages; number of prefixes, and of each the number of
-//! tokens, the tokens, and their pages; the pages, of each layer by layer keys, then values; a checksum of all before
+//! the key heads and the widths of keys and values; number of pages; number of prefixes, and of each its salt
+//! (2), the number of tokens, the tokens, and their pages; the pages, of each layer by layer keys, then values; a checksum of all before
 //! (2). Every number is checked against the length of the file before memory is taken for it.
 
 use super::prefix::Prefixes;
@@ -10,7 +10,7 @@ use meno_tensor::kv_cache::{KvCache, KvType, pages};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-1")];
+const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-2")];
 
 /// A checksum of words (FNV-1a by words).
 #[derive(Clone, Copy)]
@@ -90,6 +90,7 @@ impl<R: Read> Reader<R> {
 
 /// One prefix of a file.
 struct Stored {
+    salt: u64,
     tokens: Vec<u32>,
     pages: Vec<u32>,
 }
@@ -99,7 +100,7 @@ impl Prefixes {
     pub(super) fn save(&self, cache: &KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
         let mut out = Writer { out: io::BufWriter::with_capacity(1 << 20, out), sum: Checksum::new() };
         let (mut order, mut number) = (Vec::new(), HashMap::new());
-        for &page in self.iter().flat_map(|(place, tokens)| &cache.table(place)[..pages(tokens.len())]) {
+        for &page in self.iter().flat_map(|(place, _, tokens)| &cache.table(place)[..pages(tokens.len())]) {
             number.entry(page).or_insert_with(|| {
                 order.push(page);
                 order.len() as u32 - 1
@@ -107,7 +108,8 @@ impl Prefixes {
         }
         out.words(header(cache, fingerprint))?;
         out.words([order.len() as u32, self.iter().count() as u32])?;
-        for (place, tokens) in self.iter() {
+        for (place, salt, tokens) in self.iter() {
+            out.words(halves(salt))?;
             out.words([tokens.len() as u32])?;
             out.words(tokens.iter().copied())?;
             out.words(cache.table(place)[..pages(tokens.len())].iter().map(|page| number[page]))?;
@@ -142,7 +144,7 @@ impl Prefixes {
         let wanted = &header(cache, fingerprint)[2..];
         if input.words(wanted.len() as u64)? != wanted {
             return Err("it was made with other weights, another precision or cache type, or on another kind of \
-                        processor; delete it, or give another file"
+                        processor"
                 .into());
         }
         let (count, stored) = contents(&mut input, vocab, max_len)?;
@@ -156,7 +158,7 @@ impl Prefixes {
         if result.is_ok() {
             for s in stored {
                 if let Some(table) = s.pages.iter().map(|&i| taken[i as usize]).collect::<Option<Vec<u32>>>() {
-                    self.keep(cache.open_at(&table), s.tokens, cache);
+                    self.keep(cache.open_at(&table), s.salt, s.tokens, cache);
                 }
             }
         }
@@ -170,6 +172,7 @@ fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Res
     let (count, prefixes) = (input.word()?, input.word()?);
     let mut stored = Vec::new();
     for _ in 0..prefixes {
+        let salt = input.word()? as u64 | (input.word()? as u64) << 32;
         let len = input.word()? as usize;
         if len == 0 || len > max_len {
             return Err(format!("a prefix of {len} tokens; there can be 1 to {max_len}"));
@@ -182,7 +185,7 @@ fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Res
         if let Some(page) = table.iter().find(|&&page| page >= count) {
             return Err(format!("page {page} of {count}"));
         }
-        stored.push(Stored { tokens, pages: table });
+        stored.push(Stored { salt, tokens, pages: table });
     }
     if count as u64 > input.left {
         return Err(format!("{count} pages are announced, but only {} words are left", input.left));

@@ -130,12 +130,15 @@ impl Schedule {
     /// hold more.
     fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
         let most = s.tokens.len() - 1; // the last token is run for its logits
-        let mut best = self.prefixes.find(&s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
+        let mut best = self.prefixes.find(s.salt, &s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
         let mut soon = 0;
         for a in &self.active {
             // The samples of a prompt join in when it is complete: see `ran`.
             if a.job == s.job && a.tokens.len() == a.prompt && s.tokens.len() == s.prompt {
                 return None;
+            }
+            if a.salt != s.salt {
+                continue;
             }
             let n = common(&a.tokens, &s.tokens[..most]);
             if n.min(a.cached) > best.1 {
@@ -311,7 +314,7 @@ impl Schedule {
         let sound = s.finish != Some(Finish::NotFinite);
         if sound && (self.reuse || self.queue.iter().any(|q| q.job == s.job)) {
             s.tokens.truncate(s.cached);
-            self.prefixes.keep(place, s.tokens, cache);
+            self.prefixes.keep(place, s.salt, s.tokens, cache);
         } else {
             cache.close(place);
         }

@@ -18,6 +18,8 @@ pub(super) struct Chosen {
 /// One answer, from the queue to its end.
 pub(super) struct Sequence {
     pub(super) job: u64,
+    /// Whose it is: see [`Job::salt`].
+    pub(super) salt: u64,
     pub(super) sample: usize,
     pub(super) sampling: Arc<Sampling>,
     /// Seed, step and sequence of the random numbers.
@@ -54,12 +56,13 @@ pub(super) struct Sequence {
 impl Sequence {
     /// The samples of a job, for a context of `max_len` tokens.
     pub(super) fn of(job: Job, max_len: usize) -> impl Iterator<Item = Sequence> {
-        let Job { id, request, constraints } = job;
+        let Job { id, salt, request, constraints } = job;
         let (n, [seed, step, sequence]) = (request.n, request.key);
         let sampling = Arc::new(request.sampling);
         let mut constraints = constraints.into_iter();
         (0..n).map(move |sample| Sequence {
             job: id,
+            salt,
             sample,
             sampling: sampling.clone(),
             key: [seed, step, sequence.wrapping_mul(n as u64).wrapping_add(sample as u64)],

@@ -2,7 +2,7 @@
 
 use super::{ChatMessage, Content};
 use crate::conversation::ContentPart;
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::types::{CalledFunction, ToolCall};
 use serde::Deserialize;
 
@@ -72,7 +72,7 @@ impl Input {
                     });
                 }
                 Some(other) => {
-                    let message = format!("input[{i}]: an item of type {other:?} is not known to this server");
+                    let message = format!("input[{i}]: an item of type {:?} is not known to this server", shown(other));
                     return Err(ApiError::unsupported("input", message));
                 }
             }

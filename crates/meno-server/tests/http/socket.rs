@@ -32,10 +32,10 @@ pub(crate) async fn start(small: Small, tls: bool) -> Running {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let acceptor = || listen::acceptor(&fixtures.join("localhost.crt"), &fixtures.join("localhost.key")).unwrap();
     let tls = tls.then(acceptor);
-    let app = client.app.clone();
+    let (app, limits) = (client.app.clone(), client.server.options.connections);
     let ended = tokio::spawn(async move {
         let stopped = async { _ = stopped.await };
-        listen::run(listener, tls, app, stopped).await;
+        listen::run(listener, tls, app, limits, stopped).await;
     });
     Running { client, address, stop: Some(stop), ended }
 }

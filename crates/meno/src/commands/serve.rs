@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use meno_engine::Capacity;
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
-use meno_server::{Listen, Served, Server, ServerOptions};
+use meno_server::{ConnectionLimits, Listen, Served, Server, ServerOptions};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +34,15 @@ pub struct Args {
     /// Answers that may wait; more are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 128)]
     queue: usize,
+    /// Answers that one client, by key or address, may have running or waiting (default: 3/4 of parallel + queue)
+    #[arg(long, value_name = "N")]
+    per_client: Option<usize>,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    connections: usize,
+    /// Connections of one address at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    connections_per_address: usize,
     /// Tokens that the KV cache holds, kept beginnings included (default: parallel × context)
     #[arg(long, value_name = "TOKENS")]
     cache_tokens: Option<usize>,
@@ -46,6 +55,9 @@ pub struct Args {
     /// Key that requests must show (repeatable; also MENO_API_KEY)
     #[arg(long, value_name = "KEY")]
     api_key: Vec<String>,
+    /// Further name under which the server may be asked, as a proxy passes it on (repeatable)
+    #[arg(long, value_name = "NAME")]
+    host_name: Vec<String>,
     /// Origin of a web page that may use the server, or * (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
@@ -66,6 +78,8 @@ pub struct Args {
 /// Runs `meno serve`.
 pub fn run(args: Args) -> Result<()> {
     ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
+    ensure!(args.per_client != Some(0), "--per-client 0: at least one answer at once is needed");
+    ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");
     ensure!(args.model.threads != Some(0), "--threads 0: at least one thread is needed");
     exit::survive_closed_connections();
     let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
@@ -99,6 +113,9 @@ impl Args {
         ServerOptions {
             api_keys: self.api_key.iter().cloned().chain(from_environment).collect(),
             cors_origins: self.cors_origin.clone(),
+            host_names: self.host_name.clone(),
+            connections: ConnectionLimits { all: self.connections, per_address: self.connections_per_address },
+            per_client: self.per_client,
             request_seconds: self.timeout,
             thinking_budget: self.thinking_budget,
             loop_breaker: !self.no_loop_breaker,

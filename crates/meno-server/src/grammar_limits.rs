@@ -1,0 +1,187 @@
+//! What a grammar or schema may ask for, checked before it is compiled.
+//!
+//! llguidance bounds the result of compiling, but not the way to it: it descends a step of the stack for every rule that
+//! names the next, and its time grows with the square of the repetitions in a regular expression, of the optional
+//! properties of an object, and with the number that a number must be a multiple of. So these are counted first. The
+//! counts are generous to what is written by hand or made from a program's types.
+
+use crate::structured::Structure;
+use serde_json::Value;
+
+/// Most bytes of a grammar or schema.
+pub const MAX_BYTES: usize = 256 << 10;
+/// Most rules and terminals of a Lark grammar.
+pub const MAX_RULES: usize = 2000;
+/// Most properties in all objects of a schema.
+pub const MAX_PROPERTIES: usize = 2000;
+/// Most schemas in all `allOf`, `anyOf` and `oneOf` of a schema.
+pub const MAX_BRANCHES: usize = 2000;
+/// Most repetitions (`*`, `+`, `?`, `{…}`) in all regular expressions and rules.
+pub const MAX_REPEATS: usize = 1000;
+/// Largest number that a number may have to be a multiple of, without its decimal places; and the largest product of
+/// such numbers where they may meet.
+pub const MAX_MULTIPLE: u64 = 10_000;
+
+/// What was counted.
+#[derive(Debug, Default)]
+struct Counts {
+    rules: usize,
+    properties: usize,
+    branches: usize,
+    repeats: usize,
+    largest_multiple: u64,
+    product_of_multiples: u64,
+    /// Whether schemas are put together, so that multiples of two numbers may be asked for at once.
+    joined: bool,
+}
+
+/// How much there is to compile, or an error that says what there is too much of.
+pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
+    let bytes = match structure {
+        Structure::JsonObject => return Ok(1),
+        Structure::JsonSchema(schema) => schema.to_string().len(),
+        Structure::Regex(text) | Structure::Lark(text) => text.len(),
+    };
+    at_most("bytes", bytes, MAX_BYTES)?;
+    let mut counts = Counts { product_of_multiples: 1, ..Counts::default() };
+    match structure {
+        Structure::JsonObject => {}
+        Structure::JsonSchema(schema) => counts.schema(schema),
+        Structure::Regex(text) => counts.repeats += repeats(text),
+        Structure::Lark(text) => counts.lark(text),
+    }
+    at_most("rules", counts.rules, MAX_RULES)?;
+    at_most("properties", counts.properties, MAX_PROPERTIES)?;
+    at_most("schemas in allOf, anyOf and oneOf", counts.branches, MAX_BRANCHES)?;
+    at_most("repetitions (*, +, ?, {…})", counts.repeats, MAX_REPEATS)?;
+    let multiple = if counts.joined { counts.product_of_multiples } else { counts.largest_multiple };
+    if multiple > MAX_MULTIPLE {
+        let product =
+            if counts.joined { "the product of all in a schema with references or combinations " } else { "" };
+        return Err(format!("has a multipleOf that is too large: {product}may be {MAX_MULTIPLE}"));
+    }
+    Ok(1 + counts.rules + counts.properties + counts.branches + counts.repeats + bytes / 64)
+}
+
+fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {
+    if count > most { Err(format!("has {count} {what}; at most {most} are taken")) } else { Ok(()) }
+}
+
+/// Signs of repetition that are not escaped.
+fn repeats(text: &str) -> usize {
+    let (mut count, mut escaped) = (0, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'*' | b'+' | b'?' | b'{' | b'~' => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+impl Counts {
+    /// A Lark grammar, and the schemas that stand in it after `%json`.
+    fn lark(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(at) = rest.find("%json") {
+            self.rules_of(&rest[..at]);
+            rest = &rest[at + "%json".len()..];
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+            if let Some(Ok(schema)) = values.next() {
+                self.schema(&schema);
+                rest = &rest[values.byte_offset()..];
+            }
+        }
+        self.rules_of(rest);
+    }
+
+    fn rules_of(&mut self, text: &str) {
+        self.rules += text.matches(':').count();
+        self.repeats += repeats(text);
+    }
+
+    /// A schema, with all values in it: what is counted too much is no schema, and harmless.
+    fn schema(&mut self, schema: &Value) {
+        match schema {
+            Value::Array(items) => items.iter().for_each(|item| self.schema(item)),
+            Value::Object(object) => object.iter().for_each(|(key, value)| {
+                self.keyword(key, value);
+                self.schema(value);
+            }),
+            _ => {}
+        }
+    }
+
+    fn keyword(&mut self, key: &str, value: &Value) {
+        match (key, value) {
+            ("properties", Value::Object(properties)) => self.properties += properties.len(),
+            ("patternProperties", Value::Object(properties)) => {
+                self.properties += properties.len();
+                self.repeats += properties.keys().map(|pattern| repeats(pattern)).sum::<usize>();
+                self.joined = true;
+            }
+            ("pattern", Value::String(pattern)) => self.repeats += repeats(pattern),
+            ("allOf" | "anyOf" | "oneOf", Value::Array(branches)) => {
+                self.branches += branches.len();
+                self.joined = true;
+            }
+            ("$ref" | "if" | "then" | "else" | "not", _) => self.joined = true,
+            ("multipleOf", Value::Number(number)) => {
+                let multiple = digits(&number.to_string());
+                self.largest_multiple = self.largest_multiple.max(multiple);
+                self.product_of_multiples = self.product_of_multiples.saturating_mul(multiple.max(1));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The digits of a number, without point, exponent and zeros at its end.
+fn digits(number: &str) -> u64 {
+    let mantissa: String = number.split(['e', 'E']).next().unwrap_or_default().replace(['.', '-'], "");
+    let exponent = number.split(['e', 'E']).nth(1).and_then(|e| e.parse::<i32>().ok()).unwrap_or(0);
+    let significant = mantissa.trim_start_matches('0');
+    let scaled = significant.parse::<u64>().unwrap_or(if significant.is_empty() { 0 } else { u64::MAX });
+    if exponent > 0 { scaled.saturating_mul(10u64.saturating_pow(exponent as u32)) } else { scaled }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_too_much_is_named() {
+        let refused = |structure: Structure, words: &str| {
+            let error = check(&structure).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        };
+        refused(Structure::Regex("x".repeat(MAX_BYTES + 1)), "bytes");
+        refused(Structure::Regex("(a|b|c)*".repeat(MAX_REPEATS + 1)), "1001 repetitions");
+        refused(Structure::Lark("a: b\n".repeat(MAX_RULES + 1)), "2001 rules");
+        let many: serde_json::Map<String, Value> = (0..=MAX_PROPERTIES).map(|i| (i.to_string(), json!({}))).collect();
+        let schema = json!({"items": {"properties": many}});
+        refused(Structure::JsonSchema(schema.clone()), "2001 properties");
+        refused(Structure::Lark(format!("start: a %json {schema} b")), "2001 properties");
+        refused(Structure::JsonSchema(json!({"allOf": vec![json!({}); 2001]})), "2001 schemas");
+        refused(Structure::JsonSchema(json!({"pattern": "a?".repeat(1001)})), "1001 repetitions");
+        refused(Structure::JsonSchema(json!({"multipleOf": 10_001})), "multipleOf");
+        refused(Structure::JsonSchema(json!({"multipleOf": 1e15})), "multipleOf");
+        refused(Structure::JsonSchema(json!({"allOf": [{"multipleOf": 101}, {"multipleOf": 103}]})), "product");
+        for taken in [
+            Structure::JsonSchema(json!({"properties": {"a": {"multipleOf": 9973}, "b": {"multipleOf": 9967}}})),
+            Structure::JsonSchema(json!({"anyOf": [{"multipleOf": 0.01}, {"multipleOf": 5}]})),
+            Structure::Regex("\\*".repeat(5000)),
+            Structure::JsonObject,
+        ] {
+            check(&taken).unwrap();
+        }
+    }
+
+    #[test]
+    fn digits_of_numbers() {
+        assert_eq!(["0.01", "5", "1e3", "2.50", "0", "1e-7", "1e300"].map(digits), [1, 5, 1000, 250, 0, 1, u64::MAX]);
+    }
+}
