@@ -276,7 +276,7 @@ fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendErr
     };
     let always = [FILES, PROCESS, SOCKETS, OLDER].concat();
     let mut rules: BTreeMap<_, _> = always.into_iter().map(|call| (call, Vec::new())).collect();
-    rules.insert(libc::SYS_ioctl, any_of(&REQUESTS.map(|request| request as u64), 1)?);
+    rules.insert(libc::SYS_ioctl, any_of(&REQUESTS.map(|request| request as i64 as u64), 1)?);
     rules.insert(libc::SYS_prctl, any_of(&OPTIONS.map(|option| option as u64), 0)?);
     rules.insert(libc::SYS_socket, any_of(&[libc::AF_UNIX as u64], 0)?);
     rules.insert(libc::SYS_socketpair, any_of(&[libc::AF_UNIX as u64], 0)?);

@@ -92,7 +92,7 @@ pub(super) const WORK: &CStr = c"/work";
 /// The init of a sandbox: process 1 of its namespaces. Builds the walls, starts the program as a process of its own,
 /// reaps what dies and ends with the program, or when Meno is gone. The kernel then kills whatever is left.
 pub(super) fn init(plan: &mut Plan, streams: Streams) -> ! {
-    let code = arrange(streams).at(Wall::Init).and_then(|()| enter(plan)).and_then(|program| attend(program));
+    let code = arrange(streams).at(Wall::Init).and_then(|()| enter(plan)).and_then(attend);
     leave(code)
 }
 
