@@ -34,7 +34,7 @@ pub(super) fn read_lines(
     path: &Path,
     problem: impl Fn(&Value, u64) -> Result<Problem, String>,
 ) -> Result<Vec<Problem>, Error> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let file = meno_model::input::open(path).map_err(Error::io(path))?;
     let mut problems = Vec::new();
     for (i, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(Error::io(path))?;
@@ -53,7 +53,7 @@ pub(super) fn read_lines(
 
 /// The first value of a file, to tell what kind it is; nothing if it has none that can be read.
 pub(super) fn first_line(path: &Path) -> Option<Value> {
-    let lines = BufReader::new(std::fs::File::open(path).ok()?).lines();
+    let lines = BufReader::new(meno_model::input::open(path).ok()?).lines();
     let first = lines.map_while(Result::ok).find(|l| !l.trim().is_empty())?;
     serde_json::from_str(&first).ok()
 }
