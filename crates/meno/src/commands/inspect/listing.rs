@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use meno_model::gguf::{Gguf, hf_name};
-use meno_model::{Config, Model};
+use meno_model::{Config, Model, hf, input};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +56,7 @@ impl Listing {
             }
             Some("safetensors") => {
                 let beside = path.with_file_name("config.json");
-                let config = if beside.is_file() { Some(Config::load(&beside)?) } else { None };
+                let config = if beside.exists() { Some(Config::load(&beside)?) } else { None };
                 let tensors = safetensors(path)?;
                 let format = "safetensors".into();
                 Ok(Listing { path: path.to_owned(), format, config, computed: false, tensors })
@@ -88,7 +87,7 @@ impl Listing {
 
     fn directory(dir: &Path) -> Result<Listing> {
         let config = dir.join("config.json");
-        let config = if config.is_file() { Some(Config::load(&config)?) } else { None };
+        let config = if config.exists() { Some(Config::load(&config)?) } else { None };
         let files = weight_files(dir)?;
         let mut tensors = Vec::new();
         for file in &files {
@@ -120,15 +119,11 @@ fn computed(config: &Config) -> Vec<Tensor> {
 /// The files that the index names, else `model.safetensors`, else every .safetensors file.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let index = dir.join("model.safetensors.index.json");
-    if index.is_file() {
-        let json = read_json(&index)?;
-        let map = json["weight_map"].as_object();
-        let map = map.with_context(|| format!("{}: `weight_map` is missing or no object", index.display()))?;
-        let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
-        return Ok(names.into_iter().map(|n| dir.join(n)).collect());
+    if index.exists() {
+        return Ok(hf::shards(&index)?.into_iter().map(|name| dir.join(name)).collect());
     }
     let single = dir.join("model.safetensors");
-    if single.is_file() {
+    if single.exists() {
         return Ok(vec![single]);
     }
     let mut files = Vec::new();
@@ -142,18 +137,13 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_json(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
-}
-
 /// The header of a safetensors file, with every range checked against the file's size.
 fn safetensors(path: &Path) -> Result<Vec<Tensor>> {
     read_safetensors(path).with_context(|| format!("{}", path.display()))
 }
 
 fn read_safetensors(path: &Path) -> Result<Vec<Tensor>> {
-    let mut file = File::open(path)?;
+    let mut file = input::open(path)?;
     let size = file.metadata()?.len();
     let mut length = [0; 8];
     file.read_exact(&mut length).context("not a safetensors file: it is shorter than 8 bytes")?;
