@@ -123,7 +123,7 @@ impl Sft {
         let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
         let mut trainer = Trainer::new(train, model, mtp)?;
         let mut state = State { stage: "sft".into(), ..State::default() };
-        if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "sft")? {
+        if let Some((saved, blocks)) = checkpoint::resume(run, model, "sft")? {
             trainer.restore(&saved, &blocks)?;
             state = saved;
         }
