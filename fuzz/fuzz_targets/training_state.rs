@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     for (name, content) in [
         ("training_state.json", state),
         ("training_state.safetensors", blocks),
-        ("model.safetensors", b""),
-        ("config.json", b"{}"),
+        ("model.safetensors", &b""[..]),
+        ("config.json", &b"{}"[..]),
     ] {
         std::fs::write(dir.join(name), content).expect("the temporary directory can be written");
     }
