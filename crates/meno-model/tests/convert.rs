@@ -282,10 +282,10 @@ fn gguf_in_other_types() {
 fn heads_that_are_rotated_in_part_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.gguf");
-    write_gguf(&Checkpoint::open(&golden("qwen2"), None).unwrap(), &path, "f32").unwrap();
+    write_gguf(&Checkpoint::open(&golden("llama"), None).unwrap(), &path, "f32").unwrap();
     assert!(Model::load(&path).is_ok());
     let good = std::fs::read(&path).unwrap();
-    for key in ["qwen2.rope.dimension_count", "qwen2.attention.value_length"] {
+    for key in ["llama.rope.dimension_count", "llama.attention.value_length"] {
         // The key, the type (four bytes), the value (four bytes).
         let at = good.windows(key.len()).position(|w| w == key.as_bytes()).unwrap() + key.len() + 4;
         let mut bytes = good.clone();

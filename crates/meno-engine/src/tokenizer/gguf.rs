@@ -45,6 +45,20 @@ const DEEPSEEK_LLM: [&str; 5] = [
     "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
 ];
 
+/// All of them.
+pub(super) const PUBLISHED: [&str; 10] = [
+    QWEN2,
+    LLAMA3,
+    DEEPSEEK_V3[0],
+    DEEPSEEK_V3[1],
+    DEEPSEEK_V3[2],
+    DEEPSEEK_LLM[0],
+    DEEPSEEK_LLM[1],
+    DEEPSEEK_LLM[2],
+    DEEPSEEK_LLM[3],
+    DEEPSEEK_LLM[4],
+];
+
 /// Token types (llama.cpp `enum llama_token_type`).
 pub(super) const CONTROL: i64 = 3;
 pub(super) const USER_DEFINED: i64 = 4;

@@ -4,6 +4,7 @@
 //! text. The tokenizers library runs them without a limit and panics where Oniguruma's own limit ends a match. Here the
 //! same patterns give the same matches, with an error where one takes too long.
 
+use super::gguf::PUBLISHED;
 use crate::clock::thread_time;
 use onig::{MatchParam, Regex, Region, SearchOptions};
 use std::cell::{Cell, RefCell};
@@ -19,8 +20,8 @@ const TIME_PER_BYTE: Duration = Duration::from_micros(2);
 const MAX_RETRIES: u32 = 2_000_000;
 /// Places to which an attempt can go back, some 200 MB.
 const MAX_STACK: u32 = 4_000_000;
-/// Bytes of places to begin a match at that are tried between two looks at the clock.
-const WINDOW: usize = 64;
+/// Places to begin a match at that are tried between two looks at the clock.
+const PLACES: usize = 64;
 /// Matches between two looks at the clock.
 const MATCHES: usize = 16;
 
@@ -50,11 +51,21 @@ fn deadline(bytes: usize) -> Duration {
 pub(super) struct BoundedRegex {
     pattern: String,
     regex: Arc<Regex>,
+    /// Whether it is one of the published patterns, which take little time on any text.
+    harmless: bool,
+}
+
+fn limits() -> MatchParam {
+    let mut limits = MatchParam::default();
+    limits.set_retry_limit_in_match(MAX_RETRIES);
+    limits.set_match_stack_limit(MAX_STACK);
+    limits
 }
 
 impl BoundedRegex {
     pub(super) fn new(pattern: &str) -> Result<BoundedRegex> {
-        Ok(BoundedRegex { pattern: pattern.to_owned(), regex: Arc::new(Regex::new(pattern)?) })
+        let (regex, harmless) = (Arc::new(Regex::new(pattern)?), PUBLISHED.contains(&pattern));
+        Ok(BoundedRegex { pattern: pattern.to_owned(), regex, harmless })
     }
 
     /// Whether it matches the empty text.
@@ -62,29 +73,27 @@ impl BoundedRegex {
         Ok(self.find("", 0, deadline(0))?.is_some())
     }
 
-    /// The first match that begins at `from` or later.
+    /// The first match that begins at `from` or later. Oniguruma's own search knows no clock, so a pattern that is not
+    /// known to be harmless is tried place by place.
     fn find(&self, text: &str, from: usize, deadline: Duration) -> Result<Option<(usize, usize)>> {
-        let mut region = Region::new();
-        let mut from = from;
-        loop {
-            let mut to = (from + WINDOW).min(text.len());
-            while !text.is_char_boundary(to) {
-                to += 1;
-            }
-            let mut limits = MatchParam::default();
-            limits.set_retry_limit_in_match(MAX_RETRIES);
-            limits.set_match_stack_limit(MAX_STACK);
-            let options = SearchOptions::SEARCH_OPTION_NONE;
-            let found = self.regex.search_with_param(text, from, to, options, Some(&mut region), limits);
+        let (mut region, options) = (Region::new(), SearchOptions::SEARCH_OPTION_NONE);
+        if self.harmless {
+            let found = self.regex.search_with_param(text, from, text.len(), options, Some(&mut region), limits());
+            return Ok(found.map_err(|e| self.too_slow(&e.to_string()))?.and_then(|_| region.pos(0)));
+        }
+        let mut at = from;
+        for place in 1.. {
+            let found = self.regex.match_with_param(text, at, options, Some(&mut region), limits());
             if found.map_err(|e| self.too_slow(&e.to_string()))?.is_some() {
                 return Ok(region.pos(0));
             }
-            if to == text.len() {
-                return Ok(None);
+            let Some(next) = text[at..].chars().next() else { break };
+            at += next.len_utf8();
+            if place % PLACES == 0 {
+                self.check(deadline)?;
             }
-            self.check(deadline)?;
-            from = to;
         }
+        Ok(None)
     }
 
     fn check(&self, deadline: Duration) -> Result<()> {
