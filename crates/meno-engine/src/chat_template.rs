@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::tokenizer::{Special, gguf, read_json};
 use jinja::{describe, environment, syntax, without_generation_tags};
 use meno_model::gguf::Gguf;
+use meno_model::input;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
@@ -231,7 +232,7 @@ impl std::io::Write for Bounded {
 }
 
 fn template_files(dir: &Path) -> Result<Vec<(String, String)>, Error> {
-    let read = |path: &Path| std::fs::read_to_string(path).map_err(Error::io(path));
+    let read = |path: &Path| input::read_text(path, input::SMALL).map_err(Error::io(path));
     let mut sources = Vec::new();
     let path = dir.join("chat_template.jinja");
     if path.exists() {

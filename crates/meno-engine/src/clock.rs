@@ -1,6 +1,16 @@
-//! The local time, formatted as Python's `datetime.now().strftime` does (both call the C library).
+//! Clocks of the C library: the local time, formatted as Python's `datetime.now().strftime` does (both call it), and the
+//! processor time of a thread.
 
 use std::ffi::CString;
+use std::time::Duration;
+
+/// The processor time that this thread has taken: what other threads and programs do does not count.
+pub(crate) fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid to write. The clock of the calling thread is always there, so the call cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// Longest text that a format may give.
 const MAX: usize = 1024;

@@ -4,12 +4,15 @@
 //! one, how it becomes the prompt the model was trained on, and what to say to anything else.
 
 use crate::error::Error;
+use meno_model::input;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The file's name in the checkpoint's directory.
 pub const FILE: &str = "meno.json";
+/// Most bytes of the file, whose patterns are compiled for every question.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What a model was taught.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +45,7 @@ impl Taught {
     /// Reads `meno.json` of a model's directory; `None` where there is none.
     pub fn load(dir: &Path) -> Result<Option<Taught>, Error> {
         let path = dir.join(FILE);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match input::read(&path, MAX_BYTES) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(Error::io(&path))?,
         };

@@ -4,6 +4,10 @@
 mod bytes;
 mod character;
 pub mod gguf;
+mod guard;
+mod limits;
+mod regex;
+mod steps;
 mod stream;
 mod to_gguf;
 
@@ -14,17 +18,27 @@ pub use to_gguf::add_tokenizer;
 
 use crate::error::Error;
 use meno_model::gguf::Gguf;
+use meno_model::input;
 use serde_json::Value;
 use std::path::Path;
+use tokenizers::{DecoderWrapper, ModelWrapper, PostProcessorWrapper, TokenizerImpl};
+
+/// The library's tokenizer, with steps that are bounded.
+type Inner = TokenizerImpl<ModelWrapper, steps::Normalizer, steps::PreTokenizer, PostProcessorWrapper, DecoderWrapper>;
 
 /// Text to token ids and back.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     special: Special,
     /// The largest id and 1.
     ids: usize,
+    /// Added tokens that look back over the text before them.
+    looking_back: Vec<String>,
 }
+
+/// Bytes that added tokens may look back over in one text.
+const MAX_LOOKED_BACK: usize = 1 << 30;
 
 /// The tokens with a role, by their text and id.
 #[derive(Clone, Debug, Default)]
@@ -53,22 +67,29 @@ impl Tokenizer {
             return Tokenizer::from_gguf(&gguf::open(dir)?);
         }
         let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|e| Error::file(&path, format!("not a tokenizer that the tokenizers library reads: {e}")))?;
+        let bytes = input::read(&path, limits::MAX_FILE).map_err(Error::io(&path))?;
+        let refused = |e| Error::file(&path, format!("not a tokenizer that is read: {e}"));
+        let inner = parse(&bytes).map_err(refused)?;
         let special = Special::read(dir, &inner)?;
-        Ok(Tokenizer::from_parts(inner, special))
+        Tokenizer::from_parts(inner, special).map_err(refused)
     }
 
     /// A tokenizer from the text of a `tokenizer.json` and the roles of its tokens.
     pub fn from_json(json: &str, special: Special) -> Result<Tokenizer, Error> {
-        let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        Ok(Tokenizer::from_parts(inner, special))
+        let inner = parse(json.as_bytes()).map_err(Error::Tokenizer)?;
+        Tokenizer::from_parts(inner, special).map_err(Error::Tokenizer)
     }
 
-    fn from_parts(inner: tokenizers::Tokenizer, special: Special) -> Tokenizer {
-        let ids = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
-        Tokenizer { inner, special, ids }
+    /// Refuses what the parts allow each for itself, but not together.
+    fn from_parts(inner: Inner, special: Special) -> Result<Tokenizer, String> {
+        if let Some(decoder) = inner.get_decoder() {
+            steps::check_decoder(decoder).map_err(|e| e.to_string())?;
+        }
+        let largest = inner.get_vocab(true).values().copied().max();
+        limits::ids(inner.get_vocab_size(true), largest.map(u64::from))?;
+        let added = inner.get_added_tokens_decoder().into_values();
+        let looking_back = added.filter(|t| t.lstrip || t.single_word).map(|t| t.content).collect();
+        Ok(Tokenizer { inner, special, ids: largest.map_or(0, |id| id as usize + 1), looking_back })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that Python's tokenizers and transformers read them.
@@ -106,7 +127,10 @@ impl Tokenizer {
     /// The ids of `text`. Special tokens written out in it are recognised, as in Python; `add_special` adds those
     /// that the tokenizer puts around every text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        self.check_looking_back(text)?;
+        let encode = || regex::within_budget(text.len(), || self.inner.encode_fast(text, add_special));
+        let encoded = guard::guarded(encode).map_err(Error::Tokenizer)?;
+        let encoding = encoded.flatten().map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut ids = encoding.get_ids().to_vec();
         if let (true, true, Some((_, bos))) = (add_special, self.special.add_bos, &self.special.bos)
             && ids.first() != Some(bos)
@@ -116,9 +140,22 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The library searches all the text before each token with `lstrip` or `single_word`.
+    fn check_looking_back(&self, text: &str) -> Result<(), Error> {
+        let found: usize = self.looking_back.iter().map(|token| text.matches(token.as_str()).count()).sum();
+        if found.saturating_mul(text.len()) <= MAX_LOOKED_BACK {
+            return Ok(());
+        }
+        let (length, token) = (text.len(), &self.looking_back[0]);
+        Err(Error::Tokenizer(format!(
+            "a text of {length} bytes holds {found} tokens like {token:?} with `lstrip` or `single_word`, each of which \
+             searches all that stands before it; shorten the text, or remove these keys from tokenizer.json"
+        )))
+    }
+
     /// The text of `ids`; ids that the tokenizer does not know add nothing.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        self.inner.decode(ids, skip_special).unwrap_or_default()
+        guard::guarded(|| self.inner.decode(ids, skip_special).unwrap_or_default()).unwrap_or_default()
     }
 
     /// A decoder that takes one token at a time and never gives half a character.
@@ -163,13 +200,24 @@ impl Tokenizer {
     }
 }
 
+/// The library's tokenizer of a `tokenizer.json`, whose sizes are looked at first. Padding and truncation are left out,
+/// as transformers leaves them out of what it is not asked to pad or cut.
+fn parse(json: &[u8]) -> Result<Inner, String> {
+    limits::check(json)?;
+    let parsed = guard::guarded(|| serde_json::from_slice::<Inner>(json))?;
+    let mut inner = parsed.map_err(|e| e.to_string())?;
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|e| e.to_string())?;
+    Ok(inner)
+}
+
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(Error::io(path))
 }
 
 /// The JSON object of a file, or `Null` if there is no such file.
 pub(crate) fn read_json(path: &Path) -> Result<Value, Error> {
-    match std::fs::read(path) {
+    match input::read(path, input::SMALL) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(source) => Err(Error::io(path)(source)),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("not JSON: {e}"))),
@@ -181,8 +229,13 @@ pub(crate) fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
+/// The id that a config gives.
+fn token_id(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
+}
+
 impl Special {
-    fn read(dir: &Path, inner: &tokenizers::Tokenizer) -> Result<Special, Error> {
+    fn read(dir: &Path, inner: &Inner) -> Result<Special, Error> {
         let config = read_json(&dir.join("tokenizer_config.json"))?;
         let find = |key: &str| {
             let text = token_text(&config[key])?;
@@ -193,8 +246,8 @@ impl Special {
         for file in ["generation_config.json", "config.json"] {
             let json = read_json(&dir.join(file))?;
             let ids: Vec<u32> = match &json["eos_token_id"] {
-                Value::Array(ids) => ids.iter().filter_map(|i| Some(i.as_u64()? as u32)).collect(),
-                id => id.as_u64().map(|i| i as u32).into_iter().collect(),
+                Value::Array(ids) => ids.iter().filter_map(token_id).collect(),
+                id => token_id(id).into_iter().collect(),
             };
             for &id in &ids {
                 if let (Some(text), false) = (inner.id_to_token(id), eos.iter().any(|t| t.1 == id)) {

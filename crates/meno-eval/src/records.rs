@@ -79,7 +79,7 @@ fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
 /// Opens a file for reading: decompressed, and without a byte order mark.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let reader = || -> io::Result<Box<dyn BufRead>> {
-        let mut file = File::open(path)?;
+        let mut file = meno_model::input::open(path)?;
         let mut magic = Vec::new();
         file.by_ref().take(4).read_to_end(&mut magic)?;
         file.rewind()?;

@@ -122,7 +122,7 @@ pub struct Config {
 impl Config {
     /// Reads a config.json.
     pub fn load(path: &Path) -> Result<Config, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::input::read_text(path, crate::input::SMALL).map_err(Error::io(path))?;
         let value = serde_json::from_str(&text)
             .map_err(|e| Error::malformed(path, format!("not JSON: {e}; expected the config.json of a model")))?;
         Config::from_value(&path.display().to_string(), value)

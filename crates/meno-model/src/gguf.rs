@@ -96,7 +96,7 @@ impl Deref for Bytes {
 
 fn map(path: &Path) -> Result<Bytes, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
+    let file = crate::input::open(path).map_err(io)?;
     // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
     // gives other bytes (or stops the process), as it does with every reader of mapped weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
@@ -138,7 +138,7 @@ impl Gguf {
     /// Whether the file starts as a GGUF file does.
     pub fn is_gguf(path: &Path) -> bool {
         let mut magic = [0; 4];
-        let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
+        let read = crate::input::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
         read.is_ok() && &magic == b"GGUF"
     }
 

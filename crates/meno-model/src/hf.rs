@@ -2,7 +2,7 @@
 
 use crate::gguf::Gguf;
 use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
-use crate::{Config, Error, Model, fp8, init};
+use crate::{Config, Error, Model, fp8, init, input};
 use meno_tensor::finite::first_not_below;
 use meno_tensor::quant::QuantMatrix;
 use serde_json::Value;
@@ -96,9 +96,10 @@ impl Directory {
     }
 }
 
-/// The shards that an index names, each once.
-fn shards(path: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+/// The shards that `model.safetensors.index.json` names, each once: files beside it. A name that leads elsewhere is an
+/// error.
+pub fn shards(path: &Path) -> Result<Vec<String>, Error> {
+    let text = input::read_text(path, input::SMALL).map_err(Error::io(path))?;
     let index: Value = serde_json::from_str(&text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
     let map = index.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::malformed(path, "has no object `weight_map` from tensors to files"))?;

@@ -11,6 +11,7 @@ pub mod deepseek_v3;
 pub mod gguf;
 pub mod gqa;
 pub mod hf;
+pub mod input;
 pub mod llama;
 pub mod mla;
 pub mod moe;

@@ -1,8 +1,8 @@
 //! LoRA adapters as PEFT saves them (Hu et al., arXiv 2106.09685): `adapter_config.json` and
 //! `adapter_model.safetensors`. Merged, a weight is W + s·B·A with s = alpha / r, or alpha / √r (rsLoRA, arXiv 2312.03732).
 
-use crate::Error;
 use crate::weights::Safetensors;
+use crate::{Error, input};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ impl Lora {
     /// Reads an adapter's directory. `shape` gives the shape of a weight of the model, if it has it.
     pub(crate) fn open(dir: &Path, shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Lora, Error> {
         let path = dir.join("adapter_config.json");
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = input::read_text(&path, input::SMALL).map_err(Error::io(&path))?;
         let config: Value =
             serde_json::from_str(&text).map_err(|e| Error::malformed(&path, format!("not JSON: {e}")))?;
         let scales = Scales::read(&path, &config)?;

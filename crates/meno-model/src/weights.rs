@@ -1,7 +1,7 @@
 //! Safetensors files: mapped for reading, written tensor by tensor.
 
-use crate::Error;
 use crate::fp8::{E4M3, e8m0};
+use crate::{Error, input};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use meno_tensor::finite::{all_finite, first_not_below};
@@ -106,7 +106,7 @@ const CHUNK: usize = 1 << 16;
 impl Safetensors {
     /// Maps the file and reads its header.
     pub fn open(path: &Path) -> Result<Safetensors, Error> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = input::open(path).map_err(Error::io(path))?;
         // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
         // gives other bytes (or stops the process), as it does with every reader of mapped weights.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;

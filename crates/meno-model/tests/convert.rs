@@ -276,3 +276,22 @@ fn gguf_in_other_types() {
         }
     }
 }
+
+/// A GGUF file says how much of a head is rotated; llama.cpp would rotate that much, so another number is no detail.
+#[test]
+fn heads_that_are_rotated_in_part_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.gguf");
+    write_gguf(&Checkpoint::open(&golden("llama"), None).unwrap(), &path, "f32").unwrap();
+    assert!(Model::load(&path).is_ok());
+    let good = std::fs::read(&path).unwrap();
+    for key in ["llama.rope.dimension_count", "llama.attention.value_length"] {
+        // The key, the type (four bytes), the value (four bytes).
+        let at = good.windows(key.len()).position(|w| w == key.as_bytes()).unwrap() + key.len() + 4;
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&2u32.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let error = Model::load(&path).err().unwrap().to_string();
+        assert!(error.contains(key) && error.contains("is 2, but a head is"), "{error}");
+    }
+}

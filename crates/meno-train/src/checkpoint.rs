@@ -4,18 +4,28 @@
 //! OUT/checkpoint-40/config.json model.safetensors tokenizer.json …   any tool loads it
 //! OUT/checkpoint-40/training_state.json                               step, place in the data, rollouts of a step
 //! OUT/checkpoint-40/training_state.safetensors                        optimizer, reference model, f32 weights
+//! OUT/checkpoint-40/checksums.json                                    length and SHA-256 of all these files
 //! ```
 //! A checkpoint is written under a temporary name, brought to the disk and renamed: a directory with the final name
-//! is complete, whenever the process is killed.
+//! is complete, whenever the process is killed. What happens to it later, a damaged disk or a bad copy, the checksums
+//! tell: a run goes on from the newest checkpoint that is whole.
+
+pub(crate) mod checksums;
+mod find;
+
+pub use find::Found;
 
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
-use meno_model::{Dtype, Model};
+use crate::run::Run;
+use crate::run_lock::RunLock;
+use meno_model::{Dtype, Model, input};
 use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where and when checkpoints are written.
 #[derive(Clone, Debug)]
@@ -34,6 +44,10 @@ pub struct Checkpoints {
     pub assets: Vec<(String, Vec<u8>)>,
     /// With what the run was begun, for whoever resumes it.
     pub begun: Option<Begun>,
+    /// The checkpoint to go on from, if it was looked for before the run.
+    pub found: Option<Found>,
+    /// Keeps other processes out of the directory while any copy of this stands.
+    pub lock: Option<Arc<RunLock>>,
 }
 
 /// With what a run was begun.
@@ -49,28 +63,13 @@ impl Checkpoints {
     /// Checkpoints of f32 weights in `dir` every `save_steps` optimizer steps, the last two kept.
     pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
         let (dir, dtype, assets) = (dir.into(), Dtype::F32, Vec::new());
-        Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, begun: None }
+        let (begun, found, lock) = (None, None, None);
+        Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, begun, found, lock }
     }
 
     /// Whether to save after `step` of `max_steps`.
     pub fn due(&self, step: usize, max_steps: usize) -> bool {
         step >= max_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
-    }
-
-    /// The newest complete checkpoint and its step.
-    pub fn latest(&self) -> Option<(usize, PathBuf)> {
-        self.all().pop()
-    }
-
-    fn all(&self) -> Vec<(usize, PathBuf)> {
-        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let step = |e: std::fs::DirEntry| {
-            let step = e.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
-            Some((step, e.path()))
-        };
-        let mut all: Vec<(usize, PathBuf)> = entries.filter_map(step).collect();
-        all.sort();
-        all
     }
 }
 
@@ -160,6 +159,7 @@ fn write<'a>(
     let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
     let file = dir.join("training_state.json");
     std::fs::write(&file, json).map_err(Error::io(&file))?;
+    checksums::write(dir)?;
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
         sync(&entry.path())?;
     }
@@ -183,50 +183,66 @@ pub(crate) fn sync(path: &Path) -> Result<(), Error> {
 /// The training state of a checkpoint.
 pub fn read_state(checkpoint: &Path) -> Result<State, Error> {
     let file = checkpoint.join("training_state.json");
-    let json = std::fs::read(&file).map_err(Error::io(&file))?;
-    let bad = |e| Error::Checkpoint { path: file.clone(), message: format!("not a training state: {e}") };
-    serde_json::from_slice(&json).map_err(bad)
+    let json = input::read(&file, MAX_STATE).map_err(Error::io(&file))?;
+    serde_json::from_slice(&json).map_err(|e| error(&file, format!("not a training state: {e}")))
 }
 
-/// Brings `model` to the newest checkpoint of `stage`, if one is to be resumed from.
-pub fn resume(
-    from: Option<&Checkpoints>,
-    model: &mut Model,
-    stage: &str,
-) -> Result<Option<(State, OwnedBlocks)>, Error> {
-    let Some((_, path)) = from.filter(|c| c.resume).and_then(Checkpoints::latest) else { return Ok(None) };
-    let bad = |path: &Path, message: String| Error::Checkpoint { path: path.to_owned(), message };
-    let state = read_state(&path)?;
-    if state.stage != stage {
-        return Err(bad(&path, format!("is a checkpoint of `meno {}`, not of `meno {stage}`", state.stage)));
-    }
-    let file = path.join("training_state.safetensors");
-    let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(&file, format!("not a training state: {e}")))?;
+/// Most bytes of `training_state.json`, which has the rollouts of a step: tokens as text.
+const MAX_STATE: u64 = 4 << 30;
+
+fn error(path: &Path, message: String) -> Error {
+    Error::Checkpoint { path: path.to_owned(), message }
+}
+
+/// The f32 blocks of a `training_state.safetensors`.
+pub fn read_blocks(file: &Path) -> Result<OwnedBlocks, Error> {
+    let bytes = input::read(file, u64::MAX - 1).map_err(Error::io(file))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| error(file, format!("not a training state: {e}")))?;
     let mut blocks = OwnedBlocks::new();
-    for (name, view) in tensors.tensors() {
+    for (name, view) in tensors.iter() {
         if view.dtype() != SafeDtype::F32 {
-            return Err(bad(&file, format!("`{name}` is {:?}, expected F32", view.dtype())));
+            return Err(error(file, format!("`{name}` is {:?}, expected F32", view.dtype())));
         }
-        blocks
-            .insert(name, view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect());
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        blocks.insert(name.to_owned(), values);
     }
-    let saved = Model::load(&path)?;
+    Ok(blocks)
+}
+
+/// Brings `model` to the newest whole checkpoint of `stage`, if one is to be resumed from, and tells the observer about
+/// damaged ones.
+pub(crate) fn resume(run: &mut Run, model: &mut Model, stage: &str) -> Result<Option<(State, OwnedBlocks)>, Error> {
+    let Some(from) = run.checkpoints.as_ref().filter(|c| c.resume) else { return Ok(None) };
+    let found = match &from.found {
+        Some(found) => found.clone(),
+        None => {
+            let Some(found) = from.newest_whole()? else { return Ok(None) };
+            found.notes.iter().for_each(|note| run.observer.on_note(note));
+            found
+        }
+    };
+    let (path, state) = (&found.path, &found.state);
+    if state.stage != stage {
+        return Err(error(path, format!("is a checkpoint of `meno {}`, not of `meno {stage}`", state.stage)));
+    }
+    let mut blocks = read_blocks(&path.join("training_state.safetensors"))?;
+    let saved = Model::load(path)?;
     if saved.params.total() != model.params.total() {
         let (is, was) = (model.params.count(), saved.params.count());
-        return Err(bad(&path, format!("holds {was} parameters, the recipe's model has {is}: not the same model")));
+        return Err(error(path, format!("holds {was} parameters, the recipe's model has {is}: not the same model")));
     }
     let master = blocks.remove(MASTER);
     let weights = master.as_deref().unwrap_or_else(|| saved.params.data());
-    restore(&path, MASTER, weights, model.params.data_mut())?;
-    Ok(Some((state, blocks)))
+    restore(path, MASTER, weights, model.params.data_mut())?;
+    found.set_aside_damaged()?;
+    Ok(Some((found.state, blocks)))
 }
 
 /// Copies a block of a checkpoint to where it belongs.
 pub fn restore(path: &Path, name: &str, from: &[f32], to: &mut [f32]) -> Result<(), Error> {
     if from.len() != to.len() {
         let message = format!("`{name}` has {} values, expected {}: not the same model", from.len(), to.len());
-        return Err(Error::Checkpoint { path: path.to_owned(), message });
+        return Err(error(path, message));
     }
     to.copy_from_slice(from);
     Ok(())

@@ -83,7 +83,7 @@ impl Grpo {
         self.check(train, rewards)?;
         evaluation::check(run)?;
         let mut l = Loop::new(self, train, model, task, rewards)?;
-        if let Some((saved, mut blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "grpo")? {
+        if let Some((saved, mut blocks)) = checkpoint::resume(run, model, "grpo")? {
             l.trainer.restore(&saved, &blocks)?;
             l.reference = blocks.remove("ref_model").unwrap_or_default();
             l.progress = serde_json::from_value(saved.extra.clone()).map_err(|e| Error::Checkpoint {

@@ -22,6 +22,7 @@ pub mod replicate;
 pub mod rewards;
 pub mod rollout;
 pub mod run;
+pub mod run_lock;
 pub mod schedule;
 pub mod sft;
 pub mod trainer;

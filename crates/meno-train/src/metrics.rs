@@ -64,7 +64,7 @@ impl MetricsFile {
 
     fn up_to(path: &Path, step: usize) -> Result<String, Error> {
         let mut keep = String::new();
-        for line in BufReader::new(File::open(path).map_err(Error::io(path))?).lines() {
+        for line in BufReader::new(meno_model::input::open(path).map_err(Error::io(path))?).lines() {
             let line = line.map_err(Error::io(path))?;
             // A line cut short by a kill, and everything after the checkpoint, is written again.
             let Ok(value) = serde_json::from_str::<Value>(&line) else { break };

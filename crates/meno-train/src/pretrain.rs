@@ -57,7 +57,7 @@ impl Pretrain {
         let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
         let mut trainer = Trainer::new(train, model, mtp)?;
         let mut state = State { stage: "pretrain".into(), ..State::default() };
-        if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "pretrain")? {
+        if let Some((saved, blocks)) = checkpoint::resume(run, model, "pretrain")? {
             trainer.restore(&saved, &blocks)?;
             state = saved;
         }

@@ -455,7 +455,7 @@ recipe! {
 /// strings).
 pub fn load<R: Recipe>(path: &Path, sets: &[String]) -> Result<R, Error> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = meno_model::input::read_text(path, meno_model::input::SMALL).map_err(Error::io(path))?;
     parse(&file, &text, sets)
 }
 

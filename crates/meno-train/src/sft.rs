@@ -134,7 +134,7 @@ impl Sft {
         let mut trainer = Trainer::new(train, model, mtp)?;
         let mut state = State { stage: "sft".into(), ..State::default() };
         let mut progress = Progress::default();
-        if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), model, "sft")? {
+        if let Some((saved, blocks)) = checkpoint::resume(run, model, "sft")? {
             trainer.restore(&saved, &blocks)?;
             progress = serde_json::from_value(saved.extra.clone()).unwrap_or_default();
             state = saved;

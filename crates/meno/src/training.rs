@@ -6,12 +6,13 @@ use crate::live::View;
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
-use meno_model::{Config, Model};
-use meno_train::checkpoint::{self, Begun, Checkpoints};
+use meno_model::{Config, Model, input};
+use meno_train::checkpoint::{Begun, Checkpoints};
 use meno_train::data::{Asked, Example};
 use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
+use meno_train::run_lock::{self, RunLock};
 use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary};
 use serde::Serialize;
@@ -99,6 +100,9 @@ pub struct Text {
     pub assets: Vec<(String, Vec<u8>)>,
 }
 
+/// Most bytes of a file that goes with a model.
+const MAX_ASSET: u64 = 128 << 20;
+
 /// Files of a Hugging Face directory that go with a trained model.
 const ASSETS: [&str; 8] = [
     "tokenizer.json",
@@ -119,8 +123,15 @@ impl Text {
         }
         let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
-        let read = |name: &str| Some((name.to_owned(), std::fs::read(path.join(name)).ok()?));
-        let mut assets: Vec<(String, Vec<u8>)> = ASSETS.iter().copied().filter_map(read).collect();
+        let mut assets = Vec::new();
+        for name in ASSETS {
+            let file = path.join(name);
+            match input::read(&file, MAX_ASSET) {
+                Ok(bytes) => assets.push((name.to_owned(), bytes)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e).with_context(|| file.display().to_string()),
+            }
+        }
         if !assets.iter().any(|(name, _)| name == generation_config::FILE) {
             assets.push(generation_asset(&GenerationConfig::default(), &tokenizer));
         }
@@ -234,7 +245,9 @@ pub fn checkpoints<R: Recipe>(
         Dtype::Bf16 => meno_model::Dtype::Bf16,
     };
     let begun = resume::begun(recipe)?;
-    let checkpoints = Checkpoints {
+    // A directory that is not there yet is locked when it is made.
+    let lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
+    let mut checkpoints = Checkpoints {
         dir: run.output_dir.clone(),
         save_steps: run.save_steps,
         save_total_limit: run.save_total_limit,
@@ -242,18 +255,19 @@ pub fn checkpoints<R: Recipe>(
         resume: args.resume,
         assets,
         begun: Some(begun.clone()),
+        found: None,
+        lock,
     };
-    match checkpoints.latest() {
-        Some((step, _)) if !args.resume => bail!(
-            "{} holds a run at step {step}: go on with --resume, or choose another run.output_dir",
-            run.output_dir.display()
-        ),
-        Some((_, path)) => {
-            let saved = checkpoint::read_state(&path)?.begun;
-            let instead = format!("for a new run from its weights, set model.path = {:?}", path.display().to_string());
-            check_resume::<R>(&path, saved.as_ref(), &begun, &instead)?;
-        }
-        None => {}
+    if let Some((step, _)) = checkpoints.latest().filter(|_| !args.resume) {
+        let dir = run.output_dir.display();
+        bail!("{dir} holds a run at step {step}: go on with --resume, or choose another run.output_dir");
+    }
+    if let Some(found) = checkpoints.newest_whole()? {
+        found.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        let path = &found.path;
+        let instead = format!("for a new run from its weights, set model.path = {:?}", path.display().to_string());
+        check_resume::<R>(path, found.state.begun.as_ref(), &begun, &instead)?;
+        checkpoints.found = Some(found);
     }
     Ok(checkpoints)
 }
@@ -293,23 +307,28 @@ pub fn run_evaluated<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,
     recipe: &R,
-    checkpoints: Checkpoints,
+    mut checkpoints: Checkpoints,
     evaluation: Option<Evaluation>,
     f: impl FnOnce(&mut Run) -> Result<Summary>,
 ) -> Result<()> {
     let (file, metrics) = (checkpoints.dir.join("recipe.toml"), checkpoints.dir.join("metrics.jsonl"));
     let mut created = Created::default();
     created.dir(&checkpoints.dir)?;
+    if checkpoints.lock.is_none() {
+        created.file(&checkpoints.dir.join(run_lock::FILE));
+        checkpoints.lock = Some(Arc::new(RunLock::acquire(&checkpoints.dir)?));
+    }
     created.file(&file);
     std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
     created.file(&metrics);
     let mut view = args.view(&format!("meno {verb}"));
-    if let Some((step, path)) = checkpoints.latest().filter(|_| args.resume) {
-        view.note(&format!("going on from step {step}: {}", path.display()));
+    if let Some(found) = &checkpoints.found {
+        view.note(&format!("going on from step {}: {}", found.state.step, found.path.display()));
     }
     let mut run =
         Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), evaluation, ..Run::new(&mut view) };
     let result = f(&mut run);
+    drop(run);
     if result.is_ok() {
         view.finish("");
     }
@@ -328,6 +347,7 @@ pub fn run_evaluated<R: Serialize>(
             ),
             None => eprintln!("stopped after step {}; no checkpoint was due yet (run.save_steps)", summary.steps),
         }
+        drop(checkpoints);
         std::process::exit(130);
     }
     eprintln!("done: {} steps, the model is in {}", summary.steps, checkpoints.dir.display());

@@ -6,12 +6,12 @@
 
 mod sentencepiece;
 
-use super::{Special, Tokenizer};
+use super::{Inner, Special, Tokenizer, guard, limits, steps};
 use crate::error::Error;
 use meno_model::gguf::Gguf;
 use serde_json::{Value, json};
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::models::bpe::{BPE, BpeBuilder, Vocab};
+use tokenizers::{AddedToken, DecoderWrapper};
 
 /// Qwen2's pattern; Llama 3's differs in taking up to three digits at once.
 const QWEN2: &str =
@@ -43,6 +43,20 @@ const DEEPSEEK_LLM: [&str; 5] = [
     "\\s?[!-/:-~\u{ff01}-\u{ff0f}\u{ff1a}-\u{ff5e}\u{2018}-\u{201f}\u{3000}-\u{3002}]+",
     "\\s+$",
     "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
+];
+
+/// All of them.
+pub(super) const PUBLISHED: [&str; 10] = [
+    QWEN2,
+    LLAMA3,
+    DEEPSEEK_V3[0],
+    DEEPSEEK_V3[1],
+    DEEPSEEK_V3[2],
+    DEEPSEEK_LLM[0],
+    DEEPSEEK_LLM[1],
+    DEEPSEEK_LLM[2],
+    DEEPSEEK_LLM[3],
+    DEEPSEEK_LLM[4],
 ];
 
 /// Token types (llama.cpp `enum llama_token_type`).
@@ -103,7 +117,8 @@ impl Tokens {
             Some(types) => types.collect(),
             None => vec![1; texts.len()],
         };
-        if types.len() != texts.len() || u32::try_from(texts.len()).is_err() {
+        limits::counts(texts.len(), 0).map_err(|e| refused(file)(&e))?;
+        if types.len() != texts.len() {
             let (t, n) = (types.len(), texts.len());
             return Err(wrong(file, "tokenizer.ggml.token_type", &format!("has {t} entries for {n} tokens")));
         }
@@ -159,7 +174,7 @@ impl Tokenizer {
                 return Err(wrong(file, "tokenizer.ggml.model", &format!("is {other:?}; {known}")));
             }
         };
-        Ok(Tokenizer::from_parts(inner, special))
+        Tokenizer::from_parts(inner, special).map_err(|e| refused(file)(&e))
     }
 }
 
@@ -177,7 +192,7 @@ fn refused(file: &Gguf) -> impl Fn(&dyn std::fmt::Display) -> Error {
     |e| Error::file(file.path(), format!("its tokenizer is refused: {e}"))
 }
 
-fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<tokenizers::Tokenizer, Error> {
+fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<Inner, Error> {
     let refused = refused(file);
     let key = "tokenizer.ggml.scores";
     let scores: Vec<f32> = file.floats(key).map_err(fail)?.ok_or_else(|| wrong(file, key, "is missing"))?.collect();
@@ -186,7 +201,7 @@ fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<tokenizers::Tokenizer, E
     }
     let unknown = tokens.role(file, "tokenizer.ggml.unknown_token_id")?;
     let unknown = unknown.or_else(|| tokens.texts.first().map(|t| (t.clone(), 0)));
-    let merges = sentencepiece::merges(&tokens.texts, &tokens.types, &scores);
+    let merges = sentencepiece::merges(&tokens.texts, &tokens.types, &scores).map_err(|e| refused(&e))?;
     let (mut added, mut vocab) = (Vec::new(), Vocab::default());
     for (id, (text, kind)) in tokens.texts.into_iter().zip(tokens.types).enumerate() {
         if kind == UNUSED || text.is_empty() {
@@ -201,19 +216,21 @@ fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<tokenizers::Tokenizer, E
     if let Some((text, _)) = unknown {
         bpe = bpe.unk_token(text);
     }
-    let mut inner = tokenizers::Tokenizer::new(bpe.build().map_err(|e| refused(&e))?);
+    let mut inner = Inner::new(built(bpe).map_err(|e| refused(&e))?.into());
     let space_before = file.opt_bool("tokenizer.ggml.add_space_prefix").map_err(fail)?.unwrap_or(true);
-    let parsed = serde_json::from_value::<NormalizerWrapper>(sentencepiece::normalizer(space_before));
+    let parsed = serde_json::from_value::<steps::Normalizer>(sentencepiece::normalizer(space_before));
     inner.with_normalizer(Some(parsed.map_err(|e| refused(&e))?));
     let parsed = serde_json::from_value::<DecoderWrapper>(sentencepiece::decoder(space_before));
     inner.with_decoder(Some(parsed.map_err(|e| refused(&e))?));
-    inner.add_tokens(&added);
+    limits::added(added.iter().map(|t| t.content.len())).map_err(|e| refused(&e))?;
+    guard::guarded(|| inner.add_tokens(&added)).map_err(|e| refused(&e))?;
     Ok(inner)
 }
 
-fn byte_level(file: &Gguf, definition: &Definition, tokens: Tokens) -> Result<tokenizers::Tokenizer, Error> {
+fn byte_level(file: &Gguf, definition: &Definition, tokens: Tokens) -> Result<Inner, Error> {
     let refused = refused(file);
     let merges = strings(file, "tokenizer.ggml.merges")?;
+    limits::counts(0, merges.len()).map_err(|e| refused(&e))?;
     let merges = merges.iter().map(|merge| {
         // A token starts with anything but a space (which is written Ġ), so the first space parts the two.
         let (a, b) = merge.split_once(' ').ok_or_else(|| wrong(file, "tokenizer.ggml.merges", "holds no pair"))?;
@@ -233,22 +250,27 @@ fn byte_level(file: &Gguf, definition: &Definition, tokens: Tokens) -> Result<to
         // Of two tokens with one text, the first is the one that encoding gives.
         vocab.entry(text).or_insert(id as u32);
     }
-    let bpe = BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(definition.ignore_merges).build();
-    let mut inner = tokenizers::Tokenizer::new(bpe.map_err(|e| refused(&e))?);
+    let bpe = BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(definition.ignore_merges);
+    let mut inner = Inner::new(built(bpe).map_err(|e| refused(&e))?.into());
 
     let mut steps = definition.pre_tokenizers.clone();
     steps.push(json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}));
     let steps = json!({"type": "Sequence", "pretokenizers": steps});
-    let parsed = serde_json::from_value::<PreTokenizerWrapper>(steps).map_err(|e| refused(&e))?;
+    let parsed = serde_json::from_value::<steps::PreTokenizer>(steps).map_err(|e| refused(&e))?;
     inner.with_pre_tokenizer(Some(parsed));
     if let Some(kind) = definition.normalizer {
-        let parsed = serde_json::from_value::<NormalizerWrapper>(json!({"type": kind})).map_err(|e| refused(&e))?;
+        let parsed = serde_json::from_value::<steps::Normalizer>(json!({"type": kind})).map_err(|e| refused(&e))?;
         inner.with_normalizer(Some(parsed));
     }
     let decoder = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false});
     inner.with_decoder(Some(serde_json::from_value::<DecoderWrapper>(decoder).map_err(|e| refused(&e))?));
-    inner.add_tokens(&added);
+    limits::added(added.iter().map(|t| t.content.len())).map_err(|e| refused(&e))?;
+    guard::guarded(|| inner.add_tokens(&added)).map_err(|e| refused(&e))?;
     Ok(inner)
+}
+
+fn built(bpe: BpeBuilder) -> Result<BPE, String> {
+    guard::guarded(|| bpe.build().map_err(|e| e.to_string()))?
 }
 
 fn strings(file: &Gguf, key: &str) -> Result<Vec<String>, Error> {

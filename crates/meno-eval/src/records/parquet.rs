@@ -28,7 +28,7 @@ const MAX_RATIO: u64 = 256;
 
 /// Calls `f` with every row and its number, from 1.
 pub(super) fn rows(path: &Path, f: &mut Take) -> Result<(), Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = meno_model::input::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let footer = footer(&mut file, size).map_err(Error::io(path))?;
     let broken = |message: String| data_error(path, 0)(format!("not a Parquet file that can be read: {message}"));

@@ -6,6 +6,7 @@ use super::{MoeSizes, qwen3};
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 pub(super) fn parse(k: Keys, heads: (usize, usize)) -> Result<Grouped, Error> {
     let attention = match k.get("head_dim") {
@@ -44,5 +45,6 @@ fn mlp_only_layers(k: Keys) -> Result<Vec<usize>, Error> {
     let Some(list) = k.get(key) else { return Ok(Vec::new()) };
     let layers = list.as_array().ok_or_else(|| wrong(list))?;
     let layer = |v: &Value| v.as_u64().filter(|&n| n < 1 << 10).map(|n| n as usize).ok_or_else(|| wrong(list));
-    layers.iter().map(layer).collect()
+    // Each once: the list is searched for every layer, and may be as long as the file.
+    Ok(layers.iter().map(layer).collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }

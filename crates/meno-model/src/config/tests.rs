@@ -119,6 +119,19 @@ fn parameters_of_qwen3_and_kimi() {
     assert_eq!((c.total / 1_000_000_000, c.active / 1_000_000_000), (1026, 32));
 }
 
+/// The list is searched for every layer: written a million times, a layer still stands in it once.
+#[test]
+fn a_long_list_of_layers_is_kept_short() {
+    let config = json!({
+        "model_type": "qwen3_moe", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "head_dim": 8,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
+        "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "max_position_embeddings": 64,
+        "mlp_only_layers": vec![3; 1_000_000]
+    });
+    let Arch::Grouped(g) = published(config).arch else { panic!("no experts") };
+    assert_eq!(g.sparse.unwrap().mlp_only_layers, [3]);
+}
+
 #[test]
 fn counts_are_those_of_the_declared_tensors() {
     let small = json!({

@@ -120,10 +120,26 @@ fn dense(k: &mut Keys) -> Result<(), Error> {
     let heads = k.u64("attention.head_count")?;
     k.set("num_key_value_heads", k.opt_u64("attention.head_count_kv")?.unwrap_or(heads));
     k.copy_opt("head_dim", "attention.key_length")?;
+    whole_heads(k, heads)?;
     let bias = k.file.info("blk.0.attn_q.bias").is_some();
     k.set("attention_bias", bias);
     k.set("mlp_bias", k.file.info("blk.0.ffn_down.bias").is_some());
     rope_scaling(k)
+}
+
+/// Keys and values have the width of queries, and all of it is rotated: nothing else is run.
+fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
+    let head = match k.opt_u64("attention.key_length")? {
+        Some(length) => length,
+        None => k.u64("embedding_length")?.checked_div(heads).unwrap_or(0),
+    };
+    for key in ["rope.dimension_count", "attention.value_length"] {
+        if let Some(found) = k.opt_u64(key)?.filter(|found| *found != head) {
+            let what = format!("is {found}, but a head is {head} wide: heads in parts, or of two widths, are not run");
+            return Err(k.wrong(key, what));
+        }
+    }
+    Ok(())
 }
 
 /// Qwen 3 with experts: in all layers, weights normalised, as llama.cpp runs it.

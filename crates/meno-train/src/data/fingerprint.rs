@@ -20,7 +20,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprint of a file.
     pub fn of(path: &Path) -> Result<Fingerprint, Error> {
-        let mut file = std::fs::File::open(path).map_err(Error::io(path))?;
+        let mut file = meno_model::input::open(path).map_err(Error::io(path))?;
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
         loop {

@@ -3,7 +3,7 @@
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
 use super::Metric;
-use crate::checkpoint::{Checkpoints, restore, save_model, sync};
+use crate::checkpoint::{Checkpoints, checksums, restore, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;
 use meno_model::Model;
@@ -48,6 +48,7 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
     let file = temp.join("eval.json");
     let json = serde_json::to_vec_pretty(record).expect("invariant: the record is plain data");
     std::fs::write(&file, json).map_err(Error::io(&file))?;
+    checksums::write(&temp)?;
     for entry in std::fs::read_dir(&temp).map_err(Error::io(&temp))?.flatten() {
         sync(&entry.path())?;
     }
@@ -67,6 +68,7 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
 /// Loads the weights in `best/` into `model`.
 pub fn load_best(from: &Checkpoints, model: &mut Model) -> Result<(), Error> {
     let path = from.dir.join(DIR);
+    checksums::check(&path)?;
     let best = Model::load(&path)?;
     restore(&path, "model.safetensors", best.params.data(), model.params.data_mut())
 }

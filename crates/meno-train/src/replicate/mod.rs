@@ -23,6 +23,7 @@ pub use settings::Settings;
 
 use crate::error::Error;
 use crate::run::Observer;
+use crate::run_lock::RunLock;
 use meno_eval::tasks::arithmetic::Arithmetic;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -54,6 +55,7 @@ pub fn run(
     watch: &mut dyn Watch,
 ) -> Result<Option<Report>, Error> {
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
+    let _lock = RunLock::acquire(out)?;
     let settings = settings.with_seed(seed);
     let begun = Begun { seed, settings: settings.clone() };
     let file = out.join("run.json");

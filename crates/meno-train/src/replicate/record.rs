@@ -54,9 +54,12 @@ impl StageRecord {
     }
 }
 
+/// Most bytes of a record: of traces, the longest, some kilobytes each.
+const MAX_RECORD: u64 = 4 << 30;
+
 /// Reads a JSON file, if it is there.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match meno_model::input::read(path, MAX_RECORD) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(Error::io(path))?,
     };

@@ -138,7 +138,8 @@ impl Settings {
         let recipe = |message: String| Error::Recipe { file: name.to_owned(), message };
         let text = match PRESETS.iter().find(|p| p.0 == name) {
             Some((_, text)) => (*text).to_owned(),
-            None if name.ends_with(".toml") => std::fs::read_to_string(name).map_err(Error::io(name.as_ref()))?,
+            None if name.ends_with(".toml") => meno_model::input::read_text(name.as_ref(), meno_model::input::SMALL)
+                .map_err(Error::io(name.as_ref()))?,
             None => {
                 let known = PRESETS.map(|p| format!("`{}`", p.0)).join(", ");
                 return Err(recipe(format!("there is no such preset; there are {known}, or a path to a .toml file")));

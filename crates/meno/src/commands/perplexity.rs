@@ -5,6 +5,7 @@ use crate::hub;
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_engine::Tokenizer;
+use meno_model::input;
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
 use meno_tensor::pool;
@@ -37,6 +38,9 @@ pub struct Args {
     json: bool,
 }
 
+/// Most bytes of a text.
+const MAX_TEXT: u64 = 1 << 30;
+
 /// Runs `meno perplexity`.
 pub fn run(mut args: Args) -> Result<()> {
     args.model = hub::locate(&args.model)?;
@@ -48,7 +52,7 @@ pub fn run(mut args: Args) -> Result<()> {
 }
 
 fn perplexity(args: &Args) -> Result<()> {
-    let text = std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?;
+    let text = input::read_text(&args.file, MAX_TEXT).with_context(|| args.file.display().to_string())?;
     let tokenizer = Tokenizer::load(&args.model)?;
     let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
     let (n, own) = (args.context, model.config.max_position_embeddings);

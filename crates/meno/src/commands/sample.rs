@@ -3,10 +3,12 @@
 use crate::created::Created;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Context, Result, bail};
+use meno_model::input;
 use meno_train::checkpoint::Begun;
 use meno_train::data::{Question, Questions};
 use meno_train::recipe::{SampleRecipe, resume};
 use meno_train::rejection_sampling::{Kept, Tally, Trace};
+use meno_train::run_lock::RunLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -115,6 +117,7 @@ struct State {
 
 /// `traces.jsonl`, and beside it how far it is.
 struct Output {
+    _lock: RunLock,
     file: std::fs::File,
     path: PathBuf,
     state_path: PathBuf,
@@ -128,9 +131,13 @@ impl Output {
     fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions) -> Result<Output> {
         let (path, state_path) = (dir.join(TRACES), dir.join(STATE));
         let begun = resume::begun(recipe)?;
+        let mut created = Created::default();
+        created.dir(dir)?;
+        let lock = RunLock::acquire(dir)?;
         let mut state = State::default();
         let mut kept = Kept::default();
-        if let Ok(text) = std::fs::read_to_string(&state_path) {
+        if state_path.exists() {
+            let text = input::read_text(&state_path, input::SMALL).with_context(|| state_path.display().to_string())?;
             if !resume {
                 bail!("{} holds traces: go on with --resume, or choose another run.output_dir", dir.display());
             }
@@ -140,8 +147,6 @@ impl Output {
             kept = earlier(&path, &state, task)?;
         }
         state.begun = Some(begun);
-        let mut created = Created::default();
-        created.dir(dir)?;
         created.file(&path);
         let open = || -> std::io::Result<std::fs::File> {
             let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
@@ -150,7 +155,7 @@ impl Output {
             Ok(file)
         };
         let file = open().with_context(|| path.display().to_string())?;
-        Ok(Output { file, path, state_path, state, kept, created })
+        Ok(Output { _lock: lock, file, path, state_path, state, kept, created })
     }
 
     fn write(&mut self, done: usize, tally: Tally, traces: &[Trace]) -> std::io::Result<()> {
@@ -175,7 +180,7 @@ impl Output {
 
 /// What an earlier run kept, read back from its traces.
 fn earlier(path: &Path, state: &State, task: &dyn Questions) -> Result<Kept> {
-    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    let file = input::open(path).with_context(|| path.display().to_string())?;
     let (mut kept, mut bytes) = (Kept::default(), 0);
     for (i, line) in BufReader::new(file.take(state.bytes)).lines().enumerate() {
         let line = line.with_context(|| path.display().to_string())?;

@@ -1,6 +1,6 @@
 //! Which files of a repository make a model that can be run.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -40,12 +40,7 @@ pub(super) fn choose(files: &[&str], quant: Option<&str>) -> Result<Choice, Stri
 
 /// The shards that an index names.
 pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
-    let bytes = std::fs::read(index).with_context(|| index.display().to_string())?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", index.display()))?;
-    let map = json["weight_map"].as_object();
-    let map = map.with_context(|| format!("{}: `weight_map` is missing", index.display()))?;
-    Ok(map.values().filter_map(|v| v.as_str()).map(str::to_owned).collect())
+    Ok(meno_model::hf::shards(index)?.into_iter().collect())
 }
 
 /// A GGUF model: one file, or the parts of one.

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod files;
+mod hostile;
 mod runs;
 mod training;
 

@@ -5,6 +5,7 @@
 //! so the ids are those of its fast tokenizer, and the whole can be saved as `tokenizer.json`.
 
 use super::{CONTROL, UNUSED, USER_DEFINED};
+use crate::tokenizer::limits::counts;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -15,8 +16,8 @@ const BYTE: i64 = 6;
 /// on a forged vocabulary linear.
 const MAX_PIECE: usize = 256;
 
-/// The pairs that merge, the first first.
-pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Vec<(String, String)> {
+/// The pairs that merge, the first first; an error if they are more than are read.
+pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Result<Vec<(String, String)>, String> {
     let mut ids: HashMap<&str, usize> = HashMap::new();
     let spelled = |kind: i64| !matches!(kind, UNKNOWN | CONTROL | UNUSED | BYTE);
     for (id, (text, _)) in texts.iter().zip(types).enumerate().filter(|(_, (_, kind))| spelled(**kind)) {
@@ -36,11 +37,12 @@ pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Vec<(St
         }
         splits.sort_unstable();
         found.extend(splits.into_iter().map(|(_, _, left, right)| (scores[id], left, right)));
+        counts(0, found.len())?;
     }
     let length = |s: &str| s.chars().count();
     let key = |m: &(f32, &str, &str)| (length(m.1), length(m.2));
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| key(b).cmp(&key(a))));
-    found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect()
+    Ok(found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect())
 }
 
 /// Whether a token is found in the text before it is split, and whether it is special.
@@ -84,7 +86,7 @@ mod tests {
         let texts = ["<unk>", "a", "b", "c", "ab", "bc", "abc", "<0x0A>", "x"].map(str::to_owned);
         let types = [UNKNOWN, 1, 1, 1, 1, 1, 1, BYTE, UNUSED];
         let scores = [0.0, -9.0, -9.0, -9.0, -2.0, -1.0, -3.0, 0.0, 0.0];
-        let pairs = merges(&texts, &types, &scores);
+        let pairs = merges(&texts, &types, &scores).unwrap();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|p| (p.0.as_str(), p.1.as_str())).collect();
         assert_eq!(pairs, [("b", "c"), ("a", "b"), ("ab", "c"), ("a", "bc")]);
     }

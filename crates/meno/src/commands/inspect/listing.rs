@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use meno_model::gguf::{Gguf, hf_name};
-use meno_model::{Config, Model};
-use serde_json::{Map, Value};
+use meno_model::{Config, Model, hf, input};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ impl Listing {
             }
             Some("safetensors") => {
                 let beside = path.with_file_name("config.json");
-                let config = if beside.is_file() { Some(Config::load(&beside)?) } else { None };
+                let config = if beside.exists() { Some(Config::load(&beside)?) } else { None };
                 let tensors = safetensors(path)?;
                 let format = "safetensors".into();
                 Ok(Listing { path: path.to_owned(), format, config, computed: false, tensors })
@@ -88,7 +88,7 @@ impl Listing {
 
     fn directory(dir: &Path) -> Result<Listing> {
         let config = dir.join("config.json");
-        let config = if config.is_file() { Some(Config::load(&config)?) } else { None };
+        let config = if config.exists() { Some(Config::load(&config)?) } else { None };
         let files = weight_files(dir)?;
         let mut tensors = Vec::new();
         for file in &files {
@@ -120,15 +120,11 @@ fn computed(config: &Config) -> Vec<Tensor> {
 /// The files that the index names, else `model.safetensors`, else every .safetensors file.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let index = dir.join("model.safetensors.index.json");
-    if index.is_file() {
-        let json = read_json(&index)?;
-        let map = json["weight_map"].as_object();
-        let map = map.with_context(|| format!("{}: `weight_map` is missing or no object", index.display()))?;
-        let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
-        return Ok(names.into_iter().map(|n| dir.join(n)).collect());
+    if index.exists() {
+        return Ok(hf::shards(&index)?.into_iter().map(|name| dir.join(name)).collect());
     }
     let single = dir.join("model.safetensors");
-    if single.is_file() {
+    if single.exists() {
         return Ok(vec![single]);
     }
     let mut files = Vec::new();
@@ -142,18 +138,13 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_json(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{}: not JSON", path.display()))
-}
-
 /// The header of a safetensors file, with every range checked against the file's size.
 fn safetensors(path: &Path) -> Result<Vec<Tensor>> {
     read_safetensors(path).with_context(|| format!("{}", path.display()))
 }
 
 fn read_safetensors(path: &Path) -> Result<Vec<Tensor>> {
-    let mut file = File::open(path)?;
+    let mut file = input::open(path)?;
     let size = file.metadata()?.len();
     let mut length = [0; 8];
     file.read_exact(&mut length).context("not a safetensors file: it is shorter than 8 bytes")?;
@@ -163,25 +154,55 @@ fn read_safetensors(path: &Path) -> Result<Vec<Tensor>> {
     }
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header)?;
-    let header: Map<String, Value> = serde_json::from_slice(&header).context("the header is not JSON")?;
+    let header: Header = serde_json::from_slice(&header).context("the header is not JSON that describes tensors")?;
     let data = size - 8 - length;
     let mut tensors = BTreeMap::new();
-    for (name, value) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
-        let (tensor, start) = entry(&name, &value, data)?;
+    for (name, entry) in header.0 {
+        let (tensor, start) = checked(&name, entry, data)?;
         tensors.insert((start, name), tensor);
     }
     Ok(tensors.into_values().collect())
 }
 
+/// The entries of a header. Read as what they are: as JSON values they would take twenty times the header's size.
+struct Header(Vec<(String, Entry)>);
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: Option<String>,
+    shape: Option<Vec<u64>>,
+    data_offsets: Option<[u64; 2]>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object from tensors to their types, shapes and offsets")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "__metadata__" => drop(map.next_value::<IgnoredAny>()?),
+                        _ => entries.push((name, map.next_value()?)),
+                    }
+                }
+                Ok(Header(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 /// One tensor's entry and where its bytes start; `data` is the size of the bytes after the header.
-fn entry(name: &str, value: &Value, data: u64) -> Result<(Tensor, u64)> {
-    let wrong = |what: &str| anyhow::anyhow!("tensor `{name}`: {what}: {value}");
-    let numbers = |key: &str| -> Option<Vec<u64>> { value[key].as_array()?.iter().map(Value::as_u64).collect() };
-    let dtype = value["dtype"].as_str().ok_or_else(|| wrong("no `dtype`"))?;
-    let shape = numbers("shape").ok_or_else(|| wrong("no `shape`"))?;
-    let Some([start, end]) = numbers("data_offsets").and_then(|o| <[u64; 2]>::try_from(o).ok()) else {
-        return Err(wrong("no `data_offsets`"));
-    };
+fn checked(name: &str, entry: Entry, data: u64) -> Result<(Tensor, u64)> {
+    let wrong = |what: &str| anyhow::anyhow!("tensor `{name}`: {what}");
+    let dtype = entry.dtype.ok_or_else(|| wrong("no `dtype`"))?;
+    let shape = entry.shape.ok_or_else(|| wrong("no `shape`"))?;
+    let [start, end] = entry.data_offsets.ok_or_else(|| wrong("no `data_offsets`"))?;
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(|| wrong("too many elements"))?;
     if start > end || end > data {
         bail!("tensor `{name}` lies at bytes {start} to {end} of {data}: cut short, or its offsets are wrong");
@@ -192,5 +213,5 @@ fn entry(name: &str, value: &Value, data: u64) -> Result<(Tensor, u64)> {
         return Err(wrong("more elements than bytes"));
     }
     let shape = shape.iter().map(|&d| d as usize).collect();
-    Ok((Tensor { name: name.to_owned(), shape, dtype: dtype.to_owned(), bytes }, start))
+    Ok((Tensor { name: name.to_owned(), shape, dtype, bytes }, start))
 }

@@ -2,6 +2,7 @@
 
 use super::listing::{Listing, Tensor};
 use meno_model::{InferOptions, Model};
+use std::collections::BTreeMap;
 
 /// How many parameters there are, and where.
 #[derive(Default, Debug, PartialEq)]
@@ -74,7 +75,9 @@ impl Parameters {
 
 /// The layer that a tensor belongs to.
 pub(super) fn layer(name: &str) -> Option<u64> {
-    name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
+    let number = name.strip_prefix("model.layers.")?.split('.').next()?;
+    // As a number is written: `007` and `+7` are other names.
+    number.parse().ok().filter(|n: &u64| n.to_string() == number)
 }
 
 /// Numbers in the KV cache for one token, and what holds them. Meno caches in f32.
@@ -92,13 +95,12 @@ pub(super) fn cache_per_token(listing: &Listing) -> Vec<(&'static str, u64)> {
 
 /// Bytes by type, most first.
 pub(super) fn bytes_by_dtype(tensors: &[Tensor]) -> Vec<(String, u64)> {
-    let mut sums: Vec<(String, u64)> = Vec::new();
+    let mut by_dtype: BTreeMap<&str, u64> = BTreeMap::new();
     for t in tensors {
-        match sums.iter_mut().find(|(dtype, _)| *dtype == t.dtype) {
-            Some((_, bytes)) => *bytes = bytes.saturating_add(t.bytes),
-            None => sums.push((t.dtype.clone(), t.bytes)),
-        }
+        let bytes = by_dtype.entry(&t.dtype).or_default();
+        *bytes = bytes.saturating_add(t.bytes);
     }
+    let mut sums: Vec<(String, u64)> = by_dtype.into_iter().map(|(dtype, bytes)| (dtype.to_owned(), bytes)).collect();
     sums.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     sums
 }

@@ -4,6 +4,7 @@ use super::listing::{Listing, Tensor};
 use super::memory::{self, ADAMW_BYTES_PER_PARAMETER, Parameters};
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
 /// Everything, for programs.
@@ -110,20 +111,20 @@ fn write_memory(out: &mut String, listing: &Listing, total: u64) -> Result<()> {
 struct Group<'a> {
     pattern: String,
     first: &'a Tensor,
-    layers: Vec<u64>,
+    layers: BTreeSet<u64>,
     count: u64,
 }
 
 fn write_tensors(out: &mut String, tensors: &[Tensor], all: bool) -> Result<()> {
     let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<(String, &[usize], &str), usize> = HashMap::new();
     for tensor in tensors {
         let (pattern, layer) = if all { (tensor.name.clone(), None) } else { pattern(&tensor.name) };
-        let same =
-            |g: &&mut Group| g.pattern == pattern && g.first.shape == tensor.shape && g.first.dtype == tensor.dtype;
-        match groups.iter_mut().find(same).filter(|_| !all) {
+        let place = *places.entry((pattern.clone(), &tensor.shape, &tensor.dtype)).or_insert(groups.len());
+        match groups.get_mut(place).filter(|_| !all) {
             Some(group) => {
                 group.count += 1;
-                group.layers.extend(layer.filter(|l| !group.layers.contains(l)));
+                group.layers.extend(layer);
             }
             None => groups.push(Group { pattern, first: tensor, layers: layer.into_iter().collect(), count: 1 }),
         }
@@ -143,7 +144,10 @@ fn write_tensors(out: &mut String, tensors: &[Tensor], all: bool) -> Result<()> 
 
 /// In the order of the network: embedding, layers, norm and head; lines that differ only in type or layers together.
 fn sort(groups: &mut [Group]) {
-    let order: Vec<String> = groups.iter().map(|g| g.pattern.clone()).collect();
+    let mut order: HashMap<String, usize> = HashMap::new();
+    for (i, group) in groups.iter().enumerate() {
+        order.entry(group.pattern.clone()).or_insert(i);
+    }
     groups.sort_by_key(|g| {
         let part = match g.pattern.as_str() {
             "model.embed_tokens.weight" => 0,
@@ -151,13 +155,13 @@ fn sort(groups: &mut [Group]) {
             "lm_head.weight" => 3,
             _ => 2,
         };
-        (part, order.iter().position(|p| *p == g.pattern))
+        (part, order.get(&g.pattern).copied())
     });
 }
 
-fn line(mut group: Group) -> [String; 5] {
-    group.layers.sort_unstable();
-    let name = match &group.layers[..] {
+fn line(group: Group) -> [String; 5] {
+    let layers: Vec<u64> = group.layers.into_iter().collect();
+    let name = match &layers[..] {
         [] => group.pattern,
         layers => group.pattern.replacen('#', &ranges(layers), 1),
     };

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+mod damaged;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,0 +1,209 @@
+//! The regular expressions of a `tokenizer.json`, under a budget of time and memory.
+//!
+//! The patterns come from outside and are Oniguruma's, which backtracks: some take time that grows exponentially with the
+//! text. The tokenizers library runs them without a limit and panics where Oniguruma's own limit ends a match. Here the
+//! same patterns give the same matches, with an error where one takes too long.
+
+use super::gguf::PUBLISHED;
+use crate::clock::thread_time;
+use onig::{MatchParam, Regex, Region, SearchOptions};
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+use tokenizers::pattern::Pattern;
+use tokenizers::{Offsets, Result};
+
+/// Processor time that every text may take, and every byte of it: a hundred times what published patterns do.
+const TIME: Duration = Duration::from_secs(2);
+const TIME_PER_BYTE: Duration = Duration::from_micros(2);
+/// Steps back in the attempt to match at one place, some 20 ms.
+const MAX_RETRIES: u32 = 2_000_000;
+/// Places to which an attempt can go back, some 200 MB.
+const MAX_STACK: u32 = 4_000_000;
+/// Places to begin a match at that are tried between two looks at the clock.
+const PLACES: usize = 64;
+/// Matches between two looks at the clock.
+const MATCHES: usize = 16;
+
+thread_local! {
+    /// The processor time of this thread at which the text that it encodes has had its share.
+    static DEADLINE: Cell<Option<Duration>> = const { Cell::new(None) };
+    /// What went wrong. The library takes no notice of normalizers that fail.
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` with the time that a text of `bytes` bytes may take. If a pattern took more, that is the error, whatever the
+/// library made of it.
+pub(super) fn within_budget<R>(bytes: usize, f: impl FnOnce() -> R) -> Result<R> {
+    let before = DEADLINE.replace(Some(deadline(bytes)));
+    FAILURE.set(None);
+    let result = f();
+    DEADLINE.set(before);
+    FAILURE.take().map_or(Ok(result), |failure| Err(failure.into()))
+}
+
+fn deadline(bytes: usize) -> Duration {
+    thread_time() + TIME + TIME_PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// A pattern that finds what the library's own would find.
+#[derive(Clone, Debug)]
+pub(super) struct BoundedRegex {
+    pattern: String,
+    regex: Arc<Regex>,
+    /// Whether it is one of the published patterns, which take little time on any text.
+    harmless: bool,
+}
+
+fn limits() -> MatchParam {
+    let mut limits = MatchParam::default();
+    limits.set_retry_limit_in_match(MAX_RETRIES);
+    limits.set_match_stack_limit(MAX_STACK);
+    limits
+}
+
+impl BoundedRegex {
+    pub(super) fn new(pattern: &str) -> Result<BoundedRegex> {
+        let (regex, harmless) = (Arc::new(Regex::new(pattern)?), PUBLISHED.contains(&pattern));
+        Ok(BoundedRegex { pattern: pattern.to_owned(), regex, harmless })
+    }
+
+    /// Whether it matches the empty text.
+    pub(super) fn matches_nothing(&self) -> Result<bool> {
+        Ok(self.find("", 0, deadline(0))?.is_some())
+    }
+
+    /// The first match that begins at `from` or later. Oniguruma's own search knows no clock, so a pattern that is not
+    /// known to be harmless is tried place by place.
+    fn find(&self, text: &str, from: usize, deadline: Duration) -> Result<Option<(usize, usize)>> {
+        let (mut region, options) = (Region::new(), SearchOptions::SEARCH_OPTION_NONE);
+        if self.harmless {
+            let found = self.regex.search_with_param(text, from, text.len(), options, Some(&mut region), limits());
+            return Ok(found.map_err(|e| self.too_slow(&e.to_string()))?.and_then(|_| region.pos(0)));
+        }
+        let mut at = from;
+        for place in 1.. {
+            let found = self.regex.match_with_param(text, at, options, Some(&mut region), limits());
+            if found.map_err(|e| self.too_slow(&e.to_string()))?.is_some() {
+                return Ok(region.pos(0));
+            }
+            let Some(next) = text[at..].chars().next() else { break };
+            at += next.len_utf8();
+            if place % PLACES == 0 {
+                self.check(deadline)?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(&self, deadline: Duration) -> Result<()> {
+        if thread_time() < deadline { Ok(()) } else { Err(self.too_slow("out of time").into()) }
+    }
+
+    fn too_slow(&self, why: &str) -> String {
+        let shown: String = self.pattern.chars().take(80).collect();
+        let more = if shown.len() < self.pattern.len() { "…" } else { "" };
+        let failure = format!(
+            "the regular expression `{shown}{more}` takes too long on this text ({why}); use a tokenizer whose patterns \
+             need no backtracking"
+        );
+        FAILURE.set(Some(failure.clone()));
+        failure
+    }
+}
+
+impl Pattern for &BoundedRegex {
+    /// As the library's: all matches, and what lies between them. An empty match right after another is none.
+    fn find_matches(&self, inside: &str) -> Result<Vec<(Offsets, bool)>> {
+        if inside.is_empty() {
+            return Ok(vec![((0, 0), false)]);
+        }
+        let deadline = DEADLINE.get().unwrap_or_else(|| deadline(inside.len()));
+        let (mut splits, mut given, mut at, mut last) = (Vec::new(), 0, 0, None);
+        let mut matches = 0;
+        while at <= inside.len() {
+            let Some((start, end)) = self.find(inside, at, deadline)? else { break };
+            if start == end && last == Some(end) {
+                at += inside[at..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+            (at, last) = (end, Some(end));
+            if given != start {
+                splits.push(((given, start), false));
+            }
+            splits.push(((start, end), true));
+            given = end;
+            matches += 1;
+            if matches % MATCHES == 0 {
+                self.check(deadline)?;
+            }
+        }
+        if given != inside.len() {
+            splits.push(((given, inside.len()), false));
+        }
+        Ok(splits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library's own way to the same matches.
+    fn of_library(pattern: &str, text: &str) -> Vec<(Offsets, bool)> {
+        (&Regex::new(pattern).unwrap()).find_matches(text).unwrap()
+    }
+
+    #[test]
+    fn finds_what_the_library_finds() {
+        let long = "日本語 text with  spaces\n\n\tand 12345 numbers' don't ".repeat(40);
+        let texts = ["", "a", "aab", "  \n x", "日本語", "a\u{301}é", &long, &" ".repeat(300), &"é".repeat(200)];
+        let patterns = [
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"\p{N}{1,3}",
+            "[一-龥]+",
+            r"\s+$",
+            "",
+            "a*",
+            "x*",
+            r"\b",
+            "$",
+            "^",
+            r"\z",
+            "(?=a)",
+            "(?<=t)h",
+            "b|a+",
+            r"(\w)\1",
+            "numbers' don't $",
+        ];
+        for pattern in patterns {
+            for text in texts {
+                let found = (&BoundedRegex::new(pattern).unwrap()).find_matches(text).unwrap();
+                assert_eq!(found, of_library(pattern, text), "{pattern:?} in {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_backtracks_without_end_is_an_error_in_time() {
+        for (pattern, text) in [
+            (r"(a+)+$", "a".repeat(100) + "b"),
+            (r"(a|aa)+$", "a".repeat(5000) + "b"),
+            (r"(?>a+)c", "a".repeat(300_000) + "bc"),
+            (r"(x+x+)+y", "x".repeat(10_000) + "zy"),
+            (r"(?:a*a*a*a*a*b|a)", "a".repeat(100_000)),
+        ] {
+            let start = thread_time();
+            let error = (&BoundedRegex::new(pattern).unwrap()).find_matches(&text).unwrap_err().to_string();
+            assert!(error.contains("takes too long"), "{pattern}: {error}");
+            assert!(thread_time() - start < Duration::from_secs(20), "{pattern}: {:?}", thread_time() - start);
+        }
+    }
+
+    #[test]
+    fn the_empty_text_matches_or_not() {
+        for (pattern, expected) in [("", true), ("a*", true), ("a+", false), ("^", true), (r"\s", false)] {
+            assert_eq!(BoundedRegex::new(pattern).unwrap().matches_nothing().unwrap(), expected, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `checksums.json` in a checkpoint: length and SHA-256 of every file beside it, so that a flipped byte is found before a
+//! run goes on from it.
+
+use super::error;
+use crate::data::fingerprint::Fingerprint;
+use crate::error::Error;
+use meno_model::input;
+use std::path::Path;
+
+/// The file's name.
+pub(super) const FILE: &str = "checksums.json";
+
+/// Writes the checksums of all files in `dir`.
+pub(crate) fn write(dir: &Path) -> Result<(), Error> {
+    let mut sums = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
+        let entry = entry.map_err(Error::io(dir))?;
+        let sum = Fingerprint::of(&entry.path())?;
+        sums.push(Fingerprint { path: entry.file_name().into(), ..sum });
+    }
+    sums.sort_by(|a, b| a.path.cmp(&b.path));
+    let json = serde_json::to_vec_pretty(&sums).expect("invariant: checksums are plain data");
+    let file = dir.join(FILE);
+    std::fs::write(&file, json).map_err(Error::io(&file))
+}
+
+/// Compares the files of `dir` with their checksums. Checkpoints of older versions have none: `false`.
+pub(crate) fn check(dir: &Path) -> Result<bool, Error> {
+    let file = dir.join(FILE);
+    let json = match input::read(&file, input::SMALL) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        json => json.map_err(Error::io(&file))?,
+    };
+    let sums: Vec<Fingerprint> =
+        serde_json::from_slice(&json).map_err(|e| error(&file, format!("not a list of checksums: {e}")))?;
+    for sum in sums {
+        // A file beside the list and nowhere else.
+        if sum.path.file_name() != Some(sum.path.as_os_str()) {
+            return Err(error(&file, format!("names {:?}, expected a file in the same directory", sum.path)));
+        }
+        let path = dir.join(&sum.path);
+        let length = std::fs::metadata(&path).map_err(Error::io(&path))?.len();
+        if length != sum.bytes {
+            return Err(error(&path, format!("has {length} bytes, but {} were written", sum.bytes)));
+        }
+        if !Fingerprint::of(&path)?.same(&sum) {
+            return Err(error(
+                &path,
+                format!("holds other bytes than were written: its SHA-256 is not that in {FILE}"),
+            ));
+        }
+    }
+    Ok(true)
+}
