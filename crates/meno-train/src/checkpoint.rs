@@ -20,6 +20,8 @@ use crate::error::Error;
 use crate::run::Run;
 use crate::run_lock::RunLock;
 use meno_model::{Dtype, Model, input};
+use meno_tensor::finite::all_finite;
+use meno_tensor::params::Param;
 use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -166,8 +168,19 @@ fn write<'a>(
     sync(dir)
 }
 
-/// Writes the model and its assets to `dir`, as the end of a run does.
+/// Writes the model and its assets to `dir`, as the end of a run does. Weights that are not finite are an error: no model
+/// could be loaded from them.
 pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
+    let params = &model.params;
+    let broken = |p: &Param| params.kept(*p).is_none() && !all_finite(params.get(*p));
+    if let Some((_, info)) = params.iter().find(|(p, _)| broken(p)) {
+        let message = format!(
+            "the weight `{}` is not finite any more, so nothing is saved: lower `train.learning_rate`, or resume from an \
+             earlier checkpoint",
+            info.name
+        );
+        return Err(error(dir, message));
+    }
     std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
     for (name, bytes) in &to.assets {
         let file = dir.join(name);

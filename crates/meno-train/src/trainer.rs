@@ -222,7 +222,7 @@ impl Trainer {
     /// gradient before clipping.
     pub fn update(&mut self, model: &mut Model, step: usize) -> Result<f32, Error> {
         let norm = global_norm(&model.params, &self.grads);
-        if !norm.is_finite() {
+        if !(norm as f32).is_finite() {
             return Err(Error::NotFinite { step: step + 1, what: "the gradient norm", value: norm as f32 });
         }
         let scale = clip_scale(norm, self.train.max_grad_norm);

@@ -133,8 +133,10 @@ impl Gate {
     }
 }
 
-/// Indices of the largest values, largest first, ties by lower index. `values` is destroyed.
+/// Indices of the largest values, largest first, ties by lower index; no index twice. A value that is no number counts as
+/// −∞: what follows is no number either, and is reported by its loss. `values` is destroyed.
 fn top_k(values: &mut [f32], chosen: &mut [u32]) {
+    values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
     for slot in chosen {
         let mut best = 0;
         for (i, &v) in values.iter().enumerate() {

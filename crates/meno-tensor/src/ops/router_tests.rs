@@ -65,6 +65,18 @@ fn v2_limits_groups_by_their_best_and_normalises_or_scales() {
 }
 
 #[test]
+fn no_expert_is_chosen_twice_whatever_the_affinities() {
+    for affinities in [[f32::NAN; 8], [f32::NEG_INFINITY; 8], [f32::INFINITY; 8]] {
+        for (scoring, method) in [(Scoring::Sigmoid, TopkMethod::NoauxTc), (Scoring::Softmax, TopkMethod::Greedy)] {
+            let (mut chosen, _) = select(gate(scoring, method), &affinities, None);
+            chosen.sort_unstable();
+            chosen.dedup();
+            assert_eq!(chosen.len(), 3, "{affinities:?}");
+        }
+    }
+}
+
+#[test]
 fn ties_go_to_the_lower_index() {
     let s = [0.5; 8];
     assert_eq!(select(gate(Scoring::Sigmoid, TopkMethod::NoauxTc), &s, None).0, [0, 1, 2]);

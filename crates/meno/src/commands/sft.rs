@@ -30,11 +30,13 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
         note_mtp(&model, &recipe.sft);
+        let text = Text::of(&recipe.model)?;
         if args.dry_run {
+            dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
+            held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
             args.print_dry_run(&recipe, Some(&estimate(&model, &recipe.train, &recipe.sft, &recipe.eval)?));
             return Ok(());
         }
-        let text = Text::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
         let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
         let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;

@@ -172,6 +172,29 @@ fn a_command_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_dry_run_reads_the_data() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let recipe = recipe(&dir, &model, &format!("{GOOD}{{\"prompt\": \"ab\"}}\n"), "");
+    refused(&args("sft", &recipe, &[], &["--dry-run"]), &["data.jsonl:2"]);
+    let missing = format!("data.files=[{:?}]", dir.path("no-such.jsonl"));
+    refused(&args("sft", &recipe, &[&missing], &["--dry-run"]), &["no-such.jsonl"]);
+}
+
+#[test]
+fn training_that_leaves_the_numbers_is_an_error_and_saves_nothing() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let recipe = recipe(&dir, &model, &GOOD.repeat(4), "");
+    for steps in ["train.max_steps=1", "train.max_steps=5"] {
+        let wild = ["train.learning_rate=1e38", "train.max_grad_norm=0", "train.warmup_steps=0", steps];
+        refused(&args("sft", &recipe, &wild, &[]), &["lower `train.learning_rate`"]);
+        assert!(!Path::new(&dir.path("run/model.safetensors")).exists());
+        let _ = std::fs::remove_dir_all(dir.path("run"));
+    }
+}
+
+#[test]
 fn long_examples_and_masked_ones_are_named() {
     let dir = Dir::new();
     let model = model(&dir, TEMPLATE);
