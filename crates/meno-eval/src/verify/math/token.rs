@@ -294,6 +294,10 @@ impl Scanner {
             '{' => self.push(Kind::GroupOpen),
             '}' => self.push(Kind::GroupClose),
             '|' => self.push(Kind::Bar),
+            '+' if self.starts(self.at, "/-") => {
+                self.at += 2;
+                self.push(Kind::Command("pm".into()));
+            }
             '*' if self.peek(0) == Some('*') => {
                 self.at += 1;
                 self.push(Kind::Sign('^'));
@@ -363,6 +367,13 @@ impl Scanner {
             }
         }
         self.at += run.len();
+        // p.m. of a time
+        if after_value && matches!(run.as_str(), "a" | "p") && self.starts(self.at, ".m") {
+            self.at += 2;
+            self.at += usize::from(self.peek(0) == Some('.'));
+            self.push(Kind::Word(format!("{run}m")));
+            return;
+        }
         let kind = match run.as_str() {
             "or" => Kind::Or,
             "and" => Kind::And,

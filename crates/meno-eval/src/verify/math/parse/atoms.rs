@@ -3,6 +3,7 @@
 use super::Parser;
 use crate::verify::math::token::{Kind, Token};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
+use crate::verify::math::units;
 use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 
@@ -180,6 +181,10 @@ impl Parser<'_> {
             self.at += 1;
             return Some(Expr::Symbol(word.clone()));
         }
+        if self.letter == 0 && self.is_plain_word(word) {
+            self.at += 1;
+            return Some(Expr::Text(word.to_lowercase()));
+        }
         let c = char::from(*word.as_bytes().get(self.letter)?);
         self.letter += 1;
         if self.letter == word.len() {
@@ -193,6 +198,28 @@ impl Parser<'_> {
             'i' => Expr::Constant(Constant::I),
             c => Expr::Symbol(c.to_string()),
         })
+    }
+
+    /// Whether the letters that come next are a word, not a product of variables: `3 to 5`, but `2ab`. Long runs are
+    /// words, short ones if a space parts them from what they would multiply and they do not look like variables.
+    fn is_plain_word(&self, word: &str) -> bool {
+        let variables = !word.contains(|c: char| "aeiouAEIOU".contains(c))
+            || word.as_bytes().windows(2).all(|p| p[0] < p[1]) && (word.len() > 3 || word.bytes().all(|c| c <= b'd'));
+        let beside = |at: Option<usize>| {
+            at.and_then(|i| self.tokens.get(i)).is_some_and(|t| {
+                matches!(t.kind, Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_) | Kind::Text(_) | Kind::Close(_))
+            })
+        };
+        let apart = self.spaced(0) && beside(self.at.checked_sub(1)) || self.spaced(1) && beside(Some(self.at + 1));
+        let usual = matches!(word, "vs" | "by" | "my") || units::parse(word).is_some();
+        match word.len() {
+            0..=1 => false,
+            2..=3 if apart && usual => true,
+            // AB, ABC: points.
+            _ if word.bytes().all(|c| c.is_ascii_uppercase()) => false,
+            2..=3 => apart && !variables,
+            _ => !variables,
+        }
     }
 
     /// "million" and the like.
@@ -383,6 +410,10 @@ impl Parser<'_> {
                 Some(Kind::Sign('%')) => {
                     self.at += 1;
                     Expr::Percent(Box::new(base))
+                }
+                Some(Kind::Command(c)) if c == "permille" => {
+                    self.at += 1;
+                    Expr::Div(Box::new(base), Box::new(Expr::Number(Literal::integer(1000))))
                 }
                 Some(Kind::Sign('\'')) => match base {
                     Expr::Symbol(name) => {

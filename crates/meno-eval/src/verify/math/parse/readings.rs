@@ -45,7 +45,9 @@ pub fn parse(text: &str) -> Vec<Expr> {
 
 /// The answer without the punctuation of its sentence.
 fn trimmed(text: &str) -> &str {
-    text.trim().trim_end_matches(['.', ',', ';', ':', '。', '，']).trim()
+    let text = text.trim();
+    // Dots after it say that it goes on.
+    if text.ends_with("..") { text } else { text.trim_end_matches(['.', ',', ';', ':', '。', '，']).trim() }
 }
 
 /// Whether an integer is written with zeros before it, as only the groups of a longer number are.

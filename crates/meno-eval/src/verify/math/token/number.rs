@@ -55,21 +55,19 @@ impl Scanner {
     fn joint(&self, whole: &str, group: usize) -> Option<usize> {
         let three = |at: usize| self.digits(at) == 3;
         let at = self.at;
+        // Groups of three after a first group of one to three.
+        let first_groups = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
         for comma in ["{,}", ",\\!", "\\!", "{{,}}", "{, }", " {, }"] {
             if self.starts(at, comma) {
                 let spaces = self.chars[at + comma.len()..].iter().take_while(|c| **c == ' ').count();
                 let next = at + comma.len() + spaces;
-                let fits = if comma == "\\!" { self.digits(next) > 0 } else { three(next) };
-                return fits.then_some(comma.len() + spaces);
+                return (three(next) && first_groups).then_some(comma.len() + spaces);
             }
         }
         if self.starts(at, "\\,") {
-            let fits = if self.depth > 0 { three(at + 2) } else { self.digits(at + 2) > 0 };
-            return fits.then_some(2);
+            return (three(at + 2) && first_groups).then_some(2);
         }
-        // Groups of three after a first group of one to three that does not start with 0.
-        let grouped = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
-        if !grouped || whole.starts_with('0') || !three(at + 1) {
+        if !first_groups || whole.starts_with('0') || !three(at + 1) {
             return None;
         }
         let separator = self.peek(0)?;
