@@ -300,6 +300,9 @@ impl<'a> Parser<'a> {
     }
 
     fn sum(&mut self) -> Option<Expr> {
+        if let Some(compound) = self.compound() {
+            return Some(compound);
+        }
         let mut terms = Vec::new();
         loop {
             let first = terms.is_empty();

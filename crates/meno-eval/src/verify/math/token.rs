@@ -565,12 +565,13 @@ impl Scanner {
     /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate.
     fn words(&mut self, content: &str) {
         let plain = content.replace(['$', '~'], " ");
-        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let written = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        let plain = written.to_lowercase();
         let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
-        let unit = Some(unit_text(&plain)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
+        let unit = Some(unit_text(&written)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
         if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {

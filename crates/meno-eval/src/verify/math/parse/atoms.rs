@@ -183,7 +183,8 @@ impl Parser<'_> {
         }
         if self.letter == 0 && self.is_plain_word(word) {
             self.at += 1;
-            return Some(Expr::Text(word.to_lowercase()));
+            // The case of a unit matters.
+            return Some(Expr::Text(word.clone()));
         }
         let c = char::from(*word.as_bytes().get(self.letter)?);
         self.letter += 1;
