@@ -43,7 +43,10 @@ impl<'a> Parser<'a> {
 
     /// The whole text.
     fn answer(mut self) -> Option<Expr> {
-        let answer = self.groups()?;
+        let mut answer = self.groups()?;
+        if self.command(&["over"]) {
+            answer = Expr::Div(Box::new(answer), Box::new(self.groups()?));
+        }
         (self.at == self.tokens.len()).then_some(answer)
     }
 

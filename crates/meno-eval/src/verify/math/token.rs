@@ -367,6 +367,14 @@ impl Scanner {
             }
         }
         self.at += run.len();
+        // 3x10^5
+        if run == "x"
+            && matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number { .. }))
+            && self.starts(self.at + usize::from(self.peek(0) == Some(' ')), "10^")
+        {
+            self.push(Kind::Sign('×'));
+            return;
+        }
         // p.m. of a time
         if after_value && matches!(run.as_str(), "a" | "p") && self.starts(self.at, ".m") {
             self.at += 2;

@@ -443,7 +443,15 @@ impl Parser<'_> {
             matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
         let short = matches!(self.peek_at(1), Some(Kind::Letter(_) | Kind::Number { .. }))
             && self.peek_at(2) == Some(&Kind::Close(')'));
-        usual || name.contains('\'') || (first.is_ascii_uppercase() && (short || self.is_point()))
+        usual
+            || name.contains('\'')
+            || (first.is_ascii_uppercase() && (short || self.is_point() || stem == "P" && self.is_event()))
+    }
+
+    /// Whether the bracket that comes next holds a relation: `P(X = 1)`.
+    fn is_event(&self) -> bool {
+        let inner = self.tokens[self.at + 1..].iter().take(40);
+        inner.take_while(|t| !matches!(t.kind, Kind::Close(_))).any(|t| matches!(t.kind, Kind::Relation(_)))
     }
 
     /// Whether the bracket that comes next holds coordinates: a comma at its own level.
@@ -503,7 +511,7 @@ impl Parser<'_> {
                     self.at += 1 + 2 * braced;
                     Expr::Quantity(Box::new(base), unit.to_owned())
                 }
-                None => Expr::Degrees(Box::new(base)),
+                None => Expr::Degrees(Box::new(self.minutes_of_arc(base))),
             });
         }
         // f^{\prime}
@@ -522,6 +530,23 @@ impl Parser<'_> {
             return self.apply(name);
         }
         Some(Expr::Pow(Box::new(base), Box::new(exponent)))
+    }
+
+    /// Degrees with the minutes and seconds that follow: `30'15''`.
+    fn minutes_of_arc(&mut self, degrees: Expr) -> Expr {
+        let mut terms = vec![degrees];
+        for (marks, parts) in [(1, 60), (2, 3600)] {
+            let Some(Kind::Number { literal, exponent: 0, .. }) = self.peek() else { break };
+            let marked = (1..=marks).all(|i| self.peek_at(i) == Some(&Kind::Sign('\'')))
+                && self.peek_at(marks + 1) != Some(&Kind::Sign('\''));
+            if !marked {
+                break;
+            }
+            let number = |literal: Literal| Box::new(Expr::Number(literal));
+            terms.push(Expr::Div(number(literal.clone()), number(Literal::integer(parts))));
+            self.at += marks + 1;
+        }
+        if terms.len() == 1 { terms.remove(0) } else { Expr::Add(terms) }
     }
 
     /// Takes `\circ` or `{\circ}`.
@@ -645,7 +670,9 @@ fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
         _ => return None,
     };
     let base = base.value.to_integer().to_u32().filter(|b| (11..=36).contains(b))?;
-    let mixed = digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    let letters = digits.bytes().filter(u8::is_ascii_uppercase).count();
+    // FF_{16} too; A_{16} is a name.
+    let mixed = letters > 0 && (letters < digits.len() || base == 16 && letters > 1);
     let value = BigInt::parse_bytes(digits.as_bytes(), base).filter(|_| mixed)?;
     Some((Expr::Based(value, base), len + used))
 }
