@@ -62,7 +62,7 @@ impl Reference {
     /// The answer that a response gives: all boxes together where the reference has several parts. `None` if there is
     /// no answer or it cannot be read.
     pub fn answer(&self, response: &str) -> Option<String> {
-        let found = extract(response)?;
+        let found = extract(response).filter(|found| !is_starred(found))?;
         let text = match found.boxes {
             Some(boxes) if self.readings.iter().any(has_parts) => boxes,
             _ => found.text,
@@ -101,9 +101,7 @@ impl Reference {
         };
         judgement.extracted = Some(found.text.clone());
         judgement.marker = Some(found.marker);
-        // A star after a marked answer is a part of it; elsewhere it is markup.
-        let starred = matches!(found.marker, Marker::Box | Marker::Tags) && ends_in_star(&found.text);
-        let readings = if starred { Vec::new() } else { parse(bare(&found.text)) };
+        let readings = if is_starred(&found) { Vec::new() } else { parse(bare(&found.text)) };
         judgement.response = printed(&readings);
         let (verdict, reason) = self.decide(&readings, &found);
         judgement.verdict = verdict;
@@ -147,6 +145,11 @@ fn bare(text: &str) -> &str {
     if end.ends_with("..") { end.trim_start_matches(['$', '*', '`', '"']).trim() } else { strip(text) }
 }
 
+/// Whether a star belongs to an answer: it does in a box or between tags, elsewhere it is markup.
+fn is_starred(found: &Extracted) -> bool {
+    matches!(found.marker, Marker::Box | Marker::Tags) && ends_in_star(&found.text)
+}
+
 /// Whether one star follows an answer that does not start with one.
 fn ends_in_star(text: &str) -> bool {
     let text = text.trim();
@@ -160,7 +163,9 @@ fn read_reference(text: &str) -> (String, Vec<Expr>) {
         true => (answer.to_owned(), Vec::new()),
         false => (answer.to_owned(), parse(bare(answer))),
     };
-    let marked = text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
+    let found = extract(text);
+    let phrase = found.as_ref().is_some_and(|found| found.marker == Marker::Phrase);
+    let marked = phrase || text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
     if !marked {
         let found = read(text);
         let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(|c: char| c.is_ascii_digit()));
@@ -168,7 +173,7 @@ fn read_reference(text: &str) -> (String, Vec<Expr>) {
             return found;
         }
     }
-    match extract(text) {
+    match found {
         Some(found) if found.marker != Marker::None => read(found.boxes.as_deref().unwrap_or(&found.text)),
         _ if !text.contains("boxed{") => (text.to_owned(), Vec::new()),
         // A box that was cut off.

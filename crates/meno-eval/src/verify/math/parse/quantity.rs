@@ -94,6 +94,10 @@ impl<'a> Parser<'a> {
                 Some(Kind::Letter(c)) if self.units && (self.spaced(ahead) || open && !text.is_empty()) => {
                     text += &format!(" {c}");
                 }
+                // kΩ
+                Some(Kind::Command(c)) if c == "Omega" && text.ends_with(['k', 'M']) && !self.spaced(ahead) => {
+                    text += "ohm";
+                }
                 Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
                 // µm, in as many pieces as it takes
                 Some(Kind::Command(c)) if c == "mu" && open && self.units => {
