@@ -375,7 +375,8 @@ impl<'a> Parser<'a> {
                 // 2 3 and {2}{3} are no products; (2)3 and x 3 are.
                 let bracket =
                     matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
-                let after_letter = self.number_after_letter();
+                let after_letter = self.number_after_letter()
+                    && matches!(factors.items.last(), Some(Expr::Symbol(_) | Expr::Constant(_)));
                 let factor = self.factor()?;
                 factors.ordered |= !bracket && is_numeral(&factor) && factors.items.last().is_some_and(is_numeral);
                 // 6 R 2 and C6H12 are no products.

@@ -547,9 +547,16 @@ fn words_are_no_products() {
     ] {
         assert!(!pays(gold, answer), "{gold} :: {answer}");
     }
-    for (gold, answer) in
-        [("xy", "yx"), ("2ab", "2ba"), ("ab+bc", "b(a+c)"), ("2 xy", "2yx"), ("2 \\pi r h", "2\\pi hr")]
-    {
+    for (gold, answer) in [
+        ("xy", "yx"),
+        ("2ab", "2ba"),
+        ("ab+bc", "b(a+c)"),
+        ("2^n5^m", "5^m2^n"),
+        ("\\frac12 ah", "\\frac{1}{2}ha"),
+        ("ut+\\frac12 at^2", "\\frac{1}{2}at^2+ut"),
+        ("2 xy", "2yx"),
+        ("2 \\pi r h", "2\\pi hr"),
+    ] {
         assert!(pays(gold, answer), "{gold} :: {answer}");
     }
 }

@@ -211,7 +211,11 @@ impl Parser<'_> {
                 matches!(t.kind, Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_) | Kind::Text(_) | Kind::Close(_))
             })
         };
-        let apart = self.spaced(0) && beside(self.at.checked_sub(1)) || self.spaced(1) && beside(Some(self.at + 1));
+        // \frac12 ah: the number belongs to the command. at^2: words have no powers.
+        let argument = self.at > 1 && matches!(self.tokens[self.at - 2].kind, Kind::Command(_));
+        let raised = matches!(self.peek_at(1), Some(Kind::Sign('^' | '_')));
+        let apart = !raised && !argument && self.spaced(0) && beside(self.at.checked_sub(1))
+            || self.spaced(1) && beside(Some(self.at + 1));
         let usual = matches!(word, "vs" | "by" | "my") || units::parse(word).is_some();
         match word.len() {
             0..=1 => false,

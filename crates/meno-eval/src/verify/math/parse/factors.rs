@@ -38,7 +38,8 @@ impl Factors {
 pub(super) fn is_numeral(e: &Expr) -> bool {
     match e {
         Expr::Number(_) | Expr::Percent(_) | Expr::Mixed(..) | Expr::Based(..) => true,
-        Expr::Pow(base, _) => is_numeral(base),
+        // 2^n 3^m is a product.
+        Expr::Pow(base, exponent) => is_numeral(base) && is_numeric(exponent),
         _ => false,
     }
 }
