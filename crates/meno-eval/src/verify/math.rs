@@ -29,7 +29,7 @@ use tree::{Expr, Relation};
 
 /// Whether two answers are equal.
 pub fn equal(a: &str, b: &str) -> bool {
-    any_same(&parse(strip(a)), &parse(strip(b))) && !token::differ_in_joint(a, b)
+    any_same(&parse(bare(a)), &parse(bare(b))) && !token::differ_in_joint(a, b)
 }
 
 /// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if there are none.
@@ -62,17 +62,17 @@ impl Reference {
     /// The answer that a response gives: all boxes together where the reference has several parts. `None` if there is
     /// no answer or it cannot be read.
     pub fn answer(&self, response: &str) -> Option<String> {
-        let found = extract(response)?;
+        let found = extract(response).filter(|found| !is_starred(found))?;
         let text = match found.boxes {
             Some(boxes) if self.readings.iter().any(has_parts) => boxes,
             _ => found.text,
         };
-        (!parse(strip(&text)).is_empty()).then_some(text)
+        (!parse(bare(&text)).is_empty()).then_some(text)
     }
 
     /// Whether an answer equals the reference.
     pub fn is_right(&self, answer: &str) -> bool {
-        self.equals(answer, &parse(strip(answer)))
+        self.equals(answer, &parse(bare(answer)))
     }
 
     fn equals(&self, text: &str, readings: &[Expr]) -> bool {
@@ -101,7 +101,7 @@ impl Reference {
         };
         judgement.extracted = Some(found.text.clone());
         judgement.marker = Some(found.marker);
-        let readings = parse(strip(&found.text));
+        let readings = if is_starred(&found) { Vec::new() } else { parse(bare(&found.text)) };
         judgement.response = printed(&readings);
         let (verdict, reason) = self.decide(&readings, &found);
         judgement.verdict = verdict;
@@ -138,10 +138,34 @@ impl Reference {
     }
 }
 
-/// The answer of a reference and its readings.
+/// An answer without the markup and the full stop around it. Dots that say that it goes on stay.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let end = text.trim_end_matches(['$', '*', '`', '"']);
+    if end.ends_with("..") { end.trim_start_matches(['$', '*', '`', '"']).trim() } else { strip(text) }
+}
+
+/// Whether a star belongs to an answer: it does in a box or between tags, elsewhere it is markup.
+fn is_starred(found: &Extracted) -> bool {
+    matches!(found.marker, Marker::Box | Marker::Tags) && ends_in_star(&found.text)
+}
+
+/// Whether one star follows an answer that does not start with one.
+fn ends_in_star(text: &str) -> bool {
+    let text = text.trim();
+    text.ends_with('*') && !text.starts_with('*') && !text.ends_with("^*") && !text.ends_with("**")
+}
+
+/// The answer of a reference and its readings. A reference is never searched for its last number: all of it reads, or
+/// it marks its answer, or it has no readings.
 fn read_reference(text: &str) -> (String, Vec<Expr>) {
-    let read = |answer: &str| (answer.to_owned(), parse(strip(answer)));
-    let marked = text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
+    let read = |answer: &str| match ends_in_star(answer) {
+        true => (answer.to_owned(), Vec::new()),
+        false => (answer.to_owned(), parse(bare(answer))),
+    };
+    let found = extract(text);
+    let phrase = found.as_ref().is_some_and(|found| found.marker == Marker::Phrase);
+    let marked = phrase || text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
     if !marked {
         let found = read(text);
         let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(|c: char| c.is_ascii_digit()));
@@ -149,10 +173,9 @@ fn read_reference(text: &str) -> (String, Vec<Expr>) {
             return found;
         }
     }
-    match extract(text) {
-        Some(found) if found.marker != Marker::None || !text.contains("boxed{") => {
-            read(found.boxes.as_deref().unwrap_or(&found.text))
-        }
+    match found {
+        Some(found) if found.marker != Marker::None => read(found.boxes.as_deref().unwrap_or(&found.text)),
+        _ if !text.contains("boxed{") => (text.to_owned(), Vec::new()),
         // A box that was cut off.
         _ => read(text.rsplit_once("boxed{").map_or(text, |(_, rest)| rest)),
     }

@@ -15,7 +15,7 @@ use super::tree::{Bracket, Expr, Function, Literal, Relation};
 use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{Signed, Zero};
+use num_traits::{Signed, ToPrimitive, Zero};
 pub(super) use rewritten::{counted, stated_value};
 use shape::{
     are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_same_function,
@@ -38,6 +38,46 @@ pub fn same(a: &Expr, b: &Expr) -> bool {
 pub(super) fn any_same(a: &[Expr], b: &[Expr]) -> bool {
     let mut compare = Compare::new();
     a.iter().any(|a| b.iter().any(|b| compare.same(a, b)))
+}
+
+/// A sum of quantities of one dimension in the unit of the last one; a quantity as it is.
+fn total(e: &Expr) -> Option<Expr> {
+    let Expr::Add(terms) = e else { return matches!(e, Expr::Quantity(..)).then(|| e.clone()) };
+    let Some(Expr::Quantity(_, name)) = terms.last() else { return None };
+    let last = units::parse(name)?;
+    let values = terms.iter().map(|term| match term {
+        Expr::Quantity(x, unit) => {
+            let unit = units::parse(unit).filter(|u| u.dimension == last.dimension && u.temperature().is_none())?;
+            Some(scaled(x, &(unit.factor / &last.factor)))
+        }
+        _ => None,
+    });
+    Some(Expr::Quantity(Box::new(Expr::Add(values.collect::<Option<_>>()?)), name.clone()))
+}
+
+/// The hour and minute of `3 PM` and `3:45 PM`, counted from midnight.
+fn clock(x: &Expr, unit: &str) -> Option<Expr> {
+    let parts = match x {
+        Expr::Apply(name, parts) if name == "\\time" => parts.as_slice(),
+        x => std::slice::from_ref(x),
+    };
+    let Expr::Number(hour) = &parts[0] else { return None };
+    let hour = hour.value.is_integer().then(|| hour.value.to_integer().to_u32())?.filter(|h| (1..=12).contains(h))?;
+    let hour = match unit.to_lowercase().chars().next()? {
+        'a' => hour % 12,
+        _ => hour % 12 + 12,
+    };
+    let mut time = vec![Expr::Number(Literal::integer(hour))];
+    time.extend(parts[1..].iter().cloned());
+    if time.len() == 1 {
+        time.push(Expr::Number(Literal::integer(0)));
+    }
+    Some(Expr::Apply("\\time".into(), time))
+}
+
+/// Whether a unit is a half of the day.
+fn is_half_day(unit: &units::Unit) -> bool {
+    unit.dimension.keys().any(|base| base == "am" || base == "pm")
 }
 
 /// A vector in coordinates: as it is, or over i, j, k if the other one is in coordinates or over i, j, k too.
@@ -108,6 +148,14 @@ impl Compare {
                 if xs.len() > 1 && name.starts_with(|c: char| c.is_ascii_uppercase()) =>
             {
                 self.all(xs, ys)
+            }
+            (Expr::Quantity(..) | Expr::Add(_), Expr::Quantity(..) | Expr::Add(_))
+                if total(a).is_some()
+                    && total(b).is_some()
+                    && (total(a).as_ref(), total(b).as_ref()) != (Some(a), Some(b)) =>
+            {
+                let (Some(x), Some(y)) = (total(a), total(b)) else { return false };
+                self.quantities(&x, &y)
             }
             (Expr::Quantity(..), _) | (_, Expr::Quantity(..)) => self.quantities(a, b),
             (Expr::Chain(..), Expr::Chain(..)) => self.chains(a, b) || self.sets(a, b),
@@ -275,7 +323,11 @@ impl Compare {
     fn quantities(&mut self, a: &Expr, b: &Expr) -> bool {
         match (a, b) {
             (Expr::Quantity(x, u), Expr::Quantity(y, v)) => {
+                let (u_name, v_name) = (u, v);
                 let (Some(u), Some(v)) = (units::parse(u), units::parse(v)) else { return u == v && self.same(x, y) };
+                if is_half_day(&u) && u.dimension == v.dimension {
+                    return self.same(x, y) || clock(x, u_name).is_some() && clock(x, u_name) == clock(y, v_name);
+                }
                 if u.is_generic() || v.is_generic() {
                     return self.same(x, y);
                 }
@@ -287,6 +339,13 @@ impl Compare {
                 u.dimension == v.dimension
                     && (u.factor == v.factor && self.same(x, y)
                         || self.same(&scaled(x, &u.factor), &scaled(y, &v.factor)))
+            }
+            // 3 PM is 15:00.
+            (Expr::Quantity(x, unit), y @ Expr::Apply(time, _))
+            | (y @ Expr::Apply(time, _), Expr::Quantity(x, unit))
+                if time == "\\time" && units::parse(unit).is_some_and(|u| is_half_day(&u)) =>
+            {
+                self.same(x, y) || clock(x, unit).as_ref() == Some(y)
             }
             (Expr::Quantity(x, _), y) | (y, Expr::Quantity(x, _)) => match y {
                 Expr::Chain(..) => self.named(y, if std::ptr::eq(y, a) { b } else { a }),

@@ -14,7 +14,7 @@ mod readings;
 use super::token::{Kind, Token};
 use super::tree::{Expr, Function, Relation};
 pub(super) use factors::is_numeric;
-use factors::{Factors, is_numeral, is_vector};
+use factors::{Factors, is_capital, is_numeral, is_vector};
 pub(super) use readings::has_long_words;
 pub use readings::parse;
 
@@ -43,7 +43,10 @@ impl<'a> Parser<'a> {
 
     /// The whole text.
     fn answer(mut self) -> Option<Expr> {
-        let answer = self.groups()?;
+        let mut answer = self.groups()?;
+        if self.command(&["over"]) {
+            answer = Expr::Div(Box::new(answer), Box::new(self.groups()?));
+        }
         (self.at == self.tokens.len()).then_some(answer)
     }
 
@@ -180,7 +183,7 @@ impl<'a> Parser<'a> {
             Kind::Relation(r) => *r,
             Kind::Mid if self.bars == 0 => Relation::Divides,
             Kind::Text(t) if matches!(t.as_str(), "if" | "for" | "when" | "where") => Relation::If,
-            Kind::Text(t) if t == "in" => Relation::In,
+            Kind::Text(t) if t == "in" && self.peek_at(1) != Some(&Kind::Sign('^')) => Relation::In,
             Kind::Text(t) if t == "is" => Relation::Equal,
             _ => return None,
         };
@@ -197,7 +200,9 @@ impl<'a> Parser<'a> {
             _ => false,
         };
         self.at += usize::from(skipped);
-        let first = self.operand()?;
+        let one_sided = matches!(self.peek(), Some(Kind::Relation(r)) if is_order(*r)) && self.at == 0;
+        // \ge 5 is x \ge 5.
+        let first = if one_sided { Expr::Symbol("x".into()) } else { self.operand()? };
         let (mut operands, mut relations) = (vec![first], Vec::new());
         while let Some(relation) = self.relation() {
             relations.push(relation);
@@ -298,6 +303,9 @@ impl<'a> Parser<'a> {
     }
 
     fn sum(&mut self) -> Option<Expr> {
+        if let Some(compound) = self.compound() {
+            return Some(compound);
+        }
         let mut terms = Vec::new();
         loop {
             let first = terms.is_empty();
@@ -314,7 +322,13 @@ impl<'a> Parser<'a> {
             } else {
                 break;
             };
+            let bracket = matches!(self.peek(), Some(Kind::Open(_) | Kind::GroupOpen));
             terms.push(match (self.product()?, term(Box::new(Expr::Text(String::new())))) {
+                // -7 mod 3 is (-7) mod 3.
+                (Expr::Call(Function::Mod, mut of), Expr::Neg(_)) if first && !bracket && of.len() == 2 => {
+                    let dividend = Expr::Neg(Box::new(of.remove(0)));
+                    Expr::Call(Function::Mod, vec![dividend, of.remove(0)])
+                }
                 // The sign belongs to the number, not to the number with its unit.
                 (Expr::Quantity(x, unit), Expr::Text(_)) => Expr::Quantity(x, unit),
                 (Expr::Quantity(x, unit), _) => Expr::Quantity(Box::new(term(x)), unit),
@@ -333,8 +347,9 @@ impl<'a> Parser<'a> {
                 factors.push(self.signed()?);
             } else if self.sign('×') {
                 let right = self.signed()?;
-                // The cross product does not commute.
-                if is_vector(&right) && factors.items.last().is_some_and(is_vector) {
+                // The cross product does not commute, nor does that of sets.
+                let sided = |e: &Expr| is_vector(e) || is_capital(e);
+                if sided(&right) && factors.items.last().is_some_and(sided) {
                     factors.push(Expr::Opaque("\\times".into()));
                 }
                 factors.push(right);
@@ -360,8 +375,12 @@ impl<'a> Parser<'a> {
                 // 2 3 and {2}{3} are no products; (2)3 and x 3 are.
                 let bracket =
                     matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
+                let after_letter = self.number_after_letter()
+                    && matches!(factors.items.last(), Some(Expr::Symbol(_) | Expr::Constant(_)));
                 let factor = self.factor()?;
                 factors.ordered |= !bracket && is_numeral(&factor) && factors.items.last().is_some_and(is_numeral);
+                // 6 R 2 and C6H12 are no products.
+                factors.ordered |= after_letter && factors.items.iter().any(is_numeral);
                 factors.push(factor);
             } else {
                 return Some(factors.finish());
@@ -373,6 +392,13 @@ impl<'a> Parser<'a> {
     fn bracketed_modulus(&self) -> bool {
         self.peek() == Some(&Kind::Open('('))
             && matches!(self.peek_at(1), Some(Kind::Command(c)) if matches!(c.as_str(), "bmod" | "mod"))
+    }
+
+    /// Whether a number comes next and a letter or a word stands right before it.
+    fn number_after_letter(&self) -> bool {
+        matches!(self.peek(), Some(Kind::Number { .. }))
+            && self.letter == 0
+            && matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Letter(_) | Kind::Word(_)))
     }
 
     /// Whether the last token closes a bracket.
@@ -408,7 +434,7 @@ impl<'a> Parser<'a> {
             ),
             Some(Kind::Text(t)) => {
                 !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") && !is_approximately(t)
-                    || t == "in" && self.ends_term(1)
+                    || t == "in" && (self.ends_term(1) || self.peek_at(1) == Some(&Kind::Sign('^')))
             }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
             Some(Kind::Open('[')) => !self.reversed,

@@ -75,6 +75,7 @@ impl RealSet {
                 }
                 _ => None,
             },
+            Expr::Chain(..) if between(expr).is_some() => RealSet::solutions(&between(expr)?, None, work),
             Expr::Chain(..) | Expr::List(_) | Expr::Logic(..) => RealSet::solutions(expr, None, work),
             _ => None,
         }
@@ -286,6 +287,39 @@ fn starts_before(a: &Interval, b: &Interval, work: &mut Work) -> Option<bool> {
         Ordering::Less => true,
         Ordering::Greater => false,
         Ordering::Equal => a.from_closed && !b.from_closed,
+    })
+}
+
+/// `|x + k| < c` and `x^2 < c` as `-c - k < x < c - k`, and their like with `>`.
+fn between(chain: &Expr) -> Option<Expr> {
+    let Expr::Chain(operands, relations) = chain else { return None };
+    let ([left, bound], [relation]) = (operands.as_slice(), relations.as_slice()) else { return None };
+    let number = |e: &Expr| is_constant(e).then(|| e.clone());
+    let bound = number(bound)?;
+    let (x, shift, bound) = match left {
+        Expr::Call(Function::Abs, inner) => match inner.as_slice() {
+            [Expr::Add(terms)] => match terms.as_slice() {
+                [x @ Expr::Symbol(_), k] | [k, x @ Expr::Symbol(_)] => (x, number(k)?, bound),
+                _ => return None,
+            },
+            _ => return None,
+        },
+        Expr::Pow(x, two) if matches!(**x, Expr::Symbol(_)) && **two == Expr::Number(Literal::integer(2)) => {
+            let root = Expr::Root(two.clone(), Box::new(bound));
+            (x.as_ref(), Expr::Number(Literal::integer(0)), root)
+        }
+        _ => return None,
+    };
+    let neg = |e: &Expr| Expr::Neg(Box::new(e.clone()));
+    let low = Expr::Add(vec![neg(&bound), neg(&shift)]);
+    let high = Expr::Add(vec![bound, neg(&shift)]);
+    let than = |e: Expr, relation| Expr::Chain(vec![x.clone(), e], vec![relation]);
+    Some(match relation {
+        Relation::Less | Relation::LessEqual => Expr::Chain(vec![low, x.clone(), high], vec![*relation, *relation]),
+        Relation::Greater | Relation::GreaterEqual => {
+            Expr::Logic("lor", vec![than(low, flipped(*relation)?), than(high, *relation)])
+        }
+        _ => return None,
     })
 }
 

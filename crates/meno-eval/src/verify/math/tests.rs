@@ -519,3 +519,169 @@ proptest! {
         prop_assert!(equal(&decimal, &fraction), "{} {}", decimal, fraction);
     }
 }
+
+/// Whether the answer in a box gets the verdict "right".
+fn pays(gold: &str, answer: &str) -> bool {
+    judge(gold, &format!("The answer is $\\boxed{{{answer}}}$."), false).verdict == Verdict::Right
+}
+
+#[test]
+fn words_are_no_products() {
+    for (gold, answer) in [
+        ("5 ft 6 in", "6 ft 5 in"),
+        ("1 h 30 min", "30 h 1 min"),
+        ("3 to 5", "5 to 3"),
+        ("3 vs 5", "5 vs 3"),
+        ("6 R 2", "2 R 6"),
+        ("3 choose 2", "2 choose 3"),
+        ("x is 3 y is 2", "x is 2 y is 3"),
+        ("Alice 3 Bob 5", "Alice 5 Bob 3"),
+        ("10 in", "1 in 10"),
+        ("C6H12O6", "C12H6O6"),
+        ("5 apples", "5 pleaps"),
+        ("5 east", "5 seat"),
+        ("10 am", "10 ma"),
+        ("60 km/h", "60 kmh"),
+        ("5 m s", "5 ms"),
+        ("A\\times B", "B\\times A"),
+    ] {
+        assert!(!pays(gold, answer), "{gold} :: {answer}");
+    }
+    for (gold, answer) in [
+        ("xy", "yx"),
+        ("2ab", "2ba"),
+        ("ab+bc", "b(a+c)"),
+        ("2^n5^m", "5^m2^n"),
+        ("\\frac12 ah", "\\frac{1}{2}ha"),
+        ("ut+\\frac12 at^2", "\\frac{1}{2}at^2+ut"),
+        ("2 xy", "2yx"),
+        ("2 \\pi r h", "2\\pi hr"),
+    ] {
+        assert!(pays(gold, answer), "{gold} :: {answer}");
+    }
+}
+
+#[test]
+fn several_units_are_a_sum() {
+    for (gold, answer) in [
+        ("5 ft 6 in", "66 in"),
+        ("5 ft. 6 in.", "5 feet 6 inches"),
+        ("1 h 30 min", "90 min"),
+        ("1\\text{ hour }30\\text{ minutes}", "1.5 hours"),
+        ("1 hour and 30 minutes", "90 minutes"),
+        ("3 km 200 m", "3.2 km"),
+        ("12:30 p.m.", "12:30"),
+        ("15:00", "3:00 PM"),
+        ("3 PM", "15:00"),
+        ("5 \\text{ in}^2", "5 \\text{ square inches}"),
+        ("5", "5 \\mathrm{in}^2"),
+    ] {
+        assert!(pays(gold, answer), "{gold} :: {answer}");
+    }
+    for (gold, answer) in [("5 ft 6 in", "66"), ("5 ft 6 in", "5 ft 6 m"), ("3 AM", "15:00"), ("3 km 200 m", "3 km")] {
+        assert!(!pays(gold, answer), "{gold} :: {answer}");
+    }
+}
+
+#[test]
+fn symbols_of_units_have_case() {
+    for (a, b) in [
+        ("mW", "MW"),
+        ("mg", "Mg"),
+        ("mm", "Mm"),
+        ("ms", "Ms"),
+        ("mHz", "MHz"),
+        ("mPa", "MPa"),
+        ("mL", "ML"),
+        ("Mb", "MB"),
+        ("Nm", "nm"),
+        ("short tons", "long tons"),
+        ("tons", "tonnes"),
+    ] {
+        assert!(!pays(&format!("5 {a}"), &format!("5 {b}")), "{a} {b}");
+        assert!(!pays(&format!("5\\text{{ {a}}}"), &format!("5\\text{{ {b}}}")), "{a} {b}");
+    }
+    for (gold, answer) in [
+        ("5\\text{ mW}", "0.005\\text{ W}"),
+        ("3 MHz", "3000 kHz"),
+        ("5 GB", "5000 MB"),
+        ("4.7 μF", "4700 nF"),
+        ("2 KG", "2000 g"),
+        ("10 Kilometers", "10000 m"),
+        ("5 Nm", "5 N m"),
+        ("10 kΩ", "10000 \\Omega"),
+    ] {
+        assert!(pays(gold, answer), "{gold} :: {answer}");
+    }
+}
+
+#[test]
+fn references_read_whole_or_not_at_all() {
+    for gold in ["5'6\"", "5|6", "x=5. y=6.", "3 vs. 5", "2^", "Jan. 5, 2020", "(5", "5*", "5.."] {
+        assert!(!super::Reference::new(gold).is_readable(), "{gold}");
+    }
+    for gold in ["So the answer is 5.", "2 + 3 = 5 #### 5", "Thus \\boxed{5}"] {
+        assert!(pays(gold, "5"), "{gold}");
+    }
+    assert!(!pays("John has 5 apples and then he buys 7 more of them", "7"));
+    assert!(pays("≥5", "x\\ge 5") && pays("≥5", "[5,\\infty)") && !pays("≥5", "5"));
+}
+
+#[test]
+fn digits_join_and_go_on() {
+    for (gold, answer) in [
+        ("\\frac{11}2", "1\\,1/2"),
+        ("23", "2\\,3"),
+        ("123", "12\\!3"),
+        ("5, 6, ...", "5, 6"),
+        ("0.33", "0.33..."),
+        ("5", "5.."),
+        ("5", "5*"),
+        ("\\frac13", "0.333333"),
+        ("1.234", "1234"),
+    ] {
+        assert!(!pays(gold, answer), "{gold} :: {answer}");
+    }
+    for (gold, answer) in [
+        ("\\frac32", "1\\,1/2"),
+        ("1000000", "1\\,000\\,000"),
+        ("\\frac13", "0.333\\ldots"),
+        ("\\frac17", "0.142857142857..."),
+        ("\\pi", "3.14159..."),
+        ("1234567", "1.234.567"),
+        ("1234567.5", "1.234.567,5"),
+        ("3\\times10^5", "3x10^5"),
+        ("5", "5."),
+    ] {
+        assert!(pays(gold, answer), "{gold} :: {answer}");
+    }
+}
+
+#[test]
+fn signs_and_statements_are_read() {
+    for (gold, answer) in [
+        ("5‰", "1/200"),
+        ("-7\\bmod 3", "2"),
+        ("+/-2", "2, -2"),
+        ("30.5", "30^\\circ30'"),
+        ("\\frac12", "1 \\over 2"),
+        ("\\frac12", "P(X=1)=\\frac12"),
+        ("3", "x=y=3"),
+        ("|x-1|<2", "(-1,3)"),
+        ("|x-1|\\ge 2", "(-\\infty,-1]\\cup[3,\\infty)"),
+        ("x^2<4", "-2<x<2"),
+        ("255", "FF_{16}"),
+    ] {
+        assert!(pays(gold, answer), "{gold} :: {answer}");
+    }
+    for (gold, answer) in [
+        ("5‰", "5"),
+        ("-7\\bmod 3", "-1"),
+        ("2", "+/-2"),
+        ("\\int_0^1 x dx", "\\int_{0^1} x dx"),
+        ("P(X=1)=\\frac12", "P(X=2)=\\frac12"),
+        ("|x-1|<2", "(-3,1)"),
+    ] {
+        assert!(!pays(gold, answer), "{gold} :: {answer}");
+    }
+}

@@ -294,6 +294,10 @@ impl Scanner {
             '{' => self.push(Kind::GroupOpen),
             '}' => self.push(Kind::GroupClose),
             '|' => self.push(Kind::Bar),
+            '+' if self.starts(self.at, "/-") => {
+                self.at += 2;
+                self.push(Kind::Command("pm".into()));
+            }
             '*' if self.peek(0) == Some('*') => {
                 self.at += 1;
                 self.push(Kind::Sign('^'));
@@ -363,6 +367,21 @@ impl Scanner {
             }
         }
         self.at += run.len();
+        // 3x10^5
+        if run == "x"
+            && matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number { .. }))
+            && self.starts(self.at + usize::from(self.peek(0) == Some(' ')), "10^")
+        {
+            self.push(Kind::Sign('×'));
+            return;
+        }
+        // p.m. of a time
+        if after_value && matches!(run.as_str(), "a" | "p") && self.starts(self.at, ".m") {
+            self.at += 2;
+            self.at += usize::from(self.peek(0) == Some('.'));
+            self.push(Kind::Word(format!("{run}m")));
+            return;
+        }
         let kind = match run.as_str() {
             "or" => Kind::Or,
             "and" => Kind::And,
@@ -554,12 +573,13 @@ impl Scanner {
     /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate.
     fn words(&mut self, content: &str) {
         let plain = content.replace(['$', '~'], " ");
-        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let written = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        let plain = written.to_lowercase();
         let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
-        let unit = Some(unit_text(&plain)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
+        let unit = Some(unit_text(&written)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
         if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {

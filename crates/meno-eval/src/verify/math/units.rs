@@ -22,21 +22,21 @@ pub(super) struct Unit {
 type Row = (&'static [&'static str], &'static str, i32, (u64, u64));
 
 const UNITS: &[Row] = &[
-    (&["m", "meter", "meters", "metre", "metres"], "m", 1, (1, 1)),
+    (&["meter", "meters", "metre", "metres"], "m", 1, (1, 1)),
     (&["km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"], "m", 1, (1000, 1)),
-    (&["dm", "decimeter", "decimeters"], "m", 1, (1, 10)),
+    (&["decimeter", "decimeters"], "m", 1, (1, 10)),
     (&["cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"], "m", 1, (1, 100)),
     (&["mm", "millimeter", "millimeters", "millimetre", "millimetres"], "m", 1, (1, 1000)),
-    (&["um", "micrometer", "micrometers", "micron", "microns"], "m", 1, (1, 1_000_000)),
-    (&["nm", "nanometer", "nanometers"], "m", 1, (1, 1_000_000_000)),
+    (&["micrometer", "micrometers", "micron", "microns"], "m", 1, (1, 1_000_000)),
+    (&["nanometer", "nanometers"], "m", 1, (1, 1_000_000_000)),
     (&["in", "inch", "inches"], "m", 1, (254, 10_000)),
     (&["ft", "foot", "feet"], "m", 1, (3048, 10_000)),
     (&["yd", "yds", "yard", "yards"], "m", 1, (9144, 10_000)),
     (&["mi", "mile", "miles"], "m", 1, (1_609_344, 1000)),
-    (&["l", "liter", "liters", "litre", "litres"], "m", 3, (1, 1000)),
-    (&["dl", "deciliter", "deciliters"], "m", 3, (1, 10_000)),
-    (&["cl", "centiliter", "centiliters"], "m", 3, (1, 100_000)),
-    (&["ml", "milliliter", "milliliters", "millilitre", "millilitres"], "m", 3, (1, 1_000_000)),
+    (&["liter", "liters", "litre", "litres"], "m", 3, (1, 1000)),
+    (&["deciliter", "deciliters"], "m", 3, (1, 10_000)),
+    (&["centiliter", "centiliters"], "m", 3, (1, 100_000)),
+    (&["milliliter", "milliliters", "millilitre", "millilitres"], "m", 3, (1, 1_000_000)),
     (&["gal", "gallon", "gallons"], "gallon", 1, (1, 1)),
     (&["quart", "quarts", "qt"], "gallon", 1, (1, 4)),
     (&["pint", "pints", "pt"], "gallon", 1, (1, 8)),
@@ -44,14 +44,15 @@ const UNITS: &[Row] = &[
     (&["ha", "hectare", "hectares"], "m", 2, (10_000, 1)),
     (&["acre", "acres"], "m", 2, (40_468_564_224, 10_000_000)),
     (&["kg", "kgs", "kilogram", "kilograms", "kilogramme", "kilogrammes", "kilo", "kilos"], "g", 1, (1000, 1)),
-    (&["g", "gram", "grams", "gramme", "grammes"], "g", 1, (1, 1)),
-    (&["mg", "milligram", "milligrams"], "g", 1, (1, 1000)),
-    (&["ug", "microgram", "micrograms"], "g", 1, (1, 1_000_000)),
-    (&["t", "tonne", "tonnes", "ton", "tons"], "g", 1, (1_000_000, 1)),
+    (&["gram", "grams", "gramme", "grammes"], "g", 1, (1, 1)),
+    (&["milligram", "milligrams"], "g", 1, (1, 1000)),
+    (&["microgram", "micrograms"], "g", 1, (1, 1_000_000)),
+    (&["tonne", "tonnes"], "g", 1, (1_000_000, 1)),
+    (&["ton", "tons"], "ton", 1, (1, 1)),
     (&["lb", "lbs", "pound-mass"], "g", 1, (45_359_237, 100_000)),
     (&["oz", "ounce", "ounces"], "g", 1, (45_359_237, 1_600_000)),
-    (&["s", "sec", "secs", "second", "seconds"], "s", 1, (1, 1)),
-    (&["ms", "millisecond", "milliseconds"], "s", 1, (1, 1000)),
+    (&["sec", "secs", "second", "seconds"], "s", 1, (1, 1)),
+    (&["millisecond", "milliseconds"], "s", 1, (1, 1000)),
     (&["min", "mins", "minute", "minutes"], "s", 1, (60, 1)),
     (&["h", "hr", "hrs", "hour", "hours"], "s", 1, (3600, 1)),
     (&["day", "days"], "s", 1, (86_400, 1)),
@@ -60,10 +61,10 @@ const UNITS: &[Row] = &[
     (&["year", "years", "yr", "yrs"], "month", 1, (12, 1)),
     (&["decade", "decades"], "month", 1, (120, 1)),
     (&["century", "centuries"], "month", 1, (1200, 1)),
-    (&["a", "amp", "amps", "ampere", "amperes"], "A", 1, (1, 1)),
-    (&["ma", "milliamp", "milliamps"], "A", 1, (1, 1000)),
-    (&["k", "kelvin", "kelvins"], "K", 1, (1, 1)),
-    (&["mol", "mole", "moles"], "mol", 1, (1, 1)),
+    (&["amp", "amps", "ampere", "amperes"], "A", 1, (1, 1)),
+    (&["milliamp", "milliamps"], "A", 1, (1, 1000)),
+    (&["kelvin", "kelvins"], "K", 1, (1, 1)),
+    (&["mole", "moles"], "mol", 1, (1, 1)),
     (&["degc", "°c", "celsius", "degrees celsius"], "celsius", 1, (1, 1)),
     (&["degf", "°f", "fahrenheit", "degrees fahrenheit"], "fahrenheit", 1, (1, 1)),
     (&["dollar", "dollars", "usd", "bucks"], "dollar", 1, (1, 1)),
@@ -104,28 +105,84 @@ const UNITS: &[Row] = &[
     (&["pm", "p.m.", "p.m"], "pm", 1, (1, 1)),
 ];
 
+/// Symbols, in which case matters: symbol, whether it takes prefixes, bases, factor. Names have no case.
+type Symbol = (&'static str, bool, &'static [(&'static str, i32)], (u64, u64));
+
+const SYMBOLS: &[Symbol] = &[
+    ("m", true, &[("m", 1)], (1, 1)),
+    ("g", true, &[("g", 1)], (1, 1)),
+    ("s", true, &[("s", 1)], (1, 1)),
+    ("A", true, &[("A", 1)], (1, 1)),
+    ("K", true, &[("K", 1)], (1, 1)),
+    ("mol", true, &[("mol", 1)], (1, 1)),
+    ("t", false, &[("g", 1)], (1_000_000, 1)),
+    ("L", true, &[("m", 3)], (1, 1000)),
+    ("l", true, &[("m", 3)], (1, 1000)),
+    ("N", true, &[("g", 1), ("m", 1), ("s", -2)], (1000, 1)),
+    ("Nm", false, &[("g", 1), ("m", 2), ("s", -2)], (1000, 1)),
+    ("J", true, &[("g", 1), ("m", 2), ("s", -2)], (1000, 1)),
+    ("Wh", true, &[("g", 1), ("m", 2), ("s", -2)], (3_600_000, 1)),
+    ("W", true, &[("g", 1), ("m", 2), ("s", -3)], (1000, 1)),
+    ("Pa", true, &[("g", 1), ("m", -1), ("s", -2)], (1000, 1)),
+    ("V", true, &[("g", 1), ("m", 2), ("s", -3), ("A", -1)], (1000, 1)),
+    ("ohm", true, &[("g", 1), ("m", 2), ("s", -3), ("A", -2)], (1000, 1)),
+    ("F", true, &[("g", -1), ("m", -2), ("s", 4), ("A", 2)], (1, 1000)),
+    ("C", true, &[("A", 1), ("s", 1)], (1, 1)),
+    ("Hz", true, &[("s", -1)], (1, 1)),
+    ("eV", true, &[("eV", 1)], (1, 1)),
+    ("b", true, &[("bit", 1)], (1, 1)),
+    ("B", true, &[("bit", 1)], (8, 1)),
+];
+
+/// Prefixes of symbols with their factors. K for k is common and means nothing else.
+const PREFIXES: &[(&str, (u64, u64))] = &[
+    ("k", (1000, 1)),
+    ("K", (1000, 1)),
+    ("M", (1_000_000, 1)),
+    ("G", (1_000_000_000, 1)),
+    ("T", (1_000_000_000_000, 1)),
+    ("d", (1, 10)),
+    ("c", (1, 100)),
+    ("m", (1, 1000)),
+    ("u", (1, 1_000_000)),
+    ("n", (1, 1_000_000_000)),
+];
+
+/// Prefixes of full names.
+const NAME_PREFIXES: &[(&str, (u64, u64))] = &[
+    ("kilo", (1000, 1)),
+    ("mega", (1_000_000, 1)),
+    ("giga", (1_000_000_000, 1)),
+    ("tera", (1_000_000_000_000, 1)),
+    ("deci", (1, 10)),
+    ("centi", (1, 100)),
+    ("milli", (1, 1000)),
+    ("micro", (1, 1_000_000)),
+    ("nano", (1, 1_000_000_000)),
+];
+
 /// Units that are products of others: newtons and the like, over g, m, s, A, mol.
 type Derived = (&'static [&'static str], &'static [(&'static str, i32)], (u64, u64));
 
 const DERIVED: &[Derived] = &[
-    (&["n", "newton", "newtons"], &[("g", 1), ("m", 1), ("s", -2)], (1000, 1)),
-    (&["kn", "kilonewton", "kilonewtons"], &[("g", 1), ("m", 1), ("s", -2)], (1_000_000, 1)),
-    (&["j", "joule", "joules"], &[("g", 1), ("m", 2), ("s", -2)], (1000, 1)),
-    (&["kj", "kilojoule", "kilojoules"], &[("g", 1), ("m", 2), ("s", -2)], (1_000_000, 1)),
+    (&["newton", "newtons"], &[("g", 1), ("m", 1), ("s", -2)], (1000, 1)),
+    (&["kilonewton", "kilonewtons"], &[("g", 1), ("m", 1), ("s", -2)], (1_000_000, 1)),
+    (&["joule", "joules"], &[("g", 1), ("m", 2), ("s", -2)], (1000, 1)),
+    (&["kilojoule", "kilojoules"], &[("g", 1), ("m", 2), ("s", -2)], (1_000_000, 1)),
     (&["cal", "calorie", "calories"], &[("g", 1), ("m", 2), ("s", -2)], (4184, 1)),
     (&["kcal", "kilocalorie", "kilocalories"], &[("g", 1), ("m", 2), ("s", -2)], (4_184_000, 1)),
-    (&["w", "watt", "watts"], &[("g", 1), ("m", 2), ("s", -3)], (1000, 1)),
-    (&["kw", "kilowatt", "kilowatts"], &[("g", 1), ("m", 2), ("s", -3)], (1_000_000, 1)),
+    (&["watt", "watts"], &[("g", 1), ("m", 2), ("s", -3)], (1000, 1)),
+    (&["kilowatt", "kilowatts"], &[("g", 1), ("m", 2), ("s", -3)], (1_000_000, 1)),
     (&["kwh"], &[("g", 1), ("m", 2), ("s", -2)], (3_600_000_000, 1)),
-    (&["pa", "pascal", "pascals"], &[("g", 1), ("m", -1), ("s", -2)], (1000, 1)),
-    (&["kpa", "kilopascal", "kilopascals"], &[("g", 1), ("m", -1), ("s", -2)], (1_000_000, 1)),
-    (&["v", "volt", "volts"], &[("g", 1), ("m", 2), ("s", -3), ("A", -1)], (1000, 1)),
+    (&["pascal", "pascals"], &[("g", 1), ("m", -1), ("s", -2)], (1000, 1)),
+    (&["kilopascal", "kilopascals"], &[("g", 1), ("m", -1), ("s", -2)], (1_000_000, 1)),
+    (&["volt", "volts"], &[("g", 1), ("m", 2), ("s", -3), ("A", -1)], (1000, 1)),
     (&["ohm", "ohms"], &[("g", 1), ("m", 2), ("s", -3), ("A", -2)], (1000, 1)),
-    (&["c", "coulomb", "coulombs"], &[("A", 1), ("s", 1)], (1, 1)),
-    (&["hz", "hertz"], &[("s", -1)], (1, 1)),
-    (&["khz", "kilohertz"], &[("s", -1)], (1000, 1)),
+    (&["coulomb", "coulombs"], &[("A", 1), ("s", 1)], (1, 1)),
+    (&["hertz"], &[("s", -1)], (1, 1)),
+    (&["kilohertz"], &[("s", -1)], (1000, 1)),
     (&["mph"], &[("m", 1), ("s", -1)], (1_609_344, 3_600_000)),
-    (&["kph", "kmph", "kmh"], &[("m", 1), ("s", -1)], (1000, 3600)),
+    (&["kph", "kmph"], &[("m", 1), ("s", -1)], (1000, 3600)),
     (&["m/s", "mps"], &[("m", 1), ("s", -1)], (1, 1)),
 ];
 
@@ -247,6 +304,18 @@ fn product(text: &str) -> Option<Unit> {
             "cubic" | "cu" if i + 1 < words.len() => power = 3,
             "squared" if i > 0 => unit = unit.power(2)?,
             "cubed" if i > 0 => unit = unit.power(3)?,
+            // A ton alone can be any of these.
+            "short" | "long" | "metric" if words.get(i + 1).is_some_and(|w| is_ton(w)) => {}
+            _ if i > 0 && is_ton(word) && matches!(words[i - 1], "short" | "long" | "metric") => {
+                let pounds = |n: u64| rational((n * 45_359_237, 100_000));
+                let factor = match words[i - 1] {
+                    "short" => pounds(2000),
+                    "long" => pounds(2240),
+                    _ => rational((1_000_000, 1)),
+                };
+                unit.multiply(Unit { dimension: BTreeMap::from([("g".to_owned(), 1)]), factor }, power)?;
+                power = 1;
+            }
             _ => match named(word) {
                 Some(named) => {
                     unit.multiply(named, power)?;
@@ -257,6 +326,10 @@ fn product(text: &str) -> Option<Unit> {
         }
     }
     (!words.is_empty()).then_some(unit)
+}
+
+fn is_ton(word: &str) -> bool {
+    matches!(word, "ton" | "tons")
 }
 
 /// `apples`, `red apples`: at most three words of which the last is a plural.
@@ -287,16 +360,63 @@ fn named(word: &str) -> Option<Unit> {
     if !(-9..=9).contains(&power) || power == 0 {
         return None;
     }
-    let lower = name.to_lowercase();
-    let rational = |(n, d): (u64, u64)| BigRational::new(BigInt::from(n), BigInt::from(d));
-    let unit = if let Some((_, base, of, factor)) = UNITS.iter().find(|row| row.0.contains(&lower.as_str())) {
-        Unit { dimension: BTreeMap::from([((*base).to_owned(), *of)]), factor: rational(*factor) }
-    } else {
-        let (_, bases, factor) = DERIVED.iter().find(|row| row.0.contains(&lower.as_str()))?;
-        let dimension = bases.iter().map(|&(base, power)| (base.to_owned(), power)).collect();
-        Unit { dimension, factor: rational(*factor) }
+    let unit = match symbol(name) {
+        Some(unit) => unit,
+        None => full_name(&name.to_lowercase())?,
     };
     unit.power(power)
+}
+
+fn rational((n, d): (u64, u64)) -> BigRational {
+    BigRational::new(BigInt::from(n), BigInt::from(d))
+}
+
+/// A symbol, with its prefix.
+fn symbol(name: &str) -> Option<Unit> {
+    let find = |name: &str, prefixed: bool| {
+        let (_, _, bases, factor) = SYMBOLS.iter().find(|row| row.0 == name && (row.1 || !prefixed))?;
+        let dimension = bases.iter().map(|&(base, power)| (base.to_owned(), power)).collect();
+        Some(Unit { dimension, factor: rational(*factor) })
+    };
+    // A farad, a bit and a byte without a prefix are rather variables.
+    find(name, false).filter(|_| !matches!(name, "F" | "b" | "B")).or_else(|| {
+        let (prefix, factor) = PREFIXES.iter().find(|(p, _)| {
+            name.strip_prefix(p).is_some_and(|rest| takes_prefix(rest, p) && find(rest, true).is_some())
+        })?;
+        let mut unit = find(&name[prefix.len()..], true)?;
+        unit.factor *= rational(*factor);
+        Some(unit)
+    })
+}
+
+/// Whether a prefix is in use with a symbol: dV and nb are no units.
+fn takes_prefix(symbol: &str, prefix: &str) -> bool {
+    match prefix {
+        "d" | "c" => matches!(symbol, "m" | "g" | "l" | "L"),
+        "m" | "u" | "n" => !matches!(symbol, "b" | "B"),
+        _ => true,
+    }
+}
+
+/// A full name or an everyday abbreviation in lower case, with its prefix.
+fn full_name(lower: &str) -> Option<Unit> {
+    plain_name(lower).or_else(|| {
+        let (prefix, factor) = NAME_PREFIXES.iter().find(|(p, _)| lower.starts_with(p))?;
+        let rest = &lower[prefix.len()..];
+        let mut unit = plain_name(rest).filter(|_| rest.len() > 2)?;
+        unit.factor *= rational(*factor);
+        Some(unit)
+    })
+}
+
+fn plain_name(lower: &str) -> Option<Unit> {
+    Some(if let Some((_, base, of, factor)) = UNITS.iter().find(|row| row.0.contains(&lower)) {
+        Unit { dimension: BTreeMap::from([((*base).to_owned(), *of)]), factor: rational(*factor) }
+    } else {
+        let (_, bases, factor) = DERIVED.iter().find(|row| row.0.contains(&lower))?;
+        let dimension = bases.iter().map(|&(base, power)| (base.to_owned(), power)).collect();
+        Unit { dimension, factor: rational(*factor) }
+    })
 }
 
 impl Unit {

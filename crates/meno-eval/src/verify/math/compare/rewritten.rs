@@ -196,6 +196,14 @@ pub(in crate::verify::math) fn counted(e: &Expr) -> Option<BigInt> {
 /// term. `2x + 1 = 5` states no value of anything.
 pub(in crate::verify::math) fn stated_value(e: &Expr) -> Option<Expr> {
     let Expr::Chain(operands, relations) = e else { return None };
+    // x = y = 3
+    if let Some((value, names)) = operands.split_last()
+        && names.len() > 1
+        && names.iter().all(|e| matches!(e, Expr::Symbol(_)))
+        && relations.iter().all(|r| *r == Relation::Equal)
+    {
+        return Some(value.clone());
+    }
     let ([left, value], [Relation::Equal]) = (operands.as_slice(), relations.as_slice()) else { return None };
     let mut names = Vec::new();
     (is_combination(left, &mut names) && names.len() > 1).then(|| value.clone())

@@ -3,6 +3,7 @@
 use super::Parser;
 use crate::verify::math::token::{Kind, Token};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
+use crate::verify::math::units;
 use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 
@@ -180,6 +181,11 @@ impl Parser<'_> {
             self.at += 1;
             return Some(Expr::Symbol(word.clone()));
         }
+        if self.letter == 0 && self.is_plain_word(word) {
+            self.at += 1;
+            // The case of a unit matters.
+            return Some(Expr::Text(word.clone()));
+        }
         let c = char::from(*word.as_bytes().get(self.letter)?);
         self.letter += 1;
         if self.letter == word.len() {
@@ -193,6 +199,32 @@ impl Parser<'_> {
             'i' => Expr::Constant(Constant::I),
             c => Expr::Symbol(c.to_string()),
         })
+    }
+
+    /// Whether the letters that come next are a word, not a product of variables: `3 to 5`, but `2ab`. Long runs are
+    /// words, short ones if a space parts them from what they would multiply and they do not look like variables.
+    fn is_plain_word(&self, word: &str) -> bool {
+        let variables = !word.contains(|c: char| "aeiouAEIOU".contains(c))
+            || word.as_bytes().windows(2).all(|p| p[0] < p[1]) && (word.len() > 3 || word.bytes().all(|c| c <= b'd'));
+        let beside = |at: Option<usize>| {
+            at.and_then(|i| self.tokens.get(i)).is_some_and(|t| {
+                matches!(t.kind, Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_) | Kind::Text(_) | Kind::Close(_))
+            })
+        };
+        // \frac12 ah: the number belongs to the command. at^2: words have no powers.
+        let argument = self.at > 1 && matches!(self.tokens[self.at - 2].kind, Kind::Command(_));
+        let raised = matches!(self.peek_at(1), Some(Kind::Sign('^' | '_')));
+        let apart = !raised && !argument && self.spaced(0) && beside(self.at.checked_sub(1))
+            || self.spaced(1) && beside(Some(self.at + 1));
+        let usual = matches!(word, "vs" | "by" | "my") || units::parse(word).is_some();
+        match word.len() {
+            0..=1 => false,
+            2..=3 if apart && usual => true,
+            // AB, ABC: points.
+            _ if word.bytes().all(|c| c.is_ascii_uppercase()) => false,
+            2..=3 => apart && !variables,
+            _ => !variables,
+        }
     }
 
     /// "million" and the like.
@@ -384,6 +416,10 @@ impl Parser<'_> {
                     self.at += 1;
                     Expr::Percent(Box::new(base))
                 }
+                Some(Kind::Command(c)) if c == "permille" => {
+                    self.at += 1;
+                    Expr::Div(Box::new(base), Box::new(Expr::Number(Literal::integer(1000))))
+                }
                 Some(Kind::Sign('\'')) => match base {
                     Expr::Symbol(name) => {
                         self.at += 1;
@@ -411,7 +447,15 @@ impl Parser<'_> {
             matches!(stem, "f" | "g" | "h" | "F" | "G" | "H" | "\\phi" | "\\varphi" | "\\psi" | "\\Phi" | "\\Psi");
         let short = matches!(self.peek_at(1), Some(Kind::Letter(_) | Kind::Number { .. }))
             && self.peek_at(2) == Some(&Kind::Close(')'));
-        usual || name.contains('\'') || (first.is_ascii_uppercase() && (short || self.is_point()))
+        usual
+            || name.contains('\'')
+            || (first.is_ascii_uppercase() && (short || self.is_point() || stem == "P" && self.is_event()))
+    }
+
+    /// Whether the bracket that comes next holds a relation: `P(X = 1)`.
+    fn is_event(&self) -> bool {
+        let inner = self.tokens[self.at + 1..].iter().take(40);
+        inner.take_while(|t| !matches!(t.kind, Kind::Close(_))).any(|t| matches!(t.kind, Kind::Relation(_)))
     }
 
     /// Whether the bracket that comes next holds coordinates: a comma at its own level.
@@ -471,7 +515,7 @@ impl Parser<'_> {
                     self.at += 1 + 2 * braced;
                     Expr::Quantity(Box::new(base), unit.to_owned())
                 }
-                None => Expr::Degrees(Box::new(base)),
+                None => Expr::Degrees(Box::new(self.minutes_of_arc(base))),
             });
         }
         // f^{\prime}
@@ -490,6 +534,23 @@ impl Parser<'_> {
             return self.apply(name);
         }
         Some(Expr::Pow(Box::new(base), Box::new(exponent)))
+    }
+
+    /// Degrees with the minutes and seconds that follow: `30'15''`.
+    fn minutes_of_arc(&mut self, degrees: Expr) -> Expr {
+        let mut terms = vec![degrees];
+        for (marks, parts) in [(1, 60), (2, 3600)] {
+            let Some(Kind::Number { literal, exponent: 0, .. }) = self.peek() else { break };
+            let marked = (1..=marks).all(|i| self.peek_at(i) == Some(&Kind::Sign('\'')))
+                && self.peek_at(marks + 1) != Some(&Kind::Sign('\''));
+            if !marked {
+                break;
+            }
+            let number = |literal: Literal| Box::new(Expr::Number(literal));
+            terms.push(Expr::Div(number(literal.clone()), number(Literal::integer(parts))));
+            self.at += marks + 1;
+        }
+        if terms.len() == 1 { terms.remove(0) } else { Expr::Add(terms) }
     }
 
     /// Takes `\circ` or `{\circ}`.
@@ -613,7 +674,9 @@ fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
         _ => return None,
     };
     let base = base.value.to_integer().to_u32().filter(|b| (11..=36).contains(b))?;
-    let mixed = digits.bytes().any(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    let letters = digits.bytes().filter(u8::is_ascii_uppercase).count();
+    // FF_{16} too; A_{16} is a name.
+    let mixed = letters > 0 && (letters < digits.len() || base == 16 && letters > 1);
     let value = BigInt::parse_bytes(digits.as_bytes(), base).filter(|_| mixed)?;
     Some((Expr::Based(value, base), len + used))
 }

@@ -60,10 +60,13 @@ impl Parser<'_> {
         let mut name = format!("\\{name}");
         for (sign, c) in [('_', '_'), ('^', '^'), ('_', '_')] {
             if self.sign(sign) {
-                let bound = if matches!(self.peek(), Some(Kind::Number { .. })) {
-                    self.nested(Self::factor)?
-                } else {
-                    self.argument()?
+                // The exponent of 0 in \int_0^1 is the other bound.
+                let bound = match self.peek() {
+                    Some(Kind::Number { literal, .. }) => {
+                        self.at += 1;
+                        Expr::Number(literal.clone())
+                    }
+                    _ => self.argument()?,
                 };
                 name += &format!("{c}{{{}}}", bound.to_string().trim());
             }

@@ -23,10 +23,8 @@ impl Factors {
     pub(super) fn finish(&mut self) -> Expr {
         let mut items = std::mem::take(&mut self.items);
         // A^T B and A^{-1} B: matrices.
-        let capital =
-            |e: &Expr| matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
-        let turned = |e: &Expr| matches!(e, Expr::Pow(base, power) if capital(base) && is_matrix_power(power));
-        let matrices = items.iter().filter(|e| capital(e) || turned(e)).count();
+        let turned = |e: &Expr| matches!(e, Expr::Pow(base, power) if is_capital(base) && is_matrix_power(power));
+        let matrices = items.iter().filter(|e| is_capital(e) || turned(e)).count();
         self.ordered |= matrices > 1 && items.iter().any(turned);
         match items.len() {
             1 => items.remove(0),
@@ -40,7 +38,8 @@ impl Factors {
 pub(super) fn is_numeral(e: &Expr) -> bool {
     match e {
         Expr::Number(_) | Expr::Percent(_) | Expr::Mixed(..) | Expr::Based(..) => true,
-        Expr::Pow(base, _) => is_numeral(base),
+        // 2^n 3^m is a product.
+        Expr::Pow(base, exponent) => is_numeral(base) && is_numeric(exponent),
         _ => false,
     }
 }
@@ -48,6 +47,11 @@ pub(super) fn is_numeral(e: &Expr) -> bool {
 /// A name with a vector's arrow.
 pub(super) fn is_vector(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if name.starts_with("\\vec{") || name.starts_with("\\overrightarrow{"))
+}
+
+/// A capital letter, which can name a set.
+pub(super) fn is_capital(e: &Expr) -> bool {
+    matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase())
 }
 
 /// The exponents −1 and T.

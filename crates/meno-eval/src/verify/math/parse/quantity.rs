@@ -33,6 +33,39 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// `5 ft 6 in`, `1 hour and 30 minutes`: numbers with units of one dimension, from large to small, as their sum.
+    pub(super) fn compound(&mut self) -> Option<Expr> {
+        let start = self.at;
+        let parts = if self.units { self.compound_parts() } else { None };
+        if parts.is_none() {
+            self.at = start;
+        }
+        parts.map(Expr::Add)
+    }
+
+    fn compound_parts(&mut self) -> Option<Vec<Expr>> {
+        let (mut parts, mut last) = (Vec::new(), None::<units::Unit>);
+        loop {
+            let Some(Kind::Number { literal, exponent: 0, .. }) = self.peek() else { break };
+            let name = match self.peek_at(1)? {
+                Kind::Word(name) | Kind::Text(name) => name.clone(),
+                Kind::Letter(c) => c.to_string(),
+                _ => return None,
+            };
+            let unit = units::parse(&name).filter(|unit| !unit.is_generic())?;
+            if last.is_some_and(|last| last.dimension != unit.dimension || last.factor <= unit.factor) {
+                return None;
+            }
+            last = Some(unit);
+            parts.push(Expr::Quantity(Box::new(Expr::Number(literal.clone())), name));
+            self.at += 2;
+            let more = |at: usize| matches!(self.peek_at(at), Some(Kind::Number { .. }));
+            let skip = matches!(self.peek(), Some(Kind::Sign('.') | Kind::And)) && more(1);
+            self.at += usize::from(skip);
+        }
+        (parts.len() > 1 && self.ends_term(0)).then_some(parts)
+    }
+
     /// A unit that ends the term, if the factors are a number (any value before `\text{…}`).
     pub(super) fn unit_after(&mut self, factors: &Factors) -> Option<String> {
         let text = matches!(self.peek(), Some(Kind::Text(_)));
@@ -60,6 +93,10 @@ impl<'a> Parser<'a> {
                 Some(Kind::Word(w)) if self.units => text += &format!(" {w}"),
                 Some(Kind::Letter(c)) if self.units && (self.spaced(ahead) || open && !text.is_empty()) => {
                     text += &format!(" {c}");
+                }
+                // kΩ
+                Some(Kind::Command(c)) if c == "Omega" && text.ends_with(['k', 'M']) && !self.spaced(ahead) => {
+                    text += "ohm";
                 }
                 Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
                 // µm, in as many pieces as it takes

@@ -45,7 +45,9 @@ pub fn parse(text: &str) -> Vec<Expr> {
 
 /// The answer without the punctuation of its sentence.
 fn trimmed(text: &str) -> &str {
-    text.trim().trim_end_matches(['.', ',', ';', ':', '。', '，']).trim()
+    let text = text.trim();
+    // Dots after it say that it goes on.
+    if text.ends_with("..") { text } else { text.trim_end_matches(['.', ',', ';', ':', '。', '，']).trim() }
 }
 
 /// Whether an integer is written with zeros before it, as only the groups of a longer number are.
@@ -59,7 +61,8 @@ fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
     let Some((before, after)) = text.split_once(',') else { return false };
     let zero = before.ends_with('0') && !before[..before.len() - 1].ends_with(|c: char| c.is_ascii_digit());
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-    text.matches(',').count() == 1 && decimal.len() < joined.len() && (zero || digits > 1)
+    let grouped = before.matches('.').count() > 1 && after.len() == digits;
+    text.matches(',').count() == 1 && decimal.len() < joined.len() && (zero || digits > 1 || grouped)
 }
 
 /// Plain words: a name, a weekday, a sentence.

@@ -7,6 +7,8 @@ use num_rational::BigRational;
 
 /// Most digits of one number.
 const MAX_DIGITS: usize = 4096;
+/// Digits from which a decimal with dots stands for an irrational number, as one without dots does.
+const ENOUGH_DIGITS: usize = 6;
 /// Largest power of ten of scientific notation that is read as a number.
 const MAX_EXPONENT: i64 = 4096;
 
@@ -40,7 +42,17 @@ impl Scanner {
                 }
             }
         }
-        let recurring = if plain { String::new() } else { self.recurring(&fraction) };
+        let mut recurring = if plain { String::new() } else { self.recurring(&fraction) };
+        if recurring.is_empty()
+            && let Some(dots) = self.dots().filter(|_| !fraction.is_empty())
+        {
+            if let Some(block) = repeated(&fraction) {
+                recurring = fraction.split_off(fraction.len() - block);
+                self.at += dots;
+            } else if whole.trim_start_matches('0').len() + fraction.len() >= ENOUGH_DIGITS {
+                self.at += dots; // of an irrational number
+            }
+        }
         let exponent = self.exponent();
         if whole.len() + fraction.len() + recurring.len() > MAX_DIGITS || exponent.abs() > MAX_EXPONENT {
             return None;
@@ -51,31 +63,40 @@ impl Scanner {
         Some(())
     }
 
+    /// Dots that say that the digits go on: their length.
+    fn dots(&self) -> Option<usize> {
+        ["...", "\\ldots", "\\dots", "\\cdots"].into_iter().find(|dots| self.starts(self.at, dots)).map(str::len)
+    }
+
     /// What joins the digits read so far to the next ones: its length.
     fn joint(&self, whole: &str, group: usize) -> Option<usize> {
         let three = |at: usize| self.digits(at) == 3;
         let at = self.at;
+        // Groups of three after a first group of one to three.
+        let first_groups = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
         for comma in ["{,}", ",\\!", "\\!", "{{,}}", "{, }", " {, }"] {
             if self.starts(at, comma) {
                 let spaces = self.chars[at + comma.len()..].iter().take_while(|c| **c == ' ').count();
                 let next = at + comma.len() + spaces;
-                let fits = if comma == "\\!" { self.digits(next) > 0 } else { three(next) };
-                return fits.then_some(comma.len() + spaces);
+                return (three(next) && first_groups).then_some(comma.len() + spaces);
             }
         }
         if self.starts(at, "\\,") {
-            let fits = if self.depth > 0 { three(at + 2) } else { self.digits(at + 2) > 0 };
-            return fits.then_some(2);
+            return (three(at + 2) && first_groups).then_some(2);
         }
-        // Groups of three after a first group of one to three that does not start with 0.
-        let grouped = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
-        if !grouped || whole.starts_with('0') || !three(at + 1) {
+        if !first_groups || whole.starts_with('0') || !three(at + 1) {
             return None;
         }
         let separator = self.peek(0)?;
         match self.commas {
             // In brackets a comma separates.
-            Commas::Thousands => (separator == ',' && self.depth == 0 || matches!(separator, ' ' | '\'')).then_some(1),
+            Commas::Thousands => {
+                // 1.234.567, but not 1.234
+                let points = separator == '.'
+                    && (whole.len() > group && self.chars[at - group - 1] == '.'
+                        || self.chars.get(at + 4) == Some(&'.') && three(at + 5));
+                (separator == ',' && self.depth == 0 || matches!(separator, ' ' | '\'') || points).then_some(1)
+            }
             // Only where a comma with decimals follows, as in 1.234,5: 1.234 alone is a decimal.
             Commas::Decimal => {
                 let mut end = at;
@@ -182,6 +203,17 @@ impl Scanner {
         self.at += 1 + sign + n;
         if negative { -value } else { value }
     }
+}
+
+/// The length of the block of digits that recurs at the end: one that stands there three times, or a long one twice.
+/// Shorter ones occur by chance: e is 2.718281828...
+fn repeated(fraction: &str) -> Option<usize> {
+    let digits = fraction.as_bytes();
+    let ends_with = |block: usize, times: usize| {
+        digits.len() >= block * times
+            && digits[digits.len() - block * times..].chunks(block).all(|c| *c == digits[digits.len() - block..])
+    };
+    (1..=digits.len().min(64) / 2).find(|&block| ends_with(block, if block < 5 { 3 } else { 2 }))
 }
 
 /// The number of these digits.
