@@ -81,7 +81,7 @@ pub fn letter(response: &str) -> Option<char> {
     if let Some(letter) = concludes.and_then(|at| chosen(sentence.get(at..).filter(|rest| rest.len() <= 40)?)) {
         return Some(letter);
     }
-    let says = ["correct", "right", "answer", "option"].iter().any(|word| lower.contains(word));
+    let says = ["correct", "right", "answer", "option", "choice"].iter().any(|word| lower.contains(word));
     if says && sentence.len() < 120 { chosen(sentence) } else { None }
 }
 
@@ -412,7 +412,7 @@ mod tests {
             ("The correct choice is C because A is wrong.", Some('C')),
             ("__C__", Some('C')),
             ("Answer: 'C'", Some('C')),
-            ("Option C describes it best.", None),
+            ("Option C describes it best.", Some('C')),
             ("The answer is C. Wait, no: D.", None),
             ("The answer is C. Actually, it is D.", None),
             ("The correct option is C. No, it is D.", None),

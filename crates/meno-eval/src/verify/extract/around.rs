@@ -51,6 +51,43 @@ pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     Some(found)
 }
 
+/// What belongs to the value of the last of several boxes. `None` if one is part of a value.
+pub(super) fn affixes_of_list(text: &str, spans: &[(usize, usize)]) -> Option<Affixes> {
+    for (index, &(start, end)) in spans.iter().enumerate() {
+        let from = if index > 0 { spans[index - 1].1 } else { 0 };
+        let to = spans.get(index + 1).map_or(text.len(), |next| next.0);
+        let (before, after) = unwrap(tail_of(&text[from..start], WINDOW), head_of(&text[end..to], WINDOW))?;
+        let bullet = before.rsplit('\n').next().is_some_and(|line| line.trim_start() == "- ");
+        if is_touched(if bullet { "" } else { trim_spacing_end(before) }, trim_spacing_start(after)) {
+            return None;
+        }
+    }
+    let &(start, end) = spans.last()?;
+    let (before, after) = (tail_of(&text[..start], WINDOW), head_of(&text[end..], WINDOW));
+    let (before, after) = unwrap(before, after)?;
+    let unit = follows(after, Place::of(before, after).math, before)?;
+    Some(Affixes { before: String::new(), after: unit })
+}
+
+/// Whether an operator joins a box with what is beside it.
+fn is_touched(before: &str, after: &str) -> bool {
+    let border = |c: char| matches!(c, '$' | '(' | '[');
+    let left = if before.ends_with('$') || before.ends_with("\\(") || before.ends_with("\\[") {
+        before.trim_end_matches(border).trim_end_matches('\\')
+    } else {
+        before
+    };
+    let command = command_at_end(left).is_some_and(|name| !RELATIONS.contains(&name));
+    let sign = left.ends_with(|c: char| is_operator(c) && c != '>' || matches!(c, '-' | '/' | '^' | '_'));
+    let name: String = after.strip_prefix('\\').unwrap_or("").chars().take_while(char::is_ascii_alphabetic).collect();
+    let operators = ["cdot", "times", "div", "pm", "mp", "le", "leq", "ge", "geq", "ne", "neq", "pi", "sqrt", "frac"];
+    command
+        || sign
+        || after.starts_with(['_', '/', '+'])
+        || after.starts_with('^') && !["^\\circ", "^{\\circ}"].iter().any(|d| after.starts_with(d))
+        || operators.contains(&name.as_str())
+}
+
 /// Where a box stands.
 struct Place {
     /// Whether in a formula.
@@ -75,6 +112,8 @@ impl Place {
                 continue;
             };
             at += border.len();
+            // The name of an environment.
+            at += before[at..].find('}').filter(|len| border == "\\begin{" && *len < 20).map_or(0, |len| len + 1);
             open = match (border, open) {
                 ("\\begin{", None) => Some("\\end{"),
                 ("\\begin{" | "$" | "$$", Some(close)) if close != border => continue,
@@ -99,12 +138,7 @@ impl Place {
             let row = &before[self.start..];
             // A row of an environment starts after `\\`.
             let row = row.rsplit("\\\\").next().unwrap_or(row);
-            let name = if row.starts_with("align") || row.starts_with("gather") || row.starts_with("equation") {
-                row.find('}').map_or(0, |at| at + 1)
-            } else {
-                0
-            };
-            return trim_spacing_end(row[name..].trim_start());
+            return trim_spacing_end(row.trim_start());
         }
         before.rsplit('\n').next().unwrap_or(before)
     }
@@ -199,6 +233,9 @@ fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a s
         match last {
             Some('{') if !left.ends_with("\\{") => {
                 let outer = left[..left.len() - 1].trim_end();
+                // \color{blue}{…}
+                let color = group_at_end(outer).filter(|(name, _)| matches!(*name, "color" | "textcolor"));
+                let outer = color.map_or(outer, |(_, inner)| &outer[..outer.len() - inner.len() - 2]);
                 let name = command_at_end(outer);
                 let bare =
                     outer.len() < left.len() - 1 || outer.is_empty() || outer.ends_with(['$', '[', '(', '=', ':']);
@@ -667,4 +704,55 @@ fn unit_text(name: &str) -> Option<String> {
     } else {
         format!("\\text{{ {name}}}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(before: &str, after: &str) -> Option<String> {
+        affixes(before, after).map(|found| found.before + "…" + &found.after)
+    }
+
+    #[test]
+    fn a_whole_side_is_a_value() {
+        for (before, after) in [
+            ("$x = ", "$"),
+            ("\\[ 2x = 10 \\implies ", ". \\]"),
+            ("(Hence $x = ", "$.)"),
+            ("\\mathbf{", "}"),
+            ("I paid $5 and $6, so it is $", "$."),
+            ("**Answer: ", "**"),
+            ("- ", ""),
+            ("The answer is ", " because 6 is too big"),
+            ("$", " \\pmod{11}$"),
+            ("\\[ [0, 1), \\quad n = ", "\\]"),
+        ] {
+            assert_eq!(units(before, after).as_deref(), Some("…"), "{before} {after}");
+        }
+        assert_eq!(units("It is $", "$ square centimeters.").as_deref(), Some("…\\text{ square centimeters}"));
+        assert_eq!(units("$", "^\\circ$").as_deref(), Some("…^\\circ"));
+        assert_eq!(units("\\$", "").as_deref(), Some("\\$…"));
+    }
+
+    #[test]
+    fn a_part_is_no_value() {
+        for (before, after) in [
+            ("$-", "$"),
+            ("-$", "$"),
+            ("$\\frac{", "}{2}$"),
+            ("$(", ", 3)$"),
+            ("$f(", ")$"),
+            ("$x \\ge ", "$"),
+            ("at least $", "$"),
+            ("$", "$ million"),
+            ("$", "\\text{ or } 6$"),
+            ("$", " = 2x$"),
+            ("", ",000"),
+            ("", "**2"),
+            ("\\verb|", "|"),
+        ] {
+            assert_eq!(units(before, after), None, "{before} {after}");
+        }
+    }
 }

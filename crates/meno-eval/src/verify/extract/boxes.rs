@@ -1,6 +1,6 @@
 //! Answers in `\boxed{…}`: which boxes there are, which belong together, which do not count.
 
-use super::around::{Affixes, affixes};
+use super::around::{Affixes, affixes, affixes_of_list};
 use super::denial::{denied_after, denied_before};
 use super::{Extracted, Marker, tail_of, words};
 use crate::verify::math;
@@ -101,19 +101,11 @@ pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
         alternatives |= words(gap).any(|w| w == "or");
         first -= 1;
     }
-    let mut own = Affixes::default();
-    for (index, each) in boxes.iter().enumerate().skip(first) {
-        // The boxes beside it stand for themselves.
-        let before = if index > first { &text[boxes[index - 1].at.1..each.at.0] } else { &text[..each.at.0] };
-        let after = boxes.get(index + 1).map_or(&text[each.at.1..], |next| &text[each.at.1..next.at.0]);
-        if first + 1 < boxes.len() {
-            if index == first && index > 0 || index + 1 == boxes.len() {
-                own = affixes(before, after).unwrap_or_default();
-            }
-        } else {
-            own = affixes(before, after)?;
-        }
-    }
+    let spans: Vec<(usize, usize)> = boxes[first..].iter().map(|b| b.at).collect();
+    let own = match spans[..] {
+        [(start, end)] => affixes(&text[..start], &text[end..])?,
+        _ => affixes_of_list(text, &spans)?,
+    };
     let value = with_affixes(unannounced(last.inner), &own);
     let several = (first + 1 < boxes.len()).then(|| {
         let inner: Vec<&str> = boxes[first..].iter().map(|b| b.inner).collect();

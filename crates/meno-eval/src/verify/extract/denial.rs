@@ -192,7 +192,13 @@ fn governing_word(end: &str) -> Option<String> {
             return Some("not".to_owned());
         }
         if !BEFORE.contains(&word.as_str()) {
-            return Some(word);
+            // "The largest prime less than 7 is": the bound is another value.
+            let bound = word == "than"
+                && clause.rsplit("than").next().is_some_and(|rest| {
+                    rest.trim_end().ends_with(char::is_alphabetic)
+                        && rest.contains(|c: char| c.is_ascii_digit() || c == '$')
+                });
+            return (!bound).then_some(word);
         }
         next = word;
     }
@@ -315,6 +321,7 @@ mod tests {
             "This is wrong: the answer is ",
             "No, the answer is ",
             "There is no doubt that the answer is ",
+            "The largest prime less than 7 is $",
             "",
         ] {
             assert!(!denied_before(before), "{before}");
