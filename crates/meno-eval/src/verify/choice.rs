@@ -1,6 +1,6 @@
 //! Multiple choice: the letter of the answer.
 
-use super::extract::denial::{denied_before, has_denial_or_doubt};
+use super::extract::denial::{denied_before, has_denial_or_doubt, retracted};
 use super::extract::{Marker, after_thinking, extract, strip, tail};
 use super::{Judgement, Verdict};
 
@@ -53,11 +53,14 @@ pub fn letter(response: &str) -> Option<char> {
     }
     let lower = text.to_ascii_lowercase();
     let phrase = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|i| (i + p.len(), i))).max();
-    if phrase.is_some_and(|(_, start)| denied_before(&text[..start])) {
+    if phrase.is_some_and(|(end, start)| denied_before(&text[..start]) || retracted(&text[end..])) {
         return None;
     }
     // "The correct option is C."
     if let Some(letter) = phrase.and_then(|(at, _)| chosen(text[at..].lines().next()?.split(". ").next()?)) {
+        return Some(letter);
+    }
+    if let Some(letter) = explained(text) {
         return Some(letter);
     }
     let mut lines = text.trim().lines().rev().filter(|line| !line.trim().is_empty());
@@ -78,8 +81,20 @@ pub fn letter(response: &str) -> Option<char> {
     if let Some(letter) = concludes.and_then(|at| chosen(sentence.get(at..).filter(|rest| rest.len() <= 40)?)) {
         return Some(letter);
     }
-    let says = ["correct", "right", "answer", "option"].iter().any(|word| lower.contains(word));
+    let says = ["correct", "right", "answer", "option", "choice"].iter().any(|word| lower.contains(word));
     if says && sentence.len() < 120 { chosen(sentence) } else { None }
+}
+
+/// A letter on the first line, with its explanation below.
+fn explained(text: &str) -> Option<char> {
+    let (first, rest) = text.trim().split_once('\n')?;
+    let bare = without_markup(first);
+    let bare = bare.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ' '));
+    let letter = as_letter(bare.chars().next()?).filter(|_| bare.len() == 1)?;
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#'));
+    let word: String = rest.chars().take_while(|c| c.is_alphabetic()).collect();
+    let explains = ["because", "since", "explanation", "reason", "reasoning", "as", "this"];
+    (explains.contains(&word.to_lowercase().as_str()) && !retracted(rest)).then_some(letter)
 }
 
 /// What introduces the choice that is left.
@@ -102,6 +117,7 @@ fn chosen(text: &str) -> Option<char> {
     if bare.chars().count() == 1 {
         return as_letter(bare.chars().next()?.to_ascii_uppercase());
     }
+    let text = without_reason(text);
     let text = without_excluded(text);
     if is_denied(&text) {
         return None;
@@ -145,7 +161,17 @@ fn without_markup(text: &str) -> String {
     }
     let text = text.replace("\\left", "").replace("\\right", "").replace("\\ ", " ").replace("\\,", " ");
     let text = if text.contains("~~") { text } else { text.replace('~', " ") };
-    text.replace(['{', '}', '$', '*', '"', '`'], " ").trim().to_owned()
+    let text = text.replace("__", " ");
+    let text = text.replace(['{', '}', '$', '*', '"', '`', '“', '”', '‘'], " ");
+    let text = text.trim();
+    let quoted = text.strip_prefix('\'').and_then(|t| t.strip_suffix(['\'', '’']));
+    quoted.unwrap_or(text).trim().to_owned()
+}
+
+/// "C because A is wrong" without the reason.
+fn without_reason(text: &str) -> &str {
+    let end = [" because ", ", since ", " since ", ", as "].iter().filter_map(|mark| text.find(mark)).min();
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// "not A but B" and "B, not A" without what they exclude.
@@ -165,6 +191,8 @@ fn is_denied(text: &str) -> bool {
     has_denial_or_doubt(&lower)
         || lower.split(|c: char| !c.is_alphabetic()).any(|w| matches!(w, "but" | "other" | "anything"))
         || lower.contains(['不', '非', '?', '？', '~'])
+        // "would be C if x were positive".
+        || lower.contains("would") && (lower.contains(" if ") || lower.contains(" were "))
 }
 
 /// Words right before a letter that is chosen. "Vitamin C" names something else.
@@ -211,6 +239,53 @@ fn as_letter(c: char) -> Option<char> {
     ('A'..='J').contains(&c).then_some(c)
 }
 
+/// Whether a sentence about a choice goes on with a word after its letter. "C major" and "A cat" are something else.
+fn goes_on(letter: char, next: &str) -> bool {
+    const JOINS: [&str; 12] = ["or", "and", "because", "since", "as", "is", "but", "not", "with", "for", "if", "which"];
+    const GOES_ON: [&str; 38] = [
+        "was",
+        "has",
+        "had",
+        "can",
+        "could",
+        "must",
+        "may",
+        "might",
+        "will",
+        "would",
+        "should",
+        "does",
+        "did",
+        "by",
+        "due",
+        "in",
+        "on",
+        "to",
+        "from",
+        "at",
+        "of",
+        "so",
+        "then",
+        "while",
+        "when",
+        "where",
+        "given",
+        "only",
+        "alone",
+        "also",
+        "here",
+        "correctly",
+        "best",
+        "based",
+        "over",
+        "rather",
+        "instead",
+        "that",
+    ];
+    let verb = next.len() > 3 && next.ends_with('s');
+    JOINS.contains(&next) || !matches!(letter, 'A' | 'I') && (verb || GOES_ON.contains(&next))
+}
+
 /// A letter that stands alone in a text.
 struct Found {
     letter: char,
@@ -227,15 +302,15 @@ fn letters(text: &str) -> Vec<Found> {
     let at = |i: usize| chars.get(i).map(|c| c.1);
     let mut found = Vec::new();
     for (i, &(byte, c)) in chars.iter().enumerate() {
-        let alone = !i.checked_sub(1).and_then(at).is_some_and(|c| c.is_alphanumeric() || c == '\'' || c == '-')
-            && !at(i + 1).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-'));
+        let alone =
+            !i.checked_sub(1).and_then(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '-' | '°'))
+                && !at(i + 1)
+                    .is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-' | '#' | '+' | '♯' | '♭'));
         let Some(letter) = as_letter(c).filter(|_| alone) else { continue };
         let next: String =
             text[byte + 1..].chars().skip_while(|c| *c == ' ').take_while(|c| c.is_alphabetic()).collect();
         let word = at(i + 1) == Some(' ') && next.chars().next().is_some_and(char::is_lowercase);
-        const AFTER_LETTER: [&str; 12] =
-            ["or", "and", "because", "since", "as", "is", "but", "not", "with", "for", "if", "which"];
-        if word && (letter == 'I' || letter == 'A') && !AFTER_LETTER.contains(&next.as_str()) {
+        if word && !goes_on(letter, &next) {
             continue;
         }
         let before = text[..byte].trim_end();
@@ -263,7 +338,7 @@ mod tests {
             ("<answer>(B) Vitamin C</answer>", Some('B')),
             ("The answer is option C", Some('C')),
             ("The correct option is C.", Some('C')),
-            ("The correct choice is (D) because of B.", None),
+            ("The correct choice is (D) because of B.", Some('D')),
             ("Answer: C", Some('C')),
             ("**Answer: C**", Some('C')),
             ("Answer:\n\nC", Some('C')),
@@ -332,6 +407,21 @@ mod tests {
             ("The answer is B rather than C.", Some('B')),
             ("I would go with D.", Some('D')),
             ("C is wrong; B is right.", Some('B')),
+            ("C\n\nBecause A is too small.", Some('C')),
+            ("C\n\nWait, D.", None),
+            ("The correct choice is C because A is wrong.", Some('C')),
+            ("__C__", Some('C')),
+            ("Answer: 'C'", Some('C')),
+            ("Option C describes it best.", Some('C')),
+            ("The answer is C. Wait, no: D.", None),
+            ("The answer is C. Actually, it is D.", None),
+            ("The correct option is C. No, it is D.", None),
+            ("The answer would be C if x were positive.", None),
+            ("°C", None),
+            ("C# is a language", None),
+            ("C++", None),
+            ("The answer is C major", None),
+            ("The answer is B flat", None),
         ] {
             assert_eq!(letter(text), want, "{text}");
         }

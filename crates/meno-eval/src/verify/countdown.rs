@@ -34,26 +34,27 @@ pub fn evaluate(expression: &str) -> Option<(BigRational, Vec<i64>)> {
     if expression.len() > MAX_LEN {
         return None;
     }
-    let text = expression.replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/");
+    let text = expression.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac");
+    let text = text.replace("\\tfrac", "\\frac").replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/");
     let text = text.replace(['×', '·', '⋅'], "*").replace('÷', "/").replace('−', "-");
     let mut p = Parser { rest: text.as_bytes(), numbers: Vec::new(), depth: 0 };
     let value = p.sum()?;
     (p.peek().is_none()).then_some((value, p.numbers))
 }
 
-/// Whether `expression` makes `target` of exactly `numbers`. An equation may follow its left side, e.g.
-/// `(8-3)*4 = 20`; every side must then have the value of the target.
+/// Whether `expression` makes `target` of exactly `numbers`. It may be an equation, e.g. `(8-3)*4 = 20` or
+/// `20 = (8-3)*4`: every side must then have the value of the target, and the first or the last one use the numbers.
 pub fn makes(expression: &str, numbers: &[i64], target: i64) -> bool {
     let target = BigRational::from_integer(target.into());
-    let mut sides = expression.split('=');
-    let Some((value, mut used)) = sides.next().and_then(evaluate) else { return false };
-    if !sides.all(|side| evaluate(side).is_some_and(|(value, _)| value == target)) {
-        return false;
-    }
+    let Some(sides) = expression.split('=').map(evaluate).collect::<Option<Vec<_>>>() else { return false };
     let mut given = numbers.to_vec();
     given.sort_unstable();
-    used.sort_unstable();
-    given == used && value == target
+    let uses = |side: Option<&(BigRational, Vec<i64>)>| {
+        let mut used = side.map(|(_, used)| used.clone()).unwrap_or_default();
+        used.sort_unstable();
+        used == given
+    };
+    sides.iter().all(|(value, _)| *value == target) && (uses(sides.first()) || uses(sides.last()))
 }
 
 struct Parser<'a> {
@@ -87,9 +88,14 @@ impl Parser<'_> {
 
     fn product(&mut self) -> Option<BigRational> {
         let mut value = self.signed()?;
-        while let Some(sign) = self.take(b"*/") {
-            let b = self.signed()?;
-            if sign == b'*' {
+        loop {
+            let sign = self.take(b"*/xX");
+            // 3(4) and (3)(4) are products.
+            if sign.is_none() && !matches!(self.peek(), Some(b'(' | b'[')) {
+                break;
+            }
+            let b = if sign.is_none() { self.atom()? } else { self.signed()? };
+            if sign != Some(b'/') {
                 value *= b;
             } else if b.is_zero() {
                 return None;
@@ -110,6 +116,13 @@ impl Parser<'_> {
         Some(if negative { -value } else { value })
     }
 
+    /// `{8}{4}` after `\frac`.
+    fn fraction(&mut self) -> Option<BigRational> {
+        let braced = |p: &mut Self| if p.peek() == Some(b'{') { p.atom() } else { None };
+        let (above, below) = (braced(self)?, braced(self)?);
+        (!below.is_zero()).then(|| above / below)
+    }
+
     fn atom(&mut self) -> Option<BigRational> {
         if let Some(open) = self.take(b"([{") {
             self.depth += 1;
@@ -126,12 +139,25 @@ impl Parser<'_> {
             return self.take(close).map(|_| value);
         }
         self.peek()?;
+        if let Some(rest) = self.rest.strip_prefix(b"\\frac") {
+            self.rest = rest;
+            return self.fraction();
+        }
         let len = self.rest.iter().take_while(|c| c.is_ascii_digit()).count();
         if len == 0 || len > 9 {
             return None;
         }
         let n = self.rest[..len].iter().fold(0i64, |n, c| n * 10 + (c - b'0') as i64);
         self.rest = &self.rest[len..];
+        // 20.0 is the whole number 20.
+        if let [b'.', b'0', ..] = self.rest {
+            self.rest = &self.rest[1..];
+            let zeros = self.rest.iter().take_while(|c| **c == b'0').count();
+            self.rest = &self.rest[zeros..];
+            if self.rest.first().is_some_and(u8::is_ascii_digit) {
+                return None;
+            }
+        }
         self.numbers.push(n);
         Some(BigRational::from_integer(BigInt::from(n)))
     }
@@ -147,6 +173,10 @@ mod tests {
         assert_eq!(text("(8-3)*4").as_deref(), Some("(8-3)*4"));
         assert_eq!(text("<think>8-3 is 5</think>\n\n(8-3)*4 = 20\n").as_deref(), Some("(8-3)*4 = 20"));
         assert_eq!(text("8-3=5\n(8-3)*4=20").as_deref(), Some("(8-3)*4=20"));
+        for bare in ["20=3*4+8", "8+3(4)", "3x4+8", "\\frac{8}{4}\\cdot3"] {
+            assert_eq!(text(bare).as_deref(), Some(bare));
+        }
+        assert_eq!(text("<answer>3*4+8=20.0</answer>").as_deref(), Some("3*4+8=20.0"));
         assert_eq!(text("$(8-3)*4$").as_deref(), Some("(8-3)*4"));
         assert_eq!(text("I tried (8-3)*5.\n\\boxed{(8-3)*4}").as_deref(), Some("(8-3)*4"));
         for none in ["I tried\n(8-3)*4", "(8-3)*4 or 8-3*4", "<think>(8-3)*4", "", "not\n(8-3)*4"] {
@@ -167,12 +197,40 @@ mod tests {
         assert!(!makes("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
         assert!(!makes("4*(8-3) = twenty", &[3, 4, 8], 20));
         assert!(!makes("4*(8-3) =", &[3, 4, 8], 20));
-        assert!(!makes("20 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(makes("20 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!makes("21 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!makes("20 = 4*(8-3) = 20", &[3, 4, 8], 20));
+        assert!(makes("8+3(4)", &[3, 4, 8], 20));
+        assert!(makes("(3)(4)+8", &[3, 4, 8], 20));
+        assert!(makes("3x4+8", &[3, 4, 8], 20));
+        assert!(makes("3*4+8=20.0", &[3, 4, 8], 20));
+        assert!(!makes("3*4+8=20.01", &[3, 4, 8], 20));
+        assert!(makes("\\frac{8}{4}\\cdot3", &[3, 4, 8], 6));
+        assert!(makes("3\\left(\\frac{8}{4}\\right)", &[3, 4, 8], 6));
+        assert!(!makes("\\frac{8}{4-4}+3", &[3, 4, 4, 8], 6));
+        assert!(!makes("3(4)8", &[3, 4, 8], 96));
         assert!(!makes("4*5", &[3, 4, 8], 20));
         assert!(!makes("8*3-4", &[3, 4, 8, 1], 20));
         assert!(!makes("20", &[3, 4, 8], 20));
         assert!(!makes("4+8+3+8-3", &[3, 4, 8], 20));
-        for bad in ["", "(", "4+", "4/(3-3)", "4**2", "(4", "4)", "(4]", "x", "9999999999", &"(".repeat(300), "--"] {
+        for bad in [
+            "",
+            "(",
+            "4+",
+            "4/(3-3)",
+            "4**2",
+            "(4",
+            "4)",
+            "(4]",
+            "x",
+            "9999999999",
+            &"(".repeat(300),
+            "--",
+            "\\frac84",
+            "3 4",
+            "x3",
+            "3.5",
+        ] {
             assert!(evaluate(bad).is_none(), "{bad}");
         }
     }

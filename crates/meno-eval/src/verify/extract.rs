@@ -4,6 +4,7 @@
 //! their kin; the whole response if it is nothing but an answer; the last formula between `$`, `\(` or `\[`; the last
 //! number. Only what stands after the reasoning counts. Every pass over the text is linear.
 
+mod around;
 mod boxes;
 pub(in crate::verify) mod denial;
 mod prose;
@@ -60,26 +61,36 @@ const THOUGHTS: [(&str, &str); 8] = [
     ("◁think▷", "◁/think▷"),
 ];
 
-/// The part of a response after its reasoning. `None` if it is still in a thought when it ends.
+/// The part of a response after its reasoning, or before it if nothing follows. `None` if it is in a thought when it
+/// ends.
 pub fn after_thinking(response: &str) -> Option<&str> {
     let mut rest = response;
     for (open, close) in THOUGHTS {
         // Both marks start with the same character, which most texts lack.
-        if !open.chars().next().is_some_and(|c| rest.contains(c)) {
-            continue;
-        }
-        let closed = rest.rfind(close);
-        if let Some(at) = closed {
-            rest = &rest[at + close.len()..];
-        }
-        match (rest.find(open), closed) {
-            (None, _) => {}
-            // A thought that never closes.
-            (Some(_), None) => return None,
-            (Some(at), Some(_)) => rest = &rest[..at],
+        if open.chars().next().is_some_and(|c| rest.contains(c)) {
+            rest = outside_thoughts(rest, open, close)?;
         }
     }
     Some(rest)
+}
+
+/// The last part of a text outside its thoughts that says something.
+fn outside_thoughts<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    let (mut last, mut rest) = ("", text);
+    loop {
+        let closes = rest.find(close);
+        let opens = rest[..closes.unwrap_or(rest.len())].find(open);
+        match (opens, closes) {
+            (Some(_), None) => return None,
+            (None, None) => return Some(if rest.trim().is_empty() { last } else { rest }),
+            (Some(at), Some(end)) => {
+                last = if rest[..at].trim().is_empty() { last } else { &rest[..at] };
+                rest = &rest[end + close.len()..];
+            }
+            // A thought that was opened before the response started, or one within another.
+            (None, Some(end)) => (last, rest) = ("", &rest[end + close.len()..]),
+        }
+    }
 }
 
 /// What stands in the last `\boxed{…}`, braces matched.
@@ -116,6 +127,9 @@ fn marked(text: &str) -> Option<Extracted> {
         return from_boxes(text);
     }
     let rest = after_phrase(tail(text))?;
+    if rest.starts_with("~~") {
+        return None;
+    }
     let answer = sentence_answer(rest)?;
     let denied = rest.find(&answer).is_some_and(|at| denial::denied_after(&rest[at + answer.len()..]));
     (!denied).then_some(Extracted { text: answer, boxes: None, marker: Marker::Phrase })

@@ -1,7 +1,9 @@
 //! Answers in `\boxed{…}`: which boxes there are, which belong together, which do not count.
 
+use super::around::{Affixes, affixes, affixes_of_list};
 use super::denial::{denied_after, denied_before};
 use super::{Extracted, Marker, tail_of, words};
+use crate::verify::math;
 
 /// How far a box may stand from the one before it to belong to it, in bytes.
 const BETWEEN_BOXES: usize = 100;
@@ -99,7 +101,12 @@ pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
         alternatives |= words(gap).any(|w| w == "or");
         first -= 1;
     }
-    let value = with_percent(last.inner, &text[last.at.1..]);
+    let spans: Vec<(usize, usize)> = boxes[first..].iter().map(|b| b.at).collect();
+    let own = match spans[..] {
+        [(start, end)] => affixes(&text[..start], &text[end..])?,
+        _ => affixes_of_list(text, &spans)?,
+    };
+    let value = with_affixes(unannounced(last.inner), &own);
     let several = (first + 1 < boxes.len()).then(|| {
         let inner: Vec<&str> = boxes[first..].iter().map(|b| b.inner).collect();
         inner.join(if alternatives { " \\text{ or } " } else { ", " })
@@ -119,11 +126,26 @@ fn is_joint(gap: &str) -> bool {
         || words(gap).any(|w| matches!(w.as_str(), "and" | "or"))
 }
 
-/// A value with the percent sign that stands right after its box.
-fn with_percent(inner: &str, after: &str) -> String {
-    let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '$' | '*'));
-    let after = after.strip_prefix("\\)").unwrap_or(after).trim_start();
-    let word = ["\\%", "%", "percent", "pct", "\\text{ percent", "\\text{percent", "\\text{%", "\\text{\\%"];
+/// What a box holds without words that announce it: `\text{The answer is }5`.
+fn unannounced(inner: &str) -> &str {
+    let Some(text) = inner.strip_prefix("\\text{") else { return inner };
+    let Some((said, value)) = text.split_once('}') else { return inner };
+    let said = said.trim().trim_end_matches(':').trim_end().to_ascii_lowercase();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let noun = words.iter().any(|w| ["answer", "result", "solution"].contains(w));
+    let plain = ["the", "final", "answer", "result", "solution", "is", "so", "thus", "therefore", "hence"];
+    let announces = noun && words.iter().all(|w| plain.contains(w)) && !value.trim().is_empty();
+    if announces { value.trim() } else { inner }
+}
+
+/// A value with the currency and the unit beside its box, unless it has its own or is no number.
+fn with_affixes(inner: &str, affixes: &Affixes) -> String {
+    let percent = affixes.after == "\\%";
     let already = inner.trim_end().ends_with('%') || inner.contains("percent");
-    if !already && word.iter().any(|w| after.starts_with(w)) { format!("{inner}\\%") } else { inner.to_owned() }
+    if percent && already || math::is_quantity_text(inner) {
+        return inner.to_owned();
+    }
+    let value = format!("{}{inner}{}", affixes.before, affixes.after);
+    let whole = affixes.before.is_empty() && affixes.after.is_empty();
+    if percent || whole || math::reads_value(&value) { value } else { inner.to_owned() }
 }

@@ -192,15 +192,71 @@ fn governing_word(end: &str) -> Option<String> {
             return Some("not".to_owned());
         }
         if !BEFORE.contains(&word.as_str()) {
-            return Some(word);
+            // "The largest prime less than 7 is": the bound is another value.
+            let bound = word == "than"
+                && clause.rsplit("than").next().is_some_and(|rest| {
+                    rest.trim_end().ends_with(char::is_alphabetic)
+                        && rest.contains(|c: char| c.is_ascii_digit() || c == '$')
+                });
+            return (!bound).then_some(word);
         }
         next = word;
     }
     None
 }
 
+/// Words that start a sentence which takes back what was said.
+const RETRACTS: [&str; 14] = [
+    "wait",
+    "correction",
+    "oops",
+    "scratch that",
+    "hold on",
+    "i disagree",
+    "we disagree",
+    "i made a mistake",
+    "i was wrong",
+    "my mistake",
+    "on second thought",
+    "let me correct",
+    "i take that back",
+    "that is wrong",
+];
+
+/// Whether a sentence soon after an answer takes it back: "Wait, …", "No, it is …", "Correction: …", "I disagree."
+pub(in crate::verify) fn retracted(after: &str) -> bool {
+    let near: String = after.chars().take(400).collect::<String>().replace('’', "'").to_lowercase();
+    let sentences = near.split(['.', '!', '?', '\n', ';', '—', '(', '}', '$']);
+    // What follows a comma or a dash goes on with the sentence of the answer.
+    sentences.enumerate().any(|(index, sentence)| {
+        let text = sentence.trim_start_matches(|c: char| !c.is_alphabetic());
+        if index == 0 && text.len() < sentence.len() && sentence.trim_start().starts_with(|c: char| c.is_ascii_digit())
+        {
+            return false;
+        }
+        let follows = |word: &str| {
+            let rest = text.strip_prefix(word)?;
+            (!rest.starts_with(char::is_alphabetic)).then_some(rest)
+        };
+        let next = |rest: &str| words(rest).next().unwrap_or_default();
+        RETRACTS.iter().any(|word| follows(word).is_some())
+            || follows("no").is_some_and(|rest| {
+                rest.trim().is_empty()
+                    || rest.starts_with([',', ':'])
+                    || ["wait", "i", "it", "it's", "that", "that's", "this"].contains(&next(rest).as_str())
+            })
+            || follows("actually").is_some_and(|rest| {
+                let value = rest.trim_start_matches([',', ' ']).starts_with(|c: char| c.is_ascii_digit() || c == '\\');
+                value || ["it", "it's", "no", "that", "that's", "i", "wait", "the"].contains(&next(rest).as_str())
+            })
+    })
+}
+
 /// Whether the words after an answer deny it: "… is wrong", "…, but that is incorrect". A question mark does too.
 pub(in crate::verify) fn denied_after(after: &str) -> bool {
+    if retracted(after) {
+        return true;
+    }
     let whole: String = after.chars().take(160).collect();
     let text = whole.trim_start_matches(|c: char| is_border(c) && c != '(');
     let line = whole[..whole.len() - text.len()].contains('\n');
@@ -265,6 +321,7 @@ mod tests {
             "This is wrong: the answer is ",
             "No, the answer is ",
             "There is no doubt that the answer is ",
+            "The largest prime less than 7 is $",
             "",
         ] {
             assert!(!denied_before(before), "{before}");
@@ -283,6 +340,12 @@ mod tests {
             ". But that is wrong.",
             ", which is incorrect because 6 fits",
             "? No.",
+            ". Wait, no: 6.",
+            ". No wait, it is 6.",
+            "\nCorrection: 6",
+            " No, I made a mistake.",
+            ". I disagree.",
+            ". Actually, it is 6.",
             "$ isn't right",
         ] {
             assert!(denied_after(after), "{after}");
@@ -293,6 +356,8 @@ mod tests {
             ". It is not necessary to check more.",
             " because 6 is wrong",
             ", not 6",
+            ". No other value fits.",
+            ". We do not have to wait long.",
             "\n\nWrong answers come from a sign error.",
             "",
         ] {

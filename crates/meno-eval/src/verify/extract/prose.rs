@@ -46,6 +46,9 @@ pub(super) fn after_phrase(text: &str) -> Option<&str> {
     let rest =
         text[end..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '*' | '_' | '#' | '='));
     let rest = rest.strip_prefix("is ").unwrap_or(rest);
+    // A list of one item.
+    let line = text[end..text.len() - rest.len()].contains('\n');
+    let rest = ["- ", "• ", "+ "].into_iter().find_map(|b| rest.strip_prefix(b)).filter(|_| line).unwrap_or(rest);
     (!rest.is_empty()).then_some(rest)
 }
 

@@ -1,9 +1,10 @@
 //! Answers without a mark: the whole response, its last formula, its last number.
 
-use super::denial::{denied_before, doubted_before, has_denial_or_doubt};
+use super::denial::{denied_before, doubted_before, has_denial_or_doubt, retracted};
 use super::prose::{reads_more, sentence_end};
 use super::{Extracted, strip, tail, words};
 use crate::verify::math;
+use std::borrow::Cow;
 
 /// How many borders of formulas may stay open before the search for formulas ends.
 const MAX_OPEN: usize = 8;
@@ -81,10 +82,15 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     let text = tail(text);
     let text = text.split("<|").next().unwrap_or(text).trim();
     let text = text.trim_end_matches("I hope it is correct.").trim_end();
+    let prose = outside_code(text);
+    let text = prose.trim();
     let whole = strip(text);
     let short = whole.len() <= 400 && !whole.contains("\n\n");
     if short && math::reads(whole) {
         return Some(Extracted::plain(whole));
+    }
+    if let Some(word) = reasoned_word(whole) {
+        return Some(Extracted::plain(word));
     }
     if let Some(answer) = last_formula(text) {
         return Some(Extracted::plain(&answer));
@@ -95,6 +101,43 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     // Plain words, if there are few.
     (short && !whole.contains(['.', '\n', '?']) && whole.split_whitespace().count() <= 8)
         .then(|| Extracted::plain(whole))
+}
+
+/// A text without its fenced blocks of code, which hold no answer.
+fn outside_code(text: &str) -> Cow<'_, str> {
+    if !text.contains("```") {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split("```").step_by(2).collect::<Vec<_>>().join("\n"))
+}
+
+/// "Yes, because 5 is prime": the one word that a sentence gives a reason for.
+fn reasoned_word(text: &str) -> Option<&str> {
+    let len = text.find(|c: char| !c.is_ascii_alphabetic())?;
+    let (word, rest) = text.split_at(len);
+    let says = ["yes", "no", "true", "false"].iter().any(|w| word.eq_ignore_ascii_case(w));
+    let reason = words(rest).next().is_some_and(|w| matches!(w.as_str(), "because" | "since" | "as" | "for"));
+    let one = text.len() < 300 && !text.contains("\n") && sentence_end(text) + 1 >= text.len();
+    (says && reason && one).then_some(word)
+}
+
+/// Whether a sentence ends within a condition, so that a value there is given and not found: "7 solutions for n = 10".
+fn is_conditional(sentence: &str) -> bool {
+    let clause = sentence.rsplit([',', ';', ':']).next().unwrap_or(sentence);
+    let starts = ["for", "when", "whenever", "if", "where", "given", "assuming", "suppose", "unless", "let"];
+    let says = [
+        "is", "are", "equals", "equal", "get", "gets", "gives", "give", "have", "has", "was", "were", "makes", "then",
+        "yields", "becomes", "costs", "takes", "need", "needs", "obtain", "find",
+    ];
+    let words: Vec<String> = words(clause).collect();
+    words.iter().rposition(|w| starts.contains(&w.as_str())).is_some_and(|at| {
+        // "When n is 10" has its verb within the condition.
+        let verbs = words[at + 1..].iter().filter(|w| says.contains(&w.as_str())).count();
+        let within =
+            matches!(words[at].as_str(), "when" | "whenever" | "if" | "where" | "given" | "assuming" | "suppose");
+        let own = within && words[at + 1..].iter().take(3).any(|w| matches!(w.as_str(), "is" | "equals" | "are"));
+        verbs <= usize::from(own)
+    })
 }
 
 /// Words of a sentence that gives no answer.
@@ -116,7 +159,14 @@ fn last_formula(text: &str) -> Option<String> {
     let sentence = before.rsplit(['\n']).next().unwrap_or(before).rsplit(". ").next().unwrap_or(before);
     let numbered = after.contains(|c: char| c.is_ascii_digit());
     let governed = denied_before(before) || doubted_before(before);
-    if after.len() > 120 || numbered || governed || is_unsure(sentence) || is_unsure(after) {
+    if after.len() > 120
+        || numbered
+        || governed
+        || is_unsure(sentence)
+        || is_unsure(after)
+        || retracted(after)
+        || is_conditional(sentence)
+    {
         return None;
     }
     let end = last.outer.1 + sentence_end(after);
@@ -147,7 +197,8 @@ fn last_number(text: &str) -> Option<&str> {
         && before.trim_end().ends_with(|c: char| c.is_alphabetic());
     let after = &text[end..];
     // Units may follow: a percent sign, a currency, letters.
-    let unsure = after.len() > 120 || is_unsure(after) || is_doubtful(sentence);
+    let unsure =
+        after.len() > 120 || is_unsure(after) || is_doubtful(sentence) || retracted(after) || is_conditional(sentence);
     if glued || listed || unsure || denied_before(before) || doubted_before(before) {
         return None;
     }
