@@ -71,6 +71,8 @@ impl Scanner {
     /// What joins the digits read so far to the next ones: its length.
     fn joint(&self, whole: &str, group: usize) -> Option<usize> {
         let three = |at: usize| self.digits(at) == 3;
+        // TeX sets digits with a thin space between them as one number; 1\,1/2 is a mixed number.
+        let touches = |at: usize| self.digits(at) > 0 && self.chars.get(at + self.digits(at)) != Some(&'/');
         let at = self.at;
         // Groups of three after a first group of one to three.
         let first_groups = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
@@ -78,11 +80,13 @@ impl Scanner {
             if self.starts(at, comma) {
                 let spaces = self.chars[at + comma.len()..].iter().take_while(|c| **c == ' ').count();
                 let next = at + comma.len() + spaces;
-                return (three(next) && first_groups).then_some(comma.len() + spaces);
+                let fits = if comma == "\\!" { touches(next) } else { three(next) && first_groups };
+                return fits.then_some(comma.len() + spaces);
             }
         }
         if self.starts(at, "\\,") {
-            return (three(at + 2) && first_groups).then_some(2);
+            let fits = if self.depth > 0 { three(at + 2) && first_groups } else { touches(at + 2) };
+            return fits.then_some(2);
         }
         if !first_groups || whole.starts_with('0') || !three(at + 1) {
             return None;
