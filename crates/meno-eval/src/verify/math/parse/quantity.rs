@@ -45,8 +45,7 @@ impl<'a> Parser<'a> {
 
     fn compound_parts(&mut self) -> Option<Vec<Expr>> {
         let (mut parts, mut last) = (Vec::new(), None::<units::Unit>);
-        loop {
-            let Some(Kind::Number { literal, exponent: 0, .. }) = self.peek() else { break };
+        while let Some(Kind::Number { literal, exponent: 0, .. }) = self.peek() {
             let name = match self.peek_at(1)? {
                 Kind::Word(name) | Kind::Text(name) => name.clone(),
                 Kind::Letter(c) => c.to_string(),
