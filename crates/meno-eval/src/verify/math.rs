@@ -99,7 +99,9 @@ impl Reference {
             let reason = "the response has no answer after its reasoning".into();
             return Judgement { verdict: Verdict::Unparsable, reason, ..judgement };
         };
-        judgement.extracted = Some(found.text.clone());
+        // What is too long to be read is not repeated whole.
+        let long = found.text.len() > token::MAX_LEN;
+        judgement.extracted = Some(if long { shortened(&found.text) } else { found.text.clone() });
         judgement.marker = Some(found.marker);
         let readings = if is_starred(&found) { Vec::new() } else { parse(bare(&found.text)) };
         judgement.response = printed(&readings);
