@@ -12,7 +12,13 @@ use std::sync::{Arc, LazyLock};
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let alphabet: String = (' '..='~').chain(['\n', 'ä', '中']).collect();
-    let plan = CharacterLevel { special: &["<pad>", "<eos>"], alphabet: &alphabet, eos: "<eos>", ..Default::default() };
+    let plan = CharacterLevel {
+        special: &["<eos>", "<unk>"],
+        alphabet: &alphabet,
+        eos: "<eos>",
+        unk: "<unk>",
+        ..Default::default()
+    };
     Arc::new(Tokenizer::character_level(&plan).expect("a tokenizer of characters"))
 });
 static GRAMMARS: LazyLock<Grammars> = LazyLock::new(|| Grammars::new(TOKENIZER.clone()));

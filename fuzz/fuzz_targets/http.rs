@@ -35,7 +35,13 @@ static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| {
 
 fn server() -> std::sync::Arc<Server> {
     let alphabet: String = (' '..='~').chain(['\n']).collect();
-    let plan = CharacterLevel { special: &["<pad>", "<eos>"], alphabet: &alphabet, eos: "<eos>", ..Default::default() };
+    let plan = CharacterLevel {
+        special: &["<eos>", "<unk>"],
+        alphabet: &alphabet,
+        eos: "<eos>",
+        unk: "<unk>",
+        ..Default::default()
+    };
     let tokenizer = Tokenizer::character_level(&plan).expect("a tokenizer of characters");
     let config = json!({
         "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 16, "intermediate_size": 16,

@@ -212,7 +212,7 @@ fn beginnings_are_found_under_their_own_salt_only() {
         let submission = Submission { request: request(&prompt, 5, 1), salt, constraints: vec![], on_event };
         let _ticket = engine.submit(submission).unwrap();
         let Event::Prompt { cached, .. } = events.recv_timeout(WAIT).unwrap() else {
-            panic!("the prompt is told first")
+            panic!("expected the prompt event first")
         };
         answer(&events);
         cached

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 /// Threads for what takes processor time: reading, templates, tokenizers, grammars.
 pub(crate) const WORKERS: usize = 4;
-/// Of them, those that prepare answers. The other is for `/tokenize` and `/detokenize`, which wait for each other only.
+/// The threads among them that prepare answers. The other one is for `/tokenize` and `/detokenize`, which wait only for
+/// each other.
 const PREPARING: usize = WORKERS - 1;
-/// Of them, those that one client may hold.
+/// The threads among them that one client may hold.
 const PER_CLIENT: usize = 2;
 /// Kilobytes of bodies that are being read or prepared: of all clients, and of one.
 const BODIES: usize = 96 << 10;

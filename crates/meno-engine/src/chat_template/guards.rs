@@ -1,9 +1,9 @@
 //! Filters, functions and methods of templates, held to bounds.
 //!
 //! minijinja's fuel pays for what most of them make, but not for a text that stands in a list many times: `(['a' *
-//! 100000] * 100000) | join` is a step for each item, and 10 GB. So whatever gives a list or map is measured
-//! ([`bounds`]), with its texts as often as they occur; and what can make more than it was given is told what that would
-//! come to, and refused before it begins.
+//! 100000] * 100000) | join` is a step for each item, and 10 GB. So every list and map is measured
+//! ([`bounds`]), with its texts as often as they occur. A call that can make more than it was given is measured before it
+//! runs, and refused if the result would be too large.
 //!
 //! The names are all that minijinja 3.1.0 and its `pycompat` have; another version may have others, which is why
 //! `Cargo.toml` asks for exactly this one.

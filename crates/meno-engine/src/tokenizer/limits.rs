@@ -55,7 +55,7 @@ pub(super) fn added(lengths: impl Iterator<Item = usize>) -> Result<(), String> 
     Ok(())
 }
 
-/// Refuses a vocabulary of so many tokens and merges.
+/// Refuses a vocabulary with more tokens or merges than the limits allow.
 pub(super) fn counts(tokens: usize, merges: usize) -> Result<(), String> {
     for (what, count, most) in [("tokens", tokens, MAX_TOKENS), ("merges", merges, MAX_MERGES)] {
         if count > most {

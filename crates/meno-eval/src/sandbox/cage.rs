@@ -22,15 +22,6 @@ use std::time::{Duration, Instant};
 /// Whom programs run as when Meno runs as root: a limit on processes does not hold for root.
 const NOBODY: u32 = 65534;
 
-/// The namespaces of a sandbox.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
-
 /// A sandbox with a running program. Everything in it dies when this is dropped, and when Meno dies.
 pub(crate) struct Caged {
     init: Pid,
@@ -179,7 +170,7 @@ fn clone(plan: &mut Plan, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)
     let mut before = SigSet::empty();
     nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     // SAFETY: the child calls `init`, which keeps the promises of `clone`, and `pidfd` is valid.
-    let made = unsafe { inside::clone(NAMESPACES | libc::CLONE_PIDFD, &mut pidfd) };
+    let made = unsafe { inside::clone(calls::NAMESPACES | libc::CLONE_PIDFD, &mut pidfd) };
     if let Ok(None) = made {
         inside::init(plan, streams);
     }

@@ -10,6 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Allowed whatever the arguments: files.
 const FILES: &[c_long] = &[
@@ -243,9 +244,9 @@ const OPTIONS: [libc::c_int; 8] = [
     libc::PR_SET_VMA,
 ];
 
-/// Namespaces that `clone` would make. `clone3`, whose flags a filter cannot read, is not listed; libc then uses
-/// `clone`.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+/// The namespaces of a sandbox, and those that a program must not make by `clone`. `clone3`, whose flags a filter cannot
+/// read, is not listed; libc then uses `clone`.
+pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
@@ -253,14 +254,18 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-/// The filter for this processor.
-pub(super) fn filter() -> Result<BpfProgram, Error> {
-    let failed = |e: &dyn std::fmt::Display| Error::Sandbox(format!("the filter of system calls: {e}"));
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| failed(&e))?;
-    let rules = rules().map_err(|e| failed(&e))?;
+/// The filter for this processor, compiled once.
+pub(super) fn filter() -> Result<&'static BpfProgram, Error> {
+    static FILTER: LazyLock<Result<BpfProgram, String>> = LazyLock::new(compile);
+    FILTER.as_ref().map_err(|e| Error::Sandbox(format!("the filter of system calls: {e}")))
+}
+
+fn compile() -> Result<BpfProgram, String> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
+    let rules = rules().map_err(|e| e.to_string())?;
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
-    let filter = SeccompFilter::new(rules, missing, SeccompAction::Allow, arch).map_err(|e| failed(&e))?;
-    BpfProgram::try_from(filter).map_err(|e| failed(&e))
+    let filter = SeccompFilter::new(rules, missing, SeccompAction::Allow, arch).map_err(|e| e.to_string())?;
+    BpfProgram::try_from(filter).map_err(|e| e.to_string())
 }
 
 /// For each call the rules of which one must match; none for a call that is always allowed.

@@ -37,7 +37,7 @@ pub(super) struct Plan {
     pub(super) root_options: CString,
     pub(super) work_options: CString,
     pub(super) limits: [(Resource, u64); 7],
-    pub(super) system_calls: BpfProgram,
+    pub(super) system_calls: &'static BpfProgram,
     pub(super) program: CString,
     pub(super) arguments: Strings,
     pub(super) environment: Strings,
@@ -331,7 +331,7 @@ fn run(plan: &mut Plan) -> io::Result<i32> {
     setrlimit(Resource::RLIMIT_STACK, most, most).at(Wall::Limits)?;
     plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Wall::Limits)?;
     SigSet::empty().thread_set_mask().at(Wall::Init)?;
-    seccompiler::apply_filter(&plan.system_calls).map_err(|_| io::Error::last_os_error()).at(Wall::SystemCalls)?;
+    seccompiler::apply_filter(plan.system_calls).map_err(|_| io::Error::last_os_error()).at(Wall::SystemCalls)?;
     let (arguments, environment) = (plan.arguments.pointers.as_ptr(), plan.environment.pointers.as_ptr());
     // SAFETY: both lists end with a null and point to strings of the plan, which is alive.
     unsafe { libc::execve(plan.program.as_ptr(), arguments, environment) };

@@ -54,7 +54,7 @@ pub(super) fn of(root: Pid) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// Whether /proc shows this process, and so those that it starts.
+/// Whether /proc shows this process, and therefore its descendants.
 pub(super) fn is_visible() -> bool {
     std::fs::read_link("/proc/self").is_ok_and(|pid| pid.as_os_str() == std::process::id().to_string().as_str())
 }

@@ -23,7 +23,7 @@ impl Checkpoints {
         self.all().pop()
     }
 
-    /// The newest checkpoint whose files are those that were written. If there are checkpoints and none is whole, the
+    /// The newest checkpoint whose files match their checksums. If there are checkpoints and none is whole, the
     /// error is that of the newest.
     pub fn newest_whole(&self) -> Result<Option<Found>, Error> {
         let (mut notes, mut damaged, mut first) = (Vec::new(), Vec::new(), None);

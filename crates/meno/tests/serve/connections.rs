@@ -23,7 +23,7 @@ fn half_open_connections_hold_nobody_up() {
     let server = Server::start(&["--connections", "200", "--connections-per-address", "60"]);
     let alone = server.chat("1 + 1");
     let half = [HEAD, b"content-length: 900\r\n\r\n{\"messages\""].concat();
-    // Of one address, and of so many that all places are taken.
+    // From one address, then from enough addresses to take all places.
     let addresses = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 5], [127, 0, 0, 6]];
     let mut held = Vec::new();
     let health = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
