@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs fuzz targets: fuzz/run.sh SECONDS [TARGET...], all targets if none is named. Says at the end which found something;
-# the inputs lie in fuzz/artifacts/TARGET.
+# the inputs lie in fuzz/artifacts/TARGET. The target `judge` is fuzz/judge.py: what it tests is Python.
 #
 # Each target may take 2 GiB (-rss_limit_mb; the address sanitizer doubles what a program takes) and 25 seconds an input
 # (-timeout), and its inputs have up to 64 KiB. A text has its tokenizer's time budget, 2 seconds; in these builds, which
@@ -11,7 +11,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
-[ $# -gt 0 ] || set -- $(ls "$here/fuzz_targets" | sed 's/\.rs$//')
+[ $# -gt 0 ] || set -- $(ls "$here/fuzz_targets" | sed 's/\.rs$//') judge
 build=${FUZZ_TARGET_DIR:-$here/target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -19,16 +19,20 @@ flags="--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-args=-sani
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=16"
 [ "${FUZZ_SANITIZER:-address}" = none ] || flags="$flags -Zsanitizer=address"
-bins=$(for target in "$@"; do printf ' --bin %s' "$target"; done)
+bins=$(for target in "$@"; do [ "$target" = judge ] || printf ' --bin %s' "$target"; done)
 # RUSTC_BOOTSTRAP lets a stable toolchain take the sanitizer's flag. The libraries that link C code (oniguruma) are built
 # without the sanitizer, so what it sees of them is their calls of malloc and free.
-(cd "$here" && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" cargo build --release --target "$host" --target-dir "$build" $bins)
+[ -z "$bins" ] || (cd "$here" && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" cargo build --release --target "$host" --target-dir "$build" $bins)
 
 python3 "$here/seeds.py" "$here/corpus"
 failed=
 for target in "$@"; do
-    mkdir -p "$here/corpus/$target" "$here/artifacts/$target"
     echo "== $target"
+    if [ "$target" = judge ]; then
+        python3 "$here/judge.py" "$seconds" || failed="$failed judge"
+        continue
+    fi
+    mkdir -p "$here/corpus/$target" "$here/artifacts/$target"
     "$build/$host/release/$target" "$here/corpus/$target" -artifact_prefix="$here/artifacts/$target/" \
         -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=2048 -timeout=25 -max_len=65536 -verbosity=0 \
         -print_final_stats=1 || failed="$failed $target"
