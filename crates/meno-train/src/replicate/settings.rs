@@ -128,8 +128,8 @@ pub struct FromTraces {
 
 /// The presets in this binary, by name.
 const PRESETS: [(&str, &str); 2] = [
-    ("tiny", include_str!("../../../../recipes/replicate-tiny.toml")),
-    ("smoke", include_str!("../../../../recipes/replicate-smoke.toml")),
+    ("tiny", include_str!("../../presets/tiny.toml")),
+    ("smoke", include_str!("../../presets/smoke.toml")),
 ];
 
 impl Settings {
