@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+use meno_engine::tokenizer::add_tokenizer;
 use meno_engine::{ChatTemplate, Message, Tokenizer};
+use meno_model::gguf::{Gguf, Metadata};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Deserialize)]
@@ -34,6 +37,93 @@ fn rebuilt_from_gguf_as_python_has_it() {
         let tokenizer = Tokenizer::load(&small(&format!("{pre}.gguf"))).unwrap();
         check(&tokenizer, &small(&format!("{pre}.json")));
     }
+}
+
+#[derive(Deserialize)]
+struct Splits {
+    tokens: Vec<String>,
+    merges: Vec<String>,
+    texts: Vec<String>,
+    ids: BTreeMap<String, Vec<Vec<u32>>>,
+}
+
+impl Splits {
+    /// Written by `dev/reference/pre_tokenizers.py`.
+    fn golden() -> Splits {
+        serde_json::from_slice(&std::fs::read(small("pre_tokenizers.json")).unwrap()).unwrap()
+    }
+
+    /// A GGUF file of this vocabulary alone.
+    fn file(&self, pre: Option<&str>) -> Gguf {
+        let mut metadata = Metadata::default();
+        metadata.string("tokenizer.ggml.model", "gpt2");
+        pre.iter().for_each(|pre| metadata.string("tokenizer.ggml.pre", pre));
+        metadata.strings("tokenizer.ggml.tokens", &self.tokens);
+        metadata.strings("tokenizer.ggml.merges", &self.merges);
+        Gguf::from_bytes("vocabulary.gguf", metadata.to_file()).unwrap()
+    }
+
+    fn check(&self, tokenizer: &Tokenizer, name: &str) {
+        for (text, ids) in self.texts.iter().zip(&self.ids[name]) {
+            assert_eq!(&tokenizer.encode(text, false).unwrap(), ids, "{name}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn every_named_pre_tokenizer_splits_as_python_does() {
+    let golden = Splits::golden();
+    for name in golden.ids.keys() {
+        golden.check(&Tokenizer::from_gguf(&golden.file(Some(name))).unwrap(), name);
+    }
+    // Files without the name are read as llama.cpp reads them.
+    golden.check(&Tokenizer::from_gguf(&golden.file(None)).unwrap(), "default");
+    let error = Tokenizer::from_gguf(&golden.file(Some("gemma4"))).unwrap_err().to_string();
+    assert!(
+        error.contains("`tokenizer.ggml.pre` is \"gemma4\"; known are qwen2, ") && error.contains("kimi-k2"),
+        "{error}"
+    );
+}
+
+/// Saved as a directory and written to GGUF again, every tokenizer splits text as before, under a name of its own or of
+/// one that does the same.
+#[test]
+fn a_named_pre_tokenizer_survives_the_way_to_a_directory_and_back() {
+    let golden = Splits::golden();
+    for name in golden.ids.keys() {
+        let dir = tempfile::tempdir().unwrap();
+        Tokenizer::from_gguf(&golden.file(Some(name))).unwrap().save(dir.path(), None).unwrap();
+        let mut metadata = Metadata::default();
+        add_tokenizer(dir.path(), golden.tokens.len(), &mut metadata).unwrap();
+        let file = Gguf::from_bytes("again.gguf", metadata.to_file()).unwrap();
+        assert!(file.opt_str("tokenizer.huggingface.json").unwrap().is_none(), "{name} has a name");
+        golden.check(&Tokenizer::from_gguf(&file).unwrap(), name);
+    }
+}
+
+/// A way to split text that has no name goes into the file whole.
+#[test]
+fn a_tokenizer_without_a_name_is_carried_in_the_file() {
+    let golden = Splits::golden();
+    let dir = tempfile::tempdir().unwrap();
+    Tokenizer::from_gguf(&golden.file(Some("qwen2"))).unwrap().save(dir.path(), None).unwrap();
+    let path = dir.path().join("tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\p{N}| ?\p{L}+ ?|[^\s\p{L}\p{N}]+ ?|\s+".into();
+    std::fs::write(&path, json.to_string()).unwrap();
+    let tokenizer = Tokenizer::load(dir.path()).unwrap();
+    let mut metadata = Metadata::default();
+    add_tokenizer(dir.path(), golden.tokens.len(), &mut metadata).unwrap();
+    let file = Gguf::from_bytes("own.gguf", metadata.to_file()).unwrap();
+    assert_eq!(file.str("tokenizer.ggml.pre").unwrap(), "default");
+    let again = Tokenizer::from_gguf(&file).unwrap();
+    let mut differs = false;
+    for text in &golden.texts {
+        let ids = tokenizer.encode(text, false).unwrap();
+        assert_eq!(again.encode(text, false).unwrap(), ids, "{text:?}");
+        differs |= !golden.ids["default"].contains(&ids);
+    }
+    assert!(differs, "the name alone would not do");
 }
 
 #[test]
@@ -89,7 +179,21 @@ fn published_vocabularies_as_transformers_has_them() {
         package.unwrap()
     };
     let models = std::env::var_os("MENO_LLAMA_CPP").map_or_else(unpacked, PathBuf::from).join("models");
-    for name in ["deepseek-llm", "llama-bpe", "qwen2", "llama-spm", "phi-3"] {
+    for name in [
+        "deepseek-llm",
+        "deepseek-coder",
+        "llama-bpe",
+        "qwen2",
+        "qwen35",
+        "llama-spm",
+        "phi-3",
+        "gpt-2",
+        "mpt",
+        "falcon",
+        "refact",
+        "starcoder",
+        "command-r",
+    ] {
         let file = models.join(format!("ggml-vocab-{name}.gguf"));
         let tokenizer = Tokenizer::load(&file).unwrap();
         let read = |extension: &str| std::fs::read_to_string(format!("{}.{extension}", file.display())).unwrap();

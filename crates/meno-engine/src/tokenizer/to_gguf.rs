@@ -1,7 +1,7 @@
 //! A Hugging Face directory's tokenizer as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
 //! `SpecialVocab`): the other way round than `gguf.rs`. Byte-level BPE.
 
-use super::gguf::{CONTROL, KNOWN, UNUSED, USER_DEFINED, definition};
+use super::gguf::{CONTROL, UNUSED, USER_DEFINED, named_by};
 use super::{Tokenizer, read_json};
 use crate::chat_template::ChatTemplate;
 use crate::error::Error;
@@ -23,11 +23,16 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
     if json["model"]["type"] != "BPE" || !mentions_byte_level(&json["pre_tokenizer"]) {
         return Err(wrong("is not byte-level BPE, the only kind of tokenizer that is written to GGUF"));
     }
-    let pre = KNOWN.iter().find(|name| splits_as(&json, name)).ok_or_else(|| {
-        wrong(&format!("splits text in a way that has no name in GGUF; known are {}", KNOWN.join(", ")))
-    })?;
     out.string("tokenizer.ggml.model", "gpt2");
-    out.string("tokenizer.ggml.pre", pre);
+    match named_by(&json) {
+        Some(name) => out.string("tokenizer.ggml.pre", name),
+        // GGUF has no name for this way to split text. Programs that know only names take the default, which splits some
+        // texts in other places; the whole file stands beside it for those that read it, as Meno does.
+        None => {
+            out.string("tokenizer.ggml.pre", "default");
+            out.string("tokenizer.huggingface.json", &json.to_string());
+        }
+    }
     let (texts, types) = vocabulary(&json, vocab_size).map_err(|what| wrong(&what))?;
     out.strings("tokenizer.ggml.tokens", &texts);
     out.i32s("tokenizer.ggml.token_type", &types);
@@ -52,22 +57,6 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
 fn mentions_byte_level(pre_tokenizer: &Value) -> bool {
     pre_tokenizer["type"] == "ByteLevel"
         || pre_tokenizer["pretokenizers"].as_array().is_some_and(|all| all.iter().any(|p| p["type"] == "ByteLevel"))
-}
-
-/// Whether a tokenizer.json parts text as the named pre-tokenizer does.
-fn splits_as(json: &Value, name: &str) -> bool {
-    let Some(known) = definition(name) else { return false };
-    let steps = |steps: &[Value]| -> Vec<Value> {
-        let steps = steps.iter().filter(|s| s["type"] != "ByteLevel");
-        // By what they do; options that are written out or left out differ from file to file.
-        steps.map(|s| serde_json::json!([s["type"], s["pattern"], s["behavior"], s["individual_digits"]])).collect()
-    };
-    let of_json = match json["pre_tokenizer"]["pretokenizers"].as_array() {
-        Some(all) => steps(all),
-        None => steps(std::slice::from_ref(&json["pre_tokenizer"])),
-    };
-    let ignore_merges = json["model"]["ignore_merges"].as_bool().unwrap_or(false);
-    of_json == steps(&known.pre_tokenizers) && ignore_merges == known.ignore_merges
 }
 
 /// All tokens by id, with their types; ids that no token has fill up to `size`.

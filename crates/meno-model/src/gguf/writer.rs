@@ -82,6 +82,11 @@ impl Metadata {
         Metadata { entries: entries.collect() }
     }
 
+    /// A whole file without tensors, as llama.cpp publishes vocabularies.
+    pub fn to_file(&self) -> Vec<u8> {
+        header(self, &[], DEFAULT_ALIGNMENT as usize)
+    }
+
     /// Takes over the tokenizer, the chat template and the sampling settings of a file.
     pub(crate) fn copy_tokenizer(&mut self, file: &Gguf) {
         let other = Metadata::copied(file).entries.into_iter();
