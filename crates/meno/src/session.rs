@@ -32,7 +32,7 @@ pub struct ModelArgs {
     /// Context length: most tokens of prompt and answer together, e.g. 8192 or 8k [default: the model's, at most 8k]
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     pub context: Option<usize>,
-    /// Speculative decoding: propose tokens ahead and keep those that the model confirms. The answers stay the same
+    /// Speculative decoding: propose tokens ahead and keep the ones that the model confirms; the answers stay the same
     #[arg(long, value_enum, default_value = "off", value_name = "METHOD")]
     pub speculative: SpeculativeArg,
     /// Number format of the KV cache
