@@ -171,7 +171,7 @@ const EXAMPLES: [(&str, &[Example]); 25] = [
 /// The command with examples, exit codes and version in every help.
 pub fn complete(command: Command) -> Command {
     let top = "Examples:\n  meno chat -m Qwen/Qwen3-0.6B-GGUF:Q8_0    talk to a model\n  meno serve -m \
-               path/to/model.gguf         serve it to browsers and programs\n  meno replicate                            \
+               path/to/model.gguf          serve it to browsers and programs\n  meno replicate                            \
                R1 from nothing, in minutes\n\nA model is a path or a hub name, as MODEL or -m MODEL. Sizes in tokens \
                take k, M, G (8k is 8192); --threads 0 uses all cores.";
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();

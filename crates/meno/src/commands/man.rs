@@ -15,7 +15,9 @@ pub struct Args {
 pub fn run(args: Args, command: clap::Command) -> Result<()> {
     let at = || args.out.display().to_string();
     std::fs::create_dir_all(&args.out).with_context(at)?;
-    clap_mangen::generate_to(command.disable_help_subcommand(true), &args.out).with_context(at)?;
+    // Of the version only what does not depend on the machine that writes the pages.
+    let command = command.disable_help_subcommand(true).version(env!("CARGO_PKG_VERSION")).long_version(None);
+    clap_mangen::generate_to(command, &args.out).with_context(at)?;
     println!("manual pages are in {}; read one with `man {}`", at(), args.out.join("meno.1").display());
     Ok(())
 }
