@@ -41,11 +41,11 @@ pub(super) enum Content {
 const OTHERS: [(&[u8], &str); 12] = [
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or TensorFlow weights)"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
-    (b"\xfd7zXZ", "an xz archive; unpack it first"),
-    (b"BZh", "a bzip2 archive; unpack it first"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive (unpack it first)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
+    (b"BZh", "a bzip2 archive (unpack it first)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program (of a llamafile, use the GGUF file inside)"),
     (b"PAR1", "a Parquet file (data)"),
@@ -77,7 +77,7 @@ impl Content {
         }
         // A ZIP archive of any other name is one of arrays (.npz), of MLX's weights, or anything.
         if begins(b"PK\x03\x04") {
-            return if pickled { Content::PyTorch } else { Content::Other("a ZIP archive; unpack it first") };
+            return if pickled { Content::PyTorch } else { Content::Other("a ZIP archive (unpack it first)") };
         }
         // Pickles of protocol 2 to 5; PyTorch's first format begins with a pickled number.
         if begins(b"\x80") && bytes.get(1).is_some_and(|p| (2..=5).contains(p)) {
@@ -91,7 +91,7 @@ impl Content {
             return Content::Other(what);
         }
         if bytes.get(257..262) == Some(&b"ustar"[..]) {
-            return Content::Other("a tar archive; unpack it first");
+            return Content::Other("a tar archive (unpack it first)");
         }
         if is_safetensors(bytes) {
             return Content::Safetensors;
@@ -230,7 +230,7 @@ mod tests {
             (lfs, "gguf", Content::LfsPointer { size: Some(98123456) }),
             (&header, "safetensors", Content::Safetensors),
             (b"PK\x03\x04\x14", "bin", Content::PyTorch),
-            (b"PK\x03\x04\x14", "zip", Content::Other("a ZIP archive; unpack it first")),
+            (b"PK\x03\x04\x14", "zip", Content::Other("a ZIP archive (unpack it first)")),
             (b"\x80\x02}q\0", "pth", Content::PyTorch),
             (b"tjgg\x03\0\0\0", "bin", Content::Ggml),
             (b"  <!DOCTYPE html><html>", "gguf", Content::WebPage),
@@ -240,8 +240,8 @@ mod tests {
             (umlauts.as_bytes(), "txt", Content::Text),
             (&umlauts.as_bytes()[..19], "txt", Content::Text),
             (b"\xff\xfe\0\x01\x02", "gguf", Content::Unknown),
-            (b"\x1f\x8b\x08", "gz", Content::Other("a gzip archive; unpack it first")),
-            (&tar, "tar", Content::Other("a tar archive; unpack it first")),
+            (b"\x1f\x8b\x08", "gz", Content::Other("a gzip archive (unpack it first)")),
+            (&tar, "tar", Content::Other("a tar archive (unpack it first)")),
         ];
         for (bytes, extension, expected) in cases {
             assert_eq!(Content::from_head(bytes, extension), expected, "{bytes:?}");

@@ -147,7 +147,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         (dir.write("pytorch_model.bin", b"PK\x03\x04\0\0"), &["PyTorch pickle", "safetensors"], &[]),
         (dir.write("consolidated.00.pth", b"\x80\x02}"), &["PyTorch pickle"], &[]),
         (dir.write("old.bin", b"tjgg\x03\0\0\0"), &["before GGUF"], &[]),
-        (dir.write("model.tar.gz", b"\x1f\x8b\x08\0"), &["gzip archive; unpack it"], &[]),
+        (dir.write("model.tar.gz", b"\x1f\x8b\x08\0"), &["gzip archive (unpack it first)"], &[]),
         (dir.write("noise.gguf", b"\xff\xfe\0\x01\x02\x03"), &["neither GGUF nor anything else"], &[]),
         (dir.write("cut.gguf", &gguf[..gguf.len() - 4000]), &["cut short", "fetch it again"], &[]),
         (dir.write("head.gguf", &gguf[..200]), &["cut short", "fetch it again"], &[]),
