@@ -1,5 +1,6 @@
-//! Puts the commit that is being built into the binary as `MENO_COMMIT`: that of the checkout, with `+` if tracked
-//! files are changed; else that from which the crate was packaged; else `unknown`.
+//! Puts into the binary what was built: the commit as `MENO_COMMIT` (that of the checkout, with `+` if tracked files are
+//! changed; else that from which the crate was packaged; else `unknown`), target and profile as `MENO_TARGET` and
+//! `MENO_PROFILE`. Git need not be there.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,4 +40,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let commit = of_checkout().or_else(of_package).unwrap_or_else(|| "unknown".into());
     println!("cargo::rustc-env=MENO_COMMIT={commit}");
+    for (name, source) in [("MENO_TARGET", "TARGET"), ("MENO_PROFILE", "PROFILE")] {
+        let value = std::env::var(source).unwrap_or_else(|_| "unknown".into());
+        println!("cargo::rustc-env={name}={value}");
+    }
 }

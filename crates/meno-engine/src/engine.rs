@@ -155,7 +155,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(run)
-            .map_err(|e| Error::Capacity(format!("no thread for the engine: {e}")))?;
+            .map_err(|e| Error::Capacity(format!("the system gives no thread for the engine: {e}")))?;
         let thread = Mutex::new(Some(thread));
         Ok(Engine { inner: Arc::new(Inner { shared, thread, config, options, next: AtomicU64::new(0) }) })
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), meno_model::plain::plain(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum Error {
         position: usize,
     },
     /// A capacity that cannot work.
-    #[error("capacity: {0}")]
+    #[error("{0}")]
     Capacity(String),
 }
 

@@ -283,7 +283,7 @@ impl Generator {
         let Capacity { slots, max_len, rows, .. } = capacity;
         let error = |message: String| Err(Error::Capacity(message));
         if slots == 0 || max_len < 2 {
-            return error(format!("{slots} slots of {max_len} tokens; at least 1 slot of 2 is needed"));
+            return error(format!("{slots} sequences of {max_len} tokens: at least 1 of 2 tokens is needed"));
         }
         if rows < slots || tape.mode().rows < rows {
             return error(format!(
@@ -292,14 +292,16 @@ impl Generator {
             ));
         }
         if options.prefill_rows == 0 {
-            return error("0 rows of prompts in a step; at least 1 is needed".into());
+            return error("a step takes 0 rows of prompts: at least 1 is needed".into());
         }
         // One page more than the longest sequence: whoever writes to a shared page takes a copy.
         let least = pages(max_len) + 1;
         let pages = options.cache_tokens.map_or(slots * pages(max_len) + 1, pages);
         if pages < least {
             let (given, wanted) = (pages * PAGE, least * PAGE);
-            return error(format!("a cache of {given} tokens; sequences of {max_len} need at least {wanted}"));
+            return error(format!(
+                "a KV cache of {given} tokens is too small: sequences of {max_len} need at least {wanted}"
+            ));
         }
         Ok(Generator {
             tape,

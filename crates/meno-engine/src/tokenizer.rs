@@ -18,7 +18,7 @@ pub use to_gguf::add_tokenizer;
 
 use crate::error::Error;
 use meno_model::gguf::Gguf;
-use meno_model::input;
+use meno_model::{input, recognize};
 use serde_json::Value;
 use std::path::Path;
 use tokenizers::{DecoderWrapper, ModelWrapper, PostProcessorWrapper, TokenizerImpl};
@@ -67,8 +67,14 @@ impl Tokenizer {
             return Tokenizer::from_gguf(&gguf::open(dir)?);
         }
         let path = dir.join("tokenizer.json");
+        if dir.is_dir() && !path.exists() {
+            return Err(Error::file(dir, without_tokenizer(dir)));
+        }
         let bytes = input::read(&path, limits::MAX_FILE).map_err(Error::io(&path))?;
-        let refused = |e| Error::file(&path, format!("not a tokenizer that is read: {e}"));
+        let refused = |e| {
+            let damaged = || format!("not a tokenizer that is read: {e}");
+            Error::file(&path, recognize::instead(&path).unwrap_or_else(damaged))
+        };
         let inner = parse(&bytes).map_err(refused)?;
         let special = Special::read(dir, &inner)?;
         Tokenizer::from_parts(inner, special).map_err(refused)
@@ -209,6 +215,27 @@ fn parse(json: &[u8]) -> Result<Inner, String> {
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|e| e.to_string())?;
     Ok(inner)
+}
+
+/// What a directory without tokenizer.json lacks, and where to get it.
+fn without_tokenizer(dir: &Path) -> String {
+    let has = |name: &str| dir.join(name).is_file();
+    let older = if has("tokenizer.model") {
+        Some("tokenizer.model")
+    } else if has("vocab.json") && has("merges.txt") {
+        Some("vocab.json and merges.txt")
+    } else {
+        None
+    };
+    match older {
+        Some(older) => format!(
+            "has no tokenizer.json; {older} alone cannot be read, but transformers makes one of it: \
+             AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+        ),
+        None => "has no tokenizer.json, which turns text into tokens; fetch it from where the model came from, with \
+                 tokenizer_config.json"
+            .to_owned(),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

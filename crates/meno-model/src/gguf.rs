@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or mapped.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), crate::plain::plain(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -55,6 +55,29 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, where, and what was expected.
         what: String,
+    },
+    /// A GGUF file that is no language model: an adapter, a projector, a vocabulary.
+    #[error("{}: {what}", path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to name instead.
+        what: &'static str,
+    },
+    /// A model of another architecture than those that are run.
+    #[error(
+        "{}: is a model of the architecture `{architecture}` (general.architecture), which is not supported; supported \
+         are {}",
+        path.display(),
+        supported.join(", ")
+    )]
+    Architecture {
+        /// The file.
+        path: PathBuf,
+        /// Its architecture, as llama.cpp calls it.
+        architecture: String,
+        /// Those that are run.
+        supported: &'static [&'static str],
     },
     /// A metadata key is missing or has another type or value than the architecture needs.
     #[error("{}: metadata key `{key}` {what}", path.display())]
@@ -116,7 +139,9 @@ impl Gguf {
     /// Maps the file, and the others if it is the first of several, and reads their headers.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let mut file = Gguf::read(path, map(path)?)?;
-        for (i, part) in split::others(&file)?.iter().enumerate() {
+        let others = split::others(&file)?;
+        split::check_present(&file, &others)?;
+        for (i, part) in others.iter().enumerate() {
             let other = Gguf::read(part, map(part)?)?;
             split::check_part(&file, &other, i + 1)?;
             file.header.append(other.header, i + 1).map_err(|what| Error::Malformed { path: part.clone(), what })?;

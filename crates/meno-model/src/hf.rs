@@ -2,7 +2,7 @@
 
 use crate::gguf::Gguf;
 use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
-use crate::{Config, Error, Model, fp8, init, input};
+use crate::{Config, Error, Model, fp8, init, input, recognize};
 use meno_tensor::finite::first_not_below;
 use meno_tensor::quant::QuantMatrix;
 use serde_json::Value;
@@ -28,15 +28,17 @@ pub(crate) struct Directory {
 impl Directory {
     fn open(path: &Path, block: Option<[usize; 2]>) -> Result<Directory, Error> {
         let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
-        let names = match (single.exists(), index.exists()) {
-            (true, _) => vec!["model.safetensors".to_owned()],
-            (false, true) => shards(&index)?,
-            (false, false) => {
-                let what = "has neither model.safetensors nor model.safetensors.index.json; expected the weights of a \
-                            Hugging Face model beside config.json";
-                return Err(Error::malformed(path, what));
-            }
-        };
+        let names = if single.exists() { vec!["model.safetensors".to_owned()] } else { shards(&index)? };
+        let missing: Vec<&String> = names.iter().filter(|name| !path.join(name).exists()).collect();
+        if let Some(first) = missing.first() {
+            let what = format!(
+                "lacks {} of its {} files of weights, {first} the first of them; fetch what \
+                 model.safetensors.index.json names",
+                missing.len(),
+                names.len()
+            );
+            return Err(Error::malformed(path, what));
+        }
         let files = names.iter().map(|name| Safetensors::open(&path.join(name))).collect::<Result<Vec<_>, _>>()?;
         let mut index = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
@@ -176,21 +178,22 @@ impl Source {
 
 /// Opens a directory or a GGUF file: its config, and its weights, which fit it.
 pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
-    let (config, source) = if path.is_file() {
-        if !Gguf::is_gguf(path) {
-            let what = "is neither a GGUF file nor a directory with config.json and model.safetensors";
-            return Err(Error::malformed(path, what));
-        }
-        let gguf = Gguf::open(path)?;
-        (Config::from_value(&path.display().to_string(), gguf.config()?)?, Source::Gguf(gguf))
-    } else {
-        let config = Config::load(&path.join("config.json"))?;
-        let block = config.quantization.map(|q| q.weight_block_size);
-        (config, Source::Directory(Directory::open(path, block)?))
-    };
+    let (config, source) = open_unchecked(path)?;
     let config = without_missing_mtp(config, &source)?;
     check(&Model::declare(config.clone()), &source)?;
     Ok((config, source))
+}
+
+/// As [`open`]; whether the weights are those that the config asks for is not checked.
+pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
+    recognize::check_kind(path)?;
+    if path.is_file() {
+        let gguf = Gguf::open(path)?;
+        return Ok((Config::from_value(&path.display().to_string(), gguf.config()?)?, Source::Gguf(gguf)));
+    }
+    let config = Config::load(&path.join("config.json"))?;
+    let block = config.quantization.map(|q| q.weight_block_size);
+    Ok((config, Source::Directory(Directory::open(path, block)?)))
 }
 
 /// Reads a directory or a GGUF file; matrices that can stay quantised do if `keep`.

@@ -16,6 +16,8 @@ pub mod llama;
 pub mod mla;
 pub mod moe;
 pub mod mtp;
+pub mod plain;
+pub mod recognize;
 pub mod weights;
 
 mod declare;

@@ -1,7 +1,7 @@
 //! Safetensors files: mapped for reading, written tensor by tensor.
 
 use crate::fp8::{E4M3, e8m0};
-use crate::{Error, input};
+use crate::{Error, input, recognize};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use meno_tensor::finite::{all_finite, first_not_below};
@@ -111,8 +111,8 @@ impl Safetensors {
         // gives other bytes (or stops the process), as it does with every reader of mapped weights.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| {
-            let what = format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
-            Error::malformed(path, what)
+            let cut = || format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
+            Error::malformed(path, recognize::instead(path).unwrap_or_else(cut))
         })?;
         Ok(Safetensors { path: path.to_owned(), start: 8 + header, map, metadata })
     }

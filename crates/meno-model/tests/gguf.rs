@@ -281,7 +281,7 @@ fn split_files_are_opened_by_the_first() {
     assert!(error.contains("does not end with `-00001-of-00003.gguf`"), "{error}");
     whole();
     std::fs::remove_file(path(3)).unwrap();
-    refused(1, "m-00003-of-00003.gguf: No such file");
+    refused(1, "1 of them are not beside it, m-00003-of-00003.gguf the first");
     for (i, part, expected) in [
         (1, Forged::part(2, 3, 3, "output.weight"), "`split.no` is 2, expected 1 as the continuation of"),
         (1, Forged::part(1, 4, 3, "output.weight"), "`split.count` is 4, expected 3"),

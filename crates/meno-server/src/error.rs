@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use meno_model::plain::plain;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -24,7 +25,7 @@ pub struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, code: Option<&'static str>, message: impl Into<String>) -> ApiError {
-        ApiError { status, message: message.into(), param: None, code, retry_after: None }
+        ApiError { status, message: plain(&message.into()), param: None, code, retry_after: None }
     }
 
     /// 400: a field holds what it must not.
@@ -266,5 +267,14 @@ mod tests {
             assert!(body.to_string().len() < 1200);
         }
         assert_eq!(shown("short"), "short");
+    }
+    #[test]
+    fn names_of_types_are_put_in_words() {
+        let error =
+            ApiError::malformed("not valid: invalid type: string \"three\", expected usize at line 2 column 12");
+        assert_eq!(
+            error.message,
+            "not valid: found the text \"three\", expected a whole number, 0 or more at line 2 column 12"
+        );
     }
 }

@@ -100,7 +100,7 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), meno_model::plain::plain(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,

@@ -22,6 +22,7 @@ use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
 use meno_eval::tasks::{self, Options};
 use meno_eval::{Problem, Split, Task};
+use meno_model::plain::plain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -470,7 +471,7 @@ pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Er
         apply(&mut table, set)?;
         recipe = table.try_into().map_err(|e: toml::de::Error| Error::Recipe {
             file: format!("--set {set}"),
-            message: with_suggestion(e.message()),
+            message: plain(&with_suggestion(e.message())),
         })?;
     }
     finite(file, &recipe)?;
@@ -531,8 +532,8 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
 }
 
 /// An error of the TOML reader with its line and, for an unknown key, near matches.
-fn explain(e: &toml::de::Error, text: &str) -> String {
-    let message = with_suggestion(e.message());
+pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
+    let message = plain(&with_suggestion(e.message()));
     match e.span() {
         Some(span) => {
             let line = text[..span.start.min(text.len())].matches('\n').count();

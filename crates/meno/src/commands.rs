@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chat;
+pub mod completions;
 pub mod convert;
 pub mod distill;
 pub mod doctor;
@@ -10,6 +11,7 @@ pub mod generate;
 pub mod grpo;
 pub mod inspect;
 pub mod logits;
+pub mod man;
 pub mod perplexity;
 pub mod pretrain;
 pub mod pull;

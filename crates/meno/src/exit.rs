@@ -1,5 +1,7 @@
 //! How the command ends: exit codes, one-line messages, closed pipes, panics.
 
+use meno_model::plain::plain;
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +61,7 @@ pub fn after_panic() -> ExitCode {
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
-        let cause = cause.to_string();
+        let cause = plain(&cause.to_string());
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -67,6 +69,15 @@ pub fn one_line(error: &anyhow::Error) -> String {
         }
     }
     text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// An error of the command line, or the help or version that was asked for, as it is printed. Names of types are put in
+/// plain words.
+pub fn usage(error: &clap::Error) -> String {
+    let text = error.render();
+    let terminal = if error.use_stderr() { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    let text = if terminal { text.ansi().to_string() } else { text.to_string() };
+    if error.use_stderr() { plain(&text) } else { text }
 }
 
 #[cfg(test)]
@@ -78,5 +89,7 @@ mod tests {
     fn causes_are_told_once_and_in_one_line() {
         let error = anyhow!("no such file").context("a.gguf: no such file").context("cannot load\n  the model");
         assert_eq!(one_line(&error), "cannot load the model: a.gguf: no such file");
+        let error = anyhow::Error::from(std::io::Error::from_raw_os_error(2)).context("a.gguf");
+        assert_eq!(one_line(&error), "a.gguf: No such file or directory");
     }
 }

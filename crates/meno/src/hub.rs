@@ -10,6 +10,7 @@ mod name;
 mod remote;
 mod select;
 
+use crate::nearest::{absent, nearest};
 use anyhow::{Context, Result, bail, ensure};
 use cache::Cached;
 use download::Progress;
@@ -20,27 +21,30 @@ use std::path::{Path, PathBuf};
 /// The file or directory of a model: a path that exists, or a model of the hub, which is pulled if the cache does not
 /// hold it whole.
 pub fn locate(model: &Path) -> Result<PathBuf> {
-    if model.exists() {
+    if model.try_exists().with_context(|| model.display().to_string()).or_else(not_a_directory)? {
         return Ok(model.to_owned());
     }
-    let name = model.to_str().and_then(|text| Name::parse(text).ok());
+    // What ends as a file of weights does is a path.
+    let file = model.extension().is_some_and(|e| e == "gguf" || e == "safetensors" || e == "json");
+    let name = model.to_str().filter(|_| !file).and_then(|text| Name::parse(text).ok());
     let Some(name) = name else {
-        bail!(
-            "{}: No such file or directory (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)",
-            model.display()
-        )
+        bail!("{} (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)", absent(model))
     };
     if let Some(path) = Cached::of(&name)?.find() {
         return Ok(path);
     }
     // `runs/typo` beside a directory `runs` means a file here; nothing of it goes to the hub.
     let parent = model.parent().filter(|p| p.is_dir());
-    ensure!(
-        parent.is_none(),
-        "{}: No such file or directory (if a model of the hub is meant: `meno pull {name}` first)",
-        model.display()
-    );
+    ensure!(parent.is_none(), "{} (if a model of the hub is meant: `meno pull {name}` first)", absent(model));
     pull(&name.to_string())
+}
+
+/// A path through a file does not exist.
+fn not_a_directory(error: anyhow::Error) -> Result<bool> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        _ => Err(error),
+    }
 }
 
 /// Brings the cache up to date with the hub and gives the model's file or directory.
@@ -57,14 +61,26 @@ pub fn pull(name: &str) -> Result<PathBuf> {
         Ok(listing) => listing,
         Err(error) if error.is::<remote::Unreachable>() => {
             let Some(path) = cached.find() else {
-                return Err(error.context(format!("{name} is not in the cache ({})", cached.root().display())));
+                let near = meant(&cached, &name);
+                let what = format!("{name} is no path here and not in the cache ({}){near}", cached.root().display());
+                return Err(error.context(what));
             };
             eprintln!("{error:#}; using the cache's {}", path.display());
             return Ok(path);
         }
+        Err(error) if error.is::<remote::Unknown>() => bail!("{error}{}", meant(&cached, &name)),
         Err(error) => return Err(error),
     };
     fetch(&hub, &cached, &listing, &name)
+}
+
+/// The cached model whose name is most like an unknown one.
+fn meant(cached: &Cached, name: &Name) -> String {
+    let known = cached.all();
+    match nearest(&name.repo, known.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean {near}, which is in the cache?"),
+        None => String::new(),
+    }
 }
 
 /// Fetches what the name selects and links it into a snapshot; the reference moves when all of it is there.

@@ -1,15 +1,19 @@
 //! Meno: DeepSeek-R1, whole, in Rust. This crate is the command and the facade over the parts.
 
+pub mod arguments;
 pub mod commands;
 pub mod exit;
+pub mod help;
 pub mod hub;
 pub mod live;
+pub mod open;
 pub mod remote;
 pub mod session;
 pub mod terminal;
 pub mod training;
 
 mod created;
+mod nearest;
 mod writing;
 
 pub use meno_engine as engine;

@@ -1,12 +1,12 @@
 //! The command `meno`.
 
-use clap::{Parser, Subcommand};
-use meno::{commands, exit};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use meno::{commands, exit, help};
 use std::process::ExitCode;
 
-/// DeepSeek-R1, whole, in Rust: run reasoning models, teach models to reason, and see how R1 came about.
+/// DeepSeek-R1, whole, in Rust: run reasoning models, train models to reason, and see how R1 was made.
 #[derive(Parser, Debug)]
-#[command(name = "meno", version, propagate_version = true)]
+#[command(name = "meno", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -14,55 +14,67 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// R1, whole and small, from nothing: every stage of the paper in minutes, with a report
+    /// Train a small R1 from nothing: every stage of the paper in minutes, with a report
     Replicate(commands::replicate::Args),
     /// Talk to a model in the terminal
     Chat(commands::chat::Args),
-    /// Bring a model from the Hugging Face hub
+    /// Download a model from the Hugging Face hub
     Pull(commands::pull::Args),
-    /// Serve a model over HTTP, compatible with OpenAI's API
+    /// Serve a model over HTTP: a chat page and an OpenAI-compatible API
     Serve(commands::serve::Args),
     /// Complete a prompt
     Generate(commands::generate::Args),
     /// Train a base model on packed text
     Pretrain(commands::pretrain::Args),
-    /// Supervised fine-tuning on messages or prompt/completion pairs
+    /// Fine-tune a model on messages or prompt/completion pairs (SFT)
     Sft(commands::sft::Args),
-    /// Reinforcement learning with verifiable rewards (GRPO)
+    /// Train a model by reinforcement learning with verifiable rewards (GRPO)
     Grpo(commands::grpo::Args),
-    /// Rejection sampling: sample, verify, keep
+    /// Sample answers and keep the right ones (rejection sampling)
     Sample(commands::sample::Args),
-    /// Teach a student with a teacher's traces
+    /// Train a student model on a teacher's answers
     Distill(commands::distill::Args),
-    /// Measure a model: pass@1, pass@k, majority vote
+    /// Measure a model on problems: pass@1, pass@k, majority vote
     Eval(commands::eval::Args),
-    /// Judge responses against references, with the verifiers that reward and score
+    /// Judge answers against references, as rewards and scores do
     Verify(commands::verify::Args),
-    /// Show a checkpoint: config, parameters, tensors, memory
+    /// Show what a model consists of: config, parameters, tensors, memory
     Inspect(commands::inspect::Args),
-    /// Write a checkpoint as a GGUF file with fewer bits
+    /// Write a model as a GGUF file with fewer bits per weight
     Quantize(commands::quantize::Args),
-    /// Between Hugging Face directories and GGUF files; merges LoRA adapters
+    /// Convert between Hugging Face directories and GGUF files; merge LoRA adapters
     Convert(commands::convert::Args),
     /// Write the logits of given tokens to a safetensors file
     Logits(commands::logits::Args),
-    /// How well a model predicts a text
+    /// Measure how well a model predicts a text
     Perplexity(commands::perplexity::Args),
-    /// Measure speed
+    /// Measure the speed of training and inference
     Bench(commands::bench::Args),
     /// Show what this machine can do: the sandbox's walls, compilers
     Doctor(commands::doctor::Args),
+    /// Print the completion script of a shell
+    Completions(commands::completions::Args),
+    /// Write manual pages
+    Man(commands::man::Args),
+}
+
+/// The command with its examples and version.
+fn command_line() -> clap::Command {
+    help::complete(Cli::command())
 }
 
 /// 0 done, 1 the user's mistake (or a full disk, a missing file), 2 a mistake of ours.
 fn main() -> ExitCode {
     exit::end_quietly_on_closed_pipes();
     exit::report_panics();
-    let cli = match Cli::try_parse() {
+    let cli = match command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. clap's own exit code for a mistake is 2, which here is ours.
-            let _ = error.print();
+            match error.use_stderr() {
+                true => eprint!("{}", exit::usage(&error)),
+                false => print!("{}", exit::usage(&error)),
+            }
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
@@ -97,5 +109,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Perplexity(args) => commands::perplexity::run(args),
         Command::Bench(args) => commands::bench::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Completions(args) => commands::completions::run(args, command_line()),
+        Command::Man(args) => commands::man::run(args, command_line()),
     }
 }
+
+#[cfg(test)]
+mod help_tests;

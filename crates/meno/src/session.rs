@@ -1,7 +1,8 @@
 //! A model with all that text needs: what `generate`, `chat` and `serve` share.
 
-use crate::hub;
-use anyhow::{Context, Result, bail, ensure};
+use crate::arguments::{ModelName, Threads, size};
+use crate::open;
+use anyhow::{Result, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{
@@ -19,34 +20,34 @@ const ROWS: usize = 256;
 /// Which model, and how it is run.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Model: a Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    #[arg(short, long, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// What matrix products compute on
-    #[arg(long, value_enum, default_value = "auto")]
+    /// Which model.
+    #[command(flatten)]
+    pub name: ModelName,
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value = "auto", value_name = "TYPE")]
     pub precision: PrecisionArg,
-    /// Threads (default: all cores)
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Most tokens of prompt and answer together (default: the model's, at most 8192)
-    #[arg(long, value_name = "TOKENS")]
+    /// How many threads.
+    #[command(flatten)]
+    pub threads: Threads,
+    /// Context length: most tokens of prompt and answer together, e.g. 8192 or 8k [default: the model's, at most 8k]
+    #[arg(long, value_name = "TOKENS", value_parser = size)]
     pub context: Option<usize>,
-    /// Guess tokens ahead: the same answers, sooner where the guesses are right
-    #[arg(long, value_enum, default_value = "off", value_name = "WAY")]
+    /// Speculative decoding: propose tokens ahead and keep the ones that the model confirms; the answers stay the same
+    #[arg(long, value_enum, default_value = "off", value_name = "METHOD")]
     pub speculative: SpeculativeArg,
-    /// How the cache stores keys and values
+    /// Number format of the KV cache
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     pub kv_type: KvTypeArg,
 }
 
-/// How the cache stores keys and values.
+/// Number format of the KV cache.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvTypeArg {
     /// 32-bit floats
     F32,
-    /// bfloat16, half the memory
+    /// bfloat16: half the memory
     Bf16,
-    /// 8 bits and scales, a quarter of the memory
+    /// 8-bit integers with scales: about a quarter of the memory
     #[value(name = "q8_0")]
     Q8_0,
 }
@@ -61,14 +62,14 @@ impl From<KvTypeArg> for KvType {
     }
 }
 
-/// Who guesses tokens ahead.
+/// How tokens are proposed ahead.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpeculativeArg {
-    /// Nobody
+    /// No speculative decoding
     Off,
-    /// What followed the last time that the same words were said
+    /// Propose what followed the last occurrence of the same tokens
     Ngram,
-    /// The model's multi-token prediction module
+    /// Propose with the model's multi-token prediction module
     Mtp,
 }
 
@@ -82,15 +83,15 @@ impl From<SpeculativeArg> for Speculative {
     }
 }
 
-/// What matrix products compute on.
+/// Number format of the matrix products.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrecisionArg {
-    /// Quantised matrices of a GGUF file as they are, with 8-bit activations: small and fast; the rest as suits the
-    /// command, bf16 to generate and f32 to measure
+    /// Keep the quantised matrices of a GGUF file and multiply them with 8-bit activations; use bf16 (to generate) or
+    /// f32 (to measure) for all others
     Auto,
-    /// 32-bit floats: what is quantised is dequantised
+    /// 32-bit floats; quantised matrices are dequantised
     F32,
-    /// bfloat16 inputs, 32-bit sums: what is quantised is dequantised
+    /// bfloat16 inputs and 32-bit sums; quantised matrices are dequantised
     Bf16,
 }
 
@@ -102,30 +103,30 @@ impl PrecisionArg {
             PrecisionArg::F32 => (Model::load(path), Precision::F32),
             PrecisionArg::Bf16 => (Model::load(path), Precision::Bf16),
         };
-        Ok((model.with_context(|| format!("cannot load {}", path.display()))?, precision))
+        Ok((model?, precision))
     }
 }
 
 /// How tokens are chosen.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// Logits are divided by this; 0 takes the most likely token (default: the model's generation_config.json, else
-    /// 0.6)
-    #[arg(long)]
+    /// Sampling temperature; 0 always takes the most likely token [default: from the model's generation_config.json,
+    /// else 0.6]
+    #[arg(long, value_name = "X")]
     pub temperature: Option<f32>,
-    /// Keep the most likely tokens that together have this probability (default: the model's, else 0.95)
-    #[arg(long)]
+    /// Sample from the most likely tokens whose probabilities add up to this [default: the model's, else 0.95]
+    #[arg(long, value_name = "P")]
     pub top_p: Option<f32>,
-    /// Keep this many of the most likely tokens; 0 keeps all (default: the model's, else 0)
-    #[arg(long)]
-    pub top_k: Option<usize>,
-    /// Keep tokens at least this fraction as likely as the most likely (default: the model's, else 0)
-    #[arg(long)]
-    pub min_p: Option<f32>,
-    /// Most tokens of an answer (default: what the context holds)
+    /// Sample from this many of the most likely tokens; 0 for all [default: the model's, else 0]
     #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Drop tokens less likely than this fraction of the most likely one [default: the model's, else 0]
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Most tokens of an answer, e.g. 512 or 4k [default: what the context holds]
+    #[arg(long, value_name = "TOKENS", value_parser = size)]
     pub max_tokens: Option<usize>,
-    /// End the answer before this text (repeatable)
+    /// Stop before this text (repeatable)
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
 }
@@ -175,15 +176,6 @@ impl ModelArgs {
     pub fn generation(&self) -> Options {
         Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
     }
-
-    /// Runs `f` with the threads asked for.
-    pub fn with_threads<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Result<R> {
-        match self.threads {
-            None => Ok(f()),
-            Some(0) => bail!("--threads 0: at least one thread is needed"),
-            Some(n) => Ok(meno_tensor::pool::with_threads(n, f)),
-        }
-    }
 }
 
 /// A model with its text, read from a directory or file.
@@ -211,14 +203,17 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the model at `path`, from the hub if it is a name there.
     pub fn open(path: &Path, args: &ModelArgs) -> Result<Loaded> {
-        let path = hub::locate(path)?;
-        let tokenizer = Tokenizer::load(&path)?;
+        let (path, tokenizer) = open::with_tokenizer(path)?;
         let template = ChatTemplate::load(&path, tokenizer.special())?;
         let generation = GenerationConfig::load(&path)?;
         let taught = if path.is_dir() { Taught::load(&path)? } else { None };
         let (model, precision) = args.precision.load(&path, Precision::Bf16)?;
         let own = model.config.max_position_embeddings;
         let max_len = args.context.unwrap_or(own.min(8192));
+        ensure!(
+            max_len >= 2,
+            "--context {max_len}: at least 2 tokens are needed, one of the prompt and one of the answer"
+        );
         ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
         let name = name_of(&path);
         Ok(Loaded { name, model, precision, tokenizer, template, generation, taught, max_len, path })
@@ -326,19 +321,4 @@ fn name_of(path: &Path) -> String {
         }
         _ => name(&path),
     }
-}
-
-/// The model of the newest finished `meno replicate`: `runs/*/r1`.
-pub fn newest_run() -> Result<PathBuf> {
-    let mut found: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
-    for entry in std::fs::read_dir("runs").into_iter().flatten().flatten() {
-        let dir = entry.path().join("r1");
-        if let Ok(meta) = std::fs::metadata(dir.join("config.json")) {
-            found.push((meta.modified().unwrap_or(std::time::UNIX_EPOCH), dir));
-        }
-    }
-    found.into_iter().max().map(|f| f.1).context(
-        "no model given, and there is no runs/*/r1 here: make one with `meno replicate` (minutes), or name a model \
-         with -m",
-    )
 }

@@ -1,8 +1,11 @@
 //! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
 
+use crate::arguments::thread_count;
+pub use crate::arguments::with_threads;
 use crate::created::Created;
 use crate::hub;
 use crate::live::View;
+use crate::open::{self, at_home};
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
@@ -26,19 +29,26 @@ use std::sync::atomic::AtomicBool;
 pub struct RecipeArgs {
     /// The recipe, a TOML file
     pub recipe: PathBuf,
-    /// The model to start from: a Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub (model.path)
-    #[arg(short, long, value_name = "PATH")]
+    /// Model to start from: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT
+    /// (model.path of the recipe)
+    #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5
+    /// Directory of the results (run.output_dir of the recipe)
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads; 0 uses all cores (run.threads of the recipe)
+    #[arg(long, value_name = "N", value_parser = thread_count)]
+    pub threads: Option<usize>,
+    /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Print the resolved recipe and the memory the run will take, and stop
+    /// Print the resolved recipe and the memory that the run needs, then exit
     #[arg(long)]
     pub dry_run: bool,
-    /// Go on from the newest checkpoint of run.output_dir
+    /// Continue from the newest checkpoint of the output directory
     #[arg(long)]
     pub resume: bool,
-    /// Plain lines instead of the live view
+    /// Print plain lines instead of the live view
     #[arg(long)]
     pub plain: bool,
 }
@@ -46,8 +56,11 @@ pub struct RecipeArgs {
 impl RecipeArgs {
     /// The recipe with its changes.
     pub fn load<R: Recipe>(&self) -> Result<R> {
-        let model = self.model.iter().map(|path| format!("model.path={:?}", path.display().to_string()));
-        let sets: Vec<String> = model.chain(self.set.iter().cloned()).collect();
+        let text = |key: &str, path: &PathBuf| format!("{key}={:?}", path.display().to_string());
+        let model = self.model.iter().map(|path| text("model.path", path));
+        let out = self.out.iter().map(|path| text("run.output_dir", path));
+        let threads = self.threads.iter().map(|n| format!("run.threads={n}"));
+        let sets: Vec<String> = model.chain(out).chain(threads).chain(self.set.iter().cloned()).collect();
         let recipe = recipe::load(&self.recipe, &sets)?;
         for note in recipe::notes(&recipe) {
             eprintln!("note: {note}");
@@ -73,8 +86,10 @@ impl RecipeArgs {
     /// How to go on after a stop.
     fn resume_command(&self, verb: &str) -> String {
         let model: String = self.model.iter().map(|path| format!(" -m {}", path.display())).collect();
+        let out: String = self.out.iter().map(|path| format!(" -o {}", path.display())).collect();
+        let threads: String = self.threads.iter().map(|n| format!(" --threads {n}")).collect();
         let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
-        format!("meno {verb} {}{model}{sets} --resume", self.recipe.display())
+        format!("meno {verb} {}{model}{out}{threads}{sets} --resume", self.recipe.display())
     }
 }
 
@@ -118,10 +133,14 @@ const ASSETS: [&str; 8] = [
 impl Text {
     /// Reads the text side of a Hugging Face directory or a GGUF file.
     pub fn load(path: &Path) -> Result<Text> {
+        Text::with(path, Tokenizer::load(path)?)
+    }
+
+    /// The text side of a model whose tokenizer has been read.
+    fn with(path: &Path, tokenizer: Tokenizer) -> Result<Text> {
         if path.is_file() {
-            return Text::from_gguf(path);
+            return Text::from_gguf(path, tokenizer);
         }
-        let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
         let mut assets = Vec::new();
         for name in ASSETS {
@@ -138,9 +157,8 @@ impl Text {
         Ok(Text { tokenizer, template, assets })
     }
 
-    fn from_gguf(path: &Path) -> Result<Text> {
+    fn from_gguf(path: &Path, tokenizer: Tokenizer) -> Result<Text> {
         let file = meno_model::gguf::Gguf::open(path)?;
-        let tokenizer = Tokenizer::from_gguf(&file)?;
         let source = meno_engine::tokenizer::gguf::chat_template(&file)?;
         let template = source.map(|s| ChatTemplate::new(s, tokenizer.special())).transpose()?;
         let files = tokenizer.files(source)?.map(|(name, text)| (name.to_owned(), text.into_bytes()));
@@ -151,9 +169,15 @@ impl Text {
 
     /// The text side of a recipe's model.
     pub fn of(section: &ModelSection) -> Result<Text> {
-        match section.tokenizer.as_ref().or(section.path.as_ref()) {
-            Some(path) => Text::load(&hub::locate(&at_home(path))?),
-            None => bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json"),
+        match (&section.tokenizer, &section.path) {
+            (Some(path), _) => Text::load(&hub::locate(&at_home(path))?),
+            (None, Some(path)) => {
+                let (path, tokenizer) = open::with_tokenizer(path)?;
+                Text::with(&path, tokenizer)
+            }
+            (None, None) => {
+                bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json")
+            }
         }
     }
 }
@@ -163,29 +187,14 @@ fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String
     (generation_config::FILE.to_owned(), config.to_json(tokenizer).into_bytes())
 }
 
-/// `~/` at the beginning of a path is the home directory, as in a shell.
-pub fn at_home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => path.to_owned(),
-    }
-}
-
 /// Loads or builds the recipe's model.
 pub fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
-        (Some(path), None) => Ok(Model::load(&hub::locate(&at_home(path))?)?),
+        (Some(path), None) => Ok(Model::load(&open::model(path)?)?),
         (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
     }
-}
-
-/// Runs `f` with the recipe's number of threads.
-pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
-    // Always from inside the pool: a call from outside wakes a thread and waits for it, op after op.
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    meno_tensor::pool::with_threads(if threads == 0 { all } else { threads }, f)
 }
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.

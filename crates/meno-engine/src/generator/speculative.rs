@@ -74,7 +74,11 @@ pub(super) struct Mtp {
 impl Mtp {
     /// For steps of up to `rows` rows, those of the samples that join a prompt included.
     pub(super) fn new(model: &Model, rows: usize, o: InferOptions) -> Result<Mtp, Error> {
-        let none = || Error::Capacity("the model has no MTP module to draft with; use n-gram look-up".into());
+        let none = || {
+            Error::Capacity(
+                "the model has no multi-token prediction (MTP) module to propose tokens; use ngram instead".into(),
+            )
+        };
         let tape = model.mtp_tape(rows, o).ok_or_else(none)?;
         Ok(Mtp { tape, batch: Batch::default(), wanted: Vec::new(), scratch: Scratch::default() })
     }

@@ -14,11 +14,8 @@ const NORMAL: i64 = 1;
 /// Adds the tokenizer and the chat template of `dir` to the metadata of a model of `vocab_size` rows.
 pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Result<(), Error> {
     let path = dir.join("tokenizer.json");
-    if !path.is_file() {
-        return Err(Error::file(&path, "is missing: a GGUF file carries its tokenizer; put the model's own beside it"));
-    }
-    let json = read_json(&path)?;
     let tokenizer = Tokenizer::load(dir)?;
+    let json = read_json(&path)?;
     let wrong = |what: &str| Error::file(&path, what);
     if json["model"]["type"] != "BPE" || !mentions_byte_level(&json["pre_tokenizer"]) {
         return Err(wrong("is not byte-level BPE, the only kind of tokenizer that is written to GGUF"));

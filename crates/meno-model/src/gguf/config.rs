@@ -51,7 +51,39 @@ impl Keys<'_> {
     }
 }
 
+/// The architectures that are run.
+const SUPPORTED: [&str; 5] = ["deepseek2", "llama", "qwen2", "qwen3", "qwen3moe"];
+
+/// Refuses GGUF files that are no language model of their own.
+fn check_kind(file: &Gguf) -> Result<(), Error> {
+    let kind = file.opt_str("general.type")?.unwrap_or_default();
+    let arch = file.opt_str("general.architecture")?.unwrap_or_default();
+    let projector = arch == "clip" || file.get("clip.has_vision_encoder").is_some();
+    let what = match kind {
+        "adapter" => {
+            "is a LoRA adapter in GGUF, which changes a model and is none itself; merge the adapter that PEFT saved \
+             (a directory with adapter_config.json) with `meno convert BASE OUT --lora DIR` and use OUT"
+        }
+        "mmproj" | "projector" => PROJECTOR,
+        _ if projector => PROJECTOR,
+        "imatrix" => "is an importance matrix, which guides quantisation, not a model; name the GGUF file of the model",
+        _ if arch == "controlvector" || kind == "controlvector" => {
+            "is a control vector, which steers a model and is none itself; name the GGUF file of the model"
+        }
+        _ if file.tensors().is_empty() && file.get("split.count").is_none() => {
+            "holds a vocabulary without weights; name the GGUF file of a whole model"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Kind { path: file.path.clone(), what })
+}
+
+/// What is said of an mmproj file.
+const PROJECTOR: &str = "is a multimodal projector (mmproj), which turns images or sound into a model's input, not a \
+                         language model; name the GGUF file of the model itself";
+
 pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
+    check_kind(file)?;
     let arch = file.architecture()?;
     let mut k = Keys { file, arch, out: Map::new() };
     match arch {
@@ -77,8 +109,8 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
         "qwen3moe" => qwen3_moe(&mut k)?,
         "deepseek2" => deepseek2(&mut k)?,
         other => {
-            let what = format!("is {other:?}; deepseek2, llama, qwen2, qwen3 and qwen3moe are read");
-            return Err(file.key("general.architecture", what));
+            let architecture = other.to_owned();
+            return Err(Error::Architecture { path: file.path.clone(), architecture, supported: &SUPPORTED });
         }
     }
     Ok(Value::Object(k.out))

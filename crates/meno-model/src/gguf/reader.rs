@@ -301,7 +301,7 @@ impl Header {
                 _ => {
                     let end = end.map_or("beyond 2^64".into(), |e| e.to_string());
                     return Err(format!(
-                        "tensor `{}` ends at byte {end}, the file at {file_len}: cut short, or its offset is wrong",
+                        "tensor `{}` ends at byte {end}, the file at {file_len}: cut short, or its offset is wrong; fetch it again",
                         t.name
                     ));
                 }
@@ -328,7 +328,10 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, n: usize, what: &str) -> Result<&'a [u8], String> {
         let left = self.bytes.len() - self.at;
         if n > left {
-            return Err(format!("{what} at byte {} needs {n} bytes, {left} are left", self.at));
+            return Err(format!(
+                "{what} at byte {} needs {n} bytes, {left} are left: cut short, or damaged; fetch it again",
+                self.at
+            ));
         }
         let bytes = &self.bytes[self.at..self.at + n];
         self.at += n;

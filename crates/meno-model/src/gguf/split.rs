@@ -50,6 +50,19 @@ pub(super) fn others(file: &Gguf) -> Result<Vec<PathBuf>, Error> {
     Ok((1..count).map(|i| file.path.with_file_name(format!("{stem}{}", suffix(i, count)))).collect())
 }
 
+/// Refuses a model some of whose files are not beside the first.
+pub(super) fn check_present(first: &Gguf, others: &[PathBuf]) -> Result<(), Error> {
+    let missing: Vec<&PathBuf> = others.iter().filter(|path| !path.exists()).collect();
+    let Some(next) = missing.first() else { return Ok(()) };
+    let what = format!(
+        "it is the first of {} files, and {} of them are not beside it, {} the first of those; fetch all of them",
+        others.len() + 1,
+        missing.len(),
+        next.file_name().unwrap_or_default().to_string_lossy()
+    );
+    Err(Error::Malformed { path: first.path.clone(), what })
+}
+
 /// Whether `other` is the file `i` of the model that `first` begins.
 pub(super) fn check_part(first: &Gguf, other: &Gguf, i: usize) -> Result<(), Error> {
     for (key, expected) in [(NUMBER, i as u64), (COUNT, count(first)?)] {

@@ -145,7 +145,7 @@ impl Settings {
                 return Err(recipe(format!("there is no such preset; there are {known}, or a path to a .toml file")));
             }
         };
-        toml::from_str(&text).map_err(|e| recipe(e.to_string()))
+        toml::from_str(&text).map_err(|e| recipe(crate::recipe::explain(&e, &text)))
     }
 
     /// Names every random stream of the run by `seed` and gives every stage the one precision.

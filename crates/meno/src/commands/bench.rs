@@ -14,9 +14,9 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    /// Training steps on random tokens: forward, backward, clipping and AdamW
+    /// Measure training steps on random tokens: forward, backward, clipping and AdamW
     Train(train::Args),
-    /// Prompts and generation of a model, one sequence and many
+    /// Measure prompt processing and generation, with one sequence and with many
     Infer(infer::Args),
 }
 
@@ -26,6 +26,12 @@ pub fn run(args: Args) -> Result<()> {
         What::Train(args) => train::run(args),
         What::Infer(args) => infer::run(args),
     }
+}
+
+/// A number of threads; 0 is all cores.
+fn threads(asked: usize) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    if asked == 0 { all() } else { asked }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

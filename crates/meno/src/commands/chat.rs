@@ -1,7 +1,7 @@
 //! `meno chat`: talk to a model in the terminal.
 
 use crate::remote::{Remote, RemoteAnswer};
-use crate::session::{ModelArgs, SamplingArgs, Session, newest_run};
+use crate::session::{ModelArgs, SamplingArgs, Session};
 use crate::terminal::{Fold, printable};
 use anyhow::{Context, Result, bail};
 use crossterm::style::Stylize;
@@ -30,38 +30,38 @@ Ctrl-C           while the model writes: stop this answer";
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Talk to a server that is compatible with OpenAI's (`meno serve`) instead; -m names a model there
+    /// Use a server with an OpenAI-compatible API (`meno serve`) instead; -m then names a model of that server
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Key for that server (default: the variable OPENAI_API_KEY)
+    /// API key of that server [default: the environment variable OPENAI_API_KEY]
     #[arg(long, value_name = "KEY", requires = "url")]
     api_key: Option<String>,
-    /// Ask this, print the answer, leave
+    /// Answer this one prompt and exit
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// Instructions before the conversation
+    /// System prompt: instructions that come before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Same seed and same questions, same answers (default: another every time)
-    #[arg(long)]
+    /// Seed of the sampling: the same seed and questions give the same answers [default: random]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Show thoughts in full
+    /// Show the model's thinking in full instead of folding it away
     #[arg(long)]
     think: bool,
 }
 
 /// Runs `meno chat`.
 pub fn run(args: Args) -> Result<()> {
-    args.model.with_threads(|| {
+    args.model.threads.run(|| {
         let mut chat = Chat::open(&args)?;
         match &args.prompt {
             Some(prompt) => chat.one_shot(prompt),
             None if stdin().is_terminal() => chat.terminal(),
             None => chat.lines(),
         }
-    })?
+    })
 }
 
 /// One question and its answer.
@@ -75,10 +75,10 @@ impl Args {
     fn voice(&self) -> Result<Voice> {
         if let Some(url) = &self.url {
             let key = self.api_key.clone().or_else(|| std::env::var("OPENAI_API_KEY").ok());
-            let model = self.model.model.as_ref().map(|m| m.to_string_lossy());
+            let model = self.model.name.given().map(|m| m.to_string_lossy());
             return Ok(Voice::There(Remote::open(url, key, model.as_deref())?));
         }
-        let path = self.model.model.clone().map_or_else(newest_run, Ok)?;
+        let path = self.model.name.or_newest()?;
         let mut session = Session::open(&path, &self.model, 1)?;
         session.generator.set_reuse_prefixes(true);
         Ok(Voice::Here(Box::new(session)))

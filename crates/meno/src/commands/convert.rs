@@ -1,7 +1,7 @@
 //! `meno convert`: between Hugging Face directories and GGUF files, merging adapters on the way.
 
 use super::quantize;
-use crate::hub;
+use crate::open;
 use crate::writing::Bar;
 use anyhow::{Context, Result, bail, ensure};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
@@ -13,23 +13,49 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno convert`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    input: PathBuf,
-    /// A name that ends with .gguf is a GGUF file to write, any other a directory
-    out: PathBuf,
-    /// How to store the weights: f32, f16 or bf16; for GGUF any type of `meno quantize`
+    /// Model: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT
+    #[arg(value_name = "MODEL")]
+    first: Option<PathBuf>,
+    /// Output: a GGUF file if the name ends with .gguf, else a directory
+    #[arg(value_name = "OUT")]
+    second: Option<PathBuf>,
+    /// The same as MODEL
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// The same as OUT
+    #[arg(short, long, value_name = "OUT")]
+    out: Option<PathBuf>,
+    /// Type of the weights: f32, f16 or bf16; for GGUF any type of `meno quantize`
     #[arg(long = "type", value_name = "TYPE", default_value = "bf16", value_parser = quantize::file_type)]
     file_type: FileType,
-    /// Merge this LoRA adapter (a directory that PEFT saved)
+    /// Merge this LoRA adapter: a directory that PEFT saved
     #[arg(long, value_name = "DIR")]
     lora: Option<PathBuf>,
 }
 
+impl Args {
+    /// The model and the output, however they were given.
+    fn paths(&self) -> Result<(PathBuf, PathBuf)> {
+        let mut places = self.first.iter().chain(&self.second);
+        let model = self.model.as_ref().or_else(|| places.next()).context("no model given: name one as MODEL or -m")?;
+        let out = self.out.as_ref().or_else(|| places.next()).context("no output given: name one as OUT or --out")?;
+        match places.next() {
+            Some(third) => bail!("{}: one argument too many, model and output are given already", third.display()),
+            None => Ok((model.clone(), out.clone())),
+        }
+    }
+}
+
 /// Runs `meno convert`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.input = hub::locate(&args.input)?;
-    if args.out.extension().is_some_and(|e| e == "gguf") {
-        return quantize::write(&args.input, &args.out, args.file_type, args.lora.as_deref());
+pub fn run(args: Args) -> Result<()> {
+    let (input, out) = args.paths()?;
+    let input = open::model(&input)?;
+    convert(&args, &input, &out)
+}
+
+fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
+    if out.extension().is_some_and(|e| e == "gguf") {
+        return quantize::write(input, out, args.file_type, args.lora.as_deref());
     }
     let dtype = match args.file_type.name {
         "f32" => Dtype::F32,
@@ -37,34 +63,34 @@ pub fn run(mut args: Args) -> Result<()> {
         "bf16" => Dtype::Bf16,
         other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
     };
-    ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
-    let same = args.input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
-    let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
+    ensure!(!out.is_file(), "{}: is a file; expected a directory to write", out.display());
+    let same = input.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    ensure!(!same, "{}: is the input; name another directory to write", out.display());
+    let checkpoint = Checkpoint::open(input, args.lora.as_deref())?;
     // A tokenizer that is not read is an error before anything is written.
-    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&args.input)).transpose()?;
-    let generation = GenerationConfig::load(&args.input)?;
+    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(input)).transpose()?;
+    let generation = GenerationConfig::load(input)?;
     let mut bar = Bar::new();
-    checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
+    checkpoint.write_directory(out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
     drop(bar);
     match &tokenizer {
         Some(tokenizer) => {
-            let template = ChatTemplate::load(&args.input, tokenizer.special())?;
-            tokenizer.save(&args.out, template.as_ref().map(ChatTemplate::source))?;
+            let template = ChatTemplate::load(input, tokenizer.special())?;
+            tokenizer.save(out, template.as_ref().map(ChatTemplate::source))?;
         }
-        None => copy_others(&args.input, &args.out)?,
+        None => copy_others(input, out)?,
     }
     // A directory's own has been copied. One whose tokenizer is not read goes without.
-    let file = args.out.join(generation_config::FILE);
-    let missing = !args.input.join(generation_config::FILE).is_file();
-    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(&args.input).ok()).filter(|_| missing) {
+    let file = out.join(generation_config::FILE);
+    let missing = !input.join(generation_config::FILE).is_file();
+    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(input).ok()).filter(|_| missing) {
         std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
     }
     let adapted = match checkpoint.adapted() {
         0 => String::new(),
         n => format!(", {n} weights merged with the adapter"),
     };
-    println!("{}: {} in {}{adapted}", args.out.display(), checkpoint.config().model_type.name(), dtype.name());
+    println!("{}: {} in {}{adapted}", out.display(), checkpoint.config().model_type.name(), dtype.name());
     Ok(())
 }
 

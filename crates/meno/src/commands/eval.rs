@@ -2,7 +2,8 @@
 
 mod output;
 
-use crate::hub;
+use crate::arguments::{size, thread_count};
+use crate::open;
 use crate::session::PrecisionArg;
 use crate::training::{self, Text, on_ctrl_c};
 use anyhow::{Result, bail};
@@ -26,57 +27,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A recipe, a TOML file with [model], [task] and [eval]
-    recipe: Option<PathBuf>,
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub (model.path)
-    #[arg(short, long)]
+    /// A model, or a recipe: a TOML file with [model], [task] and [eval]
+    #[arg(value_name = "MODEL|RECIPE.toml")]
+    first: Option<PathBuf>,
+    /// Model: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT (model.path)
+    #[arg(short, long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// arithmetic (the default), countdown, or a data file of questions and answers (task.name)
-    #[arg(long)]
+    #[arg(long, value_name = "NAME|FILE")]
     task: Option<String>,
-    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json brings its own (task.prompt)
-    #[arg(long)]
+    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json has its own (task.prompt)
+    #[arg(long, value_name = "FORM")]
     prompt: Option<String>,
-    /// Run the programs of answers in a sandbox, for files of programming problems (task.sandbox)
+    /// Run the programs in answers inside a sandbox, for files of programming problems (task.sandbox)
     #[arg(long)]
     sandbox: bool,
-    /// Problems; all of a file if left out, else 200 (eval.num_problems)
-    #[arg(long)]
+    /// Number of problems [default: all of a file, else 200] (eval.num_problems)
+    #[arg(long, value_name = "N")]
     problems: Option<u64>,
-    /// Samples of each problem (eval.num_samples, 4)
-    #[arg(short, long)]
+    /// Samples of each problem [default: 4] (eval.num_samples)
+    #[arg(short, long, value_name = "N")]
     k: Option<usize>,
-    /// Sampling temperature; 0 for the most probable token (eval.temperature, 0.6)
-    #[arg(long)]
+    /// Sampling temperature; 0 always takes the most likely token [default: 0.6] (eval.temperature)
+    #[arg(long, value_name = "X")]
     temperature: Option<f32>,
-    /// Sample from the smallest set of tokens with this probability (eval.top_p, 0.95)
-    #[arg(long)]
+    /// Sample from the most likely tokens whose probabilities add up to this [default: 0.95] (eval.top_p)
+    #[arg(long, value_name = "P")]
     top_p: Option<f32>,
-    /// Longest response, in tokens (eval.max_completion_length, 512)
-    #[arg(long)]
+    /// Most tokens of a response, e.g. 512 or 4k [default: 512] (eval.max_completion_length)
+    #[arg(long, value_name = "TOKENS", value_parser = size)]
     max_tokens: Option<usize>,
-    /// Seed of the sampling (eval.seed, 0)
-    #[arg(long)]
+    /// Seed of the sampling [default: 0] (eval.seed)
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Responses generated at once (eval.max_sequences, 32)
-    #[arg(long)]
+    /// Concurrent sequences [default: 32] (eval.max_sequences)
+    #[arg(long, value_name = "N")]
     max_sequences: Option<usize>,
-    /// What matrix products compute on: auto, f32 or bf16 (eval.precision; auto: what is not quantised in f32)
-    #[arg(long)]
+    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for what is not quantised)
+    #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
-    /// Write every response here, a line a problem (eval.out)
-    #[arg(long)]
+    /// Write every response to this file, one line per problem (eval.out)
+    #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Threads; 0 for as many as there are cores (eval.threads)
-    #[arg(long)]
+    /// Threads; 0 uses all cores [default: 0] (eval.threads)
+    #[arg(long, value_name = "N", value_parser = thread_count)]
     threads: Option<usize>,
-    /// Change a value of the recipe, e.g. --set task.countdown.max_numbers=3
+    /// Change a value of the recipe, e.g. --set task.countdown.max_numbers=3 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print the resolved recipe and the memory it will take, and stop
+    /// Print the resolved recipe and the memory that the run needs, then exit
     #[arg(long)]
     dry_run: bool,
-    /// Go on with the file of --out
+    /// Continue with the file of --out
     #[arg(long)]
     resume: bool,
     /// Print the figures as JSON
@@ -85,14 +87,26 @@ pub struct Args {
 }
 
 impl Args {
+    /// The recipe and the model, however they were given: what ends with .toml is a recipe.
+    fn recipe_and_model(&self) -> Result<(Option<&PathBuf>, Option<&PathBuf>)> {
+        match (&self.first, &self.model) {
+            (Some(first), model) if first.extension().is_some_and(|e| e == "toml") => Ok((Some(first), model.as_ref())),
+            (Some(first), Some(_)) => {
+                bail!("{}: expected a recipe, FILE.toml, beside -m; the model is named once", first.display())
+            }
+            (first, model) => Ok((None, first.as_ref().or(model.as_ref()))),
+        }
+    }
+
     /// The recipe with its changes.
     fn load(&self) -> Result<EvalRecipe> {
         let text = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v:?}"));
         let number = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v}"));
-        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string());
-        let default_task = self.recipe.is_none().then(|| "arithmetic".to_owned());
+        let path = |p: Option<&PathBuf>| p.map(|p| p.display().to_string());
+        let (from, model) = self.recipe_and_model()?;
+        let default_task = from.is_none().then(|| "arithmetic".to_owned());
         let flags = [
-            text("model.path", path(&self.model)),
+            text("model.path", path(model)),
             text("task.name", self.task.clone().or(default_task)),
             text("task.prompt", self.prompt.clone()),
             self.sandbox.then(|| "task.sandbox=true".to_owned()),
@@ -104,16 +118,16 @@ impl Args {
             number("eval.seed", self.seed.map(|v| v.to_string())),
             number("eval.max_sequences", self.max_sequences.map(|v| v.to_string())),
             text("eval.precision", self.precision.clone()),
-            text("eval.out", path(&self.out)),
+            text("eval.out", path(self.out.as_ref())),
             number("eval.threads", self.threads.map(|v| v.to_string())),
         ];
         let sets: Vec<String> = flags.into_iter().flatten().chain(self.set.iter().cloned()).collect();
-        let mut recipe: EvalRecipe = match &self.recipe {
+        let mut recipe: EvalRecipe = match from {
             Some(path) => recipe::load(path, &sets)?,
             None => recipe::parse("meno eval", "", &sets)?,
         };
         if let Some(path) = &mut recipe.model.path {
-            *path = hub::locate(&training::at_home(path))?;
+            *path = open::model(path)?;
         }
         if self.resume && recipe.eval.out.is_none() {
             bail!("--resume goes on with the file of --out (eval.out), and there is none");
@@ -155,7 +169,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let (mut model, precision) = load(recipe)?;
     let text = Text::of(&recipe.model)?;
     let taught = match &recipe.model.path {
-        Some(path) if training::at_home(path).is_dir() => Taught::load(&training::at_home(path))?,
+        Some(path) if path.is_dir() => Taught::load(path)?,
         _ => None,
     };
     let prompt = |problem: &Problem| match taught.as_ref().and_then(|t| t.prompt(&problem.question)) {

@@ -1,6 +1,6 @@
 //! `meno generate`: complete a prompt.
 
-use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg, newest_run};
+use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg};
 use crate::terminal::printable;
 use anyhow::{Context, Result, ensure};
 use meno_engine::generator::Stats;
@@ -20,31 +20,31 @@ pub struct Args {
     prompt: String,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// How many answers
+    /// Number of answers
     #[arg(short, default_value_t = 1, value_name = "N")]
     n: usize,
-    /// Same seed, same answers
-    #[arg(long, default_value_t = 0)]
+    /// Seed of the sampling: the same seed gives the same answers
+    #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
     /// Print one JSON object per answer
     #[arg(long)]
     json: bool,
-    /// Continue the prompt as it is (default where the model has no chat template)
+    /// Continue the prompt as it is, without a chat template (the default for models that have none)
     #[arg(long, conflicts_with = "chat")]
     raw: bool,
-    /// The prompt is a user's turn (default where the model has a chat template)
+    /// Send the prompt as a user's message through the chat template (the default for models that have one)
     #[arg(long)]
     chat: bool,
 }
 
 /// Runs `meno generate`.
 pub fn run(args: Args) -> Result<()> {
-    args.model.with_threads(|| generate(&args))?
+    args.model.threads.run(|| generate(&args))
 }
 
 fn generate(args: &Args) -> Result<()> {
     ensure!(args.n > 0, "-n 0: at least one answer is needed");
-    let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
+    let path = args.model.name.or_newest()?;
     let mut session = Session::open(&path, &args.model, args.n.min(64))?;
     let mut text = args.prompt.clone();
     if text == "-" {

@@ -5,20 +5,19 @@ mod listing;
 mod memory;
 mod show;
 
-use crate::hub;
+use crate::arguments::ModelName;
+use crate::open;
 use anyhow::{Result, bail};
-use std::path::PathBuf;
 
 /// Arguments of `meno inspect`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a .safetensors or .gguf file, a config.json, or ORG/NAME:QUANT of the hub
-    model: PathBuf,
-    /// List every tensor, instead of one line for those that differ only by layer or expert
+    #[command(flatten)]
+    model: ModelName,
+    /// List every tensor instead of one line for tensors that differ only by layer or expert
     #[arg(long)]
     tensors: bool,
-    /// Compute how fast memory of this bandwidth would let it write, in every type (always shown, without speeds, for
-    /// a config.json alone)
+    /// Estimate the tokens per second that this memory bandwidth allows, for every quantisation
     #[arg(long, value_name = "GB/s")]
     bandwidth: Option<f64>,
     /// Print everything as JSON
@@ -27,9 +26,8 @@ pub struct Args {
 }
 
 /// Runs `meno inspect`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    let listing = listing::Listing::read(&args.model)?;
+pub fn run(args: Args) -> Result<()> {
+    let listing = listing::Listing::read(&open::headers(&args.model.or_newest()?)?)?;
     if let Some(bandwidth) = args.bandwidth.filter(|b| !(b.is_finite() && *b > 0.0)) {
         bail!("--bandwidth {bandwidth}: expected gigabytes a second, above 0");
     }

@@ -1,6 +1,7 @@
 //! `meno logits`: for checking the network against other programs.
 
-use crate::hub;
+use crate::arguments::{ModelName, Threads};
+use crate::open;
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
@@ -18,27 +19,32 @@ const CHUNK: usize = 256;
 /// Arguments of `meno logits`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    #[arg(short, long, value_name = "MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelName,
     /// Token ids, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_name = "IDS")]
     tokens: Vec<u32>,
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// What matrix products compute on (auto: what is not quantised in f32)
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    /// Number format of the matrix products (auto: f32 for what is not quantised)
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = PrecisionArg::Auto)]
     precision: PrecisionArg,
-    /// Decode MLA over the latent (equal to 1e-5 instead of to the bit)
+    /// Decode MLA over the latent; the logits then agree to 1e-5 instead of to the bit
     #[arg(long)]
     absorbed: bool,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 /// Runs `meno logits`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
+pub fn run(args: Args) -> Result<()> {
+    args.threads.run(|| write(&args))
+}
+
+fn write(args: &Args) -> Result<()> {
+    let path = open::model(&args.model.or_newest()?)?;
+    let (mut model, precision) = args.precision.load(&path, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
     ensure!(

@@ -1,38 +1,35 @@
 //! `meno perplexity`: how well a model predicts a text, counted as llama-perplexity counts: the text is cut into
 //! windows of the context, and in each the second half is predicted.
 
-use crate::hub;
+use crate::arguments::{ModelName, Threads, size};
+use crate::open;
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
-use meno_engine::Tokenizer;
 use meno_model::input;
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
-use meno_tensor::pool;
 use meno_tensor::tape::CrossEntropy;
 use std::path::PathBuf;
 
 /// Arguments of `meno perplexity`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    #[arg(short, long, value_name = "MODEL")]
-    model: PathBuf,
-    /// The text
+    #[command(flatten)]
+    model: ModelName,
+    /// The text file to predict
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Tokens of a window
-    #[arg(long, default_value_t = 512, value_name = "N")]
+    /// Window: tokens that are scored together
+    #[arg(long, default_value = "512", value_name = "TOKENS", value_parser = size)]
     context: usize,
-    /// Most windows; all of the text if left out
+    /// Most windows [default: the whole text]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// What matrix products compute on (auto: what is not quantised in f32)
-    #[arg(long, value_enum, default_value = "auto")]
+    /// Number format of the matrix products (auto: f32 for what is not quantised)
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     precision: PrecisionArg,
-    /// Threads (default: all cores)
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: Threads,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -42,19 +39,14 @@ pub struct Args {
 const MAX_TEXT: u64 = 1 << 30;
 
 /// Runs `meno perplexity`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    ensure!(args.threads != Some(0), "--threads 0: at least one thread is needed");
-    match args.threads {
-        Some(n) => pool::with_threads(n, || perplexity(&args)),
-        None => perplexity(&args),
-    }
+pub fn run(args: Args) -> Result<()> {
+    args.threads.run(|| perplexity(&args))
 }
 
 fn perplexity(args: &Args) -> Result<()> {
+    let (path, tokenizer) = open::with_tokenizer(&args.model.or_newest()?)?;
     let text = input::read_text(&args.file, MAX_TEXT).with_context(|| args.file.display().to_string())?;
-    let tokenizer = Tokenizer::load(&args.model)?;
-    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
+    let (mut model, precision) = args.precision.load(&path, Precision::F32)?;
     let (n, own) = (args.context, model.config.max_position_embeddings);
     ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
     let tokens = tokenizer.encode(&text, true)?;

@@ -7,11 +7,11 @@ use anyhow::Result;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Files go to the cache that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or
-~/.cache/huggingface/hub), are checked against the hub's digests, and go on where they broke off.
-$HF_TOKEN opens gated and private models, $HF_ENDPOINT names a mirror, $HF_HUB_OFFLINE=1 stays
-with the cache. `-m ORG/NAME[:QUANT]` pulls by itself what the cache does not hold.")]
+~/.cache/huggingface/hub). They are checked against the hub's digests; an interrupted download
+continues where it stopped. $HF_TOKEN gives access to gated and private models, $HF_ENDPOINT names
+a mirror, $HF_HUB_OFFLINE=1 uses the cache only. `-m ORG/NAME[:QUANT]` pulls what is missing.")]
 pub struct Args {
-    /// Model: its safetensors checkpoint, or, with QUANT (Q4_K_M, Q8_0, …), that GGUF file of it
+    /// Hub name of the model: its safetensors checkpoint or, with QUANT (Q4_K_M, Q8_0, …), its GGUF file of that type
     #[arg(value_name = "ORG/NAME[:QUANT]")]
     model: String,
 }

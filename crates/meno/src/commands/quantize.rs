@@ -1,6 +1,7 @@
 //! `meno quantize`: a checkpoint as a GGUF file with fewer bits.
 
-use crate::hub;
+use crate::arguments::ModelName;
+use crate::open;
 use crate::writing::{self, Bar};
 use anyhow::{Result, bail};
 use meno_engine::GenerationConfig;
@@ -11,16 +12,16 @@ use std::path::{Path, PathBuf};
 /// Arguments of `meno quantize`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    model: PathBuf,
-    /// How to store it: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl,
+    #[command(flatten)]
+    model: ModelName,
+    /// Type of the weights: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl,
     /// iq4_xs, mxfp4, q3_k_l, q3_k_m, q3_k_s or q2_k
     #[arg(long = "type", value_name = "TYPE", value_parser = file_type)]
     file_type: FileType,
     /// The GGUF file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Merge this LoRA adapter (a directory that PEFT saved)
+    /// Merge this LoRA adapter: a directory that PEFT saved
     #[arg(long, value_name = "DIR")]
     lora: Option<PathBuf>,
 }
@@ -34,9 +35,8 @@ pub(crate) fn file_type(name: &str) -> Result<FileType, String> {
 }
 
 /// Runs `meno quantize`.
-pub fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    write(&args.model, &args.out, args.file_type, args.lora.as_deref())
+pub fn run(args: Args) -> Result<()> {
+    write(&open::model(&args.model.or_newest()?)?, &args.out, args.file_type, args.lora.as_deref())
 }
 
 /// Writes a GGUF file and says what it holds.

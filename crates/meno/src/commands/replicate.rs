@@ -1,7 +1,8 @@
 //! `meno replicate`.
 
+use crate::arguments::Threads;
 use crate::live::View;
-use crate::training::{on_ctrl_c, with_threads};
+use crate::training::on_ctrl_c;
 use anyhow::Result;
 use meno_train::Observer;
 use meno_train::replicate::stages::STAGES;
@@ -13,19 +14,18 @@ use std::sync::atomic::Ordering;
 /// Arguments of `meno replicate`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where models, curves and the report go; a run that was cut off goes on from there [default: runs/replicate-seedN]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of models, curves and the report; an interrupted run continues there [default: runs/replicate-seedN]
+    #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Names everything random: data, weights, sampling
-    #[arg(long, default_value_t = 1)]
+    /// Seed of everything random: data, weights, sampling
+    #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// tiny (the report, in minutes), smoke (every stage in seconds), or a recipe of your own, a .toml file
+    /// tiny (the whole report, in minutes), smoke (every stage, in seconds), or your own recipe, a .toml file
     #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
     preset: String,
-    /// Threads; 0 for as many as there are cores
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Plain lines instead of the live view
+    #[command(flatten)]
+    threads: Threads,
+    /// Print plain lines instead of the live view
     #[arg(long)]
     plain: bool,
 }
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Result<()> {
     on_ctrl_c(view.stop.clone());
     let result = {
         let watch = &mut Watched(&mut view);
-        with_threads(args.threads, || replicate::run(settings, args.seed, &out, provenance, watch))
+        args.threads.run(|| replicate::run(settings, args.seed, &out, provenance, watch))
     };
     let stopped = view.stop.load(Ordering::Relaxed);
     drop(view);

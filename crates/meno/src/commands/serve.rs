@@ -1,11 +1,13 @@
 //! `meno serve`: an OpenAI-compatible server of one model.
 
+use crate::arguments::size;
 use crate::exit;
-use crate::session::{Loaded, ModelArgs, newest_run};
+use crate::session::{Loaded, ModelArgs};
 use anyhow::{Context, Result, ensure};
-use meno_engine::Capacity;
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
+use meno_engine::{Capacity, Error};
+use meno_model::Model;
 use meno_server::{ConnectionLimits, Listen, Served, Server, ServerOptions};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -19,58 +21,58 @@ const KEY_VARIABLE: &str = "MENO_API_KEY";
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Address to listen on; other machines reach 0.0.0.0, not the default
-    #[arg(long, default_value = "127.0.0.1")]
+    /// Address to listen on; 0.0.0.0 lets other machines connect
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, default_value_t = 8000)]
+    /// Port to listen on; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
     port: u16,
-    /// What clients call the model (default: its own name)
+    /// Name of the model in the API [default: its file or directory name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Answers written at once
+    /// Concurrent sequences: how many answers are generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
-    /// Answers that may wait; more are refused with status 429
+    /// Requests that may wait for a free sequence; more are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 128)]
     queue: usize,
-    /// Answers that one client, by key or address, may have running or waiting (default: 3/4 of parallel + queue)
+    /// Running and waiting answers of one client (one API key or address) [default: 3/4 of parallel + queue]
     #[arg(long, value_name = "N")]
     per_client: Option<usize>,
-    /// Connections at once
+    /// Open connections in all
     #[arg(long, value_name = "N", default_value_t = 1024)]
     connections: usize,
-    /// Connections of one address at once
+    /// Open connections of one address
     #[arg(long, value_name = "N", default_value_t = 256)]
     connections_per_address: usize,
-    /// Tokens that the KV cache holds, kept beginnings included (default: parallel × context)
-    #[arg(long, value_name = "TOKENS")]
+    /// Size of the KV cache in tokens, cached prompt prefixes included, e.g. 64k [default: parallel × context]
+    #[arg(long, value_name = "TOKENS", value_parser = size)]
     cache_tokens: Option<usize>,
-    /// Keep the beginnings of prompts in this file from one run to the next
+    /// Save cached prompt prefixes to this file at the end and load them at the start
     #[arg(long, value_name = "FILE")]
     prefix_cache: Option<PathBuf>,
-    /// Most seconds of a request
+    /// Time limit of a request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
-    /// Key that requests must show (repeatable; also MENO_API_KEY)
+    /// API key that requests must carry (repeatable; also the environment variable MENO_API_KEY)
     #[arg(long, value_name = "KEY")]
     api_key: Vec<String>,
-    /// Further name under which the server may be asked, as a proxy passes it on (repeatable)
+    /// Accept requests for this host name too, e.g. the one that a proxy passes on (repeatable)
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
-    /// Origin of a web page that may use the server, or * (repeatable)
+    /// Allow web pages of this origin to use the server, or * for all (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
-    /// Certificate chain in PEM, for https
+    /// Certificate chain for https, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// Its private key in PEM
+    /// Private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Most tokens of a thought where a request does not say
-    #[arg(long, value_name = "TOKENS")]
+    /// Most tokens of thinking, for requests that set no budget
+    #[arg(long, value_name = "TOKENS", value_parser = size)]
     thinking_budget: Option<usize>,
-    /// Let thoughts go in circles
+    /// Do not end thinking that repeats itself
     #[arg(long)]
     no_loop_breaker: bool,
 }
@@ -80,9 +82,8 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
     ensure!(args.per_client != Some(0), "--per-client 0: at least one answer at once is needed");
     ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");
-    ensure!(args.model.threads != Some(0), "--threads 0: at least one thread is needed");
     exit::survive_closed_connections();
-    let path = args.model.model.clone().map_or_else(newest_run, Ok)?;
+    let path = args.model.name.or_newest()?;
     let loaded = Loaded::open(&path, &args.model)?;
     let name = args.name.clone().unwrap_or_else(|| loaded.name.clone());
     let Options { kv_type, speculative, .. } = args.model.generation();
@@ -90,7 +91,7 @@ pub fn run(args: Args) -> Result<()> {
         capacity: loaded.capacity(args.parallel),
         options: Options { kv_type, speculative, cache_tokens: args.cache_tokens, ..Options::serving() },
         precision: loaded.precision,
-        threads: args.model.threads,
+        threads: Some(args.model.threads.count).filter(|n| *n > 0),
         queue: args.queue,
         prefix_file: args.prefix_cache.clone(),
     };
@@ -99,12 +100,21 @@ pub fn run(args: Args) -> Result<()> {
     let served = Served::new(name.clone(), tokenizer, template, max_len, model.config.vocab_size)?;
     let mut served = served.with_generation_config(&generation);
     served.taught = taught;
-    let server = Server::new(served, Engine::start(model, engine)?, args.options());
+    let server = Server::new(served, start(model, engine)?, args.options());
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let listen = Listen { host: args.host.clone(), port: args.port, tls };
     let open = args.api_key.is_empty() && std::env::var_os(KEY_VARIABLE).is_none();
     meno_server::serve(server, &listen, |address| greet(&name, address, listen.tls.is_some(), open))
         .context("cannot serve")
+}
+
+/// Starts the engine; what is wrong with the size of its cache is said of the option that gives it.
+fn start(model: Model, options: EngineOptions) -> Result<Engine> {
+    let tokens = options.options.cache_tokens;
+    Engine::start(model, options).map_err(|error| match (error, tokens) {
+        (error @ Error::Capacity(_), Some(tokens)) => anyhow::anyhow!("--cache-tokens {tokens}: {error}"),
+        (error, _) => error.into(),
+    })
 }
 
 impl Args {

@@ -21,28 +21,28 @@ response that ran into its length limit.
   meno verify programs.jsonl --sandbox
   echo '{\"gold\":\"5\",\"response\":\"The answer is 5.\"}' | meno verify -")]
 pub struct Args {
-    /// JSON lines to judge; - for standard input
+    /// File of JSON lines to judge; - reads standard input
     file: PathBuf,
-    /// What compares the answers; by default the form of the reference decides
-    #[arg(long, value_enum)]
+    /// How answers are compared [default: chosen by the form of the reference]
+    #[arg(long, value_enum, value_name = "KIND")]
     verifier: Option<Verifier>,
-    /// Run programs in a sandbox
+    /// Run the programs in answers inside a sandbox
     #[arg(long)]
     sandbox: bool,
-    /// Write the results to this file
-    #[arg(long)]
+    /// Write the results to this file [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Verifier {
-    /// Numbers, formulas, sets, units, words
+    /// Mathematics: numbers, formulas, sets, units, words
     Math,
-    /// The letter of a choice
+    /// Multiple choice: the letter
     Choice,
-    /// An expression of given numbers; the reference is "3 4 8 = 20"
+    /// Countdown: an expression of given numbers; the reference is "3 4 8 = 20"
     Countdown,
-    /// A program, judged by the tests of its question
+    /// Code: a program, judged by the tests of its question
     Code,
 }
 

@@ -36,6 +36,13 @@ impl Cached {
         &self.root
     }
 
+    /// The names of all models in the cache.
+    pub(super) fn all(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+        names.filter_map(|n| Some(n.strip_prefix("models--")?.replacen("--", "/", 1))).collect()
+    }
+
     /// Where the content with this digest is kept.
     pub(super) fn blob(&self, digest: &str) -> PathBuf {
         self.directory.join("blobs").join(digest)

@@ -1,6 +1,7 @@
 //! What the hub answers: which files a repository has, and their bytes.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use meno_model::plain::plain;
 use serde::Deserialize;
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use ureq::{Agent, Body};
 
 /// Most bytes of a listing.
 const MAX_LISTING: u64 = 64 << 20;
+/// Why a name has no address.
+const NO_ADDRESS: &str = "its name has no address; is this machine online? (HF_ENDPOINT names a mirror)";
 /// How long nothing may come before the connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -28,6 +31,11 @@ pub(super) struct Unreachable {
     endpoint: String,
     cause: String,
 }
+
+/// The hub has no such model, or shows it only to others.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unknown(String);
 
 /// A file of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,12 +144,19 @@ impl Hub {
     }
 
     fn unreachable(&self, cause: ureq::Error) -> Unreachable {
-        Unreachable { endpoint: self.endpoint.clone(), cause: cause.to_string() }
+        let cause = match &cause {
+            ureq::Error::HostNotFound => NO_ADDRESS.to_owned(),
+            ureq::Error::Io(e) if e.to_string().contains("lookup address") => NO_ADDRESS.to_owned(),
+            ureq::Error::Io(e) => plain(&e.to_string()),
+            ureq::Error::Timeout(_) => "it does not answer in time; try again later".to_owned(),
+            other => other.to_string(),
+        };
+        Unreachable { endpoint: self.endpoint.clone(), cause }
     }
 
     /// A connection that broke off.
     pub(super) fn broken(&self, error: &std::io::Error) -> Unreachable {
-        Unreachable { endpoint: self.endpoint.clone(), cause: error.to_string() }
+        Unreachable { endpoint: self.endpoint.clone(), cause: plain(&error.to_string()) }
     }
 
     /// The hub's refusals, each with what mends it.
@@ -162,7 +177,8 @@ impl Hub {
                 bail!("{repo} is gated: accept its terms at {endpoint}/{repo}, then set HF_TOKEN ({token})")
             }
             (_, "RepoNotFound") | (401 | 404, "") => {
-                bail!("{endpoint} has no model {repo}, or it is private: check the name ({token})")
+                let what = format!("{endpoint} has no model {repo}, or it is private: check the name ({token})");
+                bail!(Unknown(what))
             }
             (_, code @ ("RevisionNotFound" | "EntryNotFound")) => bail!("{repo}: {code} at {endpoint}"),
             (401 | 403, _) => bail!("{endpoint} refuses {repo} with status {status}: {token}"),

@@ -16,8 +16,8 @@ fn safetensors(header: &str, data: usize) -> Vec<u8> {
 fn absent_and_strange_files() {
     let dir = Dir::new();
     refused(&["inspect", &dir.path("nothing")], &["nothing", "No such file"]);
-    refused(&["inspect", &dir.write("notes.txt", "hello")], &["notes.txt", "neither a directory"]);
-    refused(&["inspect", &dir.path("")], &["neither config.json nor *.safetensors"]);
+    refused(&["inspect", &dir.write("notes.txt", "hello")], &["notes.txt: is text, not a model"]);
+    refused(&["inspect", &dir.path("")], &["holds no model: there is neither config.json nor a GGUF file"]);
     refused(&["inspect", &dir.write("empty.gguf", "")], &["empty.gguf"]);
     refused(&["inspect", &dir.write("empty.safetensors", "")], &["empty.safetensors", "shorter than 8 bytes"]);
 }

@@ -1,46 +1,46 @@
 //! `meno bench infer`: tokens a second of a prompt and of generation, one sequence and many, in llama-bench's manner:
 //! any tokens, every step's logits computed, none sampled.
 
-use super::median;
-use crate::hub;
+use super::{median, threads};
+use crate::arguments::{ModelName, thread_count, with_threads};
+use crate::open;
 use crate::session::PrecisionArg;
 use anyhow::{Result, ensure};
 use meno_model::{InferOptions, Model};
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvCache;
+use meno_tensor::peak;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{CrossEntropy, Profile, Tape, cpu_seconds};
-use meno_tensor::{peak, pool};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 /// Arguments of `meno bench infer`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a GGUF file, or ORG/NAME:QUANT of the hub
-    #[arg(short, long, value_name = "MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelName,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512, value_name = "N")]
     prompt: usize,
     /// Tokens that each sequence generates
     #[arg(long = "gen", default_value_t = 64, value_name = "N")]
     generate: usize,
-    /// How many sequences generate at once
+    /// Numbers of concurrent sequences to measure
     #[arg(long, value_delimiter = ',', default_value = "1,8,16,32", value_name = "LIST")]
     sequences: Vec<usize>,
-    /// Tokens of the prompt of each of many sequences (one sequence starts from nothing)
+    /// Tokens of each prompt when several sequences generate; a single sequence starts without a prompt
     #[arg(long, default_value_t = 32, value_name = "N")]
     sequence_prompt: usize,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// Threads; 0 uses all cores
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
-    /// What matrix products compute on (auto: what is not quantised in f32)
-    #[arg(long, value_enum, default_value = "auto")]
+    /// Number format of the matrix products (auto: f32 for what is not quantised)
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     precision: PrecisionArg,
-    /// Measurements of each figure, of which the median counts
+    /// Number of measurements; the median is reported
     #[arg(long, default_value_t = 3, value_name = "N")]
     repeat: usize,
     /// Print everything as JSON
@@ -50,17 +50,17 @@ pub(super) struct Args {
 
 /// Runs `meno bench infer`.
 pub(super) fn run(mut args: Args) -> Result<()> {
-    args.model = hub::locate(&args.model)?;
-    ensure!((1..=1024).contains(&args.threads), "--threads is {}: expected 1 to 1024", args.threads);
+    args.threads = threads(args.threads);
     ensure!(args.prompt > 0 && args.generate > 0, "--prompt and --gen: expected at least 1 token");
     ensure!(args.repeat > 0, "--repeat is 0: expected at least 1");
     for &n in &args.sequences {
         ensure!((1..=4096).contains(&n), "--sequences has {n}: expected 1 to 4096");
     }
-    let report = pool::with_threads(args.threads, || measure(&args))?;
+    let path = open::model(&args.model.or_newest()?)?;
+    let report = with_threads(args.threads, || measure(&args, &path))?;
     match args.json {
         true => println!("{}", Value::Object(report)),
-        false => print!("{}", text(&args, &report)),
+        false => print!("{}", text(&args, &path, &report)),
     }
     Ok(())
 }
@@ -134,9 +134,9 @@ impl Runner {
     }
 }
 
-fn measure(args: &Args) -> Result<Map<String, Value>> {
+fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
+    let (mut model, precision) = args.precision.load(path, Precision::F32)?;
     model.params.prepare(precision);
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
     let most = args.sequences.iter().copied().max().unwrap_or(1);
@@ -151,7 +151,7 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
     r.prompt(1, args.prompt.min(32)); // warm up
     let mut report = Map::new();
     let mut put = |key: String, value: Value| report.insert(key, value);
-    put("model".into(), json!(args.model));
+    put("model".into(), json!(path));
     put("threads".into(), json!(args.threads));
     put("parameters".into(), json!(parameters));
     put("weights_mb".into(), json!(weights as f64 / 1e6));
@@ -179,11 +179,11 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
     Ok(report)
 }
 
-fn text(args: &Args, report: &Map<String, Value>) -> String {
+fn text(args: &Args, path: &Path, report: &Map<String, Value>) -> String {
     let number = |key: &str| report.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
     let mut out = format!(
         "{}, {} thread{}: {:.1} M parameters in {:.0} MB, loaded in {:.2} s\n\n{:32} {:>12} {:>12}\n",
-        args.model.display(),
+        path.display(),
         args.threads,
         if args.threads == 1 { "" } else { "s" },
         number("parameters") / 1e6,

@@ -1,6 +1,7 @@
 //! `meno bench train`: tokens a second of whole training steps, by CPU time and by the clock, and a profile by op.
 
-use super::{median, peak_rss_mb};
+use super::{median, peak_rss_mb, threads};
+use crate::arguments::thread_count;
 use anyhow::{Context, Result, ensure};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::batch::Batch;
@@ -20,10 +21,10 @@ const WARM_UP: usize = 2;
 /// Arguments of `meno bench train`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// A network and batch that other frameworks are measured with
-    #[arg(long, value_enum, default_value_t = Preset::W2, conflicts_with = "config")]
+    /// Network and batch to measure; other frameworks were measured with the same ones
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Preset::W2, conflicts_with = "config")]
     preset: Preset,
-    /// The config.json of a network to measure instead
+    /// Measure the network of this config.json instead
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Sequences of a batch [default: the preset's, or 8]
@@ -32,16 +33,16 @@ pub(super) struct Args {
     /// Tokens of a sequence [default: the preset's, or 256]
     #[arg(long, value_name = "N")]
     length: Option<usize>,
-    /// Inputs of the matrix products
-    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    /// Number format of the matrix products
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = PrecisionArg::F32)]
     precision: PrecisionArg,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// Threads; 0 uses all cores
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
     /// Steps to measure
     #[arg(long, default_value_t = 9, value_name = "N")]
     steps: usize,
-    /// Compute activations again in the backward pass instead of keeping them
+    /// Recompute activations in the backward pass instead of keeping them
     #[arg(long)]
     recompute: bool,
     /// Print everything as JSON
@@ -120,9 +121,9 @@ struct Entry {
 }
 
 /// Runs `meno bench train`.
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(mut args: Args) -> Result<()> {
+    args.threads = threads(args.threads);
     ensure!(args.steps > 0, "--steps is 0: expected at least 1");
-    ensure!((1..=1024).contains(&args.threads), "--threads is {}: expected 1 to 1024", args.threads);
     let (network, config) = match &args.config {
         Some(path) => (path.display().to_string(), Config::load(path)?),
         None => {

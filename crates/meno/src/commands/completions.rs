@@ -1,0 +1,20 @@
+//! `meno completions`: completion of the command line in a shell.
+
+use anyhow::Result;
+use clap_complete::Shell;
+
+/// Arguments of `meno completions`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Shell to write the completions for
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Prints the completions of `command`.
+pub fn run(args: Args, mut command: clap::Command) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "meno", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
+    Ok(())
+}

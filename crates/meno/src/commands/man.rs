@@ -1,0 +1,23 @@
+//! `meno man`: a manual page of every command.
+
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// Arguments of `meno man`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Directory to write the pages to: meno.1, meno-chat.1, …
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Writes the pages of `command`.
+pub fn run(args: Args, command: clap::Command) -> Result<()> {
+    let at = || args.out.display().to_string();
+    std::fs::create_dir_all(&args.out).with_context(at)?;
+    // Of the version only what does not depend on the machine that writes the pages.
+    let command = command.disable_help_subcommand(true).version(env!("CARGO_PKG_VERSION")).long_version(None);
+    clap_mangen::generate_to(command, &args.out).with_context(at)?;
+    println!("manual pages are in {}; read one with `man {}`", at(), args.out.join("meno.1").display());
+    Ok(())
+}
