@@ -16,6 +16,7 @@ pub mod llama;
 pub mod mla;
 pub mod moe;
 pub mod mtp;
+pub mod temporary;
 pub mod weights;
 
 mod declare;

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod exit;
 pub mod hub;
+pub mod interrupt;
 pub mod live;
 pub mod remote;
 pub mod session;
@@ -10,6 +11,7 @@ pub mod terminal;
 pub mod training;
 
 mod created;
+mod output;
 mod writing;
 
 pub use meno_engine as engine;

@@ -2,12 +2,16 @@
 
 use super::quantize;
 use crate::hub;
+use crate::interrupt;
+use crate::output;
 use crate::writing::Bar;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_model::Dtype;
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::FileType;
+use meno_model::temporary::Temporary;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `meno convert`.
@@ -23,13 +27,15 @@ pub struct Args {
     /// Merge this LoRA adapter (a directory that PEFT saved)
     #[arg(long, value_name = "DIR")]
     lora: Option<PathBuf>,
+    #[command(flatten)]
+    over: quantize::Over,
 }
 
 /// Runs `meno convert`.
 pub fn run(mut args: Args) -> Result<()> {
     args.input = hub::locate(&args.input)?;
     if args.out.extension().is_some_and(|e| e == "gguf") {
-        return quantize::write(&args.input, &args.out, args.file_type, args.lora.as_deref());
+        return quantize::write("", (&args.input, &args.out), args.file_type, args.lora.as_deref(), args.over);
     }
     let dtype = match args.file_type.name {
         "f32" => Dtype::F32,
@@ -37,34 +43,64 @@ pub fn run(mut args: Args) -> Result<()> {
         "bf16" => Dtype::Bf16,
         other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
     };
-    ensure!(!args.out.is_file(), "{}: is a file; expected a directory to write", args.out.display());
-    let same = args.input.canonicalize().ok().zip(args.out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    ensure!(!same, "{}: is the input; name another directory to write", args.out.display());
+    let inputs = quantize::inputs(&args.input, args.lora.as_deref());
+    let target = output::directory("", &args.out, args.over.force, &inputs)?;
+    interrupt::end_cleanly();
     let checkpoint = Checkpoint::open(&args.input, args.lora.as_deref())?;
-    // A tokenizer that is not read is an error before anything is written.
-    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(&args.input)).transpose()?;
-    let generation = GenerationConfig::load(&args.input)?;
-    let mut bar = Bar::new();
-    checkpoint.write_directory(&args.out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
-    drop(bar);
-    match &tokenizer {
-        Some(tokenizer) => {
-            let template = ChatTemplate::load(&args.input, tokenizer.special())?;
-            tokenizer.save(&args.out, template.as_ref().map(ChatTemplate::source))?;
-        }
-        None => copy_others(&args.input, &args.out)?,
-    }
-    // A directory's own has been copied. One whose tokenizer is not read goes without.
-    let file = args.out.join(generation_config::FILE);
-    let missing = !args.input.join(generation_config::FILE).is_file();
-    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(&args.input).ok()).filter(|_| missing) {
-        std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
-    }
+    // Complete before any of it has its place. An existing directory may be the root of a file system.
+    let temporary = Temporary::beside(&if target.is_dir() { target.join("model.safetensors") } else { target.clone() });
+    write(&args.input, &checkpoint, dtype, temporary.path())?;
+    install(temporary, &target).with_context(|| args.out.display().to_string())?;
     let adapted = match checkpoint.adapted() {
         0 => String::new(),
         n => format!(", {n} weights merged with the adapter"),
     };
     println!("{}: {} in {}{adapted}", args.out.display(), checkpoint.config().model_type.name(), dtype.name());
+    Ok(())
+}
+
+/// Writes the checkpoint with all that goes with it to a directory.
+fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Result<()> {
+    // A tokenizer that is not read is an error before anything is written.
+    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(input)).transpose()?;
+    let generation = GenerationConfig::load(input)?;
+    let mut bar = Bar::new();
+    checkpoint.write_directory(dir, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
+    drop(bar);
+    match &tokenizer {
+        Some(tokenizer) => {
+            let template = ChatTemplate::load(input, tokenizer.special())?;
+            tokenizer.save(dir, template.as_ref().map(ChatTemplate::source))?;
+        }
+        None => copy_others(input, dir)?,
+    }
+    // A directory's own has been copied. One whose tokenizer is not read goes without.
+    let file = dir.join(generation_config::FILE);
+    let missing = !input.join(generation_config::FILE).is_file();
+    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(input).ok()).filter(|_| missing) {
+        std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Gives the written directory its name, or its files their place in a directory that is there. Weights of a model that
+/// was there before are removed; other files are nobody's business.
+fn install(temporary: Temporary, target: &Path) -> std::io::Result<()> {
+    if !target.is_dir() {
+        return temporary.persist(target);
+    }
+    let names = |dir: &Path| -> std::io::Result<Vec<OsString>> {
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let new = names(temporary.path())?;
+    temporary.persist_into(target)?;
+    for name in names(target)?.into_iter().filter(|name| !new.contains(name)) {
+        let text = name.to_string_lossy();
+        let shard = text.starts_with("model-") && text.contains("-of-") && text.ends_with(".safetensors");
+        if shard || text == "model.safetensors" || text == "model.safetensors.index.json" {
+            std::fs::remove_file(target.join(&name))?;
+        }
+    }
     Ok(())
 }
 

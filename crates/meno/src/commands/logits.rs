@@ -1,6 +1,8 @@
 //! `meno logits`: for checking the network against other programs.
 
 use crate::hub;
+use crate::interrupt;
+use crate::output::{self, Inputs};
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
@@ -27,6 +29,9 @@ pub struct Args {
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Write over FILE if it is there already
+    #[arg(long)]
+    force: bool,
     /// What matrix products compute on (auto: what is not quantised in f32)
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
     precision: PrecisionArg,
@@ -38,6 +43,8 @@ pub struct Args {
 /// Runs `meno logits`.
 pub fn run(mut args: Args) -> Result<()> {
     args.model = hub::locate(&args.model)?;
+    let out = output::file("--out", &args.out, args.force, &Inputs::default().with(&args.model))?;
+    interrupt::end_cleanly();
     let (mut model, precision) = args.precision.load(&args.model, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
@@ -62,7 +69,7 @@ pub fn run(mut args: Args) -> Result<()> {
     }
     let shape = vec![tokens.len(), vocab];
     let tensor = Tensor { name: "logits".into(), shape, data: &logits, dtype: Dtype::F32 };
-    weights::write(&args.out, &[tensor]).context("cannot write the logits")
+    weights::write(&out, &[tensor]).context("cannot write the logits")
 }
 
 /// The logits after every token, `[tokens, vocab]`.

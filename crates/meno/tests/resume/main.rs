@@ -59,6 +59,38 @@ impl Stage {
         start.elapsed()
     }
 
+    /// To the end, stopped by Ctrl-C or `kill` again and again; returns how often. Only what that saves is there to go
+    /// on from.
+    fn run_stopped(&self, out: &Path, whole: Duration, seed: u64) -> usize {
+        let mut rng = meno::tensor::rng::Rng::new(&[seed]);
+        let (mut stops, mut patience) = (0, 0.5);
+        loop {
+            let mut child = self.start(out, true);
+            let deadline = Instant::now() + whole.mul_f64(patience * rng.uniform_f64());
+            while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            let (signal, code) = [("-INT", 130), ("-TERM", 143)][stops % 2];
+            // Twice in a moment, as `timeout` and some schedulers do it, is once.
+            for _ in 0..2 {
+                let _ = Command::new("kill").args([signal, &child.id().to_string()]).output();
+            }
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => return stops,
+                // Before there was anything to save, a signal ends the process as ever.
+                None => {}
+                other => {
+                    assert_eq!(other, Some(code), "{text}");
+                    assert!(text.contains("stopped "), "{text}");
+                }
+            }
+            stops += 1;
+            patience *= 1.1;
+        }
+    }
+
     /// To the end, killed again and again after random times; returns how often.
     fn run_killed(&self, out: &Path, whole: Duration, seed: u64) -> usize {
         let mut rng = meno::tensor::rng::Rng::new(&[seed]);
@@ -103,9 +135,9 @@ fn results(out: &Path) -> (Vec<u8>, Vec<u8>, String) {
     (read("model.safetensors"), read(&format!("checkpoint-{last}/training_state.safetensors")), metrics)
 }
 
-fn same_bits_when_killed(stage: Stage, seed: u64) {
+fn same_bits_when_killed(mut stage: Stage, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
+    let (whole, killed, stopped) = (dir.path().join("whole"), dir.path().join("killed"), dir.path().join("stopped"));
     let took = stage.run(&whole);
     let kills = stage.run_killed(&killed, took, seed);
     let (expected, got) = (results(&whole), results(&killed));
@@ -113,6 +145,14 @@ fn same_bits_when_killed(stage: Stage, seed: u64) {
     assert!(expected.1 == got.1, "{}: the optimizer differs after {kills} kills", stage.verb);
     assert_eq!(expected.2, got.2, "{}: the metrics differ after {kills} kills", stage.verb);
     assert!(kills > 0, "{}: nothing was killed, so nothing was shown", stage.verb);
+    // Stopped instead of killed: no checkpoint is due before the end, all are those of the stops.
+    stage.sets.push("run.save_steps=0".into());
+    let stops = stage.run_stopped(&stopped, took, seed + 100);
+    let got = results(&stopped);
+    assert!(expected.0 == got.0, "{}: the weights differ after {stops} stops", stage.verb);
+    assert!(expected.1 == got.1, "{}: the optimizer differs after {stops} stops", stage.verb);
+    assert_eq!(expected.2, got.2, "{}: the metrics differ after {stops} stops", stage.verb);
+    assert!(stops > 0, "{}: nothing was stopped, so nothing was shown", stage.verb);
 }
 
 fn set(sets: &[&str], model: &Path) -> Vec<String> {
