@@ -127,9 +127,9 @@ fn lines_are_kept_for_their_owner_alone() {
     assert!(text.contains("1+1") && !text.contains("7+7"), "{text}");
     let saved = dir.path().join("talk.json");
     let mut t = chat(dir.path(), &state, &["--max-tokens", "4"]);
-    // The third line before is the first one, the second line of the first session that was kept.
+    // Up to the last line, whose two lines are two steps, and to the one before.
     t.wait_for(PROMPT);
-    t.keys("\u{1b}[A\u{1b}[A\r");
+    t.keys("\u{1b}[A\u{1b}[A\u{1b}[A\r");
     t.wait_for("4 tokens");
     t.line(&format!("/sav\t{}", saved.display()));
     t.wait_for("1 turns written");

@@ -39,7 +39,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn start(&self, out: &Path, resume: bool) -> Child {
+    fn command(&self, out: &Path, resume: bool) -> Command {
         let mut command = Command::new(MENO);
         command.arg(self.verb).arg(root().join("recipes/tiny").join(self.recipe)).arg("--plain").current_dir(root());
         for set in self.sets.iter().chain([&format!("run.output_dir={:?}", out.display().to_string())]) {
@@ -48,7 +48,12 @@ impl Stage {
         if resume {
             command.arg("--resume");
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, out: &Path, resume: bool) -> Child {
+        self.command(out, resume).spawn().unwrap()
     }
 
     /// To the end, without a kill; returns how long it took.
@@ -253,6 +258,33 @@ fn ctrl_c_says_how_to_go_on() {
     let text = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1));
     assert!(text.contains("go on with --resume"), "a run is not overwritten: {text}");
+}
+
+#[test]
+fn the_second_ctrl_c_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let sets = ["train.max_steps=100000", "train.max_tokens=256", "pretrain.tokens_per_step=256", "run.save_steps=0"];
+    let stage = Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir.path())) };
+    // Its errors go to a pipe that is full, so that it hangs where it would tell of its first step.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filling = writer.try_clone().unwrap();
+    std::thread::spawn(move || std::io::Write::write_all(&mut filling, &[0; 1 << 20]));
+    let mut child = stage.command(&out, false).stderr(writer).spawn().unwrap();
+    let start = Instant::now();
+    while std::fs::metadata(out.join("metrics.jsonl")).map_or(0, |m| m.len()) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(120), "no step was made");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    let interrupt = || assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    interrupt();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(child.try_wait().unwrap().is_none(), "the first only asks");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!has_checkpoint(&out));
+    drop(reader);
 }
 
 #[test]

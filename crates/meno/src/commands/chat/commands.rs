@@ -35,12 +35,14 @@ pub(super) const COMMANDS: [Command; 10] = [
     command("/exit", "", "leave"),
 ];
 
-const KEYS: &str = "\
-Ctrl-C           stop the answer; at the prompt clear the line, twice leave
-Ctrl-D           leave
-\\ at the end     the question goes on in the next line; or put it between \"\"\" and \"\"\"
-Tab, ↑           complete a command or a file; earlier lines, of earlier sessions too
-//…              a question that begins with /";
+/// What the keys do, below the commands.
+const KEYS: [(&str, &str); 5] = [
+    ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
+    ("Ctrl-D", "leave"),
+    ("\\ at the end", "the question goes on in the next line; or put it between \"\"\" and \"\"\""),
+    ("Tab, ↑", "complete a command or a file; earlier lines, of earlier sessions too"),
+    ("//…", "a question that begins with /"),
+];
 
 /// What to do after a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +84,9 @@ impl Chat {
         for c in COMMANDS {
             println!("{:<24} {}", format!("{} {}", c.name, c.arguments), c.does);
         }
-        println!("{KEYS}");
+        for (key, does) in KEYS {
+            println!("{key:<24} {does}");
+        }
     }
 
     fn clear(&mut self) {
