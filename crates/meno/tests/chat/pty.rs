@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What begins an editing prompt: the terminal is told to mark pasted text.
-pub const PROMPT: &str = "\u{1b}[?2004h";
+pub(crate) const PROMPT: &str = "\u{1b}[?2004h";
 
 /// A command whose input, output and errors are a terminal of its own.
-pub struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keys: File,
     screen: Receiver<Vec<u8>>,
@@ -26,7 +26,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts `meno` with these arguments; `state` is the directory of its history.
-    pub fn start(args: &[&str], state: &Path) -> Terminal {
+    pub(crate) fn start(args: &[&str], state: &Path) -> Terminal {
         let (master, slave) = open();
         let copy = || slave.try_clone().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
@@ -59,24 +59,24 @@ impl Terminal {
     }
 
     /// The process.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Presses keys.
-    pub fn keys(&mut self, keys: &str) {
+    pub(crate) fn keys(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits for the next prompt and types a line.
-    pub fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.wait_for(PROMPT);
         self.keys(&format!("{line}\r"));
     }
 
     /// Waits until `text` is written; returns what was written before it.
     #[track_caller]
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.seen.find(text) {
@@ -95,7 +95,7 @@ impl Terminal {
 
     /// Waits for the end: the exit code and what was written last.
     #[track_caller]
-    pub fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().unwrap() {
