@@ -7,7 +7,8 @@ use crate::gguf::{
 };
 use crate::hf::{self, Source};
 use crate::lora::Lora;
-use crate::weights::{Dtype, replace, write_views};
+use crate::temporary::replace;
+use crate::weights::{Dtype, write_views};
 use crate::{Arch, Config, Error, Model, ModelType};
 use meno_tensor::finite::first_bad_block;
 use meno_tensor::quant::encode;

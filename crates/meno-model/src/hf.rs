@@ -1,7 +1,8 @@
 //! Hugging Face directories: `config.json`, and `model.safetensors` or its shards.
 
 use crate::gguf::Gguf;
-use crate::weights::{Dtype, Safetensors, Tensor, replace, write};
+use crate::temporary::replace;
+use crate::weights::{Dtype, Safetensors, Tensor, write};
 use crate::{Config, Error, Model, fp8, init, input, recognize};
 use meno_tensor::finite::first_not_below;
 use meno_tensor::quant::QuantMatrix;

@@ -18,6 +18,7 @@ pub mod moe;
 pub mod mtp;
 pub mod plain;
 pub mod recognize;
+pub mod temporary;
 pub mod weights;
 
 mod declare;

@@ -1,6 +1,7 @@
 //! Safetensors files: mapped for reading, written tensor by tensor.
 
 use crate::fp8::{E4M3, e8m0};
+use crate::temporary::replace;
 use crate::{Error, input, recognize};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
@@ -9,7 +10,6 @@ use rayon::prelude::*;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// How weights are written.
@@ -233,20 +233,4 @@ pub(crate) fn write_views<'a>(
             other => Error::malformed(path, format!("cannot be written: {other}")),
         })
     })
-}
-
-/// Replaces `path` with what `write` writes to a temporary name beside it: a reader sees the old file or the new one.
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let result = write(&temporary).and_then(|()| {
-        File::open(&temporary).and_then(|f| f.sync_all()).map_err(Error::io(path))?;
-        std::fs::rename(&temporary, path).map_err(Error::io(path))
-    });
-    if result.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
 }

@@ -17,8 +17,10 @@ pub use find::Found;
 
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::run::Run;
 use crate::run_lock::RunLock;
+use meno_model::temporary::Temporary;
 use meno_model::{Dtype, Model, input};
 use meno_tensor::finite::all_finite;
 use meno_tensor::params::Param;
@@ -93,9 +95,45 @@ pub struct State {
     /// What the stage alone knows.
     #[serde(default)]
     pub extra: serde_json::Value,
+    /// What step `step` has measured, if the run was stopped before the end of its evaluation: whoever resumes makes
+    /// that evaluation first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
     /// With what the run was begun; older versions did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
+}
+
+/// The figures of a step whose evaluation was stopped, bit for bit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unfinished {
+    /// Name and bits of each.
+    values: Vec<(String, u64)>,
+    /// Tokens computed.
+    rows: usize,
+}
+
+impl Unfinished {
+    /// The figures of a step over `rows` tokens.
+    pub(crate) fn new(metrics: &Metrics, rows: usize) -> Unfinished {
+        let values = metrics.values.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect();
+        Unfinished { values, rows }
+    }
+
+    /// The figures of step `step`, and its tokens.
+    pub(crate) fn of_step(self, step: usize) -> (Metrics, usize) {
+        let mut metrics = Metrics::new(step);
+        self.values.into_iter().for_each(|(name, bits)| metrics.push(name, f64::from_bits(bits)));
+        (metrics, self.rows)
+    }
+}
+
+impl State {
+    /// The steps that are over: written down, and not made again by whoever resumes.
+    pub(crate) fn steps_over(&self) -> usize {
+        self.step.saturating_sub(usize::from(self.unfinished.is_some()))
+    }
 }
 
 /// Named f32 blocks that go with a [`State`].
@@ -110,25 +148,20 @@ const MASTER: &str = "master_weights";
 pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
     let path = to.dir.join(format!("checkpoint-{}", state.step));
-    let temp = to.dir.join(format!(".checkpoint-{}.tmp", state.step));
+    let temp = Temporary::at(to.dir.join(format!(".checkpoint-{}.tmp", state.step)));
     // What a kill left half-written, of this step or another.
     for entry in std::fs::read_dir(&to.dir).map_err(Error::io(&to.dir))?.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|n| n.starts_with(".checkpoint-") && n.ends_with(".tmp")) {
-            std::fs::remove_dir_all(entry.path()).map_err(Error::io(&temp))?;
+            std::fs::remove_dir_all(entry.path()).map_err(Error::io(temp.path()))?;
         }
     }
-    std::fs::create_dir_all(&temp).map_err(Error::io(&temp))?;
-    let result = write(to, model, state, blocks, &temp);
-    if result.is_err() {
-        // A full disk: what was written is of no use, and the space may be wanted.
-        let _ = std::fs::remove_dir_all(&temp);
-    }
-    result?;
+    std::fs::create_dir_all(temp.path()).map_err(Error::io(temp.path()))?;
+    write(to, model, state, blocks, temp.path())?;
     if path.exists() {
         std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
     }
-    std::fs::rename(&temp, &path).map_err(Error::io(&path))?;
+    temp.persist(&path).map_err(Error::io(&path))?;
     sync(&to.dir)?;
     if to.save_total_limit > 0 {
         let all = to.all();

@@ -22,7 +22,7 @@ mod agreement_tests;
 pub use reward_funcs::RewardFunc;
 pub use settings::Grpo;
 
-use crate::checkpoint::{self, Blocks, State};
+use crate::checkpoint::{self, Blocks, State, Unfinished};
 use crate::data::{Questions, Verdict};
 use crate::error::Error;
 use crate::evaluation::{self, Best, Measured};
@@ -53,7 +53,13 @@ struct Progress {
     best: Option<Best>,
     /// What the latest rollouts measured, and the warnings given.
     monitor: Monitor,
+    /// The figures of the rollout of a step that was stopped during its evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<Figures>,
 }
+
+/// The figures of a step, the tokens computed, and the figures of its rollout if it made one.
+type Made = (Metrics, usize, Option<Figures>);
 
 /// A run in progress.
 struct Loop<'a> {
@@ -92,14 +98,17 @@ impl Grpo {
             })?;
             l.state = saved;
         }
-        let mut log = Log::start(run, l.state.step)?;
-        while l.state.step < train.max_steps && log.goes_on(run.observer) {
+        let mut log = Log::start(run, l.state.steps_over())?;
+        while (l.state.unfinished.is_some() || l.state.step < train.max_steps) && log.goes_on(run.observer) {
             if !l.step(model, &mut log, run)? {
                 log.summary.stopped = true;
                 break;
             }
         }
-        if l.state.step >= train.max_steps {
+        if log.summary.stopped && log.unsaved {
+            l.save(run, model)?;
+        }
+        if l.state.steps_over() >= train.max_steps {
             evaluation::finish(run, model)?;
         }
         log.finish(run, model, train.max_steps)
@@ -123,19 +132,61 @@ impl<'a> Loop<'a> {
         Ok(Loop { grpo, train, task, rewards, trainer, generator, sampler, reference, state, progress })
     }
 
-    /// One optimizer step; samples first, if the last rollout is used up. `false` if the observer stopped it.
+    /// One optimizer step and what follows it; `false` if the observer stopped it.
     fn step(&mut self, model: &mut Model, log: &mut Log, run: &mut Run) -> Result<bool, Error> {
+        let made = match self.state.unfinished.take() {
+            Some(left) => {
+                let (metrics, rows) = left.of_step(self.state.step);
+                Some((metrics, rows, self.progress.figures.take()))
+            }
+            None => self.train(model, run.observer)?,
+        };
+        let Some((mut metrics, rows, figures)) = made else { return Ok(false) };
+        let max_steps = self.train.max_steps;
+        let steps = (self.state.step, max_steps);
+        let measured =
+            evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics, &mut |_, _, _| Ok(None))?;
+        if matches!(measured, Measured::Stopped) {
+            self.state.unfinished = Some(Unfinished::new(&metrics, rows));
+            self.progress.figures = figures;
+            log.unsaved = true;
+            return Ok(false);
+        }
+        let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
+        self.watch(figures.map(|f| Figures { entropy, ..f }), &measured, &mut metrics, run.observer);
+        // A step that sampled nothing has no such figure.
+        let sampled = metrics.get("completions/total_length").unwrap_or(0.0) as usize;
+        log.step(metrics, rows.max(sampled), max_steps, run.observer)?;
+        if run.checkpoints.as_ref().is_some_and(|c| c.due(self.state.step, max_steps)) {
+            self.save(run, model)?;
+            log.unsaved = false;
+        }
+        Ok(true)
+    }
+
+    fn save(&mut self, run: &mut Run, model: &Model) -> Result<(), Error> {
+        self.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
+        let mut more = Blocks::new();
+        if !self.reference.is_empty() {
+            more.push(("ref_model".into(), &self.reference));
+        }
+        self.trainer.save_now(run, model, &self.state, more)
+    }
+
+    /// One update; samples first, if the last rollout is used up. `None` if the observer stopped it, and then all is as
+    /// it was before.
+    fn train(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Made>, Error> {
+        let before = (self.state.position, self.progress.generations, self.progress.used, self.progress.gaps.clone());
         let mut metrics = Metrics::new(self.state.step + 1);
         let mut figures = None;
-        if self.progress.rollouts.is_empty() {
-            let sampled = self.sample(model, &mut metrics, run.observer)?;
-            let Some((rollouts, sampled)) = sampled else { return Ok(false) };
-            self.progress.rollouts = rollouts;
-            figures = Some(sampled);
-            self.progress.used = 0;
-        }
-        let sampled_now = self.progress.used == 0;
-        let Some(rows) = self.update(model, &mut metrics, run.observer)? else { return Ok(false) };
+        let rows = self.sample_and_update(model, &mut metrics, &mut figures, observer)?;
+        let Some(rows) = rows else {
+            if self.progress.rollouts.is_empty() || figures.is_some() {
+                self.progress.rollouts.clear();
+                (self.state.position, self.progress.generations, self.progress.used, self.progress.gaps) = before;
+            }
+            return Ok(None);
+        };
         self.progress.used += 1;
         if self.progress.used == self.grpo.steps_per_generation * self.grpo.num_iterations {
             self.progress.rollouts.clear();
@@ -146,26 +197,24 @@ impl<'a> Loop<'a> {
         }
         self.state.num_tokens += rows as u64;
         metrics.push("num_tokens", self.state.num_tokens as f64);
-        let max_steps = self.train.max_steps;
-        let steps = (self.state.step, max_steps);
-        let measured =
-            evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics, &mut |_, _, _| Ok(None))?;
-        if matches!(measured, Measured::Stopped) {
-            return Ok(false);
+        Ok(Some((metrics, rows, figures)))
+    }
+
+    /// The rows computed; `None` if the observer stopped it.
+    fn sample_and_update(
+        &mut self,
+        model: &mut Model,
+        metrics: &mut Metrics,
+        figures: &mut Option<Figures>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<usize>, Error> {
+        if self.progress.rollouts.is_empty() {
+            let Some((rollouts, sampled)) = self.sample(model, metrics, observer)? else { return Ok(None) };
+            self.progress.rollouts = rollouts;
+            *figures = Some(sampled);
+            self.progress.used = 0;
         }
-        let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
-        self.watch(figures.map(|f| Figures { entropy, ..f }), &measured, &mut metrics, run.observer);
-        let sampled = if sampled_now { metrics.get("completions/total_length").unwrap_or(0.0) as usize } else { 0 };
-        log.step(metrics, rows.max(sampled), max_steps, run.observer)?;
-        if run.checkpoints.as_ref().is_some_and(|c| c.due(self.state.step, max_steps)) {
-            self.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
-            let mut more = Blocks::new();
-            if !self.reference.is_empty() {
-                more.push(("ref_model".into(), &self.reference));
-            }
-            self.trainer.save(run, model, &self.state, max_steps, more)?;
-        }
-        Ok(true)
+        self.update(model, metrics, observer)
     }
 
     /// Warns of signs that nothing is learned.

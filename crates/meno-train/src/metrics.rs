@@ -1,6 +1,7 @@
 //! What every step measured, under TRL's names, as `metrics.jsonl`.
 
 use crate::error::Error;
+use meno_model::temporary::Temporary;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -55,9 +56,9 @@ impl MetricsFile {
     /// Opens `path` to append after step `step`; 0 starts it anew.
     pub fn open(path: &Path, step: usize) -> Result<Self, Error> {
         let keep = if step == 0 || !path.exists() { String::new() } else { Self::up_to(path, step)? };
-        let temp = path.with_extension("jsonl.tmp");
-        std::fs::write(&temp, keep).map_err(Error::io(&temp))?;
-        std::fs::rename(&temp, path).map_err(Error::io(path))?;
+        let temp = Temporary::at(path.with_extension("jsonl.tmp"));
+        std::fs::write(temp.path(), keep).map_err(Error::io(temp.path()))?;
+        temp.persist(path).map_err(Error::io(path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::io(path))?;
         Ok(MetricsFile { path: path.to_owned(), file })
     }

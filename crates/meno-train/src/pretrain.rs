@@ -79,7 +79,11 @@ impl Pretrain {
             state.step += 1;
             let metrics = metrics(train, &state, &loss, grad_norm, scale[1]);
             log.step(metrics, loss.rows, train.max_steps, run.observer)?;
-            trainer.save(run, model, &state, train.max_steps, Vec::new())?;
+            log.unsaved = !trainer.save(run, model, &state, train.max_steps, Vec::new())?;
+        }
+        if log.summary.stopped && log.unsaved {
+            // What was computed of the next step is given up: nothing of it has reached the weights.
+            trainer.save_now(run, model, &state, Vec::new())?;
         }
         log.finish(run, model, train.max_steps)
     }

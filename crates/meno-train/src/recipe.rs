@@ -558,7 +558,7 @@ fn with_suggestion(message: &str) -> String {
 }
 
 /// "; did you mean `x`?" for names close to `unknown`.
-fn near(unknown: &str, known: &[String]) -> String {
+pub fn near(unknown: &str, known: &[String]) -> String {
     let mut close: Vec<(usize, &String)> = known.iter().map(|k| (distance(unknown, k), k)).collect();
     close.sort();
     let limit = (unknown.len() / 3).max(2);

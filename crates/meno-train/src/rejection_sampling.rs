@@ -9,7 +9,7 @@ use crate::rewards::format::Format;
 use crate::rewards::language_consistency::{self, LanguageConsistency};
 use crate::rewards::repetition::repeated_share;
 use crate::rewards::{self, Weighted};
-use crate::rollout::{Rollout, Sampler, generator, rollout};
+use crate::rollout::{Rollout, Sampler, finished, generator};
 use crate::run::Observer;
 use meno_engine::Sampling;
 use meno_model::Model;
@@ -255,13 +255,16 @@ impl RejectionSampling {
             if self.min_language_consistency > 0.0 {
                 rewards::check(&[Weighted::new(1.0, LanguageConsistency)], &questions)?;
             }
-            let rollouts = rollout(model, &mut generator, &sampler, task, &[], (at as u64, questions), observer)?;
-            let Some(rollouts) = rollouts else { return Ok(None) };
+            let (rollouts, stopped) =
+                finished(model, &mut generator, &sampler, task, (at as u64, questions), observer)?;
             observer.on_rollouts(&rollouts);
+            at += rollouts.len() / self.num_generations;
             let traces = self.filter(task, rollouts, kept);
-            at += n;
             keep(at, &kept.tally, traces)?;
             observer.on_step(&kept.tally.metrics(at), range.end);
+            if stopped {
+                return Ok(None);
+            }
         }
         Ok(Some(()))
     }

@@ -91,17 +91,37 @@ pub struct Sampler {
     pub key: [u64; 2],
 }
 
-/// Samples and rewards the answers to questions, of which the first has number `first`; the answers to one question are neighbours. `None` if the observer
-/// stopped it.
+/// Samples and rewards the answers to questions, of which the first has number `first`; the answers to one question are
+/// neighbours. `None` if the observer stopped it.
 pub fn rollout(
     model: &mut Model,
     generator: &mut Generator,
     sampler: &Sampler,
     task: &dyn Questions,
     rewards: &[Weighted],
-    (first, questions): (u64, Vec<Question>),
+    questions: (u64, Vec<Question>),
     observer: &mut dyn Observer,
 ) -> Result<Option<Vec<Rollout>>, Error> {
+    let (mut rollouts, stopped) = finished(model, generator, sampler, task, questions, observer)?;
+    if stopped {
+        return Ok(None);
+    }
+    let inputs: Vec<Input> = rollouts.iter().map(Rollout::input).collect();
+    let Some(scored) = compose(rewards, &inputs, observer)? else { return Ok(None) };
+    rollouts.iter_mut().zip(scored).for_each(|(r, scored)| (r.reward, r.scores) = scored);
+    Ok(Some(rollouts))
+}
+
+/// As [`rollout`], without rewards. If the observer stops it, which is the second result, these are the answers to the
+/// questions before the first that is not answered to the end: a run that goes on with that question loses nothing.
+pub fn finished(
+    model: &mut Model,
+    generator: &mut Generator,
+    sampler: &Sampler,
+    task: &dyn Questions,
+    (first, questions): (u64, Vec<Question>),
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Rollout>, bool), Error> {
     let n = sampler.num_generations;
     let request = |(i, q): (usize, &Question)| Request {
         prompt: q.prompt.clone(),
@@ -124,10 +144,11 @@ pub fn rollout(
         }
         if stopped { Flow::Cancel } else { Flow::Continue }
     })?;
-    if stopped {
-        return Ok(None);
-    }
     completions.sort_by_key(|c| (c.request, c.sample));
+    if stopped {
+        let cut = completions.iter().find(|c| c.finish == Finish::Cancelled).map_or(usize::MAX, |c| c.request);
+        completions.retain(|c| c.request < cut);
+    }
     let verify = |c: meno_engine::Completion| {
         let question = questions[c.request].clone();
         let truncated = c.finish == Finish::Length;
@@ -138,12 +159,9 @@ pub fn rollout(
         let (reward, advantage) = (0.0, 0.0);
         Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage }
     };
-    let mut rollouts: Vec<Rollout> = completions.into_iter().map(verify).collect();
+    let rollouts: Vec<Rollout> = completions.into_iter().map(verify).collect();
     task.check()?;
-    let inputs: Vec<Input> = rollouts.iter().map(Rollout::input).collect();
-    let Some(scored) = compose(rewards, &inputs, observer)? else { return Ok(None) };
-    rollouts.iter_mut().zip(scored).for_each(|(r, scored)| (r.reward, r.scores) = scored);
-    Ok(Some(rollouts))
+    Ok((rollouts, stopped))
 }
 
 /// A generator for prompts of up to `max_prompt` tokens.

@@ -21,7 +21,7 @@ pub trait Observer {
     fn on_note(&mut self, _line: &str) {}
     /// A checkpoint was written.
     fn on_checkpoint(&mut self, _path: &std::path::Path) {}
-    /// Whether the run should end now; asked often. Nothing is lost but what came after the last checkpoint.
+    /// Whether the run should end now; asked often. The step in hand is given up, all steps before it are saved.
     fn should_stop(&mut self) -> bool {
         false
     }
@@ -92,6 +92,8 @@ pub(crate) struct Log {
     step_start: Instant,
     budget: Budget,
     pub(crate) summary: Summary,
+    /// Whether a step was made that no checkpoint has.
+    pub(crate) unsaved: bool,
 }
 
 impl Log {
@@ -99,7 +101,7 @@ impl Log {
         let file = run.metrics.as_deref().map(|path| MetricsFile::open(path, step)).transpose()?;
         let now = Instant::now();
         let summary = Summary { steps: step, ..Summary::default() };
-        Ok(Log { file, start: now, step_start: now, budget: run.budget, summary })
+        Ok(Log { file, start: now, step_start: now, budget: run.budget, summary, unsaved: false })
     }
 
     /// Whether another step may begin.
@@ -126,6 +128,7 @@ impl Log {
         }
         observer.on_step(&metrics, max_steps);
         self.summary.steps = metrics.step;
+        self.unsaved = true;
         self.summary.history.push(metrics);
         Ok(())
     }

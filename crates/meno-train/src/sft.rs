@@ -2,11 +2,12 @@
 //!
 //! R1 §2.3.1 (cold start), §2.3.3 (after rejection sampling), §2.4 (distillation) are this with different data.
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint::{self, State, Unfinished};
 use crate::data::{Example, Mixture};
 use crate::error::Error;
 use crate::evaluation::{self, Best, Measured};
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, refused, within};
+use crate::metrics::Metrics;
 use crate::pretrain::metrics;
 use crate::run::{Log, Observer, Run, Summary};
 use crate::trainer::{Sequence, Train, Trainer};
@@ -124,8 +125,7 @@ impl Sft {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         let Examples { list, mixture } = examples.into();
-        let epoch = mixture.epoch();
-        let train = &self.with_epochs(train, epoch as usize);
+        let train = &self.with_epochs(train, mixture.epoch() as usize);
         self.check()?;
         self.check_length(train)?;
         self.check_examples(train, list)?;
@@ -139,26 +139,16 @@ impl Sft {
             progress = serde_json::from_value(saved.extra.clone()).unwrap_or_default();
             state = saved;
         }
-        let mut log = Log::start(run, state.step)?;
-        while state.step < train.max_steps && log.goes_on(run.observer) {
-            let place = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| list.get(index));
-            let batch: Vec<&Example> = (0..self.train_batch_size as u64).filter_map(place).collect();
-            let sequences: Vec<Sequence> =
-                batch.iter().map(|e| Sequence { tokens: &e.tokens, prompt: e.prompt.max(1) }).collect();
-            let scale = [1.0, self.mtp_loss_weight];
-            let Some(loss) = trainer.cross_entropy(model, &sequences, scale, run.observer)? else {
+        let mut log = Log::start(run, state.steps_over())?;
+        while (state.unfinished.is_some() || state.step < train.max_steps) && log.goes_on(run.observer) {
+            let made = match state.unfinished.take() {
+                Some(left) => Some(left.of_step(state.step)),
+                None => self.step(train, &mut trainer, model, (list, &mixture), &mut state, run.observer)?,
+            };
+            let Some((mut metrics, rows)) = made else {
                 log.summary.stopped = true;
                 break;
             };
-            let grad_norm = trainer.update(model, state.step)?;
-            if self.bias_update_speed > 0.0 {
-                model.update_router_bias(&loss.expert_load, self.bias_update_speed);
-            }
-            state.position += self.train_batch_size as u64;
-            state.num_tokens += loss.rows as u64;
-            state.step += 1;
-            let mut metrics = metrics(train, &state, &loss, grad_norm, scale[1]);
-            metrics.push("epoch", state.position as f64 / epoch as f64);
             let steps = (state.step, train.max_steps);
             let mut loss_of = |model: &mut Model, examples: &[Example], observer: &mut dyn Observer| {
                 trainer.held_out_loss(model, examples, observer)
@@ -166,7 +156,8 @@ impl Sft {
             let measured = evaluation::after_step(run, model, steps, &mut progress.best, &mut metrics, &mut loss_of)?;
             match measured {
                 Measured::Stopped => {
-                    log.summary.stopped = true;
+                    state.unfinished = Some(Unfinished::new(&metrics, rows));
+                    (log.summary.stopped, log.unsaved) = (true, true);
                     break;
                 }
                 // Without an evaluation a checkpoint is the same as ever.
@@ -175,13 +166,45 @@ impl Sft {
                 }
                 Measured::NotDue => {}
             }
-            log.step(metrics, loss.rows, train.max_steps, run.observer)?;
-            trainer.save(run, model, &state, train.max_steps, Vec::new())?;
+            log.step(metrics, rows, train.max_steps, run.observer)?;
+            log.unsaved = !trainer.save(run, model, &state, train.max_steps, Vec::new())?;
         }
-        if state.step >= train.max_steps {
+        if log.summary.stopped && log.unsaved {
+            trainer.save_now(run, model, &state, Vec::new())?;
+        }
+        if state.steps_over() >= train.max_steps {
             evaluation::finish(run, model)?;
         }
         log.finish(run, model, train.max_steps)
+    }
+
+    /// One optimizer step: its figures and the tokens computed. `None` if the observer stopped it, and then nothing has
+    /// changed.
+    fn step(
+        &self,
+        train: &Train,
+        trainer: &mut Trainer,
+        model: &mut Model,
+        (list, mixture): (&[Example], &Mixture),
+        state: &mut State,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Metrics, usize)>, Error> {
+        let place = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| list.get(index));
+        let batch: Vec<&Example> = (0..self.train_batch_size as u64).filter_map(place).collect();
+        let sequences: Vec<Sequence> =
+            batch.iter().map(|e| Sequence { tokens: &e.tokens, prompt: e.prompt.max(1) }).collect();
+        let scale = [1.0, self.mtp_loss_weight];
+        let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
+        let grad_norm = trainer.update(model, state.step)?;
+        if self.bias_update_speed > 0.0 {
+            model.update_router_bias(&loss.expert_load, self.bias_update_speed);
+        }
+        state.position += self.train_batch_size as u64;
+        state.num_tokens += loss.rows as u64;
+        state.step += 1;
+        let mut metrics = metrics(train, state, &loss, grad_norm, scale[1]);
+        metrics.push("epoch", state.position as f64 / mixture.epoch() as f64);
+        Ok(Some((metrics, loss.rows)))
     }
 
     /// Refuses a length that no pass has room for.

@@ -308,7 +308,7 @@ impl Trainer {
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
-    /// Saves a checkpoint if one is due after `state.step`.
+    /// Saves a checkpoint if one is due after `state.step`; says whether it did.
     pub(crate) fn save<'a>(
         &'a self,
         run: &mut Run,
@@ -316,8 +316,22 @@ impl Trainer {
         state: &State,
         max_steps: usize,
         more: Blocks<'a>,
+    ) -> Result<bool, Error> {
+        match run.checkpoints.as_ref().filter(|c| c.due(state.step, max_steps)) {
+            Some(_) => self.save_now(run, model, state, more).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Saves a checkpoint of `state.step`, if there is a directory for it.
+    pub(crate) fn save_now<'a>(
+        &'a self,
+        run: &mut Run,
+        model: &'a Model,
+        state: &State,
+        more: Blocks<'a>,
     ) -> Result<(), Error> {
-        let Some(to) = run.checkpoints.as_ref().filter(|c| c.due(state.step, max_steps)) else { return Ok(()) };
+        let Some(to) = &run.checkpoints else { return Ok(()) };
         let mut blocks: Blocks = self.optimizer.state().map(|(name, values)| (name.to_owned(), values)).into();
         blocks.extend(more);
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };

@@ -28,6 +28,15 @@ pub fn survive_closed_connections() {
     }
 }
 
+/// Whether the process ignores a signal, as one that `nohup` began ignores SIGHUP.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an all-zero sigaction is valid; with a null pointer for the new action, sigaction writes the present one.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Makes panics say in one line that the mistake is ours and what to report.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod exit;
 pub mod help;
 pub mod hub;
+pub mod interrupt;
 pub mod live;
 pub mod open;
 pub mod remote;
@@ -14,6 +15,7 @@ pub mod training;
 
 mod created;
 mod nearest;
+mod output;
 mod writing;
 
 pub use meno_engine as engine;

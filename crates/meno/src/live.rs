@@ -77,6 +77,8 @@ pub struct View {
     sample: Option<Sample>,
     /// Set from outside (Ctrl-C) to end the run.
     pub stop: Arc<AtomicBool>,
+    /// Whether it was told that the run is about to stop.
+    stopping: bool,
     /// What is on the screen, if there is one.
     terminal: Option<Redrawn>,
     drawn: Option<Instant>,
@@ -112,6 +114,7 @@ impl View {
             curves: Vec::new(),
             sample: None,
             stop: Arc::default(),
+            stopping: false,
             terminal: None,
             drawn: None,
         }
@@ -287,6 +290,10 @@ impl Observer for View {
     }
 
     fn should_stop(&mut self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        let stop = self.stop.load(Ordering::Relaxed);
+        if stop && !std::mem::replace(&mut self.stopping, true) {
+            self.note("stopping, what is done will be saved; Ctrl-C again ends at once");
+        }
+        stop
     }
 }

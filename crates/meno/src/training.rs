@@ -4,6 +4,7 @@ use crate::arguments::thread_count;
 pub use crate::arguments::with_threads;
 use crate::created::Created;
 use crate::hub;
+use crate::interrupt;
 use crate::live::View;
 use crate::open::{self, at_home};
 use anyhow::{Context, Result, bail};
@@ -19,10 +20,8 @@ use meno_train::run_lock::{self, RunLock};
 use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary};
 use serde::Serialize;
-use signal_hook::consts::SIGINT;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Arguments of every training verb.
 #[derive(clap::Args, Clone, Debug)]
@@ -76,10 +75,10 @@ impl RecipeArgs {
         }
     }
 
-    /// The view of a run and its Ctrl-C.
+    /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop, the second ends the process at once.
     pub fn view(&self, title: &str) -> View {
         let view = if self.plain { View::plain(title, &[title]) } else { View::new(title, &[title]) };
-        on_ctrl_c(view.stop.clone());
+        interrupt::ask(view.stop.clone());
         view
     }
 
@@ -96,13 +95,6 @@ impl RecipeArgs {
 /// An estimate of memory as a comment of TOML.
 pub fn commented(estimate: &Estimate) -> String {
     format!("# Memory\n# {}", estimate.to_string().replace('\n', "\n# "))
-}
-
-/// The first Ctrl-C asks the run to stop; the second ends the process at once (checkpoints are whole either way).
-pub fn on_ctrl_c(stop: Arc<AtomicBool>) {
-    // The order matters: the first Ctrl-C finds the flag unset. Only a forbidden signal could be refused.
-    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, 130, stop.clone());
-    let _ = signal_hook::flag::register(SIGINT, stop);
 }
 
 /// A model's tokenizer and template, and where they came from.
@@ -354,10 +346,10 @@ pub fn run_evaluated<R: Serialize>(
                 path.display(),
                 args.resume_command(verb)
             ),
-            None => eprintln!("stopped after step {}; no checkpoint was due yet (run.save_steps)", summary.steps),
+            None => eprintln!("stopped before the first step was done; there is nothing to save"),
         }
         drop(checkpoints);
-        std::process::exit(130);
+        std::process::exit(interrupt::exit_code());
     }
     eprintln!("done: {} steps, the model is in {}", summary.steps, checkpoints.dir.display());
     Ok(())

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use meno_model::convert::Checkpoint;
-use meno_model::gguf::{FileType, GgmlType, Planned};
+use meno_model::gguf::{GgmlType, Planned};
 
 /// A bar of tensors on a terminal; nothing elsewhere.
 pub(crate) struct Bar(ProgressBar);
@@ -39,14 +39,12 @@ pub(crate) fn types(plan: &[Planned]) -> String {
     counts.iter().map(|(n, name)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Says so if weights are quantised a second time.
-pub(crate) fn warn(checkpoint: &Checkpoint, file_type: FileType) {
-    let Some(file) = checkpoint.gguf() else { return };
-    let plain = |t: GgmlType| matches!(t, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);
-    if !plain(file_type.main) && file.tensors().iter().any(|t| !plain(t.dtype) && t.dtype != file_type.main) {
-        eprintln!(
-            "note: {} is quantised already; a file made from the original weights is better",
-            file.path().display()
-        );
-    }
+/// The tensors of `plan` whose weights would be quantised a second time: those of a GGUF file that have a quantised type
+/// and get another. With an adapter all go through their values, so that the same type loses too.
+pub(crate) fn requantised(checkpoint: &Checkpoint, plan: &[Planned], merged: bool) -> Vec<String> {
+    let Some(file) = checkpoint.gguf() else { return Vec::new() };
+    let quantised = |t: GgmlType| !matches!(t, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);
+    let stored = |name: &str| file.tensors().iter().find(|t| t.name == name).map(|t| t.dtype).filter(|t| quantised(*t));
+    let again = |p: &&Planned| quantised(p.dtype) && stored(&p.name).is_some_and(|dtype| merged || dtype != p.dtype);
+    plan.iter().filter(again).map(|p| p.name.clone()).collect()
 }

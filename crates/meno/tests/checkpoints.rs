@@ -21,10 +21,14 @@ fn a_gguf_file_in_fewer_bits() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (golden("gguf/qwen3_moe.gguf"), dir.path().join("small.gguf"));
     let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
-    let (code, out, err) = meno(&["quantize", from, "--type", "Q4_0", "--out", to]);
+    let (code, _, err) = meno(&["quantize", from, "--type", "Q4_0", "--out", to]);
+    assert!(code == 1 && err.contains("is quantised already") && err.contains("--allow-requantize"), "{err}");
+    assert!(!Path::new(to).exists());
+    let (code, _, err) = meno(&["convert", from, to, "--type", "Q4_0"]);
+    assert!(code == 1 && err.contains("is quantised already"), "{err}");
+    let (code, out, err) = meno(&["quantize", from, "--type", "Q4_0", "--out", to, "--allow-requantize"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("Q4_0 ") && out.contains("bits a weight"), "{out}");
-    assert!(err.contains("is quantised already"), "{err}");
     let (code, out, _) = meno(&["inspect", to]);
     assert!(code == 0 && out.contains("GGUF version 3") && out.contains("Q4_0") && out.contains("qwen3_moe"), "{out}");
     let (code, _, err) = meno(&["quantize", from, "--type", "q7", "--out", to]);
@@ -51,6 +55,99 @@ fn a_directory_needs_its_tokenizer_for_gguf_only() {
     assert!(code == 1 && err.contains("is the input"), "{err}");
     let (code, _, err) = meno(&["convert", from, out, "--type", "q8_0"]);
     assert!(code == 1 && err.contains("a directory holds f32, f16 or bf16"), "{err}");
+    let (code, _, err) = meno(&["convert", from, out]);
+    assert!(code == 1 && err.contains("not empty; --force"), "{err}");
+    // What the model there had is replaced, other files stay.
+    for name in ["notes.md", "model-00001-of-00002.safetensors", "model.safetensors.index.json"] {
+        std::fs::write(Path::new(out).join(name), "x").unwrap();
+    }
+    let (code, _, err) = meno(&["convert", from, out, "--force", "--type", "f16"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(std::fs::read_to_string(Path::new(out).join("config.json")).unwrap().contains("float16"));
+    assert_eq!(names(Path::new(out)), ["config.json", "model.safetensors", "notes.md"]);
+}
+
+/// Names in a directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_is_never_the_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::copy(golden("gguf/qwen3_moe.gguf"), at("model.gguf")).unwrap();
+    std::fs::hard_link(at("model.gguf"), at("hard.gguf")).unwrap();
+    std::os::unix::fs::symlink("model.gguf", at("soft.gguf")).unwrap();
+    std::fs::write(at("other.gguf"), "other").unwrap();
+    let before = std::fs::read(at("model.gguf")).unwrap();
+    for out in ["model.gguf", "hard.gguf", "soft.gguf", "../"] {
+        let out = if out == "../" { format!("{}/./model.gguf", dir.path().display()) } else { at(out) };
+        let args = [&at("model.gguf"), "--allow-requantize", "--force"];
+        let (code, _, err) = meno(&[&["quantize", "--type", "q8_0", "--out", &out][..], &args].concat());
+        assert!(code == 1 && err.contains("is the input"), "{out}: {err}");
+        let (code, _, err) = meno(&[&["convert", "--type", "q8_0"][..], &[args[0], &out], &args[1..]].concat());
+        assert!(code == 1 && err.contains("is the input"), "{out}: {err}");
+        let (code, _, err) = meno(&["logits", "-m", &at("model.gguf"), "--tokens", "1", "--force", "--out", &out]);
+        assert!(code == 1 && err.contains("is the input"), "{out}: {err}");
+    }
+    let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("other.gguf"), "--type", "f32"]);
+    assert!(code == 1 && err.contains("other.gguf: is there already; --force"), "{err}");
+    assert_eq!(std::fs::read_to_string(at("other.gguf")).unwrap(), "other");
+    // A link to somewhere else is followed: the file lies where it leads, and it stays a link.
+    std::fs::create_dir(at("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/far.gguf", at("far.gguf")).unwrap();
+    let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("far.gguf"), "--type", "f32"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(Path::new(&at("far.gguf")).is_symlink() && Path::new(&at("disk/far.gguf")).is_file());
+    assert!(std::fs::read(at("model.gguf")).unwrap() == before);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_write_leaves_nothing() {
+    use meno::model::{Config, Dtype, Model};
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // Large enough that a signal comes in time.
+    let config = serde_json::json!({
+        "model_type": "qwen2", "vocab_size": 16384, "hidden_size": 512, "intermediate_size": 2048,
+        "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"
+    });
+    let model = Model::random(Config::from_value("config.json", config).unwrap(), 1).unwrap();
+    model.save(Path::new(&at("model")), Dtype::F32).unwrap();
+    for args in [vec!["convert", "IN", "copy"], vec!["convert", "IN", "there", "--force"]] {
+        let there = args.contains(&"there");
+        if there {
+            std::fs::create_dir(at("there")).unwrap();
+            std::fs::write(at("there/notes"), "x").unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        command.current_dir(dir.path()).args(args.iter().map(|a| if *a == "IN" { "model" } else { a }));
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let inside = if there { at("there") } else { at("") };
+        while !names(Path::new(&inside)).iter().any(|n| n.ends_with(".tmp")) && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{args:?}: {err}");
+        let left = if there { vec!["notes".to_owned()] } else { vec!["model".to_owned()] };
+        assert_eq!(names(Path::new(&inside)), left, "{args:?}");
+    }
+    // The limit of a file's size, as a full disk, without anybody who ignores its signal.
+    let limited = "ulimit -f 20000; exec \"$0\" \"$@\"";
+    let args = ["-c", limited, env!("CARGO_BIN_EXE_meno"), "convert", "model", "copy"];
+    let output = Command::new("sh").args(args).current_dir(dir.path()).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("File too large"), "{:?} {err}", output.status);
+    assert_eq!(names(dir.path()), ["model", "there"]);
 }
 
 #[test]

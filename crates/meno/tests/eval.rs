@@ -131,6 +131,41 @@ fn a_kill_changes_nothing() {
     std::fs::write(&killed, &bytes[..bytes.len() - 10]).unwrap();
     assert!(place.run(&["--out", &killed_name, "--resume"]).status.success());
     assert!(bytes == std::fs::read(&killed).unwrap());
-    place.refused(&["--out", &killed_name], "--resume");
+    place.refused(&["--out", &killed_name], "--resume, write over it with --force");
+    let questions = place.path("q.jsonl").display().to_string();
+    place.refused(&["--out", &questions, "--force"], "is the input");
     place.refused(&["--out", &killed_name, "--resume", "--seed", "9"], "another evaluation");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_answered() {
+    let place = Place::new();
+    let (whole, stopped) = (place.path("whole.jsonl"), place.path("stopped.jsonl"));
+    assert!(place.run(&["--out", &whole.display().to_string()]).status.success());
+    let name = stopped.display().to_string();
+    let mut stops = 0;
+    loop {
+        let mut command = place.command(&["--out", &name, "--resume"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let before = std::fs::metadata(&stopped).map_or(0, |m| m.len());
+        std::thread::sleep(Duration::from_millis(300 + 100 * stops));
+        if child.try_wait().unwrap().is_none() {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        match output.status.code() {
+            Some(0) => break,
+            Some(130) => {
+                assert!(said.contains("--resume goes on from there") && said.contains("stopped.jsonl"), "{said}");
+                assert!(std::fs::metadata(&stopped).unwrap().len() >= before);
+            }
+            // Before it watches for signals.
+            other => assert_eq!(other, None, "{said}"),
+        }
+        stops += 1;
+    }
+    assert!(stops > 0, "nothing was stopped, so nothing was shown");
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&stopped).unwrap(), "the files differ after {stops} stops");
 }

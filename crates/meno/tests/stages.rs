@@ -33,6 +33,13 @@ impl Place {
 
     /// Runs `meno VERB` on a tiny recipe with these values changed; paths of this place are written `@name`.
     fn meno(&self, verb: &str, recipe: &str, out: &str, sets: &[&str], more: &[&str]) -> String {
+        let output = self.command(verb, recipe, out, sets, more).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{verb}: {text}");
+        text
+    }
+
+    fn command(&self, verb: &str, recipe: &str, out: &str, sets: &[&str], more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
         command.arg(verb).arg(root().join("recipes/tiny").join(recipe)).arg("--plain").args(more);
         command.arg("--set").arg(format!("run.output_dir={:?}", self.path(out).display().to_string()));
@@ -41,10 +48,8 @@ impl Place {
             let value = value.strip_prefix('@').map_or(value.to_owned(), |name| self.path(name).display().to_string());
             command.args(["--set", &format!("{key}={value}")]);
         }
-        let output = command.current_dir(root()).stdin(Stdio::null()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{verb}: {text}");
-        text
+        command.current_dir(root()).stdin(Stdio::null());
+        command
     }
 
     fn lines(&self, name: &str) -> Vec<Value> {
@@ -151,4 +156,42 @@ fn what_is_kept_is_kept_over_a_resumption_too() {
         |said: &str| said.lines().find(|l| l.starts_with("kept ")).unwrap().rsplit_once(": ").unwrap().0.to_owned();
     assert_eq!(tally(&end), tally(&said));
     assert!(end.contains("of 48 answers"), "{end}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_questions_that_are_answered() {
+    let place = Place::new();
+    place.base();
+    let questions: Vec<String> =
+        (0..48).map(|i| format!(r#"{{"question":"2+3=?{}","answer":"5"}}"#, " ".repeat(i % 3))).collect();
+    std::fs::write(place.path("q.jsonl"), questions.join("\n")).unwrap();
+    let sets = ["task.name=@q.jsonl", "sample.num_questions=48", "sample.num_generations=8", "model.path=@base"];
+    let sets = [&sets[..], &["sample.min_language_consistency=0", "sample.keep_per_question=40"]].concat();
+    let recipe = "3-rejection-sampling.toml";
+    let whole = place.meno("sample", recipe, "whole", &sets, &[]);
+    let mut stops = 0;
+    let end = loop {
+        let mut command = place.command("sample", recipe, "stopped", &sets, &["--resume"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500 + 250 * stops));
+        if child.try_wait().unwrap().is_none() {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) => break said,
+            Some(130) => assert!(said.contains(" of 48; what was kept is in "), "{said}"),
+            // Before it watches for signals.
+            other => assert_eq!(other, None, "{said}"),
+        }
+        stops += 1;
+    };
+    assert!(stops > 0, "nothing was stopped, so nothing was shown");
+    assert_eq!(place.lines("stopped/traces.jsonl"), place.lines("whole/traces.jsonl"));
+    let tally =
+        |said: &str| said.lines().find(|l| l.starts_with("kept ")).map(|l| l.rsplit_once(": ").unwrap().0.to_owned());
+    // Stopped after the last question and before its tally, a run has nothing left to say.
+    assert!(tally(&end).is_none_or(|end| Some(end) == tally(&whole)), "{end}");
 }

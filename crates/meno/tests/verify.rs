@@ -72,6 +72,54 @@ fn results_go_to_a_file_that_is_whole_or_absent() {
     std::fs::write(&input, "{\"gold\": \"1\", \"response\": \"1\"}\n").unwrap();
     assert!(meno(&["verify", paths[0], "--out", paths[1]], "").status.success());
     assert!(std::fs::read_to_string(&out).unwrap().contains("\"right\""));
+    let message = error(&["verify", paths[0], "--out", paths[1]], "");
+    assert!(message.contains("out.jsonl: is there already; --force"), "{message}");
+    assert!(meno(&["verify", paths[0], "--out", paths[1], "--force"], "").status.success());
+}
+
+#[test]
+fn results_never_go_over_their_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, link) = (dir.path().join("in.jsonl"), dir.path().join("link.jsonl"));
+    let line = "{\"gold\": \"1\", \"response\": \"1\"}\n";
+    std::fs::write(&input, line).unwrap();
+    std::fs::hard_link(&input, &link).unwrap();
+    let (input, link) = (input.to_str().unwrap(), link.to_str().unwrap());
+    for out in [input, link] {
+        let message = error(&["verify", input, "--out", out, "--force"], "");
+        assert!(message.contains("is the input"), "{message}");
+    }
+    // The same through standard input.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    command.args(["verify", "-", "--force", "--out", link]).stdin(std::fs::File::open(input).unwrap());
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && message.contains("is the input (standard input)"), "{message}");
+    assert_eq!(std::fs::read_to_string(input).unwrap(), line);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_no_half_of_the_results() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let dir = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        command.args(["verify", "-", "--out"]).arg(dir.path().join("out.jsonl"));
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"{\"gold\": \"1\", \"response\": \"1\"}\n").unwrap();
+        // It waits for the next line, and what it writes has a temporary name.
+        while names() == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains("nothing was written"), "{message}");
+        assert_eq!(names(), 0, "after {signal}");
+    }
 }
 
 #[test]

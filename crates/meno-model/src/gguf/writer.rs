@@ -4,7 +4,7 @@
 use super::reader::{DEFAULT_ALIGNMENT, Kind};
 use super::{GgmlType, Gguf};
 use crate::Error;
-use crate::weights::replace;
+use crate::temporary::replace;
 use meno_tensor::quant::encode;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

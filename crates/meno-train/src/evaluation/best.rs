@@ -7,6 +7,7 @@ use crate::checkpoint::{Checkpoints, checksums, restore, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;
 use meno_model::Model;
+use meno_model::temporary::Temporary;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -38,18 +39,19 @@ pub(super) struct Record<'a> {
 
 /// Writes the model to `best/` in place of the one before.
 pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<PathBuf, Error> {
-    let (path, temp, old) = (to.dir.join(DIR), to.dir.join(".best.tmp"), to.dir.join(".best.old"));
-    for left in [&temp, &old] {
+    let (path, old) = (to.dir.join(DIR), to.dir.join(".best.old"));
+    let temp = Temporary::at(to.dir.join(".best.tmp"));
+    for left in [temp.path(), &old] {
         if left.exists() {
             std::fs::remove_dir_all(left).map_err(Error::io(left))?;
         }
     }
-    save_model(to, model, &temp)?;
-    let file = temp.join("eval.json");
+    save_model(to, model, temp.path())?;
+    let file = temp.path().join("eval.json");
     let json = serde_json::to_vec_pretty(record).expect("invariant: the record is plain data");
     std::fs::write(&file, json).map_err(Error::io(&file))?;
-    checksums::write(&temp)?;
-    for entry in std::fs::read_dir(&temp).map_err(Error::io(&temp))?.flatten() {
+    checksums::write(temp.path())?;
+    for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
         sync(&entry.path())?;
     }
     // If the process is killed between the two renames, `best/` is missing until the run is resumed: this step has no
@@ -57,7 +59,7 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
     if path.exists() {
         std::fs::rename(&path, &old).map_err(Error::io(&path))?;
     }
-    std::fs::rename(&temp, &path).map_err(Error::io(&path))?;
+    temp.persist(&path).map_err(Error::io(&path))?;
     sync(&to.dir)?;
     if old.exists() {
         std::fs::remove_dir_all(&old).map_err(Error::io(&old))?;

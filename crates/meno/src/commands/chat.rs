@@ -1,32 +1,53 @@
 //! `meno chat`: talk to a model in the terminal.
 
+mod commands;
+mod conversation;
+mod editor;
+mod rescue;
+mod settings;
+mod view;
+
+use crate::exit::one_line;
+use crate::interrupt;
 use crate::remote::{Remote, RemoteAnswer};
 use crate::session::{ModelArgs, SamplingArgs, Session};
-use crate::terminal::{Fold, printable};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use commands::Next;
+use conversation::{Conversation, Turn};
 use crossterm::style::Stylize;
+use editor::{LineEditor, Typed};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{Error, Finish, Message, Request};
-use rustyline::error::ReadlineError;
+use rescue::Rescue;
 use signal_hook::consts::SIGINT;
-use std::io::{IsTerminal, Stdout, Write, stderr, stdin, stdout};
+use std::io::{IsTerminal, Read, stderr, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use view::View;
 
-const HELP: &str = "\
-/help            this
-/reset           forget the conversation
-/think on|off    show thoughts in full, or fold them away when they end
-/think           show the last thought
-/save FILE       write the conversation (.json: messages, else Markdown)
-/exit            leave (also Ctrl-D, or Ctrl-C at the prompt)
-Ctrl-C           while the model writes: stop this answer";
+/// What `--help` ends with.
+const MORE: &str = "\
+Examples:
+  meno chat -m MODEL                                 talk; /help lists the commands
+  meno chat -m MODEL -p 'How many primes are below 50?'
+  meno chat -m MODEL < question.txt                  what is piped in is one question
+  git diff | meno chat -m MODEL -p 'Review this:'    the prompt, then what is piped in
+
+At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model
+writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone;
+one that begins with a blank is not.
+
+Exit codes: 0 done, 1 a mistake of yours, 2 one of ours, 130 stopped by Ctrl-C.";
+
+/// Most bytes of a question from standard input.
+const MAX_INPUT: u64 = 64 << 20;
 
 /// Arguments of `meno chat`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -36,7 +57,7 @@ pub struct Args {
     /// API key of that server [default: the environment variable OPENAI_API_KEY]
     #[arg(long, value_name = "KEY", requires = "url")]
     api_key: Option<String>,
-    /// Answer this one prompt and exit
+    /// Answer this prompt and what is piped in, then exit; `-` is what is piped in alone
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// System prompt: instructions that come before the conversation
@@ -50,28 +71,43 @@ pub struct Args {
     /// Show the model's thinking in full instead of folding it away
     #[arg(long)]
     think: bool,
+    /// Keep no history of lines between sessions, and read none
+    #[arg(long)]
+    no_history: bool,
 }
 
 /// Runs `meno chat`.
 pub fn run(args: Args) -> Result<()> {
+    // Before a model is loaded for it.
+    let question = args.question()?;
     args.model.threads.run(|| {
         let mut chat = Chat::open(&args)?;
-        match &args.prompt {
-            Some(prompt) => chat.one_shot(prompt),
-            None if stdin().is_terminal() => chat.terminal(),
-            None => chat.lines(),
+        match &question {
+            Some(question) => chat.one_shot(question),
+            None => chat.terminal(!args.no_history),
         }
     })
 }
 
-/// One question and its answer.
-struct Turn {
-    user: String,
-    thought: String,
-    answer: String,
-}
-
 impl Args {
+    /// The one question of a command that is not a conversation: the prompt, what is piped in, or one after the other.
+    fn question(&self) -> Result<Option<String>> {
+        let piped = !stdin().is_terminal();
+        match self.prompt.as_deref() {
+            None if !piped => Ok(None),
+            Some(prompt) if prompt != "-" => {
+                let input = if piped { read_stdin()? } else { String::new() };
+                let both = if input.is_empty() { prompt.to_owned() } else { format!("{prompt}\n\n{input}") };
+                Ok(Some(both))
+            }
+            _ => {
+                let input = read_stdin()?;
+                ensure!(!input.is_empty(), "standard input is empty; expected a question, or give one with -p");
+                Ok(Some(input))
+            }
+        }
+    }
+
     fn voice(&self) -> Result<Voice> {
         if let Some(url) = &self.url {
             let key = self.api_key.clone().or_else(|| std::env::var("OPENAI_API_KEY").ok());
@@ -83,6 +119,19 @@ impl Args {
         session.generator.set_reuse_prefixes(true);
         Ok(Voice::Here(Box::new(session)))
     }
+}
+
+/// All of standard input, without the white space around it.
+fn read_stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+    ensure!(
+        bytes.len() as u64 <= MAX_INPUT,
+        "standard input: is longer than the {} MiB of a question",
+        MAX_INPUT >> 20
+    );
+    let text = String::from_utf8(bytes).ok().context("standard input: is not UTF-8 text")?;
+    Ok(text.trim().to_owned())
 }
 
 fn size(parameters: usize) -> String {
@@ -140,13 +189,10 @@ struct Chat {
     seed: u64,
     /// Questions asked so far, forgotten ones included: each draws its own random numbers.
     asked: u64,
-    system: Option<String>,
-    turns: Vec<Turn>,
+    talk: Conversation,
     think: bool,
     /// Whether the answer goes to a terminal.
     live: bool,
-    /// Whether no answer is being written.
-    idle: Arc<AtomicBool>,
 }
 
 impl Chat {
@@ -165,57 +211,64 @@ impl Chat {
             sampling: args.sampling.clone(),
             seed: args.seed.unwrap_or(now),
             asked: 0,
-            system: args.system.clone(),
-            turns: Vec::new(),
+            talk: Conversation { system: args.system.clone(), ..Conversation::default() },
             think: args.think,
             live: stdout().is_terminal(),
-            idle: Arc::new(AtomicBool::new(true)),
         })
     }
 
-    /// Ctrl-C stops the answer being written; else it leaves.
-    fn watch_ctrl_c(&self) -> Result<()> {
-        let watch = || {
-            signal_hook::flag::register_conditional_shutdown(SIGINT, 130, self.idle.clone())?;
-            signal_hook::flag::register(SIGINT, self.voice.cancel_flag())
-        };
-        watch().map(drop).context("cannot watch for Ctrl-C")
-    }
-
-    fn one_shot(&mut self, prompt: &str) -> Result<()> {
-        self.watch_ctrl_c()?;
-        self.ask(prompt)
-    }
-
-    /// Questions from a file or pipe, one a line.
-    fn lines(&mut self) -> Result<()> {
-        self.watch_ctrl_c()?;
-        for line in stdin().lines() {
-            let line = line.context("cannot read standard input")?;
-            if !line.trim().is_empty() && !self.line(line.trim())? {
-                break;
-            }
+    /// Ctrl-C ends it with what was written so far.
+    fn one_shot(&mut self, question: &str) -> Result<()> {
+        interrupt::ask(self.voice.cancel_flag());
+        if self.ask(question)? == Some(Finish::Cancelled) {
+            std::process::exit(interrupt::exit_code());
         }
         Ok(())
     }
 
-    fn terminal(&mut self) -> Result<()> {
+    fn terminal(&mut self, keep_history: bool) -> Result<()> {
         self.greet();
-        let mut editor = rustyline::DefaultEditor::new().context("cannot read from this terminal")?;
-        self.watch_ctrl_c()?;
+        if let Some(file) = rescue::newest() {
+            println!("A conversation was interrupted: /load {}\n", file.display());
+        }
+        let mut editor = LineEditor::open(keep_history)?;
+        let rescue = Rescue::watch();
+        // At the prompt Ctrl-C is a key; while the model writes it is a signal.
+        signal_hook::flag::register(SIGINT, self.voice.cancel_flag()).context("cannot watch for Ctrl-C")?;
+        let mut interrupted = false;
         loop {
-            match editor.readline("› ") {
-                Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => {
-                    let _ = editor.add_history_entry(line.trim());
-                    if !self.line(line.trim())? {
-                        return Ok(());
+            let typed = editor.line()?;
+            let again = matches!(typed, Typed::Interrupted) && interrupted;
+            interrupted = matches!(typed, Typed::Interrupted | Typed::Cleared);
+            match typed {
+                Typed::Line(line) if line.trim().is_empty() => {}
+                Typed::Line(line) => {
+                    let next = self.line(line.trim())?;
+                    rescue.note(&self.talk);
+                    if next == Next::Leave {
+                        break;
                     }
                 }
-                Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(()),
-                Err(e) => return Err(e).context("cannot read from this terminal"),
+                Typed::End => break,
+                _ if again => break,
+                Typed::Interrupted | Typed::Cleared => println!("{}", self.faint("Ctrl-C again or Ctrl-D leaves")),
             }
         }
+        self.offer_to_save(&mut editor)
+    }
+
+    fn offer_to_save(&mut self, editor: &mut LineEditor) -> Result<()> {
+        while self.talk.unsaved {
+            println!("The conversation is not saved. A file name (.json to go on with it, else Markdown), or nothing:");
+            match editor.answer("save as › ")? {
+                Typed::Line(file) if file.trim().is_empty() => break,
+                Typed::Line(file) => {
+                    self.save_to(Path::new(file.trim()), false);
+                }
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     fn greet(&self) {
@@ -235,56 +288,22 @@ impl Chat {
         println!();
     }
 
-    /// Does what a line says; `false` to leave.
-    fn line(&mut self, line: &str) -> Result<bool> {
-        let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        match (command, argument.trim()) {
-            ("/exit" | "/quit", _) => return Ok(false),
-            ("/help", _) => println!("{HELP}"),
-            ("/reset", _) => {
-                self.turns.clear();
-                println!("The conversation is forgotten.");
-            }
-            ("/think", "on") => self.think = true,
-            ("/think", "off") => self.think = false,
-            ("/think", "") => match self.turns.last().map(|t| t.thought.trim()) {
-                Some(thought) if !thought.is_empty() => println!("{}", self.faint(&printable(thought))),
-                _ => println!("There was no thought."),
-            },
-            ("/think", other) => println!("/think {other}: expected on or off"),
-            ("/save", "") => println!("/save needs a file name"),
-            ("/save", file) => match self.save(Path::new(file)) {
-                Ok(()) => println!("{} turns written to {file}", self.turns.len()),
-                Err(e) => println!("{file}: {e}"),
-            },
-            (command, _) if command.starts_with('/') && command[1..].chars().all(char::is_alphabetic) => {
-                println!("{command} is not a command; /help lists them");
-            }
-            _ => self.ask_and_go_on(line)?,
-        }
-        Ok(true)
-    }
-
     fn faint(&self, text: &str) -> String {
         if self.live { text.dim().to_string() } else { text.to_owned() }
     }
 
-    /// As [`Chat::ask`]; what the person can mend does not end the conversation.
+    /// As [`Chat::ask`]; an error does not end the conversation, and the question can be asked again.
     fn ask_and_go_on(&mut self, line: &str) -> Result<()> {
-        match self.ask(line) {
-            Err(e) => match e.downcast_ref::<Error>() {
-                Some(Error::PromptTooLong { .. }) if !self.turns.is_empty() => {
-                    println!("The conversation no longer fits the context ({e}). /reset starts a new one.");
-                    Ok(())
-                }
-                Some(Error::PromptTooLong { .. } | Error::Template { .. }) => {
-                    println!("{e}");
-                    Ok(())
-                }
-                _ => Err(e),
-            },
-            ok => ok,
+        let Err(e) = self.ask(line) else { return Ok(()) };
+        match e.downcast_ref::<Error>() {
+            Some(Error::PromptTooLong { .. }) if !self.talk.turns.is_empty() => {
+                println!("The conversation no longer fits the context ({e}). /save it, and /clear starts a new one.");
+            }
+            Some(Error::PromptTooLong { .. } | Error::Template { .. }) => println!("{e}"),
+            _ => println!("error: {}; /retry asks again", one_line(&e)),
         }
+        self.talk.unanswered = Some(line.to_owned());
+        Ok(())
     }
 
     /// What is asked; `None` if the model was not taught this.
@@ -292,40 +311,37 @@ impl Chat {
         if let Some(taught) = self.voice.taught() {
             return Ok(taught.prompt(line).map(|p| Question::Prompt(p, false)));
         }
-        let mut messages: Vec<Message> = self.system.iter().map(|s| Message::new("system", s.as_str())).collect();
-        for turn in &self.turns {
-            messages.push(Message::new("user", turn.user.as_str()));
-            messages.push(Message::new("assistant", turn.answer.as_str()));
-        }
-        messages.push(Message::new("user", line));
+        let messages = self.talk.messages(line);
         match &self.voice {
             Voice::Here(session) => Ok(Some(Question::Prompt(session.prompt(&messages)?, session.template.is_some()))),
             Voice::There(_) => Ok(Some(Question::Messages(messages))),
         }
     }
 
-    fn ask(&mut self, line: &str) -> Result<()> {
+    /// Asks, shows the answer and remembers both; how the answer ended, if there is one.
+    fn ask(&mut self, line: &str) -> Result<Option<Finish>> {
         let Some(question) = self.question(line)? else {
             self.refuse();
-            return Ok(());
+            return Ok(None);
         };
         let start = Instant::now();
         let mut view = View::new(self.live, self.think);
+        // Ctrl-C at the prompt is not meant for this answer.
         self.voice.cancel_flag().store(false, Ordering::Relaxed);
-        self.idle.store(false, Ordering::Relaxed);
         let mut shown = Ok(());
         let answer = self.answer(question, &mut |piece, tokens| {
             if shown.is_ok() {
                 shown = view.piece(piece, tokens);
             }
         });
-        self.idle.store(true, Ordering::Relaxed);
         self.asked += 1;
         let answer = answer?;
         shown.and_then(|()| view.end(&answer, start)).context("cannot write to the terminal")?;
+        let finish = answer.finish;
         let Split { thought, answer, .. } = answer.split;
-        self.turns.push(Turn { user: line.to_owned(), thought, answer: answer.trim().to_owned() });
-        Ok(())
+        self.talk.turns.push(Turn { user: line.to_owned(), thought, answer: answer.trim().to_owned() });
+        (self.talk.unanswered, self.talk.unsaved) = (None, true);
+        Ok(Some(finish))
     }
 
     fn answer(&mut self, question: Question, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
@@ -358,131 +374,5 @@ impl Chat {
         if self.live {
             println!();
         }
-    }
-
-    fn save(&self, file: &Path) -> Result<()> {
-        let text = if file.extension().is_some_and(|e| e == "json") {
-            let mut messages = Vec::new();
-            if let Some(system) = &self.system {
-                messages.push(serde_json::json!({ "role": "system", "content": system }));
-            }
-            for t in &self.turns {
-                messages.push(serde_json::json!({ "role": "user", "content": t.user }));
-                messages.push(serde_json::json!({
-                    "role": "assistant", "content": t.answer, "reasoning_content": t.thought.trim()
-                }));
-            }
-            serde_json::to_string_pretty(&messages)? + "\n"
-        } else {
-            let mut text = format!("# {}\n", self.voice.name());
-            for t in &self.turns {
-                text += &format!("\n**You:** {}\n", t.user);
-                if !t.thought.trim().is_empty() {
-                    let quoted: Vec<String> = t.thought.trim().lines().map(|l| format!("> {l}")).collect();
-                    text += &format!("\n{}\n", quoted.join("\n"));
-                }
-                text += &format!("\n**Model:** {}\n", t.answer);
-            }
-            text
-        };
-        Ok(std::fs::write(file, text)?)
-    }
-}
-
-/// How an answer is shown as it comes.
-struct View {
-    live: bool,
-    think: bool,
-    fold: Option<Fold<Stdout>>,
-    thought: bool,
-    /// Whether anything but white space of the answer was shown.
-    answered: bool,
-    thought_tokens: usize,
-}
-
-impl View {
-    fn new(live: bool, think: bool) -> View {
-        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0 }
-    }
-
-    fn piece(&mut self, piece: Piece, tokens: usize) -> std::io::Result<()> {
-        let mut out = stdout();
-        match piece {
-            Piece::Thought(text) => self.thinking(&text, tokens),
-            Piece::Answer(text) => {
-                self.close(false)?;
-                let text = if self.answered { &text } else { text.trim_start() };
-                self.answered |= !text.is_empty();
-                let text = if self.live { printable(text) } else { text.to_owned() };
-                write!(out, "{text}")?;
-                out.flush()
-            }
-            Piece::Retract => {
-                self.answered = false;
-                let note = "(that was still thought)";
-                if self.live { write!(out, "\r\n{}\r\n", note.dim()) } else { writeln!(out, "\n{note}") }
-            }
-        }
-    }
-
-    fn thinking(&mut self, text: &str, tokens: usize) -> std::io::Result<()> {
-        let mut out = stdout();
-        let first = !self.thought;
-        if first && text.trim().is_empty() {
-            return Ok(());
-        }
-        self.thought = true;
-        self.thought_tokens = tokens;
-        match (self.live, self.think) {
-            (true, false) => {
-                let width = crossterm::terminal::size().map_or(80, |s| s.0 as usize);
-                self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true)).push(text, tokens)
-            }
-            (true, true) => {
-                let text = if first { text.trim_start() } else { text };
-                write!(out, "{}", printable(text).dim())?;
-                out.flush()
-            }
-            (false, true) => {
-                write!(out, "{}{text}", if first { "<think>" } else { "" })?;
-                out.flush()
-            }
-            (false, false) => Ok(()),
-        }
-    }
-
-    /// Ends the thought, if one is being shown.
-    fn close(&mut self, cut_off: bool) -> std::io::Result<()> {
-        if !std::mem::take(&mut self.thought) {
-            return Ok(());
-        }
-        match self.fold.take() {
-            Some(fold) => fold.end(cut_off),
-            None if self.live && self.think => write!(stdout(), "\r\n\r\n"),
-            None if self.think => writeln!(stdout(), "{}", if cut_off { "" } else { "</think>" }),
-            None => Ok(()),
-        }
-    }
-
-    fn end(mut self, answer: &RemoteAnswer, start: Instant) -> std::io::Result<()> {
-        self.close(answer.split.unfinished)?;
-        let mut out = stdout();
-        if self.answered {
-            writeln!(out)?;
-        }
-        let count = answer.tokens;
-        let why = match answer.finish {
-            Finish::Stop => "",
-            Finish::Length => " · cut off: the limit of tokens",
-            Finish::Cancelled => " · stopped",
-            Finish::NotFinite => " · failed",
-        };
-        let rate = count as f64 / start.elapsed().as_secs_f64();
-        if self.live {
-            writeln!(out, "{}\n", format!("{count} tokens · {rate:.0} tokens/s{why}").dim())?;
-        } else if !why.is_empty() {
-            eprintln!("{}", why.trim_start_matches(" · "));
-        }
-        out.flush()
     }
 }

@@ -1,13 +1,17 @@
 //! `meno convert`: between Hugging Face directories and GGUF files, merging adapters on the way.
 
 use super::quantize;
+use crate::interrupt;
 use crate::open;
+use crate::output;
 use crate::writing::Bar;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_model::Dtype;
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::FileType;
+use meno_model::temporary::Temporary;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `meno convert`.
@@ -31,6 +35,8 @@ pub struct Args {
     /// Merge this LoRA adapter: a directory that PEFT saved
     #[arg(long, value_name = "DIR")]
     lora: Option<PathBuf>,
+    #[command(flatten)]
+    over: quantize::Over,
 }
 
 impl Args {
@@ -55,7 +61,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
     if out.extension().is_some_and(|e| e == "gguf") {
-        return quantize::write(input, out, args.file_type, args.lora.as_deref());
+        return quantize::write("", (input, out), args.file_type, args.lora.as_deref(), args.over);
     }
     let dtype = match args.file_type.name {
         "f32" => Dtype::F32,
@@ -63,34 +69,64 @@ fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
         "bf16" => Dtype::Bf16,
         other => bail!("--type {other}: a directory holds f32, f16 or bf16; name the output FILE.gguf for {other}"),
     };
-    ensure!(!out.is_file(), "{}: is a file; expected a directory to write", out.display());
-    let same = input.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    ensure!(!same, "{}: is the input; name another directory to write", out.display());
+    let inputs = quantize::inputs(input, args.lora.as_deref());
+    let target = output::directory("", out, args.over.force, &inputs)?;
+    interrupt::end_cleanly();
     let checkpoint = Checkpoint::open(input, args.lora.as_deref())?;
-    // A tokenizer that is not read is an error before anything is written.
-    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(input)).transpose()?;
-    let generation = GenerationConfig::load(input)?;
-    let mut bar = Bar::new();
-    checkpoint.write_directory(out, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
-    drop(bar);
-    match &tokenizer {
-        Some(tokenizer) => {
-            let template = ChatTemplate::load(input, tokenizer.special())?;
-            tokenizer.save(out, template.as_ref().map(ChatTemplate::source))?;
-        }
-        None => copy_others(input, out)?,
-    }
-    // A directory's own has been copied. One whose tokenizer is not read goes without.
-    let file = out.join(generation_config::FILE);
-    let missing = !input.join(generation_config::FILE).is_file();
-    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(input).ok()).filter(|_| missing) {
-        std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
-    }
+    // Complete before any of it has its place. An existing directory may be the root of a file system.
+    let temporary = Temporary::beside(&if target.is_dir() { target.join("model.safetensors") } else { target.clone() });
+    write(input, &checkpoint, dtype, temporary.path())?;
+    install(temporary, &target).with_context(|| out.display().to_string())?;
     let adapted = match checkpoint.adapted() {
         0 => String::new(),
         n => format!(", {n} weights merged with the adapter"),
     };
     println!("{}: {} in {}{adapted}", out.display(), checkpoint.config().model_type.name(), dtype.name());
+    Ok(())
+}
+
+/// Writes the checkpoint with all that goes with it to a directory.
+fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Result<()> {
+    // A tokenizer that is not read is an error before anything is written.
+    let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(input)).transpose()?;
+    let generation = GenerationConfig::load(input)?;
+    let mut bar = Bar::new();
+    checkpoint.write_directory(dir, dtype, &mut |name, done, of| bar.tell(name, done, of))?;
+    drop(bar);
+    match &tokenizer {
+        Some(tokenizer) => {
+            let template = ChatTemplate::load(input, tokenizer.special())?;
+            tokenizer.save(dir, template.as_ref().map(ChatTemplate::source))?;
+        }
+        None => copy_others(input, dir)?,
+    }
+    // A directory's own has been copied. One whose tokenizer is not read goes without.
+    let file = dir.join(generation_config::FILE);
+    let missing = !input.join(generation_config::FILE).is_file();
+    if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(input).ok()).filter(|_| missing) {
+        std::fs::write(&file, generation.to_json(&tokenizer)).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Gives the written directory its name, or its files their place in a directory that is there. Weights of a model that
+/// was there before are removed; other files are nobody's business.
+fn install(temporary: Temporary, target: &Path) -> std::io::Result<()> {
+    if !target.is_dir() {
+        return temporary.persist(target);
+    }
+    let names = |dir: &Path| -> std::io::Result<Vec<OsString>> {
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let new = names(temporary.path())?;
+    temporary.persist_into(target)?;
+    for name in names(target)?.into_iter().filter(|name| !new.contains(name)) {
+        let text = name.to_string_lossy();
+        let shard = text.starts_with("model-") && text.contains("-of-") && text.ends_with(".safetensors");
+        if shard || text == "model.safetensors" || text == "model.safetensors.index.json" {
+            std::fs::remove_file(target.join(&name))?;
+        }
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
+use crate::interrupt;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Result, bail};
 use meno_train::data::DataFile;
@@ -36,7 +37,7 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             (Some(traces), None) => read(traces)?,
             (None, Some(teacher)) => match ask(&args, &recipe, teacher)? {
                 Some(traces) => read(&traces)?,
-                None => std::process::exit(130),
+                None => std::process::exit(interrupt::exit_code()),
             },
             _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
         };

@@ -3,9 +3,10 @@
 mod output;
 
 use crate::arguments::{size, thread_count};
+use crate::interrupt;
 use crate::open;
 use crate::session::PrecisionArg;
-use crate::training::{self, Text, on_ctrl_c};
+use crate::training::{self, Text};
 use anyhow::{Result, bail};
 use meno_engine::taught::Taught;
 use meno_engine::{Generator, Sampling};
@@ -17,7 +18,7 @@ use meno_train::data::{Asked, Question, Questions};
 use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
-use meno_train::rollout::{Sampler, generator, rollout};
+use meno_train::rollout::{Sampler, finished, generator};
 use meno_train::{Error, Observer};
 use output::Output;
 use std::path::PathBuf;
@@ -81,6 +82,9 @@ pub struct Args {
     /// Continue with the file of --out
     #[arg(long)]
     resume: bool,
+    /// Write over the file of --out if it is there already
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -163,7 +167,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let wanted = recipe.eval.num_problems.or(task.len(recipe.eval.split)).unwrap_or(200);
     let mut output = match args.dry_run {
         true => Output::default(),
-        false => Output::open(recipe, args.resume)?,
+        false => Output::open(recipe, args.recipe.as_deref(), args.resume, args.force)?,
     };
     output.judged.truncate(wanted as usize);
     let (mut model, precision) = load(recipe)?;
@@ -194,11 +198,16 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
         return Ok(());
     }
     let stopped = sample(&mut model, &mut generator, &sampler, &asked, questions, &mut output)?;
-    print(args.json, task.as_ref(), &Summary::of(task.as_ref(), &output.judged))?;
+    if !(stopped && output.judged.is_empty()) {
+        print(args.json, task.as_ref(), &Summary::of(task.as_ref(), &output.judged))?;
+    }
     if stopped {
-        let how = if recipe.eval.out.is_some() { "; the same command with --resume goes on from here" } else { "" };
-        eprintln!("stopped after {} of {wanted} problems{how}", output.judged.len());
-        std::process::exit(130);
+        let how = match &recipe.eval.out {
+            Some(out) => format!("which {} keeps; the same command with --resume goes on from there", out.display()),
+            None => "which no file keeps: --out FILE would".to_owned(),
+        };
+        eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());
+        std::process::exit(interrupt::exit_code());
     }
     Ok(())
 }
@@ -254,16 +263,19 @@ fn sample(
     let before = (output.judged.len() * k) as u64;
     let bar = indicatif::ProgressBar::new(before + (questions.len() * k) as u64);
     let stop = Arc::new(AtomicBool::new(false));
-    on_ctrl_c(stop.clone());
+    interrupt::ask(stop.clone());
     let mut progress = Progress { bar, stop, before };
     for part in questions.chunks((4 * sampler.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
-        let rollouts = rollout(model, generator, sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
-        let Some(rollouts) = rollouts else { return Ok(true) };
+        let (rollouts, stopped) = finished(model, generator, sampler, asked, (at, part.to_vec()), &mut progress)?;
         for group in rollouts.chunks(k) {
             let judged = judge(asked.task, group);
             asked.task.check()?;
             output.add(judged)?;
+        }
+        if stopped {
+            progress.bar.finish_and_clear();
+            return Ok(true);
         }
         progress.before = (output.judged.len() * k) as u64;
     }

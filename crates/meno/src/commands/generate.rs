@@ -1,17 +1,23 @@
 //! `meno generate`: complete a prompt.
 
+use crate::interrupt;
 use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg};
 use crate::terminal::printable;
 use anyhow::{Context, Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Finish, Message, Request};
-use signal_hook::consts::SIGINT;
 use std::io::{IsTerminal, Read, Write};
 use std::time::Instant;
 
+/// What `--help` ends with.
+const MORE: &str = "\
+Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json),
+and the exit code is 130.";
+
 /// Arguments of `meno generate`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = MORE)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -60,7 +66,7 @@ fn generate(args: &Args) -> Result<()> {
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
 
     let cancel = session.generator.cancel_flag();
-    signal_hook::flag::register(SIGINT, cancel).context("cannot watch for Ctrl-C")?;
+    interrupt::ask(cancel);
     let start = Instant::now();
     let stream = args.n == 1 && !args.json;
     let dim = std::io::stdout().is_terminal();
@@ -91,6 +97,9 @@ fn generate(args: &Args) -> Result<()> {
             Stats { drafted, accepted, .. } => format!(", {accepted} of {drafted} guesses right"),
         };
         eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s{guesses}");
+    }
+    if answers.iter().any(|a| a.completion.finish == Finish::Cancelled) {
+        std::process::exit(interrupt::exit_code());
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! `meno logits`: for checking the network against other programs.
 
 use crate::arguments::{ModelName, Threads};
+use crate::interrupt;
 use crate::open;
+use crate::output::{self, Inputs};
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::weights::{self, Dtype, Tensor};
@@ -27,6 +29,9 @@ pub struct Args {
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// Write over FILE if it is there already
+    #[arg(long)]
+    force: bool,
     /// Number format of the matrix products (auto: f32 for what is not quantised)
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = PrecisionArg::Auto)]
     precision: PrecisionArg,
@@ -44,6 +49,8 @@ pub fn run(args: Args) -> Result<()> {
 
 fn write(args: &Args) -> Result<()> {
     let path = open::model(&args.model.or_newest()?)?;
+    let out = output::file("--out", &args.out, args.force, &Inputs::default().with(&path))?;
+    interrupt::end_cleanly();
     let (mut model, precision) = args.precision.load(&path, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
@@ -68,7 +75,7 @@ fn write(args: &Args) -> Result<()> {
     }
     let shape = vec![tokens.len(), vocab];
     let tensor = Tensor { name: "logits".into(), shape, data: &logits, dtype: Dtype::F32 };
-    weights::write(&args.out, &[tensor]).context("cannot write the logits")
+    weights::write(&out, &[tensor]).context("cannot write the logits")
 }
 
 /// The logits after every token, `[tokens, vocab]`.

@@ -1,7 +1,9 @@
 //! `meno quantize`: a checkpoint as a GGUF file with fewer bits.
 
 use crate::arguments::ModelName;
+use crate::interrupt;
 use crate::open;
+use crate::output::{self, Inputs};
 use crate::writing::{self, Bar};
 use anyhow::{Result, bail};
 use meno_engine::GenerationConfig;
@@ -24,6 +26,19 @@ pub struct Args {
     /// Merge this LoRA adapter: a directory that PEFT saved
     #[arg(long, value_name = "DIR")]
     lora: Option<PathBuf>,
+    #[command(flatten)]
+    over: Over,
+}
+
+/// What has to be asked for: it destroys something.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Over {
+    /// Write over an output that is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Quantise weights that are quantised already, which loses quality: the original weights give a better file
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
 }
 
 /// A file type by its name.
@@ -36,14 +51,25 @@ pub(crate) fn file_type(name: &str) -> Result<FileType, String> {
 
 /// Runs `meno quantize`.
 pub fn run(args: Args) -> Result<()> {
-    write(&open::model(&args.model.or_newest()?)?, &args.out, args.file_type, args.lora.as_deref())
+    let model = open::model(&args.model.or_newest()?)?;
+    write("--out", (&model, &args.out), args.file_type, args.lora.as_deref(), args.over)
+}
+
+/// All files of a model and of the adapter that is merged into it.
+pub(crate) fn inputs(model: &Path, lora: Option<&Path>) -> Inputs {
+    lora.into_iter().fold(Inputs::default().with(model), Inputs::with)
 }
 
 /// Writes a GGUF file and says what it holds.
-pub(crate) fn write(model: &Path, out: &Path, file_type: FileType, lora: Option<&Path>) -> Result<()> {
-    if out.is_dir() {
-        bail!("--out {}: is a directory; expected the GGUF file to write", out.display());
-    }
+pub(crate) fn write(
+    flag: &str,
+    (model, out): (&Path, &Path),
+    file_type: FileType,
+    lora: Option<&Path>,
+    over: Over,
+) -> Result<()> {
+    let target = output::file(flag, out, over.force, &inputs(model, lora))?;
+    interrupt::end_cleanly();
     let checkpoint = Checkpoint::open(model, lora)?;
     let mut metadata = checkpoint.metadata(file_type)?;
     if checkpoint.gguf().is_none() {
@@ -51,8 +77,20 @@ pub(crate) fn write(model: &Path, out: &Path, file_type: FileType, lora: Option<
         GenerationConfig::load(model)?.add_to_gguf(&mut metadata);
     }
     let plan = checkpoint.plan(file_type)?;
+    let again =
+        if over.allow_requantize { Vec::new() } else { writing::requantised(&checkpoint, &plan, lora.is_some()) };
+    if let Some(first) = again.first() {
+        bail!(
+            "{}: is quantised already ({} of {} tensors, {first} the first): quantising it again as {} loses quality. \
+             Start from the original weights, or ask for it with --allow-requantize",
+            model.display(),
+            again.len(),
+            plan.len(),
+            file_type.name
+        );
+    }
     let mut bar = Bar::new();
-    checkpoint.write_gguf(out, file_type, &metadata, &mut |name, done, of| bar.tell(name, done, of))?;
+    checkpoint.write_gguf(&target, file_type, &metadata, &mut |name, done, of| bar.tell(name, done, of))?;
     drop(bar);
     let (mut bytes, mut values) = (0, 0);
     for tensor in &plan {
@@ -61,6 +99,5 @@ pub(crate) fn write(model: &Path, out: &Path, file_type: FileType, lora: Option<
     }
     let bits = 8.0 * bytes as f64 / values as f64;
     println!("{}: {}, {bits:.2} bits a weight", out.display(), writing::types(&plan));
-    writing::warn(&checkpoint, file_type);
     Ok(())
 }

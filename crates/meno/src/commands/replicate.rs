@@ -1,8 +1,8 @@
 //! `meno replicate`.
 
 use crate::arguments::Threads;
+use crate::interrupt;
 use crate::live::View;
-use crate::training::on_ctrl_c;
 use anyhow::Result;
 use meno_train::Observer;
 use meno_train::replicate::stages::STAGES;
@@ -39,7 +39,7 @@ pub fn run(args: Args) -> Result<()> {
     let titles = STAGES.map(|s| s.title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };
-    on_ctrl_c(view.stop.clone());
+    interrupt::ask(view.stop.clone());
     let result = {
         let watch = &mut Watched(&mut view);
         args.threads.run(|| replicate::run(settings, args.seed, &out, provenance, watch))
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
     let Some(report) = result? else {
         debug_assert!(stopped, "invariant: only the observer stops a replication");
         eprintln!("stopped; the same command goes on from here");
-        std::process::exit(130);
+        std::process::exit(interrupt::exit_code());
     };
     println!();
     for line in report.lines() {

@@ -1,9 +1,11 @@
 //! `meno sample`: rejection sampling into `traces.jsonl`, with `prompt` and `completion` as `meno sft` reads them.
 
 use crate::created::Created;
+use crate::interrupt;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Context, Result, bail};
 use meno_model::input;
+use meno_model::temporary::Temporary;
 use meno_train::checkpoint::Begun;
 use meno_train::data::{Question, Questions};
 use meno_train::recipe::{SampleRecipe, resume};
@@ -31,7 +33,7 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     }
     training::with_threads(recipe.run.threads, || {
         if !(SampleRun { args: &args, recipe: &recipe, dir: &recipe.run.output_dir }).run(args.resume)? {
-            std::process::exit(130);
+            std::process::exit(interrupt::exit_code());
         }
         Ok(())
     })
@@ -74,7 +76,8 @@ impl SampleRun<'_> {
             let done = sample.rounds(&mut model, (*precision).into(), task, range, &mut view, &mut keep);
             drop(view);
             if done?.is_none() {
-                eprintln!("stopped after question {}; go on with --resume", out.state.questions);
+                let (done, file) = (out.state.questions, out.path.display());
+                eprintln!("stopped after question {done} of {wanted}; what was kept is in {file}; go on with --resume");
                 out.created.keep();
                 return Ok(false);
             }
@@ -170,9 +173,9 @@ impl Output {
         self.file.sync_all()?;
         (self.state.questions, self.state.bytes) = (done, self.file.metadata()?.len());
         self.state.tally = Some(tally);
-        let temp = self.state_path.with_extension("tmp");
-        std::fs::write(&temp, serde_json::to_vec(&self.state)?)?;
-        std::fs::rename(&temp, &self.state_path)?;
+        let temp = Temporary::at(self.state_path.with_extension("tmp"));
+        std::fs::write(temp.path(), serde_json::to_vec(&self.state)?)?;
+        temp.persist(&self.state_path)?;
         self.created.keep();
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! `meno verify`.
 
+use crate::interrupt;
+use crate::output::{self, Inputs};
 use anyhow::{Context, Result, bail};
 use meno_eval::sandbox::{Limits, Sandbox};
 use meno_eval::tasks::{code, countdown, dataset};
 use meno_eval::verify::{self, Judgement, Verdict};
+use meno_model::temporary::Temporary;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +35,9 @@ pub struct Args {
     /// Write the results to this file [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write over that file if it is there already
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +58,16 @@ const MAX_LINE: u64 = 64 << 20;
 /// Runs `meno verify`.
 pub fn run(args: Args) -> Result<()> {
     let name = args.file.display().to_string();
-    let input: Box<dyn Read> = if args.file == Path::new("-") {
+    let stdin = args.file == Path::new("-");
+    let inputs = if stdin { Inputs::default().with_stdin() } else { Inputs::default().with(&args.file) };
+    let out = args.out.as_deref().map(|out| output::file("--out", out, args.force, &inputs)).transpose()?;
+    let input: Box<dyn Read> = if stdin {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(std::fs::File::open(&args.file).with_context(|| name.clone())?)
     };
     let mut judge = Judge { verifier: args.verifier, allowed: args.sandbox, sandbox: None };
-    let mut out = Output::open(args.out)?;
+    let mut out = Output::open(out)?;
     let mut tally = Tally::default();
     let mut reader = BufReader::new(input);
     let mut line = Vec::new();
@@ -192,15 +201,16 @@ impl std::fmt::Display for Tally {
 /// Standard output, or a file that appears when it is complete.
 enum Output {
     Stdout(std::io::StdoutLock<'static>),
-    File(BufWriter<tempfile::NamedTempFile>, PathBuf),
+    File(BufWriter<std::fs::File>, Temporary, PathBuf),
 }
 
 impl Output {
     fn open(path: Option<PathBuf>) -> Result<Output> {
         let Some(path) = path else { return Ok(Output::Stdout(std::io::stdout().lock())) };
-        let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(dir).with_context(|| path.display().to_string())?;
-        Ok(Output::File(BufWriter::new(file), path))
+        let temporary = Temporary::beside(&path);
+        interrupt::end_cleanly();
+        let file = std::fs::File::create(temporary.path()).with_context(|| path.display().to_string())?;
+        Ok(Output::File(BufWriter::new(file), temporary, path))
     }
 
     fn line(&mut self, number: usize, judged: &Judged, agrees: Option<bool>) -> Result<()> {
@@ -213,16 +223,16 @@ impl Output {
         }
         match self {
             Output::Stdout(out) => writeln!(out, "{line}").context("standard output"),
-            Output::File(out, path) => writeln!(out, "{line}").with_context(|| path.display().to_string()),
+            Output::File(out, _, path) => writeln!(out, "{line}").with_context(|| path.display().to_string()),
         }
     }
 
     fn finish(self) -> Result<()> {
         match self {
             Output::Stdout(mut out) => out.flush().context("standard output"),
-            Output::File(out, path) => {
-                let file = out.into_inner().map_err(|e| e.into_error()).with_context(|| path.display().to_string())?;
-                file.persist(&path).map(|_| ()).with_context(|| path.display().to_string())
+            Output::File(out, temporary, path) => {
+                let written = out.into_inner().map_err(|e| e.into_error()).and_then(|file| file.sync_all());
+                written.and_then(|()| temporary.persist(&path)).with_context(|| path.display().to_string())
             }
         }
     }

@@ -154,7 +154,9 @@ fn a_full_disk_loses_nothing() {
     let model = model(&dir, TEMPLATE);
     // The old file stays, and no half of a new one.
     let out = dir.write("logits/old.safetensors", "old");
-    fails(&mut limited(&["logits", "-m", &model, "--tokens", "1,2,3", "--out", &out], 100), &["cannot write", "old"]);
+    let logits = ["logits", "-m", &model, "--tokens", "1,2,3", "--out", &out];
+    refused(&logits, &["old.safetensors: is there already", "--force"]);
+    fails(&mut limited(&[&logits[..], &["--force"]].concat(), 100), &["cannot write", "old"]);
     assert_eq!(names(&dir.path("logits")), ["old.safetensors"]);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
     // A run: the checkpoint does not fit, though the small files do.

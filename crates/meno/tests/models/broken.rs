@@ -51,7 +51,7 @@ fn verbs(dir: &Dir, model: &str, expected: &[&str]) {
         &["perplexity", "-m", model, "-f", "text.txt", "--context", "32"],
         &["logits", "-m", model, "--tokens", "5,6,7", "--out", "logits.safetensors"],
         &["convert", model, "copy"],
-        &["quantize", model, "--type", "q4_0", "--out", "small.gguf"],
+        &["quantize", model, "--type", "q4_0", "--out", "small.gguf", "--allow-requantize"],
         &["sft", &sft, "--plain"],
         &["grpo", "rl.toml", "--plain"],
         &["sample", "sample.toml", "--plain"],

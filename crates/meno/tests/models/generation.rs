@@ -20,7 +20,7 @@ fn every_checkpoint_has_one() {
     dir.write("model/generation_config.json", own);
     let recipe = dir.sft("model", "b", "max_steps = 1");
     dir.ok(&["sft", &recipe, "--plain"]);
-    dir.ok(&["convert", "model", "copy", "--type", "f32"]);
+    dir.ok(&["convert", "model", "copy", "--type", "f32", "--force"]);
     for name in ["b", "b/checkpoint-1", "copy"] {
         let text = std::fs::read_to_string(dir.path(name).join("generation_config.json")).unwrap();
         assert_eq!(text, own, "{name}");

@@ -39,7 +39,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn start(&self, out: &Path, resume: bool) -> Child {
+    fn command(&self, out: &Path, resume: bool) -> Command {
         let mut command = Command::new(MENO);
         command.arg(self.verb).arg(root().join("recipes/tiny").join(self.recipe)).arg("--plain").current_dir(root());
         for set in self.sets.iter().chain([&format!("run.output_dir={:?}", out.display().to_string())]) {
@@ -48,7 +48,12 @@ impl Stage {
         if resume {
             command.arg("--resume");
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, out: &Path, resume: bool) -> Child {
+        self.command(out, resume).spawn().unwrap()
     }
 
     /// To the end, without a kill; returns how long it took.
@@ -57,6 +62,38 @@ impl Stage {
         let output = self.start(out, false).wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         start.elapsed()
+    }
+
+    /// To the end, stopped by Ctrl-C or `kill` again and again; returns how often. Only what that saves is there to go
+    /// on from.
+    fn run_stopped(&self, out: &Path, whole: Duration, seed: u64) -> usize {
+        let mut rng = meno::tensor::rng::Rng::new(&[seed]);
+        let (mut stops, mut patience) = (0, 0.5);
+        loop {
+            let mut child = self.start(out, true);
+            let deadline = Instant::now() + whole.mul_f64(patience * rng.uniform_f64());
+            while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            let (signal, code) = [("-INT", 130), ("-TERM", 143)][stops % 2];
+            // Twice in a moment, as `timeout` and some schedulers do it, is once.
+            for _ in 0..2 {
+                let _ = Command::new("kill").args([signal, &child.id().to_string()]).output();
+            }
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => return stops,
+                // Before there was anything to save, a signal ends the process as ever.
+                None => {}
+                other => {
+                    assert_eq!(other, Some(code), "{text}");
+                    assert!(text.contains("stopped "), "{text}");
+                }
+            }
+            stops += 1;
+            patience *= 1.1;
+        }
     }
 
     /// To the end, killed again and again after random times; returns how often.
@@ -103,9 +140,9 @@ fn results(out: &Path) -> (Vec<u8>, Vec<u8>, String) {
     (read("model.safetensors"), read(&format!("checkpoint-{last}/training_state.safetensors")), metrics)
 }
 
-fn same_bits_when_killed(stage: Stage, seed: u64) {
+fn same_bits_when_killed(mut stage: Stage, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
+    let (whole, killed, stopped) = (dir.path().join("whole"), dir.path().join("killed"), dir.path().join("stopped"));
     let took = stage.run(&whole);
     let kills = stage.run_killed(&killed, took, seed);
     let (expected, got) = (results(&whole), results(&killed));
@@ -113,6 +150,14 @@ fn same_bits_when_killed(stage: Stage, seed: u64) {
     assert!(expected.1 == got.1, "{}: the optimizer differs after {kills} kills", stage.verb);
     assert_eq!(expected.2, got.2, "{}: the metrics differ after {kills} kills", stage.verb);
     assert!(kills > 0, "{}: nothing was killed, so nothing was shown", stage.verb);
+    // Stopped instead of killed: no checkpoint is due before the end, all are those of the stops.
+    stage.sets.push("run.save_steps=0".into());
+    let stops = stage.run_stopped(&stopped, took, seed + 100);
+    let got = results(&stopped);
+    assert!(expected.0 == got.0, "{}: the weights differ after {stops} stops", stage.verb);
+    assert!(expected.1 == got.1, "{}: the optimizer differs after {stops} stops", stage.verb);
+    assert_eq!(expected.2, got.2, "{}: the metrics differ after {stops} stops", stage.verb);
+    assert!(stops > 0, "{}: nothing was stopped, so nothing was shown", stage.verb);
 }
 
 fn set(sets: &[&str], model: &Path) -> Vec<String> {
@@ -213,6 +258,33 @@ fn ctrl_c_says_how_to_go_on() {
     let text = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1));
     assert!(text.contains("go on with --resume"), "a run is not overwritten: {text}");
+}
+
+#[test]
+fn the_second_ctrl_c_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let sets = ["train.max_steps=100000", "train.max_tokens=256", "pretrain.tokens_per_step=256", "run.save_steps=0"];
+    let stage = Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir.path())) };
+    // Its errors go to a pipe that is full, so that it hangs where it would tell of its first step.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filling = writer.try_clone().unwrap();
+    std::thread::spawn(move || std::io::Write::write_all(&mut filling, &[0; 1 << 20]));
+    let mut child = stage.command(&out, false).stderr(writer).spawn().unwrap();
+    let start = Instant::now();
+    while std::fs::metadata(out.join("metrics.jsonl")).map_or(0, |m| m.len()) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(120), "no step was made");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    let interrupt = || assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    interrupt();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(child.try_wait().unwrap().is_none(), "the first only asks");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!has_checkpoint(&out));
+    drop(reader);
 }
 
 #[test]

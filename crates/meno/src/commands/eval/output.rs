@@ -1,5 +1,6 @@
 //! The file of an evaluation: what was asked on its first line, then a judged problem a line.
 
+use crate::output::{self, Inputs};
 use anyhow::{Context, Result, bail};
 use meno_eval::score::Judged;
 use meno_train::recipe::EvalRecipe;
@@ -17,14 +18,20 @@ pub(super) struct Output {
 
 impl Output {
     /// Opens the file of `recipe`, if it wants one; with `resume` what stands in it is gone on with.
-    pub(super) fn open(recipe: &EvalRecipe, resume: bool) -> Result<Output> {
+    pub(super) fn open(recipe: &EvalRecipe, file: Option<&Path>, resume: bool, force: bool) -> Result<Output> {
         let Some(path) = &recipe.eval.out else { return Ok(Output::default()) };
         let name = || path.display().to_string();
-        if path.exists() && !resume {
-            bail!("{}: is there already; go on with --resume, or choose another --out", name());
+        if path.is_file() && !resume && !force {
+            bail!(
+                "{}: is there already; go on with --resume, write over it with --force, or choose another --out",
+                name()
+            );
         }
+        let read_files = [file, recipe.model.path.as_deref(), Some(Path::new(&recipe.task.name))];
+        let inputs = read_files.into_iter().flatten().fold(Inputs::default(), Inputs::with);
+        let path = &output::file("--out", path, resume || force, &inputs)?;
         let header = header(recipe)?;
-        let (judged, whole) = if path.exists() { read(path, &header)? } else { (Vec::new(), 0) };
+        let (judged, whole) = if path.exists() && resume { read(path, &header)? } else { (Vec::new(), 0) };
         // A line that a kill cut short is written anew.
         let mut file = File::options().create(true).write(true).truncate(false).open(path).with_context(name)?;
         file.set_len(whole).with_context(name)?;

@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[cfg(unix)]
+mod pty;
+#[cfg(unix)]
+mod terminal;
+
 use meno_engine::Tokenizer;
 use meno_engine::taught::{Family, Taught};
 use meno_engine::tokenizer::CharacterLevel;
 use meno_model::{Config, Dtype, Model};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -15,6 +20,11 @@ const TEMPLATE: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{
                         {% if add_generation_prompt %}a:<think>{% endif %}";
 
 fn model(dir: &Path, taught: bool) {
+    model_of(dir, taught, 64);
+}
+
+/// The same with another context.
+fn model_of(dir: &Path, taught: bool, context: usize) {
     let tokenizer = Tokenizer::character_level(&CharacterLevel {
         special: &["<pad>", "<eos>", "<unk>"],
         tags: &["<think>", "</think>"],
@@ -27,7 +37,7 @@ fn model(dir: &Path, taught: bool) {
     .unwrap();
     let config = json!({
         "model_type": "qwen2", "vocab_size": tokenizer.vocab_size(), "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": context,
         "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "initializer_range": 0.3,
         "hidden_act": "silu"
     });
@@ -125,20 +135,44 @@ fn what_cannot_be_generated_is_said() {
 }
 
 #[test]
-fn chat_reads_lines_and_commands() {
+fn what_is_piped_in_is_one_question() {
     let dir = tempfile::tempdir().unwrap();
     model(dir.path(), false);
-    let saved = dir.path().join("talk.json");
-    let input = format!("/help\n1+1\n/reset\n2+2\n3\n/what\n/save {}\n/exit\nnever\n", saved.display());
-    let out = ok(&["chat", "--seed", "1", "--max-tokens", "5"], dir.path(), &input);
-    assert!(out.contains("/save FILE") && out.contains("/what is not a command") && out.contains("2 turns written"));
-    let messages: Vec<Value> = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
-    let asked: Vec<&str> =
-        messages.iter().filter(|m| m["role"] == "user").map(|m| m["content"].as_str().unwrap()).collect();
-    assert_eq!(asked, ["2+2", "3"]);
-    // A conversation that outgrows the context says so and goes on.
-    let out = ok(&["chat", "--max-tokens", "30"], dir.path(), &"1+1+1+1+1+1+1+1+1+1\n".repeat(5));
-    assert!(out.contains("no longer fits") && out.contains("/reset"), "{out}");
+    let ask = |args: &[&str], input: &str| {
+        ok(&[&["chat", "--seed", "1", "--max-tokens", "5", "--think"][..], args].concat(), dir.path(), input)
+    };
+    let both = ask(&["-p", "1+1\n\n/exit\n2"], "");
+    assert_eq!(ask(&[], "1+1\n\n/exit\n2\n"), both, "lines are no questions of their own, nor commands");
+    assert_eq!(ask(&["-p", "1+1"], "/exit\n2\n"), both, "the prompt, then what is piped in");
+    assert_eq!(ask(&["-p", "-"], "1+1\n\n/exit\n2"), both);
+    assert_ne!(ask(&["-p", "1+1"], ""), both);
+    refused(&["chat"], dir.path(), "standard input is empty");
+    refused(&["chat", "-p", "-"], dir.path(), "standard input is empty");
+    refused(&["chat", "-p", &"1+1".repeat(30)], dir.path(), "the context holds 64");
+}
+
+/// Sends a signal.
+fn kill(signal: &str, id: u32) {
+    assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn what_was_written_before_ctrl_c_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    model_of(dir.path(), false, 100_000);
+    for (verb, signal, code) in [("generate", "-INT", 130), ("generate", "-TERM", 143), ("chat", "-INT", 130)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        command.args([verb, "--context", "100000", "--threads", "1", "--temperature", "0", "-p", "1+1", "-m"]);
+        command.arg(dir.path()).args(if verb == "chat" { &["--think"][..] } else { &[] });
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = [0; 20];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        kill(signal, child.id());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{verb}: {stderr}");
+        assert!(output.stdout.ends_with(b"\n") && first.starts_with(b"<think>"), "{verb}");
+    }
 }
 
 #[test]
