@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { renderMath } from "../../crates/meno-server/web/math.js";
+import { renderMath } from "../../crates/meno-server/web/math/math.js";
 import { html, randomTexts, walk } from "./html.mjs";
 
 /** The MathML of a formula without its frame and the attributes that only space it. */

@@ -1,9 +1,9 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { EventReader } from "../../crates/meno-server/web/sse.js";
-import { explain, readChunk, requestBody, ServerError } from "../../crates/meno-server/web/api.js";
-import { take } from "../../crates/meno-server/web/run.js";
-import { DEFAULTS, readSettings } from "../../crates/meno-server/web/store.js";
+import { EventReader } from "../../crates/meno-server/web/app/sse.js";
+import { explain, readChunk, requestBody, ServerError } from "../../crates/meno-server/web/app/api.js";
+import { take } from "../../crates/meno-server/web/app/run.js";
+import { DEFAULTS, readSettings } from "../../crates/meno-server/web/app/store.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 

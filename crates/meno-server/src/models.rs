@@ -21,8 +21,10 @@ pub async fn one(State(server): State<Arc<Server>>, Path(name): Path<String>) ->
 }
 
 fn describe(model: &Served) -> Value {
+    let examples = model.taught.as_ref().map_or(&[][..], |taught| &taught.examples);
     json!({
         "id": model.name, "object": "model", "created": model.created, "owned_by": "meno",
         "max_model_len": model.context, "thinks": model.thinks,
+        "examples": examples,
     })
 }

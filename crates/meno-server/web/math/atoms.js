@@ -1,7 +1,7 @@
 // The pieces of a formula: what a symbol becomes in MathML, how it is spaced by what stands before it, tables.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
 
 /** A formula that does not parse; the message says why. */
 export class MathError extends Error {}

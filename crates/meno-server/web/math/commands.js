@@ -1,8 +1,8 @@
 // TeX's commands, by name: each takes the parser standing behind its name and gives a node, or null for none.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
-import { MathError, as, classOf, functionName, op, row, space } from "./math-atoms.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
+import { MathError, as, classOf, functionName, op, row, space } from "./atoms.js";
 
 const fraction = (above, below, attrs) => h("mfrac", attrs, above, below);
 const binomial = (above, below) =>

@@ -2,10 +2,10 @@
 // big operators, brackets that grow, matrices and alignments, accents, alphabets, text, boxes. A name it does not know
 // is shown as it was written; a formula that does not parse is shown as its source.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
-import { ENVIRONMENTS, MathError, as, binary, bracket, character, classOf, functionName, isPrime, joinLetters, op, relation, row, space, table, under, withScripts } from "./math-atoms.js";
-import { ALPHABET_NAMES, COMMANDS, INFIX, OLD_FONTS, STYLES, TEXTS } from "./math-commands.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
+import { ENVIRONMENTS, MathError, as, binary, bracket, character, classOf, functionName, isPrime, joinLetters, op, relation, row, space, table, under, withScripts } from "./atoms.js";
+import { ALPHABET_NAMES, COMMANDS, INFIX, OLD_FONTS, STYLES, TEXTS } from "./commands.js";
 
 const MAX_LENGTH = 20_000;
 const MAX_DEPTH = 120;

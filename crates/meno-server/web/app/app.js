@@ -1,16 +1,19 @@
 // The page: what it knows, what can be done, and when it is drawn.
 
-import { h, patch } from "./vnode.js";
+import { h, patch } from "../vnode.js";
 import { icons } from "./icons.js";
-import { chosenModel, head, tools } from "./bars.js";
+import { attached, chosenModel, head, tools } from "./bars.js";
 import { conversation, forgetTexts } from "./conversation.js";
 import { sidebar } from "./sidebar.js";
 import { settingsDialog } from "./settings.js";
 import { answerTo } from "./run.js";
 import { listModels, explain } from "./api.js";
-import { copyText, download } from "./files.js";
-import { DEFAULTS, Store, loadSettings, saveSettings } from "./store.js";
-import { addMessage, branch, exportChats, importChats, newChat, titleOf, turnTo } from "./chat.js";
+import { copyText } from "./files.js";
+import { fileActions } from "./exchange.js";
+import { absorb, fragment } from "./merge.js";
+import { Tabs } from "./tabs.js";
+import { DEFAULTS, Store, keepUnsaved, loadSettings, saveSettings, takeUnsaved } from "./store.js";
+import { addMessage, branch, newChat, titleOf, turnTo } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
 const phone = matchMedia("(max-width: 760px)");
@@ -20,7 +23,8 @@ const state = {
   chats: new Map(), // by id; those that hold a message
   chat: newChat(),
   runs: new Map(), // chat id -> the answer being written
-  models: [],
+  models: [], // as listModels gives them
+  attached: [], // files that go with the question
   settings: loadSettings(),
   theme: document.documentElement.dataset.theme ?? "",
   dark: false,
@@ -33,12 +37,14 @@ const state = {
   sure: false, // "delete all" was pressed once
   drawer: false, // the list of chats is open on a phone
   toasts: [],
+  writtenElsewhere: (message) => tabs.writes(message),
   apple: /Mac|iPhone|iPad/.test(navigator.platform ?? ""),
 };
 let store;
 let stuck = true; // the end of the conversation is kept in sight
-const drafts = new Map(); // chat id -> words not yet sent
-const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("meno") : null;
+const drafts = new Map(); // chat id -> {words, files} not yet sent
+const deleted = new Map(); // chats that another tab deleted, until it brings them back
+const tabs = new Tabs({ changed: changedElsewhere, deleted: deletedElsewhere, silent: invalidate });
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
 
@@ -63,7 +69,8 @@ function draw() {
   patch($("sidebar"), sidebar(state, actions));
   patch($("head"), head(state, actions));
   patch($("messages"), conversation(state, actions));
-  patch($("tools"), tools(state, $("question").value.trim() === "", actions));
+  patch($("attached"), attached(state.attached, actions));
+  patch($("tools"), tools(state, $("question").value.trim() === "" && state.attached.length === 0, actions));
   patch($("jump"), stuck ? [] : [h("button", { type: "button", class: "jump", title: "To the end", "aria-label": "To the end of the conversation", onclick: toEnd }, icons.down)]);
   patch($("footnote"), [state.chat.leaf === null && !store?.lasts && store ? "This browser keeps no data: chats last as long as this page." : "Models err. Check what matters."]);
   patch($("toasts"), state.toasts.map((toast) => h("div", { class: "toast", key: toast.id }, h("span", null, toast.text), toast.action && h("button", { type: "button", class: "link", onclick: toast.action.run }, toast.action.name))));
@@ -97,13 +104,66 @@ function toast(text, action = null) {
 // ---- chats ------------------------------------------------------------------------------------------------------
 
 /** Keeps a chat as it stands, unless it was deleted meanwhile. */
-async function save(chat) {
+async function save(chat, ended = null) {
   if (!state.chats.has(chat.id)) return;
   try {
     await store.put(chat);
-    channel?.postMessage(chat.id);
+    tabs.changed(chat.id, ended ?? state.runs.get(chat.id), ended !== null);
   } catch {
     toast("The browser could not keep this chat: its storage may be full.");
+  }
+}
+
+async function changedElsewhere(id) {
+  const kept = await store?.get(id);
+  if (!kept) return;
+  const chat = state.chats.get(id) ?? deleted.get(id);
+  if (chat) absorb(chat, kept);
+  state.chats.set(id, chat ?? kept);
+  deleted.delete(id);
+  invalidate();
+}
+
+function deletedElsewhere(id) {
+  const chat = state.chats.get(id);
+  if (!chat) return;
+  state.runs.get(id)?.stop();
+  deleted.set(id, chat);
+  state.chats.delete(id);
+  if (state.chat === chat) show(newChat());
+  invalidate();
+}
+
+/** What is being written is kept at once: a page that goes has no time for a database. */
+function keepRuns() {
+  keepUnsaved(tabs.name, [...state.runs].filter(([id]) => state.chats.has(id)).map(([id, run]) => fragment(state.chats.get(id), run.message)));
+  try {
+    sessionStorage.setItem("meno-draft", JSON.stringify([state.chats.has(state.chat.id) ? state.chat.id : "", $("question").value]));
+  } catch {
+    // A browser that keeps nothing.
+  }
+}
+
+/** Takes back what pages left behind that went in the middle of an answer, and the words of this tab's question. */
+async function takeBack() {
+  const { chats, forget } = takeUnsaved();
+  for (const left of chats.filter((chat) => typeof chat?.id === "string" && chat.messages)) {
+    const chat = state.chats.get(left.id);
+    if (chat) absorb(chat, left);
+    else state.chats.set(left.id, left);
+    await store.put(state.chats.get(left.id));
+  }
+  forget();
+}
+
+function takeDraft() {
+  try {
+    const [id, words] = JSON.parse(sessionStorage.getItem("meno-draft") ?? '["",""]');
+    if (id !== (state.chats.has(state.chat.id) ? state.chat.id : "") || $("question").value) return;
+    $("question").value = words;
+    grow($("question"));
+  } catch {
+    // None was kept.
   }
 }
 
@@ -113,10 +173,11 @@ function add(chat) {
 }
 
 function show(chat) {
-  drafts.set(state.chat.id, $("question").value);
+  drafts.set(state.chat.id, { words: $("question").value, files: state.attached });
   if (chat !== state.chat) forgetTexts();
-  Object.assign(state, { chat, editing: null, drawer: false });
-  $("question").value = drafts.get(chat.id) ?? "";
+  const draft = drafts.get(chat.id);
+  Object.assign(state, { chat, editing: null, drawer: false, attached: draft?.files ?? [] });
+  $("question").value = draft?.words ?? "";
   grow($("question"));
   stuck = true;
   const hash = state.chats.has(chat.id) ? `#${chat.id}` : "";
@@ -124,27 +185,38 @@ function show(chat) {
   invalidate();
 }
 
-/** Has the model answer what stands at the end of the branch `parent`. */
-async function ask(chat, parent) {
+/** Has the model answer what stands at the end of the branch `parent`, or go on with the answer `into`. */
+async function ask(chat, parent, into = null) {
   stuck = true;
-  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat) });
+  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat), into });
   state.runs.set(chat.id, run);
   announce("Meno is reading.");
   save(chat);
   invalidate();
   const message = await run.done;
   state.runs.delete(chat.id);
-  save(chat);
+  save(chat, run).then(() => keepUnsaved(tabs.name, []));
   announce(message.error ? message.error.title : message.finish === "stopped" ? "The answer was stopped." : "The answer is complete.");
+  if (run.refused) toast(`The answer cannot be continued. ${run.refused.message}`);
   if (message.error?.kind === "unreachable" || message.error?.kind === "missing") loadModels();
   invalidate();
 }
 
+/** Whether an answer is being written in this chat, here or in another tab. */
+function busy(chat) {
+  if (state.runs.has(chat.id)) return true;
+  if (!branch(chat).some((message) => tabs.writes(message))) return false;
+  toast("Another tab is writing an answer in this chat.");
+  return true;
+}
+
 function send(text) {
   const words = text.trim();
-  if (!words || state.runs.has(state.chat.id)) return false;
+  const files = state.attached;
+  if ((!words && files.length === 0) || busy(state.chat)) return false;
   const { chat } = state;
-  const question = addMessage(chat, chat.leaf, "user", { content: words });
+  const question = addMessage(chat, chat.leaf, "user", files.length > 0 ? { content: words, files } : { content: words });
+  state.attached = [];
   add(chat);
   history.replaceState(null, "", `#${chat.id}`);
   ask(chat, question.id);
@@ -182,10 +254,12 @@ const actions = {
   stop: () => state.runs.get(state.chat.id)?.stop(),
   retry(message) {
     const { chat } = state;
-    if (state.runs.has(chat.id)) return;
-    // A try that brought nothing leaves no version behind.
-    if (!message.content && !message.reasoning) delete chat.messages[message.id];
-    ask(chat, message.parent);
+    if (busy(chat)) return;
+    // A try that brought nothing leaves no version behind: the next one takes its place.
+    ask(chat, message.parent, message.content || message.reasoning ? null : message);
+  },
+  goOn(message) {
+    if (!busy(state.chat)) ask(state.chat, message.parent, message);
   },
   edit(id) {
     state.editing = id;
@@ -198,9 +272,10 @@ const actions = {
   },
   resend(message, words) {
     const { chat } = state;
-    if (!words.trim() || state.runs.has(chat.id)) return;
+    const { files } = message;
+    if ((!words.trim() && !files) || busy(chat)) return;
     state.editing = null;
-    ask(chat, addMessage(chat, message.parent, "user", { content: words.trim() }).id);
+    ask(chat, addMessage(chat, message.parent, "user", files ? { content: words.trim(), files } : { content: words.trim() }).id);
     $("question").focus();
   },
   turn(message, step) {
@@ -243,7 +318,7 @@ const actions = {
     if (state.renaming !== chat.id) return;
     state.renaming = null;
     if (title.trim() && title.trim() !== chat.title) {
-      chat.title = title.trim();
+      Object.assign(chat, { title: title.trim(), titled: Date.now() });
       save(chat);
     }
     invalidate();
@@ -251,7 +326,7 @@ const actions = {
   remove(chat) {
     state.runs.get(chat.id)?.stop();
     state.chats.delete(chat.id);
-    store.delete(chat.id).then(() => channel?.postMessage(chat.id));
+    store.delete(chat.id).then(() => tabs.deleted(chat.id));
     if (state.chat === chat) show(newChat());
     toast(`“${titleOf(chat.title)}” was deleted.`, { name: "Undo", run: () => (add(chat), show(chat)) });
   },
@@ -264,7 +339,7 @@ const actions = {
     const all = [...state.chats.values()];
     for (const chat of all) {
       state.runs.get(chat.id)?.stop();
-      store.delete(chat.id);
+      store.delete(chat.id).then(() => tabs.deleted(chat.id));
     }
     state.chats.clear();
     show(newChat());
@@ -308,22 +383,7 @@ const actions = {
     draw();
     fillNumbers();
   },
-  exportAll: () => download("meno-chats.json", exportChats([...state.chats.values()])),
-  exportOne: () => download(`${state.chat.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40) || "chat"}.json`, exportChats([state.chat])),
-  async importFile(event) {
-    const field = event.currentTarget;
-    const [file] = field.files;
-    if (!file) return;
-    try {
-      const chats = importChats(await file.text());
-      chats.forEach(add);
-      toast(`${chats.length} chat${chats.length === 1 ? " was" : "s were"} imported.`);
-    } catch (error) {
-      toast(error.message);
-    }
-    field.value = "";
-    invalidate();
-  },
+  ...fileActions({ state, add, toast, invalidate }),
 };
 
 // What is typed into a field of numbers stays as it was typed; only opening and resetting write into it.
@@ -353,6 +413,7 @@ function submitQuestion(event) {
   if (!send($("question").value)) return;
   $("question").value = "";
   drafts.delete(state.chat.id);
+  keepRuns();
   grow($("question"));
   if (phone.matches) $("question").blur(); // the keyboard would hide the answer
   invalidate();
@@ -391,8 +452,16 @@ function pageKeys(event) {
   }
 }
 
-// The copy buttons of code blocks stand in parsed text, which knows no actions.
-async function copyCode(event) {
+// Copy buttons and footnotes stand in parsed text, which knows no actions.
+async function pressedInText(event) {
+  const jump = event.target.closest("[data-jump]");
+  if (jump) {
+    event.preventDefault();
+    const target = document.getElementById(jump.dataset.jump);
+    target?.scrollIntoView({ block: "center" });
+    target?.focus({ preventScroll: true });
+    return;
+  }
   const pressed = event.target.closest("[data-copy]");
   if (!pressed) return;
   await copyText(pressed.closest("figure").querySelector("pre").textContent);
@@ -401,11 +470,36 @@ async function copyCode(event) {
   setTimeout(() => pressed.classList.remove("copied"), 1600);
 }
 
+const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+
+function listenToFiles() {
+  document.addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    document.body.dataset.dropping = "true";
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) delete document.body.dataset.dropping;
+  });
+  document.addEventListener("drop", (event) => {
+    delete document.body.dataset.dropping;
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    actions.attach([...event.dataTransfer.files]);
+  });
+  $("question").addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0 || event.clipboardData.types.includes("text/plain")) return;
+    event.preventDefault();
+    actions.attach(files);
+  });
+}
+
 function listen() {
   $("composer").addEventListener("submit", submitQuestion);
   $("question").addEventListener("keydown", questionKeys);
   $("question").addEventListener("input", () => (grow($("question")), invalidate()));
-  $("messages").addEventListener("click", copyCode);
+  $("messages").addEventListener("click", pressedInText);
   $("shade").addEventListener("click", () => actions.showSidebar(false));
   $("settings").addEventListener("click", (event) => event.target === $("settings") && actions.closeSettings());
   $("settings").addEventListener("close", () => $("question").focus());
@@ -419,17 +513,12 @@ function listen() {
   }, { passive: true });
   document.addEventListener("keydown", pageKeys);
   addEventListener("popstate", openAddressed);
-  addEventListener("pagehide", () => state.runs.forEach((_, id) => save(state.chats.get(id))));
+  addEventListener("pagehide", () => (keepRuns(), state.runs.forEach((_, id) => save(state.chats.get(id)))));
+  addEventListener("pageshow", (event) => event.persisted && keepUnsaved(tabs.name, []));
+  document.addEventListener("visibilitychange", () => document.hidden && keepRuns());
   darkSystem.addEventListener("change", invalidate);
   phone.addEventListener("change", invalidate);
-  channel?.addEventListener("message", async ({ data: id }) => {
-    if (typeof id !== "string" || state.runs.has(id)) return;
-    const chat = await store.get(id);
-    if (chat) state.chats.set(id, chat);
-    else state.chats.delete(id);
-    if (state.chat.id === id) state.chat = chat ?? newChat();
-    invalidate();
-  });
+  listenToFiles();
 }
 
 function openAddressed() {
@@ -442,7 +531,9 @@ async function start() {
   draw();
   store = await Store.open();
   for (const chat of await store.all().catch(() => [])) state.chats.set(chat.id, chat);
+  await takeBack();
   if (location.hash) openAddressed();
+  takeDraft();
   invalidate();
   await loadModels();
   document.documentElement.dataset.ready = "true";
