@@ -103,7 +103,7 @@ test("formulas are told from prices", () => {
 });
 
 test("a comma after a formula stays with it", () => {
-  assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math>.*?<\/math>,<\/span> then <math>.*<\/math> and <span class="together"><math>.*?<\/math>\)\.<\/span><\/p>$/);
+  assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math dir="ltr">.*?<\/math>,<\/span> then <math dir="ltr">.*<\/math> and <span class="together"><math dir="ltr">.*?<\/math>\)\.<\/span><\/p>$/);
 });
 
 const HOSTILE = [

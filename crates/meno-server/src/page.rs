@@ -16,7 +16,7 @@ macro_rules! files {
 }
 
 /// Names and texts of the files in `web/`.
-const FILES: [(&str, &str); 37] = files![
+const FILES: [(&str, &str); 38] = files![
     "app/api.js",
     "app/app.js",
     "app/attachments.js",
@@ -50,6 +50,7 @@ const FILES: [(&str, &str); 37] = files![
     "math/atoms.js",
     "math/commands.js",
     "math/math.js",
+    "math/plain.js",
     "math/symbols.js",
     "style.css",
     "text.css",

@@ -42,7 +42,7 @@ async function refusal(response) {
   return new ServerError(kind, message, { status: response.status, retryAfter: Number.isFinite(after) ? after : null });
 }
 
-/** The models that are served: `{id, thinks, context, examples}`, examples being what a model of few tasks was taught. */
+/** The models that are served: `{id, thinks, context, description, examples}`; the last two tell what one of few tasks can. */
 export async function listModels(key) {
   const response = await request("v1/models", { headers: headers(key) });
   return readModels(await response.json());
@@ -50,15 +50,15 @@ export async function listModels(key) {
 
 export function readModels(body) {
   const models = Array.isArray(body?.data) ? body.data.filter((model) => typeof model?.id === "string") : [];
-  return models.map(({ id, thinks, max_model_len: context, examples }) => ({
-    id, thinks: thinks === true, context: Number.isFinite(context) ? context : null,
+  return models.map(({ id, thinks, max_model_len: context, description, examples }) => ({
+    id, thinks: thinks === true, context: Number.isFinite(context) ? context : null, description: typeof description === "string" ? description : "",
     examples: Array.isArray(examples) ? examples.filter((example) => typeof example === "string") : [],
   }));
 }
 
 /**
  * The body of a request for the answer to `messages`, by a model as `listModels` gives it. `begun` is an answer that
- * the model should go on with: `{reasoning, content}`.
+ * the model should go on with: `{reasoning, content, asText}`.
  */
 export function requestBody(messages, settings, model, begun = null) {
   const body = { messages, stream: true, stream_options: { include_usage: true } };
@@ -67,8 +67,7 @@ export function requestBody(messages, settings, model, begun = null) {
   for (const name of ["temperature", "top_p", "top_k", "min_p", "seed"]) if (settings[name] !== null) body[name] = settings[name];
   if (settings.max_tokens !== null) body.max_completion_tokens = settings.max_tokens;
   if (begun) {
-    const thought = begun.reasoning ? { reasoning_content: begun.reasoning } : {};
-    body.messages = [...body.messages, { role: "assistant", content: begun.content, ...thought }];
+    body.messages = [...body.messages, begunMessage(begun)];
     // vLLM's names: the last message is not closed, and none is begun after it.
     Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
   }
@@ -76,6 +75,14 @@ export function requestBody(messages, settings, model, begun = null) {
   if (!settings.thinking && !begun?.reasoning) body.chat_template_kwargs = { enable_thinking: false };
   else if (settings.thinking && settings.thinking_budget !== null) body.thinking_budget = settings.thinking_budget;
   return body;
+}
+
+// A thought is given as the server gave it or, `asText`, in the answer's own words: some templates leave thoughts out of
+// the messages that they write.
+function begunMessage({ reasoning, content, asText = false }) {
+  if (!reasoning) return { role: "assistant", content };
+  if (asText && !content) return { role: "assistant", content: `<think>\n${reasoning}` };
+  return { role: "assistant", content, reasoning_content: reasoning };
 }
 
 /**

@@ -8,6 +8,7 @@ import { sidebar } from "./sidebar.js";
 import { settingsDialog } from "./settings.js";
 import { answerTo } from "./run.js";
 import { listModels, explain } from "./api.js";
+import { findStretching } from "../math/plain.js";
 import { copyText } from "./files.js";
 import { fileActions } from "./exchange.js";
 import { absorb, fragment } from "./merge.js";
@@ -194,6 +195,7 @@ async function ask(chat, parent, into = null) {
   save(chat);
   invalidate();
   const message = await run.done;
+  if (run.left) return;
   state.runs.delete(chat.id);
   save(chat, run).then(() => keepUnsaved(tabs.name, []));
   announce(message.error ? message.error.title : message.finish === "stopped" ? "The answer was stopped." : "The answer is complete.");
@@ -513,8 +515,11 @@ function listen() {
   }, { passive: true });
   document.addEventListener("keydown", pageKeys);
   addEventListener("popstate", openAddressed);
-  addEventListener("pagehide", () => (keepRuns(), state.runs.forEach((_, id) => save(state.chats.get(id)))));
-  addEventListener("pageshow", (event) => event.persisted && keepUnsaved(tabs.name, []));
+  addEventListener("pagehide", () => {
+    state.runs.forEach((run) => run.leave());
+    keepRuns();
+  });
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
   document.addEventListener("visibilitychange", () => document.hidden && keepRuns());
   darkSystem.addEventListener("change", invalidate);
   phone.addEventListener("change", invalidate);
@@ -528,6 +533,7 @@ function openAddressed() {
 
 async function start() {
   listen();
+  findStretching();
   draw();
   store = await Store.open();
   for (const chat of await store.all().catch(() => [])) state.chats.set(chat.id, chat);

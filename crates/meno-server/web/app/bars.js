@@ -13,6 +13,7 @@ export function head(state, actions) {
     ? h("select", { "aria-label": "Model", value: model.id, onchange: (e) => actions.set("model", e.currentTarget.value) }, models.map(({ id }) => h("option", { value: id, selected: id === model.id }, id)))
     : h("span", { class: "model", title: model?.id ?? null }, model?.id ?? "");
   return [
+    state.chat.leaf !== null && h("h1", { class: "unseen" }, state.chat.title || "Chat"),
     hidden && h("button", { type: "button", class: "small", "data-do": "show-sidebar", title: "Show the list", "aria-label": "Show the list of chats", onclick: () => actions.showSidebar(true) }, icons.sidebar),
     hidden && h("span", { class: "brand-small" }, sign(), "Meno"),
     name,

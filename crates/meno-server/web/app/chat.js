@@ -56,9 +56,12 @@ export function history(chat, leaf = chat.leaf) {
   return branch(chat, leaf).filter((m) => m.role === "user" || m.content).map(({ role, content, files }) => ({ role, content: withFiles(content, files) }));
 }
 
-/** Whether the model can go on with an answer: it has begun, and neither ended by itself nor was refused. */
-export function canContinue(message) {
-  if (!message.content && !message.reasoning) return false;
+/**
+ * Whether the model can go on with an answer: it has begun, and neither ended by itself nor was refused. A model of few
+ * tasks reads nothing but its question.
+ */
+export function canContinue(message, model) {
+  if ((!message.content && !message.reasoning) || !model || model.examples.length > 0) return false;
   return message.error ? message.error.kind !== "refused" : message.finish === null || message.finish === "stopped" || message.finish === "length";
 }
 

@@ -43,7 +43,7 @@ function welcome(state, actions) {
     sign("large"),
     h("h1", null, "What are you looking for?"),
     h("p", { class: "motto" }, "“How will you look for a thing, Socrates, when you do not know at all what it is?”", h("cite", null, "Meno, 80d")),
-    model?.examples.length > 0 && h("p", { class: "taught" }, `${model.id} was taught a few tasks. It answers questions like these:`),
+    model?.description && h("p", { class: "taught" }, model.description),
     h("div", { class: `beginnings${model?.examples.length > 0 ? " own" : ""}` }, beginnings(model).map(([name, words]) =>
       h("button", { type: "button", onclick: () => actions.begin(words) }, name && h("strong", null, name), h("span", { dir: "auto" }, words.replace(/```\w*\n?/g, ""))))));
 }
@@ -93,7 +93,7 @@ function answer(state, message, run, { last, elsewhere }, actions) {
     message.content && h("div", { class: "text", dir: "auto" }, text(message.id, "answer", message.content, Boolean(run), {})),
     run?.before && !run.heard && h("p", { class: "waiting" }, sign("drawing"), h("span", null, "Going on")),
     elsewhere && h("p", { class: "note" }, "Another tab is writing this answer."),
-    !run && !elsewhere && notes(message, actions, last),
+    !run && !elsewhere && notes(message, actions, { last, goesOn: canContinue(message, chosenModel(state)) }),
     !run && !elsewhere && h("div", { class: "doings" }, turner(state, message, actions),
       message.content && button("copy", state.copied === message.id ? "done" : "copy", "Copy", () => actions.copy(message.content, message.id)),
       button("retry", "retry", "Try again", () => actions.retry(message)),
@@ -120,11 +120,11 @@ function thoughtLabel(message, run, thinking) {
   return `${thoughtMs >= 0 ? `Thought for ${seconds(thoughtMs)}` : "Thought"}${tokens}${cut}`;
 }
 
-function notes(message, actions, last) {
+function notes(message, actions, { last, goesOn }) {
   const out = [];
-  const go = last && canContinue(message) && h("button", { type: "button", class: "go-on", "data-do": "continue", onclick: () => actions.goOn(message) }, icons.go, "Continue");
+  const go = last && goesOn && h("button", { type: "button", class: "go-on", "data-do": "continue", onclick: () => actions.goOn(message) }, icons.go, "Continue");
   const note = (...words) => out.push(h("p", { class: "note" }, h("span", null, words), go));
-  if (message.error) out.push(problem(message, actions, last));
+  if (message.error) out.push(problem(message, actions, { last, goesOn }));
   else if (message.finish === "length") note("The answer reached its limit of tokens. ", h("button", { type: "button", class: "link", onclick: actions.settings }, "Raise it in the settings"), ".");
   else if (message.finish === "stopped") note(message.content || message.reasoning ? "You stopped this answer." : "You stopped before the first word.");
   else if (message.finish === null) note("This answer was interrupted.");
@@ -132,13 +132,13 @@ function notes(message, actions, last) {
   return out;
 }
 
-function problem(message, actions, last) {
+function problem(message, actions, { last, goesOn }) {
   const { title, text: words, settings } = message.error;
   return h("div", { class: "problem", role: "alert" }, icons.warning,
     h("div", null, h("strong", null, title), h("p", null, words),
       last && h("div", { class: "problem-doings" },
         h("button", { type: "button", class: "primary", onclick: () => actions.retry(message) }, "Try again"),
-        canContinue(message) && h("button", { type: "button", class: "plain", "data-do": "continue", onclick: () => actions.goOn(message) }, "Continue"),
+        goesOn && h("button", { type: "button", class: "plain", "data-do": "continue", onclick: () => actions.goOn(message) }, "Continue"),
         settings && h("button", { type: "button", class: "plain", onclick: actions.settings }, "Settings"))));
 }
 

@@ -11,6 +11,12 @@ function goesOn(short, long) {
   return (long.reasoning ?? "").startsWith(short.reasoning ?? "");
 }
 
+// Which of two states holds: every tab must choose the same.
+function holdsOver(one, other) {
+  if ((one.revision ?? 0) !== (other.revision ?? 0)) return (one.revision ?? 0) > (other.revision ?? 0);
+  return textOf(one).length === textOf(other).length ? textOf(one) > textOf(other) : textOf(one).length > textOf(other).length;
+}
+
 // A name for the second text of a message, the same in every tab.
 function secondId(message) {
   let hash = 5381;
@@ -44,7 +50,7 @@ function absorbMessage(chat, theirs) {
     chat.messages[theirs.id] = structuredClone(theirs);
     return true;
   }
-  const [older, newer] = (theirs.revision ?? 0) > (mine.revision ?? 0) ? [mine, theirs] : [theirs, mine];
+  const [older, newer] = holdsOver(theirs, mine) ? [mine, theirs] : [theirs, mine];
   let changed = false;
   if (!goesOn(older, newer)) {
     const id = secondId(older);

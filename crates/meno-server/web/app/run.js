@@ -10,28 +10,40 @@ const fresh = (model) => ({ reasoning: "", content: "", model: model?.id ?? "", 
 
 /**
  * Starts the answer to the message `parent`. An answer `into` which it comes instead of a new one is gone on with where it
- * stops, or begun again where it is empty. Returns `{message, elapsed, stop(), done}`,
- * where `done` gives the message when it is finished, whatever happened; `changed` is called when there is something new
+ * stops, or begun again where it is empty. Returns
+ * `{message, elapsed, stop(), leave(), done}`, where `done` gives the message when it is finished, whatever happened; `changed` is called when there is something new
  * to draw, `keep` to save.
  */
 export function answerTo(chat, parent, { settings, model, changed, keep, into = null }) {
   const messages = history(chat, parent);
   const begun = into && (into.content || into.reasoning) ? into : null;
-  const body = requestBody(messages, settings, model, begun && { reasoning: begun.reasoning, content: begun.content });
+  const body = (asText) => requestBody(messages, settings, model, begun && { reasoning: begun.reasoning, content: begun.content, asText });
   const message = into ?? addMessage(chat, parent, "assistant", fresh(model));
   if (into && !begun) Object.assign(into, fresh(model));
   const before = begun ? { stats: { ...begun.stats }, finish: begun.finish, error: begun.error } : null;
   Object.assign(message, { finish: null, error: null });
   const controller = new AbortController();
   const started = performance.now() - (before?.stats.totalMs ?? 0);
-  const run = { message, before, stop: () => controller.abort(), get elapsed() { return performance.now() - started; } };
+  const run = { message, before, left: false, stop: () => controller.abort(), leave: () => (run.left = true), get elapsed() { return performance.now() - started; } };
   const clock = setInterval(changed, TICK_MS);
   const keeper = setInterval(keep, KEEP_MS);
-  run.done = follow(run, streamChat(body, settings.key, controller.signal), changed).finally(() => {
+  const bodies = begun?.reasoning && !begun.content ? [body(false), body(true)] : [body(false)];
+  run.done = follow(run, firstTaken(bodies, (b) => streamChat(b, settings.key, controller.signal)), changed).finally(() => {
     clearInterval(clock);
     clearInterval(keeper);
   });
   return run;
+}
+
+// The pieces of the answer to the first of `bodies` that the server takes.
+async function* firstTaken(bodies, ask) {
+  for (const [i, body] of bodies.entries()) {
+    try {
+      return yield* ask(body);
+    } catch (error) {
+      if (error.kind !== "refused" || i + 1 === bodies.length) throw error;
+    }
+  }
 }
 
 async function follow(run, pieces, changed) {
@@ -43,6 +55,7 @@ async function follow(run, pieces, changed) {
       changed();
     }
   } catch (error) {
+    if (run.left) return message; // the page goes, and its connections with it
     if (error.name === "AbortError") message.finish = "stopped";
     else if (before && error.status < 500) refuse(run, error);
     else message.error = { kind: error.kind ?? "failed", ...explain(error) };
