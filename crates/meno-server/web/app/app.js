@@ -204,18 +204,18 @@ async function ask(chat, parent, into = null) {
   invalidate();
 }
 
-/** Whether an answer is being written in this chat, here or in another tab. */
-function busy(chat) {
+/** Whether what follows must wait: an answer is being written in this chat, or in another tab where it would follow. */
+function busyAtEnd(chat) {
   if (state.runs.has(chat.id)) return true;
   if (!branch(chat).some((message) => tabs.writes(message))) return false;
-  toast("Another tab is writing an answer in this chat.");
+  toast("Another tab is writing an answer here.");
   return true;
 }
 
 function send(text) {
   const words = text.trim();
   const files = state.attached;
-  if ((!words && files.length === 0) || busy(state.chat)) return false;
+  if ((!words && files.length === 0) || busyAtEnd(state.chat)) return false;
   const { chat } = state;
   const question = addMessage(chat, chat.leaf, "user", files.length > 0 ? { content: words, files } : { content: words });
   state.attached = [];
@@ -256,12 +256,12 @@ const actions = {
   stop: () => state.runs.get(state.chat.id)?.stop(),
   retry(message) {
     const { chat } = state;
-    if (busy(chat)) return;
+    if (state.runs.has(chat.id)) return;
     // A try that brought nothing leaves no version behind: the next one takes its place.
     ask(chat, message.parent, message.content || message.reasoning ? null : message);
   },
   goOn(message) {
-    if (!busy(state.chat)) ask(state.chat, message.parent, message);
+    if (!busyAtEnd(state.chat)) ask(state.chat, message.parent, message);
   },
   edit(id) {
     state.editing = id;
@@ -275,7 +275,7 @@ const actions = {
   resend(message, words) {
     const { chat } = state;
     const { files } = message;
-    if ((!words.trim() && !files) || busy(chat)) return;
+    if ((!words.trim() && !files) || state.runs.has(chat.id)) return;
     state.editing = null;
     ask(chat, addMessage(chat, message.parent, "user", files ? { content: words.trim(), files } : { content: words.trim() }).id);
     $("question").focus();
