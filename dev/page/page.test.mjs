@@ -377,16 +377,18 @@ describe("the page", { skip }, () => {
       const page = await browser.page({ width, phone, dark });
       await page.goto(server.url);
       assert.deepEqual(await violations(page, axe), [], "welcome");
-      await ask(page, QUESTION);
-      await answered(page, 1);
-      await page.click(".thought-head");
       await page.eval(`(async () => {
-        const { patch } = await import("/page/vnode.js");
-        const { renderMarkdown } = await import("/page/markdown/markdown.js");
-        const all = document.createElement("div");
-        document.querySelector(".answer .text").append(all);
-        patch(all, renderMarkdown(${JSON.stringify(EVERYTHING)}));
+        const { Store } = await import("/page/app/store.js");
+        const { addMessage, newChat } = await import("/page/app/chat.js");
+        const chat = newChat();
+        const question = addMessage(chat, null, "user", { content: "What?", files: [{ name: "a.txt", text: "a" }] });
+        addMessage(chat, question.id, "assistant", { reasoning: "Hm.", content: ${JSON.stringify(EVERYTHING)}, model: "m", stats: { completionTokens: 9, firstMs: 10, totalMs: 900 }, finish: "length", cut: null, error: null });
+        await (await Store.open()).put(chat);
+        location.hash = chat.id;
       })()`);
+      await page.reload();
+      await page.click(".thought-head");
+      await page.click(".file-shown summary");
       assert.deepEqual(await violations(page, axe), [], "answer");
       await page.click("[data-do=sampling]");
       await new Promise((resolve) => setTimeout(resolve, 300));

@@ -16,7 +16,7 @@ macro_rules! files {
 }
 
 /// Names and texts of the files in `web/`.
-const FILES: [(&str, &str); 38] = files![
+const FILES: [(&str, &str); 39] = files![
     "app/api.js",
     "app/app.js",
     "app/attachments.js",
@@ -24,6 +24,7 @@ const FILES: [(&str, &str); 38] = files![
     "app/beginnings.js",
     "app/chat.js",
     "app/conversation.js",
+    "app/events.js",
     "app/exchange.js",
     "app/files.js",
     "app/icons.js",

@@ -10,6 +10,7 @@ import { answerTo } from "./run.js";
 import { listModels, explain } from "./api.js";
 import { findStretching } from "../math/plain.js";
 import { copyText } from "./files.js";
+import { listen } from "./events.js";
 import { fileActions } from "./exchange.js";
 import { absorb, fragment } from "./merge.js";
 import { Tabs } from "./tabs.js";
@@ -78,6 +79,13 @@ function draw() {
   if ($("settings").open) patch($("settings"), settingsDialog(state, actions));
   for (const live of document.querySelectorAll(".thought-text.live")) live.scrollTop = live.scrollHeight;
   if (stuck) $("scroller").scrollTop = $("scroller").scrollHeight;
+}
+
+/** Keeps the end of the conversation in sight, or leaves it where it is. */
+function stick(atEnd) {
+  if (atEnd === stuck) return;
+  stuck = atEnd;
+  invalidate();
 }
 
 function toEnd() {
@@ -197,7 +205,7 @@ async function ask(chat, parent, into = null) {
   const message = await run.done;
   if (run.left) return;
   state.runs.delete(chat.id);
-  save(chat, run).then(() => keepUnsaved(tabs.name, []));
+  save(chat, run).then(keepRuns);
   announce(message.error ? message.error.title : message.finish === "stopped" ? "The answer was stopped." : "The answer is complete.");
   if (run.refused) toast(`The answer cannot be continued. ${run.refused.message}`);
   if (message.error?.kind === "unreachable" || message.error?.kind === "missing") loadModels();
@@ -408,123 +416,10 @@ function grow(field) {
   field.style.height = `${Math.min(field.scrollHeight, innerHeight * 0.4)}px`;
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- the beginning ----------------------------------------------------------------------------------------------
 
-function submitQuestion(event) {
-  event.preventDefault();
-  if (!send($("question").value)) return;
-  $("question").value = "";
-  drafts.delete(state.chat.id);
-  keepRuns();
-  grow($("question"));
-  if (phone.matches) $("question").blur(); // the keyboard would hide the answer
-  invalidate();
-}
-
-function questionKeys(event) {
-  if (event.isComposing || event.keyCode === 229) return;
-  if (event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    $("composer").requestSubmit();
-  } else if (event.key === "ArrowUp" && $("question").value === "" && !state.runs.has(state.chat.id)) {
-    const last = branch(state.chat).reverse().find((m) => m.role === "user");
-    if (!last) return;
-    event.preventDefault();
-    actions.edit(last.id);
-  }
-}
-
-function pageKeys(event) {
-  const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k") {
-    event.preventDefault();
-    $("settings").close();
-    actions.newChat();
-  } else if ($("settings").open) {
-    return;
-  } else if (event.key === "Escape") {
-    if (state.renaming) state.renaming = null;
-    else if (state.editing) return actions.edit(null);
-    else if (state.drawer) state.drawer = false;
-    else actions.stop();
-    invalidate();
-  } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
-    event.preventDefault();
-    $("question").focus();
-  }
-}
-
-// Copy buttons and footnotes stand in parsed text, which knows no actions.
-async function pressedInText(event) {
-  const jump = event.target.closest("[data-jump]");
-  if (jump) {
-    event.preventDefault();
-    const target = document.getElementById(jump.dataset.jump);
-    target?.scrollIntoView({ block: "center" });
-    target?.focus({ preventScroll: true });
-    return;
-  }
-  const pressed = event.target.closest("[data-copy]");
-  if (!pressed) return;
-  await copyText(pressed.closest("figure").querySelector("pre").textContent);
-  announce("Copied.");
-  pressed.classList.add("copied");
-  setTimeout(() => pressed.classList.remove("copied"), 1600);
-}
-
-const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-
-function listenToFiles() {
-  document.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    document.body.dataset.dropping = "true";
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) delete document.body.dataset.dropping;
-  });
-  document.addEventListener("drop", (event) => {
-    delete document.body.dataset.dropping;
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    actions.attach([...event.dataTransfer.files]);
-  });
-  $("question").addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length === 0 || event.clipboardData.types.includes("text/plain")) return;
-    event.preventDefault();
-    actions.attach(files);
-  });
-}
-
-function listen() {
-  $("composer").addEventListener("submit", submitQuestion);
-  $("question").addEventListener("keydown", questionKeys);
-  $("question").addEventListener("input", () => (grow($("question")), invalidate()));
-  $("messages").addEventListener("click", pressedInText);
-  $("shade").addEventListener("click", () => actions.showSidebar(false));
-  $("settings").addEventListener("click", (event) => event.target === $("settings") && actions.closeSettings());
-  $("settings").addEventListener("close", () => $("question").focus());
-  $("scroller").addEventListener("scroll", () => {
-    const scroller = $("scroller");
-    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
-    if (atEnd !== stuck) {
-      stuck = atEnd;
-      invalidate();
-    }
-  }, { passive: true });
-  document.addEventListener("keydown", pageKeys);
-  addEventListener("popstate", openAddressed);
-  addEventListener("pagehide", () => {
-    state.runs.forEach((run) => run.leave());
-    keepRuns();
-  });
-  addEventListener("pageshow", (event) => event.persisted && location.reload());
-  document.addEventListener("visibilitychange", () => document.hidden && keepRuns());
-  darkSystem.addEventListener("change", invalidate);
-  phone.addEventListener("change", invalidate);
-  listenToFiles();
-}
+darkSystem.addEventListener("change", invalidate);
+phone.addEventListener("change", invalidate);
 
 function openAddressed() {
   const chat = state.chats.get(location.hash.slice(1));
@@ -532,7 +427,7 @@ function openAddressed() {
 }
 
 async function start() {
-  listen();
+  listen({ state, actions, send, drafts, grow, invalidate, announce, keepRuns, openAddressed, stick, phone });
   findStretching();
   draw();
   store = await Store.open();
