@@ -384,7 +384,7 @@ describe("the page", { skip }, () => {
         const question = addMessage(chat, null, "user", { content: "What?", files: [{ name: "a.txt", text: "a" }] });
         addMessage(chat, question.id, "assistant", { reasoning: "Hm.", content: ${JSON.stringify(EVERYTHING)}, model: "m", stats: { completionTokens: 9, firstMs: 10, totalMs: 900 }, finish: "length", cut: null, error: null });
         await (await Store.open()).put(chat);
-        location.hash = chat.id;
+        history.replaceState(null, "", "#" + chat.id);
       })()`);
       await page.reload();
       await page.click(".thought-head");

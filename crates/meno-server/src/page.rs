@@ -206,7 +206,14 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_no_other_files() {
-        for path in ["/page/none.js", "/page/..%2FCargo.toml", "/page/app/../index.html", "/page/%2e%2e", "/page/app", "/page/app/app.js%00"] {
+        for path in [
+            "/page/none.js",
+            "/page/..%2FCargo.toml",
+            "/page/app/../index.html",
+            "/page/%2e%2e",
+            "/page/app",
+            "/page/app/app.js%00",
+        ] {
             let (status, _, text) = get(path, None).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
             assert!(text.contains("unknown_url"), "{text}");
