@@ -9,10 +9,9 @@ const KEEP_MS = 1000; // how often an unfinished answer is kept
 const fresh = (model) => ({ reasoning: "", content: "", model: model?.id ?? "", stats: {}, finish: null, cut: null, error: null });
 
 /**
- * Starts the answer to the message `parent`. An answer `into` which it comes instead of a new one is gone on with where it
- * stops, or begun again where it is empty. Returns
- * `{message, elapsed, stop(), leave(), done}`, where `done` gives the message when it is finished, whatever happened; `changed` is called when there is something new
- * to draw, `keep` to save.
+ * Starts the answer to the message `parent`. An answer `into` which it comes, instead of a new one, is gone on with where
+ * it stops, or begun again where it is empty. Returns `{message, elapsed, stop(), leave(), done}`, where `done` gives the
+ * message when it is finished, whatever happened; `changed` is called when there is something new to draw, `keep` to save.
  */
 export function answerTo(chat, parent, { settings, model, changed, keep, into = null }) {
   const messages = history(chat, parent);
