@@ -45,12 +45,13 @@ export class Browser {
     return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
   }
 
-  /** A new tab with nothing kept from others. */
-  async page({ width = 1280, height = 800, phone = false, dark = false } = {}) {
-    const { browserContextId } = await this.send("Target.createBrowserContext");
+  /** A new tab: with nothing kept from others, or `beside` another page, with what that has kept. */
+  async page({ width = 1280, height = 800, phone = false, dark = false, beside = null } = {}) {
+    const browserContextId = beside?.context ?? (await this.send("Target.createBrowserContext")).browserContextId;
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank", browserContextId });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId);
+    Object.assign(page, { target: targetId, context: browserContextId });
     this.listeners.push((message) => message.sessionId === sessionId && page.hear(message));
     await Promise.all(["Page", "Runtime", "Network", "Log"].map((domain) => page.send(`${domain}.enable`)));
     await page.send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: phone ? 2 : 1, mobile: phone });
@@ -91,6 +92,28 @@ class Page {
   async goto(url) {
     await this.send("Page.navigate", { url });
     await this.until("document.documentElement.dataset.ready === 'true'");
+  }
+
+  async reload() {
+    await this.send("Page.reload");
+    await this.until("performance.now() < 60000 && document.documentElement.dataset.ready === 'true'");
+  }
+
+  /** Brings the tab before the others: one behind them is not drawn. */
+  front() {
+    return this.send("Page.bringToFront");
+  }
+
+  /** Closes the tab, as a person does. */
+  async close() {
+    await this.browser.send("Target.closeTarget", { targetId: this.target });
+  }
+
+  /** Puts files into a file field. */
+  async choose(selector, files) {
+    const { root } = await this.send("DOM.getDocument");
+    const { nodeId } = await this.send("DOM.querySelector", { nodeId: root.nodeId, selector });
+    await this.send("DOM.setFileInputFiles", { nodeId, files });
   }
 
   async eval(expression) {

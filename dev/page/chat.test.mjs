@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { addMessage, branch, byDay, exportChats, history, importChats, newChat, search, titleOf, turnTo, versions } from "../../crates/meno-server/web/chat.js";
+import { addMessage, branch, byDay, exportChats, history, importChats, newChat, search, titleOf, turnTo, versions } from "../../crates/meno-server/web/app/chat.js";
 
 function talk() {
   const chat = newChat(1000);

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { highlight } from "../../crates/meno-server/web/highlight.js";
+import { highlight } from "../../crates/meno-server/web/markdown/highlight.js";
 import { randomTexts } from "./html.mjs";
 
 const kinds = (code, language) => highlight(code, language).filter(([kind]) => kind).map(([kind, text]) => `${kind}:${text}`);

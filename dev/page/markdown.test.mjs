@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { MarkdownView, renderMarkdown } from "../../crates/meno-server/web/markdown.js";
-import { safeUrl } from "../../crates/meno-server/web/inline.js";
+import { MarkdownView, renderMarkdown } from "../../crates/meno-server/web/markdown/markdown.js";
+import { safeUrl } from "../../crates/meno-server/web/markdown/links.js";
 import { html, randomTexts, walk } from "./html.mjs";
 
 const A = 'target="_blank" rel="noopener noreferrer nofollow"';
@@ -37,9 +37,10 @@ const CASES = [
   ["see https://x.y/a_b_c, (http://x.y).", `<p>see <a href="https://x.y/a_b_c" ${A}>https://x.y/a_b_c</a>, (<a href="http://x.y" ${A}>http://x.y</a>).</p>`],
   ["**https://x.y/**", `<p><strong><a href="https://x.y/" ${A}>https://x.y/</a></strong></p>`],
   ["[a][1] [1] [2]\n\n[1]: https://x.y 'T'", `<p><a href="https://x.y" title="T" ${A}>a</a> <a href="https://x.y" title="T" ${A}>1</a> [2]</p>`],
-  ["![pic](https://x.y/z.png)", `<p><a href="https://x.y/z.png" ${A}>pic</a></p>`],
+  ["![pic](https://x.y/z.png)", `<p><a href="https://x.y/z.png" ${A} data-picture="pic">pic</a></p>`],
   ["[a [b](https://x.y) c](https://z.y)", `<p>[a <a href="https://x.y" ${A}>b</a> c](<a href="https://z.y" ${A}>https://z.y</a>)</p>`],
   ["arr[0](1) [x] (y)", "<p>arr<span class=\"unlinked\" title=\"1\">0</span> [x] (y)</p>"],
+  ["mail me@x.org, or a_b@x.y.", `<p>mail <a href="mailto:me@x.org" ${A}>me@x.org</a>, or <a href="mailto:a_b@x.y" ${A}>a_b@x.y</a>.</p>`],
   // entities and HTML, which is only shown
   ["&lt;b&gt; &copy; &#65; &#x1F600; &nope; &constructor; AT&T", "<p>&lt;b&gt; © A 😀 &amp;nope; &amp;constructor; AT&amp;T</p>"],
   ["<b>x</b> H<sub>2</sub>O 1<sup>st</sup> <SUB>a</sup>", "<p>&lt;b&gt;x&lt;/b&gt; H<sub>2</sub>O 1<sup>st</sup> &lt;SUB&gt;a&lt;/sup&gt;</p>"],
@@ -68,7 +69,7 @@ const CASES = [
   ["| a |\n|---|---|", "<p>| a |\n|---|---|</p>"],
 ];
 
-const simple = (nodes) => html(nodes).replace(/<div class="table"[^>]*>(.*?)<\/div>/gs, "$1");
+const simple = (nodes) => html(nodes).replace(/<div class="table"[^>]*>(.*?)<\/div>/gs, "$1").replace(/ dir="auto"/g, "").replace(/<span class="raw">(.*?)<\/span>/g, "$1");
 
 test("markdown, case by case", () => {
   for (const [source, expected, tidy = (s) => s] of CASES) assert.equal(tidy(simple(renderMarkdown(source))), expected, JSON.stringify(source));
@@ -102,7 +103,7 @@ test("formulas are told from prices", () => {
 });
 
 test("a comma after a formula stays with it", () => {
-  assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math>.*?<\/math>,<\/span> then <math>.*<\/math> and <span class="together"><math>.*?<\/math>\)\.<\/span><\/p>$/);
+  assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math dir="ltr">.*?<\/math>,<\/span> then <math dir="ltr">.*<\/math> and <span class="together"><math dir="ltr">.*?<\/math>\)\.<\/span><\/p>$/);
 });
 
 const HOSTILE = [
@@ -114,8 +115,8 @@ const HOSTILE = [
 ];
 
 const TAGS = new Set(`p br hr h1 h2 h3 h4 h5 h6 em strong del code a span sub sup ul ol li input blockquote figure figcaption button pre div table thead tbody tr th td math semantics
-  annotation mrow mi mn mo mtext mspace msup msub msubsup munder mover munderover mfrac msqrt mroot mtable mtr mtd mstyle mpadded mphantom`.split(/\s+/));
-const ATTRIBUTES = new Set(`class href title target rel start type disabled checked aria-label tabindex role data-copy display encoding mathvariant movablelimits stretchy symmetric minsize maxsize
+  annotation mrow mi mn mo mtext mspace msup msub msubsup munder mover munderover mfrac msqrt mroot mtable mtr mtd mstyle mpadded mphantom section`.split(/\s+/));
+const ATTRIBUTES = new Set(`class href title target rel start type disabled checked aria-label tabindex role data-copy display encoding mathvariant dir id data-title data-picture data-jump movablelimits stretchy symmetric minsize maxsize
   fence form lspace rspace separator accent accentunder linethickness displaystyle scriptlevel mathcolor mathbackground width`.split(/\s+/));
 
 function assertHarmless(nodes, source) {
@@ -125,11 +126,31 @@ function assertHarmless(nodes, source) {
     for (const [name, value] of Object.entries(node.attrs)) {
       assert.ok(ATTRIBUTES.has(name), `${name} from ${JSON.stringify(source)}`);
       assert.notEqual(typeof value, "function");
-      if (name === "href") assert.match(value, /^(?:https?:\/\/[^/]|mailto:)/i, JSON.stringify(source));
+      if (name === "href") assert.match(value, /^(?:https?:\/\/[^/]|mailto:|#note-\d+-\d+(?:-mark)?$)/i, JSON.stringify(source));
       if (name === "mathcolor" || name === "mathbackground") assert.match(value, /^[#\w]+$/);
     }
   }
 }
+
+const NOTES = "One[^a] two[^b] one again[^a].\n\n[^b]: Second,\n    in two lines.\n[^a]: First.\n\n    More.\n[^c]: Unused.";
+
+test("footnotes are numbered as the text comes to them, and lead there and back", () => {
+  const out = html(renderMarkdown(NOTES)).replace(/note-\d+-/g, "N").replace(/ (?:dir|class|role|tabindex|aria-label|data-jump)="[^"]*"/g, "");
+  assert.equal(out, '<p>One<sup><a id="N1-mark" href="#N1">1</a></sup> two<sup><a id="N2-mark" href="#N2">2</a></sup> one again<sup><a href="#N1">1</a></sup>.</p>' +
+    '<section><ol><li id="N1"><p>First.</p><p>More. <a href="#N1-mark">↩\ufe0e</a></p></li><li id="N2"><p>Second,\nin two lines. <a href="#N2-mark">↩\ufe0e</a></p></li><li id="N3"><p>Unused.</p></li></ol></section>');
+  assert.match(html(renderMarkdown("none[^x]")), /none\[\^x\]/);
+  assert.match(html(renderMarkdown("coming[^x]", { open: true })), /coming<sup>x<\/sup>/);
+  assert.equal([...walk([renderMarkdown(NOTES), renderMarkdown(NOTES)])].filter((n) => n.attrs?.id).map((n) => n.attrs.id).length, new Set([...walk([renderMarkdown(NOTES), renderMarkdown(NOTES)])].filter((n) => n.attrs?.id).map((n) => n.attrs.id)).size, "two texts share no id");
+  for (let cut = 0; cut <= NOTES.length; cut += 1) assertHarmless(renderMarkdown(NOTES.slice(0, cut), { open: true }), NOTES.slice(0, cut));
+});
+
+test("a box is a formula wherever it stands", () => {
+  assert.deepEqual(formulas("So \\boxed{\\frac{1}{2}}, as \\(x\\) and \\fbox{a} say."), ["\\boxed{\\frac{1}{2}}", "x", "\\fbox{a}"]);
+  assert.match(html(renderMarkdown("\\boxed{42}")), /^<div class="math display"/);
+  assert.match(html(renderMarkdown("**Answer:** \\boxed{42}")), /<\/strong> <math/);
+  assert.deepEqual(formulas("`\\boxed{1}` and \\boxed{"), []);
+  assert.match(html(renderMarkdown("so \\boxed{4", { open: true })), /class="math source"/);
+});
 
 test("nothing a model writes becomes markup or an address that runs", () => {
   for (const source of HOSTILE) assertHarmless(renderMarkdown(source), source);
@@ -168,7 +189,7 @@ test("finished blocks of a growing text keep their nodes", () => {
 });
 
 test("what is still open while streaming is shown as if it were closed", () => {
-  const open = (source) => html(renderMarkdown(source, { open: true }));
+  const open = (source) => simple(renderMarkdown(source, { open: true }));
   assert.equal(open("a **bo"), "<p>a <strong>bo</strong></p>");
   assert.equal(open("a **b *c"), "<p>a <strong>b <em>c</em></strong></p>");
   assert.equal(open("a `co"), "<p>a <code>co</code></p>");

@@ -1,13 +1,14 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { renderMath } from "../../crates/meno-server/web/math.js";
+import { renderMath } from "../../crates/meno-server/web/math/math.js";
+import { drawPlain } from "../../crates/meno-server/web/math/plain.js";
 import { html, randomTexts, walk } from "./html.mjs";
 
 /** The MathML of a formula without its frame and the attributes that only space it. */
 function mathml(tex, display = false) {
   const node = renderMath(tex, display);
   const [row] = [...walk(node)].find((n) => n.tag === "semantics").children;
-  return html(row).replace(/ (?:stretchy|fence|lspace|rspace|form|separator|movablelimits|symmetric|minsize|maxsize|accent)="[^"]*"/g, "").replace(/ mathvariant="normal"/g, "!");
+  return html(row).replace(/ (?:stretchy|fence|lspace|rspace|form|separator|movablelimits|symmetric|minsize|maxsize|accent)="[^"]*"/g, "").replace(/ class="(?:large|big-\d|fence [lr]|fenced[^"]*)"/g, "").replace(/ mathvariant="normal"/g, "!");
 }
 
 const CASES = [
@@ -67,6 +68,21 @@ test("braces that do not match, and other errors, show the source", () => {
     assert.equal(node.attrs.class, "math source", tex);
     assert.deepEqual(node.children, [tex]);
   }
+});
+
+test("brackets say what they are, and roots are rows, where the page must draw them", () => {
+  const classes = (tex) => [...walk(renderMath(tex, true))].map((n) => n.attrs?.class ?? "").filter((c) => /^(?:fenced|root)/.test(c));
+  assert.deepEqual(classes("\\left( a \\right]"), ["fenced l-paren r-square"]);
+  assert.deepEqual(classes("\\left. a \\right|"), ["fenced r-bar"]);
+  assert.deepEqual(classes("\\begin{cases} a \\end{cases} \\begin{Vmatrix} a \\end{Vmatrix} \\binom{a}{b}"), ["fenced l-brace", "fenced l-double r-double", "fenced l-paren r-paren"]);
+  assert.deepEqual(classes("\\sqrt{a}"), []);
+  drawPlain(true);
+  assert.deepEqual(classes("\\sqrt{a} + \\sqrt[3]{b}"), ["root", "root"]);
+  drawPlain(false);
+});
+
+test("an arrow is as wide as its words", () => {
+  assert.equal(mathml("\\xrightarrow{ab}"), '<mover><mo>→</mo><mrow><mspace width="0.4em"><mrow><mi>a</mi><mi>b</mi></mrow><mspace width="0.4em"></mrow></mover>');
 });
 
 test("rows without an environment are rows", () => {

@@ -8,12 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Browser, findChromium } from "./browser.mjs";
 import { Server, checkpoint, findMeno, smallModel } from "./server.mjs";
+import { findAxe, violations } from "./axe.mjs";
 
 const chromium = findChromium();
 const meno = findMeno();
 const skip = !chromium ? "no Chromium here (set CHROMIUM to its name)" : !meno ? "no meno here (cargo build --release)" : false;
 
 const QUESTION = process.env.MENO_QUESTION ?? "calc 12+34=";
+const axe = findAxe();
 const done = "!document.querySelector('[data-do=stop]') && document.querySelector('.answer.last .figures')";
 const texts = (selector) => `[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.textContent)`;
 
@@ -25,6 +27,23 @@ async function ask(page, words) {
 
 async function answered(page, count) {
   await page.until(`document.querySelectorAll('.answer').length === ${count} && ${done}`, 120_000);
+}
+
+const EVERYTHING = "# Title\n\nText with **bold**, `code`, [link](https://x.y), note[^1] and $x^2$.\n\n- a\n- [ ] to do\n\n| a | b |\n|--|--|\n| 1 | 2 |\n\n```rust\n// a\nfn a() {}\n```\n\n$$\\frac{a}{b}$$\n\n> quote\n\n\\boxed{42}\n\n[^1]: A note.";
+
+/** Where a page's downloads go, and how to wait for one. */
+async function downloads(page, dir) {
+  await page.send("Page.setDownloadBehavior", { behavior: "allow", downloadPath: dir });
+  const before = new Set(readdirSync(dir));
+  const files = async (ending) => {
+    for (let i = 0; i < 200; i += 1) {
+      const file = readdirSync(dir).find((name) => name.endsWith(ending) && !before.has(name));
+      if (file) return file;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`no ${ending} was saved`);
+  };
+  return { dir, files };
 }
 
 /** What must hold of any page at any time. */
@@ -154,8 +173,7 @@ describe("the page", { skip }, () => {
     await ask(page, other);
     await answered(page, 1);
     assert.deepEqual(await page.eval(texts(".entry-title")), [other, QUESTION]);
-    await page.send("Page.reload");
-    await page.until("document.documentElement.dataset.ready === 'true'");
+    await page.reload();
     await page.until(`document.querySelector('.bubble')?.textContent === ${JSON.stringify(other)}`);
     await page.eval("document.querySelector('.search input').focus()");
     await page.type("12+");
@@ -204,12 +222,10 @@ describe("the page", { skip }, () => {
     const fresh = await browser.page();
     await fresh.goto(server.url);
     await fresh.click("[data-do=settings]");
-    const { root } = await fresh.send("DOM.getDocument");
-    const { nodeId } = await fresh.send("DOM.querySelector", { nodeId: root.nodeId, selector: "input[type=file]" });
-    await fresh.send("DOM.setFileInputFiles", { nodeId, files: [join(folder, file)] });
+    await fresh.choose(".file input", [join(folder, file)]);
     await fresh.until("document.querySelectorAll('.entry').length === 1");
     writeFileSync(join(folder, "bad.json"), "{}");
-    await fresh.send("DOM.setFileInputFiles", { nodeId, files: [join(folder, "bad.json")] });
+    await fresh.choose(".file input", [join(folder, "bad.json")]);
     await fresh.until("document.querySelector('.toast:last-child')?.textContent.includes('not exported by Meno')");
     rmSync(folder, { recursive: true });
     await assertSound(fresh, server.url);
@@ -234,11 +250,150 @@ describe("the page", { skip }, () => {
     const { temperature, top_p: topP, top_k: topK, min_p: minP, max_completion_tokens: most, seed, thinking_budget: budget } = (await page.eval("bodies"))[0];
     assert.deepEqual([temperature, topP, topK, minP, most, seed, budget], [0, 0.9, 20, 0.05, 40, 7, 24]);
     assert.ok(Number.parseInt(await page.eval("document.querySelector('.figures').textContent"), 10) <= 40);
-    await page.send("Page.reload");
-    await page.until("document.documentElement.dataset.ready === 'true'");
+    await page.reload();
     await page.click("[data-do=settings]");
     assert.equal(await page.until("document.querySelector('#settings input[name=seed]')?.value"), "7");
     await assertSound(page, server.url);
+  });
+
+  test("two tabs in one chat keep what both say", async () => {
+    const first = await browser.page();
+    await first.goto(server.url);
+    await ask(first, QUESTION);
+    await answered(first, 1);
+    const second = await browser.page({ beside: first });
+    await second.goto(await first.eval("location.href"));
+    await second.until("document.querySelectorAll('.answer').length === 1");
+    // At the same time the one asks on and the other changes the first question.
+    await second.click(".question [data-do=edit]");
+    await second.until("document.activeElement.closest('.editor')");
+    await second.eval("document.activeElement.select()");
+    await second.type(QUESTION.replace("12", "31"));
+    await Promise.all([ask(first, QUESTION.replace("12", "21")), second.press("Enter")]);
+    await first.front();
+    await first.until(`${done} && document.querySelectorAll('.question').length === 2`, 120_000);
+    await second.front();
+    await second.until(`${done} && document.querySelector('.question .turner')?.textContent === '2/2'`, 120_000);
+    for (const page of [first, second]) {
+      await page.front();
+      await page.until(`document.querySelector('.question .turner')?.textContent === '${page === first ? 1 : 2}/2'`);
+      await page.reload();
+      await page.until("document.querySelector('.question .turner')?.textContent.endsWith('/2')");
+    }
+    const asked = await second.eval(`(async () => { const { Store } = await import("/page/app/store.js"); const [chat] = await (await Store.open()).all(); return Object.values(chat.messages).map((m) => m.content); })()`);
+    for (const words of [QUESTION, QUESTION.replace("12", "21"), QUESTION.replace("12", "31")]) assert.ok(asked.includes(words), words);
+    assert.equal(asked.length, 6);
+    await second.eval("document.querySelector('.entry-doings button:last-child').click()");
+    await first.front();
+    await first.until("document.querySelector('.welcome')");
+    await second.front();
+    await second.click(".toast .link");
+    await first.front();
+    await first.until("document.querySelectorAll('.entry').length === 1");
+    await assertSound(first, server.url);
+    await assertSound(second, server.url);
+  });
+
+  test("a model of few tasks shows what it was taught, and thinks if told to", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const { data: [served] } = await (await fetch(`${server.url}v1/models`)).json();
+    assert.equal(served.thinks, true);
+    assert.ok(await page.eval("document.querySelector('[data-do=think]')"));
+    if (served.examples) {
+      assert.deepEqual(await page.eval(texts(".beginnings button")), served.examples.slice(0, 4));
+      await page.click(".beginnings button");
+      assert.equal(await page.eval("document.getElementById('question').value"), served.examples[0]);
+    }
+    await assertSound(page, server.url);
+  });
+
+  test("text files go with a question, others are refused", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const folder = mkdtempSync(join(tmpdir(), "meno-files-"));
+    writeFileSync(join(folder, "notes.md"), "one\n```\ntwo\n```\n");
+    writeFileSync(join(folder, "p.png"), Buffer.from([0x89, 0x50, 0x4e, 0x47, 0xff, 0x00]));
+    await page.choose("[data-do=attach]", [join(folder, "p.png"), join(folder, "notes.md")]);
+    await page.until("document.querySelector('.toast')?.textContent.includes('“p.png” is not a text file')");
+    await page.until("document.querySelector('.chip')?.textContent.includes('notes.md')");
+    await page.eval("window.bodies = []; window.realFetch = fetch; window.fetch = (...a) => (a[1]?.body && bodies.push(JSON.parse(a[1].body)), realFetch(...a))");
+    await ask(page, QUESTION);
+    await page.until("document.querySelector('.file-shown summary')?.textContent.includes('notes.md')");
+    assert.equal(await page.eval("document.querySelector('.chip')"), null);
+    assert.equal((await page.until("bodies[0]")).messages[0].content, `File: notes.md\n\`\`\`\`md\none\n\`\`\`\ntwo\n\`\`\`\n\`\`\`\`\n\n${QUESTION}`);
+    await page.until(done, 120_000);
+    const { dir, files } = await downloads(page, folder);
+    await page.click("[data-do=markdown]");
+    const markdown = readFileSync(join(dir, await files(".md")), "utf8");
+    assert.ok(markdown.includes("## Question\n\nFile: notes.md") && markdown.includes("## Answer"), markdown);
+    rmSync(folder, { recursive: true });
+    await assertSound(page, server.url);
+  });
+
+  test("words of any direction stand where they belong", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await ask(page, "ما هو 12+34؟");
+    await page.until("document.querySelector('.bubble-words')");
+    assert.equal(await page.eval("getComputedStyle(document.querySelector('.bubble-words')).direction"), "rtl");
+    assert.equal(await page.eval("getComputedStyle(document.querySelector('.entry-title')).direction"), "rtl");
+    await page.type("שלום");
+    assert.equal(await page.eval("getComputedStyle(document.getElementById('question')).direction"), "rtl");
+  });
+
+  test("brackets and roots stretch without a mathematical font", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const drawn = (plain) => page.eval(`(async () => {
+      const { patch } = await import("/page/vnode.js");
+      const { renderMath } = await import("/page/math/math.js");
+      const { findStretching } = await import("/page/math/plain.js");
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(${plain} ? 'math { font-family: "Liberation Serif", "DejaVu Sans", serif !important }' : "");
+      document.adoptedStyleSheets = [sheet];
+      findStretching();
+      const root = document.createElement("div");
+      root.className = "text";
+      document.body.append(root);
+      const frac = "\\\\frac{\\\\frac{a}{b}}{\\\\frac{c}{d}}";
+      patch(root, ["(", "[", "\\\\{", "|", "\\\\|", "\\\\langle", "\\\\lfloor"].map((open) => renderMath("\\\\left" + open + frac + "\\\\right.", true)), renderMath("\\\\sqrt{" + frac + "}", true));
+      const kinds = [...root.querySelectorAll(".fenced, .root")].map((row) => {
+        const style = getComputedStyle(row);
+        return style.backgroundImage.includes("currentcolor") || /rgb/.test(style.backgroundImage.replace(/rgba\\(0, 0, 0, 0\\)/g, "")) || Number.parseFloat(style.borderLeftWidth) > 0;
+      });
+      const hidden = [...root.querySelectorAll(".fence")].filter((fence) => !fence.checkVisibility()).length;
+      root.remove();
+      return [document.documentElement.dataset.math ?? "font", kinds, hidden];
+    })()`);
+    const [kind, kinds, hidden] = await drawn(true);
+    assert.equal(kind, "plain");
+    assert.deepEqual(kinds, Array(8).fill(true), "every bracket and the root are drawn");
+    assert.equal(hidden, 7, "the font's own brackets are not");
+  });
+
+  test("axe-core finds nothing", { skip: !axe && "no axe-core here (npm install --no-save axe-core in dev/page, or AXE_CORE)" }, async () => {
+    for (const [width, phone, dark] of [[1280, false, false], [390, true, true]]) {
+      const page = await browser.page({ width, phone, dark });
+      await page.goto(server.url);
+      assert.deepEqual(await violations(page, axe), [], "welcome");
+      await page.eval(`(async () => {
+        const { Store } = await import("/page/app/store.js");
+        const { addMessage, newChat } = await import("/page/app/chat.js");
+        const chat = newChat();
+        const question = addMessage(chat, null, "user", { content: "What?", files: [{ name: "a.txt", text: "a" }] });
+        addMessage(chat, question.id, "assistant", { reasoning: "Hm.", content: ${JSON.stringify(EVERYTHING)}, model: "m", stats: { completionTokens: 9, firstMs: 10, totalMs: 900 }, finish: "length", cut: null, error: null });
+        await (await Store.open()).put(chat);
+        history.replaceState(null, "", "#" + chat.id);
+      })()`);
+      await page.reload();
+      await page.click(".thought-head");
+      await page.click(".file-shown summary");
+      assert.deepEqual(await violations(page, axe), [], "answer");
+      await page.click("[data-do=sampling]");
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assert.deepEqual(await violations(page, axe), [], "settings");
+    }
   });
 
   test("light and dark, by the system and by hand", async () => {
@@ -249,8 +404,7 @@ describe("the page", { skip }, () => {
     await page.click("[data-do=theme]");
     await page.until(`${background} !== ${JSON.stringify(dark)}`);
     const light = await page.eval(background);
-    await page.send("Page.reload");
-    await page.until("document.documentElement.dataset.ready === 'true'");
+    await page.reload();
     assert.equal(await page.eval(background), light, "the choice is kept");
     const other = await browser.page({ dark: false });
     await other.goto(server.url);
@@ -342,7 +496,7 @@ describe("the page with a real checkpoint", { skip: without }, () => {
     await page.until(`${length} > ${first}`, 60_000);
     assert.equal(await page.eval("document.querySelector('.answer').getAttribute('aria-busy')"), "true");
     await page.press("Escape");
-    await page.until("document.querySelector('.note')?.textContent === 'You stopped this answer.'");
+    await page.until("document.querySelector('.note span')?.textContent === 'You stopped this answer.'");
     const kept = await page.eval(length);
     assert.ok(kept > 10);
     for (let tries = 0; ; tries += 1) {
@@ -353,6 +507,64 @@ describe("the page with a real checkpoint", { skip: without }, () => {
     }
     assert.equal(await page.eval(length), kept, "nothing more arrives");
     await assertSound(page, server.url);
+  });
+
+  test("a page that is reloaded or closed in the middle of an answer keeps every word, and goes on", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    await page.eval("localStorage.setItem('meno-settings', JSON.stringify({ temperature: 0, max_tokens: 120 }))");
+    await page.reload();
+    const shown = "document.querySelector('.answer .text')?.textContent ?? ''";
+    for (const way of ["reload", "close"]) {
+      const tab = way === "reload" ? page : await browser.page({ beside: page });
+      if (way === "close") await tab.goto(server.url);
+      await ask(tab, "Write the numbers from one to forty as words.");
+      await tab.until(`(${shown}).length > 30`, 120_000);
+      const before = await tab.eval(shown);
+      const address = await tab.eval("location.href");
+      if (way === "reload") await tab.reload();
+      else await tab.close();
+      const again = way === "reload" ? tab : await browser.page({ beside: page });
+      if (way === "close") await again.goto(address);
+      await again.until("document.querySelector('.note span')?.textContent === 'This answer was interrupted.'");
+      const kept = await again.eval(shown);
+      assert.ok(kept.startsWith(before), `${way}: ${before} became ${kept}`);
+      await again.click("[data-do=continue]");
+      await again.until(`${done} && (${shown}).length > ${kept.length}`, 120_000);
+      assert.ok((await again.eval(shown)).startsWith(kept), "what was there stays");
+      assert.equal((await again.eval(texts(".answer"))).length, 1, "no second answer");
+      await assertSound(again, server.url);
+    }
+  });
+
+  test("an answer that was cut at its limit goes on as if it had not been", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const whole = async (most) => {
+      await page.eval(`localStorage.setItem('meno-settings', JSON.stringify({ temperature: 0, max_tokens: ${most} }))`);
+      await page.eval("location.hash = ''");
+      await page.reload();
+      await ask(page, "Write the numbers from one to twenty as words, one on each line.");
+      await answered(page, 1);
+      return page.eval("document.querySelector('.answer .text').textContent");
+    };
+    const expected = await whole(48);
+    const cut = await whole(24);
+    assert.ok(expected.startsWith(cut) && expected.length > cut.length);
+    await page.click("[data-do=continue]");
+    await page.until(`${done} && document.querySelector('.answer .text').textContent.length > ${cut.length}`, 120_000);
+    assert.equal(await page.eval("document.querySelector('.answer .text').textContent"), expected);
+    assert.match(await page.eval("document.querySelector('.figures').textContent"), /^48 tokens/);
+  });
+
+  test("a model that does not think offers no thinking, and begins with what it is for", async () => {
+    const page = await browser.page();
+    await page.goto(server.url);
+    const { data: [served] } = await (await fetch(`${server.url}v1/models`)).json();
+    assert.equal(await page.eval("Boolean(document.querySelector('[data-do=think]'))"), served.thinks);
+    await page.click("[data-do=sampling]");
+    assert.equal(await page.eval("Boolean(document.querySelector('#settings [name=thinking_budget]'))"), served.thinks);
+    assert.equal((await page.eval(texts(".beginnings button"))).length, 4);
   });
 
   test("code arrives as code, with its language and a copy button", async () => {

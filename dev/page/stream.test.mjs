@@ -1,9 +1,9 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { EventReader } from "../../crates/meno-server/web/sse.js";
-import { explain, readChunk, requestBody, ServerError } from "../../crates/meno-server/web/api.js";
-import { take } from "../../crates/meno-server/web/run.js";
-import { DEFAULTS, readSettings } from "../../crates/meno-server/web/store.js";
+import { EventReader } from "../../crates/meno-server/web/app/sse.js";
+import { explain, readChunk, readModels, requestBody, ServerError } from "../../crates/meno-server/web/app/api.js";
+import { take } from "../../crates/meno-server/web/app/run.js";
+import { DEFAULTS, readSettings } from "../../crates/meno-server/web/app/store.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 
@@ -53,14 +53,45 @@ test("a message gathers its pieces and their times", () => {
   assert.deepEqual([message.stats.completionTokens, message.stats.reasoningTokens, message.stats.promptTokens, message.stats.cachedTokens], [9, 5, 7, 4]);
 });
 
+const MODEL = { id: "m", thinks: true, context: null, examples: [] };
+
 test("a request says what was set and nothing else", () => {
   const messages = [{ role: "user", content: "q" }];
-  assert.deepEqual(requestBody(messages, DEFAULTS, ""), { messages, stream: true, stream_options: { include_usage: true } });
+  assert.deepEqual(requestBody(messages, DEFAULTS, null), { messages, stream: true, stream_options: { include_usage: true } });
   const settings = { ...DEFAULTS, system: " be brief ", temperature: 0, top_k: 5, max_tokens: 9, seed: 0, thinking_budget: 64 };
-  assert.deepEqual(requestBody(messages, settings, "m"), {
+  assert.deepEqual(requestBody(messages, settings, MODEL), {
     messages: [{ role: "system", content: "be brief" }, ...messages], stream: true, stream_options: { include_usage: true }, model: "m", temperature: 0, top_k: 5, seed: 0, max_completion_tokens: 9, thinking_budget: 64,
   });
-  assert.deepEqual(requestBody(messages, { ...settings, thinking: false }, "m").chat_template_kwargs, { enable_thinking: false });
+  assert.deepEqual(requestBody(messages, { ...settings, thinking: false }, MODEL).chat_template_kwargs, { enable_thinking: false });
+});
+
+test("a model that does not think is told nothing of thinking", () => {
+  for (const thinking of [true, false]) {
+    const body = requestBody([], { ...DEFAULTS, thinking, thinking_budget: 64 }, { ...MODEL, thinks: false });
+    assert.deepEqual(Object.keys(body).sort(), ["messages", "model", "stream", "stream_options"]);
+  }
+  assert.deepEqual(readModels({ data: [{ id: "m", thinks: true, max_model_len: 512, description: "d", examples: ["1+1", 2] }, { id: 3 }, { id: "n" }] }), [
+    { id: "m", thinks: true, context: 512, description: "d", examples: ["1+1"] }, { id: "n", thinks: false, context: null, description: "", examples: [] }]);
+  assert.deepEqual(readModels(null), []);
+});
+
+test("an answer that is gone on with is the last message, with vLLM's names", () => {
+  const body = (begun) => requestBody([{ role: "user", content: "q" }], DEFAULTS, MODEL, begun);
+  const last = (begun) => body(begun).messages.at(-1);
+  assert.deepEqual([body({ reasoning: "", content: "a" }).continue_final_message, body({ reasoning: "", content: "a" }).add_generation_prompt], [true, false]);
+  assert.deepEqual(last({ reasoning: "", content: "a" }), { role: "assistant", content: "a" });
+  assert.deepEqual(last({ reasoning: "t", content: "a" }), { role: "assistant", content: "a", reasoning_content: "t" });
+  assert.deepEqual(last({ reasoning: "t", content: "" }), { role: "assistant", content: "", reasoning_content: "t" });
+  assert.deepEqual(last({ reasoning: "t", content: "", asText: true }), { role: "assistant", content: "<think>\nt" });
+});
+
+test("an answer that is gone on with keeps its beginning, and its figures add up", () => {
+  const message = { content: "one", reasoning: "", stats: { completionTokens: 5, firstMs: 10, totalMs: 100 }, revision: 3 };
+  const before = { ...message.stats };
+  const piece = (fields) => ({ reasoning: "", content: "", finish: null, cut: null, usage: null, model: null, ...fields });
+  take(message, piece({ content: " two" }), 150, before);
+  take(message, piece({ finish: "stop", usage: { completion_tokens: 2, prompt_tokens: 9 } }), 160, before);
+  assert.deepEqual([message.content, message.stats.completionTokens, message.stats.firstMs, message.revision], ["one two", 7, 10, 5]);
 });
 
 test("kept settings of any shape are made whole", () => {

@@ -20,9 +20,15 @@ pub async fn one(State(server): State<Arc<Server>>, Path(name): Path<String>) ->
     Ok(body::json(&describe(&server.model)))
 }
 
+/// What a client may want to know of the model. One of few tasks says in `description` and `examples` what it was taught.
 fn describe(model: &Served) -> Value {
-    json!({
+    let mut described = json!({
         "id": model.name, "object": "model", "created": model.created, "owned_by": "meno",
         "max_model_len": model.context, "thinks": model.thinks,
-    })
+    });
+    if let Some(taught) = &model.taught {
+        described["description"] = json!(taught.description);
+        described["examples"] = json!(taught.examples);
+    }
+    described
 }

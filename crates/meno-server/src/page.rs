@@ -16,31 +16,45 @@ macro_rules! files {
 }
 
 /// Names and texts of the files in `web/`.
-const FILES: [(&str, &str); 25] = files![
-    "api.js",
-    "app.js",
-    "bars.js",
-    "chat.js",
-    "conversation.js",
-    "files.js",
-    "highlight.js",
+const FILES: [(&str, &str); 39] = files![
+    "app/api.js",
+    "app/app.js",
+    "app/attachments.js",
+    "app/bars.js",
+    "app/beginnings.js",
+    "app/chat.js",
+    "app/conversation.js",
+    "app/events.js",
+    "app/exchange.js",
+    "app/files.js",
+    "app/icons.js",
+    "app/merge.js",
+    "app/run.js",
+    "app/settings.js",
+    "app/share.js",
+    "app/sidebar.js",
+    "app/sse.js",
+    "app/store.js",
+    "app/tabs.js",
+    "app/theme.js",
     "icon.svg",
-    "icons.js",
     "index.html",
-    "inline.js",
-    "markdown.js",
-    "math-atoms.js",
-    "math-commands.js",
-    "math-symbols.js",
-    "math.js",
-    "run.js",
-    "settings.js",
-    "sidebar.js",
-    "sse.js",
-    "store.js",
+    "markdown/blocks.js",
+    "markdown/draw.js",
+    "markdown/emphasis.js",
+    "markdown/entities.js",
+    "markdown/highlight.js",
+    "markdown/inline.js",
+    "markdown/links.js",
+    "markdown/markdown.js",
+    "markdown/tables.js",
+    "math/atoms.js",
+    "math/commands.js",
+    "math/math.js",
+    "math/plain.js",
+    "math/symbols.js",
     "style.css",
     "text.css",
-    "theme.js",
     "vnode.js",
 ];
 
@@ -48,11 +62,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// `/` is the page, `/page/NAME` its files. Nobody needs a key to see them; what they ask for does.
+/// `/` is the page, `/page/PATH` its files. Nobody needs a key to see them; what they ask for does.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(async |headers: HeaderMap| send("index.html", &headers)))
-        .route("/page/{name}", get(async |Path(name): Path<String>, headers: HeaderMap| send(&name, &headers)))
+        .route("/page/{*path}", get(async |Path(path): Path<String>, headers: HeaderMap| send(&path, &headers)))
 }
 
 fn send(name: &str, asked: &HeaderMap) -> Response {
@@ -123,9 +137,13 @@ mod tests {
         let mut wanted: BTreeSet<String> = named.map(|s| format!("/{s}")).collect();
         assert!(wanted.len() >= 5, "{wanted:?}");
         // The modules name each other.
-        for (_, text) in FILES.iter().filter(|(name, _)| name.ends_with(".js")) {
+        for (name, text) in FILES.iter().filter(|(name, _)| name.ends_with(".js")) {
+            let folder = name.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
             let imports = text.lines().filter(|l| l.starts_with("import ")).filter_map(|l| l.split('"').nth(1));
-            wanted.extend(imports.map(|module| format!("/page/{}", module.trim_start_matches("./"))));
+            wanted.extend(imports.map(|module| match module.strip_prefix("../") {
+                Some(above) => format!("/page/{above}"),
+                None => format!("/page/{folder}{}", module.trim_start_matches("./")),
+            }));
         }
         for path in wanted {
             let (status, headers, _) = get(&path, None).await;
@@ -136,29 +154,36 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_carried() {
-        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).unwrap();
-        let there: BTreeSet<String> = folder.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        fn files(folder: &std::path::Path, prefix: &str) -> Vec<String> {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+            let named = entries.map(|e| (e.path(), format!("{prefix}{}", e.file_name().to_str().unwrap())));
+            named
+                .flat_map(|(path, name)| if path.is_dir() { files(&path, &format!("{name}/")) } else { vec![name] })
+                .collect()
+        }
+        let there: BTreeSet<String> =
+            files(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web")), "").into_iter().collect();
         assert_eq!(there, FILES.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 
     #[tokio::test]
     async fn what_the_browser_has_is_not_sent_again() {
-        let (_, headers, text) = get("/page/app.js", None).await;
+        let (_, headers, text) = get("/page/app/app.js", None).await;
         let tag = headers[header::ETAG].to_str().unwrap();
         assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
         assert!(!text.is_empty());
         for asked in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".into()] {
-            let (status, headers, text) = get("/page/app.js", Some(&asked)).await;
+            let (status, headers, text) = get("/page/app/app.js", Some(&asked)).await;
             assert_eq!((status, text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{asked}");
             assert_eq!(headers[header::ETAG], tag);
         }
-        assert_eq!(get("/page/app.js", Some("\"other\"")).await.0, StatusCode::OK);
-        assert_ne!(get("/page/run.js", None).await.1[header::ETAG], tag);
+        assert_eq!(get("/page/app/app.js", Some("\"other\"")).await.0, StatusCode::OK);
+        assert_ne!(get("/page/app/run.js", None).await.1[header::ETAG], tag);
     }
 
     #[tokio::test]
     async fn the_page_is_kept_to_itself() {
-        for path in ["/", "/page/app.js", "/page/style.css"] {
+        for path in ["/", "/page/app/app.js", "/page/style.css"] {
             let (_, headers, _) = get(path, None).await;
             let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none'"), "{path}");
@@ -174,14 +199,21 @@ mod tests {
             }
             let addresses = text.split("http").skip(1).filter(|s| s.starts_with("://") || s.starts_with("s://"));
             for address in addresses.filter(|a| !a.trim_start_matches('s').starts_with("://www.w3.org/")) {
-                assert!(name == "inline.js", "{name} names http{}", &address[..address.len().min(40)]);
+                assert!(name == "markdown/links.js", "{name} names http{}", &address[..address.len().min(40)]);
             }
         }
     }
 
     #[tokio::test]
     async fn there_are_no_other_files() {
-        for path in ["/page/none.js", "/page/..%2FCargo.toml", "/page/%2e%2e", "/page/app.js%00"] {
+        for path in [
+            "/page/none.js",
+            "/page/..%2FCargo.toml",
+            "/page/app/../index.html",
+            "/page/%2e%2e",
+            "/page/app",
+            "/page/app/app.js%00",
+        ] {
             let (status, _, text) = get(path, None).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
             assert!(text.contains("unknown_url"), "{text}");

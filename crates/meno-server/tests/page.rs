@@ -14,7 +14,8 @@ fn the_modules_of_the_page_pass_their_tests() {
         return;
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/page");
-    let tests = ["chat", "highlight", "markdown", "math", "stream"].map(|name| format!("{name}.test.mjs"));
+    let tests =
+        ["chat", "highlight", "markdown", "math", "merge", "spec", "stream"].map(|name| format!("{name}.test.mjs"));
     let run = Command::new("node").arg("--test").args(tests).current_dir(folder).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
 }

@@ -1,7 +1,8 @@
 // The dialog of settings: what the model is told, how it is sampled, how the page looks, where the chats go.
 
-import { h } from "./vnode.js";
+import { h } from "../vnode.js";
 import { icons } from "./icons.js";
+import { chosenModel } from "./bars.js";
 import { DEFAULTS } from "./store.js";
 
 // name, label, explanation, least, most, step; an empty field leaves the choice to the model and the server.
@@ -28,10 +29,10 @@ export function settingsDialog(state, actions) {
     h("div", { class: "dialog-body" },
       section("Instructions",
         h("label", { class: "wide" }, h("span", null, "System prompt"),
-          h("textarea", { name: "system", rows: "3", placeholder: "What the model should know or how it should answer. R1 does best without.", value: settings.system, oninput: set("system") }))),
-      section("Thinking",
+          h("textarea", { name: "system", rows: "3", dir: "auto", placeholder: "What the model should know, or how it should answer.", value: settings.system, oninput: set("system") }))),
+      chosenModel(state)?.thinks && section("Thinking",
         h("label", { class: "switch" }, h("input", { type: "checkbox", name: "thinking", role: "switch", checked: settings.thinking, onchange: (e) => actions.set("thinking", e.currentTarget.checked) }),
-          h("span", null, "Think before answering", h("small", null, "for models that can do both"))),
+          h("span", null, "Think before answering", h("small", null, "otherwise the answer comes at once"))),
         number(settings, ["thinking_budget", "Budget", "tokens of thought before the answer must begin", 1, 1_000_000, 1], actions, "no limit", !settings.thinking)),
       section("Sampling", h("div", { class: "numbers" }, NUMBERS.map((n) => number(settings, n, actions, n[0] === "seed" ? "random" : "default"))),
         h("p", { class: "hint" }, "An empty field leaves the choice to the model.")),
@@ -44,6 +45,7 @@ export function settingsDialog(state, actions) {
         h("div", { class: "row" },
           h("button", { type: "button", class: "plain", "data-do": "export", onclick: actions.exportAll, disabled: state.chats.size === 0 }, "Export all"),
           h("button", { type: "button", class: "plain", onclick: actions.exportOne, disabled: !state.chats.has(state.chat.id) }, "Export this chat"),
+          h("button", { type: "button", class: "plain", onclick: actions.exportMarkdown, disabled: !state.chats.has(state.chat.id) }, "This chat as Markdown"),
           h("label", { class: "plain file" }, "Import", h("input", { type: "file", accept: "application/json,.json", onchange: actions.importFile })),
           h("button", { type: "button", class: "plain danger", onclick: actions.removeAll, disabled: state.chats.size === 0 }, state.sure ? "Really delete all?" : "Delete all"))),
       section("Keys", h("dl", { class: "keys" }, KEYS.map(([keys, what]) => [

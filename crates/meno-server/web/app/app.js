@@ -1,16 +1,21 @@
 // The page: what it knows, what can be done, and when it is drawn.
 
-import { h, patch } from "./vnode.js";
+import { h, patch } from "../vnode.js";
 import { icons } from "./icons.js";
-import { chosenModel, head, tools } from "./bars.js";
+import { attached, chosenModel, head, tools } from "./bars.js";
 import { conversation, forgetTexts } from "./conversation.js";
 import { sidebar } from "./sidebar.js";
 import { settingsDialog } from "./settings.js";
 import { answerTo } from "./run.js";
 import { listModels, explain } from "./api.js";
-import { copyText, download } from "./files.js";
-import { DEFAULTS, Store, loadSettings, saveSettings } from "./store.js";
-import { addMessage, branch, exportChats, importChats, newChat, titleOf, turnTo } from "./chat.js";
+import { findStretching } from "../math/plain.js";
+import { copyText } from "./files.js";
+import { listen } from "./events.js";
+import { fileActions } from "./exchange.js";
+import { absorb, fragment } from "./merge.js";
+import { Tabs } from "./tabs.js";
+import { DEFAULTS, Store, keepUnsaved, loadSettings, saveSettings, takeUnsaved } from "./store.js";
+import { addMessage, branch, newChat, titleOf, turnTo } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
 const phone = matchMedia("(max-width: 760px)");
@@ -20,7 +25,8 @@ const state = {
   chats: new Map(), // by id; those that hold a message
   chat: newChat(),
   runs: new Map(), // chat id -> the answer being written
-  models: [],
+  models: [], // as listModels gives them
+  attached: [], // files that go with the question
   settings: loadSettings(),
   theme: document.documentElement.dataset.theme ?? "",
   dark: false,
@@ -33,12 +39,14 @@ const state = {
   sure: false, // "delete all" was pressed once
   drawer: false, // the list of chats is open on a phone
   toasts: [],
+  writtenElsewhere: (message) => tabs.writes(message),
   apple: /Mac|iPhone|iPad/.test(navigator.platform ?? ""),
 };
 let store;
 let stuck = true; // the end of the conversation is kept in sight
-const drafts = new Map(); // chat id -> words not yet sent
-const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("meno") : null;
+const drafts = new Map(); // chat id -> {words, files} not yet sent
+const deleted = new Map(); // chats that another tab deleted, until it brings them back
+const tabs = new Tabs({ changed: changedElsewhere, deleted: deletedElsewhere, silent: invalidate });
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
 
@@ -63,13 +71,21 @@ function draw() {
   patch($("sidebar"), sidebar(state, actions));
   patch($("head"), head(state, actions));
   patch($("messages"), conversation(state, actions));
-  patch($("tools"), tools(state, $("question").value.trim() === "", actions));
+  patch($("attached"), attached(state.attached, actions));
+  patch($("tools"), tools(state, $("question").value.trim() === "" && state.attached.length === 0, actions));
   patch($("jump"), stuck ? [] : [h("button", { type: "button", class: "jump", title: "To the end", "aria-label": "To the end of the conversation", onclick: toEnd }, icons.down)]);
   patch($("footnote"), [state.chat.leaf === null && !store?.lasts && store ? "This browser keeps no data: chats last as long as this page." : "Models err. Check what matters."]);
   patch($("toasts"), state.toasts.map((toast) => h("div", { class: "toast", key: toast.id }, h("span", null, toast.text), toast.action && h("button", { type: "button", class: "link", onclick: toast.action.run }, toast.action.name))));
   if ($("settings").open) patch($("settings"), settingsDialog(state, actions));
   for (const live of document.querySelectorAll(".thought-text.live")) live.scrollTop = live.scrollHeight;
   if (stuck) $("scroller").scrollTop = $("scroller").scrollHeight;
+}
+
+/** Keeps the end of the conversation in sight, or leaves it where it is. */
+function stick(atEnd) {
+  if (atEnd === stuck) return;
+  stuck = atEnd;
+  invalidate();
 }
 
 function toEnd() {
@@ -97,13 +113,66 @@ function toast(text, action = null) {
 // ---- chats ------------------------------------------------------------------------------------------------------
 
 /** Keeps a chat as it stands, unless it was deleted meanwhile. */
-async function save(chat) {
+async function save(chat, ended = null) {
   if (!state.chats.has(chat.id)) return;
   try {
     await store.put(chat);
-    channel?.postMessage(chat.id);
+    tabs.changed(chat.id, ended ?? state.runs.get(chat.id), ended !== null);
   } catch {
     toast("The browser could not keep this chat: its storage may be full.");
+  }
+}
+
+async function changedElsewhere(id) {
+  const kept = await store?.get(id);
+  if (!kept) return;
+  const chat = state.chats.get(id) ?? deleted.get(id);
+  if (chat) absorb(chat, kept);
+  state.chats.set(id, chat ?? kept);
+  deleted.delete(id);
+  invalidate();
+}
+
+function deletedElsewhere(id) {
+  const chat = state.chats.get(id);
+  if (!chat) return;
+  state.runs.get(id)?.stop();
+  deleted.set(id, chat);
+  state.chats.delete(id);
+  if (state.chat === chat) show(newChat());
+  invalidate();
+}
+
+/** What is being written is kept at once: a page that goes has no time for a database. */
+function keepRuns() {
+  keepUnsaved(tabs.name, [...state.runs].filter(([id]) => state.chats.has(id)).map(([id, run]) => fragment(state.chats.get(id), run.message)));
+  try {
+    sessionStorage.setItem("meno-draft", JSON.stringify([state.chats.has(state.chat.id) ? state.chat.id : "", $("question").value]));
+  } catch {
+    // A browser that keeps nothing.
+  }
+}
+
+/** Takes back what pages left behind that went in the middle of an answer, and the words of this tab's question. */
+async function takeBack() {
+  const { chats, forget } = takeUnsaved();
+  for (const left of chats.filter((chat) => typeof chat?.id === "string" && chat.messages)) {
+    const chat = state.chats.get(left.id);
+    if (chat) absorb(chat, left);
+    else state.chats.set(left.id, left);
+    await store.put(state.chats.get(left.id));
+  }
+  forget();
+}
+
+function takeDraft() {
+  try {
+    const [id, words] = JSON.parse(sessionStorage.getItem("meno-draft") ?? '["",""]');
+    if (id !== (state.chats.has(state.chat.id) ? state.chat.id : "") || $("question").value) return;
+    $("question").value = words;
+    grow($("question"));
+  } catch {
+    // None was kept.
   }
 }
 
@@ -113,10 +182,11 @@ function add(chat) {
 }
 
 function show(chat) {
-  drafts.set(state.chat.id, $("question").value);
+  drafts.set(state.chat.id, { words: $("question").value, files: state.attached });
   if (chat !== state.chat) forgetTexts();
-  Object.assign(state, { chat, editing: null, drawer: false });
-  $("question").value = drafts.get(chat.id) ?? "";
+  const draft = drafts.get(chat.id);
+  Object.assign(state, { chat, editing: null, drawer: false, attached: draft?.files ?? [] });
+  $("question").value = draft?.words ?? "";
   grow($("question"));
   stuck = true;
   const hash = state.chats.has(chat.id) ? `#${chat.id}` : "";
@@ -124,27 +194,39 @@ function show(chat) {
   invalidate();
 }
 
-/** Has the model answer what stands at the end of the branch `parent`. */
-async function ask(chat, parent) {
+/** Has the model answer what stands at the end of the branch `parent`, or go on with the answer `into`. */
+async function ask(chat, parent, into = null) {
   stuck = true;
-  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat) });
+  const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat), into });
   state.runs.set(chat.id, run);
   announce("Meno is reading.");
   save(chat);
   invalidate();
   const message = await run.done;
+  if (run.left) return;
   state.runs.delete(chat.id);
-  save(chat);
+  save(chat, run).then(keepRuns);
   announce(message.error ? message.error.title : message.finish === "stopped" ? "The answer was stopped." : "The answer is complete.");
+  if (run.refused) toast(`The answer cannot be continued. ${run.refused.message}`);
   if (message.error?.kind === "unreachable" || message.error?.kind === "missing") loadModels();
   invalidate();
 }
 
+/** Whether what follows must wait: an answer is being written in this chat, or in another tab where it would follow. */
+function busyAtEnd(chat) {
+  if (state.runs.has(chat.id)) return true;
+  if (!branch(chat).some((message) => tabs.writes(message))) return false;
+  toast("Another tab is writing an answer here.");
+  return true;
+}
+
 function send(text) {
   const words = text.trim();
-  if (!words || state.runs.has(state.chat.id)) return false;
+  const files = state.attached;
+  if ((!words && files.length === 0) || busyAtEnd(state.chat)) return false;
   const { chat } = state;
-  const question = addMessage(chat, chat.leaf, "user", { content: words });
+  const question = addMessage(chat, chat.leaf, "user", files.length > 0 ? { content: words, files } : { content: words });
+  state.attached = [];
   add(chat);
   history.replaceState(null, "", `#${chat.id}`);
   ask(chat, question.id);
@@ -183,9 +265,11 @@ const actions = {
   retry(message) {
     const { chat } = state;
     if (state.runs.has(chat.id)) return;
-    // A try that brought nothing leaves no version behind.
-    if (!message.content && !message.reasoning) delete chat.messages[message.id];
-    ask(chat, message.parent);
+    // A try that brought nothing leaves no version behind: the next one takes its place.
+    ask(chat, message.parent, message.content || message.reasoning ? null : message);
+  },
+  goOn(message) {
+    if (!busyAtEnd(state.chat)) ask(state.chat, message.parent, message);
   },
   edit(id) {
     state.editing = id;
@@ -198,9 +282,10 @@ const actions = {
   },
   resend(message, words) {
     const { chat } = state;
-    if (!words.trim() || state.runs.has(chat.id)) return;
+    const { files } = message;
+    if ((!words.trim() && !files) || state.runs.has(chat.id)) return;
     state.editing = null;
-    ask(chat, addMessage(chat, message.parent, "user", { content: words.trim() }).id);
+    ask(chat, addMessage(chat, message.parent, "user", files ? { content: words.trim(), files } : { content: words.trim() }).id);
     $("question").focus();
   },
   turn(message, step) {
@@ -243,7 +328,7 @@ const actions = {
     if (state.renaming !== chat.id) return;
     state.renaming = null;
     if (title.trim() && title.trim() !== chat.title) {
-      chat.title = title.trim();
+      Object.assign(chat, { title: title.trim(), titled: Date.now() });
       save(chat);
     }
     invalidate();
@@ -251,7 +336,7 @@ const actions = {
   remove(chat) {
     state.runs.get(chat.id)?.stop();
     state.chats.delete(chat.id);
-    store.delete(chat.id).then(() => channel?.postMessage(chat.id));
+    store.delete(chat.id).then(() => tabs.deleted(chat.id));
     if (state.chat === chat) show(newChat());
     toast(`“${titleOf(chat.title)}” was deleted.`, { name: "Undo", run: () => (add(chat), show(chat)) });
   },
@@ -264,7 +349,7 @@ const actions = {
     const all = [...state.chats.values()];
     for (const chat of all) {
       state.runs.get(chat.id)?.stop();
-      store.delete(chat.id);
+      store.delete(chat.id).then(() => tabs.deleted(chat.id));
     }
     state.chats.clear();
     show(newChat());
@@ -308,22 +393,7 @@ const actions = {
     draw();
     fillNumbers();
   },
-  exportAll: () => download("meno-chats.json", exportChats([...state.chats.values()])),
-  exportOne: () => download(`${state.chat.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40) || "chat"}.json`, exportChats([state.chat])),
-  async importFile(event) {
-    const field = event.currentTarget;
-    const [file] = field.files;
-    if (!file) return;
-    try {
-      const chats = importChats(await file.text());
-      chats.forEach(add);
-      toast(`${chats.length} chat${chats.length === 1 ? " was" : "s were"} imported.`);
-    } catch (error) {
-      toast(error.message);
-    }
-    field.value = "";
-    invalidate();
-  },
+  ...fileActions({ state, add, toast, invalidate }),
 };
 
 // What is typed into a field of numbers stays as it was typed; only opening and resetting write into it.
@@ -346,91 +416,10 @@ function grow(field) {
   field.style.height = `${Math.min(field.scrollHeight, innerHeight * 0.4)}px`;
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- the beginning ----------------------------------------------------------------------------------------------
 
-function submitQuestion(event) {
-  event.preventDefault();
-  if (!send($("question").value)) return;
-  $("question").value = "";
-  drafts.delete(state.chat.id);
-  grow($("question"));
-  if (phone.matches) $("question").blur(); // the keyboard would hide the answer
-  invalidate();
-}
-
-function questionKeys(event) {
-  if (event.isComposing || event.keyCode === 229) return;
-  if (event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    $("composer").requestSubmit();
-  } else if (event.key === "ArrowUp" && $("question").value === "" && !state.runs.has(state.chat.id)) {
-    const last = branch(state.chat).reverse().find((m) => m.role === "user");
-    if (!last) return;
-    event.preventDefault();
-    actions.edit(last.id);
-  }
-}
-
-function pageKeys(event) {
-  const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k") {
-    event.preventDefault();
-    $("settings").close();
-    actions.newChat();
-  } else if ($("settings").open) {
-    return;
-  } else if (event.key === "Escape") {
-    if (state.renaming) state.renaming = null;
-    else if (state.editing) return actions.edit(null);
-    else if (state.drawer) state.drawer = false;
-    else actions.stop();
-    invalidate();
-  } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
-    event.preventDefault();
-    $("question").focus();
-  }
-}
-
-// The copy buttons of code blocks stand in parsed text, which knows no actions.
-async function copyCode(event) {
-  const pressed = event.target.closest("[data-copy]");
-  if (!pressed) return;
-  await copyText(pressed.closest("figure").querySelector("pre").textContent);
-  announce("Copied.");
-  pressed.classList.add("copied");
-  setTimeout(() => pressed.classList.remove("copied"), 1600);
-}
-
-function listen() {
-  $("composer").addEventListener("submit", submitQuestion);
-  $("question").addEventListener("keydown", questionKeys);
-  $("question").addEventListener("input", () => (grow($("question")), invalidate()));
-  $("messages").addEventListener("click", copyCode);
-  $("shade").addEventListener("click", () => actions.showSidebar(false));
-  $("settings").addEventListener("click", (event) => event.target === $("settings") && actions.closeSettings());
-  $("settings").addEventListener("close", () => $("question").focus());
-  $("scroller").addEventListener("scroll", () => {
-    const scroller = $("scroller");
-    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
-    if (atEnd !== stuck) {
-      stuck = atEnd;
-      invalidate();
-    }
-  }, { passive: true });
-  document.addEventListener("keydown", pageKeys);
-  addEventListener("popstate", openAddressed);
-  addEventListener("pagehide", () => state.runs.forEach((_, id) => save(state.chats.get(id))));
-  darkSystem.addEventListener("change", invalidate);
-  phone.addEventListener("change", invalidate);
-  channel?.addEventListener("message", async ({ data: id }) => {
-    if (typeof id !== "string" || state.runs.has(id)) return;
-    const chat = await store.get(id);
-    if (chat) state.chats.set(id, chat);
-    else state.chats.delete(id);
-    if (state.chat.id === id) state.chat = chat ?? newChat();
-    invalidate();
-  });
-}
+darkSystem.addEventListener("change", invalidate);
+phone.addEventListener("change", invalidate);
 
 function openAddressed() {
   const chat = state.chats.get(location.hash.slice(1));
@@ -438,11 +427,14 @@ function openAddressed() {
 }
 
 async function start() {
-  listen();
+  listen({ state, actions, send, drafts, grow, invalidate, announce, keepRuns, openAddressed, stick, phone });
+  findStretching();
   draw();
   store = await Store.open();
   for (const chat of await store.all().catch(() => [])) state.chats.set(chat.id, chat);
+  await takeBack();
   if (location.hash) openAddressed();
+  takeDraft();
   invalidate();
   await loadModels();
   document.documentElement.dataset.ready = "true";

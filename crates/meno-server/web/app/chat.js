@@ -1,21 +1,24 @@
 // A conversation as a tree: an edited question or another try is a new branch, and nothing said is lost.
 //
-// chat: {id, title, created, updated, messages: {id: message}, leaf}; message: {id, parent, role, content, created} and,
-// of answers, {reasoning, model, stats, finish, cut, error}. `leaf` is the last message of the branch that is shown.
+// chat: {id, title, titled, created, updated, messages: {id: message}, leaf}; message: {id, parent, role, content, created,
+// revision}, of questions {files}, and of answers {reasoning, model, stats, finish, cut, error}. `leaf` is the last message
+// of the branch that is shown, `titled` when the title was chosen, `revision` grows with every change of a message.
+
+import { withFiles } from "./attachments.js";
 
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(16).padStart(2, "0")).join("");
 
 export function newChat(now = Date.now()) {
-  return { id: newId(), title: "", created: now, updated: now, messages: {}, leaf: null };
+  return { id: newId(), title: "", titled: 0, created: now, updated: now, messages: {}, leaf: null };
 }
 
 /** Puts a message under `parent` (null: at the root) and shows its branch. */
 export function addMessage(chat, parent, role, fields = {}, now = Date.now()) {
-  const message = { id: newId(), parent, role, content: "", created: now, ...fields };
+  const message = { id: newId(), parent, role, content: "", created: now, revision: 1, ...fields };
   chat.messages[message.id] = message;
   chat.leaf = message.id;
   chat.updated = now;
-  if (!chat.title && role === "user") chat.title = titleOf(message.content);
+  if (!chat.title && role === "user") chat.title = titleOf(message.content || (message.files?.[0]?.name ?? ""));
   return message;
 }
 
@@ -28,8 +31,11 @@ export function branch(chat, leaf = chat.leaf) {
 
 /** The versions of a message, oldest first. */
 export function versions(chat, message) {
-  return Object.values(chat.messages).filter((m) => m.parent === message.parent && m.role === message.role);
+  return byAge(Object.values(chat.messages).filter((m) => m.parent === message.parent && m.role === message.role));
 }
+
+// Tabs may have put the same messages into a chat in another order.
+const byAge = (messages) => messages.sort((a, b) => a.created - b.created);
 
 /** Shows the version `step` places from `message`, with what was last said below it. */
 export function turnTo(chat, message, step) {
@@ -38,7 +44,7 @@ export function turnTo(chat, message, step) {
   if (!wanted) return;
   let leaf = wanted;
   for (;;) {
-    const below = Object.values(chat.messages).filter((m) => m.parent === leaf.id);
+    const below = byAge(Object.values(chat.messages).filter((m) => m.parent === leaf.id));
     if (below.length === 0) break;
     leaf = below[below.length - 1];
   }
@@ -47,7 +53,16 @@ export function turnTo(chat, message, step) {
 
 /** What is sent to the model: what was said, without the thoughts, and without answers that never came. */
 export function history(chat, leaf = chat.leaf) {
-  return branch(chat, leaf).filter((m) => m.role === "user" || m.content).map(({ role, content }) => ({ role, content }));
+  return branch(chat, leaf).filter((m) => m.role === "user" || m.content).map(({ role, content, files }) => ({ role, content: withFiles(content, files) }));
+}
+
+/**
+ * Whether the model can go on with an answer: it has begun, and neither ended by itself nor was refused. A model of few
+ * tasks reads nothing but its question.
+ */
+export function canContinue(message, model) {
+  if ((!message.content && !message.reasoning) || !model || model.examples.length > 0) return false;
+  return message.error ? message.error.kind !== "refused" : message.finish === null || message.finish === "stopped" || message.finish === "length";
 }
 
 export function titleOf(text) {
@@ -62,7 +77,7 @@ export function search(chats, query) {
   if (words.length === 0) return chats.map((chat) => ({ chat, excerpt: "" }));
   const found = [];
   for (const chat of chats) {
-    const texts = [chat.title, ...Object.values(chat.messages).map((m) => m.content)];
+    const texts = [chat.title, ...Object.values(chat.messages).flatMap((m) => [m.content, ...(m.files ?? []).map((file) => file.name)])];
     const all = texts.join("\n").toLowerCase();
     if (!words.every((word) => all.includes(word))) continue;
     found.push({ chat, excerpt: chat.title.toLowerCase().includes(words[0]) ? "" : excerptOf(texts.slice(1), words[0]) });
@@ -116,8 +131,12 @@ export function readChat(raw) {
   const messages = {};
   for (const [id, m] of Object.entries(raw?.messages ?? {})) {
     if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged.");
-    messages[id] = { id, parent: m.parent === null ? null : string(m.parent), role: m.role, content: string(m.content), created: number(m.created, 0) };
-    if (m.role === "user") continue;
+    messages[id] = { id, parent: m.parent === null ? null : string(m.parent), role: m.role, content: string(m.content), created: number(m.created, 0), revision: number(m.revision, 1) };
+    if (m.role === "user") {
+      const files = Array.isArray(m.files) ? m.files.filter((file) => typeof file?.name === "string" && typeof file.text === "string") : [];
+      if (files.length > 0) messages[id].files = files.map(({ name, text }) => ({ name: name.slice(0, 200), text }));
+      continue;
+    }
     const stats = Object.fromEntries(Object.entries(m.stats ?? {}).filter(([name, value]) => /^[a-zA-Z]{1,24}$/.test(name) && Number.isFinite(value)));
     Object.assign(messages[id], { reasoning: string(m.reasoning), model: string(m.model), stats, finish: string(m.finish, null), cut: string(m.cut, null), error: null });
   }
@@ -132,5 +151,5 @@ export function readChat(raw) {
   }
   const leaf = typeof raw.leaf === "string" && known(raw.leaf) ? raw.leaf : (Object.keys(messages).pop() ?? null);
   const created = number(raw.created, Date.now());
-  return { id: newId(), title: string(raw.title, "Imported chat").slice(0, 200), created, updated: number(raw.updated, created), messages, leaf };
+  return { id: newId(), title: string(raw.title, "Imported chat").slice(0, 200), titled: number(raw.titled, 0), created, updated: number(raw.updated, created), messages, leaf };
 }

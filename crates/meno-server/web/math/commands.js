@@ -1,12 +1,13 @@
 // TeX's commands, by name: each takes the parser standing behind its name and gives a node, or null for none.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
-import { MathError, as, classOf, functionName, op, row, space } from "./math-atoms.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
+import { fenced, root } from "./plain.js";
+import { MathError, as, classOf, functionName, op, row, space } from "./atoms.js";
 
 const fraction = (above, below, attrs) => h("mfrac", attrs, above, below);
 const binomial = (above, below) =>
-  h("mrow", null, op("(", { stretchy: "true", form: "prefix" }), fraction(above, below, { linethickness: "0" }), op(")", { stretchy: "true", form: "postfix" }));
+  fenced("(", fraction(above, below, { linethickness: "0" }), ")");
 
 export const INFIX = new Map([["\\over", (a, b) => fraction(a, b)], ["\\choose", binomial], ["\\atop", (a, b) => fraction(a, b, { linethickness: "0" })]]);
 
@@ -46,7 +47,7 @@ const modulo = (p, before, name) => {
 // Arrows that grow with what is written over them.
 const arrow = (mark) => (p) => {
   const below = p.optional();
-  const over = h("mpadded", { lspace: "0.4em", width: "+0.8em" }, p.argument());
+  const over = h("mrow", null, space(0.4), p.argument(), space(0.4));
   const head = op(mark, { stretchy: "true", lspace: "0.2778em", rspace: "0.2778em" });
   if (below === null) return as(h("mover", null, head, over), "rel");
   return as(h("munderover", null, head, row(p.inner(below)), over), "rel");
@@ -55,7 +56,7 @@ const arrow = (mark) => (p) => {
 const big = (size, kind) => (p) => {
   const text = p.delimiter();
   if (!text) return null;
-  const attrs = { stretchy: "true", symmetric: "true", minsize: `${size}em`, maxsize: `${size}em`, fence: "true", lspace: "0", rspace: "0" };
+  const attrs = { class: `big-${Math.round(size / 0.6)}`, stretchy: "true", symmetric: "true", minsize: `${size}em`, maxsize: `${size}em`, fence: "true", lspace: "0", rspace: "0" };
   return as(op(text, kind === "rel" ? { ...attrs, lspace: "0.2778em", rspace: "0.2778em" } : attrs), kind);
 };
 
@@ -71,7 +72,7 @@ export const COMMANDS = {
   },
   sqrt: (p) => {
     const degree = p.optional();
-    return degree === null ? h("msqrt", null, p.argument()) : h("mroot", null, p.argument(), row(p.inner(degree)));
+    return root(p.argument(), degree === null ? null : row(p.inner(degree)));
   },
   left: (p) => p.left(),
   begin: (p) => p.environment(),

@@ -1,6 +1,6 @@
 // The list of chats, and the doors to everything else.
 
-import { h } from "./vnode.js";
+import { h } from "../vnode.js";
 import { icons, sign } from "./icons.js";
 import { byDay, search } from "./chat.js";
 
@@ -13,7 +13,7 @@ export function sidebar(state, actions) {
       h("button", { type: "button", class: "small", title: "Hide the list", "aria-label": "Hide the list of chats", onclick: () => actions.showSidebar(false) }, icons.sidebar)),
     h("button", { type: "button", class: "new", "data-do": "new", title: "New chat (Ctrl K)", onclick: actions.newChat }, icons.add, h("span", null, "New chat"), h("kbd", null, state.apple ? "⌘K" : "Ctrl K")),
     h("div", { class: "search" }, icons.search,
-      h("input", { type: "search", placeholder: "Search", "aria-label": "Search the chats", value: state.query, oninput: (e) => actions.search(e.currentTarget.value) })),
+      h("input", { type: "search", placeholder: "Search", dir: "auto", "aria-label": "Search the chats", value: state.query, oninput: (e) => actions.search(e.currentTarget.value) })),
     h("div", { class: "chats", onkeydown: walk }, groups.map(([name, chats]) => [
       h("h2", { key: name }, name),
       chats.map((chat) => entry(state, chat, excerpts.get(chat.id), actions)),
@@ -31,13 +31,13 @@ function entry(state, chat, excerpt, actions) {
       actions.rename(chat, event.currentTarget.elements.title.value);
     };
     return h("form", { class: "entry renaming", key: `rename-${chat.id}`, onsubmit: submit },
-      h("input", { name: "title", "aria-label": "New title", maxlength: "200", onblur: (e) => actions.rename(chat, e.currentTarget.value) }));
+      h("input", { name: "title", dir: "auto", "aria-label": "New title", maxlength: "200", onblur: (e) => actions.rename(chat, e.currentTarget.value) }));
   }
   const current = chat.id === state.chat.id;
   return h("div", { class: `entry${current ? " current" : ""}`, key: chat.id },
     h("button", { type: "button", class: "entry-open", "aria-current": current ? "page" : null, title: chat.title, onclick: () => actions.open(chat.id), ondblclick: () => actions.startRename(chat) },
       state.runs.has(chat.id) && h("span", { class: "busy", role: "img", "aria-label": "answering" }),
-      h("span", { class: "entry-title" }, chat.title || "New chat"), excerpt && h("span", { class: "excerpt" }, excerpt)),
+      h("span", { class: "entry-title", dir: "auto" }, chat.title || "New chat"), excerpt && h("span", { class: "excerpt", dir: "auto" }, excerpt)),
     h("span", { class: "entry-doings" },
       h("button", { type: "button", class: "small", title: "Rename", "aria-label": `Rename “${chat.title}”`, onclick: () => actions.startRename(chat) }, icons.edit),
       h("button", { type: "button", class: "small", title: "Delete", "aria-label": `Delete “${chat.title}”`, onclick: () => actions.remove(chat) }, icons.remove)));

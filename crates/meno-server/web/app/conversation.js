@@ -1,9 +1,12 @@
 // What was said, as the page draws it: questions, thoughts, answers, and what can be done with each.
 
-import { h } from "./vnode.js";
+import { h } from "../vnode.js";
 import { icons, sign } from "./icons.js";
-import { MarkdownView } from "./markdown.js";
-import { branch, versions } from "./chat.js";
+import { MarkdownView } from "../markdown/markdown.js";
+import { beginnings } from "./beginnings.js";
+import { shownSize } from "./attachments.js";
+import { chosenModel } from "./bars.js";
+import { branch, canContinue, versions } from "./chat.js";
 
 const views = new Map(); // message id and part -> its text as nodes, parsed once
 
@@ -29,24 +32,20 @@ export function conversation(state, actions) {
   if (messages.length === 0) return [welcome(state, actions)];
   return messages.map((message, i) => {
     const last = i === messages.length - 1;
-    return message.role === "user" ? question(state, message, Boolean(run), actions) : answer(state, message, run?.message === message ? run : null, last, actions);
+    const elsewhere = state.writtenElsewhere(message);
+    return message.role === "user" ? question(state, message, Boolean(run), actions) : answer(state, message, run?.message === message ? run : null, { last, elsewhere }, actions);
   });
 }
 
-const BEGINNINGS = [
-  ["Double a square", "A square has a side of 2. How long is the side of a square with twice its area? Think it through."],
-  ["Count something", "How many of the numbers from 1 to 1000 are divisible by 3 or by 5, but not by both?"],
-  ["Write code", "Write a function in Rust that returns the n-th Fibonacci number in O(log n), with a test."],
-  ["Explain an idea", "Explain the integral $\\int_0^1 x^2\\,dx$ to someone who has never seen one."],
-];
-
 function welcome(state, actions) {
+  const model = chosenModel(state);
   return h("section", { class: "welcome", key: "welcome" },
     sign("large"),
     h("h1", null, "What are you looking for?"),
     h("p", { class: "motto" }, "“How will you look for a thing, Socrates, when you do not know at all what it is?”", h("cite", null, "Meno, 80d")),
-    h("div", { class: "beginnings" }, BEGINNINGS.map(([name, words]) =>
-      h("button", { type: "button", onclick: () => actions.begin(words) }, h("strong", null, name), h("span", null, words.replace(/\$\\int_0\^1 x\^2\\,dx\$/, "∫₀¹ x² dx"))))));
+    model?.description && h("p", { class: "taught" }, model.description),
+    h("div", { class: `beginnings${model?.examples.length > 0 ? " own" : ""}` }, beginnings(model).map(([name, words]) =>
+      h("button", { type: "button", onclick: () => actions.begin(words) }, name && h("strong", null, name), h("span", { dir: "auto" }, words.replace(/```\w*\n?/g, ""))))));
 }
 
 // ---- a question -------------------------------------------------------------------------------------------------
@@ -54,10 +53,15 @@ function welcome(state, actions) {
 function question(state, message, busy, actions) {
   const editing = state.editing === message.id;
   return h("article", { class: "said question", key: message.id, "aria-label": "You" },
-    editing ? editor(message, actions) : h("div", { class: "bubble" }, message.content),
+    editing ? editor(message, actions) : h("div", { class: "bubble" }, (message.files ?? []).map(file), message.content && h("div", { class: "bubble-words", dir: "auto" }, message.content)),
     !editing && h("div", { class: "doings" }, turner(state, message, actions),
       button("copy", state.copied === message.id ? "done" : "copy", "Copy", () => actions.copy(message.content, message.id)),
       !busy && button("edit", "edit", "Edit", () => actions.edit(message.id))));
+}
+
+function file({ name, text: words }) {
+  return h("details", { class: "file-shown" }, h("summary", null, icons.file, h("span", { class: "chip-name", dir: "auto" }, name), h("span", { class: "chip-size" }, shownSize(words.length))),
+    h("pre", { tabindex: "0", role: "region", "aria-label": name, dir: "auto" }, words));
 }
 
 function editor(message, actions) {
@@ -73,7 +77,7 @@ function editor(message, actions) {
   };
   const grow = (event) => actions.grow(event.currentTarget);
   return h("form", { class: "editor", onsubmit: submit },
-    h("textarea", { name: "words", "aria-label": "Your question, to be changed", rows: "2", onkeydown: keys, oninput: grow }, message.content),
+    h("textarea", { name: "words", "aria-label": "Your question, to be changed", rows: "2", dir: "auto", onkeydown: keys, oninput: grow }, message.content),
     h("div", null,
       h("button", { type: "button", class: "plain", onclick: () => actions.edit(null) }, "Cancel"),
       h("button", { type: "submit", class: "primary" }, "Send")));
@@ -81,14 +85,16 @@ function editor(message, actions) {
 
 // ---- an answer --------------------------------------------------------------------------------------------------
 
-function answer(state, message, run, last, actions) {
+function answer(state, message, run, { last, elsewhere }, actions) {
   const waiting = run && !message.reasoning && !message.content;
   return h("article", { class: `said answer${last ? " last" : ""}`, key: message.id, "aria-label": "Meno", "aria-busy": String(Boolean(run)) },
     waiting && h("p", { class: "waiting" }, sign("drawing"), h("span", null, run.elapsed > 1500 ? `Reading · ${seconds(run.elapsed)}` : "Reading")),
     message.reasoning && thought(state, message, run, actions),
-    message.content && h("div", { class: "text" }, text(message.id, "answer", message.content, Boolean(run), {})),
-    !run && notes(message, actions, last),
-    !run && h("div", { class: "doings" }, turner(state, message, actions),
+    message.content && h("div", { class: "text", dir: "auto" }, text(message.id, "answer", message.content, Boolean(run), {})),
+    run?.before && !run.heard && h("p", { class: "waiting" }, sign("drawing"), h("span", null, "Going on")),
+    elsewhere && h("p", { class: "note" }, "Another tab is writing this answer."),
+    !run && !elsewhere && notes(message, actions, { last, goesOn: canContinue(message, chosenModel(state)) }),
+    !run && !elsewhere && h("div", { class: "doings" }, turner(state, message, actions),
       message.content && button("copy", state.copied === message.id ? "done" : "copy", "Copy", () => actions.copy(message.content, message.id)),
       button("retry", "retry", "Try again", () => actions.retry(message)),
       figures(message)));
@@ -114,22 +120,25 @@ function thoughtLabel(message, run, thinking) {
   return `${thoughtMs >= 0 ? `Thought for ${seconds(thoughtMs)}` : "Thought"}${tokens}${cut}`;
 }
 
-function notes(message, actions, last) {
+function notes(message, actions, { last, goesOn }) {
   const out = [];
-  if (message.error) out.push(problem(message, actions, last));
-  else if (message.finish === "length") out.push(h("p", { class: "note" }, "The answer reached its limit of tokens. ", h("button", { type: "button", class: "link", onclick: actions.settings }, "Raise it in the settings"), "."));
-  else if (message.finish === "stopped") out.push(h("p", { class: "note" }, message.content || message.reasoning ? "You stopped this answer." : "You stopped before the first word."));
-  else if (message.finish === null) out.push(h("p", { class: "note" }, "This answer was interrupted."));
+  const go = last && goesOn && h("button", { type: "button", class: "go-on", "data-do": "continue", onclick: () => actions.goOn(message) }, icons.go, "Continue");
+  const note = (...words) => out.push(h("p", { class: "note" }, h("span", null, words), go));
+  if (message.error) out.push(problem(message, actions, { last, goesOn }));
+  else if (message.finish === "length") note("The answer reached its limit of tokens. ", h("button", { type: "button", class: "link", onclick: actions.settings }, "Raise it in the settings"), ".");
+  else if (message.finish === "stopped") note(message.content || message.reasoning ? "You stopped this answer." : "You stopped before the first word.");
+  else if (message.finish === null) note("This answer was interrupted.");
   else if (!message.content && !message.error) out.push(h("p", { class: "note" }, "The model ended without an answer."));
   return out;
 }
 
-function problem(message, actions, last) {
+function problem(message, actions, { last, goesOn }) {
   const { title, text: words, settings } = message.error;
   return h("div", { class: "problem", role: "alert" }, icons.warning,
     h("div", null, h("strong", null, title), h("p", null, words),
       last && h("div", { class: "problem-doings" },
         h("button", { type: "button", class: "primary", onclick: () => actions.retry(message) }, "Try again"),
+        goesOn && h("button", { type: "button", class: "plain", "data-do": "continue", onclick: () => actions.goOn(message) }, "Continue"),
         settings && h("button", { type: "button", class: "plain", onclick: actions.settings }, "Settings"))));
 }
 

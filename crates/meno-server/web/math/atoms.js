@@ -1,7 +1,8 @@
 // The pieces of a formula: what a symbol becomes in MathML, how it is spaced by what stands before it, tables.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
+import { fenced } from "./plain.js";
 
 /** A formula that does not parse; the message says why. */
 export class MathError extends Error {}
@@ -108,9 +109,7 @@ export function table({ rows, lines }, form, columns) {
   })));
   const kind = form.align === "pairs" ? "pairs" : form.small ? "small" : form.align === "left" ? "cases" : form.display ? "gather" : "matrix";
   const inner = h("mtable", { class: kind, displaystyle: form.display ? "true" : null }, body);
-  const out = !form.open && !form.close ? inner : h("mrow", null,
-    form.open && op(form.open, { stretchy: "true", fence: "true", form: "prefix" }), inner,
-    form.close && op(form.close, { stretchy: "true", fence: "true", form: "postfix" }));
+  const out = !form.open && !form.close ? inner : fenced(form.open ?? "", inner, form.close ?? "");
   if (!tag) return out;
   return h("mrow", null, out, space(2), h("mtext", null, `(${tag.text})`));
 }

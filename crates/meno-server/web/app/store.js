@@ -1,8 +1,11 @@
 // Where the chats and the settings are kept: in this browser alone.
 
+import { absorb } from "./merge.js";
+
 const DATABASE = "meno";
 const CHATS = "chats";
 const SETTINGS = "meno-settings";
+const UNSAVED = "meno-unsaved-";
 
 function promise(request) {
   return new Promise((resolve, reject) => {
@@ -41,13 +44,47 @@ export class Store {
     return this.database ? promise(this.table("readonly").get(id)) : undefined;
   }
 
+  /**
+   * Keeps a chat together with what other tabs have kept of it, which is also taken into `chat`. One transaction reads
+   * and writes, so no tab overwrites what another has just kept.
+   */
   async put(chat) {
-    if (this.database) await promise(this.table("readwrite").put(structuredClone(chat)));
+    if (!this.database) return;
+    const table = this.table("readwrite");
+    const kept = await promise(table.get(chat.id));
+    if (kept) absorb(chat, kept);
+    await promise(table.put(structuredClone(chat)));
   }
 
   async delete(id) {
     if (this.database) await promise(this.table("readwrite").delete(id));
   }
+}
+
+/**
+ * Keeps what is being written at once: a page that goes has no time for a database. `name` tells the tabs apart;
+ * without chats nothing is left.
+ */
+export function keepUnsaved(name, chats) {
+  try {
+    if (chats.length > 0) localStorage.setItem(UNSAVED + name, JSON.stringify(chats));
+    else localStorage.removeItem(UNSAVED + name);
+  } catch {
+    // No room, or a browser that keeps nothing: what the database has must do.
+  }
+}
+
+/** The chats that pages left behind when they went, with a function that forgets them. */
+export function takeUnsaved() {
+  const chats = [];
+  let names = [];
+  try {
+    names = Object.keys(localStorage).filter((name) => name.startsWith(UNSAVED));
+    for (const name of names) chats.push(...JSON.parse(localStorage.getItem(name)));
+  } catch {
+    // Nothing readable was left.
+  }
+  return { chats, forget: () => names.forEach((name) => localStorage.removeItem(name)) };
 }
 
 export const DEFAULTS = {

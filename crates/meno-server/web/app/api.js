@@ -42,23 +42,47 @@ async function refusal(response) {
   return new ServerError(kind, message, { status: response.status, retryAfter: Number.isFinite(after) ? after : null });
 }
 
-/** The names of the models that are served. */
+/** The models that are served: `{id, thinks, context, description, examples}`; the last two tell what one of few tasks can. */
 export async function listModels(key) {
   const response = await request("v1/models", { headers: headers(key) });
-  const body = await response.json();
-  return Array.isArray(body?.data) ? body.data.map((model) => model.id).filter((id) => typeof id === "string") : [];
+  return readModels(await response.json());
 }
 
-/** The body of a request for the answer to `messages`. */
-export function requestBody(messages, settings, model) {
+export function readModels(body) {
+  const models = Array.isArray(body?.data) ? body.data.filter((model) => typeof model?.id === "string") : [];
+  return models.map(({ id, thinks, max_model_len: context, description, examples }) => ({
+    id, thinks: thinks === true, context: Number.isFinite(context) ? context : null, description: typeof description === "string" ? description : "",
+    examples: Array.isArray(examples) ? examples.filter((example) => typeof example === "string") : [],
+  }));
+}
+
+/**
+ * The body of a request for the answer to `messages`, by a model as `listModels` gives it. `begun` is an answer that
+ * the model should go on with: `{reasoning, content, asText}`.
+ */
+export function requestBody(messages, settings, model, begun = null) {
   const body = { messages, stream: true, stream_options: { include_usage: true } };
-  if (model) body.model = model;
+  if (model?.id) body.model = model.id;
   if (settings.system.trim()) body.messages = [{ role: "system", content: settings.system.trim() }, ...messages];
   for (const name of ["temperature", "top_p", "top_k", "min_p", "seed"]) if (settings[name] !== null) body[name] = settings[name];
   if (settings.max_tokens !== null) body.max_completion_tokens = settings.max_tokens;
-  if (!settings.thinking) body.chat_template_kwargs = { enable_thinking: false };
-  else if (settings.thinking_budget !== null) body.thinking_budget = settings.thinking_budget;
+  if (begun) {
+    body.messages = [...body.messages, begunMessage(begun)];
+    // vLLM's names: the last message is not closed, and none is begun after it.
+    Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
+  }
+  if (model && !model.thinks) return body;
+  if (!settings.thinking && !begun?.reasoning) body.chat_template_kwargs = { enable_thinking: false };
+  else if (settings.thinking && settings.thinking_budget !== null) body.thinking_budget = settings.thinking_budget;
   return body;
+}
+
+// A thought is given as the server gave it or, `asText`, in the answer's own words: some templates leave thoughts out of
+// the messages that they write.
+function begunMessage({ reasoning, content, asText = false }) {
+  if (!reasoning) return { role: "assistant", content };
+  if (asText && !content) return { role: "assistant", content: `<think>\n${reasoning}` };
+  return { role: "assistant", content, reasoning_content: reasoning };
 }
 
 /**
@@ -126,7 +150,7 @@ export function explain(error) {
     case "busy": return { title: "The server is busy", text: `${error.message}${after}` };
     case "slow": return { title: "The answer took too long", text: error.message };
     case "long": return { title: "The conversation is too long", text: `${error.message} Start a new chat, or edit an earlier message.` };
-    case "broken": return { title: "The connection broke off", text: "What had arrived is kept. Try again for a whole answer." };
+    case "broken": return { title: "The connection broke off", text: "What had arrived is kept. Continue from there, or try again." };
     case "missing": case "refused": return { title: "The server would not take this", text: error.message, settings: true };
     default: return { title: "The server failed", text: error.message };
   }

@@ -16,10 +16,10 @@ export async function copyText(text) {
   }
 }
 
-/** Offers a text as a JSON file. */
-export function download(name, text) {
+/** Offers a text as a file. */
+export function download(name, text, type = "application/json") {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

@@ -1,6 +1,6 @@
 // The drawings of the page, as nodes.
 
-import { h } from "./vnode.js";
+import { h } from "../vnode.js";
 
 const drawn = (paths, attrs) =>
   h("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true", fill: "none", stroke: "currentColor", "stroke-width": "1.7", "stroke-linecap": "round", "stroke-linejoin": "round", ...attrs },
@@ -19,6 +19,10 @@ export const icons = {
   sidebar: drawn(["M4 5h16v14H4z", "M10 5v14"]),
   light: drawn(["M12 8a4 4 0 1 0 0 8a4 4 0 1 0 0-8", "M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M18.7 5.3l-1.4 1.4M6.7 17.3l-1.4 1.4"]),
   dark: drawn(["M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z"]),
+  attach: drawn(["M19.5 11.5l-7.8 7.8a4.6 4.6 0 0 1-6.5-6.5l8.2-8.2a3.1 3.1 0 0 1 4.4 4.4l-8.1 8.1a1.5 1.5 0 0 1-2.2-2.2l7.2-7.2"]),
+  file: drawn(["M7 3.5h7l4 4V20.5H7z", "M14 3.5v4h4"]),
+  save: drawn(["M12 4v11M7 10.5l5 5 5-5", "M5 20h14"]),
+  go: drawn(["M8 5.5l10 6.5-10 6.5z"]),
   down: drawn(["M12 5v14M6 13l6 6 6-6"]),
   unfold: drawn(["M8 10l4 4 4-4"]),
   back: drawn(["M14 7l-5 5 5 5"]),

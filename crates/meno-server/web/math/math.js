@@ -2,10 +2,11 @@
 // big operators, brackets that grow, matrices and alignments, accents, alphabets, text, boxes. A name it does not know
 // is shown as it was written; a formula that does not parse is shown as its source.
 
-import { h } from "./vnode.js";
-import * as T from "./math-symbols.js";
-import { ENVIRONMENTS, MathError, as, binary, bracket, character, classOf, functionName, isPrime, joinLetters, op, relation, row, space, table, under, withScripts } from "./math-atoms.js";
-import { ALPHABET_NAMES, COMMANDS, INFIX, OLD_FONTS, STYLES, TEXTS } from "./math-commands.js";
+import { h } from "../vnode.js";
+import * as T from "./symbols.js";
+import { braced, fenced } from "./plain.js";
+import { ENVIRONMENTS, MathError, as, binary, bracket, character, classOf, functionName, isPrime, joinLetters, op, relation, row, space, table, under, withScripts } from "./atoms.js";
+import { ALPHABET_NAMES, COMMANDS, INFIX, OLD_FONTS, STYLES, TEXTS } from "./commands.js";
 
 const MAX_LENGTH = 20_000;
 const MAX_DEPTH = 120;
@@ -24,7 +25,7 @@ export function renderMath(source, display, open = false) {
 function wrap(nodes, tex, display) {
   const tag = nodes.find((node) => node.tag === "tag");
   const body = nodes.filter((node) => node.tag !== "tag");
-  const math = h("math", { display: display ? "block" : null },
+  const math = h("math", { display: display ? "block" : null, dir: "ltr" },
     h("semantics", null, row(body), h("annotation", { encoding: "application/x-tex" }, tex)));
   if (!display) return math;
   if (!tag) return h("div", { class: "math display", tabindex: "0" }, math);
@@ -236,12 +237,12 @@ class Parser {
     if (T.UPRIGHT.has(name)) return this.letter(T.UPRIGHT.get(name), true);
     if (T.BINARY.has(name)) return binary(T.BINARY.get(name), before);
     if (T.RELATIONS.has(name)) return relation(T.RELATIONS.get(name), name);
-    if (T.BIG.has(name)) return as(op(T.BIG.get(name), { movablelimits: "true" }), "limits");
-    if (T.INTEGRALS.has(name)) return as(op(T.INTEGRALS.get(name)), "op");
+    if (T.BIG.has(name)) return as(op(T.BIG.get(name), { class: "large", movablelimits: "true" }), "limits");
+    if (T.INTEGRALS.has(name)) return as(op(T.INTEGRALS.get(name), { class: "large" }), "op");
     if (T.FUNCTIONS.has(name)) return functionName(T.FUNCTION_TEXT.get(name) ?? name, T.LIMITS.has(name));
     if (T.SPACES.has(name)) return as(space(T.SPACES.get(name)), "space");
     if (T.ACCENTS.has(name)) return this.accent(name);
-    if (T.UNDER_ACCENTS.has(name)) return under(this.argument(), T.UNDER_ACCENTS.get(name));
+    if (T.UNDER_ACCENTS.has(name)) return this.underAccent(name);
     if (T.OPENING.has(name)) return bracket(T.OPENING.get(name), "open");
     if (T.CLOSING.has(name)) return bracket(T.CLOSING.get(name), "close");
     if (name === "|" || name === "Vert" || name === "vert" || name === "backslash") return bracket(T.FENCES.get(name), "ord");
@@ -262,8 +263,17 @@ class Parser {
 
   accent(name) {
     const [mark, stretchy] = T.ACCENTS.get(name);
-    const over = h("mover", { accent: "true" }, this.argument(), op(mark, { stretchy: String(stretchy), lspace: "0", rspace: "0" }));
+    const base = this.argument();
+    const drawn = braced(name, base);
+    if (drawn) return as(drawn, "limits");
+    const over = h("mover", { accent: "true" }, base, op(mark, { stretchy: String(stretchy), lspace: "0", rspace: "0" }));
     return name === "overbrace" || name === "overbracket" ? as(over, "limits") : over;
+  }
+
+  underAccent(name) {
+    const base = this.argument();
+    const drawn = braced(name, base);
+    return drawn ? as(drawn, "limits") : under(base, T.UNDER_ACCENTS.get(name));
   }
 
   // Text keeps its spaces; dollars inside it lead back to mathematics.
@@ -305,9 +315,7 @@ class Parser {
     }
     this.at += 1;
     const close = this.delimiter();
-    return h("mrow", null,
-      open && op(open, { stretchy: "true", fence: "true", form: "prefix" }), nodes,
-      close && op(close, { stretchy: "true", fence: "true", form: "postfix" }));
+    return fenced(open, nodes, close);
   }
 
   environment() {
