@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const ETC: [&str; 5] =
     ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"];
 
-/// Devices.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Devices. A shared mapping of `/dev/zero` is memory that no limit counts (`calls`), so it is not among them.
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// The entries of a job's file system, parents first. Its files lie at the root; `/work` is the working directory,
 /// and `/tmp` and `/dev/shm` lead there.
