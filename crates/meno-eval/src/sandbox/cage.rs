@@ -72,13 +72,18 @@ impl Caged {
 
     /// Sets the users of the namespace, lets the init go on and waits until the program runs.
     fn release(&mut self, mut lifeline: PipeWriter, mut errors: PipeReader) -> io::Result<()> {
-        map_users(self.init).at(Wall::Maps)?;
-        // An init that has failed already does not read it, and says below what failed.
-        let sent = lifeline.write_all(&[1]).at(Wall::Init);
-        self.hold.keep(lifeline);
+        let sent = map_users(self.init).at(Wall::Maps).and_then(|()| lifeline.write_all(&[1]).at(Wall::Init));
+        match sent {
+            Ok(()) => self.hold.keep(lifeline),
+            Err(_) => drop(lifeline),
+        }
+        // Why an init has failed before counts more than that nothing could be sent to it.
         let mut number = [0; 4];
         match errors.read_exact(&mut number) {
-            Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+            Ok(()) => match i32::from_ne_bytes(number) {
+                number if number & 0xffff == libc::ECANCELED => sent,
+                number => Err(io::Error::from_raw_os_error(number)),
+            },
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => sent,
             Err(e) => Err(e).at(Wall::Init),
         }
@@ -286,7 +291,8 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     for argument in job.args {
         arguments.push(text(argument)?);
     }
-    let libraries = files::libraries(job.tool).map(|path| format!("LD_LIBRARY_PATH={}", path.display()));
+    let directories = files::libraries(job.tool).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let libraries = (!directories.is_empty()).then(|| format!("LD_LIBRARY_PATH={}", directories.join(":")));
     let lines = environment().into_iter().chain(libraries);
     let environment = lines.map(|line| text(&line)).collect::<Result<Vec<_>, _>>()?;
     let limits = &job.limits;

@@ -52,8 +52,19 @@ pub(super) fn size(job: &Job) -> u64 {
 }
 
 /// Where libraries of a tool lie that it would look for beside itself: the loader asks /proc where that is.
-pub(super) fn libraries(tool: &Tool) -> Option<PathBuf> {
-    tool.needs.iter().find(|path| path.ends_with("lib") && path.is_dir()).cloned()
+pub(super) fn libraries(tool: &Tool) -> Vec<&Path> {
+    let is_library = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
+    let mut directories: Vec<&Path> = Vec::new();
+    for path in &tool.needs {
+        let directory = match path.is_dir() {
+            true => Some(path.as_path()).filter(|path| path.ends_with("lib")),
+            false => {
+                path.parent().filter(|parent| is_library(path) && !tool.needs.iter().any(|dir| parent.starts_with(dir)))
+            }
+        };
+        directories.extend(directory.filter(|directory| !directories.contains(directory)));
+    }
+    directories
 }
 
 /// The path of a tool in the sandbox.
@@ -75,8 +86,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// The view of a path of the machine, at the same place; nothing if the machine does not have it. A link stays
-    /// one.
+    /// The view of a path of the machine, at the same place; nothing if the machine does not have it. A link to a
+    /// directory stays one.
     fn add(&mut self, path: &Path) -> io::Result<()> {
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
         let place = path.strip_prefix("/").unwrap_or(path);
@@ -87,12 +98,12 @@ impl Tree {
             self.directory(parent)?;
         }
         self.made.insert(place.to_owned());
-        if metadata.is_symlink() {
+        if metadata.is_symlink() && !path.is_file() {
             let target = std::fs::read_link(path)?;
             self.entries.push(Entry::Link { path: name(place)?, target: name(&target)? });
             return Ok(());
         }
-        let device = !metadata.is_dir() && !metadata.is_file();
+        let device = !metadata.is_dir() && !path.is_file();
         let (source, directory) = (name(path)?, metadata.is_dir());
         self.bound.push(place.to_owned());
         self.entries.push(Entry::Bind { path: name(place)?, source, directory, device });

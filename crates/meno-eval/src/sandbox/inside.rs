@@ -139,9 +139,6 @@ fn enter(plan: &mut Plan) -> io::Result<Pid> {
         return Err(io::Error::from_raw_os_error(libc::ECANCELED)).at(Wall::Maps);
     }
     setsid().at(Wall::Init)?;
-    // Where it is ignored, as whoever started Meno may have set it, nobody sees the CPU time of the dead.
-    // SAFETY: the default action is no code of this process.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.at(Wall::Init)?;
     // A huge page stays whole as long as a small part of it is mapped, and only that part is counted.
     prctl::set_thp_disable(true).at(Wall::Limits)?;
     umask(Mode::from_bits_truncate(0o022));
