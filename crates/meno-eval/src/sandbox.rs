@@ -144,9 +144,20 @@ pub fn walls() -> Vec<&'static str> {
     Vec::new()
 }
 
+/// Leaves an orphan that uses CPU time and ends, and then sleeps.
+const REHEARSAL: &str = "
+import os, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        while time.process_time() < 0.1: pass
+    os._exit(0)
+os.wait()
+time.sleep(1000)
+";
+
 impl Sandbox {
-    /// A sandbox for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs a program in it first: a
-    /// machine that cannot hold them is an error here.
+    /// A sandbox for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs programs in it first: a
+    /// machine that cannot hold, watch or end them is an error here.
     pub fn open(interpreter: &Path, limits: Limits) -> Result<Sandbox, Error> {
         let python = Tool::find(interpreter).map_err(Error::Sandbox)?;
         if !usage::is_visible() {
@@ -162,6 +173,9 @@ impl Sandbox {
             let message = format!("`print(6 * 7)` by {} gave {tried:?}", interpreter.display());
             return Err(Error::Sandbox(message));
         }
+        let limits = Limits::default();
+        let files: [(&str, &[u8]); 1] = [("program", REHEARSAL.as_bytes())];
+        cage::rehearse(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
         Ok(sandbox)
     }
 
@@ -252,6 +266,10 @@ fn read_back(mut file: File, most: u64) -> std::io::Result<Vec<u8>> {
 #[cfg(not(target_os = "linux"))]
 mod cage {
     use super::*;
+
+    pub(crate) fn rehearse(_: Job) -> Result<(), Error> {
+        Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
+    }
 
     /// No process: this system has no cage for it.
     pub(crate) enum Caged {}

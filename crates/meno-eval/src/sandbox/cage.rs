@@ -14,8 +14,8 @@ use std::ffi::CString;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,17 +25,26 @@ const NOBODY: u32 = 65534;
 /// A sandbox with a running program. Everything in it dies when this is dropped, and when Meno dies.
 pub(crate) struct Caged {
     init: Pid,
-    pidfd: Arc<OwnedFd>,
+    hold: Arc<Hold>,
     ended: Option<End>,
     excess: Arc<AtomicU8>,
     watch: Option<JoinHandle<()>>,
+}
+
+/// What ends an init.
+struct Hold {
+    pidfd: OwnedFd,
     /// The init starts with the byte that is sent, and ends when the last writer is gone.
-    lifeline: PipeWriter,
+    lifeline: Mutex<Option<PipeWriter>>,
 }
 
 /// What made the watch end a sandbox.
 const TOO_MUCH_CPU: u8 = 1;
 const TOO_MUCH_MEMORY: u8 = 2;
+const NOT_TO_BE_SEEN: u8 = 3;
+
+/// CPU time that the program of `rehearse` uses in a process that is dead afterwards, as /proc may round it.
+const REHEARSED: Duration = Duration::from_millis(80);
 
 impl Caged {
     /// Starts a job.
@@ -53,43 +62,52 @@ impl Caged {
             [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), lifeline.as_raw_fd(), error.as_raw_fd()];
         let (init, pidfd) = clone(&mut plan, streams).at(Wall::Namespaces).map_err(|e| walls::explain(job.tool, &e))?;
         drop((stdin, stdout, stderr, lifeline, error));
-        let pidfd = Arc::new(pidfd);
+        let hold = Arc::new(Hold { pidfd, lifeline: Mutex::new(None) });
         let excess = Arc::new(AtomicU8::new(0));
-        let mut caged = Caged { init, pidfd, ended: None, excess, watch: None, lifeline: writer };
-        caged.release(errors).map_err(|e| walls::explain(job.tool, &e))?;
+        let mut caged = Caged { init, hold, ended: None, excess, watch: None };
+        caged.release(writer, errors).map_err(|e| walls::explain(job.tool, &e))?;
         caged.watch(job.limits).map_err(failed("a thread"))?;
         Ok(caged)
     }
 
     /// Sets the users of the namespace, lets the init go on and waits until the program runs.
-    fn release(&mut self, mut errors: PipeReader) -> io::Result<()> {
-        map_users(self.init).at(Wall::Maps)?;
-        self.lifeline.write_all(&[1]).at(Wall::Init)?;
+    fn release(&mut self, mut lifeline: PipeWriter, mut errors: PipeReader) -> io::Result<()> {
+        let sent = map_users(self.init).at(Wall::Maps).and_then(|()| lifeline.write_all(&[1]).at(Wall::Init));
+        match sent {
+            Ok(()) => self.hold.keep(lifeline),
+            Err(_) => drop(lifeline),
+        }
+        // Why an init has failed before counts more than that nothing could be sent to it.
         let mut number = [0; 4];
         match errors.read_exact(&mut number) {
-            Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Ok(()) => match i32::from_ne_bytes(number) {
+                number if number & 0xffff == libc::ECANCELED => sent,
+                number => Err(io::Error::from_raw_os_error(number)),
+            },
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => sent,
             Err(e) => Err(e).at(Wall::Init),
         }
     }
 
     /// Starts the watch over what all processes of the sandbox use together.
     fn watch(&mut self, limits: Limits) -> io::Result<()> {
-        let (init, pidfd, excess) = (self.init, self.pidfd.clone(), self.excess.clone());
+        let (init, hold, excess) = (self.init, self.hold.clone(), self.excess.clone());
         let watch = move || {
             // A program that ends soon is never measured; measuring takes a twentieth of a processor at most.
             let mut pause = Duration::from_millis(100);
-            while !ends_within(&pidfd, pause) {
+            while !ends_within(&hold.pidfd, pause) {
                 let start = Instant::now();
-                let Ok(usage) = usage::of(init) else { return };
-                let reason = match () {
-                    () if usage.cpu > Duration::from_secs(limits.cpu_seconds) => TOO_MUCH_CPU,
-                    () if usage.memory_bytes > limits.memory_bytes => TOO_MUCH_MEMORY,
-                    () => 0,
+                let reason = match usage::of(init) {
+                    Ok(usage) if usage.cpu > Duration::from_secs(limits.cpu_seconds) => TOO_MUCH_CPU,
+                    Ok(usage) if usage.memory_bytes > limits.memory_bytes => TOO_MUCH_MEMORY,
+                    Ok(_) => 0,
+                    // It has ended, or nobody watches it any more.
+                    Err(_) if ends_within(&hold.pidfd, Duration::ZERO) => return,
+                    Err(_) => NOT_TO_BE_SEEN,
                 };
                 if reason != 0 {
                     excess.store(reason, Ordering::Release);
-                    return kill(&pidfd);
+                    return hold.kill();
                 }
                 pause = Duration::from_millis(50).max(start.elapsed() * 20);
             }
@@ -102,11 +120,16 @@ impl Caged {
     /// sandbox have ended with it.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<End>, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
-        if self.ended.is_none() && ends_within(&self.pidfd, left) {
+        if self.ended.is_none() && ends_within(&self.hold.pidfd, left) {
             let status = reap(self.init).map_err(|e| Error::Sandbox(format!("waiting for the program: {e}")))?;
             self.ended = Some(match (self.excess.load(Ordering::Acquire), status) {
                 (TOO_MUCH_CPU, _) => End::OutOfCpu,
                 (TOO_MUCH_MEMORY, _) => End::OutOfMemory,
+                (NOT_TO_BE_SEEN, _) => {
+                    return Err(Error::Sandbox(
+                        "a program was ended because /proc does not show its processes any more".to_owned(),
+                    ));
+                }
                 (_, WaitStatus::Exited(_, 0)) => End::Done,
                 (_, WaitStatus::Exited(_, code)) => End::Failed(code),
                 (_, WaitStatus::Signaled(_, signal, _)) => End::Failed(128 + signal as i32),
@@ -117,10 +140,34 @@ impl Caged {
     }
 }
 
+/// Tries what bounds programs from outside, on one that leaves a dead process behind and sleeps: that the watch sees what
+/// both used, and that the signal which kills them does so.
+pub(crate) fn rehearse(job: Job) -> Result<(), Error> {
+    let (tool, wall) = (job.tool, job.limits.wall);
+    let caged = Caged::start(job)?;
+    let failed = |wall: Wall, errno: Errno| Err(errno).at(wall).map_err(|e| walls::explain(tool, &e));
+    let deadline = Instant::now() + wall;
+    loop {
+        let usage = usage::of(caged.init).at(Wall::Watch).map_err(|e| walls::explain(tool, &e))?;
+        // The init and the sleeping program are left.
+        if usage.processes == 2 && usage.cpu >= REHEARSED && usage.memory_bytes > 0 {
+            break;
+        }
+        if ends_within(&caged.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
+            return failed(Wall::Watch, Errno::ENODATA);
+        }
+    }
+    match caged.hold.signal() {
+        Err(errno) => failed(Wall::Kill, errno),
+        Ok(()) if !ends_within(&caged.hold.pidfd, wall) => failed(Wall::Kill, Errno::ETIMEDOUT),
+        Ok(()) => Ok(()),
+    }
+}
+
 impl Drop for Caged {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            kill(&self.pidfd);
+            self.hold.kill();
             // Returns when every process of the namespace is dead.
             let _ = reap(self.init);
         }
@@ -130,11 +177,25 @@ impl Drop for Caged {
     }
 }
 
-/// Kills the init, and with it everything in its namespace. It may have ended already.
-fn kill(pidfd: &OwnedFd) {
-    let no_info = ptr::null::<libc::siginfo_t>();
-    // SAFETY: the descriptor is open, and without information the call reads nothing else.
-    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, no_info, 0) };
+impl Hold {
+    /// Keeps the lifeline until the end.
+    fn keep(&self, writer: PipeWriter) {
+        *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+    }
+
+    /// Kills the init, and with it everything in its namespace. It may have ended already. Where the signal fails, the
+    /// init ends because its lifeline breaks.
+    fn kill(&self) {
+        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let _ = self.signal();
+    }
+
+    /// Sends the init the signal that kills it.
+    fn signal(&self) -> nix::Result<()> {
+        let (pidfd, no_info) = (self.pidfd.as_raw_fd(), ptr::null::<libc::siginfo_t>());
+        // SAFETY: the descriptor is open, and without information the call reads nothing else.
+        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, libc::SIGKILL, no_info, 0) }).map(drop)
+    }
 }
 
 /// Waits for the init's end.
@@ -230,7 +291,8 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     for argument in job.args {
         arguments.push(text(argument)?);
     }
-    let libraries = files::libraries(job.tool).map(|path| format!("LD_LIBRARY_PATH={}", path.display()));
+    let directories = files::libraries(job.tool).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let libraries = (!directories.is_empty()).then(|| format!("LD_LIBRARY_PATH={}", directories.join(":")));
     let lines = environment().into_iter().chain(libraries);
     let environment = lines.map(|line| text(&line)).collect::<Result<Vec<_>, _>>()?;
     let limits = &job.limits;

@@ -1,8 +1,12 @@
 //! The system calls of a program. Whatever is not listed is answered with ENOSYS, as if the kernel did not have it.
 //!
 //! Not listed, among others: mounts and namespaces, tracing and other processes' memory, keys, bpf, userfaultfd,
-//! io_uring, perf events, System V shared memory, queues and semaphores, memory without a file's limits (memfd), and
-//! every socket but Unix ones, whose names lie in the sandbox.
+//! io_uring, perf events, System V shared memory, queues and semaphores, and every socket but Unix ones, whose names
+//! lie in the sandbox.
+//!
+//! Memory that processes can share belongs to an object of the kernel, not to a process: all of its pages stay as long
+//! as one of them is mapped, and no limit of a process and no figure in /proc counts the others. So there is none but
+//! the files of the sandbox, which have a limit of their own: no memfd, and no shared mapping without a file.
 
 use crate::error::Error;
 use libc::c_long;
@@ -77,7 +81,6 @@ const FILES: &[c_long] = &[
 
 /// Memory, threads, signals, time and waiting.
 const PROCESS: &[c_long] = &[
-    libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_mprotect,
@@ -287,6 +290,12 @@ fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendErr
     rules.insert(libc::SYS_socketpair, any_of(&[libc::AF_UNIX as u64], 0)?);
     let namespaces = NAMESPACES as u32 as u64;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Qword, MaskedEq(namespaces), 0)?])?]);
+    // Memory is private or a file's, and never from the machine's pool of huge pages.
+    let mapping = |without: libc::c_int| {
+        let bits = (without | libc::MAP_HUGETLB) as u64;
+        SeccompRule::new(vec![when(3, Qword, MaskedEq(bits), 0)?])
+    };
+    rules.insert(libc::SYS_mmap, vec![mapping(libc::MAP_SHARED)?, mapping(libc::MAP_ANONYMOUS)?]);
     // A process that ignores the end of its children hides their CPU time from the limit of the whole sandbox, so
     // that signal's action can be asked for and not set.
     let child = libc::SIGCHLD as u64;
@@ -321,6 +330,9 @@ mod tests {
             libc::SYS_msgget,
             libc::SYS_semget,
             libc::SYS_memfd_create,
+            libc::SYS_memfd_secret,
+            libc::SYS_remap_file_pages,
+            libc::SYS_io_setup,
             libc::SYS_setxattr,
             libc::SYS_name_to_handle_at,
             libc::SYS_open_by_handle_at,

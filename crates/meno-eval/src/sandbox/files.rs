@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const ETC: [&str; 5] =
     ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"];
 
-/// Devices.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Devices. A shared mapping of `/dev/zero` is memory that no limit counts (`calls`), so it is not among them.
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// The entries of a job's file system, parents first. Its files lie at the root; `/work` is the working directory,
 /// and `/tmp` and `/dev/shm` lead there.
@@ -52,8 +52,19 @@ pub(super) fn size(job: &Job) -> u64 {
 }
 
 /// Where libraries of a tool lie that it would look for beside itself: the loader asks /proc where that is.
-pub(super) fn libraries(tool: &Tool) -> Option<PathBuf> {
-    tool.needs.iter().find(|path| path.ends_with("lib") && path.is_dir()).cloned()
+pub(super) fn libraries(tool: &Tool) -> Vec<&Path> {
+    let is_library = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
+    let mut directories: Vec<&Path> = Vec::new();
+    for path in &tool.needs {
+        let directory = match path.is_dir() {
+            true => Some(path.as_path()).filter(|path| path.ends_with("lib")),
+            false => {
+                path.parent().filter(|parent| is_library(path) && !tool.needs.iter().any(|dir| parent.starts_with(dir)))
+            }
+        };
+        directories.extend(directory.filter(|directory| !directories.contains(directory)));
+    }
+    directories
 }
 
 /// The path of a tool in the sandbox.
@@ -75,8 +86,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// The view of a path of the machine, at the same place; nothing if the machine does not have it. A link stays
-    /// one.
+    /// The view of a path of the machine, at the same place; nothing if the machine does not have it. A link to a
+    /// directory stays one.
     fn add(&mut self, path: &Path) -> io::Result<()> {
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
         let place = path.strip_prefix("/").unwrap_or(path);
@@ -87,12 +98,12 @@ impl Tree {
             self.directory(parent)?;
         }
         self.made.insert(place.to_owned());
-        if metadata.is_symlink() {
+        if metadata.is_symlink() && !path.is_file() {
             let target = std::fs::read_link(path)?;
             self.entries.push(Entry::Link { path: name(place)?, target: name(&target)? });
             return Ok(());
         }
-        let device = !metadata.is_dir() && !metadata.is_file();
+        let device = !metadata.is_dir() && !path.is_file();
         let (source, directory) = (name(path)?, metadata.is_dir());
         self.bound.push(place.to_owned());
         self.entries.push(Entry::Bind { path: name(place)?, source, directory, device });

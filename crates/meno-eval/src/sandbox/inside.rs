@@ -92,7 +92,7 @@ pub(super) const WORK: &CStr = c"/work";
 /// The init of a sandbox: process 1 of its namespaces. Builds the walls, starts the program as a process of its own,
 /// reaps what dies and ends with the program, or when Meno is gone. The kernel then kills whatever is left.
 pub(super) fn init(plan: &mut Plan, streams: Streams) -> ! {
-    let code = arrange(streams).at(Wall::Init).and_then(|()| enter(plan)).and_then(attend);
+    let code = arrange(streams).and_then(|()| enter(plan)).and_then(attend);
     leave(code)
 }
 
@@ -113,11 +113,11 @@ fn arrange(streams: Streams) -> io::Result<()> {
     let mut above = [0; 5];
     for (above, stream) in above.iter_mut().zip(streams) {
         // SAFETY: duplicates an open descriptor to a number that none of the five has after this.
-        *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) })?;
+        *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) }).at(Wall::Init)?;
     }
     for (number, &above) in (0..).zip(&above) {
         // SAFETY: no value of this process owns the numbers 0 … 4 any more: it never returns to Meno's code.
-        Errno::result(unsafe { libc::dup2(above, number) })?;
+        Errno::result(unsafe { libc::dup2(above, number) }).at(Wall::Init)?;
     }
     close_from(ERRORS + 1, 0)
 }
@@ -125,7 +125,8 @@ fn arrange(streams: Streams) -> io::Result<()> {
 /// Closes the descriptors from `first` on, or, with `CLOSE_RANGE_CLOEXEC`, lets exec close them.
 fn close_from(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: nothing in this process uses these descriptors afterwards.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })
+        .at(Wall::Descriptors)?;
     Ok(())
 }
 
@@ -138,13 +139,15 @@ fn enter(plan: &mut Plan) -> io::Result<Pid> {
         return Err(io::Error::from_raw_os_error(libc::ECANCELED)).at(Wall::Maps);
     }
     setsid().at(Wall::Init)?;
+    // A huge page stays whole as long as a small part of it is mapped, and only that part is counted.
+    prctl::set_thp_disable(true).at(Wall::Limits)?;
     umask(Mode::from_bits_truncate(0o022));
     // Where memory runs out, the kernel ends programs before anything else. A machine may forbid the request.
     let _ =
         std::fs::File::options().write(true).open("/proc/self/oom_score_adj").and_then(|mut f| f.write_all(b"1000"));
     build(plan)?;
     // What was opened to be mounted. The descriptors' owners are never dropped: this process ends by `_exit`.
-    close_from(ERRORS + 1, 0).at(Wall::Files)?;
+    close_from(ERRORS + 1, 0)?;
     drop_privileges().at(Wall::User)?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.at(Wall::Init)? {
@@ -324,7 +327,7 @@ fn run(plan: &mut Plan) -> io::Result<i32> {
     setsid().at(Wall::Init)?;
     // SAFETY: the default action is no code of this process.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.at(Wall::Init)?;
-    close_from(LIFELINE, libc::CLOSE_RANGE_CLOEXEC).at(Wall::Init)?;
+    close_from(LIFELINE, libc::CLOSE_RANGE_CLOEXEC)?;
     lock_files().at(Wall::Landlock)?;
     // A deep recursion ends at the limit of memory, not at 8 MiB of stack.
     let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Wall::Limits)?;

@@ -8,21 +8,47 @@ use std::process::{Command, Stdio};
 pub(super) const SYSTEM: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 
-/// The parts of an installation (PREFIX of PREFIX/bin/TOOL) that hold programs and libraries.
-const PARTS: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libexec", "include", "share"];
+/// The parts of an installation (PREFIX of PREFIX/bin/TOOL) that hold a tool's own programs and libraries, where it
+/// shares the prefix with others.
+const SHARED_PARTS: [&str; 9] = [
+    "lib/node_modules",
+    "lib/gcc",
+    "lib32/gcc",
+    "lib64/gcc",
+    "libexec/gcc",
+    "lib/clang",
+    "lib/rustlib",
+    "include/c++",
+    "include/node",
+];
+
+/// The same where the prefix is the tool's alone.
+const OWN_PARTS: [&str; 6] = ["bin", "lib", "lib32", "lib64", "libexec", "include"];
+
+/// How the names of the libraries begin that compilers link programs with.
+const LINKED: [&str; 5] = ["libstdc++", "libsupc++", "libgcc_s", "libc++", "libunwind"];
+
+/// The directories in which managers of versions keep prefixes, one for each version: of pyenv, nvm and nodenv, rustup,
+/// asdf and mise, fnm, volta, Homebrew.
+const COLLECTIONS: [&str; 6] = ["versions", "toolchains", "installs", "node-versions", "image", "Cellar"];
 
 /// Prints what an interpreter of Python needs, one path a line: itself, where its modules lie, the libraries that it
-/// loaded. What lies beside them, a home directory perhaps, is not its business.
+/// loaded. It runs without `site` (`-S`), so that `sys.path` holds its own directories and not what a .pth file names;
+/// then `site` finds the virtual environment, if it is one.
 const NEEDS_OF_PYTHON: &str = "
-import os, sys, sysconfig
-prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-paths = {sys.executable} | {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
-paths |= {path for path in sys.path if any(path.startswith(prefix + os.sep) for prefix in prefixes)}
+import os, sys
+paths = set(sys.path)
+import site
+site.main()
+import sysconfig
+paths |= {sys.executable} | {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+if sys.prefix != sys.base_prefix:
+    paths.add(os.path.join(sys.prefix, 'pyvenv.cfg'))
 try:
     paths |= {line.split(None, 5)[5].strip() for line in open('/proc/self/maps') if '.so' in line}
 except OSError:
     pass
-print('\\n'.join(sorted(path for path in paths if path and path not in prefixes and os.path.exists(path))))
+print('\\n'.join(sorted(path for path in paths if path and os.path.exists(path))))
 ";
 
 /// A program of this machine that runs in the sandbox.
@@ -43,7 +69,7 @@ impl Tool {
         let needs = match is_system(&path) {
             true => Vec::new(),
             false if name.starts_with("python") || name.starts_with("pypy") => needs_of_python(&path)?,
-            false => needs_of(&path, name.starts_with("node"))?,
+            false => needs_of(&path),
         };
         Ok(Tool { needs, reserves_memory: name.starts_with("node") || name == "rustc", path })
     }
@@ -79,31 +105,60 @@ fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
     let failed =
         |reason: &str| format!("{} cannot be used: it does not say where its modules are: {reason}", path.display());
     let mut command = Command::new(path);
-    command.args(["-I", "-B", "-c", NEEDS_OF_PYTHON]).env_clear().stdin(Stdio::null());
+    command.args(["-I", "-S", "-B", "-c", NEEDS_OF_PYTHON]).env_clear().stdin(Stdio::null());
     let asked = command.output().map_err(|e| failed(&e.to_string()))?;
     if !asked.status.success() {
         return Err(failed(String::from_utf8_lossy(&asked.stderr).trim()));
     }
     let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are no UTF-8"))?;
     let paths = text.lines().filter_map(|line| Path::new(line).canonicalize().ok());
-    Ok(paths.filter(|path| !is_system(path)).chain([path.to_owned()]).collect())
+    Ok(paths.filter(|path| !is_system(path) && !holds_others(path)).chain([path.to_owned()]).collect())
 }
 
-/// What another tool reads: itself, if it is `single`, else the parts of its installation as well.
-fn needs_of(path: &Path, single: bool) -> Result<Vec<PathBuf>, String> {
+/// What another tool reads: itself, the libraries that it loads, and the parts of its installation. A prefix such as
+/// `/usr/local` or `~/.local` holds more than the tool, personal files perhaps, so only known parts of it are read.
+fn needs_of(path: &Path) -> Vec<PathBuf> {
     let prefix = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-    let parts = PARTS.iter().map(|part| prefix.join(part)).filter(|part| part.is_dir());
-    match (single, is_personal(prefix)) {
-        (true, true) => Ok(vec![path.to_owned()]),
-        (false, true) => Err(format!(
-            "{} cannot be used: programs must read its libraries, and these lie in {}, a home directory or all of \
-             them, whose other files programs must not see. Install it in a directory that holds nothing else, such \
-             as /opt/NAME",
-            path.display(),
-            prefix.display()
-        )),
-        _ => Ok(parts.filter_map(|part| part.canonicalize().ok()).chain([path.to_owned()]).collect()),
-    }
+    let parts: &[&str] = if is_own(prefix) { &OWN_PARTS } else { &SHARED_PARTS };
+    let parts = parts.iter().map(|part| prefix.join(part)).filter(|part| part.is_dir());
+    // A library is found by its name, which may be a link, so these paths stay as they are.
+    let found = parts.filter_map(|part| part.canonicalize().ok()).chain(loaded(path)).chain(linked(prefix));
+    let needs = found.filter(|part| !is_system(part) && !holds_others(part)).chain([path.to_owned()]);
+    let mut needs: Vec<PathBuf> = needs.collect();
+    needs.sort();
+    needs.dedup();
+    needs
+}
+
+/// Whether a prefix belongs to one tool: that of a version in a collection of them, of an environment of conda, or
+/// `/opt/NAME`.
+fn is_own(prefix: &Path) -> bool {
+    let collection = |dir: Option<&Path>| {
+        dir.and_then(Path::file_name).and_then(|name| name.to_str()).is_some_and(|name| COLLECTIONS.contains(&name))
+    };
+    let (parent, above) = (prefix.parent(), prefix.parent().and_then(Path::parent));
+    let is_named = collection(parent) || collection(above) || parent == Some(Path::new("/opt"));
+    !holds_others(prefix) && (is_named || prefix.join("conda-meta").is_dir())
+}
+
+/// The libraries that the loader finds for a program, as it prints them when it is asked to.
+fn loaded(path: &Path) -> Vec<PathBuf> {
+    let mut command = Command::new(path);
+    command.arg("--version").env("LD_TRACE_LOADED_OBJECTS", "1").stdin(Stdio::null()).stderr(Stdio::null());
+    let text = command.output().map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    let file = |line: &str| Some(PathBuf::from(line.split_once("=> ")?.1.rsplit_once(" (0x")?.0));
+    text.lines().filter_map(file).filter(|file| file.is_absolute() && file.is_file()).collect()
+}
+
+/// The libraries of a prefix that programs are linked with.
+fn linked(prefix: &Path) -> Vec<PathBuf> {
+    let files = ["lib", "lib64"].into_iter().filter_map(|dir| std::fs::read_dir(prefix.join(dir)).ok()).flatten();
+    let files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_linked = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        LINKED.iter().any(|start| name.starts_with(start)) && file.is_file()
+    };
+    files.filter(is_linked).collect()
 }
 
 /// The first binary of that name in `PATH`.
@@ -143,39 +198,67 @@ fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
     real.unwrap_or(path)
 }
 
-/// Whether a directory is somebody's home or holds homes: what lies in it is no library.
-fn is_personal(dir: &Path) -> bool {
+/// Whether a directory is somebody's home, holds homes, or is shared by the tools and settings of a user.
+fn holds_others(dir: &Path) -> bool {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let real = home.as_ref().and_then(|home| home.canonicalize().ok());
+    let names = [".local", ".cache", ".config"];
     home.into_iter().chain(real).any(|home| home.starts_with(dir))
-        || dir.parent() == Some(Path::new("/home"))
-        || ["/", "/home", "/root", "/tmp"].map(Path::new).contains(&dir)
+        || ["/home", "/var/home"].map(Path::new).contains(&dir.parent().unwrap_or(dir))
+        || ["/", "/home", "/var", "/var/home", "/root", "/tmp", "/opt"].map(Path::new).contains(&dir)
+        || dir.file_name().is_some_and(|name| names.iter().any(|known| name == *known))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_tool_brings_what_it_needs_and_never_a_home() {
-        assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
-        for personal in ["/home", "/home/me", "/root", "/"] {
-            assert!(is_personal(Path::new(personal)), "{personal}");
+    /// A prefix with a tool, libraries of its own and files of a person.
+    fn prefix(at: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let prefix = dir.path().canonicalize().unwrap().join(at);
+        let parts = ["bin", "lib/node_modules", "lib/gcc", "lib/mail", "share/keyrings", "etc", "documents", "state"];
+        for name in parts {
+            std::fs::create_dir_all(prefix.join(name)).unwrap();
         }
-        assert!(!is_personal(Path::new("/home/me/python")) && !is_personal(Path::new("/srv/python")));
-        assert!(needs_of(Path::new("/home/me/bin/g++"), false).unwrap_err().contains("/home/me"));
-        assert_eq!(needs_of(Path::new("/home/me/bin/node"), true).unwrap(), [Path::new("/home/me/bin/node")]);
+        for name in ["lib/libstdc++.so.6", "lib/private"] {
+            std::fs::write(prefix.join(name), "").unwrap();
+        }
+        std::fs::copy("/bin/true", prefix.join("bin/node")).unwrap();
+        (dir, prefix)
     }
 
     #[test]
-    fn a_toolchain_brings_its_parts_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().canonicalize().unwrap();
-        for name in ["prefix/bin", "prefix/lib", "prefix/documents"] {
-            std::fs::create_dir_all(dir.join(name)).unwrap();
+    fn a_prefix_of_a_home_is_shared_unless_it_is_the_tools_own() {
+        for shared in ["", ".local", "local", "projects/x", "usr/local", ".cache"] {
+            let (_dir, prefix) = prefix(shared);
+            let parts = ["bin/node", "lib/gcc", "lib/libstdc++.so.6", "lib/node_modules"];
+            assert_eq!(needs_of(&prefix.join("bin/node")), parts.map(|part| prefix.join(part)), "{shared}");
         }
-        let tool = dir.join("prefix/bin/rustc");
-        assert_eq!(needs_of(&tool, false).unwrap(), [dir.join("prefix/bin"), dir.join("prefix/lib"), tool.clone()]);
+        let versions =
+            [".nvm/versions/node/v22", ".pyenv/versions/3.12", ".rustup/toolchains/stable", "mise/installs/node/22"];
+        for own in versions {
+            let (_dir, prefix) = prefix(own);
+            let needs = needs_of(&prefix.join("bin/node"));
+            let parts = ["bin", "bin/node", "lib", "lib/libstdc++.so.6"];
+            assert_eq!(needs, parts.map(|part| prefix.join(part)), "{own}");
+        }
+    }
+
+    #[test]
+    fn homes_and_what_holds_them_are_nobodys_own() {
+        assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
+        for dir in ["/home", "/home/me", "/root", "/", "/home/me/.local", "/opt", "/var/home/me"] {
+            assert!(holds_others(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");
+        }
+        assert!(is_own(Path::new("/opt/gcc-14")) && is_own(Path::new("/home/me/.rustup/toolchains/stable")));
+        assert!(!is_own(Path::new("/home/me/gcc")) && !is_own(Path::new("/srv")) && !is_own(Path::new("/data/x")));
+    }
+
+    #[test]
+    fn the_loader_names_the_libraries_of_a_tool() {
+        let libraries = loaded(&std::env::current_exe().unwrap());
+        assert!(libraries.iter().any(|path| path.to_string_lossy().contains("libc.")), "{libraries:?}");
     }
 
     #[test]

@@ -17,8 +17,11 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) struct Usage {
     /// CPU time, dead processes included.
     pub(super) cpu: Duration,
-    /// Bytes of memory of their own; what two processes share counts once where the kernel says so.
+    /// Bytes of memory of their own with their page tables, swapped or not; what two processes share counts once where
+    /// the kernel says so.
     pub(super) memory_bytes: u64,
+    /// The living and those that nobody waited for yet.
+    pub(super) processes: usize,
 }
 
 /// A line of /proc/PID/stat.
@@ -28,7 +31,7 @@ struct Process {
     ticks: u64,
 }
 
-/// What a process and all its descendants use.
+/// What a process and all its descendants use. That /proc does not show the process is an error.
 pub(super) fn of(root: Pid) -> io::Result<Usage> {
     let mut processes = HashMap::new();
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -42,10 +45,14 @@ pub(super) fn of(root: Pid) -> io::Result<Usage> {
             processes.insert(pid, process);
         }
     }
+    if !processes.contains_key(&root.as_raw()) {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
+    }
     let mut usage = Usage::default();
     let mut left = vec![root.as_raw()];
     while let Some(pid) = left.pop() {
         usage.cpu += processes.get(&pid).map_or(Duration::ZERO, |p| TICK * p.ticks.min(u64::from(u32::MAX)) as u32);
+        usage.processes += 1;
         if pid != root.as_raw() {
             usage.memory_bytes += memory(pid);
         }
@@ -68,19 +75,23 @@ fn parse(stat: &str) -> Option<Process> {
     Some(Process { parent: number(1)? as i32, ticks })
 }
 
-/// A process's share of the memory, or, where that cannot be read, what it holds beside files.
+/// A process's share of the memory, or, where that cannot be read, what it holds beside files; and its page tables.
+/// They can be large with little behind them: all pages that are only read are one.
 fn memory(pid: i32) -> u64 {
-    let share = || {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (share, status) = (read("smaps_rollup"), read("status"));
+    let held = match (bytes(&share, "Pss"), bytes(&share, "SwapPss")) {
+        (Some(memory), swapped) => memory + swapped.unwrap_or(0),
+        (None, _) => bytes(&status, "RssAnon").unwrap_or(0) + bytes(&status, "VmSwap").unwrap_or(0),
     };
-    let held = || {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        let pages: Vec<u64> = text.split_whitespace().map_while(|n| n.parse().ok()).collect();
-        Some(pages.get(1)?.saturating_sub(*pages.get(2)?) * 4096)
-    };
-    share().or_else(held).unwrap_or(0)
+    held + bytes(&status, "VmPTE").unwrap_or(0)
+}
+
+/// A number of bytes in a file of lines `NAME: NUMBER kB`. A process's name, which may hold anything, has no line breaks
+/// there.
+fn bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)
 }
 
 #[cfg(test)]
@@ -113,5 +124,30 @@ mod tests {
         assert!(of(pid).unwrap().memory_bytes > 0);
         shell.kill().unwrap();
         shell.wait().unwrap();
+    }
+
+    #[test]
+    fn page_tables_and_pages_on_disk_count() {
+        assert_eq!(bytes("Name:\tVmPTE: 9 kB\nVmPTE:\t       8 kB\n", "VmPTE"), Some(8 << 10));
+        assert_eq!(bytes("Pss_Dirty: 1 kB\nSwapPss:  3 kB\n", "Pss"), None);
+        let before = memory(std::process::id() as i32);
+        let size = 8 << 30;
+        // SAFETY: a new mapping, which nothing else uses; all its pages are the one of zeros.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            let start = libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            for page in (0..size).step_by(4096) {
+                start.cast::<u8>().add(page).read_volatile();
+            }
+            let after = memory(std::process::id() as i32);
+            libc::munmap(start, size);
+            assert!(after > before + (12 << 20), "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_an_error() {
+        assert!(of(Pid::from_raw(i32::MAX)).is_err());
     }
 }

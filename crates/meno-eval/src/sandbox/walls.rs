@@ -10,6 +10,8 @@ use std::io;
 pub(super) enum Wall {
     /// New namespaces.
     Namespaces = 1,
+    /// Closing what Meno has open.
+    Descriptors,
     /// The users of the new user namespace.
     Maps,
     /// Becoming user nobody, and giving up every capability.
@@ -28,11 +30,16 @@ pub(super) enum Wall {
     Limits,
     /// The filter of system calls.
     SystemCalls,
+    /// Reading what all processes of a sandbox use.
+    Watch,
+    /// Ending a sandbox.
+    Kill,
 }
 
 /// All of them, with their names.
-pub(super) const WALLS: [(Wall, &str); 10] = [
+pub(super) const WALLS: [(Wall, &str); 13] = [
     (Wall::Namespaces, "namespaces of users, processes, mounts, network and IPC"),
+    (Wall::Descriptors, "closing Meno's own files"),
     (Wall::Maps, "the user of the namespace"),
     (Wall::User, "no privileges"),
     (Wall::Init, "an init that everything dies with"),
@@ -42,6 +49,8 @@ pub(super) const WALLS: [(Wall, &str); 10] = [
     (Wall::Landlock, "Landlock"),
     (Wall::Limits, "limits of CPU time, memory, processes and files"),
     (Wall::SystemCalls, "the filter of system calls"),
+    (Wall::Watch, "the watch over the CPU time and memory of all processes"),
+    (Wall::Kill, "ending a program from outside"),
 ];
 
 /// Marks an error with the wall that failed. One number passes from the child to the parent, so the wall goes into its
@@ -90,6 +99,10 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
     let because = |text: &str, way_out: &str| format!("{text} ({description}). {way_out}");
     match wall {
         Wall::Namespaces => because("user namespaces are not available", &namespaces()),
+        Wall::Descriptors => because(
+            "the files that Meno has open could not be closed in the new process (close_range)",
+            "It needs Linux 5.9 or later, and a container's seccomp profile must allow close_range",
+        ),
         Wall::Maps => because("the users of the new namespace could not be set", &namespaces()),
         Wall::User => because(
             "Meno runs as root and cannot become user nobody",
@@ -116,6 +129,27 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
         Wall::SystemCalls => {
             because("the filter of system calls could not be set", "It needs a kernel with CONFIG_SECCOMP_FILTER")
         }
+        Wall::Watch => because("/proc does not show what the processes of a sandbox use", &watch()),
+        Wall::Kill => because(
+            "a running sandbox could not be killed (pidfd_send_signal)",
+            "A container's seccomp profile must allow pidfd_send_signal",
+        ),
+    }
+}
+
+/// What hides processes in /proc.
+fn watch() -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hidden = mounts.lines().any(|line| line.contains(" /proc proc ") && line.contains("hidepid="));
+    match hidden {
+        true => {
+            "It is mounted with hidepid: let an administrator add Meno's user to the group of its `gid=` option, or \
+                 run `mount -o remount,hidepid=0 /proc`"
+                .to_owned()
+        }
+        false => "A sandbox's init, its program and the CPU time of its dead processes must be readable in /proc/PID: \
+                  mount the /proc of this process namespace, without hidepid and without a profile that forbids reading"
+            .to_owned(),
     }
 }
 

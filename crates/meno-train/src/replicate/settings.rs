@@ -127,10 +127,8 @@ pub struct FromTraces {
 }
 
 /// The presets in this binary, by name.
-const PRESETS: [(&str, &str); 2] = [
-    ("tiny", include_str!("../../presets/tiny.toml")),
-    ("smoke", include_str!("../../presets/smoke.toml")),
-];
+const PRESETS: [(&str, &str); 2] =
+    [("tiny", include_str!("../../presets/tiny.toml")), ("smoke", include_str!("../../presets/smoke.toml"))];
 
 impl Settings {
     /// A preset by name, or the recipe in a file.

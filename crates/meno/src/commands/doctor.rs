@@ -8,8 +8,8 @@ use std::path::Path;
 /// Arguments of `meno doctor`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Shows each wall of the sandbox that --sandbox needs to run programs, and the compilers and
-interpreters that it can use. What is missing comes with its reason and the way out. The exit code is 1 if --sandbox
-would refuse.")]
+interpreters that it can use, and what bounds memory and CPU time. What is missing comes with its reason and the way
+out. The exit code is 1 if --sandbox would refuse.")]
 pub struct Args {}
 
 /// Runs `meno doctor`.
@@ -31,6 +31,9 @@ pub fn run(_: Args) -> Result<()> {
         println!("  {mark:<9}  {name}");
     }
     let sandbox = opened.inspect_err(|_| println!())?;
+    println!(
+        "  note       memory and CPU time: limits of each process, and a watch over all, every 50 ms; no control group"
+    );
     println!("Languages");
     for language in [Language::Python, Language::Cpp, Language::Rust, Language::JavaScript] {
         match sandbox.path_of(language) {
