@@ -62,6 +62,10 @@ fn patterns_that_backtrack() {
         // The library takes no notice of a normalizer that fails.
         refused(json!({"normalizer": replace("Regex", pattern, "")}), &format!("{a}!"), "takes too long");
     }
+    for pattern in [r"(a*)\1b", r"(?<x>a|b\g<x>c)"] {
+        refused(json!({"pre_tokenizer": split(pattern)}), "a", "without bound");
+        refused(json!({"normalizer": replace("Regex", pattern, "")}), "a", "without bound");
+    }
 }
 
 #[test]
@@ -82,6 +86,13 @@ fn texts_that_grow() {
         "more than 32 steps",
     );
     refused(json!({"decoder": replace("Regex", "(a+)+$", "")}), "a", "regular expression");
+    // What a step really does to a long text counts, not what it could do.
+    let text = "a".repeat(2 << 20);
+    for long in [replace("String", "a", &"b".repeat(33)), replace("Regex", "[a]", &"b".repeat(33))] {
+        refused(json!({"normalizer": long}), &text, "more than 33554432 bytes of a text of 2097152");
+    }
+    outcome(&with(json!({"normalizer": replace("String", "xy", &"b".repeat(60))})), &text).unwrap();
+    outcome(&with(json!({"normalizer": {"type": "NFKC"}})), &"a".repeat(4 << 20)).unwrap();
 }
 
 #[test]

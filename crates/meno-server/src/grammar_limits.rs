@@ -2,7 +2,7 @@
 //!
 //! llguidance bounds the result of compiling, but not the way to it: it descends a step of the stack for every rule that
 //! names the next, and its time grows with the square of the repetitions in a regular expression, of the optional
-//! properties of an object, and with the number that a number must be a multiple of. So these are counted first. The
+//! properties of an object, of the names that are required and of schemas that refer to each other, and with the number that a number must be a multiple of. So these are counted first. The
 //! counts are generous to what is written by hand or made from a program's types.
 
 use crate::structured::Structure;
@@ -14,6 +14,12 @@ pub const MAX_BYTES: usize = 256 << 10;
 pub const MAX_RULES: usize = 2000;
 /// Most properties in all objects of a schema.
 pub const MAX_PROPERTIES: usize = 2000;
+/// Most names in all `required` of a schema, with those that `dependentRequired` lists.
+pub const MAX_REQUIRED: usize = 2000;
+/// Most `$ref` of a schema.
+pub const MAX_REFERENCES: usize = 1000;
+/// How deep the brackets of a regular expression or a Lark grammar may lie in each other.
+pub const MAX_DEPTH: usize = 256;
 /// Most schemas in all `allOf`, `anyOf` and `oneOf` of a schema.
 pub const MAX_BRANCHES: usize = 2000;
 /// Most repetitions (`*`, `+`, `?`, `{…}`) in all regular expressions and rules.
@@ -27,8 +33,11 @@ pub const MAX_MULTIPLE: u64 = 10_000;
 struct Counts {
     rules: usize,
     properties: usize,
+    required: usize,
+    references: usize,
     branches: usize,
     repeats: usize,
+    depth: usize,
     largest_multiple: u64,
     product_of_multiples: u64,
     /// Whether schemas are put together, so that multiples of two numbers may be asked for at once.
@@ -47,11 +56,14 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     match structure {
         Structure::JsonObject => {}
         Structure::JsonSchema(schema) => counts.schema(schema),
-        Structure::Regex(text) => counts.repeats += repeats(text),
+        Structure::Regex(text) => counts.pattern(text),
         Structure::Lark(text) => counts.lark(text),
     }
     at_most("rules", counts.rules, MAX_RULES)?;
     at_most("properties", counts.properties, MAX_PROPERTIES)?;
+    at_most("required names", counts.required, MAX_REQUIRED)?;
+    at_most("references ($ref)", counts.references, MAX_REFERENCES)?;
+    at_most("brackets within each other", counts.depth, MAX_DEPTH)?;
     at_most("schemas in allOf, anyOf and oneOf", counts.branches, MAX_BRANCHES)?;
     at_most("repetitions (*, +, ?, {…})", counts.repeats, MAX_REPEATS)?;
     let multiple = if counts.joined { counts.product_of_multiples } else { counts.largest_multiple };
@@ -60,7 +72,8 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
             if counts.joined { "the product of all in a schema with references or combinations " } else { "" };
         return Err(format!("has a multipleOf that is too large: {product}may be {MAX_MULTIPLE}"));
     }
-    Ok(1 + counts.rules + counts.properties + counts.branches + counts.repeats + bytes / 64)
+    let names = counts.properties + counts.required + counts.references;
+    Ok(1 + counts.rules + names + counts.branches + counts.repeats + bytes / 64)
 }
 
 fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {
@@ -81,7 +94,29 @@ fn repeats(text: &str) -> usize {
     count
 }
 
+/// How deep brackets lie in each other, those that are escaped left out.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut escaped) = (0usize, 0, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 impl Counts {
+    /// A regular expression.
+    fn pattern(&mut self, text: &str) {
+        self.repeats += repeats(text);
+        self.depth = self.depth.max(depth(text));
+    }
+
     /// A Lark grammar, and the schemas that stand in it after `%json`.
     fn lark(&mut self, text: &str) {
         let mut rest = text;
@@ -99,7 +134,7 @@ impl Counts {
 
     fn rules_of(&mut self, text: &str) {
         self.rules += text.matches(':').count();
-        self.repeats += repeats(text);
+        self.pattern(text);
     }
 
     /// A schema, with all values in it: what is counted too much is no schema, and harmless.
@@ -119,15 +154,23 @@ impl Counts {
             ("properties", Value::Object(properties)) => self.properties += properties.len(),
             ("patternProperties", Value::Object(properties)) => {
                 self.properties += properties.len();
-                self.repeats += properties.keys().map(|pattern| repeats(pattern)).sum::<usize>();
+                properties.keys().for_each(|pattern| self.pattern(pattern));
                 self.joined = true;
             }
-            ("pattern", Value::String(pattern)) => self.repeats += repeats(pattern),
+            ("pattern", Value::String(pattern)) => self.pattern(pattern),
+            ("required", Value::Array(names)) => self.required += names.len(),
+            ("dependentRequired", Value::Object(names)) => {
+                self.required += names.values().filter_map(Value::as_array).map(Vec::len).sum::<usize>();
+            }
             ("allOf" | "anyOf" | "oneOf", Value::Array(branches)) => {
                 self.branches += branches.len();
                 self.joined = true;
             }
-            ("$ref" | "if" | "then" | "else" | "not", _) => self.joined = true,
+            ("$ref" | "$dynamicRef", _) => {
+                self.references += 1;
+                self.joined = true;
+            }
+            ("if" | "then" | "else" | "not", _) => self.joined = true,
             ("multipleOf", Value::Number(number)) => {
                 let multiple = digits(&number.to_string());
                 self.largest_multiple = self.largest_multiple.max(multiple);
@@ -167,6 +210,15 @@ mod tests {
         refused(Structure::Lark(format!("start: a %json {schema} b")), "2001 properties");
         refused(Structure::JsonSchema(json!({"allOf": vec![json!({}); 2001]})), "2001 schemas");
         refused(Structure::JsonSchema(json!({"pattern": "a?".repeat(1001)})), "1001 repetitions");
+        refused(Structure::JsonSchema(json!({"required": vec!["a"; MAX_REQUIRED + 1]})), "2001 required names");
+        refused(Structure::JsonSchema(json!({"dependentRequired": {"a": vec!["b"; 2001]}})), "2001 required names");
+        let chain: serde_json::Map<String, Value> =
+            (0..1001).map(|i| (i.to_string(), json!({"$ref": format!("#/$defs/{}", i + 1)}))).collect();
+        refused(Structure::JsonSchema(json!({"$defs": chain})), "1001 references");
+        let nested = format!("{}a{}", "(".repeat(257), ")".repeat(257));
+        refused(Structure::Regex(nested.clone()), "257 brackets");
+        refused(Structure::Lark(format!("start: {nested}")), "257 brackets");
+        refused(Structure::JsonSchema(json!({"pattern": nested})), "257 brackets");
         refused(Structure::JsonSchema(json!({"multipleOf": 10_001})), "multipleOf");
         refused(Structure::JsonSchema(json!({"multipleOf": 1e15})), "multipleOf");
         refused(Structure::JsonSchema(json!({"allOf": [{"multipleOf": 101}, {"multipleOf": 103}]})), "product");
@@ -174,6 +226,7 @@ mod tests {
             Structure::JsonSchema(json!({"properties": {"a": {"multipleOf": 9973}, "b": {"multipleOf": 9967}}})),
             Structure::JsonSchema(json!({"anyOf": [{"multipleOf": 0.01}, {"multipleOf": 5}]})),
             Structure::Regex("\\*".repeat(5000)),
+            Structure::Regex(r"\(\[".repeat(5000)),
             Structure::JsonObject,
         ] {
             check(&taken).unwrap();

@@ -19,13 +19,20 @@ pub(super) const MAX_BYTES: u64 = 16 << 20;
 /// Values that are measured in a step of the interpreter.
 const NODES_PER_STEP: u64 = 16;
 
+/// Bytes that are compared or searched in a step.
+const BYTES_PER_STEP: u64 = 64;
+
 const CHECKED: &str = "_checked";
 const STORED: &str = "_stored";
+const COMPARED: &str = "_compared";
+const READ: &str = "_read";
 
 /// Adds the filters that [`with_checks`] calls.
 pub(super) fn add_filters(env: &mut Environment<'static>) {
     env.add_filter(CHECKED, |state: &State, value: Value| checked(state, value, true));
     env.add_filter(STORED, |state: &State, value: Value| checked(state, value, false));
+    env.add_filter(COMPARED, |state: &State, value: Value| pay(state, &value).map(|()| value));
+    env.add_filter(READ, |state: &State, value: Value| pay_text(state, &value).map(|()| value));
 }
 
 /// A template with the filters put in: `((a + b)|_checked)`.
@@ -33,11 +40,15 @@ pub(super) fn with_checks(source: &str, syntax: SyntaxConfig) -> Result<String, 
     let refuse = |e: String| Error::new(ErrorKind::SyntaxError, e);
     let tree = machinery::parse(source, "template", syntax)?;
     let tree = serde_json::to_value(&tree).map_err(|e| refuse(e.to_string()))?;
-    let mut inserted = Vec::new();
-    find(&tree, source, None, &mut inserted);
-    inserted.sort_by_key(|i| i.0);
+    let mut measured = Vec::new();
+    find(&tree, source, None, &mut measured);
+    // Where several begin or end at one place, the longest one begins first and ends last.
+    let begins = measured.iter().map(|m| (m.start, m.start + m.end, " ((".to_owned()));
+    let ends = measured.iter().map(|m| (m.end, usize::MAX - m.start, format!(")|{}) ", m.filter)));
+    let mut inserted: Vec<_> = begins.chain(ends).collect();
+    inserted.sort_by_key(|i| (i.0, i.1));
     let (mut text, mut done) = (String::new(), 0);
-    for (at, what) in inserted {
+    for (at, _, what) in inserted {
         text += source.get(done..at).ok_or_else(|| refuse(format!("no place at {at}")))?;
         text += &what;
         done = at;
@@ -45,11 +56,18 @@ pub(super) fn with_checks(source: &str, syntax: SyntaxConfig) -> Result<String, 
     Ok(text + &source[done..])
 }
 
-/// What is to be put in, and before which byte. The syntax tree is as serde writes it: `{"expr": kind, "inner": [node,
+/// An expression that is handed to a filter.
+struct Measured {
+    start: usize,
+    end: usize,
+    filter: &'static str,
+}
+
+/// What is to be measured. The syntax tree is as serde writes it: `{"expr": kind, "inner": [node,
 /// span]}`. `sum` is where the sum around it begins: of `a + b + c` only the whole is measured.
-fn find(tree: &Json, source: &str, sum: Option<usize>, inserted: &mut Vec<(usize, String)>) {
+fn find(tree: &Json, source: &str, sum: Option<usize>, found: &mut Vec<Measured>) {
     match tree {
-        Json::Array(items) => items.iter().for_each(|item| find(item, source, sum, inserted)),
+        Json::Array(items) => items.iter().for_each(|item| find(item, source, sum, found)),
         Json::Object(object) => {
             let (start, end) = span(tree);
             let node = &tree["inner"][0];
@@ -62,21 +80,53 @@ fn find(tree: &Json, source: &str, sum: Option<usize>, inserted: &mut Vec<(usize
                 _ => false,
             };
             if measured {
-                inserted.push((start, "((".to_owned()));
-                inserted.push((end, format!(")|{CHECKED})")));
+                found.push(Measured { start, end, filter: CHECKED });
             }
+            operands(tree, found);
             if tree["stmt"] == "Set" {
-                assigned(node, source, inserted);
+                assigned(node, source, found);
             }
             let sum = if is_sum { Some(start) } else { sum };
-            object.iter().filter(|(key, _)| *key != "target").for_each(|(_, v)| find(v, source, sum, inserted));
+            object.iter().filter(|(key, _)| *key != "target").for_each(|(_, v)| find(v, source, sum, found));
         }
         _ => {}
     }
 }
 
+/// What is compared, searched or cut into pieces, which takes time by its length. Literals are short.
+fn operands(tree: &Json, found: &mut Vec<Measured>) {
+    let node = &tree["inner"][0];
+    let mut measure = |operand: &Json, filter| {
+        // The span of `a.b` begins at the dot.
+        let (start, end) = (first_byte(operand), span(operand).1);
+        if operand["expr"] != "Const" && operand["expr"].is_string() && start < end {
+            found.push(Measured { start, end, filter });
+        }
+    };
+    match tree["expr"].as_str() {
+        Some("BinOp") => match node["op"].as_str() {
+            Some("Eq" | "Ne" | "Lt" | "Lte" | "Gt" | "Gte") => {
+                measure(&node["left"], COMPARED);
+                measure(&node["right"], COMPARED);
+            }
+            Some("In") => {
+                measure(&node["left"], COMPARED);
+                // A map is not searched, and a list costs a step an item.
+                measure(&node["right"], READ);
+            }
+            _ => {}
+        },
+        Some("Compare") => {
+            measure(&node["expr"], COMPARED);
+            node["ops"].as_array().into_iter().flatten().for_each(|op| measure(&op["expr"], COMPARED));
+        }
+        Some("GetItem" | "Slice") => measure(&node["expr"], READ),
+        _ => {}
+    }
+}
+
 /// `{% set a = b %}`: all between the sign and the end of the block, for spans leave brackets out.
-fn assigned(set: &Json, source: &str, inserted: &mut Vec<(usize, String)>) {
+fn assigned(set: &Json, source: &str, found: &mut Vec<Measured>) {
     let (_, target) = span(&set["target"]);
     let last = last_byte(&set["expr"]);
     let sign = source.get(target..).and_then(|s| s.find('='));
@@ -84,8 +134,7 @@ fn assigned(set: &Json, source: &str, inserted: &mut Vec<(usize, String)>) {
     if let (Some(sign), Some(close)) = (sign, close) {
         let end = source[..last + close].trim_end_matches(['-', '+']).len();
         let filter = if set["target"]["expr"] == "GetAttr" { STORED } else { CHECKED };
-        inserted.push((target + sign + 1, " ((".to_owned()));
-        inserted.push((end, format!(")|{filter}) ")));
+        found.push(Measured { start: target + sign + 1, end, filter });
     }
 }
 
@@ -94,13 +143,21 @@ fn span(tree: &Json) -> (usize, usize) {
     (at("start_offset"), at("end_offset"))
 }
 
+fn within(tree: &Json) -> Vec<&Json> {
+    match tree {
+        Json::Array(items) => items.iter().collect(),
+        Json::Object(object) => object.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn first_byte(tree: &Json) -> usize {
+    let own = if tree["inner"][1].is_object() { span(tree).0 } else { usize::MAX };
+    within(tree).into_iter().map(first_byte).min().unwrap_or(usize::MAX).min(own)
+}
+
 fn last_byte(tree: &Json) -> usize {
-    let within: Box<dyn Iterator<Item = &Json>> = match tree {
-        Json::Array(items) => Box::new(items.iter()),
-        Json::Object(object) => Box::new(object.values()),
-        _ => return 0,
-    };
-    within.map(last_byte).max().unwrap_or(0).max(span(tree).1)
+    within(tree).into_iter().map(last_byte).max().unwrap_or(0).max(span(tree).1)
 }
 
 /// A value that is not too large: lists that were lazy are written down.
@@ -130,6 +187,22 @@ pub(super) struct Size {
     pub(super) bytes: u64,
     /// Lists and maps around the innermost value.
     pub(super) depth: u64,
+}
+
+/// Pays for looking at all of a value.
+pub(super) fn pay(state: &State, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map => state.consume_fuel(size(state, value)?.bytes / BYTES_PER_STEP),
+        _ => pay_text(state, value),
+    }
+}
+
+/// Pays for looking at all of a text.
+pub(super) fn pay_text(state: &State, value: &Value) -> Result<(), Error> {
+    match value.as_str() {
+        Some(text) => state.consume_fuel(text.len() as u64 / BYTES_PER_STEP),
+        None => Ok(()),
+    }
 }
 
 /// How large a value is; an error if it is too large.

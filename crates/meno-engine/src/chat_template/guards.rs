@@ -8,10 +8,10 @@
 //! The names are all that minijinja 3.1.0 and its `pycompat` have; another version may have others, which is why
 //! `Cargo.toml` asks for exactly this one.
 
-use super::bounds::{MAX_BYTES, Size, checked, size};
+use super::bounds::{self, MAX_BYTES, Size, checked, size};
 use crate::python::Dumps;
 use minijinja::value::{Rest, ValueOrKwargs};
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions, tests as jinja_tests};
 
 /// Filters that give lists and maps, or more text than they were given.
 fn guarded_filters() -> [(&'static str, Value); 24] {
@@ -71,6 +71,48 @@ pub(super) const OTHER_FILTERS: [&str; 22] = [
     "upper",
 ];
 
+/// Filters that look at every character of a text and give something short. What gives texts is paid for by what it
+/// makes.
+fn texts() -> [(&'static str, Value); 8] {
+    [
+        ("count", Value::from_function(filters::length)),
+        ("first", Value::from_function(filters::first)),
+        ("float", Value::from_function(filters::float)),
+        ("int", Value::from_function(filters::int)),
+        ("last", Value::from_function(filters::last)),
+        ("length", Value::from_function(filters::length)),
+        ("replace", Value::from_function(filters::replace)),
+        ("trim", Value::from_function(filters::trim)),
+    ]
+}
+
+/// Tests that compare.
+fn comparisons() -> [(&'static str, Value); 21] {
+    [
+        ("eq", Value::from_function(jinja_tests::is_eq)),
+        ("equalto", Value::from_function(jinja_tests::is_eq)),
+        ("==", Value::from_function(jinja_tests::is_eq)),
+        ("ne", Value::from_function(jinja_tests::is_ne)),
+        ("!=", Value::from_function(jinja_tests::is_ne)),
+        ("lt", Value::from_function(jinja_tests::is_lt)),
+        ("lessthan", Value::from_function(jinja_tests::is_lt)),
+        ("<", Value::from_function(jinja_tests::is_lt)),
+        ("le", Value::from_function(jinja_tests::is_le)),
+        ("<=", Value::from_function(jinja_tests::is_le)),
+        ("gt", Value::from_function(jinja_tests::is_gt)),
+        ("greaterthan", Value::from_function(jinja_tests::is_gt)),
+        (">", Value::from_function(jinja_tests::is_gt)),
+        ("ge", Value::from_function(jinja_tests::is_ge)),
+        (">=", Value::from_function(jinja_tests::is_ge)),
+        ("in", Value::from_function(jinja_tests::is_in)),
+        ("sameas", Value::from_function(jinja_tests::is_sameas)),
+        ("lower", Value::from_function(jinja_tests::is_lower)),
+        ("upper", Value::from_function(jinja_tests::is_upper)),
+        ("startingwith", Value::from_function(jinja_tests::is_startingwith)),
+        ("endingwith", Value::from_function(jinja_tests::is_endingwith)),
+    ]
+}
+
 /// What Jinja does not have: lists of lists made lazily, and a function that prints all there is.
 const REMOVED_FILTERS: [&str; 2] = ["chain", "zip"];
 const REMOVED_FUNCTIONS: [&str; 1] = ["debug"];
@@ -80,6 +122,12 @@ pub(super) fn add(env: &mut Environment<'static>) {
     for (name, filter) in guarded_filters() {
         env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
             let args = args.into_values();
+            args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?;
+            if let (Some(list), "sort" | "dictsort" | "groupby" | "max" | "min" | "unique") = (args.first(), name) {
+                // Items are compared as often as they are halved.
+                let items = list.len().unwrap_or(0).max(2).ilog2();
+                (0..=items).try_for_each(|_| bounds::pay(state, list))?;
+            }
             fits(state, name, args.first(), args.get(1..).unwrap_or_default())?;
             let result = filter.call(state, &args)?;
             checked(state, result, true)
@@ -93,6 +141,21 @@ pub(super) fn add(env: &mut Environment<'static>) {
             checked(state, result, true)
         });
     }
+    for (name, filter) in texts() {
+        env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args = args.into_values();
+            args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?;
+            filter.call(state, &args)
+        });
+    }
+    for (name, test) in comparisons() {
+        env.add_test(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args = args.into_values();
+            args.iter().take(1).try_for_each(|arg| bounds::pay(state, arg))?;
+            args.iter().skip(1).try_for_each(|arg| bounds::pay_text(state, arg))?;
+            Ok::<bool, Error>(test.call(state, &args)?.is_true())
+        });
+    }
     REMOVED_FILTERS.iter().for_each(|name| env.remove_filter(name));
     REMOVED_FUNCTIONS.iter().for_each(|name| env.remove_global(name));
 }
@@ -103,6 +166,15 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
     let wide = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4);
     if name == "format" && value.as_str().is_some_and(wide) {
         return Err(Error::new(ErrorKind::InvalidOperation, "format: a width of more than four digits"));
+    }
+    bounds::pay_text(state, value)?;
+    match (name, args) {
+        // It compares with every item.
+        ("count", [item]) if value.as_str().is_none() => {
+            bounds::pay(state, value)?;
+            bounds::pay(state, item)?;
+        }
+        _ => args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?,
     }
     match (name, args) {
         ("join", [list, ..]) => fits(state, "join", Some(list), std::slice::from_ref(value))?,
@@ -242,6 +314,47 @@ mod tests {
         assert!(grown < 1500, "{grown} MiB more for {} attacks", attacks.len());
     }
 
+    /// What takes long by the length of its texts, a few hundred thousand times.
+    #[test]
+    fn long_texts_are_paid_for() {
+        const LOOP: &str = "{% set a = 'a' * 8000000 ~ 'b' %}{% set c = 'a' * 8000000 ~ 'c' %}{% set l = [a, c] %}\
+            {% for i in range(99999) %}{% if BODY %}x{% endif %}{% endfor %}";
+        for body in [
+            "a == c",
+            "a != c",
+            "a < c",
+            "a <= c <= a",
+            "c in l",
+            "'x' in a",
+            "[a] == [c]",
+            "{'k': a} == {'k': c}",
+            "a is eq(c)",
+            "a is lt(c)",
+            "a is in l",
+            "l | select('==', c) | list",
+            "l | sort | length",
+            "l | unique | list",
+            "l | max",
+            "a.count('x')",
+            "l.count(c)",
+            "a.startswith(c)",
+            "a.find('c')",
+            "a | length",
+            "a | trim | length",
+            "a[-1] == 'x'",
+            "a[:-1] | length",
+            "a | last",
+            "a is upper",
+            "a | int(0)",
+            "a | replace('x', 'y') | length",
+        ] {
+            let start = crate::clock::thread_time();
+            let error = render(&LOOP.replace("BODY", body)).unwrap_err().to_string();
+            let took = crate::clock::thread_time() - start;
+            assert!(error.contains("steps") && took.as_secs() < 10, "{body}: {took:?}, {error}");
+        }
+    }
+
     #[test]
     fn what_is_small_is_as_before() {
         for (source, expected) in [
@@ -259,6 +372,11 @@ mod tests {
             ("{% set ns = namespace(a=1) %}{% set ns.a = ns.a + 1 %}{{ ns.a }}", "2"),
             ("{{ none | default('x', true) }}{{ u | default('y') }}", "xy"),
             ("{{ [3, 1, 2] | sort(reverse=true) | join }}{{ [1, 1] | unique | list | length }}", "3211"),
+            ("{{ 1 < 2 < 3 }}{{ 1 < 2 > 3 }}{{ (1, 2) == (1, 2) }}{{ 'a' ~ 'b' == 'ab' }}", "TrueFalseTrueTrue"),
+            ("{{ not 'a' == 'b' and ('b' in 'abc') }}{{ 'k' not in {'k': 1} }}", "TrueFalse"),
+            ("{%set a='x'=='x'%}{{a}}{{ [3, 4][-1:][0] }}{{ {'a': {'b': [5]}}['a'].b[0] }}", "True45"),
+            ("{% set x = 'y' if 1 == 1 else 'n' %}{{ x }}{{ ([1] + [2])[1] == 2 }}{{ -1 == 0 - 1 }}", "yTrueTrue"),
+            ("{{ ['a', 'b'] | select('in', ['b']) | list }}{{ ['a'] | map('upper') | first == 'A' }}", "['b']True"),
             ("{{ {'a': [1]} | tojson(indent=1) }}", "{\n \"a\": [\n  1\n ]\n}"),
             ("{{ dict(a=1).a }}{{ dict(a=1).get('b', 7) }}", "17"),
         ] {

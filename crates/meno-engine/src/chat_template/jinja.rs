@@ -11,6 +11,8 @@ use regex::Regex;
 /// Steps of the template interpreter, of which making 64 bytes is one: a few thousand for a turn of the longest
 /// published templates, and 256 MiB at the most.
 const FUEL: u64 = 4 << 20;
+/// Characters of an error.
+const MAX_MESSAGE: usize = 1000;
 /// Depth of macro and include calls.
 const MAX_RECURSION: usize = 100;
 
@@ -115,5 +117,9 @@ pub(super) fn describe(error: &Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    text
+    // A template may raise any text.
+    match text.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }

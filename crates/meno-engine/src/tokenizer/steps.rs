@@ -3,18 +3,22 @@
 //!
 //! Both keep the library's own description, so that what is saved is what was read.
 
-use super::regex::BoundedRegex;
+use super::regex::{BoundedRegex, fail};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pattern::Invert;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::split::SplitPattern;
-use tokenizers::{NormalizedString, PreTokenizedString, Result, SplitDelimiterBehavior};
+use tokenizers::{NormalizedString, Normalizer as _, PreTokenizedString, Result, SplitDelimiterBehavior};
 
 /// Steps of a sequence; published tokenizers have up to eight.
 const MAX_STEPS: usize = 32;
 /// How many times its size a text may become by normalisation. SentencePiece's own table gives 33 bytes for one letter.
-const MAX_GROWTH: f64 = 160.0;
+const MAX_GROWTH: f64 = 40.0;
+/// Bytes that a text may become. The library takes some 32 bytes of memory for each.
+const MAX_NORMALIZED: usize = 32 << 20;
+/// Of this many characters at a time it is measured what a long text becomes.
+const MEASURED: usize = 1 << 16;
 /// Texts that replace others.
 const MAX_CONTENT: usize = 256;
 
@@ -22,7 +26,8 @@ const MAX_CONTENT: usize = 256;
 #[derive(Clone, Debug)]
 pub(super) struct Normalizer {
     description: NormalizerWrapper,
-    steps: Vec<NormalizerStep>,
+    /// Each with the factor by which it can lengthen a text.
+    steps: Vec<(NormalizerStep, f64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,12 +50,12 @@ impl Normalizer {
 }
 
 /// Adds the steps of a normalizer, and multiplies `growth` by what each can do to the length of a text.
-fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<NormalizerStep>, growth: &mut f64) -> Result<()> {
+fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<(NormalizerStep, f64)>, growth: &mut f64) -> Result<()> {
     if steps.len() >= MAX_STEPS {
         return Err(format!("the normalizer has more than {MAX_STEPS} steps").into());
     }
     let mut step = NormalizerStep::Library(of.clone());
-    *growth *= match of {
+    let factor = match of {
         NormalizerWrapper::Sequence(all) => {
             return all.as_ref().iter().try_for_each(|of| add_normalizer(of, steps, growth));
         }
@@ -81,7 +86,8 @@ fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<NormalizerStep>, growt
         NormalizerWrapper::NFC(_) | NormalizerWrapper::NFD(_) => 3.0,
         NormalizerWrapper::StripNormalizer(_) | NormalizerWrapper::StripAccents(_) | NormalizerWrapper::Nmt(_) => 1.0,
     };
-    steps.push(step);
+    *growth *= factor;
+    steps.push((step, factor));
     Ok(())
 }
 
@@ -132,12 +138,43 @@ fn longest_entry(base64: &str) -> usize {
     texts.split(|&b| b == 0).map(<[u8]>::len).max().unwrap_or(0)
 }
 
-impl tokenizers::Normalizer for Normalizer {
-    fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
-        self.steps.iter().try_for_each(|step| match step {
+impl NormalizerStep {
+    fn run(&self, text: &mut NormalizedString) -> Result<()> {
+        match self {
             NormalizerStep::Library(step) => step.normalize(text),
             NormalizerStep::Replace(regex, content) => text.replace(regex, content),
-        })
+        }
+    }
+
+    /// Refuses to run where the text would become too long; measured in parts, which need little memory.
+    fn check(&self, text: &str) -> Result<()> {
+        let (mut rest, mut length) = (text, 0);
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(MEASURED).map_or(rest.len(), |(at, _)| at);
+            let mut part = NormalizedString::from(&rest[..end]);
+            self.run(&mut part)?;
+            length += part.get().len();
+            if length > MAX_NORMALIZED {
+                let n = text.len();
+                return Err(
+                    fail(format!("the normalizer makes more than {MAX_NORMALIZED} bytes of a text of {n}")).into()
+                );
+            }
+            rest = &rest[end..];
+        }
+        Ok(())
+    }
+}
+
+impl tokenizers::Normalizer for Normalizer {
+    fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
+        for (step, factor) in &self.steps {
+            if text.get().len() as f64 * factor > MAX_NORMALIZED as f64 {
+                step.check(text.get())?;
+            }
+            step.run(text)?;
+        }
+        Ok(())
     }
 }
 
