@@ -118,7 +118,7 @@ fn facts(r: &Report) -> Value {
             "undecided": count(Verdict::Undecided),
         },
         "ratio": r.length_ratio("r1-zero", "base"),
-        "gap": format!("{:e}", r.max_logprob_gap()),
+        "gap": if r.max_logprob_gap() == 0.0 { "0".to_owned() } else { format!("{:e}", r.max_logprob_gap()) },
         "gap_steps": steps,
         "pipeline": pipeline::pipeline(r),
         "card": pipeline::card(r),

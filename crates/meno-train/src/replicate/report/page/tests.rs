@@ -119,7 +119,7 @@ fn the_picture_is_an_svg_of_its_own() {
     let svg = card(&report());
     assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>"));
     assert!(!svg.contains("NaN") && !svg.contains("class="), "it has no style sheet");
-    assert!(svg.contains("11 of 11") && svg.contains("arXiv 2501.12948"));
+    assert!(svg.contains("11 of 11") && svg.contains("AIME 2024"));
 }
 
 #[test]

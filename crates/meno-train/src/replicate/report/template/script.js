@@ -29,8 +29,8 @@
       colour: span.dataset.key,
     }));
 
-    const cross = make("line", { class: "cross", y1: top, y2: bottom, visibility: "hidden" });
-    const dots = lines.map((line) => make("circle", { class: `dot ${line.colour}`, r: 4, visibility: "hidden" }));
+    const cross = make("line", { class: "cross probe", y1: top, y2: bottom, visibility: "hidden" });
+    const dots = lines.map((line) => make("circle", { class: `dot probe ${line.colour}`, r: 4, visibility: "hidden" }));
     svg.append(cross, ...dots);
     const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
     plot.append(tip);
@@ -113,7 +113,7 @@
     }
     const [from, to] = [svg, copy].map((s) => [...s.querySelectorAll("*")]);
     from.forEach((element, i) => {
-      if (element.getAttribute("visibility") === "hidden") to[i].remove();
+      if (element.classList.contains("probe")) to[i].remove();
       const style = getComputedStyle(element);
       for (const name of STYLES) if (style.getPropertyValue(name)) to[i].style.setProperty(name, style.getPropertyValue(name));
     });
