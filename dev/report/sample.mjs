@@ -22,7 +22,7 @@ try {
   // From the title to the end of the first drawing, without the contents.
   await page.eval("document.querySelector('.contents').style.display = 'none'");
   const bottom = await page.eval("document.getElementById('model-by-model').getBoundingClientRect().bottom + scrollY");
-  const clip = { x: 0, y: 0, width: 1200, height: Math.ceil(bottom + 24), scale: 1 };
+  const clip = { x: 0, y: 0, width: 1200, height: Math.ceil(bottom + 8), scale: 1 };
   const { data } = await page.send("Page.captureScreenshot", { captureBeyondViewport: true, clip });
   writeFileSync(join(docs, "report.png"), Buffer.from(data, "base64"));
 } finally {
