@@ -130,7 +130,7 @@ const CLAIMS: [Row; 11] = [
     Row {
         id: "language_reward_works",
         claim: "A reward for language consistency mends that, at little cost",
-        paper: "“a slight degradation in performance”, and readable",
+        paper: "“a slight degradation in the model's performance”, and more readable",
         sources: &[v1("§2.3.2")],
         rule: "the gain in consistency lies above 0, and no more than 10 points of pass@1 are lost",
         stages: &["r1-zero", "r1-zero-language"],

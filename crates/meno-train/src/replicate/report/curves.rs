@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::chart::{Axis, Chart, Series, Spec, chart};
-use super::paper::{Place, nature, v1, v2};
+use super::paper::{Place, nature, v1};
 use crate::replicate::record::StageRecord;
 use serde_json::{Map, Value};
 
@@ -34,7 +34,10 @@ const ZERO: [(&str, &str, &str, Axis, &str, Option<Beside>); 8] = [
         "In tokens. Nothing is paid for length.",
         Axis::Number,
         "completions/mean_length",
-        Some(("“from hundreds to thousands” of tokens, no figures printed; its curve is", nature("Fig. 1b"))),
+        Some((
+            "“hundreds to thousands of reasoning tokens” (arXiv v1, §2.2.4), no figures printed; its curve is",
+            nature("Fig. 1b"),
+        )),
     ),
     (
         "zero-check",
@@ -50,10 +53,7 @@ const ZERO: [(&str, &str, &str, Axis, &str, Option<Beside>); 8] = [
         "The rest are words of the other one (language consistency).",
         Axis::Share,
         "behaviour/language_consistency",
-        Some((
-            "R1-Zero mixes languages; with and without the language reward",
-            v2("supplement, ablation of the language reward"),
-        )),
+        Some(("R1-Zero mixes languages; the language reward costs a little accuracy and mends it", v1("§2.3.2"))),
     ),
     (
         "zero-wait",
