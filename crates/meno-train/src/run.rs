@@ -5,8 +5,9 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::metrics::{Metrics, MetricsFile};
 use crate::rollout::Rollout;
+use crate::tensorboard::EventFile;
 use meno_model::Model;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Watches a run and may stop it.
@@ -46,7 +47,7 @@ pub struct Run<'a> {
     pub observer: &'a mut dyn Observer,
     /// Where and when to save, and whether to resume.
     pub checkpoints: Option<Checkpoints>,
-    /// `metrics.jsonl`, if wanted.
+    /// `metrics.jsonl`, if wanted; TensorBoard's event files stand beside it.
     pub metrics: Option<PathBuf>,
     /// When it ends.
     pub budget: Budget,
@@ -88,6 +89,7 @@ impl Summary {
 /// The clock and the log of a run in progress.
 pub(crate) struct Log {
     file: Option<MetricsFile>,
+    events: Option<EventFile>,
     start: Instant,
     step_start: Instant,
     budget: Budget,
@@ -99,9 +101,11 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn start(run: &Run, step: usize) -> Result<Self, Error> {
         let file = run.metrics.as_deref().map(|path| MetricsFile::open(path, step)).transpose()?;
+        let dir = run.metrics.as_deref().map(|path| path.parent().unwrap_or(Path::new("")));
+        let events = dir.map(|dir| EventFile::open(dir, step)).transpose()?;
         let now = Instant::now();
         let summary = Summary { steps: step, ..Summary::default() };
-        Ok(Log { file, start: now, step_start: now, budget: run.budget, summary, unsaved: false })
+        Ok(Log { file, events, start: now, step_start: now, budget: run.budget, summary, unsaved: false })
     }
 
     /// Whether another step may begin.
@@ -125,6 +129,9 @@ impl Log {
         metrics.push("tokens_per_second", tokens as f64 / seconds.max(1e-9));
         if let Some(file) = &mut self.file {
             file.write(&metrics)?;
+        }
+        if let Some(events) = &mut self.events {
+            events.write(&metrics)?;
         }
         observer.on_step(&metrics, max_steps);
         self.summary.steps = metrics.step;

@@ -17,6 +17,7 @@ pub mod pretrain;
 pub mod pull;
 pub mod quantize;
 pub mod replicate;
+pub mod report;
 pub mod sample;
 pub mod serve;
 pub mod sft;

@@ -25,6 +25,11 @@ impl Created {
         }
     }
 
+    /// A file that was written, whether it was known before or not.
+    pub(crate) fn made(&mut self, path: PathBuf) {
+        self.paths.push(path);
+    }
+
     /// Leaves everything in place.
     pub(crate) fn keep(&mut self) {
         self.paths.clear();

@@ -16,6 +16,8 @@ struct Cli {
 enum Command {
     /// Train a small R1 from nothing: every stage of the paper in minutes, with a report
     Replicate(commands::replicate::Args),
+    /// Make the report of a finished `meno replicate` anew, without training
+    Report(commands::report::Args),
     /// Talk to a model in the terminal
     Chat(commands::chat::Args),
     /// Download a model from the Hugging Face hub
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Replicate(args) => commands::replicate::run(args),
+        Command::Report(args) => commands::report::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Pull(args) => commands::pull::run(args),
         Command::Serve(args) => commands::serve::run(args),

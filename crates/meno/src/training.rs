@@ -18,7 +18,7 @@ use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::run_lock::{self, RunLock};
 use meno_train::trainer::Dtype;
-use meno_train::{Run, Summary};
+use meno_train::{Run, Summary, tensorboard};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -322,6 +322,7 @@ pub fn run_evaluated<R: Serialize>(
     created.file(&file);
     std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
     created.file(&metrics);
+    let events = tensorboard::files(&checkpoints.dir)?;
     let mut view = args.view(&format!("meno {verb}"));
     if let Some(found) = &checkpoints.found {
         view.note(&format!("going on from step {}: {}", found.state.step, found.path.display()));
@@ -336,6 +337,9 @@ pub fn run_evaluated<R: Serialize>(
     drop(view);
     if result.is_ok() || checkpoints.latest().is_some() {
         created.keep();
+    } else {
+        let new = tensorboard::files(&checkpoints.dir)?.into_iter().filter(|file| !events.contains(file));
+        new.for_each(|(file, _)| created.made(file));
     }
     let summary = result?;
     if summary.stopped {

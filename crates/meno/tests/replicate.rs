@@ -42,6 +42,47 @@ fn warnings_are_shown(run: &Path, said: &str) {
     assert!(warnings.iter().all(|w| said.contains(w)), "{warnings:#?} are not all in: {said}");
 }
 
+/// `meno report` makes the same files from the directory of a run, and names what is missing.
+#[track_caller]
+fn made_anew(run: &Path, out: &Path) {
+    let report = |run: &Path| {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_meno"));
+        c.arg("report").arg(run).arg("--out").arg(out).output().unwrap()
+    };
+    let output = report(run);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |dir: &Path, file: &str| std::fs::read_to_string(dir.join(file)).unwrap();
+    for file in ["report.html", "report-card.svg"] {
+        assert!(read(run, file) == read(out, file), "{file} differs");
+    }
+    // Figures that went through a file may differ in their last bit.
+    let json = |dir: &Path| serde_json::from_str::<serde_json::Value>(&read(dir, "report.json")).unwrap();
+    let (a, b) = (json(run), json(out));
+    for key in ["command", "commit", "date", "seed", "preset"] {
+        assert_eq!(a[key], b[key], "{key}");
+    }
+    let measured = |v: &serde_json::Value| {
+        v["claims"].as_array().unwrap().iter().map(|c| c["measured"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(measured(&a), measured(&b));
+    let stage = run.join("r1/stage.json");
+    let kept = std::fs::read(&stage).unwrap();
+    let fails = |why: &str| {
+        let output = report(run);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{said}");
+    };
+    std::fs::copy(run.join("distill/stage.json"), &stage).unwrap();
+    fails("is the record of the stage `distill`");
+    std::fs::write(&stage, "{").unwrap();
+    fails("r1/stage.json");
+    std::fs::remove_file(&stage).unwrap();
+    fails("is not finished");
+    std::fs::write(&stage, kept).unwrap();
+    assert_eq!(report(&run.join("r1")).status.code(), Some(1));
+}
+
 #[test]
 fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
@@ -83,7 +124,15 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     assert_eq!(a["max_logprob_gap"], 0.0);
     assert!(a["zero"]["length_ratio"].is_number() && a["minutes"].is_number());
     let html = std::fs::read_to_string(whole.join("report.html")).unwrap();
-    assert!(html.contains("</html>") && !html.contains("http"), "the report stands alone");
+    assert!(html.contains("</html>") && !html.contains(" src="), "the report stands alone");
+    // TensorBoard's files: every step once, whatever was killed.
+    for stage in ["base", "r1-zero", "student-rl"] {
+        let steps = |run: &Path| meno_train::tensorboard::steps(&run.join(stage)).unwrap();
+        let metrics = std::fs::read_to_string(whole.join(stage).join("metrics.jsonl")).unwrap();
+        let expected: Vec<u64> = (1..=metrics.lines().count() as u64).collect();
+        assert_eq!((steps(&whole), steps(&pieces)), (expected.clone(), expected), "{stage}");
+    }
+    made_anew(&whole, &dir.path().join("anew"));
 
     // Where it comes from, and that so small a run means nothing.
     let command = a["command"].as_str().unwrap();

@@ -82,6 +82,7 @@ pub fn run(
         tokenizer: None,
     };
     let Some(records) = replication.run()? else { return Ok(None) };
+    report::check(out, &records)?;
     let report = Report::new(&settings, seed, provenance, records);
     report.save(out)?;
     Ok(Some(report))

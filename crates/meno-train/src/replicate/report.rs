@@ -2,9 +2,18 @@
 
 mod chart;
 mod claims;
-mod html;
+mod csv;
+mod curves;
+mod fit;
+mod page;
+mod paper;
+mod pipeline;
+mod rebuild;
+mod samples;
 
 pub use claims::{Claim, Verdict};
+pub use paper::Place;
+pub(super) use rebuild::check;
 
 use super::measure::Measures;
 use super::provenance::Provenance;
@@ -152,13 +161,15 @@ impl Report {
         Value::Object(root)
     }
 
-    /// Writes `report.json` and `report.html`.
+    /// Writes `report.json`, `report.html` and the picture to share, `report-card.svg`.
     pub fn save(&self, out: &Path) -> Result<(), Error> {
         write_json(&out.join("report.json"), &self.to_json())?;
-        let path = out.join("report.html");
-        let temp = out.join("report.html.tmp");
-        std::fs::write(&temp, html::page(self)).map_err(Error::io(&temp))?;
-        std::fs::rename(&temp, &path).map_err(Error::io(&path))
+        for (name, text) in [("report.html", page::page(self)), ("report-card.svg", page::card(self))] {
+            let (path, temp) = (out.join(name), out.join(format!("{name}.tmp")));
+            std::fs::write(&temp, text).map_err(Error::io(&temp))?;
+            std::fs::rename(&temp, &path).map_err(Error::io(&path))?;
+        }
+        Ok(())
     }
 
     /// A line for every claim; before them a warning if they mean nothing.

@@ -1,34 +1,97 @@
-//! Line charts as plain SVG.
+//! Line charts: where everything stands, for the template to draw.
 
-use std::fmt::Write;
+use super::csv::Csv;
+use super::fit::{Fitted, fit};
+use super::paper::Place;
+use serde::Serialize;
 
 /// One line of a chart.
 pub(super) struct Series<'a> {
-    /// Its name in the legend.
+    /// Its name in the legend; empty for the only one.
     pub(super) name: &'a str,
-    /// 1 to 4: the colour.
+    /// 1 to 4: its colour and dashes.
     pub(super) colour: usize,
-    /// x, y.
+    /// Step and value.
     pub(super) points: Vec<(f64, f64)>,
 }
 
 /// How the y axis reads.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Axis {
     /// 0 to 100 %.
     Share,
-    /// From 0 (or below) to a round number.
+    /// From 0 to a round number.
     Number,
 }
 
-const WIDTH: f64 = 340.0;
-const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 38.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 22.0;
+/// What a chart shows.
+pub(super) struct Spec<'a> {
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
+    /// A sentence under the title.
+    pub(super) note: &'a str,
+    pub(super) axis: Axis,
+    pub(super) series: Vec<Series<'a>>,
+    /// What the paper has to show beside it.
+    pub(super) paper: Option<(&'a str, Place)>,
+    /// Figures that the paper prints, as lines across.
+    pub(super) guides: Vec<(f64, &'a str)>,
+}
 
-/// 1, 2 or 5 times a power of ten, at least `x`.
+/// A chart, ready to be drawn.
+#[derive(Serialize)]
+pub(super) struct Chart {
+    id: String,
+    title: String,
+    note: String,
+    axis: Axis,
+    width: f64,
+    height: f64,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    x0: f64,
+    x1: f64,
+    y1: f64,
+    grid: Vec<Tick>,
+    steps: Vec<Tick>,
+    guides: Vec<Tick>,
+    series: Vec<Drawn>,
+    paper: Option<(String, Place)>,
+    /// The figures, as a `data:` address.
+    csv: String,
+    /// For those who do not see it.
+    summary: String,
+}
+
+/// A label and where it stands.
+#[derive(Serialize)]
+pub(super) struct Tick {
+    pub(super) at: f64,
+    pub(super) label: String,
+}
+
+#[derive(Serialize)]
+struct Drawn {
+    name: String,
+    colour: usize,
+    raw: String,
+    line: String,
+    band: String,
+    end: (f64, f64),
+    last: String,
+}
+
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 208.0;
+const LEFT: f64 = 42.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 26.0;
+
+/// 1, 1.5, 2, 3, … times a power of ten, at least `x`.
 fn round_up(x: f64) -> f64 {
     if x <= 0.0 || !x.is_finite() {
         return 1.0;
@@ -43,106 +106,163 @@ fn round_up(x: f64) -> f64 {
 
 fn label(x: f64, axis: Axis) -> String {
     match axis {
-        Axis::Share => format!("{:.0}%", 100.0 * x),
+        Axis::Share => format!("{:.0} %", 100.0 * x),
         Axis::Number if x.abs() >= 10.0 || x == 0.0 => format!("{x:.0}"),
         Axis::Number if x.abs() >= 1.0 => format!("{x:.1}"),
         Axis::Number => format!("{x:.2}"),
     }
 }
 
-/// The running mean over `window` points: single steps are noisy.
-pub(super) fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
-    let half = window / 2;
-    let mean = |i: usize| {
-        let (from, to) = (i.saturating_sub(half), (i + half + 1).min(points.len()));
-        points[from..to].iter().map(|p| p.1).sum::<f64>() / (to - from) as f64
-    };
-    points.iter().enumerate().map(|(i, p)| (p.0, mean(i))).collect()
+/// A tenth of a pixel is fine enough.
+pub(super) fn tenth(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
 }
 
-/// A chart as a `<figure>`; nothing if there is nothing to draw.
-pub(super) fn chart(title: &str, axis: Axis, series: &[Series]) -> String {
-    let series: Vec<&Series> = series.iter().filter(|s| s.points.len() > 1).collect();
+fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    points.map(|(x, y)| format!("{},{}", tenth(x), tenth(y))).collect::<Vec<_>>().join(" ")
+}
+
+/// A line may leave what its points can be: no share is above 100 %, nothing shown here is below 0.
+fn within(fits: Vec<Fitted>, axis: Axis) -> Vec<Fitted> {
+    let most = if axis == Axis::Share { 1.0 } else { f64::MAX };
+    let clamp = |v: f64| v.clamp(0.0, most);
+    let one = |f: Fitted| Fitted { y: clamp(f.y), band: f.band.map(|b| (clamp(b.0), clamp(b.1))), ..f };
+    fits.into_iter().map(one).collect()
+}
+
+/// The chart; `None` if there is nothing to draw.
+pub(super) fn chart(spec: Spec) -> Option<Chart> {
+    let Spec { id, title, note, axis, series, paper, guides } = spec;
+    let series: Vec<Series> = series.into_iter().filter(|s| s.points.len() > 1).collect();
+    let fits: Vec<Vec<Fitted>> = series.iter().map(|s| within(fit(&s.points), axis)).collect();
     let all = || series.iter().flat_map(|s| &s.points);
-    if series.is_empty() {
-        return String::new();
-    }
     let (x0, x1) = all().fold((f64::MAX, f64::MIN), |(a, b), p| (a.min(p.0), b.max(p.0)));
-    let top = all().map(|p| p.1).fold(0.0, f64::max);
+    if series.is_empty() || x1 <= x0 {
+        return None;
+    }
+    let top = all().map(|p| p.1).chain(guides.iter().map(|g| g.0)).fold(0.0, f64::max);
     let y1 = if axis == Axis::Share && top > 0.5 { 1.0 } else { round_up(top) };
-    let x = |v: f64| LEFT + (v - x0) / (x1 - x0).max(1e-9) * (WIDTH - LEFT - RIGHT);
+    let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
     let y = |v: f64| HEIGHT - BOTTOM - (v / y1).clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM);
-    let mut svg =
-        format!("<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
-    let _ = write!(svg, "<title>{title}</title>");
-    for i in 0..=4 {
-        let v = y1 * i as f64 / 4.0;
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>",
-            WIDTH - RIGHT,
-            y(v)
-        );
-        if i % 2 == 0 {
-            let _ = write!(
-                svg,
-                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                y(v) + 3.5,
-                label(v, axis)
-            );
+    let tick = |at: f64, label: String| Tick { at: tenth(at), label };
+    let drawn = |(s, f): (&Series, &Vec<Fitted>)| {
+        let banded = || f.iter().filter_map(|p| Some((p.x, p.band?)));
+        let upper = banded().map(|(at, b)| (x(at), y(b.1)));
+        let lower = banded().rev().map(|(at, b)| (x(at), y(b.0)));
+        let last = f.last().map_or((x0, 0.0), |p| (p.x, p.y));
+        Drawn {
+            name: s.name.to_owned(),
+            colour: s.colour,
+            raw: path(s.points.iter().map(|p| (x(p.0), y(p.1)))),
+            line: path(f.iter().map(|p| (x(p.x), y(p.y)))),
+            band: path(upper.chain(lower)),
+            end: (tenth(x(last.0)), tenth(y(last.1))),
+            last: label(last.1, axis),
+        }
+    };
+    Some(Chart {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        note: note.to_owned(),
+        axis,
+        width: WIDTH,
+        height: HEIGHT,
+        left: LEFT,
+        right: WIDTH - RIGHT,
+        top: TOP,
+        bottom: HEIGHT - BOTTOM,
+        x0,
+        x1,
+        y1,
+        grid: (0..=4).map(|i| y1 * f64::from(i) / 4.0).map(|v| tick(y(v), label(v, axis))).collect(),
+        steps: [x0, (x0 + x1) / 2.0, x1].map(f64::round).map(|v| tick(x(v), format!("{v:.0}"))).into(),
+        guides: guides.iter().map(|g| tick(y(g.0), g.1.to_owned())).collect(),
+        series: series.iter().zip(&fits).map(drawn).collect(),
+        paper: paper.map(|(text, place)| (text.to_owned(), place)),
+        csv: table(&series, &fits).data_url(),
+        summary: summary(title, axis, &series, &fits),
+    })
+}
+
+/// The figures of every step: as measured, as fitted, and the ends of the interval.
+fn table(series: &[Series], fits: &[Vec<Fitted>]) -> Csv {
+    let mut csv = Csv::new(["step"]);
+    let mut steps: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.0)).collect();
+    steps.sort_by(f64::total_cmp);
+    steps.dedup();
+    for s in series {
+        let name = if s.name.is_empty() { "value" } else { s.name };
+        for what in ["", " fitted", " low", " high"] {
+            csv.column(format!("{name}{what}"));
         }
     }
-    for (v, anchor) in [(x0, "start"), (x1, "end")] {
-        let _ = write!(
-            svg,
-            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{v:.0}</text>",
-            x(v),
-            HEIGHT - 6.0
-        );
-    }
-    let _ = write!(
-        svg,
-        "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">step</text>",
-        (LEFT + WIDTH - RIGHT) / 2.0,
-        HEIGHT - 6.0
-    );
-    for s in &series {
-        let smoothed = smooth(&s.points, (s.points.len() / 12).max(1));
-        for (class, points) in [("raw", &s.points), ("line", &smoothed)] {
-            let path: Vec<String> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
-            let _ = write!(svg, "<polyline class=\"{class} c{}\" points=\"{}\"/>", s.colour, path.join(" "));
+    for step in steps {
+        let mut row = vec![Some(step)];
+        for (s, f) in series.iter().zip(fits) {
+            let found = s.points.iter().zip(f).find(|(p, _)| p.0 == step);
+            let band = found.and_then(|(_, f)| f.band);
+            row.extend([found.map(|(p, _)| p.1), found.map(|(_, f)| f.y), band.map(|b| b.0), band.map(|b| b.1)]);
         }
-        if let Some(p) = smoothed.last() {
-            let _ =
-                write!(svg, "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", s.colour, x(p.0), y(p.1));
-        }
+        csv.figures(&row);
     }
-    svg += "</svg>";
-    if series.len() > 1 || !series[0].name.is_empty() {
-        svg += "<p class=\"legend\">";
-        for s in &series {
-            let last = smooth(&s.points, (s.points.len() / 12).max(1)).last().map_or(0.0, |p| p.1);
-            let (colour, last) = (s.colour, label(last, axis));
-            let _ = write!(svg, "<span><i class=\"key c{colour}\"></i>{} <b>{last}</b></span> ", s.name);
-        }
-        svg += "</p>";
-    }
-    svg + "</figure>"
+    csv
+}
+
+fn summary(title: &str, axis: Axis, series: &[Series], fits: &[Vec<Fitted>]) -> String {
+    let one = |(s, f): (&Series, &Vec<Fitted>)| {
+        let ends = f.first().zip(f.last()).map(|(a, b)| {
+            format!("from {} at step {:.0} to {} at step {:.0}", label(a.y, axis), a.x, label(b.y, axis), b.x)
+        });
+        let name = if s.name.is_empty() { String::new() } else { format!("{}: ", s.name) };
+        format!("{name}{}", ends.unwrap_or_default())
+    };
+    let parts: Vec<String> = series.iter().zip(fits).map(one).collect();
+    format!("{title}. {}.", parts.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spec(n: usize, guides: Vec<(f64, &'static str)>) -> Spec<'static> {
+        let points = |f: f64| (0..n).map(|i| (1.0 + i as f64, f * (i as f64) / 20.0)).collect();
+        Spec {
+            id: "accuracy",
+            title: "Right answers",
+            note: "",
+            axis: Axis::Share,
+            series: vec![
+                Series { name: "a", colour: 1, points: points(0.4) },
+                Series { name: "b", colour: 2, points: points(0.2) },
+            ],
+            paper: None,
+            guides,
+        }
+    }
+
     #[test]
-    fn a_chart_has_its_lines_and_an_empty_one_is_nothing() {
-        let line = |n: usize| Series { name: "a", colour: 1, points: (0..n).map(|i| (i as f64, 0.5)).collect() };
-        let svg = chart("accuracy", Axis::Share, &[line(3)]);
-        assert!(svg.contains("0,0.5") || svg.matches("<polyline").count() == 2, "{svg}");
-        assert!(!svg.contains("NaN"));
-        assert_eq!(chart("x", Axis::Number, &[line(1)]), "");
-        assert_eq!(smooth(&[(0.0, 0.0), (1.0, 3.0), (2.0, 0.0)], 3)[1].1, 1.0);
+    fn a_chart_has_lines_bands_and_figures_and_an_empty_one_is_nothing() {
+        let c = chart(spec(20, vec![])).unwrap();
+        assert_eq!(c.y1, 0.4);
+        assert_eq!((c.x0, c.x1), (1.0, 20.0));
+        for s in &c.series {
+            let pairs = s.band.split(' ').count();
+            assert_eq!((s.line.split(' ').count(), pairs), (20, 40));
+            assert!(!format!("{}{}{}", s.raw, s.line, s.band).contains("NaN"));
+        }
+        assert_eq!(
+            c.summary,
+            "Right answers. a: from 0 % at step 1 to 38 % at step 20; b: from 0 % at step 1 to 19 % at step 20."
+        );
+        assert!(c.csv.starts_with("data:text/csv;charset=utf-8,step,a,a%20fitted,a%20low,a%20high,b,"));
+        assert_eq!(c.csv.matches("%0A").count(), 21);
+        assert!(chart(spec(1, vec![])).is_none() && chart(spec(0, vec![])).is_none());
+        // A line that overshoots its points stays within 0 and 100 %.
+        let steep: Vec<(f64, f64)> = (0..20).map(|i| (f64::from(i), (f64::from(i) / 16.0).min(1.0))).collect();
+        let ends = within(fit(&steep), Axis::Share);
+        assert!(fit(&steep).iter().any(|f| f.y > 1.0) && ends.iter().all(|f| (0.0..=1.0).contains(&f.y)));
+        // A figure of the paper is in sight.
+        assert_eq!(chart(spec(20, vec![(0.779, "paper")])).unwrap().y1, 1.0);
         assert_eq!([round_up(0.7), round_up(11.0), round_up(101.0)], [0.8, 15.0, 150.0]);
     }
 }

@@ -4,6 +4,7 @@
 //! at all there is nothing to compare, and the claim is undecided.
 
 use super::Report;
+use super::paper::{Place, nature, v1, v2};
 use meno_eval::Interval;
 use serde::Serialize;
 
@@ -57,6 +58,8 @@ pub struct Claim {
     pub claim: &'static str,
     /// What the paper reports.
     pub paper: &'static str,
+    /// Where it reports it.
+    pub sources: &'static [Place],
     /// What this run measured.
     pub measured: String,
     /// The deciding figure with its 95 % interval.
@@ -79,6 +82,7 @@ struct Row {
     id: &'static str,
     claim: &'static str,
     paper: &'static str,
+    sources: &'static [Place],
     rule: &'static str,
     /// The stages that are compared.
     stages: &'static [&'static str],
@@ -91,6 +95,7 @@ const CLAIMS: [Row; 11] = [
         id: "zero_works",
         claim: "Reinforcement learning alone teaches a bare base model to reason (R1-Zero)",
         paper: "AIME 2024 pass@1 from 15.6 % to 71.0 % (77.9 % in the later edition)",
+        sources: &[v1("§2.2.4"), nature("Table 2")],
         rule: "the gain lies above 0, and pass@1 at least doubles",
         stages: &["base", "r1-zero"],
         evidence: zero_works,
@@ -99,6 +104,7 @@ const CLAIMS: [Row; 11] = [
         id: "zero_thinks_longer",
         claim: "Its responses grow longer by themselves while it learns",
         paper: "from hundreds to thousands of tokens, steadily",
+        sources: &[v1("§2.2.4, Fig. 3"), nature("Fig. 1b")],
         rule: "the ratio to the base lies above 1",
         stages: &["base", "r1-zero"],
         evidence: zero_thinks_longer,
@@ -107,6 +113,7 @@ const CLAIMS: [Row; 11] = [
         id: "zero_checks_itself",
         claim: "It checks itself more and more often",
         paper: "reflective words become several times as frequent; “wait” appears (the aha moment)",
+        sources: &[v1("§2.2.4"), nature("Extended Data Fig. 1")],
         rule: "the gain over the base lies above 0",
         stages: &["base", "r1-zero"],
         evidence: zero_checks_itself,
@@ -114,7 +121,8 @@ const CLAIMS: [Row; 11] = [
     Row {
         id: "zero_mixes_languages",
         claim: "With accuracy as the only aim, it mixes languages",
-        paper: "R1-Zero “struggles with poor readability and language mixing”",
+        paper: "R1-Zero “struggles with challenges like poor readability, and language mixing”",
+        sources: &[v1("§2.2.4")],
         rule: "the share of words in the wrong language lies above 5 points, and above the base's",
         stages: &["base", "r1-zero"],
         evidence: zero_mixes_languages,
@@ -122,7 +130,8 @@ const CLAIMS: [Row; 11] = [
     Row {
         id: "language_reward_works",
         claim: "A reward for language consistency mends that, at little cost",
-        paper: "“a slight degradation in performance”, and readable",
+        paper: "“a slight degradation in the model's performance”, and more readable",
+        sources: &[v1("§2.3.2")],
         rule: "the gain in consistency lies above 0, and no more than 10 points of pass@1 are lost",
         stages: &["r1-zero", "r1-zero-language"],
         evidence: language_reward_works,
@@ -131,6 +140,7 @@ const CLAIMS: [Row; 11] = [
         id: "cold_start_is_readable",
         claim: "A cold start on a few hundred edited thoughts makes it readable",
         paper: "a readable pattern with a summary, in the reader's language",
+        sources: &[v1("§2.3.1")],
         rule: "the gain over R1-Zero lies above 0, with at most 1,000 thoughts",
         stages: &["r1-zero", "cold-start"],
         evidence: cold_start_is_readable,
@@ -139,6 +149,7 @@ const CLAIMS: [Row; 11] = [
         id: "reasoning_rl_restores",
         claim: "Reinforcement learning after the cold start brings the ability up again",
         paper: "AIME 2024 59.0 % (Dev1) to 74.0 % (Dev2)",
+        sources: &[nature("Table 2")],
         rule: "the gain over the cold start lies above 0",
         stages: &["cold-start", "reasoning-rl"],
         evidence: reasoning_rl_restores,
@@ -147,6 +158,7 @@ const CLAIMS: [Row; 11] = [
         id: "rejection_sft_keeps",
         claim: "The base, fine-tuned on samples of that model that were verified, keeps the ability",
         paper: "AIME 2024 74.0 % (Dev2), 78.1 % (Dev3)",
+        sources: &[nature("Table 2")],
         rule: "no more than 10 points are lost, and it lies above the base",
         stages: &["base", "reasoning-rl", "rejection-sft"],
         evidence: rejection_sft_keeps,
@@ -155,6 +167,7 @@ const CLAIMS: [Row; 11] = [
         id: "r1_is_level_and_readable",
         claim: "R1 is as right as R1-Zero and speaks one language",
         paper: "AIME 2024 79.8 % beside 71.0 % (77.9 %), readable",
+        sources: &[nature("Table 2"), v1("Tables 2 and 4")],
         rule: "no more than 5 points behind, and consistency above 95 %",
         stages: &["r1-zero", "r1"],
         evidence: r1_is_level_and_readable,
@@ -163,6 +176,7 @@ const CLAIMS: [Row; 11] = [
         id: "majority_beats_one",
         claim: "A majority vote is better than one sample",
         paper: "AIME 2024 79.8 % pass@1, 86.7 % by vote (R1-Zero 71.0 % and 86.7 %)",
+        sources: &[v2("supplement"), v1("Table 2")],
         rule: "the gain lies above 0",
         stages: &["r1"],
         evidence: majority_beats_one,
@@ -171,6 +185,7 @@ const CLAIMS: [Row; 11] = [
         id: "distillation_beats_rl",
         claim: "A small model learns more from R1's answers than from its own reinforcement learning",
         paper: "AIME 2024, a 32B model: 72.6 % distilled, 47.0 % by its own RL",
+        sources: &[v1("§4.1, Table 6")],
         rule: "the lead lies above 0, and the RL had no less compute",
         stages: &["student-base", "distill", "student-rl"],
         evidence: distillation_beats_rl,
@@ -190,8 +205,8 @@ impl Row {
                 &format!(" ({} has no right answers, so there is nothing to compare)", report.stage(stage).title);
             verdict = Verdict::Undecided;
         }
-        let Row { id, claim, paper, rule, .. } = *self;
-        Claim { id, claim, paper, measured, interval, rule, verdict }
+        let Row { id, claim, paper, sources, rule, .. } = *self;
+        Claim { id, claim, paper, sources, measured, interval, rule, verdict }
     }
 }
 
@@ -333,4 +348,4 @@ fn distillation_beats_rl(r: &Report) -> Evidence {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

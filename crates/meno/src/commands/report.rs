@@ -1,0 +1,32 @@
+//! `meno report`.
+
+use anyhow::{Context, Result};
+use meno_train::replicate::{Provenance, Report, provenance};
+use std::path::PathBuf;
+
+/// Arguments of `meno report`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  meno report runs/replicate-seed1\n  meno report runs/replicate-seed1 --out site/")]
+pub struct Args {
+    /// The directory of a finished `meno replicate`
+    #[arg(value_name = "DIR")]
+    run: PathBuf,
+    /// Where report.html, report.json and report-card.svg go [default: DIR]
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Runs `meno report`.
+pub fn run(args: Args) -> Result<()> {
+    let command = provenance::command_line(std::env::args());
+    let otherwise = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
+    let report = Report::open(&args.run, otherwise)?;
+    let out = args.out.unwrap_or(args.run);
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    report.save(&out)?;
+    for line in report.lines() {
+        println!("{line}");
+    }
+    println!("\nThe report: {}", out.join("report.html").display());
+    Ok(())
+}
