@@ -167,7 +167,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let wanted = recipe.eval.num_problems.or(task.len(recipe.eval.split)).unwrap_or(200);
     let mut output = match args.dry_run {
         true => Output::default(),
-        false => Output::open(recipe, args.recipe.as_deref(), args.resume, args.force)?,
+        false => Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?,
     };
     output.judged.truncate(wanted as usize);
     let (mut model, precision) = load(recipe)?;

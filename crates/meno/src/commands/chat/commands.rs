@@ -4,7 +4,7 @@ use super::conversation::Conversation;
 use super::{Chat, rescue, settings};
 use crate::exit::one_line;
 use crate::terminal::printable;
-use crate::training::at_home;
+use crate::open::at_home;
 use anyhow::Result;
 use meno_train::recipe::near;
 use std::io::{Write, stdout};
