@@ -81,7 +81,7 @@ impl Caged {
         let mut number = [0; 4];
         match errors.read_exact(&mut number) {
             Ok(()) => match i32::from_ne_bytes(number) {
-                number if number & 0xffff == libc::ECANCELED => sent,
+                number if sent.is_err() && number & 0xffff == libc::ECANCELED => sent,
                 number => Err(io::Error::from_raw_os_error(number)),
             },
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => sent,
