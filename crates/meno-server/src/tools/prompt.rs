@@ -91,7 +91,7 @@ impl Trial {
         messages
     }
 
-    /// How well a template shows the call: not at all, in some manner, or as JSON; with nothing of Python's in it.
+    /// How well a template shows the call: not at all, with something of Python's in it, or well.
     fn score(self, render: &impl Fn(&[Message]) -> Option<String>) -> usize {
         let of = |messages: &[Message]| {
             let Some(text) = render(messages).filter(|text| text.contains("probe_argument")) else { return 0 };
@@ -101,7 +101,6 @@ impl Trial {
             match text {
                 text if text.contains("\\\"probe_argument") => 2, // JSON in a text of JSON
                 text if text.contains("'probe_argument'") => 3,
-                text if text.contains("\"probe_argument\"") => 5,
                 _ => 4,
             }
         };
