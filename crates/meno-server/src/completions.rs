@@ -2,16 +2,17 @@
 
 use crate::answer::{Delta, Reading};
 use crate::app::Server;
+use crate::asked_form::{FormFields, asked_form};
 use crate::body::{self, Posted};
 use crate::chat_completions::{Gathered, checked_stops};
 use crate::clients::{Client, Work};
 use crate::error::ApiError;
+use crate::fields::{self, Endpoint};
 use crate::generation::{Generation, Order, TokenInfo, Update};
-use crate::logprobs;
+use crate::logprobs::{self, TextOffset};
 use crate::steering::Steering;
 use crate::stream::{self, DONE, Tell, data};
-use crate::structured::Structure;
-use crate::types::{MAX_N, OneOrMany, SamplingFields, StreamOptions, Usage, new_id, now};
+use crate::types::{MAX_N, MoreSampling, OneOrMany, SamplingFields, StreamOptions, Usage, limit, new_id, now};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -36,13 +37,14 @@ pub enum Prompts {
     ManyTokens(Vec<Vec<u32>>),
 }
 
-/// A request, in OpenAI's fields and the usual further ones. What is not listed is ignored.
+/// A request, in OpenAI's fields and those of other servers ([`crate::fields`]).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // OpenAI's reference documents them
 pub struct CompletionRequest {
     pub model: Option<String>,
     pub prompt: Option<Prompts>,
+    #[serde(deserialize_with = "limit")]
     pub max_tokens: Option<usize>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
@@ -52,6 +54,7 @@ pub struct CompletionRequest {
     pub n: Option<usize>,
     pub best_of: Option<usize>,
     pub echo: Option<bool>,
+    pub add_special_tokens: Option<bool>,
     pub suffix: Option<String>,
     pub stop: Option<OneOrMany>,
     pub stream: Option<bool>,
@@ -63,16 +66,21 @@ pub struct CompletionRequest {
     pub repetition_penalty: Option<f32>,
     pub response_format: Option<Value>,
     pub structured_outputs: Option<Value>,
+    #[serde(flatten)]
+    pub form: FormFields,
+    #[serde(flatten)]
+    pub more: MoreSampling,
 }
 
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let started = posted.run(&server, Work::Answer, |request: CompletionRequest, server, client| {
+    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+        let request: CompletionRequest = fields::read(Endpoint::Completions, request)?;
         let stream = request.stream == Some(true);
         let include_usage = request.stream_options.unwrap_or_default().include_usage;
         let logprobs = request.logprobs.is_some();
         let (generation, echo) = request.start(server, client)?;
-        let (id, offsets) = (new_id("cmpl-"), vec![0; echo.len()]);
+        let (id, offsets) = (new_id("cmpl-"), vec![TextOffset::default(); echo.len()]);
         let reply = Reply { server: server.clone(), id, created: now(), logprobs, echo, offsets, include_usage };
         Ok((generation, reply, stream))
     });
@@ -94,9 +102,9 @@ impl CompletionRequest {
         let n = self.n.unwrap_or(1);
         let sampling = model.sampling(&self.sampling_fields()?, self.logprobs)?;
         let stops = checked_stops(self.stop.take())?;
-        let format = Structure::read(self.response_format.as_ref())?;
-        let structure = format.or(Structure::read_structured(self.structured_outputs.as_ref())?);
-        let grammar = structure.map(|s| model.grammars.compile(&s, "structured_outputs")).transpose()?;
+        let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
+        let grammar = asked.map(|(form, param)| model.grammars.compile(&form, param)).transpose()?;
+        let least = self.more.min_tokens.unwrap_or(0);
         let prompts = self.prompts(server)?;
         if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {
             let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
@@ -106,8 +114,13 @@ impl CompletionRequest {
         for (text, prompt) in prompts {
             let before = if self.echo == Some(true) { text } else { String::new() };
             echo.extend(std::iter::repeat_n(before, n));
-            let steering = (0..n).map(|_| Steering::new(None, grammar.as_ref().map(|g| g.another()), None)).collect();
-            let reading = Reading { thought: None, retract: false, stops: stops.clone(), tools: None };
+            let steering = |_| {
+                let steering = Steering::new(None, grammar.as_ref().map(|g| g.another()), None);
+                steering.with_least(least, sampling.stop_tokens.clone())
+            };
+            let steering = (0..n).map(steering).collect();
+            let reading =
+                Reading { thought: None, retract: false, stops: stops.clone(), tools: None, min_tokens: least };
             orders.push(Order { prompt, n, sampling: sampling.clone(), seed: self.seed, reading, steering });
         }
         Ok((Generation::start(server, client, orders)?, echo))
@@ -135,11 +148,8 @@ impl CompletionRequest {
     }
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
-        let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-        if max_tokens == 0 {
-            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
-        }
-        Ok(SamplingFields {
+        let max_tokens = self.max_tokens.or(self.more.n_predict).unwrap_or(DEFAULT_MAX_TOKENS);
+        let fields = SamplingFields {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -150,14 +160,17 @@ impl CompletionRequest {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             repetition_penalty: self.repetition_penalty,
-        })
+            ..Default::default()
+        };
+        self.more.add_to(fields)
     }
 
     /// Text and tokens of every prompt.
     fn prompts(&mut self, server: &Server) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
         let model = &server.model;
+        let special = self.add_special_tokens.unwrap_or(true);
         let encode = |text: String| {
-            let prompt = model.encode(text, true).map_err(|e| e.about("prompt"))?;
+            let prompt = model.encode(text, special).map_err(|e| e.about("prompt"))?;
             Ok((prompt.text, prompt.tokens))
         };
         let check = |tokens: Vec<u32>| {
@@ -181,8 +194,8 @@ struct Reply {
     logprobs: bool,
     /// By answer: the prompt, where it is to be repeated.
     echo: Vec<String>,
-    /// By answer: characters so far.
-    offsets: Vec<usize>,
+    /// By answer: the text so far.
+    offsets: Vec<TextOffset>,
     include_usage: bool,
 }
 

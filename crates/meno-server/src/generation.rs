@@ -106,6 +106,8 @@ pub struct Generation {
     open: usize,
     logprobs: bool,
     stop_tokens: Vec<u32>,
+    /// The model's own ends: they have no text where they are passed over either.
+    ends: Vec<u32>,
     pending: VecDeque<Update>,
     usage: Usage,
     started: Instant,
@@ -146,6 +148,7 @@ impl Generation {
             running,
             logprobs,
             stop_tokens,
+            ends: server.model.tokenizer.eos(),
             pending: VecDeque::new(),
             usage,
             started,
@@ -168,6 +171,7 @@ impl Generation {
             open: 0,
             logprobs: false,
             stop_tokens: Vec::new(),
+            ends: Vec::new(),
             pending: VecDeque::from([update]),
             usage: Usage::default(),
             started: Instant::now(),
@@ -245,7 +249,7 @@ impl Generation {
         match event {
             Event::Prompt { .. } => Ok(None),
             Event::Token { token, logprob, top_logprobs: top, .. } => {
-                let silent = self.stop_tokens.contains(&token);
+                let silent = self.stop_tokens.contains(&token) || self.ends.contains(&token);
                 let (deltas, thought) = running.answer.push(token, silent);
                 if self.logprobs && !silent {
                     running.held.push(TokenInfo { token, logprob, top, thought });

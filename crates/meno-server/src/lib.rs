@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod app;
+pub mod asked_form;
 pub mod body;
 pub mod chat_completions;
 pub mod clients;
@@ -17,6 +18,8 @@ pub mod connections;
 pub mod conversation;
 pub mod embeddings;
 pub mod error;
+pub mod fields;
+pub mod gbnf;
 pub mod generation;
 pub mod grammar_limits;
 pub mod hosts;
@@ -27,6 +30,8 @@ pub mod model;
 pub mod models;
 pub mod page;
 pub mod responses;
+pub mod schema;
+pub mod shown_thought;
 mod socket;
 pub mod steering;
 pub mod stream;

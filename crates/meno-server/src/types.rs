@@ -1,7 +1,11 @@
 //! What several endpoints have in common, in OpenAI's field names.
 
-use crate::error::{ApiError, shown};
-use serde::{Deserialize, Serialize};
+mod tools;
+
+pub use tools::{CalledFunction, Function, Tool, ToolCall, ToolChoice, custom_input, custom_names};
+
+use crate::error::ApiError;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -63,121 +67,60 @@ pub struct SamplingFields {
     pub frequency_penalty: Option<f32>,
     /// Divides the logits of tokens in prompt and answer.
     pub repetition_penalty: Option<f32>,
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_token_ids: Vec<u32>,
+    /// Whether the model's own end is passed over.
+    pub ignore_eos: bool,
 }
 
-/// A tool of a request.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-pub struct Tool {
-    /// `function`, the only kind.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The function.
-    pub function: Function,
-}
-
-/// A function that the model may call.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The JSON schema of its arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Value>,
-    /// Whether arguments must follow the schema to the letter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strict: Option<bool>,
-}
-
-impl Tool {
-    /// The function alone, as JSON.
-    pub fn function_json(&self) -> Value {
-        json!(self.function)
-    }
-
-    /// The schema of the arguments; any object where none is given.
-    pub fn schema(&self) -> Value {
-        self.function.parameters.clone().unwrap_or_else(|| json!({ "type": "object" }))
+/// A limit of tokens; −1, as llama.cpp's clients write it, is none.
+pub fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let expected = "expected a number of tokens, or -1 for no limit";
+    match Option::<i64>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(-1) => Ok(Some(usize::MAX)),
+        Some(n) => usize::try_from(n).map(Some).map_err(|_| serde::de::Error::custom(format!("{n}: {expected}"))),
     }
 }
 
-/// `tool_choice`, settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ToolChoice {
-    /// No calls.
-    None,
-    /// As the model likes.
-    Auto,
-    /// At least one call.
-    Required,
-    /// A call of this function.
-    Named(String),
+/// How tokens are chosen, in the words of vLLM, llama.cpp and SGLang.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct MoreSampling {
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_token_ids: Option<Vec<u32>>,
+    /// Whether the answer goes on where the model would end it.
+    pub ignore_eos: Option<bool>,
+    /// The answer does not end before it has this many tokens.
+    pub min_tokens: Option<usize>,
+    /// llama.cpp's `max_tokens`.
+    #[serde(deserialize_with = "limit")]
+    pub n_predict: Option<usize>,
+    /// llama.cpp's `repetition_penalty`.
+    pub repeat_penalty: Option<f32>,
 }
 
-impl ToolChoice {
-    /// Reads `tool_choice`: a word, or `{"type": "function", "function": {"name": …}}`, or, as in the Responses API,
-    /// `{"type": "function", "name": …}`.
-    pub fn read(value: Option<&Value>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-        let expected =
-            "expected \"none\", \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": …}}";
-        let choice = match value {
-            None | Some(Value::Null) => return Ok(if tools.is_empty() { ToolChoice::None } else { ToolChoice::Auto }),
-            Some(Value::String(word)) => match word.as_str() {
-                "none" => return Ok(ToolChoice::None),
-                "auto" => ToolChoice::Auto,
-                "required" | "any" => ToolChoice::Required,
-                other => {
-                    return Err(ApiError::invalid(
-                        "tool_choice",
-                        format!("tool_choice {:?}: {expected}", shown(other)),
-                    ));
-                }
-            },
-            Some(object) => {
-                let name = object["function"]["name"].as_str().or(object["name"].as_str());
-                let name = name.ok_or_else(|| ApiError::invalid("tool_choice", format!("tool_choice: {expected}")))?;
-                if !tools.iter().any(|t| t.function.name == name) {
-                    let message =
-                        format!("tool_choice names the function {:?}, which is not among the tools", shown(name));
-                    return Err(ApiError::invalid("tool_choice", message));
-                }
-                ToolChoice::Named(name.to_owned())
-            }
-        };
-        if tools.is_empty() && choice != ToolChoice::Auto {
-            return Err(ApiError::invalid("tool_choice", "tool_choice asks for a call, but there are no tools"));
+impl MoreSampling {
+    /// `fields` with these.
+    pub fn add_to(&self, fields: SamplingFields) -> Result<SamplingFields, ApiError> {
+        let max_tokens = fields.max_tokens.or(self.n_predict);
+        if max_tokens == Some(0) {
+            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
         }
-        Ok(if tools.is_empty() { ToolChoice::None } else { choice })
+        if let (Some(least), Some(most)) = (self.min_tokens, max_tokens)
+            && least > most
+        {
+            let message = format!("min_tokens is {least}, more than max_tokens, {most}");
+            return Err(ApiError::invalid("min_tokens", message));
+        }
+        Ok(SamplingFields {
+            max_tokens,
+            repetition_penalty: fields.repetition_penalty.or(self.repeat_penalty),
+            stop_token_ids: self.stop_token_ids.clone().unwrap_or_default(),
+            ignore_eos: self.ignore_eos == Some(true),
+            ..fields
+        })
     }
-}
-
-/// A call in the history or in an answer.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-pub struct ToolCall {
-    /// Its name in the conversation.
-    #[serde(default)]
-    pub id: String,
-    /// `function`.
-    #[serde(rename = "type", default = "function")]
-    pub kind: String,
-    /// What is called.
-    pub function: CalledFunction,
-}
-
-fn function() -> String {
-    "function".to_owned()
-}
-
-/// A function with the arguments of a call.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-pub struct CalledFunction {
-    /// The function's name.
-    pub name: String,
-    /// JSON text.
-    #[serde(default)]
-    pub arguments: String,
 }
 
 /// Tokens of a request.
@@ -229,22 +172,6 @@ pub fn new_id(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tool_choice_by_hand() {
-        let tool: Tool = serde_json::from_value(json!({"type": "function", "function": {"name": "f"}})).unwrap();
-        let tools = [tool];
-        let read = |v: Value| ToolChoice::read(Some(&v), &tools);
-        assert_eq!(ToolChoice::read(None, &tools).unwrap(), ToolChoice::Auto);
-        assert_eq!(ToolChoice::read(None, &[]).unwrap(), ToolChoice::None);
-        assert_eq!(read(json!("required")).unwrap(), ToolChoice::Required);
-        assert_eq!(read(json!("none")).unwrap(), ToolChoice::None);
-        let named = json!({"type": "function", "function": {"name": "f"}});
-        assert_eq!(read(named).unwrap(), ToolChoice::Named("f".into()));
-        assert!(read(json!({"function": {"name": "g"}})).unwrap_err().message.contains("\"g\""));
-        assert!(read(json!("perhaps")).unwrap_err().message.contains("perhaps"));
-        assert!(ToolChoice::read(Some(&json!("required")), &[]).is_err());
-    }
 
     #[test]
     fn names_do_not_repeat() {
