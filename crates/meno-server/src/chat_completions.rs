@@ -19,6 +19,7 @@ use crate::types::{
 };
 use axum::extract::State;
 use axum::response::Response;
+use meno_engine::Observe;
 use meno_engine::reasoning::Splitter;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -64,6 +65,13 @@ pub struct ChatRequest {
     pub chat_template_kwargs: Option<TemplateKwargs>,
 }
 
+/// A conversation to go on with, and the tools that may be called.
+pub(crate) struct Asked {
+    pub(crate) conversation: Conversation,
+    tools: Vec<Tool>,
+    choice: ToolChoice,
+}
+
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
     let started = posted.run(&server, Work::Answer, |request: ChatRequest, server, client| {
@@ -85,17 +93,12 @@ impl ChatRequest {
     /// Renders, checks and submits a request. Takes processor time; not for the event loop.
     pub(crate) fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<Generation, ApiError> {
         let model = &server.model;
-        model.check_name(self.model.as_deref())?;
         let n = self.checked_n()?;
         let sampling = model.sampling(&self.sampling_fields()?, self.checked_top_logprobs()?)?;
         let stops = checked_stops(self.stop.take())?;
-        let tools = self.checked_tools()?;
-        let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
-        let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
+        let Asked { conversation, tools, choice } = self.asked(server)?;
+        let thinking = conversation.thinking;
         let structure = self.structure(&choice, &tools, server)?;
-        let shown = if choice == ToolChoice::None { Vec::new() } else { tools.clone() };
-        let kwargs = self.chat_template_kwargs.take().unwrap_or_default();
-        let conversation = Conversation { messages: self.messages, tools: shown, thinking, kwargs };
         let prompt = match conversation.turn(model)? {
             Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
             Turn::Ask(prompt) => prompt,
@@ -106,8 +109,21 @@ impl ChatRequest {
         let names = tools.into_iter().map(|t| t.function.name).collect::<Vec<_>>();
         let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
         let reading = Reading { thought: Some(opened), retract: !thinking.is_off(), stops, tools: calls };
-        let order = Order { prompt: prompt.tokens, n, sampling, seed: self.seed, reading, steering };
+        let (seed, observe) = (self.seed, Observe::Nothing);
+        let order = Order { prompt: prompt.tokens, n, sampling, seed, reading, steering, observe };
         Generation::start(server, client, vec![order])
+    }
+
+    /// What the model is asked, before its template writes it.
+    pub(crate) fn asked(&mut self, server: &Server) -> Result<Asked, ApiError> {
+        server.model.check_name(self.model.as_deref())?;
+        let tools = self.checked_tools()?;
+        let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
+        let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
+        let shown = if choice == ToolChoice::None { Vec::new() } else { tools.clone() };
+        let kwargs = self.chat_template_kwargs.take().unwrap_or_default();
+        let messages = std::mem::take(&mut self.messages);
+        Ok(Asked { conversation: Conversation { messages, tools: shown, thinking, kwargs }, tools, choice })
     }
 
     fn checked_n(&self) -> Result<usize, ApiError> {
@@ -254,11 +270,17 @@ pub struct Gathered {
     pub finish: Option<&'static str>,
     /// How its thought was cut.
     pub cut: Option<Cut>,
+    /// The stop string that ended it.
+    pub stop: Option<String>,
+    /// The tokens of the prompt, where they are told.
+    pub prompt: Vec<TokenInfo>,
 }
 
 impl Gathered {
     /// Adds an update.
     pub fn add(&mut self, update: Update) {
+        self.prompt.extend(update.prompt.into_iter().flatten());
+        self.stop = update.stop.or(self.stop.take());
         update.deltas.into_iter().for_each(|delta| self.whole.add(delta));
         self.tokens.extend(update.tokens);
         self.finish = update.finish.map(|f| f.name()).or(self.finish);

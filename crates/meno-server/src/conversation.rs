@@ -105,9 +105,31 @@ pub enum Turn {
     Say(String),
 }
 
+/// The text of a [`Turn`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rendered {
+    /// The prompt.
+    Text {
+        /// What the template wrote.
+        text: String,
+        /// Whether the tokenizer adds its own special tokens: a template writes all of them itself.
+        add_special: bool,
+    },
+    /// The answer of [`Turn::Say`].
+    Say(String),
+}
+
 impl Conversation {
     /// Renders and tokenizes. Takes processor time in proportion to the text; not for the event loop.
     pub fn turn(self, served: &Served) -> Result<Turn, ApiError> {
+        match self.render(served)? {
+            Rendered::Text { text, add_special } => Ok(Turn::Ask(served.encode(text, add_special)?)),
+            Rendered::Say(text) => Ok(Turn::Say(text)),
+        }
+    }
+
+    /// Renders, and leaves the tokens to the caller.
+    pub fn render(self, served: &Served) -> Result<Rendered, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::invalid("messages", "messages is empty; at least one is needed"));
         }
@@ -115,8 +137,8 @@ impl Conversation {
             let last = self.messages.iter().rev().find(|m| m.role == "user").and_then(|m| m.content.clone());
             let line = last.map(|c| c.into_text("messages")).transpose()?.unwrap_or_default();
             return match taught.prompt(&line) {
-                Some(prompt) => Ok(Turn::Ask(served.encode(prompt, true)?)),
-                None => Ok(Turn::Say(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n")))),
+                Some(text) => Ok(Rendered::Text { text, add_special: true }),
+                None => Ok(Rendered::Say(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n")))),
             };
         }
         let thinking = self.thinking;
@@ -127,7 +149,7 @@ impl Conversation {
             None => messages.iter().filter_map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n"),
         };
         let text = if thinking.is_off() { without_thought(text, served) } else { text };
-        Ok(Turn::Ask(served.encode(text, served.template.is_none())?))
+        Ok(Rendered::Text { text, add_special: served.template.is_none() })
     }
 
     /// The messages as the template wants them.
