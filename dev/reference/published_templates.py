@@ -25,6 +25,7 @@ COMMITTED = [
     "deepseek-ai-DeepSeek-V3.2",
     "Qwen-Qwen2.5-7B-Instruct",
     "Qwen-Qwen3-0.6B",
+    "Qwen-QwQ-32B",
     "Qwen3-Coder",
     "meta-llama-Llama-3.1-8B-Instruct",
     "meta-llama-Llama-3.2-3B-Instruct",

@@ -71,12 +71,15 @@ fn start(
 
 /// Token, log-probability and the most likely one, of every token after the first.
 fn logprobs(events: &[Event]) -> Vec<(u32, f32, Vec<(u32, f32)>)> {
-    let lists = events.iter().filter_map(|e| if let Event::PromptLogprobs { logprobs, .. } = e { Some(logprobs) } else { None });
+    let lists = events
+        .iter()
+        .filter_map(|e| if let Event::PromptLogprobs { logprobs, .. } = e { Some(logprobs) } else { None });
     lists.flatten().map(|t| (t.token, t.logprob, t.top.clone())).collect()
 }
 
 fn vector(events: &[Event]) -> Vec<f32> {
-    let mut vectors = events.iter().filter_map(|e| if let Event::Hidden { vector, .. } = e { Some(vector) } else { None });
+    let mut vectors =
+        events.iter().filter_map(|e| if let Event::Hidden { vector, .. } = e { Some(vector) } else { None });
     let vector = vectors.next().unwrap().clone();
     assert!(vectors.next().is_none(), "a vector is told once");
     vector

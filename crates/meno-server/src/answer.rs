@@ -32,6 +32,8 @@ pub struct Reading {
     pub stops: Vec<String>,
     /// Tools that may be called, by name, and how.
     pub tools: Option<(Format, Vec<String>)>,
+    /// Stop strings count only after this many tokens.
+    pub min_tokens: usize,
 }
 
 /// An answer being read.
@@ -49,6 +51,7 @@ pub struct Answer {
     skip_space: bool,
     stopped: bool,
     calls: usize,
+    min_tokens: usize,
     /// Tokens of the answer, and of them those of the thought.
     pub tokens: usize,
     /// Tokens of the thought.
@@ -71,6 +74,7 @@ impl Answer {
             skip_space: reading.thought == Some(true),
             stopped: false,
             calls: 0,
+            min_tokens: reading.min_tokens,
             tokens: 0,
             reasoning_tokens: 0,
         }
@@ -173,6 +177,9 @@ impl Answer {
     fn answer(&mut self, text: &str, deltas: &mut Vec<Delta>) {
         if self.stopped {
             return;
+        }
+        if self.tokens < self.min_tokens {
+            return self.content(text, deltas);
         }
         match self.stops.push(text) {
             Seen::Text(text) => self.content(&text, deltas),

@@ -4,6 +4,7 @@ use crate::app::Server;
 use crate::clients::{Client, Part, Room, Work};
 use crate::connections::Phase;
 use crate::error::ApiError;
+use crate::fields;
 use crate::listen::Peer;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -104,13 +105,14 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
     Ok((bytes, room))
 }
 
-/// Reads a request; an error tells line and column.
+/// Reads a request. What is no JSON is told with line and column, what is of the wrong kind with its field.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if signs(bytes) > MAX_SIGNS {
         let message = format!("The body has more than {MAX_SIGNS} values; at most as many are taken.");
         return Err(ApiError::malformed(message));
     }
-    serde_json::from_slice(bytes).map_err(|e| ApiError::malformed(format!("The body is not a valid request: {e}")))
+    let malformed = |e| ApiError::malformed(format!("The body is not valid JSON: {e}"));
+    fields::read_value(serde_json::from_slice::<Value>(bytes).map_err(malformed)?)
 }
 
 /// How many commas, colons and opening brackets JSON has outside its texts.

@@ -1,39 +1,48 @@
 //! `POST /v1/chat/completions`.
 
-use crate::answer::{Delta, Reading, Whole};
+mod calls;
+mod reply;
+
+use crate::answer::{Reading, Whole};
 use crate::app::Server;
+use crate::asked_form::{FormFields, asked_form};
 use crate::body::{self, Posted};
 use crate::clients::{Client, Work};
 use crate::conversation::{ChatMessage, Conversation, Turn};
-use crate::error::{ApiError, shown};
+use crate::error::ApiError;
+use crate::fields::{self, Endpoint};
 use crate::generation::{Generation, Order, TokenInfo, Update};
-use crate::logprobs;
+use crate::model::Served;
+use crate::shown_thought::ShownThought;
 use crate::steering::Steering;
-use crate::stream::{self, DONE, Tell, data};
-use crate::structured::{Structure, bounded_space};
+use crate::stream;
+use crate::structured::{Grammar, Structure};
 use crate::thinking::{Cut, Thinking, ThinkingFields, ThoughtWatch};
-use crate::tools::Part;
 use crate::types::{
-    MAX_N, MAX_STOPS, MAX_TOP_LOGPROBS, OneOrMany, SamplingFields, StreamOptions, TemplateKwargs, Tool, ToolChoice,
-    Usage, new_id, now,
+    MAX_N, MAX_STOPS, MAX_TOP_LOGPROBS, MoreSampling, OneOrMany, SamplingFields, StreamOptions, TemplateKwargs, Tool,
+    ToolChoice, custom_names, limit,
 };
 use axum::extract::State;
 use axum::response::Response;
+use calls::ForcedCalls;
 use meno_engine::Observe;
 use meno_engine::reasoning::Splitter;
+use reply::{Chunks, Reply};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A request, in OpenAI's fields and the usual further ones. What is not listed is ignored.
+/// A request, in OpenAI's fields and those of other servers ([`crate::fields`]).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // OpenAI's reference documents them; those that are ours are in docs/serving.md
 pub struct ChatRequest {
     pub model: Option<String>,
     pub messages: Vec<ChatMessage>,
+    #[serde(deserialize_with = "limit")]
     pub max_tokens: Option<usize>,
+    #[serde(deserialize_with = "limit")]
     pub max_completion_tokens: Option<usize>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
@@ -61,29 +70,49 @@ pub struct ChatRequest {
     pub thinking: Option<Value>,
     pub enable_thinking: Option<bool>,
     pub thinking_budget: Option<Value>,
+    pub thinking_token_budget: Option<Value>,
+    pub thinking_budget_tokens: Option<Value>,
+    pub reasoning_budget: Option<Value>,
+    pub think: Option<Value>,
+    pub reasoning_format: Option<String>,
+    pub include_reasoning: Option<bool>,
+    pub separate_reasoning: Option<bool>,
     pub loop_breaker: Option<bool>,
     pub chat_template_kwargs: Option<TemplateKwargs>,
+    pub documents: Option<Value>,
+    pub continue_final_message: Option<bool>,
+    pub add_generation_prompt: Option<bool>,
+    #[serde(flatten)]
+    pub form: FormFields,
+    #[serde(flatten)]
+    pub more: MoreSampling,
 }
 
 /// A conversation to go on with, and the tools that may be called.
 pub(crate) struct Asked {
     pub(crate) conversation: Conversation,
     tools: Vec<Tool>,
+    names: Vec<String>,
     choice: ToolChoice,
 }
 
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let started = posted.run(&server, Work::Answer, |request: ChatRequest, server, client| {
+    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+        let request: ChatRequest = fields::read(Endpoint::Chat, request)?;
         let stream = request.stream == Some(true);
         let include_usage = request.stream_options.unwrap_or_default().include_usage;
         let n = request.n.unwrap_or(1);
-        let reply = Reply::new(server, request.logprobs == Some(true));
+        let reply = Reply {
+            thought: request.shown_thought()?,
+            custom: custom_names(request.tools.as_deref().unwrap_or_default()),
+            ..Reply::new(server, request.logprobs == Some(true))
+        };
         Ok((request.start(server, client)?, reply, stream, n, include_usage))
     });
     let (mut generation, reply, stream, n, include_usage) = started.await?;
     if stream {
-        return Ok(stream::respond(generation, Chunks { reply, n, include_usage }));
+        return Ok(stream::respond(generation, Chunks::new(reply, n, include_usage)));
     }
     let answers: Vec<Gathered> = generation.collect(n, Gathered::add).await?;
     Ok(body::json(&reply.whole(answers, generation.usage())))
@@ -96,19 +125,21 @@ impl ChatRequest {
         let n = self.checked_n()?;
         let sampling = model.sampling(&self.sampling_fields()?, self.checked_top_logprobs()?)?;
         let stops = checked_stops(self.stop.take())?;
-        let Asked { conversation, tools, choice } = self.asked(server)?;
-        let thinking = conversation.thinking;
-        let structure = self.structure(&choice, &tools, server)?;
+        let Asked { conversation, tools, names, choice } = self.asked(server)?;
+        let (thinking, continues) = (conversation.thinking, conversation.continues);
+        let grammar = self.grammar(&choice, &tools, server)?;
+        let least = self.more.min_tokens.unwrap_or(0);
         let prompt = match conversation.turn(model)? {
             Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
             Turn::Ask(prompt) => prompt,
         };
         let opened = Splitter::after(&prompt.text).thinking();
         let watch = self.loop_breaker.unwrap_or(server.options.loop_breaker);
-        let steering = steering(server, opened, thinking, watch, structure, n)?;
-        let names = tools.into_iter().map(|t| t.function.name).collect::<Vec<_>>();
+        let steering = steering(server, opened, thinking, watch, grammar, n);
+        let steering = steering.map(|s| s.with_least(least, sampling.stop_tokens.clone())).collect();
         let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
-        let reading = Reading { thought: Some(opened), retract: !thinking.is_off(), stops, tools: calls };
+        let retract = !thinking.is_off() && !continues;
+        let reading = Reading { thought: Some(opened), retract, stops, tools: calls, min_tokens: least };
         let (seed, observe) = (self.seed, Observe::Nothing);
         let order = Order { prompt: prompt.tokens, n, sampling, seed, reading, steering, observe };
         Generation::start(server, client, vec![order])
@@ -120,10 +151,47 @@ impl ChatRequest {
         let tools = self.checked_tools()?;
         let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
         let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
-        let shown = if choice == ToolChoice::None { Vec::new() } else { tools.clone() };
-        let kwargs = self.chat_template_kwargs.take().unwrap_or_default();
-        let messages = std::mem::take(&mut self.messages);
-        Ok(Asked { conversation: Conversation { messages, tools: shown, thinking, kwargs }, tools, choice })
+        // A named function is shown with the others, but what may not be called at all is not.
+        let shown = |t: &&Tool| !matches!(choice, ToolChoice::Allowed { .. }) || choice.allows(&t.function.name);
+        let shown: Vec<Tool> = tools.iter().filter(shown).cloned().collect();
+        let names = shown.iter().map(|t| t.function.name.clone()).collect();
+        let conversation = self.conversation(&server.model, &choice, shown, thinking)?;
+        Ok(Asked { conversation, tools, names, choice })
+    }
+
+    /// What the prompt is made of.
+    fn conversation(
+        &mut self,
+        model: &Served,
+        choice: &ToolChoice,
+        tools: Vec<Tool>,
+        thinking: Thinking,
+    ) -> Result<Conversation, ApiError> {
+        let mut kwargs = self.chat_template_kwargs.take().unwrap_or_default();
+        // Templates get these beside the variables, and Python's servers take them in either place.
+        let mut flag = |key: &str, field: Option<bool>| field.or(kwargs.remove(key).and_then(|v| v.as_bool()));
+        let generation_prompt = flag("add_generation_prompt", self.add_generation_prompt);
+        let continues = flag("continue_final_message", self.continue_final_message) == Some(true);
+        if continues && generation_prompt == Some(true) {
+            let message = "continue_final_message and add_generation_prompt cannot both be true";
+            return Err(ApiError::invalid("continue_final_message", message));
+        }
+        if let Some(documents) = self.documents.take().filter(|d| d.as_array().is_some_and(|d| !d.is_empty())) {
+            if !model.template.as_ref().is_some_and(|t| t.source().contains("documents")) {
+                let message = "documents: the chat template of this model shows none; put them into a message";
+                return Err(ApiError::unsupported("documents", message));
+            }
+            kwargs.insert("documents".into(), documents);
+        }
+        let continues = continues || self.messages.last().is_some_and(|m| m.prefix == Some(true));
+        Ok(Conversation {
+            messages: std::mem::take(&mut self.messages),
+            tools: if *choice == ToolChoice::None { Vec::new() } else { tools },
+            thinking,
+            kwargs,
+            continues,
+            no_generation_prompt: generation_prompt == Some(false),
+        })
     }
 
     fn checked_n(&self) -> Result<usize, ApiError> {
@@ -152,20 +220,12 @@ impl ChatRequest {
         if self.functions.as_ref().is_some_and(|f| !f.is_null()) {
             return Err(ApiError::unsupported("functions", "functions is OpenAI's old field; send tools"));
         }
-        let tools = self.tools.take().unwrap_or_default();
-        if let Some(tool) = tools.iter().find(|t| t.kind != "function") {
-            let message = format!("tools: a tool of type {:?}; this server knows \"function\"", shown(&tool.kind));
-            return Err(ApiError::unsupported("tools", message));
-        }
-        Ok(tools)
+        Ok(self.tools.take().unwrap_or_default())
     }
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
         let max_tokens = self.max_completion_tokens.or(self.max_tokens);
-        if max_tokens == Some(0) {
-            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
-        }
-        Ok(SamplingFields {
+        let fields = SamplingFields {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -176,10 +236,24 @@ impl ChatRequest {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             repetition_penalty: self.repetition_penalty,
-        })
+            ..Default::default()
+        };
+        let fields = self.more.add_to(fields)?;
+        if fields.max_tokens == Some(0) {
+            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
+        }
+        Ok(fields)
     }
 
-    fn thinking_fields(&self) -> ThinkingFields {
+    /// Where the thought is told.
+    pub(crate) fn shown_thought(&self) -> Result<ShownThought, ApiError> {
+        let excluded = self.reasoning.as_ref().is_some_and(|r| r["exclude"] == true);
+        let include = self.include_reasoning.or(excluded.then_some(false));
+        ShownThought::read(self.reasoning_format.as_deref(), include, self.separate_reasoning)
+    }
+
+    /// What the request says about thinking.
+    pub fn thinking_fields(&self) -> ThinkingFields {
         let kwargs = self.chat_template_kwargs.as_ref();
         let kwarg = |key: &str| kwargs.and_then(|k| k.get(key)).cloned();
         ThinkingFields {
@@ -187,41 +261,33 @@ impl ChatRequest {
             thinking: self.thinking.clone().or(kwarg("thinking")),
             reasoning_effort: self.reasoning_effort.clone(),
             reasoning: self.reasoning.clone(),
-            thinking_budget: self.thinking_budget.clone().filter(|b| !b.is_null()),
+            think: self.think.clone(),
+            budgets: [
+                ("reasoning_budget", &self.reasoning_budget),
+                ("thinking_budget_tokens", &self.thinking_budget_tokens),
+                ("thinking_token_budget", &self.thinking_token_budget),
+                ("thinking_budget", &self.thinking_budget),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone().filter(|v| !v.is_null())?)))
+            .collect(),
         }
     }
 
-    /// The form of the answer, with the field it came from.
-    fn structure(
-        &self,
-        choice: &ToolChoice,
-        tools: &[Tool],
-        server: &Server,
-    ) -> Result<Option<(Structure, &'static str)>, ApiError> {
-        let format = Structure::read(self.response_format.as_ref())?.map(|s| (s, "response_format"));
-        let other = Structure::read_structured(self.structured_outputs.as_ref())?.map(|s| (s, "structured_outputs"));
-        let asked = match (format, other) {
-            (Some(_), Some(_)) => {
-                let message = "response_format and structured_outputs cannot both be given";
-                return Err(ApiError::invalid("structured_outputs", message));
-            }
-            (a, b) => a.or(b),
-        };
-        let called: Vec<(String, Value)> = (tools.iter())
-            .filter(|t| !matches!(choice, ToolChoice::Named(name) if *name != t.function.name))
-            .map(|t| (t.function.name.clone(), bounded_space(t.schema())))
-            .collect();
-        let parallel = self.parallel_tool_calls.unwrap_or(true) && *choice == ToolChoice::Required;
-        let calls = || server.model.tools.format.grammar(&called, parallel, &server.model.tokenizer);
-        match (choice, asked) {
-            (ToolChoice::Required | ToolChoice::Named(_), _) => {
-                Ok(Some((Structure::Lark(format!("start: calls\n{}", calls())), "tools")))
-            }
-            (ToolChoice::Auto, Some((Structure::JsonSchema(schema), param))) => {
-                let schema = bounded_space(schema);
-                Ok(Some((Structure::Lark(format!("start: calls | json\njson: %json {schema}\n{}", calls())), param)))
-            }
-            (_, asked) => Ok(asked),
+    /// The form of the answer, compiled.
+    fn grammar(&self, choice: &ToolChoice, tools: &[Tool], server: &Server) -> Result<Option<Grammar>, ApiError> {
+        let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
+        let parallel = self.parallel_tool_calls.unwrap_or(true) && !matches!(choice, ToolChoice::Named(_));
+        let calls = ForcedCalls { choice, tools, parallel, server };
+        if choice.is_forced() {
+            return calls.compile("start: calls", "tools").map(Some);
+        }
+        let may_call = matches!(choice, ToolChoice::Auto | ToolChoice::Allowed { .. });
+        match asked {
+            Some((Structure::JsonObject, param)) if may_call => calls.or_json(&json!({ "type": "object" }), param),
+            Some((Structure::JsonSchema(schema), param)) if may_call => calls.or_json(&schema, param),
+            Some((structure, param)) => server.model.grammars.compile(&structure, param).map(Some),
+            None => Ok(None),
         }
     }
 }
@@ -242,11 +308,10 @@ fn steering(
     opened: bool,
     thinking: Thinking,
     watch_circles: bool,
-    structure: Option<(Structure, &str)>,
+    grammar: Option<Grammar>,
     n: usize,
-) -> Result<Vec<Steering>, ApiError> {
-    let tokens = &server.model.thought_tokens;
-    let grammar = structure.map(|(s, param)| server.model.grammars.compile(&s, param)).transpose()?;
+) -> impl Iterator<Item = Steering> {
+    let tokens = server.model.thought_tokens.clone();
     // A thought that has not begun could not begin under a grammar, were its tag not one token.
     let asked = matches!(thinking, Thinking::On(Some(_)));
     let may_begin = (server.model.thinks || asked) && (grammar.is_none() || tokens.open().is_some());
@@ -254,9 +319,10 @@ fn steering(
         Thinking::On(budget) if opened || may_begin => Some(budget),
         _ => None,
     };
-    let watch = |_| watch.map(|budget| ThoughtWatch::new(tokens.clone(), opened, budget, watch_circles));
-    let grammar = |_| grammar.as_ref().map(|g| g.another());
-    Ok((0..n).map(|i| Steering::new(watch(i), grammar(i), tokens.open())).collect())
+    (0..n).map(move |_| {
+        let watch = watch.map(|budget| ThoughtWatch::new(tokens.clone(), opened, budget, watch_circles));
+        Steering::new(watch, grammar.as_ref().map(|g| g.another()), tokens.open())
+    })
 }
 
 /// An answer gathered.
@@ -285,133 +351,5 @@ impl Gathered {
         self.tokens.extend(update.tokens);
         self.finish = update.finish.map(|f| f.name()).or(self.finish);
         self.cut = update.cut.or(self.cut);
-    }
-}
-
-/// What all parts of a reply share.
-struct Reply {
-    server: Arc<Server>,
-    id: String,
-    created: u64,
-    logprobs: bool,
-}
-
-impl Reply {
-    fn new(server: &Arc<Server>, logprobs: bool) -> Reply {
-        Reply { server: server.clone(), id: new_id("chatcmpl-"), created: now(), logprobs }
-    }
-
-    fn frame(&self, object: &str, choices: Value) -> Value {
-        json!({
-            "id": self.id, "object": object, "created": self.created, "model": self.server.model.name,
-            "system_fingerprint": crate::FINGERPRINT, "choices": choices,
-        })
-    }
-
-    fn logprobs(&self, tokens: &[TokenInfo]) -> Value {
-        if self.logprobs { logprobs::chat(&self.server.model, tokens) } else { Value::Null }
-    }
-
-    fn whole(&self, answers: Vec<Gathered>, usage: Usage) -> Value {
-        let choices = answers.into_iter().enumerate().map(|(index, answer)| {
-            let mut choice = json!({
-                "index": index, "message": message(answer.whole), "logprobs": self.logprobs(&answer.tokens),
-                "finish_reason": answer.finish,
-            });
-            if let Some(cut) = answer.cut {
-                choice["reasoning_ended_by"] = cut.name().into();
-            }
-            choice
-        });
-        let mut reply = self.frame("chat.completion", choices.collect());
-        reply["usage"] = usage.json();
-        reply
-    }
-}
-
-fn message(whole: Whole) -> Value {
-    let mut message = Map::new();
-    message.insert("role".into(), "assistant".into());
-    let no_text = whole.content.is_empty() && !whole.calls.is_empty();
-    message.insert("content".into(), if no_text { Value::Null } else { whole.content.into() });
-    message.insert("refusal".into(), Value::Null);
-    if !whole.reasoning.is_empty() {
-        message.insert("reasoning_content".into(), whole.reasoning.clone().into());
-        message.insert("reasoning".into(), whole.reasoning.into());
-    }
-    if !whole.calls.is_empty() {
-        let call = |(name, arguments): (String, String)| json!({ "id": new_id("call_"), "type": "function", "function": { "name": name, "arguments": arguments } });
-        message.insert("tool_calls".into(), whole.calls.into_iter().map(call).collect());
-    }
-    message.into()
-}
-
-/// A reply in chunks.
-struct Chunks {
-    reply: Reply,
-    n: usize,
-    include_usage: bool,
-}
-
-impl Chunks {
-    fn chunk(&self, index: usize, delta: Value, tokens: &[TokenInfo], finish: Option<(&str, Option<Cut>)>) -> String {
-        let logprobs = if tokens.is_empty() { Value::Null } else { self.reply.logprobs(tokens) };
-        let reason = finish.map(|f| f.0);
-        let mut choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason });
-        if let Some((_, Some(cut))) = finish {
-            choice["reasoning_ended_by"] = cut.name().into();
-        }
-        self.frame(json!([choice]), Value::Null)
-    }
-
-    fn frame(&self, choices: Value, usage: Value) -> String {
-        let mut chunk = self.reply.frame("chat.completion.chunk", choices);
-        if self.include_usage {
-            chunk["usage"] = usage;
-        }
-        data(&chunk)
-    }
-
-    fn delta(delta: Delta) -> Option<Value> {
-        Some(match delta {
-            Delta::Reasoning(text) => json!({ "reasoning_content": text, "reasoning": text }),
-            Delta::Content(text) | Delta::Tool(Part::Text(text)) => json!({ "content": text }),
-            Delta::Tool(Part::Call { index: call, name }) => {
-                let function = json!({ "name": name, "arguments": "" });
-                json!({ "tool_calls": [{ "index": call, "id": new_id("call_"), "type": "function", "function": function }] })
-            }
-            Delta::Tool(Part::Arguments { index: call, text }) => {
-                json!({ "tool_calls": [{ "index": call, "function": { "arguments": text } }] })
-            }
-            Delta::Retract => return None, // what was sent cannot be taken back
-        })
-    }
-}
-
-impl Tell for Chunks {
-    fn begin(&mut self) -> String {
-        (0..self.n).map(|i| self.chunk(i, json!({ "role": "assistant", "content": "" }), &[], None)).collect()
-    }
-
-    fn update(&mut self, update: Update) -> String {
-        let (index, mut tokens, mut text) = (update.index, update.tokens, String::new());
-        for delta in update.deltas {
-            if let Some(delta) = Chunks::delta(delta) {
-                text += &self.chunk(index, delta, &std::mem::take(&mut tokens), None);
-            }
-        }
-        if let Some(finish) = update.finish {
-            text += &self.chunk(index, json!({}), &tokens, Some((finish.name(), update.cut)));
-        }
-        text
-    }
-
-    fn end(&mut self, usage: Usage) -> String {
-        let usage = if self.include_usage { self.frame(json!([]), usage.json()) } else { String::new() };
-        usage + DONE
-    }
-
-    fn fail(&mut self, error: &ApiError) -> String {
-        data(&error.body()) + DONE
     }
 }

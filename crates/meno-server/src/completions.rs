@@ -2,17 +2,19 @@
 
 use crate::answer::{Delta, Reading};
 use crate::app::Server;
+use crate::asked_form::{FormFields, asked_form};
 use crate::body::{self, Posted};
 use crate::chat_completions::{Gathered, checked_stops};
 use crate::clients::{Client, Work};
+use crate::echo;
 use crate::error::ApiError;
-use crate::{echo, fim};
+use crate::fields::{self, Endpoint};
+use crate::fim;
 use crate::generation::{Generation, Order, TokenInfo, Update};
-use crate::logprobs;
+use crate::logprobs::{self, TextOffset};
 use crate::steering::Steering;
 use crate::stream::{self, DONE, Tell, data};
-use crate::structured::Structure;
-use crate::types::{MAX_N, OneOrMany, SamplingFields, StreamOptions, Usage, new_id, now};
+use crate::types::{MAX_N, MoreSampling, OneOrMany, SamplingFields, StreamOptions, Usage, limit, new_id, now};
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::Observe;
@@ -38,13 +40,14 @@ pub enum Prompts {
     ManyTokens(Vec<Vec<u32>>),
 }
 
-/// A request, in OpenAI's fields and the usual further ones. What is not listed is ignored.
+/// A request, in OpenAI's fields and those of other servers ([`crate::fields`]).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // OpenAI's reference documents them
 pub struct CompletionRequest {
     pub model: Option<String>,
     pub prompt: Option<Prompts>,
+    #[serde(deserialize_with = "limit")]
     pub max_tokens: Option<usize>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
@@ -65,17 +68,22 @@ pub struct CompletionRequest {
     pub repetition_penalty: Option<f32>,
     pub response_format: Option<Value>,
     pub structured_outputs: Option<Value>,
+    #[serde(flatten)]
+    pub form: FormFields,
+    #[serde(flatten)]
+    pub more: MoreSampling,
 }
 
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let started = posted.run(&server, Work::Answer, |request: CompletionRequest, server, client| {
+    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+        let request: CompletionRequest = fields::read(Endpoint::Completions, request)?;
         let stream = request.stream == Some(true);
         let include_usage = request.stream_options.unwrap_or_default().include_usage;
         let logprobs = request.logprobs.is_some();
         let echo_logprobs = logprobs && request.echo == Some(true);
         let (generation, echo) = request.start(server, client)?;
-        let (id, offsets) = (new_id("cmpl-"), vec![0; echo.len()]);
+        let (id, offsets) = (new_id("cmpl-"), vec![TextOffset::default(); echo.len()]);
         let (server, created) = (server.clone(), now());
         let reply = Reply { server, id, created, logprobs, echo_logprobs, echo, offsets, include_usage };
         Ok((generation, reply, stream))
@@ -101,9 +109,9 @@ impl CompletionRequest {
             sampling.stop_tokens.extend(fim::ends(&model.tokenizer));
         }
         let stops = checked_stops(self.stop.take())?;
-        let format = Structure::read(self.response_format.as_ref())?;
-        let structure = format.or(Structure::read_structured(self.structured_outputs.as_ref())?);
-        let grammar = structure.map(|s| model.grammars.compile(&s, "structured_outputs")).transpose()?;
+        let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
+        let grammar = asked.map(|(form, param)| model.grammars.compile(&form, param)).transpose()?;
+        let least = self.more.min_tokens.unwrap_or(0);
         let prompts = self.prompts(server)?;
         if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {
             let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
@@ -115,8 +123,13 @@ impl CompletionRequest {
         for (text, prompt) in prompts {
             let before = if self.echo == Some(true) { text } else { String::new() };
             echo.extend(std::iter::repeat_n(before, n));
-            let steering = (0..n).map(|_| Steering::new(None, grammar.as_ref().map(|g| g.another()), None)).collect();
-            let reading = Reading { thought: None, retract: false, stops: stops.clone(), tools: None };
+            let steering = |_| {
+                let steering = Steering::new(None, grammar.as_ref().map(|g| g.another()), None);
+                steering.with_least(least, sampling.stop_tokens.clone())
+            };
+            let steering = (0..n).map(steering).collect();
+            let reading =
+                Reading { thought: None, retract: false, stops: stops.clone(), tools: None, min_tokens: least };
             let (sampling, seed) = (sampling.clone(), self.seed);
             orders.push(Order { prompt, n, sampling, seed, reading, steering, observe });
         }
@@ -143,8 +156,8 @@ impl CompletionRequest {
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
         // 0 is for the log-probabilities of the prompt alone.
-        let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-        Ok(SamplingFields {
+        let max_tokens = self.max_tokens.or(self.more.n_predict).unwrap_or(DEFAULT_MAX_TOKENS);
+        let fields = SamplingFields {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -155,7 +168,9 @@ impl CompletionRequest {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             repetition_penalty: self.repetition_penalty,
-        })
+            ..Default::default()
+        };
+        self.more.add_to(fields)
     }
 
     /// Text and tokens of every prompt.
@@ -192,8 +207,8 @@ struct Reply {
     echo_logprobs: bool,
     /// By answer: the prompt, where it is to be repeated.
     echo: Vec<String>,
-    /// By answer: characters so far.
-    offsets: Vec<usize>,
+    /// By answer: the text so far.
+    offsets: Vec<TextOffset>,
     include_usage: bool,
 }
 

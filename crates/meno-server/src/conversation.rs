@@ -5,8 +5,8 @@ use crate::model::Served;
 use crate::thinking::Thinking;
 use crate::tools::{instructions, written_call};
 use crate::types::{TemplateKwargs, Tool, ToolCall};
-use meno_engine::Message;
 use meno_engine::reasoning::{CLOSE, OPEN};
+use meno_engine::{ChatTemplate, Message};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,11 +33,14 @@ pub struct ChatMessage {
     /// Who speaks.
     #[serde(default)]
     pub name: Option<String>,
+    /// Of the last message: whether the answer goes on where it ends (DeepSeek's and Mistral's word for it).
+    #[serde(default)]
+    pub prefix: Option<bool>,
 }
 
 /// A text, or parts of one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, or a list of parts, each with its type")]
 pub enum Content {
     /// A text.
     Text(String),
@@ -85,6 +88,10 @@ pub struct Conversation {
     pub thinking: Thinking,
     /// Further variables of the template.
     pub kwargs: TemplateKwargs,
+    /// Whether the answer goes on where the last message ends.
+    pub continues: bool,
+    /// Whether the prompt ends without the beginning of an answer.
+    pub no_generation_prompt: bool,
 }
 
 /// A prompt, ready for the engine.
@@ -105,55 +112,98 @@ pub enum Turn {
     Say(String),
 }
 
-/// The text of a [`Turn`].
+/// The text of a [`Turn`]: of a prompt, or an answer that needs no model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rendered {
+pub enum Written {
     /// The prompt.
-    Text {
+    Ask {
         /// What the template wrote.
         text: String,
         /// Whether the tokenizer adds its own special tokens: a template writes all of them itself.
         add_special: bool,
     },
-    /// The answer of [`Turn::Say`].
+    /// The answer.
     Say(String),
 }
 
 impl Conversation {
     /// Renders and tokenizes. Takes processor time in proportion to the text; not for the event loop.
     pub fn turn(self, served: &Served) -> Result<Turn, ApiError> {
-        match self.render(served)? {
-            Rendered::Text { text, add_special } => Ok(Turn::Ask(served.encode(text, add_special)?)),
-            Rendered::Say(text) => Ok(Turn::Say(text)),
+        match self.written(served)? {
+            Written::Ask { text, add_special } => Ok(Turn::Ask(served.encode(text, add_special)?)),
+            Written::Say(text) => Ok(Turn::Say(text)),
         }
     }
 
-    /// Renders, and leaves the tokens to the caller.
-    pub fn render(self, served: &Served) -> Result<Rendered, ApiError> {
+    /// The tokens of the prompt, however many; none where no model is needed.
+    pub fn tokens(self, served: &Served) -> Result<Option<Vec<u32>>, ApiError> {
+        match self.written(served)? {
+            Written::Ask { text, add_special } => {
+                served.check_length(&text)?;
+                Ok(Some(served.tokenizer.encode(&text, add_special)?))
+            }
+            Written::Say(_) => Ok(None),
+        }
+    }
+
+    /// The text, not yet tokenized.
+    pub fn written(mut self, served: &Served) -> Result<Written, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::invalid("messages", "messages is empty; at least one is needed"));
         }
         if let Some(taught) = &served.taught {
             let last = self.messages.iter().rev().find(|m| m.role == "user").and_then(|m| m.content.clone());
             let line = last.map(|c| c.into_text("messages")).transpose()?.unwrap_or_default();
-            return match taught.prompt(&line) {
-                Some(text) => Ok(Rendered::Text { text, add_special: true }),
-                None => Ok(Rendered::Say(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n")))),
-            };
+            return Ok(match taught.prompt(&line) {
+                Some(text) => Written::Ask { text, add_special: true },
+                None => Written::Say(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n"))),
+            });
         }
-        let thinking = self.thinking;
-        let mut kwargs = self.kwargs.clone();
-        let messages = self.for_template(served, &mut kwargs)?;
+        self.continues |= self.messages.last().is_some_and(|m| m.prefix == Some(true));
+        let (thinking, continues) = (self.thinking, self.continues);
+        let prompted = !continues && !self.no_generation_prompt;
         let text = match &served.template {
-            Some(template) => template.render(&messages, true, &kwargs)?,
-            None => messages.iter().filter_map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n"),
+            Some(template) => self.rendered(template, served, prompted)?,
+            None => {
+                let mut kwargs = TemplateKwargs::new();
+                let messages = self.for_template(served, &mut kwargs, Calls::Listed)?;
+                messages.iter().filter_map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n")
+            }
         };
-        let text = if thinking.is_off() { without_thought(text, served) } else { text };
-        Ok(Rendered::Text { text, add_special: served.template.is_none() })
+        let text = match continues {
+            true => up_to_the_mark(text)?,
+            false if thinking.is_off() && prompted => without_thought(text, served),
+            false => text,
+        };
+        Ok(Written::Ask { text, add_special: served.template.is_none() })
+    }
+
+    /// Renders with the template. Arguments of calls that are no JSON are given as the text they are; where the
+    /// template cannot show that, the calls are written into the message as the model writes them.
+    fn rendered(self, template: &ChatTemplate, served: &Served, prompted: bool) -> Result<String, ApiError> {
+        let calls = self.messages.iter().flat_map(|m| m.tool_calls.iter().flatten());
+        let malformed = calls.map(|c| c.function.arguments.trim()).any(|a| !a.is_empty() && !is_json(a));
+        let spare = malformed.then(|| self.clone());
+        let mut kwargs = self.kwargs.clone();
+        let messages = self.for_template(served, &mut kwargs, Calls::Listed)?;
+        let text = template.render(&messages, prompted, &kwargs);
+        match (text, spare) {
+            (Err(_), Some(conversation)) => {
+                let mut kwargs = conversation.kwargs.clone();
+                let messages = conversation.for_template(served, &mut kwargs, Calls::Written)?;
+                Ok(template.render(&messages, prompted, &kwargs)?)
+            }
+            (text, _) => Ok(text?),
+        }
     }
 
     /// The messages as the template wants them.
-    fn for_template(self, served: &Served, kwargs: &mut TemplateKwargs) -> Result<Vec<Message>, ApiError> {
+    fn for_template(
+        self,
+        served: &Served,
+        kwargs: &mut TemplateKwargs,
+        calls: Calls,
+    ) -> Result<Vec<Message>, ApiError> {
         if self.thinking.is_off() {
             for key in ["enable_thinking", "thinking"] {
                 kwargs.entry(key).or_insert(false.into());
@@ -161,11 +211,14 @@ impl Conversation {
         }
         let mut messages = Vec::new();
         for (i, message) in self.messages.into_iter().enumerate() {
-            messages.push(message.for_template(i, served)?);
+            messages.push(message.for_template(i, served, calls)?);
+        }
+        if let (true, Some(last)) = (self.continues, messages.last_mut()) {
+            mark_the_end(last)?;
         }
         if !self.tools.is_empty() {
             if served.tools.lists_tools {
-                kwargs.insert("tools".into(), json!(self.tools));
+                kwargs.insert("tools".into(), self.tools.iter().map(Tool::json).collect());
             } else {
                 add_to_system(&mut messages, &instructions(served.tools.format, &self.tools));
             }
@@ -174,8 +227,55 @@ impl Conversation {
     }
 }
 
+/// How calls in the history are given to the template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calls {
+    /// As the template takes them.
+    Listed,
+    /// In the text of the message.
+    Written,
+}
+
+/// Stands in a prompt where the answer goes on; no text of a client holds it.
+const MARK: &str = "\u{F8FE}the answer goes on here\u{F8FF}";
+
+/// Marks the end of the text that is continued, or of the thought where there is no text.
+fn mark_the_end(message: &mut Message) -> Result<(), ApiError> {
+    let refuse = |what: &str| {
+        let message = format!("the last message cannot be continued: {what}");
+        Err(ApiError::invalid("continue_final_message", message))
+    };
+    if message.extra.contains_key("tool_calls") {
+        return refuse("it calls tools");
+    }
+    let text = message.content.as_str().unwrap_or_default();
+    let thought = message.extra.get("reasoning_content").and_then(Value::as_str).unwrap_or_default();
+    if text.is_empty() && !thought.is_empty() {
+        let marked = format!("{thought}{MARK}");
+        message.extra.insert("reasoning_content".into(), marked.clone().into());
+        message.extra.insert("reasoning".into(), marked.into());
+    } else {
+        message.content = format!("{text}{MARK}").into();
+    }
+    Ok(())
+}
+
+/// The prompt up to the end of the text that is continued.
+fn up_to_the_mark(mut text: String) -> Result<String, ApiError> {
+    let Some(at) = text.find(MARK) else {
+        let message = "the last message cannot be continued: the chat template does not show where it ends";
+        return Err(ApiError::invalid("continue_final_message", message));
+    };
+    text.truncate(at);
+    Ok(text)
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 impl ChatMessage {
-    fn for_template(self, index: usize, served: &Served) -> Result<Message, ApiError> {
+    fn for_template(self, index: usize, served: &Served, written: Calls) -> Result<Message, ApiError> {
         let place = format!("messages[{index}]");
         let role = match self.role.as_str() {
             "developer" => "system",
@@ -203,7 +303,7 @@ impl ChatMessage {
                 message.extra.insert("reasoning".into(), thought.into());
             }
             if !calls.is_empty() {
-                add_calls(&mut message, calls, &place, served)?;
+                add_calls(&mut message, calls, written, served);
             }
         }
         if role == "tool" {
@@ -220,38 +320,36 @@ impl ChatMessage {
 }
 
 /// The assistant's calls, in the form that the template takes.
-fn add_calls(message: &mut Message, calls: Vec<ToolCall>, place: &str, served: &Served) -> Result<(), ApiError> {
+fn add_calls(message: &mut Message, calls: Vec<ToolCall>, written: Calls, served: &Served) {
+    let form = served.tools.calls_as_objects.filter(|_| written == Calls::Listed);
     let mut list = Vec::new();
-    for (i, call) in calls.into_iter().enumerate() {
+    for call in calls {
         let text = match call.function.arguments.trim() {
             "" => "{}",
             text => text,
         };
-        let object: Value = serde_json::from_str(text).map_err(|e| {
-            let message = format!("{place}.tool_calls[{i}].function.arguments is not JSON: {e}");
-            ApiError::invalid("messages", message)
-        })?;
         let name = call.function.name;
-        match served.tools.calls_as_objects {
+        match form {
             None => list.push(written_call(served.tools.format, &name, text).into()),
             Some(as_object) => {
-                let arguments = if as_object { object } else { text.into() };
+                // A model may have written arguments that are no JSON: the history shows what it wrote.
+                let object = serde_json::from_str::<Value>(text).ok().filter(|_| as_object);
+                let arguments = object.unwrap_or_else(|| text.into());
                 let function = json!({ "name": name, "arguments": arguments });
                 list.push(json!({ "id": call.id, "type": "function", "function": function }));
             }
         }
     }
-    if served.tools.calls_as_objects.is_none() {
+    if form.is_none() {
         let text = message.content.as_str().unwrap_or_default();
         let lines = [text].into_iter().chain(list.iter().filter_map(Value::as_str)).filter(|l| !l.is_empty());
         message.content = lines.collect::<Vec<_>>().join("\n").into();
     } else {
         message.extra.insert("tool_calls".into(), list.into());
-        if message.content.as_str() == Some("") {
-            message.content = Value::Null; // what Python's clients send, and templates ask for
+        if message.content.as_str() == Some("") && served.tools.null_content {
+            message.content = Value::Null;
         }
     }
-    Ok(())
 }
 
 fn add_to_system(messages: &mut Vec<Message>, text: &str) {

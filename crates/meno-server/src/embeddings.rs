@@ -7,6 +7,7 @@ use crate::body::{self, Posted};
 use crate::clients::Work;
 use crate::completions::Prompts;
 use crate::error::{ApiError, shown};
+use crate::fields::read_value;
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::Pooling;
@@ -39,7 +40,9 @@ struct Prepared {
 
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let prepared = posted.run(&server, Work::Answer, |request: EmbeddingRequest, server, client| {
+    let prepared = posted.run(&server, Work::Answer, |request: Value, server, client| {
+        refuse_unknown(&request)?;
+        let request: EmbeddingRequest = read_value(request)?;
         Ok((request.prepare(server)?, client.clone()))
     });
     let (Prepared { prompts, pooling, base64, dimensions }, client) = prepared.await?;
@@ -55,6 +58,24 @@ pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result
         "object": "list", "data": data, "model": server.model.name,
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
     })))
+}
+
+/// Fields of other servers that would change the vectors.
+fn refuse_unknown(request: &Value) -> Result<(), ApiError> {
+    for (field, neutral) in [
+        ("normalize", Value::Bool(true)),
+        ("add_special_tokens", Value::Bool(true)),
+        ("truncate_prompt_tokens", Value::Null),
+        ("embd_normalize", json!(2)),
+        ("instruction", json!("")),
+        ("input_type", Value::Null),
+    ] {
+        if request.get(field).is_some_and(|value| !value.is_null() && *value != neutral) {
+            let message = format!("{field} is not offered here (or send {neutral})");
+            return Err(ApiError::unsupported(field, message));
+        }
+    }
+    Ok(())
 }
 
 impl EmbeddingRequest {

@@ -237,10 +237,11 @@ impl From<meno_engine::Error> for ApiError {
         use meno_engine::Error;
         match error {
             Error::PromptTooLong { prompt, context } => ApiError::too_long(format!(
-                "This model's context holds {context} tokens, but the prompt has {prompt} and an answer needs at \
-                 least one. Shorten the messages."
+                "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt} in \
+                 the messages, at least 1 in the completion). Please reduce the length of the messages or completion.",
+                prompt + 1
             )),
-            Error::Request { message, .. } => ApiError::malformed(message),
+            Error::Request { message, .. } => ApiError { param: None, ..ApiError::invalid("", message) },
             Error::Template { .. } => ApiError::invalid("messages", error.to_string()),
             Error::Tokenizer(_) => ApiError::invalid("messages", error.to_string()),
             other => ApiError::internal(other.to_string()),

@@ -125,6 +125,8 @@ pub struct Generation {
     open: usize,
     logprobs: bool,
     stop_tokens: Vec<u32>,
+    /// The model's own ends: they have no text where they are passed over either.
+    ends: Vec<u32>,
     pending: VecDeque<Update>,
     usage: Usage,
     started: Instant,
@@ -169,6 +171,7 @@ impl Generation {
             running,
             logprobs,
             stop_tokens,
+            ends: server.model.tokenizer.eos(),
             pending: VecDeque::new(),
             usage,
             started,
@@ -191,6 +194,7 @@ impl Generation {
             open: 0,
             logprobs: false,
             stop_tokens: Vec::new(),
+            ends: Vec::new(),
             pending: VecDeque::from([update]),
             usage: Usage::default(),
             started: Instant::now(),
@@ -269,19 +273,21 @@ impl Generation {
             Event::Prompt { .. } => {
                 let prompt = std::mem::take(&mut running.prompt);
                 if !prompt.is_empty() {
-                    let told = |i| Update { prompt: Some(prompt.clone()), ..Update::of(index + i, Vec::new(), Vec::new()) };
+                    let told =
+                        |i| Update { prompt: Some(prompt.clone()), ..Update::of(index + i, Vec::new(), Vec::new()) };
                     self.pending.extend((0..running.siblings).map(told));
                 }
                 Ok(None)
             }
             Event::PromptLogprobs { logprobs, .. } => {
-                let info = |t: TokenLogprob| TokenInfo { token: t.token, logprob: t.logprob, top: t.top, thought: false };
+                let info =
+                    |t: TokenLogprob| TokenInfo { token: t.token, logprob: t.logprob, top: t.top, thought: false };
                 running.prompt.extend(logprobs.into_iter().map(info));
                 Ok(None)
             }
             Event::Hidden { .. } => Ok(None),
             Event::Token { token, logprob, top_logprobs: top, .. } => {
-                let silent = self.stop_tokens.contains(&token);
+                let silent = self.stop_tokens.contains(&token) || self.ends.contains(&token);
                 let (deltas, thought) = running.answer.push(token, silent);
                 if self.logprobs && (!silent || running.echo) {
                     running.held.push(TokenInfo { token, logprob, top, thought });

@@ -34,13 +34,59 @@ pub fn chat(model: &Served, tokens: &[TokenInfo]) -> Value {
     json!({ "content": list(false), "reasoning_content": list(true), "refusal": null })
 }
 
-/// Of a completion, whose text so far has `offset` characters.
-pub fn completion(model: &Served, tokens: &[TokenInfo], offset: &mut usize) -> Value {
-    let mut offsets = Vec::new();
-    for t in tokens {
-        offsets.push(*offset);
-        *offset += text(model, t.token).chars().count();
+/// Where the text of a completion stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextOffset {
+    /// Characters that are complete.
+    characters: usize,
+    /// The bytes of one that is not.
+    begun: Vec<u8>,
+}
+
+impl TextOffset {
+    /// Takes a token's bytes; tells where its text begins: within a character that is where the character does.
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        let at = self.characters;
+        self.begun.extend_from_slice(bytes);
+        let mut rest = &self.begun[..];
+        while !rest.is_empty() {
+            match std::str::from_utf8(rest) {
+                Ok(text) => {
+                    self.characters += text.chars().count();
+                    rest = &[];
+                }
+                Err(error) => {
+                    let valid = error.valid_up_to();
+                    self.characters += String::from_utf8_lossy(&rest[..valid]).chars().count();
+                    // Bytes that begin no character are told as one that stands for them.
+                    let Some(broken) = error.error_len() else {
+                        rest = &rest[valid..];
+                        break;
+                    };
+                    self.characters += 1;
+                    rest = &rest[valid + broken..];
+                }
+            }
+        }
+        self.begun = rest.to_vec();
+        at
     }
+}
+
+/// A token of a completion: its text, or the bytes of what is only part of a character.
+fn completion_text(model: &Served, token: u32) -> String {
+    let bytes = model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().fold("bytes:".to_owned(), |text, byte| text + &format!("\\x{byte:02x}")),
+    }
+}
+
+/// Of a completion, whose text so far ends at `offset`.
+pub fn completion(model: &Served, tokens: &[TokenInfo], offset: &mut TextOffset) -> Value {
+    let bytes = |token: u32| model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
+    let offsets: Vec<usize> = tokens.iter().map(|t| offset.push(bytes(t.token))).collect();
+    let text = completion_text;
     let top: Vec<Value> = (tokens.iter())
         .map(|t| {
             let all = t.top.iter().map(|&(token, logprob)| (text(model, token), json!(finite(logprob))));
@@ -53,4 +99,22 @@ pub fn completion(model: &Served, tokens: &[TokenInfo], offset: &mut usize) -> V
         "top_logprobs": top,
         "text_offset": offsets,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_characters_of_several_tokens_once() {
+        let told = |tokens: &[&[u8]]| {
+            let mut offset = TextOffset::default();
+            tokens.iter().map(|bytes| offset.push(bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[b"ab", b"c", b"d"]), [0, 2, 3]);
+        assert_eq!(told(&["é😀".as_bytes(), b"x"]), [0, 2]);
+        assert_eq!(told(&[b"a", b"\xf0\x9f", b"\x98", b"\x80", b"b"]), [0, 1, 1, 1, 2]);
+        assert_eq!(told(&[b"a\xe2", b"\x82\xacb", b"c"]), [0, 1, 3]);
+        assert_eq!(told(&[b"\xff", b"a", b"\xe2b", b"c"]), [0, 1, 2, 4]);
+    }
 }

@@ -11,9 +11,9 @@ use crate::app::Server;
 use crate::body::{self, Posted};
 use crate::chat_completions::{ChatRequest, Gathered};
 use crate::clients::Work;
-use crate::conversation::Rendered;
 use crate::embeddings::base64;
 use crate::error::ApiError;
+use crate::fields::read_value;
 use crate::stream;
 use crate::types::{OneOrMany, TemplateKwargs, Usage, new_id};
 use axum::extract::State;
@@ -71,7 +71,8 @@ pub async fn answer(
     posted: Posted,
 ) -> Result<Response, ApiError> {
     check_version(&headers)?;
-    let started = posted.run(&server, Work::Answer, |request: MessagesRequest, server, client| {
+    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+        let request: MessagesRequest = read_value(request)?;
         let stream = request.stream == Some(true);
         if request.max_tokens.is_none() {
             return Err(ApiError::invalid("max_tokens", "max_tokens: Field required"));
@@ -97,15 +98,11 @@ pub async fn count_tokens(
     posted: Posted,
 ) -> Result<Response, ApiError> {
     check_version(&headers)?;
-    let counted = posted.run(&server, Work::Tokens, |request: MessagesRequest, server, _| {
+    let counted = posted.run(&server, Work::Tokens, |request: Value, server, _| {
+        let request: MessagesRequest = read_value(request)?;
         let conversation = request.into_chat()?.asked(server)?.conversation;
-        let tokens = match conversation.render(&server.model)? {
-            Rendered::Text { text, add_special } => {
-                server.model.check_length(&text)?;
-                server.model.tokenizer.encode(&text, add_special)?.len()
-            }
-            Rendered::Say(_) => 0, // the model is not asked
-        };
+        // Without tokens the model is not asked.
+        let tokens = conversation.tokens(&server.model)?.map_or(0, |tokens| tokens.len());
         Ok(body::json(&json!({ "input_tokens": tokens })))
     });
     counted.await
@@ -117,7 +114,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get("anthropic-version").map(|v| v.to_str().unwrap_or_default()) {
         None | Some(VERSION) => Ok(()),
         Some(other) => {
-            let message = format!("anthropic-version: {:?} is not known here; send {VERSION}", crate::error::shown(other));
+            let message =
+                format!("anthropic-version: {:?} is not known here; send {VERSION}", crate::error::shown(other));
             Err(ApiError::invalid("anthropic-version", message))
         }
     }
@@ -138,9 +136,13 @@ impl MessagesRequest {
         let (thinking, reasoning_effort) = input::thinking(self.thinking, effort, self.max_tokens)?;
         let (tool_choice, parallel_tool_calls) = input::tool_choice(self.tool_choice.as_ref())?;
         let tools = self.tools.unwrap_or_default().into_iter().enumerate();
+        let messages = input::messages(self.system, self.messages)?;
+        // A last message of the assistant is the beginning of its answer.
+        let begun = messages.last().is_some_and(|m| m.role == "assistant" && m.tool_calls.is_none());
         Ok(ChatRequest {
             model: self.model,
-            messages: input::messages(self.system, self.messages)?,
+            messages,
+            continue_final_message: begun.then_some(true),
             max_completion_tokens: self.max_tokens,
             temperature: self.temperature,
             top_p: self.top_p,

@@ -123,7 +123,8 @@ impl Served {
         }
         let (bytes, most, context) = (text.len(), self.most_bytes(), self.context);
         let message = format!(
-            "The prompt has {bytes} bytes, more than a context of {context} tokens can hold; at most {most} are taken."
+            "This model's maximum context length is {context} tokens. However, you requested a prompt of {bytes} bytes, \
+             of which at most {most} are taken. Please reduce the length of the messages."
         );
         Err(ApiError::too_long(message))
     }
@@ -165,7 +166,7 @@ impl Served {
             top_k: top_k.max(0) as usize,
             min_p: fields.min_p.or(d.min_p).unwrap_or(none.min_p),
             max_tokens: fields.max_tokens.unwrap_or(usize::MAX),
-            stop_tokens: self.tokenizer.eos(),
+            stop_tokens: self.stop_tokens(fields)?,
             vocab_size: self.tokenizer.id_bound(),
             logit_bias: self.logit_bias(fields)?,
             presence_penalty: fields.presence_penalty.unwrap_or(none.presence_penalty),
@@ -185,6 +186,17 @@ impl Served {
             ApiError::invalid(&param, message)
         })?;
         Ok(sampling)
+    }
+
+    /// The tokens that end an answer.
+    fn stop_tokens(&self, fields: &SamplingFields) -> Result<Vec<u32>, ApiError> {
+        if let Some(token) = fields.stop_token_ids.iter().find(|&&t| t as usize >= self.vocab_size) {
+            let message = format!("stop_token_ids: {token} is not the id of a token (0 to {})", self.vocab_size - 1);
+            return Err(ApiError::invalid("stop_token_ids", message));
+        }
+        let mut stops = if fields.ignore_eos { Vec::new() } else { self.tokenizer.eos() };
+        stops.extend(&fields.stop_token_ids);
+        Ok(stops)
     }
 
     fn logit_bias(&self, fields: &SamplingFields) -> Result<Vec<(u32, f32)>, ApiError> {

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::grammar_limits;
+use crate::schema::{SchemaError, child};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
@@ -50,78 +51,15 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// Reads `response_format`: `text`, `json_object`, `json_schema` as OpenAI has them, and `{"type": "regex",
-    /// "regex": …}`, `{"type": "grammar", "grammar": …}`. The Responses API's `text.format` is flat: its schema stands
-    /// beside the type.
-    pub fn read(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
-        let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
-        let text = |key: &str| {
-            let text = format[key].as_str().map(str::to_owned);
-            text.ok_or_else(|| {
-                bad(format!(
-                    "response_format of type {:?} needs {key:?}, a text",
-                    format["type"].as_str().unwrap_or_default()
-                ))
-            })
-        };
-        let structure = match format["type"].as_str() {
-            Some("text") => return Ok(None),
-            Some("json_object") => Structure::JsonObject,
-            Some("json_schema") => {
-                let schema = format["json_schema"].get("schema").or(format.get("schema"));
-                let schema = schema.filter(|s| s.is_object() || s.is_boolean());
-                Structure::JsonSchema(
-                    schema
-                        .ok_or_else(|| {
-                            bad("response_format of type \"json_schema\" needs json_schema.schema, an object")
-                        })?
-                        .clone(),
-                )
-            }
-            Some("regex") => Structure::Regex(text("regex")?),
-            Some("grammar") => Structure::Lark(text("grammar")?),
-            _ => {
-                let message = "response_format.type: expected \"text\", \"json_object\", \"json_schema\", \"regex\" or \
-                               \"grammar\"";
-                return Err(bad(message));
-            }
-        };
-        Ok(Some(structure))
-    }
-
-    /// Reads `structured_outputs`, vLLM's field: `json`, `regex`, `choice` or `grammar`.
-    pub fn read_structured(value: Option<&Value>) -> Result<Option<Structure>, ApiError> {
-        let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
-        let bad = |message: &str| ApiError::invalid("structured_outputs", message);
-        let structure = match (value.get("json"), value.get("regex"), value.get("choice"), value.get("grammar")) {
-            (Some(Value::String(text)), None, None, None) => {
-                Structure::JsonSchema(serde_json::from_str(text).map_err(|e| bad(&format!("json: {e}")))?)
-            }
-            (Some(schema), None, None, None) => Structure::JsonSchema(schema.clone()),
-            (None, Some(Value::String(regex)), None, None) => Structure::Regex(regex.clone()),
-            (None, None, Some(Value::Array(choices)), None) if !choices.is_empty() => {
-                let choices: Option<Vec<String>> = choices.iter().map(|c| c.as_str().map(quoted)).collect();
-                let choices = choices.ok_or_else(|| bad("choice: expected a list of texts"))?;
-                Structure::Lark(format!("start: {}", choices.join(" | ")))
-            }
-            (None, None, None, Some(Value::String(grammar))) => Structure::Lark(grammar.clone()),
-            _ => return Err(bad("structured_outputs needs exactly one of json, regex, choice (a list), grammar")),
-        };
-        Ok(Some(structure))
-    }
-
-    fn grammar(&self) -> TopLevelGrammar {
-        match self {
-            Structure::JsonObject => TopLevelGrammar::from_json_schema(bounded_space(json!({ "type": "object" }))),
-            Structure::JsonSchema(schema) => TopLevelGrammar::from_json_schema(bounded_space(schema.clone())),
+    /// What the engine compiles.
+    fn grammar(&self) -> Result<TopLevelGrammar, SchemaError> {
+        Ok(match self {
+            Structure::JsonObject => TopLevelGrammar::from_json_schema(json_grammar(&json!({ "type": "object" }))?),
+            Structure::JsonSchema(schema) => TopLevelGrammar::from_json_schema(json_grammar(schema)?),
             Structure::Regex(regex) => TopLevelGrammar::from_regex(regex),
             Structure::Lark(grammar) => TopLevelGrammar::from_lark(grammar.clone()),
-        }
+        })
     }
-}
-
-fn bad(message: impl Into<String>) -> ApiError {
-    ApiError::invalid("response_format", message)
 }
 
 /// A text as a literal of a Lark grammar.
@@ -129,15 +67,20 @@ pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// A schema between whose tokens white space is possible but bounded: a small model would go on with it for ever.
-pub fn bounded_space(mut schema: Value) -> Value {
-    if schema == Value::Bool(true) {
-        schema = json!({});
+/// A schema as the engine takes it ([`crate::schema`]). White space between its tokens is possible but bounded, for a
+/// small model would go on with it for ever; one of the schemas of `oneOf` must hold, and more may.
+pub fn json_grammar(schema: &Value) -> Result<Value, SchemaError> {
+    let mut schema = crate::schema::prepare(schema)?;
+    let options = json!({ "whitespace_pattern": "[ \\n\\t\\r]{0,16}", "coerce_one_of": true });
+    if let (Some(object), Value::Object(options)) = (schema.as_object_mut(), options) {
+        let given = object.entry("x-guidance").or_insert_with(|| json!({}));
+        if let Some(given) = given.as_object_mut() {
+            for (key, value) in options {
+                given.entry(key).or_insert(value);
+            }
+        }
     }
-    if let Some(object) = schema.as_object_mut() {
-        object.entry("x-guidance").or_insert(json!({ "whitespace_pattern": "[ \\n\\t\\r]{0,16}" }));
-    }
-    schema
+    Ok(schema)
 }
 
 /// Compiles grammars for one vocabulary. The table of its tokens is made when first needed.
@@ -194,9 +137,9 @@ impl Grammars {
         let weight = Arc::new(Counted::add(&self.live, weight, MAX_LIVE).ok_or_else(busy)?);
         let place = Counted::add(&self.compiling, 1, COMPILING).ok_or_else(busy)?;
         let (done, result) = sync_channel(1);
-        let grammar = structure.grammar();
+        let structure = structure.clone();
         let compile = move || {
-            let compiled = matcher(&factory, grammar);
+            let compiled = compiled(&factory, &structure);
             drop(place);
             let _ = done.send(compiled); // who waited may have given up
         };
@@ -207,13 +150,71 @@ impl Grammars {
             .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
         match result.recv_timeout(COMPILE_TIME) {
             Ok(Ok(matcher)) => Ok(Grammar::new(matcher, self.tokenizer.eos(), weight)),
-            Ok(Err(error)) => Err(refuse(&format!("cannot be used: {}", first_lines(&error)))),
+            Ok(Err(error)) => Err(refuse(&format!("cannot be used: {error}"))),
             Err(RecvTimeoutError::Timeout) => {
                 Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
             }
             Err(RecvTimeoutError::Disconnected) => Err(refuse("cannot be used: the grammar engine failed on it")),
         }
     }
+}
+
+/// Compiles a form; of a schema the error tells the place.
+fn compiled(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, String> {
+    if let Structure::JsonSchema(schema) = structure {
+        // What other words for the same come to counts as well.
+        let prepared = crate::schema::prepare(schema).map_err(|e| e.to_string())?;
+        grammar_limits::check(&Structure::JsonSchema(prepared))?;
+    }
+    let grammar = structure.grammar().map_err(|e| e.to_string())?;
+    matcher(factory, grammar).map_err(|error| {
+        let error = first_lines(&error);
+        match structure {
+            Structure::JsonSchema(schema) => {
+                let tries = &mut 100;
+                let pointer = culprit(factory, schema, schema, "", tries);
+                format!("at #{pointer}: {error}")
+            }
+            _ => error,
+        }
+    })
+}
+
+/// The deepest part of a schema that cannot be compiled by itself.
+fn culprit(factory: &ParserFactory, root: &Value, schema: &Value, at: &str, tries: &mut usize) -> String {
+    let mut parts: Vec<(String, &Value)> = Vec::new();
+    for (key, value) in schema.as_object().into_iter().flatten() {
+        let here = child(at, key);
+        match (key.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(entries)) => {
+                parts.extend(entries.iter().map(|(name, part)| (child(&here, name), part)));
+            }
+            ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(items)) => {
+                parts.extend(items.iter().enumerate().map(|(i, part)| (child(&here, &i.to_string()), part)));
+            }
+            ("items" | "additionalProperties", Value::Object(_)) => parts.push((here, value)),
+            _ => {}
+        }
+    }
+    for (here, part) in parts {
+        let Some(rest) = tries.checked_sub(1) else { break };
+        *tries = rest;
+        // References of the part lead to the definitions of the whole.
+        let mut alone = part.clone();
+        for key in ["$defs", "definitions"] {
+            if let (Some(object), Some(definitions)) = (alone.as_object_mut(), root.get(key)) {
+                object.entry(key).or_insert_with(|| definitions.clone());
+            }
+        }
+        let fails = match json_grammar(&alone) {
+            Ok(schema) => matcher(factory, TopLevelGrammar::from_json_schema(schema)).is_err(),
+            Err(_) => false, // it leads to where it does not stand alone
+        };
+        if fails {
+            return culprit(factory, root, part, &here, tries);
+        }
+    }
+    at.to_owned()
 }
 
 /// Compiles a grammar, its first mask included: it is the dearest, for it fills the lexer's tables, which copies share.

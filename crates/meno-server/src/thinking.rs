@@ -7,7 +7,7 @@ mod circles;
 
 pub use circles::Circles;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use meno_engine::Tokenizer;
 use meno_engine::reasoning::{CLOSE, OPEN};
 use serde_json::Value;
@@ -45,8 +45,8 @@ impl Thinking {
     }
 
     /// Reads the fields of a request: `enable_thinking`, `thinking` (true, or `{"type": "disabled"}`,
-    /// `{"budget_tokens": n}`), `reasoning_effort`, `reasoning` (`{"effort": …}`, `{"max_tokens": n}`) and
-    /// `thinking_budget`. The last of these that is there wins; `default` holds where none is.
+    /// `{"budget_tokens": n}`), `think`, `reasoning_effort`, `reasoning` (`{"effort": …}`, `{"max_tokens": n}`) and
+    /// `thinking_budget` under its names. The last of these that is there wins; `default` holds where none is.
     pub fn read(fields: &ThinkingFields, default: Option<usize>) -> Result<Thinking, ApiError> {
         let mut thinking = Thinking::On(default);
         if fields.enable_thinking == Some(false) {
@@ -63,16 +63,25 @@ impl Thinking {
             }
             _ => {}
         }
+        match &fields.think {
+            Some(Value::Bool(false)) => thinking = Thinking::Off,
+            Some(Value::String(effort)) => thinking = from_effort("think", effort, default)?,
+            None | Some(Value::Null | Value::Bool(true)) => {}
+            Some(other) => {
+                let message = format!("think is {other}; expected true, false, \"low\", \"medium\" or \"high\"");
+                return Err(ApiError::invalid("think", message));
+            }
+        }
         let effort = fields.reasoning.as_ref().map(|r| &r["effort"]).filter(|e| !e.is_null());
         let effort = effort.and_then(Value::as_str).or(fields.reasoning_effort.as_deref());
         if let Some(effort) = effort {
-            thinking = from_effort(effort, default)?;
+            thinking = from_effort("reasoning_effort", effort, default)?;
         }
         if let Some(budget) = fields.reasoning.as_ref().map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
             thinking = budget_of("reasoning.max_tokens", budget)?;
         }
-        if let Some(budget) = &fields.thinking_budget {
-            thinking = budget_of("thinking_budget", budget)?;
+        for (param, budget) in &fields.budgets {
+            thinking = budget_of(param, budget)?;
         }
         Ok(thinking)
     }
@@ -89,19 +98,21 @@ pub struct ThinkingFields {
     pub reasoning_effort: Option<String>,
     /// `reasoning`.
     pub reasoning: Option<Value>,
-    /// `thinking_budget`.
-    pub thinking_budget: Option<Value>,
+    /// Ollama's `think`.
+    pub think: Option<Value>,
+    /// `thinking_budget`, and what other servers call it.
+    pub budgets: Vec<(&'static str, Value)>,
 }
 
-fn from_effort(effort: &str, default: Option<usize>) -> Result<Thinking, ApiError> {
+fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thinking, ApiError> {
     if effort == "none" {
         return Ok(Thinking::Off);
     }
     let found = EFFORTS.iter().find(|e| e.0 == effort);
     let (_, budget) = found.ok_or_else(|| {
         let names: Vec<&str> = EFFORTS.iter().map(|e| e.0).collect();
-        let message = format!("reasoning_effort {effort:?}: expected none, {}", names.join(", "));
-        ApiError::invalid("reasoning_effort", message)
+        let message = format!("{param} {:?}: expected none, {}", shown(effort), names.join(", "));
+        ApiError::invalid(param, message)
     })?;
     Ok(Thinking::On(budget.or(default)))
 }

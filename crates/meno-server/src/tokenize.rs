@@ -3,7 +3,7 @@
 use crate::app::Server;
 use crate::body::{self, Posted};
 use crate::clients::Work;
-use crate::conversation::{ChatMessage, Conversation, Turn};
+use crate::conversation::{ChatMessage, Conversation};
 use crate::error::ApiError;
 use crate::model::Served;
 use crate::types::{TemplateKwargs, Tool};
@@ -26,6 +26,8 @@ pub struct TokenizeRequest {
     pub chat_template_kwargs: Option<TemplateKwargs>,
     pub add_special_tokens: Option<bool>,
     pub return_token_strs: Option<bool>,
+    pub add_generation_prompt: Option<bool>,
+    pub continue_final_message: Option<bool>,
 }
 
 /// Tokens to become text.
@@ -59,11 +61,12 @@ impl TokenizeRequest {
             (Some(messages), None) => {
                 let kwargs = self.chat_template_kwargs.unwrap_or_default();
                 let tools = self.tools.unwrap_or_default();
-                let conversation = Conversation { messages, tools, kwargs, ..Default::default() };
-                match conversation.turn(model)? {
-                    Turn::Ask(prompt) => Ok(prompt.tokens),
-                    Turn::Say(_) => Err(ApiError::invalid("messages", "the model was not taught such questions")),
-                }
+                let no_generation_prompt = self.add_generation_prompt == Some(false);
+                let continues = self.continue_final_message == Some(true);
+                let rest = Conversation { continues, no_generation_prompt, ..Default::default() };
+                let conversation = Conversation { messages, tools, kwargs, ..rest };
+                let none = || ApiError::invalid("messages", "the model was not taught such questions");
+                conversation.tokens(model)?.ok_or_else(none)
             }
             (None, Some(text)) => {
                 model.check_length(&text).map_err(|e| e.about("prompt"))?;

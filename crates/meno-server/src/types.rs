@@ -63,20 +63,160 @@ pub struct SamplingFields {
     pub frequency_penalty: Option<f32>,
     /// Divides the logits of tokens in prompt and answer.
     pub repetition_penalty: Option<f32>,
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_token_ids: Vec<u32>,
+    /// Whether the model's own end is passed over.
+    pub ignore_eos: bool,
+}
+
+/// A limit of tokens; −1, as llama.cpp's clients write it, is none.
+pub fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let expected = "expected a number of tokens, or -1 for no limit";
+    match Option::<i64>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(-1) => Ok(Some(usize::MAX)),
+        Some(n) => usize::try_from(n).map(Some).map_err(|_| serde::de::Error::custom(format!("{n}: {expected}"))),
+    }
+}
+
+/// How tokens are chosen, in the words of vLLM, llama.cpp and SGLang.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct MoreSampling {
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_token_ids: Option<Vec<u32>>,
+    /// Whether the answer goes on where the model would end it.
+    pub ignore_eos: Option<bool>,
+    /// The answer does not end before it has this many tokens.
+    pub min_tokens: Option<usize>,
+    /// llama.cpp's `max_tokens`.
+    #[serde(deserialize_with = "limit")]
+    pub n_predict: Option<usize>,
+    /// llama.cpp's `repetition_penalty`.
+    pub repeat_penalty: Option<f32>,
+}
+
+impl MoreSampling {
+    /// `fields` with these.
+    pub fn add_to(&self, fields: SamplingFields) -> Result<SamplingFields, ApiError> {
+        let max_tokens = fields.max_tokens.or(self.n_predict);
+        if let (Some(least), Some(most)) = (self.min_tokens, max_tokens)
+            && least > most
+        {
+            let message = format!("min_tokens is {least}, more than max_tokens, {most}");
+            return Err(ApiError::invalid("min_tokens", message));
+        }
+        Ok(SamplingFields {
+            max_tokens,
+            repetition_penalty: fields.repetition_penalty.or(self.repeat_penalty),
+            stop_token_ids: self.stop_token_ids.clone().unwrap_or_default(),
+            ignore_eos: self.ignore_eos == Some(true),
+            ..fields
+        })
+    }
 }
 
 /// A tool of a request.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "SentTool")]
 pub struct Tool {
-    /// `function`, the only kind.
-    #[serde(rename = "type")]
+    /// `function`, or `custom`: a function of one text, which the client gets as it is.
     pub kind: String,
     /// The function.
     pub function: Function,
 }
 
+/// A tool as chat (its fields under `function` or `custom`) and responses (beside `type`) have it.
+#[derive(Deserialize)]
+struct SentTool {
+    #[serde(rename = "type", default = "function")]
+    kind: String,
+    function: Option<Function>,
+    custom: Option<CustomTool>,
+    /// What stands beside the type.
+    #[serde(flatten)]
+    flat: Map<String, Value>,
+}
+
+/// A tool that takes a text.
+#[derive(Deserialize)]
+struct CustomTool {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    format: Option<Value>,
+}
+
+impl TryFrom<SentTool> for Tool {
+    type Error = String;
+
+    fn try_from(sent: SentTool) -> Result<Tool, String> {
+        fn read<T: serde::de::DeserializeOwned>(flat: Map<String, Value>) -> Result<T, String> {
+            serde_json::from_value(flat.into()).map_err(|e| e.to_string())
+        }
+        let function = match sent.kind.as_str() {
+            "function" => sent.function.map_or_else(|| read(sent.flat), Ok)?,
+            "custom" => sent.custom.map_or_else(|| read(sent.flat), Ok)?.function()?,
+            other => {
+                return Err(format!(
+                    "a tool of type {:?}; this server knows \"function\" and \"custom\"",
+                    shown(other)
+                ));
+            }
+        };
+        if function.name.is_empty() {
+            return Err("the name of a tool is empty".to_owned());
+        }
+        Ok(Tool { kind: sent.kind, function })
+    }
+}
+
+impl CustomTool {
+    /// The function of one text that the model is shown.
+    fn function(self) -> Result<Function, String> {
+        let mut input = json!({ "type": "string" });
+        let format = self.format.as_ref().filter(|f| !f.is_null());
+        if let Some(format) = format.filter(|f| f["type"] != "text") {
+            // Chat has the grammar's fields under `grammar`, responses beside the type.
+            let grammar = if format["grammar"].is_object() { &format["grammar"] } else { format };
+            match (grammar["syntax"].as_str(), grammar["definition"].as_str()) {
+                (Some("regex"), Some(regex)) => {
+                    input["pattern"] = format!("^(?:{regex})$").into();
+                    input["description"] = format!("Text that matches the regular expression {regex}").into();
+                }
+                (Some("lark"), Some(lark)) => {
+                    input["description"] = format!("Text that follows this Lark grammar:\n{lark}").into();
+                }
+                _ => {
+                    return Err("format: expected {\"type\": \"text\"}, or \"grammar\" with syntax (\"lark\" or \
+                                \"regex\") and definition"
+                        .to_owned());
+                }
+            }
+        }
+        let parameters = json!({
+            "type": "object", "properties": { "input": input }, "required": ["input"], "additionalProperties": false,
+        });
+        let (name, description) = (self.name, self.description);
+        Ok(Function { name, description, parameters: Some(parameters), ..Default::default() })
+    }
+}
+
+/// The text that a call of a custom tool carries.
+pub fn custom_input(arguments: &str) -> String {
+    let read = serde_json::from_str::<Value>(arguments).ok();
+    let input = read.as_ref().and_then(|v| v.get("input")).and_then(Value::as_str);
+    input.map_or_else(|| arguments.to_owned(), str::to_owned)
+}
+
+/// Names of the tools that are custom.
+pub fn custom_names(tools: &[Tool]) -> Vec<String> {
+    tools.iter().filter(|t| t.kind == "custom").map(|t| t.function.name.clone()).collect()
+}
+
 /// A function that the model may call.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 pub struct Function {
     /// Its name.
     pub name: String,
@@ -89,12 +229,20 @@ pub struct Function {
     /// Whether arguments must follow the schema to the letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// What else the client says of it; templates show it.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Tool {
     /// The function alone, as JSON.
     pub fn function_json(&self) -> Value {
         json!(self.function)
+    }
+
+    /// As templates list tools.
+    pub fn json(&self) -> Value {
+        json!({ "type": "function", "function": self.function })
     }
 
     /// The schema of the arguments; any object where none is given.
@@ -114,6 +262,13 @@ pub enum ToolChoice {
     Required,
     /// A call of this function.
     Named(String),
+    /// Of these functions alone: at least one call, or as the model likes.
+    Allowed {
+        /// Their names.
+        names: Vec<String>,
+        /// Whether there must be a call.
+        required: bool,
+    },
 }
 
 impl ToolChoice {
@@ -135,8 +290,10 @@ impl ToolChoice {
                     ));
                 }
             },
+            Some(object) if object["type"] == "allowed_tools" => return ToolChoice::allowed(object, tools),
             Some(object) => {
-                let name = object["function"]["name"].as_str().or(object["name"].as_str());
+                let name = object["function"]["name"].as_str().or(object["custom"]["name"].as_str());
+                let name = name.or(object["name"].as_str());
                 let name = name.ok_or_else(|| ApiError::invalid("tool_choice", format!("tool_choice: {expected}")))?;
                 if !tools.iter().any(|t| t.function.name == name) {
                     let message =
@@ -151,19 +308,87 @@ impl ToolChoice {
         }
         Ok(if tools.is_empty() { ToolChoice::None } else { choice })
     }
+
+    /// Reads `{"type": "allowed_tools", "mode": …, "tools": […]}`; chat has the last two under `allowed_tools`.
+    fn allowed(object: &Value, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+        let bad = |message: String| ApiError::invalid("tool_choice", format!("tool_choice.allowed_tools: {message}"));
+        let inner = if object["allowed_tools"].is_object() { &object["allowed_tools"] } else { object };
+        let required = match inner["mode"].as_str() {
+            None | Some("auto") => false,
+            Some("required") => true,
+            Some(other) => return Err(bad(format!("mode {:?}; expected \"auto\" or \"required\"", shown(other)))),
+        };
+        let Some(list) = inner["tools"].as_array().filter(|l| !l.is_empty()) else {
+            return Err(bad("tools: expected a list of tools, each with its name".to_owned()));
+        };
+        let mut names = Vec::new();
+        for tool in list {
+            let name = [&tool["function"]["name"], &tool["custom"]["name"], &tool["name"]];
+            let name = name.into_iter().find_map(Value::as_str).unwrap_or_default();
+            if !tools.iter().any(|t| t.function.name == name) {
+                return Err(bad(format!("{:?} is not among the tools", shown(name))));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(ToolChoice::Allowed { names, required })
+    }
+
+    /// Whether there must be a call.
+    pub fn is_forced(&self) -> bool {
+        matches!(self, ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
+    }
+
+    /// Whether a function may be called.
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            ToolChoice::None => false,
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::Named(one) => one == name,
+            ToolChoice::Allowed { names, .. } => names.iter().any(|n| n == name),
+        }
+    }
 }
 
 /// A call in the history or in an answer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(try_from = "SentCall")]
 pub struct ToolCall {
     /// Its name in the conversation.
-    #[serde(default)]
     pub id: String,
     /// `function`.
-    #[serde(rename = "type", default = "function")]
+    #[serde(rename = "type")]
     pub kind: String,
     /// What is called.
     pub function: CalledFunction,
+}
+
+/// A call as clients send it back.
+#[derive(Deserialize)]
+struct SentCall {
+    #[serde(default)]
+    id: Option<String>,
+    function: Option<CalledFunction>,
+    custom: Option<CalledCustom>,
+}
+
+#[derive(Deserialize)]
+struct CalledCustom {
+    name: String,
+    #[serde(default)]
+    input: String,
+}
+
+impl TryFrom<SentCall> for ToolCall {
+    type Error = String;
+
+    fn try_from(sent: SentCall) -> Result<ToolCall, String> {
+        let function = match (sent.function, sent.custom) {
+            (Some(function), _) => function,
+            (None, Some(custom)) => CalledFunction::custom(custom.name, &custom.input),
+            (None, None) => return Err("a call needs function, with name and arguments".to_owned()),
+        };
+        Ok(ToolCall { id: sent.id.unwrap_or_default(), kind: "function".into(), function })
+    }
 }
 
 fn function() -> String {
@@ -175,9 +400,24 @@ fn function() -> String {
 pub struct CalledFunction {
     /// The function's name.
     pub name: String,
-    /// JSON text.
-    #[serde(default)]
+    /// JSON text; some clients send the object itself.
+    #[serde(default, deserialize_with = "text_of_json")]
     pub arguments: String,
+}
+
+impl CalledFunction {
+    /// A call of a custom tool, as the model writes it.
+    pub fn custom(name: String, input: &str) -> CalledFunction {
+        CalledFunction { name, arguments: json!({ "input": input }).to_string() }
+    }
+}
+
+fn text_of_json<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    })
 }
 
 /// Tokens of a request.
@@ -244,6 +484,51 @@ mod tests {
         assert!(read(json!({"function": {"name": "g"}})).unwrap_err().message.contains("\"g\""));
         assert!(read(json!("perhaps")).unwrap_err().message.contains("perhaps"));
         assert!(ToolChoice::read(Some(&json!("required")), &[]).is_err());
+    }
+
+    #[test]
+    fn allowed_tools_in_both_forms() {
+        let tools: Vec<Tool> = ["f", "g"]
+            .map(|name| serde_json::from_value(json!({"type": "function", "function": {"name": name}})).unwrap())
+            .into();
+        let chat = json!({"type": "allowed_tools", "allowed_tools":
+                          {"mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]}});
+        let flat = json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]});
+        for value in [chat, flat] {
+            let choice = ToolChoice::read(Some(&value), &tools).unwrap();
+            assert!(choice.is_forced() && choice.allows("g") && !choice.allows("f"), "{choice:?}");
+        }
+        for bad in
+            [json!({"tools": [{"name": "h"}]}), json!({"tools": []}), json!({"mode": "x", "tools": [{"name": "f"}]})]
+        {
+            let mut bad = bad;
+            bad["type"] = "allowed_tools".into();
+            assert!(ToolChoice::read(Some(&bad), &tools).unwrap_err().message.contains("allowed_tools"));
+        }
+    }
+
+    #[test]
+    fn custom_tools_are_functions_of_a_text() {
+        let read = |tool: Value| serde_json::from_value::<Tool>(tool);
+        let chat = json!({"type": "custom", "custom": {"name": "sh", "description": "d", "format":
+                          {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a|b"}}}});
+        let flat = json!({"type": "custom", "name": "sh", "description": "d", "format":
+                          {"type": "grammar", "syntax": "regex", "definition": "a|b"}});
+        let tool = read(chat).unwrap();
+        assert_eq!(tool, read(flat).unwrap());
+        assert_eq!(tool.schema()["properties"]["input"]["pattern"], "^(?:a|b)$");
+        assert_eq!((tool.kind.as_str(), tool.json()["type"].as_str()), ("custom", Some("function")));
+        let text = read(json!({"type": "custom", "custom": {"name": "x", "format": {"type": "text"}}})).unwrap();
+        assert_eq!(text.schema()["properties"]["input"], json!({"type": "string"}));
+        assert!(read(json!({"type": "custom", "custom": {"name": "x", "format": {"type": "xml"}}})).is_err());
+        assert!(read(json!({"type": "web", "function": {"name": "x"}})).unwrap_err().to_string().contains("\"web\""));
+        assert_eq!(custom_input(r#"{"input": "ls\n"}"#), "ls\n");
+        assert_eq!(custom_input("ls"), "ls");
+        let call: ToolCall =
+            serde_json::from_value(json!({"id": "1", "custom": {"name": "sh", "input": "a\"b"}})).unwrap();
+        assert_eq!(call.function.arguments, r#"{"input":"a\"b"}"#);
+        let call: ToolCall = serde_json::from_value(json!({"function": {"name": "f", "arguments": {"a": 1}}})).unwrap();
+        assert_eq!(call.function.arguments, r#"{"a":1}"#);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Sequence {
     /// Reads what the step computed for its rows.
     pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
         let Sequence { observing, tokens, prompt, sampling, past, rows: own, .. } = self;
-        let Some(o) = observing.as_mut().filter(|o| o.seen < *prompt && !own.is_empty()) else { return };
+        let Some(o) = observing.as_mut().filter(|o| o.seen < *prompt && own.start < own.end) else { return };
         let (from, to) = (o.seen.max(*past), (*past + own.len()).min(*prompt));
         match o.what {
             Observe::Nothing => {}

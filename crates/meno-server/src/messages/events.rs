@@ -121,7 +121,8 @@ impl Tell for Events {
         }
         let (reason, sequence) = stop_reason(self.finish, self.stop.take());
         let delta = json!({ "stop_reason": reason, "stop_sequence": sequence });
-        out + &tell("message_delta", json!({ "delta": delta, "usage": usage(total) })) + &tell("message_stop", json!({}))
+        out + &tell("message_delta", json!({ "delta": delta, "usage": usage(total) }))
+            + &tell("message_stop", json!({}))
     }
 
     fn fail(&mut self, error: &ApiError) -> String {

@@ -103,7 +103,8 @@ pub(super) fn messages(system: Option<Blocks>, messages: Vec<InputMessage>) -> R
             "user" => user(content, &place, &mut chat)?,
             "assistant" => chat.push(assistant(content, &place)?),
             other => {
-                let what = format!("{:?}; expected \"user\" or \"assistant\" (system is a field of its own)", shown(other));
+                let what =
+                    format!("{:?}; expected \"user\" or \"assistant\" (system is a field of its own)", shown(other));
                 return Err(invalid(&format!("{place}.role"), &what));
             }
         }
@@ -117,7 +118,7 @@ fn user(content: Blocks, place: &str, chat: &mut Vec<ChatMessage>) -> Result<(),
         return Ok(());
     }
     let mut parts = Vec::new();
-    let mut flush = |parts: &mut Vec<ContentPart>, chat: &mut Vec<ChatMessage>| {
+    let flush = |parts: &mut Vec<ContentPart>, chat: &mut Vec<ChatMessage>| {
         if !parts.is_empty() {
             let content = Some(Content::Parts(std::mem::take(parts)));
             chat.push(ChatMessage { role: "user".into(), content, ..ChatMessage::default() });
@@ -140,7 +141,12 @@ fn user(content: Blocks, place: &str, chat: &mut Vec<ChatMessage>) -> Result<(),
             text = format!("Error: {text}"); // templates have no other place for it
         }
         let tool_call_id = block.tool_use_id;
-        chat.push(ChatMessage { role: "tool".into(), content: Some(Content::Text(text)), tool_call_id, ..Default::default() });
+        chat.push(ChatMessage {
+            role: "tool".into(),
+            content: Some(Content::Text(text)),
+            tool_call_id,
+            ..Default::default()
+        });
     }
     flush(&mut parts, chat);
     Ok(())
@@ -184,7 +190,8 @@ pub(super) fn tool((i, value): (usize, Value)) -> Result<Tool, ApiError> {
     };
     let description = value["description"].as_str().map(str::to_owned);
     let strict = value["strict"].as_bool();
-    let function = Function { name: name.to_owned(), description, parameters: Some(schema.clone()), strict };
+    let (name, parameters) = (name.to_owned(), Some(schema.clone()));
+    let function = Function { name, description, parameters, strict, ..Default::default() };
     Ok(Tool { kind: "function".into(), function })
 }
 
@@ -232,7 +239,8 @@ pub(super) fn thinking(
             let budget = &value["budget_tokens"];
             match (budget.as_u64(), max_tokens) {
                 (Some(budget), Some(most)) if budget >= most as u64 => {
-                    let message = "max_tokens must be greater than thinking.budget_tokens: the answer comes after the thought";
+                    let message =
+                        "max_tokens must be greater than thinking.budget_tokens: the answer comes after the thought";
                     Err(ApiError::invalid("max_tokens", message))
                 }
                 (Some(1..), _) => Ok((Some(value), None)),
@@ -255,9 +263,9 @@ pub(super) fn format(config: Option<&Value>, older: Option<&Value>) -> Result<Op
     let newer = config.and_then(|c| c.get("format"));
     let Some(format) = newer.or(older).filter(|f| !f.is_null()) else { return Ok(None) };
     match (format["type"].as_str(), format.get("schema")) {
-        (Some("json_schema"), Some(schema)) => {
-            Ok(Some(json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": schema, "strict": true } })))
-        }
+        (Some("json_schema"), Some(schema)) => Ok(Some(
+            json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": schema, "strict": true } }),
+        )),
         _ => {
             let message = "output_config.format: expected {\"type\": \"json_schema\", \"schema\": …}";
             Err(ApiError::invalid("output_config", message))

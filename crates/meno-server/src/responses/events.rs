@@ -1,6 +1,6 @@
 //! A response as it comes, in the events of the Responses API.
 
-use super::{Frame, call_item, message_item, reasoning_item, text_part};
+use super::{Frame, custom_input, message_item, reasoning_item, status_of, text_part};
 use crate::answer::Delta;
 use crate::error::ApiError;
 use crate::generation::Update;
@@ -52,8 +52,11 @@ impl Events {
 
     fn reasoning(&mut self, more: &str) -> String {
         let mut out = String::new();
+        if !self.frame.thought {
+            return out;
+        }
         if !matches!(self.open, Some(Open::Reasoning { .. })) {
-            out += &self.close();
+            out += &self.close("completed");
             let id = new_id("rs_");
             out += &self.added(reasoning_item(&id, None, "in_progress"));
             let part = json!({ "content_index": 0, "part": { "type": "reasoning_text", "text": "" } });
@@ -69,7 +72,7 @@ impl Events {
     fn content(&mut self, more: &str) -> String {
         let mut out = String::new();
         if !matches!(self.open, Some(Open::Message { .. })) {
-            out += &self.close();
+            out += &self.close("completed");
             let id = new_id("msg_");
             out += &self.added(message_item(&id, None, "in_progress"));
             let part = json!({ "content_index": 0, "part": text_part("") });
@@ -84,22 +87,26 @@ impl Events {
     }
 
     fn call(&mut self, name: String) -> String {
-        let out = self.close();
+        let out = self.close("completed");
         let (id, call_id) = (new_id("fc_"), new_id("call_"));
-        let added = self.added(call_item(&id, &call_id, &name, "", "in_progress"));
+        let item = self.frame.call_item(&id, &call_id, &name, "", "in_progress");
+        let added = self.added(item);
         self.open = Some(Open::Call { id, call_id, name, arguments: String::new() });
         out + &added
     }
 
     fn arguments(&mut self, more: &str) -> String {
-        let Some(Open::Call { id, arguments, .. }) = &mut self.open else { return String::new() };
+        let Some(Open::Call { id, name, arguments, .. }) = &mut self.open else { return String::new() };
         arguments.push_str(more);
+        if self.frame.is_custom(name) {
+            return String::new(); // its text can be told when it is complete
+        }
         let id = id.clone();
         self.about("response.function_call_arguments.delta", &id, json!({ "delta": more }))
     }
 
-    /// Completes the open item.
-    fn close(&mut self) -> String {
+    /// Ends the open item: completed, or cut by the limit of tokens.
+    fn close(&mut self, status: &str) -> String {
         let Some(open) = self.open.take() else { return String::new() };
         let (out, item) = match open {
             Open::Reasoning { id, text } => {
@@ -107,19 +114,25 @@ impl Events {
                 let mut out = self.about("response.reasoning_text.done", &id, done);
                 let part = json!({ "content_index": 0, "part": { "type": "reasoning_text", "text": text } });
                 out += &self.about("response.content_part.done", &id, part);
-                (out, reasoning_item(&id, Some(&text), "completed"))
+                (out, reasoning_item(&id, Some(&text), status))
             }
             Open::Message { id, text } => {
                 let done = json!({ "content_index": 0, "text": text, "logprobs": [] });
                 let mut out = self.about("response.output_text.done", &id, done);
                 let part = json!({ "content_index": 0, "part": text_part(&text) });
                 out += &self.about("response.content_part.done", &id, part);
-                (out, message_item(&id, Some(&text), "completed"))
+                (out, message_item(&id, Some(&text), status))
+            }
+            Open::Call { id, call_id, name, arguments } if self.frame.is_custom(&name) => {
+                let input = custom_input(&arguments);
+                let mut out = self.about("response.custom_tool_call_input.delta", &id, json!({ "delta": input }));
+                out += &self.about("response.custom_tool_call_input.done", &id, json!({ "input": input }));
+                (out, self.frame.call_item(&id, &call_id, &name, &arguments, status))
             }
             Open::Call { id, call_id, name, arguments } => {
                 let done = json!({ "name": name, "arguments": arguments });
                 let out = self.about("response.function_call_arguments.done", &id, done);
-                (out, call_item(&id, &call_id, &name, &arguments, "completed"))
+                (out, self.frame.call_item(&id, &call_id, &name, &arguments, status))
             }
         };
         let index = self.output.len();
@@ -152,10 +165,11 @@ impl Tell for Events {
     }
 
     fn end(&mut self, usage: Usage) -> String {
-        let mut out = self.close();
+        let status = status_of(self.finish);
+        let mut out = self.close(status);
         if self.output.is_empty() {
             out += &self.content("");
-            out += &self.close();
+            out += &self.close(status);
         }
         let response = self.frame.complete(self.output.clone(), self.finish, usage);
         let kind = if self.finish == Some("length") { "response.incomplete" } else { "response.completed" };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// What the response answers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, or a list of items")]
 pub enum Input {
     /// What the user says.
     Text(String),
@@ -28,6 +28,7 @@ pub struct Item {
     pub call_id: Option<String>,
     pub name: Option<String>,
     pub arguments: Option<String>,
+    pub input: Option<String>,
     pub output: Option<Content>,
 }
 
@@ -62,7 +63,13 @@ impl Input {
                     let id = item.call_id.unwrap_or_default();
                     add_call(&mut messages, ToolCall { id, kind: "function".into(), function }, thought.take());
                 }
-                Some("function_call_output") => {
+                Some("custom_tool_call") => {
+                    let input = item.input.unwrap_or_default();
+                    let function = CalledFunction::custom(item.name.unwrap_or_default(), &input);
+                    let id = item.call_id.unwrap_or_default();
+                    add_call(&mut messages, ToolCall { id, kind: "function".into(), function }, thought.take());
+                }
+                Some("function_call_output" | "custom_tool_call_output") => {
                     let tool_call_id = item.call_id;
                     messages.push(ChatMessage {
                         role: "tool".into(),

@@ -14,37 +14,92 @@ pub struct ToolSupport {
     pub lists_tools: bool,
     /// Whether it shows earlier calls; `None`: not at all, else whether it wants their arguments as an object.
     pub calls_as_objects: Option<bool>,
+    /// Whether the content of a turn that only calls is null; else an empty text.
+    pub null_content: bool,
     /// Whether it shows messages of the role `tool`.
     pub shows_results: bool,
 }
+
+/// A call with results, and the history after them: what is tried on a template.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    as_object: bool,
+    null_content: bool,
+}
+
+/// In this order, of those that do equally well the first is taken.
+const TRIALS: [Trial; 4] = [
+    Trial { as_object: true, null_content: true },
+    Trial { as_object: true, null_content: false },
+    Trial { as_object: false, null_content: true },
+    Trial { as_object: false, null_content: false },
+];
 
 impl ToolSupport {
     /// Tries a template.
     pub fn probe(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> ToolSupport {
         let format = Format::of(template, tokenizer);
-        let shows = |messages: &[Message], needle: &str| {
+        let render = |messages: &[Message]| {
             let extras = Map::from_iter([("tools".to_owned(), json!([probe_tool()]))]);
-            let rendered = template.and_then(|t| t.render(messages, true, &extras).ok());
-            rendered.is_some_and(|text| text.contains(needle))
+            template.and_then(|t| t.render(messages, true, &extras).ok())
         };
         let user = Message::new("user", "hi");
-        let calls = |arguments: Value| vec![user.clone(), probe_call(arguments)];
-        let calls_as_objects = if shows(&calls(json!({"probe_key": 1})), "probe_key") {
-            Some(true)
-        } else {
-            shows(&calls(json!("{\"probe_key\": 1}")), "probe_key").then_some(false)
-        };
-        let mut result = Message::new("tool", "probe_result");
-        result.extra = Map::from_iter([("tool_call_id".to_owned(), "call00000".into())]);
-        let arguments = if calls_as_objects == Some(false) { json!("{}") } else { json!({}) };
-        let mut with_result = calls(arguments);
-        with_result.push(result);
+        let best = TRIALS
+            .into_iter()
+            .map(|trial| (trial.score(&render), trial))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best });
+        let (score, trial) = best.unwrap_or((0, TRIALS[0]));
+        let with_results = render(&trial.conversation(true)).or_else(|| render(&trial.conversation(false)));
         ToolSupport {
             format,
-            lists_tools: shows(std::slice::from_ref(&user), "probe_function"),
-            calls_as_objects,
-            shows_results: shows(&with_result, "probe_result"),
+            lists_tools: render(std::slice::from_ref(&user)).is_some_and(|text| text.contains("probe_function")),
+            calls_as_objects: (score > 0).then_some(trial.as_object),
+            null_content: trial.null_content,
+            shows_results: with_results.is_some_and(|text| text.contains("probe_result")),
         }
+    }
+}
+
+impl Trial {
+    /// A question, two calls, their results; with `more` an answer and another question.
+    fn conversation(self, more: bool) -> Vec<Message> {
+        let call = |id: &str| {
+            let arguments = json!({ "probe_argument": 1 });
+            let arguments = if self.as_object { arguments } else { arguments.to_string().into() };
+            json!({ "type": "function", "id": id, "function": { "name": "probe_function", "arguments": arguments } })
+        };
+        let result = |id: &str| {
+            let mut result = Message::new("tool", "probe_result");
+            result.extra = Map::from_iter([("tool_call_id".to_owned(), id.into())]);
+            result
+        };
+        let calls = Message {
+            role: "assistant".into(),
+            content: if self.null_content { Value::Null } else { "".into() },
+            extra: Map::from_iter([("tool_calls".to_owned(), json!([call("call00000")]))]),
+        };
+        let mut messages = vec![Message::new("user", "hi"), calls, result("call00000")];
+        if more {
+            messages.extend([Message::new("assistant", "so"), Message::new("user", "and")]);
+        }
+        messages
+    }
+
+    /// How well a template shows the call: not at all, in some manner, or as JSON; with nothing of Python's in it.
+    fn score(self, render: &impl Fn(&[Message]) -> Option<String>) -> usize {
+        let of = |messages: &[Message]| {
+            let Some(text) = render(messages).filter(|text| text.contains("probe_argument")) else { return 0 };
+            if text.contains("None") && !render(&[Message::new("user", "hi")]).is_some_and(|t| t.contains("None")) {
+                return 1;
+            }
+            match text {
+                text if text.contains("\\\"probe_argument") => 2, // JSON in a text of JSON
+                text if text.contains("'probe_argument'") => 3,
+                text if text.contains("\"probe_argument\"") => 5,
+                _ => 4,
+            }
+        };
+        of(&self.conversation(false)) + of(&self.conversation(true)) + of(&self.conversation(false)[..2])
     }
 }
 
@@ -53,16 +108,6 @@ fn probe_tool() -> Value {
         "name": "probe_function", "description": "probe",
         "parameters": { "type": "object", "properties": { "probe_key": { "type": "integer", "description": "probe" } } },
     }})
-}
-
-fn probe_call(arguments: Value) -> Message {
-    let call = json!({ "type": "function", "id": "call00000",
-                       "function": { "name": "probe_function", "arguments": arguments } });
-    Message {
-        role: "assistant".into(),
-        content: Value::Null,
-        extra: Map::from_iter([("tool_calls".to_owned(), json!([call]))]),
-    }
 }
 
 /// A call as a model of this format writes it, for templates that do not show calls.

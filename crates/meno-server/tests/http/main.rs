@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 mod chat;
+mod compat;
 mod crowd;
 mod not_finite;
 mod other_routes;

@@ -24,10 +24,17 @@ async fn malformed_bodies_are_told_where() {
     let send = |body: &'static str| client.send(request("POST", "/v1/chat/completions", body));
     check(&send("{\"messages\": [}").await, 400, "line 1 column 15");
     check(&send("").await, 400, "line 1 column 0");
-    check(&send("[1, 2]").await, 400, "line 1");
-    check(&send("{\"messages\": 5}").await, 400, "column 14");
-    check(&send("{\n\"n\": \"three\"}").await, 400, "line 2 column 12");
-    check(&send("{\"messages\": [{\"content\": \"x\"}]}").await, 400, "role");
+    for (body, param, words) in [
+        ("[1, 2]", json!(null), "not valid"),
+        ("{\"messages\": 5}", json!("messages"), "sequence"),
+        ("{\n\"n\": \"three\"}", json!("n"), "three"),
+        ("{\"messages\": [{\"content\": \"x\"}]}", json!("messages[0]"), "role"),
+    ] {
+        let reply = send(body).await;
+        check(&reply, 400, words);
+        let error = &reply.json()["error"];
+        assert_eq!((&error["param"], &error["code"]), (&param, &json!("invalid_value")), "{body}: {error}");
+    }
     let deep = format!("{{\"metadata\": {}", "[".repeat(100_000));
     check(&client.send(request("POST", "/v1/responses", &deep)).await, 400, "recursion limit");
 }
@@ -56,7 +63,7 @@ async fn fields_are_told_by_name() {
         (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "20"),
         (json!({"stop": vec!["x"; 17]}), "stop", "16"),
         (json!({"tool_choice": "required"}), "tool_choice", "no tools"),
-        (json!({"tools": [{"type": "web", "function": {"name": "x"}}]}), "tools", "web"),
+        (json!({"tools": [{"type": "web", "function": {"name": "x"}}]}), "tools[0]", "web"),
         (json!({"functions": []}), "functions", "tools"),
         (json!({"reasoning_effort": "much"}), "reasoning_effort", "much"),
         (json!({"thinking_budget": "x"}), "thinking_budget", "tokens"),
@@ -90,10 +97,14 @@ async fn other_models_and_long_prompts() {
     assert_eq!(reply.json()["error"]["code"], "model_not_found");
     let long = json!({"messages": [{"role": "user", "content": "x".repeat(700)}]});
     let reply = client.post("/v1/chat/completions", chat_body(long)).await;
-    check(&reply, 400, "context holds 600 tokens, but the prompt has 706");
+    check(&reply, 400, "This model's maximum context length is 600 tokens. However, you requested 707 tokens (706 in");
     assert_eq!(reply.json()["error"]["code"], "context_length_exceeded");
     let huge = json!({"messages": [{"role": "user", "content": "x".repeat(100_000)}]});
-    check(&client.post("/v1/chat/completions", chat_body(huge)).await, 400, "more than a context of 600 tokens");
+    check(
+        &client.post("/v1/chat/completions", chat_body(huge)).await,
+        400,
+        "length is 600 tokens. However, you requested a prompt of 100",
+    );
     check(&client.get("/v1/models/gpt-5").await, 404, "gpt-5");
 }
 

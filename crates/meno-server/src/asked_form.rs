@@ -1,0 +1,231 @@
+//! The form of an answer, in the fields of every server: OpenAI's `response_format`, vLLM's `structured_outputs` and
+//! `guided_*`, llama.cpp's `json_schema` and `grammar`, SGLang's `regex` and `ebnf`, Ollama's `format`.
+
+use crate::error::{ApiError, shown};
+use crate::gbnf;
+use crate::structured::{Structure, quoted};
+use serde_json::{Value, json};
+
+/// A form, and the field that asked for it.
+pub type Asked = (Structure, &'static str);
+
+/// The fields beside `response_format` and `structured_outputs`.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)] // the servers named above document them
+pub struct FormFields {
+    pub guided_json: Option<Value>,
+    pub guided_regex: Option<String>,
+    pub guided_choice: Option<Vec<String>>,
+    pub guided_grammar: Option<String>,
+    pub guided_whitespace_pattern: Option<String>,
+    pub json_schema: Option<Value>,
+    pub grammar: Option<String>,
+    pub regex: Option<String>,
+    pub ebnf: Option<String>,
+    pub format: Option<Value>,
+}
+
+/// The one form that a request asks for.
+pub fn asked_form(
+    response_format: Option<&Value>,
+    structured_outputs: Option<&Value>,
+    fields: &FormFields,
+) -> Result<Option<Asked>, ApiError> {
+    let mut all: Vec<Asked> = Vec::new();
+    all.extend(from_response_format(response_format)?.map(|s| (s, "response_format")));
+    all.extend(from_structured_outputs(structured_outputs)?.map(|s| (s, "structured_outputs")));
+    let text = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+    if let Some(value) = given(fields.guided_json.as_ref()) {
+        all.push((schema("guided_json", value)?, "guided_json"));
+    }
+    if let Some(value) = given(fields.json_schema.as_ref()) {
+        all.push((schema("json_schema", value)?, "json_schema"));
+    }
+    if let Some(value) = given(fields.format.as_ref()) {
+        let form = if value == "json" { Structure::JsonObject } else { schema("format", value)? };
+        all.push((form, "format"));
+    }
+    for (name, regex) in [("guided_regex", &fields.guided_regex), ("regex", &fields.regex)] {
+        all.extend(text(regex).map(|regex| (Structure::Regex(regex), name)));
+    }
+    for (name, value) in
+        [("guided_grammar", &fields.guided_grammar), ("grammar", &fields.grammar), ("ebnf", &fields.ebnf)]
+    {
+        if let Some(value) = text(value) {
+            all.push((grammar(name, value)?, name));
+        }
+    }
+    if let Some(choices) = fields.guided_choice.as_ref().filter(|c| !c.is_empty()) {
+        all.push((choice(choices), "guided_choice"));
+    }
+    if let [(_, first), (_, second), ..] = &all[..] {
+        let message = format!("{first} and {second} cannot both be given: an answer has one form");
+        return Err(ApiError::invalid(second, message));
+    }
+    let mut asked = all.pop();
+    if let (Some((structure, _)), Some(pattern)) = (&mut asked, text(&fields.guided_whitespace_pattern)) {
+        with_space(structure, &pattern);
+    }
+    Ok(asked)
+}
+
+/// A field that holds something.
+fn given(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|v| !v.is_null() && *v != "" && **v != Value::Bool(false))
+}
+
+/// A schema as an object, or as JSON in a text.
+fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
+    let read = |text: &str| {
+        serde_json::from_str(text).map_err(|e| ApiError::invalid(param, format!("{param} is not JSON: {e}")))
+    };
+    let value = if let Value::String(text) = value { read(text)? } else { value.clone() };
+    match value {
+        Value::Object(_) | Value::Bool(_) => Ok(Structure::JsonSchema(value)),
+        other => {
+            let other = other.to_string();
+            Err(ApiError::invalid(param, format!("{param}: expected a JSON schema, an object, not {}", shown(&other))))
+        }
+    }
+}
+
+/// A grammar in Lark, or in llama.cpp's GBNF.
+fn grammar(param: &str, text: String) -> Result<Structure, ApiError> {
+    if !gbnf::is_gbnf(&text) {
+        return Ok(Structure::Lark(text));
+    }
+    let wrong = |what| ApiError::invalid(param, format!("{param} cannot be used: {what}"));
+    gbnf::to_lark(&text).map(Structure::Lark).map_err(wrong)
+}
+
+fn choice(choices: &[String]) -> Structure {
+    let choices: Vec<String> = choices.iter().map(|c| quoted(c)).collect();
+    Structure::Lark(format!("start: {}", choices.join(" | ")))
+}
+
+/// Sets what may stand between the tokens of JSON.
+fn with_space(structure: &mut Structure, pattern: &str) {
+    if matches!(structure, Structure::JsonObject) {
+        *structure = Structure::JsonSchema(json!({ "type": "object" }));
+    }
+    if let Structure::JsonSchema(Value::Object(schema)) = structure {
+        let options = schema.entry("x-guidance").or_insert_with(|| json!({}));
+        options["whitespace_pattern"] = pattern.into();
+    }
+}
+
+/// Reads `response_format`: `text`, `json_object` (with llama.cpp's `schema`), `json_schema` as OpenAI has them, and
+/// `{"type": "regex", "regex": …}`, `{"type": "grammar", "grammar": …}`. The Responses API's `text.format` is flat: its
+/// schema stands beside the type.
+pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
+    let bad = |message: String| ApiError::invalid("response_format", message);
+    let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
+    let kind = format["type"].as_str().unwrap_or_default();
+    let text = |key: &str| {
+        let text = format[key].as_str().map(str::to_owned);
+        text.ok_or_else(|| bad(format!("response_format of type {kind:?} needs {key:?}, a text")))
+    };
+    let beside = || format["json_schema"].get("schema").or(format.get("schema")).filter(|s| !s.is_null());
+    let structure = match kind {
+        "text" => return Ok(None),
+        "json_object" => match beside() {
+            Some(value) => schema("response_format", value)?,
+            None => Structure::JsonObject,
+        },
+        "json_schema" => {
+            let value = beside().filter(|s| s.is_object() || s.is_boolean()).ok_or_else(|| {
+                bad("response_format of type \"json_schema\" needs json_schema.schema, an object".to_owned())
+            })?;
+            Structure::JsonSchema(value.clone())
+        }
+        "regex" => Structure::Regex(text("regex")?),
+        "grammar" => grammar("response_format", text("grammar")?)?,
+        _ => {
+            let message =
+                "response_format.type: expected \"text\", \"json_object\", \"json_schema\", \"regex\" or \"grammar\"";
+            return Err(bad(message.to_owned()));
+        }
+    };
+    Ok(Some(structure))
+}
+
+/// Reads `structured_outputs`, vLLM's field: `json`, `json_object`, `regex`, `choice` or `grammar`.
+pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure>, ApiError> {
+    let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
+    const PARAM: &str = "structured_outputs";
+    let bad = |message: &str| ApiError::invalid(PARAM, message);
+    for key in ["structural_tag", "disable_additional_properties"] {
+        if given(value.get(key)).is_some() {
+            return Err(ApiError::unsupported(PARAM, format!("structured_outputs.{key} is not offered")));
+        }
+    }
+    let get = |key: &str| given(value.get(key));
+    let mut structure = match (get("json"), get("json_object"), get("regex"), get("choice"), get("grammar")) {
+        (Some(value), None, None, None, None) => schema(PARAM, value)?,
+        (None, Some(Value::Bool(true)), None, None, None) => Structure::JsonObject,
+        (None, None, Some(Value::String(regex)), None, None) => Structure::Regex(regex.clone()),
+        (None, None, None, Some(Value::Array(choices)), None) if !choices.is_empty() => {
+            let texts: Option<Vec<String>> = choices.iter().map(|c| c.as_str().map(str::to_owned)).collect();
+            choice(&texts.ok_or_else(|| bad("choice: expected a list of texts"))?)
+        }
+        (None, None, None, None, Some(Value::String(text))) => grammar(PARAM, text.clone())?,
+        _ => return Err(bad("structured_outputs needs exactly one of json, regex, choice (a list), grammar")),
+    };
+    let tight = get("disable_any_whitespace").is_some().then_some(" ?");
+    if let Some(pattern) = get("whitespace_pattern").and_then(Value::as_str).or(tight) {
+        with_space(&mut structure, pattern);
+    }
+    Ok(Some(structure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(fields: Value) -> Result<Option<Asked>, ApiError> {
+        let other: FormFields = serde_json::from_value(fields.clone()).unwrap();
+        asked_form(fields.get("response_format"), fields.get("structured_outputs"), &other)
+    }
+
+    #[test]
+    fn the_same_form_in_every_servers_words() {
+        let object = json!({"type": "object", "required": ["a"]});
+        for (fields, param) in [
+            (json!({"response_format": {"type": "json_schema", "json_schema": {"schema": object}}}), "response_format"),
+            (json!({"response_format": {"type": "json_schema", "schema": object}}), "response_format"),
+            (json!({"response_format": {"type": "json_object", "schema": object}}), "response_format"),
+            (json!({"structured_outputs": {"json": object}}), "structured_outputs"),
+            (json!({"structured_outputs": {"json": object.to_string(), "regex": null}}), "structured_outputs"),
+            (json!({"guided_json": object}), "guided_json"),
+            (json!({"guided_json": object.to_string()}), "guided_json"),
+            (json!({"json_schema": object}), "json_schema"),
+            (json!({"json_schema": object.to_string(), "grammar": ""}), "json_schema"),
+            (json!({"format": object, "guided_choice": []}), "format"),
+        ] {
+            assert_eq!(form(fields.clone()).unwrap(), Some((Structure::JsonSchema(object.clone()), param)), "{fields}");
+        }
+        assert_eq!(form(json!({"format": "json"})).unwrap(), Some((Structure::JsonObject, "format")));
+        assert_eq!(form(json!({"format": ""})).unwrap(), None);
+        let date = Structure::Regex("[0-9]+".into());
+        assert_eq!(form(json!({"guided_regex": "[0-9]+"})).unwrap(), Some((date.clone(), "guided_regex")));
+        assert_eq!(form(json!({"regex": "[0-9]+"})).unwrap(), Some((date, "regex")));
+        let words = Structure::Lark("start: \"a\" | \"b\\\"\"".into());
+        assert_eq!(form(json!({"guided_choice": ["a", "b\""]})).unwrap(), Some((words, "guided_choice")));
+        for name in ["grammar", "guided_grammar", "ebnf"] {
+            let (structure, param) = form(json!({name: "root ::= \"x\""})).unwrap().unwrap();
+            assert_eq!((structure, param), (Structure::Lark("start: r_root\nr_root: \"x\"\n".into()), name));
+        }
+        let spaced = form(json!({"guided_json": {}, "guided_whitespace_pattern": " "})).unwrap().unwrap().0;
+        assert_eq!(spaced, Structure::JsonSchema(json!({"x-guidance": {"whitespace_pattern": " "}})));
+    }
+
+    #[test]
+    fn two_forms_are_one_too_many() {
+        let error = form(json!({"guided_regex": "a", "json_schema": {}})).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("guided_regex"));
+        assert!(error.message.contains("json_schema and guided_regex cannot both be given"), "{error}");
+        assert_eq!(form(json!({"guided_json": "{"})).unwrap_err().param.as_deref(), Some("guided_json"));
+        assert_eq!(form(json!({"grammar": "x ::= \"a\""})).unwrap_err().param.as_deref(), Some("grammar"));
+    }
+}

@@ -1,0 +1,165 @@
+//! The fields that requests of other servers have, and what becomes of each here.
+//!
+//! A field that this server reads is honoured. One that could not change the answer is taken without effect. One that
+//! would change the answer is refused by name, unless it holds the value that changes nothing. `docs/serving.md` shows
+//! the same table; a test compares the two.
+
+mod path;
+mod table;
+
+pub(crate) use path::read_value;
+pub use table::{Effect, FIELDS, Field};
+
+use crate::error::{ApiError, shown};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// An endpoint with fields of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/responses`.
+    Responses,
+}
+
+/// Reads a request of an endpoint: what is not offered is refused, what another server names otherwise is renamed.
+pub(crate) fn read<T: DeserializeOwned>(endpoint: Endpoint, mut body: Value) -> Result<T, ApiError> {
+    if let Some(fields) = body.as_object_mut() {
+        check(endpoint, fields)?;
+    }
+    read_value(body)
+}
+
+/// Refuses what would change the answer and is not offered.
+pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), ApiError> {
+    for (name, value) in fields {
+        let known = FIELDS.iter().find(|f| f.name == name);
+        let Some(field) = known else {
+            check_spelling(endpoint, name)?;
+            continue;
+        };
+        if let Effect::Refused(why) = field.effect_at(endpoint)
+            && !field.is_neutral(value)
+        {
+            let neutral = field.neutral.map(|n| format!(" (or send {n})")).unwrap_or_default();
+            return Err(ApiError::unsupported(name, format!("{name} is not offered here{neutral}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// A name that nobody knows is somebody's own note and changes nothing, unless it is a known one with a letter wrong:
+/// what was meant by that would be lost.
+fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
+    let most = match name.chars().count() {
+        0..=4 => return Ok(()),
+        5..=7 => 1,
+        8..=40 => 2,
+        _ => return Ok(()),
+    };
+    let honoured = FIELDS.iter().filter(|f| matches!(f.effect_at(endpoint), Effect::Honoured(_)));
+    let near = honoured.map(|f| (distance(f.name, name), f.name)).filter(|f| f.0 <= most).min();
+    match near {
+        None => Ok(()),
+        Some((_, meant)) => {
+            let message = format!("Unrecognized field {:?}; did you mean {meant:?}?", shown(name));
+            Err(ApiError { code: Some("unknown_parameter"), ..ApiError::invalid(name, message) })
+        }
+    }
+}
+
+/// Letters to add, drop or change.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let changed = corner + usize::from(from != *to);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Field {
+    /// What becomes of it at an endpoint.
+    fn effect_at(&self, endpoint: Endpoint) -> Effect {
+        match self.effect {
+            Effect::Honoured(at) if !at.contains(&endpoint) => Effect::Refused("this endpoint does not take it"),
+            other => other,
+        }
+    }
+
+    /// Whether a value is as good as none.
+    fn is_neutral(&self, value: &Value) -> bool {
+        let empty = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(keys) => keys.is_empty(),
+            _ => false,
+        };
+        let named = || {
+            let neutral = self.neutral.and_then(|n| serde_json::from_str::<Value>(n).ok());
+            neutral.is_some_and(|n| n == *value || n.as_f64().is_some_and(|n| value.as_f64() == Some(n)))
+        };
+        empty || named()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(fields: Value) -> Option<String> {
+        let Value::Object(fields) = fields else { panic!("an object") };
+        check(Endpoint::Chat, &fields).err().map(|e| e.param.unwrap_or_default() + ": " + &e.message)
+    }
+
+    #[test]
+    fn what_would_change_the_answer_is_refused_by_name() {
+        for (fields, words) in [
+            (json!({"mirostat": 2}), "mirostat: mirostat is not offered here (or send 0)"),
+            (json!({"allowed_token_ids": [1]}), "allowed_token_ids"),
+            (json!({"typical_p": 0.9}), "(or send 1)"),
+            (json!({"skip_special_tokens": false, "use_beam_search": true}), "use_beam_search"),
+            (json!({"suffix": "x"}), "this endpoint does not take it"),
+            (json!({"temprature": 1}), "did you mean \"temperature\"?"),
+            (json!({"max_token": 1}), "did you mean \"max_tokens\"?"),
+        ] {
+            let told = refused(fields.clone()).unwrap_or_else(|| panic!("{fields} was taken"));
+            assert!(told.contains(words), "{told}");
+        }
+        for taken in [
+            json!({"mirostat": 0, "typical_p": 1, "use_beam_search": false, "bad_words": [], "suffix": ""}),
+            json!({"user": "x", "metadata": {"a": "b"}, "cache_prompt": true, "my_own_note": 7, "trace": 1}),
+        ] {
+            assert_eq!(refused(taken.clone()), None, "{taken}");
+        }
+    }
+
+    #[test]
+    fn no_field_stands_twice() {
+        let names: std::collections::BTreeSet<&str> = FIELDS.iter().map(|f| f.name).collect();
+        assert_eq!(names.len(), FIELDS.len());
+        for field in FIELDS {
+            assert!(field.neutral.is_none_or(|n| serde_json::from_str::<Value>(n).is_ok()), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/serving.md");
+        let docs = std::fs::read_to_string(path).unwrap_or_default();
+        let part = docs.split("## All fields\n").nth(1).unwrap_or_default().split("\n## ").next().unwrap_or_default();
+        for field in FIELDS {
+            assert!(part.contains(&format!("`{}`", field.name)), "docs/serving.md does not list `{}`", field.name);
+        }
+    }
+}
