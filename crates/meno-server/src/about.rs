@@ -1,4 +1,5 @@
-//! `GET /version`, as vLLM has it, and `GET /props`, as llama.cpp has it: what programs ask before they begin.
+//! `GET /version` and `/tokenizer_info`, as vLLM has them, and `/props`, as llama.cpp has it: what programs ask before they
+//! begin.
 
 use crate::app::Server;
 use crate::body;
@@ -13,6 +14,20 @@ use std::sync::Arc;
 /// The version of this server.
 pub async fn version() -> Response {
     body::json(&json!({ "version": env!("CARGO_PKG_VERSION"), "server": "meno" }))
+}
+
+/// What a client needs to count as the model does, with `/tokenize` and `/detokenize`: lm-evaluation-harness asks for it.
+pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
+    let (model, special) = (&server.model, server.model.tokenizer.special());
+    let token = |id: Option<u32>| id.and_then(|id| model.tokenizer.id_to_token(id));
+    body::json(&json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": token(model.tokenizer.bos()),
+        "eos_token": token(model.tokenizer.eos().first().copied()),
+        "pad_token": special.pad.as_ref().map(|pad| &pad.0),
+        "chat_template": model.template.as_ref().map(ChatTemplate::source),
+        "model_max_length": model.context,
+    }))
 }
 
 /// The model, its template and how it is served. Its path is nobody's business: `model_path` is its name.

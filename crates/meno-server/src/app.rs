@@ -119,6 +119,7 @@ pub fn app(server: Arc<Server>) -> Router {
         .route("/apply-template", post(apply_template::answer))
         .route("/props", get(about::props))
         .route("/version", get(about::version))
+        .route("/tokenizer_info", get(about::tokenizer_info))
         .route("/metrics", get(metrics))
         .route_layer(from_fn_with_state(server.clone(), authorize));
     Router::new()
