@@ -28,6 +28,9 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 /// Most alternatives per token in this old endpoint (OpenAI's).
 const MAX_LOGPROBS: usize = 5;
 
+/// Most tokens of prompts whose log-probabilities one reply tells: each takes some hundred bytes.
+const MAX_ECHOED: usize = 1 << 18;
+
 /// A prompt or several, as text or tokens.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -118,6 +121,11 @@ impl CompletionRequest {
             return Err(ApiError::invalid("n", message));
         }
         let tells_prompt = self.echo == Some(true) && self.logprobs.is_some();
+        let told = prompts.iter().map(|(_, tokens)| tokens.len().saturating_mul(n)).sum::<usize>();
+        if tells_prompt && told > MAX_ECHOED {
+            let message = format!("log-probabilities of {told} tokens; at most {MAX_ECHOED} are told at once");
+            return Err(ApiError::invalid("echo", message));
+        }
         let observe = if tells_prompt { Observe::Logprobs } else { Observe::Nothing };
         let (mut orders, mut echo) = (Vec::new(), Vec::new());
         for (text, prompt) in prompts {

@@ -133,7 +133,10 @@ async fn tools_are_called_and_their_results_read() {
     let client = Small::default().client();
     let tools = json!([{"name": "flip", "description": "Flips.", "input_schema": {"type": "object", "properties":
         {"on": {"type": "boolean"}}, "required": ["on"], "additionalProperties": false}}]);
-    for choice in [json!({"type": "any"}), json!({"type": "tool", "name": "flip", "disable_parallel_tool_use": true})] {
+    for choice in [
+        json!({"type": "any", "disable_parallel_tool_use": true}),
+        json!({"type": "tool", "name": "flip", "disable_parallel_tool_use": true}),
+    ] {
         let fields = json!({"max_tokens": 300, "tools": tools, "tool_choice": choice});
         let reply = ask(&client, fields.clone()).await;
         let block = &reply["content"][0];
@@ -188,7 +191,11 @@ async fn forms_hold_the_answer() {
     let client = Small::default().client();
     let schema = json!({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"],
                         "additionalProperties": false});
-    let reply = ask(&client, json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}})).await;
+    let reply = ask(
+        &client,
+        json!({"max_tokens": 300, "output_config": {"format": {"type": "json_schema", "schema": schema}}}),
+    )
+    .await;
     let text: Value = serde_json::from_str(reply["content"][0]["text"].as_str().unwrap()).unwrap();
     assert!(text["on"].is_boolean());
 }
