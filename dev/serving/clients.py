@@ -19,6 +19,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
+litellm.suppress_debug_info = True
 url, model = sys.argv[1:3]
 FRANCE = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 COUNT = [{"role": "user", "content": "Count from 1 to 5, separated by spaces, digits only."}]

@@ -3,7 +3,7 @@
 import json
 import sys
 
-rows = [json.loads(line) for line in open(sys.argv[1])]
+rows = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
 clients, features = (list(dict.fromkeys(row[key] for row in rows)) for key in ("client", "feature"))
 cells = {(row["client"], row["feature"]): row for row in rows}
 print("| |", " | ".join(clients), "|")

@@ -24,6 +24,8 @@ pub(super) struct Events {
     /// Blocks that are complete.
     blocks: usize,
     open: Option<Open>,
+    /// Whether there was text, or a call.
+    answered: bool,
     finish: Option<&'static str>,
     stop: Option<String>,
 }
@@ -38,11 +40,12 @@ fn tell(kind: &str, mut fields: Value) -> String {
 
 impl Events {
     pub(super) fn new(frame: Frame, before: Usage) -> Events {
-        Events { frame, before, blocks: 0, open: None, finish: None, stop: None }
+        Events { frame, before, blocks: 0, open: None, answered: false, finish: None, stop: None }
     }
 
     fn start(&mut self, open: Open, block: Value) -> String {
         let out = self.close();
+        self.answered |= !matches!(open, Open::Thinking(_));
         self.open = Some(open);
         out + &tell("content_block_start", json!({ "index": self.blocks, "content_block": block }))
     }
@@ -115,7 +118,7 @@ impl Tell for Events {
 
     fn end(&mut self, total: Usage) -> String {
         let mut out = self.close();
-        if self.blocks == 0 {
+        if !self.answered {
             out += &self.start(Open::Text, json!({ "type": "text", "text": "" }));
             out += &self.close();
         }
