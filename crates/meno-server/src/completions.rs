@@ -60,6 +60,7 @@ pub struct CompletionRequest {
     pub n: Option<usize>,
     pub best_of: Option<usize>,
     pub echo: Option<bool>,
+    pub add_special_tokens: Option<bool>,
     pub suffix: Option<String>,
     pub stop: Option<OneOrMany>,
     pub stream: Option<bool>,
@@ -184,8 +185,9 @@ impl CompletionRequest {
     /// Text and tokens of every prompt.
     fn prompts(&mut self, server: &Server) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
         let model = &server.model;
+        let special = self.add_special_tokens.unwrap_or(true);
         let encode = |text: String| {
-            let prompt = model.encode(text, true).map_err(|e| e.about("prompt"))?;
+            let prompt = model.encode(text, special).map_err(|e| e.about("prompt"))?;
             Ok((prompt.text, prompt.tokens))
         };
         let check = |tokens: Vec<u32>| {

@@ -1,5 +1,7 @@
 //! From the messages of a request to the prompt of the model.
 
+mod history;
+
 use crate::error::{ApiError, shown};
 use crate::model::Served;
 use crate::thinking::Thinking;
@@ -178,23 +180,28 @@ impl Conversation {
         Ok(Written::Ask { text, add_special: served.template.is_none() })
     }
 
-    /// Renders with the template. Arguments of calls that are no JSON are given as the text they are; where the
-    /// template cannot show that, the calls are written into the message as the model writes them.
+    /// Renders with the template. Arguments of calls that are no JSON are given as the text they are. Where the template
+    /// refuses that, the calls are written into the message as the model writes them; where it refuses several calls in
+    /// a turn (Llama's), each has a turn of its own.
     fn rendered(self, template: &ChatTemplate, served: &Served, prompted: bool) -> Result<String, ApiError> {
-        let calls = self.messages.iter().flat_map(|m| m.tool_calls.iter().flatten());
-        let malformed = calls.map(|c| c.function.arguments.trim()).any(|a| !a.is_empty() && !is_json(a));
-        let spare = malformed.then(|| self.clone());
-        let mut kwargs = self.kwargs.clone();
-        let messages = self.for_template(served, &mut kwargs, Calls::Listed)?;
-        let text = template.render(&messages, prompted, &kwargs);
-        match (text, spare) {
-            (Err(_), Some(conversation)) => {
-                let mut kwargs = conversation.kwargs.clone();
-                let messages = conversation.for_template(served, &mut kwargs, Calls::Written)?;
-                Ok(template.render(&messages, prompted, &kwargs)?)
-            }
-            (text, _) => Ok(text?),
-        }
+        let calls = || self.messages.iter().filter_map(|m| m.tool_calls.as_ref());
+        let malformed = calls().flatten().map(|c| c.function.arguments.trim()).any(|a| !a.is_empty() && !is_json(a));
+        let several = calls().any(|calls| calls.len() > 1);
+        let spare = (malformed || several).then(|| self.clone());
+        let render = |conversation: Conversation, form: Calls| -> Result<String, ApiError> {
+            let mut kwargs = conversation.kwargs.clone();
+            let messages = conversation.for_template(served, &mut kwargs, form)?;
+            Ok(template.render(&messages, prompted, &kwargs)?)
+        };
+        let text = render(self, Calls::Listed);
+        let (Err(error), Some(other)) = (&text, spare) else { return text };
+        let apart = || {
+            let messages = history::one_call_a_turn(other.messages.clone());
+            render(Conversation { messages, ..other.clone() }, Calls::Listed)
+        };
+        let apart = if several { apart().ok() } else { None };
+        let written = || render(other.clone(), Calls::Written).ok().filter(|_| malformed);
+        apart.or_else(written).ok_or_else(|| error.clone())
     }
 
     /// The messages as the template wants them.
@@ -210,8 +217,16 @@ impl Conversation {
             }
         }
         let mut messages = Vec::new();
+        let mut after_result = false;
         for (i, message) in self.messages.into_iter().enumerate() {
-            messages.push(message.for_template(i, served, calls)?);
+            let result = message.role == "tool" && !served.tools.shows_results;
+            let message = message.for_template(i, served, calls)?;
+            match messages.last_mut() {
+                // Results are told by the user then, all in one turn.
+                Some(last) if result && after_result => history::append(last, &message, "\n"),
+                _ => messages.push(message),
+            }
+            after_result = result;
         }
         if let (true, Some(last)) = (self.continues, messages.last_mut()) {
             mark_the_end(last)?;
@@ -223,7 +238,7 @@ impl Conversation {
                 add_to_system(&mut messages, &instructions(served.tools.format, &self.tools));
             }
         }
-        Ok(messages)
+        Ok(if served.tools.shows_system { messages } else { history::without_system(messages) })
     }
 }
 

@@ -98,7 +98,8 @@ impl Field {
     /// Whether a value is as good as none.
     fn is_neutral(&self, value: &Value) -> bool {
         let empty = match value {
-            Value::Null | Value::Bool(false) => true,
+            Value::Null => true,
+            Value::Bool(false) => self.neutral != Some("true"),
             Value::String(text) => text.is_empty(),
             Value::Array(items) => items.is_empty(),
             Value::Object(keys) => keys.is_empty(),
@@ -128,7 +129,8 @@ mod tests {
             (json!({"mirostat": 2}), "mirostat: mirostat is not offered here (or send 0)"),
             (json!({"allowed_token_ids": [1]}), "allowed_token_ids"),
             (json!({"typical_p": 0.9}), "(or send 1)"),
-            (json!({"skip_special_tokens": false, "use_beam_search": true}), "use_beam_search"),
+            (json!({"use_beam_search": true}), "use_beam_search"),
+            (json!({"skip_special_tokens": false}), "skip_special_tokens is not offered here (or send true)"),
             (json!({"suffix": "x"}), "this endpoint does not take it"),
             (json!({"temprature": 1}), "did you mean \"temperature\"?"),
             (json!({"max_token": 1}), "did you mean \"max_tokens\"?"),

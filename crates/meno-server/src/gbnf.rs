@@ -104,8 +104,7 @@ impl Reader<'_> {
 
     fn sequence(&mut self, depth: usize) -> Result<String, String> {
         let mut items: Vec<String> = Vec::new();
-        loop {
-            let Some(mut item) = self.item(depth)? else { break };
+        while let Some(mut item) = self.item(depth)? {
             item += &self.repeats()?;
             items.push(item);
             // Within brackets a sequence goes on over line breaks.
@@ -141,26 +140,25 @@ impl Reader<'_> {
         }))
     }
 
+    /// `*`, `+`, `?` or `{m,n}`, if one follows.
     fn repeats(&mut self) -> Result<String, String> {
-        let mut all = String::new();
         self.space(false);
-        while let Some(sign) = self.rest.chars().next().filter(|c| "*+?{".contains(*c)) {
-            if sign != '{' {
+        match self.rest.chars().next() {
+            Some(sign @ ('*' | '+' | '?')) => {
                 self.rest = &self.rest[1..];
-                all.push(sign);
-                break;
+                Ok(sign.to_string())
             }
-            let Some(end) = self.rest.find('}') else { return self.error("expected `}`") };
-            let inner: String = self.rest[1..end].split_whitespace().collect();
-            if inner.is_empty() || inner.chars().any(|c| !c.is_ascii_digit() && c != ',') {
-                return self.error("expected `{m}`, `{m,}` or `{m,n}`");
+            Some('{') => {
+                let Some(end) = self.rest.find('}') else { return self.error("expected `}`") };
+                let inner: String = self.rest[1..end].split_whitespace().collect();
+                if inner.is_empty() || inner.chars().any(|c| !c.is_ascii_digit() && c != ',') {
+                    return self.error("expected `{m}`, `{m,}` or `{m,n}`");
+                }
+                self.rest = &self.rest[end + 1..];
+                Ok(if inner.starts_with(',') { format!("{{0{inner}}}") } else { format!("{{{inner}}}") })
             }
-            let inner = if inner.starts_with(',') { format!("0{inner}") } else { inner };
-            self.rest = &self.rest[end + 1..];
-            all += &format!("{{{inner}}}");
-            break;
+            _ => Ok(String::new()),
         }
-        Ok(all)
     }
 
     /// A sign that may be escaped; `None` at the end of the text.

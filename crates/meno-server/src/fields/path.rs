@@ -14,10 +14,10 @@ const MAX_VALUES: usize = 20_000;
 
 /// Reads a value; an error names the field (`messages[2].role`).
 pub(crate) fn read_value<T: DeserializeOwned>(body: Value) -> Result<T, ApiError> {
-    let spare = (values(&body) <= MAX_VALUES).then(|| body.clone());
-    serde_json::from_value::<T>(body).map_err(|error| {
+    T::deserialize(&body).map_err(|error| {
         let message = error.to_string();
-        let path = spare.map(|body| Search::<T>::new(&message).path(body)).unwrap_or_default();
+        let small = values(&body) <= MAX_VALUES;
+        let path = if small { Search::<T>::new(&message).path(body) } else { String::new() };
         match path.as_str() {
             "" => ApiError { param: None, ..ApiError::invalid("", format!("The request is not valid: {message}")) },
             path => ApiError::invalid(path, format!("{path}: {message}")),
@@ -48,13 +48,13 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
     /// Whether a body is still wrong in the same way.
     fn fails(&mut self, body: &Value) -> bool {
         self.tries += 1;
-        serde_json::from_value::<T>(body.clone()).is_err_and(|e| e.to_string() == self.message)
+        T::deserialize(body).is_err_and(|e| e.to_string() == self.message)
     }
 
     fn path(mut self, mut body: Value) -> String {
         let mut path: Vec<Step> = Vec::new();
         while self.tries < TRIES {
-            let Some(here) = at(&mut body, &path).map(|v| v.clone()) else { break };
+            let Some(here) = at(&mut body, &path).cloned() else { break };
             let found = match &here {
                 Value::Object(keys) => self.key(&mut body, &path, keys),
                 Value::Array(items) => self.item(&mut body, &path, items),
@@ -89,6 +89,10 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
 
     /// The item that is wrong when it stands alone; the body keeps it alone.
     fn item(&mut self, body: &mut Value, path: &[Step], items: &[Value]) -> Option<Step> {
+        *at(body, path)? = Value::Array(Vec::new());
+        if self.fails(body) {
+            return None; // it is the list that is wrong
+        }
         for (shown, item) in items.iter().enumerate().take(TRIES) {
             *at(body, path)? = Value::Array(vec![item.clone()]);
             if self.fails(body) {

@@ -18,6 +18,8 @@ pub struct ToolSupport {
     pub null_content: bool,
     /// Whether it shows messages of the role `tool`.
     pub shows_results: bool,
+    /// Whether it shows messages of the role `system`.
+    pub shows_system: bool,
 }
 
 /// A call with results, and the history after them: what is tried on a template.
@@ -49,12 +51,16 @@ impl ToolSupport {
             .map(|trial| (trial.score(&render), trial))
             .reduce(|best, next| if next.0 > best.0 { next } else { best });
         let (score, trial) = best.unwrap_or((0, TRIALS[0]));
+        let system = [Message::new("system", "probe_system"), user.clone()];
+        let plain = template.and_then(|t| t.render(&system, true, &Map::new()).ok());
         let with_results = render(&trial.conversation(true)).or_else(|| render(&trial.conversation(false)));
         ToolSupport {
             format,
             lists_tools: render(std::slice::from_ref(&user)).is_some_and(|text| text.contains("probe_function")),
             calls_as_objects: (score > 0).then_some(trial.as_object),
             null_content: trial.null_content,
+            shows_system: template.is_none()
+                || [render(&system), plain].iter().flatten().any(|t| t.contains("probe_system")),
             shows_results: with_results.is_some_and(|text| text.contains("probe_result")),
         }
     }
@@ -85,7 +91,7 @@ impl Trial {
         messages
     }
 
-    /// How well a template shows the call: not at all, in some manner, or as JSON; with nothing of Python's in it.
+    /// How well a template shows the call: not at all, with something of Python's in it, or well.
     fn score(self, render: &impl Fn(&[Message]) -> Option<String>) -> usize {
         let of = |messages: &[Message]| {
             let Some(text) = render(messages).filter(|text| text.contains("probe_argument")) else { return 0 };
@@ -95,7 +101,6 @@ impl Trial {
             match text {
                 text if text.contains("\\\"probe_argument") => 2, // JSON in a text of JSON
                 text if text.contains("'probe_argument'") => 3,
-                text if text.contains("\"probe_argument\"") => 5,
                 _ => 4,
             }
         };

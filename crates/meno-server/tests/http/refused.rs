@@ -63,7 +63,7 @@ async fn fields_are_told_by_name() {
         (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "20"),
         (json!({"stop": vec!["x"; 17]}), "stop", "16"),
         (json!({"tool_choice": "required"}), "tool_choice", "no tools"),
-        (json!({"tools": [{"type": "web", "function": {"name": "x"}}]}), "tools[0]", "web"),
+        (json!({"tools": [{"type": "web", "function": {"name": "x"}}]}), "tools[0].type", "web"),
         (json!({"functions": []}), "functions", "tools"),
         (json!({"reasoning_effort": "much"}), "reasoning_effort", "much"),
         (json!({"thinking_budget": "x"}), "thinking_budget", "tokens"),
