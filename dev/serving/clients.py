@@ -141,6 +141,7 @@ def _():
 
 # anthropic
 claude = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=600)
+polite = dict(model=model, max_tokens=200, extra_body={"temperature": 0})  # this client has no temperature any more
 
 
 def said(message):
@@ -149,13 +150,13 @@ def said(message):
 
 @check("anthropic", "answer")
 def _():
-    reply = claude.messages.create(messages=FRANCE, system="You are brief.", **ask)
+    reply = claude.messages.create(messages=FRANCE, system="You are brief.", **polite)
     assert "paris" in said(reply).lower() and reply.stop_reason == "end_turn" and reply.usage.output_tokens > 0
 
 
 @check("anthropic", "stream")
 def _():
-    with claude.messages.stream(messages=FRANCE, **ask) as stream:
+    with claude.messages.stream(messages=FRANCE, **polite) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert "paris" in text.lower() and said(final) == text and final.usage.input_tokens + final.usage.cache_read_input_tokens > 0
@@ -163,51 +164,50 @@ def _():
 
 @check("anthropic", "stop strings")
 def _():
-    reply = claude.messages.create(messages=COUNT, stop_sequences=["3"], **ask)
+    reply = claude.messages.create(messages=COUNT, stop_sequences=["3"], **polite)
     assert (reply.stop_reason, reply.stop_sequence) == ("stop_sequence", "3") and "2" in said(reply)
 
 
 @check("anthropic", "tools")
 def _():
-    reply = claude.messages.create(messages=WEATHER, tools=[CLAUDE_TOOL], tool_choice={"type": "any"}, **ask)
+    reply = claude.messages.create(messages=WEATHER, tools=[CLAUDE_TOOL], tool_choice={"type": "any"}, **polite)
     [call, *_] = [block for block in reply.content if block.type == "tool_use"]
     assert reply.stop_reason == "tool_use" and call.input["city"]
-    with claude.messages.stream(messages=WEATHER, tools=[CLAUDE_TOOL], tool_choice={"type": "any"}, **ask) as stream:
+    with claude.messages.stream(messages=WEATHER, tools=[CLAUDE_TOOL], tool_choice={"type": "any"}, **polite) as stream:
         assert [b.input for b in stream.get_final_message().content if b.type == "tool_use"][0] == call.input
     more = [*WEATHER, {"role": "assistant", "content": [b.model_dump() for b in reply.content]}, {"role": "user", "content": [
         {"type": "tool_result", "tool_use_id": call.id, "content": RESULT}]}]
-    snow(said(claude.messages.create(messages=more, tools=[CLAUDE_TOOL], **ask)))
+    snow(said(claude.messages.create(messages=more, tools=[CLAUDE_TOOL], **polite)))
 
 
 @check("anthropic", "structured output")
 def _():
     schema = {**Person.model_json_schema(), "additionalProperties": False}
-    reply = claude.messages.create(messages=PERSON, extra_body={"output_config": {"format": {
-        "type": "json_schema", "schema": schema}}}, **ask)
+    reply = claude.messages.create(messages=PERSON, output_config={"format": {"type": "json_schema", "schema": schema}}, **polite)
     ada(Person.model_validate_json(said(reply)))
 
 
 @check("anthropic", "thoughts")
 def _():
     thinking = {"type": "enabled", "budget_tokens": 60}
-    reply = claude.messages.create(messages=THINK, thinking=thinking, **ask)
+    reply = claude.messages.create(messages=THINK, thinking=thinking, **polite)
     assert [b.type for b in reply.content] == ["thinking", "text"] and reply.content[0].signature
     more = [*THINK, {"role": "assistant", "content": [b.model_dump() for b in reply.content]},
             {"role": "user", "content": "And plus one?"}]
-    assert said(claude.messages.create(messages=more, thinking=thinking, **ask))
+    assert said(claude.messages.create(messages=more, thinking=thinking, **polite))
 
 
 @check("anthropic", "counting tokens")
 def _():
     count = claude.messages.count_tokens(model=model, messages=FRANCE, tools=[CLAUDE_TOOL]).input_tokens
-    usage = claude.messages.create(messages=FRANCE, tools=[CLAUDE_TOOL], **{**ask, "max_tokens": 1}).usage
+    usage = claude.messages.create(messages=FRANCE, tools=[CLAUDE_TOOL], **{**polite, "max_tokens": 1}).usage
     assert count == usage.input_tokens + usage.cache_read_input_tokens
 
 
 @check("anthropic", "prefill")
 def _():
     begun = [*FRANCE, {"role": "assistant", "content": "The capital of France is"}]
-    assert "paris" in said(claude.messages.create(messages=begun, **ask)).lower()
+    assert "paris" in said(claude.messages.create(messages=begun, **polite)).lower()
 
 
 @check("anthropic", "errors by their class")

@@ -12,7 +12,7 @@ use crate::body::{self, Posted};
 use crate::chat_completions::{ChatRequest, Gathered};
 use crate::clients::Work;
 use crate::embeddings::base64;
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::fields::read_value;
 use crate::stream;
 use crate::types::{OneOrMany, TemplateKwargs, Usage, new_id};
@@ -27,8 +27,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The version of the API that this server speaks.
-const VERSION: &str = "2023-06-01";
+/// The first version of the API with events that this server tells.
+const OLDEST: &str = "2023-06-01";
 
 /// A request, in Anthropic's fields. A field that is not listed is refused by its name, as Anthropic's server does.
 #[derive(Debug, Default, Deserialize)]
@@ -62,6 +62,9 @@ pub struct MessagesRequest {
     pub cache_control: Option<IgnoredAny>,
     pub inference_geo: Option<IgnoredAny>,
     pub speed: Option<IgnoredAny>,
+    pub diagnostics: Option<IgnoredAny>,
+    pub user_profile_id: Option<IgnoredAny>,
+    pub workspace_id: Option<IgnoredAny>,
 }
 
 /// Answers a request.
@@ -108,17 +111,18 @@ pub async fn count_tokens(
     counted.await
 }
 
-/// Clients name the version that they speak; a missing header is taken for this one. `anthropic-beta` is not read: what
-/// it turns on is either a field of the request, which is refused where it is unknown, or changes no answer.
+/// Clients name the version that they speak by its date; a missing header is taken for the oldest one. What later versions
+/// changed is in fields that are read or refused by their names. `anthropic-beta` is not read: what it turns on is a field
+/// of the request, too, or changes no answer.
 fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
-    match headers.get("anthropic-version").map(|v| v.to_str().unwrap_or_default()) {
-        None | Some(VERSION) => Ok(()),
-        Some(other) => {
-            let message =
-                format!("anthropic-version: {:?} is not known here; send {VERSION}", crate::error::shown(other));
-            Err(ApiError::invalid("anthropic-version", message))
-        }
+    let Some(given) = headers.get("anthropic-version").map(|v| v.to_str().unwrap_or_default()) else { return Ok(()) };
+    let is_date = given.len() == OLDEST.len()
+        && given.bytes().zip(OLDEST.bytes()).all(|(a, b)| if b == b'-' { a == b'-' } else { a.is_ascii_digit() });
+    if is_date && given >= OLDEST {
+        return Ok(());
     }
+    let message = format!("anthropic-version: {:?}; expected a date from {OLDEST} on", shown(given));
+    Err(ApiError::invalid("anthropic-version", message))
 }
 
 impl MessagesRequest {

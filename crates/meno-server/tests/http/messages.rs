@@ -242,7 +242,10 @@ async fn what_is_not_offered_is_refused_by_name_in_anthropics_form() {
         request.headers_mut().insert("anthropic-version", HeaderValue::from_static(version));
         client.send(request)
     };
-    assert_eq!(versioned("2023-06-01").await.status, 200);
+    for version in ["2023-06-01", "2026-10-21"] {
+        assert_eq!(versioned(version).await.status, 200);
+    }
+    assert!(versioned("perhaps").await.text.contains("anthropic-version"));
     assert!(versioned("2022-01-01").await.text.contains("anthropic-version"));
 }
 
