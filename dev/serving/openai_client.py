@@ -206,7 +206,6 @@ step("errors")
 for title, call in [
     ("another model", lambda: client.chat.completions.create(model="gpt-5", messages=question)),
     ("a temperature of −1", lambda: client.chat.completions.create(model=model, messages=question, temperature=-1)),
-    ("embeddings", lambda: client.embeddings.create(model=model, input="x")),
 ]:
     try:
         call()

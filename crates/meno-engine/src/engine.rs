@@ -11,7 +11,7 @@ pub use stats::{EngineStats, Histogram};
 
 use crate::constraint::Constraint;
 use crate::error::Error;
-use crate::generator::{Capacity, Event, Flow, Generator, Options, Request, check};
+use crate::generator::{Capacity, Event, Flow, Generator, Observe, Options, Request, Speculative, check};
 use meno_model::{Config, Model};
 use meno_tensor::gemm::Precision;
 use std::collections::VecDeque;
@@ -46,6 +46,8 @@ pub struct Submission {
     /// Whose it is: beginnings of prompts are shared, and kept, only among requests of the same salt. Otherwise a client
     /// could read another's prompt, token by token, from what was found in the cache.
     pub salt: u64,
+    /// What is told of the prompt, beside the answer.
+    pub observe: Observe,
     /// One for every sample, or none at all.
     pub constraints: Vec<Box<dyn Constraint>>,
     /// Told everything that happens, in order, on the engine's thread, which waits for it: it should hand the event
@@ -174,6 +176,11 @@ impl Engine {
     pub fn submit(&self, submission: Submission) -> Result<Ticket, Refused> {
         let Inner { shared, config, options, next, .. } = &*self.inner;
         check(&submission.request, config.vocab_size, options.capacity.max_len)?;
+        let tells_hidden = options.options.hidden || options.options.speculative == Speculative::Mtp;
+        if matches!(submission.observe, Observe::Hidden(_)) && !tells_hidden {
+            let message = "hidden states are not told by an engine that was started without them".to_owned();
+            return Err(Error::Request { request: 0, message }.into());
+        }
         let (n, constraints) = (submission.request.n, submission.constraints.len());
         if constraints != 0 && constraints != n {
             let message = format!("{constraints} constraints for {n} samples; one for each is needed, or none");

@@ -5,12 +5,14 @@
 //! different prompts share. None of this changes a bit of the result: see the contract in `docs/numerics.md`, and the
 //! tests of this crate, which hold it to that.
 
+mod observe;
 mod prefix;
 mod prefix_file;
 mod schedule;
 mod sequence;
 mod speculative;
 
+pub use observe::{Observe, Pooling, TokenLogprob};
 pub use speculative::Speculative;
 
 use crate::constraint::Constraint;
@@ -61,6 +63,8 @@ pub struct Options {
     pub kv_type: KvType,
     /// Who guesses tokens ahead. The answers are the same, only sooner.
     pub speculative: Speculative,
+    /// Whether hidden states can be asked for ([`Observe::Hidden`]). The answers are the same.
+    pub hidden: bool,
 }
 
 impl Default for Options {
@@ -72,14 +76,15 @@ impl Default for Options {
             reuse_prefixes: false,
             kv_type: KvType::F32,
             speculative: Speculative::Off,
+            hidden: false,
         }
     }
 }
 
 impl Options {
-    /// For a server: short chunks of prompts, kept prefixes.
+    /// For a server: short chunks of prompts, kept prefixes, hidden states.
     pub fn serving() -> Options {
-        Options { prefill_rows: 64, reuse_prefixes: true, ..Options::default() }
+        Options { prefill_rows: 64, reuse_prefixes: true, hidden: true, ..Options::default() }
     }
 }
 
@@ -160,6 +165,8 @@ pub(crate) struct Job {
     /// Beginnings are shared among jobs of the same salt only.
     pub(crate) salt: u64,
     pub(crate) request: Request,
+    /// What is told of its prompt.
+    pub(crate) observe: Observe,
     /// One for every sample, or none.
     pub(crate) constraints: Vec<Box<dyn Constraint>>,
 }
@@ -173,6 +180,22 @@ pub enum Event {
         sample: usize,
         /// How many of the prompt's tokens were found in the cache.
         cached: usize,
+    },
+    /// More log-probabilities of the prompt, in order, beginning with that of its second token. They come before
+    /// [`Event::Prompt`], where [`Observe::Logprobs`] asks for them.
+    PromptLogprobs {
+        /// The index among the request's `n`: the first.
+        sample: usize,
+        /// Of the next tokens.
+        logprobs: Vec<TokenLogprob>,
+    },
+    /// The hidden states of the prompt in one vector. It comes before [`Event::Prompt`], where [`Observe::Hidden`] asks
+    /// for it.
+    Hidden {
+        /// The index among the request's `n`: the first.
+        sample: usize,
+        /// As wide as the network; not normalised.
+        vector: Vec<f32>,
     },
     /// A token was chosen.
     Token {
@@ -196,6 +219,19 @@ pub enum Event {
         /// Why.
         finish: Finish,
     },
+}
+
+impl Event {
+    /// The sample that it is about.
+    pub fn sample(&self) -> usize {
+        match *self {
+            Event::Prompt { sample, .. }
+            | Event::PromptLogprobs { sample, .. }
+            | Event::Hidden { sample, .. }
+            | Event::Token { sample, .. }
+            | Event::Finish { sample, .. } => sample,
+        }
+    }
 }
 
 /// Sees the events of jobs, by their id.
@@ -248,7 +284,8 @@ impl Generator {
         let infer = InferOptions { absorbed: capacity.absorbed };
         let (rows, vocab, mut specs) = (capacity.rows, model.config.vocab_size, model.cache_specs(infer));
         if o.speculative != Speculative::Mtp {
-            return Generator::from_tape(model.infer_tape(rows, infer), &specs, vocab, capacity, o);
+            let tape = if o.hidden { model.infer_tape_for_mtp(rows, infer) } else { model.infer_tape(rows, infer) };
+            return Generator::from_tape(tape, &specs, vocab, capacity, o);
         }
         let mtp = Mtp::new(model, rows + capacity.slots, infer)?;
         specs.extend(model.mtp_cache_spec(infer));
@@ -310,7 +347,7 @@ impl Generator {
             capacity,
             batch: Batch::default(),
             scratches: Vec::new(),
-            schedule: Schedule::new(capacity, options),
+            schedule: Schedule::new(capacity, options, vocab),
             mtp: None,
             cancel: Arc::default(),
             stats: Stats::default(),
@@ -396,7 +433,7 @@ impl Generator {
             let request = job as usize;
             match event {
                 _ if cancelled.get() => return Flow::Cancel,
-                Event::Prompt { .. } => {}
+                Event::Prompt { .. } | Event::PromptLogprobs { .. } | Event::Hidden { .. } => {}
                 Event::Finish { sample, finish } => {
                     completions[first[request] + sample].finish = finish;
                     cancelled.set(finish == Finish::NotFinite);
@@ -413,8 +450,8 @@ impl Generator {
             Flow::Continue
         };
         for (id, request) in requests.iter().enumerate() {
-            self.schedule
-                .add(Job { id: id as u64, salt: 0, request: request.clone(), constraints: Vec::new() }, &mut sink);
+            let (id, request, constraints) = (id as u64, request.clone(), Vec::new());
+            self.schedule.add(Job { id, salt: 0, request, observe: Observe::Nothing, constraints }, &mut sink);
         }
         while !self.schedule.is_idle() && !self.cancel.load(Ordering::Relaxed) && !cancelled.get() {
             self.step(params, precision, &mut sink);
@@ -503,6 +540,7 @@ impl Generator {
             self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
             self.stats.steps += 1;
         }
+        self.schedule.observe(self.tape.out(), self.vocab, self.batch.len());
         self.schedule.ran(&mut self.cache);
         choose_all(&mut self.schedule.active, &mut self.scratches, &self.tape.out().logits, self.vocab);
         self.schedule.accept(&mut self.cache, &mut self.stats, sink);

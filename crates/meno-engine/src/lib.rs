@@ -24,7 +24,9 @@ mod python;
 pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
 pub use generation_config::GenerationConfig;
-pub use generator::{Capacity, Completion, Event, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
+pub use generator::{
+    Capacity, Completion, Event, Finish, Flow, Generator, Observe, Options, Pooling, Request, Speculative, TokenEvent,
+};
 pub use sampler::Sampling;
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

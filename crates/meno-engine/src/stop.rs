@@ -5,6 +5,7 @@
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,
+    met: Option<String>,
 }
 
 /// What a piece of text came to.
@@ -20,7 +21,7 @@ impl StopStrings {
     /// Watches for `stops`; empty ones are ignored.
     pub fn new(stops: &[String]) -> StopStrings {
         let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
-        StopStrings { stops, held: String::new() }
+        StopStrings { stops, held: String::new(), met: None }
     }
 
     /// Takes the next text.
@@ -28,13 +29,19 @@ impl StopStrings {
         self.held.push_str(text);
         // The first to be complete wins, as if the text came byte by byte; of those, the longest.
         let found = self.stops.iter().filter_map(|s| self.held.find(s.as_str()).map(|at| (at + s.len(), at))).min();
-        if let Some((_, at)) = found {
+        if let Some((end, at)) = found {
+            self.met = Some(self.held[at..end].to_owned());
             self.held.truncate(at);
             return Seen::Stop(std::mem::take(&mut self.held));
         }
         let keep = self.stops.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         Seen::Text(std::mem::replace(&mut self.held, rest))
+    }
+
+    /// The string that was met.
+    pub fn met(&self) -> Option<&str> {
+        self.met.as_deref()
     }
 
     /// What was held back, when no more text comes.

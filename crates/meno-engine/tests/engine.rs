@@ -5,7 +5,7 @@
 use meno_engine::constraint::{Choice, Constraint, TokenMask};
 use meno_engine::engine::{Engine, EngineOptions, Refused, Submission, Ticket};
 use meno_engine::sampler::Sampling;
-use meno_engine::{Capacity, Event, Finish, Flow, Generator, Options, Request};
+use meno_engine::{Capacity, Event, Finish, Flow, Generator, Observe, Options, Request};
 use meno_model::{Config, Model};
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvType;
@@ -47,7 +47,7 @@ fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
 fn submit(engine: &Engine, request: Request, constraints: Vec<Box<dyn Constraint>>) -> (Ticket, Receiver<Event>) {
     let (sender, events) = channel();
     let on_event = Box::new(move |event| if sender.send(event).is_ok() { Flow::Continue } else { Flow::Stop });
-    (engine.submit(Submission { request, salt: 0, constraints, on_event }).unwrap(), events)
+    (engine.submit(Submission { request, salt: 0, observe: Observe::Nothing, constraints, on_event }).unwrap(), events)
 }
 
 /// The tokens of sample 0 and why it ended.
@@ -102,7 +102,13 @@ fn many_clients_get_what_each_gets_alone() {
     engine.shutdown().unwrap();
     let (sender, _events) = channel();
     let on_event = Box::new(move |e| sender.send(e).map_or(Flow::Stop, |()| Flow::Continue));
-    let late = engine.submit(Submission { request: requests[0].clone(), salt: 0, constraints: vec![], on_event });
+    let late = engine.submit(Submission {
+        request: requests[0].clone(),
+        salt: 0,
+        observe: Observe::Nothing,
+        constraints: vec![],
+        on_event,
+    });
     assert!(matches!(late, Err(Refused::Stopping)));
 }
 
@@ -209,7 +215,13 @@ fn beginnings_are_found_under_their_own_salt_only() {
     let cached = |salt: u64| {
         let (sender, events) = channel();
         let on_event = Box::new(move |event| sender.send(event).map_or(Flow::Cancel, |()| Flow::Continue));
-        let submission = Submission { request: request(&prompt, 5, 1), salt, constraints: vec![], on_event };
+        let submission = Submission {
+            request: request(&prompt, 5, 1),
+            salt,
+            observe: Observe::Nothing,
+            constraints: vec![],
+            on_event,
+        };
         let _ticket = engine.submit(submission).unwrap();
         let Event::Prompt { cached, .. } = events.recv_timeout(WAIT).unwrap() else {
             panic!("expected the prompt event first")
@@ -250,8 +262,13 @@ fn a_long_prompt_does_not_stall_the_others() {
         }
         Flow::Continue
     });
-    let short =
-        engine.submit(Submission { request: request(&[1, 2, 3], 300, 1), salt: 0, constraints: vec![], on_event });
+    let short = engine.submit(Submission {
+        request: request(&[1, 2, 3], 300, 1),
+        salt: 0,
+        observe: Observe::Nothing,
+        constraints: vec![],
+        on_event,
+    });
     at_four.recv_timeout(WAIT).unwrap();
     let long: Vec<u32> = (0..2000).map(|t| t * t % VOCAB as u32).collect();
     let (sender, seen) = channel();
@@ -284,7 +301,13 @@ fn a_full_queue_refuses_and_nonsense_is_named() {
     let _more: Vec<_> = (0..2).map(|_| submit(&engine, request(&[7], 3, 1), vec![])).collect();
     let refused = |request, constraints| {
         engine
-            .submit(Submission { request, salt: 0, constraints, on_event: Box::new(|_| Flow::Continue) })
+            .submit(Submission {
+                request,
+                salt: 0,
+                observe: Observe::Nothing,
+                constraints,
+                on_event: Box::new(|_| Flow::Continue),
+            })
             .err()
             .unwrap()
     };

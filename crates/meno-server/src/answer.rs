@@ -85,6 +85,11 @@ impl Answer {
         self.stopped
     }
 
+    /// The stop string that was met.
+    pub fn stop_string(&self) -> Option<&str> {
+        self.stops.met()
+    }
+
     /// How many calls there were.
     pub fn calls(&self) -> usize {
         self.calls

@@ -7,12 +7,14 @@ use crate::error::ApiError;
 use crate::hosts::{self, Hosts};
 use crate::metrics::{Metrics, Outcome, engine_text};
 use crate::model::Served;
-use crate::{chat_completions, completions, embeddings, models, page, responses, tokenize};
+use crate::{
+    about, apply_template, chat_completions, completions, embeddings, messages, models, page, responses, tokenize,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use meno_engine::engine::Engine;
@@ -108,10 +110,16 @@ pub fn app(server: Arc<Server>) -> Router {
         .route("/v1/completions", post(completions::answer))
         .route("/v1/responses", post(responses::answer))
         .route("/v1/embeddings", post(embeddings::answer))
+        .route("/v1/messages", post(messages::answer))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*name}", get(models::one))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
+        .route("/apply-template", post(apply_template::answer))
+        .route("/props", get(about::props))
+        .route("/version", get(about::version))
+        .route("/tokenizer_info", get(about::tokenizer_info))
         .route("/metrics", get(metrics))
         .route_layer(from_fn_with_state(server.clone(), authorize));
     Router::new()
@@ -122,6 +130,7 @@ pub fn app(server: Arc<Server>) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(server.clone(), cors))
         .layer(from_fn_with_state(server.clone(), hosts::check))
+        .layer(from_fn(messages::shape_errors))
         .with_state(server)
 }
 
@@ -147,13 +156,14 @@ async fn no_method(request: Request) -> ApiError {
 /// Lets requests with a key pass, if keys are asked for.
 async fn authorize(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let keys = &server.options.api_keys;
-    let shown = bearer(request.headers()).unwrap_or_default();
     // Every key is compared, in full: the time tells nothing about them.
-    let known = keys.iter().fold(false, |known, key| known | same(key, shown));
-    if !keys.is_empty() && !known {
+    let known = |shown: &&str| keys.iter().fold(false, |known, key| known | same(key, shown));
+    let shown = [bearer(request.headers()), anthropic_key(request.headers())];
+    let known = shown.into_iter().flatten().find(known);
+    if !keys.is_empty() && known.is_none() {
         return ApiError::unauthorized().into_response();
     }
-    let client = server.clients.of(&request, known.then_some(shown));
+    let client = server.clients.of(&request, known);
     request.extensions_mut().insert(client);
     next.run(request).await
 }
@@ -161,6 +171,11 @@ async fn authorize(State(server): State<Arc<Server>>, mut request: Request, next
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (kind, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     kind.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// The key where Anthropic's clients show it.
+fn anthropic_key(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-api-key")?.to_str().ok().map(str::trim)
 }
 
 /// Equality in a time that does not depend on where two texts differ.

@@ -25,6 +25,7 @@ use crate::types::{
 use axum::extract::State;
 use axum::response::Response;
 use calls::ForcedCalls;
+use meno_engine::Observe;
 use meno_engine::reasoning::Splitter;
 use reply::{Chunks, Reply};
 use serde::Deserialize;
@@ -87,6 +88,14 @@ pub struct ChatRequest {
     pub more: MoreSampling,
 }
 
+/// A conversation to go on with, and the tools that may be called.
+pub(crate) struct Asked {
+    pub(crate) conversation: Conversation,
+    tools: Vec<Tool>,
+    names: Vec<String>,
+    choice: ToolChoice,
+}
+
 /// Answers a request.
 pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
     let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
@@ -113,21 +122,13 @@ impl ChatRequest {
     /// Renders, checks and submits a request. Takes processor time; not for the event loop.
     pub(crate) fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<Generation, ApiError> {
         let model = &server.model;
-        model.check_name(self.model.as_deref())?;
         let n = self.checked_n()?;
         let sampling = model.sampling(&self.sampling_fields()?, self.checked_top_logprobs()?)?;
         let stops = checked_stops(self.stop.take())?;
-        let tools = self.checked_tools()?;
-        let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
-        let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
+        let Asked { conversation, tools, names, choice } = self.asked(server)?;
+        let (thinking, continues) = (conversation.thinking, conversation.continues);
         let grammar = self.grammar(&choice, &tools, server)?;
-        // A named function is shown with the others, but what may not be called at all is not.
-        let shown = |t: &Tool| !matches!(choice, ToolChoice::Allowed { .. }) || choice.allows(&t.function.name);
-        let tools: Vec<Tool> = tools.into_iter().filter(shown).collect();
-        let names = tools.iter().map(|t| t.function.name.clone()).collect::<Vec<_>>();
         let least = self.more.min_tokens.unwrap_or(0);
-        let conversation = self.conversation(model, &choice, tools, thinking)?;
-        let continues = conversation.continues;
         let prompt = match conversation.turn(model)? {
             Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
             Turn::Ask(prompt) => prompt,
@@ -139,8 +140,23 @@ impl ChatRequest {
         let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
         let retract = !thinking.is_off() && !continues;
         let reading = Reading { thought: Some(opened), retract, stops, tools: calls, min_tokens: least };
-        let order = Order { prompt: prompt.tokens, n, sampling, seed: self.seed, reading, steering };
+        let (seed, observe) = (self.seed, Observe::Nothing);
+        let order = Order { prompt: prompt.tokens, n, sampling, seed, reading, steering, observe };
         Generation::start(server, client, vec![order])
+    }
+
+    /// What the model is asked, before its template writes it.
+    pub(crate) fn asked(&mut self, server: &Server) -> Result<Asked, ApiError> {
+        server.model.check_name(self.model.as_deref())?;
+        let tools = self.checked_tools()?;
+        let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
+        let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
+        // A named function is shown with the others, but what may not be called at all is not.
+        let shown = |t: &&Tool| !matches!(choice, ToolChoice::Allowed { .. }) || choice.allows(&t.function.name);
+        let shown: Vec<Tool> = tools.iter().filter(shown).cloned().collect();
+        let names = shown.iter().map(|t| t.function.name.clone()).collect();
+        let conversation = self.conversation(&server.model, &choice, shown, thinking)?;
+        Ok(Asked { conversation, tools, names, choice })
     }
 
     /// What the prompt is made of.
@@ -222,7 +238,11 @@ impl ChatRequest {
             repetition_penalty: self.repetition_penalty,
             ..Default::default()
         };
-        self.more.add_to(fields)
+        let fields = self.more.add_to(fields)?;
+        if fields.max_tokens == Some(0) {
+            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
+        }
+        Ok(fields)
     }
 
     /// Where the thought is told.
@@ -316,11 +336,17 @@ pub struct Gathered {
     pub finish: Option<&'static str>,
     /// How its thought was cut.
     pub cut: Option<Cut>,
+    /// The stop string that ended it.
+    pub stop: Option<String>,
+    /// The tokens of the prompt, where they are told.
+    pub prompt: Vec<TokenInfo>,
 }
 
 impl Gathered {
     /// Adds an update.
     pub fn add(&mut self, update: Update) {
+        self.prompt.extend(update.prompt.into_iter().flatten());
+        self.stop = update.stop.or(self.stop.take());
         update.deltas.into_iter().for_each(|delta| self.whole.add(delta));
         self.tokens.extend(update.tokens);
         self.finish = update.finish.map(|f| f.name()).or(self.finish);

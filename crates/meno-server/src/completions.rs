@@ -6,8 +6,10 @@ use crate::asked_form::{FormFields, asked_form};
 use crate::body::{self, Posted};
 use crate::chat_completions::{Gathered, checked_stops};
 use crate::clients::{Client, Work};
+use crate::echo;
 use crate::error::ApiError;
 use crate::fields::{self, Endpoint};
+use crate::fim;
 use crate::generation::{Generation, Order, TokenInfo, Update};
 use crate::logprobs::{self, TextOffset};
 use crate::steering::Steering;
@@ -15,6 +17,7 @@ use crate::stream::{self, DONE, Tell, data};
 use crate::types::{MAX_N, MoreSampling, OneOrMany, SamplingFields, StreamOptions, Usage, limit, new_id, now};
 use axum::extract::State;
 use axum::response::Response;
+use meno_engine::Observe;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,6 +27,9 @@ use std::sync::Arc;
 const DEFAULT_MAX_TOKENS: usize = 16;
 /// Most alternatives per token in this old endpoint (OpenAI's).
 const MAX_LOGPROBS: usize = 5;
+
+/// Most tokens of prompts whose log-probabilities one reply tells: each takes some hundred bytes.
+const MAX_ECHOED: usize = 1 << 18;
 
 /// A prompt or several, as text or tokens.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,9 +85,11 @@ pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result
         let stream = request.stream == Some(true);
         let include_usage = request.stream_options.unwrap_or_default().include_usage;
         let logprobs = request.logprobs.is_some();
+        let echo_logprobs = logprobs && request.echo == Some(true);
         let (generation, echo) = request.start(server, client)?;
         let (id, offsets) = (new_id("cmpl-"), vec![TextOffset::default(); echo.len()]);
-        let reply = Reply { server: server.clone(), id, created: now(), logprobs, echo, offsets, include_usage };
+        let (server, created) = (server.clone(), now());
+        let reply = Reply { server, id, created, logprobs, echo_logprobs, echo, offsets, include_usage };
         Ok((generation, reply, stream))
     });
     let (mut generation, mut reply, stream) = started.await?;
@@ -100,7 +108,10 @@ impl CompletionRequest {
         model.check_name(self.model.as_deref())?;
         self.check_unsupported()?;
         let n = self.n.unwrap_or(1);
-        let sampling = model.sampling(&self.sampling_fields()?, self.logprobs)?;
+        let mut sampling = model.sampling(&self.sampling_fields()?, self.logprobs)?;
+        if self.suffix.as_ref().is_some_and(|s| !s.is_empty()) {
+            sampling.stop_tokens.extend(fim::ends(&model.tokenizer));
+        }
         let stops = checked_stops(self.stop.take())?;
         let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
         let grammar = asked.map(|(form, param)| model.grammars.compile(&form, param)).transpose()?;
@@ -110,6 +121,13 @@ impl CompletionRequest {
             let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
             return Err(ApiError::invalid("n", message));
         }
+        let tells_prompt = self.echo == Some(true) && self.logprobs.is_some();
+        let told = prompts.iter().map(|(_, tokens)| tokens.len().saturating_mul(n)).sum::<usize>();
+        if tells_prompt && told > MAX_ECHOED {
+            let message = format!("log-probabilities of {told} tokens; at most {MAX_ECHOED} are told at once");
+            return Err(ApiError::invalid("echo", message));
+        }
+        let observe = if tells_prompt { Observe::Logprobs } else { Observe::Nothing };
         let (mut orders, mut echo) = (Vec::new(), Vec::new());
         for (text, prompt) in prompts {
             let before = if self.echo == Some(true) { text } else { String::new() };
@@ -121,23 +139,21 @@ impl CompletionRequest {
             let steering = (0..n).map(steering).collect();
             let reading =
                 Reading { thought: None, retract: false, stops: stops.clone(), tools: None, min_tokens: least };
-            orders.push(Order { prompt, n, sampling: sampling.clone(), seed: self.seed, reading, steering });
+            let (sampling, seed) = (sampling.clone(), self.seed);
+            orders.push(Order { prompt, n, sampling, seed, reading, steering, observe });
         }
         Ok((Generation::start(server, client, orders)?, echo))
     }
 
     fn check_unsupported(&self) -> Result<(), ApiError> {
-        if self.suffix.as_ref().is_some_and(|s| !s.is_empty()) {
-            return Err(ApiError::unsupported("suffix", "suffix (filling in the middle) is not offered"));
-        }
         if self.best_of.is_some_and(|best| best > self.n.unwrap_or(1)) {
             return Err(ApiError::unsupported("best_of", "best_of above n is not offered; ask for n and choose"));
         }
-        if self.echo == Some(true) && self.logprobs.is_some() {
-            return Err(ApiError::unsupported(
-                "echo",
-                "log-probabilities of the prompt (echo with logprobs) are not offered",
-            ));
+        let fills = self.suffix.as_ref().is_some_and(|s| !s.is_empty());
+        if fills && self.echo == Some(true) && self.logprobs.is_some() {
+            let message = "log-probabilities of the prompt (echo with logprobs) are not told beside a suffix: the text \
+                           is in another order for the model";
+            return Err(ApiError::unsupported("echo", message));
         }
         match self.logprobs {
             Some(k) if k > MAX_LOGPROBS => {
@@ -148,6 +164,7 @@ impl CompletionRequest {
     }
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
+        // 0 is for the log-probabilities of the prompt alone.
         let max_tokens = self.max_tokens.or(self.more.n_predict).unwrap_or(DEFAULT_MAX_TOKENS);
         let fields = SamplingFields {
             temperature: self.temperature,
@@ -175,8 +192,12 @@ impl CompletionRequest {
         };
         let check = |tokens: Vec<u32>| {
             model.check_prompt(&tokens).map_err(|e| e.about("prompt"))?;
-            Ok((model.tokenizer.decode(&tokens, true), tokens))
+            Ok((model.tokenizer.decode(&tokens, false), tokens))
         };
+        if let Some(suffix) = self.suffix.take().filter(|s| !s.is_empty()) {
+            let prompts = self.prompt.take().unwrap_or(Prompts::Text(OneOrMany::One(String::new())));
+            return fim::prompts(model, prompts, &suffix);
+        }
         match self.prompt.take() {
             None => Err(ApiError::invalid("prompt", "prompt is missing")),
             Some(Prompts::Text(texts)) => texts.into_vec().into_iter().take(MAX_N + 1).map(encode).collect(),
@@ -192,6 +213,8 @@ struct Reply {
     id: String,
     created: u64,
     logprobs: bool,
+    /// Whether the log-probabilities of the prompt are told with it.
+    echo_logprobs: bool,
     /// By answer: the prompt, where it is to be repeated.
     echo: Vec<String>,
     /// By answer: the text so far.
@@ -207,6 +230,13 @@ impl Reply {
         })
     }
 
+    /// The prompt repeated, with its log-probabilities: the beginning of an answer.
+    fn echoed(&mut self, index: usize, prompt: &[TokenInfo]) -> (String, Value) {
+        let text = std::mem::take(&mut self.echo[index]);
+        let logprobs = echo::logprobs(&self.server.model, prompt, &text, &mut self.offsets[index]);
+        (text, logprobs)
+    }
+
     fn choice(&mut self, index: usize, text: &str, tokens: &[TokenInfo], finish: Option<&str>) -> Value {
         let logprobs = match self.logprobs {
             true => logprobs::completion(&self.server.model, tokens, &mut self.offsets[index]),
@@ -218,6 +248,13 @@ impl Reply {
     fn whole(&mut self, answers: Vec<Gathered>, usage: Usage) -> Value {
         let mut choices = Vec::new();
         for (index, answer) in answers.into_iter().enumerate() {
+            if self.echo_logprobs {
+                let (text, logprobs) = self.echoed(index, &answer.prompt);
+                let mut choice = self.choice(index, &(text + &answer.whole.content), &answer.tokens, answer.finish);
+                choice["logprobs"] = echo::join(logprobs, choice["logprobs"].take());
+                choices.push(choice);
+                continue;
+            }
             let text = std::mem::take(&mut self.echo[index]) + &answer.whole.content;
             choices.push(self.choice(index, &text, &answer.tokens, answer.finish));
         }
@@ -237,6 +274,9 @@ impl Reply {
 
 impl Tell for Reply {
     fn begin(&mut self) -> String {
+        if self.echo_logprobs {
+            return ": here\n\n".to_owned(); // the prompt is told when its log-probabilities are known
+        }
         let echo = std::mem::take(&mut self.echo);
         let mut text = String::new();
         for (index, echo) in echo.iter().enumerate().filter(|e| !e.1.is_empty()) {
@@ -247,6 +287,11 @@ impl Tell for Reply {
     }
 
     fn update(&mut self, update: Update) -> String {
+        if let Some(prompt) = update.prompt {
+            let (text, logprobs) = self.echoed(update.index, &prompt);
+            let choice = json!({ "index": update.index, "text": text, "logprobs": logprobs, "finish_reason": null });
+            return self.chunk(choice);
+        }
         let texts =
             update.deltas.into_iter().filter_map(|d| if let Delta::Content(text) = d { Some(text) } else { None });
         let text: String = texts.collect();

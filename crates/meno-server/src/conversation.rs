@@ -114,9 +114,17 @@ pub enum Turn {
     Say(String),
 }
 
-/// The text of a prompt, or an answer that needs no model.
-enum Written {
-    Ask { text: String, add_special: bool },
+/// The text of a [`Turn`]: of a prompt, or an answer that needs no model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The prompt.
+    Ask {
+        /// What the template wrote.
+        text: String,
+        /// Whether the tokenizer adds its own special tokens: a template writes all of them itself.
+        add_special: bool,
+    },
+    /// The answer.
     Say(String),
 }
 
@@ -140,7 +148,8 @@ impl Conversation {
         }
     }
 
-    fn written(mut self, served: &Served) -> Result<Written, ApiError> {
+    /// The text, not yet tokenized.
+    pub fn written(mut self, served: &Served) -> Result<Written, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::invalid("messages", "messages is empty; at least one is needed"));
         }

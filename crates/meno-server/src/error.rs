@@ -52,7 +52,7 @@ impl ApiError {
 
     /// 401.
     pub fn unauthorized() -> ApiError {
-        let message = "Incorrect or missing API key. Send it as `Authorization: Bearer KEY`.";
+        let message = "Incorrect or missing API key. Send it as `Authorization: Bearer KEY` or `x-api-key: KEY`.";
         ApiError::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
     }
 
@@ -227,6 +227,7 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(self); // for paths whose clients know another form
         response
     }
 }

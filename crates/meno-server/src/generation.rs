@@ -10,8 +10,8 @@ use crate::thinking::Cut;
 use crate::types::Usage;
 use meno_engine::constraint::Constraint;
 use meno_engine::engine::{Refused, Submission, Ticket};
-use meno_engine::generator::Event;
-use meno_engine::{Finish, Flow, Request, Sampling};
+use meno_engine::generator::{Event, TokenLogprob};
+use meno_engine::{Finish, Flow, Observe, Request, Sampling};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +33,8 @@ pub struct Order {
     pub reading: Reading,
     /// What is imposed on them: one each, or none.
     pub steering: Vec<Steering>,
+    /// What is told of the prompt.
+    pub observe: Observe,
 }
 
 /// Why an answer ended.
@@ -75,6 +77,9 @@ pub struct TokenInfo {
 pub struct Update {
     /// Which: samples of the first prompt, then of the second, …
     pub index: usize,
+    /// The tokens of the prompt, once, before anything else, where their log-probabilities were asked for. The first
+    /// has none.
+    pub prompt: Option<Vec<TokenInfo>>,
     /// What came.
     pub deltas: Vec<Delta>,
     /// The tokens of it, where log-probabilities were asked for.
@@ -83,6 +88,14 @@ pub struct Update {
     pub finish: Option<FinishReason>,
     /// With the last update: how the thought was cut.
     pub cut: Option<Cut>,
+    /// With the last update: the stop string that ended the answer.
+    pub stop: Option<String>,
+}
+
+impl Update {
+    fn of(index: usize, deltas: Vec<Delta>, tokens: Vec<TokenInfo>) -> Update {
+        Update { index, prompt: None, deltas, tokens, finish: None, cut: None, stop: None }
+    }
 }
 
 /// An answer on its way.
@@ -90,6 +103,12 @@ struct Running {
     answer: Answer,
     steered: Steered,
     held: Vec<TokenInfo>,
+    /// The prompt's tokens so far, of the first of its answers and where they are told.
+    prompt: Vec<TokenInfo>,
+    /// How many answers there are to the prompt.
+    siblings: usize,
+    /// Whether the prompt's tokens are told; then the token that ends the answer is, too.
+    echo: bool,
     done: bool,
 }
 
@@ -134,7 +153,11 @@ impl Generation {
             for i in 0..order.n {
                 let steered = order.steering.get(i).map(Steering::steered).unwrap_or_default();
                 let answer = Answer::new(server.model.tokenizer.clone(), &order.reading);
-                running.push(Running { answer, steered, held: Vec::new(), done: false });
+                let echo = order.observe == Observe::Logprobs;
+                let first = order.prompt.iter().take(usize::from(echo && i == 0));
+                let prompt = first.map(|&token| TokenInfo { token, logprob: 0.0, top: Vec::new(), thought: false });
+                let (held, prompt, siblings) = (Vec::new(), prompt.collect(), order.n);
+                running.push(Running { answer, steered, held, prompt, siblings, echo, done: false });
             }
             tickets.push(submit(server, client.salt, order, base, sender.clone(), stop.clone())?);
         }
@@ -160,7 +183,7 @@ impl Generation {
     /// An answer that no model is needed for.
     pub fn fixed(server: Arc<Server>, text: String) -> Generation {
         let deltas = vec![Delta::Content(text)];
-        let update = Update { index: 0, deltas, tokens: Vec::new(), finish: Some(FinishReason::Stop), cut: None };
+        let update = Update { finish: Some(FinishReason::Stop), ..Update::of(0, deltas, Vec::new()) };
         Generation {
             server,
             _places: None,
@@ -247,11 +270,26 @@ impl Generation {
         }
         let Some(running) = self.running.get_mut(index).filter(|r| !r.done) else { return Ok(None) };
         match event {
-            Event::Prompt { .. } => Ok(None),
+            Event::Prompt { .. } => {
+                let prompt = std::mem::take(&mut running.prompt);
+                if !prompt.is_empty() {
+                    let told =
+                        |i| Update { prompt: Some(prompt.clone()), ..Update::of(index + i, Vec::new(), Vec::new()) };
+                    self.pending.extend((0..running.siblings).map(told));
+                }
+                Ok(None)
+            }
+            Event::PromptLogprobs { logprobs, .. } => {
+                let info =
+                    |t: TokenLogprob| TokenInfo { token: t.token, logprob: t.logprob, top: t.top, thought: false };
+                running.prompt.extend(logprobs.into_iter().map(info));
+                Ok(None)
+            }
+            Event::Hidden { .. } => Ok(None),
             Event::Token { token, logprob, top_logprobs: top, .. } => {
                 let silent = self.stop_tokens.contains(&token) || self.ends.contains(&token);
                 let (deltas, thought) = running.answer.push(token, silent);
-                if self.logprobs && !silent {
+                if self.logprobs && (!silent || running.echo) {
                     running.held.push(TokenInfo { token, logprob, top, thought });
                 }
                 if running.answer.stopped() {
@@ -259,7 +297,7 @@ impl Generation {
                     return self.finish(index, deltas, Finish::Stop).map(Some);
                 }
                 let tokens = if deltas.is_empty() { Vec::new() } else { std::mem::take(&mut running.held) };
-                Ok((!deltas.is_empty()).then_some(Update { index, deltas, tokens, finish: None, cut: None }))
+                Ok((!deltas.is_empty()).then_some(Update::of(index, deltas, tokens)))
             }
             Event::Finish { finish, .. } => self.finish(index, Vec::new(), finish).map(Some),
         }
@@ -283,7 +321,8 @@ impl Generation {
         self.length |= reason == FinishReason::Length;
         let cut = running.steered.cut.get();
         let tokens = std::mem::take(&mut running.held);
-        Ok(Update { index, deltas, tokens, finish: Some(reason), cut })
+        let stop = running.answer.stop_string().map(str::to_owned);
+        Ok(Update { finish: Some(reason), cut, stop, ..Update::of(index, deltas, tokens) })
     }
 }
 
@@ -318,8 +357,7 @@ fn submit(
     let boxed = |s: Steering| -> Box<dyn Constraint> { Box::new(s) };
     let constraints = if idle { Vec::new() } else { order.steering.into_iter().map(boxed).collect() };
     let on_event = Box::new(move |event: Event| {
-        let (Event::Prompt { sample, .. } | Event::Token { sample, .. } | Event::Finish { sample, .. }) = &event;
-        let index = base + sample;
+        let index = base + event.sample();
         let enough = stop[index].load(Ordering::Relaxed);
         match sender.send((index, event)) {
             Err(_) => Flow::Cancel, // the client is gone
@@ -327,9 +365,15 @@ fn submit(
             Ok(()) => Flow::Continue,
         }
     });
-    server.engine.submit(Submission { request, salt, constraints, on_event }).map_err(|refused| match refused {
+    let submission = Submission { request, salt, observe: order.observe, constraints, on_event };
+    server.engine.submit(submission).map_err(|refused| refusal(server, refused))
+}
+
+/// What the engine's refusal is to a client.
+pub(crate) fn refusal(server: &Server, refused: Refused) -> ApiError {
+    match refused {
         Refused::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         Refused::Stopping => ApiError::stopping(),
         Refused::Invalid(error) => error.into(),
-    })
+    }
 }

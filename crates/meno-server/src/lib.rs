@@ -1,5 +1,5 @@
-//! An OpenAI-compatible server of one model: chat, completions, responses, tools, structured output, thinking with a
-//! budget, and the figures that tell how it does.
+//! A server of one model with the APIs of OpenAI and Anthropic: chat, completions, responses, messages, embeddings,
+//! tools, structured output, thinking with a budget, and the figures that tell how it does.
 //!
 //! A request goes one way: [`listen`] takes it from a connection, [`hosts`] and [`clients`] say whether it may come in
 //! and what it may take, [`body`] reads it, [`conversation`] makes the prompt, [`generation`] hands it to
@@ -7,8 +7,10 @@
 //! What restricts an answer ([`thinking`], [`structured`]) meets in [`steering`], which the engine asks for every
 //! token. Every error is an [`error::ApiError`].
 
+pub mod about;
 pub mod answer;
 pub mod app;
+pub mod apply_template;
 pub mod asked_form;
 pub mod body;
 pub mod chat_completions;
@@ -16,15 +18,18 @@ pub mod clients;
 pub mod completions;
 pub mod connections;
 pub mod conversation;
+pub mod echo;
 pub mod embeddings;
 pub mod error;
 pub mod fields;
+pub mod fim;
 pub mod gbnf;
 pub mod generation;
 pub mod grammar_limits;
 pub mod hosts;
 pub mod listen;
 pub mod logprobs;
+pub mod messages;
 pub mod metrics;
 pub mod model;
 pub mod models;

@@ -9,7 +9,7 @@ use crate::types::{SamplingFields, now};
 use meno_engine::reasoning::OPEN;
 use meno_engine::taught::Taught;
 use meno_engine::tokenizer::TokenBytes;
-use meno_engine::{ChatTemplate, Error, GenerationConfig, Sampling, Tokenizer};
+use meno_engine::{ChatTemplate, Error, GenerationConfig, Pooling, Sampling, Tokenizer};
 use std::sync::{Arc, OnceLock};
 
 /// Bytes of text per token of context that are worth tokenizing, and bounds of what that comes to: tokenizing takes some
@@ -43,6 +43,8 @@ pub struct Served {
     pub vocab_size: usize,
     /// How tokens are chosen where a request does not say.
     pub defaults: SamplingFields,
+    /// How its hidden states become an embedding where a request does not say.
+    pub pooling: Pooling,
     /// When it was loaded, in seconds since 1970.
     pub created: u64,
     token_bytes: OnceLock<Vec<TokenBytes>>,
@@ -72,6 +74,7 @@ impl Served {
             context,
             vocab_size,
             defaults: SamplingFields { temperature: none.temperature, top_p: none.top_p, ..Default::default() },
+            pooling: Pooling::Last,
             created: now(),
             token_bytes: OnceLock::new(),
         })

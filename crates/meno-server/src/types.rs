@@ -104,9 +104,6 @@ impl MoreSampling {
     /// `fields` with these.
     pub fn add_to(&self, fields: SamplingFields) -> Result<SamplingFields, ApiError> {
         let max_tokens = fields.max_tokens.or(self.n_predict);
-        if max_tokens == Some(0) {
-            return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
-        }
         if let (Some(least), Some(most)) = (self.min_tokens, max_tokens)
             && least > most
         {

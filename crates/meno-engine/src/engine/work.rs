@@ -1,6 +1,6 @@
 //! The engine's thread.
 
-use super::{Arrival, EngineOptions, Shared, lock};
+use super::{Arrival, EngineOptions, Shared, Submission, lock};
 use crate::error::Error;
 use crate::generator::{Event, Finish, Flow, Generator, Job};
 use meno_model::Model;
@@ -86,15 +86,15 @@ impl Worker {
 
     fn take(&mut self, arrival: Arrival) {
         let Arrival { id, submission, gone, at } = arrival;
-        let request = submission.request;
+        let Submission { request, salt, observe, constraints, on_event } = submission;
         let n = request.n;
         lock(&self.shared.stats).requests += 1;
-        let open = Open { on_event: submission.on_event, gone, submitted: at, last: vec![None; n], left: n };
+        let open = Open { on_event, gone, submitted: at, last: vec![None; n], left: n };
         if n > 0 {
             self.open.insert(id, open);
         }
         let Worker { generator, shared, open, .. } = self;
-        let job = Job { id, salt: submission.salt, request, constraints: submission.constraints };
+        let job = Job { id, salt, request, observe, constraints };
         generator.add(job, &mut |job, event| tell(open, shared, job, event));
     }
 
@@ -120,7 +120,7 @@ impl Worker {
 fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) -> Flow {
     let Some(request) = open.get_mut(&job) else { return Flow::Cancel };
     match &event {
-        Event::Prompt { .. } => {}
+        Event::Prompt { .. } | Event::PromptLogprobs { .. } | Event::Hidden { .. } => {}
         Event::Token { sample, .. } => {
             let (now, mut stats) = (Instant::now(), lock(&shared.stats));
             let first = request.last.iter().all(Option::is_none);

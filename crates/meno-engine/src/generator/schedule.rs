@@ -4,12 +4,14 @@
 //! Should the cache run full, the sequence that came last gives its pages back and waits again; what it has written
 //! is run again like a prompt, with the same bits (`docs/numerics.md`).
 
+use super::observe::{Observe, most_logit_rows};
 use super::prefix::{Prefixes, common};
 use super::sequence::Sequence;
 use super::speculative::Speculative;
 use super::{Capacity, Event, Finish, Flow, Job, Options, Sink, Stats};
 use meno_tensor::batch::Batch;
 use meno_tensor::kv_cache::{KEY_BLOCK, KvCache, PAGE};
+use meno_tensor::tape::Outputs;
 use std::collections::VecDeque;
 
 /// Sequences waiting and running.
@@ -27,10 +29,12 @@ pub(super) struct Schedule {
     turn: usize,
     /// Rows that may still go to guesses in this step.
     spare: usize,
+    /// Rows of prompts that may have logits in a step, where their log-probabilities are told.
+    logit_rows: usize,
 }
 
 impl Schedule {
-    pub(super) fn new(capacity: Capacity, options: Options) -> Schedule {
+    pub(super) fn new(capacity: Capacity, options: Options, vocab: usize) -> Schedule {
         Schedule {
             capacity,
             options,
@@ -41,6 +45,7 @@ impl Schedule {
             prefilling: Vec::with_capacity(capacity.slots),
             turn: 0,
             spare: 0,
+            logit_rows: most_logit_rows(vocab),
         }
     }
 
@@ -53,10 +58,11 @@ impl Schedule {
         (self.queue.len(), self.active.len())
     }
 
-    /// Puts the samples of a job into the queue; those that may say nothing end at once.
+    /// Puts the samples of a job into the queue; those that may say nothing, of a prompt of which nothing is told, end
+    /// at once.
     pub(super) fn add(&mut self, job: Job, sink: Sink<'_>) {
         let id = job.id;
-        if job.request.sampling.max_tokens == 0 {
+        if job.request.sampling.max_tokens == 0 && job.observe == Observe::Nothing {
             for sample in 0..job.request.n {
                 sink(id, Event::Finish { sample, finish: Finish::Length });
             }
@@ -129,7 +135,8 @@ impl Schedule {
     /// The place that holds most of the beginning of `s`, and how much; `None` if a prompt that is being run will soon
     /// hold more.
     fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
-        let most = s.tokens.len() - 1; // the last token is run for its logits
+        // The last token is run for its logits, and where all are observed all are run.
+        let most = if s.needs_all_rows() { 0 } else { s.tokens.len() - 1 };
         let mut best = self.prefixes.find(s.salt, &s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
         let mut soon = 0;
         for a in &self.active {
@@ -191,9 +198,15 @@ impl Schedule {
         let count = self.prefilling.len().max(1);
         self.prefilling.rotate_left(self.turn % count);
         self.turn = self.turn.wrapping_add(1);
+        let mut logits = self.logit_rows;
         for share in [(budget / count).max(KEY_BLOCK), budget] {
             for (i, rows) in &mut self.prefilling {
-                let more = (self.active[*i].left() - *rows).min(share).min(budget);
+                let (s, mut more) = (&self.active[*i], share.min(budget));
+                more = more.min(s.left() - *rows);
+                if s.needs_all_logits() {
+                    more = more.min(logits);
+                    logits -= more;
+                }
                 *rows += more;
                 budget -= more;
             }
@@ -230,7 +243,7 @@ impl Schedule {
         if self.options.speculative == Speculative::Ngram {
             s.guess();
         }
-        let most = (s.room() - 1).min(self.spare);
+        let most = s.room().saturating_sub(1).min(self.spare);
         s.draft.truncate(most);
         let (place, next) = (s.at(), s.tokens.len()..s.tokens.len() + s.draft.len());
         if cache.missing(place, next.clone()) > cache.free_pages() {
@@ -253,12 +266,24 @@ impl Schedule {
                 s.tokens.extend_from_slice(&s.draft);
                 let rows = batch.push(&s.tokens[s.cached..], s.cached, s.place);
                 s.tokens.truncate(end);
-                s.row = Some(batch.logit_rows.len());
-                batch.logit_rows.extend(rows.end - 1 - s.draft.len()..rows.end);
                 rows
             }
         };
+        // Logits are needed of the last row and its guesses, and of all rows where they are observed.
+        let choice = if last { s.rows.end - 1 - s.draft.len() } else { s.rows.end };
+        let all = s.needs_all_logits();
+        let first = if all { s.rows.start } else { choice };
+        s.row = last.then_some(batch.logit_rows.len() + choice - first);
+        if let Some(observing) = s.observing.as_mut().filter(|_| all) {
+            observing.row = Some(batch.logit_rows.len());
+        }
+        batch.logit_rows.extend(first..s.rows.end);
         s.fed = s.rows.len();
+    }
+
+    /// Reads what is told of the prompts that ran in this step, of `rows` rows.
+    pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
+        self.active.iter_mut().for_each(|s| s.observe(out, vocab, rows));
     }
 
     /// Notes what has run. The other samples of a prompt that is complete now join in, as many as there is room for:
@@ -289,6 +314,9 @@ impl Schedule {
     pub(super) fn accept(&mut self, cache: &mut KvCache, stats: &mut Stats, sink: Sink<'_>) {
         let mut cancelled = Vec::new();
         for s in &mut self.active {
+            if s.tell_observed(sink) == Flow::Cancel {
+                cancelled.push(s.job);
+            }
             if s.row.take().is_some() {
                 deliver(s, stats, sink, &mut cancelled);
             }

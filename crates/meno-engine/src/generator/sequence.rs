@@ -1,5 +1,6 @@
 //! One answer being written: its tokens, its place in the cache, and how its next token is chosen.
 
+use super::observe::{Observe, Observing};
 use super::{Finish, Job};
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
@@ -25,6 +26,8 @@ pub(super) struct Sequence {
     /// Seed, step and sequence of the random numbers.
     key: [u64; 3],
     constraint: Option<Box<dyn Constraint>>,
+    /// What is told of its prompt.
+    pub(super) observing: Option<Observing>,
     /// Its place in the cache; `None` in the queue.
     pub(super) place: Option<usize>,
     /// Prompt and answer.
@@ -56,7 +59,7 @@ pub(super) struct Sequence {
 impl Sequence {
     /// The samples of a job, for a context of `max_len` tokens.
     pub(super) fn of(job: Job, max_len: usize) -> impl Iterator<Item = Sequence> {
-        let Job { id, salt, request, constraints } = job;
+        let Job { id, salt, request, observe, constraints } = job;
         let (n, [seed, step, sequence]) = (request.n, request.key);
         let sampling = Arc::new(request.sampling);
         let mut constraints = constraints.into_iter();
@@ -67,6 +70,7 @@ impl Sequence {
             sampling: sampling.clone(),
             key: [seed, step, sequence.wrapping_mul(n as u64).wrapping_add(sample as u64)],
             constraint: constraints.next(),
+            observing: Observing::new(if sample == 0 { observe } else { Observe::Nothing }),
             place: None,
             tokens: request.prompt.clone(),
             prompt: request.prompt.len(),
@@ -114,6 +118,10 @@ impl Sequence {
             let logits = &logits[(first + i) * vocab..][..vocab];
             if !all_finite(logits) {
                 self.finish = Some(Finish::NotFinite);
+                break;
+            }
+            if self.room() == 0 {
+                self.finish = Some(Finish::Length); // only its prompt was asked about
                 break;
             }
             match self.next(logits, scratch) {

@@ -5,9 +5,11 @@
 mod chat;
 mod compat;
 mod crowd;
+mod messages;
 mod not_finite;
 mod other_routes;
 mod padded;
+mod prompts;
 mod refused;
 mod soak;
 mod socket;

@@ -70,7 +70,6 @@ async fn completions_go_on_with_a_text() {
         (json!({"prompt": [[999_999]]}), "prompt"),
         (json!({"prompt": "x", "suffix": "y"}), "suffix"),
         (json!({"prompt": "x", "best_of": 3}), "best_of"),
-        (json!({"prompt": "x", "echo": true, "logprobs": 1}), "echo"),
         (json!({"prompt": vec!["x"; 200]}), "n"),
     ] {
         let reply = client.post("/v1/completions", fields).await;

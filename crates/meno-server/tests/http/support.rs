@@ -44,6 +44,7 @@ pub(crate) struct Small {
     pub(crate) options: ServerOptions,
     /// Whether the embedding of `~` is NaN: answers to prompts with it cannot be computed.
     pub(crate) broken: bool,
+    pub(crate) tokenizer: Tokenizer,
     /// Rows of the network beyond the tokenizer, as published networks have.
     pub(crate) padding: usize,
 }
@@ -56,6 +57,7 @@ impl Default for Small {
             queue: 64,
             options: ServerOptions::default(),
             broken: false,
+            tokenizer: tokenizer(),
             padding: 0,
         }
     }
@@ -63,7 +65,7 @@ impl Default for Small {
 
 impl Small {
     pub(crate) fn server(self) -> Arc<Server> {
-        let tokenizer = tokenizer();
+        let tokenizer = self.tokenizer;
         let rows = tokenizer.vocab_size() + self.padding;
         let mut config = json!({
             "model_type": "qwen2", "vocab_size": rows, "hidden_size": 32, "intermediate_size": 64,

@@ -1,0 +1,139 @@
+//! What a request may want to know of its prompt: the log-probabilities of its tokens, or its hidden states as one
+//! vector.
+//!
+//! Both are read from the rows of the prompt as they run, so those rows cannot come from the cache: a sequence that
+//! observes shares no beginning with others until all of its prompt was seen. Neither changes a bit of the answer.
+
+use super::Flow;
+use super::sequence::Sequence;
+use super::{Event, Sink};
+use crate::sampler::{Sampling, logprob, top_logprobs};
+use meno_tensor::tape::Outputs;
+use rayon::prelude::*;
+
+/// Most logits of prompts in one step, in values: 16 MiB of them. A step holds at least one row.
+const MOST_LOGITS: usize = 1 << 22;
+
+/// What is told of a prompt. It is told once, of the first sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Observe {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The log-probability of every token after the first, with the most likely ones there
+    /// ([`Sampling::top_logprobs`]): [`Event::PromptLogprobs`].
+    Logprobs,
+    /// The hidden states after the last norm, in one vector: [`Event::Hidden`]. Needs
+    /// [`super::Options::hidden`].
+    Hidden(Pooling),
+}
+
+/// How the hidden states of a prompt become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// That of the last token, which has seen all others.
+    Last,
+    /// Their mean.
+    Mean,
+}
+
+/// A token of a prompt with its log-probability after those before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability.
+    pub logprob: f32,
+    /// The most likely tokens there.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// What a sequence has seen of its prompt.
+pub(super) struct Observing {
+    what: Observe,
+    /// How many positions were seen.
+    seen: usize,
+    /// The first of its rows of logits in this step.
+    pub(super) row: Option<usize>,
+    /// Log-probabilities that were not told yet.
+    logprobs: Vec<TokenLogprob>,
+    /// The sum of the hidden states, or the last one.
+    hidden: Vec<f64>,
+}
+
+impl Observing {
+    pub(super) fn new(what: Observe) -> Option<Observing> {
+        let new = Observing { what, seen: 0, row: None, logprobs: Vec::new(), hidden: Vec::new() };
+        (what != Observe::Nothing).then_some(new)
+    }
+}
+
+/// Rows of logits that the prompts of a step may have together.
+pub(super) fn most_logit_rows(vocab: usize) -> usize {
+    (MOST_LOGITS / vocab.max(1)).max(1)
+}
+
+impl Sequence {
+    /// Whether every row of its prompt has to run, because some were not seen.
+    pub(super) fn needs_all_rows(&self) -> bool {
+        self.observing.as_ref().is_some_and(|o| o.seen < self.prompt && o.what != Observe::Hidden(Pooling::Last))
+    }
+
+    /// Whether the rows of its prompt need logits.
+    pub(super) fn needs_all_logits(&self) -> bool {
+        self.observing.as_ref().is_some_and(|o| o.seen < self.prompt && o.what == Observe::Logprobs)
+    }
+
+    /// Reads what the step computed for its rows.
+    pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
+        let Sequence { observing, tokens, prompt, sampling, past, rows: own, .. } = self;
+        let Some(o) = observing.as_mut().filter(|o| o.seen < *prompt && own.start < own.end) else { return };
+        let (from, to) = (o.seen.max(*past), (*past + own.len()).min(*prompt));
+        match o.what {
+            Observe::Nothing => {}
+            Observe::Logprobs => {
+                let Some(first) = o.row.take() else { return };
+                let next = |position: usize| {
+                    let logits = &out.logits[(first + position - *past) * vocab..][..vocab];
+                    token_logprob(logits, sampling, tokens[position + 1])
+                };
+                let mut more = Vec::new();
+                (from..to.min(*prompt - 1)).into_par_iter().map(next).collect_into_vec(&mut more);
+                o.logprobs.append(&mut more);
+            }
+            Observe::Hidden(pooling) => {
+                let width = out.hidden.len() / rows.max(1);
+                o.hidden.resize(width, 0.0);
+                for position in from..to {
+                    if pooling == Pooling::Last && position + 1 < *prompt {
+                        continue;
+                    }
+                    let row = &out.hidden[(own.start + position - *past) * width..][..width];
+                    o.hidden.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x as f64);
+                }
+            }
+        }
+        o.seen = o.seen.max(to);
+    }
+
+    /// Tells what was seen since the last time.
+    pub(super) fn tell_observed(&mut self, sink: Sink<'_>) -> Flow {
+        let Some(o) = self.observing.as_mut() else { return Flow::Continue };
+        let mut flow = Flow::Continue;
+        if !o.logprobs.is_empty() {
+            let logprobs = std::mem::take(&mut o.logprobs);
+            flow = sink(self.job, Event::PromptLogprobs { sample: self.sample, logprobs });
+        }
+        if o.seen == self.prompt && !o.hidden.is_empty() {
+            let count = if o.what == Observe::Hidden(Pooling::Mean) { self.prompt as f64 } else { 1.0 };
+            let vector = std::mem::take(&mut o.hidden).into_iter().map(|x| (x / count) as f32).collect();
+            flow = sink(self.job, Event::Hidden { sample: self.sample, vector });
+        }
+        flow
+    }
+}
+
+fn token_logprob(logits: &[f32], sampling: &Sampling, token: u32) -> TokenLogprob {
+    let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, sampling.vocab_size, k));
+    TokenLogprob { token, logprob: logprob(logits, sampling, token), top }
+}
