@@ -25,6 +25,7 @@ pub mod run;
 pub mod run_lock;
 pub mod schedule;
 pub mod sft;
+pub mod time;
 pub mod trainer;
 
 pub use distill::Distill;

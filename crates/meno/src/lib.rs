@@ -10,6 +10,7 @@ pub mod terminal;
 pub mod training;
 
 mod created;
+mod progress;
 mod writing;
 
 pub use meno_engine as engine;

@@ -20,6 +20,10 @@ enum Command {
     Chat(commands::chat::Args),
     /// Bring a model from the Hugging Face hub
     Pull(commands::pull::Args),
+    /// Show the models in the cache
+    List(commands::list::Args),
+    /// Take models out of the cache
+    Rm(commands::rm::Args),
     /// Serve a model over HTTP, compatible with OpenAI's API
     Serve(commands::serve::Args),
     /// Complete a prompt
@@ -50,7 +54,7 @@ enum Command {
     Perplexity(commands::perplexity::Args),
     /// Measure speed
     Bench(commands::bench::Args),
-    /// Show what this machine can do: the sandbox's walls, compilers
+    /// Show what this machine has and can do: processor, memory, disk, hub, sandbox, measured speed
     Doctor(commands::doctor::Args),
 }
 
@@ -81,6 +85,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Replicate(args) => commands::replicate::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Pull(args) => commands::pull::run(args),
+        Command::List(args) => commands::list::run(args),
+        Command::Rm(args) => commands::rm::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),

@@ -2,15 +2,14 @@
 
 use crate::remote::{Remote, RemoteAnswer};
 use crate::session::{ModelArgs, SamplingArgs, Session, newest_run};
-use crate::terminal::{Fold, printable};
+use crate::terminal::{self, Fold, Wrapped, bold, dim, printable};
 use anyhow::{Context, Result, bail};
-use crossterm::style::Stylize;
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{Error, Finish, Message, Request};
 use rustyline::error::ReadlineError;
 use signal_hook::consts::SIGINT;
-use std::io::{IsTerminal, Stdout, Write, stderr, stdin, stdout};
+use std::io::{IsTerminal, Stdout, Write, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -151,14 +150,7 @@ struct Chat {
 
 impl Chat {
     fn open(args: &Args) -> Result<Chat> {
-        let loading = stderr().is_terminal();
-        if loading {
-            eprint!("{}", "loading …".dim());
-        }
         let voice = args.voice();
-        if loading {
-            eprint!("\r         \r");
-        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         Ok(Chat {
             voice: voice?,
@@ -168,7 +160,7 @@ impl Chat {
             system: args.system.clone(),
             turns: Vec::new(),
             think: args.think,
-            live: stdout().is_terminal(),
+            live: terminal::redraws(&stdout()),
             idle: Arc::new(AtomicBool::new(true)),
         })
     }
@@ -223,14 +215,14 @@ impl Chat {
             Voice::Here(session) => size(session.model.params.count()),
             Voice::There(_) => "on a server".to_owned(),
         };
-        println!("{}  {}", self.voice.name().to_owned().bold(), format!("{about} · /help").dim());
+        println!("{}  {}", bold(self.voice.name()), dim(format!("{about} · /help")));
         if let Some(taught) = self.voice.taught() {
             println!("{}", taught.description);
             for example in &taught.examples {
-                println!("  {}", example.clone().dim());
+                println!("  {}", dim(example));
             }
         } else if matches!(&self.voice, Voice::Here(session) if session.template.is_none()) {
-            println!("{}", "It has no chat template: it continues your text.".dim());
+            println!("{}", dim("It has no chat template: it continues your text."));
         }
         println!();
     }
@@ -266,7 +258,7 @@ impl Chat {
     }
 
     fn faint(&self, text: &str) -> String {
-        if self.live { text.dim().to_string() } else { text.to_owned() }
+        if self.live { dim(text) } else { text.to_owned() }
     }
 
     /// As [`Chat::ask`]; what the person can mend does not end the conversation.
@@ -398,11 +390,13 @@ struct View {
     /// Whether anything but white space of the answer was shown.
     answered: bool,
     thought_tokens: usize,
+    /// Breaks the text's lines.
+    lines: Wrapped,
 }
 
 impl View {
     fn new(live: bool, think: bool) -> View {
-        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0 }
+        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0, lines: Wrapped::default() }
     }
 
     fn piece(&mut self, piece: Piece, tokens: usize) -> std::io::Result<()> {
@@ -413,14 +407,15 @@ impl View {
                 self.close(false)?;
                 let text = if self.answered { &text } else { text.trim_start() };
                 self.answered |= !text.is_empty();
-                let text = if self.live { printable(text) } else { text.to_owned() };
+                let text =
+                    if self.live { self.lines.push(&printable(text), terminal::size().0) } else { text.to_owned() };
                 write!(out, "{text}")?;
                 out.flush()
             }
             Piece::Retract => {
                 self.answered = false;
                 let note = "(that was still thought)";
-                if self.live { write!(out, "\r\n{}\r\n", note.dim()) } else { writeln!(out, "\n{note}") }
+                if self.live { write!(out, "\r\n{}\r\n", dim(note)) } else { writeln!(out, "\n{note}") }
             }
         }
     }
@@ -435,12 +430,15 @@ impl View {
         self.thought_tokens = tokens;
         match (self.live, self.think) {
             (true, false) => {
-                let width = crossterm::terminal::size().map_or(80, |s| s.0 as usize);
-                self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true)).push(text, tokens)
+                let (width, _) = terminal::size();
+                let fold = self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true));
+                fold.resize(width);
+                fold.push(text, tokens)
             }
             (true, true) => {
                 let text = if first { text.trim_start() } else { text };
-                write!(out, "{}", printable(text).dim())?;
+                let text = self.lines.push(&printable(text), terminal::size().0);
+                write!(out, "{}", dim(text))?;
                 out.flush()
             }
             (false, true) => {
@@ -456,6 +454,7 @@ impl View {
         if !std::mem::take(&mut self.thought) {
             return Ok(());
         }
+        self.lines = Wrapped::default();
         match self.fold.take() {
             Some(fold) => fold.end(cut_off),
             None if self.live && self.think => write!(stdout(), "\r\n\r\n"),
@@ -479,7 +478,7 @@ impl View {
         };
         let rate = count as f64 / start.elapsed().as_secs_f64();
         if self.live {
-            writeln!(out, "{}\n", format!("{count} tokens · {rate:.0} tokens/s{why}").dim())?;
+            writeln!(out, "{}\n", dim(format!("{count} tokens · {rate:.0} tokens/s{why}")))?;
         } else if !why.is_empty() {
             eprintln!("{}", why.trim_start_matches(" · "));
         }

@@ -3,6 +3,7 @@
 mod output;
 
 use crate::hub;
+use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use crate::training::{self, Text, on_ctrl_c};
 use anyhow::{Result, bail};
@@ -17,11 +18,13 @@ use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
 use meno_train::rollout::{Sampler, generator, rollout};
+use meno_train::time::{Answering, Time};
 use meno_train::{Error, Observer};
 use output::Output;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
@@ -73,7 +76,7 @@ pub struct Args {
     /// Change a value of the recipe, e.g. --set task.countdown.max_numbers=3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print the resolved recipe and the memory it will take, and stop
+    /// Print the resolved recipe, the memory and the time it will take, and stop
     #[arg(long)]
     dry_run: bool,
     /// Go on with the file of --out
@@ -124,14 +127,22 @@ impl Args {
 
 /// Shows progress on one line and stops at Ctrl-C.
 struct Progress {
-    bar: indicatif::ProgressBar,
+    work: Work,
     stop: Arc<AtomicBool>,
     before: u64,
+    total: u64,
 }
 
 impl Observer for Progress {
     fn on_progress(&mut self, _what: &str, done: usize, _total: usize) {
-        self.bar.set_position(self.before + done as u64);
+        self.work.set(self.before + done as u64, self.total);
+    }
+    fn on_sampled(&mut self, tokens: usize, seconds: f64) {
+        let rate = tokens as f64 / seconds.max(1e-3);
+        self.work.detail(format!("{tokens} tokens, {rate:.0} tokens/s"));
+    }
+    fn on_note(&mut self, line: &str) {
+        self.work.note(line);
     }
     fn should_stop(&mut self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -176,7 +187,10 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
     let mut generator = generator(&model, &sampler, longest)?;
     if args.dry_run {
-        println!("{}\n{}", recipe::resolved(recipe), training::commented(&memory(&model, precision, &generator)));
+        let memory = training::commented(&memory(&model, precision, &generator));
+        drop(generator);
+        let time = training::probing(|| time(&mut model, &sampler, &asked, &questions))?;
+        println!("{}\n{memory}\n{}", recipe::resolved(recipe), training::commented_time(&time));
         return Ok(());
     }
     let stopped = sample(&mut model, &mut generator, &sampler, &asked, questions, &mut output)?;
@@ -227,6 +241,18 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
     }
 }
 
+/// How long answering takes, from a probe with the first questions.
+fn time(model: &mut Model, sampler: &Sampler, asked: &Asked, questions: &[Question]) -> Result<Time> {
+    let start = Instant::now();
+    let part = questions.len().min((4 * sampler.slots).div_ceil(sampler.num_generations));
+    let answering = Answering::measure(model, sampler, asked, &questions[..part])?;
+    let answers = questions.len() * sampler.num_generations;
+    let mut time = Time::default();
+    time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));
+    time.probe = start.elapsed().as_secs_f64();
+    Ok(time)
+}
+
 /// Answers the questions, some at a time; whether it was stopped.
 fn sample(
     model: &mut Model,
@@ -238,10 +264,13 @@ fn sample(
 ) -> Result<bool> {
     let k = sampler.num_generations;
     let before = (output.judged.len() * k) as u64;
-    let bar = indicatif::ProgressBar::new(before + (questions.len() * k) as u64);
+    let total = before + (questions.len() * k) as u64;
+    let work = Work::new("responses", Unit::Count);
+    work.skip(before);
+    work.set(before, total);
     let stop = Arc::new(AtomicBool::new(false));
     on_ctrl_c(stop.clone());
-    let mut progress = Progress { bar, stop, before };
+    let mut progress = Progress { work: work.at_once(), stop, before, total };
     for part in questions.chunks((4 * sampler.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
         let rollouts = rollout(model, generator, sampler, asked, &[], (at, part.to_vec()), &mut progress)?;
@@ -253,7 +282,6 @@ fn sample(
         }
         progress.before = (output.judged.len() * k) as u64;
     }
-    progress.bar.finish_and_clear();
     Ok(false)
 }
 

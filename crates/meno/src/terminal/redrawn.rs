@@ -10,9 +10,15 @@ use std::io::{self, Write};
 #[derive(Debug, Default)]
 pub struct Redrawn {
     widths: Vec<usize>,
+    columns: usize,
 }
 
 impl Redrawn {
+    /// How wide the terminal was when they were drawn.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Draws `lines` (text and columns, each at most `columns`) over those of the last time.
     pub fn draw(&mut self, out: &mut impl Write, lines: &[(String, usize)], columns: usize) -> io::Result<()> {
         queue!(out, BeginSynchronizedUpdate)?;
@@ -22,6 +28,7 @@ impl Redrawn {
         }
         queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
         self.widths = lines.iter().map(|l| l.1).collect();
+        self.columns = columns;
         out.flush()
     }
 
