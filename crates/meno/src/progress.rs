@@ -182,19 +182,19 @@ impl State {
     fn draw(&mut self) {
         let text = self.text(self.began.elapsed());
         let Some(screen) = &mut self.screen else { return };
-        let (columns, _) = terminal::size();
+        let (columns, rows) = terminal::size();
         let share = if self.total > 0 { (self.done as f64 / self.total as f64).clamp(0.0, 1.0) } else { 0.0 };
         let filled = (share * BAR as f64).round() as usize;
         let bar = Line::default().plain("━".repeat(filled)).dim("─".repeat(BAR - filled)).plain(" ");
         let line = if self.total > 0 && columns > 2 * BAR { bar } else { Line::default() };
         let line = line.plain(text).cut(columns.saturating_sub(1));
         let width = line.width();
-        let _ = screen.draw(&mut stderr(), &[(line.to_string(), width)], columns);
+        let _ = screen.draw(&mut stderr(), &[(line.to_string(), width)], (columns, rows));
     }
 
     fn clear(&mut self) {
         if let Some(screen) = &mut self.screen {
-            let _ = screen.erase(&mut stderr(), terminal::size().0);
+            let _ = screen.erase(&mut stderr(), terminal::size());
             let _ = stderr().flush();
         }
     }

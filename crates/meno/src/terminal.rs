@@ -123,14 +123,14 @@ impl<W: Write> Fold<W> {
         }
         let rows = rows.into_iter().map(|row| Line::default().dim(row).cut(self.width - 1));
         let rows: Vec<_> = rows.map(|line| (line.to_string(), line.width())).collect();
-        self.shown.draw(&mut self.out, &rows, self.width)?;
+        self.shown.draw(&mut self.out, &rows, (self.width, usize::MAX))?;
         self.drawn = Some(Instant::now());
         Ok(())
     }
 
     /// Folds the thought into one line.
     pub fn end(mut self, cut_off: bool) -> io::Result<()> {
-        self.shown.erase(&mut self.out, self.width)?;
+        self.shown.erase(&mut self.out, (self.width, usize::MAX))?;
         let seconds = self.start.elapsed().as_secs_f32();
         let how = if cut_off { "thought, cut off after" } else { "thought for" };
         let line = format!("▸ {how} {seconds:.1} s · {} tokens", self.tokens);

@@ -158,7 +158,7 @@ impl Scene {
             None => self.say(line),
             Some(redrawn) => {
                 // A terminal that went away must not end a run; the next drawing notices.
-                let _ = redrawn.erase(&mut stdout(), terminal::size().0);
+                let _ = redrawn.erase(&mut stdout(), terminal::size());
                 let _ = writeln!(stdout(), "{line}");
                 self.draw(true);
             }
@@ -220,7 +220,7 @@ impl Scene {
     pub(super) fn tick(&mut self) {
         if self.terminal.is_some() {
             let due = self.drawn.is_none_or(|at| at.elapsed() >= CLOCK);
-            let resized = self.terminal.as_ref().is_some_and(|t| t.columns() != terminal::size().0);
+            let resized = self.terminal.as_ref().is_some_and(|t| t.size() != terminal::size());
             self.draw(due || resized);
         } else if matches!(self.stages.get(self.current).map(|s| &s.state), Some(StageState::Running(_)))
             && self.told.map_or(self.started.elapsed(), |at| at.elapsed()) >= progress::every()
@@ -288,7 +288,7 @@ impl Scene {
         // The last column stays free: a line that fills it may be broken, by this terminal or when it becomes wider.
         let lines = draw::lines(self, columns.saturating_sub(1).max(1), HEIGHT.min(rows.saturating_sub(1)).max(1));
         let lines: Vec<_> = lines.iter().map(|line| (line.to_string(), line.width())).collect();
-        redrawn.draw(&mut stdout(), &lines, columns)
+        redrawn.draw(&mut stdout(), &lines, (columns, rows))
     }
 
     /// A plain line, where lines are plain.
