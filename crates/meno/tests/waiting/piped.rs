@@ -1,6 +1,7 @@
 //! Without a terminal every long verb says where it is, again and again.
 
 use super::{Place, root};
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -87,7 +88,10 @@ fn a_slow_download_says_how_much_has_come() {
             let mut line = String::new();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             reader.read_line(&mut line).unwrap();
-            let list = r#"{"sha":"0123456789abcdef0123456789abcdef01234567","siblings":[{"rfilename":"m-Q8_0.gguf","size":10000,"lfs":{"sha256":"00","size":10000,"pointerSize":1}}]}"#;
+            let file = json!({"rfilename": "m-Q8_0.gguf", "size": 10000, "lfs": {
+                "sha256": "0".repeat(64), "size": 10000, "pointerSize": 1
+            }});
+            let list = json!({"sha": "0123456789abcdef0123456789abcdef01234567", "siblings": [file]}).to_string();
             if line.contains("/api/models/") {
                 let _ = write!(
                     stream,

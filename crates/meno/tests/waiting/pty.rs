@@ -82,7 +82,7 @@ impl Drop for Terminal {
 
 /// The screen that a terminal of `columns`, without end downwards, shows after `text`.
 pub(crate) fn screen(text: &str, columns: usize) -> Vec<String> {
-    let (mut lines, mut row, mut column) = (vec![Vec::<char>::new()], 0, 0);
+    let (mut lines, mut row, mut column) = (vec![Vec::<char>::new()], 0usize, 0usize);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
