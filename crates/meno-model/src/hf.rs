@@ -198,7 +198,7 @@ pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
 }
 
 /// Reads a directory or a GGUF file; matrices that can stay quantised do if `keep`.
-pub(crate) fn load(path: &Path, keep: bool) -> Result<Model, Error> {
+pub(crate) fn load(path: &Path, keep: bool, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
     let (config, source) = open(path)?;
     let mut model = Model::declare(config);
     // What stays quantised takes about as much memory as in the file.
@@ -208,18 +208,25 @@ pub(crate) fn load(path: &Path, keep: bool) -> Result<Model, Error> {
     };
     init::check_memory(bytes)?;
     let all: Vec<_> = model.params.iter().map(|(p, info)| (p, info.name.clone())).collect();
+    let size = |model: &Model, p| model.params.info(p).shape.iter().product::<usize>();
+    let (mut read, total) = (0, all.iter().map(|(p, _)| size(&model, *p)).sum());
+    on_read(0, total);
     for (p, name) in &all {
         if keep
             && model.can_keep(*p)
             && let Some(matrix) = source.matrix(name)?
         {
+            read += size(&model, *p);
             model.params.keep(*p, matrix);
+            on_read(read, total);
         }
     }
     model.params.allocate();
     for (p, name) in all {
         if model.params.kept(p).is_none() {
             source.read_f32(&name, model.params.get_mut(p))?;
+            read += size(&model, p);
+            on_read(read, total);
         }
     }
     Ok(model)

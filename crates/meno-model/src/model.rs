@@ -125,12 +125,18 @@ impl Model {
 
     /// Reads a Hugging Face directory or a GGUF file, every weight as f32.
     pub fn load(path: &Path) -> Result<Model, Error> {
-        hf::load(path, false)
+        hf::load(path, false, &mut |_, _| {})
     }
 
     /// The same for inference only: matrices of a GGUF file stay quantised as they are.
     pub fn load_quantised(path: &Path) -> Result<Model, Error> {
-        hf::load(path, true)
+        hf::load(path, true, &mut |_, _| {})
+    }
+
+    /// As [`Model::load`] or, if `quantised`, [`Model::load_quantised`]; `on_read` is told how many values of how many
+    /// have been read.
+    pub fn load_watched(path: &Path, quantised: bool, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
+        hf::load(path, quantised, on_read)
     }
 
     /// Whether `p` can stay quantised: the weights of linear layers and the embedding, whose rows are looked up. Not

@@ -141,6 +141,13 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_IMPLEMENTED, Some("not_implemented"), message)
     }
 
+    /// 503: the model is not there yet.
+    pub fn loading(percent: f64, retry_after: u64) -> ApiError {
+        let message = format!("The model is being loaded ({percent} %). Try again in {retry_after} s.");
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("model_loading"), message);
+        ApiError { retry_after: Some(retry_after), ..error }
+    }
+
     /// 503: the server is being stopped.
     pub fn stopping() -> ApiError {
         let message = "The server is shutting down and takes no new requests.";

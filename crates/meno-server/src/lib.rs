@@ -28,6 +28,7 @@ pub mod generation;
 pub mod grammar_limits;
 pub mod hosts;
 pub mod listen;
+pub mod loading;
 pub mod logprobs;
 pub mod messages;
 pub mod metrics;
@@ -50,6 +51,7 @@ pub use app::{Server, ServerOptions, app};
 pub use connections::ConnectionLimits;
 pub use error::ApiError;
 pub use listen::{Listen, serve};
+pub use loading::Loading;
 pub use model::Served;
 
 /// Tells clients with the same seed whether they can expect the same text.

@@ -3,6 +3,7 @@
 use crate::app::{Server, app};
 use crate::clients;
 use crate::connections::{Connection, ConnectionLimits, Connections, Phase};
+use crate::loading::Loading;
 use crate::socket::Socket;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -49,9 +50,15 @@ pub struct Listen {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// Serves until SIGTERM or SIGINT, then lets what runs finish. `ready` is told the address; a second signal ends the
-/// process at once.
-pub fn serve(server: Arc<Server>, listen: &Listen, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
+/// Listens, then loads the server with `load`, then serves until SIGTERM or SIGINT and lets what runs finish. Until the
+/// server is loaded every request is answered with 503 ([`Loading`]), and a signal ends the process at once. `ready` is
+/// told the address when it is; after that a second signal ends the process.
+pub fn serve<E: From<io::Error>>(
+    listen: &Listen,
+    limits: ConnectionLimits,
+    load: impl FnOnce(SocketAddr, &Loading) -> Result<Arc<Server>, E>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), E> {
     let tls = listen.tls.as_ref().map(|(cert, key)| acceptor(cert, key)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,19 +66,45 @@ pub fn serve(server: Arc<Server>, listen: &Listen, ready: impl FnOnce(SocketAddr
         .thread_name("http")
         .enable_all()
         .build()?;
-    let engine = server.engine.clone();
-    runtime.block_on(async {
-        let listener = TcpListener::bind((listen.host.as_str(), listen.port))
-            .await
-            .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}:{}: {e}", listen.host, listen.port)))?;
-        let stop = signals()?;
-        let address = listener.local_addr()?;
-        server.hosts.bound(&listen.host, address.ip());
-        ready(address);
-        run(listener, tls, app(server.clone()), server.options.connections, stop).await;
-        Ok::<_, io::Error>(())
+    let loading = Loading::default();
+    let (listener, stop) = runtime.block_on(async {
+        let listener = TcpListener::bind((listen.host.as_str(), listen.port)).await;
+        Ok::<_, io::Error>((listener.map_err(|e| cannot_listen(listen, &e))?, signals(&loading)?))
     })?;
-    engine.shutdown().map_err(io::Error::other)
+    let address = listener.local_addr()?;
+    let accepting = runtime.spawn(run(listener, tls, loading.routes(), limits, stop));
+    let server = load(address, &loading)?;
+    server.hosts.bound(&listen.host, address.ip());
+    let engine = server.engine.clone();
+    loading.ready(app(server));
+    ready(address);
+    runtime.block_on(accepting).map_err(io::Error::other)?;
+    engine.shutdown().map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// Why it is not possible to listen there, and what to do.
+fn cannot_listen(listen: &Listen, error: &io::Error) -> io::Error {
+    let Listen { host, port, .. } = listen;
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let free = (1..=100).filter_map(|more| port.checked_add(more)).find(|&p| is_free(host, p));
+            let free = free.map_or("--port 0 takes a free one".to_owned(), |p| format!("{p} is free: --port {p}"));
+            format!("another program has port {port}; {free}")
+        }
+        io::ErrorKind::PermissionDenied => format!("port {port} is for the system; take one from 1024 on: --port 8000"),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; --host takes 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or \
+             an address of it"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {why}"))
+}
+
+fn is_free(host: &str, port: u16) -> bool {
+    std::net::TcpListener::bind((host, port)).is_ok()
 }
 
 /// Accepts connections until `stop`. Then those on which no answer is being given are closed, and the others waited for.
@@ -196,14 +229,18 @@ impl Drop for Answering {
     }
 }
 
-/// Completes with the first signal to end; the second ends the process.
-fn signals() -> io::Result<impl Future<Output = ()>> {
+/// Completes with the first signal to end; the second, or any while the model is loaded, ends the process.
+fn signals(loading: &Loading) -> io::Result<impl Future<Output = ()> + use<>> {
+    let loading = loading.clone();
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(async move {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            let code = tokio::select! { _ = term.recv() => 143, _ = int.recv() => 130 };
+            if !loading.is_ready() {
+                std::process::exit(code);
+            }
             tokio::spawn(async move {
                 tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
                 std::process::exit(130);
@@ -211,8 +248,11 @@ fn signals() -> io::Result<impl Future<Output = ()>> {
         })
     }
     #[cfg(not(unix))]
-    Ok(async {
+    Ok(async move {
         let _ = tokio::signal::ctrl_c().await;
+        if !loading.is_ready() {
+            std::process::exit(130);
+        }
         tokio::spawn(async {
             let _ = tokio::signal::ctrl_c().await;
             std::process::exit(130);

@@ -12,6 +12,7 @@ pub mod buffer;
 #[doc(hidden)]
 pub mod check;
 pub mod cpu;
+pub mod features;
 pub mod finite;
 pub mod gemm;
 pub mod kv_cache;

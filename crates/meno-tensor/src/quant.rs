@@ -18,3 +18,8 @@ mod x86;
 pub use ggml_type::GgmlType;
 pub(crate) use kernel::spin;
 pub use matrix::QuantMatrix;
+
+/// The name of the instructions that quantised matrices are multiplied with.
+pub(crate) fn instructions() -> &'static str {
+    kernel::Instructions::best().name()
+}

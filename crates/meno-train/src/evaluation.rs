@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::rollout::{Rollout, Sampler, generator, rollout};
 use crate::run::{Observer, Run};
+use crate::time::Answering;
 use meno_engine::Sampling;
 use meno_eval::score::{Judged, Sample, Summary};
 use meno_eval::{Split, Task};
@@ -231,6 +232,23 @@ impl<'a> Evaluation<'a> {
         Ok(self)
     }
 
+    /// What all evaluations of a run of `max_steps` steps take, in seconds, by measuring `model`.
+    pub fn time(&self, model: &mut Model, max_steps: usize) -> Result<Option<(String, f64)>, Error> {
+        let Some(asking) = &self.asking else { return Ok(None) };
+        let count = (1..=max_steps).filter(|step| self.due(*step, max_steps)).count();
+        let part = asking.questions.len().min((4 * asking.sampler.slots).div_ceil(asking.sampler.num_generations));
+        let answering = Answering::measure(model, &asking.sampler, asking.asked, &asking.questions[..part])?;
+        let answers = asking.questions.len() * asking.sampler.num_generations;
+        let what = format!("evaluation: {count} times {answers} answers, {}", answering.about());
+        Ok(Some((what, count as f64 * answering.seconds(answers))))
+    }
+
+    /// Tokens of the examples that are held out, read by all evaluations of a run of `max_steps` steps.
+    pub fn tokens_of_examples(&self, max_steps: usize) -> usize {
+        let count = (1..=max_steps).filter(|step| self.due(*step, max_steps)).count();
+        count * self.examples.iter().map(|e| e.tokens.len()).sum::<usize>()
+    }
+
     fn due(&self, step: usize, max_steps: usize) -> bool {
         let every = self.settings.eval_steps;
         every > 0 && (step.is_multiple_of(every) || step >= max_steps)
@@ -355,6 +373,9 @@ struct HeldOut<'o> {
 impl Observer for HeldOut<'_> {
     fn on_progress(&mut self, _what: &str, done: usize, _total: usize) {
         self.observer.on_progress("held-out responses", self.before + done, self.total);
+    }
+    fn on_sampled(&mut self, tokens: usize, seconds: f64) {
+        self.observer.on_sampled(tokens, seconds);
     }
     fn on_note(&mut self, line: &str) {
         self.observer.on_note(line);

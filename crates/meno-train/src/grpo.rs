@@ -14,6 +14,7 @@ mod pass;
 mod ranges;
 mod reward_funcs;
 mod settings;
+mod time;
 mod update;
 
 #[cfg(test)]

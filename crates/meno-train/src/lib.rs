@@ -26,6 +26,7 @@ pub mod run_lock;
 pub mod schedule;
 pub mod sft;
 pub mod tensorboard;
+pub mod time;
 pub mod trainer;
 
 pub use distill::Distill;

@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, within};
 use crate::metrics::Metrics;
 use crate::run::{Log, Run, Summary};
+use crate::time::{Time, Training};
 use crate::trainer::{Sequence, StepLoss, Train, Trainer};
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// Settings of pretraining: `[pretrain]` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +88,22 @@ impl Pretrain {
             trainer.save_now(run, model, &state, Vec::new())?;
         }
         log.finish(run, model, train.max_steps)
+    }
+
+    /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
+    pub fn time(&self, train: &Train, model: &mut Model, documents: &dyn Documents) -> Result<Time, Error> {
+        let start = Instant::now();
+        self.check()?;
+        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+        let (pieces, _) = self.take(documents, 0, train.max_tokens)?;
+        let tokens: usize = pieces.iter().map(Vec::len).sum();
+        let training = Training::measure(model, train, mtp, tokens / pieces.len().max(1))?;
+        let mut time = Time::default();
+        let rate = 1.0 / training.token.max(1e-12);
+        let what = format!("training: {} steps of about {tokens} tokens, {rate:.0} tokens/s", train.max_steps);
+        time.push(what, training.seconds(train.max_steps, (train.max_steps * tokens) as f64));
+        time.probe = start.elapsed().as_secs_f64();
+        Ok(time)
     }
 
     /// The pieces of one step, none longer than a pass, and how many documents they are.

@@ -11,12 +11,14 @@ use crate::rewards::repetition::repeated_share;
 use crate::rewards::{self, Weighted};
 use crate::rollout::{Rollout, Sampler, finished, generator};
 use crate::run::Observer;
+use crate::time::{Answering, Time};
 use meno_engine::Sampling;
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::time::Instant;
 
 /// Settings of rejection sampling: `[sample]` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -267,6 +269,24 @@ impl RejectionSampling {
             }
         }
         Ok(Some(()))
+    }
+
+    /// Measures `model` and counts what it is asked. Gives the time, and the tokens of a prompt and its answer.
+    pub fn time(&self, model: &mut Model, precision: Precision, task: &dyn Questions) -> Result<(Time, f64), Error> {
+        let start = Instant::now();
+        self.check()?;
+        let sampler = self.sampler(precision, task.stop_tokens());
+        let wanted = self.questions(task)?;
+        let part = wanted.min((4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1));
+        let questions = (0..part as u64).map(|i| task.question(self.first_question + i));
+        let questions = questions.collect::<Result<Vec<_>, _>>()?;
+        let answering = Answering::measure(model, &sampler, task, &questions)?;
+        let answers = wanted * self.num_generations;
+        let mut time = Time::default();
+        time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));
+        time.probe = start.elapsed().as_secs_f64();
+        let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / part.max(1) as f64;
+        Ok((time, prompt + answering.mean()))
     }
 
     /// Samples all questions, at most as many as the task has, and returns what was kept; `None` if the observer

@@ -8,6 +8,10 @@ use meno_engine::{Capacity, Finish, Flow, Generator, Request, Sampling};
 use meno_model::Model;
 use meno_tensor::gemm::Precision;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at the observer while tokens are sampled.
+const ASKING: Duration = Duration::from_millis(100);
 
 /// One sampled answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,14 +136,19 @@ pub fn finished(
     let requests: Vec<Request> = questions.iter().enumerate().map(request).collect();
     let total = requests.len() * n;
     let (mut done, mut seen, mut stopped) = (0, 0, false);
+    observer.on_progress("responses", 0, total);
+    let begun = Instant::now();
+    let mut told = begun;
     let mut completions = generator.generate(model, sampler.precision, &requests, &mut |event| {
         seen += 1;
         if event.finish.is_some() {
             done += 1;
             observer.on_progress("responses", done, total);
         }
-        // Asking costs a little; a few hundred tokens later is soon enough.
-        if seen % 64 == 0 {
+        // Asking costs a little; a tenth of a second later is soon enough.
+        if told.elapsed() >= ASKING || seen == 1 {
+            told = Instant::now();
+            observer.on_sampled(seen, begun.elapsed().as_secs_f64());
             stopped |= observer.should_stop();
         }
         if stopped { Flow::Cancel } else { Flow::Continue }

@@ -5,15 +5,17 @@
 use crate::checkpoint::{self, State, Unfinished};
 use crate::data::{Example, Mixture};
 use crate::error::Error;
-use crate::evaluation::{self, Best, Measured};
+use crate::evaluation::{self, Best, Evaluation, Measured};
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, refused, within};
 use crate::metrics::Metrics;
 use crate::pretrain::metrics;
 use crate::run::{Log, Observer, Run, Summary};
+use crate::time::{Time, Training};
 use crate::trainer::{Sequence, Train, Trainer};
 use meno_engine::Tokenizer;
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 mod conversation;
 mod forms;
@@ -205,6 +207,38 @@ impl Sft {
         let mut metrics = metrics(train, state, &loss, grad_norm, scale[1]);
         metrics.push("epoch", state.position as f64 / mixture.epoch() as f64);
         Ok(Some((metrics, loss.rows)))
+    }
+
+    /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
+    pub fn time<'a>(
+        &self,
+        train: &Train,
+        model: &mut Model,
+        examples: impl Into<Examples<'a>>,
+        evaluation: Option<&Evaluation>,
+    ) -> Result<Time, Error> {
+        let start = Instant::now();
+        let Examples { list, mixture } = examples.into();
+        let train = &self.with_epochs(train, mixture.epoch() as usize);
+        self.check_examples(train, list)?;
+        let measured = match evaluation {
+            Some(evaluation) => evaluation.time(model, train.max_steps)?,
+            None => None,
+        };
+        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+        let mean = list.iter().map(|e| e.tokens.len()).sum::<usize>() as f64 / list.len() as f64;
+        let training = Training::measure(model, train, mtp, mean as usize)?;
+        let mut time = Time::default();
+        let (steps, batch, rate) = (train.max_steps, self.train_batch_size, 1.0 / training.token.max(1e-12));
+        let what = format!("training: {steps} steps of {batch} examples, {mean:.0} tokens each, {rate:.0} tokens/s");
+        time.push(what, training.seconds(steps, (steps * batch) as f64 * mean));
+        time.parts.extend(measured);
+        let held_out = evaluation.map_or(0, |e| e.tokens_of_examples(steps));
+        if held_out > 0 {
+            time.push("loss of held-out examples", held_out as f64 * training.token / 3.0);
+        }
+        time.probe = start.elapsed().as_secs_f64();
+        Ok(time)
     }
 
     /// Refuses a length that no pass has room for.

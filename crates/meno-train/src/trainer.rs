@@ -245,6 +245,7 @@ impl Trainer {
         let passes = best_fit(&lens, self.train.max_tokens);
         let mut total = StepLoss::default();
         let mut batch = Batch::default();
+        observer.on_progress("passes", 0, passes.len());
         for (i, pass) in passes.iter().enumerate() {
             batch.clear();
             for &s in pass {
@@ -279,6 +280,7 @@ impl Trainer {
         let lens: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
         let passes = best_fit(&lens, self.train.max_tokens);
         let (mut sum, mut tokens) = (0.0, 0);
+        observer.on_progress("held-out examples", 0, passes.len());
         let mut batch = Batch::default();
         for (i, pass) in passes.iter().enumerate() {
             batch.clear();

@@ -154,7 +154,14 @@ const EXAMPLES: [(&str, &[Example]); 25] = [
         "bench infer",
         &[("meno bench infer path/to/model.gguf --threads 0 --sequences 1,8", "one sequence and eight, on all cores")],
     ),
-    ("doctor", &[("meno doctor", "what this machine can do, and what is missing")]),
+    (
+        "doctor",
+        &[
+            ("meno doctor", "what this machine has and can do, and what is missing"),
+            ("meno doctor --quick", "without measuring and without asking the hub"),
+            ("meno doctor --json | jq .speed", "for programs"),
+        ],
+    ),
     ("list", &[("meno list", "the models in the cache")]),
     ("rm", &[("meno rm ORG/NAME", "remove a model from the cache")]),
     (

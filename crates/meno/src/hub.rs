@@ -9,6 +9,9 @@ mod download;
 mod name;
 mod remote;
 mod select;
+mod stored;
+
+pub use stored::{Removal, Stored, removal};
 
 use crate::nearest::{absent, nearest};
 use anyhow::{Context, Result, bail, ensure};
@@ -45,6 +48,28 @@ fn not_a_directory(error: anyhow::Error) -> Result<bool> {
         Some(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
         _ => Err(error),
     }
+}
+
+/// All models of the cache.
+pub fn stored() -> Result<Vec<Stored>> {
+    stored::all()
+}
+
+/// The directory of the cache.
+pub fn root() -> Result<PathBuf> {
+    cache::root()
+}
+
+/// Bytes of everything in the cache.
+pub fn cached_bytes() -> Result<u64> {
+    stored::bytes()
+}
+
+/// The hub's address and whether it answers; `None` where nothing may be asked of it.
+pub fn reach() -> Result<(String, Option<Result<()>>)> {
+    let hub = Hub::from_env()?;
+    let answer = (!hub.offline()).then(|| hub.reach());
+    Ok((hub.endpoint().to_owned(), answer))
 }
 
 /// Brings the cache up to date with the hub and gives the model's file or directory.
@@ -115,7 +140,7 @@ fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<P
         }
         done += 1;
     }
-    progress.finish();
+    drop(progress);
     cached.set_ref(&listing.commit)?;
     Ok(match &choice.first {
         Some(first) => snapshot.join(first),

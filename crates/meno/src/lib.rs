@@ -16,6 +16,7 @@ pub mod training;
 mod created;
 mod nearest;
 mod output;
+mod progress;
 mod writing;
 
 pub use meno_engine as engine;

@@ -22,7 +22,11 @@ enum Command {
     Chat(commands::chat::Args),
     /// Download a model from the Hugging Face hub
     Pull(commands::pull::Args),
-    /// Serve a model over HTTP: a chat page and an OpenAI-compatible API
+    /// Show the models in the cache
+    List(commands::list::Args),
+    /// Take models out of the cache
+    Rm(commands::rm::Args),
+    /// Serve a model over HTTP: a chat page and APIs compatible with OpenAI's and Anthropic's
     Serve(commands::serve::Args),
     /// Complete a prompt
     Generate(commands::generate::Args),
@@ -52,7 +56,7 @@ enum Command {
     Perplexity(commands::perplexity::Args),
     /// Measure the speed of training and inference
     Bench(commands::bench::Args),
-    /// Show what this machine can do: the sandbox's walls, compilers
+    /// Show what this machine has and can do: processor, memory, disk, hub, sandbox, measured speed
     Doctor(commands::doctor::Args),
     /// Print the completion script of a shell
     Completions(commands::completions::Args),
@@ -96,6 +100,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(args) => commands::report::run(args),
         Command::Chat(args) => commands::chat::run(args),
         Command::Pull(args) => commands::pull::run(args),
+        Command::List(args) => commands::list::run(args),
+        Command::Rm(args) => commands::rm::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Generate(args) => commands::generate::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),

@@ -2,6 +2,7 @@
 
 use crate::arguments::{ModelName, Threads, size};
 use crate::open;
+use crate::progress::Work;
 use anyhow::{Result, ensure};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
@@ -98,11 +99,26 @@ pub enum PrecisionArg {
 impl PrecisionArg {
     /// Loads a model to compute so; matrices that are not quantised are multiplied in `others` by default.
     pub fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
-        let (model, precision) = match self {
-            PrecisionArg::Auto => (Model::load_quantised(path), others),
-            PrecisionArg::F32 => (Model::load(path), Precision::F32),
-            PrecisionArg::Bf16 => (Model::load(path), Precision::Bf16),
+        self.load_watched(path, others, &mut |_, _| {})
+    }
+
+    /// As [`PrecisionArg::load`]; `on_read` is told how many values of how many have been read.
+    pub fn load_watched(
+        self,
+        path: &Path,
+        others: Precision,
+        on_read: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Model, Precision)> {
+        let (quantised, precision) = match self {
+            PrecisionArg::Auto => (true, others),
+            PrecisionArg::F32 => (false, Precision::F32),
+            PrecisionArg::Bf16 => (false, Precision::Bf16),
         };
+        let work = Work::loading(path);
+        let model = Model::load_watched(path, quantised, &mut |read, of| {
+            work.set(read as u64, of as u64);
+            on_read(read, of);
+        });
         Ok((model?, precision))
     }
 }
@@ -203,11 +219,16 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the model at `path`, from the hub if it is a name there.
     pub fn open(path: &Path, args: &ModelArgs) -> Result<Loaded> {
+        Loaded::open_watched(path, args, &mut |_, _| {})
+    }
+
+    /// As [`Loaded::open`]; `on_read` is told how many values of how many have been read.
+    pub fn open_watched(path: &Path, args: &ModelArgs, on_read: &mut dyn FnMut(usize, usize)) -> Result<Loaded> {
         let (path, tokenizer) = open::with_tokenizer(path)?;
         let template = ChatTemplate::load(&path, tokenizer.special())?;
         let generation = GenerationConfig::load(&path)?;
         let taught = if path.is_dir() { Taught::load(&path)? } else { None };
-        let (model, precision) = args.precision.load(&path, Precision::Bf16)?;
+        let (model, precision) = args.precision.load_watched(&path, Precision::Bf16, on_read)?;
         let own = model.config.max_position_embeddings;
         let max_len = args.context.unwrap_or(own.min(8192));
         ensure!(

@@ -3,15 +3,16 @@
 
 mod line;
 mod redrawn;
+mod wrapping;
 
 pub use line::Line;
 pub use redrawn::Redrawn;
+pub use wrapping::{Wrapped, wrap};
 
 use crossterm::queue;
-use crossterm::style::{Attribute, Print, SetAttribute};
-use std::io::{self, Write};
+use crossterm::style::{Attribute, Print, SetAttribute, StyledContent, Stylize};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Lines of a thought that are shown while it is written.
 const LINES: usize = 6;
@@ -23,38 +24,42 @@ pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
-/// Breaks text into lines of at most `width` columns, between words where there are any.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let (mut column, mut broken) = (0, false);
-    for c in text.chars() {
-        let c = if c == '\t' { ' ' } else { c };
-        let line = lines.last_mut().expect("invariant: there is a line");
-        if c == '\n' {
-            lines.push(String::new());
-            (column, broken) = (0, false);
-            continue;
-        }
-        let w = c.width().unwrap_or(0);
-        if column > 0 && column + w > width {
-            // A word that has begun goes to the next line.
-            let blank = line.rfind(' ').filter(|&at| c != ' ' && !line[..at].trim().is_empty());
-            let begun = blank.map_or_else(String::new, |at| line.split_off(at + 1));
-            line.truncate(line.trim_end().len());
-            (column, broken) = (begun.width(), true);
-            lines.push(begun);
-            if column + w > width {
-                lines.push(String::new());
-                column = 0;
-            }
-        }
-        // The blanks at a break are the break.
-        if !(c == ' ' && broken && column == 0) {
-            lines.last_mut().expect("invariant: there is a line").push(c);
-            column += w;
-        }
-    }
-    lines
+/// Columns and rows of the terminal. One that does not say (0 × 0, as under some pseudo terminals) has those of `COLUMNS`
+/// and `LINES`, else 80 × 24.
+pub fn size() -> (usize, usize) {
+    let (columns, rows) = crossterm::terminal::size().unwrap_or((0, 0));
+    let or = |given: u16, variable: &str, usual: usize| match given {
+        0 => std::env::var(variable)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .filter(|n| (1..10_000).contains(n))
+            .unwrap_or(usual),
+        n => n.into(),
+    };
+    (or(columns, "COLUMNS", 80), or(rows, "LINES", 24))
+}
+
+/// Whether lines can be drawn anew in place there: it is a terminal, and not one that only prints (`TERM=dumb`, or none).
+pub fn redraws(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && is_capable(std::env::var("TERM").ok().as_deref())
+}
+
+fn is_capable(term: Option<&str>) -> bool {
+    cfg!(windows) || !matches!(term, None | Some("" | "dumb" | "unknown"))
+}
+
+/// Dimmed text, where standard output can show that.
+pub fn dim(text: impl Into<String>) -> String {
+    styled(text.into(), Stylize::dim)
+}
+
+/// Bold text, where standard output can show that.
+pub fn bold(text: impl Into<String>) -> String {
+    styled(text.into(), Stylize::bold)
+}
+
+fn styled(text: String, style: fn(String) -> StyledContent<String>) -> String {
+    if redraws(&io::stdout()) { style(text).to_string() } else { text }
 }
 
 /// A thought while it is written: its last lines, redrawn in place.
@@ -87,6 +92,11 @@ impl<W: Write> Fold<W> {
         }
     }
 
+    /// The terminal has so many columns now.
+    pub fn resize(&mut self, width: usize) {
+        self.width = width.max(20);
+    }
+
     /// More of the thought.
     pub fn push(&mut self, text: &str, tokens: usize) -> io::Result<()> {
         self.text.push_str(&printable(text));
@@ -107,20 +117,20 @@ impl<W: Write> Fold<W> {
         let seconds = self.start.elapsed().as_secs_f32();
         let mut rows = vec![format!("· thinking  {seconds:.1} s · {} tokens", self.tokens)];
         if self.lines {
-            let lines = wrap(self.text.trim(), self.width - 4);
+            let lines = wrap(self.text.trim(), self.width - 5);
             let from = lines.len().saturating_sub(LINES);
             rows.extend(lines[from..].iter().map(|l| format!("  │ {l}")));
         }
-        let rows = rows.into_iter().map(|row| Line::default().dim(row).cut(self.width));
+        let rows = rows.into_iter().map(|row| Line::default().dim(row).cut(self.width - 1));
         let rows: Vec<_> = rows.map(|line| (line.to_string(), line.width())).collect();
-        self.shown.draw(&mut self.out, &rows, self.width)?;
+        self.shown.draw(&mut self.out, &rows, (self.width, usize::MAX))?;
         self.drawn = Some(Instant::now());
         Ok(())
     }
 
     /// Folds the thought into one line.
     pub fn end(mut self, cut_off: bool) -> io::Result<()> {
-        self.shown.erase(&mut self.out, self.width)?;
+        self.shown.erase(&mut self.out, (self.width, usize::MAX))?;
         let seconds = self.start.elapsed().as_secs_f32();
         let how = if cut_off { "thought, cut off after" } else { "thought for" };
         let line = format!("▸ {how} {seconds:.1} s · {} tokens", self.tokens);
@@ -134,20 +144,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wide_characters_take_two_columns() {
-        assert_eq!(wrap("abcdef\ng", 4), ["abcd", "ef", "g"]);
-        assert_eq!(wrap("你好世界", 5), ["你好", "世界"]);
-        assert_eq!(wrap("", 5), [""]);
-    }
-
-    #[test]
-    fn lines_break_between_words() {
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("  abc你", 5), ["  abc", "你"]);
-        assert_eq!(wrap("x abcd你", 5), ["x", "abcd", "你"]);
-        assert_eq!(wrap("a verylongword", 6), ["a", "verylo", "ngword"]);
-        assert_eq!(wrap("ab  cd\n ef", 2), ["ab", "cd", " e", "f"]);
+    fn a_terminal_that_only_prints_is_not_drawn_on() {
+        assert!(is_capable(Some("xterm-256color")) && is_capable(Some("linux")));
+        assert!(cfg!(windows) || [None, Some(""), Some("dumb")].into_iter().all(|term| !is_capable(term)));
     }
 
     #[test]

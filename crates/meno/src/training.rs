@@ -7,6 +7,7 @@ use crate::hub;
 use crate::interrupt;
 use crate::live::View;
 use crate::open::{self, at_home};
+use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
@@ -17,6 +18,7 @@ use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::run_lock::{self, RunLock};
+use meno_train::time::Time;
 use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary, tensorboard};
 use serde::Serialize;
@@ -41,7 +43,7 @@ pub struct RecipeArgs {
     /// Change a value of the recipe, e.g. --set train.learning_rate=1e-5 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Print the resolved recipe and the memory that the run needs, then exit
+    /// Print the resolved recipe, and the memory and the time that the run needs, then exit
     #[arg(long)]
     pub dry_run: bool,
     /// Continue from the newest checkpoint of the output directory
@@ -68,11 +70,12 @@ impl RecipeArgs {
     }
 
     /// Prints what `--dry-run` promises.
-    pub fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>) {
+    pub fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>, time: &Time) {
         println!("{}", recipe::resolved(recipe));
         if let Some(estimate) = estimate {
             println!("{}", commented(estimate));
         }
+        println!("{}", commented_time(time));
     }
 
     /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop, the second ends the process at once.
@@ -95,6 +98,17 @@ impl RecipeArgs {
 /// An estimate of memory as a comment of TOML.
 pub fn commented(estimate: &Estimate) -> String {
     format!("# Memory\n# {}", estimate.to_string().replace('\n', "\n# "))
+}
+
+/// A time as a comment of TOML.
+pub fn commented_time(time: &Time) -> String {
+    format!("# Time\n# {}", time.to_string().replace('\n', "\n# "))
+}
+
+/// The probe of a dry run, which takes some seconds.
+pub fn probing<R>(f: impl FnOnce() -> R) -> R {
+    let _work = Work::new("measuring the model on this machine", Unit::Count);
+    f()
 }
 
 /// A model's tokenizer and template, and where they came from.
@@ -182,7 +196,11 @@ fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String
 /// Loads or builds the recipe's model.
 pub fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
-        (Some(path), None) => Ok(Model::load(&open::model(path)?)?),
+        (Some(path), None) => {
+            let path = open::model(path)?;
+            let work = Work::loading(&path);
+            Ok(Model::load_watched(&path, false, &mut |read, of| work.set(read as u64, of as u64))?)
+        }
         (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),

@@ -1,32 +1,21 @@
 //! What the commands that write checkpoints share.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::progress::{Unit, Work};
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::{GgmlType, Planned};
 
-/// A bar of tensors on a terminal; nothing elsewhere.
-pub(crate) struct Bar(ProgressBar);
+/// How many tensors are written.
+pub(crate) struct Bar(Work);
 
 impl Bar {
     pub(crate) fn new() -> Bar {
-        let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta:>4} {msg}") {
-            bar.set_style(style);
-        }
-        Bar(bar)
+        Bar(Work::new("writing tensors", Unit::Count))
     }
 
     /// The tensor that is being written.
     pub(crate) fn tell(&mut self, name: &str, done: usize, of: usize) {
-        self.0.set_length(of as u64);
-        self.0.set_position(done as u64);
-        self.0.set_message(name.to_owned());
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.0.set(done as u64, of as u64);
+        self.0.detail(name);
     }
 }
 

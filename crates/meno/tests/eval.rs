@@ -71,7 +71,11 @@ fn recipe_flags_and_set_say_the_same() {
     let dry = |args: &[&str]| {
         let output = place.run(&[args, &["--dry-run"]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
+        // The time is measured, and another one every time.
+        let shown = text(&output.stdout);
+        let (shown, time) = shown.split_once("# Time\n").unwrap();
+        assert!(time.contains("in all, about"), "{time}");
+        shown.to_owned()
     };
     let plain = dry(&[]);
     assert!(plain.contains("num_samples = 3") && plain.contains("prompt = \"plain\""), "{plain}");

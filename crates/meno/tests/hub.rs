@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -160,14 +160,21 @@ fn bytes(n: usize) -> Vec<u8> {
 }
 
 fn ok(output: &Output) -> PathBuf {
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", stderr(output));
     PathBuf::from(text(&output.stdout).trim())
 }
 
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    text(&output.stderr)
 }
 
 fn repo(home: &Path) -> PathBuf {
@@ -312,4 +319,83 @@ fn a_name_stands_wherever_a_path_does() {
     assert!(blobs.join(sha256(&files[1].1)).is_file());
     let small = &files[0].1;
     assert!(blobs.join(if small.len() < LARGE { git_id(small) } else { sha256(small) }).is_file());
+}
+
+/// A cache with two commits of a repository; a link in it leads out of the cache.
+#[cfg(unix)]
+fn cache(home: &Path) -> PathBuf {
+    use std::os::unix::fs::symlink;
+    let repo = home.join("hub/models--org--tiny");
+    for directory in ["blobs", "refs", "snapshots/c0ffee00", "snapshots/deadbeef"] {
+        std::fs::create_dir_all(repo.join(directory)).unwrap();
+    }
+    std::fs::write(repo.join("refs/main"), "c0ffee00").unwrap();
+    for (blob, size) in [("four", 4000), ("eight", 8000), ("old", 500)] {
+        std::fs::write(repo.join("blobs").join(blob), vec![7; size]).unwrap();
+    }
+    std::fs::write(home.join("outside.gguf"), "mine").unwrap();
+    for (commit, file, blob) in [
+        ("c0ffee00", "m-Q4_K_M.gguf", "../../blobs/four"),
+        ("c0ffee00", "m-Q8_0.gguf", "../../blobs/eight"),
+        ("c0ffee00", "m-Q2_K.gguf", "../../../../outside.gguf"),
+        ("deadbeef", "m-Q4_K_M.gguf", "../../blobs/four"),
+        ("deadbeef", "m-Q3_K_M.gguf", "../../blobs/old"),
+    ] {
+        symlink(blob, repo.join("snapshots").join(commit).join(file)).unwrap();
+    }
+    repo
+}
+
+#[cfg(unix)]
+fn names(home: &Path) -> Vec<String> {
+    let output = meno(home, &["list", "--json"]).output().unwrap();
+    let models: Value = serde_json::from_slice(&output.stdout).unwrap();
+    models.as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_cache_holds_is_listed_as_it_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = meno(home.path(), &["list"]).output().unwrap();
+    assert!(empty.status.success() && empty.stdout.is_empty(), "{}", stderr(&empty));
+    let repo = cache(home.path());
+    let at = |name: &str| format!("org/tiny:{name}");
+    let all = ["Q2_K", "Q3_K_M@deadbeef", "Q4_K_M", "Q4_K_M@deadbeef", "Q8_0"].map(at);
+    assert_eq!(names(home.path()), all);
+    let table = meno(home.path(), &["list"]).output().unwrap();
+    let line = text(&table.stdout).lines().find(|l| l.starts_with("org/tiny:Q8_0 ")).unwrap().to_owned();
+    let path = repo.join("snapshots/c0ffee00/m-Q8_0.gguf").display().to_string();
+    assert!(line.contains("8.0 kB") && line.contains("just now") && line.ends_with(&path), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn removing_a_model_leaves_what_others_use_and_what_is_not_the_caches() {
+    let home = tempfile::tempdir().unwrap();
+    let repo = cache(home.path());
+    let remove = |args: &[&str]| meno(home.path(), &[&["rm"], args].concat()).stdin(Stdio::null()).output().unwrap();
+    let there = |path: &str| repo.join(path).symlink_metadata().is_ok();
+    // Nobody can be asked; names that are wrong are told with those that are right.
+    let output = remove(&["org/tiny"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--yes") && there("blobs/four"), "{}", stderr(&output));
+    for (name, expected) in [("org/tiny:Q6_K", "org/tiny:Q8_0"), ("org/other", "meno list"), ("../x", "ORG/NAME")] {
+        let output = remove(&["--yes", "org/tiny:Q8_0", name]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(stderr(&output).contains(expected) && there("blobs/eight"), "{name}: {}", stderr(&output));
+    }
+    assert!(remove(&["--yes", "org/tiny:Q8_0"]).status.success());
+    assert!(!there("blobs/eight") && !there("snapshots/c0ffee00/m-Q8_0.gguf") && there("blobs/four"));
+    // The link goes, what it leads to stays.
+    assert!(remove(&["--yes", "org/tiny:q2_k"]).status.success());
+    assert!(!there("snapshots/c0ffee00/m-Q2_K.gguf"));
+    assert_eq!(std::fs::read_to_string(home.path().join("outside.gguf")).unwrap(), "mine");
+    // An old commit goes with what only it used.
+    let output = remove(&["-y", "org/tiny@deadbeef"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!there("snapshots/deadbeef") && !there("blobs/old") && there("blobs/four"));
+    assert_eq!(names(home.path()), ["org/tiny:Q4_K_M"]);
+    assert!(remove(&["-y", "org/tiny"]).status.success());
+    assert!(!repo.exists() && home.path().join("hub").exists());
 }

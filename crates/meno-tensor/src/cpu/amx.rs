@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::cell::Cell;
 
 /// Whether this processor, which has AVX-512, has AMX for bf16 and the operating system lets us use it.
-pub(super) fn available() -> bool {
+pub(crate) fn available() -> bool {
     has_amx() && permitted()
 }
 

@@ -386,6 +386,19 @@ impl Instructions {
         all
     }
 
+    /// What people call them.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Instructions::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => "avx512vnni",
+        }
+    }
+
     /// The best.
     pub(super) fn best() -> Instructions {
         static BEST: OnceLock<Instructions> = OnceLock::new();

@@ -69,6 +69,7 @@ impl Loop<'_> {
         let terms = grpo.terms(mini, &scores);
         let passes = self.passes(mini);
         let mut sums = Sums::default();
+        observer.on_progress("passes", 0, passes.len());
         let mut pass = Pass::default();
         for (n, members) in passes.iter().enumerate() {
             pass.fill(mini, members, &terms);

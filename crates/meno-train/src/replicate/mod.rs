@@ -7,6 +7,7 @@
 pub mod corpus;
 pub mod family;
 pub mod measure;
+pub mod plan;
 pub mod provenance;
 pub mod record;
 pub mod report;
@@ -34,6 +35,8 @@ pub trait Watch: Observer {
     fn begin(&mut self, index: usize);
     /// The stage that began last is done, with a word on its result.
     fn finish(&mut self, result: &str);
+    /// How many seconds each stage is thought to take, once that is known.
+    fn plan(&mut self, _seconds: &[f64]) {}
     /// Stage `index` was done before.
     fn skip(&mut self, index: usize, result: &str);
 }

@@ -175,6 +175,10 @@ impl Observer for Watching<'_> {
         self.watch.on_progress(what, done, total);
     }
 
+    fn on_sampled(&mut self, tokens: usize, seconds: f64) {
+        self.watch.on_sampled(tokens, seconds);
+    }
+
     fn on_rollouts(&mut self, rollouts: &[Rollout]) {
         self.latest = figures(rollouts);
         self.watch.on_rollouts(rollouts);

@@ -3,6 +3,7 @@
 
 use super::family::{Asking, Pages, example};
 use super::measure::{Measures, behaviour};
+use super::plan::plan_with;
 use super::record::{self, StageRecord, Watching};
 use super::settings::{FromTraces, Pretraining, Reinforcement, Settings};
 use super::work::{Style, read, translate};
@@ -80,7 +81,7 @@ type Stopped<T> = Result<Option<T>, Error>;
 impl Replication<'_> {
     /// Runs or skips every stage.
     pub(super) fn run(&mut self) -> Stopped<Vec<StageRecord>> {
-        let mut records = Vec::new();
+        let (mut records, mut planned) = (Vec::new(), false);
         for (i, stage) in STAGES.iter().enumerate() {
             let dir = self.out.join(stage.name);
             let record = match record::load(&dir)? {
@@ -89,6 +90,11 @@ impl Replication<'_> {
                     record
                 }
                 None => {
+                    if let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| !planned) {
+                        let plan = plan_with(&self.settings, self.seed, tokenizer)?;
+                        self.watch.plan(&plan.stages);
+                        planned = true;
+                    }
                     self.watch.begin(i);
                     let Some(record) = self.stage(*stage, &dir)? else { return Ok(None) };
                     self.watch.finish(&record.result());

@@ -11,17 +11,17 @@ use crate::exit::one_line;
 use crate::interrupt;
 use crate::remote::{Remote, RemoteAnswer};
 use crate::session::{ModelArgs, SamplingArgs, Session};
+use crate::terminal::{self, bold, dim};
 use anyhow::{Context, Result, bail, ensure};
 use commands::Next;
 use conversation::{Conversation, Turn};
-use crossterm::style::Stylize;
 use editor::{LineEditor, Typed};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
 use meno_engine::{Error, Finish, Message, Request};
 use rescue::Rescue;
 use signal_hook::consts::SIGINT;
-use std::io::{IsTerminal, Read, stderr, stdin, stdout};
+use std::io::{IsTerminal, Read, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,14 +197,7 @@ struct Chat {
 
 impl Chat {
     fn open(args: &Args) -> Result<Chat> {
-        let loading = stderr().is_terminal();
-        if loading {
-            eprint!("{}", "loading …".dim());
-        }
         let voice = args.voice();
-        if loading {
-            eprint!("\r         \r");
-        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         Ok(Chat {
             voice: voice?,
@@ -213,7 +206,7 @@ impl Chat {
             asked: 0,
             talk: Conversation { system: args.system.clone(), ..Conversation::default() },
             think: args.think,
-            live: stdout().is_terminal(),
+            live: terminal::redraws(&stdout()),
         })
     }
 
@@ -276,20 +269,20 @@ impl Chat {
             Voice::Here(session) => size(session.model.params.count()),
             Voice::There(_) => "on a server".to_owned(),
         };
-        println!("{}  {}", self.voice.name().to_owned().bold(), format!("{about} · /help").dim());
+        println!("{}  {}", bold(self.voice.name()), dim(format!("{about} · /help")));
         if let Some(taught) = self.voice.taught() {
             println!("{}", taught.description);
             for example in &taught.examples {
-                println!("  {}", example.clone().dim());
+                println!("  {}", dim(example));
             }
         } else if matches!(&self.voice, Voice::Here(session) if session.template.is_none()) {
-            println!("{}", "It has no chat template: it continues your text.".dim());
+            println!("{}", dim("It has no chat template: it continues your text."));
         }
         println!();
     }
 
     fn faint(&self, text: &str) -> String {
-        if self.live { text.dim().to_string() } else { text.to_owned() }
+        if self.live { dim(text) } else { text.to_owned() }
     }
 
     /// As [`Chat::ask`]; an error does not end the conversation, and the question can be asked again.

@@ -5,9 +5,11 @@ use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::interrupt;
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::{Result, bail};
-use meno_train::data::DataFile;
+use meno_model::Model;
+use meno_train::data::{DataFile, Example};
 use meno_train::distill;
 use meno_train::recipe::{DistillRecipe, ModelSection, SampleRecipe};
+use meno_train::time::Time;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `meno distill`.
@@ -24,7 +26,9 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         let mut student = training::model(&recipe.model)?;
         note_mtp(&student, &recipe.sft);
         if args.dry_run {
-            args.print_dry_run(&recipe, Some(&estimate(&student, &recipe.train, &recipe.sft, &recipe.eval)?));
+            let memory = estimate(&student, &recipe.train, &recipe.sft, &recipe.eval)?;
+            let time = training::probing(|| time(&recipe, &mut student))?;
+            args.print_dry_run(&recipe, Some(&memory), &time);
             return Ok(());
         }
         let text = Text::of(&recipe.model)?;
@@ -49,6 +53,40 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             })
         })
     })
+}
+
+/// What the teacher's answers and the training on them will take. Of the answers that may be kept, half are thought to
+/// be.
+fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
+    let text = Text::of(&recipe.model)?;
+    match (&recipe.distill.traces, &recipe.distill.teacher) {
+        (Some(traces), None) => {
+            let files: Vec<DataFile> = distill::trace_files(traces)?.into_iter().map(DataFile::from).collect();
+            let data = dataset(&files, &text, &recipe.train, &recipe.sft)?;
+            let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
+            let answers = (recipe.train.max_tokens, recipe.train.precision);
+            training::with_evaluation(&recipe.task, &recipe.eval, &text, answers, &held_out, |evaluation| {
+                Ok(recipe.sft.time(&recipe.train, student, &data, evaluation.as_ref())?)
+            })
+        }
+        (None, Some(teacher)) => {
+            let section = ModelSection { path: Some(teacher.to_owned()), ..Default::default() };
+            let (mut model, asking) = (training::model(&section)?, Text::of(&section)?);
+            let (mut time, length) = training::with_task(&recipe.task, &asking, |task| {
+                Ok(recipe.sample.time(&mut model, recipe.train.precision.into(), task)?)
+            })?;
+            drop(model);
+            let most = recipe.sample.keep_per_question.min(recipe.sample.num_generations);
+            let examples = (recipe.sample.num_questions * most / 2).max(1);
+            let length = (length as usize).clamp(2, recipe.train.max_tokens);
+            let data = vec![Example { tokens: vec![0; length], prompt: 1 }; examples];
+            let more = recipe.sft.time(&recipe.train, student, &data, None)?;
+            time.parts.extend(more.parts);
+            time.probe += more.probe;
+            Ok(time)
+        }
+        _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
+    }
 }
 
 /// Samples the teacher and returns where its traces are: in the run's directory, so that resuming asks it nothing

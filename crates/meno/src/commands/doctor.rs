@@ -1,45 +1,54 @@
-//! `meno doctor`.
+//! `meno doctor`: what this machine has and can do, and what to do about what is wrong.
 
-use anyhow::Result;
-use meno_eval::Error;
-use meno_eval::sandbox::{Language, Limits, Sandbox, walls};
-use std::path::Path;
+mod hub;
+mod machine;
+mod report;
+mod sandbox;
+mod speed;
+
+use anyhow::{Result, bail};
+use report::{Report, Section};
 
 /// Arguments of `meno doctor`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Shows each wall of the sandbox that --sandbox needs to run programs, and the compilers and
-interpreters that it can use, and what bounds memory and CPU time. What is missing comes with its reason and the way
-out. The exit code is 1 if --sandbox would refuse.")]
-pub struct Args {}
+#[command(after_help = "\
+Shows what the processor has and which kernels that chooses, memory and its limits, huge pages, disks, the hub and its
+cache, GPUs, each wall of the sandbox that --sandbox needs to run programs with the compilers that it can use, and
+measured speeds beside those that such a processor should reach. A line of advice says what to do about what is wrong.
+The exit code is 1 if --sandbox would refuse.")]
+pub struct Args {
+    /// Do not measure speeds, and do not ask the hub
+    #[arg(long)]
+    quick: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs `meno doctor`.
-pub fn run(_: Args) -> Result<()> {
-    println!("Sandbox of programs (--sandbox)");
-    let opened = Sandbox::open(Path::new("python3"), Limits::default());
-    let failed = match &opened {
-        Err(Error::Wall { wall, .. }) => walls().iter().position(|name| name == wall),
-        // Anything else fails before the first wall.
-        Err(_) => Some(0),
-        Ok(_) => None,
-    };
-    for (index, name) in walls().iter().enumerate() {
-        let mark = match failed {
-            Some(failed) if index == failed && matches!(opened, Err(Error::Wall { .. })) => "missing",
-            Some(failed) if index >= failed => "not tried",
-            _ => "ok",
-        };
-        println!("  {mark:<9}  {name}");
+pub fn run(args: Args) -> Result<()> {
+    let mut report = Report::new(!args.json);
+    report.add(about());
+    report.add(machine::processor());
+    report.add(machine::memory());
+    report.add(machine::disks());
+    report.add(hub::section(args.quick));
+    report.add(machine::gpus());
+    let (sandbox, refusal) = sandbox::section();
+    report.add(sandbox);
+    if !args.quick {
+        report.add(speed::section());
     }
-    let sandbox = opened.inspect_err(|_| println!())?;
-    println!(
-        "  note       memory and CPU time: limits of each process, and a watch over all, every 50 ms; no control group"
-    );
-    println!("Languages");
-    for language in [Language::Python, Language::Cpp, Language::Rust, Language::JavaScript] {
-        match sandbox.path_of(language) {
-            Ok(path) => println!("  {:<9}  {language}: {}", "ok", path.display()),
-            Err(error) => println!("  {:<9}  {error}", "missing"),
-        }
+    report.end()?;
+    match refusal {
+        Some(refusal) => bail!(refusal),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn about() -> Section {
+    let mut s = Section::new("meno", "Meno");
+    s.ok("version", "version", format!("{} ({})", env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT")));
+    s.ok("system", "system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    s
 }

@@ -5,6 +5,7 @@ mod output;
 use crate::arguments::{size, thread_count};
 use crate::interrupt;
 use crate::open;
+use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use crate::training::{self, Text};
 use anyhow::{Result, bail};
@@ -19,11 +20,13 @@ use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
 use meno_train::rollout::{Sampler, finished, generator};
+use meno_train::time::{Answering, Time};
 use meno_train::{Error, Observer};
 use output::Output;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
@@ -76,7 +79,7 @@ pub struct Args {
     /// Change a value of the recipe, e.g. --set task.countdown.max_numbers=3 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print the resolved recipe and the memory that the run needs, then exit
+    /// Print the resolved recipe, and the memory and the time that the run needs, then exit
     #[arg(long)]
     dry_run: bool,
     /// Continue with the file of --out
@@ -142,14 +145,22 @@ impl Args {
 
 /// Shows progress on one line and stops at Ctrl-C.
 struct Progress {
-    bar: indicatif::ProgressBar,
+    work: Work,
     stop: Arc<AtomicBool>,
     before: u64,
+    total: u64,
 }
 
 impl Observer for Progress {
     fn on_progress(&mut self, _what: &str, done: usize, _total: usize) {
-        self.bar.set_position(self.before + done as u64);
+        self.work.set(self.before + done as u64, self.total);
+    }
+    fn on_sampled(&mut self, tokens: usize, seconds: f64) {
+        let rate = tokens as f64 / seconds.max(1e-3);
+        self.work.detail(format!("{tokens} tokens, {rate:.0} tokens/s"));
+    }
+    fn on_note(&mut self, line: &str) {
+        self.work.note(line);
     }
     fn should_stop(&mut self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -194,7 +205,10 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
     let mut generator = generator(&model, &sampler, longest)?;
     if args.dry_run {
-        println!("{}\n{}", recipe::resolved(recipe), training::commented(&memory(&model, precision, &generator)));
+        let memory = training::commented(&memory(&model, precision, &generator));
+        drop(generator);
+        let time = training::probing(|| time(&mut model, &sampler, &asked, &questions))?;
+        println!("{}\n{memory}\n{}", recipe::resolved(recipe), training::commented_time(&time));
         return Ok(());
     }
     let stopped = sample(&mut model, &mut generator, &sampler, &asked, questions, &mut output)?;
@@ -250,6 +264,18 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
     }
 }
 
+/// How long answering takes, from a probe with the first questions.
+fn time(model: &mut Model, sampler: &Sampler, asked: &Asked, questions: &[Question]) -> Result<Time> {
+    let start = Instant::now();
+    let part = questions.len().min((4 * sampler.slots).div_ceil(sampler.num_generations));
+    let answering = Answering::measure(model, sampler, asked, &questions[..part])?;
+    let answers = questions.len() * sampler.num_generations;
+    let mut time = Time::default();
+    time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));
+    time.probe = start.elapsed().as_secs_f64();
+    Ok(time)
+}
+
 /// Answers the questions, some at a time; whether it was stopped.
 fn sample(
     model: &mut Model,
@@ -261,10 +287,13 @@ fn sample(
 ) -> Result<bool> {
     let k = sampler.num_generations;
     let before = (output.judged.len() * k) as u64;
-    let bar = indicatif::ProgressBar::new(before + (questions.len() * k) as u64);
+    let total = before + (questions.len() * k) as u64;
+    let work = Work::new("responses", Unit::Count);
+    work.skip(before);
+    work.set(before, total);
     let stop = Arc::new(AtomicBool::new(false));
     interrupt::ask(stop.clone());
-    let mut progress = Progress { bar, stop, before };
+    let mut progress = Progress { work: work.at_once(), stop, before, total };
     for part in questions.chunks((4 * sampler.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
         let (rollouts, stopped) = finished(model, generator, sampler, asked, (at, part.to_vec()), &mut progress)?;
@@ -274,12 +303,10 @@ fn sample(
             output.add(judged)?;
         }
         if stopped {
-            progress.bar.finish_and_clear();
             return Ok(true);
         }
         progress.before = (output.judged.len() * k) as u64;
     }
-    progress.bar.finish_and_clear();
     Ok(false)
 }
 

@@ -40,7 +40,10 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             training::with_evaluation(&recipe.task, &recipe.eval, &text, lengths, &[], |evaluation| {
                 // A dry run has opened all that a run needs: task, held-out questions, programs of rewards.
                 let Some(checkpoints) = checkpoints else {
-                    args.print_dry_run(&recipe, Some(&estimate(&model, &recipe)?));
+                    let memory = estimate(&model, &recipe)?;
+                    let time = || recipe.grpo.time(&recipe.train, &mut model, task, evaluation.as_ref());
+                    let time = training::probing(time)?;
+                    args.print_dry_run(&recipe, Some(&memory), &time);
                     return Ok(());
                 };
                 training::run_evaluated(&args, "grpo", &recipe, checkpoints, evaluation, |run| {

@@ -3,6 +3,7 @@
 
 use crate::arguments::{ModelName, Threads, size};
 use crate::open;
+use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::input;
@@ -54,6 +55,8 @@ fn perplexity(args: &Args) -> Result<()> {
     ensure!(windows > 0, "{}: {} tokens do not fill one window of {n}", args.file.display(), tokens.len());
     let begins = tokens.first().copied().filter(|&t| Some(t) == tokenizer.bos());
     let mut tape = model.score_tape(n);
+    let work = Work::new("windows", Unit::Count);
+    work.set(0, windows as u64);
     let objective = CrossEntropy { head_scale: [1.0, 0.0] };
     let (mut sum, mut squares, mut count) = (0f64, 0f64, 0usize);
     for (i, window) in tokens.chunks_exact(n).take(windows).enumerate() {
@@ -77,10 +80,10 @@ fn perplexity(args: &Args) -> Result<()> {
             squares += f64::from(logprob).powi(2);
             count += 1;
         }
-        if !args.json {
-            eprint!("\r[{}/{windows}] {:.4}", i + 1, (sum / count as f64).exp());
-        }
+        work.set(i as u64 + 1, windows as u64);
+        work.detail(format!("perplexity {:.4}", (sum / count as f64).exp()));
     }
+    drop(work);
     let mean = sum / count as f64;
     let variance = (squares / count as f64 - mean * mean).max(0.0);
     let (value, error) = (mean.exp(), mean.exp() * (variance / (count.max(2) - 1) as f64).sqrt());
@@ -91,7 +94,6 @@ fn perplexity(args: &Args) -> Result<()> {
         });
         println!("{result}");
     } else {
-        eprintln!();
         println!("perplexity {value:.4} ± {error:.4} over {count} tokens in {windows} windows of {n}");
     }
     Ok(())

@@ -18,15 +18,11 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: PretrainRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        if args.dry_run {
-            let mtp = recipe.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-            args.print_dry_run(&recipe, Some(&Estimate::new(&model, &recipe.train, mtp, None)?));
-            return Ok(());
-        }
         let text = Text::of(&recipe.model)?;
         let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
         let end = text.tokenizer.eos().first().copied();
-        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
+        let checkpoints = if args.dry_run { None } else { Some(begin()?) };
         let (mut documents, mut parts) = (Vec::new(), Vec::new());
         for DataFile { path, weight } in &recipe.data.files {
             let more = read_documents(path, &encode, end, model.config.vocab_size)?;
@@ -34,6 +30,13 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
             documents.extend(more);
         }
         let documents = Mixed { documents, mixture: Mixture::new(&parts), seed: recipe.train.seed };
+        let Some(checkpoints) = checkpoints else {
+            let mtp = recipe.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+            let memory = Estimate::new(&model, &recipe.train, mtp, None)?;
+            let time = training::probing(|| recipe.pretrain.time(&recipe.train, &mut model, &documents))?;
+            args.print_dry_run(&recipe, Some(&memory), &time);
+            return Ok(());
+        };
         training::run(&args, "pretrain", &recipe, checkpoints, |run| {
             Ok(recipe.pretrain.run(&recipe.train, &mut model, &documents, run)?)
         })

@@ -3,11 +3,13 @@
 use crate::arguments::Threads;
 use crate::interrupt;
 use crate::live::View;
+use crate::training;
 use anyhow::Result;
 use meno_train::Observer;
 use meno_train::replicate::stages::STAGES;
-use meno_train::replicate::{self, Provenance, Settings, Watch, provenance};
+use meno_train::replicate::{self, Provenance, Settings, Watch, plan, provenance};
 use meno_train::rollout::Rollout;
+use meno_train::time::Time;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -28,11 +30,17 @@ pub struct Args {
     /// Print plain lines instead of the live view
     #[arg(long)]
     plain: bool,
+    /// Print the recipe and how long each stage will take, and stop
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs `meno replicate`.
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args.preset)?;
+    if args.dry_run {
+        return dry_run(settings, &args);
+    }
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     let command = provenance::command_line(std::env::args());
     let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
@@ -61,6 +69,17 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Prints the recipe, and the time of each stage as a comment.
+fn dry_run(settings: Settings, args: &Args) -> Result<()> {
+    let settings = settings.with_seed(args.seed);
+    let plan = training::probing(|| args.threads.run(|| plan::plan(&settings, args.seed)))?;
+    println!("{}", toml::to_string(&settings)?);
+    let mut time = Time { probe: plan.probe, ..Time::default() };
+    STAGES.iter().zip(&plan.stages).for_each(|(stage, seconds)| time.push(stage.title, *seconds));
+    println!("{}", training::commented_time(&time));
+    Ok(())
+}
+
 /// The live view as the one who watches.
 struct Watched<'a>(&'a mut View);
 
@@ -70,6 +89,9 @@ impl Observer for Watched<'_> {
     }
     fn on_progress(&mut self, what: &str, done: usize, total: usize) {
         self.0.on_progress(what, done, total);
+    }
+    fn on_sampled(&mut self, tokens: usize, seconds: f64) {
+        self.0.on_sampled(tokens, seconds);
     }
     fn on_rollouts(&mut self, rollouts: &[Rollout]) {
         self.0.on_rollouts(rollouts);
@@ -91,6 +113,9 @@ impl Watch for Watched<'_> {
     }
     fn finish(&mut self, result: &str) {
         self.0.finish(result);
+    }
+    fn plan(&mut self, seconds: &[f64]) {
+        self.0.plan(seconds);
     }
     fn skip(&mut self, index: usize, result: &str) {
         self.0.skip(index, result);

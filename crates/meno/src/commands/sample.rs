@@ -27,11 +27,16 @@ pub struct Args {
 /// Runs `meno sample`.
 pub fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SampleRecipe = args.load()?;
-    if args.dry_run {
-        args.print_dry_run(&recipe, None);
-        return Ok(());
-    }
     training::with_threads(recipe.run.threads, || {
+        if args.dry_run {
+            let (text, mut model) = (Text::of(&recipe.model)?, training::model(&recipe.model)?);
+            return training::with_task(&recipe.task, &text, |task| {
+                let precision = recipe.precision.into();
+                let (time, _) = training::probing(|| recipe.sample.time(&mut model, precision, task))?;
+                args.print_dry_run(&recipe, None, &time);
+                Ok(())
+            });
+        }
         if !(SampleRun { args: &args, recipe: &recipe, dir: &recipe.run.output_dir }).run(args.resume)? {
             std::process::exit(interrupt::exit_code());
         }

@@ -3,15 +3,17 @@
 use crate::arguments::size;
 use crate::exit;
 use crate::session::{Loaded, ModelArgs};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
 use meno_engine::{Capacity, Error};
 use meno_model::Model;
-use meno_server::{ConnectionLimits, Listen, Served, Server, ServerOptions};
+use meno_server::{ConnectionLimits, Listen, Loading, Served, Server, ServerOptions};
+use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Names a key that requests must show, as `--api-key` does.
 const KEY_VARIABLE: &str = "MENO_API_KEY";
@@ -84,7 +86,31 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");
     exit::survive_closed_connections();
     let path = args.model.name.or_newest()?;
-    let loaded = Loaded::open(&path, &args.model)?;
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let listen = Listen { host: args.host.clone(), port: args.port, tls };
+    let (options, https) = (args.options(), listen.tls.is_some());
+    let (limits, open) = (options.connections, options.api_keys.is_empty());
+    // What the model is called is known when it is loaded.
+    let name = OnceCell::new();
+    let load = |address: SocketAddr, loading: &Loading| {
+        eprintln!("loading {}; {}://{address} answers 503 until it is done", path.display(), scheme(https));
+        let server = load(&args, options, &path, &mut |read, of| loading.progress(read, of))?;
+        let _ = name.set(server.model.name.clone());
+        Ok(server)
+    };
+    meno_server::serve(&listen, limits, load, |address| {
+        greet(name.get().map_or("", String::as_str), address, https, open);
+    })
+}
+
+/// Loads the model and makes it a server.
+fn load(
+    args: &Args,
+    options: ServerOptions,
+    path: &Path,
+    on_read: &mut dyn FnMut(usize, usize),
+) -> Result<Arc<Server>> {
+    let loaded = Loaded::open_watched(path, &args.model, on_read)?;
     let name = args.name.clone().unwrap_or_else(|| loaded.name.clone());
     let Options { kv_type, speculative, .. } = args.model.generation();
     let engine = EngineOptions {
@@ -97,15 +123,14 @@ pub fn run(args: Args) -> Result<()> {
     };
     let Loaded { generation, model, tokenizer, template, taught, .. } = loaded;
     let Capacity { max_len, .. } = engine.capacity;
-    let served = Served::new(name.clone(), tokenizer, template, max_len, model.config.vocab_size)?;
+    let served = Served::new(name, tokenizer, template, max_len, model.config.vocab_size)?;
     let mut served = served.with_generation_config(&generation);
     served.taught = taught;
-    let server = Server::new(served, start(model, engine)?, args.options());
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
-    let listen = Listen { host: args.host.clone(), port: args.port, tls };
-    let open = args.api_key.is_empty() && std::env::var_os(KEY_VARIABLE).is_none();
-    meno_server::serve(server, &listen, |address| greet(&name, address, listen.tls.is_some(), open))
-        .context("cannot serve")
+    Ok(Server::new(served, start(model, engine)?, options))
+}
+
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 /// Starts the engine; what is wrong with the size of its cache is said of the option that gives it.
@@ -135,7 +160,7 @@ impl Args {
 }
 
 fn greet(name: &str, address: SocketAddr, tls: bool, open: bool) {
-    let scheme = if tls { "https" } else { "http" };
+    let scheme = scheme(tls);
     println!("{name} is served at {scheme}://{address}");
     if std::io::stdout().is_terminal() {
         println!(

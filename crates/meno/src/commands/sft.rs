@@ -32,10 +32,15 @@ pub fn run(Args { recipe: args }: Args) -> Result<()> {
         note_mtp(&model, &recipe.sft);
         let text = Text::of(&recipe.model)?;
         if args.dry_run {
-            dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
-            held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
-            args.print_dry_run(&recipe, Some(&estimate(&model, &recipe.train, &recipe.sft, &recipe.eval)?));
-            return Ok(());
+            let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
+            let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
+            let memory = estimate(&model, &recipe.train, &recipe.sft, &recipe.eval)?;
+            let answers = (recipe.train.max_tokens, recipe.train.precision);
+            return training::with_evaluation(&recipe.task, &recipe.eval, &text, answers, &held_out, |evaluation| {
+                let time = || recipe.sft.time(&recipe.train, &mut model, &data, evaluation.as_ref());
+                args.print_dry_run(&recipe, Some(&memory), &training::probing(time)?);
+                Ok(())
+            });
         }
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
         let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;

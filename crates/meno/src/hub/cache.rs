@@ -15,16 +15,21 @@ pub(super) struct Cached {
     repo: CacheRepo,
 }
 
+/// The directory of the cache.
+pub(super) fn root() -> Result<PathBuf> {
+    let set = |key: &str| std::env::var_os(key).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = match set("HF_HUB_CACHE") {
+        Some(path) => Cache::new(path),
+        None if set("HF_HOME").is_some() || std::env::home_dir().is_some() => Cache::from_env(),
+        None => anyhow::bail!("there is no home directory to keep models in: set HF_HOME"),
+    };
+    std::path::absolute(cache.path()).with_context(|| cache.path().display().to_string())
+}
+
 impl Cached {
     /// Of the repository `name`, in `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub`.
     pub(super) fn of(name: &Name) -> Result<Cached> {
-        let set = |key: &str| std::env::var_os(key).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let cache = match set("HF_HUB_CACHE") {
-            Some(path) => Cache::new(path),
-            None if set("HF_HOME").is_some() || std::env::home_dir().is_some() => Cache::from_env(),
-            None => anyhow::bail!("there is no home directory to keep models in: set HF_HOME"),
-        };
-        let root = std::path::absolute(cache.path()).with_context(|| cache.path().display().to_string())?;
+        let root = root()?;
         let cache = Cache::new(root.clone());
         let repo = Repo::model(name.repo.clone());
         let directory = root.join(repo.folder_name());
@@ -77,7 +82,7 @@ impl Cached {
 }
 
 /// The files of a snapshot whose content is there, by their names in the repository.
-fn files(snapshot: &Path) -> Vec<String> {
+pub(super) fn files(snapshot: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = vec![snapshot.to_owned()];
     while let Some(directory) = left.pop() {

@@ -2,11 +2,11 @@
 //! the listed digest gets its name.
 
 use super::remote::{Hub, RemoteFile, Unreachable};
+use crate::progress::{Unit, Work, bytes, is_watched};
 use anyhow::{Context, Result, bail};
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ring::digest;
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Read, Seek, SeekFrom, Write, stderr};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::StatusCode;
@@ -18,39 +18,46 @@ const CHUNK: usize = 1 << 18;
 
 /// How far all files of a model are.
 pub(super) struct Progress {
-    bar: ProgressBar,
+    work: Work,
+    done: u64,
+    total: u64,
 }
 
 impl Progress {
     /// Of `total` bytes.
     pub(super) fn new(total: u64) -> Progress {
-        let style = "{msg:.bold}\n{wide_bar:.cyan/dim} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
-        let bar = ProgressBar::new(total);
-        bar.set_style(ProgressStyle::with_template(style).expect("invariant: the template is well formed"));
-        Progress { bar }
+        Progress { work: Work::new("files", Unit::Bytes), done: 0, total }
     }
 
     /// Other files are wanted than was known.
-    pub(super) fn set_total(&self, total: u64) {
-        self.bar.set_length(total);
-    }
-
-    /// Takes the bar away.
-    pub(super) fn finish(&mut self) {
-        self.bar.finish_and_clear();
+    pub(super) fn set_total(&mut self, total: u64) {
+        self.total = total;
     }
 
     fn begin(&self, file: &RemoteFile) {
-        self.bar.set_message(file.name.clone());
-        if !stderr().is_terminal() {
-            eprintln!("{}  {}", file.name, DecimalBytes(file.size));
+        self.work.rename(&file.name);
+        if !is_watched() {
+            self.work.note(&format!("{}  {}", file.name, bytes(file.size)));
         }
     }
 
     /// Bytes that need no transfer do not count in the rate.
-    fn skip(&self, bytes: u64) {
-        self.bar.inc(bytes);
-        self.bar.reset_eta();
+    fn skip(&mut self, bytes: u64) {
+        self.done += bytes;
+        self.work.skip(bytes);
+        self.work.set(self.done, self.total);
+    }
+
+    /// Bytes that came.
+    fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        self.work.set(self.done, self.total);
+    }
+
+    /// Bytes that have to come again.
+    fn again(&mut self, bytes: u64) {
+        self.done = self.done.saturating_sub(bytes);
+        self.work.again(bytes);
     }
 }
 
@@ -70,7 +77,7 @@ pub(super) fn download(
         return Ok(());
     }
     std::fs::create_dir_all(blob.parent().with_context(at)?).with_context(at)?;
-    let _lock = lock(blob)?;
+    let _lock = lock(blob, &progress.work)?;
     if blob.metadata().is_ok_and(|m| m.len() == file.size) {
         progress.skip(file.size); // another process brought it while this one waited
         return Ok(());
@@ -82,7 +89,7 @@ pub(super) fn download(
     transfer(&source, &mut part, progress)?;
     if part.digest()? != file.digest && resumed {
         // What was there before may have been wrong: once more, all of it.
-        progress.bar.set_position(progress.bar.position().saturating_sub(part.have));
+        progress.again(part.have);
         part.restart()?;
         transfer(&source, &mut part, progress)?;
     }
@@ -118,7 +125,7 @@ fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Re
             Err(error) => {
                 failures = if part.have > before { 1 } else { failures + 1 };
                 if !error.is::<Unreachable>() || failures >= ATTEMPTS {
-                    let have = DecimalBytes(part.have);
+                    let have = bytes(part.have);
                     return Err(error.context(format!("stopped at {have}; the same command goes on from there")));
                 }
             }
@@ -142,7 +149,7 @@ fn attempt(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Res
     };
     if start != Some(part.have) {
         // The server does not go on from there: all of it again.
-        progress.bar.set_position(progress.bar.position().saturating_sub(part.have));
+        progress.again(part.have);
         part.restart()?;
         if start != Some(0) {
             return Ok(());
@@ -159,7 +166,7 @@ fn attempt(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Res
             Err(e) => return Err(source.hub.broken(&e).into()),
         };
         part.write(&buffer[..read])?;
-        progress.bar.inc(read as u64);
+        progress.add(read as u64);
     }
     Ok(())
 }
@@ -251,7 +258,7 @@ fn context(git: bool, size: u64) -> digest::Context {
 }
 
 /// Waits until no other process brings this file; Python's `huggingface_hub` locks the same one.
-fn lock(blob: &Path) -> Result<File> {
+fn lock(blob: &Path, work: &Work) -> Result<File> {
     let mut up = blob.ancestors().skip(2);
     let (repo, root) = (up.next().and_then(Path::file_name), up.next());
     let (Some(repo), Some(root), Some(digest)) = (repo, root, blob.file_name()) else {
@@ -263,7 +270,7 @@ fn lock(blob: &Path) -> Result<File> {
     std::fs::create_dir_all(&directory).with_context(at)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).with_context(at)?;
     if file.try_lock().is_err() {
-        eprintln!("waiting for another process that pulls the same file");
+        work.note("waiting for another process that pulls the same file");
         file.lock().with_context(at)?;
     }
     Ok(file)

@@ -104,6 +104,20 @@ impl Hub {
         Ok(Hub { agent: config.into(), endpoint: endpoint.trim_end_matches('/').to_owned(), token, offline })
     }
 
+    /// Its address.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Whether it answers within a few seconds.
+    pub(super) fn reach(&self) -> Result<()> {
+        let url = format!("{}/api/models?limit=1", self.endpoint);
+        let request = self.agent.get(&url).config().timeout_global(Some(Duration::from_secs(4))).build();
+        let response = request.call().map_err(|e| self.unreachable(e))?;
+        ensure!(!response.status().is_server_error(), "{} answers {}", self.endpoint, response.status());
+        Ok(())
+    }
+
     /// Whether nothing may be asked of it.
     pub(super) fn offline(&self) -> bool {
         self.offline
@@ -219,7 +233,7 @@ impl Listing {
     /// The files as a list for people.
     pub(super) fn describe(&self) -> String {
         const MOST: usize = 40;
-        let line = |f: &RemoteFile| format!("{} ({})", f.name, indicatif::DecimalBytes(f.size));
+        let line = |f: &RemoteFile| format!("{} ({})", f.name, crate::progress::bytes(f.size));
         let mut lines: Vec<String> = self.files.iter().take(MOST).map(line).collect();
         if self.files.len() > MOST {
             lines.push(format!("and {} more", self.files.len() - MOST));

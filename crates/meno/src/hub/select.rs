@@ -95,6 +95,11 @@ fn ggufs<'a>(files: &[&'a str]) -> Vec<Gguf<'a>> {
     found.into_iter().filter_map(whole).collect()
 }
 
+/// The stems and parts of all GGUF models among the files.
+pub(super) fn models<'a>(files: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
+    ggufs(files).into_iter().map(|g| (g.stem, g.parts)).collect()
+}
+
 /// The model whose name ends in `-QUANT` or `.QUANT`, by any case; of several the shortest name (`Q4_K_M` is not
 /// `UD-Q4_K_M` where both are there).
 fn of_quant(gguf: &[Gguf<'_>], quant: &str) -> Option<Choice> {

@@ -1,7 +1,8 @@
 //! Drawing the view.
 
 use super::chart::chart;
-use super::{Curve, Sample, StageState, View};
+use super::scene::{Curve, Sample, Scene, Stage, StageState, Within};
+use crate::progress::duration;
 use crate::terminal::{Line, printable, wrap};
 use crossterm::style::{Color, StyledContent, Stylize};
 use meno_train::Metrics;
@@ -55,16 +56,6 @@ pub(super) fn figure(value: f64) -> String {
     }
 }
 
-/// Seconds for people.
-pub(super) fn duration(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
-        _ => format!("{} h {:02} min", s / 3600, s / 60 % 60),
-    }
-}
-
 const ACCENT: Color = Color::Cyan;
 /// Lines of the latest response, its title among them.
 const RESPONSE: usize = 6;
@@ -76,7 +67,7 @@ fn bold(text: impl Into<String>) -> StyledContent<String> {
 }
 
 /// The view in at most `height` lines, each of at most `width` columns.
-pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
+pub(super) fn lines(view: &Scene, width: usize, height: usize) -> Vec<Line> {
     let mut lines = vec![header(view, width)];
     let stages = if view.stages.len() > 1 { view.stages.len().min(10).min(height.saturating_sub(3)) } else { 0 };
     lines.extend(stage_list(view, stages));
@@ -89,7 +80,7 @@ pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
     lines.into_iter().map(|line| line.cut(width)).collect()
 }
 
-fn header(view: &View, width: usize) -> Line {
+fn header(view: &Scene, width: usize) -> Line {
     let elapsed = duration(view.started.elapsed().as_secs_f64());
     let title = Line::default().plain(" ").push(bold(&view.title).with(ACCENT)).plain(format!("  {elapsed}"));
     let hint = "Ctrl-C stops; --resume goes on ";
@@ -99,10 +90,10 @@ fn header(view: &View, width: usize) -> Line {
     }
 }
 
-fn stage_list(view: &View, rows: usize) -> Vec<Line> {
+fn stage_list(view: &Scene, rows: usize) -> Vec<Line> {
     // The running stage stays in sight.
     let first = (view.current + 2).saturating_sub(rows).min(view.stages.len().saturating_sub(rows));
-    let line = |s: &super::Stage| match &s.state {
+    let line = |s: &Stage| match &s.state {
         StageState::Waiting => Line::default().dim(format!("   · {}", s.name)),
         StageState::Running(since) => Line::default()
             .push("   ▸ ".to_owned().with(ACCENT))
@@ -118,10 +109,10 @@ fn stage_list(view: &View, rows: usize) -> Vec<Line> {
 }
 
 /// The bar, and what there is to say of it.
-fn progress(view: &View, width: usize) -> [Line; 2] {
+fn progress(view: &Scene, width: usize) -> [Line; 2] {
     let (done, total) = view.steps;
-    let within = view.within.as_ref().filter(|w| w.2 > 0);
-    let inner = within.map_or(0.0, |(_, d, t)| *d as f64 / *t as f64);
+    let within = view.within.as_ref().filter(|w| w.total > 0);
+    let inner = within.map_or(0.0, |w| w.done as f64 / w.total as f64);
     let ratio = if total > 0 { done as f64 / total as f64 } else { inner }.clamp(0.0, 1.0);
     let label = if total > 0 { format!(" step {done}/{total} ") } else { " … ".into() };
     let bar = Line::default().plain(label);
@@ -129,15 +120,13 @@ fn progress(view: &View, width: usize) -> [Line; 2] {
     let filled = (ratio * columns as f64).round() as usize;
     let bar = bar.push("━".repeat(filled).with(ACCENT)).dim("─".repeat(columns - filled));
 
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = within.map(Within::text).into_iter().chain(view.left()).collect();
     if let Some(m) = &view.latest {
         parts.extend(m.get("step_time").map(|s| format!("{s:.2} s a step")));
         parts.extend(m.get("tokens_per_second").map(|t| format!("{} tokens/s", figure(t))));
         parts.extend(m.get("learning_rate").map(|r| format!("learning rate {r:.1e}")));
         parts.extend(m.get("sampling/logprob_gap").map(|g| format!("log-prob gap {}", figure(g))));
     }
-    parts.extend(view.seconds_left().filter(|_| done < total).map(|s| format!("{} left", duration(s))));
-    parts.extend(within.map(|(what, d, t)| format!("{what} {d}/{t}")));
     [bar, Line::default().dim(format!(" {}", parts.join("  ·  ")))]
 }
 
@@ -182,26 +171,26 @@ fn response(sample: &Sample, width: usize, height: usize) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meno_train::Observer;
 
     #[test]
     fn figures_are_short() {
         assert_eq!(["0", "0.500", "123", "1.0e-4"], [0.0, 0.5, 123.4, 1e-4].map(figure).map(|s| s.leak() as &str));
-        assert_eq!([duration(5.2), duration(75.0), duration(7260.0)], ["5 s", "1 min 15 s", "2 h 01 min"]);
     }
 
     #[test]
     fn the_view_shows_stages_progress_and_curves() {
-        let mut view = View::plain("meno replicate", &["pretrain", "R1-Zero"]);
+        let mut view = Scene::new("meno replicate", &["pretrain", "R1-Zero"]);
+        view.begin(0);
         view.finish("pass@1 0.16");
         view.begin(1);
         for step in 1..=5 {
             let mut m = Metrics::new(step);
             m.push("reward", 0.1 * step as f64);
             m.push("completions/mean_length", 40.0 + step as f64);
-            view.on_step(&m, 10);
+            view.step(&m, 10);
         }
         let (question, text) = ("Countdown: 3 4 5".to_owned(), "3 + 4\u{1b}[2J + 5 ".repeat(40));
+        view.progress(Within { what: "responses".into(), done: 3, total: 8, sampled: None });
         view.sample = Some(Sample { question, text, verdict: Verdict::Right, reward: 1.0, tokens: 200 });
         for (width, height) in [(100, 22), (40, 8), (12, 3), (1, 1)] {
             let lines = lines(&view, width, height);
@@ -217,6 +206,7 @@ mod tests {
                     "step 5/10 ━",
                     "reward 0.500",
                     "length 45",
+                    "responses 3/8",
                     "latest response  right",
                 ] {
                     assert!(text.contains(part), "{part}: {text}");

@@ -70,7 +70,13 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().filter(|p| !p.content().is_empty()).try_for_each(|p| p.fmt(f))
+        // Where no colours are wanted their sequences are left out, resets included.
+        let colors = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        self.0.iter().filter(|p| !p.content().is_empty()).try_for_each(|piece| {
+            let mut style = *piece.style();
+            style.foreground_color = style.foreground_color.filter(|_| colors);
+            StyledContent::new(style, piece.content()).fmt(f)
+        })
     }
 }
 

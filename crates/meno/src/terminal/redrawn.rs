@@ -7,39 +7,79 @@ use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchron
 use std::io::{self, Write};
 
 /// The lines on the screen, by their widths in columns.
+///
+/// A terminal that becomes narrower breaks lines that no longer fit, and pushes what has no room off the top; one that
+/// grows again brings it back. What went off is remembered, so that it is taken away when it comes back.
 #[derive(Debug, Default)]
 pub struct Redrawn {
     widths: Vec<usize>,
+    /// Widths of lines that went off the top since they were drawn.
+    above: Vec<usize>,
+    size: (usize, usize),
 }
 
 impl Redrawn {
-    /// Draws `lines` (text and columns, each at most `columns`) over those of the last time.
-    pub fn draw(&mut self, out: &mut impl Write, lines: &[(String, usize)], columns: usize) -> io::Result<()> {
+    /// Columns and rows of the terminal when they were drawn.
+    pub fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    /// Draws `lines` (text and columns, each at most the terminal's) over those of the last time, on a terminal of
+    /// `size`, columns and rows.
+    pub fn draw(&mut self, out: &mut impl Write, lines: &[(String, usize)], size: (usize, usize)) -> io::Result<()> {
         queue!(out, BeginSynchronizedUpdate)?;
-        self.go_up(out, columns)?;
+        self.go_up(out, size)?;
         for (line, _) in lines {
             queue!(out, Print(line), Clear(ClearType::UntilNewLine), Print("\r\n"))?;
         }
         queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
         self.widths = lines.iter().map(|l| l.1).collect();
+        self.size = size;
         out.flush()
     }
 
     /// Takes the lines off the screen; the next draws anew.
-    pub fn erase(&mut self, out: &mut impl Write, columns: usize) -> io::Result<()> {
+    pub fn erase(&mut self, out: &mut impl Write, size: (usize, usize)) -> io::Result<()> {
         if !self.widths.is_empty() {
-            self.go_up(out, columns)?;
+            self.go_up(out, size)?;
             queue!(out, Clear(ClearType::FromCursorDown))?;
             self.widths.clear();
         }
+        // What is written now stands between the lines and what went off.
+        self.above.clear();
         Ok(())
     }
 
-    /// To the first line. A terminal that was made narrower since has broken the longer lines.
-    fn go_up(&self, out: &mut impl Write, columns: usize) -> io::Result<()> {
-        let rows: usize = self.widths.iter().map(|w| w.div_ceil(columns.max(1)).max(1)).sum();
-        if rows > 0 {
-            queue!(out, MoveUp(rows.min(u16::MAX as usize) as u16), MoveToColumn(0))?;
+    /// To the first line.
+    fn go_up(&mut self, out: &mut impl Write, (columns, rows): (usize, usize)) -> io::Result<()> {
+        let columns = columns.max(1);
+        // The cursor stands in the line after the last.
+        let room = rows.saturating_sub(1).max(1);
+        let height = |width: usize| width.div_ceil(columns).max(1);
+        let own: usize = self.widths.iter().map(|w| height(*w)).sum();
+        let mut up = own.min(room);
+        if own > room {
+            let mut lost = own - room;
+            for width in &self.widths {
+                let gone = height(*width).min(lost);
+                lost -= gone;
+                if gone > 0 {
+                    self.above.push((gone * columns).min((*width).max(1)));
+                }
+            }
+        } else if self.size != (columns, rows) {
+            while let Some(width) = self.above.last() {
+                let free = room - up;
+                if height(*width) > free {
+                    up = room;
+                    break;
+                }
+                up += height(*width);
+                self.above.pop();
+            }
+        }
+        if up > 0 && own > 0 {
+            queue!(out, MoveUp(up.min(u16::MAX as usize) as u16), MoveToColumn(0))?;
         }
         Ok(())
     }
@@ -49,9 +89,9 @@ impl Redrawn {
 mod tests {
     use super::*;
 
-    fn up(redrawn: &mut Redrawn, lines: &[(String, usize)], columns: usize) -> String {
+    fn up(redrawn: &mut Redrawn, lines: &[(String, usize)], size: (usize, usize)) -> String {
         let mut out = Vec::new();
-        redrawn.draw(&mut out, lines, columns).unwrap();
+        redrawn.draw(&mut out, lines, size).unwrap();
         let text = String::from_utf8(out).unwrap();
         text.split("\x1b[")
             .find_map(|s| s.split_once('A').filter(|s| s.0.parse::<u16>().is_ok()))
@@ -63,11 +103,31 @@ mod tests {
     fn it_goes_up_exactly_over_what_it_drew() {
         let mut redrawn = Redrawn::default();
         let lines = [("a".repeat(30), 30), (String::new(), 0)];
-        assert_eq!(up(&mut redrawn, &lines, 40), "");
-        assert_eq!(up(&mut redrawn, &lines[..1], 40), "2");
-        assert_eq!(up(&mut redrawn, &lines, 40), "1");
+        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
+        assert_eq!(up(&mut redrawn, &lines[..1], (40, 24)), "2");
+        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "1");
         // Narrower now: the first line takes three rows.
-        assert_eq!(up(&mut redrawn, &[], 14), "4");
-        assert_eq!(up(&mut redrawn, &lines, 40), "");
+        assert_eq!(up(&mut redrawn, &[], (14, 24)), "4");
+        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
+    }
+
+    #[test]
+    fn what_went_off_the_top_is_taken_away_when_it_comes_back() {
+        let mut redrawn = Redrawn::default();
+        let (wide, narrow): (Vec<_>, Vec<_>) =
+            ((0..6).map(|_| (String::new(), 30)).collect(), vec![(String::new(), 9); 4]);
+        up(&mut redrawn, &wide, (31, 10));
+        // Six lines of three rows each, on nine: three lines went off.
+        assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "9");
+        // Nothing changed: what went off is not there.
+        assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "4");
+        // It is wide again: the three are back above the four.
+        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "7");
+        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "6");
+        // Of what is written between nothing is taken away.
+        up(&mut redrawn, &narrow, (10, 10));
+        redrawn.erase(&mut Vec::new(), (10, 10)).unwrap();
+        up(&mut redrawn, &narrow, (10, 10));
+        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "4");
     }
 }

@@ -4,6 +4,7 @@
 use super::{median, threads};
 use crate::arguments::{ModelName, thread_count, with_threads};
 use crate::open;
+use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use anyhow::{Result, ensure};
 use meno_model::{InferOptions, Model};
@@ -137,6 +138,7 @@ impl Runner {
 fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
     let (mut model, precision) = args.precision.load(path, Precision::F32)?;
+    let work = Work::new("packing weights", Unit::Count);
     model.params.prepare(precision);
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
     let most = args.sequences.iter().copied().max().unwrap_or(1);
@@ -157,15 +159,19 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     put("weights_mb".into(), json!(weights as f64 / 1e6));
     put("load_cpu_s".into(), json!(load.cpu));
     put("load_s".into(), json!(load.wall));
+    work.next(format!("prompt of {} tokens, {} times", args.prompt, args.repeat));
     let t = r.time(args.repeat, |_| {}, |r| r.prompt(1, args.prompt));
     put("prompt_tokens_per_s".into(), json!(args.prompt as f64 / t.wall));
     put("prompt_tokens_per_cpu_s".into(), json!(args.prompt as f64 / t.cpu));
     for &n in &args.sequences {
+        let plural = if n == 1 { "" } else { "s" };
+        work.next(format!("{n} sequence{plural} of {} tokens, {} times", args.generate, args.repeat));
         let (past, suffix) = if n == 1 { (0, String::new()) } else { (many, format!("_{n}")) };
         let t = r.time(args.repeat, |r| r.prompt(n, past), |r| r.generate(n, past, args.generate));
         put(format!("gen_tokens_per_s{suffix}"), json!((n * args.generate) as f64 / t.wall));
         put(format!("gen_tokens_per_cpu_s{suffix}"), json!((n * args.generate) as f64 / t.cpu));
     }
+    work.next("peaks of the processor and profile");
     put("peak_int8_gops".into(), json!(peak::int8_gops()));
     put("peak_read_gb_per_s".into(), json!(peak::read_gb_per_s()));
     put("peak_rss_mb".into(), json!(super::peak_rss_mb()));

@@ -2,6 +2,7 @@
 
 use super::{median, peak_rss_mb, threads};
 use crate::arguments::thread_count;
+use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, ensure};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::batch::Batch;
@@ -181,7 +182,9 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let peak_gflops = peak::gflops(precision);
     // CPU and wall seconds of every step; then of preparing weights and of clipping and AdamW.
     let (mut times, mut others) = (Vec::new(), [0f64; 2]);
+    let work = Work::new("training steps", Unit::Count);
     for step in 0..WARM_UP + args.steps {
+        work.set(step as u64, (WARM_UP + args.steps) as u64);
         if step == WARM_UP {
             tape.start_profile();
             others = [0.0; 2];
@@ -198,6 +201,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
         others[0] += prepared - start;
         others[1] += end - differentiated;
     }
+    drop(work);
     let times = &times[WARM_UP..];
     let (cpu, wall) = (median(times.iter().map(|t| t.0)), median(times.iter().map(|t| t.1)));
     let tokens = (sequences * length) as f64;

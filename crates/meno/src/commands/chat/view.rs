@@ -1,8 +1,7 @@
 //! How an answer is shown as it comes: the thought folded, the answer as it is.
 
 use crate::remote::RemoteAnswer;
-use crate::terminal::{Fold, printable};
-use crossterm::style::Stylize;
+use crate::terminal::{self, Fold, Wrapped, dim, printable};
 use meno_engine::Finish;
 use meno_engine::reasoning::Piece;
 use std::io::{Stdout, Write, stdout};
@@ -17,11 +16,13 @@ pub(super) struct View {
     /// Whether anything but white space of the answer was shown.
     answered: bool,
     thought_tokens: usize,
+    /// Breaks the text's lines.
+    lines: Wrapped,
 }
 
 impl View {
     pub(super) fn new(live: bool, think: bool) -> View {
-        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0 }
+        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0, lines: Wrapped::default() }
     }
 
     pub(super) fn piece(&mut self, piece: Piece, tokens: usize) -> std::io::Result<()> {
@@ -32,14 +33,15 @@ impl View {
                 self.close(false)?;
                 let text = if self.answered { &text } else { text.trim_start() };
                 self.answered |= !text.is_empty();
-                let text = if self.live { printable(text) } else { text.to_owned() };
+                let text =
+                    if self.live { self.lines.push(&printable(text), terminal::size().0) } else { text.to_owned() };
                 write!(out, "{text}")?;
                 out.flush()
             }
             Piece::Retract => {
                 self.answered = false;
                 let note = "(that was still thought)";
-                if self.live { write!(out, "\r\n{}\r\n", note.dim()) } else { writeln!(out, "\n{note}") }
+                if self.live { write!(out, "\r\n{}\r\n", dim(note)) } else { writeln!(out, "\n{note}") }
             }
         }
     }
@@ -54,12 +56,15 @@ impl View {
         self.thought_tokens = tokens;
         match (self.live, self.think) {
             (true, false) => {
-                let width = crossterm::terminal::size().map_or(80, |s| s.0 as usize);
-                self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true)).push(text, tokens)
+                let (width, _) = terminal::size();
+                let fold = self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true));
+                fold.resize(width);
+                fold.push(text, tokens)
             }
             (true, true) => {
                 let text = if first { text.trim_start() } else { text };
-                write!(out, "{}", printable(text).dim())?;
+                let text = self.lines.push(&printable(text), terminal::size().0);
+                write!(out, "{}", dim(text))?;
                 out.flush()
             }
             (false, true) => {
@@ -75,6 +80,7 @@ impl View {
         if !std::mem::take(&mut self.thought) {
             return Ok(());
         }
+        self.lines = Wrapped::default();
         match self.fold.take() {
             Some(fold) => fold.end(cut_off),
             None if self.live && self.think => write!(stdout(), "\r\n\r\n"),
@@ -98,7 +104,7 @@ impl View {
         };
         let rate = count as f64 / start.elapsed().as_secs_f64();
         if self.live {
-            writeln!(out, "{}\n", format!("{count} tokens · {rate:.0} tokens/s{why}").dim())?;
+            writeln!(out, "{}\n", dim(format!("{count} tokens · {rate:.0} tokens/s{why}")))?;
         } else if !why.is_empty() {
             eprintln!("{}", why.trim_start_matches(" · "));
         }

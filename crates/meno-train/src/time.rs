@@ -1,0 +1,294 @@
+//! How long a run will take on this machine, before it begins. A probe of some seconds runs the model itself: a
+//! training pass, an update of the weights, and answers to the run's own questions as far as they get. The settings
+//! say how many of each the run makes. The model is not to be used afterwards: the probe has updated it.
+
+use crate::data::Questions;
+use crate::error::Error;
+use crate::rollout::{Sampler, generator};
+use crate::trainer::{Train, Trainer};
+use meno_engine::{Finish, Flow, Generator, Request, Sampling};
+use meno_model::Model;
+use meno_tensor::batch::Batch;
+use meno_tensor::rng::Rng;
+use meno_tensor::tape::CrossEntropy;
+use meno_tensor::{peak, pool};
+use std::time::{Duration, Instant};
+
+/// Longest probe of answers, after the prompts are read.
+const ANSWERS: f64 = 5.0;
+/// Longest probe of one answer alone.
+const ALONE: f64 = 0.7;
+/// Seconds that a probe of training passes takes, about.
+const PASSES: f64 = 1.5;
+
+/// Seconds by what they are spent on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Time {
+    /// What, and how many seconds.
+    pub parts: Vec<(String, f64)>,
+    /// Seconds that the probe took.
+    pub probe: f64,
+}
+
+impl Time {
+    /// Adds a part.
+    pub fn push(&mut self, what: impl Into<String>, seconds: f64) {
+        self.parts.push((what.into(), seconds));
+    }
+
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.parts.iter().map(|p| p.1).sum()
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        for (what, seconds) in &self.parts {
+            writeln!(f, "{:>14}  {what}", duration(*seconds))?;
+        }
+        write!(
+            f,
+            "{:>14}  in all, about, by a probe of {} on this machine",
+            duration(self.total()),
+            duration(self.probe)
+        )
+    }
+}
+
+/// Seconds for people.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        3600..172_800 => format!("{} h {:02} min", s / 3600, s / 60 % 60),
+        _ => format!("{} days {} h", s / 86400, s / 3600 % 24),
+    }
+}
+
+/// How fast a model trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Training {
+    /// Seconds of a token in a pass, forward and backward.
+    pub token: f64,
+    /// Seconds of an update of the weights, and of packing them for the next pass.
+    pub update: f64,
+}
+
+impl Training {
+    /// Trains `model` on random sequences of `length` tokens.
+    pub fn measure(model: &mut Model, train: &Train, mtp: bool, length: usize) -> Result<Training, Error> {
+        let flops = peak::gflops(train.precision.into()) * 1e9 * pool::threads() as f64;
+        let active = model.config.counts().active.max(1) as f64;
+        // Passes of a second or less, however large the model.
+        let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);
+        let mut trainer = Trainer::new(&Train { max_tokens: rows, ..train.clone() }, model, mtp)?;
+        let batch = random(model.config.vocab_size, rows, length.clamp(2, rows));
+        let mut pass = |trainer: &mut Trainer| {
+            let start = Instant::now();
+            trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, if mtp { 0.1 } else { 0.0 }] });
+            start.elapsed().as_secs_f64()
+        };
+        // The first packs the weights.
+        let (first, mut times) = (pass(&mut trainer), Vec::new());
+        while times.is_empty() || times.len() < 5 && first + times.iter().sum::<f64>() < PASSES {
+            times.push(pass(&mut trainer));
+        }
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let start = Instant::now();
+        trainer.update(model, 0)?;
+        let update = start.elapsed().as_secs_f64() + (first - mean).max(0.0);
+        Ok(Training { token: mean / batch.len() as f64, update })
+    }
+
+    /// Seconds of `steps` optimizer steps over `tokens` tokens in all.
+    pub fn seconds(&self, steps: usize, tokens: f64) -> f64 {
+        steps as f64 * self.update + tokens * self.token
+    }
+}
+
+/// Random sequences.
+fn random(vocab: usize, rows: usize, length: usize) -> Batch {
+    let (mut rng, mut batch) = (Rng::new(&[1]), Batch::default());
+    let weight = 1.0 / rows as f32;
+    while batch.len() + length <= rows {
+        let tokens: Vec<u32> = (0..length).map(|_| rng.below(vocab) as u32).collect();
+        batch.push_training(&tokens, |_| weight);
+    }
+    batch
+}
+
+/// How fast a model answers, and how long its answers are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answering {
+    /// Seconds until the first token: the prompts.
+    prompts: f64,
+    /// Answers asked for, and how many of them came to their end.
+    asked: usize,
+    ended: usize,
+    /// Answers written at once.
+    at_once: usize,
+    /// Seconds of a step, with all at once and with one.
+    step: [f64; 2],
+    /// Tokens of an answer: the mean, and the limit.
+    mean: f64,
+    limit: usize,
+    /// Seconds of all, if all came to their end.
+    whole: Option<f64>,
+}
+
+/// What was seen of some answers.
+#[derive(Default)]
+struct Seen {
+    tokens: usize,
+    stopped: usize,
+    cut: usize,
+    /// Seconds until the first token, and from there to the last.
+    prompts: f64,
+    seconds: f64,
+}
+
+fn drive(
+    generator: &mut Generator,
+    model: &mut Model,
+    sampler: &Sampler,
+    requests: &[Request],
+    most: f64,
+) -> Result<Seen, Error> {
+    let (begun, mut first, mut seen) = (Instant::now(), None, Seen::default());
+    generator.generate(model, sampler.precision, requests, &mut |event| {
+        let now = Instant::now();
+        let since: Duration = now - *first.get_or_insert(now);
+        seen.prompts = (now - begun - since).as_secs_f64();
+        seen.seconds = since.as_secs_f64();
+        seen.tokens += 1;
+        match event.finish {
+            Some(Finish::Stop) => seen.stopped += 1,
+            Some(_) => seen.cut += 1,
+            None => {}
+        }
+        if seen.seconds > most { Flow::Cancel } else { Flow::Continue }
+    })?;
+    Ok(seen)
+}
+
+impl Answering {
+    /// Asks the model `questions`, as many as one round of the run asks.
+    pub fn measure(
+        model: &mut Model,
+        sampler: &Sampler,
+        task: &dyn Questions,
+        questions: &[crate::data::Question],
+    ) -> Result<Answering, Error> {
+        let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
+        let mut generator = generator(model, sampler, longest)?;
+        let request = |(i, prompt): (usize, &[u32]), n, max_tokens| Request {
+            prompt: prompt.to_vec(),
+            n,
+            sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..sampler.sampling.clone() },
+            key: [sampler.key[0], sampler.key[1], i as u64],
+        };
+        let (n, limit) = (sampler.num_generations, sampler.sampling.max_tokens);
+        let prompts = questions.iter().map(|q| q.prompt.as_slice()).enumerate();
+        let requests: Vec<Request> = prompts.map(|p| request(p, n, limit)).collect();
+        let (asked, at_once) = (questions.len() * n, sampler.slots.min(questions.len() * n).max(1));
+        let all = drive(&mut generator, model, sampler, &requests, ANSWERS)?;
+        let ended = all.stopped + all.cut;
+        let whole = (ended >= asked).then_some(all.prompts + all.seconds);
+        let mut answering =
+            Answering { prompts: all.prompts, asked, ended, at_once, limit, whole, ..Answering::default() };
+        answering.mean = mean_length(&all, limit);
+        if whole.is_none() {
+            // Of one answer alone, which says what a step costs whatever it writes.
+            let alone = requests.first().map(|r| Request { n: 1, ..r.clone() });
+            let alone = drive(&mut generator, model, sampler, alone.as_slice(), ALONE)?;
+            let step = |seen: &Seen, n: usize| n as f64 * seen.seconds / seen.tokens.saturating_sub(n).max(1) as f64;
+            let full = step(&all, at_once);
+            answering.step = [full, step(&alone, 1).min(full)];
+        }
+        Ok(answering)
+    }
+
+    /// Tokens of an answer, on average.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Seconds of `answers` answers, of which so many are written at once as in the probe.
+    pub fn seconds(&self, answers: usize) -> f64 {
+        if answers == 0 || self.asked == 0 {
+            return 0.0;
+        }
+        let share = answers as f64 / self.asked as f64;
+        if let Some(whole) = self.whole {
+            return whole * share;
+        }
+        let [full, alone] = self.step;
+        let at_once = self.at_once.min(answers);
+        let step = |n: f64| alone + (full - alone) * n / self.at_once as f64;
+        let steps = answers as f64 * self.mean / at_once as f64;
+        // The last ones are written by fewer and fewer at once; the longest of many is longer than the mean.
+        let longest = (self.mean * ((at_once as f64).ln() + 0.58)).clamp(self.mean, self.limit.max(1) as f64);
+        let tail = (longest - self.mean).max(0.0);
+        self.prompts * share + steps * step(at_once as f64) + tail * step(at_once as f64 / 4.0)
+    }
+
+    /// What the probe saw, for people.
+    pub fn about(&self) -> String {
+        let Answering { mean, limit, ended, asked, .. } = self;
+        format!("{mean:.0} tokens each of at most {limit} ({ended} of {asked} ended in the probe)")
+    }
+}
+
+/// The mean length of answers of which some were not yet at their end, as if each token were the last one with the same
+/// probability.
+fn mean_length(seen: &Seen, limit: usize) -> f64 {
+    let limit = limit.max(1) as f64;
+    if seen.stopped == 0 {
+        return limit;
+    }
+    let mean = seen.tokens as f64 / seen.stopped as f64;
+    mean * (1.0 - (-limit / mean).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_for_people() {
+        let texts = [5.2, 75.0, 7260.0, 300_000.0].map(duration);
+        assert_eq!(texts, ["5 s", "1 min 15 s", "2 h 01 min", "3 days 11 h"]);
+    }
+
+    #[test]
+    fn answers_that_have_not_ended_count() {
+        let seen = |tokens, stopped, cut| Seen { tokens, stopped, cut, ..Seen::default() };
+        // None has ended: each may take all it is allowed.
+        assert_eq!(mean_length(&seen(1000, 0, 0), 512), 512.0);
+        // One in a hundred tokens ends an answer.
+        assert!((mean_length(&seen(10_000, 100, 0), 1 << 20) - 100.0).abs() < 1e-9);
+        let cut = mean_length(&seen(10_000, 100, 40), 100);
+        assert!((cut - 63.2).abs() < 0.1, "{cut}");
+    }
+
+    #[test]
+    fn more_answers_take_longer_and_a_whole_round_is_taken_as_measured() {
+        let whole = Answering { asked: 64, ended: 64, whole: Some(3.0), ..Answering::default() };
+        assert_eq!([0, 64, 640].map(|n| whole.seconds(n)), [0.0, 3.0, 30.0]);
+        let part = Answering {
+            asked: 64,
+            at_once: 64,
+            step: [0.1, 0.02],
+            mean: 100.0,
+            limit: 400,
+            prompts: 1.0,
+            ..Answering::default()
+        };
+        // 100 steps of a tenth of a second, the prompts, and the tail.
+        let seconds = part.seconds(64);
+        assert!((21.0..25.0).contains(&seconds), "{seconds}");
+        assert!(part.seconds(128) > 1.5 * part.seconds(64) && part.seconds(1) < 10.0);
+    }
+}

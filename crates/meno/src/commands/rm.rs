@@ -1,0 +1,53 @@
+//! `meno rm`: take models out of the cache.
+
+use crate::hub;
+use crate::progress::bytes;
+use anyhow::{Context, Result, bail};
+use std::io::{IsTerminal, Write, stderr, stdin};
+
+/// Arguments of `meno rm`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Removes from the cache of the hub's models and from nowhere else. Content that another version of
+the model in the cache uses as well stays.
+
+Examples:
+  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M      one file of it
+  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF             all of it
+  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF@9217f5db    one version, as `meno list` shows it")]
+pub struct Args {
+    /// Models, as `meno list` shows them
+    #[arg(value_name = "ORG/NAME[:QUANT]", required = true)]
+    models: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs `meno rm`.
+pub fn run(args: Args) -> Result<()> {
+    // All are found before one is removed.
+    let removals = args.models.iter().map(|m| hub::removal(m)).collect::<Result<Vec<_>>>()?;
+    for removal in removals {
+        let (what, size) = (removal.what.clone(), bytes(removal.bytes));
+        if !args.yes && !asked(&format!("remove {what} ({size})? [y/N] "))? {
+            eprintln!("{what} stays");
+            continue;
+        }
+        removal.run().with_context(|| format!("cannot remove {what}"))?;
+        println!("removed {what}: {size}");
+    }
+    Ok(())
+}
+
+/// Whether the person says yes.
+fn asked(question: &str) -> Result<bool> {
+    if !stdin().is_terminal() {
+        bail!("nobody can be asked here: --yes removes without asking");
+    }
+    eprint!("{question}");
+    stderr().flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

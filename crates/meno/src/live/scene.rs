@@ -1,0 +1,403 @@
+//! What the view shows: the state of a run, drawn in a terminal or told in plain lines.
+
+use super::draw;
+use crate::progress::{self, duration};
+use crate::terminal::{self, Redrawn};
+use meno_train::Metrics;
+use meno_train::data::Verdict;
+use meno_train::rollout::Rollout;
+use std::io::{Write, stderr, stdout};
+use std::time::{Duration, Instant};
+
+/// Most lines of the terminal that the view takes.
+const HEIGHT: usize = 22;
+/// Time between two drawings.
+const REFRESH: Duration = Duration::from_millis(120);
+/// Time after which clocks are drawn anew.
+const CLOCK: Duration = Duration::from_millis(950);
+/// Plain lines of steps: one in so long at first, later one in [`progress::every`].
+const SOON: Duration = Duration::from_secs(2);
+/// How long it is *at first*.
+const FIRST: Duration = Duration::from_secs(20);
+
+/// What became of a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum StageState {
+    /// Its turn has not come.
+    Waiting,
+    /// It runs since then.
+    Running(Instant),
+    /// It took so long; with a word on the result.
+    Done(Duration, String),
+}
+
+/// One stage of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    /// Its name.
+    pub(super) name: String,
+    /// What became of it.
+    pub(super) state: StageState,
+}
+
+/// A figure over the steps of the stage.
+#[derive(Clone, Debug)]
+pub(super) struct Curve {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// An answer to show.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) question: String,
+    pub(super) text: String,
+    pub(super) verdict: Verdict,
+    pub(super) reward: f32,
+    pub(super) tokens: usize,
+}
+
+/// How far something within a step is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Within {
+    pub(super) what: String,
+    pub(super) done: usize,
+    pub(super) total: usize,
+    /// Tokens that were sampled for it, and how many a second.
+    pub(super) sampled: Option<(usize, f64)>,
+}
+
+/// Everything that the view shows.
+pub(super) struct Scene {
+    pub(super) title: String,
+    pub(super) stages: Vec<Stage>,
+    pub(super) current: usize,
+    pub(super) started: Instant,
+    /// Seconds that each stage was thought to take; empty if nobody thought.
+    pub(super) plan: Vec<f64>,
+    /// Steps made and wanted.
+    pub(super) steps: (usize, usize),
+    /// The step from which this process counts, and when it did.
+    first: Option<(usize, Instant)>,
+    /// When the latest step ended.
+    latest_step: Instant,
+    pub(super) within: Option<Within>,
+    pub(super) latest: Option<Metrics>,
+    pub(super) curves: Vec<Curve>,
+    pub(super) sample: Option<Sample>,
+    /// What is on the screen, if there is one.
+    pub(super) terminal: Option<Redrawn>,
+    drawn: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Scene {
+    pub(super) fn new(title: &str, stages: &[&str]) -> Scene {
+        let stage = |name: &&str| Stage { name: name.to_string(), state: StageState::Waiting };
+        let now = Instant::now();
+        Scene {
+            title: title.to_owned(),
+            stages: stages.iter().map(stage).collect(),
+            current: 0,
+            started: now,
+            plan: Vec::new(),
+            steps: (0, 0),
+            first: None,
+            latest_step: now,
+            within: None,
+            latest: None,
+            curves: Vec::new(),
+            sample: None,
+            terminal: None,
+            drawn: None,
+            told: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, index: usize) {
+        self.current = index;
+        self.steps = (0, 0);
+        self.first = None;
+        self.latest_step = Instant::now();
+        self.within = None;
+        self.latest = None;
+        self.curves.clear();
+        self.sample = None;
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.state = StageState::Running(Instant::now());
+            if self.stages.len() > 1 {
+                let left = self.whole_left().map_or_else(String::new, |s| format!("  {} left in all", duration(s)));
+                self.say(&format!("[{}/{}] {}{left}", index + 1, self.stages.len(), self.stages[index].name));
+            }
+        }
+        self.draw(true);
+    }
+
+    pub(super) fn finish(&mut self, result: &str) {
+        if let Some(stage) = self.stages.get_mut(self.current)
+            && let StageState::Running(since) = stage.state
+        {
+            stage.state = StageState::Done(since.elapsed(), result.to_owned());
+            if !result.is_empty() {
+                self.say(&format!("{}: {result}", self.stages[self.current].name));
+            }
+        }
+        self.within = None;
+        self.draw(true);
+    }
+
+    pub(super) fn skip(&mut self, index: usize, result: &str) {
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.state = StageState::Done(Duration::ZERO, result.to_owned());
+        }
+        self.draw(true);
+    }
+
+    pub(super) fn note(&mut self, line: &str) {
+        match &mut self.terminal {
+            None => self.say(line),
+            Some(redrawn) => {
+                // A terminal that went away must not end a run; the next drawing notices.
+                let _ = redrawn.erase(&mut stdout(), terminal::size());
+                let _ = writeln!(stdout(), "{line}");
+                self.draw(true);
+            }
+        }
+    }
+
+    pub(super) fn step(&mut self, metrics: &Metrics, max_steps: usize) {
+        // Another kind of step in the same stage: sampling, then training.
+        let other = self.steps.1 != max_steps || metrics.step <= self.steps.0;
+        if other || self.first.is_none() {
+            self.first = Some((metrics.step.saturating_sub(1), self.latest_step));
+        }
+        self.latest_step = Instant::now();
+        self.steps = (metrics.step, max_steps);
+        self.within = None;
+        for (name, value) in &metrics.values {
+            if !value.is_finite() || !draw::is_curve(name) {
+                continue;
+            }
+            let point = (metrics.step as f64, *value);
+            match self.curves.iter_mut().find(|c| c.name == *name) {
+                Some(curve) => curve.points.push(point),
+                None => self.curves.push(Curve { name: name.to_string(), points: vec![point] }),
+            }
+        }
+        self.latest = Some(metrics.clone());
+        self.tell_step(metrics);
+        self.draw(metrics.step >= max_steps);
+    }
+
+    pub(super) fn progress(&mut self, within: Within) {
+        let sampled = self.within.take().filter(|w| w.what == within.what).and_then(|w| w.sampled);
+        self.within = Some(Within { sampled, ..within });
+        if self.told.is_none() {
+            self.tell_within();
+        }
+        self.draw(false);
+    }
+
+    pub(super) fn sampled(&mut self, tokens: usize, seconds: f64) {
+        if let Some(within) = &mut self.within {
+            within.sampled = Some((tokens, tokens as f64 / seconds.max(1e-3)));
+        }
+        self.draw(false);
+    }
+
+    pub(super) fn rollouts(&mut self, rollouts: &[Rollout]) {
+        if rollouts.is_empty() {
+            return;
+        }
+        // Another one every time, right and wrong ones as they come.
+        let r = &rollouts[(self.steps.0 * 7) % rollouts.len()];
+        let (question, text) = (r.question.text.clone(), r.text.clone());
+        self.sample = Some(Sample { question, text, verdict: r.verdict, reward: r.reward, tokens: r.tokens.len() });
+        self.draw(false);
+    }
+
+    /// Called every so often while the run is busy.
+    pub(super) fn tick(&mut self) {
+        if self.terminal.is_some() {
+            let due = self.drawn.is_none_or(|at| at.elapsed() >= CLOCK);
+            let resized = self.terminal.as_ref().is_some_and(|t| t.size() != terminal::size());
+            self.draw(due || resized);
+        } else if matches!(self.stages.get(self.current).map(|s| &s.state), Some(StageState::Running(_)))
+            && self.told.map_or(self.started.elapsed(), |at| at.elapsed()) >= progress::every()
+        {
+            self.tell_within();
+        }
+    }
+
+    /// Seconds until the stage's steps are made, from the rate of this process.
+    pub(super) fn seconds_left(&self) -> Option<f64> {
+        let (first, since) = self.first?;
+        let made = self.steps.0.checked_sub(first).filter(|m| *m > 0)?;
+        let rate = self.latest_step.duration_since(since).as_secs_f64() / made as f64;
+        let left = rate * self.steps.1.saturating_sub(self.steps.0) as f64;
+        // The step in progress is partly made.
+        Some((left - self.latest_step.elapsed().as_secs_f64()).max(if left > 0.0 { 1.0 } else { 0.0 }))
+    }
+
+    /// Seconds until all stages are done: what was thought, by how wrong that was so far.
+    pub(super) fn whole_left(&self) -> Option<f64> {
+        if self.plan.len() != self.stages.len() {
+            return None;
+        }
+        let (mut thought, mut took, mut left) = (0.0, 0.0, 0.0);
+        for (stage, seconds) in self.stages.iter().zip(&self.plan) {
+            if let StageState::Done(time, _) = &stage.state
+                && !time.is_zero()
+            {
+                thought += seconds;
+                took += time.as_secs_f64();
+            }
+        }
+        // Short stages say little about long ones.
+        let all: f64 = self.plan.iter().sum();
+        let known = (thought / (0.1 * all).max(1e-9)).min(1.0);
+        let factor = if thought > 0.0 { 1.0 + known * ((took / thought).clamp(0.1, 10.0) - 1.0) } else { 1.0 };
+        for (stage, seconds) in self.stages.iter().zip(&self.plan) {
+            left += match stage.state {
+                StageState::Waiting => factor * seconds,
+                StageState::Running(since) => {
+                    let rest = factor * seconds - since.elapsed().as_secs_f64();
+                    rest.max(self.seconds_left().unwrap_or(0.0)).max(0.0)
+                }
+                StageState::Done(..) => 0.0,
+            };
+        }
+        Some(left)
+    }
+
+    pub(super) fn draw(&mut self, now: bool) {
+        let due = self.drawn.is_none_or(|t| t.elapsed() >= REFRESH);
+        if !(now || due) {
+            return;
+        }
+        if let Some(mut redrawn) = self.terminal.take() {
+            self.drawn = Some(Instant::now());
+            // A terminal that went away must not end a run.
+            let fine = self.draw_on(&mut redrawn).is_ok();
+            self.terminal = fine.then_some(redrawn);
+        }
+    }
+
+    fn draw_on(&self, redrawn: &mut Redrawn) -> std::io::Result<()> {
+        let (columns, rows) = terminal::size();
+        // The last column stays free: a line that fills it may be broken, by this terminal or when it becomes wider.
+        let lines = draw::lines(self, columns.saturating_sub(1).max(1), HEIGHT.min(rows.saturating_sub(1)).max(1));
+        let lines: Vec<_> = lines.iter().map(|line| (line.to_string(), line.width())).collect();
+        redrawn.draw(&mut stdout(), &lines, (columns, rows))
+    }
+
+    /// A plain line, where lines are plain.
+    fn say(&mut self, line: &str) {
+        if self.terminal.is_none() {
+            self.told = Some(Instant::now());
+            // Nobody who reads it must not end a run.
+            let _ = writeln!(stderr(), "{line}");
+        }
+    }
+
+    fn tell_step(&mut self, metrics: &Metrics) {
+        let (last, since) = (metrics.step >= self.steps.1, self.started.elapsed());
+        let wait = if since < FIRST { SOON.min(progress::every()) } else { progress::every() };
+        if self.terminal.is_some() || !(last || metrics.step == 1 || self.told.is_none_or(|t| t.elapsed() >= wait)) {
+            return;
+        }
+        let mut line = format!("step {}/{}", metrics.step, self.steps.1);
+        for (name, value) in draw::shown(metrics) {
+            line += &format!("  {name} {}", draw::figure(value));
+        }
+        line += &self.left().filter(|_| !last).map_or_else(String::new, |left| format!("  {left}"));
+        self.say(&line);
+    }
+
+    /// What goes on while no step ends.
+    fn tell_within(&mut self) {
+        let (step, steps) = self.steps;
+        let mut parts = Vec::new();
+        if self.stages.len() > 1 {
+            parts.extend(self.stages.get(self.current).map(|s| s.name.clone()));
+        }
+        if steps > 0 && step < steps {
+            parts.push(format!("step {}/{steps}", step + 1));
+        }
+        parts.extend(self.within.as_ref().map(Within::text));
+        if parts.is_empty() || self.within.is_none() {
+            parts.push(format!("running for {}", duration(self.started.elapsed().as_secs_f64())));
+        }
+        parts.extend(self.left());
+        self.say(&parts.join("  "));
+    }
+
+    /// `12 s left, 8 min 03 s of all`.
+    pub(super) fn left(&self) -> Option<String> {
+        let stage = self.seconds_left().filter(|_| self.steps.0 < self.steps.1).map(duration);
+        match (stage, self.whole_left().filter(|_| self.stages.len() > 1).map(duration)) {
+            (Some(stage), Some(all)) => Some(format!("{stage} left, {all} in all")),
+            (Some(stage), None) => Some(format!("{stage} left")),
+            (None, Some(all)) => Some(format!("{all} left in all")),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Within {
+    /// `responses 12/32  5120 tokens  340 tokens/s`.
+    pub(super) fn text(&self) -> String {
+        let Within { what, done, total, sampled } = self;
+        let sampled = sampled
+            .map_or_else(String::new, |(tokens, rate)| format!("  {tokens} tokens  {} tokens/s", draw::figure(rate)));
+        format!("{what} {done}/{total}{sampled}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_of_all_is_the_plan_corrected_by_what_was_found() {
+        let mut scene = Scene::new("run", &["a", "b", "c"]);
+        assert_eq!(scene.whole_left(), None);
+        scene.plan = vec![10.0, 20.0, 70.0];
+        assert_eq!(scene.whole_left(), Some(100.0));
+        // Everything takes twice as long as was thought.
+        scene.stages[0].state = StageState::Done(Duration::from_secs(20), String::new());
+        assert_eq!(scene.whole_left(), Some(180.0));
+        scene.current = 1;
+        scene.stages[1].state = StageState::Running(Instant::now());
+        let left = scene.whole_left().unwrap();
+        assert!((179.0..=180.0).contains(&left), "{left}");
+        // A stage that is late still has what its steps say.
+        scene.steps = (1, 1001);
+        scene.first = Some((0, Instant::now() - Duration::from_secs(1)));
+        scene.latest_step = Instant::now();
+        let left = scene.whole_left().unwrap();
+        assert!(left > 1000.0, "{left}");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_steps_that_are_made_now() {
+        let mut scene = Scene::new("run", &["one"]);
+        let step = |scene: &mut Scene, step, of| scene.step(&Metrics::new(step), of);
+        scene.latest_step -= Duration::from_secs(10);
+        step(&mut scene, 1, 3);
+        let left = scene.seconds_left().unwrap();
+        assert!((19.0..21.0).contains(&left), "{left}");
+        // Sampling is over; what trains now has another rate.
+        step(&mut scene, 3, 3);
+        scene.latest_step -= Duration::from_secs(2);
+        step(&mut scene, 1, 5);
+        let left = scene.seconds_left().unwrap();
+        assert!((7.0..9.0).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn what_goes_on_is_said() {
+        let within = Within { what: "responses".into(), done: 12, total: 32, sampled: Some((5120, 341.2)) };
+        assert_eq!(within.text(), "responses 12/32  5120 tokens  341 tokens/s");
+    }
+}
