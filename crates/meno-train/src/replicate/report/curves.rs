@@ -15,23 +15,37 @@ fn points(record: &StageRecord, name: &str) -> Vec<(f64, f64)> {
     all.chunks(every).map(|c| (c[c.len() - 1].0, mean(c))).collect()
 }
 
-/// A curve of the paper's that has no figures to it, or a sentence.
-type Beside = (&'static str, Place);
+/// A chart of R1-Zero.
+struct Curve {
+    id: &'static str,
+    title: &'static str,
+    note: &'static str,
+    axis: Axis,
+    /// The figure of the steps that it shows.
+    figure: &'static str,
+    /// What the paper has to show beside it.
+    paper: Option<(&'static str, Place)>,
+}
 
-/// What R1-Zero's charts show: id, title, note, axis, figure of the steps, the paper's word on it.
-const ZERO: [(&str, &str, &str, Axis, &str, Option<Beside>); 8] = [
-    (
-        "zero-right",
-        "Right answers",
-        "Share of the answers of each step that were right (accuracy).",
+const fn curve(
+    [id, title, note]: [&'static str; 3],
+    axis: Axis,
+    figure: &'static str,
+    paper: Option<(&'static str, Place)>,
+) -> Curve {
+    Curve { id, title, note, axis, figure, paper }
+}
+
+/// What R1-Zero's charts show.
+const ZERO: [Curve; 8] = [
+    curve(
+        ["zero-right", "Right answers", "Share of the answers of each step that were right (accuracy)."],
         Axis::Share,
         "verdicts/right",
         Some(("15.6 % before and 77.9 % after, on AIME 2024; its curve over 10,400 steps is", nature("Fig. 1a"))),
     ),
-    (
-        "zero-length",
-        "Length of responses",
-        "In tokens. Nothing is paid for length.",
+    curve(
+        ["zero-length", "Length of responses", "In tokens. Nothing is paid for length."],
         Axis::Number,
         "completions/mean_length",
         Some((
@@ -39,50 +53,46 @@ const ZERO: [(&str, &str, &str, Axis, &str, Option<Beside>); 8] = [
             nature("Fig. 1b"),
         )),
     ),
-    (
-        "zero-check",
-        "Responses that check themselves",
-        "With at least one check of a step (self-verification).",
+    curve(
+        ["zero-check", "Responses that check themselves", "With at least one check of a step (self-verification)."],
         Axis::Share,
         "behaviour/self_check",
         Some(("reflective words become several times as frequent; its curves are", nature("Extended Data Fig. 1"))),
     ),
-    (
-        "zero-language",
-        "Words in the question's language",
-        "The rest are words of the other one (language consistency).",
+    curve(
+        [
+            "zero-language",
+            "Words in the question's language",
+            "The rest are words of the other one (language consistency).",
+        ],
         Axis::Share,
         "behaviour/language_consistency",
         Some(("R1-Zero mixes languages; the language reward costs a little accuracy and mends it", v1("§2.3.2"))),
     ),
-    (
-        "zero-wait",
-        "Responses that say “wait”",
-        "A check found something and the step is done again.",
+    curve(
+        ["zero-wait", "Responses that say “wait”", "A check found something and the step is done again."],
         Axis::Share,
         "behaviour/wait",
         Some(("absent at first, common after step 8,000; its curve is", nature("Extended Data Fig. 1"))),
     ),
-    (
-        "zero-slips",
-        "Steps with a slip",
-        "Steps of a calculation that were wrong at first.",
+    curve(
+        ["zero-slips", "Steps with a slip", "Steps of a calculation that were wrong at first."],
         Axis::Share,
         "behaviour/slips_per_step",
         None,
     ),
-    (
-        "zero-decided",
-        "Questions with nothing to learn from",
-        "All answers to them were right, or all wrong (groups of zero variance).",
+    curve(
+        [
+            "zero-decided",
+            "Questions with nothing to learn from",
+            "All answers to them were right, or all wrong (groups of zero variance).",
+        ],
         Axis::Share,
         "frac_reward_zero_std",
         None,
     ),
-    (
-        "zero-entropy",
-        "How undecided it is",
-        "Entropy of the next token, in nats. 0: it always says the same.",
+    curve(
+        ["zero-entropy", "How undecided it is", "Entropy of the next token, in nats. 0: it always says the same."],
         Axis::Number,
         "entropy",
         None,
@@ -92,17 +102,10 @@ const ZERO: [(&str, &str, &str, Axis, &str, Option<Beside>); 8] = [
 /// R1-Zero, and the same with the language reward.
 pub(super) fn zero(r: &Report) -> Vec<Chart> {
     let (zero, language) = (r.stage("r1-zero"), r.stage("r1-zero-language"));
-    let one = |&(id, title, note, axis, name, paper): &(
-        &'static str,
-        &'static str,
-        &'static str,
-        Axis,
-        &'static str,
-        Option<Beside>,
-    )| {
+    let one = |&Curve { id, title, note, axis, figure, paper }: &Curve| {
         let series = vec![
-            Series { name: "R1-Zero", colour: 1, points: points(zero, name) },
-            Series { name: "with language reward", colour: 2, points: points(language, name) },
+            Series { name: "R1-Zero", colour: 1, points: points(zero, figure) },
+            Series { name: "with language reward", colour: 2, points: points(language, figure) },
         ];
         let guides = match id {
             "zero-right" => vec![(0.156, "paper, before: 15.6 %"), (0.779, "paper, after: 77.9 %")],
