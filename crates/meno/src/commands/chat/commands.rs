@@ -3,8 +3,8 @@
 use super::conversation::Conversation;
 use super::{Chat, rescue, settings};
 use crate::exit::one_line;
-use crate::terminal::printable;
 use crate::open::at_home;
+use crate::terminal::printable;
 use anyhow::Result;
 use meno_train::recipe::near;
 use std::io::{Write, stdout};

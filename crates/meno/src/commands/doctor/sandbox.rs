@@ -35,7 +35,10 @@ pub(super) fn section() -> (Section, Option<Error>) {
             return (s, Some(error));
         }
     };
-    s.line(Mark::Ok, "memory and CPU time: limits of each process, and a watch over all, every 50 ms; no control group");
+    s.line(
+        Mark::Ok,
+        "memory and CPU time: limits of each process, and a watch over all, every 50 ms; no control group",
+    );
     let mut languages = Map::new();
     for language in [Language::Python, Language::Cpp, Language::Rust, Language::JavaScript] {
         let found = sandbox.path_of(language);
