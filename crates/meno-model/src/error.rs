@@ -53,6 +53,17 @@ pub enum Error {
         /// The first such element, or the first of its block.
         index: usize,
     },
+    /// A token has no row in the embedding.
+    #[error(
+        "token {token} is outside the vocabulary of the network, which has {vocab_size} rows: the tokenizer is that of \
+         another model; put the model's own beside its weights"
+    )]
+    Token {
+        /// Its id.
+        token: u32,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
     /// The model does not fit this machine.
     #[error("the model needs {needed:.1} GiB for its weights in f32; this machine has {available:.1} GiB")]
     Memory {

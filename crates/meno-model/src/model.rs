@@ -93,6 +93,15 @@ pub struct Model {
 }
 
 impl Model {
+    /// Refuses tokens that have no row in the embedding: those of another model's tokenizer.
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab_size = self.config.vocab_size;
+        match tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(Error::Token { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
     /// A network whose parameters are declared but have no memory yet.
     pub(crate) fn declare(config: Config) -> Model {
         let mut params = Params::default();

@@ -100,6 +100,8 @@ pub struct Safetensors {
     metadata: Metadata,
 }
 
+/// Dimensions of a tensor: networks have up to four.
+const MAX_DIMS: usize = 8;
 /// Values converted by one task.
 const CHUNK: usize = 1 << 16;
 
@@ -114,6 +116,10 @@ impl Safetensors {
             let cut = || format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
             Error::malformed(path, recognize::instead(path).unwrap_or_else(cut))
         })?;
+        if let Some((name, info)) = metadata.tensors().into_iter().find(|(_, info)| info.shape.len() > MAX_DIMS) {
+            let what = format!("tensor `{name}` has {} dimensions, expected at most {MAX_DIMS}", info.shape.len());
+            return Err(Error::malformed(path, what));
+        }
         Ok(Safetensors { path: path.to_owned(), start: 8 + header, map, metadata })
     }
 

@@ -239,6 +239,7 @@ impl Trainer {
         head_scale: [f32; 2],
         observer: &mut dyn Observer,
     ) -> Result<Option<StepLoss>, Error> {
+        sequences.iter().try_for_each(|s| model.check_tokens(s.tokens))?;
         let lens: Vec<usize> = sequences.iter().map(|s| s.tokens.len()).collect();
         let targets: usize = sequences.iter().map(|s| s.tokens.len().saturating_sub(s.prompt)).sum();
         let weight = 1.0 / targets.max(1) as f32;
@@ -277,6 +278,7 @@ impl Trainer {
         examples: &[Example],
         observer: &mut dyn Observer,
     ) -> Result<Option<f64>, Error> {
+        examples.iter().try_for_each(|e| model.check_tokens(&e.tokens))?;
         let lens: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
         let passes = best_fit(&lens, self.train.max_tokens);
         let (mut sum, mut tokens) = (0.0, 0);

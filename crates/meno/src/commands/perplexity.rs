@@ -51,6 +51,7 @@ fn perplexity(args: &Args) -> Result<()> {
     let (n, own) = (args.context, model.config.max_position_embeddings);
     ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
     let tokens = tokenizer.encode(&text, true)?;
+    model.check_tokens(&tokens)?;
     let windows = (tokens.len() / n).min(args.chunks.unwrap_or(usize::MAX));
     ensure!(windows > 0, "{}: {} tokens do not fill one window of {n}", args.file.display(), tokens.len());
     let begins = tokens.first().copied().filter(|&t| Some(t) == tokenizer.bos());
