@@ -213,6 +213,17 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
+fn a_tensor_of_many_dimensions_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let header = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{}1],\"data_offsets\":[0,4]}}}}", "1,".repeat(30_000));
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 4]].concat();
+    std::fs::write(&path, bytes).unwrap();
+    let error = meno_model::weights::Safetensors::open(&path).map(drop).unwrap_err().to_string();
+    assert!(error.contains("tensor `a` has 30001 dimensions, expected at most 8"), "{error}");
+}
+
+#[test]
 fn a_lying_index_is_refused() {
     let (dir, _) = saved(&qwen2(), Dtype::F32);
     std::fs::rename(dir.path().join("model.safetensors"), dir.path().join("model-00001-of-00001.safetensors")).unwrap();

@@ -91,7 +91,7 @@ impl Tokenizer {
                 })?;
                 let inner = match file.opt_str("tokenizer.huggingface.json").map_err(fail)? {
                     Some(json) => super::parse(json.as_bytes()).map_err(|e| refused(file)(&e))?,
-                    None => byte_level(file, &definition, &tokens)?,
+                    None => byte_level(file, definition, &tokens)?,
                 };
                 (tokens.special(file, definition.add_bos)?, inner)
             }

@@ -1,7 +1,8 @@
 //! Training verbs: settings that cannot work, data in other forms, runs that may not go on, and what a failure leaves.
 
 use super::runs::{GOOD, TEMPLATE, model, recipe};
-use super::{Dir, meno, refused};
+use super::{Dir, config_with, meno, refused};
+use meno::model::{Config, Dtype, Model};
 use std::path::Path;
 
 /// Runs the command to its end and returns what it said.
@@ -191,6 +192,21 @@ fn training_that_leaves_the_numbers_is_an_error_and_saves_nothing() {
         refused(&args("sft", &recipe, &wild, &[]), &["lower `train.learning_rate`"]);
         assert!(!Path::new(&dir.path("run")).exists(), "no model, no figures, no event file");
     }
+}
+
+/// A tokenizer with more tokens than the network has rows.
+#[test]
+fn tokens_without_a_row_are_refused() {
+    let dir = Dir::new();
+    let path = model(&dir, TEMPLATE);
+    let config = serde_json::from_str(&config_with("vocab_size", 20.into())).unwrap();
+    let small = Model::random(Config::from_value("CONFIG", config).unwrap(), 1).unwrap();
+    small.save(Path::new(&path), Dtype::F32).unwrap();
+    let expected = &["is outside the vocabulary of the network, which has 20 rows"];
+    let text = dir.write("text.txt", "zebra ".repeat(40));
+    refused(&["perplexity", &path, "-f", &text, "--context", "8"], expected);
+    let recipe = recipe(&dir, &path, "{\"prompt\": \"z\", \"completion\": \"y\"}\n", "");
+    refused(&args("sft", &recipe, &[], &[]), expected);
 }
 
 #[test]
