@@ -11,7 +11,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 a mistake in the command, its fi
 type Example = (&'static str, &'static str);
 
 /// Examples of every command, by its name; of a command within a command, both names.
-const EXAMPLES: [(&str, &[Example]); 25] = [
+const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "replicate",
         &[
@@ -27,6 +27,7 @@ const EXAMPLES: [(&str, &[Example]); 25] = [
             ("meno chat path/to/model.gguf --context 16k", "a local GGUF file with a longer context"),
             ("meno chat -m runs/replicate-seed1/r1", "the result of `meno replicate`"),
             ("meno chat -m path/to/model -p 'Is 221 prime?'", "one question, then exit"),
+            ("git diff | meno chat path/to/model -p 'Review this:'", "the prompt, then what is piped in"),
             ("meno chat --url http://127.0.0.1:8000", "a running `meno serve`"),
         ],
     ),
@@ -162,8 +163,25 @@ const EXAMPLES: [(&str, &[Example]); 25] = [
             ("meno doctor --json | jq .speed", "for programs"),
         ],
     ),
-    ("list", &[("meno list", "the models in the cache")]),
-    ("rm", &[("meno rm ORG/NAME", "remove a model from the cache")]),
+    (
+        "list",
+        &[("meno list", "the models in the cache"), ("meno list --json | jq -r '.[].path'", "where their files are")],
+    ),
+    (
+        "rm",
+        &[
+            ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M", "one file of a model"),
+            ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF", "all of it"),
+            ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF@9217f5db", "one version, as `meno list` shows it"),
+        ],
+    ),
+    (
+        "report",
+        &[
+            ("meno report runs/replicate-seed1", "its report anew"),
+            ("meno report runs/replicate-seed1 --out site/", "in another directory"),
+        ],
+    ),
     (
         "completions",
         &[

@@ -22,7 +22,8 @@ fn leaves() -> Vec<(String, Command)> {
 }
 
 /// Commands that do not open a model.
-const WITHOUT_MODEL: [&str; 8] = ["replicate", "pull", "verify", "bench train", "doctor", "list", "rm", "completions"];
+const WITHOUT_MODEL: [&str; 9] =
+    ["replicate", "report", "pull", "verify", "bench train", "doctor", "list", "rm", "completions"];
 
 fn long_help(command: &Command) -> String {
     command.clone().term_width(10_000).render_long_help().to_string()

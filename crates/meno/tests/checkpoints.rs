@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/signals.rs"]
+mod signals;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +14,7 @@ fn golden(name: &str) -> PathBuf {
 
 /// Exit code, output, errors.
 fn meno(args: &[&str]) -> (i32, String, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_meno")).args(args).output().unwrap();
+    let out = signals::meno().args(args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
 }
@@ -127,7 +130,7 @@ fn an_interrupted_write_leaves_nothing() {
             std::fs::create_dir(at("there")).unwrap();
             std::fs::write(at("there/notes"), "x").unwrap();
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.current_dir(dir.path()).args(args.iter().map(|a| if *a == "IN" { "model" } else { a }));
         let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
         let inside = if there { at("there") } else { at("") };

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/signals.rs"]
+mod signals;
+
 use meno::model::{Config, Dtype, Model};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -43,7 +46,7 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.arg("eval").arg(self.path("eval.toml")).args(args).stdin(Stdio::null());
         command
     }

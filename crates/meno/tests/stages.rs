@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/signals.rs"]
+mod signals;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +43,7 @@ impl Place {
     }
 
     fn command(&self, verb: &str, recipe: &str, out: &str, sets: &[&str], more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.arg(verb).arg(root().join("recipes/tiny").join(recipe)).arg("--plain").args(more);
         command.arg("--set").arg(format!("run.output_dir={:?}", self.path(out).display().to_string()));
         for set in sets {
@@ -99,7 +102,7 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
         let loss = |line: &Value| line["loss"].as_f64().unwrap();
         let metrics = place.lines(&format!("{student}/metrics.jsonl"));
         assert!(loss(metrics.last().unwrap()) < 0.3 * loss(&metrics[0]), "{student}: {:?}", metrics.last());
-        let out = Command::new(env!("CARGO_BIN_EXE_meno"))
+        let out = signals::meno()
             .args(["eval", "-m"])
             .arg(place.path(student))
             .arg("--task")

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/signals.rs"]
+mod signals;
+
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 fn meno(args: &[&str], input: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    let mut command = signals::meno();
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -90,7 +93,7 @@ fn results_never_go_over_their_input() {
         assert!(message.contains("is the input"), "{message}");
     }
     // The same through standard input.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    let mut command = signals::meno();
     command.args(["verify", "-", "--force", "--out", link]).stdin(std::fs::File::open(input).unwrap());
     let output = command.output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
@@ -104,7 +107,7 @@ fn a_signal_leaves_no_half_of_the_results() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let dir = tempfile::tempdir().unwrap();
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.args(["verify", "-", "--out"]).arg(dir.path().join("out.jsonl"));
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();

@@ -11,7 +11,7 @@ use crate::exit::one_line;
 use crate::interrupt;
 use crate::remote::{Remote, RemoteAnswer};
 use crate::session::{ModelArgs, SamplingArgs, Session};
-use crate::terminal::{self, bold, dim};
+use crate::terminal::{self, bold, dim, wrap};
 use anyhow::{Context, Result, bail, ensure};
 use commands::Next;
 use conversation::{Conversation, Turn};
@@ -30,17 +30,9 @@ use view::View;
 
 /// What `--help` ends with.
 const MORE: &str = "\
-Examples:
-  meno chat -m MODEL                                 talk; /help lists the commands
-  meno chat -m MODEL -p 'How many primes are below 50?'
-  meno chat -m MODEL < question.txt                  what is piped in is one question
-  git diff | meno chat -m MODEL -p 'Review this:'    the prompt, then what is piped in
-
 At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model
 writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone;
-one that begins with a blank is not.
-
-Exit codes: 0 done, 1 a mistake of yours, 2 one of ours, 130 stopped by Ctrl-C.";
+one that begins with a blank is not.";
 
 /// Most bytes of a question from standard input.
 const MAX_INPUT: u64 = 64 << 20;
@@ -271,7 +263,7 @@ impl Chat {
         };
         println!("{}  {}", bold(self.voice.name()), dim(format!("{about} · /help")));
         if let Some(taught) = self.voice.taught() {
-            println!("{}", taught.description);
+            println!("{}", self.worded(&taught.description));
             for example in &taught.examples {
                 println!("  {}", dim(example));
             }
@@ -279,6 +271,11 @@ impl Chat {
             println!("{}", dim("It has no chat template: it continues your text."));
         }
         println!();
+    }
+
+    /// A text whose lines break between words.
+    fn worded(&self, text: &str) -> String {
+        if self.live { wrap(text, terminal::size().0.saturating_sub(1)).join("\n") } else { text.to_owned() }
     }
 
     fn faint(&self, text: &str) -> String {
@@ -360,7 +357,7 @@ impl Chat {
 
     fn refuse(&self) {
         let Some(taught) = self.voice.taught() else { return };
-        println!("{}", taught.otherwise);
+        println!("{}", self.worded(&taught.otherwise));
         for example in &taught.examples {
             println!("  {}", self.faint(example));
         }

@@ -11,11 +11,7 @@ use unicode_width::UnicodeWidthStr;
 #[command(after_help = "\
 The cache is the one that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or
 ~/.cache/huggingface/hub). A NAME is what -m and `meno rm` take; one with @COMMIT is an older
-version of a model that was pulled again since.
-
-Examples:
-  meno list
-  meno list --json | jq -r '.[].path'")]
+version of a model that was pulled again since.")]
 pub struct Args {
     /// Print the models as JSON
     #[arg(long)]

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 /// Arguments of `meno report`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  meno report runs/replicate-seed1\n  meno report runs/replicate-seed1 --out site/")]
 pub struct Args {
     /// The directory of a finished `meno replicate`
     #[arg(value_name = "DIR")]

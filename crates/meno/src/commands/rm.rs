@@ -9,12 +9,7 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Removes from the cache of the hub's models and from nowhere else. Content that another version of
-the model in the cache uses as well stays.
-
-Examples:
-  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M      one file of it
-  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF             all of it
-  meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF@9217f5db    one version, as `meno list` shows it")]
+the model in the cache uses as well stays.")]
 pub struct Args {
     /// Models, as `meno list` shows them
     #[arg(value_name = "ORG/NAME[:QUANT]", required = true)]

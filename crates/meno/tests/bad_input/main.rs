@@ -6,6 +6,8 @@
 mod files;
 mod hostile;
 mod runs;
+#[path = "../common/signals.rs"]
+mod signals;
 mod training;
 
 use serde_json::Value;
@@ -22,7 +24,7 @@ fn meno(args: &[&str]) -> Command {
 
 /// The command, with a disk that is full after `file_size` bytes of any file.
 fn limited(args: &[&str], file_size: libc::rlim_t) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    let mut command = signals::meno();
     command.args(args).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
     let limit = |n| libc::rlimit { rlim_cur: n, rlim_max: n };
     // SAFETY: setrlimit and signal are async-signal-safe, and what they change belongs to the child alone.

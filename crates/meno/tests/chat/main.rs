@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-#[cfg(unix)]
 mod pty;
+#[cfg(unix)]
+#[path = "../common/signals.rs"]
+mod signals;
 #[cfg(unix)]
 mod terminal;
 
@@ -58,7 +60,7 @@ fn model_of(dir: &Path, taught: bool, context: usize) {
 }
 
 fn meno(args: &[&str], dir: &Path, input: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+    let mut command = signals::meno();
     command.arg(args[0]).arg("-m").arg(dir).args(&args[1..]).args(["--threads", "1"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -161,7 +163,7 @@ fn what_was_written_before_ctrl_c_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     model_of(dir.path(), false, 100_000);
     for (verb, signal, code) in [("generate", "-INT", 130), ("generate", "-TERM", 143), ("chat", "-INT", 130)] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.args([verb, "--context", "100000", "--threads", "1", "--temperature", "0", "-p", "1+1", "-m"]);
         command.arg(dir.path()).args(if verb == "chat" { &["--think"][..] } else { &[] });
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 mod damaged;
+#[path = "../common/signals.rs"]
+mod signals;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,7 +42,7 @@ struct Stage {
 
 impl Stage {
     fn command(&self, out: &Path, resume: bool) -> Command {
-        let mut command = Command::new(MENO);
+        let mut command = signals::meno();
         command.arg(self.verb).arg(root().join("recipes/tiny").join(self.recipe)).arg("--plain").current_dir(root());
         for set in self.sets.iter().chain([&format!("run.output_dir={:?}", out.display().to_string())]) {
             command.args(["--set", set]);
@@ -290,7 +292,7 @@ fn the_second_ctrl_c_ends_at_once() {
 #[test]
 fn mistakes_are_named() {
     let error = |args: &[&str]| {
-        let output = Command::new(MENO).args(args).current_dir(root()).output().unwrap();
+        let output = signals::meno().args(args).current_dir(root()).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         String::from_utf8(output.stderr).unwrap()
     };

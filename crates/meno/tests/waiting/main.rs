@@ -6,6 +6,8 @@
 mod loading;
 mod piped;
 mod pty;
+#[path = "../common/signals.rs"]
+mod signals;
 mod terminals;
 
 use meno::model::{Config, Dtype, Model};
@@ -47,7 +49,7 @@ impl Place {
     }
 
     fn meno(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
+        let mut command = signals::meno();
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null()).env_remove("NO_COLOR");
         command
     }
