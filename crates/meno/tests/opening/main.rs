@@ -52,7 +52,7 @@ const VERBS: &[Verb] = verbs! {
     "serve": |d, m| ["serve", "-m", m, "--port", "0"];
     "eval": |d, m| ["eval", m, "--problems", "1", "--max-tokens", "1"];
     "inspect": |d, m| ["inspect", "-m", m];
-    "quantize": |d, m| ["quantize", m, "--type", "q8_0", "-o", d.path("out/q.gguf")];
+    "quantize": |d, m| ["quantize", m, "--type", "q8_0", "--allow-requantize", "-o", d.path("out/q.gguf")];
     "convert": |d, m| ["convert", m, d.path("out/directory")];
     "convert to GGUF": |d, m| ["convert", "-m", m, "-o", d.path("out/c.gguf")];
     "logits": |d, m| ["logits", m, "--tokens", "1", "--out", d.path("out/logits")];
