@@ -288,7 +288,7 @@ fn what_cannot_be_answered_is_named() {
     let capacity = |slots, rows| Capacity { slots, max_len: 8, rows, absorbed: false };
     let refused =
         |c| Generator::from_tape(tape(4), &[SPEC], VOCAB, c, Options::default()).err().expect("refused").to_string();
-    assert!(refused(capacity(0, 4)).contains("0 slots"));
+    assert!(refused(capacity(0, 4)).contains("0 sequences of 8 tokens"));
     assert!(refused(capacity(4, 2)).contains("2 rows for 4 slots"));
     assert!(refused(capacity(2, 8)).contains("tape of 4"));
 }

@@ -71,8 +71,11 @@ fn start(
     (engine.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event }).unwrap(), events)
 }
 
-/// Token, log-probability and the most likely one, of every token after the first.
-fn logprobs(events: &[Event]) -> Vec<(u32, f32, Vec<(u32, f32)>)> {
+/// A token, its log-probability and the most likely ones in its place.
+type Told = (u32, f32, Vec<(u32, f32)>);
+
+/// Of every token after the first.
+fn logprobs(events: &[Event]) -> Vec<Told> {
     let lists = events
         .iter()
         .filter_map(|e| if let Event::PromptLogprobs { logprobs, .. } = e { Some(logprobs) } else { None });

@@ -84,5 +84,5 @@ fn a_model_without_the_module_says_so() {
     let capacity = Capacity { slots: 1, max_len: 64, rows: 8, absorbed: false };
     let options = Options { speculative: Speculative::Mtp, ..Options::default() };
     let error = Generator::with_options(&model, capacity, options).err().unwrap().to_string();
-    assert!(error.contains("no MTP module"), "{error}");
+    assert!(error.contains("no multi-token prediction (MTP) module"), "{error}");
 }

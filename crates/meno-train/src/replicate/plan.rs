@@ -68,12 +68,12 @@ pub(super) fn plan_with(s: &Settings, seed: u64, tokenizer: &Tokenizer) -> Resul
         "base" => teacher.pretraining(&s.base),
         "r1-zero" => teacher.reinforcement(s, &s.zero),
         "r1-zero-language" => teacher.reinforcement(s, &s.zero_language),
-        "cold-start" => teacher.from_traces(s, &s.cold_start, &teacher),
+        "cold-start" => teacher.taught_by_traces(s, &s.cold_start, &teacher),
         "reasoning-rl" => teacher.reinforcement(s, &s.reasoning),
-        "rejection-sft" => teacher.from_traces(s, &s.rejection, &teacher),
+        "rejection-sft" => teacher.taught_by_traces(s, &s.rejection, &teacher),
         "r1" => teacher.reinforcement(s, &s.last),
         "student-base" => student.pretraining(&s.student),
-        "distill" => student.from_traces(s, &s.distill, &teacher),
+        "distill" => student.taught_by_traces(s, &s.distill, &teacher),
         _ => student.reinforcement(s, &s.student_rl),
     };
     let measured = |name: &str| {
@@ -143,7 +143,7 @@ impl Network {
     }
 
     /// `teacher` answers, this network learns.
-    fn from_traces(&self, s: &Settings, f: &FromTraces, teacher: &Network) -> f64 {
+    fn taught_by_traces(&self, s: &Settings, f: &FromTraces, teacher: &Network) -> f64 {
         let limit = f.sample.max_completion_length.min(s.evaluation.max_completion_length);
         let sampled = f.sample.num_questions * f.sample.num_generations;
         let kept = f.sample.num_questions * f.sample.num_generations.min(f.sample.keep_per_question);

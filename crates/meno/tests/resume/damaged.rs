@@ -1,6 +1,6 @@
 //! Checkpoints that were damaged after they were written, and directories that another process works in.
 
-use super::{MENO, Stage, has_checkpoint, results, set, small_model};
+use super::{Stage, has_checkpoint, results, set, small_model};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ fn one_replication_in_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let start = || {
-        let mut command = Command::new(MENO);
+        let mut command = crate::signals::meno();
         command.args(["replicate", "--preset", "smoke", "--plain", "--out"]).arg(&out);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
