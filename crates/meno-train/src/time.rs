@@ -286,9 +286,10 @@ mod tests {
             prompts: 1.0,
             ..Answering::default()
         };
-        // 100 steps of a tenth of a second, the prompts, and the tail.
-        let seconds = part.seconds(64);
-        assert!((21.0..25.0).contains(&seconds), "{seconds}");
-        assert!(part.seconds(128) > 1.5 * part.seconds(64) && part.seconds(1) < 10.0);
+        // 100 steps of a tenth of a second, a second of prompts, and the tail: 300 steps of 0.04 s, with 16 of 64 answers.
+        assert!((part.seconds(64) - 23.0).abs() < 1e-9, "{}", part.seconds(64));
+        // Twice the steps and the prompts, and one tail.
+        assert!((part.seconds(128) - 34.0).abs() < 1e-9, "{}", part.seconds(128));
+        assert!(part.seconds(1) < 10.0);
     }
 }

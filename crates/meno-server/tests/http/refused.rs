@@ -26,7 +26,7 @@ async fn malformed_bodies_are_told_where() {
     check(&send("").await, 400, "line 1 column 0");
     for (body, param, words) in [
         ("[1, 2]", json!(null), "not valid"),
-        ("{\"messages\": 5}", json!("messages"), "sequence"),
+        ("{\"messages\": 5}", json!("messages"), "expected a list"),
         ("{\n\"n\": \"three\"}", json!("n"), "three"),
         ("{\"messages\": [{\"content\": \"x\"}]}", json!("messages[0]"), "role"),
     ] {
