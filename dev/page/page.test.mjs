@@ -236,6 +236,8 @@ describe("the page", { skip }, () => {
     await page.goto(server.url);
     await page.eval("window.bodies = []; window.realFetch = fetch; window.fetch = (...a) => (a[1]?.body && bodies.push(JSON.parse(a[1].body)), realFetch(...a))");
     await page.click("[data-do=sampling]");
+    // The thinking section comes with what the server says of its model.
+    await page.until("document.querySelector('#settings input[name=thinking_budget]')");
     for (const [name, value] of [["temperature", "0"], ["top_p", "0.9"], ["top_k", "20"], ["min_p", "0.05"], ["max_tokens", "40"], ["seed", "7"], ["thinking_budget", "24"]]) {
       await page.eval(`document.querySelector('#settings input[name=${name}]').select()`);
       await page.type(value);
