@@ -1,4 +1,4 @@
-//! What is told of a prompt: against transformers, against scoring by the answer, and however the prompt is cut.
+//! What is reported about a prompt: against transformers, against scoring by the answer, and however the prompt is cut.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -86,7 +86,7 @@ fn vector(events: &[Event]) -> Vec<f32> {
     let mut vectors =
         events.iter().filter_map(|e| if let Event::Hidden { vector, .. } = e { Some(vector) } else { None });
     let vector = vectors.next().unwrap().clone();
-    assert!(vectors.next().is_none(), "a vector is told once");
+    assert!(vectors.next().is_none(), "a vector is reported once");
     vector
 }
 

@@ -3,32 +3,14 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/published.rs"]
+mod published;
+
 use meno_engine::tokenizer::Special;
 use meno_engine::{ChatTemplate, Message};
 use proptest::prelude::*;
+use published::{golden, with_time};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
-
-/// The committed file, or a larger one made by the same script.
-fn golden() -> Value {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/published_templates.json");
-    let path = std::env::var_os("MENO_TEMPLATES").map_or(committed, PathBuf::from);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-/// The golden text with the time put in where the template asked for it.
-fn with_time(text: &str) -> String {
-    let mut parts = text.split("<<");
-    let first = parts.next().unwrap().to_owned();
-    parts.fold(first, |all, part| match part.split_once(">>") {
-        Some((format, rest)) if format.contains('%') => {
-            let template = ChatTemplate::new("{{ strftime_now(f) }}", &Special::default()).unwrap();
-            let Value::Object(extras) = json!({"f": format}) else { unreachable!() };
-            all + &template.render(&[], false, &extras).unwrap() + rest
-        }
-        _ => all + "<<" + part,
-    })
-}
 
 #[test]
 fn published_templates_as_in_python() {

@@ -85,8 +85,8 @@ fn every_named_pre_tokenizer_splits_as_python_does() {
     );
 }
 
-/// Saved as a directory and written to GGUF again, every tokenizer splits text as before, under a name of its own or of
-/// one that does the same.
+/// Saved as a directory and written to GGUF again, every tokenizer splits text as before, under its
+/// own name or another name for the same steps.
 #[test]
 fn a_named_pre_tokenizer_survives_the_way_to_a_directory_and_back() {
     let golden = Splits::golden();

@@ -173,7 +173,7 @@ fn memory_cannot_be_hidden_in_shared_mappings() {
     let expected = "0x21 ENOSYS\n0x23 ENOSYS\n0x8021 ENOSYS\n0x40021 ENOSYS\n0x40001 ENOSYS\n0x40022 ENOSYS\n0x22 done\n\
                     python ENOSYS\nzero ENOENT\n";
     assert_eq!(output, expected);
-    // Files are the memory that can be shared. Those without a name, and those that only a mapping holds, count.
+    // Files are the memory that can be shared. Deleted files count, and so do files that only a mapping keeps alive.
     let program = "import mmap\nheld = []\ntry:\n    for number in range(40):\n        f = open(str(number), 'wb+')\n        os.unlink(str(number))\n        \
                    f.write(bytes(1 << 20))\n        f.flush()\n        held.append(mmap.mmap(f.fileno(), 1 << 20))\n        f.close()\n\
                    except OSError as e: print(len(held) <= 16, errno.errorcode[e.errno], flush=True)\n\
@@ -194,7 +194,7 @@ fn memory_cannot_be_hidden_in_huge_pages() {
                 .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("status")).ok());
             match texts.into_iter().find(|text| text.starts_with(&format!("Name:\t{name}\n"))) {
                 Some(status) => break status,
-                None if running.is_finished() => return assert!(sandbox().is_none(), "nobody saw it"),
+                None if running.is_finished() => return assert!(sandbox().is_none(), "the attack was not seen"),
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         };
@@ -266,7 +266,7 @@ fn a_proc_that_hides_processes_is_a_missing_wall() {
     let hide = || -> std::io::Result<()> {
         use nix::mount::{MsFlags, mount};
         let none = None::<&str>;
-        // SAFETY: takes a number, and gives this process mounts of its own.
+        // SAFETY: takes a number, and gives this process its own mounts.
         nix::errno::Errno::result(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
         mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some("hidepid=2"))?;

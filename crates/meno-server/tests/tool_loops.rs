@@ -3,20 +3,15 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "../../meno-engine/tests/common/published.rs"]
+mod published;
+
 use meno_engine::tokenizer::{CharacterLevel, Special};
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_server::Served;
 use meno_server::conversation::{Conversation, Turn};
+use published::{golden, with_time};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-/// The committed file, or a larger one made by `dev/reference/published_templates.py`.
-fn golden() -> Value {
-    let committed =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-engine/tests/fixtures/published_templates.json");
-    let path = std::env::var_os("MENO_TEMPLATES").map_or(committed, PathBuf::from);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 fn served(source: &str) -> Result<Served, meno_engine::Error> {
     let level = CharacterLevel {
@@ -65,20 +60,6 @@ fn prompt(served: &Served, conversation: &Value, tools: &Value) -> Result<String
         Turn::Ask(prompt) => Ok(prompt.text),
         Turn::Say(text) => panic!("{text}"),
     }
-}
-
-/// The golden text with the time put in where the template asked for it.
-fn with_time(text: &str) -> String {
-    let mut parts = text.split("<<");
-    let first = parts.next().unwrap().to_owned();
-    parts.fold(first, |all, part| match part.split_once(">>") {
-        Some((format, rest)) if format.contains('%') => {
-            let template = ChatTemplate::new("{{ strftime_now(f) }}", &Special::default()).unwrap();
-            let Value::Object(extras) = json!({"f": format}) else { unreachable!() };
-            all + &template.render(&[], false, &extras).unwrap() + rest
-        }
-        _ => all + "<<" + part,
-    })
 }
 
 /// Why a prompt is not Python's: what Python raises, or where the two part.

@@ -4,15 +4,12 @@
 
 #[path = "common/signals.rs"]
 mod signals;
+#[path = "common/tiny.rs"]
+mod tiny;
 
-use meno::model::{Config, Dtype, Model};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
 
 /// A directory with a random model of the tiny recipes and questions; its recipe measures that.
 struct Place(tempfile::TempDir);
@@ -20,14 +17,8 @@ struct Place(tempfile::TempDir);
 impl Place {
     fn new() -> Place {
         let place = Place(tempfile::tempdir().unwrap());
-        let tiny = root().join("recipes/tiny/model");
         let model = place.path("model");
-        let config: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(tiny.join("config.json")).unwrap()).unwrap();
-        Model::random(Config::from_value("tiny", config).unwrap(), 1).unwrap().save(&model, Dtype::F32).unwrap();
-        for name in ["tokenizer.json", "tokenizer_config.json"] {
-            std::fs::copy(tiny.join(name), model.join(name)).unwrap();
-        }
+        tiny::save_model(&model);
         let questions: Vec<String> =
             (0..60).map(|i| format!("{{\"question\":\"{i}+1?\",\"answer\":\"{}\"}}", i + 1)).collect();
         std::fs::write(place.path("q.jsonl"), questions.join("\n")).unwrap();

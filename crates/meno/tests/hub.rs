@@ -376,7 +376,7 @@ fn removing_a_model_leaves_what_others_use_and_what_is_not_the_caches() {
     let repo = cache(home.path());
     let remove = |args: &[&str]| meno(home.path(), &[&["rm"], args].concat()).stdin(Stdio::null()).output().unwrap();
     let there = |path: &str| repo.join(path).symlink_metadata().is_ok();
-    // Nobody can be asked; names that are wrong are told with those that are right.
+    // Without a terminal it cannot ask; an error about a wrong name lists the right ones.
     let output = remove(&["org/tiny"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--yes") && there("blobs/four"), "{}", stderr(&output));

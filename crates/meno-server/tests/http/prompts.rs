@@ -1,4 +1,4 @@
-//! What is told of prompts: log-probabilities, embeddings, templates; and gaps in them.
+//! What is reported about prompts: log-probabilities, embeddings, templates; and gaps in them.
 
 use crate::support::{CONTEXT, Client, Small, tokenizer};
 use meno_engine::Tokenizer;
@@ -95,7 +95,7 @@ async fn several_prompts_and_streams_are_scored_too() {
     }
     let text: String = events.iter().filter_map(|e| e["choices"][0]["text"].as_str()).collect();
     assert_eq!(a["choices"][0]["text"], text);
-    // Nothing is told where nothing was asked for.
+    // Nothing is reported unless it is asked for.
     let nothing = complete(&client, json!({"max_tokens": 0})).await;
     assert_eq!((&nothing["choices"][0]["text"], &nothing["usage"]["completion_tokens"]), (&json!(""), &json!(0)));
 }

@@ -5,11 +5,14 @@
 
 mod files;
 mod hostile;
+#[path = "../common/letters.rs"]
+mod letters;
 mod runs;
 #[path = "../common/signals.rs"]
 mod signals;
 mod training;
 
+use letters::CONFIG;
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -80,11 +83,6 @@ impl Dir {
         self.0.path().join(name).display().to_string()
     }
 }
-
-/// A small network whose vocabulary [`runs`]' tokenizer fits.
-const CONFIG: &str = r#"{"model_type": "qwen2", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0, "max_position_embeddings": 64, "tie_word_embeddings": true}"#;
 
 /// CONFIG with one key set, or (null) removed.
 fn config_with(key: &str, value: Value) -> String {

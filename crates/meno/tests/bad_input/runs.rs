@@ -1,9 +1,6 @@
 //! Runs with bad models, templates, prompts, data, a full disk, Ctrl-C.
 
-use super::{CONFIG, Dir, config_with, fails, limited, meno, refused};
-use meno::engine::Tokenizer;
-use meno::engine::tokenizer::CharacterLevel;
-use meno::model::{Config, Dtype, Model};
+use super::{CONFIG, Dir, config_with, fails, letters, limited, meno, refused};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -11,16 +8,7 @@ use std::process::Stdio;
 /// Saves a random network with a tokenizer of characters and this chat template; its directory.
 pub(super) fn model(dir: &Dir, template: &str) -> String {
     let path = dir.path("model");
-    let config = Config::from_value("CONFIG", serde_json::from_str(CONFIG).unwrap()).unwrap();
-    Model::random(config, 1).unwrap().save(Path::new(&path), Dtype::F32).unwrap();
-    let tokenizer = CharacterLevel {
-        special: &["<pad>", "<eos>", "<unk>"],
-        alphabet: "abcdefghijklmnopqrstuvwxyz ",
-        eos: "<eos>",
-        unk: "<unk>",
-        ..Default::default()
-    };
-    Tokenizer::character_level(&tokenizer).unwrap().save(Path::new(&path), Some(template)).unwrap();
+    letters::save_model(Path::new(&path), template);
     path
 }
 

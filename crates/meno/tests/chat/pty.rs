@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// As long as a slow machine may take for one thing.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What begins an editing prompt: the terminal is told to mark pasted text.
+/// What begins an editing prompt: the request to mark pasted text.
 pub(crate) const PROMPT: &str = "\u{1b}[?2004h";
 
-/// A command whose input, output and errors are a terminal of its own.
+/// A command whose input, output and errors are its own terminal.
 pub(crate) struct Terminal {
     child: Child,
     keys: File,
@@ -117,8 +117,8 @@ impl Terminal {
 /// A pseudo terminal: its two ends.
 fn open() -> (OwnedFd, OwnedFd) {
     let mut name = [0 as libc::c_char; 128];
-    // SAFETY: posix_openpt makes a descriptor that nobody else has; ptsname_r writes at most 128 bytes to `name`, with
-    // a zero at the end.
+    // SAFETY: posix_openpt makes a descriptor that is used nowhere else; ptsname_r writes at most 128 bytes to `name`,
+    // with a zero at the end.
     let (master, path) = unsafe {
         let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
         assert!(master >= 0, "no pseudo terminal");

@@ -1,8 +1,6 @@
 //! Models, good ones and bad ones, made for one test.
 
-use meno::engine::Tokenizer;
-use meno::engine::tokenizer::CharacterLevel;
-use meno::model::{Config, Dtype, Model};
+use super::letters;
 use std::path::{Path, PathBuf};
 
 /// A directory of files.
@@ -54,24 +52,9 @@ pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-model/tests/golden").join(name)
 }
 
-const CONFIG: &str = r#"{"model_type": "qwen2", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0, "max_position_embeddings": 64, "tie_word_embeddings": true}"#;
-
 /// Writes a model that runs to `good`, and what the commands read besides.
 pub(crate) fn good_model(dir: &Dir) {
-    let path = dir.path("good");
-    let config = Config::from_value("CONFIG", serde_json::from_str(CONFIG).unwrap()).unwrap();
-    Model::random(config, 1).unwrap().save(Path::new(&path), Dtype::F32).unwrap();
-    let tokenizer = CharacterLevel {
-        special: &["<pad>", "<eos>", "<unk>"],
-        alphabet: "abcdefghijklmnopqrstuvwxyz ",
-        eos: "<eos>",
-        unk: "<unk>",
-        ..Default::default()
-    };
-    let template = Some("{{ messages[0].content }}");
-    Tokenizer::character_level(&tokenizer).unwrap().save(Path::new(&path), template).unwrap();
+    letters::save_model(Path::new(&dir.path("good")), "{{ messages[0].content }}");
     dir.write("text.txt", "abcdefgh".repeat(4));
     dir.write("traces.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n");
     // One recipe for all training commands; the model comes with -m.
@@ -102,7 +85,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// Adds keys to a GGUF file in front of its own; its tensors stay where they were to their beginning.
+/// Adds keys to a GGUF file before the existing ones; the tensors keep their offsets.
 pub(crate) fn with_keys(file: &[u8], keys: &[(&str, Value)]) -> Vec<u8> {
     let mut added = Vec::new();
     for (key, value) in keys {

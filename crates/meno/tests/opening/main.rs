@@ -4,6 +4,8 @@
 #![cfg(unix)]
 
 mod files;
+#[path = "../common/letters.rs"]
+mod letters;
 
 use files::{Dir, golden};
 use std::path::Path;

@@ -274,7 +274,7 @@ fn the_second_ctrl_c_ends_at_once() {
     let out = dir.path().join("run");
     let sets = ["train.max_steps=100000", "train.max_tokens=256", "pretrain.tokens_per_step=256", "run.save_steps=0"];
     let stage = Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir.path())) };
-    // What it says goes to a pipe that nobody reads after the first step, so that it hangs where it would answer Ctrl-C.
+    // Its output goes to a pipe that is not read after the first step, so it blocks where it would answer Ctrl-C.
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut filling = writer.try_clone().unwrap();
     let reading = Arc::new(AtomicBool::new(true));

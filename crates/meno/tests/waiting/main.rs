@@ -9,14 +9,11 @@ mod pty;
 #[path = "../common/signals.rs"]
 mod signals;
 mod terminals;
+#[path = "../common/tiny.rs"]
+mod tiny;
 
-use meno::model::{Config, Dtype, Model};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
 
 /// A directory with a random model of the tiny recipes, a corpus and questions.
 struct Place(tempfile::TempDir);
@@ -24,14 +21,7 @@ struct Place(tempfile::TempDir);
 impl Place {
     fn new() -> Place {
         let place = Place(tempfile::tempdir().unwrap());
-        let tiny = root().join("recipes/tiny/model");
-        let model = place.path("model");
-        let config = std::fs::read_to_string(tiny.join("config.json")).unwrap();
-        let config = serde_json::from_str(&config).unwrap();
-        Model::random(Config::from_value("tiny", config).unwrap(), 1).unwrap().save(&model, Dtype::F32).unwrap();
-        for name in ["tokenizer.json", "tokenizer_config.json"] {
-            std::fs::copy(tiny.join(name), model.join(name)).unwrap();
-        }
+        tiny::save_model(&place.path("model"));
         let lines = |line: &dyn Fn(usize) -> String| (0..60).map(line).collect::<Vec<_>>().join("\n");
         let text = lines(&|i| format!("{{\"text\":\"{i}+1=?<think>so</think><answer>{}</answer>\"}}", i + 1));
         std::fs::write(place.path("corpus.jsonl"), text).unwrap();
@@ -56,7 +46,7 @@ impl Place {
 
     /// Arguments of a pretraining of `steps` steps.
     fn pretraining(&self, steps: usize) -> Vec<String> {
-        let recipe = root().join("recipes/tiny/pretrain.toml").display().to_string();
+        let recipe = tiny::root().join("recipes/tiny/pretrain.toml").display().to_string();
         let sets = [
             format!("run.output_dir={:?}", self.text("out")),
             format!("data.files=[{:?}]", self.text("corpus.jsonl")),

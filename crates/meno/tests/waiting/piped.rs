@@ -1,6 +1,7 @@
 //! Without a terminal every long verb says where it is, again and again.
 
-use super::{Place, root};
+use super::Place;
+use super::tiny::root;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
