@@ -14,7 +14,7 @@ use crate::error::{ApiError, shown};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// An endpoint with fields of its own.
+/// An endpoint; each has its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/v1/chat/completions`.
@@ -51,8 +51,8 @@ pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(
     Ok(())
 }
 
-/// A name that nobody knows is somebody's own note and changes nothing, unless it is a known one with a letter wrong:
-/// what was meant by that would be lost.
+/// Refuses a misspelt known name, whose meaning would be lost. Other unknown names are ignored: clients send their own
+/// notes.
 fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
     let most = match name.chars().count() {
         0..=4 => return Ok(()),
@@ -61,7 +61,7 @@ fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
         _ => return Ok(()),
     };
     let honoured = FIELDS.iter().filter(|f| matches!(f.effect_at(endpoint), Effect::Honoured(_)));
-    let near = honoured.map(|f| (distance(f.name, name), f.name)).filter(|f| f.0 <= most).min();
+    let near = honoured.map(|f| (strsim::levenshtein(f.name, name), f.name)).filter(|f| f.0 <= most).min();
     match near {
         None => Ok(()),
         Some((_, meant)) => {
@@ -71,23 +71,8 @@ fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Letters to add, drop or change.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let changed = corner + usize::from(from != *to);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
 impl Field {
-    /// What becomes of it at an endpoint.
+    /// How an endpoint treats it.
     fn effect_at(&self, endpoint: Endpoint) -> Effect {
         match self.effect {
             Effect::Honoured(at) if !at.contains(&endpoint) => Effect::Refused("this endpoint does not take it"),

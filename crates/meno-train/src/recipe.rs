@@ -1,10 +1,13 @@
 //! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
 //! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
 
+mod explain;
 mod held_out;
 pub mod resume;
 mod without_effect;
 
+pub(crate) use explain::explain;
+pub use explain::near;
 pub use without_effect::{Condition, notes};
 
 use crate::data::DataFile;
@@ -17,6 +20,7 @@ use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
 use crate::trainer::{Dtype, Train};
+use explain::with_suggestion;
 use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
 use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
@@ -529,57 +533,6 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
     };
     place.insert((*last).to_owned(), value);
     Ok(())
-}
-
-/// An error of the TOML reader with its line and, for an unknown key, near matches.
-pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
-    let message = plain(&with_suggestion(e.message()));
-    match e.span() {
-        Some(span) => {
-            let line = text[..span.start.min(text.len())].matches('\n').count();
-            let source = text.lines().nth(line).unwrap_or_default().trim();
-            format!("line {}: {message}, in `{source}`", line + 1)
-        }
-        None => message,
-    }
-}
-
-/// "unknown field `x`, expected one of `a`, `b`" with the nearest of the known ones.
-fn with_suggestion(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant ")) else {
-        return message.to_owned();
-    };
-    let mut names = rest.split('`').skip(1).step_by(2).map(str::to_owned);
-    let Some(unknown) = names.next() else { return message.to_owned() };
-    let known: Vec<String> = names.collect();
-    let what = if message.starts_with("unknown field") { "key" } else { "value" };
-    let all = known.join(", ");
-    format!("unknown {what} `{unknown}`{}; expected one of: {all}", near(&unknown, &known))
-}
-
-/// "; did you mean `x`?" for names close to `unknown`.
-pub fn near(unknown: &str, known: &[String]) -> String {
-    let mut close: Vec<(usize, &String)> = known.iter().map(|k| (distance(unknown, k), k)).collect();
-    close.sort();
-    let limit = (unknown.len() / 3).max(2);
-    let close: Vec<String> = close.iter().filter(|(d, _)| *d <= limit).take(3).map(|(_, k)| format!("`{k}`")).collect();
-    if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(" or ")) }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -60,8 +60,12 @@ pub fn newest_run() -> Result<PathBuf> {
 /// Runs `f` with this number of threads; 0 is all cores.
 pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     // Always from inside the pool: a call from outside wakes a thread and waits for it, op after op.
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    meno_tensor::pool::with_threads(if threads == 0 { all } else { threads }, f)
+    meno_tensor::pool::with_threads(threads_of(threads), f)
+}
+
+/// The number of threads that was asked for; 0 is all cores.
+pub fn threads_of(asked: usize) -> usize {
+    if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
 }
 
 /// A number of threads; 0 is all cores.

@@ -191,10 +191,24 @@ pub(super) struct Size {
 
 /// Pays for looking at all of a value.
 pub(super) fn pay(state: &State, value: &Value) -> Result<(), Error> {
+    pay_times(state, value, 1)
+}
+
+/// Pays for looking at all of a value this many times. It is measured once.
+pub(super) fn pay_times(state: &State, value: &Value, times: u64) -> Result<(), Error> {
     match value.kind() {
-        ValueKind::Seq | ValueKind::Map => state.consume_fuel(size(state, value)?.bytes / BYTES_PER_STEP),
-        _ => pay_text(state, value),
+        ValueKind::Seq | ValueKind::Map => {
+            // `size` has paid for the first look at the nodes.
+            let size = size(state, value)?;
+            state.consume_fuel((times - 1) * (size.nodes / NODES_PER_STEP) + times * (size.bytes / BYTES_PER_STEP))
+        }
+        _ => (0..times).try_for_each(|_| pay_text(state, value)),
     }
+}
+
+/// Pays for looking at the texts among the arguments of a call.
+pub(super) fn pay_texts(state: &State, args: &[Value]) -> Result<(), Error> {
+    args.iter().try_for_each(|arg| pay_text(state, arg))
 }
 
 /// Pays for looking at all of a text.

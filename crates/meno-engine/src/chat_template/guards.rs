@@ -122,11 +122,11 @@ pub(super) fn add(env: &mut Environment<'static>) {
     for (name, filter) in guarded_filters() {
         env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
             let args = args.into_values();
-            args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?;
+            bounds::pay_texts(state, &args)?;
             if let (Some(list), "sort" | "dictsort" | "groupby" | "max" | "min" | "unique") = (args.first(), name) {
-                // Items are compared as often as they are halved.
-                let items = list.len().unwrap_or(0).max(2).ilog2();
-                (0..=items).try_for_each(|_| bounds::pay(state, list))?;
+                // Sorting compares every item about log2(items) times.
+                let looks = list.len().unwrap_or(0).max(2).ilog2() + 1;
+                bounds::pay_times(state, list, looks.into())?;
             }
             fits(state, name, args.first(), args.get(1..).unwrap_or_default())?;
             let result = filter.call(state, &args)?;
@@ -144,15 +144,17 @@ pub(super) fn add(env: &mut Environment<'static>) {
     for (name, filter) in texts() {
         env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
             let args = args.into_values();
-            args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?;
+            bounds::pay_texts(state, &args)?;
             filter.call(state, &args)
         });
     }
     for (name, test) in comparisons() {
         env.add_test(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
             let args = args.into_values();
-            args.iter().take(1).try_for_each(|arg| bounds::pay(state, arg))?;
-            args.iter().skip(1).try_for_each(|arg| bounds::pay_text(state, arg))?;
+            if let Some((value, others)) = args.split_first() {
+                bounds::pay(state, value)?;
+                bounds::pay_texts(state, others)?;
+            }
             Ok::<bool, Error>(test.call(state, &args)?.is_true())
         });
     }
@@ -174,7 +176,7 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
             bounds::pay(state, value)?;
             bounds::pay(state, item)?;
         }
-        _ => args.iter().try_for_each(|arg| bounds::pay_text(state, arg))?,
+        _ => bounds::pay_texts(state, args)?,
     }
     match (name, args) {
         ("join", [list, ..]) => fits(state, "join", Some(list), std::slice::from_ref(value))?,

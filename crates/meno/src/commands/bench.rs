@@ -28,12 +28,6 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// A number of threads; 0 is all cores.
-fn threads(asked: usize) -> usize {
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
-    if asked == 0 { all() } else { asked }
-}
-
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -178,8 +178,8 @@ pub(in crate::tokenizer) fn definition(name: &str) -> Option<&'static Definition
     DEFINITIONS.iter().find(|d| d.names.contains(&name))
 }
 
-/// The name of the definition that splits text as a `tokenizer.json` does: best one that agrees in all, else one that
-/// differs in composing text first.
+/// The name of the definition that splits text as a `tokenizer.json` does. One that also agrees in composing text first
+/// (NFC) is preferred.
 pub(in crate::tokenizer) fn named_by(json: &Value) -> Option<&'static str> {
     let wanted = match json["pre_tokenizer"]["pretokenizers"].as_array() {
         Some(all) => canonical(all),
@@ -187,9 +187,9 @@ pub(in crate::tokenizer) fn named_by(json: &Value) -> Option<&'static str> {
     };
     let ignore_merges = json["model"]["ignore_merges"].as_bool().unwrap_or(false);
     let nfc = json["normalizer"]["type"] == "NFC";
-    let fitting =
-        || DEFINITIONS.iter().filter(|d| d.ignore_merges == ignore_merges && canonical(&d.pre_tokenizers()) == wanted);
-    fitting().find(|d| d.nfc == nfc).or_else(|| fitting().next()).map(|d| d.names[0])
+    let fits = |d: &&Definition| d.ignore_merges == ignore_merges && canonical(&d.pre_tokenizers()) == wanted;
+    let fitting: Vec<&Definition> = DEFINITIONS.iter().filter(fits).collect();
+    fitting.iter().find(|d| d.nfc == nfc).or(fitting.first()).map(|d| d.names[0])
 }
 
 /// Steps by what they do; options that are written out or left out differ from file to file.

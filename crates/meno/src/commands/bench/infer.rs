@@ -1,8 +1,8 @@
 //! `meno bench infer`: tokens a second of a prompt and of generation, one sequence and many, in llama-bench's manner:
 //! any tokens, every step's logits computed, none sampled.
 
-use super::{median, threads};
-use crate::arguments::{ModelName, thread_count, with_threads};
+use super::median;
+use crate::arguments::{ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
@@ -51,7 +51,7 @@ pub(super) struct Args {
 
 /// Runs `meno bench infer`.
 pub(super) fn run(mut args: Args) -> Result<()> {
-    args.threads = threads(args.threads);
+    args.threads = threads_of(args.threads);
     ensure!(args.prompt > 0 && args.generate > 0, "--prompt and --gen: expected at least 1 token");
     ensure!(args.repeat > 0, "--repeat is 0: expected at least 1");
     for &n in &args.sequences {

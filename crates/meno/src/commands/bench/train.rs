@@ -1,7 +1,7 @@
 //! `meno bench train`: tokens a second of whole training steps, by CPU time and by the clock, and a profile by op.
 
-use super::{median, peak_rss_mb, threads};
-use crate::arguments::thread_count;
+use super::{median, peak_rss_mb};
+use crate::arguments::{thread_count, threads_of};
 use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, ensure};
 use meno_model::{Config, Model, TrainOptions};
@@ -123,7 +123,7 @@ struct Entry {
 
 /// Runs `meno bench train`.
 pub(super) fn run(mut args: Args) -> Result<()> {
-    args.threads = threads(args.threads);
+    args.threads = threads_of(args.threads);
     ensure!(args.steps > 0, "--steps is 0: expected at least 1");
     let (network, config) = match &args.config {
         Some(path) => (path.display().to_string(), Config::load(path)?),

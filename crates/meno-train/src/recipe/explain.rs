@@ -1,0 +1,38 @@
+//! Errors of recipes in words: the line, and what was probably meant.
+
+use meno_model::plain::plain;
+
+/// An error of the TOML reader with its line and, for an unknown key, near matches.
+pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
+    let message = plain(&with_suggestion(e.message()));
+    match e.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count();
+            let source = text.lines().nth(line).unwrap_or_default().trim();
+            format!("line {}: {message}, in `{source}`", line + 1)
+        }
+        None => message,
+    }
+}
+
+/// "unknown field `x`, expected one of `a`, `b`" with the nearest of the known ones.
+pub(super) fn with_suggestion(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant ")) else {
+        return message.to_owned();
+    };
+    let mut names = rest.split('`').skip(1).step_by(2).map(str::to_owned);
+    let Some(unknown) = names.next() else { return message.to_owned() };
+    let known: Vec<String> = names.collect();
+    let what = if message.starts_with("unknown field") { "key" } else { "value" };
+    let all = known.join(", ");
+    format!("unknown {what} `{unknown}`{}; expected one of: {all}", near(&unknown, &known))
+}
+
+/// "; did you mean `x`?" for names close to `unknown`.
+pub fn near(unknown: &str, known: &[String]) -> String {
+    let mut close: Vec<(usize, &String)> = known.iter().map(|k| (strsim::levenshtein(unknown, k), k)).collect();
+    close.sort();
+    let limit = (unknown.len() / 3).max(2);
+    let close: Vec<String> = close.iter().filter(|(d, _)| *d <= limit).take(3).map(|(_, k)| format!("`{k}`")).collect();
+    if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(" or ")) }
+}
