@@ -1,7 +1,7 @@
 """lm-evaluation-harness' `local-completions` against a running `meno serve`: `python dev/serving/harness.py URL MODEL`.
 
-A task of two lines is made here, of log-likelihoods (multiple choice), and one of a text to be generated. Nothing is told
-to the harness but the URL: it finds the tokenizer by `/tokenizer_info`, `/tokenize` and `/detokenize`.
+A task of two lines is made here, of log-likelihoods (multiple choice), and one of a text to be generated. The harness gets
+only the URL: it finds the tokenizer by `/tokenizer_info`, `/tokenize` and `/detokenize`.
 """
 
 import json

@@ -46,7 +46,7 @@ pub struct Submission {
     /// Whose it is: beginnings of prompts are shared, and kept, only among requests of the same salt. Otherwise a client
     /// could read another's prompt, token by token, from what was found in the cache.
     pub salt: u64,
-    /// What is told of the prompt, beside the answer.
+    /// What is reported about the prompt, besides the answer.
     pub observe: Observe,
     /// One for every sample, or none at all.
     pub constraints: Vec<Box<dyn Constraint>>,

@@ -64,7 +64,7 @@ pub enum Error {
         /// What it is, and what to name instead.
         what: &'static str,
     },
-    /// A model of another architecture than those that are run.
+    /// A model of an architecture that is not supported.
     #[error(
         "{}: is a model of the architecture `{architecture}` (general.architecture), which is not supported; supported \
          are {}",
@@ -76,7 +76,7 @@ pub enum Error {
         path: PathBuf,
         /// Its architecture, as llama.cpp calls it.
         architecture: String,
-        /// Those that are run.
+        /// The supported ones.
         supported: &'static [&'static str],
     },
     /// A metadata key is missing or has another type or value than the architecture needs.

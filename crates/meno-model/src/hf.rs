@@ -185,7 +185,7 @@ pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
     Ok((config, source))
 }
 
-/// As [`open`]; whether the weights are those that the config asks for is not checked.
+/// As [`open`], without checking that the weights fit the config.
 pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
     recognize::check_kind(path)?;
     if path.is_file() {

@@ -142,8 +142,8 @@ impl Model {
         hf::load(path, true, &mut |_, _| {})
     }
 
-    /// As [`Model::load`] or, if `quantised`, [`Model::load_quantised`]; `on_read` is told how many values of how many
-    /// have been read.
+    /// As [`Model::load`] or, if `quantised`, [`Model::load_quantised`]; `on_read` gets the
+    /// number of values read so far and of all values.
     pub fn load_watched(path: &Path, quantised: bool, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
         hf::load(path, quantised, on_read)
     }

@@ -2,7 +2,7 @@
 //! leaves nothing behind.
 //!
 //! A [`Temporary`] is removed when it is dropped, so an error or a panic leaves none. A signal ends the process without
-//! dropping anything; [`remove_all`] is what whoever handles signals calls before.
+//! dropping anything; signal handlers call [`remove_all`] first.
 
 use crate::Error;
 use std::fs::File;
@@ -53,7 +53,7 @@ impl Temporary {
         Ok(())
     }
 
-    /// Moves the files of a directory that was written into `dir`, in place of those that have their names.
+    /// Moves the files of a directory that was written into `dir`, replacing files of the same names.
     pub fn persist_into(self, dir: &Path) -> io::Result<()> {
         let open = open();
         let move_all = || {
@@ -90,7 +90,7 @@ pub fn remove_all() -> Removed {
 #[must_use = "what is begun after it is dropped is left behind"]
 pub struct Removed(#[allow(dead_code)] MutexGuard<'static, Vec<PathBuf>>);
 
-/// Nobody could be told that it fails; most often there is nothing yet.
+/// Ignores errors: there is no caller to report them to, and most often the file does not exist yet.
 fn remove(path: &Path) {
     let directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
     let _ = if directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };

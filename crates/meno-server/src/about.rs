@@ -30,7 +30,7 @@ pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     }))
 }
 
-/// The model, its template and how it is served. Its path is nobody's business: `model_path` is its name.
+/// The model, its template and how it is served. Its path is not shown: `model_path` is its name.
 pub async fn props(State(server): State<Arc<Server>>) -> Response {
     let (model, options) = (&server.model, server.engine.options());
     let d = &model.defaults;

@@ -105,7 +105,7 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
     Ok((bytes, room))
 }
 
-/// Reads a request. What is no JSON is told with line and column, what is of the wrong kind with its field.
+/// Reads a request. Errors name line and column for invalid JSON, and the field for a wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if signs(bytes) > MAX_SIGNS {
         let message = format!("The body has more than {MAX_SIGNS} values; at most as many are taken.");

@@ -245,7 +245,7 @@ impl ChatRequest {
         Ok(fields)
     }
 
-    /// Where the thought is told.
+    /// Where the thought is shown.
     pub(crate) fn shown_thought(&self) -> Result<ShownThought, ApiError> {
         let excluded = self.reasoning.as_ref().is_some_and(|r| r["exclude"] == true);
         let include = self.include_reasoning.or(excluded.then_some(false));
@@ -338,7 +338,7 @@ pub struct Gathered {
     pub cut: Option<Cut>,
     /// The stop string that ended it.
     pub stop: Option<String>,
-    /// The tokens of the prompt, where they are told.
+    /// The tokens of the prompt, if they are returned.
     pub prompt: Vec<TokenInfo>,
 }
 

@@ -124,7 +124,7 @@ impl CompletionRequest {
         let tells_prompt = self.echo == Some(true) && self.logprobs.is_some();
         let told = prompts.iter().map(|(_, tokens)| tokens.len().saturating_mul(n)).sum::<usize>();
         if tells_prompt && told > MAX_ECHOED {
-            let message = format!("log-probabilities of {told} tokens; at most {MAX_ECHOED} are told at once");
+            let message = format!("log-probabilities of {told} tokens; at most {MAX_ECHOED} are returned at once");
             return Err(ApiError::invalid("echo", message));
         }
         let observe = if tells_prompt { Observe::Logprobs } else { Observe::Nothing };
@@ -213,7 +213,7 @@ struct Reply {
     id: String,
     created: u64,
     logprobs: bool,
-    /// Whether the log-probabilities of the prompt are told with it.
+    /// Return the log-probabilities of the prompt with it.
     echo_logprobs: bool,
     /// By answer: the prompt, where it is to be repeated.
     echo: Vec<String>,
@@ -275,7 +275,7 @@ impl Reply {
 impl Tell for Reply {
     fn begin(&mut self) -> String {
         if self.echo_logprobs {
-            return ": here\n\n".to_owned(); // the prompt is told when its log-probabilities are known
+            return ": here\n\n".to_owned(); // the prompt follows when its log-probabilities are known
         }
         let echo = std::mem::take(&mut self.echo);
         let mut text = String::new();

@@ -182,7 +182,7 @@ impl Conversation {
 
     /// Renders with the template. Arguments of calls that are no JSON are given as the text they are. Where the template
     /// refuses that, the calls are written into the message as the model writes them; where it refuses several calls in
-    /// a turn (Llama's), each has a turn of its own.
+    /// a turn (Llama's), each call gets its own turn.
     fn rendered(self, template: &ChatTemplate, served: &Served, prompted: bool) -> Result<String, ApiError> {
         let calls = || self.messages.iter().filter_map(|m| m.tool_calls.as_ref());
         let malformed = calls().flatten().map(|c| c.function.arguments.trim()).any(|a| !a.is_empty() && !is_json(a));
@@ -222,7 +222,7 @@ impl Conversation {
             let result = message.role == "tool" && !served.tools.shows_results;
             let message = message.for_template(i, served, calls)?;
             match messages.last_mut() {
-                // Results are told by the user then, all in one turn.
+                // Then all results go into one turn of the user.
                 Some(last) if result && after_result => history::append(last, &message, "\n"),
                 _ => messages.push(message),
             }

@@ -6,13 +6,13 @@ use crate::model::Served;
 use crate::types::MAX_N;
 use meno_engine::{Error, Tokenizer};
 
-/// How a family of models is told of a gap: the text before it, the text after it, and what begins the middle.
+/// How a family of models marks a gap: the text before it, the text after it, and the start of the middle.
 #[derive(Debug, PartialEq, Eq)]
 struct Form {
     before: &'static str,
     after: &'static str,
     middle: &'static str,
-    /// Tokens that end the middle, beside those that end every answer.
+    /// Tokens that end the middle, besides the tokens that end every answer.
     ends: &'static [&'static str],
     /// Whether the tokenizer puts a space before a text, which the text after the gap must not get.
     spaces: bool,

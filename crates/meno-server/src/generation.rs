@@ -33,7 +33,7 @@ pub struct Order {
     pub reading: Reading,
     /// What is imposed on them: one each, or none.
     pub steering: Vec<Steering>,
-    /// What is told of the prompt.
+    /// What is reported about the prompt.
     pub observe: Observe,
 }
 
@@ -103,11 +103,11 @@ struct Running {
     answer: Answer,
     steered: Steered,
     held: Vec<TokenInfo>,
-    /// The prompt's tokens so far, of the first of its answers and where they are told.
+    /// The prompt's tokens so far, for the first of its answers, if they are returned.
     prompt: Vec<TokenInfo>,
     /// How many answers there are to the prompt.
     siblings: usize,
-    /// Whether the prompt's tokens are told; then the token that ends the answer is, too.
+    /// Return the prompt's tokens, and then also the token that ends the answer.
     echo: bool,
     done: bool,
 }

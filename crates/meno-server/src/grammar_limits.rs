@@ -14,7 +14,7 @@ pub const MAX_BYTES: usize = 256 << 10;
 pub const MAX_RULES: usize = 2000;
 /// Most properties in all objects of a schema.
 pub const MAX_PROPERTIES: usize = 2000;
-/// Most names in all `required` of a schema, with those that `dependentRequired` lists.
+/// Most names in all `required` and `dependentRequired` of a schema.
 pub const MAX_REQUIRED: usize = 2000;
 /// Most `$ref` of a schema.
 pub const MAX_REFERENCES: usize = 1000;
@@ -94,7 +94,7 @@ fn repeats(text: &str) -> usize {
     count
 }
 
-/// How deep brackets lie in each other, those that are escaped left out.
+/// The nesting depth of brackets, not counting escaped ones.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut escaped) = (0usize, 0, false);
     for byte in text.bytes() {

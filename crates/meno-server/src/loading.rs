@@ -1,5 +1,5 @@
-//! What the server answers while its model is being loaded: 503, with the time after which to ask again. Whoever waits
-//! for it (a script, a load balancer, a browser's tab) finds it listening at once and sees when it is ready.
+//! What the server answers while its model is being loaded: 503, with the time after which to ask again. Scripts,
+//! load balancers and browser tabs can connect immediately and see when it is ready.
 
 use crate::body;
 use crate::error::ApiError;
@@ -29,7 +29,7 @@ impl Default for Loading {
 }
 
 impl Loading {
-    /// So many of the model's values are read, of how many.
+    /// Reports the number of the model's values read so far, and of all.
     pub fn progress(&self, read: usize, of: usize) {
         self.read[0].store(read as u64, Ordering::Relaxed);
         self.read[1].store(of as u64, Ordering::Relaxed);

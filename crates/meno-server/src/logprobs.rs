@@ -58,7 +58,7 @@ impl TextOffset {
                 Err(error) => {
                     let valid = error.valid_up_to();
                     self.characters += String::from_utf8_lossy(&rest[..valid]).chars().count();
-                    // Bytes that begin no character are told as one that stands for them.
+                    // Bytes that begin no character are shown as a replacement character.
                     let Some(broken) = error.error_len() else {
                         rest = &rest[valid..];
                         break;

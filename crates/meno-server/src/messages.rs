@@ -205,7 +205,7 @@ fn stop_reason(finish: Option<&str>, stop: Option<String>) -> (Option<&'static s
     }
 }
 
-/// Tokens; those that were found in the cache are counted apart.
+/// Token counts; tokens found in the cache are counted separately.
 fn usage(usage: Usage) -> Value {
     json!({
         "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens),

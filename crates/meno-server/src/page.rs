@@ -62,7 +62,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// `/` is the page, `/page/PATH` its files. Nobody needs a key to see them; what they ask for does.
+/// `/` is the page, `/page/PATH` its files. They need no key; the API that they call does.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(async |headers: HeaderMap| send("index.html", &headers)))

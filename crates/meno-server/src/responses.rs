@@ -135,7 +135,7 @@ struct Frame {
     fields: Value,
     /// Tools whose calls carry a text.
     custom: Vec<String>,
-    /// Whether the thought is told.
+    /// Show the thought.
     thought: bool,
 }
 

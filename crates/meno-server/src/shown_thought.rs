@@ -3,7 +3,7 @@
 use crate::error::{ApiError, shown};
 use meno_engine::reasoning::{CLOSE, OPEN};
 
-/// How the thought is told.
+/// How the thought is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ShownThought {
     /// As `reasoning_content` beside the answer.

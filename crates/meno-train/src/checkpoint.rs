@@ -95,8 +95,8 @@ pub struct State {
     /// What the stage alone knows.
     #[serde(default)]
     pub extra: serde_json::Value,
-    /// What step `step` has measured, if the run was stopped before the end of its evaluation: whoever resumes makes
-    /// that evaluation first.
+    /// What step `step` has measured, if the run was stopped before the end of its evaluation. A
+    /// resumed run does that evaluation first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
     /// With what the run was begun; older versions did not write it down.
@@ -130,7 +130,7 @@ impl Unfinished {
 }
 
 impl State {
-    /// The steps that are over: written down, and not made again by whoever resumes.
+    /// Completed steps: recorded, and not repeated by a resumed run.
     pub(crate) fn steps_over(&self) -> usize {
         self.step.saturating_sub(usize::from(self.unfinished.is_some()))
     }

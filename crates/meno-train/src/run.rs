@@ -16,7 +16,7 @@ pub trait Observer {
     fn on_step(&mut self, _metrics: &Metrics, _max_steps: usize) {}
     /// Something within a step went on: `done` of `total` of `what` (tokens sampled, passes).
     fn on_progress(&mut self, _what: &str, _done: usize, _total: usize) {}
-    /// So many tokens have been sampled since the rollout in progress began, in so many seconds.
+    /// Reports the tokens sampled and the seconds passed since the current rollout began.
     fn on_sampled(&mut self, _tokens: usize, _seconds: f64) {}
     /// The responses of the latest rollout, scored.
     fn on_rollouts(&mut self, _rollouts: &[Rollout]) {}

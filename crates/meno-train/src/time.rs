@@ -215,7 +215,7 @@ impl Answering {
         self.mean
     }
 
-    /// Seconds of `answers` answers, of which so many are written at once as in the probe.
+    /// Seconds of `answers` answers, with as many concurrent sequences as in the probe.
     pub fn seconds(&self, answers: usize) -> f64 {
         if answers == 0 || self.asked == 0 {
             return 0.0;

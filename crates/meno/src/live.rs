@@ -27,7 +27,7 @@ pub struct View {
     scene: Arc<Mutex<Scene>>,
     /// Set from outside (Ctrl-C) to end the run.
     pub stop: Arc<AtomicBool>,
-    /// Whether it was told that the run is about to stop.
+    /// The view says that the run is about to stop.
     stopping: bool,
     _ticker: Option<Ticker>,
 }

@@ -175,7 +175,7 @@ impl State {
 
     fn tell(&mut self) {
         self.told = Some(Instant::now());
-        // Nobody who reads it must not end the work.
+        // A closed standard error must not end the work.
         let _ = writeln!(stderr(), "{}", self.text(self.began.elapsed()));
     }
 

@@ -102,7 +102,7 @@ impl PrecisionArg {
         self.load_watched(path, others, &mut |_, _| {})
     }
 
-    /// As [`PrecisionArg::load`]; `on_read` is told how many values of how many have been read.
+    /// As [`PrecisionArg::load`]; `on_read` gets the number of values read so far and of all values.
     pub fn load_watched(
         self,
         path: &Path,
@@ -222,7 +222,7 @@ impl Loaded {
         Loaded::open_watched(path, args, &mut |_, _| {})
     }
 
-    /// As [`Loaded::open`]; `on_read` is told how many values of how many have been read.
+    /// As [`Loaded::open`]; `on_read` gets the number of values read so far and of all values.
     pub fn open_watched(path: &Path, args: &ModelArgs, on_read: &mut dyn FnMut(usize, usize)) -> Result<Loaded> {
         let (path, tokenizer) = open::with_tokenizer(path)?;
         let template = ChatTemplate::load(&path, tokenizer.special())?;

@@ -92,7 +92,7 @@ impl<W: Write> Fold<W> {
         }
     }
 
-    /// The terminal has so many columns now.
+    /// Sets the number of columns of the terminal.
     pub fn resize(&mut self, width: usize) {
         self.width = width.max(20);
     }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 /// Most logits of prompts in one step, in values: 16 MiB of them. A step holds at least one row.
 const MOST_LOGITS: usize = 1 << 22;
 
-/// What is told of a prompt. It is told once, of the first sample.
+/// What is reported about a prompt. It is reported once, with the first sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Observe {
     /// Nothing.

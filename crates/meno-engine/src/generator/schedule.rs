@@ -29,7 +29,7 @@ pub(super) struct Schedule {
     turn: usize,
     /// Rows that may still go to guesses in this step.
     spare: usize,
-    /// Rows of prompts that may have logits in a step, where their log-probabilities are told.
+    /// Most prompt rows with logits in a step, for requests that ask for log-probabilities of the prompt.
     logit_rows: usize,
 }
 
@@ -58,8 +58,8 @@ impl Schedule {
         (self.queue.len(), self.active.len())
     }
 
-    /// Puts the samples of a job into the queue; those that may say nothing, of a prompt of which nothing is told, end
-    /// at once.
+    /// Queues the samples of a job. With `max_tokens = 0` they finish immediately, unless something is reported about
+    /// the prompt.
     pub(super) fn add(&mut self, job: Job, sink: Sink<'_>) {
         let id = job.id;
         if job.request.sampling.max_tokens == 0 && job.observe == Observe::Nothing {
@@ -281,7 +281,7 @@ impl Schedule {
         s.fed = s.rows.len();
     }
 
-    /// Reads what is told of the prompts that ran in this step, of `rows` rows.
+    /// Reads what is reported about the prompts that ran in this step, from `rows` rows.
     pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
         self.active.iter_mut().for_each(|s| s.observe(out, vocab, rows));
     }

@@ -26,7 +26,7 @@ pub(super) struct Sequence {
     /// Seed, step and sequence of the random numbers.
     key: [u64; 3],
     constraint: Option<Box<dyn Constraint>>,
-    /// What is told of its prompt.
+    /// What is reported about its prompt.
     pub(super) observing: Option<Observing>,
     /// Its place in the cache; `None` in the queue.
     pub(super) place: Option<usize>,

@@ -24,7 +24,7 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
     match named_by(&json) {
         Some(name) => out.string("tokenizer.ggml.pre", name),
         // GGUF has no name for this way to split text. Programs that know only names take the default, which splits some
-        // texts in other places; the whole file stands beside it for those that read it, as Meno does.
+        // texts in other places; programs that read the whole file, as Meno does, find it beside the name.
         None => {
             out.string("tokenizer.ggml.pre", "default");
             out.string("tokenizer.huggingface.json", &json.to_string());

@@ -101,7 +101,7 @@ impl Caged {
                     Ok(usage) if usage.cpu > Duration::from_secs(limits.cpu_seconds) => TOO_MUCH_CPU,
                     Ok(usage) if usage.memory_bytes > limits.memory_bytes => TOO_MUCH_MEMORY,
                     Ok(_) => 0,
-                    // It has ended, or nobody watches it any more.
+                    // It has ended, or the watch has stopped.
                     Err(_) if ends_within(&hold.pidfd, Duration::ZERO) => return,
                     Err(_) => NOT_TO_BE_SEEN,
                 };

@@ -247,7 +247,7 @@ const OPTIONS: [libc::c_int; 8] = [
     libc::PR_SET_VMA,
 ];
 
-/// The namespaces of a sandbox, and those that a program must not make by `clone`. `clone3`, whose flags a filter cannot
+/// The namespaces of a sandbox. A program must not make any of them with `clone`. `clone3`, whose flags a filter cannot
 /// read, is not listed; libc then uses `clone`.
 pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS

@@ -213,7 +213,7 @@ fn holds_others(dir: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A prefix with a tool, libraries of its own and files of a person.
+    /// A prefix with a tool, its libraries and personal files.
     fn prefix(at: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().canonicalize().unwrap().join(at);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn homes_and_what_holds_them_are_nobodys_own() {
+    fn homes_and_what_holds_them_are_personal() {
         assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
         for dir in ["/home", "/home/me", "/root", "/", "/home/me/.local", "/opt", "/var/home/me"] {
             assert!(holds_others(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");

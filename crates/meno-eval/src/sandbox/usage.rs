@@ -20,7 +20,7 @@ pub(super) struct Usage {
     /// Bytes of memory of their own with their page tables, swapped or not; what two processes share counts once where
     /// the kernel says so.
     pub(super) memory_bytes: u64,
-    /// The living and those that nobody waited for yet.
+    /// Running processes, and ended ones that have not been waited for.
     pub(super) processes: usize,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct ForcedCalls<'a> {
 impl ForcedCalls<'_> {
     /// An answer is a call, or JSON of a schema.
     pub(super) fn or_json(&self, schema: &Value, param: &'static str) -> Result<Option<Grammar>, ApiError> {
-        // By itself first: what is wrong with it is told with its place.
+        // By itself first: its errors name their place.
         let alone = self.server.model.grammars.compile(&Structure::JsonSchema(schema.clone()), param)?;
         drop(alone);
         let refuse = |e| ApiError::invalid(param, format!("{param} cannot be used: {e}"));

@@ -20,7 +20,7 @@ pub(super) struct Reply {
     pub(super) id: String,
     pub(super) created: u64,
     pub(super) logprobs: bool,
-    /// Where the thought is told.
+    /// Where the thought is shown.
     pub(super) thought: ShownThought,
     /// Tools whose calls carry a text.
     pub(super) custom: Vec<String>,

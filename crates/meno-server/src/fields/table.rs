@@ -2,7 +2,7 @@
 
 use super::Endpoint::{self, Chat, Completions, Responses};
 
-/// What becomes of a field.
+/// How a field is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Read, at these endpoints.
@@ -18,7 +18,7 @@ pub enum Effect {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of it.
+    /// How it is treated.
     pub effect: Effect,
     /// JSON of the value that changes nothing, beside null, false and what is empty.
     pub neutral: Option<&'static str>,
@@ -171,11 +171,11 @@ pub const FIELDS: &[Field] = &[
     refused("prompt_logprobs", "ask for logprobs of the answer"),
     refused("n_probs", "ask for logprobs of the answer"),
     refused("post_sampling_probs", "ask for logprobs of the answer"),
-    refused("return_tokens_as_token_ids", "tokens are told as text"),
-    refused("return_token_ids", "tokens are told as text"),
-    refused("return_tokens", "tokens are told as text"),
-    refused("return_hidden_states", "tokens are told as text"),
-    refused("return_routed_experts", "tokens are told as text"),
+    refused("return_tokens_as_token_ids", "tokens are returned as text"),
+    refused("return_token_ids", "tokens are returned as text"),
+    refused("return_tokens", "tokens are returned as text"),
+    refused("return_hidden_states", "tokens are returned as text"),
+    refused("return_routed_experts", "tokens are returned as text"),
     unless("mirostat", "0", "the samplers are temperature, top_k, top_p and min_p"),
     unless("typical_p", "1", "the samplers are temperature, top_k, top_p and min_p"),
     unless("typical", "1", "the samplers are temperature, top_k, top_p and min_p"),

@@ -159,7 +159,7 @@ fn assistant(content: Blocks, place: &str) -> Result<ChatMessage, ApiError> {
         let place = format!("{place}.content.{i}");
         match block.kind.as_str() {
             "thinking" => thought.push_str(&block.thinking.unwrap_or_default()),
-            "redacted_thinking" => {} // nobody but who wrote it can read it
+            "redacted_thinking" => {} // encrypted: only the server that wrote it can read it
             "tool_use" => {
                 let name = block.name.ok_or_else(|| invalid(&place, "a tool_use block without name"))?;
                 let arguments = block.input.unwrap_or_else(|| json!({})).to_string();

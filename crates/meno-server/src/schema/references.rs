@@ -11,7 +11,7 @@ pub(super) struct References<'a> {
     anchors: BTreeMap<String, String>,
     /// Names of definitions by pointer.
     names: BTreeMap<String, String>,
-    /// Those that were not written yet.
+    /// Definitions not written yet.
     wanted: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ struct Trial {
     null_content: bool,
 }
 
-/// In this order, of those that do equally well the first is taken.
+/// Tried in this order; the first of the best is used.
 const TRIALS: [Trial; 4] = [
     Trial { as_object: true, null_content: true },
     Trial { as_object: true, null_content: false },

@@ -21,7 +21,7 @@ pub(super) struct Event<'a> {
 pub(super) enum What<'a> {
     /// The first event of every file.
     Version,
-    /// A run goes on: what was told of this step and later ones is void.
+    /// A run resumes: earlier events of this step and later steps are void.
     Start,
     /// Tag and value.
     Scalars(Vec<(Cow<'a, str>, f32)>),

@@ -110,7 +110,7 @@ fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Res
 }
 
 /// Gives the written directory its name, or its files their place in a directory that is there. Weights of a model that
-/// was there before are removed; other files are nobody's business.
+/// was there before are removed; other files stay.
 fn install(temporary: Temporary, target: &Path) -> std::io::Result<()> {
     if !target.is_dir() {
         return temporary.persist(target);

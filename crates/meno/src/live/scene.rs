@@ -20,14 +20,14 @@ const SOON: Duration = Duration::from_secs(2);
 /// How long it is *at first*.
 const FIRST: Duration = Duration::from_secs(20);
 
-/// What became of a stage.
+/// The state of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum StageState {
     /// Its turn has not come.
     Waiting,
     /// It runs since then.
     Running(Instant),
-    /// It took so long; with a word on the result.
+    /// How long it took, and its result in a few words.
     Done(Duration, String),
 }
 
@@ -36,7 +36,7 @@ pub(super) enum StageState {
 pub(super) struct Stage {
     /// Its name.
     pub(super) name: String,
-    /// What became of it.
+    /// Its state.
     pub(super) state: StageState,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Scene {
     pub(super) stages: Vec<Stage>,
     pub(super) current: usize,
     pub(super) started: Instant,
-    /// Seconds that each stage was thought to take; empty if nobody thought.
+    /// Seconds that each stage was thought to take; empty without an estimate.
     pub(super) plan: Vec<f64>,
     /// Steps made and wanted.
     pub(super) steps: (usize, usize),
@@ -295,7 +295,7 @@ impl Scene {
     fn say(&mut self, line: &str) {
         if self.terminal.is_none() {
             self.told = Some(Instant::now());
-            // Nobody who reads it must not end a run.
+            // A closed standard error must not end a run.
             let _ = writeln!(stderr(), "{line}");
         }
     }

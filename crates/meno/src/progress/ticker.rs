@@ -11,7 +11,7 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Calls `f` every `period`. `None` if the system gives no thread: then nothing is told, and the work goes on.
+    /// Calls `f` every `period`. `None` if the system gives no thread; the work then continues silently.
     pub(crate) fn every(period: Duration, mut f: impl FnMut() + Send + 'static) -> Option<Ticker> {
         let (end, ended) = channel();
         let run = move || {

@@ -151,7 +151,7 @@ impl Highlighter for Typing {}
 impl Hinter for Typing {
     type Hint = String;
 
-    /// Hints nothing. It is told of every change, which is how the editor knows what Ctrl-C has cleared.
+    /// Hints nothing. It sees every change, which is how the editor knows what Ctrl-C has cleared.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         self.empty.set(line.is_empty());
         None

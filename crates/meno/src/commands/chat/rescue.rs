@@ -28,7 +28,7 @@ impl Rescue {
                 if let Some(signal) = signals.forever().next() {
                     let text = latest.lock().unwrap_or_else(PoisonError::into_inner).take();
                     if let Some(text) = text {
-                        // There is nobody left to tell that it failed.
+                        // An error cannot be shown any more: the terminal is closed.
                         let _ = write(&text);
                     }
                     signal_hook::low_level::exit(128 + signal);

@@ -12,7 +12,7 @@ pub(super) enum Mark {
     Note,
     /// It is not there.
     Missing,
-    /// Nobody tried.
+    /// It was not tried.
     NotTried,
 }
 
@@ -53,7 +53,7 @@ impl Section {
         self.values.insert(key.to_owned(), value);
     }
 
-    /// A row without a value of its own.
+    /// A row without a value.
     pub(super) fn line(&mut self, mark: Mark, text: impl Into<String>) {
         self.rows.push((mark, text.into()));
     }

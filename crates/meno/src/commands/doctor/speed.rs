@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// Below this share of what is expected something is wrong with the machine.
 const POOR: f64 = 0.5;
-/// A thread of any processor of the last ten years reads so many GB/s from memory.
+/// GB/s that one thread of any processor of the last ten years reads from memory.
 const READ: f64 = 6.0;
 /// Reading by all threads is repeated for so long.
 const MEMORY_SECONDS: f64 = 1.5;
