@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
 use meno_engine::tokenizer::CharacterLevel;
+use meno_server::places::Places;
 use meno_server::structured::{Grammars, Structure};
 use std::sync::{Arc, LazyLock};
 
@@ -37,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
             Err(_) => return,
         },
     };
-    let Ok(mut grammar) = GRAMMARS.compile(&structure, "fuzz") else { return };
+    let Ok(mut grammar) = GRAMMARS.compiler(&Places::new(1)).compile(&structure, "fuzz") else { return };
     let vocab = TOKENIZER.id_bound();
     let mut mask = TokenMask::all(vocab);
     for step in 0..STEPS {

@@ -21,7 +21,7 @@ pub use speculative::Speculative;
 use crate::constraint::Constraint;
 use crate::error::Error;
 use crate::sampler::{Sampling, Scratch};
-use meno_model::{InferOptions, Model};
+use meno_model::{InferOptions, Model, input};
 use meno_tensor::batch::Batch;
 use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec, PAGE, pages};
@@ -396,15 +396,11 @@ impl Generator {
     /// Reads what [`Generator::save_prefixes`] wrote for the same model run in the same way, as much as there is room
     /// for; returns how many prefixes are kept now. A file that is not there holds none.
     pub fn load_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
-        let file = match File::open(path) {
+        let file = match input::open(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             result => result.map_err(Error::io(path))?,
         };
-        let about = file.metadata().map_err(Error::io(path))?;
-        if !about.is_file() {
-            return Err(Error::io(path)(std::io::Error::other("it is not a file")));
-        }
-        let bytes = about.len();
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
         let names = (self.fingerprint(params, precision), self.vocab, self.capacity.max_len);
         let room = self.cache.free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
         let result = self.schedule.prefixes.load(&mut self.cache, names, (file, bytes), room);

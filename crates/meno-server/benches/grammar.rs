@@ -3,6 +3,7 @@
 
 use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
+use meno_server::places::Places;
 use meno_server::structured::{Grammars, Structure};
 use meno_tensor::tape::cpu_seconds;
 use serde_json::json;
@@ -15,7 +16,7 @@ fn main() {
     let tokenizer = Arc::new(Tokenizer::load(model.as_ref()).expect("a checkpoint"));
     let grammars = Grammars::new(tokenizer.clone());
     let begin = cpu_seconds();
-    let any = grammars.compile(&Structure::Regex("a".into()), "regex");
+    let any = grammars.compiler(&Places::new(1)).compile(&Structure::Regex("a".into()), "regex");
     println!("{} tokens, their table: {:.0} ms", tokenizer.vocab_size(), 1e3 * (cpu_seconds() - begin));
     drop(any);
 
@@ -40,7 +41,7 @@ fn main() {
     ] {
         let tokens = tokenizer.encode(text, false).expect("a text");
         let begin = cpu_seconds();
-        let compiled = grammars.compile(&structure, "grammar").expect("a grammar");
+        let compiled = grammars.compiler(&Places::new(1)).compile(&structure, "grammar").expect("a grammar");
         let compile = cpu_seconds() - begin;
         let mut mask = TokenMask::all(tokenizer.vocab_size());
         // The first answer fills the tables of the lexer; others of the same request share them.

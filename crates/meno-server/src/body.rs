@@ -1,7 +1,8 @@
 //! Request bodies: bounded, in time, JSON, with the place of what is wrong.
 
 use crate::app::Server;
-use crate::clients::{Client, Part, Room, Work};
+use crate::bodies::Room;
+use crate::clients::{Client, Part, Work};
 use crate::connections::Phase;
 use crate::error::ApiError;
 use crate::fields;
@@ -84,7 +85,9 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
         return Err(ApiError::too_large(limit));
     }
     let peer = request.extensions().get::<Peer>().cloned();
-    let (mut body, mut bytes, mut room) = (request.into_body().into_data_stream(), Vec::new(), Room::default());
+    let (mut body, mut bytes) = (request.into_body().into_data_stream(), Vec::new());
+    let mut room = client.room(server);
+    let refused = room.refused();
     let all = async {
         while let Some(part) = body.next().await {
             let part = part.map_err(|e| ApiError::malformed(format!("The body could not be read: {e}")))?;
@@ -92,13 +95,19 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
                 return Err(ApiError::too_large(limit));
             }
             if bytes.len() + part.len() > SMALL {
-                client.room(server, part.len(), &mut room).await;
+                room.grow(part.len()).await;
             }
             bytes.extend_from_slice(&part);
         }
         Ok(())
     };
-    tokio::time::timeout(Duration::from_secs(SECONDS), all).await.unwrap_or(Err(ApiError::slow_body(SECONDS)))?;
+    tokio::select! {
+        result = tokio::time::timeout(Duration::from_secs(SECONDS), all) => {
+            result.unwrap_or(Err(ApiError::slow_body(SECONDS)))?;
+        }
+        () = refused => return Err(ApiError::no_room()),
+    }
+    room.complete();
     if let Some(Peer(connection)) = peer {
         connection.enter(Phase::Answering);
     }

@@ -127,7 +127,7 @@ impl ChatRequest {
         let stops = checked_stops(self.stop.take())?;
         let Asked { conversation, tools, names, choice } = self.asked(server)?;
         let (thinking, continues) = (conversation.thinking, conversation.continues);
-        let grammar = self.grammar(&choice, &tools, server)?;
+        let grammar = self.grammar(&choice, &tools, server, client)?;
         let least = self.more.min_tokens.unwrap_or(0);
         let prompt = match conversation.turn(model)? {
             Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
@@ -275,10 +275,17 @@ impl ChatRequest {
     }
 
     /// The form of the answer, compiled.
-    fn grammar(&self, choice: &ToolChoice, tools: &[Tool], server: &Server) -> Result<Option<Grammar>, ApiError> {
+    fn grammar(
+        &self,
+        choice: &ToolChoice,
+        tools: &[Tool],
+        server: &Server,
+        client: &Client,
+    ) -> Result<Option<Grammar>, ApiError> {
+        let compiler = client.compiler(server);
         let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
         let parallel = self.parallel_tool_calls.unwrap_or(true) && !matches!(choice, ToolChoice::Named(_));
-        let calls = ForcedCalls { choice, tools, parallel, server };
+        let calls = ForcedCalls { choice, tools, parallel, model: &server.model, compiler: &compiler };
         if choice.is_forced() {
             return calls.compile("start: calls", "tools").map(Some);
         }
@@ -286,7 +293,7 @@ impl ChatRequest {
         match asked {
             Some((Structure::JsonObject, param)) if may_call => calls.or_json(&json!({ "type": "object" }), param),
             Some((Structure::JsonSchema(schema), param)) if may_call => calls.or_json(&schema, param),
-            Some((structure, param)) => server.model.grammars.compile(&structure, param).map(Some),
+            Some((structure, param)) => compiler.compile(&structure, param).map(Some),
             None => Ok(None),
         }
     }

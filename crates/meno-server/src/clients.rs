@@ -1,16 +1,19 @@
 //! Who asks, and how much of the server one client may take: by its key, or where no keys are asked for by its address.
 
 use crate::app::Server;
+use crate::bodies::{self, Bodies, Room};
 use crate::connections::network;
 use crate::error::ApiError;
 use crate::listen::Peer;
+use crate::places::Places;
+use crate::structured::Compiler;
 use axum::extract::Request;
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Threads for what takes processor time: reading, templates, tokenizers, grammars.
@@ -20,9 +23,8 @@ pub(crate) const WORKERS: usize = 4;
 const PREPARING: usize = WORKERS - 1;
 /// The threads among them that one client may hold.
 const PER_CLIENT: usize = 2;
-/// Kilobytes of bodies that are being read or prepared: of all clients, and of one.
-const BODIES: usize = 96 << 10;
-const BODIES_PER_CLIENT: usize = 24 << 10;
+/// Grammars that are compiled at once for one client.
+const GRAMMARS_PER_CLIENT: usize = 1;
 
 /// A client, as limits see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +53,8 @@ pub struct Client {
 struct Share {
     taken: Mutex<Taken>,
     workers: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: bodies::Share,
+    grammars: Arc<Places>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +71,7 @@ pub struct Clients {
     known: Mutex<HashMap<Name, Arc<Share>>>,
     preparing: Arc<Semaphore>,
     tokenizing: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Bodies>,
 }
 
 /// Work of one kind waits for its own kind.
@@ -99,7 +102,7 @@ impl Clients {
             known: Mutex::default(),
             preparing: Arc::new(Semaphore::new(PREPARING)),
             tokenizing: Arc::new(Semaphore::new(WORKERS - PREPARING)),
-            bodies: Arc::new(Semaphore::new(BODIES)),
+            bodies: Bodies::new(),
         }
     }
 
@@ -118,7 +121,8 @@ impl Clients {
             Arc::new(Share {
                 taken: Mutex::default(),
                 workers: Arc::new(Semaphore::new(PER_CLIENT)),
-                bodies: Arc::new(Semaphore::new(BODIES_PER_CLIENT)),
+                bodies: bodies::Share::new(),
+                grammars: Places::new(GRAMMARS_PER_CLIENT),
             })
         };
         let share = known.entry(name).or_insert_with(new).clone();
@@ -141,10 +145,6 @@ impl Drop for Part {
         taken.answers -= self.answers;
     }
 }
-
-/// Room for the bytes of a body; dropping it gives it back.
-#[derive(Debug, Default)]
-pub(crate) struct Room(Vec<OwnedSemaphorePermit>);
 
 impl Client {
     fn take(&self, server: &Server, requests: usize, answers: usize) -> Result<Part, ApiError> {
@@ -170,12 +170,14 @@ impl Client {
         self.take(server, 0, n)
     }
 
-    /// Waits for room for `bytes` more of a body.
-    pub(crate) async fn room(&self, server: &Server, bytes: usize, room: &mut Room) {
-        let kilobytes = bytes.div_ceil(1 << 10).min(BODIES_PER_CLIENT) as u32;
-        for semaphore in [&self.share.bodies, &server.clients.bodies] {
-            room.0.extend(semaphore.clone().acquire_many_owned(kilobytes).await.ok());
-        }
+    /// A compiler for the grammars of one of its requests.
+    pub(crate) fn compiler<'a>(&self, server: &'a Server) -> Compiler<'a> {
+        server.model.grammars.compiler(&self.share.grammars)
+    }
+
+    /// No room yet, for one of its bodies.
+    pub(crate) fn room(&self, server: &Server) -> Room {
+        server.clients.bodies.room(&self.share.bodies)
     }
 
     /// Runs `work` on a thread for such, when it is the client's turn.

@@ -114,7 +114,7 @@ impl CompletionRequest {
         }
         let stops = checked_stops(self.stop.take())?;
         let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
-        let grammar = asked.map(|(form, param)| model.grammars.compile(&form, param)).transpose()?;
+        let grammar = asked.map(|(form, param)| client.compiler(server).compile(&form, param)).transpose()?;
         let least = self.more.min_tokens.unwrap_or(0);
         let prompts = self.prompts(server)?;
         if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {

@@ -99,6 +99,14 @@ impl ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, Some("request_timeout"), message)
     }
 
+    /// 503: a body that arrives slowly takes room that others wait for.
+    pub fn no_room() -> ApiError {
+        let message = "The body of the request arrives too slowly while the server has no room for other large bodies. \
+                       Try again in 5 s.";
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("overloaded"), message);
+        ApiError { retry_after: Some(5), ..error }
+    }
+
     /// 413.
     pub fn too_large(limit: usize) -> ApiError {
         let message = format!("The body of the request is larger than the {limit} bytes that this server takes.");

@@ -85,7 +85,8 @@ fn host(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
 fn origin(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
     let own = headers.get(HOST).and_then(|h| h.to_str().ok());
     let foreign = |origin: &&HeaderValue| {
-        let host = origin.to_str().ok().and_then(|o| Some(o.split_once("://")?.1));
+        let origin_text = origin.to_str().unwrap_or_default();
+        let host = ["http://", "https://"].iter().find_map(|scheme| origin_text.strip_prefix(scheme));
         let same = host.is_some() && host == own;
         let known = host.is_some_and(|h| server.hosts.checks() && server.hosts.knows(bare(h)));
         !same && !known && !is_given(origin, &server.options.cors_origins)

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use meno_model::input;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -260,15 +261,20 @@ fn signals(loading: &Loading) -> io::Result<impl Future<Output = ()> + use<>> {
     })
 }
 
+/// Most bytes of a file of certificates.
+const MAX_PEM: u64 = 1 << 20;
+
 /// TLS with a certificate chain and its key.
 pub fn acceptor(cert: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let bad = |path: &Path, what: &str, e: &dyn std::fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: expected {what}: {e}", path.display()))
     };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
+    let read = |path: &Path, what: &str| input::read(path, MAX_PEM).map_err(|e| bad(path, what, &e));
+    let chain = CertificateDer::pem_slice_iter(&read(cert, "certificates in PEM")?)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|e| bad(cert, "certificates in PEM", &e))?;
-    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, "a private key in PEM", &e))?;
+    let key_der = PrivateKeyDer::from_pem_slice(&read(key, "a private key in PEM")?)
+        .map_err(|e| bad(key, "a private key in PEM", &e))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::grammar_limits;
+use crate::places::Places;
 use crate::schema::{SchemaError, child};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
@@ -12,15 +13,15 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of stack for compiling: llguidance descends with every rule and property.
 const STACK: usize = 256 << 20;
-/// A grammar that is not compiled by then is refused.
+/// Time to compile all grammars of one request, including the wait for a place.
 const COMPILE_TIME: Duration = Duration::from_secs(10);
 /// Most that all grammars of answers on their way may count together ([`grammar_limits::check`]): some kilobytes each.
 const MAX_LIVE: usize = 20_000;
-/// Grammars being compiled at once, those included that were refused for their time and are still at it.
+/// Grammars being compiled at once, including those that were refused for their time and still run.
 const COMPILING: usize = 4;
 /// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
 /// milliseconds, which all answers wait for.
@@ -87,8 +88,8 @@ pub fn json_grammar(schema: &Value) -> Result<Value, SchemaError> {
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
     factory: OnceLock<Result<Arc<ParserFactory>, String>>,
-    /// Grammars being compiled.
-    compiling: Arc<AtomicUsize>,
+    /// Places for grammars being compiled.
+    compiling: Arc<Places>,
     /// What the grammars of answers on their way count together.
     live: Arc<AtomicUsize>,
 }
@@ -123,24 +124,41 @@ impl std::fmt::Debug for Grammars {
 impl Grammars {
     /// For a tokenizer.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
-        Grammars { tokenizer, factory: OnceLock::new(), compiling: Arc::default(), live: Arc::default() }
+        Grammars { tokenizer, factory: OnceLock::new(), compiling: Places::new(COMPILING), live: Arc::default() }
     }
 
+    /// A compiler for one request of the client that owns `places`.
+    pub fn compiler(&self, places: &Arc<Places>) -> Compiler<'_> {
+        Compiler { grammars: self, places: places.clone(), deadline: Instant::now() + COMPILE_TIME }
+    }
+}
+
+/// Compiles the grammars of one request. They share [`COMPILE_TIME`], and the places of their client.
+#[derive(Debug)]
+pub struct Compiler<'a> {
+    grammars: &'a Grammars,
+    places: Arc<Places>,
+    deadline: Instant,
+}
+
+impl Compiler<'_> {
     /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
+        let Grammars { tokenizer, factory: shared, compiling, live } = self.grammars;
         let refuse = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
         let weight = grammar_limits::check(structure).map_err(|what| refuse(&what))?;
-        let new = || factory(&self.tokenizer).map(Arc::new).map_err(|e| e.to_string());
-        let factory = self.factory.get_or_init(new).clone();
+        let new = || factory(tokenizer).map(Arc::new).map_err(|e| e.to_string());
+        let factory = shared.get_or_init(new).clone();
         let factory = factory.map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
         let busy = ApiError::many_grammars;
-        let weight = Arc::new(Counted::add(&self.live, weight, MAX_LIVE).ok_or_else(busy)?);
-        let place = Counted::add(&self.compiling, 1, COMPILING).ok_or_else(busy)?;
+        let weight = Arc::new(Counted::add(live, weight, MAX_LIVE).ok_or_else(busy)?);
+        let places = (self.places.take(self.deadline), compiling.take(self.deadline));
+        let (Some(own), Some(shared)) = places else { return Err(busy()) };
         let (done, result) = sync_channel(1);
         let structure = structure.clone();
         let compile = move || {
             let compiled = compiled(&factory, &structure);
-            drop(place);
+            drop((own, shared)); // only now, also when the request was refused for its time
             let _ = done.send(compiled); // who waited may have given up
         };
         std::thread::Builder::new()
@@ -148,8 +166,8 @@ impl Grammars {
             .stack_size(STACK)
             .spawn(compile)
             .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
-        match result.recv_timeout(COMPILE_TIME) {
-            Ok(Ok(matcher)) => Ok(Grammar::new(matcher, self.tokenizer.eos(), weight)),
+        match result.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
+            Ok(Ok(matcher)) => Ok(Grammar::new(matcher, tokenizer.eos(), weight)),
             Ok(Err(error)) => Err(refuse(&format!("cannot be used: {error}"))),
             Err(RecvTimeoutError::Timeout) => {
                 Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))

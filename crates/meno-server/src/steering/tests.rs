@@ -1,6 +1,7 @@
 //! Thoughts and grammars together, token by token.
 
 use super::*;
+use crate::places::Places;
 use crate::structured::{Grammars, Structure};
 use crate::thinking::{Cut, ThoughtTokens};
 use meno_engine::Tokenizer;
@@ -73,7 +74,8 @@ fn a_thought_may_begin_later_and_then_counts() {
 fn a_grammar_begins_after_the_thought() {
     let t = tokenizer(&["<think>", "</think>"]);
     let tokens = Arc::new(ThoughtTokens::new(t.clone()).unwrap());
-    let grammar = Grammars::new(t.clone()).compile(&Structure::Regex("[0-9]{3}".into()), "x").unwrap();
+    let grammar =
+        Grammars::new(t.clone()).compiler(&Places::new(1)).compile(&Structure::Regex("[0-9]{3}".into()), "x").unwrap();
     let steer = |opened, budget| {
         let watch = ThoughtWatch::new(tokens.clone(), opened, budget, true);
         Steering::new(Some(watch), Some(grammar.another()), tokens.open())
@@ -89,7 +91,8 @@ fn a_grammar_begins_after_the_thought() {
 #[test]
 fn a_grammar_alone_masks_from_the_first_token() {
     let t = tokenizer(&[]);
-    let grammar = Grammars::new(t.clone()).compile(&Structure::Regex("[ab]+".into()), "x").unwrap();
+    let grammar =
+        Grammars::new(t.clone()).compiler(&Places::new(1)).compile(&Structure::Regex("[ab]+".into()), "x").unwrap();
     let mut s = Steering::new(None, Some(grammar), None);
     let mut mask = TokenMask::all(t.vocab_size());
     assert_eq!(s.choose(&mut mask), Choice::Masked);

@@ -91,6 +91,17 @@ fn files_that_are_no_files() {
     std::fs::remove_file(&data).unwrap();
     fifo(&data);
     refused_soon(&["sft", &recipe, "--plain"], &["data.jsonl", "is a FIFO"]);
+    let pipe = dir.path("pipe");
+    fifo(&pipe);
+    for flags in [&["--prefix-cache", &pipe][..], &["--tls-cert", &pipe, "--tls-key", &pipe]] {
+        refused_soon(&[&["serve", "-m", &model, "--port", "0"], flags].concat(), &[&pipe, "is a FIFO"]);
+    }
+    refused_soon(
+        &["logits", "-m", &model, "--tokens", "1", "--out", &pipe, "--force"],
+        &["pipe: is a device or a pipe"],
+    );
+    let eval = ["eval", "-m", &model, "--task", "countdown", "--out", &pipe];
+    refused_soon(&[&eval[..], &["--resume"]].concat(), &["pipe: is a device or a pipe"]);
 }
 
 #[test]
@@ -98,10 +109,9 @@ fn headers_with_very_many_tensors() {
     let dir = Dir::new();
     for (file, pattern) in [("a.safetensors", "t#"), ("b.safetensors", "model.layers.#.mlp.up_proj.weight")] {
         let path = dir.write(file, tensors((0..300_000).map(|i| pattern.replace('#', &i.to_string()))));
-        let start = Instant::now();
+        // Within the processor time of `limited`.
         let output = meno(&["inspect", &path]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(start.elapsed() < Duration::from_secs(60), "{pattern}: {:?}", start.elapsed());
+        assert!(output.status.success(), "{pattern}: {}", String::from_utf8_lossy(&output.stderr));
     }
     // As a model.
     dir.write("model/config.json", CONFIG);

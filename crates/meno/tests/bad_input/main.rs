@@ -20,12 +20,14 @@ use std::process::{Command, Stdio};
 
 /// Address space that a command may take: far more than the small files need, far less than the forged sizes ask for.
 const MEMORY: libc::rlim_t = 8 << 30;
+/// Processor time of a command: several times what the longest takes.
+const CPU_SECONDS: libc::rlim_t = 30;
 
 fn meno(args: &[&str]) -> Command {
     limited(args, libc::RLIM_INFINITY)
 }
 
-/// The command, with a disk that is full after `file_size` bytes of any file.
+/// The command, with a disk that is full after `file_size` bytes of any file, [`MEMORY`] and [`CPU_SECONDS`].
 fn limited(args: &[&str], file_size: libc::rlim_t) -> Command {
     let mut command = signals::meno();
     command.args(args).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
@@ -35,6 +37,7 @@ fn limited(args: &[&str], file_size: libc::rlim_t) -> Command {
         command.pre_exec(move || {
             libc::setrlimit(libc::RLIMIT_AS, &limit(MEMORY));
             libc::setrlimit(libc::RLIMIT_FSIZE, &limit(file_size));
+            libc::setrlimit(libc::RLIMIT_CPU, &limit(CPU_SECONDS));
             // Otherwise the limit kills instead of failing the write, as a full disk does.
             libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             Ok(())

@@ -90,8 +90,14 @@ fn foreign_names_and_origins_are_refused() {
     for origin in ["http://localhost:3000", "http://127.0.0.1", "https://page.example", "http://chat.example"] {
         assert_eq!(ask(&format!("origin: {origin}\r\n")), 200, "{origin}");
     }
-    for origin in ["http://evil.example", "null", "https://page.example.evil.example", "http://localhost.evil.example"]
-    {
+    for origin in [
+        "http://evil.example",
+        "null",
+        "https://page.example.evil.example",
+        "http://localhost.evil.example",
+        "file://localhost",
+        "chrome-extension://localhost",
+    ] {
         assert_eq!(ask(&format!("origin: {origin}\r\n")), 403, "{origin}");
     }
     // Whatever is asked for: a figure or a page is no more for strangers than an answer.

@@ -1,6 +1,6 @@
 //! Writes trees as LaTeX that parses back to the same tree.
 
-use super::symbols::name_of;
+use super::symbols::{function_of, name_of};
 use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation, Series};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
@@ -274,6 +274,8 @@ impl Display for Expr {
             Expr::Based(value, base) => write!(f, "{}_{{{base}}}", value.to_str_radix(*base).to_uppercase()),
             Expr::Sequence(items) => joined(f, items, "\\ ", Level::Atom),
             Expr::Opaque(text) => write!(f, "{text} "),
+            // In quotes the name of a function stays a word.
+            Expr::Text(text) if function_of(text).is_some() => write!(f, "\\text{{“{text}”}}"),
             Expr::Text(text) => write!(f, "\\text{{{text}}}"),
             Expr::Quantity(x, unit) => {
                 x.at(f, Level::Sign)?;

@@ -266,6 +266,20 @@ fn ambiguous_text_has_several_readings() {
     assert_eq!(printed("1 000"), ["1000", "1\\ 000".replace("000", "0").as_str()][..1]);
 }
 
+/// The name of a function that stands without arguments among words is a word.
+#[test]
+fn words_that_spell_functions_are_read_again() {
+    for word in ["Im", "sin", "max", "log"] {
+        let text = format!("x 0 ox {word}");
+        for reading in parse(&format!("\\text{{to}} 0 ox \\text{{“{word}”}}")).into_iter().chain(parse(&text)) {
+            let printed = reading.to_string();
+            assert!(!parse(&printed).is_empty(), "{printed:?} of {text:?}");
+        }
+    }
+    let found = "\0\0ox0ox\u{6}\u{6}Im";
+    assert!(parse(found).iter().all(|reading| !parse(&reading.to_string()).is_empty()));
+}
+
 #[test]
 fn hostile_text_is_unparsable() {
     for text in [

@@ -570,7 +570,8 @@ impl Scanner {
         None
     }
 
-    /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate.
+    /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate; what is
+    /// in quotes is words, whatever it spells.
     fn words(&mut self, content: &str) {
         let plain = content.replace(['$', '~'], " ");
         let written = plain.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -580,7 +581,10 @@ impl Scanner {
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
         let unit = Some(unit_text(&written)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
-        if matches!(bare, "and" | "und" | "et") {
+        let quoted = content.trim().strip_prefix('“').and_then(|c| c.strip_suffix('”'));
+        if let Some(quoted) = quoted {
+            self.push(Kind::Text(quoted.to_lowercase()));
+        } else if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {
             self.push(Kind::Or);

@@ -1,0 +1,62 @@
+//! Places that threads take for a while, and wait for.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// A number of places.
+#[derive(Debug)]
+pub struct Places {
+    free: Mutex<usize>,
+    returned: Condvar,
+}
+
+/// A place taken; dropping it gives it back.
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
+
+impl Places {
+    /// `free` places.
+    pub fn new(free: usize) -> Arc<Places> {
+        Arc::new(Places { free: Mutex::new(free), returned: Condvar::new() })
+    }
+
+    /// Takes a place. Blocks until one is free; `None` if none is by `deadline`.
+    pub fn take(self: &Arc<Places>, deadline: Instant) -> Option<Place> {
+        let mut free = self.lock();
+        while *free == 0 {
+            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            (free, _) = self.returned.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Some(Place(self.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.lock() += 1;
+        self.0.returned.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_place_is_waited_for_until_the_deadline() {
+        let places = Places::new(1);
+        let place = places.take(Instant::now()).unwrap();
+        assert!(places.take(Instant::now() + Duration::from_millis(5)).is_none());
+        let waiting = places.clone();
+        let waiter = std::thread::spawn(move || waiting.take(Instant::now() + Duration::from_secs(600)).is_some());
+        drop(place);
+        assert!(waiter.join().unwrap());
+        assert!(places.take(Instant::now()).is_some());
+    }
+}
