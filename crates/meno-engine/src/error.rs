@@ -35,7 +35,7 @@ pub enum Error {
     /// A prompt that does not fit.
     #[error(
         "the prompt has {prompt} tokens, but the context holds {context} and an answer needs at least one; shorten \
-         the prompt or give more context"
+         the prompt or use a longer context (--context), up to the model's maximum"
     )]
     PromptTooLong {
         /// Tokens of the prompt.

@@ -4,6 +4,7 @@
 mod explain;
 mod held_out;
 pub mod resume;
+pub mod size;
 mod without_effect;
 
 pub(crate) use explain::explain;
@@ -264,6 +265,8 @@ pub trait Recipe: DeserializeOwned + Serialize + Default {
     fn conditions(&self) -> Vec<Condition>;
     /// The data files that decide what is learned.
     fn data_files(&self) -> Vec<PathBuf>;
+    /// The model to start from.
+    fn model(&self) -> &ModelSection;
 }
 
 impl DistillSection {
@@ -296,6 +299,9 @@ macro_rules! recipe {
             fn data_files(&self) -> Vec<PathBuf> {
                 let reads: fn(&$name) -> Vec<PathBuf> = $reads;
                 reads(self)
+            }
+            fn model(&self) -> &ModelSection {
+                &self.model
             }
         }
     };
@@ -529,6 +535,11 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
     // A whole number where a fraction is wanted, as on a command line.
     let value = match (place.get(*last), value) {
         (Some(toml::Value::Float(_)), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
+        // 8k
+        (Some(toml::Value::Integer(_)), toml::Value::String(text)) => match size::size(&text) {
+            Ok(n) => toml::Value::Integer(n as i64),
+            Err(_) => toml::Value::String(text),
+        },
         (_, value) => value,
     };
     place.insert((*last).to_owned(), value);

@@ -1,6 +1,7 @@
 //! Arguments that every command spells alike: the model, threads, sizes.
 
 use anyhow::{Context, Result};
+pub use meno_train::recipe::size::size;
 use std::path::PathBuf;
 
 /// Which model: `MODEL` or `-m MODEL`.
@@ -77,21 +78,34 @@ pub fn thread_count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of tokens or bytes: `8192`, or with a suffix `8k`, `1M`, `4G` (powers of 1024).
-pub fn size(text: &str) -> Result<usize, String> {
-    let wrong = || "expected a whole number, which may end with k, M or G (8k is 8192)".to_owned();
-    let lower = text.trim().to_ascii_lowercase();
-    let bare = lower.strip_suffix("ib").or(lower.strip_suffix('b')).unwrap_or(&lower);
-    let (digits, shift) = match bare.char_indices().last() {
-        Some((at, 'k')) => (&bare[..at], 10),
-        Some((at, 'm')) => (&bare[..at], 20),
-        Some((at, 'g')) => (&bare[..at], 30),
-        Some((at, 't')) => (&bare[..at], 40),
-        _ => (bare, 0),
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let number: usize = digits.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
-    number.checked_mul(1 << shift).ok_or_else(|| "the number is too large".to_owned())
+/// A number of tokens, at least one, written as a [`size`].
+pub fn token_count(text: &str) -> Result<usize, String> {
+    size(text).and_then(|n| if n > 0 { Ok(n) } else { Err("expected 1 or more".into()) })
+}
+
+/// A sampling temperature.
+pub fn temperature(text: &str) -> Result<f32, String> {
+    number(text, "0 or more", |t| t >= 0.0)
+}
+
+/// A probability above 0.
+pub fn top_p(text: &str) -> Result<f32, String> {
+    number(text, "a number above 0 and at most 1", |p| p > 0.0 && p <= 1.0)
+}
+
+/// A fraction of a probability.
+pub fn min_p(text: &str) -> Result<f32, String> {
+    number(text, "a number from 0 to 1", |p| (0.0..=1.0).contains(&p))
+}
+
+/// A whole number, 0 or more.
+pub fn whole(text: &str) -> Result<usize, String> {
+    text.trim().parse().map_err(|_| "expected a whole number, 0 or more".into())
+}
+
+fn number(text: &str, expected: &str, valid: impl Fn(f32) -> bool) -> Result<f32, String> {
+    let number = text.trim().parse().ok().filter(|n: &f32| n.is_finite() && valid(*n));
+    number.ok_or_else(|| format!("expected {expected}"))
 }
 
 #[cfg(test)]
@@ -99,22 +113,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
-        for (text, expected) in [
-            ("0", 0),
-            ("8192", 8192),
-            ("8k", 8192),
-            ("8K", 8192),
-            ("1M", 1 << 20),
-            ("4G", 4 << 30),
-            ("512MiB", 512 << 20),
-        ] {
-            assert_eq!(size(text), Ok(expected), "{text}");
-        }
-        for text in ["", "k", "-1", "+1", "1.5k", "8kk", "8 apples", "99999999999999G", "1e3"] {
-            assert!(size(text).is_err(), "{text}");
-        }
+    fn values_are_checked_before_anything_is_loaded() {
         assert_eq!((thread_count("0"), thread_count("8")), (Ok(0), Ok(8)));
         assert!(thread_count("-1").is_err() && thread_count("100000").is_err());
+        assert_eq!(
+            (token_count("8k"), temperature("0"), top_p("1"), min_p("0")),
+            (Ok(8192), Ok(0.0), Ok(1.0), Ok(0.0))
+        );
+        assert!(token_count("0").is_err() && whole("-1").is_err());
+        for text in ["-1", "nan", "inf", "hot", ""] {
+            assert!(temperature(text).is_err() && top_p(text).is_err() && min_p(text).is_err(), "{text}");
+        }
+        assert!(top_p("0").is_err() && top_p("1.1").is_err() && min_p("5").is_err());
     }
 }

@@ -178,7 +178,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "report",
         &[
-            ("meno report runs/replicate-seed1", "its report anew"),
+            ("meno report runs/replicate-seed1", "write its report again"),
             ("meno report runs/replicate-seed1 --out site/", "in another directory"),
         ],
     ),
@@ -213,6 +213,11 @@ fn with_examples(command: Command, path: &str) -> Command {
     let command = names
         .iter()
         .fold(command, |command, name| command.mut_subcommand(name, |c| with_examples(c, &format!("{path} {name}"))));
+    // `--seed -1` is a wrong value, not an unknown option. Only options with a value can have this.
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
     let mut text = String::new();
     if let Some((_, examples)) = EXAMPLES.iter().find(|(name, _)| *name == path) {
         text += "Examples:\n";

@@ -16,7 +16,7 @@ struct Cli {
 enum Command {
     /// Train a small R1 from nothing: every stage of the paper in minutes, with a report
     Replicate(commands::replicate::Args),
-    /// Make the report of a finished `meno replicate` anew, without training
+    /// Write the report of a finished `meno replicate` again, without training
     Report(commands::report::Args),
     /// Talk to a model in the terminal
     Chat(commands::chat::Args),

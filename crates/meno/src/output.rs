@@ -1,10 +1,11 @@
 //! Where a command writes: checked before any work is done, by one rule for every verb.
 //!
 //! An output is never the input, under whatever name (symbolic links, hard links, a part of a split GGUF file): files
-//! are the same when device and inode are. What is there already needs `--force`. What is written has a temporary name
+//! are the same when device and inode are. What already exists needs `--force`. What is written has a temporary name
 //! until it is complete (`meno_model::temporary`), and signals leave nothing of it behind.
 
 use anyhow::{Context, Result, bail, ensure};
+use meno_train::run_lock;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,7 @@ fn parts(path: &Path) -> Vec<PathBuf> {
 /// The file that a command may write for `out`, which `flag` gives (`--out`): `out` itself, or what it links to.
 pub(crate) fn file(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Result<PathBuf> {
     let name = named(flag, out);
+    ensure!(out != Path::new("-"), "{name}: standard output is not supported; name a file (./- for one of that name)");
     if out.is_dir() {
         bail!("{name}: is a directory; expected a file to write");
     }
@@ -96,40 +98,78 @@ pub(crate) fn file(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Resu
     }
     if let Ok(metadata) = std::fs::metadata(out) {
         ensure!(metadata.is_file(), "{name}: is a device or a pipe; expected a file to write");
-        ensure!(force, "{name}: is there already; --force writes over it, or name another file");
+        ensure!(force, "{name}: already exists; --force writes over it, or name another file");
     }
     let target = followed(out);
     parent(&target, &name)?;
     Ok(target)
 }
 
+/// As [`file`], for `files` in the directory `out`, which need not exist.
+pub(crate) fn files(flag: &str, out: &Path, files: &[impl AsRef<Path>], force: bool) -> Result<()> {
+    ensure!(out.is_dir() || !out.exists(), "{}: is a file; expected a directory to write", named(flag, out));
+    if out.is_dir() {
+        for name in files {
+            file(flag, &out.join(name), force, &Inputs::default())?;
+        }
+    }
+    Ok(())
+}
+
 /// As [`file`], for a directory. One with files in it needs `force`, and none of them may be an input.
 pub(crate) fn directory(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Result<PathBuf> {
     let name = named(flag, out);
+    ensure!(
+        is_new(out, &name, inputs)? || force,
+        "{name}: already exists and is not empty; --force writes over the model in it, or name another directory"
+    );
+    let target = followed(out);
+    parent(&target, &name)?;
+    Ok(target)
+}
+
+/// Files of which a directory holds one group if a run has written to it, also one that was killed.
+const RUN_FILES: [&[&str]; 5] = [
+    &["recipe.toml", "metrics.jsonl"],
+    &[run_lock::FILE],
+    &["sample_state.json"],
+    &["traces/sample_state.json"], // of `distill`, before it trains
+    &["run.json"],                 // of `replicate`
+];
+
+/// Checks the directory of a run: it is new, empty or holds an earlier run, and none of its files is an input.
+pub(crate) fn run_directory(out: &Path, inputs: &Inputs) -> Result<()> {
+    let name = out.display().to_string();
+    let holds_run = || RUN_FILES.iter().any(|files| files.iter().all(|file| out.join(file).is_file()));
+    ensure!(
+        is_new(out, &name, inputs)? || holds_run(),
+        "{name}: is not empty and holds no run of meno; name another directory with --out (run.output_dir)"
+    );
+    Ok(())
+}
+
+/// Whether a directory does not exist or is empty. None of its files may be an input.
+fn is_new(out: &Path, name: &str, inputs: &Inputs) -> Result<bool> {
     if let Some(input) = inputs.named(out) {
         bail!("{name}: is the input ({}); name another directory to write", input.display());
     }
-    if out.exists() {
-        ensure!(out.is_dir(), "{name}: is a file; expected a directory to write");
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(out).with_context(|| name.clone())? {
-            files.push(entry.with_context(|| name.clone())?.path());
-        }
-        if let Some((file, input)) = files.iter().find_map(|f| Some((f, inputs.named(f)?))) {
+    if !out.exists() {
+        return Ok(true);
+    }
+    ensure!(out.is_dir(), "{name}: is a file; expected a directory to write");
+    let mut new = true;
+    for entry in std::fs::read_dir(out).with_context(|| name.to_owned())? {
+        let file = entry.with_context(|| name.to_owned())?.path();
+        if let Some(input) = inputs.named(&file) {
             bail!(
                 "{name}: holds the input ({} is {}); name another directory to write",
                 file.display(),
                 input.display()
             );
         }
-        ensure!(
-            force || files.is_empty(),
-            "{name}: is there already and not empty; --force writes over the model in it, or name another directory"
-        );
+        new = false;
     }
-    let target = followed(out);
-    parent(&target, &name)?;
-    Ok(target)
+    Ok(new)
 }
 
 /// `--out FILE`, for messages.
@@ -212,7 +252,16 @@ mod tests {
         std::fs::write(out.join("notes"), "x").unwrap();
         assert!(refused(directory("", &out, false, &inputs)).contains("not empty"));
         directory("", &out, true, &inputs).unwrap();
+        assert!(run_directory(&out, &inputs).unwrap_err().to_string().contains("holds no run"));
+        std::fs::write(out.join("recipe.toml"), "x").unwrap();
+        assert!(run_directory(&out, &inputs).unwrap_err().to_string().contains("holds no run"));
+        std::fs::write(out.join("metrics.jsonl"), "x").unwrap();
+        run_directory(&out, &inputs).unwrap();
+        assert!(run_directory(&input, &inputs).unwrap_err().to_string().contains("is the input"));
+        assert!(run_directory(&out.join("recipe.toml"), &inputs).unwrap_err().to_string().contains("is a file"));
+        run_directory(&root.path().join("new/deep"), &inputs).unwrap();
         std::fs::hard_link(input.join("config.json"), out.join("config.json")).unwrap();
+        assert!(run_directory(&out, &inputs).unwrap_err().to_string().contains("holds the input"));
         assert!(refused(directory("", &out, true, &inputs)).contains("holds the input"));
         assert!(refused(directory("", &input, true, &inputs)).contains("is the input"));
     }

@@ -60,7 +60,7 @@ impl Remote {
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
-        let mut response = request.call().with_context(|| format!("{url}: no server answers"))?;
+        let mut response = request.call().map_err(|e| unreachable(&url, e))?;
         let text = response.body_mut().read_to_string().with_context(|| format!("{url}: no answer"))?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         if !response.status().is_success() {
@@ -102,7 +102,7 @@ impl Remote {
         if let Some(key) = &self.key {
             post = post.header("authorization", format!("Bearer {key}"));
         }
-        let response = post.send(request.to_string()).with_context(|| format!("{url}: no server answers"))?;
+        let response = post.send(request.to_string()).map_err(|e| unreachable(&url, e))?;
         let status = response.status();
         let body = response.into_body();
         if !status.is_success() {
@@ -174,6 +174,23 @@ impl Reader {
         split.thought = self.thought + &split.thought;
         RemoteAnswer { split, tokens: self.tokens, finish }
     }
+}
+
+/// Why a name cannot be asked.
+const NO_ADDRESS: &str = "the host name has no address; check the spelling";
+
+/// Why a request got no answer.
+fn unreachable(url: &str, error: ureq::Error) -> anyhow::Error {
+    let why = match error {
+        ureq::Error::HostNotFound => NO_ADDRESS.to_owned(),
+        ureq::Error::Io(e) if e.to_string().contains("lookup address") => NO_ADDRESS.to_owned(),
+        ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "nothing listens there; start a server with `meno serve`, or check the port".to_owned()
+        }
+        ureq::Error::Io(e) => e.to_string(),
+        other => other.to_string(),
+    };
+    anyhow!("{url}: {why}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A model with all that text needs: what `generate`, `chat` and `serve` share.
 
-use crate::arguments::{ModelName, Threads, size};
+use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count, top_p, whole};
 use crate::open;
 use crate::progress::Work;
 use anyhow::{Result, ensure};
@@ -128,19 +128,19 @@ impl PrecisionArg {
 pub struct SamplingArgs {
     /// Sampling temperature; 0 always takes the most likely token [default: from the model's generation_config.json,
     /// else 0.6]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = temperature)]
     pub temperature: Option<f32>,
     /// Sample from the most likely tokens whose probabilities add up to this [default: the model's, else 0.95]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = top_p)]
     pub top_p: Option<f32>,
     /// Sample from this many of the most likely tokens; 0 for all [default: the model's, else 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub top_k: Option<usize>,
     /// Drop tokens less likely than this fraction of the most likely one [default: the model's, else 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = min_p)]
     pub min_p: Option<f32>,
     /// Most tokens of an answer, e.g. 512 or 4k [default: what the context holds]
-    #[arg(long, value_name = "TOKENS", value_parser = size)]
+    #[arg(long, value_name = "TOKENS", value_parser = token_count)]
     pub max_tokens: Option<usize>,
     /// Stop before this text (repeatable)
     #[arg(long, value_name = "TEXT")]

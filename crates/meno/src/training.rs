@@ -7,6 +7,7 @@ use crate::hub;
 use crate::interrupt;
 use crate::live::View;
 use crate::open::{self, at_home};
+use crate::output::{self, Inputs};
 use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
@@ -85,7 +86,7 @@ impl RecipeArgs {
         view
     }
 
-    /// How to go on after a stop.
+    /// The command that continues a run after a stop.
     fn resume_command(&self, verb: &str) -> String {
         let model: String = self.model.iter().map(|path| format!(" -m {}", path.display())).collect();
         let out: String = self.out.iter().map(|path| format!(" -o {}", path.display())).collect();
@@ -252,7 +253,20 @@ pub fn with_evaluation<R>(
     })
 }
 
-/// Where the checkpoints of a run go. Nothing is written yet; a run that cannot begin or go on is refused.
+/// Refuses an output directory that is the model or holds the recipe, and one with files that no run wrote.
+pub fn check_output<R: Recipe>(args: &RecipeArgs, dir: &Path, recipe: &R) -> Result<()> {
+    let mut inputs = Inputs::default();
+    if let Some(path) = &recipe.model().path {
+        inputs = inputs.with(path);
+    }
+    // A run can be resumed with the recipe in its directory.
+    if !args.resume {
+        inputs = inputs.with(&args.recipe);
+    }
+    output::run_directory(dir, &inputs)
+}
+
+/// Where the checkpoints of a run go. Nothing is written yet; a run that cannot begin or continue is refused.
 pub fn checkpoints<R: Recipe>(
     args: &RecipeArgs,
     run: &RunSection,
@@ -263,6 +277,7 @@ pub fn checkpoints<R: Recipe>(
         Dtype::F32 => meno_model::Dtype::F32,
         Dtype::Bf16 => meno_model::Dtype::Bf16,
     };
+    check_output(args, &run.output_dir, recipe)?;
     let begun = resume::begun(recipe)?;
     // A directory that is not there yet is locked when it is made.
     let lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
@@ -279,7 +294,9 @@ pub fn checkpoints<R: Recipe>(
     };
     if let Some((step, _)) = checkpoints.latest().filter(|_| !args.resume) {
         let dir = run.output_dir.display();
-        bail!("{dir} holds a run at step {step}: go on with --resume, or choose another run.output_dir");
+        bail!(
+            "{dir} holds a run at step {step}: continue it with --resume, or name another directory with --out (run.output_dir)"
+        );
     }
     if let Some(found) = checkpoints.newest_whole()? {
         found.notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -291,7 +308,7 @@ pub fn checkpoints<R: Recipe>(
     Ok(checkpoints)
 }
 
-/// Refuses to go on with other settings or other data than a run was begun with.
+/// Refuses to resume a run with other settings or other data.
 pub fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
     let Some(saved) = saved else {
         eprintln!("note: {} does not say with which settings and data it was begun", path.display());
@@ -302,7 +319,7 @@ pub fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, 
         return Ok(());
     }
     bail!(
-        "{}: --resume goes on with the same settings and data, but these differ: {}. Set them back, or choose another \
+        "{}: --resume continues with the same settings and data, but these differ: {}. Set them back, or choose another \
          run.output_dir; {instead}",
         path.display(),
         differences.join("; ")
@@ -343,7 +360,7 @@ pub fn run_evaluated<R: Serialize>(
     let events = tensorboard::files(&checkpoints.dir)?;
     let mut view = args.view(&format!("meno {verb}"));
     if let Some(found) = &checkpoints.found {
-        view.note(&format!("going on from step {}: {}", found.state.step, found.path.display()));
+        view.note(&format!("resuming from step {}: {}", found.state.step, found.path.display()));
     }
     let mut run =
         Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), evaluation, ..Run::new(&mut view) };
@@ -363,7 +380,7 @@ pub fn run_evaluated<R: Serialize>(
     if summary.stopped {
         match checkpoints.latest() {
             Some((saved, path)) => eprintln!(
-                "stopped after step {}; step {saved} is saved in {}.\ngo on with: {}",
+                "stopped after step {}; step {saved} is saved in {}.\ncontinue with: {}",
                 summary.steps,
                 path.display(),
                 args.resume_command(verb)

@@ -99,7 +99,7 @@ fn an_output_is_never_the_input() {
         assert!(code == 1 && err.contains("is the input"), "{out}: {err}");
     }
     let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("other.gguf"), "--type", "f32"]);
-    assert!(code == 1 && err.contains("other.gguf: is there already; --force"), "{err}");
+    assert!(code == 1 && err.contains("other.gguf: already exists; --force"), "{err}");
     assert_eq!(std::fs::read_to_string(at("other.gguf")).unwrap(), "other");
     // A link to somewhere else is followed: the file lies where it leads, and it stays a link.
     std::fs::create_dir(at("disk")).unwrap();

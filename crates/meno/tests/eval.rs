@@ -158,7 +158,7 @@ fn ctrl_c_keeps_what_is_answered() {
         match output.status.code() {
             Some(0) => break,
             Some(130) => {
-                assert!(said.contains("--resume goes on from there") && said.contains("stopped.jsonl"), "{said}");
+                assert!(said.contains("--resume continues from there") && said.contains("stopped.jsonl"), "{said}");
                 assert!(std::fs::metadata(&stopped).unwrap().len() >= before);
                 stops += 1;
             }

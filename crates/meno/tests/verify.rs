@@ -76,7 +76,7 @@ fn results_go_to_a_file_that_is_whole_or_absent() {
     assert!(meno(&["verify", paths[0], "--out", paths[1]], "").status.success());
     assert!(std::fs::read_to_string(&out).unwrap().contains("\"right\""));
     let message = error(&["verify", paths[0], "--out", paths[1]], "");
-    assert!(message.contains("out.jsonl: is there already; --force"), "{message}");
+    assert!(message.contains("out.jsonl: already exists; --force"), "{message}");
     assert!(meno(&["verify", paths[0], "--out", paths[1], "--force"], "").status.success());
 }
 

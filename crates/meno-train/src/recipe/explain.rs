@@ -2,6 +2,9 @@
 
 use meno_model::plain::plain;
 
+/// Characters of a line that an error shows.
+const MAX_SOURCE: usize = 80;
+
 /// An error of the TOML reader with its line and, for an unknown key, near matches.
 pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
     let message = plain(&with_suggestion(e.message()));
@@ -9,7 +12,9 @@ pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
         Some(span) => {
             let line = text[..span.start.min(text.len())].matches('\n').count();
             let source = text.lines().nth(line).unwrap_or_default().trim();
-            format!("line {}: {message}, in `{source}`", line + 1)
+            let shown: String = source.chars().take(MAX_SOURCE).collect();
+            let more = if shown.len() < source.len() { " …" } else { "" };
+            format!("line {}: {message}, in `{shown}{more}`", line + 1)
         }
         None => message,
     }

@@ -30,8 +30,8 @@ use view::View;
 
 /// What `--help` ends with.
 const MORE: &str = "\
-At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model
-writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone;
+At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model \
+writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone; \
 one that begins with a blank is not.";
 
 /// Most bytes of a question from standard input.
@@ -182,6 +182,7 @@ struct Chat {
     /// Questions asked so far, forgotten ones included: each draws its own random numbers.
     asked: u64,
     talk: Conversation,
+    rescue: Rescue,
     think: bool,
     /// Whether the answer goes to a terminal.
     live: bool,
@@ -197,6 +198,7 @@ impl Chat {
             seed: args.seed.unwrap_or(now),
             asked: 0,
             talk: Conversation { system: args.system.clone(), ..Conversation::default() },
+            rescue: Rescue::default(),
             think: args.think,
             live: terminal::redraws(&stdout()),
         })
@@ -213,11 +215,12 @@ impl Chat {
 
     fn terminal(&mut self, keep_history: bool) -> Result<()> {
         self.greet();
-        if let Some(file) = rescue::newest() {
-            println!("A conversation was interrupted: /load {}\n", file.display());
+        if let [others @ .., newest] = &rescue::all()[..] {
+            let others = if others.is_empty() { String::new() } else { format!(", and {} before it", others.len()) };
+            println!("A conversation was interrupted{others}: /load {}\n", newest.display());
         }
         let mut editor = LineEditor::open(keep_history)?;
-        let rescue = Rescue::watch();
+        self.rescue.watch();
         // At the prompt Ctrl-C is a key; while the model writes it is a signal.
         signal_hook::flag::register(SIGINT, self.voice.cancel_flag()).context("cannot watch for Ctrl-C")?;
         let mut interrupted = false;
@@ -229,7 +232,7 @@ impl Chat {
                 Typed::Line(line) if line.trim().is_empty() => {}
                 Typed::Line(line) => {
                     let next = self.line(line.trim())?;
-                    rescue.note(&self.talk);
+                    self.rescue.note(&self.talk);
                     if next == Next::Leave {
                         break;
                     }
@@ -244,7 +247,9 @@ impl Chat {
 
     fn offer_to_save(&mut self, editor: &mut LineEditor) -> Result<()> {
         while self.talk.unsaved {
-            println!("The conversation is not saved. A file name (.json to go on with it, else Markdown), or nothing:");
+            println!(
+                "The conversation is not saved. A file name (.json to continue it later, else Markdown), or nothing:"
+            );
             match editor.answer("save as › ")? {
                 Typed::Line(file) if file.trim().is_empty() => break,
                 Typed::Line(file) => {
@@ -318,15 +323,18 @@ impl Chat {
         let mut view = View::new(self.live, self.think);
         // Ctrl-C at the prompt is not meant for this answer.
         self.voice.cancel_flag().store(false, Ordering::Relaxed);
+        self.rescue.asked(&self.talk, line);
+        let rescue = self.rescue.clone();
         let mut shown = Ok(());
         let answer = self.answer(question, &mut |piece, tokens| {
+            rescue.piece(&piece);
             if shown.is_ok() {
                 shown = view.piece(piece, tokens);
             }
         });
         self.asked += 1;
         let answer = answer?;
-        shown.and_then(|()| view.end(&answer, start)).context("cannot write to the terminal")?;
+        shown.and_then(|()| view.end(&answer, start)).context("cannot write to standard output")?;
         let finish = answer.finish;
         let Split { thought, answer, .. } = answer.split;
         self.talk.turns.push(Turn { user: line.to_owned(), thought, answer: answer.trim().to_owned() });

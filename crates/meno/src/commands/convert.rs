@@ -60,7 +60,11 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
-    if out.extension().is_some_and(|e| e == "gguf") {
+    let extension = out.extension().unwrap_or_default().to_ascii_lowercase();
+    if let Some(other) = ["safetensors", "bin", "pt", "pth", "json"].iter().find(|other| extension == **other) {
+        bail!("{}: cannot write a single .{other} file; expected a directory or FILE.gguf", out.display());
+    }
+    if extension == "gguf" {
         return quantize::write("", (input, out), args.file_type, args.lora.as_deref(), args.over);
     }
     let dtype = match args.file_type.name {

@@ -12,8 +12,8 @@ use report::{Report, Section};
 /// Arguments of `meno doctor`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Shows what the processor has and which kernels that chooses, memory and its limits, huge pages, disks, the hub and its
-cache, GPUs, each wall of the sandbox that --sandbox needs to run programs with the compilers that it can use, and
+Shows what the processor has and which kernels that chooses, memory and its limits, huge pages, disks, the hub and its \
+cache, GPUs, each wall of the sandbox that --sandbox needs to run programs with the compilers that it can use, and \
 measured speeds beside the speeds that such a processor should reach, with advice about what is wrong.
 The exit code is 1 if --sandbox would refuse.")]
 pub struct Args {

@@ -85,7 +85,7 @@ pub struct Args {
     /// Continue with the file of --out
     #[arg(long)]
     resume: bool,
-    /// Write over the file of --out if it is there already
+    /// Write over the file of --out if it already exists
     #[arg(long, conflicts_with = "resume")]
     force: bool,
     /// Print the figures as JSON
@@ -137,7 +137,7 @@ impl Args {
             *path = open::model(path)?;
         }
         if self.resume && recipe.eval.out.is_none() {
-            bail!("--resume goes on with the file of --out (eval.out), and there is none");
+            bail!("--resume continues the file of --out (eval.out), and there is none");
         }
         Ok(recipe)
     }
@@ -217,7 +217,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     }
     if stopped {
         let how = match &recipe.eval.out {
-            Some(out) => format!("which {} keeps; the same command with --resume goes on from there", out.display()),
+            Some(out) => format!("which {} keeps; the same command with --resume continues from there", out.display()),
             None => "which no file keeps: --out FILE would".to_owned(),
         };
         eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());

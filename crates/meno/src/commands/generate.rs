@@ -12,8 +12,11 @@ use std::time::Instant;
 
 /// What `--help` ends with.
 const MORE: &str = "\
-Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json),
+Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json), \
 and the exit code is 130.";
+
+/// Most bytes of a prompt from standard input.
+const MAX_PROMPT: u64 = 64 << 20;
 
 /// Arguments of `meno generate`.
 #[derive(clap::Args, Debug)]
@@ -21,9 +24,9 @@ and the exit code is 130.";
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The prompt; `-` reads it from standard input
+    /// The prompt; `-`, or nothing, reads it from standard input
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    prompt: String,
+    prompt: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Number of answers
@@ -50,13 +53,9 @@ pub fn run(args: Args) -> Result<()> {
 
 fn generate(args: &Args) -> Result<()> {
     ensure!(args.n > 0, "-n 0: at least one answer is needed");
+    let text = prompt(args)?;
     let path = args.model.name.or_newest()?;
     let mut session = Session::open(&path, &args.model, args.n.min(64))?;
-    let mut text = args.prompt.clone();
-    if text == "-" {
-        text.clear();
-        std::io::stdin().read_to_string(&mut text).context("cannot read the prompt from standard input")?;
-    }
     let templated = !args.raw && (args.chat || session.template.is_some());
     ensure!(!templated || session.template.is_some(), "--chat: this model has no chat template; use --raw");
     let prompt = if templated { session.prompt(&[Message::new("user", text)])? } else { text };
@@ -102,6 +101,19 @@ fn generate(args: &Args) -> Result<()> {
         std::process::exit(interrupt::exit_code());
     }
     Ok(())
+}
+
+/// The prompt of `-p`, or what standard input holds.
+fn prompt(args: &Args) -> Result<String> {
+    if let Some(text) = args.prompt.as_ref().filter(|text| *text != "-") {
+        return Ok(text.clone());
+    }
+    let stdin = std::io::stdin();
+    ensure!(args.prompt.is_some() || !stdin.is_terminal(), "there is no prompt; give one with -p, or pipe it in");
+    let mut text = String::new();
+    stdin.lock().take(MAX_PROMPT).read_to_string(&mut text).context("cannot read the prompt from standard input")?;
+    ensure!(!text.is_empty(), "standard input holds no prompt; give one with -p, or pipe it in");
+    Ok(text)
 }
 
 /// Thought and answer as the model wrote them.

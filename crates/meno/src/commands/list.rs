@@ -9,8 +9,8 @@ use unicode_width::UnicodeWidthStr;
 /// Arguments of `meno list`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The cache is the one that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or
-~/.cache/huggingface/hub). A NAME is what -m and `meno rm` take; one with @COMMIT is an older
+The cache is the one that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or \
+~/.cache/huggingface/hub). A NAME is what -m and `meno rm` take; one with @COMMIT is an older \
 version of a model that was pulled again since.")]
 pub struct Args {
     /// Print the models as JSON

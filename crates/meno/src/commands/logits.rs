@@ -29,7 +29,7 @@ pub struct Args {
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Write over FILE if it is there already
+    /// Write over FILE if it already exists
     #[arg(long)]
     force: bool,
     /// Number format of the matrix products (auto: f32 for what is not quantised)

@@ -1,5 +1,6 @@
 //! `meno man`: a manual page of every command.
 
+use crate::output;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -9,15 +10,26 @@ pub struct Args {
     /// Directory to write the pages to: meno.1, meno-chat.1, …
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+    /// Write over pages that already exist
+    #[arg(long)]
+    force: bool,
 }
 
 /// Writes the pages of `command`.
 pub fn run(args: Args, command: clap::Command) -> Result<()> {
     let at = || args.out.display().to_string();
+    let pages: Vec<String> = page_names(&command, "meno");
+    output::files("--out", &args.out, &pages, args.force)?;
     std::fs::create_dir_all(&args.out).with_context(at)?;
     // Of the version only what does not depend on the machine that writes the pages.
     let command = command.disable_help_subcommand(true).version(env!("CARGO_PKG_VERSION")).long_version(None);
     clap_mangen::generate_to(command, &args.out).with_context(at)?;
     println!("manual pages are in {}; read one with `man {}`", at(), args.out.join("meno.1").display());
     Ok(())
+}
+
+/// The files of a command and of the commands within it.
+fn page_names(command: &clap::Command, name: &str) -> Vec<String> {
+    let within = command.get_subcommands().flat_map(|c| page_names(c, &format!("{name}-{}", c.get_name())));
+    [format!("{name}.1")].into_iter().chain(within).collect()
 }

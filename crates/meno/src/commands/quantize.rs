@@ -33,7 +33,7 @@ pub struct Args {
 /// What has to be asked for: it destroys something.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct Over {
-    /// Write over an output that is there already
+    /// Write over an output that already exists
     #[arg(long)]
     pub(crate) force: bool,
     /// Quantise weights that are quantised already, which loses quality: the original weights give a better file

@@ -3,6 +3,7 @@
 use crate::arguments::Threads;
 use crate::interrupt;
 use crate::live::View;
+use crate::output::{self, Inputs};
 use crate::training;
 use anyhow::Result;
 use meno_train::Observer;
@@ -42,6 +43,7 @@ pub fn run(args: Args) -> Result<()> {
         return dry_run(settings, &args);
     }
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
+    output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());
     let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let titles = STAGES.map(|s| s.title);
@@ -56,7 +58,7 @@ pub fn run(args: Args) -> Result<()> {
     drop(view);
     let Some(report) = result? else {
         debug_assert!(stopped, "invariant: only the observer stops a replication");
-        eprintln!("stopped; the same command goes on from here");
+        eprintln!("stopped; the same command continues from here");
         std::process::exit(interrupt::exit_code());
     };
     println!();

@@ -1,8 +1,12 @@
 //! `meno report`.
 
+use crate::output;
 use anyhow::{Context, Result};
 use meno_train::replicate::{Provenance, Report, provenance};
 use std::path::PathBuf;
+
+/// What a report consists of.
+const FILES: [&str; 3] = ["report.html", "report.json", "report-card.svg"];
 
 /// Arguments of `meno report`.
 #[derive(clap::Args, Debug)]
@@ -13,6 +17,9 @@ pub struct Args {
     /// Where report.html, report.json and report-card.svg go [default: DIR]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write over a report in the directory of --out
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs `meno report`.
@@ -20,6 +27,9 @@ pub fn run(args: Args) -> Result<()> {
     let command = provenance::command_line(std::env::args());
     let otherwise = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let report = Report::open(&args.run, otherwise)?;
+    if let Some(out) = &args.out {
+        output::files("--out", out, &FILES, args.force)?;
+    }
     let out = args.out.unwrap_or(args.run);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     report.save(&out)?;

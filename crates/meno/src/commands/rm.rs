@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 /// Arguments of `meno rm`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Removes from the cache of the hub's models and from nowhere else. Content that another version of
+Removes from the cache of the hub's models and from nowhere else. Content that another version of \
 the model in the cache uses as well stays.")]
 pub struct Args {
     /// Models, as `meno list` shows them

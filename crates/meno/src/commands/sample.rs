@@ -65,6 +65,7 @@ impl SampleRun<'_> {
                     sample.num_questions, sample.first_question
                 );
             }
+            training::check_output(self.args, self.dir, self.recipe)?;
             let mut out = Output::open(self.dir, resume, self.recipe, task)?;
             if out.state.questions >= wanted {
                 eprintln!("all {} questions are done: {}", out.state.questions, out.path.display());
@@ -82,7 +83,9 @@ impl SampleRun<'_> {
             drop(view);
             if done?.is_none() {
                 let (done, file) = (out.state.questions, out.path.display());
-                eprintln!("stopped after question {done} of {wanted}; what was kept is in {file}; go on with --resume");
+                eprintln!(
+                    "stopped after question {done} of {wanted}; what was kept is in {file}; continue with --resume"
+                );
                 out.created.keep();
                 return Ok(false);
             }
@@ -94,7 +97,7 @@ impl SampleRun<'_> {
 
 fn summarise(t: &Tally, path: &Path) {
     eprintln!(
-        "kept {} of {} answers ({} not right, {} unreadable, {} the same, {} more than wanted): {}",
+        "kept {} of {} answers ({} not right, {} unreadable, {} duplicates, {} more than wanted): {}",
         t.kept,
         t.sampled,
         t.not_right,
@@ -147,7 +150,10 @@ impl Output {
         if state_path.exists() {
             let text = input::read_text(&state_path, input::SMALL).with_context(|| state_path.display().to_string())?;
             if !resume {
-                bail!("{} holds traces: go on with --resume, or choose another run.output_dir", dir.display());
+                bail!(
+                    "{} holds traces: continue with --resume, or name another directory with --out (run.output_dir)",
+                    dir.display()
+                );
             }
             state = serde_json::from_str(&text).with_context(|| state_path.display().to_string())?;
             let instead = "its traces stay as they are";
@@ -201,7 +207,7 @@ fn earlier(path: &Path, state: &State, task: &dyn Questions) -> Result<Kept> {
     }
     if bytes != state.bytes {
         let found = format!("{} is shorter than {STATE} says: {bytes} bytes of {}", path.display(), state.bytes);
-        bail!("{found}. Restore it, or choose another run.output_dir");
+        bail!("{found}. Restore it, or name another directory with --out (run.output_dir)");
     }
     kept.tally = state.tally.unwrap_or(kept.tally);
     Ok(kept)

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Each line of FILE has a reference and a response:
   {\"gold\": \"\\\\frac{1}{2}\", \"response\": \"… \\\\boxed{0.5}\"}
   {\"question\": {a line of a dataset}, \"response\": \"…\"}
-and gives one line of output: verdict (right, wrong, truncated, unparsable), extracted, marker, gold and response as
-they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true marks a
+and gives one line of output: verdict (right, wrong, truncated, unparsable), extracted, marker, gold and response as \
+they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true marks a \
 response that ran into its length limit.
 
   meno verify answers.jsonl
@@ -35,7 +35,7 @@ pub struct Args {
     /// Write the results to this file [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write over that file if it is there already
+    /// Write over that file if it already exists
     #[arg(long, requires = "out")]
     force: bool,
 }

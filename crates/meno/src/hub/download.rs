@@ -1,4 +1,4 @@
-//! One file from the hub into the cache: what is there already is kept, what breaks off goes on, and only what has
+//! One file from the hub into the cache: what already exists is kept, what breaks off goes on, and only what has
 //! the listed digest gets its name.
 
 use super::remote::{Hub, RemoteFile, Unreachable};
@@ -126,7 +126,7 @@ fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Re
                 failures = if part.have > before { 1 } else { failures + 1 };
                 if !error.is::<Unreachable>() || failures >= ATTEMPTS {
                     let have = bytes(part.have);
-                    return Err(error.context(format!("stopped at {have}; the same command goes on from there")));
+                    return Err(error.context(format!("stopped at {have}; the same command continues from there")));
                 }
             }
         }

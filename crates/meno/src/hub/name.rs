@@ -13,12 +13,12 @@ pub(super) struct Name {
 }
 
 /// What may stand before a name, as it is copied from elsewhere.
-const PREFIXES: [&str; 4] = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"];
+const PREFIXES: [&str; 5] = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/", "hf://"];
 
 impl Name {
     /// Reads `ORG/NAME:QUANT`.
     pub(super) fn parse(text: &str) -> Result<Name> {
-        let bare = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+        let bare = PREFIXES.iter().find_map(|p| Some(text.strip_prefix(p)?.trim_end_matches('/'))).unwrap_or(text);
         let (repo, quant) = match bare.split_once(':') {
             Some((repo, quant)) => (repo, Some(quant)),
             None => (bare, None),
@@ -54,7 +54,9 @@ mod tests {
         let name = |repo: &str, quant: Option<&str>| Name { repo: repo.into(), quant: quant.map(str::to_owned) };
         assert_eq!(Name::parse("Qwen/Qwen2.5-0.5B").unwrap(), name("Qwen/Qwen2.5-0.5B", None));
         assert_eq!(Name::parse("a/b_c.d:Q4_K_M").unwrap(), name("a/b_c.d", Some("Q4_K_M")));
-        assert_eq!(Name::parse("https://huggingface.co/a/b").unwrap(), name("a/b", None));
+        for text in ["https://huggingface.co/a/b", "https://huggingface.co/a/b/", "hf://a/b", "hf.co/a/b"] {
+            assert_eq!(Name::parse(text).unwrap(), name("a/b", None));
+        }
         let wrong = [
             "",
             "a",

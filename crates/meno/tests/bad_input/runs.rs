@@ -143,7 +143,7 @@ fn a_full_disk_loses_nothing() {
     // The old file stays, and no half of a new one.
     let out = dir.write("logits/old.safetensors", "old");
     let logits = ["logits", "-m", &model, "--tokens", "1,2,3", "--out", &out];
-    refused(&logits, &["old.safetensors: is there already", "--force"]);
+    refused(&logits, &["old.safetensors: already exists", "--force"]);
     fails(&mut limited(&[&logits[..], &["--force"]].concat(), 100), &["cannot write", "old"]);
     assert_eq!(names(&dir.path("logits")), ["old.safetensors"]);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
@@ -152,6 +152,61 @@ fn a_full_disk_loses_nothing() {
     fails(&mut limited(&["sft", &recipe, "--plain"], 8000), &["run/", "File too large"]);
     let left = names(&dir.path("run"));
     assert!(!left.iter().any(|n| n.starts_with("checkpoint-")), "a partial checkpoint is left: {left:?}");
+}
+
+#[test]
+fn a_run_writes_over_nothing_but_a_run() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    let good = recipe(&dir, &model, GOOD, "");
+    let weights = std::fs::read(dir.path("model/model.safetensors")).unwrap();
+    // The model itself, and the recipe's directory.
+    refused(&["sft", &good, "-o", &model], &["model: is the input"]);
+    refused(&["sft", &good, "-o", &dir.path("")], &["holds the input"]);
+    assert_eq!(std::fs::read(dir.path("model/model.safetensors")).unwrap(), weights);
+    // Files that no run wrote.
+    let notes = dir.write("notes/metrics.jsonl", "mine");
+    let notes_dir = dir.path("notes");
+    for verb in ["sft", "sample"] {
+        let recipe = match verb {
+            "sft" => good.clone(),
+            _ => dir.write("sample.toml", format!("[model]\npath = {model:?}\n[task]\nname = \"arithmetic\"\n")),
+        };
+        refused(&[verb, &recipe, "-o", &notes_dir], &["notes: is not empty and holds no run"]);
+        refused(&[verb, &recipe, "-o", &notes], &["metrics.jsonl: is a file; expected a directory"]);
+    }
+    refused(&["replicate", "--preset", "smoke", "-o", &notes_dir], &["notes: is not empty and holds no run"]);
+    refused(&["man", "-o", &notes], &["metrics.jsonl: is a file; expected a directory"]);
+    dir.write("pages/meno-chat.1", "mine");
+    refused(&["man", "-o", &dir.path("pages")], &["meno-chat.1: already exists; --force"]);
+    assert_eq!(
+        (names(&notes_dir), std::fs::read_to_string(&notes).unwrap()),
+        (vec!["metrics.jsonl".into()], "mine".into())
+    );
+}
+
+#[test]
+fn values_are_refused_by_their_flags() {
+    let dir = Dir::new();
+    let model = model(&dir, TEMPLATE);
+    for (flag, value, expected) in [
+        ("--top-p", "2", "a number above 0 and at most 1"),
+        ("--min-p", "5", "a number from 0 to 1"),
+        ("--temperature", "nan", "0 or more"),
+        ("--temperature", "-1", "0 or more"),
+        ("--top-k", "-1", "a whole number, 0 or more"),
+        ("--threads", "-1", "from 0 (all cores)"),
+        ("--max-tokens", "0", "1 or more"),
+        ("--seed", "-1", "'-1'"),
+    ] {
+        let output = meno(&["chat", &model, "-p", "hi", flag, value]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(flag) && stderr.contains(expected) && !stderr.contains("-- -1"), "{stderr}");
+    }
+    let good = recipe(&dir, &model, GOOD, "");
+    let output = meno(&["sft", &good, "--dry-run", "--set", "train.max_tokens=1k"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("max_tokens = 1024"));
 }
 
 /// Waits for a line of the child's output that holds `text`.
@@ -180,7 +235,7 @@ fn ctrl_c_stops_cleanly_and_the_run_goes_on() {
     // SAFETY: sends a signal to a child that has not been waited for, so the id is still its own.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    wait_for(&mut lines, "go on with: meno sft");
+    wait_for(&mut lines, "continue with: meno sft");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let saved = names(&dir.path("run"));
     assert!(saved.iter().any(|n| n.starts_with("checkpoint-")), "{saved:?}");

@@ -40,11 +40,11 @@ fn commands_do_what_help_says() {
     t.line("/retry");
     t.wait_for("3 tokens");
     t.line(&format!("/save {}", saved.display()));
-    t.wait_for("1 turns written");
+    t.wait_for("1 turn written");
     t.line("/clear");
     t.wait_for("is forgotten");
     t.line(&format!("/load {}", saved.display()));
-    t.wait_for("1 turns read");
+    t.wait_for("1 turn read");
     t.line("//1");
     t.wait_for("3 tokens");
     t.line(&format!("/save {}", saved.display()));
@@ -83,7 +83,7 @@ fn ctrl_c_clears_the_line_and_twice_leaves_offering_to_save() {
     t.keys("\u{3}");
     t.wait_for("The conversation is not saved");
     t.line(saved.to_str().unwrap());
-    t.wait_for("is there already");
+    t.wait_for("already exists");
     let other = dir.path().join("other.md");
     t.line(other.to_str().unwrap());
     t.wait_for("2 turns written");
@@ -132,7 +132,7 @@ fn lines_are_kept_for_their_owner_alone() {
     t.keys("\u{1b}[A\u{1b}[A\u{1b}[A\r");
     t.wait_for("4 tokens");
     t.line(&format!("/sav\t{}", saved.display()));
-    t.wait_for("1 turns written");
+    t.wait_for("1 turn written");
     t.line("/exit");
     assert_eq!(t.end().0, Some(0));
     let messages: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
@@ -187,12 +187,12 @@ fn a_terminal_that_closes_loses_nothing() {
     let file = t.wait_for("\r\n");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     t.line(&format!("/load {file}"));
-    t.wait_for("1 turns read");
+    t.wait_for("1 turn read");
     t.wait_for(PROMPT);
     t.keys("\u{4}");
     t.wait_for("not saved");
     t.line(dir.path().join("talk.json").to_str().unwrap());
-    t.wait_for("1 turns written");
+    t.wait_for("1 turn written");
     assert_eq!(t.end().0, Some(0));
     assert!(!Path::new(&file).exists());
 }

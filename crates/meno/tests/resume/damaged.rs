@@ -58,7 +58,7 @@ fn a_damaged_checkpoint_is_found_and_the_one_before_it_taken() {
     });
     assert!(code == Some(0) && said.contains("its training state is of step 6"), "{said}");
     let (code, said) = resumed(&stage, &whole, &copy, |run| std::fs::create_dir(run.join("checkpoint-99")).unwrap());
-    assert!(code == Some(0) && said.contains("going on from step 6") && !said.contains("damaged"), "{said}");
+    assert!(code == Some(0) && said.contains("resuming from step 6") && !said.contains("damaged"), "{said}");
     // Nothing whole is left: no new run from the start under the old one's name.
     let (code, said) = resumed(&stage, &whole, &copy, |run| {
         flip(run.join("checkpoint-4/model.safetensors"));

@@ -265,7 +265,7 @@ fn ctrl_c_says_how_to_go_on() {
     let again = stage.start(&out, false).wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1));
-    assert!(text.contains("go on with --resume"), "a run is not overwritten: {text}");
+    assert!(text.contains("continue it with --resume"), "a run is not overwritten: {text}");
 }
 
 #[test]

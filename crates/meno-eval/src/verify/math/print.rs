@@ -127,6 +127,13 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
+/// Whether `\text{…}` with this content is read as words without quotes: it has a word, and spells neither a function nor a
+/// connective.
+fn reads_as_words(text: &str) -> bool {
+    let has_word = text.split(|c: char| !c.is_alphabetic()).any(|word| word.chars().nth(1).is_some());
+    has_word && function_of(text).is_none() && !matches!(text, "and" | "und" | "et" | "or")
+}
+
 /// Whether an expression is written with a colon outside brackets.
 fn has_colon(e: &Expr) -> bool {
     match e {
@@ -274,8 +281,7 @@ impl Display for Expr {
             Expr::Based(value, base) => write!(f, "{}_{{{base}}}", value.to_str_radix(*base).to_uppercase()),
             Expr::Sequence(items) => joined(f, items, "\\ ", Level::Atom),
             Expr::Opaque(text) => write!(f, "{text} "),
-            // In quotes the name of a function stays a word.
-            Expr::Text(text) if function_of(text).is_some() => write!(f, "\\text{{“{text}”}}"),
+            Expr::Text(text) if !reads_as_words(text) => write!(f, "\\text{{“{text}”}}"),
             Expr::Text(text) => write!(f, "\\text{{{text}}}"),
             Expr::Quantity(x, unit) => {
                 x.at(f, Level::Sign)?;

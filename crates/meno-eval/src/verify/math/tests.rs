@@ -276,8 +276,11 @@ fn words_that_spell_functions_are_read_again() {
             assert!(!parse(&printed).is_empty(), "{printed:?} of {text:?}");
         }
     }
-    let found = "\0\0ox0ox\u{6}\u{6}Im";
-    assert!(parse(found).iter().all(|reading| !parse(&reading.to_string()).is_empty()));
+    for found in ["\0\0ox0ox\u{6}\u{6}Im", "\0\\textsf\\", "\\text{}", "1\0\0\\textsf\\f", "\\text{or}"] {
+        for reading in parse(found) {
+            assert!(!parse(&reading.to_string()).is_empty(), "{reading} of {found:?}");
+        }
+    }
 }
 
 #[test]

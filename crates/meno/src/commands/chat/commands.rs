@@ -30,7 +30,7 @@ pub(super) const COMMANDS: [Command; 10] = [
     command("/think", "[on|off]", "show the last thought; thoughts in full, or folded when they end"),
     command("/copy", "", "copy the last answer to the clipboard of the terminal (OSC 52)"),
     command("/save", "[--force] FILE", "write the conversation (.json: messages, else Markdown)"),
-    command("/load", "FILE", "go on with a conversation that was saved as .json"),
+    command("/load", "FILE", "continue a conversation that was saved as .json"),
     command("/clear", "", "forget the conversation"),
     command("/exit", "", "leave"),
 ];
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: [Command; 10] = [
 const KEYS: [(&str, &str); 5] = [
     ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
     ("Ctrl-D", "leave"),
-    ("\\ at the end", "the question goes on in the next line; or put it between \"\"\" and \"\"\""),
+    ("\\ at the end", "the question continues on the next line; or put it between \"\"\" and \"\"\""),
     ("Tab, ↑", "complete a command or a file; earlier lines, of earlier sessions too"),
     ("//…", "a question that begins with /"),
 ];
@@ -112,7 +112,7 @@ impl Chat {
                 println!("{name} = {}", settings::shown(&self.sampling, self.seed, name));
             }
             (name, value) => match settings::set(&mut self.sampling, &mut self.seed, name, value) {
-                Ok(told) => println!("{told}"),
+                Ok(set) => println!("{set}"),
                 Err(why) => println!("/set {name}: {why}"),
             },
         }
@@ -167,7 +167,7 @@ impl Chat {
     pub(super) fn save_to(&mut self, file: &Path, force: bool) -> bool {
         let file = at_home(file);
         match self.talk.save(&file, force, self.voice.name()) {
-            Ok(()) => println!("{} turns written to {}", self.talk.turns.len(), file.display()),
+            Ok(()) => println!("{} written to {}", turns(self.talk.turns.len()), file.display()),
             Err(e) => {
                 println!("{}", one_line(&e));
                 return false;
@@ -189,7 +189,7 @@ impl Chat {
         match Conversation::load(&file) {
             Err(e) => println!("{}", one_line(&e)),
             Ok(talk) => {
-                println!("{} turns read from {}", talk.turns.len(), file.display());
+                println!("{} read from {}", turns(talk.turns.len()), file.display());
                 if talk.unanswered.is_some() {
                     println!("The last question has no answer; /retry asks it.");
                 }
@@ -220,6 +220,10 @@ impl Chat {
         }
         asked
     }
+}
+
+fn turns(n: usize) -> String {
+    if n == 1 { "1 turn".to_owned() } else { format!("{n} turns") }
 }
 
 /// Whether a word looks like a command: a path, or a fraction, does not.

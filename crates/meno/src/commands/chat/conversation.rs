@@ -16,7 +16,7 @@ pub(super) struct Turn {
 }
 
 /// What was said so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Conversation {
     /// Instructions before it.
     pub(super) system: Option<String>,
@@ -26,7 +26,21 @@ pub(super) struct Conversation {
     /// Whether something was said since it was saved.
     pub(super) unsaved: bool,
     /// The file that it was read from or written to last.
-    pub(super) file: Option<PathBuf>,
+    pub(super) file: Option<SavedFile>,
+}
+
+/// A file, and its contents when it was read or written.
+#[derive(Clone, Debug)]
+pub(super) struct SavedFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl SavedFile {
+    /// Whether `path` is this file and nobody has changed it since.
+    fn is(&self, path: &Path) -> bool {
+        self.path == path && input::read_text(path, input::SMALL).is_ok_and(|text| text == self.text)
+    }
 }
 
 impl Conversation {
@@ -44,14 +58,14 @@ impl Conversation {
     /// Writes it: messages as JSON where the name ends with `.json`, else Markdown. A file of something else is written
     /// over with `force` only.
     pub(super) fn save(&mut self, file: &Path, force: bool, model: &str) -> Result<()> {
-        let own = self.file.as_deref() == Some(file);
+        let own = self.file.as_ref().is_some_and(|saved| saved.is(file));
         let target = output::file("", file, force || own, &Inputs::default())?;
         let text = if file.extension().is_some_and(|e| e == "json") { self.json()? } else { self.markdown(model) };
         temporary::replace(&target, |temporary| {
             let io = |source| meno_model::Error::Io { path: file.to_owned(), source };
-            std::fs::write(temporary, text).map_err(io)
+            std::fs::write(temporary, &text).map_err(io)
         })?;
-        (self.file, self.unsaved) = (Some(file.to_owned()), false);
+        (self.file, self.unsaved) = (Some(SavedFile { path: file.to_owned(), text }), false);
         Ok(())
     }
 
@@ -96,7 +110,7 @@ impl Conversation {
         for (i, message) in messages.iter().enumerate() {
             conversation.add(message).with_context(|| format!("{name}: message {}", i + 1))?;
         }
-        conversation.file = Some(file.to_owned());
+        conversation.file = Some(SavedFile { path: file.to_owned(), text });
         Ok(conversation)
     }
 
@@ -166,7 +180,7 @@ mod tests {
         talk.save(&file, false, "m").unwrap();
         read.save(&file, false, "m").unwrap();
         let error = Conversation::default().save(&file, false, "m").unwrap_err().to_string();
-        assert!(error.contains("is there already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         Conversation::default().save(&file, true, "m").unwrap();
         talk.save(&dir.path().join("talk.md"), false, "m").unwrap();
         let text = std::fs::read_to_string(dir.path().join("talk.md")).unwrap();

@@ -2,6 +2,7 @@
 
 use super::commands::COMMANDS;
 use super::settings;
+use crate::terminal;
 use anyhow::{Context as _, Result};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
@@ -11,6 +12,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use std::cell::Cell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Begins and ends a text of several lines.
@@ -27,6 +29,20 @@ pub(super) enum Typed {
     Interrupted,
     /// Pressed Ctrl-D, or the terminal is gone.
     End,
+}
+
+/// Reads a question, of several lines if need be, from a terminal that only prints.
+fn plain_line(prompt: &str) -> std::io::Result<Typed> {
+    print!("{prompt}");
+    std::io::stdout().flush()?;
+    let mut text = String::new();
+    while std::io::stdin().read_line(&mut text)? > 0 {
+        let line = text.trim_end_matches(['\n', '\r']);
+        if !has_more(line) {
+            return Ok(Typed::Line(line.to_owned()));
+        }
+    }
+    Ok(Typed::End)
 }
 
 /// Reads lines from a terminal.
@@ -75,6 +91,9 @@ impl LineEditor {
     pub(super) fn answer(&mut self, prompt: &str) -> Result<Typed> {
         if let Some(typing) = self.editor.helper() {
             typing.empty.set(true);
+        }
+        if !terminal::redraws(&std::io::stdout()) {
+            return plain_line(prompt).context("cannot read from this terminal");
         }
         match self.editor.readline(prompt) {
             Ok(line) => Ok(Typed::Line(line)),
@@ -131,7 +150,7 @@ fn whole(line: &str) -> String {
 }
 
 /// Whether more lines belong to it.
-fn goes_on(line: &str) -> bool {
+fn has_more(line: &str) -> bool {
     match line.trim_start().strip_prefix(QUOTES) {
         Some(quoted) => !quoted.trim_end().ends_with(QUOTES),
         None => line.ends_with('\\'),
@@ -160,7 +179,7 @@ impl Hinter for Typing {
 
 impl Validator for Typing {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        let more = goes_on(context.input());
+        let more = has_more(context.input());
         Ok(if more { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }
@@ -192,8 +211,8 @@ mod tests {
 
     #[test]
     fn several_lines_are_one_question() {
-        assert!(goes_on("a\\") && goes_on("\"\"\"a\nb") && goes_on("\"\"\""));
-        assert!(!goes_on("a") && !goes_on("\"\"\"a\nb\"\"\"") && !goes_on("say \"\"\"a"));
+        assert!(has_more("a\\") && has_more("\"\"\"a\nb") && has_more("\"\"\""));
+        assert!(!has_more("a") && !has_more("\"\"\"a\nb\"\"\"") && !has_more("say \"\"\"a"));
         assert_eq!(whole("a\\\nb"), "a\nb");
         assert_eq!(whole("\"\"\"\na\n b\"\"\" "), "a\n b");
         assert_eq!(whole("a\\nb"), "a\\nb");

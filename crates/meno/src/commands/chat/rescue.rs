@@ -1,33 +1,56 @@
 //! A conversation outlives its terminal: what is not saved when the terminal closes (SIGHUP) or the process is ended
-//! (SIGTERM) goes to a file, which the next chat names.
+//! (SIGTERM) goes to a file, which the next chat names. That includes the question and what the model has written of its
+//! answer.
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Turn};
 use super::editor::{private_directory, state_dir};
+use meno_engine::reasoning::Piece;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const PREFIX: &str = "interrupted-chat-";
 
-/// The conversation as JSON while it is not saved.
+/// The conversation while it is not saved.
+#[derive(Clone, Default)]
+pub(super) struct Rescue(Arc<Mutex<Unsaved>>);
+
 #[derive(Default)]
-pub(super) struct Rescue(Arc<Mutex<Option<String>>>);
+struct Unsaved {
+    talk: Conversation,
+    /// The question that is being answered, with the answer so far.
+    open: Option<Turn>,
+}
+
+impl Unsaved {
+    /// The file to write, if there is anything to save.
+    fn text(&self) -> Option<String> {
+        let mut talk = self.talk.clone();
+        match &self.open {
+            Some(turn) if turn.thought.is_empty() && turn.answer.is_empty() => {
+                talk.unanswered = Some(turn.user.clone())
+            }
+            Some(turn) => talk.turns.push(turn.clone()),
+            None if !talk.unsaved => return None,
+            None => {}
+        }
+        talk.json().ok()
+    }
+}
 
 impl Rescue {
     /// Watches for the end of the terminal or the process.
-    pub(super) fn watch() -> Rescue {
-        let rescue = Rescue::default();
-        let latest = rescue.0.clone();
+    pub(super) fn watch(&self) {
+        let rescue = self.clone();
         let wanted = [SIGHUP, SIGTERM].into_iter().filter(|s| !crate::exit::is_ignored(*s));
         // Without a thread, the signals end the process as ever.
         if let Ok(mut signals) = Signals::new(wanted) {
             let _ = std::thread::Builder::new().name("rescue".into()).spawn(move || {
                 if let Some(signal) = signals.forever().next() {
-                    let text = latest.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    if let Some(text) = text {
+                    if let Some(text) = rescue.lock().text() {
                         // An error cannot be shown any more: the terminal is closed.
                         let _ = write(&text);
                     }
@@ -35,20 +58,42 @@ impl Rescue {
                 }
             });
         }
-        rescue
     }
 
-    /// Takes note of what was said.
+    fn lock(&self) -> MutexGuard<'_, Unsaved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the conversation as it is between two questions.
     pub(super) fn note(&self, talk: &Conversation) {
-        let text = if talk.unsaved { talk.json().ok() } else { None };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *self.lock() = Unsaved { talk: talk.clone(), open: None };
+    }
+
+    /// Notes a question that is going to be answered.
+    pub(super) fn asked(&self, talk: &Conversation, question: &str) {
+        let open = Turn { user: question.to_owned(), thought: String::new(), answer: String::new() };
+        *self.lock() = Unsaved { talk: Conversation { unanswered: None, ..talk.clone() }, open: Some(open) };
+    }
+
+    /// Notes more of its answer.
+    pub(super) fn piece(&self, piece: &Piece) {
+        if let Some(turn) = &mut self.lock().open {
+            match piece {
+                Piece::Thought(text) => turn.thought.push_str(text),
+                Piece::Answer(text) => turn.answer.push_str(text),
+                Piece::Retract => turn.thought.push_str(&std::mem::take(&mut turn.answer)),
+            }
+        }
     }
 }
 
-/// The newest conversation that was interrupted.
-pub(super) fn newest() -> Option<PathBuf> {
-    let files = std::fs::read_dir(state_dir()?).ok()?.flatten().map(|entry| entry.path());
-    files.filter(|path| is_rescued(path)).max()
+/// The conversations that were interrupted, the oldest first.
+pub(super) fn all() -> Vec<PathBuf> {
+    let files = state_dir().and_then(|dir| std::fs::read_dir(dir).ok());
+    let paths = files.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = paths.filter(|path| is_rescued(path)).collect();
+    found.sort();
+    found
 }
 
 /// Whether a file is a conversation that was interrupted.
@@ -69,4 +114,27 @@ fn write(text: &str) -> std::io::Result<()> {
     let mut file = options.open(dir.join(format!("{PREFIX}{seconds}-{}.json", std::process::id())))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_being_written_is_saved_too() {
+        let rescue = Rescue::default();
+        let text = || rescue.lock().text();
+        assert!(text().is_none());
+        rescue.asked(&Conversation::default(), "why?");
+        let question = text().unwrap();
+        assert!(question.contains("why?") && !question.contains("assistant"), "{question}");
+        rescue.piece(&Piece::Answer("because".into()));
+        rescue.piece(&Piece::Retract);
+        rescue.piece(&Piece::Answer("so".into()));
+        let messages: serde_json::Value = serde_json::from_str(&text().unwrap()).unwrap();
+        assert_eq!(messages[1]["reasoning_content"], "because");
+        assert_eq!(messages[1]["content"], "so");
+        rescue.note(&Conversation::default());
+        assert!(text().is_none());
+    }
 }

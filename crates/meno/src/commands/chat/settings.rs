@@ -1,23 +1,23 @@
 //! `/set`: how tokens are chosen, changed while talking.
 
+use crate::arguments;
 use crate::session::SamplingArgs;
-use std::str::FromStr;
 
 /// What can be set.
 pub(super) const NAMES: [&str; 7] = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed"];
 
-/// Changes a setting, `default` back to the model's own; returns what to tell.
+/// Changes a setting, `default` back to the model's own; returns what to print.
 pub(super) fn set(sampling: &mut SamplingArgs, seed: &mut u64, name: &str, value: &str) -> Result<String, String> {
     let name = name.replace('-', "_");
     match name.as_str() {
-        "temperature" => sampling.temperature = number(value, "0 or more", |t: &f32| *t >= 0.0 && t.is_finite())?,
-        "top_p" => sampling.top_p = number(value, "above 0, at most 1", |p: &f32| *p > 0.0 && *p <= 1.0)?,
-        "min_p" => sampling.min_p = number(value, "0 to 1", |p: &f32| (0.0..=1.0).contains(p))?,
-        "top_k" => sampling.top_k = number(value, "a whole number; 0 keeps all", |_| true)?,
-        "max_tokens" => sampling.max_tokens = number(value, "a whole number above 0", |n: &usize| *n > 0)?,
+        "temperature" => sampling.temperature = or_default(value, arguments::temperature)?,
+        "top_p" => sampling.top_p = or_default(value, arguments::top_p)?,
+        "min_p" => sampling.min_p = or_default(value, arguments::min_p)?,
+        "top_k" => sampling.top_k = or_default(value, arguments::whole)?,
+        "max_tokens" => sampling.max_tokens = or_default(value, arguments::token_count)?,
         "stop" if value == "default" => sampling.stop.clear(),
         "stop" => sampling.stop = vec![value.to_owned()],
-        "seed" => match number(value, "a whole number", |_| true)? {
+        "seed" => match or_default(value, |text| text.parse().map_err(|_| "expected a whole number".to_owned()))? {
             Some(new) => *seed = new,
             None => return Err("seed has no default; give a number".into()),
         },
@@ -46,13 +46,12 @@ pub(super) fn shown(sampling: &SamplingArgs, seed: u64, name: &str) -> String {
     }
 }
 
-/// A value; `None` for `default`.
-fn number<T: FromStr>(value: &str, expected: &str, valid: impl Fn(&T) -> bool) -> Result<Option<T>, String> {
+/// A value as the command line takes it; `None` for `default`.
+fn or_default<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if value == "default" {
         return Ok(None);
     }
-    let number = value.parse().ok().filter(valid);
-    number.map(Some).ok_or_else(|| format!("{value}: expected {expected}, or default"))
+    parse(value).map(Some).map_err(|expected| format!("{value}: {expected}, or default"))
 }
 
 #[cfg(test)]
@@ -77,9 +76,9 @@ mod tests {
         assert!(try_set("max_tokens", "0").is_err() && try_set("seed", "default").is_err());
         assert!(try_set("warmth", "1").unwrap_err().contains("temperature, top_p"));
         assert_eq!(try_set("temperature", "0.5").unwrap(), "temperature = 0.5");
-        assert_eq!(try_set("max-tokens", "7").unwrap(), "max_tokens = 7");
+        assert_eq!(try_set("max-tokens", "8k").unwrap(), "max_tokens = 8192");
         assert_eq!(try_set("stop", "a b").unwrap(), "stop = \"a b\"");
         assert_eq!(try_set("temperature", "default").unwrap(), "temperature = the model's default");
-        assert_eq!((sampling.temperature, sampling.max_tokens), (None, Some(7)));
+        assert_eq!((sampling.temperature, sampling.max_tokens), (None, Some(8192)));
     }
 }

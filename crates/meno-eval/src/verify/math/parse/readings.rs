@@ -87,6 +87,9 @@ fn words(tokens: &[Token], text: &str) -> Option<Expr> {
         return None; // ABC: points of a figure
     }
     let plain = plain_text(text);
+    if plain.is_empty() {
+        return None;
+    }
     Some(spelled_number(&plain).unwrap_or(Expr::Text(plain)))
 }
 
@@ -132,7 +135,8 @@ fn plain_text(text: &str) -> String {
     }
     plain.push_str(rest);
     let dropped = |c: char| matches!(c, '{' | '}' | '$' | '"' | '“' | '”' | '*' | '~' | '`' | '(' | ')' | '[' | ']');
-    let plain: String = plain.chars().map(|c| if dropped(c) || c.is_whitespace() { ' ' } else { c }).collect();
+    let plain: String =
+        plain.chars().map(|c| if dropped(c) || c.is_whitespace() || c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = plain.split(' ').filter(|w| !w.is_empty()).collect();
     words.join(" ").to_lowercase().trim_matches(|c: char| matches!(c, '.' | ',' | ' ' | '-')).to_owned()
 }
