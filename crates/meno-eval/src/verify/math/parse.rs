@@ -471,6 +471,12 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Whether a word stands between parts or before one: a relation, a conjunction, a sign.
+pub(super) fn is_connective(word: &str) -> bool {
+    const WORDS: [&str; 12] = ["if", "for", "when", "where", "in", "is", "and", "und", "et", "or", "minus", "negative"];
+    WORDS.contains(&word) || is_approximately(word)
+}
+
 /// Words that say the same as ≈.
 fn is_approximately(word: &str) -> bool {
     matches!(word, "approximately" | "approx" | "approx." | "approximately equal to" | "(approximately)" | "(approx.)")

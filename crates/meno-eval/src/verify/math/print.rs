@@ -1,5 +1,6 @@
 //! Writes trees as LaTeX that parses back to the same tree.
 
+use super::parse::is_connective;
 use super::symbols::{function_of, name_of};
 use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation, Series};
 use num_bigint::BigInt;
@@ -127,11 +128,10 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
-/// Whether `\text{…}` with this content is read as words without quotes: it has a word, and spells neither a function nor a
-/// connective.
+/// Whether `\text{…}` with this content is read as words without quotes: it has a word and means nothing else.
 fn reads_as_words(text: &str) -> bool {
     let has_word = text.split(|c: char| !c.is_alphabetic()).any(|word| word.chars().nth(1).is_some());
-    has_word && function_of(text).is_none() && !matches!(text, "and" | "und" | "et" | "or")
+    has_word && function_of(text).is_none() && !is_connective(text)
 }
 
 /// Whether an expression is written with a colon outside brackets.

@@ -276,7 +276,14 @@ fn words_that_spell_functions_are_read_again() {
             assert!(!parse(&printed).is_empty(), "{printed:?} of {text:?}");
         }
     }
-    for found in ["\0\0ox0ox\u{6}\u{6}Im", "\0\\textsf\\", "\\text{}", "1\0\0\\textsf\\f", "\\text{or}"] {
+    for found in [
+        "\0\0ox0ox\u{6}\u{6}Im",
+        "\0\\textsf\\",
+        "\\text{}",
+        "1\0\0\\textsf\\f",
+        "\\text{or}",
+        "0/~3\\bab%ra\0\0b%ra\0\0is\0:",
+    ] {
         for reading in parse(found) {
             assert!(!parse(&reading.to_string()).is_empty(), "{reading} of {found:?}");
         }

@@ -581,9 +581,9 @@ impl Scanner {
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
         // After a value a unit is a unit, whatever else its letters could mean.
         let unit = Some(unit_text(&written)).filter(|unit| self.after_value() && super::units::parse(unit).is_some());
-        let quoted = content.trim().strip_prefix('“').and_then(|c| c.strip_suffix('”'));
-        if let Some(quoted) = quoted {
-            self.push(Kind::Text(quoted.to_lowercase()));
+        if is_quoted(content.trim()) {
+            // With its quotes, so that it is no connective, unit or multiplier either.
+            self.push(Kind::Text(content.trim().to_lowercase()));
         } else if matches!(bare, "and" | "und" | "et") {
             self.push(Kind::And);
         } else if matches!(bare, "or" | "and/or") {
@@ -603,4 +603,9 @@ impl Scanner {
             self.push(Kind::Text(plain));
         }
     }
+}
+
+/// Whether a text is words in quotes, whatever they spell.
+pub(super) fn is_quoted(text: &str) -> bool {
+    text.starts_with('“') && text.ends_with('”')
 }

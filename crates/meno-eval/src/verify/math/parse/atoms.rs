@@ -1,7 +1,7 @@
 //! Atoms and what follows them: numbers, names, brackets, powers, subscripts, marks.
 
 use super::Parser;
-use crate::verify::math::token::{Kind, Token};
+use crate::verify::math::token::{Kind, Token, is_quoted};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
 use crate::verify::math::units;
 use num_bigint::BigInt;
@@ -34,7 +34,8 @@ impl Parser<'_> {
             Kind::Word(_) => self.word(),
             Kind::Text(text) => self.multiplier().or_else(|| {
                 self.at += 1;
-                Some(Expr::Text(text.clone()))
+                let quoted = Some(text.as_str()).filter(|text| is_quoted(text));
+                Some(Expr::Text(quoted.map_or(text.as_str(), |text| text.trim_matches(['“', '”'])).to_owned()))
             }),
             Kind::Command(name) => {
                 self.at += 1;
