@@ -44,12 +44,12 @@ impl Temporary {
     }
 
     /// Gives what was written its final name, in place of a file, or an empty directory, that has it.
-    pub fn persist(self, to: &Path) -> io::Result<()> {
+    pub fn persist(mut self, to: &Path) -> io::Result<()> {
         let mut open = open();
         std::fs::rename(&self.path, to)?;
         open.retain(|p| *p != self.path);
-        drop(open);
-        std::mem::forget(self);
+        // Nothing is left to remove.
+        self.path = PathBuf::new();
         Ok(())
     }
 
@@ -72,6 +72,9 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
         let mut open = open();
         remove(&self.path);
         open.retain(|p| *p != self.path);
