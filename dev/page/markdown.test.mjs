@@ -91,7 +91,7 @@ test("code blocks keep every character and know their language", () => {
 
 const formulas = (source) => [...walk(renderMarkdown(source))].filter((n) => n.tag === "annotation").map((n) => n.children[0]);
 
-test("formulas are told from prices", () => {
+test("formulas are distinguished from prices", () => {
   assert.deepEqual(formulas("$x$, \\(y\\), $$z$$ and \\[w\\]"), ["x", "y", "z", "w"]);
   assert.deepEqual(formulas("$5 and $10, $ a $ 20 or US$3-$4, \\$a\\$, `$b$`"), []);
   assert.deepEqual(formulas("$$\na\n\nb\n$$"), ["a\n\nb"]);

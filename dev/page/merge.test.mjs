@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { absorb, fragment } from "../../crates/meno-server/web/app/merge.js";
+import { absorb, fragment, showLeaf } from "../../crates/meno-server/web/app/merge.js";
 import { addMessage, branch, canContinue, exportChats, history, importChats, newChat, versions } from "../../crates/meno-server/web/app/chat.js";
 import { decode, readAttachment, withFiles } from "../../crates/meno-server/web/app/attachments.js";
 import { chatAsMarkdown, fileName } from "../../crates/meno-server/web/app/share.js";
@@ -41,6 +41,21 @@ test("a tab that said nothing shows what the other said", () => {
   assert.equal(chat.leaf, next.id);
 });
 
+test("a tab shows its own branch again, and what was said below it since", () => {
+  const { chat, reply } = talk();
+  const here = addMessage(chat, reply.id, "user", { content: "here" }, 1003);
+  const there = addMessage(chat, reply.id, "user", { content: "there" }, 1004);
+  showLeaf(chat, here.id);
+  assert.equal(chat.leaf, here.id, "another tab's branch is not shown");
+  const below = addMessage(chat, here.id, "assistant", answer({ content: "yes" }), 1005);
+  showLeaf(chat, here.id);
+  assert.equal(chat.leaf, below.id, "nor is what came below hidden");
+  for (const unknown of ["gone", null, undefined, 7, "__proto__", "toString"]) showLeaf(chat, unknown);
+  assert.equal(chat.leaf, below.id);
+  showLeaf(chat, there.id);
+  assert.equal(branch(chat).at(-1), there);
+});
+
 test("of an answer the longer state holds, and objects that are written to stay the same", () => {
   const { chat, reply } = talk();
   const early = structuredClone(chat);
@@ -54,7 +69,7 @@ test("of an answer the longer state holds, and objects that are written to stay 
   assert.equal(Object.keys(early.messages).length, 2);
 });
 
-test("two tabs that go on with one answer leave two versions", () => {
+test("two tabs that continue one answer leave two versions", () => {
   const { chat, reply } = talk();
   const other = structuredClone(chat);
   Object.assign(reply, { content: "a long end", revision: 5 });
@@ -102,7 +117,7 @@ test("a page that goes leaves the way to its answer", () => {
   assert.ok(fresh.messages[side.id]);
 });
 
-test("what can be gone on with", () => {
+test("what can be continued", () => {
   const model = { id: "m", thinks: true, examples: [] };
   assert.equal(canContinue(answer({ content: "x" }), model), true);
   assert.equal(canContinue(answer({ reasoning: "x", finish: "length" }), model), true);
@@ -125,14 +140,22 @@ test("files go before the question, in fences that hold them", () => {
 
 test("text files are read, others are refused by name", async () => {
   const bytes = (...all) => new Uint8Array(all);
-  assert.equal(decode(bytes(0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a)), "a\n");
-  assert.equal(decode(bytes(0xff, 0xfe, 0x61, 0)), "a");
-  assert.equal(decode(bytes(0x61, 0, 0x62)), null);
-  assert.equal(decode(bytes(0xff, 0xd8, 0xff)), null);
+  const texts = [
+    [[0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a], "a\n", "utf-8"],
+    [[0xff, 0xfe, 0x61, 0], "a", "utf-16le"],
+    [[0xfe, 0xff, 0, 0x61], "a", "utf-16be"],
+    [[0xc3, 0xa9, 0x1b], "é\u001b", "utf-8"],
+    [[...Buffer.from("café naïve\r\n", "latin1")], "café naïve\n", "windows-1252"],
+    [[], "", "utf-8"],
+  ];
+  for (const [of, text, encoding] of texts) assert.deepEqual(decode(bytes(...of)), { text, encoding });
+  const none = [[0x61, 0, 0x62], [0xff, 0xd8, 0xff, 0xe0, 0, 0x10], [0xe9, 0x1b], [0xe9, 0x81], [0xff, 0xfe, 0x61], [0xff, 0xfe, 0, 0xd8], [0x1f, 0x8b, 0x08, 0xff]];
+  for (const of of none) assert.equal(decode(bytes(...of)), null, String(of));
   const file = (name, ...parts) => Object.assign(new Blob(parts), { name });
-  assert.deepEqual(await readAttachment(file("a.txt", "é")), { name: "a.txt", text: "é" });
-  await assert.rejects(readAttachment(file("p.png", bytes(0x89, 0x50, 0xff))), /“p.png” is not a text file/);
-  await assert.rejects(readAttachment(file("big.txt", new Uint8Array((1 << 20) + 1))), /longer than/);
+  assert.deepEqual(await readAttachment(file("a.txt", "é")), { name: "a.txt", text: "é", encoding: "utf-8" });
+  await assert.rejects(readAttachment(file("p.png", bytes(0x89, 0x50, 0xff, 0x1a))), /“p.png” is not a text file. Save its text as UTF-8/);
+  for (const nothing of [bytes(), bytes(0xef, 0xbb, 0xbf), bytes(0xff, 0xfe)]) await assert.rejects(readAttachment(file("a.txt", nothing)), /“a.txt” is empty. Save/);
+  await assert.rejects(readAttachment(file("big.txt", new Uint8Array((1 << 20) + 1))), /“big.txt” is longer than 1.0 MB. Attach the part/);
 });
 
 test("a chat as Markdown holds all that is shown", () => {

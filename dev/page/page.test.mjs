@@ -79,7 +79,7 @@ describe("the page", { skip }, () => {
     await answered(page, 1);
     assert.deepEqual(await page.eval(texts(".question .bubble")), [QUESTION]);
     assert.match(await page.eval("document.querySelector('.thought-head').textContent"), /^Thought for \d+(\.\d)? s · \d+ tokens?/);
-    assert.match(await page.eval("document.querySelector('.figures').textContent"), /\d+ tokens? · .*tokens\/s · first token \d/);
+    assert.match(await page.eval("document.querySelector('.figures').textContent"), /^\d+ tokens?( · [\d.]+ tokens\/s)? · first token \d/);
     assert.equal(await page.eval("document.querySelector('.thought-text')"), null, "folded when done");
     await page.click(".thought-head");
     assert.ok((await page.until("document.querySelector('.thought-text')?.textContent")).length > 0);
@@ -128,8 +128,8 @@ describe("the page", { skip }, () => {
     await page.eval("window.usage = []; window.realFetch = fetch; window.fetch = async (...a) => { const r = await realFetch(...a); if (String(a[0]).includes('chat')) r.clone().text().then((t) => usage.push(/\"completion_tokens\":(\\d+)/.exec(t)?.[1])); return r; }");
     await ask(page, QUESTION);
     await answered(page, 1);
-    const told = await page.until("window.usage[0]");
-    assert.ok((await page.eval("document.querySelector('.figures').textContent")).startsWith(`${told} token`), told);
+    const counted = await page.until("window.usage[0]");
+    assert.ok((await page.eval("document.querySelector('.figures').textContent")).startsWith(`${counted} token`), counted);
   });
 
   test("another try and an edit are versions; nothing said is lost", async () => {
@@ -281,6 +281,7 @@ describe("the page", { skip }, () => {
       await page.until(`document.querySelector('.question .turner')?.textContent === '${page === first ? 1 : 2}/2'`);
       await page.reload();
       await page.until("document.querySelector('.question .turner')?.textContent.endsWith('/2')");
+      assert.equal(await page.eval("document.querySelector('.question .turner').textContent"), `${page === first ? 1 : 2}/2`, "a reload shows the tab's own branch");
     }
     const asked = await second.eval(`(async () => { const { Store } = await import("/page/app/store.js"); const [chat] = await (await Store.open()).all(); return Object.values(chat.messages).map((m) => m.content); })()`);
     for (const words of [QUESTION, QUESTION.replace("12", "21"), QUESTION.replace("12", "31")]) assert.ok(asked.includes(words), words);
@@ -296,7 +297,31 @@ describe("the page", { skip }, () => {
     await assertSound(second, server.url);
   });
 
-  test("a model of few tasks shows what it was taught, and thinks if told to", async () => {
+  test("two tabs that ask the same chat at once show their own question after a reload", async () => {
+    const first = await browser.page();
+    await first.goto(server.url);
+    await ask(first, QUESTION);
+    await answered(first, 1);
+    const second = await browser.page({ beside: first });
+    await second.goto(await first.eval("location.href"));
+    await second.until("document.querySelectorAll('.answer').length === 1");
+    const asked = new Map([[first, QUESTION.replace("12", "41")], [second, QUESTION.replace("12", "42")]]);
+    for (const [page, words] of asked) await page.eval(`document.getElementById('question').value = ${JSON.stringify(words)}`);
+    await Promise.all([...asked.keys()].map((page) => page.eval("document.getElementById('composer').requestSubmit()")));
+    const last = "[...document.querySelectorAll('.bubble-words')].at(-1)?.textContent";
+    for (const page of [first, second, first]) {
+      await page.front();
+      await page.until(`${done} && document.querySelectorAll('.turner').length === 1`, 120_000);
+      const before = await page.eval("document.getElementById('messages').textContent");
+      assert.equal(await page.eval(last), asked.get(page));
+      await page.reload();
+      await page.until(`${done} && document.querySelectorAll('.turner').length === 1`);
+      assert.equal(await page.eval("document.getElementById('messages').textContent"), before);
+    }
+    await assertSound(first, server.url);
+  });
+
+  test("a model of few tasks shows what it was taught, and thinks if asked to", async () => {
     const page = await browser.page();
     await page.goto(server.url);
     const { data: [served] } = await (await fetch(`${server.url}v1/models`)).json();
@@ -316,8 +341,16 @@ describe("the page", { skip }, () => {
     const folder = mkdtempSync(join(tmpdir(), "meno-files-"));
     writeFileSync(join(folder, "notes.md"), "one\n```\ntwo\n```\n");
     writeFileSync(join(folder, "p.png"), Buffer.from([0x89, 0x50, 0x4e, 0x47, 0xff, 0x00]));
+    writeFileSync(join(folder, "empty.txt"), "");
+    writeFileSync(join(folder, "latin.txt"), Buffer.from("café naïve", "latin1"));
+    await page.choose("[data-do=attach]", [join(folder, "empty.txt"), join(folder, "latin.txt")]);
+    await page.until("document.querySelector('.toast')?.textContent.includes('“empty.txt” is empty. Save')");
+    await page.until("document.querySelector('.toast:last-child')?.textContent.includes('“latin.txt” is not in UTF-8')");
+    await page.until("document.querySelectorAll('.chip').length === 1");
+    assert.equal(await page.eval(`import("/page/app/attachments.js").then(({ decode }) => decode(new Uint8Array([0x93, 0x80, 0x94])).text)`), "“€”");
+    await page.click(".chip button");
     await page.choose("[data-do=attach]", [join(folder, "p.png"), join(folder, "notes.md")]);
-    await page.until("document.querySelector('.toast')?.textContent.includes('“p.png” is not a text file')");
+    await page.until("document.getElementById('toasts')?.textContent.includes('“p.png” is not a text file. Save')");
     await page.until("document.querySelector('.chip')?.textContent.includes('notes.md')");
     await page.eval("window.bodies = []; window.realFetch = fetch; window.fetch = (...a) => (a[1]?.body && bodies.push(JSON.parse(a[1].body)), realFetch(...a))");
     await ask(page, QUESTION);
@@ -452,7 +485,7 @@ describe("the page", { skip }, () => {
     }
   });
 
-  test("a server that is gone is told, and found again", async () => {
+  test("a server that is gone is reported, and found again", async () => {
     const brief = await Server.start(meno, model);
     const page = await browser.page();
     await page.goto(brief.url);
@@ -511,7 +544,7 @@ describe("the page with a real checkpoint", { skip: without }, () => {
     await assertSound(page, server.url);
   });
 
-  test("a page that is reloaded or closed in the middle of an answer keeps every word, and goes on", async () => {
+  test("a page that is reloaded or closed in the middle of an answer keeps every word, and continues", async () => {
     const page = await browser.page();
     await page.goto(server.url);
     await page.eval("localStorage.setItem('meno-settings', JSON.stringify({ temperature: 0, max_tokens: 120 }))");
@@ -539,7 +572,7 @@ describe("the page with a real checkpoint", { skip: without }, () => {
     }
   });
 
-  test("an answer that was cut at its limit goes on as if it had not been", async () => {
+  test("an answer that was cut at its limit continues as if it had not been", async () => {
     const page = await browser.page();
     await page.goto(server.url);
     const whole = async (most) => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { EventReader } from "../../crates/meno-server/web/app/sse.js";
 import { explain, readChunk, readModels, requestBody, ServerError } from "../../crates/meno-server/web/app/api.js";
 import { take } from "../../crates/meno-server/web/app/run.js";
+import { perSecond } from "../../crates/meno-server/web/app/conversation.js";
 import { DEFAULTS, readSettings } from "../../crates/meno-server/web/app/store.js";
 
 const encode = (text) => new TextEncoder().encode(text);
@@ -47,10 +48,18 @@ test("a message gathers its pieces and their times", () => {
   take(message, piece({ reasoning: "be it" }), 200);
   take(message, piece({ content: "\n\n" }), 300);
   take(message, piece({ content: "Yes" }), 400);
-  assert.deepEqual(message.stats, { firstMs: 100, completionTokens: 4, reasoningTokens: 2, thoughtMs: 300 });
+  assert.deepEqual(message.stats, { firstMs: 100, lastMs: 400, completionTokens: 4, reasoningTokens: 2, thoughtMs: 300 });
   take(message, piece({ finish: "stop", usage: { completion_tokens: 9, prompt_tokens: 7, prompt_tokens_details: { cached_tokens: 4 }, completion_tokens_details: { reasoning_tokens: 5 } } }), 500);
   assert.deepEqual([message.content, message.reasoning, message.finish, message.model], ["Yes", "so be it", "stop", "m"]);
   assert.deepEqual([message.stats.completionTokens, message.stats.reasoningTokens, message.stats.promptTokens, message.stats.cachedTokens], [9, 5, 7, 4]);
+});
+
+test("a speed is shown only where there was time to measure one", () => {
+  const speed = (completionTokens, firstMs, lastMs, totalMs = lastMs) => perSecond({ completionTokens, firstMs, lastMs, totalMs });
+  assert.equal(speed(101, 500, 2500), 50);
+  assert.equal(speed(101, 500, 2500, 9000), 50, "the wait after the last token does not count");
+  assert.equal(perSecond({ completionTokens: 101, firstMs: 500, totalMs: 2500 }), 50, "chats of an older page");
+  for (const nothing of [speed(39, 20, 20.2), speed(39, 20, 20), speed(39, 20, 60), speed(1, 20, 2000), speed(undefined, undefined, undefined)]) assert.equal(nothing, null);
 });
 
 const MODEL = { id: "m", thinks: true, context: null, examples: [] };
@@ -65,7 +74,7 @@ test("a request says what was set and nothing else", () => {
   assert.deepEqual(requestBody(messages, { ...settings, thinking: false }, MODEL).chat_template_kwargs, { enable_thinking: false });
 });
 
-test("a model that does not think is told nothing of thinking", () => {
+test("a request to a model that does not think says nothing of thinking", () => {
   for (const thinking of [true, false]) {
     const body = requestBody([], { ...DEFAULTS, thinking, thinking_budget: 64 }, { ...MODEL, thinks: false });
     assert.deepEqual(Object.keys(body).sort(), ["messages", "model", "stream", "stream_options"]);
@@ -75,7 +84,7 @@ test("a model that does not think is told nothing of thinking", () => {
   assert.deepEqual(readModels(null), []);
 });
 
-test("an answer that is gone on with is the last message, with vLLM's names", () => {
+test("an answer that is continued is the last message, with vLLM's names", () => {
   const body = (begun) => requestBody([{ role: "user", content: "q" }], DEFAULTS, MODEL, begun);
   const last = (begun) => body(begun).messages.at(-1);
   assert.deepEqual([body({ reasoning: "", content: "a" }).continue_final_message, body({ reasoning: "", content: "a" }).add_generation_prompt], [true, false]);
@@ -85,7 +94,7 @@ test("an answer that is gone on with is the last message, with vLLM's names", ()
   assert.deepEqual(last({ reasoning: "t", content: "", asText: true }), { role: "assistant", content: "<think>\nt" });
 });
 
-test("an answer that is gone on with keeps its beginning, and its figures add up", () => {
+test("an answer that is continued keeps its beginning, and its figures add up", () => {
   const message = { content: "one", reasoning: "", stats: { completionTokens: 5, firstMs: 10, totalMs: 100 }, revision: 3 };
   const before = { ...message.stats };
   const piece = (fields) => ({ reasoning: "", content: "", finish: null, cut: null, usage: null, model: null, ...fields });

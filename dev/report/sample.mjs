@@ -9,7 +9,9 @@ import { Browser } from "../page/browser.mjs";
 const run = process.argv[2];
 if (!run) throw new Error("usage: node dev/report/sample.mjs DIR");
 const docs = fileURLToPath(new URL("../../docs/", import.meta.url));
-const html = readFileSync(join(run, "report.html"), "utf8");
+const report = readFileSync(join(run, "report.html"), "utf8");
+// Here the report lies beside the documents and the code that it names.
+const html = report.replace(/<code class="doc">((?:docs|crates)\/[^<]+)<\/code>/g, (code, path) => `<a href="${path.startsWith("docs/") ? path.slice("docs/".length) : `../${path}`}">${code}</a>`);
 if (html.length > 1 << 20) throw new Error(`${html.length} bytes are too many for a sample`);
 if (html.includes('class="warning"')) console.log("this is a smoke run: its figures mean nothing");
 writeFileSync(join(docs, "sample-report.html"), html);

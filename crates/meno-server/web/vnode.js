@@ -4,7 +4,7 @@
 // into markup, because nothing here parses HTML. Trees are compared with what stands and only the differences are
 // applied, so a streaming answer touches its last block and a selection elsewhere survives.
 
-/** A node: `tag`, attributes (functions named on… are listeners, `key` tells siblings apart), children. */
+/** A node: `tag`, attributes (functions named on… are listeners, `key` distinguishes siblings), children. */
 export function h(tag, attrs, ...children) {
   return { tag, attrs: attrs ?? {}, children: flatten(children, []) };
 }

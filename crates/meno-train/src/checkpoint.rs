@@ -8,7 +8,7 @@
 //! ```
 //! A checkpoint is written under a temporary name, brought to the disk and renamed: a directory with the final name
 //! is complete, whenever the process is killed. What happens to it later, a damaged disk or a bad copy, the checksums
-//! tell: a run goes on from the newest checkpoint that is whole.
+//! tell: a run continues from the newest checkpoint that is whole.
 
 pub(crate) mod checksums;
 mod find;
@@ -42,13 +42,13 @@ pub struct Checkpoints {
     pub save_total_limit: usize,
     /// Type of the saved weights. Below f32, the f32 master weights stand in the training state.
     pub dtype: Dtype,
-    /// Go on from the newest checkpoint, if there is one.
+    /// Continue from the newest checkpoint, if there is one.
     pub resume: bool,
     /// Files that belong to every checkpoint, by name: tokenizer, chat template, generation config.
     pub assets: Vec<(String, Vec<u8>)>,
     /// With what the run was begun, for whoever resumes it.
     pub begun: Option<Begun>,
-    /// The checkpoint to go on from, if it was looked for before the run.
+    /// The checkpoint to continue from, if it was looked for before the run.
     pub found: Option<Found>,
     /// Keeps other processes out of the directory while any copy of this stands.
     pub lock: Option<Arc<RunLock>>,
@@ -77,7 +77,7 @@ impl Checkpoints {
     }
 }
 
-/// Everything but the weights that a run needs to go on as if nothing had happened.
+/// Everything but the weights that a run needs to continue as if nothing had happened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -255,7 +255,7 @@ pub fn read_blocks(file: &Path) -> Result<OwnedBlocks, Error> {
     Ok(blocks)
 }
 
-/// Brings `model` to the newest whole checkpoint of `stage`, if one is to be resumed from, and tells the observer about
+/// Brings `model` to the newest whole checkpoint of `stage`, if one is to be resumed from, and notifies the observer of
 /// damaged ones.
 pub(crate) fn resume(run: &mut Run, model: &mut Model, stage: &str) -> Result<Option<(State, OwnedBlocks)>, Error> {
     let Some(from) = run.checkpoints.as_ref().filter(|c| c.resume) else { return Ok(None) };

@@ -84,7 +84,7 @@ pub trait Questions: Sync {
         self.len() == Some(0)
     }
     /// What makes two answers the same: question and answer in the form in which they are compared. By default both
-    /// texts, without the space around the answer. A task that draws its questions anew may count each draw.
+    /// texts, without the space around the answer. A task that draws its questions at random may count each draw.
     fn identity(&self, question: &Question, text: &str, _tokens: &[u32]) -> [String; 2] {
         [question.text.clone(), text.trim().to_owned()]
     }

@@ -22,7 +22,7 @@ pub struct Distill {
 
 impl Distill {
     /// Samples `teacher` and trains `student` on what is kept. The student must have the teacher's tokenizer, or
-    /// `student_tokenizer` is given and the traces are encoded anew. `None` if the observer stopped it.
+    /// `student_tokenizer` is given and the traces are encoded again. `None` if the observer stopped it.
     pub fn run(
         &self,
         train: &Train,
@@ -39,7 +39,7 @@ impl Distill {
     }
 }
 
-/// Traces as examples; with a tokenizer, prompt and answer are encoded anew.
+/// Traces as examples; with a tokenizer, prompt and answer are encoded again.
 pub fn examples(traces: &[Trace], tokenizer: Option<&Tokenizer>) -> Result<Vec<Example>, Error> {
     let example = |t: &Trace| match tokenizer {
         None => Ok(t.example()),

@@ -78,7 +78,7 @@ pub enum Error {
     Checkpoint {
         /// Its directory or file.
         path: PathBuf,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         message: String,
     },
     /// A question that cannot be trained on.
@@ -96,7 +96,7 @@ pub enum Error {
     Reward {
         /// Its name, or the path of its program.
         name: String,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         message: String,
     },
     /// The operating system refused.

@@ -117,7 +117,7 @@ pub fn rollout(
 }
 
 /// As [`rollout`], without rewards. If the observer stops it, which is the second result, these are the answers to the
-/// questions before the first that is not answered to the end: a run that goes on with that question loses nothing.
+/// questions before the first that is not answered to the end: a run that continues with that question loses nothing.
 pub fn finished(
     model: &mut Model,
     generator: &mut Generator,
@@ -138,7 +138,7 @@ pub fn finished(
     let (mut done, mut seen, mut stopped) = (0, 0, false);
     observer.on_progress("responses", 0, total);
     let begun = Instant::now();
-    let mut told = begun;
+    let mut reported = begun;
     let mut completions = generator.generate(model, sampler.precision, &requests, &mut |event| {
         seen += 1;
         if event.finish.is_some() {
@@ -146,8 +146,8 @@ pub fn finished(
             observer.on_progress("responses", done, total);
         }
         // Asking costs a little; a tenth of a second later is soon enough.
-        if told.elapsed() >= ASKING || seen == 1 {
-            told = Instant::now();
+        if reported.elapsed() >= ASKING || seen == 1 {
+            reported = Instant::now();
             observer.on_sampled(seen, begun.elapsed().as_secs_f64());
             stopped |= observer.should_stop();
         }

@@ -14,7 +14,7 @@ use std::time::Instant;
 pub trait Observer {
     /// A step was made; `max_steps` are wanted.
     fn on_step(&mut self, _metrics: &Metrics, _max_steps: usize) {}
-    /// Something within a step went on: `done` of `total` of `what` (tokens sampled, passes).
+    /// Something within a step progressed: `done` of `total` of `what` (tokens sampled, passes).
     fn on_progress(&mut self, _what: &str, _done: usize, _total: usize) {}
     /// Reports the tokens sampled and the seconds passed since the current rollout began.
     fn on_sampled(&mut self, _tokens: usize, _seconds: f64) {}

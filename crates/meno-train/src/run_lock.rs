@@ -45,7 +45,7 @@ impl Drop for RunLock {
 }
 
 /// Locks the file; the process that holds it if another does. A record lock of POSIX, not `flock`: a child of this
-/// process would go on holding the latter.
+/// process would keep the latter.
 #[cfg(unix)]
 fn held_by(file: &File) -> std::io::Result<Option<i32>> {
     use nix::errno::Errno;

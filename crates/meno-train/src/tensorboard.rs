@@ -21,7 +21,7 @@ const PREFIX: &str = "events.out.tfevents.";
 /// Where others write the name of the host: files of other programs in the same directory are left alone.
 const OURS: &str = "meno";
 
-/// Largest event file that is read when a run goes on.
+/// Largest event file that is read when a run continues.
 const MAX_FILE: u64 = 4 << 30;
 
 /// The event file of a run.
@@ -31,7 +31,7 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens a new file in `dir` for the steps after `step`; 0 starts the run anew.
+    /// Opens a new file in `dir` for the steps after `step`; 0 starts the run again.
     pub fn open(dir: &Path, step: usize) -> Result<Self, Error> {
         let mut latest = 0;
         for (path, seconds) in files(dir)? {

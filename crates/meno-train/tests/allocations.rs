@@ -1,6 +1,6 @@
 //! A training step and a decoding step allocate nothing: every allocation of this process is counted.
 //!
-//! One test alone, so that nobody else allocates while it counts.
+//! One test alone, so that no other test allocates while it counts.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

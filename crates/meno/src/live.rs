@@ -58,7 +58,7 @@ impl View {
         self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins stage `index`; curves and progress start anew.
+    /// Begins stage `index`; curves and progress start again.
     pub fn begin(&mut self, index: usize) {
         self.scene().begin(index);
     }

@@ -1,8 +1,8 @@
-//! The documents name files that exist.
+//! The documents name files that exist, and no place of the machine that they were written on.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every `back-quoted/path` of the text: folders, and files with a known ending; no commands, no placeholders.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
@@ -14,8 +14,12 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn missing(document: &str, at_least: usize) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let text = std::fs::read_to_string(root.join(document)).unwrap();
     // A bare `tiny/` in the README's table stands for a folder of the row above it.
     let named: Vec<_> = paths(&text).filter(|p| p.contains('/') && *p != "tiny/").collect();
@@ -31,4 +35,62 @@ fn every_path_in_the_paper_map_exists() {
 #[test]
 fn every_path_in_the_readme_exists() {
     assert_eq!(missing("README.md", 8), Vec::<String>::new());
+}
+
+/// What is published beside the code: the texts of the root, of `docs/` and of `recipes/`.
+fn published() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![root(), root().join("docs"), root().join("recipes")];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()) {
+            let known = ["md", "html", "cff", "toml", "json", "jsonl", "svg", "sh"];
+            if entry.is_dir() && folder.ends_with("recipes") {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| known.iter().any(|k| e == *k)) {
+                let text = std::fs::read_to_string(&entry).unwrap();
+                texts.push((entry, text));
+            }
+        }
+    }
+    texts
+}
+
+/// The absolute paths of a text that lead where one person's files lie.
+fn of_one_machine(text: &str) -> Vec<String> {
+    let text = text.replace("&#x2f;", "/").replace("&#x2F;", "/").replace("&#47;", "/");
+    let mut found = Vec::new();
+    for place in ["/tmp/", "/home/", "/work/", "/root/", "/Users/", "/mnt/"] {
+        for (at, _) in text.match_indices(place) {
+            // A part of a longer path or address: `runs/tmp/`, `https://site/home/`.
+            let inside = text[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~}/…".contains(c));
+            let end = text[at..].find(|c: char| c.is_whitespace() || "<`\"'".contains(c)).unwrap_or(text.len() - at);
+            if !inside {
+                found.push(text[at..at + end].to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_document_names_a_place_of_one_machine() {
+    assert_eq!(of_one_machine("<code>&#x2f;tmp&#x2f;old run</code>, `/home/a/b`"), ["/tmp/old", "/home/a/b"]);
+    assert_eq!(of_one_machine("<td>/root/x</td> https://a.b/home/c runs/tmp/d /tmpfs/"), ["/root/x"]);
+    let texts = published();
+    assert!(texts.len() > 30, "{} texts", texts.len());
+    for (path, text) in texts {
+        assert_eq!(of_one_machine(&text), Vec::<String>::new(), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_sample_report_leads_to_files_of_the_repository() {
+    let text = std::fs::read_to_string(root().join("docs/sample-report.html")).unwrap();
+    let addresses = text.split(" href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let outside = |a: &&str| !["https:", "data:", "#"].iter().any(|p| a.starts_with(p));
+    let files: Vec<_> = addresses.filter(outside).map(|a| a.split('#').next().unwrap()).collect();
+    assert!(files.len() > 11, "every claim has one: {files:?}");
+    for file in files {
+        assert!(root().join("docs").join(file).is_file(), "{file}");
+    }
 }

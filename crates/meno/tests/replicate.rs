@@ -44,7 +44,7 @@ fn warnings_are_shown(run: &Path, said: &str) {
 
 /// `meno report` makes the same files from the directory of a run, and names what is missing.
 #[track_caller]
-fn made_anew(run: &Path, out: &Path) {
+fn made_again(run: &Path, out: &Path) {
     let report = |run: &Path| {
         let mut c = Command::new(env!("CARGO_BIN_EXE_meno"));
         c.arg("report").arg(run).arg("--out").arg(out).output().unwrap()
@@ -132,11 +132,13 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
         let expected: Vec<u64> = (1..=metrics.lines().count() as u64).collect();
         assert_eq!((steps(&whole), steps(&pieces)), (expected.clone(), expected), "{stage}");
     }
-    made_anew(&whole, &dir.path().join("anew"));
+    made_again(&whole, &dir.path().join("again"));
 
     // Where it comes from, and that so small a run means nothing.
     let command = a["command"].as_str().unwrap();
-    assert!(command.contains("meno replicate --plain --seed 3 --threads 2 --preset ") && command.ends_with("/whole"));
+    assert!(
+        command.starts_with("meno replicate --plain --seed 3 --threads 2 --preset ") && command.ends_with("/whole")
+    );
     assert_eq!(a["preset"], recipe.as_str());
     assert_eq!(a["version"], env!("CARGO_PKG_VERSION"));
     for key in ["commit", "cpu", "kernels", "date"] {

@@ -42,7 +42,7 @@ async function refusal(response) {
   return new ServerError(kind, message, { status: response.status, retryAfter: Number.isFinite(after) ? after : null });
 }
 
-/** The models that are served: `{id, thinks, context, description, examples}`; the last two tell what one of few tasks can. */
+/** The models that are served: `{id, thinks, context, description, examples}`; the last two describe one that knows few tasks. */
 export async function listModels(key) {
   const response = await request("v1/models", { headers: headers(key) });
   return readModels(await response.json());
@@ -58,7 +58,7 @@ export function readModels(body) {
 
 /**
  * The body of a request for the answer to `messages`, by a model as `listModels` gives it. `begun` is an answer that
- * the model should go on with: `{reasoning, content, asText}`.
+ * the model should continue: `{reasoning, content, asText}`.
  */
 export function requestBody(messages, settings, model, begun = null) {
   const body = { messages, stream: true, stream_options: { include_usage: true } };

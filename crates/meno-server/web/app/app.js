@@ -14,7 +14,7 @@ import { listen } from "./events.js";
 import { fileActions } from "./exchange.js";
 import { absorb, fragment } from "./merge.js";
 import { Tabs } from "./tabs.js";
-import { DEFAULTS, Store, keepUnsaved, loadSettings, saveSettings, takeUnsaved } from "./store.js";
+import { DEFAULTS, Store, keepLeaf, keepUnsaved, loadSettings, saveSettings, takeLeaves, takeUnsaved } from "./store.js";
 import { addMessage, branch, newChat, titleOf, turnTo } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
@@ -43,6 +43,7 @@ const state = {
   apple: /Mac|iPhone|iPad/.test(navigator.platform ?? ""),
 };
 let store;
+const READING_MS = 60; // a notice stays this long for each of its characters, and never less than 4 s
 let stuck = true; // the end of the conversation is kept in sight
 const drafts = new Map(); // chat id -> {words, files} not yet sent
 const deleted = new Map(); // chats that another tab deleted, until it brings them back
@@ -74,7 +75,7 @@ function draw() {
   patch($("attached"), attached(state.attached, actions));
   patch($("tools"), tools(state, $("question").value.trim() === "" && state.attached.length === 0, actions));
   patch($("jump"), stuck ? [] : [h("button", { type: "button", class: "jump", title: "To the end", "aria-label": "To the end of the conversation", onclick: toEnd }, icons.down)]);
-  patch($("footnote"), [state.chat.leaf === null && !store?.lasts && store ? "This browser keeps no data: chats last as long as this page." : "Models err. Check what matters."]);
+  patch($("footnote"), [state.chat.leaf === null && !store?.lasts && store ? "This browser keeps no data: chats last as long as this page." : "Models make mistakes. Check what matters."]);
   patch($("toasts"), state.toasts.map((toast) => h("div", { class: "toast", key: toast.id }, h("span", null, toast.text), toast.action && h("button", { type: "button", class: "link", onclick: toast.action.run }, toast.action.name))));
   if ($("settings").open) patch($("settings"), settingsDialog(state, actions));
   for (const live of document.querySelectorAll(".thought-text.live")) live.scrollTop = live.scrollHeight;
@@ -93,7 +94,7 @@ function toEnd() {
   invalidate();
 }
 
-/** Tells those who listen instead of looking. */
+/** Says it to screen readers. */
 function announce(text) {
   $("status").textContent = text;
 }
@@ -106,7 +107,7 @@ function toast(text, action = null) {
   };
   if (action) entry.action = { name: action.name, run: () => (action.run(), close()) };
   state.toasts = [...state.toasts, entry];
-  setTimeout(close, action ? 8000 : 4000);
+  setTimeout(close, Math.max(action ? 8000 : 4000, text.length * READING_MS));
   invalidate();
 }
 
@@ -115,11 +116,12 @@ function toast(text, action = null) {
 /** Keeps a chat as it stands, unless it was deleted meanwhile. */
 async function save(chat, ended = null) {
   if (!state.chats.has(chat.id)) return;
+  keepLeaf(chat);
   try {
     await store.put(chat);
     tabs.changed(chat.id, ended ?? state.runs.get(chat.id), ended !== null);
   } catch {
-    toast("The browser could not keep this chat: its storage may be full.");
+    toast("The browser could not keep this chat: its storage may be full. Export it in the settings, or delete other chats.");
   }
 }
 
@@ -146,6 +148,7 @@ function deletedElsewhere(id) {
 /** What is being written is kept at once: a page that goes has no time for a database. */
 function keepRuns() {
   keepUnsaved(tabs.name, [...state.runs].filter(([id]) => state.chats.has(id)).map(([id, run]) => fragment(state.chats.get(id), run.message)));
+  if (state.chats.has(state.chat.id)) keepLeaf(state.chat);
   try {
     sessionStorage.setItem("meno-draft", JSON.stringify([state.chats.has(state.chat.id) ? state.chat.id : "", $("question").value]));
   } catch {
@@ -194,7 +197,7 @@ function show(chat) {
   invalidate();
 }
 
-/** Has the model answer what stands at the end of the branch `parent`, or go on with the answer `into`. */
+/** Has the model answer what stands at the end of the branch `parent`, or continue the answer `into`. */
 async function ask(chat, parent, into = null) {
   stuck = true;
   const run = answerTo(chat, parent, { settings: state.settings, model: chosenModel(state), changed: invalidate, keep: () => save(chat), into });
@@ -207,7 +210,7 @@ async function ask(chat, parent, into = null) {
   state.runs.delete(chat.id);
   save(chat, run).then(keepRuns);
   announce(message.error ? message.error.title : message.finish === "stopped" ? "The answer was stopped." : "The answer is complete.");
-  if (run.refused) toast(`The answer cannot be continued. ${run.refused.message}`);
+  if (run.refused) toast(`The answer cannot be continued: ${run.refused.message} Try again for a new one.`);
   if (message.error?.kind === "unreachable" || message.error?.kind === "missing") loadModels();
   invalidate();
 }
@@ -216,7 +219,7 @@ async function ask(chat, parent, into = null) {
 function busyAtEnd(chat) {
   if (state.runs.has(chat.id)) return true;
   if (!branch(chat).some((message) => tabs.writes(message))) return false;
-  toast("Another tab is writing an answer here.");
+  toast("Another tab is writing an answer here. Wait for it, or stop it there.");
   return true;
 }
 
@@ -239,7 +242,7 @@ async function loadModels() {
   } catch (error) {
     state.models = [];
     if (error.kind === "key") toast("This server asks for an API key.", { name: "Enter it", run: actions.settings });
-    else if (error.name !== "AbortError") toast(`${explain(error).title}.`);
+    else if (error.name !== "AbortError") toast(`${explain(error).title}. ${explain(error).text}`);
   }
   invalidate();
 }
@@ -433,6 +436,7 @@ async function start() {
   store = await Store.open();
   for (const chat of await store.all().catch(() => [])) state.chats.set(chat.id, chat);
   await takeBack();
+  takeLeaves(state.chats);
   if (location.hash) openAddressed();
   takeDraft();
   invalidate();

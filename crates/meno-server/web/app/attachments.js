@@ -3,23 +3,39 @@
 /** A file may be this long; the server takes 8 MiB in all. */
 export const MAX_BYTES = 1 << 20;
 
-/** A file as `{name, text}`; throws an Error in plain words where it is no text. */
+const UTF16 = { "255,254": "utf-16le", "254,255": "utf-16be" }; // by the byte order mark
+
+/**
+ * A file as `{name, text, encoding}`; throws an Error that says what is wrong with it and what to do where it cannot go
+ * with a question.
+ */
 export async function readAttachment(file) {
-  if (file.size > MAX_BYTES) throw new Error(`“${file.name}” is longer than ${shownSize(MAX_BYTES)}.`);
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  const text = decode(bytes);
-  if (text === null) throw new Error(`“${file.name}” is not a text file.`);
-  return { name: file.name || "text", text };
+  const refuse = (what) => {
+    throw new Error(`“${file.name}” ${what}`);
+  };
+  if (file.size > MAX_BYTES) refuse(`is longer than ${shownSize(MAX_BYTES)}. Attach the part that matters.`);
+  const read = decode(new Uint8Array(await file.arrayBuffer()));
+  if (read === null) refuse("is not a text file. Save its text as UTF-8, or paste it into the question.");
+  if (read.text === "") refuse("is empty. Save its text first, or attach another file.");
+  return { name: file.name || "text", ...read };
 }
 
-/** The text of a file in UTF-8 or UTF-16, without its mark; null where it is none. */
+// Bytes that no text in windows-1252 has: control characters but tab, line feed, form feed and carriage return, and the
+// five that stand for nothing.
+const isControl = (byte) => (byte < 0x20 && ![0x09, 0x0a, 0x0c, 0x0d].includes(byte)) || [0x7f, 0x81, 0x8d, 0x8f, 0x90, 0x9d].includes(byte);
+
+/**
+ * The text of a file and its encoding: UTF-16 where a mark says so, UTF-8, or windows-1252, which has Latin-1 in it;
+ * null where it is no text. The mark is left out.
+ */
 export function decode(bytes) {
-  const utf16 = { "255,254": "utf-16le", "254,255": "utf-16be" }[bytes.slice(0, 2).join()];
+  const marked = UTF16[bytes.slice(0, 2).join()];
+  const read = (encoding) => ({ text: new TextDecoder(encoding, { fatal: true }).decode(bytes).replace(/\r\n?/g, "\n"), encoding });
   try {
-    const text = new TextDecoder(utf16 ?? "utf-8", { fatal: true }).decode(bytes);
-    return text.includes("\0") ? null : text.replace(/\r\n?/g, "\n");
+    const utf = read(marked ?? "utf-8");
+    return utf.text.includes("\0") ? null : utf;
   } catch {
-    return null;
+    return marked || bytes.some(isControl) ? null : read("windows-1252");
   }
 }
 

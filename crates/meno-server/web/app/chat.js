@@ -57,7 +57,7 @@ export function history(chat, leaf = chat.leaf) {
 }
 
 /**
- * Whether the model can go on with an answer: it has begun, and neither ended by itself nor was refused. A model of few
+ * Whether the model can continue an answer: it has begun, and neither ended by itself nor was refused. A model of few
  * tasks reads nothing but its question.
  */
 export function canContinue(message, model) {
@@ -118,9 +118,9 @@ export function importChats(text) {
   try {
     file = JSON.parse(text);
   } catch {
-    throw new Error("This file is not JSON.");
+    throw new Error("This file is not JSON. Choose one that Export has written.");
   }
-  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("This file was not exported by Meno.");
+  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("This file was not exported by Meno. Choose one that Export has written.");
   return file.chats.map(readChat);
 }
 
@@ -130,7 +130,7 @@ export function readChat(raw) {
   const number = (value, fallback = null) => (Number.isFinite(value) ? value : fallback);
   const messages = {};
   for (const [id, m] of Object.entries(raw?.messages ?? {})) {
-    if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged.");
+    if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged. Export the chats again where they are.");
     messages[id] = { id, parent: m.parent === null ? null : string(m.parent), role: m.role, content: string(m.content), created: number(m.created, 0), revision: number(m.revision, 1) };
     if (m.role === "user") {
       const files = Array.isArray(m.files) ? m.files.filter((file) => typeof file?.name === "string" && typeof file.text === "string") : [];
@@ -142,10 +142,10 @@ export function readChat(raw) {
   }
   const known = (id) => id === null || Object.hasOwn(messages, id);
   for (const message of Object.values(messages)) {
-    if (!known(message.parent)) throw new Error("A message of this file has lost the one before it.");
+    if (!known(message.parent)) throw new Error("A message of this file has lost the one before it. Export the chats again where they are.");
     const seen = new Set();
     for (let m = message; m; m = m.parent === null ? null : messages[m.parent]) {
-      if (seen.has(m.id)) throw new Error("The messages of this file form a circle.");
+      if (seen.has(m.id)) throw new Error("The messages of this file form a circle. Export the chats again where they are.");
       seen.add(m.id);
     }
   }

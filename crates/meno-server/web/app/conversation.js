@@ -91,9 +91,9 @@ function answer(state, message, run, { last, elsewhere }, actions) {
     waiting && h("p", { class: "waiting" }, sign("drawing"), h("span", null, run.elapsed > 1500 ? `Reading · ${seconds(run.elapsed)}` : "Reading")),
     message.reasoning && thought(state, message, run, actions),
     message.content && h("div", { class: "text", dir: "auto" }, text(message.id, "answer", message.content, Boolean(run), {})),
-    run?.before && !run.heard && h("p", { class: "waiting" }, sign("drawing"), h("span", null, "Going on")),
+    run?.before && !run.heard && h("p", { class: "waiting" }, sign("drawing"), h("span", null, "Continuing")),
     elsewhere && h("p", { class: "note" }, "Another tab is writing this answer."),
-    !run && !elsewhere && notes(message, actions, { last, goesOn: canContinue(message, chosenModel(state)) }),
+    !run && !elsewhere && notes(message, actions, { last, continues: canContinue(message, chosenModel(state)) }),
     !run && !elsewhere && h("div", { class: "doings" }, turner(state, message, actions),
       message.content && button("copy", state.copied === message.id ? "done" : "copy", "Copy", () => actions.copy(message.content, message.id)),
       button("retry", "retry", "Try again", () => actions.retry(message)),
@@ -120,11 +120,11 @@ function thoughtLabel(message, run, thinking) {
   return `${thoughtMs >= 0 ? `Thought for ${seconds(thoughtMs)}` : "Thought"}${tokens}${cut}`;
 }
 
-function notes(message, actions, { last, goesOn }) {
+function notes(message, actions, { last, continues }) {
   const out = [];
-  const go = last && goesOn && h("button", { type: "button", class: "go-on", "data-do": "continue", onclick: () => actions.goOn(message) }, icons.go, "Continue");
+  const go = last && continues && h("button", { type: "button", class: "go-on", "data-do": "continue", onclick: () => actions.goOn(message) }, icons.go, "Continue");
   const note = (...words) => out.push(h("p", { class: "note" }, h("span", null, words), go));
-  if (message.error) out.push(problem(message, actions, { last, goesOn }));
+  if (message.error) out.push(problem(message, actions, { last, continues }));
   else if (message.finish === "length") note("The answer reached its limit of tokens. ", h("button", { type: "button", class: "link", onclick: actions.settings }, "Raise it in the settings"), ".");
   else if (message.finish === "stopped") note(message.content || message.reasoning ? "You stopped this answer." : "You stopped before the first word.");
   else if (message.finish === null) note("This answer was interrupted.");
@@ -132,13 +132,13 @@ function notes(message, actions, { last, goesOn }) {
   return out;
 }
 
-function problem(message, actions, { last, goesOn }) {
+function problem(message, actions, { last, continues }) {
   const { title, text: words, settings } = message.error;
   return h("div", { class: "problem", role: "alert" }, icons.warning,
     h("div", null, h("strong", null, title), h("p", null, words),
       last && h("div", { class: "problem-doings" },
         h("button", { type: "button", class: "primary", onclick: () => actions.retry(message) }, "Try again"),
-        goesOn && h("button", { type: "button", class: "plain", "data-do": "continue", onclick: () => actions.goOn(message) }, "Continue"),
+        continues && h("button", { type: "button", class: "plain", "data-do": "continue", onclick: () => actions.goOn(message) }, "Continue"),
         settings && h("button", { type: "button", class: "plain", onclick: actions.settings }, "Settings"))));
 }
 
@@ -154,10 +154,12 @@ function figures({ stats, model }) {
   return h("span", { class: "figures", title }, parts.join(" · "));
 }
 
-/** Tokens per second after the first. */
-export function perSecond({ completionTokens, totalMs, firstMs }) {
-  const ms = totalMs - firstMs;
-  return completionTokens > 1 && ms > 0 ? ((completionTokens - 1) / ms) * 1000 : null;
+const LEAST_MS = 50; // over less, the network's packets are measured and not the model
+
+/** Tokens per second after the first; null where all of them came at once. */
+export function perSecond({ completionTokens, firstMs, totalMs, lastMs = totalMs }) {
+  const ms = lastMs - firstMs;
+  return completionTokens > 1 && ms >= LEAST_MS ? ((completionTokens - 1) / ms) * 1000 : null;
 }
 
 export function seconds(ms) {

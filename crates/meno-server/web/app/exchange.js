@@ -14,10 +14,11 @@ export function fileActions({ state, add, toast, invalidate }) {
     async attach(files) {
       for (const file of files) {
         try {
-          const read = await readAttachment(file);
+          const { encoding, ...read } = await readAttachment(file);
           state.attached = [...state.attached, read];
+          if (encoding === "windows-1252") toast(`“${read.name}” is not in UTF-8 and was read as windows-1252 (Latin-1). If letters are wrong, save it as UTF-8 and attach it again.`);
           const context = chosenModel(state)?.context;
-          if (context && read.text.length > context * BYTES_PER_TOKEN) toast(`“${read.name}” may be too long: this model reads ${context.toLocaleString("en")} tokens.`);
+          if (context && read.text.length > context * BYTES_PER_TOKEN) toast(`“${read.name}” may be too long: this model reads ${context.toLocaleString("en")} tokens. If it refuses, attach the part that matters.`);
         } catch (error) {
           toast(error.message);
         }

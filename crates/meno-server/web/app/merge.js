@@ -1,12 +1,12 @@
 // Two states of the same chat become one: two tabs may write into it, and a tab may end in the middle of an answer.
 //
 // Messages are joined by their ids, and none is ever dropped. Of a message that both have, the one that was written
-// last holds (`revision`); if its text is not how the other goes on, both stay, as versions beside each other.
+// last holds (`revision`); if the other does not continue its text, both stay, as versions beside each other.
 
 const textOf = (message) => `${message.reasoning ?? ""}\u0000${message.content}`;
 
-// An answer that goes on was cut in its thought or in its answer.
-function goesOn(short, long) {
+// Whether `long` continues `short`, which was cut in its thought or in its answer.
+function continues(long, short) {
   if (short.content) return long.content.startsWith(short.content) && (long.reasoning ?? "") === (short.reasoning ?? "");
   return (long.reasoning ?? "").startsWith(short.reasoning ?? "");
 }
@@ -52,7 +52,7 @@ function absorbMessage(chat, theirs) {
   }
   const [older, newer] = holdsOver(theirs, mine) ? [mine, theirs] : [theirs, mine];
   let changed = false;
-  if (!goesOn(older, newer)) {
+  if (!continues(newer, older)) {
     const id = secondId(older);
     changed = !chat.messages[id];
     if (changed) chat.messages[id] = { ...structuredClone(older), id };
@@ -66,6 +66,11 @@ function absorbMessage(chat, theirs) {
 function leadsTo(chat, from, leaf) {
   for (let id = leaf; id !== null && id !== undefined; id = chat.messages[id]?.parent) if (id === from) return true;
   return false;
+}
+
+/** Shows the branch of `leaf`, where the chat has it, or what has been said below it since. */
+export function showLeaf(chat, leaf) {
+  if (typeof leaf === "string" && Object.hasOwn(chat.messages, leaf) && !leadsTo(chat, leaf, chat.leaf)) chat.leaf = leaf;
 }
 
 /** What must be kept of a chat when its page goes in the middle of an answer: the way from its root to that answer. */

@@ -1,4 +1,4 @@
-// One answer while it is written: what arrives goes into its message, with the times that are told of it.
+// One answer while it is written: what arrives goes into its message, with the times that are shown below it.
 
 import { explain, requestBody, streamChat } from "./api.js";
 import { addMessage, history } from "./chat.js";
@@ -9,8 +9,8 @@ const KEEP_MS = 1000; // how often an unfinished answer is kept
 const fresh = (model) => ({ reasoning: "", content: "", model: model?.id ?? "", stats: {}, finish: null, cut: null, error: null });
 
 /**
- * Starts the answer to the message `parent`. An answer `into` which it comes, instead of a new one, is gone on with where
- * it stops, or begun again where it is empty. Returns `{message, elapsed, stop(), leave(), done}`, where `done` gives the
+ * Starts the answer to the message `parent`. An answer `into` which it comes, instead of a new one, is continued where it
+ * stops, or begun again where it is empty. Returns `{message, elapsed, stop(), leave(), done}`, where `done` gives the
  * message when it is finished, whatever happened; `changed` is called when there is something new to draw, `keep` to save.
  */
 export function answerTo(chat, parent, { settings, model, changed, keep, into = null }) {
@@ -66,7 +66,7 @@ async function follow(run, pieces, changed) {
   return message;
 }
 
-// A server that does not go on with an answer leaves it as it was.
+// A server that does not continue an answer leaves it as it was.
 function refuse(run, error) {
   run.refused = error;
   Object.assign(run.message, { finish: run.before.finish, error: run.before.error });
@@ -74,13 +74,14 @@ function refuse(run, error) {
 
 /**
  * Puts a piece of the stream into the message; exact counts replace counted pieces when they come. `before` are the
- * figures of an answer that is gone on with.
+ * figures of an answer that is continued.
  */
 export function take(message, piece, elapsed, before = {}) {
   const { stats } = message;
   message.revision = (message.revision ?? 0) + 1;
   if (piece.reasoning || piece.content) {
     stats.firstMs ??= elapsed;
+    stats.lastMs = elapsed;
     stats.completionTokens = (stats.completionTokens ?? 0) + 1;
     if (piece.reasoning) stats.reasoningTokens = (stats.reasoningTokens ?? 0) + 1;
   }

@@ -1,4 +1,4 @@
-// The dialog of settings: what the model is told, how it is sampled, how the page looks, where the chats go.
+// The dialog of settings: the instructions to the model, how it is sampled, how the page looks, where the chats go.
 
 import { h } from "../vnode.js";
 import { icons } from "./icons.js";
@@ -11,7 +11,7 @@ const NUMBERS = [
   ["top_p", "Top-p", "only tokens within this share of probability", 0.01, 1, 0.01],
   ["top_k", "Top-k", "only this many of the likeliest tokens", 0, 1000, 1],
   ["min_p", "Min-p", "only tokens this likely beside the best", 0, 1, 0.01],
-  ["max_tokens", "Longest answer", "in tokens, the thought among them", 1, 1_000_000, 1],
+  ["max_tokens", "Longest answer", "in tokens, including the thought", 1, 1_000_000, 1],
   ["seed", "Seed", "the same seed gives the same answer", 0, 2_147_483_647, 1],
 ];
 

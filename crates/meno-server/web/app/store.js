@@ -1,11 +1,12 @@
 // Where the chats and the settings are kept: in this browser alone.
 
-import { absorb } from "./merge.js";
+import { absorb, showLeaf } from "./merge.js";
 
 const DATABASE = "meno";
 const CHATS = "chats";
 const SETTINGS = "meno-settings";
 const UNSAVED = "meno-unsaved-";
+const LEAVES = "meno-leaves";
 
 function promise(request) {
   return new Promise((resolve, reject) => {
@@ -62,7 +63,7 @@ export class Store {
 }
 
 /**
- * Keeps what is being written at once: a page that goes has no time for a database. `name` tells the tabs apart;
+ * Keeps what is being written at once: a page that goes has no time for a database. `name` is the name of the tab;
  * without chats nothing is left.
  */
 export function keepUnsaved(name, chats) {
@@ -85,6 +86,28 @@ export function takeUnsaved() {
     // Nothing readable was left.
   }
   return { chats, forget: () => names.forEach((name) => localStorage.removeItem(name)) };
+}
+
+function ownLeaves() {
+  try {
+    return JSON.parse(sessionStorage.getItem(LEAVES)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** Keeps which branch of a chat this tab shows: the chat's own `leaf` is that of the tab that saved it last. */
+export function keepLeaf({ id, leaf }) {
+  try {
+    sessionStorage.setItem(LEAVES, JSON.stringify({ ...ownLeaves(), [id]: leaf }));
+  } catch {
+    // A browser that keeps nothing: a reload shows the branch that the chat was saved with.
+  }
+}
+
+/** Has the chats show what this tab showed of them before it was loaded again. */
+export function takeLeaves(chats) {
+  for (const [id, leaf] of Object.entries(ownLeaves())) if (chats.has(id)) showLeaf(chats.get(id), leaf);
 }
 
 export const DEFAULTS = {

@@ -22,7 +22,7 @@ export class Tabs {
     });
   }
 
-  /** Tells the others that a chat was kept; `run` is its answer, `ended` says that it is complete. */
+  /** Reports to the others that a chat was kept; `run` is its answer, `ended` says that it is complete. */
   changed(id, run = null, ended = false) {
     this.channel?.postMessage({ kind: "changed", id, writing: run && !ended ? run.message.id : null, ended: ended ? run.message.id : null });
   }

@@ -84,8 +84,8 @@ class Line {
   }
 }
 
-/** Whether an open block goes on in this line; `null` when the line closes it. */
-const GOES_ON = {
+/** Whether an open block continues in this line; `null` when the line closes it. */
+const CONTINUES = {
   quote(_, line) {
     if (line.code || line.words[0] !== ">") return false;
     afterMark(line.skipIndent().skip(1));
@@ -181,9 +181,9 @@ class Reader {
     this.number = number;
     let container = this.root;
     for (let child = lastOpen(container); child; child = lastOpen(container)) {
-      const goesOn = GOES_ON[child.type](child, line);
-      if (goesOn === null) return this.close(child, number);
-      if (!goesOn) break;
+      const continued = CONTINUES[child.type](child, line);
+      if (continued === null) return this.close(child, number);
+      if (!continued) break;
       container = child;
     }
     this.matched = container;

@@ -98,7 +98,7 @@ export function takeDefinition(text, refs) {
   const lineEnd = (at) => /^[ \t]*(?:\n|$)/.exec(text.slice(at, at + 1000))?.[0].length ?? -1;
   const gap = skipSpace(text, destination.end);
   let title = gap > destination.end ? scanTitle(text, gap) : null;
-  if (title && lineEnd(title.end) < 0) title = null; // a line that goes on is no title
+  if (title && lineEnd(title.end) < 0) title = null; // a line that continues is no title
   const end = title ? title.end : destination.end;
   if (lineEnd(end) < 0) return 0;
   const name = normalLabel(label.label);

@@ -1,5 +1,5 @@
 //! `checksums.json` in a checkpoint: length and SHA-256 of every file beside it, so that a flipped byte is found before a
-//! run goes on from it.
+//! run continues from it.
 
 use super::error;
 use crate::data::fingerprint::Fingerprint;

@@ -1,4 +1,4 @@
-//! Which checkpoint a run goes on from: the newest that is whole.
+//! Which checkpoint a run continues from: the newest that is whole.
 
 use super::{Checkpoints, State, checksums, error, read_state};
 use crate::error::Error;

@@ -49,7 +49,7 @@ impl Mixture {
                 continue;
             }
             if part.quota != part.len {
-                // The file's items in an order of their own, which goes on from epoch to epoch.
+                // The file's items in an order of their own, which continues from epoch to epoch.
                 let own = seed ^ 0x6d69_7874_7572_6500 ^ number as u64;
                 place = shuffled(own, part.len, position / epoch * part.quota + place);
             }

@@ -272,7 +272,7 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     } else if right > 0.9 {
         "There is nothing left to learn from these questions: ask harder ones (task.name)"
     } else {
-        "The rewards do not tell the answers to a question apart: see grpo.reward_funcs, raise grpo.num_generations or \
+        "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations or \
          grpo.temperature, or set grpo.dynamic_sampling"
     };
     Some((recent.steps(), evidence, advice))

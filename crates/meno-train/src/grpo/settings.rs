@@ -75,7 +75,7 @@ pub struct Grpo {
     /// Multiply the KL estimate by the importance ratio, which makes its gradient unbiased (DeepSeek-V3.2). TRL's
     /// default is true.
     pub use_bias_correction_kl: bool,
-    /// Move the reference towards the policy's weights as training goes on.
+    /// Move the reference towards the policy's weights as training proceeds.
     pub sync_ref_model: bool,
     /// Optimizer steps between two such moments (R1: 400).
     pub ref_model_sync_steps: usize,
@@ -225,7 +225,7 @@ impl Grpo {
         Ok(())
     }
 
-    /// Refuses settings that cannot work, whatever is trained: all that can be told without a model, a task and the
+    /// Refuses settings that cannot work, whatever is trained: all that can be checked without a model, a task and the
     /// programs of rewards.
     pub fn check_settings(&self, train: &Train) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });

@@ -1,4 +1,4 @@
-//! Whether a run may go on: the recipe and the data it was begun with, against those of now.
+//! Whether a run may continue: the recipe and the data it was begun with, against those of now.
 
 use super::{Recipe, parse, resolved};
 use crate::checkpoint::Begun;

@@ -30,7 +30,7 @@ pub struct Corpus {
     pub slips_short: f64,
     /// Slips in a column step; they stand.
     pub slips_columns: f64,
-    /// Slips in a checked step; they are found and mended.
+    /// Slips in a checked step; they are found and corrected.
     pub slips_checked: f64,
     /// Shares of documents whose words are in the question's language, in the other, mixed: short steps.
     pub tongues_short: [f64; 3],

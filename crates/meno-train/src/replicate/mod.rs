@@ -2,7 +2,7 @@
 //!
 //! The stages of the paper (arXiv 2501.12948), in its order, on a family of questions that a network of a million
 //! parameters can learn to reason about. [`corpus`] is its web, [`work`] what thoughts look like, [`stages`] the order
-//! of events, [`report`] what is told at the end.
+//! of events, [`report`] what is reported at the end.
 
 pub mod corpus;
 pub mod family;

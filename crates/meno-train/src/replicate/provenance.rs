@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Provenance {
     /// The preset or the recipe's file.
     pub preset: String,
-    /// The exact command.
+    /// The command, its program named `meno` wherever it lies.
     pub command: String,
     /// The program's version.
     pub version: String,
@@ -61,14 +61,30 @@ fn date(seconds: u64) -> String {
     format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC", era * 400 + year + next)
 }
 
-/// A command line as a shell takes it.
+/// What reports name their program: where it lies is the business of the machine that ran it.
+const PROGRAM: &str = "meno";
+
+/// A command line as a shell takes it, of a program's name and its arguments; the name becomes `meno`.
 pub fn command_line(args: impl IntoIterator<Item = String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     let quote = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
         true => arg,
         false => format!("'{}'", arg.replace('\'', r"'\''")),
     };
-    args.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+    let args = args.into_iter().skip(1).map(quote);
+    std::iter::once(PROGRAM.to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// A recorded command whose program is named `meno`: older records have its path.
+pub(super) fn with_program(command: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let end = command.find(|c| {
+        let ends = c == ' ' && !quoted && !escaped;
+        quoted ^= c == '\'' && !escaped;
+        escaped = c == '\\' && !quoted && !escaped;
+        ends
+    });
+    format!("{PROGRAM}{}", &command[end.unwrap_or(command.len())..])
 }
 
 #[cfg(test)]
@@ -89,7 +105,20 @@ mod tests {
     #[test]
     fn commands_can_be_pasted() {
         let args = ["target/release/meno", "replicate", "--out", "a b", "it's", ""].map(str::to_owned);
-        assert_eq!(command_line(args), r"target/release/meno replicate --out 'a b' 'it'\''s' ''");
+        let line = command_line(args);
+        assert_eq!(line, r"meno replicate --out 'a b' 'it'\''s' ''");
+        assert_eq!(with_program(&line), line);
+    }
+
+    #[test]
+    fn no_record_names_where_the_program_lies() {
+        for path in ["/tmp/meno-old", "meno.exe", "/home/a b/it's/meno", "'", "a\\ b"] {
+            let quoted = format!("'{}'", path.replace('\'', r"'\''"));
+            assert_eq!(with_program(&format!("{quoted} report 'a b'")), "meno report 'a b'", "{path}");
+            assert_eq!(command_line([path.to_owned(), "report".to_owned()]), "meno report");
+        }
+        assert_eq!(with_program("/tmp/meno-old replicate --seed 1"), "meno replicate --seed 1");
+        assert_eq!(with_program("/tmp/meno-old"), "meno");
     }
 
     #[test]

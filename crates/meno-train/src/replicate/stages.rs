@@ -1,5 +1,5 @@
 //! The stages, in the paper's order, each resumable: a stage whose `stage.json` stands is done; one that was cut off
-//! goes on from its last checkpoint.
+//! continues from its last checkpoint.
 
 use super::family::{Asking, Pages, example};
 use super::measure::{Measures, behaviour};

@@ -49,7 +49,7 @@ impl<'a> Prose<'a> {
         match rest.as_bytes()[0] {
             b'<' => tag(rest).map(|len| at + len),
             b'`' if rest.starts_with("```") => {
-                // A fence that is not closed goes on to the end.
+                // A fence that is not closed continues to the end.
                 Some(self.fence.find(text, at + 3).map_or(text.len(), |i| i + 3))
             }
             b'`' => {

@@ -153,7 +153,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Whether the template writes the thought into the answer: asked with another thought in its place, so that a
-    /// thought that happens to stand elsewhere in the conversation deceives nobody.
+    /// thought that happens to stand elsewhere in the conversation does no harm.
     fn keeps_thought(&self) -> Result<bool, String> {
         Ok(self.written(self.probe())?.contains(PROBE))
     }

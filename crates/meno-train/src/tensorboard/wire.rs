@@ -13,11 +13,11 @@ pub(super) struct Event<'a> {
     pub(super) wall_time: f64,
     /// The step it belongs to.
     pub(super) step: usize,
-    /// What it tells.
+    /// What it records.
     pub(super) what: What<'a>,
 }
 
-/// What an event tells.
+/// What an event records.
 pub(super) enum What<'a> {
     /// The first event of every file.
     Version,

@@ -83,7 +83,7 @@ pub(super) fn lines(view: &Scene, width: usize, height: usize) -> Vec<Line> {
 fn header(view: &Scene, width: usize) -> Line {
     let elapsed = duration(view.started.elapsed().as_secs_f64());
     let title = Line::default().plain(" ").push(bold(&view.title).with(ACCENT)).plain(format!("  {elapsed}"));
-    let hint = "Ctrl-C stops; --resume goes on ";
+    let hint = "Ctrl-C stops; --resume continues ";
     match width.checked_sub(title.width() + hint.len()) {
         Some(space) => title.plain(" ".repeat(space)).dim(hint),
         None => title,

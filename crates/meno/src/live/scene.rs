@@ -1,4 +1,4 @@
-//! What the view shows: the state of a run, drawn in a terminal or told in plain lines.
+//! What the view shows: the state of a run, drawn in a terminal or reported in plain lines.
 
 use super::draw;
 use crate::progress::{self, duration};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const HEIGHT: usize = 22;
 /// Time between two drawings.
 const REFRESH: Duration = Duration::from_millis(120);
-/// Time after which clocks are drawn anew.
+/// Time after which clocks are drawn again.
 const CLOCK: Duration = Duration::from_millis(950);
 /// Plain lines of steps: one in so long at first, later one in [`progress::every`].
 const SOON: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ pub(super) struct Scene {
     /// What is on the screen, if there is one.
     pub(super) terminal: Option<Redrawn>,
     drawn: Option<Instant>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Scene {
@@ -110,7 +110,7 @@ impl Scene {
             sample: None,
             terminal: None,
             drawn: None,
-            told: None,
+            reported: None,
         }
     }
 
@@ -192,7 +192,7 @@ impl Scene {
     pub(super) fn progress(&mut self, within: Within) {
         let sampled = self.within.take().filter(|w| w.what == within.what).and_then(|w| w.sampled);
         self.within = Some(Within { sampled, ..within });
-        if self.told.is_none() {
+        if self.reported.is_none() {
             self.tell_within();
         }
         self.draw(false);
@@ -223,7 +223,7 @@ impl Scene {
             let resized = self.terminal.as_ref().is_some_and(|t| t.size() != terminal::size());
             self.draw(due || resized);
         } else if matches!(self.stages.get(self.current).map(|s| &s.state), Some(StageState::Running(_)))
-            && self.told.map_or(self.started.elapsed(), |at| at.elapsed()) >= progress::every()
+            && self.reported.map_or(self.started.elapsed(), |at| at.elapsed()) >= progress::every()
         {
             self.tell_within();
         }
@@ -294,7 +294,7 @@ impl Scene {
     /// A plain line, where lines are plain.
     fn say(&mut self, line: &str) {
         if self.terminal.is_none() {
-            self.told = Some(Instant::now());
+            self.reported = Some(Instant::now());
             // A closed standard error must not end a run.
             let _ = writeln!(stderr(), "{line}");
         }
@@ -303,7 +303,8 @@ impl Scene {
     fn tell_step(&mut self, metrics: &Metrics) {
         let (last, since) = (metrics.step >= self.steps.1, self.started.elapsed());
         let wait = if since < FIRST { SOON.min(progress::every()) } else { progress::every() };
-        if self.terminal.is_some() || !(last || metrics.step == 1 || self.told.is_none_or(|t| t.elapsed() >= wait)) {
+        if self.terminal.is_some() || !(last || metrics.step == 1 || self.reported.is_none_or(|t| t.elapsed() >= wait))
+        {
             return;
         }
         let mut line = format!("step {}/{}", metrics.step, self.steps.1);
@@ -314,7 +315,7 @@ impl Scene {
         self.say(&line);
     }
 
-    /// What goes on while no step ends.
+    /// What happens while no step ends.
     fn tell_within(&mut self) {
         let (step, steps) = self.steps;
         let mut parts = Vec::new();

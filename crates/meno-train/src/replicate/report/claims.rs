@@ -68,6 +68,8 @@ pub struct Claim {
     pub rule: &'static str,
     /// What follows.
     pub verdict: Verdict,
+    /// Where the code or the documents hold what it is about, by their paths in the repository.
+    pub code: &'static [&'static str],
 }
 
 /// What a run measured for a claim.
@@ -87,6 +89,7 @@ struct Row {
     /// The stages that are compared.
     stages: &'static [&'static str],
     evidence: fn(&Report) -> Evidence,
+    code: &'static [&'static str],
 }
 
 /// All claims, in the order of the paper.
@@ -99,6 +102,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the gain lies above 0, and pass@1 at least doubles",
         stages: &["base", "r1-zero"],
         evidence: zero_works,
+        code: &["crates/meno-train/src/grpo.rs", "docs/recipes.md#3-reinforce"],
     },
     Row {
         id: "zero_thinks_longer",
@@ -108,6 +112,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the ratio to the base lies above 1",
         stages: &["base", "r1-zero"],
         evidence: zero_thinks_longer,
+        code: &["crates/meno-train/src/grpo/objective.rs", "docs/recipes.md#the-loss"],
     },
     Row {
         id: "zero_checks_itself",
@@ -117,6 +122,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the gain over the base lies above 0",
         stages: &["base", "r1-zero"],
         evidence: zero_checks_itself,
+        code: &["crates/meno-train/src/replicate/measure.rs"],
     },
     Row {
         id: "zero_mixes_languages",
@@ -126,15 +132,17 @@ const CLAIMS: [Row; 11] = [
         rule: "the share of words in the wrong language lies above 5 points, and above the base's",
         stages: &["base", "r1-zero"],
         evidence: zero_mixes_languages,
+        code: &["crates/meno-train/src/rewards/language_consistency.rs"],
     },
     Row {
         id: "language_reward_works",
-        claim: "A reward for language consistency mends that, at little cost",
+        claim: "A reward for language consistency reduces the mixing, at little cost",
         paper: "“a slight degradation in the model's performance”, and more readable",
         sources: &[v1("§2.3.2")],
         rule: "the gain in consistency lies above 0, and no more than 10 points of pass@1 are lost",
         stages: &["r1-zero", "r1-zero-language"],
         evidence: language_reward_works,
+        code: &["crates/meno-train/src/rewards/language_consistency.rs", "docs/recipes.md#rewards"],
     },
     Row {
         id: "cold_start_is_readable",
@@ -144,15 +152,17 @@ const CLAIMS: [Row; 11] = [
         rule: "the gain over R1-Zero lies above 0, with at most 1,000 thoughts",
         stages: &["r1-zero", "cold-start"],
         evidence: cold_start_is_readable,
+        code: &["crates/meno-train/src/sft.rs", "docs/recipes.md#4-or-teach-traces-first"],
     },
     Row {
         id: "reasoning_rl_restores",
-        claim: "Reinforcement learning after the cold start brings the ability up again",
+        claim: "Reinforcement learning after the cold start restores the ability",
         paper: "AIME 2024 59.0 % (Dev1) to 74.0 % (Dev2)",
         sources: &[nature("Table 2")],
         rule: "the gain over the cold start lies above 0",
         stages: &["cold-start", "reasoning-rl"],
         evidence: reasoning_rl_restores,
+        code: &["crates/meno-train/src/grpo.rs", "docs/recipes.md#3-reinforce"],
     },
     Row {
         id: "rejection_sft_keeps",
@@ -162,15 +172,17 @@ const CLAIMS: [Row; 11] = [
         rule: "no more than 10 points are lost, and it lies above the base",
         stages: &["base", "reasoning-rl", "rejection-sft"],
         evidence: rejection_sft_keeps,
+        code: &["crates/meno-train/src/rejection_sampling.rs", "docs/recipes.md#4-or-teach-traces-first"],
     },
     Row {
         id: "r1_is_level_and_readable",
-        claim: "R1 is as right as R1-Zero and speaks one language",
+        claim: "R1 is as accurate as R1-Zero and answers in one language",
         paper: "AIME 2024 79.8 % beside 71.0 % (77.9 %), readable",
         sources: &[nature("Table 2"), v1("Tables 2 and 4")],
         rule: "no more than 5 points behind, and consistency above 95 %",
         stages: &["r1-zero", "r1"],
         evidence: r1_is_level_and_readable,
+        code: &["crates/meno-train/src/replicate/stages.rs"],
     },
     Row {
         id: "majority_beats_one",
@@ -180,6 +192,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the gain lies above 0",
         stages: &["r1"],
         evidence: majority_beats_one,
+        code: &["crates/meno-eval/src/consensus.rs", "docs/recipes.md#2-measure-first"],
     },
     Row {
         id: "distillation_beats_rl",
@@ -189,6 +202,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the lead lies above 0, and the RL had no less compute",
         stages: &["student-base", "distill", "student-rl"],
         evidence: distillation_beats_rl,
+        code: &["crates/meno-train/src/distill.rs", "docs/recipes.md#4-or-teach-traces-first"],
     },
 ];
 
@@ -205,8 +219,8 @@ impl Row {
                 &format!(" ({} has no right answers, so there is nothing to compare)", report.stage(stage).title);
             verdict = Verdict::Undecided;
         }
-        let Row { id, claim, paper, sources, rule, .. } = *self;
-        Claim { id, claim, paper, sources, measured, interval, rule, verdict }
+        let Row { id, claim, paper, sources, rule, code, .. } = *self;
+        Claim { id, claim, paper, sources, measured, interval, rule, verdict, code }
     }
 }
 
@@ -274,10 +288,10 @@ fn zero_mixes_languages(r: &Report) -> Evidence {
 
 fn language_reward_works(r: &Report) -> Evidence {
     let [zero, language] = ["r1-zero", "r1-zero-language"].map(|s| r.measures(s).language_consistency);
-    let (mended, cost) = (language.minus(zero), r.gain("r1-zero-language", "r1-zero"));
+    let (gain, cost) = (language.minus(zero), r.gain("r1-zero-language", "r1-zero"));
     let (a, b) = (percent(zero.mean), percent(language.mean));
-    let measured = format!("language consistency {a} → {b}: {}; pass@1 {}", points(mended), points(cost));
-    Evidence { measured, interval: mended, verdict: Verdict::above(mended, 0.0).and(Verdict::above(cost, -0.10)) }
+    let measured = format!("language consistency {a} → {b}: {}; pass@1 {}", points(gain), points(cost));
+    Evidence { measured, interval: gain, verdict: Verdict::above(gain, 0.0).and(Verdict::above(cost, -0.10)) }
 }
 
 /// Most thoughts that still are a few hundred.

@@ -67,7 +67,10 @@ const ZERO: [Curve; 8] = [
         ],
         Axis::Share,
         "behaviour/language_consistency",
-        Some(("R1-Zero mixes languages; the language reward costs a little accuracy and mends it", v1("§2.3.2"))),
+        Some((
+            "R1-Zero mixes languages; the language reward costs a little accuracy and reduces the mixing",
+            v1("§2.3.2"),
+        )),
     ),
     curve(
         ["zero-wait", "Responses that say “wait”", "A check found something and the step is done again."],

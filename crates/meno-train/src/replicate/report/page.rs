@@ -43,6 +43,7 @@ fn environment() -> Environment<'static> {
     env.set_syntax(syntax.expect("invariant: its delimiters are the usual ones"));
     // A figure that is missing shows as missing; a name that is misspelt fails the tests.
     env.set_undefined_behavior(if cfg!(test) { UndefinedBehavior::Strict } else { UndefinedBehavior::Chainable });
+    env.add_global("repository", env!("CARGO_PKG_REPOSITORY"));
     env.add_filter("percent", |x: Value| number(&x).map_or("–".to_owned(), |x| format!("{:.1}\u{a0}%", 100.0 * x)));
     env.add_filter("fixed", |x: Value, digits: usize| number(&x).map_or("–".to_owned(), |x| format!("{x:.digits$}")));
     env.add_filter("count", |x: Value| number(&x).map_or("–".to_owned(), thousands));
@@ -99,7 +100,6 @@ fn facts(r: &Report) -> Value {
     let facts = json!({
         "css": include_str!("template/style.css"),
         "script": include_str!("template/script.js"),
-        "repository": env!("CARGO_PKG_REPOSITORY"),
         "seed": r.seed,
         "minutes": r.minutes(),
         "smoke": r.is_smoke(),

@@ -3,6 +3,7 @@
 use super::Report;
 use crate::error::Error;
 use crate::replicate::measure::Measures;
+use crate::replicate::provenance::with_program;
 use crate::replicate::record::{self, StageRecord};
 use crate::replicate::stages::STAGES;
 use crate::replicate::{Begun, Provenance};
@@ -20,12 +21,15 @@ impl Report {
         for stage in &STAGES {
             let unfinished = || {
                 let name = stage.title;
-                wrong(format!("the stage “{name}” is not finished: go on with the `meno replicate` that began the run"))
+                wrong(format!(
+                    "the stage “{name}” is not finished: finish it with the `meno replicate` that began the run"
+                ))
             };
             records.push(record::load(&dir.join(stage.name))?.ok_or_else(unfinished)?);
         }
         check(dir, &records)?;
-        let provenance = record::read_json(&dir.join("report.json"))?.unwrap_or(otherwise);
+        let mut provenance: Provenance = record::read_json(&dir.join("report.json"))?.unwrap_or(otherwise);
+        provenance.command = with_program(&provenance.command);
         Ok(Report::new(&settings, seed, provenance, records))
     }
 }

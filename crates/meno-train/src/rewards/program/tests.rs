@@ -56,7 +56,7 @@ fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Res
     let record = json!({"question": "1+1?", "answer": 2, "level": "easy"}).as_object().unwrap().clone().into();
     let question = Question { index: 41, text: "1+1?".into(), answer: "2".into(), record, ..question("en") };
     let inputs: Vec<Input> = texts.iter().map(|text| input(&question, text)).collect();
-    program.score_all(&inputs, observer).map(|s| s.expect("nobody stopped it")).map_err(|e| e.to_string())
+    program.score_all(&inputs, observer).map(|s| s.expect("it was not stopped")).map_err(|e| e.to_string())
 }
 
 #[test]

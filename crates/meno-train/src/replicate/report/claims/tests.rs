@@ -155,3 +155,23 @@ fn what_each_rule_asks() {
     assert_eq!(fails("r1_is_level_and_readable", &set("r1", model(81, 140.0))), Verdict::NotReproduced);
     assert_eq!(fails("distillation_beats_rl", &|s| s[9].flops = 0.5e12), Verdict::Undecided);
 }
+
+/// The fragment by which a page of documents is entered at a heading.
+fn fragment(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    words.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+}
+
+#[test]
+fn every_claim_names_code_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for row in &CLAIMS {
+        assert!(!row.code.is_empty(), "{}", row.id);
+        for path in row.code {
+            let (file, section) = path.split_once('#').unwrap_or((path, ""));
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{}: {file}: {e}", row.id));
+            let mut headings = text.lines().filter(|l| l.starts_with('#')).map(fragment);
+            assert!(section.is_empty() || headings.any(|h| h == section), "{}: {path}", row.id);
+        }
+    }
+}

@@ -99,6 +99,7 @@ fn charts_have_bands_figures_and_the_papers_word() {
     assert_eq!(html.matches("class=\"claim\"").count(), 11);
     for claim in html.split("class=\"claim\"").skip(1) {
         assert!(claim.split("</article>").next().unwrap().contains("class=\"place\""), "every claim has its place");
+        assert!(claim.contains("<dt>Code</dt><dd class=\"soft\"><code class=\"doc\">"), "and its code: {claim}");
     }
     // Nothing is a hole or no number.
     assert!(!html.contains("NaN") && !html.contains("undefined,") && !html.contains("inf "));

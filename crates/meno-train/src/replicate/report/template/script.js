@@ -47,19 +47,19 @@
     function show(index) {
       now = Math.min(Math.max(index, 0), rows.length - 1);
       const row = rows[now];
-      const told = values(row);
+      const read = values(row);
       const at = x(row[0]);
       cross.setAttribute("x1", at);
       cross.setAttribute("x2", at);
       cross.setAttribute("visibility", "visible");
       dots.forEach((dot) => dot.setAttribute("visibility", "hidden"));
-      for (const { i, fit } of told) {
+      for (const { i, fit } of read) {
         dots[i].setAttribute("cx", at);
         dots[i].setAttribute("cy", y(fit));
         dots[i].setAttribute("visibility", "visible");
       }
       tip.replaceChildren();
-      for (const text of [`step ${row[0]}`, ...told.map((t) => t.text)]) {
+      for (const text of [`step ${row[0]}`, ...read.map((t) => t.text)]) {
         tip.append(Object.assign(document.createElement("div"), { textContent: text }));
       }
       tip.hidden = false;
@@ -68,7 +68,7 @@
       tip.style.left = `${Math.min(Math.max(at * scale - tip.offsetWidth / 2, Math.min(room, 0)), Math.max(room, 0))}px`;
       tip.style.top = `${-tip.offsetHeight - 4}px`;
       plot.setAttribute("aria-valuenow", row[0]);
-      plot.setAttribute("aria-valuetext", [`step ${row[0]}`, ...told.map((t) => t.text)].join(". "));
+      plot.setAttribute("aria-valuetext", [`step ${row[0]}`, ...read.map((t) => t.text)].join(". "));
     }
     function hide() {
       tip.hidden = true;
