@@ -217,8 +217,8 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     }
     if stopped {
         let how = match &recipe.eval.out {
-            Some(out) => format!("which {} keeps; the same command with --resume continues from there", out.display()),
-            None => "which no file keeps: --out FILE would".to_owned(),
+            Some(out) => format!("which {} holds; the same command with --resume continues from there", out.display()),
+            None => "and the answers are lost; --out FILE keeps them".to_owned(),
         };
         eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());
         std::process::exit(interrupt::exit_code());
@@ -317,10 +317,13 @@ fn print(json: bool, task: &dyn Task, s: &Summary) -> Result<()> {
     }
     let interval =
         |i: meno_eval::Interval| format!("{:5.1} %  ({:.1} to {:.1})", 100.0 * i.mean, 100.0 * i.low, 100.0 * i.high);
-    println!("{}: {} problems, {} samples each", task.name(), s.problems, s.samples);
+    let samples = if s.samples == 1 { "1 sample".to_owned() } else { format!("{} samples", s.samples) };
+    println!("{}: {} problems, {samples} each", task.name(), s.problems);
     println!("pass@1      {}", interval(s.pass1));
-    println!("pass@{:<6} {:5.1} %", s.samples, 100.0 * s.pass_at_k);
-    println!("cons@{:<6} {}", s.samples, interval(s.cons_at_k));
+    if s.samples > 1 {
+        println!("pass@{:<6} {:5.1} %", s.samples, 100.0 * s.pass_at_k);
+        println!("cons@{:<6} {}", s.samples, interval(s.cons_at_k));
+    }
     println!("right {}, wrong {}, truncated {}, unparsable {}", s.right, s.wrong, s.truncated, s.unparsable);
     println!("tokens      {:5.0}", s.mean_tokens.mean);
     Ok(())

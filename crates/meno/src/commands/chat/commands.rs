@@ -24,7 +24,7 @@ const fn command(name: &'static str, arguments: &'static str, does: &'static str
 /// All commands, in the order of `/help`.
 pub(super) const COMMANDS: [Command; 10] = [
     command("/help", "", "this"),
-    command("/retry", "", "answer the last question anew"),
+    command("/retry", "", "answer the last question again"),
     command("/system", "[TEXT|none]", "show or change the instructions before the conversation"),
     command("/set", "[NAME [VALUE]]", "show or change temperature, top_p, top_k, min_p, max_tokens, stop, seed"),
     command("/think", "[on|off]", "show the last thought; thoughts in full, or folded when they end"),
