@@ -4,7 +4,7 @@
 /// The text without error numbers of the system and with serde's and Rust's names of types in words:
 /// `No such file or directory (os error 2)`, `invalid type: string "big", expected f32`, `invalid digit found in string`.
 pub fn plain(text: &str) -> String {
-    let text = replace_types(&without_numbers(text));
+    let text = replace_types(&without_variants(&without_numbers(text)));
     PHRASES.iter().fold(text, |text, (phrase, plain)| match text.contains(phrase) {
         true => text.replace(phrase, plain),
         false => text,
@@ -12,7 +12,7 @@ pub fn plain(text: &str) -> String {
 }
 
 /// What libraries say, and what it means.
-const PHRASES: [(&str, &str); 16] = [
+const PHRASES: [(&str, &str); 15] = [
     // Rust's parsers of numbers.
     ("invalid digit found in string", "expected a whole number, 0 or more"),
     ("number too large to fit in target type", "the number is too large"),
@@ -30,7 +30,6 @@ const PHRASES: [(&str, &str); 16] = [
         "control character (\\u0000-\\u001F) found while parsing a string",
         "a string holds a line break or another control character, which must be escaped",
     ),
-    ("did not match any variant of untagged enum", "has none of the forms that are read for a"),
     ("unknown variant", "unknown value"),
     ("unknown field", "unknown key"),
     ("trailing characters", "more follows after the end"),
@@ -54,6 +53,14 @@ fn without_numbers(text: &str) -> String {
         }
     }
     out + rest
+}
+
+/// `data did not match any variant of untagged enum Size` without the name of the type.
+fn without_variants(text: &str) -> String {
+    const MARK: &str = "data did not match any variant of untagged enum ";
+    let Some(at) = text.find(MARK) else { return text.to_owned() };
+    let rest = text[at + MARK.len()..].trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+    format!("{}the value has a type that is not expected here{}", &text[..at], without_variants(rest))
 }
 
 /// `invalid type: string "big", expected f32` is `found the text "big", expected a number`.
@@ -174,6 +181,10 @@ mod tests {
             (
                 "not JSON: EOF while parsing a value at line 1 column 8",
                 "not JSON: it ends where a value is expected at line 1 column 8",
+            ),
+            (
+                "x: data did not match any variant of untagged enum Size at line 1",
+                "x: the value has a type that is not expected here at line 1",
             ),
             ("plain", "plain"),
         ] {

@@ -4,6 +4,7 @@
 use crate::app::Server;
 use crate::body;
 use crate::fim;
+use crate::types::decimal;
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::ChatTemplate;
@@ -41,8 +42,8 @@ pub async fn props(State(server): State<Arc<Server>>) -> Response {
             "n_ctx": model.context,
             "speculative": speculative,
             "params": {
-                "n_predict": -1, "temperature": d.temperature, "top_p": d.top_p, "top_k": d.top_k.unwrap_or(0),
-                "min_p": d.min_p.unwrap_or(0.0), "repeat_penalty": d.repetition_penalty.unwrap_or(1.0),
+                "n_predict": -1, "temperature": decimal(d.temperature), "top_p": decimal(d.top_p), "top_k": d.top_k.unwrap_or(0),
+                "min_p": decimal(d.min_p.or(Some(0.0))), "repeat_penalty": decimal(d.repetition_penalty.or(Some(1.0))),
             },
         },
         "total_slots": options.capacity.slots,

@@ -56,7 +56,10 @@ pub fn asked_form(
             all.push((grammar(name, value)?, name));
         }
     }
-    if let Some(choices) = fields.guided_choice.as_ref().filter(|c| !c.is_empty()) {
+    if let Some(choices) = &fields.guided_choice {
+        if choices.is_empty() {
+            return Err(ApiError::invalid("guided_choice", "guided_choice is empty; expected at least one string"));
+        }
         all.push((choice(choices), "guided_choice"));
     }
     if let [(_, first), (_, second), ..] = &all[..] {
@@ -78,7 +81,10 @@ fn given(value: Option<&Value>) -> Option<&Value> {
 /// A schema as an object, or as JSON in a text.
 fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
     let read = |text: &str| {
-        serde_json::from_str(text).map_err(|e| ApiError::invalid(param, format!("{param} is not JSON: {e}")))
+        serde_json::from_str(text).map_err(|e| {
+            let expected = if param == "format" { "\"json\" or a JSON schema" } else { "a JSON schema" };
+            ApiError::invalid(param, format!("{param} is {:?}; expected {expected} (it is not JSON: {e})", shown(text)))
+        })
     };
     let value = if let Value::String(text) = value { read(text)? } else { value.clone() };
     match value {
@@ -121,6 +127,13 @@ fn with_space(structure: &mut Structure, pattern: &str) {
 pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
     let bad = |message: String| ApiError::invalid("response_format", message);
     let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
+    if !format.is_object() {
+        let message = format!(
+            "response_format is {}; expected an object such as {{\"type\": \"json_object\"}}",
+            shown(&format.to_string())
+        );
+        return Err(bad(message));
+    }
     let kind = format["type"].as_str().unwrap_or_default();
     let text = |key: &str| {
         let text = format[key].as_str().map(str::to_owned);
@@ -201,7 +214,7 @@ mod tests {
             (json!({"guided_json": object.to_string()}), "guided_json"),
             (json!({"json_schema": object}), "json_schema"),
             (json!({"json_schema": object.to_string(), "grammar": ""}), "json_schema"),
-            (json!({"format": object, "guided_choice": []}), "format"),
+            (json!({"format": object, "guided_regex": ""}), "format"),
         ] {
             assert_eq!(form(fields.clone()).unwrap(), Some((Structure::JsonSchema(object.clone()), param)), "{fields}");
         }

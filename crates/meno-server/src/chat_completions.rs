@@ -9,7 +9,7 @@ use crate::asked_form::{FormFields, asked_form};
 use crate::body::{self, Posted};
 use crate::clients::{Client, Work};
 use crate::conversation::{ChatMessage, Conversation, Turn};
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::fields::{self, Endpoint};
 use crate::generation::{Generation, Order, TokenInfo, Update};
 use crate::model::Served;
@@ -150,6 +150,9 @@ impl ChatRequest {
         server.model.check_name(self.model.as_deref())?;
         let tools = self.checked_tools()?;
         let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
+        if let Some(kwargs) = &self.chat_template_kwargs {
+            check_flags(kwargs)?;
+        }
         let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
         // A named function is shown with the others, but what may not be called at all is not.
         let shown = |t: &&Tool| !matches!(choice, ToolChoice::Allowed { .. }) || choice.allows(&t.function.name);
@@ -205,7 +208,7 @@ impl ChatRequest {
     fn checked_top_logprobs(&self) -> Result<Option<usize>, ApiError> {
         match (self.logprobs.unwrap_or(false), self.top_logprobs) {
             (_, Some(k)) if k > MAX_TOP_LOGPROBS => {
-                let message = format!("top_logprobs is {k}; at most {MAX_TOP_LOGPROBS} are told");
+                let message = format!("top_logprobs is {k}; at most {MAX_TOP_LOGPROBS} are returned");
                 Err(ApiError::invalid("top_logprobs", message))
             }
             (false, Some(k)) if k > 0 => {
@@ -297,6 +300,18 @@ impl ChatRequest {
             None => Ok(None),
         }
     }
+}
+
+/// Refuses switches of the template that are not booleans.
+fn check_flags(kwargs: &TemplateKwargs) -> Result<(), ApiError> {
+    for key in ["enable_thinking", "add_generation_prompt", "continue_final_message"] {
+        if let Some(value) = kwargs.get(key).filter(|v| !v.is_null() && !v.is_boolean()) {
+            let place = format!("chat_template_kwargs.{key}");
+            let message = format!("{place} is {}; expected true or false", shown(&value.to_string()));
+            return Err(ApiError::invalid(&place, message));
+        }
+    }
+    Ok(())
 }
 
 /// The stop strings of a request.

@@ -14,6 +14,7 @@ use crate::generation::{Generation, Order, TokenInfo, Update};
 use crate::logprobs::{self, TextOffset};
 use crate::steering::Steering;
 use crate::stream::{self, DONE, Tell, data};
+use crate::text_or_list::{TextOrList, text_or_list};
 use crate::types::{MAX_N, MoreSampling, OneOrMany, SamplingFields, StreamOptions, Usage, limit, new_id, now};
 use axum::extract::State;
 use axum::response::Response;
@@ -32,8 +33,7 @@ const MAX_LOGPROBS: usize = 5;
 const MAX_ECHOED: usize = 1 << 18;
 
 /// A prompt or several, as text or tokens.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 pub enum Prompts {
     /// One text, or several.
     Text(OneOrMany),
@@ -41,6 +41,40 @@ pub enum Prompts {
     Tokens(Vec<u32>),
     /// Several prompts' tokens.
     ManyTokens(Vec<Vec<u32>>),
+}
+
+/// An item of a list of prompts: a text, a token, or the tokens of a prompt.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string, a token or an array of tokens")]
+enum PromptItem {
+    Text(String),
+    Token(u32),
+    Tokens(Vec<u32>),
+}
+
+impl<'de> Deserialize<'de> for Prompts {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a string, an array of strings, an array of tokens or an array of arrays of tokens";
+        let items = match text_or_list(deserializer, expected)? {
+            TextOrList::Text(text) => return Ok(Prompts::Text(OneOrMany::One(text))),
+            TextOrList::List(items) => items,
+        };
+        let (mut texts, mut tokens, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        let total = items.len();
+        for item in items {
+            match item {
+                PromptItem::Text(text) => texts.push(text),
+                PromptItem::Token(token) => tokens.push(token),
+                PromptItem::Tokens(list) => lists.push(list),
+            }
+        }
+        match total {
+            n if n == texts.len() => Ok(Prompts::Text(OneOrMany::Many(texts))),
+            n if n == tokens.len() => Ok(Prompts::Tokens(tokens)),
+            n if n == lists.len() => Ok(Prompts::ManyTokens(lists)),
+            _ => Err(serde::de::Error::custom(format!("expected {expected}, found an array of different types"))),
+        }
+    }
 }
 
 /// A request, in OpenAI's fields and those of other servers ([`crate::fields`]).
@@ -117,7 +151,10 @@ impl CompletionRequest {
         let grammar = asked.map(|(form, param)| client.compiler(server).compile(&form, param)).transpose()?;
         let least = self.more.min_tokens.unwrap_or(0);
         let prompts = self.prompts(server)?;
-        if n == 0 || prompts.is_empty() || n.saturating_mul(prompts.len()) > MAX_N {
+        if prompts.is_empty() {
+            return Err(ApiError::invalid("prompt", "prompt is an empty array; at least one prompt is needed"));
+        }
+        if n == 0 || n.saturating_mul(prompts.len()) > MAX_N {
             let message = format!("n is {n} for {} prompts; expected 1 to {MAX_N} answers", prompts.len());
             return Err(ApiError::invalid("n", message));
         }
@@ -151,13 +188,13 @@ impl CompletionRequest {
         }
         let fills = self.suffix.as_ref().is_some_and(|s| !s.is_empty());
         if fills && self.echo == Some(true) && self.logprobs.is_some() {
-            let message = "log-probabilities of the prompt (echo with logprobs) are not told beside a suffix: the text \
+            let message = "log-probabilities of the prompt (echo with logprobs) are not returned beside a suffix: the text \
                            is in another order for the model";
             return Err(ApiError::unsupported("echo", message));
         }
         match self.logprobs {
             Some(k) if k > MAX_LOGPROBS => {
-                Err(ApiError::invalid("logprobs", format!("logprobs is {k}; at most {MAX_LOGPROBS} are told")))
+                Err(ApiError::invalid("logprobs", format!("logprobs is {k}; at most {MAX_LOGPROBS} are returned")))
             }
             _ => Ok(()),
         }
@@ -165,7 +202,8 @@ impl CompletionRequest {
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
         // 0 is for the log-probabilities of the prompt alone.
-        let max_tokens = self.max_tokens.or(self.more.n_predict).unwrap_or(DEFAULT_MAX_TOKENS);
+        let max_tokens =
+            self.max_tokens.or(self.more.n_predict).or(self.more.max_new_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
         let fields = SamplingFields {
             temperature: self.temperature,
             top_p: self.top_p,

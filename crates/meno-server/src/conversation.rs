@@ -41,14 +41,15 @@ pub struct ChatMessage {
 }
 
 /// A text, or parts of one.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged, expecting = "expected a text, or a list of parts, each with its type")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A text.
     Text(String),
     /// Parts.
     Parts(Vec<ContentPart>),
 }
+
+crate::text_or_list::read_text_or_list!(Content, Text, Parts, "a string or an array of parts, each with its type");
 
 /// A part of a message.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -68,11 +69,16 @@ impl Content {
             Content::Text(text) => return Ok(text),
             Content::Parts(parts) => parts,
         };
-        let texts = parts.into_iter().map(|part| match (part.kind.as_str(), part.text) {
+        let texts = parts.into_iter().enumerate().map(|(i, part)| match (part.kind.as_str(), part.text) {
             ("text" | "input_text" | "output_text", Some(text)) => Ok(text),
+            ("text" | "input_text" | "output_text", None) => {
+                let place = format!("{param}[{i}].text");
+                Err(ApiError::invalid(&place, format!("{place} is missing; expected a string")))
+            }
             (kind, _) => {
-                let message = format!("{param}: a part of type {:?}; this model reads text only", shown(kind));
-                Err(ApiError::unsupported(param, message))
+                let place = format!("{param}[{i}]");
+                let message = format!("{place} is a part of type {:?}; this model reads text only", shown(kind));
+                Err(ApiError::unsupported(&place, message))
             }
         });
         Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
@@ -300,13 +306,13 @@ impl ChatMessage {
                     "{place}.role is {:?}; expected \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"",
                     shown(other)
                 );
-                return Err(ApiError::invalid("messages", message));
+                return Err(ApiError::invalid(&format!("{place}.role"), message));
             }
         };
         let calls = self.tool_calls.unwrap_or_default();
         let text = self.content.map(|c| c.into_text(&format!("{place}.content"))).transpose()?;
         if text.is_none() && calls.is_empty() && role != "assistant" {
-            return Err(ApiError::invalid("messages", format!("{place}.content is missing")));
+            return Err(ApiError::invalid(&format!("{place}.content"), format!("{place}.content is missing")));
         }
         let mut message = Message::new(role, text.unwrap_or_default());
         if let Some(name) = self.name {

@@ -8,6 +8,7 @@ use crate::clients::Work;
 use crate::completions::Prompts;
 use crate::error::{ApiError, shown};
 use crate::fields::read_value;
+use crate::model::Served;
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::Pooling;
@@ -125,13 +126,23 @@ fn prompts(server: &Server, input: Prompts) -> Result<Vec<Vec<u32>>, ApiError> {
         let message = format!("input has {count} texts; expected 1 to {MAX_INPUTS}");
         return Err(ApiError::invalid("input", message));
     }
-    let encode = |text: String| model.encode(text, true).map(|prompt| prompt.tokens).map_err(|e| e.about("input"));
-    let check = |tokens: Vec<u32>| model.check_prompt(&tokens).map(|()| tokens).map_err(|e| e.about("input"));
+    let encode = |text: String| model.encode(text, true).map(|prompt| prompt.tokens).map_err(|e| about_input(model, e));
+    let check = |tokens: Vec<u32>| model.check_prompt(&tokens).map(|()| tokens).map_err(|e| about_input(model, e));
     match input {
         Prompts::Text(texts) => texts.into_vec().into_iter().map(encode).collect(),
         Prompts::Tokens(tokens) => Ok(vec![check(tokens)?]),
         Prompts::ManyTokens(lists) => lists.into_iter().map(check).collect(),
     }
+}
+
+/// The same error about `input`. A text that is too long has no answer whose length could be reduced.
+fn about_input(model: &Served, error: ApiError) -> ApiError {
+    let error = error.about("input");
+    if error.code != Some("context_length_exceeded") {
+        return error;
+    }
+    let message = format!("input is too long: this model takes texts of less than {} tokens", model.context);
+    ApiError { message, ..error }
 }
 
 /// The first `dimensions` values, scaled to length 1.

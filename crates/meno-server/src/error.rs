@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and how to fix it.
     pub message: String,
     /// The field of the request that is wrong.
     pub param: Option<String>,

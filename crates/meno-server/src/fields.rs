@@ -1,4 +1,4 @@
-//! The fields that requests of other servers have, and what becomes of each here.
+//! The fields that requests of other servers have, and how each is treated here.
 //!
 //! A field that this server reads is honoured. One that could not change the answer is taken without effect. One that
 //! would change the answer is refused by name, unless it holds the value that changes nothing. `docs/serving.md` shows
@@ -35,6 +35,7 @@ pub(crate) fn read<T: DeserializeOwned>(endpoint: Endpoint, mut body: Value) -> 
 
 /// Refuses what would change the answer and is not offered.
 pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), ApiError> {
+    check_synonyms(fields)?;
     for (name, value) in fields {
         let known = FIELDS.iter().find(|f| f.name == name);
         let Some(field) = known else {
@@ -44,8 +45,32 @@ pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(
         if let Effect::Refused(why) = field.effect_at(endpoint)
             && !field.is_neutral(value)
         {
+            if matches!(field.effect, Effect::Honoured(_)) {
+                return Err(ApiError::unsupported(name, format!("{name}: this endpoint does not take it")));
+            }
             let neutral = field.neutral.map(|n| format!(" (or send {n})")).unwrap_or_default();
             return Err(ApiError::unsupported(name, format!("{name} is not offered here{neutral}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// Fields that mean the same.
+const SYNONYMS: [&[&str]; 3] = [
+    &["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "n_predict"],
+    &["repetition_penalty", "repeat_penalty"],
+    &["thinking_budget", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget"],
+];
+
+/// Refuses two names of one setting with different values.
+fn check_synonyms(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    for names in SYNONYMS {
+        let mut given = names.iter().filter_map(|name| Some((*name, fields.get(*name).filter(|v| !v.is_null())?)));
+        let Some((first, value)) = given.next() else { continue };
+        if let Some((second, other)) = given.find(|(_, other)| other.as_f64() != value.as_f64()) {
+            let message =
+                format!("{first} is {value} and {second} is {other}, but they mean the same; send one of them");
+            return Err(ApiError::invalid(second, message));
         }
     }
     Ok(())
@@ -116,6 +141,9 @@ mod tests {
             (json!({"typical_p": 0.9}), "(or send 1)"),
             (json!({"use_beam_search": true}), "use_beam_search"),
             (json!({"skip_special_tokens": false}), "skip_special_tokens is not offered here (or send true)"),
+            (json!({"max_tokens": 8, "n_predict": 3}), "max_tokens is 8 and n_predict is 3"),
+            (json!({"repetition_penalty": 1.1, "repeat_penalty": 1.2}), "send one of them"),
+            (json!({"best_of": 2}), "best_of: best_of: this endpoint does not take it"),
             (json!({"suffix": "x"}), "this endpoint does not take it"),
             (json!({"temprature": 1}), "did you mean \"temperature\"?"),
             (json!({"max_token": 1}), "did you mean \"max_tokens\"?"),
@@ -124,6 +152,7 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         for taken in [
+            json!({"max_tokens": 8, "max_new_tokens": 8.0, "best_of": 1, "n_predict": null}),
             json!({"mirostat": 0, "typical_p": 1, "use_beam_search": false, "bad_words": [], "suffix": ""}),
             json!({"user": "x", "metadata": {"a": "b"}, "cache_prompt": true, "my_own_note": 7, "trace": 1}),
         ] {

@@ -44,6 +44,7 @@ mod socket;
 pub mod steering;
 pub mod stream;
 pub mod structured;
+mod text_or_list;
 pub mod thinking;
 pub mod tokenize;
 pub mod tools;

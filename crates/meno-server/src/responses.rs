@@ -13,7 +13,7 @@ use crate::conversation::{ChatMessage, Content};
 use crate::error::ApiError;
 use crate::fields::{self, Endpoint};
 use crate::stream;
-use crate::types::{Usage, custom_input, custom_names, limit, new_id, now};
+use crate::types::{Usage, custom_input, custom_names, decimal, limit, new_id, now};
 use axum::extract::State;
 use axum::response::Response;
 use events::Events;
@@ -152,11 +152,11 @@ impl Frame {
             "previous_response_id": null,
             "reasoning": request.rest.get("reasoning").cloned().unwrap_or_else(|| json!({ "effort": null, "summary": null })),
             "store": false,
-            "temperature": number("temperature").or(defaults.temperature.map(Value::from)),
+            "temperature": number("temperature").or(defaults.temperature.map(|t| decimal(Some(t)))),
             "text": request.text.clone().unwrap_or_else(|| json!({ "format": { "type": "text" } })),
             "tool_choice": request.tool_choice.clone().unwrap_or_else(|| "auto".into()),
             "tools": request.tools.clone().unwrap_or_default(),
-            "top_p": number("top_p").or(defaults.top_p.map(Value::from)),
+            "top_p": number("top_p").or(defaults.top_p.map(|p| decimal(Some(p)))),
             "truncation": "disabled",
         });
         Frame { id: new_id("resp_"), created: now(), fields, custom: Vec::new(), thought: true }

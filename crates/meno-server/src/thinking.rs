@@ -55,13 +55,27 @@ impl Thinking {
         match &fields.thinking {
             Some(Value::Bool(false)) => thinking = Thinking::Off,
             Some(Value::Object(object)) => {
-                if object.get("type").is_some_and(|t| t == "disabled") {
+                let kind = object.get("type").filter(|t| !t.is_null());
+                if let Some(kind) = kind
+                    && !["enabled", "disabled", "adaptive"].iter().any(|known| kind == known)
+                {
+                    let message = format!(
+                        "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
+                        shown(&kind.to_string())
+                    );
+                    return Err(ApiError::invalid("thinking.type", message));
+                }
+                if kind.is_some_and(|t| t == "disabled") {
                     thinking = Thinking::Off;
                 } else if let Some(budget) = object.get("budget_tokens").filter(|b| !b.is_null()) {
                     thinking = budget_of("thinking.budget_tokens", budget)?;
                 }
             }
-            _ => {}
+            None | Some(Value::Null | Value::Bool(true)) => {}
+            Some(other) => {
+                let message = format!("thinking is {}; expected true, false or an object", shown(&other.to_string()));
+                return Err(ApiError::invalid("thinking", message));
+            }
         }
         match &fields.think {
             Some(Value::Bool(false)) => thinking = Thinking::Off,
@@ -72,10 +86,24 @@ impl Thinking {
                 return Err(ApiError::invalid("think", message));
             }
         }
-        let effort = fields.reasoning.as_ref().map(|r| &r["effort"]).filter(|e| !e.is_null());
-        let effort = effort.and_then(Value::as_str).or(fields.reasoning_effort.as_deref());
-        if let Some(effort) = effort {
-            thinking = from_effort("reasoning_effort", effort, default)?;
+        if let Some(other) = fields.reasoning.as_ref().filter(|r| !r.is_null() && !r.is_object()) {
+            let message = format!(
+                "reasoning is {}; expected an object such as {{\"effort\": \"low\"}}",
+                shown(&other.to_string())
+            );
+            return Err(ApiError::invalid("reasoning", message));
+        }
+        match fields.reasoning.as_ref().map(|r| &r["effort"]).filter(|e| !e.is_null()) {
+            Some(Value::String(effort)) => thinking = from_effort("reasoning.effort", effort, default)?,
+            Some(other) => {
+                let message = format!("reasoning.effort is {}; expected a string", shown(&other.to_string()));
+                return Err(ApiError::invalid("reasoning.effort", message));
+            }
+            None => {
+                if let Some(effort) = fields.reasoning_effort.as_deref() {
+                    thinking = from_effort("reasoning_effort", effort, default)?;
+                }
+            }
         }
         if let Some(budget) = fields.reasoning.as_ref().map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
             thinking = budget_of("reasoning.max_tokens", budget)?;

@@ -10,7 +10,7 @@ use crate::types::{TemplateKwargs, Tool};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A text, or a conversation, to become tokens.
@@ -26,6 +26,8 @@ pub struct TokenizeRequest {
     pub chat_template_kwargs: Option<TemplateKwargs>,
     pub add_special_tokens: Option<bool>,
     pub return_token_strs: Option<bool>,
+    /// Of llama.cpp: each token with its text.
+    pub with_pieces: Option<bool>,
     pub add_generation_prompt: Option<bool>,
     pub continue_final_message: Option<bool>,
 }
@@ -44,15 +46,28 @@ pub async fn tokenize(State(server): State<Arc<Server>>, posted: Posted) -> Resu
     let tokens = posted.run(&server, Work::Tokens, |request: TokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
         let with_text = request.return_token_strs == Some(true);
+        let with_pieces = request.with_pieces == Some(true);
         let tokens = request.tokens(&server.model)?;
         let mut reply = json!({ "count": tokens.len(), "max_model_len": server.model.context, "tokens": tokens });
         if with_text {
             let text = |&token: &u32| server.model.tokenizer.id_to_token(token);
             reply["token_strs"] = tokens.iter().map(text).collect::<Vec<_>>().into();
         }
+        if with_pieces {
+            reply["tokens"] = tokens.iter().map(|&token| piece(&server.model, token)).collect();
+        }
         Ok(body::json(&reply))
     });
     tokens.await
+}
+
+/// A token with its text, or its bytes where they are no text by themselves.
+fn piece(model: &Served, token: u32) -> Value {
+    let bytes = model.token_bytes().get(token as usize).map(|t| &t.bytes[..]).unwrap_or_default();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "id": token, "piece": text }),
+        Err(_) => json!({ "id": token, "piece": bytes }),
+    }
 }
 
 impl TokenizeRequest {
@@ -84,8 +99,14 @@ pub async fn detokenize(State(server): State<Arc<Server>>, posted: Posted) -> Re
         // A token can be long: the text could be many times as large as the request.
         let most = server.model.most_bytes();
         if request.tokens.len() > most / 4 {
-            let message = format!("{} tokens; at most {} are taken at once", request.tokens.len(), most / 4);
+            let message = format!("{} tokens; at most {} are accepted at once", request.tokens.len(), most / 4);
             return Err(ApiError::invalid("tokens", message));
+        }
+        let size = server.model.vocab_size;
+        if let Some((i, token)) = request.tokens.iter().enumerate().find(|(_, t)| **t as usize >= size) {
+            let place = format!("tokens[{i}]");
+            let message = format!("{place} is {token}; expected the id of a token, 0 to {}", size.saturating_sub(1));
+            return Err(ApiError::invalid(&place, message));
         }
         let text = server.model.tokenizer.decode(&request.tokens, false);
         Ok(body::json(&json!({ "prompt": text, "content": text })))

@@ -17,14 +17,15 @@ pub const MAX_N: usize = 128;
 pub const MAX_TOP_LOGPROBS: usize = 20;
 
 /// One string or several.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OneOrMany {
     /// One.
     One(String),
     /// Several.
     Many(Vec<String>),
 }
+
+crate::text_or_list::read_text_or_list!(OneOrMany, One, Many, "a string or an array of strings");
 
 impl OneOrMany {
     /// All of them.
@@ -96,6 +97,9 @@ pub struct MoreSampling {
     /// llama.cpp's `max_tokens`.
     #[serde(deserialize_with = "limit")]
     pub n_predict: Option<usize>,
+    /// `max_tokens` of TGI and SGLang.
+    #[serde(deserialize_with = "limit")]
+    pub max_new_tokens: Option<usize>,
     /// llama.cpp's `repetition_penalty`.
     pub repeat_penalty: Option<f32>,
 }
@@ -103,7 +107,7 @@ pub struct MoreSampling {
 impl MoreSampling {
     /// `fields` with these.
     pub fn add_to(&self, fields: SamplingFields) -> Result<SamplingFields, ApiError> {
-        let max_tokens = fields.max_tokens.or(self.n_predict);
+        let max_tokens = fields.max_tokens.or(self.n_predict).or(self.max_new_tokens);
         if let (Some(least), Some(most)) = (self.min_tokens, max_tokens)
             && least > most
         {
@@ -134,7 +138,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// As chat and completions tell it.
+    /// As chat and completions return it.
     pub fn json(&self) -> Value {
         json!({
             "prompt_tokens": self.prompt_tokens,
@@ -148,6 +152,11 @@ impl Usage {
 
 /// Variables for the chat template from `chat_template_kwargs`.
 pub type TemplateKwargs = Map<String, Value>;
+
+/// The shortest decimal that reads as this value: 0.95 rather than 0.949999988079071.
+pub fn decimal(value: Option<f32>) -> Value {
+    value.and_then(|x| x.to_string().parse::<f64>().ok()).map_or(Value::Null, Value::from)
+}
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
@@ -169,6 +178,13 @@ pub fn new_id(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_printed_as_they_were_given() {
+        assert_eq!(decimal(Some(0.95)).to_string(), "0.95");
+        assert_eq!(decimal(Some(0.6)).to_string(), "0.6");
+        assert_eq!(decimal(None), Value::Null);
+    }
 
     #[test]
     fn names_do_not_repeat() {

@@ -1,4 +1,4 @@
-//! All fields, by what becomes of them.
+//! All fields, by how each is treated.
 
 use super::Endpoint::{self, Chat, Completions, Responses};
 
@@ -76,6 +76,7 @@ pub const FIELDS: &[Field] = &[
     honoured("max_tokens", ALL),
     honoured("max_completion_tokens", &[Chat, Responses]),
     honoured("n_predict", ALL),
+    honoured("max_new_tokens", ALL),
     honoured("messages", &[Chat]),
     Field { neutral: Some("0"), ..honoured("top_logprobs", &[Chat]) },
     honoured("tools", &[Chat, Responses]),

@@ -16,13 +16,14 @@ pub struct InputMessage {
 }
 
 /// A text, or blocks.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Blocks {
     Text(String),
     Blocks(Vec<Block>),
 }
+
+crate::text_or_list::read_text_or_list!(Blocks, Text, Blocks, "a string or an array of blocks");
 
 /// A block; which fields it has depends on its type. Marks such as `cache_control` change nothing here.
 #[derive(Debug, Default, Deserialize)]
@@ -54,7 +55,7 @@ fn part(text: String) -> ContentPart {
 fn text_of(block: Block, place: &str) -> Result<String, ApiError> {
     match (block.kind.as_str(), block.text) {
         ("text", Some(text)) => Ok(text),
-        ("text", None) => Err(invalid(place, "a text block without text")),
+        ("text", None) => Err(invalid(&format!("{place}.text"), "Field required")),
         // A document that is plain text is text.
         ("document", _) if block.source.as_ref().is_some_and(|s| s["type"] == "text") => {
             let text = block.source.as_ref().and_then(|s| s["data"].as_str());

@@ -7,14 +7,15 @@ use crate::types::{CalledFunction, ToolCall};
 use serde::Deserialize;
 
 /// What the response answers.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a text, or a list of items")]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// What the user says.
     Text(String),
     /// A conversation.
     Items(Vec<Item>),
 }
+
+crate::text_or_list::read_text_or_list!(Input, Text, Items, "a string or an array of items");
 
 /// An item of a conversation; which fields it has depends on its type.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -56,6 +56,10 @@ impl TryFrom<SentTool> for Tool {
         if function.name.is_empty() {
             return Err("the name of a tool is empty".to_owned());
         }
+        if let Some(other) = function.parameters.as_ref().filter(|p| !p.is_null() && !p.is_object() && !p.is_boolean())
+        {
+            return Err(format!("parameters is {}; expected a JSON schema, an object", shown(&other.to_string())));
+        }
         Ok(Tool { kind: sent.kind, function })
     }
 }
