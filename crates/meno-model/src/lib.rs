@@ -21,6 +21,7 @@ pub mod recognize;
 pub mod temporary;
 pub mod weights;
 
+pub mod date;
 mod declare;
 mod error;
 mod fp8;

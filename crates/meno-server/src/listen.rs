@@ -52,8 +52,8 @@ pub struct Listen {
 }
 
 /// Listens, then loads the server with `load`, then serves until SIGTERM or SIGINT and lets what runs finish. Until the
-/// server is loaded every request is answered with 503 ([`Loading`]), and a signal ends the process at once. `ready` is
-/// told the address when it is; after that a second signal ends the process.
+/// server is loaded every request is answered with 503 ([`Loading`]), and a signal ends the process at once. Then `ready`
+/// gets the address; after that a second signal ends the process.
 pub fn serve<E: From<io::Error>>(
     listen: &Listen,
     limits: ConnectionLimits,
@@ -97,6 +97,10 @@ fn cannot_listen(listen: &Listen, error: &io::Error) -> io::Error {
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --host takes 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or \
              an address of it"
+                .to_owned()
+        }
+        _ if error.to_string().contains("lookup address") => {
+            "the host name has no address; --host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0"
                 .to_owned()
         }
         _ => error.to_string(),

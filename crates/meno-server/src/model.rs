@@ -23,6 +23,8 @@ const MOST_BYTES: usize = 4 << 20;
 pub struct Served {
     /// What clients call it.
     pub name: String,
+    /// Other names that requests may use.
+    pub aliases: Vec<String>,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// Its chat template.
@@ -64,6 +66,7 @@ impl Served {
         let source = template.as_ref().map(ChatTemplate::source).unwrap_or_default();
         Ok(Served {
             name,
+            aliases: Vec::new(),
             tools: ToolSupport::probe(template.as_ref(), &tokenizer),
             thinks: tokenizer.token_to_id(OPEN).is_some() || source.contains(OPEN),
             thought_tokens: Arc::new(ThoughtTokens::new(tokenizer.clone())?),
@@ -91,11 +94,16 @@ impl Served {
         self
     }
 
+    /// All its names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
+
     /// Whether a request that names `model` means this one.
     pub fn check_name(&self, model: Option<&str>) -> Result<(), ApiError> {
         match model {
             None | Some("" | "default") => Ok(()),
-            Some(name) if name == self.name => Ok(()),
+            Some(name) if self.names().any(|known| name == known) => Ok(()),
             Some(other) => Err(ApiError::no_model(other, &self.name)),
         }
     }

@@ -1,5 +1,6 @@
 //! Where a report comes from: program, machine, time and command.
 
+use meno_model::date::utc;
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,17 +49,8 @@ fn cpu() -> String {
 
 /// `2026-03-01 12:34 UTC` of seconds since 1970.
 fn date(seconds: u64) -> String {
-    // The Gregorian calendar repeats every 400 years; years begin in March, so that the leap day is the last
-    // (Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
-    format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC", era * 400 + year + next)
+    let utc = utc(seconds);
+    format!("{} {} UTC", &utc[..10], &utc[11..16])
 }
 
 /// What reports name their program: where it lies is the business of the machine that ran it.

@@ -2,8 +2,11 @@
 
 use crate::arguments::size;
 use crate::exit;
+use crate::open::{self, at_home};
+use crate::output::{self, Inputs};
 use crate::session::{Loaded, ModelArgs};
 use anyhow::{Result, ensure};
+use clap::builder::NonEmptyStringValueParser;
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
 use meno_engine::{Capacity, Error};
@@ -29,9 +32,10 @@ pub struct Args {
     /// Port to listen on; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     port: u16,
-    /// Name of the model in the API [default: its file or directory name]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    /// Name of the model in the API (repeatable: requests may use any of them, answers have the first) [default: its file
+    /// or directory name]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    name: Vec<String>,
     /// Concurrent sequences: how many answers are generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
@@ -54,16 +58,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     prefix_cache: Option<PathBuf>,
     /// Time limit of a request, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// API key that requests must carry (repeatable; also the environment variable MENO_API_KEY)
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     api_key: Vec<String>,
     /// Accept requests for this host name too, e.g. the one that a proxy passes on (repeatable)
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
     /// Allow web pages of this origin to use the server, or * for all (repeatable)
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
     /// Certificate chain for https, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -86,6 +90,7 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");
     exit::survive_closed_connections();
     let path = args.model.name.or_newest()?;
+    args.check(&path)?;
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let listen = Listen { host: args.host.clone(), port: args.port, tls };
     let (options, https) = (args.options(), listen.tls.is_some());
@@ -111,7 +116,8 @@ fn load(
     on_read: &mut dyn FnMut(usize, usize),
 ) -> Result<Arc<Server>> {
     let loaded = Loaded::open_watched(path, &args.model, on_read)?;
-    let name = args.name.clone().unwrap_or_else(|| loaded.name.clone());
+    let mut names = args.name.iter().cloned();
+    let name = names.next().unwrap_or_else(|| loaded.name.clone());
     let Options { kv_type, speculative, .. } = args.model.generation();
     let engine = EngineOptions {
         capacity: loaded.capacity(args.parallel),
@@ -126,6 +132,7 @@ fn load(
     let served = Served::new(name, tokenizer, template, max_len, model.config.vocab_size)?;
     let mut served = served.with_generation_config(&generation);
     served.taught = taught;
+    served.aliases = names.collect();
     Ok(Server::new(served, start(model, engine)?, options))
 }
 
@@ -142,7 +149,32 @@ fn start(model: Model, options: EngineOptions) -> Result<Engine> {
     })
 }
 
+/// An origin of web pages: `*`, or scheme and host, and a port if it is not the usual one.
+fn origin(text: &str) -> Result<String, String> {
+    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let host = host.map(|host| host.trim_end_matches('/'));
+    match host {
+        _ if text == "*" => Ok(text.to_owned()),
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', ' ']) => Ok(text.to_owned()),
+        _ => Err("expected *, or an origin such as https://example.org or http://localhost:3000".into()),
+    }
+}
+
 impl Args {
+    /// Refuses what would fail, or lose something, only later: a model that cannot be opened, a prefix file that is the
+    /// model or cannot be written.
+    fn check(&self, path: &Path) -> Result<()> {
+        // A model of the hub is fetched after the server is bound.
+        let local = at_home(path);
+        if local.exists() {
+            open::model(path)?;
+        }
+        if let Some(file) = &self.prefix_cache {
+            output::file("--prefix-cache", file, true, &Inputs::default().with(&local))?;
+        }
+        Ok(())
+    }
+
     fn options(&self) -> ServerOptions {
         let from_environment = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
         ServerOptions {

@@ -93,9 +93,14 @@ fn files_that_are_no_files() {
     refused_soon(&["sft", &recipe, "--plain"], &["data.jsonl", "is a FIFO"]);
     let pipe = dir.path("pipe");
     fifo(&pipe);
-    for flags in [&["--prefix-cache", &pipe][..], &["--tls-cert", &pipe, "--tls-key", &pipe]] {
-        refused_soon(&[&["serve", "-m", &model, "--port", "0"], flags].concat(), &[&pipe, "is a FIFO"]);
-    }
+    let serve = ["serve", "-m", &model, "--port", "0"];
+    refused_soon(&[&serve[..], &["--tls-cert", &pipe, "--tls-key", &pipe]].concat(), &[&pipe, "is a FIFO"]);
+    let prefixes = |file: &str, expected: &str| {
+        refused_soon(&[&serve[..], &["--prefix-cache", file]].concat(), &["--prefix-cache", expected]);
+    };
+    prefixes(&pipe, "pipe: is a device or a pipe");
+    prefixes(&dir.path("model/model.safetensors"), "is the input");
+    prefixes(&dir.path("no/prefixes"), "there is no directory");
     refused_soon(
         &["logits", "-m", &model, "--tokens", "1", "--out", &pipe, "--force"],
         &["pipe: is a device or a pipe"],

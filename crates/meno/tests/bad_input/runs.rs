@@ -204,6 +204,10 @@ fn values_are_refused_by_their_flags() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(flag) && stderr.contains(expected) && !stderr.contains("-- -1"), "{stderr}");
     }
+    for (flag, value) in [("--api-key", ""), ("--name", ""), ("--timeout", "0"), ("--cors-origin", "foo")] {
+        refused(&["serve", &model, "--port", "0", flag, value], &[flag]);
+    }
+    refused(&["serve", &model, "--host", "name.invalid"], &["name.invalid", "the host name has no address"]);
     let good = recipe(&dir, &model, GOOD, "");
     let output = meno(&["sft", &good, "--dry-run", "--set", "train.max_tokens=1k"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("max_tokens = 1024"));
