@@ -76,7 +76,7 @@ fn answers_without_an_end() {
 
 #[test]
 fn groups_that_agree() {
-    for (right, part) in [(0, "too hard"), (32, "nothing left to learn"), (16, "do not tell")] {
+    for (right, part) in [(0, "too hard"), (32, "nothing left to learn"), (16, "do not distinguish")] {
         let agreed = |step| Figures { right, equal_groups: 4, entropy: None, ..well(step) };
         let (step, cause, text) = one(&run(10, agreed));
         assert_eq!((step, cause), (2, Cause::EqualRewards));
