@@ -183,6 +183,17 @@ impl ApiError {
         ApiError { code: Some("not_finite"), ..ApiError::internal(message) }
     }
 
+    /// The same of a field that another endpoint calls `to` instead of `from`.
+    pub fn renamed(self, from: &str, to: &str) -> ApiError {
+        match self.param.as_deref().and_then(|param| param.strip_prefix(from)) {
+            Some(rest) => {
+                let (param, message) = (Some(format!("{to}{rest}")), self.message.replace(from, to));
+                ApiError { param, message, ..self }
+            }
+            None => self,
+        }
+    }
+
     /// The same error about another field.
     pub fn about(self, param: &str) -> ApiError {
         ApiError { param: Some(param.to_owned()), ..self }

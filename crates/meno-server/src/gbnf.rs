@@ -1,23 +1,30 @@
 //! llama.cpp's grammars (GBNF, `root ::= …`) in the words of Lark, which the grammar engine reads.
 
 use crate::structured::quoted;
+use std::collections::HashSet;
 
 /// Whether a grammar is GBNF: Lark has no `::=`.
 pub fn is_gbnf(grammar: &str) -> bool {
     grammar.contains("::=")
 }
 
-/// The same grammar in Lark; an error tells the line.
+/// The same grammar in Lark; an error names the line.
 pub fn to_lark(grammar: &str) -> Result<String, String> {
-    let mut reader = Reader { rest: grammar, whole: grammar };
-    let mut rules = Vec::new();
+    let mut reader = Reader { rest: grammar, whole: grammar, used: Vec::new() };
+    let (mut rules, mut defined) = (Vec::new(), HashSet::new());
     reader.space(true);
     while !reader.rest.is_empty() {
-        rules.push(reader.rule()?);
+        let (name, rule) = reader.rule()?;
+        defined.insert(name);
+        rules.push(rule);
         reader.space(true);
     }
-    if !rules.iter().any(|rule| rule.starts_with("r_root: ")) {
+    if !defined.contains("root") {
         return Err("the grammar has no rule `root`".to_owned());
+    }
+    if let Some((name, left)) = reader.used.iter().find(|(name, _)| !defined.contains(name)) {
+        let line = reader.line(*left);
+        return Err(format!("line {line}: the rule `{name}` is not defined"));
     }
     Ok(format!("start: r_root\n{}\n", rules.join("\n")))
 }
@@ -28,11 +35,30 @@ const MAX_DEPTH: usize = 100;
 struct Reader<'a> {
     rest: &'a str,
     whole: &'a str,
+    /// Names of rules in the bodies of rules, and the bytes that were left after each.
+    used: Vec<(&'a str, usize)>,
 }
 
-impl Reader<'_> {
+/// The name of a rule, as Lark takes it.
+fn lark_name(name: &str) -> String {
+    // Lark tells rules from terminals by case; no two names become one.
+    let sign = |c: char| match c {
+        '-' => "_m".to_owned(),
+        '_' => "__".to_owned(),
+        c if c.is_ascii_uppercase() => format!("_u{}", c.to_ascii_lowercase()),
+        c => c.to_string(),
+    };
+    format!("r_{}", name.chars().map(sign).collect::<String>())
+}
+
+impl<'a> Reader<'a> {
+    /// The line before the last `left` bytes.
+    fn line(&self, left: usize) -> usize {
+        self.whole[..self.whole.len() - left].lines().count().max(1)
+    }
+
     fn error<T>(&self, what: &str) -> Result<T, String> {
-        let line = self.whole[..self.whole.len() - self.rest.len()].lines().count().max(1);
+        let line = self.line(self.rest.len());
         let near: String = self.rest.chars().take(20).collect();
         Err(format!("line {line}: {what}, found {near:?}"))
     }
@@ -60,23 +86,16 @@ impl Reader<'_> {
         found.is_some()
     }
 
-    /// A name, as Lark takes it.
-    fn name(&mut self) -> Option<String> {
+    fn name(&mut self) -> Option<&'a str> {
         let end =
             self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(self.rest.len());
         let (name, rest) = self.rest.split_at(end);
         self.rest = rest;
-        // Lark tells rules from terminals by case; no two names become one.
-        let sign = |c: char| match c {
-            '-' => "_m".to_owned(),
-            '_' => "__".to_owned(),
-            c if c.is_ascii_uppercase() => format!("_u{}", c.to_ascii_lowercase()),
-            c => c.to_string(),
-        };
-        (end > 0).then(|| format!("r_{}", name.chars().map(sign).collect::<String>()))
+        (end > 0).then_some(name)
     }
 
-    fn rule(&mut self) -> Result<String, String> {
+    /// A rule: its name, and the rule in Lark.
+    fn rule(&mut self) -> Result<(&'a str, String), String> {
         let Some(name) = self.name() else { return self.error("expected the name of a rule") };
         self.space(false);
         if !self.take("::=") {
@@ -87,7 +106,7 @@ impl Reader<'_> {
         if !self.rest.is_empty() && !self.rest.starts_with(['\n', '\r']) {
             return self.error("expected the end of the rule");
         }
-        Ok(format!("{name}: {body}"))
+        Ok((name, format!("{}: {body}", lark_name(name))))
     }
 
     fn alternatives(&mut self, depth: usize) -> Result<String, String> {
@@ -133,7 +152,10 @@ impl Reader<'_> {
             }
             Some('<' | '!') => return self.error("tokens by name or number cannot be used"),
             Some(c) if c.is_ascii_alphanumeric() || c == '_' => match self.name() {
-                Some(name) => name,
+                Some(name) => {
+                    self.used.push((name, self.rest.len()));
+                    lark_name(name)
+                }
                 None => return self.error("expected a name"),
             },
             _ => return Ok(None),
@@ -234,13 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn errors_name_the_line() {
         for (grammar, words) in [
             ("start ::= \"a\"", "no rule `root`"),
             ("root ::= \"a", "no end"),
             ("root ::= (\"a\"\nx ::= \"b\"", "expected"),
             ("root ::= \"a\"\nroot2 = \"b\"", "line 2: expected `::=`"),
             ("root ::= <think>", "tokens by name"),
+            ("root ::= foo\nbar ::= \"b\"", "line 1: the rule `foo` is not defined"),
             ("root ::= \"a\"{x}", "{m,n}"),
             ("root ::= [\\u12]", "hexadecimal"),
         ] {

@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod model;
 pub mod models;
 pub mod page;
+mod patterns;
 pub mod places;
 pub mod responses;
 pub mod schema;

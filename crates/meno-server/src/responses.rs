@@ -53,7 +53,8 @@ pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result
         let chat = request.into_chat()?;
         frame.custom = custom_names(chat.tools.as_deref().unwrap_or_default());
         frame.thought = chat.shown_thought()?.beside();
-        Ok((chat.start(server, client)?, frame, stream))
+        let generation = chat.start(server, client).map_err(|e| e.renamed("response_format", "text.format"))?;
+        Ok((generation, frame, stream))
     });
     let (mut generation, frame, stream) = started.await?;
     if stream {

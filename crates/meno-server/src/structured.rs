@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::grammar_limits;
+use crate::patterns;
 use crate::places::Places;
 use crate::schema::{SchemaError, child};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -183,6 +184,9 @@ fn compiled(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, S
         // What other words for the same come to counts as well.
         let prepared = crate::schema::prepare(schema).map_err(|e| e.to_string())?;
         grammar_limits::check(&Structure::JsonSchema(prepared))?;
+    }
+    if let Structure::Regex(pattern) = structure {
+        patterns::check(pattern)?;
     }
     let grammar = structure.grammar().map_err(|e| e.to_string())?;
     matcher(factory, grammar).map_err(|error| {

@@ -85,7 +85,7 @@ pub fn token_count(text: &str) -> Result<usize, String> {
 
 /// A sampling temperature.
 pub fn temperature(text: &str) -> Result<f32, String> {
-    number(text, "0 or more", |t| t >= 0.0)
+    number(text, "a number, 0 or more", |t| t >= 0.0)
 }
 
 /// A probability above 0.

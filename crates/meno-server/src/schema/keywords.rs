@@ -1,6 +1,6 @@
 //! The keywords of one schema object.
 
-use super::{SchemaError, Work, child, error, kind};
+use super::{SchemaError, Work, child, error, kind, ranges};
 use serde_json::{Map, Value, json};
 
 /// Types of values.
@@ -101,6 +101,7 @@ pub(super) fn object(work: &mut Work<'_>, object: &Map<String, Value>, at: &str)
         };
         out.insert(key.clone(), new);
     }
+    ranges::check(object, at)?;
     contains(object, at)?;
     property_names(work, object, at, &mut out)?;
     unique_items(object, &mut out);
@@ -116,7 +117,7 @@ pub(super) fn object(work: &mut Work<'_>, object: &Map<String, Value>, at: &str)
 }
 
 fn types(value: &Value, at: &str) -> Result<Value, SchemaError> {
-    let wrong = |shown: &Value| error(at, format!("{shown} is no type; expected one of {}", TYPES.join(", ")));
+    let wrong = |shown: &Value| error(at, format!("{shown} is not a type; expected one of {}", TYPES.join(", ")));
     match value {
         Value::String(name) if TYPES.contains(&name.as_str()) => Ok(value.clone()),
         Value::Array(list) if list.is_empty() => error(at, "the list is empty; expected a type"),

@@ -73,7 +73,7 @@ fn references_lead_to_plain_names() {
 #[test]
 fn what_is_wrong_is_pointed_at() {
     for (schema, pointer, words) in [
-        (json!({"properties": {"a/b": {"type": "strange"}}}), "/properties/a~1b/type", "\"strange\" is no type"),
+        (json!({"properties": {"a/b": {"type": "strange"}}}), "/properties/a~1b/type", "\"strange\" is not a type"),
         (json!({"items": {"anyOf": [{}, 5]}}), "/items/anyOf/1", "an object or a boolean, not a number"),
         (json!({"properties": {"a": {"type": "string", "required": true}}}), "/properties/a/required", "a boolean"),
         (json!({"properties": []}), "/properties", "an object of schemas"),
@@ -85,6 +85,15 @@ fn what_is_wrong_is_pointed_at() {
         (json!({"contains": {"type": "string"}}), "/contains", "cannot impose"),
         (json!({"maxItems": -1}), "/maxItems", "whole number"),
         (json!({"multipleOf": "x"}), "/multipleOf", "a number"),
+        (json!({"multipleOf": 0}), "/multipleOf", "above 0"),
+        (
+            json!({"properties": {"a": {"properties": {"b": {"type": "integer", "minimum": 5, "maximum": 3}}}}}),
+            "/properties/a/properties/b/minimum",
+            "minimum 5 is above maximum 3",
+        ),
+        (json!({"minLength": 2, "maxLength": 1}), "/minLength", "no value fits"),
+        (json!({"items": {"pattern": "(?=a)b"}}), "/items/pattern", "look-around"),
+        (json!({"patternProperties": {"((": {}}}), "/patternProperties/((", "unclosed group"),
         (json!(false), "", "false"),
         (json!([1]), "", "not a list"),
     ] {

@@ -39,13 +39,58 @@ async fn malformed_bodies_are_told_where() {
     check(&client.send(request("POST", "/v1/responses", &deep)).await, 400, "recursion limit");
 }
 
+/// No error names a type of this program, and each names the field as the client wrote it.
+#[tokio::test]
+async fn faults_are_named_in_the_words_of_the_client() {
+    let client = client();
+    let chat = "/v1/chat/completions";
+    let strict = |pattern: &str| json!({"type": "json_schema", "json_schema": {"schema": {"pattern": pattern}}});
+    for (path, fields, param, words) in [
+        (chat, json!({"stop": [1]}), "stop", "number"),
+        ("/v1/completions", json!({"prompt": [1, "a"]}), "prompt", "prompt"),
+        ("/v1/completions", json!({"prompt": []}), "prompt", "prompt"),
+        ("/v1/completions", json!({"prompt": "x", "messages": []}), "messages", "messages"),
+        ("/v1/embeddings", json!({"input": {"a": 1}}), "input", "input"),
+        ("/detokenize", json!({"tokens": [1, 99_999_999]}), "tokens", "99999999"),
+        (chat, json!({"max_tokens": 8, "n_predict": 3}), "n_predict", "max_tokens"),
+        (chat, json!({"max_tokens": 8, "max_new_tokens": 3}), "max_new_tokens", "max_tokens"),
+        (chat, json!({"reasoning": "low"}), "reasoning", "reasoning"),
+        (chat, json!({"thinking": {"type": "maybe"}}), "thinking", "maybe"),
+        (chat, json!({"chat_template_kwargs": {"enable_thinking": "no"}}), "chat_template_kwargs", "enable_thinking"),
+        (chat, json!({"guided_choice": []}), "guided_choice", "guided_choice"),
+        (chat, json!({"format": "xml"}), "format", "xml"),
+        (chat, json!({"guided_regex": "(("}), "guided_regex", "unclosed group"),
+        (chat, json!({"grammar": "root ::= foo"}), "grammar", "the rule `foo` is not defined"),
+        (chat, json!({"response_format": "json"}), "response_format", "response_format"),
+        (chat, json!({"response_format": strict("(?=a)b")}), "response_format", "at #/pattern"),
+        (
+            "/v1/responses",
+            json!({"input": "x", "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "strange"}}}}),
+            "text.format",
+            "at #/type",
+        ),
+    ] {
+        let mut body = if path == chat { chat_body(json!({})) } else { json!({}) };
+        for (key, value) in fields.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let reply = client.post(path, body.clone()).await;
+        check(&reply, 400, words);
+        let error = &reply.json()["error"];
+        assert!(error["param"].as_str().is_some_and(|p| p.starts_with(param)), "{path} {body}: {error}");
+        for leaked in ["OneOrMany", "Prompts", "Blocks", "none of the forms", "r_foo", "expected ident"] {
+            assert!(!error["message"].as_str().unwrap().contains(leaked), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn fields_are_told_by_name() {
     let client = client();
     for (fields, param, words) in [
         (json!({"messages": []}), "messages", "empty"),
-        (json!({"messages": [{"role": "wizard", "content": "x"}]}), "messages", "wizard"),
-        (json!({"messages": [{"role": "user"}]}), "messages", "messages[0].content is missing"),
+        (json!({"messages": [{"role": "wizard", "content": "x"}]}), "messages[0].role", "wizard"),
+        (json!({"messages": [{"role": "user"}]}), "messages[0].content", "messages[0].content is missing"),
         (
             json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
             "messages[0].content",

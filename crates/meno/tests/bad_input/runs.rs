@@ -189,23 +189,25 @@ fn a_run_writes_over_nothing_but_a_run() {
 fn values_are_refused_by_their_flags() {
     let dir = Dir::new();
     let model = model(&dir, TEMPLATE);
-    for (flag, value, expected) in [
-        ("--top-p", "2", "a number above 0 and at most 1"),
-        ("--min-p", "5", "a number from 0 to 1"),
-        ("--temperature", "nan", "0 or more"),
-        ("--temperature", "-1", "0 or more"),
-        ("--top-k", "-1", "a whole number, 0 or more"),
-        ("--threads", "-1", "from 0 (all cores)"),
-        ("--max-tokens", "0", "1 or more"),
-        ("--seed", "-1", "'-1'"),
+    let (chat, serve) = (["chat", &model, "-p", "hi"], ["serve", &model, "--port", "0"]);
+    for (verb, flag, value, expected) in [
+        (&chat, "--top-p", "2", "a number above 0 and at most 1"),
+        (&chat, "--min-p", "5", "a number from 0 to 1"),
+        (&chat, "--temperature", "nan", "0 or more"),
+        (&chat, "--temperature", "-1", "0 or more"),
+        (&chat, "--top-k", "-1", "a whole number, 0 or more"),
+        (&chat, "--threads", "-1", "from 0 (all cores)"),
+        (&chat, "--max-tokens", "0", "1 or more"),
+        (&chat, "--seed", "-1", "'-1'"),
+        (&serve, "--api-key", "", "a value is required"),
+        (&serve, "--name", "", "a value is required"),
+        (&serve, "--timeout", "0", "not in 1.."),
+        (&serve, "--cors-origin", "foo", "https://example.org"),
     ] {
-        let output = meno(&["chat", &model, "-p", "hi", flag, value]).output().unwrap();
+        let output = meno(&[&verb[..], &[flag, value]].concat()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(flag) && stderr.contains(expected) && !stderr.contains("-- -1"), "{stderr}");
-    }
-    for (flag, value) in [("--api-key", ""), ("--name", ""), ("--timeout", "0"), ("--cors-origin", "foo")] {
-        refused(&["serve", &model, "--port", "0", flag, value], &[flag]);
     }
     refused(&["serve", &model, "--host", "name.invalid"], &["name.invalid", "the host name has no address"]);
     let good = recipe(&dir, &model, GOOD, "");

@@ -135,7 +135,7 @@ fn what_cannot_be_generated_is_said() {
     model(dir.path(), false);
     let long = "1+".repeat(40);
     refused(&["generate", "-p", &long], dir.path(), "86 tokens, but the context holds 64");
-    refused(&["generate", "-p", "1", "--temperature=-1"], dir.path(), "expected 0 or more");
+    refused(&["generate", "-p", "1", "--temperature=-1"], dir.path(), "expected a number, 0 or more");
     refused(&["generate", "-p", "1", "--context", "100"], dir.path(), "at most 64");
     refused(&["generate", "-p", "1"], &dir.path().join("no"), "No such file");
     std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();

@@ -26,7 +26,7 @@ fn an_evaluation_shows_where_it_is_from_the_first_second() {
     std::io::copy(&mut errors, &mut std::io::sink()).unwrap();
     assert!(child.wait().unwrap().success());
     // As often as is asked for.
-    let output = place.meno(&args).env("MENO_PROGRESS_SECONDS", "0.05").output().unwrap();
+    let output = place.meno(&args).env("MENO_PROGRESS_SECONDS", "0.001").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines: Vec<&str> = said.lines().filter(|l| l.contains("tokens/s")).collect();
     assert!(!lines.is_empty() && lines.iter().all(|l| l.starts_with("responses: ")), "{said}");
@@ -48,7 +48,7 @@ fn reinforcement_says_how_far_a_rollout_is() {
     ];
     let mut args = vec!["grpo".to_owned(), recipe];
     args.extend(sets.into_iter().flat_map(|s| ["--set".to_owned(), s]));
-    let output = place.meno(&strings(&args)).env("MENO_PROGRESS_SECONDS", "0.05").output().unwrap();
+    let output = place.meno(&strings(&args)).env("MENO_PROGRESS_SECONDS", "0.001").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(said.lines().any(|l| l.starts_with("responses 0/32")), "{said}");
