@@ -24,7 +24,7 @@ pub(crate) fn every() -> Duration {
     static EVERY: OnceLock<Duration> = OnceLock::new();
     *EVERY.get_or_init(|| {
         let asked = std::env::var("MENO_PROGRESS_SECONDS").ok().and_then(|s| s.trim().parse().ok());
-        Duration::from_secs_f64(asked.filter(|s: &f64| (0.05..=1e6).contains(s)).unwrap_or(8.0))
+        Duration::from_secs_f64(asked.filter(|s: &f64| (0.001..=1e6).contains(s)).unwrap_or(8.0))
     })
 }
 

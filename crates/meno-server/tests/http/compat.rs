@@ -234,10 +234,15 @@ async fn one_bad_tool_does_not_break_the_others() {
     let mut fields = plain(fields);
     fields["tool_choice"] = named("bad");
     let reply = client.post("/v1/chat/completions", chat_body(fields.clone())).await;
-    refused(&reply, "tools[1].function.parameters", "invalid_value", "at #/properties/a/type: \"strange\" is no type");
+    refused(
+        &reply,
+        "tools[1].function.parameters",
+        "invalid_value",
+        "at #/properties/a/type: \"strange\" is not a type",
+    );
     fields["tool_choice"] = named("odd");
     let reply = client.post("/v1/chat/completions", chat_body(fields.clone())).await;
-    refused(&reply, "tools[2].function.parameters", "invalid_value", "at #/properties/a: ");
+    refused(&reply, "tools[2].function.parameters", "invalid_value", "at #/properties/a/pattern: ");
     fields["tool_choice"] = "required".into();
     fields["tools"][1]["function"]["strict"] = true.into();
     let reply = client.post("/v1/chat/completions", chat_body(fields)).await;
@@ -349,5 +354,5 @@ async fn one_of_and_notes_in_schemas() {
     let format =
         json!({"type": "json_schema", "json_schema": {"schema": {"items": {"pattern": "(?=x)", "type": "string"}}}});
     let reply = client.post("/v1/chat/completions", chat_body(json!({"response_format": format}))).await;
-    refused(&reply, "response_format", "invalid_value", "at #/items: ");
+    refused(&reply, "response_format", "invalid_value", "at #/items/pattern: ");
 }

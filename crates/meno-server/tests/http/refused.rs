@@ -49,7 +49,12 @@ async fn faults_are_named_in_the_words_of_the_client() {
         (chat, json!({"stop": [1]}), "stop", "number"),
         ("/v1/completions", json!({"prompt": [1, "a"]}), "prompt", "prompt"),
         ("/v1/completions", json!({"prompt": []}), "prompt", "prompt"),
-        ("/v1/completions", json!({"prompt": "x", "messages": []}), "messages", "messages"),
+        (
+            "/v1/completions",
+            json!({"prompt": "x", "messages": [{"role": "user", "content": "x"}]}),
+            "messages",
+            "messages",
+        ),
         ("/v1/embeddings", json!({"input": {"a": 1}}), "input", "input"),
         ("/detokenize", json!({"tokens": [1, 99_999_999]}), "tokens", "99999999"),
         (chat, json!({"max_tokens": 8, "n_predict": 3}), "n_predict", "max_tokens"),
@@ -93,7 +98,7 @@ async fn fields_are_told_by_name() {
         (json!({"messages": [{"role": "user"}]}), "messages[0].content", "messages[0].content is missing"),
         (
             json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
-            "messages[0].content",
+            "messages[0].content[0]",
             "image_url",
         ),
         (json!({"temperature": -1}), "temperature", "-1"),

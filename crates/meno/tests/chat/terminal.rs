@@ -23,7 +23,7 @@ fn commands_do_what_help_says() {
     t.line("/svae x");
     t.wait_for("did you mean `/save`");
     t.line("/set temperature -1");
-    t.wait_for("expected 0 or more");
+    t.wait_for("expected a number, 0 or more");
     t.line("/set max_tokens 3");
     t.wait_for("max_tokens = 3");
     t.line("/set");

@@ -20,6 +20,12 @@ pub use readings::parse;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 60;
+/// Most atoms that are tried for each token. A group that is not closed is read in several ways, and so is each group in
+/// it: without a bound, time doubles with every brace.
+const TRIES_PER_TOKEN: usize = 50;
+/// Most atoms that are tried of a text of few tokens.
+const LEAST_TRIES: usize = 1000;
+
 struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
@@ -34,11 +40,14 @@ struct Parser<'a> {
     /// Whether `[` closes an interval, as in `]1, 2[`.
     reversed: bool,
     depth: usize,
+    /// Atoms that may still be tried. Without any left, nothing more is read.
+    tries: usize,
 }
 
 impl<'a> Parser<'a> {
     fn new(tokens: &'a [Token], units: bool) -> Self {
-        Parser { tokens, at: 0, letter: 0, units, bars: 0, no_colon: false, reversed: false, depth: 0 }
+        let tries = LEAST_TRIES + TRIES_PER_TOKEN * tokens.len();
+        Parser { tokens, at: 0, letter: 0, units, bars: 0, no_colon: false, reversed: false, depth: 0, tries }
     }
 
     /// The whole text.

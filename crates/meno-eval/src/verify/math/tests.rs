@@ -316,6 +316,20 @@ fn hostile_text_is_unparsable() {
     }
 }
 
+/// A parser that tries every way of reading unclosed groups takes time that doubles with each.
+#[test]
+fn unclosed_groups_take_no_exponential_time() {
+    for open in ["{", "\\{", "(", "[", "|", "\\left(", "\\sqrt{", "\\frac{", "{(", "\\{|", "]"] {
+        for n in [10, 16, 30, 59] {
+            for text in [format!("di1{}s1{}spe8s", open.repeat(n / 2), open.repeat(n / 2)), open.repeat(n) + "1,2;x=3"]
+            {
+                judge("1", &format!("\\boxed{{{text}}}"), false);
+                parse(&text);
+            }
+        }
+    }
+}
+
 /// Numbers of thousands of digits are compared, hashed and ordered without recursion.
 #[test]
 fn long_numbers_that_agree_for_long_are_told_apart() {

@@ -15,6 +15,7 @@ impl Parser<'_> {
     }
 
     fn atom(&mut self) -> Option<Expr> {
+        self.tries = self.tries.checked_sub(1)?;
         if self.letter > 0 {
             return self.rest();
         }
