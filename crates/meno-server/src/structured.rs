@@ -134,7 +134,7 @@ impl Grammars {
     }
 }
 
-/// Compiles the grammars of one request. They share [`COMPILE_TIME`], and the places of their client.
+/// Compiles the grammars of one request. They share 10 seconds, and the places of their client.
 #[derive(Debug)]
 pub struct Compiler<'a> {
     grammars: &'a Grammars,
