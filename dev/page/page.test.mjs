@@ -263,7 +263,8 @@ describe("the page", { skip }, () => {
     await assertSound(page, server.url);
   });
 
-  test("two tabs in one chat keep what both say", async () => {
+  /** Two tabs that show the same chat, of one question and its answer. */
+  async function twoTabs() {
     const first = await browser.page();
     await first.goto(server.url);
     await ask(first, QUESTION);
@@ -271,6 +272,11 @@ describe("the page", { skip }, () => {
     const second = await browser.page({ beside: first });
     await second.goto(await first.eval("location.href"));
     await second.until("document.querySelectorAll('.answer').length === 1");
+    return [first, second];
+  }
+
+  test("two tabs in one chat keep what both say", async () => {
+    const [first, second] = await twoTabs();
     // At the same time the one asks on and the other changes the first question.
     await second.click(".question [data-do=edit]");
     await second.until("document.activeElement.closest('.editor')");
@@ -303,13 +309,7 @@ describe("the page", { skip }, () => {
   });
 
   test("two tabs that ask the same chat at once show their own question after a reload", async () => {
-    const first = await browser.page();
-    await first.goto(server.url);
-    await ask(first, QUESTION);
-    await answered(first, 1);
-    const second = await browser.page({ beside: first });
-    await second.goto(await first.eval("location.href"));
-    await second.until("document.querySelectorAll('.answer').length === 1");
+    const [first, second] = await twoTabs();
     const asked = new Map([[first, QUESTION.replace("12", "41")], [second, QUESTION.replace("12", "42")]]);
     for (const [page, words] of asked) await page.eval(`document.getElementById('question').value = ${JSON.stringify(words)}`);
     await Promise.all([...asked.keys()].map((page) => page.eval("document.getElementById('composer').requestSubmit()")));

@@ -3,7 +3,8 @@
 //! A body takes room as it arrives and keeps it until its request is prepared. Where a body waits too long for room, the
 //! one that arrives slowest is refused: unfinished bodies of many clients cannot keep others out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -50,10 +51,6 @@ pub(crate) struct Room {
     share: Share,
     permits: Vec<OwnedSemaphorePermit>,
     incomplete: Arc<Incomplete>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Share {

@@ -5,13 +5,14 @@ use crate::bodies::{self, Bodies, Room};
 use crate::connections::network;
 use crate::error::ApiError;
 use crate::listen::Peer;
+use crate::lock::lock;
 use crate::places::Places;
 use crate::structured::Compiler;
 use axum::extract::Request;
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -81,10 +82,6 @@ pub(crate) enum Work {
     Answer,
     /// Text is turned to tokens, or back.
     Tokens,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a key stands for where the key itself should not: no key has zero, which is for servers without keys.

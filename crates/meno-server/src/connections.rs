@@ -4,10 +4,11 @@
 //! when places run out the oldest such connection is closed, first of the same address, then of the address that has
 //! most; and when the server stops all of them are closed at once.
 
+use crate::lock::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -122,10 +123,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.of.open).remove(self.id);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The address that limits count: one home or host has a whole IPv6 network of 64 bits.

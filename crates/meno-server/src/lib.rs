@@ -30,6 +30,7 @@ pub mod grammar_limits;
 pub mod hosts;
 pub mod listen;
 pub mod loading;
+mod lock;
 pub mod logprobs;
 pub mod messages;
 pub mod metrics;

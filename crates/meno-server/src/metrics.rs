@@ -1,9 +1,10 @@
 //! Figures for Prometheus: what the server counts, and the text that `/metrics` answers.
 
+use crate::lock::lock;
 use meno_engine::engine::{EngineStats, Histogram};
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A distribution of times, in the buckets that Prometheus adds up.
@@ -13,17 +14,17 @@ pub struct Times(Mutex<Histogram>);
 impl Times {
     /// Counts a time.
     pub fn observe(&self, time: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(time.as_secs_f64());
+        lock(&self.0).add(time.as_secs_f64());
     }
 
     /// The mean in seconds, if there is one.
     pub fn mean(&self) -> Option<f64> {
-        let h = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let h = lock(&self.0);
         (h.count() > 0).then(|| h.sum / h.count() as f64)
     }
 
     fn write(&self, out: &mut String, name: &str, help: &str) {
-        histogram(out, name, help, &self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        histogram(out, name, help, &lock(&self.0));
     }
 }
 

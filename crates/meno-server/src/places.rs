@@ -1,6 +1,7 @@
 //! Places that threads take for a while, and wait for.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 /// A number of places.
@@ -22,7 +23,7 @@ impl Places {
 
     /// Takes a place. Blocks until one is free; `None` if none is by `deadline`.
     pub fn take(self: &Arc<Places>, deadline: Instant) -> Option<Place> {
-        let mut free = self.lock();
+        let mut free = lock(&self.free);
         while *free == 0 {
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             (free, _) = self.returned.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner);
@@ -30,15 +31,11 @@ impl Places {
         *free -= 1;
         Some(Place(self.clone()))
     }
-
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.0.lock() += 1;
+        *lock(&self.0.free) += 1;
         self.0.returned.notify_one();
     }
 }

@@ -1,7 +1,7 @@
 //! JSON schemas as the grammar engine takes them.
 //!
-//! llguidance refuses keywords that it does not know, and reads references only as plain paths. So a schema is written
-//! again: what changes nothing is left out, what can be said with other keywords is said with them, and every reference
+//! llguidance refuses keywords that it does not know, and reads references only as plain paths. So a schema is
+//! rewritten: what changes nothing is left out, what can be said with other keywords is said with them, and every reference
 //! leads to its own definition. What a grammar cannot impose is either let be, where a schema still says most of
 //! what was meant (`uniqueItems`, an unknown `format`), or refused with its place as a JSON pointer.
 

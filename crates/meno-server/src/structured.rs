@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::grammar_limits;
+use crate::lock::lock;
 use crate::patterns;
 use crate::places::Places;
 use crate::schema::{SchemaError, child};
@@ -13,7 +14,7 @@ use meno_engine::constraint::{Choice, TokenMask};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Bytes of stack for compiling: llguidance descends with every rule and property.
@@ -22,7 +23,7 @@ const STACK: usize = 256 << 20;
 const COMPILE_TIME: Duration = Duration::from_secs(10);
 /// Most that all grammars of answers on their way may count together ([`grammar_limits::check`]): some kilobytes each.
 const MAX_LIVE: usize = 20_000;
-/// Grammars being compiled at once, including those that were refused for their time and still run.
+/// Most grammars that compile at once. One that exceeds its time is refused, but counts until its thread ends.
 const COMPILING: usize = 4;
 /// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
 /// milliseconds, which all answers wait for.
@@ -321,7 +322,7 @@ impl Grammar {
     /// The state of this answer alone.
     fn matcher(&mut self) -> &mut Matcher {
         if let State::Waiting(shared) = &self.state {
-            let own = shared.lock().unwrap_or_else(PoisonError::into_inner).deep_clone();
+            let own = lock(shared).deep_clone();
             self.state = State::Begun(Box::new(own));
         }
         match &mut self.state {

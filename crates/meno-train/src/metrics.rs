@@ -53,7 +53,7 @@ pub struct MetricsFile {
 }
 
 impl MetricsFile {
-    /// Opens `path` to append after step `step`; 0 starts it again.
+    /// Opens `path` to append after step `step`; 0 starts a new file.
     pub fn open(path: &Path, step: usize) -> Result<Self, Error> {
         let keep = if step == 0 || !path.exists() { String::new() } else { Self::up_to(path, step)? };
         let temp = Temporary::at(path.with_extension("jsonl.tmp"));

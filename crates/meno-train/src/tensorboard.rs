@@ -31,7 +31,7 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens a new file in `dir` for the steps after `step`; 0 starts the run again.
+    /// Opens a new file in `dir` for the steps after `step`; 0 for a new run.
     pub fn open(dir: &Path, step: usize) -> Result<Self, Error> {
         let mut latest = 0;
         for (path, seconds) in files(dir)? {

@@ -17,6 +17,7 @@ mod created;
 mod nearest;
 mod output;
 mod progress;
+mod stdin;
 mod writing;
 
 pub use meno_engine as engine;

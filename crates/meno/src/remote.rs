@@ -176,14 +176,19 @@ impl Reader {
     }
 }
 
-/// Why a name cannot be asked.
-const NO_ADDRESS: &str = "the host name has no address; check the spelling";
+/// Whether a request failed because its host name has no address.
+pub(crate) fn has_no_address(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        ureq::Error::Io(e) => e.to_string().contains("lookup address"),
+        _ => false,
+    }
+}
 
 /// Why a request got no answer.
 fn unreachable(url: &str, error: ureq::Error) -> anyhow::Error {
     let why = match error {
-        ureq::Error::HostNotFound => NO_ADDRESS.to_owned(),
-        ureq::Error::Io(e) if e.to_string().contains("lookup address") => NO_ADDRESS.to_owned(),
+        error if has_no_address(&error) => "the host name has no address; check the spelling".to_owned(),
         ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there; start a server with `meno serve`, or check the port".to_owned()
         }

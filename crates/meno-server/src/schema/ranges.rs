@@ -29,8 +29,7 @@ pub(super) fn check(object: &Map<String, Value>, at: &str) -> Result<(), SchemaE
     if let Some(pattern) = object.get("pattern").and_then(Value::as_str) {
         patterns::check(pattern).or_else(|why| error(&child(at, "pattern"), why))?;
     }
-    for pattern in object.get("patternProperties").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key)
-    {
+    for pattern in object.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
         patterns::check(pattern).or_else(|why| error(&child(&child(at, "patternProperties"), pattern), why))?;
     }
     Ok(())

@@ -57,6 +57,9 @@ const KEYS: [(&str, &str); 10] = [
 ];
 
 impl Report {
+    /// The files of a report: all figures, the page, a picture to show.
+    pub const FILES: [&str; 3] = ["report.json", "report.html", "report-card.svg"];
+
     /// Draws the conclusions.
     pub fn new(settings: &Settings, seed: u64, provenance: Provenance, records: Vec<StageRecord>) -> Report {
         let mut report = Report { settings: settings.clone(), seed, provenance, records, claims: Vec::new() };
@@ -163,8 +166,9 @@ impl Report {
 
     /// Writes `report.json`, `report.html` and the picture to share, `report-card.svg`.
     pub fn save(&self, out: &Path) -> Result<(), Error> {
-        write_json(&out.join("report.json"), &self.to_json())?;
-        for (name, text) in [("report.html", page::page(self)), ("report-card.svg", page::card(self))] {
+        let [json, html, card] = Report::FILES;
+        write_json(&out.join(json), &self.to_json())?;
+        for (name, text) in [(html, page::page(self)), (card, page::card(self))] {
             let (path, temp) = (out.join(name), out.join(format!("{name}.tmp")));
             std::fs::write(&temp, text).map_err(Error::io(&temp))?;
             std::fs::rename(&temp, &path).map_err(Error::io(&path))?;

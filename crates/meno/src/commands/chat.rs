@@ -21,7 +21,7 @@ use meno_engine::taught::Taught;
 use meno_engine::{Error, Finish, Message, Request};
 use rescue::Rescue;
 use signal_hook::consts::SIGINT;
-use std::io::{IsTerminal, Read, stdin, stdout};
+use std::io::{IsTerminal, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,9 +33,6 @@ const MORE: &str = "\
 At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model \
 writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone; \
 one that begins with a blank is not.";
-
-/// Most bytes of a question from standard input.
-const MAX_INPUT: u64 = 64 << 20;
 
 /// Arguments of `meno chat`.
 #[derive(clap::Args, Debug)]
@@ -115,15 +112,7 @@ impl Args {
 
 /// All of standard input, without the white space around it.
 fn read_stdin() -> Result<String> {
-    let mut bytes = Vec::new();
-    stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
-    ensure!(
-        bytes.len() as u64 <= MAX_INPUT,
-        "standard input: is longer than the {} MiB of a question",
-        MAX_INPUT >> 20
-    );
-    let text = String::from_utf8(bytes).ok().context("standard input: is not UTF-8 text")?;
-    Ok(text.trim().to_owned())
+    Ok(crate::stdin::read()?.trim().to_owned())
 }
 
 fn size(parameters: usize) -> String {

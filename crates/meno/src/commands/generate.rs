@@ -3,20 +3,17 @@
 use crate::interrupt;
 use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg};
 use crate::terminal::printable;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
 use meno_engine::{Finish, Message, Request};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// What `--help` ends with.
 const MORE: &str = "\
 Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json), \
 and the exit code is 130.";
-
-/// Most bytes of a prompt from standard input.
-const MAX_PROMPT: u64 = 64 << 20;
 
 /// Arguments of `meno generate`.
 #[derive(clap::Args, Debug)]
@@ -108,10 +105,9 @@ fn prompt(args: &Args) -> Result<String> {
     if let Some(text) = args.prompt.as_ref().filter(|text| *text != "-") {
         return Ok(text.clone());
     }
-    let stdin = std::io::stdin();
-    ensure!(args.prompt.is_some() || !stdin.is_terminal(), "there is no prompt; give one with -p, or pipe it in");
-    let mut text = String::new();
-    stdin.lock().take(MAX_PROMPT).read_to_string(&mut text).context("cannot read the prompt from standard input")?;
+    let piped = !std::io::stdin().is_terminal();
+    ensure!(args.prompt.is_some() || piped, "there is no prompt; give one with -p, or pipe it in");
+    let text = crate::stdin::read()?;
     ensure!(!text.is_empty(), "standard input holds no prompt; give one with -p, or pipe it in");
     Ok(text)
 }

@@ -18,7 +18,7 @@ pub struct Args {
 /// Writes the pages of `command`.
 pub fn run(args: Args, command: clap::Command) -> Result<()> {
     let at = || args.out.display().to_string();
-    let pages: Vec<String> = page_names(&command, "meno");
+    let pages = page_names(&command, "meno");
     output::files("--out", &args.out, &pages, args.force)?;
     std::fs::create_dir_all(&args.out).with_context(at)?;
     // Of the version only what does not depend on the machine that writes the pages.

@@ -5,9 +5,6 @@ use anyhow::{Context, Result};
 use meno_train::replicate::{Provenance, Report, provenance};
 use std::path::PathBuf;
 
-/// What a report consists of.
-const FILES: [&str; 3] = ["report.html", "report.json", "report-card.svg"];
-
 /// Arguments of `meno report`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -28,7 +25,7 @@ pub fn run(args: Args) -> Result<()> {
     let otherwise = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let report = Report::open(&args.run, otherwise)?;
     if let Some(out) = &args.out {
-        output::files("--out", out, &FILES, args.force)?;
+        output::files("--out", out, &Report::FILES, args.force)?;
     }
     let out = args.out.unwrap_or(args.run);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;

@@ -1,4 +1,5 @@
-//! One file from the hub into the cache: what already exists is kept, what breaks off goes on, and only what has
+//! One file from the hub into the cache: what already exists is kept, an interrupted transfer
+//! continues, and only what has
 //! the listed digest gets its name.
 
 use super::remote::{Hub, RemoteFile, Unreachable};

@@ -1,5 +1,6 @@
 //! What the hub answers: which files a repository has, and their bytes.
 
+use crate::remote::has_no_address;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use meno_model::plain::plain;
 use serde::Deserialize;
@@ -159,8 +160,7 @@ impl Hub {
 
     fn unreachable(&self, cause: ureq::Error) -> Unreachable {
         let cause = match &cause {
-            ureq::Error::HostNotFound => NO_ADDRESS.to_owned(),
-            ureq::Error::Io(e) if e.to_string().contains("lookup address") => NO_ADDRESS.to_owned(),
+            error if has_no_address(error) => NO_ADDRESS.to_owned(),
             ureq::Error::Io(e) => plain(&e.to_string()),
             ureq::Error::Timeout(_) => "it does not answer in time; try again later".to_owned(),
             other => other.to_string(),

@@ -8,10 +8,11 @@ mod atoms;
 mod command;
 mod factors;
 mod matrix;
+mod postfix;
 mod quantity;
 mod readings;
 
-use super::token::{Kind, Token};
+use super::token::{AND, Kind, Token};
 use super::tree::{Expr, Function, Relation};
 pub(super) use factors::is_numeric;
 use factors::{Factors, is_capital, is_numeral, is_vector};
@@ -191,7 +192,7 @@ impl<'a> Parser<'a> {
         let relation = match self.peek()? {
             Kind::Relation(r) => *r,
             Kind::Mid if self.bars == 0 => Relation::Divides,
-            Kind::Text(t) if matches!(t.as_str(), "if" | "for" | "when" | "where") => Relation::If,
+            Kind::Text(t) if CONDITIONS.contains(&t.as_str()) => Relation::If,
             Kind::Text(t) if t == "in" && self.peek_at(1) != Some(&Kind::Sign('^')) => Relation::In,
             Kind::Text(t) if t == "is" => Relation::Equal,
             _ => return None,
@@ -305,8 +306,7 @@ impl<'a> Parser<'a> {
 
     /// Takes "minus" or "negative".
     fn minus_in_words(&mut self) -> bool {
-        let minus =
-            matches!(self.peek(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "minus" | "negative"));
+        let minus = matches!(self.peek(), Some(Kind::Text(t) | Kind::Word(t)) if SIGNS.contains(&t.as_str()));
         self.at += usize::from(minus && self.letter == 0);
         minus && self.letter == 0
     }
@@ -442,7 +442,7 @@ impl<'a> Parser<'a> {
                     | "rvert"
             ),
             Some(Kind::Text(t)) => {
-                !matches!(t.as_str(), "if" | "for" | "when" | "where" | "in" | "is") && !is_approximately(t)
+                !(CONDITIONS.contains(&t.as_str()) || matches!(t.as_str(), "in" | "is") || is_approximately(t))
                     || t == "in" && (self.ends_term(1) || self.peek_at(1) == Some(&Kind::Sign('^')))
             }
             Some(Kind::Bar | Kind::DoubleBar) => self.bars == 0,
@@ -480,10 +480,15 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Words that begin a condition.
+const CONDITIONS: [&str; 4] = ["if", "for", "when", "where"];
+/// Words that say the same as −.
+const SIGNS: [&str; 2] = ["minus", "negative"];
+
 /// Whether a word stands between parts or before one: a relation, a conjunction, a sign.
 pub(super) fn is_connective(word: &str) -> bool {
-    const WORDS: [&str; 12] = ["if", "for", "when", "where", "in", "is", "and", "und", "et", "or", "minus", "negative"];
-    WORDS.contains(&word) || is_approximately(word)
+    let lists = [&CONDITIONS[..], &SIGNS, &AND, &["in", "is", "or"]];
+    lists.iter().any(|words| words.contains(&word)) || is_approximately(word)
 }
 
 /// Words that say the same as ≈.

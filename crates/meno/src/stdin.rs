@@ -1,0 +1,19 @@
+//! A question or prompt from standard input.
+
+use anyhow::{Context, Result, ensure};
+use std::io::{Read, stdin};
+
+/// Most bytes of a question.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// All of standard input, as it is.
+pub(crate) fn read() -> Result<String> {
+    let mut bytes = Vec::new();
+    stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+    ensure!(
+        bytes.len() as u64 <= MAX_INPUT,
+        "standard input: is longer than the {} MiB of a question",
+        MAX_INPUT >> 20
+    );
+    String::from_utf8(bytes).ok().context("standard input: is not UTF-8 text")
+}
