@@ -1,16 +1,67 @@
-//! What the processor has beyond vectors ([`crate::simd`]): products of bf16, the matrix unit, and transposes in
-//! registers.
+//! The CPU backend: kernels for the processor's instruction sets, chosen at run time, spread over threads.
+//!
+//! The numerics contract (`docs/numerics.md`) is held here: an output element is one chain of fused multiply-adds in
+//! the order of k, in fixed blocks of k, whatever the batch, the chunking of the prompt, or the number of threads.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod amx;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod bf16;
-#[cfg(target_arch = "x86_64")]
-mod dot;
+mod context;
+mod executor;
+pub mod features;
+pub mod gemm;
+mod host_buffer;
+pub(crate) mod isa;
+pub mod kv_store;
+mod ops;
+pub mod optim;
+pub mod quant;
+pub mod roofline;
+mod row_kernels;
+pub mod simd;
+mod time;
+mod weights;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use bf16::{Bf16Unit, bf16_unit};
+pub use host_buffer::HostBuffer;
+pub use time::cpu_seconds;
+
+use crate::backend::{self, Backend, Error, own};
+use crate::device::Device;
+use crate::kv_cache::{KvType, LayerSpec};
+use crate::log_softmax::LogSoftmax;
+use crate::optim::OptimizerConfig;
+use crate::tape::{ParamLayout, Program};
+use std::sync::Arc;
+
+/// The processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+impl Backend for Cpu {
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+    fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn backend::Weights>, Error> {
+        Ok(Box::new(weights::CpuWeights::new(layout)?))
+    }
+    fn buffer(&self, len: usize) -> Result<Box<dyn backend::Buffer>, Error> {
+        Ok(Box::new(HostBuffer::new(len, "a copy of the parameters")?))
+    }
+    fn executor(&self, program: Program) -> Result<Box<dyn backend::Executor>, Error> {
+        Ok(Box::new(executor::CpuExecutor::new(program)?))
+    }
+    fn kv_store(
+        &self,
+        layers: &[LayerSpec],
+        kv_type: KvType,
+        pages: usize,
+    ) -> Result<Box<dyn backend::KvStore>, Error> {
+        Ok(Box::new(kv_store::CpuKvStore::new(layers, kv_type, pages)?))
+    }
+    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
+        Ok(Box::new(optim::CpuOptimizer::new(config, layout)?))
+    }
+    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
+        Ok(optim::norm::gradient_norm(layout, own::<HostBuffer>(grads)))
+    }
+    fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
+        ops::log_softmax::exp_row(logits, inv_temperature)
+    }
+}

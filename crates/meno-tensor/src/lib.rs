@@ -1,30 +1,26 @@
-//! Meno's engine: a static tape of fused ops over planned memory.
+//! Meno's engine: networks as programs of fused ops, and the devices that execute them.
 //!
-//! A network is a list of ops ([`ops`]) pushed onto a [`tape::Builder`]; every op carries its own forward and
-//! backward. [`tape::Tape`] runs the list both ways over memory that was planned once, so a step allocates nothing.
-//! The same list, built without gradients and given a [`kv_cache::KvCache`], is the inference engine.
+//! A network is a list of ops ([`ops`]) pushed onto a [`tape::Builder`]. An op describes itself: operands, shapes and what
+//! it touches. [`tape::Builder::finish`] plans the memory and returns a [`tape::Program`], which holds no memory. A
+//! [`backend::Backend`], opened by [`device::Device`], executes it over its own weights, activations and KV cache, forward
+//! and backward. The same ops, built without gradients and run with a [`kv_cache::KvCache`], generate.
 //!
-//! **The numerics contract** (`docs/numerics.md`): an output element is one chain of fused multiply-adds in the
-//! order of k, in fixed blocks of k, whatever the batch, the chunking of the prompt, or the number of threads.
+//! **The numerics contract** (`docs/numerics.md`): on one device a token's log-probability has the same bits whatever the
+//! batch, the chunking of the prompt, and whether it was generated, scored or trained on.
 
-pub mod batch;
-pub mod buffer;
-#[doc(hidden)]
-pub mod check;
+pub mod backend;
 pub mod cpu;
-pub mod features;
+pub mod device;
 pub mod finite;
-pub mod gemm;
 pub mod kv_cache;
-mod lanes;
+pub mod log_softmax;
 pub mod ops;
 pub mod optim;
-pub mod params;
-pub mod peak;
 pub mod pool;
+pub mod precision;
 pub mod quant;
+pub mod reference;
 pub mod rng;
-pub mod simd;
 pub mod tape;
-
-mod plan;
+#[doc(hidden)]
+pub mod testing;

@@ -35,18 +35,17 @@ pub fn for_chunks(data: &mut [f32], chunk: usize, f: impl Fn(usize, &mut [f32]) 
     }
 }
 
-/// As [`for_chunks`], over chunks of two blocks at once: `f(index, chunk of a, chunk of b)`.
-pub fn for_chunks2(
-    a: &mut [f32],
-    a_chunk: usize,
-    b: &mut [f32],
-    b_chunk: usize,
-    f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
+/// Calls `f(row, values, item)` for every row of `cols` values and the item that belongs to it, spread over the threads.
+pub fn for_rows_with<T: Send>(
+    data: &mut [f32],
+    cols: usize,
+    items: &mut [T],
+    f: impl Fn(usize, &mut [f32], &mut T) + Sync + Send,
 ) {
-    if threads() == 1 || a.len() <= a_chunk {
-        a.chunks_mut(a_chunk).zip(b.chunks_mut(b_chunk)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    if threads() == 1 || data.len() <= cols {
+        data.chunks_mut(cols).zip(items).enumerate().for_each(|(i, (row, item))| f(i, row, item));
     } else {
-        a.par_chunks_mut(a_chunk).zip(b.par_chunks_mut(b_chunk)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+        data.par_chunks_mut(cols).zip(items).enumerate().for_each(|(i, (row, item))| f(i, row, item));
     }
 }
 

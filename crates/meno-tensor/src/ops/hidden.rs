@@ -1,58 +1,42 @@
 //! Hidden states that leave one tape and enter another: what the MTP module drafts from. Inference only.
 
-use crate::tape::{Act, Builder, Ctx, Io, Op};
+use crate::tape::{Activation, Builder, Describe, Io};
 
 /// Copies an activation to `Outputs::hidden`.
-pub struct Export {
+pub struct StoreHidden {
     /// `[t, hidden]`.
-    pub x: Act,
+    pub x: Activation,
 }
 
-impl Op for Export {
+impl Describe for StoreHidden {
     fn name(&self) -> &'static str {
-        "export"
+        "store_hidden"
     }
     fn io(&self) -> Io {
         Io { reads: vec![self.x], ..Io::default() }
     }
-    fn forward(&self, ctx: &mut Ctx) {
-        let [x] = ctx.acts.get([self.x]);
-        ctx.out.hidden.clear();
-        ctx.out.hidden.extend_from_slice(x);
-    }
-    fn backward(&self, _: &mut Ctx) {
-        unreachable!("invariant: hidden states are exported for inference")
-    }
 }
 
 /// An activation from `Batch::hidden`.
-pub struct Import {
+pub struct LoadHidden {
     /// `[t, hidden]`.
-    pub y: Act,
+    pub y: Activation,
 }
 
-impl Import {
+impl LoadHidden {
     /// Appends it, `hidden` wide; returns it.
-    pub fn push(b: &mut Builder, hidden: usize) -> Act {
-        let y = b.act(hidden);
-        b.push(Import { y });
+    pub fn push(b: &mut Builder, hidden: usize) -> Activation {
+        let y = b.activation(hidden);
+        b.push(LoadHidden { y });
         y
     }
 }
 
-impl Op for Import {
+impl Describe for LoadHidden {
     fn name(&self) -> &'static str {
-        "import"
+        "load_hidden"
     }
     fn io(&self) -> Io {
         Io { writes: vec![self.y], ..Io::default() }
-    }
-    fn forward(&self, ctx: &mut Ctx) {
-        let [y] = ctx.acts.get([self.y]);
-        assert!(ctx.batch.hidden.len() == y.len(), "invariant: a hidden state for every row");
-        y.copy_from_slice(&ctx.batch.hidden);
-    }
-    fn backward(&self, _: &mut Ctx) {
-        unreachable!("invariant: hidden states are imported for inference")
     }
 }

@@ -11,10 +11,7 @@
 //! Shapes: t tokens, h heads, n qk_nope_head_dim, r qk_rope_head_dim, v v_head_dim, c kv_lora_rank.
 
 use super::attention::HeadView;
-use super::rows::for_rows;
-use crate::gemm::{Mat, MatMut, Precision, Rhs, gemm};
-use crate::params::Param;
-use crate::tape::{Act, Ctx, Io, Op};
+use crate::tape::{Activation, Describe, Io, Param};
 
 /// Keys from their two parts: k_h = [nope_h ; k_pe] for every head h.
 pub struct MlaKeys {
@@ -23,7 +20,7 @@ pub struct MlaKeys {
     /// The part all heads share, one head of width r, rotated: columns of the output of `kv_a_proj_with_mqa`.
     pub k_pe: HeadView,
     /// Output `[t, heads·(n + r)]`.
-    pub k: Act,
+    pub k: Activation,
     /// Number of heads.
     pub heads: usize,
     /// n.
@@ -32,7 +29,7 @@ pub struct MlaKeys {
     pub rope_dim: usize,
 }
 
-impl Op for MlaKeys {
+impl Describe for MlaKeys {
     fn name(&self) -> &'static str {
         "mla_keys"
     }
@@ -40,49 +37,6 @@ impl Op for MlaKeys {
         let inputs = vec![self.nope.act, self.k_pe.act];
         Io { reads: inputs.clone(), writes: vec![self.k], saved: vec![], grad_reads: vec![self.k], grad_writes: inputs }
     }
-    fn forward(&self, ctx: &mut Ctx) {
-        let (n, r, rows) = (self.nope_dim, self.rope_dim, ctx.rows);
-        let [nope, k_pe, k] = ctx.acts.get([self.nope.act, self.k_pe.act, self.k]);
-        let (nope_ld, pe_ld) = (nope.len() / rows, k_pe.len() / rows);
-        for_rows(k, self.heads * (n + r), |row, k| {
-            let nope = &nope[row * nope_ld + self.nope.offset..];
-            let k_pe = &k_pe[row * pe_ld + self.k_pe.offset..][..r];
-            for (head, k) in k.chunks_exact_mut(n + r).enumerate() {
-                k[..n].copy_from_slice(&nope[head * self.nope.head_stride..][..n]);
-                k[n..].copy_from_slice(k_pe);
-            }
-        });
-    }
-    fn backward(&self, ctx: &mut Ctx) {
-        let (n, r, rows) = (self.nope_dim, self.rope_dim, ctx.rows);
-        let (add_nope, add_pe) = (ctx.adds(self.nope.act), ctx.adds(self.k_pe.act));
-        let [dnope, dk_pe, dk] = ctx.grads.get([self.nope.act, self.k_pe.act, self.k]);
-        let (nope_ld, pe_ld, width) = (dnope.len() / rows, dk_pe.len() / rows, self.heads * (n + r));
-        for_rows(dnope, nope_ld, |row, dnope| {
-            if !add_nope {
-                dnope.fill(0.0);
-            }
-            for (head, dk) in dk[row * width..][..width].chunks_exact(n + r).enumerate() {
-                let d = &mut dnope[self.nope.offset + head * self.nope.head_stride..][..n];
-                d.iter_mut().zip(dk).for_each(|(d, k)| *d += k);
-            }
-        });
-        for_rows(dk_pe, pe_ld, |row, dk_pe| {
-            if !add_pe {
-                dk_pe.fill(0.0);
-            }
-            let d = &mut dk_pe[self.k_pe.offset..][..r];
-            // Head by head, so the order of the sum is fixed.
-            for dk in dk[row * width..][..width].chunks_exact(n + r) {
-                d.iter_mut().zip(&dk[n..]).for_each(|(d, k)| *d += k);
-            }
-        });
-    }
-}
-
-/// The rows of one head in `kv_b_proj` `[h·(n+v), c]`.
-fn head_weight<'a>(weight: &'a [f32], c: usize, first_row: usize, rows: usize) -> Mat<'a> {
-    Mat::new(&weight[first_row * c..(first_row + rows) * c], rows, c)
 }
 
 /// Queries against the latent: q_h = [W_UK,hᵀ q_nope_h ; q_pe_h]. Inference only.
@@ -92,7 +46,7 @@ pub struct AbsorbQuery {
     /// `kv_b_proj.weight`, `[h·(n+v), c]`.
     pub weight: Param,
     /// Output `[t, heads·(c + r)]`.
-    pub y: Act,
+    pub y: Activation,
     /// Number of heads.
     pub heads: usize,
     /// n.
@@ -105,7 +59,7 @@ pub struct AbsorbQuery {
     pub kv_lora_rank: usize,
 }
 
-impl Op for AbsorbQuery {
+impl Describe for AbsorbQuery {
     fn name(&self) -> &'static str {
         "absorb_query"
     }
@@ -115,35 +69,16 @@ impl Op for AbsorbQuery {
     fn flops(&self, rows: usize) -> u64 {
         2 * (rows * self.heads * self.nope_dim * self.kv_lora_rank) as u64
     }
-    fn forward(&self, ctx: &mut Ctx) {
-        let (n, r, c, t) = (self.nope_dim, self.rope_dim, self.kv_lora_rank, ctx.rows);
-        let weight = ctx.params.get(self.weight);
-        let [q, y] = ctx.acts.get([self.q.act, self.y]);
-        let (q_ld, y_ld) = (q.len() / t, self.heads * (c + r));
-        for head in 0..self.heads {
-            let q = &q[self.q.offset + head * self.q.head_stride..];
-            let uk = head_weight(weight, c, head * (n + self.v_dim), n);
-            let y = &mut y[head * (c + r)..];
-            let a = Mat::strided(q, t, n, q_ld);
-            gemm(Precision::F32, 1.0, a, Rhs::Mat(uk), false, MatMut::strided(y, t, c, y_ld));
-            for row in 0..t {
-                y[row * y_ld + c..][..r].copy_from_slice(&q[row * q_ld + n..][..r]);
-            }
-        }
-    }
-    fn backward(&self, _: &mut Ctx) {
-        unreachable!("invariant: absorbed attention is for inference")
-    }
 }
 
 /// The output of absorbed attention: o_h = W_UV,h ō_h. Inference only.
 pub struct AbsorbOutput {
     /// ō `[t, heads·c]`.
-    pub x: Act,
+    pub x: Activation,
     /// `kv_b_proj.weight`, `[h·(n+v), c]`.
     pub weight: Param,
     /// Output `[t, heads·v]`.
-    pub y: Act,
+    pub y: Activation,
     /// Number of heads.
     pub heads: usize,
     /// n.
@@ -154,7 +89,7 @@ pub struct AbsorbOutput {
     pub kv_lora_rank: usize,
 }
 
-impl Op for AbsorbOutput {
+impl Describe for AbsorbOutput {
     fn name(&self) -> &'static str {
         "absorb_output"
     }
@@ -163,20 +98,6 @@ impl Op for AbsorbOutput {
     }
     fn flops(&self, rows: usize) -> u64 {
         2 * (rows * self.heads * self.v_dim * self.kv_lora_rank) as u64
-    }
-    fn forward(&self, ctx: &mut Ctx) {
-        let (n, v, c, t) = (self.nope_dim, self.v_dim, self.kv_lora_rank, ctx.rows);
-        let weight = ctx.params.get(self.weight);
-        let [x, y] = ctx.acts.get([self.x, self.y]);
-        for head in 0..self.heads {
-            let uv = head_weight(weight, c, head * (n + v) + n, v).t();
-            let a = Mat::strided(&x[head * c..], t, c, self.heads * c);
-            let y = MatMut::strided(&mut y[head * v..], t, v, self.heads * v);
-            gemm(Precision::F32, 1.0, a, Rhs::Mat(uv), false, y);
-        }
-    }
-    fn backward(&self, _: &mut Ctx) {
-        unreachable!("invariant: absorbed attention is for inference")
     }
 }
 

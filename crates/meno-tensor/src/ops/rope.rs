@@ -3,8 +3,7 @@
 //! Pair i of a head is rotated by the angle position · f_i. Published layouts: *interleaved* pairs (x\[2i\], x\[2i+1\])
 //! (DeepSeek) and *half-split* pairs (x\[i\], x\[i + d/2\]) (Llama, Qwen).
 
-use crate::pool;
-use crate::tape::{Act, Ctx, Io, Op};
+use crate::tape::{Activation, Describe, Io};
 use std::f64::consts::PI;
 use std::sync::Arc;
 
@@ -20,10 +19,10 @@ pub enum Pairs {
 /// cos and sin of every position and pair.
 pub struct RopeTable {
     /// `[position, dim / 2]`.
-    cos: Vec<f32>,
+    pub(crate) cos: Vec<f32>,
     /// `[position, dim / 2]`.
-    sin: Vec<f32>,
-    half: usize,
+    pub(crate) sin: Vec<f32>,
+    pub(crate) half: usize,
 }
 
 impl RopeTable {
@@ -120,7 +119,7 @@ impl Llama3 {
 /// Rotates, in place, `heads` heads of every row of `x` by the positions of the batch; backward rotates back.
 pub struct Rope {
     /// `[t, ld]`.
-    pub x: Act,
+    pub x: Activation,
     /// Columns of `x`.
     pub ld: usize,
     /// First rotated column of head 0.
@@ -135,40 +134,7 @@ pub struct Rope {
     pub table: Arc<RopeTable>,
 }
 
-impl Rope {
-    fn rotate(&self, x: &mut [f32], positions: &[u32], direction: f32) {
-        let half = self.table.half;
-        let rows = (16384 / (self.heads * half * 2).max(1)).max(1);
-        pool::for_chunks(x, rows * self.ld, |task, chunk| {
-            for (i, row) in chunk.chunks_exact_mut(self.ld).enumerate() {
-                let at = positions[task * rows + i] as usize * half;
-                let (cos, sin) = (&self.table.cos[at..at + half], &self.table.sin[at..at + half]);
-                for head in 0..self.heads {
-                    let x = &mut row[self.offset + head * self.head_stride..][..2 * half];
-                    match self.pairs {
-                        Pairs::Interleaved => {
-                            for ((pair, &c), &s) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
-                                let (a, b, s) = (pair[0], pair[1], s * direction);
-                                pair[0] = a * c - b * s;
-                                pair[1] = a * s + b * c;
-                            }
-                        }
-                        Pairs::HalfSplit => {
-                            let (a, b) = x.split_at_mut(half);
-                            for i in 0..half {
-                                let (p, q, s) = (a[i], b[i], sin[i] * direction);
-                                a[i] = p * cos[i] - q * s;
-                                b[i] = p * s + q * cos[i];
-                            }
-                        }
-                    }
-                }
-            }
-        });
-    }
-}
-
-impl Op for Rope {
+impl Describe for Rope {
     fn name(&self) -> &'static str {
         "rope"
     }
@@ -176,20 +142,12 @@ impl Op for Rope {
         let x = vec![self.x];
         Io { reads: x.clone(), writes: x.clone(), saved: vec![], grad_reads: x.clone(), grad_writes: x }
     }
-    fn forward(&self, ctx: &mut Ctx) {
-        let [x] = ctx.acts.get([self.x]);
-        self.rotate(x, &ctx.batch.positions, 1.0);
-    }
-    fn backward(&self, ctx: &mut Ctx) {
-        let [dx] = ctx.grads.get([self.x]);
-        self.rotate(dx, &ctx.batch.positions, -1.0);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Probe, build};
+    use crate::testing::{TestInput, build};
 
     /// spec: V3 with d = 64, theta 1e4, L = 4096, s = 40, beta 32 / 1.
     #[test]
@@ -217,9 +175,9 @@ mod tests {
         assert!((192f64.powf(-0.5) * yarn_mscale(40.0, 0.707).powi(2) - 0.1147213868).abs() < 1e-9);
     }
 
-    fn net(pairs: Pairs) -> crate::check::Net {
+    fn nets(pairs: Pairs) -> Vec<crate::testing::Net> {
         build(true, 19, |b, p| {
-            let x = Probe::input(b, p, 60);
+            let x = TestInput::input(b, p, 60);
             let table = Arc::new(RopeTable::new(&frequencies(100.0, 12), 1.0, 19));
             // In place on the gradient too: what other ops add to it must be added after rotating back.
             b.push(Rope { x, ld: 60, offset: 5, head_stride: 18, heads: 3, pairs, table });
@@ -230,9 +188,10 @@ mod tests {
     #[test]
     fn gradients_and_bits() {
         for pairs in [Pairs::Interleaved, Pairs::HalfSplit] {
-            let mut net = net(pairs);
-            net.check_gradients(1e-3);
-            net.check_bits();
+            for mut net in nets(pairs) {
+                net.check_gradients(1e-3);
+                net.check_bits();
+            }
         }
     }
 
@@ -240,33 +199,34 @@ mod tests {
     fn equals_complex_rotation() {
         let (n, dim) = (19, 12);
         for pairs in [Pairs::Interleaved, Pairs::HalfSplit] {
-            let mut net = net(pairs);
-            let x = net.params.get(net.params.iter().next().unwrap().0).to_vec();
-            let y = net.output();
-            let positions = net.batch.positions.clone();
-            let mut rotated = 0;
-            for (row, col) in (0..n).flat_map(|r| (0..60).map(move |c| (r, c))) {
-                let inside = col >= 5 && (col - 5) % 18 < dim && (col - 5) / 18 < 3;
-                let at = |c: usize| x[row * 60 + c] as f64;
-                let expected = if inside {
-                    let (d, first) = ((col - 5) % 18, 5 + (col - 5) / 18 * 18);
-                    let (i, second) = match pairs {
-                        Pairs::Interleaved => (d / 2, d % 2 == 1),
-                        Pairs::HalfSplit => (d % 6, d >= 6),
+            for mut net in nets(pairs) {
+                let x = net.value("test.input.0");
+                let y = net.output();
+                let positions = net.batch.positions.clone();
+                let mut rotated = 0;
+                for (row, col) in (0..n).flat_map(|r| (0..60).map(move |c| (r, c))) {
+                    let inside = col >= 5 && (col - 5) % 18 < dim && (col - 5) / 18 < 3;
+                    let at = |c: usize| x[row * 60 + c] as f64;
+                    let expected = if inside {
+                        let (d, first) = ((col - 5) % 18, 5 + (col - 5) / 18 * 18);
+                        let (i, second) = match pairs {
+                            Pairs::Interleaved => (d / 2, d % 2 == 1),
+                            Pairs::HalfSplit => (d % 6, d >= 6),
+                        };
+                        let (re, im) = match pairs {
+                            Pairs::Interleaved => (at(first + 2 * i), at(first + 2 * i + 1)),
+                            Pairs::HalfSplit => (at(first + i), at(first + i + 6)),
+                        };
+                        let angle = positions[row] as f64 * 100f64.powf(-(i as f64) / 6.0);
+                        rotated += 1;
+                        if second { re * angle.sin() + im * angle.cos() } else { re * angle.cos() - im * angle.sin() }
+                    } else {
+                        at(col)
                     };
-                    let (re, im) = match pairs {
-                        Pairs::Interleaved => (at(first + 2 * i), at(first + 2 * i + 1)),
-                        Pairs::HalfSplit => (at(first + i), at(first + i + 6)),
-                    };
-                    let angle = positions[row] as f64 * 100f64.powf(-(i as f64) / 6.0);
-                    rotated += 1;
-                    if second { re * angle.sin() + im * angle.cos() } else { re * angle.cos() - im * angle.sin() }
-                } else {
-                    at(col)
-                };
-                assert!((y[row * 60 + col] as f64 - expected).abs() < 1e-5, "{pairs:?} row {row} column {col}");
+                    assert!((y[row * 60 + col] as f64 - expected).abs() < 1e-5, "{pairs:?} row {row} column {col}");
+                }
+                assert_eq!(rotated, n * 36);
             }
-            assert_eq!(rotated, n * 36);
         }
     }
 

@@ -120,7 +120,7 @@ fn q8_0(b: &[u8; 34], out: &mut [f32; QK]) {
 
 /// The 6-bit scale and minimum of the j-th 32 elements, from the K types' 12 packed bytes.
 #[inline(always)]
-pub(super) fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
+pub(crate) fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
     let (scale, min) = if j < 4 {
         (s[j] & 63, s[j + 4] & 63)
     } else {
@@ -144,7 +144,7 @@ fn q2_k(b: &[u8; 84], out: &mut [f32; QK_K]) {
 
 /// The 6-bit scale, less 32, of the g-th 16 elements, from Q3_K's 12 packed bytes: 4 low bits of all, then the high 2.
 #[inline(always)]
-pub(super) fn q3_k_scale(s: &[u8], g: usize) -> f32 {
+pub(crate) fn q3_k_scale(s: &[u8], g: usize) -> f32 {
     let low = s[g % 8] >> (g / 8 * 4) & 15;
     let high = s[8 + g % 4] >> (g / 4 * 2) & 3;
     (i32::from(low | high << 4) - 32) as f32
@@ -245,7 +245,7 @@ fn mxfp4(b: &[u8; 17], out: &mut [f32; QK]) {
 }
 
 /// 2^(e − 128): half of what e8m0 stands for, for the doubled values.
-pub(super) fn e8m0_half(e: u8) -> f32 {
+pub(crate) fn e8m0_half(e: u8) -> f32 {
     let e = u32::from(e);
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e - 1) << 23 })
 }

@@ -1,11 +1,15 @@
+//! Tests of attention on every device.
+
 use super::*;
-use crate::batch::Batch;
-use crate::check::{Probe, build};
-use crate::gemm::Precision;
+use crate::backend::{Backend, Executor, Pass, Weights};
+use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};
-use crate::params::Params;
+use crate::pool;
+use crate::precision::Precision;
 use crate::rng::Rng;
-use crate::tape::{Builder, CrossEntropy, Mode, Tape};
+use crate::tape::{Batch, Builder, Mode, Param, ParamLayout};
+use crate::testing::{TestInput, build};
+use std::sync::Arc;
 
 #[derive(Clone, Copy)]
 struct Shape {
@@ -24,12 +28,12 @@ const SHAPES: [Shape; 5] = [
 ];
 
 /// q, k, v side by side in one activation, as a fused projection writes them.
-fn push(b: &mut Builder, params: &mut Params, s: Shape) -> (Act, Act) {
+fn push(b: &mut Builder, params: &mut ParamLayout, s: Shape) -> (Activation, Activation) {
     let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
-    let act = Probe::input(b, params, widths.iter().sum());
+    let act = TestInput::input(b, params, widths.iter().sum());
     let view = |i: usize, head_stride| HeadView { act, offset: widths[..i].iter().sum(), head_stride };
     let (q, k, v) = (view(0, s.qk_dim), view(1, s.qk_dim), view(2, s.v_dim));
-    let (out, lse) = (b.act(s.heads * s.v_dim), b.act(s.heads));
+    let (out, lse) = (b.activation(s.heads * s.v_dim), b.activation(s.heads));
     let Shape { heads, kv_heads, qk_dim, v_dim } = s;
     b.push(Attention { q, k, v, out, lse, heads, kv_heads, qk_dim, v_dim, scale: 0.3, layer: 0 });
     (act, out)
@@ -38,18 +42,62 @@ fn push(b: &mut Builder, params: &mut Params, s: Shape) -> (Act, Act) {
 #[test]
 fn gradients_and_bits() {
     for shape in SHAPES {
-        let mut net = build(true, 21, |b, p| push(b, p, shape).1);
-        net.check_gradients(2e-3);
-        net.check_bits();
+        for mut net in build(true, 21, |b, p| push(b, p, shape).1) {
+            net.check_gradients(2e-3);
+            net.check_bits();
+        }
     }
 }
 
-fn infer(rows: usize, shape: Shape) -> (Params, Tape, Act, Act) {
-    let mut params = Params::default();
-    let mut b = Builder::new(Mode { rows, train: false, recompute: false });
-    let (input, out) = push(&mut b, &mut params, shape);
-    params.allocate();
-    (params, b.finish(), input, out)
+impl Shape {
+    fn spec(self) -> LayerSpec {
+        LayerSpec { kv_heads: self.kv_heads, qk_dim: self.qk_dim, v_dim: self.v_dim }
+    }
+}
+
+/// Attention in inference, its input a parameter.
+struct Infer {
+    backend: Arc<dyn Backend>,
+    weights: Box<dyn Weights>,
+    executor: Box<dyn Executor>,
+    input: Param,
+    out: Activation,
+}
+
+impl Infer {
+    /// For at most `rows` rows, with random inputs.
+    fn new(device: Device, rows: usize, shape: Shape, seed: u64) -> Infer {
+        let mut params = ParamLayout::default();
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let (_, out) = push(&mut b, &mut params, shape);
+        let backend = device.open().unwrap();
+        let mut weights = backend.weights(Arc::new(params)).unwrap();
+        let input = weights.layout().iter().next().unwrap().0;
+        let mut rng = Rng::new(&[seed]);
+        weights.update(input, &mut |w| w.iter_mut().for_each(|x| *x = rng.normal())).unwrap();
+        let executor = backend.executor(b.finish()).unwrap();
+        Infer { backend, weights, executor, input, out }
+    }
+
+    fn cache(&self, shape: Shape, slots: usize, max_len: usize) -> KvCache {
+        KvCache::with_slots(&*self.backend, &[shape.spec()], slots, max_len).unwrap()
+    }
+
+    fn input(&self) -> Vec<f32> {
+        self.weights.read(self.input).unwrap().into_owned()
+    }
+
+    /// Sets the input of the rows from `row` on.
+    fn set_input(&mut self, row: usize, ld: usize, values: &[f32]) {
+        let copy = &mut |w: &mut [f32]| w[row * ld..][..values.len()].copy_from_slice(values);
+        self.weights.update(self.input, copy).unwrap();
+    }
+
+    /// The output of one pass.
+    fn run(&mut self, batch: &Batch, cache: Option<&mut KvCache>) -> Vec<f32> {
+        self.executor.forward(&mut *self.weights, Pass::new(Precision::F32, batch), cache).unwrap();
+        self.executor.values(self.out, batch.len()).unwrap()
+    }
 }
 
 /// Plain attention in f64.
@@ -76,121 +124,106 @@ fn plain(x: &[f32], n: usize, s: Shape) -> Vec<f64> {
 }
 
 /// Two sequences in one pass; both in random chunks (or token by token, or the second late) from the cache.
+fn check_chunks(device: Device, shape: Shape, lens: [usize; 2]) {
+    let mut infer = Infer::new(device, lens.iter().sum(), shape, 3);
+    let x = infer.input();
+    let mut batch = Batch::default();
+    for n in lens {
+        batch.push(&vec![0; n], 0, None);
+    }
+    let total = batch.len();
+    let whole = infer.run(&batch, None);
+    let (ld, cols) = (x.len() / total, whole.len() / total);
+    let x = [&x[..lens[0] * ld], &x[lens[0] * ld..]];
+    let whole = [&whole[..lens[0] * cols], &whole[lens[0] * cols..]];
+    for (x, (whole, n)) in x.iter().zip(whole.iter().zip(lens)) {
+        for (a, b) in whole.iter().zip(plain(x, n, shape)) {
+            assert!((*a as f64 - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+    for seed in 0..4 {
+        let mut rng = Rng::new(&[seed]);
+        let mut cache = infer.cache(shape, 3, lens[0]);
+        // What an earlier sequence left in the cache must not be seen.
+        let nan = vec![f32::NAN.to_bits(); cache.store().page_words()];
+        (0..cache.table().pages()).for_each(|page| cache.store_mut().write_page(page as u32, &nan).unwrap());
+        let mut past = [0; 2];
+        while past != lens {
+            let count: [usize; 2] = std::array::from_fn(|s| {
+                let left = lens[s] - past[s];
+                if seed == 0 { left.min(1) } else { rng.below(40 * seed as usize).min(left) }
+            });
+            batch.clear();
+            for s in [0, 1] {
+                if count[s] > 0 {
+                    let rows = batch.push(&vec![0; count[s]], past[s], Some(2 - s));
+                    infer.set_input(rows.start, ld, &x[s][past[s] * ld..(past[s] + count[s]) * ld]);
+                }
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let threads = 1 + rng.below(3);
+            let values = pool::with_threads(threads, || infer.run(&batch, Some(&mut cache)));
+            for (segment, s) in batch.segments.iter().zip((0..2).filter(|&s| count[s] > 0)) {
+                let expected = &whole[s][past[s] * cols..(past[s] + count[s]) * cols];
+                let rows = segment.rows.start * cols..segment.rows.end * cols;
+                assert!(values[rows] == *expected, "seed {seed}, sequence {s} at {}", past[s]);
+            }
+            (0..2).for_each(|s| past[s] += count[s]);
+        }
+    }
+}
+
 #[test]
 fn equals_plain_attention_and_does_not_depend_on_chunks() {
-    let lens = [301, 40];
-    for shape in SHAPES {
-        let (mut params, mut tape, _, out) = infer(lens.iter().sum(), shape);
-        let mut rng = Rng::new(&[3]);
-        params.data_mut().iter_mut().for_each(|x| *x = rng.normal());
-        let input = params.iter().next().unwrap().0;
-        let x = params.get(input).to_vec();
-        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
-        let mut batch = Batch::default();
-        for n in lens {
-            batch.push(&vec![0; n], 0, None);
-        }
-        tape.forward(&mut params, Precision::F32, &batch, &loss, None);
-        let total = batch.len();
-        let whole = tape.values(out, total).to_vec();
-        let (ld, cols) = (x.len() / total, whole.len() / total);
-        let x = [&x[..lens[0] * ld], &x[lens[0] * ld..]];
-        let whole = [&whole[..lens[0] * cols], &whole[lens[0] * cols..]];
-        for (x, (whole, n)) in x.iter().zip(whole.iter().zip(lens)) {
-            for (a, b) in whole.iter().zip(plain(x, n, shape)) {
-                assert!((*a as f64 - b).abs() < 1e-5, "{a} {b}");
-            }
-        }
-        let spec = LayerSpec { kv_heads: shape.kv_heads, qk_dim: shape.qk_dim, v_dim: shape.v_dim };
-        for seed in 0..4 {
-            let mut rng = Rng::new(&[seed]);
-            let mut cache = KvCache::new(&[spec], 3, lens[0]);
-            // What an earlier sequence left in the cache must not be seen.
-            cache.layers[0].keys.fill(f32::NAN);
-            cache.layers[0].values.fill(f32::NAN);
-            let mut past = [0; 2];
-            while past != lens {
-                let count: [usize; 2] = std::array::from_fn(|s| {
-                    let left = lens[s] - past[s];
-                    if seed == 0 { left.min(1) } else { rng.below(40 * seed as usize).min(left) }
-                });
-                batch.clear();
-                for s in [0, 1] {
-                    if count[s] > 0 {
-                        let rows = batch.push(&vec![0; count[s]], past[s], Some(2 - s));
-                        let new = &x[s][past[s] * ld..(past[s] + count[s]) * ld];
-                        params.get_mut(input)[rows.start * ld..rows.end * ld].copy_from_slice(new);
-                    }
-                }
-                if batch.is_empty() {
-                    continue;
-                }
-                let threads = 1 + rng.below(3);
-                pool::with_threads(threads, || {
-                    tape.forward(&mut params, Precision::F32, &batch, &loss, Some(&mut cache))
-                });
-                let values = tape.values(out, batch.len());
-                for (segment, s) in batch.segments.iter().zip((0..2).filter(|&s| count[s] > 0)) {
-                    let expected = &whole[s][past[s] * cols..(past[s] + count[s]) * cols];
-                    let rows = segment.rows.start * cols..segment.rows.end * cols;
-                    assert!(values[rows] == *expected, "seed {seed}, sequence {s} at {}", past[s]);
-                }
-                (0..2).for_each(|s| past[s] += count[s]);
-            }
-        }
+    for (device, shape) in Device::all().into_iter().flat_map(|d| SHAPES.map(|shape| (d, shape))) {
+        check_chunks(device, shape, [301, 40]);
     }
 }
 
 /// A prompt prefilled once and forked decodes as if it had been prefilled in place.
 #[test]
-fn forked_places_decode_alike() {
-    let (n, shape) = (37, SHAPES[1]);
-    let spec = LayerSpec { kv_heads: shape.kv_heads, qk_dim: shape.qk_dim, v_dim: shape.v_dim };
-    let (mut params, mut tape, _, out) = infer(n, shape);
-    let mut rng = Rng::new(&[8]);
-    params.data_mut().iter_mut().for_each(|x| *x = rng.normal());
-    let loss = CrossEntropy { head_scale: [1.0, 0.0] };
-    let mut cache = KvCache::new(&[spec], 3, 64);
-    let mut batch = Batch::default();
-    batch.push(&vec![0; n], 0, Some(1));
-    tape.forward(&mut params, Precision::F32, &batch, &loss, Some(&mut cache));
-    cache.fork(1, 0, n);
-    cache.fork(1, 2, n);
-    let outputs: Vec<Vec<f32>> = (0..3)
-        .map(|slot| {
-            batch.clear();
-            batch.push(&[0], n, Some(slot));
-            tape.forward(&mut params, Precision::F32, &batch, &loss, Some(&mut cache));
-            tape.values(out, 1).to_vec()
-        })
-        .collect();
-    assert!(outputs[0] == outputs[1] && outputs[2] == outputs[1]);
+fn forked_slots_decode_alike() {
+    for device in Device::all() {
+        let (n, shape) = (37, SHAPES[1]);
+        let mut infer = Infer::new(device, n, shape, 8);
+        let mut cache = infer.cache(shape, 3, 64);
+        let mut batch = Batch::default();
+        batch.push(&vec![0; n], 0, Some(1));
+        infer.run(&batch, Some(&mut cache));
+        cache.table_mut().fork(1, 0, n);
+        cache.table_mut().fork(1, 2, n);
+        let outputs: Vec<Vec<f32>> = (0..3)
+            .map(|slot| {
+                batch.clear();
+                batch.push(&[0], n, Some(slot));
+                infer.run(&batch, Some(&mut cache))
+            })
+            .collect();
+        assert!(outputs[0] == outputs[1] && outputs[2] == outputs[1]);
+    }
 }
 
 /// Caches of fewer bits: chunks change no bit, and the outputs are f32's up to the rounding.
 #[test]
 fn packed_caches_are_near_and_do_not_depend_on_chunks() {
-    let n = 150;
-    for shape in SHAPES {
-        let (mut params, mut tape, _, out) = infer(n, shape);
-        let mut rng = Rng::new(&[13]);
-        params.data_mut().iter_mut().for_each(|x| *x = rng.normal());
-        let input = params.iter().next().unwrap().0;
-        let x = params.get(input).to_vec();
+    for (device, shape) in Device::all().into_iter().flat_map(|d| SHAPES.map(|shape| (d, shape))) {
+        let n = 150;
+        let mut infer = Infer::new(device, n, shape, 13);
+        let x = infer.input();
         let ld = x.len() / n;
-        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
         let mut run = |kind: Option<KvType>, chunk: usize| {
-            let spec = LayerSpec { kv_heads: shape.kv_heads, qk_dim: shape.qk_dim, v_dim: shape.v_dim };
-            let mut cache = kind.map(|kind| KvCache::with_pages(&[spec], kind, 3));
-            let place = cache.as_mut().map(KvCache::open);
+            let new = |kind| KvCache::new(&*infer.backend, &[shape.spec()], kind, 3).unwrap();
+            let mut cache = kind.map(new);
+            let slot = cache.as_mut().map(|cache| cache.table_mut().open());
             let mut result = Vec::new();
             for at in (0..n).step_by(chunk) {
                 let end = n.min(at + chunk);
-                params.get_mut(input)[..(end - at) * ld].copy_from_slice(&x[at * ld..end * ld]);
+                infer.set_input(0, ld, &x[at * ld..end * ld]);
                 let mut batch = Batch::default();
-                batch.push(&vec![0; end - at], at, place);
-                tape.forward(&mut params, Precision::F32, &batch, &loss, cache.as_mut());
-                result.extend_from_slice(tape.values(out, end - at));
+                batch.push(&vec![0; end - at], at, slot);
+                result.extend(infer.run(&batch, cache.as_mut()));
             }
             result
         };
@@ -199,7 +232,6 @@ fn packed_caches_are_near_and_do_not_depend_on_chunks() {
         for (kind, tolerance) in [(KvType::Bf16, 0.03), (KvType::Q8_0, 0.08)] {
             let whole = run(Some(kind), n);
             let gap = whole.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            println!("{kind:?} {} x {}: {gap}", shape.qk_dim, shape.v_dim);
             assert!(gap > 1e-4 && gap < tolerance, "{kind:?}: {gap}");
             for chunk in [1, 7, 64] {
                 assert!(run(Some(kind), chunk) == whole, "{kind:?} in chunks of {chunk}");
@@ -212,7 +244,8 @@ fn packed_caches_are_near_and_do_not_depend_on_chunks() {
 #[test]
 fn gradients_over_several_blocks() {
     for shape in [SHAPES[0], SHAPES[3]] {
-        let mut net = build(true, 270, |b, p| push(b, p, shape).1);
-        net.check_gradients(4e-3);
+        for mut net in build(true, 270, |b, p| push(b, p, shape).1) {
+            net.check_gradients(4e-3);
+        }
     }
 }

@@ -1,0 +1,164 @@
+//! Runs a program on the processor: memory is allocated once, a pass allocates nothing.
+
+use super::context::{Cache, Ctx, IntBuffer, ParamGrads, Slots, declared};
+use super::host_buffer::HostBuffer;
+use super::kv_store::CpuKvStore;
+use super::ops::head::HeadMemory;
+use super::ops::kernels;
+use super::time::cpu_seconds;
+use super::weights::CpuWeights;
+use crate::backend::{Buffer, Error, Executor, OpTime, Pass, Profile, Weights, own_mut};
+use crate::device::Device;
+use crate::kv_cache::KvCache;
+use crate::tape::{Activation, Dtype, Losses, Outputs, Program, Step};
+
+/// A program with its memory.
+pub(super) struct CpuExecutor {
+    program: Program,
+    activations: HostBuffer,
+    grads: HostBuffer,
+    scratch: HostBuffer,
+    ints: Vec<IntBuffer>,
+    head: HeadMemory,
+    out: Outputs,
+    profile: Option<Profile>,
+}
+
+impl CpuExecutor {
+    pub(super) fn new(program: Program) -> Result<Self, Error> {
+        if let Some(a) = program.activations.iter().find(|a| a.dtype != Dtype::F32) {
+            return Err(Error::Unsupported { device: Device::Cpu, what: format!("activations in {:?}", a.dtype) });
+        }
+        let rows = program.mode.rows;
+        let scratch = program.ops.iter().map(|op| kernels(op).scratch(rows)).max().unwrap_or(0);
+        let out = Outputs {
+            logprobs: vec![0.0; rows],
+            entropies: vec![0.0; rows],
+            expert_load: vec![Vec::new(); program.routers],
+            ..Outputs::default()
+        };
+        let memory = |bytes: usize, what| HostBuffer::new(bytes / size_of::<f32>(), what);
+        Ok(CpuExecutor {
+            activations: memory(program.plan.activation_bytes, "activations")?,
+            grads: memory(program.plan.grad_bytes, "gradients of activations")?,
+            scratch: HostBuffer::new(scratch, "scratch memory")?,
+            ints: program.int_capacities.iter().map(|&capacity| IntBuffer::new(capacity)).collect(),
+            head: HeadMemory::default(),
+            out,
+            profile: None,
+            program,
+        })
+    }
+
+    /// Forward, and backward if there are `param_grads`.
+    fn run(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+        mut param_grads: Option<&mut [f32]>,
+    ) -> Result<(), Error> {
+        let Pass { batch, precision, .. } = pass;
+        let (rows, most) = (batch.len(), self.program.mode.rows);
+        assert!(rows <= most, "invariant: {rows} rows fit {most}");
+        weights.prepare(precision)?;
+        let weights: &CpuWeights = own_mut(weights);
+        let mut cache = match cache {
+            None => None,
+            Some(cache) => {
+                cache.reserve_batch(batch)?;
+                let (table, store) = cache.parts();
+                Some(Cache { table, store: own_mut::<CpuKvStore>(store) })
+            }
+        };
+        self.out.losses = Losses::default();
+        let train = param_grads.is_some();
+        for at in 0..self.program.plan.schedule.len() {
+            let step = self.program.plan.schedule[at];
+            if !train && !matches!(step, Step::Forward(_)) {
+                break;
+            }
+            self.run_step(step, weights, pass, cache.as_mut(), param_grads.as_deref_mut());
+        }
+        Ok(())
+    }
+
+    fn run_step(
+        &mut self,
+        step: Step,
+        weights: &CpuWeights,
+        pass: Pass,
+        cache: Option<&mut Cache>,
+        param_grads: Option<&mut [f32]>,
+    ) {
+        let (Step::Forward(i) | Step::Recompute(i) | Step::Backward(i)) = step;
+        let Program { ops, ios, plan, activations: shapes, .. } = &self.program;
+        let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
+        let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
+        let [values, gradients] = declared(&ios[i], forward);
+        let train = param_grads.is_some();
+        let mut ctx = Ctx {
+            params: weights,
+            batch: pass.batch,
+            rows,
+            precision: pass.precision,
+            train,
+            acts: Slots { data: &mut self.activations, places, shapes, rows, declared: values },
+            grads: Slots { data: &mut self.grads, places: &plan.grads, shapes, rows, declared: gradients },
+            param_grads: ParamGrads { weights, data: param_grads.unwrap_or_default() },
+            ints: &mut self.ints,
+            cache: cache.map(|c| Cache { table: c.table, store: &mut *c.store }),
+            scratch: &mut self.scratch,
+            head: &mut self.head,
+            out: &mut self.out,
+            objective: pass.objective,
+            adds: &plan.adds[i],
+        };
+        let start = self.profile.is_some().then(cpu_seconds);
+        match forward {
+            true => kernels(&ops[i]).forward(&mut ctx),
+            false => kernels(&ops[i]).backward(&mut ctx),
+        }
+        if let (Some(start), Some(profile)) = (start, &mut self.profile) {
+            let time = &mut profile.ops[i];
+            *(if forward { &mut time.forward } else { &mut time.backward }) += cpu_seconds() - start;
+        }
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+    fn forward(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+    ) -> Result<&Outputs, Error> {
+        self.run(weights, pass, cache, None)?;
+        Ok(&self.out)
+    }
+    fn step(&mut self, weights: &mut dyn Weights, pass: Pass, grads: &mut dyn Buffer) -> Result<&Outputs, Error> {
+        assert!(self.program.mode.train, "invariant: the program was built for training");
+        self.run(weights, pass, None, Some(own_mut::<HostBuffer>(grads)))?;
+        Ok(&self.out)
+    }
+    fn outputs(&self) -> &Outputs {
+        &self.out
+    }
+    fn bytes(&self) -> usize {
+        (self.activations.len() + self.grads.len() + self.scratch.len()) * size_of::<f32>()
+    }
+    fn start_profile(&mut self) {
+        let time = |op: &crate::ops::Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
+        self.profile = Some(Profile { ops: self.program.ops.iter().map(time).collect() });
+    }
+    fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+    fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error> {
+        let start = self.program.plan.forward[activation.index()].start / size_of::<f32>();
+        Ok(self.activations[start..][..rows * self.program.activations[activation.index()].cols].to_vec())
+    }
+}

@@ -1,0 +1,166 @@
+//! C (+)= alpha · A · B on strided views, f32 or bf16 inputs, f32 accumulation.
+//!
+//! Numerics: `c[i, j]` starts from one accumulator per block of [`K_BLOCK`] values of k; inside a block it is a chain
+//! of fused multiply-adds in the order of k; block results are added to `c` in order, as `fma(alpha, block, c)`.
+//! Nothing else (m, n, threads, packing) changes the bits.
+
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+mod f32;
+mod packed;
+mod split;
+
+pub use packed::Packed;
+use split::Split;
+
+use crate::precision::Precision;
+
+/// Values of k in one accumulation block.
+pub const K_BLOCK: usize = 384;
+
+/// A borrowed matrix: element (i, j) at `data[i * row_stride + j * col_stride]`; one of the strides is 1.
+#[derive(Clone, Copy)]
+pub struct Mat<'a> {
+    /// The elements, starting at (0, 0).
+    pub data: &'a [f32],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub row_stride: usize,
+    /// Distance between columns.
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A row-major matrix.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+    /// A row-major matrix whose rows are `ld` apart.
+    pub fn strided(data: &'a [f32], rows: usize, cols: usize, ld: usize) -> Self {
+        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
+        Mat { data, rows, cols, row_stride: ld, col_stride: 1 }
+    }
+    /// The transpose (a view).
+    pub fn t(self) -> Self {
+        Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// A borrowed row-major matrix to write, rows `ld` apart.
+pub struct MatMut<'a> {
+    /// The elements, starting at (0, 0).
+    pub data: &'a mut [f32],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub ld: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// A dense row-major matrix.
+    pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+    /// A row-major matrix whose rows are `ld` apart.
+    pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, ld: usize) -> Self {
+        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
+        MatMut { data, rows, cols, ld }
+    }
+}
+
+/// The right-hand side of a GEMM.
+#[derive(Clone, Copy)]
+pub enum Rhs<'a> {
+    /// Packed on the fly.
+    Mat(Mat<'a>),
+    /// Packed before, in the same precision.
+    Packed(&'a Packed),
+}
+
+impl Rhs<'_> {
+    /// Rows and columns of B.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Rhs::Mat(b) => (b.rows, b.cols),
+            Rhs::Packed(b) => (b.k(), b.n()),
+        }
+    }
+}
+
+fn round(precision: Precision, x: f32) -> f32 {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 => half::bf16::from_f32(x).to_f32(),
+    }
+}
+
+/// C = alpha · A · B, or C += alpha · A · B if `accumulate`.
+///
+/// # Panics
+/// If the shapes disagree (a bug of the caller).
+pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
+    let (k, n) = b.shape();
+    assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
+    if c.rows == 0 || n == 0 {
+        return;
+    }
+    let multiply = |b: packed::View| {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unit) = bf16_unit(precision) {
+            return bf16::multiply(unit, alpha, a, b.data, n, accumulate, c);
+        }
+        f32::multiply(precision, alpha, a, b, accumulate, c);
+    };
+    match b {
+        Rhs::Packed(b) => {
+            assert!(b.precision() == precision, "invariant: packed for the precision it is used in");
+            multiply(b.view());
+        }
+        Rhs::Mat(b) => Packed::with_temporary(precision, b, multiply),
+    }
+}
+
+/// The product over no k at all.
+fn no_products(accumulate: bool, c: MatMut) {
+    if !accumulate {
+        c.data.chunks_mut(c.ld).take(c.rows).for_each(|row| row[..c.cols].fill(0.0));
+    }
+}
+
+/// What multiplies bf16 in this precision. Where nothing does, bf16 is f32 arithmetic on rounded inputs.
+#[cfg(target_arch = "x86_64")]
+fn bf16_unit(precision: Precision) -> Option<crate::cpu::isa::Bf16Unit> {
+    if precision == Precision::Bf16 { crate::cpu::isa::bf16_unit() } else { None }
+}
+
+/// The plain version that every kernel is tested against.
+pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Mat, accumulate: bool, c: MatMut) {
+    assert!(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols, "invariant: GEMM shapes agree");
+    for i in 0..a.rows {
+        for j in 0..b.cols {
+            let mut sum = if accumulate { c.data[i * c.ld + j] } else { 0.0 };
+            for block in (0..b.rows).step_by(K_BLOCK) {
+                let mut acc = 0f32;
+                for l in block..b.rows.min(block + K_BLOCK) {
+                    let x = round(precision, a.data[i * a.row_stride + l * a.col_stride]);
+                    let y = round(precision, b.data[l * b.row_stride + j * b.col_stride]);
+                    acc = x.mul_add(y, acc);
+                }
+                sum = if block == 0 && !accumulate { alpha * acc } else { alpha.mul_add(acc, sum) };
+            }
+            c.data[i * c.ld + j] = sum;
+        }
+    }
+}
+
+/// Values for the kernels' tests.
+#[cfg(test)]
+fn random(seed: u64, n: usize) -> Vec<f32> {
+    let mut rng = crate::rng::Rng::new(&[seed]);
+    (0..n).map(|_| rng.normal()).collect()
+}

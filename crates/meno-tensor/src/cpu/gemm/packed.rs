@@ -1,0 +1,146 @@
+//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel k by k.
+
+#[cfg(target_arch = "x86_64")]
+use super::bf16_unit;
+use super::f32::interleave;
+use super::{K_BLOCK, Mat, Precision};
+use crate::cpu::HostBuffer;
+use crate::cpu::row_kernels::round_to_bf16;
+use crate::cpu::simd::{Level, level};
+use crate::pool;
+use std::cell::RefCell;
+
+/// Most columns of a panel; tasks are cut at multiples of it.
+pub(super) const PANEL: usize = 32;
+
+/// Columns of a panel: what a register tile takes. A tile that took half a panel would use every other line of it, and
+/// so half of the inner cache.
+pub(super) fn panel_width() -> usize {
+    if level() == Level::Avx2 { 16 } else { PANEL }
+}
+
+/// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
+pub struct Packed {
+    precision: Precision,
+    k: usize,
+    n: usize,
+    data: HostBuffer,
+}
+
+/// A borrowed [`Packed`].
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) data: &'a [f32],
+}
+
+impl<'a> View<'a> {
+    /// Columns with the padding of the last panel.
+    pub(super) fn padded(&self) -> usize {
+        self.n.next_multiple_of(panel_width())
+    }
+    /// The panels of columns from `j` on (a multiple of [`panel_width`]) in the block of `len` values of k from `block`.
+    pub(super) fn panel(&self, block: usize, len: usize, j: usize) -> &'a [f32] {
+        &self.data[block * self.padded() + j * len..]
+    }
+}
+
+fn packed_len(precision: Precision, b: Mat) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if bf16_unit(precision).is_some() {
+        return super::bf16::packed_len(b.rows, b.cols);
+    }
+    b.rows * b.cols.next_multiple_of(panel_width())
+}
+
+/// Writes `b` to `data`, one task a panel.
+fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if bf16_unit(precision).is_some() {
+        return super::bf16::pack(b, data);
+    }
+    match panel_width() {
+        16 => fill_panels::<16>(precision, b, data),
+        _ => fill_panels::<PANEL>(precision, b, data),
+    }
+}
+
+fn fill_panels<const P: usize>(precision: Precision, b: Mat, data: &mut [f32]) {
+    let padded = b.cols.next_multiple_of(P);
+    let mut rest = data;
+    for block in (0..b.rows).step_by(K_BLOCK) {
+        let len = K_BLOCK.min(b.rows - block);
+        let (this, next) = rest.split_at_mut(len * padded);
+        rest = next;
+        pool::for_chunks(this, len * P, |p, panel| {
+            let j0 = p * P;
+            let width = P.min(b.cols - j0);
+            if width < P {
+                panel.fill(0.0);
+            }
+            if b.col_stride == 1 {
+                for (l, out) in panel.as_chunks_mut::<P>().0.iter_mut().enumerate() {
+                    let row = &b.data[(block + l) * b.row_stride + j0..][..width];
+                    match row.first_chunk::<P>() {
+                        Some(row) => *out = *row,
+                        None => out[..width].copy_from_slice(row),
+                    }
+                }
+            } else {
+                for c in (0..width).step_by(16) {
+                    let count = 16.min(width - c);
+                    let columns = &b.data[(j0 + c) * b.col_stride + block..];
+                    interleave(columns, b.col_stride, count, len, &mut panel[c..], P);
+                }
+            }
+            if precision == Precision::Bf16 {
+                round_to_bf16(panel);
+            }
+        });
+    }
+}
+
+impl Packed {
+    /// Packs `b` into `slot`, reusing its memory when the shape is the same.
+    pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
+        let mut data = slot.take().map(|p| p.data).unwrap_or_default();
+        let len = packed_len(precision, b);
+        if data.len() != len {
+            data = HostBuffer::zeroed(len);
+        }
+        fill(precision, b, &mut data);
+        *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
+    }
+
+    /// Packs `b` into memory of this thread for the time of `f`.
+    pub(super) fn with_temporary<R>(precision: Precision, b: Mat, f: impl FnOnce(View) -> R) -> R {
+        thread_local! { static BUFFERS: RefCell<Vec<HostBuffer>> = const { RefCell::new(Vec::new()) }; }
+        // A task that waits for others may be handed another GEMM on the same thread: each takes its own buffer.
+        let mut data = BUFFERS.with_borrow_mut(|b| b.pop()).unwrap_or_default();
+        let len = packed_len(precision, b);
+        if data.len() < len {
+            data = HostBuffer::zeroed(len);
+        }
+        fill(precision, b, &mut data[..len]);
+        let result = f(View { k: b.rows, n: b.cols, data: &data[..len] });
+        BUFFERS.with_borrow_mut(|b| b.push(data));
+        result
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { k: self.k, n: self.n, data: &self.data }
+    }
+    /// What it was packed for.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+    /// Rows of B.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+    /// Columns of B.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+}

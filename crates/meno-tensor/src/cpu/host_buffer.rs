@@ -1,0 +1,123 @@
+//! Long-lived `f32` memory: page-aligned, zeroed, on 2 MiB pages where the kernel grants them.
+
+use super::weights::CpuWeights;
+use crate::backend::{self, Error, own};
+use crate::device::Device;
+use crate::pool;
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut, Range};
+
+/// A fixed-size, zeroed block of `f32`, aligned to a page. Large blocks ask for 2 MiB pages, which nearly doubles
+/// the bandwidth of a streaming read (design.md, decision 4).
+pub struct HostBuffer {
+    ptr: *mut f32,
+    len: usize,
+    bytes: usize,
+}
+
+// SAFETY: a HostBuffer owns its mapping; sharing it follows the borrow rules of the slices it hands out.
+unsafe impl Send for HostBuffer {}
+// SAFETY: as above; `&HostBuffer` only gives `&[f32]`.
+unsafe impl Sync for HostBuffer {}
+
+const HUGE_PAGE: usize = 1 << 21;
+
+impl HostBuffer {
+    /// A zeroed buffer of `len` values, for `what`. Pages are not touched before they are written.
+    ///
+    /// # Errors
+    /// If the operating system has no address space left for it.
+    pub fn new(len: usize, what: &'static str) -> Result<Self, Error> {
+        let bytes = (len.max(1) * 4).next_multiple_of(if len * 4 >= HUGE_PAGE { HUGE_PAGE } else { 4096 });
+        // SAFETY: an anonymous private mapping of `bytes`; the result is checked, and zeroed by the kernel.
+        let ptr = unsafe {
+            let p = libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            );
+            if p == libc::MAP_FAILED {
+                return Err(Error::OutOfMemory { device: Device::Cpu, bytes, what });
+            }
+            #[cfg(target_os = "linux")]
+            if bytes >= HUGE_PAGE {
+                libc::madvise(p, bytes, libc::MADV_HUGEPAGE);
+            }
+            p.cast::<f32>()
+        };
+        Ok(HostBuffer { ptr, len, bytes })
+    }
+
+    /// As [`HostBuffer::new`], for callers that bound `len` before they ask.
+    ///
+    /// # Panics
+    /// If the operating system has no address space left for it.
+    pub fn zeroed(len: usize) -> Self {
+        HostBuffer::new(len, "host memory").unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+impl backend::Buffer for HostBuffer {
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
+        Ok(Cow::Borrowed(&self[range]))
+    }
+    fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
+        f(&mut self[range]);
+        Ok(())
+    }
+    fn mix(&mut self, weights: &dyn backend::Weights, rate: f32) -> Result<(), Error> {
+        let weights = own::<CpuWeights>(weights).data();
+        pool::for_chunks(self, MIX_BLOCK, |i, mine| {
+            for (mine, weight) in mine.iter_mut().zip(&weights[i * MIX_BLOCK..]) {
+                // At rate 1 the copy has the bits of the weights.
+                *mine = if rate == 1.0 { *weight } else { *mine * (1.0 - rate) + rate * weight };
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Values that one task mixes.
+const MIX_BLOCK: usize = 1 << 15;
+
+impl Drop for HostBuffer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `zeroed`, unmapped once.
+        unsafe { libc::munmap(self.ptr.cast(), self.bytes) };
+    }
+}
+
+impl Deref for HostBuffer {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `ptr` is valid for `len` initialised (zeroed) f32 for as long as the buffer lives.
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
+    }
+}
+
+impl DerefMut for HostBuffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr, self.len) }
+    }
+}
+
+impl Default for HostBuffer {
+    fn default() -> Self {
+        HostBuffer::zeroed(0)
+    }
+}
+
+impl Clone for HostBuffer {
+    fn clone(&self) -> Self {
+        let mut b = HostBuffer::zeroed(self.len);
+        b.copy_from_slice(self);
+        b
+    }
+}

@@ -1,0 +1,247 @@
+//! The router. Everything is f32. Unselected groups are masked with −∞, ties go to the lower index.
+
+use super::Kernels;
+use super::rows::for_rows;
+use crate::cpu::context::Ctx;
+use crate::cpu::gemm::{Mat, MatMut, Rhs, gemm};
+use crate::cpu::row_kernels::{self, axpy, dot};
+use crate::ops::router::{Gate, Router, Scoring, TopkMethod};
+use crate::precision::Precision;
+use crate::tape::Segment;
+use std::ops::Range;
+
+impl Gate {
+    fn normalises(&self) -> bool {
+        self.norm_topk_prob
+    }
+    /// The factor of the weights.
+    fn scale(&self) -> f32 {
+        match self.topk_method {
+            TopkMethod::NoauxTc => self.routed_scaling_factor,
+            _ if self.norm_topk_prob => 1.0,
+            _ => self.routed_scaling_factor,
+        }
+    }
+
+    /// logits to affinities, in place.
+    fn score_row(&self, s: &mut [f32]) {
+        match self.scoring_func {
+            Scoring::Sigmoid => row_kernels::sigmoid_row(s),
+            Scoring::Softmax => {
+                let [sum, _] = row_kernels::exp_in_place(s, 1.0, row_kernels::max(s));
+                s.iter_mut().for_each(|s| *s /= sum);
+            }
+        }
+    }
+
+    /// The experts of a token with affinities `s`, best first, into `chosen`. `choice` is scratch, one value each.
+    fn select(&self, s: &[f32], bias: Option<&[f32]>, choice: &mut [f32], chosen: &mut [u32]) {
+        choice.copy_from_slice(s);
+        if let Some(bias) = bias {
+            axpy(1.0, bias, choice);
+        }
+        if self.topk_method != TopkMethod::Greedy && self.n_group > self.topk_group {
+            self.mask_groups(choice);
+        }
+        top_k(choice, chosen);
+    }
+
+    /// −∞ for every expert outside the `topk_group` best groups.
+    fn mask_groups(&self, choice: &mut [f32]) {
+        let size = choice.len() / self.n_group;
+        let score = |group: &[f32]| {
+            let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+            for &c in group {
+                if c > first {
+                    (first, second) = (c, first);
+                } else if c > second {
+                    second = c;
+                }
+            }
+            match self.topk_method {
+                TopkMethod::NoauxTc if size > 1 => first + second,
+                _ => first,
+            }
+        };
+        // A group is kept unless topk_group others beat it (earlier ones beat it with equal scores).
+        let mut drop = 0u64;
+        for g in 0..self.n_group {
+            let own = score(&choice[g * size..][..size]);
+            let better = (0..self.n_group).filter(|&o| {
+                let other = score(&choice[o * size..][..size]);
+                other > own || (other == own && o < g)
+            });
+            if better.count() >= self.topk_group {
+                drop |= 1 << g;
+            }
+        }
+        for g in (0..self.n_group).filter(|g| drop >> g & 1 == 1) {
+            choice[g * size..][..size].fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// Weights of the chosen experts from their affinities; returns what they were divided by.
+    fn weigh(&self, s: &[f32], chosen: &[u32], weights: &mut [f32]) -> f32 {
+        let mut sum = 0.0;
+        for (w, &e) in weights.iter_mut().zip(chosen) {
+            *w = s[e as usize];
+            sum += *w;
+        }
+        let divisor = if self.normalises() { sum + 1e-20 } else { 1.0 };
+        weights.iter_mut().for_each(|w| *w = *w / divisor * self.scale());
+        divisor
+    }
+}
+
+impl Router {
+    /// `ds` holds d loss / d affinity from elsewhere; adds what comes from the weights and turns it into d logit.
+    fn backward_row(&self, s: &[f32], dw: &[f32], chosen: &[u32], ds: &mut [f32]) {
+        let scale = self.gate.scale();
+        let sum: f32 = chosen.iter().map(|&c| s[c as usize]).sum();
+        let (divisor, mean) = if self.gate.normalises() {
+            let divisor = sum + 1e-20;
+            let weighted: f32 = chosen.iter().zip(dw).map(|(&c, d)| s[c as usize] * d).sum();
+            (divisor, weighted / divisor)
+        } else {
+            (1.0, 0.0)
+        };
+        for (&c, d) in chosen.iter().zip(dw) {
+            ds[c as usize] += scale * (d - mean) / divisor;
+        }
+        match self.gate.scoring_func {
+            Scoring::Sigmoid => ds.iter_mut().zip(s).for_each(|(d, s)| *d *= s * (1.0 - s)),
+            Scoring::Softmax => {
+                let mean = dot(ds, s);
+                ds.iter_mut().zip(s).for_each(|(d, s)| *d = s * (*d - mean));
+            }
+        }
+    }
+}
+
+/// Indices of the largest values, largest first, ties by lower index; no index twice. A value that is no number counts as
+/// −∞: what follows is no number either, and is reported by its loss. `values` is destroyed.
+fn top_k(values: &mut [f32], chosen: &mut [u32]) {
+    values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
+    for slot in chosen {
+        let mut best = 0;
+        for (i, &v) in values.iter().enumerate() {
+            // NaN marks what was taken; −∞ can still be chosen when nothing else is left.
+            if v > values[best] || values[best].is_nan() {
+                best = i;
+            }
+        }
+        *slot = best as u32;
+        values[best] = f32::NAN;
+    }
+}
+
+impl Router {
+    /// The balance loss of one sequence (eqs. 17–20): α Σ f_e P_e. Leaves f_e in `f`, where `rank` is scratch.
+    fn balance(&self, scores: &[f32], f: &mut [f32], rank: &mut [f32], chosen: &mut [u32]) -> f64 {
+        let (e, k) = (self.gate.n_routed_experts, self.gate.num_experts_per_tok);
+        let t = scores.len() / e;
+        f.fill(0.0);
+        let mut loss = 0.0;
+        for s in scores.chunks_exact(e) {
+            rank.copy_from_slice(s);
+            top_k(rank, chosen);
+            chosen.iter().for_each(|&c| f[c as usize] += 1.0);
+        }
+        f.iter_mut().for_each(|f| *f *= e as f32 / (k * t) as f32);
+        for s in scores.chunks_exact(e) {
+            loss += (dot(f, s) / s.iter().sum::<f32>()) as f64;
+        }
+        loss * self.gate.aux_loss_alpha as f64 / t as f64
+    }
+
+    /// Sum of the balance losses of all sequences, each by its share of the token weights; their gradients are
+    /// added to `ds` if given.
+    fn balance_all(&self, ctx: &mut Ctx, mut ds: Option<&mut [f32]>, scratch: &mut [f32]) {
+        let alpha = self.gate.aux_loss_alpha;
+        if alpha == 0.0 || ctx.batch.weights.len() < ctx.rows {
+            return;
+        }
+        let e = self.gate.n_routed_experts;
+        let mut ranked = std::mem::take(ctx.ints(self.ranked));
+        let [scores] = ctx.acts.get([self.scores]);
+        let (f, rank) = scratch[..2 * e].split_at_mut(e);
+        for Segment { rows, .. } in &ctx.batch.segments {
+            let share: f32 = ctx.batch.weights[rows.clone()].iter().sum();
+            if share == 0.0 {
+                continue;
+            }
+            let Range { start, end } = *rows;
+            let scores = &scores[start * e..end * e];
+            let loss = self.balance(scores, f, rank, ranked.reset(self.gate.num_experts_per_tok));
+            ctx.out.losses.balance += loss * share as f64;
+            let Some(ds) = ds.as_deref_mut() else { continue };
+            // d/ds of α/T · Σ_e f_e s_e / S, with S = Σ_e s_e
+            let c = alpha * share / rows.len() as f32;
+            for (s, ds) in scores.chunks_exact(e).zip(ds[start * e..end * e].chunks_exact_mut(e)) {
+                let sum: f32 = s.iter().sum();
+                let mean = dot(f, s) / sum;
+                ds.iter_mut().zip(&*f).for_each(|(d, f)| *d += c * (f - mean) / sum);
+            }
+        }
+        *ctx.ints(self.ranked) = ranked;
+    }
+}
+
+impl Kernels for Router {
+    fn scratch(&self, rows: usize) -> usize {
+        (rows + 2) * self.gate.n_routed_experts
+    }
+    fn forward(&self, ctx: &mut Ctx) {
+        let (t, e, k) = (ctx.rows, self.gate.n_routed_experts, self.gate.num_experts_per_tok);
+        let mut ints = std::mem::take(ctx.ints(self.routes.chosen));
+        let chosen = ints.reset(t * k);
+        let [x, scores, weights] = ctx.acts.get([self.x, self.scores, self.routes.weights]);
+        let weight = Rhs::Mat(ctx.params.matrix(self.weight).t());
+        gemm(Precision::F32, 1.0, Mat::new(x, t, self.hidden), weight, false, MatMut::new(scores, t, e));
+        for_rows(scores, e, |_, s| self.gate.score_row(s));
+        let bias = self.bias.map(|b| ctx.params.get(b));
+        let choice = &mut ctx.scratch[..e];
+        let load = &mut ctx.out.expert_load[self.layer];
+        load.clear();
+        load.resize(e, 0);
+        for ((s, chosen), weights) in
+            scores.chunks_exact(e).zip(chosen.chunks_exact_mut(k)).zip(weights.chunks_exact_mut(k))
+        {
+            self.gate.select(s, bias, choice, chosen);
+            self.gate.weigh(s, chosen, weights);
+            chosen.iter().for_each(|&c| load[c as usize] += 1);
+        }
+        *ctx.ints(self.routes.chosen) = ints;
+        if !ctx.train {
+            let scratch = std::mem::take(&mut ctx.scratch);
+            self.balance_all(ctx, None, scratch);
+            ctx.scratch = scratch;
+        }
+    }
+    /// In training the balance loss is counted here: forward may run twice.
+    fn backward(&self, ctx: &mut Ctx) {
+        let (t, e, k) = (ctx.rows, self.gate.n_routed_experts, self.gate.num_experts_per_tok);
+        let add = ctx.adds(self.x);
+        let scratch = std::mem::take(&mut ctx.scratch);
+        let (ds, rest) = scratch.split_at_mut(t * e);
+        ds.fill(0.0);
+        self.balance_all(ctx, Some(ds), rest);
+        let chosen = ctx.ints[self.routes.chosen.index()].get();
+        let [x, scores] = ctx.acts.get([self.x, self.scores]);
+        let [dx, dweights] = ctx.grads.get([self.x, self.routes.weights]);
+        let (scores, dweights) = (&*scores, &*dweights);
+        for_rows(ds, e, |r, ds| {
+            let (s, dw, chosen) = (&scores[r * e..][..e], &dweights[r * k..][..k], &chosen[r * k..][..k]);
+            self.backward_row(s, dw, chosen, ds);
+        });
+        let (dlogits, x) = (Mat::new(ds, t, e), Mat::new(x, t, self.hidden));
+        let [dweight] = ctx.param_grads.get([self.weight]);
+        gemm(Precision::F32, 1.0, dlogits.t(), Rhs::Mat(x), true, MatMut::new(dweight, e, self.hidden));
+        let weight = Rhs::Mat(ctx.params.matrix(self.weight));
+        gemm(Precision::F32, 1.0, dlogits, weight, add, MatMut::new(dx, t, self.hidden));
+        ctx.scratch = scratch;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,465 @@
+//! Rows of activations times sixteen rows of a quantised matrix at a time.
+//!
+//! One or two rows of activations take the codes as they unpack, at the speed of memory; more of them unpack a stretch
+//! of codes once into the innermost cache ([`super::tiles`]). Either way an output is one chain of fused multiply-adds
+//! over the blocks of k, of whole numbers that are exact, so rows do not feel each other.
+
+use super::activations::{Layout, Tile};
+use super::format::{Flat, Format, Iq4_NL, Iq4_XS, Mxfp4, Nested};
+use super::format::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+use super::isa::{Isa, Portable, Task, Words};
+use super::tiles::{self, Tiles};
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx2, Avx512Vnni, AvxVnni};
+use crate::cpu::simd::{Level, level};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// Rows of a matrix that lie side by side.
+pub(super) const LANES: usize = 16;
+/// Most rows of activations that take codes as they unpack.
+const DIRECT: usize = 2;
+/// Bytes between a read and what is asked for meanwhile.
+const AHEAD: usize = 4096;
+
+/// A product: y = x · Wᵀ, or y += x · Wᵀ.
+pub(super) struct Job<'a> {
+    /// The blocks, sixteen rows after sixteen.
+    pub(super) weights: *const u8,
+    /// Blocks of a row.
+    pub(super) blocks: usize,
+    /// Rows of W.
+    pub(super) outputs: usize,
+    /// Rows of x.
+    pub(super) rows: usize,
+    /// Rows of a tile ([`Instructions::tile`]).
+    pub(super) tile: usize,
+    /// x, tile after tile.
+    pub(super) tiles: &'a [Tile],
+    /// y, rows `ld` apart.
+    pub(super) y: *mut f32,
+    pub(super) ld: usize,
+    pub(super) accumulate: bool,
+}
+
+// SAFETY: tasks read weights and activations and write their own columns of y.
+unsafe impl Sync for Job<'_> {}
+
+impl Job<'_> {
+    /// The sixteen outputs of row `m` from group `g`, as far as there are so many, or 0 if not to `load`.
+    ///
+    /// # Safety
+    /// I's instructions exist; the job is valid.
+    #[inline(always)]
+    pub(super) unsafe fn load<I: Isa>(&self, load: bool, m: usize, g: usize) -> I::Floats {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !load {
+                return I::splat(0.0);
+            }
+            let (n, y) = (LANES.min(self.outputs - g * LANES), self.y.add(m * self.ld + g * LANES));
+            if n == LANES {
+                return I::load(y);
+            }
+            let mut whole = [0f32; LANES];
+            std::ptr::copy_nonoverlapping(y, whole.as_mut_ptr(), n);
+            I::load(whole.as_ptr())
+        }
+    }
+
+    /// Writes them.
+    ///
+    /// # Safety
+    /// As [`Job::load`], and nobody else writes these outputs.
+    #[inline(always)]
+    pub(super) unsafe fn store<I: Isa>(&self, x: I::Floats, m: usize, g: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let (n, y) = (LANES.min(self.outputs - g * LANES), self.y.add(m * self.ld + g * LANES));
+            if n == LANES {
+                return I::store(x, y);
+            }
+            let mut whole = [0f32; LANES];
+            I::store(x, whole.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(whole.as_ptr(), y, n);
+        }
+    }
+}
+
+/// How many 4-bit halves codes are multiplied in.
+pub(super) const fn planes<I: Isa, F: Format>() -> usize {
+    if F::MAX > 63 && !I::WIDE { 2 } else { 1 }
+}
+
+/// How many products of quads a part takes.
+pub(super) const fn run<I: Isa, F: Format>() -> usize {
+    if I::WIDE { 8 } else { F::RUN }
+}
+
+/// Half `plane` of codes of 8 bits, where they are split; else the codes.
+///
+/// # Safety
+/// As [`Words`].
+#[inline(always)]
+pub(super) unsafe fn half_of<I: Isa, F: Format>(codes: I::Ints, plane: usize) -> I::Ints {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match (planes::<I, F>(), plane) {
+            (1, _) => codes,
+            (_, 0) => codes.and(15),
+            _ => codes.shr(4).and(15),
+        }
+    }
+}
+
+/// A type with its kernels.
+pub(super) trait Blocks: Format {
+    /// How it wants activations.
+    const LAYOUT: Layout;
+    /// acc + block `b`'s products with a row; `block` is where it lies.
+    ///
+    /// # Safety
+    /// I's instructions exist; `block` and the row are valid for the block.
+    unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats;
+    /// Bytes of an unpacked block.
+    fn unpacked_bytes<I: Isa>() -> usize;
+    /// Unpacks a block for [`Blocks::multiply`].
+    ///
+    /// # Safety
+    /// As [`Blocks::add`]; `out` has room.
+    unsafe fn unpack<I: Isa>(block: *const u8, out: *mut u8);
+    /// All rows against some unpacked blocks.
+    ///
+    /// # Safety
+    /// As [`super::tiles`] says.
+    unsafe fn multiply<I: Isa>(tiles: Tiles);
+    /// One row's values of a block, as ggml dequantises them.
+    fn values(block: &[u8], lane: usize, out: &mut [f32]);
+}
+
+/// The cache lines of part `i` of `n` of so many bytes.
+#[inline(always)]
+pub(super) fn lines(bytes: usize, i: usize, n: usize) -> Range<usize> {
+    let lines = bytes.div_ceil(64);
+    lines * i / n..lines * (i + 1) / n
+}
+
+/// Asks for part `i` of `n` of what lies [`AHEAD`] of a block: a little at a time, since few lines can be on their way.
+#[inline(always)]
+unsafe fn ask<I: Isa, F: Format>(block: *const u8, i: usize, n: usize) {
+    for line in lines(F::BYTES, i, n) {
+        // SAFETY: as promised by the caller.
+        unsafe { I::prefetch(block.wrapping_add(AHEAD + 64 * line)) };
+    }
+}
+
+#[inline(always)]
+unsafe fn flat<I: Isa, F: Flat>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let (q, codes) = (row.q.add(32 * b), block.add(F::CODES));
+        macro_rules! quad {
+            ($i:expr, $plane:expr) => {
+                half_of::<I, F>(F::quad::<I::Ints>(codes, 0, 0, $i), $plane)
+            };
+        }
+        let mut sums = I::sums(if F::OFFSET == 0 { 0 } else { *row.fix.add(b) });
+        ask::<I, F>(block, 0, 1);
+        for plane in 0..planes::<I, F>() {
+            for start in (0..8).step_by(run::<I, F>()) {
+                let mut part = I::first(quad!(start, plane), I::quad(q.add(4 * start)));
+                for i in start + 1..start + run::<I, F>() {
+                    part = I::more(part, quad!(i, plane), I::quad(q.add(4 * i)));
+                }
+                sums = I::add_shifted(sums, part, 4 * plane as u32);
+            }
+        }
+        let d = if F::SINGLE { I::load(block.cast()) } else { I::halves(block) };
+        let acc = I::fma(I::floats(sums), I::mul(d, I::splat(*row.d.add(b))), acc);
+        if F::MIN { I::fma(I::halves(block.add(32)), I::splat(*row.dsum.add(b)), acc) } else { acc }
+    }
+}
+
+#[inline(always)]
+unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let (q, codes, small) = (row.q.add(256 * b), block.add(F::CODES), block.add(F::SMALL));
+        let run = if F::SUB == 16 && run::<I, F>() > 4 { 4 } else { run::<I, F>() };
+        let mut sums = I::sums(0);
+        for half in 0..2 {
+            // Unrolled, so that most shifts are constants.
+            macro_rules! sub {
+                ($quarter:literal) => {{
+                    let (sub, q) = (4 * half + $quarter, q.add(32 * (4 * half + $quarter)));
+                    macro_rules! quad {
+                        ($i:expr, $plane:expr) => {
+                            half_of::<I, F>(F::quad::<I::Ints>(codes, half, $quarter, $i), $plane)
+                        };
+                    }
+                    ask::<I, F>(block, sub, 8);
+                    let pairs = I::pairs(small.add(sub * 32 / (2 * F::SUB) * 32));
+                    for plane in 0..planes::<I, F>() {
+                        for start in (0..8).step_by(run) {
+                            let second = if F::SUB == 16 { start >= 4 } else { $quarter % 2 == 1 };
+                            let scale = if second { I::high(pairs) } else { I::low(pairs) };
+                            let scale = if plane == 1 { scale.shl(4) } else { scale };
+                            let mut part = I::first(quad!(start, plane), I::quad(q.add(4 * start)));
+                            for i in start + 1..start + run {
+                                part = I::more(part, quad!(i, plane), I::quad(q.add(4 * i)));
+                            }
+                            sums = I::add_scaled(sums, part, scale);
+                        }
+                    }
+                }};
+            }
+            sub!(0);
+            sub!(1);
+            sub!(2);
+            sub!(3);
+        }
+        // What offset or minima take away.
+        let mut less = I::sums(0);
+        let bytes = if F::MIN { small.add(F::SMALL_BYTES) } else { small };
+        for pair in 0..128 / F::SUB {
+            less = I::add_pairs(less, I::pairs(bytes.add(32 * pair)), row.sums.add(b * (256 / F::SUB) + 2 * pair));
+        }
+        let (d, scale) = (I::halves(block), I::splat(*row.d.add(b)));
+        if F::MIN {
+            let acc = I::fma(I::floats(sums), I::mul(d, scale), acc);
+            I::fnma(I::floats(less), I::mul(I::halves(block.add(32)), scale), acc)
+        } else {
+            I::fma(I::floats(I::sub_shifted(sums, less, F::OFFSET_BITS)), I::mul(d, scale), acc)
+        }
+    }
+}
+
+const fn flat_layout<F: Flat>() -> Layout {
+    Layout::Flat { offset: F::OFFSET }
+}
+
+const fn nested_layout<F: Nested>() -> Layout {
+    Layout::Nested { sub: F::SUB }
+}
+
+fn half(block: &[u8], at: usize) -> f32 {
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The four codes of a quad of one row.
+fn codes<F: Format>(block: &[u8], lane: usize, quad: usize) -> [f32; 4] {
+    assert!(block.len() >= F::BYTES && lane < LANES, "invariant: a whole block");
+    // SAFETY: the words of a lane lie within the block, which was checked.
+    let quad = unsafe { F::quad::<u32>(block.as_ptr().add(F::CODES + 4 * lane), quad / 32, quad / 8 % 4, quad % 8) };
+    quad.to_le_bytes().map(f32::from)
+}
+
+fn flat_values<F: Flat>(block: &[u8], lane: usize, out: &mut [f32]) {
+    let d = match F::SINGLE {
+        true => f32::from_le_bytes([0, 1, 2, 3].map(|i| block[4 * lane + i])),
+        false => half(block, 2 * lane),
+    };
+    for (i, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let q = codes::<F>(block, lane, i);
+        *out = match F::MIN {
+            true => q.map(|q| d * q + half(block, 32 + 2 * lane)),
+            false => q.map(|q| d * (q - F::OFFSET as f32)),
+        };
+    }
+}
+
+fn nested_values<F: Nested>(block: &[u8], lane: usize, out: &mut [f32]) {
+    let (d, offset) = (half(block, 2 * lane), (1u32 << F::OFFSET_BITS) as f32);
+    let small = |at: usize, j: usize| f32::from(block[at + j / 2 * 32 + 2 * lane + j % 2] as i8);
+    for (quad, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let j = 4 * quad / F::SUB;
+        let (q, scale) = (codes::<F>(block, lane, quad), d * small(F::SMALL, j));
+        *out = match F::MIN {
+            true => {
+                let min = half(block, 32 + 2 * lane) * small(F::SMALL + F::SMALL_BYTES, j);
+                q.map(|q| scale * q - min)
+            }
+            false => q.map(|q| scale * (q - offset)),
+        };
+    }
+}
+
+macro_rules! kernels {
+    ($layout:ident, $add:ident, $values:ident, $bytes:ident, $unpack:ident, $multiply:ident, $($name:ident)*) => { $(
+        impl Blocks for $name {
+            const LAYOUT: Layout = $layout::<$name>();
+            #[inline(always)]
+            unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats {
+                // SAFETY: as promised by the caller, here and below.
+                unsafe { $add::<I, $name>(block, b, row, acc) }
+            }
+            fn unpacked_bytes<I: Isa>() -> usize {
+                tiles::$bytes::<I, $name>()
+            }
+            #[inline(always)]
+            unsafe fn unpack<I: Isa>(block: *const u8, out: *mut u8) {
+                // SAFETY: see `add`.
+                unsafe { tiles::$unpack::<I, $name>(block, out) }
+            }
+            unsafe fn multiply<I: Isa>(tiles: Tiles) {
+                // SAFETY: see `add`.
+                unsafe { tiles::$multiply::<I, $name>(tiles) }
+            }
+            fn values(block: &[u8], lane: usize, out: &mut [f32]) {
+                $values::<$name>(block, lane, out);
+            }
+        }
+    )* };
+}
+kernels!(flat_layout, flat, flat_values, flat_bytes, unpack_flat, multiply_flat, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Iq4_NL Mxfp4);
+kernels!(nested_layout, nested, nested_values, nested_bytes, unpack_nested, multiply_nested, Q2_K Q3_K Q4_K Q5_K Q6_K Iq4_XS);
+
+/// Some sixteens of rows with one row of activations, codes taken as they unpack.
+struct Direct<'a, F> {
+    job: &'a Job<'a>,
+    groups: Range<usize>,
+    format: PhantomData<F>,
+}
+
+impl<I: Isa, F: Blocks> Task<I> for Direct<'_, F> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let job = self.job;
+        for g in self.groups {
+            for (m, row) in job.tiles.iter().enumerate() {
+                // SAFETY: the job is valid, as promised by the caller.
+                unsafe {
+                    let mut acc = job.load::<I>(job.accumulate, m, g);
+                    let mut block = job.weights.add(g * job.blocks * F::BYTES);
+                    for b in 0..job.blocks {
+                        acc = F::add::<I>(block, b, *row, acc);
+                        block = block.add(F::BYTES);
+                    }
+                    job.store::<I>(acc, m, g);
+                }
+            }
+        }
+    }
+}
+
+/// All rows against the sixteens `groups`.
+///
+/// # Safety
+/// I's instructions exist; the job's pointers are valid for its sizes, and nobody else writes these columns of y.
+unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match job.tile {
+            1 => I::enter(Direct::<F> { job, groups, format: PhantomData }),
+            _ => tiles::multiply::<I, F>(job, groups),
+        }
+    }
+}
+
+/// The instructions in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+impl Instructions {
+    /// What this processor has, best last.
+    pub(super) fn available() -> Vec<Instructions> {
+        let mut all = vec![Instructions::Portable];
+        #[cfg(target_arch = "x86_64")]
+        if level() >= Level::Avx2 && is_x86_feature_detected!("f16c") {
+            all.push(Instructions::Avx2);
+            if is_x86_feature_detected!("avxvnni") && std::env::var("MENO_CPU").as_deref() != Ok("avx2") {
+                all.push(Instructions::AvxVnni);
+            }
+            if level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni") {
+                all.push(Instructions::Avx512Vnni);
+            }
+        }
+        all
+    }
+
+    /// What people call them.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Instructions::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => "avx512vnni",
+        }
+    }
+
+    /// The best.
+    pub(super) fn best() -> Instructions {
+        static BEST: OnceLock<Instructions> = OnceLock::new();
+        *BEST.get_or_init(|| Instructions::available().pop().unwrap_or(Instructions::Portable))
+    }
+
+    /// Rows of a tile of so many rows of activations; 1 where they take codes as they unpack.
+    pub(super) fn tile(self, rows: usize) -> usize {
+        let most = match self {
+            Instructions::Portable => Portable::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Avx2::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => AvxVnni::TILE,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => Avx512Vnni::TILE,
+        };
+        match rows {
+            0..=DIRECT => 1,
+            _ if rows <= 4 => 4,
+            _ => most,
+        }
+    }
+
+    /// All rows against the sixteens `groups`.
+    ///
+    /// # Safety
+    /// These are [available](Instructions::available); the job's pointers are valid for its sizes, and nobody else
+    /// writes these columns of y.
+    pub(super) unsafe fn multiply<F: Blocks>(self, job: &Job, groups: Range<usize>) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            match self {
+                Instructions::Portable => multiply::<Portable, F>(job, groups),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx2 => multiply::<Avx2, F>(job, groups),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::AvxVnni => multiply::<AvxVnni, F>(job, groups),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx512Vnni => multiply::<Avx512Vnni, F>(job, groups),
+            }
+        }
+    }
+}
+
+/// Runs `rounds` times what the loops of [`super::tiles`] are made of, on a few bytes in the innermost cache; returns
+/// how many operations that took (a product and its sum count two).
+pub(crate) fn spin(rounds: usize) -> f64 {
+    let (codes, activations) = ([3u8; 8 * 64], [5i8; 8 * 32]);
+    let spin = tiles::Spin { rounds, codes: &codes, activations: &activations };
+    // SAFETY: the instructions are available.
+    unsafe {
+        match Instructions::best() {
+            Instructions::Portable => Portable::enter(spin),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Avx2::enter(spin),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxVnni => AvxVnni::enter(spin),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Vnni => Avx512Vnni::enter(spin),
+        }
+    }
+    (rounds * 2 * Instructions::best().tile(usize::MAX) * 32 * LANES) as f64
+}

@@ -1,0 +1,3 @@
+//! wip
+#[derive(Debug)]
+pub struct Reference;
