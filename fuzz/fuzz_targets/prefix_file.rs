@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use meno_engine::Capacity;
 use meno_engine::generator::{Generator, Options};
 use meno_model::{Config, Model};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::cell::RefCell;
 use std::path::PathBuf;

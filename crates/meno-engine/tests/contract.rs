@@ -6,11 +6,10 @@
 use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Completion, Flow, Generator, Request};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
 use meno_tensor::pool::with_threads;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{Objective, TokenLoss};
+use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde_json::json;
 
 const VOCAB: usize = 67;

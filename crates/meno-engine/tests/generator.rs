@@ -5,11 +5,11 @@
 
 use meno_engine::sampler::{Sampling, Scratch, logprob, sample};
 use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
-use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::{LayerSpec, PAGE};
-use meno_tensor::params::Params;
+use meno_tensor::backend::Executor;
+use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{Builder, Ctx, Io, Mode, Op, Tape};
+use meno_tensor::tape::{Builder, Ctx, Io, Mode, Op, PAGE, ParamLayout};
 use std::sync::atomic::Ordering;
 
 const VOCAB: usize = 11;

@@ -5,12 +5,12 @@ mod common;
 
 use common::{deepseek_v3, llama, model, qwen2, tokens, training_batch};
 use meno_model::{InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::Executor;
 use meno_tensor::kv_cache::KvCache;
 use meno_tensor::ops::log_softmax::log_softmax_row;
 use meno_tensor::pool::with_threads;
-use meno_tensor::tape::{CrossEntropy, Tape};
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::Value;
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };

@@ -6,10 +6,9 @@ mod common;
 use common::{config, deepseek_v3, llama, model, qwen2, tokens, training_batch};
 use meno_model::weights::{Safetensors, Tensor, write};
 use meno_model::{Dtype, Error, InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -7,10 +7,9 @@ mod common;
 use common::training_batch;
 use meno_model::weights::Safetensors;
 use meno_model::{InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use std::path::{Path, PathBuf};
 
 /// Logits in f32.

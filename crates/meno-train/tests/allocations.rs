@@ -6,10 +6,9 @@
 
 use meno_engine::{Capacity, Flow, Generator, Request, Sampling};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
 use meno_tensor::pool;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use meno_train::Train;
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use serde_json::json;

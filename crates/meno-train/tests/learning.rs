@@ -6,8 +6,7 @@ mod common;
 
 use common::{STOP, VOCAB, dense};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::tape::{CrossEntropy, Objective};
+use meno_tensor::tape::{Batch, CrossEntropy, Objective};
 use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
 use meno_train::grpo::advantages::ScaleRewards;
 use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "every test binary uses a part")]
 
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
 use meno_tensor::rng::Rng;
+use meno_tensor::tape::Batch;
 use serde_json::{Value, json};
 
 pub(crate) const VOCAB: usize = 96;

@@ -9,7 +9,7 @@ use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, ChatTemplate, Tokenizer};
 use meno_model::{Config, Model};
 use meno_server::{Served, Server, ServerOptions, app};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;

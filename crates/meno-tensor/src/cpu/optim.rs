@@ -173,9 +173,7 @@ mod tests {
                         let mut g = grads(&*w);
                         current.step(&mut *w, &mut *g, 0.02, 0.7).unwrap();
                     }
-                    let mut all = Vec::new();
-                    w.read_all(&mut |values| all.extend_from_slice(values)).unwrap();
-                    all
+                    w.read_all().unwrap().into_owned()
                 })
             };
             let expected = run(1, 99);
