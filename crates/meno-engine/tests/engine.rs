@@ -161,7 +161,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
         std::fs::write(&path, bytes).unwrap();
         let mut model = model();
         let mut generator = Generator::with_options(&model, o.capacity, o.options).unwrap();
-        let error = generator.load_prefixes(&mut model.params, o.precision, &path).unwrap_err().to_string();
+        let error = generator.load_prefixes(&mut *model.weights, o.precision, &path).unwrap_err().to_string();
         assert!(error.contains("prefixes: kept prefixes:"), "{error}");
         error
     };

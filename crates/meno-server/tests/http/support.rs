@@ -77,8 +77,8 @@ impl Small {
         let mut model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
         if self.broken {
             let (width, token) = (model.config.hidden_size, tokenizer.token_to_id("~").unwrap() as usize);
-            let embedding = model.params.find("model.embed_tokens.weight").unwrap();
-            model.params.get_mut(embedding)[token * width] = f32::NAN;
+            let embedding = model.layout().find("model.embed_tokens.weight").unwrap();
+            model.weights.update(embedding, &mut |w| w[token * width] = f32::NAN).unwrap();
         }
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
         let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
