@@ -343,8 +343,3 @@ fn rollout_metrics(rollouts: &[Rollout], group_size: usize, rewards: &[Weighted]
         m.push(format!("verdicts/{name}"), rollouts.iter().filter(|r| r.verdict == verdict).count() as f64 / n);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::mix_into;
-}

@@ -86,7 +86,7 @@ fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
         for sequence in [&tokens[..50], &tokens[30..], &tokens[..37]] {
             batch.push_training(sequence, |_| 1e-2);
         }
-        trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, 0.3] });
+        trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, 0.3] }).unwrap();
         trainer.update(model, step).unwrap();
         counts.push(allocations() - before);
     }

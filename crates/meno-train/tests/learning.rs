@@ -6,7 +6,9 @@ mod common;
 
 use common::{STOP, VOCAB, dense};
 use meno_model::{Config, Model};
-use meno_tensor::tape::{Batch, CrossEntropy, Objective};
+use meno_tensor::backend::Pass;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective};
 use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
 use meno_train::grpo::advantages::ScaleRewards;
 use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};
@@ -266,7 +268,7 @@ fn the_loss_of_sft_is_the_mean_over_answer_tokens() {
     for e in &examples {
         let mut batch = Batch::default();
         batch.push_training(&e.tokens, |_| 1.0);
-        let out = trainer.score(&mut model, &batch, &CrossEntropy { head_scale: [1.0; 2] });
+        let out = trainer.score(&mut model, &batch, &CrossEntropy::default()).unwrap();
         let answer = &out.logprobs[e.prompt - 1..e.tokens.len() - 1];
         sum -= answer.iter().map(|l| *l as f64).sum::<f64>();
         count += answer.len();
@@ -338,12 +340,12 @@ fn packed_sequences_do_not_leak() {
     let mut trainer = Trainer::new(&train, &model, true).unwrap();
     let sequences: [&[u32]; 3] = [&[4, 5, 6, 7, 8], &[9, 10, 11], &[12, 13, 14, 15, 16, 17, 18]];
     let objective = CrossEntropy { head_scale: [1.0, 0.3] };
-    let mut separate = ([0.0; 3], Vec::new());
+    let mut separate = (Losses::default(), Vec::new());
     for s in sequences {
         let mut batch = Batch::default();
         batch.push_training(s, |_| 0.1);
         let out = trainer.score(&mut model, &batch, &objective).unwrap();
-        separate.0.iter_mut().zip(out.loss).for_each(|(a, b)| *a += b);
+        separate.0 += out.losses;
         separate.1.extend_from_slice(&out.logprobs);
     }
     let mut batch = Batch::default();
@@ -352,7 +354,8 @@ fn packed_sequences_do_not_leak() {
     }
     let out = trainer.score(&mut model, &batch, &objective).unwrap();
     assert_eq!(out.logprobs, separate.1, "the same bits packed and alone");
-    assert!((out.loss[0] - separate.0[0]).abs() < 1e-9 && (out.loss[1] - separate.0[1]).abs() < 1e-9);
+    assert!((out.losses.next_token - separate.0.next_token).abs() < 1e-9);
+    assert!((out.losses.mtp - separate.0.mtp).abs() < 1e-9);
 }
 
 #[test]
