@@ -2,7 +2,7 @@
 
 use crate::output;
 use anyhow::{Context, Result};
-use meno_train::replicate::{Provenance, Report, provenance};
+use meno_replicate::{Provenance, Report, provenance};
 use std::path::PathBuf;
 
 /// Arguments of `meno report`.

@@ -1,7 +1,7 @@
 use super::super::claims::tests::stages;
 use super::*;
-use crate::replicate::measure::{Shown, StyleRow};
-use crate::replicate::{Provenance, Settings, StageRecord};
+use crate::measure::{Shown, StyleRow};
+use crate::{Provenance, Settings, StageRecord};
 use serde_json::Value as Json;
 
 /// What a model may write, and what a page must not believe.

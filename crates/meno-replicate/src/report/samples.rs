@@ -1,7 +1,7 @@
 //! Responses to look at, their lines and words marked.
 
 use super::Report;
-use crate::replicate::measure::Shown;
+use crate::measure::Shown;
 use meno_eval::Verdict;
 use serde::Serialize;
 

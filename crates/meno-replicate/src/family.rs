@@ -3,12 +3,12 @@
 use super::corpus::Corpus;
 use super::tokenizer::{ASSISTANT, prompt};
 use super::work::{Style, Tongue, Word, Writer, word};
-use crate::data::{Documents, Example, Question, Questions, Verdict};
-use crate::error::Error;
 use meno_engine::Tokenizer;
 use meno_eval::tasks::arithmetic::{Arithmetic, Expression, Op, parse_question};
 use meno_eval::{Problem, Split, Task};
 use meno_tensor::rng::Rng;
+use meno_train::data::{Documents, Example, Question, Questions, Verdict};
+use meno_train::error::Error;
 
 /// The corpus as tokens.
 pub struct Pages<'a> {

@@ -1,13 +1,13 @@
 //! What is measured of a model at the end of every stage, on problems it never saw.
 
 use super::work::{Style, read};
-use crate::rewards::{format::Format, language_consistency};
-use crate::rollout::Rollout;
 use meno_eval::Interval;
 use meno_eval::Verdict;
 use meno_eval::score::{Judged, Sample, Summary};
 use meno_eval::tasks::arithmetic::{Arithmetic, parse_question};
 use meno_eval::{Problem, Task};
+use meno_train::rewards::{format::Format, language_consistency};
+use meno_train::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
 /// The figures of one model.
@@ -243,8 +243,8 @@ fn judge(task: &Arithmetic, group: &[Rollout]) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Question;
-    use crate::replicate::corpus::tagged;
+    use crate::corpus::tagged;
+    use meno_train::data::Question;
 
     fn rollout(question: &str, answer: i64, language: &str, text: String, verdict: Verdict) -> Rollout {
         let question = Question {

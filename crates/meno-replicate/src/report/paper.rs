@@ -69,7 +69,7 @@ pub(super) fn aime(stage: &str) -> Option<&'static Printed> {
 
 /// The settings of the papers beside those of a run; the run's are named by their path in [`Settings`].
 ///
-/// [`Settings`]: crate::replicate::Settings
+/// [`Settings`]: crate::Settings
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Setting {
     /// What is set.
@@ -150,7 +150,7 @@ pub(super) const SETTINGS: [Setting; 20] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replicate::{Settings, stages::STAGES};
+    use crate::{Settings, stages::STAGES};
 
     #[test]
     fn every_figure_has_a_stage_and_a_place() {

@@ -19,8 +19,8 @@ use super::measure::Measures;
 use super::provenance::Provenance;
 use super::record::{StageRecord, write_json};
 use super::settings::Settings;
-use crate::error::Error;
 use meno_eval::Interval;
+use meno_train::error::Error;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

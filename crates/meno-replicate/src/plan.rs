@@ -5,13 +5,13 @@ use super::family::Asking;
 use super::settings::{FromTraces, Pretraining, Reinforcement, Settings};
 use super::stages::STAGES;
 use super::tokenizer;
-use crate::data::Questions;
-use crate::error::Error;
-use crate::rollout::Sampler;
-use crate::time::{Answering, Training};
 use meno_engine::{Sampling, Tokenizer};
 use meno_eval::Split;
 use meno_model::{Config, Model};
+use meno_train::data::Questions;
+use meno_train::error::Error;
+use meno_train::rollout::Sampler;
+use meno_train::time::{Answering, Training};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -117,7 +117,7 @@ impl Network {
         let answering = Answering::measure(&mut model, &sampler, &asking, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;
         let mtp = p.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-        let train = crate::Train { precision: s.precision, ..p.train.clone() };
+        let train = meno_train::Train { precision: s.precision, ..p.train.clone() };
         let training = Training::measure(&mut model, &train, mtp, prompt as usize + max_tokens)?;
         Ok(Network { training, answering, prompt })
     }

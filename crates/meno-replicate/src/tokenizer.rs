@@ -4,10 +4,10 @@
 //! (as `<think>` is in R1's tokenizer). Any text can be encoded: the 256 bytes are in the vocabulary.
 
 use super::corpus::{Corpus, summary};
-use crate::error::Error;
 use meno_engine::Tokenizer;
 use meno_engine::tokenizer::Special;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_train::error::Error;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;

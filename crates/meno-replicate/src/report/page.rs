@@ -130,7 +130,7 @@ fn facts(r: &Report) -> Value {
 }
 
 /// A stage without its long lists.
-fn stage(s: &crate::replicate::StageRecord) -> serde_json::Value {
+fn stage(s: &crate::StageRecord) -> serde_json::Value {
     let mut value = json!(s);
     value.as_object_mut().map(|o| o.remove("history"));
     let Some(m) = value["measures"].as_object_mut() else { return value };

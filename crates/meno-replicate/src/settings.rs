@@ -1,14 +1,14 @@
 //! The recipe of a replication: one TOML with a section for every stage, the same structs as the single commands use.
 
 use super::corpus::Corpus;
-use crate::error::Error;
-use crate::grpo::Grpo;
-use crate::pretrain::Pretrain;
-use crate::rejection_sampling::RejectionSampling;
-use crate::sft::Sft;
-use crate::trainer::{Dtype, Train};
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_train::error::Error;
+use meno_train::grpo::Grpo;
+use meno_train::pretrain::Pretrain;
+use meno_train::rejection_sampling::RejectionSampling;
+use meno_train::sft::Sft;
+use meno_train::trainer::{Dtype, Train};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,7 +128,7 @@ pub struct FromTraces {
 
 /// The presets in this binary, by name.
 const PRESETS: [(&str, &str); 2] =
-    [("tiny", include_str!("../../presets/tiny.toml")), ("smoke", include_str!("../../presets/smoke.toml"))];
+    [("tiny", include_str!("../presets/tiny.toml")), ("smoke", include_str!("../presets/smoke.toml"))];
 
 impl Settings {
     /// A preset by name, or the recipe in a file.
@@ -143,7 +143,7 @@ impl Settings {
                 return Err(recipe(format!("there is no such preset; there are {known}, or a path to a .toml file")));
             }
         };
-        toml::from_str(&text).map_err(|e| recipe(crate::recipe::explain(&e, &text)))
+        toml::from_str(&text).map_err(|e| recipe(meno_train::recipe::explain(&e, &text)))
     }
 
     /// Names every random stream of the run by `seed` and gives every stage the one precision.

@@ -1,12 +1,12 @@
 //! The report of a finished run, from its directory alone.
 
 use super::Report;
-use crate::error::Error;
-use crate::replicate::measure::Measures;
-use crate::replicate::provenance::with_program;
-use crate::replicate::record::{self, StageRecord};
-use crate::replicate::stages::STAGES;
-use crate::replicate::{Begun, Provenance};
+use crate::measure::Measures;
+use crate::provenance::with_program;
+use crate::record::{self, StageRecord};
+use crate::stages::STAGES;
+use crate::{Begun, Provenance};
+use meno_train::error::Error;
 use std::path::Path;
 
 impl Report {
@@ -35,7 +35,7 @@ impl Report {
 }
 
 /// Whether the records are those of a run: files can be damaged or mixed up.
-pub(in crate::replicate) fn check(dir: &Path, records: &[StageRecord]) -> Result<(), Error> {
+pub(crate) fn check(dir: &Path, records: &[StageRecord]) -> Result<(), Error> {
     let problems = records.iter().find_map(|r| r.measures.as_ref()).map_or(0, |m| m.per_problem.pass1.len());
     for (stage, record) in STAGES.iter().zip(records) {
         let wrong = |what: String| {

@@ -3,7 +3,7 @@
 use super::Report;
 use super::chart::{Axis, Chart, Series, Spec, chart};
 use super::paper::{Place, nature, v1};
-use crate::replicate::record::StageRecord;
+use crate::record::StageRecord;
 use serde_json::{Map, Value};
 
 /// A figure of a stage over its steps; a line needs no more points than the screen has.

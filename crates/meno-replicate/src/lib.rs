@@ -22,10 +22,10 @@ pub use record::StageRecord;
 pub use report::Report;
 pub use settings::Settings;
 
-use crate::error::Error;
-use crate::run::Observer;
-use crate::run_lock::RunLock;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_train::error::Error;
+use meno_train::run::Observer;
+use meno_train::run_lock::RunLock;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

@@ -39,7 +39,7 @@ fn model(solved: usize, length: f64) -> Measures {
 }
 
 /// A run in which everything went as in the paper.
-pub(in super::super) fn stages() -> Vec<StageRecord> {
+pub(crate) fn stages() -> Vec<StageRecord> {
     let stage = |name: &str, m: Measures| StageRecord {
         name: name.into(),
         title: format!("the {name}"),

@@ -3,10 +3,10 @@
 use super::Watch;
 use super::measure::Measures;
 use super::stages::figures;
-use crate::error::Error;
-use crate::metrics::Metrics;
-use crate::rollout::Rollout;
-use crate::run::Observer;
+use meno_train::error::Error;
+use meno_train::metrics::Metrics;
+use meno_train::rollout::Rollout;
+use meno_train::run::Observer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -122,7 +122,7 @@ const CLAIMS: [Row; 11] = [
         rule: "the gain over the base lies above 0",
         stages: &["base", "r1-zero"],
         evidence: zero_checks_itself,
-        code: &["crates/meno-train/src/replicate/measure.rs"],
+        code: &["crates/meno-replicate/src/measure.rs"],
     },
     Row {
         id: "zero_mixes_languages",
@@ -182,7 +182,7 @@ const CLAIMS: [Row; 11] = [
         rule: "no more than 5 points behind, and consistency above 95 %",
         stages: &["r1-zero", "r1"],
         evidence: r1_is_level_and_readable,
-        code: &["crates/meno-train/src/replicate/stages.rs"],
+        code: &["crates/meno-replicate/src/stages.rs"],
     },
     Row {
         id: "majority_beats_one",

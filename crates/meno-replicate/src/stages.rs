@@ -8,16 +8,16 @@ use super::record::{self, StageRecord, Watching};
 use super::settings::{FromTraces, Pretraining, Reinforcement, Settings};
 use super::work::{Style, read, translate};
 use super::{Watch, corpus, taught, tokenizer};
-use crate::checkpoint::{self, Checkpoints};
-use crate::data::Example;
-use crate::error::Error;
-use crate::rejection_sampling::{Tally, Trace};
-use crate::rollout::{Sampler, generator, rollout};
-use crate::run::{Run, Summary};
 use meno_engine::{GenerationConfig, Sampling, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::{Arithmetic, parse_question};
 use meno_model::{Config, Model};
+use meno_train::checkpoint::{self, Checkpoints};
+use meno_train::data::Example;
+use meno_train::error::Error;
+use meno_train::rejection_sampling::{Tally, Trace};
+use meno_train::rollout::{Sampler, generator, rollout};
+use meno_train::run::{Run, Summary};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -335,7 +335,7 @@ impl Replication<'_> {
         let samples = if vote { e.samples } else { e.samples_between };
         let sampler = self.sampler(samples);
         let mut generator = generator(model, &sampler, MAX_PROMPT)?;
-        let questions = (0..e.problems as u64).map(|i| crate::data::Questions::question(&asking, i));
+        let questions = (0..e.problems as u64).map(|i| meno_train::data::Questions::question(&asking, i));
         let questions = questions.collect::<Result<Vec<_>, _>>()?;
         let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], (0, questions), &mut *self.watch)?;
         Ok(rollouts.map(|r| Measures::of(&task, &r, samples, e.shown)))
@@ -349,7 +349,7 @@ impl Replication<'_> {
         let mut table = Vec::new();
         for style in Style::ALL {
             let asking = Asking { task: &task, tokenizer: &tokenizer, split: e.split, first: 0, forced: Some(style) };
-            let questions = (0..e.forced_problems as u64).map(|i| crate::data::Questions::question(&asking, i));
+            let questions = (0..e.forced_problems as u64).map(|i| meno_train::data::Questions::question(&asking, i));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
             let rollouts = rollout(model, &mut generator, &sampler, &asking, &[], (0, questions), &mut *self.watch)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
@@ -394,7 +394,7 @@ fn rewrite(t: &Trace) -> Option<String> {
 fn the_cold_start_takes_as_many_traces_as_it_says() {
     let all: Vec<Trace> = (0..20)
         .map(|index| Trace {
-            question: crate::data::Question { index, ..Default::default() },
+            question: meno_train::data::Question { index, ..Default::default() },
             tokens: vec![],
             text: String::new(),
         })
@@ -411,7 +411,7 @@ fn the_cold_start_takes_as_many_traces_as_it_says() {
 }
 
 /// The behaviour of a rollout, as figures beside the trainer's.
-pub(super) fn figures(rollouts: &[crate::rollout::Rollout]) -> Vec<(&'static str, f64)> {
+pub(super) fn figures(rollouts: &[meno_train::rollout::Rollout]) -> Vec<(&'static str, f64)> {
     let (b, _) = behaviour(rollouts);
     let mut figures =
         vec![("behaviour/self_check", b.self_check), ("behaviour/wait", b.wait), ("behaviour/mixed", b.mixed)];
