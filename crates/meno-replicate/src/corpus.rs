@@ -1,38 +1,39 @@
-//! The web in small: documents that answer questions of the family, most of them lazily, some with care.
+//! The pretraining text: documents that answer arithmetic questions, most of them carelessly, some with care.
 //!
-//! Answers without work (right, but nothing a network this small can do in its head), steps in the head, columns with
-//! slips that stand, columns with slips that a check finds. Words follow the question's language, the other one, or
-//! both; the careful documents mix most, so that learning from accuracy alone mixes languages too (R1 §2.2.4).
+//! It stands for the web. There are answers without steps (right, but a network this small cannot compute them in one
+//! go), steps that show only their results, steps in columns with uncorrected slips, and steps in columns with slips
+//! that a check finds. The words are in the question's language, in the other one, or in both. The careful documents
+//! mix languages most, so that training for accuracy alone also makes the model mix languages (R1 §2.2.4).
 
-use super::work::{Style, Tongue, Writer};
+use crate::worked_steps::{ReasoningStyle, WordLanguage, Writer};
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::{Arithmetic, question};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Shares and slips of the corpus.
+/// The composition of the corpus: the share of each kind of document, and the rates of slips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Corpus {
     /// Share of documents that are the bare answer.
     pub bare: f64,
-    /// … the answer in its tags after an empty thought.
+    /// Share with the answer in its tags after an empty thought.
     pub direct: f64,
-    /// … short steps and a bare answer.
+    /// Share with short steps and a bare answer.
     pub short_bare: f64,
-    /// … short steps in the tags.
+    /// Share with short steps in the tags.
     pub short: f64,
-    /// … columns in the tags.
+    /// Share with columns in the tags.
     pub columns: f64,
-    /// … columns with checks in the tags.
+    /// Share with checked columns in the tags.
     pub checked: f64,
-    /// Slips in a short step.
+    /// Probability of a slip in a short step. It is not corrected.
     pub slips_short: f64,
-    /// Slips in a column step; they stand.
+    /// Probability of a slip in a column step. It is not corrected.
     pub slips_columns: f64,
-    /// Slips in a checked step; they are found and corrected.
+    /// Probability of a slip in a checked step. It is found and corrected.
     pub slips_checked: f64,
-    /// Shares of documents whose words are in the question's language, in the other, mixed: short steps.
+    /// Shares of documents with short steps whose words are in the question's language, in the other one, mixed.
     pub tongues_short: [f64; 3],
     /// The same for columns.
     pub tongues_columns: [f64; 3],
@@ -64,11 +65,11 @@ impl Default for Corpus {
 pub struct Document {
     /// The question.
     pub question: String,
-    /// What follows it.
+    /// The response.
     pub response: String,
 }
 
-/// A response in the form of R1-Zero: thought and answer between their tags.
+/// A response in the form of R1-Zero: thought and answer in their tags.
 pub fn tagged(thought: &str, answer: i64) -> String {
     if thought.is_empty() {
         return format!("<think>\n</think>\n<answer>{answer}</answer>");
@@ -76,7 +77,7 @@ pub fn tagged(thought: &str, answer: i64) -> String {
     format!("<think>\n{thought}\n</think>\n<answer>{answer}</answer>")
 }
 
-/// A response in the form of R1: thought, then a summary with the answer in a box, in the question's language.
+/// A response in the form of R1: a thought, then a summary in the question's language with the answer in a box.
 pub fn summarised(thought: &str, answer: i64, language: &str) -> String {
     format!("<think>\n{thought}\n</think>\n{}", summary(answer, language))
 }
@@ -89,26 +90,44 @@ pub fn summary(answer: i64, language: &str) -> String {
     }
 }
 
+/// What encloses the answer of a document.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Nothing.
+    Bare,
+    /// The tags of R1-Zero.
+    Tagged,
+}
+
 impl Corpus {
-    /// Document number `index` of the corpus named by `seed`. Its question is a training problem.
+    /// Document number `index` of the corpus with the given seed. Its question is a training problem of `task`.
     pub fn document(&self, task: &Arithmetic, seed: u64, index: u64) -> Document {
+        use ReasoningStyle::{Checked, Columns, Direct, Short};
         let (e, language) = task.expression(Split::Train, index);
         let mut rng = Rng::new(&[0x646f_6373, seed, index]);
-        let kinds = [self.bare, self.direct, self.short_bare, self.short, self.columns, self.checked];
-        let kind = rng.weighted(&kinds);
-        let (style, slips, tongues) = match kind {
-            0 | 1 => (Style::Direct, 0.0, self.tongues_short),
-            2 | 3 => (Style::Short, self.slips_short, self.tongues_short),
-            4 => (Style::Columns, self.slips_columns, self.tongues_columns),
-            _ => (Style::Checked, self.slips_checked, self.tongues_checked),
+        let kinds = [
+            (self.bare, Direct, Form::Bare),
+            (self.direct, Direct, Form::Tagged),
+            (self.short_bare, Short, Form::Bare),
+            (self.short, Short, Form::Tagged),
+            (self.columns, Columns, Form::Tagged),
+            (self.checked, Checked, Form::Tagged),
+        ];
+        let (_, style, form) = kinds[rng.weighted(&kinds.map(|k| k.0))];
+        let (slips, languages) = match style {
+            Direct => (0.0, self.tongues_short),
+            Short => (self.slips_short, self.tongues_short),
+            Columns => (self.slips_columns, self.tongues_columns),
+            Checked => (self.slips_checked, self.tongues_checked),
         };
         let other = if language == "zh" { "en" } else { "zh" };
-        let tongue = [Tongue::Pure(language), Tongue::Pure(other), Tongue::Mixed][rng.weighted(&tongues)];
-        let (thought, value) = Writer { rng: &mut rng, tongue, slips }.thought(&e, style);
-        let response = match kind {
-            0 => value.to_string(),
-            2 => format!("{thought}\n{value}"),
-            _ => tagged(&thought, value),
+        let choices = [WordLanguage::Pure(language), WordLanguage::Pure(other), WordLanguage::Mixed];
+        let words = choices[rng.weighted(&languages)];
+        let (thought, value) = Writer { rng: &mut rng, language: words, slips }.thought(&e, style);
+        let response = match form {
+            Form::Bare if style == Direct => value.to_string(),
+            Form::Bare => format!("{thought}\n{value}"),
+            Form::Tagged => tagged(&thought, value),
         };
         Document { question: question(&e, language), response }
     }
@@ -121,7 +140,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_held_out_problem_is_in_the_corpus_nor_the_beginning_of_one() {
+    fn no_document_is_or_begins_with_a_held_out_problem() {
         let task = Arithmetic::default();
         let held: HashSet<String> = [Split::Test, Split::Validation]
             .iter()
@@ -140,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_as_asked_and_documents_repeat() {
+    fn shares_are_as_set_and_documents_are_reproducible() {
         let (task, corpus) = (Arithmetic::default(), Corpus::default());
         let docs: Vec<Document> = (0..5000).map(|i| corpus.document(&task, 1, i)).collect();
         let share = |f: &dyn Fn(&Document) -> bool| docs.iter().filter(|d| f(d)).count() as f64 / 5000.0;

@@ -1,90 +1,89 @@
-//! How long each stage of a replication will take, before there are models: networks of the same sizes with random
-//! weights are measured for some seconds, and the settings say how much each stage trains and asks.
+//! Estimates how long each stage will take, before any model is trained. It measures networks of the same sizes with
+//! random weights for some seconds, and computes from the settings how much each stage trains and samples.
 
-use super::family::Asking;
-use super::settings::{FromTraces, Pretraining, Reinforcement, Settings};
-use super::stages::STAGES;
-use super::tokenizer;
+use crate::context::training_questions;
+use crate::evaluation::FORCED_SAMPLES;
+use crate::settings::{FromTraces, Pretraining, Reinforcement, Settings};
+use crate::stage::{Stage, Work};
+use crate::tokenizer;
+use crate::worked_steps::ReasoningStyle;
 use meno_engine::{Sampling, Tokenizer};
-use meno_eval::Split;
 use meno_model::{Config, Model};
 use meno_train::data::Questions;
-use meno_train::error::Error;
 use meno_train::rollout::Sampler;
 use meno_train::time::{Answering, Training};
+use meno_train::{Error, Train};
 use serde_json::Value;
 use std::time::Instant;
 
-/// Length of an answer as a share of its limit: what the answers of earlier runs had on average.
+/// The mean length of an answer as a share of its limit, measured in earlier runs.
 const LENGTH: f64 = 0.45;
-/// Share of the groups of answers that teach something: in the others all are right, or all wrong.
+/// The share of groups of answers that are trained on. The others are all right or all wrong.
 const TEACHING: f64 = 0.6;
-/// Share of the sampled answers that are kept to learn from.
+/// The share of sampled answers that are kept for fine-tuning.
 const KEPT: f64 = 0.6;
-/// Seconds of the tokenizer, per document.
+/// Seconds per document to train the tokenizer.
 const DOCUMENT: f64 = 0.000_25;
 
-/// Seconds of each stage.
+/// The estimated seconds of each stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// By the order of [`STAGES`].
+    /// Seconds, in the order of [`Stage::ALL`].
     pub stages: Vec<f64>,
-    /// Seconds that measuring took.
+    /// Seconds that the measurement took.
     pub probe: f64,
 }
 
 impl Plan {
-    /// All of it.
+    /// The sum over all stages.
     pub fn total(&self) -> f64 {
         self.stages.iter().sum()
     }
 }
 
-/// What was measured of a network.
+/// The measured speed of a network.
 struct Network {
     training: Training,
     answering: Answering,
+    /// The mean length of a prompt, in tokens.
     prompt: f64,
 }
 
-/// Plans the replication by `settings`, before anything of it is there.
+/// Estimates the replication with `settings`, before its directory exists.
+///
+/// # Errors
+/// If the settings describe no valid network.
 pub fn plan(settings: &Settings, seed: u64) -> Result<Plan, Error> {
     let start = Instant::now();
     let task = settings.arithmetic(seed);
-    // The vocabulary hardly depends on how many documents it is made of.
+    // The vocabulary hardly depends on the number of documents.
     let documents = settings.task.tokenizer_documents.min(500);
     let tokenizer = tokenizer::train(&settings.corpus, &task, seed, documents)?;
     let plan = plan_with(settings, seed, &tokenizer)?;
     Ok(Plan { probe: start.elapsed().as_secs_f64(), ..plan })
 }
 
-/// As [`plan`], with the tokenizer that is there.
-pub(super) fn plan_with(s: &Settings, seed: u64, tokenizer: &Tokenizer) -> Result<Plan, Error> {
+/// As [`plan`], with the tokenizer of the run.
+pub(crate) fn plan_with(s: &Settings, seed: u64, tokenizer: &Tokenizer) -> Result<Plan, Error> {
     let start = Instant::now();
     let teacher = Network::measure(s, seed, &s.base, &s.network, tokenizer)?;
     let student = Network::measure(s, seed, &s.student, &s.student_network, tokenizer)?;
-    let seconds = |name: &str| match name {
-        "tokenizer" => DOCUMENT * s.task.tokenizer_documents as f64,
-        "base" => teacher.pretraining(&s.base),
-        "r1-zero" => teacher.reinforcement(s, &s.zero),
-        "r1-zero-language" => teacher.reinforcement(s, &s.zero_language),
-        "cold-start" => teacher.taught_by_traces(s, &s.cold_start, &teacher),
-        "reasoning-rl" => teacher.reinforcement(s, &s.reasoning),
-        "rejection-sft" => teacher.taught_by_traces(s, &s.rejection, &teacher),
-        "r1" => teacher.reinforcement(s, &s.last),
-        "student-base" => student.pretraining(&s.student),
-        "distill" => student.taught_by_traces(s, &s.distill, &teacher),
-        _ => student.reinforcement(s, &s.student_rl),
+    let seconds = |stage: Stage| {
+        let network = if stage.is_student() { &student } else { &teacher };
+        let work = match stage.work(s) {
+            Work::TrainTokenizer => return DOCUMENT * s.task.tokenizer_documents as f64,
+            Work::Pretrain { recipe, .. } => network.pretraining(recipe),
+            Work::Reinforce { recipe, .. } => network.reinforcement(s, recipe),
+            // The student's answers come from R1, which has the teacher's network.
+            Work::FineTune { recipe, .. } => network.fine_tuning(s, recipe, &teacher),
+        };
+        work + network.measurement(s, stage)
     };
-    let measured = |name: &str| {
-        let network = if matches!(name, "student-base" | "distill" | "student-rl") { &student } else { &teacher };
-        network.measurement(s, name)
-    };
-    let stages = STAGES.iter().map(|stage| seconds(stage.name) + measured(stage.name)).collect();
+    let stages = Stage::ALL.map(seconds).into();
     Ok(Plan { stages, probe: start.elapsed().as_secs_f64() })
 }
 
-/// Tokens of an answer that may have `limit`.
+/// The expected tokens of an answer with at most `limit` tokens.
 fn length(limit: usize) -> f64 {
     (LENGTH * limit as f64).max(1.0)
 }
@@ -101,10 +100,10 @@ impl Network {
         network["vocab_size"] = tokenizer.vocab_size().next_multiple_of(16).into();
         let mut model = Model::random(Config::from_value("network", network)?, seed)?;
         let (e, task) = (&s.evaluation, s.arithmetic(seed));
-        let asking = Asking { task: &task, tokenizer, split: Split::Train, first: 0, forced: None };
-        let questions = (0..e.max_sequences as u64).map(|i| asking.question(i)).collect::<Result<Vec<_>, _>>()?;
+        let asked = training_questions(&task, tokenizer, 0);
+        let questions = (0..e.max_sequences as u64).map(|i| asked.question(i)).collect::<Result<Vec<_>, _>>()?;
         let max_tokens = length(e.max_completion_length) as usize;
-        // Random weights end an answer anywhere: none is ended but by its length.
+        // Random weights could end an answer at any token, so no token ends one: all reach `max_tokens`.
         let sampling = Sampling { temperature: e.temperature, max_tokens, ..Sampling::default() };
         let sampler = Sampler {
             num_generations: 1,
@@ -114,15 +113,15 @@ impl Network {
             precision: s.precision.into(),
             key: [0, seed],
         };
-        let answering = Answering::measure(&mut model, &sampler, &asking, &questions)?;
+        let answering = Answering::measure(&mut model, &sampler, &asked, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;
         let mtp = p.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-        let train = meno_train::Train { precision: s.precision, ..p.train.clone() };
+        let train = Train { precision: s.precision, ..p.train.clone() };
         let training = Training::measure(&mut model, &train, mtp, prompt as usize + max_tokens)?;
         Ok(Network { training, answering, prompt })
     }
 
-    /// Seconds of `answers` answers that may have `limit` tokens.
+    /// Seconds to sample `answers` answers of at most `limit` tokens.
     fn answers(&self, answers: usize, limit: usize) -> f64 {
         self.answering.seconds(answers) * length(limit) / self.answering.mean().max(1.0)
     }
@@ -142,8 +141,8 @@ impl Network {
             + self.training.seconds(steps, steps as f64 * TEACHING * tokens / parts)
     }
 
-    /// `teacher` answers, this network learns.
-    fn taught_by_traces(&self, s: &Settings, f: &FromTraces, teacher: &Network) -> f64 {
+    /// Seconds to sample answers of `teacher` and fine-tune this network on them.
+    fn fine_tuning(&self, s: &Settings, f: &FromTraces, teacher: &Network) -> f64 {
         let limit = f.sample.max_completion_length.min(s.evaluation.max_completion_length);
         let sampled = f.sample.num_questions * f.sample.num_generations;
         let kept = f.sample.num_questions * f.sample.num_generations.min(f.sample.keep_per_question);
@@ -154,16 +153,13 @@ impl Network {
         teacher.answers(sampled, limit) + self.training.seconds(steps, tokens)
     }
 
-    /// Measuring a stage's model on the held-out problems.
-    fn measurement(&self, s: &Settings, name: &str) -> f64 {
+    /// Seconds to measure the model of `stage` on the held-out problems.
+    fn measurement(&self, s: &Settings, stage: Stage) -> f64 {
         let e = &s.evaluation;
-        let samples = match name {
-            "tokenizer" => return 0.0,
-            "base" | "r1-zero" | "r1" => e.samples,
-            _ => e.samples_between,
+        let forced = match stage.measures_forced_styles() {
+            true => ReasoningStyle::ALL.len() * FORCED_SAMPLES * e.forced_problems,
+            false => 0,
         };
-        // Four styles, two answers to each question.
-        let forced = if matches!(name, "base" | "r1-zero") { 8 * e.forced_problems } else { 0 };
-        self.answers(e.problems * samples + forced, e.max_completion_length)
+        self.answers(e.problems * stage.samples(e) + forced, e.max_completion_length)
     }
 }

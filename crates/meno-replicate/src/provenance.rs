@@ -1,31 +1,31 @@
-//! Where a report comes from: program, machine, time and command.
+//! The origin of a report: program, machine, time and command.
 
 use meno_model::date::utc;
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where a report comes from.
+/// The origin of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// The preset or the recipe's file.
+    /// The name of the preset, or the path of the recipe.
     pub preset: String,
-    /// The command, its program named `meno` wherever it lies.
+    /// The command line, with the program named `meno` instead of its path.
     pub command: String,
-    /// The program's version.
+    /// The version of the program.
     pub version: String,
-    /// The commit that it was built from.
+    /// The commit it was built from.
     pub commit: String,
-    /// The processor's name.
+    /// The name of the processor.
     pub cpu: String,
-    /// The instructions that the kernels use.
+    /// The instruction set that the kernels use.
     pub kernels: String,
-    /// When the report was written, UTC.
+    /// The time the report was written, in UTC.
     pub date: String,
 }
 
 impl Provenance {
-    /// On this machine, now.
+    /// A report made on this machine, now.
     pub fn here(preset: &str, command: String, version: &str, commit: &str) -> Provenance {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         Provenance {
@@ -40,23 +40,23 @@ impl Provenance {
     }
 }
 
-/// The processor's name as Linux gives it, else its architecture.
+/// The name of the processor as Linux reports it, or else its architecture.
 fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|l| Some(l.strip_prefix("model name")?.split_once(':')?.1.trim()));
     name.unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
-/// `2026-03-01 12:34 UTC` of seconds since 1970.
+/// Formats seconds since 1970 as `2026-03-01 12:34 UTC`.
 fn date(seconds: u64) -> String {
     let utc = utc(seconds);
     format!("{} {} UTC", &utc[..10], &utc[11..16])
 }
 
-/// What reports name their program: where it lies is the business of the machine that ran it.
+/// The name of the program in reports. Its path would only mean something on the machine that ran it.
 const PROGRAM: &str = "meno";
 
-/// A command line as a shell takes it, of a program's name and its arguments; the name becomes `meno`.
+/// The command line of `args`, the program and its arguments, quoted for a shell. The program is named `meno`.
 pub fn command_line(args: impl IntoIterator<Item = String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     let quote = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
@@ -67,8 +67,8 @@ pub fn command_line(args: impl IntoIterator<Item = String>) -> String {
     std::iter::once(PROGRAM.to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
-/// A recorded command whose program is named `meno`: older records have its path.
-pub(super) fn with_program(command: &str) -> String {
+/// Replaces the program of a recorded command with `meno`. Older records name its path.
+pub(crate) fn with_program(command: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let end = command.find(|c| {
         let ends = c == ' ' && !quoted && !escaped;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_can_be_pasted() {
+    fn commands_are_quoted_for_a_shell() {
         let args = ["target/release/meno", "replicate", "--out", "a b", "it's", ""].map(str::to_owned);
         let line = command_line(args);
         assert_eq!(line, r"meno replicate --out 'a b' 'it'\''s' ''");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_names_where_the_program_lies() {
+    fn the_path_of_the_program_is_replaced() {
         for path in ["/tmp/meno-old", "meno.exe", "/home/a b/it's/meno", "'", "a\\ b"] {
             let quoted = format!("'{}'", path.replace('\'', r"'\''"));
             assert_eq!(with_program(&format!("{quoted} report 'a b'")), "meno report 'a b'", "{path}");
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_named() {
+    fn every_field_is_set() {
         let p = Provenance::here("tiny", "meno replicate".into(), "0.1.0", "abc");
         let json = serde_json::to_value(&p).unwrap();
         assert!(json.as_object().unwrap().values().all(|v| v.as_str().is_some_and(|s| !s.is_empty())), "{json}");

@@ -1,6 +1,7 @@
-//! The recipe of a replication: one TOML with a section for every stage, the same structs as the single commands use.
+//! The recipe of a replication: one TOML file with a section for every stage. The sections use the same structs as the
+//! recipes of the training commands.
 
-use super::corpus::Corpus;
+use crate::corpus::Corpus;
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::Arithmetic;
 use meno_train::error::Error;
@@ -12,80 +13,80 @@ use meno_train::trainer::{Dtype, Train};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Everything a replication needs to know.
+/// All settings of a replication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// One sentence on the preset.
+    /// The recipe described in one sentence.
     pub description: String,
-    /// Input type of the GEMMs, everywhere.
+    /// The input type of all GEMMs.
     pub precision: Dtype,
     /// The questions.
     pub task: TaskSettings,
-    /// The documents.
+    /// The pretraining text.
     #[serde(default)]
     pub corpus: Corpus,
-    /// How models are measured.
+    /// How the models are measured.
     pub evaluation: Evaluation,
-    /// config.json of the DeepSeek-V3 network; `vocab_size` comes from the tokenizer.
+    /// config.json of the DeepSeek-V3 network. `vocab_size` is taken from the tokenizer.
     pub network: Value,
-    /// config.json of the dense student.
+    /// config.json of the dense student network.
     pub student_network: Value,
-    /// V3 §4: pretraining of the base.
+    /// V3 §4: pretraining of the base model.
     pub base: Pretraining,
-    /// R1 §2.2: reinforcement learning on the base.
+    /// R1 §2.2: reinforcement learning on the base model.
     pub zero: Reinforcement,
-    /// R1 §2.3.2's ablation: the same with the language reward from the start.
+    /// The ablation of R1 §2.3.2: the same with the language reward from the start.
     pub zero_language: Reinforcement,
-    /// R1 §2.3.1: fine-tuning of the base on readable answers of R1-Zero.
+    /// R1 §2.3.1: fine-tuning of the base model on readable answers of R1-Zero.
     pub cold_start: FromTraces,
     /// R1 §2.3.2: reinforcement learning with language consistency.
     pub reasoning: Reinforcement,
-    /// R1 §2.3.3: rejection sampling from that, fine-tuning of the base.
+    /// R1 §2.3.3: rejection sampling from that model, fine-tuning of the base model.
     pub rejection: FromTraces,
-    /// R1 §2.3.4: the last reinforcement learning.
+    /// R1 §2.3.4: the last stage of reinforcement learning.
     pub last: Reinforcement,
     /// Pretraining of the student.
     pub student: Pretraining,
     /// R1 §2.4: fine-tuning of the student on answers of R1.
     pub distill: FromTraces,
-    /// R1 §4.1: reinforcement learning of the student instead.
+    /// R1 §4.1: reinforcement learning of the student, instead of distillation.
     pub student_rl: Reinforcement,
 }
 
-/// `[task]`.
+/// `[task]`: the questions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSettings {
-    /// Shares of questions with 1, 2, 3, … operations.
+    /// The shares of questions with 1, 2, 3, … operations.
     pub operations: Vec<f64>,
-    /// Share of questions in Chinese.
+    /// The share of questions in Chinese.
     pub chinese: f64,
-    /// Documents that the tokenizer is trained on.
+    /// The number of documents that the tokenizer is trained on.
     pub tokenizer_documents: u64,
 }
 
-/// `[evaluation]`.
+/// `[evaluation]`: how the models are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
-    /// test for a report, validation while a recipe is being chosen.
+    /// `test` for a report; `validation` while choosing a recipe.
     pub split: Split,
-    /// Problems.
+    /// The number of problems.
     pub problems: usize,
-    /// Samples of each by the base, R1-Zero and R1: k of pass@k and cons@k.
+    /// Samples per problem by the base, R1-Zero and R1: the k of pass@k and cons@k.
     pub samples: usize,
-    /// Samples of each by the models between.
+    /// Samples per problem by the other models.
     pub samples_between: usize,
-    /// Longest response, in tokens.
+    /// The longest response, in tokens.
     pub max_completion_length: usize,
-    /// Sampling temperature.
+    /// The sampling temperature.
     pub temperature: f32,
-    /// Responses generated at once.
+    /// The number of responses generated at the same time.
     pub max_sequences: usize,
-    /// Problems of the table by forced style.
+    /// The number of problems answered in each forced style.
     pub forced_problems: usize,
-    /// Responses kept to show.
+    /// The number of responses kept for the report.
     pub shown: usize,
 }
 
@@ -114,11 +115,10 @@ pub struct Reinforcement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromTraces {
-    /// How many of the answers that were kept are trained on, at most: the first in the order of the questions. 0 takes
-    /// all.
+    /// The largest number of kept answers to train on: the first in the order of the questions. 0 means all.
     #[serde(default)]
     pub max_examples: usize,
-    /// What is sampled and kept.
+    /// Which answers are sampled and kept.
     pub sample: RejectionSampling,
     /// Optimizer.
     pub train: Train,
@@ -126,12 +126,15 @@ pub struct FromTraces {
     pub sft: Sft,
 }
 
-/// The presets in this binary, by name.
+/// The presets built into the binary, by name.
 const PRESETS: [(&str, &str); 2] =
     [("tiny", include_str!("../presets/tiny.toml")), ("smoke", include_str!("../presets/smoke.toml"))];
 
 impl Settings {
-    /// A preset by name, or the recipe in a file.
+    /// Loads a preset by name, or the recipe in a `.toml` file.
+    ///
+    /// # Errors
+    /// If there is no such preset or file, or the file is not a valid recipe.
     pub fn load(name: &str) -> Result<Settings, Error> {
         let recipe = |message: String| Error::Recipe { file: name.to_owned(), message };
         let text = match PRESETS.iter().find(|p| p.0 == name) {
@@ -146,7 +149,7 @@ impl Settings {
         toml::from_str(&text).map_err(|e| recipe(meno_train::recipe::explain(&e, &text)))
     }
 
-    /// Names every random stream of the run by `seed` and gives every stage the one precision.
+    /// Derives the seed of every random stream from `seed`, and sets the precision of every stage.
     pub fn with_seed(mut self, seed: u64) -> Settings {
         let precision = self.precision;
         let trains: [&mut Train; 10] = [
@@ -168,12 +171,12 @@ impl Settings {
         for (i, sample) in [&mut self.cold_start, &mut self.rejection, &mut self.distill].into_iter().enumerate() {
             sample.sample.seed = seed * 100 + 50 + i as u64;
         }
-        // The ablation differs from R1-Zero in its reward alone: the same questions, the same random numbers.
+        // The ablation differs from R1-Zero in its rewards only: it uses the same questions and random numbers.
         self.zero_language.train.seed = self.zero.train.seed;
         self
     }
 
-    /// The questions of a run.
+    /// The training problems of the run with this seed.
     pub fn arithmetic(&self, seed: u64) -> Arithmetic {
         Arithmetic { seed, operations: self.task.operations.clone(), chinese: self.task.chinese }
     }
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presets_are_valid_and_an_unknown_key_is_named() {
+    fn presets_are_valid_and_an_unknown_key_is_reported() {
         for (name, text) in PRESETS {
             let s = Settings::load(name).unwrap_or_else(|e| panic!("{e}")).with_seed(3);
             assert!(s.evaluation.problems > 0);
@@ -193,15 +196,15 @@ mod tests {
             assert!(toml::from_str::<Settings>(&broken).unwrap_err().to_string().contains("nonsense"));
         }
         assert!(Settings::load("huge").unwrap_err().to_string().contains("`tiny`, `smoke`"));
-        // The figures of a report need their intervals.
+        // With fewer problems the intervals of the report would be too wide.
         assert!(Settings::load("tiny").unwrap().evaluation.problems >= 500);
     }
 
     #[test]
-    fn the_cold_start_is_a_few_hundred_thoughts() {
+    fn the_cold_start_trains_on_a_few_hundred_thoughts() {
         let cold_start = Settings::load("tiny").unwrap().cold_start;
         assert!((100..=1000).contains(&cold_start.max_examples), "{}", cold_start.max_examples);
-        // R1-Zero's answers are right and readable in eight cases of ten.
+        // Eight in ten of R1-Zero's answers are right and readable.
         let sampled = cold_start.sample.num_questions * cold_start.sample.num_generations;
         assert!(sampled * 8 >= cold_start.max_examples * 10, "{sampled}");
     }

@@ -1,9 +1,9 @@
-//! Stage 0: a byte-level BPE trained on the corpus, with DeepSeek's special tokens.
+//! The tokenizer: a byte-level BPE trained on the corpus, with DeepSeek's special tokens.
 //!
-//! Every digit is a token of its own, words keep their spaces, and the tags of thought and answer are single tokens
-//! (as `<think>` is in R1's tokenizer). Any text can be encoded: the 256 bytes are in the vocabulary.
+//! Every digit is one token, words include their spaces, and the tags around thought and answer are single tokens, as
+//! `<think>` is in R1's tokenizer. Any text can be encoded, because the vocabulary contains all 256 bytes.
 
-use super::corpus::{Corpus, summary};
+use crate::corpus::{Corpus, summary};
 use meno_engine::Tokenizer;
 use meno_engine::tokenizer::Special;
 use meno_eval::tasks::arithmetic::Arithmetic;
@@ -19,23 +19,24 @@ use tokenizers::{SplitDelimiterBehavior, TokenizerBuilder};
 pub const BOS: &str = "<｜begin▁of▁sentence｜>";
 /// Ends every answer.
 pub const EOS: &str = "<｜end▁of▁sentence｜>";
-/// Fills up.
+/// Padding.
 pub const PAD: &str = "<｜▁pad▁｜>";
-/// Before a question.
+/// Precedes a question.
 pub const USER: &str = "<｜User｜>";
-/// Before an answer.
+/// Precedes an answer.
 pub const ASSISTANT: &str = "<｜Assistant｜>";
 
-/// Single tokens that stay visible in the text, as in R1's tokenizer.
+/// Tags that are single tokens but not special: they remain visible in decoded text, as in R1's tokenizer.
 pub const TAGS: [&str; 4] = ["<think>", "</think>", "<answer>", "</answer>"];
 
-/// The chat template, in R1's form: an earlier answer stands without its thought.
+/// The chat template, in R1's form: earlier answers appear without their thoughts.
 pub const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}\
 {{ '<｜User｜>' + message['content'] }}{% elif message['role'] == 'assistant' %}\
 {{ '<｜Assistant｜>' + message['content'].split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}\
 {% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}";
 
-/// Digits one by one; a word with the space on either side; signs with the space behind; the rest of the spaces.
+/// How text is split before BPE: single digits; words with a space on either side; signs with the space after them;
+/// other whitespace.
 const PATTERN: &str = r"\p{N}| ?\p{L}+ ?|[^\s\p{L}\p{N}]+ ?|\s+";
 
 /// The prompt of a question.
@@ -43,7 +44,7 @@ pub fn prompt(question: &str) -> String {
     format!("{BOS}{USER}{question}{ASSISTANT}")
 }
 
-/// Trains the tokenizer on `documents` documents of the corpus and a few summaries.
+/// Trains the tokenizer on the first `documents` documents of the corpus with the given seed, and on summaries.
 pub fn train(corpus: &Corpus, task: &Arithmetic, seed: u64, documents: u64) -> Result<Tokenizer, Error> {
     let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
     let split =
@@ -74,7 +75,7 @@ pub fn train(corpus: &Corpus, task: &Arithmetic, seed: u64, documents: u64) -> R
         [d.question, plain, summary(1, "en"), summary(1, "zh")]
     });
     tokenizer.train(&mut trainer, texts).map_err(broken)?;
-    // The trainer marks all its special tokens alike; the tags are to stay in decoded text.
+    // The trainer marks the tags as special too, which would remove them from decoded text.
     let json = tokenizer.to_string(false).map_err(broken)?;
     let mut json: serde_json::Value = serde_json::from_str(&json).expect("invariant: the library writes JSON");
     for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_tags_are_single_tokens_and_any_text_comes_back() {
+    fn words_and_tags_are_single_tokens_and_any_text_round_trips() {
         let (corpus, task) = (Corpus::default(), Arithmetic::default());
         let t = train(&corpus, &task, 0, 2000).unwrap();
         assert!(t.vocab_size() < 400, "{}", t.vocab_size());
@@ -108,7 +109,7 @@ mod tests {
         }
         let ids = t.encode(&prompt("What is 1+1?"), false).unwrap();
         assert_eq!(t.decode(&ids, true), "What is 1+1?");
-        // The same tokenizer every time.
+        // Training is deterministic.
         let again = train(&corpus, &task, 0, 2000).unwrap();
         let text = "47+85: 7+5=13, 4+8+1=13 so 133\ncheck 133-85: 13-5=8~7 wait";
         assert_eq!(again.encode(text, false).unwrap(), t.encode(text, false).unwrap());

@@ -1,4 +1,4 @@
-//! Line charts: where everything stands, for the template to draw.
+//! Line charts: the positions of everything that the template draws.
 
 use super::csv::Csv;
 use super::fit::{Fitted, fit};
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 /// One line of a chart.
 pub(super) struct Series<'a> {
-    /// Its name in the legend; empty for the only one.
+    /// The name in the legend; empty if the chart has only one line.
     pub(super) name: &'a str,
-    /// 1 to 4: its colour and dashes.
+    /// The colour and dashes, from 1 to 4.
     pub(super) colour: usize,
-    /// Step and value.
+    /// Steps and values.
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// How the y axis reads.
+/// The scale of the y axis.
 #[derive(Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Axis {
@@ -25,21 +25,21 @@ pub(super) enum Axis {
     Number,
 }
 
-/// What a chart shows.
+/// The content of a chart.
 pub(super) struct Spec<'a> {
     pub(super) id: &'a str,
     pub(super) title: &'a str,
-    /// A sentence under the title.
+    /// A sentence below the title.
     pub(super) note: &'a str,
     pub(super) axis: Axis,
     pub(super) series: Vec<Series<'a>>,
-    /// What the paper has to show beside it.
+    /// What the paper says about it, and where.
     pub(super) paper: Option<(&'a str, Place)>,
-    /// Figures that the paper prints, as lines across.
+    /// Values that the paper prints, drawn as horizontal lines.
     pub(super) guides: Vec<(f64, &'a str)>,
 }
 
-/// A chart, ready to be drawn.
+/// A chart, ready to draw.
 #[derive(Serialize)]
 pub(super) struct Chart {
     id: String,
@@ -60,13 +60,13 @@ pub(super) struct Chart {
     guides: Vec<Tick>,
     series: Vec<Drawn>,
     paper: Option<(String, Place)>,
-    /// The figures, as a `data:` address.
+    /// The values as CSV, in a `data:` address.
     csv: String,
-    /// For those who do not see it.
+    /// The chart in words, for screen readers.
     summary: String,
 }
 
-/// A label and where it stands.
+/// A label and its position.
 #[derive(Serialize)]
 pub(super) struct Tick {
     pub(super) at: f64,
@@ -91,7 +91,7 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
-/// 1, 1.5, 2, 3, … times a power of ten, at least `x`.
+/// The smallest of 1, 1.5, 2, 3, … times a power of ten that is at least `x`.
 fn round_up(x: f64) -> f64 {
     if x <= 0.0 || !x.is_finite() {
         return 1.0;
@@ -113,7 +113,7 @@ fn label(x: f64, axis: Axis) -> String {
     }
 }
 
-/// A tenth of a pixel is fine enough.
+/// Rounds to a tenth of a pixel.
 pub(super) fn tenth(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
 }
@@ -122,7 +122,7 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     points.map(|(x, y)| format!("{},{}", tenth(x), tenth(y))).collect::<Vec<_>>().join(" ")
 }
 
-/// A line may leave what its points can be: no share is above 100 %, nothing shown here is below 0.
+/// Clamps fitted values, which can leave the range of the points: shares to at most 100 %, everything to at least 0.
 fn within(fits: Vec<Fitted>, axis: Axis) -> Vec<Fitted> {
     let most = if axis == Axis::Share { 1.0 } else { f64::MAX };
     let clamp = |v: f64| v.clamp(0.0, most);
@@ -130,7 +130,7 @@ fn within(fits: Vec<Fitted>, axis: Axis) -> Vec<Fitted> {
     fits.into_iter().map(one).collect()
 }
 
-/// The chart; `None` if there is nothing to draw.
+/// Lays out a chart; `None` if no line has two points.
 pub(super) fn chart(spec: Spec) -> Option<Chart> {
     let Spec { id, title, note, axis, series, paper, guides } = spec;
     let series: Vec<Series> = series.into_iter().filter(|s| s.points.len() > 1).collect();
@@ -184,7 +184,7 @@ pub(super) fn chart(spec: Spec) -> Option<Chart> {
     })
 }
 
-/// The figures of every step: as measured, as fitted, and the ends of the interval.
+/// The values of every step: measured, fitted, and the ends of the interval.
 fn table(series: &[Series], fits: &[Vec<Fitted>]) -> Csv {
     let mut csv = Csv::new(["step"]);
     let mut steps: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.0)).collect();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_has_lines_bands_and_figures_and_an_empty_one_is_nothing() {
+    fn a_chart_has_lines_bands_and_values_and_needs_two_points() {
         let c = chart(spec(20, vec![])).unwrap();
         assert_eq!(c.y1, 0.4);
         assert_eq!((c.x0, c.x1), (1.0, 20.0));
@@ -257,11 +257,11 @@ mod tests {
         assert!(c.csv.starts_with("data:text/csv;charset=utf-8,step,a,a%20fitted,a%20low,a%20high,b,"));
         assert_eq!(c.csv.matches("%0A").count(), 21);
         assert!(chart(spec(1, vec![])).is_none() && chart(spec(0, vec![])).is_none());
-        // A line that overshoots its points stays within 0 and 100 %.
+        // A line that overshoots its points is clamped to 100 %.
         let steep: Vec<(f64, f64)> = (0..20).map(|i| (f64::from(i), (f64::from(i) / 16.0).min(1.0))).collect();
         let ends = within(fit(&steep), Axis::Share);
         assert!(fit(&steep).iter().any(|f| f.y > 1.0) && ends.iter().all(|f| (0.0..=1.0).contains(&f.y)));
-        // A figure of the paper is in sight.
+        // The scale includes the values of the paper.
         assert_eq!(chart(spec(20, vec![(0.779, "paper")])).unwrap().y1, 1.0);
         assert_eq!([round_up(0.7), round_up(11.0), round_up(101.0)], [0.8, 15.0, 150.0]);
     }

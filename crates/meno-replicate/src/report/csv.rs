@@ -1,4 +1,4 @@
-//! Tables to take away, as `data:` addresses that need no program to be saved.
+//! Tables as `data:` addresses, which a browser can save without a script.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ pub(super) struct Csv {
     rows: Vec<Vec<String>>,
 }
 
-/// As RFC 4180 has it.
+/// Quotes a cell as in RFC 4180.
 fn quoted(text: &str) -> String {
     match text.contains([',', '"', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
@@ -16,7 +16,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Six significant digits and no more than needed.
+/// Formats a number with at most six significant digits; empty if it is not finite.
 pub(super) fn figure(x: f64) -> String {
     if x == 0.0 || !x.is_finite() {
         return if x == 0.0 { "0".into() } else { String::new() };
@@ -46,7 +46,7 @@ impl Csv {
         self.row(cells.iter().map(|x| x.map_or(String::new(), figure)).collect());
     }
 
-    /// The table as an address to save from.
+    /// The table as a `data:` address.
     pub(super) fn data_url(&self) -> String {
         let mut url = "data:text/csv;charset=utf-8,".to_owned();
         for line in std::iter::once(&self.columns).chain(&self.rows) {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_survive_the_address() {
+    fn tables_are_quoted_and_encoded() {
         let mut csv = Csv::new(["stage", "pass@1"]);
         csv.row(vec!["Rejection sampling, \"SFT\"".into(), figure(0.781)]);
         csv.figures(&[None, Some(1.0 / 3.0)]);

@@ -1,16 +1,20 @@
-//! Which curves are shown, and what the paper has to show beside them.
+//! The curves that the page shows, and what the paper says about each.
 
-use super::Report;
 use super::chart::{Axis, Chart, Series, Spec, chart};
 use super::paper::{Place, nature, v1};
 use crate::record::StageRecord;
+use crate::records::StageRecords;
+use crate::stage::Stage;
 use serde_json::{Map, Value};
 
-/// A figure of a stage over its steps; a line needs no more points than the screen has.
+/// The largest number of points of a line. A screen cannot show more.
+const MAX_POINTS: usize = 160;
+
+/// A metric of a stage by step. Long curves are averaged over neighbouring steps.
 fn points(record: &StageRecord, name: &str) -> Vec<(f64, f64)> {
     let point = |s: &Map<String, Value>| Some((s.get("step")?.as_f64()?, s.get(name)?.as_f64()?));
     let all: Vec<(f64, f64)> = record.history.iter().filter_map(point).collect();
-    let every = all.len().div_ceil(160).max(1);
+    let every = all.len().div_ceil(MAX_POINTS).max(1);
     let mean = |c: &[(f64, f64)]| c.iter().map(|p| p.1).sum::<f64>() / c.len() as f64;
     all.chunks(every).map(|c| (c[c.len() - 1].0, mean(c))).collect()
 }
@@ -21,10 +25,12 @@ struct Curve {
     title: &'static str,
     note: &'static str,
     axis: Axis,
-    /// The figure of the steps that it shows.
+    /// The metric that it shows.
     figure: &'static str,
-    /// What the paper has to show beside it.
+    /// What the paper says about it, and where.
     paper: Option<(&'static str, Place)>,
+    /// Values that the paper prints, drawn as horizontal lines.
+    guides: &'static [(f64, &'static str)],
 }
 
 const fn curve(
@@ -33,17 +39,20 @@ const fn curve(
     figure: &'static str,
     paper: Option<(&'static str, Place)>,
 ) -> Curve {
-    Curve { id, title, note, axis, figure, paper }
+    Curve { id, title, note, axis, figure, paper, guides: &[] }
 }
 
-/// What R1-Zero's charts show.
+/// The charts of R1-Zero.
 const ZERO: [Curve; 8] = [
-    curve(
-        ["zero-right", "Right answers", "Share of the answers of each step that were right (accuracy)."],
-        Axis::Share,
-        "verdicts/right",
-        Some(("15.6 % before and 77.9 % after, on AIME 2024; its curve over 10,400 steps is", nature("Fig. 1a"))),
-    ),
+    Curve {
+        guides: &[(0.156, "paper, before: 15.6 %"), (0.779, "paper, after: 77.9 %")],
+        ..curve(
+            ["zero-right", "Right answers", "Share of the answers of each step that were right (accuracy)."],
+            Axis::Share,
+            "verdicts/right",
+            Some(("15.6 % before and 77.9 % after, on AIME 2024; its curve over 10,400 steps is", nature("Fig. 1a"))),
+        )
+    },
     curve(
         ["zero-length", "Length of responses", "In tokens. Nothing is paid for length."],
         Axis::Number,
@@ -102,50 +111,38 @@ const ZERO: [Curve; 8] = [
     ),
 ];
 
-/// R1-Zero, and the same with the language reward.
-pub(super) fn zero(r: &Report) -> Vec<Chart> {
-    let (zero, language) = (r.stage("r1-zero"), r.stage("r1-zero-language"));
-    let one = |&Curve { id, title, note, axis, figure, paper }: &Curve| {
+/// Draws the charts of R1-Zero, with and without the language reward.
+pub(super) fn zero(r: &StageRecords) -> Vec<Chart> {
+    let (zero, language) = (r.stage(Stage::R1Zero), r.stage(Stage::R1ZeroLanguage));
+    let one = |&Curve { id, title, note, axis, figure, paper, guides }: &Curve| {
         let series = vec![
             Series { name: "R1-Zero", colour: 1, points: points(zero, figure) },
             Series { name: "with language reward", colour: 2, points: points(language, figure) },
         ];
-        let guides = match id {
-            "zero-right" => vec![(0.156, "paper, before: 15.6 %"), (0.779, "paper, after: 77.9 %")],
-            _ => Vec::new(),
-        };
-        chart(Spec { id, title, note, axis, series, paper, guides })
+        chart(Spec { id, title, note, axis, series, paper, guides: guides.to_vec() })
     };
     ZERO.iter().filter_map(one).collect()
 }
 
-/// The base and the stages after R1-Zero.
-pub(super) fn others(r: &Report) -> Vec<Chart> {
-    let one = |id, title, note, axis, stage: &str, name: &str| {
-        let series = vec![Series { name: "", colour: 3, points: points(r.stage(stage), name) }];
-        chart(Spec { id, title, note, axis, series, paper: None, guides: Vec::new() })
+/// Draws the charts of the base and of the stages after R1-Zero.
+pub(super) fn others(r: &StageRecords) -> Vec<Chart> {
+    let one = |id, title, note, name: &str| {
+        let series = vec![Series { name: "", colour: 3, points: points(r.stage(Stage::Base), name) }];
+        chart(Spec { id, title, note, axis: Axis::Number, series, paper: None, guides: Vec::new() })
     };
     let rl = |id, title, note, name: &str, paper| {
-        let stages = [("reasoning RL", "reasoning-rl", 1), ("R1", "r1", 2), ("RL on the student", "student-rl", 4)];
+        let stages =
+            [("reasoning RL", Stage::ReasoningRl, 1), ("R1", Stage::R1, 2), ("RL on the student", Stage::StudentRl, 4)];
         let line = |(name_of, stage, colour)| Series { name: name_of, colour, points: points(r.stage(stage), name) };
         let series = stages.map(line).into();
         chart(Spec { id, title, note, axis: Axis::Share, series, paper, guides: Vec::new() })
     };
     let charts = [
-        one(
-            "base-loss",
-            "Base: how surprised it is by text",
-            "Loss, in nats per token; lower is better.",
-            Axis::Number,
-            "base",
-            "loss",
-        ),
+        one("base-loss", "Base: how surprised it is by text", "Loss, in nats per token; lower is better.", "loss"),
         one(
             "base-experts",
             "Base: the busiest expert",
             "Its load above the mean; 0 is a perfect balance (MaxVio).",
-            Axis::Number,
-            "base",
             "moe/max_violation",
         ),
         rl(

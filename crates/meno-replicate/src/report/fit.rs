@@ -1,6 +1,6 @@
-//! A noisy curve as a smooth one with its band: a straight line fitted through the neighbouring points of each.
+//! Smooths a noisy curve: at each point, a straight line is fitted through the neighbouring points.
 
-/// The 97.5 % quantile of Student's t for 1 to 30 degrees of freedom; above, the normal one is near enough.
+/// The 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom. Beyond 30 the normal quantile is close enough.
 const T: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
@@ -12,27 +12,27 @@ pub(super) struct Fitted {
     pub(super) x: f64,
     /// The value of the fitted line here.
     pub(super) y: f64,
-    /// Its 95 % confidence interval, where there are points enough.
+    /// The 95 % confidence interval; `None` with fewer than four points.
     pub(super) band: Option<(f64, f64)>,
 }
 
-/// How many neighbouring points a fit takes in, of a curve of `n` points.
+/// The number of neighbouring points that a fit uses, on a curve of `n` points.
 fn window(n: usize) -> usize {
     (n / 6).max(9).min(n)
 }
 
-/// The curve through `points`.
+/// Smooths the curve through `points`.
 pub(super) fn fit(points: &[(f64, f64)]) -> Vec<Fitted> {
     let window = window(points.len());
     let at = |i: usize| {
-        // At the ends the window stays as wide and is no longer centred.
+        // At the ends of the curve the window keeps its width and is not centred.
         let from = i.saturating_sub(window / 2).min(points.len() - window);
         line(&points[from..from + window], points[i].0)
     };
     (0..points.len()).map(at).collect()
 }
 
-/// The least-squares line through `points`, at `x`.
+/// The value at `x` of the least-squares line through `points`.
 fn line(points: &[(f64, f64)], x: f64) -> Fitted {
     let n = points.len() as f64;
     let mean = |f: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(f).sum::<f64>() / n;
@@ -42,7 +42,7 @@ fn line(points: &[(f64, f64)], x: f64) -> Fitted {
     let slope = if sxx > 0.0 { sxy / sxx } else { 0.0 };
     let y = my + slope * (x - mx);
     let rest: f64 = points.iter().map(|p| (p.1 - my - slope * (p.0 - mx)).powi(2)).sum();
-    // Two points have a line without an error, three an error without a meaning.
+    // With two points the line has no error; with three the error means nothing.
     let band = (points.len() >= 4 && sxx > 0.0).then(|| {
         let freedom = points.len() - 2;
         let t = T.get(freedom - 1).copied().unwrap_or(1.96);
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_and_its_band_by_hand() {
+    fn a_line_and_its_band_agree_with_values_computed_by_hand() {
         let points = [(1.0, 1.1), (2.0, 1.9), (3.0, 3.2), (4.0, 3.9), (5.0, 5.1)];
         let at = line(&points, 3.0);
         assert!((at.y - 3.04).abs() < 1e-9);
@@ -66,13 +66,13 @@ mod tests {
         assert!(
             (high - at.y - 3.182 * (0.024f64 / 5.0).sqrt()).abs() < 1e-9 && (at.y - low - (high - at.y)).abs() < 1e-9
         );
-        // At the edge the line is less certain.
+        // The line is less certain at the edge.
         let edge = line(&points, 5.0).band.unwrap();
         assert!(edge.1 - edge.0 > high - low);
     }
 
     #[test]
-    fn a_straight_line_is_itself_and_short_curves_have_no_band() {
+    fn a_straight_line_stays_and_short_curves_have_no_band() {
         let straight: Vec<(f64, f64)> = (0..40).map(|i| (i as f64, 2.0 * i as f64)).collect();
         for (f, p) in fit(&straight).iter().zip(&straight) {
             assert!((f.y - p.1).abs() < 1e-9 && f.band.is_some_and(|b| b.1 - b.0 < 1e-6));

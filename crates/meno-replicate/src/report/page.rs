@@ -1,13 +1,18 @@
-//! `report.html` and the picture to share, made from the templates beside this file: nothing is loaded from elsewhere.
+//! `report.html` and the picture to share, rendered from the templates in `template/`. The page loads nothing from
+//! elsewhere.
 
+use super::contents::Report;
 use super::paper::SETTINGS;
-use super::{Report, Verdict, curves, pipeline, samples};
+use super::verdict::Verdict;
+use super::{curves, pipeline, samples};
+use crate::record::StageRecord;
+use crate::stage::Stage;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde_json::{Map, json};
 
-/// The pages of the template.
+/// The templates by name.
 const TEMPLATES: [(&str, &str); 5] = [
     ("report.html", include_str!("template/report.html")),
     ("macros.html", include_str!("template/macros.html")),
@@ -16,15 +21,15 @@ const TEMPLATES: [(&str, &str); 5] = [
     ("card.svg", include_str!("template/card.svg")),
 ];
 
-/// The page.
+/// Renders `report.html`.
 ///
 /// # Panics
-/// If the templates do not fit the report, which the tests rule out.
+/// If a template does not fit the report, which the tests rule out.
 pub(super) fn page(r: &Report) -> String {
     render("report.html", r)
 }
 
-/// The picture to share, an SVG of 1200 by 630.
+/// Renders the picture to share, an SVG of 1200 by 630.
 pub(super) fn card(r: &Report) -> String {
     render("card.svg", r)
 }
@@ -41,7 +46,7 @@ fn environment() -> Environment<'static> {
     env.set_auto_escape_callback(|_| AutoEscape::Html);
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     env.set_syntax(syntax.expect("invariant: its delimiters are the usual ones"));
-    // A figure that is missing shows as missing; a name that is misspelt fails the tests.
+    // A missing figure is shown as missing. In tests it is an error, which finds misspelt names.
     env.set_undefined_behavior(if cfg!(test) { UndefinedBehavior::Strict } else { UndefinedBehavior::Chainable });
     env.add_global("repository", env!("CARGO_PKG_REPOSITORY"));
     env.add_filter("percent", |x: Value| number(&x).map_or("–".to_owned(), |x| format!("{:.1}\u{a0}%", 100.0 * x)));
@@ -58,7 +63,7 @@ fn number(x: &Value) -> Option<f64> {
     f64::try_from(x.clone()).ok().filter(|x| x.is_finite())
 }
 
-/// `1,234,567`.
+/// Formats a number as `1,234,567`.
 fn thousands(x: f64) -> String {
     let digits = format!("{:.0}", x.abs());
     let mut out = String::new();
@@ -71,21 +76,19 @@ fn thousands(x: f64) -> String {
     if x < 0.0 { format!("−{out}") } else { out }
 }
 
-/// A setting as people write it.
+/// Formats a setting as a person would write it.
 fn figure(x: &Value) -> String {
     match number(x) {
         Some(x) if x.fract() == 0.0 && x.abs() < 1e9 => thousands(x),
-        // Settings are f32: what was written has few digits.
+        // Settings are f32. As f64 they would show digits that nobody wrote.
         Some(x) => format!("{}", x as f32),
         None => x.to_string(),
     }
 }
 
-/// Everything the templates know.
+/// Everything that the templates can show.
 fn facts(r: &Report) -> Value {
-    let by_name = |f: &dyn Fn(&str) -> serde_json::Value| -> serde_json::Value {
-        r.records.iter().map(|s| (s.name.clone(), f(&s.name))).collect::<Map<_, _>>().into()
-    };
+    let by_name: Map<_, _> = r.records.iter().map(|s| (s.name.clone(), stage(s))).collect();
     let stages: Vec<_> = r.records.iter().map(stage).collect();
     let count = |v: Verdict| r.claims.iter().filter(|c| c.verdict == v).count();
     let steps = r.records.iter().flat_map(|s| &s.history).filter(|h| h.contains_key("sampling/logprob_gap")).count();
@@ -110,27 +113,27 @@ fn facts(r: &Report) -> Value {
         "toml": toml::to_string_pretty(&r.settings).unwrap_or_default(),
         "beside": beside,
         "stages": stages,
-        "stage": by_name(&|name| stage(r.stage(name))),
+        "stage": by_name,
         "claims": r.claims,
         "tally": {
             "reproduced": count(Verdict::Reproduced),
             "not_reproduced": count(Verdict::NotReproduced),
             "undecided": count(Verdict::Undecided),
         },
-        "ratio": r.length_ratio("r1-zero", "base"),
+        "ratio": r.records.length_ratio(Stage::R1Zero, Stage::Base),
         "gap": if r.max_logprob_gap() == 0.0 { "0".to_owned() } else { format!("{:e}", r.max_logprob_gap()) },
         "gap_steps": steps,
-        "pipeline": pipeline::pipeline(r),
-        "card": pipeline::card(r),
-        "zero_charts": curves::zero(r),
-        "other_charts": curves::others(r),
-        "samples": samples::samples(r),
+        "pipeline": pipeline::pipeline(&r.records),
+        "card": pipeline::card(&r.records),
+        "zero_charts": curves::zero(&r.records),
+        "other_charts": curves::others(&r.records),
+        "samples": samples::samples(&r.records),
     });
     Value::from(Serde(facts))
 }
 
-/// A stage without its long lists.
-fn stage(s: &crate::StageRecord) -> serde_json::Value {
+/// The record of a stage without its long lists, with the share of truncated responses as `cut_off`.
+fn stage(s: &StageRecord) -> serde_json::Value {
     let mut value = json!(s);
     value.as_object_mut().map(|o| o.remove("history"));
     let Some(m) = value["measures"].as_object_mut() else { return value };

@@ -1,19 +1,20 @@
-//! What the papers print, each figure with its place. Nothing is read off a curve.
+//! The figures that the papers print, each with its place. No figure is read off a curve.
 
+use crate::stage::Stage;
 use serde::Serialize;
 
-/// Where a paper says something.
+/// A place in a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// Which paper, for people.
+    /// The paper, as shown to people.
     pub paper: &'static str,
-    /// Table, figure or section.
+    /// The table, figure or section.
     pub at: &'static str,
-    /// Its address.
+    /// The address of the paper.
     pub link: &'static str,
 }
 
-/// DeepSeek-R1, the first edition.
+/// DeepSeek-R1, the first edition on arXiv.
 pub(super) const fn v1(at: &'static str) -> Place {
     Place { paper: "R1, arXiv v1", at, link: "https://arxiv.org/abs/2501.12948v1" }
 }
@@ -23,7 +24,7 @@ pub(super) const fn v2(at: &'static str) -> Place {
     Place { paper: "R1, arXiv v2", at, link: "https://arxiv.org/abs/2501.12948v2" }
 }
 
-/// DeepSeek-R1 as Nature printed it.
+/// DeepSeek-R1 as published in Nature.
 pub(super) const fn nature(at: &'static str) -> Place {
     Place { paper: "R1, Nature 2025", at, link: "https://www.nature.com/articles/s41586-025-09422-z" }
 }
@@ -36,49 +37,50 @@ const fn v3(at: &'static str) -> Place {
 /// The accuracy of one of the paper's models.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Printed {
-    /// The stage here that does the same.
-    pub(super) stage: &'static str,
-    /// The model there.
+    /// The corresponding stage of the replication.
+    #[serde(skip)]
+    pub(super) stage: Stage,
+    /// The name of the paper's model.
     pub(super) model: &'static str,
     /// pass@1 on AIME 2024.
     pub(super) pass1: f64,
-    /// Where it is printed.
+    /// Where the paper prints it.
     pub(super) place: Place,
 }
 
-const fn printed(stage: &'static str, model: &'static str, pass1: f64, place: Place) -> Printed {
+const fn printed(stage: Stage, model: &'static str, pass1: f64, place: Place) -> Printed {
     Printed { stage, model, pass1, place }
 }
 
-/// AIME 2024, pass@1, stage by stage.
+/// pass@1 on AIME 2024, by stage.
 pub(super) const AIME: [Printed; 8] = [
-    printed("base", "DeepSeek-V3-Base", 0.156, v1("§2.2.4")),
-    printed("r1-zero", "R1-Zero", 0.779, nature("Table 2")),
-    printed("cold-start", "R1 Dev1", 0.590, nature("Table 2")),
-    printed("reasoning-rl", "R1 Dev2", 0.740, nature("Table 2")),
-    printed("rejection-sft", "R1 Dev3", 0.781, nature("Table 2")),
-    printed("r1", "R1", 0.798, nature("Table 2")),
-    printed("distill", "R1-Distill-Qwen-32B", 0.726, v1("Table 6")),
-    printed("student-rl", "Qwen2.5-32B with its own RL", 0.470, v1("Table 6")),
+    printed(Stage::Base, "DeepSeek-V3-Base", 0.156, v1("§2.2.4")),
+    printed(Stage::R1Zero, "R1-Zero", 0.779, nature("Table 2")),
+    printed(Stage::ColdStart, "R1 Dev1", 0.590, nature("Table 2")),
+    printed(Stage::ReasoningRl, "R1 Dev2", 0.740, nature("Table 2")),
+    printed(Stage::RejectionSft, "R1 Dev3", 0.781, nature("Table 2")),
+    printed(Stage::R1, "R1", 0.798, nature("Table 2")),
+    printed(Stage::Distill, "R1-Distill-Qwen-32B", 0.726, v1("Table 6")),
+    printed(Stage::StudentRl, "Qwen2.5-32B with its own RL", 0.470, v1("Table 6")),
 ];
 
-/// What the paper prints for a stage.
-pub(super) fn aime(stage: &str) -> Option<&'static Printed> {
+/// The accuracy that the paper prints for the model of a stage; `None` if it prints none.
+pub(super) fn aime(stage: Stage) -> Option<&'static Printed> {
     AIME.iter().find(|p| p.stage == stage)
 }
 
-/// The settings of the papers beside those of a run; the run's are named by their path in [`Settings`].
+/// A setting of the papers, and the corresponding settings of a run by their paths in [`Settings`].
 ///
-/// [`Settings`]: crate::Settings
+/// [`Settings`]: crate::settings::Settings
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Setting {
-    /// What is set.
+    /// What the setting is.
     pub(super) what: &'static str,
-    /// What the paper set.
+    /// The value in the paper.
     pub(super) paper: &'static str,
-    /// Where it says so.
+    /// Where the paper states it.
     pub(super) place: Place,
-    /// JSON pointers into the run's settings.
+    /// JSON pointers to the run's settings.
     pub(super) here: &'static [&'static str],
 }
 
@@ -88,7 +90,7 @@ const fn setting(what: &'static str, paper: &'static str, place: Place, here: &'
 
 const METHODS: &str = "Methods, “Training details”";
 
-/// Settings that both have.
+/// The settings that the papers and a run have in common.
 pub(super) const SETTINGS: [Setting; 20] = [
     setting("hidden size, layers", "7168, 61", v3("§4.2"), &["/network/hidden_size", "/network/num_hidden_layers"]),
     setting(
@@ -150,18 +152,17 @@ pub(super) const SETTINGS: [Setting; 20] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Settings, stages::STAGES};
+    use crate::settings::Settings;
 
     #[test]
-    fn every_figure_has_a_stage_and_a_place() {
+    fn every_figure_is_a_share_with_a_place() {
         for p in &AIME {
-            assert!(STAGES.iter().any(|s| s.name == p.stage), "{}", p.stage);
             assert!((0.0..=1.0).contains(&p.pass1) && !p.place.at.is_empty());
         }
     }
 
     #[test]
-    fn every_setting_is_one_of_the_recipe() {
+    fn every_setting_exists_in_the_recipe() {
         let settings = serde_json::to_value(Settings::load("tiny").unwrap()).unwrap();
         for s in &SETTINGS {
             for path in s.here {

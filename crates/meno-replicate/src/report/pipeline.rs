@@ -1,13 +1,14 @@
-//! The models one after the other, each with its interval and what the paper prints: for the page and for the picture.
+//! The models in order, each with its interval and the figure that the paper prints: for the page and for the picture.
 
-use super::Report;
 use super::chart::{Tick, tenth};
 use super::csv::{Csv, figure};
 use super::paper::{Printed, aime};
+use crate::records::StageRecords;
+use crate::stage::Stage;
 use meno_eval::Interval;
 use serde::Serialize;
 
-/// The models in a row, drawn once for wide screens and once for narrow ones.
+/// The accuracy of every model, drawn once for wide screens and once for narrow ones.
 #[derive(Serialize)]
 pub(super) struct Pipeline {
     wide: Rows,
@@ -16,7 +17,7 @@ pub(super) struct Pipeline {
     summary: String,
 }
 
-/// Rows with a scale from 0 to 100 %.
+/// One row per model, on a scale from 0 to 100 %.
 #[derive(Serialize)]
 struct Rows {
     width: f64,
@@ -40,21 +41,7 @@ struct Row {
     paper: Option<Printed>,
 }
 
-/// Models of the pipeline, in its order.
-const MODELS: [&str; 10] = [
-    "base",
-    "r1-zero",
-    "r1-zero-language",
-    "cold-start",
-    "reasoning-rl",
-    "rejection-sft",
-    "r1",
-    "student-base",
-    "distill",
-    "student-rl",
-];
-
-pub(super) fn pipeline(r: &Report) -> Pipeline {
+pub(super) fn pipeline(r: &StageRecords) -> Pipeline {
     Pipeline {
         wide: rows(r, (820.0, 230.0, 150.0), 34.0),
         narrow: rows(r, (360.0, 8.0, 8.0), 46.0),
@@ -63,14 +50,14 @@ pub(super) fn pipeline(r: &Report) -> Pipeline {
     }
 }
 
-fn rows(r: &Report, (width, left, right): (f64, f64, f64), step: f64) -> Rows {
+fn rows(r: &StageRecords, (width, left, right): (f64, f64, f64), step: f64) -> Rows {
     let (right, top) = (width - right, 14.0);
     let x = |share: f64| tenth(left + share.clamp(0.0, 1.0) * (right - left));
-    let row = |(i, name): (usize, &&str)| {
-        let pass1 = r.measures(name).score.pass1;
-        let paper = aime(name).copied();
+    let row = |(i, stage): (usize, Stage)| {
+        let pass1 = r.measures(stage).score.pass1;
+        let paper = aime(stage).copied();
         Row {
-            title: r.stage(name).title.clone(),
+            title: r.stage(stage).title.clone(),
             y: top + step * (i as f64 + 0.5),
             x: x(pass1.mean),
             low: x(pass1.low),
@@ -80,7 +67,7 @@ fn rows(r: &Report, (width, left, right): (f64, f64, f64), step: f64) -> Rows {
             paper,
         }
     };
-    let bottom = top + step * MODELS.len() as f64;
+    let bottom = top + step * Stage::models().count() as f64;
     let tick = |i: u32| Tick { at: x(f64::from(i) / 4.0), label: format!("{} %", 25 * i) };
     Rows {
         width,
@@ -89,11 +76,11 @@ fn rows(r: &Report, (width, left, right): (f64, f64, f64), step: f64) -> Rows {
         right,
         bottom,
         ticks: (0..=4).map(tick).collect(),
-        rows: MODELS.iter().enumerate().map(row).collect(),
+        rows: Stage::models().enumerate().map(row).collect(),
     }
 }
 
-fn table(r: &Report) -> Csv {
+fn table(r: &StageRecords) -> Csv {
     let mut csv = Csv::new([
         "stage",
         "section",
@@ -113,9 +100,9 @@ fn table(r: &Report) -> Csv {
         "paper, AIME 2024 pass@1",
         "place",
     ]);
-    for name in MODELS {
-        let (s, m) = (r.stage(name), r.measures(name));
-        let printed = aime(name);
+    for stage in Stage::models() {
+        let (s, m) = (r.stage(stage), r.measures(stage));
+        let printed = aime(stage);
         csv.row(vec![
             s.title.clone(),
             s.section.clone(),
@@ -139,16 +126,16 @@ fn table(r: &Report) -> Csv {
     csv
 }
 
-fn summary(r: &Report) -> String {
-    let one = |name: &&str| {
-        let ours = 100.0 * r.measures(name).score.pass1.mean;
-        let paper = aime(name).map_or(String::new(), |p| format!(" (paper {:.1} %)", 100.0 * p.pass1));
-        format!("{} {ours:.1} %{paper}", r.stage(name).title)
+fn summary(r: &StageRecords) -> String {
+    let one = |stage: Stage| {
+        let ours = 100.0 * r.measures(stage).score.pass1.mean;
+        let paper = aime(stage).map_or(String::new(), |p| format!(" (paper {:.1} %)", 100.0 * p.pass1));
+        format!("{} {ours:.1} %{paper}", r.stage(stage).title)
     };
-    format!("Right answers of every model: {}.", MODELS.iter().map(one).collect::<Vec<_>>().join("; "))
+    format!("Right answers of every model: {}.", Stage::models().map(one).collect::<Vec<_>>().join("; "))
 }
 
-/// The picture to share: columns.
+/// The columns of the picture to share.
 #[derive(Serialize)]
 pub(super) struct Card {
     columns: Vec<Column>,
@@ -158,7 +145,7 @@ pub(super) struct Card {
 
 #[derive(Serialize)]
 struct Column {
-    /// Two lines at most.
+    /// At most two lines.
     title: [&'static str; 2],
     x: f64,
     y: f64,
@@ -168,33 +155,33 @@ struct Column {
     paper_y: Option<f64>,
 }
 
-/// Columns of the picture.
-const COLUMNS: [(&str, [&str; 2]); 8] = [
-    ("base", ["base", "model"]),
-    ("r1-zero", ["R1-Zero", ""]),
-    ("cold-start", ["cold", "start"]),
-    ("reasoning-rl", ["reason-", "ing RL"]),
-    ("rejection-sft", ["rejection", "+ SFT"]),
-    ("r1", ["R1", ""]),
-    ("distill", ["student,", "distilled"]),
-    ("student-rl", ["student,", "own RL"]),
+/// The models of the picture.
+const COLUMNS: [(Stage, [&str; 2]); 8] = [
+    (Stage::Base, ["base", "model"]),
+    (Stage::R1Zero, ["R1-Zero", ""]),
+    (Stage::ColdStart, ["cold", "start"]),
+    (Stage::ReasoningRl, ["reason-", "ing RL"]),
+    (Stage::RejectionSft, ["rejection", "+ SFT"]),
+    (Stage::R1, ["R1", ""]),
+    (Stage::Distill, ["student,", "distilled"]),
+    (Stage::StudentRl, ["student,", "own RL"]),
 ];
 
-pub(super) fn card(r: &Report) -> Card {
+pub(super) fn card(r: &StageRecords) -> Card {
     let (top, bottom) = (228.0, 478.0);
     let y = |share: f64| tenth(bottom - share.clamp(0.0, 1.0) * (bottom - top));
-    let column = |(i, (name, title)): (usize, &(&str, [&'static str; 2]))| {
-        let pass1 = r.measures(name).score.pass1;
+    let column = |(i, &(stage, title)): (usize, &(Stage, [&'static str; 2]))| {
+        let pass1 = r.measures(stage).score.pass1;
         // A gap before the students.
         let x = 60.0 + 132.0 * i as f64 + if i > 5 { 24.0 } else { 0.0 };
         Column {
-            title: *title,
+            title,
             x,
             y: y(pass1.mean),
             low: y(pass1.low),
             high: y(pass1.high),
             share: pass1.mean,
-            paper_y: aime(name).map(|p| y(p.pass1)),
+            paper_y: aime(stage).map(|p| y(p.pass1)),
         }
     };
     Card { columns: COLUMNS.iter().enumerate().map(column).collect(), top, bottom }

@@ -1,11 +1,12 @@
-//! Responses to look at, their lines and words marked.
+//! Example responses, with their lines and words marked.
 
-use super::Report;
 use crate::measure::Shown;
+use crate::records::StageRecords;
+use crate::stage::Stage;
 use meno_eval::Verdict;
 use serde::Serialize;
 
-/// A question with the responses of several models.
+/// A question and the responses of several models.
 #[derive(Serialize)]
 pub(super) struct Sample {
     question: String,
@@ -24,12 +25,12 @@ struct Response {
 /// A line of a response.
 #[derive(Serialize)]
 struct Line {
-    /// Whether it is a self-check.
+    /// Whether the line is a self-check.
     check: bool,
     parts: Vec<Part>,
 }
 
-/// Some words of a line: `tag`, `other` (of the other language), `wait` (a second thought), or nothing special.
+/// A part of a line. Its kind is `tag`, `other` (a word of the other language), `wait` (a second thought), or empty.
 #[derive(Debug, PartialEq, Serialize)]
 struct Part {
     kind: &'static str,
@@ -40,11 +41,17 @@ const TAGS: [&str; 4] = ["<think>", "</think>", "<answer>", "</answer>"];
 const ENGLISH: [&str; 3] = ["so", "check", "ok"];
 const CHINESE: [&str; 3] = ["得", "查", "对"];
 
-/// The first samples of the first problems, not chosen.
-pub(super) fn samples(r: &Report) -> Vec<Sample> {
-    let first = &r.measures("base").examples;
+/// How many questions are shown.
+const SHOWN: usize = 5;
+
+/// The models whose responses are shown.
+const MODELS: [(Stage, &str); 3] = [(Stage::Base, "base"), (Stage::R1Zero, "R1-Zero"), (Stage::R1, "R1")];
+
+/// The first response of each model to the first questions. None is selected by its content.
+pub(super) fn samples(r: &StageRecords) -> Vec<Sample> {
+    let first = &r.measures(Stage::Base).examples;
     let sample = |(i, shown): (usize, &Shown)| {
-        let of = |&(stage, model): &(&str, &'static str)| {
+        let of = |&(stage, model): &(Stage, &'static str)| {
             let s = r.measures(stage).examples.get(i)?;
             let chinese = s.question.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
             let lines = s.response.lines().map(|l| line(l, chinese)).collect();
@@ -53,12 +60,13 @@ pub(super) fn samples(r: &Report) -> Vec<Sample> {
         Sample {
             question: shown.question.clone(),
             answer: shown.answer.clone(),
-            responses: [("base", "base"), ("r1-zero", "R1-Zero"), ("r1", "R1")].iter().filter_map(of).collect(),
+            responses: MODELS.iter().filter_map(of).collect(),
         }
     };
-    first.iter().take(5).enumerate().map(sample).collect()
+    first.iter().take(SHOWN).enumerate().map(sample).collect()
 }
 
+/// Splits a line into parts. `chinese` is whether the question is in Chinese.
 fn line(text: &str, chinese: bool) -> Line {
     let mut parts: Vec<Part> = Vec::new();
     let mut plain = String::new();
@@ -82,7 +90,8 @@ fn line(text: &str, chinese: bool) -> Line {
     Line { check: text.starts_with("check ") || text.starts_with('查'), parts }
 }
 
-/// The marked word that `rest` begins with, and what it is.
+/// The kind and the text of the word to mark that `rest` begins with; `None` if there is none. `before` is the character
+/// in front of `rest`.
 fn marked(rest: &str, before: Option<char>, chinese: bool) -> Option<(&'static str, &'static str)> {
     let starts = |words: &[&'static str], whole: bool| {
         words.iter().copied().find(|w| {

@@ -1,10 +1,13 @@
-use super::super::claims::tests::stages;
+use super::super::fixture::stages;
 use super::*;
-use crate::measure::{Shown, StyleRow};
-use crate::{Provenance, Settings, StageRecord};
+use crate::behaviour::StyleRow;
+use crate::measure::Shown;
+use crate::provenance::Provenance;
+use crate::records::StageRecords;
+use crate::settings::Settings;
 use serde_json::Value as Json;
 
-/// What a model may write, and what a page must not believe.
+/// A response that tries to inject HTML.
 const HOSTILE: &str = "<think>\n<script>alert(1)</script> \"&amp;\" so</script>\n</think>";
 
 fn history(steps: usize) -> Vec<Map<String, Json>> {
@@ -17,8 +20,8 @@ fn history(steps: usize) -> Vec<Map<String, Json>> {
     (0..steps).map(step).collect()
 }
 
-/// A run with everything that a page shows.
-fn report() -> Report {
+/// The records of a run with everything that a page shows.
+fn records() -> Vec<StageRecord> {
     let tokenizer = StageRecord {
         name: "tokenizer".into(),
         title: "Tokenizer".into(),
@@ -42,24 +45,32 @@ fn report() -> Report {
             tokens: 20,
         }];
     }
-    let provenance = Provenance::here("tiny", "meno replicate --out '<b>'".into(), "0.1.0", "abc");
-    Report::new(&Settings::load("tiny").unwrap(), 1, provenance, records)
+    records
 }
 
-/// The values of an attribute.
+fn report_of(records: Vec<StageRecord>) -> Report {
+    let provenance = Provenance::here("tiny", "meno replicate --out '<b>'".into(), "0.1.0", "abc");
+    Report::new(&Settings::load("tiny").unwrap(), 1, provenance, StageRecords::new(records))
+}
+
+fn report() -> Report {
+    report_of(records())
+}
+
+/// All values of an attribute.
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}=\"");
     html.split(&start as &str).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
 #[test]
-fn the_page_stands_alone() {
+fn the_page_loads_nothing() {
     let html = page(&report());
     assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
     for loads in [" src=", "@import", "url(", "<iframe", "<object"] {
         assert!(!html.contains(loads), "{loads}");
     }
-    // Addresses are followed by people only; the two others name what stands in the page.
+    // Only a person follows a link. Fragments must exist in the page.
     let ids = attributes(&html, "id");
     for href in attributes(&html, "href") {
         let fragment = href.strip_prefix('#');
@@ -76,7 +87,7 @@ fn the_page_stands_alone() {
 }
 
 #[test]
-fn what_models_write_is_shown_and_not_obeyed() {
+fn responses_are_escaped() {
     let html = page(&report());
     assert_eq!(html.matches("<script>").count(), 1, "the page has its own script only");
     assert!(html.contains("alert(1)") && !html.contains("<script>alert") && !html.contains("'<b>'"));
@@ -84,7 +95,7 @@ fn what_models_write_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn charts_have_bands_figures_and_the_papers_word() {
+fn charts_have_bands_and_values_and_claims_have_sources() {
     let html = page(&report());
     let charts: Vec<&str> = html.split("<figure class=\"chart\"").skip(1).collect();
     assert!(charts.len() >= 6, "{}", charts.len());
@@ -101,12 +112,12 @@ fn charts_have_bands_figures_and_the_papers_word() {
         assert!(claim.split("</article>").next().unwrap().contains("class=\"place\""), "every claim has its place");
         assert!(claim.contains("<dt>Code</dt><dd class=\"soft\"><code class=\"doc\">"), "and its code: {claim}");
     }
-    // Nothing is a hole or no number.
+    // No value is missing or not a number.
     assert!(!html.contains("NaN") && !html.contains("undefined,") && !html.contains("inf "));
 }
 
 #[test]
-fn every_scrolling_place_can_be_reached() {
+fn every_scrolling_region_can_be_focused() {
     let html = page(&report());
     let places: Vec<&str> = html.split("class=\"scroll").skip(1).map(|p| p.split('>').next().unwrap()).collect();
     assert!(places.len() >= 5);
@@ -116,7 +127,7 @@ fn every_scrolling_place_can_be_reached() {
 }
 
 #[test]
-fn the_picture_is_an_svg_of_its_own() {
+fn the_picture_is_a_standalone_svg() {
     let svg = card(&report());
     assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>"));
     assert!(!svg.contains("NaN") && !svg.contains("class="), "it has no style sheet");
@@ -124,10 +135,9 @@ fn the_picture_is_an_svg_of_its_own() {
 }
 
 #[test]
-fn runs_that_learned_nothing_and_measured_little_have_a_page() {
-    let mut r = report();
-    r.settings.evaluation.problems = 40;
-    for record in &mut r.records[1..] {
+fn a_run_that_learned_nothing_has_a_page() {
+    let mut records = records();
+    for record in &mut records[1..] {
         record.history.truncate(1);
         record.facts = json!({ "examples": 0, "tokens": 0, "tally": { "sampled": 0 } });
         let m = record.measures.as_mut().unwrap();
@@ -135,13 +145,15 @@ fn runs_that_learned_nothing_and_measured_little_have_a_page() {
         m.behaviour = Default::default();
         m.score = Default::default();
     }
+    let mut r = report_of(records);
+    r.settings.evaluation.problems = 40;
     let html = page(&r);
     assert!(html.contains("its figures mean nothing") && card(&r).contains("its figures mean nothing"));
     assert!(!html.contains("NaN"), "{html}");
 }
 
 #[test]
-fn numbers_as_people_write_them() {
+fn numbers_are_formatted_for_people() {
     assert_eq!([0.0, 999.0, 1000.0, 1234567.0, -4321.0].map(thousands), ["0", "999", "1,000", "1,234,567", "−4,321"]);
     let figure = |x: Json| super::figure(&Value::from(Serde(x)));
     assert_eq!(

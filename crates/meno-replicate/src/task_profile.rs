@@ -1,10 +1,10 @@
-//! `meno.json` of the models made here: what they were taught, for the chat.
+//! `meno.json` of the trained models: which questions they understand, for `meno chat`.
 
-use super::tokenizer::prompt;
+use crate::tokenizer::prompt;
 use meno_engine::taught::{Family, Taught};
 
 /// What the models of a replication understand.
-pub fn taught() -> Taught {
+pub fn task_profile() -> Taught {
     let sum = r"(\d{1,2}(?:[-+]\d{1,2}){1,4})";
     let family = |pattern: String, question: &str| Family {
         pattern,
@@ -31,8 +31,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_family_become_prompts_and_others_do_not() {
-        let t = taught();
+    fn arithmetic_questions_become_prompts_and_other_lines_do_not() {
+        let t = task_profile();
         assert_eq!(t.prompt("what is 47 + 85 - 29 ?"), Some(prompt("What is 47+85-29?")));
         assert_eq!(t.prompt("12+3="), Some(prompt("What is 12+3?")));
         assert_eq!(t.prompt("25+98-76等于多少？"), Some(prompt("25+98-76等于多少？")));
