@@ -18,7 +18,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
     };
     let unreadable = |e: serde_json::Error| Error::Checkpoint {
         path: path.to_owned(),
-        message: format!("cannot be read: {e}; remove it to do its stage again"),
+        message: format!("cannot be read: {e}; remove it to run its stage again"),
     };
     serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
 }

@@ -26,7 +26,7 @@ impl StageRecords {
         for (stage, record) in Stage::ALL.into_iter().zip(&records) {
             let wrong = |what: String| {
                 let path = dir.join(stage.name()).join("stage.json");
-                Error::Checkpoint { path, message: format!("{what}; remove it to do its stage again") }
+                Error::Checkpoint { path, message: format!("{what}; remove it to run its stage again") }
             };
             if record.name != stage.name() {
                 return Err(wrong(format!("is the record of the stage `{}`", record.name)));
@@ -34,10 +34,12 @@ impl StageRecords {
             let is_complete =
                 |m: &Measures| m.per_problem.pass1.len() == problems && m.per_problem.length.len() == problems;
             match &record.measures {
-                None if stage != Stage::Tokenizer => return Err(wrong("holds no measurement".into())),
+                None if stage != Stage::Tokenizer => return Err(wrong("has no measurements".into())),
                 Some(m) if !is_complete(m) => {
                     let (a, b) = (m.per_problem.pass1.len(), m.per_problem.length.len());
-                    return Err(wrong(format!("measures {a} and {b} problems, other stages {problems}")));
+                    return Err(wrong(format!(
+                        "has pass@1 of {a} problems and lengths of {b}, other stages have {problems}"
+                    )));
                 }
                 _ => {}
             }

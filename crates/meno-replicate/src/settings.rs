@@ -143,7 +143,7 @@ impl Settings {
                 .map_err(Error::io(name.as_ref()))?,
             None => {
                 let known = PRESETS.map(|p| format!("`{}`", p.0)).join(", ");
-                return Err(recipe(format!("there is no such preset; there are {known}, or a path to a .toml file")));
+                return Err(recipe(format!("there is no such preset; expected {known}, or a path to a .toml file")));
             }
         };
         toml::from_str(&text).map_err(|e| recipe(meno_train::recipe::explain(&e, &text)))

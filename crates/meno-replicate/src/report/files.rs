@@ -30,7 +30,7 @@ impl Report {
             let unfinished = || {
                 let title = stage.title();
                 wrong(format!(
-                    "the stage “{title}” is not finished: finish it with the `meno replicate` that began the run"
+                    "the stage “{title}” is not finished: run the same `meno replicate` command again to finish it"
                 ))
             };
             records.push(StageRecord::load(&dir.join(stage.name()))?.ok_or_else(unfinished)?);

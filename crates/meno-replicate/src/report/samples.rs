@@ -90,8 +90,8 @@ fn line(text: &str, chinese: bool) -> Line {
     Line { check: text.starts_with("check ") || text.starts_with('查'), parts }
 }
 
-/// The kind and the text of the word to mark that `rest` begins with; `None` if there is none. `before` is the character
-/// in front of `rest`.
+/// The kind and the text of the marked word at the start of `rest`; `None` if there is none. `before` is the character
+/// before `rest`.
 fn marked(rest: &str, before: Option<char>, chinese: bool) -> Option<(&'static str, &'static str)> {
     let starts = |words: &[&'static str], whole: bool| {
         words.iter().copied().find(|w| {
