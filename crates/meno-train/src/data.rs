@@ -90,23 +90,23 @@ pub trait Questions: Sync {
     }
 }
 
-/// A task of `meno-eval` put to a model: prompts written by `prompt`, tokens by `tokenizer`.
-pub struct Asked<'a> {
+/// The questions of a task of `meno-eval`, with prompts written by `prompt` and encoded by `tokenizer`.
+pub struct TaskQuestions<'a> {
     /// The task.
     pub task: &'a dyn Task,
-    /// Its part: training, unless for a test.
+    /// The split: training, except for tests.
     pub split: Split,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// Whether the tokenizer puts its own tokens around the prompt (not around a rendered chat template).
+    /// Whether the tokenizer adds its special tokens to the prompt. False for a rendered chat template, which has them.
     pub add_special: bool,
-    /// The prompt of a problem.
+    /// Writes the prompt of a problem.
     pub prompt: &'a (dyn Fn(&Problem) -> Result<String, Error> + Sync),
-    /// Seed of the order of a finite task.
+    /// The seed that orders the problems of a finite task.
     pub seed: u64,
 }
 
-impl Questions for Asked<'_> {
+impl Questions for TaskQuestions<'_> {
     fn question(&self, index: u64) -> Result<Question, Error> {
         let index = match self.task.len(self.split) {
             Some(0) => return Err(Error::Empty(format!("task {}", self.task.name()))),

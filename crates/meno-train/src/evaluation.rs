@@ -11,7 +11,7 @@ mod best;
 pub use best::{Best, DIR as BEST, load_best};
 
 use crate::checkpoint::Checkpoints;
-use crate::data::{Asked, DataFile, Example, Question, Questions};
+use crate::data::{DataFile, Example, Question, Questions, TaskQuestions};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::rollout::{Rollout, Sampler, generator, rollout};
@@ -184,7 +184,7 @@ pub struct Evaluation<'a> {
 
 /// Held-out questions, ready to be asked.
 struct Asking<'a> {
-    asked: &'a Asked<'a>,
+    asked: &'a TaskQuestions<'a>,
     questions: Vec<Question>,
     sampler: Sampler,
 }
@@ -220,7 +220,7 @@ impl<'a> Evaluation<'a> {
     /// settings say otherwise.
     pub fn asking(
         mut self,
-        asked: &'a Asked<'a>,
+        asked: &'a TaskQuestions<'a>,
         max_completion_length: usize,
         precision: Precision,
     ) -> Result<Self, Error> {

@@ -18,7 +18,6 @@ pub mod pretrain;
 pub mod prompt;
 pub mod recipe;
 pub mod rejection_sampling;
-pub mod replicate;
 pub mod rewards;
 pub mod rollout;
 pub mod run;

@@ -7,8 +7,7 @@ pub mod resume;
 pub mod size;
 mod without_effect;
 
-pub(crate) use explain::explain;
-pub use explain::near;
+pub use explain::{explain, near};
 pub use without_effect::{Condition, notes};
 
 use crate::data::DataFile;

@@ -31,9 +31,7 @@ fn toml_files(dir: &Path) -> Vec<PathBuf> {
 fn every_recipe_is_read_by_its_verb() {
     let files = toml_files(&recipes());
     assert!(files.len() >= 20, "{files:?}");
-    // The presets of `meno replicate` are embedded in it and read by its own tests.
-    let preset = |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("replicate-"));
-    for path in files.into_iter().filter(|p| !preset(p)) {
+    for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         let verb = text.lines().find_map(|l| l.strip_prefix("#   meno ")).and_then(|l| l.split(' ').next());
         let result = match verb {

@@ -14,7 +14,7 @@ use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_model::{Config, LoadOptions, Model, input};
 use meno_train::checkpoint::{Begun, Checkpoints};
-use meno_train::data::{Asked, Example};
+use meno_train::data::{Example, TaskQuestions};
 use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
@@ -209,15 +209,20 @@ pub fn model(section: &ModelSection) -> Result<Model> {
 }
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.
-pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
+pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&TaskQuestions) -> Result<R>) -> Result<R> {
     with_split(section, Split::Train, text, f)
 }
 
 /// As [`with_task`], with the questions of `split`.
-fn with_split<R>(section: &TaskSection, split: Split, text: &Text, f: impl FnOnce(&Asked) -> Result<R>) -> Result<R> {
+fn with_split<R>(
+    section: &TaskSection,
+    split: Split,
+    text: &Text,
+    f: impl FnOnce(&TaskQuestions) -> Result<R>,
+) -> Result<R> {
     let task = section.open()?;
     let prompt = |problem: &meno_eval::Problem| section.render(problem, text.template.as_ref());
-    f(&Asked {
+    f(&TaskQuestions {
         task: task.as_ref(),
         split,
         tokenizer: &text.tokenizer,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The smoke preset, smaller still: all stages, a few steps each.
 fn recipe(dir: &Path) -> String {
-    let text = include_str!("../../meno-train/presets/smoke.toml")
+    let text = include_str!("../../meno-replicate/presets/smoke.toml")
         .replace("max_steps = 120", "max_steps = 12")
         .replace("max_steps = 60", "max_steps = 8")
         .replace("tokens_per_step = 2048", "tokens_per_step = 512")

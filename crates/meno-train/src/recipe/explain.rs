@@ -5,8 +5,9 @@ use meno_model::plain::plain;
 /// Characters of a line that an error shows.
 const MAX_SOURCE: usize = 80;
 
-/// An error of the TOML reader with its line and, for an unknown key, near matches.
-pub(crate) fn explain(e: &toml::de::Error, text: &str) -> String {
+/// Formats an error of the TOML reader for a person: the line of `text` it is about and, for an unknown key, the nearest
+/// known ones. `text` is the file that was read.
+pub fn explain(e: &toml::de::Error, text: &str) -> String {
     let message = plain(&with_suggestion(e.message()));
     match e.span() {
         Some(span) => {

@@ -15,7 +15,7 @@ use meno_eval::score::Summary;
 use meno_eval::{Problem, Task};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
-use meno_train::data::{Asked, Question, Questions};
+use meno_train::data::{Question, Questions, TaskQuestions};
 use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
@@ -191,7 +191,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
         Some(prompt) => Ok(prompt),
         None => recipe.task.render(problem, text.template.as_ref()),
     };
-    let asked = Asked {
+    let asked = TaskQuestions {
         task: task.as_ref(),
         split: recipe.eval.split,
         tokenizer: &text.tokenizer,
@@ -265,7 +265,7 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
 }
 
 /// How long answering takes, from a probe with the first questions.
-fn time(model: &mut Model, sampler: &Sampler, asked: &Asked, questions: &[Question]) -> Result<Time> {
+fn time(model: &mut Model, sampler: &Sampler, asked: &TaskQuestions, questions: &[Question]) -> Result<Time> {
     let start = Instant::now();
     let part = questions.len().min((4 * sampler.slots).div_ceil(sampler.num_generations));
     let answering = Answering::measure(model, sampler, asked, &questions[..part])?;
@@ -281,7 +281,7 @@ fn sample(
     model: &mut Model,
     generator: &mut Generator,
     sampler: &Sampler,
-    asked: &Asked,
+    asked: &TaskQuestions,
     questions: Vec<Question>,
     output: &mut Output,
 ) -> Result<bool> {

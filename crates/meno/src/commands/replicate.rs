@@ -6,9 +6,8 @@ use crate::live::View;
 use crate::output::{self, Inputs};
 use crate::training;
 use anyhow::Result;
+use meno_replicate::{Provenance, Settings, Stage, StageObserver, plan, provenance};
 use meno_train::Observer;
-use meno_train::replicate::stages::STAGES;
-use meno_train::replicate::{self, Provenance, Settings, Watch, plan, provenance};
 use meno_train::rollout::Rollout;
 use meno_train::time::Time;
 use std::path::PathBuf;
@@ -46,13 +45,13 @@ pub fn run(args: Args) -> Result<()> {
     output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());
     let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
-    let titles = STAGES.map(|s| s.title);
+    let titles = Stage::ALL.map(Stage::title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };
     interrupt::ask(view.stop.clone());
     let result = {
-        let watch = &mut Watched(&mut view);
-        args.threads.run(|| replicate::run(settings, args.seed, &out, provenance, watch))
+        let observer = &mut ViewObserver(&mut view);
+        args.threads.run(|| meno_replicate::run(settings, args.seed, &out, provenance, observer))
     };
     let stopped = view.stop.load(Ordering::Relaxed);
     drop(view);
@@ -77,15 +76,15 @@ fn dry_run(settings: Settings, args: &Args) -> Result<()> {
     let plan = training::probing(|| args.threads.run(|| plan::plan(&settings, args.seed)))?;
     println!("{}", toml::to_string(&settings)?);
     let mut time = Time { probe: plan.probe, ..Time::default() };
-    STAGES.iter().zip(&plan.stages).for_each(|(stage, seconds)| time.push(stage.title, *seconds));
+    Stage::ALL.iter().zip(&plan.stages).for_each(|(stage, seconds)| time.push(stage.title(), *seconds));
     println!("{}", training::commented_time(&time));
     Ok(())
 }
 
-/// The live view as the one who watches.
-struct Watched<'a>(&'a mut View);
+/// Shows the events of a replication in the live view.
+struct ViewObserver<'a>(&'a mut View);
 
-impl Observer for Watched<'_> {
+impl Observer for ViewObserver<'_> {
     fn on_step(&mut self, metrics: &meno_train::Metrics, max_steps: usize) {
         self.0.on_step(metrics, max_steps);
     }
@@ -109,9 +108,9 @@ impl Observer for Watched<'_> {
     }
 }
 
-impl Watch for Watched<'_> {
-    fn begin(&mut self, index: usize) {
-        self.0.begin(index);
+impl StageObserver for ViewObserver<'_> {
+    fn begin(&mut self, stage: Stage) {
+        self.0.begin(stage.index());
     }
     fn finish(&mut self, result: &str) {
         self.0.finish(result);
@@ -119,7 +118,7 @@ impl Watch for Watched<'_> {
     fn plan(&mut self, seconds: &[f64]) {
         self.0.plan(seconds);
     }
-    fn skip(&mut self, index: usize, result: &str) {
-        self.0.skip(index, result);
+    fn skip(&mut self, stage: Stage, result: &str) {
+        self.0.skip(stage.index(), result);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::output;
 use anyhow::{Context, Result};
-use meno_train::replicate::{Provenance, Report, provenance};
+use meno_replicate::{Provenance, Report, provenance};
 use std::path::PathBuf;
 
 /// Arguments of `meno report`.
@@ -22,8 +22,8 @@ pub struct Args {
 /// Runs `meno report`.
 pub fn run(args: Args) -> Result<()> {
     let command = provenance::command_line(std::env::args());
-    let otherwise = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
-    let report = Report::open(&args.run, otherwise)?;
+    let fallback = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
+    let report = Report::open(&args.run, fallback)?;
     if let Some(out) = &args.out {
         output::files("--out", out, &Report::FILES, args.force)?;
     }
