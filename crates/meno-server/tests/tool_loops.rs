@@ -8,12 +8,12 @@ mod published;
 
 use meno_engine::tokenizer::{CharacterLevel, Special};
 use meno_engine::{ChatTemplate, Tokenizer};
-use meno_server::Served;
+use meno_server::ServedModel;
 use meno_server::conversation::{Conversation, Turn};
 use published::{golden, with_time};
 use serde_json::{Value, json};
 
-fn served(source: &str) -> Result<Served, meno_engine::Error> {
+fn served(source: &str) -> Result<ServedModel, meno_engine::Error> {
     let level = CharacterLevel {
         special: &["<pad>", "<s>", "</s>", "<unk>"],
         alphabet: "x",
@@ -30,7 +30,7 @@ fn served(source: &str) -> Result<Served, meno_engine::Error> {
         ..Default::default()
     };
     let template = ChatTemplate::new(source, &special)?;
-    Served::new("small".into(), tokenizer, Some(template), 1 << 20, 5)
+    ServedModel::new("small".into(), tokenizer, Some(template), 1 << 20, 5)
 }
 
 /// The conversation with arguments as texts, as clients send them, and contents that are null or empty as given.
@@ -47,7 +47,7 @@ fn as_sent(messages: &Value) -> Value {
     messages
 }
 
-fn prompt(served: &Served, conversation: &Value, tools: &Value) -> Result<String, String> {
+fn prompt(served: &ServedModel, conversation: &Value, tools: &Value) -> Result<String, String> {
     let mut kwargs = conversation["extras"].as_object().unwrap().clone();
     kwargs.insert("unk_token".into(), "<unk>".into());
     let conversation = Conversation {
@@ -57,8 +57,8 @@ fn prompt(served: &Served, conversation: &Value, tools: &Value) -> Result<String
         ..Default::default()
     };
     match conversation.turn(served).map_err(|e| e.message)? {
-        Turn::Ask(prompt) => Ok(prompt.text),
-        Turn::Say(text) => panic!("{text}"),
+        Turn::Generate(prompt) => Ok(prompt.text),
+        Turn::Fixed(text) => panic!("{text}"),
     }
 }
 
@@ -114,7 +114,7 @@ fn tool_loops_in_published_templates() {
 }
 
 /// The template of a committed model.
-fn published(name: &str) -> Served {
+fn published(name: &str) -> ServedModel {
     let golden = golden();
     let template = golden["templates"].as_array().unwrap().iter().find(|t| t["name"] == name).unwrap();
     served(template["template"].as_str().unwrap()).unwrap()
@@ -149,7 +149,7 @@ fn the_last_message_is_continued_where_it_ends() {
         let conversation =
             Conversation { messages: serde_json::from_value(messages).unwrap(), continues: true, ..Default::default() };
         match conversation.turn(&published(name)) {
-            Ok(Turn::Ask(prompt)) => assert!(prompt.text.ends_with(end), "{name}: {:?}", prompt.text),
+            Ok(Turn::Generate(prompt)) => assert!(prompt.text.ends_with(end), "{name}: {:?}", prompt.text),
             other => panic!("{name}: {other:?}"),
         }
     }

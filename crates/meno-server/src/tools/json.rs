@@ -1,19 +1,19 @@
-//! JSON that is still being written: where a value ends, and what a tool call says so far.
+//! Incomplete JSON: finds the end of a value, and the name and arguments of a tool call.
 
 /// What a character means for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// White space before the value.
     Before,
-    /// It belongs to the value, which goes on.
+    /// A part of the value, which continues.
     Within,
-    /// It is the last of the value.
+    /// The last character of the value.
     Last,
-    /// The value ended before it.
+    /// The value ended before this character.
     After,
 }
 
-/// Finds the end of one JSON value. It does not judge what stands inside brackets.
+/// Finds the end of one JSON value. Does not validate the contents of brackets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ValueScanner {
     depth: usize,
@@ -50,18 +50,18 @@ impl ValueScanner {
     }
 }
 
-/// What a call came to.
+/// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It goes on.
+    /// It is incomplete.
     More,
     /// The object is closed.
     Done,
-    /// It is no call.
+    /// It is not a call.
     Not,
 }
 
-/// Reads `{"name": …, "arguments": …}` (or `parameters`) as it comes, in whatever order the keys stand.
+/// Reads `{"name": …, "arguments": …}` (or `parameters`) character by character, with the keys in any order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallScanner {
     at: At,
@@ -71,7 +71,7 @@ pub(super) struct CallScanner {
     value: ValueScanner,
     /// The function's name, as soon as it is known.
     pub(super) name: Option<String>,
-    /// Arguments that nobody took yet.
+    /// Arguments that have not been returned yet.
     pub(super) arguments: String,
 }
 
@@ -100,7 +100,7 @@ impl CallScanner {
         Progress::More
     }
 
-    /// Whether it reads, so far, like a call of one of the functions `known`.
+    /// Whether the text so far may be a call of one of the functions `known`.
     pub(super) fn may_call(&self, known: &[String]) -> bool {
         let ours = matches!(self.key.as_str(), "" | "name" | "arguments" | "parameters" | "type" | "id");
         ours && self.name.as_ref().is_none_or(|name| known.contains(name))
@@ -120,7 +120,7 @@ impl CallScanner {
         let step = self.value.push(c);
         if matches!(step, Step::Within | Step::Last) {
             self.text.push(c);
-            // Arguments that are an object go out as they come; written as a string they are read at its end.
+            // Arguments that are an object are returned at once. Those in a string are parsed at the end of the string.
             if self.is_arguments() && self.text.starts_with('{') {
                 self.arguments.push(c);
             }
@@ -146,7 +146,7 @@ impl CallScanner {
     }
 }
 
-/// Arguments that are not an object: the text of a string, nothing for null.
+/// Converts arguments that are not an object: a string to its text, null to an empty object.
 fn from_other(text: String) -> String {
     match serde_json::from_str(&text) {
         Ok(serde_json::Value::String(inner)) => inner,

@@ -8,7 +8,7 @@ use meno_engine::generator::Options;
 use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, ChatTemplate, Tokenizer};
 use meno_model::{Config, Model};
-use meno_server::{Served, Server, ServerOptions, app};
+use meno_server::{ServedModel, Server, ServerOptions, app};
 use meno_tensor::gemm::Precision;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Small {
             model.params.get_mut(embedding)[token * width] = f32::NAN;
         }
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
-        let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
+        let served = ServedModel::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
         let options = EngineOptions {
             capacity: Capacity { slots: self.slots, max_len: CONTEXT, rows: 64, absorbed: false },
             options: Options::serving(),
