@@ -63,7 +63,7 @@ pub fn asked_form(
         all.push((choice(choices), "guided_choice"));
     }
     if let [(_, first), (_, second), ..] = &all[..] {
-        let message = format!("{first} and {second} cannot both be given: an answer has one form");
+        let message = format!("{first} and {second} cannot both be given, because an answer has only one structure");
         return Err(ApiError::invalid(second, message));
     }
     let mut requested = all.pop();
@@ -138,7 +138,7 @@ pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>,
     let kind = format["type"].as_str().unwrap_or_default();
     let text = |key: &str| {
         let text = format[key].as_str().map(str::to_owned);
-        text.ok_or_else(|| bad(format!("response_format of type {kind:?} needs {key:?}, a text")))
+        text.ok_or_else(|| bad(format!("response_format of type {kind:?} needs {key:?}, a string")))
     };
     let beside = || format["json_schema"].get("schema").or(format.get("schema")).filter(|s| !s.is_null());
     let structure = match kind {
@@ -171,7 +171,7 @@ pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure
     let bad = |message: &str| ApiError::invalid(PARAM, message);
     for key in ["structural_tag", "disable_additional_properties"] {
         if given(value.get(key)).is_some() {
-            return Err(ApiError::unsupported(PARAM, format!("structured_outputs.{key} is not offered")));
+            return Err(ApiError::unsupported(PARAM, format!("structured_outputs.{key} is not supported")));
         }
     }
     let get = |key: &str| given(value.get(key));
@@ -181,7 +181,7 @@ pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure
         (None, None, Some(Value::String(regex)), None, None) => Structure::Regex(regex.clone()),
         (None, None, None, Some(Value::Array(choices)), None) if !choices.is_empty() => {
             let texts: Option<Vec<String>> = choices.iter().map(|c| c.as_str().map(str::to_owned)).collect();
-            choice(&texts.ok_or_else(|| bad("choice: expected a list of texts"))?)
+            choice(&texts.ok_or_else(|| bad("choice: expected a list of strings"))?)
         }
         (None, None, None, None, Some(Value::String(text))) => grammar(PARAM, text.clone())?,
         _ => return Err(bad("structured_outputs needs exactly one of json, regex, choice (a list), grammar")),

@@ -33,7 +33,7 @@ impl FromRequest<Arc<Server>> for JsonBody {
             return Err(ApiError::media_type());
         }
         let client = request.extensions().get::<Client>().cloned();
-        let client = client.ok_or_else(|| ApiError::internal("the route does not say who asks"))?;
+        let client = client.ok_or_else(|| ApiError::internal("the route sets no client"))?;
         let count = |error: &ApiError| server.count_rejection(error);
         let reservation = server.reserve_request(&client).inspect_err(count)?;
         let (bytes, memory) = read(request, server, &client).await.inspect_err(count)?;
@@ -117,7 +117,7 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
 /// Parses a request. Errors name the line and column of invalid JSON, or the field that has a wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if separators(bytes) > MAX_SEPARATORS {
-        let message = format!("The body has more than {MAX_SEPARATORS} values; at most as many are taken.");
+        let message = format!("The body has more than {MAX_SEPARATORS} values, which is the limit.");
         return Err(ApiError::malformed(message));
     }
     let malformed = |e| ApiError::malformed(format!("The body is not valid JSON: {e}"));

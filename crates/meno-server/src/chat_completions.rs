@@ -153,7 +153,8 @@ impl ChatRequest {
         thinking: Thinking,
     ) -> Result<Conversation, ApiError> {
         let mut kwargs = self.chat_template_kwargs.take().unwrap_or_default();
-        // Templates receive these two apart from the other variables. As in vLLM, requests may set them in either place.
+        // Templates receive these two apart from the other variables. Like Python's servers, accept
+        // them in either place.
         let mut flag = |key: &str, field: Option<bool>| field.or(kwargs.remove(key).and_then(|v| v.as_bool()));
         let generation_prompt = flag("add_generation_prompt", self.add_generation_prompt);
         let continues = flag("continue_final_message", self.continue_final_message) == Some(true);
@@ -163,7 +164,8 @@ impl ChatRequest {
         }
         if let Some(documents) = self.documents.take().filter(|d| d.as_array().is_some_and(|d| !d.is_empty())) {
             if !model.template.as_ref().is_some_and(|t| t.source().contains("documents")) {
-                let message = "documents: the chat template of this model shows none; put them into a message";
+                let message =
+                    "documents: the chat template of this model does not show documents; put them into a message";
                 return Err(ApiError::unsupported("documents", message));
             }
             kwargs.insert("documents".into(), documents);
@@ -203,7 +205,7 @@ impl ChatRequest {
 
     fn checked_tools(&mut self) -> Result<Vec<Tool>, ApiError> {
         if self.functions.as_ref().is_some_and(|f| !f.is_null()) {
-            return Err(ApiError::unsupported("functions", "functions is OpenAI's old field; send tools"));
+            return Err(ApiError::unsupported("functions", "functions is deprecated; send tools"));
         }
         Ok(self.tools.take().unwrap_or_default())
     }

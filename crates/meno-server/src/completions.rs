@@ -113,11 +113,11 @@ impl CompletionRequest {
 
     fn check_unsupported(&self) -> Result<(), ApiError> {
         if self.best_of.is_some_and(|best| best > self.sampling.n.unwrap_or(1)) {
-            return Err(ApiError::unsupported("best_of", "best_of above n is not offered; ask for n and choose"));
+            return Err(ApiError::unsupported("best_of", "best_of above n is not supported; ask for n and choose"));
         }
         if self.fills() && self.echoes_logprobs() {
-            let message = "log-probabilities of the prompt (echo with logprobs) are not returned beside a suffix: the text \
-                           is in another order for the model";
+            let message = "log-probabilities of the prompt (echo with logprobs) are not returned with a suffix, because \
+                           the model sees the text in another order";
             return Err(ApiError::unsupported("echo", message));
         }
         match self.logprobs {

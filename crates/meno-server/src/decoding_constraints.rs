@@ -1,7 +1,7 @@
 //! The constraints on the tokens of an answer: limits on its thinking, then its grammar, and a minimum length.
 
 use crate::structured::{Grammar, GrammarFlag};
-use crate::thinking::{Part, ThinkingLimiter, ThinkingStopFlag};
+use crate::thinking::{AnswerPhase, ThinkingLimiter, ThinkingStopFlag};
 use meno_engine::constraint::{Choice, Constraint, TokenMask};
 
 /// Limits the thinking of an answer and applies a grammar to the text after it.
@@ -51,8 +51,8 @@ impl DecodingConstraints {
         }
     }
 
-    fn part(&self) -> Part {
-        self.limiter.as_ref().map_or(Part::Answer, ThinkingLimiter::part)
+    fn phase(&self) -> AnswerPhase {
+        self.limiter.as_ref().map_or(AnswerPhase::Answer, ThinkingLimiter::phase)
     }
 }
 
@@ -71,12 +71,12 @@ impl Constraint for DecodingConstraints {
 
     fn accept(&mut self, token: u32) {
         self.remaining_min = self.remaining_min.saturating_sub(1);
-        let before = self.part();
+        let before = self.phase();
         let forced = self.limiter.as_ref().and_then(ThinkingLimiter::forced).is_some();
         if let Some(limiter) = &mut self.limiter {
             limiter.accept(token);
         }
-        let is_text = before != Part::Thinking && self.part() != Part::Thinking && !forced;
+        let is_text = before != AnswerPhase::Thinking && self.phase() != AnswerPhase::Thinking && !forced;
         if let Some(grammar) = self.grammar.as_mut().filter(|_| is_text) {
             grammar.accept(token);
         }
@@ -89,13 +89,13 @@ impl DecodingConstraints {
         if let Some(token) = self.limiter.as_ref().and_then(ThinkingLimiter::forced) {
             return Choice::Token(token);
         }
-        let part = self.part();
+        let phase = self.phase();
         let Some(grammar) = &mut self.grammar else { return Choice::Any };
-        if part == Part::Thinking {
+        if phase == AnswerPhase::Thinking {
             return grammar.mask_before_start(mask);
         }
         let choice = grammar.choose(mask);
-        if let (Part::Start, Choice::Masked, Some(open)) = (part, choice, self.open) {
+        if let (AnswerPhase::Start, Choice::Masked, Some(open)) = (phase, choice, self.open) {
             mask.allow(open);
         }
         choice

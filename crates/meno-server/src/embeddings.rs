@@ -73,7 +73,7 @@ fn check_unsupported(request: &Value) -> Result<(), ApiError> {
         ("input_type", Value::Null),
     ] {
         if request.get(field).is_some_and(|value| !value.is_null() && *value != neutral) {
-            let message = format!("{field} is not offered here (or send {neutral})");
+            let message = format!("{field} is not supported here (or send {neutral})");
             return Err(ApiError::unsupported(field, message));
         }
     }
@@ -85,7 +85,7 @@ impl EmbeddingRequest {
         let model = &server.model;
         model.check_name(self.model.as_deref())?;
         if model.taught.is_some() {
-            let message = format!("`{}` was taught a few tasks and nothing else: it has no embeddings", model.name);
+            let message = format!("`{}` was trained for only a few tasks and has no embeddings", model.name);
             return Err(ApiError::not_implemented(message));
         }
         let as_base64 = match self.encoding_format.as_deref() {
@@ -142,7 +142,7 @@ fn about_input(model: &ServedModel, error: ApiError) -> ApiError {
     if error.code != Some("context_length_exceeded") {
         return error;
     }
-    let message = format!("input is too long: this model takes texts of less than {} tokens", model.context);
+    let message = format!("input is too long: this model accepts texts of fewer than {} tokens", model.context);
     ApiError { message, ..error }
 }
 

@@ -59,7 +59,8 @@ impl ApiError {
     /// 403: the request names another host.
     pub fn foreign_host(host: &str) -> ApiError {
         let host = shown(host);
-        let message = format!("This server is not `{host}`. If that is a name of it, `--host-name {host}` says so.");
+        let message =
+            format!("This server is not `{host}`. If that is one of its names, start it with `--host-name {host}`.");
         let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_host"), message);
         ApiError { param: Some("host".into()), ..error }
     }
@@ -67,7 +68,9 @@ impl ApiError {
     /// 403: a web page of another origin sent the request.
     pub fn foreign_origin(origin: &str) -> ApiError {
         let origin = shown(origin);
-        let message = format!("Pages of `{origin}` may not use this server. `--cors-origin {origin}` lets them.");
+        let message = format!(
+            "Pages of `{origin}` may not use this server. Start it with `--cors-origin {origin}` to allow them."
+        );
         let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_origin"), message);
         ApiError { param: Some("origin".into()), ..error }
     }
@@ -83,13 +86,13 @@ impl ApiError {
     /// 404: unknown path.
     pub fn no_route(method: &str, path: &str) -> ApiError {
         let (method, path) = (shown(method), shown(path));
-        let message = format!("Invalid URL ({method} {path}). docs/serving.md lists what is served.");
+        let message = format!("Invalid URL ({method} {path}). docs/serving.md lists the routes.");
         ApiError::new(StatusCode::NOT_FOUND, Some("unknown_url"), message)
     }
 
     /// 405: the path does not support this method.
     pub fn method(method: &str, path: &str) -> ApiError {
-        let message = format!("{} does not take {}.", shown(path), shown(method));
+        let message = format!("{} does not support {}.", shown(path), shown(method));
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message)
     }
 
@@ -109,7 +112,7 @@ impl ApiError {
 
     /// 413: the body is too large.
     pub fn too_large(limit: usize) -> ApiError {
-        let message = format!("The body of the request is larger than the {limit} bytes that this server takes.");
+        let message = format!("The body of the request is larger than the {limit} bytes that this server accepts.");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large"), message)
     }
 
@@ -130,8 +133,8 @@ impl ApiError {
     pub fn too_many(limit: usize, retry_after: u64, key: bool) -> ApiError {
         let whose = if key { "this API key" } else { "this address" };
         let message = format!(
-            "{limit} requests or answers of {whose} are on their way, and no more are taken from one client. Try again \
-             in {retry_after} s."
+            "{limit} requests or answers of {whose} are in progress, which is the limit per client. Try again in \
+             {retry_after} s."
         );
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
         ApiError { retry_after: Some(retry_after), ..error }
@@ -158,15 +161,15 @@ impl ApiError {
 
     /// 503: the server is shutting down.
     pub fn stopping() -> ApiError {
-        let message = "The server is shutting down and takes no new requests.";
+        let message = "The server is shutting down and accepts no new requests.";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("shutting_down"), message)
     }
 
     /// 504: the answer exceeded the time limit of a request.
     pub fn timeout(seconds: u64) -> ApiError {
         let message = format!(
-            "The answer was not complete after {seconds} s, the time a request may take here. Ask for fewer tokens, \
-             or stream and use what came."
+            "The answer was not complete after {seconds} s, the time limit of a request. Ask for fewer tokens, or stream \
+             and use the partial answer."
         );
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, Some("timeout"), message)
     }

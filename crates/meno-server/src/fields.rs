@@ -35,10 +35,10 @@ pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(
             && !field.is_neutral(value)
         {
             if matches!(field.handling, Handling::Supported(_)) {
-                return Err(ApiError::unsupported(name, format!("{name}: this endpoint does not take it")));
+                return Err(ApiError::unsupported(name, format!("{name}: this endpoint does not support it")));
             }
             let neutral = field.neutral.map(|n| format!(" (or send {n})")).unwrap_or_default();
-            return Err(ApiError::unsupported(name, format!("{name} is not offered here{neutral}: {why}")));
+            return Err(ApiError::unsupported(name, format!("{name} is not supported here{neutral}: {why}")));
         }
     }
     Ok(())
@@ -89,7 +89,9 @@ impl Field {
     /// How an endpoint handles this field.
     fn handling_at(&self, endpoint: Endpoint) -> Handling {
         match self.handling {
-            Handling::Supported(at) if !at.contains(&endpoint) => Handling::Rejected("this endpoint does not take it"),
+            Handling::Supported(at) if !at.contains(&endpoint) => {
+                Handling::Rejected("this endpoint does not support it")
+            }
             other => other,
         }
     }
@@ -125,15 +127,15 @@ mod tests {
     #[test]
     fn unsupported_fields_are_rejected_by_name() {
         for (fields, words) in [
-            (json!({"mirostat": 2}), "mirostat: mirostat is not offered here (or send 0)"),
+            (json!({"mirostat": 2}), "mirostat: mirostat is not supported here (or send 0)"),
             (json!({"allowed_token_ids": [1]}), "allowed_token_ids"),
             (json!({"typical_p": 0.9}), "(or send 1)"),
             (json!({"use_beam_search": true}), "use_beam_search"),
-            (json!({"skip_special_tokens": false}), "skip_special_tokens is not offered here (or send true)"),
+            (json!({"skip_special_tokens": false}), "skip_special_tokens is not supported here (or send true)"),
             (json!({"max_tokens": 8, "n_predict": 3}), "max_tokens is 8 and n_predict is 3"),
             (json!({"repetition_penalty": 1.1, "repeat_penalty": 1.2}), "send one of them"),
-            (json!({"best_of": 2}), "best_of: best_of: this endpoint does not take it"),
-            (json!({"suffix": "x"}), "this endpoint does not take it"),
+            (json!({"best_of": 2}), "best_of: best_of: this endpoint does not support it"),
+            (json!({"suffix": "x"}), "this endpoint does not support it"),
             (json!({"temprature": 1}), "did you mean \"temperature\"?"),
             (json!({"max_token": 1}), "did you mean \"max_tokens\"?"),
         ] {

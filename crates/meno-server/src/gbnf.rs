@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
 
     fn alternatives(&mut self, depth: usize) -> Result<String, String> {
         if depth > MAX_DEPTH {
-            return self.error("too many brackets within brackets");
+            return self.error("brackets are nested too deeply");
         }
         let mut all = vec![self.sequence(depth)?];
         while self.take("|") {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
                 }
                 format!("({inner})")
             }
-            Some('<' | '!') => return self.error("tokens by name or number cannot be used"),
+            Some('<' | '!') => return self.error("tokens by name or number are not supported"),
             Some(c) if c.is_ascii_alphanumeric() || c == '_' => match self.name() {
                 Some(name) => {
                     self.used.push((name, self.rest.len()));
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         if first != '\\' {
             return Ok(Some((first, false)));
         }
-        let Some(escape) = chars.next() else { return self.error("expected a sign after `\\`") };
+        let Some(escape) = chars.next() else { return self.error("expected a character after `\\`") };
         self.rest = chars.as_str();
         let digits = match escape {
             'x' => 2,
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
         let mut text = String::new();
         loop {
             match self.character()? {
-                None | Some(('\n', false)) => return self.error("a text has no end"),
+                None | Some(('\n', false)) => return self.error("a string has no end"),
                 Some(('"', false)) => return Ok(text),
                 Some((c, _)) => text.push(c),
             }
@@ -227,9 +227,9 @@ impl<'a> Reader<'a> {
         let mut empty = true;
         loop {
             match self.character()? {
-                None => return self.error("a class of characters has no end"),
+                None => return self.error("a character class has no end"),
                 Some((']', false)) if !empty => return Ok(class + "]"),
-                Some((']', false)) => return self.error("a class of characters is empty"),
+                Some((']', false)) => return self.error("a character class is empty"),
                 Some(('-', false)) if !empty && !self.rest.starts_with(']') => class.push('-'),
                 Some((c, _)) => class += &format!("\\x{{{:X}}}", c as u32),
             }

@@ -75,7 +75,7 @@ impl SamplingFields {
     pub fn take_stops(&mut self) -> Result<Vec<String>, ApiError> {
         let stops = self.stop.take().map(OneOrMany::into_vec).unwrap_or_default();
         if stops.len() > MAX_STOPS {
-            let message = format!("stop has {} strings; at most {MAX_STOPS} are watched for", stops.len());
+            let message = format!("stop has {} strings; at most {MAX_STOPS} are allowed", stops.len());
             return Err(ApiError::invalid("stop", message));
         }
         Ok(stops)

@@ -64,14 +64,13 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     at_most("properties", counts.properties, MAX_PROPERTIES)?;
     at_most("required names", counts.required, MAX_REQUIRED)?;
     at_most("references ($ref)", counts.references, MAX_REFERENCES)?;
-    at_most("brackets within each other", counts.depth, MAX_DEPTH)?;
+    at_most("levels of nested brackets", counts.depth, MAX_DEPTH)?;
     at_most("schemas in allOf, anyOf and oneOf", counts.branches, MAX_BRANCHES)?;
     at_most("repetitions (*, +, ?, {…})", counts.repeats, MAX_REPEATS)?;
     let multiple = if counts.joined { counts.product_of_multiples } else { counts.largest_multiple };
     if multiple > MAX_MULTIPLE {
-        let product =
-            if counts.joined { "the product of all in a schema with references or combinations " } else { "" };
-        return Err(format!("has a multipleOf that is too large: {product}may be {MAX_MULTIPLE}"));
+        let what = if counts.joined { "the product of all in a schema with references or combinations" } else { "it" };
+        return Err(format!("has a multipleOf that is too large: {what} may be at most {MAX_MULTIPLE}"));
     }
     let names = counts.properties + counts.required + counts.references;
     Ok(1 + counts.rules + names + counts.branches + counts.repeats + bytes / 64)
@@ -217,9 +216,9 @@ mod tests {
             (0..1001).map(|i| (i.to_string(), json!({"$ref": format!("#/$defs/{}", i + 1)}))).collect();
         rejected(Structure::JsonSchema(json!({"$defs": chain})), "1001 references");
         let nested = format!("{}a{}", "(".repeat(257), ")".repeat(257));
-        rejected(Structure::Regex(nested.clone()), "257 brackets");
-        rejected(Structure::Lark(format!("start: {nested}")), "257 brackets");
-        rejected(Structure::JsonSchema(json!({"pattern": nested})), "257 brackets");
+        rejected(Structure::Regex(nested.clone()), "257 levels");
+        rejected(Structure::Lark(format!("start: {nested}")), "257 levels");
+        rejected(Structure::JsonSchema(json!({"pattern": nested})), "257 levels");
         rejected(Structure::JsonSchema(json!({"multipleOf": 10_001})), "multipleOf");
         rejected(Structure::JsonSchema(json!({"multipleOf": 1e15})), "multipleOf");
         rejected(Structure::JsonSchema(json!({"allOf": [{"multipleOf": 101}, {"multipleOf": 103}]})), "product");

@@ -94,13 +94,15 @@ fn cannot_listen(listen: &Listen, error: &io::Error) -> io::Error {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let free = (1..=100).filter_map(|more| port.checked_add(more)).find(|&p| is_free(host, p));
-            let free = free.map_or("--port 0 takes a free one".to_owned(), |p| format!("{p} is free: --port {p}"));
+            let free = free.map_or("--port 0 picks a free one".to_owned(), |p| format!("{p} is free: --port {p}"));
             format!("another program has port {port}; {free}")
         }
-        io::ErrorKind::PermissionDenied => format!("port {port} is for the system; take one from 1024 on: --port 8000"),
+        io::ErrorKind::PermissionDenied => {
+            format!("port {port} is reserved for the system; use one from 1024 up: --port 8000")
+        }
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --host takes 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or \
-             an address of it"
+             one of its addresses"
                 .to_owned()
         }
         _ if error.to_string().contains("lookup address") => {

@@ -177,5 +177,5 @@ fn check_unused(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
         }
         Some(_) => false,
     };
-    if nothing { Ok(()) } else { Err(ApiError::unsupported(param, format!("{param}: not offered by this server"))) }
+    if nothing { Ok(()) } else { Err(ApiError::unsupported(param, format!("{param}: not supported by this server"))) }
 }

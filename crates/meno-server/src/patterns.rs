@@ -10,7 +10,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
         Err(Error::Translate(e)) => (e.kind().to_string(), e.span().start.column),
         Err(other) => (other.to_string(), 1),
     };
-    Err(format!("this regular expression cannot be imposed: {why} (at character {at})"))
+    Err(format!("this regular expression cannot be enforced: {why} (at character {at})"))
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Compiler<'_> {
             .name("grammar".into())
             .stack_size(STACK)
             .spawn(work)
-            .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
+            .map_err(|e| ApiError::internal(format!("cannot start a thread for the grammar: {e}")))?;
         match result.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
             Ok(Ok(matcher)) => Ok(Grammar::new(matcher, tokenizer.eos(), weight)),
             Ok(Err(error)) => Err(reject(&format!("cannot be used: {error}"))),

@@ -49,68 +49,12 @@ impl Thinking {
     /// `thinking_budget` under all its names. If several are set, the last in this order wins. `default` is the budget if
     /// none is set.
     pub fn read(fields: &ThinkingFields, default: Option<usize>) -> Result<Thinking, ApiError> {
-        let mut thinking = Thinking::On(default);
-        if fields.enable_thinking == Some(false) {
-            thinking = Thinking::Off;
-        }
-        match &fields.thinking {
-            Some(Value::Bool(false)) => thinking = Thinking::Off,
-            Some(Value::Object(object)) => {
-                let kind = object.get("type").filter(|t| !t.is_null());
-                if let Some(kind) = kind
-                    && !["enabled", "disabled", "adaptive"].iter().any(|known| kind == known)
-                {
-                    let message = format!(
-                        "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
-                        shown(&kind.to_string())
-                    );
-                    return Err(ApiError::invalid("thinking.type", message));
-                }
-                if kind.is_some_and(|t| t == "disabled") {
-                    thinking = Thinking::Off;
-                } else if let Some(budget) = object.get("budget_tokens").filter(|b| !b.is_null()) {
-                    thinking = budget_of("thinking.budget_tokens", budget)?;
-                }
-            }
-            None | Some(Value::Null | Value::Bool(true)) => {}
-            Some(other) => {
-                let message = format!("thinking is {}; expected true, false or an object", shown(&other.to_string()));
-                return Err(ApiError::invalid("thinking", message));
-            }
-        }
-        match &fields.think {
-            Some(Value::Bool(false)) => thinking = Thinking::Off,
-            Some(Value::String(effort)) => thinking = from_effort("think", effort, default)?,
-            None | Some(Value::Null | Value::Bool(true)) => {}
-            Some(other) => {
-                let message = format!("think is {other}; expected true, false, \"low\", \"medium\" or \"high\"");
-                return Err(ApiError::invalid("think", message));
-            }
-        }
-        if let Some(other) = fields.reasoning.as_ref().filter(|r| !r.is_null() && !r.is_object()) {
-            let message = format!(
-                "reasoning is {}; expected an object such as {{\"effort\": \"low\"}}",
-                shown(&other.to_string())
-            );
-            return Err(ApiError::invalid("reasoning", message));
-        }
-        match fields.reasoning.as_ref().map(|r| &r["effort"]).filter(|e| !e.is_null()) {
-            Some(Value::String(effort)) => thinking = from_effort("reasoning.effort", effort, default)?,
-            Some(other) => {
-                let message = format!("reasoning.effort is {}; expected a string", shown(&other.to_string()));
-                return Err(ApiError::invalid("reasoning.effort", message));
-            }
-            None => {
-                if let Some(effort) = fields.reasoning_effort.as_deref() {
-                    thinking = from_effort("reasoning_effort", effort, default)?;
-                }
-            }
-        }
-        if let Some(budget) = fields.reasoning.as_ref().map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
-            thinking = budget_of("reasoning.max_tokens", budget)?;
-        }
+        let mut thinking = if fields.enable_thinking == Some(false) { Thinking::Off } else { Thinking::On(default) };
+        thinking = from_thinking(fields.thinking.as_ref())?.unwrap_or(thinking);
+        thinking = from_think(fields.think.as_ref(), default)?.unwrap_or(thinking);
+        thinking = from_reasoning(fields, default)?.unwrap_or(thinking);
         for (param, budget) in &fields.budgets {
-            thinking = budget_of(param, budget)?;
+            thinking = from_budget(param, budget)?;
         }
         Ok(thinking)
     }
@@ -133,6 +77,72 @@ pub struct ThinkingFields {
     pub budgets: Vec<(&'static str, Value)>,
 }
 
+/// Parses `thinking`; `None` if it says nothing.
+fn from_thinking(thinking: Option<&Value>) -> Result<Option<Thinking>, ApiError> {
+    let object = match thinking {
+        Some(Value::Bool(false)) => return Ok(Some(Thinking::Off)),
+        None | Some(Value::Null | Value::Bool(true)) => return Ok(None),
+        Some(Value::Object(object)) => object,
+        Some(other) => {
+            let message = format!("thinking is {}; expected true, false or an object", shown(&other.to_string()));
+            return Err(ApiError::invalid("thinking", message));
+        }
+    };
+    let kind = object.get("type").filter(|t| !t.is_null());
+    if let Some(kind) = kind
+        && !["enabled", "disabled", "adaptive"].iter().any(|known| kind == known)
+    {
+        let message = format!(
+            "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
+            shown(&kind.to_string())
+        );
+        return Err(ApiError::invalid("thinking.type", message));
+    }
+    if kind.is_some_and(|t| t == "disabled") {
+        return Ok(Some(Thinking::Off));
+    }
+    let budget = object.get("budget_tokens").filter(|b| !b.is_null());
+    budget.map(|budget| from_budget("thinking.budget_tokens", budget)).transpose()
+}
+
+/// Parses Ollama's `think`; `None` if it says nothing.
+fn from_think(think: Option<&Value>, default: Option<usize>) -> Result<Option<Thinking>, ApiError> {
+    match think {
+        Some(Value::Bool(false)) => Ok(Some(Thinking::Off)),
+        Some(Value::String(effort)) => from_effort("think", effort, default).map(Some),
+        None | Some(Value::Null | Value::Bool(true)) => Ok(None),
+        Some(other) => {
+            let message = format!("think is {other}; expected true, false, \"low\", \"medium\" or \"high\"");
+            Err(ApiError::invalid("think", message))
+        }
+    }
+}
+
+/// Parses `reasoning` and `reasoning_effort`; `None` if they say nothing.
+fn from_reasoning(fields: &ThinkingFields, default: Option<usize>) -> Result<Option<Thinking>, ApiError> {
+    let reasoning = fields.reasoning.as_ref().filter(|r| !r.is_null());
+    if let Some(other) = reasoning.filter(|r| !r.is_object()) {
+        let message =
+            format!("reasoning is {}; expected an object such as {{\"effort\": \"low\"}}", shown(&other.to_string()));
+        return Err(ApiError::invalid("reasoning", message));
+    }
+    let effort = match reasoning.map(|r| &r["effort"]).filter(|e| !e.is_null()) {
+        Some(Value::String(effort)) => Some(from_effort("reasoning.effort", effort, default)?),
+        Some(other) => {
+            let message = format!("reasoning.effort is {}; expected a string", shown(&other.to_string()));
+            return Err(ApiError::invalid("reasoning.effort", message));
+        }
+        None => {
+            let effort = fields.reasoning_effort.as_deref();
+            effort.map(|effort| from_effort("reasoning_effort", effort, default)).transpose()?
+        }
+    };
+    match reasoning.map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
+        Some(budget) => from_budget("reasoning.max_tokens", budget).map(Some),
+        None => Ok(effort),
+    }
+}
+
 fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thinking, ApiError> {
     if effort == "none" {
         return Ok(Thinking::Off);
@@ -146,7 +156,7 @@ fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thin
     Ok(Thinking::On(budget.or(default)))
 }
 
-fn budget_of(param: &str, value: &Value) -> Result<Thinking, ApiError> {
+fn from_budget(param: &str, value: &Value) -> Result<Thinking, ApiError> {
     match value.as_i64() {
         Some(0) => Ok(Thinking::Off),
         Some(-1) => Ok(Thinking::On(None)),
@@ -219,9 +229,9 @@ impl ThinkingTokens {
     }
 }
 
-/// Which part of the answer is being generated.
+/// The phase of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum AnswerPhase {
     /// Only white space so far: thinking may still start.
     Start,
     /// The thinking.
@@ -234,7 +244,7 @@ pub enum Part {
 #[derive(Debug)]
 pub struct ThinkingLimiter {
     tokens: Arc<ThinkingTokens>,
-    part: Part,
+    phase: AnswerPhase,
     budget: Option<usize>,
     loop_detector: Option<LoopDetector>,
     /// Number of tokens of the thinking.
@@ -259,7 +269,7 @@ impl ThinkingLimiter {
     ) -> ThinkingLimiter {
         ThinkingLimiter {
             tokens,
-            part: if opened { Part::Thinking } else { Part::Start },
+            phase: if opened { AnswerPhase::Thinking } else { AnswerPhase::Start },
             budget,
             loop_detector: detect_loops.then(LoopDetector::default),
             count: 0,
@@ -275,8 +285,8 @@ impl ThinkingLimiter {
     }
 
     /// Which part of the answer is being generated.
-    pub fn part(&self) -> Part {
-        self.part
+    pub fn phase(&self) -> AnswerPhase {
+        self.phase
     }
 
     /// The token to force next, if any.
@@ -289,7 +299,7 @@ impl ThinkingLimiter {
         if self.forced.last() == Some(&token) {
             self.forced.pop();
         }
-        if self.part == Part::Answer {
+        if self.phase == AnswerPhase::Answer {
             return;
         }
         self.tail.push(token);
@@ -297,8 +307,8 @@ impl ThinkingLimiter {
             self.tail.remove(0);
         }
         if self.is_tag(token, self.tokens.close, CLOSE) {
-            self.part = Part::Answer;
-        } else if self.part == Part::Start {
+            self.phase = AnswerPhase::Answer;
+        } else if self.phase == AnswerPhase::Start {
             self.begin(token);
         } else {
             self.think(token);
@@ -307,12 +317,12 @@ impl ThinkingLimiter {
 
     fn begin(&mut self, token: u32) {
         if self.is_tag(token, self.tokens.open, OPEN) {
-            self.part = Part::Thinking;
+            self.phase = AnswerPhase::Thinking;
         } else {
             let text = self.tokens.tokenizer.decode(&self.tail, true);
             let text = text.trim_start();
             if self.tail.len() == TAIL || !OPEN.starts_with(text) {
-                self.part = Part::Answer;
+                self.phase = AnswerPhase::Answer;
             }
         }
     }

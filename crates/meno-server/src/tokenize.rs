@@ -81,7 +81,7 @@ impl TokenizeRequest {
                 let continues = self.continue_final_message == Some(true);
                 let rest = Conversation { continues, no_generation_prompt, ..Default::default() };
                 let conversation = Conversation { messages, tools, kwargs, ..rest };
-                let none = || ApiError::invalid("messages", "the model was not taught such questions");
+                let none = || ApiError::invalid("messages", "the model was not trained for such questions");
                 conversation.tokens(model)?.ok_or_else(none)
             }
             (None, Some(text)) => {

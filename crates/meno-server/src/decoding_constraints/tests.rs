@@ -45,7 +45,7 @@ fn write(tokenizer: &Tokenizer, constraints: &mut DecodingConstraints, wish: &st
 }
 
 #[test]
-fn a_budget_ends_a_thought_once() {
+fn a_budget_ends_the_thinking_once() {
     for tags in [&["<think>", "</think>"][..], &[]] {
         let t = tokenizer(tags);
         let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
@@ -63,7 +63,7 @@ fn a_budget_ends_a_thought_once() {
 }
 
 #[test]
-fn a_thought_may_begin_later_and_then_counts() {
+fn thinking_may_start_later_and_then_counts() {
     let t = tokenizer(&["<think>", "</think>"]);
     let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
     let mut s =
@@ -75,7 +75,7 @@ fn a_thought_may_begin_later_and_then_counts() {
 }
 
 #[test]
-fn a_grammar_begins_after_the_thought() {
+fn a_grammar_starts_after_the_thinking() {
     let t = tokenizer(&["<think>", "</think>"]);
     let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
     let grammar =

@@ -105,7 +105,7 @@ pub(super) fn messages(system: Option<Blocks>, messages: Vec<InputMessage>) -> R
             "assistant" => chat.push(assistant(content, &place)?),
             other => {
                 let what =
-                    format!("{:?}; expected \"user\" or \"assistant\" (system is a field of its own)", shown(other));
+                    format!("{:?}; expected \"user\" or \"assistant\" (system is a separate field)", shown(other));
                 return Err(invalid(&format!("{place}.role"), &what));
             }
         }
@@ -180,7 +180,7 @@ fn assistant(content: Blocks, place: &str) -> Result<ChatMessage, ApiError> {
 pub(super) fn tool((i, value): (usize, Value)) -> Result<Tool, ApiError> {
     let kind = value["type"].as_str().unwrap_or("custom");
     if kind != "custom" {
-        let message = format!("tools.{i}: a tool of type {:?}; this server knows tools of your own", shown(kind));
+        let message = format!("tools.{i}: a tool of type {:?}; this server supports only custom tools", shown(kind));
         return Err(ApiError::unsupported("tools", message));
     }
     let Some(name) = value["name"].as_str() else {
@@ -230,7 +230,7 @@ pub(super) fn thinking(
                 Some((_, Some("max"))) => Some("high".to_owned()),
                 Some((_, Some(effort))) => Some(effort.to_owned()),
                 Some((other, None)) => {
-                    let message = format!("output_config.effort: {other} is not a word");
+                    let message = format!("output_config.effort: {other} is not a string");
                     return Err(ApiError::invalid("output_config", message));
                 }
             };

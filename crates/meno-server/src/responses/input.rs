@@ -79,7 +79,7 @@ impl Input {
                     });
                 }
                 Some(other) => {
-                    let message = format!("input[{i}]: an item of type {:?} is not known to this server", shown(other));
+                    let message = format!("input[{i}]: this server does not support items of type {:?}", shown(other));
                     return Err(ApiError::unsupported("input", message));
                 }
             }

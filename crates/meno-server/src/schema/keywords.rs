@@ -115,7 +115,7 @@ fn count(value: &Value, at: &str) -> Result<Value, SchemaError> {
     let whole = value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..1e15).contains(x));
     match whole {
         Some(number) => Ok(Value::from(number as u64)),
-        None => error(at, format!("expected a whole number from 0, not {value}")),
+        None => error(at, format!("expected a whole number, 0 or more, not {value}")),
     }
 }
 
@@ -171,7 +171,7 @@ pub(super) fn excluded(some: &[Value], beside: &Map<String, Value>) -> Option<Va
 pub(super) fn check_conditional(object: &Map<String, Value>, at: &str) -> Result<(), SchemaError> {
     let has = |key: &str| object.get(key).is_some_and(|v| !v.is_null() && *v != Value::Bool(true) && *v != json!({}));
     if object.contains_key("if") && (has("then") || has("else")) {
-        return error(at, "a grammar cannot impose conditions; say the cases with `anyOf`");
+        return error(at, "a grammar cannot enforce conditions; list the cases with `anyOf`");
     }
     Ok(())
 }
@@ -185,7 +185,7 @@ pub(super) fn check_contains(object: &Map<String, Value>, at: &str) -> Result<()
     if asked && !nothing && !object.get("contains").is_some_and(any) {
         return error(
             &child(at, "contains"),
-            "a grammar cannot impose this; say the items with `prefixItems` or `items`",
+            "a grammar cannot enforce this; describe the items with `prefixItems` or `items`",
         );
     }
     Ok(())

@@ -40,7 +40,10 @@ pub(super) fn add(names: Value, here: &str, out: &mut Map<String, Value>) -> Res
             out.insert("patternProperties".into(), json!({ format!("^(?s:.{{{least},{most}}})$"): rest }));
         }
         _ => {
-            return error(here, "names can be held to `enum`, `pattern`, or `minLength` and `maxLength`, one of them");
+            return error(
+                here,
+                "names can be restricted only by `enum`, by `pattern`, or by `minLength` and `maxLength`",
+            );
         }
     }
     out.insert("additionalProperties".into(), false.into());

@@ -31,9 +31,9 @@ impl<'a> References<'a> {
         let found = pointer.filter(|p| self.root.pointer(p).is_some());
         let Some(pointer) = found else {
             let what = if reference.starts_with('#') || self.anchors.is_empty() && !reference.contains("://") {
-                "leads nowhere in this schema"
+                "does not exist in this schema"
             } else {
-                "is not in this schema, and none is fetched"
+                "is not in this schema, and other schemas are not fetched"
             };
             return error(at, format!("{reference:?} {what}"));
         };

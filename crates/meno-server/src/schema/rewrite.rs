@@ -144,7 +144,7 @@ impl<'a> Rewriter<'a> {
             other => return error(at, format!("a schema is an object or a boolean, not {}", kind(other))),
         };
         let undecided =
-            || error(at, "a grammar cannot impose this; say with `type`, `enum` or `anyOf` what is allowed");
+            || error(at, "a grammar cannot enforce this; list what is allowed with `type`, `enum` or `anyOf`");
         let mut keys = inner.iter();
         match (keys.next(), keys.next()) {
             (None, _) => error(at, "it forbids every value"),
@@ -209,7 +209,7 @@ impl<'a> Rewriter<'a> {
         if combined.iter().any(|k| object.contains_key(*k)) {
             return error(
                 at,
-                "beside combined schemas a grammar cannot impose this; list the properties in one object",
+                "a grammar cannot enforce this next to combined schemas; list the properties in one object",
             );
         }
         let plain = if key == "unevaluatedItems" { "items" } else { "additionalProperties" };

@@ -48,7 +48,7 @@ impl TryFrom<SentTool> for Tool {
             "custom" => sent.custom.map_or_else(|| read(sent.flat), Ok)?.function()?,
             other => {
                 return Err(format!(
-                    "a tool of type {:?}; this server knows \"function\" and \"custom\"",
+                    "a tool of type {:?}; this server supports \"function\" and \"custom\"",
                     shown(other)
                 ));
             }
