@@ -95,8 +95,8 @@ impl AnswerParser {
         self.calls
     }
 
-    /// Adds a token. Returns the parts that are now certain, and whether the token belongs to the thinking. `silent` tokens
-    /// end the answer and have no text.
+    /// Adds a token. Returns the parts that are now certain, and whether the token belongs to the thinking. `silent`
+    /// tokens end the answer and have no text.
     pub fn push(&mut self, token: u32, silent: bool) -> (Vec<Delta>, bool) {
         self.tokens += 1;
         let before = self.thinking();

@@ -1,4 +1,5 @@
-//! `POST /apply-template` (llama.cpp's): returns the prompt that the chat template renders, without generating an answer.
+//! `POST /apply-template` (llama.cpp's): returns the prompt that the chat template renders, without generating an
+//! answer.
 
 use crate::body::{self, JsonBody};
 use crate::chat_completions::ChatRequest;

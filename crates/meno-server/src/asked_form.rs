@@ -1,7 +1,7 @@
-//! Parses the fields that request structured output: OpenAI's `response_format`, vLLM's `structured_outputs` and `guided_*`,
-//! llama.cpp's `json_schema` and `grammar`, SGLang's `regex` and `ebnf`, Ollama's `format`.
+//! Parses the fields that request structured output: OpenAI's `response_format`, vLLM's `structured_outputs` and
+//! `guided_*`, llama.cpp's `json_schema` and `grammar`, SGLang's `regex` and `ebnf`, Ollama's `format`.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::gbnf;
 use crate::structure::{Structure, quoted};
 use serde_json::{Value, json};
@@ -83,7 +83,10 @@ fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
     let read = |text: &str| {
         serde_json::from_str(text).map_err(|e| {
             let expected = if param == "format" { "\"json\" or a JSON schema" } else { "a JSON schema" };
-            ApiError::invalid(param, format!("{param} is {:?}; expected {expected} (it is not JSON: {e})", shown(text)))
+            ApiError::invalid(
+                param,
+                format!("{param} is {:?}; expected {expected} (it is not JSON: {e})", shorten(text)),
+            )
         })
     };
     let value = if let Value::String(text) = value { read(text)? } else { value.clone() };
@@ -91,7 +94,10 @@ fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
         Value::Object(_) | Value::Bool(_) => Ok(Structure::JsonSchema(value)),
         other => {
             let other = other.to_string();
-            Err(ApiError::invalid(param, format!("{param}: expected a JSON schema, an object, not {}", shown(&other))))
+            Err(ApiError::invalid(
+                param,
+                format!("{param}: expected a JSON schema, an object, not {}", shorten(&other)),
+            ))
         }
     }
 }
@@ -122,16 +128,16 @@ fn set_whitespace(structure: &mut Structure, pattern: &str) {
     }
 }
 
-/// Parses `response_format`: OpenAI's `text`, `json_object` (also with llama.cpp's `schema`) and `json_schema`, and also
-/// `{"type": "regex", "regex": …}` and `{"type": "grammar", "grammar": …}`. In the Responses API's `text.format` the schema
-/// is next to the type.
+/// Parses `response_format`: OpenAI's `text`, `json_object` (also with llama.cpp's `schema`) and `json_schema`, and
+/// also `{"type": "regex", "regex": …}` and `{"type": "grammar", "grammar": …}`. In the Responses API's `text.format`
+/// the schema is next to the type.
 pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
     let bad = |message: String| ApiError::invalid("response_format", message);
     let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
     if !format.is_object() {
         let message = format!(
             "response_format is {}; expected an object such as {{\"type\": \"json_object\"}}",
-            shown(&format.to_string())
+            shorten(&format.to_string())
         );
         return Err(bad(message));
     }

@@ -1,4 +1,5 @@
-//! Request bodies: read with a size limit and a timeout, and parsed as JSON. Errors name the line and column, or the field.
+//! Request bodies: read with a size limit and a timeout, and parsed as JSON. Errors name the line and column, or the
+//! field.
 
 use crate::body_memory::BodyReservation;
 use crate::clients::{Client, Reservation, WorkKind};

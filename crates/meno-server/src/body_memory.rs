@@ -1,7 +1,7 @@
 //! Memory limits for request bodies: in total and per client.
 //!
-//! A body reserves memory as it arrives and releases it when its request has been prepared. If a body waits too long for
-//! memory, the server rejects the body that arrives most slowly. So unfinished bodies of many clients cannot block
+//! A body reserves memory as it arrives and releases it when its request has been prepared. If a body waits too long
+//! for memory, the server rejects the body that arrives most slowly. So unfinished bodies of many clients cannot block
 //! others.
 
 use crate::lock::lock;

@@ -8,7 +8,7 @@ use crate::body::JsonBody;
 use crate::chat_message::ChatMessage;
 use crate::clients::Client;
 use crate::conversation::{Conversation, Turn};
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::fields::{self, Endpoint};
 use crate::generation::Generation;
 use crate::generation_fields::{SamplingFields, token_limit};
@@ -25,7 +25,7 @@ use axum::response::Response;
 use calls::CallGrammar;
 use meno_engine::Observe;
 use meno_engine::reasoning::Splitter;
-use reply::{ChatReply, ReplyOptions};
+use reply::{ChatReply, ChatReplyOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -92,8 +92,8 @@ pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result
 }
 
 impl ChatRequest {
-    /// Validates the request, renders the prompt and submits it to the engine. Needs CPU time, so do not call this on the
-    /// event loop.
+    /// Validates the request, renders the prompt and submits it to the engine. Needs CPU time, so do not call this on
+    /// the event loop.
     pub(crate) fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<Generation, ApiError> {
         let model = &server.model;
         let n = self.checked_n()?;
@@ -220,8 +220,8 @@ impl ChatRequest {
         Ok(fields)
     }
 
-    fn reply_options(&self) -> Result<ReplyOptions, ApiError> {
-        Ok(ReplyOptions {
+    fn reply_options(&self) -> Result<ChatReplyOptions, ApiError> {
+        Ok(ChatReplyOptions {
             // `start` validates the number; here it must only not be too large.
             n: self.sampling.n.unwrap_or(1).min(MAX_N),
             logprobs: self.logprobs == Some(true),
@@ -290,7 +290,7 @@ fn check_flags(kwargs: &TemplateKwargs) -> Result<(), ApiError> {
     for key in ["enable_thinking", "add_generation_prompt", "continue_final_message"] {
         if let Some(value) = kwargs.get(key).filter(|v| !v.is_null() && !v.is_boolean()) {
             let place = format!("chat_template_kwargs.{key}");
-            let message = format!("{place} is {}; expected true or false", shown(&value.to_string()));
+            let message = format!("{place} is {}; expected true or false", shorten(&value.to_string()));
             return Err(ApiError::invalid(&place, message));
         }
     }

@@ -1,6 +1,6 @@
 //! Messages of chat requests.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::types::ToolCall;
 use serde::Deserialize;
 
@@ -69,7 +69,7 @@ impl Content {
             }
             (kind, _) => {
                 let place = format!("{param}[{i}]");
-                let message = format!("{place} is a part of type {:?}; this model reads text only", shown(kind));
+                let message = format!("{place} is a part of type {:?}; this model reads text only", shorten(kind));
                 Err(ApiError::unsupported(&place, message))
             }
         });

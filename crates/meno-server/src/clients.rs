@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 /// Worker threads for CPU-bound work: parsing, templates, tokenizers, grammars.
 pub(crate) const WORKERS: usize = 4;
-/// Worker threads that prepare answers. The remaining one serves `/tokenize` and `/detokenize`, which therefore wait only
-/// for each other.
+/// Worker threads that prepare answers. The remaining one serves `/tokenize` and `/detokenize`, which therefore wait
+/// only for each other.
 const PREPARING: usize = WORKERS - 1;
 /// Worker threads that one client may use at once.
 const WORKERS_PER_CLIENT: usize = 2;
@@ -83,11 +83,12 @@ pub(crate) enum WorkKind {
 
 /// Permission to use a worker thread; dropping it lets the next one run.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct WorkerPermit {
     _permits: [Result<OwnedSemaphorePermit, tokio::sync::AcquireError>; 2],
 }
 
-/// Derives a salt from a key, so that the key itself is not stored. It is never 0, which stands for servers without keys.
+/// Derives a salt from a key, so that the key itself is not stored. It is never 0, which stands for servers without
+/// keys.
 fn salt(key: &str) -> u64 {
     let bytes = digest(&SHA256, key.as_bytes());
     let first = bytes.as_ref().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
@@ -155,17 +156,22 @@ impl Clients {
     }
 
     /// Waits until the client may use a worker thread, at most until `seconds` after its request arrived.
-    pub(crate) async fn turn(&self, client: &Client, kind: WorkKind, seconds: u64) -> Result<Turn, ApiError> {
+    pub(crate) async fn worker_permit(
+        &self,
+        client: &Client,
+        kind: WorkKind,
+        seconds: u64,
+    ) -> Result<WorkerPermit, ApiError> {
         let workers = match kind {
             WorkKind::Answer => &self.preparing,
             WorkKind::Tokens => &self.tokenizing,
         };
-        let turn = async {
+        let permit = async {
             let own = client.usage.workers.clone().acquire_owned().await;
-            Turn { _permits: [own, workers.clone().acquire_owned().await] }
+            WorkerPermit { _permits: [own, workers.clone().acquire_owned().await] }
         };
-        let turn = tokio::time::timeout_at(client.arrived + Duration::from_secs(seconds), turn);
-        turn.await.map_err(|_| ApiError::timeout(seconds))
+        let permit = tokio::time::timeout_at(client.arrived + Duration::from_secs(seconds), permit);
+        permit.await.map_err(|_| ApiError::timeout(seconds))
     }
 }
 

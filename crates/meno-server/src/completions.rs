@@ -17,7 +17,7 @@ use crate::types::{MAX_N, OneOrMany, StreamOptions};
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::Observe;
-use reply::{CompletionReply, ReplyOptions};
+use reply::{CompletionReply, CompletionReplyOptions};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result
     let start = |request: Value, server: &Arc<Server>, client: &Client| {
         let request: CompletionRequest = fields::read(Endpoint::Completions, request)?;
         let stream = request.stream == Some(true);
-        let options = ReplyOptions {
+        let options = CompletionReplyOptions {
             logprobs: request.logprobs.is_some(),
             echo_logprobs: request.echoes_logprobs(),
             include_usage: request.stream_options.unwrap_or_default().include_usage,

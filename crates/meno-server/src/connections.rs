@@ -1,9 +1,9 @@
 //! Open connections: their limits, and which of them may be closed to make room for others.
 //!
 //! A client can keep a connection open at no cost while no answer is being sent on it, so such connections must not
-//! block other clients. When a limit is reached, the server closes the one that has been idle longest: first of the same
-//! address, then of the address with the most connections. When the server stops, it closes all idle connections at
-//! once.
+//! block other clients. When a limit is reached, the server closes the one that has been idle longest: first of the
+//! same address, then of the address with the most connections. When the server stops, it closes all idle connections
+//! at once.
 
 use crate::lock::lock;
 use std::collections::HashMap;
@@ -28,8 +28,8 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// A connection may be closed for another one if its body takes longer than this to arrive, or if the client reads nothing
-/// of its answer for longer than this.
+/// A connection may be closed for another one if its body takes longer than this to arrive, or if the client reads
+/// nothing of its answer for longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.

@@ -3,7 +3,7 @@
 mod history;
 
 use crate::chat_message::ChatMessage;
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::model::ServedModel;
 use crate::prompt::Prompt;
 use crate::thinking::Thinking;
@@ -105,9 +105,9 @@ impl Conversation {
         Ok(RenderedTurn::Generate { text, add_special: model.template.is_none() })
     }
 
-    /// Renders with the chat template. Arguments that are not valid JSON are passed as a string. If the template rejects
-    /// that, the calls are written into the message in the model's own format. If it rejects several calls in one turn
-    /// (Llama's does), each call gets its own turn.
+    /// Renders with the chat template. Arguments that are not valid JSON are passed as a string. If the template
+    /// rejects that, the calls are written into the message in the model's own format. If it rejects several calls in
+    /// one turn (Llama's does), each call gets its own turn.
     fn render_with_template(
         self,
         template: &ChatTemplate,
@@ -228,7 +228,7 @@ impl ChatMessage {
             other => {
                 let message = format!(
                     "{place}.role is {:?}; expected \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"",
-                    shown(other)
+                    shorten(other)
                 );
                 return Err(ApiError::invalid(&format!("{place}.role"), message));
             }

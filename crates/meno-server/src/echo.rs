@@ -6,8 +6,8 @@ use crate::model::ServedModel;
 use crate::update::TokenInfo;
 use serde_json::Value;
 
-/// Returns the log-probabilities of the tokens of a prompt that is repeated as `text`. The first token has none, because
-/// nothing precedes it.
+/// Returns the log-probabilities of the tokens of a prompt that is repeated as `text`. The first token has none,
+/// because nothing precedes it.
 pub fn logprobs(model: &ServedModel, prompt: &[TokenInfo], text: &str, offset: &mut TextOffset) -> Value {
     let (first, others) = prompt.split_at(prompt.len().min(1));
     // The beginning-of-sequence token that the tokenizer added is not part of the text.

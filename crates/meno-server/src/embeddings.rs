@@ -5,7 +5,7 @@ mod run;
 use crate::base64::base64;
 use crate::body::{self, JsonBody};
 use crate::clients::WorkKind;
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::fields::read_value;
 use crate::model::ServedModel;
 use crate::prompt_input::Prompts;
@@ -92,7 +92,7 @@ impl EmbeddingRequest {
             None | Some("float") => false,
             Some("base64") => true,
             Some(other) => {
-                let message = format!("encoding_format is {:?}; expected \"float\" or \"base64\"", shown(other));
+                let message = format!("encoding_format is {:?}; expected \"float\" or \"base64\"", shorten(other));
                 return Err(ApiError::invalid("encoding_format", message));
             }
         };
@@ -101,7 +101,7 @@ impl EmbeddingRequest {
             Some("last") => Pooling::Last,
             Some("mean") => Pooling::Mean,
             Some(other) => {
-                let message = format!("pooling is {:?}; expected \"last\" or \"mean\"", shown(other));
+                let message = format!("pooling is {:?}; expected \"last\" or \"mean\"", shorten(other));
                 return Err(ApiError::invalid("pooling", message));
             }
         };
@@ -136,7 +136,8 @@ fn prompts(server: &Server, input: Prompts) -> Result<Vec<Vec<u32>>, ApiError> {
     }
 }
 
-/// Changes an error to be about `input`. The message about long texts must not mention an answer, because there is none.
+/// Changes an error to be about `input`. The message about long texts must not mention an answer, because there is
+/// none.
 fn about_input(model: &ServedModel, error: ApiError) -> ApiError {
     let error = error.about("input");
     if error.code != Some("context_length_exceeded") {

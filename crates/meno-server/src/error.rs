@@ -58,7 +58,7 @@ impl ApiError {
 
     /// 403: the request names another host.
     pub fn foreign_host(host: &str) -> ApiError {
-        let host = shown(host);
+        let host = shorten(host);
         let message =
             format!("This server is not `{host}`. If that is one of its names, start it with `--host-name {host}`.");
         let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_host"), message);
@@ -67,7 +67,7 @@ impl ApiError {
 
     /// 403: a web page of another origin sent the request.
     pub fn foreign_origin(origin: &str) -> ApiError {
-        let origin = shown(origin);
+        let origin = shorten(origin);
         let message = format!(
             "Pages of `{origin}` may not use this server. Start it with `--cors-origin {origin}` to allow them."
         );
@@ -77,7 +77,7 @@ impl ApiError {
 
     /// 404: the request names another model.
     pub fn no_model(asked: &str, served: &str) -> ApiError {
-        let asked = shown(asked);
+        let asked = shorten(asked);
         let message = format!("The model `{asked}` does not exist here; this server has `{served}`.");
         let error = ApiError::new(StatusCode::NOT_FOUND, Some("model_not_found"), message);
         ApiError { param: Some("model".into()), ..error }
@@ -85,14 +85,14 @@ impl ApiError {
 
     /// 404: unknown path.
     pub fn no_route(method: &str, path: &str) -> ApiError {
-        let (method, path) = (shown(method), shown(path));
+        let (method, path) = (shorten(method), shorten(path));
         let message = format!("Invalid URL ({method} {path}). docs/serving.md lists the routes.");
         ApiError::new(StatusCode::NOT_FOUND, Some("unknown_url"), message)
     }
 
     /// 405: the path does not support this method.
     pub fn method(method: &str, path: &str) -> ApiError {
-        let message = format!("{} does not support {}.", shown(path), shown(method));
+        let message = format!("{} does not support {}.", shorten(path), shorten(method));
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message)
     }
 
@@ -204,9 +204,9 @@ impl ApiError {
 
     /// Returns OpenAI's error object. Long texts that come from the request are shortened.
     pub fn body(&self) -> Value {
-        let param = self.param.as_deref().map(|param| middle_out(param, MAX_VALUE));
+        let param = self.param.as_deref().map(|param| shorten_middle(param, MAX_VALUE));
         json!({ "error": {
-            "message": middle_out(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
+            "message": shorten_middle(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
         }})
     }
 
@@ -225,12 +225,12 @@ const MAX_VALUE: usize = 120;
 const MAX_MESSAGE: usize = 800;
 
 /// Shortens a value of a request for use in an error.
-pub fn shown(value: &str) -> Cow<'_, str> {
-    middle_out(value, MAX_VALUE)
+pub fn shorten(value: &str) -> Cow<'_, str> {
+    shorten_middle(value, MAX_VALUE)
 }
 
 /// Shortens a text to about `most` bytes: keeps the beginning and the end, and states how many bytes were removed.
-fn middle_out(text: &str, most: usize) -> Cow<'_, str> {
+fn shorten_middle(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();
     }
@@ -297,7 +297,7 @@ mod tests {
             assert!(message.len() < 900 && message.contains("bytes)"), "{message}");
             assert!(body.to_string().len() < 1200);
         }
-        assert_eq!(shown("short"), "short");
+        assert_eq!(shorten("short"), "short");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod table;
 pub(crate) use path::read_value;
 pub use table::{Endpoint, FIELDS, Field, Handling};
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -79,7 +79,7 @@ fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
     match near {
         None => Ok(()),
         Some((_, meant)) => {
-            let message = format!("Unrecognized field {:?}; did you mean {meant:?}?", shown(name));
+            let message = format!("Unrecognized field {:?}; did you mean {meant:?}?", shorten(name));
             Err(ApiError { code: Some("unknown_parameter"), ..ApiError::invalid(name, message) })
         }
     }

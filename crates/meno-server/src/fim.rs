@@ -93,8 +93,8 @@ pub fn prompts(model: &ServedModel, prompts: Prompts, suffix: &str) -> Result<Ve
     }
 }
 
-/// Tokenizes the suffix. If the tokenizer adds a space before a text, the suffix is encoded after a symbol whose tokens are
-/// then removed, as in CodeLlama's reference code.
+/// Tokenizes the suffix. If the tokenizer adds a space before a text, the suffix is encoded after a symbol whose
+/// tokens are then removed, as in CodeLlama's reference code.
 fn encode_suffix(tokenizer: &Tokenizer, format: &FimFormat, text: &str) -> Result<Vec<u32>, Error> {
     if !format.spaces {
         return tokenizer.encode(text, false);

@@ -53,8 +53,8 @@ struct RunningAnswer {
     done: bool,
 }
 
-/// The answers of one request while they are generated. Dropping it cancels them: the engine frees their slots before its
-/// next step.
+/// The answers of one request while they are generated. Dropping it cancels them: the engine frees their slots before
+/// its next step.
 pub struct Generation {
     server: Arc<Server>,
     /// Part of the client's limit, held as long as the answers are needed.

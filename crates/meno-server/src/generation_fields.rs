@@ -1,4 +1,5 @@
-//! The sampling fields that chat completions and completions share. Responses and messages are converted to chat requests.
+//! The sampling fields that chat completions and completions share. Responses and messages are converted to chat
+//! requests.
 
 use crate::error::ApiError;
 use crate::types::OneOrMany;
@@ -8,8 +9,8 @@ use std::collections::BTreeMap;
 /// Maximum number of stop strings per request.
 pub const MAX_STOPS: usize = 16;
 
-/// How tokens are sampled, how many answers there are and where they end. Includes the field names of vLLM, llama.cpp, TGI
-/// and SGLang.
+/// How tokens are sampled, how many answers there are and where they end. Includes the field names of vLLM, llama.cpp,
+/// TGI and SGLang.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct SamplingFields {

@@ -1,10 +1,10 @@
 //! Limits on the size of a grammar or schema, checked before it is compiled.
 //!
-//! llguidance limits the result of compiling, but not the work: it recurses for every rule that refers to the next one,
-//! and its time grows with the square of the repetitions in a regular expression, of the optional properties of an
-//! object, of the required names and of schemas that refer to each other, and also with the value of `multipleOf`.
-//! Therefore all of these are counted first. The limits are far above what is written by hand or generated from the types
-//! of a program.
+//! llguidance limits the result of compiling, but not the work: it recurses for every rule that refers to the next
+//! one, and its time grows with the square of the repetitions in a regular expression, of the optional properties of
+//! an object, of the required names and of schemas that refer to each other, and also with the value of `multipleOf`.
+//! Therefore all of these are counted first. The limits are far above what is written by hand or generated from the
+//! types of a program.
 
 use crate::structure::Structure;
 use serde_json::Value;
@@ -181,7 +181,7 @@ impl Counts {
     }
 }
 
-/// The digits of a number as an integer, without the decimal point.
+/// The digits of a number as an integer: without the decimal point, and negative exponents are ignored.
 fn digits(number: &str) -> u64 {
     let mantissa: String = number.split(['e', 'E']).next().unwrap_or_default().replace(['.', '-'], "");
     let exponent = number.split(['e', 'E']).nth(1).and_then(|e| e.parse::<i32>().ok()).unwrap_or(0);

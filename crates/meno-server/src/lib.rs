@@ -1,14 +1,15 @@
 //! A server for one model with the APIs of OpenAI and Anthropic: chat completions, completions, responses, messages,
 //! embeddings, tools, structured output, thinking budgets and metrics.
 //!
-//! The path of a request: [`listen`] accepts the connection. [`app`](mod@app) routes the request, and `access` checks the
-//! host name, the origin and the API key. [`body`] reads the body within the limits of its [client](clients). An endpoint,
-//! for example [`chat_completions`], validates the request, and [`conversation`] renders the prompt. [`generation`] submits
-//! it to [`meno_engine::engine::Engine`] and converts the engine's events to [updates](update), with [`answer`] and
-//! [`tools`]. `request`, the core that the endpoints share, sends the reply, whole or streamed ([`sse`]).
+//! The path of a request: [`listen`] accepts the connection. [`app`](mod@app) routes the request, and `access` checks
+//! the host name, the origin and the API key. [`body`] reads the body within the limits of its [client](clients). An
+//! endpoint, for example [`chat_completions`], validates the request, and [`conversation`] renders the prompt.
+//! [`generation`] submits it to [`meno_engine::engine::Engine`] and converts the engine's events to [updates](update),
+//! with [`answer`] and [`tools`]. `request`, the core that the endpoints share, sends the reply, whole or streamed
+//! ([`sse`]).
 //!
-//! Constraints on the tokens of an answer ([`thinking`], [`structured`]) are combined in [`decoding_constraints`], which the
-//! engine calls for every token. Every error response is an [`error::ApiError`].
+//! Constraints on the tokens of an answer ([`thinking`], [`structured`]) are combined in [`decoding_constraints`],
+//! which the engine calls for every token. Every error response is an [`error::ApiError`].
 
 mod access;
 pub mod answer;

@@ -53,11 +53,12 @@ pub struct Listen {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// Listens, loads the server with `load`, and serves until SIGTERM or SIGINT; then finishes running answers and returns.
+/// Listens, loads the server with `load`, and serves until SIGTERM or SIGINT; then finishes running answers and
+/// returns.
 ///
-/// Until the server is loaded, every request gets status 503 ([`Loading`]) and a signal ends the process immediately. Once
-/// it is loaded, `ready` is called with the address. From then on the first signal starts the shutdown and a second one
-/// ends the process.
+/// Until the server is loaded, every request gets status 503 ([`Loading`]) and a signal ends the process immediately.
+/// Once it is loaded, `ready` is called with the address. From then on the first signal starts the shutdown and a
+/// second one ends the process.
 pub fn serve<E: From<io::Error>>(
     listen: &Listen,
     limits: ConnectionLimits,

@@ -1,5 +1,5 @@
-//! Responses while the model is loading: status 503 with `Retry-After`. Scripts, load balancers and browsers can connect
-//! immediately and see when the server is ready.
+//! Responses while the model is loading: status 503 with `Retry-After`. Scripts, load balancers and browsers can
+//! connect immediately and see when the server is ready.
 
 use crate::body;
 use crate::error::ApiError;

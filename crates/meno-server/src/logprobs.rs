@@ -45,8 +45,8 @@ pub struct TextOffset {
 }
 
 impl TextOffset {
-    /// Adds the bytes of a token. Returns the offset of its text in characters; if it starts inside a character, the offset
-    /// of that character.
+    /// Adds the bytes of a token. Returns the offset of its text in characters; if it starts inside a character, the
+    /// offset of that character.
     fn push(&mut self, bytes: &[u8]) -> usize {
         let at = self.characters;
         self.incomplete.extend_from_slice(bytes);

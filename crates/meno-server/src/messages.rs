@@ -10,7 +10,7 @@ pub(crate) use errors::shape as shape_errors;
 use crate::body::{self, JsonBody};
 use crate::chat_completions::ChatRequest;
 use crate::clients::{Client, WorkKind};
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::fields::read_value;
 use crate::generation_fields::SamplingFields;
 use crate::request::{self, Started};
@@ -19,7 +19,7 @@ use crate::types::{OneOrMany, TemplateKwargs};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use frame::Frame;
+use frame::MessageFrame;
 use input::{Blocks, InputMessage};
 use reply::MessageReply;
 use serde::Deserialize;
@@ -30,8 +30,8 @@ use std::sync::Arc;
 /// The first version of the API with the events that this server sends.
 const OLDEST_VERSION: &str = "2023-06-01";
 
-/// A request, with Anthropic's fields. As in Anthropic's server, unknown fields are an error, so the sampling fields are
-/// listed here and not flattened into [`SamplingFields`].
+/// A request, with Anthropic's fields. As in Anthropic's server, unknown fields are an error, so the sampling fields
+/// are listed here and not flattened into [`SamplingFields`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)] // documented in Anthropic's reference
@@ -82,7 +82,7 @@ pub async fn create(
             return Err(ApiError::invalid("max_tokens", "max_tokens: Field required"));
         }
         let generation = request.into_chat()?.start(server, client)?;
-        let reply = MessageReply::new(Frame::new(server.model.name.clone()), generation.usage());
+        let reply = MessageReply::new(MessageFrame::new(server.model.name.clone()), generation.usage());
         Ok(Started { generation, reply, stream })
     };
     request::create(&server, body, start).await
@@ -105,9 +105,9 @@ pub async fn count_tokens(
     counted.await
 }
 
-/// Checks the `anthropic-version` header: a date, at least the oldest version. A missing header means the oldest version.
-/// Later versions differ only in fields, which are read or rejected by name. `anthropic-beta` is ignored, because what it
-/// enables is also a field of the request or does not affect the answer.
+/// Checks the `anthropic-version` header: a date, at least the oldest version. A missing header means the oldest
+/// version. Later versions differ only in fields, which are read or rejected by name. `anthropic-beta` is ignored,
+/// because what it enables is also a field of the request or does not affect the answer.
 fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(given) = headers.get("anthropic-version").map(|v| v.to_str().unwrap_or_default()) else { return Ok(()) };
     let is_date = given.len() == OLDEST_VERSION.len()
@@ -118,7 +118,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_date && given >= OLDEST_VERSION {
         return Ok(());
     }
-    let message = format!("anthropic-version: {:?}; expected a date from {OLDEST_VERSION} on", shown(given));
+    let message = format!("anthropic-version: {:?}; expected a date from {OLDEST_VERSION} on", shorten(given));
     Err(ApiError::invalid("anthropic-version", message))
 }
 
@@ -130,7 +130,7 @@ impl MessagesRequest {
             ("mcp_servers", &self.mcp_servers),
             ("context_management", &self.context_management),
         ] {
-            check_unused(param, given.as_ref())?;
+            check_unsupported(param, given.as_ref())?;
         }
         let format = input::format(self.output_config.as_ref(), self.output_format.as_ref())?;
         let effort = self.output_config.as_ref().and_then(|c| c.get("effort")).filter(|e| !e.is_null());
@@ -167,7 +167,7 @@ impl MessagesRequest {
 
 /// Rejects features that would change the answer and are not supported. Context edits that only clear old thinking are
 /// accepted, because chat templates do the same.
-fn check_unused(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
+fn check_unsupported(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
     let nothing = match value {
         None | Some(Value::Null) => true,
         Some(Value::Array(list)) => list.is_empty(),

@@ -1,6 +1,6 @@
 //! The served model without its network: its name, tokenizer, chat template and default settings.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::generation_fields::SamplingFields;
 use crate::prompt::Prompt;
 use crate::structured::Grammars;
@@ -13,8 +13,8 @@ use meno_engine::tokenizer::TokenBytes;
 use meno_engine::{ChatTemplate, Error, GenerationConfig, Pooling, Sampling, Tokenizer};
 use std::sync::{Arc, OnceLock};
 
-/// Longest text that is tokenized: this many bytes per token of the context, within the two bounds below. Tokenizing needs
-/// a few hundred times the memory of the text.
+/// Longest text that is tokenized: this many bytes per token of the context, within the two bounds below. Tokenizing
+/// needs a few hundred times the memory of the text.
 const MAX_BYTES_PER_TOKEN: usize = 64;
 const LEAST_BYTES: usize = 64 << 10;
 const MOST_BYTES: usize = 4 << 20;
@@ -228,10 +228,10 @@ impl ServedModel {
             let id = token.parse::<u32>().ok().filter(|&id| (id as usize) < self.vocab_size);
             match id {
                 Some(id) if (-100.0..=100.0).contains(&bias) => Ok((id, bias)),
-                Some(_) => Err(format!("logit_bias of token {} is {bias}; expected −100 to 100", shown(token))),
+                Some(_) => Err(format!("logit_bias of token {} is {bias}; expected −100 to 100", shorten(token))),
                 None => Err(format!(
                     "logit_bias: {:?} is not the id of a token (0 to {})",
-                    shown(token),
+                    shorten(token),
                     self.vocab_size - 1
                 )),
             }

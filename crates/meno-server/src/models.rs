@@ -25,7 +25,8 @@ pub async fn retrieve(State(server): State<Arc<Server>>, Path(name): Path<String
     Ok(body::json(&describe(&server.model, &name)))
 }
 
-/// Describes the model under one of its names. `description` and `examples` are set for models that know only a few tasks.
+/// Describes the model under one of its names. `description` and `examples` are set for models that know only a few
+/// tasks.
 fn describe(model: &ServedModel, name: &str) -> Value {
     let mut described = json!({
         "id": name, "object": "model", "created": model.created, "owned_by": "meno",

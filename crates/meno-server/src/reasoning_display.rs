@@ -1,6 +1,6 @@
 //! Where the reply shows the thinking: in its own field, in the text, or not at all.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use meno_engine::reasoning::{CLOSE, OPEN};
 
 /// Where the reply shows the thinking.
@@ -33,7 +33,7 @@ impl ReasoningDisplay {
             Some(other) => {
                 let message = format!(
                     "reasoning_format {:?}: expected auto, deepseek or parsed, none or raw, deepseek-legacy, hidden",
-                    shown(other)
+                    shorten(other)
                 );
                 return Err(ApiError::invalid("reasoning_format", message));
             }

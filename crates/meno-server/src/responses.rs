@@ -1,5 +1,5 @@
-//! `POST /v1/responses`: text, reasoning and function calls. The server stores nothing, so every request must contain the
-//! whole conversation.
+//! `POST /v1/responses`: text, reasoning and function calls. The server stores nothing, so every request must contain
+//! the whole conversation.
 
 mod input;
 mod items;
@@ -17,7 +17,7 @@ use crate::types::{custom_names, decimal};
 use axum::extract::State;
 use axum::response::Response;
 use input::Input;
-use items::Frame;
+use items::ResponseFrame;
 use reply::ResponseReply;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -54,7 +54,7 @@ pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result
         let fields = request.repeated_fields(server);
         let chat = request.into_chat()?;
         let custom = custom_names(chat.tools.as_deref().unwrap_or_default());
-        let frame = Frame::new(fields, custom, chat.reasoning_display()?.separate());
+        let frame = ResponseFrame::new(fields, custom, chat.reasoning_display()?.separate());
         let generation = chat.start(server, client).map_err(|e| e.renamed("response_format", "text.format"))?;
         Ok(Started { generation, reply: ResponseReply::new(frame), stream })
     };

@@ -48,8 +48,8 @@ pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     }))
 }
 
-/// Handles `GET /props`: the model, its template and its settings. `model_path` is the model's name, because clients must
-/// not see the path.
+/// Handles `GET /props`: the model, its template and its settings. `model_path` is the model's name, because clients
+/// must not see the path.
 pub async fn props(State(server): State<Arc<Server>>) -> Response {
     let (model, options) = (&server.model, server.engine.options());
     let d = &model.defaults;

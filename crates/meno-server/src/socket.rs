@@ -11,8 +11,8 @@ use tokio::time::{Sleep, sleep};
 
 /// If a client reads nothing of its answer for this long, the connection is closed.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// After the last answer on a connection, the server reads and discards what the client still sends, for at most this time
-/// and this many bytes. Closing at once would make the operating system discard the answer too.
+/// After the last answer on a connection, the server reads and discards what the client still sends, for at most this
+/// time and this many bytes. Closing at once would make the operating system discard the answer too.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 << 20;
 

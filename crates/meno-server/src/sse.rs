@@ -1,8 +1,8 @@
 //! Streamed replies as server-sent events, through [`axum::response::sse`].
 //!
-//! Keep-alive comments are sent here and not by axum's `KeepAlive`: that needs axum's `tokio` feature, and it would also
-//! send comments while tokens arrive that the client is not shown. The next event is computed only when the client has
-//! room for it, so a slow reader does not fill the server's memory with events.
+//! Keep-alive comments are sent here and not by axum's `KeepAlive`: that needs axum's `tokio` feature, and it would
+//! also send comments while tokens arrive that the client is not shown. The next event is computed only when the
+//! client has room for it, so a slow reader does not fill the server's memory with events.
 
 use crate::error::ApiError;
 use crate::generation::Generation;

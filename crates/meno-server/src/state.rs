@@ -122,10 +122,10 @@ impl Server {
         kind: WorkKind,
         work: impl FnOnce(&Arc<Server>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let turn = self.clients.turn(client, kind, self.options.request_seconds).await?;
+        let permit = self.clients.worker_permit(client, kind, self.options.request_seconds).await?;
         let shared = self.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _turn = turn; // keep the turn even if the client disconnects: the work continues
+            let _permit = permit; // keep it even if the client disconnects: the work continues
             work(&shared)
         });
         task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("preparing the request failed: {e}"))))

@@ -23,9 +23,11 @@ use std::time::{Duration, Instant};
 const STACK: usize = 256 << 20;
 /// Maximum time to compile all grammars of one request, including the wait for a place.
 const COMPILE_TIME: Duration = Duration::from_secs(10);
-/// Maximum total weight of the grammars of all running answers ([`grammar_limits::check`]). A unit takes a few kilobytes.
+/// Maximum total weight of the grammars of all running answers ([`grammar_limits::check`]). A unit takes a few
+/// kilobytes.
 const MAX_LIVE: usize = 20_000;
-/// Maximum number of grammars that compile at once. One that exceeds its time is rejected but counts until its thread ends.
+/// Maximum number of grammars that compile at once. One that exceeds its time is rejected but counts until its thread
+/// ends.
 const COMPILING: usize = 4;
 /// Limits for llguidance. They are enough for schemas with hundreds of properties and bound a step to about ten
 /// milliseconds; all answers wait for it.
@@ -100,8 +102,8 @@ pub struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Compiles a grammar; `param` is the request field that it came from. Needs CPU time, so do not call this on the event
-    /// loop.
+    /// Compiles a grammar; `param` is the request field that it came from. Needs CPU time, so do not call this on the
+    /// event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
         let Grammars { tokenizer, factory: shared, compiling, live } = self.grammars;
         let reject = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
@@ -197,8 +199,8 @@ fn failing_part(factory: &ParserFactory, root: &Value, schema: &Value, at: &str,
     at.to_owned()
 }
 
-/// Compiles a grammar and computes its first mask. That one is the most expensive: it fills the tables of the lexer, which
-/// copies of the matcher share.
+/// Compiles a grammar and computes its first mask. That one is the most expensive: it fills the tables of the lexer,
+/// which copies of the matcher share.
 fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, String> {
     let mut matcher = Matcher::new(factory.create_parser(grammar));
     match matcher.get_error() {

@@ -1,5 +1,5 @@
-//! Deserializes fields that hold a string or a list. Unlike those of serde's untagged enums, errors say which part is wrong
-//! and what was expected.
+//! Deserializes fields that hold a string or a list. Unlike those of serde's untagged enums, errors say which part is
+//! wrong and what was expected.
 
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};

@@ -7,7 +7,7 @@ mod loop_detector;
 
 pub use loop_detector::LoopDetector;
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use meno_engine::Tokenizer;
 use meno_engine::reasoning::{CLOSE, OPEN};
 use serde_json::Value;
@@ -46,8 +46,8 @@ impl Thinking {
 
     /// Parses the fields of a request: `enable_thinking`, `thinking` (true, or `{"type": "disabled"}`,
     /// `{"budget_tokens": n}`), `think`, `reasoning_effort`, `reasoning` (`{"effort": …}`, `{"max_tokens": n}`) and
-    /// `thinking_budget` under all its names. If several are set, the last in this order wins. `default` is the budget if
-    /// none is set.
+    /// `thinking_budget` under all its names. If several are set, the last in this order wins. `default` is the budget
+    /// if none is set.
     pub fn read(fields: &ThinkingFields, default: Option<usize>) -> Result<Thinking, ApiError> {
         let mut thinking = if fields.enable_thinking == Some(false) { Thinking::Off } else { Thinking::On(default) };
         thinking = from_thinking(fields.thinking.as_ref())?.unwrap_or(thinking);
@@ -84,7 +84,7 @@ fn from_thinking(thinking: Option<&Value>) -> Result<Option<Thinking>, ApiError>
         None | Some(Value::Null | Value::Bool(true)) => return Ok(None),
         Some(Value::Object(object)) => object,
         Some(other) => {
-            let message = format!("thinking is {}; expected true, false or an object", shown(&other.to_string()));
+            let message = format!("thinking is {}; expected true, false or an object", shorten(&other.to_string()));
             return Err(ApiError::invalid("thinking", message));
         }
     };
@@ -94,7 +94,7 @@ fn from_thinking(thinking: Option<&Value>) -> Result<Option<Thinking>, ApiError>
     {
         let message = format!(
             "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
-            shown(&kind.to_string())
+            shorten(&kind.to_string())
         );
         return Err(ApiError::invalid("thinking.type", message));
     }
@@ -123,13 +123,13 @@ fn from_reasoning(fields: &ThinkingFields, default: Option<usize>) -> Result<Opt
     let reasoning = fields.reasoning.as_ref().filter(|r| !r.is_null());
     if let Some(other) = reasoning.filter(|r| !r.is_object()) {
         let message =
-            format!("reasoning is {}; expected an object such as {{\"effort\": \"low\"}}", shown(&other.to_string()));
+            format!("reasoning is {}; expected an object such as {{\"effort\": \"low\"}}", shorten(&other.to_string()));
         return Err(ApiError::invalid("reasoning", message));
     }
     let effort = match reasoning.map(|r| &r["effort"]).filter(|e| !e.is_null()) {
         Some(Value::String(effort)) => Some(from_effort("reasoning.effort", effort, default)?),
         Some(other) => {
-            let message = format!("reasoning.effort is {}; expected a string", shown(&other.to_string()));
+            let message = format!("reasoning.effort is {}; expected a string", shorten(&other.to_string()));
             return Err(ApiError::invalid("reasoning.effort", message));
         }
         None => {
@@ -150,7 +150,7 @@ fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thin
     let found = EFFORTS.iter().find(|e| e.0 == effort);
     let (_, budget) = found.ok_or_else(|| {
         let names: Vec<&str> = EFFORTS.iter().map(|e| e.0).collect();
-        let message = format!("{param} {:?}: expected none, {}", shown(effort), names.join(", "));
+        let message = format!("{param} {:?}: expected none, {}", shorten(effort), names.join(", "));
         ApiError::invalid(param, message)
     })?;
     Ok(Thinking::On(budget.or(default)))

@@ -1,8 +1,8 @@
 //! Tool calls: the formats of models, and streaming parsers for them.
 //!
-//! Every parser guarantees two things, tested at every chunk boundary: no part of a tag reaches the client as text, and the
-//! name and arguments of a call are returned as soon as they are certain. Text that only looks like a call is returned
-//! as text.
+//! Every parser guarantees two things, tested at every chunk boundary: no part of a tag reaches the client as text,
+//! and the name and arguments of a call are returned as soon as they are certain. Text that only looks like a call is
+//! returned as text.
 
 mod deepseek;
 mod format;

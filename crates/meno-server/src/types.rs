@@ -7,7 +7,8 @@ pub use tools::{CalledFunction, Function, Tool, ToolCall, ToolChoice, custom_inp
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Reported as `system_fingerprint`: clients that send the same seed can compare it to see whether to expect the same text.
+/// Reported as `system_fingerprint`: clients that send the same seed can compare it to see whether to expect the same
+/// text.
 pub const FINGERPRINT: &str = concat!("meno-", env!("CARGO_PKG_VERSION"));
 /// Maximum number of answers to one request.
 pub const MAX_N: usize = 128;

@@ -1,5 +1,5 @@
-//! Conversations with calls and results, as clients of OpenAI's API send them, in published templates. The prompt must be the
-//! one that transformers renders. If transformers renders none, it must show the call and its result.
+//! Conversations with calls and results, as clients of OpenAI's API send them, in published templates. The prompt must
+//! be the one that transformers renders. If transformers renders none, it must show the call and its result.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

@@ -29,8 +29,9 @@ impl CallGrammar<'_> {
         calls.compile(&format!("start: calls | json\njson: %json {schema}"), param).map(Some)
     }
 
-    /// Compiles `start` with the rules of the calls. A tool whose schema is not supported may be called with any object, so
-    /// that the other tools stay usable. It is an error if it is the only callable tool, or if it is `strict`.
+    /// Compiles `start` with the rules of the calls. A tool whose schema is not supported may be called with any
+    /// object, so that the other tools stay usable. It is an error if it is the only callable tool, or if it is
+    /// `strict`.
     pub(super) fn compile(&self, start: &str, param: &str) -> Result<Grammar, ApiError> {
         let model = self.model;
         let indexed = self.tools.iter().enumerate();

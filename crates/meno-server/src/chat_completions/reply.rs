@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// How to reply to a chat request.
 pub(super) struct ChatReply {
-    frame: Frame,
+    frame: ChatFrame,
     /// Whether a streamed reply ends with the usage.
     include_usage: bool,
     /// The state of each streamed answer.
@@ -25,7 +25,7 @@ pub(super) struct ChatReply {
 }
 
 /// The options of a reply that come from the request.
-pub(super) struct ReplyOptions {
+pub(super) struct ChatReplyOptions {
     pub(super) n: usize,
     pub(super) logprobs: bool,
     pub(super) include_usage: bool,
@@ -36,7 +36,7 @@ pub(super) struct ReplyOptions {
 }
 
 /// What all parts of a reply share.
-struct Frame {
+struct ChatFrame {
     server: Arc<Server>,
     id: String,
     created: u64,
@@ -53,7 +53,7 @@ struct StreamedAnswer {
     custom: Option<(usize, String)>,
 }
 
-impl Frame {
+impl ChatFrame {
     fn object(&self, object: &str, choices: Value) -> Value {
         json!({
             "id": self.id, "object": object, "created": self.created, "model": self.server.model.name,
@@ -100,10 +100,10 @@ impl Frame {
 }
 
 impl ChatReply {
-    pub(super) fn new(server: &Arc<Server>, options: ReplyOptions) -> ChatReply {
-        let ReplyOptions { n, logprobs, include_usage, display, custom } = options;
+    pub(super) fn new(server: &Arc<Server>, options: ChatReplyOptions) -> ChatReply {
+        let ChatReplyOptions { n, logprobs, include_usage, display, custom } = options;
         let frame =
-            Frame { server: server.clone(), id: new_id("chatcmpl-"), created: now(), logprobs, display, custom };
+            ChatFrame { server: server.clone(), id: new_id("chatcmpl-"), created: now(), logprobs, display, custom };
         ChatReply { frame, include_usage, streamed: vec![StreamedAnswer::default(); n] }
     }
 

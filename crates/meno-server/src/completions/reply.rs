@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The options of a reply that come from the request.
-pub(super) struct ReplyOptions {
+pub(super) struct CompletionReplyOptions {
     pub(super) logprobs: bool,
     /// Whether to return the log-probabilities of the prompt.
     pub(super) echo_logprobs: bool,
@@ -26,7 +26,7 @@ pub(super) struct CompletionReply {
     server: Arc<Server>,
     id: String,
     created: u64,
-    options: ReplyOptions,
+    options: CompletionReplyOptions,
     /// Per answer: the prompt to repeat before it, or an empty text.
     echo: Vec<String>,
     /// Per answer: the length of its text so far.
@@ -34,7 +34,7 @@ pub(super) struct CompletionReply {
 }
 
 impl CompletionReply {
-    pub(super) fn new(server: &Arc<Server>, options: ReplyOptions, echo: Vec<String>) -> CompletionReply {
+    pub(super) fn new(server: &Arc<Server>, options: CompletionReplyOptions, echo: Vec<String>) -> CompletionReply {
         let offsets = vec![TextOffset::default(); echo.len()];
         CompletionReply { server: server.clone(), id: new_id("cmpl-"), created: now(), options, echo, offsets }
     }

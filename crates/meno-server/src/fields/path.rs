@@ -53,7 +53,7 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
 
     /// Returns the path of the wrong part.
     fn path(mut self, mut body: Value) -> String {
-        let mut path: Vec<Step> = Vec::new();
+        let mut path: Vec<PathStep> = Vec::new();
         while self.tries < TRIES {
             let Some(here) = at(&mut body, &path).cloned() else { break };
             let found = match &here {
@@ -67,14 +67,14 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
             }
         }
         path.iter().fold(String::new(), |text, step| match step {
-            Step::Key(key) if text.is_empty() => key.clone(),
-            Step::Key(key) => format!("{text}.{key}"),
-            Step::Index { shown, .. } => format!("{text}[{shown}]"),
+            PathStep::Key(key) if text.is_empty() => key.clone(),
+            PathStep::Key(key) => format!("{text}.{key}"),
+            PathStep::Index { shown, .. } => format!("{text}[{shown}]"),
         })
     }
 
     /// Returns the key whose removal changes the error.
-    fn key(&mut self, body: &mut Value, path: &[Step], keys: &Map<String, Value>) -> Option<Step> {
+    fn key(&mut self, body: &mut Value, path: &[PathStep], keys: &Map<String, Value>) -> Option<PathStep> {
         for key in keys.keys().take(TRIES) {
             let mut less = keys.clone();
             less.remove(key);
@@ -82,14 +82,14 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
             let same = self.fails(body);
             *at(body, path)? = Value::Object(keys.clone());
             if !same {
-                return Some(Step::Key(key.clone()));
+                return Some(PathStep::Key(key.clone()));
             }
         }
         None
     }
 
     /// Returns the item that causes the error when it is the only one. The body keeps only this item.
-    fn item(&mut self, body: &mut Value, path: &[Step], items: &[Value]) -> Option<Step> {
+    fn item(&mut self, body: &mut Value, path: &[PathStep], items: &[Value]) -> Option<PathStep> {
         *at(body, path)? = Value::Array(Vec::new());
         if self.fails(body) {
             return None; // the list itself is wrong
@@ -97,7 +97,7 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
         for (shown, item) in items.iter().enumerate().take(TRIES) {
             *at(body, path)? = Value::Array(vec![item.clone()]);
             if self.fails(body) {
-                return Some(Step::Index { shown });
+                return Some(PathStep::Index { shown });
             }
         }
         *at(body, path)? = Value::Array(items.to_vec());
@@ -106,15 +106,15 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
 }
 
 /// A step into a value. Lists have been reduced to the one item that the path goes through.
-enum Step {
+enum PathStep {
     Key(String),
     Index { shown: usize },
 }
 
-fn at<'v>(body: &'v mut Value, path: &[Step]) -> Option<&'v mut Value> {
+fn at<'v>(body: &'v mut Value, path: &[PathStep]) -> Option<&'v mut Value> {
     path.iter().try_fold(body, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
-        Step::Index { .. } => value.get_mut(0),
+        PathStep::Key(key) => value.get_mut(key),
+        PathStep::Index { .. } => value.get_mut(0),
     })
 }
 

@@ -8,14 +8,14 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 /// The message without its content.
-pub(super) struct Frame {
+pub(super) struct MessageFrame {
     id: String,
     model: String,
 }
 
-impl Frame {
-    pub(super) fn new(model: String) -> Frame {
-        Frame { id: new_id("msg_"), model }
+impl MessageFrame {
+    pub(super) fn new(model: String) -> MessageFrame {
+        MessageFrame { id: new_id("msg_"), model }
     }
 
     pub(super) fn message(
@@ -74,8 +74,8 @@ pub(super) fn blocks(content: AnswerContent) -> Vec<Value> {
     blocks
 }
 
-/// Returns a digest of the thinking as its signature. Clients require a signature and send it back; this server signs and
-/// checks nothing.
+/// Returns a digest of the thinking as its signature. Clients require a signature and send it back; this server signs
+/// and checks nothing.
 pub(super) fn signature(thinking: &str) -> String {
     base64(digest(&SHA256, thinking.as_bytes()).as_ref())
 }

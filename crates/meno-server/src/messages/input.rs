@@ -1,7 +1,7 @@
 //! Converts Anthropic's messages, tools and settings to those of chat requests.
 
 use crate::chat_message::{ChatMessage, Content, ContentPart};
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::types::{CalledFunction, Function, Tool, ToolCall};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn text_of(block: Block, place: &str) -> Result<String, ApiError> {
             text.map(str::to_owned).ok_or_else(|| invalid(place, "a document without data"))
         }
         (kind, _) => {
-            let message = format!("{place}: a block of type {:?}; this model reads text only", shown(kind));
+            let message = format!("{place}: a block of type {:?}; this model reads text only", shorten(kind));
             Err(ApiError::unsupported("messages", message))
         }
     }
@@ -105,7 +105,7 @@ pub(super) fn messages(system: Option<Blocks>, messages: Vec<InputMessage>) -> R
             "assistant" => chat.push(assistant(content, &place)?),
             other => {
                 let what =
-                    format!("{:?}; expected \"user\" or \"assistant\" (system is a separate field)", shown(other));
+                    format!("{:?}; expected \"user\" or \"assistant\" (system is a separate field)", shorten(other));
                 return Err(invalid(&format!("{place}.role"), &what));
             }
         }
@@ -180,7 +180,7 @@ fn assistant(content: Blocks, place: &str) -> Result<ChatMessage, ApiError> {
 pub(super) fn tool((i, value): (usize, Value)) -> Result<Tool, ApiError> {
     let kind = value["type"].as_str().unwrap_or("custom");
     if kind != "custom" {
-        let message = format!("tools.{i}: a tool of type {:?}; this server supports only custom tools", shown(kind));
+        let message = format!("tools.{i}: a tool of type {:?}; this server supports only custom tools", shorten(kind));
         return Err(ApiError::unsupported("tools", message));
     }
     let Some(name) = value["name"].as_str() else {
@@ -213,8 +213,8 @@ pub(super) fn tool_choice(value: Option<&Value>) -> Result<(Option<Value>, Optio
     Ok((Some(choice), single.then_some(false)))
 }
 
-/// Converts `thinking`, and returns the effort. As with Anthropic's models, thinking is off by default, because clients then
-/// expect text in the first block.
+/// Converts `thinking`, and returns the effort. As with Anthropic's models, thinking is off by default, because
+/// clients then expect text in the first block.
 pub(super) fn thinking(
     value: Option<Value>,
     effort: Option<&Value>,

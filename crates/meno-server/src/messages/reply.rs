@@ -1,8 +1,8 @@
-//! The reply of messages, as one object and as Anthropic's events. Every block is started, sent in deltas and stopped before
-//! the next one starts.
+//! The reply of messages, as one object and as Anthropic's events. Every block is started, sent in deltas and stopped
+//! before the next one starts.
 
 use super::errors;
-use super::frame::{Frame, blocks, signature, stop_reason, usage};
+use super::frame::{MessageFrame, blocks, signature, stop_reason, usage};
 use crate::answer::Delta;
 use crate::error::ApiError;
 use crate::request::Reply;
@@ -22,7 +22,7 @@ enum OpenBlock {
 
 /// The reply to a request. Events collect in `events` until [`take_events`](Self::take_events).
 pub(super) struct MessageReply {
-    frame: Frame,
+    frame: MessageFrame,
     /// The token counts before the first token.
     initial_usage: Usage,
     /// Number of complete blocks.
@@ -36,7 +36,7 @@ pub(super) struct MessageReply {
 }
 
 impl MessageReply {
-    pub(super) fn new(frame: Frame, initial_usage: Usage) -> MessageReply {
+    pub(super) fn new(frame: MessageFrame, initial_usage: Usage) -> MessageReply {
         MessageReply {
             frame,
             initial_usage,

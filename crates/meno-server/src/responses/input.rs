@@ -1,7 +1,7 @@
 //! The `input` field: a text, or items (messages, function calls and their results, earlier thinking).
 
 use crate::chat_message::{ChatMessage, Content, ContentPart};
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::types::{CalledFunction, ToolCall};
 use serde::Deserialize;
 
@@ -79,7 +79,8 @@ impl Input {
                     });
                 }
                 Some(other) => {
-                    let message = format!("input[{i}]: this server does not support items of type {:?}", shown(other));
+                    let message =
+                        format!("input[{i}]: this server does not support items of type {:?}", shorten(other));
                     return Err(ApiError::unsupported("input", message));
                 }
             }

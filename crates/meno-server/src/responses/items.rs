@@ -33,7 +33,7 @@ pub(super) fn status_of(finish: Option<FinishReason>) -> &'static str {
 }
 
 /// The response without its output.
-pub(super) struct Frame {
+pub(super) struct ResponseFrame {
     id: String,
     created: u64,
     /// The settings of the request, which the response repeats.
@@ -44,9 +44,9 @@ pub(super) struct Frame {
     pub(super) thinking: bool,
 }
 
-impl Frame {
-    pub(super) fn new(fields: Value, custom: Vec<String>, thinking: bool) -> Frame {
-        Frame { id: new_id("resp_"), created: now(), fields, custom, thinking }
+impl ResponseFrame {
+    pub(super) fn new(fields: Value, custom: Vec<String>, thinking: bool) -> ResponseFrame {
+        ResponseFrame { id: new_id("resp_"), created: now(), fields, custom, thinking }
     }
 
     /// Returns the items of an answer. The last one is incomplete if the answer ended at the token limit.

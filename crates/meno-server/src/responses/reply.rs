@@ -1,6 +1,6 @@
 //! The reply of responses, as one object and as the events of the Responses API.
 
-use super::items::{Frame, message_item, reasoning_item, status_of, text_part};
+use super::items::{ResponseFrame, message_item, reasoning_item, status_of, text_part};
 use crate::answer::Delta;
 use crate::error::ApiError;
 use crate::request::Reply;
@@ -20,7 +20,7 @@ enum OpenItem {
 
 /// The reply to a request. Events collect in `events` until [`take_events`](Self::take_events).
 pub(super) struct ResponseReply {
-    frame: Frame,
+    frame: ResponseFrame,
     /// The complete items.
     output: Vec<Value>,
     open: Option<OpenItem>,
@@ -30,7 +30,7 @@ pub(super) struct ResponseReply {
 }
 
 impl ResponseReply {
-    pub(super) fn new(frame: Frame) -> ResponseReply {
+    pub(super) fn new(frame: ResponseFrame) -> ResponseReply {
         ResponseReply { frame, output: Vec::new(), open: None, sequence_number: 0, finish: None, events: Vec::new() }
     }
 

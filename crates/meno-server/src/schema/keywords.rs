@@ -128,7 +128,8 @@ pub(super) fn other_types(value: &Value) -> Vec<&'static str> {
     TYPES.into_iter().filter(|&t| t != "integer" && !is(t)).collect()
 }
 
-/// Returns a schema that excludes the values in `some`, given the keywords `beside` it; `None` if there is no such schema.
+/// Returns a schema that excludes the values in `some`, given the keywords `beside` it; `None` if there is no such
+/// schema.
 pub(super) fn excluded(some: &[Value], beside: &Map<String, Value>) -> Option<Value> {
     if let Some(Value::Array(all)) = beside.get("enum") {
         let left: Vec<&Value> = all.iter().filter(|v| !some.contains(v)).collect();

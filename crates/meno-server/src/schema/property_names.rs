@@ -3,8 +3,8 @@
 use super::error::{SchemaError, error};
 use serde_json::{Map, Value, json};
 
-/// Expresses `propertyNames` as properties or a pattern of properties, unless it allows all names. `names` is its rewritten
-/// schema, `here` its JSON pointer, `out` the rewritten keywords of the object so far.
+/// Expresses `propertyNames` as properties or a pattern of properties, unless it allows all names. `names` is its
+/// rewritten schema, `here` its JSON pointer, `out` the rewritten keywords of the object so far.
 pub(super) fn add(names: Value, here: &str, out: &mut Map<String, Value>) -> Result<(), SchemaError> {
     let inner = match names {
         Value::Bool(true) => return Ok(()),

@@ -13,14 +13,14 @@ pub(super) const SEP: &str = "<｜tool▁sep｜>";
 #[derive(Debug, Default)]
 pub(super) struct DeepSeek {
     held: String,
-    at: At,
+    at: ParserState,
     /// The text before the separator.
     header: String,
     value: ValueScanner,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
+enum ParserState {
     #[default]
     Text,
     /// Between calls.
@@ -38,12 +38,19 @@ impl DeepSeek {
         self.held.push_str(text);
         while !self.held.is_empty() {
             let waiting = match self.at {
-                At::Text => self.text(output),
-                At::Calls => self.tag(&[(CALL_BEGIN, At::Header), (CALLS_END, At::Text)]).is_none(),
-                At::Header => self.tag(&[(SEP, At::Name), (CALL_END, At::Calls)]).map(|t| self.header = t).is_none(),
-                At::Name => self.name(output),
-                At::Arguments => self.arguments(output),
-                At::Tail => self.tag(&[(CALL_END, At::Calls), (CALLS_END, At::Text)]).is_none(),
+                ParserState::Text => self.text(output),
+                ParserState::Calls => {
+                    self.tag(&[(CALL_BEGIN, ParserState::Header), (CALLS_END, ParserState::Text)]).is_none()
+                }
+                ParserState::Header => self
+                    .tag(&[(SEP, ParserState::Name), (CALL_END, ParserState::Calls)])
+                    .map(|t| self.header = t)
+                    .is_none(),
+                ParserState::Name => self.name(output),
+                ParserState::Arguments => self.arguments(output),
+                ParserState::Tail => {
+                    self.tag(&[(CALL_END, ParserState::Calls), (CALLS_END, ParserState::Text)]).is_none()
+                }
             };
             if waiting {
                 break;
@@ -52,23 +59,23 @@ impl DeepSeek {
     }
 
     pub(super) fn finish(self, output: &mut Output) {
-        if self.at == At::Text {
+        if self.at == ParserState::Text {
             output.text(&self.held);
         }
     }
 
     fn text(&mut self, output: &mut Output) -> bool {
-        let tags = [(CALLS_BEGIN, At::Calls), (CALL_BEGIN, At::Header)];
+        let tags = [(CALLS_BEGIN, ParserState::Calls), (CALL_BEGIN, ParserState::Header)];
         let found = self.tag(&tags);
         match found {
             Some(before) => output.text(&before),
             None => output.text(&release(&mut self.held, &tags.map(|t| t.0))),
         }
-        self.at == At::Text
+        self.at == ParserState::Text
     }
 
     /// Skips to the end of the first of `tags` and returns the text before it; `None` if no tag has been found yet.
-    fn tag(&mut self, tags: &[(&str, At)]) -> Option<String> {
+    fn tag(&mut self, tags: &[(&str, ParserState)]) -> Option<String> {
         let found = tags.iter().filter_map(|&(tag, at)| Some((self.held.find(tag)?, tag, at)));
         let (place, tag, at) = found.min_by_key(|f| f.0)?;
         let rest = self.held.split_off(place + tag.len());
@@ -88,8 +95,9 @@ impl DeepSeek {
         let header = self.header.trim();
         let name = if first_line.is_empty() || first_line.starts_with("```") { header } else { first_line };
         output.call(name);
-        (self.at, self.value) = (if brace == Some(end) { At::Arguments } else { At::Tail }, ValueScanner::default());
-        if self.at == At::Tail {
+        (self.at, self.value) =
+            (if brace == Some(end) { ParserState::Arguments } else { ParserState::Tail }, ValueScanner::default());
+        if self.at == ParserState::Tail {
             output.arguments("{}");
         }
         false
@@ -101,7 +109,7 @@ impl DeepSeek {
         output.arguments(&text[..end.unwrap_or(text.len())]);
         if let Some(end) = end {
             self.held = text[end..].to_owned();
-            self.at = At::Tail;
+            self.at = ParserState::Tail;
         }
         false
     }

@@ -17,8 +17,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Detects the format from the chat template or the vocabulary. Falls back to Hermes, whose format is then explained in
-    /// the prompt.
+    /// Detects the format from the chat template or the vocabulary. Falls back to Hermes, whose format is then
+    /// explained in the prompt.
     pub fn of(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> Format {
         let source = template.map(ChatTemplate::source).unwrap_or_default();
         if source.contains("tool▁calls▁begin") || tokenizer.token_to_id(deepseek::CALLS_BEGIN).is_some() {
@@ -32,8 +32,8 @@ impl Format {
         }
     }
 
-    /// Returns the Lark rule `calls` and the rules it needs. It matches a call of one of `tools` (names and JSON schemas of the
-    /// arguments), or several calls if `parallel` is true.
+    /// Returns the Lark rule `calls` and the rules it needs. It matches a call of one of `tools` (names and JSON
+    /// schemas of the arguments), or several calls if `parallel` is true.
     pub fn grammar(self, tools: &[(String, Value)], parallel: bool, tokenizer: &Tokenizer) -> String {
         let tag = |tag: &str| match tokenizer.token_to_id(tag) {
             Some(id) if tokenizer.decode(&[id], true).is_empty() => format!("<[{id}]>"), // a control token

@@ -1,7 +1,7 @@
 //! `<tool_call>{"name": …, "arguments": …}</tool_call>`: Qwen 2.5 and 3, Hermes.
 //!
-//! Small models omit the tags (Qwen2.5-Coder nearly always). Therefore an answer that starts with such an object, bare or
-//! in a code fence, is a call if it names an available function.
+//! Small models omit the tags (Qwen2.5-Coder nearly always). Therefore an answer that starts with such an object, bare
+//! or in a code fence, is a call if it names an available function.
 
 use super::json::{CallScanner, Progress};
 use super::output::{Output, release};
@@ -114,8 +114,8 @@ impl Hermes {
     }
 }
 
-/// Drops the text between the object and the closing tag. A new opening tag ends the call too. Returns `true` if more input
-/// is needed.
+/// Drops the text between the object and the closing tag. A new opening tag ends the call too. Returns `true` if more
+/// input is needed.
 fn end(held: &mut String, call: &mut Option<Call>) -> bool {
     let rest = held.trim_start();
     let at = match call.as_ref().map(|c| c.close) {

@@ -64,7 +64,7 @@ pub(super) enum Progress {
 /// Reads `{"name": …, "arguments": …}` (or `parameters`) character by character, with the keys in any order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallScanner {
-    at: At,
+    at: ScannerState,
     /// The key or value being read.
     text: String,
     key: String,
@@ -76,7 +76,7 @@ pub(super) struct CallScanner {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
+enum ScannerState {
     #[default]
     Start,
     Key,
@@ -88,13 +88,13 @@ enum At {
 impl CallScanner {
     pub(super) fn push(&mut self, c: char) -> Progress {
         match (self.at, c) {
-            (At::Value, _) => return self.value(c),
-            (At::Key, _) if !self.text.is_empty() => self.key(c),
+            (ScannerState::Value, _) => return self.value(c),
+            (ScannerState::Key, _) if !self.text.is_empty() => self.key(c),
             (_, c) if c.is_whitespace() => {}
-            (At::Start, '{') | (At::Comma, ',') => self.at = At::Key,
-            (At::Key, '"') => self.text.push('"'),
-            (At::Colon, ':') => (self.at, self.value) = (At::Value, ValueScanner::default()),
-            (At::Comma, '}') if self.name.is_some() => return Progress::Done,
+            (ScannerState::Start, '{') | (ScannerState::Comma, ',') => self.at = ScannerState::Key,
+            (ScannerState::Key, '"') => self.text.push('"'),
+            (ScannerState::Colon, ':') => (self.at, self.value) = (ScannerState::Value, ValueScanner::default()),
+            (ScannerState::Comma, '}') if self.name.is_some() => return Progress::Done,
             _ => return Progress::Not,
         }
         Progress::More
@@ -112,7 +112,7 @@ impl CallScanner {
         if c == '"' && !escaped {
             self.key = serde_json::from_str(&self.text).unwrap_or_default();
             self.text.clear();
-            self.at = At::Colon;
+            self.at = ScannerState::Colon;
         }
     }
 
@@ -129,7 +129,7 @@ impl CallScanner {
             return Progress::More;
         }
         let text = std::mem::take(&mut self.text);
-        self.at = At::Comma;
+        self.at = ScannerState::Comma;
         if self.is_arguments() && !text.starts_with('{') {
             self.arguments.push_str(&from_other(text));
         } else if self.key == "name" {

@@ -1,5 +1,5 @@
-//! Llama 3: the whole answer is `{"name": …, "parameters": …}`, several calls are separated by `;`, and `<|python_tag|>` may
-//! precede a call.
+//! Llama 3: the whole answer is `{"name": …, "parameters": …}`, several calls are separated by `;`, and
+//! `<|python_tag|>` may precede a call.
 
 use super::json::{CallScanner, Progress};
 use super::output::Output;

@@ -1,6 +1,6 @@
 //! Tools of a request, `tool_choice` and tool calls.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ impl TryFrom<SentTool> for Tool {
             other => {
                 return Err(format!(
                     "a tool of type {:?}; this server supports \"function\" and \"custom\"",
-                    shown(other)
+                    shorten(other)
                 ));
             }
         };
@@ -58,7 +58,7 @@ impl TryFrom<SentTool> for Tool {
         }
         if let Some(other) = function.parameters.as_ref().filter(|p| !p.is_null() && !p.is_object() && !p.is_boolean())
         {
-            return Err(format!("parameters is {}; expected a JSON schema, an object", shown(&other.to_string())));
+            return Err(format!("parameters is {}; expected a JSON schema, an object", shorten(&other.to_string())));
         }
         Ok(Tool { kind: sent.kind, function })
     }
@@ -178,7 +178,7 @@ impl ToolChoice {
                 other => {
                     return Err(ApiError::invalid(
                         "tool_choice",
-                        format!("tool_choice {:?}: {expected}", shown(other)),
+                        format!("tool_choice {:?}: {expected}", shorten(other)),
                     ));
                 }
             },
@@ -189,7 +189,7 @@ impl ToolChoice {
                 let name = name.ok_or_else(|| ApiError::invalid("tool_choice", format!("tool_choice: {expected}")))?;
                 if !tools.iter().any(|t| t.function.name == name) {
                     let message =
-                        format!("tool_choice names the function {:?}, which is not among the tools", shown(name));
+                        format!("tool_choice names the function {:?}, which is not among the tools", shorten(name));
                     return Err(ApiError::invalid("tool_choice", message));
                 }
                 ToolChoice::Named(name.to_owned())
@@ -201,14 +201,15 @@ impl ToolChoice {
         Ok(if tools.is_empty() { ToolChoice::None } else { choice })
     }
 
-    /// Parses `{"type": "allowed_tools", "mode": …, "tools": […]}`; chat completions put the last two under `allowed_tools`.
+    /// Parses `{"type": "allowed_tools", "mode": …, "tools": […]}`; chat completions put the last two under
+    /// `allowed_tools`.
     fn allowed(object: &Value, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
         let bad = |message: String| ApiError::invalid("tool_choice", format!("tool_choice.allowed_tools: {message}"));
         let inner = if object["allowed_tools"].is_object() { &object["allowed_tools"] } else { object };
         let required = match inner["mode"].as_str() {
             None | Some("auto") => false,
             Some("required") => true,
-            Some(other) => return Err(bad(format!("mode {:?}; expected \"auto\" or \"required\"", shown(other)))),
+            Some(other) => return Err(bad(format!("mode {:?}; expected \"auto\" or \"required\"", shorten(other)))),
         };
         let Some(list) = inner["tools"].as_array().filter(|l| !l.is_empty()) else {
             return Err(bad("tools: expected a list of tools, each with its name".to_owned()));
@@ -218,7 +219,7 @@ impl ToolChoice {
             let name = [&tool["function"]["name"], &tool["custom"]["name"], &tool["name"]];
             let name = name.into_iter().find_map(Value::as_str).unwrap_or_default();
             if !tools.iter().any(|t| t.function.name == name) {
-                return Err(bad(format!("{:?} is not among the tools", shown(name))));
+                return Err(bad(format!("{:?} is not among the tools", shorten(name))));
             }
             names.push(name.to_owned());
         }
