@@ -1,4 +1,4 @@
-//! What a grammar costs for each token, by CPU time, with a real vocabulary:
+//! Measures the CPU time of a grammar per token, with a real vocabulary:
 //! `MENO_CHECKPOINT=model.gguf cargo bench --workspace --bench grammar`.
 
 use meno_engine::Tokenizer;

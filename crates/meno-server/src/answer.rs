@@ -1,5 +1,5 @@
-//! One answer as its tokens come: decoded, split into thought and answer, watched for stop strings, its tool calls
-//! read.
+//! Parses one answer token by token: decodes it, separates thinking from text, looks for stop strings and extracts tool
+//! calls.
 
 use crate::tools::{Format, Part, ToolParser};
 use meno_engine::Tokenizer;
@@ -8,95 +8,95 @@ use meno_engine::stop::{Seen, StopStrings};
 use meno_engine::tokenizer::DecodeStream;
 use std::sync::Arc;
 
-/// More of an answer.
+/// A new part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delta {
-    /// More of the thought.
+    /// Thinking.
     Reasoning(String),
-    /// More of the text.
+    /// Text.
     Content(String),
-    /// A call of a tool, or more of its arguments.
+    /// The start of a tool call, or a part of its arguments.
     Tool(Part),
-    /// The text so far was thought.
+    /// The text so far was thinking.
     Retract,
 }
 
-/// How an answer is read.
+/// How an answer is parsed.
 #[derive(Clone, Debug)]
-pub struct Reading {
-    /// Whether thoughts are split off, and whether the prompt opened one; `None` takes the text as it is.
+pub struct AnswerFormat {
+    /// Whether the prompt opened the thinking; `None`: thinking is not separated from the text.
     pub thought: Option<bool>,
-    /// Whether text turns out to be thought when a closing tag comes after it that nothing opened.
+    /// Whether text becomes thinking if a closing tag follows that nothing opened.
     pub retract: bool,
-    /// Strings that end the text. They do not end thoughts.
+    /// Strings that end the text. They do not end the thinking.
     pub stops: Vec<String>,
-    /// Tools that may be called, by name, and how.
+    /// The format of tool calls and the names of the tools; `None`: no calls.
     pub tools: Option<(Format, Vec<String>)>,
-    /// Stop strings count only after this many tokens.
+    /// Stop strings are ignored before this many tokens.
     pub min_tokens: usize,
 }
 
-/// An answer being read.
-pub struct Answer {
+/// Parses one answer.
+pub struct AnswerParser {
     decode: Option<DecodeStream<Arc<Tokenizer>>>,
     splitter: Option<Splitter>,
     stops: StopStrings,
     tools: Option<ToolParser>,
-    /// White space at the end of the thought so far.
+    /// White space at the end of the thinking so far.
     space: String,
-    /// Whether any of the thought was given out.
+    /// Whether any thinking was returned.
     thought: bool,
     retract: bool,
-    /// Whether the text begins after a thought, and nothing but white space of it came.
+    /// Whether to skip white space: the text after the thinking has not started.
     skip_space: bool,
     stopped: bool,
     calls: usize,
     min_tokens: usize,
-    /// Tokens of the answer, and of them those of the thought.
+    /// Number of tokens of the answer, thinking included.
     pub tokens: usize,
-    /// Tokens of the thought.
+    /// Number of tokens of the thinking.
     pub reasoning_tokens: usize,
 }
 
-impl Answer {
-    /// An answer at its beginning.
-    pub fn new(tokenizer: Arc<Tokenizer>, reading: &Reading) -> Answer {
-        // Llama's calls begin with a control token, which then has to be seen.
-        let see_special = matches!(reading.tools, Some((Format::Llama | Format::DeepSeek, _)));
-        Answer {
+impl AnswerParser {
+    /// Creates a parser for one answer.
+    pub fn new(tokenizer: Arc<Tokenizer>, format: &AnswerFormat) -> AnswerParser {
+        // Calls of these formats begin with a control token, which must be part of the decoded text.
+        let see_special = matches!(format.tools, Some((Format::Llama | Format::DeepSeek, _)));
+        AnswerParser {
             decode: Some(DecodeStream::new(tokenizer, !see_special)),
-            splitter: reading.thought.map(Splitter::new),
-            stops: StopStrings::new(&reading.stops),
-            tools: reading.tools.clone().map(|(format, names)| ToolParser::new(format, names)),
+            splitter: format.thought.map(Splitter::new),
+            stops: StopStrings::new(&format.stops),
+            tools: format.tools.clone().map(|(format, names)| ToolParser::new(format, names)),
             space: String::new(),
             thought: false,
-            retract: reading.retract && reading.thought == Some(false),
-            skip_space: reading.thought == Some(true),
+            retract: format.retract && format.thought == Some(false),
+            skip_space: format.thought == Some(true),
             stopped: false,
             calls: 0,
-            min_tokens: reading.min_tokens,
+            min_tokens: format.min_tokens,
             tokens: 0,
             reasoning_tokens: 0,
         }
     }
 
-    /// Whether a stop string was met.
+    /// Whether a stop string was found.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// The stop string that was met.
+    /// The stop string that was found.
     pub fn stop_string(&self) -> Option<&str> {
         self.stops.met()
     }
 
-    /// How many calls there were.
+    /// The number of tool calls so far.
     pub fn calls(&self) -> usize {
         self.calls
     }
 
-    /// Takes a token, and tells what it settles and whether it belongs to the thought. `silent` tokens end the answer
-    /// and have no text.
+    /// Adds a token. Returns the parts that are now certain, and whether the token belongs to the thinking. `silent`
+    /// tokens end the answer and have no text.
     pub fn push(&mut self, token: u32, silent: bool) -> (Vec<Delta>, bool) {
         self.tokens += 1;
         let before = self.thinking();
@@ -110,7 +110,7 @@ impl Answer {
         (deltas, thought)
     }
 
-    /// What was held back when no more tokens come.
+    /// Ends the answer and returns what was held back.
     pub fn finish(&mut self) -> Vec<Delta> {
         let mut deltas = Vec::new();
         if let Some(decode) = self.decode.take() {
@@ -155,11 +155,11 @@ impl Answer {
                 self.skip_space = true;
                 deltas.push(Delta::Retract);
             }
-            Piece::Retract => {} // a stray tag within the answer
+            Piece::Retract => {} // a stray tag in the text
         }
     }
 
-    /// Thoughts are told without the white space around them.
+    /// Adds thinking, without the white space around it.
     fn reasoning(&mut self, text: &str, deltas: &mut Vec<Delta>) {
         self.skip_space = true;
         let text = if self.thought { text } else { text.trim_start() };
@@ -213,33 +213,33 @@ fn push_part(part: Part, deltas: &mut Vec<Delta>) {
     });
 }
 
-/// An answer put together.
+/// The complete content of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Whole {
-    /// The thought.
+pub struct AnswerContent {
+    /// The thinking.
     pub reasoning: String,
     /// The text.
-    pub content: String,
-    /// Calls: name and arguments.
+    pub text: String,
+    /// The tool calls: names and arguments (JSON).
     pub calls: Vec<(String, String)>,
 }
 
-impl Whole {
-    /// Adds what came.
+impl AnswerContent {
+    /// Adds a part.
     pub fn add(&mut self, delta: Delta) {
         match delta {
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
-            Delta::Content(text) => self.content.push_str(&text),
+            Delta::Content(text) => self.text.push_str(&text),
             Delta::Tool(Part::Call { name, .. }) => self.calls.push((name, String::new())),
             Delta::Tool(Part::Arguments { text, .. }) => {
                 if let Some(call) = self.calls.last_mut() {
                     call.1.push_str(&text);
                 }
             }
-            Delta::Tool(Part::Text(text)) => self.content.push_str(&text),
+            Delta::Tool(Part::Text(text)) => self.text.push_str(&text),
             Delta::Retract => {
-                let content = std::mem::take(&mut self.content);
-                self.reasoning.push_str(content.trim());
+                let text = std::mem::take(&mut self.text);
+                self.reasoning.push_str(text.trim());
                 self.calls.clear();
             }
         }

@@ -1,24 +1,27 @@
-//! `POST /apply-template`, as llama.cpp has it: the prompt that the chat template writes, without an answer to it.
+//! `POST /apply-template` (llama.cpp's): returns the prompt that the chat template renders, without generating an
+//! answer.
 
-use crate::app::Server;
-use crate::body::{self, Posted};
+use crate::body::{self, JsonBody};
 use crate::chat_completions::ChatRequest;
-use crate::clients::Work;
-use crate::conversation::Written;
+use crate::clients::WorkKind;
+use crate::conversation::RenderedTurn;
 use crate::error::ApiError;
 use crate::fields::{self, Endpoint};
+use crate::state::Server;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Answers with the prompt of a chat request.
-pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let rendered = posted.run(&server, Work::Tokens, |request: Value, server, _| {
+/// Handles `POST /apply-template`.
+pub async fn apply(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+    let rendered = body.process(&server, WorkKind::Tokens, |request: Value, server, _| {
         let mut request: ChatRequest = fields::read(Endpoint::Chat, request)?;
-        match request.asked(server)?.conversation.written(&server.model)? {
-            Written::Ask { text, .. } => Ok(body::json(&json!({ "prompt": text }))),
-            Written::Say(_) => Err(ApiError::invalid("messages", "the model was not taught such questions")),
+        match request.prepare(server)?.conversation.render(&server.model)? {
+            RenderedTurn::Generate { text, .. } => Ok(body::json(&json!({ "prompt": text }))),
+            RenderedTurn::Fixed(_) => {
+                Err(ApiError::invalid("messages", "the model was not trained for such questions"))
+            }
         }
     });
     rendered.await

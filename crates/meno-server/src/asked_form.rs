@@ -1,18 +1,18 @@
-//! The form of an answer, in the fields of every server: OpenAI's `response_format`, vLLM's `structured_outputs` and
+//! Parses the fields that request structured output: OpenAI's `response_format`, vLLM's `structured_outputs` and
 //! `guided_*`, llama.cpp's `json_schema` and `grammar`, SGLang's `regex` and `ebnf`, Ollama's `format`.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use crate::gbnf;
-use crate::structured::{Structure, quoted};
+use crate::structure::{Structure, quoted};
 use serde_json::{Value, json};
 
-/// A form, and the field that asked for it.
-pub type Asked = (Structure, &'static str);
+/// A structure and the field that requested it.
+pub type RequestedStructure = (Structure, &'static str);
 
-/// The fields beside `response_format` and `structured_outputs`.
+/// All fields except `response_format` and `structured_outputs`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default)]
-#[allow(missing_docs)] // the servers named above document them
+#[allow(missing_docs)] // documented by the servers named above
 pub struct FormFields {
     pub guided_json: Option<Value>,
     pub guided_regex: Option<String>,
@@ -26,13 +26,13 @@ pub struct FormFields {
     pub format: Option<Value>,
 }
 
-/// The one form that a request asks for.
+/// Returns the structure that a request asks for, if any. It is an error to request more than one.
 pub fn asked_form(
     response_format: Option<&Value>,
     structured_outputs: Option<&Value>,
     fields: &FormFields,
-) -> Result<Option<Asked>, ApiError> {
-    let mut all: Vec<Asked> = Vec::new();
+) -> Result<Option<RequestedStructure>, ApiError> {
+    let mut all: Vec<RequestedStructure> = Vec::new();
     all.extend(from_response_format(response_format)?.map(|s| (s, "response_format")));
     all.extend(from_structured_outputs(structured_outputs)?.map(|s| (s, "structured_outputs")));
     let text = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
@@ -63,27 +63,30 @@ pub fn asked_form(
         all.push((choice(choices), "guided_choice"));
     }
     if let [(_, first), (_, second), ..] = &all[..] {
-        let message = format!("{first} and {second} cannot both be given: an answer has one form");
+        let message = format!("{first} and {second} cannot both be given, because an answer has only one structure");
         return Err(ApiError::invalid(second, message));
     }
-    let mut asked = all.pop();
-    if let (Some((structure, _)), Some(pattern)) = (&mut asked, text(&fields.guided_whitespace_pattern)) {
-        with_space(structure, &pattern);
+    let mut requested = all.pop();
+    if let (Some((structure, _)), Some(pattern)) = (&mut requested, text(&fields.guided_whitespace_pattern)) {
+        set_whitespace(structure, &pattern);
     }
-    Ok(asked)
+    Ok(requested)
 }
 
-/// A field that holds something.
+/// Returns the value of a field unless it is empty, null or false.
 fn given(value: Option<&Value>) -> Option<&Value> {
     value.filter(|v| !v.is_null() && *v != "" && **v != Value::Bool(false))
 }
 
-/// A schema as an object, or as JSON in a text.
+/// Reads a schema: an object, or a string that contains JSON.
 fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
     let read = |text: &str| {
         serde_json::from_str(text).map_err(|e| {
             let expected = if param == "format" { "\"json\" or a JSON schema" } else { "a JSON schema" };
-            ApiError::invalid(param, format!("{param} is {:?}; expected {expected} (it is not JSON: {e})", shown(text)))
+            ApiError::invalid(
+                param,
+                format!("{param} is {:?}; expected {expected} (it is not JSON: {e})", shorten(text)),
+            )
         })
     };
     let value = if let Value::String(text) = value { read(text)? } else { value.clone() };
@@ -91,12 +94,15 @@ fn schema(param: &str, value: &Value) -> Result<Structure, ApiError> {
         Value::Object(_) | Value::Bool(_) => Ok(Structure::JsonSchema(value)),
         other => {
             let other = other.to_string();
-            Err(ApiError::invalid(param, format!("{param}: expected a JSON schema, an object, not {}", shown(&other))))
+            Err(ApiError::invalid(
+                param,
+                format!("{param}: expected a JSON schema, an object, not {}", shorten(&other)),
+            ))
         }
     }
 }
 
-/// A grammar in Lark, or in llama.cpp's GBNF.
+/// Reads a grammar in Lark or in llama.cpp's GBNF.
 fn grammar(param: &str, text: String) -> Result<Structure, ApiError> {
     if !gbnf::is_gbnf(&text) {
         return Ok(Structure::Lark(text));
@@ -105,13 +111,14 @@ fn grammar(param: &str, text: String) -> Result<Structure, ApiError> {
     gbnf::to_lark(&text).map(Structure::Lark).map_err(wrong)
 }
 
+/// Returns a grammar that matches one of the texts.
 fn choice(choices: &[String]) -> Structure {
     let choices: Vec<String> = choices.iter().map(|c| quoted(c)).collect();
     Structure::Lark(format!("start: {}", choices.join(" | ")))
 }
 
-/// Sets what may stand between the tokens of JSON.
-fn with_space(structure: &mut Structure, pattern: &str) {
+/// Sets the pattern for white space between JSON tokens.
+fn set_whitespace(structure: &mut Structure, pattern: &str) {
     if matches!(structure, Structure::JsonObject) {
         *structure = Structure::JsonSchema(json!({ "type": "object" }));
     }
@@ -121,23 +128,23 @@ fn with_space(structure: &mut Structure, pattern: &str) {
     }
 }
 
-/// Reads `response_format`: `text`, `json_object` (with llama.cpp's `schema`), `json_schema` as OpenAI has them, and
-/// `{"type": "regex", "regex": …}`, `{"type": "grammar", "grammar": …}`. The Responses API's `text.format` is flat: its
-/// schema stands beside the type.
+/// Parses `response_format`: OpenAI's `text`, `json_object` (also with llama.cpp's `schema`) and `json_schema`, and
+/// also `{"type": "regex", "regex": …}` and `{"type": "grammar", "grammar": …}`. In the Responses API's `text.format`
+/// the schema is next to the type.
 pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>, ApiError> {
     let bad = |message: String| ApiError::invalid("response_format", message);
     let Some(format) = format.filter(|f| !f.is_null()) else { return Ok(None) };
     if !format.is_object() {
         let message = format!(
             "response_format is {}; expected an object such as {{\"type\": \"json_object\"}}",
-            shown(&format.to_string())
+            shorten(&format.to_string())
         );
         return Err(bad(message));
     }
     let kind = format["type"].as_str().unwrap_or_default();
     let text = |key: &str| {
         let text = format[key].as_str().map(str::to_owned);
-        text.ok_or_else(|| bad(format!("response_format of type {kind:?} needs {key:?}, a text")))
+        text.ok_or_else(|| bad(format!("response_format of type {kind:?} needs {key:?}, a string")))
     };
     let beside = || format["json_schema"].get("schema").or(format.get("schema")).filter(|s| !s.is_null());
     let structure = match kind {
@@ -163,14 +170,14 @@ pub fn from_response_format(format: Option<&Value>) -> Result<Option<Structure>,
     Ok(Some(structure))
 }
 
-/// Reads `structured_outputs`, vLLM's field: `json`, `json_object`, `regex`, `choice` or `grammar`.
+/// Parses vLLM's `structured_outputs`: `json`, `json_object`, `regex`, `choice` or `grammar`.
 pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure>, ApiError> {
     let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
     const PARAM: &str = "structured_outputs";
     let bad = |message: &str| ApiError::invalid(PARAM, message);
     for key in ["structural_tag", "disable_additional_properties"] {
         if given(value.get(key)).is_some() {
-            return Err(ApiError::unsupported(PARAM, format!("structured_outputs.{key} is not offered")));
+            return Err(ApiError::unsupported(PARAM, format!("structured_outputs.{key} is not supported")));
         }
     }
     let get = |key: &str| given(value.get(key));
@@ -180,14 +187,14 @@ pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure
         (None, None, Some(Value::String(regex)), None, None) => Structure::Regex(regex.clone()),
         (None, None, None, Some(Value::Array(choices)), None) if !choices.is_empty() => {
             let texts: Option<Vec<String>> = choices.iter().map(|c| c.as_str().map(str::to_owned)).collect();
-            choice(&texts.ok_or_else(|| bad("choice: expected a list of texts"))?)
+            choice(&texts.ok_or_else(|| bad("choice: expected a list of strings"))?)
         }
         (None, None, None, None, Some(Value::String(text))) => grammar(PARAM, text.clone())?,
         _ => return Err(bad("structured_outputs needs exactly one of json, regex, choice (a list), grammar")),
     };
     let tight = get("disable_any_whitespace").is_some().then_some(" ?");
     if let Some(pattern) = get("whitespace_pattern").and_then(Value::as_str).or(tight) {
-        with_space(&mut structure, pattern);
+        set_whitespace(&mut structure, pattern);
     }
     Ok(Some(structure))
 }
@@ -196,13 +203,13 @@ pub fn from_structured_outputs(value: Option<&Value>) -> Result<Option<Structure
 mod tests {
     use super::*;
 
-    fn form(fields: Value) -> Result<Option<Asked>, ApiError> {
+    fn form(fields: Value) -> Result<Option<RequestedStructure>, ApiError> {
         let other: FormFields = serde_json::from_value(fields.clone()).unwrap();
         asked_form(fields.get("response_format"), fields.get("structured_outputs"), &other)
     }
 
     #[test]
-    fn the_same_form_in_every_servers_words() {
+    fn the_same_structure_in_the_fields_of_every_server() {
         let object = json!({"type": "object", "required": ["a"]});
         for (fields, param) in [
             (json!({"response_format": {"type": "json_schema", "json_schema": {"schema": object}}}), "response_format"),
@@ -234,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn two_forms_are_one_too_many() {
+    fn two_structures_are_an_error() {
         let error = form(json!({"guided_regex": "a", "json_schema": {}})).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("guided_regex"));
         assert!(error.message.contains("json_schema and guided_regex cannot both be given"), "{error}");

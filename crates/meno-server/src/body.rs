@@ -1,12 +1,12 @@
-//! Request bodies: bounded, in time, JSON, with the place of what is wrong.
+//! Request bodies: read with a size limit and a timeout, and parsed as JSON. Errors name the line and column, or the
+//! field.
 
-use crate::app::Server;
-use crate::bodies::Room;
-use crate::clients::{Client, Part, Work};
-use crate::connections::Phase;
+use crate::body_memory::BodyReservation;
+use crate::clients::{Client, Reservation, WorkKind};
+use crate::connections::{Peer, Phase};
 use crate::error::ApiError;
 use crate::fields;
-use crate::listen::Peer;
+use crate::state::Server;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -17,16 +17,16 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request with its body, and a place for it among those of its client.
+/// Extracts the body of a request, not parsed yet, and reserves the request in its client's limit.
 #[derive(Debug)]
-pub struct Posted {
+pub struct JsonBody {
     client: Client,
     bytes: Vec<u8>,
-    room: Room,
-    place: Part,
+    memory: BodyReservation,
+    reservation: Reservation,
 }
 
-impl FromRequest<Arc<Server>> for Posted {
+impl FromRequest<Arc<Server>> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, ApiError> {
@@ -34,51 +34,52 @@ impl FromRequest<Arc<Server>> for Posted {
             return Err(ApiError::media_type());
         }
         let client = request.extensions().get::<Client>().cloned();
-        let client = client.ok_or_else(|| ApiError::internal("the route does not say who asks"))?;
-        let refused = |error: &ApiError| server.count_refusal(error);
-        let place = client.request(server).inspect_err(refused)?;
-        let (bytes, room) = read(request, server, &client).await.inspect_err(refused)?;
-        Ok(Posted { client, bytes, room, place })
+        let client = client.ok_or_else(|| ApiError::internal("the route sets no client"))?;
+        let count = |error: &ApiError| server.count_rejection(error);
+        let reservation = server.reserve_request(&client).inspect_err(count)?;
+        let (bytes, memory) = read(request, server, &client).await.inspect_err(count)?;
+        Ok(JsonBody { client, bytes, memory, reservation })
     }
 }
 
-impl Posted {
-    /// Reads the body as `T` and works on it, away from the event loop and when it is the client's turn.
-    pub(crate) async fn run<T: DeserializeOwned, R: Send + 'static>(
+impl JsonBody {
+    /// Parses the body as `T` and runs `work` on it. Both happen on a worker thread, when it is the client's turn.
+    pub(crate) async fn process<T: DeserializeOwned, R: Send + 'static>(
         self,
         server: &Arc<Server>,
-        kind: Work,
+        kind: WorkKind,
         work: impl FnOnce(T, &Arc<Server>, &Client) -> Result<R, ApiError> + Send + 'static,
     ) -> Result<R, ApiError> {
-        let Posted { client, bytes, room, place } = self;
-        let asking = client.clone();
-        let result = client.run(server, kind, move |server| {
+        let JsonBody { client, bytes, memory, reservation } = self;
+        let sender = client.clone();
+        let result = server.run_blocking(&client, kind, move |server| {
             let request = parse(&bytes)?;
             drop(bytes);
-            let result = work(request, server, &asking);
-            drop((room, place));
+            let result = work(request, server, &sender);
+            drop((memory, reservation));
             result
         });
-        result.await.inspect_err(|error| server.count_refusal(error))
+        result.await.inspect_err(|error| server.count_rejection(error))
     }
 }
 
-/// Most seconds until all of a body is here.
+/// Maximum time in seconds for a body to arrive.
 const SECONDS: u64 = 30;
-/// Bytes of a body that need no room: they are as few as a connection may cost anyway.
+/// Bodies up to this many bytes reserve no memory: any connection may cost this much.
 const SMALL: usize = 64 << 10;
-/// Most signs between the values of a body: what is read from one takes many times its byte.
-const MAX_SIGNS: usize = 1 << 20;
+/// Maximum number of separators between the values of a body: a parsed value takes many times the memory of its text.
+const MAX_SEPARATORS: usize = 1 << 20;
 
-/// Another content type needs no permission of the server to be sent by a foreign web page; JSON does.
+/// Whether the body is JSON. Web pages of other origins need the server's permission to send JSON, but not to send some
+/// other content types; so those are rejected.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
 }
 
-/// The whole body, and the room that it takes. A body that announces its length is refused before it is read.
-async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec<u8>, Room), ApiError> {
+/// Reads the whole body and reserves its memory. If the announced length is too large, rejects it without reading.
+async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec<u8>, BodyReservation), ApiError> {
     let limit = server.options.body_bytes;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
@@ -86,8 +87,8 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
     }
     let peer = request.extensions().get::<Peer>().cloned();
     let (mut body, mut bytes) = (request.into_body().into_data_stream(), Vec::new());
-    let mut room = client.room(server);
-    let refused = room.refused();
+    let mut memory = server.body_reservation(client);
+    let rejected = memory.rejected();
     let all = async {
         while let Some(part) = body.next().await {
             let part = part.map_err(|e| ApiError::malformed(format!("The body could not be read: {e}")))?;
@@ -95,7 +96,7 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
                 return Err(ApiError::too_large(limit));
             }
             if bytes.len() + part.len() > SMALL {
-                room.grow(part.len()).await;
+                memory.grow(part.len()).await;
             }
             bytes.extend_from_slice(&part);
         }
@@ -105,27 +106,27 @@ async fn read(request: Request, server: &Server, client: &Client) -> Result<(Vec
         result = tokio::time::timeout(Duration::from_secs(SECONDS), all) => {
             result.unwrap_or(Err(ApiError::slow_body(SECONDS)))?;
         }
-        () = refused => return Err(ApiError::no_room()),
+        () = rejected => return Err(ApiError::no_memory()),
     }
-    room.complete();
+    memory.complete();
     if let Some(Peer(connection)) = peer {
         connection.enter(Phase::Answering);
     }
-    Ok((bytes, room))
+    Ok((bytes, memory))
 }
 
-/// Reads a request. Errors name line and column for invalid JSON, and the field for a wrong type.
+/// Parses a request. Errors name the line and column of invalid JSON, or the field that has a wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    if signs(bytes) > MAX_SIGNS {
-        let message = format!("The body has more than {MAX_SIGNS} values; at most as many are taken.");
+    if separators(bytes) > MAX_SEPARATORS {
+        let message = format!("The body has more than {MAX_SEPARATORS} values, which is the limit.");
         return Err(ApiError::malformed(message));
     }
     let malformed = |e| ApiError::malformed(format!("The body is not valid JSON: {e}"));
     fields::read_value(serde_json::from_slice::<Value>(bytes).map_err(malformed)?)
 }
 
-/// How many commas, colons and opening brackets JSON has outside its texts.
-fn signs(bytes: &[u8]) -> usize {
+/// Counts the commas, colons and opening brackets outside strings.
+fn separators(bytes: &[u8]) -> usize {
     let (mut count, mut text, mut escaped) = (0, false, false);
     for &byte in bytes {
         match byte {
@@ -139,7 +140,7 @@ fn signs(bytes: &[u8]) -> usize {
     count
 }
 
-/// A response of JSON.
+/// Returns a JSON response.
 pub fn json(value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -151,10 +152,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_within_texts_do_not_count() {
-        assert_eq!(signs(br#"{"a,[": ["x\",{:", 1]}"#), 4);
-        let many = format!("[{}0]", "0,".repeat(MAX_SIGNS));
+    fn separators_within_texts_do_not_count() {
+        assert_eq!(separators(br#"{"a,[": ["x\",{:", 1]}"#), 4);
+        let many = format!("[{}0]", "0,".repeat(MAX_SEPARATORS));
         assert!(parse::<Value>(many.as_bytes()).unwrap_err().message.contains("1048576 values"));
-        assert!(parse::<Value>(format!("\"{}\"", ",".repeat(2 * MAX_SIGNS)).as_bytes()).is_ok());
+        assert!(parse::<Value>(format!("\"{}\"", ",".repeat(2 * MAX_SEPARATORS)).as_bytes()).is_ok());
     }
 }

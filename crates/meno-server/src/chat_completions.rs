@@ -3,62 +3,46 @@
 mod calls;
 mod reply;
 
-use crate::answer::{Reading, Whole};
-use crate::app::Server;
 use crate::asked_form::{FormFields, asked_form};
-use crate::body::{self, Posted};
-use crate::clients::{Client, Work};
-use crate::conversation::{ChatMessage, Conversation, Turn};
-use crate::error::{ApiError, shown};
+use crate::body::JsonBody;
+use crate::chat_message::ChatMessage;
+use crate::clients::Client;
+use crate::conversation::{Conversation, Turn};
+use crate::error::{ApiError, shorten};
 use crate::fields::{self, Endpoint};
-use crate::generation::{Generation, Order, TokenInfo, Update};
-use crate::model::Served;
-use crate::shown_thought::ShownThought;
-use crate::steering::Steering;
-use crate::stream;
-use crate::structured::{Grammar, Structure};
-use crate::thinking::{Cut, Thinking, ThinkingFields, ThoughtWatch};
-use crate::types::{
-    MAX_N, MAX_STOPS, MAX_TOP_LOGPROBS, MoreSampling, OneOrMany, SamplingFields, StreamOptions, TemplateKwargs, Tool,
-    ToolChoice, custom_names, limit,
-};
+use crate::generation::Generation;
+use crate::generation_fields::{SamplingFields, token_limit};
+use crate::model::ServedModel;
+use crate::reasoning_display::ReasoningDisplay;
+use crate::request::{self, AnswerSettings, Started, ThinkingSettings};
+use crate::state::Server;
+use crate::structure::Structure;
+use crate::structured::Grammar;
+use crate::thinking::{Thinking, ThinkingFields};
+use crate::types::{MAX_N, MAX_TOP_LOGPROBS, StreamOptions, TemplateKwargs, Tool, ToolChoice, custom_names};
 use axum::extract::State;
 use axum::response::Response;
-use calls::ForcedCalls;
+use calls::CallGrammar;
 use meno_engine::Observe;
 use meno_engine::reasoning::Splitter;
-use reply::{Chunks, Reply};
+use reply::{ChatReply, ChatReplyOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A request, in OpenAI's fields and those of other servers ([`crate::fields`]).
+/// A request, with OpenAI's fields and those of other servers ([`crate::fields`]).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs)] // OpenAI's reference documents them; those that are ours are in docs/serving.md
+#[allow(missing_docs)] // documented in OpenAI's reference; the others are in docs/serving.md
 pub struct ChatRequest {
     pub model: Option<String>,
     pub messages: Vec<ChatMessage>,
-    #[serde(deserialize_with = "limit")]
-    pub max_tokens: Option<usize>,
-    #[serde(deserialize_with = "limit")]
+    #[serde(deserialize_with = "token_limit")]
     pub max_completion_tokens: Option<usize>,
-    pub temperature: Option<f32>,
-    pub top_p: Option<f32>,
-    pub top_k: Option<i64>,
-    pub min_p: Option<f32>,
-    pub seed: Option<i64>,
-    pub n: Option<usize>,
-    pub stop: Option<OneOrMany>,
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<usize>,
-    pub logit_bias: Option<BTreeMap<String, f32>>,
-    pub presence_penalty: Option<f32>,
-    pub frequency_penalty: Option<f32>,
-    pub repetition_penalty: Option<f32>,
     pub tools: Option<Vec<Tool>>,
     pub tool_choice: Option<Value>,
     pub parallel_tool_calls: Option<bool>,
@@ -85,68 +69,66 @@ pub struct ChatRequest {
     #[serde(flatten)]
     pub form: FormFields,
     #[serde(flatten)]
-    pub more: MoreSampling,
+    pub sampling: SamplingFields,
 }
 
-/// A conversation to go on with, and the tools that may be called.
-pub(crate) struct Asked {
+/// A validated chat request: the conversation, the tools, and the names of those that the model is shown.
+pub(crate) struct PreparedChat {
     pub(crate) conversation: Conversation,
     tools: Vec<Tool>,
     names: Vec<String>,
     choice: ToolChoice,
 }
 
-/// Answers a request.
-pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+/// Handles `POST /v1/chat/completions`.
+pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+    let start = |request: Value, server: &Arc<Server>, client: &Client| {
         let request: ChatRequest = fields::read(Endpoint::Chat, request)?;
+        let reply = ChatReply::new(server, request.reply_options()?);
         let stream = request.stream == Some(true);
-        let include_usage = request.stream_options.unwrap_or_default().include_usage;
-        let n = request.n.unwrap_or(1);
-        let reply = Reply {
-            thought: request.shown_thought()?,
-            custom: custom_names(request.tools.as_deref().unwrap_or_default()),
-            ..Reply::new(server, request.logprobs == Some(true))
-        };
-        Ok((request.start(server, client)?, reply, stream, n, include_usage))
-    });
-    let (mut generation, reply, stream, n, include_usage) = started.await?;
-    if stream {
-        return Ok(stream::respond(generation, Chunks::new(reply, n, include_usage)));
-    }
-    let answers: Vec<Gathered> = generation.collect(n, Gathered::add).await?;
-    Ok(body::json(&reply.whole(answers, generation.usage())))
+        Ok(Started { generation: request.start(server, client)?, reply, stream })
+    };
+    request::create(&server, body, start).await
 }
 
 impl ChatRequest {
-    /// Renders, checks and submits a request. Takes processor time; not for the event loop.
+    /// Validates the request, renders the prompt and submits it to the engine. Needs CPU time, so do not call this on
+    /// the event loop.
     pub(crate) fn start(mut self, server: &Arc<Server>, client: &Client) -> Result<Generation, ApiError> {
         let model = &server.model;
         let n = self.checked_n()?;
-        let sampling = model.sampling(&self.sampling_fields()?, self.checked_top_logprobs()?)?;
-        let stops = checked_stops(self.stop.take())?;
-        let Asked { conversation, tools, names, choice } = self.asked(server)?;
+        let mut fields = self.sampling_fields()?;
+        let sampling = model.sampling(&fields, self.checked_top_logprobs()?)?;
+        let stops = fields.take_stops()?;
+        let PreparedChat { conversation, tools, names, choice } = self.prepare(server)?;
         let (thinking, continues) = (conversation.thinking, conversation.continues);
         let grammar = self.grammar(&choice, &tools, server, client)?;
-        let least = self.more.min_tokens.unwrap_or(0);
         let prompt = match conversation.turn(model)? {
-            Turn::Say(text) => return Ok(Generation::fixed(server.clone(), text)),
-            Turn::Ask(prompt) => prompt,
+            Turn::Fixed(text) => return Ok(Generation::fixed(server.clone(), text)),
+            Turn::Generate(prompt) => prompt,
         };
-        let opened = Splitter::after(&prompt.text).thinking();
-        let watch = self.loop_breaker.unwrap_or(server.options.loop_breaker);
-        let steering = steering(server, opened, thinking, watch, grammar, n);
-        let steering = steering.map(|s| s.with_least(least, sampling.stop_tokens.clone())).collect();
-        let calls = (choice != ToolChoice::None).then_some((model.tools.format, names));
-        let retract = !thinking.is_off() && !continues;
-        let reading = Reading { thought: Some(opened), retract, stops, tools: calls, min_tokens: least };
-        let (seed, observe) = (self.seed, Observe::Nothing);
-        let order = Order { prompt: prompt.tokens, n, sampling, seed, reading, steering, observe };
-        Generation::start(server, client, vec![order])
+        let thinking = ThinkingSettings {
+            opened: Splitter::after(&prompt.text).thinking(),
+            thinking,
+            detect_loops: self.loop_breaker.unwrap_or(server.options.loop_breaker),
+            retract: !thinking.is_off() && !continues,
+        };
+        let settings = AnswerSettings {
+            n,
+            sampling,
+            seed: fields.seed,
+            stops,
+            min_tokens: fields.min_tokens.unwrap_or(0),
+            grammar,
+            thinking: Some(thinking),
+            tools: (choice != ToolChoice::None).then_some((model.tools.format, names)),
+            observe: Observe::Nothing,
+        };
+        settings.start(server, client, [prompt.tokens])
     }
 
-    /// What the model is asked, before its template writes it.
-    pub(crate) fn asked(&mut self, server: &Server) -> Result<Asked, ApiError> {
+    /// Validates the request and returns its conversation, not rendered yet.
+    pub(crate) fn prepare(&mut self, server: &Server) -> Result<PreparedChat, ApiError> {
         server.model.check_name(self.model.as_deref())?;
         let tools = self.checked_tools()?;
         let choice = ToolChoice::read(self.tool_choice.as_ref(), &tools)?;
@@ -154,24 +136,25 @@ impl ChatRequest {
             check_flags(kwargs)?;
         }
         let thinking = Thinking::read(&self.thinking_fields(), server.options.thinking_budget)?;
-        // A named function is shown with the others, but what may not be called at all is not.
+        // If `tool_choice` names one function, the others are still shown. With `allowed_tools` only those are shown.
         let shown = |t: &&Tool| !matches!(choice, ToolChoice::Allowed { .. }) || choice.allows(&t.function.name);
         let shown: Vec<Tool> = tools.iter().filter(shown).cloned().collect();
         let names = shown.iter().map(|t| t.function.name.clone()).collect();
         let conversation = self.conversation(&server.model, &choice, shown, thinking)?;
-        Ok(Asked { conversation, tools, names, choice })
+        Ok(PreparedChat { conversation, tools, names, choice })
     }
 
-    /// What the prompt is made of.
+    /// Returns the parts of the prompt.
     fn conversation(
         &mut self,
-        model: &Served,
+        model: &ServedModel,
         choice: &ToolChoice,
         tools: Vec<Tool>,
         thinking: Thinking,
     ) -> Result<Conversation, ApiError> {
         let mut kwargs = self.chat_template_kwargs.take().unwrap_or_default();
-        // Templates get these beside the variables, and Python's servers take them in either place.
+        // Templates receive these two apart from the other variables. Like Python's servers, accept
+        // them in either place.
         let mut flag = |key: &str, field: Option<bool>| field.or(kwargs.remove(key).and_then(|v| v.as_bool()));
         let generation_prompt = flag("add_generation_prompt", self.add_generation_prompt);
         let continues = flag("continue_final_message", self.continue_final_message) == Some(true);
@@ -181,7 +164,8 @@ impl ChatRequest {
         }
         if let Some(documents) = self.documents.take().filter(|d| d.as_array().is_some_and(|d| !d.is_empty())) {
             if !model.template.as_ref().is_some_and(|t| t.source().contains("documents")) {
-                let message = "documents: the chat template of this model shows none; put them into a message";
+                let message =
+                    "documents: the chat template of this model does not show documents; put them into a message";
                 return Err(ApiError::unsupported("documents", message));
             }
             kwargs.insert("documents".into(), documents);
@@ -198,7 +182,7 @@ impl ChatRequest {
     }
 
     fn checked_n(&self) -> Result<usize, ApiError> {
-        let n = self.n.unwrap_or(1);
+        let n = self.sampling.n.unwrap_or(1);
         if !(1..=MAX_N).contains(&n) {
             return Err(ApiError::invalid("n", format!("n is {n}; expected 1 to {MAX_N}")));
         }
@@ -221,41 +205,40 @@ impl ChatRequest {
 
     fn checked_tools(&mut self) -> Result<Vec<Tool>, ApiError> {
         if self.functions.as_ref().is_some_and(|f| !f.is_null()) {
-            return Err(ApiError::unsupported("functions", "functions is OpenAI's old field; send tools"));
+            return Err(ApiError::unsupported("functions", "functions is deprecated; send tools"));
         }
         Ok(self.tools.take().unwrap_or_default())
     }
 
     fn sampling_fields(&mut self) -> Result<SamplingFields, ApiError> {
-        let max_tokens = self.max_completion_tokens.or(self.max_tokens);
-        let fields = SamplingFields {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            min_p: self.min_p,
-            seed: self.seed,
-            max_tokens,
-            logit_bias: self.logit_bias.take(),
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            repetition_penalty: self.repetition_penalty,
-            ..Default::default()
-        };
-        let fields = self.more.add_to(fields)?;
-        if fields.max_tokens == Some(0) {
+        let mut fields = std::mem::take(&mut self.sampling);
+        fields.max_tokens = self.max_completion_tokens.or(fields.max_tokens);
+        fields.check_min_tokens()?;
+        if fields.limit() == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens is 0; an answer has at least one token"));
         }
         Ok(fields)
     }
 
-    /// Where the thought is shown.
-    pub(crate) fn shown_thought(&self) -> Result<ShownThought, ApiError> {
-        let excluded = self.reasoning.as_ref().is_some_and(|r| r["exclude"] == true);
-        let include = self.include_reasoning.or(excluded.then_some(false));
-        ShownThought::read(self.reasoning_format.as_deref(), include, self.separate_reasoning)
+    fn reply_options(&self) -> Result<ChatReplyOptions, ApiError> {
+        Ok(ChatReplyOptions {
+            // `start` validates the number; here it must only not be too large.
+            n: self.sampling.n.unwrap_or(1).min(MAX_N),
+            logprobs: self.logprobs == Some(true),
+            include_usage: self.stream_options.unwrap_or_default().include_usage,
+            display: self.reasoning_display()?,
+            custom: custom_names(self.tools.as_deref().unwrap_or_default()),
+        })
     }
 
-    /// What the request says about thinking.
+    /// Where the reply shows the thinking.
+    pub(crate) fn reasoning_display(&self) -> Result<ReasoningDisplay, ApiError> {
+        let excluded = self.reasoning.as_ref().is_some_and(|r| r["exclude"] == true);
+        let include = self.include_reasoning.or(excluded.then_some(false));
+        ReasoningDisplay::read(self.reasoning_format.as_deref(), include, self.separate_reasoning)
+    }
+
+    /// Returns the fields about thinking.
     pub fn thinking_fields(&self) -> ThinkingFields {
         let kwargs = self.chat_template_kwargs.as_ref();
         let kwarg = |key: &str| kwargs.and_then(|k| k.get(key)).cloned();
@@ -277,7 +260,7 @@ impl ChatRequest {
         }
     }
 
-    /// The form of the answer, compiled.
+    /// Compiles the grammar of the answer, if there is one.
     fn grammar(
         &self,
         choice: &ToolChoice,
@@ -285,15 +268,15 @@ impl ChatRequest {
         server: &Server,
         client: &Client,
     ) -> Result<Option<Grammar>, ApiError> {
-        let compiler = client.compiler(server);
-        let asked = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
+        let compiler = server.compiler(client);
+        let form = asked_form(self.response_format.as_ref(), self.structured_outputs.as_ref(), &self.form)?;
         let parallel = self.parallel_tool_calls.unwrap_or(true) && !matches!(choice, ToolChoice::Named(_));
-        let calls = ForcedCalls { choice, tools, parallel, model: &server.model, compiler: &compiler };
+        let calls = CallGrammar { choice, tools, parallel, model: &server.model, compiler: &compiler };
         if choice.is_forced() {
             return calls.compile("start: calls", "tools").map(Some);
         }
         let may_call = matches!(choice, ToolChoice::Auto | ToolChoice::Allowed { .. });
-        match asked {
+        match form {
             Some((Structure::JsonObject, param)) if may_call => calls.or_json(&json!({ "type": "object" }), param),
             Some((Structure::JsonSchema(schema), param)) if may_call => calls.or_json(&schema, param),
             Some((structure, param)) => compiler.compile(&structure, param).map(Some),
@@ -302,76 +285,14 @@ impl ChatRequest {
     }
 }
 
-/// Refuses switches of the template that are not booleans.
+/// Rejects template flags that are not booleans.
 fn check_flags(kwargs: &TemplateKwargs) -> Result<(), ApiError> {
     for key in ["enable_thinking", "add_generation_prompt", "continue_final_message"] {
         if let Some(value) = kwargs.get(key).filter(|v| !v.is_null() && !v.is_boolean()) {
             let place = format!("chat_template_kwargs.{key}");
-            let message = format!("{place} is {}; expected true or false", shown(&value.to_string()));
+            let message = format!("{place} is {}; expected true or false", shorten(&value.to_string()));
             return Err(ApiError::invalid(&place, message));
         }
     }
     Ok(())
-}
-
-/// The stop strings of a request.
-pub fn checked_stops(stop: Option<OneOrMany>) -> Result<Vec<String>, ApiError> {
-    let stops = stop.map(OneOrMany::into_vec).unwrap_or_default();
-    if stops.len() > MAX_STOPS {
-        let message = format!("stop has {} strings; at most {MAX_STOPS} are watched for", stops.len());
-        return Err(ApiError::invalid("stop", message));
-    }
-    Ok(stops)
-}
-
-/// What is imposed on `n` answers.
-fn steering(
-    server: &Server,
-    opened: bool,
-    thinking: Thinking,
-    watch_circles: bool,
-    grammar: Option<Grammar>,
-    n: usize,
-) -> impl Iterator<Item = Steering> {
-    let tokens = server.model.thought_tokens.clone();
-    // A thought that has not begun could not begin under a grammar, were its tag not one token.
-    let asked = matches!(thinking, Thinking::On(Some(_)));
-    let may_begin = (server.model.thinks || asked) && (grammar.is_none() || tokens.open().is_some());
-    let watch = match thinking {
-        Thinking::On(budget) if opened || may_begin => Some(budget),
-        _ => None,
-    };
-    (0..n).map(move |_| {
-        let watch = watch.map(|budget| ThoughtWatch::new(tokens.clone(), opened, budget, watch_circles));
-        Steering::new(watch, grammar.as_ref().map(|g| g.another()), tokens.open())
-    })
-}
-
-/// An answer gathered.
-#[derive(Debug, Default)]
-pub struct Gathered {
-    /// Thought, text, calls.
-    pub whole: Whole,
-    /// Its tokens.
-    pub tokens: Vec<TokenInfo>,
-    /// Why it ended.
-    pub finish: Option<&'static str>,
-    /// How its thought was cut.
-    pub cut: Option<Cut>,
-    /// The stop string that ended it.
-    pub stop: Option<String>,
-    /// The tokens of the prompt, if they are returned.
-    pub prompt: Vec<TokenInfo>,
-}
-
-impl Gathered {
-    /// Adds an update.
-    pub fn add(&mut self, update: Update) {
-        self.prompt.extend(update.prompt.into_iter().flatten());
-        self.stop = update.stop.or(self.stop.take());
-        update.deltas.into_iter().for_each(|delta| self.whole.add(delta));
-        self.tokens.extend(update.tokens);
-        self.finish = update.finish.map(|f| f.name()).or(self.finish);
-        self.cut = update.cut.or(self.cut);
-    }
 }

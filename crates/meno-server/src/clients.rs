@@ -1,90 +1,94 @@
-//! Who asks, and how much of the server one client may take: by its key, or where no keys are asked for by its address.
+//! Clients and their limits. A client is identified by its API key, or by its address if no keys are configured.
 
-use crate::app::Server;
-use crate::bodies::{self, Bodies, Room};
-use crate::connections::network;
+use crate::body_memory::{BodyMemory, BodyReservation, ClientBodyMemory};
+use crate::connections::{Peer, network};
 use crate::error::ApiError;
-use crate::listen::Peer;
 use crate::lock::lock;
 use crate::places::Places;
-use crate::structured::Compiler;
 use axum::extract::Request;
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Threads for what takes processor time: reading, templates, tokenizers, grammars.
+/// Worker threads for CPU-bound work: parsing, templates, tokenizers, grammars.
 pub(crate) const WORKERS: usize = 4;
-/// The threads among them that prepare answers. The other one is for `/tokenize` and `/detokenize`, which wait only for
-/// each other.
+/// Worker threads that prepare answers. The remaining one serves `/tokenize` and `/detokenize`, which therefore wait
+/// only for each other.
 const PREPARING: usize = WORKERS - 1;
-/// The threads among them that one client may hold.
-const PER_CLIENT: usize = 2;
-/// Grammars that are compiled at once for one client.
+/// Worker threads that one client may use at once.
+const WORKERS_PER_CLIENT: usize = 2;
+/// Grammars that may be compiled at once for one client.
 const GRAMMARS_PER_CLIENT: usize = 1;
 
-/// A client, as limits see it.
+/// The identity of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Name {
-    /// The salt of its key.
+enum ClientId {
+    /// The salt of its API key.
     Key(u64),
-    /// Its address, where there are no keys.
+    /// Its address, if no keys are configured.
     Address(IpAddr),
-    /// There are neither keys nor connections: a test.
-    Nobody,
+    /// Neither a key nor a connection; only in tests.
+    Anonymous,
 }
 
-/// Who sent a request.
+/// The client that sent a request.
 #[derive(Clone, Debug)]
 pub struct Client {
-    name: Name,
-    share: Arc<Share>,
-    /// When it sent the request: it has its time from then on.
-    pub(crate) asked: Instant,
-    /// What it sent and what is kept for it is found by nobody with another salt.
+    id: ClientId,
+    usage: Arc<ClientUsage>,
+    /// When the request arrived. The time limit of the request counts from here.
+    pub(crate) arrived: Instant,
+    /// The salt of its cached prompt prefixes: a client with another salt cannot find them.
     pub(crate) salt: u64,
 }
 
-/// What one client has of the server.
+/// What one client is using.
 #[derive(Debug)]
-struct Share {
-    taken: Mutex<Taken>,
+struct ClientUsage {
+    reserved: Mutex<Reserved>,
     workers: Arc<Semaphore>,
-    bodies: bodies::Share,
+    bodies: ClientBodyMemory,
     grammars: Arc<Places>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Reserved {
     requests: usize,
     answers: usize,
 }
 
-/// All clients that have something of the server.
+/// All clients that currently use the server.
 #[derive(Debug)]
 pub struct Clients {
-    /// Most requests, and most answers, of one client at once.
+    /// Maximum number of concurrent requests, and of concurrent answers, per client.
     limit: usize,
-    known: Mutex<HashMap<Name, Arc<Share>>>,
+    active: Mutex<HashMap<ClientId, Arc<ClientUsage>>>,
     preparing: Arc<Semaphore>,
     tokenizing: Arc<Semaphore>,
-    bodies: Arc<Bodies>,
+    bodies: Arc<BodyMemory>,
 }
 
-/// Work of one kind waits for its own kind.
+/// Kinds of work for the worker threads. Each kind has its own queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// An answer is prepared.
+pub(crate) enum WorkKind {
+    /// Preparing an answer.
     Answer,
-    /// Text is turned to tokens, or back.
+    /// Converting text to tokens, or tokens to text.
     Tokens,
 }
 
-/// What a key stands for where the key itself should not: no key has zero, which is for servers without keys.
+/// Permission to use a worker thread; dropping it lets the next one run.
+#[derive(Debug)]
+pub(crate) struct WorkerPermit {
+    _permits: [Result<OwnedSemaphorePermit, tokio::sync::AcquireError>; 2],
+}
+
+/// Derives a salt from a key, so that the key itself is not stored. It is never 0, which stands for servers without
+/// keys.
 fn salt(key: &str) -> u64 {
     let bytes = digest(&SHA256, key.as_bytes());
     let first = bytes.as_ref().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
@@ -92,115 +96,105 @@ fn salt(key: &str) -> u64 {
 }
 
 impl Clients {
-    /// With at most `limit` requests and answers of one client at once.
+    /// Allows each client at most `limit` concurrent requests and `limit` concurrent answers.
     pub fn new(limit: usize) -> Clients {
         Clients {
             limit,
-            known: Mutex::default(),
+            active: Mutex::default(),
             preparing: Arc::new(Semaphore::new(PREPARING)),
             tokenizing: Arc::new(Semaphore::new(WORKERS - PREPARING)),
-            bodies: Bodies::new(),
+            bodies: BodyMemory::new(),
         }
     }
 
-    /// Who sent a request that showed `key`.
-    pub(crate) fn of(&self, request: &Request, key: Option<&str>) -> Client {
+    /// Returns the client that sent a request; `key` is its valid API key, if any.
+    pub(crate) fn client(&self, request: &Request, key: Option<&str>) -> Client {
         let address = request.extensions().get::<Peer>().map(|peer| peer.0.address);
-        let name = match (key.map(salt), address) {
-            (Some(salt), _) => Name::Key(salt),
-            (None, Some(address)) => Name::Address(network(address)),
-            (None, None) => Name::Nobody,
+        let id = match (key.map(salt), address) {
+            (Some(salt), _) => ClientId::Key(salt),
+            (None, Some(address)) => ClientId::Address(network(address)),
+            (None, None) => ClientId::Anonymous,
         };
-        let mut known = lock(&self.known);
-        // Who has nothing of the server needs no entry.
-        known.retain(|_, share| Arc::strong_count(share) > 1);
+        let mut active = lock(&self.active);
+        // Drop the entries of clients that use nothing any more.
+        active.retain(|_, usage| Arc::strong_count(usage) > 1);
         let new = || {
-            Arc::new(Share {
-                taken: Mutex::default(),
-                workers: Arc::new(Semaphore::new(PER_CLIENT)),
-                bodies: bodies::Share::new(),
+            Arc::new(ClientUsage {
+                reserved: Mutex::default(),
+                workers: Arc::new(Semaphore::new(WORKERS_PER_CLIENT)),
+                bodies: ClientBodyMemory::new(),
                 grammars: Places::new(GRAMMARS_PER_CLIENT),
             })
         };
-        let share = known.entry(name).or_insert_with(new).clone();
-        Client { name, share, asked: Instant::now(), salt: if let Name::Key(salt) = name { salt } else { 0 } }
+        let usage = active.entry(id).or_insert_with(new).clone();
+        Client { id, usage, arrived: Instant::now(), salt: if let ClientId::Key(salt) = id { salt } else { 0 } }
+    }
+
+    /// Reserves requests and answers of a client's limit. `retry_after` gives the seconds for the error.
+    pub(crate) fn reserve(
+        &self,
+        client: &Client,
+        requests: usize,
+        answers: usize,
+        retry_after: impl FnOnce() -> u64,
+    ) -> Result<Reservation, ApiError> {
+        let mut reserved = lock(&client.usage.reserved);
+        let limit = self.limit;
+        // A single request may ask for more answers than the limit: the engine's queue has its own limit.
+        let too_many = |reserved: usize, more: usize| more > 0 && reserved > 0 && reserved + more > limit;
+        if too_many(reserved.requests, requests) || too_many(reserved.answers, answers) {
+            return Err(ApiError::too_many(limit, retry_after(), matches!(client.id, ClientId::Key(_))));
+        }
+        reserved.requests += requests;
+        reserved.answers += answers;
+        Ok(Reservation { usage: client.usage.clone(), requests, answers })
+    }
+
+    /// Returns an empty reservation for one body of a client.
+    pub(crate) fn body_reservation(&self, client: &Client) -> BodyReservation {
+        self.bodies.reservation(&client.usage.bodies)
+    }
+
+    /// Waits until the client may use a worker thread, at most until `seconds` after its request arrived.
+    pub(crate) async fn worker_permit(
+        &self,
+        client: &Client,
+        kind: WorkKind,
+        seconds: u64,
+    ) -> Result<WorkerPermit, ApiError> {
+        let workers = match kind {
+            WorkKind::Answer => &self.preparing,
+            WorkKind::Tokens => &self.tokenizing,
+        };
+        let permit = async {
+            let own = client.usage.workers.clone().acquire_owned().await;
+            WorkerPermit { _permits: [own, workers.clone().acquire_owned().await] }
+        };
+        let permit = tokio::time::timeout_at(client.arrived + Duration::from_secs(seconds), permit);
+        permit.await.map_err(|_| ApiError::timeout(seconds))
     }
 }
 
-/// A part of a client's share; dropping it gives it back.
+/// A part of a client's limit; dropping it releases it.
 #[derive(Debug)]
-pub(crate) struct Part {
-    share: Arc<Share>,
+pub(crate) struct Reservation {
+    usage: Arc<ClientUsage>,
     requests: usize,
     answers: usize,
 }
 
-impl Drop for Part {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut taken = lock(&self.share.taken);
-        taken.requests -= self.requests;
-        taken.answers -= self.answers;
+        let mut reserved = lock(&self.usage.reserved);
+        reserved.requests -= self.requests;
+        reserved.answers -= self.answers;
     }
 }
 
 impl Client {
-    fn take(&self, server: &Server, requests: usize, answers: usize) -> Result<Part, ApiError> {
-        let mut taken = lock(&self.share.taken);
-        let limit = server.clients.limit;
-        // A single request may ask for more answers than the limit: the engine's queue has the last word on it.
-        let too_many = |taken: usize, more: usize| more > 0 && taken > 0 && taken + more > limit;
-        if too_many(taken.requests, requests) || too_many(taken.answers, answers) {
-            return Err(ApiError::too_many(limit, server.retry_after(), matches!(self.name, Name::Key(_))));
-        }
-        taken.requests += requests;
-        taken.answers += answers;
-        Ok(Part { share: self.share.clone(), requests, answers })
-    }
-
-    /// A place for one more request.
-    pub(crate) fn request(&self, server: &Server) -> Result<Part, ApiError> {
-        self.take(server, 1, 0)
-    }
-
-    /// Places for answers, running or waiting.
-    pub(crate) fn answers(&self, server: &Server, n: usize) -> Result<Part, ApiError> {
-        self.take(server, 0, n)
-    }
-
-    /// A compiler for the grammars of one of its requests.
-    pub(crate) fn compiler<'a>(&self, server: &'a Server) -> Compiler<'a> {
-        server.model.grammars.compiler(&self.share.grammars)
-    }
-
-    /// No room yet, for one of its bodies.
-    pub(crate) fn room(&self, server: &Server) -> Room {
-        server.clients.bodies.room(&self.share.bodies)
-    }
-
-    /// Runs `work` on a thread for such, when it is the client's turn.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        server: &Arc<Server>,
-        kind: Work,
-        work: impl FnOnce(&Arc<Server>) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let kinds = match kind {
-            Work::Answer => &server.clients.preparing,
-            Work::Tokens => &server.clients.tokenizing,
-        };
-        let seconds = server.options.request_seconds;
-        let turn = async {
-            let own = self.share.workers.clone().acquire_owned().await;
-            (own, kinds.clone().acquire_owned().await)
-        };
-        let turn = tokio::time::timeout_at(self.asked + Duration::from_secs(seconds), turn);
-        let turn = turn.await.map_err(|_| ApiError::timeout(seconds))?;
-        let shared = server.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _turn = turn; // also when the client is gone: the work goes on
-            work(&shared)
-        });
-        task.await.unwrap_or_else(|e| Err(ApiError::internal(format!("preparing the request failed: {e}"))))
+    /// The places for the grammars of this client that are being compiled.
+    pub(crate) fn grammar_places(&self) -> &Arc<Places> {
+        &self.usage.grammars
     }
 }
 

@@ -1,8 +1,9 @@
-//! The connections that are open: how many, whose, and which of them may be closed for others.
+//! Open connections: their limits, and which of them may be closed to make room for others.
 //!
-//! A connection on which no answer is being given costs its client nothing to keep, and so must cost others nothing:
-//! when places run out the oldest such connection is closed, first of the same address, then of the address that has
-//! most; and when the server stops all of them are closed at once.
+//! A client can keep a connection open at no cost while no answer is being sent on it, so such connections must not
+//! block other clients. When a limit is reached, the server closes the one that has been idle longest: first of the
+//! same address, then of the address with the most connections. When the server stops, it closes all idle connections
+//! at once.
 
 use crate::lock::lock;
 use std::collections::HashMap;
@@ -12,12 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How many connections there may be.
+/// Limits on the number of open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of all clients.
+    /// Of all clients together.
     pub all: usize,
-    /// Of one address (of IPv6, of one network of 64 bits).
+    /// Per address (for IPv6: per /64 network).
     pub per_address: usize,
 }
 
@@ -27,21 +28,21 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// A body that takes longer to come, or an answer of which nothing is taken for longer, may be given up for another
-/// connection.
+/// A connection may be closed for another one if its body takes longer than this to arrive, or if the client reads
+/// nothing of its answer for longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// No whole head of a request has come since the last answer.
+    /// Waiting for the complete head of the next request.
     Idle,
-    /// A body is on its way.
+    /// Receiving a body.
     Reading,
-    /// A request is being answered.
+    /// Processing a request and sending the answer.
     Answering,
-    /// The answer is complete, but not all of it has been handed to the system.
+    /// The answer is complete, but not all of it has been passed to the operating system.
     Flushing,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Connection {
     pub(crate) address: IpAddr,
     phase: AtomicU8,
     since: Mutex<Instant>,
-    /// Since when the client takes nothing of its answer.
+    /// Since when the client has read nothing of its answer.
     stalled: Mutex<Option<Instant>>,
     close: Notify,
 }
@@ -71,10 +72,10 @@ impl Connection {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    /// Notes whether the client takes its answer.
-    pub(crate) fn stalls(&self, stalls: bool) {
+    /// Records whether the client has stopped reading its answer.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
         let mut since = lock(&self.stalled);
-        *since = if stalls { since.or_else(|| Some(Instant::now())) } else { None };
+        *since = if stalled { since.or_else(|| Some(Instant::now())) } else { None };
     }
 
     /// Completes when the connection must be closed.
@@ -82,7 +83,7 @@ impl Connection {
         self.close.notified().await;
     }
 
-    /// How long a connection has been one that may be closed.
+    /// For how long this connection has been one that may be closed; `None` if it may not be.
     fn idle_for(&self, now: Instant) -> Option<Duration> {
         let time = now.saturating_duration_since(*lock(&self.since));
         match self.phase() {
@@ -111,21 +112,25 @@ struct Open {
     stopping: bool,
 }
 
-/// A place among the open connections; dropping it frees it.
+/// The connection that a request came from; an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(pub(crate) Arc<Connection>);
+
+/// A connection that counts towards the limits; dropping it removes it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Admission {
     pub(crate) connection: Arc<Connection>,
     id: u64,
     of: Arc<Connections>,
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         lock(&self.of.open).remove(self.id);
     }
 }
 
-/// The address that limits count: one home or host has a whole IPv6 network of 64 bits.
+/// The address that the limits count. For IPv6 it is the /64 network, because one home or host owns a whole one.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
@@ -138,20 +143,20 @@ impl Connections {
         Arc::new(Connections { limits, open: Mutex::default() })
     }
 
-    /// A place for a connection of `address`, another's if need be; `None` if all are answering.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// Admits a connection of `address`, closing an idle one if a limit is reached; `None` if none is idle.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
         let address = network(address);
         let mut open = lock(&self.open);
         if open.stopping {
             return None;
         }
         let own = |c: &Connection| c.address == address;
-        if open.by_address.get(&address).is_some_and(|&n| n >= self.limits.per_address) && !open.give_up(own) {
+        if open.by_address.get(&address).is_some_and(|&n| n >= self.limits.per_address) && !open.close_idle(own) {
             return None;
         }
         if open.all.len() >= self.limits.all {
             let most = open.by_address.iter().max_by_key(|a| a.1).map(|a| *a.0);
-            if !open.give_up(|c| Some(c.address) == most) && !open.give_up(|_| true) {
+            if !open.close_idle(|c| Some(c.address) == most) && !open.close_idle(|_| true) {
                 return None;
             }
         }
@@ -163,15 +168,15 @@ impl Connections {
         let connection = Arc::new(connection);
         open.all.insert(id, connection.clone());
         *open.by_address.entry(address).or_default() += 1;
-        Some(Place { connection, id, of: self.clone() })
+        Some(Admission { connection, id, of: self.clone() })
     }
 
-    /// Closes the connection that has been idle longest; `false` if there is none.
-    pub(crate) fn give_up_one(&self) -> bool {
-        lock(&self.open).give_up(|_| true)
+    /// Closes the connection that has been idle longest; returns `false` if there is none.
+    pub(crate) fn close_oldest(&self) -> bool {
+        lock(&self.open).close_idle(|_| true)
     }
 
-    /// Closes all connections on which no answer is being given, and admits no more.
+    /// Closes all connections that are not being answered, and admits no new ones.
     pub(crate) fn stop(&self) {
         let mut open = lock(&self.open);
         open.stopping = true;
@@ -185,7 +190,8 @@ impl Connections {
 }
 
 impl Open {
-    fn give_up(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
+    /// Closes the connection that has been idle longest among those that match `which`.
+    fn close_idle(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
         let now = Instant::now();
         let candidates = self.all.iter().filter(|(_, c)| which(c));
         let oldest = candidates.filter_map(|(id, c)| Some((c.idle_for(now)?, *id))).max();
@@ -229,7 +235,7 @@ mod tests {
         let e = all.admit(address(3)).expect("the idle one of another address gives way");
         e.connection.enter(Phase::Answering);
         assert!(all.admit(address(4)).is_none());
-        drop((b, d)); // they had lost their places already
+        drop((b, d)); // both were closed before
         drop(a);
         assert!(all.admit(address(4)).is_some());
         all.stop();
@@ -241,15 +247,15 @@ mod tests {
         let all = Connections::new(ConnectionLimits { all: 1, per_address: 1 });
         let stalled = all.admit(address(1)).unwrap();
         stalled.connection.enter(Phase::Answering);
-        stalled.connection.stalls(true);
+        stalled.connection.set_stalled(true);
         assert!(all.admit(address(2)).is_none(), "not at once");
         *lock(&stalled.connection.stalled) = Instant::now().checked_sub(2 * PATIENCE);
-        stalled.connection.stalls(true);
+        stalled.connection.set_stalled(true);
         assert!(all.admit(address(2)).is_some());
         let taken = all.admit(address(1)).unwrap();
         taken.connection.enter(Phase::Answering);
         *lock(&taken.connection.stalled) = Instant::now().checked_sub(2 * PATIENCE);
-        taken.connection.stalls(false);
+        taken.connection.set_stalled(false);
         assert!(all.admit(address(2)).is_none());
     }
 

@@ -1,221 +1,145 @@
-//! From the messages of a request to the prompt of the model.
+//! Turns the messages of a request into the prompt of the model.
 
 mod history;
 
-use crate::error::{ApiError, shown};
-use crate::model::Served;
+use crate::chat_message::ChatMessage;
+use crate::error::{ApiError, shorten};
+use crate::model::ServedModel;
+use crate::prompt::Prompt;
 use crate::thinking::Thinking;
 use crate::tools::{instructions, written_call};
 use crate::types::{TemplateKwargs, Tool, ToolCall};
 use meno_engine::reasoning::{CLOSE, OPEN};
 use meno_engine::{ChatTemplate, Message};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A message of a request.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-pub struct ChatMessage {
-    /// `system`, `developer`, `user`, `assistant` or `tool`.
-    pub role: String,
-    /// What was said.
-    #[serde(default)]
-    pub content: Option<Content>,
-    /// The thought before it, as this server gave it.
-    #[serde(default)]
-    pub reasoning_content: Option<String>,
-    /// The same under its other name.
-    #[serde(default)]
-    pub reasoning: Option<String>,
-    /// Calls that the assistant made.
-    #[serde(default)]
-    pub tool_calls: Option<Vec<ToolCall>>,
-    /// Of a tool's message: the call it answers.
-    #[serde(default)]
-    pub tool_call_id: Option<String>,
-    /// Who speaks.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Of the last message: whether the answer goes on where it ends (DeepSeek's and Mistral's word for it).
-    #[serde(default)]
-    pub prefix: Option<bool>,
-}
-
-/// A text, or parts of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// A text.
-    Text(String),
-    /// Parts.
-    Parts(Vec<ContentPart>),
-}
-
-crate::text_or_list::read_text_or_list!(Content, Text, Parts, "a string or an array of parts, each with its type");
-
-/// A part of a message.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct ContentPart {
-    /// `text` (or `input_text`, `output_text`, `refusal`).
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The text.
-    #[serde(default)]
-    pub text: Option<String>,
-}
-
-impl Content {
-    /// The whole text; an error for parts that are none.
-    pub fn into_text(self, param: &str) -> Result<String, ApiError> {
-        let parts = match self {
-            Content::Text(text) => return Ok(text),
-            Content::Parts(parts) => parts,
-        };
-        let texts = parts.into_iter().enumerate().map(|(i, part)| match (part.kind.as_str(), part.text) {
-            ("text" | "input_text" | "output_text", Some(text)) => Ok(text),
-            ("text" | "input_text" | "output_text", None) => {
-                let place = format!("{param}[{i}].text");
-                Err(ApiError::invalid(&place, format!("{place} is missing; expected a string")))
-            }
-            (kind, _) => {
-                let place = format!("{param}[{i}]");
-                let message = format!("{place} is a part of type {:?}; this model reads text only", shown(kind));
-                Err(ApiError::unsupported(&place, message))
-            }
-        });
-        Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
-    }
-}
-
-/// What a prompt is made of.
+/// The parts that a prompt is rendered from.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
     /// The messages.
     pub messages: Vec<ChatMessage>,
-    /// Tools that the model is told of.
+    /// The tools that the model is shown.
     pub tools: Vec<Tool>,
-    /// Whether and how long it may think.
+    /// Whether the model thinks, and its budget.
     pub thinking: Thinking,
-    /// Further variables of the template.
+    /// More variables for the chat template.
     pub kwargs: TemplateKwargs,
-    /// Whether the answer goes on where the last message ends.
+    /// Whether the answer continues the last message.
     pub continues: bool,
-    /// Whether the prompt ends without the beginning of an answer.
+    /// Whether to leave out the start of the answer at the end of the prompt.
     pub no_generation_prompt: bool,
 }
 
-/// A prompt, ready for the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
-    /// Its text.
-    pub text: String,
-    /// Its tokens.
-    pub tokens: Vec<u32>,
-}
-
-/// A conversation leads to a prompt, or to an answer that needs no model.
+/// What to do with a conversation: run the model, or answer with a fixed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Ask the model.
-    Ask(Prompt),
-    /// A model of few tasks was asked something else: this is what it says.
-    Say(String),
+    /// Run the model on this prompt.
+    Generate(Prompt),
+    /// Reply with this text: a model that knows only a few tasks was asked something else.
+    Fixed(String),
 }
 
-/// The text of a [`Turn`]: of a prompt, or an answer that needs no model.
+/// A [`Turn`] before its prompt is tokenized.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The prompt.
-    Ask {
-        /// What the template wrote.
+pub enum RenderedTurn {
+    /// Run the model on this prompt.
+    Generate {
+        /// The text of the prompt.
         text: String,
-        /// Whether the tokenizer adds its own special tokens: a template writes all of them itself.
+        /// Whether the tokenizer adds special tokens; false if a template, which writes them itself, rendered the text.
         add_special: bool,
     },
-    /// The answer.
-    Say(String),
+    /// Reply with this text.
+    Fixed(String),
 }
 
 impl Conversation {
-    /// Renders and tokenizes. Takes processor time in proportion to the text; not for the event loop.
-    pub fn turn(self, served: &Served) -> Result<Turn, ApiError> {
-        match self.written(served)? {
-            Written::Ask { text, add_special } => Ok(Turn::Ask(served.encode(text, add_special)?)),
-            Written::Say(text) => Ok(Turn::Say(text)),
+    /// Renders and tokenizes. The CPU time is proportional to the text, so do not call this on the event loop.
+    pub fn turn(self, model: &ServedModel) -> Result<Turn, ApiError> {
+        match self.render(model)? {
+            RenderedTurn::Generate { text, add_special } => Ok(Turn::Generate(model.encode(text, add_special)?)),
+            RenderedTurn::Fixed(text) => Ok(Turn::Fixed(text)),
         }
     }
 
-    /// The tokens of the prompt, however many; none where no model is needed.
-    pub fn tokens(self, served: &Served) -> Result<Option<Vec<u32>>, ApiError> {
-        match self.written(served)? {
-            Written::Ask { text, add_special } => {
-                served.check_length(&text)?;
-                Ok(Some(served.tokenizer.encode(&text, add_special)?))
+    /// Returns the tokens of the prompt, even if they do not fit into the context; `None` if the model is not needed.
+    pub fn tokens(self, model: &ServedModel) -> Result<Option<Vec<u32>>, ApiError> {
+        match self.render(model)? {
+            RenderedTurn::Generate { text, add_special } => {
+                model.check_length(&text)?;
+                Ok(Some(model.tokenizer.encode(&text, add_special)?))
             }
-            Written::Say(_) => Ok(None),
+            RenderedTurn::Fixed(_) => Ok(None),
         }
     }
 
-    /// The text, not yet tokenized.
-    pub fn written(mut self, served: &Served) -> Result<Written, ApiError> {
+    /// Renders the prompt without tokenizing it.
+    pub fn render(mut self, model: &ServedModel) -> Result<RenderedTurn, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::invalid("messages", "messages is empty; at least one is needed"));
         }
-        if let Some(taught) = &served.taught {
+        if let Some(taught) = &model.taught {
             let last = self.messages.iter().rev().find(|m| m.role == "user").and_then(|m| m.content.clone());
             let line = last.map(|c| c.into_text("messages")).transpose()?.unwrap_or_default();
             return Ok(match taught.prompt(&line) {
-                Some(text) => Written::Ask { text, add_special: true },
-                None => Written::Say(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n"))),
+                Some(text) => RenderedTurn::Generate { text, add_special: true },
+                None => RenderedTurn::Fixed(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n"))),
             });
         }
         self.continues |= self.messages.last().is_some_and(|m| m.prefix == Some(true));
         let (thinking, continues) = (self.thinking, self.continues);
         let prompted = !continues && !self.no_generation_prompt;
-        let text = match &served.template {
-            Some(template) => self.rendered(template, served, prompted)?,
+        let text = match &model.template {
+            Some(template) => self.render_with_template(template, model, prompted)?,
             None => {
                 let mut kwargs = TemplateKwargs::new();
-                let messages = self.for_template(served, &mut kwargs, Calls::Listed)?;
+                let messages = self.for_template(model, &mut kwargs, CallForm::List)?;
                 messages.iter().filter_map(|m| m.content.as_str()).collect::<Vec<_>>().join("\n")
             }
         };
         let text = match continues {
-            true => up_to_the_mark(text)?,
-            false if thinking.is_off() && prompted => without_thought(text, served),
+            true => up_to_marker(text)?,
+            false if thinking.is_off() && prompted => without_thinking(text, model),
             false => text,
         };
-        Ok(Written::Ask { text, add_special: served.template.is_none() })
+        Ok(RenderedTurn::Generate { text, add_special: model.template.is_none() })
     }
 
-    /// Renders with the template. Arguments of calls that are no JSON are given as the text they are. Where the template
-    /// refuses that, the calls are written into the message as the model writes them; where it refuses several calls in
-    /// a turn (Llama's), each call gets its own turn.
-    fn rendered(self, template: &ChatTemplate, served: &Served, prompted: bool) -> Result<String, ApiError> {
+    /// Renders with the chat template. Arguments that are not valid JSON are passed as a string. If the template
+    /// rejects that, the calls are written into the message in the model's own format. If it rejects several calls in
+    /// one turn (Llama's does), each call gets its own turn.
+    fn render_with_template(
+        self,
+        template: &ChatTemplate,
+        model: &ServedModel,
+        prompted: bool,
+    ) -> Result<String, ApiError> {
         let calls = || self.messages.iter().filter_map(|m| m.tool_calls.as_ref());
         let malformed = calls().flatten().map(|c| c.function.arguments.trim()).any(|a| !a.is_empty() && !is_json(a));
         let several = calls().any(|calls| calls.len() > 1);
         let spare = (malformed || several).then(|| self.clone());
-        let render = |conversation: Conversation, form: Calls| -> Result<String, ApiError> {
+        let render = |conversation: Conversation, form: CallForm| -> Result<String, ApiError> {
             let mut kwargs = conversation.kwargs.clone();
-            let messages = conversation.for_template(served, &mut kwargs, form)?;
+            let messages = conversation.for_template(model, &mut kwargs, form)?;
             Ok(template.render(&messages, prompted, &kwargs)?)
         };
-        let text = render(self, Calls::Listed);
+        let text = render(self, CallForm::List);
         let (Err(error), Some(other)) = (&text, spare) else { return text };
         let apart = || {
             let messages = history::one_call_a_turn(other.messages.clone());
-            render(Conversation { messages, ..other.clone() }, Calls::Listed)
+            render(Conversation { messages, ..other.clone() }, CallForm::List)
         };
         let apart = if several { apart().ok() } else { None };
-        let written = || render(other.clone(), Calls::Written).ok().filter(|_| malformed);
+        let written = || render(other.clone(), CallForm::Text).ok().filter(|_| malformed);
         apart.or_else(written).ok_or_else(|| error.clone())
     }
 
-    /// The messages as the template wants them.
+    /// Converts the messages to the form that the template expects.
     fn for_template(
         self,
-        served: &Served,
+        model: &ServedModel,
         kwargs: &mut TemplateKwargs,
-        calls: Calls,
+        calls: CallForm,
     ) -> Result<Vec<Message>, ApiError> {
         if self.thinking.is_off() {
             for key in ["enable_thinking", "thinking"] {
@@ -225,43 +149,43 @@ impl Conversation {
         let mut messages = Vec::new();
         let mut after_result = false;
         for (i, message) in self.messages.into_iter().enumerate() {
-            let result = message.role == "tool" && !served.tools.shows_results;
-            let message = message.for_template(i, served, calls)?;
+            let result = message.role == "tool" && !model.tools.shows_results;
+            let message = message.for_template(i, model, calls)?;
             match messages.last_mut() {
-                // Then all results go into one turn of the user.
+                // The template has no role for results, so put all of them into one turn of the user.
                 Some(last) if result && after_result => history::append(last, &message, "\n"),
                 _ => messages.push(message),
             }
             after_result = result;
         }
         if let (true, Some(last)) = (self.continues, messages.last_mut()) {
-            mark_the_end(last)?;
+            mark_end(last)?;
         }
         if !self.tools.is_empty() {
-            if served.tools.lists_tools {
+            if model.tools.lists_tools {
                 kwargs.insert("tools".into(), self.tools.iter().map(Tool::json).collect());
             } else {
-                add_to_system(&mut messages, &instructions(served.tools.format, &self.tools));
+                add_to_system(&mut messages, &instructions(model.tools.format, &self.tools));
             }
         }
-        Ok(if served.tools.shows_system { messages } else { history::without_system(messages) })
+        Ok(if model.tools.shows_system { messages } else { history::without_system(messages) })
     }
 }
 
-/// How calls in the history are given to the template.
+/// How the template gets earlier calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Calls {
-    /// As the template takes them.
-    Listed,
-    /// In the text of the message.
-    Written,
+enum CallForm {
+    /// As a list of calls.
+    List,
+    /// As part of the text of the message.
+    Text,
 }
 
-/// Stands in a prompt where the answer goes on; no text of a client holds it.
-const MARK: &str = "\u{F8FE}the answer goes on here\u{F8FF}";
+/// Marks the place in the prompt where the answer continues. Texts of clients do not contain it.
+const MARKER: &str = "\u{F8FE}the answer goes on here\u{F8FF}";
 
-/// Marks the end of the text that is continued, or of the thought where there is no text.
-fn mark_the_end(message: &mut Message) -> Result<(), ApiError> {
+/// Marks the end of the text to continue, or of the thinking if there is no text.
+fn mark_end(message: &mut Message) -> Result<(), ApiError> {
     let refuse = |what: &str| {
         let message = format!("the last message cannot be continued: {what}");
         Err(ApiError::invalid("continue_final_message", message))
@@ -272,18 +196,18 @@ fn mark_the_end(message: &mut Message) -> Result<(), ApiError> {
     let text = message.content.as_str().unwrap_or_default();
     let thought = message.extra.get("reasoning_content").and_then(Value::as_str).unwrap_or_default();
     if text.is_empty() && !thought.is_empty() {
-        let marked = format!("{thought}{MARK}");
+        let marked = format!("{thought}{MARKER}");
         message.extra.insert("reasoning_content".into(), marked.clone().into());
         message.extra.insert("reasoning".into(), marked.into());
     } else {
-        message.content = format!("{text}{MARK}").into();
+        message.content = format!("{text}{MARKER}").into();
     }
     Ok(())
 }
 
-/// The prompt up to the end of the text that is continued.
-fn up_to_the_mark(mut text: String) -> Result<String, ApiError> {
-    let Some(at) = text.find(MARK) else {
+/// Cuts the prompt off at the marker.
+fn up_to_marker(mut text: String) -> Result<String, ApiError> {
+    let Some(at) = text.find(MARKER) else {
         let message = "the last message cannot be continued: the chat template does not show where it ends";
         return Err(ApiError::invalid("continue_final_message", message));
     };
@@ -296,7 +220,7 @@ fn is_json(text: &str) -> bool {
 }
 
 impl ChatMessage {
-    fn for_template(self, index: usize, served: &Served, written: Calls) -> Result<Message, ApiError> {
+    fn for_template(self, index: usize, model: &ServedModel, calls_as: CallForm) -> Result<Message, ApiError> {
         let place = format!("messages[{index}]");
         let role = match self.role.as_str() {
             "developer" => "system",
@@ -304,7 +228,7 @@ impl ChatMessage {
             other => {
                 let message = format!(
                     "{place}.role is {:?}; expected \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"",
-                    shown(other)
+                    shorten(other)
                 );
                 return Err(ApiError::invalid(&format!("{place}.role"), message));
             }
@@ -324,14 +248,14 @@ impl ChatMessage {
                 message.extra.insert("reasoning".into(), thought.into());
             }
             if !calls.is_empty() {
-                add_calls(&mut message, calls, written, served);
+                add_calls(&mut message, calls, calls_as, model);
             }
         }
         if role == "tool" {
             if let Some(id) = self.tool_call_id {
                 message.extra.insert("tool_call_id".into(), id.into());
             }
-            if !served.tools.shows_results {
+            if !model.tools.shows_results {
                 let text = message.content.as_str().unwrap_or_default();
                 return Ok(Message::new("user", format!("<tool_response>\n{text}\n</tool_response>")));
             }
@@ -340,9 +264,9 @@ impl ChatMessage {
     }
 }
 
-/// The assistant's calls, in the form that the template takes.
-fn add_calls(message: &mut Message, calls: Vec<ToolCall>, written: Calls, served: &Served) {
-    let form = served.tools.calls_as_objects.filter(|_| written == Calls::Listed);
+/// Adds the assistant's calls in the form that the template supports.
+fn add_calls(message: &mut Message, calls: Vec<ToolCall>, calls_as: CallForm, model: &ServedModel) {
+    let form = model.tools.calls_as_objects.filter(|_| calls_as == CallForm::List);
     let mut list = Vec::new();
     for call in calls {
         let text = match call.function.arguments.trim() {
@@ -351,9 +275,9 @@ fn add_calls(message: &mut Message, calls: Vec<ToolCall>, written: Calls, served
         };
         let name = call.function.name;
         match form {
-            None => list.push(written_call(served.tools.format, &name, text).into()),
+            None => list.push(written_call(model.tools.format, &name, text).into()),
             Some(as_object) => {
-                // A model may have written arguments that are no JSON: the history shows what it wrote.
+                // A model may have written arguments that are not JSON. Show them unchanged.
                 let object = serde_json::from_str::<Value>(text).ok().filter(|_| as_object);
                 let arguments = object.unwrap_or_else(|| text.into());
                 let function = json!({ "name": name, "arguments": arguments });
@@ -367,7 +291,7 @@ fn add_calls(message: &mut Message, calls: Vec<ToolCall>, written: Calls, served
         message.content = lines.collect::<Vec<_>>().join("\n").into();
     } else {
         message.extra.insert("tool_calls".into(), list.into());
-        if message.content.as_str() == Some("") && served.tools.null_content {
+        if message.content.as_str() == Some("") && model.tools.null_content {
             message.content = Value::Null;
         }
     }
@@ -382,14 +306,14 @@ fn add_to_system(messages: &mut Vec<Message>, text: &str) {
     }
 }
 
-/// A prompt after which the answer comes at once: a thought that the template opened is closed, and a model that
-/// opens thoughts itself is shown an empty one.
-fn without_thought(mut text: String, served: &Served) -> String {
+/// Ends the prompt so that the model answers without thinking: closes the thinking that the template opened, or adds an
+/// empty one if the model would open it itself.
+fn without_thinking(mut text: String, model: &ServedModel) -> String {
     let end = text.trim_end();
     if end.ends_with(OPEN) {
         text.truncate(end.len());
         text += &format!("\n\n{CLOSE}\n\n");
-    } else if served.thinks && !end.ends_with(CLOSE) {
+    } else if model.thinks && !end.ends_with(CLOSE) {
         text += &format!("{OPEN}\n\n{CLOSE}\n\n");
     }
     text

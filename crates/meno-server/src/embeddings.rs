@@ -1,14 +1,15 @@
-//! `POST /v1/embeddings`: the hidden states of a text after the last norm, as one vector of length 1.
+//! `POST /v1/embeddings`: pools the hidden states after the last norm into one vector of length 1 per text.
 
 mod run;
 
-use crate::app::Server;
-use crate::body::{self, Posted};
-use crate::clients::Work;
-use crate::completions::Prompts;
-use crate::error::{ApiError, shown};
+use crate::base64::base64;
+use crate::body::{self, JsonBody};
+use crate::clients::WorkKind;
+use crate::error::{ApiError, shorten};
 use crate::fields::read_value;
-use crate::model::Served;
+use crate::model::ServedModel;
+use crate::prompt_input::Prompts;
+use crate::state::Server;
 use axum::extract::State;
 use axum::response::Response;
 use meno_engine::Pooling;
@@ -16,13 +17,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Most texts of a request (OpenAI's).
+/// Maximum number of texts per request (OpenAI's).
 const MAX_INPUTS: usize = 2048;
 
-/// A request, in OpenAI's fields, and `pooling`.
+/// A request, with OpenAI's fields and `pooling`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs)] // OpenAI's reference documents them; `pooling` is in docs/serving.md
+#[allow(missing_docs)] // documented in OpenAI's reference; `pooling` is in docs/serving.md
 pub struct EmbeddingRequest {
     pub model: Option<String>,
     pub input: Option<Prompts>,
@@ -31,27 +32,27 @@ pub struct EmbeddingRequest {
     pub pooling: Option<String>,
 }
 
-/// A request that was read.
+/// A validated request.
 struct Prepared {
     prompts: Vec<Vec<u32>>,
     pooling: Pooling,
-    base64: bool,
+    as_base64: bool,
     dimensions: usize,
 }
 
-/// Answers a request.
-pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let prepared = posted.run(&server, Work::Answer, |request: Value, server, client| {
-        refuse_unknown(&request)?;
+/// Handles `POST /v1/embeddings`.
+pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+    let prepared = body.process(&server, WorkKind::Answer, |request: Value, server, client| {
+        check_unsupported(&request)?;
         let request: EmbeddingRequest = read_value(request)?;
         Ok((request.prepare(server)?, client.clone()))
     });
-    let (Prepared { prompts, pooling, base64, dimensions }, client) = prepared.await?;
+    let (Prepared { prompts, pooling, as_base64, dimensions }, client) = prepared.await?;
     let tokens: usize = prompts.iter().map(Vec::len).sum();
     let vectors = run::vectors(&server, &client, prompts, pooling).await?;
     let entry = |(index, vector): (usize, Vec<f32>)| {
-        let vector = normalised(vector, dimensions);
-        let embedding = if base64 { base64_of(&vector).into() } else { Value::from(vector) };
+        let vector = normalized(vector, dimensions);
+        let embedding = if as_base64 { base64_of(&vector).into() } else { Value::from(vector) };
         json!({ "object": "embedding", "index": index, "embedding": embedding })
     };
     let data: Vec<Value> = vectors.into_iter().enumerate().map(entry).collect();
@@ -61,8 +62,8 @@ pub async fn answer(State(server): State<Arc<Server>>, posted: Posted) -> Result
     })))
 }
 
-/// Fields of other servers that would change the vectors.
-fn refuse_unknown(request: &Value) -> Result<(), ApiError> {
+/// Rejects fields of other servers that would change the vectors.
+fn check_unsupported(request: &Value) -> Result<(), ApiError> {
     for (field, neutral) in [
         ("normalize", Value::Bool(true)),
         ("add_special_tokens", Value::Bool(true)),
@@ -72,7 +73,7 @@ fn refuse_unknown(request: &Value) -> Result<(), ApiError> {
         ("input_type", Value::Null),
     ] {
         if request.get(field).is_some_and(|value| !value.is_null() && *value != neutral) {
-            let message = format!("{field} is not offered here (or send {neutral})");
+            let message = format!("{field} is not supported here (or send {neutral})");
             return Err(ApiError::unsupported(field, message));
         }
     }
@@ -84,14 +85,14 @@ impl EmbeddingRequest {
         let model = &server.model;
         model.check_name(self.model.as_deref())?;
         if model.taught.is_some() {
-            let message = format!("`{}` was taught a few tasks and nothing else: it has no embeddings", model.name);
+            let message = format!("`{}` was trained for only a few tasks and has no embeddings", model.name);
             return Err(ApiError::not_implemented(message));
         }
-        let base64 = match self.encoding_format.as_deref() {
+        let as_base64 = match self.encoding_format.as_deref() {
             None | Some("float") => false,
             Some("base64") => true,
             Some(other) => {
-                let message = format!("encoding_format is {:?}; expected \"float\" or \"base64\"", shown(other));
+                let message = format!("encoding_format is {:?}; expected \"float\" or \"base64\"", shorten(other));
                 return Err(ApiError::invalid("encoding_format", message));
             }
         };
@@ -100,7 +101,7 @@ impl EmbeddingRequest {
             Some("last") => Pooling::Last,
             Some("mean") => Pooling::Mean,
             Some(other) => {
-                let message = format!("pooling is {:?}; expected \"last\" or \"mean\"", shown(other));
+                let message = format!("pooling is {:?}; expected \"last\" or \"mean\"", shorten(other));
                 return Err(ApiError::invalid("pooling", message));
             }
         };
@@ -111,7 +112,7 @@ impl EmbeddingRequest {
             return Err(ApiError::invalid("dimensions", message));
         }
         let input = self.input.ok_or_else(|| ApiError::invalid("input", "input is missing"))?;
-        Ok(Prepared { prompts: prompts(server, input)?, pooling, base64, dimensions })
+        Ok(Prepared { prompts: prompts(server, input)?, pooling, as_base64, dimensions })
     }
 }
 
@@ -135,18 +136,19 @@ fn prompts(server: &Server, input: Prompts) -> Result<Vec<Vec<u32>>, ApiError> {
     }
 }
 
-/// The same error about `input`. A text that is too long has no answer whose length could be reduced.
-fn about_input(model: &Served, error: ApiError) -> ApiError {
+/// Changes an error to be about `input`. The message about long texts must not mention an answer, because there is
+/// none.
+fn about_input(model: &ServedModel, error: ApiError) -> ApiError {
     let error = error.about("input");
     if error.code != Some("context_length_exceeded") {
         return error;
     }
-    let message = format!("input is too long: this model takes texts of less than {} tokens", model.context);
+    let message = format!("input is too long: this model accepts texts of fewer than {} tokens", model.context);
     ApiError { message, ..error }
 }
 
-/// The first `dimensions` values, scaled to length 1.
-fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
+/// Returns the first `dimensions` values, scaled to length 1.
+fn normalized(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     vector.truncate(dimensions);
     let length = vector.iter().map(|&x| x as f64 * x as f64).sum::<f64>().sqrt();
     if length > 0.0 {
@@ -155,24 +157,10 @@ fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     vector
 }
 
-/// The little-endian bytes of the values, in base64.
+/// Encodes the little-endian bytes of the values in base64.
 fn base64_of(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     base64(&bytes)
-}
-
-/// Base64 with padding (RFC 4648, section 4).
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, &byte| word << 8 | byte as u32) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63];
-            text.push(if i <= chunk.len() { digit as char } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -180,16 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_of_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
+    fn values_are_little_endian() {
         assert_eq!(base64_of(&[1.0, -2.5]), "AACAPwAAIMA=");
     }
 
     #[test]
     fn vectors_have_length_1_whatever_is_cut_off() {
-        assert_eq!(normalised(vec![3.0, 4.0, 12.0], 2), [0.6, 0.8]);
-        assert_eq!(normalised(vec![0.0, 0.0], 2), [0.0, 0.0]);
+        assert_eq!(normalized(vec![3.0, 4.0, 12.0], 2), [0.6, 0.8]);
+        assert_eq!(normalized(vec![0.0, 0.0], 2), [0.0, 0.0]);
     }
 }

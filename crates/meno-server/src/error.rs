@@ -1,4 +1,4 @@
-//! Every error a client can see, as OpenAI's error object with its status.
+//! Errors that clients receive: an HTTP status and OpenAI's error object.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,19 +7,19 @@ use meno_model::plain::plain;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// What goes to the client when a request cannot be answered.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
-    /// What is wrong, and how to fix it.
+    /// What is wrong and how to fix it.
     pub message: String,
-    /// The field of the request that is wrong.
+    /// The invalid field of the request.
     pub param: Option<String>,
-    /// A word that programs can look for.
+    /// A machine-readable code.
     pub code: Option<&'static str>,
-    /// Seconds after which another try makes sense.
+    /// Seconds after which the client may retry.
     pub retry_after: Option<u64>,
 }
 
@@ -28,29 +28,29 @@ impl ApiError {
         ApiError { status, message: plain(&message.into()), param: None, code, retry_after: None }
     }
 
-    /// 400: a field holds what it must not.
+    /// 400: a field has an invalid value.
     pub fn invalid(param: &str, message: impl Into<String>) -> ApiError {
         let error = ApiError::new(StatusCode::BAD_REQUEST, Some("invalid_value"), message);
         ApiError { param: Some(param.to_owned()), ..error }
     }
 
-    /// 400: something that is not offered here.
+    /// 400: a feature that this server does not support.
     pub fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
         ApiError { code: Some("unsupported_value"), ..ApiError::invalid(param, message) }
     }
 
-    /// 400: the body is not the JSON that was expected.
+    /// 400: the body is not valid JSON.
     pub fn malformed(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, Some("invalid_json"), message)
     }
 
-    /// 400: prompt and answer do not fit the context.
+    /// 400: prompt and answer do not fit into the context.
     pub fn too_long(message: impl Into<String>) -> ApiError {
         let error = ApiError::new(StatusCode::BAD_REQUEST, Some("context_length_exceeded"), message);
         ApiError { param: Some("messages".into()), ..error }
     }
 
-    /// 401.
+    /// 401: the API key is missing or wrong.
     pub fn unauthorized() -> ApiError {
         let message = "Incorrect or missing API key. Send it as `Authorization: Bearer KEY` or `x-api-key: KEY`.";
         ApiError::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
@@ -58,38 +58,41 @@ impl ApiError {
 
     /// 403: the request names another host.
     pub fn foreign_host(host: &str) -> ApiError {
-        let host = shown(host);
-        let message = format!("This server is not `{host}`. If that is a name of it, `--host-name {host}` says so.");
+        let host = shorten(host);
+        let message =
+            format!("This server is not `{host}`. If that is one of its names, start it with `--host-name {host}`.");
         let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_host"), message);
         ApiError { param: Some("host".into()), ..error }
     }
 
     /// 403: a web page of another origin sent the request.
     pub fn foreign_origin(origin: &str) -> ApiError {
-        let origin = shown(origin);
-        let message = format!("Pages of `{origin}` may not use this server. `--cors-origin {origin}` lets them.");
+        let origin = shorten(origin);
+        let message = format!(
+            "Pages of `{origin}` may not use this server. Start it with `--cors-origin {origin}` to allow them."
+        );
         let error = ApiError::new(StatusCode::FORBIDDEN, Some("foreign_origin"), message);
         ApiError { param: Some("origin".into()), ..error }
     }
 
-    /// 404: another model is served.
+    /// 404: the request names another model.
     pub fn no_model(asked: &str, served: &str) -> ApiError {
-        let asked = shown(asked);
+        let asked = shorten(asked);
         let message = format!("The model `{asked}` does not exist here; this server has `{served}`.");
         let error = ApiError::new(StatusCode::NOT_FOUND, Some("model_not_found"), message);
         ApiError { param: Some("model".into()), ..error }
     }
 
-    /// 404: no such path.
+    /// 404: unknown path.
     pub fn no_route(method: &str, path: &str) -> ApiError {
-        let (method, path) = (shown(method), shown(path));
-        let message = format!("Invalid URL ({method} {path}). docs/serving.md lists what is served.");
+        let (method, path) = (shorten(method), shorten(path));
+        let message = format!("Invalid URL ({method} {path}). docs/serving.md lists the routes.");
         ApiError::new(StatusCode::NOT_FOUND, Some("unknown_url"), message)
     }
 
-    /// 405: the path takes another method.
+    /// 405: the path does not support this method.
     pub fn method(method: &str, path: &str) -> ApiError {
-        let message = format!("{} does not take {}.", shown(path), shown(method));
+        let message = format!("{} does not support {}.", shorten(path), shorten(method));
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed"), message)
     }
 
@@ -99,21 +102,21 @@ impl ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, Some("request_timeout"), message)
     }
 
-    /// 503: a body that arrives slowly takes room that others wait for.
-    pub fn no_room() -> ApiError {
+    /// 503: a body arrives slowly and holds memory that others are waiting for.
+    pub fn no_memory() -> ApiError {
         let message = "The body of the request arrives too slowly while the server has no room for other large bodies. \
                        Try again in 5 s.";
         let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("overloaded"), message);
         ApiError { retry_after: Some(5), ..error }
     }
 
-    /// 413.
+    /// 413: the body is too large.
     pub fn too_large(limit: usize) -> ApiError {
-        let message = format!("The body of the request is larger than the {limit} bytes that this server takes.");
+        let message = format!("The body of the request is larger than the {limit} bytes that this server accepts.");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large"), message)
     }
 
-    /// 415.
+    /// 415: the body is not JSON.
     pub fn media_type() -> ApiError {
         let message = "The body must be JSON, sent with `Content-Type: application/json`.";
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"), message)
@@ -126,64 +129,64 @@ impl ApiError {
         ApiError { retry_after: Some(retry_after), ..error }
     }
 
-    /// 429: the client has its share already.
+    /// 429: the client has reached its limit. `key`: the client is identified by its API key.
     pub fn too_many(limit: usize, retry_after: u64, key: bool) -> ApiError {
         let whose = if key { "this API key" } else { "this address" };
         let message = format!(
-            "{limit} requests or answers of {whose} are on their way, and no more are taken from one client. Try again \
-             in {retry_after} s."
+            "{limit} requests or answers of {whose} are in progress, which is the limit per client. Try again in \
+             {retry_after} s."
         );
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
         ApiError { retry_after: Some(retry_after), ..error }
     }
 
-    /// 429: the grammars of all answers on their way take as much as they may.
+    /// 429: the grammars in use have reached their limit.
     pub fn many_grammars() -> ApiError {
         let message = "Too many large grammars or schemas are in use. Try again in 1 s.";
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), message);
         ApiError { retry_after: Some(1), ..error }
     }
 
-    /// 501: the model, or this server, does not do this.
+    /// 501: the model or this server does not support this.
     pub fn not_implemented(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::NOT_IMPLEMENTED, Some("not_implemented"), message)
     }
 
-    /// 503: the model is not there yet.
+    /// 503: the model is still loading.
     pub fn loading(percent: f64, retry_after: u64) -> ApiError {
         let message = format!("The model is being loaded ({percent} %). Try again in {retry_after} s.");
         let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("model_loading"), message);
         ApiError { retry_after: Some(retry_after), ..error }
     }
 
-    /// 503: the server is being stopped.
+    /// 503: the server is shutting down.
     pub fn stopping() -> ApiError {
-        let message = "The server is shutting down and takes no new requests.";
+        let message = "The server is shutting down and accepts no new requests.";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Some("shutting_down"), message)
     }
 
-    /// 504: the answer took longer than a request may.
+    /// 504: the answer exceeded the time limit of a request.
     pub fn timeout(seconds: u64) -> ApiError {
         let message = format!(
-            "The answer was not complete after {seconds} s, the time a request may take here. Ask for fewer tokens, \
-             or stream and use what came."
+            "The answer was not complete after {seconds} s, the time limit of a request. Ask for fewer tokens, or stream \
+             and use the partial answer."
         );
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, Some("timeout"), message)
     }
 
-    /// 500: our mistake.
+    /// 500: an error in the server.
     pub fn internal(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Some("internal_error"), message)
     }
 
-    /// 500: the network computed NaN or infinity.
+    /// 500: the network produced NaN or infinity.
     pub fn not_finite() -> ApiError {
         let message = "The model's logits are not finite (NaN or infinite), so the answer could not be completed. Its \
                        weights may be broken, or too large for the precision: try `meno serve --precision f32`.";
         ApiError { code: Some("not_finite"), ..ApiError::internal(message) }
     }
 
-    /// The same of a field that another endpoint calls `to` instead of `from`.
+    /// Renames the field in the error, for endpoints that call it `to` instead of `from`.
     pub fn renamed(self, from: &str, to: &str) -> ApiError {
         match self.param.as_deref().and_then(|param| param.strip_prefix(from)) {
             Some(rest) => {
@@ -194,16 +197,16 @@ impl ApiError {
         }
     }
 
-    /// The same error about another field.
+    /// Sets the field that the error is about.
     pub fn about(self, param: &str) -> ApiError {
         ApiError { param: Some(param.to_owned()), ..self }
     }
 
-    /// OpenAI's error object. What a request can make long in it is cut.
+    /// Returns OpenAI's error object. Long texts that come from the request are shortened.
     pub fn body(&self) -> Value {
-        let param = self.param.as_deref().map(|param| middle_out(param, MAX_VALUE));
+        let param = self.param.as_deref().map(|param| shorten_middle(param, MAX_VALUE));
         json!({ "error": {
-            "message": middle_out(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
+            "message": shorten_middle(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
         }})
     }
 
@@ -217,17 +220,17 @@ impl ApiError {
     }
 }
 
-/// Most bytes of a value in an error, and of the whole message.
+/// Maximum bytes of a value in an error, and of the whole message.
 const MAX_VALUE: usize = 120;
 const MAX_MESSAGE: usize = 800;
 
-/// A value of a request as an error shows it.
-pub fn shown(value: &str) -> Cow<'_, str> {
-    middle_out(value, MAX_VALUE)
+/// Shortens a value of a request for use in an error.
+pub fn shorten(value: &str) -> Cow<'_, str> {
+    shorten_middle(value, MAX_VALUE)
 }
 
-/// A text of at most about `most` bytes: beginning and end of a longer one, and how much there is between.
-fn middle_out(text: &str, most: usize) -> Cow<'_, str> {
+/// Shortens a text to about `most` bytes: keeps the beginning and the end, and states how many bytes were removed.
+fn shorten_middle(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();
     }
@@ -253,12 +256,12 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response.extensions_mut().insert(self); // for paths whose clients know another form
+        response.extensions_mut().insert(self); // the routes of the Messages API rewrite it
         response
     }
 }
 
-/// What the engine and the text parts refuse, by whose mistake it is.
+/// Maps errors of the engine: invalid requests to status 400, everything else to 500.
 impl From<meno_engine::Error> for ApiError {
     fn from(error: meno_engine::Error) -> ApiError {
         use meno_engine::Error;
@@ -294,8 +297,9 @@ mod tests {
             assert!(message.len() < 900 && message.contains("bytes)"), "{message}");
             assert!(body.to_string().len() < 1200);
         }
-        assert_eq!(shown("short"), "short");
+        assert_eq!(shorten("short"), "short");
     }
+
     #[test]
     fn names_of_types_are_put_in_words() {
         let error =

@@ -1,31 +1,20 @@
-//! The fields that requests of other servers have, and how each is treated here.
+//! The request fields of other servers and how this server handles each.
 //!
-//! A field that this server reads is honoured. One that could not change the answer is taken without effect. One that
-//! would change the answer is refused by name, unless it holds the value that changes nothing. `docs/serving.md` shows
-//! the same table; a test compares the two.
+//! Supported fields are read. Fields that cannot change the answer are ignored. Fields that would change the answer are
+//! rejected by name, unless they have the value that changes nothing. `docs/serving.md` has the same table; a test
+//! compares the two.
 
 mod path;
 mod table;
 
 pub(crate) use path::read_value;
-pub use table::{Effect, FIELDS, Field};
+pub use table::{Endpoint, FIELDS, Field, Handling};
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// An endpoint; each has its own fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `/v1/chat/completions`.
-    Chat,
-    /// `/v1/completions`.
-    Completions,
-    /// `/v1/responses`.
-    Responses,
-}
-
-/// Reads a request of an endpoint: what is not offered is refused, what another server names otherwise is renamed.
+/// Parses a request of an endpoint and rejects fields that are not supported.
 pub(crate) fn read<T: DeserializeOwned>(endpoint: Endpoint, mut body: Value) -> Result<T, ApiError> {
     if let Some(fields) = body.as_object_mut() {
         check(endpoint, fields)?;
@@ -33,7 +22,7 @@ pub(crate) fn read<T: DeserializeOwned>(endpoint: Endpoint, mut body: Value) -> 
     read_value(body)
 }
 
-/// Refuses what would change the answer and is not offered.
+/// Rejects unsupported fields that would change the answer.
 pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), ApiError> {
     check_synonyms(fields)?;
     for (name, value) in fields {
@@ -42,27 +31,27 @@ pub(crate) fn check(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(
             check_spelling(endpoint, name)?;
             continue;
         };
-        if let Effect::Refused(why) = field.effect_at(endpoint)
+        if let Handling::Rejected(why) = field.handling_at(endpoint)
             && !field.is_neutral(value)
         {
-            if matches!(field.effect, Effect::Honoured(_)) {
-                return Err(ApiError::unsupported(name, format!("{name}: this endpoint does not take it")));
+            if matches!(field.handling, Handling::Supported(_)) {
+                return Err(ApiError::unsupported(name, format!("{name}: this endpoint does not support it")));
             }
             let neutral = field.neutral.map(|n| format!(" (or send {n})")).unwrap_or_default();
-            return Err(ApiError::unsupported(name, format!("{name} is not offered here{neutral}: {why}")));
+            return Err(ApiError::unsupported(name, format!("{name} is not supported here{neutral}: {why}")));
         }
     }
     Ok(())
 }
 
-/// Fields that mean the same.
+/// Groups of fields with the same meaning.
 const SYNONYMS: [&[&str]; 3] = [
     &["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "n_predict"],
     &["repetition_penalty", "repeat_penalty"],
     &["thinking_budget", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget"],
 ];
 
-/// Refuses two names of one setting with different values.
+/// Rejects fields with the same meaning and different values.
 fn check_synonyms(fields: &Map<String, Value>) -> Result<(), ApiError> {
     for names in SYNONYMS {
         let mut given = names.iter().filter_map(|name| Some((*name, fields.get(*name).filter(|v| !v.is_null())?)));
@@ -76,8 +65,8 @@ fn check_synonyms(fields: &Map<String, Value>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Refuses a misspelt known name, whose meaning would be lost. Other unknown names are ignored: clients send their own
-/// notes.
+/// Rejects misspelt names of supported fields, which would otherwise be silently lost. Other unknown names are ignored,
+/// because clients send fields of their own.
 fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
     let most = match name.chars().count() {
         0..=4 => return Ok(()),
@@ -85,27 +74,29 @@ fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
         8..=40 => 2,
         _ => return Ok(()),
     };
-    let honoured = FIELDS.iter().filter(|f| matches!(f.effect_at(endpoint), Effect::Honoured(_)));
-    let near = honoured.map(|f| (strsim::levenshtein(f.name, name), f.name)).filter(|f| f.0 <= most).min();
+    let supported = FIELDS.iter().filter(|f| matches!(f.handling_at(endpoint), Handling::Supported(_)));
+    let near = supported.map(|f| (strsim::levenshtein(f.name, name), f.name)).filter(|f| f.0 <= most).min();
     match near {
         None => Ok(()),
         Some((_, meant)) => {
-            let message = format!("Unrecognized field {:?}; did you mean {meant:?}?", shown(name));
+            let message = format!("Unrecognized field {:?}; did you mean {meant:?}?", shorten(name));
             Err(ApiError { code: Some("unknown_parameter"), ..ApiError::invalid(name, message) })
         }
     }
 }
 
 impl Field {
-    /// How an endpoint treats it.
-    fn effect_at(&self, endpoint: Endpoint) -> Effect {
-        match self.effect {
-            Effect::Honoured(at) if !at.contains(&endpoint) => Effect::Refused("this endpoint does not take it"),
+    /// How an endpoint handles this field.
+    fn handling_at(&self, endpoint: Endpoint) -> Handling {
+        match self.handling {
+            Handling::Supported(at) if !at.contains(&endpoint) => {
+                Handling::Rejected("this endpoint does not support it")
+            }
             other => other,
         }
     }
 
-    /// Whether a value is as good as none.
+    /// Whether a value means the same as no value.
     fn is_neutral(&self, value: &Value) -> bool {
         let empty = match value {
             Value::Null => true,
@@ -128,40 +119,40 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn refused(fields: Value) -> Option<String> {
+    fn rejected(fields: Value) -> Option<String> {
         let Value::Object(fields) = fields else { panic!("an object") };
         check(Endpoint::Chat, &fields).err().map(|e| e.param.unwrap_or_default() + ": " + &e.message)
     }
 
     #[test]
-    fn what_would_change_the_answer_is_refused_by_name() {
+    fn unsupported_fields_are_rejected_by_name() {
         for (fields, words) in [
-            (json!({"mirostat": 2}), "mirostat: mirostat is not offered here (or send 0)"),
+            (json!({"mirostat": 2}), "mirostat: mirostat is not supported here (or send 0)"),
             (json!({"allowed_token_ids": [1]}), "allowed_token_ids"),
             (json!({"typical_p": 0.9}), "(or send 1)"),
             (json!({"use_beam_search": true}), "use_beam_search"),
-            (json!({"skip_special_tokens": false}), "skip_special_tokens is not offered here (or send true)"),
+            (json!({"skip_special_tokens": false}), "skip_special_tokens is not supported here (or send true)"),
             (json!({"max_tokens": 8, "n_predict": 3}), "max_tokens is 8 and n_predict is 3"),
             (json!({"repetition_penalty": 1.1, "repeat_penalty": 1.2}), "send one of them"),
-            (json!({"best_of": 2}), "best_of: best_of: this endpoint does not take it"),
-            (json!({"suffix": "x"}), "this endpoint does not take it"),
+            (json!({"best_of": 2}), "best_of: best_of: this endpoint does not support it"),
+            (json!({"suffix": "x"}), "this endpoint does not support it"),
             (json!({"temprature": 1}), "did you mean \"temperature\"?"),
             (json!({"max_token": 1}), "did you mean \"max_tokens\"?"),
         ] {
-            let told = refused(fields.clone()).unwrap_or_else(|| panic!("{fields} was taken"));
-            assert!(told.contains(words), "{told}");
+            let message = rejected(fields.clone()).unwrap_or_else(|| panic!("{fields} was taken"));
+            assert!(message.contains(words), "{message}");
         }
         for taken in [
             json!({"max_tokens": 8, "max_new_tokens": 8.0, "best_of": 1, "n_predict": null}),
             json!({"mirostat": 0, "typical_p": 1, "use_beam_search": false, "bad_words": [], "suffix": ""}),
             json!({"user": "x", "metadata": {"a": "b"}, "cache_prompt": true, "my_own_note": 7, "trace": 1}),
         ] {
-            assert_eq!(refused(taken.clone()), None, "{taken}");
+            assert_eq!(rejected(taken.clone()), None, "{taken}");
         }
     }
 
     #[test]
-    fn no_field_stands_twice() {
+    fn no_field_is_listed_twice() {
         let names: std::collections::BTreeSet<&str> = FIELDS.iter().map(|f| f.name).collect();
         assert_eq!(names.len(), FIELDS.len());
         for field in FIELDS {
@@ -170,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_table_is_this_one() {
+    fn the_documentation_has_the_same_table() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/serving.md");
         let docs = std::fs::read_to_string(path).unwrap_or_default();
         let part = docs.split("## All fields\n").nth(1).unwrap_or_default().split("\n## ").next().unwrap_or_default();

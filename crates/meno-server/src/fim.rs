@@ -1,75 +1,80 @@
-//! `suffix` in `/v1/completions`: filling in the middle, with the tokens that the model was trained on for it.
+//! `suffix` in `/v1/completions`: fill-in-the-middle (FIM), with the special tokens that the model was trained with.
 
-use crate::completions::Prompts;
 use crate::error::ApiError;
-use crate::model::Served;
+use crate::model::ServedModel;
+use crate::prompt_input::Prompts;
 use crate::types::MAX_N;
 use meno_engine::{Error, Tokenizer};
 
-/// How a family of models marks a gap: the text before it, the text after it, and the start of the middle.
+/// The special tokens of a family of models: before the prefix, the suffix and the middle.
 #[derive(Debug, PartialEq, Eq)]
-struct Form {
-    before: &'static str,
-    after: &'static str,
+struct FimFormat {
+    prefix: &'static str,
+    suffix: &'static str,
     middle: &'static str,
-    /// Tokens that end the middle, besides the tokens that end every answer.
+    /// Tokens that end the middle, in addition to those that end every answer.
     ends: &'static [&'static str],
-    /// Whether the tokenizer puts a space before a text, which the text after the gap must not get.
+    /// Whether the tokenizer adds a space before a text; the suffix must not get it.
     spaces: bool,
 }
 
-const fn form(before: &'static str, after: &'static str, middle: &'static str, ends: &'static [&'static str]) -> Form {
-    Form { before, after, middle, ends, spaces: false }
+const fn format(
+    prefix: &'static str,
+    suffix: &'static str,
+    middle: &'static str,
+    ends: &'static [&'static str],
+) -> FimFormat {
+    FimFormat { prefix, suffix, middle, ends, spaces: false }
 }
 
 /// Qwen2.5-Coder; DeepSeek-Coder, V3 and R1; StarCoder; SantaCoder; GLM; CodeLlama.
-const FORMS: [Form; 6] = [
-    form(
+const FORMATS: [FimFormat; 6] = [
+    format(
         "<|fim_prefix|>",
         "<|fim_suffix|>",
         "<|fim_middle|>",
         &["<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>", "<|im_end|>"],
     ),
-    form("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", &["<｜end▁of▁sentence｜>"]),
-    form("<fim_prefix>", "<fim_suffix>", "<fim_middle>", &["<fim_pad>", "<file_sep>", "<|endoftext|>"]),
-    form("<fim-prefix>", "<fim-suffix>", "<fim-middle>", &["<fim-pad>", "<|endoftext|>"]),
-    form("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>", &["<|endoftext|>"]),
-    Form { spaces: true, ..form("▁<PRE>", "▁<SUF>", "▁<MID>", &["▁<EOT>"]) },
+    format("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", &["<｜end▁of▁sentence｜>"]),
+    format("<fim_prefix>", "<fim_suffix>", "<fim_middle>", &["<fim_pad>", "<file_sep>", "<|endoftext|>"]),
+    format("<fim-prefix>", "<fim-suffix>", "<fim-middle>", &["<fim-pad>", "<|endoftext|>"]),
+    format("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>", &["<|endoftext|>"]),
+    FimFormat { spaces: true, ..format("▁<PRE>", "▁<SUF>", "▁<MID>", &["▁<EOT>"]) },
 ];
 
-/// A form with the ids of its tokens: before, after, middle.
-fn of(tokenizer: &Tokenizer) -> Option<(&'static Form, [u32; 3])> {
+/// Returns the format of a tokenizer and the ids of its tokens: prefix, suffix, middle.
+fn format_of(tokenizer: &Tokenizer) -> Option<(&'static FimFormat, [u32; 3])> {
     let id = |token| tokenizer.token_to_id(token);
-    FORMS.iter().find_map(|f| Some((f, [id(f.before)?, id(f.after)?, id(f.middle)?])))
+    FORMATS.iter().find_map(|f| Some((f, [id(f.prefix)?, id(f.suffix)?, id(f.middle)?])))
 }
 
-/// Whether gaps can be filled with this tokenizer.
-pub fn known(tokenizer: &Tokenizer) -> bool {
-    of(tokenizer).is_some()
+/// Whether the tokenizer has the tokens of a format.
+pub fn is_supported(tokenizer: &Tokenizer) -> bool {
+    format_of(tokenizer).is_some()
 }
 
-/// Tokens that end a middle.
+/// Returns the tokens that end the middle.
 pub fn ends(tokenizer: &Tokenizer) -> Vec<u32> {
-    let ends = of(tokenizer).map_or(&[][..], |(form, _)| form.ends);
+    let ends = format_of(tokenizer).map_or(&[][..], |(format, _)| format.ends);
     ends.iter().filter_map(|end| tokenizer.token_to_id(end)).collect()
 }
 
-/// For every text before the gap: the text, and the tokens that the model is asked with.
-pub fn prompts(model: &Served, prompts: Prompts, suffix: &str) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
+/// Returns, for every prefix, its text and the tokens of the prompt.
+pub fn prompts(model: &ServedModel, prompts: Prompts, suffix: &str) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
     let tokenizer = &*model.tokenizer;
-    let Some((form, [before, after, middle])) = of(tokenizer) else {
+    let Some((format, [before, after, middle])) = format_of(tokenizer) else {
         let message = format!(
             "suffix: the tokenizer of `{}` has no tokens for filling in the middle ({}, … were looked for); code models \
              such as Qwen2.5-Coder have them",
-            model.name, FORMS[0].before
+            model.name, FORMATS[0].prefix
         );
         return Err(ApiError::unsupported("suffix", message));
     };
     model.check_length(suffix).map_err(|e| e.about("suffix"))?;
-    // Only what the tokenizer puts at the very beginning of a text.
+    // The beginning-of-sequence token, if the tokenizer adds one.
     let first = tokenizer.encode("", true)?.into_iter().filter(|&t| tokenizer.bos() == Some(t));
     let first: Vec<u32> = first.take(1).collect();
-    let suffix = encode_after(tokenizer, form, suffix)?;
+    let suffix = encode_suffix(tokenizer, format, suffix)?;
     let fill = |text: String, tokens: Vec<u32>| {
         let tokens = [&first[..], &[before], &tokens, &[after], &suffix, &[middle]].concat();
         model.check_prompt(&tokens).map_err(|e| e.about("prompt"))?;
@@ -88,13 +93,13 @@ pub fn prompts(model: &Served, prompts: Prompts, suffix: &str) -> Result<Vec<(St
     }
 }
 
-/// The text after the gap. Where the tokenizer begins a text with a space, it is encoded behind a sign whose tokens are
-/// dropped, as CodeLlama's own code does.
-fn encode_after(tokenizer: &Tokenizer, form: &Form, text: &str) -> Result<Vec<u32>, Error> {
-    if !form.spaces {
+/// Tokenizes the suffix. If the tokenizer adds a space before a text, the suffix is encoded after a symbol whose
+/// tokens are then removed, as in CodeLlama's reference code.
+fn encode_suffix(tokenizer: &Tokenizer, format: &FimFormat, text: &str) -> Result<Vec<u32>, Error> {
+    if !format.spaces {
         return tokenizer.encode(text, false);
     }
-    let sign = tokenizer.encode("☺", false)?;
+    let symbol = tokenizer.encode("☺", false)?;
     let marked = tokenizer.encode(&format!("☺{text}"), false)?;
-    Ok(marked[sign.len().min(marked.len())..].to_vec())
+    Ok(marked[symbol.len().min(marked.len())..].to_vec())
 }

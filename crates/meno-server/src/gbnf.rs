@@ -1,14 +1,14 @@
-//! llama.cpp's grammars (GBNF, `root ::= …`) in the words of Lark, which the grammar engine reads.
+//! Converts llama.cpp's grammars (GBNF, `root ::= …`) to Lark, which llguidance reads.
 
-use crate::structured::quoted;
+use crate::structure::quoted;
 use std::collections::HashSet;
 
-/// Whether a grammar is GBNF: Lark has no `::=`.
+/// Whether a grammar is GBNF; Lark does not use `::=`.
 pub fn is_gbnf(grammar: &str) -> bool {
     grammar.contains("::=")
 }
 
-/// The same grammar in Lark; an error names the line.
+/// Converts a grammar to Lark. Errors name the line.
 pub fn to_lark(grammar: &str) -> Result<String, String> {
     let mut reader = Reader { rest: grammar, whole: grammar, used: Vec::new() };
     let (mut rules, mut defined) = (Vec::new(), HashSet::new());
@@ -29,19 +29,19 @@ pub fn to_lark(grammar: &str) -> Result<String, String> {
     Ok(format!("start: r_root\n{}\n", rules.join("\n")))
 }
 
-/// Most brackets within brackets.
+/// Maximum nesting depth of brackets.
 const MAX_DEPTH: usize = 100;
 
 struct Reader<'a> {
     rest: &'a str,
     whole: &'a str,
-    /// Names of rules in the bodies of rules, and the bytes that were left after each.
+    /// The rule names used in rule bodies, each with the number of bytes that follow it in the grammar.
     used: Vec<(&'a str, usize)>,
 }
 
-/// The name of a rule, as Lark takes it.
+/// Converts the name of a rule to a Lark name.
 fn lark_name(name: &str) -> String {
-    // Lark tells rules from terminals by case; no two names become one.
+    // In Lark, upper case means a terminal, so upper-case letters are escaped. Different names stay different.
     let sign = |c: char| match c {
         '-' => "_m".to_owned(),
         '_' => "__".to_owned(),
@@ -52,7 +52,7 @@ fn lark_name(name: &str) -> String {
 }
 
 impl<'a> Reader<'a> {
-    /// The line before the last `left` bytes.
+    /// The line number before the last `left` bytes.
     fn line(&self, left: usize) -> usize {
         self.whole[..self.whole.len() - left].lines().count().max(1)
     }
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
         Err(format!("line {line}: {what}, found {near:?}"))
     }
 
-    /// Skips blanks and comments, and line breaks where a rule may go on.
+    /// Skips blanks and comments, and line breaks if `lines` is true.
     fn space(&mut self, lines: bool) {
         loop {
             let before = self.rest.len();
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         (end > 0).then_some(name)
     }
 
-    /// A rule: its name, and the rule in Lark.
+    /// Reads a rule; returns its name and the rule in Lark.
     fn rule(&mut self) -> Result<(&'a str, String), String> {
         let Some(name) = self.name() else { return self.error("expected the name of a rule") };
         self.space(false);
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
 
     fn alternatives(&mut self, depth: usize) -> Result<String, String> {
         if depth > MAX_DEPTH {
-            return self.error("too many brackets within brackets");
+            return self.error("brackets are nested too deeply");
         }
         let mut all = vec![self.sequence(depth)?];
         while self.take("|") {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         while let Some(mut item) = self.item(depth)? {
             item += &self.repeats()?;
             items.push(item);
-            // Within brackets a sequence goes on over line breaks.
+            // Inside brackets a sequence continues over line breaks.
             self.space(depth > 0);
         }
         Ok(if items.is_empty() { "\"\"".to_owned() } else { items.join(" ") })
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
                 }
                 format!("({inner})")
             }
-            Some('<' | '!') => return self.error("tokens by name or number cannot be used"),
+            Some('<' | '!') => return self.error("tokens by name or number are not supported"),
             Some(c) if c.is_ascii_alphanumeric() || c == '_' => match self.name() {
                 Some(name) => {
                     self.used.push((name, self.rest.len()));
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// `*`, `+`, `?` or `{m,n}`, if one follows.
+    /// Reads `*`, `+`, `?` or `{m,n}`, if one follows.
     fn repeats(&mut self) -> Result<String, String> {
         self.space(false);
         match self.rest.chars().next() {
@@ -183,15 +183,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A sign that may be escaped; `None` at the end of the text.
-    fn sign(&mut self) -> Result<Option<(char, bool)>, String> {
+    /// Reads a character and whether it was escaped; `None` at the end of the grammar.
+    fn character(&mut self) -> Result<Option<(char, bool)>, String> {
         let mut chars = self.rest.chars();
         let Some(first) = chars.next() else { return Ok(None) };
         self.rest = chars.as_str();
         if first != '\\' {
             return Ok(Some((first, false)));
         }
-        let Some(escape) = chars.next() else { return self.error("expected a sign after `\\`") };
+        let Some(escape) = chars.next() else { return self.error("expected a character after `\\`") };
         self.rest = chars.as_str();
         let digits = match escape {
             'x' => 2,
@@ -212,24 +212,24 @@ impl<'a> Reader<'a> {
         self.take("\"");
         let mut text = String::new();
         loop {
-            match self.sign()? {
-                None | Some(('\n', false)) => return self.error("a text has no end"),
+            match self.character()? {
+                None | Some(('\n', false)) => return self.error("a string has no end"),
                 Some(('"', false)) => return Ok(text),
                 Some((c, _)) => text.push(c),
             }
         }
     }
 
-    /// A class of characters as a regular expression.
+    /// Reads a character class; returns it as a regular expression.
     fn class(&mut self) -> Result<String, String> {
         self.take("[");
         let mut class = String::from(if self.take("^") { "[^" } else { "[" });
         let mut empty = true;
         loop {
-            match self.sign()? {
-                None => return self.error("a class of characters has no end"),
+            match self.character()? {
+                None => return self.error("a character class has no end"),
                 Some((']', false)) if !empty => return Ok(class + "]"),
-                Some((']', false)) => return self.error("a class of characters is empty"),
+                Some((']', false)) => return self.error("a character class is empty"),
                 Some(('-', false)) if !empty && !self.rest.starts_with(']') => class.push('-'),
                 Some((c, _)) => class += &format!("\\x{{{:X}}}", c as u32),
             }

@@ -1,13 +1,14 @@
-//! From an order to the engine, and from its events to the updates that go to a client.
+//! Submits requests to the engine and converts its events to updates for the client.
 
-use crate::answer::{Answer, Delta, Reading};
-use crate::app::Server;
-use crate::clients::{Client, Part};
+use crate::answer::{AnswerFormat, AnswerParser, Delta};
+use crate::clients::{Client, Reservation};
+use crate::decoding_constraints::{ConstraintReport, DecodingConstraints};
 use crate::error::ApiError;
 use crate::metrics::Outcome;
-use crate::steering::{Steered, Steering};
-use crate::thinking::Cut;
+use crate::state::Server;
+use crate::thinking::ThinkingStop;
 use crate::types::Usage;
+use crate::update::{CollectedAnswer, FinishReason, TokenInfo, Update};
 use meno_engine::constraint::Constraint;
 use meno_engine::engine::{Refused, Submission, Ticket};
 use meno_engine::generator::{Event, TokenLogprob};
@@ -19,151 +20,99 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-/// One prompt and how it is to be answered.
-pub struct Order {
-    /// Token ids.
+/// One prompt and how to generate its answers.
+pub struct GenerationRequest {
+    /// The token ids of the prompt.
     pub prompt: Vec<u32>,
-    /// How many answers.
+    /// The number of answers.
     pub n: usize,
-    /// How tokens are chosen.
+    /// How tokens are sampled.
     pub sampling: Sampling,
-    /// Names the random numbers; none: others every time.
+    /// Seed of the random numbers; `None`: a random one.
     pub seed: Option<i64>,
-    /// How the answers are read.
-    pub reading: Reading,
-    /// What is imposed on them: one each, or none.
-    pub steering: Vec<Steering>,
-    /// What is reported about the prompt.
+    /// How to parse the answers.
+    pub format: AnswerFormat,
+    /// The constraints on the answers: one per answer, or empty.
+    pub constraints: Vec<DecodingConstraints>,
+    /// What to report about the prompt.
     pub observe: Observe,
 }
 
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model ended it, or a stop string.
-    Stop,
-    /// The limit of tokens.
-    Length,
-    /// It calls tools.
-    ToolCalls,
-}
-
-impl FinishReason {
-    /// OpenAI's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-            FinishReason::ToolCalls => "tool_calls",
-        }
-    }
-}
-
-/// A token with its log-probability.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TokenInfo {
-    /// The token.
-    pub token: u32,
-    /// Its log-probability.
-    pub logprob: f32,
-    /// The most likely tokens there.
-    pub top: Vec<(u32, f32)>,
-    /// Whether it belongs to the thought.
-    pub thought: bool,
-}
-
-/// More of one of the answers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Update {
-    /// Which: samples of the first prompt, then of the second, …
-    pub index: usize,
-    /// The tokens of the prompt, once, before anything else, where their log-probabilities were asked for. The first
-    /// has none.
-    pub prompt: Option<Vec<TokenInfo>>,
-    /// What came.
-    pub deltas: Vec<Delta>,
-    /// The tokens of it, where log-probabilities were asked for.
-    pub tokens: Vec<TokenInfo>,
-    /// Set with the last update of the answer.
-    pub finish: Option<FinishReason>,
-    /// With the last update: how the thought was cut.
-    pub cut: Option<Cut>,
-    /// With the last update: the stop string that ended the answer.
-    pub stop: Option<String>,
-}
-
-impl Update {
-    fn of(index: usize, deltas: Vec<Delta>, tokens: Vec<TokenInfo>) -> Update {
-        Update { index, prompt: None, deltas, tokens, finish: None, cut: None, stop: None }
-    }
-}
-
-/// An answer on its way.
-struct Running {
-    answer: Answer,
-    steered: Steered,
+/// An answer that is being generated.
+struct RunningAnswer {
+    parser: AnswerParser,
+    report: ConstraintReport,
+    /// Tokens whose text has not been sent yet.
     held: Vec<TokenInfo>,
-    /// The prompt's tokens so far, for the first of its answers, if they are returned.
+    /// The tokens of the prompt received so far, if they are returned; only in the first of its answers.
     prompt: Vec<TokenInfo>,
-    /// How many answers there are to the prompt.
+    /// The number of answers to the same prompt.
     siblings: usize,
-    /// Return the prompt's tokens, and then also the token that ends the answer.
+    /// Whether to return the tokens of the prompt and also the token that ends the answer.
     echo: bool,
     done: bool,
 }
 
-/// Answers on their way. Dropping this cancels them: their places in the engine are free before its next step.
+/// The answers of one request while they are generated. Dropping it cancels them: the engine frees their slots before
+/// its next step.
 pub struct Generation {
     server: Arc<Server>,
-    /// Of the client, for as long as the answers are wanted.
-    _places: Option<Part>,
+    /// Part of the client's limit, held as long as the answers are needed.
+    _reservation: Option<Reservation>,
     events: UnboundedReceiver<(usize, Event)>,
-    /// Alive as long as the answers are wanted.
+    /// Kept as long as the answers are needed: dropping a ticket cancels its request.
     tickets: Vec<Ticket>,
+    /// Per answer: whether a stop string has ended it.
     stop: Arc<Vec<AtomicBool>>,
-    running: Vec<Running>,
+    running: Vec<RunningAnswer>,
+    /// Number of answers that are not complete.
     open: usize,
     logprobs: bool,
     stop_tokens: Vec<u32>,
-    /// The model's own ends: they have no text where they are passed over either.
-    ends: Vec<u32>,
+    /// The model's end-of-sequence tokens. They have no text, even if `ignore_eos` makes the answer continue.
+    eos: Vec<u32>,
     pending: VecDeque<Update>,
     usage: Usage,
     started: Instant,
     outcome: Outcome,
+    /// Whether an answer ended at the token limit.
     length: bool,
 }
 
 impl Generation {
-    /// Hands orders of a client to the engine.
-    pub fn start(server: &Arc<Server>, client: &Client, orders: Vec<Order>) -> Result<Generation, ApiError> {
-        let started = client.asked;
-        let total = orders.iter().map(|o| o.n).sum();
-        let places = client.answers(server, total)?;
+    /// Submits requests of a client to the engine.
+    pub fn start(
+        server: &Arc<Server>,
+        client: &Client,
+        requests: Vec<GenerationRequest>,
+    ) -> Result<Generation, ApiError> {
+        let started = client.arrived;
+        let total = requests.iter().map(|r| r.n).sum();
+        let reservation = server.reserve_answers(client, total)?;
         let stop: Arc<Vec<AtomicBool>> = Arc::new((0..total).map(|_| AtomicBool::new(false)).collect());
         let (sender, events) = unbounded_channel();
         let mut running = Vec::new();
         let mut tickets = Vec::new();
         let mut usage = Usage::default();
-        let logprobs = orders.iter().any(|o| o.sampling.top_logprobs.is_some());
-        let stop_tokens = orders.first().map(|o| o.sampling.stop_tokens.clone()).unwrap_or_default();
-        for order in orders {
-            usage.prompt_tokens += order.prompt.len();
+        let logprobs = requests.iter().any(|r| r.sampling.top_logprobs.is_some());
+        let stop_tokens = requests.first().map(|r| r.sampling.stop_tokens.clone()).unwrap_or_default();
+        for request in requests {
+            usage.prompt_tokens += request.prompt.len();
             let base = running.len();
-            for i in 0..order.n {
-                let steered = order.steering.get(i).map(Steering::steered).unwrap_or_default();
-                let answer = Answer::new(server.model.tokenizer.clone(), &order.reading);
-                let echo = order.observe == Observe::Logprobs;
-                let first = order.prompt.iter().take(usize::from(echo && i == 0));
+            for i in 0..request.n {
+                let report = request.constraints.get(i).map(DecodingConstraints::report).unwrap_or_default();
+                let parser = AnswerParser::new(server.model.tokenizer.clone(), &request.format);
+                let echo = request.observe == Observe::Logprobs;
+                let first = request.prompt.iter().take(usize::from(echo && i == 0));
                 let prompt = first.map(|&token| TokenInfo { token, logprob: 0.0, top: Vec::new(), thought: false });
-                let (held, prompt, siblings) = (Vec::new(), prompt.collect(), order.n);
-                running.push(Running { answer, steered, held, prompt, siblings, echo, done: false });
+                let (held, prompt, siblings) = (Vec::new(), prompt.collect(), request.n);
+                running.push(RunningAnswer { parser, report, held, prompt, siblings, echo, done: false });
             }
-            tickets.push(submit(server, client.salt, order, base, sender.clone(), stop.clone())?);
+            tickets.push(submit(server, client.salt, request, base, sender.clone(), stop.clone())?);
         }
         Ok(Generation {
             server: server.clone(),
-            _places: Some(places),
+            _reservation: Some(reservation),
             events,
             tickets,
             stop,
@@ -171,22 +120,22 @@ impl Generation {
             running,
             logprobs,
             stop_tokens,
-            ends: server.model.tokenizer.eos(),
+            eos: server.model.tokenizer.eos(),
             pending: VecDeque::new(),
             usage,
             started,
-            outcome: Outcome::Gone,
+            outcome: Outcome::Cancelled,
             length: false,
         })
     }
 
-    /// An answer that no model is needed for.
+    /// Returns a fixed answer without running the model.
     pub fn fixed(server: Arc<Server>, text: String) -> Generation {
         let deltas = vec![Delta::Content(text)];
-        let update = Update { finish: Some(FinishReason::Stop), ..Update::of(0, deltas, Vec::new()) };
+        let update = Update { finish: Some(FinishReason::Stop), ..Update::new(0, deltas, Vec::new()) };
         Generation {
             server,
-            _places: None,
+            _reservation: None,
             events: unbounded_channel().1,
             tickets: Vec::new(),
             stop: Arc::default(),
@@ -194,16 +143,16 @@ impl Generation {
             open: 0,
             logprobs: false,
             stop_tokens: Vec::new(),
-            ends: Vec::new(),
+            eos: Vec::new(),
             pending: VecDeque::from([update]),
             usage: Usage::default(),
             started: Instant::now(),
-            outcome: Outcome::Gone,
+            outcome: Outcome::Cancelled,
             length: false,
         }
     }
 
-    /// The next update; `None` when all answers are complete.
+    /// Returns the next update; `None` when all answers are complete.
     pub async fn next(&mut self) -> Option<Result<Update, ApiError>> {
         loop {
             if let Some(update) = self.pending.pop_front() {
@@ -224,7 +173,7 @@ impl Generation {
                     let error = ApiError::internal("The engine ended before the answer was complete.");
                     return Some(Err(self.fail(Outcome::Failed, error)));
                 }
-                Ok(Some((index, event))) => match self.take(index, event) {
+                Ok(Some((index, event))) => match self.handle(index, event) {
                     Ok(update) => self.pending.extend(update),
                     Err(error) => return Some(Err(self.fail(Outcome::Failed, error))),
                 },
@@ -232,9 +181,9 @@ impl Generation {
         }
     }
 
-    /// Tokens so far.
+    /// The token counts so far.
     pub fn usage(&self) -> Usage {
-        let answers = || self.running.iter().map(|r| &r.answer);
+        let answers = || self.running.iter().map(|r| &r.parser);
         Usage {
             completion_tokens: answers().map(|a| a.tokens).sum(),
             reasoning_tokens: answers().map(|a| a.reasoning_tokens).sum(),
@@ -242,29 +191,27 @@ impl Generation {
         }
     }
 
-    /// All updates put into the answers they belong to.
-    pub async fn collect<T: Default>(
-        &mut self,
-        n: usize,
-        mut add: impl FnMut(&mut T, Update),
-    ) -> Result<Vec<T>, ApiError> {
-        let mut answers: Vec<T> = (0..n).map(|_| T::default()).collect();
+    /// Waits for all updates and returns the `n` complete answers.
+    pub async fn collect(&mut self, n: usize) -> Result<Vec<CollectedAnswer>, ApiError> {
+        let mut answers: Vec<CollectedAnswer> = (0..n).map(|_| CollectedAnswer::default()).collect();
         while let Some(update) = self.next().await {
             let update = update?;
             if let Some(answer) = answers.get_mut(update.index) {
-                add(answer, update);
+                answer.add(update);
             }
         }
         Ok(answers)
     }
 
+    /// Cancels what is left and returns the error.
     fn fail(&mut self, outcome: Outcome, error: ApiError) -> ApiError {
         (self.outcome, self.open) = (outcome, 0);
         self.tickets.clear();
         error
     }
 
-    fn take(&mut self, index: usize, event: Event) -> Result<Option<Update>, ApiError> {
+    /// Converts an event of the engine to an update, if there is anything to send.
+    fn handle(&mut self, index: usize, event: Event) -> Result<Option<Update>, ApiError> {
         if let Event::Prompt { sample: 0, cached } = event {
             self.usage.cached_tokens += cached;
         }
@@ -273,9 +220,9 @@ impl Generation {
             Event::Prompt { .. } => {
                 let prompt = std::mem::take(&mut running.prompt);
                 if !prompt.is_empty() {
-                    let told =
-                        |i| Update { prompt: Some(prompt.clone()), ..Update::of(index + i, Vec::new(), Vec::new()) };
-                    self.pending.extend((0..running.siblings).map(told));
+                    let update =
+                        |i| Update { prompt: Some(prompt.clone()), ..Update::new(index + i, Vec::new(), Vec::new()) };
+                    self.pending.extend((0..running.siblings).map(update));
                 }
                 Ok(None)
             }
@@ -287,91 +234,94 @@ impl Generation {
             }
             Event::Hidden { .. } => Ok(None),
             Event::Token { token, logprob, top_logprobs: top, .. } => {
-                let silent = self.stop_tokens.contains(&token) || self.ends.contains(&token);
-                let (deltas, thought) = running.answer.push(token, silent);
+                let silent = self.stop_tokens.contains(&token) || self.eos.contains(&token);
+                let (deltas, thought) = running.parser.push(token, silent);
                 if self.logprobs && (!silent || running.echo) {
                     running.held.push(TokenInfo { token, logprob, top, thought });
                 }
-                if running.answer.stopped() {
+                if running.parser.stopped() {
                     self.stop[index].store(true, Ordering::Relaxed);
                     return self.finish(index, deltas, Finish::Stop).map(Some);
                 }
                 let tokens = if deltas.is_empty() { Vec::new() } else { std::mem::take(&mut running.held) };
-                Ok((!deltas.is_empty()).then_some(Update::of(index, deltas, tokens)))
+                Ok((!deltas.is_empty()).then_some(Update::new(index, deltas, tokens)))
             }
             Event::Finish { finish, .. } => self.finish(index, Vec::new(), finish).map(Some),
         }
     }
 
+    /// Ends an answer and returns its last update.
     fn finish(&mut self, index: usize, mut deltas: Vec<Delta>, finish: Finish) -> Result<Update, ApiError> {
         let running = &mut self.running[index];
-        if let Some(message) = running.steered.grammar.get() {
+        if let Some(message) = running.report.grammar.get() {
             return Err(ApiError::invalid("response_format", format!("The grammar could not be followed: {message}")));
         }
-        deltas.extend(running.answer.finish());
+        deltas.extend(running.parser.finish());
         running.done = true;
         self.open -= 1;
         let reason = match finish {
-            Finish::Stop if running.answer.calls() > 0 => FinishReason::ToolCalls,
+            Finish::Stop if running.parser.calls() > 0 => FinishReason::ToolCalls,
             Finish::Stop => FinishReason::Stop,
             Finish::Length => FinishReason::Length,
             Finish::Cancelled => return Err(ApiError::stopping()),
             Finish::NotFinite => return Err(ApiError::not_finite()),
         };
         self.length |= reason == FinishReason::Length;
-        let cut = running.steered.cut.get();
+        let thinking_stop = running.report.thinking_stop.get();
         let tokens = std::mem::take(&mut running.held);
-        let stop = running.answer.stop_string().map(str::to_owned);
-        Ok(Update { finish: Some(reason), cut, stop, ..Update::of(index, deltas, tokens) })
+        let stop = running.parser.stop_string().map(str::to_owned);
+        Ok(Update { finish: Some(reason), thinking_stop, stop, ..Update::new(index, deltas, tokens) })
     }
 }
 
-/// Counts what became of it.
+/// Records the outcome and the token counts in the metrics.
 impl Drop for Generation {
     fn drop(&mut self) {
         let (usage, m) = (self.usage(), &self.server.metrics);
         m.ended(self.outcome);
-        m.whole.observe(self.started.elapsed());
+        m.request_times.observe(self.started.elapsed());
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
         add(&m.prompt_tokens, usage.prompt_tokens);
         add(&m.cached_tokens, usage.cached_tokens);
         add(&m.tokens, usage.completion_tokens);
         add(&m.reasoning_tokens, usage.reasoning_tokens);
-        let cuts = |cut: Cut| self.running.iter().filter(|r| r.steered.cut.get() == Some(cut)).count();
-        add(&m.budget_cuts, cuts(Cut::Budget));
-        add(&m.loop_cuts, cuts(Cut::Circles));
+        let stops = |stop| self.running.iter().filter(|r| r.report.thinking_stop.get() == Some(stop)).count();
+        add(&m.budget_stops, stops(ThinkingStop::Budget));
+        add(&m.loop_stops, stops(ThinkingStop::Loop));
     }
 }
 
+/// Submits one request; `base` is the index of its first answer.
 fn submit(
     server: &Server,
     salt: u64,
-    order: Order,
+    request: GenerationRequest,
     base: usize,
     sender: UnboundedSender<(usize, Event)>,
     stop: Arc<Vec<AtomicBool>>,
 ) -> Result<Ticket, ApiError> {
-    let seed = order.seed.map_or_else(crate::types::random, |seed| seed as u64);
-    let request = Request { prompt: order.prompt, n: order.n, sampling: order.sampling, key: [seed, 0, 0] };
-    let idle = order.steering.iter().all(Steering::is_idle);
-    let boxed = |s: Steering| -> Box<dyn Constraint> { Box::new(s) };
-    let constraints = if idle { Vec::new() } else { order.steering.into_iter().map(boxed).collect() };
+    let seed = request.seed.map_or_else(crate::types::random, |seed| seed as u64);
+    let observe = request.observe;
+    let idle = request.constraints.iter().all(DecodingConstraints::is_idle);
+    let boxed = |c: DecodingConstraints| -> Box<dyn Constraint> { Box::new(c) };
+    let constraints = if idle { Vec::new() } else { request.constraints.into_iter().map(boxed).collect() };
+    let request = Request { prompt: request.prompt, n: request.n, sampling: request.sampling, key: [seed, 0, 0] };
     let on_event = Box::new(move |event: Event| {
         let index = base + event.sample();
-        let enough = stop[index].load(Ordering::Relaxed);
+        let stopped = stop[index].load(Ordering::Relaxed);
         match sender.send((index, event)) {
-            Err(_) => Flow::Cancel, // the client is gone
-            Ok(()) if enough => Flow::Stop,
+            Err(_) => Flow::Cancel, // the client has disconnected
+            Ok(()) if stopped => Flow::Stop,
             Ok(()) => Flow::Continue,
         }
     });
-    let submission = Submission { request, salt, observe: order.observe, constraints, on_event };
-    server.engine.submit(submission).map_err(|refused| refusal(server, refused))
+    let submission = Submission { request, salt, observe, constraints, on_event };
+    server.engine.submit(submission).map_err(|error| submit_error(server, error))
 }
 
-/// What the engine's refusal is to a client.
-pub(crate) fn refusal(server: &Server, refused: Refused) -> ApiError {
-    match refused {
+/// Converts an error of [`Engine::submit`](meno_engine::engine::Engine::submit) to an error response.
+pub(crate) fn submit_error(server: &Server, error: Refused) -> ApiError {
+    match error {
         Refused::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         Refused::Stopping => ApiError::stopping(),
         Refused::Invalid(error) => error.into(),

@@ -1,34 +1,35 @@
-//! What a grammar or schema may ask for, checked before it is compiled.
+//! Limits on the size of a grammar or schema, checked before it is compiled.
 //!
-//! llguidance bounds the result of compiling, but not the way to it: it descends a step of the stack for every rule that
-//! names the next, and its time grows with the square of the repetitions in a regular expression, of the optional
-//! properties of an object, of the names that are required and of schemas that refer to each other, and with the number that a number must be a multiple of. So these are counted first. The
-//! counts are generous to what is written by hand or made from a program's types.
+//! llguidance limits the result of compiling, but not the work: it recurses for every rule that refers to the next
+//! one, and its time grows with the square of the repetitions in a regular expression, of the optional properties of
+//! an object, of the required names and of schemas that refer to each other, and also with the value of `multipleOf`.
+//! Therefore all of these are counted first. The limits are far above what is written by hand or generated from the
+//! types of a program.
 
-use crate::structured::Structure;
+use crate::structure::Structure;
 use serde_json::Value;
 
-/// Most bytes of a grammar or schema.
+/// Maximum size of a grammar or schema in bytes.
 pub const MAX_BYTES: usize = 256 << 10;
-/// Most rules and terminals of a Lark grammar.
+/// Maximum number of rules and terminals in a Lark grammar.
 pub const MAX_RULES: usize = 2000;
-/// Most properties in all objects of a schema.
+/// Maximum number of properties in all objects of a schema together.
 pub const MAX_PROPERTIES: usize = 2000;
-/// Most names in all `required` and `dependentRequired` of a schema.
+/// Maximum number of names in all `required` and `dependentRequired` of a schema together.
 pub const MAX_REQUIRED: usize = 2000;
-/// Most `$ref` of a schema.
+/// Maximum number of `$ref` in a schema.
 pub const MAX_REFERENCES: usize = 1000;
-/// How deep the brackets of a regular expression or a Lark grammar may lie in each other.
+/// Maximum nesting depth of brackets in a regular expression or a Lark grammar.
 pub const MAX_DEPTH: usize = 256;
-/// Most schemas in all `allOf`, `anyOf` and `oneOf` of a schema.
+/// Maximum number of schemas in all `allOf`, `anyOf` and `oneOf` of a schema together.
 pub const MAX_BRANCHES: usize = 2000;
-/// Most repetitions (`*`, `+`, `?`, `{…}`) in all regular expressions and rules.
+/// Maximum number of repetitions (`*`, `+`, `?`, `{…}`) in all regular expressions and rules together.
 pub const MAX_REPEATS: usize = 1000;
-/// Largest number that a number may have to be a multiple of, without its decimal places; and the largest product of
-/// such numbers where they may meet.
+/// Maximum value of `multipleOf`, without its decimal point. If several may apply to the same number, it limits their
+/// product.
 pub const MAX_MULTIPLE: u64 = 10_000;
 
-/// What was counted.
+/// The counts of one grammar or schema.
 #[derive(Debug, Default)]
 struct Counts {
     rules: usize,
@@ -40,11 +41,11 @@ struct Counts {
     depth: usize,
     largest_multiple: u64,
     product_of_multiples: u64,
-    /// Whether schemas are put together, so that multiples of two numbers may be asked for at once.
+    /// Whether schemas are combined, so that several `multipleOf` may apply to the same number.
     joined: bool,
 }
 
-/// How much there is to compile, or an error that says what there is too much of.
+/// Returns the weight of a structure, or an error that names the limit it exceeds.
 pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     let bytes = match structure {
         Structure::JsonObject => return Ok(1),
@@ -63,14 +64,13 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     at_most("properties", counts.properties, MAX_PROPERTIES)?;
     at_most("required names", counts.required, MAX_REQUIRED)?;
     at_most("references ($ref)", counts.references, MAX_REFERENCES)?;
-    at_most("brackets within each other", counts.depth, MAX_DEPTH)?;
+    at_most("levels of nested brackets", counts.depth, MAX_DEPTH)?;
     at_most("schemas in allOf, anyOf and oneOf", counts.branches, MAX_BRANCHES)?;
     at_most("repetitions (*, +, ?, {…})", counts.repeats, MAX_REPEATS)?;
     let multiple = if counts.joined { counts.product_of_multiples } else { counts.largest_multiple };
     if multiple > MAX_MULTIPLE {
-        let product =
-            if counts.joined { "the product of all in a schema with references or combinations " } else { "" };
-        return Err(format!("has a multipleOf that is too large: {product}may be {MAX_MULTIPLE}"));
+        let what = if counts.joined { "the product of all in a schema with references or combinations" } else { "it" };
+        return Err(format!("has a multipleOf that is too large: {what} may be at most {MAX_MULTIPLE}"));
     }
     let names = counts.properties + counts.required + counts.references;
     Ok(1 + counts.rules + names + counts.branches + counts.repeats + bytes / 64)
@@ -80,7 +80,7 @@ fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {
     if count > most { Err(format!("has {count} {what}; at most {most} are taken")) } else { Ok(()) }
 }
 
-/// Signs of repetition that are not escaped.
+/// Counts the repetition operators that are not escaped.
 fn repeats(text: &str) -> usize {
     let (mut count, mut escaped) = (0, false);
     for byte in text.bytes() {
@@ -111,13 +111,13 @@ fn depth(text: &str) -> usize {
 }
 
 impl Counts {
-    /// A regular expression.
+    /// Counts a regular expression.
     fn pattern(&mut self, text: &str) {
         self.repeats += repeats(text);
         self.depth = self.depth.max(depth(text));
     }
 
-    /// A Lark grammar, and the schemas that stand in it after `%json`.
+    /// Counts a Lark grammar, including the schemas after `%json`.
     fn lark(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.find("%json") {
@@ -137,7 +137,7 @@ impl Counts {
         self.pattern(text);
     }
 
-    /// A schema, with all values in it: what is counted too much is no schema, and harmless.
+    /// Counts a schema. Also counts values in it that are not schemas; that is harmless.
     fn schema(&mut self, schema: &Value) {
         match schema {
             Value::Array(items) => items.iter().for_each(|item| self.schema(item)),
@@ -181,7 +181,7 @@ impl Counts {
     }
 }
 
-/// The digits of a number, without point, exponent and zeros at its end.
+/// The digits of a number as an integer: without the decimal point, and negative exponents are ignored.
 fn digits(number: &str) -> u64 {
     let mantissa: String = number.split(['e', 'E']).next().unwrap_or_default().replace(['.', '-'], "");
     let exponent = number.split(['e', 'E']).nth(1).and_then(|e| e.parse::<i32>().ok()).unwrap_or(0);
@@ -196,32 +196,32 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_too_much_is_named() {
-        let refused = |structure: Structure, words: &str| {
+    fn errors_name_the_exceeded_limit() {
+        let rejected = |structure: Structure, words: &str| {
             let error = check(&structure).unwrap_err();
             assert!(error.contains(words), "{error}");
         };
-        refused(Structure::Regex("x".repeat(MAX_BYTES + 1)), "bytes");
-        refused(Structure::Regex("(a|b|c)*".repeat(MAX_REPEATS + 1)), "1001 repetitions");
-        refused(Structure::Lark("a: b\n".repeat(MAX_RULES + 1)), "2001 rules");
+        rejected(Structure::Regex("x".repeat(MAX_BYTES + 1)), "bytes");
+        rejected(Structure::Regex("(a|b|c)*".repeat(MAX_REPEATS + 1)), "1001 repetitions");
+        rejected(Structure::Lark("a: b\n".repeat(MAX_RULES + 1)), "2001 rules");
         let many: serde_json::Map<String, Value> = (0..=MAX_PROPERTIES).map(|i| (i.to_string(), json!({}))).collect();
         let schema = json!({"items": {"properties": many}});
-        refused(Structure::JsonSchema(schema.clone()), "2001 properties");
-        refused(Structure::Lark(format!("start: a %json {schema} b")), "2001 properties");
-        refused(Structure::JsonSchema(json!({"allOf": vec![json!({}); 2001]})), "2001 schemas");
-        refused(Structure::JsonSchema(json!({"pattern": "a?".repeat(1001)})), "1001 repetitions");
-        refused(Structure::JsonSchema(json!({"required": vec!["a"; MAX_REQUIRED + 1]})), "2001 required names");
-        refused(Structure::JsonSchema(json!({"dependentRequired": {"a": vec!["b"; 2001]}})), "2001 required names");
+        rejected(Structure::JsonSchema(schema.clone()), "2001 properties");
+        rejected(Structure::Lark(format!("start: a %json {schema} b")), "2001 properties");
+        rejected(Structure::JsonSchema(json!({"allOf": vec![json!({}); 2001]})), "2001 schemas");
+        rejected(Structure::JsonSchema(json!({"pattern": "a?".repeat(1001)})), "1001 repetitions");
+        rejected(Structure::JsonSchema(json!({"required": vec!["a"; MAX_REQUIRED + 1]})), "2001 required names");
+        rejected(Structure::JsonSchema(json!({"dependentRequired": {"a": vec!["b"; 2001]}})), "2001 required names");
         let chain: serde_json::Map<String, Value> =
             (0..1001).map(|i| (i.to_string(), json!({"$ref": format!("#/$defs/{}", i + 1)}))).collect();
-        refused(Structure::JsonSchema(json!({"$defs": chain})), "1001 references");
+        rejected(Structure::JsonSchema(json!({"$defs": chain})), "1001 references");
         let nested = format!("{}a{}", "(".repeat(257), ")".repeat(257));
-        refused(Structure::Regex(nested.clone()), "257 brackets");
-        refused(Structure::Lark(format!("start: {nested}")), "257 brackets");
-        refused(Structure::JsonSchema(json!({"pattern": nested})), "257 brackets");
-        refused(Structure::JsonSchema(json!({"multipleOf": 10_001})), "multipleOf");
-        refused(Structure::JsonSchema(json!({"multipleOf": 1e15})), "multipleOf");
-        refused(Structure::JsonSchema(json!({"allOf": [{"multipleOf": 101}, {"multipleOf": 103}]})), "product");
+        rejected(Structure::Regex(nested.clone()), "257 levels");
+        rejected(Structure::Lark(format!("start: {nested}")), "257 levels");
+        rejected(Structure::JsonSchema(json!({"pattern": nested})), "257 levels");
+        rejected(Structure::JsonSchema(json!({"multipleOf": 10_001})), "multipleOf");
+        rejected(Structure::JsonSchema(json!({"multipleOf": 1e15})), "multipleOf");
+        rejected(Structure::JsonSchema(json!({"allOf": [{"multipleOf": 101}, {"multipleOf": 103}]})), "product");
         for taken in [
             Structure::JsonSchema(json!({"properties": {"a": {"multipleOf": 9973}, "b": {"multipleOf": 9967}}})),
             Structure::JsonSchema(json!({"anyOf": [{"multipleOf": 0.01}, {"multipleOf": 5}]})),

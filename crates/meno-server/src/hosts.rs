@@ -1,40 +1,37 @@
-//! Under which names the server may be asked, and by the pages of which origins.
+//! Host names of the server and origins of web pages.
 //!
-//! A web page of a foreign site can make its visitor's browser ask a server on the visitor's own machine: directly,
-//! or, by letting its own name point there (DNS rebinding), as if it were the same site. In the first case the browser
-//! says so in `Origin`, in the second the foreign name stands in `Host`.
+//! A web page of another site can make its visitor's browser send requests to a server on the visitor's own machine. It
+//! can do so directly, or it can point its own name to that machine (DNS rebinding), so that the browser takes both for
+//! the same site. In the first case the browser sends the page's origin in `Origin`; in the second `Host` holds the
+//! foreign name. Both are checked.
 
-use crate::app::Server;
 use crate::error::ApiError;
-use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-/// The names of this server.
+/// The host names of this server.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    /// Names that were given.
+    /// The configured names.
     names: Vec<String>,
-    /// Host and address that the server listens on, once it does.
+    /// The host and address that the server listens on; empty until it listens.
     bound: OnceLock<(String, IpAddr)>,
 }
 
 impl Hosts {
-    /// With further names.
+    /// Creates the list with the configured names.
     pub fn new(names: &[String]) -> Hosts {
-        Hosts { names: names.iter().map(|n| bare(n).to_ascii_lowercase()).collect(), bound: OnceLock::new() }
+        Hosts { names: names.iter().map(|n| without_port(n).to_ascii_lowercase()).collect(), bound: OnceLock::new() }
     }
 
-    /// Notes where the server listens.
+    /// Sets the host and address that the server listens on.
     pub fn bound(&self, host: &str, address: IpAddr) {
-        let _ = self.bound.set((host.to_ascii_lowercase(), address)); // once
+        let _ = self.bound.set((host.to_ascii_lowercase(), address)); // set once
     }
 
-    /// Whether names are looked at: on the loopback, where DNS rebinding leads, and where names were given.
+    /// Whether names are checked: on loopback, the target of DNS rebinding, and if names are configured.
     fn checks(&self) -> bool {
         !self.names.is_empty() || self.bound.get().is_some_and(|b| b.1.to_canonical().is_loopback())
     }
@@ -45,56 +42,49 @@ impl Hosts {
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
         let local = host == "localhost" || address.is_some_and(|a| a.to_canonical().is_loopback());
         let bound = self.bound.get();
-        // An address is no name that another site could let point here.
+        // Another site cannot redirect an IP address, only a name.
         let unspecified = bound.is_some_and(|b| b.1.is_unspecified()) && address.is_some();
         local || unspecified || self.names.contains(&host) || bound.is_some_and(|b| b.0 == host || Some(b.1) == address)
+    }
+
+    /// Rejects a request whose `Host` is not this server.
+    pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        if !self.checks() {
+            return Ok(());
+        }
+        let known = |value: &HeaderValue| value.to_str().is_ok_and(|host| self.knows(without_port(host)));
+        match headers.get_all(HOST).iter().find(|value| !known(value)) {
+            Some(value) => Err(ApiError::foreign_host(&String::from_utf8_lossy(value.as_bytes()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Rejects a request of a web page unless the page is the server's own or its origin is in `allowed`.
+    pub(crate) fn check_origin(&self, headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+        let own = headers.get(HOST).and_then(|h| h.to_str().ok());
+        let foreign = |origin: &&HeaderValue| {
+            let origin_text = origin.to_str().unwrap_or_default();
+            let host = ["http://", "https://"].iter().find_map(|scheme| origin_text.strip_prefix(scheme));
+            let same = host.is_some() && host == own;
+            let known = host.is_some_and(|h| self.checks() && self.knows(without_port(h)));
+            !same && !known && !is_listed(origin, allowed)
+        };
+        match headers.get_all(ORIGIN).iter().find(foreign) {
+            Some(origin) => Err(ApiError::foreign_origin(&String::from_utf8_lossy(origin.as_bytes()))),
+            None => Ok(()),
+        }
     }
 }
 
 /// A host without its port.
-fn bare(authority: &str) -> &str {
+fn without_port(authority: &str) -> &str {
     let end = authority.rfind(']').map_or(0, |i| i + 1);
     authority[end..].find(':').map_or(authority, |i| &authority[..end + i])
 }
 
-/// Whether an origin is one of `given`, as `--cors-origin` names them.
-pub(crate) fn is_given(origin: &HeaderValue, given: &[String]) -> bool {
-    given.iter().any(|g| g == "*" || g.trim_end_matches('/').as_bytes() == origin.as_bytes())
-}
-
-/// Refuses requests under foreign names and from pages of foreign origins.
-pub(crate) async fn check(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    match host(&server, headers).and_then(|()| origin(&server, headers)) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
-}
-
-fn host(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
-    if !server.hosts.checks() {
-        return Ok(());
-    }
-    let known = |value: &HeaderValue| value.to_str().is_ok_and(|host| server.hosts.knows(bare(host)));
-    match headers.get_all(HOST).iter().find(|value| !known(value)) {
-        Some(value) => Err(ApiError::foreign_host(&String::from_utf8_lossy(value.as_bytes()))),
-        None => Ok(()),
-    }
-}
-
-fn origin(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
-    let own = headers.get(HOST).and_then(|h| h.to_str().ok());
-    let foreign = |origin: &&HeaderValue| {
-        let origin_text = origin.to_str().unwrap_or_default();
-        let host = ["http://", "https://"].iter().find_map(|scheme| origin_text.strip_prefix(scheme));
-        let same = host.is_some() && host == own;
-        let known = host.is_some_and(|h| server.hosts.checks() && server.hosts.knows(bare(h)));
-        !same && !known && !is_given(origin, &server.options.cors_origins)
-    };
-    match headers.get_all(ORIGIN).iter().find(foreign) {
-        Some(origin) => Err(ApiError::foreign_origin(&String::from_utf8_lossy(origin.as_bytes()))),
-        None => Ok(()),
-    }
+/// Whether an origin is in the list given by `--cors-origin`.
+pub(crate) fn is_listed(origin: &HeaderValue, listed: &[String]) -> bool {
+    listed.iter().any(|l| l == "*" || l.trim_end_matches('/').as_bytes() == origin.as_bytes())
 }
 
 #[cfg(test)]
@@ -112,7 +102,7 @@ mod tests {
         for foreign in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[::2]"] {
             assert!(!hosts.knows(foreign), "{foreign}");
         }
-        assert_eq!(["a:1", "[::1]:80", "[::1]", "a", ""].map(bare), ["a", "[::1]", "[::1]", "a", ""]);
+        assert_eq!(["a:1", "[::1]:80", "[::1]", "a", ""].map(without_port), ["a", "[::1]", "[::1]", "a", ""]);
     }
 
     #[test]

@@ -1,24 +1,31 @@
-//! A server of one model with the APIs of OpenAI and Anthropic: chat, completions, responses, messages, embeddings,
-//! tools, structured output, thinking with a budget, and the figures that tell how it does.
+//! A server for one model with the APIs of OpenAI and Anthropic: chat completions, completions, responses, messages,
+//! embeddings, tools, structured output, thinking budgets and metrics.
 //!
-//! A request goes one way: [`listen`] takes it from a connection, [`hosts`] and [`clients`] say whether it may come in
-//! and what it may take, [`body`] reads it, [`conversation`] makes the prompt, [`generation`] hands it to
-//! [`meno_engine::engine::Engine`] and turns tokens into updates ([`answer`], [`tools`]), the endpoint tells them.
-//! What restricts an answer ([`thinking`], [`structured`]) meets in [`steering`], which the engine asks for every
-//! token. Every error is an [`error::ApiError`].
+//! The path of a request: [`listen`] accepts the connection. [`app`](mod@app) routes the request, and `access` checks
+//! the host name, the origin and the API key. [`body`] reads the body within the limits of its [client](clients). An
+//! endpoint, for example [`chat_completions`], validates the request, and [`conversation`] renders the prompt.
+//! [`generation`] submits it to [`meno_engine::engine::Engine`] and converts the engine's events to [updates](update),
+//! with [`answer`] and [`tools`]. `request`, the core that the endpoints share, sends the reply, whole or streamed
+//! ([`sse`]).
+//!
+//! Constraints on the tokens of an answer ([`thinking`], [`structured`]) are combined in [`decoding_constraints`],
+//! which the engine calls for every token. Every error response is an [`error::ApiError`].
 
-pub mod about;
+mod access;
 pub mod answer;
 pub mod app;
 pub mod apply_template;
 pub mod asked_form;
-mod bodies;
+mod base64;
 pub mod body;
+mod body_memory;
 pub mod chat_completions;
+pub mod chat_message;
 pub mod clients;
 pub mod completions;
 pub mod connections;
 pub mod conversation;
+pub mod decoding_constraints;
 pub mod echo;
 pub mod embeddings;
 pub mod error;
@@ -26,6 +33,7 @@ pub mod fields;
 pub mod fim;
 pub mod gbnf;
 pub mod generation;
+pub mod generation_fields;
 pub mod grammar_limits;
 pub mod hosts;
 pub mod listen;
@@ -39,25 +47,32 @@ pub mod models;
 pub mod page;
 mod patterns;
 pub mod places;
+pub mod prompt;
+pub mod prompt_input;
+pub mod reasoning_display;
+mod request;
 pub mod responses;
 pub mod schema;
-pub mod shown_thought;
+pub mod server_info;
 mod socket;
-pub mod steering;
-pub mod stream;
+pub mod sse;
+pub mod state;
+pub mod structure;
 pub mod structured;
 mod text_or_list;
 pub mod thinking;
 pub mod tokenize;
 pub mod tools;
 pub mod types;
+pub mod update;
 
-pub use app::{Server, ServerOptions, app};
+pub use app::app;
 pub use connections::ConnectionLimits;
 pub use error::ApiError;
 pub use listen::{Listen, serve};
 pub use loading::Loading;
-pub use model::Served;
-
-/// Tells clients with the same seed whether they can expect the same text.
-pub const FINGERPRINT: &str = concat!("meno-", env!("CARGO_PKG_VERSION"));
+pub use model::ServedModel;
+/// The former name of [`ServedModel`].
+pub use model::ServedModel as Served;
+pub use state::{Server, ServerOptions};
+pub use types::FINGERPRINT;

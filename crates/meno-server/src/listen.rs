@@ -1,10 +1,12 @@
-//! Connections: accepting them, TLS, bounds on what they may hold up, and an end that lets answers finish.
+//! Listening: accepts connections, optionally with TLS, enforces timeouts, and shuts down after running answers are
+//! complete.
 
-use crate::app::{Server, app};
+use crate::app::app;
 use crate::clients;
-use crate::connections::{Connection, ConnectionLimits, Connections, Phase};
+use crate::connections::{Connection, ConnectionLimits, Connections, Peer, Phase};
 use crate::loading::Loading;
 use crate::socket::Socket;
+use crate::state::Server;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Response};
@@ -31,29 +33,32 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
-/// A connection that has not sent the whole head of a request for so long is closed.
+/// Maximum time to receive the complete head of a request; afterwards the connection is closed.
 const HEADER_TIME: Duration = Duration::from_secs(15);
-/// Most bytes of a request's head.
+/// Maximum size of a request's head in bytes.
 const HEADER_BYTES: usize = 64 << 10;
-/// A TLS handshake takes no longer.
+/// Maximum time for a TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// How long accepting waits when the system has no file handle left.
+/// How long to wait before the next `accept` when the process has no file handles left.
 const NO_HANDLE_TIME: Duration = Duration::from_millis(10);
 
 /// Where to listen.
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// Address or host name.
+    /// Address or host name to bind.
     pub host: String,
-    /// Port; 0 takes a free one.
+    /// Port; 0 picks a free one.
     pub port: u16,
-    /// Certificate chain and key, as PEM files.
+    /// Paths of the certificate chain and the private key, in PEM; `None`: no TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// Listens, then loads the server with `load`, then serves until SIGTERM or SIGINT and lets what runs finish. Until the
-/// server is loaded every request is answered with 503 ([`Loading`]), and a signal ends the process at once. Then `ready`
-/// gets the address; after that a second signal ends the process.
+/// Listens, loads the server with `load`, and serves until SIGTERM or SIGINT; then finishes running answers and
+/// returns.
+///
+/// Until the server is loaded, every request gets status 503 ([`Loading`]) and a signal ends the process immediately.
+/// Once it is loaded, `ready` is called with the address. From then on the first signal starts the shutdown and a
+/// second one ends the process.
 pub fn serve<E: From<io::Error>>(
     listen: &Listen,
     limits: ConnectionLimits,
@@ -84,19 +89,21 @@ pub fn serve<E: From<io::Error>>(
     Ok(())
 }
 
-/// Why it is not possible to listen there, and what to do.
+/// Explains why binding failed and what to do.
 fn cannot_listen(listen: &Listen, error: &io::Error) -> io::Error {
     let Listen { host, port, .. } = listen;
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let free = (1..=100).filter_map(|more| port.checked_add(more)).find(|&p| is_free(host, p));
-            let free = free.map_or("--port 0 takes a free one".to_owned(), |p| format!("{p} is free: --port {p}"));
+            let free = free.map_or("--port 0 picks a free one".to_owned(), |p| format!("{p} is free: --port {p}"));
             format!("another program has port {port}; {free}")
         }
-        io::ErrorKind::PermissionDenied => format!("port {port} is for the system; take one from 1024 on: --port 8000"),
+        io::ErrorKind::PermissionDenied => {
+            format!("port {port} is reserved for the system; use one from 1024 up: --port 8000")
+        }
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --host takes 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or \
-             an address of it"
+             one of its addresses"
                 .to_owned()
         }
         _ if error.to_string().contains("lookup address") => {
@@ -112,7 +119,7 @@ fn is_free(host: &str, port: u16) -> bool {
     std::net::TcpListener::bind((host, port)).is_ok()
 }
 
-/// Accepts connections until `stop`. Then those on which no answer is being given are closed, and the others waited for.
+/// Accepts connections until `stop` completes. Then closes idle connections and waits for the others.
 pub async fn run(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -128,23 +135,23 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(_) => {
-                    // Out of file handles, most likely: an idle connection gives its own.
-                    open.give_up_one();
+                    // Most likely out of file handles: close an idle connection.
+                    open.close_oldest();
                     tokio::time::sleep(NO_HANDLE_TIME).await;
                     continue;
                 }
             },
             () = &mut stop => break,
         };
-        let Some(place) = open.admit(peer.ip()) else { continue };
+        let Some(admission) = open.admit(peer.ip()) else { continue };
         let (tls, app, watcher, open) = (tls.clone(), app.clone(), graceful.watcher(), open.clone());
         tokio::spawn(async move {
-            let connection = place.connection.clone();
+            let connection = admission.connection.clone();
             tokio::select! {
                 () = serve_connection(stream, tls, app, watcher, (connection.clone(), open)) => {}
                 () = connection.closed() => {}
             }
-            drop(place);
+            drop(admission);
         });
     }
     drop(listener);
@@ -159,7 +166,7 @@ async fn serve_connection(
     watcher: Watcher,
     (connection, open): (Arc<Connection>, Arc<Connections>),
 ) {
-    let _ = stream.set_nodelay(true); // tokens go out one by one; without it they only come later
+    let _ = stream.set_nodelay(true); // tokens are sent one by one; Nagle's algorithm would delay them
     let wrap = (connection.clone(), open);
     match tls {
         None => http(Socket::new(stream, wrap.0, wrap.1), app, watcher, connection).await,
@@ -177,41 +184,37 @@ async fn http(
     watcher: Watcher,
     connection: Arc<Connection>,
 ) {
-    let service = service_fn(move |request| answer(app.clone(), connection.clone(), request));
+    let service = service_fn(move |request| respond(app.clone(), connection.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // An error is a client that went away or does not speak HTTP: nobody is left to tell.
+    // An error means that the client disconnected or does not speak HTTP: there is nobody to report it to.
     let _ = watcher.watch(connection).await;
 }
 
-/// Answers a request, and notes what the connection is doing meanwhile.
-async fn answer(
+/// Answers a request and keeps the phase of the connection up to date.
+async fn respond(
     app: Router,
     connection: Arc<Connection>,
     mut request: Request<Incoming>,
-) -> Result<Response<Answering>, Infallible> {
+) -> Result<Response<TrackedBody>, Infallible> {
     let whole = request.body().is_end_stream();
     connection.enter(if whole { Phase::Answering } else { Phase::Reading });
     request.extensions_mut().insert(Peer(connection.clone()));
     let Ok(response) = app.oneshot(request.map(Body::new)).await;
     connection.enter(Phase::Answering);
-    Ok(response.map(|body| Answering { body, connection }))
+    Ok(response.map(|body| TrackedBody { body, connection }))
 }
 
-/// The connection by which a request came.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer(pub(crate) Arc<Connection>);
-
-/// The body of an answer; when it is gone the answer is complete.
-struct Answering {
+/// The body of an answer; when it is dropped the answer is complete.
+struct TrackedBody {
     body: Body,
     connection: Arc<Connection>,
 }
 
-impl HttpBody for Answering {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -228,13 +231,13 @@ impl HttpBody for Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
         self.connection.enter(Phase::Flushing);
     }
 }
 
-/// Completes with the first signal to end; the second, or any while the model is loaded, ends the process.
+/// Completes on the first SIGTERM or SIGINT. A second signal, or any signal while the model loads, ends the process.
 fn signals(loading: &Loading) -> io::Result<impl Future<Output = ()> + use<>> {
     let loading = loading.clone();
     #[cfg(unix)]
@@ -265,10 +268,10 @@ fn signals(loading: &Loading) -> io::Result<impl Future<Output = ()> + use<>> {
     })
 }
 
-/// Most bytes of a file of certificates.
+/// Maximum size of a PEM file in bytes.
 const MAX_PEM: u64 = 1 << 20;
 
-/// TLS with a certificate chain and its key.
+/// Returns a TLS acceptor for a certificate chain and its private key.
 pub fn acceptor(cert: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let bad = |path: &Path, what: &str, e: &dyn std::fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: expected {what}: {e}", path.display()))

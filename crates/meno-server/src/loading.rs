@@ -1,5 +1,5 @@
-//! What the server answers while its model is being loaded: 503, with the time after which to ask again. Scripts,
-//! load balancers and browser tabs can connect immediately and see when it is ready.
+//! Responses while the model is loading: status 503 with `Retry-After`. Scripts, load balancers and browsers can
+//! connect immediately and see when the server is ready.
 
 use crate::body;
 use crate::error::ApiError;
@@ -13,11 +13,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tower::ServiceExt;
 
-/// A server whose model may not be there yet.
+/// The state of loading: the progress, and then the router of the server.
 #[derive(Clone, Debug)]
 pub struct Loading {
     ready: Arc<OnceLock<Router>>,
-    /// Values read, and of how many.
+    /// Number of values read, and of all values.
     read: Arc<[AtomicU64; 2]>,
     since: Instant,
 }
@@ -29,45 +29,45 @@ impl Default for Loading {
 }
 
 impl Loading {
-    /// Reports the number of the model's values read so far, and of all.
+    /// Reports progress: how many of the model's values have been read.
     pub fn progress(&self, read: usize, of: usize) {
         self.read[0].store(read as u64, Ordering::Relaxed);
         self.read[1].store(of as u64, Ordering::Relaxed);
     }
 
-    /// From now on `app` answers.
+    /// Ends loading: from now on `app` handles all requests.
     pub fn ready(&self, app: Router) {
-        let _ = self.ready.set(app); // once
+        let _ = self.ready.set(app); // set once
     }
 
-    /// Whether the model is there.
+    /// Whether loading has ended.
     pub fn is_ready(&self) -> bool {
         self.ready.get().is_some()
     }
 
-    /// The routes: those of the server, once it is ready.
+    /// Returns a router that passes requests to the server once it is ready.
     pub fn routes(&self) -> Router {
         let loading = self.clone();
         Router::new().fallback(async move |request: Request| match loading.ready.get() {
             Some(app) => app.clone().oneshot(request).await.into_response(),
-            None => loading.answer(&request),
+            None => loading.response(&request),
         })
     }
 
-    /// How much is read, from 0 to 1.
+    /// The fraction read, from 0 to 1.
     fn share(&self) -> f64 {
         let [read, of] = [0, 1].map(|i| self.read[i].load(Ordering::Relaxed) as f64);
         if of > 0.0 { (read / of).clamp(0.0, 1.0) } else { 0.0 }
     }
 
-    /// Seconds after which it may be ready.
+    /// Estimates the seconds until the server is ready.
     fn retry_after(&self) -> u64 {
         let (share, seconds) = (self.share(), self.since.elapsed().as_secs_f64());
         let left = if share > 0.05 { seconds * (1.0 - share) / share } else { 2.0 };
         left.ceil().clamp(1.0, 60.0) as u64
     }
 
-    fn answer(&self, request: &Request) -> Response {
+    fn response(&self, request: &Request) -> Response {
         let (seconds, percent) = (self.retry_after(), (100.0 * self.share()).floor());
         if request.uri().path() == "/health" {
             let mut response = body::json(&json!({ "status": "loading" }));
@@ -82,7 +82,7 @@ impl Loading {
     }
 }
 
-/// A page that asks again by itself.
+/// Returns a page that reloads itself.
 fn page(percent: f64, seconds: u64) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"1\">\
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_waits_until_the_model_is_there() {
+    async fn requests_get_503_until_the_model_is_loaded() {
         let loading = Loading::default();
         let app = loading.routes();
         loading.progress(2, 5);

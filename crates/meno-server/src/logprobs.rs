@@ -1,26 +1,27 @@
-//! Log-probabilities in OpenAI's two forms.
+//! Log-probabilities in OpenAI's two formats: for chat completions and for completions.
 
-use crate::generation::TokenInfo;
-use crate::model::Served;
+use crate::model::ServedModel;
+use crate::update::TokenInfo;
 use serde_json::{Map, Value, json};
 
-/// JSON has no −∞; OpenAI writes this.
+/// JSON has no −∞; OpenAI uses −9999 instead.
 fn finite(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob } else { -9999.0 }
 }
 
-fn text(model: &Served, token: u32) -> String {
+fn text(model: &ServedModel, token: u32) -> String {
     let bytes = model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn entry(model: &Served, token: u32, logprob: f32) -> Value {
+fn entry(model: &ServedModel, token: u32, logprob: f32) -> Value {
     let bytes = model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
     json!({ "token": text(model, token), "logprob": finite(logprob), "bytes": bytes })
 }
 
-/// Of a chat: tokens of the text in `content`, those of the thought beside it.
-pub fn chat(model: &Served, tokens: &[TokenInfo]) -> Value {
+/// Returns the `logprobs` of chat completions: tokens of the text in `content`, those of the thinking in
+/// `reasoning_content`.
+pub fn chat(model: &ServedModel, tokens: &[TokenInfo]) -> Value {
     let list = |thought: bool| -> Vec<Value> {
         let of = tokens.iter().filter(|t| t.thought == thought);
         of.map(|t| {
@@ -34,21 +35,22 @@ pub fn chat(model: &Served, tokens: &[TokenInfo]) -> Value {
     json!({ "content": list(false), "reasoning_content": list(true), "refusal": null })
 }
 
-/// Where the text of a completion stands.
+/// The position at the end of a completion's text so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextOffset {
-    /// Characters that are complete.
+    /// Number of complete characters.
     characters: usize,
-    /// The bytes of one that is not.
-    begun: Vec<u8>,
+    /// The bytes of an incomplete character.
+    incomplete: Vec<u8>,
 }
 
 impl TextOffset {
-    /// Takes a token's bytes; tells where its text begins: within a character that is where the character does.
+    /// Adds the bytes of a token. Returns the offset of its text in characters; if it starts inside a character, the
+    /// offset of that character.
     fn push(&mut self, bytes: &[u8]) -> usize {
         let at = self.characters;
-        self.begun.extend_from_slice(bytes);
-        let mut rest = &self.begun[..];
+        self.incomplete.extend_from_slice(bytes);
+        let mut rest = &self.incomplete[..];
         while !rest.is_empty() {
             match std::str::from_utf8(rest) {
                 Ok(text) => {
@@ -58,7 +60,7 @@ impl TextOffset {
                 Err(error) => {
                     let valid = error.valid_up_to();
                     self.characters += String::from_utf8_lossy(&rest[..valid]).chars().count();
-                    // Bytes that begin no character are shown as a replacement character.
+                    // Invalid bytes are shown as a replacement character.
                     let Some(broken) = error.error_len() else {
                         rest = &rest[valid..];
                         break;
@@ -68,13 +70,13 @@ impl TextOffset {
                 }
             }
         }
-        self.begun = rest.to_vec();
+        self.incomplete = rest.to_vec();
         at
     }
 }
 
-/// A token of a completion: its text, or the bytes of what is only part of a character.
-fn completion_text(model: &Served, token: u32) -> String {
+/// The text of a token, or its bytes (`bytes:\xNN…`) if they are not valid UTF-8.
+fn completion_text(model: &ServedModel, token: u32) -> String {
     let bytes = model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -82,8 +84,8 @@ fn completion_text(model: &Served, token: u32) -> String {
     }
 }
 
-/// Of a completion, whose text so far ends at `offset`.
-pub fn completion(model: &Served, tokens: &[TokenInfo], offset: &mut TextOffset) -> Value {
+/// Returns the `logprobs` of completions; `offset` is the position at the end of the text so far.
+pub fn completion(model: &ServedModel, tokens: &[TokenInfo], offset: &mut TextOffset) -> Value {
     let bytes = |token: u32| model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
     let offsets: Vec<usize> = tokens.iter().map(|t| offset.push(bytes(t.token))).collect();
     let text = completion_text;
@@ -107,14 +109,14 @@ mod tests {
 
     #[test]
     fn offsets_count_characters_of_several_tokens_once() {
-        let told = |tokens: &[&[u8]]| {
+        let offsets = |tokens: &[&[u8]]| {
             let mut offset = TextOffset::default();
             tokens.iter().map(|bytes| offset.push(bytes)).collect::<Vec<_>>()
         };
-        assert_eq!(told(&[b"ab", b"c", b"d"]), [0, 2, 3]);
-        assert_eq!(told(&["é😀".as_bytes(), b"x"]), [0, 2]);
-        assert_eq!(told(&[b"a", b"\xf0\x9f", b"\x98", b"\x80", b"b"]), [0, 1, 1, 1, 2]);
-        assert_eq!(told(&[b"a\xe2", b"\x82\xacb", b"c"]), [0, 1, 3]);
-        assert_eq!(told(&[b"\xff", b"a", b"\xe2b", b"c"]), [0, 1, 2, 4]);
+        assert_eq!(offsets(&[b"ab", b"c", b"d"]), [0, 2, 3]);
+        assert_eq!(offsets(&["é😀".as_bytes(), b"x"]), [0, 2]);
+        assert_eq!(offsets(&[b"a", b"\xf0\x9f", b"\x98", b"\x80", b"b"]), [0, 1, 1, 1, 2]);
+        assert_eq!(offsets(&[b"a\xe2", b"\x82\xacb", b"c"]), [0, 1, 3]);
+        assert_eq!(offsets(&[b"\xff", b"a", b"\xe2b", b"c"]), [0, 1, 2, 4]);
     }
 }

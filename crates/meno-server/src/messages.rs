@@ -1,39 +1,40 @@
-//! `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's API, over the same chat as OpenAI's.
+//! `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's API, converted to chat requests.
 
 mod errors;
-mod events;
+mod frame;
 mod input;
+mod reply;
 
 pub(crate) use errors::shape as shape_errors;
 
-use crate::answer::Whole;
-use crate::app::Server;
-use crate::body::{self, Posted};
-use crate::chat_completions::{ChatRequest, Gathered};
-use crate::clients::Work;
-use crate::embeddings::base64;
-use crate::error::{ApiError, shown};
+use crate::body::{self, JsonBody};
+use crate::chat_completions::ChatRequest;
+use crate::clients::{Client, WorkKind};
+use crate::error::{ApiError, shorten};
 use crate::fields::read_value;
-use crate::stream;
-use crate::types::{OneOrMany, TemplateKwargs, Usage, new_id};
+use crate::generation_fields::SamplingFields;
+use crate::request::{self, Started};
+use crate::state::Server;
+use crate::types::{OneOrMany, TemplateKwargs};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use events::Events;
+use frame::MessageFrame;
 use input::{Blocks, InputMessage};
-use ring::digest::{SHA256, digest};
+use reply::MessageReply;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The first version of the API with events that this server tells.
-const OLDEST: &str = "2023-06-01";
+/// The first version of the API with the events that this server sends.
+const OLDEST_VERSION: &str = "2023-06-01";
 
-/// A request, in Anthropic's fields. A field that is not listed is refused by its name, as Anthropic's server does.
+/// A request, with Anthropic's fields. As in Anthropic's server, unknown fields are an error, so the sampling fields
+/// are listed here and not flattened into [`SamplingFields`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // Anthropic's reference documents them
+#[allow(missing_docs)] // documented in Anthropic's reference
 pub struct MessagesRequest {
     pub model: Option<String>,
     pub max_tokens: Option<usize>,
@@ -49,14 +50,14 @@ pub struct MessagesRequest {
     pub tool_choice: Option<Value>,
     pub output_config: Option<Value>,
     pub output_format: Option<Value>,
-    /// Of this server: names the random numbers.
+    /// Field of this server: the seed of the random numbers.
     pub seed: Option<i64>,
-    /// Of this server: variables of the template.
+    /// Field of this server: variables for the chat template.
     pub chat_template_kwargs: Option<TemplateKwargs>,
     pub container: Option<Value>,
     pub mcp_servers: Option<Value>,
     pub context_management: Option<Value>,
-    // These change nothing in an answer.
+    // These have no effect on the answer.
     pub metadata: Option<IgnoredAny>,
     pub service_tier: Option<IgnoredAny>,
     pub cache_control: Option<IgnoredAny>,
@@ -67,73 +68,69 @@ pub struct MessagesRequest {
     pub workspace_id: Option<IgnoredAny>,
 }
 
-/// Answers a request.
-pub async fn answer(
+/// Handles `POST /v1/messages`.
+pub async fn create(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
-    posted: Posted,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     check_version(&headers)?;
-    let started = posted.run(&server, Work::Answer, |request: Value, server, client| {
+    let start = |request: Value, server: &Arc<Server>, client: &Client| {
         let request: MessagesRequest = read_value(request)?;
         let stream = request.stream == Some(true);
         if request.max_tokens.is_none() {
             return Err(ApiError::invalid("max_tokens", "max_tokens: Field required"));
         }
-        let frame = Frame { id: new_id("msg_"), model: server.model.name.clone() };
-        Ok((request.into_chat()?.start(server, client)?, frame, stream))
-    });
-    let (mut generation, frame, stream) = started.await?;
-    if stream {
-        let usage = generation.usage();
-        return Ok(stream::respond(generation, Events::new(frame, usage)));
-    }
-    let mut answers: Vec<Gathered> = generation.collect(1, Gathered::add).await?;
-    let answer = answers.pop().unwrap_or_default();
-    let (reason, sequence) = stop_reason(answer.finish, answer.stop);
-    Ok(body::json(&frame.message(content(answer.whole), reason, sequence, usage(generation.usage()))))
+        let generation = request.into_chat()?.start(server, client)?;
+        let reply = MessageReply::new(MessageFrame::new(server.model.name.clone()), generation.usage());
+        Ok(Started { generation, reply, stream })
+    };
+    request::create(&server, body, start).await
 }
 
-/// Counts the tokens that a request would ask the model with.
+/// Handles `POST /v1/messages/count_tokens`: counts the tokens of the prompt.
 pub async fn count_tokens(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
-    posted: Posted,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     check_version(&headers)?;
-    let counted = posted.run(&server, Work::Tokens, |request: Value, server, _| {
+    let counted = body.process(&server, WorkKind::Tokens, |request: Value, server, _| {
         let request: MessagesRequest = read_value(request)?;
-        let conversation = request.into_chat()?.asked(server)?.conversation;
-        // Without tokens the model is not asked.
+        let conversation = request.into_chat()?.prepare(server)?.conversation;
+        // There are no tokens if the model is not needed.
         let tokens = conversation.tokens(&server.model)?.map_or(0, |tokens| tokens.len());
         Ok(body::json(&json!({ "input_tokens": tokens })))
     });
     counted.await
 }
 
-/// Clients name the version that they speak by its date; a missing header is taken for the oldest one. What later versions
-/// changed is in fields that are read or refused by their names. `anthropic-beta` is not read: what it turns on is a field
-/// of the request, too, or changes no answer.
+/// Checks the `anthropic-version` header: a date, at least the oldest version. A missing header means the oldest
+/// version. Later versions differ only in fields, which are read or rejected by name. `anthropic-beta` is ignored,
+/// because what it enables is also a field of the request or does not affect the answer.
 fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(given) = headers.get("anthropic-version").map(|v| v.to_str().unwrap_or_default()) else { return Ok(()) };
-    let is_date = given.len() == OLDEST.len()
-        && given.bytes().zip(OLDEST.bytes()).all(|(a, b)| if b == b'-' { a == b'-' } else { a.is_ascii_digit() });
-    if is_date && given >= OLDEST {
+    let is_date = given.len() == OLDEST_VERSION.len()
+        && given
+            .bytes()
+            .zip(OLDEST_VERSION.bytes())
+            .all(|(a, b)| if b == b'-' { a == b'-' } else { a.is_ascii_digit() });
+    if is_date && given >= OLDEST_VERSION {
         return Ok(());
     }
-    let message = format!("anthropic-version: {:?}; expected a date from {OLDEST} on", shown(given));
+    let message = format!("anthropic-version: {:?}; expected a date from {OLDEST_VERSION} on", shorten(given));
     Err(ApiError::invalid("anthropic-version", message))
 }
 
 impl MessagesRequest {
-    /// The same as a chat of OpenAI's API.
+    /// Converts the request to a chat request.
     fn into_chat(self) -> Result<ChatRequest, ApiError> {
         for (param, given) in [
             ("container", &self.container),
             ("mcp_servers", &self.mcp_servers),
             ("context_management", &self.context_management),
         ] {
-            check_unused(param, given.as_ref())?;
+            check_unsupported(param, given.as_ref())?;
         }
         let format = input::format(self.output_config.as_ref(), self.output_format.as_ref())?;
         let effort = self.output_config.as_ref().and_then(|c| c.get("effort")).filter(|e| !e.is_null());
@@ -141,18 +138,21 @@ impl MessagesRequest {
         let (tool_choice, parallel_tool_calls) = input::tool_choice(self.tool_choice.as_ref())?;
         let tools = self.tools.unwrap_or_default().into_iter().enumerate();
         let messages = input::messages(self.system, self.messages)?;
-        // A last message of the assistant is the beginning of its answer.
+        // If the last message is the assistant's, the answer continues it.
         let begun = messages.last().is_some_and(|m| m.role == "assistant" && m.tool_calls.is_none());
         Ok(ChatRequest {
             model: self.model,
             messages,
             continue_final_message: begun.then_some(true),
             max_completion_tokens: self.max_tokens,
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            seed: self.seed,
-            stop: self.stop_sequences.map(OneOrMany::Many),
+            sampling: SamplingFields {
+                temperature: self.temperature,
+                top_p: self.top_p,
+                top_k: self.top_k,
+                seed: self.seed,
+                stop: self.stop_sequences.map(OneOrMany::Many),
+                ..Default::default()
+            },
             tools: Some(tools.map(input::tool).collect::<Result<_, _>>()?),
             tool_choice,
             parallel_tool_calls,
@@ -165,9 +165,9 @@ impl MessagesRequest {
     }
 }
 
-/// Refuses what would change the answer and is not offered. Edits of the context that only clear old thoughts are what
-/// chat templates do anyway.
-fn check_unused(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
+/// Rejects features that would change the answer and are not supported. Context edits that only clear old thinking are
+/// accepted, because chat templates do the same.
+fn check_unsupported(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
     let nothing = match value {
         None | Some(Value::Null) => true,
         Some(Value::Array(list)) => list.is_empty(),
@@ -177,64 +177,5 @@ fn check_unused(param: &str, value: Option<&Value>) -> Result<(), ApiError> {
         }
         Some(_) => false,
     };
-    if nothing { Ok(()) } else { Err(ApiError::unsupported(param, format!("{param}: not offered by this server"))) }
-}
-
-/// The message around its content.
-struct Frame {
-    id: String,
-    model: String,
-}
-
-impl Frame {
-    fn message(&self, content: Vec<Value>, reason: Option<&str>, sequence: Option<String>, usage: Value) -> Value {
-        json!({
-            "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": content,
-            "stop_reason": reason, "stop_sequence": sequence, "usage": usage,
-        })
-    }
-}
-
-/// Anthropic's word for why an answer ended, and the stop sequence that ended it.
-fn stop_reason(finish: Option<&str>, stop: Option<String>) -> (Option<&'static str>, Option<String>) {
-    match finish {
-        Some("length") => (Some("max_tokens"), None),
-        Some("tool_calls") => (Some("tool_use"), None),
-        _ if stop.is_some() => (Some("stop_sequence"), stop),
-        _ => (Some("end_turn"), None),
-    }
-}
-
-/// Token counts; tokens found in the cache are counted separately.
-fn usage(usage: Usage) -> Value {
-    json!({
-        "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": usage.cached_tokens,
-        "output_tokens": usage.completion_tokens,
-    })
-}
-
-/// The blocks of an answer; there is at least one.
-fn content(whole: Whole) -> Vec<Value> {
-    let mut blocks = Vec::new();
-    if !whole.reasoning.is_empty() {
-        let signature = signature(&whole.reasoning);
-        blocks.push(json!({ "type": "thinking", "thinking": whole.reasoning, "signature": signature }));
-    }
-    if !whole.content.is_empty() || whole.calls.is_empty() {
-        blocks.push(json!({ "type": "text", "text": whole.content }));
-    }
-    for (name, arguments) in whole.calls {
-        // Arguments that were cut off are no JSON; they are not lost.
-        let input = serde_json::from_str(if arguments.trim().is_empty() { "{}" } else { &arguments });
-        let input = input.ok().filter(Value::is_object).unwrap_or_else(|| json!({ "INVALID_JSON": arguments }));
-        blocks.push(json!({ "type": "tool_use", "id": new_id("toolu_"), "name": name, "input": input }));
-    }
-    blocks
-}
-
-/// A digest of a thought. Clients want a signature to send the thought back with; nothing here is signed or checked.
-fn signature(thought: &str) -> String {
-    base64(digest(&SHA256, thought.as_bytes()).as_ref())
+    if nothing { Ok(()) } else { Err(ApiError::unsupported(param, format!("{param}: not supported by this server"))) }
 }

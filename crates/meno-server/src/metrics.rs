@@ -1,4 +1,4 @@
-//! Figures for Prometheus: what the server counts, and the text that `/metrics` answers.
+//! Metrics of the server and the engine in the text format of Prometheus, for `/metrics`.
 
 use crate::lock::lock;
 use meno_engine::engine::{EngineStats, Histogram};
@@ -7,17 +7,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A distribution of times, in the buckets that Prometheus adds up.
+/// A histogram of durations.
 #[derive(Debug, Default)]
-pub struct Times(Mutex<Histogram>);
+pub struct DurationHistogram(Mutex<Histogram>);
 
-impl Times {
-    /// Counts a time.
+impl DurationHistogram {
+    /// Adds a duration.
     pub fn observe(&self, time: Duration) {
         lock(&self.0).add(time.as_secs_f64());
     }
 
-    /// The mean in seconds, if there is one.
+    /// The mean in seconds; `None` if nothing was added.
     pub fn mean(&self) -> Option<f64> {
         let h = lock(&self.0);
         (h.count() > 0).then(|| h.sum / h.count() as f64)
@@ -31,50 +31,50 @@ impl Times {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a whole answer.
+    /// With a complete answer.
     Done,
-    /// At the limit of tokens.
+    /// At the token limit.
     Length,
-    /// The client went away.
-    Gone,
-    /// It took too long.
+    /// The client disconnected.
+    Cancelled,
+    /// It exceeded the time limit.
     Timeout,
-    /// Refused: the queue was full.
+    /// Rejected: the queue was full or the client had reached its limit.
     Busy,
-    /// Refused: it made no sense.
+    /// Rejected: the request was invalid.
     Invalid,
-    /// Our mistake.
+    /// An error in the server.
     Failed,
 }
 
 const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Done, "done"),
     (Outcome::Length, "length"),
-    (Outcome::Gone, "gone"),
+    (Outcome::Cancelled, "gone"),
     (Outcome::Timeout, "timeout"),
     (Outcome::Busy, "busy"),
     (Outcome::Invalid, "invalid"),
     (Outcome::Failed, "failed"),
 ];
 
-/// What the server counts.
+/// The counters of the server.
 #[derive(Debug, Default)]
 pub struct Metrics {
     outcomes: [AtomicU64; OUTCOMES.len()],
-    /// From the request to the end of the answer.
-    pub whole: Times,
-    /// Tokens of prompts.
+    /// Duration of requests, from arrival to the end of the answer.
+    pub request_times: DurationHistogram,
+    /// Number of prompt tokens.
     pub prompt_tokens: AtomicU64,
-    /// Of them, those that were in the cache.
+    /// Number of prompt tokens that were found in the cache.
     pub cached_tokens: AtomicU64,
-    /// Tokens written.
+    /// Number of generated tokens.
     pub tokens: AtomicU64,
-    /// Of them, those of thoughts.
+    /// Number of generated tokens that are thinking.
     pub reasoning_tokens: AtomicU64,
-    /// Thoughts ended at their budget.
-    pub budget_cuts: AtomicU64,
-    /// Thoughts ended because they went in circles.
-    pub loop_cuts: AtomicU64,
+    /// How often thinking was ended at its budget.
+    pub budget_stops: AtomicU64,
+    /// How often thinking was ended because it repeated itself.
+    pub loop_stops: AtomicU64,
 }
 
 impl Metrics {
@@ -84,17 +84,17 @@ impl Metrics {
         self.outcomes[i].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests ended so.
+    /// The number of requests with this outcome.
     pub fn count(&self, outcome: Outcome) -> u64 {
         let i = OUTCOMES.iter().position(|o| o.0 == outcome).expect("invariant: every outcome is listed");
         self.outcomes[i].load(Ordering::Relaxed)
     }
 
-    /// The text for Prometheus.
+    /// Returns the metrics as text.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let name = "meno_requests_total";
-        header(&mut out, name, "Requests for text, by how they ended.", "counter");
+        header(&mut out, name, "Requests by outcome.", "counter");
         for ((_, outcome), count) in OUTCOMES.iter().zip(&self.outcomes) {
             let _ = writeln!(out, "{name}{{outcome=\"{outcome}\"}} {}", count.load(Ordering::Relaxed));
         }
@@ -102,42 +102,46 @@ impl Metrics {
             ("meno_prompt_tokens_total", "Tokens of prompts.", &self.prompt_tokens),
             ("meno_prompt_tokens_cached_total", "Tokens of prompts that were in the cache.", &self.cached_tokens),
             ("meno_generated_tokens_total", "Tokens sent to clients.", &self.tokens),
-            ("meno_reasoning_tokens_total", "Tokens of thoughts sent to clients.", &self.reasoning_tokens),
-            ("meno_thoughts_cut_by_budget_total", "Thoughts ended at their budget.", &self.budget_cuts),
-            ("meno_thoughts_cut_by_loop_total", "Thoughts ended because they went in circles.", &self.loop_cuts),
+            ("meno_reasoning_tokens_total", "Thinking tokens sent to clients.", &self.reasoning_tokens),
+            ("meno_thoughts_cut_by_budget_total", "How often thinking was ended at its budget.", &self.budget_stops),
+            (
+                "meno_thoughts_cut_by_loop_total",
+                "How often thinking was ended because it repeated itself.",
+                &self.loop_stops,
+            ),
         ];
         for (name, help, value) in counters {
             counter(&mut out, name, help, value.load(Ordering::Relaxed));
         }
-        self.whole.write(&mut out, "meno_request_seconds", "From the request to the end of the answer.");
+        self.request_times.write(&mut out, "meno_request_seconds", "Time from the request to the end of the answer.");
         out
     }
 }
 
-/// What the engine tells of itself, as text for Prometheus.
+/// Returns the metrics of the engine as text.
 pub fn engine_text(stats: &EngineStats) -> String {
     let mut out = String::new();
     let totals = stats.totals;
     let counters = [
-        ("meno_engine_steps_total", "Steps of the network.", totals.steps as u64),
-        ("meno_engine_prompt_tokens_total", "Prompt tokens that were run.", totals.prompt_tokens as u64),
+        ("meno_engine_steps_total", "Forward passes of the network.", totals.steps as u64),
+        ("meno_engine_prompt_tokens_total", "Prompt tokens that were computed.", totals.prompt_tokens as u64),
         ("meno_engine_prefix_hit_tokens_total", "Prompt tokens found in the cache.", totals.cached_tokens as u64),
-        ("meno_engine_generated_tokens_total", "Tokens written.", totals.tokens as u64),
-        ("meno_engine_drafted_tokens_total", "Tokens guessed ahead.", totals.drafted as u64),
-        ("meno_engine_accepted_tokens_total", "Guesses that were right.", totals.accepted as u64),
-        ("meno_engine_requests_total", "Requests taken.", stats.requests),
-        ("meno_engine_refused_total", "Requests refused because too many waited.", stats.refused),
+        ("meno_engine_generated_tokens_total", "Generated tokens.", totals.tokens as u64),
+        ("meno_engine_drafted_tokens_total", "Tokens drafted by speculative decoding.", totals.drafted as u64),
+        ("meno_engine_accepted_tokens_total", "Drafted tokens that were accepted.", totals.accepted as u64),
+        ("meno_engine_requests_total", "Accepted requests.", stats.requests),
+        ("meno_engine_refused_total", "Requests rejected because the queue was full.", stats.refused),
     ];
     for (name, help, value) in counters {
         counter(&mut out, name, help, value);
     }
     let (used, all) = stats.cache_pages;
     let gauges = [
-        ("meno_queue_length", "Answers waiting for a place.", stats.waiting as f64),
-        ("meno_running", "Answers being written.", stats.running as f64),
+        ("meno_queue_length", "Answers waiting for a slot.", stats.waiting as f64),
+        ("meno_running", "Answers being generated.", stats.running as f64),
         (
             "meno_kv_cache_usage_ratio",
-            "Part of the cache in use, kept prefixes included.",
+            "Fraction of the KV cache in use, cached prefixes included.",
             used as f64 / all.max(1) as f64,
         ),
     ];
@@ -145,9 +149,9 @@ pub fn engine_text(stats: &EngineStats) -> String {
         header(&mut out, name, help, "gauge");
         let _ = writeln!(out, "{name} {value}");
     }
-    let first = "From the arrival of a request in the engine to its first token.";
+    let first = "Time from the submission of a request to the engine to its first token.";
     histogram(&mut out, "meno_time_to_first_token_seconds", first, &stats.time_to_first_token);
-    let between = "Between two tokens of an answer.";
+    let between = "Time between two tokens of an answer.";
     histogram(&mut out, "meno_time_between_tokens_seconds", between, &stats.time_between_tokens);
     out
 }
@@ -180,7 +184,7 @@ mod tests {
     fn buckets_add_up() {
         let m = Metrics::default();
         for ms in [5, 20, 21, 700_000] {
-            m.whole.observe(Duration::from_millis(ms));
+            m.request_times.observe(Duration::from_millis(ms));
         }
         m.ended(Outcome::Busy);
         let text = m.text();

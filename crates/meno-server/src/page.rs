@@ -1,7 +1,8 @@
-//! The chat page: plain files, carried in the binary, and the headers that keep the page to itself.
+//! The chat page: static files embedded in the binary, with security headers.
 //!
-//! The page may load its own files and speak to its own server; nothing else, no inline script, and no text may become
-//! markup (`require-trusted-types-for`): what a model writes can at worst look odd.
+//! The content security policy lets the page load only its own files and connect only to its own server. It forbids
+//! inline scripts and turning text into markup (`require-trusted-types-for`), so the output of a model can at worst
+//! look odd.
 
 use crate::error::ApiError;
 use axum::Router;
@@ -15,7 +16,7 @@ macro_rules! files {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../web/", $name)))),*] };
 }
 
-/// Names and texts of the files in `web/`.
+/// The names and contents of the files in `web/`.
 const FILES: [(&str, &str); 39] = files![
     "app/api.js",
     "app/app.js",
@@ -62,7 +63,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// `/` is the page, `/page/PATH` its files. They need no key; the API that they call does.
+/// Returns the routes: `/` is the page, `/page/PATH` its files. They need no API key; the API that the page calls does.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(async |headers: HeaderMap| send("index.html", &headers)))
@@ -82,7 +83,7 @@ fn send(name: &str, asked: &HeaderMap) -> Response {
     headers
         .insert(header::ETAG, HeaderValue::from_str(&tag).expect("invariant: a tag is hexadecimal digits in quotes"));
     let fixed: [(HeaderName, &'static str); 5] = [
-        // Another version of Meno on the same port must not meet the files of the last one.
+        // Without this, another version of Meno on the same port would run with cached files of the previous one.
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -1,8 +1,8 @@
-//! Regular expressions of clients: what is wrong with one, in a sentence about the text that the client sent.
+//! Checks regular expressions of clients. Errors refer to the text that the client sent.
 
 use regex_syntax::{Error, Parser};
 
-/// Refuses a text that is no regular expression, or has what a grammar cannot impose (look-around, back references).
+/// Rejects invalid regular expressions and features that a grammar cannot enforce (look-around, back references).
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
     let (why, at) = match Parser::new().parse(pattern) {
         Ok(_) => return Ok(()),
@@ -10,7 +10,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
         Err(Error::Translate(e)) => (e.kind().to_string(), e.span().start.column),
         Err(other) => (other.to_string(), 1),
     };
-    Err(format!("this regular expression cannot be imposed: {why} (at character {at})"))
+    Err(format!("this regular expression cannot be enforced: {why} (at character {at})"))
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! Places that threads take for a while, and wait for.
+//! A counting semaphore for threads, with a deadline for waiting. (tokio's semaphore is for tasks.)
 
 use crate::lock::lock;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-/// A number of places.
+/// A limited number of places.
 #[derive(Debug)]
 pub struct Places {
     free: Mutex<usize>,
     returned: Condvar,
 }
 
-/// A place taken; dropping it gives it back.
+/// A place that is taken; dropping it returns it.
 #[derive(Debug)]
 pub struct Place(Arc<Places>);
 
 impl Places {
-    /// `free` places.
+    /// Creates a semaphore with `free` places.
     pub fn new(free: usize) -> Arc<Places> {
         Arc::new(Places { free: Mutex::new(free), returned: Condvar::new() })
     }
 
-    /// Takes a place. Blocks until one is free; `None` if none is by `deadline`.
+    /// Takes a place. Blocks until one is free; returns `None` if none is free by `deadline`.
     pub fn take(self: &Arc<Places>, deadline: Instant) -> Option<Place> {
         let mut free = lock(&self.free);
         while *free == 0 {
@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_place_is_waited_for_until_the_deadline() {
+    fn waiting_ends_at_the_deadline() {
         let places = Places::new(1);
         let place = places.take(Instant::now()).unwrap();
         assert!(places.take(Instant::now() + Duration::from_millis(5)).is_none());

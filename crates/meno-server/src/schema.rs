@@ -1,45 +1,34 @@
-//! JSON schemas as the grammar engine takes them.
+//! Rewrites JSON schemas to the subset that llguidance supports.
 //!
-//! llguidance refuses keywords that it does not know, and reads references only as plain paths. So a schema is
-//! rewritten: what changes nothing is left out, what can be said with other keywords is said with them, and every reference
-//! leads to its own definition. What a grammar cannot impose is either let be, where a schema still says most of
-//! what was meant (`uniqueItems`, an unknown `format`), or refused with its place as a JSON pointer.
+//! llguidance rejects unknown keywords and reads references only as plain paths. Therefore keywords without effect are
+//! removed, others are expressed with supported keywords, and every reference gets its own definition. Some constraints
+//! cannot be expressed as a grammar. They are ignored if the rest of the schema still says most of what was meant
+//! (`uniqueItems`, an unknown `format`); otherwise they are an error with the JSON pointer of the keyword.
 
+mod error;
 mod keywords;
+mod property_names;
 mod ranges;
 mod references;
+mod rewrite;
 
-use references::References;
+pub use error::SchemaError;
+pub(crate) use error::child;
+
+use error::error;
+use rewrite::Rewriter;
 use serde_json::{Map, Value, json};
 
-/// What is wrong with a schema, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaError {
-    /// A JSON pointer; empty for the whole schema.
-    pub pointer: String,
-    /// What is wrong there.
-    pub message: String,
-}
-
-impl std::fmt::Display for SchemaError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "at #{}: {}", self.pointer, self.message)
-    }
-}
-
-/// Deepest schema within a schema.
-const MAX_DEPTH: usize = 100;
-
-/// A schema that means the same, as far as a grammar can impose it, in the keywords that the grammar engine knows.
+/// Rewrites a schema to the supported keywords. The result means the same, as far as a grammar can enforce it.
 pub fn prepare(schema: &Value) -> Result<Value, SchemaError> {
-    let mut work = Work { references: References::new(schema), depth: 0 };
-    let mut root = work.schema(schema, "")?;
+    let mut rewriter = Rewriter::new(schema);
+    let mut root = rewriter.schema(schema, "")?;
     if root == Value::Bool(true) {
         root = json!({});
     }
     let mut definitions = Map::new();
-    while let Some((name, pointer, target)) = work.references.next_wanted() {
-        definitions.insert(name, work.schema(&target, &pointer)?);
+    while let Some((name, pointer, target)) = rewriter.references.next_wanted() {
+        definitions.insert(name, rewriter.schema(&target, &pointer)?);
     }
     let Some(object) = root.as_object_mut() else {
         return error("", "it is false, which no answer satisfies");
@@ -51,64 +40,6 @@ pub fn prepare(schema: &Value) -> Result<Value, SchemaError> {
         object.insert("x-guidance".into(), options.clone());
     }
     Ok(root)
-}
-
-fn error<T>(pointer: &str, message: impl Into<String>) -> Result<T, SchemaError> {
-    Err(SchemaError { pointer: pointer.to_owned(), message: message.into() })
-}
-
-/// A pointer to a part.
-pub(crate) fn child(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
-}
-
-struct Work<'a> {
-    references: References<'a>,
-    depth: usize,
-}
-
-impl Work<'_> {
-    fn schema(&mut self, schema: &Value, at: &str) -> Result<Value, SchemaError> {
-        let object = match schema {
-            Value::Bool(_) => return Ok(schema.clone()),
-            Value::Object(object) => object,
-            other => return error(at, format!("a schema is an object or a boolean, not {}", kind(other))),
-        };
-        if self.depth == MAX_DEPTH {
-            return error(at, format!("it is nested more than {MAX_DEPTH} deep"));
-        }
-        self.depth += 1;
-        let result = keywords::object(self, object, at);
-        self.depth -= 1;
-        result
-    }
-
-    fn list(&mut self, value: &Value, at: &str) -> Result<Value, SchemaError> {
-        let Value::Array(items) = value else {
-            return error(at, format!("expected a list of schemas, not {}", kind(value)));
-        };
-        items.iter().enumerate().map(|(i, item)| self.schema(item, &child(at, &i.to_string()))).collect()
-    }
-
-    fn map(&mut self, value: &Value, at: &str) -> Result<Value, SchemaError> {
-        let Value::Object(entries) = value else {
-            return error(at, format!("expected an object of schemas, not {}", kind(value)));
-        };
-        let part = |(key, value): (&String, &Value)| Ok((key.clone(), self.schema(value, &child(at, key))?));
-        Ok(Value::Object(entries.iter().map(part).collect::<Result<_, _>>()?))
-    }
-}
-
-/// What a value is, in a word.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

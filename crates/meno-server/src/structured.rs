@@ -1,32 +1,36 @@
-//! Structured answers: JSON schemas, regular expressions and Lark grammars, through llguidance.
+//! Compiles grammars with llguidance and applies them to answers.
 
 use crate::error::ApiError;
 use crate::grammar_limits;
 use crate::lock::lock;
 use crate::patterns;
 use crate::places::Places;
-use crate::schema::{SchemaError, child};
+use crate::schema::child;
+pub use crate::structure::Structure;
+use crate::structure::json_grammar;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Bytes of stack for compiling: llguidance descends with every rule and property.
+/// Stack size in bytes for compiling: llguidance recurses for every rule and property.
 const STACK: usize = 256 << 20;
-/// Time to compile all grammars of one request, including the wait for a place.
+/// Maximum time to compile all grammars of one request, including the wait for a place.
 const COMPILE_TIME: Duration = Duration::from_secs(10);
-/// Most that all grammars of answers on their way may count together ([`grammar_limits::check`]): some kilobytes each.
+/// Maximum total weight of the grammars of all running answers ([`grammar_limits::check`]). A unit takes a few
+/// kilobytes.
 const MAX_LIVE: usize = 20_000;
-/// Most grammars that compile at once. One that exceeds its time is refused, but counts until its thread ends.
+/// Maximum number of grammars that compile at once. One that exceeds its time is rejected but counts until its thread
+/// ends.
 const COMPILING: usize = 4;
-/// What llguidance may build and search: enough for schemas of hundreds of properties, and for a step of some ten
-/// milliseconds, which all answers wait for.
+/// Limits for llguidance. They are enough for schemas with hundreds of properties and bound a step to about ten
+/// milliseconds; all answers wait for it.
 const LIMITS: ParserLimits = ParserLimits {
     max_items_in_row: 2000,
     initial_lexer_fuel: 500_000,
@@ -37,83 +41,37 @@ const LIMITS: ParserLimits = ParserLimits {
     precompute_large_lexemes: true,
     verbose_errors: false,
 };
-/// Longest token that grammars use, in bytes; longer ones are runs of white space and the like.
+/// Longest token in bytes that grammars use. Longer tokens are mostly runs of white space.
 const MAX_TOKEN_BYTES: usize = 255;
 
-/// The form that an answer must have.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Structure {
-    /// Any JSON object.
-    JsonObject,
-    /// JSON of this schema.
-    JsonSchema(Value),
-    /// Text that matches this regular expression as a whole.
-    Regex(String),
-    /// Text of this Lark grammar (llguidance's dialect).
-    Lark(String),
-}
-
-impl Structure {
-    /// What the engine compiles.
-    fn grammar(&self) -> Result<TopLevelGrammar, SchemaError> {
-        Ok(match self {
-            Structure::JsonObject => TopLevelGrammar::from_json_schema(json_grammar(&json!({ "type": "object" }))?),
-            Structure::JsonSchema(schema) => TopLevelGrammar::from_json_schema(json_grammar(schema)?),
-            Structure::Regex(regex) => TopLevelGrammar::from_regex(regex),
-            Structure::Lark(grammar) => TopLevelGrammar::from_lark(grammar.clone()),
-        })
-    }
-}
-
-/// A text as a literal of a Lark grammar.
-pub fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// A schema as the engine takes it ([`crate::schema`]). White space between its tokens is possible but bounded, for a
-/// small model would go on with it for ever; one of the schemas of `oneOf` must hold, and more may.
-pub fn json_grammar(schema: &Value) -> Result<Value, SchemaError> {
-    let mut schema = crate::schema::prepare(schema)?;
-    let options = json!({ "whitespace_pattern": "[ \\n\\t\\r]{0,16}", "coerce_one_of": true });
-    if let (Some(object), Value::Object(options)) = (schema.as_object_mut(), options) {
-        let given = object.entry("x-guidance").or_insert_with(|| json!({}));
-        if let Some(given) = given.as_object_mut() {
-            for (key, value) in options {
-                given.entry(key).or_insert(value);
-            }
-        }
-    }
-    Ok(schema)
-}
-
-/// Compiles grammars for one vocabulary. The table of its tokens is made when first needed.
+/// Compiles grammars for one vocabulary. The token table is built on first use.
 pub struct Grammars {
     tokenizer: Arc<Tokenizer>,
     factory: OnceLock<Result<Arc<ParserFactory>, String>>,
-    /// Places for grammars being compiled.
+    /// Limits how many grammars compile at once.
     compiling: Arc<Places>,
-    /// What the grammars of answers on their way count together.
+    /// Total weight of the grammars of running answers.
     live: Arc<AtomicUsize>,
 }
 
-/// A part of a count; dropping it gives it back.
-struct Counted {
-    of: Arc<AtomicUsize>,
-    part: usize,
+/// A part of a total; dropping it subtracts it.
+struct Weight {
+    total: Arc<AtomicUsize>,
+    weight: usize,
 }
 
-impl Counted {
-    /// Adds `part` to a count, which it may bring to `most`; a part that is too large by itself is taken alone.
-    fn add(of: &Arc<AtomicUsize>, part: usize, most: usize) -> Option<Counted> {
-        let counted = Counted { of: of.clone(), part };
-        let before = of.fetch_add(part, Ordering::AcqRel);
-        (before == 0 || before + part <= most).then_some(counted)
+impl Weight {
+    /// Adds `weight` to a total, up to `most`. A weight above `most` is accepted only if the total was 0.
+    fn add(total: &Arc<AtomicUsize>, weight: usize, most: usize) -> Option<Weight> {
+        let added = Weight { total: total.clone(), weight };
+        let before = total.fetch_add(weight, Ordering::AcqRel);
+        (before == 0 || before + weight <= most).then_some(added)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Weight {
     fn drop(&mut self) {
-        self.of.fetch_sub(self.part, Ordering::AcqRel);
+        self.total.fetch_sub(self.weight, Ordering::AcqRel);
     }
 }
 
@@ -124,18 +82,18 @@ impl std::fmt::Debug for Grammars {
 }
 
 impl Grammars {
-    /// For a tokenizer.
+    /// Creates the compiler for a tokenizer.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
         Grammars { tokenizer, factory: OnceLock::new(), compiling: Places::new(COMPILING), live: Arc::default() }
     }
 
-    /// A compiler for one request of the client that owns `places`.
+    /// Returns a compiler for one request; `places` limits how many grammars of its client compile at once.
     pub fn compiler(&self, places: &Arc<Places>) -> Compiler<'_> {
         Compiler { grammars: self, places: places.clone(), deadline: Instant::now() + COMPILE_TIME }
     }
 }
 
-/// Compiles the grammars of one request. They share 10 seconds, and the places of their client.
+/// Compiles the grammars of one request. They share a time limit of 10 seconds and the places of their client.
 #[derive(Debug)]
 pub struct Compiler<'a> {
     grammars: &'a Grammars,
@@ -144,45 +102,46 @@ pub struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// A grammar at its beginning; `param` is the field it came from. Takes processor time; not for the event loop.
+    /// Compiles a grammar; `param` is the request field that it came from. Needs CPU time, so do not call this on the
+    /// event loop.
     pub fn compile(&self, structure: &Structure, param: &str) -> Result<Grammar, ApiError> {
         let Grammars { tokenizer, factory: shared, compiling, live } = self.grammars;
-        let refuse = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
-        let weight = grammar_limits::check(structure).map_err(|what| refuse(&what))?;
+        let reject = |what: &str| ApiError::invalid(param, format!("{param} {what}"));
+        let weight = grammar_limits::check(structure).map_err(|what| reject(&what))?;
         let new = || factory(tokenizer).map(Arc::new).map_err(|e| e.to_string());
         let factory = shared.get_or_init(new).clone();
         let factory = factory.map_err(|e| ApiError::internal(format!("the grammar engine: {e}")))?;
         let busy = ApiError::many_grammars;
-        let weight = Arc::new(Counted::add(live, weight, MAX_LIVE).ok_or_else(busy)?);
+        let weight = Arc::new(Weight::add(live, weight, MAX_LIVE).ok_or_else(busy)?);
         let places = (self.places.take(self.deadline), compiling.take(self.deadline));
         let (Some(own), Some(shared)) = places else { return Err(busy()) };
         let (done, result) = sync_channel(1);
         let structure = structure.clone();
-        let compile = move || {
-            let compiled = compiled(&factory, &structure);
-            drop((own, shared)); // only now, also when the request was refused for its time
-            let _ = done.send(compiled); // who waited may have given up
+        let work = move || {
+            let compiled = compile(&factory, &structure);
+            drop((own, shared)); // only now, even if the request has already timed out
+            let _ = done.send(compiled); // the receiver may have timed out
         };
         std::thread::Builder::new()
             .name("grammar".into())
             .stack_size(STACK)
-            .spawn(compile)
-            .map_err(|e| ApiError::internal(format!("no thread for the grammar: {e}")))?;
+            .spawn(work)
+            .map_err(|e| ApiError::internal(format!("cannot start a thread for the grammar: {e}")))?;
         match result.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
             Ok(Ok(matcher)) => Ok(Grammar::new(matcher, tokenizer.eos(), weight)),
-            Ok(Err(error)) => Err(refuse(&format!("cannot be used: {error}"))),
+            Ok(Err(error)) => Err(reject(&format!("cannot be used: {error}"))),
             Err(RecvTimeoutError::Timeout) => {
-                Err(refuse(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
+                Err(reject(&format!("took more than {} s to compile; make it simpler", COMPILE_TIME.as_secs())))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(refuse("cannot be used: the grammar engine failed on it")),
+            Err(RecvTimeoutError::Disconnected) => Err(reject("cannot be used: the grammar engine failed on it")),
         }
     }
 }
 
-/// Compiles a form; of a schema the error tells the place.
-fn compiled(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, String> {
+/// Compiles a structure. Errors about a schema name the place in it.
+fn compile(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, String> {
     if let Structure::JsonSchema(schema) = structure {
-        // What other words for the same come to counts as well.
+        // Check the rewritten schema too, because it may be larger.
         let prepared = crate::schema::prepare(schema).map_err(|e| e.to_string())?;
         grammar_limits::check(&Structure::JsonSchema(prepared))?;
     }
@@ -195,7 +154,7 @@ fn compiled(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, S
         match structure {
             Structure::JsonSchema(schema) => {
                 let tries = &mut 100;
-                let pointer = culprit(factory, schema, schema, "", tries);
+                let pointer = failing_part(factory, schema, schema, "", tries);
                 format!("at #{pointer}: {error}")
             }
             _ => error,
@@ -203,8 +162,8 @@ fn compiled(factory: &ParserFactory, structure: &Structure) -> Result<Matcher, S
     })
 }
 
-/// The deepest part of a schema that cannot be compiled by itself.
-fn culprit(factory: &ParserFactory, root: &Value, schema: &Value, at: &str, tries: &mut usize) -> String {
+/// Returns the JSON pointer of the deepest part of a schema that does not compile alone.
+fn failing_part(factory: &ParserFactory, root: &Value, schema: &Value, at: &str, tries: &mut usize) -> String {
     let mut parts: Vec<(String, &Value)> = Vec::new();
     for (key, value) in schema.as_object().into_iter().flatten() {
         let here = child(at, key);
@@ -222,7 +181,7 @@ fn culprit(factory: &ParserFactory, root: &Value, schema: &Value, at: &str, trie
     for (here, part) in parts {
         let Some(rest) = tries.checked_sub(1) else { break };
         *tries = rest;
-        // References of the part lead to the definitions of the whole.
+        // The part may refer to the definitions of the whole schema.
         let mut alone = part.clone();
         for key in ["$defs", "definitions"] {
             if let (Some(object), Some(definitions)) = (alone.as_object_mut(), root.get(key)) {
@@ -231,16 +190,17 @@ fn culprit(factory: &ParserFactory, root: &Value, schema: &Value, at: &str, trie
         }
         let fails = match json_grammar(&alone) {
             Ok(schema) => matcher(factory, TopLevelGrammar::from_json_schema(schema)).is_err(),
-            Err(_) => false, // it leads to where it does not stand alone
+            Err(_) => false, // it has references that do not work without the rest
         };
         if fails {
-            return culprit(factory, root, part, &here, tries);
+            return failing_part(factory, root, part, &here, tries);
         }
     }
     at.to_owned()
 }
 
-/// Compiles a grammar, its first mask included: it is the dearest, for it fills the lexer's tables, which copies share.
+/// Compiles a grammar and computes its first mask. That one is the most expensive: it fills the tables of the lexer,
+/// which copies of the matcher share.
 fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, String> {
     let mut matcher = Matcher::new(factory.create_parser(grammar));
     match matcher.get_error() {
@@ -249,7 +209,7 @@ fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher,
     }
 }
 
-/// Errors of the engine end with a dump of its state.
+/// Removes the dump of the state at the end of llguidance's errors.
 fn first_lines(error: &str) -> String {
     error.lines().take_while(|l| !l.starts_with("<state>")).take(6).collect::<Vec<_>>().join("; ")
 }
@@ -271,79 +231,84 @@ fn factory(tokenizer: &Tokenizer) -> Result<ParserFactory, Box<dyn std::error::E
     Ok(factory)
 }
 
-/// What went wrong with a grammar while it was followed.
+/// Why a grammar failed while an answer was generated, if it did.
 #[derive(Clone, Debug, Default)]
 pub struct GrammarFlag(Arc<OnceLock<String>>);
 
 impl GrammarFlag {
-    /// The message, if something did.
+    /// The error message, if there is one.
     pub fn get(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 }
 
-/// A grammar followed by one answer.
+/// A grammar applied to one answer.
 pub struct Grammar {
     state: State,
-    /// What it counts among all.
-    weight: Arc<Counted>,
+    /// Its part of the total weight.
+    weight: Arc<Weight>,
     /// The tokens that end an answer.
-    ends: Vec<u32>,
+    end_tokens: Vec<u32>,
     failed: GrammarFlag,
 }
 
 impl std::fmt::Debug for Grammar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grammar").field("begun", &matches!(self.state, State::Begun(_))).finish()
+        f.debug_struct("Grammar").field("begun", &matches!(self.state, State::Own(_))).finish()
     }
 }
 
-/// Answers that wait share the grammar at its beginning: a copy may take megabytes.
+/// Answers that have not started share one matcher, because a copy may take megabytes.
 enum State {
-    Waiting(Arc<Mutex<Matcher>>),
-    Begun(Box<Matcher>),
+    Shared(Arc<Mutex<Matcher>>),
+    Own(Box<Matcher>),
 }
 
 impl Grammar {
-    fn new(matcher: Matcher, ends: Vec<u32>, weight: Arc<Counted>) -> Grammar {
-        let state = State::Waiting(Arc::new(Mutex::new(matcher)));
-        Grammar { state, weight, ends, failed: GrammarFlag::default() }
+    fn new(matcher: Matcher, end_tokens: Vec<u32>, weight: Arc<Weight>) -> Grammar {
+        let state = State::Shared(Arc::new(Mutex::new(matcher)));
+        Grammar { state, weight, end_tokens, failed: GrammarFlag::default() }
     }
 
-    /// Another answer of the same grammar, from where this one stands.
+    /// Returns a copy for another answer, in the same state.
     pub fn another(&self) -> Grammar {
         let state = match &self.state {
-            State::Waiting(matcher) => State::Waiting(matcher.clone()),
-            State::Begun(matcher) => State::Begun(Box::new(matcher.deep_clone())),
+            State::Shared(matcher) => State::Shared(matcher.clone()),
+            State::Own(matcher) => State::Own(Box::new(matcher.deep_clone())),
         };
-        Grammar { state, weight: self.weight.clone(), ends: self.ends.clone(), failed: GrammarFlag::default() }
+        Grammar {
+            state,
+            weight: self.weight.clone(),
+            end_tokens: self.end_tokens.clone(),
+            failed: GrammarFlag::default(),
+        }
     }
 
-    /// The state of this answer alone.
+    /// Returns the matcher of this answer; copies the shared one on first use.
     fn matcher(&mut self) -> &mut Matcher {
-        if let State::Waiting(shared) = &self.state {
+        if let State::Shared(shared) = &self.state {
             let own = lock(shared).deep_clone();
-            self.state = State::Begun(Box::new(own));
+            self.state = State::Own(Box::new(own));
         }
         match &mut self.state {
-            State::Begun(matcher) => matcher,
-            State::Waiting(_) => unreachable!("invariant: the state has begun"),
+            State::Own(matcher) => matcher,
+            State::Shared(_) => unreachable!("invariant: the matcher was copied"),
         }
     }
 
-    /// Where the response can read that the grammar failed.
+    /// Returns the flag that the response reads.
     pub fn flag(&self) -> GrammarFlag {
         self.failed.clone()
     }
 
-    /// What may come before the grammar has begun: anything but the end, which would leave nothing written.
-    pub fn before(&self, mask: &mut TokenMask) -> Choice {
+    /// Computes the tokens that are allowed before the grammar starts: all except those that would end the answer.
+    pub fn mask_before_start(&self, mask: &mut TokenMask) -> Choice {
         mask.allow_all();
-        self.ends.iter().for_each(|&end| mask.forbid(end));
+        self.end_tokens.iter().for_each(|&end| mask.forbid(end));
         Choice::Masked
     }
 
-    /// What may come next.
+    /// Computes the tokens that are allowed next.
     pub fn choose(&mut self, mask: &mut TokenMask) -> Choice {
         if self.matcher().is_stopped() {
             return Choice::End;
@@ -357,7 +322,7 @@ impl Grammar {
         }
     }
 
-    /// Takes the token that came.
+    /// Adds the token that was generated.
     pub fn accept(&mut self, token: u32) {
         if let Err(e) = self.matcher().consume_token(token) {
             self.fail(&e.to_string());

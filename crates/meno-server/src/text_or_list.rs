@@ -1,11 +1,12 @@
-//! Fields that hold a text or a list: read so that an error says which part is wrong, and what was expected there.
+//! Deserializes fields that hold a string or a list. Unlike those of serde's untagged enums, errors say which part is
+//! wrong and what was expected.
 
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A text, or a list.
+/// A string or a list.
 pub(crate) enum TextOrList<T> {
     Text(String),
     List(Vec<T>),
@@ -33,7 +34,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
     }
 }
 
-/// Reads a text or a list; `expected` names both in an error.
+/// Deserializes a string or a list; `expected` describes both for errors.
 pub(crate) fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
     expected: &'static str,
@@ -41,7 +42,7 @@ pub(crate) fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_any(Reader(expected, PhantomData))
 }
 
-/// Implements `Deserialize` for an enum of a text and a list.
+/// Implements `Deserialize` for an enum with a variant for a string and one for a list.
 macro_rules! read_text_or_list {
     ($name:ident, $text:ident, $list:ident, $expected:literal) => {
         impl<'de> serde::Deserialize<'de> for $name {

@@ -1,34 +1,34 @@
-//! How long a model may think: budgets, and a thought that goes in circles.
+//! Limits on thinking: a token budget, and the detection of thinking that repeats itself.
 //!
-//! The thought is watched token by token. When its budget is spent, or when it only repeats itself, a short sentence
-//! and the closing tag are forced, and the answer follows.
+//! The limiter follows the thinking token by token. When the budget is used up, or the thinking only repeats itself, it
+//! forces a short sentence and the closing tag. The answer follows.
 
-mod circles;
+mod loop_detector;
 
-pub use circles::Circles;
+pub use loop_detector::LoopDetector;
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use meno_engine::Tokenizer;
 use meno_engine::reasoning::{CLOSE, OPEN};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What is written when the budget is spent.
-const SPENT: &str = "\n\nI have thought long enough; now the answer.\n";
-/// What is written when the thought goes in circles.
-const CIRCLING: &str = "\n\nI am repeating myself; now the answer.\n";
+/// The sentence to force when the budget is used up.
+const BUDGET_SENTENCE: &str = "\n\nI have thought long enough; now the answer.\n";
+/// The sentence to force when the thinking repeats itself.
+const LOOP_SENTENCE: &str = "\n\nI am repeating myself; now the answer.\n";
 
-/// Tokens of a thought for `reasoning_effort`.
+/// The thinking budget in tokens for each `reasoning_effort`.
 const EFFORTS: [(&str, Option<usize>); 5] =
     [("minimal", Some(256)), ("low", Some(1024)), ("medium", Some(4096)), ("high", None), ("xhigh", None)];
 
-/// What a request says about thinking.
+/// Whether and how long the model thinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
-    /// The answer comes at once.
+    /// The model answers without thinking.
     Off,
-    /// As the template has it, for at most this many tokens.
+    /// The chat template decides whether to think; for at most this many tokens.
     On(Option<usize>),
 }
 
@@ -39,83 +39,28 @@ impl Default for Thinking {
 }
 
 impl Thinking {
-    /// Whether the answer comes at once.
+    /// Whether the model answers without thinking.
     pub fn is_off(self) -> bool {
         self == Thinking::Off
     }
 
-    /// Reads the fields of a request: `enable_thinking`, `thinking` (true, or `{"type": "disabled"}`,
+    /// Parses the fields of a request: `enable_thinking`, `thinking` (true, or `{"type": "disabled"}`,
     /// `{"budget_tokens": n}`), `think`, `reasoning_effort`, `reasoning` (`{"effort": …}`, `{"max_tokens": n}`) and
-    /// `thinking_budget` under its names. The last of these that is there wins; `default` holds where none is.
+    /// `thinking_budget` under all its names. If several are set, the last in this order wins. `default` is the budget
+    /// if none is set.
     pub fn read(fields: &ThinkingFields, default: Option<usize>) -> Result<Thinking, ApiError> {
-        let mut thinking = Thinking::On(default);
-        if fields.enable_thinking == Some(false) {
-            thinking = Thinking::Off;
-        }
-        match &fields.thinking {
-            Some(Value::Bool(false)) => thinking = Thinking::Off,
-            Some(Value::Object(object)) => {
-                let kind = object.get("type").filter(|t| !t.is_null());
-                if let Some(kind) = kind
-                    && !["enabled", "disabled", "adaptive"].iter().any(|known| kind == known)
-                {
-                    let message = format!(
-                        "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
-                        shown(&kind.to_string())
-                    );
-                    return Err(ApiError::invalid("thinking.type", message));
-                }
-                if kind.is_some_and(|t| t == "disabled") {
-                    thinking = Thinking::Off;
-                } else if let Some(budget) = object.get("budget_tokens").filter(|b| !b.is_null()) {
-                    thinking = budget_of("thinking.budget_tokens", budget)?;
-                }
-            }
-            None | Some(Value::Null | Value::Bool(true)) => {}
-            Some(other) => {
-                let message = format!("thinking is {}; expected true, false or an object", shown(&other.to_string()));
-                return Err(ApiError::invalid("thinking", message));
-            }
-        }
-        match &fields.think {
-            Some(Value::Bool(false)) => thinking = Thinking::Off,
-            Some(Value::String(effort)) => thinking = from_effort("think", effort, default)?,
-            None | Some(Value::Null | Value::Bool(true)) => {}
-            Some(other) => {
-                let message = format!("think is {other}; expected true, false, \"low\", \"medium\" or \"high\"");
-                return Err(ApiError::invalid("think", message));
-            }
-        }
-        if let Some(other) = fields.reasoning.as_ref().filter(|r| !r.is_null() && !r.is_object()) {
-            let message = format!(
-                "reasoning is {}; expected an object such as {{\"effort\": \"low\"}}",
-                shown(&other.to_string())
-            );
-            return Err(ApiError::invalid("reasoning", message));
-        }
-        match fields.reasoning.as_ref().map(|r| &r["effort"]).filter(|e| !e.is_null()) {
-            Some(Value::String(effort)) => thinking = from_effort("reasoning.effort", effort, default)?,
-            Some(other) => {
-                let message = format!("reasoning.effort is {}; expected a string", shown(&other.to_string()));
-                return Err(ApiError::invalid("reasoning.effort", message));
-            }
-            None => {
-                if let Some(effort) = fields.reasoning_effort.as_deref() {
-                    thinking = from_effort("reasoning_effort", effort, default)?;
-                }
-            }
-        }
-        if let Some(budget) = fields.reasoning.as_ref().map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
-            thinking = budget_of("reasoning.max_tokens", budget)?;
-        }
+        let mut thinking = if fields.enable_thinking == Some(false) { Thinking::Off } else { Thinking::On(default) };
+        thinking = from_thinking(fields.thinking.as_ref())?.unwrap_or(thinking);
+        thinking = from_think(fields.think.as_ref(), default)?.unwrap_or(thinking);
+        thinking = from_reasoning(fields, default)?.unwrap_or(thinking);
         for (param, budget) in &fields.budgets {
-            thinking = budget_of(param, budget)?;
+            thinking = from_budget(param, budget)?;
         }
         Ok(thinking)
     }
 }
 
-/// The fields that [`Thinking::read`] reads.
+/// The fields that [`Thinking::read`] parses.
 #[derive(Clone, Debug, Default)]
 pub struct ThinkingFields {
     /// `enable_thinking`, also from `chat_template_kwargs`.
@@ -128,8 +73,74 @@ pub struct ThinkingFields {
     pub reasoning: Option<Value>,
     /// Ollama's `think`.
     pub think: Option<Value>,
-    /// `thinking_budget`, and what other servers call it.
+    /// `thinking_budget` under its names in other servers.
     pub budgets: Vec<(&'static str, Value)>,
+}
+
+/// Parses `thinking`; `None` if it says nothing.
+fn from_thinking(thinking: Option<&Value>) -> Result<Option<Thinking>, ApiError> {
+    let object = match thinking {
+        Some(Value::Bool(false)) => return Ok(Some(Thinking::Off)),
+        None | Some(Value::Null | Value::Bool(true)) => return Ok(None),
+        Some(Value::Object(object)) => object,
+        Some(other) => {
+            let message = format!("thinking is {}; expected true, false or an object", shorten(&other.to_string()));
+            return Err(ApiError::invalid("thinking", message));
+        }
+    };
+    let kind = object.get("type").filter(|t| !t.is_null());
+    if let Some(kind) = kind
+        && !["enabled", "disabled", "adaptive"].iter().any(|known| kind == known)
+    {
+        let message = format!(
+            "thinking.type is {}; expected \"enabled\", \"disabled\" or \"adaptive\"",
+            shorten(&kind.to_string())
+        );
+        return Err(ApiError::invalid("thinking.type", message));
+    }
+    if kind.is_some_and(|t| t == "disabled") {
+        return Ok(Some(Thinking::Off));
+    }
+    let budget = object.get("budget_tokens").filter(|b| !b.is_null());
+    budget.map(|budget| from_budget("thinking.budget_tokens", budget)).transpose()
+}
+
+/// Parses Ollama's `think`; `None` if it says nothing.
+fn from_think(think: Option<&Value>, default: Option<usize>) -> Result<Option<Thinking>, ApiError> {
+    match think {
+        Some(Value::Bool(false)) => Ok(Some(Thinking::Off)),
+        Some(Value::String(effort)) => from_effort("think", effort, default).map(Some),
+        None | Some(Value::Null | Value::Bool(true)) => Ok(None),
+        Some(other) => {
+            let message = format!("think is {other}; expected true, false, \"low\", \"medium\" or \"high\"");
+            Err(ApiError::invalid("think", message))
+        }
+    }
+}
+
+/// Parses `reasoning` and `reasoning_effort`; `None` if they say nothing.
+fn from_reasoning(fields: &ThinkingFields, default: Option<usize>) -> Result<Option<Thinking>, ApiError> {
+    let reasoning = fields.reasoning.as_ref().filter(|r| !r.is_null());
+    if let Some(other) = reasoning.filter(|r| !r.is_object()) {
+        let message =
+            format!("reasoning is {}; expected an object such as {{\"effort\": \"low\"}}", shorten(&other.to_string()));
+        return Err(ApiError::invalid("reasoning", message));
+    }
+    let effort = match reasoning.map(|r| &r["effort"]).filter(|e| !e.is_null()) {
+        Some(Value::String(effort)) => Some(from_effort("reasoning.effort", effort, default)?),
+        Some(other) => {
+            let message = format!("reasoning.effort is {}; expected a string", shorten(&other.to_string()));
+            return Err(ApiError::invalid("reasoning.effort", message));
+        }
+        None => {
+            let effort = fields.reasoning_effort.as_deref();
+            effort.map(|effort| from_effort("reasoning_effort", effort, default)).transpose()?
+        }
+    };
+    match reasoning.map(|r| &r["max_tokens"]).filter(|b| !b.is_null()) {
+        Some(budget) => from_budget("reasoning.max_tokens", budget).map(Some),
+        None => Ok(effort),
+    }
 }
 
 fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thinking, ApiError> {
@@ -139,13 +150,13 @@ fn from_effort(param: &str, effort: &str, default: Option<usize>) -> Result<Thin
     let found = EFFORTS.iter().find(|e| e.0 == effort);
     let (_, budget) = found.ok_or_else(|| {
         let names: Vec<&str> = EFFORTS.iter().map(|e| e.0).collect();
-        let message = format!("{param} {:?}: expected none, {}", shown(effort), names.join(", "));
+        let message = format!("{param} {:?}: expected none, {}", shorten(effort), names.join(", "));
         ApiError::invalid(param, message)
     })?;
     Ok(Thinking::On(budget.or(default)))
 }
 
-fn budget_of(param: &str, value: &Value) -> Result<Thinking, ApiError> {
+fn from_budget(param: &str, value: &Value) -> Result<Thinking, ApiError> {
     match value.as_i64() {
         Some(0) => Ok(Thinking::Off),
         Some(-1) => Ok(Thinking::On(None)),
@@ -157,132 +168,138 @@ fn budget_of(param: &str, value: &Value) -> Result<Thinking, ApiError> {
     }
 }
 
-/// Why a thought ended before the model closed it.
+/// Why the server ended the thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Cut {
-    /// Its budget was spent.
+pub enum ThinkingStop {
+    /// The budget was used up.
     Budget = 1,
-    /// It went in circles.
-    Circles = 2,
+    /// The thinking repeated itself.
+    Loop = 2,
 }
 
-impl Cut {
-    /// The word in a response.
+impl ThinkingStop {
+    /// The name in a response.
     pub fn name(self) -> &'static str {
         match self {
-            Cut::Budget => "budget",
-            Cut::Circles => "loop",
+            ThinkingStop::Budget => "budget",
+            ThinkingStop::Loop => "loop",
         }
     }
 }
 
-/// Where the watcher tells, and the response reads, how a thought was cut.
+/// Shared by the limiter, which sets it, and the response, which reads it.
 #[derive(Clone, Debug, Default)]
-pub struct CutFlag(Arc<AtomicU8>);
+pub struct ThinkingStopFlag(Arc<AtomicU8>);
 
-impl CutFlag {
-    /// How the thought was cut, if it was.
-    pub fn get(&self) -> Option<Cut> {
-        [Cut::Budget, Cut::Circles].into_iter().find(|c| *c as u8 == self.0.load(Ordering::Relaxed))
+impl ThinkingStopFlag {
+    /// Why the server ended the thinking, if it did.
+    pub fn get(&self) -> Option<ThinkingStop> {
+        [ThinkingStop::Budget, ThinkingStop::Loop].into_iter().find(|s| *s as u8 == self.0.load(Ordering::Relaxed))
     }
 
-    fn set(&self, cut: Cut) {
-        self.0.store(cut as u8, Ordering::Relaxed);
+    fn set(&self, stop: ThinkingStop) {
+        self.0.store(stop as u8, Ordering::Relaxed);
     }
 }
 
-/// The tokens that the watcher looks for and writes; the same for every request of a model.
+/// The tokens that the limiter looks for and forces; the same for every request of a model.
 #[derive(Debug)]
-pub struct ThoughtTokens {
+pub struct ThinkingTokens {
     tokenizer: Arc<Tokenizer>,
     open: Option<u32>,
     close: Option<u32>,
-    spent: Vec<u32>,
-    circling: Vec<u32>,
+    /// The sentence and the closing tag for each reason.
+    budget: Vec<u32>,
+    repeated: Vec<u32>,
 }
 
-impl ThoughtTokens {
-    /// Of a model.
-    pub fn new(tokenizer: Arc<Tokenizer>) -> Result<ThoughtTokens, meno_engine::Error> {
+impl ThinkingTokens {
+    /// Tokenizes the tags and sentences.
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Result<ThinkingTokens, meno_engine::Error> {
         let written = |sentence: &str| tokenizer.encode(&format!("{sentence}{CLOSE}\n\n"), false);
-        let (spent, circling) = (written(SPENT)?, written(CIRCLING)?);
+        let (budget, repeated) = (written(BUDGET_SENTENCE)?, written(LOOP_SENTENCE)?);
         let (open, close) = (tokenizer.token_to_id(OPEN), tokenizer.token_to_id(CLOSE));
-        Ok(ThoughtTokens { tokenizer, open, close, spent, circling })
+        Ok(ThinkingTokens { tokenizer, open, close, budget, repeated })
     }
 
-    /// The opening tag, where it is one token.
+    /// The opening tag, if it is a single token.
     pub fn open(&self) -> Option<u32> {
         self.open
     }
 }
 
-/// Where the text stands.
+/// The phase of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nothing was written that is not white space: a thought may yet begin.
+pub enum AnswerPhase {
+    /// Only white space so far: thinking may still start.
     Start,
-    /// In the thought.
-    Thought,
-    /// In the answer.
+    /// The thinking.
+    Thinking,
+    /// The answer.
     Answer,
 }
 
-/// Follows one answer token by token, and ends its thought when it must.
+/// Follows one answer token by token and ends its thinking at a limit.
 #[derive(Debug)]
-pub struct ThoughtWatch {
-    tokens: Arc<ThoughtTokens>,
-    place: Place,
+pub struct ThinkingLimiter {
+    tokens: Arc<ThinkingTokens>,
+    phase: AnswerPhase,
     budget: Option<usize>,
-    circles: Option<Circles>,
-    /// Tokens of the thought.
-    thought: usize,
-    /// The end of the text, for tags of several tokens.
+    loop_detector: Option<LoopDetector>,
+    /// Number of tokens of the thinking.
+    count: usize,
+    /// The last tokens, to find tags of several tokens.
     tail: Vec<u32>,
-    /// What is to be written before the model goes on.
+    /// The tokens to force before the model continues, last token first.
     forced: Vec<u32>,
-    cut: CutFlag,
+    stop: ThinkingStopFlag,
 }
 
-/// Tokens that surely hold a tag.
+/// Number of last tokens to keep; any tag fits into them.
 const TAIL: usize = 16;
 
-impl ThoughtWatch {
-    /// For an answer to a prompt that `opened` a thought or not.
-    pub fn new(tokens: Arc<ThoughtTokens>, opened: bool, budget: Option<usize>, watch_circles: bool) -> ThoughtWatch {
-        ThoughtWatch {
+impl ThinkingLimiter {
+    /// Creates a limiter for one answer. `opened`: the prompt has opened the thinking.
+    pub fn new(
+        tokens: Arc<ThinkingTokens>,
+        opened: bool,
+        budget: Option<usize>,
+        detect_loops: bool,
+    ) -> ThinkingLimiter {
+        ThinkingLimiter {
             tokens,
-            place: if opened { Place::Thought } else { Place::Start },
+            phase: if opened { AnswerPhase::Thinking } else { AnswerPhase::Start },
             budget,
-            circles: watch_circles.then(Circles::default),
-            thought: 0,
+            loop_detector: detect_loops.then(LoopDetector::default),
+            count: 0,
             tail: Vec::new(),
             forced: Vec::new(),
-            cut: CutFlag::default(),
+            stop: ThinkingStopFlag::default(),
         }
     }
 
-    /// Where the response can read how the thought was cut.
-    pub fn cut_flag(&self) -> CutFlag {
-        self.cut.clone()
+    /// Returns the flag that the response reads.
+    pub fn stop_flag(&self) -> ThinkingStopFlag {
+        self.stop.clone()
     }
 
-    /// Where the text stands.
-    pub fn place(&self) -> Place {
-        self.place
+    /// Which part of the answer is being generated.
+    pub fn phase(&self) -> AnswerPhase {
+        self.phase
     }
 
-    /// The token that must come next.
+    /// The token to force next, if any.
     pub fn forced(&self) -> Option<u32> {
         self.forced.last().copied()
     }
 
-    /// Takes the token that was written.
+    /// Adds the token that was generated.
     pub fn accept(&mut self, token: u32) {
         if self.forced.last() == Some(&token) {
             self.forced.pop();
         }
-        if self.place == Place::Answer {
+        if self.phase == AnswerPhase::Answer {
             return;
         }
         self.tail.push(token);
@@ -290,8 +307,8 @@ impl ThoughtWatch {
             self.tail.remove(0);
         }
         if self.is_tag(token, self.tokens.close, CLOSE) {
-            self.place = Place::Answer;
-        } else if self.place == Place::Start {
+            self.phase = AnswerPhase::Answer;
+        } else if self.phase == AnswerPhase::Start {
             self.begin(token);
         } else {
             self.think(token);
@@ -300,35 +317,35 @@ impl ThoughtWatch {
 
     fn begin(&mut self, token: u32) {
         if self.is_tag(token, self.tokens.open, OPEN) {
-            self.place = Place::Thought;
+            self.phase = AnswerPhase::Thinking;
         } else {
             let text = self.tokens.tokenizer.decode(&self.tail, true);
             let text = text.trim_start();
             if self.tail.len() == TAIL || !OPEN.starts_with(text) {
-                self.place = Place::Answer;
+                self.phase = AnswerPhase::Answer;
             }
         }
     }
 
     fn think(&mut self, token: u32) {
-        self.thought += 1;
-        if !self.forced.is_empty() || self.cut.get().is_some() {
+        self.count += 1;
+        if !self.forced.is_empty() || self.stop.get().is_some() {
             return;
         }
-        if self.budget.is_some_and(|budget| self.thought >= budget) {
-            self.end(Cut::Budget);
-        } else if self.circles.as_mut().is_some_and(|circles| circles.push(token)) {
-            self.end(Cut::Circles);
+        if self.budget.is_some_and(|budget| self.count >= budget) {
+            self.end(ThinkingStop::Budget);
+        } else if self.loop_detector.as_mut().is_some_and(|detector| detector.push(token)) {
+            self.end(ThinkingStop::Loop);
         }
     }
 
-    fn end(&mut self, cut: Cut) {
-        self.cut.set(cut);
-        let words = if cut == Cut::Budget { &self.tokens.spent } else { &self.tokens.circling };
+    fn end(&mut self, stop: ThinkingStop) {
+        self.stop.set(stop);
+        let words = if stop == ThinkingStop::Budget { &self.tokens.budget } else { &self.tokens.repeated };
         self.forced = words.iter().rev().copied().collect();
     }
 
-    /// Whether `token` completes a tag: by its id where the tag is one token, else by the text.
+    /// Whether `token` completes a tag. Compares ids if the tag is a single token, and text otherwise.
     fn is_tag(&self, token: u32, id: Option<u32>, tag: &str) -> bool {
         match id {
             Some(id) => token == id,

@@ -1,11 +1,12 @@
-//! `POST /tokenize` and `/detokenize`, with the fields of vLLM and of llama.cpp.
+//! `POST /tokenize` and `POST /detokenize`, with the fields of vLLM and llama.cpp.
 
-use crate::app::Server;
-use crate::body::{self, Posted};
-use crate::clients::Work;
-use crate::conversation::{ChatMessage, Conversation};
+use crate::body::{self, JsonBody};
+use crate::chat_message::ChatMessage;
+use crate::clients::WorkKind;
+use crate::conversation::Conversation;
 use crate::error::ApiError;
-use crate::model::Served;
+use crate::model::ServedModel;
+use crate::state::Server;
 use crate::types::{TemplateKwargs, Tool};
 use axum::extract::State;
 use axum::response::Response;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A text, or a conversation, to become tokens.
+/// A request to tokenize a text or a conversation.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
@@ -26,13 +27,13 @@ pub struct TokenizeRequest {
     pub chat_template_kwargs: Option<TemplateKwargs>,
     pub add_special_tokens: Option<bool>,
     pub return_token_strs: Option<bool>,
-    /// Of llama.cpp: each token with its text.
+    /// llama.cpp's field: return each token with its text.
     pub with_pieces: Option<bool>,
     pub add_generation_prompt: Option<bool>,
     pub continue_final_message: Option<bool>,
 }
 
-/// Tokens to become text.
+/// A request to convert tokens to text.
 #[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs)]
 pub struct DetokenizeRequest {
@@ -41,9 +42,9 @@ pub struct DetokenizeRequest {
     pub tokens: Vec<u32>,
 }
 
-/// Answers `/tokenize`.
-pub async fn tokenize(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let tokens = posted.run(&server, Work::Tokens, |request: TokenizeRequest, server, _| {
+/// Handles `POST /tokenize`.
+pub async fn tokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+    let tokens = body.process(&server, WorkKind::Tokens, |request: TokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
         let with_text = request.return_token_strs == Some(true);
         let with_pieces = request.with_pieces == Some(true);
@@ -61,8 +62,8 @@ pub async fn tokenize(State(server): State<Arc<Server>>, posted: Posted) -> Resu
     tokens.await
 }
 
-/// A token with its text, or its bytes where they are no text by themselves.
-fn piece(model: &Served, token: u32) -> Value {
+/// A token with its text, or with its bytes if they are not valid UTF-8.
+fn piece(model: &ServedModel, token: u32) -> Value {
     let bytes = model.token_bytes().get(token as usize).map(|t| &t.bytes[..]).unwrap_or_default();
     match std::str::from_utf8(bytes) {
         Ok(text) => json!({ "id": token, "piece": text }),
@@ -71,7 +72,7 @@ fn piece(model: &Served, token: u32) -> Value {
 }
 
 impl TokenizeRequest {
-    fn tokens(self, model: &Served) -> Result<Vec<u32>, ApiError> {
+    fn tokens(self, model: &ServedModel) -> Result<Vec<u32>, ApiError> {
         match (self.messages, self.prompt.or(self.content)) {
             (Some(messages), None) => {
                 let kwargs = self.chat_template_kwargs.unwrap_or_default();
@@ -80,7 +81,7 @@ impl TokenizeRequest {
                 let continues = self.continue_final_message == Some(true);
                 let rest = Conversation { continues, no_generation_prompt, ..Default::default() };
                 let conversation = Conversation { messages, tools, kwargs, ..rest };
-                let none = || ApiError::invalid("messages", "the model was not taught such questions");
+                let none = || ApiError::invalid("messages", "the model was not trained for such questions");
                 conversation.tokens(model)?.ok_or_else(none)
             }
             (None, Some(text)) => {
@@ -92,11 +93,11 @@ impl TokenizeRequest {
     }
 }
 
-/// Answers `/detokenize`.
-pub async fn detokenize(State(server): State<Arc<Server>>, posted: Posted) -> Result<Response, ApiError> {
-    let text = posted.run(&server, Work::Tokens, |request: DetokenizeRequest, server, _| {
+/// Handles `POST /detokenize`.
+pub async fn detokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+    let text = body.process(&server, WorkKind::Tokens, |request: DetokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
-        // A token can be long: the text could be many times as large as the request.
+        // Tokens can be long, so the text may be many times larger than the request.
         let most = server.model.most_bytes();
         if request.tokens.len() > most / 4 {
             let message = format!("{} tokens; at most {} are accepted at once", request.tokens.len(), most / 4);

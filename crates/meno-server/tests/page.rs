@@ -1,9 +1,9 @@
-//! The chat page's own tests, where there is a Node to run them.
+//! Runs the chat page's own tests if Node is installed.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The parsers and the data of the page (`dev/page/`). Its test in a browser is `make page`.
+/// Tests the parsers and the data of the page (`dev/page/`). `make page` tests it in a browser.
 #[test]
 fn the_modules_of_the_page_pass_their_tests() {
     let node = Command::new("node").arg("--version").output();

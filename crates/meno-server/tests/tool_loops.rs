@@ -1,5 +1,5 @@
-//! Conversations with calls and results, as clients of OpenAI's API send them, in published templates: the prompt is
-//! the one that transformers renders, and where it renders none, one that shows the call and its result.
+//! Conversations with calls and results, as clients of OpenAI's API send them, in published templates. The prompt must
+//! be the one that transformers renders. If transformers renders none, it must show the call and its result.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -8,12 +8,12 @@ mod published;
 
 use meno_engine::tokenizer::{CharacterLevel, Special};
 use meno_engine::{ChatTemplate, Tokenizer};
-use meno_server::Served;
+use meno_server::ServedModel;
 use meno_server::conversation::{Conversation, Turn};
 use published::{golden, with_time};
 use serde_json::{Value, json};
 
-fn served(source: &str) -> Result<Served, meno_engine::Error> {
+fn served(source: &str) -> Result<ServedModel, meno_engine::Error> {
     let level = CharacterLevel {
         special: &["<pad>", "<s>", "</s>", "<unk>"],
         alphabet: "x",
@@ -30,10 +30,10 @@ fn served(source: &str) -> Result<Served, meno_engine::Error> {
         ..Default::default()
     };
     let template = ChatTemplate::new(source, &special)?;
-    Served::new("small".into(), tokenizer, Some(template), 1 << 20, 5)
+    ServedModel::new("small".into(), tokenizer, Some(template), 1 << 20, 5)
 }
 
-/// The conversation with arguments as texts, as clients send them, and contents that are null or empty as given.
+/// Returns the conversation as clients send it: arguments as strings; null and empty contents unchanged.
 fn as_sent(messages: &Value) -> Value {
     let mut messages = messages.clone();
     for message in messages.as_array_mut().unwrap() {
@@ -47,7 +47,7 @@ fn as_sent(messages: &Value) -> Value {
     messages
 }
 
-fn prompt(served: &Served, conversation: &Value, tools: &Value) -> Result<String, String> {
+fn prompt(served: &ServedModel, conversation: &Value, tools: &Value) -> Result<String, String> {
     let mut kwargs = conversation["extras"].as_object().unwrap().clone();
     kwargs.insert("unk_token".into(), "<unk>".into());
     let conversation = Conversation {
@@ -57,12 +57,12 @@ fn prompt(served: &Served, conversation: &Value, tools: &Value) -> Result<String
         ..Default::default()
     };
     match conversation.turn(served).map_err(|e| e.message)? {
-        Turn::Ask(prompt) => Ok(prompt.text),
-        Turn::Say(text) => panic!("{text}"),
+        Turn::Generate(prompt) => Ok(prompt.text),
+        Turn::Fixed(text) => panic!("{text}"),
     }
 }
 
-/// Why a prompt is not Python's: what Python raises, or where the two part.
+/// Describes how a prompt differs from Python's: Python's error, or the first difference.
 fn difference(case: &Value, ours: &str) -> String {
     let Some(golden) = case["text"].as_str().map(with_time) else { return case["raises"].to_string() };
     let same = golden.chars().zip(ours.chars()).take_while(|(a, b)| a == b).count();
@@ -92,7 +92,7 @@ fn tool_loops_in_published_templates() {
                 equal += 1;
                 continue;
             }
-            // What must be seen: the arguments, both results, and nothing of Python's.
+            // The prompt must show the arguments and both results, and contain no Python syntax.
             let seen: &[&str] = match index {
                 9 => &["北京", "rain, 12 °C", "It rains.", "And now?"],
                 10 => &["北京", "rain"],
@@ -113,15 +113,15 @@ fn tool_loops_in_published_templates() {
     assert!(equal >= 25, "{equal} as transformers renders them; otherwise:\n{}", other.join("\n"));
 }
 
-/// The template of a committed model.
-fn published(name: &str) -> Served {
+/// Returns a model with the template of a published model.
+fn published(name: &str) -> ServedModel {
     let golden = golden();
     let template = golden["templates"].as_array().unwrap().iter().find(|t| t["name"] == name).unwrap();
     served(template["template"].as_str().unwrap()).unwrap()
 }
 
 #[test]
-fn arguments_that_are_no_json_are_passed_on() {
+fn arguments_that_are_not_json_are_passed_on() {
     for name in ["Qwen-QwQ-32B", "Qwen-Qwen3-0.6B", "Qwen3-Coder", "GLM-4.6", "meta-llama-Llama-3.1-8B-Instruct"] {
         let messages = json!([
             {"role": "user", "content": "Weather?"},
@@ -138,7 +138,7 @@ fn arguments_that_are_no_json_are_passed_on() {
 }
 
 #[test]
-fn the_last_message_is_continued_where_it_ends() {
+fn the_answer_continues_the_last_message() {
     for (name, message, end) in [
         ("Qwen-Qwen3-0.6B", json!({"role": "assistant", "content": "Once "}), "Once "),
         ("meta-llama-Llama-3.1-8B-Instruct", json!({"role": "assistant", "content": "Once"}), "Once"),
@@ -149,7 +149,7 @@ fn the_last_message_is_continued_where_it_ends() {
         let conversation =
             Conversation { messages: serde_json::from_value(messages).unwrap(), continues: true, ..Default::default() };
         match conversation.turn(&published(name)) {
-            Ok(Turn::Ask(prompt)) => assert!(prompt.text.ends_with(end), "{name}: {:?}", prompt.text),
+            Ok(Turn::Generate(prompt)) => assert!(prompt.text.ends_with(end), "{name}: {:?}", prompt.text),
             other => panic!("{name}: {other:?}"),
         }
     }

@@ -1,35 +1,37 @@
-//! The grammar of an answer that must call tools, or may.
+//! The grammar of an answer that must, or may, call tools.
 
 use crate::error::ApiError;
-use crate::model::Served;
-use crate::structured::{Compiler, Grammar, Structure, json_grammar};
+use crate::model::ServedModel;
+use crate::structure::{Structure, json_grammar};
+use crate::structured::{Compiler, Grammar};
 use crate::types::{Tool, ToolChoice};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-/// Calls that an answer must hold, or may.
-pub(super) struct ForcedCalls<'a> {
+/// Compiles grammars for tool calls.
+pub(super) struct CallGrammar<'a> {
     pub(super) choice: &'a ToolChoice,
     pub(super) tools: &'a [Tool],
     pub(super) parallel: bool,
-    pub(super) model: &'a Served,
+    pub(super) model: &'a ServedModel,
     pub(super) compiler: &'a Compiler<'a>,
 }
 
-impl ForcedCalls<'_> {
-    /// An answer is a call, or JSON of a schema.
+impl CallGrammar<'_> {
+    /// The answer is either a call or JSON that follows a schema.
     pub(super) fn or_json(&self, schema: &Value, param: &'static str) -> Result<Option<Grammar>, ApiError> {
-        // By itself first: its errors name their place.
+        // Compile the schema alone first, because these errors name the place in the schema.
         let alone = self.compiler.compile(&Structure::JsonSchema(schema.clone()), param)?;
         drop(alone);
         let refuse = |e| ApiError::invalid(param, format!("{param} cannot be used: {e}"));
         let schema = json_grammar(schema).map_err(refuse)?;
-        let calls = ForcedCalls { parallel: false, ..*self };
+        let calls = CallGrammar { parallel: false, ..*self };
         calls.compile(&format!("start: calls | json\njson: %json {schema}"), param).map(Some)
     }
 
-    /// Compiles `start` with the rules of the calls. A tool whose schema cannot be used is called with any object, so
-    /// that the others are not lost with it; it is an error if it alone may be called, or if it is `strict`.
+    /// Compiles `start` with the rules of the calls. A tool whose schema is not supported may be called with any
+    /// object, so that the other tools stay usable. It is an error if it is the only callable tool, or if it is
+    /// `strict`.
     pub(super) fn compile(&self, start: &str, param: &str) -> Result<Grammar, ApiError> {
         let model = self.model;
         let indexed = self.tools.iter().enumerate();
@@ -59,7 +61,7 @@ impl ForcedCalls<'_> {
             *schema = None;
             result = None;
         }
-        // The tools are well each by itself: what is wrong is all of them together.
+        // Each tool compiles alone, so the error is about all of them together.
         result.map_or_else(|| grammar(&schemas), Err)
     }
 }

@@ -1,9 +1,9 @@
-//! Histories for templates that do not take every history.
+//! Rewrites of the history for chat templates with restrictions.
 
-use super::ChatMessage;
+use crate::chat_message::ChatMessage;
 use meno_engine::Message;
 
-/// Every turn that calls several functions as several turns of one call, each followed by its result.
+/// Splits every turn with several calls into turns with one call, each followed by its result.
 pub(super) fn one_call_a_turn(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
     let mut out = Vec::new();
     let mut rest = messages.into_iter().peekable();
@@ -19,7 +19,7 @@ pub(super) fn one_call_a_turn(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
             results.push(result);
         }
         for (i, call) in calls.into_iter().enumerate() {
-            // The text and the thought go before the first call.
+            // The text and the thinking stay with the first call.
             let turn =
                 if i == 0 { message.clone() } else { ChatMessage { role: "assistant".into(), ..Default::default() } };
             let named = results.iter().position(|r| !call.id.is_empty() && r.tool_call_id.as_ref() == Some(&call.id));
@@ -32,22 +32,22 @@ pub(super) fn one_call_a_turn(messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
     out
 }
 
-/// Adds the text of a message to another.
+/// Appends the text of a message to another one.
 pub(super) fn append(to: &mut Message, message: &Message, between: &str) {
     let texts = [&to.content, &message.content].map(|c| c.as_str().unwrap_or_default());
     to.content = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(between).into();
 }
 
-/// What the system says as the beginning of what the user says next.
+/// Moves the text of system messages to the beginning of the next user message.
 pub(super) fn without_system(messages: Vec<Message>) -> Vec<Message> {
     let mut out: Vec<Message> = Vec::new();
-    let mut said: Option<Message> = None;
+    let mut pending: Option<Message> = None;
     for message in messages {
-        match (message.role.as_str(), said.take()) {
-            ("system", None) => said = Some(Message { role: "user".into(), ..message }),
+        match (message.role.as_str(), pending.take()) {
+            ("system", None) => pending = Some(Message { role: "user".into(), ..message }),
             ("system", Some(mut before)) => {
                 append(&mut before, &message, "\n\n");
-                said = Some(before);
+                pending = Some(before);
             }
             ("user", Some(mut before)) => {
                 append(&mut before, &message, "\n\n");
@@ -59,7 +59,7 @@ pub(super) fn without_system(messages: Vec<Message>) -> Vec<Message> {
             }
         }
     }
-    out.extend(said);
+    out.extend(pending);
     out
 }
 
@@ -79,11 +79,11 @@ mod tests {
             {"role": "user", "content": "r"},
         ]))
         .unwrap();
-        let told = |m: &ChatMessage| {
+        let summary = |m: &ChatMessage| {
             let call = m.tool_calls.as_ref().map(|c| c[0].function.name.clone());
             (m.role.clone(), call, m.tool_call_id.clone())
         };
-        let all: Vec<_> = one_call_a_turn(messages).iter().map(told).collect();
+        let all: Vec<_> = one_call_a_turn(messages).iter().map(summary).collect();
         let expected = [
             ("user", None, None),
             ("assistant", Some("a"), None),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_says_what_the_system_would() {
+    fn system_messages_move_to_the_user() {
         let messages = [("system", "S"), ("system", "T"), ("user", "q"), ("assistant", "a")];
         let out = without_system(messages.map(|(role, text)| Message::new(role, text)).into());
         assert_eq!(out, [Message::new("user", "S\n\nT\n\nq"), Message::new("assistant", "a")]);

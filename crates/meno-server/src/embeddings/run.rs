@@ -1,10 +1,10 @@
-//! The network's part of a request: as many texts at once as keep the engine busy, the others after them.
+//! Runs the texts of a request: as many at once as keep the engine busy, the others after them.
 
-use crate::app::Server;
 use crate::clients::Client;
 use crate::error::ApiError;
-use crate::generation::refusal;
+use crate::generation::submit_error;
 use crate::metrics::Outcome;
+use crate::state::Server;
 use meno_engine::engine::{Refused, Submission, Ticket};
 use meno_engine::{Event, Finish, Flow, Observe, Pooling, Request, Sampling};
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// Counts a request, whatever becomes of it.
-struct Counted<'a> {
+/// Records a request in the metrics when it is dropped, also if the client disconnects.
+struct RequestRecord<'a> {
     server: &'a Server,
     client: &'a Client,
     tokens: usize,
@@ -22,17 +22,17 @@ struct Counted<'a> {
     outcome: Outcome,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for RequestRecord<'_> {
     fn drop(&mut self) {
         let m = &self.server.metrics;
         m.ended(self.outcome);
-        m.whole.observe(self.client.asked.elapsed());
+        m.request_times.observe(self.client.arrived.elapsed());
         m.prompt_tokens.fetch_add(self.tokens as u64, Ordering::Relaxed);
         m.cached_tokens.fetch_add(self.cached as u64, Ordering::Relaxed);
     }
 }
 
-/// The vector of every prompt.
+/// Returns the vector of every prompt.
 pub(super) async fn vectors(
     server: &Arc<Server>,
     client: &Client,
@@ -40,10 +40,10 @@ pub(super) async fn vectors(
     pooling: Pooling,
 ) -> Result<Vec<Vec<f32>>, ApiError> {
     let at_once = (2 * server.engine.options().capacity.slots).min(prompts.len());
-    let _places = client.answers(server, at_once).inspect_err(|error| server.count_refusal(error))?;
-    let mut counted = Counted { server, client, tokens: 0, cached: 0, outcome: Outcome::Gone };
-    let result = gather(server, client, &prompts, pooling, at_once, &mut counted).await;
-    counted.outcome = match &result {
+    let _reservation = server.reserve_answers(client, at_once).inspect_err(|error| server.count_rejection(error))?;
+    let mut record = RequestRecord { server, client, tokens: 0, cached: 0, outcome: Outcome::Cancelled };
+    let result = gather(server, client, &prompts, pooling, at_once, &mut record).await;
+    record.outcome = match &result {
         Ok(_) => Outcome::Done,
         Err(error) if error.status == 429 => Outcome::Busy,
         Err(error) if error.status == 504 => Outcome::Timeout,
@@ -58,22 +58,22 @@ async fn gather(
     prompts: &[Vec<u32>],
     pooling: Pooling,
     at_once: usize,
-    counted: &mut Counted<'_>,
+    record: &mut RequestRecord<'_>,
 ) -> Result<Vec<Vec<f32>>, ApiError> {
     let seconds = server.options.request_seconds;
-    let deadline = client.asked + Duration::from_secs(seconds);
+    let deadline = client.arrived + Duration::from_secs(seconds);
     let (sender, mut events) = unbounded_channel();
     let mut vectors = vec![Vec::new(); prompts.len()];
-    // Dropping a ticket ends its work: when the client goes away, all of them.
+    // Dropping a ticket cancels its request. If the client disconnects, all are dropped.
     let (mut tickets, mut next) = (HashMap::new(), 0);
     loop {
         while next < prompts.len() && tickets.len() < at_once {
             match submit(server, client.salt, next, prompts[next].clone(), pooling, &sender) {
                 Ok(ticket) => tickets.insert(next, ticket),
-                Err(Refused::Busy { .. }) if !tickets.is_empty() => break, // when one of these is done
-                Err(refused) => return Err(refusal(server, refused)),
+                Err(Refused::Busy { .. }) if !tickets.is_empty() => break, // try again when one of these is done
+                Err(error) => return Err(submit_error(server, error)),
             };
-            counted.tokens += prompts[next].len();
+            record.tokens += prompts[next].len();
             next += 1;
         }
         if tickets.is_empty() {
@@ -83,7 +83,7 @@ async fn gather(
         match event {
             None => return Err(ApiError::internal("The engine ended before the embeddings were complete.")),
             Some((i, Event::Hidden { vector, .. })) => vectors[i] = vector,
-            Some((_, Event::Prompt { cached, .. })) => counted.cached += cached,
+            Some((_, Event::Prompt { cached, .. })) => record.cached += cached,
             Some((i, Event::Finish { finish, .. })) => match finish {
                 Finish::Stop | Finish::Length => drop(tickets.remove(&i)),
                 Finish::Cancelled => return Err(ApiError::stopping()),

@@ -1,18 +1,18 @@
-//! Which field of a request is wrong.
+//! Finds the field of a request that has a wrong type.
 //!
-//! serde says what it expected but not where. So the place is searched for, in the one case in ten thousand that needs
-//! it: a part without which the request reads otherwise is the part that is wrong, or holds it.
+//! serde's errors say what was expected but not where. Errors are rare, so the place is searched by trial: if the error
+//! changes when a part is removed, that part is wrong or contains what is wrong.
 
 use crate::error::ApiError;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Most tries to find the place.
+/// Maximum number of trials.
 const TRIES: usize = 400;
-/// Largest body, by its values, in which it is looked for.
+/// Maximum number of values of a body that is searched.
 const MAX_VALUES: usize = 20_000;
 
-/// Reads a value; an error names the field (`messages[2].role`).
+/// Parses a value; errors name the field (`messages[2].role`).
 pub(crate) fn read_value<T: DeserializeOwned>(body: Value) -> Result<T, ApiError> {
     T::deserialize(&body).map_err(|error| {
         let message = error.to_string();
@@ -25,7 +25,7 @@ pub(crate) fn read_value<T: DeserializeOwned>(body: Value) -> Result<T, ApiError
     })
 }
 
-/// How many values stand in a value.
+/// Counts the values in a value, itself included.
 fn values(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
@@ -45,14 +45,15 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
         Search { message, tries: 0, kind: std::marker::PhantomData }
     }
 
-    /// Whether a body is still wrong in the same way.
+    /// Whether a body still causes the same error.
     fn fails(&mut self, body: &Value) -> bool {
         self.tries += 1;
         T::deserialize(body).is_err_and(|e| e.to_string() == self.message)
     }
 
+    /// Returns the path of the wrong part.
     fn path(mut self, mut body: Value) -> String {
-        let mut path: Vec<Step> = Vec::new();
+        let mut path: Vec<PathStep> = Vec::new();
         while self.tries < TRIES {
             let Some(here) = at(&mut body, &path).cloned() else { break };
             let found = match &here {
@@ -66,14 +67,14 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
             }
         }
         path.iter().fold(String::new(), |text, step| match step {
-            Step::Key(key) if text.is_empty() => key.clone(),
-            Step::Key(key) => format!("{text}.{key}"),
-            Step::Index { shown, .. } => format!("{text}[{shown}]"),
+            PathStep::Key(key) if text.is_empty() => key.clone(),
+            PathStep::Key(key) => format!("{text}.{key}"),
+            PathStep::Index { shown, .. } => format!("{text}[{shown}]"),
         })
     }
 
-    /// The key without which the request reads otherwise.
-    fn key(&mut self, body: &mut Value, path: &[Step], keys: &Map<String, Value>) -> Option<Step> {
+    /// Returns the key whose removal changes the error.
+    fn key(&mut self, body: &mut Value, path: &[PathStep], keys: &Map<String, Value>) -> Option<PathStep> {
         for key in keys.keys().take(TRIES) {
             let mut less = keys.clone();
             less.remove(key);
@@ -81,22 +82,22 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
             let same = self.fails(body);
             *at(body, path)? = Value::Object(keys.clone());
             if !same {
-                return Some(Step::Key(key.clone()));
+                return Some(PathStep::Key(key.clone()));
             }
         }
         None
     }
 
-    /// The item that is wrong when it stands alone; the body keeps it alone.
-    fn item(&mut self, body: &mut Value, path: &[Step], items: &[Value]) -> Option<Step> {
+    /// Returns the item that causes the error when it is the only one. The body keeps only this item.
+    fn item(&mut self, body: &mut Value, path: &[PathStep], items: &[Value]) -> Option<PathStep> {
         *at(body, path)? = Value::Array(Vec::new());
         if self.fails(body) {
-            return None; // it is the list that is wrong
+            return None; // the list itself is wrong
         }
         for (shown, item) in items.iter().enumerate().take(TRIES) {
             *at(body, path)? = Value::Array(vec![item.clone()]);
             if self.fails(body) {
-                return Some(Step::Index { shown });
+                return Some(PathStep::Index { shown });
             }
         }
         *at(body, path)? = Value::Array(items.to_vec());
@@ -104,16 +105,16 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
     }
 }
 
-/// A step into a value. Lists are left with the one item that is followed.
-enum Step {
+/// A step into a value. Lists have been reduced to the one item that the path goes through.
+enum PathStep {
     Key(String),
     Index { shown: usize },
 }
 
-fn at<'v>(body: &'v mut Value, path: &[Step]) -> Option<&'v mut Value> {
+fn at<'v>(body: &'v mut Value, path: &[PathStep]) -> Option<&'v mut Value> {
     path.iter().try_fold(body, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
-        Step::Index { .. } => value.get_mut(0),
+        PathStep::Key(key) => value.get_mut(key),
+        PathStep::Index { .. } => value.get_mut(0),
     })
 }
 
@@ -124,7 +125,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_place_is_found() {
+    fn the_field_is_found() {
         for (body, place) in [
             (json!({"model": "x", "n": "three"}), "n"),
             (json!({"messages": 5, "n": 1}), "messages"),

@@ -1,4 +1,4 @@
-//! Errors in Anthropic's form, on the paths where its clients look for it.
+//! Errors in Anthropic's format, on the paths of its API.
 
 use crate::error::ApiError;
 use crate::types::new_id;
@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-/// Writes the error of a response on these paths anew, and names every request.
+/// Converts the error of a response on these paths, and adds a request id to every response.
 pub(crate) async fn shape(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let ours = path == "/v1/messages" || path.starts_with("/v1/messages/");
@@ -31,7 +31,7 @@ pub(crate) async fn shape(request: Request, next: Next) -> Response {
 
 /// Anthropic's error object.
 pub(super) fn body(error: &ApiError) -> Value {
-    // The message is cut where the request made it long.
+    // `ApiError::body` shortens long messages.
     let message = error.body()["error"]["message"].take();
     json!({ "type": "error", "error": { "type": kind(error.status), "message": message } })
 }

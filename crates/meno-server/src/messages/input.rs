@@ -1,7 +1,7 @@
-//! From Anthropic's messages, tools and settings to those of a chat.
+//! Converts Anthropic's messages, tools and settings to those of chat requests.
 
-use crate::conversation::{ChatMessage, Content, ContentPart};
-use crate::error::{ApiError, shown};
+use crate::chat_message::{ChatMessage, Content, ContentPart};
+use crate::error::{ApiError, shorten};
 use crate::types::{CalledFunction, Function, Tool, ToolCall};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub struct InputMessage {
     pub content: Option<Blocks>,
 }
 
-/// A text, or blocks.
+/// A string, or a list of blocks.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Blocks {
@@ -25,7 +25,7 @@ pub enum Blocks {
 
 crate::text_or_list::read_text_or_list!(Blocks, Text, Blocks, "a string or an array of blocks");
 
-/// A block; which fields it has depends on its type. Marks such as `cache_control` change nothing here.
+/// A block. Its fields depend on its type. Annotations such as `cache_control` are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
@@ -51,18 +51,18 @@ fn part(text: String) -> ContentPart {
     ContentPart { kind: "text".into(), text: Some(text) }
 }
 
-/// The text of a block that can be one; its type is refused by its name otherwise.
+/// Returns the text of a block; blocks that are not text are an error that names their type.
 fn text_of(block: Block, place: &str) -> Result<String, ApiError> {
     match (block.kind.as_str(), block.text) {
         ("text", Some(text)) => Ok(text),
         ("text", None) => Err(invalid(&format!("{place}.text"), "Field required")),
-        // A document that is plain text is text.
+        // Documents in plain text are treated as text.
         ("document", _) if block.source.as_ref().is_some_and(|s| s["type"] == "text") => {
             let text = block.source.as_ref().and_then(|s| s["data"].as_str());
             text.map(str::to_owned).ok_or_else(|| invalid(place, "a document without data"))
         }
         (kind, _) => {
-            let message = format!("{place}: a block of type {:?}; this model reads text only", shown(kind));
+            let message = format!("{place}: a block of type {:?}; this model reads text only", shorten(kind));
             Err(ApiError::unsupported("messages", message))
         }
     }
@@ -76,7 +76,7 @@ impl Blocks {
         }
     }
 
-    /// All of it as text.
+    /// Returns the content as text.
     fn into_content(self, place: &str) -> Result<Content, ApiError> {
         if let Blocks::Text(text) = self {
             return Ok(Content::Text(text));
@@ -87,7 +87,7 @@ impl Blocks {
     }
 }
 
-/// The messages of a chat: the system's, then the others. Results of tools are messages of their own there.
+/// Converts the messages, with the system message first. Tool results become separate messages.
 pub(super) fn messages(system: Option<Blocks>, messages: Vec<InputMessage>) -> Result<Vec<ChatMessage>, ApiError> {
     if messages.is_empty() {
         return Err(ApiError::invalid("messages", "messages: at least one message is required"));
@@ -105,7 +105,7 @@ pub(super) fn messages(system: Option<Blocks>, messages: Vec<InputMessage>) -> R
             "assistant" => chat.push(assistant(content, &place)?),
             other => {
                 let what =
-                    format!("{:?}; expected \"user\" or \"assistant\" (system is a field of its own)", shown(other));
+                    format!("{:?}; expected \"user\" or \"assistant\" (system is a separate field)", shorten(other));
                 return Err(invalid(&format!("{place}.role"), &what));
             }
         }
@@ -139,7 +139,7 @@ fn user(content: Blocks, place: &str, chat: &mut Vec<ChatMessage>) -> Result<(),
         let content = block.content.unwrap_or(Blocks::Text(String::new()));
         let mut text = content.into_content(&format!("{place}.content"))?.into_text("messages")?;
         if block.is_error == Some(true) && !text.to_lowercase().starts_with("error") {
-            text = format!("Error: {text}"); // templates have no other place for it
+            text = format!("Error: {text}"); // chat templates have no other way to show it
         }
         let tool_call_id = block.tool_use_id;
         chat.push(ChatMessage {
@@ -160,7 +160,7 @@ fn assistant(content: Blocks, place: &str) -> Result<ChatMessage, ApiError> {
         let place = format!("{place}.content.{i}");
         match block.kind.as_str() {
             "thinking" => thought.push_str(&block.thinking.unwrap_or_default()),
-            "redacted_thinking" => {} // encrypted: only the server that wrote it can read it
+            "redacted_thinking" => {} // encrypted; only the server that wrote it can read it
             "tool_use" => {
                 let name = block.name.ok_or_else(|| invalid(&place, "a tool_use block without name"))?;
                 let arguments = block.input.unwrap_or_else(|| json!({})).to_string();
@@ -176,11 +176,11 @@ fn assistant(content: Blocks, place: &str) -> Result<ChatMessage, ApiError> {
     Ok(message)
 }
 
-/// A tool, as chats have it.
+/// Converts a tool.
 pub(super) fn tool((i, value): (usize, Value)) -> Result<Tool, ApiError> {
     let kind = value["type"].as_str().unwrap_or("custom");
     if kind != "custom" {
-        let message = format!("tools.{i}: a tool of type {:?}; this server knows tools of your own", shown(kind));
+        let message = format!("tools.{i}: a tool of type {:?}; this server supports only custom tools", shorten(kind));
         return Err(ApiError::unsupported("tools", message));
     }
     let Some(name) = value["name"].as_str() else {
@@ -196,7 +196,7 @@ pub(super) fn tool((i, value): (usize, Value)) -> Result<Tool, ApiError> {
     Ok(Tool { kind: "function".into(), function })
 }
 
-/// `tool_choice` as chats have it, and whether there may be several calls.
+/// Converts `tool_choice`. Also returns whether parallel calls are allowed, if the request says so.
 pub(super) fn tool_choice(value: Option<&Value>) -> Result<(Option<Value>, Option<bool>), ApiError> {
     let Some(value) = value.filter(|v| !v.is_null()) else { return Ok((None, None)) };
     let choice = match (value["type"].as_str(), value["name"].as_str()) {
@@ -213,8 +213,8 @@ pub(super) fn tool_choice(value: Option<&Value>) -> Result<(Option<Value>, Optio
     Ok((Some(choice), single.then_some(false)))
 }
 
-/// `thinking` as chats have it, and the effort. As with Anthropic's own models there is no thought unless it is asked
-/// for: clients expect the text in the first block then.
+/// Converts `thinking`, and returns the effort. As with Anthropic's models, thinking is off by default, because
+/// clients then expect text in the first block.
 pub(super) fn thinking(
     value: Option<Value>,
     effort: Option<&Value>,
@@ -230,7 +230,7 @@ pub(super) fn thinking(
                 Some((_, Some("max"))) => Some("high".to_owned()),
                 Some((_, Some(effort))) => Some(effort.to_owned()),
                 Some((other, None)) => {
-                    let message = format!("output_config.effort: {other} is not a word");
+                    let message = format!("output_config.effort: {other} is not a string");
                     return Err(ApiError::invalid("output_config", message));
                 }
             };
@@ -259,7 +259,7 @@ pub(super) fn thinking(
     }
 }
 
-/// The form of the answer: `output_config.format`, or `output_format` as it was called before.
+/// Converts `output_config.format`, or its older name `output_format`, to a `response_format`.
 pub(super) fn format(config: Option<&Value>, older: Option<&Value>) -> Result<Option<Value>, ApiError> {
     let newer = config.and_then(|c| c.get("format"));
     let Some(format) = newer.or(older).filter(|f| !f.is_null()) else { return Ok(None) };

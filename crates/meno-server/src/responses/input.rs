@@ -1,15 +1,14 @@
-//! `input`: a text, or items: messages, function calls and their results, earlier thoughts.
+//! The `input` field: a text, or items (messages, function calls and their results, earlier thinking).
 
-use super::{ChatMessage, Content};
-use crate::conversation::ContentPart;
-use crate::error::{ApiError, shown};
+use crate::chat_message::{ChatMessage, Content, ContentPart};
+use crate::error::{ApiError, shorten};
 use crate::types::{CalledFunction, ToolCall};
 use serde::Deserialize;
 
-/// What the response answers.
+/// The `input` field.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// What the user says.
+    /// A message of the user.
     Text(String),
     /// A conversation.
     Items(Vec<Item>),
@@ -33,14 +32,14 @@ pub struct Item {
     pub output: Option<Content>,
 }
 
-/// A message of plain text.
+/// Returns a message with plain text.
 pub(super) fn message(role: &str, text: String) -> ChatMessage {
     ChatMessage { role: role.into(), content: Some(Content::Text(text)), ..ChatMessage::default() }
 }
 
 impl Input {
-    /// As a chat has it. A thought goes with the message or the calls that follow it; calls that follow one another
-    /// are one message.
+    /// Converts the input to chat messages. Thinking is added to the message or calls that follow it. Consecutive calls
+    /// become one message.
     pub(super) fn into_messages(self) -> Result<Vec<ChatMessage>, ApiError> {
         let items = match self {
             Input::Text(text) => return Ok(vec![message("user", text)]),
@@ -80,7 +79,8 @@ impl Input {
                     });
                 }
                 Some(other) => {
-                    let message = format!("input[{i}]: an item of type {:?} is not known to this server", shown(other));
+                    let message =
+                        format!("input[{i}]: this server does not support items of type {:?}", shorten(other));
                     return Err(ApiError::unsupported("input", message));
                 }
             }

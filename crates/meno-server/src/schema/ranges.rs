@@ -1,10 +1,10 @@
-//! Keywords whose values no answer could satisfy, or that the grammar engine cannot read: refused at their own place.
+//! Rejects keywords that no value satisfies or that llguidance cannot read. The error is at the keyword itself.
 
-use super::{SchemaError, child, error};
+use super::error::{SchemaError, child, error};
 use crate::patterns;
 use serde_json::{Map, Value};
 
-/// Lower and upper bounds of the same thing.
+/// Pairs of a lower and an upper bound.
 const BOUNDS: [(&str, &str); 5] = [
     ("minimum", "maximum"),
     ("minLength", "maxLength"),
@@ -13,7 +13,7 @@ const BOUNDS: [(&str, &str); 5] = [
     ("minContains", "maxContains"),
 ];
 
-/// Refuses bounds that leave nothing between them, a `multipleOf` that is not above 0, and bad regular expressions.
+/// Rejects bounds with nothing between them, a `multipleOf` that is not positive, and invalid regular expressions.
 pub(super) fn check(object: &Map<String, Value>, at: &str) -> Result<(), SchemaError> {
     let number = |key: &str| object.get(key).and_then(Value::as_f64);
     for (low, high) in BOUNDS {

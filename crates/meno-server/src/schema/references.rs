@@ -1,17 +1,20 @@
-//! `$ref`: each target becomes a definition with a plain name.
+//! `$ref`: every target becomes a definition with a simple name.
 
-use super::{SchemaError, child, error};
+use super::error::{SchemaError, child, error};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The targets of references within one schema.
+/// Maximum depth of values in which anchors are found.
+const MAX_ANCHOR_DEPTH: usize = 200;
+
+/// The references in one schema and their targets.
 pub(super) struct References<'a> {
     root: &'a Value,
-    /// Pointers of places with a name of their own (`$anchor`, `$id`).
+    /// The pointers of parts that have a name (`$anchor`, `$id`).
     anchors: BTreeMap<String, String>,
-    /// Names of definitions by pointer.
+    /// The names of definitions, by pointer.
     names: BTreeMap<String, String>,
-    /// Definitions not written yet.
+    /// The pointers of definitions that are not rewritten yet.
     wanted: Vec<String>,
 }
 
@@ -22,15 +25,15 @@ impl<'a> References<'a> {
         References { root, anchors, names: BTreeMap::new(), wanted: Vec::new() }
     }
 
-    /// The reference to use instead of `reference`, which stands at `at`.
+    /// Returns the new reference for `reference` at the pointer `at`.
     pub(super) fn resolve(&mut self, reference: &str, at: &str) -> Result<String, SchemaError> {
         let pointer = self.pointer(reference);
         let found = pointer.filter(|p| self.root.pointer(p).is_some());
         let Some(pointer) = found else {
             let what = if reference.starts_with('#') || self.anchors.is_empty() && !reference.contains("://") {
-                "leads nowhere in this schema"
+                "does not exist in this schema"
             } else {
-                "is not in this schema, and none is fetched"
+                "is not in this schema, and other schemas are not fetched"
             };
             return error(at, format!("{reference:?} {what}"));
         };
@@ -45,7 +48,7 @@ impl<'a> References<'a> {
         Ok(format!("#/$defs/{name}"))
     }
 
-    /// A definition to write: its name, where it came from, and what it was there.
+    /// Returns the next definition to rewrite: its name, pointer and schema.
     pub(super) fn next_wanted(&mut self) -> Option<(String, String, Value)> {
         let pointer = self.wanted.pop()?;
         let target = self.root.pointer(&pointer)?.clone();
@@ -66,9 +69,9 @@ impl<'a> References<'a> {
     }
 }
 
-/// Notes the names of places: `$anchor`, and `$id` (or draft 4's `id`) as a whole.
+/// Collects the names of parts: `$anchor`, and `$id` (or `id` in draft 4).
 fn find_anchors(value: &Value, at: &str, depth: usize, anchors: &mut BTreeMap<String, String>) {
-    if depth > 2 * super::MAX_DEPTH {
+    if depth > MAX_ANCHOR_DEPTH {
         return;
     }
     match value {

@@ -1,4 +1,4 @@
-//! Schemas as programs write them.
+//! Schemas as programs generate them.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn same(schema: Value, expected: Value) {
 }
 
 #[test]
-fn what_changes_nothing_is_left_out() {
+fn keywords_without_effect_are_removed() {
     same(
         json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "$comment": "x", "type": "object",
                "title": "T", "deprecated": true, "required": null, "propertyNames": {"type": "string"},
@@ -25,7 +25,7 @@ fn what_changes_nothing_is_left_out() {
 }
 
 #[test]
-fn other_words_for_the_same() {
+fn unsupported_keywords_are_rewritten() {
     same(
         json!({"not": {"type": "null"}}),
         json!({"allOf": [{"type": ["boolean", "number", "string", "array", "object"]}]}),
@@ -56,7 +56,7 @@ fn other_words_for_the_same() {
 }
 
 #[test]
-fn references_lead_to_plain_names() {
+fn references_get_simple_names() {
     same(
         json!({"$defs": {"a/b c": {"$anchor": "node", "properties": {"next": {"$ref": "#node"}}}, "bad": {"type": 7}},
                "$id": "https://x.example/s", "items": {"$ref": "https://x.example/s#/$defs/a~1b%20c"}}),
@@ -71,18 +71,18 @@ fn references_lead_to_plain_names() {
 }
 
 #[test]
-fn what_is_wrong_is_pointed_at() {
+fn errors_have_a_pointer() {
     for (schema, pointer, words) in [
         (json!({"properties": {"a/b": {"type": "strange"}}}), "/properties/a~1b/type", "\"strange\" is not a type"),
         (json!({"items": {"anyOf": [{}, 5]}}), "/items/anyOf/1", "an object or a boolean, not a number"),
         (json!({"properties": {"a": {"type": "string", "required": true}}}), "/properties/a/required", "a boolean"),
         (json!({"properties": []}), "/properties", "an object of schemas"),
         (json!({"enum": []}), "/enum", "empty"),
-        (json!({"$ref": "#/$defs/no"}), "/$ref", "leads nowhere"),
-        (json!({"$ref": "https://x.example/other"}), "/$ref", "none is fetched"),
-        (json!({"type": "string", "not": {"pattern": "x"}}), "/not", "cannot impose"),
+        (json!({"$ref": "#/$defs/no"}), "/$ref", "does not exist"),
+        (json!({"$ref": "https://x.example/other"}), "/$ref", "other schemas are not fetched"),
+        (json!({"type": "string", "not": {"pattern": "x"}}), "/not", "cannot enforce"),
         (json!({"if": {"type": "string"}, "then": {"minLength": 1}}), "/if", "anyOf"),
-        (json!({"contains": {"type": "string"}}), "/contains", "cannot impose"),
+        (json!({"contains": {"type": "string"}}), "/contains", "cannot enforce"),
         (json!({"maxItems": -1}), "/maxItems", "whole number"),
         (json!({"multipleOf": "x"}), "/multipleOf", "a number"),
         (json!({"multipleOf": 0}), "/multipleOf", "above 0"),

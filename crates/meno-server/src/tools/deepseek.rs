@@ -2,7 +2,7 @@
 //! `function<sep>NAME`, a newline and the arguments as a fenced JSON block; V3.1 writes `NAME<sep>ARGUMENTS`.
 
 use super::json::{Step, ValueScanner};
-use super::{Out, held_back};
+use super::output::{Output, release};
 
 pub(super) const CALLS_BEGIN: &str = "<｜tool▁calls▁begin｜>";
 pub(super) const CALLS_END: &str = "<｜tool▁calls▁end｜>";
@@ -13,17 +13,17 @@ pub(super) const SEP: &str = "<｜tool▁sep｜>";
 #[derive(Debug, Default)]
 pub(super) struct DeepSeek {
     held: String,
-    at: At,
-    /// What stood before the separator.
+    at: ParserState,
+    /// The text before the separator.
     header: String,
     value: ValueScanner,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
+enum ParserState {
     #[default]
     Text,
-    /// Between the calls.
+    /// Between calls.
     Calls,
     Header,
     /// After the separator, before the arguments.
@@ -34,16 +34,23 @@ enum At {
 }
 
 impl DeepSeek {
-    pub(super) fn push(&mut self, text: &str, out: &mut Out) {
+    pub(super) fn push(&mut self, text: &str, output: &mut Output) {
         self.held.push_str(text);
         while !self.held.is_empty() {
             let waiting = match self.at {
-                At::Text => self.text(out),
-                At::Calls => self.tag(&[(CALL_BEGIN, At::Header), (CALLS_END, At::Text)]).is_none(),
-                At::Header => self.tag(&[(SEP, At::Name), (CALL_END, At::Calls)]).map(|t| self.header = t).is_none(),
-                At::Name => self.name(out),
-                At::Arguments => self.arguments(out),
-                At::Tail => self.tag(&[(CALL_END, At::Calls), (CALLS_END, At::Text)]).is_none(),
+                ParserState::Text => self.text(output),
+                ParserState::Calls => {
+                    self.tag(&[(CALL_BEGIN, ParserState::Header), (CALLS_END, ParserState::Text)]).is_none()
+                }
+                ParserState::Header => self
+                    .tag(&[(SEP, ParserState::Name), (CALL_END, ParserState::Calls)])
+                    .map(|t| self.header = t)
+                    .is_none(),
+                ParserState::Name => self.name(output),
+                ParserState::Arguments => self.arguments(output),
+                ParserState::Tail => {
+                    self.tag(&[(CALL_END, ParserState::Calls), (CALLS_END, ParserState::Text)]).is_none()
+                }
             };
             if waiting {
                 break;
@@ -51,24 +58,24 @@ impl DeepSeek {
         }
     }
 
-    pub(super) fn finish(self, out: &mut Out) {
-        if self.at == At::Text {
-            out.text(&self.held);
+    pub(super) fn finish(self, output: &mut Output) {
+        if self.at == ParserState::Text {
+            output.text(&self.held);
         }
     }
 
-    fn text(&mut self, out: &mut Out) -> bool {
-        let tags = [(CALLS_BEGIN, At::Calls), (CALL_BEGIN, At::Header)];
+    fn text(&mut self, output: &mut Output) -> bool {
+        let tags = [(CALLS_BEGIN, ParserState::Calls), (CALL_BEGIN, ParserState::Header)];
         let found = self.tag(&tags);
         match found {
-            Some(before) => out.text(&before),
-            None => out.text(&held_back(&mut self.held, &tags.map(|t| t.0))),
+            Some(before) => output.text(&before),
+            None => output.text(&release(&mut self.held, &tags.map(|t| t.0))),
         }
-        self.at == At::Text
+        self.at == ParserState::Text
     }
 
-    /// Goes on after the first of `tags`, whose text before it is returned; `None` if there is none yet.
-    fn tag(&mut self, tags: &[(&str, At)]) -> Option<String> {
+    /// Skips to the end of the first of `tags` and returns the text before it; `None` if no tag has been found yet.
+    fn tag(&mut self, tags: &[(&str, ParserState)]) -> Option<String> {
         let found = tags.iter().filter_map(|&(tag, at)| Some((self.held.find(tag)?, tag, at)));
         let (place, tag, at) = found.min_by_key(|f| f.0)?;
         let rest = self.held.split_off(place + tag.len());
@@ -77,8 +84,8 @@ impl DeepSeek {
         Some(std::mem::replace(&mut self.held, rest))
     }
 
-    /// Everything up to the first brace tells the name, or is the fence around the arguments.
-    fn name(&mut self, out: &mut Out) -> bool {
+    /// Reads the text up to the first brace: the name, or the code fence around the arguments.
+    fn name(&mut self, output: &mut Output) -> bool {
         let brace = self.held.find('{');
         let close = self.held.find(CALL_END);
         let Some(end) = brace.into_iter().chain(close).min() else { return true };
@@ -87,21 +94,22 @@ impl DeepSeek {
         let first_line = between.trim_start().lines().next().unwrap_or_default().trim();
         let header = self.header.trim();
         let name = if first_line.is_empty() || first_line.starts_with("```") { header } else { first_line };
-        out.call(name);
-        (self.at, self.value) = (if brace == Some(end) { At::Arguments } else { At::Tail }, ValueScanner::default());
-        if self.at == At::Tail {
-            out.arguments("{}");
+        output.call(name);
+        (self.at, self.value) =
+            (if brace == Some(end) { ParserState::Arguments } else { ParserState::Tail }, ValueScanner::default());
+        if self.at == ParserState::Tail {
+            output.arguments("{}");
         }
         false
     }
 
-    fn arguments(&mut self, out: &mut Out) -> bool {
+    fn arguments(&mut self, output: &mut Output) -> bool {
         let text = std::mem::take(&mut self.held);
         let end = text.char_indices().find(|&(_, c)| self.value.push(c) == Step::Last).map(|(at, c)| at + c.len_utf8());
-        out.arguments(&text[..end.unwrap_or(text.len())]);
+        output.arguments(&text[..end.unwrap_or(text.len())]);
         if let Some(end) = end {
             self.held = text[end..].to_owned();
-            self.at = At::Tail;
+            self.at = ParserState::Tail;
         }
         false
     }

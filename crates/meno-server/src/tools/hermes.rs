@@ -1,10 +1,10 @@
 //! `<tool_call>{"name": …, "arguments": …}</tool_call>`: Qwen 2.5 and 3, Hermes.
 //!
-//! Small models leave the tags out (Qwen2.5-Coder nearly always), so an answer that begins with such an object, bare or
-//! in a fence, is a call if it names a function that there is.
+//! Small models omit the tags (Qwen2.5-Coder nearly always). Therefore an answer that starts with such an object, bare
+//! or in a code fence, is a call if it names an available function.
 
 use super::json::{CallScanner, Progress};
-use super::{Out, held_back};
+use super::output::{Output, release};
 
 pub(super) const OPEN: &str = "<tool_call>";
 pub(super) const CLOSE: &str = "</tool_call>";
@@ -14,20 +14,20 @@ const JSON_FENCE: &str = "```json";
 
 #[derive(Debug)]
 pub(super) struct Hermes {
-    /// The functions there are.
+    /// The names of the available functions.
     known: Vec<String>,
     held: String,
     call: Option<Call>,
-    /// Whether there was no text yet: a call may stand here without its tags.
-    untold: bool,
+    /// Whether there was no text yet, so that a call may start without its tags.
+    at_start: bool,
 }
 
 #[derive(Debug, Default)]
 struct Call {
     scanner: CallScanner,
-    /// All of it, in case it is none.
+    /// Its whole text, in case it is not a call.
     text: String,
-    /// What closes it.
+    /// What ends it.
     close: Close,
     named: bool,
     done: bool,
@@ -43,19 +43,19 @@ enum Close {
 
 impl Hermes {
     pub(super) fn new(known: Vec<String>) -> Hermes {
-        Hermes { known, held: String::new(), call: None, untold: true }
+        Hermes { known, held: String::new(), call: None, at_start: true }
     }
 
-    pub(super) fn push(&mut self, text: &str, out: &mut Out) {
+    pub(super) fn push(&mut self, text: &str, output: &mut Output) {
         self.held.push_str(text);
         while !self.held.is_empty() {
             let waiting = match &mut self.call {
-                None => self.begin(out),
+                None => self.begin(output),
                 Some(call) if call.done => end(&mut self.held, &mut self.call),
                 Some(call) => {
-                    if !call.read(&mut self.held, &self.known, out) {
+                    if !call.read(&mut self.held, &self.known, output) {
                         let call = self.call.take().unwrap_or_default();
-                        self.tell(&call.text, out);
+                        self.text(&call.text, output);
                     }
                     false
                 }
@@ -66,18 +66,18 @@ impl Hermes {
         }
     }
 
-    pub(super) fn finish(mut self, out: &mut Out) {
+    pub(super) fn finish(mut self, output: &mut Output) {
         match self.call.take() {
-            Some(call) if !call.named => out.text(&(call.text + &self.held)),
+            Some(call) if !call.named => output.text(&(call.text + &self.held)),
             Some(_) => {}
-            None => out.text(&self.held),
+            None => output.text(&self.held),
         }
     }
 
-    /// Text up to where a call begins; `true` if more is needed to tell.
-    fn begin(&mut self, out: &mut Out) -> bool {
+    /// Reads the text up to the start of a call; returns `true` if more input is needed.
+    fn begin(&mut self, output: &mut Output) -> bool {
         let body = self.held.trim_start();
-        if self.untold && !body.is_empty() {
+        if self.at_start && !body.is_empty() {
             let fenced = [JSON_FENCE, FENCE].iter().find_map(|fence| body.strip_prefix(fence));
             let object = fenced.unwrap_or(body).trim_start();
             if object.is_empty() || JSON_FENCE.starts_with(body) {
@@ -91,37 +91,38 @@ impl Hermes {
         }
         if let Some(at) = self.held.find(OPEN) {
             let before = self.held[..at].to_owned();
-            self.tell(&before, out);
+            self.text(&before, output);
             self.held.drain(..at);
             self.open(OPEN.len(), Close::Tag);
             return false;
         }
-        let text = held_back(&mut self.held, &[OPEN]);
-        self.tell(&text, out);
+        let text = release(&mut self.held, &[OPEN]);
+        self.text(&text, output);
         true
     }
 
-    /// A call begins with the first `at` bytes of what is held.
+    /// Starts a call whose opening tag or fence is the first `at` held bytes.
     fn open(&mut self, at: usize, close: Close) {
         let object = self.held.split_off(at);
         let text = std::mem::replace(&mut self.held, object);
         self.call = Some(Call { text, close, ..Call::default() });
     }
 
-    fn tell(&mut self, text: &str, out: &mut Out) {
-        self.untold &= text.trim().is_empty();
-        out.text(text);
+    fn text(&mut self, text: &str, output: &mut Output) {
+        self.at_start &= text.trim().is_empty();
+        output.text(text);
     }
 }
 
-/// What follows the object up to the closing tag is dropped; a new opening tag closes as well. `true` if more is needed.
+/// Drops the text between the object and the closing tag. A new opening tag ends the call too. Returns `true` if more
+/// input is needed.
 fn end(held: &mut String, call: &mut Option<Call>) -> bool {
     let rest = held.trim_start();
     let at = match call.as_ref().map(|c| c.close) {
         Some(Close::Tag) => {
             let closed = held.find(CLOSE).map(|at| at + CLOSE.len());
             let Some(at) = closed.into_iter().chain(held.find(OPEN)).min() else {
-                held_back(held, &[CLOSE, OPEN]);
+                release(held, &[CLOSE, OPEN]);
                 return true;
             };
             at
@@ -136,8 +137,8 @@ fn end(held: &mut String, call: &mut Option<Call>) -> bool {
 }
 
 impl Call {
-    /// `false` if it is no call.
-    fn read(&mut self, held: &mut String, known: &[String], out: &mut Out) -> bool {
+    /// Reads the object; returns `false` if it is not a call.
+    fn read(&mut self, held: &mut String, known: &[String], output: &mut Output) -> bool {
         let text = std::mem::take(held);
         for (at, c) in text.char_indices() {
             self.text.push(c);
@@ -149,28 +150,28 @@ impl Call {
                     return false;
                 }
                 Progress::More => {}
-                // What was announced is a call, whatever becomes of it.
+                // After the name was returned it stays a call, even if the rest is invalid.
                 Progress::Not if !named => {
                     *held = text[at + c.len_utf8()..].to_owned();
                     return false;
                 }
                 Progress::Done | Progress::Not => {
-                    self.give(out);
+                    self.emit(output);
                     self.done = true;
                     *held = text[at + c.len_utf8()..].to_owned();
                     return true;
                 }
             }
         }
-        self.give(out);
+        self.emit(output);
         true
     }
 
-    fn give(&mut self, out: &mut Out) {
+    fn emit(&mut self, output: &mut Output) {
         let Some(name) = &self.scanner.name else { return };
         if !std::mem::replace(&mut self.named, true) {
-            out.call(name);
+            output.call(name);
         }
-        out.arguments(&std::mem::take(&mut self.scanner.arguments));
+        output.arguments(&std::mem::take(&mut self.scanner.arguments));
     }
 }

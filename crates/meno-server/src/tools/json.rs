@@ -1,19 +1,19 @@
-//! JSON that is still being written: where a value ends, and what a tool call says so far.
+//! Incomplete JSON: finds the end of a value, and the name and arguments of a tool call.
 
 /// What a character means for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// White space before the value.
     Before,
-    /// It belongs to the value, which goes on.
+    /// A part of the value, which continues.
     Within,
-    /// It is the last of the value.
+    /// The last character of the value.
     Last,
-    /// The value ended before it.
+    /// The value ended before this character.
     After,
 }
 
-/// Finds the end of one JSON value. It does not judge what stands inside brackets.
+/// Finds the end of one JSON value. Does not validate the contents of brackets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ValueScanner {
     depth: usize,
@@ -50,33 +50,33 @@ impl ValueScanner {
     }
 }
 
-/// What a call came to.
+/// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It goes on.
+    /// It is incomplete.
     More,
     /// The object is closed.
     Done,
-    /// It is no call.
+    /// It is not a call.
     Not,
 }
 
-/// Reads `{"name": …, "arguments": …}` (or `parameters`) as it comes, in whatever order the keys stand.
+/// Reads `{"name": …, "arguments": …}` (or `parameters`) character by character, with the keys in any order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallScanner {
-    at: At,
+    at: ScannerState,
     /// The key or value being read.
     text: String,
     key: String,
     value: ValueScanner,
     /// The function's name, as soon as it is known.
     pub(super) name: Option<String>,
-    /// Arguments that nobody took yet.
+    /// Arguments that have not been returned yet.
     pub(super) arguments: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
+enum ScannerState {
     #[default]
     Start,
     Key,
@@ -88,19 +88,19 @@ enum At {
 impl CallScanner {
     pub(super) fn push(&mut self, c: char) -> Progress {
         match (self.at, c) {
-            (At::Value, _) => return self.value(c),
-            (At::Key, _) if !self.text.is_empty() => self.key(c),
+            (ScannerState::Value, _) => return self.value(c),
+            (ScannerState::Key, _) if !self.text.is_empty() => self.key(c),
             (_, c) if c.is_whitespace() => {}
-            (At::Start, '{') | (At::Comma, ',') => self.at = At::Key,
-            (At::Key, '"') => self.text.push('"'),
-            (At::Colon, ':') => (self.at, self.value) = (At::Value, ValueScanner::default()),
-            (At::Comma, '}') if self.name.is_some() => return Progress::Done,
+            (ScannerState::Start, '{') | (ScannerState::Comma, ',') => self.at = ScannerState::Key,
+            (ScannerState::Key, '"') => self.text.push('"'),
+            (ScannerState::Colon, ':') => (self.at, self.value) = (ScannerState::Value, ValueScanner::default()),
+            (ScannerState::Comma, '}') if self.name.is_some() => return Progress::Done,
             _ => return Progress::Not,
         }
         Progress::More
     }
 
-    /// Whether it reads, so far, like a call of one of the functions `known`.
+    /// Whether the text so far may be a call of one of the functions `known`.
     pub(super) fn may_call(&self, known: &[String]) -> bool {
         let ours = matches!(self.key.as_str(), "" | "name" | "arguments" | "parameters" | "type" | "id");
         ours && self.name.as_ref().is_none_or(|name| known.contains(name))
@@ -112,7 +112,7 @@ impl CallScanner {
         if c == '"' && !escaped {
             self.key = serde_json::from_str(&self.text).unwrap_or_default();
             self.text.clear();
-            self.at = At::Colon;
+            self.at = ScannerState::Colon;
         }
     }
 
@@ -120,7 +120,7 @@ impl CallScanner {
         let step = self.value.push(c);
         if matches!(step, Step::Within | Step::Last) {
             self.text.push(c);
-            // Arguments that are an object go out as they come; written as a string they are read at its end.
+            // Arguments that are an object are returned at once. Those in a string are parsed at the end of the string.
             if self.is_arguments() && self.text.starts_with('{') {
                 self.arguments.push(c);
             }
@@ -129,7 +129,7 @@ impl CallScanner {
             return Progress::More;
         }
         let text = std::mem::take(&mut self.text);
-        self.at = At::Comma;
+        self.at = ScannerState::Comma;
         if self.is_arguments() && !text.starts_with('{') {
             self.arguments.push_str(&from_other(text));
         } else if self.key == "name" {
@@ -146,7 +146,7 @@ impl CallScanner {
     }
 }
 
-/// Arguments that are not an object: the text of a string, nothing for null.
+/// Converts arguments that are not an object: a string to its text, null to an empty object.
 fn from_other(text: String) -> String {
     match serde_json::from_str(&text) {
         Ok(serde_json::Value::String(inner)) => inner,

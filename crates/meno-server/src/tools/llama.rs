@@ -1,31 +1,31 @@
-//! Llama 3: an answer that is `{"name": …, "parameters": …}` from its first character, several separated by `;`,
-//! with or without `<|python_tag|>` before it.
+//! Llama 3: the whole answer is `{"name": …, "parameters": …}`, several calls are separated by `;`, and
+//! `<|python_tag|>` may precede a call.
 
-use super::Out;
 use super::json::{CallScanner, Progress};
+use super::output::Output;
 use meno_engine::stop::overlap;
 
 const TAG: &str = "<|python_tag|>";
 
 #[derive(Debug)]
 pub(super) struct Llama {
-    /// The functions there are: other objects are answers.
+    /// The names of the available functions. Other objects are text.
     known: Vec<String>,
     state: State,
-    /// Text since the last call, white space and separators, in case no call follows.
+    /// White space and separators since the last call, in case no call follows.
     between: String,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A call may begin here.
+    /// A call may start here.
     Before(String),
     Call {
         scanner: CallScanner,
         text: String,
         named: bool,
     },
-    /// The answer is text to its end.
+    /// The rest of the answer is text.
     Text,
 }
 
@@ -34,18 +34,18 @@ impl Llama {
         Llama { known, state: State::Before(String::new()), between: String::new() }
     }
 
-    pub(super) fn push(&mut self, text: &str, out: &mut Out) {
+    pub(super) fn push(&mut self, text: &str, output: &mut Output) {
         for (at, c) in text.char_indices() {
             if matches!(self.state, State::Text) {
-                return out.text(&text[at..]);
+                return output.text(&text[at..]);
             }
-            self.char(c, out);
+            self.char(c, output);
         }
     }
 
-    fn char(&mut self, c: char, out: &mut Out) {
+    fn char(&mut self, c: char, output: &mut Output) {
         match &mut self.state {
-            State::Text => out.text(c.encode_utf8(&mut [0; 4])),
+            State::Text => output.text(c.encode_utf8(&mut [0; 4])),
             State::Before(held) => {
                 held.push(c);
                 self.between.push(c);
@@ -56,7 +56,7 @@ impl Llama {
                     scanner.push('{');
                     self.state = State::Call { scanner, text: std::mem::take(&mut self.between), named: false };
                 } else if !after_tag.is_empty() && overlap(after_tag, TAG) != after_tag.len() {
-                    out.text(&std::mem::take(&mut self.between));
+                    output.text(&std::mem::take(&mut self.between));
                     self.state = State::Text;
                 }
             }
@@ -65,19 +65,19 @@ impl Llama {
                 let progress = scanner.push(c);
                 if let Some(name) = &scanner.name {
                     if !*named && !self.known.contains(name) {
-                        out.text(text);
+                        output.text(text);
                         self.state = State::Text;
                         return;
                     }
                     if !std::mem::replace(named, true) {
-                        out.call(name);
+                        output.call(name);
                     }
-                    out.arguments(&std::mem::take(&mut scanner.arguments));
+                    output.arguments(&std::mem::take(&mut scanner.arguments));
                 }
                 match progress {
                     Progress::More => {}
                     Progress::Not if !*named => {
-                        out.text(text);
+                        output.text(text);
                         self.state = State::Text;
                     }
                     Progress::Done | Progress::Not => self.state = State::Before(String::new()),
@@ -86,10 +86,10 @@ impl Llama {
         }
     }
 
-    pub(super) fn finish(self, out: &mut Out) {
+    pub(super) fn finish(self, output: &mut Output) {
         match self.state {
-            State::Call { text, named: false, .. } => out.text(&text),
-            State::Before(_) => out.text(&self.between),
+            State::Call { text, named: false, .. } => output.text(&text),
+            State::Before(_) => output.text(&self.between),
             _ => {}
         }
     }

@@ -1,20 +1,21 @@
-//! Whether a chat template knows tools, and the words for those that do not.
+//! Detects how a chat template handles tools, and provides instructions for templates that do not support them.
 
-use super::{Format, deepseek};
+use super::deepseek;
+use super::format::Format;
 use crate::types::Tool;
 use meno_engine::{ChatTemplate, Message, Tokenizer};
 use serde_json::{Map, Value, json};
 
-/// What a chat template does with tools, found by trying it.
+/// How a chat template handles tools, detected by rendering test conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToolSupport {
-    /// How the model writes calls.
+    /// The format of calls.
     pub format: Format,
-    /// Whether it shows the list of tools; else [`instructions`] go into the system message.
+    /// Whether it shows the list of tools; if not, [`instructions`] are added to the system message.
     pub lists_tools: bool,
-    /// Whether it shows earlier calls; `None`: not at all, else whether it wants their arguments as an object.
+    /// Whether it expects the arguments of earlier calls as an object; `None`: it does not show earlier calls.
     pub calls_as_objects: Option<bool>,
-    /// Whether the content of a turn that only calls is null; else an empty text.
+    /// Whether the content of a turn with only calls is null; if not, it is an empty string.
     pub null_content: bool,
     /// Whether it shows messages of the role `tool`.
     pub shows_results: bool,
@@ -22,14 +23,14 @@ pub struct ToolSupport {
     pub shows_system: bool,
 }
 
-/// A call with results, and the history after them: what is tried on a template.
+/// A way to pass a call to the template.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     as_object: bool,
     null_content: bool,
 }
 
-/// Tried in this order; the first of the best is used.
+/// All ways, in order of preference: the first one with the best score is used.
 const TRIALS: [Trial; 4] = [
     Trial { as_object: true, null_content: true },
     Trial { as_object: true, null_content: false },
@@ -38,7 +39,7 @@ const TRIALS: [Trial; 4] = [
 ];
 
 impl ToolSupport {
-    /// Tries a template.
+    /// Detects how a template handles tools.
     pub fn probe(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> ToolSupport {
         let format = Format::of(template, tokenizer);
         let render = |messages: &[Message]| {
@@ -67,7 +68,7 @@ impl ToolSupport {
 }
 
 impl Trial {
-    /// A question, two calls, their results; with `more` an answer and another question.
+    /// A question, a call and its result; with `more`, also an answer and another question.
     fn conversation(self, more: bool) -> Vec<Message> {
         let call = |id: &str| {
             let arguments = json!({ "probe_argument": 1 });
@@ -91,7 +92,7 @@ impl Trial {
         messages
     }
 
-    /// How well a template shows the call: not at all, with something of Python's in it, or well.
+    /// Scores how a template shows the call: 0 if not at all, low if Python's or doubly quoted text appears, else high.
     fn score(self, render: &impl Fn(&[Message]) -> Option<String>) -> usize {
         let of = |messages: &[Message]| {
             let Some(text) = render(messages).filter(|text| text.contains("probe_argument")) else { return 0 };
@@ -99,7 +100,7 @@ impl Trial {
                 return 1;
             }
             match text {
-                text if text.contains("\\\"probe_argument") => 2, // JSON in a text of JSON
+                text if text.contains("\\\"probe_argument") => 2, // JSON inside a JSON string
                 text if text.contains("'probe_argument'") => 3,
                 _ => 4,
             }
@@ -115,7 +116,7 @@ fn probe_tool() -> Value {
     }})
 }
 
-/// A call as a model of this format writes it, for templates that do not show calls.
+/// Returns the text of a call in this format, for templates that do not show calls.
 pub fn written_call(format: Format, name: &str, arguments: &str) -> String {
     let quoted = Value::from(name);
     match format {
@@ -132,7 +133,7 @@ pub fn written_call(format: Format, name: &str, arguments: &str) -> String {
     }
 }
 
-/// What tells a model of its tools where the template does not.
+/// Returns the instructions about tools, for templates that do not show tools.
 pub fn instructions(format: Format, tools: &[Tool]) -> String {
     let example = written_call(format, "FUNCTION_NAME", "{\"parameter\": \"value\"}");
     let list: Vec<String> = tools.iter().map(|t| t.function_json().to_string()).collect();

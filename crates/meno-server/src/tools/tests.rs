@@ -1,9 +1,9 @@
-//! Answers as models write them, whole and cut at every boundary.
+//! Answers as models write them, in one piece and split at every position.
 
 use super::*;
 
-/// Text, and calls as `name(arguments)`.
-fn told(parts: Vec<Part>) -> (String, Vec<String>) {
+/// The text, and the calls as `name arguments`.
+fn text_and_calls(parts: Vec<Part>) -> (String, Vec<String>) {
     let (mut text, mut calls) = (String::new(), Vec::<String>::new());
     for part in parts {
         match part {
@@ -25,7 +25,7 @@ fn run(format: Format, pieces: &[&str]) -> (String, Vec<String>) {
     let mut parser = ToolParser::new(format, vec!["weather".into(), "add".into()]);
     let mut parts: Vec<Part> = pieces.iter().flat_map(|p| parser.push(p)).collect();
     parts.extend(parser.finish());
-    told(parts)
+    text_and_calls(parts)
 }
 
 #[track_caller]

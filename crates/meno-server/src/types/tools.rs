@@ -1,6 +1,6 @@
-//! Tools that a request offers, which of them may be called, and calls.
+//! Tools of a request, `tool_choice` and tool calls.
 
-use crate::error::{ApiError, shown};
+use crate::error::{ApiError, shorten};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -8,25 +8,25 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "SentTool")]
 pub struct Tool {
-    /// `function`, or `custom`: a function of one text, which the client gets as it is.
+    /// `function`, or `custom`: a function with one string argument, which the client receives as plain text.
     pub kind: String,
     /// The function.
     pub function: Function,
 }
 
-/// A tool as chat (its fields under `function` or `custom`) and responses (beside `type`) have it.
+/// A tool as clients send it. Chat completions put its fields under `function` or `custom`, responses next to `type`.
 #[derive(Deserialize)]
 struct SentTool {
     #[serde(rename = "type", default = "function")]
     kind: String,
     function: Option<Function>,
     custom: Option<CustomTool>,
-    /// What stands beside the type.
+    /// The fields next to `type`.
     #[serde(flatten)]
     flat: Map<String, Value>,
 }
 
-/// A tool that takes a text.
+/// A tool that takes plain text.
 #[derive(Deserialize)]
 struct CustomTool {
     name: String,
@@ -48,8 +48,8 @@ impl TryFrom<SentTool> for Tool {
             "custom" => sent.custom.map_or_else(|| read(sent.flat), Ok)?.function()?,
             other => {
                 return Err(format!(
-                    "a tool of type {:?}; this server knows \"function\" and \"custom\"",
-                    shown(other)
+                    "a tool of type {:?}; this server supports \"function\" and \"custom\"",
+                    shorten(other)
                 ));
             }
         };
@@ -58,19 +58,19 @@ impl TryFrom<SentTool> for Tool {
         }
         if let Some(other) = function.parameters.as_ref().filter(|p| !p.is_null() && !p.is_object() && !p.is_boolean())
         {
-            return Err(format!("parameters is {}; expected a JSON schema, an object", shown(&other.to_string())));
+            return Err(format!("parameters is {}; expected a JSON schema, an object", shorten(&other.to_string())));
         }
         Ok(Tool { kind: sent.kind, function })
     }
 }
 
 impl CustomTool {
-    /// The function of one text that the model is shown.
+    /// Returns the function with one string argument that the model is shown.
     fn function(self) -> Result<Function, String> {
         let mut input = json!({ "type": "string" });
         let format = self.format.as_ref().filter(|f| !f.is_null());
         if let Some(format) = format.filter(|f| f["type"] != "text") {
-            // Chat has the grammar's fields under `grammar`, responses beside the type.
+            // Chat completions put the grammar's fields under `grammar`, responses next to `type`.
             let grammar = if format["grammar"].is_object() { &format["grammar"] } else { format };
             match (grammar["syntax"].as_str(), grammar["definition"].as_str()) {
                 (Some("regex"), Some(regex)) => {
@@ -95,14 +95,14 @@ impl CustomTool {
     }
 }
 
-/// The text that a call of a custom tool carries.
+/// Extracts the text from the arguments of a call of a custom tool.
 pub fn custom_input(arguments: &str) -> String {
     let read = serde_json::from_str::<Value>(arguments).ok();
     let input = read.as_ref().and_then(|v| v.get("input")).and_then(Value::as_str);
     input.map_or_else(|| arguments.to_owned(), str::to_owned)
 }
 
-/// Names of the tools that are custom.
+/// Returns the names of the custom tools.
 pub fn custom_names(tools: &[Tool]) -> Vec<String> {
     tools.iter().filter(|t| t.kind == "custom").map(|t| t.function.name.clone()).collect()
 }
@@ -112,59 +112,59 @@ pub fn custom_names(tools: &[Tool]) -> Vec<String> {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The JSON schema of its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Value>,
-    /// Whether arguments must follow the schema to the letter.
+    /// Whether arguments must follow the schema exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
-    /// What else the client says of it; templates show it.
+    /// Other fields that the client sent; templates can show them.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Tool {
-    /// The function alone, as JSON.
+    /// The function without the type, as JSON.
     pub fn function_json(&self) -> Value {
         json!(self.function)
     }
 
-    /// As templates list tools.
+    /// The tool in the form that chat templates expect.
     pub fn json(&self) -> Value {
         json!({ "type": "function", "function": self.function })
     }
 
-    /// The schema of the arguments; any object where none is given.
+    /// The schema of the arguments; if there is none, any object is valid.
     pub fn schema(&self) -> Value {
         self.function.parameters.clone().unwrap_or_else(|| json!({ "type": "object" }))
     }
 }
 
-/// `tool_choice`, settled.
+/// The parsed `tool_choice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolChoice {
     /// No calls.
     None,
-    /// As the model likes.
+    /// The model decides.
     Auto,
     /// At least one call.
     Required,
     /// A call of this function.
     Named(String),
-    /// Of these functions alone: at least one call, or as the model likes.
+    /// Only these functions may be called.
     Allowed {
         /// Their names.
         names: Vec<String>,
-        /// Whether there must be a call.
+        /// Whether at least one call is required.
         required: bool,
     },
 }
 
 impl ToolChoice {
-    /// Reads `tool_choice`: a word, or `{"type": "function", "function": {"name": …}}`, or, as in the Responses API,
+    /// Parses `tool_choice`: a string, or `{"type": "function", "function": {"name": …}}`, or, as in the Responses API,
     /// `{"type": "function", "name": …}`.
     pub fn read(value: Option<&Value>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
         let expected =
@@ -178,7 +178,7 @@ impl ToolChoice {
                 other => {
                     return Err(ApiError::invalid(
                         "tool_choice",
-                        format!("tool_choice {:?}: {expected}", shown(other)),
+                        format!("tool_choice {:?}: {expected}", shorten(other)),
                     ));
                 }
             },
@@ -189,7 +189,7 @@ impl ToolChoice {
                 let name = name.ok_or_else(|| ApiError::invalid("tool_choice", format!("tool_choice: {expected}")))?;
                 if !tools.iter().any(|t| t.function.name == name) {
                     let message =
-                        format!("tool_choice names the function {:?}, which is not among the tools", shown(name));
+                        format!("tool_choice names the function {:?}, which is not among the tools", shorten(name));
                     return Err(ApiError::invalid("tool_choice", message));
                 }
                 ToolChoice::Named(name.to_owned())
@@ -201,14 +201,15 @@ impl ToolChoice {
         Ok(if tools.is_empty() { ToolChoice::None } else { choice })
     }
 
-    /// Reads `{"type": "allowed_tools", "mode": …, "tools": […]}`; chat has the last two under `allowed_tools`.
+    /// Parses `{"type": "allowed_tools", "mode": …, "tools": […]}`; chat completions put the last two under
+    /// `allowed_tools`.
     fn allowed(object: &Value, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
         let bad = |message: String| ApiError::invalid("tool_choice", format!("tool_choice.allowed_tools: {message}"));
         let inner = if object["allowed_tools"].is_object() { &object["allowed_tools"] } else { object };
         let required = match inner["mode"].as_str() {
             None | Some("auto") => false,
             Some("required") => true,
-            Some(other) => return Err(bad(format!("mode {:?}; expected \"auto\" or \"required\"", shown(other)))),
+            Some(other) => return Err(bad(format!("mode {:?}; expected \"auto\" or \"required\"", shorten(other)))),
         };
         let Some(list) = inner["tools"].as_array().filter(|l| !l.is_empty()) else {
             return Err(bad("tools: expected a list of tools, each with its name".to_owned()));
@@ -218,14 +219,14 @@ impl ToolChoice {
             let name = [&tool["function"]["name"], &tool["custom"]["name"], &tool["name"]];
             let name = name.into_iter().find_map(Value::as_str).unwrap_or_default();
             if !tools.iter().any(|t| t.function.name == name) {
-                return Err(bad(format!("{:?} is not among the tools", shown(name))));
+                return Err(bad(format!("{:?} is not among the tools", shorten(name))));
             }
             names.push(name.to_owned());
         }
         Ok(ToolChoice::Allowed { names, required })
     }
 
-    /// Whether there must be a call.
+    /// Whether a call is required.
     pub fn is_forced(&self) -> bool {
         matches!(self, ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
     }
@@ -241,20 +242,20 @@ impl ToolChoice {
     }
 }
 
-/// A call in the history or in an answer.
+/// A tool call in the history or in an answer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(try_from = "SentCall")]
 pub struct ToolCall {
-    /// Its name in the conversation.
+    /// Its id.
     pub id: String,
-    /// `function`.
+    /// Always `function`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What is called.
+    /// The function that is called.
     pub function: CalledFunction,
 }
 
-/// A call as clients send it back.
+/// A tool call as clients send it.
 #[derive(Deserialize)]
 struct SentCall {
     #[serde(default)]
@@ -292,13 +293,13 @@ fn function() -> String {
 pub struct CalledFunction {
     /// The function's name.
     pub name: String,
-    /// JSON text; some clients send the object itself.
+    /// The arguments as JSON text. Some clients send an object instead.
     #[serde(default, deserialize_with = "text_of_json")]
     pub arguments: String,
 }
 
 impl CalledFunction {
-    /// A call of a custom tool, as the model writes it.
+    /// Returns a call of a custom tool in the form that the model writes.
     pub fn custom(name: String, input: &str) -> CalledFunction {
         CalledFunction { name, arguments: json!({ "input": input }).to_string() }
     }
@@ -317,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tool_choice_by_hand() {
+    fn tool_choice_in_every_form() {
         let tool: Tool = serde_json::from_value(json!({"type": "function", "function": {"name": "f"}})).unwrap();
         let tools = [tool];
         let read = |v: Value| ToolChoice::read(Some(&v), &tools);

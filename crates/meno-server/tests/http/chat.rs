@@ -1,4 +1,4 @@
-use crate::support::{Client, Small, told};
+use crate::support::{Client, Small, answer_of};
 use serde_json::{Value, json};
 
 fn client() -> Client {
@@ -6,7 +6,7 @@ fn client() -> Client {
 }
 
 #[tokio::test]
-async fn an_answer_has_openais_shape() {
+async fn the_reply_has_openais_format() {
     let reply = client().chat(json!({})).await;
     assert!(reply["id"].as_str().unwrap().starts_with("chatcmpl-"));
     assert_eq!((&reply["object"], &reply["model"]), (&json!("chat.completion"), &json!("small")));
@@ -15,7 +15,7 @@ async fn an_answer_has_openais_shape() {
     assert!(choice["message"]["content"].is_string() && choice["logprobs"].is_null());
     assert_eq!(choice["message"]["reasoning_content"], choice["message"]["reasoning"]);
     let usage = &reply["usage"];
-    // The template's "u:2+2=?;a:<think>" is eleven characters and a tag.
+    // The template renders "u:2+2=?;a:<think>": eleven characters and a tag.
     assert_eq!(usage["prompt_tokens"], 11);
     assert_eq!(usage["completion_tokens"], 40);
     assert_eq!(usage["total_tokens"], 51);
@@ -24,7 +24,7 @@ async fn an_answer_has_openais_shape() {
 }
 
 #[tokio::test]
-async fn streamed_or_whole_it_is_the_same_answer() {
+async fn streamed_and_whole_answers_are_equal() {
     let client = client();
     for fields in [
         json!({}),
@@ -36,7 +36,7 @@ async fn streamed_or_whole_it_is_the_same_answer() {
         let whole = client.chat(fields.clone()).await;
         let events = client.stream(fields.clone()).await;
         for (i, choice) in whole["choices"].as_array().unwrap().iter().enumerate() {
-            let (reasoning, content, finish) = told(&events, i);
+            let (reasoning, content, finish) = answer_of(&events, i);
             let message = &choice["message"];
             assert_eq!(message["content"].as_str().unwrap(), content, "{fields}");
             assert_eq!(message["reasoning"].as_str().unwrap_or_default(), reasoning, "{fields}");
@@ -46,7 +46,7 @@ async fn streamed_or_whole_it_is_the_same_answer() {
 }
 
 #[tokio::test]
-async fn the_usage_comes_last_where_it_is_asked_for() {
+async fn the_usage_comes_last_if_requested() {
     let events = client().stream(json!({"stream_options": {"include_usage": true}})).await;
     let (last, others) = events.split_last().unwrap();
     assert_eq!(last["choices"], json!([]));
@@ -68,7 +68,7 @@ async fn seeds_are_honoured() {
 }
 
 #[tokio::test]
-async fn log_probabilities_are_those_of_the_text() {
+async fn log_probabilities_match_the_text() {
     let fields = json!({"enable_thinking": false, "logprobs": true, "top_logprobs": 3, "max_tokens": 6});
     let reply = client().chat(fields.clone()).await;
     let choice = &reply["choices"][0];
@@ -76,7 +76,7 @@ async fn log_probabilities_are_those_of_the_text() {
     let text: String = content.iter().map(|t| t["token"].as_str().unwrap()).collect();
     assert_eq!(text, choice["message"]["content"].as_str().unwrap());
     for token in content {
-        // A greedy choice is the first of the alternatives.
+        // With temperature 0 the chosen token is the first alternative.
         assert_eq!(token["token"], token["top_logprobs"][0]["token"]);
         assert_eq!(token["logprob"], token["top_logprobs"][0]["logprob"]);
         assert_eq!(token["top_logprobs"].as_array().unwrap().len(), 3);
@@ -108,7 +108,7 @@ async fn biases_stops_and_penalties_work() {
     };
     let length = |text: &str| (text.to_owned(), "length".to_owned());
     assert_eq!(content(json!({"logit_bias": {&x: 100}})).await, length("xxxxxxxx"));
-    // 100 against 98 minus one for every x: three of x, then one by one.
+    // x has a bias of 100, y of 98, and each occurrence costs 2: after a first x both occur about equally often.
     let fields = json!({"logit_bias": {&x: 100, &y: 98}, "frequency_penalty": 2, "max_tokens": 60});
     let (text, _) = content(fields).await;
     let count = |c: char| text.chars().filter(|&d| d == c).count();
@@ -130,7 +130,7 @@ async fn a_second_turn_costs_only_its_new_tokens() {
 }
 
 #[tokio::test]
-async fn history_may_hold_thoughts_calls_and_results() {
+async fn history_may_contain_thinking_calls_and_results() {
     let messages = json!([
         {"role": "developer", "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}]},
         {"role": "user", "content": "weather?"},

@@ -1,6 +1,6 @@
-//! What clients of other servers send: honoured where it maps, refused by name where it would change the answer.
+//! Fields of other servers: supported, ignored, or rejected by name if they would change the answer.
 
-use crate::support::{CONTEXT, Client, Reply, Small, chat_body, told};
+use crate::support::{CONTEXT, Client, Reply, Small, answer_of, chat_body};
 use serde_json::{Value, json};
 
 fn client() -> Client {
@@ -15,7 +15,7 @@ fn content(reply: &Value) -> &str {
     reply["choices"][0]["message"]["content"].as_str().unwrap_or_default()
 }
 
-/// `fields`, without a thought.
+/// Adds to `fields` that thinking is off.
 fn plain(fields: Value) -> Value {
     let mut all = json!({"enable_thinking": false, "temperature": 1, "seed": 1, "max_tokens": 200});
     all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -23,7 +23,7 @@ fn plain(fields: Value) -> Value {
 }
 
 #[track_caller]
-fn refused(reply: &Reply, param: &str, code: &str, words: &str) {
+fn check_rejected(reply: &Reply, param: &str, code: &str, words: &str) {
     assert_eq!(reply.status, 400, "{}", reply.text);
     let error = &reply.json()["error"];
     assert_eq!((&error["param"], &error["code"]), (&json!(param), &json!(code)), "{error}");
@@ -31,7 +31,7 @@ fn refused(reply: &Reply, param: &str, code: &str, words: &str) {
 }
 
 #[tokio::test]
-async fn forms_in_the_words_of_every_server() {
+async fn structures_in_the_fields_of_every_server() {
     let client = client();
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "maximum": 9, "minimum": 0}},
                         "required": ["n"], "additionalProperties": false, "$comment": "x"});
@@ -64,7 +64,7 @@ async fn forms_in_the_words_of_every_server() {
 }
 
 #[tokio::test]
-async fn limits_and_ends_of_other_servers() {
+async fn limits_and_stop_fields_of_other_servers() {
     let client = client();
     let (eos, x) = (id(&client, "<eos>"), id(&client, "x"));
     let always = |token: u32| json!({ token.to_string(): 100 });
@@ -107,12 +107,12 @@ async fn limits_and_ends_of_other_servers() {
         (json!({"guided_regex": "a", "guided_choice": ["b"]}), "guided_choice"),
     ] {
         let reply = client.post("/v1/chat/completions", chat_body(fields)).await;
-        refused(&reply, param, "invalid_value", "");
+        check_rejected(&reply, param, "invalid_value", "");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_offered_is_named_and_what_is_harmless_taken() {
+async fn unsupported_fields_are_rejected_and_harmless_ones_ignored() {
     let client = client();
     for (path, fields, param) in [
         ("/v1/chat/completions", json!({"mirostat": 2}), "mirostat"),
@@ -125,10 +125,10 @@ async fn what_is_not_offered_is_named_and_what_is_harmless_taken() {
         ("/v1/responses", json!({"input": "x", "truncation": "auto"}), "truncation"),
     ] {
         let body = if path == "/v1/chat/completions" { chat_body(fields) } else { fields };
-        refused(&client.post(path, body).await, param, "unsupported_value", param);
+        check_rejected(&client.post(path, body).await, param, "unsupported_value", param);
     }
     let misspelt = client.post("/v1/chat/completions", chat_body(json!({"max_token": 5}))).await;
-    refused(&misspelt, "max_token", "unknown_parameter", "did you mean \"max_tokens\"");
+    check_rejected(&misspelt, "max_token", "unknown_parameter", "did you mean \"max_tokens\"");
     let taken = json!({"user": "u", "store": true, "mirostat": 0, "modalities": ["text"], "typical_p": 1.0,
                        "cache_prompt": true, "keep_alive": "5m", "my_app": {"x": 1}, "bad_words": [], "top_k": -1});
     client.chat(taken).await;
@@ -143,7 +143,7 @@ async fn what_is_not_offered_is_named_and_what_is_harmless_taken() {
 }
 
 #[tokio::test]
-async fn the_thought_is_told_where_it_is_wanted() {
+async fn the_thinking_is_shown_where_requested() {
     let client = client();
     let x = id(&client, "x").to_string();
     let ask = |fields: Value| {
@@ -154,7 +154,7 @@ async fn the_thought_is_told_where_it_is_wanted() {
     let message = async |fields: Value| {
         let reply = client.chat(ask(fields.clone())).await;
         let events = client.stream(ask(fields)).await;
-        let (reasoning, content, _) = told(&events, 0);
+        let (reasoning, content, _) = answer_of(&events, 0);
         let message = reply["choices"][0]["message"].clone();
         assert_eq!(message["content"].as_str().unwrap_or_default(), content);
         assert_eq!(message["reasoning_content"].as_str().unwrap_or_default(), reasoning);
@@ -179,7 +179,7 @@ async fn the_thought_is_told_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn the_last_message_goes_on() {
+async fn the_answer_continues_the_last_message() {
     let client = client();
     let messages = json!([{"role": "user", "content": "2+2=?"}, {"role": "assistant", "content": "ab "}]);
     let mut prefixed = messages.clone();
@@ -198,11 +198,11 @@ async fn the_last_message_goes_on() {
     assert_eq!(prompt(json!({"add_generation_prompt": false})).await, "u:2+2=?;".len() as u64);
     let both = json!({"messages": messages, "continue_final_message": true, "add_generation_prompt": true});
     let reply = client.post("/v1/chat/completions", chat_body(both)).await;
-    refused(&reply, "continue_final_message", "invalid_value", "cannot both");
+    check_rejected(&reply, "continue_final_message", "invalid_value", "cannot both");
 }
 
 #[tokio::test]
-async fn any_length_is_counted() {
+async fn prompts_of_any_length_are_counted() {
     let client = client();
     let messages = json!([{"role": "user", "content": "x".repeat(2 * CONTEXT)}]);
     let reply = client.post("/tokenize", json!({"messages": messages})).await.json();
@@ -234,7 +234,7 @@ async fn one_bad_tool_does_not_break_the_others() {
     let mut fields = plain(fields);
     fields["tool_choice"] = named("bad");
     let reply = client.post("/v1/chat/completions", chat_body(fields.clone())).await;
-    refused(
+    check_rejected(
         &reply,
         "tools[1].function.parameters",
         "invalid_value",
@@ -242,11 +242,11 @@ async fn one_bad_tool_does_not_break_the_others() {
     );
     fields["tool_choice"] = named("odd");
     let reply = client.post("/v1/chat/completions", chat_body(fields.clone())).await;
-    refused(&reply, "tools[2].function.parameters", "invalid_value", "at #/properties/a/pattern: ");
+    check_rejected(&reply, "tools[2].function.parameters", "invalid_value", "at #/properties/a/pattern: ");
     fields["tool_choice"] = "required".into();
     fields["tools"][1]["function"]["strict"] = true.into();
     let reply = client.post("/v1/chat/completions", chat_body(fields)).await;
-    refused(&reply, "tools[1].function.parameters", "invalid_value", "strange");
+    check_rejected(&reply, "tools[1].function.parameters", "invalid_value", "strange");
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn only_allowed_tools_are_called() {
 }
 
 #[tokio::test]
-async fn custom_tools_carry_a_text() {
+async fn calls_of_custom_tools_contain_text() {
     let client = client();
     let choice = json!({"type": "custom", "custom": {"name": "say"}});
     let say = json!({"type": "custom", "custom": {"name": "say", "format": {"type": "grammar", "grammar":
@@ -306,7 +306,7 @@ async fn custom_tools_carry_a_text() {
 }
 
 #[tokio::test]
-async fn a_cut_response_is_incomplete_in_its_items() {
+async fn the_last_item_of_a_truncated_response_is_incomplete() {
     let client = client();
     let x = id(&client, "x").to_string();
     let mut body = json!({"input": "x", "max_output_tokens": 30, "logit_bias": {x: 100}, "enable_thinking": false});
@@ -341,7 +341,7 @@ async fn white_space_between_tokens_is_bounded() {
 }
 
 #[tokio::test]
-async fn one_of_and_notes_in_schemas() {
+async fn one_of_and_annotations_in_schemas() {
     let client = client();
     let schema = json!({"oneOf": [{"type": "integer", "minimum": 1, "maximum": 5}, {"type": "integer", "minimum": 4, "maximum": 9}]});
     let reply = client.chat(plain(json!({"guided_json": schema}))).await;
@@ -354,5 +354,5 @@ async fn one_of_and_notes_in_schemas() {
     let format =
         json!({"type": "json_schema", "json_schema": {"schema": {"items": {"pattern": "(?=x)", "type": "string"}}}});
     let reply = client.post("/v1/chat/completions", chat_body(json!({"response_format": format}))).await;
-    refused(&reply, "response_format", "invalid_value", "at #/items/pattern: ");
+    check_rejected(&reply, "response_format", "invalid_value", "at #/items/pattern: ");
 }

@@ -1,17 +1,17 @@
-//! Every route, through the router and without a socket, on a small random network with characters as tokens.
+//! Tests of all routes with a small random network whose tokens are characters. Most call the router without a socket.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 mod chat;
 mod compat;
-mod crowd;
+mod concurrency;
+mod constraints;
 mod messages;
 mod not_finite;
 mod other_routes;
 mod padded;
 mod prompts;
-mod refused;
+mod rejected;
 mod soak;
 mod socket;
-mod steered;
 mod support;

@@ -1,4 +1,4 @@
-//! Anthropic's API.
+//! Tests of Anthropic's API.
 
 use crate::support::{Client, Reply, Small, request};
 use axum::http::HeaderValue;
@@ -20,7 +20,7 @@ async fn ask(client: &Client, fields: Value) -> Value {
     reply.json()
 }
 
-/// The events of a stream, whose names must be their types.
+/// Returns the events of a stream. Their names must equal their types.
 fn events(reply: &Reply) -> Vec<Value> {
     let names: Vec<&str> = reply.text.lines().filter_map(|l| l.strip_prefix("event: ")).collect();
     let events = reply.events();
@@ -28,8 +28,8 @@ fn events(reply: &Reply) -> Vec<Value> {
     events
 }
 
-/// Puts a streamed message together as Anthropic's clients do.
-fn gathered(events: &[Value]) -> Value {
+/// Collects a streamed message as Anthropic's clients do.
+fn collected(events: &[Value]) -> Value {
     let mut message = events[0]["message"].clone();
     for event in events {
         let index = event["index"].as_u64().unwrap_or(0) as usize;
@@ -70,7 +70,7 @@ fn gathered(events: &[Value]) -> Value {
 }
 
 #[tokio::test]
-async fn answers_come_in_blocks_whole_and_streamed() {
+async fn whole_and_streamed_answers_consist_of_blocks() {
     let client = Small::default().client();
     for (fields, kinds) in [
         (json!({}), &["text"][..]),
@@ -93,7 +93,7 @@ async fn answers_come_in_blocks_whole_and_streamed() {
         assert_eq!(events[0]["type"], "message_start");
         assert_eq!(events.last().unwrap()["type"], "message_stop");
         assert!(events[0]["message"]["usage"]["input_tokens"].as_u64().unwrap() > 0);
-        let gathered = gathered(&events);
+        let gathered = collected(&events);
         for field in ["content", "stop_reason", "stop_sequence"] {
             assert_eq!(gathered[field], whole[field]);
         }
@@ -104,7 +104,7 @@ async fn answers_come_in_blocks_whole_and_streamed() {
 }
 
 #[tokio::test]
-async fn tokens_found_in_the_cache_are_counted_apart() {
+async fn cached_tokens_are_counted_separately() {
     let client = Small::default().client();
     let first = ask(&client, json!({})).await["usage"].clone();
     let second = ask(&client, json!({})).await["usage"].clone();
@@ -117,7 +117,7 @@ async fn tokens_found_in_the_cache_are_counted_apart() {
 }
 
 #[tokio::test]
-async fn stop_sequences_are_named() {
+async fn the_stop_sequence_is_returned() {
     let client = Small::default().client();
     let text = ask(&client, json!({})).await["content"][0]["text"].as_str().unwrap().to_owned();
     let stop: String = text.chars().skip(3).take(2).collect();
@@ -147,10 +147,10 @@ async fn tools_are_called_and_their_results_read() {
         assert!(block["input"]["on"].is_boolean() && block["id"].as_str().unwrap().starts_with("toolu_"), "{reply}");
         let mut streamed = fields;
         streamed["stream"] = true.into();
-        let gathered = gathered(&events(&client.post("/v1/messages", body(streamed)).await));
+        let gathered = collected(&events(&client.post("/v1/messages", body(streamed)).await));
         assert_eq!((&gathered["content"][0]["input"], &gathered["stop_reason"]), (&block["input"], &json!("tool_use")));
     }
-    // The whole conversation is what the same chat of OpenAI's API is.
+    // The prompt must equal that of the same conversation in OpenAI's API.
     let messages = json!([
         {"role": "user", "content": [{"type": "text", "text": "flip", "cache_control": {"type": "ephemeral"}}]},
         {"role": "assistant", "content": [
@@ -175,7 +175,7 @@ async fn tools_are_called_and_their_results_read() {
 }
 
 #[tokio::test]
-async fn a_last_message_of_the_assistant_is_gone_on_with() {
+async fn a_last_message_of_the_assistant_is_continued() {
     let client = Small::default().client();
     let begun = json!({"messages": [{"role": "user", "content": "2+2=?"}, {"role": "assistant", "content": "The"}]});
     let count = client.post("/v1/messages/count_tokens", begun.clone()).await.json()["input_tokens"].as_u64().unwrap();
@@ -187,7 +187,7 @@ async fn a_last_message_of_the_assistant_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn forms_hold_the_answer() {
+async fn output_format_constrains_the_answer() {
     let client = Small::default().client();
     let schema = json!({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"],
                         "additionalProperties": false});
@@ -201,7 +201,7 @@ async fn forms_hold_the_answer() {
 }
 
 #[tokio::test]
-async fn what_is_not_offered_is_refused_by_name_in_anthropics_form() {
+async fn unsupported_fields_are_rejected_in_anthropics_format() {
     let client = Small::default().client();
     let image =
         json!([{"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image", "source": {}}]}]);
@@ -234,7 +234,7 @@ async fn what_is_not_offered_is_refused_by_name_in_anthropics_form() {
     assert_eq!((other.status.as_u16(), &other.json()["error"]["type"]), (404, &json!("not_found_error")));
     assert_eq!(client.get("/v1/messages/batches").await.json()["error"]["type"], "not_found_error");
     assert_eq!(client.get("/v1/messages").await.json()["type"], "error");
-    // Elsewhere the form is OpenAI's.
+    // Other paths use OpenAI's format.
     assert_eq!(client.get("/v1/nothing").await.json()["error"]["code"], "unknown_url");
 
     let versioned = |version: &'static str| {
@@ -250,7 +250,7 @@ async fn what_is_not_offered_is_refused_by_name_in_anthropics_form() {
 }
 
 #[tokio::test]
-async fn keys_come_in_either_header() {
+async fn keys_are_accepted_in_either_header() {
     let options = ServerOptions { api_keys: vec!["secret".into()], ..ServerOptions::default() };
     let client = Small { options, ..Small::default() }.client();
     let with = |header: &'static str, value: &'static str| {

@@ -1,4 +1,4 @@
-//! Logits that are NaN: an error of that request alone, on every route, streamed or not.
+//! NaN logits: only the affected request fails, on every route, streamed or not.
 
 use crate::support::{Client, Small, chat_body, request};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn the_request_fails_with_500_and_others_do_not_notice() {
         assert_eq!(reply.status, 500, "{path}: {}", reply.text);
         check(&reply.json()["error"]);
     }
-    // The same answers beside broken requests as alone; nothing of theirs is kept for later prompts.
+    // Requests next to broken ones get the same answers as alone, and broken prefixes are not cached.
     let alone = client.chat(json!({})).await["choices"].clone();
     let crowd: Vec<_> = (0..12)
         .map(|i| {

@@ -15,7 +15,7 @@ async fn the_model_is_listed() {
 }
 
 #[tokio::test]
-async fn text_to_tokens_and_back() {
+async fn tokenize_and_detokenize() {
     let client = client();
     let reply = client.post("/tokenize", json!({"prompt": "a<think>b"})).await.json();
     assert_eq!((&reply["count"], &reply["max_model_len"]), (&json!(3), &json!(600)));
@@ -26,7 +26,7 @@ async fn text_to_tokens_and_back() {
 }
 
 #[tokio::test]
-async fn completions_go_on_with_a_text() {
+async fn completions_continue_a_text() {
     let client = client();
     let post = async |fields: Value| {
         let mut body = json!({"model": "small", "prompt": "1+1=", "temperature": 0, "max_tokens": 5});
@@ -79,7 +79,7 @@ async fn completions_go_on_with_a_text() {
 }
 
 #[tokio::test]
-async fn responses_hold_reasoning_text_and_calls() {
+async fn responses_contain_reasoning_text_and_calls() {
     let client = client();
     let body = |stream: bool| {
         json!({"model": "small", "input": "2+2=?", "temperature": 0, "max_output_tokens": 400,
@@ -156,7 +156,7 @@ async fn responses_hold_reasoning_text_and_calls() {
 }
 
 #[tokio::test]
-async fn figures_count_what_was_done() {
+async fn metrics_count_requests_and_tokens() {
     let client = client();
     client.chat(json!({"max_tokens": 7})).await;
     client.stream(json!({"max_tokens": 5})).await;

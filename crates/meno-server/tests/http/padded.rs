@@ -1,12 +1,12 @@
-//! A network with more rows than its tokenizer has tokens.
+//! A network whose embedding has more rows than the tokenizer has tokens.
 
 use crate::support::{Small, chat_body, tokenizer};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_gets_a_token_that_there_is_not() {
+async fn unknown_tokens_are_never_sampled() {
     let tokens = tokenizer().vocab_size();
-    // Half of all rows stand for nothing.
+    // Half of all rows have no token.
     let client = Small { padding: tokens, ..Default::default() }.client();
     let mut seen = 0;
     for seed in 0..16 {
@@ -17,7 +17,7 @@ async fn no_request_gets_a_token_that_there_is_not() {
             let answer = client.chat(fields).await;
             for entry in answer["choices"][0]["logprobs"]["content"].as_array().unwrap() {
                 seen += 1;
-                // Tokens without text would have none here.
+                // A row without a token would have an empty text.
                 assert_ne!(entry["token"], "", "{entry}");
                 for top in entry["top_logprobs"].as_array().unwrap() {
                     assert_ne!(top["token"], "", "{top}");

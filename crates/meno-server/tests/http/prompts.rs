@@ -1,4 +1,4 @@
-//! What is reported about prompts: log-probabilities, embeddings, templates; and gaps in them.
+//! Reports about prompts: log-probabilities, embeddings and templates. Also fill-in-the-middle.
 
 use crate::support::{CONTEXT, Client, Small, tokenizer};
 use meno_engine::Tokenizer;
@@ -18,13 +18,13 @@ fn numbers(list: &Value) -> Vec<f64> {
 }
 
 #[tokio::test]
-async fn prompts_are_scored_as_answers_are() {
+async fn prompts_and_answers_have_equal_scores() {
     let client = Small::default().client();
-    // What the model says, scored while it is said …
+    // The log-probabilities of an answer while it is generated …
     let said = complete(&client, json!({"max_tokens": 12, "logprobs": 2})).await;
     let text = said["choices"][0]["text"].as_str().unwrap();
     let whole = format!("1+1=2{text}");
-    // … and as a prompt: the same bits.
+    // … and as a prompt: bit for bit equal.
     for fields in [json!({"max_tokens": 0}), json!({"max_tokens": 1}), json!({"max_tokens": 0, "n": 2})] {
         let mut body = json!({"prompt": whole, "echo": true, "logprobs": 2});
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -41,7 +41,7 @@ async fn prompts_are_scored_as_answers_are() {
             assert_eq!(scores, said["choices"][0]["logprobs"]["token_logprobs"].as_array().unwrap());
             let tops = &told["top_logprobs"].as_array().unwrap()[5..count];
             assert_eq!(tops, said["choices"][0]["logprobs"]["top_logprobs"].as_array().unwrap());
-            // What was said greedily is the most likely, as lm-evaluation-harness asks.
+            // With temperature 0 every token is the most likely one; lm-evaluation-harness checks this.
             for (score, top) in scores.iter().zip(tops) {
                 assert_eq!(
                     score,
@@ -59,9 +59,9 @@ async fn prompts_are_scored_as_answers_are() {
     }
 }
 
-/// lm-evaluation-harness drops the last entry: the token that ends the answer has to be among them.
+/// lm-evaluation-harness drops the last entry, so the token that ends the answer must be included.
 #[tokio::test]
-async fn the_token_that_ends_the_answer_is_told_with_the_prompt() {
+async fn the_token_that_ends_the_answer_is_returned_with_the_prompt() {
     let client = Small::default().client();
     let eos = client.server.model.tokenizer.eos()[0];
     let fields = json!({"echo": true, "logprobs": 1, "max_tokens": 1, "logit_bias": {eos.to_string(): 100}});
@@ -95,7 +95,7 @@ async fn several_prompts_and_streams_are_scored_too() {
     }
     let text: String = events.iter().filter_map(|e| e["choices"][0]["text"].as_str()).collect();
     assert_eq!(a["choices"][0]["text"], text);
-    // Nothing is reported unless it is asked for.
+    // Nothing is reported unless requested.
     let nothing = complete(&client, json!({"max_tokens": 0})).await;
     assert_eq!((&nothing["choices"][0]["text"], &nothing["usage"]["completion_tokens"]), (&json!(""), &json!(0)));
 }
@@ -107,7 +107,7 @@ async fn embed(client: &Client, fields: Value) -> Value {
 }
 
 #[tokio::test]
-async fn embeddings_are_pooled_normalised_and_cut() {
+async fn embeddings_are_pooled_normalized_and_truncated() {
     let client = Small::default().client();
     let one = embed(&client, json!({"model": "small", "input": "hello"})).await;
     assert_eq!(one["usage"], json!({"prompt_tokens": 5, "total_tokens": 5}));
@@ -119,7 +119,7 @@ async fn embeddings_are_pooled_normalised_and_cut() {
     let cut = numbers(&embed(&client, json!({"input": "hello", "dimensions": 8})).await["data"][0]["embedding"]);
     assert!(cut.len() == 8 && (length(&cut) - 1.0).abs() < 1e-6);
     assert!(cut.iter().zip(&last).all(|(a, b)| (a - b / length(&last[..8])).abs() < 1e-6));
-    // More texts than run at once; as tokens, too; base64 has the same bits.
+    // More texts than run at once, also as tokens. Base64 has the same bits.
     let texts: Vec<String> = (0..40).map(|i| format!("text {}", i % 7)).chain(["hello".to_owned()]).collect();
     let ids: Vec<Vec<u32>> = texts.iter().map(|t| tokenizer().encode(t, false).unwrap()).collect();
     let many = embed(&client, json!({"input": texts})).await;
@@ -145,8 +145,8 @@ async fn embeddings_are_pooled_normalised_and_cut() {
     }
 }
 
-/// A tokenizer with the tokens of Qwen2.5-Coder for gaps.
-fn with_gaps() -> Tokenizer {
+/// A tokenizer with the fill-in-the-middle tokens of Qwen2.5-Coder.
+fn with_fim() -> Tokenizer {
     let alphabet: String = (' '..='~').collect();
     Tokenizer::character_level(&CharacterLevel {
         special: &["<pad>", "<eos>", "<unk>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>"],
@@ -161,8 +161,8 @@ fn with_gaps() -> Tokenizer {
 }
 
 #[tokio::test]
-async fn gaps_are_filled_where_the_model_knows_them() {
-    let client = Small { tokenizer: with_gaps(), ..Small::default() }.client();
+async fn the_middle_is_filled_if_the_model_supports_it() {
+    let client = Small { tokenizer: with_fim(), ..Small::default() }.client();
     let filled = complete(&client, json!({"prompt": "a = ", "suffix": "\nb", "max_tokens": 4})).await;
     let by_hand = "<|fim_prefix|>a = <|fim_suffix|>\nb<|fim_middle|>";
     let expected = complete(&client, json!({"prompt": by_hand, "max_tokens": 4})).await;
@@ -170,7 +170,7 @@ async fn gaps_are_filled_where_the_model_knows_them() {
     assert_eq!(filled["usage"]["prompt_tokens"], expected["usage"]["prompt_tokens"]);
     let echo = complete(&client, json!({"prompt": "a = ", "suffix": "b", "max_tokens": 4, "echo": true})).await;
     assert!(echo["choices"][0]["text"].as_str().unwrap().starts_with("a = "));
-    // Padding ends a middle.
+    // The padding token ends the middle.
     let pad = client.server.model.tokenizer.token_to_id("<|fim_pad|>").unwrap().to_string();
     let ended = complete(&client, json!({"prompt": "a", "suffix": "b", "logit_bias": {pad.as_str(): 100}})).await;
     assert_eq!((&ended["choices"][0]["text"], &ended["choices"][0]["finish_reason"]), (&json!(""), &json!("stop")));
@@ -184,7 +184,7 @@ async fn gaps_are_filled_where_the_model_knows_them() {
 }
 
 #[tokio::test]
-async fn what_programs_ask_before_they_begin() {
+async fn server_information() {
     let client = Small::default().client();
     assert_eq!(client.get("/version").await.json()["version"], env!("CARGO_PKG_VERSION"));
     let props = client.get("/props").await.json();

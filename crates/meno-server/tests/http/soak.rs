@@ -1,6 +1,6 @@
-//! Many clients for a while, some of them bad: nothing is lost, nothing is left behind, and every greedy answer is
-//! the one that is given alone. `cargo test --test http soak -- --ignored --nocapture`;
-//! `MENO_SOAK_SECONDS` says how long (180).
+//! Many clients for some time, some of them misbehaving. No request is lost, nothing leaks, and every answer with
+//! temperature 0 equals the one without other requests. `cargo test --test http soak -- --ignored --nocapture`;
+//! `MENO_SOAK_SECONDS` sets the duration (180).
 
 use crate::socket::{content, start, wire};
 use crate::support::{Small, chat_body};
@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 const CLIENTS: usize = 32;
 const QUESTIONS: u64 = 24;
 
-/// Resident memory of this process, clients included, in MiB.
+/// Returns the resident memory of this process in MiB, clients included.
 fn resident_mib() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<f64>().unwrap() * 4096.0 / (1 << 20) as f64
 }
 
-/// A simple generator: what a client does next.
+/// A simple random number generator that decides what a client does next.
 struct Dice(u64);
 
 impl Dice {
@@ -70,7 +70,7 @@ async fn ask(address: SocketAddr, bytes: &[u8], slow: bool) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Sends what is no request, or half of one.
+/// Sends an invalid or incomplete request.
 async fn malformed(address: SocketAddr, dice: &mut Dice) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let good = wire(&question(1));
@@ -87,7 +87,7 @@ async fn malformed(address: SocketAddr, dice: &mut Dice) {
             bytes
         }
     };
-    // The server may close at any point of this.
+    // The server may close the connection at any point.
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
     let mut reply = Vec::new();
@@ -179,7 +179,7 @@ async fn soak() {
     );
     assert!(of(&counts.whole) > 0);
     assert_eq!(server.client.server.metrics.count(Outcome::Failed), 0);
-    // The first sample is after the caches have filled; what grows with the number of requests shows at the end.
+    // The first sample is taken when the caches are full, so a leak per request shows at the end.
     let (first, last) = (memory[1], memory[memory.len() - 1]);
     assert!(last < first * 1.1 + 8.0, "memory grew from {first:.1} to {last:.1} MiB");
 }

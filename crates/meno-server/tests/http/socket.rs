@@ -1,6 +1,6 @@
-//! Over a real socket: streams, clients that hang up, TLS, and an end that lets answers finish.
+//! Tests over a real socket: streams, clients that disconnect, TLS, and graceful shutdown.
 
-use crate::crowd::endless;
+use crate::concurrency::endless;
 use crate::support::{Client, Small, chat_body};
 use meno_server::listen;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// A server that listens, until it is told to stop.
+/// A running server that can be stopped.
 pub(crate) struct Running {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
@@ -40,7 +40,7 @@ pub(crate) async fn start(small: Small, tls: bool) -> Running {
     Running { client, address, stop: Some(stop), ended }
 }
 
-/// A request as it goes over the wire.
+/// Returns the bytes of an HTTP request.
 pub(crate) fn wire(body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -48,7 +48,7 @@ pub(crate) fn wire(body: &Value) -> Vec<u8> {
     format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// Sends a request and reads to the end.
+/// Sends a request and reads the response to the end.
 async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, body: &Value) -> String {
     stream.write_all(&wire(body)).await.unwrap();
     let mut text = Vec::new();
@@ -56,7 +56,7 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, body: &Value) -> 
     String::from_utf8(text).unwrap()
 }
 
-/// What a streamed answer says, from the bytes of the response: every event comes in one chunk.
+/// Returns the text of a streamed answer from the bytes of the response. Every event is in one chunk.
 pub(crate) fn content(response: &str) -> String {
     let events = response.lines().filter_map(|l| l.strip_prefix("data: ")).filter(|d| *d != "[DONE]");
     let parsed = events.map(|d| serde_json::from_str::<Value>(d).unwrap());
@@ -88,7 +88,7 @@ async fn streams_reach_plain_and_tls_clients_alike() {
     let name = ServerName::try_from("localhost").unwrap();
     let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
     assert_eq!(content(&talk(stream, &body).await), content(&expected));
-    // A client that does not speak TLS holds nobody up.
+    // A client that does not speak TLS does not block others.
     let mut lost = TcpStream::connect(tls.address).await.unwrap();
     lost.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut rest = Vec::new();
@@ -97,7 +97,7 @@ async fn streams_reach_plain_and_tls_clients_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_hangs_up_frees_its_place() {
+async fn a_client_that_disconnects_frees_its_slot() {
     let server = start(Small { slots: 1, ..Default::default() }, false).await;
     let engine = server.client.server.engine.clone();
     for stream in [true, false] {
@@ -119,7 +119,7 @@ async fn a_client_that_hangs_up_frees_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_waits_for_answers_that_run() {
+async fn shutdown_waits_for_running_answers() {
     let mut server = start(Small::default(), false).await;
     let body = chat_body(json!({"stream": true, "max_tokens": 400, "loop_breaker": false}));
     let mut connection = TcpStream::connect(server.address).await.unwrap();

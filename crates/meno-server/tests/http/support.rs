@@ -1,4 +1,4 @@
-//! A small server, and what is needed to talk to it.
+//! A small server and a client for it.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -8,13 +8,13 @@ use meno_engine::generator::Options;
 use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, ChatTemplate, Tokenizer};
 use meno_model::{Config, Model};
-use meno_server::{Served, Server, ServerOptions, app};
+use meno_server::{ServedModel, Server, ServerOptions, app};
 use meno_tensor::precision::Precision;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
 
-/// Opens a thought with every answer, unless it is turned off; lists tools in Hermes' format.
+/// Opens the thinking of every answer, unless it is disabled; lists tools in Hermes' format.
 pub(crate) const TEMPLATE: &str = "\
 {%- if tools %}s:{{ tools | tojson }};<tool_call>{% endif -%}
 {%- for m in messages %}{{ m.role[0] }}:{{ m.content or '' }}\
@@ -42,10 +42,10 @@ pub(crate) struct Small {
     pub(crate) slots: usize,
     pub(crate) queue: usize,
     pub(crate) options: ServerOptions,
-    /// Whether the embedding of `~` is NaN: answers to prompts with it cannot be computed.
+    /// Whether the embedding of `~` is NaN, so that prompts with it fail.
     pub(crate) broken: bool,
     pub(crate) tokenizer: Tokenizer,
-    /// Rows of the network beyond the tokenizer, as published networks have.
+    /// Number of rows of the embedding beyond the tokenizer's vocabulary, as in published models.
     pub(crate) padding: usize,
 }
 
@@ -81,7 +81,7 @@ impl Small {
             model.weights.update(embedding, &mut |w| w[token * width] = f32::NAN).unwrap();
         }
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
-        let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
+        let served = ServedModel::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
         let options = EngineOptions {
             capacity: Capacity { slots: self.slots, max_len: CONTEXT, rows: 64, absorbed: false },
             options: Options::serving(),
@@ -117,7 +117,7 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
-    /// The events of a stream: their data, without the last `[DONE]`.
+    /// Returns the data of the events of a stream, without the last `[DONE]`.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         let data = self.text.lines().filter_map(|l| l.strip_prefix("data: "));
@@ -146,7 +146,7 @@ impl Client {
         self.send(request("POST", path, &body.to_string())).await
     }
 
-    /// An answer of `/v1/chat/completions` that succeeds.
+    /// Sends a chat request that must succeed.
     #[track_caller]
     pub(crate) fn chat(&self, fields: Value) -> impl Future<Output = Value> {
         let client = self.clone();
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// The events of a streamed answer.
+    /// Sends a streamed chat request and returns its events.
     pub(crate) async fn stream(&self, fields: Value) -> Vec<Value> {
         let mut body = chat_body(fields);
         body["stream"] = true.into();
@@ -169,7 +169,7 @@ impl Client {
     }
 }
 
-/// A request with defaults under `fields`.
+/// Returns a chat request: defaults, overridden by `fields`.
 pub(crate) fn chat_body(fields: Value) -> Value {
     let mut body = json!({
         "model": "small", "messages": [{"role": "user", "content": "2+2=?"}], "temperature": 0, "max_tokens": 40,
@@ -178,8 +178,8 @@ pub(crate) fn chat_body(fields: Value) -> Value {
     body
 }
 
-/// What a streamed answer says: reasoning, content, and why it ended.
-pub(crate) fn told(events: &[Value], index: usize) -> (String, String, Value) {
+/// Collects a streamed answer: reasoning, content and finish reason.
+pub(crate) fn answer_of(events: &[Value], index: usize) -> (String, String, Value) {
     let (mut reasoning, mut content, mut finish) = (String::new(), String::new(), Value::Null);
     for event in events {
         for choice in event["choices"].as_array().unwrap().iter().filter(|c| c["index"] == index) {

@@ -1,9 +1,9 @@
-//! Thoughts and grammars together, token by token.
+//! Thinking limits and grammars together, token by token.
 
 use super::*;
 use crate::places::Places;
 use crate::structured::{Grammars, Structure};
-use crate::thinking::{Cut, ThoughtTokens};
+use crate::thinking::{ThinkingStop, ThinkingTokens};
 use meno_engine::Tokenizer;
 use meno_engine::tokenizer::CharacterLevel;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ fn tokenizer(tags: &[&str]) -> Arc<Tokenizer> {
     Arc::new(Tokenizer::character_level(&level).unwrap())
 }
 
-/// Writes what is forced; where there is a choice, the next token of `wish`, which must be allowed.
-fn write(tokenizer: &Tokenizer, steering: &mut Steering, wish: &str) -> String {
+/// Generates the forced tokens, and otherwise the next token of `wish`, which must be allowed.
+fn write(tokenizer: &Tokenizer, constraints: &mut DecodingConstraints, wish: &str) -> String {
     let mut wish = tokenizer.encode(wish, false).unwrap().into_iter();
     let (mut ids, mut mask) = (Vec::new(), TokenMask::all(tokenizer.vocab_size()));
     loop {
         mask.allow_all();
-        let token = match steering.choose(&mut mask) {
+        let token = match constraints.choose(&mut mask) {
             Choice::Token(token) => token,
             Choice::End => break,
             choice => {
@@ -39,51 +39,55 @@ fn write(tokenizer: &Tokenizer, steering: &mut Steering, wish: &str) -> String {
             }
         };
         ids.push(token);
-        steering.accept(token);
+        constraints.accept(token);
     }
     tokenizer.decode(&ids, false)
 }
 
 #[test]
-fn a_budget_ends_a_thought_once() {
+fn a_budget_ends_the_thinking_once() {
     for tags in [&["<think>", "</think>"][..], &[]] {
         let t = tokenizer(tags);
-        let tokens = Arc::new(ThoughtTokens::new(t.clone()).unwrap());
-        let steer = |budget| Steering::new(Some(ThoughtWatch::new(tokens.clone(), true, budget, true)), None, None);
+        let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
+        let steer = |budget| {
+            DecodingConstraints::new(Some(ThinkingLimiter::new(tokens.clone(), true, budget, true)), None, None)
+        };
         let mut s = steer(Some(4));
         let text = write(&t, &mut s, "abcdefgh");
         assert_eq!(text, "abcd\n\nI have thought long enough; now the answer.\n</think>\n\nefgh", "{tags:?}");
-        assert_eq!(s.steered().cut.get(), Some(Cut::Budget));
+        assert_eq!(s.report().thinking_stop.get(), Some(ThinkingStop::Budget));
         let mut s = steer(Some(40));
         assert_eq!(write(&t, &mut s, "ab</think>cdefgh"), "ab</think>cdefgh");
-        assert_eq!(s.steered().cut.get(), None);
+        assert_eq!(s.report().thinking_stop.get(), None);
     }
 }
 
 #[test]
-fn a_thought_may_begin_later_and_then_counts() {
+fn thinking_may_start_later_and_then_counts() {
     let t = tokenizer(&["<think>", "</think>"]);
-    let tokens = Arc::new(ThoughtTokens::new(t.clone()).unwrap());
-    let mut s = Steering::new(Some(ThoughtWatch::new(tokens.clone(), false, Some(2), true)), None, tokens.open());
+    let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
+    let mut s =
+        DecodingConstraints::new(Some(ThinkingLimiter::new(tokens.clone(), false, Some(2), true)), None, tokens.open());
     assert!(write(&t, &mut s, "\n<think>abcd").starts_with("\n<think>ab\n\nI have"));
-    let mut s = Steering::new(Some(ThoughtWatch::new(tokens.clone(), false, Some(2), true)), None, tokens.open());
+    let mut s =
+        DecodingConstraints::new(Some(ThinkingLimiter::new(tokens.clone(), false, Some(2), true)), None, tokens.open());
     assert_eq!(write(&t, &mut s, "an answer"), "an answer");
 }
 
 #[test]
-fn a_grammar_begins_after_the_thought() {
+fn a_grammar_starts_after_the_thinking() {
     let t = tokenizer(&["<think>", "</think>"]);
-    let tokens = Arc::new(ThoughtTokens::new(t.clone()).unwrap());
+    let tokens = Arc::new(ThinkingTokens::new(t.clone()).unwrap());
     let grammar =
         Grammars::new(t.clone()).compiler(&Places::new(1)).compile(&Structure::Regex("[0-9]{3}".into()), "x").unwrap();
     let steer = |opened, budget| {
-        let watch = ThoughtWatch::new(tokens.clone(), opened, budget, true);
-        Steering::new(Some(watch), Some(grammar.another()), tokens.open())
+        let watch = ThinkingLimiter::new(tokens.clone(), opened, budget, true);
+        DecodingConstraints::new(Some(watch), Some(grammar.another()), tokens.open())
     };
     assert_eq!(write(&t, &mut steer(true, None), "hm, 1</think>123<eos>"), "hm, 1</think>123");
     assert_eq!(write(&t, &mut steer(false, None), "<think>hm</think>123<eos>"), "<think>hm</think>123");
     assert_eq!(write(&t, &mut steer(false, None), "123<eos>"), "123");
-    // What is forced at the end of the thought is not the grammar's.
+    // The grammar ignores the tokens that are forced at the end of the thinking.
     let text = write(&t, &mut steer(true, Some(2)), "hm456<eos>");
     assert!(text.starts_with("hm\n\nI") && text.ends_with("</think>\n\n456"), "{text}");
 }
@@ -93,7 +97,7 @@ fn a_grammar_alone_masks_from_the_first_token() {
     let t = tokenizer(&[]);
     let grammar =
         Grammars::new(t.clone()).compiler(&Places::new(1)).compile(&Structure::Regex("[ab]+".into()), "x").unwrap();
-    let mut s = Steering::new(None, Some(grammar), None);
+    let mut s = DecodingConstraints::new(None, Some(grammar), None);
     let mut mask = TokenMask::all(t.vocab_size());
     assert_eq!(s.choose(&mut mask), Choice::Masked);
     let allowed: Vec<u32> = (0..t.vocab_size() as u32).filter(|&i| mask.allows(i)).collect();

@@ -1,4 +1,4 @@
-//! Many clients at once: the same answers, bounded queues, places that are freed.
+//! Many clients at once: equal answers, bounded queues, slots that are freed.
 
 use crate::support::{Client, Small, chat_body, request};
 use meno_server::ServerOptions;
@@ -23,7 +23,7 @@ fn question(i: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_is_the_same_alone_and_in_a_crowd() {
+async fn concurrent_requests_do_not_change_an_answer() {
     let client = Small { slots: 5, queue: 1000, ..Default::default() }.client();
     let mut alone = Vec::new();
     for i in 0..24 {
@@ -40,7 +40,7 @@ async fn an_answer_is_the_same_alone_and_in_a_crowd() {
     }
 }
 
-/// A request whose answer goes on to the end of the context.
+/// A request whose answer fills the context.
 pub(crate) fn endless(fields: Value) -> Value {
     let eos = crate::support::tokenizer().eos()[0].to_string();
     let mut all = json!({"max_tokens": 580, "loop_breaker": false, "logit_bias": {eos: -100}});
@@ -48,7 +48,7 @@ pub(crate) fn endless(fields: Value) -> Value {
     all
 }
 
-/// Starts a streamed answer that goes on for long, and reads none of it.
+/// Starts a long streamed answer and reads nothing of it.
 async fn open_stream(client: &Client) -> axum::response::Response {
     let body = chat_body(endless(json!({"stream": true})));
     let response =
@@ -58,7 +58,7 @@ async fn open_stream(client: &Client) -> axum::response::Response {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_go_away_free_their_places() {
+async fn clients_that_disconnect_free_their_slots() {
     let client = Small { slots: 2, ..Default::default() }.client();
     let engine = client.server.engine.clone();
     for _ in 0..3 {
@@ -66,7 +66,7 @@ async fn clients_that_go_away_free_their_places() {
         drop(streams);
         until("an idle engine", || engine.stats().running + engine.stats().waiting == 0).await;
     }
-    // A request whose answer is not streamed ends with the future that waits for it.
+    // A request that is not streamed ends when its future is dropped.
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.chat(endless(json!({"n": 100}))).await }
@@ -80,7 +80,7 @@ async fn clients_that_go_away_free_their_places() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_says_when_to_come_again() {
+async fn a_full_queue_sends_retry_after() {
     let client = Small { slots: 1, queue: 2, ..Default::default() }.client();
     let mut open = Vec::new();
     let refused = loop {
@@ -105,7 +105,7 @@ async fn a_full_queue_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_request_has_its_time() {
+async fn requests_time_out() {
     let options = ServerOptions { request_seconds: 0, ..Default::default() };
     let client = Small { options, ..Default::default() }.client();
     let reply = client.post("/v1/chat/completions", chat_body(json!({"max_tokens": 500}))).await;
@@ -115,7 +115,7 @@ async fn a_request_has_its_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_takes_nothing_more() {
+async fn a_server_that_stops_accepts_no_requests() {
     let client = Small::default().client();
     let engine = client.server.engine.clone();
     tokio::task::spawn_blocking(move || engine.shutdown()).await.unwrap().unwrap();

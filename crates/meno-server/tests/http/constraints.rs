@@ -1,6 +1,6 @@
-//! Thoughts with an end, answers with a form, calls of tools.
+//! Thinking limits, structured output and tool calls.
 
-use crate::support::{Client, Small, told};
+use crate::support::{Client, Small, answer_of};
 use serde_json::{Value, json};
 
 fn client() -> Client {
@@ -16,13 +16,13 @@ fn reasoning(reply: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_spent_budget_ends_the_thought_and_the_answer_follows() {
+async fn the_answer_follows_when_the_budget_is_used_up() {
     let client = client();
     for seed in 0..6 {
         let reply = client.chat(json!({"thinking_budget": 5, "max_tokens": 100, "temperature": 1, "seed": seed})).await;
         let ended = &reply["choices"][0]["reasoning_ended_by"];
         if ended.is_null() {
-            continue; // the model ended it before
+            continue; // the model ended the thinking before
         }
         assert_eq!(ended, "budget");
         let (thought, sentence) =
@@ -40,7 +40,7 @@ async fn a_spent_budget_ends_the_thought_and_the_answer_follows() {
 }
 
 #[tokio::test]
-async fn a_thought_in_circles_is_ended_and_the_response_says_so() {
+async fn thinking_that_repeats_itself_is_ended_and_reported() {
     let client = client();
     let x = client.server.model.tokenizer.token_to_id("x").unwrap().to_string();
     let reply = client.chat(json!({"max_tokens": 300, "logit_bias": {&x: 100}})).await;
@@ -52,7 +52,7 @@ async fn a_thought_in_circles_is_ended_and_the_response_says_so() {
 }
 
 #[tokio::test]
-async fn thinking_is_off_in_every_manner_of_saying_so() {
+async fn thinking_can_be_disabled_in_every_field() {
     for fields in [
         json!({"enable_thinking": false}),
         json!({"thinking": false}),
@@ -69,7 +69,7 @@ async fn thinking_is_off_in_every_manner_of_saying_so() {
 }
 
 #[tokio::test]
-async fn answers_have_the_form_asked_for_after_the_thought() {
+async fn the_answer_after_the_thinking_has_the_requested_structure() {
     let schema = json!({
         "type": "object", "additionalProperties": false, "required": ["ok", "n"],
         "properties": { "ok": { "type": "boolean" }, "n": { "$ref": "#/$defs/small" } },
@@ -132,7 +132,7 @@ fn tools() -> Value {
 }
 
 #[tokio::test]
-async fn calls_that_are_required_are_made_and_parsed() {
+async fn required_calls_are_generated_and_parsed() {
     let client = client();
     let named = json!({"type": "function", "function": {"name": "flip"}});
     for (choice, thinking) in [(json!("required"), false), (json!("required"), true), (named, true)] {
@@ -163,13 +163,13 @@ async fn calls_that_are_required_are_made_and_parsed() {
             text += call["function"]["arguments"].as_str().unwrap_or_default();
         }
         assert_eq!((name.as_str(), text.as_str()), (call["function"]["name"].as_str().unwrap(), arguments));
-        let (_, content, finish) = told(&events, 0);
+        let (_, content, finish) = answer_of(&events, 0);
         assert_eq!((content.as_str(), finish), ("", json!("tool_calls")));
     }
 }
 
 #[tokio::test]
-async fn tools_that_may_not_be_called_are_not_shown() {
+async fn tools_that_are_not_allowed_are_not_shown() {
     let tokens = async |choice: &str| {
         let fields = json!({"tools": tools(), "tool_choice": choice, "max_tokens": 1});
         client().chat(fields).await["usage"]["prompt_tokens"].as_u64().unwrap()

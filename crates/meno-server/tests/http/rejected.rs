@@ -1,4 +1,4 @@
-//! What is refused: with which status, and in which words.
+//! Rejected requests: statuses and messages.
 
 use crate::support::{Client, Small, chat_body, request};
 use axum::body::Body;
@@ -19,7 +19,7 @@ fn check(reply: &crate::support::Reply, status: u16, words: &str) {
 }
 
 #[tokio::test]
-async fn malformed_bodies_are_told_where() {
+async fn errors_in_bodies_name_the_place() {
     let client = client();
     let send = |body: &'static str| client.send(request("POST", "/v1/chat/completions", body));
     check(&send("{\"messages\": [}").await, 400, "line 1 column 15");
@@ -39,9 +39,9 @@ async fn malformed_bodies_are_told_where() {
     check(&client.send(request("POST", "/v1/responses", &deep)).await, 400, "recursion limit");
 }
 
-/// No error names a type of this program, and each names the field as the client wrote it.
+/// Errors name the field as the client wrote it, and no types of this program.
 #[tokio::test]
-async fn faults_are_named_in_the_words_of_the_client() {
+async fn errors_use_the_names_of_the_client() {
     let client = client();
     let chat = "/v1/chat/completions";
     let strict = |pattern: &str| json!({"type": "json_schema", "json_schema": {"schema": {"pattern": pattern}}});
@@ -90,7 +90,7 @@ async fn faults_are_named_in_the_words_of_the_client() {
 }
 
 #[tokio::test]
-async fn fields_are_told_by_name() {
+async fn errors_name_the_field() {
     let client = client();
     for (fields, param, words) in [
         (json!({"messages": []}), "messages", "empty"),
@@ -172,14 +172,14 @@ async fn routes_methods_kinds_and_sizes() {
 }
 
 #[tokio::test]
-async fn a_template_that_raises_is_the_clients_to_mend() {
+async fn errors_of_the_template_are_client_errors() {
     let template = Some("{{ raise_exception('roles must alternate') }}");
     let client = Small { template, ..Default::default() }.client();
     check(&client.post("/v1/chat/completions", chat_body(json!({}))).await, 400, "roles must alternate");
 }
 
 #[tokio::test]
-async fn keys_are_asked_for() {
+async fn keys_are_required() {
     let options = ServerOptions { api_keys: vec!["one".into(), "two".into()], ..Default::default() };
     let client = Small { options, ..Default::default() }.client();
     let send = async |key: Option<&str>, path: &str| {
@@ -200,7 +200,7 @@ async fn keys_are_asked_for() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_need_leave() {
+async fn pages_of_other_origins_need_permission() {
     let options = ServerOptions { cors_origins: vec!["https://a.example".into()], ..Default::default() };
     let client = Small { options, ..Default::default() }.client();
     let ask = async |origin: &str, preflight: bool| {

@@ -1,23 +1,40 @@
-//! `GET /version` and `/tokenizer_info`, as vLLM has them, and `/props`, as llama.cpp has it: what programs ask before they
-//! begin.
+//! Information about the server: `GET /version` and `/tokenizer_info` (vLLM's), `/props` (llama.cpp's), `/health` and
+//! `/metrics`.
 
-use crate::app::Server;
 use crate::body;
 use crate::fim;
-use crate::types::decimal;
+use crate::metrics::engine_text;
+use crate::state::Server;
+use crate::types::{FINGERPRINT, decimal};
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use meno_engine::ChatTemplate;
 use meno_engine::generator::Speculative;
 use serde_json::json;
 use std::sync::Arc;
 
-/// The version of this server.
+/// Handles `GET /health`: the server is ready.
+pub async fn health(State(server): State<Arc<Server>>) -> Response {
+    body::json(&json!({ "status": "ok", "model": server.model.name }))
+}
+
+/// Handles `GET /metrics`: the counters of the server and of the engine, for Prometheus.
+pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let mut response = Response::new(Body::from(server.metrics.text() + &engine_text(&server.engine.stats())));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Handles `GET /version`: the version of this server.
 pub async fn version() -> Response {
     body::json(&json!({ "version": env!("CARGO_PKG_VERSION"), "server": "meno" }))
 }
 
-/// What a client needs to count as the model does, with `/tokenize` and `/detokenize`: lm-evaluation-harness asks for it.
+/// Handles `GET /tokenizer_info`: what a client needs, with `/tokenize` and `/detokenize`, to count tokens as the model
+/// does. lm-evaluation-harness uses it.
 pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     let (model, special) = (&server.model, server.model.tokenizer.special());
     let token = |id: Option<u32>| id.and_then(|id| model.tokenizer.id_to_token(id));
@@ -31,7 +48,8 @@ pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     }))
 }
 
-/// The model, its template and how it is served. Its path is not shown: `model_path` is its name.
+/// Handles `GET /props`: the model, its template and its settings. `model_path` is the model's name, because clients
+/// must not see the path.
 pub async fn props(State(server): State<Arc<Server>>) -> Response {
     let (model, options) = (&server.model, server.engine.options());
     let d = &model.defaults;
@@ -53,8 +71,8 @@ pub async fn props(State(server): State<Arc<Server>>) -> Response {
         "bos_token": token(model.tokenizer.bos()),
         "eos_token": token(model.tokenizer.eos().first().copied()),
         "modalities": { "vision": false, "audio": false },
-        "fill_in_the_middle": fim::known(&model.tokenizer),
+        "fill_in_the_middle": fim::is_supported(&model.tokenizer),
         "thinks": model.thinks,
-        "build_info": crate::FINGERPRINT,
+        "build_info": FINGERPRINT,
     }))
 }
