@@ -23,15 +23,16 @@ mod agreement_tests;
 pub use reward_funcs::RewardFunc;
 pub use settings::Grpo;
 
-use crate::checkpoint::{self, Blocks, State, Unfinished};
+use crate::checkpoint::{self, Blocks, OwnedBlocks};
 use crate::data::{Questions, Verdict};
 use crate::error::Error;
-use crate::evaluation::{self, Best, Measured};
+use crate::evaluation::{Best, Measured};
 use crate::metrics::Metrics;
 use crate::rewards::{self, Weighted};
 use crate::rollout::{Rollout, Sampler, generator, rollout};
-use crate::run::{Log, Observer, Run, Summary};
+use crate::run::{Observer, Run, Summary};
 use crate::trainer::{Train, Trainer};
+use crate::training::{self, Stage, Step, Training};
 use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
 use meno_engine::Generator;
@@ -60,21 +61,17 @@ struct Progress {
     figures: Option<Figures>,
 }
 
-/// The figures of a step, the tokens computed, and the figures of its rollout if it made one.
-type Made = (Metrics, usize, Option<Figures>);
-
 /// A run in progress.
-struct Loop<'a> {
+struct GrpoRun<'a> {
     grpo: &'a Grpo,
     train: &'a Train,
     task: &'a dyn Questions,
     rewards: &'a [Weighted],
-    trainer: Trainer,
     generator: Generator,
     sampler: Sampler,
     /// The weights of the reference policy; none if β is 0.
     reference: Option<Box<dyn Buffer>>,
-    state: State,
+    training: Training,
     progress: Progress,
 }
 
@@ -89,39 +86,92 @@ impl Grpo {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         self.check(train, rewards)?;
-        evaluation::check(run)?;
-        let mut l = Loop::new(self, train, model, task, rewards)?;
-        if let Some((saved, mut blocks)) = checkpoint::resume(run, model, "grpo")? {
-            l.trainer.restore(&saved, &blocks)?;
-            let path = run.checkpoints.as_ref().map(|c| c.dir.clone()).unwrap_or_default();
-            if let Some(reference) = &mut l.reference {
-                let block = blocks.remove("ref_model").unwrap_or_default();
-                checkpoint::set_buffer(&path, "ref_model", &block, &mut **reference)?;
-            }
-            l.progress = serde_json::from_value(saved.extra.clone()).map_err(|e| Error::Checkpoint {
-                path,
-                message: format!("the rollouts of its training state cannot be read: {e}"),
-            })?;
-            l.state = saved;
-        }
-        let mut log = Log::start(run, l.state.steps_over())?;
-        while (l.state.unfinished.is_some() || l.state.step < train.max_steps) && log.goes_on(run.observer) {
-            if !l.step(model, &mut log, run)? {
-                log.summary.stopped = true;
-                break;
-            }
-        }
-        if log.summary.stopped && log.unsaved {
-            l.save(run, model)?;
-        }
-        if l.state.steps_over() >= train.max_steps {
-            evaluation::finish(run, model)?;
-        }
-        log.finish(run, model, train.max_steps)
+        let mut stage = GrpoRun::new(self, train, model, task, rewards)?;
+        training::train(&mut stage, train.max_steps, model, run)
     }
 }
 
-impl<'a> Loop<'a> {
+impl Stage for GrpoRun<'_> {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+    fn training_mut(&mut self) -> &mut Training {
+        &mut self.training
+    }
+    fn resume(&mut self, mut blocks: OwnedBlocks, run: &Run) -> Result<(), Error> {
+        let path = run.checkpoints.as_ref().map(|c| c.dir.clone()).unwrap_or_default();
+        if let Some(reference) = &mut self.reference {
+            let block = blocks.remove("ref_model").unwrap_or_default();
+            checkpoint::set_buffer(&path, "ref_model", &block, &mut **reference)?;
+        }
+        let progress = serde_json::from_value(self.training.state.extra.clone());
+        self.progress = progress.map_err(|e| Error::Checkpoint {
+            path,
+            message: format!("the rollouts of its training state cannot be read: {e}"),
+        })?;
+        Ok(())
+    }
+    fn before_save(&mut self) {
+        self.training.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
+    }
+    fn blocks(&self) -> Blocks<'_> {
+        self.reference.iter().map(|reference| ("ref_model".to_owned(), &**reference)).collect()
+    }
+    fn best(&mut self) -> Option<&mut Option<Best>> {
+        Some(&mut self.progress.best)
+    }
+    /// One update; samples first, if the last rollout is used up.
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+        let position = self.training.state.position;
+        let before = (position, self.progress.generations, self.progress.used, self.progress.gaps.clone());
+        let mut metrics = Metrics::new(self.training.state.step + 1);
+        let mut figures = None;
+        let rows = self.sample_and_update(model, &mut metrics, &mut figures, observer)?;
+        let Some(rows) = rows else {
+            if self.progress.rollouts.is_empty() || figures.is_some() {
+                self.progress.rollouts.clear();
+                (self.training.state.position, self.progress.generations, self.progress.used, self.progress.gaps) =
+                    before;
+            }
+            return Ok(None);
+        };
+        self.progress.figures = figures;
+        self.progress.used += 1;
+        if self.progress.used == self.grpo.steps_per_generation * self.grpo.num_iterations {
+            self.progress.rollouts.clear();
+        }
+        let state = &mut self.training.state;
+        state.step += 1;
+        state.num_tokens += rows as u64;
+        metrics.push("num_tokens", state.num_tokens as f64);
+        let due = self.grpo.sync_ref_model && state.step.is_multiple_of(self.grpo.ref_model_sync_steps);
+        if let Some(reference) = self.reference.as_mut().filter(|_| due) {
+            reference.mix(&*model.weights, self.grpo.ref_model_mixup_alpha)?;
+        }
+        Ok(Some((metrics, rows)))
+    }
+    /// Warns of signs that nothing is learned.
+    fn after_step(&mut self, measured: &Measured, rows: usize, metrics: &mut Metrics, observer: &mut dyn Observer) {
+        let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
+        let monitor = &mut self.progress.monitor;
+        if let Some(figures) = self.progress.figures.take() {
+            monitor.rollout(Figures { entropy, ..figures });
+        }
+        if let Measured::Score(score) = measured {
+            monitor.measure(self.training.state.step, *score);
+        }
+        for warning in monitor.warnings() {
+            metrics.warnings.push(warning.to_string());
+            observer.on_note(&format!("warning: {warning}"));
+        }
+    }
+    fn tokens(&self, metrics: &Metrics, rows: usize) -> usize {
+        // A step that sampled nothing has no such figure.
+        rows.max(metrics.get("completions/total_length").unwrap_or(0.0) as usize)
+    }
+}
+
+impl<'a> GrpoRun<'a> {
     fn new(
         grpo: &'a Grpo,
         train: &'a Train,
@@ -129,7 +179,7 @@ impl<'a> Loop<'a> {
         task: &'a dyn Questions,
         rewards: &'a [Weighted],
     ) -> Result<Self, Error> {
-        let trainer = Trainer::new(train, model, false)?;
+        let training = Training::new("grpo", Trainer::new(train, model, false)?);
         let sampler = grpo.sampler(train, task.stop_tokens());
         let generator = generator(model, &sampler, grpo.max_prompt_length)?;
         let mut reference = None;
@@ -138,78 +188,8 @@ impl<'a> Loop<'a> {
             model.weights.snapshot(&mut *copy)?;
             reference = Some(copy);
         }
-        let state = State { stage: "grpo".into(), ..State::default() };
         let progress = Progress::default();
-        Ok(Loop { grpo, train, task, rewards, trainer, generator, sampler, reference, state, progress })
-    }
-
-    /// One optimizer step and what follows it; `false` if the observer stopped it.
-    fn step(&mut self, model: &mut Model, log: &mut Log, run: &mut Run) -> Result<bool, Error> {
-        let made = match self.state.unfinished.take() {
-            Some(left) => {
-                let (metrics, rows) = left.of_step(self.state.step);
-                Some((metrics, rows, self.progress.figures.take()))
-            }
-            None => self.train(model, run.observer)?,
-        };
-        let Some((mut metrics, rows, figures)) = made else { return Ok(false) };
-        let max_steps = self.train.max_steps;
-        let steps = (self.state.step, max_steps);
-        let measured =
-            evaluation::after_step(run, model, steps, &mut self.progress.best, &mut metrics, &mut |_, _, _| Ok(None))?;
-        if matches!(measured, Measured::Stopped) {
-            self.state.unfinished = Some(Unfinished::new(&metrics, rows));
-            self.progress.figures = figures;
-            log.unsaved = true;
-            return Ok(false);
-        }
-        let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
-        self.watch(figures.map(|f| Figures { entropy, ..f }), &measured, &mut metrics, run.observer);
-        // A step that sampled nothing has no such figure.
-        let sampled = metrics.get("completions/total_length").unwrap_or(0.0) as usize;
-        log.step(metrics, rows.max(sampled), max_steps, run.observer)?;
-        if run.checkpoints.as_ref().is_some_and(|c| c.due(self.state.step, max_steps)) {
-            self.save(run, model)?;
-            log.unsaved = false;
-        }
-        Ok(true)
-    }
-
-    fn save(&mut self, run: &mut Run, model: &Model) -> Result<(), Error> {
-        self.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
-        let mut more = Blocks::new();
-        if let Some(reference) = &self.reference {
-            more.push(("ref_model".into(), &**reference));
-        }
-        self.trainer.save_now(run, model, &self.state, more)
-    }
-
-    /// One update; samples first, if the last rollout is used up. `None` if the observer stopped it, and then all is as
-    /// it was before.
-    fn train(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Made>, Error> {
-        let before = (self.state.position, self.progress.generations, self.progress.used, self.progress.gaps.clone());
-        let mut metrics = Metrics::new(self.state.step + 1);
-        let mut figures = None;
-        let rows = self.sample_and_update(model, &mut metrics, &mut figures, observer)?;
-        let Some(rows) = rows else {
-            if self.progress.rollouts.is_empty() || figures.is_some() {
-                self.progress.rollouts.clear();
-                (self.state.position, self.progress.generations, self.progress.used, self.progress.gaps) = before;
-            }
-            return Ok(None);
-        };
-        self.progress.used += 1;
-        if self.progress.used == self.grpo.steps_per_generation * self.grpo.num_iterations {
-            self.progress.rollouts.clear();
-        }
-        self.state.step += 1;
-        let due = self.grpo.sync_ref_model && self.state.step.is_multiple_of(self.grpo.ref_model_sync_steps);
-        if let Some(reference) = self.reference.as_mut().filter(|_| due) {
-            reference.mix(&*model.weights, self.grpo.ref_model_mixup_alpha)?;
-        }
-        self.state.num_tokens += rows as u64;
-        metrics.push("num_tokens", self.state.num_tokens as f64);
-        Ok(Some((metrics, rows, figures)))
+        Ok(GrpoRun { grpo, train, task, rewards, generator, sampler, reference, training, progress })
     }
 
     /// The rows computed; `None` if the observer stopped it.
@@ -229,25 +209,6 @@ impl<'a> Loop<'a> {
         self.update(model, metrics, observer)
     }
 
-    /// Warns of signs that nothing is learned.
-    fn watch(
-        &mut self,
-        figures: Option<Figures>,
-        measured: &Measured,
-        metrics: &mut Metrics,
-        observer: &mut dyn Observer,
-    ) {
-        let monitor = &mut self.progress.monitor;
-        figures.into_iter().for_each(|figures| monitor.rollout(figures));
-        if let Measured::Score(score) = measured {
-            monitor.measure(self.state.step, *score);
-        }
-        for warning in monitor.warnings() {
-            metrics.warnings.push(warning.to_string());
-            observer.on_note(&format!("warning: {warning}"));
-        }
-    }
-
     /// Samples, verifies and rewards the answers of one rollout: those to train on, and the figures of all.
     fn sample(
         &mut self,
@@ -263,11 +224,11 @@ impl<'a> Loop<'a> {
         loop {
             let wanted = self.grpo.num_questions - kept.len() / g;
             let first = all.len() as u64 / g as u64;
-            let questions = (0..wanted as u64).map(|i| self.task.question(self.state.position + i));
+            let questions = (0..wanted as u64).map(|i| self.task.question(self.training.state.position + i));
             let questions = questions.collect::<Result<Vec<_>, _>>()?;
             self.grpo.check_prompts(&questions, self.train)?;
             rewards::check(self.rewards, &questions)?;
-            self.state.position += wanted as u64;
+            self.training.state.position += wanted as u64;
             let sampled = rollout(
                 model,
                 &mut self.generator,

@@ -27,6 +27,7 @@ pub mod sft;
 pub mod tensorboard;
 pub mod time;
 pub mod trainer;
+mod training;
 
 pub use distill::Distill;
 pub use error::Error;

@@ -3,14 +3,15 @@
 //! V3 §4.2. Differs from the paper: documents do not attend to each other (the paper packs without sample masks), no
 //! fill-in-the-middle, no batch-size ramp; λ of MTP and γ of the router bias may end before the run does.
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint::State;
 use crate::data::Documents;
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, within};
 use crate::metrics::Metrics;
-use crate::run::{Log, Run, Summary};
+use crate::run::{Observer, Run, Summary};
 use crate::time::{Time, Training};
 use crate::trainer::{Sequence, StepLoss, Train, Trainer};
+use crate::training::{self, Stage, Step, Training};
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -56,45 +57,21 @@ impl Pretrain {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         self.check()?;
-        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-        let mut trainer = Trainer::new(train, model, mtp)?;
-        let mut state = State { stage: "pretrain".into(), ..State::default() };
-        if let Some((saved, blocks)) = checkpoint::resume(run, model, "pretrain")? {
-            trainer.restore(&saved, &blocks)?;
-            state = saved;
-        }
-        let mut log = Log::start(run, state.step)?;
-        while state.step < train.max_steps && log.goes_on(run.observer) {
-            let (pieces, taken) = self.take(documents, state.position, train.max_tokens)?;
-            let sequences: Vec<Sequence> = pieces.iter().map(|tokens| Sequence { tokens, prompt: 1 }).collect();
-            let scale = [1.0, self.mtp_loss_weight];
-            let Some(loss) = trainer.cross_entropy(model, &sequences, scale, run.observer)? else {
-                log.summary.stopped = true;
-                break;
-            };
-            let grad_norm = trainer.update(model, state.step)?;
-            if (state.step as f32) < self.bias_update_until * train.max_steps as f32 && self.bias_update_speed > 0.0 {
-                model.update_router_bias(&loss.expert_load, self.bias_update_speed)?;
-            }
-            state.position += taken;
-            state.num_tokens += loss.rows as u64;
-            state.step += 1;
-            let metrics = metrics(train, &state, &loss, grad_norm, scale[1]);
-            log.step(metrics, loss.rows, train.max_steps, run.observer)?;
-            log.unsaved = !trainer.save(run, model, &state, train.max_steps, Vec::new())?;
-        }
-        if log.summary.stopped && log.unsaved {
-            // What was computed of the next step is given up: nothing of it has reached the weights.
-            trainer.save_now(run, model, &state, Vec::new())?;
-        }
-        log.finish(run, model, train.max_steps)
+        let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
+        let mut stage = PretrainRun { settings: self, train, documents, training: Training::new("pretrain", trainer) };
+        training::train(&mut stage, train.max_steps, model, run)
+    }
+
+    /// Whether the multi-token prediction module takes part.
+    fn trains_mtp(&self, model: &Model) -> bool {
+        self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0
     }
 
     /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
     pub fn time(&self, train: &Train, model: &mut Model, documents: &dyn Documents) -> Result<Time, Error> {
         let start = Instant::now();
         self.check()?;
-        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+        let mtp = self.trains_mtp(model);
         let (pieces, _) = self.take(documents, 0, train.max_tokens)?;
         let tokens: usize = pieces.iter().map(Vec::len).sum();
         let training = Training::measure(model, train, mtp, tokens / pieces.len().max(1))?;
@@ -120,6 +97,39 @@ impl Pretrain {
             }
         }
         Ok((pieces, taken))
+    }
+}
+
+/// A run in progress.
+struct PretrainRun<'a> {
+    settings: &'a Pretrain,
+    train: &'a Train,
+    documents: &'a dyn Documents,
+    training: Training,
+}
+
+impl Stage for PretrainRun<'_> {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+    fn training_mut(&mut self) -> &mut Training {
+        &mut self.training
+    }
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+        let Training { trainer, state } = &mut self.training;
+        let (settings, train) = (self.settings, self.train);
+        let (pieces, taken) = settings.take(self.documents, state.position, train.max_tokens)?;
+        let sequences: Vec<Sequence> = pieces.iter().map(|tokens| Sequence { tokens, prompt: 1 }).collect();
+        let scale = [1.0, settings.mtp_loss_weight];
+        let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
+        let grad_norm = trainer.update(model, state.step)?;
+        if (state.step as f32) < settings.bias_update_until * train.max_steps as f32 {
+            model.update_router_bias(&loss.expert_load, settings.bias_update_speed)?;
+        }
+        state.position += taken;
+        state.num_tokens += loss.rows as u64;
+        state.step += 1;
+        Ok(Some((metrics(train, state, &loss, grad_norm, scale[1]), loss.rows)))
     }
 }
 

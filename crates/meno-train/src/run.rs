@@ -111,7 +111,7 @@ impl Log {
     }
 
     /// Whether another step may begin.
-    pub(crate) fn goes_on(&mut self, observer: &mut dyn Observer) -> bool {
+    pub(crate) fn may_continue(&mut self, observer: &mut dyn Observer) -> bool {
         self.summary.stopped |= observer.should_stop();
         self.summary.seconds = self.start.elapsed().as_secs_f64();
         !self.summary.stopped && self.budget.seconds.is_none_or(|s| self.summary.seconds < s)

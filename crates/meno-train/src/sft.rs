@@ -131,82 +131,15 @@ impl Sft {
         self.check()?;
         self.check_length(train)?;
         self.check_examples(train, list)?;
-        evaluation::check(run)?;
-        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-        let mut trainer = Trainer::new(train, model, mtp)?;
-        let mut state = State { stage: "sft".into(), ..State::default() };
-        let mut progress = Progress::default();
-        if let Some((saved, blocks)) = checkpoint::resume(run, model, "sft")? {
-            trainer.restore(&saved, &blocks)?;
-            progress = serde_json::from_value(saved.extra.clone()).unwrap_or_default();
-            state = saved;
-        }
-        let mut log = Log::start(run, state.steps_over())?;
-        while (state.unfinished.is_some() || state.step < train.max_steps) && log.goes_on(run.observer) {
-            let made = match state.unfinished.take() {
-                Some(left) => Some(left.of_step(state.step)),
-                None => self.step(train, &mut trainer, model, (list, &mixture), &mut state, run.observer)?,
-            };
-            let Some((mut metrics, rows)) = made else {
-                log.summary.stopped = true;
-                break;
-            };
-            let steps = (state.step, train.max_steps);
-            let mut loss_of = |model: &mut Model, examples: &[Example], observer: &mut dyn Observer| {
-                trainer.held_out_loss(model, examples, observer)
-            };
-            let measured = evaluation::after_step(run, model, steps, &mut progress.best, &mut metrics, &mut loss_of)?;
-            match measured {
-                Measured::Stopped => {
-                    state.unfinished = Some(Unfinished::new(&metrics, rows));
-                    (log.summary.stopped, log.unsaved) = (true, true);
-                    break;
-                }
-                // Without an evaluation a checkpoint is the same as ever.
-                Measured::Score(_) => {
-                    state.extra = serde_json::to_value(&progress).expect("invariant: the best score is plain data");
-                }
-                Measured::NotDue => {}
-            }
-            log.step(metrics, rows, train.max_steps, run.observer)?;
-            log.unsaved = !trainer.save(run, model, &state, train.max_steps, Vec::new())?;
-        }
-        if log.summary.stopped && log.unsaved {
-            trainer.save_now(run, model, &state, Vec::new())?;
-        }
-        if state.steps_over() >= train.max_steps {
-            evaluation::finish(run, model)?;
-        }
-        log.finish(run, model, train.max_steps)
+        let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
+        let training = Training::new("sft", trainer);
+        let mut stage = SftRun { settings: self, train, list, mixture, training, progress: Progress::default() };
+        training::train(&mut stage, train.max_steps, model, run)
     }
 
-    /// One optimizer step: its figures and the tokens computed. `None` if the observer stopped it, and then nothing has
-    /// changed.
-    fn step(
-        &self,
-        train: &Train,
-        trainer: &mut Trainer,
-        model: &mut Model,
-        (list, mixture): (&[Example], &Mixture),
-        state: &mut State,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<(Metrics, usize)>, Error> {
-        let place = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| list.get(index));
-        let batch: Vec<&Example> = (0..self.train_batch_size as u64).filter_map(place).collect();
-        let sequences: Vec<Sequence> =
-            batch.iter().map(|e| Sequence { tokens: &e.tokens, prompt: e.prompt.max(1) }).collect();
-        let scale = [1.0, self.mtp_loss_weight];
-        let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
-        let grad_norm = trainer.update(model, state.step)?;
-        if self.bias_update_speed > 0.0 {
-            model.update_router_bias(&loss.expert_load, self.bias_update_speed)?;
-        }
-        state.position += self.train_batch_size as u64;
-        state.num_tokens += loss.rows as u64;
-        state.step += 1;
-        let mut metrics = metrics(train, state, &loss, grad_norm, scale[1]);
-        metrics.push("epoch", state.position as f64 / mixture.epoch() as f64);
-        Ok(Some((metrics, loss.rows)))
+    /// Whether the multi-token prediction module takes part.
+    fn trains_mtp(&self, model: &Model) -> bool {
+        self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0
     }
 
     /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
@@ -225,7 +158,7 @@ impl Sft {
             Some(evaluation) => evaluation.time(model, train.max_steps)?,
             None => None,
         };
-        let mtp = self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
+        let mtp = self.trains_mtp(model);
         let mean = list.iter().map(|e| e.tokens.len()).sum::<usize>() as f64 / list.len() as f64;
         let training = Training::measure(model, train, mtp, mean as usize)?;
         let mut time = Time::default();
@@ -276,4 +209,63 @@ pub fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str, add_specia
         }
     }
     Ok(Example { tokens, prompt })
+}
+
+/// A run in progress.
+struct SftRun<'a> {
+    settings: &'a Sft,
+    train: &'a Train,
+    list: &'a [Example],
+    mixture: Mixture,
+    training: Training,
+    progress: Progress,
+}
+
+impl Stage for SftRun<'_> {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+    fn training_mut(&mut self) -> &mut Training {
+        &mut self.training
+    }
+    fn resume(&mut self, _: OwnedBlocks, _: &Run) -> Result<(), Error> {
+        self.progress = serde_json::from_value(self.training.state.extra.clone()).unwrap_or_default();
+        Ok(())
+    }
+    fn before_save(&mut self) {
+        // A run without evaluation has nothing to remember.
+        if self.progress.best.is_some() {
+            self.training.state.extra =
+                serde_json::to_value(&self.progress).expect("invariant: the best score is plain data");
+        }
+    }
+    fn best(&mut self) -> Option<&mut Option<Best>> {
+        Some(&mut self.progress.best)
+    }
+    fn held_out_loss(
+        &mut self,
+        model: &mut Model,
+        examples: &[Example],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<f64>, Error> {
+        self.training.trainer.held_out_loss(model, examples, observer)
+    }
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+        let Training { trainer, state } = &mut self.training;
+        let (settings, train, mixture) = (self.settings, self.train, &self.mixture);
+        let example = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| self.list.get(index));
+        let batch: Vec<&Example> = (0..settings.train_batch_size as u64).filter_map(example).collect();
+        let sequences: Vec<Sequence> =
+            batch.iter().map(|e| Sequence { tokens: &e.tokens, prompt: e.prompt.max(1) }).collect();
+        let scale = [1.0, settings.mtp_loss_weight];
+        let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
+        let grad_norm = trainer.update(model, state.step)?;
+        model.update_router_bias(&loss.expert_load, settings.bias_update_speed)?;
+        state.position += settings.train_batch_size as u64;
+        state.num_tokens += loss.rows as u64;
+        state.step += 1;
+        let mut metrics = metrics(train, state, &loss, grad_norm, scale[1]);
+        metrics.push("epoch", state.position as f64 / mixture.epoch() as f64);
+        Ok(Some((metrics, loss.rows)))
+    }
 }

@@ -314,23 +314,8 @@ impl Trainer {
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
-    /// Saves a checkpoint if one is due after `state.step`; says whether it did.
-    pub(crate) fn save<'a>(
-        &'a self,
-        run: &mut Run,
-        model: &'a Model,
-        state: &State,
-        max_steps: usize,
-        more: Blocks<'a>,
-    ) -> Result<bool, Error> {
-        match run.checkpoints.as_ref().filter(|c| c.due(state.step, max_steps)) {
-            Some(_) => self.save_now(run, model, state, more).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
     /// Saves a checkpoint of `state.step`, if there is a directory for it.
-    pub(crate) fn save_now<'a>(
+    pub(crate) fn save<'a>(
         &'a self,
         run: &mut Run,
         model: &'a Model,

@@ -6,7 +6,7 @@
 //! behind, are scored at that moment by a forward pass more. Each update then reports the gap of its own mini-batch;
 //! repetitions of a rollout (μ > 1) train on tokens that were checked before.
 
-use super::Loop;
+use super::GrpoRun;
 use super::mini_batch::Scores;
 use super::objective::{GrpoObjective, LossType};
 use super::pass::{Pass, Score, Sums};
@@ -18,7 +18,7 @@ use crate::run::Observer;
 use meno_model::Model;
 use meno_tensor::tape::Outputs;
 
-impl Loop<'_> {
+impl GrpoRun<'_> {
     /// Trains on the next mini-batch of the rollout; returns the rows computed, `None` if the observer stopped it.
     pub(super) fn update(
         &mut self,
@@ -75,10 +75,10 @@ impl Loop<'_> {
             pass.fill(mini, members, &terms);
             let (tokens, temperature) = (&pass.tokens, grpo.temperature);
             let objective = GrpoObjective { config, tokens, temperature, entropy: grpo.entropy_coef != 0.0 };
-            let out = self.trainer.pass(model, &pass.batch, &objective)?;
+            let out = self.training.trainer.pass(model, &pass.batch, &objective)?;
             sums.add(out, &pass, &config, grpo.level());
             if fresh {
-                let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.state.step + 1)?;
+                let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.training.state.step + 1)?;
                 self.progress.gaps[0] = self.progress.gaps[0].max(gap);
             }
             observer.on_progress("passes", n + 1, passes.len());
@@ -88,13 +88,13 @@ impl Loop<'_> {
         }
         let mut grad_norm = 0.0;
         if !passes.is_empty() {
-            grad_norm = self.trainer.update(model, self.state.step)?;
+            grad_norm = self.training.trainer.update(model, self.training.state.step)?;
             if grpo.bias_update_speed > 0.0 {
                 model.update_router_bias(&sums.expert_load, grpo.bias_update_speed)?;
             }
         }
         if !sums.loss.is_finite() {
-            return Err(Error::NotFinite { step: self.state.step + 1, what: "the loss", value: sums.loss as f32 });
+            return Err(Error::NotFinite { step: self.training.state.step + 1, what: "the loss", value: sums.loss as f32 });
         }
         if grpo.off_policy_mask_threshold.is_some() {
             let masked = terms.iter().filter(|t| t.off_policy).count();
@@ -129,7 +129,7 @@ impl Loop<'_> {
         let mut pass = Pass::default();
         for (n, members) in passes.iter().enumerate() {
             pass.fill_to_score(mini, members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature })?;
+            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature })?;
             for (i, answer) in &pass.members {
                 let logprobs = out.logprobs[answer.clone()].to_vec();
                 scores[*i] = Scores { logprobs, entropies: out.entropies[answer.clone()].to_vec() };
@@ -164,8 +164,8 @@ impl Loop<'_> {
         let (mut pass, total) = (Pass::default(), later.len());
         for (n, (part, members)) in later.into_iter().enumerate() {
             pass.fill_to_score(self.mini_batch(rollouts, part), &members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
-            let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.state.step + 1)?;
+            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
+            let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.training.state.step + 1)?;
             self.progress.gaps[part] = self.progress.gaps[part].max(gap);
             observer.on_progress("log-prob gate", n + 1, total);
             if observer.should_stop() {
@@ -194,7 +194,7 @@ impl Loop<'_> {
             m.push("entropy_coef", self.grpo.entropy_coef as f64);
         }
         m.push("grad_norm", grad_norm as f64);
-        m.push("learning_rate", self.train.learning_rate_at(self.state.step) as f64);
+        m.push("learning_rate", self.train.learning_rate_at(self.training.state.step) as f64);
         m.push("entropy", sums.entropy / n);
         if self.grpo.beta > 0.0 {
             m.push("kl", sums.kl / n);
@@ -230,7 +230,7 @@ impl Loop<'_> {
         let mut pass = Pass::default();
         for members in best_fit(&lens, self.train.max_tokens) {
             pass.fill_to_score(rollouts, &members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
+            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
             for (i, answer) in &pass.members {
                 rollouts[*i].ref_logprobs = out.logprobs[answer.clone()].to_vec();
             }

@@ -1,0 +1,163 @@
+//! The loop that pretraining, fine-tuning and GRPO share: resume, step, evaluate, record, save.
+
+use crate::checkpoint::{self, Blocks, OwnedBlocks, State, Unfinished};
+use crate::data::Example;
+use crate::error::Error;
+use crate::evaluation::{self, Best, Measured};
+use crate::metrics::Metrics;
+use crate::run::{Log, Observer, Run, Summary};
+use crate::trainer::Trainer;
+use meno_model::Model;
+
+/// What an optimizer step measured, and how many tokens it computed.
+pub(crate) type Step = (Metrics, usize);
+
+/// What every stage has.
+pub(crate) struct Training {
+    /// Gradients, optimizer and executor.
+    pub(crate) trainer: Trainer,
+    /// Where the run stands; its `stage` names the checkpoints.
+    pub(crate) state: State,
+}
+
+impl Training {
+    /// The start of a run of `stage`.
+    pub(crate) fn new(stage: &str, trainer: Trainer) -> Training {
+        Training { trainer, state: State { stage: stage.into(), ..State::default() } }
+    }
+}
+
+/// A stage of training: what differs between pretraining, fine-tuning and GRPO.
+pub(crate) trait Stage {
+    /// What every stage has.
+    fn training(&self) -> &Training;
+    /// What every stage has, to change.
+    fn training_mut(&mut self) -> &mut Training;
+    /// Makes one optimizer step and counts it in [`Training::state`]. `None` if the observer stopped it; nothing has
+    /// changed then.
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error>;
+
+    /// Takes up what a checkpoint keeps beside the weights, the optimizer and [`Training::state`], which are restored.
+    fn resume(&mut self, _blocks: OwnedBlocks, _run: &Run) -> Result<(), Error> {
+        Ok(())
+    }
+    /// Brings `state.extra` up to date before a checkpoint is written.
+    fn before_save(&mut self) {}
+    /// Further blocks of a checkpoint.
+    fn blocks(&self) -> Blocks<'_> {
+        Blocks::new()
+    }
+    /// The best held-out score so far, for stages that are evaluated.
+    fn best(&mut self) -> Option<&mut Option<Best>> {
+        None
+    }
+    /// The mean loss over held-out examples. `None` if the stage has none or the observer stopped it.
+    fn held_out_loss(
+        &mut self,
+        _model: &mut Model,
+        _examples: &[Example],
+        _observer: &mut dyn Observer,
+    ) -> Result<Option<f64>, Error> {
+        Ok(None)
+    }
+    /// Looks at the figures of a finished step, its evaluation included, and may add to them.
+    fn after_step(&mut self, _measured: &Measured, _rows: usize, _metrics: &mut Metrics, _observer: &mut dyn Observer) {}
+    /// The tokens that the speed of a step counts.
+    fn tokens(&self, _metrics: &Metrics, rows: usize) -> usize {
+        rows
+    }
+}
+
+/// Runs a stage for `max_steps` optimizer steps.
+pub(crate) fn train(
+    stage: &mut dyn Stage,
+    max_steps: usize,
+    model: &mut Model,
+    run: &mut Run,
+) -> Result<Summary, Error> {
+    evaluation::check(run)?;
+    let name = stage.training().state.stage.clone();
+    if let Some((saved, blocks)) = checkpoint::resume(run, model, &name)? {
+        let training = stage.training_mut();
+        training.trainer.restore(&saved, &blocks)?;
+        training.state = saved;
+        stage.resume(blocks, run)?;
+    }
+    let mut log = Log::start(run, stage.training().state.steps_over())?;
+    while has_work(&stage.training().state, max_steps) && log.may_continue(run.observer) {
+        if !step(stage, max_steps, model, run, &mut log)? {
+            log.summary.stopped = true;
+            break;
+        }
+    }
+    if log.summary.stopped && log.unsaved {
+        // What was computed of the next step is dropped: nothing of it has reached the weights.
+        save(stage, model, run)?;
+    }
+    if stage.training().state.steps_over() >= max_steps {
+        evaluation::finish(run, model)?;
+    }
+    log.finish(run, model, max_steps)
+}
+
+/// Whether a step is to be made, or the evaluation of the last one.
+fn has_work(state: &State, max_steps: usize) -> bool {
+    state.unfinished.is_some() || state.step < max_steps
+}
+
+/// One optimizer step and what follows it; `false` if the observer stopped it.
+fn step(
+    stage: &mut dyn Stage,
+    max_steps: usize,
+    model: &mut Model,
+    run: &mut Run,
+    log: &mut Log,
+) -> Result<bool, Error> {
+    let made = match stage.training_mut().state.unfinished.take() {
+        Some(unfinished) => Some(unfinished.of_step(stage.training().state.step)),
+        None => stage.step(model, run.observer)?,
+    };
+    let Some((mut metrics, rows)) = made else { return Ok(false) };
+    let measured = evaluate(stage, max_steps, model, run, &mut metrics)?;
+    if matches!(measured, Measured::Stopped) {
+        stage.training_mut().state.unfinished = Some(Unfinished::new(&metrics, rows));
+        log.unsaved = true;
+        return Ok(false);
+    }
+    stage.after_step(&measured, rows, &mut metrics, run.observer);
+    let tokens = stage.tokens(&metrics, rows);
+    log.step(metrics, tokens, max_steps, run.observer)?;
+    let step = stage.training().state.step;
+    if run.checkpoints.as_ref().is_some_and(|c| c.due(step, max_steps)) {
+        save(stage, model, run)?;
+        log.unsaved = false;
+    }
+    Ok(true)
+}
+
+/// Measures held-out data if that is due.
+fn evaluate(
+    stage: &mut dyn Stage,
+    max_steps: usize,
+    model: &mut Model,
+    run: &mut Run,
+    metrics: &mut Metrics,
+) -> Result<Measured, Error> {
+    let Some(mut best) = stage.best().map(|best| *best) else { return Ok(Measured::NotDue) };
+    let steps = (stage.training().state.step, max_steps);
+    let mut loss_of = |model: &mut Model, examples: &[Example], observer: &mut dyn Observer| {
+        stage.held_out_loss(model, examples, observer)
+    };
+    let measured = evaluation::after_step(run, model, steps, &mut best, metrics, &mut loss_of)?;
+    if let Some(old) = stage.best() {
+        *old = best;
+    }
+    Ok(measured)
+}
+
+/// Writes a checkpoint, if there is a directory for it.
+fn save(stage: &mut dyn Stage, model: &Model, run: &mut Run) -> Result<(), Error> {
+    stage.before_save();
+    let Training { trainer, state } = stage.training();
+    trainer.save(run, model, state, stage.blocks())
+}
