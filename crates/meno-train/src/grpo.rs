@@ -32,7 +32,7 @@ use crate::rewards::{self, Weighted};
 use crate::rollout::{Rollout, Sampler, generator, rollout};
 use crate::run::{Observer, Run, Summary};
 use crate::trainer::{Train, Trainer};
-use crate::training::{self, Stage, Step, Training};
+use crate::training::{self, Stage, StageState, Step};
 use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
 use meno_engine::Generator;
@@ -71,7 +71,7 @@ struct GrpoRun<'a> {
     sampler: Sampler,
     /// The weights of the reference policy; none if β is 0.
     reference: Option<Box<dyn Buffer>>,
-    training: Training,
+    training: StageState,
     progress: Progress,
 }
 
@@ -92,10 +92,10 @@ impl Grpo {
 }
 
 impl Stage for GrpoRun<'_> {
-    fn training(&self) -> &Training {
+    fn training(&self) -> &StageState {
         &self.training
     }
-    fn training_mut(&mut self) -> &mut Training {
+    fn training_mut(&mut self) -> &mut StageState {
         &mut self.training
     }
     fn resume(&mut self, mut blocks: OwnedBlocks, run: &Run) -> Result<(), Error> {
@@ -179,7 +179,7 @@ impl<'a> GrpoRun<'a> {
         task: &'a dyn Questions,
         rewards: &'a [Weighted],
     ) -> Result<Self, Error> {
-        let training = Training::new("grpo", Trainer::new(train, model, false)?);
+        let training = StageState::new("grpo", Trainer::new(train, model, false)?);
         let sampler = grpo.sampler(train, task.stop_tokens());
         let generator = generator(model, &sampler, grpo.max_prompt_length)?;
         let mut reference = None;

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::run::{Observer, Run, Summary};
 use crate::time::{Time, Training};
 use crate::trainer::{Sequence, StepLoss, Train, Trainer};
-use crate::training::{self, Stage, Step, Training};
+use crate::training::{self, Stage, StageState, Step};
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -58,7 +58,8 @@ impl Pretrain {
     ) -> Result<Summary, Error> {
         self.check()?;
         let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
-        let mut stage = PretrainRun { settings: self, train, documents, training: Training::new("pretrain", trainer) };
+        let mut stage =
+            PretrainRun { settings: self, train, documents, training: StageState::new("pretrain", trainer) };
         training::train(&mut stage, train.max_steps, model, run)
     }
 
@@ -105,18 +106,18 @@ struct PretrainRun<'a> {
     settings: &'a Pretrain,
     train: &'a Train,
     documents: &'a dyn Documents,
-    training: Training,
+    training: StageState,
 }
 
 impl Stage for PretrainRun<'_> {
-    fn training(&self) -> &Training {
+    fn training(&self) -> &StageState {
         &self.training
     }
-    fn training_mut(&mut self) -> &mut Training {
+    fn training_mut(&mut self) -> &mut StageState {
         &mut self.training
     }
     fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
-        let Training { trainer, state } = &mut self.training;
+        let StageState { trainer, state } = &mut self.training;
         let (settings, train) = (self.settings, self.train);
         let (pieces, taken) = settings.take(self.documents, state.position, train.max_tokens)?;
         let sequences: Vec<Sequence> = pieces.iter().map(|tokens| Sequence { tokens, prompt: 1 }).collect();

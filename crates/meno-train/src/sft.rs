@@ -2,16 +2,16 @@
 //!
 //! R1 §2.3.1 (cold start), §2.3.3 (after rejection sampling), §2.4 (distillation) are this with different data.
 
-use crate::checkpoint::{self, State, Unfinished};
+use crate::checkpoint::OwnedBlocks;
 use crate::data::{Example, Mixture};
 use crate::error::Error;
-use crate::evaluation::{self, Best, Evaluation, Measured};
+use crate::evaluation::{Best, Evaluation};
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, refused, within};
-use crate::metrics::Metrics;
 use crate::pretrain::metrics;
-use crate::run::{Log, Observer, Run, Summary};
+use crate::run::{Observer, Run, Summary};
 use crate::time::{Time, Training};
 use crate::trainer::{Sequence, Train, Trainer};
+use crate::training::{self, Stage, StageState, Step};
 use meno_engine::Tokenizer;
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,7 @@ impl Sft {
         self.check_length(train)?;
         self.check_examples(train, list)?;
         let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
-        let training = Training::new("sft", trainer);
+        let training = StageState::new("sft", trainer);
         let mut stage = SftRun { settings: self, train, list, mixture, training, progress: Progress::default() };
         training::train(&mut stage, train.max_steps, model, run)
     }
@@ -217,15 +217,15 @@ struct SftRun<'a> {
     train: &'a Train,
     list: &'a [Example],
     mixture: Mixture,
-    training: Training,
+    training: StageState,
     progress: Progress,
 }
 
 impl Stage for SftRun<'_> {
-    fn training(&self) -> &Training {
+    fn training(&self) -> &StageState {
         &self.training
     }
-    fn training_mut(&mut self) -> &mut Training {
+    fn training_mut(&mut self) -> &mut StageState {
         &mut self.training
     }
     fn resume(&mut self, _: OwnedBlocks, _: &Run) -> Result<(), Error> {
@@ -251,7 +251,7 @@ impl Stage for SftRun<'_> {
         self.training.trainer.held_out_loss(model, examples, observer)
     }
     fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
-        let Training { trainer, state } = &mut self.training;
+        let StageState { trainer, state } = &mut self.training;
         let (settings, train, mixture) = (self.settings, self.train, &self.mixture);
         let example = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| self.list.get(index));
         let batch: Vec<&Example> = (0..settings.train_batch_size as u64).filter_map(example).collect();

@@ -13,31 +13,31 @@ use meno_model::Model;
 pub(crate) type Step = (Metrics, usize);
 
 /// What every stage has.
-pub(crate) struct Training {
+pub(crate) struct StageState {
     /// Gradients, optimizer and executor.
     pub(crate) trainer: Trainer,
     /// Where the run stands; its `stage` names the checkpoints.
     pub(crate) state: State,
 }
 
-impl Training {
+impl StageState {
     /// The start of a run of `stage`.
-    pub(crate) fn new(stage: &str, trainer: Trainer) -> Training {
-        Training { trainer, state: State { stage: stage.into(), ..State::default() } }
+    pub(crate) fn new(stage: &str, trainer: Trainer) -> StageState {
+        StageState { trainer, state: State { stage: stage.into(), ..State::default() } }
     }
 }
 
 /// A stage of training: what differs between pretraining, fine-tuning and GRPO.
 pub(crate) trait Stage {
     /// What every stage has.
-    fn training(&self) -> &Training;
+    fn training(&self) -> &StageState;
     /// What every stage has, to change.
-    fn training_mut(&mut self) -> &mut Training;
-    /// Makes one optimizer step and counts it in [`Training::state`]. `None` if the observer stopped it; nothing has
+    fn training_mut(&mut self) -> &mut StageState;
+    /// Makes one optimizer step and counts it in [`StageState::state`]. `None` if the observer stopped it; nothing has
     /// changed then.
     fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error>;
 
-    /// Takes up what a checkpoint keeps beside the weights, the optimizer and [`Training::state`], which are restored.
+    /// Takes up what a checkpoint keeps beside the weights, the optimizer and [`StageState::state`], which are restored.
     fn resume(&mut self, _blocks: OwnedBlocks, _run: &Run) -> Result<(), Error> {
         Ok(())
     }
@@ -61,7 +61,8 @@ pub(crate) trait Stage {
         Ok(None)
     }
     /// Looks at the figures of a finished step, its evaluation included, and may add to them.
-    fn after_step(&mut self, _measured: &Measured, _rows: usize, _metrics: &mut Metrics, _observer: &mut dyn Observer) {}
+    fn after_step(&mut self, _measured: &Measured, _rows: usize, _metrics: &mut Metrics, _observer: &mut dyn Observer) {
+    }
     /// The tokens that the speed of a step counts.
     fn tokens(&self, _metrics: &Metrics, rows: usize) -> usize {
         rows
@@ -158,6 +159,6 @@ fn evaluate(
 /// Writes a checkpoint, if there is a directory for it.
 fn save(stage: &mut dyn Stage, model: &Model, run: &mut Run) -> Result<(), Error> {
     stage.before_save();
-    let Training { trainer, state } = stage.training();
+    let StageState { trainer, state } = stage.training();
     trainer.save(run, model, state, stage.blocks())
 }

@@ -94,7 +94,11 @@ impl GrpoRun<'_> {
             }
         }
         if !sums.loss.is_finite() {
-            return Err(Error::NotFinite { step: self.training.state.step + 1, what: "the loss", value: sums.loss as f32 });
+            return Err(Error::NotFinite {
+                step: self.training.state.step + 1,
+                what: "the loss",
+                value: sums.loss as f32,
+            });
         }
         if grpo.off_policy_mask_threshold.is_some() {
             let masked = terms.iter().filter(|t| t.off_policy).count();
