@@ -175,3 +175,58 @@ impl Executor for PlainExecutor {
         Ok(self.activations[start..][..rows * self.program.activations[activation.index()].cols].to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::ops::linear::Linear;
+    use crate::ops::test_ops::WeightedSum;
+    use crate::precision::Precision;
+    use crate::reference::Reference;
+    use crate::tape::{Batch, Builder, Mode, ParamLayout};
+    use crate::testing::TestInput;
+    use std::sync::Arc;
+
+    /// The loss of a linear layer whose program was changed by `spoil`.
+    fn loss(spoil: impl FnOnce(&mut Program)) -> f64 {
+        let (mut params, mut b) =
+            (ParamLayout::default(), Builder::new(Mode { rows: 4, train: true, recompute: false }));
+        let x = TestInput::input(&mut b, &mut params, 6);
+        let weight = params.declare("w", &[6, 6]);
+        let y = Linear::push(&mut b, &params, x, weight, None, None);
+        b.push(WeightedSum { x: y, seed: 1 });
+        let mut program = b.finish();
+        spoil(&mut program);
+        let mut weights = Reference.weights(Arc::new(params)).unwrap();
+        for (p, _) in weights.layout().clone().iter() {
+            weights.update(p, &mut |w| w.fill(0.5)).unwrap();
+        }
+        let mut batch = Batch::default();
+        batch.push(&[0; 4], 0, None);
+        let mut executor = Reference.executor(program).unwrap();
+        executor.forward(&mut *weights, Pass::new(Precision::F32, &batch), None).unwrap().losses.total()
+    }
+
+    #[test]
+    fn a_wrong_plan_shows() {
+        assert!(loss(|_| ()).is_finite());
+        // The output lies where the input does, though both are alive.
+        let spoiled = loss(|program| program.plan.forward[1] = program.plan.forward[0].clone());
+        assert!(!cfg!(debug_assertions) || spoiled.is_nan());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "io declares that it reads")]
+    fn an_op_reads_only_what_it_declares() {
+        loss(|program| program.ios[1].reads.clear());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "io declares that it writes")]
+    fn an_op_writes_only_what_it_declares() {
+        loss(|program| program.ios[1].writes.clear());
+    }
+}

@@ -155,7 +155,7 @@ impl KvStore for PlainKvStore {
         self.page_words
     }
     fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error> {
-        f(&self.words[self.page(page)].to_vec());
+        f(&self.words[self.page(page)]);
         Ok(())
     }
     fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error> {
