@@ -9,7 +9,7 @@ use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, Tokenizer};
 use meno_model::{Config, Model};
 use meno_server::{Served, Server, ServerOptions, app, listen};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

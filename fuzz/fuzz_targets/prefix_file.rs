@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use meno_engine::Capacity;
 use meno_engine::generator::{Generator, Options};
 use meno_model::{Config, Model};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ fn state() -> State {
     let mut model = Model::random(config, 4).expect("a model");
     let mut generator = Generator::with_options(&model, CAPACITY, Options::serving()).expect("a generator");
     let path = std::env::temp_dir().join(format!("meno-fuzz-prefixes-{}", std::process::id()));
-    generator.save_prefixes(&mut model.params, Precision::F32, &path).expect("a file");
+    generator.save_prefixes(&mut *model.weights, Precision::F32, &path).expect("a file");
     let good = std::fs::read(&path).expect("the file");
     State { model, generator, path, good }
 }
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
         let head = &s.good[..s.good.len() - 16];
         for bytes in [data.to_vec(), [head, data].concat()] {
             std::fs::write(&s.path, bytes).expect("a file");
-            let _ = s.generator.load_prefixes(&mut s.model.params, Precision::F32, &s.path);
+            let _ = s.generator.load_prefixes(&mut *s.model.weights, Precision::F32, &s.path);
             s.generator.forget();
             assert_eq!(s.generator.cache_pages().0, 0, "no page is lost");
         }

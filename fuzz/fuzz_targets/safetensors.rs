@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meno_model::weights::Safetensors;
+use meno_model::safetensors::Safetensors;
 
 fuzz_target!(|bytes: &[u8]| {
     let path = std::env::temp_dir().join(format!("meno-fuzz-{}.safetensors", std::process::id()));

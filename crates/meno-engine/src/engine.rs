@@ -13,7 +13,7 @@ use crate::constraint::Constraint;
 use crate::error::Error;
 use crate::generator::{Capacity, Event, Flow, Generator, Observe, Options, Request, Speculative, check};
 use meno_model::{Config, Model};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -225,7 +225,7 @@ fn load_or_set_aside(
     precision: Precision,
     path: &Path,
 ) -> Result<(), Error> {
-    let error = match generator.load_prefixes(&mut model.params, precision, path) {
+    let error = match generator.load_prefixes(&mut *model.weights, precision, path) {
         Ok(_) => return Ok(()),
         Err(error @ Error::File { .. }) => error,
         Err(error) => return Err(error),

@@ -62,6 +62,12 @@ pub enum Error {
         /// The position in prompt and answer of the token that was to be chosen.
         position: usize,
     },
+    /// The device cannot hold or compute what is asked.
+    #[error(transparent)]
+    Device(#[from] meno_tensor::backend::Error),
+    /// The model cannot be built.
+    #[error(transparent)]
+    Model(#[from] meno_model::Error),
     /// A capacity that cannot work.
     #[error("{0}")]
     Capacity(String),

@@ -1,4 +1,4 @@
-//! Continuous batching: many sequences at once over one tape and one KV cache.
+//! Continuous batching: many sequences at once over one executor and one KV cache.
 //!
 //! Every step runs one row for each sequence that is being written, and prompts in chunks. A finished sequence frees
 //! its place for the next. The prompt of a group of samples is run once and stored once, and so is the beginning that
@@ -22,11 +22,10 @@ use crate::constraint::Constraint;
 use crate::error::Error;
 use crate::sampler::{Sampling, Scratch};
 use meno_model::{InferOptions, Model, input};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec, PAGE, pages};
-use meno_tensor::params::Params;
-use meno_tensor::tape::{CrossEntropy, Tape};
+use meno_tensor::backend::{Backend, Executor, Pass, Weights};
+use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec};
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, PAGE, pages};
 use prefix_file::Checksum;
 use rayon::prelude::*;
 use schedule::Schedule;
@@ -136,7 +135,7 @@ pub(crate) struct Job {
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Steps of the tape.
+    /// Passes over the network.
     pub steps: usize,
     /// Prompt tokens that were run (shared and reused ones were not).
     pub prompt_tokens: usize,
@@ -152,7 +151,8 @@ pub struct Stats {
 
 /// Generates tokens with a planned network and a KV cache.
 pub struct Generator {
-    tape: Tape,
+    backend: Arc<dyn Backend>,
+    executor: Box<dyn Executor>,
     cache: KvCache,
     vocab: usize,
     capacity: Capacity,
@@ -170,7 +170,7 @@ impl Generator {
         Generator::with_options(model, capacity, Options::default())
     }
 
-    /// A generator for `model`; the tape and the cache are allocated here, a step allocates nothing.
+    /// A generator for `model`; executor and cache are allocated here, a step allocates nothing.
     pub fn with_options(model: &Model, capacity: Capacity, o: Options) -> Result<Generator, Error> {
         let own = model.config.max_position_embeddings;
         if capacity.max_len > own {
@@ -180,13 +180,17 @@ impl Generator {
         let infer = InferOptions { absorbed: capacity.absorbed };
         let (rows, vocab, mut specs) = (capacity.rows, model.config.vocab_size, model.cache_specs(infer));
         if o.speculative != Speculative::Mtp {
-            let tape = if o.hidden { model.infer_tape_for_mtp(rows, infer) } else { model.infer_tape(rows, infer) };
-            return Generator::from_tape(tape, &specs, vocab, capacity, o);
+            let executor = match o.hidden {
+                true => model.infer_executor_with_hidden(rows, infer)?,
+                false => model.infer_executor(rows, infer)?,
+            };
+            return Generator::from_executor(model.backend(), executor, &specs, vocab, capacity, o);
         }
         let mtp = Mtp::new(model, rows + capacity.slots, infer)?;
         specs.extend(model.mtp_cache_spec(infer));
-        let tape = model.infer_tape_for_mtp(rows, infer);
-        Ok(Generator { mtp: Some(mtp), ..Generator::from_tape(tape, &specs, vocab, capacity, o)? })
+        let executor = model.infer_executor_with_hidden(rows, infer)?;
+        let generator = Generator::from_executor(model.backend(), executor, &specs, vocab, capacity, o)?;
+        Ok(Generator { mtp: Some(mtp), ..generator })
     }
 
     /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
@@ -202,12 +206,13 @@ impl Generator {
         requests: &[Request],
         on_token: &mut dyn FnMut(TokenEvent) -> Flow,
     ) -> Result<Vec<Completion>, Error> {
-        self.generate_with(&mut model.params, precision, requests, on_token)
+        self.generate_with(&mut *model.weights, precision, requests, on_token)
     }
 
-    /// A generator for a network given as inference tape and cache sizes.
-    pub fn from_tape(
-        tape: Tape,
+    /// A generator for a network given as executor and cache sizes.
+    pub fn from_executor(
+        backend: &Arc<dyn Backend>,
+        executor: Box<dyn Executor>,
         specs: &[LayerSpec],
         vocab: usize,
         capacity: Capacity,
@@ -218,10 +223,10 @@ impl Generator {
         if slots == 0 || max_len < 2 {
             return error(format!("{slots} sequences of {max_len} tokens: at least 1 of 2 tokens is needed"));
         }
-        if rows < slots || tape.mode().rows < rows {
+        if rows < slots || executor.program().mode().rows < rows {
             return error(format!(
-                "{rows} rows for {slots} slots, on a tape of {}; a slot needs a row",
-                tape.mode().rows
+                "{rows} rows for {slots} slots, on an executor of {}; a slot needs a row",
+                executor.program().mode().rows
             ));
         }
         if options.prefill_rows == 0 {
@@ -237,8 +242,9 @@ impl Generator {
             ));
         }
         Ok(Generator {
-            tape,
-            cache: KvCache::with_pages(specs, options.kv_type, pages),
+            cache: KvCache::new(&**backend, specs, options.kv_type, pages)?,
+            backend: backend.clone(),
+            executor,
             vocab,
             capacity,
             batch: Batch::default(),
@@ -257,7 +263,7 @@ impl Generator {
 
     /// Bytes of cache and activations.
     pub fn bytes(&self) -> usize {
-        self.cache.bytes() + self.tape.bytes() + self.mtp.as_ref().map_or(0, Mtp::bytes)
+        self.cache.bytes() + self.executor.bytes() + self.mtp.as_ref().map_or(0, Mtp::bytes)
     }
 
     /// Setting this stops the running call at its next step; whoever sets it clears it.
@@ -274,12 +280,12 @@ impl Generator {
 
     /// Forgets kept prefixes.
     pub fn forget(&mut self) {
-        self.schedule.forget(&mut self.cache);
+        self.schedule.forget(self.cache.table_mut());
     }
 
     /// Pages of the cache: in use (by sequences and kept prefixes), and all.
     pub fn cache_pages(&self) -> (usize, usize) {
-        (self.cache.pages() - self.cache.free_pages(), self.cache.pages())
+        (self.cache.table().pages() - self.cache.table().free_pages(), self.cache.table().pages())
     }
 
     /// Sequences that wait, and that run.
@@ -292,15 +298,15 @@ impl Generator {
         self.stats
     }
 
-    /// The tape, to profile it.
-    pub fn tape_mut(&mut self) -> &mut Tape {
-        &mut self.tape
+    /// The executor, to profile it.
+    pub fn executor_mut(&mut self) -> &mut dyn Executor {
+        &mut *self.executor
     }
 
-    /// [`Generator::generate`] with the parameters of a network.
+    /// [`Generator::generate`] with the weights of a network.
     pub fn generate_with(
         &mut self,
-        params: &mut Params,
+        weights: &mut dyn Weights,
         precision: Precision,
         requests: &[Request],
         on_token: &mut dyn FnMut(TokenEvent) -> Flow,
@@ -350,9 +356,9 @@ impl Generator {
             self.schedule.add(Job { id, salt: 0, request, observe: Observe::Nothing, constraints }, &mut sink);
         }
         while !self.schedule.is_idle() && !self.cancel.load(Ordering::Relaxed) && !cancelled.get() {
-            self.step(params, precision, &mut sink);
+            self.step(weights, precision, &mut sink)?;
         }
-        self.schedule.cancel(|_| true, &mut self.cache, &mut |_, _| Flow::Continue);
+        self.schedule.cancel(|_| true, self.cache.table_mut(), &mut |_, _| Flow::Continue);
         if let Some(c) = completions.iter().find(|c| c.finish == Finish::NotFinite) {
             let position = requests[c.request].prompt.len() + c.tokens.len();
             return Err(Error::NotFinite { request: c.request, position });
@@ -362,28 +368,33 @@ impl Generator {
 
     /// Names what kept prefixes belong to: a hash of the logits of a fixed prompt, whose bits come from all weights, the
     /// precision, the type of the cache and the kernels of this processor.
-    fn fingerprint(&mut self, params: &mut Params, precision: Precision) -> u64 {
+    fn fingerprint(&mut self, weights: &mut dyn Weights, precision: Precision) -> Result<u64, Error> {
         let tokens: Vec<u32> = (0..self.capacity.rows.min(8)).map(|i| (i % self.vocab) as u32).collect();
-        let place = self.cache.open();
-        while self.cache.free_pages() == 0 && self.schedule.prefixes.evict(&mut self.cache) {}
+        let table = self.cache.table_mut();
+        let place = table.open();
+        while table.free_pages() == 0 && self.schedule.prefixes.evict(table) {}
         self.batch.clear();
         let rows = self.batch.push(&tokens, 0, Some(place));
         self.batch.logit_rows.extend(rows);
-        let objective = CrossEntropy { head_scale: [1.0; 2] };
-        self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
-        self.cache.close(place);
+        let out = self.executor.forward(weights, Pass::new(precision, &self.batch), Some(&mut self.cache))?;
         let mut sum = Checksum::new();
-        self.tape.out().logits.iter().for_each(|x| sum.add(x.to_bits()));
-        sum.get()
+        out.logits.iter().for_each(|x| sum.add(x.to_bits()));
+        self.cache.table_mut().close(place);
+        Ok(sum.get())
     }
 
     /// Writes the kept prefixes to a file that only its owner can read, under a temporary name first; returns how many.
     /// If that fails nothing is left behind.
-    pub fn save_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
-        let fingerprint = self.fingerprint(params, precision);
+    pub fn save_prefixes(
+        &mut self,
+        weights: &mut dyn Weights,
+        precision: Precision,
+        path: &Path,
+    ) -> Result<usize, Error> {
+        let fingerprint = self.fingerprint(weights, precision)?;
         let part = path.with_file_name(format!("{}.part", path.file_name().unwrap_or_default().display()));
-        let write = || {
-            let count = self.schedule.prefixes.save(&self.cache, fingerprint, private_file(&part)?)?;
+        let mut write = || {
+            let count = self.schedule.prefixes.save(&mut self.cache, fingerprint, private_file(&part)?)?;
             std::fs::rename(&part, path)?;
             Ok(count)
         };
@@ -395,14 +406,19 @@ impl Generator {
 
     /// Reads what [`Generator::save_prefixes`] wrote for the same model run in the same way, as much as there is room
     /// for; returns how many prefixes are kept now. A file that is not there holds none.
-    pub fn load_prefixes(&mut self, params: &mut Params, precision: Precision, path: &Path) -> Result<usize, Error> {
+    pub fn load_prefixes(
+        &mut self,
+        weights: &mut dyn Weights,
+        precision: Precision,
+        path: &Path,
+    ) -> Result<usize, Error> {
         let file = match input::open(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             result => result.map_err(Error::io(path))?,
         };
         let bytes = file.metadata().map_err(Error::io(path))?.len();
-        let names = (self.fingerprint(params, precision), self.vocab, self.capacity.max_len);
-        let room = self.cache.free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
+        let names = (self.fingerprint(weights, precision)?, self.vocab, self.capacity.max_len);
+        let room = self.cache.table().free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
         let result = self.schedule.prefixes.load(&mut self.cache, names, (file, bytes), room);
         result.map_err(|message| Error::file(path, format!("kept prefixes: {message}")))
     }
@@ -414,7 +430,7 @@ impl Generator {
 
     /// Ends what is left of the jobs that `which` names.
     pub(crate) fn cancel_jobs(&mut self, which: impl Fn(u64) -> bool, sink: Sink<'_>) {
-        self.schedule.cancel(which, &mut self.cache, sink);
+        self.schedule.cancel(which, self.cache.table_mut(), sink);
     }
 
     /// Whether nothing waits or runs.
@@ -422,25 +438,30 @@ impl Generator {
         self.schedule.is_idle()
     }
 
-    /// One pass over the tape: a token for every sequence being written, a part of the prompts.
-    pub(crate) fn step(&mut self, params: &mut Params, precision: Precision, sink: Sink<'_>) {
+    /// One pass: a token for every sequence being written, a part of the prompts.
+    pub(crate) fn step(
+        &mut self,
+        weights: &mut dyn Weights,
+        precision: Precision,
+        sink: Sink<'_>,
+    ) -> Result<(), Error> {
         self.batch.clear();
-        self.schedule.admit(&mut self.cache, &mut self.stats);
-        self.schedule.fill(&mut self.batch, &mut self.cache, &mut self.stats);
+        self.schedule.admit(self.cache.table_mut(), &mut self.stats);
+        self.schedule.fill(&mut self.batch, self.cache.table_mut(), &mut self.stats);
         if !self.batch.is_empty() {
-            let objective = CrossEntropy { head_scale: [1.0; 2] };
-            self.tape.forward(params, precision, &self.batch, &objective, Some(&mut self.cache));
+            self.executor.forward(weights, Pass::new(precision, &self.batch), Some(&mut self.cache))?;
             self.stats.steps += 1;
         }
-        self.schedule.observe(self.tape.out(), self.vocab, self.batch.len());
-        self.schedule.ran(&mut self.cache);
-        choose_all(&mut self.schedule.active, &mut self.scratches, &self.tape.out().logits, self.vocab);
-        self.schedule.accept(&mut self.cache, &mut self.stats, sink);
+        let out = self.executor.outputs();
+        self.schedule.observe(&*self.backend, out, self.vocab, self.batch.len());
+        self.schedule.ran(self.cache.table_mut());
+        choose_all(&*self.backend, &mut self.schedule.active, &mut self.scratches, &out.logits, self.vocab);
+        self.schedule.accept(self.cache.table_mut(), &mut self.stats, sink);
         if let Some(mtp) = self.mtp.as_mut().filter(|_| !self.batch.is_empty()) {
-            let hidden = &self.tape.out().hidden;
-            let hidden = (&hidden[..], hidden.len() / self.batch.len());
-            mtp.draft(params, precision, &mut self.schedule, &mut self.cache, hidden);
+            let hidden = (&out.hidden[..], out.hidden.len() / self.batch.len());
+            mtp.draft(&*self.backend, weights, precision, &mut self.schedule, &mut self.cache, hidden)?;
         }
+        Ok(())
     }
 
     /// Whether a request can be answered.
@@ -478,7 +499,13 @@ pub(crate) fn check(r: &Request, vocab: usize, max_len: usize) -> Result<(), Err
 }
 
 /// Chooses the tokens of all sequences that have logits, spread over the threads.
-fn choose_all(active: &mut [Sequence], scratches: &mut Vec<Scratch>, logits: &[f32], vocab: usize) {
+fn choose_all(
+    backend: &dyn Backend,
+    active: &mut [Sequence],
+    scratches: &mut Vec<Scratch>,
+    logits: &[f32],
+    vocab: usize,
+) {
     let rows: usize = active.iter().filter(|s| s.row.is_some()).map(|s| 1 + s.draft.len()).sum();
     if rows == 0 {
         return;
@@ -491,7 +518,7 @@ fn choose_all(active: &mut [Sequence], scratches: &mut Vec<Scratch>, logits: &[f
     }
     let chunk = active.len().div_ceil(tasks);
     let run = |(active, scratch): (&mut [Sequence], &mut Scratch)| {
-        active.iter_mut().for_each(|s| s.choose(logits, vocab, scratch));
+        active.iter_mut().for_each(|s| s.choose(backend, logits, vocab, scratch));
     };
     if tasks == 1 {
         run((active, &mut scratches[0]));

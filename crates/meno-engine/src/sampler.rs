@@ -8,7 +8,7 @@ mod penalties;
 pub use penalties::adjust;
 
 use crate::constraint::TokenMask;
-use meno_tensor::ops::log_softmax::{exp_row, log_softmax_row};
+use meno_tensor::backend::Backend;
 use std::cmp::Ordering;
 
 /// Most alternatives whose log-probabilities are told with every token (OpenAI's bound).
@@ -136,13 +136,13 @@ pub fn argmax(logits: &[f32]) -> u32 {
 }
 
 /// The log-probability of a token at [`Sampling::logprob_temperature`].
-pub fn logprob(logits: &[f32], sampling: &Sampling, token: u32) -> f32 {
-    log_softmax_row(logits, 1.0 / sampling.logprob_temperature()).logprob(logits[token as usize])
+pub fn logprob(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, token: u32) -> f32 {
+    backend.normalizer(logits, 1.0 / sampling.logprob_temperature()).logprob(logits[token as usize])
 }
 
 /// The `k` most likely of the first `vocab_size` tokens with their log-probabilities at temperature 1, the most likely
 /// first.
-pub fn top_logprobs(logits: &[f32], vocab_size: usize, k: usize) -> Vec<(u32, f32)> {
+pub fn top_logprobs(backend: &dyn Backend, logits: &[f32], vocab_size: usize, k: usize) -> Vec<(u32, f32)> {
     let tokens = &logits[..vocab_size.min(logits.len())];
     let k = k.min(MAX_TOP_LOGPROBS).min(tokens.len());
     let mut top: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
@@ -154,23 +154,23 @@ pub fn top_logprobs(logits: &[f32], vocab_size: usize, k: usize) -> Vec<(u32, f3
         top.insert(at, (x, id));
         top.truncate(k);
     }
-    let row = log_softmax_row(logits, 1.0);
+    let row = backend.normalizer(logits, 1.0);
     top.into_iter().map(|(x, id)| (id, row.logprob(x))).collect()
 }
 
 /// The token that the uniform number `u` of [0, 1) picks, and its log-probability in the full distribution at
 /// [`Sampling::logprob_temperature`], with the bits that scoring gives it.
-pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
+pub fn sample(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
     let tokens = sampling.vocab_size.min(logits.len());
     let best = argmax(&logits[..tokens]);
     if sampling.temperature == 0.0 || sampling.top_k == 1 {
-        return (best, logprob(logits, sampling, best));
+        return (best, logprob(backend, logits, sampling, best));
     }
     let inv_temperature = 1.0 / sampling.temperature;
     let Scratch { exps, candidates, .. } = scratch;
     exps.clear();
     exps.extend_from_slice(logits);
-    let row = exp_row(exps, inv_temperature);
+    let row = backend.log_softmax(exps, inv_temperature);
     let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
     let token = if unfiltered {
         pick(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)), u)
@@ -188,7 +188,7 @@ pub fn sample(logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch
     let token = token.unwrap_or(best);
     match sampling.top_logprobs {
         None => (token, row.logprob(logits[token as usize])),
-        Some(_) => (token, logprob(logits, sampling, token)),
+        Some(_) => (token, logprob(backend, logits, sampling, token)),
     }
 }
 
@@ -239,6 +239,7 @@ fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meno_tensor::cpu::Cpu;
 
     /// Probabilities .5 .25 .125 .125 at temperature 1.
     fn logits() -> Vec<f32> {
@@ -250,7 +251,7 @@ mod tests {
         let mut counts = [0; 4];
         let mut scratch = Scratch::default();
         for i in 0..64 {
-            counts[sample(&logits(), sampling, (i as f64 + 0.5) / 64.0, &mut scratch).0 as usize] += 1;
+            counts[sample(&Cpu, &logits(), sampling, (i as f64 + 0.5) / 64.0, &mut scratch).0 as usize] += 1;
         }
         counts
     }
@@ -268,12 +269,12 @@ mod tests {
     #[test]
     fn log_probabilities_are_of_the_full_distribution() {
         let filtered = Sampling { temperature: 0.5, top_k: 2, ..Default::default() };
-        let (token, logprob) = sample(&logits(), &filtered, 0.0, &mut Scratch::default());
+        let (token, logprob) = sample(&Cpu, &logits(), &filtered, 0.0, &mut Scratch::default());
         assert_eq!(token, 0);
         assert!((logprob - (16f32 / 22.0).ln()).abs() < 1e-6);
         let greedy = Sampling { temperature: 0.0, ..Default::default() };
-        assert!((sample(&logits(), &greedy, 0.0, &mut Scratch::default()).1 - 0.5f32.ln()).abs() < 1e-6);
-        assert_eq!(logprob, log_softmax_row(&logits(), 2.0).logprob(logits()[0]));
+        assert!((sample(&Cpu, &logits(), &greedy, 0.0, &mut Scratch::default()).1 - 0.5f32.ln()).abs() < 1e-6);
+        assert_eq!(logprob, Cpu.normalizer(&logits(), 2.0).logprob(logits()[0]));
     }
 
     #[test]
@@ -315,15 +316,15 @@ mod tests {
 
     #[test]
     fn alternatives_are_the_models_own_at_temperature_1() {
-        let top = top_logprobs(&logits(), usize::MAX, 3);
+        let top = top_logprobs(&Cpu, &logits(), usize::MAX, 3);
         assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1, 2]); // the tie goes to the lower id
         for (t, p) in top.iter().zip([0.5f32, 0.25, 0.125]) {
             assert!((t.1 - p.ln()).abs() < 1e-6, "{t:?}");
         }
-        assert_eq!(top_logprobs(&logits(), usize::MAX, 9).len(), 4);
-        assert!(top_logprobs(&logits(), usize::MAX, 0).is_empty());
+        assert_eq!(top_logprobs(&Cpu, &logits(), usize::MAX, 9).len(), 4);
+        assert!(top_logprobs(&Cpu, &logits(), usize::MAX, 0).is_empty());
         let told = Sampling { temperature: 0.5, top_logprobs: Some(1), ..Default::default() };
-        let (token, logprob) = sample(&logits(), &told, 0.0, &mut Scratch::default());
+        let (token, logprob) = sample(&Cpu, &logits(), &told, 0.0, &mut Scratch::default());
         assert_eq!((token, logprob), (0, top[0].1));
     }
 
@@ -347,17 +348,17 @@ mod tests {
             let full = Sampling { vocab_size: usize::MAX, ..sampling.clone() };
             for i in 0..64 {
                 let u = (i as f64 + 0.5) / 64.0;
-                let (token, logprob) = sample(&padded, &sampling, u, &mut scratch);
+                let (token, logprob) = sample(&Cpu, &padded, &sampling, u, &mut scratch);
                 // What the four rows alone give: masking renormalises, like top-k.
-                assert_eq!(token, sample(&logits(), &full, u, &mut scratch).0);
-                assert_eq!(logprob, log_softmax_row(&padded, 1.0).logprob(padded[token as usize]));
+                assert_eq!(token, sample(&Cpu, &logits(), &full, u, &mut scratch).0);
+                assert_eq!(logprob, Cpu.normalizer(&padded, 1.0).logprob(padded[token as usize]));
             }
         }
-        let top: Vec<u32> = top_logprobs(&padded, 4, 20).into_iter().map(|t| t.0).collect();
+        let top: Vec<u32> = top_logprobs(&Cpu, &padded, 4, 20).into_iter().map(|t| t.0).collect();
         assert_eq!(top, [0, 1, 2, 3]);
         // Logits so low beside the padding that their weights are 0: still a token.
         padded.iter_mut().take(4).for_each(|x| *x -= 1e4);
-        assert_eq!(sample(&padded, &s(1.0, 0, 1.0, 0.0), 0.9, &mut scratch).0, 0);
+        assert_eq!(sample(&Cpu, &padded, &s(1.0, 0, 1.0, 0.0), 0.9, &mut scratch).0, 0);
     }
 
     #[test]
@@ -372,7 +373,7 @@ mod tests {
         assert!(bad(Sampling { logit_bias: vec![(7, f32::NAN)], ..Default::default() }).contains("token 7"));
         assert!(bad(Sampling { top_logprobs: Some(21), ..Default::default() }).contains("top_logprobs 21"));
         // All logits broken: an answer, not a panic.
-        sample(&[f32::NAN; 3], &Sampling { top_p: 0.5, ..Default::default() }, 0.3, &mut Scratch::default());
-        sample(&[f32::NEG_INFINITY; 3], &Sampling::default(), 0.3, &mut Scratch::default());
+        sample(&Cpu, &[f32::NAN; 3], &Sampling { top_p: 0.5, ..Default::default() }, 0.3, &mut Scratch::default());
+        sample(&Cpu, &[f32::NEG_INFINITY; 3], &Sampling::default(), 0.3, &mut Scratch::default());
     }
 }

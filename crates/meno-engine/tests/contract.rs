@@ -6,11 +6,11 @@
 use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Completion, Flow, Generator, Request};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::Pass;
 use meno_tensor::pool::with_threads;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{Objective, TokenLoss};
+use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde_json::json;
 
 const VOCAB: usize = 67;
@@ -116,7 +116,7 @@ fn scoring_gives_the_bits_that_generation_recorded() {
         for precision in [Precision::F32, Precision::Bf16] {
             let requests = requests();
             let completions = generate(&mut model, precision, &requests, 8, 64);
-            let mut tape = model.score_tape(1024);
+            let mut executor = model.score_executor(1024).unwrap();
             // As many sequences as fit are packed into one batch; a temperature is that of the whole batch.
             for (i, r) in requests.iter().enumerate() {
                 let mut batch = Batch::default();
@@ -129,9 +129,11 @@ fn scoring_gives_the_bits_that_generation_recorded() {
                     })
                     .collect();
                 let objective = Score(r.sampling.logprob_temperature());
-                tape.forward(&mut model.params, precision, &batch, &objective, None);
+                executor
+                    .forward(&mut *model.weights, Pass::new(precision, &batch).with_objective(&objective), None)
+                    .unwrap();
                 for (c, row) in mine.iter().zip(rows) {
-                    let scored = &tape.out().logprobs[row..row + c.tokens.len()];
+                    let scored = &executor.outputs().logprobs[row..row + c.tokens.len()];
                     let same = scored.iter().zip(&c.logprobs).all(|(a, b)| a.to_bits() == b.to_bits());
                     assert!(same, "{name} {precision:?} request {i}: {scored:?} against {:?}", c.logprobs);
                 }

@@ -7,8 +7,8 @@ use meno_engine::engine::{Engine, EngineOptions, Refused, Submission, Ticket};
 use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Event, Finish, Flow, Generator, Observe, Options, Request};
 use meno_model::{Config, Model};
-use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvType;
+use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,7 +161,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
         std::fs::write(&path, bytes).unwrap();
         let mut model = model();
         let mut generator = Generator::with_options(&model, o.capacity, o.options).unwrap();
-        let error = generator.load_prefixes(&mut model.params, o.precision, &path).unwrap_err().to_string();
+        let error = generator.load_prefixes(&mut *model.weights, o.precision, &path).unwrap_err().to_string();
         assert!(error.contains("prefixes: kept prefixes:"), "{error}");
         error
     };

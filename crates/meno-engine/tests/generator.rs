@@ -5,11 +5,17 @@
 
 use meno_engine::sampler::{Sampling, Scratch, logprob, sample};
 use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
-use meno_tensor::gemm::Precision;
-use meno_tensor::kv_cache::{LayerSpec, PAGE};
-use meno_tensor::params::Params;
+use meno_tensor::backend::{Backend, Buffer, Error, Executor, KvStore, Optimizer, Pass, Profile, Weights};
+use meno_tensor::cpu::Cpu;
+use meno_tensor::device::Device;
+use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec};
+use meno_tensor::log_softmax::LogSoftmax;
+use meno_tensor::optim::OptimizerConfig;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{Builder, Ctx, Io, Mode, Op, Tape};
+use meno_tensor::tape::{Activation, Builder, Mode, Outputs, PAGE, ParamLayout, Program};
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const VOCAB: usize = 11;
@@ -21,44 +27,130 @@ fn logits(history: impl Iterator<Item = f32>) -> [f32; VOCAB] {
     std::array::from_fn(|j| 2.0 * (h * (j + 1) as f32).sin())
 }
 
-/// Keeps every token in the cache, as key of head 0 and value of head 1, and reads the history back from there.
+/// A backend whose one executor computes [`logits`] from the tokens that its KV store holds.
+#[derive(Debug)]
 struct History;
 
-impl Op for History {
-    fn name(&self) -> &'static str {
-        "history"
+impl Backend for History {
+    fn device(&self) -> Device {
+        Device::Cpu
     }
-    fn io(&self) -> Io {
-        Io::default()
+    fn kv_store(&self, layers: &[LayerSpec], _: KvType, pages: usize) -> Result<Box<dyn KvStore>, Error> {
+        Ok(Box::new(Tokens { layers: layers.to_vec(), tokens: vec![[f32::NAN; PAGE]; pages] }))
     }
-    fn forward(&self, ctx: &mut Ctx) {
-        let cache = ctx.cache.as_deref_mut().expect("a cache");
-        ctx.out.logits.clear();
-        for s in &ctx.batch.segments {
-            let table = cache.table(s.slot.expect("a place")).to_vec();
-            let layer = &mut cache.layers[0];
-            // Two heads of width 1: the places of a token's key of head 0 and value of head 1.
-            let at = |p: usize| 2 * PAGE * table[p / PAGE] as usize + p % PAGE;
+    fn executor(&self, program: Program) -> Result<Box<dyn Executor>, Error> {
+        Ok(Box::new(Reader { program, out: Outputs::default() }))
+    }
+    fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn Weights>, Error> {
+        Cpu.weights(layout)
+    }
+    fn buffer(&self, len: usize) -> Result<Box<dyn Buffer>, Error> {
+        Cpu.buffer(len)
+    }
+    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error> {
+        Cpu.optimizer(config, layout)
+    }
+    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
+        Cpu.gradient_norm(layout, grads)
+    }
+    fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
+        Cpu.log_softmax(logits, inv_temperature)
+    }
+}
+
+/// A store that keeps the token of every position.
+struct Tokens {
+    layers: Vec<LayerSpec>,
+    tokens: Vec<[f32; PAGE]>,
+}
+
+impl KvStore for Tokens {
+    fn layers(&self) -> &[LayerSpec] {
+        &self.layers
+    }
+    fn kv_type(&self) -> KvType {
+        KvType::F32
+    }
+    fn page_format(&self) -> &'static str {
+        "tokens"
+    }
+    fn page_words(&self) -> usize {
+        PAGE
+    }
+    fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error> {
+        f(&self.tokens[page as usize].map(f32::to_bits));
+        Ok(())
+    }
+    fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error> {
+        self.tokens[page as usize].iter_mut().zip(words).for_each(|(token, &word)| *token = f32::from_bits(word));
+        Ok(())
+    }
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        self.tokens[to as usize] = self.tokens[from as usize];
+        Ok(())
+    }
+    fn bytes(&self) -> usize {
+        self.tokens.len() * PAGE * 4
+    }
+}
+
+/// Writes every token to the store, and reads the history of every wanted row back from there.
+struct Reader {
+    program: Program,
+    out: Outputs,
+}
+
+impl Executor for Reader {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+    fn forward(&mut self, _: &mut dyn Weights, pass: Pass, cache: Option<&mut KvCache>) -> Result<&Outputs, Error> {
+        let (table, store) = cache.expect("a cache").for_batch(pass.batch)?;
+        let store: &mut dyn Any = store;
+        let tokens = &mut store.downcast_mut::<Tokens>().expect("our store").tokens;
+        self.out.logits.clear();
+        for s in &pass.batch.segments {
+            let pages = table.table(s.slot.expect("a slot"));
             for (i, row) in s.rows.clone().enumerate() {
-                let token = ctx.batch.tokens[row] as f32;
-                assert_eq!(ctx.batch.positions[row] as usize, s.past + i);
-                layer.keys[at(s.past + i)] = token;
-                layer.values[at(s.past + i) + PAGE] = token;
-                if ctx.batch.logit_rows.contains(&row) {
-                    let history = (0..=s.past + i).map(|p| (layer.keys[at(p)] + layer.values[at(p) + PAGE]) / 2.0);
-                    ctx.out.logits.extend(logits(history));
+                let at = s.past + i;
+                assert_eq!(pass.batch.positions[row] as usize, at);
+                tokens[pages[at / PAGE] as usize][at % PAGE] = pass.batch.tokens[row] as f32;
+                if pass.batch.logit_rows.contains(&row) {
+                    let history = (0..=at).map(|p| tokens[pages[p / PAGE] as usize][p % PAGE]);
+                    self.out.logits.extend(logits(history));
                 }
             }
         }
-        assert_eq!(ctx.out.logits.len(), ctx.batch.logit_rows.len() * VOCAB);
+        assert_eq!(self.out.logits.len(), pass.batch.logit_rows.len() * VOCAB);
+        Ok(&self.out)
     }
-    fn backward(&self, _: &mut Ctx) {}
+    fn step(&mut self, _: &mut dyn Weights, _: Pass, _: &mut dyn Buffer) -> Result<&Outputs, Error> {
+        unreachable!("a generator does not train")
+    }
+    fn outputs(&self) -> &Outputs {
+        &self.out
+    }
+    fn bytes(&self) -> usize {
+        0
+    }
+    fn start_profile(&mut self) {}
+    fn profile(&self) -> Option<&Profile> {
+        None
+    }
+    fn values(&self, _: Activation, _: usize) -> Result<Vec<f32>, Error> {
+        unreachable!("the program has no activations")
+    }
 }
 
-fn tape(rows: usize) -> Tape {
-    let mut b = Builder::new(Mode { rows, train: false, recompute: false });
-    b.push(History);
-    b.finish()
+fn from_executor(rows: usize, capacity: Capacity, options: Options) -> Result<Generator, meno_engine::Error> {
+    let backend: Arc<dyn Backend> = Arc::new(History);
+    let program = Builder::new(Mode { rows, train: false, recompute: false }).finish();
+    let executor = backend.executor(program).unwrap();
+    Generator::from_executor(&backend, executor, &[SPEC], VOCAB, capacity, options)
+}
+
+fn no_weights() -> Box<dyn Weights> {
+    Cpu.weights(Arc::default()).unwrap()
 }
 
 fn generator(slots: usize, rows: usize) -> Generator {
@@ -67,11 +159,11 @@ fn generator(slots: usize, rows: usize) -> Generator {
 
 fn generator_with(slots: usize, rows: usize, options: Options) -> Generator {
     let capacity = Capacity { slots, max_len: 40, rows, absorbed: false };
-    Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, options).unwrap()
+    from_executor(rows, capacity, options).unwrap()
 }
 
 fn generate(g: &mut Generator, requests: &[Request]) -> Vec<Completion> {
-    g.generate_with(&mut Params::default(), Precision::F32, requests, &mut |_| Flow::Continue).unwrap()
+    g.generate_with(&mut *no_weights(), Precision::F32, requests, &mut |_| Flow::Continue).unwrap()
 }
 
 fn requests() -> Vec<Request> {
@@ -107,8 +199,8 @@ fn plain(requests: &[Request], max_len: usize) -> Vec<Completion> {
                 let raw = row;
                 r.sampling.logit_bias.iter().for_each(|&(token, bias)| row[token as usize] += bias);
                 let u = Rng::new(&name).uniform_f64();
-                let (token, _) = sample(&row, &r.sampling, u, &mut Scratch::default());
-                let logprob = logprob(&raw, &r.sampling, token);
+                let (token, _) = sample(&Cpu, &row, &r.sampling, u, &mut Scratch::default());
+                let logprob = logprob(&Cpu, &raw, &r.sampling, token);
                 history.push(token);
                 c.tokens.push(token);
                 c.logprobs.push(logprob);
@@ -197,7 +289,7 @@ fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
         for prefill_rows in [1, 20, usize::MAX] {
             let capacity = Capacity { slots, max_len: 300, rows, absorbed: false };
             let options = Options { cache_tokens: Some(cache_tokens), prefill_rows, ..Options::default() };
-            let mut g = Generator::from_tape(tape(rows), &[SPEC], VOCAB, capacity, options).unwrap();
+            let mut g = from_executor(rows, capacity, options).unwrap();
             assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows, {cache_tokens} tokens");
             g.forget();
             assert_eq!(g.cache_pages().0, 0, "all pages are free again");
@@ -226,7 +318,7 @@ fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
     let mut seen: Vec<TokenEvent> = Vec::new();
     let mut g = generator(4, 16);
     let mut run = |on_token: &mut dyn FnMut(TokenEvent) -> Flow| {
-        g.generate_with(&mut Params::default(), Precision::F32, &requests, on_token).unwrap()
+        g.generate_with(&mut *no_weights(), Precision::F32, &requests, on_token).unwrap()
     };
     let all = run(&mut |e| {
         seen.push(e);
@@ -278,17 +370,15 @@ fn what_cannot_be_answered_is_named() {
     let mut error = |change: &dyn Fn(&mut Request)| {
         let mut requests = requests();
         change(&mut requests[1]);
-        let mut params = Params::default();
-        g.generate_with(&mut params, Precision::F32, &requests, &mut |_| Flow::Continue).unwrap_err().to_string()
+        g.generate_with(&mut *no_weights(), Precision::F32, &requests, &mut |_| Flow::Continue).unwrap_err().to_string()
     };
     assert!(error(&|r| r.prompt = vec![1; 40]).contains("40 tokens, but the context holds 40"));
     assert!(error(&|r| r.prompt = vec![]).contains("request 1: the prompt is empty"));
     assert!(error(&|r| r.prompt = vec![11]).contains("token 11 of the prompt is outside the vocabulary of 11"));
     assert!(error(&|r| r.sampling.top_p = 2.0).contains("request 1: top_p 2"));
     let capacity = |slots, rows| Capacity { slots, max_len: 8, rows, absorbed: false };
-    let refused =
-        |c| Generator::from_tape(tape(4), &[SPEC], VOCAB, c, Options::default()).err().expect("refused").to_string();
+    let refused = |c| from_executor(4, c, Options::default()).err().expect("refused").to_string();
     assert!(refused(capacity(0, 4)).contains("0 sequences of 8 tokens"));
     assert!(refused(capacity(4, 2)).contains("2 rows for 4 slots"));
-    assert!(refused(capacity(2, 8)).contains("tape of 4"));
+    assert!(refused(capacity(2, 8)).contains("executor of 4"));
 }

@@ -5,8 +5,8 @@
 use meno_engine::engine::{Engine, EngineOptions, Submission};
 use meno_engine::{Capacity, Event, Finish, Flow, Observe, Options, Pooling, Request, Sampling, Speculative};
 use meno_model::Model;
-use meno_model::weights::Safetensors;
-use meno_tensor::gemm::Precision;
+use meno_model::safetensors::Safetensors;
+use meno_tensor::precision::Precision;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use meno_engine::generator::Stats;
 use meno_engine::sampler::Sampling;
 use meno_engine::{Capacity, Flow, Generator, Options, Request, Speculative};
 use meno_model::{Config, Model};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use serde_json::json;
 

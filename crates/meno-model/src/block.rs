@@ -1,38 +1,16 @@
 //! A transformer block: x ← x + Attention(RMSNorm(x)); x ← x + FFN(RMSNorm(x)) (spec §1.2).
 
+use crate::Config;
+use crate::attention::AttentionOptions;
+use crate::config::Deepseek;
 use crate::declare::Declare;
 use crate::gqa::Gqa;
-use crate::mla::{AttentionOptions, Mla};
+use crate::mla::Mla;
+use crate::mlp::Mlp;
 use crate::moe::Moe;
 use meno_tensor::kv_cache::LayerSpec;
-use meno_tensor::ops::View;
-use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::rms_norm::Norm;
-use meno_tensor::ops::swiglu::SwigluLinear;
-use meno_tensor::params::{Param, Params};
-use meno_tensor::tape::{Act, Builder};
-
-/// A SwiGLU MLP: W_down (silu(W_gate x) ⊙ W_up x) (Shazeer, arXiv 2002.05202).
-#[derive(Clone, Copy, Debug)]
-pub struct Mlp {
-    gate_proj: Param,
-    up_proj: Param,
-    down_proj: Param,
-}
-
-impl Mlp {
-    pub(crate) fn declare(mut d: Declare, hidden: usize, width: usize) -> Mlp {
-        let [gate_proj, up_proj] = d.joined([("gate_proj", width), ("up_proj", width)], hidden);
-        Mlp { gate_proj, up_proj, down_proj: d.linear("down_proj", hidden, width) }
-    }
-
-    /// Appends residual + MLP(norm(x)).
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Option<Norm>, residual: Act) -> Act {
-        let weights = [(self.gate_proj, None), (self.up_proj, None)];
-        let gate_up = NormLinear::push(b, p, View::all(b, x), norm, &weights);
-        SwigluLinear::push(b, p, gate_up, self.down_proj, Some(residual))
-    }
-}
+use meno_tensor::tape::{Activation, Builder, ParamLayout};
 
 /// The attention of a block.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +40,22 @@ pub struct Block {
 }
 
 impl Block {
+    /// Declares a layer of DeepSeek-V2 or V3.
+    pub(crate) fn declare_deepseek(d: &mut Declare, config: &Config, sizes: &Deepseek, moe: bool) -> Block {
+        let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+        Block {
+            input_layernorm: d.norm("input_layernorm", hidden, eps),
+            attention: Attention::Mla(Mla::declare(d.under("self_attn"), config, sizes)),
+            post_attention_layernorm: d.norm("post_attention_layernorm", hidden, eps),
+            ffn: match moe {
+                false => Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
+                true => Ffn::Moe(Moe::declare(d.under("mlp"), config, &sizes.moe)),
+            },
+        }
+    }
+
     /// Appends the block on the residual stream `x` `[t, H]`.
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, o: &AttentionOptions) -> Act {
+    pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, o: &AttentionOptions) -> Activation {
         b.block(|b| {
             let x = match &self.attention {
                 Attention::Mla(mla) => mla.push(b, p, x, self.input_layernorm, o),

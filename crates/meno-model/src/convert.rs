@@ -5,10 +5,11 @@ use crate::gguf::mixture::{self, tensor_type};
 use crate::gguf::{
     Export, ExportedTensor, FileType, GgmlType, Gguf, Metadata, Part, Planned, permute, split_kv_b, writer,
 };
-use crate::hf::{self, Source};
 use crate::lora::Lora;
+use crate::safetensors::{Dtype, write_views};
+use crate::save;
+use crate::source::{self, Source};
 use crate::temporary::replace;
-use crate::weights::{Dtype, write_views};
 use crate::{Arch, Config, Error, Model, ModelType};
 use meno_tensor::finite::first_bad_block;
 use meno_tensor::quant::encode;
@@ -33,7 +34,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a Hugging Face directory or a GGUF file, and an adapter to merge.
     pub fn open(path: &Path, lora: Option<&Path>) -> Result<Checkpoint, Error> {
-        let (config, source) = hf::open(path)?;
+        let (config, source) = source::open(path)?;
         let shape = |name: &str| if source.contains(name) { source.shape(name).ok() } else { None };
         let lora = lora.map(|dir| Lora::open(dir, shape)).transpose()?;
         Ok(Checkpoint { config, source, lora })
@@ -163,7 +164,8 @@ impl Checkpoint {
             tensors.push(Lazy { checkpoint: self, state: &state, of: 0, read: name.clone(), name, shape, dtype });
         }
         let head = if self.config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
-        for (name, read) in hf::mtp_copies(&self.config).into_iter().flatten().zip(["model.embed_tokens.weight", head])
+        for (name, read) in
+            source::mtp_copies(&self.config).into_iter().flatten().zip(["model.embed_tokens.weight", head])
         {
             let shape = vec![self.config.vocab_size, self.config.hidden_size];
             tensors.push(Lazy { checkpoint: self, state: &state, of: 0, read: read.into(), name, shape, dtype });
@@ -195,7 +197,7 @@ impl Checkpoint {
             let path = dir.join("model.safetensors.index.json");
             replace(&path, |temporary| std::fs::write(temporary, format!("{index:#}\n")).map_err(Error::io(&path)))?;
         }
-        hf::write_config(&self.config, dir, dtype)
+        save::write_config(&self.config, dir, dtype)
     }
 }
 

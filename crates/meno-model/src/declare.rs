@@ -1,45 +1,45 @@
 //! Declaring parameters under their published names.
 
 use meno_tensor::ops::rms_norm::Norm;
-use meno_tensor::params::{Param, Params};
+use meno_tensor::tape::{Param, ParamLayout};
 
 /// Declares parameters whose names start with `prefix`.
 pub(crate) struct Declare<'a> {
-    pub(crate) params: &'a mut Params,
+    pub(crate) layout: &'a mut ParamLayout,
     prefix: String,
 }
 
 impl<'a> Declare<'a> {
-    pub(crate) fn new(params: &'a mut Params, prefix: impl Into<String>) -> Self {
-        Declare { params, prefix: prefix.into() }
+    pub(crate) fn new(layout: &'a mut ParamLayout, prefix: impl Into<String>) -> Self {
+        Declare { layout, prefix: prefix.into() }
     }
     /// The same, for names that continue with `name`.
     pub(crate) fn under(&mut self, name: impl std::fmt::Display) -> Declare<'_> {
-        Declare { prefix: format!("{}{name}.", self.prefix), params: self.params }
+        Declare { prefix: format!("{}{name}.", self.prefix), layout: self.layout }
     }
     /// The weight of a linear layer, `[outputs, inputs]`.
     pub(crate) fn linear(&mut self, name: &str, outputs: usize, inputs: usize) -> Param {
         let weight = self.matrix(name, outputs, inputs);
-        self.params.mark_linear(weight);
+        self.layout.mark_linear(weight);
         weight
     }
-    /// The weights of linear layers of the same input, which are then multiplied by as one matrix.
-    pub(crate) fn joined<const N: usize>(&mut self, layers: [(&str, usize); N], inputs: usize) -> [Param; N] {
+    /// The weights of linear layers of the same input, fused into one matrix.
+    pub(crate) fn fused<const N: usize>(&mut self, layers: [(&str, usize); N], inputs: usize) -> [Param; N] {
         let weights = layers.map(|(name, outputs)| self.linear(name, outputs, inputs));
-        self.params.join_linear(&weights);
+        self.layout.fuse_linear(&weights);
         weights
     }
-    /// A matrix that is no linear layer in the sense of [`Params::mark_linear`].
+    /// A matrix that is no linear layer in the sense of [`ParamLayout::mark_linear`].
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Param {
-        self.params.declare(format!("{}{name}.weight", self.prefix), &[rows, cols])
+        self.layout.declare(format!("{}{name}.weight", self.prefix), &[rows, cols])
     }
     /// The bias of a linear layer.
     pub(crate) fn bias(&mut self, name: &str, outputs: usize) -> Param {
-        self.params.declare(format!("{}{name}.bias", self.prefix), &[outputs])
+        self.layout.declare(format!("{}{name}.bias", self.prefix), &[outputs])
     }
     /// A vector with exactly this name.
     pub(crate) fn vector(&mut self, name: &str, len: usize) -> Param {
-        self.params.declare(format!("{}{name}", self.prefix), &[len])
+        self.layout.declare(format!("{}{name}", self.prefix), &[len])
     }
     /// The gain of an RMSNorm.
     pub(crate) fn norm(&mut self, name: &str, len: usize, eps: f32) -> Norm {

@@ -72,6 +72,9 @@ pub enum Error {
         /// GiB of the machine.
         available: f64,
     },
+    /// The device cannot hold or compute it.
+    #[error(transparent)]
+    Device(#[from] meno_tensor::backend::Error),
     /// A GGUF file cannot be used.
     #[error(transparent)]
     Gguf(#[from] crate::gguf::Error),

@@ -27,12 +27,12 @@ pub(crate) mod writer;
 pub(crate) use export::{Export, Part, Tensor as ExportedTensor, permute, split_kv_b};
 pub use meno_tensor::quant::GgmlType;
 pub use mixture::FileType;
+pub use names::Blocks;
 pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
 pub use writer::{Metadata, Planned};
 
 use meno_tensor::finite::first_bad_block;
-use meno_tensor::quant::QuantMatrix;
 use reader::Header;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -317,8 +317,8 @@ impl Gguf {
 
     /// A matrix as it is stored, for computing on its codes, by its Hugging Face name; `None` if it is not stored in
     /// blocks of its rows.
-    pub fn matrix(&self, hf_name: &str) -> Result<Option<QuantMatrix>, Error> {
-        Ok(names::source(self, hf_name)?.matrix(self))
+    pub fn blocks(&self, hf_name: &str) -> Result<Option<Blocks<'_>>, Error> {
+        Ok(names::source(self, hf_name)?.blocks(self))
     }
 
     /// Refuses a tensor, by its Hugging Face name, with a value that is not finite. Looks at the stored scales only.

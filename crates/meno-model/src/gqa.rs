@@ -3,19 +3,18 @@
 //! Shapes: t tokens, H hidden_size, h heads of queries, g heads of keys and values, d head_dim.
 
 use crate::Config;
+use crate::attention::AttentionOptions;
 use crate::config::Grouped;
 use crate::declare::Declare;
-use crate::mla::AttentionOptions;
 use meno_tensor::kv_cache::LayerSpec;
-use meno_tensor::ops::View;
+use meno_tensor::ops::Columns;
 use meno_tensor::ops::attention::{Attention, HeadView};
-use meno_tensor::ops::head_norm::HeadNorm;
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::norm_linear::NormLinear;
+use meno_tensor::ops::qk_norm::QkNorm;
 use meno_tensor::ops::rms_norm::Norm;
 use meno_tensor::ops::rope::{Pairs, Rope};
-use meno_tensor::params::{Param, Params};
-use meno_tensor::tape::{Act, Builder};
+use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
 
 /// The parameters and sizes of one layer's attention.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ impl Gqa {
         let (hidden, h) = (config.hidden_size, config.num_attention_heads);
         let Grouped { num_key_value_heads: g, head_dim: d, qkv_bias, o_bias, qk_norm, .. } = *sizes;
         let layers = [("q_proj", h * d), ("k_proj", g * d), ("v_proj", g * d)];
-        let weights = dec.joined(layers, hidden);
+        let weights = dec.fused(layers, hidden);
         let mut qkv = weights.map(|weight| (weight, None));
         for ((_, bias), (name, outputs)) in qkv.iter_mut().zip(layers) {
             *bias = qkv_bias.then(|| dec.bias(name, outputs));
@@ -55,18 +54,25 @@ impl Gqa {
     }
 
     /// Appends x + attention(norm(x)).
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Norm, o: &AttentionOptions) -> Act {
+    pub(crate) fn push(
+        &self,
+        b: &mut Builder,
+        p: &ParamLayout,
+        x: Activation,
+        norm: Norm,
+        o: &AttentionOptions,
+    ) -> Activation {
         let Gqa { h, g, d, .. } = *self;
         // [q_1 … q_h | k_1 … k_g | v_1 … v_g] = W_qkv norm(x) (+ b), [t, (h + 2g)·d]
-        let qkv = NormLinear::push(b, p, View::all(b, x), Some(norm), &self.qkv);
+        let qkv = NormLinear::push(b, p, Columns::all(b, x), Some(norm), &self.qkv);
         // Queries and keys lie side by side, [t, … (h + g)·d …]: one rotation for both.
         let qk = match self.qk_norm {
             None => qkv,
             Some([q_norm, k_norm]) => {
-                let qk = b.act((h + g) * d);
+                let qk = b.activation((h + g) * d);
                 for (norm, heads) in [(q_norm, 0..h * d), (k_norm, h * d..(h + g) * d)] {
-                    let (x, y) = (View::cols(b, qkv, heads.clone()), View::cols(b, qk, heads));
-                    b.push(HeadNorm { x, norm, y });
+                    let (x, y) = (Columns::range(b, qkv, heads.clone()), Columns::range(b, qk, heads));
+                    b.push(QkNorm { x, norm, y });
                 }
                 qk
             }
@@ -74,8 +80,8 @@ impl Gqa {
         let (ld, table) = (b.cols(qk), o.rope.clone());
         b.push(Rope { x: qk, ld, offset: 0, head_stride: d, heads: h + g, pairs: Pairs::HalfSplit, table });
         let head = |act, first| HeadView { act, offset: first * d, head_stride: d };
-        let out = b.act(h * d);
-        let lse = b.act(h);
+        let out = b.activation(h * d);
+        let lse = b.activation(h);
         b.push(Attention {
             q: head(qk, 0),
             k: head(qk, h),

@@ -1,7 +1,7 @@
 //! New weights, and whether there is memory for them.
 
 use crate::Error;
-use meno_tensor::params::Params;
+use meno_tensor::backend::{self, Weights};
 use meno_tensor::pool;
 use meno_tensor::rng::Rng;
 
@@ -9,19 +9,18 @@ use meno_tensor::rng::Rng;
 const STREAM: usize = 1 << 14;
 
 /// Matrices from N(0, std²), gains 1, biases 0. A value depends on seed, parameter and place only.
-pub(crate) fn fill(params: &mut Params, std: f32, seed: u64) {
-    let all: Vec<_> = params.iter().map(|(p, info)| (p, info.shape.len(), info.name.contains("norm"))).collect();
-    for (i, (p, dimensions, norm)) in all.into_iter().enumerate() {
-        let values = params.get_mut(p);
-        if dimensions == 1 {
-            values.fill(if norm { 1.0 } else { 0.0 });
-            continue;
-        }
-        pool::for_chunks(values, STREAM, |task, chunk| {
-            let mut rng = Rng::new(&[seed, i as u64, task as u64]);
-            chunk.iter_mut().for_each(|w| *w = rng.normal() * std);
-        });
+pub(crate) fn fill(weights: &mut dyn Weights, std: f32, seed: u64) -> Result<(), backend::Error> {
+    for (i, (p, info)) in weights.layout().clone().iter().enumerate() {
+        let gain = if info.name.contains("norm") { 1.0 } else { 0.0 };
+        weights.update(p, &mut |values| match info.shape.len() {
+            1 => values.fill(gain),
+            _ => pool::for_chunks(values, STREAM, |task, chunk| {
+                let mut rng = Rng::new(&[seed, i as u64, task as u64]);
+                chunk.iter_mut().for_each(|w| *w = rng.normal() * std);
+            }),
+        })?;
     }
+    Ok(())
 }
 
 /// An error if the weights alone, `bytes`, exceed the memory of this machine.

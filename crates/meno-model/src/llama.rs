@@ -2,19 +2,17 @@
 //! adds a bias to q, k and v; Qwen 3 norms the heads of q and k instead, and has experts in its larger models.
 
 use crate::Config;
-use crate::block::{Attention, Block, Ffn, Mlp};
+use crate::block::{Attention, Block, Ffn};
 use crate::config::Grouped;
 use crate::declare::Declare;
 use crate::gqa::Gqa;
-use crate::model::Network;
+use crate::mlp::Mlp;
 use crate::moe::Moe;
-use meno_tensor::params::Params;
+use crate::network::Network;
 
-/// Declares all parameters, in the order of the published files.
-pub(crate) fn declare(params: &mut Params, config: &Config, sizes: &Grouped) -> Network {
+/// Declares the blocks, in the order of the published files.
+pub(crate) fn declare(d: &mut Declare, mut network: Network, config: &Config, sizes: &Grouped) -> Network {
     let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
-    let mut d = Declare::new(params, "model.");
-    let mut network = Network::declare(&mut d, config);
     for layer in 0..config.num_hidden_layers {
         let mut d = d.under(format_args!("layers.{layer}"));
         network.blocks.push(Block {

@@ -1,7 +1,7 @@
 //! LoRA adapters as PEFT saves them (Hu et al., arXiv 2106.09685): `adapter_config.json` and
 //! `adapter_model.safetensors`. Merged, a weight is W + s·B·A with s = alpha / r, or alpha / √r (rsLoRA, arXiv 2312.03732).
 
-use crate::weights::Safetensors;
+use crate::safetensors::Safetensors;
 use crate::{Error, input};
 use rayon::prelude::*;
 use serde_json::{Map, Value};

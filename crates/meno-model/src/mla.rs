@@ -13,19 +13,18 @@
 //! `q_a_layernorm` and `kv_a_layernorm` have eps 1e-6 whatever `rms_norm_eps` says, as in transformers.
 
 use crate::Config;
+use crate::attention::AttentionOptions;
 use crate::config::Deepseek;
 use crate::declare::Declare;
 use meno_tensor::kv_cache::LayerSpec;
-use meno_tensor::ops::View;
+use meno_tensor::ops::Columns;
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::mla::{AbsorbOutput, AbsorbQuery, MlaKeys};
 use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
-use meno_tensor::ops::rope::{Pairs, Rope, RopeTable};
-use meno_tensor::params::{Param, Params};
-use meno_tensor::tape::{Act, Builder};
-use std::sync::Arc;
+use meno_tensor::ops::rope::{Pairs, Rope};
+use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
 
 /// The epsilon of the norms of the compressed query and of the latent.
 const LATENT_EPS: f32 = 1e-6;
@@ -77,7 +76,7 @@ impl Mla {
             None => ("q_proj", h * (n + r)),
             Some(q) => ("q_a_proj", q),
         };
-        let [first, kv_a_proj_with_mqa] = d.joined([(name, width), ("kv_a_proj_with_mqa", c + r)], hidden);
+        let [first, kv_a_proj_with_mqa] = d.fused([(name, width), ("kv_a_proj_with_mqa", c + r)], hidden);
         Mla {
             query: match sizes.q_lora_rank {
                 None => Query::Direct { q_proj: first },
@@ -110,14 +109,22 @@ impl Mla {
     }
 
     /// Appends x + MLA(norm(x)).
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Norm, o: &AttentionOptions) -> Act {
+    pub(crate) fn push(
+        &self,
+        b: &mut Builder,
+        p: &ParamLayout,
+        x: Activation,
+        norm: Norm,
+        o: &AttentionOptions,
+    ) -> Activation {
         let Mla { h, c, n, r, .. } = *self;
         // (eqs. 1, 6) One pass over norm(x): the query or its compression, the latent and the shared key.
         let first = match self.query {
             Query::Direct { q_proj } => q_proj,
             Query::Compressed { q_a_proj, .. } => q_a_proj,
         };
-        let y = NormLinear::push(b, p, View::all(b, x), Some(norm), &[(first, None), (self.kv_a_proj_with_mqa, None)]);
+        let y =
+            NormLinear::push(b, p, Columns::all(b, x), Some(norm), &[(first, None), (self.kv_a_proj_with_mqa, None)]);
         let first_width = p.info(first).shape[0];
         // y: [t, h·(n+r) or q | c | r]; the latent starts at `kv_a`.
         let kv_a = first_width;
@@ -126,7 +133,7 @@ impl Mla {
         let q = match self.query {
             Query::Direct { .. } => y,
             Query::Compressed { q_a_layernorm, q_b_proj, .. } => {
-                let c_q = View::cols(b, y, 0..first_width);
+                let c_q = Columns::range(b, y, 0..first_width);
                 NormLinear::push(b, p, c_q, Some(q_a_layernorm), &[(q_b_proj, None)])
             }
         };
@@ -135,12 +142,12 @@ impl Mla {
         // (eq. 3) k_pe = RoPE(W_KR x), one vector for all heads, not normed.
         self.rope(b, heads(y, kv_a + c, 0, 1), o);
 
-        let latent = View::cols(b, y, kv_a..kv_a + c);
+        let latent = Columns::range(b, y, kv_a..kv_a + c);
         let q = HeadView { act: q, offset: 0, head_stride: n + r };
         let k_pe = HeadView { act: y, offset: kv_a + c, head_stride: 0 };
         let out = match o.absorbed {
             false => self.expanded(b, p, q, latent, k_pe, o),
-            true => self.absorbed(b, p, q, latent, k_pe, o),
+            true => self.absorbed(b, q, latent, k_pe, o),
         };
         // (eq. 11) u = W_O [o_1; …; o_h], on the residual stream.
         Linear::push(b, p, out, self.o_proj, None, Some(x))
@@ -156,21 +163,21 @@ impl Mla {
     fn expanded(
         &self,
         b: &mut Builder,
-        p: &Params,
+        p: &ParamLayout,
         q: HeadView,
-        latent: View,
+        latent: Columns,
         k_pe: HeadView,
         o: &AttentionOptions,
-    ) -> Act {
+    ) -> Activation {
         let Mla { h, n, r, v, .. } = *self;
         // (eqs. 2, 5) [k_nope_h ; v_h] = W_UKV RMSNorm(c_KV), [t, h·(n+v)]
         let kv = NormLinear::push(b, p, latent, Some(self.kv_a_layernorm), &[(self.kv_b_proj, None)]);
         // (eq. 4) k_h = [k_nope_h ; k_pe], [t, h·(n+r)]
-        let k = b.act(h * (n + r));
+        let k = b.activation(h * (n + r));
         let nope = HeadView { act: kv, offset: 0, head_stride: n + v };
         b.push(MlaKeys { nope, k_pe, k, heads: h, nope_dim: n, rope_dim: r });
-        let out = b.act(h * v);
-        let lse = b.act(h);
+        let out = b.activation(h * v);
+        let lse = b.activation(h);
         b.push(Attention {
             q,
             k: HeadView { act: k, offset: 0, head_stride: n + r },
@@ -192,26 +199,24 @@ impl Mla {
     fn absorbed(
         &self,
         b: &mut Builder,
-        p: &Params,
         q: HeadView,
-        latent: View,
+        latent: Columns,
         k_pe: HeadView,
         o: &AttentionOptions,
-    ) -> Act {
+    ) -> Activation {
         let Mla { h, c, n, r, v, kv_b_proj: weight, .. } = *self;
         // k = [RMSNorm(c_KV) ; k_pe], the one key of a token, [t, c + r]; its first c columns are the value.
-        let normed = b.act(c);
-        let normed_view = View::all(b, normed);
+        let normed = b.activation(c);
+        let normed_view = Columns::all(b, normed);
         b.push(RmsNorm { x: latent, norm: self.kv_a_layernorm, y: normed_view });
-        let _ = p;
-        let k = b.act(c + r);
+        let k = b.activation(c + r);
         let nope = HeadView { act: normed, offset: 0, head_stride: 0 };
         b.push(MlaKeys { nope, k_pe, k, heads: 1, nope_dim: c, rope_dim: r });
-        let query = b.act(h * (c + r));
+        let query = b.activation(h * (c + r));
         let (heads, nope_dim, rope_dim, v_dim, kv_lora_rank) = (h, n, r, v, c);
         b.push(AbsorbQuery { q, weight, y: query, heads, nope_dim, rope_dim, v_dim, kv_lora_rank });
-        let mixed = b.act(h * c);
-        let lse = b.act(h);
+        let mixed = b.activation(h * c);
+        let lse = b.activation(h);
         let k = HeadView { act: k, offset: 0, head_stride: 0 };
         b.push(Attention {
             q: HeadView { act: query, offset: 0, head_stride: c + r },
@@ -226,18 +231,8 @@ impl Mla {
             scale: self.scale,
             layer: o.layer,
         });
-        let out = b.act(h * v);
+        let out = b.activation(h * v);
         b.push(AbsorbOutput { x: mixed, weight, y: out, heads, nope_dim, v_dim, kv_lora_rank });
         out
     }
-}
-
-/// What attention needs to know of the tape it is pushed on.
-pub(crate) struct AttentionOptions {
-    /// Angles.
-    pub(crate) rope: Arc<RopeTable>,
-    /// Index in the KV cache.
-    pub(crate) layer: usize,
-    /// Whether MLA works on the latent (inference only).
-    pub(crate) absorbed: bool,
 }

@@ -4,14 +4,16 @@
 //! gates, is `meno_tensor::ops::router`; its bias is moved by `Moe::update_bias` after each step.
 
 use crate::Config;
-use crate::block::Mlp;
 use crate::config::MoeSizes;
 use crate::declare::Declare;
+use crate::mlp::Mlp;
+use meno_tensor::backend::{self, Weights};
+use meno_tensor::ops::combine::Combine;
+use meno_tensor::ops::dispatch::Dispatch;
 use meno_tensor::ops::experts::{Expert, Experts};
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::router::{Gate, Router, TopkMethod};
-use meno_tensor::params::{Param, Params};
-use meno_tensor::tape::{Act, Builder};
+use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
 
 /// The parameters of one layer's experts.
 #[derive(Clone, Debug)]
@@ -33,13 +35,13 @@ impl Moe {
         let weight = d.matrix("gate", gate.n_routed_experts, hidden);
         let bias = (gate.topk_method == TopkMethod::NoauxTc).then(|| {
             let bias = d.vector("gate.e_score_correction_bias", gate.n_routed_experts);
-            d.params.freeze(bias);
+            d.layout.freeze(bias);
             bias
         });
         let experts = (0..gate.n_routed_experts)
             .map(|e| {
                 let mut d = d.under(format_args!("experts.{e}"));
-                let [gate, up] = d.joined([("gate_proj", width), ("up_proj", width)], hidden);
+                let [gate, up] = d.fused([("gate_proj", width), ("up_proj", width)], hidden);
                 Expert { gate, up, down: d.linear("down_proj", hidden, width) }
             })
             .collect();
@@ -49,13 +51,15 @@ impl Moe {
     }
 
     /// Appends x + MoE(norm(x)).
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, x: Act, norm: Norm) -> Act {
+    pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, norm: Norm) -> Activation {
         // u = norm(x), [t, H]: router, routed and shared experts read it.
         let u = RmsNorm::push(b, p, x, norm);
         // (eqs. 13–16) the experts of every token and their weights g
         let routes = Router::push(b, p, u, self.weight, self.bias, self.gate);
         // (eq. 12) x + Σ_i g_i FFN_i(u) + FFN_shared(u)
-        let y = Experts::push(b, p, u, routes, self.experts.clone(), Some(x));
+        let sorted = Dispatch::push(b, u, routes, self.experts.len());
+        let outputs = Experts::push(b, p, sorted, self.experts.clone());
+        let y = Combine::push(b, outputs, routes, sorted, Some(x));
         match &self.shared {
             Some(shared) => shared.push(b, p, u, None, y),
             None => y,
@@ -64,16 +68,22 @@ impl Moe {
 
     /// The auxiliary-loss-free balancing of V3 §2.1.2 after a step in which expert e got `load[e]` tokens:
     /// b_e −= γ where the load is above the mean, += γ where it is below.
-    pub(crate) fn update_bias(&self, params: &mut Params, load: &[u32], gamma: f32) {
-        let Some(bias) = self.bias else { return };
+    pub(crate) fn update_bias(
+        &self,
+        weights: &mut dyn Weights,
+        load: &[u32],
+        gamma: f32,
+    ) -> Result<(), backend::Error> {
+        let Some(bias) = self.bias else { return Ok(()) };
         let total: u64 = load.iter().map(|&c| c as u64).sum();
-        for (b, &c) in params.get_mut(bias).iter_mut().zip(load) {
+        let step = |c: u32| {
             // c against total / experts, in whole numbers
-            *b += match (c as u64 * load.len() as u64).cmp(&total) {
+            match (c as u64 * load.len() as u64).cmp(&total) {
                 std::cmp::Ordering::Greater => -gamma,
                 std::cmp::Ordering::Less => gamma,
                 std::cmp::Ordering::Equal => 0.0,
-            };
-        }
+            }
+        };
+        weights.update(bias, &mut |bias| bias.iter_mut().zip(load).for_each(|(b, &c)| *b += step(c)))
     }
 }

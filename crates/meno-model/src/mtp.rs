@@ -11,19 +11,18 @@
 //! is predicted from it and, attention being causal, nothing sees it.
 
 use crate::Config;
+use crate::attention::AttentionOptions;
 use crate::block::Block;
 use crate::config::Deepseek;
 use crate::declare::Declare;
-use crate::mla::AttentionOptions;
-use meno_tensor::ops::View;
+use meno_tensor::ops::Columns;
 use meno_tensor::ops::embedding::Embedding;
 use meno_tensor::ops::head::Head;
-use meno_tensor::ops::hidden::Import;
+use meno_tensor::ops::hidden::LoadHidden;
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
-use meno_tensor::params::{Param, Params};
-use meno_tensor::tape::{Act, Builder};
+use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
 
 /// The parameters of the module, published as the layer after the last.
 #[derive(Clone, Debug)]
@@ -47,45 +46,59 @@ impl Mtp {
             hnorm: d.norm("hnorm", hidden, eps),
             eh_proj: d.linear("eh_proj", hidden, 2 * hidden),
             // Always one with experts, whatever layers are dense.
-            block: crate::deepseek_v3::declare_block(&mut d, config, sizes, true),
+            block: Block::declare_deepseek(&mut d, config, sizes, true),
             shared_head_norm: d.norm("shared_head.norm", hidden, eps),
         }
     }
 
-    /// Appends the module and its loss on the normed output `h` `[t, H]` of the main network.
-    pub(crate) fn push(&self, b: &mut Builder, p: &Params, h: Act, shared: Shared, o: &AttentionOptions) {
-        let next = Embedding::push_next(b, p, shared.embed_tokens);
+    /// Appends the module and its loss on the normed output `h` `[t, H]` of the main network. Embedding and head are the
+    /// main network's.
+    pub(crate) fn push(
+        &self,
+        b: &mut Builder,
+        p: &ParamLayout,
+        h: Activation,
+        [embed_tokens, head]: [Param; 2],
+        o: &AttentionOptions,
+    ) {
+        let next = Embedding::push_next(b, p, embed_tokens);
         let x = self.push_block(b, p, h, next, o);
         // (eqs. 23–25) the shared head, loss 1
-        Head::push(b, p, x, Some(self.shared_head_norm), shared.head, 1);
+        Head::push(b, p, x, Some(self.shared_head_norm), head, 1);
     }
 
     /// Appends the module for drafting: the rows' tokens are those after the ones that `h` belongs to.
-    pub(crate) fn push_draft(&self, b: &mut Builder, p: &Params, shared: Shared, o: &AttentionOptions) {
-        let h = Import::push(b, p.info(shared.embed_tokens).shape[1]);
-        let next = Embedding::push(b, p, shared.embed_tokens);
+    pub(crate) fn push_draft(
+        &self,
+        b: &mut Builder,
+        p: &ParamLayout,
+        [embed_tokens, head]: [Param; 2],
+        o: &AttentionOptions,
+    ) {
+        let h = LoadHidden::push(b, p.info(embed_tokens).shape[1]);
+        let next = Embedding::push(b, p, embed_tokens);
         let x = self.push_block(b, p, h, next, o);
-        Logits::push(b, p, x, Some(self.shared_head_norm), shared.head);
+        Logits::push(b, p, x, Some(self.shared_head_norm), head);
     }
 
     /// Appends all but the head, on `h` and the embeddings of the next tokens, both `[t, H]`.
-    fn push_block(&self, b: &mut Builder, p: &Params, h: Act, next: Act, o: &AttentionOptions) -> Act {
+    fn push_block(
+        &self,
+        b: &mut Builder,
+        p: &ParamLayout,
+        h: Activation,
+        next: Activation,
+        o: &AttentionOptions,
+    ) -> Activation {
         let hidden = b.cols(h);
         // (eq. 21) h' = M [RMSNorm(Emb(t_{i+1})) ; RMSNorm(h_i)]
-        let both = b.act(2 * hidden);
+        let both = b.activation(2 * hidden);
         for (x, norm, at) in [(next, self.enorm, 0), (h, self.hnorm, hidden)] {
-            let (x, y) = (View::all(b, x), View::cols(b, both, at..at + hidden));
+            let (x, y) = (Columns::all(b, x), Columns::range(b, both, at..at + hidden));
             b.push(RmsNorm { x, norm, y });
         }
         let x = Linear::push(b, p, both, self.eh_proj, None, None);
         // (eq. 22) one block of its own
         self.block.push(b, p, x, o)
     }
-}
-
-/// What the module shares with the main network.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared {
-    pub(crate) embed_tokens: Param,
-    pub(crate) head: Param,
 }

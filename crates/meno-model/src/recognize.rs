@@ -5,7 +5,7 @@
 
 mod content;
 
-use crate::{Error, hf, input};
+use crate::{Error, input, source};
 use content::Content;
 use std::io::Read;
 use std::path::Path;
@@ -15,7 +15,7 @@ const EXPECTED: &str = "a model is a directory with config.json, model.safetenso
 
 /// Refuses what is not a whole model of a supported kind: config and weights, which fit each other.
 pub fn check(path: &Path) -> Result<(), Error> {
-    hf::open(path).map(drop)
+    source::open(path).map(drop)
 }
 
 /// Refuses what has no readable headers. Unlike [`check`] it takes a config without weights, weights without a config,
@@ -29,7 +29,7 @@ pub fn check_headers(path: &Path) -> Result<(), Error> {
         return match (has("config.json"), weights) {
             _ if has("adapter_config.json") && !has("config.json") => Err(directory_error(path, &names)),
             (true, true) if has("model.safetensors") || has("model.safetensors.index.json") => {
-                hf::open_unchecked(path).map(drop)
+                source::open_unchecked(path).map(drop)
             }
             (true, false) if pytorch(&names).is_some() => Err(directory_error(path, &names)),
             (true, _) | (false, true) => Ok(()),
@@ -37,7 +37,7 @@ pub fn check_headers(path: &Path) -> Result<(), Error> {
         };
     }
     match Content::of(path)? {
-        Content::Gguf => hf::open_unchecked(path).map(drop),
+        Content::Gguf => source::open_unchecked(path).map(drop),
         Content::Json if path.extension().is_some_and(|e| e == "json") => Ok(()),
         Content::Safetensors => Ok(()),
         // The listing says what is wrong with it.

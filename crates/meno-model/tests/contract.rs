@@ -3,14 +3,13 @@
 
 mod common;
 
-use common::{deepseek_v3, llama, model, qwen2, tokens, training_batch};
+use common::{deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use meno_model::{InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::{Executor, Pass};
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::ops::log_softmax::log_softmax_row;
 use meno_tensor::pool::with_threads;
-use meno_tensor::tape::{CrossEntropy, Tape};
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy, Losses};
 use serde_json::Value;
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
@@ -21,17 +20,21 @@ fn kinds() -> [(&'static str, Value); 4] {
     [("deepseek_v3", deepseek_v3()), ("deepseek_v3 without q_lora", direct), ("llama", llama()), ("qwen2", qwen2())]
 }
 
-fn score(model: &mut Model, tape: &mut Tape, precision: Precision, sequences: &[Vec<u32>]) -> Vec<f32> {
-    tape.forward(&mut model.params, precision, &training_batch(sequences), &LOSS, None);
-    tape.out().logprobs.clone()
+fn score(model: &mut Model, executor: &mut dyn Executor, precision: Precision, sequences: &[Vec<u32>]) -> Vec<f32> {
+    executor
+        .forward(&mut *model.weights, Pass::new(precision, &training_batch(sequences)).with_objective(&LOSS), None)
+        .unwrap();
+    executor.outputs().logprobs.clone()
 }
 
 /// Log-probabilities of the tokens of `sequence`, fed to the cache in chunks of these sizes, among `others`.
 fn generate(model: &mut Model, precision: Precision, sequence: &[u32], chunks: &[usize], absorbed: bool) -> Vec<f32> {
     let options = InferOptions { absorbed };
-    let mut tape = model.infer_tape(64, options);
-    let mut cache = KvCache::new(&model.cache_specs(options), 3, 64);
+    let mut executor = model.infer_executor(64, options).unwrap();
+    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(options), 3, 64).unwrap();
     let other = tokens(5, 77);
+    let backend = model.backend().clone();
+    let normalizer = |logits: &[f32]| backend.normalizer(logits, 1.0);
     let (mut at, mut logprobs) = (0, Vec::new());
     for &chunk in chunks {
         let mut batch = Batch::default();
@@ -39,10 +42,12 @@ fn generate(model: &mut Model, precision: Precision, sequence: &[u32], chunks: &
         batch.push(&other, 0, Some(0));
         let rows = batch.push(&sequence[at..at + chunk], at, Some(2));
         batch.logit_rows = rows.collect();
-        tape.forward(&mut model.params, precision, &batch, &LOSS, Some(&mut cache));
-        for (i, logits) in tape.out().logits.chunks(model.config.vocab_size).enumerate() {
+        executor
+            .forward(&mut *model.weights, Pass::new(precision, &batch).with_objective(&LOSS), Some(&mut cache))
+            .unwrap();
+        for (i, logits) in executor.outputs().logits.chunks(model.config.vocab_size).enumerate() {
             let target = sequence.get(at + i + 1);
-            logprobs.push(target.map_or(0.0, |&t| log_softmax_row(logits, 1.0).logprob(logits[t as usize])));
+            logprobs.push(target.map_or(0.0, |&t| normalizer(logits).logprob(logits[t as usize])));
         }
         at += chunk;
     }
@@ -55,8 +60,8 @@ fn scored_prefilled_and_decoded_are_one() {
         for precision in [Precision::F32, Precision::Bf16] {
             let mut model = model(&config, 3);
             let sequence = tokens(41, 5);
-            let mut tape = model.score_tape(64);
-            let scored = score(&mut model, &mut tape, precision, std::slice::from_ref(&sequence));
+            let mut executor = model.score_executor(64).unwrap();
+            let scored = score(&mut model, &mut *executor, precision, std::slice::from_ref(&sequence));
             let ones = [1; 41];
             for chunks in [&[41][..], &[7, 16, 1, 17], &ones] {
                 let generated = generate(&mut model, precision, &sequence, chunks, false);
@@ -71,22 +76,21 @@ fn a_sequence_alone_is_the_sequence_in_a_batch() {
     for (name, config) in kinds() {
         let mut model = model(&config, 4);
         let sequences: Vec<Vec<u32>> = (0..4).map(|i| tokens(9 + 11 * i, i as u64)).collect();
-        let mut tape = model.score_tape(128);
-        let packed = score(&mut model, &mut tape, Precision::F32, &sequences);
+        let mut executor = model.score_executor(128).unwrap();
+        let packed = score(&mut model, &mut *executor, Precision::F32, &sequences);
         let mut at = 0;
         for sequence in &sequences {
-            let alone = score(&mut model, &mut tape, Precision::F32, std::slice::from_ref(sequence));
+            let alone = score(&mut model, &mut *executor, Precision::F32, std::slice::from_ref(sequence));
             assert_eq!(alone, packed[at..at + sequence.len()], "{name}");
             at += sequence.len();
         }
     }
 }
 
-fn step(model: &mut Model, o: TrainOptions, batch: &Batch) -> (Vec<f32>, [f64; 3], Vec<f32>) {
-    let mut grads = vec![0.0; model.params.total()];
-    let mut tape = model.train_tape(64, o);
-    tape.step(&mut model.params, Precision::F32, batch, &LOSS, &mut grads);
-    (tape.out().logprobs.clone(), tape.out().loss, grads)
+fn step(model: &mut Model, o: TrainOptions, batch: &Batch) -> (Vec<f32>, Losses, Vec<f32>) {
+    let (executor, grads) = train_step(model, o, 64, batch, &LOSS);
+    let out = executor.outputs();
+    (out.logprobs.clone(), out.losses, grads)
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn neither_threads_nor_recomputation_change_a_training_step() {
         assert!(one == two, "{name}: threads");
         let recomputed = step(&mut model, TrainOptions { recompute: true, ..o }, &batch);
         assert!(one == recomputed, "{name}: recomputation");
-        assert!(one.1[0] > 0.0 && (one.1[1] > 0.0) == name.starts_with("deepseek"), "{name}: {:?}", one.1);
+        assert!(one.1.next_token > 0.0 && (one.1.mtp > 0.0) == name.starts_with("deepseek"), "{name}: {:?}", one.1);
     }
 }
 
@@ -109,8 +113,8 @@ fn training_sees_what_scoring_sees() {
     for (name, config) in kinds() {
         let mut model = model(&config, 6);
         let sequences = [tokens(30, 8), tokens(12, 9)];
-        let mut tape = model.score_tape(64);
-        let scored = score(&mut model, &mut tape, Precision::F32, &sequences);
+        let mut executor = model.score_executor(64).unwrap();
+        let scored = score(&mut model, &mut *executor, Precision::F32, &sequences);
         for mtp in [false, true] {
             let o = TrainOptions { recompute: false, mtp };
             assert_eq!(step(&mut model, o, &training_batch(&sequences)).0, scored, "{name} {mtp}");

@@ -5,7 +5,7 @@
 
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::{FileType, GgmlType, Gguf};
-use meno_model::weights::{self, Safetensors, Tensor};
+use meno_model::safetensors::{Safetensors, Tensor, write};
 use meno_model::{Dtype, Model};
 use std::path::{Path, PathBuf};
 
@@ -28,12 +28,18 @@ fn write_gguf(from: &Checkpoint, to: &Path, file_type: &str) -> Result<(), meno_
 
 /// All weights of both are the same, bit for bit, and so is what follows from the configs.
 fn assert_same(a: &Model, b: &Model) {
-    for (p, info) in a.params.iter() {
-        let q = b.params.find(&info.name).unwrap_or_else(|| panic!("{} is lost", info.name));
-        let same = a.params.get(p).iter().zip(b.params.get(q)).all(|(x, y)| x.to_bits() == y.to_bits());
-        assert!(same && b.params.info(q).shape == info.shape, "{} differs", info.name);
+    for (p, info) in a.layout().iter() {
+        let q = b.layout().find(&info.name).unwrap_or_else(|| panic!("{} is lost", info.name));
+        let same = a
+            .weights
+            .read(p)
+            .unwrap()
+            .iter()
+            .zip(&*b.weights.read(q).unwrap())
+            .all(|(x, y)| x.to_bits() == y.to_bits());
+        assert!(same && b.layout().info(q).shape == info.shape, "{} differs", info.name);
     }
-    assert_eq!(a.params.iter().count(), b.params.iter().count());
+    assert_eq!(a.layout().iter().count(), b.layout().iter().count());
     let close = |x: f64, y: f64| (x - y).abs() <= 1e-6 * x.abs();
     let (c, d) = (&a.config, &b.config);
     assert!(close(c.softmax_scale().into(), d.softmax_scale().into()));
@@ -56,7 +62,7 @@ fn fp8_is_dequantised_as_torch_does() {
         let expected = Safetensors::open(&golden(name).join("expected.safetensors")).unwrap();
         assert!(expected.names().len() > 30);
         for tensor in expected.names() {
-            let ours = model.params.get(model.params.find(&tensor).unwrap());
+            let ours = model.weights.read(model.layout().find(&tensor).unwrap()).unwrap();
             let same = ours.iter().zip(read(&expected, &tensor)).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{name}: {tensor}");
         }
@@ -118,13 +124,14 @@ fn adapters_are_merged_as_peft_does() {
         let (ours, base) = (Model::load(dir.path()).unwrap(), Model::load(&golden("llama")).unwrap());
         let expected = Safetensors::open(&golden(name).join("expected.safetensors")).unwrap();
         assert!(expected.names().len() >= 6);
-        for (p, info) in ours.params.iter() {
-            let base = base.params.get(base.params.find(&info.name).unwrap());
+        for (p, info) in ours.layout().iter() {
+            let base = base.weights.read(base.layout().find(&info.name).unwrap()).unwrap();
             let expected = match expected.shape(&info.name) {
                 Some(_) => read(&expected, &info.name),
                 None => base.to_vec(),
             };
-            let gap = ours.params.get(p).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let gap =
+                ours.weights.read(p).unwrap().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(gap <= 1e-6, "{name}: {} differs by {gap}", info.name);
         }
         // The same into a GGUF file, whose rows have another order.
@@ -146,7 +153,7 @@ fn adapters_that_do_not_fit_are_refused() {
             dtype: Dtype::F32,
         };
         let tensors: Vec<_> = names.iter().map(tensor).collect();
-        weights::write(&dir.path().join("adapter_model.safetensors"), &tensors).unwrap();
+        write(&dir.path().join("adapter_model.safetensors"), &tensors).unwrap();
     };
     let refused = |expected: &str| {
         let error = Checkpoint::open(&golden("llama"), Some(dir.path())).err().map(|e| e.to_string());
@@ -197,11 +204,11 @@ fn networks_survive_gguf() {
             let mut config = original.config.to_value();
             config["num_nextn_predict_layers"] = 0.into();
             let mut model = Model::random(meno_model::Config::from_value("c", config).unwrap(), 0).unwrap();
-            let all: Vec<_> = model.params.iter().map(|(p, info)| (p, info.name.clone())).collect();
+            let all: Vec<_> = model.layout().iter().map(|(p, info)| (p, info.name.clone())).collect();
             for (p, name) in all {
-                let from = original.params.find(&name).unwrap();
-                let values = original.params.get(from).to_vec();
-                model.params.get_mut(p).copy_from_slice(&values);
+                let from = original.layout().find(&name).unwrap();
+                let values = original.weights.read(from).unwrap().to_vec();
+                model.weights.update(p, &mut |w| w.copy_from_slice(&values)).unwrap();
             }
             model.save(&trunk, Dtype::F32).unwrap();
             original = Model::load(&trunk).unwrap();
@@ -269,9 +276,9 @@ fn gguf_in_other_types() {
         assert_eq!(file.info(stack).unwrap().dtype, expected, "{name}");
         assert_eq!(file.info("blk.1.ffn_gate_inp.weight").unwrap().dtype, GgmlType::F32);
         let (a, b) = (Model::load(&from).unwrap(), Model::load(&path).unwrap());
-        for (p, info) in a.params.iter() {
-            let (a, b) = (a.params.get(p), b.params.get(b.params.find(&info.name).unwrap()));
-            let gap = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        for (p, info) in a.layout().iter() {
+            let (a, b) = (a.weights.read(p).unwrap(), b.weights.read(b.layout().find(&info.name).unwrap()).unwrap());
+            let gap = a.iter().zip(&*b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(gap <= limit, "{name}: {} differs by {gap}", info.name);
         }
     }

@@ -3,13 +3,13 @@
 
 mod common;
 
-use common::{config, deepseek_v3, llama, model, qwen2, tokens, training_batch};
-use meno_model::weights::{Safetensors, Tensor, write};
+use common::{config, deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
+use meno_model::safetensors::{Safetensors, Tensor, write};
 use meno_model::{Dtype, Error, InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::Pass;
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -29,8 +29,8 @@ fn f32_round_trips_to_the_bit() {
     for value in [deepseek_v3(), llama(), qwen2()] {
         let (dir, model) = saved(&value, Dtype::F32);
         let again = Model::load(dir.path()).unwrap();
-        assert_eq!(again.params.data(), model.params.data());
-        let names = |m: &Model| m.params.iter().map(|(_, i)| (i.name.clone(), i.shape.clone())).collect::<Vec<_>>();
+        assert_eq!(again.weights.read_all().unwrap(), model.weights.read_all().unwrap());
+        let names = |m: &Model| m.layout().iter().map(|(_, i)| (i.name.clone(), i.shape.clone())).collect::<Vec<_>>();
         assert_eq!(names(&again), names(&model));
         // Saving what was loaded changes no byte.
         let second = tempfile::tempdir().unwrap();
@@ -52,14 +52,17 @@ fn keep_saved_models() {
         let mut saved = Model::load(&dir).unwrap();
         let ids = tokens(50, 3);
         let o = InferOptions::default();
-        let (mut batch, mut cache) = (Batch::default(), KvCache::new(&saved.cache_specs(o), 1, ids.len()));
+        let mut batch = Batch::default();
+        let mut cache = KvCache::with_slots(&**saved.backend(), &saved.cache_specs(o), 1, ids.len()).unwrap();
         batch.logit_rows = batch.push(&ids, 0, Some(0)).collect();
-        let mut tape = saved.infer_tape(ids.len(), o);
+        let mut executor = saved.infer_executor(ids.len(), o).unwrap();
         let loss = CrossEntropy { head_scale: [1.0, 0.0] };
-        tape.forward(&mut saved.params, Precision::F32, &batch, &loss, Some(&mut cache));
+        executor
+            .forward(&mut *saved.weights, Pass::new(Precision::F32, &batch).with_objective(&loss), Some(&mut cache))
+            .unwrap();
         let ids: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
         let tensor = |name: &str, shape: Vec<usize>, data| Tensor { name: name.into(), shape, data, dtype: Dtype::F32 };
-        let tensors = [tensor("tokens", vec![50], &ids), tensor("logits", vec![50, 96], &tape.out().logits)];
+        let tensors = [tensor("tokens", vec![50], &ids), tensor("logits", vec![50, 96], &executor.outputs().logits)];
         std::fs::create_dir_all(dir.join("expected")).unwrap();
         write(&dir.join("expected/logits.safetensors"), &tensors).unwrap();
     }
@@ -69,12 +72,12 @@ fn keep_saved_models() {
 fn bf16_rounds_weights_but_not_the_selection_bias() {
     let (dir, model) = saved(&deepseek_v3(), Dtype::Bf16);
     let again = Model::load(dir.path()).unwrap();
-    for ((p, info), (q, _)) in model.params.iter().zip(again.params.iter()) {
-        let (a, b) = (model.params.get(p), again.params.get(q));
+    for ((p, info), (q, _)) in model.layout().iter().zip(again.layout().iter()) {
+        let (a, b) = (model.weights.read(p).unwrap(), again.weights.read(q).unwrap());
         if info.name.ends_with("e_score_correction_bias") {
             assert!(a == b && !info.trainable, "{}", info.name);
         } else {
-            assert!(a.iter().zip(b).all(|(a, b)| half::bf16::from_f32(*a).to_f32() == *b), "{}", info.name);
+            assert!(a.iter().zip(&*b).all(|(a, b)| half::bf16::from_f32(*a).to_f32() == *b), "{}", info.name);
         }
     }
 }
@@ -113,7 +116,7 @@ fn the_mtp_module_is_written_as_published() {
     }
     let mut copy = vec![0.0; 96 * 32];
     file.read_f32("model.layers.2.shared_head.head.weight", &mut copy).unwrap();
-    assert_eq!(copy, model.params.get(model.params.find("lm_head.weight").unwrap()));
+    assert_eq!(copy, *model.weights.read(model.layout().find("lm_head.weight").unwrap()).unwrap());
 }
 
 /// transformers leaves the MTP module out of what it saves.
@@ -125,11 +128,10 @@ fn without_its_tensors_there_is_no_mtp_module() {
     std::fs::write(dir.path().join("config.json"), deepseek_v3().to_string()).unwrap();
     let mut model = Model::load(dir.path()).unwrap();
     assert_eq!(model.config.num_nextn_predict_layers, 0);
-    let mut tape = model.train_tape(32, TrainOptions { recompute: false, mtp: true });
-    let mut grads = vec![0.0; model.params.total()];
     let loss = CrossEntropy { head_scale: [1.0, 0.3] };
-    tape.step(&mut model.params, Precision::F32, &training_batch(&[tokens(20, 1)]), &loss, &mut grads);
-    assert!(tape.out().loss[0] > 0.0 && tape.out().loss[1] == 0.0);
+    let o = TrainOptions { recompute: false, mtp: true };
+    let (executor, _) = train_step(&mut model, o, 32, &training_batch(&[tokens(20, 1)]), &loss);
+    assert!(executor.outputs().losses.next_token > 0.0 && executor.outputs().losses.mtp == 0.0);
 }
 
 /// Writes the tensors of a saved model again after `change`.
@@ -219,7 +221,7 @@ fn a_tensor_of_many_dimensions_is_refused() {
     let header = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{}1],\"data_offsets\":[0,4]}}}}", "1,".repeat(30_000));
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 4]].concat();
     std::fs::write(&path, bytes).unwrap();
-    let error = meno_model::weights::Safetensors::open(&path).map(drop).unwrap_err().to_string();
+    let error = meno_model::safetensors::Safetensors::open(&path).map(drop).unwrap_err().to_string();
     assert!(error.contains("tensor `a` has 30001 dimensions, expected at most 8"), "{error}");
 }
 
@@ -270,14 +272,15 @@ fn the_selection_bias_moves_against_the_load() {
     let names = ["model.layers.1", "model.layers.2"].map(|l| format!("{l}.mlp.gate.e_score_correction_bias"));
     // Means 3 and 2.5; the second router is the MTP module's.
     let load = [vec![5, 3, 1, 3, 3, 3, 3, 3], vec![0, 5, 2, 3, 4, 1, 2, 3]];
-    model.update_router_bias(&load, 0.5);
-    model.update_router_bias(&load, 0.0);
-    let biases = names.map(|n| model.params.get(model.params.find(&n).unwrap()).to_vec());
+    model.update_router_bias(&load, 0.5).unwrap();
+    model.update_router_bias(&load, 0.0).unwrap();
+    let biases = names.map(|n| model.weights.read(model.layout().find(&n).unwrap()).unwrap().to_vec());
     assert_eq!(biases[0], [-0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     assert_eq!(biases[1], [0.5, -0.5, 0.5, -0.5, -0.5, 0.5, 0.5, -0.5]);
-    // A tape without the MTP module has one router.
-    model.update_router_bias(&load[..1], 0.5);
-    let first = model.params.get(model.params.find("model.layers.1.mlp.gate.e_score_correction_bias").unwrap());
+    // A executor without the MTP module has one router.
+    model.update_router_bias(&load[..1], 0.5).unwrap();
+    let first =
+        model.weights.read(model.layout().find("model.layers.1.mlp.gate.e_score_correction_bias").unwrap()).unwrap();
     assert_eq!(first[..3], [-1.0, 0.0, 1.0]);
 }
 
@@ -285,10 +288,10 @@ fn the_selection_bias_moves_against_the_load() {
 fn random_weights_follow_their_seed_and_range() {
     let weights = |seed| Model::random(config(&deepseek_v3()), seed).unwrap();
     let (a, b, c) = (weights(1), weights(1), weights(2));
-    assert_eq!(a.params.data(), b.params.data());
-    assert_ne!(a.params.data(), c.params.data());
-    for (p, info) in a.params.iter() {
-        let values = a.params.get(p);
+    assert_eq!(a.weights.read_all().unwrap(), b.weights.read_all().unwrap());
+    assert_ne!(a.weights.read_all().unwrap(), c.weights.read_all().unwrap());
+    for (p, info) in a.layout().iter() {
+        let values = a.weights.read(p).unwrap();
         match info.shape.len() {
             1 if info.name.contains("norm") => assert!(values.iter().all(|&x| x == 1.0), "{}", info.name),
             1 => assert!(values.iter().all(|&x| x == 0.0), "{}", info.name),

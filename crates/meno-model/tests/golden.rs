@@ -4,13 +4,13 @@
 
 mod common;
 
-use common::training_batch;
-use meno_model::weights::Safetensors;
+use common::{train_step, training_batch};
+use meno_model::safetensors::Safetensors;
 use meno_model::{InferOptions, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::Pass;
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use std::path::{Path, PathBuf};
 
 /// Logits in f32.
@@ -46,14 +46,17 @@ fn gap(a: &[f32], b: &[f32]) -> f32 {
 /// Logits of both sequences, run together through the cache.
 fn logits(model: &mut Model, sequences: &[Vec<u32>], absorbed: bool) -> Vec<f32> {
     let o = InferOptions { absorbed };
-    let (mut batch, mut cache) = (Batch::default(), KvCache::new(&model.cache_specs(o), 2, T));
+    let mut batch = Batch::default();
+    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(o), 2, T).unwrap();
     for (slot, sequence) in sequences.iter().enumerate() {
         batch.push(sequence, 0, Some(slot));
     }
     batch.logit_rows = (0..batch.len()).collect();
-    let mut tape = model.infer_tape(batch.len(), o);
-    tape.forward(&mut model.params, Precision::F32, &batch, &LOSS, Some(&mut cache));
-    tape.out().logits.clone()
+    let mut executor = model.infer_executor(batch.len(), o).unwrap();
+    executor
+        .forward(&mut *model.weights, Pass::new(Precision::F32, &batch).with_objective(&LOSS), Some(&mut cache))
+        .unwrap();
+    executor.outputs().logits.clone()
 }
 
 fn compare(name: &str, gradients: usize) {
@@ -69,22 +72,22 @@ fn compare(name: &str, gradients: usize) {
     let absorbed = gap(&logits(&mut model, &sequences, true), &reference);
     assert!(absorbed <= LOGITS, "{name}: absorbed logits differ by {absorbed:e}");
 
-    let mut tape = model.train_tape(2 * T, TrainOptions { recompute: false, mtp: true });
-    let mut grads = vec![0.0; model.params.total()];
-    tape.step(&mut model.params, Precision::F32, &training_batch(&sequences), &LOSS, &mut grads);
+    let o = TrainOptions { recompute: false, mtp: true };
+    let (executor, grads) = train_step(&mut model, o, 2 * T, &training_batch(&sequences), &LOSS);
+    let losses = executor.outputs().losses;
     let loss = read(&expected, "loss");
     for (head, &expected) in loss.iter().enumerate() {
-        // The tape's losses are scaled.
-        let ours = tape.out().loss[head] / LOSS.head_scale[head] as f64;
+        // The executor's losses are scaled.
+        let ours = [losses.next_token, losses.mtp][head] / LOSS.head_scale[head] as f64;
         assert!((ours - expected as f64).abs() <= 1e-5 * expected as f64, "{name}: loss {head}: {ours}, {}", expected);
     }
     let (mut compared, mut worst) = (0, 0f32);
     for tensor in expected.names() {
         let Some(parameter) = tensor.strip_prefix("grad.") else { continue };
         let reference = read(&expected, &tensor);
-        let p = model.params.find(parameter).unwrap_or_else(|| panic!("{name}: no parameter {parameter}"));
+        let p = model.layout().find(parameter).unwrap_or_else(|| panic!("{name}: no parameter {parameter}"));
         let scale = reference.iter().fold(0f32, |a, b| a.max(b.abs())).max(1e-3);
-        let gap = gap(&grads[model.params.info(p).range()], &reference) / scale;
+        let gap = gap(&grads[model.layout().info(p).range()], &reference) / scale;
         assert!(gap <= GRADIENTS, "{name}: gradient of {parameter} differs by {gap:e} of its largest value {scale}");
         (compared, worst) = (compared + 1, worst.max(gap));
     }

@@ -5,7 +5,7 @@
 
 use meno_model::Model;
 use meno_model::convert::Checkpoint;
-use meno_model::weights::{Dtype, Safetensors, Tensor, write};
+use meno_model::safetensors::{Dtype, Safetensors, Tensor, write};
 use meno_tensor::rng::Rng;
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use meno_engine::Tokenizer;
 use meno_engine::constraint::{Choice, TokenMask};
 use meno_server::places::Places;
 use meno_server::structured::{Grammars, Structure};
-use meno_tensor::tape::cpu_seconds;
+use meno_tensor::cpu::cpu_seconds;
 use serde_json::json;
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
 //! Attention, training and decoding: GFLOP/s of one thread by CPU time.
 //! `cargo bench -p meno-tensor --bench attention`
 
-use meno_tensor::batch::Batch;
-use meno_tensor::check::{Net, Probe, build};
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::Pass;
+use meno_tensor::device::Device;
 use meno_tensor::kv_cache::{KvCache, LayerSpec};
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::pool;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, Mode};
+use meno_tensor::testing::{Net, TestInput};
 
 #[derive(Clone, Copy)]
 struct Shape {
@@ -19,14 +20,14 @@ struct Shape {
 
 fn net(train: bool, rows: usize, s: Shape) -> Net {
     let Shape { heads, kv_heads, qk_dim, v_dim } = s;
-    build(train, rows, |b, p| {
+    Net::new(Device::Cpu, Mode { rows, train, recompute: false }, &|b, p| {
         let widths = [heads * qk_dim, kv_heads * qk_dim, kv_heads * v_dim];
-        let act = Probe::input(b, p, widths.iter().sum());
+        let act = TestInput::input(b, p, widths.iter().sum());
         let view = |i: usize, head_stride| HeadView { act, offset: widths[..i].iter().sum(), head_stride };
         let (q, k, v) = (view(0, qk_dim), view(1, qk_dim), view(2, v_dim));
-        let (out, lse) = (b.act(heads * v_dim), b.act(heads));
+        let (out, lse) = (b.activation(heads * v_dim), b.activation(heads));
         b.push(Attention { q, k, v, out, lse, heads, kv_heads, qk_dim, v_dim, scale: 0.1, layer: 0 });
-        out
+        Some(out)
     })
 }
 
@@ -34,10 +35,10 @@ fn net(train: bool, rows: usize, s: Shape) -> Net {
 fn measure(net: &mut Net, passes: usize, mut pass: impl FnMut(&mut Net)) -> (f64, f64) {
     let mut runs = vec![];
     for _ in 0..passes {
-        net.tape.start_profile();
+        net.executor.start_profile();
         pass(net);
-        let profile = net.tape.profile().expect("started").clone();
-        runs.extend(profile.ops.into_iter().filter(|o| o.0 == "attention").map(|o| (o.1, o.2)));
+        let profile = net.executor.profile().expect("started").clone();
+        runs.extend(profile.ops.into_iter().filter(|o| o.name == "attention").map(|o| (o.forward, o.backward)));
     }
     let median = |mut x: Vec<f64>| {
         x.sort_by(f64::total_cmp);
@@ -69,19 +70,19 @@ fn train(name: &str, sequences: usize, length: usize, s: Shape) {
 fn decode(name: &str, sequences: usize, length: usize, s: Shape) {
     let mut net = net(false, sequences, s);
     let spec = LayerSpec { kv_heads: s.kv_heads, qk_dim: s.qk_dim, v_dim: s.v_dim };
-    let mut cache = KvCache::new(&[spec], sequences, 320);
-    for layer in &mut cache.layers {
-        layer.keys.fill(0.5);
-        layer.values.fill(0.5);
+    let mut cache = KvCache::with_slots(&*net.backend, &[spec], sequences, 320).expect("room for the cache");
+    let half = vec![0.5f32.to_bits(); cache.store().page_words()];
+    for page in 0..cache.table().pages() as u32 {
+        cache.store_mut().and_then(|store| store.write_page(page, &half)).expect("pages can be written");
     }
     net.batch = Batch::default();
     for i in 0..sequences {
         net.batch.push(&[1], length - 1, Some(i));
     }
-    let loss = CrossEntropy { head_scale: [1.0, 0.0] };
     let (seconds, _) = measure(&mut net, 31, |net| {
         let batch = net.batch.clone();
-        net.tape.forward(&mut net.params, Precision::F32, &batch, &loss, Some(&mut cache));
+        let pass = Pass::new(Precision::F32, &batch);
+        net.executor.forward(&mut *net.weights, pass, Some(&mut cache)).expect("a pass");
     });
     let work = (sequences * s.heads * length * 2 * (s.qk_dim + s.v_dim)) as f64;
     let bytes = (sequences * s.kv_heads * length * 4 * (s.qk_dim + s.v_dim)) as f64;

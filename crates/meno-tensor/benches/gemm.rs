@@ -1,9 +1,10 @@
 //! GEMM throughput on the shapes of a training step and of decoding: GFLOP/s of one thread by CPU time.
 //! `cargo bench -p meno-tensor --bench gemm`
 
-use meno_tensor::gemm::{Mat, MatMut, Packed, Precision, Rhs, gemm};
+use meno_tensor::cpu::cpu_seconds;
+use meno_tensor::cpu::gemm::{Mat, MatMut, Packed, Rhs, gemm};
 use meno_tensor::pool;
-use meno_tensor::tape::cpu_seconds;
+use meno_tensor::precision::Precision;
 
 /// Median GFLOP/s of `work`, which makes `flop` operations.
 fn measure(name: &str, flop: usize, mut work: impl FnMut()) {

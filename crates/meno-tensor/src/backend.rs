@@ -69,6 +69,10 @@ pub trait Backend: Send + Sync + Debug {
     /// Normalizes one row of logits with the arithmetic of this device's loss head, and leaves exp(z − max) in the row:
     /// a sampled token's log-probability then has the bits that scoring gives it.
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax;
+    /// As [`Backend::log_softmax`], same bits, and leaves the row as it is.
+    fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
+        self.log_softmax(&mut logits.to_vec(), inv_temperature)
+    }
 }
 
 /// The values of all parameters: the one copy that trains, scores and samples.
@@ -91,8 +95,8 @@ pub trait Weights: Any + Send + Sync {
         blocks: &[u8],
         source: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<(), Error>;
-    /// Everything as one block in the layout of [`crate::tape::ParamInfo::range`], in consecutive pieces.
-    fn read_all(&self, f: &mut dyn FnMut(&[f32])) -> Result<(), Error>;
+    /// Everything as one block in the layout of [`crate::tape::ParamInfo::range`].
+    fn read_all(&self) -> Result<Cow<'_, [f32]>, Error>;
     /// Copies everything to a buffer of [`ParamLayout::total`] values.
     fn snapshot(&self, to: &mut dyn Buffer) -> Result<(), Error>;
     /// Exchanges everything with a buffer of [`ParamLayout::total`] values.

@@ -2,7 +2,6 @@
 
 use crate::backend::{Backend, Error, KvStore};
 use crate::tape::{Batch, PageTable, pages};
-use std::ops::Range;
 
 /// Numbers that share a scale in [`KvType::Q8_0`].
 pub const Q8_GROUP: usize = 32;
@@ -59,24 +58,22 @@ impl KvCache {
         &self.table
     }
 
-    /// Which pages hold which tokens, to open, fork, shorten and close slots.
+    /// Which pages hold which tokens, to open, fork, reserve, shorten and close slots.
     pub fn table_mut(&mut self) -> &mut PageTable {
         &mut self.table
     }
 
-    /// The memory of the pages.
+    /// The memory of the pages; its sizes.
     pub fn store(&self) -> &dyn KvStore {
         &*self.store
     }
 
-    /// The memory of the pages, to fill from a file.
-    pub fn store_mut(&mut self) -> &mut dyn KvStore {
-        &mut *self.store
-    }
-
-    /// Table and memory, for an executor's pass.
-    pub(crate) fn parts(&mut self) -> (&PageTable, &mut dyn KvStore) {
-        (&self.table, &mut *self.store)
+    /// The memory of the pages, to read and write it; pages that are due to be copied are copied first.
+    pub fn store_mut(&mut self) -> Result<&mut dyn KvStore, Error> {
+        for copy in self.table.take_copies() {
+            self.store.copy_page(copy.from, copy.to)?;
+        }
+        Ok(&mut *self.store)
     }
 
     /// Bytes of memory when full.
@@ -84,27 +81,13 @@ impl KvCache {
         self.store.bytes()
     }
 
-    /// Gives a slot pages of its own for the tokens `range` that are about to be written, and copies what it shared.
-    /// [`PageTable::pages_needed`] says beforehand whether there are enough pages.
-    ///
-    /// # Panics
-    /// If there are not enough.
-    pub fn reserve(&mut self, slot: usize, range: Range<usize>) -> Result<(), Error> {
-        let (store, mut result) = (&mut self.store, Ok(()));
-        self.table.reserve(slot, range, |copy| {
-            if result.is_ok() {
-                result = store.copy_page(copy.from, copy.to);
-            }
-        });
-        result
-    }
-
-    /// [`KvCache::reserve`] for every sequence of a batch.
-    pub(crate) fn reserve_batch(&mut self, batch: &Batch) -> Result<(), Error> {
+    /// Reserves pages for every sequence of a batch; returns the table and the memory for the pass. For executors.
+    pub fn for_batch(&mut self, batch: &Batch) -> Result<(&PageTable, &mut dyn KvStore), Error> {
         for s in &batch.segments {
             let slot = s.slot.expect("invariant: a generated sequence has a slot in the cache");
-            self.reserve(slot, s.past..s.past + s.rows.len())?;
+            self.table.reserve(slot, s.past..s.past + s.rows.len());
         }
-        Ok(())
+        self.store_mut()?;
+        Ok((&self.table, &mut *self.store))
     }
 }

@@ -57,4 +57,7 @@ impl Backend for Reference {
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         log_softmax::exp_row(logits, inv_temperature)
     }
+    fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
+        log_softmax::log_softmax_row(logits, inv_temperature)
+    }
 }

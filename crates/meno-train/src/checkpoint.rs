@@ -22,10 +22,11 @@ use crate::run::Run;
 use crate::run_lock::RunLock;
 use meno_model::temporary::Temporary;
 use meno_model::{Dtype, Model, input};
+use meno_tensor::backend::{self, Buffer, Weights};
 use meno_tensor::finite::all_finite;
-use meno_tensor::params::Param;
-use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -136,8 +137,55 @@ impl State {
     }
 }
 
-/// Named f32 blocks that go with a [`State`].
-pub type Blocks<'a> = Vec<(String, &'a [f32])>;
+/// Named f32 blocks that go with a [`State`]: vectors on the device.
+pub type Blocks<'a> = Vec<(String, &'a dyn Buffer)>;
+
+/// A block to write.
+#[derive(Clone, Copy)]
+enum Block<'a> {
+    Buffer(&'a dyn Buffer),
+    Weights(&'a dyn Weights),
+}
+
+impl<'a> Block<'a> {
+    fn len(self) -> usize {
+        match self {
+            Block::Buffer(buffer) => buffer.len(),
+            Block::Weights(weights) => weights.layout().total(),
+        }
+    }
+    fn read(self) -> Result<Cow<'a, [f32]>, backend::Error> {
+        match self {
+            Block::Buffer(buffer) => buffer.read(0..buffer.len()),
+            Block::Weights(weights) => weights.read_all(),
+        }
+    }
+}
+
+/// A block as safetensors writes it: read from the device when its turn comes.
+struct BlockView<'a> {
+    block: Block<'a>,
+    shape: [usize; 1],
+}
+
+impl View for BlockView<'_> {
+    fn dtype(&self) -> SafeDtype {
+        SafeDtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        // A lost device ends the run here; the unfinished checkpoint still has its temporary name.
+        match self.block.read().expect("the device answers") {
+            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+        }
+    }
+    fn data_len(&self) -> usize {
+        self.block.len() * size_of::<f32>()
+    }
+}
 
 /// The f32 blocks of a checkpoint, read back.
 pub type OwnedBlocks = HashMap<String, Vec<f32>>;
@@ -172,21 +220,11 @@ pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Block
     Ok(path)
 }
 
-fn write<'a>(
-    to: &Checkpoints,
-    model: &'a Model,
-    state: &State,
-    mut blocks: Blocks<'a>,
-    dir: &Path,
-) -> Result<(), Error> {
+fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>, dir: &Path) -> Result<(), Error> {
     save_model(to, model, dir)?;
-    if to.dtype != Dtype::F32 {
-        blocks.push((MASTER.into(), model.params.data()));
-    }
-    let views = blocks.iter().map(|(name, data)| {
-        let view = TensorView::new(SafeDtype::F32, vec![data.len()], bytemuck::cast_slice(data));
-        (name.as_str(), view.expect("invariant: the shape is the length"))
-    });
+    let master = (to.dtype != Dtype::F32).then_some((MASTER, Block::Weights(&*model.weights)));
+    let blocks = blocks.iter().map(|(name, buffer)| (name.as_str(), Block::Buffer(*buffer)));
+    let views = blocks.chain(master).map(|(name, block)| (name, BlockView { block, shape: [block.len()] }));
     let file = dir.join("training_state.safetensors");
     safetensors::serialize_to_file(views, None, &file)
         .map_err(|e| Error::Checkpoint { path: file.clone(), message: format!("could not be written: {e}") })?;
@@ -204,9 +242,11 @@ fn write<'a>(
 /// Writes the model and its assets to `dir`, as the end of a run does. Weights that are not finite are an error: no model
 /// could be loaded from them.
 pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
-    let params = &model.params;
-    let broken = |p: &Param| params.kept(*p).is_none() && !all_finite(params.get(*p));
-    if let Some((_, info)) = params.iter().find(|(p, _)| broken(p)) {
+    let layout = model.layout();
+    for (p, info) in layout.iter().filter(|(p, _)| !layout.is_quantized(*p)) {
+        if all_finite(&model.weights.read(p)?) {
+            continue;
+        }
         let message = format!(
             "the weight `{}` is not finite any more, so nothing is saved: lower `train.learning_rate`, or resume from an \
              earlier checkpoint",
@@ -273,23 +313,48 @@ pub(crate) fn resume(run: &mut Run, model: &mut Model, stage: &str) -> Result<Op
     }
     let mut blocks = read_blocks(&path.join("training_state.safetensors"))?;
     let saved = Model::load(path)?;
-    if saved.params.total() != model.params.total() {
-        let (is, was) = (model.params.count(), saved.params.count());
+    if saved.layout().total() != model.layout().total() {
+        let (is, was) = (model.layout().count(), saved.layout().count());
         return Err(error(path, format!("holds {was} parameters, the recipe's model has {is}: not the same model")));
     }
-    let master = blocks.remove(MASTER);
-    let weights = master.as_deref().unwrap_or_else(|| saved.params.data());
-    restore(path, MASTER, weights, model.params.data_mut())?;
+    match blocks.remove(MASTER) {
+        Some(master) => set_weights(path, &master, model)?,
+        None => copy_weights(&saved, model)?,
+    }
     found.set_aside_damaged()?;
     Ok(Some((found.state, blocks)))
 }
 
-/// Copies a block of a checkpoint to where it belongs.
-pub fn restore(path: &Path, name: &str, from: &[f32], to: &mut [f32]) -> Result<(), Error> {
-    if from.len() != to.len() {
-        let message = format!("`{name}` has {} values, expected {}: not the same model", from.len(), to.len());
-        return Err(error(path, message));
+/// Copies the weights of a model of the same shape.
+pub(crate) fn copy_weights(from: &Model, to: &mut Model) -> Result<(), Error> {
+    for (p, info) in to.layout().clone().iter() {
+        let values = from.weights.read(p)?;
+        assert!(values.len() == info.len(), "invariant: models of one shape");
+        to.weights.update(p, &mut |weights| weights.copy_from_slice(&values))?;
     }
-    to.copy_from_slice(from);
     Ok(())
+}
+
+/// Sets all weights from a block of a checkpoint, in the layout of the parameters.
+fn set_weights(path: &Path, from: &[f32], to: &mut Model) -> Result<(), Error> {
+    let layout = to.layout().clone();
+    check_len(path, MASTER, from.len(), layout.total())?;
+    for (p, info) in layout.iter() {
+        to.weights.update(p, &mut |weights| weights.copy_from_slice(&from[info.range()]))?;
+    }
+    Ok(())
+}
+
+/// Copies a block of a checkpoint to a vector on the device.
+pub(crate) fn set_buffer(path: &Path, name: &str, from: &[f32], to: &mut dyn Buffer) -> Result<(), Error> {
+    check_len(path, name, from.len(), to.len())?;
+    Ok(to.update(0..from.len(), &mut |values| values.copy_from_slice(from))?)
+}
+
+/// Refuses a block that belongs to another model.
+fn check_len(path: &Path, name: &str, is: usize, expected: usize) -> Result<(), Error> {
+    match is == expected {
+        true => Ok(()),
+        false => Err(error(path, format!("`{name}` has {is} values, expected {expected}: not the same model"))),
+    }
 }

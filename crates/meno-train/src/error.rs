@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The device cannot hold or compute what is asked.
+    #[error(transparent)]
+    Device(#[from] meno_tensor::backend::Error),
     /// A recipe that cannot be used.
     #[error("{file}: {message}")]
     Recipe {

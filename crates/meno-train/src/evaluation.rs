@@ -21,7 +21,7 @@ use meno_engine::Sampling;
 use meno_eval::score::{Judged, Sample, Summary};
 use meno_eval::{Split, Task};
 use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 
 /// `[eval]` of a training recipe: which held-out questions are measured, and how often.

@@ -36,6 +36,7 @@ use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
 use meno_engine::Generator;
 use meno_model::Model;
+use meno_tensor::backend::Buffer;
 use serde::{Deserialize, Serialize};
 
 /// What a GRPO run must remember besides weights and optimizer.
@@ -71,8 +72,8 @@ struct Loop<'a> {
     trainer: Trainer,
     generator: Generator,
     sampler: Sampler,
-    /// The reference policy, in the layout of `Params::data`; empty if β is 0.
-    reference: Vec<f32>,
+    /// The weights of the reference policy; none if β is 0.
+    reference: Option<Box<dyn Buffer>>,
     state: State,
     progress: Progress,
 }
@@ -92,9 +93,13 @@ impl Grpo {
         let mut l = Loop::new(self, train, model, task, rewards)?;
         if let Some((saved, mut blocks)) = checkpoint::resume(run, model, "grpo")? {
             l.trainer.restore(&saved, &blocks)?;
-            l.reference = blocks.remove("ref_model").unwrap_or_default();
+            let path = run.checkpoints.as_ref().map(|c| c.dir.clone()).unwrap_or_default();
+            if let Some(reference) = &mut l.reference {
+                let block = blocks.remove("ref_model").unwrap_or_default();
+                checkpoint::set_buffer(&path, "ref_model", &block, &mut **reference)?;
+            }
             l.progress = serde_json::from_value(saved.extra.clone()).map_err(|e| Error::Checkpoint {
-                path: run.checkpoints.as_ref().map(|c| c.dir.clone()).unwrap_or_default(),
+                path,
                 message: format!("the rollouts of its training state cannot be read: {e}"),
             })?;
             l.state = saved;
@@ -127,7 +132,12 @@ impl<'a> Loop<'a> {
         let trainer = Trainer::new(train, model, false)?;
         let sampler = grpo.sampler(train, task.stop_tokens());
         let generator = generator(model, &sampler, grpo.max_prompt_length)?;
-        let reference = if grpo.beta > 0.0 { model.params.data().to_vec() } else { Vec::new() };
+        let mut reference = None;
+        if grpo.beta > 0.0 {
+            let mut copy = model.backend().buffer(model.layout().total())?;
+            model.weights.snapshot(&mut *copy)?;
+            reference = Some(copy);
+        }
         let state = State { stage: "grpo".into(), ..State::default() };
         let progress = Progress::default();
         Ok(Loop { grpo, train, task, rewards, trainer, generator, sampler, reference, state, progress })
@@ -168,8 +178,8 @@ impl<'a> Loop<'a> {
     fn save(&mut self, run: &mut Run, model: &Model) -> Result<(), Error> {
         self.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
         let mut more = Blocks::new();
-        if !self.reference.is_empty() {
-            more.push(("ref_model".into(), &self.reference));
+        if let Some(reference) = &self.reference {
+            more.push(("ref_model".into(), &**reference));
         }
         self.trainer.save_now(run, model, &self.state, more)
     }
@@ -193,8 +203,9 @@ impl<'a> Loop<'a> {
             self.progress.rollouts.clear();
         }
         self.state.step += 1;
-        if self.grpo.sync_ref_model && self.state.step.is_multiple_of(self.grpo.ref_model_sync_steps) {
-            mix_into(&mut self.reference, model.params.data(), self.grpo.ref_model_mixup_alpha);
+        let due = self.grpo.sync_ref_model && self.state.step.is_multiple_of(self.grpo.ref_model_sync_steps);
+        if let Some(reference) = self.reference.as_mut().filter(|_| due) {
+            reference.mix(&*model.weights, self.grpo.ref_model_mixup_alpha)?;
         }
         self.state.num_tokens += rows as u64;
         metrics.push("num_tokens", self.state.num_tokens as f64);
@@ -292,18 +303,10 @@ impl<'a> Loop<'a> {
         let advantages = advantages(&rewards, g, self.grpo.scale_rewards);
         kept.iter_mut().zip(advantages).for_each(|(r, a)| r.advantage = a);
         observer.on_rollouts(&kept);
-        if !self.reference.is_empty() {
-            self.score_reference(model, &mut kept);
+        if self.reference.is_some() {
+            self.score_reference(model, &mut kept)?;
         }
         Ok(Some((kept, figures)))
-    }
-}
-
-/// reference = α · policy + (1 − α) · reference (TR-DPO, arXiv 2404.09656). An empty reference stays empty.
-fn mix_into(reference: &mut [f32], policy: &[f32], alpha: f32) {
-    for (reference, policy) in reference.iter_mut().zip(policy) {
-        // At α = 1 the reference has the policy's bits.
-        *reference = if alpha == 1.0 { *policy } else { *reference * (1.0 - alpha) + alpha * policy };
     }
 }
 
@@ -338,20 +341,5 @@ fn rollout_metrics(rollouts: &[Rollout], group_size: usize, rewards: &[Weighted]
         ("unparsable", Verdict::Unparsable),
     ] {
         m.push(format!("verdicts/{name}"), rollouts.iter().filter(|r| r.verdict == verdict).count() as f64 / n);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mix_into;
-
-    #[test]
-    fn the_reference_moves_towards_the_policy() {
-        let (mut reference, policy) = ([1.0f32, -2.0, -0.0], [3.0f32, 2.0, -0.0]);
-        mix_into(&mut reference, &policy, 0.25);
-        assert_eq!(reference, [1.5, -1.0, 0.0]);
-        mix_into(&mut reference, &policy, 1.0);
-        assert_eq!(reference.map(f32::to_bits), policy.map(f32::to_bits));
-        mix_into(&mut [], &policy, 0.5);
     }
 }

@@ -16,7 +16,7 @@ pub struct Estimate {
 impl Estimate {
     /// Of training `model`; with GRPO, of its generation too.
     pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>) -> Result<Estimate, Error> {
-        let values = model.params.total() * 4;
+        let values = model.weights.bytes();
         let trainer = Trainer::new(train, model, mtp)?;
         let packed = match train.precision {
             Dtype::F32 => values,

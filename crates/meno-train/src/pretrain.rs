@@ -74,7 +74,7 @@ impl Pretrain {
             };
             let grad_norm = trainer.update(model, state.step)?;
             if (state.step as f32) < self.bias_update_until * train.max_steps as f32 && self.bias_update_speed > 0.0 {
-                model.update_router_bias(&loss.expert_load, self.bias_update_speed);
+                model.update_router_bias(&loss.expert_load, self.bias_update_speed)?;
             }
             state.position += taken;
             state.num_tokens += loss.rows as u64;
@@ -126,12 +126,12 @@ impl Pretrain {
 /// The figures of a step of cross-entropy training.
 pub(crate) fn metrics(train: &Train, state: &State, loss: &StepLoss, grad_norm: f32, mtp_weight: f32) -> Metrics {
     let mut m = Metrics::new(state.step);
-    m.push("loss", loss.loss[0]);
-    if loss.loss[1] != 0.0 {
-        m.push("mtp_loss", loss.loss[1] / mtp_weight as f64);
+    m.push("loss", loss.losses.next_token);
+    if loss.losses.mtp != 0.0 {
+        m.push("mtp_loss", loss.losses.mtp / mtp_weight as f64);
     }
     if !loss.expert_load.is_empty() {
-        m.push("balance_loss", loss.loss[2]);
+        m.push("balance_loss", loss.losses.balance);
         m.push("moe/max_violation", max_violation(&loss.expert_load));
     }
     m.push("entropy", loss.entropy);

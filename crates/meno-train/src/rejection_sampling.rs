@@ -14,7 +14,7 @@ use crate::run::Observer;
 use crate::time::{Answering, Time};
 use meno_engine::Sampling;
 use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

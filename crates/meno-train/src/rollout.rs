@@ -6,7 +6,7 @@ use crate::rewards::{Input, Weighted, compose};
 use crate::run::Observer;
 use meno_engine::{Capacity, Finish, Flow, Generator, Request, Sampling};
 use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 

@@ -199,7 +199,7 @@ impl Sft {
         let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
         let grad_norm = trainer.update(model, state.step)?;
         if self.bias_update_speed > 0.0 {
-            model.update_router_bias(&loss.expert_load, self.bias_update_speed);
+            model.update_router_bias(&loss.expert_load, self.bias_update_speed)?;
         }
         state.position += self.train_batch_size as u64;
         state.num_tokens += loss.rows as u64;

@@ -8,10 +8,10 @@ use crate::rollout::{Sampler, generator};
 use crate::trainer::{Train, Trainer};
 use meno_engine::{Finish, Flow, Generator, Request, Sampling};
 use meno_model::Model;
-use meno_tensor::batch::Batch;
+use meno_tensor::cpu::roofline;
+use meno_tensor::pool;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::CrossEntropy;
-use meno_tensor::{peak, pool};
+use meno_tensor::tape::{Batch, CrossEntropy};
 use std::time::{Duration, Instant};
 
 /// Longest probe of answers, after the prompts are read.
@@ -79,7 +79,7 @@ pub struct Training {
 impl Training {
     /// Trains `model` on random sequences of `length` tokens.
     pub fn measure(model: &mut Model, train: &Train, mtp: bool, length: usize) -> Result<Training, Error> {
-        let flops = peak::gflops(train.precision.into()) * 1e9 * pool::threads() as f64;
+        let flops = roofline::gflops(train.precision.into()) * 1e9 * pool::threads() as f64;
         let active = model.config.counts().active.max(1) as f64;
         // Passes of a second or less, however large the model.
         let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);
@@ -87,13 +87,13 @@ impl Training {
         let batch = random(model.config.vocab_size, rows, length.clamp(2, rows));
         let mut pass = |trainer: &mut Trainer| {
             let start = Instant::now();
-            trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, if mtp { 0.1 } else { 0.0 }] });
-            start.elapsed().as_secs_f64()
+            trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, if mtp { 0.1 } else { 0.0 }] })?;
+            Ok::<f64, Error>(start.elapsed().as_secs_f64())
         };
         // The first packs the weights.
-        let (first, mut times) = (pass(&mut trainer), Vec::new());
+        let (first, mut times) = (pass(&mut trainer)?, Vec::new());
         while times.is_empty() || times.len() < 5 && first + times.iter().sum::<f64>() < PASSES {
-            times.push(pass(&mut trainer));
+            times.push(pass(&mut trainer)?);
         }
         let mean = times.iter().sum::<f64>() / times.len() as f64;
         let start = Instant::now();

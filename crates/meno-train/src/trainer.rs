@@ -11,13 +11,12 @@ use crate::packing::best_fit;
 use crate::run::{Observer, Run};
 use crate::schedule::{LrSchedulerType, Schedule};
 use meno_model::{Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::buffer::Buffer;
-use meno_tensor::gemm::Precision;
-use meno_tensor::optim::clip::{clip_scale, global_norm};
-use meno_tensor::optim::{Kind, Optimizer, OptimizerConfig};
-use meno_tensor::tape::{CrossEntropy, Objective, Outputs, Tape};
+use meno_tensor::backend::{Backend, Buffer, Executor, Optimizer, Pass};
+use meno_tensor::optim::{OptimizerConfig, OptimizerKind, clip_scale};
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective, Outputs};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Settings that every stage has: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,8 +134,8 @@ impl Train {
     pub fn optimizer(&self) -> OptimizerConfig {
         OptimizerConfig {
             kind: match self.optim {
-                Optim::Adamw => Kind::AdamW,
-                Optim::Muon => Kind::Muon,
+                Optim::Adamw => OptimizerKind::AdamW,
+                Optim::Muon => OptimizerKind::Muon,
             },
             adam_beta1: self.adam_beta1,
             adam_beta2: self.adam_beta2,
@@ -177,12 +176,13 @@ impl Train {
     }
 }
 
-/// Gradients, optimizer and the training tape of one model.
+/// Gradients, optimizer and executor of one model.
 pub struct Trainer {
     train: Train,
-    tape: Tape,
-    grads: Buffer,
-    optimizer: Optimizer,
+    backend: Arc<dyn Backend>,
+    executor: Box<dyn Executor>,
+    grads: Box<dyn Buffer>,
+    optimizer: Box<dyn Optimizer>,
 }
 
 impl Trainer {
@@ -190,10 +190,11 @@ impl Trainer {
     pub fn new(train: &Train, model: &Model, mtp: bool) -> Result<Self, Error> {
         train.check()?;
         let options = TrainOptions { recompute: train.gradient_checkpointing, mtp };
-        let tape = model.train_tape(train.max_tokens, options);
-        let grads = Buffer::zeroed(model.params.total());
-        let optimizer = Optimizer::new(train.optimizer(), &model.params);
-        Ok(Trainer { train: train.clone(), tape, grads, optimizer })
+        let executor = model.train_executor(train.max_tokens, options)?;
+        let backend = model.backend().clone();
+        let grads = backend.buffer(model.layout().total())?;
+        let optimizer = backend.optimizer(train.optimizer(), model.layout())?;
+        Ok(Trainer { train: train.clone(), backend, executor, grads, optimizer })
     }
 
     /// Bytes by purpose.
@@ -202,31 +203,32 @@ impl Trainer {
         [
             ("gradients", self.grads.len() * 4),
             ("optimizer state", optimizer),
-            ("activations of a pass", self.tape.bytes()),
+            ("activations of a pass", self.executor.bytes()),
         ]
     }
 
     /// Forward and backward over one pass; gradients are added up until [`Trainer::update`].
-    pub fn pass(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> &Outputs {
-        self.tape.step(&mut model.params, self.train.precision.into(), batch, objective, &mut self.grads);
-        self.tape.out()
+    pub fn pass(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
+        let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
+        Ok(self.executor.step(&mut *model.weights, pass, &mut *self.grads)?)
     }
 
-    /// Forward only, with the training tape.
-    pub fn score(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> &Outputs {
-        self.tape.forward(&mut model.params, self.train.precision.into(), batch, objective, None);
-        self.tape.out()
+    /// Forward only, with the training executor.
+    pub fn score(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
+        let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
+        Ok(self.executor.forward(&mut *model.weights, pass, None)?)
     }
 
     /// Ends optimizer step `step` (from 0): clips, updates the weights, forgets the gradients. Returns the norm of the
     /// gradient before clipping.
     pub fn update(&mut self, model: &mut Model, step: usize) -> Result<f32, Error> {
-        let norm = global_norm(&model.params, &self.grads);
+        let norm = self.backend.gradient_norm(model.layout(), &*self.grads)?;
         if !(norm as f32).is_finite() {
             return Err(Error::NotFinite { step: step + 1, what: "the gradient norm", value: norm as f32 });
         }
         let scale = clip_scale(norm, self.train.max_grad_norm);
-        self.optimizer.step(&mut model.params, &mut self.grads, self.train.learning_rate_at(step), scale);
+        let learning_rate = self.train.learning_rate_at(step);
+        self.optimizer.step(&mut *model.weights, &mut *self.grads, learning_rate, scale)?;
         Ok(norm as f32)
     }
 
@@ -254,7 +256,7 @@ impl Trainer {
                 batch.push_training(tokens, |at| if at >= prompt { weight } else { 0.0 });
             }
             total.rows += batch.len();
-            let out = self.pass(model, &batch, &CrossEntropy { head_scale });
+            let out = self.pass(model, &batch, &CrossEntropy { head_scale })?;
             total.add(out, &batch);
             observer.on_progress("passes", i + 1, passes.len());
             if observer.should_stop() {
@@ -262,7 +264,7 @@ impl Trainer {
             }
         }
         total.entropy /= targets.max(1) as f64;
-        let loss = total.loss.iter().sum::<f64>() as f32;
+        let loss = total.losses.total() as f32;
         if !loss.is_finite() {
             let step = self.optimizer.steps() as usize + 1;
             return Err(Error::NotFinite { step, what: "the loss", value: loss });
@@ -293,8 +295,8 @@ impl Trainer {
                 let (list, prompt) = (&examples[s].tokens, examples[s].prompt.max(1));
                 batch.push_training(list, |at| if at >= prompt { weight } else { 0.0 });
             }
-            let out = self.score(model, &batch, &CrossEntropy { head_scale: [1.0, 0.0] });
-            sum += out.loss[0] * targets as f64;
+            let out = self.score(model, &batch, &CrossEntropy { head_scale: [1.0, 0.0] })?;
+            sum += out.losses.next_token * targets as f64;
             tokens += targets;
             observer.on_progress("held-out examples", i + 1, passes.len());
             if observer.should_stop() {
@@ -308,7 +310,7 @@ impl Trainer {
     pub(crate) fn restore(&mut self, state: &State, blocks: &OwnedBlocks) -> Result<(), Error> {
         let block = |name: &str| blocks.get(name).map_or(&[][..], Vec::as_slice);
         self.optimizer
-            .restore(state.optimizer_steps, block("exp_avg"), block("exp_avg_sq"))
+            .restore(state.optimizer_steps, ["exp_avg", "exp_avg_sq"].map(block))
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
@@ -336,7 +338,7 @@ impl Trainer {
         more: Blocks<'a>,
     ) -> Result<(), Error> {
         let Some(to) = &run.checkpoints else { return Ok(()) };
-        let mut blocks: Blocks = self.optimizer.state().map(|(name, values)| (name.to_owned(), values)).into();
+        let mut blocks: Blocks = self.optimizer.state().map(|(name, moment)| (name.to_owned(), moment)).into();
         blocks.extend(more);
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
         let path = checkpoint::save(to, model, state, blocks)?;
@@ -355,8 +357,7 @@ pub(crate) struct Sequence<'a> {
 /// What the passes of a step summed to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepLoss {
-    /// Next token, MTP, balance.
-    pub(crate) loss: [f64; 3],
+    pub(crate) losses: Losses,
     /// Entropy of the predictions: their sum, then their mean.
     pub(crate) entropy: f64,
     pub(crate) expert_load: Vec<Vec<u32>>,
@@ -365,7 +366,7 @@ pub(crate) struct StepLoss {
 
 impl StepLoss {
     pub(crate) fn add(&mut self, out: &Outputs, batch: &Batch) {
-        self.loss.iter_mut().zip(out.loss).for_each(|(a, b)| *a += b);
+        self.losses += out.losses;
         let rows = batch.weights.iter().zip(&out.entropies).filter(|(w, _)| **w > 0.0);
         self.entropy += rows.map(|(_, e)| *e as f64).sum::<f64>();
         self.expert_load.resize(out.expert_load.len(), Vec::new());

@@ -6,10 +6,9 @@
 
 use meno_engine::{Capacity, Flow, Generator, Request, Sampling};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
 use meno_tensor::pool;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use meno_train::Train;
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use serde_json::json;
@@ -87,7 +86,7 @@ fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
         for sequence in [&tokens[..50], &tokens[30..], &tokens[..37]] {
             batch.push_training(sequence, |_| 1e-2);
         }
-        trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, 0.3] });
+        trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, 0.3] }).unwrap();
         trainer.update(model, step).unwrap();
         counts.push(allocations() - before);
     }

@@ -6,8 +6,9 @@ mod common;
 
 use common::{STOP, VOCAB, dense};
 use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::tape::{CrossEntropy, Objective};
+use meno_tensor::backend::Pass;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective};
 use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
 use meno_train::grpo::advantages::ScaleRewards;
 use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};
@@ -176,7 +177,7 @@ fn what_looks_ahead_changes_nothing_where_every_ratio_is_one() {
     ] {
         let mut model = dense();
         run_grpo(&mut model, &train, &settings).unwrap();
-        assert!(plain.params.data() == model.params.data(), "{settings:?}");
+        assert!(plain.weights.read_all().unwrap() == model.weights.read_all().unwrap(), "{settings:?}");
     }
 }
 
@@ -196,7 +197,10 @@ fn packing_and_threads_change_no_reward_and_no_gap() {
             let train = Train { max_tokens, ..train(3, 1e-2) };
             let mut model = dense();
             let s = run_grpo(&mut model, &train, &grpo()).unwrap();
-            (s.history.iter().map(|m| m.get("reward")).collect::<Vec<_>>(), model.params.data().to_vec())
+            (
+                s.history.iter().map(|m| m.get("reward")).collect::<Vec<_>>(),
+                model.weights.read_all().unwrap().into_owned(),
+            )
         })
     };
     let (reference, weights) = with(64, 1);
@@ -264,7 +268,7 @@ fn the_loss_of_sft_is_the_mean_over_answer_tokens() {
     for e in &examples {
         let mut batch = Batch::default();
         batch.push_training(&e.tokens, |_| 1.0);
-        let out = trainer.score(&mut model, &batch, &CrossEntropy { head_scale: [1.0; 2] });
+        let out = trainer.score(&mut model, &batch, &CrossEntropy::default()).unwrap();
         let answer = &out.logprobs[e.prompt - 1..e.tokens.len() - 1];
         sum -= answer.iter().map(|l| *l as f64).sum::<f64>();
         count += answer.len();
@@ -282,10 +286,10 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
     for sequence in [[2u32, 4, 3, 9, 10, 1], [2, 5, 3, 5, 5, 1]] {
         batch.push_training(&sequence, |at| if at >= 3 { 0.2 } else { 0.0 });
     }
-    let mut tape = model.train_tape(16, meno_model::TrainOptions::default());
-    let mut grads = vec![0.0; model.params.total()];
-    tape.forward(&mut model.params, Dtype::F32.into(), &batch, &CrossEntropy { head_scale: [1.0; 2] }, None);
-    let now = tape.out().logprobs.clone();
+    let mut executor = model.train_executor(16, meno_model::TrainOptions::default()).unwrap();
+    let mut grads = model.backend().buffer(model.layout().total()).unwrap();
+    let pass = Pass::new(Precision::F32, &batch);
+    let now = executor.forward(&mut *model.weights, pass, None).unwrap().logprobs.clone();
     // Ratios inside and beyond the clip on both sides, never at its kink; both signs of the advantage; a reference.
     let old: Vec<f32> = now.iter().enumerate().map(|(i, l)| l - [-0.5, -0.1, 0.0, 0.12, 0.6][i % 5]).collect();
     let reference: Vec<f32> = now.iter().enumerate().map(|(i, l)| l + 0.3 * (i % 3) as f32 - 0.2).collect();
@@ -301,27 +305,29 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
     for loss_type in [LossType::Grpo, LossType::Sapo] {
         let config = ObjectiveConfig { loss_type, epsilon_high: 0.28, beta: 0.1, ..ObjectiveConfig::default() };
         let policy = GrpoObjective { config, tokens: &tokens, temperature: 0.9, entropy: true };
-        grads.fill(0.0);
-        tape.step(&mut model.params, Dtype::F32.into(), &batch, &policy, &mut grads);
-        let handles: Vec<_> = model.params.iter().map(|(p, info)| (p, info.range())).collect();
-        for (p, range) in handles {
+        let pass = pass.with_objective(&policy);
+        grads.update(0..grads.len(), &mut |g| g.fill(0.0)).unwrap();
+        executor.step(&mut *model.weights, pass, &mut *grads).unwrap();
+        let grads = grads.read(0..grads.len()).unwrap();
+        let layout = model.layout().clone();
+        for (p, info) in layout.iter() {
             // Along the gradient itself the derivative is its squared norm: large against the rounding of f32.
-            let direction: Vec<f32> = grads[range].to_vec();
+            let direction: Vec<f32> = grads[info.range()].to_vec();
             let square: f64 = direction.iter().map(|g| (*g as f64).powi(2)).sum();
             let h = 2e-3 / square.sqrt();
             let mut loss_at = |h: f64| {
-                let before = model.params.get(p).to_vec();
-                model.params.get_mut(p).iter_mut().zip(&direction).for_each(|(w, g)| *w += h as f32 * g);
-                tape.forward(&mut model.params, Dtype::F32.into(), &batch, &policy, None);
+                let before = model.weights.read(p).unwrap().into_owned();
+                let ascend = &mut |w: &mut [f32]| w.iter_mut().zip(&direction).for_each(|(w, g)| *w += h as f32 * g);
+                model.weights.update(p, ascend).unwrap();
+                let out = executor.forward(&mut *model.weights, pass, None).unwrap();
                 let rows = (0..batch.len()).filter(|r| batch.weights[*r] > 0.0);
-                let loss: f64 = rows
-                    .map(|r| policy.token(&batch, 0, r, tape.out().logprobs[r], tape.out().entropies[r]).loss as f64)
-                    .sum();
-                model.params.get_mut(p).copy_from_slice(&before);
+                let token = |r: usize| policy.token(&batch, 0, r, out.logprobs[r], out.entropies[r]);
+                let loss: f64 = rows.map(|r| token(r).loss as f64).sum();
+                model.weights.update(p, &mut |w| w.copy_from_slice(&before)).unwrap();
                 loss
             };
             let numeric = (loss_at(h) - loss_at(-h)) / (2.0 * h);
-            let name = &model.params.info(p).name;
+            let name = &info.name;
             assert!((numeric - square).abs() < 0.03 * square + 1e-7, "{name}: {numeric} {square}");
         }
     }
@@ -334,21 +340,22 @@ fn packed_sequences_do_not_leak() {
     let mut trainer = Trainer::new(&train, &model, true).unwrap();
     let sequences: [&[u32]; 3] = [&[4, 5, 6, 7, 8], &[9, 10, 11], &[12, 13, 14, 15, 16, 17, 18]];
     let objective = CrossEntropy { head_scale: [1.0, 0.3] };
-    let mut separate = ([0.0; 3], Vec::new());
+    let mut separate = (Losses::default(), Vec::new());
     for s in sequences {
         let mut batch = Batch::default();
         batch.push_training(s, |_| 0.1);
-        let out = trainer.score(&mut model, &batch, &objective);
-        separate.0.iter_mut().zip(out.loss).for_each(|(a, b)| *a += b);
+        let out = trainer.score(&mut model, &batch, &objective).unwrap();
+        separate.0 += out.losses;
         separate.1.extend_from_slice(&out.logprobs);
     }
     let mut batch = Batch::default();
     for s in sequences {
         batch.push_training(s, |_| 0.1);
     }
-    let out = trainer.score(&mut model, &batch, &objective);
+    let out = trainer.score(&mut model, &batch, &objective).unwrap();
     assert_eq!(out.logprobs, separate.1, "the same bits packed and alone");
-    assert!((out.loss[0] - separate.0[0]).abs() < 1e-9 && (out.loss[1] - separate.0[1]).abs() < 1e-9);
+    assert!((out.losses.next_token - separate.0.next_token).abs() < 1e-9);
+    assert!((out.losses.mtp - separate.0.mtp).abs() < 1e-9);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `--help` and `--version` say beyond the arguments: examples of every command, exit codes, the build.
 
 use clap::Command;
-use meno_tensor::simd::{Level, level};
+use meno_tensor::cpu::simd::{Level, level};
 
 /// What the exit codes mean, at the end of the help of every command.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a mistake in the command, its files or the system (message on standard \

@@ -10,9 +10,9 @@ use meno_engine::{
     Capacity, ChatTemplate, Completion, Error, Flow, GenerationConfig, Generator, Message, Options, Request, Sampling,
     Speculative, TextStream, Tokenizer,
 };
-use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_model::{LoadOptions, Model};
 use meno_tensor::kv_cache::KvType;
+use meno_tensor::precision::Precision;
 use std::path::{Path, PathBuf};
 
 /// Rows of one step: prompts are run in chunks of this.
@@ -109,13 +109,14 @@ impl PrecisionArg {
         others: Precision,
         on_read: &mut dyn FnMut(usize, usize),
     ) -> Result<(Model, Precision)> {
-        let (quantised, precision) = match self {
+        let (keep_quantized, precision) = match self {
             PrecisionArg::Auto => (true, others),
             PrecisionArg::F32 => (false, Precision::F32),
             PrecisionArg::Bf16 => (false, Precision::Bf16),
         };
         let work = Work::loading(path);
-        let model = Model::load_watched(path, quantised, &mut |read, of| {
+        let options = LoadOptions { keep_quantized, ..LoadOptions::default() };
+        let model = Model::load_with(path, options, &mut |read, of| {
             work.set(read as u64, of as u64);
             on_read(read, of);
         });

@@ -12,7 +12,7 @@ use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
-use meno_model::{Config, Model, input};
+use meno_model::{Config, LoadOptions, Model, input};
 use meno_train::checkpoint::{Begun, Checkpoints};
 use meno_train::data::{Asked, Example};
 use meno_train::evaluation::{Evaluate, Evaluation};
@@ -200,7 +200,7 @@ pub fn model(section: &ModelSection) -> Result<Model> {
         (Some(path), None) => {
             let path = open::model(path)?;
             let work = Work::loading(&path);
-            Ok(Model::load_watched(&path, false, &mut |read, of| work.set(read as u64, of as u64))?)
+            Ok(Model::load_with(&path, LoadOptions::default(), &mut |read, of| work.set(read as u64, of as u64))?)
         }
         (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),

@@ -1,7 +1,7 @@
 //! `meno logits` against transformers' logits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use meno_model::weights::Safetensors;
+use meno_model::safetensors::Safetensors;
 use std::path::Path;
 use std::process::Command;
 

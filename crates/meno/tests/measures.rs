@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use meno_engine::Tokenizer;
-use meno_model::weights::Safetensors;
+use meno_model::safetensors::Safetensors;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -38,7 +38,7 @@ fn random_model(dir: &Path) {
     config["vocab_size"] = 704.into();
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
     let config = meno_model::config::Config::load(&dir.join("config.json")).unwrap();
-    meno_model::Model::random(config, 1).unwrap().save(dir, meno_model::weights::Dtype::F32).unwrap();
+    meno_model::Model::random(config, 1).unwrap().save(dir, meno_model::safetensors::Dtype::F32).unwrap();
     let tokenizer = crates("meno-engine/tests/fixtures/small_tokenizer/tokenizer.json");
     std::fs::copy(tokenizer, dir.join("tokenizer.json")).unwrap();
 }

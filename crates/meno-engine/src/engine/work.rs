@@ -4,7 +4,7 @@ use super::{Arrival, EngineOptions, Shared, Submission, lock};
 use crate::error::Error;
 use crate::generator::{Event, Finish, Flow, Generator, Job};
 use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,12 +59,12 @@ impl Worker {
             self.drop_gone();
             if !self.generator.is_idle() {
                 let Worker { model, generator, precision, shared, open, .. } = &mut self;
-                generator.step(&mut model.params, *precision, &mut |job, event| tell(open, shared, job, event));
+                generator.step(&mut *model.weights, *precision, &mut |job, event| tell(open, shared, job, event))?;
             }
             self.report();
         }
         if let Some(path) = &self.prefix_file
-            && let Err(error) = self.generator.save_prefixes(&mut self.model.params, self.precision, path)
+            && let Err(error) = self.generator.save_prefixes(&mut *self.model.weights, self.precision, path)
         {
             // Every answer was given: a cache that is lost costs time, and no more.
             eprintln!("warning: the kept prefixes are not saved: {error}");

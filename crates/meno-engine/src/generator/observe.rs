@@ -8,6 +8,7 @@ use super::Flow;
 use super::sequence::Sequence;
 use super::{Event, Sink};
 use crate::sampler::{Sampling, logprob, top_logprobs};
+use meno_tensor::backend::Backend;
 use meno_tensor::tape::Outputs;
 use rayon::prelude::*;
 
@@ -85,7 +86,7 @@ impl Sequence {
     }
 
     /// Reads what the step computed for its rows.
-    pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
+    pub(super) fn observe(&mut self, backend: &dyn Backend, out: &Outputs, vocab: usize, rows: usize) {
         let Sequence { observing, tokens, prompt, sampling, past, rows: own, .. } = self;
         let Some(o) = observing.as_mut().filter(|o| o.seen < *prompt && own.start < own.end) else { return };
         let (from, to) = (o.seen.max(*past), (*past + own.len()).min(*prompt));
@@ -95,7 +96,7 @@ impl Sequence {
                 let Some(first) = o.row.take() else { return };
                 let next = |position: usize| {
                     let logits = &out.logits[(first + position - *past) * vocab..][..vocab];
-                    token_logprob(logits, sampling, tokens[position + 1])
+                    token_logprob(backend, logits, sampling, tokens[position + 1])
                 };
                 let mut more = Vec::new();
                 (from..to.min(*prompt - 1)).into_par_iter().map(next).collect_into_vec(&mut more);
@@ -133,7 +134,7 @@ impl Sequence {
     }
 }
 
-fn token_logprob(logits: &[f32], sampling: &Sampling, token: u32) -> TokenLogprob {
-    let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, sampling.vocab_size, k));
-    TokenLogprob { token, logprob: logprob(logits, sampling, token), top }
+fn token_logprob(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, token: u32) -> TokenLogprob {
+    let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(backend, logits, sampling.vocab_size, k));
+    TokenLogprob { token, logprob: logprob(backend, logits, sampling, token), top }
 }

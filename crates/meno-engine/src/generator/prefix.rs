@@ -1,6 +1,6 @@
 //! What finished sequences left in the cache, so that a prompt with the same beginning does not run it again.
 
-use meno_tensor::kv_cache::KvCache;
+use meno_tensor::tape::PageTable;
 use std::collections::VecDeque;
 
 /// Tokens whose keys and values stand in a place of the cache.
@@ -46,15 +46,15 @@ impl Prefixes {
     }
 
     /// Keeps a place that holds `tokens`, instead of those of the same salt that hold only their beginning.
-    pub(super) fn keep(&mut self, place: usize, salt: u64, tokens: Vec<u32>, cache: &mut KvCache) {
+    pub(super) fn keep(&mut self, place: usize, salt: u64, tokens: Vec<u32>, table: &mut PageTable) {
         if tokens.is_empty() || self.kept.iter().any(|k| k.salt == salt && k.tokens.starts_with(&tokens)) {
-            cache.close(place);
+            table.close(place);
             return;
         }
         self.kept.retain(|k| {
             let within = k.salt == salt && tokens.starts_with(&k.tokens);
             if within {
-                cache.close(k.place);
+                table.close(k.place);
             }
             !within
         });
@@ -62,16 +62,16 @@ impl Prefixes {
     }
 
     /// Gives the place used least recently back to the cache; `false` if there is none.
-    pub(super) fn evict(&mut self, cache: &mut KvCache) -> bool {
+    pub(super) fn evict(&mut self, table: &mut PageTable) -> bool {
         let oldest = self.kept.pop_front();
         if let Some(kept) = &oldest {
-            cache.close(kept.place);
+            table.close(kept.place);
         }
         oldest.is_some()
     }
 
     /// Gives all places back.
-    pub(super) fn clear(&mut self, cache: &mut KvCache) {
-        while self.evict(cache) {}
+    pub(super) fn clear(&mut self, table: &mut PageTable) {
+        while self.evict(table) {}
     }
 }

@@ -1,16 +1,17 @@
 //! Kept prefixes on disk, so that a conversation goes on after a restart without running its beginning again.
 //!
-//! Little-endian words of 32 bits: [`MAGIC`] (2 words); fingerprint (2); type of the cache; number of layers, and of each
+//! Little-endian words of 32 bits: [`MAGIC`] (2 words); fingerprint (2); page format (2); type of the cache; number of layers, and of each
 //! the key heads and the widths of keys and values; number of pages; number of prefixes, and of each its salt
 //! (2), the number of tokens, the tokens, and their pages; the pages, of each layer by layer keys, then values; a checksum of all before
 //! (2). Every number is checked against the length of the file before memory is taken for it.
 
 use super::prefix::Prefixes;
-use meno_tensor::kv_cache::{KvCache, KvType, pages};
+use meno_tensor::kv_cache::{KvCache, KvType};
+use meno_tensor::tape::pages;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-2")];
+const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-3")];
 
 /// A checksum of words (FNV-1a by words).
 #[derive(Clone, Copy)]
@@ -36,14 +37,17 @@ fn halves(x: u64) -> [u32; 2] {
 
 /// What a file must agree with.
 fn header(cache: &KvCache, fingerprint: u64) -> Vec<u32> {
-    let kind = match cache.kv_type() {
+    let kind = match cache.store().kv_type() {
         KvType::F32 => 0,
         KvType::Bf16 => 1,
         KvType::Q8_0 => 2,
     };
-    let mut words = [MAGIC, halves(fingerprint)].concat();
-    words.extend([kind, cache.layers.len() as u32]);
-    words.extend(cache.layers.iter().flat_map(|l| [l.spec.kv_heads, l.spec.qk_dim, l.spec.v_dim]).map(|x| x as u32));
+    let mut format = Checksum::new();
+    cache.store().page_format().bytes().for_each(|b| format.add(b as u32));
+    let mut words = [MAGIC, halves(fingerprint), halves(format.get())].concat();
+    let layers = cache.store().layers();
+    words.extend([kind, layers.len() as u32]);
+    words.extend(layers.iter().flat_map(|l| [l.kv_heads, l.qk_dim, l.v_dim]).map(|x| x as u32));
     words
 }
 
@@ -97,10 +101,10 @@ struct Stored {
 
 impl Prefixes {
     /// Writes what is kept.
-    pub(super) fn save(&self, cache: &KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
+    pub(super) fn save(&self, cache: &mut KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
         let mut out = Writer { out: io::BufWriter::with_capacity(1 << 20, out), sum: Checksum::new() };
         let (mut order, mut number) = (Vec::new(), HashMap::new());
-        for &page in self.iter().flat_map(|(place, _, tokens)| &cache.table(place)[..pages(tokens.len())]) {
+        for &page in self.iter().flat_map(|(place, _, tokens)| &cache.table().table(place)[..pages(tokens.len())]) {
             number.entry(page).or_insert_with(|| {
                 order.push(page);
                 order.len() as u32 - 1
@@ -112,12 +116,18 @@ impl Prefixes {
             out.words(halves(salt))?;
             out.words([tokens.len() as u32])?;
             out.words(tokens.iter().copied())?;
-            out.words(cache.table(place)[..pages(tokens.len())].iter().map(|page| number[page]))?;
+            out.words(cache.table().table(place)[..pages(tokens.len())].iter().map(|page| number[page]))?;
         }
+        let store = cache.store_mut().map_err(io::Error::other)?;
         for page in order {
-            for part in cache.page(page) {
-                out.words(part.iter().map(|x| x.to_bits()))?;
-            }
+            let mut result = Ok(());
+            let write = &mut |words: &[u32]| {
+                if result.is_ok() {
+                    result = out.words(words.iter().copied());
+                }
+            };
+            store.read_page(page, write).map_err(io::Error::other)?;
+            result?;
         }
         out.words(halves(out.sum.get()))?;
         out.out.flush()?;
@@ -148,7 +158,7 @@ impl Prefixes {
                 .into());
         }
         let (count, stored) = contents(&mut input, vocab, max_len)?;
-        let words: usize = cache.layers.iter().map(|l| l.key_page() + l.value_page()).sum();
+        let words = cache.store().page_words();
         let rest = count as u64 * words as u64 + 2;
         if input.left != rest {
             return Err(format!("{count} pages take {rest} words, but {} are left", input.left));
@@ -158,11 +168,12 @@ impl Prefixes {
         if result.is_ok() {
             for s in stored {
                 if let Some(table) = s.pages.iter().map(|&i| taken[i as usize]).collect::<Option<Vec<u32>>>() {
-                    self.keep(cache.open_at(&table), s.salt, s.tokens, cache);
+                    let slot = cache.table_mut().open_with(&table);
+                    self.keep(slot, s.salt, s.tokens, cache.table_mut());
                 }
             }
         }
-        taken.into_iter().flatten().for_each(|page| cache.release(page));
+        taken.into_iter().flatten().for_each(|page| cache.table_mut().release(page));
         result.map(|()| self.iter().count())
     }
 }
@@ -216,20 +227,18 @@ fn read_pages<R: Read>(
     keep: &[bool],
     taken: &mut [Option<u32>],
 ) -> Result<(), String> {
-    let sizes: Vec<usize> = cache.layers.iter().flat_map(|l| [l.key_page(), l.value_page()]).collect();
+    let count = cache.store().page_words();
+    let mut words = Vec::with_capacity(count);
     for (&keep, taken) in keep.iter().zip(taken) {
-        if !keep {
-            for _ in 0..sizes.iter().sum() {
-                input.word()?;
-            }
-            continue;
+        words.clear();
+        for _ in 0..count {
+            words.push(input.word()?);
         }
-        let page = cache.take_page().ok_or("the cache is full")?;
-        *taken = Some(page);
-        for part in cache.page_mut(page) {
-            for x in part {
-                *x = f32::from_bits(input.word()?);
-            }
+        if keep {
+            let page = cache.table_mut().take_page().ok_or("the cache is full")?;
+            *taken = Some(page);
+            let store = cache.store_mut().map_err(|e| e.to_string())?;
+            store.write_page(page, &words).map_err(|e| e.to_string())?;
         }
     }
     let sum = input.sum.get();

@@ -9,10 +9,12 @@ use super::prefix::{Prefixes, common};
 use super::sequence::Sequence;
 use super::speculative::Speculative;
 use super::{Capacity, Event, Finish, Flow, Job, Options, Sink, Stats};
-use meno_tensor::batch::Batch;
-use meno_tensor::kv_cache::{KEY_BLOCK, KvCache, PAGE};
-use meno_tensor::tape::Outputs;
+use meno_tensor::backend::Backend;
+use meno_tensor::tape::{Batch, Outputs, PAGE, PageTable};
 use std::collections::VecDeque;
+
+/// Fewest rows of a prompt in a step, while there are so many.
+const LEAST_CHUNK: usize = 16;
 
 /// Sequences waiting and running.
 pub(super) struct Schedule {
@@ -72,7 +74,7 @@ impl Schedule {
     }
 
     /// Ends what is left of the jobs that `which` names.
-    pub(super) fn cancel(&mut self, which: impl Fn(u64) -> bool, cache: &mut KvCache, sink: Sink<'_>) {
+    pub(super) fn cancel(&mut self, which: impl Fn(u64) -> bool, table: &mut PageTable, sink: Sink<'_>) {
         let (mut gone, mut i) = (Vec::new(), 0);
         self.queue.retain(|s| {
             if which(s.job) {
@@ -84,7 +86,7 @@ impl Schedule {
             if which(self.active[i].job) {
                 let s = self.active.remove(i);
                 gone.push((s.job, s.sample));
-                self.retire(s, cache);
+                self.retire(s, table);
             } else {
                 i += 1;
             }
@@ -95,12 +97,12 @@ impl Schedule {
     }
 
     /// Forgets kept prefixes.
-    pub(super) fn forget(&mut self, cache: &mut KvCache) {
-        self.prefixes.clear(cache);
+    pub(super) fn forget(&mut self, table: &mut PageTable) {
+        self.prefixes.clear(table);
     }
 
     /// Gives places to waiting sequences, first come first served, as long as there is room.
-    pub(super) fn admit(&mut self, cache: &mut KvCache, stats: &mut Stats) {
+    pub(super) fn admit(&mut self, table: &mut PageTable, stats: &mut Stats) {
         let mut i = 0;
         while self.active.len() < self.capacity.slots && i < self.queue.len() {
             let Some((from, shared)) = self.beginning(&self.queue[i]) else {
@@ -108,17 +110,17 @@ impl Schedule {
                 continue;
             };
             let Some(mut s) = self.queue.remove(i) else { break };
-            let place = cache.open();
+            let place = table.open();
             if let Some(from) = from {
-                cache.fork(from, place, shared);
+                table.fork(from, place, shared);
                 self.prefixes.touch(from);
             }
-            let missing = |s: &Sequence, cache: &KvCache| cache.missing(s.at(), s.cached..s.tokens.len() + 1);
+            let missing = |s: &Sequence, table: &PageTable| table.pages_needed(s.at(), s.cached..s.tokens.len() + 1);
             (s.place, s.cached) = (Some(place), shared);
-            let wanted = missing(&s, cache) + self.active.iter().map(|s| missing(s, cache)).sum::<usize>();
-            while cache.free_pages() < wanted && self.prefixes.evict(cache) {}
-            if cache.free_pages() < wanted && !self.active.is_empty() {
-                cache.close(place);
+            let wanted = missing(&s, table) + self.active.iter().map(|s| missing(s, table)).sum::<usize>();
+            while table.free_pages() < wanted && self.prefixes.evict(table) {}
+            if table.free_pages() < wanted && !self.active.is_empty() {
+                table.close(place);
                 (s.place, s.cached) = (None, 0);
                 self.queue.insert(i, s);
                 return;
@@ -160,13 +162,13 @@ impl Schedule {
 
     /// Puts the rows of the next step into `batch`: one for every sequence that is being written (more with a draft),
     /// then prompts.
-    pub(super) fn fill(&mut self, batch: &mut Batch, cache: &mut KvCache, stats: &mut Stats) {
+    pub(super) fn fill(&mut self, batch: &mut Batch, table: &mut PageTable, stats: &mut Stats) {
         self.active.iter_mut().for_each(|s| s.rows = 0..0);
         // Half of the rows are enough for guesses: prompts get on, too.
         self.spare = (self.capacity.rows - self.active.len()) / 2;
         for i in 0..self.active.len() {
-            if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, cache) {
-                self.guess(i, cache);
+            if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, table) {
+                self.guess(i, table);
                 self.feed(i, 1, batch, stats);
             }
         }
@@ -177,7 +179,7 @@ impl Schedule {
         self.share_out(budget);
         for k in 0..self.prefilling.len() {
             let (i, rows) = self.prefilling[k];
-            if rows > 0 && self.active[i].place.is_some() && self.make_room(i, rows, cache) {
+            if rows > 0 && self.active[i].place.is_some() && self.make_room(i, rows, table) {
                 self.feed(i, rows, batch, stats);
             }
         }
@@ -199,7 +201,7 @@ impl Schedule {
         self.prefilling.rotate_left(self.turn % count);
         self.turn = self.turn.wrapping_add(1);
         let mut logits = self.logit_rows;
-        for share in [(budget / count).max(KEY_BLOCK), budget] {
+        for share in [(budget / count).max(LEAST_CHUNK), budget] {
             for (i, rows) in &mut self.prefilling {
                 let (s, mut more) = (&self.active[*i], share.min(budget));
                 more = more.min(s.left() - *rows);
@@ -215,20 +217,20 @@ impl Schedule {
 
     /// Whether there are pages for the next `rows` tokens of sequence `i`: kept prefixes, then sequences that came
     /// later, then the sequence itself, must give theirs.
-    fn make_room(&mut self, i: usize, rows: usize, cache: &mut KvCache) -> bool {
+    fn make_room(&mut self, i: usize, rows: usize, table: &mut PageTable) -> bool {
         loop {
             let (place, cached) = (self.active[i].at(), self.active[i].cached);
-            if cache.missing(place, cached..cached + rows) <= cache.free_pages() {
-                cache.reserve(place, cached..cached + rows);
+            if table.pages_needed(place, cached..cached + rows) <= table.free_pages() {
+                table.reserve(place, cached..cached + rows);
                 return true;
             }
-            if self.prefixes.evict(cache) {
+            if self.prefixes.evict(table) {
                 continue;
             }
             let idle = |s: &Sequence| s.place.is_some() && s.fed == 0;
             let victim = (i + 1..self.active.len()).rev().find(|&j| idle(&self.active[j])).unwrap_or(i);
             let s = &mut self.active[victim];
-            cache.close(s.at());
+            table.close(s.at());
             (s.place, s.cached) = (None, 0);
             s.draft.clear();
             if victim == i {
@@ -238,7 +240,7 @@ impl Schedule {
     }
 
     /// Guesses what sequence `i` will say next, as far as there is room without anybody giving way.
-    fn guess(&mut self, i: usize, cache: &mut KvCache) {
+    fn guess(&mut self, i: usize, table: &mut PageTable) {
         let s = &mut self.active[i];
         if self.options.speculative == Speculative::Ngram {
             s.guess();
@@ -246,10 +248,10 @@ impl Schedule {
         let most = s.room().saturating_sub(1).min(self.spare);
         s.draft.truncate(most);
         let (place, next) = (s.at(), s.tokens.len()..s.tokens.len() + s.draft.len());
-        if cache.missing(place, next.clone()) > cache.free_pages() {
+        if table.pages_needed(place, next.clone()) > table.free_pages() {
             s.draft.clear();
         } else {
-            cache.reserve(place, next);
+            table.reserve(place, next);
         }
         self.spare -= s.draft.len();
     }
@@ -282,13 +284,13 @@ impl Schedule {
     }
 
     /// Reads what is reported about the prompts that ran in this step, from `rows` rows.
-    pub(super) fn observe(&mut self, out: &Outputs, vocab: usize, rows: usize) {
-        self.active.iter_mut().for_each(|s| s.observe(out, vocab, rows));
+    pub(super) fn observe(&mut self, backend: &dyn Backend, out: &Outputs, vocab: usize, rows: usize) {
+        self.active.iter_mut().for_each(|s| s.observe(backend, out, vocab, rows));
     }
 
     /// Notes what has run. The other samples of a prompt that is complete now join in, as many as there is room for:
     /// they name its pages and choose from its logits.
-    pub(super) fn ran(&mut self, cache: &mut KvCache) {
+    pub(super) fn ran(&mut self, table: &mut PageTable) {
         for i in 0..self.active.len() {
             let s = &mut self.active[i];
             s.cached += std::mem::take(&mut s.fed);
@@ -300,8 +302,8 @@ impl Schedule {
                 && let Some(next) = self.queue.iter().position(|s| s.job == job && s.tokens.len() == prompt)
                 && let Some(mut s) = self.queue.remove(next)
             {
-                let place = cache.open();
-                cache.fork(from, place, prompt);
+                let place = table.open();
+                table.fork(from, place, prompt);
                 (s.place, s.cached, s.reused, s.row) = (Some(place), prompt, prompt, row);
                 (s.rows, s.past) = (last - 1..last, prompt - 1);
                 s.reserve();
@@ -311,7 +313,7 @@ impl Schedule {
     }
 
     /// Tells the chosen tokens and takes leave of what is complete.
-    pub(super) fn accept(&mut self, cache: &mut KvCache, stats: &mut Stats, sink: Sink<'_>) {
+    pub(super) fn accept(&mut self, table: &mut PageTable, stats: &mut Stats, sink: Sink<'_>) {
         let mut cancelled = Vec::new();
         for s in &mut self.active {
             if s.tell_observed(sink) == Flow::Cancel {
@@ -327,24 +329,24 @@ impl Schedule {
                 None => i += 1,
                 Some(_) => {
                     let s = self.active.remove(i);
-                    self.retire(s, cache);
+                    self.retire(s, table);
                 }
             }
         }
         if !cancelled.is_empty() {
-            self.cancel(|job| cancelled.contains(&job), cache, sink);
+            self.cancel(|job| cancelled.contains(&job), table, sink);
         }
     }
 
     /// Takes a sequence's place back, or keeps what it holds.
-    fn retire(&mut self, mut s: Sequence, cache: &mut KvCache) {
+    fn retire(&mut self, mut s: Sequence, table: &mut PageTable) {
         let Some(place) = s.place else { return };
         let sound = s.finish != Some(Finish::NotFinite);
         if sound && (self.reuse || self.queue.iter().any(|q| q.job == s.job)) {
             s.tokens.truncate(s.cached);
-            self.prefixes.keep(place, s.salt, s.tokens, cache);
+            self.prefixes.keep(place, s.salt, s.tokens, table);
         } else {
-            cache.close(place);
+            table.close(place);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::observe::{Observe, Observing};
 use super::{Finish, Job};
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
+use meno_tensor::backend::Backend;
 use meno_tensor::finite::all_finite;
 use meno_tensor::rng::Rng;
 use std::ops::Range;
@@ -112,7 +113,7 @@ impl Sequence {
     /// Chooses the next token from its row of logits; with a draft, tokens for as long as they are the guessed ones.
     /// What is chosen does not depend on the draft: every token is sampled from its own logits with the random number
     /// of its own position, so a guess only decides whether the next row can be used.
-    pub(super) fn choose(&mut self, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
+    pub(super) fn choose(&mut self, backend: &dyn Backend, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {
             let logits = &logits[(first + i) * vocab..][..vocab];
@@ -124,7 +125,7 @@ impl Sequence {
                 self.finish = Some(Finish::Length); // only its prompt was asked about
                 break;
             }
-            match self.next(logits, scratch) {
+            match self.next(backend, logits, scratch) {
                 None => self.finish = Some(Finish::Stop),
                 Some(chosen) => self.take(chosen),
             }
@@ -136,7 +137,7 @@ impl Sequence {
     }
 
     /// The next token; `None` if the constraint ends the answer.
-    fn next(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<Chosen> {
+    fn next(&mut self, backend: &dyn Backend, logits: &[f32], scratch: &mut Scratch) -> Option<Chosen> {
         let Sequence { sampling, tokens, prompt, key: [seed, step, sequence], constraint, .. } = self;
         let choice = match constraint {
             None => Choice::Any,
@@ -152,9 +153,9 @@ impl Sequence {
         let (token, logprob) = match choice {
             Choice::End => return None,
             Choice::Token(token) if token as usize >= logits.len() => return None,
-            Choice::Token(token) => (token, logprob(logits, sampling, token)),
+            Choice::Token(token) => (token, logprob(backend, logits, sampling, token)),
             Choice::Masked if scratch.mask.forbids_all() => return None,
-            Choice::Any if !sampling.adjusts() => sample(logits, sampling, u(), scratch),
+            Choice::Any if !sampling.adjusts() => sample(backend, logits, sampling, u(), scratch),
             _ => {
                 let mut adjusted = std::mem::take(&mut scratch.adjusted);
                 adjusted.clear();
@@ -164,20 +165,26 @@ impl Sequence {
                 if choice == Choice::Masked {
                     scratch.mask.apply(&mut adjusted);
                 }
-                let (token, _) = sample(&adjusted, sampling, u(), scratch);
+                let (token, _) = sample(backend, &adjusted, sampling, u(), scratch);
                 scratch.adjusted = adjusted;
-                (token, logprob(logits, sampling, token))
+                (token, logprob(backend, logits, sampling, token))
             }
         };
-        let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(logits, sampling.vocab_size, k));
+        let top = sampling.top_logprobs.map_or(Vec::new(), |k| top_logprobs(backend, logits, sampling.vocab_size, k));
         Some(Chosen { token, logprob, top })
     }
 
     /// The token at `position` from these logits: the model's own choice, whatever restricts it.
-    pub(super) fn sample_at(&self, position: usize, logits: &[f32], scratch: &mut Scratch) -> u32 {
+    pub(super) fn sample_at(
+        &self,
+        backend: &dyn Backend,
+        position: usize,
+        logits: &[f32],
+        scratch: &mut Scratch,
+    ) -> u32 {
         let [seed, step, sequence] = self.key;
         let u = Rng::new(&[seed, step, sequence, position as u64]).uniform_f64();
-        sample(logits, &self.sampling, u, scratch).0
+        sample(backend, logits, &self.sampling, u, scratch).0
     }
 
     fn take(&mut self, chosen: Chosen) {

@@ -10,11 +10,10 @@ use super::sequence::Sequence;
 use crate::error::Error;
 use crate::sampler::Scratch;
 use meno_model::{InferOptions, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::{Backend, Executor, Pass, Weights};
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::params::Params;
-use meno_tensor::tape::{CrossEntropy, Tape};
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::Batch;
 
 /// Who guesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Sequence {
 
 /// The MTP module as a draftsman.
 pub(super) struct Mtp {
-    tape: Tape,
+    executor: Box<dyn Executor>,
     batch: Batch,
     /// The active sequences that want a guess, in the order of the logits.
     wanted: Vec<usize>,
@@ -79,24 +78,25 @@ impl Mtp {
                 "the model has no multi-token prediction (MTP) module to propose tokens; use ngram instead".into(),
             )
         };
-        let tape = model.mtp_tape(rows, o).ok_or_else(none)?;
-        Ok(Mtp { tape, batch: Batch::default(), wanted: Vec::new(), scratch: Scratch::default() })
+        let executor = model.draft_executor(rows, o)?.ok_or_else(none)?;
+        Ok(Mtp { executor, batch: Batch::default(), wanted: Vec::new(), scratch: Scratch::default() })
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.tape.bytes()
+        self.executor.bytes()
     }
 
     /// Runs the module for the positions that the main network has just run and whose next token is known, and
     /// guesses the token after the last of every sequence that is being written. `hidden` are the main network's.
     pub(super) fn draft(
         &mut self,
-        params: &mut Params,
+        backend: &dyn Backend,
+        weights: &mut dyn Weights,
         precision: Precision,
         schedule: &mut Schedule,
         cache: &mut KvCache,
         (hidden, width): (&[f32], usize),
-    ) {
+    ) -> Result<(), Error> {
         self.batch.clear();
         self.wanted.clear();
         for (i, s) in schedule.active.iter_mut().enumerate() {
@@ -104,10 +104,10 @@ impl Mtp {
             let known = s.rows.len().min(s.tokens.len() - 1 - s.past);
             let positions = s.past..s.past + known;
             // Without pages there is no guess; what is wrong or missing here can only spoil guesses.
-            if known == 0 || cache.missing(s.at(), positions.clone()) > cache.free_pages() {
+            if known == 0 || cache.table().pages_needed(s.at(), positions.clone()) > cache.table().free_pages() {
                 continue;
             }
-            cache.reserve(s.at(), positions.clone());
+            cache.table_mut().reserve(s.at(), positions.clone());
             let rows = self.batch.push(&s.tokens[positions.start + 1..=positions.end], positions.start, s.place);
             self.batch.hidden.extend_from_slice(&hidden[s.rows.start * width..][..known * width]);
             if s.left() == 1 && s.tokens.len() > s.prompt && s.room() > 1 {
@@ -116,17 +116,17 @@ impl Mtp {
             }
         }
         if self.batch.is_empty() {
-            return;
+            return Ok(());
         }
-        let objective = CrossEntropy { head_scale: [1.0; 2] };
-        self.tape.forward(params, precision, &self.batch, &objective, Some(cache));
-        let vocab = self.tape.out().logits.len() / self.wanted.len().max(1);
-        for (&i, logits) in self.wanted.iter().zip(self.tape.out().logits.chunks(vocab.max(1))) {
+        let out = self.executor.forward(weights, Pass::new(precision, &self.batch), Some(cache))?;
+        let vocab = out.logits.len() / self.wanted.len().max(1);
+        for (&i, logits) in self.wanted.iter().zip(out.logits.chunks(vocab.max(1))) {
             let s = &mut schedule.active[i];
             // The random number with which the network will choose there: like distributions then choose alike.
-            let token = s.sample_at(s.tokens.len(), logits, &mut self.scratch);
+            let token = s.sample_at(backend, s.tokens.len(), logits, &mut self.scratch);
             s.draft.push(token);
         }
+        Ok(())
     }
 }
 

@@ -143,15 +143,12 @@ fn counts_are_those_of_the_declared_tensors() {
         let mut changes = small.clone();
         changes["q_lora_rank"] = q;
         let config = published(set(base, changes));
-        let model = crate::Model::declare(config.clone());
-        let counted = model.params.iter().filter(|(_, i)| !i.name.ends_with("e_score_correction_bias"));
+        let (_, layout) = crate::Network::declare(&config);
+        let counted = layout.iter().filter(|(_, i)| !i.name.ends_with("e_score_correction_bias"));
         let declared: usize = counted.map(|(_, i)| i.len()).sum();
         assert_eq!(declared as u64, config.counts().stored());
-        assert!(model.params.iter().count() as u64 <= config.tensor_count());
-        assert_eq!(
-            model.params.iter().filter(|(_, i)| !i.trainable).count() > 0,
-            config.model_type == ModelType::DeepseekV3
-        );
+        assert!(layout.iter().count() as u64 <= config.tensor_count());
+        assert_eq!(layout.iter().filter(|(_, i)| !i.trainable).count() > 0, config.model_type == ModelType::DeepseekV3);
     }
     let kinds = [
         ("qwen2", json!(null)),
@@ -168,7 +165,7 @@ fn counts_are_those_of_the_declared_tensors() {
             "num_experts_per_tok": 2, "moe_intermediate_size": 12, "decoder_sparse_step": 2
         });
         let config = published(config);
-        assert_eq!(crate::Model::declare(config.clone()).params.count() as u64, config.counts().total);
+        assert_eq!(crate::Network::declare(&config).1.count() as u64, config.counts().total);
     }
 }
 
@@ -277,8 +274,8 @@ proptest::proptest! {
             value[names[key]] = json!(n);
         }
         if let Ok(config) = Config::from_value("c", value) {
-            let model = crate::Model::declare(config);
-            proptest::prop_assert!(model.params.count() > 0);
+            let (_, layout) = crate::Network::declare(&config);
+            proptest::prop_assert!(layout.count() > 0);
         }
     }
 }

@@ -7,7 +7,7 @@
 //!   per head) and v_b, for absorbed decoding.
 
 use super::{Error, Gguf, TensorInfo};
-use meno_tensor::quant::{QuantMatrix, dequant};
+use meno_tensor::quant::{GgmlType, dequant};
 use rayon::prelude::*;
 
 /// Names outside the blocks: (Hugging Face, GGUF).
@@ -196,25 +196,37 @@ impl Source<'_> {
     }
 }
 
+/// A matrix in quantized blocks of its rows.
+pub struct Blocks<'a> {
+    /// The type of the blocks.
+    pub dtype: GgmlType,
+    /// The rows of the file, one after the other.
+    pub data: &'a [u8],
+    /// Which row of the file is row r of the matrix.
+    pub row: Box<dyn Fn(usize) -> usize + Sync>,
+}
+
 impl Source<'_> {
-    /// The matrix as it is stored, laid out for the kernels; `None` if it is not stored in blocks, row by row.
-    pub(super) fn matrix(&self, file: &Gguf) -> Option<QuantMatrix> {
+    /// The matrix as it is stored; `None` if it is not stored in blocks of its rows.
+    pub(super) fn blocks<'a>(&self, file: &'a Gguf) -> Option<Blocks<'a>> {
         let info = match self {
             Source::Whole(info) | Source::Unpermuted { info, .. } | Source::Slice { info, .. } => *info,
             Source::KvB { .. } => return None,
         };
-        let ([.., rows, cols], true) = (&info.shape[..], QuantMatrix::takes(info.dtype)) else { return None };
-        let bytes = file.data(info);
-        Some(match *self {
-            Source::Unpermuted { heads, .. } => {
-                QuantMatrix::new(info.dtype, *rows, *cols, bytes, |row| permuted(row, rows / heads))
-            }
+        let ([.., rows, _], true) = (&info.shape[..], info.dtype.is_quantized()) else { return None };
+        let (data, rows) = (file.data(info), *rows);
+        let row: Box<dyn Fn(usize) -> usize + Sync> = match *self {
+            Source::Unpermuted { heads, .. } => Box::new(move |row| permuted(row, rows / heads)),
+            _ => Box::new(|row| row),
+        };
+        let data = match *self {
             Source::Slice { index, .. } => {
                 let len = info.bytes / info.shape[0];
-                QuantMatrix::new(info.dtype, *rows, *cols, &bytes[index * len..][..len], |row| row)
+                &data[index * len..][..len]
             }
-            _ => QuantMatrix::new(info.dtype, *rows, *cols, bytes, |row| row),
-        })
+            _ => data,
+        };
+        Some(Blocks { dtype: info.dtype, data, row })
     }
 }
 

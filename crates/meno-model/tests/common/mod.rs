@@ -1,9 +1,11 @@
 //! Small configs and batches for the tests of this crate.
 #![allow(dead_code, reason = "every test binary uses a part")]
 
-use meno_model::{Config, Model};
-use meno_tensor::batch::Batch;
+use meno_model::{Config, Model, TrainOptions};
+use meno_tensor::backend::{Executor, Pass};
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
+use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::{Value, json};
 
 pub(crate) const VOCAB: usize = 96;
@@ -51,10 +53,9 @@ pub(crate) fn config(value: &Value) -> Config {
 /// A random model whose biases are not zero and whose gains are not one.
 pub(crate) fn model(value: &Value, seed: u64) -> Model {
     let mut model = Model::random(config(value), seed).unwrap();
-    let small: Vec<_> = model.params.iter().filter(|(_, info)| info.shape.len() == 1).map(|(p, _)| p).collect();
     let mut rng = Rng::new(&[seed, 99]);
-    for p in small {
-        model.params.get_mut(p).iter_mut().for_each(|x| *x += 0.1 * rng.normal());
+    for (p, _) in model.layout().clone().iter().filter(|(_, info)| info.shape.len() == 1) {
+        model.weights.update(p, &mut |w| w.iter_mut().for_each(|x| *x += 0.1 * rng.normal())).unwrap();
     }
     model
 }
@@ -62,6 +63,22 @@ pub(crate) fn model(value: &Value, seed: u64) -> Model {
 pub(crate) fn tokens(n: usize, seed: u64) -> Vec<u32> {
     let mut rng = Rng::new(&[seed]);
     (0..n).map(|_| rng.below(VOCAB) as u32).collect()
+}
+
+/// One training step with zeroed gradients; returns the executor, which has the outputs, and the gradients.
+pub(crate) fn train_step(
+    model: &mut Model,
+    o: TrainOptions,
+    rows: usize,
+    batch: &Batch,
+    loss: &CrossEntropy,
+) -> (Box<dyn Executor>, Vec<f32>) {
+    let mut grads = model.backend().buffer(model.layout().total()).unwrap();
+    let mut executor = model.train_executor(rows, o).unwrap();
+    let pass = Pass::new(Precision::F32, batch).with_objective(loss);
+    executor.step(&mut *model.weights, pass, &mut *grads).unwrap();
+    let grads = grads.read(0..grads.len()).unwrap().into_owned();
+    (executor, grads)
 }
 
 /// Whole sequences, every target of weight 1.

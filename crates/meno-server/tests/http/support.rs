@@ -9,7 +9,7 @@ use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, ChatTemplate, Tokenizer};
 use meno_model::{Config, Model};
 use meno_server::{Served, Server, ServerOptions, app};
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -77,8 +77,8 @@ impl Small {
         let mut model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
         if self.broken {
             let (width, token) = (model.config.hidden_size, tokenizer.token_to_id("~").unwrap() as usize);
-            let embedding = model.params.find("model.embed_tokens.weight").unwrap();
-            model.params.get_mut(embedding)[token * width] = f32::NAN;
+            let embedding = model.layout().find("model.embed_tokens.weight").unwrap();
+            model.weights.update(embedding, &mut |w| w[token * width] = f32::NAN).unwrap();
         }
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
         let served = Served::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();

@@ -33,9 +33,7 @@ fn weights(backend: &dyn Backend) -> Box<dyn Weights> {
 
 /// All values, padding included.
 fn values(weights: &dyn Weights) -> Vec<f32> {
-    let mut values = Vec::new();
-    weights.read_all(&mut |piece| values.extend_from_slice(piece)).unwrap();
-    values
+    weights.read_all().unwrap().into_owned()
 }
 
 /// Gradient of ½ Σ (w − 1)², so that training leads to 1.
@@ -259,6 +257,7 @@ fn the_log_softmax_of_a_row_is_that_of_f64() {
         let logits: Vec<f32> = (0..n).map(|_| 5.0 * rng.normal()).collect();
         let mut exps = logits.clone();
         let row = backend.log_softmax(&mut exps, 1.0 / temperature);
+        assert_eq!(row, backend.normalizer(&logits, 1.0 / temperature));
         let z: Vec<f64> = logits.iter().map(|&x| x as f64 / temperature as f64).collect();
         let log_sum = z.iter().map(|z| z.exp()).sum::<f64>().ln();
         let entropy: f64 = z.iter().map(|z| -(z - log_sum) * (z - log_sum).exp()).sum();

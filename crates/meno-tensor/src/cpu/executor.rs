@@ -66,8 +66,7 @@ impl CpuExecutor {
         let mut cache = match cache {
             None => None,
             Some(cache) => {
-                cache.reserve_batch(batch)?;
-                let (table, store) = cache.parts();
+                let (table, store) = cache.for_batch(batch)?;
                 Some(Cache { table, store: own_mut::<CpuKvStore>(store) })
             }
         };

@@ -121,3 +121,26 @@ impl Clone for HostBuffer {
         b
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::Backend;
+    use crate::cpu::Cpu;
+    use crate::tape::ParamLayout;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_copy_moves_towards_the_weights() {
+        let mut layout = ParamLayout::default();
+        let p = layout.declare("w", &[3]);
+        let mut weights = Cpu.weights(Arc::new(layout)).unwrap();
+        weights.update(p, &mut |w| w.copy_from_slice(&[3.0, 2.0, -0.0])).unwrap();
+        let mut copy = Cpu.buffer(weights.layout().total()).unwrap();
+        copy.update(0..3, &mut |c| c.copy_from_slice(&[1.0, -2.0, -0.0])).unwrap();
+        copy.mix(&*weights, 0.25).unwrap();
+        assert_eq!(*copy.read(0..3).unwrap(), [1.5, -1.0, 0.0]);
+        copy.mix(&*weights, 1.0).unwrap();
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&copy.read(0..3).unwrap()), bits(&weights.read(p).unwrap()));
+    }
+}

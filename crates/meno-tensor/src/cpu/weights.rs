@@ -128,9 +128,8 @@ impl Weights for CpuWeights {
         self.quantized[p.index()] = Some(QuantMatrix::new(dtype, rows, cols, blocks, source));
         Ok(())
     }
-    fn read_all(&self, f: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
-        f(&self.data);
-        Ok(())
+    fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {
+        Ok(Cow::Borrowed(&self.data))
     }
     fn snapshot(&self, to: &mut dyn Buffer) -> Result<(), Error> {
         own_mut::<HostBuffer>(to).copy_from_slice(&self.data);

@@ -92,6 +92,11 @@ impl GgmlType {
         TABLE[self as usize].2
     }
 
+    /// Whether a block holds codes and scales, not floating-point numbers.
+    pub fn is_quantized(self) -> bool {
+        !matches!(self, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16)
+    }
+
     /// Elements in a block.
     pub const fn block_elements(self) -> usize {
         TABLE[self as usize].3

@@ -70,8 +70,7 @@ impl PlainExecutor {
         let mut cache = match cache {
             None => None,
             Some(cache) => {
-                cache.reserve_batch(pass.batch)?;
-                let (table, store) = cache.parts();
+                let (table, store) = cache.for_batch(pass.batch)?;
                 Some(Cache { table, store: own_mut::<PlainKvStore>(store) })
             }
         };

@@ -1,5 +1,7 @@
 //! What a pass computes, fetched from the device when the pass is over.
 
+use std::ops::AddAssign;
+
 /// Sums of losses over a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
@@ -19,6 +21,14 @@ impl Losses {
     /// The loss of a head.
     pub(crate) fn head_mut(&mut self, head: usize) -> &mut f64 {
         if head == 0 { &mut self.next_token } else { &mut self.mtp }
+    }
+}
+
+impl AddAssign for Losses {
+    fn add_assign(&mut self, other: Losses) {
+        self.next_token += other.next_token;
+        self.mtp += other.mtp;
+        self.balance += other.balance;
     }
 }
 

@@ -25,6 +25,8 @@ pub struct PageTable {
     tables: Vec<Vec<u32>>,
     /// Slots that are not in use.
     closed: Vec<usize>,
+    /// Copies that are due before the next pass.
+    copies: Vec<PageCopy>,
 }
 
 /// The content of page `from` has to be copied to page `to` before anything is written.
@@ -40,7 +42,7 @@ impl PageTable {
     /// An empty table of `pages` pages.
     pub fn new(pages: usize) -> Self {
         let free = (0..pages as u32).rev().collect();
-        PageTable { refs: vec![0; pages], free, tables: Vec::new(), closed: Vec::new() }
+        PageTable { refs: vec![0; pages], free, tables: Vec::new(), closed: Vec::new(), copies: Vec::new() }
     }
 
     /// Number of pages.
@@ -124,12 +126,12 @@ impl PageTable {
         shared.count() + written.end.saturating_sub(table.len())
     }
 
-    /// Gives a slot pages of its own for the tokens `range` that are about to be written, and reports which pages have
-    /// to be copied first, in order. [`PageTable::pages_needed`] says beforehand whether there are enough.
+    /// Gives a slot pages of its own for the tokens `range` that are about to be written, and notes which pages have to be
+    /// copied first. [`PageTable::pages_needed`] says beforehand whether there are enough.
     ///
     /// # Panics
     /// If there are not enough.
-    pub fn reserve(&mut self, slot: usize, range: Range<usize>, mut copy: impl FnMut(PageCopy)) {
+    pub fn reserve(&mut self, slot: usize, range: Range<usize>) {
         let Range { start, end } = range;
         assert!(start <= self.tables[slot].len() * PAGE, "invariant: no gap before token {start}");
         for i in start / PAGE..pages(end) {
@@ -142,12 +144,17 @@ impl PageTable {
             match shared {
                 None => self.tables[slot].push(page),
                 Some(from) => {
-                    copy(PageCopy { from, to: page });
+                    self.copies.push(PageCopy { from, to: page });
                     self.tables[slot][i] = page;
                     self.release(from);
                 }
             }
         }
+    }
+
+    /// The copies that are due, in order; whoever takes them carries them out before anything is written.
+    pub(crate) fn take_copies(&mut self) -> impl Iterator<Item = PageCopy> + '_ {
+        self.copies.drain(..)
     }
 }
 
@@ -165,8 +172,9 @@ mod tests {
         /// Writes `value` for the tokens `past..end` of a slot.
         fn write(&mut self, slot: usize, past: usize, end: usize, value: f32) {
             let (before, needed) = (self.table.free_pages(), self.table.pages_needed(slot, past..end));
+            self.table.reserve(slot, past..end);
             let values = &mut self.values;
-            self.table.reserve(slot, past..end, |copy| values[copy.to as usize] = values[copy.from as usize]);
+            self.table.take_copies().for_each(|copy| values[copy.to as usize] = values[copy.from as usize]);
             assert_eq!(before - self.table.free_pages(), needed);
             for at in past..end {
                 self.values[self.table.table(slot)[at / PAGE] as usize][at % PAGE] = value;

@@ -3,7 +3,7 @@
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
 use super::Metric;
-use crate::checkpoint::{Checkpoints, checksums, restore, save_model, sync};
+use crate::checkpoint::{Checkpoints, checksums, copy_weights, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;
 use meno_model::Model;
@@ -72,5 +72,5 @@ pub fn load_best(from: &Checkpoints, model: &mut Model) -> Result<(), Error> {
     let path = from.dir.join(DIR);
     checksums::check(&path)?;
     let best = Model::load(&path)?;
-    restore(&path, "model.safetensors", best.params.data(), model.params.data_mut())
+    copy_weights(&best, model)
 }

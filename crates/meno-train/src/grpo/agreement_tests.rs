@@ -89,7 +89,7 @@ impl Golden {
                     out.logprobs[row] = self.logprobs[first + i][t];
                     out.entropies[row] = self.entropies[first + i][t];
                     let token = objective.token(&pass.batch, 0, row, out.logprobs[row], out.entropies[row]);
-                    out.loss[0] += token.loss as f64;
+                    out.losses.next_token += token.loss as f64;
                     computed.dlogprobs[*i][t] = token.dlogprob as f64;
                     computed.dentropies[*i][t] = token.dentropy as f64;
                 }

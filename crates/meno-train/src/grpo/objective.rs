@@ -23,8 +23,7 @@
 //! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0 is 4.0
 //! here.
 
-use meno_tensor::batch::Batch;
-use meno_tensor::tape::{Objective, TokenLoss};
+use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde::{Deserialize, Serialize};
 
 /// The variants of the loss.

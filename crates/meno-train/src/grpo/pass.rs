@@ -3,8 +3,7 @@
 use super::mini_batch::RolloutTerms;
 use super::objective::{ImportanceSamplingLevel, ObjectiveConfig, TokenContext, TokenTerm};
 use crate::rollout::Rollout;
-use meno_tensor::batch::{Batch, IGNORE};
-use meno_tensor::tape::{Objective, Outputs, TokenLoss};
+use meno_tensor::tape::{Batch, IGNORE, Objective, Outputs, TokenLoss};
 use std::ops::Range;
 
 /// Scores at a temperature; no loss.
@@ -113,7 +112,7 @@ impl ClipSums {
 impl Sums {
     pub(super) fn add(&mut self, out: &Outputs, pass: &Pass, config: &ObjectiveConfig, level: ImportanceSamplingLevel) {
         self.rows += pass.batch.len();
-        self.loss += out.loss[0];
+        self.loss += out.losses.next_token;
         for (_, answer) in &pass.members {
             let (mut low, mut high) = (0.0, 0.0);
             for row in answer.clone() {

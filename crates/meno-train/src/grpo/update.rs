@@ -75,7 +75,7 @@ impl Loop<'_> {
             pass.fill(mini, members, &terms);
             let (tokens, temperature) = (&pass.tokens, grpo.temperature);
             let objective = GrpoObjective { config, tokens, temperature, entropy: grpo.entropy_coef != 0.0 };
-            let out = self.trainer.pass(model, &pass.batch, &objective);
+            let out = self.trainer.pass(model, &pass.batch, &objective)?;
             sums.add(out, &pass, &config, grpo.level());
             if fresh {
                 let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.state.step + 1)?;
@@ -90,7 +90,7 @@ impl Loop<'_> {
         if !passes.is_empty() {
             grad_norm = self.trainer.update(model, self.state.step)?;
             if grpo.bias_update_speed > 0.0 {
-                model.update_router_bias(&sums.expert_load, grpo.bias_update_speed);
+                model.update_router_bias(&sums.expert_load, grpo.bias_update_speed)?;
             }
         }
         if !sums.loss.is_finite() {
@@ -129,7 +129,7 @@ impl Loop<'_> {
         let mut pass = Pass::default();
         for (n, members) in passes.iter().enumerate() {
             pass.fill_to_score(mini, members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature });
+            let out = self.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature })?;
             for (i, answer) in &pass.members {
                 let logprobs = out.logprobs[answer.clone()].to_vec();
                 scores[*i] = Scores { logprobs, entropies: out.entropies[answer.clone()].to_vec() };
@@ -164,7 +164,7 @@ impl Loop<'_> {
         let (mut pass, total) = (Pass::default(), later.len());
         for (n, (part, members)) in later.into_iter().enumerate() {
             pass.fill_to_score(self.mini_batch(rollouts, part), &members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
+            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
             let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.state.step + 1)?;
             self.progress.gaps[part] = self.progress.gaps[part].max(gap);
             observer.on_progress("log-prob gate", n + 1, total);
@@ -214,19 +214,28 @@ impl Loop<'_> {
         }
     }
 
-    /// log π_ref of every answer: the same memory and kernels, the weights swapped in and out.
-    pub(super) fn score_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) {
-        model.params.data_mut().swap_with_slice(&mut self.reference);
+    /// log π_ref of every answer: the same memory and kernels, the weights exchanged for the reference's and back.
+    pub(super) fn score_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
+        let Some(mut reference) = self.reference.take() else { return Ok(()) };
+        model.weights.swap(&mut *reference)?;
+        let scored = self.score_with_reference(model, rollouts);
+        model.weights.swap(&mut *reference)?;
+        self.reference = Some(reference);
+        scored
+    }
+
+    /// log π_ref of every answer by a model that has the reference's weights.
+    fn score_with_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
         let lens: Vec<usize> = rollouts.iter().map(Rollout::len).collect();
         let mut pass = Pass::default();
         for members in best_fit(&lens, self.train.max_tokens) {
             pass.fill_to_score(rollouts, &members);
-            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature });
+            let out = self.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
             for (i, answer) in &pass.members {
                 rollouts[*i].ref_logprobs = out.logprobs[answer.clone()].to_vec();
             }
         }
-        model.params.data_mut().swap_with_slice(&mut self.reference);
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ impl Provenance {
             version: version.to_owned(),
             commit: commit.to_owned(),
             cpu: cpu(),
-            kernels: format!("{:?}", meno_tensor::simd::level()).to_lowercase(),
+            kernels: format!("{:?}", meno_tensor::cpu::simd::level()).to_lowercase(),
             date: date(seconds),
         }
     }

@@ -252,7 +252,7 @@ impl Chat {
 
     fn greet(&self) {
         let about = match &self.voice {
-            Voice::Here(session) => size(session.model.params.count()),
+            Voice::Here(session) => size(session.model.layout().count()),
             Voice::There(_) => "on a server".to_owned(),
         };
         println!("{}  {}", bold(self.voice.name()), dim(format!("{about} · /help")));

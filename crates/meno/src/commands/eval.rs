@@ -14,7 +14,7 @@ use meno_engine::{Generator, Sampling};
 use meno_eval::score::Summary;
 use meno_eval::{Problem, Task};
 use meno_model::Model;
-use meno_tensor::gemm::Precision;
+use meno_tensor::precision::Precision;
 use meno_train::data::{Asked, Question, Questions};
 use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
@@ -252,12 +252,12 @@ fn sampler(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> S
 }
 
 fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimate {
-    let values = model.params.total() * 4;
+    let values = model.weights.bytes();
     let packed = if precision == Precision::Bf16 { values / 2 } else { values };
     Estimate {
         parts: vec![
             ("weights (f32)", values),
-            ("quantised weights", model.params.kept_bytes()),
+            ("quantised weights", model.weights.quantized_bytes()),
             ("packed copies of linear weights", packed),
             ("KV cache and activations of generation", generator.bytes()),
         ],

@@ -6,13 +6,13 @@ use crate::open;
 use crate::output::{self, Inputs};
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
-use meno_model::weights::{self, Dtype, Tensor};
+use meno_model::safetensors::{self, Dtype, Tensor};
 use meno_model::{InferOptions, Model};
-use meno_tensor::batch::Batch;
+use meno_tensor::backend::Pass;
 use meno_tensor::finite::first_not_below;
-use meno_tensor::gemm::Precision;
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::Batch;
 use std::path::PathBuf;
 
 /// Tokens that go through the network at once; the logits do not depend on it.
@@ -63,7 +63,7 @@ fn write(args: &Args) -> Result<()> {
         anyhow::bail!("--tokens: {token} is not below the vocabulary's size {vocab}");
     }
     let options = InferOptions { absorbed: args.absorbed };
-    let logits = compute(&mut model, tokens, precision, options);
+    let logits = compute(&mut model, tokens, precision, options)?;
     if let Some(at) = first_not_below(&logits, f32::INFINITY) {
         anyhow::bail!(
             "the logits after token {} are not finite (row {} is {}); the weights may be broken, or too large for the \
@@ -75,21 +75,19 @@ fn write(args: &Args) -> Result<()> {
     }
     let shape = vec![tokens.len(), vocab];
     let tensor = Tensor { name: "logits".into(), shape, data: &logits, dtype: Dtype::F32 };
-    weights::write(&out, &[tensor]).context("cannot write the logits")
+    safetensors::write(&out, &[tensor]).context("cannot write the logits")
 }
 
 /// The logits after every token, `[tokens, vocab]`.
-fn compute(model: &mut Model, tokens: &[u32], precision: Precision, options: InferOptions) -> Vec<f32> {
-    let mut tape = model.infer_tape(CHUNK.min(tokens.len()), options);
-    let mut cache = KvCache::new(&model.cache_specs(options), 1, tokens.len());
-    // There are no targets; a pass is only told what it would minimise.
-    let loss = CrossEntropy { head_scale: [1.0, 0.0] };
+fn compute(model: &mut Model, tokens: &[u32], precision: Precision, options: InferOptions) -> Result<Vec<f32>> {
+    let mut executor = model.infer_executor(CHUNK.min(tokens.len()), options)?;
+    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(options), 1, tokens.len())?;
     let mut logits = Vec::with_capacity(tokens.len() * model.config.vocab_size);
     for (i, chunk) in tokens.chunks(CHUNK).enumerate() {
         let mut batch = Batch::default();
         batch.logit_rows = batch.push(chunk, i * CHUNK, Some(0)).collect();
-        tape.forward(&mut model.params, precision, &batch, &loss, Some(&mut cache));
-        logits.extend_from_slice(&tape.out().logits);
+        let out = executor.forward(&mut *model.weights, Pass::new(precision, &batch), Some(&mut cache))?;
+        logits.extend_from_slice(&out.logits);
     }
-    logits
+    Ok(logits)
 }

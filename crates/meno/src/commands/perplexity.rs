@@ -7,9 +7,9 @@ use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use anyhow::{Context, Result, ensure};
 use meno_model::input;
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
-use meno_tensor::tape::CrossEntropy;
+use meno_tensor::backend::Pass;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::Batch;
 use std::path::PathBuf;
 
 /// Arguments of `meno perplexity`.
@@ -55,10 +55,9 @@ fn perplexity(args: &Args) -> Result<()> {
     let windows = (tokens.len() / n).min(args.chunks.unwrap_or(usize::MAX));
     ensure!(windows > 0, "{}: {} tokens do not fill one window of {n}", args.file.display(), tokens.len());
     let begins = tokens.first().copied().filter(|&t| Some(t) == tokenizer.bos());
-    let mut tape = model.score_tape(n);
+    let mut executor = model.score_executor(n)?;
     let work = Work::new("windows", Unit::Count);
     work.set(0, windows as u64);
-    let objective = CrossEntropy { head_scale: [1.0, 0.0] };
     let (mut sum, mut squares, mut count) = (0f64, 0f64, 0usize);
     for (i, window) in tokens.chunks_exact(n).take(windows).enumerate() {
         let mut window = window.to_vec();
@@ -68,9 +67,9 @@ fn perplexity(args: &Args) -> Result<()> {
         }
         let mut batch = Batch::default();
         batch.push_training(&window, |_| 1.0);
-        tape.forward(&mut model.params, precision, &batch, &objective, None);
+        let out = executor.forward(&mut *model.weights, Pass::new(precision, &batch), None)?;
         // The tokens from n/2 + 1 on, each predicted from all before it.
-        for (at, &logprob) in tape.out().logprobs[..n - 1].iter().enumerate().skip(n / 2) {
+        for (at, &logprob) in out.logprobs[..n - 1].iter().enumerate().skip(n / 2) {
             ensure!(
                 logprob.is_finite(),
                 "window {}, token {at}: the log-probability is {logprob}: the model's logits are not finite; its \

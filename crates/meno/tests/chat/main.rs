@@ -47,8 +47,8 @@ fn model_of(dir: &Path, taught: bool, context: usize) {
     let mut model = Model::random(Config::from_value("config.json", config).unwrap(), 4).unwrap();
     if context > 64 {
         let eos = tokenizer.eos()[0] as usize;
-        let embedding = model.params.find("model.embed_tokens.weight").unwrap();
-        model.params.get_mut(embedding)[32 * eos..32 * (eos + 1)].fill(0.0);
+        let embedding = model.layout().find("model.embed_tokens.weight").unwrap();
+        model.weights.update(embedding, &mut |w| w[32 * eos..32 * (eos + 1)].fill(0.0)).unwrap();
     }
     model.save(dir, Dtype::F32).unwrap();
     tokenizer.save(dir, Some(TEMPLATE)).unwrap();

@@ -1,6 +1,6 @@
 //! Weights and logits that are not finite: an error that says where, in every verb.
 
-use super::{Dir, weight};
+use super::{Dir, change};
 use meno::model::gguf::Gguf;
 use std::path::Path;
 
@@ -81,7 +81,9 @@ fn a_scale_of_a_gguf_file_that_is_infinite() {
 
 #[test]
 fn weights_that_are_finite_and_logits_that_are_not() {
-    let dir = Dir::new(false, |model| weight(model, "lm_head.weight").iter_mut().for_each(|w| *w *= 1e38));
+    let dir = Dir::new(false, |model| {
+        change(model, "lm_head.weight", |w| w.iter_mut().for_each(|w| *w *= 1e38));
+    });
     dir.write("text.txt", &"one two three four five six seven eight ".repeat(40));
     dir.refused(&["generate", "-m", "model", "-p", "one", "--raw"], &["the logits at position", "are not finite"]);
     dir.refused(&["chat", "-m", "model", "-p", "one"], &["are not finite"]);

@@ -108,8 +108,8 @@ fn tokens(answer: &Value) -> Vec<usize> {
     answer["tokens"].as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as usize).collect()
 }
 
-/// The values of a parameter.
-fn weight<'a>(model: &'a mut Model, name: &str) -> &'a mut [f32] {
-    let p = model.params.find(name).unwrap();
-    model.params.get_mut(p)
+/// Changes the values of a parameter.
+fn change(model: &mut Model, name: &str, mut f: impl FnMut(&mut [f32])) {
+    let p = model.layout().find(name).unwrap();
+    model.weights.update(p, &mut f).unwrap();
 }

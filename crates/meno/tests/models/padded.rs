@@ -1,18 +1,19 @@
 //! Networks with more rows than their tokenizer has tokens.
 
-use super::{Dir, ROWS, TOKENS, tokens, weight};
+use super::{Dir, ROWS, TOKENS, change, tokens};
 
 /// The padding is by far the most likely everywhere: rows of its head point both ways.
 fn padded() -> Dir {
     Dir::new(false, |model| {
         let width = model.config.hidden_size;
-        let head = weight(model, "lm_head.weight");
-        for row in TOKENS..ROWS {
-            let sign = if row % 2 == 0 { 8.0 } else { -8.0 };
-            let at = row / 2 % 4;
-            head[row * width..][..width].fill(0.0);
-            head[row * width + at] = sign;
-        }
+        change(model, "lm_head.weight", |head| {
+            for row in TOKENS..ROWS {
+                let sign = if row % 2 == 0 { 8.0 } else { -8.0 };
+                let at = row / 2 % 4;
+                head[row * width..][..width].fill(0.0);
+                head[row * width + at] = sign;
+            }
+        });
     })
 }
 

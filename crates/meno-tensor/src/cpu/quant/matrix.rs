@@ -40,11 +40,6 @@ fn layout(dtype: GgmlType) -> Layout {
 }
 
 impl QuantMatrix {
-    /// Whether matrices of this type can stay as they are.
-    pub fn takes(dtype: GgmlType) -> bool {
-        !matches!(dtype, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16)
-    }
-
     /// Lays out `data`, the rows of a file one after the other; row r of the matrix is row `source(r)` of the file.
     ///
     /// # Panics

@@ -146,7 +146,7 @@ fn check_chunks(device: Device, shape: Shape, lens: [usize; 2]) {
         let mut cache = infer.cache(shape, 3, lens[0]);
         // What an earlier sequence left in the cache must not be seen.
         let nan = vec![f32::NAN.to_bits(); cache.store().page_words()];
-        (0..cache.table().pages()).for_each(|page| cache.store_mut().write_page(page as u32, &nan).unwrap());
+        (0..cache.table().pages()).for_each(|page| cache.store_mut().unwrap().write_page(page as u32, &nan).unwrap());
         let mut past = [0; 2];
         while past != lens {
             let count: [usize; 2] = std::array::from_fn(|s| {

@@ -8,12 +8,12 @@ use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
 use anyhow::{Result, ensure};
 use meno_model::{InferOptions, Model};
-use meno_tensor::batch::Batch;
-use meno_tensor::gemm::Precision;
+use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
+use meno_tensor::cpu::{cpu_seconds, roofline};
 use meno_tensor::kv_cache::KvCache;
-use meno_tensor::peak;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{CrossEntropy, Profile, Tape, cpu_seconds};
+use meno_tensor::tape::Batch;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -70,7 +70,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
 struct Runner {
     model: Model,
     precision: Precision,
-    tape: Tape,
+    executor: Box<dyn Executor>,
     cache: KvCache,
     rng: Rng,
 }
@@ -84,54 +84,57 @@ struct Time {
 
 impl Runner {
     /// One step: `tokens` more of each of `sequences` that have `past`; the logits of each one's last token.
-    fn step(&mut self, sequences: usize, past: usize, tokens: usize) {
+    fn step(&mut self, sequences: usize, past: usize, tokens: usize) -> Result<()> {
         let (vocab, mut batch) = (self.model.config.vocab_size, Batch::default());
         for slot in 0..sequences {
             let tokens: Vec<u32> = (0..tokens).map(|_| self.rng.below(vocab) as u32).collect();
             let rows = batch.push(&tokens, past, Some(slot));
             batch.logit_rows.push(rows.end - 1);
         }
-        let loss = CrossEntropy { head_scale: [1.0, 0.0] };
-        self.tape.forward(&mut self.model.params, self.precision, &batch, &loss, Some(&mut self.cache));
+        let pass = Pass::new(self.precision, &batch);
+        self.executor.forward(&mut *self.model.weights, pass, Some(&mut self.cache))?;
+        Ok(())
     }
 
-    /// A prompt, in steps of as many tokens as the tape takes.
-    fn prompt(&mut self, sequences: usize, tokens: usize) {
-        let most = self.tape.mode().rows / sequences;
-        for past in (0..tokens).step_by(most) {
-            self.step(sequences, past, most.min(tokens - past));
-        }
+    /// A prompt, in steps of as many tokens as the executor takes.
+    fn prompt(&mut self, sequences: usize, tokens: usize) -> Result<()> {
+        let most = self.executor.program().mode().rows / sequences;
+        (0..tokens).step_by(most).try_for_each(|past| self.step(sequences, past, most.min(tokens - past)))
     }
 
-    fn generate(&mut self, sequences: usize, past: usize, tokens: usize) {
-        (past..past + tokens).for_each(|past| self.step(sequences, past, 1));
+    fn generate(&mut self, sequences: usize, past: usize, tokens: usize) -> Result<()> {
+        (past..past + tokens).try_for_each(|past| self.step(sequences, past, 1))
     }
 
     /// The median of `repeat` runs of `f`, after `before`.
-    fn time(&mut self, repeat: usize, before: impl Fn(&mut Runner), f: impl Fn(&mut Runner)) -> Time {
-        let times: Vec<Time> = (0..repeat)
-            .map(|_| {
-                before(self);
-                let (wall, cpu) = (Instant::now(), cpu_seconds());
-                f(self);
-                Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() }
-            })
-            .collect();
-        Time { cpu: median(times.iter().map(|t| t.cpu)), wall: median(times.iter().map(|t| t.wall)) }
+    fn time(
+        &mut self,
+        repeat: usize,
+        before: impl Fn(&mut Runner) -> Result<()>,
+        f: impl Fn(&mut Runner) -> Result<()>,
+    ) -> Result<Time> {
+        let times = (0..repeat).map(|_| {
+            before(self)?;
+            let (wall, cpu) = (Instant::now(), cpu_seconds());
+            f(self)?;
+            Ok(Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() })
+        });
+        let times = times.collect::<Result<Vec<Time>>>()?;
+        Ok(Time { cpu: median(times.iter().map(|t| t.cpu)), wall: median(times.iter().map(|t| t.wall)) })
     }
 
     /// CPU milliseconds of every op in one run of `f`.
-    fn profile(&mut self, f: impl Fn(&mut Runner)) -> Vec<(&'static str, f64)> {
-        self.tape.start_profile();
-        f(self);
+    fn profile(&mut self, f: impl Fn(&mut Runner) -> Result<()>) -> Result<Vec<(&'static str, f64)>> {
+        self.executor.start_profile();
+        f(self)?;
         let mut ops: Vec<(&str, f64)> = Vec::new();
-        for &(op, seconds, _) in &self.tape.profile().unwrap_or(&Profile::default()).ops {
+        for &OpTime { name: op, forward: seconds, .. } in &self.executor.profile().unwrap_or(&Profile::default()).ops {
             match ops.iter_mut().find(|o| o.0 == op) {
                 Some(o) => o.1 += seconds * 1e3,
                 None => ops.push((op, seconds * 1e3)),
             }
         }
-        ops
+        Ok(ops)
     }
 }
 
@@ -139,18 +142,20 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
     let (mut model, precision) = args.precision.load(path, Precision::F32)?;
     let work = Work::new("packing weights", Unit::Count);
-    model.params.prepare(precision);
+    model.weights.prepare(precision)?;
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
     let most = args.sequences.iter().copied().max().unwrap_or(1);
     let many = if most > 1 { args.sequence_prompt } else { 0 };
     let len = args.prompt.max(many + args.generate);
     let context = model.config.max_position_embeddings;
     ensure!(len <= context, "{len} tokens a sequence: the model was made for at most {context}");
-    let tape = model.infer_tape(args.prompt.min(512).max(most), InferOptions::default());
-    let cache = KvCache::new(&model.cache_specs(InferOptions::default()), most, len);
-    let (weights, parameters) = (model.params.kept_bytes() + model.params.total() * 4, model.params.count());
-    let mut r = Runner { model, precision, tape, cache, rng: Rng::new(&[1]) };
-    r.prompt(1, args.prompt.min(32)); // warm up
+    let o = InferOptions::default();
+    let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
+    let cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(o), most, len)?;
+    let weights = model.weights.quantized_bytes() + model.weights.bytes();
+    let parameters = model.layout().count();
+    let mut r = Runner { model, precision, executor, cache, rng: Rng::new(&[1]) };
+    r.prompt(1, args.prompt.min(32))?; // warm up
     let mut report = Map::new();
     let mut put = |key: String, value: Value| report.insert(key, value);
     put("model".into(), json!(path));
@@ -160,23 +165,23 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     put("load_cpu_s".into(), json!(load.cpu));
     put("load_s".into(), json!(load.wall));
     work.next(format!("prompt of {} tokens, {} times", args.prompt, args.repeat));
-    let t = r.time(args.repeat, |_| {}, |r| r.prompt(1, args.prompt));
+    let t = r.time(args.repeat, |_| Ok(()), |r| r.prompt(1, args.prompt))?;
     put("prompt_tokens_per_s".into(), json!(args.prompt as f64 / t.wall));
     put("prompt_tokens_per_cpu_s".into(), json!(args.prompt as f64 / t.cpu));
     for &n in &args.sequences {
         let plural = if n == 1 { "" } else { "s" };
         work.next(format!("{n} sequence{plural} of {} tokens, {} times", args.generate, args.repeat));
         let (past, suffix) = if n == 1 { (0, String::new()) } else { (many, format!("_{n}")) };
-        let t = r.time(args.repeat, |r| r.prompt(n, past), |r| r.generate(n, past, args.generate));
+        let t = r.time(args.repeat, |r| r.prompt(n, past), |r| r.generate(n, past, args.generate))?;
         put(format!("gen_tokens_per_s{suffix}"), json!((n * args.generate) as f64 / t.wall));
         put(format!("gen_tokens_per_cpu_s{suffix}"), json!((n * args.generate) as f64 / t.cpu));
     }
     work.next("peaks of the processor and profile");
-    put("peak_int8_gops".into(), json!(peak::int8_gops()));
-    put("peak_read_gb_per_s".into(), json!(peak::read_gb_per_s()));
+    put("peak_int8_gops".into(), json!(roofline::int8_gops()));
+    put("peak_read_gb_per_s".into(), json!(roofline::read_gb_per_s()));
     put("peak_rss_mb".into(), json!(super::peak_rss_mb()));
-    let prompt = r.profile(|r| r.prompt(1, args.prompt));
-    let generated = r.profile(|r| r.generate(1, 0, args.generate));
+    let prompt = r.profile(|r| r.prompt(1, args.prompt))?;
+    let generated = r.profile(|r| r.generate(1, 0, args.generate))?;
     let ms = |ops: &[(&str, f64)], tokens: usize| -> Map<String, Value> {
         ops.iter().map(|(op, ms)| ((*op).to_owned(), json!(ms / tokens as f64))).collect()
     };

@@ -5,13 +5,13 @@ use crate::arguments::{thread_count, threads_of};
 use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, ensure};
 use meno_model::{Config, Model, TrainOptions};
-use meno_tensor::batch::Batch;
-use meno_tensor::buffer::Buffer;
-use meno_tensor::gemm::Precision;
-use meno_tensor::optim::{Optimizer, OptimizerConfig, clip};
+use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
+use meno_tensor::cpu::{cpu_seconds, roofline};
+use meno_tensor::optim::{OptimizerConfig, clip_scale};
+use meno_tensor::pool;
+use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::{CrossEntropy, Profile, Tape, cpu_seconds};
-use meno_tensor::{peak, pool};
+use meno_tensor::tape::{Batch, CrossEntropy};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -108,7 +108,7 @@ struct Report {
     peak_gflops: f64,
     fraction_of_peak: f64,
     peak_rss_mb: f64,
-    tape_mb: f64,
+    activations_mb: f64,
     loss: f64,
     /// Milliseconds of CPU time a step.
     profile: Vec<Entry>,
@@ -174,28 +174,31 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     };
     let vocab = config.vocab_size;
     let mut model = Model::random(config, 1)?;
-    let mut tape = model.train_tape(sequences * length, TrainOptions { recompute: args.recompute, mtp: true });
+    let options = TrainOptions { recompute: args.recompute, mtp: true };
+    let mut executor = model.train_executor(sequences * length, options)?;
     let batch = random_batch(vocab, sequences, length);
-    let mut grads = Buffer::zeroed(model.params.total());
-    let mut optimizer = Optimizer::new(OptimizerConfig::default(), &model.params);
+    let backend = model.backend().clone();
+    let mut grads = backend.buffer(model.layout().total())?;
+    let mut optimizer = backend.optimizer(OptimizerConfig::default(), model.layout())?;
     let loss = CrossEntropy { head_scale: [1.0, 0.3] };
-    let peak_gflops = peak::gflops(precision);
+    let peak_gflops = roofline::gflops(precision);
     // CPU and wall seconds of every step; then of preparing weights and of clipping and AdamW.
     let (mut times, mut others) = (Vec::new(), [0f64; 2]);
     let work = Work::new("training steps", Unit::Count);
     for step in 0..WARM_UP + args.steps {
         work.set(step as u64, (WARM_UP + args.steps) as u64);
         if step == WARM_UP {
-            tape.start_profile();
+            executor.start_profile();
             others = [0.0; 2];
         }
         let (wall, start) = (Instant::now(), cpu_seconds());
-        model.params.prepare(precision);
+        model.weights.prepare(precision)?;
         let prepared = cpu_seconds();
-        tape.step(&mut model.params, precision, &batch, &loss, &mut grads);
+        let pass = Pass::new(precision, &batch).with_objective(&loss);
+        executor.step(&mut *model.weights, pass, &mut *grads)?;
         let differentiated = cpu_seconds();
-        let norm = clip::global_norm(&model.params, &grads);
-        optimizer.step(&mut model.params, &mut grads, 1e-3, clip::clip_scale(norm, 1.0));
+        let norm = backend.gradient_norm(model.layout(), &*grads)?;
+        optimizer.step(&mut *model.weights, &mut *grads, 1e-3, clip_scale(norm, 1.0))?;
         let end = cpu_seconds();
         times.push((end - start, wall.elapsed().as_secs_f64()));
         others[0] += prepared - start;
@@ -206,7 +209,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let (cpu, wall) = (median(times.iter().map(|t| t.0)), median(times.iter().map(|t| t.1)));
     let tokens = (sequences * length) as f64;
     // Attention grows with the length of a sequence, everything else with the tokens; backward is twice forward.
-    let gflop = 3.0 * sequences as f64 * tape.flops(length) as f64 / 1e9;
+    let gflop = 3.0 * sequences as f64 * executor.program().flops(length) as f64 / 1e9;
     Ok(Report {
         network,
         precision: match precision {
@@ -214,7 +217,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
             Precision::Bf16 => "bf16",
         },
         threads: args.threads,
-        parameters: model.params.count(),
+        parameters: model.layout().count(),
         sequences,
         length,
         steps: args.steps,
@@ -226,18 +229,18 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
         peak_gflops,
         fraction_of_peak: gflop / cpu / peak_gflops,
         peak_rss_mb: peak_rss_mb(),
-        tape_mb: tape.bytes() as f64 / (1 << 20) as f64,
-        loss: tape.out().loss[0],
-        profile: profile(&tape, others, args.steps),
+        activations_mb: executor.bytes() as f64 / (1 << 20) as f64,
+        loss: executor.outputs().losses.next_token,
+        profile: profile(&*executor, others, args.steps),
     })
 }
 
 /// CPU time by op, the slowest first.
-fn profile(tape: &Tape, others: [f64; 2], steps: usize) -> Vec<Entry> {
+fn profile(executor: &dyn Executor, others: [f64; 2], steps: usize) -> Vec<Entry> {
     let scale = 1e3 / steps as f64;
     let mut entries: Vec<Entry> = Vec::new();
     let nothing = Profile::default();
-    for &(op, forward, backward) in &tape.profile().unwrap_or(&nothing).ops {
+    for &OpTime { name: op, forward, backward } in &executor.profile().unwrap_or(&nothing).ops {
         let (forward_ms, backward_ms) = (forward * scale, backward * scale);
         match entries.iter_mut().find(|e| e.op == op) {
             Some(e) => {
@@ -273,7 +276,7 @@ fn text(r: &Report) -> String {
             "peak of one thread",
             format!("{:.0} GFLOP/s ({:.0} % of it by CPU time)", r.peak_gflops, 100.0 * r.fraction_of_peak),
         ),
-        ("peak memory", format!("{:.0} MB, of it {:.0} MB activations", r.peak_rss_mb, r.tape_mb)),
+        ("peak memory", format!("{:.0} MB, of it {:.0} MB activations", r.peak_rss_mb, r.activations_mb)),
         ("loss", format!("{:.4}", r.loss)),
     ] {
         out += &format!("{name:22} {value}\n");

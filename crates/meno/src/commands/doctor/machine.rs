@@ -2,7 +2,8 @@
 
 use super::report::{Mark, Section};
 use crate::progress::bytes;
-use meno_tensor::features::{kernels, processor as features};
+use meno_tensor::cpu::features::kernels;
+use meno_tensor::cpu::features::processor as features;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -3,9 +3,10 @@
 use super::machine::megahertz;
 use super::report::{Mark, Section};
 use crate::progress::{Unit, Work};
-use meno_tensor::features::{kernels, operations_per_cycle};
-use meno_tensor::gemm::Precision;
-use meno_tensor::{peak, pool};
+use meno_tensor::cpu::features::{kernels, operations_per_cycle};
+use meno_tensor::cpu::roofline;
+use meno_tensor::pool;
+use meno_tensor::precision::Precision;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::time::Instant;
@@ -25,9 +26,9 @@ pub(super) fn section() -> Section {
     let per_cycle = operations_per_cycle(kernels);
     let mut poor = false;
     let measures: [(&str, &str, &str, &dyn Fn() -> f64); 3] = [
-        ("f32", kernels.f32, "GFLOP/s", &|| peak::gflops(Precision::F32)),
-        ("bf16", kernels.bf16, "GFLOP/s", &|| peak::gflops(Precision::Bf16)),
-        ("int8", kernels.int8, "GOP/s", &peak::int8_gops),
+        ("f32", kernels.f32, "GFLOP/s", &|| roofline::gflops(Precision::F32)),
+        ("bf16", kernels.bf16, "GFLOP/s", &|| roofline::gflops(Precision::Bf16)),
+        ("int8", kernels.int8, "GOP/s", &roofline::int8_gops),
     ];
     for ((key, kernel, unit, measure), per_cycle) in measures.into_iter().zip(per_cycle) {
         work.next(format!("measuring {key} products"));
@@ -36,7 +37,7 @@ pub(super) fn section() -> Section {
         poor |= add(&mut s, (key, &format!("{key} products ({kernel})"), unit), measured, None, expected);
     }
     work.next("measuring memory");
-    let one = peak::read_gb_per_s();
+    let one = roofline::read_gb_per_s();
     let all = read_by_all(threads);
     poor |= add(&mut s, ("read", "reading memory", "GB/s"), one, Some((threads, all)), Some(READ));
     if poor {

@@ -4,7 +4,7 @@ use crate::rng::Rng;
 
 /// All block types.
 fn types() -> impl Iterator<Item = GgmlType> {
-    GgmlType::ALL.into_iter().filter(|&t| QuantMatrix::takes(t))
+    GgmlType::ALL.into_iter().filter(|t| t.is_quantized())
 }
 
 /// Where the floats of a block lie; MXFP4's is a byte.

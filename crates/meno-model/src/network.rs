@@ -1,0 +1,176 @@
+//! A network: its parameters, and the programs that train, score and generate with them.
+
+use crate::attention::AttentionOptions;
+use crate::block::{Block, Ffn};
+use crate::config::{Arch, Config};
+use crate::declare::Declare;
+use crate::moe::Moe;
+use crate::mtp::Mtp;
+use crate::{deepseek_v3, llama};
+use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::ops::embedding::Embedding;
+use meno_tensor::ops::head::Head;
+use meno_tensor::ops::hidden::StoreHidden;
+use meno_tensor::ops::logits::Logits;
+use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
+use meno_tensor::ops::rope::RopeTable;
+use meno_tensor::tape::{Activation, Builder, Mode, Param, ParamLayout, Program};
+use std::sync::Arc;
+
+/// The parameters of a network, as handles into its layout.
+#[derive(Clone, Debug)]
+pub struct Network {
+    embed_tokens: Param,
+    pub(crate) blocks: Vec<Block>,
+    /// The final norm.
+    norm: Norm,
+    /// `lm_head`, or the embedding where they are tied.
+    head: Param,
+    pub(crate) mtp: Option<Mtp>,
+}
+
+impl Network {
+    /// Declares all parameters of a network of this shape.
+    pub fn declare(config: &Config) -> (Network, ParamLayout) {
+        let mut layout = ParamLayout::default();
+        let mut d = Declare::new(&mut layout, "model.");
+        let around = Network::declare_around(&mut d, config);
+        let network = match &config.arch {
+            Arch::Deepseek(sizes) => deepseek_v3::declare(&mut d, around, config, sizes),
+            Arch::Grouped(sizes) => llama::declare(&mut d, around, config, sizes),
+        };
+        (network, layout)
+    }
+
+    /// Declares what every network has around its blocks.
+    fn declare_around(d: &mut Declare, config: &Config) -> Network {
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let embed_tokens = d.matrix("embed_tokens", vocab, hidden);
+        let norm = d.norm("norm", hidden, config.rms_norm_eps);
+        let head = match config.tie_word_embeddings {
+            true => embed_tokens,
+            false => d.layout.declare("lm_head.weight", &[vocab, hidden]),
+        };
+        d.layout.mark_linear(head);
+        Network { embed_tokens, blocks: Vec::new(), norm, head, mtp: None }
+    }
+
+    /// The routers in the order in which programs push them.
+    pub(crate) fn moes(&self) -> impl Iterator<Item = &Moe> {
+        self.blocks.iter().chain(self.mtp.as_ref().map(|m| &m.block)).filter_map(|block| match &block.ffn {
+            Ffn::Moe(moe) => Some(moe),
+            Ffn::Mlp(_) => None,
+        })
+    }
+
+    /// Appends embedding and blocks; returns the residual stream `[t, H]` before the final norm.
+    fn push(&self, b: &mut Builder, p: &ParamLayout, o: &mut AttentionOptions) -> Activation {
+        let mut x = Embedding::push(b, p, self.embed_tokens);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            o.layer = layer;
+            x = block.push(b, p, x, o);
+        }
+        x
+    }
+
+    /// Embedding and head, which the MTP module shares and which published files repeat within it.
+    pub(crate) fn shared(&self) -> [Param; 2] {
+        [self.embed_tokens, self.head]
+    }
+
+    /// Whether `p` can stay quantized: the weights of linear layers, and the embedding, whose rows are looked up. Not
+    /// kv_b_proj, which absorbed attention takes apart.
+    pub(crate) fn can_quantize(&self, layout: &ParamLayout, p: Param) -> bool {
+        let linear = layout.is_linear(p) && !layout.info(p).name.ends_with(".kv_b_proj.weight");
+        linear || p == self.embed_tokens
+    }
+
+    /// What the KV cache of every layer holds.
+    pub fn cache_specs(&self, o: InferOptions) -> Vec<LayerSpec> {
+        self.blocks.iter().map(|block| block.cache_spec(o.absorbed)).collect()
+    }
+
+    /// What the KV cache of the MTP module's layer holds, if the network has the module.
+    pub fn mtp_cache_spec(&self, o: InferOptions) -> Option<LayerSpec> {
+        self.mtp.as_ref().map(|mtp| mtp.block.cache_spec(o.absorbed))
+    }
+}
+
+/// How a training program is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainOptions {
+    /// Whether blocks are computed again in the backward pass instead of kept.
+    pub recompute: bool,
+    /// Whether the MTP module, if the network has one, takes part (loss head 1).
+    pub mtp: bool,
+}
+
+/// How an inference program is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InferOptions {
+    /// MLA over the latent: a much smaller cache, equal to 1e-5 instead of to the bit. Nothing changes for others.
+    pub absorbed: bool,
+}
+
+/// The programs of a network. `rope` has the angles of every position that the rows can have.
+impl Network {
+    /// Training on up to `rows` tokens: loss head 0 is the next token, head 1 the MTP module's; balance losses where the
+    /// config asks for them.
+    pub(crate) fn train(&self, p: &ParamLayout, rows: usize, o: TrainOptions, rope: Arc<RopeTable>) -> Program {
+        let mut b = Builder::new(Mode { rows, train: true, recompute: o.recompute });
+        let mut attention = AttentionOptions { rope, layer: 0, absorbed: false };
+        let x = self.push(&mut b, p, &mut attention);
+        match self.mtp.as_ref().filter(|_| o.mtp) {
+            None => Head::push(&mut b, p, x, Some(self.norm), self.head, 0),
+            Some(mtp) => {
+                let h = RmsNorm::push(&mut b, p, x, self.norm);
+                Head::push(&mut b, p, h, None, self.head, 0);
+                attention.layer += 1;
+                mtp.push(&mut b, p, h, self.shared(), &attention);
+            }
+        }
+        b.finish()
+    }
+
+    /// Log-probabilities and entropies of the targets of head 0, over up to `rows` tokens.
+    pub(crate) fn score(&self, p: &ParamLayout, rows: usize, rope: Arc<RopeTable>) -> Program {
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let x = self.push(&mut b, p, &mut AttentionOptions { rope, layer: 0, absorbed: false });
+        Head::push(&mut b, p, x, Some(self.norm), self.head, 0);
+        b.finish()
+    }
+
+    /// Generation over a KV cache, up to `rows` new tokens at a time: logits of `Batch::logit_rows`; if `hidden`, the
+    /// hidden states that [`Network::draft`] drafts from too.
+    pub(crate) fn infer(
+        &self,
+        p: &ParamLayout,
+        rows: usize,
+        o: InferOptions,
+        hidden: bool,
+        rope: Arc<RopeTable>,
+    ) -> Program {
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let x = self.push(&mut b, p, &mut AttentionOptions { rope, layer: 0, absorbed: o.absorbed });
+        match hidden {
+            false => Logits::push(&mut b, p, x, Some(self.norm), self.head),
+            true => {
+                let h = RmsNorm::push(&mut b, p, x, self.norm);
+                b.push(StoreHidden { x: h });
+                Logits::push(&mut b, p, h, None, self.head);
+            }
+        }
+        b.finish()
+    }
+
+    /// Drafting with the MTP module, if the network has one. A row is a position i: `Batch::hidden` holds the main
+    /// network's hidden state there, `Batch::tokens` the token at i + 1; the logits are those of i + 2. Its keys and
+    /// values follow those of the main network's layers in the cache ([`Network::mtp_cache_spec`]).
+    pub(crate) fn draft(&self, p: &ParamLayout, rows: usize, o: InferOptions, rope: Arc<RopeTable>) -> Option<Program> {
+        let mtp = self.mtp.as_ref()?;
+        let mut b = Builder::new(Mode { rows, train: false, recompute: false });
+        let attention = AttentionOptions { rope, layer: self.blocks.len(), absorbed: o.absorbed };
+        mtp.push_draft(&mut b, p, self.shared(), &attention);
+        Some(b.finish())
+    }
+}

@@ -1,0 +1,201 @@
+//! Where weights come from: a Hugging Face directory or a GGUF file, checked against its config.
+
+use crate::gguf::{Blocks, Gguf};
+use crate::hf::Directory;
+use crate::network::Network;
+use crate::{Config, Error, Model, init, recognize};
+use meno_tensor::device::Device;
+use meno_tensor::tape::{Param, ParamLayout};
+use std::path::Path;
+
+/// Weights that a model is read from.
+pub(crate) enum Source {
+    Directory(Directory),
+    Gguf(Gguf),
+}
+
+impl Source {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Source::Directory(d) => &d.path,
+            Source::Gguf(g) => g.path(),
+        }
+    }
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        match self {
+            Source::Directory(d) => d.index.contains_key(name),
+            Source::Gguf(g) => g.contains(name),
+        }
+    }
+    pub(crate) fn shape(&self, name: &str) -> Result<Vec<usize>, Error> {
+        match self {
+            Source::Directory(d) => Ok(d.files[d.index[name]].shape(name).unwrap_or_default().to_vec()),
+            Source::Gguf(g) => Ok(g.shape(name)?),
+        }
+    }
+    pub(crate) fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
+        match self {
+            Source::Directory(d) => d.read_f32(name, out),
+            Source::Gguf(g) => {
+                g.check_finite(name)?;
+                Ok(g.read_f32(name, out)?)
+            }
+        }
+    }
+    /// What is wrong with how a tensor is stored.
+    fn problem(&self, name: &str) -> Option<String> {
+        match self {
+            Source::Directory(d) => d.fp8_problem(name),
+            Source::Gguf(_) => None,
+        }
+    }
+    /// The quantized blocks of a matrix, if it is stored in blocks.
+    fn blocks(&self, name: &str) -> Result<Option<Blocks<'_>>, Error> {
+        match self {
+            Source::Directory(_) => Ok(None),
+            Source::Gguf(g) => Ok(g.blocks(name)?),
+        }
+    }
+    /// Refuses quantized blocks with a scale that is not finite.
+    fn check_finite(&self, name: &str) -> Result<(), Error> {
+        match self {
+            Source::Directory(_) => Ok(()),
+            Source::Gguf(g) => Ok(g.check_finite(name)?),
+        }
+    }
+    /// The names of all tensors (a GGUF file's are translated one way only, so they are not checked for unknown ones).
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let directory = match self {
+            Source::Directory(d) => Some(d),
+            Source::Gguf(_) => None,
+        };
+        directory.into_iter().flat_map(|d| d.index.keys().map(String::as_str).filter(move |n| d.scaled_by(n).is_none()))
+    }
+}
+
+/// Opens a directory or a GGUF file: its config, and its weights, which fit it.
+pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
+    let (config, source) = open_unchecked(path)?;
+    let config = without_missing_mtp(config, &source)?;
+    check(&config, &Network::declare(&config).1, &source)?;
+    Ok((config, source))
+}
+
+/// As [`open`], without checking that the weights fit the config.
+pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
+    recognize::check_kind(path)?;
+    if path.is_file() {
+        let gguf = Gguf::open(path)?;
+        return Ok((Config::from_value(&path.display().to_string(), gguf.config()?)?, Source::Gguf(gguf)));
+    }
+    let config = Config::load(&path.join("config.json"))?;
+    let block = config.quantization.map(|q| q.weight_block_size);
+    Ok((config, Source::Directory(Directory::open(path, block)?)))
+}
+
+/// How weights are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The device that holds them.
+    pub device: Device,
+    /// Whether matrices of a GGUF file stay in their quantized blocks (inference only) instead of becoming f32.
+    pub keep_quantized: bool,
+}
+
+/// Reads a directory or a GGUF file. `on_read` gets the number of values read so far and of all values.
+pub(crate) fn load(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
+    let (config, source) = open(path)?;
+    let (network, mut layout) = Network::declare(&config);
+    let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
+    let mut quantized = Vec::new();
+    for (p, name) in all.iter().filter(|(p, _)| o.keep_quantized && network.can_quantize(&layout, *p)) {
+        if source.blocks(name)?.is_some() {
+            quantized.push(*p);
+        }
+    }
+    layout.set_quantized(&quantized);
+    // Quantized blocks take about as much memory as in the file.
+    let bytes = match &source {
+        Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
+        _ => layout.total() as f64 * 4.0,
+    };
+    init::check_memory(bytes)?;
+    let mut model = Model::new(config, network, layout, o.device)?;
+    let layout = model.layout().clone();
+    let (mut read, total) = (0, layout.count());
+    on_read(0, total);
+    for (p, name) in all {
+        match source.blocks(&name)?.filter(|_| layout.is_quantized(p)) {
+            Some(blocks) => {
+                source.check_finite(&name)?;
+                model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
+            }
+            None => {
+                let mut result = Ok(());
+                model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
+                result?;
+            }
+        }
+        read += layout.info(p).len();
+        on_read(read, total);
+    }
+    Ok(model)
+}
+
+/// transformers says `num_nextn_predict_layers: 1` in what it saves but leaves the module out: then there is none.
+fn without_missing_mtp(config: Config, source: &Source) -> Result<Config, Error> {
+    let eh_proj = format!("model.layers.{}.eh_proj.weight", config.num_hidden_layers);
+    if config.num_nextn_predict_layers == 0 || source.contains(&eh_proj) {
+        return Ok(config);
+    }
+    config.with("num_nextn_predict_layers", 0)
+}
+
+/// Most problems that an error lists.
+const LISTED: usize = 16;
+
+/// Every declared tensor is there in its shape, and no other is.
+fn check(config: &Config, layout: &ParamLayout, source: &Source) -> Result<(), Error> {
+    let mut problems = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for (_, info) in layout.iter() {
+        known.insert(info.name.as_str());
+        if !source.contains(&info.name) {
+            let hint = if info.name == "lm_head.weight" { " (tie_word_embeddings may have to be true)" } else { "" };
+            problems.push(format!("`{}` is missing, expected {:?}{hint}", info.name, info.shape));
+            continue;
+        }
+        problems.extend(source.problem(&info.name));
+        let shape = source.shape(&info.name)?;
+        if shape != info.shape {
+            problems.push(format!("`{}` has shape {shape:?}, expected {:?}", info.name, info.shape));
+        }
+    }
+    for name in source.names().filter(|&n| !known.contains(n) && !is_copy(config, n)) {
+        problems.push(format!("`{name}` is unknown to a {} network of this config", config.model_type.name()));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    if problems.len() > LISTED {
+        let more = problems.len() - LISTED;
+        problems.truncate(LISTED);
+        problems.push(format!("and {more} more"));
+    }
+    Err(Error::Tensors { path: source.path().to_owned(), problems })
+}
+
+/// Tensors of published files that repeat others: embedding and head within the MTP module, a tied head, the rotary
+/// frequencies of old Llamas.
+fn is_copy(config: &Config, name: &str) -> bool {
+    let tied_head = config.tie_word_embeddings && name == "lm_head.weight";
+    let in_mtp = mtp_copies(config).is_some_and(|copies| copies.contains(&name.to_owned()));
+    tied_head || in_mtp || name.ends_with(".rotary_emb.inv_freq")
+}
+
+/// The names of embedding and head within the MTP module.
+pub(crate) fn mtp_copies(config: &Config) -> Option<[String; 2]> {
+    let layer = config.num_hidden_layers;
+    (config.num_nextn_predict_layers > 0)
+        .then(|| ["embed_tokens", "shared_head.head"].map(|n| format!("model.layers.{layer}.{n}.weight")))
+}
