@@ -242,3 +242,6 @@ pub(crate) fn own<T: 'static>(object: &dyn Any) -> &T {
 pub(crate) fn own_mut<T: 'static>(object: &mut dyn Any) -> &mut T {
     object.downcast_mut().expect("invariant: objects of one backend are used together")
 }
+
+#[cfg(test)]
+mod tests;

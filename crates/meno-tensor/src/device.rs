@@ -1,7 +1,8 @@
 //! The devices that programs run on.
 
 use crate::backend::{Backend, Error};
-use crate::cpu;
+use crate::cpu::Cpu;
+use crate::reference::Reference;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ impl Device {
     /// Opens the device.
     pub fn open(self) -> Result<Arc<dyn Backend>, Error> {
         Ok(match self {
-            Device::Cpu => Arc::new(cpu::Cpu),
-            Device::Reference => Arc::new(cpu::Cpu),
+            Device::Cpu => Arc::new(Cpu),
+            Device::Reference => Arc::new(Reference),
         })
     }
 }

@@ -45,6 +45,16 @@ macro_rules! ops {
                 }
             }
         }
+        /// The names of the variants, for tests that look at every op.
+        #[cfg(test)]
+        impl Op {
+            pub(crate) const VARIANTS: &[&str] = &[$(stringify!($name)),*];
+            pub(crate) fn variant(&self) -> &'static str {
+                match self {
+                    $(Op::$name(_) => stringify!($name)),*
+                }
+            }
+        }
     };
 }
 
@@ -138,5 +148,7 @@ fn output(b: &mut Builder, residual: Option<Activation>, cols: usize) -> Activat
     }
 }
 
+#[cfg(test)]
+mod agreement_tests;
 #[cfg(test)]
 mod network_tests;

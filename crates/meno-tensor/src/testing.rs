@@ -4,6 +4,10 @@
 //! A small network is built around the op: its inputs are parameters ([`TestInput`]), its output is weighted by fixed
 //! random numbers into one loss, and it is executed like anything else.
 
+mod agreement;
+
+pub use agreement::check_agreement;
+
 use crate::backend::{Backend, Buffer, Executor, Pass, Weights};
 use crate::device::Device;
 use crate::ops::test_ops::{Input, WeightedSum};
@@ -352,27 +356,4 @@ impl Net {
 /// All values of a buffer.
 pub fn all(buffer: &dyn Buffer) -> Vec<f32> {
     buffer.read(0..buffer.len()).expect("buffers can be read").into_owned()
-}
-
-/// Asserts that a network computes the same on every device up to rounding: the output or log-probabilities, the loss
-/// and the gradients. `tolerance` is relative to the largest value.
-///
-/// # Panics
-/// If a device disagrees with the first: the test has failed.
-pub fn check_agreement(nets: impl IntoIterator<Item = Net>, tolerance: f32) {
-    let mut first: Option<(Device, [Vec<f32>; 3])> = None;
-    for mut net in nets {
-        let ((loss, grads), values) = (net.step(Precision::F32), net.values());
-        let results = [vec![loss as f32], values, grads];
-        let Some((device, expected)) = &first else {
-            first = Some((net.device(), results));
-            continue;
-        };
-        for (what, (a, b)) in ["loss", "output", "gradient"].iter().zip(expected.iter().zip(&results)) {
-            let scale = a.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
-            let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            let here = net.device();
-            assert!(a.len() == b.len() && worst <= tolerance * scale, "{what}: {device} and {here} differ by {worst}");
-        }
-    }
 }

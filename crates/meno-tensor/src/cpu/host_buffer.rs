@@ -124,7 +124,7 @@ impl Clone for HostBuffer {
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::{Backend, Buffer};
+    use crate::backend::Backend;
     use crate::cpu::Cpu;
     use crate::tape::ParamLayout;
     use std::sync::Arc;

@@ -131,5 +131,7 @@ fn recomputation_changes_no_bit() {
 
 #[test]
 fn devices_agree() {
-    check_agreement(Device::all().into_iter().map(|device| network(device, false)), 2e-5);
+    for recompute in [false, true] {
+        check_agreement(Device::all().into_iter().map(|device| network(device, recompute)), Precision::F32, 2e-5);
+    }
 }

@@ -53,7 +53,7 @@ pub struct Io {
     /// Activations whose gradients backward reads. A gradient changed in place is in both lists.
     pub grad_reads: Vec<Activation>,
     /// Activations whose gradients backward writes: it adds where an earlier op of the backward pass wrote
-    /// ([`super::Plan::adds`]), and overwrites elsewhere.
+    /// (the plan says where), and overwrites elsewhere.
     pub grad_writes: Vec<Activation>,
 }
 

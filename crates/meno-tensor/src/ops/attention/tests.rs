@@ -240,6 +240,28 @@ fn packed_caches_are_near_and_do_not_depend_on_chunks() {
     }
 }
 
+/// A cache of any type holds the same numbers on every device, so outputs agree as those of training do.
+#[test]
+fn devices_agree_on_what_a_cache_holds() {
+    let n = 90;
+    for (kind, shape) in [KvType::F32, KvType::Bf16, KvType::Q8_0].into_iter().flat_map(|k| SHAPES.map(|s| (k, s))) {
+        let outputs: Vec<Vec<f32>> = Device::all()
+            .into_iter()
+            .map(|device| {
+                let mut infer = Infer::new(device, n, shape, 21);
+                let mut cache = KvCache::new(&*infer.backend, &[shape.spec()], kind, 2).unwrap();
+                let slot = cache.table_mut().open();
+                let mut batch = Batch::default();
+                batch.push(&vec![0; n], 0, Some(slot));
+                infer.run(&batch, Some(&mut cache))
+            })
+            .collect();
+        for (a, b) in outputs.iter().flat_map(|other| outputs[0].iter().zip(other)) {
+            assert!((a - b).abs() < 1e-5, "{kind:?}: {a} {b}");
+        }
+    }
+}
+
 /// More rows than a block of backward has, more keys too.
 #[test]
 fn gradients_over_several_blocks() {

@@ -1,0 +1,51 @@
+//! Memory of the reference device: a vector that only its own objects look into. Reading it gives a copy.
+
+use super::weights::PlainWeights;
+use crate::backend::{Buffer, Error, Weights, own};
+use crate::device::Device;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// `len` zeroes, or the error that there is no memory for `what`.
+pub(super) fn zeroed<T: Copy + Default>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
+    let mut values = Vec::new();
+    let bytes = len * size_of::<T>();
+    values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: Device::Reference, bytes, what })?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+/// A vector of f32 on the device.
+pub(super) struct Block {
+    pub(super) values: Vec<f32>,
+}
+
+impl Block {
+    pub(super) fn new(len: usize, what: &'static str) -> Result<Self, Error> {
+        Ok(Block { values: zeroed(len, what)? })
+    }
+}
+
+impl Buffer for Block {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+    fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
+        Ok(Cow::Owned(self.values[range].to_vec()))
+    }
+    fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
+        let mut copy = self.values[range.clone()].to_vec();
+        f(&mut copy);
+        self.values[range].copy_from_slice(&copy);
+        Ok(())
+    }
+    fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
+        let weights = own::<PlainWeights>(weights);
+        for (mine, &weight) in self.values.iter_mut().zip(weights.all()) {
+            let rate = rate as f64;
+            // At rate 1 the copy has the bits of the weights, even where the old value is not finite.
+            *mine = if rate == 1.0 { weight } else { (*mine as f64 * (1.0 - rate) + rate * weight as f64) as f32 };
+        }
+        Ok(())
+    }
+}

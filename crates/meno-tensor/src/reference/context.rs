@@ -1,0 +1,163 @@
+//! What an op computes on: copies of what it reads, and stores that follow the memory plan.
+//!
+//! In debug builds every access is checked against what the op declares for this half of the pass, reads and writes
+//! apart.
+
+use super::kv_store::PlainKvStore;
+use super::weights::PlainWeights;
+use crate::ops::Columns;
+use crate::precision::Precision;
+use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Io, Objective, Outputs, PageTable, Param};
+use std::ops::Range;
+
+/// Activations, or their gradients: places in one planned block.
+pub(super) struct Slots<'a> {
+    pub(super) data: &'a mut [f32],
+    /// Places in bytes.
+    pub(super) places: &'a [Range<usize>],
+    pub(super) shapes: &'a [ActivationInfo],
+    pub(super) rows: usize,
+    /// What the op declares that it reads here, and that it writes.
+    pub(super) reads: &'a [Activation],
+    pub(super) writes: &'a [Activation],
+}
+
+impl Slots<'_> {
+    /// The place of the rows of this pass, in values.
+    fn range(&self, act: Activation) -> Range<usize> {
+        let place = &self.places[act.index()];
+        let (start, len) = (place.start / size_of::<f32>(), self.shapes[act.index()].cols * self.rows);
+        assert!(len * size_of::<f32>() <= place.len(), "invariant: the plan has room for {act:?}");
+        start..start + len
+    }
+    fn read(&self, act: Activation) -> Vec<f32> {
+        debug_assert!(self.reads.contains(&act), "invariant: the op's io declares that it reads {act:?}");
+        self.data[self.range(act)].to_vec()
+    }
+    fn write(&mut self, act: Activation) -> &mut [f32] {
+        debug_assert!(self.writes.contains(&act), "invariant: the op's io declares that it writes {act:?}");
+        let range = self.range(act);
+        &mut self.data[range]
+    }
+    /// Fills the whole place of an activation with NaN.
+    pub(super) fn poison(&mut self, act: Activation) {
+        let Range { start, end } = self.places[act.index()];
+        self.data[start / size_of::<f32>()..end / size_of::<f32>()].fill(f32::NAN);
+    }
+}
+
+/// The KV cache in a pass.
+pub(super) struct Cache<'a> {
+    pub(super) table: &'a PageTable,
+    pub(super) store: &'a mut PlainKvStore,
+}
+
+/// Everything that an op computes on.
+pub(super) struct Ctx<'a> {
+    /// The weights.
+    pub(super) weights: &'a PlainWeights,
+    /// The inputs.
+    pub(super) batch: &'a Batch,
+    /// Rows of this batch.
+    pub(super) rows: usize,
+    /// Input type of the products.
+    pub(super) precision: Precision,
+    /// Whether a backward pass follows.
+    pub(super) train: bool,
+    /// Keys and values of generated sequences (inference).
+    pub(super) cache: Option<Cache<'a>>,
+    /// Results.
+    pub(super) out: &'a mut Outputs,
+    /// What the loss heads minimize.
+    pub(super) objective: &'a dyn Objective,
+    pub(super) acts: Slots<'a>,
+    pub(super) grads: Slots<'a>,
+    pub(super) param_grads: &'a mut [f32],
+    pub(super) ints: &'a mut [Vec<u32>],
+    pub(super) int_capacities: &'a [usize],
+    pub(super) adds: &'a [Activation],
+}
+
+impl Ctx<'_> {
+    /// Columns of an activation.
+    pub(super) fn cols(&self, act: Activation) -> usize {
+        self.acts.shapes[act.index()].cols
+    }
+    /// The values of an activation, `[rows, cols]`.
+    pub(super) fn value(&self, act: Activation) -> Vec<f32> {
+        self.acts.read(act)
+    }
+    /// The values of some columns, `[rows, columns.cols]`.
+    pub(super) fn columns(&self, columns: Columns) -> Vec<f32> {
+        take(columns, &self.acts.read(columns.act))
+    }
+    /// Sets the values of an activation.
+    pub(super) fn set(&mut self, act: Activation, values: &[f64]) {
+        store(self.acts.write(act), values, false);
+    }
+    /// Sets the values of some columns.
+    pub(super) fn set_columns(&mut self, columns: Columns, values: &[f64]) {
+        let y = self.acts.write(columns.act).chunks_exact_mut(columns.ld);
+        y.zip(values.chunks_exact(columns.cols)).for_each(|(y, v)| store(columns.of_mut(y), v, false));
+    }
+    /// The gradient of an activation.
+    pub(super) fn grad(&self, act: Activation) -> Vec<f32> {
+        self.grads.read(act)
+    }
+    /// The gradient of some columns.
+    pub(super) fn grad_columns(&self, columns: Columns) -> Vec<f32> {
+        take(columns, &self.grads.read(columns.act))
+    }
+    /// Contributes to the gradient of an activation: adds to what an earlier op wrote, or is the first to write.
+    pub(super) fn give_grad(&mut self, act: Activation, values: &[f64]) {
+        let add = self.adds.contains(&act);
+        store(self.grads.write(act), values, add);
+    }
+    /// As [`Ctx::give_grad`] for some columns; the first to write sets the others to zero.
+    pub(super) fn give_grad_columns(&mut self, columns: Columns, values: &[f64]) {
+        let mut whole = vec![0.0; self.rows * columns.ld];
+        for (row, v) in whole.chunks_exact_mut(columns.ld).zip(values.chunks_exact(columns.cols)) {
+            row[columns.at..columns.at + columns.cols].copy_from_slice(v);
+        }
+        self.give_grad(columns.act, &whole);
+    }
+    /// Replaces the gradient of an activation that the op changes in place.
+    pub(super) fn replace_grad(&mut self, act: Activation, values: &[f64]) {
+        store(self.grads.write(act), values, false);
+    }
+    /// Adds to the gradient of a parameter, or of its first values.
+    pub(super) fn give_param_grad(&mut self, p: Param, values: &[f64]) {
+        let grad = &mut self.param_grads[self.weights.range(p)];
+        store(&mut grad[..values.len()], values, true);
+    }
+    /// The integers of a handle.
+    pub(super) fn ints(&self, ints: IntTensor) -> Vec<u32> {
+        self.ints[ints.index()].clone()
+    }
+    /// Sets the integers of a handle.
+    pub(super) fn set_ints(&mut self, ints: IntTensor, values: Vec<u32>) {
+        let capacity = self.int_capacities[ints.index()];
+        assert!(values.len() <= capacity, "invariant: {} integers fit {capacity}", values.len());
+        self.ints[ints.index()] = values;
+    }
+}
+
+fn take(columns: Columns, x: &[f32]) -> Vec<f32> {
+    x.chunks_exact(columns.ld).flat_map(|row| columns.of(row)).copied().collect()
+}
+
+/// Rounds `values` to f32, after adding them to what is there if `add`.
+fn store(to: &mut [f32], values: &[f64], add: bool) {
+    assert!(to.len() == values.len(), "invariant: {} values for {}", values.len(), to.len());
+    for (to, value) in to.iter_mut().zip(values) {
+        *to = if add { *to as f64 + value } else { *value } as f32;
+    }
+}
+
+/// What an op declares that it reads and writes in a half of the pass: activations, then gradients.
+pub(super) fn declared(io: &Io, forward: bool) -> [[&[Activation]; 2]; 2] {
+    match forward {
+        true => [[&io.reads, &io.writes], [&[], &[]]],
+        false => [[&io.saved, &[]], [&io.grad_reads, &io.grad_writes]],
+    }
+}

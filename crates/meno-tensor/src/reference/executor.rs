@@ -1,0 +1,231 @@
+//! Runs a program step by step over the places of its memory plan.
+
+use super::buffer::{Block, zeroed};
+use super::context::{Cache, Ctx, Slots, declared};
+use super::kv_store::PlainKvStore;
+use super::ops::kernels;
+use super::weights::PlainWeights;
+use crate::backend::{Buffer, Error, Executor, OpTime, Pass, Profile, Weights, own_mut};
+use crate::device::Device;
+use crate::kv_cache::KvCache;
+use crate::tape::{Activation, Dtype, Losses, Outputs, Program, Step};
+use std::time::Instant;
+
+/// A program with its memory.
+pub(super) struct PlainExecutor {
+    program: Program,
+    activations: Vec<f32>,
+    grads: Vec<f32>,
+    ints: Vec<Vec<u32>>,
+    out: Outputs,
+    profile: Option<Profile>,
+    /// For each op, the activations that no op before it writes.
+    first_writes: Vec<Vec<Activation>>,
+}
+
+/// For each op, what it writes before any other.
+fn first_writes(program: &Program) -> Vec<Vec<Activation>> {
+    let mut written = vec![false; program.activations.len()];
+    let mut first = |a: &Activation| !std::mem::replace(&mut written[a.index()], true);
+    program.ios.iter().map(|io| io.writes.iter().copied().filter(|a| first(a)).collect()).collect()
+}
+
+impl PlainExecutor {
+    pub(super) fn new(program: Program) -> Result<Self, Error> {
+        if let Some(a) = program.activations.iter().find(|a| a.dtype != Dtype::F32) {
+            return Err(Error::Unsupported {
+                device: Device::Reference,
+                what: format!("activations in {:?}", a.dtype),
+            });
+        }
+        let rows = program.mode.rows;
+        let out = Outputs {
+            logprobs: vec![0.0; rows],
+            entropies: vec![0.0; rows],
+            expert_load: vec![Vec::new(); program.routers],
+            ..Outputs::default()
+        };
+        Ok(PlainExecutor {
+            activations: zeroed(program.plan.activation_bytes / size_of::<f32>(), "activations")?,
+            grads: zeroed(program.plan.grad_bytes / size_of::<f32>(), "gradients of activations")?,
+            ints: vec![Vec::new(); program.int_capacities.len()],
+            out,
+            profile: None,
+            first_writes: first_writes(&program),
+            program,
+        })
+    }
+
+    /// Forward, and backward if there are `param_grads`.
+    fn run(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+        mut param_grads: Option<&mut [f32]>,
+    ) -> Result<(), Error> {
+        let (rows, most) = (pass.batch.len(), self.program.mode.rows);
+        assert!(rows <= most, "invariant: {rows} rows fit {most}");
+        let weights: &PlainWeights = own_mut(weights);
+        let mut cache = match cache {
+            None => None,
+            Some(cache) => {
+                let (table, store) = cache.for_batch(pass.batch)?;
+                Some(Cache { table, store: own_mut::<PlainKvStore>(store) })
+            }
+        };
+        if cfg!(debug_assertions) {
+            // What an earlier pass left must not be read.
+            [&mut self.activations, &mut self.grads].into_iter().for_each(|x| x.fill(f32::NAN));
+        }
+        self.out.losses = Losses::default();
+        for at in 0..self.program.plan.schedule.len() {
+            let step = self.program.plan.schedule[at];
+            if param_grads.is_none() && !matches!(step, Step::Forward(_)) {
+                break;
+            }
+            self.run_step(step, weights, pass, cache.as_mut(), param_grads.as_deref_mut());
+        }
+        Ok(())
+    }
+
+    fn run_step(
+        &mut self,
+        step: Step,
+        weights: &PlainWeights,
+        pass: Pass,
+        cache: Option<&mut Cache>,
+        param_grads: Option<&mut [f32]>,
+    ) {
+        let (Step::Forward(i) | Step::Recompute(i) | Step::Backward(i)) = step;
+        let Program { ops, ios, plan, activations: shapes, int_capacities, .. } = &self.program;
+        let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
+        let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
+        let [[reads, writes], [grad_reads, grad_writes]] = declared(&ios[i], forward);
+        let mut acts = Slots { data: &mut self.activations, places, shapes, rows, reads, writes };
+        let places = &plan.grads;
+        let mut grads = Slots { data: &mut self.grads, places, shapes, rows, reads: grad_reads, writes: grad_writes };
+        if cfg!(debug_assertions) {
+            // An op that does not write all that it declares, or adds where it is the first to write, spreads NaN.
+            writes.iter().filter(|a| self.first_writes[i].contains(a)).for_each(|&a| acts.poison(a));
+            grad_writes.iter().filter(|a| !plan.adds[i].contains(a)).for_each(|&a| grads.poison(a));
+        }
+        let mut ctx = Ctx {
+            weights,
+            batch: pass.batch,
+            rows,
+            precision: pass.precision,
+            train: param_grads.is_some(),
+            cache: cache.map(|c| Cache { table: c.table, store: &mut *c.store }),
+            out: &mut self.out,
+            objective: pass.objective,
+            acts,
+            grads,
+            param_grads: param_grads.unwrap_or_default(),
+            ints: &mut self.ints,
+            int_capacities,
+            adds: &plan.adds[i],
+        };
+        let start = Instant::now();
+        match forward {
+            true => kernels(&ops[i]).forward(&mut ctx),
+            false => kernels(&ops[i]).backward(&mut ctx),
+        }
+        if let Some(profile) = &mut self.profile {
+            let time = &mut profile.ops[i];
+            *(if forward { &mut time.forward } else { &mut time.backward }) += start.elapsed().as_secs_f64();
+        }
+    }
+}
+
+impl Executor for PlainExecutor {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+    fn forward(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+    ) -> Result<&Outputs, Error> {
+        self.run(weights, pass, cache, None)?;
+        Ok(&self.out)
+    }
+    fn step(&mut self, weights: &mut dyn Weights, pass: Pass, grads: &mut dyn Buffer) -> Result<&Outputs, Error> {
+        assert!(self.program.mode.train, "invariant: the program was built for training");
+        self.run(weights, pass, None, Some(&mut own_mut::<Block>(grads).values))?;
+        Ok(&self.out)
+    }
+    fn outputs(&self) -> &Outputs {
+        &self.out
+    }
+    fn bytes(&self) -> usize {
+        (self.activations.len() + self.grads.len()) * size_of::<f32>()
+    }
+    fn start_profile(&mut self) {
+        let time = |op: &crate::ops::Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
+        self.profile = Some(Profile { ops: self.program.ops.iter().map(time).collect() });
+    }
+    fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+    fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error> {
+        let start = self.program.plan.forward[activation.index()].start / size_of::<f32>();
+        Ok(self.activations[start..][..rows * self.program.activations[activation.index()].cols].to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::ops::linear::Linear;
+    use crate::ops::test_ops::WeightedSum;
+    use crate::precision::Precision;
+    use crate::reference::Reference;
+    use crate::tape::{Batch, Builder, Mode, ParamLayout};
+    use crate::testing::TestInput;
+    use std::sync::Arc;
+
+    /// The loss of a linear layer whose program was changed by `spoil`.
+    fn loss(spoil: impl FnOnce(&mut Program)) -> f64 {
+        let (mut params, mut b) =
+            (ParamLayout::default(), Builder::new(Mode { rows: 4, train: true, recompute: false }));
+        let x = TestInput::input(&mut b, &mut params, 6);
+        let weight = params.declare("w", &[6, 6]);
+        let y = Linear::push(&mut b, &params, x, weight, None, None);
+        b.push(WeightedSum { x: y, seed: 1 });
+        let mut program = b.finish();
+        spoil(&mut program);
+        let mut weights = Reference.weights(Arc::new(params)).unwrap();
+        for (p, _) in weights.layout().clone().iter() {
+            weights.update(p, &mut |w| w.fill(0.5)).unwrap();
+        }
+        let mut batch = Batch::default();
+        batch.push(&[0; 4], 0, None);
+        let mut executor = Reference.executor(program).unwrap();
+        executor.forward(&mut *weights, Pass::new(Precision::F32, &batch), None).unwrap().losses.total()
+    }
+
+    #[test]
+    fn a_wrong_plan_shows() {
+        assert!(loss(|_| ()).is_finite());
+        // The output lies where the input does, though both are alive.
+        let spoiled = loss(|program| program.plan.forward[1] = program.plan.forward[0].clone());
+        assert!(!cfg!(debug_assertions) || spoiled.is_nan());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "io declares that it reads")]
+    fn an_op_reads_only_what_it_declares() {
+        loss(|program| program.ios[1].reads.clear());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "io declares that it writes")]
+    fn an_op_writes_only_what_it_declares() {
+        loss(|program| program.ios[1].writes.clear());
+    }
+}

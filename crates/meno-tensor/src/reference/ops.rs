@@ -1,0 +1,58 @@
+//! How the reference computes each op, forward and backward. The equations are those of [`crate::ops`].
+
+mod absorb;
+mod attention;
+mod combine;
+mod dispatch;
+mod embedding;
+mod experts;
+mod head;
+mod hidden;
+mod linear;
+mod logits;
+mod mla;
+mod norm_linear;
+mod qk_norm;
+mod rms_norm;
+mod rope;
+mod router;
+mod swiglu;
+mod test_ops;
+
+use super::context::Ctx;
+use crate::ops::Op;
+
+/// The two halves of an op.
+pub(super) trait Kernels {
+    /// Computes the outputs.
+    fn forward(&self, ctx: &mut Ctx);
+    /// Computes the gradients of inputs and parameters.
+    fn backward(&self, ctx: &mut Ctx);
+}
+
+/// The kernels of `op`.
+pub(super) fn kernels(op: &Op) -> &dyn Kernels {
+    match op {
+        Op::Embedding(op) => op,
+        Op::RmsNorm(op) => op,
+        Op::QkNorm(op) => op,
+        Op::Linear(op) => op,
+        Op::NormLinear(op) => op,
+        Op::SwigluLinear(op) => op,
+        Op::Rope(op) => op,
+        Op::Attention(op) => op,
+        Op::MlaKeys(op) => op,
+        Op::AbsorbQuery(op) => op,
+        Op::AbsorbOutput(op) => op,
+        Op::Router(op) => op,
+        Op::Dispatch(op) => op,
+        Op::Experts(op) => op,
+        Op::Combine(op) => op,
+        Op::Head(op) => op,
+        Op::Logits(op) => op,
+        Op::StoreHidden(op) => op,
+        Op::LoadHidden(op) => op,
+        Op::Input(op) => op,
+        Op::WeightedSum(op) => op,
+    }
+}

@@ -1,0 +1,113 @@
+//! The optimizers and the gradient norm, computed in f64 and stored in f32.
+
+mod muon;
+
+use super::buffer::Block;
+use super::weights::PlainWeights;
+use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
+use crate::optim::{OptimizerConfig, UpdateRule};
+use crate::tape::ParamLayout;
+use std::ops::Range;
+
+/// √Σ g² over all trainable parameters.
+pub(super) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
+    let trainable = layout.iter().filter(|(_, info)| info.trainable);
+    trainable.flat_map(|(_, info)| &grads[info.range()]).map(|&g| (g as f64).powi(2)).sum::<f64>().sqrt()
+}
+
+/// An optimizer and its state.
+pub(super) struct PlainOptimizer {
+    config: OptimizerConfig,
+    /// Place and rule of every parameter.
+    rules: Vec<(Range<usize>, UpdateRule)>,
+    steps: u64,
+    /// AdamW's first moment, Muon's momentum.
+    first: Block,
+    /// AdamW's second moment.
+    second: Block,
+}
+
+/// One parameter in a step.
+struct Update<'a> {
+    weights: &'a mut [f32],
+    grads: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    learning_rate: f64,
+    /// Factor of the gradients.
+    scale: f64,
+}
+
+impl PlainOptimizer {
+    pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
+        let rules = layout.iter().map(|(_, info)| (info.range(), UpdateRule::of(&config, info))).collect();
+        let moment = || Block::new(layout.total(), "the optimizer's state");
+        Ok(PlainOptimizer { config, rules, steps: 0, first: moment()?, second: moment()? })
+    }
+}
+
+/// AdamW (arXiv 1711.05101, algorithm 2): m and v are the decayed means of g and g², corrected for their start at 0;
+/// w ← (1 − lr·λ) w − lr · m̂ / (√v̂ + ε).
+fn adamw(config: &OptimizerConfig, steps: u64, weight_decay: f32, update: Update) {
+    let Update { weights, grads, first, second, learning_rate, scale } = update;
+    let (beta1, beta2) = (config.adam_beta1 as f64, config.adam_beta2 as f64);
+    let (bias1, bias2) = (1.0 - beta1.powf(steps as f64), 1.0 - beta2.powf(steps as f64));
+    for (i, w) in weights.iter_mut().enumerate() {
+        let g = grads[i] as f64 * scale;
+        let m = beta1 * first[i] as f64 + (1.0 - beta1) * g;
+        let v = beta2 * second[i] as f64 + (1.0 - beta2) * g * g;
+        let step = m / bias1 / ((v / bias2).sqrt() + config.adam_epsilon as f64);
+        *w = (*w as f64 * (1.0 - learning_rate * weight_decay as f64) - learning_rate * step) as f32;
+        (first[i], second[i]) = (m as f32, v as f32);
+    }
+}
+
+impl Optimizer for PlainOptimizer {
+    fn config(&self) -> &OptimizerConfig {
+        &self.config
+    }
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+    fn step(
+        &mut self,
+        weights: &mut dyn Weights,
+        grads: &mut dyn Buffer,
+        learning_rate: f32,
+        scale: f32,
+    ) -> Result<(), Error> {
+        self.steps += 1;
+        let (data, grads) = (own_mut::<PlainWeights>(weights).all_mut(), &mut own_mut::<Block>(grads).values);
+        for (range, rule) in &self.rules {
+            let update = Update {
+                weights: &mut data[range.clone()],
+                grads: &grads[range.clone()],
+                first: &mut self.first.values[range.clone()],
+                second: &mut self.second.values[range.clone()],
+                learning_rate: learning_rate as f64,
+                scale: scale as f64,
+            };
+            match *rule {
+                UpdateRule::Frozen => {}
+                UpdateRule::AdamW { weight_decay } => adamw(&self.config, self.steps, weight_decay, update),
+                UpdateRule::Muon { rows, cols } => muon::apply(&self.config, rows, cols, update),
+            }
+        }
+        grads.fill(0.0);
+        Ok(())
+    }
+    fn state(&self) -> [(&'static str, &dyn Buffer); 2] {
+        [("exp_avg", &self.first), ("exp_avg_sq", &self.second)]
+    }
+    fn restore(&mut self, steps: u64, moments: [&[f32]; 2]) -> Result<(), Error> {
+        let own = [("exp_avg", &mut self.first), ("exp_avg_sq", &mut self.second)];
+        for ((name, own), state) in own.into_iter().zip(moments) {
+            if state.len() != own.values.len() {
+                return Err(Error::OptimizerState { name, got: state.len(), expected: own.values.len() });
+            }
+            own.values.copy_from_slice(state);
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
