@@ -1,0 +1,127 @@
+//! Every network on every device: a training step, scoring and decoding agree with the CPU, and on each device generated,
+//! prefilled and scored log-probabilities have the same bits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{config, deepseek_v3, llama, qwen2, tokens, train_step, training_batch};
+use meno_model::{InferOptions, Model, TrainOptions};
+use meno_tensor::backend::Pass;
+use meno_tensor::device::Device;
+use meno_tensor::kv_cache::KvCache;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::{Batch, CrossEntropy};
+use serde_json::{Value, json};
+
+const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
+
+fn kinds() -> Vec<(&'static str, Value)> {
+    let mut direct = deepseek_v3();
+    direct["q_lora_rank"] = Value::Null;
+    let mut qwen3_moe = qwen2();
+    for (key, value) in [
+        ("model_type", json!("qwen3_moe")),
+        ("head_dim", json!(8)),
+        ("num_experts", json!(6)),
+        ("num_experts_per_tok", json!(2)),
+        ("moe_intermediate_size", json!(16)),
+        ("norm_topk_prob", json!(true)),
+        ("decoder_sparse_step", json!(1)),
+        ("mlp_only_layers", json!([])),
+        ("tie_word_embeddings", json!(false)),
+    ] {
+        qwen3_moe[key] = value;
+    }
+    vec![
+        ("deepseek_v3", deepseek_v3()),
+        ("deepseek_v3 without q_lora", direct),
+        ("llama", llama()),
+        ("qwen2", qwen2()),
+        ("qwen3_moe", qwen3_moe),
+    ]
+}
+
+/// The largest difference, relative to the largest value.
+fn gap(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let scale = a.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
+}
+
+/// The logits after every token, fed to the cache in chunks.
+fn decode(model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> Vec<f32> {
+    let o = InferOptions { absorbed };
+    let mut executor = model.infer_executor(sequence.len(), o).unwrap();
+    let specs = model.cache_specs(o);
+    let mut cache = KvCache::with_slots(&**model.backend(), &specs, 1, sequence.len()).unwrap();
+    let mut logits = Vec::new();
+    for (i, tokens) in sequence.chunks(chunk).enumerate() {
+        let mut batch = Batch::default();
+        batch.logit_rows = batch.push(tokens, i * chunk, Some(0)).collect();
+        let pass = Pass::new(Precision::F32, &batch);
+        logits.extend_from_slice(&executor.forward(&mut *model.weights, pass, Some(&mut cache)).unwrap().logits);
+    }
+    logits
+}
+
+#[test]
+fn devices_agree_on_a_training_step() {
+    for (name, value) in kinds() {
+        let batch = training_batch(&[tokens(13, 1), tokens(8, 2)]);
+        let run = |device| {
+            let mut model = Model::random_on(device, config(&value), 11).unwrap();
+            let o = TrainOptions { recompute: false, mtp: true };
+            let (executor, grads) = train_step(&mut model, o, 32, &batch, &LOSS);
+            (executor.outputs().clone(), grads)
+        };
+        let (expected, expected_grads) = run(Device::Cpu);
+        for device in Device::all() {
+            let (out, grads) = run(device);
+            assert_eq!(out.expert_load, expected.expert_load, "{name} on {device}: the same experts");
+            assert!(gap(&expected.logprobs, &out.logprobs) <= 1e-5, "{name} on {device}: log-probabilities");
+            assert!(gap(&expected_grads, &grads) <= 1e-4, "{name} on {device}: gradients");
+            let (loss, other) = (expected.losses.total(), out.losses.total());
+            assert!((loss - other).abs() <= 1e-5 * loss.abs(), "{name} on {device}: loss {other}, expected {loss}");
+        }
+    }
+}
+
+#[test]
+fn devices_agree_on_decoding() {
+    for (name, value) in kinds() {
+        let sequence = tokens(19, 4);
+        for absorbed in [false, true] {
+            let mut cpu = Model::random(config(&value), 12).unwrap();
+            let expected = decode(&mut cpu, &sequence, 1, absorbed);
+            for device in Device::all() {
+                let mut model = Model::random_on(device, config(&value), 12).unwrap();
+                let logits = decode(&mut model, &sequence, 1, absorbed);
+                assert!(gap(&expected, &logits) <= 1e-5, "{name} on {device}, absorbed {absorbed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_device_keeps_the_contract() {
+    for (name, value) in kinds() {
+        for device in Device::all() {
+            let mut model = Model::random_on(device, config(&value), 13).unwrap();
+            let sequence = tokens(19, 4);
+            let batch = training_batch(std::slice::from_ref(&sequence));
+            let mut executor = model.score_executor(32).unwrap();
+            let pass = Pass::new(Precision::F32, &batch);
+            let scored = executor.forward(&mut *model.weights, pass, None).unwrap().logprobs.clone();
+            let trained = train_step(&mut model, TrainOptions::default(), 32, &batch, &LOSS).0;
+            assert_eq!(trained.outputs().logprobs, scored, "{name} on {device}: trained and scored");
+            let (backend, vocab) = (model.backend().clone(), model.config.vocab_size);
+            for chunk in [1, 7, 19] {
+                let logits = decode(&mut model, &sequence, chunk, false);
+                for (row, (logits, next)) in logits.chunks(vocab).zip(&sequence[1..]).enumerate() {
+                    let logprob = backend.normalizer(logits, 1.0).logprob(logits[*next as usize]);
+                    assert_eq!(logprob, scored[row], "{name} on {device}: token {row} in chunks of {chunk}");
+                }
+            }
+        }
+    }
+}
