@@ -8,7 +8,7 @@ use meno_engine::generator::Options;
 use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{Capacity, Tokenizer};
 use meno_model::{Config, Model};
-use meno_server::{Served, Server, ServerOptions, app, listen};
+use meno_server::{ServedModel, Server, ServerOptions, app, listen};
 use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -51,7 +51,7 @@ fn server() -> std::sync::Arc<Server> {
     });
     let config = Config::from_value("config.json", config).expect("a sound config");
     let model = Model::random(config, 4).expect("a model");
-    let served = Served::new("small".into(), tokenizer, None, CONTEXT, model.config.vocab_size).expect("a model");
+    let served = ServedModel::new("small".into(), tokenizer, None, CONTEXT, model.config.vocab_size).expect("a model");
     let options = EngineOptions {
         capacity: Capacity { slots: 4, max_len: CONTEXT, rows: 32, absorbed: false },
         options: Options::serving(),

@@ -1,4 +1,5 @@
 //! Text in, text out: tokenizer, chat template, sampling, continuous batching, and the split of thought and answer.
+//! [`TextModel`] is the door: a model with its text, ready to answer in two calls.
 //!
 //! [`generator::Generator`] sees token ids only; text lives in [`tokenizer`], [`chat_template`], [`stop`] and
 //! [`reasoning`]. The weights that generate are the weights that train: [`generator::Generator::generate`] borrows
@@ -15,6 +16,7 @@ pub mod reasoning;
 pub mod sampler;
 pub mod stop;
 pub mod taught;
+pub mod text_model;
 pub mod text_stream;
 pub mod tokenizer;
 
@@ -28,5 +30,6 @@ pub use generator::{
     Capacity, Completion, Event, Finish, Flow, Generator, Observe, Options, Pooling, Request, Speculative, TokenEvent,
 };
 pub use sampler::Sampling;
+pub use text_model::{Answer, Session, TextModel};
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

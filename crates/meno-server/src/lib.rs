@@ -72,7 +72,5 @@ pub use error::ApiError;
 pub use listen::{Listen, serve};
 pub use loading::Loading;
 pub use model::ServedModel;
-/// The former name of [`ServedModel`].
-pub use model::ServedModel as Served;
 pub use state::{Server, ServerOptions};
 pub use types::FINGERPRINT;

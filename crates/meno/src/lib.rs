@@ -1,28 +1,47 @@
-//! Meno: DeepSeek-R1, whole, in Rust. This crate is the command and the facade over the parts.
-
-pub mod arguments;
-pub mod commands;
-pub mod exit;
-pub mod help;
-pub mod hub;
-pub mod interrupt;
-pub mod live;
-pub mod open;
-pub mod remote;
-pub mod session;
-pub mod terminal;
-pub mod training;
-
-mod created;
-mod nearest;
-mod output;
-mod progress;
-mod stdin;
-mod writing;
+//! DeepSeek-R1, whole, in Rust: run reasoning models, teach models to reason, measure and serve them.
+//!
+//! This crate is the door to the library; the command of the same name is built on it. Without the command it pulls in
+//! no terminal, hub or argument code:
+//!
+//! ```toml
+//! [dependencies]
+//! meno = { version = "0.1", default-features = false, features = ["train", "serve"] }
+//! ```
+//!
+//! # Answers in three lines
+//!
+//! ```no_run
+//! # fn main() -> Result<(), meno::Error> {
+//! let mut session = meno::TextModel::load("models/r1-distill".as_ref())?.session()?;
+//! let response = session.ask("What is 7 · 8?", &mut |text| print!("{text}"))?;
+//! println!("thought {} characters", response.thought.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go from here
+//!
+//! | to | use | example |
+//! |---|---|---|
+//! | chat, with streaming | [`Session::ask`], [`Session::chat`] | `examples/chat.rs` |
+//! | generate with own settings | [`Session::answer`], [`Sampling`] | `examples/generate.rs` |
+//! | score a text | [`TextModel::score`] | `examples/score.rs` |
+//! | teach by reward | `train::Grpo` (feature `train`) | `examples/grpo.rs` |
+//! | serve from an axum app | `server::app` (feature `serve`) | `examples/serve.rs` |
+//!
+//! The parts: [`tensor`] (programs and devices), [`model`] (networks, checkpoints), [`engine`] (text, generation),
+//! `eval` (tasks, verifiers), `train` (the recipe), `server` (HTTP).
 
 pub use meno_engine as engine;
+#[cfg(feature = "train")]
 pub use meno_eval as eval;
 pub use meno_model as model;
+#[cfg(feature = "serve")]
 pub use meno_server as server;
 pub use meno_tensor as tensor;
+#[cfg(feature = "train")]
 pub use meno_train as train;
+
+pub use meno_engine::{Answer, Error, Message, Request, Sampling, Session, TextModel};
+pub use meno_model::{Config, LoadOptions, Model};
+pub use meno_tensor::device::Device;

@@ -1,7 +1,25 @@
 //! The command `meno`.
 
+mod arguments;
+mod commands;
+mod created;
+mod exit;
+mod help;
+mod hub;
+mod interrupt;
+mod live;
+mod nearest;
+mod open;
+mod output;
+mod progress;
+mod remote;
+mod session;
+mod stdin;
+mod terminal;
+mod training;
+mod writing;
+
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use meno::{commands, exit, help};
 use std::process::ExitCode;
 
 /// DeepSeek-R1, whole, in Rust: run reasoning models, train models to reason, and see how R1 was made.

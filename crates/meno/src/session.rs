@@ -1,22 +1,14 @@
-//! A model with all that text needs: what `generate`, `chat` and `serve` share.
+//! The arguments of a model that answers, which `generate`, `chat` and `serve` share.
 
 use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count, top_p, whole};
 use crate::open;
 use crate::progress::Work;
 use anyhow::{Result, ensure};
-use meno_engine::reasoning::{Piece, Split};
-use meno_engine::taught::Taught;
-use meno_engine::{
-    Capacity, ChatTemplate, Completion, Error, Flow, GenerationConfig, Generator, Message, Options, Request, Sampling,
-    Speculative, TextStream, Tokenizer,
-};
+use meno_engine::{Options, Sampling, Session, Speculative, TextModel};
 use meno_model::{LoadOptions, Model};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
-use std::path::{Path, PathBuf};
-
-/// Rows of one step: prompts are run in chunks of this.
-const ROWS: usize = 256;
+use std::path::Path;
 
 /// Which model, and how it is run.
 #[derive(clap::Args, Clone, Debug)]
@@ -97,30 +89,23 @@ pub enum PrecisionArg {
 }
 
 impl PrecisionArg {
-    /// Loads a model to compute so; matrices that are not quantised are multiplied in `others` by default.
-    pub fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
-        self.load_watched(path, others, &mut |_, _| {})
-    }
-
-    /// As [`PrecisionArg::load`]; `on_read` gets the number of values read so far and of all values.
-    pub fn load_watched(
-        self,
-        path: &Path,
-        others: Precision,
-        on_read: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Model, Precision)> {
+    /// How weights are loaded, and the precision of products; `others` is that of matrices that are not quantized, by
+    /// default.
+    pub fn load_options(self, others: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             PrecisionArg::Auto => (true, others),
             PrecisionArg::F32 => (false, Precision::F32),
             PrecisionArg::Bf16 => (false, Precision::Bf16),
         };
+        (LoadOptions { keep_quantized, ..LoadOptions::default() }, precision)
+    }
+
+    /// Loads a network.
+    pub fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
+        let (options, precision) = self.load_options(others);
         let work = Work::loading(path);
-        let options = LoadOptions { keep_quantized, ..LoadOptions::default() };
-        let model = Model::load_with(path, options, &mut |read, of| {
-            work.set(read as u64, of as u64);
-            on_read(read, of);
-        });
-        Ok((model?, precision))
+        let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;
+        Ok((model, precision))
     }
 }
 
@@ -149,24 +134,19 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// As the engine takes it, with a model's own settings for what is not given.
-    pub fn sampling(&self, tokenizer: &Tokenizer, model: &GenerationConfig) -> Sampling {
-        let (model, none) = (model.or_default(), Sampling::default());
+    /// The settings for a model, which recommends those that are not given.
+    pub fn sampling(&self, text: &TextModel) -> Sampling {
+        let own = text.sampling();
         Sampling {
-            temperature: self.temperature.or(model.temperature).unwrap_or(none.temperature),
-            top_p: self.top_p.or(model.top_p).unwrap_or(none.top_p),
-            top_k: self.top_k.or(model.top_k).unwrap_or(none.top_k),
-            min_p: self.min_p.or(model.min_p).unwrap_or(none.min_p),
-            repetition_penalty: model.repetition_penalty.unwrap_or(none.repetition_penalty),
-            max_tokens: self.max_tokens.unwrap_or(usize::MAX),
-            stop_tokens: tokenizer.eos(),
-            vocab_size: tokenizer.id_bound(),
-            ..Sampling::default()
+            temperature: self.temperature.unwrap_or(own.temperature),
+            top_p: self.top_p.unwrap_or(own.top_p),
+            top_k: self.top_k.unwrap_or(own.top_k),
+            min_p: self.min_p.unwrap_or(own.min_p),
+            max_tokens: self.max_tokens.unwrap_or(own.max_tokens),
+            ..own
         }
     }
-}
 
-impl SamplingArgs {
     /// As a server takes it; what is not given is left to the server, which knows its model's settings.
     pub fn request(&self) -> serde_json::Value {
         let mut request = serde_json::json!({});
@@ -189,158 +169,36 @@ impl SamplingArgs {
 }
 
 impl ModelArgs {
+    /// Reads the model at `path`, from the hub if it is a name there; returns it with the context length. `on_read` gets
+    /// the number of values read so far and of all values.
+    pub fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
+        let path = open::model(path)?;
+        let (options, precision) = self.precision.load_options(Precision::Bf16);
+        let work = Work::loading(&path);
+        let text = TextModel::load_with(&path, options, precision, &mut |read, of| {
+            work.set(read as u64, of as u64);
+            on_read(read, of);
+        })?;
+        drop(work);
+        let own = text.model.config.max_position_embeddings;
+        let context = self.context.unwrap_or(text.default_context());
+        ensure!(
+            context >= 2,
+            "--context {context}: at least 2 tokens are needed, one of the prompt and one of the answer"
+        );
+        ensure!(context <= own, "--context {context}: the model was made for at most {own} tokens");
+        Ok((text, context))
+    }
+
+    /// A session over the model at `path` for `slots` answers at the same time.
+    pub fn session(&self, path: &Path, slots: usize) -> Result<Session> {
+        let (text, context) = self.load(path, &mut |_, _| {})?;
+        let capacity = text.capacity(slots, context);
+        Ok(text.session_with(capacity, self.generation())?)
+    }
+
     /// How the generator runs, apart from its capacity.
     pub fn generation(&self) -> Options {
         Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
-    }
-}
-
-/// A model with its text, read from a directory or file.
-pub struct Loaded {
-    /// What to call it.
-    pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// The network.
-    pub model: Model,
-    /// Input type of its matrix products.
-    pub precision: Precision,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// Its chat template, if it has one.
-    pub template: Option<ChatTemplate>,
-    /// How its makers want it sampled.
-    pub generation: GenerationConfig,
-    /// What it was taught, if it is a model of few tasks.
-    pub taught: Option<Taught>,
-    /// Most tokens of prompt and answer together.
-    pub max_len: usize,
-}
-
-impl Loaded {
-    /// Reads the model at `path`, from the hub if it is a name there.
-    pub fn open(path: &Path, args: &ModelArgs) -> Result<Loaded> {
-        Loaded::open_watched(path, args, &mut |_, _| {})
-    }
-
-    /// As [`Loaded::open`]; `on_read` gets the number of values read so far and of all values.
-    pub fn open_watched(path: &Path, args: &ModelArgs, on_read: &mut dyn FnMut(usize, usize)) -> Result<Loaded> {
-        let (path, tokenizer) = open::with_tokenizer(path)?;
-        let template = ChatTemplate::load(&path, tokenizer.special())?;
-        let generation = GenerationConfig::load(&path)?;
-        let taught = if path.is_dir() { Taught::load(&path)? } else { None };
-        let (model, precision) = args.precision.load_watched(&path, Precision::Bf16, on_read)?;
-        let own = model.config.max_position_embeddings;
-        let max_len = args.context.unwrap_or(own.min(8192));
-        ensure!(
-            max_len >= 2,
-            "--context {max_len}: at least 2 tokens are needed, one of the prompt and one of the answer"
-        );
-        ensure!(max_len <= own, "--context {max_len}: the model was made for at most {own} tokens");
-        let name = name_of(&path);
-        Ok(Loaded { name, model, precision, tokenizer, template, generation, taught, max_len, path })
-    }
-
-    /// What it takes to write `slots` answers at once.
-    pub fn capacity(&self, slots: usize) -> Capacity {
-        Capacity { slots, max_len: self.max_len, rows: ROWS.max(slots), absorbed: false }
-    }
-}
-
-/// A model ready to answer.
-pub struct Session {
-    /// What to call it.
-    pub name: String,
-    /// The network.
-    pub model: Model,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// Its chat template, if it has one.
-    pub template: Option<ChatTemplate>,
-    /// How its makers want it sampled.
-    pub generation: GenerationConfig,
-    /// What it was taught, if it is a model of few tasks.
-    pub taught: Option<Taught>,
-    /// Runs it.
-    pub generator: Generator,
-    precision: Precision,
-}
-
-/// One answer, with its text.
-pub struct Answer {
-    /// Tokens, log-probabilities, why it ended.
-    pub completion: Completion,
-    /// Thought and answer; text after a stop string cut off.
-    pub split: Split,
-}
-
-impl Session {
-    /// Loads the model at `path` for `slots` answers at once.
-    pub fn open(path: &Path, args: &ModelArgs, slots: usize) -> Result<Session> {
-        let loaded = Loaded::open(path, args)?;
-        let generator = Generator::with_options(&loaded.model, loaded.capacity(slots), args.generation())?;
-        let Loaded { name, model, precision, tokenizer, template, generation, taught, .. } = loaded;
-        Ok(Session { name, model, tokenizer, template, generation, taught, generator, precision })
-    }
-
-    /// The prompt of a conversation: through the template, or, where there is none, the texts one after the other.
-    pub fn prompt(&self, messages: &[Message]) -> Result<String> {
-        match &self.template {
-            Some(template) => Ok(template.render(messages, true, &Default::default())?),
-            None => Ok(messages.iter().filter_map(|m| m.content.as_str()).collect()),
-        }
-    }
-
-    /// The tokens of a prompt. A template writes all special tokens itself.
-    pub fn encode(&self, prompt: &str, templated: bool) -> Result<Vec<u32>> {
-        let mut ids = self.tokenizer.encode(prompt, !templated)?;
-        if ids.is_empty() {
-            ids.extend(self.tokenizer.bos());
-        }
-        ensure!(!ids.is_empty(), "the prompt is empty; give at least one character");
-        Ok(ids)
-    }
-
-    /// Answers one request of `n` samples. `on_piece` sees the text of sample 0 as it comes, with the tokens so far.
-    pub fn answer(
-        &mut self,
-        prompt: &str,
-        request: Request,
-        stops: &[String],
-        on_piece: &mut dyn FnMut(Piece, usize),
-    ) -> Result<Vec<Answer>, Error> {
-        let new_stream = || TextStream::new(&self.tokenizer, prompt, stops);
-        let mut streams: Vec<TextStream<'_>> = (0..request.n).map(|_| new_stream()).collect();
-        let completions = self.generator.generate(&mut self.model, self.precision, &[request], &mut |event| {
-            let stream = &mut streams[event.sample];
-            for piece in stream.push(event.token) {
-                if event.sample == 0 {
-                    on_piece(piece, event.index + 1);
-                }
-            }
-            if stream.stopped() { Flow::Stop } else { Flow::Continue }
-        })?;
-        let mut answers = Vec::new();
-        for (completion, stream) in completions.into_iter().zip(streams) {
-            let (pieces, split) = stream.finish();
-            for piece in pieces {
-                if completion.sample == 0 {
-                    on_piece(piece, completion.tokens.len());
-                }
-            }
-            answers.push(Answer { completion, split });
-        }
-        Ok(answers)
-    }
-}
-
-fn name_of(path: &Path) -> String {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let name = |p: &Path| p.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    match (path.is_dir(), path.parent()) {
-        (true, Some(parent)) if path.file_name().is_some_and(|n| n.len() < 8) => {
-            format!("{}/{}", name(parent), name(&path))
-        }
-        _ => name(&path),
     }
 }

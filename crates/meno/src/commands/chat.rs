@@ -10,7 +10,7 @@ mod view;
 use crate::exit::one_line;
 use crate::interrupt;
 use crate::remote::{Remote, RemoteAnswer};
-use crate::session::{ModelArgs, SamplingArgs, Session};
+use crate::session::{ModelArgs, SamplingArgs};
 use crate::terminal::{self, bold, dim, wrap};
 use anyhow::{Context, Result, bail, ensure};
 use commands::Next;
@@ -18,7 +18,7 @@ use conversation::{Conversation, Turn};
 use editor::{LineEditor, Typed};
 use meno_engine::reasoning::{Piece, Split};
 use meno_engine::taught::Taught;
-use meno_engine::{Error, Finish, Message, Request};
+use meno_engine::{Error, Finish, Message, Request, Session};
 use rescue::Rescue;
 use signal_hook::consts::SIGINT;
 use std::io::{IsTerminal, stdin, stdout};
@@ -104,7 +104,7 @@ impl Args {
             return Ok(Voice::There(Remote::open(url, key, model.as_deref())?));
         }
         let path = self.model.name.or_newest()?;
-        let mut session = Session::open(&path, &self.model, 1)?;
+        let mut session = self.model.session(&path, 1)?;
         session.generator.set_reuse_prefixes(true);
         Ok(Voice::Here(Box::new(session)))
     }
@@ -135,14 +135,14 @@ enum Voice {
 impl Voice {
     fn name(&self) -> &str {
         match self {
-            Voice::Here(session) => &session.name,
+            Voice::Here(session) => &session.text.name,
             Voice::There(remote) => &remote.name,
         }
     }
 
     fn taught(&self) -> Option<&Taught> {
         match self {
-            Voice::Here(session) => session.taught.as_ref(),
+            Voice::Here(session) => session.text.taught.as_ref(),
             Voice::There(_) => None,
         }
     }
@@ -252,7 +252,7 @@ impl Chat {
 
     fn greet(&self) {
         let about = match &self.voice {
-            Voice::Here(session) => size(session.model.layout().count()),
+            Voice::Here(session) => size(session.text.model.layout().count()),
             Voice::There(_) => "on a server".to_owned(),
         };
         println!("{}  {}", bold(self.voice.name()), dim(format!("{about} · /help")));
@@ -261,7 +261,7 @@ impl Chat {
             for example in &taught.examples {
                 println!("  {}", dim(example));
             }
-        } else if matches!(&self.voice, Voice::Here(session) if session.template.is_none()) {
+        } else if matches!(&self.voice, Voice::Here(session) if session.text.template.is_none()) {
             println!("{}", dim("It has no chat template: it continues your text."));
         }
         println!();
@@ -297,7 +297,7 @@ impl Chat {
         }
         let messages = self.talk.messages(line);
         match &self.voice {
-            Voice::Here(session) => Ok(Some(Question::Prompt(session.prompt(&messages)?, session.template.is_some()))),
+            Voice::Here(session) => Ok(Some(Question::Prompt(session.text.prompt(&messages)?, session.text.template.is_some()))),
             Voice::There(_) => Ok(Some(Question::Messages(messages))),
         }
     }
@@ -334,8 +334,8 @@ impl Chat {
     fn answer(&mut self, question: Question, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
         match (&mut self.voice, question) {
             (Voice::Here(session), Question::Prompt(prompt, templated)) => {
-                let ids = session.encode(&prompt, templated)?;
-                let sampling = self.sampling.sampling(&session.tokenizer, &session.generation);
+                let ids = session.text.encode(&prompt, templated)?;
+                let sampling = self.sampling.sampling(&session.text);
                 let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
                 let answer = session.answer(&prompt, request, &self.sampling.stop, on_piece)?.pop();
                 let answer = answer.context("invariant: one answer was asked for")?;

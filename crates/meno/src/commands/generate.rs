@@ -1,12 +1,12 @@
 //! `meno generate`: complete a prompt.
 
 use crate::interrupt;
-use crate::session::{Answer, ModelArgs, SamplingArgs, Session, SpeculativeArg};
+use crate::session::{ModelArgs, SamplingArgs, SpeculativeArg};
 use crate::terminal::printable;
 use anyhow::{Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
-use meno_engine::{Finish, Message, Request};
+use meno_engine::{Answer, Finish, Message, Request};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -52,13 +52,13 @@ fn generate(args: &Args) -> Result<()> {
     ensure!(args.n > 0, "-n 0: at least one answer is needed");
     let text = prompt(args)?;
     let path = args.model.name.or_newest()?;
-    let mut session = Session::open(&path, &args.model, args.n.min(64))?;
-    let templated = !args.raw && (args.chat || session.template.is_some());
-    ensure!(!templated || session.template.is_some(), "--chat: this model has no chat template; use --raw");
-    let prompt = if templated { session.prompt(&[Message::new("user", text)])? } else { text };
-    let ids = session.encode(&prompt, templated)?;
+    let mut session = args.model.session(&path, args.n.min(64))?;
+    let templated = !args.raw && (args.chat || session.text.template.is_some());
+    ensure!(!templated || session.text.template.is_some(), "--chat: this model has no chat template; use --raw");
+    let prompt = if templated { session.text.prompt(&[Message::new("user", text)])? } else { text };
+    let ids = session.text.encode(&prompt, templated)?;
     let prompt_tokens = ids.len();
-    let sampling = args.sampling.sampling(&session.tokenizer, &session.generation);
+    let sampling = args.sampling.sampling(&session.text);
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
 
     let cancel = session.generator.cancel_flag();

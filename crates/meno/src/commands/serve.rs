@@ -4,14 +4,14 @@ use crate::arguments::size;
 use crate::exit;
 use crate::open::{self, at_home};
 use crate::output::{self, Inputs};
-use crate::session::{Loaded, ModelArgs};
+use crate::session::ModelArgs;
 use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
-use meno_engine::{Capacity, Error};
+use meno_engine::{Error, TextModel};
 use meno_model::Model;
-use meno_server::{ConnectionLimits, Listen, Loading, Served, Server, ServerOptions};
+use meno_server::{ConnectionLimits, Listen, Loading, ServedModel, Server, ServerOptions};
 use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -115,21 +115,20 @@ fn load(
     path: &Path,
     on_read: &mut dyn FnMut(usize, usize),
 ) -> Result<Arc<Server>> {
-    let loaded = Loaded::open_watched(path, &args.model, on_read)?;
+    let (text, context) = args.model.load(path, on_read)?;
     let mut names = args.name.iter().cloned();
-    let name = names.next().unwrap_or_else(|| loaded.name.clone());
+    let name = names.next().unwrap_or_else(|| text.name.clone());
     let Options { kv_type, speculative, .. } = args.model.generation();
     let engine = EngineOptions {
-        capacity: loaded.capacity(args.parallel),
+        capacity: text.capacity(args.parallel, context),
         options: Options { kv_type, speculative, cache_tokens: args.cache_tokens, ..Options::serving() },
-        precision: loaded.precision,
+        precision: text.precision,
         threads: Some(args.model.threads.count).filter(|n| *n > 0),
         queue: args.queue,
         prefix_file: args.prefix_cache.clone(),
     };
-    let Loaded { generation, model, tokenizer, template, taught, .. } = loaded;
-    let Capacity { max_len, .. } = engine.capacity;
-    let served = Served::new(name, tokenizer, template, max_len, model.config.vocab_size)?;
+    let TextModel { generation, model, tokenizer, template, taught, .. } = text;
+    let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
     let mut served = served.with_generation_config(&generation);
     served.taught = taught;
     served.aliases = names.collect();

@@ -1,0 +1,231 @@
+//! A model with its text: network, tokenizer, chat template and settings, read from one path.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), meno_engine::Error> {
+//! use meno_engine::TextModel;
+//! let mut session = TextModel::load("models/r1-distill".as_ref())?.session()?;
+//! let response = session.ask("What is 7 · 8?", &mut |text| print!("{text}"))?;
+//! assert!(response.answer.contains("56"));
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::chat_template::{ChatTemplate, Message};
+use crate::error::Error;
+use crate::generation_config::GenerationConfig;
+use crate::generator::{Capacity, Completion, Flow, Generator, Options, Request, TokenLogprob};
+use crate::reasoning::{Piece, Split};
+use crate::sampler::Sampling;
+use crate::taught::Taught;
+use crate::text_stream::TextStream;
+use crate::tokenizer::Tokenizer;
+use meno_model::{LoadOptions, Model, recognize};
+use meno_tensor::backend::Pass;
+use meno_tensor::precision::Precision;
+use meno_tensor::tape::Batch;
+use std::path::{Path, PathBuf};
+
+/// Most tokens of prompt and answer together, unless a session asks for more.
+const CONTEXT: usize = 8192;
+/// Rows of one step: prompts are run in chunks of this size.
+const ROWS: usize = 256;
+
+/// A model with its text.
+pub struct TextModel {
+    /// Its name: that of its directory or file.
+    pub name: String,
+    /// The directory or file it was read from.
+    pub path: PathBuf,
+    /// The network.
+    pub model: Model,
+    /// Input type of its matrix products.
+    pub precision: Precision,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// The chat template, if there is one.
+    pub template: Option<ChatTemplate>,
+    /// The sampling settings that its authors recommend.
+    pub generation: GenerationConfig,
+    /// The tasks it was trained on, for a model that knows only a few tasks.
+    pub taught: Option<Taught>,
+}
+
+impl TextModel {
+    /// Reads a Hugging Face directory or a GGUF file to generate with: quantized matrices stay quantized, all others are
+    /// multiplied in bf16.
+    pub fn load(path: &Path) -> Result<TextModel, Error> {
+        let options = LoadOptions { keep_quantized: true, ..LoadOptions::default() };
+        TextModel::load_with(path, options, Precision::Bf16, &mut |_, _| {})
+    }
+
+    /// As [`TextModel::load`], with options. `on_read` gets the number of values read so far and of all values.
+    pub fn load_with(
+        path: &Path,
+        options: LoadOptions,
+        precision: Precision,
+        on_read: &mut dyn FnMut(usize, usize),
+    ) -> Result<TextModel, Error> {
+        recognize::check(path)?;
+        let tokenizer = Tokenizer::load(path)?;
+        let template = ChatTemplate::load(path, tokenizer.special())?;
+        let generation = GenerationConfig::load(path)?;
+        let taught = if path.is_dir() { Taught::load(path)? } else { None };
+        let model = Model::load_with(path, options, on_read)?;
+        let (name, path) = (name_of(path), path.to_owned());
+        Ok(TextModel { name, path, model, precision, tokenizer, template, generation, taught })
+    }
+
+    /// The longest context of a session without further settings.
+    pub fn default_context(&self) -> usize {
+        self.model.config.max_position_embeddings.min(CONTEXT)
+    }
+
+    /// What it takes to write `slots` answers at the same time, of at most `max_len` tokens with their prompt.
+    pub fn capacity(&self, slots: usize, max_len: usize) -> Capacity {
+        Capacity { slots, max_len, rows: ROWS.max(slots), absorbed: false }
+    }
+
+    /// Makes it ready to answer, one answer at a time.
+    pub fn session(self) -> Result<Session, Error> {
+        let capacity = self.capacity(1, self.default_context());
+        self.session_with(capacity, Options::default())
+    }
+
+    /// Makes it ready to answer.
+    pub fn session_with(self, capacity: Capacity, options: Options) -> Result<Session, Error> {
+        let generator = Generator::with_options(&self.model, capacity, options)?;
+        Ok(Session { text: self, generator })
+    }
+
+    /// The recommended sampling settings; answers end at the end-of-sequence token.
+    pub fn sampling(&self) -> Sampling {
+        let (own, none) = (self.generation.or_default(), Sampling::default());
+        Sampling {
+            temperature: own.temperature.unwrap_or(none.temperature),
+            top_p: own.top_p.unwrap_or(none.top_p),
+            top_k: own.top_k.unwrap_or(none.top_k),
+            min_p: own.min_p.unwrap_or(none.min_p),
+            repetition_penalty: own.repetition_penalty.unwrap_or(none.repetition_penalty),
+            max_tokens: usize::MAX,
+            stop_tokens: self.tokenizer.eos(),
+            vocab_size: self.tokenizer.id_bound(),
+            ..none
+        }
+    }
+
+    /// The prompt of a conversation: by the template, or, without one, the texts one after the other.
+    pub fn prompt(&self, messages: &[Message]) -> Result<String, Error> {
+        match &self.template {
+            Some(template) => template.render(messages, true, &Default::default()),
+            None => Ok(messages.iter().filter_map(|m| m.content.as_str()).collect()),
+        }
+    }
+
+    /// The tokens of a prompt. A template writes all special tokens itself.
+    pub fn encode(&self, prompt: &str, templated: bool) -> Result<Vec<u32>, Error> {
+        let mut ids = self.tokenizer.encode(prompt, !templated)?;
+        if ids.is_empty() {
+            ids.extend(self.tokenizer.bos());
+        }
+        if ids.is_empty() {
+            let message = "the prompt is empty; give at least one character".into();
+            return Err(Error::Request { request: 0, message });
+        }
+        Ok(ids)
+    }
+
+    /// The log-probability of every token of a text after the first, given the tokens before it.
+    pub fn score(&mut self, text: &str) -> Result<Vec<TokenLogprob>, Error> {
+        let tokens = self.encode(text, false)?;
+        self.model.check_tokens(&tokens)?;
+        let mut batch = Batch::default();
+        batch.push_training(&tokens, |_| 1.0);
+        let mut executor = self.model.score_executor(tokens.len())?;
+        let out = executor.forward(&mut *self.model.weights, Pass::new(self.precision, &batch), None)?;
+        let scored = tokens[1..].iter().zip(&out.logprobs);
+        Ok(scored.map(|(&token, &logprob)| TokenLogprob { token, logprob, top: Vec::new() }).collect())
+    }
+}
+
+/// A model that is ready to answer.
+pub struct Session {
+    /// The model with its text.
+    pub text: TextModel,
+    /// Runs it.
+    pub generator: Generator,
+}
+
+/// One answer, with its text.
+pub struct Answer {
+    /// Tokens, log-probabilities, why it ended.
+    pub completion: Completion,
+    /// Thought and answer; text after a stop string is cut off.
+    pub split: Split,
+}
+
+impl Session {
+    /// Answers one message, with the recommended settings. `on_text` gets the text as it is written.
+    pub fn ask(&mut self, message: &str, on_text: &mut dyn FnMut(&str)) -> Result<Split, Error> {
+        self.chat(&[Message::new("user", message)], on_text)
+    }
+
+    /// Continues a conversation, with the recommended settings. `on_text` gets the text as it is written, thoughts
+    /// included.
+    pub fn chat(&mut self, messages: &[Message], on_text: &mut dyn FnMut(&str)) -> Result<Split, Error> {
+        let prompt = self.text.prompt(messages)?;
+        let tokens = self.text.encode(&prompt, self.text.template.is_some())?;
+        let request = Request { prompt: tokens, n: 1, sampling: self.text.sampling(), key: [0; 3] };
+        let mut on_piece = |piece: Piece, _: usize| match piece {
+            Piece::Thought(text) | Piece::Answer(text) => on_text(&text),
+            Piece::Retract => {}
+        };
+        let mut answers = self.answer(&prompt, request, &[], &mut on_piece)?;
+        Ok(answers.pop().map(|answer| answer.split).unwrap_or_default())
+    }
+
+    /// Answers one request of `n` samples. `on_piece` gets the text of sample 0 as it is written, with the number of
+    /// tokens so far.
+    pub fn answer(
+        &mut self,
+        prompt: &str,
+        request: Request,
+        stops: &[String],
+        on_piece: &mut dyn FnMut(Piece, usize),
+    ) -> Result<Vec<Answer>, Error> {
+        let TextModel { model, tokenizer, precision, .. } = &mut self.text;
+        let new_stream = || TextStream::new(tokenizer, prompt, stops);
+        let mut streams: Vec<TextStream<'_>> = (0..request.n).map(|_| new_stream()).collect();
+        let completions = self.generator.generate(model, *precision, &[request], &mut |event| {
+            let stream = &mut streams[event.sample];
+            for piece in stream.push(event.token) {
+                if event.sample == 0 {
+                    on_piece(piece, event.index + 1);
+                }
+            }
+            if stream.stopped() { Flow::Stop } else { Flow::Continue }
+        })?;
+        let mut answers = Vec::new();
+        for (completion, stream) in completions.into_iter().zip(streams) {
+            let (pieces, split) = stream.finish();
+            for piece in pieces {
+                if completion.sample == 0 {
+                    on_piece(piece, completion.tokens.len());
+                }
+            }
+            answers.push(Answer { completion, split });
+        }
+        Ok(answers)
+    }
+}
+
+/// The name of a directory or file; with its parent's if it is very short.
+fn name_of(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = |p: &Path| p.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    match (path.is_dir(), path.parent()) {
+        (true, Some(parent)) if path.file_name().is_some_and(|n| n.len() < 8) => {
+            format!("{}/{}", name(parent), name(&path))
+        }
+        _ => name(&path),
+    }
+}
