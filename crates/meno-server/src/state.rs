@@ -10,8 +10,12 @@ use crate::metrics::{Metrics, Outcome};
 use crate::model::ServedModel;
 use crate::structured::Compiler;
 use axum::http::StatusCode;
-use meno_engine::engine::Engine;
+use meno_engine::engine::{Engine, EngineOptions};
+use meno_engine::{Error, Options, TextModel};
 use std::sync::Arc;
+
+/// Answers that may wait for a free slot, by default.
+const QUEUE: usize = 128;
 
 /// Settings of the server.
 #[derive(Clone, Debug)]
@@ -75,6 +79,25 @@ impl Server {
         let clients = Clients::new(options.per_client.unwrap_or((all * 3).div_ceil(4)));
         let hosts = Hosts::new(&options.host_names);
         Arc::new(Server { model, engine, options, metrics: Metrics::default(), hosts, clients })
+    }
+
+    /// Starts a model on a thread of its own and serves it, `parallel` answers at the same time, with default settings
+    /// for the rest. The [`crate::app()`] of the server can be nested into any axum app.
+    pub fn start(text: TextModel, parallel: usize, options: ServerOptions) -> Result<Arc<Server>, Error> {
+        let context = text.default_context();
+        let engine = EngineOptions {
+            capacity: text.capacity(parallel, context),
+            options: Options::serving(),
+            precision: text.precision,
+            threads: None,
+            queue: QUEUE,
+            prefix_file: None,
+        };
+        let TextModel { name, model, tokenizer, template, generation, taught, .. } = text;
+        let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
+        let mut served = served.with_generation_config(&generation);
+        served.taught = taught;
+        Ok(Server::new(served, Engine::start(model, engine)?, options))
     }
 
     /// Counts a request that was rejected before it reached the engine.

@@ -120,9 +120,7 @@ impl Questions for TaskQuestions<'_> {
         Ok(Question { index, prompt, prompt_text, text, answer, language, record })
     }
     fn text(&self, tokens: &[u32]) -> String {
-        let stop = self.tokenizer.eos();
-        let end = tokens.len() - usize::from(tokens.last().is_some_and(|t| stop.contains(t)));
-        self.tokenizer.decode(&tokens[..end], false)
+        response_text(self.tokenizer, tokens)
     }
     fn vocab_size(&self) -> usize {
         self.tokenizer.id_bound()
@@ -139,6 +137,52 @@ impl Questions for TaskQuestions<'_> {
     fn len(&self) -> Option<u64> {
         self.task.len(self.split)
     }
+}
+
+/// Prompts without a verifier, for rewards of one's own ([`crate::rewards::from_fn`]). Later epochs reshuffle them.
+pub struct Prompts<'a> {
+    /// The prompts, as the model sees them.
+    pub prompts: Vec<String>,
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// The seed that orders them.
+    pub seed: u64,
+}
+
+impl Questions for Prompts<'_> {
+    fn question(&self, index: u64) -> Result<Question, Error> {
+        let len = self.prompts.len() as u64;
+        if len == 0 {
+            return Err(Error::Empty("the prompts".into()));
+        }
+        let index = shuffled(self.seed, len, index);
+        let text = self.prompts[index as usize].clone();
+        let prompt = self.tokenizer.encode(&text, true)?;
+        Ok(Question { index, prompt, prompt_text: text.clone(), text, ..Question::default() })
+    }
+    fn text(&self, tokens: &[u32]) -> String {
+        response_text(self.tokenizer, tokens)
+    }
+    fn stop_tokens(&self) -> Vec<u32> {
+        self.tokenizer.eos()
+    }
+    fn vocab_size(&self) -> usize {
+        self.tokenizer.id_bound()
+    }
+    /// There is nothing to compare with: the rewards decide.
+    fn verify(&self, _: &Question, _: &str, truncated: bool) -> Verdict {
+        if truncated { Verdict::Truncated } else { Verdict::Unparsable }
+    }
+    fn len(&self) -> Option<u64> {
+        Some(self.prompts.len() as u64)
+    }
+}
+
+/// A response as text, without the end-of-sequence token.
+fn response_text(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+    let stop = tokenizer.eos();
+    let end = tokens.len() - usize::from(tokens.last().is_some_and(|t| stop.contains(t)));
+    tokenizer.decode(&tokens[..end], false)
 }
 
 impl Question {

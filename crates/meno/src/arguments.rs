@@ -1,12 +1,12 @@
 //! Arguments that every command spells alike: the model, threads, sizes.
 
 use anyhow::{Context, Result};
-pub use meno_train::recipe::size::size;
+pub(crate) use meno_train::recipe::size::size;
 use std::path::PathBuf;
 
 /// Which model: `MODEL` or `-m MODEL`.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct ModelName {
+pub(crate) struct ModelName {
     /// Model: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT [default: the newest
     /// runs/*/r1 of `meno replicate`]
     #[arg(value_name = "MODEL", conflicts_with = "model")]
@@ -18,19 +18,19 @@ pub struct ModelName {
 
 impl ModelName {
     /// What was named, if anything.
-    pub fn given(&self) -> Option<&PathBuf> {
+    pub(crate) fn given(&self) -> Option<&PathBuf> {
         self.positional.as_ref().or(self.model.as_ref())
     }
 
     /// What was named, else the newest result of `meno replicate`.
-    pub fn or_newest(&self) -> Result<PathBuf> {
+    pub(crate) fn or_newest(&self) -> Result<PathBuf> {
         self.given().cloned().map_or_else(newest_run, Ok)
     }
 }
 
 /// How many threads compute.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub struct Threads {
+pub(crate) struct Threads {
     /// Threads; 0 uses all cores
     #[arg(long = "threads", value_name = "N", default_value_t = 0, value_parser = thread_count)]
     pub count: usize,
@@ -38,13 +38,13 @@ pub struct Threads {
 
 impl Threads {
     /// Runs `f` with them.
-    pub fn run<R: Send>(self, f: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn run<R: Send>(self, f: impl FnOnce() -> R + Send) -> R {
         with_threads(self.count, f)
     }
 }
 
 /// The model of the newest finished `meno replicate`: `runs/*/r1`.
-pub fn newest_run() -> Result<PathBuf> {
+pub(crate) fn newest_run() -> Result<PathBuf> {
     let mut found: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir("runs").into_iter().flatten().flatten() {
         let dir = entry.path().join("r1");
@@ -59,18 +59,18 @@ pub fn newest_run() -> Result<PathBuf> {
 }
 
 /// Runs `f` with this number of threads; 0 is all cores.
-pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     // Always from inside the pool: a call from outside wakes a thread and waits for it, op after op.
     meno_tensor::pool::with_threads(threads_of(threads), f)
 }
 
 /// The number of threads that was asked for; 0 is all cores.
-pub fn threads_of(asked: usize) -> usize {
+pub(crate) fn threads_of(asked: usize) -> usize {
     if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
 }
 
 /// A number of threads; 0 is all cores.
-pub fn thread_count(text: &str) -> Result<usize, String> {
+pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
     const MOST: usize = 1024;
     match text.parse() {
         Ok(n) if n <= MOST => Ok(n),
@@ -79,27 +79,27 @@ pub fn thread_count(text: &str) -> Result<usize, String> {
 }
 
 /// A number of tokens, at least one, written as a [`size`].
-pub fn token_count(text: &str) -> Result<usize, String> {
+pub(crate) fn token_count(text: &str) -> Result<usize, String> {
     size(text).and_then(|n| if n > 0 { Ok(n) } else { Err("expected 1 or more".into()) })
 }
 
 /// A sampling temperature.
-pub fn temperature(text: &str) -> Result<f32, String> {
+pub(crate) fn temperature(text: &str) -> Result<f32, String> {
     number(text, "a number, 0 or more", |t| t >= 0.0)
 }
 
 /// A probability above 0.
-pub fn top_p(text: &str) -> Result<f32, String> {
+pub(crate) fn top_p(text: &str) -> Result<f32, String> {
     number(text, "a number above 0 and at most 1", |p| p > 0.0 && p <= 1.0)
 }
 
 /// A fraction of a probability.
-pub fn min_p(text: &str) -> Result<f32, String> {
+pub(crate) fn min_p(text: &str) -> Result<f32, String> {
     number(text, "a number from 0 to 1", |p| (0.0..=1.0).contains(&p))
 }
 
 /// A whole number, 0 or more.
-pub fn whole(text: &str) -> Result<usize, String> {
+pub(crate) fn whole(text: &str) -> Result<usize, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".into())
 }
 

@@ -11,7 +11,7 @@ static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
 
 /// `meno … | head` ends the command as it ends `cat`, without a word. Rust ignores SIGPIPE otherwise, and the next
 /// `println!` would panic.
-pub fn end_quietly_on_closed_pipes() {
+pub(crate) fn end_quietly_on_closed_pipes() {
     #[cfg(unix)]
     // SAFETY: sets a disposition before any thread is started; SIG_DFL is a valid handler.
     unsafe {
@@ -20,7 +20,7 @@ pub fn end_quietly_on_closed_pipes() {
 }
 
 /// Undoes [`end_quietly_on_closed_pipes`], for a server: a client that hangs up is an error of its own connection.
-pub fn survive_closed_connections() {
+pub(crate) fn survive_closed_connections() {
     #[cfg(unix)]
     // SAFETY: sets a disposition; SIG_IGN is a valid handler.
     unsafe {
@@ -29,7 +29,7 @@ pub fn survive_closed_connections() {
 }
 
 /// Whether the process ignores a signal, as one that `nohup` began ignores SIGHUP.
-pub fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     // SAFETY: an all-zero sigaction is valid; with a null pointer for the new action, sigaction writes the present one.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -38,7 +38,7 @@ pub fn is_ignored(signal: i32) -> bool {
 }
 
 /// Makes panics say in one line that the mistake is ours and what to report.
-pub fn report_panics() {
+pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = message(info);
         if let Some(reason) = message.strip_prefix("failed printing to stdout: ") {
@@ -62,12 +62,12 @@ fn message(info: &PanicHookInfo<'_>) -> String {
 }
 
 /// The exit code after a panic that [`report_panics`] has reported.
-pub fn after_panic() -> ExitCode {
+pub(crate) fn after_panic() -> ExitCode {
     ExitCode::from(if OUTPUT_FAILED.load(Ordering::Relaxed) { 1 } else { 2 })
 }
 
 /// An error with its causes in one line. A cause that the error's own text already tells is not told again.
-pub fn one_line(error: &anyhow::Error) -> String {
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = plain(&cause.to_string());
@@ -82,7 +82,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 /// An error of the command line, or the help or version that was asked for, as it is printed. Names of types are put in
 /// plain words.
-pub fn usage(error: &clap::Error) -> String {
+pub(crate) fn usage(error: &clap::Error) -> String {
     let text = error.render();
     let terminal = if error.use_stderr() { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
     let text = if terminal { text.ansi().to_string() } else { text.to_string() };

@@ -194,7 +194,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
 ];
 
 /// The command with examples, exit codes and version in every help.
-pub fn complete(command: Command) -> Command {
+pub(crate) fn complete(command: Command) -> Command {
     let top = "Examples:\n  meno chat -m Qwen/Qwen3-0.6B-GGUF:Q8_0    talk to a model\n  meno serve -m \
                path/to/model.gguf          serve it to browsers and programs\n  meno replicate                            \
                R1 from nothing, in minutes\n\nA model is a path or a hub name, as MODEL or -m MODEL. Sizes in tokens \

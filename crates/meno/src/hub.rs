@@ -11,7 +11,7 @@ mod remote;
 mod select;
 mod stored;
 
-pub use stored::{Removal, Stored, removal};
+pub(crate) use stored::{Stored, removal};
 
 use crate::nearest::{absent, nearest};
 use anyhow::{Context, Result, bail, ensure};
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// The file or directory of a model: a path that exists, or a model of the hub, which is pulled if the cache does not
 /// hold it whole.
-pub fn locate(model: &Path) -> Result<PathBuf> {
+pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     if model.try_exists().with_context(|| model.display().to_string()).or_else(not_a_directory)? {
         return Ok(model.to_owned());
     }
@@ -51,29 +51,29 @@ fn not_a_directory(error: anyhow::Error) -> Result<bool> {
 }
 
 /// All models of the cache.
-pub fn stored() -> Result<Vec<Stored>> {
+pub(crate) fn stored() -> Result<Vec<Stored>> {
     stored::all()
 }
 
 /// The directory of the cache.
-pub fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     cache::root()
 }
 
 /// Bytes of everything in the cache.
-pub fn cached_bytes() -> Result<u64> {
+pub(crate) fn cached_bytes() -> Result<u64> {
     stored::bytes()
 }
 
 /// The hub's address and whether it answers; `None` where nothing may be asked of it.
-pub fn reach() -> Result<(String, Option<Result<()>>)> {
+pub(crate) fn reach() -> Result<(String, Option<Result<()>>)> {
     let hub = Hub::from_env()?;
     let answer = (!hub.offline()).then(|| hub.reach());
     Ok((hub.endpoint().to_owned(), answer))
 }
 
 /// Brings the cache up to date with the hub and gives the model's file or directory.
-pub fn pull(name: &str) -> Result<PathBuf> {
+pub(crate) fn pull(name: &str) -> Result<PathBuf> {
     let name = Name::parse(name)?;
     let cached = Cached::of(&name)?;
     let hub = Hub::from_env()?;

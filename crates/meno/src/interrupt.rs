@@ -24,7 +24,7 @@ static WATCHED: AtomicBool = AtomicBool::new(false);
 static ASKED: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
 
 /// The first signal sets `stop`, so that what was done is saved; the second ends the process at once.
-pub fn ask(stop: Arc<AtomicBool>) {
+pub(crate) fn ask(stop: Arc<AtomicBool>) {
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if FIRST.load(Ordering::Relaxed) != 0 {
         stop.store(true, Ordering::Relaxed);
@@ -35,12 +35,12 @@ pub fn ask(stop: Arc<AtomicBool>) {
 }
 
 /// The first signal ends the process, which leaves nothing half-written.
-pub fn end_cleanly() {
+pub(crate) fn end_cleanly() {
     watch();
 }
 
 /// The exit code of a command that was asked to stop and did: 128 and the number of the signal, as a shell has it.
-pub fn exit_code() -> i32 {
+pub(crate) fn exit_code() -> i32 {
     128 + Some(FIRST.load(Ordering::Relaxed)).filter(|s| *s != 0).unwrap_or(SIGINT)
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(200);
 
 /// The view.
-pub struct View {
+pub(crate) struct View {
     scene: Arc<Mutex<Scene>>,
     /// Set from outside (Ctrl-C) to end the run.
     pub stop: Arc<AtomicBool>,
@@ -34,12 +34,12 @@ pub struct View {
 
 impl View {
     /// A view of a run called `title` with these stages, the first of them begun.
-    pub fn new(title: &str, stages: &[&str]) -> View {
+    pub(crate) fn new(title: &str, stages: &[&str]) -> View {
         View::of(title, stages, terminal())
     }
 
     /// A view without a terminal, whatever there is: plain lines.
-    pub fn plain(title: &str, stages: &[&str]) -> View {
+    pub(crate) fn plain(title: &str, stages: &[&str]) -> View {
         View::of(title, stages, None)
     }
 
@@ -59,34 +59,29 @@ impl View {
     }
 
     /// Begins stage `index`; curves and progress start again.
-    pub fn begin(&mut self, index: usize) {
+    pub(crate) fn begin(&mut self, index: usize) {
         self.scene().begin(index);
     }
 
     /// Ends the running stage with a word on its result.
-    pub fn finish(&mut self, result: &str) {
+    pub(crate) fn finish(&mut self, result: &str) {
         self.scene().finish(result);
     }
 
     /// Marks a stage as done before this process began (a resumed run).
-    pub fn skip(&mut self, index: usize, result: &str) {
+    pub(crate) fn skip(&mut self, index: usize, result: &str) {
         self.scene().skip(index, result);
     }
 
     /// How many seconds each stage may take: from these and from how long those took that are done follows the time that
     /// is left for all.
-    pub fn plan(&mut self, seconds: &[f64]) {
+    pub(crate) fn plan(&mut self, seconds: &[f64]) {
         self.scene().plan = seconds.to_vec();
     }
 
     /// Prints a line above the view.
-    pub fn note(&mut self, line: &str) {
+    pub(crate) fn note(&mut self, line: &str) {
         self.scene().note(line);
-    }
-
-    /// Shows progress of work that has no steps of its own (an evaluation).
-    pub fn progress(&mut self, what: &str, done: usize, total: usize) {
-        self.on_progress(what, done, total);
     }
 }
 

@@ -10,28 +10,28 @@ use meno_model::recognize;
 use std::path::{Path, PathBuf};
 
 /// The file or directory of a model that can be run: config and weights, which fit each other.
-pub fn model(name: &Path) -> Result<PathBuf> {
+pub(crate) fn model(name: &Path) -> Result<PathBuf> {
     let path = hub::locate(&at_home(name))?;
     recognize::check(&path)?;
     Ok(path)
 }
 
 /// As [`model`], and its tokenizer.
-pub fn with_tokenizer(name: &Path) -> Result<(PathBuf, Tokenizer)> {
+pub(crate) fn with_tokenizer(name: &Path) -> Result<(PathBuf, Tokenizer)> {
     let path = model(name)?;
     let tokenizer = Tokenizer::load(&path)?;
     Ok((path, tokenizer))
 }
 
 /// As [`model`] where tensors are only listed: a config alone, weights alone, or one file of either will do.
-pub fn headers(name: &Path) -> Result<PathBuf> {
+pub(crate) fn headers(name: &Path) -> Result<PathBuf> {
     let path = hub::locate(&at_home(name))?;
     recognize::check_headers(&path)?;
     Ok(path)
 }
 
 /// `~/` at the beginning of a path is the home directory, as in a shell.
-pub fn at_home(path: &Path) -> PathBuf {
+pub(crate) fn at_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => path.to_owned(),

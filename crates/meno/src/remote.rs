@@ -19,7 +19,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ERROR_BYTES: u64 = 1 << 16;
 
 /// A model on a server.
-pub struct Remote {
+pub(crate) struct Remote {
     /// What the server calls it.
     pub name: String,
     base: String,
@@ -30,7 +30,7 @@ pub struct Remote {
 }
 
 /// An answer from a server.
-pub struct RemoteAnswer {
+pub(crate) struct RemoteAnswer {
     /// Thought and answer.
     pub split: Split,
     /// Tokens of both, as far as the server tells.
@@ -41,7 +41,7 @@ pub struct RemoteAnswer {
 
 impl Remote {
     /// Asks the server at `url` (with or without `/v1`) for its models; `model` names one, else it is the first.
-    pub fn open(url: &str, key: Option<String>, model: Option<&str>) -> Result<Remote> {
+    pub(crate) fn open(url: &str, key: Option<String>, model: Option<&str>) -> Result<Remote> {
         let url = url.trim_end_matches('/');
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let base = if url.ends_with("/v1") { url } else { format!("{url}/v1") };
@@ -72,7 +72,7 @@ impl Remote {
 
     /// Answers a conversation: a request's fields without `model` and `stream`. `on_piece` sees the text as it comes,
     /// with the tokens so far.
-    pub fn answer(&self, mut request: Value, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
+    pub(crate) fn answer(&self, mut request: Value, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
         request["model"] = self.name.clone().into();
         request["stream"] = true.into();
         request["stream_options"] = json!({ "include_usage": true });

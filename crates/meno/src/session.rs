@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Which model, and how it is run.
 #[derive(clap::Args, Clone, Debug)]
-pub struct ModelArgs {
+pub(crate) struct ModelArgs {
     /// Which model.
     #[command(flatten)]
     pub name: ModelName,
@@ -78,7 +78,7 @@ impl From<SpeculativeArg> for Speculative {
 
 /// Number format of the matrix products.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrecisionArg {
+pub(crate) enum PrecisionArg {
     /// Keep the quantised matrices of a GGUF file and multiply them with 8-bit activations; use bf16 (to generate) or
     /// f32 (to measure) for all others
     Auto,
@@ -91,7 +91,7 @@ pub enum PrecisionArg {
 impl PrecisionArg {
     /// How weights are loaded, and the precision of products; `others` is that of matrices that are not quantized, by
     /// default.
-    pub fn load_options(self, others: Precision) -> (LoadOptions, Precision) {
+    pub(crate) fn load_options(self, others: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             PrecisionArg::Auto => (true, others),
             PrecisionArg::F32 => (false, Precision::F32),
@@ -101,7 +101,7 @@ impl PrecisionArg {
     }
 
     /// Loads a network.
-    pub fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
+    pub(crate) fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
         let (options, precision) = self.load_options(others);
         let work = Work::loading(path);
         let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;
@@ -111,7 +111,7 @@ impl PrecisionArg {
 
 /// How tokens are chosen.
 #[derive(clap::Args, Clone, Debug)]
-pub struct SamplingArgs {
+pub(crate) struct SamplingArgs {
     /// Sampling temperature; 0 always takes the most likely token [default: from the model's generation_config.json,
     /// else 0.6]
     #[arg(long, value_name = "X", value_parser = temperature)]
@@ -135,7 +135,7 @@ pub struct SamplingArgs {
 
 impl SamplingArgs {
     /// The settings for a model, which recommends those that are not given.
-    pub fn sampling(&self, text: &TextModel) -> Sampling {
+    pub(crate) fn sampling(&self, text: &TextModel) -> Sampling {
         let own = text.sampling();
         Sampling {
             temperature: self.temperature.unwrap_or(own.temperature),
@@ -148,7 +148,7 @@ impl SamplingArgs {
     }
 
     /// As a server takes it; what is not given is left to the server, which knows its model's settings.
-    pub fn request(&self) -> serde_json::Value {
+    pub(crate) fn request(&self) -> serde_json::Value {
         let mut request = serde_json::json!({});
         for (key, value) in [("temperature", self.temperature), ("top_p", self.top_p), ("min_p", self.min_p)] {
             if let Some(value) = value {
@@ -171,7 +171,7 @@ impl SamplingArgs {
 impl ModelArgs {
     /// Reads the model at `path`, from the hub if it is a name there; returns it with the context length. `on_read` gets
     /// the number of values read so far and of all values.
-    pub fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
+    pub(crate) fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
         let path = open::model(path)?;
         let (options, precision) = self.precision.load_options(Precision::Bf16);
         let work = Work::loading(&path);
@@ -191,14 +191,14 @@ impl ModelArgs {
     }
 
     /// A session over the model at `path` for `slots` answers at the same time.
-    pub fn session(&self, path: &Path, slots: usize) -> Result<Session> {
+    pub(crate) fn session(&self, path: &Path, slots: usize) -> Result<Session> {
         let (text, context) = self.load(path, &mut |_, _| {})?;
         let capacity = text.capacity(slots, context);
         Ok(text.session_with(capacity, self.generation())?)
     }
 
     /// How the generator runs, apart from its capacity.
-    pub fn generation(&self) -> Options {
+    pub(crate) fn generation(&self) -> Options {
         Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
     }
 }

@@ -5,9 +5,9 @@ mod line;
 mod redrawn;
 mod wrapping;
 
-pub use line::Line;
-pub use redrawn::Redrawn;
-pub use wrapping::{Wrapped, wrap};
+pub(crate) use line::Line;
+pub(crate) use redrawn::Redrawn;
+pub(crate) use wrapping::{Wrapped, wrap};
 
 use crossterm::queue;
 use crossterm::style::{Attribute, Print, SetAttribute, StyledContent, Stylize};
@@ -20,13 +20,13 @@ const LINES: usize = 6;
 const FRAME: Duration = Duration::from_millis(50);
 
 /// Text without control characters but newlines and tabs: what a model writes must not steer the terminal.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 /// Columns and rows of the terminal. One that does not say (0 × 0, as under some pseudo terminals) has those of `COLUMNS`
 /// and `LINES`, else 80 × 24.
-pub fn size() -> (usize, usize) {
+pub(crate) fn size() -> (usize, usize) {
     let (columns, rows) = crossterm::terminal::size().unwrap_or((0, 0));
     let or = |given: u16, variable: &str, usual: usize| match given {
         0 => std::env::var(variable)
@@ -40,7 +40,7 @@ pub fn size() -> (usize, usize) {
 }
 
 /// Whether lines can be drawn anew in place there: it is a terminal, and not one that only prints (`TERM=dumb`, or none).
-pub fn redraws(stream: &impl IsTerminal) -> bool {
+pub(crate) fn redraws(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && is_capable(std::env::var("TERM").ok().as_deref())
 }
 
@@ -49,12 +49,12 @@ fn is_capable(term: Option<&str>) -> bool {
 }
 
 /// Dimmed text, where standard output can show that.
-pub fn dim(text: impl Into<String>) -> String {
+pub(crate) fn dim(text: impl Into<String>) -> String {
     styled(text.into(), Stylize::dim)
 }
 
 /// Bold text, where standard output can show that.
-pub fn bold(text: impl Into<String>) -> String {
+pub(crate) fn bold(text: impl Into<String>) -> String {
     styled(text.into(), Stylize::bold)
 }
 
@@ -63,7 +63,7 @@ fn styled(text: String, style: fn(String) -> StyledContent<String>) -> String {
 }
 
 /// A thought while it is written: its last lines, redrawn in place.
-pub struct Fold<W: Write> {
+pub(crate) struct Fold<W: Write> {
     out: W,
     width: usize,
     text: String,
@@ -78,7 +78,7 @@ pub struct Fold<W: Write> {
 
 impl<W: Write> Fold<W> {
     /// An empty thought on a terminal of `width` columns.
-    pub fn new(out: W, width: usize, lines: bool) -> Fold<W> {
+    pub(crate) fn new(out: W, width: usize, lines: bool) -> Fold<W> {
         let start = Instant::now();
         Fold {
             out,
@@ -93,12 +93,12 @@ impl<W: Write> Fold<W> {
     }
 
     /// Sets the number of columns of the terminal.
-    pub fn resize(&mut self, width: usize) {
+    pub(crate) fn resize(&mut self, width: usize) {
         self.width = width.max(20);
     }
 
     /// More of the thought.
-    pub fn push(&mut self, text: &str, tokens: usize) -> io::Result<()> {
+    pub(crate) fn push(&mut self, text: &str, tokens: usize) -> io::Result<()> {
         self.text.push_str(&printable(text));
         self.tokens = tokens;
         // Only the end can be seen: keep what surely fills the lines.
@@ -129,7 +129,7 @@ impl<W: Write> Fold<W> {
     }
 
     /// Folds the thought into one line.
-    pub fn end(mut self, cut_off: bool) -> io::Result<()> {
+    pub(crate) fn end(mut self, cut_off: bool) -> io::Result<()> {
         self.shown.erase(&mut self.out, (self.width, usize::MAX))?;
         let seconds = self.start.elapsed().as_secs_f32();
         let how = if cut_off { "thought, cut off after" } else { "thought for" };

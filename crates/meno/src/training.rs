@@ -1,7 +1,7 @@
 //! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
 
 use crate::arguments::thread_count;
-pub use crate::arguments::with_threads;
+pub(crate) use crate::arguments::with_threads;
 use crate::created::Created;
 use crate::hub;
 use crate::interrupt;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// Arguments of every training verb.
 #[derive(clap::Args, Clone, Debug)]
-pub struct RecipeArgs {
+pub(crate) struct RecipeArgs {
     /// The recipe, a TOML file
     pub recipe: PathBuf,
     /// Model to start from: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT
@@ -57,7 +57,7 @@ pub struct RecipeArgs {
 
 impl RecipeArgs {
     /// The recipe with its changes.
-    pub fn load<R: Recipe>(&self) -> Result<R> {
+    pub(crate) fn load<R: Recipe>(&self) -> Result<R> {
         let text = |key: &str, path: &PathBuf| format!("{key}={:?}", path.display().to_string());
         let model = self.model.iter().map(|path| text("model.path", path));
         let out = self.out.iter().map(|path| text("run.output_dir", path));
@@ -71,7 +71,7 @@ impl RecipeArgs {
     }
 
     /// Prints what `--dry-run` promises.
-    pub fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>, time: &Time) {
+    pub(crate) fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>, time: &Time) {
         println!("{}", recipe::resolved(recipe));
         if let Some(estimate) = estimate {
             println!("{}", commented(estimate));
@@ -80,7 +80,7 @@ impl RecipeArgs {
     }
 
     /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop, the second ends the process at once.
-    pub fn view(&self, title: &str) -> View {
+    pub(crate) fn view(&self, title: &str) -> View {
         let view = if self.plain { View::plain(title, &[title]) } else { View::new(title, &[title]) };
         interrupt::ask(view.stop.clone());
         view
@@ -97,23 +97,23 @@ impl RecipeArgs {
 }
 
 /// An estimate of memory as a comment of TOML.
-pub fn commented(estimate: &Estimate) -> String {
+pub(crate) fn commented(estimate: &Estimate) -> String {
     format!("# Memory\n# {}", estimate.to_string().replace('\n', "\n# "))
 }
 
 /// A time as a comment of TOML.
-pub fn commented_time(time: &Time) -> String {
+pub(crate) fn commented_time(time: &Time) -> String {
     format!("# Time\n# {}", time.to_string().replace('\n', "\n# "))
 }
 
 /// The probe of a dry run, which takes some seconds.
-pub fn probing<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn probing<R>(f: impl FnOnce() -> R) -> R {
     let _work = Work::new("measuring the model on this machine", Unit::Count);
     f()
 }
 
 /// A model's tokenizer and template, and where they came from.
-pub struct Text {
+pub(crate) struct Text {
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
     /// The chat template, if it has one.
@@ -139,7 +139,7 @@ const ASSETS: [&str; 8] = [
 
 impl Text {
     /// Reads the text side of a Hugging Face directory or a GGUF file.
-    pub fn load(path: &Path) -> Result<Text> {
+    pub(crate) fn load(path: &Path) -> Result<Text> {
         Text::with(path, Tokenizer::load(path)?)
     }
 
@@ -175,7 +175,7 @@ impl Text {
     }
 
     /// The text side of a recipe's model.
-    pub fn of(section: &ModelSection) -> Result<Text> {
+    pub(crate) fn of(section: &ModelSection) -> Result<Text> {
         match (&section.tokenizer, &section.path) {
             (Some(path), _) => Text::load(&hub::locate(&at_home(path))?),
             (None, Some(path)) => {
@@ -195,7 +195,7 @@ fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String
 }
 
 /// Loads or builds the recipe's model.
-pub fn model(section: &ModelSection) -> Result<Model> {
+pub(crate) fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
         (Some(path), None) => {
             let path = open::model(path)?;
@@ -209,7 +209,11 @@ pub fn model(section: &ModelSection) -> Result<Model> {
 }
 
 /// Opens a recipe's task and hands it to `f` as the model sees it.
-pub fn with_task<R>(section: &TaskSection, text: &Text, f: impl FnOnce(&TaskQuestions) -> Result<R>) -> Result<R> {
+pub(crate) fn with_task<R>(
+    section: &TaskSection,
+    text: &Text,
+    f: impl FnOnce(&TaskQuestions) -> Result<R>,
+) -> Result<R> {
     with_split(section, Split::Train, text, f)
 }
 
@@ -235,7 +239,7 @@ fn with_split<R>(
 /// Opens what a recipe holds out, if it wants any, and hands it to `f`: the questions of `eval.eval_task`, and the
 /// `examples` of `eval.eval_files`; without either, the questions of another split of `section`. Answers have up to
 /// `max_completion_length` tokens.
-pub fn with_evaluation<R>(
+pub(crate) fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
     text: &Text,
@@ -259,7 +263,7 @@ pub fn with_evaluation<R>(
 }
 
 /// Refuses an output directory that is the model or holds the recipe, and one with files that no run wrote.
-pub fn check_output<R: Recipe>(args: &RecipeArgs, dir: &Path, recipe: &R) -> Result<()> {
+pub(crate) fn check_output<R: Recipe>(args: &RecipeArgs, dir: &Path, recipe: &R) -> Result<()> {
     let mut inputs = Inputs::default();
     if let Some(path) = &recipe.model().path {
         inputs = inputs.with(path);
@@ -272,7 +276,7 @@ pub fn check_output<R: Recipe>(args: &RecipeArgs, dir: &Path, recipe: &R) -> Res
 }
 
 /// Where the checkpoints of a run go. Nothing is written yet; a run that cannot begin or continue is refused.
-pub fn checkpoints<R: Recipe>(
+pub(crate) fn checkpoints<R: Recipe>(
     args: &RecipeArgs,
     run: &RunSection,
     recipe: &R,
@@ -314,7 +318,7 @@ pub fn checkpoints<R: Recipe>(
 }
 
 /// Refuses to resume a run with other settings or other data.
-pub fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
+pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
     let Some(saved) = saved else {
         eprintln!("note: {} does not say with which settings and data it was begun", path.display());
         return Ok(());
@@ -333,7 +337,7 @@ pub fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, 
 
 /// Runs `f` with everything around it, and says how it ended. A run that fails before its first checkpoint leaves
 /// nothing behind.
-pub fn run<R: Serialize>(
+pub(crate) fn run<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,
     recipe: &R,
@@ -344,7 +348,7 @@ pub fn run<R: Serialize>(
 }
 
 /// As [`run`], with held-out questions.
-pub fn run_evaluated<R: Serialize>(
+pub(crate) fn run_evaluated<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,
     recipe: &R,

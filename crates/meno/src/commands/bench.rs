@@ -7,7 +7,7 @@ use anyhow::Result;
 
 /// Arguments of `meno bench`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -21,7 +21,7 @@ enum What {
 }
 
 /// Runs `meno bench`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     match args.what {
         What::Train(args) => train::run(args),
         What::Infer(args) => infer::run(args),

@@ -37,7 +37,7 @@ one that begins with a blank is not.";
 /// Arguments of `meno chat`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = MORE)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Use a server with an OpenAI-compatible API (`meno serve`) instead; -m then names a model of that server
@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// Runs `meno chat`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     // Before a model is loaded for it.
     let question = args.question()?;
     args.model.threads.run(|| {
@@ -297,7 +297,9 @@ impl Chat {
         }
         let messages = self.talk.messages(line);
         match &self.voice {
-            Voice::Here(session) => Ok(Some(Question::Prompt(session.text.prompt(&messages)?, session.text.template.is_some()))),
+            Voice::Here(session) => {
+                Ok(Some(Question::Prompt(session.text.prompt(&messages)?, session.text.template.is_some())))
+            }
             Voice::There(_) => Ok(Some(Question::Messages(messages))),
         }
     }

@@ -5,14 +5,14 @@ use clap_complete::Shell;
 
 /// Arguments of `meno completions`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Shell to write the completions for
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }
 
 /// Prints the completions of `command`.
-pub fn run(args: Args, mut command: clap::Command) -> Result<()> {
+pub(crate) fn run(args: Args, mut command: clap::Command) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "meno", &mut script);
     print!("{}", String::from_utf8_lossy(&script));

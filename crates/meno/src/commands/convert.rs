@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `meno convert`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Model: a Hugging Face directory, a GGUF file, or a hub name, ORG/NAME or ORG/NAME:QUANT
     #[arg(value_name = "MODEL")]
     first: Option<PathBuf>,
@@ -53,7 +53,7 @@ impl Args {
 }
 
 /// Runs `meno convert`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let (input, out) = args.paths()?;
     let input = open::model(&input)?;
     convert(&args, &input, &out)

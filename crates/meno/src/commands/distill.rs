@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `meno distill`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
 /// Runs `meno distill`.
-pub fn run(Args { recipe: args }: Args) -> Result<()> {
+pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: DistillRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut student = training::model(&recipe.model)?;

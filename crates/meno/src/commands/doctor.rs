@@ -16,7 +16,7 @@ Shows what the processor has and which kernels that chooses, memory and its limi
 cache, GPUs, each wall of the sandbox that --sandbox needs to run programs with the compilers that it can use, and \
 measured speeds beside the speeds that such a processor should reach, with advice about what is wrong.
 The exit code is 1 if --sandbox would refuse.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Do not measure speeds, and do not ask the hub
     #[arg(long)]
     quick: bool,
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Runs `meno doctor`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let mut report = Report::new(!args.json);
     report.add(about());
     report.add(machine::processor());

@@ -30,7 +30,7 @@ use std::time::Instant;
 
 /// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// A model, or a recipe: a TOML file with [model], [task] and [eval]
     #[arg(value_name = "MODEL|RECIPE.toml")]
     first: Option<PathBuf>,
@@ -168,7 +168,7 @@ impl Observer for Progress {
 }
 
 /// Runs `meno eval`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let recipe = args.load()?;
     training::with_threads(recipe.eval.threads, || evaluate(&args, &recipe))
 }

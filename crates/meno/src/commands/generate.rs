@@ -18,7 +18,7 @@ and the exit code is 130.";
 /// Arguments of `meno generate`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = MORE)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// The prompt; `-`, or nothing, reads it from standard input
@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 /// Runs `meno generate`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     args.model.threads.run(|| generate(&args))
 }
 

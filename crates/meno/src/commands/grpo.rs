@@ -18,13 +18,13 @@ A run that learns nothing warns, with the figures that show it. All of this: doc
 /// Arguments of `meno grpo`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = MORE)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
 /// Runs `meno grpo`.
-pub fn run(Args { recipe: args }: Args) -> Result<()> {
+pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: GrpoRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 /// Arguments of `meno inspect`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,
     /// List every tensor instead of one line for tensors that differ only by layer or expert
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Runs `meno inspect`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let listing = listing::Listing::read(&open::headers(&args.model.or_newest()?)?)?;
     if let Some(bandwidth) = args.bandwidth.filter(|b| !(b.is_finite() && *b > 0.0)) {
         bail!("--bandwidth {bandwidth}: expected gigabytes a second, above 0");

@@ -12,14 +12,14 @@ use unicode_width::UnicodeWidthStr;
 The cache is the one that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or \
 ~/.cache/huggingface/hub). A NAME is what -m and `meno rm` take; one with @COMMIT is an older \
 version of a model that was pulled again since.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Print the models as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Runs `meno list`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let models = hub::stored()?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&models)?);

@@ -20,7 +20,7 @@ const CHUNK: usize = 256;
 
 /// Arguments of `meno logits`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,
     /// Token ids, separated by commas
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// Runs `meno logits`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     args.threads.run(|| write(&args))
 }
 

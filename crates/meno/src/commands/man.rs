@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Arguments of `meno man`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Directory to write the pages to: meno.1, meno-chat.1, …
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
@@ -16,7 +16,7 @@ pub struct Args {
 }
 
 /// Writes the pages of `command`.
-pub fn run(args: Args, command: clap::Command) -> Result<()> {
+pub(crate) fn run(args: Args, command: clap::Command) -> Result<()> {
     let at = || args.out.display().to_string();
     let pages = page_names(&command, "meno");
     output::files("--out", &args.out, &pages, args.force)?;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// Arguments of `meno perplexity`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,
     /// The text file to predict
@@ -40,7 +40,7 @@ pub struct Args {
 const MAX_TEXT: u64 = 1 << 30;
 
 /// Runs `meno perplexity`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     args.threads.run(|| perplexity(&args))
 }
 

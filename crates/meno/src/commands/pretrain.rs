@@ -8,13 +8,13 @@ use meno_train::recipe::PretrainRecipe;
 
 /// Arguments of `meno pretrain`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
 /// Runs `meno pretrain`.
-pub fn run(Args { recipe: args }: Args) -> Result<()> {
+pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: PretrainRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;

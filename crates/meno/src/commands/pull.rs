@@ -10,14 +10,14 @@ Files go to the cache that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HO
 ~/.cache/huggingface/hub). They are checked against the hub's digests; an interrupted download \
 continues where it stopped. $HF_TOKEN gives access to gated and private models, $HF_ENDPOINT names \
 a mirror, $HF_HUB_OFFLINE=1 uses the cache only. `-m ORG/NAME[:QUANT]` pulls what is missing.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Hub name of the model: its safetensors checkpoint or, with QUANT (Q4_K_M, Q8_0, …), its GGUF file of that type
     #[arg(value_name = "ORG/NAME[:QUANT]")]
     model: String,
 }
 
 /// Runs `meno pull`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     println!("{}", hub::pull(&args.model)?.display());
     Ok(())
 }

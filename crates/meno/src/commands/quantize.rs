@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `meno quantize`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,
     /// Type of the weights: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl,
@@ -50,7 +50,7 @@ pub(crate) fn file_type(name: &str) -> Result<FileType, String> {
 }
 
 /// Runs `meno quantize`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let model = open::model(&args.model.or_newest()?)?;
     write("--out", (&model, &args.out), args.file_type, args.lora.as_deref(), args.over)
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 /// Arguments of `meno replicate`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Directory of models, curves and the report; an interrupted run continues there [default: runs/replicate-seedN]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Runs `meno replicate`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args.preset)?;
     if args.dry_run {
         return dry_run(settings, &args);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Arguments of `meno report`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// The directory of a finished `meno replicate`
     #[arg(value_name = "DIR")]
     run: PathBuf,
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 /// Runs `meno report`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let command = provenance::command_line(std::env::args());
     let fallback = Provenance::here("", command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let report = Report::open(&args.run, fallback)?;

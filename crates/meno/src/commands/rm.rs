@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 #[command(after_help = "\
 Removes from the cache of the hub's models and from nowhere else. Content that another version of \
 the model in the cache uses as well stays.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Models, as `meno list` shows them
     #[arg(value_name = "ORG/NAME[:QUANT]", required = true)]
     models: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 /// Runs `meno rm`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     // All are found before one is removed.
     let removals = args.models.iter().map(|m| hub::removal(m)).collect::<Result<Vec<_>>>()?;
     for removal in removals {

@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `meno sample`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
 /// Runs `meno sample`.
-pub fn run(Args { recipe: args }: Args) -> Result<()> {
+pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SampleRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         if args.dry_run {

@@ -23,7 +23,7 @@ const KEY_VARIABLE: &str = "MENO_API_KEY";
 
 /// Arguments of `meno serve`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Address to listen on; 0.0.0.0 lets other machines connect
@@ -84,7 +84,7 @@ pub struct Args {
 }
 
 /// Runs `meno serve`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
     ensure!(args.per_client != Some(0), "--per-client 0: at least one answer at once is needed");
     ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");

@@ -19,13 +19,13 @@ What data files may hold, and how it is read: docs/recipes.md.";
 /// Arguments of `meno sft`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = MORE)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
 /// Runs `meno sft`.
-pub fn run(Args { recipe: args }: Args) -> Result<()> {
+pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SftRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;

@@ -23,7 +23,7 @@ response that ran into its length limit.
   meno verify answers.jsonl
   meno verify programs.jsonl --sandbox
   echo '{\"gold\":\"5\",\"response\":\"The answer is 5.\"}' | meno verify -")]
-pub struct Args {
+pub(crate) struct Args {
     /// File of JSON lines to judge; - reads standard input
     file: PathBuf,
     /// How answers are compared [default: chosen by the form of the reference]
@@ -56,7 +56,7 @@ enum Verifier {
 const MAX_LINE: u64 = 64 << 20;
 
 /// Runs `meno verify`.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let name = args.file.display().to_string();
     let stdin = args.file == Path::new("-");
     let inputs = if stdin { Inputs::default().with_stdin() } else { Inputs::default().with(&args.file) };

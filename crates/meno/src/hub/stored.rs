@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 /// A model in the cache: a GGUF file (with its parts), or a checkpoint of a commit.
 #[derive(Clone, Debug, Serialize)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// As `-m` and `meno rm` take it: `ORG/NAME`, `ORG/NAME:QUANT`, with `@COMMIT` where it is not the newest.
     pub name: String,
     /// How its weights are stored, as far as names and config tell.
@@ -35,7 +35,7 @@ pub struct Stored {
 
 /// Everything that one command takes out.
 #[derive(Debug, Default)]
-pub struct Removal {
+pub(crate) struct Removal {
     /// What it removes, for people.
     pub what: String,
     /// Bytes that become free.
@@ -182,7 +182,7 @@ fn dtype(snapshot: &Path) -> Option<String> {
 }
 
 /// What removing `name` (`ORG/NAME`, `ORG/NAME:QUANT`, either with `@COMMIT`) takes out.
-pub fn removal(text: &str) -> Result<Removal> {
+pub(crate) fn removal(text: &str) -> Result<Removal> {
     let (name, commit) = text.split_once('@').map_or((text, None), |(n, c)| (n, Some(c)));
     let name = Name::parse(name)?;
     let root = cache::root()?;
@@ -278,7 +278,7 @@ impl Removal {
     }
 
     /// Removes it all.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         for path in &self.paths {
             match std::fs::remove_file(path) {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).with_context(|| path.display().to_string()),

@@ -6,43 +6,44 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Pieces of text, each with its style.
 #[derive(Clone, Debug, Default)]
-pub struct Line(Vec<StyledContent<String>>);
+pub(crate) struct Line(Vec<StyledContent<String>>);
 
 impl Line {
     /// Adds text as it is.
-    pub fn plain(self, text: impl Into<String>) -> Line {
+    pub(crate) fn plain(self, text: impl Into<String>) -> Line {
         self.push(text.into().stylize())
     }
 
     /// Adds text, dimmed.
-    pub fn dim(self, text: impl Into<String>) -> Line {
+    pub(crate) fn dim(self, text: impl Into<String>) -> Line {
         self.push(text.into().dim())
     }
 
     /// Adds a styled piece.
-    pub fn push(mut self, piece: StyledContent<String>) -> Line {
+    pub(crate) fn push(mut self, piece: StyledContent<String>) -> Line {
         self.0.push(piece);
         self
     }
 
     /// Adds another line's pieces.
-    pub fn join(mut self, other: Line) -> Line {
+    pub(crate) fn join(mut self, other: Line) -> Line {
         self.0.extend(other.0);
         self
     }
 
     /// The text without its styles.
-    pub fn text(&self) -> String {
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
         self.0.iter().map(|p| p.content().as_str()).collect()
     }
 
     /// Columns on the screen.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|p| p.content().width()).sum()
     }
 
     /// The same line in at most `columns`.
-    pub fn cut(self, columns: usize) -> Line {
+    pub(crate) fn cut(self, columns: usize) -> Line {
         let mut left = columns;
         let mut pieces = Vec::new();
         for piece in self.0 {
@@ -61,7 +62,7 @@ impl Line {
     }
 
     /// The same line in exactly `columns`, filled with blanks.
-    pub fn fill(self, columns: usize) -> Line {
+    pub(crate) fn fill(self, columns: usize) -> Line {
         let line = self.cut(columns);
         let missing = columns - line.width();
         line.plain(" ".repeat(missing))

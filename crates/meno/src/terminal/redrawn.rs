@@ -11,7 +11,7 @@ use std::io::{self, Write};
 /// A terminal that becomes narrower breaks lines that no longer fit, and pushes what has no room off the top; one that
 /// grows again brings it back. What went off is remembered, so that it is taken away when it comes back.
 #[derive(Debug, Default)]
-pub struct Redrawn {
+pub(crate) struct Redrawn {
     widths: Vec<usize>,
     /// Widths of lines that went off the top since they were drawn.
     above: Vec<usize>,
@@ -20,13 +20,18 @@ pub struct Redrawn {
 
 impl Redrawn {
     /// Columns and rows of the terminal when they were drawn.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         self.size
     }
 
     /// Draws `lines` (text and columns, each at most the terminal's) over those of the last time, on a terminal of
     /// `size`, columns and rows.
-    pub fn draw(&mut self, out: &mut impl Write, lines: &[(String, usize)], size: (usize, usize)) -> io::Result<()> {
+    pub(crate) fn draw(
+        &mut self,
+        out: &mut impl Write,
+        lines: &[(String, usize)],
+        size: (usize, usize),
+    ) -> io::Result<()> {
         queue!(out, BeginSynchronizedUpdate)?;
         self.go_up(out, size)?;
         for (line, _) in lines {
@@ -39,7 +44,7 @@ impl Redrawn {
     }
 
     /// Takes the lines off the screen; the next draws anew.
-    pub fn erase(&mut self, out: &mut impl Write, size: (usize, usize)) -> io::Result<()> {
+    pub(crate) fn erase(&mut self, out: &mut impl Write, size: (usize, usize)) -> io::Result<()> {
         if !self.widths.is_empty() {
             self.go_up(out, size)?;
             queue!(out, Clear(ClearType::FromCursorDown))?;

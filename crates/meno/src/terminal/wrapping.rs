@@ -75,7 +75,7 @@ impl Position {
 }
 
 /// Breaks text into lines of at most `width` columns, between words where there are any.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut position = Position::default();
     for c in text.chars() {
@@ -106,7 +106,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 /// Text that is being written to a terminal, broken between words: a word that turns out not to fit is taken back and
 /// written on the next line. Code between fences is left to the terminal, so that it can be copied as it is.
 #[derive(Debug, Default)]
-pub struct Wrapped {
+pub(crate) struct Wrapped {
     position: Position,
     /// The first characters of the line that are no blanks, at most three.
     head: String,
@@ -115,7 +115,7 @@ pub struct Wrapped {
 
 impl Wrapped {
     /// What to write for `text`, without control characters, on a terminal of `columns`.
-    pub fn push(&mut self, text: &str, columns: usize) -> String {
+    pub(crate) fn push(&mut self, text: &str, columns: usize) -> String {
         let mut out = String::new();
         // In the last column the cursor stands on what was written, not after it.
         let width = columns.saturating_sub(1);
