@@ -80,7 +80,7 @@ fn parts(path: &Path) -> Vec<PathBuf> {
         (digits(number) && digits(count)).then_some(())?;
         let parts =
             (1..=count.parse::<u32>().ok()?).map(|i| path.with_file_name(format!("{stem}-{i:05}-of-{count}.gguf")));
-        // An invented part number does not match existing files.
+        // The count in the name may be made up: stop at the first missing file.
         Some(parts.take_while(|part| part.exists()).collect())
     };
     split().unwrap_or_default()

@@ -102,7 +102,7 @@ pub(super) fn is_rescued(path: &Path) -> bool {
     name.starts_with(PREFIX) && path.parent() == state_dir().as_deref()
 }
 
-/// Writes a file that only its owner can read.
+/// Writes the text to a new file that only its owner can read.
 fn write(text: &str) -> std::io::Result<()> {
     let Some(dir) = state_dir() else { return Ok(()) };
     private_directory(&dir)?;

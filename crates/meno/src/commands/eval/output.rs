@@ -52,8 +52,8 @@ impl Output {
     }
 }
 
-/// The settings that determine the responses: the recipe without the output path, the number of questions and
-/// the number of threads.
+/// The settings that determine the responses: the recipe without the output path, the number of problems, and the
+/// settings that only affect how they are computed (threads, concurrent sequences).
 fn header(recipe: &EvalRecipe) -> Result<Value> {
     let mut value = serde_json::to_value(recipe)?;
     if let Some(eval) = value["eval"].as_object_mut() {
