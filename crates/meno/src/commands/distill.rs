@@ -1,4 +1,4 @@
-//! `meno distill`.
+//! `meno distill`: trains a student model on a teacher's answers.
 
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};

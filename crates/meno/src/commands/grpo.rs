@@ -1,4 +1,4 @@
-//! `meno grpo`.
+//! `meno grpo`: trains a model by reinforcement learning with verifiable rewards (GRPO).
 
 use crate::exit::survive_closed_connections;
 use crate::training::{self, RecipeArgs, Text};

@@ -1,4 +1,4 @@
-//! `meno replicate`.
+//! `meno replicate`: trains a small R1 through every stage of the paper, and writes a report.
 
 use crate::arguments::Threads;
 use crate::interrupt;

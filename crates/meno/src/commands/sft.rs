@@ -1,4 +1,4 @@
-//! `meno sft`.
+//! `meno sft`: fine-tunes a model on messages or prompt/completion pairs (SFT).
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! `meno verify`.
+//! `meno verify`: judges answers against references, as rewards and scores do.
 
 use crate::interrupt;
 use crate::output::{self, Inputs};

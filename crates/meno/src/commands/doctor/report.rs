@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// The status of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// As it should be.
+    /// Works as it should.
     Ok,
     /// Works, but not as well as it could.
     Note,
