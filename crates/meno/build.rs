@@ -1,6 +1,6 @@
-//! Puts into the binary what was built: the commit as `MENO_COMMIT` (that of the checkout, with `+` if tracked files are
-//! changed; else that from which the crate was packaged; else `unknown`), target and profile as `MENO_TARGET` and
-//! `MENO_PROFILE`. Git need not be there.
+//! Records in the binary how it was built. `MENO_COMMIT` is the commit of the checkout, with `+` if tracked
+//! files are changed; otherwise the commit from which the crate was packaged; otherwise `unknown`.
+//! `MENO_TARGET` and `MENO_PROFILE` are the target and the profile. Git is optional.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,24 +11,25 @@ fn git(args: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// The commit of the checkout that this file is part of; not that of another one which an unpacked crate may lie in.
+/// The commit of the checkout that contains this file. An unpacked crate may lie inside an unrelated
+/// checkout, whose commit is not used.
 fn of_checkout() -> Option<String> {
     git(&["ls-files", "--error-unmatch", "build.rs"])?;
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    // HEAD's log grows with every commit and every change of branch, wherever the refs are kept.
+    // HEAD's log grows with every commit and every change of branch, regardless of where Git keeps the refs.
     for name in ["HEAD", "logs/HEAD"] {
         let path = git(&["rev-parse", "--git-path", name])?;
         if Path::new(&path).exists() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    // Any source may become changed or unchanged.
+    // Any source file may switch between changed and unchanged.
     println!("cargo::rerun-if-changed=..");
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|s| !s.is_empty());
     Some(if changed { commit + "+" } else { commit })
 }
 
-/// The commit that `cargo package` noted.
+/// The commit recorded by `cargo package`.
 fn of_package() -> Option<String> {
     let info = std::fs::read_to_string(".cargo_vcs_info.json").ok()?;
     let (_, rest) = info.split_once("\"sha1\"")?;

@@ -1,16 +1,16 @@
-//! Completes a prompt four times with own settings: `cargo run --example generate -- MODEL "Once upon a time"`
+//! Completes a prompt four times with custom settings: `cargo run --example generate -- MODEL "Once upon a time"`
 
 use meno::{Error, Request, Sampling, TextModel};
 use std::path::Path;
 
-/// The texts of four samples, with the log-probability of each.
+/// Returns the texts of four samples, with the log-probability of each.
 pub(crate) fn run(model: &Path, prompt: &str) -> Result<Vec<(String, f32)>, Error> {
     let text = TextModel::load(model)?;
     let tokens = text.encode(prompt, false)?;
     let sampling = Sampling { temperature: 0.8, top_p: 0.9, max_tokens: 32, ..text.sampling() };
     let capacity = text.capacity(4, text.default_context());
     let mut session = text.session_with(capacity, Default::default())?;
-    // The key names the random numbers: the same key gives the same samples, on any machine.
+    // The key seeds the random numbers: the same key gives the same samples on any machine.
     let request = Request { prompt: tokens, n: 4, sampling, key: [42, 0, 0] };
     let answers = session.answer(prompt, request, &["\n\n".to_owned()], &mut |_, _| {})?;
     Ok(answers.into_iter().map(|a| (a.split.answer, a.completion.logprobs.iter().sum())).collect())

@@ -1,5 +1,5 @@
-//! Trains a model with GRPO on a reward of one's own, then serves it from an axum app of one's own:
-//! `cargo run --release --example grpo -- MODEL`
+//! Trains a model with GRPO on a custom reward, then serves it from a custom axum app: `cargo run --release
+//! --example grpo -- MODEL`
 
 use meno::server::{Server, ServerOptions};
 use meno::tensor::precision::Precision;

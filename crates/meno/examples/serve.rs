@@ -1,4 +1,4 @@
-//! Serves a model from an axum app of one's own, beside other routes: `cargo run --example serve -- MODEL`
+//! Serves a model from a custom axum app, next to other routes: `cargo run --example serve -- MODEL`
 
 use axum::Router;
 use axum::routing::get;
@@ -6,7 +6,7 @@ use meno::server::{Server, ServerOptions};
 use meno::{Error, TextModel};
 use std::path::Path;
 
-/// The app: one's own page at `/hello`, and the APIs of OpenAI and Anthropic at `/v1`.
+/// The app: a custom page at `/hello`, and the OpenAI and Anthropic APIs at `/v1`.
 pub(crate) fn run(model: &Path) -> Result<Router, Error> {
     let server = Server::start(TextModel::load(model)?, 4, ServerOptions::default())?;
     Ok(Router::new().route("/hello", get(|| async { "hello" })).merge(meno::server::app(server)))

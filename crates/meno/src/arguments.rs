@@ -1,4 +1,4 @@
-//! Arguments that every command spells alike: the model, threads, sizes.
+//! Arguments that all commands share: the model, threads, sizes.
 
 use anyhow::{Context, Result};
 pub(crate) use meno_train::recipe::size::size;
@@ -17,12 +17,12 @@ pub(crate) struct ModelName {
 }
 
 impl ModelName {
-    /// What was named, if anything.
+    /// The model given on the command line, if any.
     pub(crate) fn given(&self) -> Option<&PathBuf> {
         self.positional.as_ref().or(self.model.as_ref())
     }
 
-    /// What was named, else the newest result of `meno replicate`.
+    /// The model given on the command line, otherwise the newest result of `meno replicate`.
     pub(crate) fn or_newest(&self) -> Result<PathBuf> {
         self.given().cloned().map_or_else(newest_run, Ok)
     }
@@ -37,13 +37,13 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// Runs `f` with them.
+    /// Runs `f` with this number of threads.
     pub(crate) fn run<R: Send>(self, f: impl FnOnce() -> R + Send) -> R {
         with_threads(self.count, f)
     }
 }
 
-/// The model of the newest finished `meno replicate`: `runs/*/r1`.
+/// The model of the newest finished `meno replicate` run: `runs/*/r1`.
 pub(crate) fn newest_run() -> Result<PathBuf> {
     let mut found: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir("runs").into_iter().flatten().flatten() {
@@ -58,18 +58,18 @@ pub(crate) fn newest_run() -> Result<PathBuf> {
     )
 }
 
-/// Runs `f` with this number of threads; 0 is all cores.
+/// Runs `f` with `threads` threads; 0 means all cores.
 pub(crate) fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
-    // Always from inside the pool: a call from outside wakes a thread and waits for it, op after op.
+    // Always runs inside the pool: a call from outside wakes a thread and waits for it, for every op.
     meno_tensor::pool::with_threads(threads_of(threads), f)
 }
 
-/// The number of threads that was asked for; 0 is all cores.
+/// Resolves a requested number of threads; 0 means all cores.
 pub(crate) fn threads_of(asked: usize) -> usize {
     if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
 }
 
-/// A number of threads; 0 is all cores.
+/// Parses a number of threads; 0 means all cores.
 pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
     const MOST: usize = 1024;
     match text.parse() {
@@ -78,27 +78,27 @@ pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of tokens, at least one, written as a [`size`].
+/// Parses a number of tokens, at least one, in the format of [`size`].
 pub(crate) fn token_count(text: &str) -> Result<usize, String> {
     size(text).and_then(|n| if n > 0 { Ok(n) } else { Err("expected 1 or more".into()) })
 }
 
-/// A sampling temperature.
+/// Parses a sampling temperature.
 pub(crate) fn temperature(text: &str) -> Result<f32, String> {
     number(text, "a number, 0 or more", |t| t >= 0.0)
 }
 
-/// A probability above 0.
+/// Parses a probability above 0.
 pub(crate) fn top_p(text: &str) -> Result<f32, String> {
     number(text, "a number above 0 and at most 1", |p| p > 0.0 && p <= 1.0)
 }
 
-/// A fraction of a probability.
+/// Parses a fraction of a probability.
 pub(crate) fn min_p(text: &str) -> Result<f32, String> {
     number(text, "a number from 0 to 1", |p| (0.0..=1.0).contains(&p))
 }
 
-/// A whole number, 0 or more.
+/// Parses a whole number, 0 or more.
 pub(crate) fn whole(text: &str) -> Result<usize, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".into())
 }

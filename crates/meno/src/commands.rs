@@ -1,4 +1,4 @@
-//! One verb, one file.
+//! The commands, one file each.
 
 pub(crate) mod bench;
 pub(crate) mod chat;

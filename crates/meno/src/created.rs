@@ -1,16 +1,16 @@
-//! What a command creates on its way: taken back if it fails before it has anything to show.
+//! What a command creates while it runs: removed again if the command fails before it has a result.
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// Files and directories that were not there before, in the order in which they were created.
+/// Files and directories that did not exist before, in the order of creation.
 #[derive(Debug, Default)]
 pub(crate) struct Created {
     paths: Vec<PathBuf>,
 }
 
 impl Created {
-    /// Creates a directory with its parents.
+    /// Creates a directory and its parents.
     pub(crate) fn dir(&mut self, path: &Path) -> Result<()> {
         let missing: Vec<PathBuf> = path.ancestors().take_while(|p| !p.exists()).map(Path::to_owned).collect();
         std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
@@ -18,19 +18,19 @@ impl Created {
         Ok(())
     }
 
-    /// A file that the command is going to write.
+    /// Records a file that the command is going to write.
     pub(crate) fn file(&mut self, path: &Path) {
         if !path.exists() {
             self.paths.push(path.to_owned());
         }
     }
 
-    /// A file that was written, whether it was known before or not.
+    /// Records a file that was written, even if it was not recorded before.
     pub(crate) fn made(&mut self, path: PathBuf) {
         self.paths.push(path);
     }
 
-    /// Leaves everything in place.
+    /// Keeps everything in place.
     pub(crate) fn keep(&mut self) {
         self.paths.clear();
     }
@@ -39,7 +39,7 @@ impl Created {
 impl Drop for Created {
     fn drop(&mut self) {
         for path in self.paths.iter().rev() {
-            // A directory that holds anything else stays.
+            // A directory with other contents stays.
             let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
         }
     }

@@ -6,11 +6,11 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the last panic was standard output refusing to be written (a full disk), which is nobody's bug.
+/// True if the last panic came from a failed write to standard output (a full disk), which is not a bug.
 static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
 
-/// `meno … | head` ends the command as it ends `cat`, without a word. Rust ignores SIGPIPE otherwise, and the next
-/// `println!` would panic.
+/// Makes a closed pipe end the command silently, as in `meno … | head`; `cat` behaves the same way. By
+/// default Rust ignores SIGPIPE, and the next `println!` would panic.
 pub(crate) fn end_quietly_on_closed_pipes() {
     #[cfg(unix)]
     // SAFETY: sets a disposition before any thread is started; SIG_DFL is a valid handler.
@@ -19,7 +19,8 @@ pub(crate) fn end_quietly_on_closed_pipes() {
     }
 }
 
-/// Undoes [`end_quietly_on_closed_pipes`], for a server: a client that hangs up is an error of its own connection.
+/// Undoes [`end_quietly_on_closed_pipes`]. A server needs this: a client that hangs up is an error of its own
+/// connection only.
 pub(crate) fn survive_closed_connections() {
     #[cfg(unix)]
     // SAFETY: sets a disposition; SIG_IGN is a valid handler.
@@ -28,16 +29,17 @@ pub(crate) fn survive_closed_connections() {
     }
 }
 
-/// Whether the process ignores a signal, as one that `nohup` began ignores SIGHUP.
+/// True if the process ignores a signal; for example, a process started by `nohup` ignores SIGHUP.
 pub(crate) fn is_ignored(signal: i32) -> bool {
-    // SAFETY: an all-zero sigaction is valid; with a null pointer for the new action, sigaction writes the present one.
+    // SAFETY: an all-zero sigaction is valid; with a null pointer for the new action, sigaction writes the
+    // current one.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Makes panics say in one line that the mistake is ours and what to report.
+/// Makes a panic print one line: it says that this is a bug in meno, and what to report.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = message(info);
@@ -66,7 +68,7 @@ pub(crate) fn after_panic() -> ExitCode {
     ExitCode::from(if OUTPUT_FAILED.load(Ordering::Relaxed) { 1 } else { 2 })
 }
 
-/// An error with its causes in one line. A cause that the error's own text already tells is not told again.
+/// An error with its causes on one line. A cause that the error's own text already contains is not repeated.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -80,7 +82,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// An error of the command line, or the help or version that was asked for, as it is printed. Names of types are put in
+/// The printed form of a command-line error, or of the requested help or version. Type names are replaced by
 /// plain words.
 pub(crate) fn usage(error: &clap::Error) -> String {
     let text = error.render();

@@ -1,16 +1,17 @@
-//! What `--help` and `--version` say beyond the arguments: examples of every command, exit codes, the build.
+//! The parts of `--help` and `--version` beyond the arguments: examples for every command, exit codes, build
+//! information.
 
 use clap::Command;
 use meno_tensor::cpu::simd::{Level, level};
 
-/// What the exit codes mean, at the end of the help of every command.
+/// The meaning of the exit codes, at the end of every command's help.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 a mistake in the command, its files or the system (message on standard \
                           error), 2 a bug in meno, 130 stopped by Ctrl-C.";
 
-/// A command line with what it does.
+/// A command line and its description.
 type Example = (&'static str, &'static str);
 
-/// Examples of every command, by its name; of a command within a command, both names.
+/// Examples for every command, by its name; a subcommand has both names.
 const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "replicate",
@@ -193,7 +194,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("man", &[("meno man --out ~/.local/share/man/man1", "then `man meno`, `man meno-chat`")]),
 ];
 
-/// The command with examples, exit codes and version in every help.
+/// Adds examples, exit codes and version to every help text.
 pub(crate) fn complete(command: Command) -> Command {
     let top = "Examples:\n  meno chat -m Qwen/Qwen3-0.6B-GGUF:Q8_0    talk to a model\n  meno serve -m \
                path/to/model.gguf          serve it to browsers and programs\n  meno replicate                            \
@@ -213,7 +214,7 @@ fn with_examples(command: Command, path: &str) -> Command {
     let command = names
         .iter()
         .fold(command, |command, name| command.mut_subcommand(name, |c| with_examples(c, &format!("{path} {name}"))));
-    // `--seed -1` is a wrong value, not an unknown option. Only options with a value can have this.
+    // With this, `--seed -1` is an invalid value, not an unknown option. Only options with a value can have it.
     let command = command.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
         true => arg.allow_negative_numbers(true),
         false => arg,
@@ -237,7 +238,7 @@ fn version() -> String {
     format!("{} ({})", env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"))
 }
 
-/// The version with all that decides how this binary computes.
+/// The version with everything that determines how this binary computes.
 fn long_version() -> String {
     format!(
         "{}\ncommit    {}\nkernels   {} (chosen for this processor; MENO_CPU asks for a lower level)\nfeatures  {}\n\
@@ -255,7 +256,7 @@ fn long_version() -> String {
     )
 }
 
-/// What the processor has of what the kernels can use.
+/// The processor features that the kernels can use.
 fn features() -> String {
     #[cfg(target_arch = "x86_64")]
     let found = [

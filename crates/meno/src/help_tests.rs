@@ -1,11 +1,11 @@
-//! Every command, walked through clap: grammar, examples, plain words.
+//! Checks every command by walking the clap tree: grammar, examples, plain English.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use super::command_line;
 use clap::Command;
 
-/// Every command that does something, with its full name: `bench infer`.
+/// Every command that can run, by its full name: `bench infer`.
 fn leaves() -> Vec<(String, Command)> {
     fn walk(path: &str, command: &Command, out: &mut Vec<(String, Command)>) {
         for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
@@ -37,7 +37,7 @@ fn every_command_that_opens_a_model_takes_it_alike() {
         }
         let model = command.get_arguments().find(|a| a.get_short() == Some('m'));
         assert!(model.is_some_and(|a| a.get_long() == Some("model")), "{name} has no -m, --model");
-        // A recipe names the model of a training command; everywhere else it may be positional.
+        // The recipe of a training command names the model; everywhere else the model may be positional.
         let first = command.get_positionals().next();
         let value = first.and_then(|p| p.get_value_names()).map(|v| v[0].to_string()).unwrap_or_default();
         assert!(value.starts_with("MODEL") || value == "RECIPE", "{name} takes {value:?} first");
@@ -82,7 +82,7 @@ fn every_help_has_examples_that_are_read_and_exit_codes() {
         }
         assert!(help.contains("Exit codes: 0 ") && help.contains("130"), "{name}: no exit codes");
         for example in examples.iter().filter(|e| e.starts_with(&format!("meno {name}"))) {
-            // What follows is the shell's.
+            // The rest belongs to the shell.
             let line = example.split(" > ").next().unwrap().split(" | ").next().unwrap();
             let words = split(line);
             if let Err(error) = command_line().try_get_matches_from(&words) {
@@ -107,7 +107,7 @@ fn split(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// What plain English does not say (house rules), and what Rust's types are called.
+/// Phrases that are not plain English (house rules), and names of Rust types.
 const BANNED: &[&str] = &[
     "nobody",
     "whoever",
@@ -159,7 +159,7 @@ fn help_is_plain_english() {
             if argument.get_help().is_none() {
                 wrong.push(format!("meno {name}: {} has no help", argument.get_id()));
             }
-            // `--seed <SEED>` says nothing about the value.
+            // `--seed <SEED>` does not describe the value.
             if let (Some(long), Some([value])) = (argument.get_long(), argument.get_value_names())
                 && argument.get_action().takes_values()
             {

@@ -1,8 +1,8 @@
-//! Models of the Hugging Face hub: `ORG/NAME[:QUANT]` wherever a model is named.
+//! Models of the Hugging Face hub: `ORG/NAME[:QUANT]` works wherever a command takes a model.
 //!
-//! The cache is the one Python's `huggingface_hub` keeps, laid out by the hub's own crate, so that a model is there
-//! once for both. The transfers are made here: they go on where they broke off, and what arrives is checked against
-//! the digests that the hub lists.
+//! The cache is shared with Python's `huggingface_hub` and laid out by the hub's own crate, so that both use
+//! one copy of a model. The transfers are implemented here: they resume where they broke off, and the content
+//! is checked against the digests that the hub lists.
 
 mod cache;
 mod download;
@@ -21,13 +21,13 @@ use name::Name;
 use remote::{Hub, Listing};
 use std::path::{Path, PathBuf};
 
-/// The file or directory of a model: a path that exists, or a model of the hub, which is pulled if the cache does not
-/// hold it whole.
+/// The file or directory of a model: an existing path, or a model of the hub, which is downloaded if the
+/// cache does not hold all of it.
 pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     if model.try_exists().with_context(|| model.display().to_string()).or_else(not_a_directory)? {
         return Ok(model.to_owned());
     }
-    // What ends as a file of weights does is a path.
+    // A name with the extension of a weight file is a path.
     let file = model.extension().is_some_and(|e| e == "gguf" || e == "safetensors" || e == "json");
     let name = model.to_str().filter(|_| !file).and_then(|text| Name::parse(text).ok());
     let Some(name) = name else {
@@ -36,13 +36,13 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     if let Some(path) = Cached::of(&name)?.find() {
         return Ok(path);
     }
-    // `runs/typo` beside a directory `runs` means a file here; nothing of it goes to the hub.
+    // If the directory `runs` exists, `runs/typo` means a local file; the hub does not see the name.
     let parent = model.parent().filter(|p| p.is_dir());
     ensure!(parent.is_none(), "{} (if a model of the hub is meant: `meno pull {name}` first)", absent(model));
     pull(&name.to_string())
 }
 
-/// A path through a file does not exist.
+/// Treats a path that leads through a file as one that does not exist.
 fn not_a_directory(error: anyhow::Error) -> Result<bool> {
     match error.downcast_ref::<std::io::Error>() {
         Some(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
@@ -50,29 +50,29 @@ fn not_a_directory(error: anyhow::Error) -> Result<bool> {
     }
 }
 
-/// All models of the cache.
+/// All models in the cache.
 pub(crate) fn stored() -> Result<Vec<Stored>> {
     stored::all()
 }
 
-/// The directory of the cache.
+/// The cache directory.
 pub(crate) fn root() -> Result<PathBuf> {
     cache::root()
 }
 
-/// Bytes of everything in the cache.
+/// Total bytes in the cache.
 pub(crate) fn cached_bytes() -> Result<u64> {
     stored::bytes()
 }
 
-/// The hub's address and whether it answers; `None` where nothing may be asked of it.
+/// The hub's address and whether it responds; `None` if requests are disabled.
 pub(crate) fn reach() -> Result<(String, Option<Result<()>>)> {
     let hub = Hub::from_env()?;
     let answer = (!hub.offline()).then(|| hub.reach());
     Ok((hub.endpoint().to_owned(), answer))
 }
 
-/// Brings the cache up to date with the hub and gives the model's file or directory.
+/// Updates the cache from the hub and returns the model's file or directory.
 pub(crate) fn pull(name: &str) -> Result<PathBuf> {
     let name = Name::parse(name)?;
     let cached = Cached::of(&name)?;
@@ -99,7 +99,7 @@ pub(crate) fn pull(name: &str) -> Result<PathBuf> {
     fetch(&hub, &cached, &listing, &name)
 }
 
-/// The cached model whose name is most like an unknown one.
+/// The cached model whose name is most similar to an unknown name.
 fn meant(cached: &Cached, name: &Name) -> String {
     let known = cached.all();
     match nearest(&name.repo, known.iter().map(String::as_str)) {
@@ -108,7 +108,7 @@ fn meant(cached: &Cached, name: &Name) -> String {
     }
 }
 
-/// Fetches what the name selects and links it into a snapshot; the reference moves when all of it is there.
+/// Downloads the selected files and links them into a snapshot; the reference is updated when all of them are there.
 fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<PathBuf> {
     let names: Vec<&str> = listing.files.iter().map(|f| f.name.as_str()).collect();
     let choice = select::choose(&names, name.quant.as_deref())
@@ -116,7 +116,7 @@ fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<P
     let file = |name: &str| listing.files.iter().find(|f| f.name == name);
     let snapshot = cached.snapshot(&listing.commit);
     let mut wanted: Vec<_> = choice.files.iter().filter_map(|name| file(name)).collect();
-    // The index first, which says what shards there are; then the small files.
+    // The index comes first, because it names the shards; then the small files.
     wanted.sort_by_key(|f| (f.name != select::INDEX, f.size));
     let mut done = 0;
     let mut progress = Progress::new(wanted.iter().map(|f| f.size).sum());

@@ -1,8 +1,9 @@
-//! Signals that ask the command to end: Ctrl-C (SIGINT), `kill` (SIGTERM), a terminal that closes (SIGHUP).
+//! Signals that ask the command to end: Ctrl-C (SIGINT), `kill` (SIGTERM), a closing terminal (SIGHUP).
 //!
-//! A command that only writes an output ends at the first ([`end_cleanly`]). One that has work to save is asked at the
-//! first and ended at the second ([`ask`]). Either way nothing with a temporary name is left behind. A signal that was
-//! ignored when the command began (`nohup`, a job in the background of a script) stays ignored.
+//! A command that only writes an output ends at the first signal ([`end_cleanly`]). A command that has work
+//! to save stops at the first signal after saving, and ends immediately at the second ([`ask`]). In both
+//! cases no temporary file is left behind. A signal that was ignored when the command started (`nohup`, a
+//! background job of a script) stays ignored.
 
 use meno_model::temporary;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -12,18 +13,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A second signal sooner than this is the first one again: `timeout` and some schedulers send theirs to the process
-/// and to its group.
+/// A second signal within this time counts as the first one: `timeout` and some schedulers signal both the
+/// process and its group.
 const SAME: Duration = Duration::from_millis(250);
 
-/// The first signal; 0 before.
+/// The first signal; 0 if none has arrived.
 static FIRST: AtomicI32 = AtomicI32::new(0);
-/// Whether a thread waits for signals.
+/// True if a thread waits for signals.
 static WATCHED: AtomicBool = AtomicBool::new(false);
-/// What the first signal sets; without any it ends the process.
+/// The flags that the first signal sets; if there are none, it ends the process.
 static ASKED: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
 
-/// The first signal sets `stop`, so that what was done is saved; the second ends the process at once.
+/// Makes the first signal set `stop`, so that finished work is saved; the second signal ends the process immediately.
 pub(crate) fn ask(stop: Arc<AtomicBool>) {
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if FIRST.load(Ordering::Relaxed) != 0 {
@@ -34,12 +35,12 @@ pub(crate) fn ask(stop: Arc<AtomicBool>) {
     watch();
 }
 
-/// The first signal ends the process, which leaves nothing half-written.
+/// Makes the first signal end the process without leaving half-written files.
 pub(crate) fn end_cleanly() {
     watch();
 }
 
-/// The exit code of a command that was asked to stop and did: 128 and the number of the signal, as a shell has it.
+/// The exit code of a command that stopped on request: 128 plus the number of the signal, as in a shell.
 pub(crate) fn exit_code() -> i32 {
     128 + Some(FIRST.load(Ordering::Relaxed)).filter(|s| *s != 0).unwrap_or(SIGINT)
 }
@@ -48,10 +49,11 @@ fn watch() {
     if WATCHED.swap(true, Ordering::Relaxed) {
         return;
     }
-    // Without a handler a file that grows beyond its limit (`ulimit -f`) would end the process; with one, writing fails.
+    // Without a handler, a file that grows beyond its limit (`ulimit -f`) would end the process; with one,
+    // writing fails.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| !crate::exit::is_ignored(*s));
-    // Only a forbidden signal could be refused. Without a thread, signals end the process as ever.
+    // Registration fails only for a forbidden signal. Without a thread, signals end the process as usual.
     if let Ok(signals) = Signals::new(wanted) {
         let _ = std::thread::Builder::new().name("signals".into()).spawn(move || wait(signals));
     }
@@ -73,11 +75,11 @@ fn wait(mut signals: Signals) {
     }
 }
 
-/// Ends the process without unwinding: other threads may be in the middle of anything.
+/// Ends the process without unwinding, because other threads may be in the middle of an operation.
 fn end(signal: i32, writing: bool) -> ! {
     let _removed = temporary::remove_all();
     if stderr().is_terminal() {
-        // A live view or a bar has hidden the cursor.
+        // A live view or a progress bar has hidden the cursor.
         eprint!("\r\x1b[?25h");
     }
     if writing {

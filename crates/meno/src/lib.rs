@@ -1,7 +1,8 @@
-//! DeepSeek-R1, whole, in Rust: run reasoning models, teach models to reason, measure and serve them.
+//! A complete implementation of DeepSeek-R1 in Rust: run reasoning models, teach models to reason, evaluate and serve
+//! them.
 //!
-//! This crate is the door to the library; the command of the same name is built on it. Without the command it pulls in
-//! no terminal, hub or argument code:
+//! This crate is the entry point of the library; the command of the same name is built on it. Without the command, the
+//! crate includes no code for terminals, the hub or arguments:
 //!
 //! ```toml
 //! [dependencies]
@@ -24,9 +25,9 @@
 //! | to | use | example |
 //! |---|---|---|
 //! | chat, with streaming | [`Session::ask`], [`Session::chat`] | `examples/chat.rs` |
-//! | generate with own settings | [`Session::answer`], [`Sampling`] | `examples/generate.rs` |
+//! | generate with custom settings | [`Session::answer`], [`Sampling`] | `examples/generate.rs` |
 //! | score a text | [`TextModel::score`] | `examples/score.rs` |
-//! | teach by reward | `train::Grpo` (feature `train`) | `examples/grpo.rs` |
+//! | train with a reward | `train::Grpo` (feature `train`) | `examples/grpo.rs` |
 //! | serve from an axum app | `server::app` (feature `serve`) | `examples/serve.rs` |
 //!
 //! The parts: [`tensor`] (programs and devices), [`model`] (networks, checkpoints), [`engine`] (text, generation),

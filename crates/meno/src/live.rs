@@ -1,8 +1,8 @@
-//! The live view of a run: stages, progress, rate, time left, curves, and what the model answers just now.
+//! The live view of a run: stages, progress, rate, remaining time, curves, and the model's current answers.
 //!
-//! In a terminal it is drawn below whatever was printed before; elsewhere it is plain lines, at least one in ten seconds.
-//! It watches a run as its [`Observer`], one stage after the other; a thread beside the run keeps it moving while a
-//! long operation runs.
+//! In a terminal it is drawn below the earlier output. Elsewhere it prints plain lines, at least one every
+//! ten seconds. It follows a run as its [`Observer`], stage by stage. A separate thread keeps it updated
+//! during long operations.
 
 mod chart;
 mod draw;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often the view looks whether something is to be shown.
+/// How often the view checks for something to show.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The view.
@@ -27,18 +27,18 @@ pub(crate) struct View {
     scene: Arc<Mutex<Scene>>,
     /// Set from outside (Ctrl-C) to end the run.
     pub stop: Arc<AtomicBool>,
-    /// The view says that the run is about to stop.
+    /// True once the view shows that the run is about to stop.
     stopping: bool,
     _ticker: Option<Ticker>,
 }
 
 impl View {
-    /// A view of a run called `title` with these stages, the first of them begun.
+    /// Creates a view of a run called `title` with these stages; the first one starts immediately.
     pub(crate) fn new(title: &str, stages: &[&str]) -> View {
         View::of(title, stages, terminal())
     }
 
-    /// A view without a terminal, whatever there is: plain lines.
+    /// Creates a view that prints plain lines, even in a terminal.
     pub(crate) fn plain(title: &str, stages: &[&str]) -> View {
         View::of(title, stages, None)
     }
@@ -58,23 +58,23 @@ impl View {
         self.scene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins stage `index`; curves and progress start again.
+    /// Starts stage `index`; curves and progress are reset.
     pub(crate) fn begin(&mut self, index: usize) {
         self.scene().begin(index);
     }
 
-    /// Ends the running stage with a word on its result.
+    /// Ends the running stage with a short description of its result.
     pub(crate) fn finish(&mut self, result: &str) {
         self.scene().finish(result);
     }
 
-    /// Marks a stage as done before this process began (a resumed run).
+    /// Marks a stage as finished before this process started (a resumed run).
     pub(crate) fn skip(&mut self, index: usize, result: &str) {
         self.scene().skip(index, result);
     }
 
-    /// How many seconds each stage may take: from these and from how long those took that are done follows the time that
-    /// is left for all.
+    /// Sets the estimated seconds of each stage. The remaining time of the run follows from these and from
+    /// the duration of the finished stages.
     pub(crate) fn plan(&mut self, seconds: &[f64]) {
         self.scene().plan = seconds.to_vec();
     }
@@ -85,7 +85,7 @@ impl View {
     }
 }
 
-/// A terminal to draw in, if there is one that answers.
+/// The terminal to draw in, if there is one that responds.
 fn terminal() -> Option<Redrawn> {
     let answers = std::io::IsTerminal::is_terminal(&std::io::stdin())
         && terminal::redraws(&stdout())

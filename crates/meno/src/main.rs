@@ -87,14 +87,14 @@ fn command_line() -> clap::Command {
     help::complete(Cli::command())
 }
 
-/// 0 done, 1 the user's mistake (or a full disk, a missing file), 2 a mistake of ours.
+/// Exit codes: 0 success, 1 a user error (or a full disk, a missing file), 2 a bug in meno.
 fn main() -> ExitCode {
     exit::end_quietly_on_closed_pipes();
     exit::report_panics();
     let cli = match command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too. clap's own exit code for a mistake is 2, which here is ours.
+            // Help and version also arrive here. clap's own exit code for a user error is 2, which means a bug here.
             match error.use_stderr() {
                 true => eprint!("{}", exit::usage(&error)),
                 false => print!("{}", exit::usage(&error)),

@@ -1,11 +1,11 @@
-//! What was meant by a path or name that does not exist.
+//! Suggestions for a path or name that does not exist.
 
 use std::path::{Path, PathBuf};
 
-/// Entries of a directory that are compared.
+/// Maximum directory entries that are compared.
 const MOST: usize = 10_000;
 
-/// Why there is nothing at `path`, with the nearest path that exists.
+/// The message that nothing exists at `path`, with the nearest existing path.
 pub(crate) fn absent(path: &Path) -> String {
     let shown = path.display();
     if path.as_os_str().is_empty() {
@@ -23,7 +23,7 @@ pub(crate) fn absent(path: &Path) -> String {
     }
 }
 
-/// The nearest path that exists: the first part of `path` that does not is replaced by the entry most like it.
+/// The nearest existing path: the first missing component of `path` is replaced by the most similar entry.
 fn suggestion(path: &Path) -> Option<PathBuf> {
     let existing = path.ancestors().skip(1).find(|p| p.as_os_str().is_empty() || p.is_dir())?;
     let mut rest = path.strip_prefix(existing).ok()?.components();
@@ -36,7 +36,7 @@ fn suggestion(path: &Path) -> Option<PathBuf> {
     Some(if rest.as_path().as_os_str().is_empty() || !whole.exists() { near } else { whole })
 }
 
-/// The name most like `wrong`: by its letters in any case, by its beginning, or by a few changed letters.
+/// The name most similar to `wrong`: equal except for case, with the same prefix, or with a few changed letters.
 pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
     let most = (wrong.chars().count() / 3).max(2);

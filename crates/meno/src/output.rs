@@ -1,15 +1,15 @@
-//! Where a command writes: checked before any work is done, by one rule for every verb.
+//! Checks where a command writes, before any work is done, with one rule for every command.
 //!
-//! An output is never the input, under whatever name (symbolic links, hard links, a part of a split GGUF file): files
-//! are the same when device and inode are. What already exists needs `--force`. What is written has a temporary name
-//! until it is complete (`meno_model::temporary`), and signals leave nothing of it behind.
+//! An output is never the input, under any name (symbolic links, hard links, a part of a split GGUF file):
+//! two files are the same if device and inode are equal. Overwriting requires `--force`. A file has a
+//! temporary name until it is complete (`meno_model::temporary`), and signals leave no temporary file behind.
 
 use anyhow::{Context, Result, bail, ensure};
 use meno_train::run_lock;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-/// Names a file whatever its path.
+/// Identifies a file independently of its path.
 #[cfg(unix)]
 type Id = (u64, u64);
 #[cfg(not(unix))]
@@ -31,7 +31,7 @@ fn id(path: &Path, _: &Metadata) -> Option<Id> {
 pub(crate) struct Inputs(Vec<(PathBuf, Id)>);
 
 impl Inputs {
-    /// Adds a file; a directory with all files in it; a part of a split GGUF file with the other parts.
+    /// Adds a file. A directory adds all files in it; a part of a split GGUF file adds the other parts.
     pub(crate) fn with(mut self, path: &Path) -> Inputs {
         self.add(path);
         if path.is_dir() {
@@ -42,7 +42,7 @@ impl Inputs {
         self
     }
 
-    /// Adds what standard input is, if it is a file.
+    /// Adds standard input, if it is a file.
     pub(crate) fn with_stdin(mut self) -> Inputs {
         let path = Path::new("/dev/stdin");
         if let Ok(metadata) = std::fs::metadata(path)
@@ -62,7 +62,7 @@ impl Inputs {
         }
     }
 
-    /// The input that `path` is.
+    /// The input that is the same file as `path`.
     fn named(&self, path: &Path) -> Option<&Path> {
         let id = id(path, &std::fs::metadata(path).ok()?)?;
         self.0.iter().find(|(_, input)| *input == id).map(|(path, _)| path.as_path())
@@ -80,13 +80,13 @@ fn parts(path: &Path) -> Vec<PathBuf> {
         (digits(number) && digits(count)).then_some(())?;
         let parts =
             (1..=count.parse::<u32>().ok()?).map(|i| path.with_file_name(format!("{stem}-{i:05}-of-{count}.gguf")));
-        // A number that was made up names no files.
+        // The count in the name may be made up: stop at the first missing file.
         Some(parts.take_while(|part| part.exists()).collect())
     };
     split().unwrap_or_default()
 }
 
-/// The file that a command may write for `out`, which `flag` gives (`--out`): `out` itself, or what it links to.
+/// The file that a command may write for `out`, given by `flag` (`--out`): `out` itself, or the target of its link.
 pub(crate) fn file(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Result<PathBuf> {
     let name = named(flag, out);
     ensure!(out != Path::new("-"), "{name}: standard output is not supported; name a file (./- for one of that name)");
@@ -105,7 +105,7 @@ pub(crate) fn file(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Resu
     Ok(target)
 }
 
-/// As [`file`], for `files` in the directory `out`, which need not exist.
+/// Like [`file`], for `files` in the directory `out`, which need not exist.
 pub(crate) fn files(flag: &str, out: &Path, files: &[impl AsRef<Path>], force: bool) -> Result<()> {
     ensure!(out.is_dir() || !out.exists(), "{}: is a file; expected a directory to write", named(flag, out));
     if out.is_dir() {
@@ -116,7 +116,7 @@ pub(crate) fn files(flag: &str, out: &Path, files: &[impl AsRef<Path>], force: b
     Ok(())
 }
 
-/// As [`file`], for a directory. One with files in it needs `force`, and none of them may be an input.
+/// Like [`file`], for a directory. A non-empty directory needs `force`, and none of its files may be an input.
 pub(crate) fn directory(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Result<PathBuf> {
     let name = named(flag, out);
     ensure!(
@@ -128,7 +128,7 @@ pub(crate) fn directory(flag: &str, out: &Path, force: bool, inputs: &Inputs) ->
     Ok(target)
 }
 
-/// Files of which a directory holds one group if a run has written to it, also one that was killed.
+/// Groups of files. A directory that contains one complete group belongs to a run, even a killed one.
 const RUN_FILES: [&[&str]; 5] = [
     &["recipe.toml", "metrics.jsonl"],
     &[run_lock::FILE],
@@ -137,7 +137,8 @@ const RUN_FILES: [&[&str]; 5] = [
     &["run.json"],                 // of `replicate`
 ];
 
-/// Checks the directory of a run: it is new, empty or holds an earlier run, and none of its files is an input.
+/// Checks the directory of a run: it must be new, empty or the directory of an earlier run, and none of its
+/// files may be an input.
 pub(crate) fn run_directory(out: &Path, inputs: &Inputs) -> Result<()> {
     let name = out.display().to_string();
     let holds_run = || RUN_FILES.iter().any(|files| files.iter().all(|file| out.join(file).is_file()));
@@ -148,7 +149,7 @@ pub(crate) fn run_directory(out: &Path, inputs: &Inputs) -> Result<()> {
     Ok(())
 }
 
-/// Whether a directory does not exist or is empty. None of its files may be an input.
+/// True if a directory does not exist or is empty. Fails if one of its files is an input.
 fn is_new(out: &Path, name: &str, inputs: &Inputs) -> Result<bool> {
     if let Some(input) = inputs.named(out) {
         bail!("{name}: is the input ({}); name another directory to write", input.display());
@@ -172,15 +173,16 @@ fn is_new(out: &Path, name: &str, inputs: &Inputs) -> Result<bool> {
     Ok(new)
 }
 
-/// `--out FILE`, for messages.
+/// Formats `--out FILE` for messages.
 fn named(flag: &str, out: &Path) -> String {
     format!("{flag}{}{}", if flag.is_empty() { "" } else { " " }, out.display())
 }
 
-/// Where a symbolic link leads, also one that leads to nothing yet: a file beside its target replaces the target.
+/// Follows a symbolic link, even if its target does not exist yet, so that a temporary file next to the
+/// target can replace the target.
 fn followed(out: &Path) -> PathBuf {
     let mut path = out.to_owned();
-    // As many links as Linux follows.
+    // Linux follows the same number of links.
     for _ in 0..40 {
         match std::fs::read_link(&path) {
             Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
@@ -190,7 +192,7 @@ fn followed(out: &Path) -> PathBuf {
     path
 }
 
-/// Refuses an output whose directory is not there, before hours of work.
+/// Rejects an output whose parent directory does not exist, before hours of work.
 fn parent(target: &Path, name: &str) -> Result<()> {
     let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     ensure!(parent.is_dir(), "{name}: there is no directory {}; make it first", parent.display());

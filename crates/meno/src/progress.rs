@@ -1,5 +1,5 @@
-//! Long work says how far it is: in a terminal on a line that is drawn in place, elsewhere (a pipe, cron) on a line of
-//! standard error at least every ten seconds. Work of a second or two says nothing there.
+//! Progress of long work. In a terminal it is a line that is redrawn in place. Elsewhere (a pipe, cron) it is
+//! a line on standard error at least every ten seconds; work of one or two seconds prints nothing there.
 
 mod ticker;
 
@@ -11,15 +11,15 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Where lines are not drawn in place, work of less time says nothing.
+/// Where lines are not redrawn in place, shorter work prints nothing.
 const FIRST: Duration = Duration::from_secs(2);
-/// How often a terminal's line is drawn.
+/// Interval between two drawings of a terminal line.
 const FRAME: Duration = Duration::from_millis(100);
-/// Columns of the bar.
+/// Columns of the progress bar.
 const BAR: usize = 24;
 
-/// Longest time between two lines where they are not drawn in place: `MENO_PROGRESS_SECONDS`, else eight seconds, so
-/// that a thread that comes late still keeps to ten.
+/// Maximum time between two lines where they are not redrawn in place: `MENO_PROGRESS_SECONDS`, otherwise
+/// eight seconds, so that the interval stays below ten seconds even if a thread runs late.
 pub(crate) fn every() -> Duration {
     static EVERY: OnceLock<Duration> = OnceLock::new();
     *EVERY.get_or_init(|| {
@@ -28,32 +28,32 @@ pub(crate) fn every() -> Duration {
     })
 }
 
-/// What is counted.
+/// The unit of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Things: `12/32`.
+    /// Items: `12/32`.
     Count,
-    /// Bytes: `1.2 of 3.4 GB`, and how many a second.
+    /// Bytes: `1.2 of 3.4 GB`, and the rate per second.
     Bytes,
-    /// Only the share says anything: `40 %`.
+    /// Only the percentage is meaningful: `40 %`.
     Share,
 }
 
-/// A piece of work in progress. It is over when this is dropped.
+/// Work in progress. Dropping it ends the work.
 pub(crate) struct Work {
     state: Arc<Mutex<State>>,
     _ticker: Option<Ticker>,
 }
 
-/// How far it is, and what of that has been told.
+/// The progress, and how much of it has been reported.
 struct State {
     name: String,
     unit: Unit,
     done: u64,
     total: u64,
-    /// Done before it began here (a resumed download): not counted in the rate.
+    /// Done before this process started (a resumed download); not counted in the rate.
     before: u64,
-    /// More to say: a rate, the name of a tensor.
+    /// Additional information: a rate, the name of a tensor.
     detail: String,
     began: Instant,
     told: Option<Instant>,
@@ -61,7 +61,7 @@ struct State {
 }
 
 impl Work {
-    /// Work called `name`, for example `loading model.gguf`.
+    /// Creates work called `name`, for example `loading model.gguf`.
     pub(crate) fn new(name: impl Into<String>, unit: Unit) -> Work {
         let screen = terminal::redraws(&stderr()).then(Redrawn::default);
         let period = if screen.is_some() { FRAME } else { (every() / 4).min(Duration::from_millis(500)) };
@@ -82,10 +82,10 @@ impl Work {
         Work { state, _ticker: ticker }
     }
 
-    /// Loading the model at `path`.
+    /// Creates the work of loading the model at `path`.
     pub(crate) fn loading(path: &std::path::Path) -> Work {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        // A snapshot of the hub's cache is named by its commit.
+        // A snapshot in the hub's cache is named by its commit, so use the repository's name.
         let hub = path.ancestors().filter_map(|p| p.file_name()?.to_str()?.strip_prefix("models--")).next();
         let name = match hub {
             Some(repo) if !path.is_file() => repo.replace("--", "/"),
@@ -94,7 +94,7 @@ impl Work {
         Work::new(format!("loading {}", printable(&name)), Unit::Share)
     }
 
-    /// Says the first line now, not after a while.
+    /// Prints the first line now, without a delay.
     pub(crate) fn at_once(self) -> Work {
         {
             let mut state = lock(&self.state);
@@ -105,32 +105,32 @@ impl Work {
         self
     }
 
-    /// `done` of `total` are done.
+    /// Sets the progress to `done` of `total`.
     pub(crate) fn set(&self, done: u64, total: u64) {
         let mut state = lock(&self.state);
         (state.done, state.total) = (done, total);
     }
 
-    /// `more` were done before: they do not count in the rate.
+    /// Counts `more` as done before; they do not affect the rate.
     pub(crate) fn skip(&self, more: u64) {
         let mut state = lock(&self.state);
         state.done += more;
         state.before += more;
     }
 
-    /// `less` have to be done again.
+    /// Subtracts `less`, which must be done again.
     pub(crate) fn again(&self, less: u64) {
         let mut state = lock(&self.state);
         state.done = state.done.saturating_sub(less);
         state.before = state.before.min(state.done);
     }
 
-    /// What more there is to say.
+    /// Sets the additional information.
     pub(crate) fn detail(&self, detail: impl Into<String>) {
         lock(&self.state).detail = detail.into();
     }
 
-    /// Another part of the same work begins.
+    /// Starts another part of the same work.
     pub(crate) fn next(&self, name: impl Into<String>) {
         let mut state = lock(&self.state);
         state.name = name.into();
@@ -138,7 +138,7 @@ impl Work {
         (state.done, state.total, state.before, state.began) = (0, 0, 0, Instant::now());
     }
 
-    /// Calls it something else.
+    /// Changes the name.
     pub(crate) fn rename(&self, name: impl Into<String>) {
         lock(&self.state).name = name.into();
     }
@@ -199,7 +199,7 @@ impl State {
         }
     }
 
-    /// What is said after `elapsed`.
+    /// The text shown after `elapsed`.
     fn text(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
         let mut parts = Vec::new();
@@ -233,7 +233,7 @@ impl State {
     }
 }
 
-/// Bytes for people, in powers of ten as the hub and disks count.
+/// Formats bytes in powers of ten, as the hub and disks do.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut value, mut unit) = (n as f64, 0);
@@ -248,7 +248,7 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Whether standard error is read by a person who sees lines change.
+/// True if standard error is a terminal.
 pub(crate) fn is_watched() -> bool {
     stderr().is_terminal()
 }
@@ -273,7 +273,7 @@ mod tests {
         let counted = State { detail, ..state(Unit::Count, 12, 32) };
         assert_eq!(counted.text(after), "work: 12/32, 340 tokens/s, 17 s left");
         assert_eq!(state(Unit::Count, 32, 32).text(after), "work: 32/32");
-        // What was there before is no speed.
+        // Data that was there before does not count as speed.
         let resumed = State { before: 2_000_000_000, ..state(Unit::Bytes, 2_200_000_000, 3_000_000_000) };
         assert_eq!(resumed.text(after), "work: 2.2 GB of 3.0 GB, 73 %, 20 MB/s, 40 s left");
     }

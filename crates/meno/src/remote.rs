@@ -1,4 +1,4 @@
-//! A model behind an OpenAI-compatible server: `meno serve`, llama.cpp, vLLM, or anybody's.
+//! A model on an OpenAI-compatible server: `meno serve`, llama.cpp, vLLM, or any other.
 
 use anyhow::{Context, Result, anyhow, bail};
 use meno_engine::Finish;
@@ -11,21 +11,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 use ureq::Agent;
 
-/// How often a silent stream is looked up from, to see whether the answer is still wanted.
+/// How often a reader of a silent stream checks whether the answer is still wanted.
 const LOOK_UP: Duration = Duration::from_millis(50);
-/// A server that does not take the connection by then is not there.
+/// A server that does not accept the connection within this time counts as absent.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Most bytes of an error that are read.
+/// Maximum bytes of an error that are read.
 const ERROR_BYTES: u64 = 1 << 16;
 
 /// A model on a server.
 pub(crate) struct Remote {
-    /// What the server calls it.
+    /// Its name on the server.
     pub name: String,
     base: String,
     key: Option<String>,
     agent: Agent,
-    /// Setting this ends the answer that is being read.
+    /// Setting this ends the current answer.
     pub cancel: Arc<AtomicBool>,
 }
 
@@ -33,14 +33,15 @@ pub(crate) struct Remote {
 pub(crate) struct RemoteAnswer {
     /// Thought and answer.
     pub split: Split,
-    /// Tokens of both, as far as the server tells.
+    /// Tokens of both, as far as the server reports them.
     pub tokens: usize,
-    /// Why it ended.
+    /// The reason why it ended.
     pub finish: Finish,
 }
 
 impl Remote {
-    /// Asks the server at `url` (with or without `/v1`) for its models; `model` names one, else it is the first.
+    /// Asks the server at `url` (with or without `/v1`) for its models; selects `model` if it is given,
+    /// otherwise the first.
     pub(crate) fn open(url: &str, key: Option<String>, model: Option<&str>) -> Result<Remote> {
         let url = url.trim_end_matches('/');
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -70,8 +71,8 @@ impl Remote {
         name.ok_or_else(|| anyhow!("{url}: the server lists no model; name one with -m"))
     }
 
-    /// Answers a conversation: a request's fields without `model` and `stream`. `on_piece` sees the text as it comes,
-    /// with the tokens so far.
+    /// Answers a conversation. `request` holds the fields of a request without `model` and `stream`.
+    /// `on_piece` receives the text as it arrives, with the number of tokens so far.
     pub(crate) fn answer(&self, mut request: Value, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
         request["model"] = self.name.clone().into();
         request["stream"] = true.into();
@@ -95,7 +96,7 @@ impl Remote {
         Ok(reader.end(on_piece))
     }
 
-    /// The lines of a stream, read by a thread of their own.
+    /// Reads the lines of a stream in a separate thread.
     fn lines(&self, request: &Value) -> Result<Receiver<std::io::Result<String>>> {
         let url = format!("{}/chat/completions", self.base);
         let mut post = self.agent.post(&url).content_type("application/json");
@@ -114,7 +115,7 @@ impl Remote {
         std::thread::spawn(move || {
             for line in BufReader::new(body.into_reader()).lines() {
                 if sender.send(line).is_err() {
-                    return; // nobody reads any more: the connection is closed
+                    return; // the receiver is gone: close the connection
                 }
             }
         });
@@ -122,13 +123,13 @@ impl Remote {
     }
 }
 
-/// What a server says is wrong.
+/// The error message of a server.
 fn message(json: &Value, text: &str) -> String {
     let error = &json["error"];
     error["message"].as_str().or(error.as_str()).unwrap_or(text.lines().next().unwrap_or_default()).to_owned()
 }
 
-/// Puts the events of a stream together. Servers that do not split thoughts off send the tags as text.
+/// Assembles the events of a stream. Servers that do not separate thoughts send the tags as text.
 struct Reader {
     splitter: Splitter,
     thought: String,
@@ -176,7 +177,7 @@ impl Reader {
     }
 }
 
-/// Whether a request failed because its host name has no address.
+/// True if a request failed because its host name has no address.
 pub(crate) fn has_no_address(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::HostNotFound => true,
@@ -185,7 +186,7 @@ pub(crate) fn has_no_address(error: &ureq::Error) -> bool {
     }
 }
 
-/// Why a request got no answer.
+/// Explains why a request got no response.
 fn unreachable(url: &str, error: ureq::Error) -> anyhow::Error {
     let why = match error {
         error if has_no_address(&error) => "the host name has no address; check the spelling".to_owned(),

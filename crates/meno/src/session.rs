@@ -1,4 +1,4 @@
-//! The arguments of a model that answers, which `generate`, `chat` and `serve` share.
+//! The arguments of a model that answers, shared by `generate`, `chat` and `serve`.
 
 use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count, top_p, whole};
 use crate::open;
@@ -89,8 +89,8 @@ pub(crate) enum PrecisionArg {
 }
 
 impl PrecisionArg {
-    /// How weights are loaded, and the precision of products; `others` is that of matrices that are not quantized, by
-    /// default.
+    /// How weights are loaded, and the precision of products. `others` is the default for matrices that are
+    /// not quantized.
     pub(crate) fn load_options(self, others: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             PrecisionArg::Auto => (true, others),
@@ -134,7 +134,7 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The settings for a model, which recommends those that are not given.
+    /// The sampling settings for a model; its own recommendations replace those that are not given.
     pub(crate) fn sampling(&self, text: &TextModel) -> Sampling {
         let own = text.sampling();
         Sampling {
@@ -147,7 +147,8 @@ impl SamplingArgs {
         }
     }
 
-    /// As a server takes it; what is not given is left to the server, which knows its model's settings.
+    /// The settings as fields of a server request. Settings that are not given are left to the server, which
+    /// knows its model's defaults.
     pub(crate) fn request(&self) -> serde_json::Value {
         let mut request = serde_json::json!({});
         for (key, value) in [("temperature", self.temperature), ("top_p", self.top_p), ("min_p", self.min_p)] {
@@ -169,8 +170,8 @@ impl SamplingArgs {
 }
 
 impl ModelArgs {
-    /// Reads the model at `path`, from the hub if it is a name there; returns it with the context length. `on_read` gets
-    /// the number of values read so far and of all values.
+    /// Loads the model at `path`, or from the hub if `path` is a hub name; returns it with the context
+    /// length. `on_read` receives the number of values read so far and the total.
     pub(crate) fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
         let path = open::model(path)?;
         let (options, precision) = self.precision.load_options(Precision::Bf16);
@@ -190,14 +191,14 @@ impl ModelArgs {
         Ok((text, context))
     }
 
-    /// A session over the model at `path` for `slots` answers at the same time.
+    /// Creates a session with the model at `path` for `slots` concurrent answers.
     pub(crate) fn session(&self, path: &Path, slots: usize) -> Result<Session> {
         let (text, context) = self.load(path, &mut |_, _| {})?;
         let capacity = text.capacity(slots, context);
         Ok(text.session_with(capacity, self.generation())?)
     }
 
-    /// How the generator runs, apart from its capacity.
+    /// The generator's settings, except its capacity.
     pub(crate) fn generation(&self) -> Options {
         Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
     }

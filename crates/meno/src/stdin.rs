@@ -1,12 +1,12 @@
-//! A question or prompt from standard input.
+//! Reads a question or prompt from standard input.
 
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, stdin};
 
-/// Most bytes of a question.
+/// Maximum bytes of a question.
 const MAX_INPUT: u64 = 64 << 20;
 
-/// All of standard input, as it is.
+/// Reads all of standard input unchanged.
 pub(crate) fn read() -> Result<String> {
     let mut bytes = Vec::new();
     stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("cannot read standard input")?;

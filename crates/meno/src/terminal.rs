@@ -1,5 +1,5 @@
-//! The terminal: lines drawn in place, and what is shown of a thought: a few dimmed lines while it is written, one
-//! line when it has ended.
+//! The terminal: lines redrawn in place, and the display of a thought: a few dimmed lines while it is
+//! written, one line when it has ended.
 
 mod line;
 mod redrawn;
@@ -14,18 +14,18 @@ use crossterm::style::{Attribute, Print, SetAttribute, StyledContent, Stylize};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Lines of a thought that are shown while it is written.
+/// Lines of a thought that are visible while it is written.
 const LINES: usize = 6;
 /// Time between two redraws.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// Text without control characters but newlines and tabs: what a model writes must not steer the terminal.
+/// Removes control characters except newlines and tabs: a model's output must not control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
-/// Columns and rows of the terminal. One that does not say (0 × 0, as under some pseudo terminals) has those of `COLUMNS`
-/// and `LINES`, else 80 × 24.
+/// Columns and rows of the terminal. If it reports no size (0 × 0, as some pseudo terminals do), `COLUMNS`
+/// and `LINES` apply, otherwise 80 × 24.
 pub(crate) fn size() -> (usize, usize) {
     let (columns, rows) = crossterm::terminal::size().unwrap_or((0, 0));
     let or = |given: u16, variable: &str, usual: usize| match given {
@@ -39,7 +39,8 @@ pub(crate) fn size() -> (usize, usize) {
     (or(columns, "COLUMNS", 80), or(rows, "LINES", 24))
 }
 
-/// Whether lines can be drawn anew in place there: it is a terminal, and not one that only prints (`TERM=dumb`, or none).
+/// True if lines can be redrawn in place: the stream is a terminal, and not one that can only print
+/// (`TERM=dumb`, or no `TERM`).
 pub(crate) fn redraws(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && is_capable(std::env::var("TERM").ok().as_deref())
 }
@@ -48,12 +49,12 @@ fn is_capable(term: Option<&str>) -> bool {
     cfg!(windows) || !matches!(term, None | Some("" | "dumb" | "unknown"))
 }
 
-/// Dimmed text, where standard output can show that.
+/// Dimmed text, if standard output supports it.
 pub(crate) fn dim(text: impl Into<String>) -> String {
     styled(text.into(), Stylize::dim)
 }
 
-/// Bold text, where standard output can show that.
+/// Bold text, if standard output supports it.
 pub(crate) fn bold(text: impl Into<String>) -> String {
     styled(text.into(), Stylize::bold)
 }
@@ -72,7 +73,7 @@ pub(crate) struct Fold<W: Write> {
     start: Instant,
     /// Tokens so far.
     pub tokens: usize,
-    /// Whether the lines are shown, or only that there is a thought.
+    /// Shows the last lines if true, otherwise only that there is a thought.
     pub lines: bool,
 }
 
@@ -97,11 +98,11 @@ impl<W: Write> Fold<W> {
         self.width = width.max(20);
     }
 
-    /// More of the thought.
+    /// Adds text to the thought.
     pub(crate) fn push(&mut self, text: &str, tokens: usize) -> io::Result<()> {
         self.text.push_str(&printable(text));
         self.tokens = tokens;
-        // Only the end can be seen: keep what surely fills the lines.
+        // Only the end is visible: keep enough text to fill the lines.
         let keep = LINES * self.width * 2;
         if self.text.len() > 4 * keep {
             let from = (self.text.len() - keep..self.text.len()).find(|&i| self.text.is_char_boundary(i));

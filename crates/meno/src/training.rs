@@ -1,4 +1,5 @@
-//! What the training verbs share: reading a recipe, loading a model with its text, the directory of a run, Ctrl-C.
+//! Shared by the training commands: reading a recipe, loading a model and its tokenizer, the directory of a
+//! run, Ctrl-C.
 
 use crate::arguments::thread_count;
 pub(crate) use crate::arguments::with_threads;
@@ -56,7 +57,7 @@ pub(crate) struct RecipeArgs {
 }
 
 impl RecipeArgs {
-    /// The recipe with its changes.
+    /// Loads the recipe and applies the changes.
     pub(crate) fn load<R: Recipe>(&self) -> Result<R> {
         let text = |key: &str, path: &PathBuf| format!("{key}={:?}", path.display().to_string());
         let model = self.model.iter().map(|path| text("model.path", path));
@@ -70,7 +71,7 @@ impl RecipeArgs {
         Ok(recipe)
     }
 
-    /// Prints what `--dry-run` promises.
+    /// Prints the output of `--dry-run`.
     pub(crate) fn print_dry_run<R: Serialize>(&self, recipe: &R, estimate: Option<&Estimate>, time: &Time) {
         println!("{}", recipe::resolved(recipe));
         if let Some(estimate) = estimate {
@@ -79,7 +80,8 @@ impl RecipeArgs {
         println!("{}", commented_time(time));
     }
 
-    /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop, the second ends the process at once.
+    /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop; the second ends the
+    /// process immediately.
     pub(crate) fn view(&self, title: &str) -> View {
         let view = if self.plain { View::plain(title, &[title]) } else { View::new(title, &[title]) };
         interrupt::ask(view.stop.clone());
@@ -96,36 +98,36 @@ impl RecipeArgs {
     }
 }
 
-/// An estimate of memory as a comment of TOML.
+/// Formats a memory estimate as a TOML comment.
 pub(crate) fn commented(estimate: &Estimate) -> String {
     format!("# Memory\n# {}", estimate.to_string().replace('\n', "\n# "))
 }
 
-/// A time as a comment of TOML.
+/// Formats a time estimate as a TOML comment.
 pub(crate) fn commented_time(time: &Time) -> String {
     format!("# Time\n# {}", time.to_string().replace('\n', "\n# "))
 }
 
-/// The probe of a dry run, which takes some seconds.
+/// Runs the probe of a dry run, which takes a few seconds.
 pub(crate) fn probing<R>(f: impl FnOnce() -> R) -> R {
     let _work = Work::new("measuring the model on this machine", Unit::Count);
     f()
 }
 
-/// A model's tokenizer and template, and where they came from.
+/// A model's tokenizer and template, and their files.
 pub(crate) struct Text {
-    /// Text to tokens and back.
+    /// Converts text to tokens and back.
     pub tokenizer: Tokenizer,
-    /// The chat template, if it has one.
+    /// The chat template, if the model has one.
     pub template: Option<ChatTemplate>,
-    /// The files to put beside every checkpoint.
+    /// The files to store with every checkpoint.
     pub assets: Vec<(String, Vec<u8>)>,
 }
 
-/// Most bytes of a file that goes with a model.
+/// Maximum bytes of a file that accompanies a model.
 const MAX_ASSET: u64 = 128 << 20;
 
-/// Files of a Hugging Face directory that go with a trained model.
+/// Files of a Hugging Face directory that accompany a trained model.
 const ASSETS: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -138,12 +140,12 @@ const ASSETS: [&str; 8] = [
 ];
 
 impl Text {
-    /// Reads the text side of a Hugging Face directory or a GGUF file.
+    /// Loads tokenizer and template from a Hugging Face directory or a GGUF file.
     pub(crate) fn load(path: &Path) -> Result<Text> {
         Text::with(path, Tokenizer::load(path)?)
     }
 
-    /// The text side of a model whose tokenizer has been read.
+    /// Loads the rest for a model whose tokenizer is already read.
     fn with(path: &Path, tokenizer: Tokenizer) -> Result<Text> {
         if path.is_file() {
             return Text::from_gguf(path, tokenizer);
@@ -174,7 +176,7 @@ impl Text {
         Ok(Text { tokenizer, template, assets })
     }
 
-    /// The text side of a recipe's model.
+    /// Loads tokenizer and template for a recipe's model.
     pub(crate) fn of(section: &ModelSection) -> Result<Text> {
         match (&section.tokenizer, &section.path) {
             (Some(path), _) => Text::load(&hub::locate(&at_home(path))?),
@@ -189,7 +191,7 @@ impl Text {
     }
 }
 
-/// The generation config of a model that has none as a file.
+/// The generation config for a model that has no such file.
 fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String, Vec<u8>) {
     (generation_config::FILE.to_owned(), config.to_json(tokenizer).into_bytes())
 }
@@ -208,7 +210,7 @@ pub(crate) fn model(section: &ModelSection) -> Result<Model> {
     }
 }
 
-/// Opens a recipe's task and hands it to `f` as the model sees it.
+/// Opens a recipe's task and passes it to `f` in the form that the model sees.
 pub(crate) fn with_task<R>(
     section: &TaskSection,
     text: &Text,
@@ -217,7 +219,7 @@ pub(crate) fn with_task<R>(
     with_split(section, Split::Train, text, f)
 }
 
-/// As [`with_task`], with the questions of `split`.
+/// Like [`with_task`], with the questions of `split`.
 fn with_split<R>(
     section: &TaskSection,
     split: Split,
@@ -236,9 +238,9 @@ fn with_split<R>(
     })
 }
 
-/// Opens what a recipe holds out, if it wants any, and hands it to `f`: the questions of `eval.eval_task`, and the
-/// `examples` of `eval.eval_files`; without either, the questions of another split of `section`. Answers have up to
-/// `max_completion_length` tokens.
+/// Opens the held-out data of a recipe, if any, and passes it to `f`: the questions of `eval.eval_task` and
+/// the `examples` of `eval.eval_files`. If both are absent, the questions of another split of `section` are
+/// used. Answers have at most `max_completion_length` tokens.
 pub(crate) fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
@@ -262,20 +264,20 @@ pub(crate) fn with_evaluation<R>(
     })
 }
 
-/// Refuses an output directory that is the model or holds the recipe, and one with files that no run wrote.
+/// Rejects an output directory that is the model or holds the recipe, and one with files that no run wrote.
 pub(crate) fn check_output<R: Recipe>(args: &RecipeArgs, dir: &Path, recipe: &R) -> Result<()> {
     let mut inputs = Inputs::default();
     if let Some(path) = &recipe.model().path {
         inputs = inputs.with(path);
     }
-    // A run can be resumed with the recipe in its directory.
+    // A run may be resumed with the recipe in its own directory.
     if !args.resume {
         inputs = inputs.with(&args.recipe);
     }
     output::run_directory(dir, &inputs)
 }
 
-/// Where the checkpoints of a run go. Nothing is written yet; a run that cannot begin or continue is refused.
+/// The location of a run's checkpoints. Writes nothing; rejects a run that cannot start or continue.
 pub(crate) fn checkpoints<R: Recipe>(
     args: &RecipeArgs,
     run: &RunSection,
@@ -288,7 +290,7 @@ pub(crate) fn checkpoints<R: Recipe>(
     };
     check_output(args, &run.output_dir, recipe)?;
     let begun = resume::begun(recipe)?;
-    // A directory that is not there yet is locked when it is made.
+    // A directory that does not exist yet is locked when it is created.
     let lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
     let mut checkpoints = Checkpoints {
         dir: run.output_dir.clone(),
@@ -317,7 +319,7 @@ pub(crate) fn checkpoints<R: Recipe>(
     Ok(checkpoints)
 }
 
-/// Refuses to resume a run with other settings or other data.
+/// Rejects resuming a run with other settings or other data.
 pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
     let Some(saved) = saved else {
         eprintln!("note: {} does not say with which settings and data it was begun", path.display());
@@ -335,8 +337,8 @@ pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &
     )
 }
 
-/// Runs `f` with everything around it, and says how it ended. A run that fails before its first checkpoint leaves
-/// nothing behind.
+/// Runs `f` with setup and cleanup, and reports how it ended. A run that fails before its first checkpoint
+/// leaves nothing behind.
 pub(crate) fn run<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,
@@ -347,7 +349,7 @@ pub(crate) fn run<R: Serialize>(
     run_evaluated(args, verb, recipe, checkpoints, None, f)
 }
 
-/// As [`run`], with held-out questions.
+/// Like [`run`], with held-out questions.
 pub(crate) fn run_evaluated<R: Serialize>(
     args: &RecipeArgs,
     verb: &str,

@@ -1,10 +1,10 @@
-//! What the commands that write checkpoints share.
+//! Shared by the commands that write checkpoints.
 
 use crate::progress::{Unit, Work};
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::{GgmlType, Planned};
 
-/// How many tensors are written.
+/// A progress bar over the written tensors.
 pub(crate) struct Bar(Work);
 
 impl Bar {
@@ -12,14 +12,14 @@ impl Bar {
         Bar(Work::new("writing tensors", Unit::Count))
     }
 
-    /// The tensor that is being written.
+    /// Reports the tensor that is being written.
     pub(crate) fn tell(&mut self, name: &str, done: usize, of: usize) {
         self.0.set(done as u64, of as u64);
         self.0.detail(name);
     }
 }
 
-/// `Q4_K 120, Q6_K 25, F32 97`: how many tensors have which type.
+/// Formats the number of tensors per type: `Q4_K 120, Q6_K 25, F32 97`.
 pub(crate) fn types(plan: &[Planned]) -> String {
     let count = |t: GgmlType| plan.iter().filter(|p| p.dtype == t).count();
     let mut counts: Vec<(usize, &str)> = GgmlType::ALL.iter().map(|&t| (count(t), t.name())).collect();
@@ -28,8 +28,9 @@ pub(crate) fn types(plan: &[Planned]) -> String {
     counts.iter().map(|(n, name)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The tensors of `plan` whose weights would be quantised a second time: those of a GGUF file that have a quantised type
-/// and get another. With an adapter all go through their values, so that the same type loses too.
+/// The tensors of `plan` whose weights would be quantised a second time: tensors of a GGUF file that have a
+/// quantised type and get another one. With an adapter, all tensors are dequantised, so keeping the same type
+/// loses precision too.
 pub(crate) fn requantised(checkpoint: &Checkpoint, plan: &[Planned], merged: bool) -> Vec<String> {
     let Some(file) = checkpoint.gguf() else { return Vec::new() };
     let quantised = |t: GgmlType| !matches!(t, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);

@@ -1,4 +1,4 @@
-//! `meno quantize`, `meno convert` and `meno inspect`, seen from outside.
+//! `meno quantize`, `meno convert` and `meno inspect` through the binary.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -60,7 +60,7 @@ fn a_directory_needs_its_tokenizer_for_gguf_only() {
     assert!(code == 1 && err.contains("a directory holds f32, f16 or bf16"), "{err}");
     let (code, _, err) = meno(&["convert", from, out]);
     assert!(code == 1 && err.contains("not empty; --force"), "{err}");
-    // What the model there had is replaced, other files stay.
+    // The files of the old model are replaced; other files stay.
     for name in ["notes.md", "model-00001-of-00002.safetensors", "model.safetensors.index.json"] {
         std::fs::write(Path::new(out).join(name), "x").unwrap();
     }
@@ -101,7 +101,7 @@ fn an_output_is_never_the_input() {
     let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("other.gguf"), "--type", "f32"]);
     assert!(code == 1 && err.contains("other.gguf: already exists; --force"), "{err}");
     assert_eq!(std::fs::read_to_string(at("other.gguf")).unwrap(), "other");
-    // A link to somewhere else is followed: the file lies where it leads, and it stays a link.
+    // An output that is a link is followed: the file is written at the link's target, and the link stays a link.
     std::fs::create_dir(at("disk")).unwrap();
     std::os::unix::fs::symlink("disk/far.gguf", at("far.gguf")).unwrap();
     let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("far.gguf"), "--type", "f32"]);
@@ -116,7 +116,7 @@ fn an_interrupted_write_leaves_nothing() {
     use meno::model::{Config, Dtype, Model};
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    // Large enough that a signal comes in time.
+    // Large enough for a signal to arrive before the end.
     let config = serde_json::json!({
         "model_type": "qwen2", "vocab_size": 16384, "hidden_size": 512, "intermediate_size": 2048,
         "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 64,
@@ -144,7 +144,7 @@ fn an_interrupted_write_leaves_nothing() {
         let left = if there { vec!["notes".to_owned()] } else { vec!["model".to_owned()] };
         assert_eq!(names(Path::new(&inside)), left, "{args:?}");
     }
-    // The limit of a file's size, as a full disk, without anybody who ignores its signal.
+    // The file size limit acts like a full disk. Here no shell makes the command ignore the limit's signal.
     let limited = "ulimit -f 20000; exec \"$0\" \"$@\"";
     let args = ["-c", limited, env!("CARGO_BIN_EXE_meno"), "convert", "model", "copy"];
     let output = Command::new("sh").args(args).current_dir(dir.path()).output().unwrap();

@@ -1,10 +1,11 @@
-//! The documents name files that exist, and no place of the machine that they were written on.
+//! The documents name only files that exist, and no paths of the machine on which they were written.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use std::path::{Path, PathBuf};
 
-/// Every `back-quoted/path` of the text: folders, and files with a known ending; no commands, no placeholders.
+/// Every `back-quoted/path` of the text: directories, and files with a known extension. Commands and
+/// placeholders are excluded.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     let known = [".rs", ".md", ".toml", ".py"];
     text.split('`').skip(1).step_by(2).filter(move |s| {
@@ -21,7 +22,7 @@ fn root() -> PathBuf {
 fn missing(document: &str, at_least: usize) -> Vec<String> {
     let root = root();
     let text = std::fs::read_to_string(root.join(document)).unwrap();
-    // A bare `tiny/` in the README's table stands for a folder of the row above it.
+    // In the README's table, a bare `tiny/` means a directory inside that of the row above.
     let named: Vec<_> = paths(&text).filter(|p| p.contains('/') && *p != "tiny/").collect();
     assert!(named.len() >= at_least, "{document} names {} files", named.len());
     named.into_iter().filter(|p| !root.join(p).exists()).map(str::to_owned).collect()
@@ -37,7 +38,7 @@ fn every_path_in_the_readme_exists() {
     assert_eq!(missing("README.md", 8), Vec::<String>::new());
 }
 
-/// What is published beside the code: the texts of the root, of `docs/` and of `recipes/`.
+/// The texts published with the code: those of the root, of `docs/` and of `recipes/`.
 fn published() -> Vec<(PathBuf, String)> {
     let mut folders = vec![root(), root().join("docs"), root().join("recipes")];
     let mut texts = Vec::new();
@@ -55,13 +56,13 @@ fn published() -> Vec<(PathBuf, String)> {
     texts
 }
 
-/// The absolute paths of a text that lead where one person's files lie.
+/// The absolute paths in a text that point to a place where one person's files are kept.
 fn of_one_machine(text: &str) -> Vec<String> {
     let text = text.replace("&#x2f;", "/").replace("&#x2F;", "/").replace("&#47;", "/");
     let mut found = Vec::new();
     for place in ["/tmp/", "/home/", "/work/", "/root/", "/Users/", "/mnt/"] {
         for (at, _) in text.match_indices(place) {
-            // A part of a longer path or address: `runs/tmp/`, `https://site/home/`.
+            // Not absolute: part of a longer path or an address, such as `runs/tmp/` or `https://site/home/`.
             let inside = text[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~}/…".contains(c));
             let end = text[at..].find(|c: char| c.is_whitespace() || "<`\"'".contains(c)).unwrap_or(text.len() - at);
             if !inside {

@@ -48,7 +48,7 @@ fn everything_is_there_as_json_too() {
         let speed = report["speed"][key]["measured"].as_f64().unwrap();
         assert!(speed.is_finite() && speed > 0.01, "{key}: {speed}");
     }
-    // A hub that does not answer comes with advice.
+    // If the hub does not respond, the report contains advice.
     assert_eq!(report["hub"]["hub"]["reachable"], false);
     let advice = report["advice"].as_array().unwrap();
     assert!(advice.iter().any(|a| a.as_str().unwrap().contains("HF_ENDPOINT")), "{advice:?}");

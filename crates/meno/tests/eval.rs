@@ -1,4 +1,5 @@
-//! `meno eval` from outside: recipe and flags, strict keys, a dry run, and a kill that changes nothing.
+//! `meno eval` through the binary: recipe and flags, strict keys, a dry run, and a killed run that ends with
+//! the same result.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A directory with a random model of the tiny recipes and questions; its recipe measures that.
+/// A directory with a random model of the tiny recipes, questions, and a recipe that evaluates the model on them.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -46,7 +47,7 @@ impl Place {
         self.command(args).output().unwrap()
     }
 
-    /// Runs with `args`, which must be refused with a message that holds `expected`.
+    /// Asserts that a run with `args` is rejected with a message that contains `expected`.
     fn refused(&self, args: &[&str], expected: &str) {
         let output = self.run(args);
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -65,7 +66,7 @@ fn recipe_flags_and_set_say_the_same() {
     let dry = |args: &[&str]| {
         let output = place.run(&[args, &["--dry-run"]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
-        // The time is measured, and another one every time.
+        // The time is measured, so it differs on every run.
         let shown = text(&output.stdout);
         let (shown, time) = shown.split_once("# Time\n").unwrap();
         assert!(time.contains("in all, about"), "{time}");
@@ -108,7 +109,7 @@ fn a_kill_changes_nothing() {
     let last = loop {
         let mut command = place.command(&["--out", &killed_name, "--json", "--resume"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Always longer, so that it ends at some time.
+        // The deadline grows with every kill, so the run ends eventually.
         let deadline = Instant::now() + took.mul_f64(0.3 + 0.2 * f64::from(kills));
         while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(2));
@@ -124,7 +125,7 @@ fn a_kill_changes_nothing() {
     assert!(kills > 0, "nothing was killed, so nothing was shown");
     assert_eq!(text(&once.stdout), text(&last.stdout));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&killed).unwrap(), "the files differ after {kills} kills");
-    // A line cut short is written anew; what is there is not overwritten; another evaluation is refused.
+    // An incomplete line is written again; existing output is not overwritten; another evaluation is rejected.
     let bytes = std::fs::read(&whole).unwrap();
     std::fs::write(&killed, &bytes[..bytes.len() - 10]).unwrap();
     assert!(place.run(&["--out", &killed_name, "--resume"]).status.success());
@@ -147,7 +148,8 @@ fn ctrl_c_keeps_what_is_answered() {
         let mut command = place.command(&["--out", &name, "--resume"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let before = std::fs::metadata(&stopped).map_or(0, |m| m.len());
-        // From the first moments of a run to one that ends before the signal, however fast the machine is.
+        // Covers the range from the first moments of a run to a run that ends before the signal, on machines
+        // of any speed.
         std::thread::sleep(Duration::from_millis(20 + 20 * attempts));
         attempts += 1;
         if child.try_wait().unwrap().is_none() {
@@ -162,7 +164,7 @@ fn ctrl_c_keeps_what_is_answered() {
                 assert!(std::fs::metadata(&stopped).unwrap().len() >= before);
                 stops += 1;
             }
-            // Before it watches for signals.
+            // The signal arrived before the run handled signals.
             other => assert_eq!(other, None, "{said}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The examples run, on a small random model.
+//! Runs the examples on a small random model.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the examples' own `main` is not called")]
 

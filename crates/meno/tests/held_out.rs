@@ -1,5 +1,5 @@
-//! `meno sft` with held-out examples and questions: their figures, the best model, a resumed run, and the same bits as
-//! without them.
+//! `meno sft` with held-out examples and questions: their metrics, the best model, a resumed run, and weights
+//! that are bit-identical to those of a run without them.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 struct Dir(tempfile::TempDir);
 
 impl Dir {
-    /// Traces to learn from, and others that are held out.
+    /// Traces to train on, and others that are held out.
     fn new() -> Dir {
         let dir = Dir(tempfile::tempdir().unwrap());
         let all = std::fs::read_to_string(root().join("recipes/tiny/cold-start.jsonl")).unwrap();
@@ -30,7 +30,7 @@ impl Dir {
         self.0.path().join(name)
     }
 
-    /// Fine-tunes into the directory `out`; what was said and the exit code.
+    /// Fine-tunes into the directory `out`; returns the output and the exit code.
     fn sft(&self, out: &str, sets: &[&str], more: &[&str]) -> (String, Option<i32>) {
         let recipe = self.path("sft.toml");
         let text = "[model]\nconfig = \"recipes/tiny/model/config.json\"\ntokenizer = \"recipes/tiny/model\"\n\
@@ -73,12 +73,12 @@ fn the_held_out_loss_is_measured_and_changes_nothing() {
     assert_eq!(dir.sft("without", &[], &[]).1, Some(0));
     assert!(dir.weights("with") == dir.weights("without"), "the same bits with and without evaluation");
     let losses = dir.column("with", "eval/loss");
-    // At first it is that of a random network, ln of the vocabulary, and it falls.
+    // The loss starts at that of a random network, ln of the vocabulary size, and decreases.
     assert!(losses.len() == 2 && losses[1] < losses[0] && losses[0] < 8.0, "{losses:?}");
     let best = dir.best("with");
     assert_eq!((best["step"].as_u64(), best["metric"].as_str()), (Some(4), Some("loss")), "{best}");
     assert_eq!(best["loss"].as_f64(), Some(losses[1]));
-    // A run that is cut off goes on comparing with its best, and with the same held-out file only.
+    // An interrupted run still compares with its best model after resuming, and accepts only the same held-out file.
     let short = [&sets[..], &["train.max_steps=2"]].concat();
     assert_eq!(dir.sft("resumed", &short, &[]).1, Some(0));
     assert_eq!(dir.best("resumed")["step"].as_u64(), Some(2));

@@ -1,4 +1,4 @@
-//! `meno pull` and `-m ORG/NAME` against a small server that speaks the hub's protocol.
+//! `meno pull` and `-m ORG/NAME` against a small server that implements the hub's protocol.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -17,23 +17,23 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// What the server does wrong.
+/// Faults of the server.
 #[derive(Clone, Default)]
 struct Faults {
-    /// Bytes after which the connections of large files break off, one by one.
+    /// Connections for large files break after these numbers of bytes, one after the other.
     breaks: Vec<usize>,
-    /// Large files have another first byte than the listing says.
+    /// Large files differ from the listing in their first byte.
     altered: bool,
-    /// Ranges are ignored.
+    /// Range requests are ignored.
     no_ranges: bool,
-    /// Everything is answered with this status and this error code.
+    /// Every request gets this status and this error code.
     refuse: Option<(u16, &'static str)>,
 }
 
-/// A repository `org/tiny` by the names of its files.
+/// A repository `org/tiny` with files by name.
 struct Hub {
     address: String,
-    /// Each request: its line, and the Range and Authorization headers.
+    /// For each request: its request line, and the Range and Authorization headers.
     requests: Arc<Mutex<Vec<[String; 3]>>>,
 }
 
@@ -46,7 +46,7 @@ impl Hub {
         let (seen, faults) = (requests.clone(), Mutex::new(faults));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that went away is not the server's end.
+                // A client that has disconnected must not end the server.
                 let _ = answer(stream.unwrap(), &files, &faults, &seen);
             }
         });
@@ -71,7 +71,7 @@ fn meno(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Files of this size and more are kept apart, as LFS does, behind a redirect.
+/// Files of at least this size are stored separately, behind a redirect, as LFS does.
 const LARGE: usize = 1000;
 
 fn git_id(content: &[u8]) -> String {
@@ -154,7 +154,7 @@ fn answer(
     out.write_all(&content[from..until])
 }
 
-/// Bytes that are nowhere the same.
+/// Bytes without repetition.
 fn bytes(n: usize) -> Vec<u8> {
     (0..n as u32).flat_map(|i| i.wrapping_mul(2654435761).to_le_bytes()).take(n).collect()
 }
@@ -187,21 +187,21 @@ fn a_gguf_file_comes_into_the_shared_cache_once() {
     let files = [("tiny-Q4_K_M.gguf", content.clone()), ("tiny-Q8_0.gguf", bytes(2000)), ("README.md", b"hi".to_vec())];
     let hub = Hub::start(&files, Faults::default());
     let path = ok(&hub.run(home.path(), &["pull", "org/tiny:q4_k_m"]));
-    // Python's layout: the content by its digest, a relative link by its name, the commit by the branch.
+    // Python's layout: the content under its digest, a relative link under its name, the commit under the branch.
     assert_eq!(path, repo(home.path()).join("snapshots").join(COMMIT).join("tiny-Q4_K_M.gguf"));
     assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("../../blobs").join(sha256(&content)));
     assert_eq!(std::fs::read(&path).unwrap(), content);
     assert_eq!(std::fs::read_to_string(repo(home.path()).join("refs/main")).unwrap(), COMMIT);
     let asked = hub.lines();
     assert_eq!(asked.len(), 3, "the listing, the file, the redirect: {asked:?}");
-    // Again: only the listing is asked for.
+    // A second pull requests only the listing.
     assert_eq!(ok(&hub.run(home.path(), &["pull", "org/tiny:Q4_K_M"])), path);
     assert_eq!(hub.lines().len(), 4);
-    // Offline: from the cache, or a word on what it lacks.
+    // Offline: the model comes from the cache, or the error says what is missing.
     let offline = |name: &str| meno(home.path(), &["pull", name]).env("HF_HUB_OFFLINE", "1").output().unwrap();
     assert_eq!(ok(&offline("org/tiny:Q4_K_M")), path);
     assert!(refused(&offline("org/tiny:Q8_0")).contains("HF_HUB_OFFLINE"));
-    // No server at all: the same, with a word about it.
+    // Without a server: the same, with a message about it.
     let away =
         |name: &str| meno(home.path(), &["pull", name]).env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
     assert_eq!(ok(&away("org/tiny:Q4_K_M")), path);
@@ -280,7 +280,7 @@ fn refusals_say_what_mends_them() {
     assert!(["Q5_K_M", "a-Q8_0.gguf", "a-F16.gguf"].iter().all(|w| message.contains(w)), "{message}");
     assert!(refused(&hub.run(home.path(), &["pull", "nonsense"])).contains("ORG/NAME"));
     assert!(refused(&hub.run(home.path(), &["generate", "-m", "./no/such", "-p", "x"])).contains("ORG/NAME"));
-    // A slip beside a directory that is here does not go to the hub.
+    // If a local directory matches, a typo does not cause a request to the hub.
     std::fs::create_dir_all(home.path().join("runs")).unwrap();
     let asked = hub.lines().len();
     let slip = meno(home.path(), &["generate", "-m", "runs/typo", "-p", "x"])
@@ -290,7 +290,7 @@ fn refusals_say_what_mends_them() {
         .unwrap();
     assert!(refused(&slip).contains("No such file"));
     assert_eq!(hub.lines().len(), asked);
-    // The token goes to the hub.
+    // The hub receives the token.
     let output =
         meno(home.path(), &["pull", "org/tiny"]).env("HF_ENDPOINT", &hub.address).env("HF_TOKEN", "hf_x").output();
     ok(&output.unwrap());
@@ -311,17 +311,17 @@ fn a_name_stands_wherever_a_path_does() {
     ok(&first);
     assert!(String::from_utf8_lossy(&first.stdout).contains("qwen2"));
     let asked = hub.lines().len();
-    // The cache holds it whole: nothing is asked.
+    // The cache holds the entire model, so no request is made.
     assert_eq!(inspect(&hub).stdout, first.stdout);
     assert_eq!(hub.lines().len(), asked);
-    // The small file is checked by Git's object id, the large one by SHA-256.
+    // The small file is checked against Git's object id, the large one against SHA-256.
     let blobs = repo(home.path()).join("blobs");
     assert!(blobs.join(sha256(&files[1].1)).is_file());
     let small = &files[0].1;
     assert!(blobs.join(if small.len() < LARGE { git_id(small) } else { sha256(small) }).is_file());
 }
 
-/// A cache with two commits of a repository; a link in it leads out of the cache.
+/// A cache with two commits of a repository; one link in it leads out of the cache.
 #[cfg(unix)]
 fn cache(home: &Path) -> PathBuf {
     use std::os::unix::fs::symlink;
@@ -376,7 +376,7 @@ fn removing_a_model_leaves_what_others_use_and_what_is_not_the_caches() {
     let repo = cache(home.path());
     let remove = |args: &[&str]| meno(home.path(), &[&["rm"], args].concat()).stdin(Stdio::null()).output().unwrap();
     let there = |path: &str| repo.join(path).symlink_metadata().is_ok();
-    // Without a terminal it cannot ask; an error about a wrong name lists the right ones.
+    // Without a terminal it cannot ask; the error for a wrong name lists the right names.
     let output = remove(&["org/tiny"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--yes") && there("blobs/four"), "{}", stderr(&output));
@@ -387,11 +387,11 @@ fn removing_a_model_leaves_what_others_use_and_what_is_not_the_caches() {
     }
     assert!(remove(&["--yes", "org/tiny:Q8_0"]).status.success());
     assert!(!there("blobs/eight") && !there("snapshots/c0ffee00/m-Q8_0.gguf") && there("blobs/four"));
-    // The link goes, what it leads to stays.
+    // The link is removed; its target stays.
     assert!(remove(&["--yes", "org/tiny:q2_k"]).status.success());
     assert!(!there("snapshots/c0ffee00/m-Q2_K.gguf"));
     assert_eq!(std::fs::read_to_string(home.path().join("outside.gguf")).unwrap(), "mine");
-    // An old commit goes with what only it used.
+    // An old commit is removed together with the blobs that only it used.
     let output = remove(&["-y", "org/tiny@deadbeef"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!there("snapshots/deadbeef") && !there("blobs/old") && there("blobs/four"));

@@ -13,7 +13,8 @@ fn read(file: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     (shape, values)
 }
 
-/// The ids of a golden file's first sequence (stored as int32; ids below 2³¹ are the bits of no ordinary f32).
+/// The ids of a golden file's first sequence. They are stored as int32; ids below 2³¹ are not the bits of a
+/// normal f32.
 fn ids(file: &Path, n: usize) -> Vec<String> {
     let bytes = std::fs::read(file).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;

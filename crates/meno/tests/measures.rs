@@ -1,4 +1,4 @@
-//! `meno bench infer` and `meno perplexity`, seen from outside.
+//! `meno bench infer` and `meno perplexity` through the binary.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use meno_engine::Tokenizer;
@@ -31,7 +31,7 @@ fn every_number_of_sequences_has_its_speed() {
     assert!(code == 1 && err.contains("--sequences"), "{err}");
 }
 
-/// A model of random weights with the small tokenizer.
+/// A model with random weights and the small tokenizer.
 fn random_model(dir: &Path) {
     let config = std::fs::read_to_string(crates("meno-model/tests/golden/llama/config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();

@@ -1,4 +1,4 @@
-//! `meno replicate` from outside: every stage, killed and gone on with, ends with the same bits.
+//! `meno replicate` through the binary: every stage, killed and resumed, ends with bit-identical results.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The smoke preset, smaller still: all stages, a few steps each.
+/// The smoke preset, made even smaller: all stages with a few steps each.
 fn recipe(dir: &Path) -> String {
     let text = include_str!("../../meno-replicate/presets/smoke.toml")
         .replace("max_steps = 120", "max_steps = 12")
@@ -29,7 +29,7 @@ fn meno(recipe: &str, out: &Path) -> Command {
     c
 }
 
-/// A run this short is cut off at every answer: its stages warn, and whoever runs them must see it.
+/// A run this short cuts off every answer: its stages warn, and the user must see the warnings.
 #[track_caller]
 fn warnings_are_shown(run: &Path, said: &str) {
     let metrics = std::fs::read_to_string(run.join("r1-zero/metrics.jsonl")).unwrap();
@@ -42,7 +42,7 @@ fn warnings_are_shown(run: &Path, said: &str) {
     assert!(warnings.iter().all(|w| said.contains(w)), "{warnings:#?} are not all in: {said}");
 }
 
-/// `meno report` makes the same files from the directory of a run, and names what is missing.
+/// `meno report` produces the same files from the directory of a run, and names what is missing.
 #[track_caller]
 fn made_again(run: &Path, out: &Path) {
     let report = |run: &Path| {
@@ -55,7 +55,7 @@ fn made_again(run: &Path, out: &Path) {
     for file in ["report.html", "report-card.svg"] {
         assert!(read(run, file) == read(out, file), "{file} differs");
     }
-    // Figures that went through a file may differ in their last bit.
+    // Numbers that were stored in a file may differ in their last bit.
     let json = |dir: &Path| serde_json::from_str::<serde_json::Value>(&read(dir, "report.json")).unwrap();
     let (a, b) = (json(run), json(out));
     for key in ["command", "commit", "date", "seed", "preset"] {
@@ -125,7 +125,7 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     assert!(a["zero"]["length_ratio"].is_number() && a["minutes"].is_number());
     let html = std::fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(html.contains("</html>") && !html.contains(" src="), "the report stands alone");
-    // TensorBoard's files: every step once, whatever was killed.
+    // TensorBoard's files contain every step exactly once, regardless of kills.
     for stage in ["base", "r1-zero", "student-rl"] {
         let steps = |run: &Path| meno_train::tensorboard::steps(&run.join(stage)).unwrap();
         let metrics = std::fs::read_to_string(whole.join(stage).join("metrics.jsonl")).unwrap();
@@ -134,7 +134,7 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     }
     made_again(&whole, &dir.path().join("again"));
 
-    // Where it comes from, and that so small a run means nothing.
+    // The report states its origin, and that so small a run is not meaningful.
     let command = a["command"].as_str().unwrap();
     assert!(
         command.starts_with("meno replicate --plain --seed 3 --threads 2 --preset ") && command.ends_with("/whole")
@@ -148,7 +148,7 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
     assert!(a["date"].as_str().unwrap().starts_with("20"));
     assert_eq!(a["smoke"], true);
     assert!(text.contains("its figures mean nothing") && html.contains("its figures mean nothing"), "{text}");
-    // A network of so few steps has no right answers, from which nothing follows.
+    // A network with so few steps has no right answers, so nothing can be concluded.
     for claim in a["claims"].as_array().unwrap() {
         assert_eq!(claim["verdict"], "undecided", "{claim}");
     }

@@ -1,4 +1,4 @@
-//! GRPO through the binary: rewards from outside, held-out questions, the best checkpoint, warnings.
+//! GRPO through the binary: external rewards, held-out questions, the best checkpoint, warnings.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 #![cfg(unix)]
@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 const RIGHT: &str = "2+3=?<think>3 and 2</think><answer>5</answer>";
 const WRONG: &str = "2+3=?<think>hm</think><answer>6</answer>";
 
-/// A directory with a small network that knows one question half the time.
+/// A directory with a small network that answers its only question correctly half of the time.
 struct Base(tempfile::TempDir);
 
 static BASE: LazyLock<Base> = LazyLock::new(|| {
@@ -59,12 +59,12 @@ fn meno_with(verb: &str, recipe: &str, out: &Path, sets: &[&str], more: &[&str])
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// GRPO on the base model and its question, with these values changed.
+/// Runs GRPO on the base model and its question, with these values changed.
 fn grpo(out: &Path, sets: &[&str]) -> Output {
     grpo_with(out, sets, &[])
 }
 
-/// As [`grpo`], with more arguments.
+/// Like [`grpo`], with more arguments.
 fn grpo_with(out: &Path, sets: &[&str], more: &[&str]) -> Output {
     let model = format!("model.path={:?}", BASE.path("base").display().to_string());
     let task = format!("task.name={:?}", BASE.path("q.jsonl").display().to_string());
@@ -87,7 +87,7 @@ fn lines(out: &Path) -> Vec<Value> {
     text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-/// Figures over the steps that have them.
+/// The values of a metric, over the steps that have it.
 fn column(out: &Path, name: &str) -> Vec<f64> {
     lines(out).iter().filter_map(|l| l[name].as_f64()).collect()
 }
@@ -99,7 +99,7 @@ fn script(dir: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-/// A reward for answers that the verifier finds wrong, noting its starts.
+/// A program that rewards answers which the verifier finds wrong; it records each of its starts.
 fn contrary(dir: &Path) -> String {
     let starts = dir.join("starts").display().to_string();
     let text = format!(
@@ -151,7 +151,7 @@ fn a_program_that_cannot_be_used_is_the_users_mistake_in_one_line() {
     }
 }
 
-/// The example of `docs/recipes.md` whose first line is `begin`.
+/// The example in `docs/recipes.md` whose first line is `begin`.
 fn documented(begin: &str) -> String {
     let docs = std::fs::read_to_string(root().join("docs/recipes.md")).unwrap();
     let start = docs.find(&format!("\n{begin}\n")).unwrap_or_else(|| panic!("docs/recipes.md has no {begin}")) + 1;
@@ -199,7 +199,7 @@ fn evaluation_leaves_training_as_it_is_and_agrees_with_meno_eval() {
     let scores = column(&with, "eval/pass1");
     assert_eq!(scores.len(), 2);
     assert_eq!(column(&with, "eval/best").last().copied(), scores.iter().copied().reduce(f64::max));
-    // The best model is whole, and `meno eval` finds the score that is written beside it.
+    // The best model is complete, and `meno eval` computes the score that is stored with it.
     let record: Value = serde_json::from_slice(&std::fs::read(with.join("best/eval.json")).unwrap()).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_meno"))
         .args(["eval", "-m"])
@@ -305,7 +305,7 @@ fn a_dry_run_finds_what_a_run_would_fail_with() {
     assert!(!out.exists(), "a dry run writes nothing");
 }
 
-/// The columns of a data file reach a program, whatever layout the file has.
+/// A program receives the columns of a data file, whatever layout the file has.
 #[test]
 fn a_program_sees_the_whole_record() {
     let dir = tempfile::tempdir().unwrap();

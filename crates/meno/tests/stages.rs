@@ -1,4 +1,5 @@
-//! The stages one after the other through the binary: a base model, its right answers kept, a student taught with them.
+//! The stages in sequence through the binary: a base model, rejection sampling of its right answers, and a
+//! student trained on them.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -13,10 +14,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A directory with a corpus and questions that a small network knows by heart in seconds.
+/// A directory with a corpus and questions that a small network memorises in seconds.
 struct Place(tempfile::TempDir);
 
-/// Half of the documents are right, half are wrong: there is something to reject.
+/// Half of the documents are right and half are wrong, so that there is something to reject.
 const RIGHT: &str = "2+3=?<think>3 and 2</think><answer>5</answer>";
 const WRONG: &str = "2+3=?<think>hm</think><answer>6</answer>";
 
@@ -34,7 +35,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// Runs `meno VERB` on a tiny recipe with these values changed; paths of this place are written `@name`.
+    /// Runs `meno VERB` on a tiny recipe with these values changed; `@name` is a path in this directory.
     fn meno(&self, verb: &str, recipe: &str, out: &str, sets: &[&str], more: &[&str]) -> String {
         let output = self.command(verb, recipe, out, sets, more).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -83,16 +84,17 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
         assert!(t["prompt"] == "2+3=?" && t["answer"] == "5", "{t}");
         assert!(t["completion"].as_str().unwrap().contains("<answer>5</answer>"), "{t}");
     }
-    // Asked again it has nothing left to do, and leaves what it has.
+    // A second run has nothing left to do and keeps the existing results.
     let again = place.meno("sample", "3-rejection-sampling.toml", "kept", &sets, &["--resume"]);
     assert!(again.contains("all 1 questions are done"), "{again}");
     assert_eq!(place.lines("kept/traces.jsonl"), traces);
 
-    // A student from the traces, and one from the teacher itself: both answer rightly, as the teacher does half the time.
+    // One student learns from the traces, one from the teacher itself. Both answer correctly; the teacher
+    // does so half of the time.
     let lessons = ["train.max_tokens=256", "sft.train_batch_size=4", "sft.num_train_epochs=200"];
     let teacher = [&asked[..], &lessons, &["distill.teacher=@base"]].concat();
     place.meno("distill", "distill.toml", "from-teacher", &teacher, &[]);
-    // The recipe names a teacher, which only a file of one's own can leave out.
+    // The recipe names a teacher; only a custom file can omit it.
     let recipe = std::fs::read_to_string(root().join("recipes/tiny/distill.toml")).unwrap();
     let traces = format!("traces = {:?}", place.path("kept").display().to_string());
     let own = place.path("own.toml");
@@ -128,7 +130,7 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
     }
 }
 
-/// The traces of a run, and what it said in the end.
+/// The traces of a run, and its final output.
 fn sampled(place: &Place, out: &str, questions: usize, more: &[&str]) -> (Vec<Value>, String) {
     let questions = format!("sample.num_questions={questions}");
     let sets = ["task.name=@q.jsonl", &questions, "sample.num_generations=16", "sample.keep_per_question=2"];
@@ -141,7 +143,7 @@ fn sampled(place: &Place, out: &str, questions: usize, more: &[&str]) -> (Vec<Va
 fn what_is_kept_is_kept_over_a_resumption_too() {
     let place = Place::new();
     place.base();
-    // One question three times, which a dataset may do without knowing.
+    // The same question three times, which can happen unnoticed in a dataset.
     let line = r#"{"question":"2+3=?","answer":"5"}"#;
     std::fs::write(place.path("q.jsonl"), [line, line, r#"{"question":"2+3=? ","answer":"5"}"#].join("\n")).unwrap();
     let (whole, said) = sampled(&place, "whole", 3, &[]);
@@ -150,7 +152,7 @@ fn what_is_kept_is_kept_over_a_resumption_too() {
     let texts = |t: &Value| format!("{} {}", t["question"], t["completion"].as_str().unwrap().trim());
     let different: std::collections::HashSet<String> = whole.iter().map(texts).collect();
     assert_eq!(different.len(), whole.len(), "{whole:?}");
-    // The same in three runs, one question each, with the same count of all answers.
+    // The same in three runs of one question each, with the same tally of all answers.
     sampled(&place, "parts", 1, &[]);
     sampled(&place, "parts", 2, &["--resume"]);
     let (parts, end) = sampled(&place, "parts", 3, &["--resume"]);
@@ -177,7 +179,8 @@ fn ctrl_c_keeps_the_questions_that_are_answered() {
     let end = loop {
         let mut command = place.command("sample", recipe, "stopped", &sets, &["--resume"]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        // From the first moments of a run to one that ends before the signal, however fast the machine is.
+        // Covers the range from the first moments of a run to a run that ends before the signal, on machines
+        // of any speed.
         std::thread::sleep(std::time::Duration::from_millis(20 + 20 * attempts));
         attempts += 1;
         if child.try_wait().unwrap().is_none() {
@@ -191,7 +194,7 @@ fn ctrl_c_keeps_the_questions_that_are_answered() {
                 assert!(said.contains(" of 48; what was kept is in "), "{said}");
                 stops += 1;
             }
-            // Before it watches for signals.
+            // The signal arrived before the run handled signals.
             other => assert_eq!(other, None, "{said}"),
         }
     };
@@ -199,6 +202,6 @@ fn ctrl_c_keeps_the_questions_that_are_answered() {
     assert_eq!(place.lines("stopped/traces.jsonl"), place.lines("whole/traces.jsonl"));
     let tally =
         |said: &str| said.lines().find(|l| l.starts_with("kept ")).map(|l| l.rsplit_once(": ").unwrap().0.to_owned());
-    // Stopped after the last question and before its tally, a run has nothing left to say.
+    // A run that stopped after the last question but before its tally has nothing left to report.
     assert!(tally(&end).is_none_or(|end| Some(end) == tally(&whole)), "{end}");
 }

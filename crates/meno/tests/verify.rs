@@ -92,7 +92,7 @@ fn results_never_go_over_their_input() {
         let message = error(&["verify", input, "--out", out, "--force"], "");
         assert!(message.contains("is the input"), "{message}");
     }
-    // The same through standard input.
+    // The same input on standard input.
     let mut command = signals::meno();
     command.args(["verify", "-", "--force", "--out", link]).stdin(std::fs::File::open(input).unwrap());
     let output = command.output().unwrap();
@@ -112,7 +112,7 @@ fn a_signal_leaves_no_half_of_the_results() {
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(b"{\"gold\": \"1\", \"response\": \"1\"}\n").unwrap();
-        // It waits for the next line, and what it writes has a temporary name.
+        // The command waits for the next line, and its output has a temporary name.
         while names() == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

@@ -1,4 +1,4 @@
-//! `meno bench`: how fast this machine trains and runs a network, and where the time goes.
+//! `meno bench`: measures how fast this machine trains and runs a network, and where the time is spent.
 
 mod infer;
 mod train;
@@ -34,7 +34,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The most memory this process ever had, in MiB.
+/// Peak memory of this process, in MiB.
 fn peak_rss_mb() -> f64 {
     // SAFETY: an all-zero rusage is valid, and getrusage writes to it.
     let usage = unsafe {

@@ -1,4 +1,4 @@
-//! `meno chat`: talk to a model in the terminal.
+//! `meno chat`: a conversation with a model in the terminal.
 
 mod commands;
 mod conversation;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use view::View;
 
-/// What `--help` ends with.
+/// The end of the `--help` text.
 const MORE: &str = "\
 At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model \
 writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone; \
@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
 /// Runs `meno chat`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    // Before a model is loaded for it.
+    // Read the question before loading a model for it.
     let question = args.question()?;
     args.model.threads.run(|| {
         let mut chat = Chat::open(&args)?;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
-    /// The one question of a command that is not a conversation: the prompt, what is piped in, or one after the other.
+    /// The single question of a non-interactive call: the prompt, the piped input, or both in this order.
     fn question(&self) -> Result<Option<String>> {
         let piped = !stdin().is_terminal();
         match self.prompt.as_deref() {
@@ -110,7 +110,7 @@ impl Args {
     }
 }
 
-/// All of standard input, without the white space around it.
+/// Reads all of standard input and trims the white space around it.
 fn read_stdin() -> Result<String> {
     Ok(crate::stdin::read()?.trim().to_owned())
 }
@@ -124,9 +124,9 @@ fn size(parameters: usize) -> String {
     }
 }
 
-/// Who answers.
+/// The source of the answers.
 enum Voice {
-    /// A model of this process.
+    /// A model in this process.
     Here(Box<Session>),
     /// A server.
     There(Remote),
@@ -147,7 +147,7 @@ impl Voice {
         }
     }
 
-    /// Setting this ends the answer that is being written.
+    /// The flag that stops the current answer when set.
     fn cancel_flag(&self) -> Arc<AtomicBool> {
         match self {
             Voice::Here(session) => session.generator.cancel_flag(),
@@ -156,9 +156,9 @@ impl Voice {
     }
 }
 
-/// What is asked.
+/// A question for a [`Voice`].
 enum Question {
-    /// A prompt, and whether a template wrote it.
+    /// A prompt, and true if a chat template wrote it.
     Prompt(String, bool),
     /// A conversation, for a server.
     Messages(Vec<Message>),
@@ -168,12 +168,12 @@ struct Chat {
     voice: Voice,
     sampling: SamplingArgs,
     seed: u64,
-    /// Questions asked so far, forgotten ones included: each draws its own random numbers.
+    /// Questions asked so far, including forgotten ones: each draws its own random numbers.
     asked: u64,
     talk: Conversation,
     rescue: Rescue,
     think: bool,
-    /// Whether the answer goes to a terminal.
+    /// True if the answer goes to a terminal.
     live: bool,
 }
 
@@ -193,7 +193,7 @@ impl Chat {
         })
     }
 
-    /// Ctrl-C ends it with what was written so far.
+    /// Answers one question. Ctrl-C stops it and keeps the text written so far.
     fn one_shot(&mut self, question: &str) -> Result<()> {
         interrupt::ask(self.voice.cancel_flag());
         if self.ask(question)? == Some(Finish::Cancelled) {
@@ -267,7 +267,7 @@ impl Chat {
         println!();
     }
 
-    /// A text whose lines break between words.
+    /// Breaks lines between words if the output is a terminal.
     fn worded(&self, text: &str) -> String {
         if self.live { wrap(text, terminal::size().0.saturating_sub(1)).join("\n") } else { text.to_owned() }
     }
@@ -276,7 +276,7 @@ impl Chat {
         if self.live { dim(text) } else { text.to_owned() }
     }
 
-    /// As [`Chat::ask`]; an error does not end the conversation, and the question can be asked again.
+    /// Like [`Chat::ask`], but an error does not end the conversation, and the question can be asked again.
     fn ask_and_go_on(&mut self, line: &str) -> Result<()> {
         let Err(e) = self.ask(line) else { return Ok(()) };
         match e.downcast_ref::<Error>() {
@@ -290,7 +290,7 @@ impl Chat {
         Ok(())
     }
 
-    /// What is asked; `None` if the model was not taught this.
+    /// Builds the question; `None` if the model was not trained on such questions.
     fn question(&self, line: &str) -> Result<Option<Question>> {
         if let Some(taught) = self.voice.taught() {
             return Ok(taught.prompt(line).map(|p| Question::Prompt(p, false)));
@@ -304,7 +304,7 @@ impl Chat {
         }
     }
 
-    /// Asks, shows the answer and remembers both; how the answer ended, if there is one.
+    /// Asks, shows the answer and stores both. Returns how the answer ended, if there is one.
     fn ask(&mut self, line: &str) -> Result<Option<Finish>> {
         let Some(question) = self.question(line)? else {
             self.refuse();
@@ -312,7 +312,7 @@ impl Chat {
         };
         let start = Instant::now();
         let mut view = View::new(self.live, self.think);
-        // Ctrl-C at the prompt is not meant for this answer.
+        // An earlier Ctrl-C at the prompt must not stop this answer.
         self.voice.cancel_flag().store(false, Ordering::Relaxed);
         self.rescue.asked(&self.talk, line);
         let rescue = self.rescue.clone();

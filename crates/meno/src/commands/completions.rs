@@ -1,4 +1,4 @@
-//! `meno completions`: completion of the command line in a shell.
+//! `meno completions`: command-line completion for a shell.
 
 use anyhow::Result;
 use clap_complete::Shell;

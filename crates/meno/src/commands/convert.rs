@@ -1,4 +1,4 @@
-//! `meno convert`: between Hugging Face directories and GGUF files, merging adapters on the way.
+//! `meno convert`: converts between Hugging Face directories and GGUF files and can merge adapters.
 
 use super::quantize;
 use crate::interrupt;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The model and the output, however they were given.
+    /// The model and the output, from positional arguments or flags.
     fn paths(&self) -> Result<(PathBuf, PathBuf)> {
         let mut places = self.first.iter().chain(&self.second);
         let model = self.model.as_ref().or_else(|| places.next()).context("no model given: name one as MODEL or -m")?;
@@ -77,7 +77,8 @@ fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
     let target = output::directory("", out, args.over.force, &inputs)?;
     interrupt::end_cleanly();
     let checkpoint = Checkpoint::open(input, args.lora.as_deref())?;
-    // Complete before any of it has its place. An existing directory may be the root of a file system.
+    // Write everything under a temporary name first. An existing target may be the root of a file system, so
+    // the temporary directory goes inside it.
     let temporary = Temporary::beside(&if target.is_dir() { target.join("model.safetensors") } else { target.clone() });
     write(input, &checkpoint, dtype, temporary.path())?;
     install(temporary, &target).with_context(|| out.display().to_string())?;
@@ -89,9 +90,9 @@ fn convert(args: &Args, input: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the checkpoint with all that goes with it to a directory.
+/// Writes the checkpoint and all files that belong to it to a directory.
 fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Result<()> {
-    // A tokenizer that is not read is an error before anything is written.
+    // Fail on an unreadable tokenizer before writing anything.
     let tokenizer = checkpoint.gguf().map(|_| Tokenizer::load(input)).transpose()?;
     let generation = GenerationConfig::load(input)?;
     let mut bar = Bar::new();
@@ -104,7 +105,7 @@ fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Res
         }
         None => copy_others(input, dir)?,
     }
-    // A directory's own has been copied. One whose tokenizer is not read goes without.
+    // A directory's own file has been copied. If the tokenizer cannot be read, none is written.
     let file = dir.join(generation_config::FILE);
     let missing = !input.join(generation_config::FILE).is_file();
     if let Some(tokenizer) = tokenizer.or_else(|| Tokenizer::load(input).ok()).filter(|_| missing) {
@@ -113,8 +114,8 @@ fn write(input: &Path, checkpoint: &Checkpoint, dtype: Dtype, dir: &Path) -> Res
     Ok(())
 }
 
-/// Gives the written directory its name, or its files their place in a directory that is there. Weights of a model that
-/// was there before are removed; other files stay.
+/// Renames the written directory to its final name, or moves its files into an existing directory. Weights of
+/// a model that was there before are removed; other files stay.
 fn install(temporary: Temporary, target: &Path) -> std::io::Result<()> {
     if !target.is_dir() {
         return temporary.persist(target);
@@ -134,7 +135,7 @@ fn install(temporary: Temporary, target: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a directory has beside config and weights: tokenizer, templates, generation settings.
+/// Copies the files of a directory other than config and weights: tokenizer, templates, generation settings.
 fn copy_others(from: &Path, to: &Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let path = entry?.path();

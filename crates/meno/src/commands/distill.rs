@@ -1,4 +1,4 @@
-//! `meno distill`.
+//! `meno distill`: trains a student model on a teacher's answers.
 
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
@@ -55,8 +55,8 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     })
 }
 
-/// What the teacher's answers and the training on them will take. Of the answers that may be kept, half are thought to
-/// be.
+/// Estimates the time for the teacher's answers and the training on them. It assumes that half of the answers
+/// that may be kept are kept.
 fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
     let text = Text::of(&recipe.model)?;
     match (&recipe.distill.traces, &recipe.distill.teacher) {
@@ -89,8 +89,8 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
     }
 }
 
-/// Samples the teacher and returns where its traces are: in the run's directory, so that resuming asks it nothing
-/// twice. `None` if it was stopped.
+/// Samples the teacher and returns the location of its traces. They are in the run's directory, so that
+/// resuming does not sample the same question twice. `None` if it was stopped.
 fn ask(args: &RecipeArgs, recipe: &DistillRecipe, teacher: &Path) -> Result<Option<PathBuf>> {
     let dir = recipe.run.output_dir.join("traces");
     let sample = SampleRecipe {

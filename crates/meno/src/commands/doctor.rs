@@ -1,4 +1,4 @@
-//! `meno doctor`: what this machine has and can do, and what to do about what is wrong.
+//! `meno doctor`: reports what this machine has and can do, with advice on problems.
 
 mod hub;
 mod machine;

@@ -1,4 +1,5 @@
-//! `meno eval`: a recipe with `[model]`, `[task]` and `[eval]`, or flags that say the same.
+//! `meno eval`: evaluates a model by a recipe with `[model]`, `[task]` and `[eval]`, or by the equivalent
+//! flags.
 
 mod output;
 
@@ -94,7 +95,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The recipe and the model, however they were given: what ends with .toml is a recipe.
+    /// The recipe and the model, from positional arguments or flags: a name that ends with .toml is a recipe.
     fn recipe_and_model(&self) -> Result<(Option<&PathBuf>, Option<&PathBuf>)> {
         match (&self.first, &self.model) {
             (Some(first), model) if first.extension().is_some_and(|e| e == "toml") => Ok((Some(first), model.as_ref())),
@@ -105,7 +106,7 @@ impl Args {
         }
     }
 
-    /// The recipe with its changes.
+    /// Loads the recipe and applies the changes.
     fn load(&self) -> Result<EvalRecipe> {
         let text = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v:?}"));
         let number = |key: &str, value: Option<String>| value.map(|v| format!("{key}={v}"));
@@ -143,7 +144,7 @@ impl Args {
     }
 }
 
-/// Shows progress on one line and stops at Ctrl-C.
+/// Shows progress on one line and stops on Ctrl-C.
 struct Progress {
     work: Work,
     stop: Arc<AtomicBool>,
@@ -226,7 +227,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     Ok(())
 }
 
-/// The model and what its products compute on.
+/// Loads the model; returns it with the precision of its products.
 fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
     let precision = match recipe.eval.precision {
         EvalPrecision::Auto => PrecisionArg::Auto,
@@ -264,7 +265,7 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
     }
 }
 
-/// How long answering takes, from a probe with the first questions.
+/// Estimates how long answering takes, from a probe with the first questions.
 fn time(model: &mut Model, sampler: &Sampler, asked: &TaskQuestions, questions: &[Question]) -> Result<Time> {
     let start = Instant::now();
     let part = questions.len().min((4 * sampler.slots).div_ceil(sampler.num_generations));
@@ -276,7 +277,7 @@ fn time(model: &mut Model, sampler: &Sampler, asked: &TaskQuestions, questions: 
     Ok(time)
 }
 
-/// Answers the questions, some at a time; whether it was stopped.
+/// Answers the questions in batches; returns true if it was stopped.
 fn sample(
     model: &mut Model,
     generator: &mut Generator,

@@ -1,4 +1,4 @@
-//! `meno generate`: complete a prompt.
+//! `meno generate`: completes a prompt.
 
 use crate::interrupt;
 use crate::session::{ModelArgs, SamplingArgs, SpeculativeArg};
@@ -10,7 +10,7 @@ use meno_engine::{Answer, Finish, Message, Request};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// What `--help` ends with.
+/// The end of the `--help` text.
 const MORE: &str = "\
 Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json), \
 and the exit code is 130.";
@@ -100,7 +100,7 @@ fn generate(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The prompt of `-p`, or what standard input holds.
+/// The prompt of `-p`, or the contents of standard input.
 fn prompt(args: &Args) -> Result<String> {
     if let Some(text) = args.prompt.as_ref().filter(|text| *text != "-") {
         return Ok(text.clone());
@@ -112,7 +112,7 @@ fn prompt(args: &Args) -> Result<String> {
     Ok(text)
 }
 
-/// Thought and answer as the model wrote them.
+/// Thought and answer exactly as the model wrote them.
 fn whole(answer: &Answer) -> String {
     let split = &answer.split;
     match (split.thought.is_empty(), split.unfinished) {
@@ -144,7 +144,7 @@ fn json(answer: &Answer, prompt_tokens: usize, seconds: f64, rate: f64) -> serde
     })
 }
 
-/// Prints an answer as it comes: the thought dimmed on a terminal, between tags elsewhere.
+/// Prints an answer as it arrives: the thought is dimmed on a terminal and between tags elsewhere.
 struct Printer {
     dim: bool,
     dimmed: bool,
@@ -159,7 +159,7 @@ impl Printer {
             Piece::Answer(text) => (text, false),
             Piece::Retract => return,
         };
-        // A full disk or a closed terminal ends the command elsewhere; here there is nobody to tell.
+        // Ignore write errors here: a full disk or a closed terminal ends the command elsewhere.
         if thought != self.dimmed {
             let mark = match (self.dim, thought) {
                 (true, true) => "\x1b[2m",

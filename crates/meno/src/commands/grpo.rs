@@ -1,4 +1,4 @@
-//! `meno grpo`.
+//! `meno grpo`: trains a model by reinforcement learning with verifiable rewards (GRPO).
 
 use crate::exit::survive_closed_connections;
 use crate::training::{self, RecipeArgs, Text};
@@ -7,7 +7,7 @@ use meno_model::Model;
 use meno_train::memory::Estimate;
 use meno_train::recipe::GrpoRecipe;
 
-/// What `--help` ends with.
+/// The end of the `--help` text.
 const MORE: &str = "\
 Rewards (grpo.reward_funcs): accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty, \
 or ./PROGRAM, which reads answers as JSON lines and writes a number for each.
@@ -31,14 +31,14 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
         let text = Text::of(&recipe.model)?;
         let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
         let checkpoints = if args.dry_run { None } else { Some(begin()?) };
-        // A reward's program that ends is an error of its own pipe, not the end of the run.
+        // If a reward program exits, that is an error of its own pipe and must not end the run.
         survive_closed_connections();
         training::with_task(&recipe.task, &text, |task| {
             let rewards = recipe.grpo.rewards()?;
             meno_train::rewards::check_task(&rewards, task.task, task.split)?;
             let lengths = (recipe.grpo.max_completion_length, recipe.train.precision);
             training::with_evaluation(&recipe.task, &recipe.eval, &text, lengths, &[], |evaluation| {
-                // A dry run has opened all that a run needs: task, held-out questions, programs of rewards.
+                // A dry run opens everything that a run needs: the task, held-out questions, reward programs.
                 let Some(checkpoints) = checkpoints else {
                     let memory = estimate(&model, &recipe)?;
                     let time = || recipe.grpo.time(&recipe.train, &mut model, task, evaluation.as_ref());
@@ -54,7 +54,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     })
 }
 
-/// The memory of a run, with that of its evaluations.
+/// The memory of a run, including its evaluations.
 fn estimate(model: &Model, recipe: &GrpoRecipe) -> Result<Estimate> {
     let mut estimate = Estimate::new(model, &recipe.train, false, Some(&recipe.grpo))?;
     if recipe.eval.eval_steps > 0 {

@@ -1,4 +1,4 @@
-//! `meno inspect`: what a checkpoint is, from its headers alone; no weight is read.
+//! `meno inspect`: describes a checkpoint from its headers only; no weights are read.
 
 mod estimate;
 mod listing;

@@ -1,4 +1,4 @@
-//! `meno list`: the models in the cache.
+//! `meno list`: lists the models in the cache.
 
 use crate::hub::{self, Stored};
 use crate::progress::bytes;
@@ -54,7 +54,7 @@ fn row(m: &Stored, now: u64) -> [String; 5] {
     [m.name.clone(), quantisation, bytes(m.bytes), ago(now.saturating_sub(m.last_used)), path]
 }
 
-/// How long ago.
+/// Formats an age.
 fn ago(seconds: u64) -> String {
     const UNITS: [(u64, &str); 5] =
         [(365 * 86400, "year"), (30 * 86400, "month"), (86400, "day"), (3600, "hour"), (60, "minute")];

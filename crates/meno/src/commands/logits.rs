@@ -1,4 +1,4 @@
-//! `meno logits`: for checking the network against other programs.
+//! `meno logits`: writes logits, to check the network against other programs.
 
 use crate::arguments::{ModelName, Threads};
 use crate::interrupt;
@@ -15,7 +15,7 @@ use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
 use std::path::PathBuf;
 
-/// Tokens that go through the network at once; the logits do not depend on it.
+/// Tokens per pass through the network; the logits do not depend on it.
 const CHUNK: usize = 256;
 
 /// Arguments of `meno logits`.

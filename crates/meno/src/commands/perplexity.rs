@@ -1,5 +1,5 @@
-//! `meno perplexity`: how well a model predicts a text, counted as llama-perplexity counts: the text is cut into
-//! windows of the context, and in each the second half is predicted.
+//! `meno perplexity`: measures how well a model predicts a text, with the method of llama-perplexity: the
+//! text is cut into windows of the context length, and the second half of each window is predicted.
 
 use crate::arguments::{ModelName, Threads, size};
 use crate::open;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Most bytes of a text.
+/// Maximum size of a text in bytes.
 const MAX_TEXT: u64 = 1 << 30;
 
 /// Runs `meno perplexity`.
@@ -61,14 +61,14 @@ fn perplexity(args: &Args) -> Result<()> {
     let (mut sum, mut squares, mut count) = (0f64, 0f64, 0usize);
     for (i, window) in tokens.chunks_exact(n).take(windows).enumerate() {
         let mut window = window.to_vec();
-        // As llama-perplexity has it, a model whose texts begin with a token sees it at the head of every window.
+        // Like llama-perplexity: a model whose texts begin with a special token sees it at the start of every window.
         if let Some(begin) = begins {
             window[0] = begin;
         }
         let mut batch = Batch::default();
         batch.push_training(&window, |_| 1.0);
         let out = executor.forward(&mut *model.weights, Pass::new(precision, &batch), None)?;
-        // The tokens from n/2 + 1 on, each predicted from all before it.
+        // The tokens from n/2 + 1 on, each predicted from all tokens before it.
         for (at, &logprob) in out.logprobs[..n - 1].iter().enumerate().skip(n / 2) {
             ensure!(
                 logprob.is_finite(),

@@ -1,4 +1,4 @@
-//! `meno pretrain`.
+//! `meno pretrain`: trains a base model on packed text.
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;

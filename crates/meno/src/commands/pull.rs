@@ -1,4 +1,4 @@
-//! `meno pull`: bring a model from the Hugging Face hub into the cache.
+//! `meno pull`: downloads a model from the Hugging Face hub into the cache.
 
 use crate::hub;
 use anyhow::Result;

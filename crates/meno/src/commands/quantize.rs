@@ -1,4 +1,4 @@
-//! `meno quantize`: a checkpoint as a GGUF file with fewer bits.
+//! `meno quantize`: writes a checkpoint as a GGUF file with fewer bits.
 
 use crate::arguments::ModelName;
 use crate::interrupt;
@@ -41,7 +41,7 @@ pub(crate) struct Over {
     pub(crate) allow_requantize: bool,
 }
 
-/// A file type by its name.
+/// Parses the name of a file type.
 pub(crate) fn file_type(name: &str) -> Result<FileType, String> {
     FileType::parse(name).ok_or_else(|| {
         let names: Vec<_> = FileType::ALL.iter().map(|t| t.name).collect();
@@ -55,12 +55,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     write("--out", (&model, &args.out), args.file_type, args.lora.as_deref(), args.over)
 }
 
-/// All files of a model and of the adapter that is merged into it.
+/// All files of a model and of the adapter to merge into it.
 pub(crate) fn inputs(model: &Path, lora: Option<&Path>) -> Inputs {
     lora.into_iter().fold(Inputs::default().with(model), Inputs::with)
 }
 
-/// Writes a GGUF file and says what it holds.
+/// Writes a GGUF file and reports its contents.
 pub(crate) fn write(
     flag: &str,
     (model, out): (&Path, &Path),

@@ -1,4 +1,4 @@
-//! `meno replicate`.
+//! `meno replicate`: trains a small R1 through every stage of the paper, and writes a report.
 
 use crate::arguments::Threads;
 use crate::interrupt;
@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Prints the recipe, and the time of each stage as a comment.
+/// Prints the recipe, with the time of each stage as a comment.
 fn dry_run(settings: Settings, args: &Args) -> Result<()> {
     let settings = settings.with_seed(args.seed);
     let plan = training::probing(|| args.threads.run(|| plan::plan(&settings, args.seed)))?;

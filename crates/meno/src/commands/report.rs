@@ -1,4 +1,4 @@
-//! `meno report`.
+//! `meno report`: writes the report of a finished `meno replicate` again, without training.
 
 use crate::output;
 use anyhow::{Context, Result};

@@ -1,4 +1,4 @@
-//! `meno rm`: take models out of the cache.
+//! `meno rm`: removes models from the cache.
 
 use crate::hub;
 use crate::progress::bytes;
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 /// Runs `meno rm`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    // All are found before one is removed.
+    // Find all models before removing the first one.
     let removals = args.models.iter().map(|m| hub::removal(m)).collect::<Result<Vec<_>>>()?;
     for removal in removals {
         let (what, size) = (removal.what.clone(), bytes(removal.bytes));
@@ -35,7 +35,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Whether the person says yes.
+/// Asks a question; true if the user answers yes.
 fn asked(question: &str) -> Result<bool> {
     if !stdin().is_terminal() {
         bail!("nobody can be asked here: --yes removes without asking");

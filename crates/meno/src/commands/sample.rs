@@ -1,4 +1,5 @@
-//! `meno sample`: rejection sampling into `traces.jsonl`, with `prompt` and `completion` as `meno sft` reads them.
+//! `meno sample`: rejection sampling into `traces.jsonl`, with the fields `prompt` and `completion` that
+//! `meno sft` reads.
 
 use crate::created::Created;
 use crate::interrupt;
@@ -44,7 +45,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     })
 }
 
-/// A recipe, and where the traces go.
+/// A recipe and the output location of its traces.
 pub(super) struct SampleRun<'a> {
     pub(super) args: &'a RecipeArgs,
     pub(super) recipe: &'a SampleRecipe,
@@ -52,7 +53,7 @@ pub(super) struct SampleRun<'a> {
 }
 
 impl SampleRun<'_> {
-    /// Samples what is still missing; `false` if it was stopped.
+    /// Samples the missing questions; returns `false` if it was stopped.
     pub(super) fn run(&self, resume: bool) -> Result<bool> {
         let SampleRecipe { model, task, sample, precision, .. } = self.recipe;
         let text = Text::of(model)?;
@@ -111,22 +112,22 @@ fn summarise(t: &Tally, path: &Path) {
 const TRACES: &str = "traces.jsonl";
 const STATE: &str = "sample_state.json";
 
-/// How far `traces.jsonl` is: what follows the noted length was written by a round that did not end.
+/// The progress of `traces.jsonl`. Anything after the recorded length was written by an unfinished round.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    /// Questions asked.
+    /// Questions sampled.
     questions: usize,
     /// Bytes of their traces.
     bytes: u64,
-    /// The tally of their answers. Older versions did not write it.
+    /// The tally of their answers. Absent in files of older versions.
     #[serde(default)]
     tally: Option<Tally>,
-    /// With what the run was begun. Older versions did not write it down.
+    /// The settings with which the run began. Absent in files of older versions.
     #[serde(default)]
     begun: Option<Begun>,
 }
 
-/// `traces.jsonl`, and beside it how far it is.
+/// `traces.jsonl`, and the file that records its progress.
 struct Output {
     _lock: RunLock,
     file: std::fs::File,
@@ -138,7 +139,7 @@ struct Output {
 }
 
 impl Output {
-    /// Opens the traces of an earlier run, or begins them.
+    /// Opens the traces of an earlier run, or starts new ones.
     fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions) -> Result<Output> {
         let (path, state_path) = (dir.join(TRACES), dir.join(STATE));
         let begun = resume::begun(recipe)?;
@@ -192,7 +193,7 @@ impl Output {
     }
 }
 
-/// What an earlier run kept, read back from its traces.
+/// Reads back what an earlier run kept, from its traces.
 fn earlier(path: &Path, state: &State, task: &dyn Questions) -> Result<Kept> {
     let file = input::open(path).with_context(|| path.display().to_string())?;
     let (mut kept, mut bytes) = (Kept::default(), 0);

@@ -1,4 +1,4 @@
-//! `meno serve`: an OpenAI-compatible server of one model.
+//! `meno serve`: an OpenAI-compatible server for one model.
 
 use crate::arguments::size;
 use crate::exit;
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Names a key that requests must show, as `--api-key` does.
+/// The environment variable with the key that requests must present, equivalent to `--api-key`.
 const KEY_VARIABLE: &str = "MENO_API_KEY";
 
 /// Arguments of `meno serve`.
@@ -95,7 +95,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let listen = Listen { host: args.host.clone(), port: args.port, tls };
     let (options, https) = (args.options(), listen.tls.is_some());
     let (limits, open) = (options.connections, options.api_keys.is_empty());
-    // What the model is called is known when it is loaded.
+    // The model's name is known only after loading.
     let name = OnceCell::new();
     let load = |address: SocketAddr, loading: &Loading| {
         eprintln!("loading {}; {}://{address} answers 503 until it is done", path.display(), scheme(https));
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     })
 }
 
-/// Loads the model and makes it a server.
+/// Loads the model and starts its server.
 fn load(
     args: &Args,
     options: ServerOptions,
@@ -139,7 +139,7 @@ fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Starts the engine; what is wrong with the size of its cache is said of the option that gives it.
+/// Starts the engine; an error about the cache size names the option that sets it.
 fn start(model: Model, options: EngineOptions) -> Result<Engine> {
     let tokens = options.options.cache_tokens;
     Engine::start(model, options).map_err(|error| match (error, tokens) {
@@ -148,7 +148,7 @@ fn start(model: Model, options: EngineOptions) -> Result<Engine> {
     })
 }
 
-/// An origin of web pages: `*`, or scheme and host, and a port if it is not the usual one.
+/// Parses an origin of web pages: `*`, or scheme and host, plus the port if it is not the default.
 fn origin(text: &str) -> Result<String, String> {
     let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let host = host.map(|host| host.trim_end_matches('/'));
@@ -160,10 +160,10 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl Args {
-    /// Refuses what would fail, or lose something, only later: a model that cannot be opened, a prefix file that is the
-    /// model or cannot be written.
+    /// Fails early on problems that would cause a failure or a loss later: a model that cannot be opened, a
+    /// prefix file that is the model itself or cannot be written.
     fn check(&self, path: &Path) -> Result<()> {
-        // A model of the hub is fetched after the server is bound.
+        // A model of the hub is downloaded after the server has bound its address.
         let local = at_home(path);
         if local.exists() {
             open::model(path)?;

@@ -1,4 +1,4 @@
-//! `meno sft`.
+//! `meno sft`: fine-tunes a model on messages or prompt/completion pairs (SFT).
 
 use crate::training::{self, RecipeArgs, Text};
 use anyhow::Result;
@@ -10,7 +10,7 @@ use meno_train::recipe::SftRecipe;
 use meno_train::sft::{Dataset, Reading};
 use meno_train::{Sft, Train};
 
-/// What `--help` ends with.
+/// The end of the `--help` text.
 const MORE: &str = "\
 Held out: eval.eval_steps with eval.eval_files (examples, whose loss is measured) or eval.eval_task (questions, whose \
 score is); the best model is kept in best/ of run.output_dir.
@@ -54,7 +54,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     })
 }
 
-/// Says so where the model has no module for the multi-token prediction loss that the recipe asks for.
+/// Prints a note if the recipe sets a multi-token prediction loss but the model has no module for it.
 pub(super) fn note_mtp(model: &Model, sft: &Sft) {
     if sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers == 0 {
         let weight = sft.mtp_loss_weight;
@@ -64,7 +64,7 @@ pub(super) fn note_mtp(model: &Model, sft: &Sft) {
     }
 }
 
-/// The memory of a run, with that of its evaluations.
+/// The memory of a run, including its evaluations.
 pub(super) fn estimate(model: &Model, train: &Train, sft: &Sft, eval: &Evaluate) -> Result<Estimate> {
     let mtp = sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
     let mut estimate = Estimate::new(model, train, mtp, None)?;
@@ -75,7 +75,7 @@ pub(super) fn estimate(model: &Model, train: &Train, sft: &Sft, eval: &Evaluate)
     Ok(estimate)
 }
 
-/// The examples of all files; says what was left out or cut off, and if the run is too short for its warm-up.
+/// The examples of all files. Reports what was left out or cut off, and whether the run is too short for its warm-up.
 pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft) -> Result<Dataset> {
     let data = read(files, text, train, sft, "note")?;
     let steps = sft.with_epochs(train, data.mixture.epoch() as usize).max_steps;
@@ -88,7 +88,7 @@ pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft)
     Ok(data)
 }
 
-/// The held-out examples of `eval.eval_files`, if they are measured.
+/// The held-out examples of `eval.eval_files`, if the recipe measures them.
 pub(super) fn held_out(eval: &Evaluate, text: &Text, train: &Train, sft: &Sft) -> Result<Vec<Example>> {
     if eval.eval_steps == 0 || eval.eval_files.is_empty() {
         return Ok(Vec::new());

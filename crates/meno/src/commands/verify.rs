@@ -1,4 +1,4 @@
-//! `meno verify`.
+//! `meno verify`: judges answers against references, as rewards and scores do.
 
 use crate::interrupt;
 use crate::output::{self, Inputs};
@@ -52,7 +52,7 @@ enum Verifier {
     Code,
 }
 
-/// Longest line, in bytes.
+/// Maximum length of a line, in bytes.
 const MAX_LINE: u64 = 64 << 20;
 
 /// Runs `meno verify`.
@@ -177,7 +177,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts a line; says whether it agrees with what it states.
+    /// Counts a line; returns whether the judgement agrees with the verdict that the line states.
     fn count(&mut self, judged: &Judged) -> Option<bool> {
         self.verdicts[judged.judgement.verdict as usize] += 1;
         let agrees = judged.right.map(|right| right == (judged.judgement.verdict == Verdict::Right));
@@ -198,7 +198,7 @@ impl std::fmt::Display for Tally {
     }
 }
 
-/// Standard output, or a file that appears when it is complete.
+/// Standard output, or a file that gets its name when it is complete.
 enum Output {
     Stdout(std::io::StdoutLock<'static>),
     File(BufWriter<std::fs::File>, Temporary, PathBuf),

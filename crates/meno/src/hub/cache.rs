@@ -1,5 +1,5 @@
-//! The cache that Python's `huggingface_hub` and this command share: `models--ORG--NAME` with `blobs` by digest,
-//! `snapshots` of links by commit, and `refs`.
+//! The cache shared with Python's `huggingface_hub`: `models--ORG--NAME` with `blobs` by digest, `snapshots`
+//! of links by commit, and `refs`.
 
 use super::name::Name;
 use super::select;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hf_hub::{Cache, CacheRepo, Repo};
 use std::path::{Component, Path, PathBuf};
 
-/// What the cache holds of a repository.
+/// The cached part of a repository.
 pub(super) struct Cached {
     name: Name,
     root: PathBuf,
@@ -15,7 +15,7 @@ pub(super) struct Cached {
     repo: CacheRepo,
 }
 
-/// The directory of the cache.
+/// The cache directory.
 pub(super) fn root() -> Result<PathBuf> {
     let set = |key: &str| std::env::var_os(key).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = match set("HF_HUB_CACHE") {
@@ -27,7 +27,7 @@ pub(super) fn root() -> Result<PathBuf> {
 }
 
 impl Cached {
-    /// Of the repository `name`, in `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub`.
+    /// The cache of the repository `name`, in `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub`.
     pub(super) fn of(name: &Name) -> Result<Cached> {
         let root = root()?;
         let cache = Cache::new(root.clone());
@@ -36,7 +36,7 @@ impl Cached {
         Ok(Cached { name: name.clone(), root, directory, repo: cache.repo(repo) })
     }
 
-    /// The whole cache's directory.
+    /// The directory of the entire cache.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -48,7 +48,7 @@ impl Cached {
         names.filter_map(|n| Some(n.strip_prefix("models--")?.replacen("--", "/", 1))).collect()
     }
 
-    /// Where the content with this digest is kept.
+    /// The path of the content with this digest.
     pub(super) fn blob(&self, digest: &str) -> PathBuf {
         self.directory.join("blobs").join(digest)
     }
@@ -58,12 +58,12 @@ impl Cached {
         self.repo.pointer_path(commit)
     }
 
-    /// Makes `commit` what the repository's main branch is here.
+    /// Records `commit` as the head of the repository's main branch.
     pub(super) fn set_ref(&self, commit: &str) -> Result<()> {
         self.repo.create_ref(commit).with_context(|| self.directory.join("refs/main").display().to_string())
     }
 
-    /// The model, if all of it is here.
+    /// The model, if the cache holds all of it.
     pub(super) fn find(&self) -> Option<PathBuf> {
         let commit = std::fs::read_to_string(self.directory.join("refs/main")).ok()?;
         let snapshot = self.snapshot(commit.trim());
@@ -81,14 +81,14 @@ impl Cached {
     }
 }
 
-/// The files of a snapshot whose content is there, by their names in the repository.
+/// The files of a snapshot whose content exists, by their names in the repository.
 pub(super) fn files(snapshot: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = vec![snapshot.to_owned()];
     while let Some(directory) = left.pop() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            // A link to nothing is neither.
+            // A dangling link is neither file nor directory.
             if path.is_dir() {
                 left.push(path);
             } else if path.is_file()
@@ -103,7 +103,7 @@ pub(super) fn files(snapshot: &Path) -> Vec<String> {
     found
 }
 
-/// Makes `path` a relative link to `blob`; a copy where the file system knows no links.
+/// Makes `path` a relative link to `blob`, or a copy if the file system has no links.
 pub(super) fn link(blob: &Path, path: &Path) -> Result<()> {
     let at = || path.display().to_string();
     if path.canonicalize().is_ok_and(|p| blob.canonicalize().is_ok_and(|b| b == p)) {
@@ -122,7 +122,7 @@ pub(super) fn link(blob: &Path, path: &Path) -> Result<()> {
     std::fs::copy(blob, path).map(drop).with_context(at)
 }
 
-/// The way from `directory` to `path`, both absolute.
+/// The relative path from `directory` to `path`, both absolute.
 fn relative(path: &Path, directory: &Path) -> PathBuf {
     let (path, directory): (Vec<_>, Vec<_>) = (path.components().collect(), directory.components().collect());
     let same = path.iter().zip(&directory).take_while(|(a, b)| a == b).count();

@@ -1,6 +1,5 @@
-//! One file from the hub into the cache: what already exists is kept, an interrupted transfer
-//! continues, and only what has
-//! the listed digest gets its name.
+//! Downloads one file from the hub into the cache. Existing data is kept, and an interrupted transfer
+//! continues. A file gets its final name only if it has the listed digest.
 
 use super::remote::{Hub, RemoteFile, Unreachable};
 use crate::progress::{Unit, Work, bytes, is_watched};
@@ -12,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::StatusCode;
 
-/// Attempts in a row that may bring nothing.
+/// Consecutive attempts that may bring no data.
 const ATTEMPTS: u32 = 5;
-/// Bytes read at once.
+/// Bytes per read.
 const CHUNK: usize = 1 << 18;
 
-/// How far all files of a model are.
+/// Progress over all files of a model.
 pub(super) struct Progress {
     work: Work,
     done: u64,
@@ -25,12 +24,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` bytes.
+    /// Progress towards `total` bytes.
     pub(super) fn new(total: u64) -> Progress {
         Progress { work: Work::new("files", Unit::Bytes), done: 0, total }
     }
 
-    /// Other files are wanted than was known.
+    /// Sets a new total when the list of wanted files changes.
     pub(super) fn set_total(&mut self, total: u64) {
         self.total = total;
     }
@@ -42,27 +41,27 @@ impl Progress {
         }
     }
 
-    /// Bytes that need no transfer do not count in the rate.
+    /// Counts bytes that need no transfer; they do not affect the rate.
     fn skip(&mut self, bytes: u64) {
         self.done += bytes;
         self.work.skip(bytes);
         self.work.set(self.done, self.total);
     }
 
-    /// Bytes that came.
+    /// Counts received bytes.
     fn add(&mut self, bytes: u64) {
         self.done += bytes;
         self.work.set(self.done, self.total);
     }
 
-    /// Bytes that have to come again.
+    /// Subtracts bytes that must be transferred again.
     fn again(&mut self, bytes: u64) {
         self.done = self.done.saturating_sub(bytes);
         self.work.again(bytes);
     }
 }
 
-/// Brings `file` of `repo` to `blob`.
+/// Downloads `file` of `repo` to `blob`.
 pub(super) fn download(
     hub: &Hub,
     repo: &str,
@@ -80,7 +79,7 @@ pub(super) fn download(
     std::fs::create_dir_all(blob.parent().with_context(at)?).with_context(at)?;
     let _lock = lock(blob, &progress.work)?;
     if blob.metadata().is_ok_and(|m| m.len() == file.size) {
-        progress.skip(file.size); // another process brought it while this one waited
+        progress.skip(file.size); // another process downloaded it while this one waited
         return Ok(());
     }
     let mut part = Part::open(file, blob)?;
@@ -89,7 +88,7 @@ pub(super) fn download(
     let source = Source { hub, repo, commit, file };
     transfer(&source, &mut part, progress)?;
     if part.digest()? != file.digest && resumed {
-        // What was there before may have been wrong: once more, all of it.
+        // The part left by an earlier run may have been wrong: download the entire file again.
         progress.again(part.have);
         part.restart()?;
         transfer(&source, &mut part, progress)?;
@@ -106,7 +105,7 @@ pub(super) fn download(
     part.keep(blob)
 }
 
-/// Where a file comes from.
+/// The source of a file.
 struct Source<'a> {
     hub: &'a Hub,
     repo: &'a str,
@@ -114,7 +113,7 @@ struct Source<'a> {
     file: &'a RemoteFile,
 }
 
-/// Reads the rest of the file, over as many connections as it takes.
+/// Reads the rest of the file, over as many connections as necessary.
 fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Result<()> {
     let mut failures = 0;
     while part.have < source.file.size {
@@ -134,13 +133,13 @@ fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Re
         if failures >= ATTEMPTS {
             bail!("the server ends the file at {} of {} bytes", part.have, source.file.size);
         }
-        // A tenth of a second, then twice as long every time.
+        // A tenth of a second, doubled for every further failure.
         std::thread::sleep(Duration::from_millis(100 << failures));
     }
     Ok(())
 }
 
-/// One connection. An end before the file's is told by the part's length.
+/// Reads from one connection. If it ends early, the caller sees that from the part's length.
 fn attempt(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Result<()> {
     let response = source.hub.file(source.repo, source.commit, &source.file.name, part.have)?;
     let start = match response.status() {
@@ -149,7 +148,7 @@ fn attempt(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Res
         _ => Some(0),
     };
     if start != Some(part.have) {
-        // The server does not go on from there: all of it again.
+        // The server does not resume from that position: read the entire file again.
         progress.again(part.have);
         part.restart()?;
         if start != Some(0) {
@@ -178,13 +177,13 @@ fn range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
-/// The beginning of a file, with what its digest needs.
+/// The first part of a file, with the state of its digest.
 struct Part {
     path: PathBuf,
     out: File,
     have: u64,
     size: u64,
-    /// Whether the digest is Git's object id, else SHA-256.
+    /// True if the digest is a Git object id, false if it is SHA-256.
     git: bool,
     context: digest::Context,
 }
@@ -201,7 +200,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Takes in what an earlier run left.
+    /// Reads what an earlier run left, and adds it to the digest.
     fn take_in(&mut self) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -237,7 +236,7 @@ impl Part {
     }
 
     fn remove(self) {
-        // What cannot be removed is found wrong again next time.
+        // If the file cannot be removed, the next run detects the wrong digest again.
         let _ = std::fs::remove_file(&self.path);
     }
 
@@ -258,7 +257,7 @@ fn context(git: bool, size: u64) -> digest::Context {
     context
 }
 
-/// Waits until no other process brings this file; Python's `huggingface_hub` locks the same one.
+/// Waits until no other process downloads this file; Python's `huggingface_hub` uses the same lock file.
 fn lock(blob: &Path, work: &Work) -> Result<File> {
     let mut up = blob.ancestors().skip(2);
     let (repo, root) = (up.next().and_then(Path::file_name), up.next());

@@ -1,22 +1,22 @@
-//! How a model of the hub is written.
+//! The notation for a model of the hub.
 
 use anyhow::{Result, bail};
 use std::fmt;
 
-/// `ORG/NAME`, and which of its GGUF files.
+/// `ORG/NAME`, and the selected GGUF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     /// `ORG/NAME`.
     pub repo: String,
-    /// The quantisation wanted, as GGUF files are named by it: `Q4_K_M`.
+    /// The requested quantisation, as used in GGUF file names: `Q4_K_M`.
     pub quant: Option<String>,
 }
 
-/// What may stand before a name, as it is copied from elsewhere.
+/// Prefixes accepted before a name that was copied from elsewhere.
 const PREFIXES: [&str; 5] = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/", "hf://"];
 
 impl Name {
-    /// Reads `ORG/NAME:QUANT`.
+    /// Parses `ORG/NAME:QUANT`.
     pub(super) fn parse(text: &str) -> Result<Name> {
         let bare = PREFIXES.iter().find_map(|p| Some(text.strip_prefix(p)?.trim_end_matches('/'))).unwrap_or(text);
         let (repo, quant) = match bare.split_once(':') {

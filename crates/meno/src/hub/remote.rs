@@ -1,4 +1,4 @@
-//! What the hub answers: which files a repository has, and their bytes.
+//! Requests to the hub: the list of a repository's files, and their bytes.
 
 use crate::remote::has_no_address;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -10,11 +10,11 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-/// Most bytes of a listing.
+/// Maximum bytes of a listing.
 const MAX_LISTING: u64 = 64 << 20;
-/// Why a name has no address.
+/// The explanation when a name has no address.
 const NO_ADDRESS: &str = "its name has no address; is this machine online? (HF_ENDPOINT names a mirror)";
-/// How long nothing may come before the connection counts as broken.
+/// A connection without data for this long counts as broken.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The hub, or a mirror of it.
@@ -25,7 +25,7 @@ pub(super) struct Hub {
     offline: bool,
 }
 
-/// The hub could not be asked, as against what it answered.
+/// The request failed, as opposed to an error response from the hub.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot reach {endpoint}: {cause}")]
 pub(super) struct Unreachable {
@@ -33,19 +33,19 @@ pub(super) struct Unreachable {
     cause: String,
 }
 
-/// The hub has no such model, or shows it only to others.
+/// The hub has no such model, or does not show it to this user.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unknown(String);
 
-/// A file of a repository.
+/// A file in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemoteFile {
     /// Its name, directories included.
     pub name: String,
     /// Its length in bytes.
     pub size: u64,
-    /// SHA-256 of a large file, Git's object id of a small one, in hexadecimal.
+    /// SHA-256 of a large file, Git object id of a small one, in hexadecimal.
     pub digest: String,
 }
 
@@ -84,7 +84,8 @@ fn setting(key: &str) -> Option<String> {
 }
 
 impl Hub {
-    /// As `HF_ENDPOINT`, `HF_TOKEN` (or the token that `hf auth login` left) and `HF_HUB_OFFLINE` say.
+    /// Configures the hub from `HF_ENDPOINT`, `HF_TOKEN` (or the token stored by `hf auth login`) and
+    /// `HF_HUB_OFFLINE`.
     pub(super) fn from_env() -> Result<Hub> {
         let endpoint = setting("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let http = endpoint.starts_with("https://") || endpoint.starts_with("http://");
@@ -105,12 +106,12 @@ impl Hub {
         Ok(Hub { agent: config.into(), endpoint: endpoint.trim_end_matches('/').to_owned(), token, offline })
     }
 
-    /// Its address.
+    /// The hub's address.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Whether it answers within a few seconds.
+    /// Succeeds if the hub responds within a few seconds.
     pub(super) fn reach(&self) -> Result<()> {
         let url = format!("{}/api/models?limit=1", self.endpoint);
         let request = self.agent.get(&url).config().timeout_global(Some(Duration::from_secs(4))).build();
@@ -119,7 +120,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether nothing may be asked of it.
+    /// True if requests are disabled.
     pub(super) fn offline(&self) -> bool {
         self.offline
     }
@@ -136,7 +137,7 @@ impl Hub {
         answer.listing().with_context(|| format!("{repo}: what {} lists cannot be used", self.endpoint))
     }
 
-    /// The bytes of a file from `from` on. The answer may be the whole file all the same.
+    /// Requests the bytes of a file from offset `from` on. The server may still return the entire file.
     pub(super) fn file(&self, repo: &str, commit: &str, name: &str, from: u64) -> Result<Response<Body>> {
         let name: String = name.split('/').map(encoded).collect::<Vec<_>>().join("/");
         let url = format!("{}/{repo}/resolve/{commit}/{name}", self.endpoint);
@@ -168,12 +169,12 @@ impl Hub {
         Unreachable { endpoint: self.endpoint.clone(), cause }
     }
 
-    /// A connection that broke off.
+    /// The error for a broken connection.
     pub(super) fn broken(&self, error: &std::io::Error) -> Unreachable {
         Unreachable { endpoint: self.endpoint.clone(), cause: plain(&error.to_string()) }
     }
 
-    /// The hub's refusals, each with what mends it.
+    /// Turns the hub's error responses into messages that say how to fix the problem.
     fn check(&self, repo: &str, response: &Response<Body>) -> Result<()> {
         let status = response.status();
         if status.is_success() {
@@ -230,7 +231,7 @@ impl Answer {
 }
 
 impl Listing {
-    /// The files as a list for people.
+    /// The files as a readable list.
     pub(super) fn describe(&self) -> String {
         const MOST: usize = 40;
         let line = |f: &RemoteFile| format!("{} ({})", f.name, crate::progress::bytes(f.size));
@@ -242,7 +243,7 @@ impl Listing {
     }
 }
 
-/// Percent-encoding of one part of a path.
+/// Percent-encodes one part of a path.
 fn encoded(part: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     part.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()

@@ -1,24 +1,24 @@
-//! Which files of a repository make a model that can be run.
+//! Selects the files of a repository that form a runnable model.
 
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Names the shards of a checkpoint and what is in each.
+/// The file that lists the shards of a checkpoint and their contents.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
-/// The quantisations taken where none is named, the first that there is.
+/// The default quantisations; the first one that exists is taken.
 const USUAL: [&str; 2] = ["Q4_K_M", "Q8_0"];
 
-/// What to fetch.
+/// The files to download.
 #[derive(Debug, PartialEq)]
 pub(super) struct Choice {
-    /// By their names in the repository.
+    /// File names in the repository.
     pub files: Vec<String>,
-    /// The file that stands for the model; `None` where the directory does.
+    /// The file that represents the model; `None` if the directory does.
     pub first: Option<String>,
 }
 
-/// Chooses among `files`: the safetensors checkpoint, or, where there is none or `quant` is named, a GGUF file.
+/// Selects from `files`: the safetensors checkpoint, or a GGUF file if there is no checkpoint or `quant` is given.
 pub(super) fn choose(files: &[&str], quant: Option<&str>) -> Result<Choice, String> {
     let gguf = ggufs(files);
     let checkpoint = files.contains(&"config.json") && files.iter().any(|f| is_weights(f));
@@ -46,7 +46,7 @@ pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
 /// A GGUF model: one file, or the parts of one.
 #[derive(Debug)]
 struct Gguf<'a> {
-    /// The path without the part's number and the extension.
+    /// The path without the part number and the extension.
     stem: &'a str,
     parts: Vec<&'a str>,
 }
@@ -58,7 +58,7 @@ impl Gguf<'_> {
     }
 }
 
-/// `stem`, and the number and count of a part of `stem-00001-of-00003.gguf`.
+/// Splits the name of a part such as `stem-00001-of-00003.gguf` into `stem`, number and count.
 fn part(file: &str) -> Option<(&str, usize, usize)> {
     let stem = file.strip_suffix(".gguf")?;
     let numbers = || {
@@ -70,10 +70,10 @@ fn part(file: &str) -> Option<(&str, usize, usize)> {
     Some(numbers().unwrap_or((stem, 1, 1)))
 }
 
-/// The GGUF models among the files, those with missing parts left out; not what goes beside a model (projectors of
-/// images, importance matrices).
+/// The GGUF models among the files. Models with missing parts are left out, and so are files that accompany a
+/// model (image projectors, importance matrices).
 fn ggufs<'a>(files: &[&'a str]) -> Vec<Gguf<'a>> {
-    /// Stem, number of parts, and the parts found: number and file.
+    /// Stem, number of parts, and the parts found (number and file).
     type Found<'a> = (&'a str, usize, Vec<(usize, &'a str)>);
     let mut found: Vec<Found> = Vec::new();
     for &file in files {
@@ -100,8 +100,8 @@ pub(super) fn models<'a>(files: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
     ggufs(files).into_iter().map(|g| (g.stem, g.parts)).collect()
 }
 
-/// The model whose name ends in `-QUANT` or `.QUANT`, by any case; of several the shortest name (`Q4_K_M` is not
-/// `UD-Q4_K_M` where both are there).
+/// The model whose name ends in `-QUANT` or `.QUANT`, ignoring case. If several match, the shortest name wins
+/// (`Q4_K_M` does not select `UD-Q4_K_M` if both exist).
 fn of_quant(gguf: &[Gguf<'_>], quant: &str) -> Option<Choice> {
     let quant = quant.to_ascii_lowercase();
     let ends = |g: &&Gguf<'_>| {
@@ -111,13 +111,13 @@ fn of_quant(gguf: &[Gguf<'_>], quant: &str) -> Option<Choice> {
     gguf.iter().filter(ends).min_by_key(|g| g.stem.len()).map(Gguf::choice)
 }
 
-/// Whether a file holds weights of a checkpoint in Hugging Face's format. `consolidated*` is the same once more in
-/// the maker's own.
+/// True if a file holds weights of a checkpoint in Hugging Face's format. `consolidated*` holds the same
+/// weights in the vendor's own format.
 fn is_weights(file: &str) -> bool {
     file.ends_with(".safetensors") && !file.contains('/') && !file.starts_with("consolidated")
 }
 
-/// The weights and every small file that says something about them or about the text.
+/// The weights, and every small file that describes them or the text format.
 fn checkpoint_files(files: &[&str]) -> Vec<String> {
     let about = |file: &str| {
         let (directory, name) = file.rsplit_once('/').unwrap_or(("", file));
@@ -127,7 +127,7 @@ fn checkpoint_files(files: &[&str]) -> Vec<String> {
             || directory.is_empty() && name.starts_with("LICENSE")
     };
     let has_index = files.contains(&INDEX);
-    // Without an index a single file is the whole; with one its shards are told apart later.
+    // Without an index, a single file is the entire checkpoint; with an index, the shards are sorted out later.
     let weights = |file: &str| {
         is_weights(file) && (has_index || file == "model.safetensors" || !files.contains(&"model.safetensors"))
     };
@@ -163,7 +163,7 @@ mod tests {
         let bf16 = choose(&GGUF, Some("BF16")).unwrap();
         assert_eq!(bf16.files, ["BF16/m-BF16-00001-of-00002.gguf", "BF16/m-BF16-00002-of-00002.gguf"]);
         assert_eq!(bf16.first.as_deref(), Some("BF16/m-BF16-00001-of-00002.gguf"));
-        // A part is missing; F16 is the projector, and no suffix of BF16; K_M is no quantisation.
+        // A part is missing; F16 is the projector and does not match BF16; K_M is not a quantisation.
         for quant in ["Q2_K", "F16", "Q6_K"] {
             assert!(chosen(&GGUF, Some(quant)).unwrap_err().contains(quant));
         }

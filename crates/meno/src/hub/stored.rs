@@ -1,5 +1,5 @@
-//! What the cache holds, and taking it out again. Nothing outside of the cache is read or removed: links are looked at,
-//! never followed to what is removed.
+//! Lists and removes the contents of the cache. Nothing outside the cache is read or removed: links are
+//! examined, and removal never follows them.
 
 use super::cache;
 use super::name::Name;
@@ -12,41 +12,42 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A model in the cache: a GGUF file (with its parts), or a checkpoint of a commit.
+/// A model in the cache: a GGUF file (with its parts), or a checkpoint at one commit.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Stored {
-    /// As `-m` and `meno rm` take it: `ORG/NAME`, `ORG/NAME:QUANT`, with `@COMMIT` where it is not the newest.
+    /// The name that `-m` and `meno rm` accept: `ORG/NAME` or `ORG/NAME:QUANT`, with `@COMMIT` if it is not
+    /// the newest.
     pub name: String,
-    /// How its weights are stored, as far as names and config tell.
+    /// The format of the weights, as far as file names and config show it.
     pub quantisation: Option<String>,
-    /// Bytes of its files.
+    /// Total bytes of its files.
     pub bytes: u64,
-    /// When a file of it was read or written last, in seconds since 1970.
+    /// The last time one of its files was read or written, in seconds since 1970.
     pub last_used: u64,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// The commit.
     pub revision: String,
-    /// Whether all of it is there.
+    /// True if all files are there.
     pub complete: bool,
     #[serde(skip)]
     files: Vec<PathBuf>,
 }
 
-/// Everything that one command takes out.
+/// Everything that one command removes.
 #[derive(Debug, Default)]
 pub(crate) struct Removal {
-    /// What it removes, for people.
+    /// A readable description of what it removes.
     pub what: String,
-    /// Bytes that become free.
+    /// Bytes that are freed.
     pub bytes: u64,
-    /// Links and files, then the directories that become empty.
+    /// Links and files first, then the directories that become empty.
     paths: Vec<PathBuf>,
     directories: Vec<PathBuf>,
     root: PathBuf,
 }
 
-/// All models of the cache, by name.
+/// All models in the cache, by name.
 pub(super) fn all() -> Result<Vec<Stored>> {
     let root = cache::root()?;
     let mut found = Vec::new();
@@ -57,14 +58,14 @@ pub(super) fn all() -> Result<Vec<Stored>> {
     Ok(found)
 }
 
-/// Bytes of everything in the cache, unfinished downloads too.
+/// Total bytes in the cache, including unfinished downloads.
 pub(super) fn bytes() -> Result<u64> {
     let root = cache::root()?;
     let blobs = repositories(&root)?.into_iter().flat_map(|(_, directory)| entries(&directory.join("blobs")));
     Ok(blobs.filter_map(|path| path.symlink_metadata().ok()).map(|m| m.len()).sum())
 }
 
-/// The repositories: their names and directories. A link in the cache is not one of them.
+/// The repositories: their names and directories. A link in the cache does not count as a repository.
 fn repositories(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let list = match std::fs::read_dir(root) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -86,7 +87,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path()).collect()
 }
 
-/// The models of a repository, at every commit that is here.
+/// The models of a repository, at every cached commit.
 fn of_repository(repo: &str, directory: &Path) -> Result<Vec<Stored>> {
     let newest = std::fs::read_to_string(directory.join("refs/main")).unwrap_or_default();
     let mut found = Vec::new();
@@ -108,7 +109,7 @@ fn of_repository(repo: &str, directory: &Path) -> Result<Vec<Stored>> {
     Ok(found)
 }
 
-/// `name` has a NUL where the quantisation goes.
+/// The models of a snapshot; `name` has a NUL at the position of the quantisation.
 fn of_snapshot(name: &str, revision: &str, snapshot: &Path) -> Vec<Stored> {
     let files = cache::files(snapshot);
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
@@ -139,7 +140,7 @@ fn stored(
     files: Vec<PathBuf>,
     complete: bool,
 ) -> Stored {
-    // Files of a snapshot are links to blobs.
+    // The files of a snapshot are links to blobs.
     let about: Vec<Metadata> = files.iter().filter_map(|f| f.metadata().ok()).collect();
     let used = about.iter().flat_map(|m| [m.accessed(), m.modified()]).flatten().max();
     let seconds = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -155,7 +156,7 @@ fn stored(
     }
 }
 
-/// `Q4_K_M` of `model-Q4_K_M` or `model.q4_k_m`; the whole stem where it does not end in a quantisation.
+/// `Q4_K_M` from `model-Q4_K_M` or `model.q4_k_m`; the entire stem if it does not end in a quantisation.
 fn quantisation(stem: &str) -> &str {
     let file = stem.rsplit('/').next().unwrap_or(stem);
     let known = |text: &str| {
@@ -164,7 +165,7 @@ fn quantisation(stem: &str) -> &str {
         types.iter().any(|t| text.strip_prefix(t).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
     };
     let last = file.rfind(['-', '.']).map(|at| &file[at + 1..]).filter(|last| known(last));
-    // Unsloth's `UD-Q4_K_XL` is no `Q4_K_XL`.
+    // Unsloth's `UD-Q4_K_XL` differs from `Q4_K_XL`.
     match last {
         Some(last) if file[..file.len() - last.len()].ends_with("-UD-") => &file[file.len() - last.len() - 3..],
         Some(last) => last,
@@ -172,7 +173,7 @@ fn quantisation(stem: &str) -> &str {
     }
 }
 
-/// The type of a checkpoint's weights, as its config names it.
+/// The weight type of a checkpoint, as named by its config.
 fn dtype(snapshot: &Path) -> Option<String> {
     let text = meno_model::input::read_text(&snapshot.join("config.json"), meno_model::input::SMALL).ok()?;
     let config: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -181,7 +182,7 @@ fn dtype(snapshot: &Path) -> Option<String> {
     Some(found.to_owned())
 }
 
-/// What removing `name` (`ORG/NAME`, `ORG/NAME:QUANT`, either with `@COMMIT`) takes out.
+/// Determines what removing `name` deletes (`ORG/NAME`, `ORG/NAME:QUANT`, either with `@COMMIT`).
 pub(crate) fn removal(text: &str) -> Result<Removal> {
     let (name, commit) = text.split_once('@').map_or((text, None), |(n, c)| (n, Some(c)));
     let name = Name::parse(name)?;
@@ -215,7 +216,7 @@ pub(crate) fn removal(text: &str) -> Result<Removal> {
     let mut removal = Removal { what: text.to_owned(), root, ..Removal::default() };
     let mut gone: BTreeSet<PathBuf> = chosen.iter().flat_map(|s| s.files.iter().cloned()).collect();
     if whole {
-        // A commit goes with all its files.
+        // Removing a commit removes all its files.
         let snapshots: BTreeSet<PathBuf> =
             chosen.iter().map(|s| directory.join("snapshots").join(&s.revision)).collect();
         for snapshot in snapshots {
@@ -228,7 +229,7 @@ pub(crate) fn removal(text: &str) -> Result<Removal> {
 }
 
 impl Removal {
-    /// All of a repository, with the files by which processes wait for one another.
+    /// Removes an entire repository, including the lock files with which processes wait for each other.
     fn of_repository(repo: &str, directory: &Path, root: PathBuf) -> Removal {
         let locks = root.join(".locks").join(directory.file_name().unwrap_or_default());
         let mut removal = Removal { what: format!("{repo}, all of it"), root, ..Removal::default() };
@@ -237,7 +238,7 @@ impl Removal {
         removal
     }
 
-    /// Takes out links of snapshots, and the blobs to which no other link leads.
+    /// Adds links of snapshots, and the blobs that no other link uses.
     fn take(&mut self, directory: &Path, gone: BTreeSet<PathBuf>) {
         let blobs = directory.join("blobs");
         let inside = blobs.canonicalize().ok();
@@ -250,7 +251,7 @@ impl Removal {
         for file in gone {
             let is_link = file.symlink_metadata().is_ok_and(|m| m.is_symlink());
             let blob = file.canonicalize().ok().filter(|_| is_link);
-            // A link that leads out of the cache is removed, and what it leads to stays.
+            // A link that leads out of the cache is removed; its target stays.
             if let Some(blob) = blob.filter(|b| b.parent() == inside.as_deref() && !used.contains(b)) {
                 self.take_file(blob);
             }
@@ -266,7 +267,7 @@ impl Removal {
         self.paths.push(path);
     }
 
-    /// Takes out a directory with everything in it; links in it are removed, not followed.
+    /// Adds a directory with its entire contents; links in it are removed, not followed.
     fn take_tree(&mut self, directory: &Path) {
         if !directory.symlink_metadata().is_ok_and(|m| m.is_dir()) {
             return;
@@ -277,7 +278,7 @@ impl Removal {
         }
     }
 
-    /// Removes it all.
+    /// Performs the removal.
     pub(crate) fn run(self) -> Result<()> {
         for path in &self.paths {
             match std::fs::remove_file(path) {
@@ -285,7 +286,7 @@ impl Removal {
                 _ => {}
             }
         }
-        // The inner ones first. One that holds anything else stays.
+        // Inner directories first. A directory with other contents stays.
         let above = self.paths.iter().flat_map(|p| p.ancestors().skip(1)).filter(|p| p.starts_with(&self.root));
         let mut directories: BTreeSet<&Path> = above.filter(|p| *p != self.root).collect();
         directories.extend(self.directories.iter().map(PathBuf::as_path));

@@ -1,10 +1,10 @@
-//! A curve in a few lines of text: dots of Braille characters, two across and four down in each.
+//! A curve in a few lines of text, drawn with Braille characters of two by four dots.
 
 use super::draw::figure;
 use crate::terminal::Line;
 use crossterm::style::{Color, Stylize};
 
-/// Bits of a Braille character by column and row of the dot (Unicode, block U+2800).
+/// The bit of a Braille character for each dot, by column and row (Unicode, block U+2800).
 const DOTS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
 
 /// A grid of dots.
@@ -22,7 +22,7 @@ impl Dots {
         self.cells[y / 4 * self.columns + x / 2] |= DOTS[x % 2][y % 4];
     }
 
-    /// A straight line between two dots, both included.
+    /// Draws a straight line between two dots, both included.
     fn line(&mut self, (x0, y0): (usize, usize), (x1, y1): (usize, usize)) {
         let steps = x0.abs_diff(x1).max(y0.abs_diff(y1)).max(1);
         let between = |a: usize, b: usize, i: usize| (a * (steps - i) + b * i + steps / 2) / steps;
@@ -37,7 +37,7 @@ impl Dots {
     }
 }
 
-/// `points` (finite, by rising x) as `rows` lines of `columns`, with its name, its last value and its range.
+/// Draws `points` (finite, x increasing) as `rows` lines of `columns` columns, with name, last value and range.
 pub(super) fn chart(name: &str, points: &[(f64, f64)], columns: usize, rows: usize) -> Vec<Line> {
     let fold = |f: fn(f64, f64) -> f64| points.iter().map(|p| p.1).reduce(f).unwrap_or(0.0);
     let (low, high) = (fold(f64::min), fold(f64::max));
@@ -50,7 +50,7 @@ pub(super) fn chart(name: &str, points: &[(f64, f64)], columns: usize, rows: usi
     let label = labels.iter().map(String::len).max().unwrap_or(0);
     let (width, height) = (columns.saturating_sub(label + 2).max(1), rows.saturating_sub(1).max(1));
     let mut dots = Dots::new(width, height);
-    // A little room above and below; a flat curve runs through the middle.
+    // Leave a small margin above and below; a flat curve runs through the middle.
     let margin = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-9) };
     let x = (points.first().map_or(0.0, |p| p.0), points.last().map_or(1.0, |p| p.0));
     let place = |value: f64, low: f64, high: f64, dots: usize| {

@@ -1,4 +1,4 @@
-//! Drawing the view.
+//! Draws the view.
 
 use super::chart::chart;
 use super::scene::{Curve, Sample, Scene, Stage, StageState, Within};
@@ -8,7 +8,7 @@ use crossterm::style::{Color, StyledContent, Stylize};
 use meno_train::Metrics;
 use meno_train::data::Verdict;
 
-/// The figures worth a curve, the most telling first, and what they are called on the screen.
+/// The metrics shown as curves, most informative first, with their labels on the screen.
 const CURVES: [(&str, &str); 13] = [
     ("reward", "reward"),
     ("rewards/accuracy/mean", "accuracy"),
@@ -25,24 +25,24 @@ const CURVES: [(&str, &str); 13] = [
     ("kept", "kept"),
 ];
 
-/// The first is the same figure as the second, and not shown beside it.
+/// Two keys for the same metric: the first is not shown if the second exists.
 const SAME: (&str, &str) = ("verdicts/right", "rewards/accuracy/mean");
 
-/// Figures for a plain line, beside the curves.
+/// Metrics that a plain line shows in addition to the curves.
 const FIGURES: [&str; 3] = ["learning_rate", "tokens_per_second", "sampling/logprob_gap"];
 
 pub(super) fn is_curve(name: &str) -> bool {
     CURVES.iter().any(|(key, _)| *key == name)
 }
 
-/// What a plain line shows.
+/// The metrics of a plain line.
 pub(super) fn shown(metrics: &Metrics) -> impl Iterator<Item = (&str, f64)> {
     let curves = CURVES.iter().filter(|(key, _)| !(*key == SAME.0 && metrics.get(SAME.1).is_some()));
     let curves = curves.filter_map(|(key, name)| Some((*name, metrics.get(key)?))).take(6);
     curves.chain(FIGURES.iter().filter_map(|key| Some((*key, metrics.get(key)?))))
 }
 
-/// A figure in few characters.
+/// Formats a number in few characters.
 pub(super) fn figure(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
@@ -57,16 +57,16 @@ pub(super) fn figure(value: f64) -> String {
 }
 
 const ACCENT: Color = Color::Cyan;
-/// Lines of the latest response, its title among them.
+/// Lines of the latest response, including its title.
 const RESPONSE: usize = 6;
-/// Fewest lines of a curve, and fewest columns.
+/// Minimum lines and minimum columns of a curve.
 const CURVE: (usize, usize) = (4, 26);
 
 fn bold(text: impl Into<String>) -> StyledContent<String> {
     text.into().bold()
 }
 
-/// The view in at most `height` lines, each of at most `width` columns.
+/// The view in at most `height` lines of at most `width` columns.
 pub(super) fn lines(view: &Scene, width: usize, height: usize) -> Vec<Line> {
     let mut lines = vec![header(view, width)];
     let stages = if view.stages.len() > 1 { view.stages.len().min(10).min(height.saturating_sub(3)) } else { 0 };
@@ -91,7 +91,7 @@ fn header(view: &Scene, width: usize) -> Line {
 }
 
 fn stage_list(view: &Scene, rows: usize) -> Vec<Line> {
-    // The running stage stays in sight.
+    // Keep the running stage visible.
     let first = (view.current + 2).saturating_sub(rows).min(view.stages.len().saturating_sub(rows));
     let line = |s: &Stage| match &s.state {
         StageState::Waiting => Line::default().dim(format!("   · {}", s.name)),
@@ -108,7 +108,7 @@ fn stage_list(view: &Scene, rows: usize) -> Vec<Line> {
     view.stages.iter().skip(first).take(rows).map(line).collect()
 }
 
-/// The bar, and what there is to say of it.
+/// The progress bar, and a line of details.
 fn progress(view: &Scene, width: usize) -> [Line; 2] {
     let (done, total) = view.steps;
     let within = view.within.as_ref().filter(|w| w.total > 0);
@@ -130,7 +130,7 @@ fn progress(view: &Scene, width: usize) -> [Line; 2] {
     [bar, Line::default().dim(format!(" {}", parts.join("  ·  ")))]
 }
 
-/// As many curves side by side as there is room for.
+/// As many curves side by side as fit.
 fn charts(curves: &[Curve], width: usize, height: usize) -> Vec<Line> {
     let find = |key: &str| curves.iter().find(|c| c.name == key);
     let order = CURVES.iter().filter(|(key, _)| !(*key == SAME.0 && find(SAME.1).is_some()));

@@ -1,4 +1,4 @@
-//! What the view shows: the state of a run, drawn in a terminal or reported in plain lines.
+//! The contents of the view: the state of a run, drawn in a terminal or reported as plain lines.
 
 use super::draw;
 use crate::progress::{self, duration};
@@ -9,25 +9,25 @@ use meno_train::rollout::Rollout;
 use std::io::{Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
-/// Most lines of the terminal that the view takes.
+/// Maximum terminal lines that the view uses.
 const HEIGHT: usize = 22;
-/// Time between two drawings.
+/// Minimum time between two drawings.
 const REFRESH: Duration = Duration::from_millis(120);
-/// Time after which clocks are drawn again.
+/// Time after which clocks are redrawn.
 const CLOCK: Duration = Duration::from_millis(950);
-/// Plain lines of steps: one in so long at first, later one in [`progress::every`].
+/// Interval of plain lines for steps at the start; later it is [`progress::every`].
 const SOON: Duration = Duration::from_secs(2);
-/// How long it is *at first*.
+/// How long *the start* lasts.
 const FIRST: Duration = Duration::from_secs(20);
 
 /// The state of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum StageState {
-    /// Its turn has not come.
+    /// Not started yet.
     Waiting,
-    /// It runs since then.
+    /// Running since this time.
     Running(Instant),
-    /// How long it took, and its result in a few words.
+    /// Its duration, and a short description of its result.
     Done(Duration, String),
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Stage {
     pub(super) state: StageState,
 }
 
-/// A figure over the steps of the stage.
+/// A metric over the steps of the stage.
 #[derive(Clone, Debug)]
 pub(super) struct Curve {
     pub(super) name: String,
@@ -57,13 +57,13 @@ pub(super) struct Sample {
     pub(super) tokens: usize,
 }
 
-/// How far something within a step is.
+/// Progress within a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Within {
     pub(super) what: String,
     pub(super) done: usize,
     pub(super) total: usize,
-    /// Tokens that were sampled for it, and how many a second.
+    /// Tokens sampled for it, and tokens per second.
     pub(super) sampled: Option<(usize, f64)>,
 }
 
@@ -73,19 +73,19 @@ pub(super) struct Scene {
     pub(super) stages: Vec<Stage>,
     pub(super) current: usize,
     pub(super) started: Instant,
-    /// Seconds that each stage was thought to take; empty without an estimate.
+    /// Estimated seconds of each stage; empty without an estimate.
     pub(super) plan: Vec<f64>,
-    /// Steps made and wanted.
+    /// Steps done and total steps.
     pub(super) steps: (usize, usize),
-    /// The step from which this process counts, and when it did.
+    /// The step at which this process started counting, and the time.
     first: Option<(usize, Instant)>,
-    /// When the latest step ended.
+    /// The end of the latest step.
     latest_step: Instant,
     pub(super) within: Option<Within>,
     pub(super) latest: Option<Metrics>,
     pub(super) curves: Vec<Curve>,
     pub(super) sample: Option<Sample>,
-    /// What is on the screen, if there is one.
+    /// The drawn lines, if there is a terminal.
     pub(super) terminal: Option<Redrawn>,
     drawn: Option<Instant>,
     reported: Option<Instant>,
@@ -157,7 +157,7 @@ impl Scene {
         match &mut self.terminal {
             None => self.say(line),
             Some(redrawn) => {
-                // A terminal that went away must not end a run; the next drawing notices.
+                // A terminal that has closed must not end a run; the next drawing detects it.
                 let _ = redrawn.erase(&mut stdout(), terminal::size());
                 let _ = writeln!(stdout(), "{line}");
                 self.draw(true);
@@ -166,7 +166,7 @@ impl Scene {
     }
 
     pub(super) fn step(&mut self, metrics: &Metrics, max_steps: usize) {
-        // Another kind of step in the same stage: sampling, then training.
+        // The same stage now has another kind of step: sampling, then training.
         let other = self.steps.1 != max_steps || metrics.step <= self.steps.0;
         if other || self.first.is_none() {
             self.first = Some((metrics.step.saturating_sub(1), self.latest_step));
@@ -209,14 +209,14 @@ impl Scene {
         if rollouts.is_empty() {
             return;
         }
-        // Another one every time, right and wrong ones as they come.
+        // Show a different rollout each time, right or wrong.
         let r = &rollouts[(self.steps.0 * 7) % rollouts.len()];
         let (question, text) = (r.question.text.clone(), r.text.clone());
         self.sample = Some(Sample { question, text, verdict: r.verdict, reward: r.reward, tokens: r.tokens.len() });
         self.draw(false);
     }
 
-    /// Called every so often while the run is busy.
+    /// Called periodically while the run is busy.
     pub(super) fn tick(&mut self) {
         if self.terminal.is_some() {
             let due = self.drawn.is_none_or(|at| at.elapsed() >= CLOCK);
@@ -229,17 +229,17 @@ impl Scene {
         }
     }
 
-    /// Seconds until the stage's steps are made, from the rate of this process.
+    /// Seconds until the stage's steps are done, from the rate of this process.
     pub(super) fn seconds_left(&self) -> Option<f64> {
         let (first, since) = self.first?;
         let made = self.steps.0.checked_sub(first).filter(|m| *m > 0)?;
         let rate = self.latest_step.duration_since(since).as_secs_f64() / made as f64;
         let left = rate * self.steps.1.saturating_sub(self.steps.0) as f64;
-        // The step in progress is partly made.
+        // The current step is partly done.
         Some((left - self.latest_step.elapsed().as_secs_f64()).max(if left > 0.0 { 1.0 } else { 0.0 }))
     }
 
-    /// Seconds until all stages are done: what was thought, by how wrong that was so far.
+    /// Seconds until all stages are done: the estimate, corrected by its error so far.
     pub(super) fn whole_left(&self) -> Option<f64> {
         if self.plan.len() != self.stages.len() {
             return None;
@@ -277,7 +277,7 @@ impl Scene {
         }
         if let Some(mut redrawn) = self.terminal.take() {
             self.drawn = Some(Instant::now());
-            // A terminal that went away must not end a run.
+            // A terminal that has closed must not end a run.
             let fine = self.draw_on(&mut redrawn).is_ok();
             self.terminal = fine.then_some(redrawn);
         }
@@ -285,13 +285,13 @@ impl Scene {
 
     fn draw_on(&self, redrawn: &mut Redrawn) -> std::io::Result<()> {
         let (columns, rows) = terminal::size();
-        // The last column stays free: a line that fills it may be broken, by this terminal or when it becomes wider.
+        // Leave the last column free: a full line may be broken by this terminal, or when the terminal becomes wider.
         let lines = draw::lines(self, columns.saturating_sub(1).max(1), HEIGHT.min(rows.saturating_sub(1)).max(1));
         let lines: Vec<_> = lines.iter().map(|line| (line.to_string(), line.width())).collect();
         redrawn.draw(&mut stdout(), &lines, (columns, rows))
     }
 
-    /// A plain line, where lines are plain.
+    /// Prints a plain line, unless the view is drawn in a terminal.
     fn say(&mut self, line: &str) {
         if self.terminal.is_none() {
             self.reported = Some(Instant::now());
@@ -315,7 +315,7 @@ impl Scene {
         self.say(&line);
     }
 
-    /// What happens while no step ends.
+    /// Reports progress while no step ends.
     fn tell_within(&mut self) {
         let (step, steps) = self.steps;
         let mut parts = Vec::new();
@@ -333,7 +333,7 @@ impl Scene {
         self.say(&parts.join("  "));
     }
 
-    /// `12 s left, 8 min 03 s of all`.
+    /// Formats the remaining time as `12 s left, 8 min 03 s in all`.
     pub(super) fn left(&self) -> Option<String> {
         let stage = self.seconds_left().filter(|_| self.steps.0 < self.steps.1).map(duration);
         match (stage, self.whole_left().filter(|_| self.stages.len() > 1).map(duration)) {
@@ -346,7 +346,7 @@ impl Scene {
 }
 
 impl Within {
-    /// `responses 12/32  5120 tokens  340 tokens/s`.
+    /// Formats progress as `responses 12/32  5120 tokens  340 tokens/s`.
     pub(super) fn text(&self) -> String {
         let Within { what, done, total, sampled } = self;
         let sampled = sampled
@@ -365,14 +365,14 @@ mod tests {
         assert_eq!(scene.whole_left(), None);
         scene.plan = vec![10.0, 20.0, 70.0];
         assert_eq!(scene.whole_left(), Some(100.0));
-        // Everything takes twice as long as was thought.
+        // Everything takes twice the estimated time.
         scene.stages[0].state = StageState::Done(Duration::from_secs(20), String::new());
         assert_eq!(scene.whole_left(), Some(180.0));
         scene.current = 1;
         scene.stages[1].state = StageState::Running(Instant::now());
         let left = scene.whole_left().unwrap();
         assert!((179.0..=180.0).contains(&left), "{left}");
-        // A stage that is late still has what its steps say.
+        // A stage that is behind its estimate still has the time that its steps imply.
         scene.steps = (1, 1001);
         scene.first = Some((0, Instant::now() - Duration::from_secs(1)));
         scene.latest_step = Instant::now();
@@ -388,7 +388,7 @@ mod tests {
         step(&mut scene, 1, 3);
         let left = scene.seconds_left().unwrap();
         assert!((19.0..21.0).contains(&left), "{left}");
-        // Sampling is over; what trains now has another rate.
+        // Sampling is over; training has another rate.
         step(&mut scene, 3, 3);
         scene.latest_step -= Duration::from_secs(2);
         step(&mut scene, 1, 5);

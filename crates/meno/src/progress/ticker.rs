@@ -1,17 +1,17 @@
-//! Something done again and again beside the work, until it is over.
+//! Calls a function repeatedly while the work runs.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A thread that calls a function every so often; it ends when this is dropped.
+/// A thread that calls a function periodically; it ends when this is dropped.
 pub(crate) struct Ticker {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
-    /// Calls `f` every `period`. `None` if the system gives no thread; the work then continues silently.
+    /// Calls `f` every `period`. `None` if the system cannot start a thread; the work then continues silently.
     pub(crate) fn every(period: Duration, mut f: impl FnMut() + Send + 'static) -> Option<Ticker> {
         let (end, ended) = channel();
         let run = move || {

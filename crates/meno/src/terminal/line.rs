@@ -1,4 +1,4 @@
-//! A line of styled text that knows its columns.
+//! A line of styled text that knows its width in columns.
 
 use crossterm::style::{StyledContent, Stylize};
 use std::fmt;
@@ -9,12 +9,12 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub(crate) struct Line(Vec<StyledContent<String>>);
 
 impl Line {
-    /// Adds text as it is.
+    /// Adds plain text.
     pub(crate) fn plain(self, text: impl Into<String>) -> Line {
         self.push(text.into().stylize())
     }
 
-    /// Adds text, dimmed.
+    /// Adds dimmed text.
     pub(crate) fn dim(self, text: impl Into<String>) -> Line {
         self.push(text.into().dim())
     }
@@ -25,7 +25,7 @@ impl Line {
         self
     }
 
-    /// Adds another line's pieces.
+    /// Appends another line's pieces.
     pub(crate) fn join(mut self, other: Line) -> Line {
         self.0.extend(other.0);
         self
@@ -37,12 +37,12 @@ impl Line {
         self.0.iter().map(|p| p.content().as_str()).collect()
     }
 
-    /// Columns on the screen.
+    /// Width in columns.
     pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|p| p.content().width()).sum()
     }
 
-    /// The same line in at most `columns`.
+    /// Truncates the line to at most `columns`.
     pub(crate) fn cut(self, columns: usize) -> Line {
         let mut left = columns;
         let mut pieces = Vec::new();
@@ -61,7 +61,7 @@ impl Line {
         Line(pieces)
     }
 
-    /// The same line in exactly `columns`, filled with blanks.
+    /// Truncates or pads the line with blanks to exactly `columns`.
     pub(crate) fn fill(self, columns: usize) -> Line {
         let line = self.cut(columns);
         let missing = columns - line.width();
@@ -71,7 +71,7 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Where no colours are wanted their sequences are left out, resets included.
+        // If colours are disabled, all style sequences are left out, including resets.
         let colors = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         self.0.iter().filter(|p| !p.content().is_empty()).try_for_each(|piece| {
             let mut style = *piece.style();

@@ -1,4 +1,4 @@
-//! Lines that are drawn again and again in the same place, below whatever was printed before.
+//! Lines that are redrawn in the same place, below the earlier output.
 
 use crossterm::cursor::{MoveToColumn, MoveUp};
 use crossterm::queue;
@@ -8,8 +8,9 @@ use std::io::{self, Write};
 
 /// The lines on the screen, by their widths in columns.
 ///
-/// A terminal that becomes narrower breaks lines that no longer fit, and pushes what has no room off the top; one that
-/// grows again brings it back. What went off is remembered, so that it is taken away when it comes back.
+/// A terminal that becomes narrower breaks lines that no longer fit and pushes lines without room off the
+/// top. A terminal that grows again brings them back. Lines that went off the top are remembered, so that
+/// they are erased when they come back.
 #[derive(Debug, Default)]
 pub(crate) struct Redrawn {
     widths: Vec<usize>,
@@ -19,13 +20,13 @@ pub(crate) struct Redrawn {
 }
 
 impl Redrawn {
-    /// Columns and rows of the terminal when they were drawn.
+    /// Columns and rows of the terminal at the last drawing.
     pub(crate) fn size(&self) -> (usize, usize) {
         self.size
     }
 
-    /// Draws `lines` (text and columns, each at most the terminal's) over those of the last time, on a terminal of
-    /// `size`, columns and rows.
+    /// Draws `lines` (text and width, at most the terminal's width) over the previous lines, on a terminal of
+    /// `size` (columns and rows).
     pub(crate) fn draw(
         &mut self,
         out: &mut impl Write,
@@ -43,22 +44,22 @@ impl Redrawn {
         out.flush()
     }
 
-    /// Takes the lines off the screen; the next draws anew.
+    /// Erases the lines; the next drawing starts from scratch.
     pub(crate) fn erase(&mut self, out: &mut impl Write, size: (usize, usize)) -> io::Result<()> {
         if !self.widths.is_empty() {
             self.go_up(out, size)?;
             queue!(out, Clear(ClearType::FromCursorDown))?;
             self.widths.clear();
         }
-        // What is written now stands between the lines and what went off.
+        // Text written now separates the lines from those that went off the top.
         self.above.clear();
         Ok(())
     }
 
-    /// To the first line.
+    /// Moves the cursor to the first line.
     fn go_up(&mut self, out: &mut impl Write, (columns, rows): (usize, usize)) -> io::Result<()> {
         let columns = columns.max(1);
-        // The cursor stands in the line after the last.
+        // The cursor is in the line after the last one.
         let room = rows.saturating_sub(1).max(1);
         let height = |width: usize| width.div_ceil(columns).max(1);
         let own: usize = self.widths.iter().map(|w| height(*w)).sum();
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
         assert_eq!(up(&mut redrawn, &lines[..1], (40, 24)), "2");
         assert_eq!(up(&mut redrawn, &lines, (40, 24)), "1");
-        // Narrower now: the first line takes three rows.
+        // The terminal is narrower now: the first line takes three rows.
         assert_eq!(up(&mut redrawn, &[], (14, 24)), "4");
         assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
     }
@@ -122,14 +123,14 @@ mod tests {
         let (wide, narrow): (Vec<_>, Vec<_>) =
             ((0..6).map(|_| (String::new(), 30)).collect(), vec![(String::new(), 9); 4]);
         up(&mut redrawn, &wide, (31, 10));
-        // Six lines of three rows each, on nine: three lines went off.
+        // Six lines of three rows each on nine rows: three lines went off the top.
         assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "9");
-        // Nothing changed: what went off is not there.
+        // Nothing changed: the lines that went off are still gone.
         assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "4");
-        // It is wide again: the three are back above the four.
+        // The terminal is wide again: the three lines are back above the four.
         assert_eq!(up(&mut redrawn, &wide, (31, 10)), "7");
         assert_eq!(up(&mut redrawn, &wide, (31, 10)), "6");
-        // Of what is written between nothing is taken away.
+        // Text written in between is never erased.
         up(&mut redrawn, &narrow, (10, 10));
         redrawn.erase(&mut Vec::new(), (10, 10)).unwrap();
         up(&mut redrawn, &narrow, (10, 10));

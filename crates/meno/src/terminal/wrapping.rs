@@ -1,31 +1,32 @@
-//! Breaking lines between words: of a text that is there, and of one that is being written.
+//! Breaks lines between words, for complete text and for text that is still being written.
 
 use unicode_width::UnicodeWidthChar;
 
-/// Wide punctuation that never begins a line: it goes with what stands before it.
+/// Wide punctuation that never begins a line: it stays with the preceding character.
 const CLOSING: &str = "，。、；：？！）」』】》〉…";
 
-/// What a character does to the line.
+/// The effect of a character on the line.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// It goes on.
+    /// Continues the line.
     Same,
-    /// It begins the next line.
+    /// Begins the next line.
     Break,
-    /// The word that was begun goes to the next line with it.
+    /// Begins the next line together with the start of its word.
     Move(String),
-    /// It is a blank at the break, which is the break.
+    /// A blank at the line break, which is dropped.
     Drop,
 }
 
-/// Where in a line the text is. Between wide characters (Chinese, Japanese) lines break as between words.
+/// The position of the text in a line. Wide characters (Chinese, Japanese) allow a line break between them,
+/// as between words.
 #[derive(Debug, Default)]
 struct Position {
     column: usize,
-    /// What must stay together, to the end of the line.
+    /// The text at the end of the line that must stay together.
     word: String,
     word_width: usize,
-    /// Whether anything but blanks stands before the word.
+    /// True if the word is preceded by anything but blanks.
     after_text: bool,
 }
 
@@ -41,7 +42,7 @@ impl Position {
         self.word_width = 0;
     }
 
-    /// Places a character, which is no newline, on lines of `width` columns.
+    /// Places a character other than a newline on lines of `width` columns.
     fn place(&mut self, c: char, width: usize) -> Place {
         let w = c.width().unwrap_or(0);
         if c == ' ' {
@@ -74,7 +75,7 @@ impl Position {
     }
 }
 
-/// Breaks text into lines of at most `width` columns, between words where there are any.
+/// Breaks text into lines of at most `width` columns, between words where possible.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut position = Position::default();
@@ -103,21 +104,22 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Text that is being written to a terminal, broken between words: a word that turns out not to fit is taken back and
-/// written on the next line. Code between fences is left to the terminal, so that it can be copied as it is.
+/// Text that is being written to a terminal, broken between words: a word that turns out too long is erased
+/// and written again on the next line. The terminal wraps code between fences, so that it can be copied
+/// unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Wrapped {
     position: Position,
-    /// The first characters of the line that are no blanks, at most three.
+    /// The first characters of the line other than blanks, at most three.
     head: String,
     fenced: bool,
 }
 
 impl Wrapped {
-    /// What to write for `text`, without control characters, on a terminal of `columns`.
+    /// What to write for `text` (without control characters) on a terminal of `columns`.
     pub(crate) fn push(&mut self, text: &str, columns: usize) -> String {
         let mut out = String::new();
-        // In the last column the cursor stands on what was written, not after it.
+        // In the last column the cursor is on the last character, not after it.
         let width = columns.saturating_sub(1);
         for c in text.chars() {
             if c == '\n' {
@@ -130,7 +132,7 @@ impl Wrapped {
             if self.head.len() < 3 && !c.is_whitespace() {
                 self.head.push(c);
             }
-            // Nothing is gained where hardly a word fits.
+            // Wrapping is useless where hardly a word fits.
             if self.fenced || self.head == "```" || width < 8 {
                 out.push(c);
                 continue;
@@ -170,14 +172,14 @@ mod tests {
     #[test]
     fn wide_characters_take_two_columns_and_break_like_words() {
         assert_eq!(wrap("你好世界", 5), ["你好", "世界"]);
-        // The line is filled; the characters are no one word that moves as a whole.
+        // The line is filled: these characters do not form one word that moves as a whole.
         assert_eq!(wrap("x 你好世界", 6), ["x 你好", "世界"]);
         assert_eq!(wrap("你好abc", 6), ["你好", "abc"]);
         // A full stop never begins a line.
         assert_eq!(wrap("你好吗。", 6), ["你好", "吗。"]);
     }
 
-    /// What a terminal shows of `out`: the few sequences that are used here.
+    /// What a terminal shows for `out`; supports only the sequences used here.
     fn shown(out: &str) -> Vec<String> {
         let mut lines = vec![String::new()];
         let mut rest = out;

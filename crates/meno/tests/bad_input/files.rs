@@ -1,4 +1,4 @@
-//! Files that are not what they say: `meno inspect` reads every kind.
+//! Files whose contents contradict their format: `meno inspect` reads every kind.
 
 use super::{CONFIG, Dir, config_with, golden, meno, refused};
 use std::os::unix::process::ExitStatusExt;
@@ -94,7 +94,7 @@ fn configs_with_missing_or_wrong_keys() {
     assert!(meno(&["inspect", &good]).output().unwrap().status.success());
 }
 
-/// A full disk, for what goes to standard output.
+/// A full disk, for output on standard output.
 #[test]
 #[cfg(target_os = "linux")]
 fn output_that_cannot_be_written() {

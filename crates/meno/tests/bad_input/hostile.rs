@@ -1,12 +1,13 @@
-//! Model directories that are made to hurt: names that lead out, files that never end, headers and tokenizers that would
-//! take for ever. Each command ends by itself, soon, with the user's exit code.
+//! Malicious model directories: names that lead outside, files that never end, headers and tokenizers that
+//! would take forever to process. Each command ends by itself within a short time, with the exit code for a
+//! user error.
 
 use super::{CONFIG, Dir, meno, refused, runs};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The command ends within a minute as the user's mistake, and its error holds all of `expected`.
+/// Asserts that the command ends within a minute with a user error, and that its error contains all of `expected`.
 #[track_caller]
 fn refused_soon(args: &[&str], expected: &[&str]) {
     let mut child = meno(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -73,7 +74,7 @@ fn files_that_are_no_files() {
         if ["config.json", "model.safetensors"].contains(&name) {
             refused_soon(&["inspect", &model], &[name, "is a FIFO"]);
         }
-        // A device without end.
+        // A device that never ends.
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         refused_soon(&generate, &[name, "is a device"]);
@@ -114,11 +115,11 @@ fn headers_with_very_many_tensors() {
     let dir = Dir::new();
     for (file, pattern) in [("a.safetensors", "t#"), ("b.safetensors", "model.layers.#.mlp.up_proj.weight")] {
         let path = dir.write(file, tensors((0..300_000).map(|i| pattern.replace('#', &i.to_string()))));
-        // Within the processor time of `limited`.
+        // This takes less than the CPU time limit of `limited`.
         let output = meno(&["inspect", &path]).output().unwrap();
         assert!(output.status.success(), "{pattern}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    // As a model.
+    // The same file as part of a model.
     dir.write("model/config.json", CONFIG);
     dir.write("model/model.safetensors", tensors((0..300_000).map(|i| format!("t{i}"))));
     refused_soon(&["logits", "-m", &dir.path("model"), "--tokens", "1", "--out", &dir.path("x")], &["is missing"]);

@@ -1,4 +1,5 @@
-//! Bad input, seen from outside: a clear message in one line, exit code 1, no panic, no memory by a forged number.
+//! Bad input, tested through the binary: a clear message on one line, exit code 1, no panic, and no memory
+//! allocated from a forged number.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 #![cfg(unix)]
@@ -18,27 +19,28 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Address space that a command may take: far more than the small files need, far less than the forged sizes ask for.
+/// Address space limit of a command: far more than the small files need, far less than the forged sizes demand.
 const MEMORY: libc::rlim_t = 8 << 30;
-/// Processor time of a command: several times what the longest takes.
+/// CPU time limit of a command: several times the longest expected run.
 const CPU_SECONDS: libc::rlim_t = 30;
 
 fn meno(args: &[&str]) -> Command {
     limited(args, libc::RLIM_INFINITY)
 }
 
-/// The command, with a disk that is full after `file_size` bytes of any file, [`MEMORY`] and [`CPU_SECONDS`].
+/// The command, with a disk that is full after `file_size` bytes of any file, and the limits [`MEMORY`] and
+/// [`CPU_SECONDS`].
 fn limited(args: &[&str], file_size: libc::rlim_t) -> Command {
     let mut command = signals::meno();
     command.args(args).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
     let limit = |n| libc::rlimit { rlim_cur: n, rlim_max: n };
-    // SAFETY: setrlimit and signal are async-signal-safe, and what they change belongs to the child alone.
+    // SAFETY: setrlimit and signal are async-signal-safe, and they only change the child.
     unsafe {
         command.pre_exec(move || {
             libc::setrlimit(libc::RLIMIT_AS, &limit(MEMORY));
             libc::setrlimit(libc::RLIMIT_FSIZE, &limit(file_size));
             libc::setrlimit(libc::RLIMIT_CPU, &limit(CPU_SECONDS));
-            // Otherwise the limit kills instead of failing the write, as a full disk does.
+            // Otherwise the limit kills the process instead of failing the write, as a full disk does.
             libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             Ok(())
         });
@@ -46,7 +48,7 @@ fn limited(args: &[&str], file_size: libc::rlim_t) -> Command {
     command
 }
 
-/// The command fails as the user's mistake, in one line that holds all of `expected`.
+/// Asserts that the command fails with a user error, on one line that contains all of `expected`.
 #[track_caller]
 fn refused(args: &[&str], expected: &[&str]) {
     fails(&mut meno(args), expected);
@@ -87,7 +89,7 @@ impl Dir {
     }
 }
 
-/// CONFIG with one key set, or (null) removed.
+/// CONFIG with one key set, or removed if the value is null.
 fn config_with(key: &str, value: Value) -> String {
     let mut config: Value = serde_json::from_str(CONFIG).unwrap();
     match value {

@@ -1,11 +1,11 @@
-//! Runs with bad models, templates, prompts, data, a full disk, Ctrl-C.
+//! Runs with bad models, templates, prompts or data, with a full disk, and with Ctrl-C.
 
 use super::{CONFIG, Dir, config_with, fails, letters, limited, meno, refused};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-/// Saves a random network with a tokenizer of characters and this chat template; its directory.
+/// Saves a random network with a character tokenizer and this chat template; returns its directory.
 pub(super) fn model(dir: &Dir, template: &str) -> String {
     let path = dir.path("model");
     letters::save_model(Path::new(&path), template);
@@ -35,7 +35,7 @@ fn models_whose_parts_do_not_fit() {
     dir.write("model/model.safetensors", [0xff; 100]);
     refuse(&["model.safetensors"]);
     dir.write("model/model.safetensors", &weights);
-    // The config asks for other tensors than there are.
+    // The config requires other tensors than the file contains.
     dir.write("model/config.json", config_with("num_hidden_layers", 3.into()));
     refuse(&["model.layers.2.", "missing"]);
     dir.write("model/config.json", config_with("intermediate_size", 25.into()));
@@ -44,7 +44,7 @@ fn models_whose_parts_do_not_fit() {
     refuse(&["`lm_head.weight` is missing"]);
     dir.write("model/config.json", config_with("hidden_size", serde_json::Value::Null));
     refuse(&["config.json", "`hidden_size`"]);
-    // Terabytes that only the config asks for.
+    // Only the config asks for terabytes.
     let mut huge: serde_json::Value = serde_json::from_str(CONFIG).unwrap();
     huge["intermediate_size"] = (1 << 22).into();
     huge["num_hidden_layers"] = 1000.into();
@@ -83,7 +83,7 @@ fn prompts_longer_than_the_context() {
     refused(&["generate", "-m", &model, "--context", "100", "--prompt", "a"], &["--context 100", "64"]);
 }
 
-/// A recipe of fine-tuning on `data`, and its path.
+/// Writes a fine-tuning recipe for `data`; returns its path.
 pub(super) fn recipe(dir: &Dir, model: &str, data: &str, rest: &str) -> String {
     let (data, out) = (dir.write("data.jsonl", data), dir.path("run"));
     dir.write(
@@ -140,14 +140,14 @@ fn names(path: &str) -> Vec<String> {
 fn a_full_disk_loses_nothing() {
     let dir = Dir::new();
     let model = model(&dir, TEMPLATE);
-    // The old file stays, and no half of a new one.
+    // The old file stays, and no part of a new one.
     let out = dir.write("logits/old.safetensors", "old");
     let logits = ["logits", "-m", &model, "--tokens", "1,2,3", "--out", &out];
     refused(&logits, &["old.safetensors: already exists", "--force"]);
     fails(&mut limited(&[&logits[..], &["--force"]].concat(), 100), &["cannot write", "old"]);
     assert_eq!(names(&dir.path("logits")), ["old.safetensors"]);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
-    // A run: the checkpoint does not fit, though the small files do.
+    // A run whose checkpoint does not fit on the disk, although the small files do.
     let recipe = recipe(&dir, &model, GOOD, "");
     fails(&mut limited(&["sft", &recipe, "--plain"], 8000), &["run/", "File too large"]);
     let left = names(&dir.path("run"));
@@ -160,7 +160,7 @@ fn a_run_writes_over_nothing_but_a_run() {
     let model = model(&dir, TEMPLATE);
     let good = recipe(&dir, &model, GOOD, "");
     let weights = std::fs::read(dir.path("model/model.safetensors")).unwrap();
-    // The model itself, and the recipe's directory.
+    // The output is the model itself, or the directory of the recipe.
     refused(&["sft", &good, "-o", &model], &["model: is the input"]);
     refused(&["sft", &good, "-o", &dir.path("")], &["holds the input"]);
     assert_eq!(std::fs::read(dir.path("model/model.safetensors")).unwrap(), weights);
@@ -215,7 +215,7 @@ fn values_are_refused_by_their_flags() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("max_tokens = 1024"));
 }
 
-/// Waits for a line of the child's output that holds `text`.
+/// Waits for a line of the child's output that contains `text`.
 fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
     let mut seen = String::new();
     while let Some(Ok(line)) = lines.next() {
@@ -233,7 +233,7 @@ fn ctrl_c_stops_cleanly_and_the_run_goes_on() {
     let model = model(&dir, TEMPLATE);
     let recipe = recipe(&dir, &model, GOOD, "");
     let mut child = meno(&["sft", &recipe, "--plain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Any: older ones make room for newer ones faster than they are looked for.
+    // Look for any checkpoint: older ones are replaced by newer ones faster than this loop checks.
     while !names(&dir.path("run")).iter().any(|n| n.starts_with("checkpoint-")) {
         assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -246,9 +246,9 @@ fn ctrl_c_stops_cleanly_and_the_run_goes_on() {
     let saved = names(&dir.path("run"));
     assert!(saved.iter().any(|n| n.starts_with("checkpoint-")), "{saved:?}");
     assert!(!saved.iter().any(|n| n.contains("tmp")), "{saved:?}");
-    // Not by mistake once more from the start …
+    // The run cannot be restarted from the beginning by mistake …
     refused(&["sft", &recipe, "--plain"], &["--resume"]);
-    // … but from where it was.
+    // … but it can continue from its last step.
     let (_, newest) =
         saved.iter().filter_map(|n| n.strip_prefix("checkpoint-")?.parse().ok().map(|s: usize| (s, n))).max().unwrap();
     let step: usize = newest["checkpoint-".len()..].parse().unwrap();

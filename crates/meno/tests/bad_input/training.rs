@@ -1,11 +1,12 @@
-//! Training verbs: settings that cannot work, data in other forms, runs that may not go on, and what a failure leaves.
+//! Training commands: settings that cannot work, data in other formats, runs that cannot continue, and what a
+//! failure leaves behind.
 
 use super::runs::{GOOD, TEMPLATE, model, recipe};
 use super::{Dir, config_with, meno, refused};
 use meno::model::{Config, Dtype, Model};
 use std::path::Path;
 
-/// Runs the command to its end and returns what it said.
+/// Runs the command to its end and returns its output.
 #[track_caller]
 fn done(args: &[&str]) -> String {
     let output = meno(args).output().unwrap();
@@ -14,7 +15,7 @@ fn done(args: &[&str]) -> String {
     stderr
 }
 
-/// The arguments of a training verb with these values changed, and more.
+/// The arguments of a training command with these values changed, plus more arguments.
 fn args<'a>(verb: &'a str, recipe: &'a str, sets: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec![verb, recipe, "--plain"];
     for set in sets {
@@ -24,7 +25,7 @@ fn args<'a>(verb: &'a str, recipe: &'a str, sets: &[&'a str], more: &[&'a str]) 
     args
 }
 
-/// A recipe without anything but a model.
+/// A recipe that contains only a model.
 fn bare(dir: &Dir, model: &str) -> String {
     dir.write("bare.toml", format!("[model]\npath = {model:?}\n[run]\noutput_dir = {:?}\n", dir.path("run")))
 }
@@ -105,7 +106,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
         for (set, expected) in settings {
             let key = set.split('=').next().unwrap();
             let key = if set.starts_with("data") || set.starts_with("train.decay_end") { "" } else { key };
-            // A recipe of eval has no [run].
+            // A recipe for eval has no [run].
             let from: &[&str] = if verb == "eval" { &["-m", &model] } else { &[&bare] };
             let from = [&[verb][..], from, &["--set", set, "--dry-run"]].concat();
             refused(&from, &[key, expected]);
@@ -125,10 +126,10 @@ fn a_run_goes_on_with_the_same_settings_and_data_only() {
     let expected = ["sft.train_batch_size: 2 -> 3", "train.learning_rate: 0.0003", "-> 0.5", "model.path = "];
     refused(&args("sft", &recipe, &other, &["--resume"]), &expected);
     assert_eq!(std::fs::read_to_string(dir.path("run/recipe.toml")).unwrap(), before);
-    // Where, how long, how often, with how many threads: harmless.
+    // Location, length, intervals and number of threads may change.
     let harmless = ["train.max_steps=2", "sft.train_batch_size=2", "run.save_steps=1", "run.threads=1"];
     assert!(done(&args("sft", &recipe, &harmless, &["--resume"])).contains("done: 2 steps"));
-    // The data is what is in the files, wherever they are.
+    // The contents of the files identify the data, not their location.
     std::fs::rename(dir.path("data.jsonl"), dir.path("moved.jsonl")).unwrap();
     let moved = format!("data.files=[{:?}]", dir.path("moved.jsonl"));
     let third = ["train.max_steps=3", "sft.train_batch_size=2", moved.as_str()];
@@ -136,7 +137,7 @@ fn a_run_goes_on_with_the_same_settings_and_data_only() {
     dir.write("moved.jsonl", GOOD.repeat(2) + "{\"prompt\": \"ab\", \"completion\": \"ce\"}\n");
     let fourth = ["train.max_steps=4", "sft.train_batch_size=2", moved.as_str()];
     refused(&args("sft", &recipe, &fourth, &["--resume"]), &["moved.jsonl: ", "sha256"]);
-    // A checkpoint of an older version does not say, and has no checksums.
+    // A checkpoint of an older version does not record this, and has no checksums.
     std::fs::remove_file(dir.path("run/checkpoint-3/checksums.json")).unwrap();
     dir.write("moved.jsonl", GOOD.repeat(3));
     let state = dir.path("run/checkpoint-3/training_state.json");
@@ -162,7 +163,7 @@ fn a_command_that_fails_leaves_nothing_behind() {
     let out = dir.path("run/deep/er");
     let nested = format!("run.output_dir={out:?}");
     let bare = bare(&dir, &model);
-    // The prompts of the task turn out to be too long only when the run has begun.
+    // The run detects only after its start that the task's prompts are too long.
     let task = [nested.as_str(), "task.name=arithmetic", "task.prompt=plain"];
     let grpo = [&task[..], &["grpo.max_prompt_length=1", "grpo.max_completion_length=8"]].concat();
     gone(&args("grpo", &bare, &grpo, &[]), &["`grpo.max_prompt_length` = 1"]);

@@ -1,4 +1,4 @@
-//! `meno generate` and `meno chat` from outside, on a small random network with characters as tokens.
+//! `meno generate` and `meno chat` through the binary, on a small random network with a character tokenizer.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -25,8 +25,8 @@ fn model(dir: &Path, taught: bool) {
     model_of(dir, taught, 64);
 }
 
-/// The same with another context. A model of a long one does not end its answers: the row of `<eos>` is zero, so another
-/// token is always more likely.
+/// The same model with another context length. A model with a long context does not end its answers: the row
+/// of `<eos>` is zero, so another token is always more likely.
 fn model_of(dir: &Path, taught: bool, context: usize) {
     let tokenizer = Tokenizer::character_level(&CharacterLevel {
         special: &["<pad>", "<eos>", "<unk>"],
@@ -107,7 +107,7 @@ fn generate_answers_in_json_and_the_same_for_the_same_seed() {
         assert_eq!(tokens.len(), a["logprobs"].as_array().unwrap().len());
         assert!(a["logprobs"].as_array().unwrap().iter().all(|l| l.as_f64().unwrap() <= 0.0));
         assert!(a["finish_reason"] == "length" && tokens.len() == 12 || a["finish_reason"] == "stop");
-        assert_eq!(a["prompt_tokens"], 10); // u:1+2=;a:<think>, the tag one token
+        assert_eq!(a["prompt_tokens"], 10); // u:1+2=;a:<think>, where the tag is one token
     }
     assert!(answers.iter().any(|a| a["tokens"] != answers[0]["tokens"]), "samples differ");
     let again = run(&["-n", "5", "--max-tokens", "12", "--temperature", "1", "--top-p", "1", "--seed", "3"]);

@@ -1,4 +1,4 @@
-//! A pseudo terminal, and `meno` in it.
+//! Runs `meno` in a pseudo terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,18 +9,18 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// As long as a slow machine may take for one thing.
+/// The time that a slow machine may need for one action.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What begins an editing prompt: the request to mark pasted text.
+/// The start of an editing prompt: the request to mark pasted text.
 pub(crate) const PROMPT: &str = "\u{1b}[?2004h";
 
-/// A command whose input, output and errors are its own terminal.
+/// A command with its own terminal as input, output and error output.
 pub(crate) struct Terminal {
     child: Child,
     keys: File,
     screen: Receiver<Vec<u8>>,
-    /// What was written and is not waited for yet.
+    /// Output that no call has waited for yet.
     seen: String,
 }
 
@@ -48,7 +48,7 @@ impl Terminal {
         let (mut output, (sender, screen)) = (keys.try_clone().unwrap(), channel());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Reading fails when the last of the terminal's users has closed it.
+            // Reading fails when the last process that uses the terminal has closed it.
             while let Ok(n @ 1..) = output.read(&mut bytes) {
                 if sender.send(bytes[..n].to_vec()).is_err() {
                     break;
@@ -58,7 +58,7 @@ impl Terminal {
         Terminal { child, keys, screen, seen: String::new() }
     }
 
-    /// The process.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -68,7 +68,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the next prompt and types a line.
+    /// Waits for the next prompt, then types a line.
     pub(crate) fn line(&mut self, line: &str) {
         self.wait_for(PROMPT);
         self.keys(&format!("{line}\r"));
@@ -93,7 +93,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end: the exit code and what was written last.
+    /// Waits for the process to end; returns the exit code and the last output.
     #[track_caller]
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
@@ -114,11 +114,11 @@ impl Terminal {
     }
 }
 
-/// A pseudo terminal: its two ends.
+/// Opens a pseudo terminal; returns its two ends.
 fn open() -> (OwnedFd, OwnedFd) {
     let mut name = [0 as libc::c_char; 128];
-    // SAFETY: posix_openpt makes a descriptor that is used nowhere else; ptsname_r writes at most 128 bytes to `name`,
-    // with a zero at the end.
+    // SAFETY: posix_openpt creates a descriptor that nothing else uses; ptsname_r writes at most 128 bytes to
+    // `name`, with a zero at the end.
     let (master, path) = unsafe {
         let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
         assert!(master >= 0, "no pseudo terminal");

@@ -1,4 +1,4 @@
-//! `meno chat` at a terminal.
+//! `meno chat` in a terminal.
 
 use super::pty::{PROMPT, Terminal};
 use super::{model, model_of};
@@ -73,7 +73,7 @@ fn ctrl_c_clears_the_line_and_twice_leaves_offering_to_save() {
     t.line("2+2");
     t.wait_for("4 tokens");
     t.wait_for(PROMPT);
-    // Once is not enough, and what is typed in between makes it once again.
+    // One Ctrl-C is not enough, and typing in between resets the count.
     t.keys("\u{3}");
     t.wait_for("Ctrl-C again or Ctrl-D leaves");
     t.wait_for(PROMPT);
@@ -118,7 +118,7 @@ fn lines_are_kept_for_their_owner_alone() {
     t.wait_for("4 tokens");
     t.line("4\\\r+4");
     t.wait_for("4 tokens");
-    // Ended by force: what was typed is kept.
+    // The process is killed; the typed lines are kept.
     drop(t);
     let file = state.join("meno/chat_history");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -127,7 +127,7 @@ fn lines_are_kept_for_their_owner_alone() {
     assert!(text.contains("1+1") && !text.contains("7+7"), "{text}");
     let saved = dir.path().join("talk.json");
     let mut t = chat(dir.path(), &state, &["--max-tokens", "4"]);
-    // Up to the last line, whose two lines are two steps, and to the one before.
+    // Move up to the last entry, whose two lines take two steps, and then to the entry before it.
     t.wait_for(PROMPT);
     t.keys("\u{1b}[A\u{1b}[A\u{1b}[A\r");
     t.wait_for("4 tokens");
@@ -137,7 +137,7 @@ fn lines_are_kept_for_their_owner_alone() {
     assert_eq!(t.end().0, Some(0));
     let messages: serde_json::Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
     assert_eq!(messages[0]["content"], "2+2\n3");
-    // Without a history nothing is read and nothing is written.
+    // Without a history, nothing is read and nothing is written.
     let before = std::fs::read(&file).unwrap();
     let mut t = chat(dir.path(), &state, &["--no-history"]);
     t.line("/set");
@@ -154,7 +154,7 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     let args = ["--context", "100000", "--temperature", "0", "--think"];
     let mut t = chat(dir.path(), dir.path(), &args);
     t.line("1+1");
-    // Something of the answer.
+    // Wait for a part of the answer.
     t.wait_for("\n");
     t.wait_for("\u{1b}[");
     std::thread::sleep(std::time::Duration::from_millis(300));

@@ -1,11 +1,11 @@
-//! A small network with a tokenizer of letters.
+//! A small network with a letter tokenizer.
 
 use meno::engine::Tokenizer;
 use meno::engine::tokenizer::CharacterLevel;
 use meno::model::{Config, Dtype, Model};
 use std::path::Path;
 
-/// Its config; the vocabulary has room for the tokenizer.
+/// Its config; the vocabulary is large enough for the tokenizer.
 pub(crate) const CONFIG: &str = r#"{"model_type": "qwen2", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
     "rope_theta": 10000.0, "max_position_embeddings": 64, "tie_word_embeddings": true}"#;

@@ -1,9 +1,10 @@
-//! The command under test, hearing signals: a shell that runs tests in the background lets them ignore SIGINT, `nohup` lets
-//! them ignore SIGHUP, and what is ignored at the start of a process stays ignored, as it should.
+//! The command under test, with default signal handling. A shell that runs tests in the background makes them
+//! ignore SIGINT, and `nohup` makes them ignore SIGHUP. The command intentionally keeps ignoring a signal
+//! that is ignored when it starts.
 
 use std::process::Command;
 
-/// `meno`, with SIGINT and SIGHUP as a terminal gives them.
+/// `meno`, with the default actions for SIGINT and SIGHUP, as in a terminal.
 pub(crate) fn meno() -> Command {
     for signal in [libc::SIGINT, libc::SIGHUP] {
         // SAFETY: sets the default action, which no other thread of the test relies on.

@@ -8,7 +8,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// Saves it with random weights and its tokenizer in a directory.
+/// Saves the network with random weights and its tokenizer in a directory.
 pub(crate) fn save_model(dir: &Path) {
     let tiny = root().join("recipes/tiny/model");
     let config = serde_json::from_str(&std::fs::read_to_string(tiny.join("config.json")).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Weights and logits that are not finite: an error that says where, in every verb.
+//! Weights and logits that are not finite: every command reports an error that names the place.
 
 use super::{Dir, change};
 use meno::model::gguf::Gguf;
@@ -22,7 +22,7 @@ fn damage_gguf(path: &Path) {
     let info = file.info("blk.1.ffn_up.weight").unwrap();
     let (dtype, whole) = (info.dtype.name(), info.bytes);
     assert_eq!(dtype, "Q8_0");
-    // The tensors lie in the order of the file, each from a multiple of 32.
+    // The tensors are stored in file order, each at a multiple of 32.
     let after = |name: &str| {
         let tensors = file.tensors();
         let at = tensors.iter().position(|t| t.name == name).unwrap();
@@ -94,7 +94,7 @@ fn weights_that_are_finite_and_logits_that_are_not() {
     let logits = ["logits", "-m", "model", "--tokens", "5,6,7", "--out", "logits.safetensors"];
     dir.refused(&logits, &["the logits after token 0 are not finite"]);
     assert!(!dir.path("logits.safetensors").exists());
-    // Types of fewer bits cannot hold such weights.
+    // Types with fewer bits cannot represent such weights.
     dir.refused(&["convert", "model", "half", "--type", "f16"], &["lm_head.weight", "too large for float16"]);
     dir.refused(&["convert", "model", "half.gguf", "--type", "f16"], &["output.weight", "too large for F16"]);
     assert!(!dir.path("half.gguf").exists() && !dir.path("half/model.safetensors").exists());

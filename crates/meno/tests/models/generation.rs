@@ -14,7 +14,7 @@ fn every_checkpoint_has_one() {
     dir.ok(&["convert", "model", "copy", "--type", "f32"]);
     assert_eq!(dir.json("copy/generation_config.json"), bare);
 
-    // What the source says stays, whatever it is, through training and conversion.
+    // All settings of the source, even unknown ones, survive training and conversion.
     let own = r#"{"eos_token_id": [1, 691], "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20,
                   "repetition_penalty": 1.05, "something_else": 3}"#;
     dir.write("model/generation_config.json", own);

@@ -1,4 +1,4 @@
-//! Models with something special about their weights or files, seen from outside: padded, tied, broken.
+//! Models with unusual weights or files, tested through the binary: padded, tied, broken.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Tokens of the small tokenizer.
+/// Number of tokens of the small tokenizer.
 const TOKENS: usize = 694;
-/// Rows of the networks: more than tokens.
+/// Rows of the networks; more than there are tokens.
 const ROWS: usize = 704;
 
 /// A directory with a small model in `model`.
 struct Dir(tempfile::TempDir);
 
 impl Dir {
-    /// A random network whose weights `change` may touch, with the small byte-level tokenizer.
+    /// A random network with the small byte-level tokenizer; `change` may modify its weights.
     fn new(tied: bool, change: impl FnOnce(&mut Model)) -> Dir {
         let dir = Dir(tempfile::tempdir().unwrap());
         let config = json!({
@@ -37,7 +37,7 @@ impl Dir {
     }
 
     fn save(&self, model: &Model, name: &str) {
-        // Broken weights are not saved, so a broken model is written as any other program might write it.
+        // Meno does not save broken weights, so a broken model is written as another program might write it.
         model.save(&self.path(name), Dtype::F32).unwrap();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-engine/tests/fixtures/small_tokenizer");
         for file in ["tokenizer.json", "tokenizer_config.json"] {
@@ -57,7 +57,7 @@ impl Dir {
         serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
     }
 
-    /// Runs `meno` here.
+    /// Runs `meno` in this directory.
     fn meno(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meno"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null()).output().unwrap()
@@ -71,7 +71,7 @@ impl Dir {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The command fails as the user's mistake and says all of `expected`.
+    /// Asserts that the command fails with a user error that contains all of `expected`.
     #[track_caller]
     fn refused(&self, args: &[&str], expected: &[&str]) {
         let output = self.meno(args);

@@ -1,8 +1,9 @@
-//! Networks with more rows than their tokenizer has tokens.
+//! Networks with more rows than the tokenizer has tokens.
 
 use super::{Dir, ROWS, TOKENS, change, tokens};
 
-/// The padding is by far the most likely everywhere: rows of its head point both ways.
+/// A model that assigns by far the highest probability to the padding at every position: the padding rows of
+/// its head point in both directions.
 fn padded() -> Dir {
     Dir::new(false, |model| {
         let width = model.config.hidden_size;
@@ -31,7 +32,7 @@ fn no_way_of_choosing_takes_a_row_beyond_the_tokenizer() {
     for way in ways {
         for answer in dir.generate("model", &[way, &["-n", "4", "--max-tokens", "40"]].concat()) {
             assert!(tokens(&answer).iter().all(|&t| t < TOKENS), "{way:?}: {answer}");
-            // Log-probabilities refer to all rows, of which the padding has nearly everything.
+            // Log-probabilities are relative to all rows, and the padding has nearly all of the probability.
             let logprobs = answer["logprobs"].as_array().unwrap();
             assert!(logprobs.iter().all(|l| l.as_f64().unwrap() < -1.0), "{way:?}: {answer}");
         }
@@ -52,8 +53,9 @@ fn rollouts_train_on_the_log_probabilities_that_were_sampled() {
     let dir = padded();
     dir.write("q.jsonl", "{\"question\": \"one two\", \"answer\": \"3\", \"language\": \"en\"}\n");
     let common = "[model]\npath = \"model\"\n[task]\nname = \"q.jsonl\"\nprompt = \"plain\"\n";
-    // The gate stops the run where sampling and training differ in a bit. Random answers differ in their scripts, so
-    // that groups have something to learn from.
+    // The check of the sampling/training gap stops the run if sampling and training differ in a single bit.
+    // Random answers contain different scripts, so rewards differ within a group and there is something to
+    // learn.
     dir.write(
         "rl.toml",
         &format!(

@@ -1,4 +1,4 @@
-//! A model whose head is its embedding stays one, whatever form it takes.
+//! A model whose head is its embedding (tied) stays tied in every format.
 
 use super::{Dir, tokens};
 use meno::model::gguf::Gguf;
@@ -30,7 +30,7 @@ fn through_gguf_and_back() {
     let answers = ["model", "model.gguf", "back"]
         .map(|m| tokens(&dir.generate(m, &["--temperature", "0", "--precision", "f32"])[0]));
     assert!(answers[0] == answers[1] && answers[0] == answers[2]);
-    // And one that is not tied is not.
+    // An untied model stays untied.
     let dir = Dir::new(false, |_| ());
     dir.ok(&["convert", "model", "model.gguf", "--type", "f32"]);
     assert!(Gguf::open(&dir.path("model.gguf")).unwrap().info("output.weight").is_some());
@@ -48,7 +48,8 @@ fn training_from_gguf_is_training_from_the_directory() {
         is_tied(&dir, out);
         is_tied(&dir, &format!("{out}/checkpoint-2"));
     }
-    // The gradients of embedding and head are summed alike: the weights are equal to the bit, and moved.
+    // The gradients of embedding and head are summed in the same order: the weights are bit-identical, and
+    // they have changed.
     let weights = |name: &str| std::fs::read(dir.path(name).join("model.safetensors")).unwrap();
     let values = |name: &str| {
         let bytes = weights(name);

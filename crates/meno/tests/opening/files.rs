@@ -1,4 +1,4 @@
-//! Models, good ones and bad ones, made for one test.
+//! Good and bad models, created for one test.
 
 use super::letters;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl Dir {
         path
     }
 
-    /// Copies the files of a directory into a new one.
+    /// Copies the files of a directory into a new directory.
     fn copy_from(&self, from: &Path, name: &str) -> String {
         let to = self.path(name);
         std::fs::create_dir_all(&to).unwrap();
@@ -52,12 +52,12 @@ pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-model/tests/golden").join(name)
 }
 
-/// Writes a model that runs to `good`, and what the commands read besides.
+/// Writes a runnable model to `good`, and the other files that the commands read.
 pub(crate) fn good_model(dir: &Dir) {
     letters::save_model(Path::new(&dir.path("good")), "{{ messages[0].content }}");
     dir.write("text.txt", "abcdefgh".repeat(4));
     dir.write("traces.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n");
-    // One recipe for all training commands; the model comes with -m.
+    // One recipe for all training commands; `-m` gives the model.
     dir.write("recipe.toml", format!("[run]\noutput_dir = {:?}\n", dir.path("out/run")));
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn with_keys(file: &[u8], keys: &[(&str, Value)]) -> Vec<u8> {
             }
         }
     }
-    // A key of the right length keeps the alignment.
+    // A key with a suitable length keeps the alignment.
     let filler = "f".repeat(32 - (added.len() + 8 + 4 + 1) % 32 + 32);
     text(&mut added, &filler);
     added.extend(0u32.to_le_bytes());

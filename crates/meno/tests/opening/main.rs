@@ -1,4 +1,5 @@
-//! Every bad model through every command: the same words from all, exit code 1, nothing of Rust's or the system's inside.
+//! Every bad model with every command: all print the same message, with exit code 1 and without internals of
+//! Rust or the system.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 #![cfg(unix)]
@@ -11,7 +12,7 @@ use files::{Dir, golden};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What no message for people holds.
+/// Phrases that no message for users may contain.
 const LEAKS: &[&str] = &[
     "os error",
     "usize",
@@ -68,12 +69,12 @@ const VERBS: &[Verb] = verbs! {
     "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain", "--set", format!("distill.teacher={m:?}")];
 };
 
-/// Which commands do without a part of the model; they do their work.
+/// The commands that work without a certain part of the model.
 const NO_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "convert"];
 const HEADERS: &[&str] = &["inspect"];
 const COPIES_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "quantize", "convert to GGUF"];
 
-/// A bad model: its path, what its refusal says, and which commands can do without what it lacks.
+/// A bad model: its path, the expected error, and the commands that do not need the missing part.
 type Bad = (String, &'static [&'static str], &'static [&'static str]);
 
 /// Runs the command.
@@ -84,7 +85,7 @@ fn meno(dir: &Dir, arguments: &[String]) -> Output {
     command.env_remove("RUST_BACKTRACE").output().unwrap()
 }
 
-/// The one line of error of a refusal, or what is wrong with it.
+/// The single error line of a rejection, or a description of what is wrong with it.
 fn refusal(dir: &Dir, name: &str, arguments: &[String]) -> Result<String, String> {
     let output = meno(dir, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -105,7 +106,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
     let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 98123456\n";
     let gguf = std::fs::read(golden("gguf/qwen2.gguf")).unwrap();
     let good = |name: &str| std::fs::read(dir.path(&format!("good/{name}"))).unwrap();
-    // The good model without one of its files, or with other content in it.
+    // The good model without one of its files, or with other contents in it.
     let without = |name: &str, file: &str| {
         let to = dir.copy("good", name);
         std::fs::remove_file(Path::new(&to).join(file)).unwrap();
@@ -161,7 +162,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         (dir.path("good/model.safetensors"), &["is one file of a model; name its directory"], HEADERS),
         (dir.path("good/config.json"), &["is one file of a model; name its directory"], HEADERS),
         (dir.path("adapter/adapter_model.safetensors"), &["LoRA adapter", "--lora"], HEADERS),
-        // GGUF files that are no model that is run.
+        // GGUF files that are not runnable models.
         (part, &["first of 2 files", "m-00002-of-00002.gguf", "fetch all"], &[]),
         (second, &["file 2 of 2; open n-00001-of-00002.gguf"], &[]),
         (
@@ -223,7 +224,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
     ]
 }
 
-/// What is wrong with how a command takes a bad model; its error, if that is as it must be.
+/// Checks how a command handles a bad model; returns its error if it is as expected.
 fn judge(dir: &Dir, verb: &Verb, (path, expected, accepted): &Bad) -> Result<Option<String>, String> {
     let arguments = (verb.arguments)(dir, path);
     dir.fresh("out");
@@ -261,7 +262,7 @@ fn every_command_refuses_every_bad_model_with_the_same_words() {
                 (Ok(_), _) => {}
             }
         }
-        // For people to read: cargo test -- --nocapture
+        // Lets a person read the messages: cargo test -- --nocapture
         println!("{}", first.map_or_else(String::new, |(_, error)| error));
     }
     assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
@@ -276,7 +277,7 @@ fn a_misspelt_hub_name_names_the_cached_model() {
     assert!(error.contains("did you mean Qwen/Qwen3-0.6B-GGUF, which is in the cache?"), "{error}");
 }
 
-/// Mistakes on the command line, in recipes and in records: no names of Rust's types, no numbers of the system.
+/// Errors on the command line, in recipes and in records: no names of Rust types, no error numbers of the system.
 #[test]
 fn mistakes_elsewhere_do_not_leak_either() {
     let dir = Dir::new();
@@ -353,7 +354,7 @@ fn a_model_is_named_either_way_and_sizes_and_threads_alike() {
         std::fs::read(dir.path("second/config.json")).unwrap()
     );
     said(&["logits", &good, "--tokens", "1,2", "-o", &dir.path("logits"), "--threads", "0"]);
-    // Without any, the newest result of `meno replicate`.
+    // Without a model, the newest result of `meno replicate` is used.
     std::fs::create_dir_all(dir.path("runs/x")).unwrap();
     dir.copy("good", "runs/x/r1");
     assert!(said(&["inspect"]).contains("qwen2"));

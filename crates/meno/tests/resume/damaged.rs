@@ -1,4 +1,4 @@
-//! Checkpoints that were damaged after they were written, and directories that another process works in.
+//! Checkpoints that were damaged after they were written, and directories in use by another process.
 
 use super::{Stage, has_checkpoint, results, set, small_model};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ fn stage(dir: &Path, max_steps: usize) -> Stage {
     Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir)) }
 }
 
-/// A copy of a run, and what resuming it says and leaves.
+/// Copies a run, damages and resumes it; returns the exit code and the output.
 fn resumed(stage: &Stage, whole: &Path, copy: &Path, damage: impl FnOnce(&Path)) -> (Option<i32>, String) {
     let _ = std::fs::remove_dir_all(copy);
     assert!(Command::new("cp").arg("-r").args([whole, copy]).status().unwrap().success());
@@ -46,7 +46,7 @@ fn a_damaged_checkpoint_is_found_and_the_one_before_it_taken() {
         assert!(results(&copy) == expected, "{name}: the run does not end as it would have");
         assert!(copy.join("checkpoint-6.damaged").exists(), "the damaged one is set aside");
     }
-    // Cut short, absent, of another step; an empty directory is none at all.
+    // Truncated, absent, or from another step; an empty directory does not count as a checkpoint.
     let (code, said) =
         resumed(&stage, &whole, &copy, |run| std::fs::write(last(run, "model.safetensors"), "x").unwrap());
     assert!(code == Some(0) && said.contains("has 1 bytes"), "{said}");
@@ -59,7 +59,7 @@ fn a_damaged_checkpoint_is_found_and_the_one_before_it_taken() {
     assert!(code == Some(0) && said.contains("its training state is of step 6"), "{said}");
     let (code, said) = resumed(&stage, &whole, &copy, |run| std::fs::create_dir(run.join("checkpoint-99")).unwrap());
     assert!(code == Some(0) && said.contains("resuming from step 6") && !said.contains("damaged"), "{said}");
-    // Nothing whole is left: no new run from the start under the old one's name.
+    // No intact checkpoint is left: the run must not restart from the beginning under the old name.
     let (code, said) = resumed(&stage, &whole, &copy, |run| {
         flip(run.join("checkpoint-4/model.safetensors"));
         flip(last(run, "model.safetensors"));
@@ -91,7 +91,7 @@ fn one_process_in_a_directory() {
     assert!(first.try_wait().unwrap().is_none(), "the first run goes on");
     first.kill().unwrap();
     first.wait().unwrap();
-    // The kernel has released it.
+    // The kernel has released the lock.
     let steps = |n: usize| format!("train.max_steps={n}");
     let newest = std::fs::read_dir(&run)
         .unwrap()
@@ -117,7 +117,7 @@ fn one_replication_in_a_directory() {
         assert!(first.try_wait().unwrap().is_none(), "the run ended by itself");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // The file is there a moment before it is locked.
+    // The file exists a moment before it is locked.
     std::thread::sleep(Duration::from_millis(200));
     let second = start().wait_with_output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();

@@ -1,6 +1,8 @@
-//! A run that is killed at any moment and resumed ends with the same bits as one that was never killed.
+//! A run that is killed at any moment and resumed ends with results that are bit-identical to those of a run
+//! that was never killed.
 //!
-//! The real binary, the tiny recipes with a smaller network, SIGKILL after random times until a run reaches its end.
+//! The tests use the real binary and the tiny recipes with a smaller network. They send SIGKILL after random
+//! times until a run reaches its end.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -58,7 +60,7 @@ impl Stage {
         self.command(out, resume).spawn().unwrap()
     }
 
-    /// To the end, without a kill; returns how long it took.
+    /// Runs to the end without a kill; returns the duration.
     fn run(&self, out: &Path) -> Duration {
         let start = Instant::now();
         let output = self.start(out, false).wait_with_output().unwrap();
@@ -66,8 +68,8 @@ impl Stage {
         start.elapsed()
     }
 
-    /// To the end, stopped by Ctrl-C or `kill` again and again; returns how often. Only what that saves is there to go
-    /// on from.
+    /// Runs to the end with repeated stops by Ctrl-C or `kill`; returns their number. Only what these stops
+    /// save is available for resuming.
     fn run_stopped(&self, out: &Path, whole: Duration, seed: u64) -> usize {
         let mut rng = meno::tensor::rng::Rng::new(&[seed]);
         let (mut stops, mut patience) = (0, 0.5);
@@ -78,21 +80,21 @@ impl Stage {
                 std::thread::sleep(Duration::from_millis(3));
             }
             let (signal, code) = [("-INT", 130), ("-TERM", 143)][stops % 2];
-            // Twice in a moment, as `timeout` and some schedulers do it, is once.
+            // Two signals within a moment, as `timeout` and some schedulers send them, count as one.
             for _ in 0..2 {
                 let _ = Command::new("kill").args([signal, &child.id().to_string()]).output();
             }
             let output = child.wait_with_output().unwrap();
             let text = String::from_utf8_lossy(&output.stderr);
             match output.status.code() {
-                // The run was faster than the one that was timed.
+                // The run was faster than the timed one.
                 Some(0) if stops == 0 => {
                     std::fs::remove_dir_all(out).unwrap();
                     patience *= 0.5;
                     continue;
                 }
                 Some(0) => return stops,
-                // Before there was anything to save, a signal ends the process as ever.
+                // Before there is anything to save, a signal ends the process as usual.
                 None => {}
                 other => {
                     assert_eq!(other, Some(code), "{text}");
@@ -104,7 +106,7 @@ impl Stage {
         }
     }
 
-    /// To the end, killed again and again after random times; returns how often.
+    /// Runs to the end with repeated kills after random times; returns their number.
     fn run_killed(&self, out: &Path, whole: Duration, seed: u64) -> usize {
         let mut rng = meno::tensor::rng::Rng::new(&[seed]);
         let mut kills = 0;
@@ -123,13 +125,13 @@ impl Stage {
             child.kill().unwrap();
             child.wait().unwrap();
             kills += 1;
-            // Runs that are killed before their first checkpoint make no progress: give them ever more time.
+            // Runs that are killed before their first checkpoint make no progress, so the time grows with every kill.
             patience *= 1.15;
         }
     }
 }
 
-/// Weights, optimizer and metrics without the times.
+/// Weights, optimizer state, and metrics without times.
 fn results(out: &Path) -> (Vec<u8>, Vec<u8>, String) {
     let read = |name: &str| std::fs::read(out.join(name)).unwrap();
     let last = std::fs::read_dir(out)
@@ -158,7 +160,7 @@ fn same_bits_when_killed(mut stage: Stage, seed: u64) {
     assert!(expected.1 == got.1, "{}: the optimizer differs after {kills} kills", stage.verb);
     assert_eq!(expected.2, got.2, "{}: the metrics differ after {kills} kills", stage.verb);
     assert!(kills > 0, "{}: nothing was killed, so nothing was shown", stage.verb);
-    // Stopped instead of killed: no checkpoint is due before the end, all are those of the stops.
+    // Stopped instead of killed: no checkpoint is due before the end, so all of them come from the stops.
     stage.sets.push("run.save_steps=0".into());
     let stops = stage.run_stopped(&stopped, took, seed + 100);
     let got = results(&stopped);
@@ -182,7 +184,7 @@ fn pretrain() {
     same_bits_when_killed(Stage { verb: "pretrain", recipe: "pretrain.toml", sets }, 1);
 }
 
-/// A stage that starts from weights: those of a base model that has seen a little.
+/// The weights that a stage starts from: those of a base model with a little training.
 fn base(dir: &Path) -> PathBuf {
     let base = dir.join("base");
     let sets = ["train.max_steps=3", "train.max_tokens=256", "pretrain.tokens_per_step=256"];
@@ -213,8 +215,9 @@ fn sft() {
 #[test]
 fn grpo() {
     let dir = tempfile::tempdir().unwrap();
-    // Four updates from a rollout and a checkpoint after every third: some lie in the middle of a rollout. The
-    // reference follows, and the repetition penalty gives rewards that differ without a right answer.
+    // Four updates per rollout and a checkpoint after every third update, so some checkpoints fall inside a
+    // rollout. The reference model follows the policy, and the repetition penalty makes rewards differ even
+    // without a right answer.
     let sets = [
         "train.max_steps=12",
         "run.save_steps=3",
@@ -229,7 +232,7 @@ fn grpo() {
         "train.max_tokens=256",
         "grpo.reward_funcs=[\"accuracy\", \"repetition_penalty\", \"language_consistency\"]",
         "grpo.reward_weights=[]",
-        // Held-out questions in between, the best model kept; warnings that nothing is right.
+        // Held-out questions in between, and the best model is kept; warnings that no answer is right.
         "eval.eval_steps=2",
         "eval.eval_task=arithmetic",
         "eval.num_problems=4",
@@ -253,7 +256,7 @@ fn ctrl_c_says_how_to_go_on() {
     let stage = Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir.path())) };
     let child = stage.start(&out, false);
     let start = Instant::now();
-    // Any: older ones make room for newer ones faster than they are looked for.
+    // Look for any checkpoint: older ones are replaced by newer ones faster than this loop checks.
     while !has_checkpoint(&out) && start.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -274,7 +277,8 @@ fn the_second_ctrl_c_ends_at_once() {
     let out = dir.path().join("run");
     let sets = ["train.max_steps=100000", "train.max_tokens=256", "pretrain.tokens_per_step=256", "run.save_steps=0"];
     let stage = Stage { verb: "pretrain", recipe: "pretrain.toml", sets: set(&sets, &small_model(dir.path())) };
-    // Its output goes to a pipe that is not read after the first step, so it blocks where it would answer Ctrl-C.
+    // The output goes to a pipe that is not read after the first step, so the run blocks where it would
+    // respond to Ctrl-C.
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut filling = writer.try_clone().unwrap();
     let reading = Arc::new(AtomicBool::new(true));

@@ -1,4 +1,4 @@
-//! Connections that cost their clients nothing, and clients that want all the places.
+//! Connections that cost their clients nothing, and clients that try to take all slots.
 
 use crate::process::{PATIENCE, Server, question, wire};
 use serde_json::json;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
-/// Opens as many connections as the system lets, each with `bytes` on it.
+/// Opens as many connections as the system permits, and sends `bytes` on each.
 fn flood(server: &Server, from: [u8; 4], n: usize, bytes: &[u8]) -> Vec<TcpStream> {
     let open = |_| {
         let mut stream = server.connect_from(from).ok()?;
-        let _ = stream.write_all(bytes); // it may have been given up already
+        let _ = stream.write_all(bytes); // the server may have closed it already
         Some(stream)
     };
     (0..n).filter_map(open).collect()
@@ -23,7 +23,7 @@ fn half_open_connections_hold_nobody_up() {
     let server = Server::start(&["--connections", "200", "--connections-per-address", "60"]);
     let alone = server.chat("1 + 1");
     let half = [HEAD, b"content-length: 900\r\n\r\n{\"messages\""].concat();
-    // From one address, then from enough addresses to take all places.
+    // From one address, then from enough addresses to take all slots.
     let addresses = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 5], [127, 0, 0, 6]];
     let mut held = Vec::new();
     let health = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -36,7 +36,7 @@ fn half_open_connections_hold_nobody_up() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?} beside {} connections", begin.elapsed(), held.len());
         held.clear();
     }
-    // Bodies that never come give way after two seconds.
+    // Connections whose body never arrives are closed after two seconds.
     for from in addresses {
         held.extend(flood(&server, from, 50, &half));
     }
@@ -77,7 +77,7 @@ fn one_key_cannot_take_all_places() {
         stream.write_all(&ask("greedy", 1)).unwrap();
         greedy.push(stream);
     }
-    // Nine of twelve places are the most that one may have: the others are refused at once.
+    // One client may have at most nine of the twelve slots: its other requests are rejected immediately.
     let mut refused = 0;
     for stream in &mut greedy {
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -97,7 +97,7 @@ fn one_key_cannot_take_all_places() {
 fn a_client_that_does_not_read_its_answer_is_given_up() {
     let mut server = Server::start(&[]);
     let mut body = question("x");
-    // Log-probabilities make an answer of megabytes, more than the system holds for a client.
+    // Log-probabilities make the answer megabytes long, more than the system buffers for a client.
     (body["max_tokens"], body["n"], body["logprobs"], body["top_logprobs"]) =
         (900.into(), 16.into(), true.into(), 20.into());
     (body["stream"], body["logit_bias"]) = (true.into(), json!({"1": -100}));

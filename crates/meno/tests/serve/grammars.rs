@@ -1,4 +1,5 @@
-//! Grammars and schemas that are small to send and large to compile: each is answered, in time and in bounded memory.
+//! Grammars and schemas that are small to send and large to compile: each gets a response, in limited time
+//! and memory.
 
 use crate::process::{PATIENCE, Server, question, wire};
 use serde_json::{Map, Value, json};
@@ -39,7 +40,7 @@ fn references(n: usize) -> Value {
     json!({"$ref": "#/$defs/d0", "$defs": all})
 }
 
-/// Name and form of what is asked for.
+/// Name and response format of each attack.
 pub(crate) fn attacks() -> Vec<(&'static str, Value)> {
     let any = json!({});
     let nested = (0..100).fold(json!({"type": "string"}), |inner, _| properties_of(inner));

@@ -1,5 +1,5 @@
-//! `meno serve` as a process, asked by clients that mean it harm: nothing that one sends ends the server, or keeps it
-//! from answering the others.
+//! `meno serve` as a process, with malicious clients: no request ends the server or stops it from answering
+//! other clients.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a test may fail by panicking

@@ -1,4 +1,4 @@
-//! A `meno serve` of a small random model, and raw connections to it.
+//! A `meno serve` process with a small random model, and raw connections to it.
 
 use meno_engine::Tokenizer;
 use meno_engine::tokenizer::CharacterLevel;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const TEMPLATE: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}\
                         {% if add_generation_prompt %}a:{% endif %}";
 
-/// Longest wait for anything.
+/// Maximum wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn model(dir: &Path) {
@@ -37,7 +37,7 @@ pub(crate) fn model(dir: &Path) {
     tokenizer.save(dir, Some(TEMPLATE)).unwrap();
 }
 
-/// A server, ended when this is dropped.
+/// A server; dropping it ends the process.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) child: Child,
@@ -58,7 +58,7 @@ impl Server {
         Server::start_in(dir, "", args)
     }
 
-    /// Starts in a directory with a model; `before` are shell commands that go before.
+    /// Starts in a directory with a model; the shell runs the commands in `before` first.
     pub(crate) fn start_in(dir: tempfile::TempDir, before: &str, args: &[&str]) -> Server {
         let mut command = Command::new("sh");
         let program = env!("CARGO_BIN_EXE_meno");
@@ -82,7 +82,7 @@ impl Server {
         std::fs::read_to_string(self.path("stderr")).unwrap()
     }
 
-    /// The processor time that the server has taken.
+    /// The CPU time that the server has used.
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
@@ -90,14 +90,14 @@ impl Server {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Memory in MiB: `VmRSS` now, `VmHWM` at the most.
+    /// Memory in MiB: `VmRSS` is the current value, `VmHWM` the peak.
     pub(crate) fn memory(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix(which)).unwrap();
         line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() >> 10
     }
 
-    /// SIGTERM; how it ended, and after what time.
+    /// Sends SIGTERM; returns the exit status and the time until the end.
     pub(crate) fn stop(&mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         let id = self.child.id().to_string();
@@ -111,7 +111,7 @@ impl Server {
         }
     }
 
-    /// A connection from an address of the loopback's network.
+    /// Connects from an address of the loopback network.
     pub(crate) fn connect_from(&self, from: [u8; 4]) -> std::io::Result<TcpStream> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stream = runtime.block_on(async {
@@ -130,14 +130,14 @@ impl Server {
         self.connect_from([127, 0, 0, 1]).unwrap()
     }
 
-    /// Sends bytes and reads to the end.
+    /// Sends bytes and reads the response to its end.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Reply {
         self.raw_from([127, 0, 0, 1], bytes).unwrap()
     }
 
     pub(crate) fn raw_from(&self, from: [u8; 4], bytes: &[u8]) -> std::io::Result<Reply> {
         let mut stream = self.connect_from(from)?;
-        // The server may answer and close before it has read all.
+        // The server may answer and close the connection before it has read everything.
         let sent = stream.write_all(bytes);
         let mut reply = Vec::new();
         let read = stream.read_to_end(&mut reply);
@@ -152,7 +152,7 @@ impl Server {
         self.raw(&wire(path, "", body))
     }
 
-    /// A chat that must succeed: its answer.
+    /// The answer of a chat request, which must succeed.
     #[track_caller]
     pub(crate) fn chat(&self, text: &str) -> String {
         let reply = self.post("/v1/chat/completions", &question(text));
@@ -179,7 +179,7 @@ impl Reply {
         serde_json::from_str(self.body()).unwrap_or_else(|e| panic!("{e}: {}", self.0))
     }
 
-    /// What a chat says.
+    /// The text of a chat response.
     #[track_caller]
     pub(crate) fn text(&self) -> String {
         self.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
@@ -195,7 +195,7 @@ pub(crate) fn question(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 24})
 }
 
-/// A request as it goes over the wire; `headers` end with a line end.
+/// A request in wire format; each header in `headers` ends with a line break.
 pub(crate) fn wire(path: &str, headers: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let host = if headers.to_ascii_lowercase().contains("host:") { "" } else { "host: localhost\r\n" };

@@ -1,4 +1,4 @@
-//! Requests that are too large, under wrong names, or that ask for a lot of work in few bytes.
+//! Requests that are too large, use wrong host names, or ask for a lot of work in few bytes.
 
 use crate::process::{PATIENCE, Server, question, wire};
 use serde_json::json;
@@ -11,13 +11,13 @@ const MANY: usize = 9 << 20;
 fn a_body_over_the_limit_is_answered_before_the_connection_is_closed() {
     let server = Server::start(&[]);
     let large = json!({"messages": [{"role": "user", "content": "x".repeat(MANY)}]});
-    // All of it is sent before the answer is read, as simple clients do.
+    // Send everything before reading the answer, as simple clients do.
     let mut stream = server.connect();
     stream.write_all(&wire("/v1/chat/completions", "", &large)).expect("the server reads what it refuses");
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
-    // Without a length that would tell: in chunks.
+    // The same in chunks, without a length that would reveal the size.
     let mut stream = server.connect();
     stream
         .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -29,7 +29,7 @@ fn a_body_over_the_limit_is_answered_before_the_connection_is_closed() {
     let mut reply = vec![0; 12];
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(reply, b"HTTP/1.1 413");
-    // A key that is missing is told as well.
+    // A missing key is reported too.
     let server = Server::start(&["--api-key", "k"]);
     assert_eq!(server.post("/v1/chat/completions", &large).status(), 401);
 }
@@ -100,7 +100,7 @@ fn foreign_names_and_origins_are_refused() {
     ] {
         assert_eq!(ask(&format!("origin: {origin}\r\n")), 403, "{origin}");
     }
-    // Whatever is asked for: a figure or a page is no more for strangers than an answer.
+    // This applies to every path: metrics and pages are no more public than answers.
     for path in ["/", "/health", "/metrics", "/v1/models"] {
         let get = |host: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         assert_eq!(server.raw(get("localhost").as_bytes()).status(), 200, "{path}");

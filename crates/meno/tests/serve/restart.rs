@@ -1,4 +1,4 @@
-//! The end of a server, and the file of kept prefixes from one run to the next.
+//! Shutdown of a server, and the file that keeps prefixes from one run to the next.
 
 use crate::process::{Server, model, question, wire};
 use serde_json::json;
@@ -72,7 +72,7 @@ fn a_file_of_prefixes_is_private_and_a_bad_one_is_set_aside() {
 fn a_full_disk_leaves_nothing_behind_and_does_not_fail_the_server() {
     let dir = tempfile::tempdir().unwrap();
     model(&dir.path().join("model"));
-    // No file may grow beyond a block, and the process is not ended for trying.
+    // No file may grow beyond one block, and the process ignores the signal that an attempt causes.
     let mut server = Server::start_in(dir, "trap '' XFSZ; ulimit -f 1", &FILE);
     server.chat("a prompt whose keys and values take more than a block");
     let (status, _) = server.stop();

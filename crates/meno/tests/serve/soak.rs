@@ -1,8 +1,8 @@
-//! Honest and hostile clients at once, for a while: every honest answer is the one that is given alone, none is refused,
-//! memory stays where it was, and nothing panics.
+//! Honest and malicious clients at the same time, for a while. Every honest request is accepted and gets the
+//! answer that it would get alone, memory stays constant, and nothing panics.
 //!
-//! `cargo test -p meno --test serve` runs it for 20 s after a warm-up; `MENO_SOAK_SECONDS=600 cargo test -p meno --test serve soak --
-//! --nocapture` for ten minutes.
+//! `cargo test -p meno --test serve` runs it for 20 s after a warm-up; `MENO_SOAK_SECONDS=600 cargo test -p
+//! meno --test serve soak -- --nocapture` runs it for ten minutes.
 
 use crate::grammars::attacks;
 use crate::process::{Server, question, wire};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 const HONEST: u8 = 16;
 const HOSTILE: u8 = 64;
-/// Hostile clients of one address.
+/// Malicious clients per address.
 const PER_ADDRESS: u8 = 8;
 const QUESTIONS: u64 = 24;
-/// No honest answer takes longer.
+/// Maximum time of an honest answer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a client does next.
+/// Chooses the next action of a client.
 struct Dice(u64);
 
 impl Dice {
@@ -58,7 +58,7 @@ fn honest(server: &Server, client: u8, alone: &[String], counts: &Counts) {
     }
 }
 
-/// One thing that no client should do.
+/// Performs one malicious action.
 fn attack(server: &Server, from: [u8; 4], dice: &mut Dice, grammars: &[(&'static str, Value)]) -> std::io::Result<()> {
     let chat = "/v1/chat/completions";
     let mut body = question("x");
@@ -102,7 +102,7 @@ fn attack(server: &Server, from: [u8; 4], dice: &mut Dice, grammars: &[(&'static
     }
     stream.write_all(&bytes[begin as usize..])?;
     match dice.below(4) {
-        0 => return Ok(()), // gone at once
+        0 => return Ok(()), // disconnect immediately
         1 => std::thread::sleep(Duration::from_millis(dice.below(1000))),
         _ => {}
     }
@@ -120,7 +120,7 @@ fn hostile(server: &Server, client: u8, counts: &Counts) {
     }
 }
 
-/// Attacks before memory is measured.
+/// Number of attacks before memory is measured.
 const WARM_UP: u64 = 1500;
 
 #[test]
@@ -140,7 +140,8 @@ fn soak() {
             let counts = &counts;
             scope.spawn(move || hostile(shared, client, counts));
         }
-        // On a busy machine the tables and caches of the first attacks take longer to fill than any quarter of the time.
+        // On a busy machine, the tables and caches of the first attacks may take longer to fill than a
+        // quarter of the time.
         let failed = || honest_clients.iter().any(|client| client.is_finished());
         while counts.hostile.load(Ordering::Relaxed) < WARM_UP && !failed() {
             std::thread::sleep(Duration::from_millis(100));
@@ -162,7 +163,7 @@ fn soak() {
         honest_clients.into_iter().for_each(|client| client.join().expect("no honest client is wronged"));
     });
     assert!(counts.honest.load(Ordering::Relaxed) > 0 && counts.hostile.load(Ordering::Relaxed) > 0);
-    // The first quarter fills what is made when it is first needed: tables, caches, the allocator's reserves.
+    // The first quarter fills everything that is allocated on first use: tables, caches, the allocator's reserves.
     let quarter = memory.len() / 4;
     let highest = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
     let (second, last) = (highest(&memory[quarter..2 * quarter]), highest(&memory[3 * quarter..]));

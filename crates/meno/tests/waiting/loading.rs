@@ -1,4 +1,4 @@
-//! A server that listens before its model is there.
+//! A server that listens before its model is loaded.
 
 use super::Place;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A server whose model never comes: the hub that it is asked from does not answer.
+/// A server whose model never arrives, because the hub does not respond.
 fn stuck(place: &Place, hub: &TcpListener) -> (Child, SocketAddr) {
     let mut command = place.meno(&["serve", "-m", "org/never", "--port", "0"]);
     command.env("HF_ENDPOINT", format!("http://{}", hub.local_addr().unwrap())).env("HF_HOME", place.path("hub"));
@@ -65,7 +65,7 @@ fn a_port_that_is_taken_is_explained_before_anything_is_loaded() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: another program has port {port}")), "{said}");
     assert!(!said.contains("os error") && !said.contains("loading"), "{said}");
-    // What it suggests is free.
+    // The suggested port is free.
     let free = said.trim().rsplit("--port ").next().unwrap().split(' ').next().unwrap().parse::<u16>().unwrap();
     assert!(free == 0 || TcpListener::bind(("127.0.0.1", free)).is_ok(), "{said}");
 }

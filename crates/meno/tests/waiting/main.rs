@@ -1,4 +1,4 @@
-//! What a person sees of work that takes its time: lines in a pipe, a view in a terminal, a server that loads.
+//! What a user sees during long work: lines in a pipe, a live view in a terminal, a server that is loading.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
@@ -44,7 +44,7 @@ impl Place {
         command
     }
 
-    /// Arguments of a pretraining of `steps` steps.
+    /// Arguments for a pretraining run of `steps` steps.
     fn pretraining(&self, steps: usize) -> Vec<String> {
         let recipe = tiny::root().join("recipes/tiny/pretrain.toml").display().to_string();
         let sets = [

@@ -1,4 +1,4 @@
-//! Without a terminal every long verb says where it is, again and again.
+//! Without a terminal, every long-running command reports its progress repeatedly.
 
 use super::Place;
 use super::tiny::root;
@@ -25,7 +25,7 @@ fn an_evaluation_shows_where_it_is_from_the_first_second() {
     assert_eq!(first.trim(), "responses: 0/120, 0 s");
     std::io::copy(&mut errors, &mut std::io::sink()).unwrap();
     assert!(child.wait().unwrap().success());
-    // As often as is asked for.
+    // Reports as often as requested.
     let output = place.meno(&args).env("MENO_PROGRESS_SECONDS", "0.001").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines: Vec<&str> = said.lines().filter(|l| l.contains("tokens/s")).collect();
@@ -68,7 +68,7 @@ fn a_dry_run_says_how_long_the_run_will_take() {
         "{text}"
     );
     assert!(!place.path("out").exists(), "a dry run writes nothing");
-    // What was printed is a recipe still.
+    // The printed text is still a valid recipe.
     assert!(toml::from_str::<toml::Value>(&text).is_ok(), "{text}");
     let output = place.meno(&["replicate", "--preset", "smoke", "--dry-run"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! A pseudo terminal, and what is to be seen on it.
+//! A pseudo terminal, and the screen that it shows.
 
 use std::fs::File;
 use std::io::Read;
@@ -34,7 +34,7 @@ impl Terminal {
         let (mut reader, into) = (master.try_clone().unwrap(), seen.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // The end is an error here: the last program closed its side.
+            // The end of the output is an error here: the last program has closed its side.
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 into.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
@@ -52,7 +52,8 @@ impl Terminal {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
 
-    /// Waits until the program has written `text` after the first `from` bytes; how much it has written then.
+    /// Waits until the program has written `text` after the first `from` bytes; returns the number of bytes
+    /// written by then.
     pub(crate) fn wait_for(&self, text: &str, from: usize) -> usize {
         let begin = Instant::now();
         loop {
@@ -65,7 +66,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the program's end; its code and everything that it wrote.
+    /// Waits for the program to end; returns its exit code and its entire output.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         std::thread::sleep(Duration::from_millis(200));
@@ -80,7 +81,7 @@ impl Drop for Terminal {
     }
 }
 
-/// The screen that a terminal of `columns`, without end downwards, shows after `text`.
+/// The screen that a terminal with `columns` columns and unlimited rows shows after `text`.
 pub(crate) fn screen(text: &str, columns: usize) -> Vec<String> {
     let (mut lines, mut row, mut column) = (vec![Vec::<char>::new()], 0usize, 0usize);
     let mut chars = text.chars().peekable();

@@ -1,10 +1,10 @@
-//! Terminals of every kind: that only print, without colours, without a size, that shrink and grow.
+//! Terminals of every kind: ones that cannot redraw, without colours, without a size, and ones that shrink and grow.
 
 use super::Place;
 use super::pty::{Terminal, screen};
 use std::process::Command;
 
-/// A pretraining of `steps` steps.
+/// A pretraining run of `steps` steps.
 fn training(place: &Place, steps: usize) -> Command {
     let args = place.pretraining(steps);
     place.meno(&args.iter().map(String::as_str).collect::<Vec<_>>())
@@ -79,7 +79,7 @@ fn a_terminal_that_shrinks_and_grows_shows_no_line_that_does_not_fit() {
     let mut at = terminal.wait_for("/100000", 0);
     for (columns, rows) in [(40, 12), (100, 30), (9, 4), (1, 1), (120, 40)] {
         terminal.resize(columns, rows);
-        // What was begun before may come yet; the second drawing from here on is of the new size.
+        // A drawing that started earlier may still arrive; the second drawing from here on has the new size.
         at = terminal.wait_for("\u{1b}[?2026l", at);
         let begun = terminal.wait_for("\u{1b}[?2026l", at);
         let ended = terminal.wait_for("\u{1b}[?2026l", begun);

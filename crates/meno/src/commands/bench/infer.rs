@@ -1,5 +1,5 @@
-//! `meno bench infer`: tokens a second of a prompt and of generation, one sequence and many, in llama-bench's manner:
-//! any tokens, every step's logits computed, none sampled.
+//! `meno bench infer`: tokens per second for a prompt and for generation, with one sequence and with many. It
+//! works like llama-bench: arbitrary tokens, logits computed at every step, nothing sampled.
 
 use super::median;
 use crate::arguments::{ModelName, thread_count, threads_of, with_threads};
@@ -66,7 +66,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// A network that runs, and where its sequences stand.
+/// A running network and the positions of its sequences.
 struct Runner {
     model: Model,
     precision: Precision,
@@ -75,7 +75,7 @@ struct Runner {
     rng: Rng,
 }
 
-/// Seconds of CPU and of the clock.
+/// CPU seconds and wall-clock seconds.
 #[derive(Clone, Copy)]
 struct Time {
     cpu: f64,
@@ -83,7 +83,8 @@ struct Time {
 }
 
 impl Runner {
-    /// One step: `tokens` more of each of `sequences` that have `past`; the logits of each one's last token.
+    /// Runs one step: `tokens` more tokens for each of `sequences` sequences that have `past` tokens.
+    /// Computes the logits of each sequence's last token.
     fn step(&mut self, sequences: usize, past: usize, tokens: usize) -> Result<()> {
         let (vocab, mut batch) = (self.model.config.vocab_size, Batch::default());
         for slot in 0..sequences {
@@ -96,7 +97,7 @@ impl Runner {
         Ok(())
     }
 
-    /// A prompt, in steps of as many tokens as the executor takes.
+    /// Runs a prompt, in steps of as many tokens as the executor accepts.
     fn prompt(&mut self, sequences: usize, tokens: usize) -> Result<()> {
         let most = self.executor.program().mode().rows / sequences;
         (0..tokens).step_by(most).try_for_each(|past| self.step(sequences, past, most.min(tokens - past)))
@@ -106,7 +107,7 @@ impl Runner {
         (past..past + tokens).try_for_each(|past| self.step(sequences, past, 1))
     }
 
-    /// The median of `repeat` runs of `f`, after `before`.
+    /// The median time of `repeat` runs of `f`, each after `before`.
     fn time(
         &mut self,
         repeat: usize,
@@ -123,7 +124,7 @@ impl Runner {
         Ok(Time { cpu: median(times.iter().map(|t| t.cpu)), wall: median(times.iter().map(|t| t.wall)) })
     }
 
-    /// CPU milliseconds of every op in one run of `f`.
+    /// CPU milliseconds per op in one run of `f`.
     fn profile(&mut self, f: impl Fn(&mut Runner) -> Result<()>) -> Result<Vec<(&'static str, f64)>> {
         self.executor.start_profile();
         f(self)?;

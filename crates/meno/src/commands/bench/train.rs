@@ -1,4 +1,5 @@
-//! `meno bench train`: tokens a second of whole training steps, by CPU time and by the clock, and a profile by op.
+//! `meno bench train`: tokens per second of complete training steps, by CPU time and by wall-clock time, and
+//! a profile by op.
 
 use super::{median, peak_rss_mb};
 use crate::arguments::{thread_count, threads_of};
@@ -16,7 +17,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Steps before measuring starts.
+/// Steps before the measurement starts.
 const WARM_UP: usize = 2;
 
 /// Arguments of `meno bench train`.
@@ -79,7 +80,7 @@ impl Preset {
             Preset::V3 => include_str!("presets/v3.json"),
         }
     }
-    /// Sequences and tokens of each.
+    /// The number of sequences and the tokens in each.
     fn batch(self) -> (usize, usize) {
         match self {
             Preset::W2 | Preset::V3 => (8, 256),
@@ -88,7 +89,7 @@ impl Preset {
     }
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Serialize)]
 struct Report {
     network: String,
@@ -104,13 +105,13 @@ struct Report {
     step_ms: f64,
     gflop_per_step: f64,
     gflops: f64,
-    /// Of one thread in registers alone, measured in this run.
+    /// Peak of one thread that computes in registers only, measured in this run.
     peak_gflops: f64,
     fraction_of_peak: f64,
     peak_rss_mb: f64,
     activations_mb: f64,
     loss: f64,
-    /// Milliseconds of CPU time a step.
+    /// CPU milliseconds per step.
     profile: Vec<Entry>,
 }
 
@@ -155,7 +156,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Random tokens; every target counts the same.
+/// Random tokens; every target has the same weight.
 fn random_batch(vocab: usize, sequences: usize, length: usize) -> Batch {
     let mut rng = Rng::new(&[1]);
     let mut batch = Batch::default();
@@ -182,7 +183,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let mut optimizer = backend.optimizer(OptimizerConfig::default(), model.layout())?;
     let loss = CrossEntropy { head_scale: [1.0, 0.3] };
     let peak_gflops = roofline::gflops(precision);
-    // CPU and wall seconds of every step; then of preparing weights and of clipping and AdamW.
+    // CPU and wall-clock seconds of every step; then of preparing weights, and of clipping and AdamW.
     let (mut times, mut others) = (Vec::new(), [0f64; 2]);
     let work = Work::new("training steps", Unit::Count);
     for step in 0..WARM_UP + args.steps {
@@ -208,7 +209,8 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let times = &times[WARM_UP..];
     let (cpu, wall) = (median(times.iter().map(|t| t.0)), median(times.iter().map(|t| t.1)));
     let tokens = (sequences * length) as f64;
-    // Attention grows with the length of a sequence, everything else with the tokens; backward is twice forward.
+    // Attention cost grows with sequence length, everything else with the number of tokens. Backward costs
+    // twice as much as forward.
     let gflop = 3.0 * sequences as f64 * executor.program().flops(length) as f64 / 1e9;
     Ok(Report {
         network,
@@ -235,7 +237,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     })
 }
 
-/// CPU time by op, the slowest first.
+/// CPU time by op, slowest first.
 fn profile(executor: &dyn Executor, others: [f64; 2], steps: usize) -> Vec<Entry> {
     let scale = 1e3 / steps as f64;
     let mut entries: Vec<Entry> = Vec::new();

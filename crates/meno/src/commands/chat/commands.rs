@@ -1,4 +1,4 @@
-//! What begins with `/`.
+//! The commands of a chat, which begin with `/`.
 
 use super::conversation::Conversation;
 use super::{Chat, rescue, settings};
@@ -10,7 +10,7 @@ use meno_train::recipe::near;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
-/// A command, what follows it, and what it does.
+/// A command, its argument, and its help text.
 pub(super) struct Command {
     pub(super) name: &'static str,
     arguments: &'static str,
@@ -35,7 +35,7 @@ pub(super) const COMMANDS: [Command; 10] = [
     command("/exit", "", "leave"),
 ];
 
-/// What the keys do, below the commands.
+/// The keys, listed below the commands.
 const KEYS: [(&str, &str); 5] = [
     ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
     ("Ctrl-D", "leave"),
@@ -52,7 +52,7 @@ pub(super) enum Next {
 }
 
 impl Chat {
-    /// Does what a line says.
+    /// Executes a line.
     pub(super) fn line(&mut self, line: &str) -> Result<Next> {
         let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let argument = argument.trim();
@@ -163,7 +163,7 @@ impl Chat {
         self.save_to(Path::new(file), force);
     }
 
-    /// Writes the conversation and says so; whether it was written.
+    /// Saves the conversation and reports it; returns true on success.
     pub(super) fn save_to(&mut self, file: &Path, force: bool) -> bool {
         let file = at_home(file);
         match self.talk.save(&file, force, self.voice.name()) {
@@ -195,7 +195,7 @@ impl Chat {
                 }
                 self.talk = talk;
                 if rescue::is_rescued(&file) {
-                    // It is in memory again; leaving offers to save it.
+                    // The conversation is in memory again; leaving offers to save it.
                     let _ = std::fs::remove_file(&file);
                     (self.talk.file, self.talk.unsaved) = (None, true);
                 }
@@ -214,7 +214,7 @@ impl Chat {
         let before = self.talk.turns.len();
         let asked = self.ask_and_go_on(&turn.user);
         if self.talk.turns.len() == before {
-            // It failed, and the old answer is better than none.
+            // The new answer failed, so the old answer is restored.
             self.talk.turns.push(turn);
             self.talk.unanswered = None;
         }
@@ -226,17 +226,17 @@ fn turns(n: usize) -> String {
     if n == 1 { "1 turn".to_owned() } else { format!("{n} turns") }
 }
 
-/// Whether a word looks like a command: a path, or a fraction, does not.
+/// True if a word looks like a command; a path or a fraction does not.
 fn is_command(word: &str) -> bool {
     word.strip_prefix('/').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_alphabetic() || c == '-'))
 }
 
-/// What tells a terminal to put a text on the clipboard (xterm's control sequence OSC 52).
+/// The sequence that makes a terminal put text on the clipboard (xterm's control sequence OSC 52).
 fn clipboard(text: &str) -> String {
     format!("\x1b]52;c;{}\x07", base64(text.as_bytes()))
 }
 
-/// RFC 4648, with padding.
+/// Base64 encoding (RFC 4648, with padding).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -1,4 +1,4 @@
-//! A conversation: what was asked and answered, to a file and back.
+//! A conversation of questions and answers, which can be saved to a file and loaded again.
 
 use crate::output::{self, Inputs};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,17 +15,17 @@ pub(super) struct Turn {
     pub(super) answer: String,
 }
 
-/// What was said so far.
+/// The conversation so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Conversation {
-    /// Instructions before it.
+    /// The system message, which precedes the turns.
     pub(super) system: Option<String>,
     pub(super) turns: Vec<Turn>,
-    /// A question without an answer: one that failed, or the end of a file.
+    /// A question without an answer: one that failed, or the last message of a file.
     pub(super) unanswered: Option<String>,
-    /// Whether something was said since it was saved.
+    /// True if the conversation changed since it was saved.
     pub(super) unsaved: bool,
-    /// The file that it was read from or written to last.
+    /// The file that was last read or written.
     pub(super) file: Option<SavedFile>,
 }
 
@@ -37,14 +37,14 @@ pub(super) struct SavedFile {
 }
 
 impl SavedFile {
-    /// Whether `path` is this file and nobody has changed it since.
+    /// True if `path` is this file and its contents are unchanged.
     fn is(&self, path: &Path) -> bool {
         self.path == path && input::read_text(path, input::SMALL).is_ok_and(|text| text == self.text)
     }
 }
 
 impl Conversation {
-    /// As a chat template or a server takes it, with the next question.
+    /// The messages plus the next question, in the form that a chat template or a server expects.
     pub(super) fn messages(&self, next: &str) -> Vec<Message> {
         let mut messages: Vec<Message> = self.system.iter().map(|s| Message::new("system", s.as_str())).collect();
         for turn in &self.turns {
@@ -55,8 +55,8 @@ impl Conversation {
         messages
     }
 
-    /// Writes it: messages as JSON where the name ends with `.json`, else Markdown. A file of something else is written
-    /// over with `force` only.
+    /// Saves the conversation: as JSON messages if the name ends with `.json`, otherwise as Markdown.
+    /// Overwrites an unrelated file only with `force`.
     pub(super) fn save(&mut self, file: &Path, force: bool, model: &str) -> Result<()> {
         let own = self.file.as_ref().is_some_and(|saved| saved.is(file));
         let target = output::file("", file, force || own, &Inputs::default())?;
@@ -69,7 +69,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Its messages.
+    /// The messages as JSON.
     pub(super) fn json(&self) -> Result<String> {
         let mut messages: Vec<Value> = self.system.iter().map(|s| json!({ "role": "system", "content": s })).collect();
         for turn in &self.turns {
@@ -98,7 +98,7 @@ impl Conversation {
         text + &self.unanswered.iter().map(|q| format!("\n**You:** {q}\n")).collect::<String>()
     }
 
-    /// Reads what [`Conversation::save`] wrote as JSON, or any list of messages as OpenAI's API has it.
+    /// Reads the JSON that [`Conversation::save`] writes, or any list of messages in the format of OpenAI's API.
     pub(super) fn load(file: &Path) -> Result<Conversation> {
         let name = file.display();
         let text = input::read_text(file, input::SMALL).with_context(|| name.to_string())?;
@@ -176,7 +176,7 @@ mod tests {
         assert!(!talk.unsaved);
         let mut read = Conversation::load(&file).unwrap();
         assert_eq!((&read.system, &read.turns, &read.unanswered), (&talk.system, &talk.turns, &talk.unanswered));
-        // Its own file is written over, a file of something else is not.
+        // It overwrites its own file but not an unrelated one.
         talk.save(&file, false, "m").unwrap();
         read.save(&file, false, "m").unwrap();
         let error = Conversation::default().save(&file, false, "m").unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The line that is typed: several lines in one, completion of commands, and a history that outlives the session.
+//! The input line: multi-line input, completion of commands, and a history that persists across sessions.
 
 use super::commands::COMMANDS;
 use super::settings;
@@ -15,23 +15,23 @@ use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Begins and ends a text of several lines.
+/// Starts and ends a text of several lines.
 const QUOTES: &str = "\"\"\"";
 
-/// What the person did.
+/// The user's action.
 #[derive(Debug, PartialEq)]
 pub(super) enum Typed {
-    /// Wrote something and pressed Enter.
+    /// Typed something and pressed Enter.
     Line(String),
-    /// Pressed Ctrl-C on a line that was not empty: the line is gone.
+    /// Pressed Ctrl-C on a line that was not empty; the line is cleared.
     Cleared,
     /// Pressed Ctrl-C on an empty line.
     Interrupted,
-    /// Pressed Ctrl-D, or the terminal is gone.
+    /// Pressed Ctrl-D, or the terminal has closed.
     End,
 }
 
-/// Reads a question, of several lines if need be, from a terminal that only prints.
+/// Reads a question, possibly of several lines, from a terminal that cannot redraw lines.
 fn plain_line(prompt: &str) -> std::io::Result<Typed> {
     print!("{prompt}");
     std::io::stdout().flush()?;
@@ -48,12 +48,12 @@ fn plain_line(prompt: &str) -> std::io::Result<Typed> {
 /// Reads lines from a terminal.
 pub(super) struct LineEditor {
     editor: Editor<Typing, FileHistory>,
-    /// Where the history is kept, as long as that works.
+    /// The history file; `None` once it cannot be used.
     history: Option<PathBuf>,
 }
 
 impl LineEditor {
-    /// An editor with the history of earlier sessions, if it shall be kept.
+    /// Opens an editor with the history of earlier sessions, if `keep_history` is set.
     pub(super) fn open(keep_history: bool) -> Result<LineEditor> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
@@ -72,7 +72,7 @@ impl LineEditor {
         Ok(editor)
     }
 
-    /// Asks for a line, which the history keeps.
+    /// Asks for a line and adds it to the history.
     pub(super) fn line(&mut self) -> Result<Typed> {
         let typed = self.answer("› ")?;
         if let Typed::Line(line) = &typed
@@ -87,7 +87,7 @@ impl LineEditor {
         })
     }
 
-    /// Asks something with this prompt.
+    /// Asks for a line with this prompt.
     pub(super) fn answer(&mut self, prompt: &str) -> Result<Typed> {
         if let Some(typing) = self.editor.helper() {
             typing.empty.set(true);
@@ -106,7 +106,7 @@ impl LineEditor {
         }
     }
 
-    /// Line by line, so that a session that ends by force has kept its own; other sessions' lines stay too.
+    /// Appends line by line, so that a killed session keeps its lines and the lines of other sessions stay too.
     fn append_history(&mut self) {
         let Some(file) = self.history.clone() else { return };
         let made = file.parent().map_or(Ok(()), private_directory).map_err(ReadlineError::from);
@@ -114,7 +114,7 @@ impl LineEditor {
         self.told(kept, "cannot be written");
     }
 
-    /// Says once that the history is not kept.
+    /// Reports once that the history is not kept.
     fn told(&mut self, result: rustyline::Result<()>, what: &str) {
         if let Err(error) = result
             && let Some(file) = self.history.take()
@@ -124,14 +124,14 @@ impl LineEditor {
     }
 }
 
-/// `meno` in the directory for state (XDG base directories).
+/// The `meno` directory in the state directory (XDG base directories).
 pub(super) fn state_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(state.join("meno"))
 }
 
-/// Makes a directory that only its owner can look into.
+/// Creates a directory that only its owner can read.
 pub(super) fn private_directory(dir: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -140,7 +140,7 @@ pub(super) fn private_directory(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// What was meant by what was typed: lines joined by `\` at their ends, or all between quotes.
+/// The text of a typed input: lines joined by a trailing `\`, or everything between quotes.
 fn whole(line: &str) -> String {
     if let Some(quoted) = line.trim_start().strip_prefix(QUOTES) {
         let quoted = quoted.trim_end();
@@ -149,7 +149,7 @@ fn whole(line: &str) -> String {
     line.replace("\\\n", "\n")
 }
 
-/// Whether more lines belong to it.
+/// True if the input continues on another line.
 fn has_more(line: &str) -> bool {
     match line.trim_start().strip_prefix(QUOTES) {
         Some(quoted) => !quoted.trim_end().ends_with(QUOTES),
@@ -157,9 +157,9 @@ fn has_more(line: &str) -> bool {
     }
 }
 
-/// Helps while a line is typed.
+/// Completion, hints and validation while a line is typed.
 struct Typing {
-    /// Whether the line is empty.
+    /// True if the line is empty.
     empty: Cell<bool>,
     files: FilenameCompleter,
 }
@@ -170,7 +170,7 @@ impl Highlighter for Typing {}
 impl Hinter for Typing {
     type Hint = String;
 
-    /// Hints nothing. It sees every change, which is how the editor knows what Ctrl-C has cleared.
+    /// Gives no hint. It sees every change, so the editor knows what Ctrl-C has cleared.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         self.empty.set(line.is_empty());
         None
@@ -199,7 +199,7 @@ impl Completer for Typing {
     }
 }
 
-/// Those words that begin so.
+/// The words that start with `typed`.
 fn beginning(typed: &str, words: &[&str]) -> Vec<Pair> {
     let fitting = words.iter().filter(|w| w.starts_with(typed));
     fitting.map(|w| Pair { display: w.to_string(), replacement: format!("{w} ") }).collect()

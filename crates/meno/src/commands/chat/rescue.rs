@@ -1,6 +1,6 @@
-//! A conversation outlives its terminal: what is not saved when the terminal closes (SIGHUP) or the process is ended
-//! (SIGTERM) goes to a file, which the next chat names. That includes the question and what the model has written of its
-//! answer.
+//! Rescues an unsaved conversation. When the terminal closes (SIGHUP) or the process is ended (SIGTERM), the
+//! conversation is written to a file, which the next chat mentions. This includes the current question and
+//! the part of its answer written so far.
 
 use super::conversation::{Conversation, Turn};
 use super::editor::{private_directory, state_dir};
@@ -14,19 +14,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const PREFIX: &str = "interrupted-chat-";
 
-/// The conversation while it is not saved.
+/// The unsaved conversation.
 #[derive(Clone, Default)]
 pub(super) struct Rescue(Arc<Mutex<Unsaved>>);
 
 #[derive(Default)]
 struct Unsaved {
     talk: Conversation,
-    /// The question that is being answered, with the answer so far.
+    /// The question being answered, with the answer so far.
     open: Option<Turn>,
 }
 
 impl Unsaved {
-    /// The file to write, if there is anything to save.
+    /// The contents of the file, if there is anything to save.
     fn text(&self) -> Option<String> {
         let mut talk = self.talk.clone();
         match &self.open {
@@ -42,16 +42,16 @@ impl Unsaved {
 }
 
 impl Rescue {
-    /// Watches for the end of the terminal or the process.
+    /// Waits for the signals that close the terminal or end the process.
     pub(super) fn watch(&self) {
         let rescue = self.clone();
         let wanted = [SIGHUP, SIGTERM].into_iter().filter(|s| !crate::exit::is_ignored(*s));
-        // Without a thread, the signals end the process as ever.
+        // Without a thread, the signals end the process as usual.
         if let Ok(mut signals) = Signals::new(wanted) {
             let _ = std::thread::Builder::new().name("rescue".into()).spawn(move || {
                 if let Some(signal) = signals.forever().next() {
                     if let Some(text) = rescue.lock().text() {
-                        // An error cannot be shown any more: the terminal is closed.
+                        // An error cannot be shown any more because the terminal is closed.
                         let _ = write(&text);
                     }
                     signal_hook::low_level::exit(128 + signal);
@@ -64,18 +64,18 @@ impl Rescue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the conversation as it is between two questions.
+    /// Records the conversation between two questions.
     pub(super) fn note(&self, talk: &Conversation) {
         *self.lock() = Unsaved { talk: talk.clone(), open: None };
     }
 
-    /// Notes a question that is going to be answered.
+    /// Records a question that is about to be answered.
     pub(super) fn asked(&self, talk: &Conversation, question: &str) {
         let open = Turn { user: question.to_owned(), thought: String::new(), answer: String::new() };
         *self.lock() = Unsaved { talk: Conversation { unanswered: None, ..talk.clone() }, open: Some(open) };
     }
 
-    /// Notes more of its answer.
+    /// Records the next piece of its answer.
     pub(super) fn piece(&self, piece: &Piece) {
         if let Some(turn) = &mut self.lock().open {
             match piece {
@@ -87,7 +87,7 @@ impl Rescue {
     }
 }
 
-/// The conversations that were interrupted, the oldest first.
+/// The interrupted conversations, oldest first.
 pub(super) fn all() -> Vec<PathBuf> {
     let files = state_dir().and_then(|dir| std::fs::read_dir(dir).ok());
     let paths = files.into_iter().flatten().flatten().map(|entry| entry.path());
@@ -96,13 +96,13 @@ pub(super) fn all() -> Vec<PathBuf> {
     found
 }
 
-/// Whether a file is a conversation that was interrupted.
+/// True if a file is an interrupted conversation.
 pub(super) fn is_rescued(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(PREFIX) && path.parent() == state_dir().as_deref()
 }
 
-/// For its owner alone.
+/// Writes the text to a new file that only its owner can read.
 fn write(text: &str) -> std::io::Result<()> {
     let Some(dir) = state_dir() else { return Ok(()) };
     private_directory(&dir)?;

@@ -1,12 +1,12 @@
-//! `/set`: how tokens are chosen, changed while talking.
+//! `/set`: changes the sampling settings during a chat.
 
 use crate::arguments;
 use crate::session::SamplingArgs;
 
-/// What can be set.
+/// The settings that can be changed.
 pub(super) const NAMES: [&str; 7] = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed"];
 
-/// Changes a setting, `default` back to the model's own; returns what to print.
+/// Changes a setting; `default` restores the model's own value. Returns the text to print.
 pub(super) fn set(sampling: &mut SamplingArgs, seed: &mut u64, name: &str, value: &str) -> Result<String, String> {
     let name = name.replace('-', "_");
     match name.as_str() {
@@ -26,7 +26,7 @@ pub(super) fn set(sampling: &mut SamplingArgs, seed: &mut u64, name: &str, value
     Ok(format!("{name} = {}", shown(sampling, *seed, &name)))
 }
 
-/// All settings, a line each.
+/// All settings, one per line.
 pub(super) fn list(sampling: &SamplingArgs, seed: u64) -> String {
     NAMES.map(|name| format!("{name:12} {}", shown(sampling, seed, name))).join("\n")
 }
@@ -46,7 +46,7 @@ pub(super) fn shown(sampling: &SamplingArgs, seed: u64, name: &str) -> String {
     }
 }
 
-/// A value as the command line takes it; `None` for `default`.
+/// Parses a value as the command line does; `None` for `default`.
 fn or_default<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if value == "default" {
         return Ok(None);

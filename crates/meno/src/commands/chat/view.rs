@@ -1,4 +1,4 @@
-//! How an answer is shown as it comes: the thought folded, the answer as it is.
+//! Shows an answer as it arrives: the thought folded, the answer in full.
 
 use crate::remote::RemoteAnswer;
 use crate::terminal::{self, Fold, Wrapped, dim, printable};
@@ -7,16 +7,16 @@ use meno_engine::reasoning::Piece;
 use std::io::{Stdout, Write, stdout};
 use std::time::Instant;
 
-/// How an answer is shown as it comes.
+/// Shows an answer as it arrives.
 pub(super) struct View {
     live: bool,
     think: bool,
     fold: Option<Fold<Stdout>>,
     thought: bool,
-    /// Whether anything but white space of the answer was shown.
+    /// True if any part of the answer other than white space was shown.
     answered: bool,
     thought_tokens: usize,
-    /// Breaks the text's lines.
+    /// Wraps the lines of the text.
     lines: Wrapped,
 }
 
@@ -75,7 +75,7 @@ impl View {
         }
     }
 
-    /// Ends the thought, if one is being shown.
+    /// Ends the thought, if one is on the screen.
     fn close(&mut self, cut_off: bool) -> std::io::Result<()> {
         if !std::mem::take(&mut self.thought) {
             return Ok(());

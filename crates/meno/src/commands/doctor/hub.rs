@@ -1,4 +1,4 @@
-//! The hub and the cache of its models.
+//! The hub and its model cache.
 
 use super::machine::free;
 use super::report::{Mark, Section};
@@ -6,7 +6,7 @@ use crate::hub;
 use crate::progress::bytes;
 use serde_json::json;
 
-/// Less room than this is little for models.
+/// Less free space than this is little for models.
 const LITTLE: u64 = 5_000_000_000;
 
 pub(super) fn section(quick: bool) -> Section {

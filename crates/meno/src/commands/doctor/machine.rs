@@ -1,4 +1,4 @@
-//! Processor, memory, disks, GPUs: what the system says of them.
+//! Processor, memory, disks and GPUs, as reported by the system.
 
 use super::report::{Mark, Section};
 use crate::progress::bytes;
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Less memory than this is little for a model of some billion parameters in 4 bits.
+/// Less memory than this is little for a 4-bit model with several billion parameters.
 const LITTLE_MEMORY: u64 = 4 << 30;
-/// Less room than this is little for checkpoints.
+/// Less free space than this is little for checkpoints.
 const LITTLE_DISK: u64 = 2_000_000_000;
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
@@ -24,7 +24,7 @@ fn field(text: &str, key: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The clock of a core in MHz: the most the system allows it, else what it has now.
+/// The clock of a core in MHz: the maximum that the system allows, otherwise the current value.
 pub(super) fn megahertz() -> Option<f64> {
     let most = read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").and_then(|s| s.trim().parse::<f64>().ok());
     most.map(|khz| khz / 1e3).or_else(|| field(&read("/proc/cpuinfo")?, "cpu MHz")?.parse().ok())
@@ -57,7 +57,7 @@ pub(super) fn processor() -> Section {
     s
 }
 
-/// The least limit of memory that a control group puts on this process, of version 2 or 1.
+/// The smallest memory limit that a control group (version 1 or 2) sets for this process.
 fn memory_limit() -> Option<u64> {
     let groups = read("/proc/self/cgroup")?;
     let number = |path: PathBuf| read(path)?.trim().parse::<u64>().ok();
@@ -75,7 +75,7 @@ fn memory_limit() -> Option<u64> {
             limits.extend(number(Path::new(root).join(group).join(file)));
         }
     }
-    // Version 1 writes a number that no machine has for none.
+    // Version 1 writes an impossibly large number if there is no limit.
     limits.into_iter().min().filter(|l| *l < 1 << 60)
 }
 
@@ -113,7 +113,7 @@ pub(super) fn memory() -> Section {
     s
 }
 
-/// Bytes that this user may still write where `path` is, or will be.
+/// Bytes that this user can still write at `path`, which need not exist yet.
 pub(super) fn free(path: &Path) -> Option<u64> {
     let there = path.ancestors().find(|p| p.exists())?;
     let name = std::ffi::CString::new(there.as_os_str().as_encoded_bytes()).ok()?;
@@ -142,7 +142,7 @@ pub(super) fn disks() -> Section {
     s
 }
 
-/// What a program prints, if it ends well within some seconds.
+/// The output of a program, if it succeeds within a few seconds.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let mut child = Command::new(program);
     child.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

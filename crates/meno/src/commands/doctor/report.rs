@@ -3,16 +3,16 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-/// What is said of a row.
+/// The status of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// As it should be.
+    /// Works as it should.
     Ok,
-    /// It works, but not as well as it could.
+    /// Works, but not as well as it could.
     Note,
-    /// It is not there.
+    /// Absent.
     Missing,
-    /// It was not tried.
+    /// Not tried.
     NotTried,
 }
 
@@ -41,35 +41,35 @@ impl Section {
         Section { key, title, rows: Vec::new(), values: Map::new(), advice: Vec::new() }
     }
 
-    /// A row that is as it should be: `label: text`, and as JSON its text.
+    /// Adds a row with status ok: `label: text`; the JSON value is the text.
     pub(super) fn ok(&mut self, key: &str, label: &str, text: impl Into<String>) {
         let text = text.into();
         self.row(Mark::Ok, key, format!("{label}: {text}"), text.into());
     }
 
-    /// A row with its own value in JSON.
+    /// Adds a row with a separate JSON value.
     pub(super) fn row(&mut self, mark: Mark, key: &str, text: String, value: Value) {
         self.rows.push((mark, text));
         self.values.insert(key.to_owned(), value);
     }
 
-    /// A row without a value.
+    /// Adds a row without a value.
     pub(super) fn line(&mut self, mark: Mark, text: impl Into<String>) {
         self.rows.push((mark, text.into()));
     }
 
-    /// A value that no row shows.
+    /// Adds a JSON value that no row shows.
     pub(super) fn value(&mut self, key: &str, value: Value) {
         self.values.insert(key.to_owned(), value);
     }
 
-    /// What to do about what is wrong.
+    /// Adds advice on a problem.
     pub(super) fn advise(&mut self, line: impl Into<String>) {
         self.advice.push(line.into());
     }
 }
 
-/// All of them. Text is printed as it comes, as some of it takes seconds.
+/// All sections. Text is printed section by section, because some of them take seconds.
 pub(super) struct Report {
     as_text: bool,
     values: Map<String, Value>,

@@ -1,4 +1,4 @@
-//! The walls of the sandbox, and what can run in it.
+//! The isolation layers of the sandbox, and what can run in it.
 
 use super::report::{Mark, Section};
 use meno_eval::Error;
@@ -6,13 +6,13 @@ use meno_eval::sandbox::{Language, Limits, Sandbox, walls};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The section, and why `--sandbox` would refuse.
+/// The section, and the reason why `--sandbox` would refuse to run, if any.
 pub(super) fn section() -> (Section, Option<Error>) {
     let mut s = Section::new("sandbox", "Sandbox of programs (--sandbox)");
     let opened = Sandbox::open(Path::new("python3"), Limits::default());
     let failed = match &opened {
         Err(Error::Wall { wall, .. }) => walls().iter().position(|name| name == wall),
-        // Anything else fails before the first wall.
+        // Any other error occurs before the first isolation layer.
         Err(_) => Some(0),
         Ok(_) => None,
     };

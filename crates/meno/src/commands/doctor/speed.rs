@@ -1,4 +1,4 @@
-//! What the processor and the memory reach, beside what such a processor should.
+//! The measured speed of processor and memory, compared with what such a processor should reach.
 
 use super::machine::megahertz;
 use super::report::{Mark, Section};
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Below this share of what is expected something is wrong with the machine.
+/// Below this share of the expected value, something is wrong with the machine.
 const POOR: f64 = 0.5;
-/// GB/s that one thread of any processor of the last ten years reads from memory.
+/// GB/s that one thread reads from memory on any processor of the last ten years.
 const READ: f64 = 6.0;
-/// Reading by all threads is repeated for so long.
+/// Reading by all threads is repeated for this long.
 const MEMORY_SECONDS: f64 = 1.5;
 
 pub(super) fn section() -> Section {
@@ -49,7 +49,7 @@ pub(super) fn section() -> Section {
     s
 }
 
-/// One row; whether it is poor.
+/// Adds one row; returns true if the value is poor.
 fn add(
     s: &mut Section,
     (key, label, unit): (&str, &str, &str),
@@ -74,8 +74,8 @@ fn add(
     poor
 }
 
-/// GB/s that all threads together read from memory, by the clock: the best of several passes over more than the caches
-/// hold.
+/// GB/s that all threads together read from memory, by wall-clock time: the best of several passes over more
+/// data than the caches hold.
 fn read_by_all(threads: usize) -> f64 {
     const VALUES: usize = 1 << 24;
     let data = vec![1u64; VALUES * threads];

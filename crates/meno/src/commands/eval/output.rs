@@ -1,4 +1,4 @@
-//! The file of an evaluation: what was asked on its first line, then a judged problem a line.
+//! The file of an evaluation: the first line holds the settings, each further line one judged problem.
 
 use crate::output::{self, Inputs};
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Problems judged before and where more are written.
+/// Problems that are already judged, and the file to which more are written.
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) judged: Vec<Judged>,
@@ -17,7 +17,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Opens the file of `recipe`, if it wants one; with `resume` what stands in it is gone on with.
+    /// Opens the output file of `recipe`, if it has one. With `resume`, an existing file is continued.
     pub(super) fn open(recipe: &EvalRecipe, file: Option<&Path>, resume: bool, force: bool) -> Result<Output> {
         let Some(path) = &recipe.eval.out else { return Ok(Output::default()) };
         let name = || path.display().to_string();
@@ -32,7 +32,7 @@ impl Output {
         let path = &output::file("--out", path, resume || force, &inputs)?;
         let header = header(recipe)?;
         let (judged, whole) = if path.exists() && resume { read(path, &header)? } else { (Vec::new(), 0) };
-        // A line that a kill cut short is written anew.
+        // Remove a line that a kill cut short; it is written again.
         let mut file = File::options().create(true).write(true).truncate(false).open(path).with_context(name)?;
         file.set_len(whole).with_context(name)?;
         file.seek(SeekFrom::End(0)).with_context(name)?;
@@ -52,7 +52,8 @@ impl Output {
     }
 }
 
-/// What decides the responses: the recipe without where they go, how many there shall be and who computes them.
+/// The settings that determine the responses: the recipe without the output path, the number of problems, and the
+/// settings that only affect how they are computed (threads, concurrent sequences).
 fn header(recipe: &EvalRecipe) -> Result<Value> {
     let mut value = serde_json::to_value(recipe)?;
     if let Some(eval) = value["eval"].as_object_mut() {
@@ -63,7 +64,7 @@ fn header(recipe: &EvalRecipe) -> Result<Value> {
     Ok(value)
 }
 
-/// The judged problems of a file and the bytes of its whole lines.
+/// The judged problems of a file, and the number of bytes in its complete lines.
 fn read(path: &Path, header: &Value) -> Result<(Vec<Judged>, u64)> {
     let name = || path.display().to_string();
     let mut reader = BufReader::new(File::open(path).with_context(name)?);

@@ -1,4 +1,5 @@
-//! What a network of this shape would take and how fast its memory would let it write: computed, not measured.
+//! Estimates the memory of a network of this shape and the generation speed that memory bandwidth allows:
+//! computed, not measured.
 
 use super::listing::Listing;
 use meno_model::gguf::{FileType, GgmlType, Planned};
@@ -6,26 +7,26 @@ use meno_model::{Config, convert};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// The types that a table shows: one for each size.
+/// The types that the table shows, one per size.
 const SHOWN: [&str; 9] = ["f32", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k"];
 
 /// Weights of one type.
 pub(super) struct Estimate {
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// What one token of one sequence makes the processor read: all but the routed experts it does not go to, and of
-    /// the embedding one row.
+    /// Bytes that the processor reads for one token of one sequence: all weights except the routed experts
+    /// that the token does not use, and only one row of the embedding.
     pub(super) read: u64,
 }
 
 impl Estimate {
-    /// Tokens a second of one sequence, if nothing but reading the weights took time.
+    /// Tokens per second of one sequence, if reading the weights were the only cost.
     pub(super) fn tokens_per_s(&self, bandwidth: f64) -> f64 {
         bandwidth * 1e9 / self.read.max(1) as f64
     }
 }
 
-/// One estimate for each type, the published FP8 and what is stored among them.
+/// One estimate per type, including the published FP8 format and the stored types.
 pub(super) fn all(listing: &Listing) -> Vec<Estimate> {
     let Some(config) = &listing.config else { return Vec::new() };
     let mut all = Vec::new();
@@ -35,7 +36,7 @@ pub(super) fn all(listing: &Listing) -> Vec<Estimate> {
     }
     for name in SHOWN {
         let file_type = FileType::parse(name).expect("invariant: the shown types are known");
-        // A shape that GGUF cannot express has no such file.
+        // GGUF cannot express this shape, so there is no such file.
         let Ok(plan) = convert::plan(config, file_type) else { continue };
         all.push(estimate(config, name.into(), plan.iter().map(|t| (t.name.as_str(), t.bytes() as u64))));
         if name == "bf16" && config.quantization.is_some() {
@@ -45,7 +46,7 @@ pub(super) fn all(listing: &Listing) -> Vec<Estimate> {
     all
 }
 
-/// Bytes of a tensor in a checkpoint whose linear layers are FP8 with a factor (f32) per 128×128.
+/// Bytes of a tensor in a checkpoint whose linear layers are FP8 with one f32 scale factor per 128×128 block.
 fn fp8(t: &Planned) -> u64 {
     let elements: u64 = t.shape.iter().map(|&d| d as u64).product();
     let outside = ["token_embd.weight", "output.weight"].contains(&t.name.as_str());
@@ -73,7 +74,7 @@ fn estimate<'a>(config: &Config, name: String, tensors: impl Iterator<Item = (&'
     Estimate { name, bytes, read }
 }
 
-/// For programs.
+/// The estimates as JSON.
 pub(super) fn json(estimates: &[Estimate], bandwidth: Option<f64>) -> Value {
     let one = |e: &Estimate| {
         json!({"type": e.name, "weights_bytes": e.bytes, "read_per_token_bytes": e.read,
@@ -82,7 +83,7 @@ pub(super) fn json(estimates: &[Estimate], bandwidth: Option<f64>) -> Value {
     json!({"bandwidth_gb_per_s": bandwidth, "types": estimates.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// For people.
+/// The estimates as readable text.
 pub(super) fn text(
     out: &mut String,
     estimates: &[Estimate],
@@ -105,8 +106,8 @@ pub(super) fn text(
 mod tests {
     use super::*;
 
-    /// Two layers of 4 experts of which 1 is used: of 4 MiB of experts a token reads 1 MiB, of an embedding of 1024
-    /// rows one.
+    /// Two layers with 4 experts, of which 1 is used: a token reads 1 MiB of 4 MiB of experts, and one row of
+    /// an embedding with 1024 rows.
     #[test]
     fn experts_and_embedding_count_as_they_are_read() {
         let config = Config::from_value(

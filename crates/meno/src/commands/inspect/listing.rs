@@ -1,4 +1,4 @@
-//! The tensors and the config of a checkpoint, whatever its form.
+//! The tensors and the config of a checkpoint in any format.
 
 use anyhow::{Context, Result, bail};
 use meno_model::gguf::{Gguf, hf_name};
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A safetensors header is JSON of some 100 bytes a tensor; the format's own reader stops at this too.
+/// A safetensors header is JSON of about 100 bytes per tensor; the format's reference reader has the same limit.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// One stored (or, from a bare config, expected) tensor.
+/// One tensor: stored in a file, or expected if there is only a config.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tensor {
     pub(super) name: String,
@@ -23,18 +23,18 @@ pub(super) struct Tensor {
 
 impl Tensor {
     pub(super) fn elements(&self) -> u64 {
-        // Stored tensors are checked while they are read, computed ones by `Config`: the product fits.
+        // The product fits: stored tensors are checked while they are read, computed ones by `Config`.
         self.shape.iter().map(|&d| d as u64).product()
     }
 }
 
-/// What the files say.
+/// The contents of the files.
 pub(super) struct Listing {
     pub(super) path: PathBuf,
     /// `GGUF version 3`, `safetensors, 2 files`, `config.json (tensors computed)`.
     pub(super) format: String,
     pub(super) config: Option<Config>,
-    /// Whether the tensors are those that the config asks for, not those of a file.
+    /// True if the tensors are computed from the config, not read from a file.
     pub(super) computed: bool,
     pub(super) tensors: Vec<Tensor>,
 }
@@ -107,7 +107,7 @@ impl Listing {
     }
 }
 
-/// The tensors that a config asks for, in f32.
+/// The tensors that a config requires, in f32.
 fn computed(config: &Config) -> Vec<Tensor> {
     let tensor = |(name, shape): (String, Vec<usize>)| {
         let mut tensor = Tensor { name, shape, dtype: "F32".into(), bytes: 0 };
@@ -117,7 +117,7 @@ fn computed(config: &Config) -> Vec<Tensor> {
     Model::tensor_shapes(config).into_iter().map(tensor).collect()
 }
 
-/// The files that the index names, else `model.safetensors`, else every .safetensors file.
+/// The files named by the index, otherwise `model.safetensors`, otherwise every .safetensors file.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let index = dir.join("model.safetensors.index.json");
     if index.exists() {
@@ -138,7 +138,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The header of a safetensors file, with every range checked against the file's size.
+/// Reads the header of a safetensors file and checks every range against the file's size.
 fn safetensors(path: &Path) -> Result<Vec<Tensor>> {
     read_safetensors(path).with_context(|| format!("{}", path.display()))
 }
@@ -164,7 +164,7 @@ fn read_safetensors(path: &Path) -> Result<Vec<Tensor>> {
     Ok(tensors.into_values().collect())
 }
 
-/// The entries of a header. Read as what they are: as JSON values they would take twenty times the header's size.
+/// The entries of a header, deserialized directly: as JSON values they would take twenty times the header's size.
 struct Header(Vec<(String, Entry)>);
 
 #[derive(Deserialize)]
@@ -197,7 +197,7 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// One tensor's entry and where its bytes start; `data` is the size of the bytes after the header.
+/// Checks one tensor's entry; returns it with the start of its bytes. `data` is the number of bytes after the header.
 fn checked(name: &str, entry: Entry, data: u64) -> Result<(Tensor, u64)> {
     let wrong = |what: &str| anyhow::anyhow!("tensor `{name}`: {what}");
     let dtype = entry.dtype.ok_or_else(|| wrong("no `dtype`"))?;
@@ -208,7 +208,7 @@ fn checked(name: &str, entry: Entry, data: u64) -> Result<(Tensor, u64)> {
         bail!("tensor `{name}` lies at bytes {start} to {end} of {data}: cut short, or its offsets are wrong");
     }
     let bytes = end - start;
-    // Sub-byte types exist; a tensor still cannot have more elements than 4 bits each allow.
+    // Sub-byte types exist, but a tensor cannot have more elements than 4 bits each allow.
     if elements > bytes.saturating_mul(2) {
         return Err(wrong("more elements than bytes"));
     }

@@ -1,14 +1,14 @@
-//! Counting parameters and bytes.
+//! Counts parameters and bytes.
 
 use super::listing::{Listing, Tensor};
 use meno_model::{InferOptions, Model};
 use std::collections::BTreeMap;
 
-/// How many parameters there are, and where.
+/// The number of parameters, in total and by part.
 #[derive(Default, Debug, PartialEq)]
 pub(super) struct Parameters {
     pub(super) total: u64,
-    /// Used for one token: of the routed experts only those chosen, without multi-token prediction.
+    /// Parameters used for one token: only the selected routed experts, and no multi-token prediction.
     pub(super) active: u64,
     pub(super) embedding: u64,
     pub(super) attention: u64,
@@ -25,7 +25,7 @@ impl Parameters {
         let layers = listing.config.as_ref().map(|c| c.num_hidden_layers as u64);
         let gate = listing.config.as_ref().and_then(|c| c.moe()).map(|m| &m.gate);
         let mut p = Parameters::default();
-        // The factors of FP8 blocks are no parameters.
+        // The scale factors of FP8 blocks are not parameters.
         for tensor in listing.tensors.iter().filter(|t| !t.name.ends_with("_scale_inv")) {
             let n = tensor.elements();
             let mtp = layer(&tensor.name).zip(layers).is_some_and(|(i, layers)| i >= layers);
@@ -57,7 +57,7 @@ impl Parameters {
         }
     }
 
-    /// The parts that there are, largest matter first in the order of the network.
+    /// The parts that exist, in the order of the network.
     pub(super) fn parts(&self) -> Vec<(&'static str, u64)> {
         let parts = [
             ("embedding", self.embedding),
@@ -73,14 +73,14 @@ impl Parameters {
     }
 }
 
-/// The layer that a tensor belongs to.
+/// The layer number of a tensor.
 pub(super) fn layer(name: &str) -> Option<u64> {
     let number = name.strip_prefix("model.layers.")?.split('.').next()?;
-    // As a number is written: `007` and `+7` are other names.
+    // Accept only the canonical form of a number: `007` and `+7` are other names.
     number.parse().ok().filter(|n: &u64| n.to_string() == number)
 }
 
-/// Numbers in the KV cache for one token, and what holds them. Meno caches in f32.
+/// Values in the KV cache per token, and what holds them. Meno caches in f32.
 pub(super) fn cache_per_token(listing: &Listing) -> Vec<(&'static str, u64)> {
     let Some(config) = &listing.config else { return Vec::new() };
     let numbers = |absorbed| -> u64 {
@@ -93,7 +93,7 @@ pub(super) fn cache_per_token(listing: &Listing) -> Vec<(&'static str, u64)> {
     }
 }
 
-/// Bytes by type, most first.
+/// Bytes by type, largest first.
 pub(super) fn bytes_by_dtype(tensors: &[Tensor]) -> Vec<(String, u64)> {
     let mut by_dtype: BTreeMap<&str, u64> = BTreeMap::new();
     for t in tensors {

@@ -1,4 +1,4 @@
-//! `meno inspect`'s output.
+//! The output of `meno inspect`.
 
 use super::listing::{Listing, Tensor};
 use super::memory::{self, ADAMW_BYTES_PER_PARAMETER, Parameters};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
-/// Everything, for programs.
+/// All information as JSON.
 pub(super) fn json(listing: &Listing) -> Result<Value> {
     let p = Parameters::count(listing);
     let cache = memory::cache_per_token(listing);
@@ -36,7 +36,7 @@ fn stored(tensors: &[Tensor]) -> u64 {
     tensors.iter().fold(0, |n, t| n.saturating_add(t.bytes))
 }
 
-/// Everything, for people.
+/// All information as readable text.
 pub(super) fn text(listing: &Listing, all: bool) -> Result<String> {
     let mut out = String::new();
     let stored = stored(&listing.tensors);
@@ -66,12 +66,12 @@ pub(super) fn text(listing: &Listing, all: bool) -> Result<String> {
     Ok(out)
 }
 
-/// Name, right-aligned number, remark.
+/// Writes name, right-aligned number, remark.
 fn row(out: &mut String, name: &str, number: &str, remark: &str) -> std::fmt::Result {
     writeln!(out, "{}", format!("  {name:<26} {number:>18}  {remark}").trim_end())
 }
 
-/// The config's keys, as they are.
+/// Writes the config's keys unchanged.
 fn write_config(out: &mut String, config: &Value) -> Result<()> {
     let Some(keys) = config.as_object() else { return Ok(()) };
     let width = keys.keys().map(|k| k.len()).max().unwrap_or(0);
@@ -107,7 +107,7 @@ fn write_memory(out: &mut String, listing: &Listing, total: u64) -> Result<()> {
     Ok(())
 }
 
-/// Tensors that differ only by layer and expert, in one line.
+/// Tensors that differ only by layer and expert, shown on one line.
 struct Group<'a> {
     pattern: String,
     first: &'a Tensor,
@@ -142,7 +142,8 @@ fn write_tensors(out: &mut String, tensors: &[Tensor], all: bool) -> Result<()> 
     Ok(())
 }
 
-/// In the order of the network: embedding, layers, norm and head; lines that differ only in type or layers together.
+/// Sorts in the order of the network: embedding, layers, norm and head. Lines that differ only in type or
+/// layers are adjacent.
 fn sort(groups: &mut [Group]) {
     let mut order: HashMap<String, usize> = HashMap::new();
     for (i, group) in groups.iter().enumerate() {
@@ -170,7 +171,8 @@ fn line(group: Group) -> [String; 5] {
     [name, format!("{:?}", first.shape), first.dtype.clone(), count, bytes(first.bytes.saturating_mul(group.count))]
 }
 
-/// `model.layers.3.mlp.experts.7.up_proj.weight` is `model.layers.#.mlp.experts.*.up_proj.weight` of layer 3.
+/// Splits a name: `model.layers.3.mlp.experts.7.up_proj.weight` becomes
+/// `model.layers.#.mlp.experts.*.up_proj.weight` and layer 3.
 fn pattern(name: &str) -> (String, Option<u64>) {
     let Some(layer) = memory::layer(name) else { return (name.to_owned(), None) };
     let rest = &name["model.layers.".len() + layer.to_string().len()..];
@@ -184,7 +186,7 @@ fn pattern(name: &str) -> (String, Option<u64>) {
     (format!("model.layers.#{rest}"), Some(layer))
 }
 
-/// `{0-3,7}`; a single one is only itself.
+/// Formats numbers as `{0-3,7}`; a single number is printed alone.
 fn ranges(sorted: &[u64]) -> String {
     let mut parts: Vec<(u64, u64)> = Vec::new();
     for &n in sorted {
@@ -198,14 +200,14 @@ fn ranges(sorted: &[u64]) -> String {
     if sorted.len() == 1 { parts.concat() } else { format!("{{{}}}", parts.join(",")) }
 }
 
-/// 1234567 as `1,234,567`.
+/// Formats 1234567 as `1,234,567`.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|c| std::str::from_utf8(c).ok()).collect();
     groups.join(",")
 }
 
-/// 1234567 as `1.2 M`.
+/// Formats 1234567 as `1.2 M`.
 fn short(n: u64) -> String {
     let units = [(1_000_000_000_000, "T"), (1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")];
     match units.iter().find(|(unit, _)| n >= *unit) {
@@ -214,7 +216,7 @@ fn short(n: u64) -> String {
     }
 }
 
-/// Bytes in powers of 1024.
+/// Formats bytes in powers of 1024.
 pub(super) fn bytes(n: u64) -> String {
     let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| n >= *unit) {
