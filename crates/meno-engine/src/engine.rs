@@ -122,7 +122,7 @@ struct Inbox {
     /// Samples that were accepted and are not complete.
     open: usize,
     stopping: bool,
-    /// The thread has ended.
+    /// True if the thread has ended.
     ended: bool,
 }
 

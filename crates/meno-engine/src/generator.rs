@@ -46,7 +46,7 @@ pub struct Capacity {
     pub max_len: usize,
     /// Maximum rows per step: prompts run in chunks that fit. At least `slots`.
     pub rows: usize,
-    /// MLA decodes from the latent cache. It uses less memory, and results are equal up to rounding instead of bit for
+    /// Decode MLA from the latent cache. This uses less memory, and results are equal up to rounding instead of bit for
     /// bit.
     pub absorbed: bool,
 }
@@ -66,7 +66,7 @@ pub struct Options {
     pub kv_type: KvType,
     /// The draft method of speculative decoding. Answers are the same, only faster.
     pub speculative: Speculative,
-    /// Allows requests for hidden states ([`Observe::Hidden`]). Answers are the same.
+    /// Allow requests for hidden states ([`Observe::Hidden`]). Answers are the same.
     pub hidden: bool,
 }
 

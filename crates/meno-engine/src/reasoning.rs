@@ -30,7 +30,7 @@ pub struct Split {
     pub thought: String,
     /// The answer.
     pub answer: String,
-    /// The thought was opened and not closed: the response is truncated.
+    /// True if the thought was opened and not closed: the response is truncated.
     pub unfinished: bool,
 }
 

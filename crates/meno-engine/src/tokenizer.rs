@@ -49,7 +49,7 @@ pub struct Special {
     pub eos: Vec<(String, u32)>,
     /// The padding token.
     pub pad: Option<(String, u32)>,
-    /// Encoding with special tokens prepends `bos`.
+    /// True if encoding with special tokens prepends `bos`.
     pub add_bos: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! OUT/checkpoint-40/config.json model.safetensors tokenizer.json …   any tool loads it
-//! OUT/checkpoint-40/training_state.json                               step, place in the data, rollouts of a step
+//! OUT/checkpoint-40/training_state.json                               step, position in the data, rollouts of a step
 //! OUT/checkpoint-40/training_state.safetensors                        optimizer, reference model, f32 weights
 //! OUT/checkpoint-40/checksums.json                                    length and SHA-256 of all these files
 //! ```

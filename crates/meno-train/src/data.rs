@@ -98,7 +98,7 @@ pub struct TaskQuestions<'a> {
     pub split: Split,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// The tokenizer adds its special tokens to the prompt. False for a rendered chat template, which contains them.
+    /// True if the tokenizer adds its special tokens to the prompt; false for a rendered chat template, which has them.
     pub add_special: bool,
     /// Builds the prompt of a problem.
     pub prompt: &'a (dyn Fn(&Problem) -> Result<String, Error> + Sync),

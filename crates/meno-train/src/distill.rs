@@ -54,7 +54,7 @@ pub fn trace_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(Error::io(path))?;
-    // `.json` files describe a run, such as `sample_state.json`.
+    // `.json` files are excluded: they describe a run, such as `sample_state.json`.
     let is_data = |p: &PathBuf| !matches!(Layout::of(p), Layout::Text | Layout::Json);
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_data).collect();
     files.sort();

@@ -37,7 +37,7 @@ pub struct Evaluate {
     pub eval_task: Option<String>,
     /// validation or test, for a task family. A file of questions has no splits.
     pub split: Split,
-    /// Number of problems; if left out, all of a file, else 200.
+    /// Number of problems; if left out, all of a file, or 200 of a task family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_problems: Option<u64>,
     /// k: samples per problem.

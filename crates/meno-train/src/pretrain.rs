@@ -23,7 +23,7 @@ use std::time::Instant;
 pub struct Pretrain {
     /// Tokens per optimizer step: whole documents are added until this number is reached.
     pub tokens_per_step: usize,
-    /// λ: the weight of the multi-token prediction loss; 0 disables it (V3: 0.3, then 0.1).
+    /// λ: the weight of the multi-token prediction loss; 0 builds no such module (V3: 0.3, then 0.1).
     pub mtp_loss_weight: f32,
     /// γ: how much a router bias moves against the load after each step (V3: 0.001); 0 disables the updates.
     pub bias_update_speed: f32,

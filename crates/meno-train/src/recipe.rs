@@ -104,7 +104,7 @@ impl DataSection {
 pub struct TaskSection {
     /// A task family (arithmetic, countdown) or a file of questions and answers, as `[data]` reads them.
     pub name: String,
-    /// chat (the model's template), r1_zero (R1's plain preface) or plain (the question alone).
+    /// chat (the model's template), r1_zero (R1's plain preamble) or plain (the question alone).
     pub prompt: PromptStyle,
     /// A system prompt, for chat.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,7 @@ pub enum EvalPrecision {
 pub struct EvalSection {
     /// train, validation or test; a file of questions is the same for all splits.
     pub split: Split,
-    /// Number of problems; if left out, all of a file, else 200.
+    /// Number of problems; if left out, all of a file, or 200 of a task family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_problems: Option<u64>,
     /// k: samples per problem.

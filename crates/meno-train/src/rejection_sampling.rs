@@ -44,7 +44,7 @@ pub struct RejectionSampling {
     pub max_sequences: usize,
     /// Keep only answers with the thought and the answer enclosed in their tags.
     pub require_format: bool,
-    /// `require_format` also requires `<answer>` tags after the thought.
+    /// Require `<answer>` tags after the thought, with `require_format`.
     pub answer_tags: bool,
     /// Keep only answers with at least this fraction of words in the question's language; 0 disables the filter.
     /// Answers without words pass.

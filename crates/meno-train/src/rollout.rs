@@ -28,7 +28,7 @@ pub struct Rollout {
     pub ref_logprobs: Vec<f32>,
     /// The response as text.
     pub text: String,
-    /// The response hit the length limit.
+    /// True if the response hit the length limit.
     pub truncated: bool,
     /// The verdict of the verifier.
     pub verdict: Verdict,

@@ -47,7 +47,7 @@ pub struct Budget {
 pub struct Run<'a> {
     /// Its observer.
     pub observer: &'a mut dyn Observer,
-    /// Where and when to save, and if the run resumes.
+    /// Where and when to save, and whether to resume.
     pub checkpoints: Option<Checkpoints>,
     /// The path of `metrics.jsonl`, if requested; TensorBoard's event files are written next to it.
     pub metrics: Option<PathBuf>,
@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
 pub struct Summary {
     /// Optimizer steps made, including those before a resume.
     pub steps: usize,
-    /// The observer ended it early.
+    /// True if the observer ended it early.
     pub stopped: bool,
     /// Wall time in seconds.
     pub seconds: f64,

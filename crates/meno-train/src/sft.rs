@@ -36,7 +36,7 @@ pub struct Sft {
     /// tokens are skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
-    /// λ: the weight of the multi-token prediction loss; 0 disables it.
+    /// λ: the weight of the multi-token prediction loss; 0 builds no such module.
     pub mtp_loss_weight: f32,
     /// γ: how much a router bias changes after each step; 0 disables the updates.
     pub bias_update_speed: f32,

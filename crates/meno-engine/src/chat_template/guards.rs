@@ -1,9 +1,9 @@
 //! Size limits for the filters, functions and methods of templates.
 //!
-//! minijinja's fuel covers most of their output, but not a text that occurs many times in a list: `(['a' * 100000] *
-//! 100000) | join` costs one step per item and makes 10 GB. So every list and map is measured ([`bounds`]), and its
-//! texts count as often as they occur. A call whose output can be larger than its input is measured before it runs, and
-//! refused if the result would be too large.
+//! minijinja's fuel covers most of their output, but not a text that occurs many times in a list. For example,
+//! `(['a' * 100000] * 100000) | join` costs one step per item and makes 10 GB. So every list and map is measured
+//! ([`bounds`]), and its texts count as often as they occur. A call whose output can be larger than its input is
+//! measured before it runs, and refused if the result would be too large.
 //!
 //! The lists below name all filters, tests and methods of minijinja 3.1.0 and its `pycompat`. Another version may have
 //! others, so `Cargo.toml` pins exactly this one.

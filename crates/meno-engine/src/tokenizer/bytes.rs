@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub struct TokenBytes {
     /// The bytes; empty for ids without a token.
     pub bytes: Vec<u8>,
-    /// This is a control token: its bytes are its name, not text.
+    /// True for a control token: its bytes are its name, not text.
     pub special: bool,
 }
 

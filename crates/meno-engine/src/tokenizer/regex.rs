@@ -57,7 +57,7 @@ fn deadline(bytes: usize) -> Duration {
 pub(super) struct BoundedRegex {
     pattern: String,
     regex: Arc<Regex>,
-    /// One of the published patterns, which run fast on any text.
+    /// True for the published patterns, which run fast on any text.
     harmless: bool,
 }
 

@@ -14,13 +14,13 @@ use std::fmt;
 pub const WINDOW: usize = 20;
 /// Number of rollouts at each end of the window that are compared.
 pub const END: usize = 5;
-/// Minimum number of answers for a fraction of answers.
+/// Minimum number of answers to compute a fraction of answers.
 pub const MIN_ANSWERS: usize = 16;
-/// Minimum number of groups for a fraction of groups.
+/// Minimum number of groups to compute a fraction of groups.
 pub const MIN_GROUPS: usize = 8;
-/// Fraction of groups with equal rewards from which nothing can be learned.
+/// Warn if this fraction of groups has equal rewards, because nothing can be learned from them.
 pub const EQUAL_GROUPS: f64 = 0.95;
-/// Fraction of answers that the verifier cannot judge from which nothing can be learned.
+/// Warn if the verifier cannot judge this fraction of answers, because nothing can be learned from them.
 pub const UNJUDGED: f64 = 0.9;
 /// Warn if the mean length grows by this factor within the window …
 pub const LENGTH_FACTOR: f64 = 2.0;

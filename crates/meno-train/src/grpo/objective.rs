@@ -17,11 +17,11 @@
 //! KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
 //! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: then the gradient is unbiased too).
 //!
-//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|, which practice reads as the
+//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|; implementations use the
 //! per-token form.
 //!
-//! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0 is 4.0
-//! here.
+//! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0
+//! corresponds to 4.0 here.
 
 use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde::{Deserialize, Serialize};

@@ -88,7 +88,7 @@ pub struct Grpo {
     pub reward_funcs: Vec<RewardFunc>,
     /// The weight of each reward; 1 each if left empty.
     pub reward_weights: Vec<f32>,
-    /// The format reward requires `<answer>` tags after the thought.
+    /// Require `<answer>` tags after the thought, in the format reward.
     pub answer_tags: bool,
     /// cosine_length: the length at which the schedule ends; if left out, `max_completion_length`.
     #[serde(skip_serializing_if = "Option::is_none")]

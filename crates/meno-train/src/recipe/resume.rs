@@ -1,4 +1,4 @@
-//! Decides if a run may resume, by comparing its original recipe and data with the current ones.
+//! Decides whether a run may resume, by comparing its original recipe and data with the current ones.
 
 use super::{Recipe, parse, resolved};
 use crate::checkpoint::Begun;

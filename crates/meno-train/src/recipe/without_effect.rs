@@ -19,9 +19,9 @@ use crate::trainer::{Optim, Train};
 pub struct Condition {
     /// Their full names; a trailing `*` matches all names with this prefix.
     keys: &'static [&'static str],
-    /// The condition holds, so the settings have an effect.
+    /// True if the settings have an effect.
     holds: bool,
-    /// The note if the condition does not hold.
+    /// The note if they have none.
     otherwise: String,
 }
 

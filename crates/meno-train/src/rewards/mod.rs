@@ -27,7 +27,7 @@ pub struct Input<'a> {
     pub text: &'a str,
     /// Number of tokens of the response.
     pub tokens: usize,
-    /// The response hit the length limit.
+    /// True if the response hit the length limit.
     pub truncated: bool,
     /// The verdict, from the same verifier as in evaluation.
     pub verdict: Verdict,

@@ -33,7 +33,7 @@ pub(super) struct Chat {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Held {
     pub(super) form: Form,
-    /// The record's own mask excludes it.
+    /// True if the record's own mask excludes it.
     pub(super) masked: bool,
     /// Its unused columns.
     pub(super) other: Vec<String>,

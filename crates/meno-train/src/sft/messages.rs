@@ -72,7 +72,7 @@ pub(super) fn thought(map: &Map<String, Value>, place: &str) -> Result<Option<(&
 
 /// Keys that may contain a thought.
 pub(super) const THOUGHTS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
-/// Keys that determine if an answer is trained on: OpenAI's, ChatGLM's, ms-swift's, axolotl's.
+/// Keys that determine whether an answer is trained on: OpenAI's, ChatGLM's, ms-swift's, axolotl's.
 const MASKS: [&str; 4] = ["weight", "loss_mask", "loss", "train"];
 
 /// Parses a list of messages in OpenAI's format (`role`, `content`) or ShareGPT's (`from`, `value`). `place` is the key

@@ -165,9 +165,9 @@ impl Account {
 #[derive(Default)]
 struct Found {
     examples: Vec<Example>,
-    /// It has an empty answer, which gives no example.
+    /// True if it has an empty answer, which gives no example.
     empty: bool,
-    /// Its last message is not an answer.
+    /// True if its last message is not an answer.
     unanswered: bool,
     other: Vec<String>,
 }

@@ -108,7 +108,7 @@ pub(super) fn records(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 pub(super) struct Read {
     /// Its step; 0 if missing.
     pub(super) step: u64,
-    /// It has scalar values.
+    /// True if it has scalar values.
     pub(super) scalars: bool,
 }
 

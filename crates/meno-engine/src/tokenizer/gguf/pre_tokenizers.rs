@@ -93,7 +93,7 @@ pub(in crate::tokenizer) struct Definition {
     steps: &'static [Step],
     /// Normalize the text to Unicode NFC first.
     pub(in crate::tokenizer) nfc: bool,
-    /// A piece that is itself a token is not built by merges.
+    /// Do not build a piece by merges if it is itself a token.
     pub(in crate::tokenizer) ignore_merges: bool,
     /// Begin a text with the bos token if the file does not specify it.
     pub(in crate::tokenizer) add_bos: bool,
