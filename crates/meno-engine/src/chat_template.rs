@@ -1,7 +1,7 @@
-//! Chat templates: Jinja as Hugging Face's `apply_chat_template` runs it, through minijinja.
+//! Chat templates: Jinja as in Hugging Face's `apply_chat_template`, rendered by minijinja.
 //!
-//! A template comes with a checkpoint, so it is untrusted: it can read nothing but what it is given, and its steps,
-//! its output and its recursion are bounded.
+//! A template comes with a checkpoint, so it is untrusted. It can read only its inputs, and its steps, output size and
+//! recursion depth are bounded.
 
 mod bounds;
 mod guards;
@@ -18,18 +18,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
-/// Bytes of a rendered prompt. Whoever renders one goes on to tokenize it, which takes some hundred times its memory; a
-/// context of a million tokens holds about as much.
+/// Maximum size of a rendered prompt, in bytes. Tokenizing it takes about a hundred times that memory. A context of a
+/// million tokens is about this long.
 const MAX_OUTPUT: usize = 4 << 20;
-/// The name of the template of `tokenizer_config.json`'s `chat_template`.
+/// The name given to the single template in `chat_template` of `tokenizer_config.json`.
 const DEFAULT: &str = "default";
 
-/// One turn of a conversation: `role`, `content`, and whatever else a template may know (`tool_calls`, …).
+/// One turn of a conversation: `role`, `content`, and any other keys that a template may read (`tool_calls`, …).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// What was said: a text, or what the template takes instead; `null` where nothing was (a call of tools).
+    /// The text of the turn, or another value that the template accepts; `null` if there is no content (a tool call).
     #[serde(default)]
     pub content: Json,
     /// Other keys.
@@ -44,7 +44,7 @@ impl Message {
     }
 }
 
-/// The templates of one checkpoint, ready to render.
+/// The compiled templates of one checkpoint.
 pub struct ChatTemplate {
     env: Environment<'static>,
     names: Vec<String>,
@@ -59,12 +59,12 @@ impl std::fmt::Debug for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// A single template; `special` gives it `bos_token`, `eos_token` and `pad_token`.
+    /// Creates a single template. `special` provides `bos_token`, `eos_token` and `pad_token`.
     pub fn new(source: &str, special: &Special) -> Result<ChatTemplate, Error> {
         ChatTemplate::named(vec![(DEFAULT.to_owned(), source.to_owned())], special)
     }
 
-    /// Several templates by name (`default`, `tool_use`, `rag`, …).
+    /// Creates several named templates (`default`, `tool_use`, `rag`, …).
     pub fn named(sources: Vec<(String, String)>, special: &Special) -> Result<ChatTemplate, Error> {
         let mut env = environment();
         let mut names = Vec::new();
@@ -85,9 +85,9 @@ impl ChatTemplate {
         Ok(ChatTemplate { env, names, source: text, defaults })
     }
 
-    /// The templates of a Hugging Face directory: `chat_template.jinja` (and `additional_chat_templates/`), or
-    /// `tokenizer_config.json`'s `chat_template`, a text or a list of `{name, template}`; or of a GGUF file. `None`
-    /// where there is none.
+    /// Loads the templates of a checkpoint; `None` if it has none. A Hugging Face directory stores them in
+    /// `chat_template.jinja` (and `additional_chat_templates/`), or in `chat_template` of `tokenizer_config.json`: a
+    /// text or a list of `{name, template}`. A GGUF file stores them in its metadata.
     pub fn load(dir: &Path, special: &Special) -> Result<Option<ChatTemplate>, Error> {
         if Gguf::is_gguf(dir) {
             let file = gguf::open(dir)?;
@@ -101,17 +101,17 @@ impl ChatTemplate {
         if sources.is_empty() { Ok(None) } else { ChatTemplate::named(sources, special).map(Some) }
     }
 
-    /// The names of the templates.
+    /// Returns the names of the templates.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The text of the default template, as a checkpoint stores it.
+    /// Returns the source of the default template, as stored in a checkpoint.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The prompt of a conversation, from the default template. `extras` are further variables (`tools`,
+    /// Renders the prompt of a conversation with the default template. `extras` are further variables (`tools`,
     /// `enable_thinking`, …).
     pub fn render(
         &self,
@@ -125,7 +125,7 @@ impl ChatTemplate {
         self.render_named(name, messages, add_generation_prompt, extras)
     }
 
-    /// The prompt of a conversation, from the template `name`.
+    /// Renders the prompt of a conversation with the template `name`.
     pub fn render_named(
         &self,
         name: &str,
@@ -152,18 +152,19 @@ impl ChatTemplate {
             let refused = || Err(minijinja::Error::new(kind, "it cannot be rendered in bounded memory"));
             deep(render).unwrap_or_else(refused).map(|()| out.0)
         };
-        // R1's own template tells a call of tools by a content that is none, and fails where there is no such key.
+        // R1's own template recognises a tool call by a null content, and fails if the key is missing.
         let silent = messages.iter().any(|m| m.content.is_null());
         let out = run(false).or_else(|e| if silent { run(true).map_err(|_| e) } else { Err(e) });
         String::from_utf8(out.map_err(|e| error(describe(&e)))?).map_err(|e| error(e.to_string()))
     }
 }
 
-/// Most bytes of a template, and of one of its blocks: published ones have a tenth of it. With [`STACK`] they keep a
-/// parser that descends with every sign or bracket from running out of stack.
+/// Maximum size of a template and of one of its blocks, in bytes; published ones are ten times smaller. Together with
+/// [`STACK`], it keeps minijinja's recursive parser, which recurses on every operator or bracket, from overflowing the
+/// stack.
 const MAX_SOURCE: usize = 1 << 20;
 const MAX_BLOCK: usize = 16 << 10;
-/// Bytes of stack for the parser, and for dropping what a template nested step by step.
+/// Stack size in bytes, for the parser and for dropping deeply nested values that a template builds.
 const STACK: usize = 256 << 20;
 
 /// Adds a template to the environment.
@@ -185,7 +186,7 @@ fn compile(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(
     deep(parse).unwrap_or_else(|| refuse("it cannot be parsed in bounded memory".to_owned()))
 }
 
-/// Runs what may descend far on a stack of its own.
+/// Runs `work`, which may recurse deeply, on a thread with a large stack.
 fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
@@ -193,12 +194,12 @@ fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
-/// The names under which a turn may bring its thought; the first is the one that templates read.
+/// The keys under which a turn may carry its reasoning; templates read the first one.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// A turn as transformers hands it to a template (`_normalize_chat_messages`, `_alias_reasoning_fields`): without
-/// keys that are `null` (but for the content's, if `null_content`), the thought under the name that templates read and
-/// under gpt-oss's.
+/// Converts a turn to the form that transformers passes to a template (`_normalize_chat_messages`,
+/// `_alias_reasoning_fields`). Keys that are `null` are dropped, except `content` if `null_content`. The reasoning is
+/// stored under the key that templates read and under gpt-oss's key.
 fn as_the_template_sees(message: &Message, null_content: bool) -> Json {
     let reasoning = REASONING.iter().find_map(|key| message.extra.get(*key).filter(|value| !value.is_null()));
     let mut turn = Map::new();
@@ -215,7 +216,7 @@ fn as_the_template_sees(message: &Message, null_content: bool) -> Json {
     turn.into()
 }
 
-/// Memory that takes at most [`MAX_OUTPUT`] bytes.
+/// An output buffer of at most [`MAX_OUTPUT`] bytes.
 struct Bounded(Vec<u8>);
 
 impl std::io::Write for Bounded {

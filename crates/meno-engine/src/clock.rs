@@ -1,21 +1,22 @@
-//! Clocks of the C library: the local time, formatted as Python's `datetime.now().strftime` does (both call it), and the
-//! processor time of a thread.
+//! Clocks of the C library: the local time, formatted as by Python's `datetime.now().strftime` (both call `strftime`),
+//! and the CPU time of a thread.
 
 use std::ffi::CString;
 use std::time::Duration;
 
-/// The processor time that this thread has taken: what other threads and programs do does not count.
+/// Returns the CPU time used by this thread. Other threads and processes do not count.
 pub(crate) fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid to write. The clock of the calling thread is always there, so the call cannot fail.
+    // SAFETY: `time` is valid to write. The clock of the calling thread always exists, so the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Longest text that a format may give.
+/// Maximum length of the formatted text, in bytes.
 const MAX: usize = 1024;
 
-/// The time now in `format`; empty where the format is longer than 128 bytes, holds a NUL, or gives too much.
+/// Formats the current time. Returns an empty text if the format is longer than 128 bytes, contains a NUL, or gives too
+/// long a text.
 pub(crate) fn strftime_now(format: &str) -> String {
     let Ok(format) = CString::new(format) else { return String::new() };
     if format.as_bytes().len() > MAX / 8 {

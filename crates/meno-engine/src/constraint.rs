@@ -1,6 +1,6 @@
-//! What an answer may say next, decided outside of the model: a grammar, a thinking budget, a loop breaker.
+//! Constraints on the next token that come from outside of the model: a grammar, a thinking budget, a loop breaker.
 
-/// The tokens that may come next, one bit each.
+/// The set of allowed next tokens, one bit per token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenMask {
     words: Vec<u32>,
@@ -8,19 +8,19 @@ pub struct TokenMask {
 }
 
 impl TokenMask {
-    /// A mask of a vocabulary of `len` tokens, all allowed.
+    /// Creates a mask for a vocabulary of `len` tokens, all allowed.
     pub fn all(len: usize) -> TokenMask {
         let mut mask = TokenMask { words: vec![0; len.div_ceil(32)], len };
         mask.allow_all();
         mask
     }
 
-    /// Number of tokens.
+    /// Returns the number of tokens in the vocabulary.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the vocabulary is empty.
+    /// Returns true if the vocabulary is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -40,7 +40,7 @@ impl TokenMask {
         self.words.fill(0);
     }
 
-    /// Allows a token; one outside the vocabulary changes nothing.
+    /// Allows a token. A token outside the vocabulary has no effect.
     pub fn allow(&mut self, token: u32) {
         if (token as usize) < self.len {
             self.words[token as usize / 32] |= 1 << (token % 32);
@@ -54,13 +54,13 @@ impl TokenMask {
         }
     }
 
-    /// Whether a token is allowed.
+    /// Returns true if the token is allowed.
     pub fn allows(&self, token: u32) -> bool {
         (token as usize) < self.len && self.words[token as usize / 32] >> (token % 32) & 1 == 1
     }
 
-    /// Allows exactly the tokens whose bits are set: bit t % 32 of word t / 32. Missing words are 0, and bits outside
-    /// the vocabulary are ignored.
+    /// Allows exactly the tokens whose bits are set: bit t % 32 of word t / 32. Missing words count as 0, and bits
+    /// outside the vocabulary are ignored.
     pub fn copy_from(&mut self, words: &[u32]) {
         let valid = self.words.len().min(words.len());
         self.words[..valid].copy_from_slice(&words[..valid]);
@@ -72,12 +72,12 @@ impl TokenMask {
         }
     }
 
-    /// Whether nothing is allowed.
+    /// Returns true if no token is allowed.
     pub fn forbids_all(&self) -> bool {
         self.words.iter().all(|&w| w == 0)
     }
 
-    /// Logits with −∞ for every token that is not allowed.
+    /// Sets the logit of every forbidden token to −∞.
     pub fn apply(&self, logits: &mut [f32]) {
         for (word, logits) in self.words.iter().zip(logits.chunks_mut(32)) {
             if *word != u32::MAX {
@@ -91,25 +91,25 @@ impl TokenMask {
     }
 }
 
-/// What a [`Constraint`] says of the next token.
+/// A [`Constraint`]'s decision about the next token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Any token.
     Any,
-    /// One of those in the mask.
+    /// Any token that the mask allows.
     Masked,
-    /// This token, whatever the model says.
+    /// This token, whatever the logits are.
     Token(u32),
-    /// None: the answer is complete.
+    /// No token: the answer is complete.
     End,
 }
 
-/// Watches over one answer. Called from the engine's threads, for one token after the other: what it does between two
-/// tokens delays everybody's next one.
+/// Restricts the tokens of one answer. It is called on the engine's threads, once per token, so slow work here delays
+/// the next token of all sequences.
 pub trait Constraint: Send {
-    /// What may come next. `mask` allows everything; it counts only with [`Choice::Masked`].
+    /// Decides about the next token. `mask` starts with every token allowed; it is used only with [`Choice::Masked`].
     fn choose(&mut self, mask: &mut TokenMask) -> Choice;
-    /// The token that came, a forced one too.
+    /// Receives the chosen token, including a forced one.
     fn accept(&mut self, token: u32);
 }
 

@@ -1,8 +1,8 @@
-//! A model that answers many requests for as long as it lives, on a thread of its own.
+//! A long-running model that answers many concurrent requests on a dedicated thread.
 //!
-//! Anybody may hold the [`Engine`] and submit; what happens to a request is told to the submission's own function, on
-//! the engine's thread. The engine knows tokens only: text, grammars and budgets are the caller's, who puts what
-//! restricts an answer into a [`Constraint`].
+//! [`Engine`] is a cheap handle; clone it freely. Events of a request are delivered by calling [`Submission::on_event`]
+//! on the engine's thread. The engine only handles tokens. Text, grammars and budgets belong to the caller, who
+//! restricts an answer with a [`Constraint`].
 
 mod stats;
 mod work;
@@ -21,59 +21,59 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// How an engine runs.
+/// Settings of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Sequences at once, their length, rows of a step.
+    /// Number of sequences, their maximum length, and rows per step.
     pub capacity: Capacity,
-    /// Cache, chunks of prompts, kept prefixes.
+    /// Cache size, prompt chunks, kept prefixes.
     pub options: Options,
     /// Input type of the matrix products.
     pub precision: Precision,
-    /// Threads; `None`: all cores.
+    /// Number of threads; `None` means all cores.
     pub threads: Option<usize>,
-    /// Most samples that may wait for a place; more are refused.
+    /// Maximum number of samples that may wait for a slot; further requests are refused.
     pub queue: usize,
-    /// A file from which kept prefixes are read at the start, and to which they are written at the end. A file that
-    /// cannot be read is set aside, one that cannot be written is left out; both with a warning.
+    /// A file that kept prefixes are loaded from at start and saved to at shutdown. A file that cannot be read is
+    /// renamed, and a file that cannot be written is skipped, both with a warning.
     pub prefix_file: Option<PathBuf>,
 }
 
-/// A request with those who watch over it.
+/// A request with its constraints and its event callback.
 pub struct Submission {
     /// Prompt, number of samples, sampling, key of the random numbers.
     pub request: Request,
-    /// Whose it is: beginnings of prompts are shared, and kept, only among requests of the same salt. Otherwise a client
-    /// could read another's prompt, token by token, from what was found in the cache.
+    /// The owner of the request. Prefixes of prompts are shared and kept only among requests with the same salt.
+    /// Otherwise a client could recover another client's prompt, token by token, from what it finds in the cache.
     pub salt: u64,
-    /// What is reported about the prompt, besides the answer.
+    /// What to report about the prompt, in addition to the answer.
     pub observe: Observe,
-    /// One for every sample, or none at all.
+    /// One constraint per sample, or none.
     pub constraints: Vec<Box<dyn Constraint>>,
-    /// Told everything that happens, in order, on the engine's thread, which waits for it: it should hand the event
-    /// on and return. Every sample's last event is [`Event::Finish`], unless the ticket was dropped.
-    /// [`Flow::Stop`] after a token completes its sample, [`Flow::Cancel`] the whole request.
+    /// Receives all events in order, on the engine's thread. The engine waits for it, so it should hand the event over
+    /// and return. The last event of every sample is [`Event::Finish`], unless the ticket was dropped. [`Flow::Stop`]
+    /// after a token completes the sample; [`Flow::Cancel`] cancels the whole request.
     pub on_event: Box<dyn FnMut(Event) -> Flow + Send>,
 }
 
-/// Why a submission was not taken.
+/// Why a submission was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Too many wait already.
+    /// Too many samples are waiting.
     #[error("{waiting} requests are waiting already; try again later")]
     Busy {
-        /// How many.
+        /// Number of waiting samples.
         waiting: usize,
     },
     /// The engine is shutting down, or has failed.
     #[error("the engine is shutting down")]
     Stopping,
-    /// The request makes no sense.
+    /// The request is invalid.
     #[error(transparent)]
     Invalid(#[from] Error),
 }
 
-/// A submission on its way. Dropping it cancels what is left: its places are free before the next step.
+/// A submission in progress. Dropping it cancels the remaining samples and frees their slots before the next step.
 #[derive(Debug)]
 #[must_use = "dropping the ticket cancels the request"]
 pub struct Ticket {
@@ -88,8 +88,8 @@ impl Drop for Ticket {
     }
 }
 
-/// A handle to a running model; clones are handles to the same. When the last is dropped the engine finishes what
-/// runs and ends.
+/// A handle to a running model; clones share the model. When the last handle is dropped, the engine finishes the
+/// running requests and stops.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -103,7 +103,7 @@ struct Inner {
     next: AtomicU64,
 }
 
-/// What handles and the engine's thread share.
+/// State shared between the handles and the engine's thread.
 struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
@@ -119,14 +119,14 @@ impl std::fmt::Debug for Shared {
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Arrival>,
-    /// Samples taken and not complete.
+    /// Samples that were accepted and are not complete.
     open: usize,
     stopping: bool,
-    /// The thread is gone.
+    /// True if the thread has ended.
     ended: bool,
 }
 
-/// A submission taken.
+/// An accepted submission.
 struct Arrival {
     id: u64,
     submission: Submission,
@@ -134,13 +134,13 @@ struct Arrival {
     at: Instant,
 }
 
-/// The data of a lock, whatever happened to who held it: none of it can be left half-changed.
+/// Locks a mutex and ignores poisoning: a panic cannot leave the data half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
-    /// Starts `model` on a thread of its own.
+    /// Starts `model` on a new thread.
     pub fn start(mut model: Model, options: EngineOptions) -> Result<Engine, Error> {
         let mut generator = Generator::with_options(&model, options.capacity, options.options)?;
         if let Some(path) = &options.prefix_file {
@@ -167,12 +167,12 @@ impl Engine {
         &self.inner.config
     }
 
-    /// How it runs.
+    /// The settings of the engine.
     pub fn options(&self) -> &EngineOptions {
         &self.inner.options
     }
 
-    /// Puts a request in the queue. The answer comes through [`Submission::on_event`] for as long as the ticket lives.
+    /// Queues a request. Its events arrive through [`Submission::on_event`] as long as the ticket exists.
     pub fn submit(&self, submission: Submission) -> Result<Ticket, Refused> {
         let Inner { shared, config, options, next, .. } = &*self.inner;
         check(&submission.request, config.vocab_size, options.capacity.max_len)?;
@@ -203,22 +203,22 @@ impl Engine {
         Ok(Ticket { gone, shared: shared.clone() })
     }
 
-    /// What was done so far and is being done now.
+    /// Returns counters since the start and the current state.
     pub fn stats(&self) -> EngineStats {
         lock(&self.inner.shared.stats).clone()
     }
 
-    /// Refuses new requests, waits until those that were taken are answered, writes the kept prefixes if asked to, and
-    /// ends the engine.
+    /// Refuses new requests, waits until the accepted ones are complete, saves the kept prefixes if configured, and
+    /// stops the engine.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.inner.shared.stop();
         let thread = lock(&self.inner.thread).take();
-        // A panic of the thread was told by the panic itself.
+        // The panic itself has already printed its message.
         thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
     }
 }
 
-/// Reads kept prefixes. What cannot be read is moved away, so that nothing of it is lost and the engine starts.
+/// Loads kept prefixes. A file that cannot be read is renamed, so that its data is preserved and the engine can start.
 fn load_or_set_aside(
     generator: &mut Generator,
     model: &mut Model,
@@ -236,7 +236,7 @@ fn load_or_set_aside(
     Ok(())
 }
 
-/// A name beside `path` that no file has.
+/// Returns an unused file name next to `path`.
 fn free_name(path: &Path) -> Result<PathBuf, Error> {
     let name = path.file_name().unwrap_or_default().display();
     let names = (1..=99).map(|i| path.with_file_name(format!("{name}.unread-{i}")));

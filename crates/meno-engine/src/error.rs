@@ -1,4 +1,4 @@
-//! What can go wrong between text and tokens.
+//! Errors of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has invalid content.
     #[error("{}: {message}", path.display())]
     File {
         /// The file.
@@ -21,29 +21,29 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
-    /// The tokenizer refused.
+    /// The tokenizer failed.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// The chat template raised an error, looped, or cannot be read.
+    /// The chat template raised an error, exceeded its limits, or is invalid.
     #[error("chat template {name:?}: {message}")]
     Template {
-        /// Its name.
+        /// The name of the template.
         name: String,
         /// What happened.
         message: String,
     },
-    /// A prompt that does not fit.
+    /// The prompt does not fit the context.
     #[error(
         "the prompt has {prompt} tokens, but the context holds {context} and an answer needs at least one; shorten \
          the prompt or use a longer context (--context), up to the model's maximum"
     )]
     PromptTooLong {
-        /// Tokens of the prompt.
+        /// Number of tokens of the prompt.
         prompt: usize,
-        /// Most tokens of prompt and answer together.
+        /// Maximum number of tokens of prompt and answer together.
         context: usize,
     },
-    /// A request that makes no sense.
+    /// The request is invalid.
     #[error("request {request}: {message}")]
     Request {
         /// Its index among the requests.
@@ -51,7 +51,7 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
-    /// The network computed logits that are not finite.
+    /// The network computed logits that are NaN or infinite.
     #[error(
         "request {request}: the logits at position {position} are not finite (NaN or infinite), so no token can be \
          chosen; the weights may be broken, or too large for the precision: try f32"
@@ -59,22 +59,22 @@ pub enum Error {
     NotFinite {
         /// The index of the request.
         request: usize,
-        /// The position in prompt and answer of the token that was to be chosen.
+        /// The position, in prompt and answer, of the token to choose.
         position: usize,
     },
-    /// The device cannot hold or compute what is asked.
+    /// The device lacks memory, or cannot compute the request.
     #[error(transparent)]
     Device(#[from] meno_tensor::backend::Error),
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] meno_model::Error),
-    /// A capacity that cannot work.
+    /// The capacity is invalid.
     #[error("{0}")]
     Capacity(String),
 }
 
 impl Error {
-    /// The same error of the request with this index.
+    /// Returns the same error with the given request index.
     pub(crate) fn of_request(self, request: usize) -> Error {
         match self {
             Error::Request { message, .. } => Error::Request { request, message },

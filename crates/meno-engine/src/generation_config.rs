@@ -1,5 +1,5 @@
-//! How a model's makers want it sampled: `generation_config.json` of a Hugging Face directory, `general.sampling.*` of
-//! a GGUF file.
+//! The sampling settings that a model's authors recommend: `generation_config.json` of a Hugging Face directory, or
+//! `general.sampling.*` of a GGUF file.
 
 use crate::error::Error;
 use crate::tokenizer::{Tokenizer, gguf, read_json};
@@ -7,15 +7,15 @@ use meno_model::gguf::{Gguf, Metadata};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The file's name in the checkpoint's directory.
+/// The file's name in a checkpoint directory.
 pub const FILE: &str = "generation_config.json";
 
-/// The temperature of models that name none.
+/// The temperature if the model specifies none.
 const TEMPERATURE: f32 = 0.6;
-/// The top-p of models that name none.
+/// The top-p if the model specifies none.
 const TOP_P: f32 = 0.95;
 
-/// How tokens are chosen by default. Values that are not named are `None`.
+/// Default sampling settings. `None` means not specified.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GenerationConfig {
     /// See [`Sampling::temperature`](crate::Sampling::temperature); 0 where `do_sample` is false.
@@ -31,7 +31,7 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads the settings of a Hugging Face directory or a GGUF file; keys that it does not name stay `None`.
+    /// Reads the settings of a Hugging Face directory or a GGUF file; missing keys stay `None`.
     pub fn load(path: &Path) -> Result<GenerationConfig, Error> {
         if Gguf::is_gguf(path) {
             return GenerationConfig::of_gguf(&gguf::open(path)?);
@@ -48,14 +48,14 @@ impl GenerationConfig {
         Ok(GenerationConfig {
             temperature: number("temperature")?.or(greedy),
             top_p: number("top_p")?,
-            // −1 and 0 keep all tokens.
+            // −1 and 0 mean: keep all tokens.
             top_k: number("top_k")?.map(|k| k.max(0.0) as usize),
             min_p: number("min_p")?,
             repetition_penalty: number("repetition_penalty")?,
         })
     }
 
-    /// The keys of a GGUF file, as llama.cpp writes and reads them.
+    /// Reads the keys of a GGUF file, as llama.cpp writes and reads them.
     fn of_gguf(file: &Gguf) -> Result<GenerationConfig, Error> {
         let number = |key: &str| {
             let value = file.opt_f64(&format!("general.sampling.{key}"));
@@ -88,7 +88,7 @@ impl GenerationConfig {
         }
     }
 
-    /// Fills what the model does not name: temperature 0.6 and top-p 0.95, as R1's authors advise.
+    /// Fills missing values: temperature 0.6 and top-p 0.95, as R1's authors recommend.
     #[must_use]
     pub fn or_default(self) -> GenerationConfig {
         GenerationConfig {
@@ -98,7 +98,7 @@ impl GenerationConfig {
         }
     }
 
-    /// The content of a `generation_config.json` with these settings and the special tokens of `tokenizer`.
+    /// Returns the content of a `generation_config.json` with these settings and the special tokens of `tokenizer`.
     pub fn to_json(&self, tokenizer: &Tokenizer) -> String {
         let mut config = json!({});
         let mut put = |key: &str, value: Option<Value>| {
@@ -117,7 +117,7 @@ impl GenerationConfig {
             },
         );
         put("pad_token_id", tokenizer.special().pad.as_ref().map(|t| t.1.into()));
-        // f32 written with the fewest digits that read back the same.
+        // Write an f32 with the fewest digits that parse back to the same value.
         let number = |x: f32| x.to_string().parse::<f64>().ok().map(Value::from);
         put("do_sample", self.temperature.map(|t| (t > 0.0).into()));
         put("temperature", self.temperature.filter(|&t| t > 0.0).and_then(number));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn published_files() {
-        // DeepSeek-R1's and Qwen2.5-Instruct's.
+        // The files of DeepSeek-R1 and Qwen2.5-Instruct.
         let r1 = read(
             r#"{"_from_model_config": true, "bos_token_id": 0, "eos_token_id": 1, "do_sample": true,
             "temperature": 0.6, "top_p": 0.95, "transformers_version": "4.39.3"}"#,

@@ -1,9 +1,9 @@
-//! Continuous batching: many sequences at once over one executor and one KV cache.
+//! Continuous batching: many sequences over one executor and one KV cache.
 //!
-//! Every step runs one row for each sequence that is being written, and prompts in chunks. A finished sequence frees
-//! its place for the next. The prompt of a group of samples is run once and stored once, and so is the beginning that
-//! different prompts share. None of this changes a bit of the result: see the contract in `docs/numerics.md`, and the
-//! tests of this crate, which hold it to that.
+//! Every step runs one row for each decoding sequence, and prompts in chunks. A finished sequence frees its slot for
+//! the next. The prompt of a group of samples is computed and stored once, and so is a common prefix of different
+//! prompts. None of this changes a bit of the result: see the contract in `docs/numerics.md`, which the tests of this
+//! crate check.
 
 mod event;
 mod observe;
@@ -37,40 +37,41 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How much is generated at once.
+/// Size limits of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Sequences in the KV cache at once.
+    /// Maximum number of sequences in the KV cache.
     pub slots: usize,
-    /// Most tokens of a sequence, prompt and answer together.
+    /// Maximum length of a sequence in tokens, prompt and answer together.
     pub max_len: usize,
-    /// Most rows of one step: prompts are run in chunks that fit. At least `slots`.
+    /// Maximum rows per step: prompts run in chunks that fit. At least `slots`.
     pub rows: usize,
-    /// MLA decodes from the latent cache: less memory, equal up to rounding instead of bit for bit.
+    /// Decode MLA from the latent cache. This uses less memory, and results are equal up to rounding instead of bit for
+    /// bit.
     pub absorbed: bool,
 }
 
-/// How it is generated.
+/// Options of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Tokens that the KV cache holds, of all sequences and kept prefixes together; `None`: `slots` of `max_len`.
-    /// When it runs full, the sequence that came last waits and is run again later.
+    /// Capacity of the KV cache in tokens, for all sequences and kept prefixes together; `None` means `slots` ×
+    /// `max_len`. When the cache is full, the most recent sequence waits and is recomputed later.
     pub cache_tokens: Option<usize>,
-    /// Most rows of prompts in a step while answers are being written: a long prompt delays a token by no more.
+    /// Maximum prompt rows per step while answers are being decoded. It bounds how long a prompt delays the next token.
     pub prefill_rows: usize,
-    /// Whether what finished sequences leave in the cache is kept for prompts with the same beginning; only while the
-    /// weights stay the same.
+    /// Keeps the cache contents of finished sequences for prompts with the same prefix. Valid only while the weights do
+    /// not change.
     pub reuse_prefixes: bool,
-    /// How the cache stores keys and values; anything but f32 costs the contract with training its bits.
+    /// The type of keys and values in the cache. Any type other than f32 breaks the bit-exact contract with training.
     pub kv_type: KvType,
-    /// Who guesses tokens ahead. The answers are the same, only sooner.
+    /// The draft method of speculative decoding. Answers are the same, only faster.
     pub speculative: Speculative,
-    /// Whether hidden states can be asked for ([`Observe::Hidden`]). The answers are the same.
+    /// Allow requests for hidden states ([`Observe::Hidden`]). Answers are the same.
     pub hidden: bool,
 }
 
 impl Default for Options {
-    /// For a fixed set of requests.
+    /// Options for a fixed set of requests.
     fn default() -> Self {
         Options {
             cache_tokens: None,
@@ -84,7 +85,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// For a server: short chunks of prompts, kept prefixes, hidden states.
+    /// Options for a server: short chunks of prompts, kept prefixes, hidden states.
     pub fn serving() -> Options {
         Options { prefill_rows: 64, reuse_prefixes: true, hidden: true, ..Options::default() }
     }
@@ -95,57 +96,57 @@ impl Options {
 pub struct Request {
     /// Token ids.
     pub prompt: Vec<u32>,
-    /// How many answers.
+    /// Number of answers.
     pub n: usize,
-    /// How tokens are chosen.
+    /// How tokens are chosen and when to stop.
     pub sampling: Sampling,
-    /// Names the random numbers: seed, step, sequence. Sample j draws its token at position p from
-    /// `[seed, step, sequence * n + j, p]`.
+    /// The key of the random numbers: seed, step, sequence. Sample j draws its token at position p from `[seed, step,
+    /// sequence * n + j, p]`.
     pub key: [u64; 3],
 }
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
-    /// The index of its request.
+    /// The index of the request.
     pub request: usize,
-    /// Its index among the request's `n`.
+    /// The index of the sample among the request's `n`.
     pub sample: usize,
-    /// Its tokens, a stop token included.
+    /// The tokens, including a stop token.
     pub tokens: Vec<u32>,
-    /// Of every token, the log-probability in the full distribution at the sampling temperature (at 1 for greedy).
+    /// For every token, its log-probability in the full distribution at the sampling temperature (at 1 for greedy).
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
 }
 
-/// A request on its way.
+/// A queued or running request.
 pub(crate) struct Job {
-    /// Names it in events.
+    /// Identifies the job in events.
     pub(crate) id: u64,
-    /// Beginnings are shared among jobs of the same salt only.
+    /// Prefixes are shared only among jobs with the same salt.
     pub(crate) salt: u64,
     pub(crate) request: Request,
-    /// What is reported about its prompt.
+    /// What to report about the prompt.
     pub(crate) observe: Observe,
-    /// One for every sample, or none.
+    /// One constraint per sample, or none.
     pub(crate) constraints: Vec<Box<dyn Constraint>>,
 }
 
-/// What was done.
+/// Work counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Passes over the network.
+    /// Forward passes of the network.
     pub steps: usize,
-    /// Prompt tokens that were run (shared and reused ones were not).
+    /// Prompt tokens that were computed (shared and reused ones are not).
     pub prompt_tokens: usize,
-    /// Prompt tokens that were found in the cache when their sequence got its place.
+    /// Prompt tokens that were found in the cache when their sequence got its slot.
     pub cached_tokens: usize,
     /// Tokens generated.
     pub tokens: usize,
-    /// Tokens guessed.
+    /// Draft tokens proposed.
     pub drafted: usize,
-    /// Guesses that were right.
+    /// Draft tokens accepted.
     pub accepted: usize,
 }
 
@@ -165,12 +166,12 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A generator for a fixed set of requests.
+    /// Creates a generator for a fixed set of requests.
     pub fn new(model: &Model, capacity: Capacity) -> Result<Generator, Error> {
         Generator::with_options(model, capacity, Options::default())
     }
 
-    /// A generator for `model`; executor and cache are allocated here, a step allocates nothing.
+    /// Creates a generator for `model`. Executor and cache are allocated here; a step allocates nothing.
     pub fn with_options(model: &Model, capacity: Capacity, o: Options) -> Result<Generator, Error> {
         let own = model.config.max_position_embeddings;
         if capacity.max_len > own {
@@ -193,12 +194,12 @@ impl Generator {
         Ok(Generator { mtp: Some(mtp), ..generator })
     }
 
-    /// Answers all requests with the current weights of `model`, which must be the one this generator was made for.
-    /// `on_token` sees every token as it is chosen. Completions come in the order of requests and samples, all of
-    /// them, cancelled ones with what they have.
+    /// Answers all requests with the current weights of `model`, which must be the model that this generator was
+    /// created for. `on_token` receives every token as it is chosen. Completions are in the order of requests and
+    /// samples; cancelled ones are included, with the tokens so far.
     ///
     /// # Errors
-    /// If a request makes no sense, or if logits are not finite.
+    /// Fails if a request is invalid or if logits are not finite.
     pub fn generate(
         &mut self,
         model: &mut Model,
@@ -209,7 +210,7 @@ impl Generator {
         self.generate_with(&mut *model.weights, precision, requests, on_token)
     }
 
-    /// A generator for a network given as executor and cache sizes.
+    /// Creates a generator for a network given as executor and cache sizes.
     pub fn from_executor(
         backend: &Arc<dyn Backend>,
         executor: Box<dyn Executor>,
@@ -232,7 +233,7 @@ impl Generator {
         if options.prefill_rows == 0 {
             return error("a step takes 0 rows of prompts: at least 1 is needed".into());
         }
-        // One page more than the longest sequence: whoever writes to a shared page takes a copy.
+        // One page more than the longest sequence: writing to a shared page copies it first.
         let least = pages(max_len) + 1;
         let pages = options.cache_tokens.map_or(slots * pages(max_len) + 1, pages);
         if pages < least {
@@ -256,54 +257,54 @@ impl Generator {
         })
     }
 
-    /// How much is generated at once.
+    /// Returns the size limits.
     pub fn capacity(&self) -> Capacity {
         self.capacity
     }
 
-    /// Bytes of cache and activations.
+    /// Returns the bytes of cache and activations.
     pub fn bytes(&self) -> usize {
         self.cache.bytes() + self.executor.bytes() + self.mtp.as_ref().map_or(0, Mtp::bytes)
     }
 
-    /// Setting this stops the running call at its next step; whoever sets it clears it.
+    /// Returns a flag that stops the running call at its next step when set. The caller clears it.
     pub fn cancel_flag(&self) -> Arc<AtomicBool> {
         self.cancel.clone()
     }
 
-    /// Keeps what finished sequences leave in the cache, so that a later prompt with the same beginning does not run
-    /// it again (a conversation). Only while the weights stay the same: [`Generator::forget`] after a change.
+    /// Keeps the cache contents of finished sequences, so that a later prompt with the same prefix does not recompute
+    /// it (a conversation). Valid only while the weights do not change: call [`Generator::forget`] after a change.
     pub fn set_reuse_prefixes(&mut self, reuse: bool) {
         self.schedule.reuse = reuse;
         self.forget();
     }
 
-    /// Forgets kept prefixes.
+    /// Drops all kept prefixes.
     pub fn forget(&mut self) {
         self.schedule.forget(self.cache.table_mut());
     }
 
-    /// Pages of the cache: in use (by sequences and kept prefixes), and all.
+    /// Returns the pages of the cache: in use (by sequences and kept prefixes), and in total.
     pub fn cache_pages(&self) -> (usize, usize) {
         (self.cache.table().pages() - self.cache.table().free_pages(), self.cache.table().pages())
     }
 
-    /// Sequences that wait, and that run.
+    /// Returns the number of waiting and of running sequences.
     pub fn counts(&self) -> (usize, usize) {
         self.schedule.counts()
     }
 
-    /// What the last call of [`Generator::generate`] did.
+    /// Returns the counters of the last call of [`Generator::generate`].
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// The executor, to profile it.
+    /// Returns the executor, for profiling.
     pub fn executor_mut(&mut self) -> &mut dyn Executor {
         &mut *self.executor
     }
 
-    /// [`Generator::generate`] with the weights of a network.
+    /// Like [`Generator::generate`], with the weights of a network.
     pub fn generate_with(
         &mut self,
         weights: &mut dyn Weights,
@@ -321,8 +322,8 @@ impl Generator {
         let (mut completions, mut first) = (Vec::new(), Vec::new());
         for (request, r) in requests.iter().enumerate() {
             first.push(completions.len());
-            let finish = Finish::Cancelled; // so far
-            // All their room at once: writing an answer allocates nothing.
+            let finish = Finish::Cancelled; // until it finishes
+            // Allocate for the longest answer now, so that a step allocates nothing.
             let longest = r.sampling.max_tokens.min(self.capacity.max_len);
             let empty = |sample| {
                 let (tokens, logprobs) = (Vec::with_capacity(longest), Vec::with_capacity(longest));
@@ -366,8 +367,8 @@ impl Generator {
         Ok(completions)
     }
 
-    /// Names what kept prefixes belong to: a hash of the logits of a fixed prompt, whose bits come from all weights, the
-    /// precision, the type of the cache and the kernels of this processor.
+    /// Identifies the model that kept prefixes belong to: a hash of the logits of a fixed prompt. Its bits depend on
+    /// all weights, the precision, the type of the cache and the kernels of this processor.
     fn fingerprint(&mut self, weights: &mut dyn Weights, precision: Precision) -> Result<u64, Error> {
         let tokens: Vec<u32> = (0..self.capacity.rows.min(8)).map(|i| (i % self.vocab) as u32).collect();
         let table = self.cache.table_mut();
@@ -383,8 +384,8 @@ impl Generator {
         Ok(sum.get())
     }
 
-    /// Writes the kept prefixes to a file that only its owner can read, under a temporary name first; returns how many.
-    /// If that fails nothing is left behind.
+    /// Writes the kept prefixes to a file that only its owner can read, and returns their number. It writes to a
+    /// temporary file first, and leaves nothing behind on failure.
     pub fn save_prefixes(
         &mut self,
         weights: &mut dyn Weights,
@@ -404,8 +405,8 @@ impl Generator {
         })
     }
 
-    /// Reads what [`Generator::save_prefixes`] wrote for the same model run in the same way, as much as there is room
-    /// for; returns how many prefixes are kept now. A file that is not there holds none.
+    /// Reads a file of [`Generator::save_prefixes`], written for the same model and settings, as far as the cache has
+    /// room. Returns how many prefixes are kept now. A missing file counts as empty.
     pub fn load_prefixes(
         &mut self,
         weights: &mut dyn Weights,
@@ -423,22 +424,22 @@ impl Generator {
         result.map_err(|message| Error::file(path, format!("kept prefixes: {message}")))
     }
 
-    /// Puts a request in the queue; [`Generator::check`] has passed it.
+    /// Queues a request that has passed [`Generator::check`].
     pub(crate) fn add(&mut self, job: Job, sink: Sink<'_>) {
         self.schedule.add(job, sink);
     }
 
-    /// Ends what is left of the jobs that `which` names.
+    /// Ends the remaining samples of the jobs for which `which` is true.
     pub(crate) fn cancel_jobs(&mut self, which: impl Fn(u64) -> bool, sink: Sink<'_>) {
         self.schedule.cancel(which, self.cache.table_mut(), sink);
     }
 
-    /// Whether nothing waits or runs.
+    /// Returns true if no sequence waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.schedule.is_idle()
     }
 
-    /// One pass: a token for every sequence being written, a part of the prompts.
+    /// Runs one step: a token for every decoding sequence, and chunks of the prompts.
     pub(crate) fn step(
         &mut self,
         weights: &mut dyn Weights,
@@ -464,13 +465,13 @@ impl Generator {
         Ok(())
     }
 
-    /// Whether a request can be answered.
+    /// Checks that a request can be answered.
     pub(crate) fn check(&self, r: &Request) -> Result<(), Error> {
         check(r, self.vocab, self.capacity.max_len)
     }
 }
 
-/// A new file for its owner alone: it holds what was asked and answered.
+/// Creates a file that only its owner can read: it contains prompts and answers.
 fn private_file(path: &Path) -> std::io::Result<File> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
@@ -483,7 +484,7 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Whether a request can be answered with this vocabulary and context.
+/// Checks that a request can be answered with this vocabulary and context length.
 pub(crate) fn check(r: &Request, vocab: usize, max_len: usize) -> Result<(), Error> {
     let error = |message: String| Error::Request { request: 0, message };
     if r.prompt.is_empty() {
@@ -498,7 +499,7 @@ pub(crate) fn check(r: &Request, vocab: usize, max_len: usize) -> Result<(), Err
     r.sampling.check().map_err(error)
 }
 
-/// Chooses the tokens of all sequences that have logits, spread over the threads.
+/// Chooses the tokens of all sequences that have logits, in parallel.
 fn choose_all(
     backend: &dyn Backend,
     active: &mut [Sequence],

@@ -1,10 +1,9 @@
-//! Text in, text out: tokenizer, chat template, sampling, continuous batching, and the split of thought and answer.
-//! [`TextModel`] is the door: a model with its text, ready to answer in two calls.
+//! Text in, text out: tokenizer, chat template, sampling, continuous batching, and splitting responses into thought and
+//! answer. Start with [`TextModel`]: it loads a model with its text processing and answers in two calls.
 //!
-//! [`generator::Generator`] sees token ids only; text lives in [`tokenizer`], [`chat_template`], [`stop`] and
-//! [`reasoning`]. The weights that generate are the weights that train: [`generator::Generator::generate`] borrows
-//! the model of the trainer, and the log-probabilities it records are those that scoring computes, bit for bit
-//! (`docs/numerics.md`).
+//! [`generator::Generator`] works on token ids only. Text is handled in [`tokenizer`], [`chat_template`], [`stop`] and
+//! [`reasoning`]. Generation and training share the weights: [`generator::Generator::generate`] borrows the trainer's
+//! model, and the log-probabilities it records equal those of scoring, bit for bit (`docs/numerics.md`).
 
 pub mod chat_template;
 pub mod constraint;

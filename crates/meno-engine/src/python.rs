@@ -1,9 +1,9 @@
-//! Values written as Python writes them, for templates that print or serialise them.
+//! Values formatted as in Python, for templates that print or serialise them.
 
 use serde_json::Value;
 use std::fmt::Write;
 
-/// `repr(float)`: the shortest digits that read back, an exponent outside 1e-4..1e16.
+/// `repr(float)`: the shortest digits that parse back to the same value, with an exponent outside 1e-4..1e16.
 fn float(out: &mut String, x: f64) {
     let magnitude = x.abs();
     if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
@@ -28,13 +28,13 @@ fn number(out: &mut String, n: &serde_json::Number) {
 /// The options of `json.dumps`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dumps {
-    /// What every level is indented by; `None` keeps all in one line.
+    /// Indentation of each level; `None` writes everything in one line.
     pub indent: Option<String>,
-    /// Between items, and after a key.
+    /// The separators between items and after a key.
     pub separators: Option<[String; 2]>,
-    /// Whether everything but ASCII is escaped.
+    /// Escape everything except ASCII.
     pub ensure_ascii: bool,
-    /// Whether the keys of objects are sorted.
+    /// Sort the keys of objects.
     pub sort_keys: bool,
 }
 
@@ -125,7 +125,7 @@ fn json_string(out: &mut String, s: &str, ensure_ascii: bool) {
     out.push('"');
 }
 
-/// `str(value)` for what is printed: strings as they are, everything inside containers as `repr`.
+/// `str(value)` as printed: strings unchanged, everything inside containers as `repr`.
 pub(crate) fn display(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Right-hand sides printed by Python 3.11.
+    /// The right-hand sides were printed by Python 3.11.
     #[test]
     fn as_python_prints() {
         let v = json!({"a": [1, 2.0, 1e-7, 1e22, true, null], "b": {}, "c": [], "d": "x\"y'\n\u{1}中"});

@@ -1,9 +1,9 @@
-//! The split of a response into thought and answer, as it streams.
+//! Splits a response into thought and answer while it streams.
 //!
-//! A thought stands between `<think>` and `</think>`. Templates may have put the opening tag into the prompt, so it
-//! may be missing; a response that was cut off lacks the closing one; a model may close more than once. One rule
-//! covers them all, the one by which R1's template keeps history: **the answer is what follows the last `</think>`**,
-//! and everything before is thought.
+//! A thought is enclosed in `<think>` and `</think>`. The opening tag may be missing, because a template may have put
+//! it into the prompt. A truncated response lacks the closing tag, and a model may close a thought more than once. One
+//! rule covers all cases, and R1's template uses the same rule for the history: **the answer is what follows the last
+//! `</think>`**, and everything before is thought.
 
 use crate::stop::overlap;
 
@@ -12,29 +12,29 @@ pub const OPEN: &str = "<think>";
 /// Closes a thought.
 pub const CLOSE: &str = "</think>";
 
-/// What a piece of a response is.
+/// A classified piece of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// More of the thought.
     Thought(String),
     /// More of the answer.
     Answer(String),
-    /// All of the answer so far turned out to be thought: a closing tag came after it.
+    /// All of the answer so far belongs to the thought, because a closing tag came after it.
     Retract,
 }
 
-/// A response taken apart.
+/// A response split into thought and answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// The thought, tags removed.
+    /// The thought without its tags.
     pub thought: String,
     /// The answer.
     pub answer: String,
-    /// Whether a thought was begun and not ended: the response was cut off.
+    /// True if the thought was opened and not closed: the response is truncated.
     pub unfinished: bool,
 }
 
-/// Takes a response apart as it comes. Pieces never hold part of a tag.
+/// Splits a response incrementally. Pieces never contain part of a tag.
 #[derive(Clone, Debug, Default)]
 pub struct Splitter {
     split: Split,
@@ -43,22 +43,22 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// For a response to a prompt that ends inside a thought (`opened`) or not.
+    /// Creates a splitter; `opened` means that the prompt ends inside a thought.
     pub fn new(opened: bool) -> Splitter {
         Splitter { split: Split { unfinished: opened, ..Split::default() }, ..Splitter::default() }
     }
 
-    /// For a response to `prompt`.
+    /// Creates a splitter for a response to `prompt`.
     pub fn after(prompt: &str) -> Splitter {
         Splitter::new(prompt.trim_end().ends_with(OPEN))
     }
 
-    /// Whether the thought is being written.
+    /// Returns true while the thought is being written.
     pub fn thinking(&self) -> bool {
         self.split.unfinished
     }
 
-    /// Takes the next text and hands out what it settles.
+    /// Adds text and returns the pieces that are now certain.
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
         self.held.push_str(text);
         let mut pieces = Vec::new();
@@ -78,7 +78,7 @@ impl Splitter {
         pieces
     }
 
-    /// What was held back when no more text comes, and the whole.
+    /// Returns the text held back until the end, and the whole response.
     pub fn finish(mut self) -> (Vec<Piece>, Split) {
         let mut pieces = Vec::new();
         let held = std::mem::take(&mut self.held);
@@ -103,7 +103,7 @@ impl Splitter {
         let Split { thought, answer, unfinished } = &mut self.split;
         let repeated = *unfinished && !thought.trim().is_empty();
         if tag == OPEN && (self.closed || repeated) {
-            return self.text(OPEN.to_owned(), pieces); // talk about the tag
+            return self.text(OPEN.to_owned(), pieces); // the tag is mentioned in the answer
         }
         if !*unfinished && !answer.is_empty() {
             thought.push_str(answer);
@@ -115,7 +115,7 @@ impl Splitter {
     }
 }
 
-/// Takes a whole response apart.
+/// Splits a complete response.
 pub fn split(response: &str, opened: bool) -> Split {
     let mut splitter = Splitter::new(opened);
     splitter.push(response);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(parts("a < b </thin", true), s("a < b </thin", "", true));
     }
 
-    /// The rule written down at once, over the whole text.
+    /// A reference implementation of the rule over the whole text.
     fn reference(response: &str, opened: bool) -> Split {
         let Some((before, answer)) = response.rsplit_once(CLOSE) else {
             if opened {
@@ -176,7 +176,7 @@ mod tests {
         Split { thought, answer: answer.into(), unfinished: false }
     }
 
-    /// Opening tags before the first word of a thought say nothing.
+    /// Removes opening tags repeated before the first word of a thought.
     fn drop_repeated(text: &str, so_far: &str) -> String {
         match text.split_once(OPEN) {
             Some((a, b)) if a.trim().is_empty() && so_far.trim().is_empty() => {
@@ -197,7 +197,7 @@ mod tests {
             let text = parts.concat();
             let whole = split(&text, opened);
             prop_assert_eq!(&whole, &reference(&text, opened));
-            // Every boundary once, then some at random.
+            // Every boundary once, then random ones.
             let boundaries: Vec<usize> = (0..=text.len()).filter(|&i| text.is_char_boundary(i)).collect();
             let random: Vec<usize> = cuts.into_iter().map(|c| boundaries[c % boundaries.len()]).collect();
             for mut at in boundaries.iter().map(|&b| vec![b]).chain([random, boundaries.clone()]) {

@@ -1,7 +1,8 @@
-//! From logits to a token: temperature, top-k, top-p, min-p, in the order of transformers' generate().
+//! Chooses a token from logits: temperature, top-k, top-p, min-p, in the order of transformers' generate().
 //!
-//! Pure functions of a row of logits and a uniform number; the number comes from a counter keyed by (seed, step,
-//! sequence, position), so a token does not depend on what else is being sampled.
+//! All functions are pure: they take a row of logits and a uniform number. The number comes from a counter-based
+//! generator keyed by (seed, step, sequence, position), so a token does not depend on which other sequences are being
+//! sampled.
 
 mod penalties;
 
@@ -11,7 +12,7 @@ use crate::constraint::TokenMask;
 use meno_tensor::backend::Backend;
 use std::cmp::Ordering;
 
-/// Most alternatives whose log-probabilities are told with every token (OpenAI's bound).
+/// Maximum number of alternatives reported per token (OpenAI's limit).
 pub const MAX_TOP_LOGPROBS: usize = 20;
 
 /// How tokens are chosen, and when to stop.
@@ -25,25 +26,27 @@ pub struct Sampling {
     pub top_k: usize,
     /// Keep tokens at least this fraction as likely as the most likely; 0 keeps all.
     pub min_p: f32,
-    /// Most tokens of an answer.
+    /// Maximum length of an answer in tokens.
     pub max_tokens: usize,
-    /// Tokens that end an answer (and are its last).
+    /// Tokens that end an answer; the stop token is its last token.
     pub stop_tokens: Vec<u32>,
-    /// Tokens of the tokenizer: only ids below this are chosen. Networks often have more output rows than their
-    /// tokenizer has tokens, to round the size up; the rest stand for nothing. They stay part of the distribution
-    /// that log-probabilities refer to, as in training; like [`Sampling::top_k`] this only restricts the choice.
+    /// The size of the tokenizer's vocabulary: only ids below this are chosen. Networks often have more output rows
+    /// than their tokenizer has tokens, to round the size up; the other rows correspond to no token. They stay part of
+    /// the distribution that log-probabilities refer to, as in training; like [`Sampling::top_k`], this only restricts
+    /// the choice.
     pub vocab_size: usize,
     /// Added to the logits of these tokens.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Taken once from the logits of tokens that the answer has already (OpenAI).
+    /// Subtracted once from the logits of tokens that occur in the answer (OpenAI).
     pub presence_penalty: f32,
-    /// Taken from the logits of tokens once for every time that the answer has them (OpenAI).
+    /// Subtracted from the logits of a token once per occurrence in the answer (OpenAI).
     pub frequency_penalty: f32,
-    /// Divides the positive and multiplies the negative logits of tokens of prompt and answer (CTRL, arXiv
-    /// 1909.05858, §4.1); 1 changes nothing.
+    /// Divides positive and multiplies negative logits of tokens that occur in the prompt or the answer (CTRL, arXiv
+    /// 1909.05858, §4.1); 1 has no effect.
     pub repetition_penalty: f32,
-    /// `Some(k)`: tell with every token the k most likely ones, at most [`MAX_TOP_LOGPROBS`]; log-probabilities are
-    /// then the model's own, at temperature 1. `None`: at [`Sampling::logprob_temperature`], as training scores them.
+    /// `Some(k)`: report the k most likely tokens with every token, at most [`MAX_TOP_LOGPROBS`]; log-probabilities are
+    /// then the model's own, at temperature 1. `None`: log-probabilities at [`Sampling::logprob_temperature`], as in
+    /// training.
     pub top_logprobs: Option<usize>,
 }
 
@@ -68,19 +71,19 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The temperature of recorded log-probabilities: greedy choices are scored at 1, and so are all where
-    /// alternatives are told.
+    /// Returns the temperature of the recorded log-probabilities. It is 1 for greedy choices and whenever alternatives
+    /// are reported.
     pub fn logprob_temperature(&self) -> f32 {
         if self.temperature == 0.0 || self.top_logprobs.is_some() { 1.0 } else { self.temperature }
     }
 
-    /// Whether tokens are chosen from other logits than the model's.
+    /// Returns true if tokens are chosen from modified logits.
     pub fn adjusts(&self) -> bool {
         let none = self.presence_penalty == 0.0 && self.frequency_penalty == 0.0 && self.repetition_penalty == 1.0;
         !none || !self.logit_bias.is_empty()
     }
 
-    /// Whether every value makes sense; the message says which does not.
+    /// Checks all values; the message names the invalid one.
     pub fn check(&self) -> Result<(), String> {
         let fraction = 0.0..=1.0;
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
@@ -109,22 +112,22 @@ impl Sampling {
     }
 }
 
-/// Memory that sampling reuses.
+/// Reusable scratch memory for sampling.
 #[derive(Default)]
 pub struct Scratch {
     /// exp(z − max) of every token.
     exps: Vec<f32>,
-    /// Weights and ids of the tokens still in play.
+    /// Weights and ids of the remaining candidates.
     candidates: Vec<(f32, u32)>,
-    /// Logits that are not the model's own.
+    /// Modified logits.
     pub(crate) adjusted: Vec<f32>,
-    /// Tokens seen, one bit each.
+    /// Tokens that occurred, one bit each.
     pub(crate) seen: Vec<u64>,
-    /// What a constraint allows.
+    /// The tokens that a constraint allows.
     pub(crate) mask: TokenMask,
 }
 
-/// The most likely token; of equals the lowest id.
+/// Returns the most likely token; the lowest id on ties.
 pub fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (i, &x) in logits.iter().enumerate() {
@@ -135,13 +138,13 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// The log-probability of a token at [`Sampling::logprob_temperature`].
+/// Returns the log-probability of a token at [`Sampling::logprob_temperature`].
 pub fn logprob(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, token: u32) -> f32 {
     backend.normalizer(logits, 1.0 / sampling.logprob_temperature()).logprob(logits[token as usize])
 }
 
-/// The `k` most likely of the first `vocab_size` tokens with their log-probabilities at temperature 1, the most likely
-/// first.
+/// Returns the `k` most likely of the first `vocab_size` tokens with their log-probabilities at temperature 1, most
+/// likely first.
 pub fn top_logprobs(backend: &dyn Backend, logits: &[f32], vocab_size: usize, k: usize) -> Vec<(u32, f32)> {
     let tokens = &logits[..vocab_size.min(logits.len())];
     let k = k.min(MAX_TOP_LOGPROBS).min(tokens.len());
@@ -158,8 +161,8 @@ pub fn top_logprobs(backend: &dyn Backend, logits: &[f32], vocab_size: usize, k:
     top.into_iter().map(|(x, id)| (id, row.logprob(x))).collect()
 }
 
-/// The token that the uniform number `u` of [0, 1) picks, and its log-probability in the full distribution at
-/// [`Sampling::logprob_temperature`], with the bits that scoring gives it.
+/// Returns the token that the uniform number `u` in [0, 1) selects, and its log-probability in the full distribution at
+/// [`Sampling::logprob_temperature`]. The log-probability has the same bits as in scoring.
 pub fn sample(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
     let tokens = sampling.vocab_size.min(logits.len());
     let best = argmax(&logits[..tokens]);
@@ -192,7 +195,7 @@ pub fn sample(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, u: f64
     }
 }
 
-/// More likely first, then by id.
+/// Orders by descending likelihood, then by id.
 fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
@@ -205,13 +208,13 @@ fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
     }
 }
 
-/// Keeps the shortest run of the most likely tokens whose probabilities reach `p`.
+/// Keeps the fewest most likely tokens whose probabilities sum to at least `p`.
 fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
     if p >= 1.0 {
         return;
     }
     let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
-    // Tokens below this have less than 1 − p together, so p is reached without them: only the rest needs sorting.
+    // Tokens below this sum to less than 1 − p, so p is reached without them. Only the rest needs sorting.
     let floor = (1.0 - p as f64) * total / candidates.len() as f64;
     candidates.retain(|c| c.0 as f64 >= floor);
     candidates.sort_unstable_by(order);
@@ -223,7 +226,7 @@ fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
     candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
 }
 
-/// The candidate in whose part of the summed weights `u` falls.
+/// Returns the candidate whose interval of the cumulative weights contains `u`.
 fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
     let total: f64 = candidates.clone().map(|c| c.0 as f64).sum();
     let mut rest = u * total;
@@ -246,7 +249,7 @@ mod tests {
         [0.5f32, 0.25, 0.125, 0.125].iter().map(|p| p.ln()).collect()
     }
 
-    /// What a fine grid of uniform numbers picks, in 64ths.
+    /// Returns how often each token is chosen over a fine grid of uniform numbers, in 64ths.
     fn shares(sampling: &Sampling) -> [usize; 4] {
         let mut counts = [0; 4];
         let mut scratch = Scratch::default();
@@ -282,7 +285,7 @@ mod tests {
         let s = |top_k, top_p, min_p| shares(&Sampling { top_k, top_p, min_p, ..Default::default() });
         assert_eq!(s(2, 1.0, 0.0), [43, 21, 0, 0]); // 2/3, 1/3
         assert_eq!(s(3, 1.0, 0.0), [37, 18, 9, 0]); // 4/7, 2/7, 1/7; the tie goes to the lower id
-        assert_eq!(s(0, 0.5, 0.0), [64, 0, 0, 0]); // .5 is reached by the first
+        assert_eq!(s(0, 0.5, 0.0), [64, 0, 0, 0]); // the first alone reaches .5
         assert_eq!(s(0, 0.51, 0.0), [43, 21, 0, 0]);
         assert_eq!(s(0, 0.8, 0.0), [37, 18, 9, 0]);
         assert_eq!(s(0, 1.0, 0.5), [43, 21, 0, 0]); // at least half of .5
@@ -293,7 +296,7 @@ mod tests {
 
     #[test]
     fn top_p_needs_only_part_of_the_vocabulary_sorted() {
-        // Against the plain definition: sort everything, cut where the sum reaches p.
+        // Compare with the plain definition: sort everything, cut where the sum reaches p.
         let mut rng = meno_tensor::rng::Rng::new(&[3]);
         for round in 0..50 {
             let logits: Vec<f32> = (0..200).map(|_| rng.normal() * 3.0).collect();
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn rows_beyond_the_vocabulary_are_never_chosen_and_keep_their_share_of_the_log_probability() {
-        // The best row by far, and the second best, stand for no token.
+        // The best row by far, and the second best, correspond to no token.
         let mut padded = logits();
         padded.extend([4.0, 3.0]);
         let s = |temperature, top_k, top_p, min_p| Sampling {
@@ -349,14 +352,14 @@ mod tests {
             for i in 0..64 {
                 let u = (i as f64 + 0.5) / 64.0;
                 let (token, logprob) = sample(&Cpu, &padded, &sampling, u, &mut scratch);
-                // What the four rows alone give: masking renormalises, like top-k.
+                // The same as with the four rows alone: masking renormalises, like top-k.
                 assert_eq!(token, sample(&Cpu, &logits(), &full, u, &mut scratch).0);
                 assert_eq!(logprob, Cpu.normalizer(&padded, 1.0).logprob(padded[token as usize]));
             }
         }
         let top: Vec<u32> = top_logprobs(&Cpu, &padded, 4, 20).into_iter().map(|t| t.0).collect();
         assert_eq!(top, [0, 1, 2, 3]);
-        // Logits so low beside the padding that their weights are 0: still a token.
+        // Logits so far below the padding that their weights are 0: a token is still chosen.
         padded.iter_mut().take(4).for_each(|x| *x -= 1e4);
         assert_eq!(sample(&Cpu, &padded, &s(1.0, 0, 1.0, 0.0), 0.9, &mut scratch).0, 0);
     }
@@ -372,7 +375,7 @@ mod tests {
         assert!(bad(Sampling { presence_penalty: f32::NAN, ..Default::default() }).contains("presence_penalty NaN"));
         assert!(bad(Sampling { logit_bias: vec![(7, f32::NAN)], ..Default::default() }).contains("token 7"));
         assert!(bad(Sampling { top_logprobs: Some(21), ..Default::default() }).contains("top_logprobs 21"));
-        // All logits broken: an answer, not a panic.
+        // If all logits are NaN, it returns a token instead of panicking.
         sample(&Cpu, &[f32::NAN; 3], &Sampling { top_p: 0.5, ..Default::default() }, 0.3, &mut Scratch::default());
         sample(&Cpu, &[f32::NEG_INFINITY; 3], &Sampling::default(), 0.3, &mut Scratch::default());
     }

@@ -1,6 +1,6 @@
-//! Stop strings over streamed text.
+//! Stop strings in streamed text.
 
-/// Watches text for any of several strings; what may be the beginning of one is held back.
+/// Searches streamed text for any of several strings. Text that may be the beginning of one is held back.
 #[derive(Clone, Debug)]
 pub struct StopStrings {
     stops: Vec<String>,
@@ -8,26 +8,26 @@ pub struct StopStrings {
     met: Option<String>,
 }
 
-/// What a piece of text came to.
+/// The result of adding text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// Text that is certainly not part of a stop string.
     Text(String),
-    /// A stop string was met; this is the text before it. Nothing after it counts.
+    /// A stop string was found; this is the text before it. Everything after it is discarded.
     Stop(String),
 }
 
 impl StopStrings {
-    /// Watches for `stops`; empty ones are ignored.
+    /// Creates a search for `stops`; empty strings are ignored.
     pub fn new(stops: &[String]) -> StopStrings {
         let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
         StopStrings { stops, held: String::new(), met: None }
     }
 
-    /// Takes the next text.
+    /// Adds text.
     pub fn push(&mut self, text: &str) -> Seen {
         self.held.push_str(text);
-        // The first to be complete wins, as if the text came byte by byte; of those, the longest.
+        // The first string to be complete wins, as if the text came byte by byte; of several, the longest.
         let found = self.stops.iter().filter_map(|s| self.held.find(s.as_str()).map(|at| (at + s.len(), at))).min();
         if let Some((end, at)) = found {
             self.met = Some(self.held[at..end].to_owned());
@@ -39,18 +39,18 @@ impl StopStrings {
         Seen::Text(std::mem::replace(&mut self.held, rest))
     }
 
-    /// The string that was met.
+    /// Returns the stop string that was found.
     pub fn met(&self) -> Option<&str> {
         self.met.as_deref()
     }
 
-    /// What was held back, when no more text comes.
+    /// Returns the text held back, at the end of the input.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
 
-/// The longest end of `text`, in bytes, that is a proper beginning of `stop`.
+/// Returns the length in bytes of the longest suffix of `text` that is a proper prefix of `stop`.
 pub fn overlap(text: &str, stop: &str) -> usize {
     (1..stop.len().min(text.len() + 1))
         .rev()
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds `pieces`; returns what came out and whether a stop was met.
+    /// Feeds `pieces`; returns the output and whether a stop string was found.
     fn run(stops: &[&str], pieces: &[&str]) -> (String, bool) {
         let mut s = StopStrings::new(&stops.iter().map(|s| s.to_string()).collect::<Vec<_>>());
         let mut out = String::new();

@@ -1,7 +1,7 @@
-//! What a small model was taught: `meno.json` beside its checkpoint.
+//! The tasks that a small model was trained on: `meno.json` in its checkpoint directory.
 //!
-//! A model of half a million parameters knows one family of questions. The file says which, how a person may write
-//! one, how it becomes the prompt the model was trained on, and what to say to anything else.
+//! A model of half a million parameters knows one family of questions. The file describes that family, the accepted
+//! ways to write a question, how a question becomes the prompt of the training, and the reply to all other input.
 
 use crate::error::Error;
 use meno_model::input;
@@ -9,22 +9,22 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file's name in the checkpoint's directory.
+/// The file's name in a checkpoint directory.
 pub const FILE: &str = "meno.json";
-/// Most bytes of the file, whose patterns are compiled for every question.
+/// Maximum size of the file in bytes; its patterns are compiled for every question.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a model was taught.
+/// The tasks that a model was trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taught {
-    /// One or two sentences for the person: what it can be asked.
+    /// One or two sentences for the user: what the model can answer.
     pub description: String,
-    /// Questions it was taught to answer, as a person would type them.
+    /// Example questions, as a user would type them.
     pub examples: Vec<String>,
-    /// Kinds of questions; the first whose pattern matches is taken.
+    /// Kinds of questions; the first whose pattern matches is used.
     pub families: Vec<Family>,
-    /// What is said to anything else.
+    /// The reply to all other input.
     pub otherwise: String,
 }
 
@@ -32,17 +32,17 @@ pub struct Taught {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Family {
-    /// A regular expression that the whole line must match, after `ignore` was removed from it.
+    /// A regular expression that must match the whole line, after `ignore` is removed from it.
     pub pattern: String,
-    /// A regular expression of what does not matter in a line, e.g. `\s` or `[\s?=]`.
+    /// A regular expression for irrelevant characters in a line, e.g. `\s` or `[\s?=]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
-    /// The prompt as in training: `{0}` stands for the matched line, `{1}`… for the pattern's groups.
+    /// The prompt as in training: `{0}` is the matched line, `{1}`… are the pattern's groups.
     pub prompt: String,
 }
 
 impl Taught {
-    /// Reads `meno.json` of a model's directory; `None` where there is none.
+    /// Reads `meno.json` of a model directory; `None` if there is none.
     pub fn load(dir: &Path) -> Result<Option<Taught>, Error> {
         let path = dir.join(FILE);
         let bytes = match input::read(&path, MAX_BYTES) {
@@ -58,14 +58,14 @@ impl Taught {
         Ok(Some(taught))
     }
 
-    /// Writes `meno.json` into a model's directory.
+    /// Writes `meno.json` into a model directory.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join(FILE);
         let json = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?;
         std::fs::write(&path, json + "\n").map_err(Error::io(&path))
     }
 
-    /// The prompt of a line that belongs to what was taught.
+    /// Returns the prompt for a line; `None` if no family matches.
     pub fn prompt(&self, line: &str) -> Option<String> {
         self.families.iter().find_map(|family| family.prompt(line))
     }

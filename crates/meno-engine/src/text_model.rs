@@ -25,9 +25,9 @@ use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
 use std::path::{Path, PathBuf};
 
-/// Most tokens of prompt and answer together, unless a session asks for more.
+/// Maximum number of tokens of prompt and answer together, unless a session sets another.
 const CONTEXT: usize = 8192;
-/// Rows of one step: prompts are run in chunks of this size.
+/// Rows per step: prompts run in chunks of this size.
 const ROWS: usize = 256;
 
 /// A model with its text.
@@ -80,24 +80,24 @@ impl TextModel {
         self.model.config.max_position_embeddings.min(CONTEXT)
     }
 
-    /// What it takes to write `slots` answers at the same time, of at most `max_len` tokens with their prompt.
+    /// Returns the capacity for `slots` concurrent answers of at most `max_len` tokens, prompt included.
     pub fn capacity(&self, slots: usize, max_len: usize) -> Capacity {
         Capacity { slots, max_len, rows: ROWS.max(slots), absorbed: false }
     }
 
-    /// Makes it ready to answer, one answer at a time.
+    /// Prepares the model to answer, one answer at a time.
     pub fn session(self) -> Result<Session, Error> {
         let capacity = self.capacity(1, self.default_context());
         self.session_with(capacity, Options::default())
     }
 
-    /// Makes it ready to answer.
+    /// Prepares the model to answer, with the given capacity and options.
     pub fn session_with(self, capacity: Capacity, options: Options) -> Result<Session, Error> {
         let generator = Generator::with_options(&self.model, capacity, options)?;
         Ok(Session { text: self, generator })
     }
 
-    /// The recommended sampling settings; answers end at the end-of-sequence token.
+    /// Returns the recommended sampling settings; answers end at the end-of-sequence token.
     pub fn sampling(&self) -> Sampling {
         let (own, none) = (self.generation.or_default(), Sampling::default());
         Sampling {
@@ -113,7 +113,7 @@ impl TextModel {
         }
     }
 
-    /// The prompt of a conversation: by the template, or, without one, the texts one after the other.
+    /// Returns the prompt of a conversation: rendered by the template or, without one, the concatenated texts.
     pub fn prompt(&self, messages: &[Message]) -> Result<String, Error> {
         match &self.template {
             Some(template) => template.render(messages, true, &Default::default()),
@@ -121,7 +121,7 @@ impl TextModel {
         }
     }
 
-    /// The tokens of a prompt. A template writes all special tokens itself.
+    /// Returns the tokens of a prompt. A template writes all special tokens itself.
     pub fn encode(&self, prompt: &str, templated: bool) -> Result<Vec<u32>, Error> {
         let mut ids = self.tokenizer.encode(prompt, !templated)?;
         if ids.is_empty() {
@@ -134,7 +134,7 @@ impl TextModel {
         Ok(ids)
     }
 
-    /// The log-probability of every token of a text after the first, given the tokens before it.
+    /// Returns the log-probability of every token of a text after the first, given the tokens before it.
     pub fn score(&mut self, text: &str) -> Result<Vec<TokenLogprob>, Error> {
         let tokens = self.encode(text, false)?;
         self.model.check_tokens(&tokens)?;
@@ -151,13 +151,13 @@ impl TextModel {
 pub struct Session {
     /// The model with its text.
     pub text: TextModel,
-    /// Runs it.
+    /// The generator that runs it.
     pub generator: Generator,
 }
 
 /// One answer, with its text.
 pub struct Answer {
-    /// Tokens, log-probabilities, why it ended.
+    /// Tokens, log-probabilities, and why it ended.
     pub completion: Completion,
     /// Thought and answer; text after a stop string is cut off.
     pub split: Split,
@@ -218,7 +218,7 @@ impl Session {
     }
 }
 
-/// The name of a directory or file; with its parent's if it is very short.
+/// Returns the name of a directory or file, prefixed by its parent's name if it is very short.
 fn name_of(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = |p: &Path| p.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

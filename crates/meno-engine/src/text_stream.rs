@@ -1,10 +1,10 @@
-//! The text of one answer as its tokens come: decoded, watched for stop strings, split into thought and answer.
+//! The text of one answer as its tokens arrive: decoded, searched for stop strings, split into thought and answer.
 
 use crate::reasoning::{Piece, Split, Splitter};
 use crate::stop::{Seen, StopStrings};
 use crate::tokenizer::{DecodeStream, Tokenizer};
 
-/// Turns the tokens of one answer into pieces of thought and answer.
+/// Converts the tokens of one answer into pieces of thought and answer.
 pub struct TextStream<'a> {
     decode: DecodeStream<&'a Tokenizer>,
     stops: StopStrings,
@@ -13,7 +13,7 @@ pub struct TextStream<'a> {
 }
 
 impl<'a> TextStream<'a> {
-    /// For an answer to `prompt`, ending at any of `stops`.
+    /// Creates a stream for an answer to `prompt` that ends at any of `stops`.
     pub fn new(tokenizer: &'a Tokenizer, prompt: &str, stops: &[String]) -> TextStream<'a> {
         TextStream {
             decode: tokenizer.decode_stream(true),
@@ -23,17 +23,17 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// Whether the thought is being written.
+    /// Returns true while the thought is being written.
     pub fn thinking(&self) -> bool {
         self.splitter.thinking()
     }
 
-    /// Whether a stop string was met: the answer is complete.
+    /// Returns true if a stop string was found: the answer is complete.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// The pieces that `token` settles.
+    /// Adds a token and returns the pieces that are now certain.
     pub fn push(&mut self, token: u32) -> Vec<Piece> {
         let text = self.decode.push(token);
         self.text(&text)
@@ -52,7 +52,7 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// What was held back when no more tokens come, and the whole.
+    /// Returns the text held back until the end, and the whole response.
     pub fn finish(self) -> (Vec<Piece>, Split) {
         let TextStream { decode, mut stops, mut splitter, stopped } = self;
         let mut pieces = Vec::new();

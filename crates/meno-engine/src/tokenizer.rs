@@ -1,5 +1,5 @@
-//! Tokenizers as Hugging Face directories hold them (`tokenizer.json`, `tokenizer_config.json`), through the
-//! tokenizers library, so that a text becomes the same ids here as in Python.
+//! Tokenizers of Hugging Face directories (`tokenizer.json`, `tokenizer_config.json`), run by the tokenizers library,
+//! so that a text gets the same ids as in Python.
 
 mod bytes;
 mod character;
@@ -23,33 +23,33 @@ use serde_json::Value;
 use std::path::Path;
 use tokenizers::{DecoderWrapper, ModelWrapper, PostProcessorWrapper, TokenizerImpl};
 
-/// The library's tokenizer, with steps that are bounded.
+/// The library's tokenizer, with bounded steps.
 type Inner = TokenizerImpl<ModelWrapper, steps::Normalizer, steps::PreTokenizer, PostProcessorWrapper, DecoderWrapper>;
 
-/// Text to token ids and back.
+/// Converts text to token ids and back.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Inner,
     special: Special,
-    /// The largest id and 1.
+    /// The largest id plus 1.
     ids: usize,
-    /// Added tokens that look back over the text before them.
+    /// Added tokens that search backwards through the text.
     looking_back: Vec<String>,
 }
 
-/// Bytes that added tokens may look back over in one text.
+/// Maximum number of bytes that added tokens may search backwards in one text.
 const MAX_LOOKED_BACK: usize = 1 << 30;
 
-/// The tokens with a role, by their text and id.
+/// Tokens with a special role, as text and id.
 #[derive(Clone, Debug, Default)]
 pub struct Special {
-    /// Begins a text.
+    /// The token that begins a text.
     pub bos: Option<(String, u32)>,
-    /// Ends an answer; the first is the canonical one.
+    /// Tokens that end an answer; the first is the canonical one.
     pub eos: Vec<(String, u32)>,
-    /// Fills up.
+    /// The padding token.
     pub pad: Option<(String, u32)>,
-    /// Whether encoding with special tokens puts `bos` in front.
+    /// True if encoding with special tokens prepends `bos`.
     pub add_bos: bool,
 }
 
@@ -60,8 +60,8 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face directory, with the roles of its tokens from
-    /// `tokenizer_config.json`, `generation_config.json` and `config.json`; or a GGUF file.
+    /// Reads a GGUF file, or a Hugging Face directory: `tokenizer.json`, and the special tokens in
+    /// `tokenizer_config.json`, `generation_config.json` and `config.json`.
     pub fn load(dir: &Path) -> Result<Tokenizer, Error> {
         if Gguf::is_gguf(dir) {
             return Tokenizer::from_gguf(&gguf::open(dir)?);
@@ -80,13 +80,13 @@ impl Tokenizer {
         Tokenizer::from_parts(inner, special).map_err(refused)
     }
 
-    /// A tokenizer from the text of a `tokenizer.json` and the roles of its tokens.
+    /// Creates a tokenizer from the text of a `tokenizer.json` and its special tokens.
     pub fn from_json(json: &str, special: Special) -> Result<Tokenizer, Error> {
         let inner = parse(json.as_bytes()).map_err(Error::Tokenizer)?;
         Tokenizer::from_parts(inner, special).map_err(Error::Tokenizer)
     }
 
-    /// Refuses what the parts allow each for itself, but not together.
+    /// Checks limits that involve several parts together.
     fn from_parts(inner: Inner, special: Special) -> Result<Tokenizer, String> {
         if let Some(decoder) = inner.get_decoder() {
             steps::check_decoder(decoder).map_err(|e| e.to_string())?;
@@ -98,14 +98,14 @@ impl Tokenizer {
         Ok(Tokenizer { inner, special, ids: largest.map_or(0, |id| id as usize + 1), looking_back })
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json` so that Python's tokenizers and transformers read them.
+    /// Writes `tokenizer.json` and `tokenizer_config.json` in the format of Python's tokenizers and transformers.
     /// `chat_template` goes into the latter.
     pub fn save(&self, dir: &Path, chat_template: Option<&str>) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         self.files(chat_template)?.iter().try_for_each(|(name, text)| write(&dir.join(name), text))
     }
 
-    /// The files that [`Tokenizer::save`] writes, by name.
+    /// Returns the files that [`Tokenizer::save`] writes, by name.
     pub fn files(&self, chat_template: Option<&str>) -> Result<[(&'static str, String); 2], Error> {
         let json = self.inner.to_string(true).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut config = serde_json::json!({
@@ -130,8 +130,8 @@ impl Tokenizer {
         Ok([("tokenizer.json", json), ("tokenizer_config.json", format!("{config:#}\n"))])
     }
 
-    /// The ids of `text`. Special tokens written out in it are recognised, as in Python; `add_special` adds those
-    /// that the tokenizer puts around every text.
+    /// Returns the ids of `text`. Special tokens written out in it are recognised, as in Python. `add_special` adds the
+    /// tokens that the tokenizer puts around every text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         self.check_looking_back(text)?;
         let encode = || regex::within_budget(text.len(), || self.inner.encode_fast(text, add_special));
@@ -146,7 +146,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The library searches all the text before each token with `lstrip` or `single_word`.
+    /// Limits backward searches: the library searches all the text before each token with `lstrip` or `single_word`.
     fn check_looking_back(&self, text: &str) -> Result<(), Error> {
         let found: usize = self.looking_back.iter().map(|token| text.matches(token.as_str()).count()).sum();
         if found.saturating_mul(text.len()) <= MAX_LOOKED_BACK {
@@ -159,55 +159,55 @@ impl Tokenizer {
         )))
     }
 
-    /// The text of `ids`; ids that the tokenizer does not know add nothing.
+    /// Returns the text of `ids`; unknown ids are skipped.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         guard::guarded(|| self.inner.decode(ids, skip_special).unwrap_or_default()).unwrap_or_default()
     }
 
-    /// A decoder that takes one token at a time and never gives half a character.
+    /// Returns a decoder that takes one token at a time and never returns part of a character.
     pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<&Tokenizer> {
         DecodeStream::new(self, skip_special)
     }
 
-    /// The id of a token by its text in the vocabulary.
+    /// Returns the id of a token, given its text in the vocabulary.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// The text in the vocabulary of a token (byte-level tokenizers write bytes as letters).
+    /// Returns the text of a token in the vocabulary (byte-level tokenizers write bytes as letters).
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// How many tokens there are, added ones included.
+    /// Returns the number of tokens, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// The largest id of a token and 1: more than [`Tokenizer::vocab_size`] if the ids have gaps. Rows of a network
-    /// from here on stand for no token ([`Sampling::vocab_size`](crate::Sampling::vocab_size)).
+    /// Returns the largest token id plus 1. It is larger than [`Tokenizer::vocab_size`] if the ids have gaps. Network
+    /// rows from here on correspond to no token ([`Sampling::vocab_size`](crate::Sampling::vocab_size)).
     pub fn id_bound(&self) -> usize {
         self.ids
     }
 
-    /// The tokens with a role.
+    /// Returns the tokens with a special role.
     pub fn special(&self) -> &Special {
         &self.special
     }
 
-    /// Begins a text.
+    /// Returns the token that begins a text.
     pub fn bos(&self) -> Option<u32> {
         self.special.bos.as_ref().map(|t| t.1)
     }
 
-    /// The tokens that end an answer.
+    /// Returns the tokens that end an answer.
     pub fn eos(&self) -> Vec<u32> {
         self.special.eos.iter().map(|t| t.1).collect()
     }
 }
 
-/// The library's tokenizer of a `tokenizer.json`, whose sizes are looked at first. Padding and truncation are left out,
-/// as transformers leaves them out of what it is not asked to pad or cut.
+/// Creates the library's tokenizer from a `tokenizer.json` after checking its sizes. Padding and truncation are
+/// ignored, as in transformers unless they are requested.
 fn parse(json: &[u8]) -> Result<Inner, String> {
     limits::check(json)?;
     let parsed = guard::guarded(|| serde_json::from_slice::<Inner>(json))?;
@@ -217,7 +217,7 @@ fn parse(json: &[u8]) -> Result<Inner, String> {
     Ok(inner)
 }
 
-/// What a directory without tokenizer.json lacks, and where to get it.
+/// Explains what a directory without tokenizer.json lacks, and where to get it.
 fn without_tokenizer(dir: &Path) -> String {
     let has = |name: &str| dir.join(name).is_file();
     let older = if has("tokenizer.model") {
@@ -242,7 +242,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(Error::io(path))
 }
 
-/// The JSON object of a file, or `Null` if there is no such file.
+/// Reads the JSON object of a file; `Null` if the file does not exist.
 pub(crate) fn read_json(path: &Path) -> Result<Value, Error> {
     match input::read(path, input::SMALL) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
@@ -256,7 +256,7 @@ pub(crate) fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
-/// The id that a config gives.
+/// Returns the id in a config.
 fn token_id(value: &Value) -> Option<u32> {
     u32::try_from(value.as_u64()?).ok()
 }
@@ -269,7 +269,7 @@ impl Special {
             Some((text.to_owned(), inner.token_to_id(text)?))
         };
         let mut eos: Vec<(String, u32)> = find("eos_token").into_iter().collect();
-        // transformers' generate() stops at generation_config's tokens, and takes config.json's where it has none.
+        // transformers' generate() stops at the tokens of generation_config, and uses config.json if that has none.
         for file in ["generation_config.json", "config.json"] {
             let json = read_json(&dir.join(file))?;
             let ids: Vec<u32> = match &json["eos_token_id"] {

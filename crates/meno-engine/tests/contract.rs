@@ -1,5 +1,5 @@
-//! The numerics contract at the engine: a token and its log-probability do not depend on the neighbours, the chunks
-//! of the prompt, the slots or the threads, and scoring gives the bits that generation recorded.
+//! The numerics contract of the engine: a token and its log-probability do not depend on other sequences, prompt
+//! chunks, slots or threads, and scoring computes the same bits that generation recorded.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -39,7 +39,7 @@ fn models() -> Vec<(&'static str, Model)> {
         .into()
 }
 
-/// Log-probabilities at a temperature, nothing to minimise.
+/// Log-probabilities at a temperature, without a loss.
 struct Score(f32);
 
 impl Objective for Score {
@@ -81,7 +81,7 @@ fn generate(
     generator.generate(model, precision, requests, &mut |_| Flow::Continue).unwrap()
 }
 
-/// Tokens and the bits of their log-probabilities.
+/// Returns tokens and the bits of their log-probabilities.
 fn bits(completions: &[Completion]) -> Vec<(&[u32], Vec<u32>)> {
     completions.iter().map(|c| (&c.tokens[..], c.logprobs.iter().map(|l| l.to_bits()).collect())).collect()
 }
@@ -99,7 +99,7 @@ fn alone_or_in_a_crowd_in_any_chunks_on_any_threads() {
             }
             let threads = with_threads(3, || generate(&mut model, precision, &requests, 19, 100));
             assert_eq!(bits(&threads), bits(&crowd), "{name} {precision:?}: three threads");
-            // A sample alone: as the single one of a request whose key names it.
+            // A sample alone: the only one of a request with the matching key.
             for c in &crowd {
                 let r = &requests[c.request];
                 let key = [r.key[0], r.key[1], r.key[2] * r.n as u64 + c.sample as u64];
@@ -117,7 +117,7 @@ fn scoring_gives_the_bits_that_generation_recorded() {
             let requests = requests();
             let completions = generate(&mut model, precision, &requests, 8, 64);
             let mut executor = model.score_executor(1024).unwrap();
-            // As many sequences as fit are packed into one batch; a temperature is that of the whole batch.
+            // Pack as many sequences as fit into one batch; a batch has one temperature.
             for (i, r) in requests.iter().enumerate() {
                 let mut batch = Batch::default();
                 let mine: Vec<&Completion> = completions.iter().filter(|c| c.request == i).collect();

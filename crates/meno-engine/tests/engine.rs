@@ -1,4 +1,4 @@
-//! The engine as a server sees it: many submissions from many threads, constraints, penalties, cancelling, refusing.
+//! The engine as a server uses it: many submissions from many threads, constraints, penalties, cancellation, refusal.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -50,7 +50,7 @@ fn submit(engine: &Engine, request: Request, constraints: Vec<Box<dyn Constraint
     (engine.submit(Submission { request, salt: 0, observe: Observe::Nothing, constraints, on_event }).unwrap(), events)
 }
 
-/// The tokens of sample 0 and why it ended.
+/// Returns the tokens of sample 0 and why it ended.
 fn answer(events: &Receiver<Event>) -> (Vec<u32>, Finish) {
     let mut tokens = Vec::new();
     loop {
@@ -147,7 +147,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     assert_eq!(answer(&events).0, alone(&request(&turn, 5, 1)));
     second.shutdown().unwrap();
 
-    // A cache too small for both keeps what was used last.
+    // A cache too small for both keeps the most recently used.
     std::fs::write(&path, &good).unwrap();
     let mut small = with_file();
     small.options.cache_tokens = Some((2400usize.div_ceil(64) + 1 + 2) * 64);
@@ -174,7 +174,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     for len in (0..good.len()).step_by(good.len() / 97) {
         error(&good[..len], with_file());
     }
-    // One word after the other, mostly in the part that describes the pages.
+    // Damage one word after the other, mostly in the part that describes the pages.
     for at in (0..1200).chain((1200..good.len()).step_by(9973)) {
         let mut bad = good.clone();
         bad[at] ^= 0x41;
@@ -197,11 +197,11 @@ fn what_cannot_be_read_is_set_aside_and_what_cannot_be_saved_is_left_out() {
         engine.shutdown().unwrap();
         std::fs::remove_file(&path).expect("a new file is written");
     }
-    // A directory is none of ours to move.
+    // A directory is not renamed.
     std::fs::create_dir(&path).unwrap();
     assert!(Engine::start(model(), with_file()).is_err());
     std::fs::remove_dir(&path).unwrap();
-    // The file cannot take its place: nothing is left, and the engine ends well.
+    // The file cannot replace the directory: nothing is left behind, and the engine still ends without an error.
     let engine = Engine::start(model(), with_file()).unwrap();
     std::fs::create_dir_all(path.join("in the way")).unwrap();
     engine.shutdown().unwrap();
@@ -236,7 +236,7 @@ fn beginnings_are_found_under_their_own_salt_only() {
     engine.shutdown().unwrap();
 }
 
-/// Reports the tokens that another answer has when the first token of this one is chosen.
+/// Reports the number of tokens of another answer when the first token of this one is chosen.
 struct Tell(Arc<AtomicUsize>, Sender<usize>);
 
 impl Constraint for Tell {
@@ -247,14 +247,14 @@ impl Constraint for Tell {
     fn accept(&mut self, _: u32) {}
 }
 
-/// The sequence that is being written gets a token a step, and a step takes at most 64 rows of the long prompt.
+/// A decoding sequence gets one token per step, and a step runs at most 64 rows of the long prompt.
 #[test]
 fn a_long_prompt_does_not_stall_the_others() {
     let engine = Engine::start(model(), options(4, 100)).unwrap();
     let written = Arc::new(AtomicUsize::new(0));
     let ((reached, at_four), (go, submitted)) = (channel(), channel::<()>());
     let count = written.clone();
-    // The engine waits after the fourth token until the long prompt has arrived.
+    // The engine waits after the fourth token until the long prompt is queued.
     let on_event = Box::new(move |event| {
         if matches!(event, Event::Token { .. }) && count.fetch_add(1, Ordering::Relaxed) == 3 {
             reached.send(()).unwrap();
@@ -274,7 +274,7 @@ fn a_long_prompt_does_not_stall_the_others() {
     let (sender, seen) = channel();
     let (_long, first) = submit(&engine, request(&long, 1, 2), vec![Box::new(Tell(written, sender))]);
     go.send(()).unwrap();
-    // 32 steps, and the last one's token is told after it.
+    // 32 steps; the token of the last step is reported after it.
     assert_eq!(seen.recv_timeout(WAIT).unwrap(), 4 + 2000usize.div_ceil(64) - 1);
     assert_eq!(answer(&first).0, alone(&request(&long, 1, 2)));
     drop(short);
@@ -288,7 +288,7 @@ fn who_goes_away_frees_its_place() {
     let (_next, waiting) = submit(&engine, request(&[7], 3, 1), vec![]);
     drop(long);
     assert_eq!(answer(&waiting).0, alone(&request(&[7], 3, 1)));
-    let heard: Vec<Event> = events.iter().collect(); // ends, for the sender is gone
+    let heard: Vec<Event> = events.iter().collect(); // ends because the sender is gone
     assert!(heard.len() < 2300, "{}", heard.len());
     assert_eq!(engine.stats().finished[2], 1);
 }
@@ -319,7 +319,7 @@ fn a_full_queue_refuses_and_nonsense_is_named() {
     assert!(refused(request(&[1], 3, 1), two).to_string().contains("2 constraints for 1 samples"));
 }
 
-/// What to allow, token after token.
+/// A script of constraints, one per token.
 struct Script(Vec<Step>, usize);
 
 #[derive(Clone)]
@@ -366,7 +366,7 @@ fn constraints_mask_force_and_end() {
     let (tokens, finish) = answer(&events);
     assert_eq!((tokens.len(), finish), (6, Finish::Stop));
     assert!([3, 9].contains(&tokens[1]) && tokens[2..4] == [12, 13] && tokens[5] == 8);
-    // What is free is the model's own choice there.
+    // Unconstrained tokens equal the model's own choice.
     let free = alone(&Request { n: 1, key: [4, 0, 0], ..r });
     assert_eq!(tokens[0], free[0]);
 }

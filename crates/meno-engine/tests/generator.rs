@@ -1,5 +1,5 @@
-//! The generator over a toy network whose logits depend on every token in the cache: whatever the slots, rows and
-//! neighbours, every sequence gets the tokens of a plain loop that knows nothing of caches and batches.
+//! The generator over a toy network whose logits depend on every token in the cache. Whatever the slots, rows and other
+//! sequences are, every sequence gets the tokens of a plain loop without caches and batches.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -21,13 +21,13 @@ use std::sync::atomic::Ordering;
 const VOCAB: usize = 11;
 const SPEC: LayerSpec = LayerSpec { kv_heads: 2, qk_dim: 1, v_dim: 1 };
 
-/// Logits of a history.
+/// Computes the logits of a history.
 fn logits(history: impl Iterator<Item = f32>) -> [f32; VOCAB] {
     let h = history.fold(1.0f32, |h, token| (h * 31.0 + token) % 9973.0);
     std::array::from_fn(|j| 2.0 * (h * (j + 1) as f32).sin())
 }
 
-/// A backend whose one executor computes [`logits`] from the tokens that its KV store holds.
+/// A backend whose only executor computes [`logits`] from the tokens in its KV store.
 #[derive(Debug)]
 struct History;
 
@@ -58,7 +58,7 @@ impl Backend for History {
     }
 }
 
-/// A store that keeps the token of every position.
+/// A store with the token of every position.
 struct Tokens {
     layers: Vec<LayerSpec>,
     tokens: Vec<[f32; PAGE]>,
@@ -94,7 +94,7 @@ impl KvStore for Tokens {
     }
 }
 
-/// Writes every token to the store, and reads the history of every wanted row back from there.
+/// Writes every token to the store, and reads the history of every requested row from it.
 struct Reader {
     program: Program,
     out: Outputs,
@@ -184,7 +184,7 @@ fn requests() -> Vec<Request> {
         .collect()
 }
 
-/// One token after the other.
+/// Generates one token after the other.
 fn plain(requests: &[Request], max_len: usize) -> Vec<Completion> {
     let mut completions = Vec::new();
     for (request, r) in requests.iter().enumerate() {
@@ -230,7 +230,7 @@ fn alone_in_a_crowd_and_one_after_the_other_are_the_same() {
 #[test]
 fn guesses_change_nothing_but_the_steps() {
     let mut requests = requests();
-    // Prompts that repeat themselves, and answers that do.
+    // Repetitive prompts and repetitive answers.
     for r in &mut requests {
         r.prompt = r.prompt.iter().chain(&r.prompt).copied().collect();
         r.sampling.stop_tokens.clear();
@@ -255,9 +255,9 @@ fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     let sampling = Sampling { max_tokens: 6, ..Default::default() };
     let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: [0; 3] };
     generate(&mut g, std::slice::from_ref(&request));
-    // All of it once, and its last token for each of the two rounds of samples that had to wait for a place.
+    // The prompt once, and its last token again for each of the two rounds of samples that waited for a slot.
     assert_eq!(g.stats().prompt_tokens, 10 + 2);
-    // A conversation goes on: the prompt, part of the answer, something new.
+    // A conversation continues: the prompt, part of the answer, new tokens.
     g.set_reuse_prefixes(true);
     let first = generate(&mut g, &[Request { n: 1, ..request.clone() }]);
     let mut longer = request.prompt.clone();
@@ -272,7 +272,7 @@ fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     assert_eq!(g.stats().prompt_tokens, 17);
 }
 
-/// A cache too small for what runs at once: sequences give their pages back, wait, and end up with the same tokens.
+/// With a cache too small for all running sequences, some release their pages, wait, and end up with the same tokens.
 #[test]
 fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
     let mut rng = Rng::new(&[6]);
@@ -340,7 +340,7 @@ fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
             assert_eq!(a, b);
         }
     }
-    // Cancelling keeps what is there.
+    // Cancelling keeps the tokens so far.
     let mut count = 0;
     let cancelled = run(&mut |_| {
         count += 1;

@@ -1,4 +1,4 @@
-//! Tokenizers that are made to hurt: each is refused, or ends in bounded time with an error. Published shapes load.
+//! Hostile tokenizers: each is refused, or ends in bounded time with an error. Published shapes load.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -6,7 +6,7 @@ use meno_engine::Tokenizer;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A tokenizer of letters with these parts in the place of its own.
+/// Returns a letter tokenizer with these parts replaced.
 fn with(parts: Value) -> String {
     let vocab: serde_json::Map<String, Value> =
         (' '..='~').chain(['▁', 'é']).map(String::from).zip((0u64..).map(Value::from)).collect();
@@ -21,7 +21,7 @@ fn with(parts: Value) -> String {
     file.to_string()
 }
 
-/// What loading and then encoding `text` ends with.
+/// Returns the result of loading the tokenizer and encoding `text`.
 fn outcome(json: &str, text: &str) -> Result<Vec<u32>, String> {
     let start = Instant::now();
     let result = Tokenizer::from_json(json, Default::default()).and_then(|t| {
@@ -59,7 +59,7 @@ fn patterns_that_backtrack() {
     let a = "a".repeat(20_000);
     for pattern in [r"(a+)+$", r"(a|aa)+$", r"(?:a*a*a*a*b|a)", r"(?=(a+)+$)a", r"(\w+\s?)+$"] {
         refused(json!({"pre_tokenizer": split(pattern)}), &format!("{a}!"), "takes too long");
-        // The library takes no notice of a normalizer that fails.
+        // The library ignores errors of normalizers.
         refused(json!({"normalizer": replace("Regex", pattern, "")}), &format!("{a}!"), "takes too long");
     }
     for pattern in [r"(a*)\1b", r"(?<x>a|b\g<x>c)"] {
@@ -86,7 +86,7 @@ fn texts_that_grow() {
         "more than 32 steps",
     );
     refused(json!({"decoder": replace("Regex", "(a+)+$", "")}), "a", "regular expression");
-    // What a step really does to a long text counts, not what it could do.
+    // The limit applies to what a step really does to a long text, not to its worst case.
     let text = "a".repeat(2 << 20);
     for long in [replace("String", "a", &"b".repeat(33)), replace("Regex", "[a]", &"b".repeat(33))] {
         refused(json!({"normalizer": long}), &text, "more than 33554432 bytes of a text of 2097152");
@@ -104,7 +104,7 @@ fn too_many_or_too_long_tokens() {
     let many: Vec<Value> = (0..200_000).map(|i| token(format!("<{i}>"))).collect();
     refused(json!({"added_tokens": many}), "a", "200000 added tokens");
     refused(json!({"added_tokens": [token("x".repeat(10 << 20))]}), "a", "has 10485760 bytes");
-    // What is below the limits loads in little time.
+    // Sizes below the limits load in little time.
     let most: Vec<Value> = (0..30_000).map(|i| token(format!("<token {i:5}>"))).collect();
     let start = Instant::now();
     outcome(&with(json!({"added_tokens": most})), "ab<token     7>").unwrap();
@@ -123,7 +123,7 @@ fn tokens_that_look_back_over_the_whole_text() {
 fn numbers_that_ask_for_memory() {
     let padding = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
                          "pad_type_id": 0, "pad_token": "a"});
-    // transformers pads and cuts by its own arguments, whatever the file says: so here.
+    // transformers pads and truncates by its own arguments, whatever the file says; so does Meno.
     assert_eq!(outcome(&with(json!({"padding": padding})), "ab").unwrap(), [65, 66]);
     let truncation = json!({"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0});
     assert_eq!(outcome(&with(json!({"truncation": truncation})), "ab").unwrap(), [65, 66]);
@@ -139,18 +139,18 @@ fn numbers_that_ask_for_memory() {
 
 #[test]
 fn panics_of_the_library_are_errors() {
-    // A table of SentencePiece whose trie is empty.
+    // A SentencePiece table with an empty trie.
     refused(json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}}), "abc", "gave up");
-    // A prefix longer than the second part of a merge.
+    // A prefix longer than the second token of a merge.
     let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]],
                        "continuing_subword_prefix": "####", "unk_token": "a"});
     refused(json!({"model": model}), "ab", "gave up");
-    // A decoder that takes more letters off the end than there are.
+    // A decoder that strips more letters than the text has.
     let decoder = json!({"type": "Strip", "content": "a", "start": 0, "stop": 9});
     outcome(&with(json!({"decoder": decoder})), "aa").unwrap();
 }
 
-/// The parts of published tokenizers, as their files have them.
+/// The parts of published tokenizers, as in their files.
 #[test]
 fn published_shapes_load() {
     let llama2 = json!({
@@ -170,7 +170,8 @@ fn published_shapes_load() {
     }
 }
 
-/// A GGUF file of metadata alone: a byte-level tokenizer with these tokens, types and merges, and an end of this id.
+/// Builds a GGUF file that has only metadata: a byte-level tokenizer with these tokens, types and merges, and this eos
+/// id.
 fn gguf(tokens: &[String], types: &[i32], merges: &[&str], eos: i64) -> Result<Tokenizer, String> {
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(0u64.to_le_bytes());
@@ -179,7 +180,7 @@ fn gguf(tokens: &[String], types: &[i32], merges: &[&str], eos: i64) -> Result<T
         bytes.extend((text.len() as u64).to_le_bytes());
         bytes.extend(text.as_bytes());
     };
-    // Types of metadata: 8 a string, 9 an array, 5 i32, 11 i64.
+    // Types of metadata: 8 is a string, 9 an array, 5 i32, 11 i64.
     let key = |bytes: &mut Vec<u8>, name: &str, kind: u32| {
         text(bytes, name);
         bytes.extend(kind.to_le_bytes());
@@ -227,12 +228,12 @@ fn arrays_of_gguf_files() {
         let error = error.err().unwrap_or_else(|| panic!("expected {expected:?}"));
         assert!(error.contains(expected), "expected {expected:?}: {error}");
     }
-    // Two tokens with one text: the first is what encoding gives.
+    // If two tokens have the same text, encoding returns the first.
     let twice = ["a", "b", "a"].map(str::to_owned);
     assert_eq!(gguf(&twice, &[NORMAL; 3], &[], 1).unwrap().encode("ab", false).unwrap(), [0, 1]);
 }
 
-/// Every value of a JSON tree, by its path.
+/// Collects the path of every value of a JSON tree.
 fn paths(value: &Value, at: &str, out: &mut Vec<String>) {
     out.push(at.to_owned());
     match value {
@@ -248,7 +249,7 @@ fn paths(value: &Value, at: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Good tokenizers with one or two values in the place of others. Whatever comes of it, it comes soon.
+/// Valid tokenizers with one or two values replaced by others. Whatever the result is, it comes soon.
 #[test]
 fn mutations_end() {
     let token = json!([{"id": 97, "content": "<t>", "single_word": false, "lstrip": true, "rstrip": true,

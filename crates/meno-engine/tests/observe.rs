@@ -1,4 +1,5 @@
-//! What is reported about a prompt: against transformers, against scoring by the answer, and however the prompt is cut.
+//! Reports about a prompt, compared with transformers and with scoring by the answer, for every way to split the
+//! prompt.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -25,7 +26,7 @@ fn read(path: &Path, name: &str) -> Vec<f32> {
     values
 }
 
-/// Two sequences.
+/// Returns two sequences.
 fn tokens(name: &str) -> Vec<Vec<u32>> {
     let bytes = std::fs::read(golden(name).join("expected.safetensors")).unwrap();
     let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -71,10 +72,10 @@ fn start(
     (engine.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event }).unwrap(), events)
 }
 
-/// A token, its log-probability and the most likely ones in its place.
+/// A token, its log-probability and the most likely tokens at its position.
 type Told = (u32, f32, Vec<(u32, f32)>);
 
-/// Of every token after the first.
+/// Returns the reports of every token after the first.
 fn logprobs(events: &[Event]) -> Vec<Told> {
     let lists = events
         .iter()
@@ -95,7 +96,7 @@ fn gap(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// In double precision, from the logits of transformers.
+/// Computed in double precision from the logits of transformers.
 fn log_softmax(logits: &[f32], token: u32) -> f32 {
     let sum: f64 = logits.iter().map(|&x| (x as f64).exp()).sum();
     (logits[token as usize] as f64 - sum.ln()) as f32
@@ -136,7 +137,7 @@ fn hidden_states_are_those_of_transformers() {
                 assert!(gap(&last, &states[(T - 1) * width..]) < 5e-5, "{name}");
                 let mean: Vec<f32> =
                     (0..width).map(|j| states.iter().skip(j).step_by(width).sum::<f32>() / T as f32).collect();
-                // After a prompt that left its beginning in the cache, too.
+                // Also after a prompt whose prefix is in the cache.
                 let told = vector(&ask(&engine, prompt, 0, 1, Observe::Hidden(Pooling::Mean)));
                 assert!(gap(&told, &mean) < 5e-5, "{name}");
             }
@@ -144,7 +145,7 @@ fn hidden_states_are_those_of_transformers() {
     }
 }
 
-/// The bits do not depend on the company, the chunks, guesses, or on pages that have to be given back.
+/// The bits do not depend on other sequences, chunks, drafts, or released pages.
 #[test]
 fn what_is_told_does_not_depend_on_how_the_prompt_is_run() {
     let prompt: Vec<u32> = (0..40).map(|t| (t * t + t / 3) % VOCAB as u32).collect();
@@ -158,7 +159,7 @@ fn what_is_told_does_not_depend_on_how_the_prompt_is_run() {
         events.iter().filter_map(of).collect()
     };
     let mean = vector(&ask(&alone, &prompt, 0, 1, Observe::Hidden(Pooling::Mean)));
-    // What is not observed is answered the same.
+    // Answers are the same without a report.
     let plain = engine("qwen2", 64, 64, Options { hidden: false, ..Options::serving() });
     assert_eq!(answer(&ask(&plain, &prompt, 12, 1, Observe::Nothing), 0), answer(&expected, 0));
 

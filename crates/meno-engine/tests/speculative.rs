@@ -1,5 +1,5 @@
 //! Speculative decoding on real networks: the same tokens and the same bits of their log-probabilities, greedy and
-//! sampled, with the MTP module's guesses and with look-up, whatever runs beside.
+//! sampled, with drafts of the MTP module and of look-up, whatever else runs.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -27,7 +27,7 @@ fn model(mtp: usize) -> Model {
     Model::random(Config::from_value("config.json", config).unwrap(), 3).unwrap()
 }
 
-/// Forty prompts: greedy, sampled, in groups, from 1 to 100 tokens.
+/// Returns forty prompts: greedy, sampled, in groups, from 1 to 100 tokens.
 fn requests() -> Vec<Request> {
     let mut rng = Rng::new(&[12]);
     (0..40)
@@ -49,7 +49,7 @@ fn requests() -> Vec<Request> {
 /// Tokens, and the bits of their log-probabilities.
 type Bits = (Vec<u32>, Vec<u32>);
 
-/// Tokens, bits of log-probabilities and reasons, and what it took.
+/// Returns tokens, bits of log-probabilities and finish reasons, and the counters.
 fn generate(
     model: &mut Model,
     speculative: Speculative,

@@ -1,4 +1,4 @@
-//! Published chat templates rendered as transformers renders them, byte for byte; what it refuses is refused
+//! Published chat templates rendered byte for byte as by transformers, with the same refusals
 //! (`dev/reference/published_templates.py`).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
@@ -38,9 +38,9 @@ fn published_templates_as_in_python() {
             match (case["text"].as_str().map(with_time), ours) {
                 (Some(text), Ok(ours)) if text == ours => texts += 1,
                 (None, Err(_)) => refusals += 1,
-                // A loop over none runs not at all here.
+                // Here a loop over none runs zero times.
                 (None, Ok(_)) if case["raises"] == "TypeError: 'NoneType' object is not iterable" => {}
-                // A template that fails without a content is given the null that stood there (R1's asks for it).
+                // A template that fails without a content gets the null of the message (R1's template requires it).
                 (None, Ok(_)) if messages.iter().any(|m| m.content.is_null()) => {}
                 (Some(text), Ok(ours)) => {
                     let same = text.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
@@ -64,7 +64,7 @@ fn published_templates_as_in_python() {
     assert!(texts > 200 && refusals > 20, "{texts} texts, {refusals} refusals");
 }
 
-/// What a template may try in order to take all memory or never to end.
+/// Templates that try to exhaust memory or never end.
 const BOMBS: [&str; 27] = [
     "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length }}",
     "{{ 'x' * 100000000000 }}",
@@ -102,19 +102,19 @@ fn a_template_that_takes_all_it_can_get_is_stopped() {
         let e = template.render(&[Message::new("user", "x")], true, &Map::new());
         assert!(e.is_err(), "{source}: {} bytes", e.unwrap().len());
     }
-    // Lazy lists cannot be told from others; a long template nests a list as often as it likes.
+    // Lazy lists behave like other lists; a long template may nest a list as often as it likes.
     let lists = "{% set l = [1, 2] %}{% set l = l + l %}{{ l }} {{ l[0] }} {{ l is sequence }} {% set a, b = 1, [(2)] -%}{{ b }}";
     let lists = ChatTemplate::new(lists, &Special::default()).unwrap().render(&[], true, &Map::new()).unwrap();
     assert_eq!(lists, "[1, 2, 1, 2] 1 True [2]");
     let deep = format!("{{% set l = [1] %}}{}x", "{% set l = l | batch(1) %}".repeat(30_000));
     let _ = ChatTemplate::new(&deep, &Special::default()).unwrap().render(&[], true, &Map::new());
     for nested in ["(", "[", "{{ (", "not ", "-", "{% if x %}", "a."] {
-        // No bomb in memory, but in the depth of the parser.
+        // Not a memory bomb, but deep recursion of the parser.
         let source = format!("{{{{ {} }}}}", nested.repeat(200_000));
         assert!(ChatTemplate::new(&source, &Special::default()).is_err(), "{nested}");
     }
     for (nested, count) in [("(", 8000), ("-", 8000), ("not ", 4000), ("a.", 8000), ("{% if x %}", 100_000)] {
-        // Short enough to be parsed: an error or not, but no overflow.
+        // Short enough to be parsed: an error is allowed, a stack overflow is not.
         let _ = ChatTemplate::new(&format!("{{{{ {} }}}}", nested.repeat(count)), &Special::default());
         let _ = ChatTemplate::new(&nested.repeat(count), &Special::default());
     }

@@ -1,4 +1,4 @@
-//! Tokenizers and chat templates against what Python makes of the same input (`dev/reference/tokenizer.py`,
+//! Tokenizers and chat templates compared with Python's output for the same input (`dev/reference/tokenizer.py`,
 //! `dev/reference/chat_template.py`).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
@@ -17,14 +17,15 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The tokenizer of DeepSeek-V3 and R1, too large to keep here: `$MENO_MODELS/deepseek-v3` or the same in the cache.
+/// The tokenizer of DeepSeek-V3 and R1, too large for the repository: `$MENO_MODELS/deepseek-v3` or the same in the
+/// cache.
 fn deepseek_dir() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(|h| Path::new(&h).join(".cache/meno/dev-models"));
     let dir = std::env::var_os("MENO_MODELS").map(PathBuf::from).or(home)?.join("deepseek-v3");
     dir.join("tokenizer.json").exists().then_some(dir)
 }
 
-/// Streams tokens one by one; no piece may hold half a character that the whole does not hold.
+/// Streams tokens one by one; no piece may contain half a character unless the whole text does.
 fn stream(t: &Tokenizer, ids: &[u32], skip_special: bool) -> String {
     let mut stream = t.decode_stream(skip_special);
     let mut text: String = ids.iter().map(|&id| stream.push(id)).collect();
@@ -52,7 +53,7 @@ fn small_byte_level_tokenizer_as_in_python() {
     let dir = fixtures().join("small_tokenizer");
     let t = Tokenizer::load(&dir).unwrap();
     check_tokens(&t, &read(&dir.join("tokens.json")));
-    assert_eq!((t.bos(), t.eos()), (Some(0), vec![1, 691])); // the config's token, then generation_config's others
+    assert_eq!((t.bos(), t.eos()), (Some(0), vec![1, 691])); // the config's token, then the others of generation_config
     assert_eq!(t.token_to_id("</think>"), Some(691));
 }
 
@@ -66,7 +67,7 @@ fn deepseek_tokenizer_as_in_python() {
     check_tokens(&t, &read(&fixtures().join("deepseek_tokens.json")));
     assert_eq!((t.bos(), t.eos()), (Some(0), vec![1]));
     assert_eq!((t.token_to_id("<think>"), t.token_to_id("<｜Assistant｜>")), (Some(128798), Some(128804)));
-    // Its directory alone renders and encodes a prompt.
+    // Its directory is enough to render and encode a prompt.
     let template = ChatTemplate::load(&dir, t.special()).unwrap().unwrap();
     let prompt = template.render(&[Message::new("user", "你好")], true, &Map::new()).unwrap();
     assert_eq!(prompt, "<｜begin▁of▁sentence｜><｜User｜>你好<｜Assistant｜>");

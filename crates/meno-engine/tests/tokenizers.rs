@@ -1,4 +1,5 @@
-//! Tokenizers against Python's `tokenizers`, id for id, on hard text (files by `dev/reference/tokenizers_golden.py`).
+//! Tokenizers compared with Python's `tokenizers`, id for id, on hard text (files by
+//! `dev/reference/tokenizers_golden.py`).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -48,12 +49,12 @@ struct Splits {
 }
 
 impl Splits {
-    /// Written by `dev/reference/pre_tokenizers.py`.
+    /// Reads the file written by `dev/reference/pre_tokenizers.py`.
     fn golden() -> Splits {
         serde_json::from_slice(&std::fs::read(small("pre_tokenizers.json")).unwrap()).unwrap()
     }
 
-    /// A GGUF file of this vocabulary alone.
+    /// Builds a GGUF file that contains only this vocabulary.
     fn file(&self, pre: Option<&str>) -> Gguf {
         let mut metadata = Metadata::default();
         metadata.string("tokenizer.ggml.model", "gpt2");
@@ -76,7 +77,7 @@ fn every_named_pre_tokenizer_splits_as_python_does() {
     for name in golden.ids.keys() {
         golden.check(&Tokenizer::from_gguf(&golden.file(Some(name))).unwrap(), name);
     }
-    // Files without the name are read as llama.cpp reads them.
+    // Files without the name are read as in llama.cpp.
     golden.check(&Tokenizer::from_gguf(&golden.file(None)).unwrap(), "default");
     let error = Tokenizer::from_gguf(&golden.file(Some("gemma4"))).unwrap_err().to_string();
     assert!(
@@ -85,8 +86,8 @@ fn every_named_pre_tokenizer_splits_as_python_does() {
     );
 }
 
-/// Saved as a directory and written to GGUF again, every tokenizer splits text as before, under its
-/// own name or another name for the same steps.
+/// Saved as a directory and written to GGUF again, every tokenizer splits text as before, under the same name or
+/// another name for the same steps.
 #[test]
 fn a_named_pre_tokenizer_survives_the_way_to_a_directory_and_back() {
     let golden = Splits::golden();
@@ -101,7 +102,7 @@ fn a_named_pre_tokenizer_survives_the_way_to_a_directory_and_back() {
     }
 }
 
-/// A way to split text that has no name goes into the file whole.
+/// A splitting without a name is stored in the file as a whole.
 #[test]
 fn a_tokenizer_without_a_name_is_carried_in_the_file() {
     let golden = Splits::golden();
@@ -132,7 +133,7 @@ fn roles_and_template_of_a_gguf_file() {
     let tokenizer = Tokenizer::load(&path).unwrap();
     let bos = tokenizer.token_to_id("<｜begin▁of▁sentence｜>").unwrap();
     assert_eq!(tokenizer.bos(), Some(bos));
-    // The file's eos first, then the other tokens that end an answer.
+    // First the file's eos, then the other tokens that end an answer.
     let eos: Vec<_> = tokenizer.special().eos.iter().map(|t| t.0.as_str()).collect();
     assert_eq!(eos, ["<|im_end|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"]);
     assert_eq!(tokenizer.encode("a", true).unwrap()[0], bos);
@@ -156,7 +157,7 @@ fn a_sentencepiece_file_streams_as_it_decodes() {
             assert_eq!(pieces, tokenizer.decode(&ids, skip), "{text:?}");
         }
     }
-    // Saved, it is the same tokenizer for Hugging Face's tools.
+    // After saving, it is the same tokenizer for Hugging Face's tools.
     let dir = tempfile::tempdir().unwrap();
     tokenizer.save(dir.path(), None).unwrap();
     let saved = Tokenizer::load(dir.path()).unwrap();
@@ -165,8 +166,8 @@ fn a_sentencepiece_file_streams_as_it_decodes() {
     }
 }
 
-/// Published vocabularies with the ids that transformers gives 47 texts: llama.cpp's `models/ggml-vocab-*.gguf`, in
-/// `$MENO_LLAMA_CPP` or where the development scripts unpack it.
+/// Published vocabularies, compared with the ids of transformers for 47 texts: llama.cpp's `models/ggml-vocab-*.gguf`,
+/// in `$MENO_LLAMA_CPP` or where the development scripts unpack it.
 #[test]
 #[ignore = "needs llama.cpp's models directory"]
 fn published_vocabularies_as_transformers_has_them() {

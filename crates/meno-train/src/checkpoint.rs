@@ -1,14 +1,14 @@
-//! Checkpoints: a loadable Hugging Face directory with the training state beside the weights.
+//! Checkpoints: a loadable Hugging Face directory with the training state next to the weights.
 //!
 //! ```text
 //! OUT/checkpoint-40/config.json model.safetensors tokenizer.json …   any tool loads it
-//! OUT/checkpoint-40/training_state.json                               step, place in the data, rollouts of a step
+//! OUT/checkpoint-40/training_state.json                               step, position in the data, rollouts of a step
 //! OUT/checkpoint-40/training_state.safetensors                        optimizer, reference model, f32 weights
 //! OUT/checkpoint-40/checksums.json                                    length and SHA-256 of all these files
 //! ```
-//! A checkpoint is written under a temporary name, brought to the disk and renamed: a directory with the final name
-//! is complete, whenever the process is killed. What happens to it later, a damaged disk or a bad copy, the checksums
-//! tell: a run continues from the newest checkpoint that is whole.
+//! A checkpoint is written under a temporary name, synced to disk and renamed. So a directory with the final name is
+//! complete, no matter when the process is killed. Checksums detect later damage (a faulty disk, a bad copy): a run
+//! continues from the newest checkpoint that is intact.
 
 pub(crate) mod checksums;
 mod find;
@@ -32,30 +32,30 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where and when checkpoints are written.
+/// Where and when to write checkpoints.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
-    /// The directory of the run.
+    /// The run directory.
     pub dir: PathBuf,
-    /// Optimizer steps between two checkpoints; 0 for none but the last.
+    /// Optimizer steps between two checkpoints; 0 writes only the last one.
     pub save_steps: usize,
-    /// How many to keep; 0 for all.
+    /// Number of checkpoints to keep; 0 keeps all.
     pub save_total_limit: usize,
-    /// Type of the saved weights. Below f32, the f32 master weights stand in the training state.
+    /// Type of the saved weights. Below f32, the training state contains the f32 master weights.
     pub dtype: Dtype,
-    /// Continue from the newest checkpoint, if there is one.
+    /// Continue from the newest checkpoint if there is one.
     pub resume: bool,
-    /// Files that belong to every checkpoint, by name: tokenizer, chat template, generation config.
+    /// Files to include in every checkpoint, by name: tokenizer, chat template, generation config.
     pub assets: Vec<(String, Vec<u8>)>,
-    /// With what the run was begun, for whoever resumes it.
+    /// The recipe and data at the start of the run, stored for a later resume.
     pub begun: Option<Begun>,
-    /// The checkpoint to continue from, if it was looked for before the run.
+    /// The checkpoint to continue from, if it was searched for before the run.
     pub found: Option<Found>,
-    /// Keeps other processes out of the directory while any copy of this stands.
+    /// Keeps other processes out of the directory as long as a clone of this exists.
     pub lock: Option<Arc<RunLock>>,
 }
 
-/// With what a run was begun.
+/// The recipe and data that a run was started with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Begun {
     /// The resolved recipe.
@@ -65,64 +65,64 @@ pub struct Begun {
 }
 
 impl Checkpoints {
-    /// Checkpoints of f32 weights in `dir` every `save_steps` optimizer steps, the last two kept.
+    /// Writes checkpoints with f32 weights to `dir` every `save_steps` optimizer steps and keeps the last two.
     pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
         let (dir, dtype, assets) = (dir.into(), Dtype::F32, Vec::new());
         let (begun, found, lock) = (None, None, None);
         Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, begun, found, lock }
     }
 
-    /// Whether to save after `step` of `max_steps`.
+    /// Returns true if a checkpoint is due after `step` of `max_steps`.
     pub fn due(&self, step: usize, max_steps: usize) -> bool {
         step >= max_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
     }
 }
 
-/// Everything but the weights that a run needs to continue as if nothing had happened.
+/// Everything except the weights that a run needs to continue exactly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// pretrain, sft or grpo.
     pub stage: String,
-    /// Optimizer steps made.
+    /// Optimizer steps completed.
     pub step: usize,
-    /// Place in the data: documents, examples or questions taken.
+    /// Position in the data: documents, examples or questions consumed.
     pub position: u64,
     /// Tokens trained on.
     pub num_tokens: u64,
-    /// Updates the optimizer made (steps that taught nothing make none).
+    /// Optimizer updates made (a step without gradients makes none).
     #[serde(default)]
     pub optimizer_steps: u64,
-    /// What the stage alone knows.
+    /// Stage-specific state.
     #[serde(default)]
     pub extra: serde_json::Value,
-    /// What step `step` has measured, if the run was stopped before the end of its evaluation. A
-    /// resumed run does that evaluation first.
+    /// The metrics of step `step`, if the run was stopped before the end of its evaluation. A resumed run performs that
+    /// evaluation first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
-    /// With what the run was begun; older versions did not write it down.
+    /// The recipe and data at the start of the run; missing in checkpoints of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
 }
 
-/// The figures of a step whose evaluation was stopped, bit for bit.
+/// The metrics of a step whose evaluation was stopped, bit for bit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unfinished {
-    /// Name and bits of each.
+    /// Name and bits of each metric.
     values: Vec<(String, u64)>,
     /// Tokens computed.
     rows: usize,
 }
 
 impl Unfinished {
-    /// The figures of a step over `rows` tokens.
+    /// Stores the metrics of a step over `rows` tokens.
     pub(crate) fn new(metrics: &Metrics, rows: usize) -> Unfinished {
         let values = metrics.values.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect();
         Unfinished { values, rows }
     }
 
-    /// The figures of step `step`, and its tokens.
+    /// Returns the metrics of step `step` and its number of tokens.
     pub(crate) fn of_step(self, step: usize) -> (Metrics, usize) {
         let mut metrics = Metrics::new(step);
         self.values.into_iter().for_each(|(name, bits)| metrics.push(name, f64::from_bits(bits)));
@@ -131,13 +131,13 @@ impl Unfinished {
 }
 
 impl State {
-    /// Completed steps: recorded, and not repeated by a resumed run.
+    /// Number of completed and recorded steps; a resumed run does not repeat them.
     pub(crate) fn steps_over(&self) -> usize {
         self.step.saturating_sub(usize::from(self.unfinished.is_some()))
     }
 }
 
-/// Named f32 blocks that go with a [`State`]: vectors on the device.
+/// Named f32 blocks that belong to a [`State`]: vectors on the device.
 pub type Blocks<'a> = Vec<(String, &'a dyn Buffer)>;
 
 /// A block to write.
@@ -162,7 +162,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// A block as safetensors writes it: read from the device when its turn comes.
+/// A block for safetensors, read from the device only when it is written.
 struct BlockView<'a> {
     block: Block<'a>,
     shape: [usize; 1],
@@ -176,7 +176,7 @@ impl View for BlockView<'_> {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        // A lost device ends the run here; the unfinished checkpoint still has its temporary name.
+        // If the device is lost, the run ends here; the incomplete checkpoint still has its temporary name.
         match self.block.read().expect("the device answers") {
             Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
@@ -187,17 +187,17 @@ impl View for BlockView<'_> {
     }
 }
 
-/// The f32 blocks of a checkpoint, read back.
+/// The f32 blocks read from a checkpoint.
 pub type OwnedBlocks = HashMap<String, Vec<f32>>;
 
 const MASTER: &str = "master_weights";
 
-/// Writes the checkpoint of `state.step`; returns its path.
+/// Writes the checkpoint of `state.step` and returns its path.
 pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
     let path = to.dir.join(format!("checkpoint-{}", state.step));
     let temp = Temporary::at(to.dir.join(format!(".checkpoint-{}.tmp", state.step)));
-    // What a kill left half-written, of this step or another.
+    // Remove incomplete directories that a killed process left, of this step or another.
     for entry in std::fs::read_dir(&to.dir).map_err(Error::io(&to.dir))?.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|n| n.starts_with(".checkpoint-") && n.ends_with(".tmp")) {
@@ -239,8 +239,8 @@ fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'
     sync(dir)
 }
 
-/// Writes the model and its assets to `dir`, as the end of a run does. Weights that are not finite are an error: no model
-/// could be loaded from them.
+/// Writes the model and its assets to `dir`, at the end of a run. Fails if a weight is not finite, because such a model
+/// cannot be loaded.
 pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
     let layout = model.layout();
     for (p, info) in layout.iter().filter(|(p, _)| !layout.is_quantized(*p)) {
@@ -266,21 +266,21 @@ pub(crate) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
 }
 
-/// The training state of a checkpoint.
+/// Reads the training state of a checkpoint.
 pub fn read_state(checkpoint: &Path) -> Result<State, Error> {
     let file = checkpoint.join("training_state.json");
     let json = input::read(&file, MAX_STATE).map_err(Error::io(&file))?;
     serde_json::from_slice(&json).map_err(|e| error(&file, format!("not a training state: {e}")))
 }
 
-/// Most bytes of `training_state.json`, which has the rollouts of a step: tokens as text.
+/// Maximum size in bytes of `training_state.json`, which contains the rollouts of a step with their tokens as text.
 const MAX_STATE: u64 = 4 << 30;
 
 fn error(path: &Path, message: String) -> Error {
     Error::Checkpoint { path: path.to_owned(), message }
 }
 
-/// The f32 blocks of a `training_state.safetensors`.
+/// Reads the f32 blocks of a `training_state.safetensors`.
 pub fn read_blocks(file: &Path) -> Result<OwnedBlocks, Error> {
     let bytes = input::read(file, u64::MAX - 1).map_err(Error::io(file))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| error(file, format!("not a training state: {e}")))?;
@@ -295,7 +295,7 @@ pub fn read_blocks(file: &Path) -> Result<OwnedBlocks, Error> {
     Ok(blocks)
 }
 
-/// Brings `model` to the newest whole checkpoint of `stage`, if one is to be resumed from, and notifies the observer of
+/// Loads the newest intact checkpoint of `stage` into `model` if the run is to resume, and notifies the observer of
 /// damaged ones.
 pub(crate) fn resume(run: &mut Run, model: &mut Model, stage: &str) -> Result<Option<(State, OwnedBlocks)>, Error> {
     let Some(from) = run.checkpoints.as_ref().filter(|c| c.resume) else { return Ok(None) };
@@ -325,7 +325,7 @@ pub(crate) fn resume(run: &mut Run, model: &mut Model, stage: &str) -> Result<Op
     Ok(Some((found.state, blocks)))
 }
 
-/// Copies the weights of a model of the same shape.
+/// Copies the weights between models of the same shape.
 pub(crate) fn copy_weights(from: &Model, to: &mut Model) -> Result<(), Error> {
     for (p, info) in to.layout().clone().iter() {
         let values = from.weights.read(p)?;
@@ -335,7 +335,7 @@ pub(crate) fn copy_weights(from: &Model, to: &mut Model) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets all weights from a block of a checkpoint, in the layout of the parameters.
+/// Sets all weights from a block of a checkpoint with the layout of the parameters.
 fn set_weights(path: &Path, from: &[f32], to: &mut Model) -> Result<(), Error> {
     let layout = to.layout().clone();
     check_len(path, MASTER, from.len(), layout.total())?;
@@ -351,7 +351,7 @@ pub(crate) fn set_buffer(path: &Path, name: &str, from: &[f32], to: &mut dyn Buf
     Ok(to.update(0..from.len(), &mut |values| values.copy_from_slice(from))?)
 }
 
-/// Refuses a block that belongs to another model.
+/// Fails if a block belongs to another model.
 fn check_len(path: &Path, name: &str, is: usize, expected: usize) -> Result<(), Error> {
     match is == expected {
         true => Ok(()),

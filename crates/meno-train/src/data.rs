@@ -1,5 +1,5 @@
-//! What the stages train on: documents, examples and questions, each found by its number alone, so that the place in
-//! the data is one integer of the checkpoint.
+//! Training data: documents, examples and questions. Each is addressed by its index alone, so one integer in the
+//! checkpoint describes the position in the data.
 
 use crate::error::Error;
 use meno_engine::Tokenizer;
@@ -21,86 +21,86 @@ pub use meno_eval::Verdict;
 pub use meno_eval::records::records;
 pub use mixture::Mixture;
 
-/// Documents to pretrain on, without end: number `index` for any index (later epochs reshuffle).
+/// An endless sequence of documents for pretraining: any index is valid (later epochs reshuffle).
 pub trait Documents: Sync {
-    /// The tokens of a document, with its end-of-text token.
+    /// Returns the tokens of a document, including its end-of-text token.
     fn document(&self, index: u64) -> Result<Vec<u32>, Error>;
 }
 
-/// One prompt with its answer.
+/// A prompt with its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
-    /// Prompt and answer, with the end-of-sequence token.
+    /// Prompt and answer, including the end-of-sequence token.
     pub tokens: Vec<u32>,
-    /// How many of them are the prompt: no loss is taken of these.
+    /// Length of the prompt, which has no loss.
     pub prompt: usize,
 }
 
-/// A question to reinforce on.
+/// A question for reinforcement learning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Question {
-    /// Its number in the task.
+    /// Its index in the task.
     pub index: u64,
-    /// What the model sees.
+    /// The tokens of the prompt.
     pub prompt: Vec<u32>,
-    /// The same as text.
+    /// The prompt as text.
     pub prompt_text: String,
-    /// The bare question, for people.
+    /// The bare question, for display.
     pub text: String,
-    /// The reference answer, in the form the task's verifier wants.
+    /// The reference answer, in the format of the task's verifier.
     pub answer: String,
-    /// ISO 639 code of the language it is asked in.
+    /// ISO 639 code of the question's language.
     pub language: String,
-    /// The record of the data file, without its nulls; empty for a question that was drawn. Rewards see it; it is not
-    /// saved.
+    /// The record of the data file without nulls; empty for a generated question. Rewards can read it; checkpoints do
+    /// not contain it.
     #[serde(skip)]
     pub record: Arc<Map<String, Value>>,
 }
 
-/// Questions without end, with their verifier, as the model sees them.
+/// An endless sequence of questions with their verifier, as the model sees them.
 pub trait Questions: Sync {
-    /// Question number `index`, for any index (later epochs reshuffle).
+    /// Returns question number `index`; any index is valid (later epochs reshuffle).
     fn question(&self, index: u64) -> Result<Question, Error>;
-    /// A response as text, without the end-of-sequence token.
+    /// Returns a response as text, without the end-of-sequence token.
     fn text(&self, tokens: &[u32]) -> String;
-    /// The tokens that end a response.
+    /// Returns the tokens that end a response.
     fn stop_tokens(&self) -> Vec<u32>;
-    /// Ids of tokens are below this: rows of the network beyond it are never sampled.
+    /// Returns the bound of token ids: rows of the network beyond it are never sampled.
     fn vocab_size(&self) -> usize {
         usize::MAX
     }
-    /// What the verifier says of a response.
+    /// Returns the verdict on a response.
     fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict;
-    /// The error that kept a response from being judged since the last call.
+    /// Returns the error that prevented a response from being verified since the last call.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
-    /// How many different questions there are; `None` for as many as wanted.
+    /// Returns the number of different questions; `None` if unlimited.
     fn len(&self) -> Option<u64> {
         None
     }
-    /// Whether there are no questions.
+    /// Returns true if there are no questions.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
-    /// What makes two answers the same: question and answer in the form in which they are compared. By default both
-    /// texts, without the space around the answer. A task that draws its questions at random may count each draw.
+    /// Returns the key by which duplicate answers are detected: question and answer in normalized form. By default
+    /// these are both texts, with the answer trimmed. A task with random questions may count each draw as different.
     fn identity(&self, question: &Question, text: &str, _tokens: &[u32]) -> [String; 2] {
         [question.text.clone(), text.trim().to_owned()]
     }
 }
 
-/// The questions of a task of `meno-eval`, with prompts written by `prompt` and encoded by `tokenizer`.
+/// The questions of a `meno-eval` task, with prompts built by `prompt` and encoded by `tokenizer`.
 pub struct TaskQuestions<'a> {
     /// The task.
     pub task: &'a dyn Task,
-    /// The split: training, except for tests.
+    /// The split: training, except in tests.
     pub split: Split,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// Whether the tokenizer adds its special tokens to the prompt. False for a rendered chat template, which has them.
+    /// True if the tokenizer adds its special tokens to the prompt; false for a rendered chat template, which has them.
     pub add_special: bool,
-    /// Writes the prompt of a problem.
+    /// Builds the prompt of a problem.
     pub prompt: &'a (dyn Fn(&Problem) -> Result<String, Error> + Sync),
     /// The seed that orders the problems of a finite task.
     pub seed: u64,
@@ -139,13 +139,13 @@ impl Questions for TaskQuestions<'_> {
     }
 }
 
-/// Prompts without a verifier, for rewards of one's own ([`crate::rewards::from_fn`]). Later epochs reshuffle them.
+/// Prompts without a verifier, for custom rewards ([`crate::rewards::from_fn`]). Later epochs reshuffle them.
 pub struct Prompts<'a> {
     /// The prompts, as the model sees them.
     pub prompts: Vec<String>,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// The seed that orders them.
+    /// The seed of the order.
     pub seed: u64,
 }
 
@@ -169,7 +169,7 @@ impl Questions for Prompts<'_> {
     fn vocab_size(&self) -> usize {
         self.tokenizer.id_bound()
     }
-    /// There is nothing to compare with: the rewards decide.
+    /// There is no reference answer: the rewards decide.
     fn verify(&self, _: &Question, _: &str, truncated: bool) -> Verdict {
         if truncated { Verdict::Truncated } else { Verdict::Unparsable }
     }
@@ -178,7 +178,7 @@ impl Questions for Prompts<'_> {
     }
 }
 
-/// A response as text, without the end-of-sequence token.
+/// Returns a response as text, without the end-of-sequence token.
 fn response_text(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
     let stop = tokenizer.eos();
     let end = tokens.len() - usize::from(tokens.last().is_some_and(|t| stop.contains(t)));
@@ -186,7 +186,7 @@ fn response_text(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
 }
 
 impl Question {
-    /// The question as its task knows it.
+    /// Returns the question as a problem of its task.
     pub fn problem(&self) -> Problem {
         let Question { index, text, answer, language, record, .. } = self;
         Problem {
@@ -199,9 +199,9 @@ impl Question {
     }
 }
 
-/// The order of `len` items in epoch after epoch: item of place `index`.
+/// Returns the item at position `index` of an endless sequence of shuffled epochs over `len` items.
 ///
-/// A keyed Feistel permutation, so no order is stored and any place is found at once.
+/// It is a keyed Feistel permutation, so no order is stored and any position is computed directly.
 pub fn shuffled(seed: u64, len: u64, index: u64) -> u64 {
     let epoch = index / len;
     let mut at = index % len;
@@ -214,14 +214,14 @@ pub fn shuffled(seed: u64, len: u64, index: u64) -> u64 {
             (left, right) = (right, left ^ f);
         }
         at = (left << half) | right;
-        // Cycle-walking: places outside 0..len are permuted on until they fall inside.
+        // Cycle-walking: permute again until the result is within 0..len.
         if at < len {
             return at;
         }
     }
 }
 
-/// Documents held in memory, shuffled every epoch.
+/// Documents in memory, shuffled every epoch.
 pub struct InMemory {
     /// The documents.
     pub documents: Vec<Vec<u32>>,
@@ -238,11 +238,11 @@ impl Documents for InMemory {
     }
 }
 
-/// Documents of several files, each seen as often in an epoch as its weight says.
+/// Documents of several files with weights; the weight is how often each document occurs per epoch.
 pub struct Mixed {
     /// The documents, file after file.
     pub documents: Vec<Vec<u32>>,
-    /// Which of them an epoch takes.
+    /// Selects the documents of an epoch.
     pub mixture: Mixture,
     /// Seed of the order.
     pub seed: u64,
@@ -255,7 +255,7 @@ impl Documents for Mixed {
     }
 }
 
-/// The string at `key` of a record.
+/// Returns the string at `key` of a record.
 pub fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
     value[key].as_str().ok_or_else(|| match value.get(key) {
         None => format!("there is no `{key}`; its keys are {}", keys(value)),
@@ -263,14 +263,14 @@ pub fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
     })
 }
 
-/// The keys of an object, for an error message.
+/// Returns the keys of an object, for an error message.
 pub fn keys(value: &Value) -> String {
     let names = |o: &serde_json::Map<String, Value>| o.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     value.as_object().map_or("none: it is not an object".into(), names)
 }
 
-/// Reads documents: records with `text` or `input_ids` (JSONL, JSON, CSV, TSV, Parquet), or a text file whose
-/// documents are parted by empty lines; plain or compressed. `encode` turns text into tokens; `end` closes every
+/// Reads documents: records with `text` or `input_ids` (JSONL, JSON, CSV, TSV, Parquet), or a text file with documents
+/// separated by empty lines; plain or compressed. `encode` converts text to tokens; `end` is appended to every
 /// document.
 pub fn read_documents(
     path: &Path,

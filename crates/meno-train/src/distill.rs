@@ -1,4 +1,4 @@
-//! Distillation (R1 §2.4): the teacher's verified traces as supervised fine-tuning of a student.
+//! Distillation (R1 §2.4): supervised fine-tuning of a student on the teacher's verified traces.
 
 use crate::data::{Example, Questions};
 use crate::error::Error;
@@ -11,18 +11,18 @@ use meno_eval::records::Layout;
 use meno_model::Model;
 use std::path::{Path, PathBuf};
 
-/// A teacher that is here teaches a student.
+/// Distillation from a local teacher to a student.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distill {
-    /// How the teacher is sampled.
+    /// Settings for sampling the teacher.
     pub sample: RejectionSampling,
-    /// How the student learns.
+    /// Settings for training the student.
     pub sft: Sft,
 }
 
 impl Distill {
-    /// Samples `teacher` and trains `student` on what is kept. The student must have the teacher's tokenizer, or
-    /// `student_tokenizer` is given and the traces are encoded again. `None` if the observer stopped it.
+    /// Samples `teacher` and trains `student` on the kept traces. The student must share the teacher's tokenizer;
+    /// otherwise pass `student_tokenizer`, which encodes the traces again. `None` if the observer stopped it.
     pub fn run(
         &self,
         train: &Train,
@@ -39,7 +39,7 @@ impl Distill {
     }
 }
 
-/// Traces as examples; with a tokenizer, prompt and answer are encoded again.
+/// Converts traces to examples; with a tokenizer, prompt and answer are encoded again.
 pub fn examples(traces: &[Trace], tokenizer: Option<&Tokenizer>) -> Result<Vec<Example>, Error> {
     let example = |t: &Trace| match tokenizer {
         None => Ok(t.example()),
@@ -48,13 +48,13 @@ pub fn examples(traces: &[Trace], tokenizer: Option<&Tokenizer>) -> Result<Vec<E
     traces.iter().map(example).collect()
 }
 
-/// The data files of a directory (JSON Lines, CSV, TSV, Parquet) in the order of their names, or the file itself.
+/// Returns the data files of a directory (JSON Lines, CSV, TSV, Parquet), sorted by name, or the file itself.
 pub fn trace_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(Error::io(path))?;
-    // `.json` is left to what describes a run, such as `sample_state.json`.
+    // `.json` files are excluded: they describe a run, such as `sample_state.json`.
     let is_data = |p: &PathBuf| !matches!(Layout::of(p), Layout::Text | Layout::Json);
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_data).collect();
     files.sort();

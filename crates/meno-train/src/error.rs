@@ -1,22 +1,22 @@
-//! What can go wrong while training.
+//! Errors of training.
 
 use std::path::{Path, PathBuf};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The device cannot hold or compute what is asked.
+    /// The device lacks memory, or cannot compute the request.
     #[error(transparent)]
     Device(#[from] meno_tensor::backend::Error),
-    /// A recipe that cannot be used.
+    /// A recipe is invalid.
     #[error("{file}: {message}")]
     Recipe {
-        /// The recipe, or the `--set` that was wrong.
+        /// The recipe, or the invalid `--set` argument.
         file: String,
         /// What is wrong and what was expected.
         message: String,
     },
-    /// A setting whose value cannot work.
+    /// A setting has an invalid value.
     #[error("`{key}` = {value}: {expected}")]
     Setting {
         /// Its key.
@@ -26,7 +26,7 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
-    /// A line of a dataset that cannot be used.
+    /// A line of a dataset is invalid.
     #[error("{}:{line}: {message}", file.display())]
     Data {
         /// The dataset.
@@ -36,20 +36,20 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
-    /// A dataset with nothing in it.
+    /// A dataset is empty.
     #[error("{0}: there is nothing to train on")]
     Empty(String),
-    /// A sequence that does not fit the token budget of a pass.
+    /// A sequence exceeds the token budget of a pass.
     #[error("a sequence of {tokens} tokens does not fit `train.max_tokens` = {max_tokens}: raise it or shorten {what}")]
     TooLong {
         /// Its length.
         tokens: usize,
         /// The budget.
         max_tokens: usize,
-        /// What could be made shorter.
+        /// What can be shortened.
         what: &'static str,
     },
-    /// The numerics contract is broken: the weights that sampled are not the weights that train.
+    /// The numerics contract is broken: the weights that sampled differ from the weights that train.
     #[error(
         "step {step}: the log-probability gate failed: max |logp_rollout - logp_train| = {gap:e} is above \
          `grpo.logprob_gap_tolerance` = {tolerance:e} (sequence {sequence}, token {position})"
@@ -59,14 +59,14 @@ pub enum Error {
         step: usize,
         /// The largest difference.
         gap: f32,
-        /// What was allowed.
+        /// The tolerance.
         tolerance: f32,
-        /// The sequence where it happened.
+        /// The sequence with the largest difference.
         sequence: usize,
-        /// The token of the completion where it happened.
+        /// The token of the completion with the largest difference.
         position: usize,
     },
-    /// Training left the numbers.
+    /// The loss or the gradient norm is NaN or infinite.
     #[error("step {step}: {what} is {value}: lower `train.learning_rate`, or resume from an earlier checkpoint")]
     NotFinite {
         /// The optimizer step.
@@ -76,25 +76,25 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
-    /// A checkpoint that cannot be resumed from.
+    /// A checkpoint cannot be resumed from.
     #[error("{}: {message}", path.display())]
     Checkpoint {
-        /// Its directory or file.
+        /// The checkpoint's directory or file.
         path: PathBuf,
         /// What is wrong and how to fix it.
         message: String,
     },
-    /// A question that cannot be trained on.
+    /// A question is unusable for training.
     #[error("question {index} ({question:?}): {message}")]
     Question {
-        /// Its number in the task.
+        /// Its index in the task.
         index: u64,
-        /// Its beginning.
+        /// The beginning of its text.
         question: String,
         /// What is wrong and what was expected.
         message: String,
     },
-    /// A reward that gives none.
+    /// A reward could not be computed.
     #[error("the reward `{name}` {message}")]
     Reward {
         /// Its name, or the path of its program.
@@ -102,24 +102,24 @@ pub enum Error {
         /// What is wrong and how to fix it.
         message: String,
     },
-    /// The operating system refused.
+    /// An I/O error of the operating system.
     #[error("{}: {}", path.display(), meno_model::plain::plain(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A model that cannot be loaded or saved.
+    /// A model cannot be loaded or saved.
     #[error(transparent)]
     Model(#[from] meno_model::Error),
-    /// A tokenizer that could not be trained.
+    /// A tokenizer could not be trained.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// A task that cannot be opened.
+    /// A task cannot be opened.
     #[error(transparent)]
     Eval(#[from] meno_eval::Error),
-    /// Generation, tokenizer or template.
+    /// An error of generation, tokenizer or template.
     #[error(transparent)]
     Engine(#[from] meno_engine::Error),
 }

@@ -1,10 +1,9 @@
-//! Held-out questions and examples, measured while a model is trained: `[eval]` of a training recipe.
+//! Evaluates held-out questions and examples during training: `[eval]` of a training recipe.
 //!
-//! The same engine and weights that train answer the questions. The random numbers are keyed by `eval.seed`, not by the
-//! training step, so every measurement uses the same ones and training uses none of them: a run with evaluation ends
-//! with the same bits as one without. The figures are those of `meno eval`, and for `meno sft` and `meno distill` the
-//! loss of held-out examples. The model with the best score so far is kept
-//! in `best/`, beside the checkpoints.
+//! The questions are answered by the same engine and weights that train. The random numbers are keyed by `eval.seed`,
+//! not by the training step. So every evaluation uses the same numbers and training uses none of them: a run with
+//! evaluation ends with the same bits as one without. The metrics are those of `meno eval`, and for `meno sft` and
+//! `meno distill` the loss of held-out examples. The best model so far is kept in `best/`, next to the checkpoints.
 
 mod best;
 
@@ -24,40 +23,40 @@ use meno_model::Model;
 use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 
-/// `[eval]` of a training recipe: which held-out questions are measured, and how often.
+/// `[eval]` of a training recipe: which held-out questions to evaluate, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluate {
     /// Optimizer steps between two evaluations; 0 disables them.
     pub eval_steps: usize,
-    /// sft and distill: files of held-out examples, as in `[data]`; their loss is measured.
+    /// sft and distill: files of held-out examples, as in `[data]`; their loss is evaluated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub eval_files: Vec<DataFile>,
-    /// A task family or a file of held-out questions; for grpo the split of `[task]` if left out, for sft none.
+    /// A task family or a file of held-out questions. If left out: for grpo the split of `[task]`, for sft none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_task: Option<String>,
-    /// validation or test, of a task family. A file of questions has no splits.
+    /// validation or test, for a task family. A file of questions has no splits.
     pub split: Split,
-    /// Problems; all of a file if left out, else 200.
+    /// Number of problems; if left out, all of a file, or 200 of a task family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_problems: Option<u64>,
-    /// k: samples of each problem.
+    /// k: samples per problem.
     pub num_samples: usize,
     /// Sampling temperature; 0 for the most probable token.
     pub temperature: f32,
     /// Sample from the smallest set of tokens with this probability.
     pub top_p: f32,
-    /// Longest response, in tokens; as in training if left out.
+    /// Maximum length of a response in tokens; if left out, as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_completion_length: Option<usize>,
-    /// Responses generated at once.
+    /// Number of concurrent sequences.
     pub max_sequences: usize,
     /// Seed of the sampling.
     pub seed: u64,
-    /// What the best checkpoint is chosen by: pass1, pass_at_k, cons_at_k or loss; always loss where there are only
+    /// The metric that selects the best checkpoint: pass1, pass_at_k, cons_at_k or loss; always loss if there are only
     /// `eval_files`.
     pub metric_for_best_model: Metric,
-    /// End the run with the best model instead of the last.
+    /// End the run with the best model instead of the last one.
     pub load_best_model_at_end: bool,
 }
 
@@ -81,18 +80,18 @@ impl Default for Evaluate {
     }
 }
 
-/// A figure to choose the best checkpoint by.
+/// A metric that selects the best checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// The mean share of right samples.
+    /// The mean fraction of right samples.
     #[default]
     Pass1,
-    /// The chance that one of k samples is right.
+    /// The probability that at least one of k samples is right.
     PassAtK,
     /// The majority vote over k samples.
     ConsAtK,
-    /// The mean cross-entropy of the tokens of held-out answers; less is better.
+    /// The mean cross-entropy of the tokens of held-out answers; lower is better.
     Loss,
 }
 
@@ -106,19 +105,19 @@ impl Metric {
         }
     }
 
-    /// Whether `new` is better than `old`.
+    /// Returns true if `new` is better than `old`.
     fn improves(self, new: f32, old: f32) -> bool {
         if self == Metric::Loss { new < old } else { new > old }
     }
 
-    /// A value for people.
+    /// Formats a value for display.
     fn shown(self, value: f64) -> String {
         if self == Metric::Loss { format!("{value:.4}") } else { format!("{:.1} %", 100.0 * value) }
     }
 }
 
 impl Evaluate {
-    /// Refuses settings that cannot work.
+    /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
         for (key, value) in [
@@ -154,7 +153,7 @@ impl Evaluate {
         Ok(())
     }
 
-    /// How answers are sampled, in a training of answers of up to `max_completion_length` tokens.
+    /// Returns the sampler for answers, during a training with answers of up to `max_completion_length` tokens.
     pub fn sampler(&self, max_completion_length: usize, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
         let sampling = Sampling {
             temperature: self.temperature,
@@ -168,14 +167,14 @@ impl Evaluate {
         Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
-    /// Bytes of the KV cache and activations of an evaluation, for prompts of up to `max_prompt` tokens.
+    /// Returns the bytes of KV cache and activations of an evaluation with prompts of up to `max_prompt` tokens.
     pub fn memory(&self, model: &Model, max_completion_length: usize, max_prompt: usize) -> Result<usize, Error> {
         let sampler = self.sampler(max_completion_length, Precision::F32, Vec::new());
         Ok(generator(model, &sampler, max_prompt)?.bytes())
     }
 }
 
-/// What is held out, ready to be measured.
+/// Held-out data, ready to be evaluated.
 pub struct Evaluation<'a> {
     settings: &'a Evaluate,
     asking: Option<Asking<'a>>,
@@ -195,29 +194,29 @@ pub(crate) enum Measured {
     NotDue,
     /// The observer stopped it.
     Stopped,
-    /// The score that the best model is chosen by.
+    /// The score that selects the best model.
     Score(f64),
 }
 
-/// What one evaluation found.
+/// The results of one evaluation.
 #[derive(Default)]
 struct Figures {
     loss: Option<f64>,
     summary: Option<Summary>,
 }
 
-/// The loss of held-out examples: of a model, as the verb that trains computes it. `None` if the observer stopped it.
+/// Computes the loss of held-out examples, as defined by the stage. `None` if the observer stopped it.
 pub(crate) type LossOf<'a> = dyn FnMut(&mut Model, &[Example], &mut dyn Observer) -> Result<Option<f64>, Error> + 'a;
 
 impl<'a> Evaluation<'a> {
-    /// Held-out examples, whose loss is measured; none is nothing to measure but the questions.
+    /// Creates an evaluation of the loss of held-out examples; with no examples, only questions are evaluated.
     pub fn new(settings: &'a Evaluate, examples: &'a [Example]) -> Result<Self, Error> {
         settings.check()?;
         Ok(Evaluation { settings, asking: None, examples })
     }
 
-    /// Asks the held-out questions of `asked` too; answers have up to `max_completion_length` tokens unless the
-    /// settings say otherwise.
+    /// Also evaluates the held-out questions of `asked`. Answers have up to `max_completion_length` tokens unless the
+    /// settings specify another length.
     pub fn asking(
         mut self,
         asked: &'a TaskQuestions<'a>,
@@ -232,7 +231,7 @@ impl<'a> Evaluation<'a> {
         Ok(self)
     }
 
-    /// What all evaluations of a run of `max_steps` steps take, in seconds, by measuring `model`.
+    /// Estimates the time of all evaluations in a run of `max_steps` steps, in seconds, by measuring `model`.
     pub fn time(&self, model: &mut Model, max_steps: usize) -> Result<Option<(String, f64)>, Error> {
         let Some(asking) = &self.asking else { return Ok(None) };
         let count = (1..=max_steps).filter(|step| self.due(*step, max_steps)).count();
@@ -243,7 +242,7 @@ impl<'a> Evaluation<'a> {
         Ok(Some((what, count as f64 * answering.seconds(answers))))
     }
 
-    /// Tokens of the examples that are held out, read by all evaluations of a run of `max_steps` steps.
+    /// Returns the number of tokens of held-out examples over all evaluations of a run of `max_steps` steps.
     pub fn tokens_of_examples(&self, max_steps: usize) -> usize {
         let count = (1..=max_steps).filter(|step| self.due(*step, max_steps)).count();
         count * self.examples.iter().map(|e| e.tokens.len()).sum::<usize>()
@@ -254,17 +253,17 @@ impl<'a> Evaluation<'a> {
         every > 0 && (step.is_multiple_of(every) || step >= max_steps)
     }
 
-    /// Returns whether the run ends with its best model.
+    /// Returns true if the run ends with its best model.
     pub(crate) fn load_best_at_end(&self) -> bool {
         self.settings.load_best_model_at_end
     }
 
-    /// What the best model is chosen by: the loss where nothing else is measured.
+    /// Returns the metric that selects the best model: the loss if nothing else is evaluated.
     fn metric(&self) -> Metric {
         if self.asking.is_none() { Metric::Loss } else { self.settings.metric_for_best_model }
     }
 
-    /// Measures all that is held out. Returns `None` if the observer stopped it.
+    /// Evaluates all held-out data. Returns `None` if the observer stopped it.
     fn measure(
         &self,
         model: &mut Model,
@@ -289,7 +288,7 @@ impl<'a> Evaluation<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks all questions. Returns `None` if the observer stopped it.
+    /// Evaluates all questions. Returns `None` if the observer stopped it.
     fn measure(&self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let k = self.sampler.num_generations;
         let longest = self.questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
@@ -309,7 +308,7 @@ impl Asking<'_> {
 }
 
 impl Figures {
-    /// The figure that the best model is chosen by. It was measured: the settings are checked for it.
+    /// Returns the value of the metric that selects the best model. The settings were checked, so it was evaluated.
     fn value(&self, metric: Metric) -> f64 {
         match (metric, &self.summary) {
             (Metric::Pass1, Some(s)) => s.pass1.mean,
@@ -319,7 +318,7 @@ impl Figures {
         }
     }
 
-    /// The figures for people, each with its interval where it has one.
+    /// Formats the metrics for display, with confidence intervals where available.
     fn describe(&self, metric: Metric) -> String {
         let mut parts = Vec::new();
         if let Some(s) = &self.summary {
@@ -385,8 +384,8 @@ impl Observer for HeldOut<'_> {
     }
 }
 
-/// Evaluates the model after `step` if that is due; `loss_of` computes the loss of held-out examples. Adds the figures
-/// to `metrics` and keeps a new best model.
+/// Evaluates the model after `step` if an evaluation is due; `loss_of` computes the loss of held-out examples. Adds the
+/// results to `metrics` and keeps a new best model.
 pub(crate) fn after_step(
     run: &mut Run,
     model: &mut Model,
@@ -440,7 +439,7 @@ pub(crate) fn finish(run: &Run, model: &mut Model) -> Result<(), Error> {
     }
 }
 
-/// Refuses a run that cannot keep its best model.
+/// Fails if the run cannot keep its best model.
 pub(crate) fn check(run: &Run) -> Result<(), Error> {
     let to: Option<&Checkpoints> = run.checkpoints.as_ref();
     if run.evaluation.as_ref().is_some_and(Evaluation::load_best_at_end) && to.is_none() {

@@ -1,10 +1,10 @@
 //! Group relative policy optimization (DeepSeekMath §4.1; R1 §2.2): sample a group of answers to each question, verify
-//! them, train on each answer by how much better than its group it did.
+//! them, and train on each answer in proportion to its reward relative to its group.
 //!
-//! R1-Zero: 32 questions × 16 answers, ε 10, β 0.001 to a reference that follows every 400 steps, learning rate 3e-6;
-//! 8,192 answers sampled at once and trained on in 16 mini-batches. The answers are sampled by the weights that
-//! train, with the same kernels: the ratio of the first update is exactly 1, which the log-probability gate checks
-//! for every token trained on.
+//! R1-Zero: 32 questions × 16 answers, ε 10, β 0.001 to a reference that is updated every 400 steps, learning rate
+//! 3e-6; 8,192 answers per rollout, trained on in 16 mini-batches. Answers are sampled by the weights that train, with
+//! the same kernels. So the ratio of the first update is exactly 1; the log-probability gate checks this for every
+//! token trained on.
 
 pub mod advantages;
 pub mod health;
@@ -40,21 +40,21 @@ use meno_model::Model;
 use meno_tensor::backend::Buffer;
 use serde::{Deserialize, Serialize};
 
-/// What a GRPO run must remember besides weights and optimizer.
+/// State of a GRPO run besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Progress {
-    /// Rollouts begun.
+    /// Number of rollouts started.
     generations: u64,
-    /// Updates made from the current rollout.
+    /// Updates made with the current rollout.
     used: usize,
-    /// The log-probability gap of each mini-batch of the current rollout, as measured before its first update.
+    /// The log-probability gap of each mini-batch of the current rollout, measured before its first update.
     gaps: Vec<f32>,
     /// The current rollout, while it is being trained on.
     rollouts: Vec<Rollout>,
     /// The best held-out score so far.
     best: Option<Best>,
-    /// What the latest rollouts measured, and the warnings given.
+    /// The figures of the latest rollouts, and the warnings issued.
     monitor: Monitor,
     /// The figures of the rollout of a step that was stopped during its evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ struct GrpoRun<'a> {
 }
 
 impl Grpo {
-    /// Reinforces `model` on `task`. `rewards` are those of the settings ([`Grpo::rewards`]) or any others.
+    /// Trains `model` on `task`. `rewards` are those of the settings ([`Grpo::rewards`]) or any others.
     pub fn run(
         &self,
         train: &Train,
@@ -120,7 +120,7 @@ impl Stage for GrpoRun<'_> {
     fn best(&mut self) -> Option<&mut Option<Best>> {
         Some(&mut self.progress.best)
     }
-    /// One update; samples first, if the last rollout is used up.
+    /// Performs one update; samples a new rollout first if the last one is used up.
     fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
         let position = self.training.state.position;
         let before = (position, self.progress.generations, self.progress.used, self.progress.gaps.clone());
@@ -150,7 +150,7 @@ impl Stage for GrpoRun<'_> {
         }
         Ok(Some((metrics, rows)))
     }
-    /// Warns of signs that nothing is learned.
+    /// Warns of signs that the run learns nothing.
     fn after_step(&mut self, measured: &Measured, rows: usize, metrics: &mut Metrics, observer: &mut dyn Observer) {
         let entropy = metrics.get("entropy").filter(|_| rows > 0).map(|e| e as f32);
         let monitor = &mut self.progress.monitor;
@@ -166,7 +166,7 @@ impl Stage for GrpoRun<'_> {
         }
     }
     fn tokens(&self, metrics: &Metrics, rows: usize) -> usize {
-        // A step that sampled nothing has no such figure.
+        // A step without sampling has no such metric.
         rows.max(metrics.get("completions/total_length").unwrap_or(0.0) as usize)
     }
 }
@@ -192,7 +192,7 @@ impl<'a> GrpoRun<'a> {
         Ok(GrpoRun { grpo, train, task, rewards, generator, sampler, reference, training, progress })
     }
 
-    /// The rows computed; `None` if the observer stopped it.
+    /// Samples if needed, then updates. Returns the number of rows computed; `None` if the observer stopped it.
     fn sample_and_update(
         &mut self,
         model: &mut Model,
@@ -209,7 +209,8 @@ impl<'a> GrpoRun<'a> {
         self.update(model, metrics, observer)
     }
 
-    /// Samples, verifies and rewards the answers of one rollout: those to train on, and the figures of all.
+    /// Samples, verifies and rewards the answers of one rollout. Returns the answers to train on, and the figures of
+    /// all answers.
     fn sample(
         &mut self,
         model: &mut Model,
@@ -258,7 +259,7 @@ impl<'a> GrpoRun<'a> {
         let figures = Figures::of(metrics.step, &all, g);
         metrics.push("completions/repetitive", figures.repetitive as f64 / figures.answers.max(1) as f64);
         if kept.is_empty() {
-            kept = all; // every group agreed with itself: nothing to learn, but the gate is still measured
+            kept = all; // all groups have equal rewards: there is nothing to learn, but the gate is still measured
         }
         let rewards: Vec<f32> = kept.iter().map(|r| r.reward).collect();
         let advantages = advantages(&rewards, g, self.grpo.scale_rewards);
@@ -271,7 +272,7 @@ impl<'a> GrpoRun<'a> {
     }
 }
 
-/// The figures of a rollout, under TRL's names.
+/// Adds the metrics of a rollout, under TRL's names.
 fn rollout_metrics(rollouts: &[Rollout], group_size: usize, rewards: &[Weighted], m: &mut Metrics) {
     let n = rollouts.len().max(1) as f64;
     let lens: Vec<f64> = rollouts.iter().map(|r| r.tokens.len() as f64).collect();

@@ -1,8 +1,8 @@
-//! The recipe: pretraining, supervised fine-tuning, GRPO, rejection sampling and distillation, each a plain struct of
-//! settings with a `run` that takes the model, the data and a [`run::Run`] (observer, checkpoints, budget).
+//! Training: pretraining, supervised fine-tuning, GRPO, rejection sampling and distillation. Each is a plain struct of
+//! settings with a `run` function that takes the model, the data and a [`run::Run`] (observer, checkpoints, budget).
 //!
-//! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: packed sequences
-//! forward and backward over the tape, clip, update.
+//! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: forward and backward
+//! passes over packed sequences, clipping, update.
 
 pub mod checkpoint;
 pub mod data;

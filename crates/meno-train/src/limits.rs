@@ -1,8 +1,8 @@
-//! Ranges that settings must lie in: one table for each section, one error for all.
+//! Ranges of settings: one table per section, and one error for all.
 
 use crate::error::Error;
 
-/// A range of numbers, and how it is called.
+/// A range of numbers, and its description.
 #[derive(Clone, Copy)]
 pub(crate) struct Range {
     holds: fn(f64) -> bool,
@@ -19,23 +19,23 @@ pub(crate) const POSITIVE: Range =
     Range { holds: |v| v.is_finite() && v > 0.0, expected: "expected a finite number above 0" };
 /// 0 to 1, both included.
 pub(crate) const FRACTION: Range = Range { holds: |v| (0.0..=1.0).contains(&v), expected: "expected 0 to 1" };
-/// 0 to 1, without 1.
+/// 0 to 1, excluding 1.
 pub(crate) const BELOW_ONE: Range =
     Range { holds: |v| (0.0..1.0).contains(&v), expected: "expected a value from 0 to below 1" };
-/// 0 to 1, without 0.
+/// 0 to 1, excluding 0.
 pub(crate) const PROBABILITY: Range =
     Range { holds: |v| v > 0.0 && v <= 1.0, expected: "expected a probability above 0, at most 1" };
 
-/// Refuses the first setting that lies outside of the range.
+/// Fails for the first setting outside the range.
 pub(crate) fn within(range: Range, settings: &[(&'static str, f64)]) -> Result<(), Error> {
     match settings.iter().find(|(_, value)| !(range.holds)(*value)) {
-        // Settings are f32 or counts: as f32 they read as they were written.
+        // Settings are f32 or counts; printed as f32, they appear as the user wrote them.
         Some((key, value)) => Err(refused(key, *value as f32, range.expected)),
         None => Ok(()),
     }
 }
 
-/// The error of a setting that cannot work for another reason than its range.
+/// Returns the error of a setting that is invalid for another reason than its range.
 pub(crate) fn refused(key: &'static str, value: impl ToString, expected: impl Into<String>) -> Error {
     Error::Setting { key, value: value.to_string(), expected: expected.into() }
 }

@@ -1,4 +1,4 @@
-//! What a run will take of memory, before it begins: from the plans of its tapes, not from a rule of thumb.
+//! Estimates the memory of a run before it starts, from the plans of its tapes instead of a rule of thumb.
 
 use crate::error::Error;
 use crate::grpo::Grpo;
@@ -9,12 +9,12 @@ use meno_model::Model;
 /// Bytes by purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// What, and how many bytes.
+    /// Purpose and number of bytes.
     pub parts: Vec<(&'static str, usize)>,
 }
 
 impl Estimate {
-    /// Of training `model`; with GRPO, of its generation too.
+    /// Estimates the memory for training `model`; with GRPO, also for generation.
     pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>) -> Result<Estimate, Error> {
         let values = model.weights.bytes();
         let trainer = Trainer::new(train, model, mtp)?;
@@ -37,7 +37,7 @@ impl Estimate {
         Ok(Estimate { parts })
     }
 
-    /// All of it.
+    /// Returns the sum of all parts.
     pub fn total(&self) -> usize {
         self.parts.iter().map(|p| p.1).sum()
     }

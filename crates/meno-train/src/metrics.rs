@@ -1,4 +1,4 @@
-//! What every step measured, under TRL's names, as `metrics.jsonl`.
+//! The metrics of every step, under TRL's names, written to `metrics.jsonl`.
 
 use crate::error::Error;
 use meno_model::temporary::Temporary;
@@ -8,31 +8,31 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-/// The figures of one step, in order.
+/// The metrics of one step, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
-    /// The optimizer step (or GRPO step), from 1: how many have been made.
+    /// The optimizer step (or GRPO step), counted from 1: the number of steps made so far.
     pub step: usize,
     /// Name and value.
     pub values: Vec<(Cow<'static, str>, f64)>,
-    /// What a person should know: signs that nothing is learned, with their evidence.
+    /// Warnings for the user: signs that the run learns nothing, with their evidence.
     pub warnings: Vec<String>,
 }
 
 impl Metrics {
-    /// The figures of step `step`, none yet.
+    /// Creates empty metrics of step `step`.
     pub fn new(step: usize) -> Self {
         Metrics { step, ..Metrics::default() }
     }
-    /// Adds a figure.
+    /// Adds a metric.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
         self.values.push((name.into(), value));
     }
-    /// The figure of this name.
+    /// Returns the metric with this name.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
     }
-    /// As one JSON object; a figure that is not a number becomes null, and `warnings` is there only if there are any.
+    /// Returns one JSON object. NaN and infinite values become null, and `warnings` is present only if there are any.
     pub fn to_json(&self) -> Value {
         let mut map = Map::new();
         map.insert("step".into(), self.step.into());
@@ -46,7 +46,7 @@ impl Metrics {
     }
 }
 
-/// `metrics.jsonl`: one line per step. Lines after the step that a run resumes from are cut off.
+/// `metrics.jsonl`: one line per step. Resuming truncates the lines after the step that the run resumes from.
 pub struct MetricsFile {
     path: PathBuf,
     file: File,
@@ -67,7 +67,7 @@ impl MetricsFile {
         let mut keep = String::new();
         for line in BufReader::new(meno_model::input::open(path).map_err(Error::io(path))?).lines() {
             let line = line.map_err(Error::io(path))?;
-            // A line cut short by a kill, and everything after the checkpoint, is written again.
+            // A line truncated by a kill, and everything after the checkpoint, is written again.
             let Ok(value) = serde_json::from_str::<Value>(&line) else { break };
             if value["step"].as_u64().is_none_or(|s| s > step as u64) {
                 break;
@@ -78,7 +78,7 @@ impl MetricsFile {
         Ok(keep)
     }
 
-    /// Appends the figures of a step.
+    /// Appends the metrics of a step.
     pub fn write(&mut self, metrics: &Metrics) -> Result<(), Error> {
         writeln!(self.file, "{}", metrics.to_json()).map_err(Error::io(&self.path))
     }

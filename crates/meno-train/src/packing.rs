@@ -1,14 +1,14 @@
-//! Packing: sequences into passes of at most `max_tokens` rows, with boundaries and without padding.
+//! Packs sequences into passes of at most `max_tokens` rows, with boundaries and without padding.
 //!
-//! A pass computes only the rows it holds, so packing saves passes, not padding; sequences never see each other
-//! (`Batch::segments`), and a token's numbers do not depend on its neighbours (the numerics contract).
+//! A pass computes only its rows, so packing reduces the number of passes, not padding. Sequences never attend to each
+//! other (`Batch::segments`), and the results of a token do not depend on other sequences (the numerics contract).
 
-/// Best-fit decreasing: groups of sequence indices whose lengths sum to at most `max_tokens`.
+/// Best-fit decreasing: returns groups of sequence indices whose lengths sum to at most `max_tokens`.
 ///
 /// Deterministic: equal lengths keep their order; each group is in ascending order of index.
 ///
 /// # Panics
-/// If a sequence is longer than `max_tokens` (callers check, and tell the user which setting to raise).
+/// If a sequence is longer than `max_tokens`. Callers check this and tell the user which setting to increase.
 pub fn best_fit(lens: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lens.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lens[i]), i));
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn fills_the_tightest_place() {
-        // 7 opens a pass of 10, 6 another; 4 goes beside 6 (exactly), 3 beside 7 (exactly).
+        // 7 opens a pass of 10, 6 another; 4 joins 6 (exact fit), 3 joins 7 (exact fit).
         assert_eq!(best_fit(&[3, 7, 4, 6], 10), vec![vec![0, 1], vec![2, 3]]);
     }
 
@@ -53,7 +53,7 @@ mod tests {
             for pass in &passes {
                 assert!(pass.iter().map(|&i| lens[i]).sum::<usize>() <= 64);
             }
-            // Best-fit decreasing: no two passes could be joined.
+            // Best-fit decreasing: no two passes can be joined.
             let fill: Vec<usize> = passes.iter().map(|p| p.iter().map(|&i| lens[i]).sum()).collect();
             for (i, a) in fill.iter().enumerate() {
                 assert!(fill[..i].iter().all(|b| a + b > 64));

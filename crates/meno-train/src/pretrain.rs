@@ -1,7 +1,8 @@
-//! Pretraining: the next token of packed documents, with multi-token prediction and load balancing.
+//! Pretraining: next-token prediction on packed documents, with multi-token prediction and load balancing.
 //!
-//! V3 §4.2. Differs from the paper: documents do not attend to each other (the paper packs without sample masks), no
-//! fill-in-the-middle, no batch-size ramp; λ of MTP and γ of the router bias may end before the run does.
+//! V3 §4.2. Differences from the paper: documents do not attend to each other (the paper packs without sample masks);
+//! there is no fill-in-the-middle and no batch-size ramp; λ of MTP and γ of the router bias may be switched
+//! off before the end of the run.
 
 use crate::checkpoint::State;
 use crate::data::Documents;
@@ -20,13 +21,13 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pretrain {
-    /// Tokens of one optimizer step: whole documents are taken until there are this many.
+    /// Tokens per optimizer step: whole documents are added until this number is reached.
     pub tokens_per_step: usize,
-    /// λ: the weight of the multi-token prediction loss; 0 builds none (V3: 0.3, then 0.1).
+    /// λ: the weight of the multi-token prediction loss; 0 builds no such module (V3: 0.3, then 0.1).
     pub mtp_loss_weight: f32,
-    /// γ: by how much a router bias moves after each step, against the load (V3: 0.001); 0 for never.
+    /// γ: how much a router bias moves against the load after each step (V3: 0.001); 0 disables the updates.
     pub bias_update_speed: f32,
-    /// Fraction of the run after which the router biases rest (V3: 14.3 T of 14.8 T tokens).
+    /// Fraction of the run after which the router biases stay fixed (V3: 14.3 T of 14.8 T tokens).
     pub bias_update_until: f32,
 }
 
@@ -37,7 +38,7 @@ impl Default for Pretrain {
 }
 
 impl Pretrain {
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         within(AT_LEAST_ONE, &[("pretrain.tokens_per_step", self.tokens_per_step as f64)])?;
         let not_negative = [
@@ -63,12 +64,13 @@ impl Pretrain {
         training::train(&mut stage, train.max_steps, model, run)
     }
 
-    /// Whether the multi-token prediction module takes part.
+    /// Returns true if the multi-token prediction module is trained.
     fn trains_mtp(&self, model: &Model) -> bool {
         self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0
     }
 
-    /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
+    /// Measures `model` and extrapolates to the whole run. The probe trains the model, so it must not be used
+    /// afterwards.
     pub fn time(&self, train: &Train, model: &mut Model, documents: &dyn Documents) -> Result<Time, Error> {
         let start = Instant::now();
         self.check()?;
@@ -84,14 +86,14 @@ impl Pretrain {
         Ok(time)
     }
 
-    /// The pieces of one step, none longer than a pass, and how many documents they are.
+    /// Returns the pieces of one step, none longer than a pass, and the number of documents in them.
     fn take(&self, documents: &dyn Documents, position: u64, max: usize) -> Result<(Vec<Vec<u32>>, u64), Error> {
         let (mut pieces, mut tokens, mut taken) = (Vec::new(), 0, 0);
         while tokens < self.tokens_per_step {
             let document = documents.document(position + taken)?;
             taken += 1;
             tokens += document.len();
-            // A piece of one token predicts nothing.
+            // A piece of one token has no target.
             pieces.extend(document.chunks(max).filter(|p| p.len() > 1).map(<[u32]>::to_vec));
             if taken > 1000 && tokens < taken as usize {
                 return Err(Error::Empty("the documents".into()));
@@ -134,7 +136,7 @@ impl Stage for PretrainRun<'_> {
     }
 }
 
-/// The figures of a step of cross-entropy training.
+/// Computes the metrics of a step of cross-entropy training.
 pub(crate) fn metrics(train: &Train, state: &State, loss: &StepLoss, grad_norm: f32, mtp_weight: f32) -> Metrics {
     let mut m = Metrics::new(state.step);
     m.push("loss", loss.losses.next_token);
@@ -152,7 +154,8 @@ pub(crate) fn metrics(train: &Train, state: &State, loss: &StepLoss, grad_norm: 
     m
 }
 
-/// MaxVio (arXiv 2408.15664 §4.1): the load of the fullest expert over the mean load, less one; the worst layer.
+/// MaxVio (arXiv 2408.15664 §4.1): the load of the most loaded expert divided by the mean load, minus one; the maximum
+/// over layers.
 pub fn max_violation(expert_load: &[Vec<u32>]) -> f64 {
     let layer = |load: &Vec<u32>| {
         let mean = load.iter().map(|&l| l as f64).sum::<f64>() / load.len().max(1) as f64;

@@ -1,4 +1,4 @@
-//! How a question is put to a model.
+//! Prompt formats for questions.
 
 use crate::error::Error;
 use meno_engine::{ChatTemplate, Message};
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptStyle {
-    /// The model's chat template, the question as the user's turn.
+    /// The model's chat template, with the question as the user's turn.
     #[default]
     Chat,
-    /// R1-Zero's plain preface for a base model (R1 Table 1).
+    /// R1-Zero's plain preamble for a base model (R1 Table 1).
     R1Zero,
     /// The question alone.
     Plain,
 }
 
-/// R1 Table 1: asks for thought and answer in their tags and says nothing on how to think.
+/// R1 Table 1: requires thought and answer in their tags and does not prescribe how to think.
 const R1_ZERO: &str = "A conversation between User and Assistant. The user asks a question, and the Assistant solves \
 it. The assistant first thinks about the reasoning process in the mind and then provides the user with the answer. The \
 reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., \
 <think> reasoning process here </think> <answer> answer here </answer>. User: {question}. Assistant:";
 
 impl PromptStyle {
-    /// Whether the tokenizer adds its own tokens (a chat template writes them itself).
+    /// Returns true if the tokenizer adds its special tokens (a chat template writes them itself).
     pub fn add_special(self) -> bool {
         self != PromptStyle::Chat
     }
 
-    /// The prompt of a problem.
+    /// Builds the prompt of a problem.
     pub fn render(
         self,
         problem: &Problem,

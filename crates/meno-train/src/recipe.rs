@@ -1,5 +1,5 @@
-//! Recipes: one TOML file per stage, strict. An unknown key is an error that names it, its file and its near matches;
-//! `--set a.b=c` changes a value; every default stands in the `Default` of its section.
+//! Recipes: one strict TOML file per stage. An unknown key is an error that names it, its file and similar keys. `--set
+//! a.b=c` changes a value. Every default is in the `Default` implementation of its section.
 
 mod explain;
 mod held_out;
@@ -34,36 +34,36 @@ use without_effect::{
     of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
 };
 
-/// `[model]`: what is trained.
+/// `[model]`: the model to train.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
     /// A Hugging Face directory or a GGUF file to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Instead: a config.json to build a network with random weights from.
+    /// Alternatively, a config.json to build a network with random weights from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
-    /// Where the tokenizer is, if not with the model.
+    /// The path of the tokenizer, if it is not with the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
     /// Seed of random weights.
     pub init_seed: u64,
 }
 
-/// `[run]`: where the results go.
+/// `[run]`: where to write the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunSection {
     /// Directory of checkpoints, metrics.jsonl, the resolved recipe and, at the end, the model.
     pub output_dir: PathBuf,
-    /// Optimizer steps between two checkpoints; 0 for one at the end only.
+    /// Optimizer steps between two checkpoints; 0 writes only one at the end.
     pub save_steps: usize,
-    /// Checkpoints to keep; 0 for all.
+    /// Number of checkpoints to keep; 0 keeps all.
     pub save_total_limit: usize,
-    /// Type of saved weights, f32 or bf16. With bf16 the f32 weights stand in the training state.
+    /// Type of saved weights, f32 or bf16. With bf16, the training state contains the f32 weights.
     pub save_dtype: Dtype,
-    /// Threads; 0 for as many as there are cores.
+    /// Number of threads; 0 uses all cores.
     pub threads: usize,
 }
 
@@ -83,8 +83,8 @@ impl Default for RunSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
-    /// Files, each a path or `{ path = …, weight = … }`: JSONL, JSON, CSV, TSV or Parquet, plain or compressed with gzip
-    /// or zstd; for pretraining also text with documents parted by empty lines.
+    /// Files, each a path or `{ path = …, weight = … }`: JSONL, JSON, CSV, TSV or Parquet, plain or compressed with
+    /// gzip or zstd; for pretraining also text with documents separated by empty lines.
     pub files: Vec<DataFile>,
 }
 
@@ -98,23 +98,23 @@ impl DataSection {
     }
 }
 
-/// `[task]`: what is asked.
+/// `[task]`: the questions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskSection {
     /// A task family (arithmetic, countdown) or a file of questions and answers, as `[data]` reads them.
     pub name: String,
-    /// chat (the model's template), r1_zero (R1's plain preface) or plain (the question alone).
+    /// chat (the model's template), r1_zero (R1's plain preamble) or plain (the question alone).
     pub prompt: PromptStyle,
-    /// A system prompt, with chat.
+    /// A system prompt, for chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// What the question is put into, at `{question}`, e.g. with a word on the form of the answer.
+    /// A text around the question, at `{question}`, e.g. to describe the format of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// Seed of the order of a finite task.
     pub seed: u64,
-    /// Run the programs of answers in a sandbox, if the task is a file of programming problems.
+    /// Run the programs in answers in a sandbox, if the task is a file of programming problems.
     pub sandbox: bool,
     /// The settings of `countdown`.
     pub countdown: Countdown,
@@ -135,14 +135,14 @@ impl Default for TaskSection {
 }
 
 impl TaskSection {
-    /// The task.
+    /// Opens the task.
     pub fn open(&self) -> Result<Box<dyn Task>, Error> {
         self.check()?;
         let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
         Ok(tasks::open(&self.name, &options)?)
     }
 
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     fn check(&self) -> Result<(), Error> {
         match self.template.as_ref().filter(|t| !t.contains("{question}")) {
             Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
@@ -150,13 +150,13 @@ impl TaskSection {
         }
     }
 
-    /// The file of questions, if it is one.
+    /// Returns the file of questions, if the task is a file.
     fn paths(&self) -> Vec<PathBuf> {
         let path = PathBuf::from(&self.name);
         if tasks::NAMES.contains(&self.name.as_str()) || !path.is_file() { Vec::new() } else { vec![path] }
     }
 
-    /// The prompt of a problem.
+    /// Builds the prompt of a problem.
     pub fn render(&self, problem: &Problem, template: Option<&ChatTemplate>) -> Result<String, Error> {
         match &self.template {
             None => self.prompt.render(problem, self.system.as_deref(), template),
@@ -169,46 +169,46 @@ impl TaskSection {
     }
 }
 
-/// What the matrix products of an evaluation compute on.
+/// The number format of the matrix products in an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvalPrecision {
-    /// Quantised matrices of a GGUF file as they are, the rest in 32-bit floats.
+    /// Quantised matrices of a GGUF file stay quantised; all others use 32-bit floats.
     #[default]
     Auto,
-    /// 32-bit floats: what is quantised is dequantised.
+    /// 32-bit floats; quantised matrices are dequantised.
     F32,
-    /// bfloat16 inputs, 32-bit sums: what is quantised is dequantised.
+    /// bfloat16 inputs with 32-bit sums; quantised matrices are dequantised.
     Bf16,
 }
 
-/// `[eval]`: how a model is measured.
+/// `[eval]`: how to evaluate a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalSection {
-    /// train, validation or test; a file of questions is the same in all.
+    /// train, validation or test; a file of questions is the same for all splits.
     pub split: Split,
-    /// Problems; all of a file if left out, else 200.
+    /// Number of problems; if left out, all of a file, or 200 of a task family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_problems: Option<u64>,
-    /// k: samples of each problem.
+    /// k: samples per problem.
     pub num_samples: usize,
     /// Sampling temperature; 0 for the most probable token.
     pub temperature: f32,
     /// Sample from the smallest set of tokens with this probability.
     pub top_p: f32,
-    /// Longest response, in tokens.
+    /// Maximum length of a response, in tokens.
     pub max_completion_length: usize,
-    /// Responses generated at once.
+    /// Number of concurrent sequences.
     pub max_sequences: usize,
-    /// auto, f32 or bf16: what matrix products compute on.
+    /// auto, f32 or bf16: the number format of matrix products.
     pub precision: EvalPrecision,
     /// Seed of the sampling.
     pub seed: u64,
-    /// Every response is written here, a line a problem.
+    /// File for all responses, one line per problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
-    /// Threads; 0 for as many as there are cores.
+    /// Number of threads; 0 uses all cores.
     pub threads: usize,
 }
 
@@ -244,34 +244,34 @@ impl EvalSection {
     }
 }
 
-/// `[distill]`: where the teacher's traces come from.
+/// `[distill]`: the source of the teacher's traces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillSection {
-    /// A data file or a directory of them, as `meno sample` writes.
+    /// A data file of traces or a directory of such files, as written by `meno sample`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<PathBuf>,
-    /// Or a local teacher to sample: a Hugging Face directory or a GGUF file.
+    /// Alternatively, a local teacher to sample: a Hugging Face directory or a GGUF file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
 }
 
-/// A recipe of one verb.
+/// The recipe of one command.
 pub trait Recipe: DeserializeOwned + Serialize + Default {
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     fn check(&self) -> Result<(), Error>;
-    /// Which settings change something, as others are; for [`notes`].
+    /// Returns which settings have an effect, given the others; for [`notes`].
     fn conditions(&self) -> Vec<Condition>;
-    /// The data files that decide what is learned.
+    /// Returns the data files that determine what is learned.
     fn data_files(&self) -> Vec<PathBuf>;
-    /// The model to start from.
+    /// Returns the model to start from.
     fn model(&self) -> &ModelSection;
 }
 
 impl DistillSection {
     fn paths(&self, task: &TaskSection) -> Vec<PathBuf> {
         match &self.traces {
-            // What cannot be listed is reported where it is read.
+            // Errors of listing files are reported when the files are read.
             Some(traces) => crate::distill::trace_files(traces).unwrap_or_default(),
             None => task.paths(),
         }
@@ -309,15 +309,15 @@ macro_rules! recipe {
 recipe! {
     /// A recipe of `meno pretrain`.
     PretrainRecipe {
-        /// What is trained.
+        /// The model to train.
         model: ModelSection,
-        /// On what.
+        /// The training data.
         data: DataSection,
-        /// Settings of every stage.
+        /// Settings common to all stages.
         train: Train,
         /// Settings of this stage.
         pretrain: Pretrain,
-        /// Where the results go.
+        /// Where to write the results.
         run: RunSection,
     }
     checks |r| {
@@ -331,19 +331,19 @@ recipe! {
 recipe! {
     /// A recipe of `meno sft`.
     SftRecipe {
-        /// What is trained.
+        /// The model to train.
         model: ModelSection,
-        /// On what.
+        /// The training data.
         data: DataSection,
-        /// Settings of every stage.
+        /// Settings common to all stages.
         train: Train,
         /// Settings of this stage.
         sft: Sft,
-        /// How the questions of `eval.eval_task` are asked.
+        /// How to ask the questions of `eval.eval_task`.
         task: TaskSection,
-        /// Held-out examples and questions, measured in between.
+        /// Held-out examples and questions, evaluated during training.
         eval: Evaluate,
-        /// Where the results go.
+        /// Where to write the results.
         run: RunSection,
     }
     checks |r| {
@@ -360,17 +360,17 @@ recipe! {
 recipe! {
     /// A recipe of `meno grpo`.
     GrpoRecipe {
-        /// What is trained.
+        /// The model to train.
         model: ModelSection,
-        /// What is asked.
+        /// The questions.
         task: TaskSection,
-        /// Settings of every stage.
+        /// Settings common to all stages.
         train: Train,
         /// Settings of this stage.
         grpo: Grpo,
-        /// Held-out questions, measured in between.
+        /// Held-out questions, evaluated during training.
         eval: Evaluate,
-        /// Where the results go.
+        /// Where to write the results.
         run: RunSection,
     }
     checks |r| {
@@ -388,15 +388,15 @@ recipe! {
 recipe! {
     /// A recipe of `meno sample`.
     SampleRecipe {
-        /// What is sampled.
+        /// The model to sample.
         model: ModelSection,
-        /// What is asked.
+        /// The questions.
         task: TaskSection,
         /// Input type of the GEMMs.
         precision: Dtype,
-        /// What is kept.
+        /// Which answers to keep.
         sample: RejectionSampling,
-        /// Where the results go.
+        /// Where to write the results.
         run: RunSection,
     }
     checks |r| {
@@ -413,17 +413,17 @@ recipe! {
         model: ModelSection,
         /// The teacher.
         distill: DistillSection,
-        /// What the teacher is asked.
+        /// The questions for the teacher.
         task: TaskSection,
-        /// What is kept of its answers.
+        /// Which of the teacher's answers to keep.
         sample: RejectionSampling,
-        /// Settings of every stage.
+        /// Settings common to all stages.
         train: Train,
-        /// How the student learns.
+        /// Settings for training the student.
         sft: Sft,
-        /// Held-out examples and questions, measured in between; the questions are asked as `[task]` says.
+        /// Held-out examples and questions, evaluated during training; `[task]` defines how the questions are asked.
         eval: Evaluate,
-        /// Where the results go.
+        /// Where to write the results.
         run: RunSection,
     }
     checks |r| {
@@ -446,11 +446,11 @@ recipe! {
 recipe! {
     /// A recipe of `meno eval`.
     EvalRecipe {
-        /// What is measured.
+        /// The model to evaluate.
         model: ModelSection,
-        /// What is asked.
+        /// The questions.
         task: TaskSection,
-        /// How.
+        /// Settings of the evaluation.
         eval: EvalSection,
     }
     checks |r| {
@@ -469,7 +469,7 @@ pub fn load<R: Recipe>(path: &Path, sets: &[String]) -> Result<R, Error> {
     parse(&file, &text, sets)
 }
 
-/// As [`load`], from text; `file` names it in errors.
+/// Like [`load`], from text; `file` is its name in errors.
 pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
     let explain = |file: &str, e: toml::de::Error| Error::Recipe { file: file.to_owned(), message: explain(&e, text) };
     let recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
@@ -488,7 +488,7 @@ pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Er
     Ok(recipe)
 }
 
-/// Refuses numbers that are none, or infinite, wherever they stand.
+/// Fails if any number is NaN or infinite.
 fn finite<R: Recipe>(file: &str, recipe: &R) -> Result<(), Error> {
     fn first(key: String, value: &toml::Value) -> Option<String> {
         match value {
@@ -506,7 +506,7 @@ fn finite<R: Recipe>(file: &str, recipe: &R) -> Result<(), Error> {
     wrong.map_or(Ok(()), |message| Err(Error::Recipe { file: file.to_owned(), message }))
 }
 
-/// The recipe as TOML, every default written out.
+/// Returns the recipe as TOML with all defaults written out.
 pub fn resolved<R: Serialize>(recipe: &R) -> String {
     toml::to_string_pretty(recipe).expect("invariant: a recipe is plain data")
 }
@@ -531,10 +531,10 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
             None => return Err(bad(format!("unknown section `{section}`{}", near(section, &known)))),
         };
     }
-    // A whole number where a fraction is wanted, as on a command line.
+    // An integer for a fraction, as on a command line.
     let value = match (place.get(*last), value) {
         (Some(toml::Value::Float(_)), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
-        // 8k
+        // A size such as 8k.
         (Some(toml::Value::Integer(_)), toml::Value::String(text)) => match size::size(&text) {
             Ok(n) => toml::Value::Integer(n as i64),
             Err(_) => toml::Value::String(text),

@@ -1,5 +1,5 @@
-//! Rejection sampling (R1 §2.3.3): sample several answers to each question, keep those that the verifier accepts and
-//! that a person can read, each once. What is kept is data for supervised fine-tuning.
+//! Rejection sampling (R1 §2.3.3): samples several answers to each question and keeps those that are verified and
+//! readable, without duplicates. The result is data for supervised fine-tuning.
 
 use crate::data::{Example, Question, Questions, Verdict};
 use crate::error::Error;
@@ -24,34 +24,34 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RejectionSampling {
-    /// Questions asked, from number `first_question` of the task.
+    /// Number of questions, starting at `first_question`.
     pub num_questions: usize,
-    /// The first of them.
+    /// The index of the first question in the task.
     pub first_question: u64,
-    /// Answers sampled to each question.
+    /// Answers sampled per question.
     pub num_generations: usize,
-    /// Answers kept of one question, at most: easy questions must not crowd out hard ones.
+    /// Maximum number of answers kept per question, so that easy questions do not crowd out hard ones.
     pub keep_per_question: usize,
-    /// Longest answer, in tokens.
+    /// Maximum length of an answer, in tokens.
     pub max_completion_length: usize,
-    /// Longest prompt, in tokens.
+    /// Maximum length of a prompt, in tokens.
     pub max_prompt_length: usize,
     /// Sampling temperature.
     pub temperature: f32,
     /// Sample from the smallest set of tokens with this probability.
     pub top_p: f32,
-    /// Answers generated at once.
+    /// Number of concurrent sequences.
     pub max_sequences: usize,
-    /// Keep only answers whose thought and answer stand in their tags.
+    /// Keep only answers with the thought and the answer enclosed in their tags.
     pub require_format: bool,
-    /// Whether that asks for `<answer>` tags after the thought.
+    /// Require `<answer>` tags after the thought, with `require_format`.
     pub answer_tags: bool,
-    /// Keep only answers with at least this share of words in the question's language; 0 for any. Answers without
-    /// words pass.
+    /// Keep only answers with at least this fraction of words in the question's language; 0 disables the filter.
+    /// Answers without words pass.
     pub min_language_consistency: f32,
-    /// Keep only answers with at most this share of repeated 3-grams.
+    /// Keep only answers with at most this fraction of repeated 3-grams.
     pub max_repetition: f32,
-    /// Keep only answers of at least this many tokens.
+    /// Keep only answers with at least this many tokens.
     pub min_completion_length: usize,
     /// Seed of the sampling.
     pub seed: u64,
@@ -79,37 +79,37 @@ impl Default for RejectionSampling {
     }
 }
 
-/// An answer worth learning from.
+/// An answer that was kept for training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
-    /// What was asked.
+    /// The question.
     pub question: Question,
-    /// The answer's tokens, with the one that ended it.
+    /// The answer's tokens, including the stop token.
     pub tokens: Vec<u32>,
     /// The answer as text.
     pub text: String,
 }
 
 impl Trace {
-    /// The trace as an example for a student with the same tokenizer.
+    /// Returns the trace as an example for a student with the same tokenizer.
     pub fn example(&self) -> Example {
         let tokens = [self.question.prompt.as_slice(), &self.tokens].concat();
         Example { tokens, prompt: self.question.prompt.len() }
     }
 }
 
-/// How many answers were sampled, and why those that are missing were dropped.
+/// Counts of sampled answers, and of dropped ones by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Answers sampled.
     pub sampled: usize,
     /// Not verified: wrong, truncated or unparsable.
     pub not_right: usize,
-    /// Right, but against the form, mixed in language, repetitive or too short.
+    /// Right, but badly formatted, mixed in language, repetitive or too short.
     pub unreadable: usize,
     /// Right and readable, but the same as another answer to the question.
     pub duplicate: usize,
-    /// Right, readable and new, but the question had enough.
+    /// Right, readable and new, but the question already had enough answers.
     pub surplus: usize,
     /// Kept.
     pub kept: usize,
@@ -117,27 +117,27 @@ pub struct Tally {
     pub tokens: usize,
 }
 
-/// What was kept so far, for telling what is new.
+/// The answers kept so far, to detect duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// The answers kept of each question, in the form in which they are compared ([`Questions::identity`]).
+    /// The answers kept per question, in normalized form ([`Questions::identity`]).
     answers: HashMap<String, HashSet<String>>,
-    /// How many answers were sampled and dropped so far.
+    /// Counts of answers sampled and dropped so far.
     pub tally: Tally,
 }
 
-/// Takes the answers kept of a round, with the number of questions done and the tally so far.
+/// Receives the answers kept in a round, with the number of questions done and the tally so far.
 pub type Keep<'a> = dyn FnMut(usize, &Tally, Vec<Trace>) -> Result<(), Error> + 'a;
 
 impl Kept {
-    /// Takes in an answer that was kept earlier, without counting it.
+    /// Adds an answer that was kept earlier, without counting it.
     pub fn restore(&mut self, [question, answer]: [String; 2]) {
         self.answers.entry(question).or_default().insert(answer);
     }
 }
 
 impl RejectionSampling {
-    /// Whether a person could read this answer.
+    /// Returns true if the answer passes the readability filters.
     pub fn readable(&self, rollout: &Rollout) -> bool {
         let format =
             Format { answer: self.answer_tags.then(|| Format::default().answer).flatten(), ..Format::default() };
@@ -148,7 +148,7 @@ impl RejectionSampling {
             && repeated_share(&rollout.text, 3) <= self.max_repetition
     }
 
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         let counts = [
             ("sample.num_questions", self.num_questions),
@@ -173,8 +173,8 @@ impl RejectionSampling {
         Ok(())
     }
 
-    /// How many questions are asked: `num_questions`, or as many as the task has from `first_question` on if they are
-    /// fewer. Asked again they would bring the same answers.
+    /// Returns the number of questions to ask: `num_questions`, or the number from `first_question` to the end of the
+    /// task if that is smaller. Asking a question again would give the same answers.
     pub fn questions(&self, task: &dyn Questions) -> Result<usize, Error> {
         let Some(len) = task.len() else { return Ok(self.num_questions) };
         let left = len.saturating_sub(self.first_question);
@@ -185,8 +185,8 @@ impl RejectionSampling {
         Ok(self.num_questions.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 
-    /// Keeps the verified, readable, different answers, at most `keep_per_question` to each question, in order.
-    /// `kept` remembers those of earlier rounds.
+    /// Keeps verified, readable, distinct answers in order, at most `keep_per_question` per question. `kept` holds
+    /// those of earlier rounds.
     pub fn filter(&self, task: &dyn Questions, rollouts: Vec<Rollout>, kept: &mut Kept) -> Vec<Trace> {
         let mut new = Vec::new();
         for r in rollouts {
@@ -216,7 +216,7 @@ impl RejectionSampling {
         new
     }
 
-    /// How answers are sampled.
+    /// Returns the sampler for answers.
     pub fn sampler(&self, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
         let sampling = Sampling {
             temperature: self.temperature,
@@ -232,9 +232,9 @@ impl RejectionSampling {
         Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
-    /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them beside those
-    /// `kept` earlier, and hands them to `keep` round by round with the number of questions done and the tally.
-    /// Returns `None` if the observer stopped it.
+    /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them against `kept`,
+    /// and passes them to `keep` after each round, with the number of questions done and the tally. Returns `None` if
+    /// the observer stopped it.
     pub fn rounds(
         &self,
         model: &mut Model,
@@ -247,7 +247,7 @@ impl RejectionSampling {
         self.check()?;
         let sampler = self.sampler(precision, task.stop_tokens());
         let mut generator = generator(model, &sampler, self.max_prompt_length)?;
-        // Rounds long enough to fill the slots several times over, short enough to lose little to a kill.
+        // Long enough to fill the slots several times, short enough to lose little if the process is killed.
         let per_round = (4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1);
         let mut at = range.start;
         while at < range.end {
@@ -271,7 +271,7 @@ impl RejectionSampling {
         Ok(Some(()))
     }
 
-    /// Measures `model` and counts what it is asked. Gives the time, and the tokens of a prompt and its answer.
+    /// Measures `model` and extrapolates. Returns the time, and the number of tokens of a prompt and its answer.
     pub fn time(&self, model: &mut Model, precision: Precision, task: &dyn Questions) -> Result<(Time, f64), Error> {
         let start = Instant::now();
         self.check()?;
@@ -289,7 +289,7 @@ impl RejectionSampling {
         Ok((time, prompt + answering.mean()))
     }
 
-    /// Samples all questions, at most as many as the task has, and returns what was kept; `None` if the observer
+    /// Samples all questions, at most as many as the task has, and returns the kept answers; `None` if the observer
     /// stopped it.
     pub fn run(
         &self,
@@ -310,7 +310,7 @@ impl RejectionSampling {
 }
 
 impl Tally {
-    /// Its figures, after `questions` questions.
+    /// Returns the metrics after `questions` questions.
     pub fn metrics(&self, questions: usize) -> Metrics {
         let mut m = Metrics::new(questions);
         let n = self.sampled.max(1) as f64;
@@ -328,7 +328,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// Questions that are all alike: a fixed number, or without end.
+    /// Identical questions: a fixed number, or endless.
     struct Asked(Option<u64>);
 
     impl Questions for Asked {
@@ -386,7 +386,7 @@ mod tests {
             rollout(0, &[4], "2", Verdict::Right),
             rollout(0, &[5], "<think>so 得</think><answer>2</answer>", Verdict::Right),
             rollout(0, &[6], "<think>a b c a b c a b c a b c a b c</think><answer>2</answer>", Verdict::Right),
-            // Other tokens and other space around it make no other answer.
+            // Different tokens and surrounding space do not make a different answer.
             rollout(0, &[7], &format!(" {good}\n"), Verdict::Right),
             rollout(0, &[9], other, Verdict::Right),
             rollout(0, &[8], "<think>a third way</think><answer>2</answer>", Verdict::Right),
@@ -400,8 +400,8 @@ mod tests {
             Tally { sampled: 11, not_right: 2, unreadable: 3, duplicate: 2, surplus: 1, kept: 3, tokens: 11 };
         assert_eq!(kept.tally, expected);
 
-        // Later rounds know what was kept, whether in memory or read back from the traces; a question listed twice is
-        // one question.
+        // Later rounds know the kept answers, in memory or read back from the traces. A question listed twice is one
+        // question.
         let mut read_back = Kept { tally: kept.tally, ..Kept::default() };
         for t in &traces {
             read_back.restore(Asked(None).identity(&t.question, &t.text, &[]));

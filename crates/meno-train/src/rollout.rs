@@ -1,4 +1,4 @@
-//! Rollouts: answers of the policy to questions, verified and rewarded.
+//! Rollouts: sampled answers of the policy to questions, verified and rewarded.
 
 use crate::data::{Question, Questions, Verdict};
 use crate::error::Error;
@@ -10,7 +10,7 @@ use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// Time between two looks at the observer while tokens are sampled.
+/// Time between two calls of the observer during sampling.
 const ASKING: Duration = Duration::from_millis(100);
 
 /// One sampled answer.
@@ -18,23 +18,23 @@ const ASKING: Duration = Duration::from_millis(100);
 pub struct Rollout {
     /// The question it answers.
     pub question: Question,
-    /// The response, with the token that ended it.
+    /// The response, including the stop token.
     pub tokens: Vec<u32>,
-    /// log π_old of each of them, at the sampling temperature.
+    /// log π_old of each token, at the sampling temperature.
     #[serde(with = "bits")]
     pub logprobs: Vec<f32>,
-    /// log π_ref of each of them; empty without a reference.
+    /// log π_ref of each token; empty without a reference.
     #[serde(with = "bits")]
     pub ref_logprobs: Vec<f32>,
     /// The response as text.
     pub text: String,
-    /// Whether it ran into the length limit.
+    /// True if the response hit the length limit.
     pub truncated: bool,
-    /// What the verifier said.
+    /// The verdict of the verifier.
     pub verdict: Verdict,
     /// The reward: the weighted sum of `scores`.
     pub reward: f32,
-    /// Each reward function's score.
+    /// The score of each reward function.
     pub scores: Vec<f32>,
     /// The advantage, once computed.
     #[serde(with = "bits1")]
@@ -42,22 +42,22 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Tokens of question and response.
+    /// Returns the number of tokens of prompt and response.
     pub fn len(&self) -> usize {
         self.question.prompt.len() + self.tokens.len()
     }
-    /// Whether there are none.
+    /// Returns true if there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// What a reward sees of it.
+    /// Returns the input of rewards.
     pub fn input(&self) -> Input<'_> {
         let Rollout { question, text, truncated, verdict, .. } = self;
         Input { question, text, tokens: self.tokens.len(), truncated: *truncated, verdict: *verdict }
     }
 }
 
-/// f32 as their bits: a checkpoint must bring back exactly these.
+/// Serializes f32 as bits, so that a checkpoint restores them exactly.
 mod bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     pub(super) fn serialize<S: Serializer>(v: &[f32], s: S) -> Result<S::Ok, S::Error> {
@@ -78,16 +78,16 @@ mod bits1 {
     }
 }
 
-/// How answers are sampled.
+/// Settings of sampling.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampler {
-    /// Answers to a question.
+    /// Answers per question.
     pub num_generations: usize,
-    /// Temperature, filters, length.
+    /// Temperature, filters, maximum length.
     pub sampling: Sampling,
-    /// Sequences generated at once.
+    /// Number of concurrent sequences.
     pub slots: usize,
-    /// Tokens of one prefill pass.
+    /// Rows per step.
     pub rows: usize,
     /// Input type of the GEMMs.
     pub precision: Precision,
@@ -95,8 +95,9 @@ pub struct Sampler {
     pub key: [u64; 2],
 }
 
-/// Samples and rewards the answers to questions, of which the first has number `first`; the answers to one question are
-/// neighbours. `None` if the observer stopped it.
+/// Samples `num_generations` answers per question and scores them. `questions` holds the number of the first question,
+/// which selects the random numbers, and the questions. Answers are grouped by question. `None` if the observer stopped
+/// it.
 pub fn rollout(
     model: &mut Model,
     generator: &mut Generator,
@@ -116,8 +117,9 @@ pub fn rollout(
     Ok(Some(rollouts))
 }
 
-/// As [`rollout`], without rewards. If the observer stops it, which is the second result, these are the answers to the
-/// questions before the first that is not answered to the end: a run that continues with that question loses nothing.
+/// Like [`rollout`], without rewards. The second result is true if the observer stopped it. The first result then
+/// contains only the answers to questions before the first incomplete one, so a run that continues with that question
+/// loses nothing.
 pub fn finished(
     model: &mut Model,
     generator: &mut Generator,
@@ -145,7 +147,7 @@ pub fn finished(
             done += 1;
             observer.on_progress("responses", done, total);
         }
-        // Asking costs a little; a tenth of a second later is soon enough.
+        // Calling the observer has a cost, so call it at most every tenth of a second.
         if reported.elapsed() >= ASKING || seen == 1 {
             reported = Instant::now();
             observer.on_sampled(seen, begun.elapsed().as_secs_f64());
@@ -173,7 +175,7 @@ pub fn finished(
     Ok((rollouts, stopped))
 }
 
-/// A generator for prompts of up to `max_prompt` tokens.
+/// Creates a generator for prompts of up to `max_prompt` tokens.
 pub fn generator(model: &Model, sampler: &Sampler, max_prompt: usize) -> Result<Generator, Error> {
     let max_len = (max_prompt + sampler.sampling.max_tokens).min(model.config.max_position_embeddings);
     Ok(Generator::new(model, Capacity { slots: sampler.slots, max_len, rows: sampler.rows, absorbed: false })?)

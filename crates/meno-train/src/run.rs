@@ -1,4 +1,4 @@
-//! What surrounds a run: who watches it, where its checkpoints go, when it ends.
+//! The context of a run: its observer, its checkpoints, its end.
 
 use crate::checkpoint::{self, Checkpoints};
 use crate::error::Error;
@@ -10,79 +10,79 @@ use meno_model::Model;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Watches a run and may stop it.
+/// Observes a run and may stop it.
 pub trait Observer {
-    /// A step was made; `max_steps` are wanted.
+    /// Called after every step; `max_steps` is the planned number of steps.
     fn on_step(&mut self, _metrics: &Metrics, _max_steps: usize) {}
-    /// Something within a step progressed: `done` of `total` of `what` (tokens sampled, passes).
+    /// Called on progress within a step: `done` of `total` of `what` (tokens sampled, passes).
     fn on_progress(&mut self, _what: &str, _done: usize, _total: usize) {}
-    /// Reports the tokens sampled and the seconds passed since the current rollout began.
+    /// Called with the tokens sampled and the seconds elapsed since the current rollout began.
     fn on_sampled(&mut self, _tokens: usize, _seconds: f64) {}
-    /// The responses of the latest rollout, scored.
+    /// Called with the scored responses of the latest rollout.
     fn on_rollouts(&mut self, _rollouts: &[Rollout]) {}
-    /// Something a person should read: a warning, what a reward's program says.
+    /// Called with a message for the user: a warning, or output of a reward's program.
     fn on_note(&mut self, _line: &str) {}
-    /// A checkpoint was written.
+    /// Called after a checkpoint was written.
     fn on_checkpoint(&mut self, _path: &std::path::Path) {}
-    /// Whether the run should end now; asked often. The step in hand is given up, all steps before it are saved.
+    /// Returns true to end the run now; called often. The current step is dropped, all steps before it are saved.
     fn should_stop(&mut self) -> bool {
         false
     }
 }
 
-/// Watches nothing.
+/// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet;
 
 impl Observer for Quiet {}
 
-/// When a run ends, beside its number of steps.
+/// Limits of a run besides its number of steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Budget {
-    /// Wall seconds after which no further step begins. A run that ends by time is not reproducible.
+    /// Wall time in seconds after which no further step starts. A run that ends by time is not reproducible.
     pub seconds: Option<f64>,
 }
 
-/// What surrounds a run.
+/// The context of a run.
 pub struct Run<'a> {
-    /// Who watches.
+    /// Its observer.
     pub observer: &'a mut dyn Observer,
     /// Where and when to save, and whether to resume.
     pub checkpoints: Option<Checkpoints>,
-    /// `metrics.jsonl`, if wanted; TensorBoard's event files stand beside it.
+    /// The path of `metrics.jsonl`, if requested; TensorBoard's event files are written next to it.
     pub metrics: Option<PathBuf>,
-    /// When it ends.
+    /// The limits of the run.
     pub budget: Budget,
-    /// Held-out questions to measure, if wanted.
+    /// Held-out data to evaluate, if requested.
     pub evaluation: Option<Evaluation<'a>>,
 }
 
 impl<'a> Run<'a> {
-    /// A run that `observer` watches, without files.
+    /// Creates a run with an observer and without files.
     pub fn new(observer: &'a mut dyn Observer) -> Self {
         Run { observer, checkpoints: None, metrics: None, budget: Budget::default(), evaluation: None }
     }
 }
 
-/// How a run went.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Optimizer steps made, those before a resumption included.
+    /// Optimizer steps made, including those before a resume.
     pub steps: usize,
-    /// Whether the observer ended it early.
+    /// True if the observer ended it early.
     pub stopped: bool,
-    /// Wall seconds.
+    /// Wall time in seconds.
     pub seconds: f64,
-    /// The figures of every step of this process.
+    /// The metrics of every step made by this process.
     pub history: Vec<Metrics>,
 }
 
 impl Summary {
-    /// The last value of a figure.
+    /// Returns the last value of a metric.
     pub fn last(&self, name: &str) -> Option<f64> {
         self.history.iter().rev().find_map(|m| m.get(name))
     }
-    /// The largest value of a figure.
+    /// Returns the largest value of a metric.
     pub fn max(&self, name: &str) -> Option<f64> {
         self.history.iter().filter_map(|m| m.get(name)).reduce(f64::max)
     }
@@ -96,7 +96,7 @@ pub(crate) struct Log {
     step_start: Instant,
     budget: Budget,
     pub(crate) summary: Summary,
-    /// Whether a step was made that no checkpoint has.
+    /// True if a step was made since the last checkpoint.
     pub(crate) unsaved: bool,
 }
 
@@ -110,14 +110,14 @@ impl Log {
         Ok(Log { file, events, start: now, step_start: now, budget: run.budget, summary, unsaved: false })
     }
 
-    /// Whether another step may begin.
+    /// Returns true if another step may start.
     pub(crate) fn may_continue(&mut self, observer: &mut dyn Observer) -> bool {
         self.summary.stopped |= observer.should_stop();
         self.summary.seconds = self.start.elapsed().as_secs_f64();
         !self.summary.stopped && self.budget.seconds.is_none_or(|s| self.summary.seconds < s)
     }
 
-    /// Writes down a finished step over `tokens` tokens.
+    /// Records a completed step over `tokens` tokens.
     pub(crate) fn step(
         &mut self,
         mut metrics: Metrics,
@@ -142,8 +142,8 @@ impl Log {
         Ok(())
     }
 
-    /// Ends the run: one that made all its steps leaves the model in its directory, also when it was killed between
-    /// its last checkpoint and this moment and has only this to do when resumed.
+    /// Ends the run. A run that completed all its steps saves the model in its directory, also if it was killed after
+    /// its last checkpoint and resumes only to do this.
     pub(crate) fn finish(mut self, run: &Run, model: &Model, max_steps: usize) -> Result<Summary, Error> {
         if let Some(to) = run.checkpoints.as_ref().filter(|_| self.summary.steps >= max_steps) {
             checkpoint::save_model(to, model, &to.dir)?;

@@ -1,16 +1,16 @@
-//! One process at a time in the directory of a run: two would overwrite each other's checkpoints.
+//! Allows one process at a time in a run directory, because two would overwrite each other's checkpoints.
 //!
-//! The lock is the kernel's, on the file `run.lock`, and ends with its process however that ends. Children do not inherit
-//! it, so what a killed run leaves behind (a reward's program, a sandbox) does not hold it.
+//! It is a kernel lock on the file `run.lock`, and it is released when its process ends for any reason. Children do not
+//! inherit it, so processes that a killed run leaves behind (a reward's program, a sandbox) do not hold it.
 
 use crate::error::Error;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-/// The file's name in the directory of the run.
+/// The file's name in the run directory.
 pub const FILE: &str = "run.lock";
 
-/// The right to write to the directory of a run, until it is dropped.
+/// Exclusive write access to a run directory, until it is dropped.
 #[derive(Debug)]
 pub struct RunLock {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks `dir`, which must exist, or says which process holds it.
+    /// Locks `dir`, which must exist. If it is locked, the error names the process that holds the lock.
     pub fn acquire(dir: &Path) -> Result<RunLock, Error> {
         let path = dir.join(FILE);
         loop {
@@ -29,7 +29,7 @@ impl RunLock {
                 let message = format!("process {pid} works in this directory: wait until it ends, or choose another");
                 return Err(Error::Checkpoint { path: dir.to_owned(), message });
             }
-            // The one that held it may have removed the file after it was opened here.
+            // The previous owner may have removed the file after it was opened here.
             if is_at(&file, &path).map_err(Error::io(&path))? {
                 return Ok(RunLock { path, _file: file });
             }
@@ -39,13 +39,13 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // While it is still held. A file that stays behind, after a kill, is no lock.
+        // Remove the file while the lock is still held. A file left behind by a kill is not a lock.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Locks the file; the process that holds it if another does. A record lock of POSIX, not `flock`: a child of this
-/// process would keep the latter.
+/// Locks the file, or returns the process that holds the lock. It is a POSIX record lock, not `flock`, because children
+/// of this process would keep the latter.
 #[cfg(unix)]
 fn held_by(file: &File) -> std::io::Result<Option<i32>> {
     use nix::errno::Errno;
@@ -76,7 +76,7 @@ fn held_by(file: &File) -> std::io::Result<Option<u32>> {
     }
 }
 
-/// Whether the open file is the one with this name.
+/// Returns true if the open file is the one at `path`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

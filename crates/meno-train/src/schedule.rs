@@ -1,6 +1,6 @@
 //! Learning-rate schedules, as a factor of the peak rate.
 //!
-//! V3 §4.2: linear warm-up, constant, cosine to a tenth, constant. The others are what is used around it.
+//! V3 §4.2: linear warm-up, constant, cosine to a tenth, constant. The others are common alternatives.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub struct Schedule {
     pub warmup_steps: usize,
     /// Optimizer steps of the whole run.
     pub max_steps: usize,
-    /// The last rate, as a fraction of the peak.
+    /// The final rate, as a fraction of the peak.
     pub min_lr_rate: f32,
     /// Fraction of the run at which the decay begins (V3, WSD).
     pub decay_start: f32,
@@ -39,7 +39,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The factor of the peak rate for optimizer step `step`, from 0.
+    /// Returns the factor of the peak rate for optimizer step `step`, counted from 0.
     pub fn factor(&self, step: usize) -> f32 {
         if step < self.warmup_steps {
             return (step + 1) as f32 / self.warmup_steps as f32;

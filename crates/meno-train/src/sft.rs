@@ -1,6 +1,6 @@
-//! Supervised fine-tuning: cross-entropy on the answer only, examples packed without seeing each other.
+//! Supervised fine-tuning: cross-entropy on the answer only; packed examples do not attend to each other.
 //!
-//! R1 §2.3.1 (cold start), §2.3.3 (after rejection sampling), §2.4 (distillation) are this with different data.
+//! R1 §2.3.1 (cold start), §2.3.3 (after rejection sampling) and §2.4 (distillation) use it with different data.
 
 use crate::checkpoint::OwnedBlocks;
 use crate::data::{Example, Mixture};
@@ -28,17 +28,17 @@ pub use read::{Account, Dataset, Named, Reading};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sft {
-    /// Examples of one optimizer step.
+    /// Examples per optimizer step.
     pub train_batch_size: usize,
-    /// Passes over the data; sets the number of steps. 0 takes `train.max_steps`.
+    /// Number of passes over the data; determines the number of steps. 0 uses `train.max_steps`.
     pub num_train_epochs: f32,
-    /// Cut longer examples off after this many tokens, as TRL does. Without it, examples of more than
-    /// `train.max_tokens` tokens are left out.
+    /// Truncate longer examples to this many tokens, as in TRL. If left out, examples of more than `train.max_tokens`
+    /// tokens are skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
-    /// λ: the weight of the multi-token prediction loss; 0 builds none.
+    /// λ: the weight of the multi-token prediction loss; 0 builds no such module.
     pub mtp_loss_weight: f32,
-    /// γ: by how much a router bias moves after each step; 0 for never.
+    /// γ: how much a router bias changes after each step; 0 disables the updates.
     pub bias_update_speed: f32,
 }
 
@@ -54,14 +54,14 @@ impl Default for Sft {
     }
 }
 
-/// What a run of fine-tuning must remember besides weights and optimizer.
+/// State of a fine-tuning run besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Progress {
     /// The best held-out score so far.
     best: Option<Best>,
 }
 
-/// Examples to train on, and how often each is seen in an epoch.
+/// Training examples, and how often each occurs in an epoch.
 #[derive(Clone, Debug)]
 pub struct Examples<'a> {
     list: &'a [Example],
@@ -93,7 +93,7 @@ impl<'a> From<&'a Dataset> for Examples<'a> {
 }
 
 impl Sft {
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         let counts = [
             ("sft.train_batch_size", self.train_batch_size as f64),
@@ -108,7 +108,7 @@ impl Sft {
         within(NOT_NEGATIVE, &not_negative)
     }
 
-    /// The settings with the number of steps that the epochs over `examples` examples make.
+    /// Returns the settings with the number of steps for the epochs over `examples` examples.
     pub fn with_epochs(&self, train: &Train, examples: usize) -> Train {
         let mut train = train.clone();
         if self.num_train_epochs > 0.0 {
@@ -137,12 +137,13 @@ impl Sft {
         training::train(&mut stage, train.max_steps, model, run)
     }
 
-    /// Whether the multi-token prediction module takes part.
+    /// Returns true if the multi-token prediction module is trained.
     fn trains_mtp(&self, model: &Model) -> bool {
         self.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0
     }
 
-    /// Measures `model`, which is of no use afterwards, and counts what a run makes of it.
+    /// Measures `model` and extrapolates to the whole run. The probe trains the model, so it must not be used
+    /// afterwards.
     pub fn time<'a>(
         &self,
         train: &Train,
@@ -174,7 +175,7 @@ impl Sft {
         Ok(time)
     }
 
-    /// Refuses a length that no pass has room for.
+    /// Fails if the maximum length does not fit a pass.
     pub(crate) fn check_length(&self, train: &Train) -> Result<(), Error> {
         match self.max_length.filter(|max| *max > train.max_tokens) {
             Some(max) => {
@@ -197,13 +198,13 @@ impl Sft {
     }
 }
 
-/// A prompt and its answer as tokens. The two are encoded apart, as generation sees them.
+/// Encodes a prompt and its answer. They are encoded separately, as in generation.
 pub fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str, add_special: bool) -> Result<Example, Error> {
     let mut tokens = tokenizer.encode(prompt, add_special)?;
     let prompt = tokens.len();
     tokens.extend(tokenizer.encode(completion, false)?);
     if let Some(&eos) = tokenizer.eos().first() {
-        // A completion that closes itself is not closed again.
+        // The completion may already end with the end-of-sequence token.
         if tokens.last() != Some(&eos) {
             tokens.push(eos);
         }
@@ -233,7 +234,7 @@ impl Stage for SftRun<'_> {
         Ok(())
     }
     fn before_save(&mut self) {
-        // A run without evaluation has nothing to remember.
+        // A run without evaluation has no state to save.
         if self.progress.best.is_some() {
             self.training.state.extra =
                 serde_json::to_value(&self.progress).expect("invariant: the best score is plain data");

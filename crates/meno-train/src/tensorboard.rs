@@ -1,8 +1,8 @@
-//! The figures of a run as TensorBoard event files, `events.out.tfevents.*`, beside `metrics.jsonl`.
+//! Writes the metrics of a run as TensorBoard event files, `events.out.tfevents.*`, next to `metrics.jsonl`.
 //!
-//! A resumed run cuts the files that stand back to its checkpoint and begins a new one whose first event says from which
-//! step on it counts, as TensorFlow's writers do: no step is there twice, and a TensorBoard that is watching drops what
-//! it had read of the steps that are made again.
+//! A resumed run truncates the existing files to its checkpoint and starts a new file. As in TensorFlow's writers, the
+//! first event of that file gives the step from which it is valid. So no step occurs twice, and a running TensorBoard
+//! discards the steps that are repeated.
 
 mod wire;
 
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wire::{Event, What};
 
-/// What the names of event files begin with; readers look for `tfevents`.
+/// The prefix of event file names; readers search for `tfevents`.
 const PREFIX: &str = "events.out.tfevents.";
 
-/// Where others write the name of the host: files of other programs in the same directory are left alone.
+/// Other programs write the host name here. Files of other programs in the same directory are not changed.
 const OURS: &str = "meno";
 
-/// Largest event file that is read when a run continues.
+/// Maximum size in bytes of an event file that is read on resume.
 const MAX_FILE: u64 = 4 << 30;
 
 /// The event file of a run.
@@ -43,7 +43,7 @@ impl EventFile {
             }
         }
         let now = seconds_now();
-        // Readers take the files in the order of their names.
+        // Readers process the files in the order of their names.
         let path = dir.join(format!("{PREFIX}{}.{OURS}.{}.0", (now as u64).max(latest + 1), std::process::id()));
         let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(Error::io(&path))?;
         let mut events = EventFile { path, file };
@@ -54,7 +54,7 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Appends the figures of a step.
+    /// Appends the metrics of a step.
     pub fn write(&mut self, metrics: &Metrics) -> Result<(), Error> {
         let scalars = metrics.values.iter().map(|(name, value)| (tag(name), *value as f32)).collect();
         self.append(&Event { wall_time: seconds_now(), step: metrics.step, what: What::Scalars(scalars) })
@@ -65,7 +65,8 @@ impl EventFile {
     }
 }
 
-/// The tag that transformers' and TRL's trainers give to a figure: `eval/…` for held-out ones, `train/…` for others.
+/// Returns the tag of a metric, as in transformers' and TRL's trainers: `eval/…` for held-out metrics, `train/…` for
+/// others.
 fn tag(name: &str) -> Cow<'_, str> {
     match name.starts_with("eval/") {
         true => Cow::Borrowed(name),
@@ -77,7 +78,7 @@ fn seconds_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// The event files that runs of ours left in `dir`, with the seconds in their names.
+/// Returns Meno's event files in `dir`, with the seconds in their names.
 pub fn files(dir: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -91,7 +92,7 @@ pub fn files(dir: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
     Ok(entries.flatten().filter_map(|e| ours(e.path())).collect())
 }
 
-/// The steps that the event files of `dir` tell of, in the order in which readers take them.
+/// Returns the steps in the event files of `dir`, in the order in which readers process them.
 pub fn steps(dir: &Path) -> Result<Vec<u64>, Error> {
     let mut files = files(dir)?;
     files.sort();
@@ -104,7 +105,7 @@ pub fn steps(dir: &Path) -> Result<Vec<u64>, Error> {
     Ok(steps)
 }
 
-/// Takes away what comes after step `step`, and a record that a kill cut short; a file without steps is removed.
+/// Removes everything after step `step`, and a record truncated by a kill. A file without steps is removed.
 fn cut(path: &Path, step: usize) -> Result<(), Error> {
     let bytes = meno_model::input::read(path, MAX_FILE).map_err(Error::io(path))?;
     let (mut kept, mut steps) = (0, 0);
@@ -144,7 +145,7 @@ mod tests {
         OpenOptions::new().append(true).open(&first).unwrap().write_all(&[9, 0, 0]).unwrap();
         run(dir.path(), 3, 6);
         assert_eq!(steps(dir.path()).unwrap(), [1, 2, 3, 4, 5, 6]);
-        // Killed before it made a step, resumed from an earlier checkpoint: nothing is there twice.
+        // Killed before it made a step, then resumed from an earlier checkpoint: nothing occurs twice.
         run(dir.path(), 4, 4);
         run(dir.path(), 2, 4);
         assert_eq!(steps(dir.path()).unwrap(), [1, 2, 3, 4]);

@@ -1,6 +1,6 @@
-//! How long a run will take on this machine, before it begins. A probe of some seconds runs the model itself: a
-//! training pass, an update of the weights, and answers to the run's own questions as far as they get. The settings
-//! say how many of each the run makes. The model is not to be used afterwards: the probe has updated it.
+//! Estimates the duration of a run on this machine before it starts. A probe of a few seconds runs the model itself: a
+//! training pass, a weight update, and answers to the run's own questions, possibly incomplete. The settings give the
+//! number of each in the run. The probe updates the model, so it must not be used afterwards.
 
 use crate::data::Questions;
 use crate::error::Error;
@@ -14,19 +14,19 @@ use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use std::time::{Duration, Instant};
 
-/// Longest probe of answers, after the prompts are read.
+/// Maximum seconds of the answer probe, after the prompts.
 const ANSWERS: f64 = 5.0;
-/// Longest probe of one answer alone.
+/// Maximum seconds of the probe with a single answer.
 const ALONE: f64 = 0.7;
-/// Seconds that a probe of training passes takes, about.
+/// Approximate seconds of the probe of training passes.
 const PASSES: f64 = 1.5;
 
-/// Seconds by what they are spent on.
+/// Seconds by purpose.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Time {
-    /// What, and how many seconds.
+    /// Purpose and seconds.
     pub parts: Vec<(String, f64)>,
-    /// Seconds that the probe took.
+    /// Duration of the probe in seconds.
     pub probe: f64,
 }
 
@@ -36,7 +36,7 @@ impl Time {
         self.parts.push((what.into(), seconds));
     }
 
-    /// All of it.
+    /// Returns the sum of all parts.
     pub fn total(&self) -> f64 {
         self.parts.iter().map(|p| p.1).sum()
     }
@@ -56,7 +56,7 @@ impl std::fmt::Display for Time {
     }
 }
 
-/// Seconds for people.
+/// Formats seconds for display.
 pub fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match s {
@@ -67,12 +67,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// How fast a model trains.
+/// The training speed of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Training {
-    /// Seconds of a token in a pass, forward and backward.
+    /// Seconds per token in a pass, forward and backward.
     pub token: f64,
-    /// Seconds of an update of the weights, and of packing them for the next pass.
+    /// Seconds per weight update, including packing the weights for the next pass.
     pub update: f64,
 }
 
@@ -81,7 +81,7 @@ impl Training {
     pub fn measure(model: &mut Model, train: &Train, mtp: bool, length: usize) -> Result<Training, Error> {
         let flops = roofline::gflops(train.precision.into()) * 1e9 * pool::threads() as f64;
         let active = model.config.counts().active.max(1) as f64;
-        // Passes of a second or less, however large the model.
+        // Choose passes of a second or less, however large the model is.
         let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);
         let mut trainer = Trainer::new(&Train { max_tokens: rows, ..train.clone() }, model, mtp)?;
         let batch = random(model.config.vocab_size, rows, length.clamp(2, rows));
@@ -90,7 +90,7 @@ impl Training {
             trainer.pass(model, &batch, &CrossEntropy { head_scale: [1.0, if mtp { 0.1 } else { 0.0 }] })?;
             Ok::<f64, Error>(start.elapsed().as_secs_f64())
         };
-        // The first packs the weights.
+        // The first pass also packs the weights.
         let (first, mut times) = (pass(&mut trainer)?, Vec::new());
         while times.is_empty() || times.len() < 5 && first + times.iter().sum::<f64>() < PASSES {
             times.push(pass(&mut trainer)?);
@@ -102,13 +102,13 @@ impl Training {
         Ok(Training { token: mean / batch.len() as f64, update })
     }
 
-    /// Seconds of `steps` optimizer steps over `tokens` tokens in all.
+    /// Returns the seconds of `steps` optimizer steps over `tokens` tokens in total.
     pub fn seconds(&self, steps: usize, tokens: f64) -> f64 {
         steps as f64 * self.update + tokens * self.token
     }
 }
 
-/// Random sequences.
+/// Returns a batch of random sequences.
 fn random(vocab: usize, rows: usize, length: usize) -> Batch {
     let (mut rng, mut batch) = (Rng::new(&[1]), Batch::default());
     let weight = 1.0 / rows as f32;
@@ -119,26 +119,26 @@ fn random(vocab: usize, rows: usize, length: usize) -> Batch {
     batch
 }
 
-/// How fast a model answers, and how long its answers are.
+/// The speed of a model's answers, and their length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answering {
     /// Seconds until the first token: the prompts.
     prompts: f64,
-    /// Answers asked for, and how many of them came to their end.
+    /// Number of answers requested, and number of those that ended.
     asked: usize,
     ended: usize,
-    /// Answers written at once.
+    /// Number of concurrent answers.
     at_once: usize,
-    /// Seconds of a step, with all at once and with one.
+    /// Seconds per step, with all answers concurrently and with one.
     step: [f64; 2],
-    /// Tokens of an answer: the mean, and the limit.
+    /// Tokens per answer: the mean, and the limit.
     mean: f64,
     limit: usize,
-    /// Seconds of all, if all came to their end.
+    /// Seconds for all, if all ended.
     whole: Option<f64>,
 }
 
-/// What was seen of some answers.
+/// Observations of a set of answers.
 #[derive(Default)]
 struct Seen {
     tokens: usize,
@@ -174,7 +174,7 @@ fn drive(
 }
 
 impl Answering {
-    /// Asks the model `questions`, as many as one round of the run asks.
+    /// Measures the answers to `questions`: as many as one round of the run asks.
     pub fn measure(
         model: &mut Model,
         sampler: &Sampler,
@@ -200,7 +200,7 @@ impl Answering {
             Answering { prompts: all.prompts, asked, ended, at_once, limit, whole, ..Answering::default() };
         answering.mean = mean_length(&all, limit);
         if whole.is_none() {
-            // Of one answer alone, which says what a step costs whatever it writes.
+            // Measure one answer alone: it gives the fixed cost of a step.
             let alone = requests.first().map(|r| Request { n: 1, ..r.clone() });
             let alone = drive(&mut generator, model, sampler, alone.as_slice(), ALONE)?;
             let step = |seen: &Seen, n: usize| n as f64 * seen.seconds / seen.tokens.saturating_sub(n).max(1) as f64;
@@ -210,12 +210,12 @@ impl Answering {
         Ok(answering)
     }
 
-    /// Tokens of an answer, on average.
+    /// Returns the mean number of tokens per answer.
     pub fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// Seconds of `answers` answers, with as many concurrent sequences as in the probe.
+    /// Returns the seconds of `answers` answers, with as many concurrent sequences as in the probe.
     pub fn seconds(&self, answers: usize) -> f64 {
         if answers == 0 || self.asked == 0 {
             return 0.0;
@@ -228,20 +228,20 @@ impl Answering {
         let at_once = self.at_once.min(answers);
         let step = |n: f64| alone + (full - alone) * n / self.at_once as f64;
         let steps = answers as f64 * self.mean / at_once as f64;
-        // The last ones are written by fewer and fewer at once; the longest of many is longer than the mean.
+        // Towards the end, fewer and fewer sequences run; the longest of many is longer than the mean.
         let longest = (self.mean * ((at_once as f64).ln() + 0.58)).clamp(self.mean, self.limit.max(1) as f64);
         let tail = (longest - self.mean).max(0.0);
         self.prompts * share + steps * step(at_once as f64) + tail * step(at_once as f64 / 4.0)
     }
 
-    /// What the probe saw, for people.
+    /// Describes the result of the probe, for display.
     pub fn about(&self) -> String {
         let Answering { mean, limit, ended, asked, .. } = self;
         format!("{mean:.0} tokens each of at most {limit} ({ended} of {asked} ended in the probe)")
     }
 }
 
-/// The mean length of answers of which some were not yet at their end, as if each token were the last one with the same
+/// Estimates the mean length of answers, some of which have not ended, as if each token ended the answer with the same
 /// probability.
 fn mean_length(seen: &Seen, limit: usize) -> f64 {
     let limit = limit.max(1) as f64;
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn answers_that_have_not_ended_count() {
         let seen = |tokens, stopped, cut| Seen { tokens, stopped, cut, ..Seen::default() };
-        // None has ended: each may take all it is allowed.
+        // None has ended: each may reach its limit.
         assert_eq!(mean_length(&seen(1000, 0, 0), 512), 512.0);
         // One in a hundred tokens ends an answer.
         assert!((mean_length(&seen(10_000, 100, 0), 1 << 20) - 100.0).abs() < 1e-9);
@@ -286,7 +286,8 @@ mod tests {
             prompts: 1.0,
             ..Answering::default()
         };
-        // 100 steps of a tenth of a second, a second of prompts, and the tail: 300 steps of 0.04 s, with 16 of 64 answers.
+        // 100 steps of a tenth of a second, a second of prompts, and the tail: 300 steps of 0.04 s, with 16 of 64
+        // answers.
         assert!((part.seconds(64) - 23.0).abs() < 1e-9, "{}", part.seconds(64));
         // Twice the steps and the prompts, and one tail.
         assert!((part.seconds(128) - 34.0).abs() < 1e-9, "{}", part.seconds(128));

@@ -1,7 +1,7 @@
-//! One optimizer step: packed passes forward and backward, the gradients of all of them summed, clipped, applied.
+//! One optimizer step: forward and backward over packed passes; their gradients are summed, clipped and applied.
 //!
-//! Losses are normalised over the whole step before the first pass (`Batch::weights`), so how sequences are packed
-//! into passes changes nothing but the order of the sum.
+//! Losses are normalised over the whole step before the first pass (`Batch::weights`), so packing sequences differently
+//! changes only the order of the sum.
 
 use crate::checkpoint::{self, Blocks, OwnedBlocks, State};
 use crate::data::Example;
@@ -18,7 +18,7 @@ use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective, Outputs};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Settings that every stage has: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
+/// Settings common to all stages: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Train {
@@ -26,11 +26,11 @@ pub struct Train {
     pub max_steps: usize,
     /// Peak learning rate.
     pub learning_rate: f32,
-    /// Its shape: constant, linear, cosine, v3 or wsd.
+    /// Shape of the learning rate: constant, linear, cosine, v3 or wsd.
     pub lr_scheduler_type: LrSchedulerType,
     /// Optimizer steps of linear warm-up.
     pub warmup_steps: usize,
-    /// Last learning rate, as a fraction of the peak.
+    /// Final learning rate, as a fraction of the peak.
     pub min_lr_rate: f32,
     /// Fraction of the run at which the decay begins (v3, wsd).
     pub decay_start: f32,
@@ -44,19 +44,19 @@ pub struct Train {
     pub adam_beta2: f32,
     /// ε of AdamW.
     pub adam_epsilon: f32,
-    /// Decoupled weight decay of matrices, a step: w −= rate · decay · w.
+    /// Decoupled weight decay of matrices, per step: w −= rate · decay · w.
     pub weight_decay: f32,
     /// Momentum of Muon.
     pub muon_momentum: f32,
-    /// Gradient norm above which gradients are scaled down; 0 for no clipping.
+    /// Gradient norm above which gradients are scaled down; 0 disables clipping.
     pub max_grad_norm: f32,
-    /// Tokens in one pass over the network, at most: the memory of activations. A sequence must fit.
+    /// Maximum tokens per pass over the network; limits the memory of activations. Every sequence must fit.
     pub max_tokens: usize,
-    /// Recompute every block's activations in the backward pass instead of keeping them.
+    /// Recompute every block's activations in the backward pass instead of storing them.
     pub gradient_checkpointing: bool,
     /// Input type of the linear layers' GEMMs: f32 or bf16. Accumulation and master weights are f32.
     pub precision: Dtype,
-    /// Seed of everything random: order of the data, sampling.
+    /// Seed of all random numbers: order of the data, sampling.
     pub seed: u64,
 }
 
@@ -117,7 +117,7 @@ impl Default for Train {
 }
 
 impl Train {
-    /// The learning rate of optimizer step `step`, from 0.
+    /// Returns the learning rate of optimizer step `step`, counted from 0.
     pub fn learning_rate_at(&self, step: usize) -> f32 {
         let schedule = Schedule {
             kind: self.lr_scheduler_type,
@@ -130,7 +130,7 @@ impl Train {
         self.learning_rate * schedule.factor(step)
     }
 
-    /// The optimizer these settings describe.
+    /// Returns the optimizer that these settings describe.
     pub fn optimizer(&self) -> OptimizerConfig {
         OptimizerConfig {
             kind: match self.optim {
@@ -145,7 +145,7 @@ impl Train {
         }
     }
 
-    /// Refuses values that cannot work.
+    /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         within(AT_LEAST_ONE, &[("train.max_steps", self.max_steps as f64)])?;
         let not_negative = [
@@ -197,7 +197,7 @@ impl Trainer {
         Ok(Trainer { train: train.clone(), backend, executor, grads, optimizer })
     }
 
-    /// Bytes by purpose.
+    /// Returns the bytes by purpose.
     pub fn memory(&self) -> [(&'static str, usize); 3] {
         let optimizer: usize = self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum();
         [
@@ -207,20 +207,20 @@ impl Trainer {
         ]
     }
 
-    /// Forward and backward over one pass; gradients are added up until [`Trainer::update`].
+    /// Runs forward and backward over one pass; gradients accumulate until [`Trainer::update`].
     pub fn pass(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
         let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
         Ok(self.executor.step(&mut *model.weights, pass, &mut *self.grads)?)
     }
 
-    /// Forward only, with the training executor.
+    /// Runs forward only, with the training executor.
     pub fn score(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
         let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
         Ok(self.executor.forward(&mut *model.weights, pass, None)?)
     }
 
-    /// Ends optimizer step `step` (from 0): clips, updates the weights, forgets the gradients. Returns the norm of the
-    /// gradient before clipping.
+    /// Ends optimizer step `step` (counted from 0): clips, updates the weights, clears the gradients. Returns the norm
+    /// of the gradient before clipping.
     pub fn update(&mut self, model: &mut Model, step: usize) -> Result<f32, Error> {
         let norm = self.backend.gradient_norm(model.layout(), &*self.grads)?;
         if !(norm as f32).is_finite() {
@@ -232,7 +232,7 @@ impl Trainer {
         Ok(norm as f32)
     }
 
-    /// The mean cross-entropy of all predicted tokens of `sequences`, forward and backward; `head_scale` as in
+    /// Computes the mean cross-entropy of all predicted tokens of `sequences`, forward and backward; `head_scale` as in
     /// [`CrossEntropy`]. `None` if the observer stopped it.
     pub(crate) fn cross_entropy(
         &mut self,
@@ -272,8 +272,8 @@ impl Trainer {
         Ok(Some(total))
     }
 
-    /// The mean cross-entropy of the answers' tokens of `examples`, forward only: nothing of the training changes. `None`
-    /// if the observer stopped it.
+    /// Computes the mean cross-entropy of the answers' tokens of `examples`, forward only; the state of the training
+    /// does not change. `None` if the observer stopped it.
     pub(crate) fn held_out_loss(
         &mut self,
         model: &mut Model,
@@ -306,7 +306,7 @@ impl Trainer {
         Ok(Some(sum / tokens.max(1) as f64))
     }
 
-    /// Brings the optimizer to the state of a checkpoint.
+    /// Restores the optimizer from a checkpoint.
     pub(crate) fn restore(&mut self, state: &State, blocks: &OwnedBlocks) -> Result<(), Error> {
         let block = |name: &str| blocks.get(name).map_or(&[][..], Vec::as_slice);
         self.optimizer
@@ -314,7 +314,7 @@ impl Trainer {
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
-    /// Saves a checkpoint of `state.step`, if there is a directory for it.
+    /// Saves a checkpoint of `state.step`, if the run has a directory for it.
     pub(crate) fn save<'a>(
         &'a self,
         run: &mut Run,
@@ -332,18 +332,18 @@ impl Trainer {
     }
 }
 
-/// Tokens to train on; loss is taken of those from `prompt` on.
+/// Tokens to train on; those from `prompt` on have a loss.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sequence<'a> {
     pub(crate) tokens: &'a [u32],
     pub(crate) prompt: usize,
 }
 
-/// What the passes of a step summed to.
+/// The sums over the passes of a step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepLoss {
     pub(crate) losses: Losses,
-    /// Entropy of the predictions: their sum, then their mean.
+    /// Entropy of the predictions: first the sum, then the mean.
     pub(crate) entropy: f64,
     pub(crate) expert_load: Vec<Vec<u32>>,
     pub(crate) rows: usize,

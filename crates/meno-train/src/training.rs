@@ -1,4 +1,4 @@
-//! The loop that pretraining, fine-tuning and GRPO share: resume, step, evaluate, record, save.
+//! The training loop of pretraining, fine-tuning and GRPO: resume, step, evaluate, record, save.
 
 use crate::checkpoint::{self, Blocks, OwnedBlocks, State, Unfinished};
 use crate::data::Example;
@@ -9,19 +9,19 @@ use crate::run::{Log, Observer, Run, Summary};
 use crate::trainer::Trainer;
 use meno_model::Model;
 
-/// What an optimizer step measured, and how many tokens it computed.
+/// The metrics of an optimizer step, and the number of tokens it computed.
 pub(crate) type Step = (Metrics, usize);
 
-/// What every stage has.
+/// State common to all stages.
 pub(crate) struct StageState {
     /// Gradients, optimizer and executor.
     pub(crate) trainer: Trainer,
-    /// Where the run stands; its `stage` names the checkpoints.
+    /// The progress of the run; its `stage` names the checkpoints.
     pub(crate) state: State,
 }
 
 impl StageState {
-    /// The start of a run of `stage`.
+    /// Creates the state at the start of a run of `stage`.
     pub(crate) fn new(stage: &str, trainer: Trainer) -> StageState {
         StageState { trainer, state: State { stage: stage.into(), ..State::default() } }
     }
@@ -29,29 +29,30 @@ impl StageState {
 
 /// A stage of training: what differs between pretraining, fine-tuning and GRPO.
 pub(crate) trait Stage {
-    /// What every stage has.
+    /// Returns the state common to all stages.
     fn training(&self) -> &StageState;
-    /// What every stage has, to change.
+    /// Returns the common state for modification.
     fn training_mut(&mut self) -> &mut StageState;
-    /// Makes one optimizer step and counts it in [`StageState::state`]. `None` if the observer stopped it; nothing has
-    /// changed then.
+    /// Makes one optimizer step and counts it in [`StageState::state`]. `None` if the observer stopped it; then nothing
+    /// has changed.
     fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error>;
 
-    /// Takes up what a checkpoint keeps beside the weights, the optimizer and [`StageState::state`], which are restored.
+    /// Restores what a checkpoint contains besides the weights, the optimizer and [`StageState::state`], which are
+    /// already restored.
     fn resume(&mut self, _blocks: OwnedBlocks, _run: &Run) -> Result<(), Error> {
         Ok(())
     }
-    /// Brings `state.extra` up to date before a checkpoint is written.
+    /// Updates `state.extra` before a checkpoint is written.
     fn before_save(&mut self) {}
-    /// Further blocks of a checkpoint.
+    /// Returns further blocks of a checkpoint.
     fn blocks(&self) -> Blocks<'_> {
         Blocks::new()
     }
-    /// The best held-out score so far, for stages that are evaluated.
+    /// Returns the best held-out score so far, for stages with evaluation.
     fn best(&mut self) -> Option<&mut Option<Best>> {
         None
     }
-    /// The mean loss over held-out examples. `None` if the stage has none or the observer stopped it.
+    /// Returns the mean loss over held-out examples. `None` if the stage has none or the observer stopped it.
     fn held_out_loss(
         &mut self,
         _model: &mut Model,
@@ -60,10 +61,10 @@ pub(crate) trait Stage {
     ) -> Result<Option<f64>, Error> {
         Ok(None)
     }
-    /// Looks at the figures of a finished step, its evaluation included, and may add to them.
+    /// Inspects the metrics of a completed step, including its evaluation, and may add to them.
     fn after_step(&mut self, _measured: &Measured, _rows: usize, _metrics: &mut Metrics, _observer: &mut dyn Observer) {
     }
-    /// The tokens that the speed of a step counts.
+    /// Returns the number of tokens for the speed of a step.
     fn tokens(&self, _metrics: &Metrics, rows: usize) -> usize {
         rows
     }
@@ -92,7 +93,7 @@ pub(crate) fn train(
         }
     }
     if log.summary.stopped && log.unsaved {
-        // What was computed of the next step is dropped: nothing of it has reached the weights.
+        // The partial next step is dropped; it has not changed the weights.
         save(stage, model, run)?;
     }
     if stage.training().state.steps_over() >= max_steps {
@@ -101,12 +102,12 @@ pub(crate) fn train(
     log.finish(run, model, max_steps)
 }
 
-/// Whether a step is to be made, or the evaluation of the last one.
+/// Returns true if a step, or the evaluation of the last step, remains to be done.
 fn has_work(state: &State, max_steps: usize) -> bool {
     state.unfinished.is_some() || state.step < max_steps
 }
 
-/// One optimizer step and what follows it; `false` if the observer stopped it.
+/// Makes one optimizer step and everything that follows it; `false` if the observer stopped it.
 fn step(
     stage: &mut dyn Stage,
     max_steps: usize,
@@ -136,7 +137,7 @@ fn step(
     Ok(true)
 }
 
-/// Measures held-out data if that is due.
+/// Evaluates held-out data if an evaluation is due.
 fn evaluate(
     stage: &mut dyn Stage,
     max_steps: usize,
@@ -156,7 +157,7 @@ fn evaluate(
     Ok(measured)
 }
 
-/// Writes a checkpoint, if there is a directory for it.
+/// Writes a checkpoint, if the run has a directory for it.
 fn save(stage: &mut dyn Stage, model: &Model, run: &mut Run) -> Result<(), Error> {
     stage.before_save();
     let StageState { trainer, state } = stage.training();

@@ -1,6 +1,6 @@
-//! A training step and a decoding step allocate nothing: every allocation of this process is counted.
+//! A training step and a decoding step do not allocate: every allocation of this process is counted.
 //!
-//! One test alone, so that no other test allocates while it counts.
+//! There is only one test here, so that no other test allocates while it counts.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -17,28 +17,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting.
+/// The system's allocator with a counter.
 struct Counting;
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        // SAFETY: the caller upholds the contract of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`.
+        // SAFETY: the caller upholds the contract of `realloc`.
         unsafe { System.realloc(ptr, layout, size) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -74,7 +74,8 @@ fn moe() -> Model {
     Model::random(Config::from_value("moe", config).unwrap(), 3).unwrap()
 }
 
-/// Allocations of each of `steps` training steps (forward, backward, clipping, update), batch assembly included.
+/// Returns the allocations of each of `steps` training steps (forward, backward, clipping, update), including batch
+/// assembly.
 fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
     let mtp = model.config.num_nextn_predict_layers > 0;
     let mut trainer = Trainer::new(train, model, mtp).unwrap();
@@ -93,7 +94,7 @@ fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
     counts
 }
 
-/// Allocations up to each token while eight sequences are written at once.
+/// Returns the allocations up to each token while eight sequences decode concurrently.
 fn decoding(model: &mut Model, precision: Precision, absorbed: bool) -> Vec<usize> {
     let capacity = Capacity { slots: 8, max_len: 200, rows: 64, absorbed };
     let mut generator = Generator::new(model, capacity).unwrap();
@@ -130,7 +131,7 @@ fn a_step_allocates_nothing() {
                         for (name, mut model) in [("dense", dense()), ("moe", moe())] {
                             let counts = training(&mut model, &train, 8);
                             let nothing = counts[3..].iter().filter(|&&n| n == 0).count();
-                            // Several threads: the queues they steal from grow once in a while, not in every step.
+                            // With several threads, the work-stealing queues grow occasionally, not in every step.
                             assert!(
                                 nothing == 5 || threads > 1 && nothing >= 3,
                                 "{name}, {threads} threads, {optim:?}, {precision:?}, recompute {recompute}: {counts:?}"
@@ -144,7 +145,7 @@ fn a_step_allocates_nothing() {
                     [("dense", dense(), false), ("moe", moe(), false), ("moe", moe(), true)]
                 {
                     let counts = decoding(&mut model, precision, absorbed);
-                    // 8 sequences of 100 tokens: the first steps run the prompts and find their sizes.
+                    // 8 sequences of 100 tokens: the first steps run the prompts and determine the sizes.
                     let (first, last) = (counts[80], counts[counts.len() - 1]);
                     assert!(
                         last - first == 0 || threads > 1 && last - first < 10,

@@ -1,5 +1,5 @@
-//! Data files of every kind become the same records as in Python (`dev/reference/data_files.py`), and files that are
-//! broken or hostile are errors, in bounded memory.
+//! Data files of every kind give the same records as in Python (`dev/reference/data_files.py`); damaged or hostile
+//! files are errors, in bounded memory.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -94,13 +94,14 @@ fn what_is_wrong_is_named_with_its_place() {
     assert!(read(&dir.write("z.jsonl", [0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3])).unwrap_err().contains("zstd"));
     assert!(read(&dir.write("g.jsonl", [0x1f, 0x8b, 8, 0, 1, 2, 3])).is_err());
     assert!(read(&fixture("brotli.parquet")).unwrap_err().contains("is compressed with Brotli; write it with snappy"));
-    // What the caller refuses is named in the same way.
+    // Errors of the caller are reported with the location too.
     let error =
         records(&fixture("array.json"), |line, _| if line > 6 { Err("no".into()) } else { Ok(()) }).unwrap_err();
     assert!(error.to_string().ends_with("array.json:11: no"), "{error}");
 }
 
-/// A file of gzip: `head`, then `fill` repeated `n` times. Each is compressed once; gzip takes them one after the other.
+/// Writes a gzip file: `head`, then `fill` repeated `times` times. Each part is compressed once; gzip concatenates
+/// them.
 fn bomb(dir: &Dir, name: &str, head: &str, fill: &[u8], times: usize) -> PathBuf {
     let member = |bytes: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -113,13 +114,13 @@ fn bomb(dir: &Dir, name: &str, head: &str, fill: &[u8], times: usize) -> PathBuf
 #[test]
 fn bombs_are_refused_in_bounded_memory() {
     let dir = dir();
-    // One line, one string, one quoted cell without an end.
+    // One line, one string, one quoted cell that never ends.
     let endless = vec![b'x'; 1 << 20];
     for (name, head) in [("l.jsonl.gz", "{\"a\":\""), ("s.json.gz", "[{\"a\":\""), ("c.csv.gz", "a,b\n1,\"")] {
         let error = read(&bomb(&dir, name, head, &endless, 100)).unwrap_err();
         assert!(error.contains("a record of more than 64 MiB"), "{name}: {error}");
     }
-    // Many small records: the file grows to a thousand times its size.
+    // Many small records: the file decompresses to a thousand times its size.
     let line = format!("{{\"a\": \"{}\"}}\n", "x".repeat((1 << 20) - 10));
     let path = bomb(&dir, "m.jsonl.gz", "", line.as_bytes(), 1100);
     let mut seen = 0;

@@ -1,4 +1,4 @@
-//! Runs that go wrong, each in its own way, and the warning each gives.
+//! Runs that fail in different ways, and the warning for each.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -9,7 +9,7 @@ use meno_train::data::{Question, Questions, Verdict};
 use meno_train::rewards::{Input, Weighted, from_fn};
 use meno_train::{Error, Grpo, Observer, Run, Train};
 
-/// Asks for a letter; answers are words of one letter each.
+/// Asks for a letter; answers consist of one-letter words.
 struct Letters {
     verdict: fn(&str, bool) -> Verdict,
     stops: bool,
@@ -43,13 +43,13 @@ impl Observer for Notes {
     }
 }
 
-/// Trains `steps` steps and returns the warnings, as the observer and as the metrics have them.
+/// Trains `steps` steps and returns the warnings, as the observer and the metrics report them.
 #[track_caller]
 fn warnings(task: Letters, steps: usize, max_completion_length: usize, score: fn(&Input) -> f32) -> Vec<String> {
     warnings_at(1e-2, task, steps, max_completion_length, score)
 }
 
-/// As [`warnings`], with another learning rate.
+/// Like [`warnings`], with another learning rate.
 fn warnings_at(
     learning_rate: f32,
     task: Letters,
@@ -75,7 +75,7 @@ fn one(warnings: Vec<String>, part: &str) {
     assert!(warnings.len() == 1 && warnings[0].contains(part), "expected only {part:?}: {warnings:#?}");
 }
 
-/// How many letters of an answer come early in the alphabet: there is always something to prefer.
+/// Returns the number of early letters of the alphabet in an answer: some answers are always better than others.
 fn early(i: &Input) -> f32 {
     i.text.split(' ').filter(|w| *w < "m").count() as f32 / (1 + i.tokens) as f32
 }
@@ -100,7 +100,7 @@ fn nothing_to_prefer() {
 
 #[test]
 fn a_reward_for_length_makes_long_answers() {
-    // Slow enough, and with room enough, for the first rollouts to be short beside the last.
+    // Slow enough, and with enough room, that the first rollouts are short compared with the last.
     let all = warnings_at(2e-3, WRONG, 20, 240, |i| i.tokens as f32);
     assert!(all.iter().any(|w| w.contains("answers grew from") && w.contains("0 % to 0 %")), "{all:#?}");
 }

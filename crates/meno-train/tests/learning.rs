@@ -1,4 +1,4 @@
-//! The stages learn: losses fall, rewards rise, the gate stays shut, and every setting that changes the loss does.
+//! The stages learn: losses fall, rewards rise, the gate passes, and every setting that changes the loss has an effect.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -55,7 +55,7 @@ impl Questions for Repeat {
     }
 }
 
-/// The share of a response's letters that are the one asked for.
+/// The fraction of a response's letters that equal the requested one.
 struct Share;
 
 impl Reward for Share {
@@ -144,7 +144,7 @@ fn every_variant_learns() {
         let (first, last) = (sampled[..2].iter().sum::<f64>() / 2.0, sampled[14..].iter().sum::<f64>() / 2.0);
         assert!(last > first + 0.15, "{g:?}: {first} -> {last}");
         assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
-        // Every mini-batch is gated once: at its first use, by what was measured before the rollout's first update.
+        // Every mini-batch has a gap at its first use, measured before the rollout's first update.
         let gated: Vec<bool> = s.history.iter().map(|m| m.get("sampling/logprob_gap").is_some()).collect();
         let per_rollout = g.steps_per_generation * g.num_iterations;
         assert!(gated.chunks(per_rollout).all(|r| r.iter().filter(|g| **g).count() == g.steps_per_generation));
@@ -165,7 +165,8 @@ fn the_entropy_bonus_keeps_entropy_up() {
 
 #[test]
 fn what_looks_ahead_changes_nothing_where_every_ratio_is_one() {
-    // One update a rollout: GSPO's ratio is 1, nothing is off the policy, and the whole quantile is every token.
+    // With one update per rollout, GSPO's ratio is 1, nothing is off-policy, and the full quantile contains every
+    // token.
     let grpo = Grpo { loss_type: LossType::Grpo, ..grpo() };
     let train = train(4, 1e-2);
     let mut plain = dense();
@@ -311,7 +312,7 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
         let grads = grads.read(0..grads.len()).unwrap();
         let layout = model.layout().clone();
         for (p, info) in layout.iter() {
-            // Along the gradient itself the derivative is its squared norm: large against the rounding of f32.
+            // Along the gradient, the derivative is its squared norm: large compared with the rounding of f32.
             let direction: Vec<f32> = grads[info.range()].to_vec();
             let square: f64 = direction.iter().map(|g| (*g as f64).powi(2)).sum();
             let h = 2e-3 / square.sqrt();

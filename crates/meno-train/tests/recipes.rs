@@ -1,4 +1,4 @@
-//! Every committed recipe can be read, and the files they train on become what they should.
+//! Every committed recipe can be read, and its data files give the expected examples.
 
 #![allow(clippy::unwrap_used)]
 
@@ -84,7 +84,7 @@ fn the_tiny_data_is_whole() {
 #[test]
 fn every_assistant_turn_is_an_example_as_generation_sees_it() {
     let tokenizer = Tokenizer::load(&recipes().join("tiny/model")).unwrap();
-    // Closes the thoughts of earlier turns, as R1's template does, and opens the thought of the next.
+    // Drops the thoughts of earlier turns, as in R1's template, and opens the thought of the next.
     let source = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}{% endfor %}\
                   {% if add_generation_prompt %}[assistant]<think>{% endif %}";
     let template = ChatTemplate::new(source, tokenizer.special()).unwrap();

@@ -1,5 +1,5 @@
-//! What `meno sft` trains on: conversations token by token as transformers makes them
-//! (`dev/reference/sft_examples.py`), every form of data, masks, long examples.
+//! The training data of `meno sft`: conversations token by token as in transformers (`dev/reference/sft_examples.py`),
+//! every data format, masks, long examples.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -20,7 +20,7 @@ fn read(path: &str) -> Value {
 
 const EOS: &str = "<｜end▁of▁sentence｜>";
 
-/// The small tokenizer with a template's own tokens; the first `ends` of them end an answer.
+/// The small tokenizer with the special tokens of a template; the first `ends` of them end an answer.
 fn tokenizer(special: &[&str], ends: usize) -> Tokenizer {
     let mut json = read("../meno-engine/tests/fixtures/small_tokenizer/tokenizer.json");
     let added = json["added_tokens"].as_array_mut().unwrap();
@@ -62,7 +62,7 @@ fn conversations_as_in_transformers() {
                 for (example, expected) in examples.iter().zip(expected) {
                     let ids = |key: &str| -> Vec<u32> { serde_json::from_value(expected[key].clone()).unwrap() };
                     let (prompt, completion) = example.tokens.split_at(example.prompt);
-                    // A prompt with today's date in it is another every day.
+                    // A prompt that contains today's date changes every day.
                     let dated = source.contains("strftime_now") && !source.contains("date_string");
                     if completion != ids("completion_ids") || !dated && prompt != ids("prompt_ids") {
                         let text = |ids: &[u32]| tokenizer.decode(ids, false);
@@ -85,7 +85,7 @@ fn conversations_as_in_transformers() {
 const CHATML: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}\
                       {% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-/// What a record becomes with a template of this source: prompts and completions as text.
+/// Returns the prompts and completions, as text, of a record with a template of this source.
 fn texts(source: Option<&str>, record: Value) -> Result<Vec<(String, String)>, String> {
     let tokenizer = tokenizer(&[], 0);
     let template = source.map(|s| ChatTemplate::new(s, tokenizer.special()).unwrap());
@@ -137,7 +137,7 @@ fn every_form_of_data() {
     ] {
         assert_eq!(texts(Some(CHATML), record.clone()).as_ref(), Ok(expected), "{record}");
     }
-    // Without a template a single question is asked plainly, as `task.prompt = "plain"` asks it.
+    // Without a template, a single question is asked plainly, as with `task.prompt = "plain"`.
     for record in [json!({ "question": "q", "answer": "a" }), json!({ "instruction": "q", "output": "a" })] {
         assert_eq!(texts(None, record), Ok(pairs(&[("q", "a$")])));
     }
@@ -236,7 +236,7 @@ fn nothing_of_a_message_is_ignored() {
         let error = error(record);
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
-    // The order of the messages: an answer follows what is not an answer.
+    // The order of the messages: an answer must follow a message that is not an answer.
     let (user, answer) = (json!({ "role": "user", "content": "q" }), json!({ "role": "assistant", "content": "a" }));
     let system = json!({ "role": "system", "content": "s" });
     for (list, expected) in [
@@ -250,12 +250,12 @@ fn nothing_of_a_message_is_ignored() {
     let greeting = json!({ "role": "assistant", "content": "hi", "weight": 0 });
     let record = json!({ "messages": [greeting, user, answer] });
     assert_eq!(texts(Some(CHATML), record), Ok(pairs(&[("<|assistant|>hi$<|user|>q$<|assistant|>", "a$")])));
-    // A template that fails at calls of tools in words of its own.
+    // A template that fails on tool calls with its own error.
     let no_calls = CHATML.replace("{{ m.content }}", "{{ m.content | length }}{{ m.tool_calls.first }}{{ m.x.y }}");
     let call = json!({ "role": "assistant", "content": null, "tool_calls": [{ "function": { "name": "f" } }] });
     let error = texts(Some(&no_calls), json!({ "messages": [user, call] })).unwrap_err();
     assert!(error.starts_with("message 2: ") && error.contains("does the chat template know them?"), "{error}");
-    // A template that writes some roles only loses the others: even a text that occurs elsewhere is missed.
+    // A template that writes only some roles drops the others. This is detected even if the text occurs elsewhere.
     let some = "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}<|{{ m.role }}|>{{ m.content }}$\
                 {% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
     let system = json!({ "question": "q", "answer": "a", "system": "u" });
@@ -264,7 +264,7 @@ fn nothing_of_a_message_is_ignored() {
     let tool = json!({ "question": "q", "answer": "a", "tools": [{ "name": "s" }] });
     let error = texts(Some(some), tool).unwrap_err();
     assert!(error.contains("does not write `tools`"), "{error}");
-    // A key that the template reads has a meaning.
+    // A key that the template reads is supported.
     let reads = CHATML.replace("{{ m.content }}", "{{ m.content }}{{ m.mood }}");
     let record = with("mood", "!".into());
     assert_eq!(texts(Some(&reads), record), Ok(pairs(&[("<|user|>q$<|assistant|>", "a!$")])));
@@ -272,7 +272,7 @@ fn nothing_of_a_message_is_ignored() {
 
 #[test]
 fn thoughts_of_earlier_answers_are_as_generation_sees_them() {
-    // R1's way: an answer in history has no thought, and the prompt opens the next one.
+    // As in R1's template: answers in the history have no thought, and the prompt opens the next one.
     let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endfor %}\
                   {% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
     let thinks = |a: &str, t: &str| json!({ "role": "assistant", "content": a, "reasoning": t });
@@ -287,7 +287,7 @@ fn thoughts_of_earlier_answers_are_as_generation_sees_them() {
     assert_eq!(texts(Some(source), record), Ok(expected));
     let record = json!({ "question": "q", "answer": "a", "reasoning_content": "one" });
     assert_eq!(texts(Some(source), record).unwrap()[0].1, "one\n</think>\n\na$");
-    // As R1 writes it, with the opening tag or without.
+    // As R1 writes it, with or without the opening tag.
     for content in ["<think>\none\n</think>\n\na", "one\n</think>\n\na"] {
         let record = json!({ "question": "q", "answer": content });
         assert_eq!(texts(Some(source), record).unwrap()[0].1, "one\n</think>\n\na$");
@@ -352,7 +352,7 @@ fn what_is_not_trained_on_is_counted_and_named() {
          columns that are not trained on: `level` (in 2 of 8 records), `prompt` (in 1 of 8 records), \
          `source` (in 1 of 8 records)"
     );
-    // A file of nothing else is an error that says so.
+    // A file with nothing else is an error with that message.
     std::fs::write(&path, "{\"prompt\": \"q\", \"completion\": \"\"}\n").unwrap();
     let error = reading.read(&[DataFile::from(&path)]).unwrap_err().to_string();
     assert!(error.contains("1 records have an empty answer") && error.contains("nothing to train on"), "{error}");

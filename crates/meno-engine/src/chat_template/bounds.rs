@@ -1,25 +1,27 @@
-//! What minijinja's fuel does not pay for: lists that a template makes of lists.
+//! Limits on values that minijinja's fuel does not cover: nested and repeated lists.
 //!
-//! `l + l` is lazy there, and `[l, l]` holds one list twice, so that a few steps make what no memory can hold once it is
-//! printed or compared; a namespace may hold itself; and a list in a list in a list is dropped with one frame of stack
-//! for each. So every place of a template where such a value can come about is handed to a filter, which measures it:
-//! lists, maps, sums and assignments are by [`with_checks`], what filters, functions and methods give by
-//! [`guards`](super::guards).
+//! In minijinja, `l + l` is lazy and `[l, l]` holds one list twice, so a few steps can build a value that exhausts
+//! memory when it is printed or compared. A namespace may contain itself. Dropping deeply nested lists uses one stack
+//! frame per level.
+//!
+//! Therefore every expression of a template that can build such a value is wrapped in a filter that measures it.
+//! [`with_checks`] wraps lists, maps, sums and assignments; [`guards`](super::guards) covers the results of filters,
+//! functions and methods.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value, machinery};
 use serde_json::Value as Json;
 
-/// Most values that one may be made of, counted as often as they occur, how deep they may lie, and how many bytes all its
-/// texts may have.
+/// Maximum number of nodes in one value, counted as often as they occur; its maximum depth; and the maximum size of all
+/// its texts, in bytes.
 const MAX_NODES: u64 = 1 << 18;
 const MAX_DEPTH: u64 = 64;
 pub(super) const MAX_BYTES: u64 = 16 << 20;
-/// Values that are measured in a step of the interpreter.
+/// Nodes measured per step of the interpreter.
 const NODES_PER_STEP: u64 = 16;
 
-/// Bytes that are compared or searched in a step.
+/// Bytes compared or searched per step of the interpreter.
 const BYTES_PER_STEP: u64 = 64;
 
 const CHECKED: &str = "_checked";
@@ -35,14 +37,14 @@ pub(super) fn add_filters(env: &mut Environment<'static>) {
     env.add_filter(READ, |state: &State, value: Value| pay_text(state, &value).map(|()| value));
 }
 
-/// A template with the filters put in: `((a + b)|_checked)`.
+/// Returns the template with the filters inserted: `((a + b)|_checked)`.
 pub(super) fn with_checks(source: &str, syntax: SyntaxConfig) -> Result<String, Error> {
     let refuse = |e: String| Error::new(ErrorKind::SyntaxError, e);
     let tree = machinery::parse(source, "template", syntax)?;
     let tree = serde_json::to_value(&tree).map_err(|e| refuse(e.to_string()))?;
     let mut measured = Vec::new();
     find(&tree, source, None, &mut measured);
-    // Where several begin or end at one place, the longest one begins first and ends last.
+    // If several expressions begin or end at one position, the longest one begins first and ends last.
     let begins = measured.iter().map(|m| (m.start, m.start + m.end, " ((".to_owned()));
     let ends = measured.iter().map(|m| (m.end, usize::MAX - m.start, format!(")|{}) ", m.filter)));
     let mut inserted: Vec<_> = begins.chain(ends).collect();
@@ -56,15 +58,15 @@ pub(super) fn with_checks(source: &str, syntax: SyntaxConfig) -> Result<String, 
     Ok(text + &source[done..])
 }
 
-/// An expression that is handed to a filter.
+/// An expression to wrap in a filter.
 struct Measured {
     start: usize,
     end: usize,
     filter: &'static str,
 }
 
-/// What is to be measured. The syntax tree is as serde writes it: `{"expr": kind, "inner": [node,
-/// span]}`. `sum` is where the sum around it begins: of `a + b + c` only the whole is measured.
+/// Finds the expressions to measure. The syntax tree has serde's format: `{"expr": kind, "inner": [node, span]}`. `sum`
+/// is the start of the enclosing sum: of `a + b + c`, only the whole is measured.
 fn find(tree: &Json, source: &str, sum: Option<usize>, found: &mut Vec<Measured>) {
     match tree {
         Json::Array(items) => items.iter().for_each(|item| find(item, source, sum, found)),
@@ -75,7 +77,7 @@ fn find(tree: &Json, source: &str, sum: Option<usize>, found: &mut Vec<Measured>
             let measured = match tree["expr"].as_str() {
                 Some("BinOp") => is_sum && sum != Some(start),
                 Some("List" | "Map") => true,
-                // The span of one without brackets begins too late.
+                // The span of a tuple without brackets begins too late.
                 Some("Tuple") => node["items"].as_array().and_then(|i| i.first()).is_some_and(|i| span(i).0 > start),
                 _ => false,
             };
@@ -93,7 +95,8 @@ fn find(tree: &Json, source: &str, sum: Option<usize>, found: &mut Vec<Measured>
     }
 }
 
-/// What is compared, searched or cut into pieces, which takes time by its length. Literals are short.
+/// Finds operands that are compared, searched or split, which takes time proportional to their length. Literals are
+/// short, so they are skipped.
 fn operands(tree: &Json, found: &mut Vec<Measured>) {
     let node = &tree["inner"][0];
     let mut measure = |operand: &Json, filter| {
@@ -111,7 +114,7 @@ fn operands(tree: &Json, found: &mut Vec<Measured>) {
             }
             Some("In") => {
                 measure(&node["left"], COMPARED);
-                // A map is not searched, and a list costs a step an item.
+                // Maps are not searched linearly, and a list costs a step per item.
                 measure(&node["right"], READ);
             }
             _ => {}
@@ -125,7 +128,8 @@ fn operands(tree: &Json, found: &mut Vec<Measured>) {
     }
 }
 
-/// `{% set a = b %}`: all between the sign and the end of the block, for spans leave brackets out.
+/// Finds the value of `{% set a = b %}`: everything between the `=` and the end of the block, because spans exclude
+/// brackets.
 fn assigned(set: &Json, source: &str, found: &mut Vec<Measured>) {
     let (_, target) = span(&set["target"]);
     let last = last_byte(&set["expr"]);
@@ -160,7 +164,7 @@ fn last_byte(tree: &Json) -> usize {
     within(tree).into_iter().map(last_byte).max().unwrap_or(0).max(span(tree).1)
 }
 
-/// A value that is not too large: lists that were lazy are written down.
+/// Returns the value if it is not too large. Lazy lists are turned into real ones.
 pub(super) fn checked(state: &State, value: Value, may_be_namespace: bool) -> Result<Value, Error> {
     let refuse = |what: &str| Err(Error::new(ErrorKind::InvalidOperation, what.to_owned()));
     let value = match value.kind() {
@@ -178,27 +182,27 @@ pub(super) fn checked(state: &State, value: Value, may_be_namespace: bool) -> Re
     Ok(value)
 }
 
-/// What a value is made of, with all that it is made of in turn.
+/// The size of a value, including everything that it contains.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Size {
-    /// Values, itself included.
+    /// Number of values, including itself.
     pub(super) nodes: u64,
-    /// Bytes of texts.
+    /// Total size of the texts, in bytes.
     pub(super) bytes: u64,
-    /// Lists and maps around the innermost value.
+    /// Nesting depth of lists and maps.
     pub(super) depth: u64,
 }
 
-/// Pays for looking at all of a value.
+/// Charges fuel for reading the whole value once.
 pub(super) fn pay(state: &State, value: &Value) -> Result<(), Error> {
     pay_times(state, value, 1)
 }
 
-/// Pays for looking at all of a value this many times. It is measured once.
+/// Charges fuel for reading the whole value `times` times. The value is measured once.
 pub(super) fn pay_times(state: &State, value: &Value, times: u64) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Map => {
-            // `size` has paid for the first look at the nodes.
+            // `size` has already charged for the first read of the nodes.
             let size = size(state, value)?;
             state.consume_fuel((times - 1) * (size.nodes / NODES_PER_STEP) + times * (size.bytes / BYTES_PER_STEP))
         }
@@ -206,12 +210,12 @@ pub(super) fn pay_times(state: &State, value: &Value, times: u64) -> Result<(), 
     }
 }
 
-/// Pays for looking at the texts among the arguments of a call.
+/// Charges fuel for reading the texts among the arguments of a call.
 pub(super) fn pay_texts(state: &State, args: &[Value]) -> Result<(), Error> {
     args.iter().try_for_each(|arg| pay_text(state, arg))
 }
 
-/// Pays for looking at all of a text.
+/// Charges fuel for reading the whole text.
 pub(super) fn pay_text(state: &State, value: &Value) -> Result<(), Error> {
     match value.as_str() {
         Some(text) => state.consume_fuel(text.len() as u64 / BYTES_PER_STEP),
@@ -219,7 +223,7 @@ pub(super) fn pay_text(state: &State, value: &Value) -> Result<(), Error> {
     }
 }
 
-/// How large a value is; an error if it is too large.
+/// Measures a value; fails if it is too large.
 pub(super) fn size(state: &State, value: &Value) -> Result<Size, Error> {
     let mut size = Size::default();
     let whole = measure(value, 0, &mut size);
@@ -228,7 +232,7 @@ pub(super) fn size(state: &State, value: &Value) -> Result<Size, Error> {
     Ok(size)
 }
 
-/// Counts the values that a value is made of.
+/// Adds the nodes, bytes and depth of a value to `size`.
 fn measure(value: &Value, depth: u64, size: &mut Size) -> Result<(), &'static str> {
     size.nodes += 1;
     size.depth = size.depth.max(depth);
@@ -263,7 +267,7 @@ fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }
 
-/// A value as JSON, where it has such a form.
+/// Converts a value to JSON; `None` if it has no JSON form.
 pub(super) fn json(state: &State, value: &Value) -> Result<Option<Json>, Error> {
     let value = checked(state, value.clone(), true)?;
     Ok(serde_json::to_value(&value).ok())

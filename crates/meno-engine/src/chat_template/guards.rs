@@ -1,19 +1,19 @@
-//! Filters, functions and methods of templates, held to bounds.
+//! Size limits for the filters, functions and methods of templates.
 //!
-//! minijinja's fuel pays for what most of them make, but not for a text that stands in a list many times: `(['a' *
-//! 100000] * 100000) | join` is a step for each item, and 10 GB. So every list and map is measured
-//! ([`bounds`]), with its texts as often as they occur. A call that can make more than it was given is measured before it
-//! runs, and refused if the result would be too large.
+//! minijinja's fuel covers most of their output, but not a text that occurs many times in a list. For example,
+//! `(['a' * 100000] * 100000) | join` costs one step per item and makes 10 GB. So every list and map is measured
+//! ([`bounds`]), and its texts count as often as they occur. A call whose output can be larger than its input is
+//! measured before it runs, and refused if the result would be too large.
 //!
-//! The names are all that minijinja 3.1.0 and its `pycompat` have; another version may have others, which is why
-//! `Cargo.toml` asks for exactly this one.
+//! The lists below name all filters, tests and methods of minijinja 3.1.0 and its `pycompat`. Another version may have
+//! others, so `Cargo.toml` pins exactly this one.
 
 use super::bounds::{self, MAX_BYTES, Size, checked, size};
 use crate::python::Dumps;
 use minijinja::value::{Rest, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions, tests as jinja_tests};
 
-/// Filters that give lists and maps, or more text than they were given.
+/// Filters that return lists and maps, or more text than their input.
 fn guarded_filters() -> [(&'static str, Value); 24] {
     [
         ("attr", Value::from_function(filters::attr)),
@@ -43,8 +43,8 @@ fn guarded_filters() -> [(&'static str, Value); 24] {
     ]
 }
 
-/// Filters that are as minijinja has them: they give one value for one, or a text whose bytes its fuel pays for before
-/// they are made. `tojson` and `string` are ours.
+/// Filters taken unchanged from minijinja: they map one value to one, or return a text whose bytes are charged to the
+/// fuel before they are made. `tojson` and `string` are Meno's own.
 #[cfg(test)]
 pub(super) const OTHER_FILTERS: [&str; 22] = [
     "abs",
@@ -71,8 +71,8 @@ pub(super) const OTHER_FILTERS: [&str; 22] = [
     "upper",
 ];
 
-/// Filters that look at every character of a text and give something short. What gives texts is paid for by what it
-/// makes.
+/// Filters that read every character of a text and return something short. Filters that return texts are charged for
+/// their output instead.
 fn texts() -> [(&'static str, Value); 8] {
     [
         ("count", Value::from_function(filters::length)),
@@ -113,11 +113,11 @@ fn comparisons() -> [(&'static str, Value); 21] {
     ]
 }
 
-/// What Jinja does not have: lists of lists made lazily, and a function that prints all there is.
+/// Filters that Jinja does not have: they build lazy lists of lists. The removed function prints all variables.
 const REMOVED_FILTERS: [&str; 2] = ["chain", "zip"];
 const REMOVED_FUNCTIONS: [&str; 1] = ["debug"];
 
-/// Puts the guards into an environment.
+/// Registers the guards in an environment.
 pub(super) fn add(env: &mut Environment<'static>) {
     for (name, filter) in guarded_filters() {
         env.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
@@ -162,8 +162,8 @@ pub(super) fn add(env: &mut Environment<'static>) {
     REMOVED_FUNCTIONS.iter().for_each(|name| env.remove_global(name));
 }
 
-/// Python's methods of texts, lists and maps. A width of five digits in `str.format` is refused: the blanks are made
-/// before any step is counted.
+/// Python's methods of texts, lists and maps. `str.format` refuses a width of five digits, because the padding would be
+/// allocated before any step is counted.
 pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let wide = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4);
     if name == "format" && value.as_str().is_some_and(wide) {
@@ -171,7 +171,7 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
     }
     bounds::pay_text(state, value)?;
     match (name, args) {
-        // It compares with every item.
+        // `count` compares with every item.
         ("count", [item]) if value.as_str().is_none() => {
             bounds::pay(state, value)?;
             bounds::pay(state, item)?;
@@ -186,7 +186,7 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
     checked(state, result, true)
 }
 
-/// Whether what `name` would make of a value has at most [`MAX_BYTES`].
+/// Checks that the result of `name` on a value has at most [`MAX_BYTES`].
 fn fits(state: &State, name: &str, value: Option<&Value>, args: &[Value]) -> Result<(), Error> {
     let whole = |values: &[Value]| {
         values.iter().try_fold(Size::default(), |sum, value| {
@@ -195,12 +195,12 @@ fn fits(state: &State, name: &str, value: Option<&Value>, args: &[Value]) -> Res
         })
     };
     let bytes = match (name, value) {
-        // The separator stands between all items.
+        // The separator is repeated between all items.
         ("join", Some(list)) => {
             let list = size(state, list)?;
             list.bytes.saturating_add(list.nodes.saturating_mul(whole(args)?.bytes))
         }
-        // Every place may name the longest argument.
+        // Every placeholder may refer to the longest argument.
         ("format", Some(text)) => {
             let text = text.as_str().unwrap_or_default();
             let places = text.matches(['%', '{']).count() as u64;
@@ -211,7 +211,7 @@ fn fits(state: &State, name: &str, value: Option<&Value>, args: &[Value]) -> Res
     limit(name, bytes)
 }
 
-/// Whether the JSON of a value has at most [`MAX_BYTES`]: its indents and separators may be long texts.
+/// Checks that the JSON of a value has at most [`MAX_BYTES`]. Its indents and separators may be long texts.
 pub(super) fn json_fits(state: &State, value: &Value, dumps: &Dumps) -> Result<(), Error> {
     let size = size(state, value)?;
     let indents = dumps.indent.as_ref().map_or(0, |indent| (indent.len() as u64).saturating_mul(size.depth + 1));
@@ -255,7 +255,7 @@ mod tests {
         assert!(render("{{ debug() }}").is_err());
     }
 
-    /// A list whose texts are one: small as it is held, 10 GB as it is printed.
+    /// A list that repeats one text: small in memory, 10 GB when printed.
     const SHARED: &str = "(['a' * 100000] * 100000)";
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         let (before, guarded) = (peak_mib(), guarded_filters());
         let names = || guarded.iter().map(|f| f.0).chain(OTHER_FILTERS);
         let mut attacks: Vec<String> = names().map(|name| format!("{SHARED} | {name} | string")).collect();
-        // The same list, come about without an operator: a text that fills a batch, a mapped attribute, groups.
+        // The same list built without an operator: by `batch` with a fill text, a mapped attribute, or groups.
         let made = [
             "[0] | batch(100000, 'a' * 100000)",
             "[0] | slice(100000, 'a' * 100000)",
@@ -316,7 +316,7 @@ mod tests {
         assert!(grown < 1500, "{grown} MiB more for {} attacks", attacks.len());
     }
 
-    /// What takes long by the length of its texts, a few hundred thousand times.
+    /// Operations that take time proportional to the length of a text, repeated a few hundred thousand times.
     #[test]
     fn long_texts_are_paid_for() {
         const LOOP: &str = "{% set a = 'a' * 8000000 ~ 'b' %}{% set c = 'a' * 8000000 ~ 'c' %}{% set l = [a, c] %}\

@@ -1,4 +1,4 @@
-//! Jinja as transformers sets it up (`utils/chat_template_utils.py`), over minijinja.
+//! Jinja configured as in transformers (`utils/chat_template_utils.py`), on top of minijinja.
 
 use super::{bounds, guards};
 use crate::clock::strftime_now;
@@ -8,21 +8,21 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use regex::Regex;
 
-/// Steps of the template interpreter, of which making 64 bytes is one: a few thousand for a turn of the longest
-/// published templates, and 256 MiB at the most.
+/// Steps of the template interpreter; producing 64 bytes costs one step. The longest published templates take a few
+/// thousand per turn. This limits the output to 256 MiB.
 const FUEL: u64 = 4 << 20;
-/// Characters of an error.
+/// Maximum length of an error message, in characters.
 const MAX_MESSAGE: usize = 1000;
-/// Depth of macro and include calls.
+/// Maximum depth of macro and include calls.
 const MAX_RECURSION: usize = 100;
 
-/// How transformers has templates read.
+/// The template syntax that transformers uses.
 pub(super) fn syntax() -> SyntaxConfig {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     syntax.expect("invariant: the default delimiters are well formed")
 }
 
-/// The environment of a chat template.
+/// Creates the environment of a chat template.
 pub(super) fn environment() -> Environment<'static> {
     let mut env = Environment::new();
     env.set_syntax(syntax());
@@ -44,7 +44,7 @@ pub(super) fn environment() -> Environment<'static> {
     });
     env.add_function("strftime_now", |format: String| strftime_now(&format));
     env.add_filter("tojson", tojson);
-    // minijinja lets a loop run over none, and calls it iterable; templates ask in order to know whether tools are given.
+    // minijinja treats `none` as iterable. Templates use this test to check whether tools are given.
     env.add_test("iterable", |value: Value| !value.is_none() && value.try_iter().is_ok());
     env.add_filter("string", |state: &State, value: Value| match bounds::json(state, &value)? {
         Some(json) if !value.is_undefined() => Ok(python::display(&json)),
@@ -55,8 +55,8 @@ pub(super) fn environment() -> Environment<'static> {
     env
 }
 
-/// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: `json.dumps`, no
-/// HTML escapes.
+/// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`: it is `json.dumps`
+/// without HTML escapes.
 fn tojson(
     state: &State,
     value: Value,
@@ -93,7 +93,7 @@ fn tojson(
         .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))
 }
 
-/// `{% generation %}` marks the assistant's tokens for training masks; here it is a scope and nothing else.
+/// `{% generation %}` marks the assistant's tokens for training masks. Here it is only a scope.
 pub(super) fn without_generation_tags(source: &str) -> String {
     let tag = |pattern: &str| Regex::new(pattern).expect("invariant: the pattern is well formed");
     let open = tag(r"\{%([-+]?)\s*generation\s*([-+]?)%\}");
@@ -102,7 +102,7 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     close.replace_all(&opened, "{%$1 endwith $2%}").into_owned()
 }
 
-/// What an error says, its causes included, in one line.
+/// Formats an error and its causes in one line.
 pub(super) fn describe(error: &Error) -> String {
     let mut text = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => format!("it took more than {FUEL} steps: it loops, or the input is too long"),
@@ -117,7 +117,7 @@ pub(super) fn describe(error: &Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    // A template may raise any text.
+    // A template may raise an arbitrarily long text.
     match text.char_indices().nth(MAX_MESSAGE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -1,57 +1,58 @@
-//! What an engine tells of itself.
+//! Statistics of an engine.
 
 use crate::generator::Stats;
 
-/// Upper bounds of the buckets, in seconds; the last bucket has none.
+/// Upper bounds of the buckets in seconds; the last bucket has no upper bound.
 const BOUNDS: [f64; 15] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0];
 
-/// How often durations fell into which range.
+/// A histogram of durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Histogram {
-    /// By bucket: how many were at most [`Histogram::bounds`] and above the bound before; the last has those above all.
+    /// Durations per bucket: at most its bound in [`Histogram::bounds`] and above the previous bound. The last bucket
+    /// has all larger ones.
     pub counts: [u64; BOUNDS.len() + 1],
-    /// Sum of all, in seconds.
+    /// Sum of all durations in seconds.
     pub sum: f64,
 }
 
 impl Histogram {
-    /// Upper bounds of the buckets, in seconds.
+    /// Returns the upper bounds of the buckets in seconds.
     pub fn bounds() -> &'static [f64] {
         &BOUNDS
     }
 
-    /// How many there are.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Counts a duration.
+    /// Adds a duration.
     pub fn add(&mut self, seconds: f64) {
         self.counts[BOUNDS.partition_point(|&bound| bound < seconds)] += 1;
         self.sum += seconds;
     }
 }
 
-/// What was done since the start, and what is being done.
+/// Counters since the start, and the current state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
-    /// Steps, prompt tokens run and found, tokens generated.
+    /// Steps, prompt tokens computed and found in the cache, tokens generated.
     pub totals: Stats,
-    /// Requests taken.
+    /// Accepted requests.
     pub requests: u64,
-    /// Requests refused because too many waited.
+    /// Requests refused because too many samples were waiting.
     pub refused: u64,
-    /// Samples complete: by a stop, by their length, cancelled, failed.
+    /// Completed samples by reason: stop, length, cancelled, failed.
     pub finished: [u64; 4],
-    /// Samples waiting for a place.
+    /// Samples waiting for a slot.
     pub waiting: usize,
-    /// Samples being prefilled or written.
+    /// Samples in prefill or decoding.
     pub running: usize,
-    /// Pages of the cache in use, kept prefixes included, and all.
+    /// Pages of the cache: in use (kept prefixes included), and in total.
     pub cache_pages: (usize, usize),
-    /// From submission to the first token of a request, in seconds.
+    /// Time from the submission of a request to its first token, in seconds.
     pub time_to_first_token: Histogram,
-    /// Between two tokens of a sample, in seconds.
+    /// Time between two tokens of a sample, in seconds.
     pub time_between_tokens: Histogram,
 }
 

@@ -11,18 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A request that is being answered.
+/// A request in progress.
 struct Open {
     on_event: Box<dyn FnMut(Event) -> Flow + Send>,
     gone: Arc<AtomicBool>,
     submitted: Instant,
-    /// By sample: when its last token came.
+    /// Per sample: when its last token was emitted.
     last: Vec<Option<Instant>>,
-    /// Samples that are not complete.
+    /// Number of incomplete samples.
     left: usize,
 }
 
-/// The model and what it is asked.
+/// The generator and the requests in progress.
 pub(super) struct Worker {
     model: Model,
     generator: Generator,
@@ -32,7 +32,7 @@ pub(super) struct Worker {
     open: HashMap<u64, Open>,
 }
 
-/// Marks the engine as ended, by a panic too: nobody shall wait for it.
+/// Marks the engine as ended when dropped, also after a panic, so that no thread waits for it forever.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
@@ -49,7 +49,7 @@ impl Worker {
         Worker { model, generator, precision, prefix_file, shared, open: HashMap::new() }
     }
 
-    /// Answers until told to stop and nothing is left.
+    /// Answers requests until shutdown is requested and all work is complete.
     pub(super) fn run(mut self) -> Result<(), Error> {
         let _ended = Ended(self.shared.clone());
         while let Some(arrivals) = self.arrivals() {
@@ -66,13 +66,13 @@ impl Worker {
         if let Some(path) = &self.prefix_file
             && let Err(error) = self.generator.save_prefixes(&mut *self.model.weights, self.precision, path)
         {
-            // Every answer was given: a cache that is lost costs time, and no more.
+            // All answers were delivered. Losing the cache only costs time.
             eprintln!("warning: the kept prefixes are not saved: {error}");
         }
         Ok(())
     }
 
-    /// What has arrived, waiting for it while there is nothing to do; `None` when it is time to end.
+    /// Returns new submissions; waits for one if there is no other work. `None` means that it is time to stop.
     fn arrivals(&self) -> Option<Vec<Arrival>> {
         let mut inbox = lock(&self.shared.inbox);
         while inbox.arrived.is_empty() && self.generator.is_idle() {
@@ -98,7 +98,7 @@ impl Worker {
         generator.add(job, &mut |job, event| tell(open, shared, job, event));
     }
 
-    /// Cancels the requests whose ticket was dropped.
+    /// Cancels requests whose ticket was dropped.
     fn drop_gone(&mut self) {
         let gone: Vec<u64> = self.open.iter().filter(|o| o.1.gone.load(Ordering::Relaxed)).map(|o| *o.0).collect();
         if !gone.is_empty() {
@@ -116,7 +116,7 @@ impl Worker {
     }
 }
 
-/// Tells a request what happened to it.
+/// Delivers an event to its request.
 fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) -> Flow {
     let Some(request) = open.get_mut(&job) else { return Flow::Cancel };
     match &event {

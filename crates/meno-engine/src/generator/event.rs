@@ -1,21 +1,21 @@
-//! What a generator reports while it works, and what its caller answers.
+//! Events of a generator, and the caller's replies.
 
 use super::TokenLogprob;
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
-    /// A stop token (the last of the tokens), or the caller said so.
+    /// A stop token (the last token of the answer), or the caller returned [`Flow::Stop`].
     Stop,
-    /// `max_tokens`, or the context is full.
+    /// `max_tokens` is reached, or the context is full.
     Length,
-    /// The caller cancelled everything.
+    /// The caller cancelled the request.
     Cancelled,
-    /// The network's logits are not finite, so there is no next token.
+    /// The logits are NaN or infinite, so no next token can be chosen.
     NotFinite,
 }
 
-/// A token just chosen.
+/// A newly chosen token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenEvent {
     /// The index of the request.
@@ -28,45 +28,45 @@ pub struct TokenEvent {
     pub token: u32,
     /// Its log-probability, see [`Completion::logprobs`](super::Completion::logprobs).
     pub logprob: f32,
-    /// Set with the last token of the answer.
+    /// Set on the last token of the answer.
     pub finish: Option<Finish>,
 }
 
-/// What the caller wants after a token.
+/// The caller's reply to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
+    /// Continue.
     Continue,
-    /// This answer is complete.
+    /// End this answer.
     Stop,
-    /// Stop everything.
+    /// Cancel everything.
     Cancel,
 }
 
-/// What happens to a request.
+/// An event of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The prompt of a sample has been run; its first token follows.
+    /// The prompt of a sample has been computed; its first token follows.
     Prompt {
         /// The index among the request's `n`.
         sample: usize,
-        /// How many of the prompt's tokens were found in the cache.
+        /// Number of prompt tokens found in the cache.
         cached: usize,
     },
-    /// More log-probabilities of the prompt, in order, beginning with that of its second token. They come before
-    /// [`Event::Prompt`], where [`Observe::Logprobs`](super::Observe::Logprobs) asks for them.
+    /// Further log-probabilities of the prompt, in order, starting with that of its second token. Sent before
+    /// [`Event::Prompt`], if [`Observe::Logprobs`](super::Observe::Logprobs) is set.
     PromptLogprobs {
-        /// The index among the request's `n`: the first.
+        /// The index among the request's `n`: that of the first sample.
         sample: usize,
-        /// Of the next tokens.
+        /// Log-probabilities of the next tokens.
         logprobs: Vec<TokenLogprob>,
     },
-    /// The hidden states of the prompt in one vector. It comes before [`Event::Prompt`], where
-    /// [`Observe::Hidden`](super::Observe::Hidden) asks for it.
+    /// The hidden states of the prompt, pooled into one vector. Sent before [`Event::Prompt`], if
+    /// [`Observe::Hidden`](super::Observe::Hidden) is set.
     Hidden {
-        /// The index among the request's `n`: the first.
+        /// The index among the request's `n`: that of the first sample.
         sample: usize,
-        /// As wide as the network; not normalised.
+        /// As wide as the network's hidden state; not normalised.
         vector: Vec<f32>,
     },
     /// A token was chosen.
@@ -79,22 +79,22 @@ pub enum Event {
         token: u32,
         /// Its log-probability, see [`Sampling::logprob_temperature`](crate::Sampling::logprob_temperature).
         logprob: f32,
-        /// The most likely tokens there, see [`Sampling::top_logprobs`](crate::Sampling::top_logprobs).
+        /// The most likely tokens at this position, see [`Sampling::top_logprobs`](crate::Sampling::top_logprobs).
         top_logprobs: Vec<(u32, f32)>,
         /// Set if the engine ends the answer with this token.
         finish: Option<Finish>,
     },
-    /// A sample is complete; the last that is heard of it.
+    /// A sample is complete. No further events follow for it.
     Finish {
         /// The index among the request's `n`.
         sample: usize,
-        /// Why.
+        /// Why it ended.
         finish: Finish,
     },
 }
 
 impl Event {
-    /// The sample that it is about.
+    /// Returns the index of the sample that the event belongs to.
     pub fn sample(&self) -> usize {
         match *self {
             Event::Prompt { sample, .. }
@@ -106,5 +106,5 @@ impl Event {
     }
 }
 
-/// Sees the events of jobs, by their id.
+/// Receives the events of jobs, with the job's id.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(u64, Event) -> Flow;

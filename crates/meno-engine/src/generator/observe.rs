@@ -1,8 +1,8 @@
-//! What a request may want to know of its prompt: the log-probabilities of its tokens, or its hidden states as one
-//! vector.
+//! Reports about a prompt: the log-probabilities of its tokens, or its hidden states as one vector.
 //!
-//! Both are read from the rows of the prompt as they run, so those rows cannot come from the cache: a sequence that
-//! observes shares no beginning with others until all of its prompt was seen. Neither changes a bit of the answer.
+//! Both are read from the rows of the prompt as they run, so those rows cannot come from the cache. A sequence that
+//! observes its prompt shares no prefix with others until the whole prompt is done. Neither report changes a bit of the
+//! answer.
 
 use super::Flow;
 use super::sequence::Sequence;
@@ -12,51 +12,51 @@ use meno_tensor::backend::Backend;
 use meno_tensor::tape::Outputs;
 use rayon::prelude::*;
 
-/// Most logits of prompts in one step, in values: 16 MiB of them. A step holds at least one row.
+/// Maximum number of prompt logits in one step: 16 MiB. A step has room for at least one row.
 const MOST_LOGITS: usize = 1 << 22;
 
-/// What is reported about a prompt. It is reported once, with the first sample.
+/// What to report about a prompt. It is reported once, with the first sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Observe {
     /// Nothing.
     #[default]
     Nothing,
-    /// The log-probability of every token after the first, with the most likely ones there
+    /// The log-probability of every token after the first, and the most likely tokens at its position
     /// ([`Sampling::top_logprobs`]): [`Event::PromptLogprobs`].
     Logprobs,
-    /// The hidden states after the last norm, in one vector: [`Event::Hidden`]. Needs
+    /// The hidden states after the final norm, pooled into one vector: [`Event::Hidden`]. Requires
     /// [`super::Options::hidden`].
     Hidden(Pooling),
 }
 
-/// How the hidden states of a prompt become one vector.
+/// How to pool the hidden states of a prompt into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// That of the last token, which has seen all others.
+    /// The state of the last token, which attends to all others.
     Last,
-    /// Their mean.
+    /// The mean over all tokens.
     Mean,
 }
 
-/// A token of a prompt with its log-probability after those before it.
+/// A token of a prompt with its log-probability given the tokens before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprob {
     /// The token.
     pub token: u32,
     /// Its log-probability.
     pub logprob: f32,
-    /// The most likely tokens there.
+    /// The most likely tokens at this position.
     pub top: Vec<(u32, f32)>,
 }
 
-/// What a sequence has seen of its prompt.
+/// What a sequence has observed of its prompt so far.
 pub(super) struct Observing {
     what: Observe,
-    /// How many positions were seen.
+    /// Number of positions observed.
     seen: usize,
     /// The first of its rows of logits in this step.
     pub(super) row: Option<usize>,
-    /// Log-probabilities that were not told yet.
+    /// Log-probabilities that are not reported yet.
     logprobs: Vec<TokenLogprob>,
     /// The sum of the hidden states, or the last one.
     hidden: Vec<f64>,
@@ -69,18 +69,18 @@ impl Observing {
     }
 }
 
-/// Rows of logits that the prompts of a step may have together.
+/// Maximum rows of logits for all prompts of a step together.
 pub(super) fn most_logit_rows(vocab: usize) -> usize {
     (MOST_LOGITS / vocab.max(1)).max(1)
 }
 
 impl Sequence {
-    /// Whether every row of its prompt has to run, because some were not seen.
+    /// Returns true if every row of the prompt has to run, because some were not observed.
     pub(super) fn needs_all_rows(&self) -> bool {
         self.observing.as_ref().is_some_and(|o| o.seen < self.prompt && o.what != Observe::Hidden(Pooling::Last))
     }
 
-    /// Whether the rows of its prompt need logits.
+    /// Returns true if all rows of the prompt need logits.
     pub(super) fn needs_all_logits(&self) -> bool {
         self.observing.as_ref().is_some_and(|o| o.seen < self.prompt && o.what == Observe::Logprobs)
     }
@@ -117,7 +117,7 @@ impl Sequence {
         o.seen = o.seen.max(to);
     }
 
-    /// Tells what was seen since the last time.
+    /// Reports what was observed since the last call.
     pub(super) fn tell_observed(&mut self, sink: Sink<'_>) -> Flow {
         let Some(o) = self.observing.as_mut() else { return Flow::Continue };
         let mut flow = Flow::Continue;

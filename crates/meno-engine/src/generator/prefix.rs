@@ -1,42 +1,43 @@
-//! What finished sequences left in the cache, so that a prompt with the same beginning does not run it again.
+//! Prefixes that finished sequences leave in the cache, so that a prompt with the same beginning does not recompute
+//! them.
 
 use meno_tensor::tape::PageTable;
 use std::collections::VecDeque;
 
-/// Tokens whose keys and values stand in a place of the cache.
+/// The tokens whose keys and values a slot of the cache holds.
 struct Kept {
     place: usize,
-    /// Whose they are: others do not find them.
+    /// The owner; requests with another salt do not find it.
     salt: u64,
     tokens: Vec<u32>,
 }
 
-/// Kept beginnings, the one used least recently first.
+/// Kept prefixes, least recently used first.
 #[derive(Default)]
 pub(super) struct Prefixes {
     kept: VecDeque<Kept>,
 }
 
-/// How many tokens two sequences begin with alike.
+/// Returns the length of the common prefix of two sequences.
 pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 impl Prefixes {
-    /// Places, salts and tokens, the one used least recently first.
+    /// Iterates over slots, salts and tokens, least recently used first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64, &[u32])> {
         self.kept.iter().map(|k| (k.place, k.salt, &k.tokens[..]))
     }
 
-    /// The place of this salt that holds most of the beginning of `tokens`, and how much.
+    /// Finds the slot with this salt that shares the longest prefix with `tokens`, and the length of that prefix.
     pub(super) fn find(&self, salt: u64, tokens: &[u32]) -> Option<(usize, usize)> {
-        // Of equals the last used.
+        // Of equal lengths, the most recently used wins.
         let own = self.kept.iter().filter(|k| k.salt == salt);
         let best = own.map(|k| (k.place, common(&k.tokens, tokens))).max_by_key(|k| k.1);
         best.filter(|b| b.1 > 0)
     }
 
-    /// Notes that a place was used.
+    /// Marks a slot as just used.
     pub(super) fn touch(&mut self, place: usize) {
         if let Some(i) = self.kept.iter().position(|k| k.place == place)
             && let Some(kept) = self.kept.remove(i)
@@ -45,7 +46,7 @@ impl Prefixes {
         }
     }
 
-    /// Keeps a place that holds `tokens`, instead of those of the same salt that hold only their beginning.
+    /// Keeps a slot that holds `tokens`, and drops slots with the same salt that hold only a prefix of it.
     pub(super) fn keep(&mut self, place: usize, salt: u64, tokens: Vec<u32>, table: &mut PageTable) {
         if tokens.is_empty() || self.kept.iter().any(|k| k.salt == salt && k.tokens.starts_with(&tokens)) {
             table.close(place);
@@ -61,7 +62,7 @@ impl Prefixes {
         self.kept.push_back(Kept { place, salt, tokens });
     }
 
-    /// Gives the place used least recently back to the cache; `false` if there is none.
+    /// Releases the least recently used slot to the cache; `false` if there is none.
     pub(super) fn evict(&mut self, table: &mut PageTable) -> bool {
         let oldest = self.kept.pop_front();
         if let Some(kept) = &oldest {
@@ -70,7 +71,7 @@ impl Prefixes {
         oldest.is_some()
     }
 
-    /// Gives all places back.
+    /// Releases all slots.
     pub(super) fn clear(&mut self, table: &mut PageTable) {
         while self.evict(table) {}
     }

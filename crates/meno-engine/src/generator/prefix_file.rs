@@ -1,9 +1,10 @@
-//! Kept prefixes on disk, so that a conversation goes on after a restart without running its beginning again.
+//! Kept prefixes on disk, so that a conversation continues after a restart without recomputing its beginning.
 //!
-//! Little-endian words of 32 bits: [`MAGIC`] (2 words); fingerprint (2); page format (2); type of the cache; number of layers, and of each
-//! the key heads and the widths of keys and values; number of pages; number of prefixes, and of each its salt
-//! (2), the number of tokens, the tokens, and their pages; the pages, of each layer by layer keys, then values; a checksum of all before
-//! (2). Every number is checked against the length of the file before memory is taken for it.
+//! The file consists of little-endian 32-bit words (sizes in parentheses are in words): [`MAGIC`] (2); fingerprint (2);
+//! page format (2); type of the cache; number of layers, then per layer the key heads and the widths of keys and
+//! values; number of pages; number of prefixes, then per prefix its salt (2), the number of tokens, the tokens, and its
+//! pages; the contents of the pages, per page layer by layer: keys, then values; a checksum of everything before (2).
+//! Every count is checked against the length of the file before memory is allocated for it.
 
 use super::prefix::Prefixes;
 use meno_tensor::kv_cache::{KvCache, KvType};
@@ -35,7 +36,7 @@ fn halves(x: u64) -> [u32; 2] {
     [x as u32, (x >> 32) as u32]
 }
 
-/// What a file must agree with.
+/// The header that a file must match.
 fn header(cache: &KvCache, fingerprint: u64) -> Vec<u32> {
     let kind = match cache.store().kv_type() {
         KvType::F32 => 0,
@@ -69,7 +70,7 @@ impl<W: Write> Writer<W> {
 struct Reader<R> {
     input: R,
     sum: Checksum,
-    /// Words that the file still has.
+    /// Words that remain in the file.
     left: u64,
 }
 
@@ -83,7 +84,7 @@ impl<R: Read> Reader<R> {
         Ok(word)
     }
 
-    /// As many words as a number in the file says.
+    /// Reads `count` words; the count comes from the file.
     fn words(&mut self, count: u64) -> Result<Vec<u32>, String> {
         if count > self.left {
             return Err(format!("{count} words are announced, but only {} are left", self.left));
@@ -92,7 +93,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// One prefix of a file.
+/// One prefix in a file.
 struct Stored {
     salt: u64,
     tokens: Vec<u32>,
@@ -100,7 +101,7 @@ struct Stored {
 }
 
 impl Prefixes {
-    /// Writes what is kept.
+    /// Writes the kept prefixes.
     pub(super) fn save(&self, cache: &mut KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
         let mut out = Writer { out: io::BufWriter::with_capacity(1 << 20, out), sum: Checksum::new() };
         let (mut order, mut number) = (Vec::new(), HashMap::new());
@@ -134,8 +135,8 @@ impl Prefixes {
         Ok(self.iter().count())
     }
 
-    /// Reads a file of `bytes` bytes; keeps the prefixes that were used last, as many as fit `room` pages. Nothing
-    /// changes unless the whole file is sound.
+    /// Reads a file of `bytes` bytes. Keeps the most recently used prefixes that fit `room` pages. Nothing changes
+    /// unless the whole file is valid.
     pub(super) fn load(
         &mut self,
         cache: &mut KvCache,
@@ -178,7 +179,7 @@ impl Prefixes {
     }
 }
 
-/// Number of pages, and the prefixes.
+/// Reads the number of pages, and the prefixes.
 fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Result<(u32, Vec<Stored>), String> {
     let (count, prefixes) = (input.word()?, input.word()?);
     let mut stored = Vec::new();
@@ -204,7 +205,8 @@ fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Res
     Ok((count, stored))
 }
 
-/// Which pages are wanted so that the last prefixes fit, and places for their numbers in the cache.
+/// Selects the pages to load so that the most recent prefixes fit, and makes a table for their page numbers in the
+/// cache.
 fn fitting(stored: &[Stored], count: u32, room: usize) -> (Vec<bool>, Vec<Option<u32>>) {
     let (mut keep, mut left) = (vec![false; count as usize], room);
     for s in stored.iter().rev() {
@@ -220,7 +222,7 @@ fn fitting(stored: &[Stored], count: u32, room: usize) -> (Vec<bool>, Vec<Option
     (keep, vec![None; count as usize])
 }
 
-/// Reads all pages, into the cache those in `keep`, and checks the sum.
+/// Reads all pages, stores those in `keep` in the cache, and checks the checksum.
 fn read_pages<R: Read>(
     input: &mut Reader<R>,
     cache: &mut KvCache,

@@ -1,8 +1,8 @@
-//! Which sequence runs next, and in which place of the cache.
+//! Decides which sequence runs next, and in which slot of the cache.
 //!
-//! A sequence waits in the queue, gets a place when there is room, runs its prompt in chunks, and then a token a step.
-//! Should the cache run full, the sequence that came last gives its pages back and waits again; what it has written
-//! is run again like a prompt, with the same bits (`docs/numerics.md`).
+//! A sequence waits in the queue, gets a slot when there is room, runs its prompt in chunks, and then decodes one token
+//! per step. If the cache is full, the most recent sequence releases its pages and waits again. Its tokens so far are
+//! recomputed like a prompt, with the same bits (`docs/numerics.md`).
 
 use super::observe::{Observe, most_logit_rows};
 use super::prefix::{Prefixes, common};
@@ -13,7 +13,7 @@ use meno_tensor::backend::Backend;
 use meno_tensor::tape::{Batch, Outputs, PAGE, PageTable};
 use std::collections::VecDeque;
 
-/// Fewest rows of a prompt in a step, while there are so many.
+/// Minimum prompt rows per step, if the prompt has as many left.
 const LEAST_CHUNK: usize = 16;
 
 /// Sequences waiting and running.
@@ -21,17 +21,17 @@ pub(super) struct Schedule {
     capacity: Capacity,
     options: Options,
     queue: VecDeque<Sequence>,
-    /// In the order in which they were admitted.
+    /// In order of admission.
     pub(super) active: Vec<Sequence>,
     pub(super) prefixes: Prefixes,
-    /// Whether what a finished sequence left is kept for all, or only for other samples of its prompt.
+    /// Keep the cache contents of finished sequences for all requests, or only for other samples of the same prompt.
     pub(super) reuse: bool,
-    /// Indices and rows of the prompts that run in this step.
+    /// Indices and row counts of the prompts that run in this step.
     prefilling: Vec<(usize, usize)>,
     turn: usize,
-    /// Rows that may still go to guesses in this step.
+    /// Rows that are still available for drafts in this step.
     spare: usize,
-    /// Most prompt rows with logits in a step, for requests that ask for log-probabilities of the prompt.
+    /// Maximum prompt rows with logits in a step, for requests that ask for log-probabilities of the prompt.
     logit_rows: usize,
 }
 
@@ -55,7 +55,7 @@ impl Schedule {
         self.queue.is_empty() && self.active.is_empty()
     }
 
-    /// Sequences waiting and running.
+    /// Returns the number of waiting and of running sequences.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.queue.len(), self.active.len())
     }
@@ -73,7 +73,7 @@ impl Schedule {
         self.queue.extend(Sequence::of(job, self.capacity.max_len));
     }
 
-    /// Ends what is left of the jobs that `which` names.
+    /// Ends the remaining samples of the jobs for which `which` is true.
     pub(super) fn cancel(&mut self, which: impl Fn(u64) -> bool, table: &mut PageTable, sink: Sink<'_>) {
         let (mut gone, mut i) = (Vec::new(), 0);
         self.queue.retain(|s| {
@@ -96,12 +96,12 @@ impl Schedule {
         }
     }
 
-    /// Forgets kept prefixes.
+    /// Drops all kept prefixes.
     pub(super) fn forget(&mut self, table: &mut PageTable) {
         self.prefixes.clear(table);
     }
 
-    /// Gives places to waiting sequences, first come first served, as long as there is room.
+    /// Assigns slots to waiting sequences, first come, first served, as long as there is room.
     pub(super) fn admit(&mut self, table: &mut PageTable, stats: &mut Stats) {
         let mut i = 0;
         while self.active.len() < self.capacity.slots && i < self.queue.len() {
@@ -134,15 +134,15 @@ impl Schedule {
         }
     }
 
-    /// The place that holds most of the beginning of `s`, and how much; `None` if a prompt that is being run will soon
-    /// hold more.
+    /// Finds the slot that holds the longest prefix of `s`, and its length. `None` if a running prompt will soon hold a
+    /// longer one.
     fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
-        // The last token is run for its logits, and where all are observed all are run.
+        // The last token has to run for its logits; if all rows are observed, all have to run.
         let most = if s.needs_all_rows() { 0 } else { s.tokens.len() - 1 };
         let mut best = self.prefixes.find(s.salt, &s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
         let mut soon = 0;
         for a in &self.active {
-            // The samples of a prompt join in when it is complete: see `ran`.
+            // The other samples of a prompt join when it is complete: see `ran`.
             if a.job == s.job && a.tokens.len() == a.prompt && s.tokens.len() == s.prompt {
                 return None;
             }
@@ -155,16 +155,15 @@ impl Schedule {
             }
             soon = soon.max(n);
         }
-        // Waiting a few steps pays for a page or more.
+        // Waiting a few steps pays off if it saves a page or more.
         let wait = soon >= best.1 + PAGE;
         (!wait).then_some(best)
     }
 
-    /// Puts the rows of the next step into `batch`: one for every sequence that is being written (more with a draft),
-    /// then prompts.
+    /// Fills `batch` with the rows of the next step: one for each decoding sequence (more with a draft), then prompts.
     pub(super) fn fill(&mut self, batch: &mut Batch, table: &mut PageTable, stats: &mut Stats) {
         self.active.iter_mut().for_each(|s| s.rows = 0..0);
-        // Half of the rows are enough for guesses: prompts get on, too.
+        // Use at most half of the rows for drafts, so that prompts make progress too.
         self.spare = (self.capacity.rows - self.active.len()) / 2;
         for i in 0..self.active.len() {
             if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, table) {
@@ -183,7 +182,7 @@ impl Schedule {
                 self.feed(i, rows, batch, stats);
             }
         }
-        // Those that had to give their pages back wait again, before all others.
+        // Sequences that lost their pages wait again, at the front of the queue.
         for i in (0..self.active.len()).rev() {
             if self.active[i].place.is_none() {
                 let s = self.active.remove(i);
@@ -192,7 +191,7 @@ impl Schedule {
         }
     }
 
-    /// Shares `budget` rows among the prompts being run, in turns: all the same, what is left to the first.
+    /// Distributes `budget` rows equally over the running prompts. The rest goes to the first, which rotates each step.
     fn share_out(&mut self, mut budget: usize) {
         self.prefilling.clear();
         let waiting = self.active.iter().enumerate().filter(|(_, s)| s.place.is_some() && s.left() > 1);
@@ -215,8 +214,8 @@ impl Schedule {
         }
     }
 
-    /// Whether there are pages for the next `rows` tokens of sequence `i`: kept prefixes, then sequences that came
-    /// later, then the sequence itself, must give theirs.
+    /// Reserves pages for the next `rows` tokens of sequence `i`. If there are too few, it evicts kept prefixes, then
+    /// more recent sequences, then the sequence itself; `false` in the last case.
     fn make_room(&mut self, i: usize, rows: usize, table: &mut PageTable) -> bool {
         loop {
             let (place, cached) = (self.active[i].at(), self.active[i].cached);
@@ -239,7 +238,7 @@ impl Schedule {
         }
     }
 
-    /// Guesses what sequence `i` will say next, as far as there is room without anybody giving way.
+    /// Drafts the next tokens of sequence `i`, as far as there is room without evicting anything.
     fn guess(&mut self, i: usize, table: &mut PageTable) {
         let s = &mut self.active[i];
         if self.options.speculative == Speculative::Ngram {
@@ -256,7 +255,8 @@ impl Schedule {
         self.spare -= s.draft.len();
     }
 
-    /// Appends the next `rows` tokens of sequence `i`, with its guesses if they are the last; asks for logits then.
+    /// Appends the next `rows` tokens of sequence `i` to the batch. If they are its last, appends its draft and
+    /// requests logits.
     fn feed(&mut self, i: usize, rows: usize, batch: &mut Batch, stats: &mut Stats) {
         let s = &mut self.active[i];
         let (end, last) = (s.tokens.len(), rows == s.left());
@@ -271,7 +271,7 @@ impl Schedule {
                 rows
             }
         };
-        // Logits are needed of the last row and its guesses, and of all rows where they are observed.
+        // The last row and its draft need logits; if all rows are observed, all do.
         let choice = if last { s.rows.end - 1 - s.draft.len() } else { s.rows.end };
         let all = s.needs_all_logits();
         let first = if all { s.rows.start } else { choice };
@@ -283,13 +283,13 @@ impl Schedule {
         s.fed = s.rows.len();
     }
 
-    /// Reads what is reported about the prompts that ran in this step, from `rows` rows.
+    /// Reads the reports about the prompts of this step from `rows` rows.
     pub(super) fn observe(&mut self, backend: &dyn Backend, out: &Outputs, vocab: usize, rows: usize) {
         self.active.iter_mut().for_each(|s| s.observe(backend, out, vocab, rows));
     }
 
-    /// Notes what has run. The other samples of a prompt that is complete now join in, as many as there is room for:
-    /// they name its pages and choose from its logits.
+    /// Updates the sequences after a step. When a prompt is complete, the other samples of it join, as far as there is
+    /// room: they share its pages and sample from its logits.
     pub(super) fn ran(&mut self, table: &mut PageTable) {
         for i in 0..self.active.len() {
             let s = &mut self.active[i];
@@ -312,7 +312,7 @@ impl Schedule {
         }
     }
 
-    /// Tells the chosen tokens and takes leave of what is complete.
+    /// Emits the new tokens and retires finished sequences.
     pub(super) fn accept(&mut self, table: &mut PageTable, stats: &mut Stats, sink: Sink<'_>) {
         let mut cancelled = Vec::new();
         for s in &mut self.active {
@@ -338,7 +338,7 @@ impl Schedule {
         }
     }
 
-    /// Takes a sequence's place back, or keeps what it holds.
+    /// Releases a sequence's slot, or keeps its contents as a prefix.
     fn retire(&mut self, mut s: Sequence, table: &mut PageTable) {
         let Some(place) = s.place else { return };
         let sound = s.finish != Some(Finish::NotFinite);
@@ -351,7 +351,7 @@ impl Schedule {
     }
 }
 
-/// Tells the tokens that a sequence got in this step.
+/// Emits the tokens that a sequence got in this step.
 fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut Vec<u64>) {
     if cancelled.contains(&s.job) {
         s.finish = None;
@@ -368,7 +368,7 @@ fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut 
     }
     let (job, sample, count) = (s.job, s.sample, s.chosen.len());
     if count > 0 {
-        s.cached = s.tokens.len() - 1; // what a draft guessed right, too
+        s.cached = s.tokens.len() - 1; // includes the accepted draft tokens
     }
     for (i, c) in s.chosen.drain(..).enumerate() {
         let index = before + i - s.prompt;

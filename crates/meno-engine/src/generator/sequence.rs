@@ -1,4 +1,4 @@
-//! One answer being written: its tokens, its place in the cache, and how its next token is chosen.
+//! One answer in progress: its tokens, its slot in the cache, and how its next token is chosen.
 
 use super::observe::{Observe, Observing};
 use super::{Finish, Job};
@@ -10,7 +10,7 @@ use meno_tensor::rng::Rng;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A token just chosen.
+/// A newly chosen token.
 pub(super) struct Chosen {
     pub(super) token: u32,
     pub(super) logprob: f32,
@@ -20,45 +20,45 @@ pub(super) struct Chosen {
 /// One answer, from the queue to its end.
 pub(super) struct Sequence {
     pub(super) job: u64,
-    /// Whose it is: see [`Job::salt`].
+    /// The owner: see [`Job::salt`].
     pub(super) salt: u64,
     pub(super) sample: usize,
     pub(super) sampling: Arc<Sampling>,
-    /// Seed, step and sequence of the random numbers.
+    /// The key of the random numbers: seed, step and sequence.
     key: [u64; 3],
     constraint: Option<Box<dyn Constraint>>,
-    /// What is reported about its prompt.
+    /// What to report about its prompt.
     pub(super) observing: Option<Observing>,
-    /// Its place in the cache; `None` in the queue.
+    /// Its slot in the cache; `None` in the queue.
     pub(super) place: Option<usize>,
     /// Prompt and answer.
     pub(super) tokens: Vec<u32>,
-    /// How many of them are the prompt.
+    /// Length of the prompt.
     pub(super) prompt: usize,
-    /// Most tokens of prompt and answer.
+    /// Maximum length of prompt and answer.
     end: usize,
-    /// How many of the tokens have keys and values in the cache.
+    /// Number of tokens whose keys and values are in the cache.
     pub(super) cached: usize,
-    /// How many tokens of the prompt were found there.
+    /// Number of prompt tokens that were found in the cache.
     pub(super) reused: usize,
     /// Tokens that run in this step.
     pub(super) fed: usize,
-    /// Its rows in this step, and the position of the first.
+    /// Its rows in this step, and `past`: the position of the first.
     pub(super) rows: Range<usize>,
     pub(super) past: usize,
-    /// Guesses of the next tokens that run along, to be verified.
+    /// Draft tokens that run in this step, to be verified.
     pub(super) draft: Vec<u32>,
-    /// How many to make.
+    /// Length of the next draft.
     pub(super) guesses: usize,
     /// The first of its rows of logits in this step.
     pub(super) row: Option<usize>,
-    /// What it got in this step.
+    /// The tokens chosen in this step.
     pub(super) chosen: Vec<Chosen>,
     pub(super) finish: Option<Finish>,
 }
 
 impl Sequence {
-    /// The samples of a job, for a context of `max_len` tokens.
+    /// Creates the samples of a job, for a context of `max_len` tokens.
     pub(super) fn of(job: Job, max_len: usize) -> impl Iterator<Item = Sequence> {
         let Job { id, salt, request, observe, constraints } = job;
         let (n, [seed, step, sequence]) = (request.n, request.key);
@@ -89,30 +89,30 @@ impl Sequence {
         })
     }
 
-    /// Its place in the cache, of a sequence that is not in the queue.
+    /// Its slot in the cache. The sequence must not be in the queue.
     pub(super) fn at(&self) -> usize {
         self.place.expect("invariant: an active sequence has a place")
     }
 
-    /// Tokens that have to run before the next can be chosen.
+    /// Number of tokens that have to run before the next can be chosen.
     pub(super) fn left(&self) -> usize {
         self.tokens.len() - self.cached
     }
 
-    /// How many tokens may still come.
+    /// Number of tokens that may still be added.
     pub(super) fn room(&self) -> usize {
         self.end - self.tokens.len()
     }
 
-    /// Takes memory for all tokens at once: a step allocates nothing.
+    /// Allocates memory for all tokens, so that a step allocates nothing.
     pub(super) fn reserve(&mut self) {
         self.tokens.reserve_exact(self.room().min(1 << 16));
         self.chosen.reserve(1);
     }
 
-    /// Chooses the next token from its row of logits; with a draft, tokens for as long as they are the guessed ones.
-    /// What is chosen does not depend on the draft: every token is sampled from its own logits with the random number
-    /// of its own position, so a guess only decides whether the next row can be used.
+    /// Chooses the next token from its row of logits. With a draft, it continues as long as the chosen tokens match it.
+    /// The choice does not depend on the draft: every token is sampled from its own logits with the random number of
+    /// its own position. The draft only decides whether the next row can be used.
     pub(super) fn choose(&mut self, backend: &dyn Backend, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {
@@ -122,7 +122,7 @@ impl Sequence {
                 break;
             }
             if self.room() == 0 {
-                self.finish = Some(Finish::Length); // only its prompt was asked about
+                self.finish = Some(Finish::Length); // only its prompt was requested
                 break;
             }
             match self.next(backend, logits, scratch) {
@@ -136,7 +136,7 @@ impl Sequence {
         }
     }
 
-    /// The next token; `None` if the constraint ends the answer.
+    /// Chooses the next token; `None` if the constraint ends the answer.
     fn next(&mut self, backend: &dyn Backend, logits: &[f32], scratch: &mut Scratch) -> Option<Chosen> {
         let Sequence { sampling, tokens, prompt, key: [seed, step, sequence], constraint, .. } = self;
         let choice = match constraint {
@@ -174,7 +174,7 @@ impl Sequence {
         Some(Chosen { token, logprob, top })
     }
 
-    /// The token at `position` from these logits: the model's own choice, whatever restricts it.
+    /// Samples the token at `position` from these logits, without any constraint.
     pub(super) fn sample_at(
         &self,
         backend: &dyn Backend,

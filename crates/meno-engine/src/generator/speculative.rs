@@ -1,9 +1,9 @@
-//! Speculative decoding: guesses of the next tokens, which the network verifies in one pass.
+//! Speculative decoding: drafts of the next tokens, which the network verifies in one pass.
 //!
-//! A guess never changes what is said. Every token is sampled from the network's own logits at its position, with the
-//! random number of that position; the guess only decides whether the logits of the next row, computed in the same
-//! pass, are those that are needed. So greedy and sampled answers are the same, token for token, and not only in
-//! distribution (which is what rejection sampling gives; Leviathan et al., arXiv 2211.17192).
+//! A draft never changes the answer. Every token is sampled from the network's own logits at its position, with the
+//! random number of that position. The draft only decides whether the logits of the next row, computed in the same
+//! pass, can be used. So greedy and sampled answers are the same token for token, and not only in distribution (which
+//! is what rejection sampling gives; Leviathan et al., arXiv 2211.17192).
 
 use super::schedule::Schedule;
 use super::sequence::Sequence;
@@ -15,24 +15,24 @@ use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
 
-/// Who guesses.
+/// The draft method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speculative {
-    /// Nobody.
+    /// No drafts.
     #[default]
     Off,
-    /// What followed the last time that the same few tokens were said (prompt look-up).
+    /// Prompt look-up: drafts what followed the last occurrence of the current few tokens.
     Ngram,
     /// The network's multi-token prediction module (DeepSeek-V3, arXiv 2412.19437, §5.4.3).
     Mtp,
 }
 
-/// Lengths of the beginnings that are looked up: longest first.
+/// Lengths of the n-grams that are looked up; the longest first.
 const GRAMS: std::ops::RangeInclusive<usize> = 2..=4;
-/// Most tokens guessed by look-up. The length follows the success: see [`Sequence::learn`].
+/// Maximum draft length of look-up. The length adapts to the acceptance: see [`Sequence::learn`].
 const MOST: usize = 8;
 
-/// Guesses of what follows `tokens`, at most `most`: what followed when their last few stood there before.
+/// Drafts at most `most` tokens: those that followed an earlier occurrence of the last few tokens.
 pub(super) fn look_up(tokens: &[u32], most: usize, draft: &mut Vec<u32>) {
     draft.clear();
     let history = &tokens[..tokens.len() - 1];
@@ -46,14 +46,15 @@ pub(super) fn look_up(tokens: &[u32], most: usize, draft: &mut Vec<u32>) {
 }
 
 impl Sequence {
-    /// Guesses by look-up.
+    /// Drafts by look-up.
     pub(super) fn guess(&mut self) {
         let mut draft = std::mem::take(&mut self.draft);
         look_up(&self.tokens, self.guesses, &mut draft);
         self.draft = draft;
     }
 
-    /// Notes how many of the guesses were right: all, and more are made next time; else as many as were right.
+    /// Adapts the draft length: doubled if all draft tokens were accepted, otherwise the number that was accepted (at
+    /// least 1).
     pub(super) fn learn(&mut self, right: usize) {
         if !self.draft.is_empty() {
             self.guesses = if right == self.draft.len() { (2 * self.guesses).min(MOST) } else { right.max(1) };
@@ -61,17 +62,17 @@ impl Sequence {
     }
 }
 
-/// The MTP module as a draftsman.
+/// The MTP module as draft model.
 pub(super) struct Mtp {
     executor: Box<dyn Executor>,
     batch: Batch,
-    /// The active sequences that want a guess, in the order of the logits.
+    /// The active sequences that want a draft, in the order of the logits.
     wanted: Vec<usize>,
     scratch: Scratch,
 }
 
 impl Mtp {
-    /// For steps of up to `rows` rows, those of the samples that join a prompt included.
+    /// Creates the module for steps of up to `rows` rows, including those of samples that join a prompt.
     pub(super) fn new(model: &Model, rows: usize, o: InferOptions) -> Result<Mtp, Error> {
         let none = || {
             Error::Capacity(
@@ -86,8 +87,8 @@ impl Mtp {
         self.executor.bytes()
     }
 
-    /// Runs the module for the positions that the main network has just run and whose next token is known, and
-    /// guesses the token after the last of every sequence that is being written. `hidden` are the main network's.
+    /// Runs the module for the positions that the main network has just run and whose next token is known, and drafts
+    /// the token after the last one of every decoding sequence. `hidden` are the main network's hidden states.
     pub(super) fn draft(
         &mut self,
         backend: &dyn Backend,
@@ -103,7 +104,8 @@ impl Mtp {
             s.draft.clear();
             let known = s.rows.len().min(s.tokens.len() - 1 - s.past);
             let positions = s.past..s.past + known;
-            // Without pages there is no guess; what is wrong or missing here can only spoil guesses.
+            // Without free pages there is no draft. Missing or wrong cache entries of the module can only make drafts
+            // worse.
             if known == 0 || cache.table().pages_needed(s.at(), positions.clone()) > cache.table().free_pages() {
                 continue;
             }
@@ -122,7 +124,8 @@ impl Mtp {
         let vocab = out.logits.len() / self.wanted.len().max(1);
         for (&i, logits) in self.wanted.iter().zip(out.logits.chunks(vocab.max(1))) {
             let s = &mut schedule.active[i];
-            // The random number with which the network will choose there: like distributions then choose alike.
+            // Use the random number that the network will use at this position, so that similar distributions choose
+            // the same token.
             let token = s.sample_at(backend, s.tokens.len(), logits, &mut self.scratch);
             s.draft.push(token);
         }
@@ -141,8 +144,8 @@ mod tests {
             look_up(tokens, most, &mut draft);
             draft.clone()
         };
-        assert_eq!(look(&[1, 2, 3, 4, 5, 1, 2, 6, 7, 1, 2], 3), [6, 7, 1]); // the later of two
-        assert_eq!(look(&[8, 1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 1, 2], 2), [3, 4]); // the longer of two
+        assert_eq!(look(&[1, 2, 3, 4, 5, 1, 2, 6, 7, 1, 2], 3), [6, 7, 1]); // the later of two matches
+        assert_eq!(look(&[8, 1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 1, 2], 2), [3, 4]); // the longer of two matches
         assert_eq!(look(&[5, 5, 5, 5], 4), [5]);
         assert_eq!(look(&[1, 2, 3, 4], 4), [0; 0]);
         assert_eq!(look(&[1], 4), [0; 0]);

@@ -1,11 +1,11 @@
-//! Logits that are not the model's own: penalties for what was said already, and the caller's biases.
+//! Modified logits: penalties for repeated tokens, and the caller's biases.
 
 use super::Sampling;
 
-/// Changes a row of logits by `sampling`'s penalties, then its biases. `seen` is memory to reuse.
+/// Applies `sampling`'s penalties and then its biases to a row of logits. `seen` is scratch memory.
 ///
-/// Repetition first (prompt and answer), then frequency and presence (answer only), all before the temperature, as
-/// vLLM has them. Tokens outside the row are ignored.
+/// The repetition penalty comes first (prompt and answer), then the frequency and presence penalties (answer only), all
+/// before the temperature, as in vLLM. Tokens outside the row are ignored.
 pub fn adjust(logits: &mut [f32], sampling: &Sampling, prompt: &[u32], answer: &[u32], seen: &mut Vec<u64>) {
     let penalty = sampling.repetition_penalty;
     if penalty != 1.0 {
@@ -28,7 +28,7 @@ pub fn adjust(logits: &mut [f32], sampling: &Sampling, prompt: &[u32], answer: &
     }
 }
 
-/// Changes the logit of every token of `tokens` once.
+/// Changes the logit of each distinct token in `tokens` once.
 fn once<'a>(
     tokens: impl Iterator<Item = &'a u32>,
     logits: &mut [f32],
@@ -52,7 +52,7 @@ fn once<'a>(
 mod tests {
     use super::*;
 
-    /// Logits 2 −2 1 0 −1 after a prompt 0 0 1 and an answer 2 2 1 (and a token that there is not).
+    /// Logits 2 −2 1 0 −1 after the prompt 0 0 1 and the answer 2 2 1 (and a token outside the vocabulary).
     fn adjusted(sampling: Sampling) -> Vec<f32> {
         let mut logits = vec![2.0, -2.0, 1.0, 0.0, -1.0];
         adjust(&mut logits, &sampling, &[0, 0, 1], &[2, 2, 1, 9], &mut vec![7; 3]);
@@ -71,7 +71,7 @@ mod tests {
             adjusted(Sampling { logit_bias: vec![(3, 4.0), (4, f32::NEG_INFINITY), (77, 1.0)], ..s() }),
             [2.0, -2.0, 1.0, 4.0, f32::NEG_INFINITY]
         );
-        // All: token 2 is 1 / 2 − 2 · 0.25 − 0.5, token 1 is −2 · 2 − 0.25 − 0.5 + 1.
+        // All together: token 2 is 1 / 2 − 2 · 0.25 − 0.5, token 1 is −2 · 2 − 0.25 − 0.5 + 1.
         let all = Sampling {
             repetition_penalty: 2.0,
             frequency_penalty: 0.25,

@@ -1,30 +1,30 @@
-//! What every token of a vocabulary writes, in bytes: for grammars, and for log-probabilities told by token.
+//! The bytes of every token of a vocabulary, for grammars and for reported log-probabilities.
 
 use super::Tokenizer;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// What one token writes.
+/// The output of one token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenBytes {
-    /// The bytes; empty for ids that are no token.
+    /// The bytes; empty for ids without a token.
     pub bytes: Vec<u8>,
-    /// Whether it is a control token, whose bytes are its name and not text.
+    /// True for a control token: its bytes are its name, not text.
     pub special: bool,
 }
 
-/// How a vocabulary writes bytes as text.
+/// The encoding of bytes as text in a vocabulary.
 enum Spelling {
-    /// GPT-2's: every byte is a letter.
+    /// GPT-2: every byte is one letter.
     Letters(HashMap<char, u8>),
-    /// SentencePiece's: `<0xAB>` is a byte, and this character is a space.
+    /// SentencePiece: `<0xAB>` is a byte, and this character is a space.
     Pieces(char),
-    /// As they are.
+    /// Plain text.
     Plain,
 }
 
 impl Tokenizer {
-    /// What every token writes, by id.
+    /// Returns the bytes of every token, by id.
     pub fn token_bytes(&self) -> Vec<TokenBytes> {
         let spelling = self.spelling();
         let vocab = self.inner.get_vocab(true);
@@ -81,7 +81,7 @@ impl Spelling {
     }
 }
 
-/// GPT-2's table (`bytes_to_unicode`): printable bytes are themselves, the others follow from U+0100 on.
+/// GPT-2's table (`bytes_to_unicode`): printable bytes map to themselves, the others to U+0100 and following.
 fn letters() -> HashMap<char, u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut others = (0x100u32..).filter_map(char::from_u32);

@@ -1,10 +1,10 @@
-//! Small vocabularies in which every character, and every tag, is one token.
+//! Small vocabularies in which every character and every tag is one token.
 
 use super::{Special, Tokenizer};
 use crate::error::Error;
 use serde_json::{Value, json};
 
-/// What a character-level tokenizer consists of. Ids are given in this order: `special`, `tags`, `alphabet`.
+/// The parts of a character-level tokenizer. Ids are assigned in this order: `special`, `tags`, `alphabet`.
 #[derive(Clone, Debug, Default)]
 pub struct CharacterLevel<'a> {
     /// Control tokens, left out of decoded text; must contain `eos` and `unk`.
@@ -13,18 +13,18 @@ pub struct CharacterLevel<'a> {
     pub tags: &'a [&'a str],
     /// The characters.
     pub alphabet: &'a str,
-    /// Ends an answer.
+    /// The token that ends an answer.
     pub eos: &'a str,
-    /// Begins a text.
+    /// The token that begins a text.
     pub bos: Option<&'a str>,
-    /// Fills up.
+    /// The padding token.
     pub pad: Option<&'a str>,
-    /// Stands for characters that are not in the alphabet.
+    /// The token for characters outside the alphabet.
     pub unk: &'a str,
 }
 
 impl Tokenizer {
-    /// A tokenizer of characters and tags; a tokenizer.json like any other (WordLevel over single characters).
+    /// Creates a character-level tokenizer. Its tokenizer.json is an ordinary one (WordLevel over single characters).
     pub fn character_level(c: &CharacterLevel<'_>) -> Result<Tokenizer, Error> {
         let characters: Vec<String> = c.alphabet.chars().map(String::from).collect();
         let tokens: Vec<&str> =

@@ -1,8 +1,8 @@
-//! The tokenizer that a GGUF file's metadata describes, rebuilt as the `tokenizer.json` it was converted from.
+//! Rebuilds the `tokenizer.json` that the metadata of a GGUF file was converted from.
 //!
-//! Byte-level BPE (`tokenizer.ggml.model` = `gpt2`): vocabulary, merges and token types stand in the file, the
-//! pre-tokenizer by a name (`tokenizer.ggml.pre`, see `pre_tokenizers.rs`). SentencePiece (`llama`): pieces and their
-//! scores. A file that carries the whole `tokenizer.json` (`tokenizer.huggingface.json`) is read from that.
+//! Byte-level BPE (`tokenizer.ggml.model` = `gpt2`): the file contains vocabulary, merges and token types, and names
+//! the pre-tokenizer (`tokenizer.ggml.pre`, see `pre_tokenizers.rs`). SentencePiece (`llama`): the file contains pieces
+//! and their scores. If a file contains the whole `tokenizer.json` (`tokenizer.huggingface.json`), that is used.
 
 mod pre_tokenizers;
 mod sentencepiece;
@@ -21,12 +21,12 @@ pub(super) const CONTROL: i64 = 3;
 pub(super) const USER_DEFINED: i64 = 4;
 pub(super) const UNUSED: i64 = 5;
 
-/// Tokens that end an answer wherever they are control tokens, as in llama.cpp: instruct files name one
-/// `eos_token_id`, but their models also end with the base model's.
+/// Tokens that end an answer if they are control tokens, as in llama.cpp. Instruct files name one `eos_token_id`, but
+/// their models also use the base model's end token.
 const END_OF_GENERATION: [&str; 7] =
     ["<|eot_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<｜end▁of▁sentence｜>"];
 
-/// The tokens of the file: all texts by id, with those that are not plain vocabulary.
+/// The tokens of the file: all texts by id, and those that are not plain vocabulary.
 struct Tokens {
     texts: Vec<String>,
     types: Vec<i64>,
@@ -78,12 +78,12 @@ impl Tokens {
 }
 
 impl Tokenizer {
-    /// The tokenizer of a GGUF file.
+    /// Creates the tokenizer of a GGUF file.
     pub fn from_gguf(file: &Gguf) -> Result<Tokenizer, Error> {
         let tokens = Tokens::read(file)?;
         let (special, inner) = match file.str("tokenizer.ggml.model").map_err(fail)? {
             "gpt2" => {
-                // A file without the key is read as llama.cpp reads it.
+                // A missing key means `default`, as in llama.cpp.
                 let pre = file.opt_str("tokenizer.ggml.pre").map_err(fail)?.unwrap_or("default");
                 let definition = definition(pre).ok_or_else(|| {
                     let known = pre_tokenizers::names().collect::<Vec<_>>().join(", ");
@@ -110,7 +110,7 @@ pub(crate) fn open(path: &std::path::Path) -> Result<Gguf, Error> {
     Gguf::open(path).map_err(fail)
 }
 
-/// The chat template of a GGUF file.
+/// Returns the chat template of a GGUF file.
 pub fn chat_template(file: &Gguf) -> Result<Option<&str>, Error> {
     file.opt_str("tokenizer.chat_template").map_err(fail)
 }
@@ -159,7 +159,7 @@ fn byte_level(file: &Gguf, definition: &Definition, tokens: &Tokens) -> Result<I
     let merges = strings(file, "tokenizer.ggml.merges")?;
     limits::counts(0, merges.len()).map_err(|e| refused(&e))?;
     let merges = merges.iter().map(|merge| {
-        // A token starts with anything but a space (which is written Ġ), so the first space parts the two.
+        // No token begins with a plain space (it is written Ġ), so the first space separates the two tokens.
         let (a, b) = merge.split_once(' ').ok_or_else(|| wrong(file, "tokenizer.ggml.merges", "holds no pair"))?;
         Ok((a.to_owned(), b.to_owned()))
     });
@@ -167,14 +167,14 @@ fn byte_level(file: &Gguf, definition: &Definition, tokens: &Tokens) -> Result<I
 
     let (mut added, mut vocab) = (Vec::new(), Vocab::default());
     for (id, (text, kind)) in tokens.texts.iter().zip(&tokens.types).enumerate() {
-        // Unused tokens fill the embedding up to its size; the tokenizer never had them.
+        // Unused tokens only pad the embedding; the tokenizer never had them.
         if *kind == UNUSED || text.is_empty() {
             continue;
         }
         if *kind == CONTROL || *kind == USER_DEFINED {
             added.push(AddedToken::from(text.clone(), *kind == CONTROL).normalized(false));
         }
-        // Of two tokens with one text, the first is the one that encoding gives.
+        // If two tokens have the same text, encoding returns the first.
         vocab.entry(text.clone()).or_insert(id as u32);
     }
     let bpe = BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(definition.ignore_merges);

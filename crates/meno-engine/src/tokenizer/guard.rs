@@ -1,4 +1,4 @@
-//! Panics of the tokenizers library as errors: its inputs come from outside, and it panics on some that are wrong.
+//! Converts panics of the tokenizers library into errors: its inputs are untrusted, and it panics on some invalid ones.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,7 +10,7 @@ thread_local! {
 }
 static HOOK: Once = Once::new();
 
-/// What `f` gives, or what it panicked with. Nothing is printed.
+/// Returns the result of `f`, or its panic message. Nothing is printed.
 pub(super) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     HOOK.call_once(|| {
         let report = take_hook();
@@ -21,7 +21,8 @@ pub(super) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
         }));
     });
     let before = QUIET.replace(true);
-    // What `f` leaves half done is a tokenizer's cache of words, which the library only ever reads whole.
+    // The only state that `f` can leave half-done is a tokenizer's cache of words, which the library always reads
+    // whole.
     let result = catch_unwind(AssertUnwindSafe(f));
     QUIET.set(before);
     result.map_err(|payload| message(payload.as_ref()))

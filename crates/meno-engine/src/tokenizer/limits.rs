@@ -1,36 +1,38 @@
-//! What of a `tokenizer.json` is looked at before the tokenizers library reads it: sizes that would make it slow, large or
-//! unbounded. Published tokenizers are far below every limit.
+//! Size limits of a `tokenizer.json`, checked before the tokenizers library reads it. Larger files would be slow or
+//! take unbounded memory. Published tokenizers are far below every limit.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Most bytes of the file. Gemma 3's has 33 MB.
+/// Maximum size of the file in bytes. Gemma 3's has 33 MB.
 pub(super) const MAX_FILE: u64 = 128 << 20;
-/// Tokens of the vocabulary, and pairs that merge. Gemma 3 has 262,144 and 514,906.
+/// Maximum number of tokens of the vocabulary and of merges. Gemma 3 has 262,144 and 514,906.
 const MAX_TOKENS: usize = 1 << 20;
 const MAX_MERGES: usize = 1 << 21;
-/// Bytes of all tokens of a Unigram vocabulary, each of which becomes a node of some 150 bytes. XLM-R has 2 MB.
+/// Maximum total bytes of the tokens of a Unigram vocabulary; each byte becomes a node of about 150 bytes. XLM-R has 2
+/// MB.
 const MAX_UNIGRAM_BYTES: usize = 4 << 20;
-/// Bytes of one token of a Unigram vocabulary, by which the time for every byte of a text grows.
+/// Maximum bytes of one token of a Unigram vocabulary; the time per byte of text grows with it.
 const MAX_UNIGRAM_TOKEN: usize = 256;
-/// Letters of a word that WordPiece parts; the time grows by their square. BERT has 100.
+/// Maximum characters of a word that WordPiece splits; the time is quadratic in it. BERT has 100.
 const MAX_WORD: u64 = 200;
-/// Ids have gaps where a vocabulary was padded; tables by id have entries for these too.
+/// Maximum number of unused ids. Padded vocabularies have gaps, and tables indexed by id have entries for them too.
 const MAX_GAPS: usize = 1 << 20;
-/// Added tokens, their bytes, and the bytes of one. They become one automaton. Gemma 3 has 6,415 of 77 kB.
+/// Maximum number of added tokens, of their total bytes, and of the bytes of one. They become one automaton. Gemma 3
+/// has 6,415 with 77 kB.
 const MAX_ADDED: usize = 1 << 15;
 const MAX_ADDED_BYTES: usize = 1 << 19;
 const MAX_ADDED_TOKEN: usize = 1 << 12;
-/// Values in the description of normalizer, pre-tokenizer, post-processor and decoder.
+/// Maximum number of JSON values that describe the normalizer, pre-tokenizer, post-processor and decoder.
 const MAX_VALUES: usize = 1 << 12;
-/// Bytes of a text in it, and how deep its parentheses nest: the longest published pattern has 1.5 kB. Tables of
-/// SentencePiece, which are no patterns, have 320 kB.
+/// Maximum bytes of a text in that description, and maximum nesting of its parentheses; the longest published pattern
+/// has 1.5 kB. SentencePiece tables, which are not patterns, have their own limit; published ones have 320 kB.
 const MAX_TEXT: usize = 1 << 14;
 const MAX_NESTING: usize = 64;
 const MAX_TABLE: usize = 4 << 20;
 
-/// Reads a `tokenizer.json` for its sizes alone; the first that is too large is an error.
+/// Reads only the sizes of a `tokenizer.json`; fails at the first that is too large.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {
     let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     added(file.added_tokens.iter().map(|t| t.content.len()))?;
@@ -39,7 +41,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     file.model.check()
 }
 
-/// Refuses added tokens of these lengths if they are too many or too long.
+/// Fails if the added tokens with these lengths are too many or too long.
 pub(super) fn added(lengths: impl Iterator<Item = usize>) -> Result<(), String> {
     let (mut count, mut bytes) = (0, 0usize);
     for length in lengths {
@@ -55,7 +57,7 @@ pub(super) fn added(lengths: impl Iterator<Item = usize>) -> Result<(), String> 
     Ok(())
 }
 
-/// Refuses a vocabulary with more tokens or merges than the limits allow.
+/// Fails if a vocabulary has more tokens or merges than the limits allow.
 pub(super) fn counts(tokens: usize, merges: usize) -> Result<(), String> {
     for (what, count, most) in [("tokens", tokens, MAX_TOKENS), ("merges", merges, MAX_MERGES)] {
         if count > most {
@@ -65,7 +67,7 @@ pub(super) fn counts(tokens: usize, merges: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a largest id that is far beyond the number of tokens.
+/// Fails if the largest id is far above the number of tokens.
 pub(super) fn ids(tokens: usize, largest: Option<u64>) -> Result<(), String> {
     let bound = 4 * tokens + MAX_GAPS;
     match largest {
@@ -121,7 +123,7 @@ impl Model {
             return Err(format!("`model.max_input_chars_per_word` is above {MAX_WORD}"));
         }
         counts(self.vocab.tokens, self.merges.0)?;
-        // A Unigram vocabulary is a list, which the library recognises by itself where `type` is left out.
+        // A Unigram vocabulary is a list. The library recognises it even if `type` is missing.
         let unigram = self.kind.as_deref() == Some("Unigram") || self.vocab.is_list;
         if unigram && (self.vocab.bytes > MAX_UNIGRAM_BYTES || self.vocab.longest > MAX_UNIGRAM_TOKEN) {
             let (bytes, longest) = (self.vocab.bytes, self.vocab.longest);
@@ -152,7 +154,7 @@ impl Vocabulary {
     }
 }
 
-/// How many merges there are; none of them is kept.
+/// The number of merges; the merges are not stored.
 #[derive(Default)]
 struct Merges(usize);
 
@@ -176,7 +178,7 @@ impl<'de> Deserialize<'de> for Merges {
     }
 }
 
-/// The length of a string, which is not kept.
+/// The length of a string; the string is not stored.
 struct Length(usize);
 
 impl<'de> Deserialize<'de> for Length {
@@ -195,7 +197,7 @@ impl<'de> Deserialize<'de> for Length {
     }
 }
 
-/// A token with its score, of any further length.
+/// The length of a token that comes with a score; further items are ignored.
 struct Scored(usize);
 
 impl<'de> Deserialize<'de> for Scored {
@@ -244,7 +246,7 @@ impl<'de> Deserialize<'de> for Vocabulary {
     }
 }
 
-/// A part of the file whose values are counted and whose texts are bounded.
+/// A section of the file whose values are counted and whose texts are limited.
 #[derive(Default)]
 struct Description;
 
@@ -254,7 +256,7 @@ impl<'de> Deserialize<'de> for Description {
     }
 }
 
-/// Counts the values of one value.
+/// Counts the JSON values in a value.
 struct Count<'a> {
     values: &'a mut usize,
     longest: usize,
@@ -320,7 +322,7 @@ impl<'de> Visitor<'de> for Count<'_> {
     }
 }
 
-/// How deep parentheses and brackets nest, at most; escapes count as if they were none.
+/// Returns the maximum nesting depth of parentheses and brackets. Escaped ones count too.
 fn nesting(pattern: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     for c in pattern.bytes() {

@@ -1,8 +1,8 @@
-//! The regular expressions of a `tokenizer.json`, under a budget of time and memory.
+//! Runs the regular expressions of a `tokenizer.json` under limits of time and memory.
 //!
-//! The patterns come from outside and are Oniguruma's, which backtracks: some take time that grows exponentially with the
-//! text. The tokenizers library runs them without a limit and panics where Oniguruma's own limit ends a match. Here the
-//! same patterns give the same matches, with an error where one takes too long.
+//! The patterns are untrusted, and their engine, Oniguruma, backtracks: some patterns take time exponential in the
+//! length of the text. The tokenizers library runs them without a time limit and panics when Oniguruma's own limit
+//! stops a match. Here the same patterns give the same matches, and an error if one takes too long.
 
 use super::gguf::PUBLISHED;
 use crate::clock::thread_time;
@@ -13,27 +13,27 @@ use std::time::{Duration, Instant};
 use tokenizers::pattern::Pattern;
 use tokenizers::{Offsets, Result};
 
-/// Processor time that every text may take, and every byte of it: a hundred times what published patterns do.
+/// CPU time allowed per text, and per byte of it: a hundred times what published patterns need.
 const TIME: Duration = Duration::from_secs(2);
 const TIME_PER_BYTE: Duration = Duration::from_micros(2);
-/// Steps back in the attempt to match at one place, some 20 ms.
+/// Maximum backtracking steps of a match attempt at one position, about 20 ms.
 const MAX_RETRIES: u32 = 2_000_000;
-/// Places to which an attempt can go back, some 200 MB.
+/// Maximum size of the backtracking stack of an attempt, about 200 MB.
 const MAX_STACK: u32 = 4_000_000;
-/// Wall time between two looks at the processor time, which is a call of the kernel.
+/// Wall time between two reads of the CPU time, which is a system call.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// Matches between two looks at the clock.
+/// Matches between two reads of the clock.
 const MATCHES: usize = 16;
 
 thread_local! {
-    /// The processor time of this thread at which the text that it encodes has had its share.
+    /// The CPU time of this thread at which the current text runs out of budget.
     static DEADLINE: Cell<Option<Duration>> = const { Cell::new(None) };
-    /// What went wrong. The library takes no notice of normalizers that fail.
+    /// The error of the current text. The library ignores errors of normalizers, so it is stored here.
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` with the time that a text of `bytes` bytes may take. If a pattern took more, that is the error, whatever the
-/// library made of it.
+/// Runs `f` with the time budget of a text of `bytes` bytes. Fails if a pattern exceeded it, even if the library
+/// ignored the error.
 pub(super) fn within_budget<R>(bytes: usize, f: impl FnOnce() -> R) -> Result<R> {
     let before = DEADLINE.replace(Some(deadline(bytes)));
     FAILURE.set(None);
@@ -42,7 +42,7 @@ pub(super) fn within_budget<R>(bytes: usize, f: impl FnOnce() -> R) -> Result<R>
     FAILURE.take().map_or(Ok(result), |failure| Err(failure.into()))
 }
 
-/// Notes what went wrong, which the library would pass over where a normalizer fails.
+/// Stores an error, because the library ignores errors of normalizers.
 pub(super) fn fail(what: String) -> String {
     FAILURE.set(Some(what.clone()));
     what
@@ -52,12 +52,12 @@ fn deadline(bytes: usize) -> Duration {
     thread_time() + TIME + TIME_PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
-/// A pattern that finds what the library's own would find.
+/// A pattern with the same matches as the library's own.
 #[derive(Clone, Debug)]
 pub(super) struct BoundedRegex {
     pattern: String,
     regex: Arc<Regex>,
-    /// Whether it is one of the published patterns, which take little time on any text.
+    /// True for the published patterns, which run fast on any text.
     harmless: bool,
 }
 
@@ -81,13 +81,13 @@ impl BoundedRegex {
         Ok(BoundedRegex { pattern: pattern.to_owned(), regex, harmless })
     }
 
-    /// Whether it matches the empty text.
+    /// Returns true if the pattern matches the empty text.
     pub(super) fn matches_nothing(&self) -> Result<bool> {
         Ok(self.find("", 0, deadline(0))?.is_some())
     }
 
-    /// The first match that begins at `from` or later. Oniguruma's own search knows no clock, so a pattern that is not
-    /// known to be harmless is tried place by place.
+    /// Finds the first match that begins at `from` or later. Oniguruma's search has no time limit, so a pattern that is
+    /// not known to be harmless is tried position by position.
     fn find(&self, text: &str, from: usize, deadline: Duration) -> Result<Option<(usize, usize)>> {
         let (mut region, options) = (Region::new(), SearchOptions::SEARCH_OPTION_NONE);
         if self.harmless {
@@ -124,14 +124,15 @@ impl BoundedRegex {
     }
 }
 
-/// The first characters of a pattern.
+/// Returns the first characters of a pattern.
 fn short(pattern: &str) -> String {
     let shown: String = pattern.chars().take(80).collect();
     if shown.len() < pattern.len() { shown + "…" } else { shown }
 }
 
-/// What makes one step of a match compare any length of text or match another pattern: back references and calls of
-/// groups. No published tokenizer has them, and the limit of steps does not bound their time.
+/// Returns the construct, if any, that lets one step of a match compare text of any length or match another pattern:
+/// back references and subexpression calls. The step limit does not bound their time, and no published tokenizer uses
+/// them.
 fn compares_text(pattern: &str) -> Option<&'static str> {
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
@@ -141,12 +142,13 @@ fn compares_text(pattern: &str) -> Option<&'static str> {
             _ => {}
         }
     }
-    // `(?~…)`, the absence of a pattern, is matched anew at every length.
+    // `(?~…)`, the absence operator, is matched again at every length.
     pattern.contains("(?~").then_some("an absence operator")
 }
 
 impl Pattern for &BoundedRegex {
-    /// As the library's: all matches, and what lies between them. An empty match right after another is none.
+    /// As in the library: returns all matches and the text between them. An empty match directly after another match is
+    /// skipped.
     fn find_matches(&self, inside: &str) -> Result<Vec<(Offsets, bool)>> {
         if inside.is_empty() {
             return Ok(vec![((0, 0), false)]);
@@ -182,7 +184,7 @@ impl Pattern for &BoundedRegex {
 mod tests {
     use super::*;
 
-    /// The library's own way to the same matches.
+    /// Finds matches with the library's own code.
     fn of_library(pattern: &str, text: &str) -> Vec<(Offsets, bool)> {
         (&Regex::new(pattern).unwrap()).find_matches(text).unwrap()
     }

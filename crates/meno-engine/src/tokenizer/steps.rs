@@ -1,7 +1,7 @@
-//! Normalizers and pre-tokenizers of the tokenizers library, with bounds on what they take: regular expressions run under
-//! a budget ([`super::regex`]), and a text cannot grow without end.
+//! Normalizers and pre-tokenizers of the tokenizers library, with limits: regular expressions run under a budget
+//! ([`super::regex`]), and the growth of a text is bounded.
 //!
-//! Both keep the library's own description, so that what is saved is what was read.
+//! Both keep the library's own description, so saving writes what was read.
 
 use super::regex::{BoundedRegex, fail};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,22 +11,22 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::{NormalizedString, Normalizer as _, PreTokenizedString, Result, SplitDelimiterBehavior};
 
-/// Steps of a sequence; published tokenizers have up to eight.
+/// Maximum number of steps; published tokenizers have up to eight.
 const MAX_STEPS: usize = 32;
-/// How many times its size a text may become by normalisation. SentencePiece's own table gives 33 bytes for one letter.
+/// Maximum growth factor of a text in normalization. SentencePiece's own table maps one letter to 33 bytes.
 const MAX_GROWTH: f64 = 40.0;
-/// Bytes that a text may become. The library takes some 32 bytes of memory for each.
+/// Maximum size of a normalized text in bytes. The library uses about 32 bytes of memory for each.
 const MAX_NORMALIZED: usize = 32 << 20;
-/// Of this many characters at a time it is measured what a long text becomes.
+/// Size of the parts, in characters, in which the growth of a long text is measured.
 const MEASURED: usize = 1 << 16;
-/// Texts that replace others.
+/// Maximum length of a replacement text.
 const MAX_CONTENT: usize = 256;
 
 /// A normalizer.
 #[derive(Clone, Debug)]
 pub(super) struct Normalizer {
     description: NormalizerWrapper,
-    /// Each with the factor by which it can lengthen a text.
+    /// Each step with its maximum growth factor.
     steps: Vec<(NormalizerStep, f64)>,
 }
 
@@ -37,7 +37,7 @@ enum NormalizerStep {
 }
 
 impl Normalizer {
-    /// Takes a normalizer over, or says why it is refused.
+    /// Converts a normalizer of the library, or explains why it is refused.
     pub(super) fn new(description: NormalizerWrapper) -> Result<Normalizer> {
         let (mut steps, mut growth) = (Vec::new(), 1.0);
         add_normalizer(&description, &mut steps, &mut growth)?;
@@ -49,7 +49,7 @@ impl Normalizer {
     }
 }
 
-/// Adds the steps of a normalizer, and multiplies `growth` by what each can do to the length of a text.
+/// Adds the steps of a normalizer, and multiplies `growth` by the maximum growth factor of each.
 fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<(NormalizerStep, f64)>, growth: &mut f64) -> Result<()> {
     if steps.len() >= MAX_STEPS {
         return Err(format!("the normalizer has more than {MAX_STEPS} steps").into());
@@ -71,7 +71,7 @@ fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<(NormalizerStep, f64)>
             let shortest = if is_regex { 1 } else { pattern.len() };
             (content.len() as f64 / shortest as f64).max(1.0)
         }
-        // Every piece between two added tokens gets it, and a piece has a byte at least.
+        // Every piece between two added tokens gets the prefix, and a piece has at least one byte.
         NormalizerWrapper::Prepend(prepend) => {
             bounded("prepend", &prepend.prepend)?;
             1.0 + prepend.prepend.len() as f64
@@ -81,7 +81,8 @@ fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<(NormalizerStep, f64)>
             longest_entry(value["precompiled_charsmap"].as_str().unwrap_or_default()).max(1) as f64
         }
         NormalizerWrapper::ByteLevel(_) | NormalizerWrapper::Lowercase(_) | NormalizerWrapper::BertNormalizer(_) => 2.0,
-        // Unicode's forms: U+FDFA becomes 18 letters (NFKC, NFKD), U+0390 three (NFD). Doing it again changes nothing.
+        // Unicode's forms: U+FDFA becomes 18 letters (NFKC, NFKD), U+0390 three (NFD). Applying one again has no
+        // effect.
         NormalizerWrapper::NFKC(_) | NormalizerWrapper::NFKD(_) => 11.0,
         NormalizerWrapper::NFC(_) | NormalizerWrapper::NFD(_) => 3.0,
         NormalizerWrapper::StripNormalizer(_) | NormalizerWrapper::StripAccents(_) | NormalizerWrapper::Nmt(_) => 1.0,
@@ -91,9 +92,9 @@ fn add_normalizer(of: &NormalizerWrapper, steps: &mut Vec<(NormalizerStep, f64)>
     Ok(())
 }
 
-/// Pattern and content of a `Replace`, and whether the pattern is a regular expression.
+/// Returns pattern and content of a `Replace`, and true if the pattern is a regular expression.
 fn replace_parts(of: &impl Serialize) -> Result<(String, String, bool)> {
-    // The library keeps them to itself, but writes them down.
+    // The library's fields are private, but it serializes them.
     let value = serde_json::to_value(of)?;
     let text = |v: &serde_json::Value| v.as_str().map(str::to_owned);
     let (pattern, is_regex) = match (text(&value["pattern"]["String"]), text(&value["pattern"]["Regex"])) {
@@ -115,8 +116,8 @@ fn bounded(key: &str, text: &str) -> Result<()> {
     }
 }
 
-/// The length of the longest text that SentencePiece's table (base64: the size of a trie, the trie, texts that end with
-/// a zero) puts in the place of another.
+/// Returns the length of the longest replacement in SentencePiece's table (base64: the size of a trie, the trie,
+/// NUL-terminated texts).
 fn longest_entry(base64: &str) -> usize {
     let value = |c: u8| match c {
         b'A'..=b'Z' => c - b'A',
@@ -146,7 +147,7 @@ impl NormalizerStep {
         }
     }
 
-    /// Refuses to run where the text would become too long; measured in parts, which need little memory.
+    /// Fails if the text would become too long. It is measured in parts, which need little memory.
     fn check(&self, text: &str) -> Result<()> {
         let (mut rest, mut length) = (text, 0);
         while !rest.is_empty() {
@@ -203,11 +204,11 @@ enum PreTokenizerStep {
     Split { regex: BoundedRegex, behavior: SplitDelimiterBehavior, invert: bool },
 }
 
-/// Steps that write a text in other letters, longer: one of each is enough.
+/// Maximum number of steps that re-encode a text with more bytes: one of each kind is enough.
 const MAX_REWRITES: usize = 2;
 
 impl PreTokenizer {
-    /// Takes a pre-tokenizer over, or says why it is refused.
+    /// Converts a pre-tokenizer of the library, or explains why it is refused.
     pub(super) fn new(description: PreTokenizerWrapper) -> Result<PreTokenizer> {
         let mut steps = Vec::new();
         add_pre_tokenizer(&description, &mut steps)?;
@@ -271,7 +272,7 @@ impl<'de> Deserialize<'de> for PreTokenizer {
     }
 }
 
-/// Refuses a decoder that runs regular expressions, or by which texts grow without end.
+/// Refuses a decoder that runs regular expressions or has unbounded growth.
 pub(super) fn check_decoder(decoder: &tokenizers::DecoderWrapper) -> Result<()> {
     fn walk(decoder: &tokenizers::DecoderWrapper, steps: &mut usize, growth: &mut f64) -> Result<()> {
         use tokenizers::DecoderWrapper;

@@ -1,35 +1,36 @@
-//! Decoding token by token.
+//! Incremental decoding, token by token.
 
 use super::Tokenizer;
 use std::ops::Deref;
 
-/// U+FFFD, what a decoder makes of bytes that are no character (yet).
+/// U+FFFD: a decoder writes it for bytes that do not form a character (yet).
 const REPLACEMENT: char = '\u{fffd}';
-/// The bytes of an unfinished character are three at most.
+/// Maximum bytes of an unfinished character.
 const MAX_PENDING_CHARS: usize = 3;
-/// A longer window of tokens that make no text is given up on, so that a stream of broken bytes stays linear.
+/// Maximum window of tokens that give no text. Longer windows are flushed, so that a stream of broken bytes takes
+/// linear time.
 const MAX_WINDOW: usize = 64;
 
-/// Turns tokens into text as they come. The pieces, with [`DecodeStream::finish`], are the text of the whole. `T` is a
-/// tokenizer by reference, or one that is shared.
+/// Converts a stream of tokens to text. All pieces, together with [`DecodeStream::finish`], give the text of the whole.
+/// `T` is a reference to a tokenizer, or a shared pointer.
 pub struct DecodeStream<T> {
     tokenizer: T,
     skip_special: bool,
-    /// The tokens that later text can depend on (a decoder may treat the first of a text differently).
+    /// The tokens that later text can depend on (a decoder may treat the first token of a text differently).
     window: Vec<u32>,
-    /// How many of them are context, given out before.
+    /// Number of context tokens at the start of the window, already returned.
     context: usize,
-    /// How many bytes of the window's text were given out.
+    /// Number of bytes of the window's text already returned.
     given: usize,
 }
 
 impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
-    /// A decoder at the beginning of a text; `skip_special` leaves control tokens out.
+    /// Creates a decoder for a new text; `skip_special` leaves control tokens out.
     pub fn new(tokenizer: T, skip_special: bool) -> Self {
         DecodeStream { tokenizer, skip_special, window: Vec::new(), context: 0, given: 0 }
     }
 
-    /// The text that `token` completes; empty while a character is unfinished.
+    /// Returns the text that `token` completes; empty while a character is unfinished.
     pub fn push(&mut self, token: u32) -> String {
         self.window.push(token);
         let text = self.tokenizer.decode(&self.window, self.skip_special);
@@ -38,8 +39,8 @@ impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
         self.given = self.given.max(safe);
         let slide = !piece.is_empty() || (self.window.len() > MAX_WINDOW && !text.is_empty());
         if safe == text.len() && slide {
-            // Everything is out: the tokens since the last time become the context of what follows. A token without
-            // text is none: a decoder that takes a space off the start of a text would take it off again after it.
+            // Everything was returned, so the latest tokens become the context of what follows. Tokens without text
+            // cannot be context: a decoder that strips a space at the start of a text would strip it again after them.
             self.window.drain(..self.context);
             self.context = self.window.len();
             self.given = self.tokenizer.decode(&self.window, self.skip_special).len();
@@ -47,14 +48,14 @@ impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
         piece
     }
 
-    /// What is left when no more tokens come.
+    /// Returns the remaining text at the end of the tokens.
     pub fn finish(self) -> String {
         let text = self.tokenizer.decode(&self.window, self.skip_special);
         text.get(self.given..).unwrap_or_default().to_owned()
     }
 }
 
-/// How many bytes at the end of `text` may change with the next token.
+/// Returns the number of bytes at the end of `text` that the next token may change.
 fn unfinished(text: &str) -> usize {
     let count = text.chars().rev().take(MAX_PENDING_CHARS).take_while(|&c| c == REPLACEMENT).count();
     count * REPLACEMENT.len_utf8()

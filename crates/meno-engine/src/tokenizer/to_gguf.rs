@@ -1,5 +1,5 @@
-//! A Hugging Face directory's tokenizer as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
-//! `SpecialVocab`): the other way round than `gguf.rs`. Byte-level BPE.
+//! Writes the tokenizer of a Hugging Face directory as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
+//! `SpecialVocab`): the inverse of `gguf.rs`. Byte-level BPE only.
 
 use super::gguf::{CONTROL, UNUSED, USER_DEFINED, named_by};
 use super::{Tokenizer, read_json};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const NORMAL: i64 = 1;
 
-/// Adds the tokenizer and the chat template of `dir` to the metadata of a model of `vocab_size` rows.
+/// Adds the tokenizer and the chat template of `dir` to the metadata of a model with `vocab_size` rows.
 pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Result<(), Error> {
     let path = dir.join("tokenizer.json");
     let tokenizer = Tokenizer::load(dir)?;
@@ -23,8 +23,8 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
     out.string("tokenizer.ggml.model", "gpt2");
     match named_by(&json) {
         Some(name) => out.string("tokenizer.ggml.pre", name),
-        // GGUF has no name for this way to split text. Programs that know only names take the default, which splits some
-        // texts in other places; programs that read the whole file, as Meno does, find it beside the name.
+        // GGUF has no name for this splitting. Programs that only know names use the default, which splits some texts
+        // differently. Programs that read the whole file, such as Meno, find it in `tokenizer.huggingface.json`.
         None => {
             out.string("tokenizer.ggml.pre", "default");
             out.string("tokenizer.huggingface.json", &json.to_string());
@@ -41,7 +41,7 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
             out.u32(&format!("tokenizer.ggml.{role}_token_id"), *id);
         }
     }
-    // Whether the tokenizer puts it there by itself, or tokenizer_config.json says so.
+    // Either the tokenizer adds bos itself, or tokenizer_config.json requests it.
     let first = tokenizer.encode("a", true)?.first().copied();
     out.bool("tokenizer.ggml.add_bos_token", first.is_some() && first == tokenizer.bos());
     if let Some(template) = ChatTemplate::load(dir, special)? {
@@ -50,13 +50,13 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
     Ok(())
 }
 
-/// Whether a (sequence of) pre-tokenizer(s) maps bytes to letters.
+/// Returns true if a (sequence of) pre-tokenizer(s) maps bytes to letters.
 fn mentions_byte_level(pre_tokenizer: &Value) -> bool {
     pre_tokenizer["type"] == "ByteLevel"
         || pre_tokenizer["pretokenizers"].as_array().is_some_and(|all| all.iter().any(|p| p["type"] == "ByteLevel"))
 }
 
-/// All tokens by id, with their types; ids that no token has fill up to `size`.
+/// Returns all tokens by id, with their types; ids without a token are filled up to `size`.
 fn vocabulary(json: &Value, size: usize) -> Result<(Vec<String>, Vec<i32>), String> {
     let mut tokens: Vec<Option<(String, i64)>> = vec![None; size];
     let mut place = |id: Option<u64>, text: &str, kind: i64| {
@@ -78,13 +78,14 @@ fn vocabulary(json: &Value, size: usize) -> Result<(Vec<String>, Vec<i32>), Stri
     Ok(filled.map(|(i, t)| t.unwrap_or_else(|| (format!("[PAD{i}]"), UNUSED))).map(|(t, k)| (t, k as i32)).unzip())
 }
 
-/// Tokens that ought to be special and are not marked so in some published files.
+/// Returns true for tokens that should be special but are not marked so in some published files.
 fn looks_special(text: &str) -> bool {
     let framed = |open: &str, close: &str| text.starts_with(open) && text.ends_with(close);
     text == "<pad>" || framed("<|", "|>") || framed("<｜", "｜>")
 }
 
-/// Merges as `a b`; a space within a token, which byte-level tokens do not have, as they write it.
+/// Returns the merges as `a b`. A space within a token (which byte-level tokens do not have) is written as in
+/// byte-level tokens.
 fn merges(json: &Value) -> Option<Vec<String>> {
     let part = |p: &Value| Some(p.as_str()?.replace(' ', "Ġ"));
     let merge = |m: &Value| match m {

@@ -1,4 +1,4 @@
-//! The golden prompts of published chat templates. The tests of meno-server read them too.
+//! The golden prompts of published chat templates. The tests of meno-server use them too.
 
 use meno_engine::ChatTemplate;
 use meno_engine::tokenizer::Special;
@@ -13,7 +13,7 @@ pub(crate) fn golden() -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The golden text with the time put in where the template asked for it.
+/// Inserts the current time into the golden text where the template asks for it.
 pub(crate) fn with_time(text: &str) -> String {
     let mut parts = text.split("<<");
     let first = parts.next().unwrap().to_owned();

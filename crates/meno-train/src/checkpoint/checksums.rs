@@ -1,4 +1,4 @@
-//! `checksums.json` in a checkpoint: length and SHA-256 of every file beside it, so that a flipped byte is found before a
+//! `checksums.json` of a checkpoint: length and SHA-256 of every other file, so that a flipped bit is detected before a
 //! run continues from it.
 
 use super::error;
@@ -24,7 +24,8 @@ pub(crate) fn write(dir: &Path) -> Result<(), Error> {
     std::fs::write(&file, json).map_err(Error::io(&file))
 }
 
-/// Compares the files of `dir` with their checksums. Checkpoints of older versions have none: `false`.
+/// Compares the files of `dir` with their checksums. Returns `false` if there are none, as in checkpoints of older
+/// versions.
 pub(crate) fn check(dir: &Path) -> Result<bool, Error> {
     let file = dir.join(FILE);
     let json = match input::read(&file, input::SMALL) {
@@ -34,7 +35,7 @@ pub(crate) fn check(dir: &Path) -> Result<bool, Error> {
     let sums: Vec<Fingerprint> =
         serde_json::from_slice(&json).map_err(|e| error(&file, format!("not a list of checksums: {e}")))?;
     for sum in sums {
-        // A file beside the list and nowhere else.
+        // Only plain file names in this directory are allowed.
         if sum.path.file_name() != Some(sum.path.as_os_str()) {
             return Err(error(&file, format!("names {:?}, expected a file in the same directory", sum.path)));
         }

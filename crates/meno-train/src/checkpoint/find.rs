@@ -1,30 +1,30 @@
-//! Which checkpoint a run continues from: the newest that is whole.
+//! Finds the checkpoint to continue from: the newest intact one.
 
 use super::{Checkpoints, State, checksums, error, read_state};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
 
-/// A checkpoint that is whole.
+/// An intact checkpoint.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Its directory.
     pub path: PathBuf,
     /// Its training state.
     pub state: State,
-    /// What a person should know: newer ones that are damaged, checksums that are missing.
+    /// Notes for the user: newer checkpoints that are damaged, missing checksums.
     pub notes: Vec<String>,
-    /// Newer ones that are damaged.
+    /// Newer checkpoints that are damaged.
     damaged: Vec<PathBuf>,
 }
 
 impl Checkpoints {
-    /// The newest checkpoint and its step, without a look at whether it is whole.
+    /// Returns the newest checkpoint and its step, without checking that it is intact.
     pub fn latest(&self) -> Option<(usize, PathBuf)> {
         self.all().pop()
     }
 
-    /// The newest checkpoint whose files match their checksums. If there are checkpoints and none is whole, the
-    /// error is that of the newest.
+    /// Returns the newest checkpoint whose files match their checksums. If there are checkpoints but none is intact,
+    /// returns the error of the newest.
     pub fn newest_whole(&self) -> Result<Option<Found>, Error> {
         let (mut notes, mut damaged, mut first) = (Vec::new(), Vec::new(), None);
         for (step, path) in self.all().into_iter().rev() {
@@ -48,7 +48,7 @@ impl Checkpoints {
         first.map_or(Ok(None), Err)
     }
 
-    /// The checkpoints, oldest first. Empty directories and other names are none.
+    /// Returns the checkpoints, oldest first. Ignores empty directories and other names.
     pub(super) fn all(&self) -> Vec<(usize, PathBuf)> {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let step = |e: std::fs::DirEntry| {
@@ -65,19 +65,19 @@ impl Checkpoints {
 }
 
 impl Found {
-    /// Renames the damaged ones, so that they are taken for checkpoints no more: `checkpoint-40.damaged`.
+    /// Renames damaged checkpoints, so that they are no longer found: `checkpoint-40.damaged`.
     pub(super) fn set_aside_damaged(&self) -> Result<(), Error> {
         for path in &self.damaged {
             let mut aside = path.clone().into_os_string();
             aside.push(".damaged");
-            let _ = std::fs::remove_dir_all(&aside); // from an earlier time, if there is one
+            let _ = std::fs::remove_dir_all(&aside); // remove an earlier one
             std::fs::rename(path, &aside).map_err(Error::io(path))?;
         }
         Ok(())
     }
 }
 
-/// The state of a checkpoint whose files are whole, and whether there were checksums.
+/// Returns the state of a checkpoint if its files are intact, and true if it has checksums.
 fn whole(step: usize, path: &Path) -> Result<(State, bool), Error> {
     let checked = checksums::check(path)?;
     let state = read_state(path)?;

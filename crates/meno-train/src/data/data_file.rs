@@ -5,12 +5,12 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::PathBuf;
 
-/// A data file and how often its examples are seen: `"a.jsonl"` or `{ path = "a.jsonl", weight = 2.0 }`.
+/// A data file and its weight: `"a.jsonl"` or `{ path = "a.jsonl", weight = 2.0 }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// How often each of its examples is seen in one epoch: 1 for once, 0.5 for every other one.
+    /// How often each example occurs in one epoch: 1 for once, 0.5 for every other example.
     pub weight: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Which data a run was made with: the length and the SHA-256 of every file.
+//! Identifies the data of a run by the length and SHA-256 of every file.
 
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A file's content in short.
+/// The fingerprint of a file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Where the file was. The same content elsewhere is the same data.
+    /// The path of the file. The same content at another path is the same data.
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
@@ -18,7 +18,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a file.
+    /// Computes the fingerprint of a file.
     pub fn of(path: &Path) -> Result<Fingerprint, Error> {
         let mut file = meno_model::input::open(path).map_err(Error::io(path))?;
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
@@ -38,7 +38,7 @@ impl Fingerprint {
         Ok(Fingerprint { path: path.to_owned(), bytes, sha256 })
     }
 
-    /// Whether the content is the same.
+    /// Returns true if the content is the same.
     pub fn same(&self, other: &Fingerprint) -> bool {
         (self.bytes, &self.sha256) == (other.bytes, &other.sha256)
     }

@@ -1,12 +1,12 @@
-//! Several files in one epoch, each as often as its weight says.
+//! Combines several files in one epoch, according to their weights.
 
 use super::shuffled;
 
-/// Which item of several files stands at which place of an endless, shuffled order.
+/// Maps each position of an endless, shuffled order to an item of several files.
 ///
-/// The weight of a file is how often each of its items is seen in one epoch: 1 for once, 2 for twice, 0.5 for every
-/// other one. The items that a fraction leaves out of one epoch come first in the next. With weights of 1 an epoch is
-/// one permutation of all items.
+/// The weight of a file is how often each of its items occurs in one epoch: 1 for once, 2 for twice, 0.5 for every
+/// other item. Items that a fractional weight leaves out of one epoch come first in the next. With weights of 1, an
+/// epoch is one permutation of all items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mixture {
     parts: Vec<Part>,
@@ -15,14 +15,14 @@ pub struct Mixture {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     start: usize,
-    /// Items of the file.
+    /// Number of items of the file.
     len: u64,
-    /// Items of the file in one epoch.
+    /// Number of items of the file per epoch.
     quota: u64,
 }
 
 impl Mixture {
-    /// A mixture of files, given their item counts and weights.
+    /// Creates a mixture of files, given their item counts and weights.
     pub fn new(files: &[(usize, f64)]) -> Mixture {
         let mut start = 0;
         let part = |&(len, weight): &(usize, f64)| {
@@ -34,12 +34,12 @@ impl Mixture {
         Mixture { parts: files.iter().map(part).filter(|p| p.len > 0).collect() }
     }
 
-    /// Items of one epoch.
+    /// Returns the number of items per epoch.
     pub fn epoch(&self) -> u64 {
         self.parts.iter().map(|p| p.quota).sum()
     }
 
-    /// The item at place `position`; `None` if there are no items.
+    /// Returns the item at `position`; `None` if there are no items.
     pub fn index(&self, seed: u64, position: u64) -> Option<usize> {
         let epoch = self.epoch();
         let mut place = shuffled(seed, (epoch > 0).then_some(epoch)?, position);
@@ -49,7 +49,7 @@ impl Mixture {
                 continue;
             }
             if part.quota != part.len {
-                // The file's items in an order of their own, which continues from epoch to epoch.
+                // The file has a separate order of its items, which continues from epoch to epoch.
                 let own = seed ^ 0x6d69_7874_7572_6500 ^ number as u64;
                 place = shuffled(own, part.len, position / epoch * part.quota + place);
             }
@@ -87,7 +87,7 @@ mod tests {
         let first = count(0..1);
         assert!(first[..10].iter().all(|n| *n == 2) && first[20..].iter().all(|n| *n == 1), "{first:?}");
         assert!(first[10..20].iter().all(|n| *n <= 1) && first[10..20].iter().sum::<i32>() == 5, "{first:?}");
-        // The half that the first epoch left out fills the second.
+        // The half left out of the first epoch fills the second.
         assert!(count(0..2)[10..20].iter().all(|n| *n == 1));
     }
 }

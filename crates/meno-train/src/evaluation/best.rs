@@ -1,4 +1,4 @@
-//! The best model of a run: `best/`, a Hugging Face directory beside the checkpoints, with its score in `eval.json`.
+//! The best model of a run: `best/`, a Hugging Face directory next to the checkpoints, with its score in `eval.json`.
 //!
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
@@ -11,15 +11,15 @@ use meno_model::temporary::Temporary;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Its name in the directory of the run.
+/// Its directory name in the run directory.
 pub const DIR: &str = "best";
 
 /// The best score of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The optimizer step it was measured after.
+    /// The optimizer step after which it was measured.
     pub step: usize,
-    /// The score. f32, which the JSON of a checkpoint brings back exactly.
+    /// The score, as f32, which the JSON of a checkpoint restores exactly.
     pub score: f32,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Record<'a> {
     pub(super) loss: Option<f64>,
 }
 
-/// Writes the model to `best/` in place of the one before.
+/// Writes the model to `best/` and replaces the previous one.
 pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<PathBuf, Error> {
     let (path, old) = (to.dir.join(DIR), to.dir.join(".best.old"));
     let temp = Temporary::at(to.dir.join(".best.tmp"));
@@ -54,8 +54,8 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
     for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
         sync(&entry.path())?;
     }
-    // If the process is killed between the two renames, `best/` is missing until the run is resumed: this step has no
-    // checkpoint yet, so it is made and evaluated again.
+    // If the process is killed between the two renames, `best/` is missing until the run is resumed. This step has no
+    // checkpoint yet, so it is repeated and evaluated again.
     if path.exists() {
         std::fs::rename(&path, &old).map_err(Error::io(&path))?;
     }

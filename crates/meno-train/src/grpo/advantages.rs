@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What advantages are divided by.
+/// The divisor of advantages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum ScaleRewards {
@@ -12,14 +12,14 @@ pub enum ScaleRewards {
     Group,
     /// The standard deviation of all rewards of the batch.
     Batch,
-    /// Nothing (Dr. GRPO).
+    /// No division (Dr. GRPO).
     None,
 }
 
 /// TRL adds this to the deviation.
 const EPS: f32 = 1e-4;
 
-/// Mean and sample standard deviation (0 for fewer than two values), summed in order.
+/// Returns mean and sample standard deviation (0 for fewer than two values), summed in order.
 pub fn mean_std(values: &[f32]) -> (f32, f32) {
     if values.is_empty() {
         return (0.0, 0.0);
@@ -32,12 +32,12 @@ pub fn mean_std(values: &[f32]) -> (f32, f32) {
     (mean, variance.sqrt())
 }
 
-/// Whether a group teaches nothing: all its rewards are equal. Then every advantage is exactly 0.
+/// Returns true if all rewards of a group are equal. Every advantage is then exactly 0, so there is nothing to learn.
 pub fn zero_variance(group: &[f32]) -> bool {
     group.iter().all(|r| *r == group[0])
 }
 
-/// The advantages of `rewards`, consecutive groups of `group_size`.
+/// Returns the advantages of `rewards`, which are consecutive groups of `group_size`.
 pub fn advantages(rewards: &[f32], group_size: usize, scale: ScaleRewards) -> Vec<f32> {
     let batch_std = mean_std(rewards).1;
     let group = |group: &[f32]| -> Vec<f32> {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn equal_rewards_teach_nothing_exactly() {
-        // 0.1 three times does not sum to 0.3 in floating point: the zero must not depend on that.
+        // 0.1 three times does not sum to 0.3 in floating point. The advantage must be 0 nevertheless.
         assert_eq!(advantages(&[0.1; 3], 3, ScaleRewards::Group), [0.0; 3]);
     }
 }

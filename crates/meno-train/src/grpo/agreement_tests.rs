@@ -1,4 +1,5 @@
-//! The loss, its gradients and its metrics against TRL's `GRPOTrainer._compute_loss` (`dev/reference/grpo_loss.py`).
+//! Compares the loss, its gradients and its metrics with TRL's `GRPOTrainer._compute_loss`
+//! (`dev/reference/grpo_loss.py`).
 
 use super::Grpo;
 use super::mini_batch::Scores;
@@ -37,7 +38,7 @@ struct Step {
     dentropies: Vec<Vec<f64>>,
 }
 
-/// What the passes of one step compute.
+/// The results of the passes of one step.
 struct Computed {
     sums: Sums,
     dlogprobs: Vec<Vec<f64>>,
@@ -66,8 +67,8 @@ impl Golden {
         (0..self.logprobs.len()).map(rollout).collect()
     }
 
-    /// One step over the rollouts from `first` on, in passes of two, with these log-probabilities and entropies as the
-    /// network's.
+    /// Runs one step over the rollouts from `first` on, in passes of two, with these log-probabilities and entropies in
+    /// place of the network's.
     fn step(&self, grpo: &Grpo, first: usize, mini: &[Rollout]) -> Computed {
         let score = |i: usize| Scores { logprobs: self.logprobs[i].clone(), entropies: self.entropies[i].clone() };
         let needed = if grpo.needs_scores() { mini.len() } else { 0 };
@@ -100,7 +101,7 @@ impl Golden {
     }
 }
 
-/// The largest difference of any two values.
+/// Returns the largest difference between corresponding values.
 fn difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
     assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.len() == b.len()));
     a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
@@ -111,7 +112,7 @@ fn settings(golden: &Golden, case: &Case) -> Grpo {
     Grpo { max_completion_length: golden.max_completion_length, ..grpo }
 }
 
-/// The name of a variant: the settings that change the formula.
+/// Returns the name of a variant: the settings that change the formula.
 fn variant(grpo: &Grpo) -> String {
     let mut name = format!("{:?}, {:?}", grpo.loss_type, grpo.level());
     let parts = [
@@ -137,7 +138,8 @@ fn losses_and_gradients_are_those_of_trl() {
         assert_eq!(case.steps.len(), grpo.steps_per_generation);
         for (n, (mini, expected)) in rollouts.chunks(size).zip(&case.steps).enumerate() {
             let computed = golden.step(&grpo, n * size, mini);
-            // TRL divides these by the mean number of tokens of the rollout's steps, Meno by those of the step.
+            // TRL divides these by the mean number of tokens of the rollout's steps, Meno by the number of tokens of
+            // the step.
             let tokens = |r: &[Rollout]| r.iter().filter(|r| !grpo.masks(r)).map(|r| r.tokens.len()).sum::<usize>();
             let scale = match grpo.loss_type {
                 LossType::Dapo | LossType::Cispo => {

@@ -1,7 +1,7 @@
-//! Detects runs that learn nothing, or learn the wrong thing, and reports the figures that show it.
+//! Detects runs that learn nothing or learn the wrong thing, and reports the evidence.
 //!
-//! [`diagnose`] is a pure function of the figures of recent rollouts. [`Monitor`] collects these and reports each cause
-//! once, until it has cleared. The thresholds are the constants below.
+//! [`diagnose`] is a pure function of the figures of recent rollouts. [`Monitor`] collects the figures and reports each
+//! cause once, until it has cleared. The thresholds are the constants below.
 
 use crate::data::Verdict;
 use crate::grpo::advantages::zero_variance;
@@ -10,70 +10,70 @@ use crate::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Rollouts that are remembered, besides the first [`END`] of the run.
+/// Number of latest rollouts to remember, in addition to the first [`END`] of the run.
 pub const WINDOW: usize = 20;
-/// Rollouts at an end of the window that are compared with those at the other.
+/// Number of rollouts at each end of the window that are compared.
 pub const END: usize = 5;
-/// Fewest answers from which shares of answers are taken.
+/// Minimum number of answers to compute a fraction of answers.
 pub const MIN_ANSWERS: usize = 16;
-/// Fewest groups from which shares of groups are taken.
+/// Minimum number of groups to compute a fraction of groups.
 pub const MIN_GROUPS: usize = 8;
-/// Share of groups with equal rewards at which nothing can be learned.
+/// Warn if this fraction of groups has equal rewards, because nothing can be learned from them.
 pub const EQUAL_GROUPS: f64 = 0.95;
-/// Share of answers that the verifier cannot judge at which nothing can be learned.
+/// Warn if the verifier cannot judge this fraction of answers, because nothing can be learned from them.
 pub const UNJUDGED: f64 = 0.9;
-/// Growth of the mean length within the window that is reported …
+/// Warn if the mean length grows by this factor within the window …
 pub const LENGTH_FACTOR: f64 = 2.0;
-/// … unless the share of right answers grew by this much.
+/// … unless the fraction of right answers grew by this much.
 pub const LENGTH_GAIN: f64 = 0.05;
-/// Entropy that is reported: below this fraction of that of the first rollouts …
+/// Warn if the entropy is below this fraction of that of the first rollouts …
 pub const ENTROPY_FRACTION: f64 = 0.2;
 /// … and below this many nats …
 pub const ENTROPY_NATS: f64 = 0.2;
-/// … unless this share of answers is right, when there is little left to explore.
+/// … unless this fraction of answers is right, because then there is little left to explore.
 pub const ENTROPY_RIGHT: f64 = 0.9;
-/// Share of an answer's 3-grams that have occurred in it before, above which it repeats itself.
+/// An answer is repetitive if more than this fraction of its 3-grams occurred in it before.
 pub const REPEATED_NGRAMS: f32 = 0.5;
-/// Share of such answers.
+/// Warn if this fraction of answers is repetitive.
 pub const REPETITIVE: f64 = 0.3;
-/// Held-out scores that are compared: the later half with the earlier half.
+/// Number of held-out scores to compare: the later half with the earlier half.
 pub const MEASURES: usize = 4;
-/// Growth of the reward, in that time, that the held-out score should follow.
+/// Growth of the reward in that time that the held-out score should follow.
 pub const REWARD_GAIN: f64 = 0.05;
 /// Growth of the held-out score that counts as following.
 pub const HELD_OUT_GAIN: f64 = 0.01;
-/// Factor on the threshold of a cause that has been reported, so that it does not clear and return at each rollout.
+/// Factor on the threshold of a reported cause (hysteresis), so that it does not clear and return with each rollout.
 pub const SLACK: f64 = 0.8;
 
-/// The figures of one rollout and its first update. f32 survives the JSON of a checkpoint exactly.
+/// The figures of one rollout and its first update. The JSON of a checkpoint restores f32 exactly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The step that sampled it.
     pub step: usize,
-    /// Answers.
+    /// Number of answers.
     pub answers: usize,
-    /// Right answers.
+    /// Number of right answers.
     pub right: usize,
-    /// Answers without a marked answer.
+    /// Number of responses without a marked answer.
     pub unparsable: usize,
-    /// Answers that ran into the length limit.
+    /// Number of answers that hit the length limit.
     pub truncated: usize,
-    /// Answers that mostly repeat themselves.
+    /// Number of answers that mostly repeat themselves.
     pub repetitive: usize,
-    /// Groups.
+    /// Number of groups.
     pub groups: usize,
-    /// Groups of equal rewards.
+    /// Number of groups with equal rewards.
     pub equal_groups: usize,
-    /// Mean tokens of an answer.
+    /// Mean length of an answer in tokens.
     pub mean_length: f32,
     /// Mean reward.
     pub reward: f32,
-    /// Mean entropy of the predictions in nats, if anything was trained on.
+    /// Mean entropy of the predictions in nats; `None` if no update was made.
     pub entropy: Option<f32>,
 }
 
 impl Figures {
-    /// The figures of a rollout in groups of `group_size`, without the entropy.
+    /// Computes the figures of a rollout with groups of `group_size`, without the entropy.
     pub fn of(step: usize, rollouts: &[Rollout], group_size: usize) -> Figures {
         let count = |verdict: Verdict| rollouts.iter().filter(|r| r.verdict == verdict).count();
         let mean = |value: &dyn Fn(&Rollout) -> f32| {
@@ -100,31 +100,31 @@ impl Figures {
 /// A held-out score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
-    /// The step it was taken after.
+    /// The step after which it was measured.
     pub step: usize,
     /// The score.
     pub score: f32,
-    /// Mean reward of the rollouts since the measure before.
+    /// Mean reward of the rollouts since the previous measure.
     pub reward: f32,
 }
 
-/// What a warning is about.
+/// The cause of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The verifier finds no answer in most responses.
     Unparsable,
-    /// Most responses are cut off.
+    /// Most responses are truncated.
     Truncated,
     /// All answers to a question get the same reward.
     EqualRewards,
     /// Answers grow without getting better.
     LengthExplosion,
-    /// Sampling hardly varies any more.
+    /// Sampling has almost no variation any more.
     EntropyCollapse,
     /// Answers repeat themselves.
     Repetition,
-    /// The reward grows and the held-out score does not.
+    /// The reward grows but the held-out score does not.
     HeldOutFlat,
 }
 
@@ -141,13 +141,13 @@ const CAUSES: [Cause; 7] = [
 /// A cause with its evidence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warning {
-    /// What it is.
+    /// The cause.
     pub cause: Cause,
-    /// The first and the last step of the evidence.
+    /// The first and last step of the evidence.
     pub steps: (usize, usize),
-    /// What was measured over these steps.
+    /// The measurements over these steps.
     pub evidence: String,
-    /// What it usually means, and the key to change.
+    /// The usual reason, and the setting to change.
     pub advice: &'static str,
 }
 
@@ -167,13 +167,13 @@ impl fmt::Display for Warning {
 pub struct History {
     /// The first rollouts of the run, at most [`END`].
     pub first: Vec<Figures>,
-    /// The latest, at most [`WINDOW`].
+    /// The latest rollouts, at most [`WINDOW`].
     pub latest: Vec<Figures>,
     /// The latest held-out scores, at most [`MEASURES`].
     pub measures: Vec<Measure>,
 }
 
-/// The shortest run of latest rollouts with enough answers or groups.
+/// The smallest number of latest rollouts with enough answers or groups.
 struct Recent<'a> {
     rollouts: &'a [Figures],
 }
@@ -206,7 +206,7 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-/// The evidence for `cause` in `history`, if there is any. `slack` below 1 lowers the thresholds.
+/// Returns the evidence for `cause` in `history`, if any. `slack` below 1 lowers the thresholds.
 pub fn diagnose(cause: Cause, history: &History, slack: f64) -> Option<Warning> {
     let found = match cause {
         Cause::Unparsable | Cause::Truncated => unjudged(cause, history, slack),
@@ -226,7 +226,7 @@ fn unjudged(cause: Cause, history: &History, slack: f64) -> Option<Found> {
     let recent = Recent::with(&history.latest, |f| f.answers, MIN_ANSWERS)?;
     let (answers, unparsable, truncated) =
         (recent.sum(|f| f.answers), recent.sum(|f| f.unparsable), recent.sum(|f| f.truncated));
-    // Both together leave nothing to judge; the larger part is the cause.
+    // Together, both leave nothing to judge; report the more frequent one.
     let larger = if unparsable >= truncated { Cause::Unparsable } else { Cause::Truncated };
     if cause != larger || ((unparsable + truncated) as f64) < slack * UNJUDGED * answers as f64 {
         return None;
@@ -257,7 +257,7 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     if (equal as f64) < slack * EQUAL_GROUPS * groups as f64 {
         return None;
     }
-    // Where there is nothing to judge, that is the cause.
+    // If there is nothing to judge, that is the cause.
     let explained = [Cause::Unparsable, Cause::Truncated];
     if explained.iter().any(|cause| unjudged(*cause, history, 1.0).is_some()) {
         return None;
@@ -374,7 +374,7 @@ fn held_out_flat(history: &History, slack: f64) -> Option<Found> {
 #[serde(default)]
 pub struct Monitor {
     history: History,
-    /// Rewards since the last held-out measure: their sum, and how many.
+    /// Sum and number of the rewards since the last held-out measure.
     since: (f32, usize),
     /// Causes that were reported and have not cleared.
     active: Vec<Cause>,

@@ -1,7 +1,8 @@
-//! How the rollouts of a mini-batch enter the loss of its step: their weights, and what depends on more than one token.
+//! Determines how the rollouts of a mini-batch enter the loss of its step: their weights, and all quantities that
+//! depend on more than one token.
 //!
 //! The ratio of a whole response (GSPO), the off-policy mask and the quantile of entropies must be known before the
-//! first backward pass. They come from a forward pass under the weights of the step, which gives the very bits that the
+//! first backward pass. They come from a forward pass with the weights of the step, which gives the same bits that the
 //! training passes compute again.
 
 use super::Grpo;
@@ -18,20 +19,20 @@ pub(super) struct Scores {
 /// How one rollout enters the loss.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RolloutTerms {
-    /// The weight of each token's loss.
+    /// The weight of each token in the loss.
     pub(super) weight: f32,
-    /// The weight of each token's entropy.
+    /// The weight of each token's entropy bonus.
     entropy_weight: f32,
-    /// The ratio of the response, at the sequence level.
+    /// The ratio of the response; only at the sequence level.
     sequence: Option<SequenceRatio>,
-    /// The off-policy mask covers the response: it has no policy loss.
+    /// The response is masked as off-policy: it has no policy loss.
     pub(super) off_policy: bool,
-    /// The tokens below the quantile of entropies, which have neither policy loss nor entropy bonus; empty for none.
+    /// True for tokens below the entropy quantile, which have neither policy loss nor entropy bonus; empty if unused.
     low_entropy: Vec<bool>,
 }
 
 impl RolloutTerms {
-    /// What the loss of token `i` of the response depends on.
+    /// Returns the inputs of the loss of token `i` of the response.
     pub(super) fn token(&self, r: &Rollout, i: usize) -> TokenContext {
         let low_entropy = self.low_entropy.get(i) == Some(&true);
         TokenContext {
@@ -46,12 +47,12 @@ impl RolloutTerms {
 }
 
 impl Grpo {
-    /// True if no loss is taken of a rollout.
+    /// True if a rollout is excluded from the loss.
     pub(super) fn masks(&self, r: &Rollout) -> bool {
         self.mask_truncated_completions && r.truncated
     }
 
-    /// True if a rollout has a gradient. Without an advantage only the KL term and the entropy bonus pull.
+    /// True if a rollout has a gradient. Without an advantage, only the KL term and the entropy bonus have one.
     pub(super) fn teaches(&self, r: &Rollout) -> bool {
         let pulled = r.advantage != 0.0 || self.beta != 0.0 || self.entropy_coef != 0.0;
         !r.tokens.is_empty() && !self.masks(r) && pulled
@@ -69,7 +70,7 @@ impl Grpo {
         self.top_entropy_quantile < 1.0
     }
 
-    /// How each rollout of a mini-batch enters the loss. `scores` has one entry for each rollout; it is empty unless
+    /// Returns how each rollout of a mini-batch enters the loss. `scores` has one entry per rollout; it is empty unless
     /// [`Grpo::needs_scores`].
     pub(super) fn terms(&self, mini: &[Rollout], scores: &[Scores]) -> Vec<RolloutTerms> {
         let (loss_type, responses) = (self.loss_type, mini.len());
@@ -102,12 +103,12 @@ impl Grpo {
         terms
     }
 
-    /// The off-policy mask and the ratio of one response.
+    /// Sets the off-policy mask and the ratio of one response.
     fn weigh_sequence(&self, terms: &mut RolloutTerms, r: &Rollout, scores: &Scores) {
         let tokens = scores.logprobs.len() as f64;
         let ratios = scores.logprobs.iter().zip(&r.logprobs).map(|(new, old)| (*new - *old) as f64);
         let log_ratio = ratios.sum::<f64>() / tokens;
-        // DeepSeek-V3.2 eq. 9: a bad answer that the policy has moved away from teaches nothing about the policy.
+        // DeepSeek-V3.2 eq. 9: a bad answer that the policy has moved away from has no policy loss.
         terms.off_policy =
             r.advantage < 0.0 && self.off_policy_mask_threshold.is_some_and(|threshold| -log_ratio > threshold as f64);
         if self.level() == ImportanceSamplingLevel::Sequence {
@@ -121,8 +122,8 @@ impl Grpo {
     }
 }
 
-/// The `q`-quantile, between values by linear interpolation, with the roundings of `torch.quantile` in f32: a value
-/// that is a quantile must not fall below it. −∞ of no values.
+/// Returns the `q`-quantile with linear interpolation and the rounding of `torch.quantile` in f32, so that a value
+/// equal to the quantile does not fall below it. −∞ for no values.
 fn quantile(mut values: Vec<f32>, q: f32) -> f32 {
     values.sort_by(f32::total_cmp);
     let Some(last) = values.len().checked_sub(1) else { return f32::NEG_INFINITY };
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!((q(0.0), q(1.0), q(0.5), q(0.25)), (1.0, 5.0, 2.5, 1.75));
         assert_eq!(quantile(vec![7.0], 0.8), 7.0);
         assert_eq!(quantile(Vec::new(), 0.8), f32::NEG_INFINITY);
-        // Six values: the fourth of five steps is the fifth value itself, which must count as reached.
+        // Six values: the fourth of five intervals ends exactly at the fifth value, which must count as reached.
         assert_eq!(quantile(vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.8), 0.5);
     }
 }

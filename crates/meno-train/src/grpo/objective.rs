@@ -15,13 +15,13 @@
 //!
 //! where δ (`delta`, INTELLECT-2, arXiv 2505.07291) is infinite unless set, and
 //! KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
-//! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: the gradient is unbiased then, too).
+//! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: then the gradient is unbiased too).
 //!
-//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|, which practice reads as the
+//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|; implementations use the
 //! per-token form.
 //!
-//! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0 is 4.0
-//! here.
+//! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0
+//! corresponds to 4.0 here.
 
 use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde::{Deserialize, Serialize};
@@ -32,18 +32,18 @@ use serde::{Deserialize, Serialize};
 pub enum LossType {
     /// Mean over the tokens of a response, then over responses (DeepSeekMath).
     Grpo,
-    /// Sum over tokens divided by the constant `max_completion_length`, mean over responses (arXiv 2503.20783).
+    /// Sum over tokens divided by the constant `max_completion_length`, then mean over responses (arXiv 2503.20783).
     DrGrpo,
-    /// Mean over all tokens of the local batch. An optimizer step is one local batch here, so this is `dapo`.
+    /// Mean over all tokens of the local batch. Here an optimizer step is one local batch, so this equals `dapo`.
     Bnpo,
     /// Mean over all tokens of the step (DAPO, arXiv 2503.14476).
     #[default]
     Dapo,
-    /// As `dapo`, the ratio capped and detached instead of clipped (MiniMax-M1).
+    /// Like `dapo`, with the ratio capped and detached instead of clipped (MiniMax-M1).
     Cispo,
-    /// As `grpo`, the ratio through a sigmoid instead of clipped (arXiv 2511.20347).
+    /// Like `grpo`, with a sigmoid of the ratio instead of clipping (arXiv 2511.20347).
     Sapo,
-    /// As `grpo`, one ratio for a whole response (arXiv 2507.18071).
+    /// Like `grpo`, with one ratio per response (arXiv 2507.18071).
     Gspo,
 }
 
@@ -54,21 +54,21 @@ impl LossType {
     }
 }
 
-/// What one importance ratio is taken of.
+/// The level of the importance ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportanceSamplingLevel {
-    /// Every token has its own: π_θ / π_old.
+    /// One ratio per token: π_θ / π_old.
     #[default]
     Token,
-    /// A response has one: the geometric mean of its tokens' ratios.
+    /// One ratio per response: the geometric mean of its tokens' ratios.
     Sequence,
 }
 
 /// The constants of the objective.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ObjectiveConfig {
-    /// Which loss.
+    /// The variant of the loss.
     pub loss_type: LossType,
     /// ε: the ratio is clipped below 1 − ε.
     pub epsilon: f32,
@@ -101,7 +101,7 @@ impl Default for ObjectiveConfig {
     }
 }
 
-/// What the loss of a token depends on besides its own log-probability and entropy.
+/// Inputs of a token's loss besides its own log-probability and entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenContext {
     /// log π_old, as sampled.
@@ -110,21 +110,21 @@ pub struct TokenContext {
     pub ref_logprob: f32,
     /// The advantage.
     pub advantage: f32,
-    /// No policy loss is taken of this token.
+    /// The token has no policy loss.
     pub masked: bool,
-    /// w_H: how much of the token's entropy is subtracted from the loss.
+    /// w_H: the weight of the token's entropy, which is subtracted from the loss.
     pub entropy_weight: f32,
-    /// What it shares with its response, at the sequence level.
+    /// Values shared by the whole response, at the sequence level.
     pub sequence: Option<SequenceRatio>,
 }
 
-/// The importance ratio of a response, and what the derivative of a loss by it needs: every token moves the ratio, so a
-/// token's gradient has a part of all its neighbours' losses.
+/// The importance ratio of a response, and what the derivative of the loss by it needs. Every token changes the ratio,
+/// so the gradient of a token includes the losses of all tokens of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SequenceRatio {
     /// log ρ: the mean of log π_θ/π_old.
     pub log_ratio: f32,
-    /// The share of its tokens of which a policy loss is taken.
+    /// The fraction of its tokens with a policy loss.
     pub unmasked: f32,
     /// The mean of k3.
     pub kl: f32,
@@ -133,7 +133,7 @@ pub struct SequenceRatio {
 /// The loss of one token, before normalisation and without its entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenTerm {
-    /// Loss.
+    /// The loss.
     pub loss: f32,
     /// d loss / d log-probability.
     pub dlogprob: f32,
@@ -158,7 +158,7 @@ impl ObjectiveConfig {
         let ratio = token.sequence.map_or(logprob - token.old_logprob, |s| s.log_ratio).exp();
         let mut term = self.policy(ratio, token.advantage);
         if self.loss_type == LossType::Cispo {
-            // The ratio is a constant: only the token's own log-probability moves its loss.
+            // The ratio is a constant: only the token's own log-probability affects its loss.
             term.dlogprob = term.loss;
             term.loss *= logprob;
         } else if let Some(s) = token.sequence {
@@ -183,7 +183,7 @@ impl ObjectiveConfig {
         term
     }
 
-    /// P as a function of the ratio, and its derivative by log ρ; for `cispo` the factor of log π.
+    /// Returns P as a function of the ratio, and its derivative by log ρ; for `cispo` the factor of log π.
     fn policy(&self, ratio: f32, advantage: f32) -> TokenTerm {
         let (low, high) = (1.0 - self.epsilon, 1.0 + self.epsilon_high);
         let capped = ratio > high && advantage > 0.0;
@@ -196,7 +196,7 @@ impl ObjectiveConfig {
                 let (gate, rest) = (1.0 / (1.0 + (-x).exp()), 1.0 / (1.0 + x.exp()));
                 term(-4.0 / tau * gate * advantage, -4.0 * gate * rest * ratio * advantage)
             }
-            // min(ρA, clip(ρ)A) is the clipped branch exactly where clipping lowers the objective.
+            // min(ρA, clip(ρ)A) is the clipped branch exactly when clipping lowers the objective.
             _ if ratio < low && advantage < 0.0 => TokenTerm { clipped_low: true, ..term(-low * advantage, 0.0) },
             _ if capped => TokenTerm { clipped_high: true, ..term(-high * advantage, 0.0) },
             _ => match self.delta {
@@ -207,7 +207,8 @@ impl ObjectiveConfig {
     }
 }
 
-/// The weight of every token of a response of `tokens` tokens, one of `responses` of a step with `step_tokens`.
+/// Returns the weight of every token of a response of `tokens` tokens; the step has `responses` responses and
+/// `step_tokens` tokens.
 pub fn token_weight(
     loss_type: LossType,
     tokens: usize,
@@ -227,9 +228,9 @@ pub fn token_weight(
 pub struct GrpoObjective<'a> {
     /// The constants.
     pub config: ObjectiveConfig,
-    /// What the loss of every row's target depends on.
+    /// The inputs of the loss of every row's target.
     pub tokens: &'a [TokenContext],
-    /// Logits are divided by this, as when sampling.
+    /// Divisor of the logits, as in sampling.
     pub temperature: f32,
     /// True if any entropy weight may differ from 0.
     pub entropy: bool,
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!((w(LossType::Grpo, 10), w(LossType::Grpo, 30)), (1.0 / 20.0, 1.0 / 60.0));
         assert_eq!((w(LossType::Dapo, 10), w(LossType::Dapo, 30)), (1.0 / 40.0, 1.0 / 40.0));
         assert_eq!((w(LossType::DrGrpo, 10), w(LossType::DrGrpo, 30)), (1.0 / 200.0, 1.0 / 200.0));
-        // A whole response counts the same in GRPO whatever its length, in DAPO by its length.
+        // In GRPO every response counts the same; in DAPO it counts by its length.
         assert_eq!(w(LossType::Grpo, 10) * 10.0, w(LossType::Grpo, 30) * 30.0);
         assert_eq!(w(LossType::Dapo, 10) * 10.0 + w(LossType::Dapo, 30) * 30.0, 1.0);
     }

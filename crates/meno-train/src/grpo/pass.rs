@@ -1,4 +1,4 @@
-//! The rows of one pass over a mini-batch, and what the passes of a step sum to.
+//! The rows of one pass over a mini-batch, and the sums over the passes of a step.
 
 use super::mini_batch::RolloutTerms;
 use super::objective::{ImportanceSamplingLevel, ObjectiveConfig, TokenContext, TokenTerm};
@@ -6,7 +6,7 @@ use crate::rollout::Rollout;
 use meno_tensor::tape::{Batch, IGNORE, Objective, Outputs, TokenLoss};
 use std::ops::Range;
 
-/// Scores at a temperature; no loss.
+/// Computes log-probabilities at a temperature, without a loss.
 pub(super) struct Score {
     pub(super) temperature: f32,
 }
@@ -24,14 +24,14 @@ impl Objective for Score {
 #[derive(Default)]
 pub(super) struct Pass {
     pub(super) batch: Batch,
-    /// What the loss of every row's target depends on.
+    /// The inputs of the loss of every row's target.
     pub(super) tokens: Vec<TokenContext>,
     /// For each rollout: its index, and the rows that predict its answer.
     pub(super) members: Vec<(usize, Range<usize>)>,
 }
 
 impl Pass {
-    /// Fills the pass with `members` of `rollouts`, to be trained on as `terms` say (one for each rollout).
+    /// Fills the pass with `members` of `rollouts` for training; `terms` has one entry per rollout.
     pub(super) fn fill(&mut self, rollouts: &[Rollout], members: &[usize], terms: &[RolloutTerms]) {
         self.pack(rollouts, members, |i| terms[i].weight);
         for (i, answer) in &self.members {
@@ -40,7 +40,7 @@ impl Pass {
         }
     }
 
-    /// Fills the pass with `members` of `rollouts`, to be scored.
+    /// Fills the pass with `members` of `rollouts` for scoring.
     pub(super) fn fill_to_score(&mut self, rollouts: &[Rollout], members: &[usize]) {
         self.pack(rollouts, members, |_| 1.0);
         for (i, answer) in &self.members {
@@ -62,9 +62,10 @@ impl Pass {
             tokens.extend_from_slice(&r.tokens);
             let w = weight(i);
             let rows = self.batch.push_training(&tokens, |at| if at >= prompt { w } else { 0.0 });
-            // Row i predicts token i + 1: the answer is predicted by the last row of the prompt and its own but one.
+            // Row i predicts token i + 1: the answer is predicted by the last row of the prompt and all rows of the
+            // answer but the last.
             let answer = rows.start + prompt - 1..rows.end - 1;
-            // The rows before predict the prompt itself, of which nothing is wanted.
+            // The earlier rows predict the prompt itself, which is not scored.
             self.batch.targets[0][rows.start..answer.start].fill(IGNORE);
             self.members.push((i, answer));
         }
@@ -78,7 +79,7 @@ pub(super) struct Sums {
     pub(super) loss: f64,
     pub(super) tokens: f64,
     pub(super) entropy: f64,
-    /// The part of the loss that is the entropy bonus, as it was added.
+    /// The entropy bonus as included in the loss.
     pub(super) entropy_loss: f64,
     pub(super) kl: f64,
     pub(super) clip: ClipSums,
@@ -86,20 +87,20 @@ pub(super) struct Sums {
     pub(super) rows: usize,
 }
 
-/// How many ratios were clipped: of tokens, or of responses at the sequence level.
+/// Counts clipped ratios: of tokens, or of responses at the sequence level.
 #[derive(Default)]
 pub(super) struct ClipSums {
     pub(super) ratios: f64,
     pub(super) low: f64,
     pub(super) high: f64,
-    /// The smallest share of a response's ratios that were clipped below.
+    /// The smallest fraction of a response's ratios that were clipped below.
     pub(super) low_min: Option<f64>,
-    /// The largest share of a response's ratios that were clipped above.
+    /// The largest fraction of a response's ratios that were clipped above.
     pub(super) high_max: Option<f64>,
 }
 
 impl ClipSums {
-    /// Counts a response of `ratios` ratios.
+    /// Adds a response with `ratios` ratios.
     fn add(&mut self, ratios: f64, low: f64, high: f64) {
         self.ratios += ratios;
         self.low += low;
@@ -127,7 +128,7 @@ impl Sums {
             }
             match level {
                 ImportanceSamplingLevel::Token => self.clip.add(answer.len() as f64, low, high),
-                // All tokens of a response have its ratio.
+                // All tokens of a response share its ratio.
                 ImportanceSamplingLevel::Sequence => self.clip.add(1.0, low.min(1.0), high.min(1.0)),
             }
         }

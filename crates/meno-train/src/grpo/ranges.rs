@@ -1,11 +1,11 @@
-//! The ranges of GRPO's settings.
+//! The valid ranges of GRPO's settings.
 
 use super::Grpo;
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, PROBABILITY, within};
 
 impl Grpo {
-    /// Refuses values that cannot work, whatever is trained.
+    /// Checks the settings that do not depend on the model or the task.
     pub(super) fn check_ranges(&self) -> Result<(), Error> {
         let counts = [
             ("grpo.max_prompt_length", self.max_prompt_length),

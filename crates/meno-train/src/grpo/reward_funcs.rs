@@ -17,23 +17,23 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RewardFunc {
-    /// 1 if the verifier says right.
+    /// 1 if the verdict is right.
     Accuracy,
-    /// 1 if thought and answer stand in their tags.
+    /// 1 if thought and answer are enclosed in their tags.
     Format,
-    /// The share of words in the language of the question.
+    /// The fraction of words in the language of the question.
     LanguageConsistency,
-    /// Right answers short, wrong answers long.
+    /// Rewards short right answers and long wrong answers.
     CosineLength,
-    /// Down to −1 towards the longest answer.
+    /// Falls to −1 towards the maximum length.
     SoftOverlong,
-    /// Down to −1 for repeated 3-grams.
+    /// Falls to −1 for repeated 3-grams.
     RepetitionPenalty,
-    /// A program, by a path with a `/` in it: see [`crate::rewards::program`].
+    /// A program, given by a path that contains a `/`: see [`crate::rewards::program`].
     Program(PathBuf),
 }
 
-/// The rewards that need no program.
+/// The built-in rewards.
 const NAMES: [(&str, RewardFunc); 6] = [
     ("accuracy", RewardFunc::Accuracy),
     ("format", RewardFunc::Format),
@@ -53,7 +53,7 @@ impl TryFrom<String> for RewardFunc {
         let known = NAMES.iter().find(|(known, _)| *known == name);
         known.map(|(_, f)| f.clone()).ok_or_else(|| {
             let names: Vec<String> = NAMES.iter().map(|(n, _)| format!("`{n}`")).collect();
-            // In the words of serde, which recipes explain with near matches.
+            // The format of serde's message, for which recipes add near matches.
             format!("unknown variant `{name}`, expected one of {}, `./PROGRAM`", names.join(", "))
         })
     }
@@ -69,7 +69,7 @@ impl From<RewardFunc> for String {
 }
 
 impl Grpo {
-    /// The rewards that `reward_funcs` and `reward_weights` name. Starts the programs among them.
+    /// Returns the rewards in `reward_funcs` with their `reward_weights`. Starts the programs among them.
     pub fn rewards(&self) -> Result<Vec<Weighted>, Error> {
         self.check_reward_settings()?;
         let weight = |i: usize| self.reward_weights.get(i).copied().unwrap_or(1.0);
@@ -109,7 +109,7 @@ impl Grpo {
         })
     }
 
-    /// Refuses settings of rewards that cannot work.
+    /// Checks the settings of rewards.
     pub(super) fn check_reward_settings(&self) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
         let values = [
@@ -125,7 +125,7 @@ impl Grpo {
         if self.cosine_max_len == Some(0) {
             return bad("grpo.cosine_max_len", "0".into(), "expected a length in tokens, 1 or above");
         }
-        // A day: longer ones are no timeouts, and infinite ones no `Duration`.
+        // At most one day: longer timeouts are useless, and an infinite one is not a valid `Duration`.
         if !(self.reward_timeout > 0.0 && self.reward_timeout <= 86_400.0) {
             let expected = "expected seconds, above 0 and at most 86400";
             return bad("grpo.reward_timeout", self.reward_timeout.to_string(), expected);

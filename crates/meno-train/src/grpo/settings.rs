@@ -16,106 +16,108 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grpo {
-    /// Questions of one rollout.
+    /// Questions per rollout.
     pub num_questions: usize,
-    /// G: answers sampled to each question.
+    /// G: answers sampled per question.
     pub num_generations: usize,
-    /// Mini-batches (optimizer steps) that a rollout is trained on in.
+    /// Number of mini-batches (optimizer steps) per rollout.
     pub steps_per_generation: usize,
-    /// μ: how often the whole rollout is trained on.
+    /// μ: how many times to train on the whole rollout.
     pub num_iterations: usize,
-    /// Longest answer, in tokens.
+    /// Maximum length of an answer, in tokens.
     pub max_completion_length: usize,
-    /// Longest prompt, in tokens.
+    /// Maximum length of a prompt, in tokens.
     pub max_prompt_length: usize,
     /// Sampling temperature, above 0.
     pub temperature: f32,
-    /// Sample from the smallest set of tokens with this probability; 1 for all. Below 1 the ratio stays that of the
-    /// full distributions.
+    /// Sample from the smallest set of tokens with this probability; 1 for all. Below 1, the importance ratio still
+    /// uses the full distributions.
     pub top_p: f32,
     /// Sample from this many most probable tokens; 0 for all.
     pub top_k: usize,
-    /// Leave out tokens below this fraction of the most probable one's probability.
+    /// Exclude tokens below this fraction of the most probable token's probability.
     pub min_p: f32,
-    /// Answers generated at once; each has a place in the KV cache.
+    /// Answers generated concurrently; each has a slot in the KV cache.
     pub max_sequences: usize,
     /// grpo, bnpo, dr_grpo, dapo, cispo, sapo or gspo: how the loss is normalised and clipped. gspo is grpo with
     /// `importance_sampling_level = "sequence"`.
     pub loss_type: LossType,
-    /// token or sequence: whether each token has its importance ratio or a whole response has one (GSPO). token if left
-    /// out, for gspo sequence.
+    /// token or sequence: one importance ratio per token, or one per response (GSPO). If left out: token, for gspo
+    /// sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub importance_sampling_level: Option<ImportanceSamplingLevel>,
-    /// group, batch or none: what advantages are divided by.
+    /// group, batch or none: the divisor of advantages.
     pub scale_rewards: ScaleRewards,
     /// ε: the ratio is clipped below 1 − ε. R1 used 10.
     pub epsilon: f32,
-    /// The ratio is clipped above 1 + ε_high; as `epsilon` if left out (DAPO: 0.28).
+    /// The ratio is clipped above 1 + ε_high; if left out, as `epsilon` (DAPO: 0.28).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon_high: Option<f32>,
-    /// δ: the ratio is capped here for negative advantages too, where `epsilon` sets no upper bound (INTELLECT-2: 4).
-    /// Left out: no cap.
+    /// δ: the ratio is also capped here for negative advantages, where `epsilon` sets no upper bound (INTELLECT-2: 4).
+    /// If left out: no cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<f32>,
     /// sapo: τ of tokens with a positive advantage.
     pub sapo_temperature_pos: f32,
-    /// sapo: τ of all other tokens; above the positive one, so that bad answers weigh less off the policy.
+    /// sapo: τ of all other tokens; larger than the positive one, so that bad answers have less weight when off-policy.
     pub sapo_temperature_neg: f32,
-    /// Responses with a negative advantage that have become less probable by more than this, in nats a token, have no
-    /// policy loss (DeepSeek-V3.2's off-policy mask; 0.5 is a start). Left out: no mask.
+    /// Responses with a negative advantage whose probability dropped by more than this, in nats per token, have no
+    /// policy loss (DeepSeek-V3.2's off-policy mask; 0.5 is a reasonable start). If left out: no mask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_policy_mask_threshold: Option<f32>,
-    /// ρ: only this share of tokens, those of highest entropy, has a policy loss (0.2 in arXiv 2506.01939); 1 for all.
+    /// ρ: only this fraction of tokens, those with the highest entropy, has a policy loss (0.2 in arXiv 2506.01939); 1
+    /// for all.
     pub top_entropy_quantile: f32,
-    /// The weight of the entropy bonus: this times the mean entropy of the step's tokens is subtracted from the loss.
-    /// (verl: `entropy_coeff`, OpenRLHF: `entropy_loss_coef`.)
+    /// The weight of the entropy bonus: the mean entropy of the step's tokens, times this, is subtracted from the loss
+    /// (verl: `entropy_coeff`, OpenRLHF: `entropy_loss_coef`).
     pub entropy_coef: f32,
     /// β: the weight of the KL divergence to the reference; 0 for no reference (R1: 0.001).
     pub beta: f32,
     /// Multiply the KL estimate by the importance ratio, which makes its gradient unbiased (DeepSeek-V3.2). TRL's
     /// default is true.
     pub use_bias_correction_kl: bool,
-    /// Move the reference towards the policy's weights as training proceeds.
+    /// Move the reference towards the policy's weights during training.
     pub sync_ref_model: bool,
-    /// Optimizer steps between two such moments (R1: 400).
+    /// Optimizer steps between two such updates (R1: 400).
     pub ref_model_sync_steps: usize,
-    /// α: the reference becomes α · policy + (1 − α) · reference (TR-DPO; TRL's default is 0.6). 1: the policy (R1).
+    /// α: the reference becomes α · policy + (1 − α) · reference (TR-DPO; TRL's default is 0.6). 1 copies the policy
+    /// (R1).
     pub ref_model_mixup_alpha: f32,
     /// Rewards, by name: accuracy, format, language_consistency, cosine_length, soft_overlong, repetition_penalty; or
-    /// the path of a program, `./my_reward`, from the working directory.
+    /// the path of a program, `./my_reward`, relative to the working directory.
     pub reward_funcs: Vec<RewardFunc>,
     /// The weight of each reward; 1 each if left empty.
     pub reward_weights: Vec<f32>,
-    /// Whether the format reward asks for `<answer>` tags after the thought.
+    /// Require `<answer>` tags after the thought, in the format reward.
     pub answer_tags: bool,
-    /// cosine_length: the length at which the schedule ends; `max_completion_length` if left out.
+    /// cosine_length: the length at which the schedule ends; if left out, `max_completion_length`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cosine_max_len: Option<usize>,
-    /// cosine_length: the reward of a wrong answer of no tokens.
+    /// cosine_length: the reward of a wrong answer with no tokens.
     pub cosine_min_value_wrong: f32,
     /// cosine_length: the reward of a wrong answer of `cosine_max_len` tokens.
     pub cosine_max_value_wrong: f32,
     /// cosine_length: the reward of a right answer of `cosine_max_len` tokens.
     pub cosine_min_value_correct: f32,
-    /// cosine_length: the reward of a right answer of no tokens.
+    /// cosine_length: the reward of a right answer with no tokens.
     pub cosine_max_value_correct: f32,
-    /// cosine_length: the reward of an answer that runs into the limit, right or wrong.
+    /// cosine_length: the reward of an answer that hits the limit, right or wrong.
     pub cosine_exceed_length: f32,
-    /// Seconds that a reward's program has for each answer.
+    /// Timeout of a reward's program, in seconds per answer.
     pub reward_timeout: f32,
-    /// How often a reward's program is started again over one answer before the run ends with an error.
+    /// How often a reward's program is restarted on one answer before the run fails.
     pub reward_max_restarts: usize,
-    /// soft_overlong: over how many tokens before the longest answer the punishment grows.
+    /// soft_overlong: number of tokens before the maximum length over which the penalty grows.
     pub overlong_cache: usize,
-    /// Take no loss of answers that ran into the length limit (DAPO's overlong filtering).
+    /// Exclude answers that hit the length limit from the loss (DAPO's overlong filtering).
     pub mask_truncated_completions: bool,
-    /// Replace groups whose rewards are all equal by new questions (DAPO).
+    /// Replace groups with equal rewards by new questions (DAPO).
     pub dynamic_sampling: bool,
-    /// How often at most groups are replaced in one rollout.
+    /// Maximum number of times that groups are replaced in one rollout.
     pub max_resample_rounds: usize,
-    /// γ: by how much a router bias moves after each step; 0 for never.
+    /// γ: how much a router bias changes after each step; 0 disables the updates.
     pub bias_update_speed: f32,
-    /// Largest |logp_rollout − logp_train| before the run stops with an error. 0: the same bits.
+    /// Maximum |logp_rollout − logp_train|; above it, the run stops with an error. 0 requires the same bits.
     pub logprob_gap_tolerance: f32,
 }
 
@@ -171,7 +173,7 @@ impl Default for Grpo {
 }
 
 impl Grpo {
-    /// The constants of the objective.
+    /// Returns the constants of the objective.
     pub fn objective(&self) -> ObjectiveConfig {
         ObjectiveConfig {
             loss_type: self.loss_type,
@@ -185,7 +187,7 @@ impl Grpo {
         }
     }
 
-    /// What one importance ratio is taken of.
+    /// Returns the level of the importance ratio.
     pub fn level(&self) -> ImportanceSamplingLevel {
         let default = match self.loss_type {
             LossType::Gspo => ImportanceSamplingLevel::Sequence,
@@ -194,7 +196,7 @@ impl Grpo {
         self.importance_sampling_level.unwrap_or(default)
     }
 
-    /// How answers are sampled.
+    /// Returns the sampler for answers.
     pub fn sampler(&self, train: &Train, stop_tokens: Vec<u32>) -> Sampler {
         let sampling = Sampling {
             temperature: self.temperature,
@@ -216,7 +218,7 @@ impl Grpo {
         }
     }
 
-    /// Refuses settings that cannot work, and rewards that are none.
+    /// Checks the settings together with the rewards.
     pub(super) fn check(&self, train: &Train, rewards: &[Weighted]) -> Result<(), Error> {
         self.check_settings(train)?;
         if rewards.is_empty() {
@@ -225,8 +227,7 @@ impl Grpo {
         Ok(())
     }
 
-    /// Refuses settings that cannot work, whatever is trained: all that can be checked without a model, a task and the
-    /// programs of rewards.
+    /// Checks everything that does not require a model, a task, or the programs of rewards.
     pub fn check_settings(&self, train: &Train) -> Result<(), Error> {
         let bad = |key, value: String, expected: &str| Err(Error::Setting { key, value, expected: expected.into() });
         self.check_ranges()?;
@@ -255,7 +256,7 @@ impl Grpo {
         Ok(())
     }
 
-    /// Refuses settings of the objective and of the reference that cannot work.
+    /// Checks the settings of the objective and of the reference.
     fn check_objective(&self) -> Result<(), Error> {
         let check = |fine: bool, key, value: String, expected: &str| match fine {
             true => Ok(()),
@@ -300,7 +301,7 @@ impl Grpo {
         check(self.beta > 0.0 || !self.sync_ref_model, "grpo.sync_ref_model", "true".into(), expected)
     }
 
-    /// Refuses prompts that do not fit.
+    /// Fails if a prompt does not fit.
     pub(super) fn check_prompts(&self, questions: &[Question], train: &Train) -> Result<(), Error> {
         let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(0);
         if longest > self.max_prompt_length {
@@ -328,7 +329,7 @@ mod tests {
     fn refused(toml: &str) -> Option<String> {
         let grpo: Grpo = toml::from_str(toml).unwrap();
         let refused = grpo.check_settings(&Train::default()).err().map(|e| e.to_string());
-        // A recipe is refused where it is read, so before a dry run ends and before anything is loaded.
+        // A recipe is checked when it is read: before a dry run ends and before anything is loaded.
         let recipe = format!("[grpo]\n{toml}");
         let read = parse::<GrpoRecipe>("", &recipe, &[]).err().map(|e| e.to_string());
         assert_eq!(read.is_some(), refused.is_some(), "{toml}: {read:?}");

@@ -1,4 +1,4 @@
-//! How long a run of GRPO will take.
+//! Estimates the duration of a GRPO run.
 
 use super::Grpo;
 use crate::data::Questions;
@@ -10,8 +10,8 @@ use meno_model::Model;
 use std::time::Instant;
 
 impl Grpo {
-    /// Measures `model`, which is of no use afterwards, and counts what a run makes of it. Every group is thought to
-    /// teach something, and answers to stay as long as they are.
+    /// Measures `model` and extrapolates to the whole run. The probe trains the model, so it must not be used
+    /// afterwards. The estimate assumes that every group has a gradient and that the length of answers does not change.
     pub fn time(
         &self,
         train: &Train,
@@ -34,7 +34,7 @@ impl Grpo {
         let (parts, uses) = (self.steps_per_generation as f64, self.steps_per_generation * self.num_iterations);
         let (rollouts, answers) = (train.max_steps.div_ceil(uses.max(1)), self.num_questions * self.num_generations);
         let tokens = answers as f64 * length;
-        // Forward only: the log-probability gate of all mini-batches but the first, and the reference.
+        // Forward only: the log-probability gate of all mini-batches except the first, and the reference.
         let scored = (parts - 1.0) / parts + if self.beta > 0.0 { 1.0 } else { 0.0 };
         let mut time = Time::default();
         let about = answering.about();

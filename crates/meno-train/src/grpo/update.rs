@@ -1,10 +1,10 @@
 //! One update of the policy from a mini-batch of a rollout, with the log-probability gate.
 //!
-//! The gate compares what sampling and training say of the same tokens under the same weights, so it is defined for
-//! every token that is trained on, and at one moment: after the rollout, before its first update. The first mini-batch
-//! gives it for nothing, by the forward pass of its own update; the later ones, which the weights will have left
-//! behind, are scored at that moment by a forward pass more. Each update then reports the gap of its own mini-batch;
-//! repetitions of a rollout (μ > 1) train on tokens that were checked before.
+//! The gate compares the log-probabilities of sampling and of training for the same tokens and the same weights. It
+//! covers every token that is trained on, and it is measured after the rollout, before its first update. The first
+//! mini-batch gets the check free from the forward pass of its own update. Later mini-batches would see changed
+//! weights, so they are scored at that moment by an additional forward pass. Each update then reports the gap of its
+//! own mini-batch. Repetitions of a rollout (μ > 1) train on tokens that were already checked.
 
 use super::GrpoRun;
 use super::mini_batch::Scores;
@@ -19,7 +19,8 @@ use meno_model::Model;
 use meno_tensor::tape::Outputs;
 
 impl GrpoRun<'_> {
-    /// Trains on the next mini-batch of the rollout; returns the rows computed, `None` if the observer stopped it.
+    /// Trains on the next mini-batch of the rollout. Returns the number of rows computed; `None` if the observer
+    /// stopped it.
     pub(super) fn update(
         &mut self,
         model: &mut Model,
@@ -32,19 +33,20 @@ impl GrpoRun<'_> {
         result
     }
 
-    /// A mini-batch of a rollout: whole groups, in order.
+    /// Returns a mini-batch of a rollout: whole groups, in order.
     fn mini_batch<'r>(&self, rollouts: &'r [Rollout], part: usize) -> &'r [Rollout] {
         let (g, parts) = (self.grpo.num_generations, self.grpo.steps_per_generation);
         let groups = rollouts.len() / g;
         &rollouts[groups * part / parts * g..groups * (part + 1) / parts * g]
     }
 
-    /// The rollouts to compute, by the passes they fit in. What has no gradient is normalised over, not computed.
+    /// Returns the rollouts to compute, packed into passes. Rollouts without a gradient count in the normalisation but
+    /// are not computed.
     fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
         self.pack(mini, |r| self.grpo.teaches(r))
     }
 
-    /// The rollouts that `wanted` chooses, by the passes they fit in.
+    /// Packs the rollouts for which `wanted` is true into passes.
     fn pack(&self, mini: &[Rollout], wanted: impl Fn(&Rollout) -> bool) -> Vec<Vec<usize>> {
         let kept: Vec<usize> = (0..mini.len()).filter(|&i| wanted(&mini[i])).collect();
         let lens: Vec<usize> = kept.iter().map(|&i| mini[i].len()).collect();
@@ -108,8 +110,8 @@ impl GrpoRun<'_> {
         Ok(Some(sums.rows))
     }
 
-    /// What the loss of a mini-batch must know of its responses beforehand ([`super::mini_batch`]): nothing for most
-    /// settings. `None` if the observer stopped it.
+    /// Returns what the loss of a mini-batch needs to know of its responses in advance ([`super::mini_batch`]); empty
+    /// for most settings. `None` if the observer stopped it.
     fn scores(
         &mut self,
         mini: &[Rollout],
@@ -123,11 +125,11 @@ impl GrpoRun<'_> {
         }
         let mut scores = vec![Scores::default(); mini.len()];
         if fresh && grpo.logprob_gap_tolerance == 0.0 && !grpo.selects_by_entropy() {
-            // The weights that sampled are the weights that train, and the gate holds both to the same bits.
+            // The weights have not changed since sampling, and the gate ensures that both give the same bits.
             scores.iter_mut().zip(mini).for_each(|(s, r)| s.logprobs.clone_from(&r.logprobs));
             return Ok(Some(scores));
         }
-        // The quantile is that of all tokens, also of those whose advantage is 0.
+        // The quantile covers all tokens, including those whose advantage is 0.
         let by_entropy = grpo.selects_by_entropy();
         let passes = self.pack(mini, |r| grpo.teaches(r) || by_entropy && !r.tokens.is_empty() && !grpo.masks(r));
         let mut pass = Pass::default();
@@ -146,7 +148,8 @@ impl GrpoRun<'_> {
         Ok(Some(scores))
     }
 
-    /// The gate of what the first update of a rollout does not compute itself; `false` if the observer stopped it.
+    /// Measures the gate for everything that the first update of a rollout does not compute. Returns `false` if the
+    /// observer stopped it.
     fn gate_later(
         &mut self,
         rollouts: &[Rollout],
@@ -159,7 +162,7 @@ impl GrpoRun<'_> {
         for part in 0..parts {
             let mini = self.mini_batch(rollouts, part);
             match self.passes(mini) {
-                // Nothing to train on: the gate is still measured, over as much as fits a pass.
+                // There is nothing to train on: measure the gate on as many rollouts as fit one pass.
                 passes if passes.is_empty() => later.push((part, self.one_pass(mini))),
                 passes if part > 0 => later.extend(passes.into_iter().map(|members| (part, members))),
                 _ => {}
@@ -179,7 +182,7 @@ impl GrpoRun<'_> {
         Ok(true)
     }
 
-    /// As many rollouts as fit one pass.
+    /// Returns as many rollouts as fit one pass.
     fn one_pass(&self, rollouts: &[Rollout]) -> Vec<usize> {
         let mut room = self.train.max_tokens;
         let fits = |&i: &usize| {
@@ -218,7 +221,8 @@ impl GrpoRun<'_> {
         }
     }
 
-    /// log π_ref of every answer: the same memory and kernels, the weights exchanged for the reference's and back.
+    /// Computes log π_ref of every answer with the same memory and kernels: swaps the weights for the reference's and
+    /// back.
     pub(super) fn score_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
         let Some(mut reference) = self.reference.take() else { return Ok(()) };
         model.weights.swap(&mut *reference)?;
@@ -228,7 +232,7 @@ impl GrpoRun<'_> {
         scored
     }
 
-    /// log π_ref of every answer by a model that has the reference's weights.
+    /// Computes log π_ref of every answer with a model that has the reference's weights.
     fn score_with_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
         let lens: Vec<usize> = rollouts.iter().map(Rollout::len).collect();
         let mut pass = Pass::default();
@@ -243,7 +247,7 @@ impl GrpoRun<'_> {
     }
 }
 
-/// The log-probability gate: max |logp_rollout − logp_train| over the answers of a pass.
+/// Measures the log-probability gate: max |logp_rollout − logp_train| over the answers of a pass.
 fn gate(out: &Outputs, pass: &Pass, tolerance: f32, step: usize) -> Result<f32, Error> {
     let mut worst = (0f32, 0, 0);
     for (sequence, answer) in &pass.members {

@@ -1,12 +1,12 @@
-//! Errors of recipes in words: the line, and what was probably meant.
+//! Readable errors of recipes: the line, and what was probably meant.
 
 use meno_model::plain::plain;
 
-/// Characters of a line that an error shows.
+/// Maximum number of characters of a line in an error.
 const MAX_SOURCE: usize = 80;
 
-/// Formats an error of the TOML reader for a person: the line of `text` it is about and, for an unknown key, the nearest
-/// known ones. `text` is the file that was read.
+/// Formats an error of the TOML parser for display: the affected line of `text` and, for an unknown key, the most
+/// similar known keys. `text` is the file that was read.
 pub fn explain(e: &toml::de::Error, text: &str) -> String {
     let message = plain(&with_suggestion(e.message()));
     match e.span() {
@@ -21,7 +21,7 @@ pub fn explain(e: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// "unknown field `x`, expected one of `a`, `b`" with the nearest of the known ones.
+/// Adds the most similar known names to "unknown field `x`, expected one of `a`, `b`".
 pub(super) fn with_suggestion(message: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant ")) else {
         return message.to_owned();
@@ -34,7 +34,7 @@ pub(super) fn with_suggestion(message: &str) -> String {
     format!("unknown {what} `{unknown}`{}; expected one of: {all}", near(&unknown, &known))
 }
 
-/// "; did you mean `x`?" for names close to `unknown`.
+/// Returns "; did you mean `x`?" for names similar to `unknown`.
 pub fn near(unknown: &str, known: &[String]) -> String {
     let mut close: Vec<(usize, &String)> = known.iter().map(|k| (strsim::levenshtein(unknown, k), k)).collect();
     close.sort();

@@ -1,4 +1,4 @@
-//! What `[eval]` of a training recipe must be, and the files it reads.
+//! Checks `[eval]` of a training recipe, and lists the files it reads.
 
 use super::TaskSection;
 use crate::error::Error;
@@ -7,14 +7,14 @@ use crate::limits::{POSITIVE, refused, within};
 use meno_eval::{Split, tasks};
 use std::path::PathBuf;
 
-/// The files of held-out questions and examples.
+/// Returns the files of held-out questions and examples.
 pub(super) fn held_out(eval: &Evaluate) -> Vec<PathBuf> {
     let task = eval.eval_task.iter().map(PathBuf::from).filter(|path| path.is_file());
     let files = eval.eval_files.iter().map(|f| f.path.clone());
     task.chain(files).filter(|_| eval.eval_steps > 0).collect()
 }
 
-/// Refuses held-out questions that are none: those of training, or of no task.
+/// Fails if the held-out questions are those of training, or belong to no task.
 fn check_questions(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
     eval.check()?;
     if eval.eval_steps == 0 {
@@ -31,7 +31,7 @@ fn check_questions(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `[eval]` of reinforcement learning must be.
+/// Checks `[eval]` of reinforcement learning.
 pub(super) fn check_eval_of_grpo(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
     if let Some(file) = eval.eval_files.first() {
         let expected = "reinforcement learning measures answers: name questions in `eval.eval_task`";
@@ -40,7 +40,7 @@ pub(super) fn check_eval_of_grpo(eval: &Evaluate, task: &TaskSection) -> Result<
     check_questions(eval, task)
 }
 
-/// What `[eval]` of fine-tuning must be.
+/// Checks `[eval]` of fine-tuning.
 pub(super) fn check_eval_of_sft(eval: &Evaluate, task: &TaskSection) -> Result<(), Error> {
     eval.check()?;
     eval.eval_files.iter().try_for_each(|f| within(POSITIVE, &[("eval.eval_files.weight", f.weight)]))?;
@@ -49,7 +49,7 @@ pub(super) fn check_eval_of_sft(eval: &Evaluate, task: &TaskSection) -> Result<(
                         `eval.eval_task`";
         return Err(refused("eval.eval_steps", eval.eval_steps, expected));
     }
-    // The questions that are trained on are no matter of `[task]` here.
+    // Here `[task]` does not describe the training questions.
     if eval.eval_task.is_some() {
         check_questions(eval, &TaskSection { name: String::new(), ..task.clone() })
     } else {

@@ -1,4 +1,4 @@
-//! Whether a run may continue: the recipe and the data it was begun with, against those of now.
+//! Decides whether a run may resume, by comparing its original recipe and data with the current ones.
 
 use super::{Recipe, parse, resolved};
 use crate::checkpoint::Begun;
@@ -7,8 +7,8 @@ use crate::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
-/// Settings that a resumed run may have otherwise: where results go, when a run ends, what it logs and how much memory
-/// and how many threads it takes. They end in `*` where a whole section is meant.
+/// Settings that may change when a run resumes: where results go, when the run ends, what it logs, and its memory and
+/// threads. A trailing `*` stands for a whole section.
 pub const HARMLESS: [&str; 11] = [
     "run.*",
     "train.max_steps",
@@ -23,18 +23,19 @@ pub const HARMLESS: [&str; 11] = [
     "eval.threads",
 ];
 
-/// Settings that name files: what they hold counts, not where it is.
+/// Settings that name files: their contents are compared, not their paths.
 const FILES: [&str; 5] = ["data.files", "task.name", "distill.traces", "eval.eval_task", "eval.eval_files"];
 
-/// What a run of this recipe begins with.
+/// Returns the recipe and data that a run of this recipe starts with.
 pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
     let data = recipe.data_files().iter().map(|path| Fingerprint::of(path)).collect::<Result<_, _>>()?;
     Ok(Begun { recipe: resolved(recipe), data })
 }
 
-/// What is different between then and now, a line each, without what is harmless: `train.seed: 0 -> 1`.
+/// Returns the differences between the original and the current run, one per line, without harmless ones: `train.seed:
+/// 0 -> 1`.
 pub fn differences<R: Recipe>(then: &Begun, now: &Begun) -> Vec<String> {
-    // Read by this version, an older recipe has the defaults of the keys that it does not know.
+    // When this version parses an older recipe, keys missing there get their defaults.
     let read = |text: &str| parse::<R>("", text, &[]).ok().map(|recipe| resolved(&recipe));
     let settings = |text: &str| flat(&read(text).unwrap_or_else(|| text.to_owned()));
     let (was, is) = (settings(&then.recipe), settings(&now.recipe));
@@ -65,7 +66,7 @@ fn data_differences(then: &[Fingerprint], now: &[Fingerprint]) -> Vec<String> {
     then.iter().zip(now).filter_map(changed).collect()
 }
 
-/// Whether both name the same directory or file.
+/// Returns true if both name the same directory or file.
 fn same_place(a: Option<&Value>, b: Option<&Value>) -> bool {
     let place = |v: Option<&Value>| std::fs::canonicalize(v?.as_str()?).ok();
     place(a).is_some_and(|a| Some(a) == place(b))
@@ -75,7 +76,7 @@ fn harmless(key: &str) -> bool {
     HARMLESS.iter().any(|h| h.strip_suffix('*').map_or(key == *h, |section| key.starts_with(section)))
 }
 
-/// The settings of a recipe by their full names. Of data files only the weights remain.
+/// Returns the settings of a recipe by their full names. For data files it keeps only the weights.
 pub(super) fn flat(text: &str) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
         for (key, value) in table {

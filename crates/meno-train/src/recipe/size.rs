@@ -1,6 +1,6 @@
 //! Sizes with a suffix, as on a command line.
 
-/// A number of tokens or bytes: `8192`, or with a suffix `8k`, `1M`, `4G` (powers of 1024).
+/// Parses a number of tokens or bytes: `8192`, or with a suffix `8k`, `1M`, `4G` (powers of 1024).
 pub fn size(text: &str) -> Result<usize, String> {
     let wrong = || "expected a whole number, which may end with k, M or G (8k is 8192)".to_owned();
     let lower = text.trim().to_ascii_lowercase();

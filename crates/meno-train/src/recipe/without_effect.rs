@@ -1,7 +1,7 @@
-//! Settings that are set and change nothing, as other settings are: leftovers of another recipe, or a misunderstanding.
+//! Finds settings that have no effect because of other settings: leftovers of another recipe, or a misunderstanding.
 //!
-//! They are noted, not refused: recipes are made from each other, and a leftover harms nothing. What contradicts itself
-//! is refused by the checks of its section.
+//! They are reported, not refused: recipes are copied and edited, and a leftover does no harm. Contradictions are
+//! refused by the checks of each section.
 
 use super::{DistillSection, Recipe, TaskSection, resolved, resume};
 use crate::evaluation::Evaluate;
@@ -14,14 +14,14 @@ use crate::schedule::LrSchedulerType;
 use crate::sft::Sft;
 use crate::trainer::{Optim, Train};
 
-/// Settings that change something only if others are so.
+/// Settings that have an effect only under a condition.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// Their full names; one that ends in `*` stands for all that begin so.
+    /// Their full names; a trailing `*` matches all names with this prefix.
     keys: &'static [&'static str],
-    /// Whether they change something here.
+    /// True if the settings have an effect.
     holds: bool,
-    /// What to say where they do not.
+    /// The note if they have none.
     otherwise: String,
 }
 
@@ -29,7 +29,7 @@ fn when(holds: bool, keys: &'static [&'static str], otherwise: impl Into<String>
     Condition { keys, holds, otherwise: otherwise.into() }
 }
 
-/// A sentence for every setting that is not the default and changes nothing.
+/// Returns a sentence for every setting that is not the default and has no effect.
 pub fn notes<R: Recipe>(recipe: &R) -> Vec<String> {
     let (set, default) = (resume::flat(&resolved(recipe)), resume::flat(&resolved(&R::default())));
     let named = |condition: &Condition, key: &str| {
@@ -62,7 +62,7 @@ pub(super) fn of_train(train: &Train) -> Vec<Condition> {
     ]
 }
 
-/// `[train]` of a run whose number of steps the recipe says.
+/// `[train]` of a run whose number of steps is set in the recipe.
 pub(super) fn of_steps(train: &Train) -> Vec<Condition> {
     let why = format!("is more than `train.max_steps` = {}: the learning rate never reaches its peak", train.max_steps);
     vec![when(train.warmup_steps <= train.max_steps, &["train.warmup_steps"], why)]
@@ -136,7 +136,7 @@ pub(super) fn of_eval(eval: &Evaluate) -> Vec<Condition> {
     vec![when(eval.eval_steps > 0, &["eval.*"], "has no effect: `eval.eval_steps` is 0")]
 }
 
-/// `[task]` where it is asked.
+/// `[task]` of a run that uses it.
 pub(super) fn of_task(task: &TaskSection) -> Vec<Condition> {
     vec![
         when(task.prompt == PromptStyle::Chat, &["task.system"], "has no effect: `task.prompt` is not chat"),
@@ -144,7 +144,7 @@ pub(super) fn of_task(task: &TaskSection) -> Vec<Condition> {
     ]
 }
 
-/// `[task]` and the settings of questions of fine-tuning, where only held-out questions are asked.
+/// `[task]` and the question settings of fine-tuning, which only affect held-out questions.
 pub(super) fn of_questions(eval: &Evaluate, task: &TaskSection) -> Vec<Condition> {
     let asked = eval.eval_task.is_some() && eval.eval_steps > 0;
     let mut all = vec![when(asked, &["task.*"], "has no effect: no `eval.eval_task` is asked")];
@@ -175,7 +175,7 @@ pub(super) fn of_sample(sample: &RejectionSampling) -> Vec<Condition> {
     vec![when(sample.require_format, &["sample.answer_tags"], "has no effect: `sample.require_format` is false")]
 }
 
-/// `[distill]`: a teacher is asked, or its traces are there.
+/// `[distill]`: either a teacher is sampled, or traces are given.
 pub(super) fn of_traces(distill: &DistillSection, sample: &RejectionSampling, task: &TaskSection) -> Vec<Condition> {
     if distill.traces.is_some() {
         return vec![when(false, &["sample.*"], "has no effect: the traces of `distill.traces` are there")];

@@ -1,4 +1,4 @@
-//! Accuracy (R1 §2.2.2): whether the verifier found the answer right.
+//! Accuracy (R1 §2.2.2): the verdict of the verifier.
 
 use super::{Input, Reward};
 use crate::data::Verdict;

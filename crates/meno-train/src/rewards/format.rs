@@ -1,15 +1,15 @@
-//! Format (R1 §2.2.2): the reasoning stands between its tags, the answer between its own, nothing else around them.
+//! Format (R1 §2.2.2): the reasoning and the answer are enclosed in their tags, with nothing else around them.
 
 use super::{Input, Reward};
 
-/// 1 for `<think>…</think><answer>…</answer>` (or without the answer tags, if there are none to ask for), else 0.
+/// 1 for `<think>…</think><answer>…</answer>` (or without the answer tags, if they are not required), else 0.
 ///
-/// An empty thought earns nothing: it would be the cheapest thing to learn.
+/// An empty thought gets 0, because it would be the easiest thing to learn.
 #[derive(Clone, Debug)]
 pub struct Format {
     /// Opening and closing tag of the reasoning.
     pub think: (String, String),
-    /// Opening and closing tag of the answer; `None` takes any text after the reasoning.
+    /// Opening and closing tag of the answer; `None` accepts any text after the reasoning.
     pub answer: Option<(String, String)>,
 }
 
@@ -21,7 +21,7 @@ impl Default for Format {
 }
 
 impl Format {
-    /// Whether `text`, the response to a prompt that ends with `prompt`, has the form.
+    /// Returns true if `text`, the response to a prompt that ends with `prompt`, has the format.
     pub fn matches(&self, prompt: &str, text: &str) -> bool {
         let opened = prompt.trim_end().ends_with(&self.think.0);
         let Some(rest) = (if opened { Some(text) } else { text.trim_start().strip_prefix(self.think.0.as_str()) })
@@ -79,7 +79,7 @@ mod tests {
         for text in no {
             assert!(!f.matches("", text), "{text}");
         }
-        // A prompt that opened the thought: the response must not open it again.
+        // If the prompt opened the thought, the response must not open it again.
         assert!(f.matches("Assistant: <think>\n", "a</think><answer>b</answer>"));
         assert!(!f.matches("Assistant: <think>\n", "<think>a</think><answer>b</answer>"));
         let free = Format { answer: None, ..Format::default() };

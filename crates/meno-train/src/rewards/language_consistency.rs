@@ -1,11 +1,12 @@
-//! Language consistency (R1 §2.3.2): the share of words in the language of the question.
+//! Language consistency (R1 §2.3.2): the fraction of words in the language of the question.
 //!
-//! Languages are distinguished by script, which is what mixing looks like. A word of an alphabet counts one; in scripts
-//! that write no spaces between words (Han, kana, Thai, Khmer, …) and in Hangul each letter counts one. Numerals,
-//! signs, code, formulas and markup count nothing.
+//! Languages are distinguished by script, because mixed answers mix scripts. A word of an alphabet counts as one; in
+//! scripts that write no spaces between words (Han, kana, Thai, Khmer, …) and in Hangul, each letter counts as one.
+//! Numerals, signs, code, formulas and markup do not count.
 //!
-//! Two languages of one script look the same: a French answer to an English question counts as consistent. Chinese and
-//! Japanese share Han: in a Japanese answer, a sentence without kana is Chinese unless it is very short.
+//! Two languages with the same script cannot be distinguished: a French answer to an English question counts as
+//! consistent. Chinese and Japanese share Han: in a Japanese answer, a sentence without kana counts as Chinese unless
+//! it is very short.
 
 use super::languages;
 use super::prose::Prose;
@@ -14,15 +15,15 @@ use crate::data::Question;
 use std::sync::LazyLock;
 use unicode_script::{Script, UnicodeScript};
 
-/// The share of the response's words that are in the question's language; 0 if it has no words.
+/// The fraction of the response's words in the question's language; 0 if it has no words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LanguageConsistency;
 
-/// Han letters of a Japanese sentence without kana, at most: a heading (証明), a name.
+/// Maximum number of Han letters of a Japanese sentence without kana: a heading (証明), a name.
 const HAN_ALONE: usize = 4;
 
-/// Whether each letter counts by itself. Besides Hangul, whose syllables are counted as characters, these are the
-/// scripts in which CLDR's `scriptMetadata` allows a line to end after any letter (`lbLetters`): they mark no words.
+/// Returns true if each letter counts separately. Besides Hangul, whose syllables count as characters, these are the
+/// scripts in which CLDR's `scriptMetadata` allows a line break after any letter (`lbLetters`): they do not mark words.
 fn counts_letters(script: Script) -> bool {
     use Script::*;
     matches!(
@@ -47,7 +48,7 @@ fn counts_letters(script: Script) -> bool {
     )
 }
 
-/// ー and its like. The extension of a character of all scripts holds kana too.
+/// ー and similar letters. The script extension of a character shared by all scripts also contains kana.
 fn is_of_both_kana(c: char) -> bool {
     let scripts = c.script_extension();
     !scripts.is_common() && scripts.contains_script(Script::Katakana)
@@ -57,7 +58,7 @@ fn is_kana(script: Script) -> bool {
     matches!(script, Script::Hiragana | Script::Katakana)
 }
 
-/// What a character does to the counting of words.
+/// The role of a character in counting words.
 enum Kind {
     /// A letter of this script.
     Letter(Script),
@@ -74,11 +75,12 @@ fn kind(c: char) -> Kind {
     static MARK: LazyLock<regex::Regex> =
         LazyLock::new(|| regex::Regex::new(r"^\p{M}$").expect("invariant: the pattern is fixed"));
     match c.script() {
-        // Letters of two scripts: ー of both kana. Others are signs of no language: the mathematical 𝑥, º.
+        // Letters shared by several scripts: ー belongs to both kana. Others are symbols without a language: the
+        // mathematical 𝑥, º.
         Script::Common if c.is_alphabetic() && is_of_both_kana(c) => Kind::Letter(Script::Katakana),
         Script::Inherited => Kind::Mark,
         Script::Common | Script::Unknown => Kind::Other,
-        // The common ones first: their letters are no marks.
+        // The common scripts first, as a fast path: their letters are not marks.
         Script::Han | Script::Latin | Script::Cyrillic if c.is_alphabetic() && !c.is_numeric() => {
             Kind::Letter(c.script())
         }
@@ -93,7 +95,7 @@ struct Counter {
     own: Vec<Script>,
     matching: usize,
     all: usize,
-    /// Of the sentence: its Han letters, and whether it has kana.
+    /// For the current sentence: its number of Han letters, and true if it has kana.
     sentence: (usize, bool),
 }
 
@@ -114,7 +116,7 @@ impl Counter {
     }
 }
 
-/// Words in `language` (an ISO 639 code or BCP 47 tag; an unknown one has no words) and words in all, of `text`.
+/// Returns the number of words of `text` in `language` (an ISO 639 code or BCP 47 tag; 0 if unknown), and of all words.
 pub fn count(language: &str, text: &str) -> (usize, usize) {
     let own = languages::scripts(language).unwrap_or_default();
     let mut counter = Counter { own, matching: 0, all: 0, sentence: (0, false) };
@@ -129,7 +131,7 @@ pub fn count(language: &str, text: &str) -> (usize, usize) {
                     let alone = script == Script::Greek
                         && word != Some(script)
                         && !chars.peek().is_some_and(|&next| matches!(kind(next), Kind::Letter(Script::Greek)));
-                    // A Greek letter by itself is a symbol (π, Δ), except to those who write Greek.
+                    // A single Greek letter is a symbol (π, Δ), unless the language is written in Greek.
                     let symbol = alone && !counter.own.contains(&script);
                     if !symbol && (counts_letters(script) || word != Some(script)) {
                         counter.word(script);
@@ -146,7 +148,7 @@ pub fn count(language: &str, text: &str) -> (usize, usize) {
     (counter.matching, counter.all)
 }
 
-/// Refuses a question whose language is unknown.
+/// Fails if the language of the question is unknown.
 pub fn check(question: &Question) -> Result<(), String> {
     match languages::scripts(&question.language) {
         Some(_) => Ok(()),
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn scripts_of_the_world() {
-        // Language, text, words in it, words in all.
+        // Language, text, words in the language, all words.
         for (language, text, matching, all) in [
             ("el", "Άρα η λύση είναι 5", 4, 4),
             ("hi", "इसलिए उत्तर पाँच है, so 5", 4, 5),
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(count("en", "the area is π r and Δ or 𝑥 alone"), (7, 7));
         assert_eq!(count("el", "η γωνία α"), (3, 3));
         assert_eq!(count("en", "Ⅳ and ½ or 〇"), (2, 2));
-        // What never ends is no formula, and no code but a fence.
+        // Unclosed markup is not a formula and not code, except a fence.
         assert_eq!(count("en", "a ` tick, \\( and $x more"), (5, 5));
         assert_eq!(count("en", "see ```\ncode that never ends"), (1, 1));
     }

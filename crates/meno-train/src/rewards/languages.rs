@@ -1,7 +1,7 @@
-//! The scripts that languages are written in, by ISO 639 code or BCP 47 tag.
+//! The scripts of languages, by ISO 639 code or BCP 47 tag.
 //!
-//! The table is Unicode's CLDR (`languages.txt`, made by `dev/reference/languages.py`): over 7,000 languages, the codes
-//! of ISO 639-1, -2 and -3, and the regions that write a language differently (`pa-PK`).
+//! The table comes from Unicode's CLDR (`languages.txt`, made by `dev/reference/languages.py`): over 7,000 languages,
+//! the codes of ISO 639-1, -2 and -3, and the regions that write a language in another script (`pa-PK`).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -25,7 +25,7 @@ static SCRIPTS: LazyLock<HashMap<&'static str, &'static [Script]>> = LazyLock::n
     table
 });
 
-/// The scripts of a language: an ISO 639 code (`en`, `zho`), or a BCP 47 tag, whose script and region count
+/// Returns the scripts of a language: an ISO 639 code (`en`, `zho`), or a BCP 47 tag, whose script and region are used
 /// (`sr-Latn`, `pa-PK`). `None` if the language or the script is unknown.
 pub fn scripts(tag: &str) -> Option<Vec<Script>> {
     let tag = tag.to_ascii_lowercase();
@@ -41,14 +41,14 @@ pub fn scripts(tag: &str) -> Option<Vec<Script>> {
     Some(of_region.unwrap_or(of_language).to_vec())
 }
 
-/// The scripts of an ISO 15924 code, which may name several (`jpan`) or a variant of one (`hans`).
+/// Returns the scripts of an ISO 15924 code, which may denote several (`jpan`) or a variant of one (`hans`).
 fn named(code: &str) -> Option<Vec<Script>> {
     Some(match code {
         "hans" | "hant" => vec![Script::Han],
         "hanb" => vec![Script::Han, Script::Bopomofo],
         "jpan" => vec![Script::Han, Script::Hiragana, Script::Katakana],
         "hrkt" => vec![Script::Hiragana, Script::Katakana],
-        // With Han among its scripts, an answer in Chinese would count as Korean.
+        // If Han were included, an answer in Chinese would count as Korean.
         "kore" => vec![Script::Hangul],
         "latf" | "latg" => vec![Script::Latin],
         "aran" => vec![Script::Arabic],

@@ -3,13 +3,13 @@
 use super::{Input, Reward};
 use crate::data::Verdict;
 
-/// DAPO's soft overlong punishment (arXiv 2503.14476 eq. 13): 0 up to `max − cache` tokens, falling linearly to −1 at
-/// `max`, −1 beyond.
+/// DAPO's soft overlong punishment (arXiv 2503.14476 eq. 13): 0 up to `max − cache` tokens, then linear to −1 at `max`,
+/// and −1 beyond.
 #[derive(Clone, Copy, Debug)]
 pub struct SoftOverlong {
-    /// Longest response, in tokens.
+    /// Maximum length of a response, in tokens.
     pub max: usize,
-    /// Over how many tokens before `max` the punishment grows.
+    /// Number of tokens before `max` over which the penalty grows.
     pub cache: usize,
 }
 
@@ -35,30 +35,32 @@ impl Reward for SoftOverlong {
     }
 }
 
-/// The cosine length reward (arXiv 2502.03373 §4.1): right answers earn more when short, wrong ones lose less when long,
-/// and an answer that runs into the length limit gets a penalty whatever it says.
+/// The cosine length reward (arXiv 2502.03373 §4.1): right answers earn more when short, wrong ones lose less when
+/// long, and an answer that hits the length limit gets a fixed penalty.
 ///
-/// R = r_e if L = L_max, else r_L + ½ (r_0 − r_L) (1 + cos(π L / L_max)), with r_0 the reward of an answer of no tokens
-/// and r_L that of one of L_max tokens. The names of the values are those of open-r1's `get_cosine_scaled_reward`, which
-/// has no penalty and counts characters; `exceed_length` is the name in the paper's code.
+/// R = r_e if L = L_max, else r_L + ½ (r_0 − r_L) (1 + cos(π L / L_max)), where r_0 is the reward of an answer with no
+/// tokens and r_L that of one with L_max tokens. The names of the values are those of open-r1's
+/// `get_cosine_scaled_reward`, which has no penalty and counts characters; `exceed_length` is the name in the paper's
+/// code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineLength {
-    /// L_max: the longest response, in tokens.
+    /// L_max: the maximum length of a response, in tokens.
     pub max_len: usize,
-    /// Reward of a wrong answer of no tokens.
+    /// Reward of a wrong answer with no tokens.
     pub min_value_wrong: f32,
-    /// Reward of a wrong answer of `max_len` tokens.
+    /// Reward of a wrong answer with `max_len` tokens.
     pub max_value_wrong: f32,
-    /// Reward of a right answer of `max_len` tokens.
+    /// Reward of a right answer with `max_len` tokens.
     pub min_value_correct: f32,
-    /// Reward of a right answer of no tokens.
+    /// Reward of a right answer with no tokens.
     pub max_value_correct: f32,
-    /// r_e: reward of an answer that was cut off, or that has `max_len` tokens or more.
+    /// r_e: reward of an answer that was truncated, or that has `max_len` tokens or more.
     pub exceed_length: f32,
 }
 
 impl CosineLength {
-    /// The values of open-r1, and for a response that is cut off those of a wrong answer of no tokens, as in the paper.
+    /// Uses the values of open-r1. A truncated response gets the value of a wrong answer with no tokens, as in the
+    /// paper.
     pub fn new(max_len: usize) -> Self {
         CosineLength {
             max_len,
@@ -130,7 +132,7 @@ mod tests {
             let expected: [f32; 4] = [right, wrong, paper_right, paper_wrong];
             assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{tokens}: {got:?} {expected:?}");
         }
-        // At the limit, or cut off before it by a shorter context: the penalty, right or wrong.
+        // At the limit, or truncated earlier by a shorter context: the penalty, right or wrong.
         for (tokens, truncated) in [(120, true), (120, false), (150, false), (70, true)] {
             assert_eq!((paper.value(true, tokens, truncated), paper.value(false, tokens, truncated)), (-10.0, -10.0));
         }

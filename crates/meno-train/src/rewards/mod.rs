@@ -1,8 +1,8 @@
-//! Rewards: functions of a question and a response, composed by weight.
+//! Rewards: functions of a question and a response, combined as a weighted sum.
 //!
-//! R1 §2.2.2: rules only (accuracy, format), no neural reward model; §2.3.2 adds language consistency. Length shaping
-//! is DAPO's soft overlong punishment and the cosine reward of arXiv 2502.03373. Your own is a closure ([`from_fn`]), a
-//! type that implements [`Reward`], or any [`program`] that reads and writes JSON lines.
+//! R1 §2.2.2 uses rules only (accuracy, format) and no neural reward model; §2.3.2 adds language consistency. Length
+//! shaping is DAPO's soft overlong punishment and the cosine reward of arXiv 2502.03373. A custom reward is a closure
+//! ([`from_fn`]), a type that implements [`Reward`], or any [`program`] that reads and writes JSON lines.
 
 pub mod accuracy;
 pub mod format;
@@ -18,42 +18,42 @@ use crate::error::Error;
 use crate::run::Observer;
 use meno_eval::{Problem, Split, Task};
 
-/// What a reward sees.
+/// The input of a reward.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// The question that was asked.
+    /// The question.
     pub question: &'a Question,
     /// The response as text, without the end-of-sequence token.
     pub text: &'a str,
-    /// How many tokens the response has.
+    /// Number of tokens of the response.
     pub tokens: usize,
-    /// Whether it ran into the length limit.
+    /// True if the response hit the length limit.
     pub truncated: bool,
-    /// What the verifier said: the same verifier that evaluation uses.
+    /// The verdict, from the same verifier as in evaluation.
     pub verdict: Verdict,
 }
 
 /// One reward.
 pub trait Reward: Sync {
-    /// Its name in metrics: `rewards/<name>/mean`.
+    /// Returns its name in metrics: `rewards/<name>/mean`.
     fn name(&self) -> &str;
-    /// Refuses a question whose answers it cannot score; says what is wrong with it.
+    /// Fails if it cannot score answers to the question; the error explains why.
     fn check(&self, _question: &Question) -> Result<(), String> {
         Ok(())
     }
-    /// The reward of one response.
+    /// Returns the reward of one response.
     fn score(&self, input: &Input) -> f32;
 }
 
-/// A reward that scores the answers of a rollout together. Every [`Reward`] is one.
+/// A reward that scores the answers of a rollout together. Every [`Reward`] implements it.
 pub trait BatchReward: Sync {
-    /// Its name in metrics: `rewards/<name>/mean`.
+    /// Returns its name in metrics: `rewards/<name>/mean`.
     fn name(&self) -> &str;
-    /// Refuses a question whose answers it cannot score; says what is wrong with it.
+    /// Fails if it cannot score answers to the question; the error explains why.
     fn check(&self, _question: &Question) -> Result<(), String> {
         Ok(())
     }
-    /// The reward of each response, in order; `None` if the observer stopped it.
+    /// Returns the reward of each response, in order; `None` if the observer stopped it.
     fn score_all(&self, inputs: &[Input], observer: &mut dyn Observer) -> Result<Option<Vec<f32>>, Error>;
 }
 
@@ -69,7 +69,7 @@ impl<R: Reward> BatchReward for R {
     }
 }
 
-/// A reward from a closure.
+/// Creates a reward from a closure.
 ///
 /// ```
 /// use meno_train::rewards::{Input, Weighted, accuracy::Accuracy, from_fn};
@@ -81,7 +81,7 @@ impl<R: Reward> BatchReward for R {
 /// ];
 /// assert_eq!(rewards[1].reward.name(), "brevity");
 /// ```
-/// `Grpo::run` takes them in place of those of the recipe.
+/// Pass the rewards to `Grpo::run` to replace those of the recipe.
 pub fn from_fn<F: Fn(&Input) -> f32 + Sync>(name: impl Into<String>, score: F) -> impl Reward {
     FromFn { name: name.into(), score }
 }
@@ -109,17 +109,17 @@ pub struct Weighted {
 }
 
 impl Weighted {
-    /// `reward` with weight `weight`.
+    /// Combines a reward with its weight.
     pub fn new(weight: f32, reward: impl BatchReward + 'static) -> Self {
         Weighted { weight, reward: Box::new(reward) }
     }
 }
 
-/// A response's weighted sum and its single scores.
+/// A response's weighted sum and its individual scores.
 pub type Scored = (f32, Vec<f32>);
 
-/// Scores responses: of each its weighted sum, in the order of `rewards`, and the single scores. `None` if the observer
-/// stopped it.
+/// Scores responses. Returns, for each, the weighted sum in the order of `rewards`, and the individual scores. `None`
+/// if the observer stopped it.
 pub fn compose(
     rewards: &[Weighted],
     inputs: &[Input],
@@ -141,7 +141,7 @@ pub fn compose(
     Ok(Some((0..inputs.len()).map(scored).collect()))
 }
 
-/// Refuses questions that a reward cannot score.
+/// Fails if a reward cannot score a question.
 pub fn check(rewards: &[Weighted], questions: &[Question]) -> Result<(), Error> {
     let mut each = rewards.iter().flat_map(|r| questions.iter().map(move |q| (r, q)));
     each.try_for_each(|(r, q)| {
@@ -153,7 +153,7 @@ pub fn check(rewards: &[Weighted], questions: &[Question]) -> Result<(), Error> 
     })
 }
 
-/// Refuses a finite task with a question that a reward cannot score, before anything is trained on.
+/// Fails if a finite task has a question that a reward cannot score, before training starts.
 pub fn check_task(rewards: &[Weighted], task: &dyn Task, split: Split) -> Result<(), Error> {
     (0..task.len(split).unwrap_or(0)).try_for_each(|i| {
         let Problem { index, question: text, answer, language, record } = task.problem(split, i);

@@ -1,23 +1,24 @@
-//! A program as a reward: it reads answers as JSON lines and writes a number for each.
+//! A program as a reward: it reads answers as JSON lines and writes one number for each.
 //!
-//! One process serves the whole run. For every answer of a rollout it gets one line on its standard input,
+//! One process serves the whole run. For every answer of a rollout it receives one line on its standard input,
 //!
 //! ```json
 //! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
 //!  "tokens": 14, "truncated": false, "verdict": "right", "record": {"question": "What is 1+1?", "answer": "2"}}
 //! ```
 //!
-//! where `record` is the whole record of the data file, without its nulls (`{}` for a task that draws its questions),
-//! and it writes one line for each, in order: `{"reward": 0.5}` or `0.5`. `id` counts the answers of a rollout from 0; a
-//! reply may repeat it (`{"reward": 0.5, "id": 0}`), and one that repeats another is an error. A line too many is an
-//! error too, looked for after each rollout: the rewards before it may belong to other answers. All lines of a rollout are sent at once, so a
-//! program may read several before it answers, but it must not wait for the end of its input: that comes with the end
-//! of the run. What it writes to its standard error is shown. A program that ends, or that takes longer than the
-//! timeout over an answer, is started again and asked once more, a bounded number of times for one answer; a line that
-//! is no number is an error at once.
+//! where `record` is the whole record of the data file, without nulls (`{}` for a task that generates its questions).
+//! It writes one line for each, in order: `{"reward": 0.5}` or `0.5`. `id` counts the answers of a rollout from 0. A
+//! reply may repeat it (`{"reward": 0.5, "id": 0}`); a wrong id is an error. An extra line is also an error, because
+//! the earlier rewards may then belong to other answers; it is checked after each rollout.
 //!
-//! It runs in the working directory of the run, with its environment (and `PYTHONUNBUFFERED=1`, so that what Python
-//! prints arrives) and the user's rights: it is trusted like the recipe that names it.
+//! All lines of a rollout are sent at once, so a program may read several before it answers. It must not wait for the
+//! end of its input, which comes only at the end of the run. Its standard error is shown. If the program exits or
+//! exceeds the timeout on an answer, it is restarted and asked again, a limited number of times per answer. A line that
+//! is not a number is an error immediately.
+//!
+//! It runs in the working directory of the run, with its environment (and `PYTHONUNBUFFERED=1`, so that Python's output
+//! arrives immediately) and the user's permissions: it is trusted like the recipe that names it.
 
 mod process;
 
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Time in which a line too many must come, at least and at most; between the two it is the longest wait for a line.
+/// Minimum and maximum time to wait for an extra line; in between, it is the longest wait for a line so far.
 const AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
 /// A program that scores answers.
@@ -42,16 +43,16 @@ pub struct Program {
     process: Mutex<Option<Process>>,
 }
 
-/// The outcome of one attempt.
+/// The result of one attempt.
 enum Progress {
     Done,
     Stopped,
-    /// It ended or took too long; holds the reason.
+    /// It exited or timed out; contains the reason.
     Failed(String),
 }
 
 impl Program {
-    /// Starts the program at `path`. It has `timeout` for each answer and may fail `max_restarts` times over one.
+    /// Starts the program at `path`, with `timeout` per answer and at most `max_restarts` failures on one answer.
     pub fn start(path: &Path, timeout: Duration, max_restarts: usize) -> Result<Program, Error> {
         let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
         let (path, process) = (path.to_owned(), Mutex::new(None));
@@ -66,7 +67,7 @@ impl Program {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
-        // A panic while it was held leaves a process that is out of step, which the next check notices.
+        // A panic while the lock was held leaves the process out of step; the next check detects that.
         self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -119,7 +120,7 @@ impl Program {
             })
         })?;
         match progress {
-            // One that writes two lines for an answer is still busy with the earlier ones when the last reply is in.
+            // A program that writes two lines per answer is still writing the earlier ones when the last reply arrives.
             Progress::Done => match process.unasked_within(slowest.min(AFTER[1])) {
                 Some(line) => Err(self.error(format!(
                     "wrote {:?} after the {all} lines for {all} answers: one line for each answer, no more",
@@ -141,7 +142,7 @@ impl BatchReward for Program {
         let lines: Vec<String> = inputs.iter().enumerate().map(line).collect();
         let mut scores = Vec::with_capacity(lines.len());
         let mut slot = self.lock();
-        // Failures over the answer that is next.
+        // Number of failures on the next answer.
         let mut failures = 0;
         while scores.len() < lines.len() {
             let before = scores.len();
@@ -149,7 +150,8 @@ impl BatchReward for Program {
                 Some(process) => process,
                 None => self.spawn()?,
             };
-            // On any way out but `Done` the process is dropped, and with it killed: its replies are out of step.
+            // Unless the result is `Done`, the process is dropped and thereby killed, because its replies are out of
+            // step.
             let reason = match self.ask(&mut process, &lines[before..], &mut scores, observer)? {
                 Progress::Done => {
                     *slot = Some(process);
@@ -175,7 +177,7 @@ impl BatchReward for Program {
     }
 }
 
-/// An answer as the program gets it, with its number in the rollout.
+/// Formats an answer for the program, with its number in the rollout.
 fn line((id, input): (usize, &Input)) -> String {
     let q = input.question;
     let line = json!({
@@ -186,12 +188,12 @@ fn line((id, input): (usize, &Input)) -> String {
     format!("{line}\n")
 }
 
-/// The beginning of a line, for a message.
+/// Returns the beginning of a line, for a message.
 fn shortened(line: &str) -> String {
     line.chars().take(200).collect()
 }
 
-/// The number of a reply to answer `id`; what is wrong with it, if it has none or is the reply to another.
+/// Parses the number of the reply to answer `id`. The error explains if there is none or it is the reply to another.
 fn number_of(line: &str, id: usize) -> Result<f32, String> {
     let text = line.trim();
     let shown = || format!("{:?}", shortened(text));
@@ -202,7 +204,7 @@ fn number_of(line: &str, id: usize) -> Result<f32, String> {
             _ => fields.get("reward").and_then(Value::as_f64),
         },
         Ok(_) => None,
-        // What JSON has no word for: nan, inf, .5
+        // Values that JSON cannot express: nan, inf, .5
         Err(_) => text.parse().ok(),
     };
     match value.map(|v| v as f32) {

@@ -1,4 +1,4 @@
-//! The prose of a response: what is left of it without code, formulas, LaTeX commands and tags.
+//! The prose of a response: its text without code, formulas, LaTeX commands and tags.
 
 /// The parts of a text between its markup, in order.
 pub(super) struct Prose<'a> {
@@ -12,7 +12,7 @@ pub(super) struct Prose<'a> {
     paragraph: Next,
 }
 
-/// Where a pattern occurs next. Asked for positions that only grow, it passes over the text once.
+/// The next occurrence of a pattern. For increasing positions, it scans the text only once.
 struct Next {
     pattern: &'static str,
     known: Option<usize>,
@@ -23,9 +23,9 @@ impl Next {
         Next { pattern, known: Some(0) }
     }
 
-    /// The first occurrence at `from` or later.
+    /// Returns the first occurrence at `from` or later.
     fn find(&mut self, text: &str, from: usize) -> Option<usize> {
-        // `known` is an occurrence or, at first, the place to search from.
+        // `known` is an occurrence or, initially, the position to search from.
         if let Some(known) = self.known
             && (known < from || !text[known..].starts_with(self.pattern))
         {
@@ -43,13 +43,13 @@ impl<'a> Prose<'a> {
         Prose { text, at: 0, fence, tick, display, round, square, paragraph }
     }
 
-    /// The end of the markup that begins at `at`, if any does.
+    /// Returns the end of the markup that begins at `at`, if any.
     fn markup(&mut self, at: usize) -> Option<usize> {
         let (text, rest) = (self.text, &self.text[at..]);
         match rest.as_bytes()[0] {
             b'<' => tag(rest).map(|len| at + len),
             b'`' if rest.starts_with("```") => {
-                // A fence that is not closed continues to the end.
+                // An unclosed fence continues to the end.
                 Some(self.fence.find(text, at + 3).map_or(text.len(), |i| i + 3))
             }
             b'`' => {
@@ -73,19 +73,20 @@ impl<'a> Prose<'a> {
     }
 }
 
-/// ASCII letters at the beginning.
+/// Returns the number of ASCII letters at the beginning.
 fn letters(text: &str) -> usize {
     text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())
 }
 
-/// The length of a tag such as `<think>` or `</answer>`.
+/// Returns the length of a tag such as `<think>` or `</answer>`.
 fn tag(text: &str) -> Option<usize> {
     let name = text[1..].strip_prefix('/').unwrap_or(&text[1..]);
     let len = letters(name);
     (len > 0 && name[len..].starts_with('>')).then(|| text.len() - name.len() + len + 1)
 }
 
-/// The length of `$…$`, as pandoc reads it: no space inside the signs, no digit after them. "$5 and $6" is money.
+/// Returns the length of `$…$`, by pandoc's rules: no space inside the signs, no digit after them. "$5 and $6" is
+/// money.
 fn dollars(text: &str) -> Option<usize> {
     let inner = &text[1..];
     let end = inner.find('$')?;
@@ -103,7 +104,7 @@ impl<'a> Iterator for Prose<'a> {
         let start = self.at;
         let mut at = start;
         while at < self.text.len() {
-            // Markup begins with one of these; they are ASCII, so `at` is the boundary of a character.
+            // Markup begins with one of these. They are ASCII, so `at` is a character boundary.
             match self.text[at..].find(['<', '`', '$', '\\']) {
                 None => break,
                 Some(i) => at += i,

@@ -1,4 +1,4 @@
-//! Repetition penalty (arXiv 2502.03373 §5): the share of repeated n-grams, as a punishment.
+//! Repetition penalty (arXiv 2502.03373 §5): penalizes the fraction of repeated n-grams.
 
 use super::{Input, Reward};
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 pub struct RepetitionPenalty {
     /// Words in an n-gram.
     pub ngram_size: usize,
-    /// The punishment of a text that only repeats itself (negative).
+    /// The (negative) penalty of a text that only repeats itself.
     pub max_penalty: f32,
 }
 
@@ -18,7 +18,7 @@ impl Default for RepetitionPenalty {
     }
 }
 
-/// The share of n-grams that had occurred before; 0 for a text without n-grams.
+/// Returns the fraction of n-grams that occurred before; 0 for a text without n-grams.
 pub fn repeated_share(text: &str, n: usize) -> f32 {
     let words: Vec<&str> = words(text);
     if n == 0 || words.len() < n {

@@ -1,9 +1,9 @@
-//! A conversation as tokens: for every answer that is trained on, the prompt that generation would see and what the
-//! chat template makes of the answer.
+//! Converts a conversation to examples: for every trained answer, the prompt as in generation, and the answer as
+//! rendered by the chat template.
 //!
-//! Templates of reasoning models drop the thoughts of earlier turns, and some of them (R1's) drop that of the last
-//! turn too when it is rendered as history. A thought that is trained on is never lost: where the template drops it, it
-//! is written in the form in which the model generates it, and where that form is unknown the record is refused.
+//! Templates of reasoning models drop the thoughts of earlier turns. Some (R1's) also drop the thought of the last turn
+//! when it is rendered as history. A trained thought is never lost: if the template drops it, it is written in the
+//! format in which the model generates it; if that format is unknown, the record is refused.
 
 use super::forms::Chat;
 use super::messages::{THOUGHTS, reads, with_calls};
@@ -12,14 +12,14 @@ use meno_engine::reasoning::{CLOSE, OPEN};
 use meno_engine::{ChatTemplate, Message, Tokenizer};
 use serde_json::{Map, Value};
 
-/// Stands for a thought when a template is asked what it does with one.
+/// A placeholder for a thought, to test how a template treats it.
 const PROBE: &str = "[[a thought]]";
 
-/// The examples of a conversation: one for each answer that is trained on.
+/// Returns the examples of a conversation: one for each trained answer.
 pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTemplate) -> Result<Vec<Example>, String> {
     let given: Vec<Message> = chat.turns.iter().map(|t| t.message.clone()).collect();
     let calls = given.iter().any(|m| m.extra.contains_key("tool_calls"));
-    // Templates take calls in one form or another. Most take the first; its error is the one to show.
+    // Templates differ in the format of tool calls they accept. Most accept the first one, so its error is reported.
     let forms = [(true, true), (false, true), (true, false), (false, false)];
     let forms: Vec<Vec<Message>> = forms[..if calls { 4 } else { 1 }]
         .iter()
@@ -30,7 +30,7 @@ pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTempla
         let texts = |messages: &Vec<Message>| Answer::new(&messages[..=i], &chat.extras, template).texts();
         let first = texts(&forms[0]);
         let texts = first.or_else(|e| forms[1..].iter().find_map(|f| texts(f).ok()).ok_or(e));
-        // A template that knows no calls fails in words of its own.
+        // A template without support for tool calls fails with a message of its own.
         let calls = if calls { " (the conversation has tool_calls: does the chat template know them?)" } else { "" };
         let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}{calls}", i + 1))?;
         examples.push(example(tokenizer, &prompt, &completion)?);
@@ -47,10 +47,10 @@ struct Answer<'a> {
     extras: Map<String, Value>,
 }
 
-/// A thought, and where it stands.
+/// A thought and its location.
 struct Thought {
     text: String,
-    /// As a key of the message; else within its content, up to and with the closing tag.
+    /// `None`: in a key of the message. Otherwise in the content: the text up to and including the closing tag.
     inline: Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Answer<'a> {
         }
         let mut extras = extras.clone();
         if thought.is_some() {
-            // Templates that can do both open a thought only if they are asked to.
+            // Templates that support both modes open a thought only on request.
             for key in ["enable_thinking", "thinking"] {
                 extras.entry(key).or_insert(true.into());
             }
@@ -93,14 +93,14 @@ impl<'a> Answer<'a> {
         Answer { template, before, message, thought, extras }
     }
 
-    /// The prompt, and what the model is to write after it.
+    /// Returns the prompt and the text that the model should write after it.
     fn texts(&self) -> Result<(String, String), String> {
         let mut prompt = self.render(self.before, true)?;
         self.check_written(&prompt)?;
         self.check_tools(&prompt)?;
         let opened = prompt.trim_end().ends_with(OPEN);
         if opened && self.thought.is_none() {
-            // The answer comes without a thought, as after a prompt that closes the thought at once.
+            // The answer has no thought, so the prompt closes it immediately.
             prompt += &format!("\n{CLOSE}\n\n");
         }
         let written = self.written(self.message.clone())?;
@@ -129,12 +129,12 @@ impl<'a> Answer<'a> {
         self.template.render(messages, ask, &self.extras).map_err(|e| e.to_string())
     }
 
-    /// The conversation with the answer.
+    /// Renders the conversation including the answer.
     fn written(&self, message: Message) -> Result<String, String> {
         self.render(&[self.before, &[message]].concat(), false)
     }
 
-    /// The answer with [`PROBE`] in the place of its thought; without one, of its content.
+    /// Returns the answer with [`PROBE`] in place of its thought or, without a thought, of its content.
     fn probe(&self) -> Message {
         let mut probe = self.message.clone();
         match &self.thought {
@@ -152,14 +152,14 @@ impl<'a> Answer<'a> {
         probe
     }
 
-    /// Whether the template writes the thought into the answer: asked with another thought in its place, so that a
-    /// thought that happens to stand elsewhere in the conversation does no harm.
+    /// Returns true if the template writes the thought into the answer. It is tested with another thought, because the
+    /// same text may also occur elsewhere in the conversation.
     fn keeps_thought(&self) -> Result<bool, String> {
         Ok(self.written(self.probe())?.contains(PROBE))
     }
 
-    /// The answer where the template writes earlier turns otherwise once it follows (gpt-oss drops their thoughts): what
-    /// comes after the last generation prompt before it.
+    /// Finds the answer if the template renders earlier turns differently once it follows (gpt-oss drops their
+    /// thoughts). It is the text after the last generation prompt before it.
     fn after_generation_prompt<'w>(&self, prompt: &str, written: &'w str) -> Result<Option<&'w str>, String> {
         let before = self.render(self.before, false)?;
         let Some(ask) = prompt.strip_prefix(before.as_str()).filter(|ask| !ask.trim().is_empty()) else {
@@ -170,7 +170,7 @@ impl<'a> Answer<'a> {
         Ok(start.and_then(|start| written.strip_prefix(&probed[..start])))
     }
 
-    /// The content without a thought within it.
+    /// Returns the content without an inline thought.
     fn content(&self) -> &str {
         let content = self.message.content.as_str().unwrap_or_default();
         let inline = self.thought.as_ref().and_then(|t| t.inline.as_ref());
@@ -181,7 +181,7 @@ impl<'a> Answer<'a> {
         rest.contains(self.content().trim())
     }
 
-    /// The content alone, where the template writes an answer in a way that no prompt of its own leads to.
+    /// Returns the content alone, if the template renders the answer in a way that no generation prompt leads to.
     fn as_it_is(&self) -> Result<String, String> {
         if self.message.extra.contains_key("tool_calls") {
             return Err("the chat template writes earlier turns otherwise once this call of tools follows".into());
@@ -189,7 +189,8 @@ impl<'a> Answer<'a> {
         Ok(self.content().to_owned())
     }
 
-    /// `rest` after the thought that the template left out, in the form of models that think within `<think>` tags.
+    /// Returns `rest` preceded by the thought that the template dropped, in the format of models that think within
+    /// `<think>` tags.
     fn with_thought(&self, thought: &Thought, opened: bool, rest: &str) -> Result<String, String> {
         let closed = rest.trim_start().strip_prefix(CLOSE);
         if let Some(inline) = &thought.inline {
@@ -216,8 +217,8 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// Refuses messages before the answer that the template leaves out. A long text is found in the prompt; whether a
-    /// short one is written, or one that the template quotes, is tried with a mark in its place.
+    /// Fails if the template drops a message before the answer. A long text is searched in the prompt. A short text, or
+    /// one that the template modifies, is tested by rendering with a marker in its place.
     fn check_written(&self, prompt: &str) -> Result<(), String> {
         for (i, message) in self.before.iter().enumerate().filter(|(_, m)| m.role != "assistant") {
             let text = message.content.as_str().unwrap_or_default().trim();
@@ -236,7 +237,7 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    /// Refuses tools that the template does not write.
+    /// Fails if the template does not write the tools.
     fn check_tools(&self, prompt: &str) -> Result<(), String> {
         let tools = self.extras.get("tools").and_then(Value::as_array);
         let name = |tool: &Value| tool.get("function").unwrap_or(tool)["name"].as_str().map(str::to_owned);
@@ -248,7 +249,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Refuses calls that the template does not write.
+    /// Fails if the template does not write the calls.
     fn check_calls(&self, completion: &str) -> Result<(), String> {
         let calls = self.message.extra.get("tool_calls").and_then(Value::as_array);
         let mut names = calls.into_iter().flatten().filter_map(|c| c["function"]["name"].as_str());
@@ -259,15 +260,15 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Whether a text has a name that is no part of another word.
+/// Returns true if a text contains the name as a whole word.
 fn names(text: &str, name: &str) -> bool {
     let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     text.match_indices(name)
         .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next()))
 }
 
-/// What follows the prompt in the conversation with its answer. Where the prompt opens a thought, or closes it too,
-/// that the answer does not have or writes otherwise, these tags do not count.
+/// Returns the text after the prompt in the rendered conversation. If the prompt opens a thought (and possibly closes
+/// it) that the answer lacks or writes differently, these tags are ignored.
 fn after<'a>(prompt: &str, written: &'a str) -> Option<&'a str> {
     written.strip_prefix(prompt).or_else(|| {
         let prompt = prompt.trim_end();
@@ -279,13 +280,13 @@ fn after<'a>(prompt: &str, written: &'a str) -> Option<&'a str> {
     })
 }
 
-/// Prompt and completion as tokens, the completion ended as generation would end it: by the first token of the end
-/// after which nothing but space follows, or by one more.
+/// Encodes prompt and completion. The completion ends as in generation: at the first of its trailing end tokens (only
+/// space may follow), or at an added one.
 fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str) -> Result<Example, String> {
     let encode = |text: &str| tokenizer.encode(text, false).map_err(|e| e.to_string());
     let (mut tokens, whole) = (encode(prompt)?, encode(&format!("{prompt}{completion}"))?);
     let prompt = tokens.len();
-    // As one text, unless a token grew over the border between the two: generation starts from the prompt's own.
+    // Encode both as one text unless a token spans the boundary: generation starts from the tokens of the prompt.
     if whole.starts_with(&tokens) {
         tokens = whole;
     } else {

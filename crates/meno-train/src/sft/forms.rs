@@ -1,50 +1,50 @@
-//! The forms in which people keep examples, all as one of two: a text and its continuation, or a conversation.
+//! The common formats of examples, each converted to one of two: a text with its continuation, or a conversation.
 
 use super::messages::{THOUGHTS, Turn, check_order, mask, parsed, thought, turns};
 use crate::data::keys;
 use meno_engine::{ChatTemplate, Message};
 use serde_json::{Map, Value};
 
-/// An example as a file holds it.
+/// An example as stored in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Form {
-    /// A prompt and its completion, as they are.
+    /// A prompt and its completion, unchanged.
     Text {
-        /// What is given.
+        /// The given text.
         prompt: String,
-        /// What is trained on.
+        /// The trained text.
         completion: String,
     },
     /// A conversation for the chat template.
     Chat(Chat),
 }
 
-/// A conversation, and what the template gets beside it.
+/// A conversation, and further inputs of the template.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Chat {
     pub(super) turns: Vec<Turn>,
-    /// Variables of the template: `tools`, and those of `chat_template_kwargs`.
+    /// Variables of the template: `tools` and `chat_template_kwargs`.
     pub(super) extras: Map<String, Value>,
     /// Question and answer for a model without a template.
     pub(super) plain: Option<(String, String)>,
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Held {
     pub(super) form: Form,
-    /// Whether the record's own mask leaves it out.
+    /// True if the record's own mask excludes it.
     pub(super) masked: bool,
-    /// Its other columns, which nothing is done with.
+    /// Its unused columns.
     pub(super) other: Vec<String>,
 }
 
-/// Keys of a conversation, of which the first that is there is read.
+/// Keys of a conversation; the first one present is read.
 const CONVERSATIONS: [&str; 3] = ["messages", "conversations", "conversation"];
-/// Keys that stand beside a conversation.
+/// Keys that may accompany a conversation.
 const BESIDE: [&str; 3] = ["system", "tools", "chat_template_kwargs"];
 
-/// The form of a record; its nulls are absent values.
+/// Returns the content of a record. Nulls count as absent.
 pub(super) fn held(value: Value, template: Option<&ChatTemplate>) -> Result<Held, String> {
     let Value::Object(map) = value else { return Err(format!("expected an object, found {}", kind(&value))) };
     let mut record = Record(map.into_iter().filter(|(_, v)| !v.is_null()).collect());
@@ -55,7 +55,7 @@ pub(super) fn held(value: Value, template: Option<&ChatTemplate>) -> Result<Held
     Ok(Held { form, masked, other })
 }
 
-/// The form of a record, and the keys that it is made of.
+/// Returns the example of a record, and the keys that were used.
 fn form(record: Record, template: Option<&ChatTemplate>) -> Result<(Form, Vec<&'static str>), String> {
     let beside = |keys: &[&'static str]| [keys, &BESIDE].concat();
     if let Some(key) = CONVERSATIONS.into_iter().find(|k| record.has(k)) {
@@ -104,7 +104,7 @@ impl Record {
         self.0.contains_key(key)
     }
 
-    /// A string, or a number as text.
+    /// Returns a string, or a number as text.
     fn text(&self, key: &str) -> Result<String, String> {
         match self.0.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
@@ -114,7 +114,7 @@ impl Record {
         }
     }
 
-    /// Refuses a record with the conversation of `key` and with another example, which may say another thing.
+    /// Fails if a record has another example besides the conversation of `key`, because the two may differ.
     fn check_one(&self, key: &str) -> Result<(), String> {
         if let Some(other) = CONVERSATIONS.into_iter().find(|k| self.has(k) && self.0[*k] != self.0[key]) {
             return Err(format!("has `{key}` and `{other}`, and they differ: expected one of them"));
@@ -125,11 +125,11 @@ impl Record {
         Ok(())
     }
 
-    /// Prompt and completion as texts, or as lists of messages of which those of the completion are trained on.
+    /// Prompt and completion as texts, or as lists of messages; the messages of the completion are trained on.
     fn prompt_completion(self, template: Option<&ChatTemplate>) -> Result<Form, String> {
         let list = |key: &str| match &self.0[key] {
             Value::Array(_) => Ok(Some(self.0[key].clone())),
-            // The cell of a CSV file.
+            // A cell of a CSV file.
             Value::String(text) if text.trim_start().starts_with("[{") => Ok(serde_json::from_str(text).ok()),
             Value::String(_) => Ok(None),
             other => Err(format!("`{key}` is {other}, expected a string or a list of messages")),
@@ -176,7 +176,7 @@ impl Record {
         self.pair(earlier, question, answer)
     }
 
-    /// A question and its answer, after other turns.
+    /// A question and its answer, after earlier turns.
     fn pair(self, mut turns: Vec<Turn>, question: String, answer: String) -> Result<Form, String> {
         let mut last = said("assistant", &answer);
         let mut plain = turns.is_empty() && !self.has("system");

@@ -1,12 +1,12 @@
-//! Messages of a data file: roles, contents, calls of tools, thoughts, and which answers are trained on.
+//! Messages of a data file: roles, contents, tool calls, thoughts, and which answers are trained on.
 //!
-//! Nothing is ignored in silence: a key, a role or a content that has no meaning here is an error that names it.
+//! Nothing is ignored silently: an unsupported key, role or content is an error that names it.
 
 use crate::data::keys;
 use meno_engine::{ChatTemplate, Message};
 use serde_json::{Map, Value, json};
 
-/// A message, and whether its tokens are trained on.
+/// A message; `train` is true if its tokens are trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Turn {
     pub(super) message: Message,
@@ -14,7 +14,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// An answer without a text, a thought and a call.
+    /// Returns true for an answer without a text, a thought and a call.
     pub(super) fn is_empty(&self) -> bool {
         let Message { content, extra, .. } = &self.message;
         let silent = |text: Option<&Value>| text.and_then(Value::as_str).is_none_or(|t| t.trim().is_empty());
@@ -22,7 +22,7 @@ impl Turn {
     }
 }
 
-/// Refuses answers that no message leads to, which a template writes in a way that no generation follows.
+/// Fails for trained answers without a preceding user message, because no generation prompt leads to them.
 pub(super) fn check_order(turns: &[Turn]) -> Result<(), String> {
     let asks = |t: &Turn| !["system", "developer", "assistant"].contains(&t.message.role.as_str());
     for i in (0..turns.len()).filter(|i| turns[*i].train) {
@@ -44,7 +44,8 @@ pub(super) fn check_order(turns: &[Turn]) -> Result<(), String> {
     Ok(())
 }
 
-/// The thought of a message or a record: the key that brings it, and its text. Several keys must hold the same.
+/// Returns the thought of a message or a record: its key and its text. If several keys are present, they must have the
+/// same text.
 pub(super) fn thought(map: &Map<String, Value>, place: &str) -> Result<Option<(&'static str, String)>, String> {
     let named = |key: &str| if place.is_empty() { format!("`{key}`") } else { format!("`{place}.{key}`") };
     let mut found: Option<(&'static str, String)> = None;
@@ -69,13 +70,13 @@ pub(super) fn thought(map: &Map<String, Value>, place: &str) -> Result<Option<(&
     Ok(found)
 }
 
-/// Keys under which a message may bring its thought.
+/// Keys that may contain a thought.
 pub(super) const THOUGHTS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
-/// Keys that say whether an answer is trained on: OpenAI's, ChatGLM's, ms-swift's, axolotl's.
+/// Keys that determine whether an answer is trained on: OpenAI's, ChatGLM's, ms-swift's, axolotl's.
 const MASKS: [&str; 4] = ["weight", "loss_mask", "loss", "train"];
 
-/// The messages of a list, in OpenAI's form (`role`, `content`) or ShareGPT's (`from`, `value`). `place` is the list's
-/// key.
+/// Parses a list of messages in OpenAI's format (`role`, `content`) or ShareGPT's (`from`, `value`). `place` is the key
+/// of the list.
 pub(super) fn turns(list: &Value, place: &str, template: Option<&ChatTemplate>) -> Result<Vec<Turn>, String> {
     let list = list.as_array().ok_or_else(|| format!("`{place}` is not a list of messages"))?;
     let turn = |(i, m): (usize, &Value)| {
@@ -116,7 +117,7 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
         return Err(format!("`{place}.{key}`: only the assistant thinks, and its role is {role:?}"));
     }
     if let Some((_, text)) = thought(&message, place)? {
-        // Templates read one key or another: each that is there stays.
+        // Templates read different keys, so every key that is present stays.
         for key in THOUGHTS.iter().filter(|key| message.remove(**key).is_some()) {
             extra.insert((*key).to_owned(), text.clone().into());
         }
@@ -134,7 +135,7 @@ fn turn(mut message: Map<String, Value>, place: &str, template: Option<&ChatTemp
     let calls = extra.contains_key("tool_calls");
     let silent = role == "assistant" && (calls || THOUGHTS.iter().any(|key| extra.contains_key(*key)));
     let content = match content {
-        // What Python's clients send with a call, and templates ask for.
+        // Python clients send this with a call, and templates expect it.
         Some(text) if text.is_empty() && calls => Value::Null,
         Some(text) => text.into(),
         None if calls => Value::Null,
@@ -168,7 +169,7 @@ fn sharegpt_role(from: &str) -> Option<String> {
     })
 }
 
-/// Whether a template's text names a key or a role: as `.word` or in quotes.
+/// Returns true if a template refers to a key or a role: as `.word` or in quotes.
 pub(super) fn reads(template: &ChatTemplate, word: &str) -> bool {
     let source = template.source();
     let ends = |i: usize| !source[i..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -179,13 +180,13 @@ pub(super) fn reads(template: &ChatTemplate, word: &str) -> bool {
     })
 }
 
-/// Whether a message or a record is trained on, of its masks; `true` without one. Takes them out of it.
+/// Removes the masks of a message or a record and returns true if it is trained on; the default is `true`.
 pub(super) fn mask(map: &mut Map<String, Value>, place: &str, assistant: bool) -> Result<bool, String> {
     let mut train = true;
     for key in MASKS {
         let Some(value) = map.remove(key) else { continue };
         let named = if place.is_empty() { format!("`{key}`") } else { format!("`{place}.{key}`") };
-        // The cell of a CSV file is a text.
+        // A cell of a CSV file is a text.
         let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
         let on = match (&value, number) {
             (Value::Bool(on), _) => *on,
@@ -201,7 +202,7 @@ pub(super) fn mask(map: &mut Map<String, Value>, place: &str, assistant: bool) -
     Ok(train)
 }
 
-/// A content as text: a string, or a list of parts that are all text.
+/// Returns a content as text: a string, or a list of parts that are all text.
 fn text_of(value: Value, place: &str) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
@@ -216,7 +217,7 @@ fn text_of(value: Value, place: &str) -> Result<String, String> {
     }
 }
 
-/// Calls of tools in OpenAI's form. Their arguments stay an object, or a text that holds one, as the file has them.
+/// Parses tool calls in OpenAI's format. Arguments stay an object or a JSON text, as in the file.
 fn calls_of(value: Value, place: &str) -> Result<Value, String> {
     let value = parsed(value, place)?;
     let list = value.as_array().ok_or_else(|| format!("`{place}` is not a list of calls"))?;
@@ -238,7 +239,7 @@ fn arguments(function: &Value, place: &str) -> Result<Value, String> {
     let place = format!("{place}.function.arguments");
     match ["arguments", "parameters"].iter().find_map(|k| function.get(*k)).filter(|a| !a.is_null()) {
         None => Ok(json!({})),
-        // Parquet gives every struct of a column the keys of all: those without a value are absent.
+        // Parquet gives all structs of a column the same keys; those without a value count as absent.
         Some(Value::Object(map)) => Ok(map.clone().into_iter().filter(|(_, v)| !v.is_null()).collect()),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(json!({})),
         Some(Value::String(text)) => match parsed(text.clone().into(), &place)? {
@@ -249,8 +250,8 @@ fn arguments(function: &Value, place: &str) -> Result<Value, String> {
     }
 }
 
-/// The messages with the arguments of calls as objects or as JSON text, and with `null` or an empty text for a content
-/// that is none: templates take one or the other.
+/// Returns the messages with the arguments of calls as objects or as JSON text, and with missing contents as `null` or
+/// as empty text. Templates accept one or the other.
 pub(super) fn with_calls(messages: &[Message], objects: bool, nulls: bool) -> Vec<Message> {
     let mut messages = messages.to_vec();
     for message in &mut messages {
@@ -271,14 +272,14 @@ pub(super) fn with_calls(messages: &[Message], objects: bool, nulls: bool) -> Ve
     messages
 }
 
-/// The call, or the list of calls, that a ShareGPT message of `function_call` holds as text.
+/// Parses the call, or the list of calls, in the text of a ShareGPT `function_call` message.
 fn calls_of_text(text: &str, place: &str) -> Result<Value, String> {
     let place = format!("{place}.value");
     let value: Value = serde_json::from_str(text).map_err(|e| format!("`{place}` is not JSON: {e}"))?;
     calls_of(if value.is_array() { value } else { json!([value]) }, &place)
 }
 
-/// A value that may stand as JSON in a string, as in the cells of a CSV file.
+/// Parses a value that may be stored as JSON in a string, as in the cells of a CSV file.
 pub(super) fn parsed(value: Value, place: &str) -> Result<Value, String> {
     match value {
         Value::String(text) => serde_json::from_str(&text).map_err(|e| format!("`{place}` is not JSON: {e}")),

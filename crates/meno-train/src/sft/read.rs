@@ -1,4 +1,4 @@
-//! Data files as examples, and an account of what was left out.
+//! Reads data files as examples, and counts the skipped records.
 
 use super::forms::{Form, Held, held};
 use super::{conversation, example};
@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// How records become examples.
+/// Settings for converting records to examples.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
-    /// Text to tokens.
+    /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
-    /// The template of conversations.
+    /// The template for conversations.
     pub template: Option<&'a ChatTemplate>,
-    /// `train.max_tokens`: longer examples are left out.
+    /// `train.max_tokens`: longer examples are skipped.
     pub max_tokens: usize,
-    /// `sft.max_length`: longer examples are cut off instead.
+    /// `sft.max_length`: longer examples are truncated instead.
     pub max_length: Option<usize>,
 }
 
@@ -28,42 +28,42 @@ pub struct Reading<'a> {
 pub struct Dataset {
     /// The examples, file after file.
     pub examples: Vec<Example>,
-    /// How often each is seen in an epoch.
+    /// How often each occurs in an epoch.
     pub mixture: Mixture,
-    /// What was left out or cut off.
+    /// Counts of skipped and truncated records.
     pub account: Account,
 }
 
-/// Counts of the records that were left out or cut off.
+/// Counts of records that were skipped or truncated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// All examples of the files.
     pub total: usize,
-    /// Too long, and left out.
+    /// Too long, and skipped.
     pub too_long: Named,
-    /// Too long, and cut off.
+    /// Too long, and truncated.
     pub cut: Named,
-    /// Records all of whose answers are masked.
+    /// Records whose answers are all masked.
     pub masked: Named,
-    /// Records with an answer that is empty, which is left out: it would teach to say nothing.
+    /// Records with an empty answer. It is skipped, because it would teach the model to answer nothing.
     pub empty: Named,
-    /// Conversations that end with a message that no answer follows.
+    /// Conversations whose last message has no answer.
     pub unanswered: Named,
-    /// Columns that nothing is done with, and in how many records they stand.
+    /// Unused columns, and the number of records with each.
     pub other: BTreeMap<String, usize>,
     records: usize,
     max_tokens: usize,
     max_length: Option<usize>,
 }
 
-/// A count with the first few places, and the most tokens of one.
+/// A count with the locations of the first few, and the maximum length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// How many.
+    /// The number of records.
     pub count: usize,
-    /// File, line and tokens of the first few.
+    /// File, line and number of tokens of the first few.
     pub first: Vec<(PathBuf, usize, usize)>,
-    /// The most tokens.
+    /// The largest number of tokens.
     pub longest: usize,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for Named {
 }
 
 impl Account {
-    /// Sentences about what was left out or cut off; none if all examples are trained on as they are.
+    /// Returns sentences about skipped and truncated records; empty if all examples are used unchanged.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.too_long.count > 0 {
@@ -161,25 +161,25 @@ impl Account {
     }
 }
 
-/// What a record gives.
+/// The result of reading a record.
 #[derive(Default)]
 struct Found {
     examples: Vec<Example>,
-    /// It has an empty answer, which is no example.
+    /// True if it has an empty answer, which gives no example.
     empty: bool,
-    /// It ends with a message that is no answer.
+    /// True if its last message is not an answer.
     unanswered: bool,
     other: Vec<String>,
 }
 
 impl Reading<'_> {
-    /// The examples of all files.
+    /// Reads the examples of all files.
     ///
-    /// Each answer of a conversation is an example of its own, with its history as generation would render it.
-    /// Examples that are too long are left out, or cut off at `max_length`, and counted.
+    /// Each answer of a conversation becomes a separate example, with its history as rendered for generation. Examples
+    /// that are too long are skipped, or truncated to `max_length`, and counted.
     ///
     /// # Errors
-    /// If a file or a record cannot be read, or no example is left.
+    /// Fails if a file or a record cannot be read, or if no example is left.
     pub fn read(&self, files: &[DataFile]) -> Result<Dataset, Error> {
         let mut examples = Vec::new();
         let (max_tokens, max_length) = (self.max_tokens, self.max_length);
@@ -218,7 +218,7 @@ impl Reading<'_> {
         Ok(Dataset { examples, mixture: Mixture::new(&parts), account })
     }
 
-    /// The examples of one record; none if all of its answers are masked or empty.
+    /// Returns the examples of one record; empty if all of its answers are masked or empty.
     pub fn examples(&self, value: Value) -> Result<Vec<Example>, String> {
         Ok(self.found(value)?.examples)
     }
@@ -249,14 +249,14 @@ impl Reading<'_> {
         Ok(found)
     }
 
-    /// The example as it is trained on, if it fits.
+    /// Returns the example, truncated if necessary; `None` if it does not fit.
     fn fitted(&self, mut example: Example, file: &DataFile, line: usize, account: &mut Account) -> Option<Example> {
         let tokens = example.tokens.len();
         let max = self.max_length.unwrap_or(self.max_tokens).min(self.max_tokens);
         if tokens <= max {
             return Some(example);
         }
-        // Without a token of the answer there is nothing to learn.
+        // An example without answer tokens has nothing to learn.
         if self.max_length.is_none() || example.prompt >= max {
             account.too_long.add(file, line, tokens);
             return None;

@@ -1,9 +1,9 @@
-//! TensorBoard's bytes: records with checksums (TensorFlow's TFRecord) around protocol-buffer messages.
+//! TensorBoard's file format: records with checksums (TensorFlow's TFRecord) around protocol-buffer messages.
 //!
 //! A record is the length of its data (u64, little-endian), the masked CRC-32C of these eight bytes, the data, and the
-//! masked CRC-32C of the data. The data is a `tensorflow.Event`: `wall_time` (field 1, double), `step` (2, int64) and one
-//! of `file_version` (3, string), `summary` (5) and `session_log` (7). A `Summary` repeats `value` (1), each a `tag`
-//! (1, string) with a `simple_value` (2, float).
+//! masked CRC-32C of the data. The data is a `tensorflow.Event`: `wall_time` (field 1, double), `step` (2, int64) and
+//! one of `file_version` (3, string), `summary` (5) and `session_log` (7). A `Summary` repeats `value` (1), each with a
+//! `tag` (1, string) and a `simple_value` (2, float).
 
 use std::borrow::Cow;
 
@@ -13,15 +13,15 @@ pub(super) struct Event<'a> {
     pub(super) wall_time: f64,
     /// The step it belongs to.
     pub(super) step: usize,
-    /// What it records.
+    /// Its content.
     pub(super) what: What<'a>,
 }
 
-/// What an event records.
+/// The content of an event.
 pub(super) enum What<'a> {
     /// The first event of every file.
     Version,
-    /// A run resumes: earlier events of this step and later steps are void.
+    /// A run resumes: earlier events of this and later steps are invalid.
     Start,
     /// Tag and value.
     Scalars(Vec<(Cow<'a, str>, f32)>),
@@ -34,7 +34,7 @@ const BYTES: u8 = 2;
 const FIXED32: u8 = 5;
 
 impl Event<'_> {
-    /// The message.
+    /// Encodes the message.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         key(&mut out, 1, FIXED64);
@@ -83,13 +83,13 @@ fn bytes(out: &mut Vec<u8>, field: u8, data: &[u8]) {
     out.extend(data);
 }
 
-/// The data as a record.
+/// Wraps data in a record.
 pub(super) fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     [&length[..], &masked_crc(&length).to_le_bytes(), data, &masked_crc(data).to_le_bytes()].concat()
 }
 
-/// The whole records of a file, each with the position of its end; stops at the first that is cut short or damaged.
+/// Returns the complete records of a file, each with its end position; stops at the first that is truncated or damaged.
 pub(super) fn records(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -103,16 +103,16 @@ pub(super) fn records(file: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// What a reader needs to know of an event.
+/// The parts of an event that a reader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {
-    /// Its step, 0 if it names none.
+    /// Its step; 0 if missing.
     pub(super) step: u64,
-    /// Whether it has figures.
+    /// True if it has scalar values.
     pub(super) scalars: bool,
 }
 
-/// Reads an event; `None` if it is no message.
+/// Decodes an event; `None` if the data is not a valid message.
 pub(super) fn read(mut event: &[u8]) -> Option<Read> {
     let mut read = Read::default();
     while let Some((&key, rest)) = event.split_first() {
@@ -143,7 +143,7 @@ fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, &bytes[last + 1..]))
 }
 
-/// The table of CRC-32C (Castagnoli, reflected polynomial 0x82f63b78), a byte at a time.
+/// The lookup table of CRC-32C (Castagnoli, reflected polynomial 0x82f63b78), for one byte at a time.
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
@@ -159,7 +159,7 @@ const TABLE: [u32; 256] = {
     table
 };
 
-/// CRC-32C, rotated and shifted so that the checksum of data that holds checksums is a good one.
+/// CRC-32C, rotated and offset, so that the checksum of data that contains checksums is still strong.
 fn masked_crc(data: &[u8]) -> u32 {
     let crc = !data.iter().fold(!0, |crc: u32, b| crc >> 8 ^ TABLE[usize::from(crc as u8 ^ b)]);
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
@@ -169,7 +169,7 @@ fn masked_crc(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Bytes that tensorboard's own writer made of the same events: `dev/reference/tensorboard_events.py`.
+    /// The same events written by tensorboard's own writer: `dev/reference/tensorboard_events.py`.
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/events.tfevents");
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let expected = [(0, false), (1, true), (8, false), (300, true), (301, true)];
         assert_eq!(events, expected.map(|(step, scalars)| Some(Read { step, scalars })));
         assert_eq!(records(GOLDEN).last().unwrap().0, GOLDEN.len());
-        // Cut anywhere, only whole records are found, and nothing panics.
+        // Truncated anywhere, only complete records are found, and nothing panics.
         for end in 0..GOLDEN.len() {
             assert!(records(&GOLDEN[..end]).all(|(at, _)| at <= end));
             let _ = read(&GOLDEN[end..]);

@@ -1,4 +1,4 @@
-//! What several tests train: a network of a few thousand weights.
+//! A network of a few thousand weights, shared by several tests.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -9,7 +9,7 @@ pub(crate) const VOCAB: usize = 24;
 /// The token that ends an answer.
 pub(crate) const STOP: u32 = 1;
 
-/// A dense network with the same weights each time.
+/// Returns a dense network, always with the same weights.
 pub(crate) fn dense() -> Model {
     let config = json!({
         "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 64,

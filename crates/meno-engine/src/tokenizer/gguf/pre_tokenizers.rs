@@ -1,43 +1,43 @@
-//! How byte-level vocabularies split text before they merge bytes, by the names that llama.cpp's converter gives
-//! (`tokenizer.ggml.pre`; llama.cpp `conversion/base.py`, `get_vocab_base_pre`, and `src/llama-vocab.cpp`).
+//! Pre-tokenizers of byte-level vocabularies, by the names of llama.cpp's converter (`tokenizer.ggml.pre`; llama.cpp
+//! `conversion/base.py`, `get_vocab_base_pre`, and `src/llama-vocab.cpp`).
 //!
-//! What stands here is what the published `tokenizer.json` files say, where llama.cpp rewrites a pattern for its own
-//! engine. Names of vocabularies that are no byte-level BPE (`gemma4`, `sarvam-moe`, `whitespace`) or of models that
-//! only embed are left out.
+//! The patterns are those of the published `tokenizer.json` files; llama.cpp rewrites some for its own engine. Names of
+//! vocabularies that are not byte-level BPE (`gemma4`, `sarvam-moe`, `whitespace`) and of embedding-only models are
+//! left out.
 
 use serde_json::{Value, json};
 
 /// Qwen2's pattern.
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Llama 3's, which takes up to three digits at once.
+/// Llama 3's pattern: up to three digits form one piece.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen3.5's: marks belong to the letters before them.
+/// Qwen3.5's pattern: combining marks belong to the letters before them.
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// GPT-4o's, which parts words where small letters end and capitals begin.
+/// GPT-4o's pattern: splits words where lower case ends and upper case begins.
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Mistral's Tekken: the same without endings, digits alone.
+/// Mistral's Tekken: like GPT-4o's, without contractions and with single digits.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Kimi K2's: GPT-4o's, Chinese characters by themselves (`tokenization_kimi.py`, `pat_str`).
+/// Kimi K2's pattern: GPT-4o's, with Chinese characters in separate pieces (`tokenization_kimi.py`, `pat_str`).
 const KIMI_K2: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Ling's, with possessive repetitions.
+/// Ling's pattern, with possessive repetitions.
 const BAILING: &str =
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
 const SEED_CODER: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// EXAONE's mixture: words with single spaces between them stay together.
+/// EXAONE's mixture-of-experts pattern: words separated by single spaces stay together.
 const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
-/// BLOOM's: anything up to a space or a sentence's punctuation.
+/// BLOOM's pattern: everything up to a space or sentence punctuation.
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
-/// GPT-2's own pattern, for llama.cpp's default, which goes on splitting after it.
+/// GPT-2's own pattern, for llama.cpp's default, which splits further after it.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
-/// DeepSeek-V3's three, applied one after the other.
+/// DeepSeek-V3's three patterns, applied one after the other.
 const DEEPSEEK_V3: [&str; 3] = [
     r"\p{N}{1,3}",
     "[一-龥\u{3040}-ゟ゠-ヿ]+",
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
 ];
-/// DeepSeek LLM's and V2's five, followed by single digits.
+/// The five patterns of DeepSeek LLM and V2, followed by a split into single digits.
 const DEEPSEEK_LLM: [&str; 5] = [
     "[\r\n]",
     "\\s?[A-Za-z\u{b5}\u{c0}-\u{d6}\u{d8}-\u{f6}\u{f8}-\u{1ba}\u{1bc}-\u{1bf}\u{1c4}-\u{293}\
@@ -59,7 +59,7 @@ const DEEPSEEK_LLM: [&str; 5] = [
     "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
 ];
 
-/// Patterns that take little time on any text.
+/// Patterns that run fast on any text.
 pub(in crate::tokenizer) const PUBLISHED: [&str; 10] = [
     QWEN2,
     LLAMA3,
@@ -73,9 +73,9 @@ pub(in crate::tokenizer) const PUBLISHED: [&str; 10] = [
     DEEPSEEK_LLM[4],
 ];
 
-/// A step of splitting, as `tokenizer.json` names them.
+/// A splitting step, with its name in `tokenizer.json`.
 enum Step {
-    /// What matches is a piece, and so is what lies between.
+    /// Matches are pieces, and so is the text between them.
     Split(&'static str),
     /// Every digit is a piece.
     Digits,
@@ -83,19 +83,19 @@ enum Step {
     Numbers,
     /// Runs of punctuation are pieces.
     Punctuation,
-    /// GPT-2's pattern, and bytes as letters.
+    /// GPT-2's pattern, then bytes as letters.
     ByteLevel,
 }
 
-/// What a name stands for in `tokenizer.json`.
+/// The definition of a name, as in `tokenizer.json`.
 pub(in crate::tokenizer) struct Definition {
     names: &'static [&'static str],
     steps: &'static [Step],
-    /// Text is composed first (Unicode NFC).
+    /// Normalize the text to Unicode NFC first.
     pub(in crate::tokenizer) nfc: bool,
-    /// A piece that is a token is not merged from bytes.
+    /// Do not build a piece by merges if it is itself a token.
     pub(in crate::tokenizer) ignore_merges: bool,
-    /// Whether a text begins with the bos token where the file does not say.
+    /// Begin a text with the bos token if the file does not specify it.
     pub(in crate::tokenizer) add_bos: bool,
 }
 
@@ -117,7 +117,7 @@ const fn add_bos(definition: Definition) -> Definition {
 
 use Step::{ByteLevel, Digits, Numbers, Punctuation, Split};
 
-/// All of them. Of several with the same steps, a tokenizer is written under the first name of the first.
+/// All definitions. If several have the same steps, a tokenizer is written under the first name of the first one.
 const DEFINITIONS: &[Definition] = &[
     nfc(splits(&["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"], &[Split(QWEN2)])),
     splits(&["stablelm2", "hunyuan", "solar-open", "grok-2"], &[Split(QWEN2)]),
@@ -168,18 +168,18 @@ const DEFINITIONS: &[Definition] = &[
     splits(&["default"], &[Split(r"[\p{P}\$\+<=>\^~\|]+"), Split(GPT2), Split(r"\p{N}+"), Split("[0-9][0-9][0-9]")]),
 ];
 
-/// All names.
+/// Returns all names.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     DEFINITIONS.iter().flat_map(|d| d.names).copied()
 }
 
-/// What a name stands for.
+/// Returns the definition of a name.
 pub(in crate::tokenizer) fn definition(name: &str) -> Option<&'static Definition> {
     DEFINITIONS.iter().find(|d| d.names.contains(&name))
 }
 
-/// The name of the definition that splits text as a `tokenizer.json` does. One that also agrees in composing text first
-/// (NFC) is preferred.
+/// Returns the name of the definition with the same splitting as a `tokenizer.json`. A definition with the same NFC
+/// setting is preferred.
 pub(in crate::tokenizer) fn named_by(json: &Value) -> Option<&'static str> {
     let wanted = match json["pre_tokenizer"]["pretokenizers"].as_array() {
         Some(all) => canonical(all),
@@ -192,7 +192,7 @@ pub(in crate::tokenizer) fn named_by(json: &Value) -> Option<&'static str> {
     fitting.iter().find(|d| d.nfc == nfc).or(fitting.first()).map(|d| d.names[0])
 }
 
-/// Steps by what they do; options that are written out or left out differ from file to file.
+/// Normalizes steps by their effect: some files write default options out and others omit them.
 fn canonical(steps: &[Value]) -> Vec<Value> {
     let flag = |step: &Value, key: &str, default: bool| step[key].as_bool().unwrap_or(default);
     let steps = steps.iter().filter(|s| s["type"] != "ByteLevel" || flag(s, "use_regex", true));
@@ -200,7 +200,7 @@ fn canonical(steps: &[Value]) -> Vec<Value> {
 }
 
 impl Definition {
-    /// The steps as `tokenizer.json` writes them; one of them maps bytes to letters.
+    /// Returns the steps in the format of `tokenizer.json`; one of them maps bytes to letters.
     pub(in crate::tokenizer) fn pre_tokenizers(&self) -> Vec<Value> {
         let byte_level = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": regex});
         let mut steps: Vec<Value> = (self.steps.iter())

@@ -1,8 +1,8 @@
-//! SentencePiece vocabularies (`tokenizer.ggml.model` = `llama`: Llama 2, Mistral, Phi-3): pieces with scores, bytes
-//! for what no piece spells, a space before the text.
+//! SentencePiece vocabularies (`tokenizer.ggml.model` = `llama`: Llama 2, Mistral, Phi-3): pieces with scores, byte
+//! tokens for text without a piece, and a space before the text.
 //!
-//! The merges are those that transformers derives from the scores (`convert_slow_tokenizer.py`, `generate_merges`),
-//! so the ids are those of its fast tokenizer, and the whole can be saved as `tokenizer.json`.
+//! Merges are derived from the scores as in transformers (`convert_slow_tokenizer.py`, `generate_merges`). So the ids
+//! equal those of its fast tokenizer, and the result can be saved as `tokenizer.json`.
 
 use super::{CONTROL, UNUSED, USER_DEFINED};
 use crate::tokenizer::limits::counts;
@@ -12,11 +12,11 @@ use std::collections::HashMap;
 /// Token types (llama.cpp `enum llama_token_type`).
 const UNKNOWN: i64 = 2;
 const BYTE: i64 = 6;
-/// A piece of more bytes is never put together; the longest of published vocabularies has 48 or so. It keeps the work
-/// on a forged vocabulary linear.
+/// Longer pieces, in bytes, get no merges; the longest piece of published vocabularies has about 48. This keeps the
+/// work on a forged vocabulary linear.
 const MAX_PIECE: usize = 256;
 
-/// The pairs that merge, the first first; an error if they are more than are read.
+/// Returns the merges, highest priority first; fails if there are more than the limit.
 pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Result<Vec<(String, String)>, String> {
     let mut ids: HashMap<&str, usize> = HashMap::new();
     let spelled = |kind: i64| !matches!(kind, UNKNOWN | CONTROL | UNUSED | BYTE);
@@ -45,7 +45,7 @@ pub(super) fn merges(texts: &[String], types: &[i64], scores: &[f32]) -> Result<
     Ok(found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect())
 }
 
-/// Whether a token is found in the text before it is split, and whether it is special.
+/// Returns `Some(special)` for a token that is matched in the text before splitting, `None` for other tokens.
 pub(super) fn added(kind: i64) -> Option<bool> {
     match kind {
         CONTROL | UNKNOWN => Some(true),
@@ -54,7 +54,7 @@ pub(super) fn added(kind: i64) -> Option<bool> {
     }
 }
 
-/// Spaces become `▁`, one more before the text if the vocabulary wants it.
+/// Replaces spaces by `▁`, and adds one before the text if the vocabulary requires it.
 pub(super) fn normalizer(space_before: bool) -> Value {
     let mut steps = Vec::new();
     if space_before {
@@ -64,7 +64,7 @@ pub(super) fn normalizer(space_before: bool) -> Value {
     json!({"type": "Sequence", "normalizers": steps})
 }
 
-/// The way back.
+/// Inverts the normalizer.
 pub(super) fn decoder(space_before: bool) -> Value {
     let mut steps = vec![
         json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),

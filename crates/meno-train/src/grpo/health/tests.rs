@@ -1,8 +1,8 @@
-//! Histories with one thing wrong, and with nothing.
+//! Histories with one problem, and without any.
 
 use super::*;
 
-/// A rollout of 4 groups of 8 answers that gives no cause for worry.
+/// A healthy rollout of 4 groups of 8 answers.
 fn well(step: usize) -> Figures {
     Figures {
         step,
@@ -19,7 +19,7 @@ fn well(step: usize) -> Figures {
     }
 }
 
-/// Warnings of a run of `steps` rollouts, with the step each came at.
+/// Returns the warnings of a run of `steps` rollouts, with the step of each.
 fn run(steps: usize, figures: impl Fn(usize) -> Figures) -> Vec<(usize, Warning)> {
     let mut monitor = Monitor::default();
     let mut all = Vec::new();
@@ -38,7 +38,7 @@ fn one(warnings: &[(usize, Warning)]) -> (usize, Cause, String) {
 
 #[test]
 fn a_run_that_learns_is_left_alone() {
-    // R1-Zero's course: more right answers, longer, with less entropy.
+    // The course of R1-Zero: more right answers, longer, with less entropy.
     let zero = |step: usize| Figures {
         right: (8 + step / 4).min(31),
         mean_length: 60.0 + 8.0 * step as f32,
@@ -58,7 +58,7 @@ fn answers_without_a_mark() {
     assert_eq!((step, cause), (1, Cause::Unparsable));
     assert!(text.starts_with("step 1: 19 of 20 answers have no marked answer. "), "{text}");
     assert!(text.contains("task.template"), "{text}");
-    // Few answers are no evidence; the next rollout completes it.
+    // One rollout has too few answers; the next one makes the evidence sufficient.
     let small = |step| Figures { answers: 8, unparsable: 8, right: 0, truncated: 0, groups: 1, ..well(step) };
     let (step, _, text) = one(&run(10, small));
     assert_eq!(step, 2);
@@ -88,7 +88,7 @@ fn groups_that_agree() {
 #[test]
 fn a_cause_is_reported_again_only_after_it_has_cleared() {
     let bad = |step: usize| Figures { equal_groups: 4, right: 0, ..well(step) };
-    // Two rollouts make the evidence. One in the middle is a little better: not clearly gone.
+    // Two rollouts make the evidence. The one in the middle is slightly better, which is not enough to clear.
     let nearly = |step: usize| if step == 10 { Figures { equal_groups: 3, ..bad(step) } } else { bad(step) };
     assert_eq!(run(30, nearly).len(), 1);
     let gone = |step: usize| if (10..12).contains(&step) { well(step) } else { bad(step) };
@@ -101,11 +101,11 @@ fn length_without_gain() {
     let growing = |step: usize| Figures { mean_length: 50.0 * 1.1f32.powi(step as i32), ..well(step) };
     let (step, cause, text) = one(&run(30, growing));
     assert_eq!(cause, Cause::LengthExplosion);
-    // Five against five rollouts, the means eight apart and more: 1.1^8 = 2.14.
+    // Five rollouts are compared with five; their means are at least eight apart: 1.1^8 = 2.14.
     assert_eq!(step, 13);
     assert!(text.starts_with("steps 1 to 13: answers grew from ") && text.contains("from 38 % to 38 %"), "{text}");
     assert!(text.contains("cosine_length"), "{text}");
-    // The same growth with more right answers is thinking.
+    // The same growth together with more right answers is healthy reasoning.
     let thinking = |step: usize| Figures { right: (4 + step).min(32), ..growing(step) };
     assert_eq!(run(25, thinking), []);
 }
@@ -114,13 +114,13 @@ fn length_without_gain() {
 fn entropy_that_is_gone() {
     let collapsing = |step: usize| Figures { entropy: Some(0.8 * 0.8f32.powi(step as i32)), ..well(step) };
     let (step, cause, text) = one(&run(30, collapsing));
-    // The means of five rollouts are 0.8^(n − 5) apart, and 0.8^8 = 0.168 is the first below a fifth.
+    // The means of five rollouts are 0.8^(n − 5) apart; 0.8^8 = 0.168 is the first below a fifth.
     assert_eq!((step, cause), (13, Cause::EntropyCollapse));
     assert!(
         text.contains("nats a token with 38 % of the answers right") && text.contains("grpo.epsilon_high"),
         "{text}"
     );
-    // With everything right there is nothing left to look for; without training there is no entropy.
+    // If everything is right, there is nothing left to explore; without training there is no entropy.
     assert_eq!(run(30, |step| Figures { right: 31, ..collapsing(step) }), []);
     assert_eq!(run(30, |step| Figures { entropy: None, ..well(step) }), []);
 }
@@ -151,7 +151,7 @@ fn reward_that_helps_nowhere_else() {
     for score in [&(|_| 0.4) as &dyn Fn(usize) -> f64, &|step| 0.6 - 0.01 * step as f64] {
         let (step, cause, text) = one(&course(score));
         assert_eq!((step, cause), (20, Cause::HeldOutFlat));
-        // Means of rollouts 1–5 and 6–10, then 11–15 and 16–20.
+        // The means of rollouts 1–5 and 6–10, then 11–15 and 16–20.
         assert!(text.starts_with("steps 5 to 20: the reward rose from 0.355 to 0.455"), "{text}");
     }
     assert_eq!(course(&|step| 0.3 + 0.005 * step as f64), []);

@@ -8,15 +8,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Longest line that is read, in bytes; what is beyond it is dropped.
+/// Maximum length of a line in bytes; the rest is dropped.
 const LINE: u64 = 64 << 10;
-/// Lines of standard error that an error repeats.
+/// Number of standard error lines in an error message.
 const LAST: usize = 5;
-/// Lines that may wait to be read.
+/// Maximum number of unread lines in the queue.
 const QUEUE: usize = 1024;
 /// Time between two checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
-/// Time that a program has to exit after the end of its input.
+/// Time for a program to exit after the end of its input.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A running program.
@@ -30,22 +30,22 @@ pub(super) struct Process {
     reaped: bool,
 }
 
-/// What happens while replies are awaited.
+/// An event while waiting for replies.
 pub(super) enum Event {
     /// It wrote a line.
     Line(String),
     /// It wrote a line to standard error.
     Said(String),
-    /// Nothing happened for a moment.
+    /// Nothing happened for a short time.
     Waiting,
     /// It wrote no line within the timeout.
     TimedOut,
-    /// It closed its output; how the process ended.
+    /// It closed its output; contains how the process ended.
     Ended(String),
 }
 
 impl Process {
-    /// Starts a program, or says why not.
+    /// Starts a program; the error explains why it failed.
     pub(super) fn spawn(path: &Path) -> Result<Process, String> {
         let mut command = Command::new(path);
         command.env("PYTHONUNBUFFERED", "1");
@@ -59,24 +59,24 @@ impl Process {
         let stdin = child.stdin.take();
         let (to_replies, replies) = sync_channel(QUEUE);
         let (to_said, said) = sync_channel(QUEUE);
-        // The threads end with the pipes.
+        // The threads end when the pipes close.
         std::thread::spawn(move || read_lines(stdout, |line| to_replies.send(line).is_ok()));
         std::thread::spawn(move || read_lines(stderr, |line| offer(&to_said, line)));
         Ok(Process { child, stdin, replies, said, last: VecDeque::new(), reaped: false })
     }
 
-    /// A line that came when none was asked for.
+    /// Returns a line that arrived without a request.
     pub(super) fn unasked(&mut self) -> Option<String> {
         self.replies.try_recv().ok()
     }
 
-    /// A line that comes within this time.
+    /// Returns a line that arrives within this time.
     pub(super) fn unasked_within(&mut self, time: Duration) -> Option<String> {
         self.replies.recv_timeout(time).ok()
     }
 
-    /// Writes `lines` and passes events to `see` until it returns a value. Kills the process unless the last event was a
-    /// reply.
+    /// Writes `lines` and passes events to `see` until it returns a value. Kills the process unless the last event was
+    /// a reply.
     pub(super) fn exchange<R>(
         &mut self,
         lines: &[String],
@@ -87,7 +87,7 @@ impl Process {
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 if let Some(pipe) = &mut stdin {
-                    // A program that does not read any more is noticed by its silence or its end.
+                    // A program that stops reading is detected by its timeout or its end.
                     let _ =
                         lines.iter().try_for_each(|line| pipe.write_all(line.as_bytes())).and_then(|()| pipe.flush());
                 }
@@ -109,7 +109,7 @@ impl Process {
         })
     }
 
-    /// Reports events until `see` returns a value; and whether the last event was a reply.
+    /// Reports events until `see` returns a value. Also returns true if the last event was a reply.
     fn watch<R>(
         &mut self,
         timeout: Duration,
@@ -134,7 +134,7 @@ impl Process {
         }
     }
 
-    /// Reports what came on standard error.
+    /// Reports new lines of standard error.
     fn listen<R>(&mut self, see: &mut impl FnMut(Event) -> Result<Option<R>, Error>) -> Result<(), Error> {
         while let Ok(line) = self.said.try_recv() {
             self.last.push_back(line.clone());
@@ -146,9 +146,9 @@ impl Process {
         Ok(())
     }
 
-    /// The last lines of standard error, for an error message.
+    /// Returns the last lines of standard error, for an error message.
     pub(super) fn last_said(&mut self) -> String {
-        // What it wrote before its end may still be on the way.
+        // Its last output may not have arrived yet.
         while let Ok(line) = self.said.recv_timeout(TICK) {
             self.last.push_back(line);
         }
@@ -156,7 +156,7 @@ impl Process {
         if last.is_empty() { String::new() } else { format!("; its standard error ends with {:?}", last.join(" | ")) }
     }
 
-    /// Waits for a program that has closed its output; how it ended.
+    /// Waits for a program that has closed its output; returns how it ended.
     fn end(&mut self) -> String {
         self.stdin = None;
         match self.wait(GRACE) {
@@ -197,7 +197,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// The end of its input asks it to end; then it is killed.
+    /// Closing its input asks the program to exit; then it is killed.
     fn drop(&mut self) {
         self.stdin = None;
         if self.wait(GRACE).is_none() {
@@ -206,7 +206,7 @@ impl Drop for Process {
     }
 }
 
-/// Puts a line into the queue if there is room; whether anybody reads it.
+/// Adds a line to the queue if there is room. Returns false if the receiver is gone.
 fn offer(to: &SyncSender<String>, line: String) -> bool {
     !matches!(to.try_send(line), Err(TrySendError::Disconnected(_)))
 }
@@ -228,7 +228,7 @@ fn read_lines(from: impl Read, take: impl Fn(String) -> bool) {
     }
 }
 
-/// Passes over the rest of a line; false at the end.
+/// Skips the rest of a line; returns false at the end.
 fn skip_line(reader: &mut impl BufRead) -> bool {
     loop {
         let Ok(buffer) = reader.fill_buf() else { return false };
@@ -243,7 +243,7 @@ fn skip_line(reader: &mut impl BufRead) -> bool {
     }
 }
 
-/// Why a program does not start, and what to do about it.
+/// Explains why a program does not start, and how to fix it.
 fn refusal(path: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind::*;
     match error.kind() {

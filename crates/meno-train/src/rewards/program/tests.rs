@@ -1,4 +1,4 @@
-//! Programs that answer, and every way not to.
+//! Programs that answer, and all the ways in which they fail.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -8,7 +8,7 @@ use crate::rewards::tests::{input, question};
 use crate::run::Quiet;
 use std::os::unix::fs::PermissionsExt;
 
-/// Collects notes; stops after some looks at it.
+/// Collects notes; stops after a number of checks.
 #[derive(Default)]
 struct Notes {
     notes: Vec<String>,
@@ -38,7 +38,7 @@ impl Dir {
     }
     fn program(&self, text: &str, seconds: f32, restarts: usize) -> Program {
         let path = self.script("my_reward.sh", text);
-        // Another test's fork may hold the file open for a moment; then it cannot be executed yet.
+        // The fork of another test may keep the file open for a moment; it cannot be executed until then.
         loop {
             match Program::start(&path, Duration::from_secs_f32(seconds), restarts) {
                 Err(e) if e.to_string().contains("busy") => std::thread::sleep(Duration::from_millis(10)),
@@ -62,7 +62,7 @@ fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Res
 #[test]
 fn answers_in_order_over_many_rollouts_by_one_process() {
     let dir = Dir::new();
-    // The number of answers so far, as an object and as a bare number by turns.
+    // The number of answers so far, alternately as an object and as a bare number.
     let program = dir.program(
         "n=0; while read -r l; do echo \"{\\\"reward\\\": $((n+=1))}\"; read -r l || exit; echo \" $((n+=1)).5\"; done",
         30.0,
@@ -93,7 +93,7 @@ fn a_line_holds_the_answer_and_its_question() {
 #[test]
 fn a_large_rollout_fits_through_small_pipes() {
     let dir = Dir::new();
-    // It reads everything that it is sent before it writes a word: more than pipes hold.
+    // It reads all its input before it writes anything: more than the pipes can hold.
     let program = dir.program("i=0; while [ $i -lt 300 ]; do read -r l; i=$((i+1)); done; while [ $i -gt 0 ]; do echo 1; i=$((i-1)); done; cat >/dev/null", 60.0, 0);
     let text = "x".repeat(4000);
     assert_eq!(score(&program, &vec![text.as_str(); 300]).unwrap(), [1.0; 300]);
@@ -122,7 +122,7 @@ fn what_is_no_number_is_shown() {
 fn a_program_that_ends_is_started_again_and_asked_for_the_rest() {
     let dir = Dir::new();
     let starts = dir.0.path().join("starts");
-    // Each process answers two and dies of the third.
+    // Each process answers two and exits on the third.
     let program = dir.program(
         &format!(
             "echo x >> {}; read -r l; echo 1; read -r l; echo 2; echo 'third is too much' >&2; exit 3",
@@ -145,7 +145,7 @@ fn an_answer_that_always_kills_it_ends_the_run() {
     let dir = Dir::new();
     let program = dir.program("read -r l; echo 1; read -r l; echo boom >&2; exit 7", 30.0, 2);
     let error = score(&program, &["a"; 2]);
-    // A fresh process has no trouble with it.
+    // A new process handles it.
     assert_eq!(error.unwrap(), [1.0, 1.0]);
     let program = dir.program("read -r l; echo 'cannot import torch' >&2; exit 7", 30.0, 2);
     let error = score(&program, &["a"; 2]).unwrap_err();
@@ -167,7 +167,7 @@ fn a_program_that_hangs_is_stopped_with_what_it_started() {
     for pid in pids.lines() {
         let gone = || {
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Orphans are reaped by whoever inherits them, in their own time: a zombie has ended.
+            // Orphans are reaped by their new parent at some later time: a zombie counts as ended.
             state.is_empty() || state.rsplit(')').next().is_some_and(|s| s.trim_start().starts_with('Z'))
         };
         let ended = (0..500).any(|_| {
@@ -193,7 +193,7 @@ fn the_end_of_the_run_is_the_end_of_its_input() {
 #[test]
 fn a_line_too_many_is_noticed() {
     let dir = Dir::new();
-    // At once, whatever its answers take: of three answers the first two have these three lines.
+    // Detected immediately, however slow its answers are: the first two of three answers have these three lines.
     for pause in ["0", "0.3"] {
         let program =
             dir.program(&format!("while read -r l; do sleep {pause}; echo 1; echo 2; done; cat >/dev/null"), 30.0, 0);
@@ -202,7 +202,7 @@ fn a_line_too_many_is_noticed() {
     }
     let program = dir.program("read -r l; echo 1; echo 2; cat >/dev/null", 30.0, 0);
     assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" after the 1 lines"));
-    // One that writes it after that is found before the next rollout.
+    // An extra line after that is detected before the next rollout.
     let program = dir.program("read -r l; echo 1; sleep 1; echo 2; cat >/dev/null", 30.0, 0);
     assert_eq!(score(&program, &["a"]).unwrap(), [1.0]);
     std::thread::sleep(Duration::from_millis(1500));
