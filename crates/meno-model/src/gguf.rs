@@ -339,7 +339,7 @@ impl Gguf {
         Ok(())
     }
 
-    /// Returns the bytes of the file, and of the other files if the model is split.
+    /// Returns the size of the file in bytes, including the other files if the model is split.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
     }

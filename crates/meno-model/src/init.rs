@@ -33,7 +33,7 @@ pub(crate) fn check_memory(bytes: f64) -> Result<(), Error> {
     }
 }
 
-/// Returns the bytes of memory of this machine, if the system reports them.
+/// Returns the memory of this machine in bytes, if the system reports it.
 fn total_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;

@@ -58,7 +58,7 @@ impl Dtype {
         }
     }
 
-    /// Returns the bytes of a value.
+    /// Returns the size of a value in bytes.
     pub(crate) fn size(self) -> usize {
         if self == Dtype::F32 { 4 } else { 2 }
     }

@@ -105,9 +105,9 @@ pub trait Weights: Any + Send + Sync {
     /// Updates derived copies of the weights (another precision, a packed order). Every pass does this if needed; an
     /// earlier call only moves the cost.
     fn prepare(&mut self, precision: Precision) -> Result<(), Error>;
-    /// Returns the bytes of the f32 values.
+    /// Returns the size of the f32 values in bytes.
     fn bytes(&self) -> usize;
-    /// Returns the bytes of the quantized blocks.
+    /// Returns the size of the quantized blocks in bytes.
     fn quantized_bytes(&self) -> usize;
 }
 
@@ -136,7 +136,7 @@ pub trait KvStore: Any + Send {
     fn kv_type(&self) -> KvType;
     /// Names the order of the words of a page. A saved page is read only by a store with the same order.
     fn page_format(&self) -> &'static str;
-    /// Returns the 32-bit words of a page, over all layers.
+    /// Returns the number of 32-bit words of a page, over all layers.
     fn page_words(&self) -> usize;
     /// Calls `f` with the words of a page.
     fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error>;
@@ -144,7 +144,7 @@ pub trait KvStore: Any + Send {
     fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error>;
     /// Copies a page.
     fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Error>;
-    /// Returns the bytes of memory when all pages are in use.
+    /// Returns the memory in bytes when all pages are in use.
     fn bytes(&self) -> usize;
 }
 
@@ -186,7 +186,7 @@ pub trait Executor: Any + Send {
     fn step(&mut self, weights: &mut dyn Weights, pass: Pass, grads: &mut dyn Buffer) -> Result<&Outputs, Error>;
     /// Returns the results of the last pass.
     fn outputs(&self) -> &Outputs;
-    /// Returns the bytes of activations, gradients and scratch memory.
+    /// Returns the size in bytes of activations, gradients and scratch memory.
     fn bytes(&self) -> usize;
     /// Starts (or restarts) measuring the time of every op.
     fn start_profile(&mut self);

@@ -76,7 +76,7 @@ impl KvCache {
         Ok(&mut *self.store)
     }
 
-    /// Returns the bytes of memory when all pages are in use.
+    /// Returns the memory in bytes when all pages are in use.
     pub fn bytes(&self) -> usize {
         self.store.bytes()
     }

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-/// Returns the number of threads available to an op on this thread.
+/// Returns the number of threads that run an op started from this thread.
 pub fn threads() -> usize {
     rayon::current_num_threads()
 }

@@ -29,7 +29,7 @@ impl Counts {
 }
 
 impl MoeSizes {
-    /// Returns the parameters of one layer: all, and those of the experts that a token does not use.
+    /// Returns the number of parameters of one layer: all, and those of the experts that a token does not use.
     fn counts(&self, hidden: u64) -> (u64, u64) {
         let [e, k, s] = [self.gate.n_routed_experts, self.gate.num_experts_per_tok, self.n_shared_experts];
         let [e, k, s] = [e, k, s].map(|n| n as u64);

@@ -4,7 +4,8 @@ use super::{Config, Keys, MoeSizes};
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
 
-/// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437, §2.2).
+/// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437,
+/// §2.2).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Deepseek {

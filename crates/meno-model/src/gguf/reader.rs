@@ -94,7 +94,7 @@ impl Kind {
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64].get(code as usize).copied()
     }
 
-    /// Returns the bytes of one element, if they are fixed.
+    /// Returns the size of one element in bytes, if it is fixed.
     fn size(self) -> Option<usize> {
         match self {
             Kind::U8 | Kind::I8 | Kind::Bool => Some(1),

@@ -10,7 +10,7 @@ use crate::tape::{Activation, Builder, Describe, IntTensor, Io};
 
 /// The op.
 pub struct Dispatch {
-    /// Input `[t, hidden]`, normed.
+    /// Input `[t, hidden]`, normalized.
     pub x: Activation,
     /// The experts of every token and their weights.
     pub routes: Routes,

@@ -1,6 +1,6 @@
 //! The loss head: final norm, LM head, log-probability and entropy of every target, loss and its gradient.
 //!
-//! Rows without a wanted target are skipped before the product with the LM head.
+//! Rows whose target is not needed are skipped before the product with the LM head.
 
 use super::rms_norm::Norm;
 use crate::tape::{Activation, Batch, Builder, Describe, IGNORE, IntTensor, Io, Param, ParamLayout};
@@ -19,7 +19,7 @@ pub struct Head {
     pub hidden: usize,
     /// Number of tokens.
     pub vocab: usize,
-    /// The rows whose targets are wanted.
+    /// The rows whose targets are needed.
     pub wanted: IntTensor,
 }
 
@@ -32,7 +32,7 @@ impl Head {
         b.push(Head { x, norm, weight, head, hidden, vocab, wanted });
     }
 
-    /// Returns the rows whose targets are wanted: when scoring, all rows with a target; in training, those with a
+    /// Returns the rows whose targets are needed: when scoring, all rows with a target; in training, those with a
     /// weight.
     pub(crate) fn wanted_rows<'a>(&self, batch: &'a Batch, train: bool) -> impl Iterator<Item = u32> + 'a {
         let targets = batch.targets[self.head].iter().enumerate();

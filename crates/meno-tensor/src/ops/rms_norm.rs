@@ -1,6 +1,6 @@
 //! RMSNorm: y = weight ⊙ x · rstd, rstd = 1 / √(mean(x²) + eps) (Zhang & Sennrich, arXiv 1910.07467, eq. 4).
 //!
-//! Backward keeps only x: rstd costs one pass over a row that backward has in cache anyway.
+//! Only x is kept for backward: rstd costs one pass over a row that backward has in cache anyway.
 
 use super::Columns;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};

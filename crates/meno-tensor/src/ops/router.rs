@@ -45,7 +45,7 @@ pub struct Gate {
 
 /// The op.
 pub struct Router {
-    /// Input `[t, hidden]`, normed.
+    /// Input `[t, hidden]`, normalized.
     pub x: Activation,
     /// `mlp.gate.weight`, `[experts, hidden]`.
     pub weight: Param,

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 /// Minimum elements that one task quantizes: a multiple of every block size.
 const TASK: usize = 1 << 13;
 
-/// Returns the bytes of `elements` elements, a multiple of the block size.
+/// Returns the size in bytes of `elements` elements, a multiple of the block size.
 pub fn bytes(dtype: GgmlType, elements: usize) -> usize {
     elements / dtype.block_elements() * dtype.block_bytes()
 }

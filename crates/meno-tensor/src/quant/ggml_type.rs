@@ -97,12 +97,12 @@ impl GgmlType {
         !matches!(self, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16)
     }
 
-    /// Returns the elements in a block.
+    /// Returns the number of elements in a block.
     pub const fn block_elements(self) -> usize {
         TABLE[self as usize].3
     }
 
-    /// Returns the bytes of a block.
+    /// Returns the size of a block in bytes.
     pub const fn block_bytes(self) -> usize {
         TABLE[self as usize].4
     }

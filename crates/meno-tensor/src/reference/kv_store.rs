@@ -38,7 +38,7 @@ pub(super) struct PlainKvStore {
     words: Vec<u32>,
 }
 
-/// Returns the words of a vector of `dim` numbers.
+/// Returns the number of 32-bit words of a vector of `dim` numbers.
 fn vector_words(kv_type: KvType, dim: usize) -> usize {
     match kv_type {
         KvType::F32 => dim,
@@ -47,7 +47,7 @@ fn vector_words(kv_type: KvType, dim: usize) -> usize {
     }
 }
 
-/// Returns the words of a layer's part of a page.
+/// Returns the number of 32-bit words of a layer's part of a page.
 fn layer_words(kv_type: KvType, spec: &LayerSpec) -> usize {
     PAGE * spec.kv_heads * (vector_words(kv_type, spec.qk_dim) + vector_words(kv_type, spec.v_dim))
 }
@@ -110,7 +110,7 @@ impl PlainKvStore {
         self.pages
     }
 
-    /// Returns the words of a vector, and its width.
+    /// Returns the range of words of a vector, and its width.
     fn locate(&self, place: Place) -> (Range<usize>, usize) {
         let spec = &self.layers[place.layer];
         let [key, value] = [spec.qk_dim, spec.v_dim].map(|dim| vector_words(self.kv_type, dim));

@@ -11,7 +11,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Returns the bytes per element.
+    /// Returns the size of an element in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Dtype::F32 => 4,
@@ -63,7 +63,7 @@ pub trait Describe {
     fn name(&self) -> &'static str;
     /// Returns the activations and gradients that it reads and writes.
     fn io(&self) -> Io;
-    /// Returns the floating-point operations of one forward pass over `rows` rows; a multiply-add counts as two.
+    /// Returns the number of floating-point operations of one forward pass over `rows` rows; a multiply-add counts as two.
     fn flops(&self, _rows: usize) -> u64 {
         0
     }

@@ -45,11 +45,11 @@ impl Program {
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
-    /// Returns the floating-point operations of one forward pass over `rows` rows.
+    /// Returns the number of floating-point operations of one forward pass over `rows` rows.
     pub fn flops(&self, rows: usize) -> u64 {
         self.ops.iter().map(|op| op.description().flops(rows)).sum()
     }
-    /// Returns the bytes that the plan needs for activations and for their gradients.
+    /// Returns the number of bytes that the plan needs for activations and for their gradients.
     pub fn planned_bytes(&self) -> usize {
         self.plan.activation_bytes + self.plan.grad_bytes
     }

@@ -61,8 +61,8 @@ pub(super) fn configure() {
 }
 
 /// Computes C (32 × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k. A holds
-/// the tiles of rows 0.. for every step, then those of rows 16... B holds, for every step, the tiles of columns 0.. and
-/// 16.., with pairs of k interleaved.
+/// the tiles of rows 0..16 for every step, then those of rows 16..32. B holds, for every step, the tiles of columns
+/// 0..16 and 16..32, with pairs of k interleaved.
 ///
 /// # Safety
 /// [`configure`] was called on this thread; a and b hold `steps` × 2 tiles; c holds 32 rows of 32 values.

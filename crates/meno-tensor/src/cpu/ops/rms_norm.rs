@@ -1,4 +1,4 @@
-//! RMSNorm. Backward keeps only x: rstd costs one pass over a row that backward has in cache anyway.
+//! RMSNorm. Only x is kept for backward: rstd costs one pass over a row that backward has in cache anyway.
 
 use super::Kernels;
 use super::rows::{column_sums, for_rows};

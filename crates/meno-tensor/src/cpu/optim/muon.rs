@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// After five iterations the singular values lie around 1 (Jordan: within about 0.3): ‖O v‖ ≈ ‖v‖ along the
+    /// After five iterations the singular values are around 1 (Jordan: within about 0.3): ‖O v‖ ≈ ‖v‖ along the
     /// shorter side, and the update's size is 0.2 · √max(A, B) of an orthogonal matrix.
     #[test]
     fn updates_are_nearly_orthogonal() {

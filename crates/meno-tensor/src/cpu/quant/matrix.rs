@@ -70,7 +70,7 @@ impl QuantMatrix {
         [self.rows, self.cols]
     }
 
-    /// Returns the bytes in memory.
+    /// Returns the size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len() * 4
     }

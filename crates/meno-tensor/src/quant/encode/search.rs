@@ -102,8 +102,8 @@ pub(super) struct Search {
     pub(super) absolute: bool,
 }
 
-/// Returns a scale and a negated minimum, where the minimum is at most 0, for codes from 0 to `max`: x ≈ scale · code +
-/// minimum.
+/// Returns a scale and the negated minimum for codes from 0 to `max`: x ≈ scale · code + minimum. The minimum is at
+/// most 0.
 pub(super) fn with_minimum<const N: usize>(
     x: &[f32; N],
     weights: &[f32; N],
