@@ -15,9 +15,9 @@ use meno_tensor::tape::{Activation, Builder, ParamLayout};
 /// The attention of a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Attention {
-    /// DeepSeek.
+    /// Multi-head latent attention (DeepSeek).
     Mla(Mla),
-    /// Llama, Qwen2.
+    /// Grouped-query attention (Llama, Qwen).
     Gqa(Gqa),
 }
 

@@ -21,7 +21,7 @@ pub struct HeadView {
     pub head_stride: usize,
 }
 
-/// The op.
+/// The attention op.
 pub struct Attention {
     /// Queries, `heads` × `qk_dim`.
     pub q: HeadView,

@@ -7,7 +7,7 @@ use super::output;
 use super::router::Routes;
 use crate::tape::{Activation, Builder, Describe, Io};
 
-/// The op. Backward gives the experts the dL/dy of each row's token, before the weight is applied: see
+/// The combine op. Backward gives the experts the dL/dy of each row's token, before the weight is applied: see
 /// [`super::experts`](super::experts#gradients).
 pub struct Combine {
     /// Outputs of the experts `[t · top_k, hidden]`.

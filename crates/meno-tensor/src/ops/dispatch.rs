@@ -8,7 +8,7 @@
 use super::router::Routes;
 use crate::tape::{Activation, Builder, Describe, IntTensor, Io};
 
-/// The op.
+/// The dispatch op.
 pub struct Dispatch {
     /// Input `[t, hidden]`, normalized.
     pub x: Activation,

@@ -19,7 +19,7 @@ pub struct Expert {
     pub down: Param,
 }
 
-/// The op.
+/// The op that runs the experts.
 pub struct Experts {
     /// The rows, their weights, and the expert of each.
     pub sorted: Sorted,

@@ -5,7 +5,7 @@
 use super::rms_norm::Norm;
 use crate::tape::{Activation, Batch, Builder, Describe, IGNORE, IntTensor, Io, Param, ParamLayout};
 
-/// The op.
+/// The op of a loss head.
 pub struct Head {
     /// Input `[t, hidden]`.
     pub x: Activation,

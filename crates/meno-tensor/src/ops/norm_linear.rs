@@ -20,7 +20,7 @@ pub struct Projection {
     pub outputs: usize,
 }
 
-/// The op.
+/// The op: linear layers with a shared input and a fused RMSNorm.
 pub struct NormLinear {
     /// Input `[t, in]`.
     pub x: Columns,

@@ -43,7 +43,7 @@ pub struct Gate {
     pub aux_loss_alpha: f32,
 }
 
-/// The op.
+/// The router op.
 pub struct Router {
     /// Input `[t, hidden]`, normalized.
     pub x: Activation,
@@ -51,7 +51,7 @@ pub struct Router {
     pub weight: Param,
     /// `mlp.gate.e_score_correction_bias`, `[experts]`; gets no gradient.
     pub bias: Option<Param>,
-    /// The rule.
+    /// The routing rule.
     pub gate: Gate,
     /// Index in `Outputs::expert_load`.
     pub layer: usize,
@@ -59,7 +59,7 @@ pub struct Router {
     pub hidden: usize,
     /// Affinities `[t, experts]`.
     pub scores: Activation,
-    /// The result.
+    /// The chosen experts and their weights.
     pub routes: Routes,
     /// The chosen experts of one token, in the form that the balance loss counts.
     pub ranked: IntTensor,

@@ -63,7 +63,8 @@ pub trait Describe {
     fn name(&self) -> &'static str;
     /// Returns the activations and gradients that it reads and writes.
     fn io(&self) -> Io;
-    /// Returns the number of floating-point operations of one forward pass over `rows` rows; a multiply-add counts as two.
+    /// Returns the number of floating-point operations of one forward pass over `rows` rows. A multiply-add counts as
+    /// two.
     fn flops(&self, _rows: usize) -> u64 {
         0
     }
