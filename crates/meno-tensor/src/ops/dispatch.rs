@@ -1,7 +1,7 @@
 //! Dispatch of a mixture of experts: copies a token's row for each of its experts, sorted by expert.
 //!
 //! With [`super::experts`] and [`super::combine`] it computes y = residual + Σ_k w_k · Expert_{e_k}(x). Only these two
-//! ops (dispatch and combine) know which token a row belongs to, so experts can run on another device.
+//! ops (dispatch and combine) know which token a row belongs to, so the experts can run elsewhere.
 //!
 //! A *pair* is token · top_k + choice. Pairs are sorted by expert, and by token within an expert.
 

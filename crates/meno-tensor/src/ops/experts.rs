@@ -2,8 +2,8 @@
 //!
 //! # Gradients
 //! Backward receives the dL/dy of each row's token, before the weight is applied ([`super::combine`]), and writes the
-//! gradients of the rows and of their weights. The output of the down-projection is not needed: dL/dw = dy · (W_down
-//! h) = (dy · W_down) · h.
+//! gradients of the rows and of their weights. The output of the down-projection is not needed:
+//! dL/dw = dy · (W_down h) = (dy · W_down) · h.
 
 use super::dispatch::Sorted;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};

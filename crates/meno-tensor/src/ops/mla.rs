@@ -4,9 +4,9 @@
 //! from the up-projection of the latent and the one rotated k_pe that all heads share.
 //!
 //! *Absorbed* (decoding, agrees to 1e-5): W_kvb is folded into query and output, so that one head of width c + r serves
-//! all query heads: q̃_h = W_UK,hᵀ q_nope_h ([`AbsorbQuery`]), score = q̃_h·c_kv + q_pe_h·k_pe, and o_h = W_UV,h · Σ p
-//! c_kv ([`AbsorbOutput`]). Its keys [c_kv ; k_pe] are [`MlaKeys`] with one head; its values are the first c columns of
-//! these keys.
+//! all query heads: q̃_h = W_UK,hᵀ q_nope_h ([`AbsorbQuery`]), score = q̃_h·c_kv + q_pe_h·k_pe, and
+//! o_h = W_UV,h · Σ p c_kv ([`AbsorbOutput`]). Its keys [c_kv ; k_pe] are [`MlaKeys`] with one head; its values are the
+//! first c columns of these keys.
 //!
 //! Shapes: t tokens, h heads, n qk_nope_head_dim, r qk_rope_head_dim, v v_head_dim, c kv_lora_rank.
 
