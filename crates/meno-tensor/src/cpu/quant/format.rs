@@ -5,8 +5,8 @@
 //! therefore applies the file's bit arithmetic to sixteen rows at once.
 //!
 //! In a [`Flat`] block of 32, a value is d · (code − offset) or d · code + m, with one float d per row. In a [`Nested`]
-//! block of 256, a value is d · scale · (code − offset), with one small integer scale per 16 or 32 values, or d ·
-//! scale · code − dmin · min.
+//! block of 256, a value is d · scale · (code − offset) or d · scale · code − dmin · min, with one small integer scale
+//! per 16 or 32 values.
 
 use super::isa::Words;
 use crate::quant::GgmlType;
