@@ -15,9 +15,9 @@ use meno_tensor::tape::{Activation, Builder, ParamLayout};
 /// The attention of a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Attention {
-    /// DeepSeek.
+    /// Multi-head latent attention (DeepSeek).
     Mla(Mla),
-    /// Llama, Qwen2.
+    /// Grouped-query attention (Llama, Qwen).
     Gqa(Gqa),
 }
 
@@ -26,7 +26,7 @@ pub enum Attention {
 pub enum Ffn {
     /// One MLP for all tokens.
     Mlp(Mlp),
-    /// Experts.
+    /// A mixture of experts.
     Moe(Moe),
 }
 
@@ -54,7 +54,7 @@ impl Block {
         }
     }
 
-    /// Appends the block on the residual stream `x` `[t, H]`.
+    /// Appends the block to the residual stream `x` `[t, H]`.
     pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, o: &AttentionOptions) -> Activation {
         b.block(|b| {
             let x = match &self.attention {

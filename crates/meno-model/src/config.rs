@@ -1,7 +1,7 @@
 //! The shape of a network, from Hugging Face's `config.json`.
 //!
-//! Keys keep their published names. The file is kept as it was read, so that saving writes it back with the keys
-//! that this crate does not use. Every size is bounded and checked against the others before anything is allocated.
+//! Keys keep their published names. All keys of the file are kept, so that saving also writes those that this crate
+//! does not use. Every size is bounded and checked against the others before anything is allocated.
 
 mod counts;
 mod deepseek;
@@ -31,7 +31,7 @@ use meno_tensor::ops::router::Gate;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The `model_type`s that are known; each has its file.
+/// The supported `model_type`s; each has its own file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelType {
     /// DeepSeek-V2 and V2-Lite (MLA, MoE with a softmax gate).
@@ -46,7 +46,7 @@ pub enum ModelType {
     Qwen2,
     /// Qwen 3 (grouped-query attention, norm of every query and key head).
     Qwen3,
-    /// Qwen 3 with experts.
+    /// Qwen 3 with a mixture of experts.
     Qwen3Moe,
 }
 
@@ -60,13 +60,13 @@ impl ModelType {
         ("qwen3", ModelType::Qwen3),
         ("qwen3_moe", ModelType::Qwen3Moe),
     ];
-    /// The published name.
+    /// Returns the published name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|t| t.1 == self).map_or("", |t| t.0)
     }
 }
 
-/// What the kinds of networks do not share.
+/// The settings that differ between kinds of networks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arch {
     /// Multi-head latent attention: `deepseek_v2`, `deepseek_v3`, `kimi_k2`.
@@ -75,25 +75,25 @@ pub enum Arch {
     Grouped(Grouped),
 }
 
-/// Sizes of a layer of experts.
+/// Sizes of a mixture-of-experts layer.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct MoeSizes {
     pub moe_intermediate_size: usize,
-    /// Experts that every token passes.
+    /// Experts that every token uses.
     pub n_shared_experts: usize,
     /// The routing rule: `n_routed_experts`, `num_experts_per_tok`, groups, scaling, balance loss.
     pub gate: Gate,
 }
 
 impl MoeSizes {
-    /// Width of the one MLP that all shared experts together are.
+    /// Returns the width of the single MLP that combines all shared experts.
     pub fn shared_width(&self) -> usize {
         self.n_shared_experts * self.moe_intermediate_size
     }
 }
 
-/// The shape of a network. Made by [`Config::from_value`] or [`Config::load`]; changed by [`Config::with`].
+/// The shape of a network. [`Config::from_value`] and [`Config::load`] create it; [`Config::with`] changes it.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Config {
@@ -113,7 +113,7 @@ pub struct Config {
     pub initializer_range: f32,
     /// Depth of the MTP module, 0 or 1 (DeepSeek-V3).
     pub num_nextn_predict_layers: usize,
-    /// How the checkpoint stores its weights, if they are quantised.
+    /// The storage format of the checkpoint's weights, if they are quantized.
     pub quantization: Option<Fp8>,
     pub arch: Arch,
     raw: Map<String, Value>,
@@ -130,7 +130,7 @@ impl Config {
         Config::from_value(&path.display().to_string(), value)
     }
 
-    /// Reads the keys of a config; `file` stands for it in errors.
+    /// Reads the keys of a config; errors name `file`.
     pub fn from_value(file: &str, value: Value) -> Result<Config, Error> {
         let Value::Object(raw) = value else {
             let what = "is missing: the config is not a JSON object".to_owned();
@@ -143,11 +143,11 @@ impl Config {
         Ok(config)
     }
 
-    /// Writes down what absent keys were taken to mean: other programs have other defaults (transformers' V3 takes an
-    /// absent `n_group` for 8 and an absent `num_key_value_heads` for 128).
+    /// Writes the defaults of absent keys explicitly, because other programs have other defaults (transformers' V3
+    /// takes an absent `n_group` as 8 and an absent `num_key_value_heads` as 128).
     fn fill_in(&mut self) {
         let Arch::Deepseek(d) = &self.arch else { return };
-        // MLA has no fewer heads of keys than of queries; kept equal also when `with` changes the one.
+        // MLA has as many key heads as query heads; they stay equal when `with` changes one of them.
         self.raw.insert("num_key_value_heads".into(), self.num_attention_heads.into());
         let mut set = |key: &str, value: Value| {
             self.raw.entry(key).or_insert(value);
@@ -161,19 +161,19 @@ impl Config {
         set("num_nextn_predict_layers", self.num_nextn_predict_layers.into());
     }
 
-    /// This config with one key set (to null: removed), checked again.
+    /// Returns this config with one key set (null removes it), checked again.
     pub fn with(&self, key: &str, value: impl Into<Value>) -> Result<Config, Error> {
         let mut raw = self.raw.clone();
         raw.insert(key.to_owned(), value.into());
         Config::from_value("config", Value::Object(raw))
     }
 
-    /// The keys as they were read, unknown ones too.
+    /// Returns all keys as they were read, including unknown ones.
     pub fn to_value(&self) -> Value {
         Value::Object(self.raw.clone())
     }
 
-    /// The same for weights that are saved as they are computed with.
+    /// Returns the keys for weights that are saved unquantized.
     pub(crate) fn to_value_unquantised(&self) -> Value {
         let mut raw = self.raw.clone();
         raw.shift_remove("quantization_config");
@@ -219,7 +219,7 @@ impl Config {
         })
     }
 
-    /// What the keys must be to each other.
+    /// Checks the relations between keys.
     fn check(&self, k: Keys) -> Result<(), Error> {
         match &self.arch {
             Arch::Deepseek(d) => d.check(k, self)?,
@@ -240,7 +240,7 @@ impl Config {
         Ok(())
     }
 
-    /// The MLA, MoE and MTP sizes, if it is a DeepSeek network.
+    /// Returns the MLA, MoE and MTP sizes, if it is a DeepSeek network.
     pub fn deepseek(&self) -> Option<&Deepseek> {
         match &self.arch {
             Arch::Deepseek(d) => Some(d),
@@ -248,7 +248,7 @@ impl Config {
         }
     }
 
-    /// The experts' sizes, if it has any.
+    /// Returns the experts' sizes, if there are experts.
     pub fn moe(&self) -> Option<&MoeSizes> {
         match &self.arch {
             Arch::Deepseek(d) => Some(&d.moe),
@@ -256,7 +256,7 @@ impl Config {
         }
     }
 
-    /// Whether layer `layer` has experts; the MTP module, which comes after the last layer, has.
+    /// Returns true if layer `layer` has experts. The MTP module, which follows the last layer, always does.
     pub fn is_moe(&self, layer: usize) -> bool {
         match &self.arch {
             Arch::Deepseek(d) => layer >= d.first_k_dense_replace,
@@ -264,7 +264,7 @@ impl Config {
         }
     }
 
-    /// How many coordinates of a head are rotated by their position.
+    /// Returns the number of coordinates of a head that are rotated by position.
     pub fn rope_dim(&self) -> usize {
         match &self.arch {
             Arch::Deepseek(d) => d.qk_rope_head_dim,
@@ -272,7 +272,7 @@ impl Config {
         }
     }
 
-    /// Width of a query and key head.
+    /// Returns the width of a query and key head.
     pub fn qk_head_dim(&self) -> usize {
         match &self.arch {
             Arch::Deepseek(d) => d.qk_nope_head_dim + d.qk_rope_head_dim,
@@ -280,7 +280,7 @@ impl Config {
         }
     }
 
-    /// The factor of the scores: (width of a head)^-1/2, times mscale² where YaRN says so (spec §1.4).
+    /// Returns the factor of the scores: (width of a head)^-1/2, times mscale² if YaRN requires it (spec §1.4).
     pub fn softmax_scale(&self) -> f32 {
         let mscale = match self.arch {
             Arch::Deepseek(_) => self.rope_scaling.softmax_mscale(),

@@ -1,5 +1,5 @@
-//! From one form of a checkpoint to another, tensor by tensor: Hugging Face directories, GGUF in any type, with an
-//! adapter merged on the way. Nothing but the largest tensor (of a stack of experts: one) is in memory at a time.
+//! Converts a checkpoint to another format, tensor by tensor: Hugging Face directories and GGUF in any type, optionally
+//! with an adapter merged. Only the largest tensor (one expert of a stack) is in memory at a time.
 
 use crate::gguf::mixture::{self, tensor_type};
 use crate::gguf::{
@@ -18,10 +18,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::Path;
 
-/// Told before each tensor: its name, how many are done, how many there are.
+/// Called before each tensor with its name, the number of tensors done, and their total number.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
 
-/// Most bytes of one safetensors file, as transformers has it.
+/// Maximum bytes of one safetensors file, as in transformers.
 const SHARD: usize = 5_000_000_000;
 
 /// A checkpoint to convert.
@@ -32,7 +32,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face directory or a GGUF file, and an adapter to merge.
+    /// Opens a Hugging Face directory or a GGUF file, and optionally an adapter to merge.
     pub fn open(path: &Path, lora: Option<&Path>) -> Result<Checkpoint, Error> {
         let (config, source) = source::open(path)?;
         let shape = |name: &str| if source.contains(name) { source.shape(name).ok() } else { None };
@@ -40,17 +40,17 @@ impl Checkpoint {
         Ok(Checkpoint { config, source, lora })
     }
 
-    /// Its config.
+    /// Returns its config.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How many weights the adapter changes.
+    /// Returns the number of weights that the adapter changes.
     pub fn adapted(&self) -> usize {
         self.lora.as_ref().map_or(0, Lora::len)
     }
 
-    /// The GGUF file that it is.
+    /// Returns the GGUF file, if it is one.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.source {
             Source::Gguf(gguf) => Some(gguf),
@@ -58,7 +58,7 @@ impl Checkpoint {
         }
     }
 
-    /// A tensor by its Hugging Face name, merged.
+    /// Reads a tensor by its Hugging Face name, with the adapter merged.
     fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.source.shape(name)?.iter().product()];
         self.source.read_f32(name, &mut values)?;
@@ -68,8 +68,8 @@ impl Checkpoint {
         Ok(values)
     }
 
-    /// Everything of a GGUF file but its types. An adapter changes tensors by their Hugging Face names; without one a
-    /// GGUF file's own are taken.
+    /// Returns everything of a GGUF file except its types. An adapter changes tensors by their Hugging Face names;
+    /// without an adapter, the tensors of a GGUF file are used as they are.
     fn export(&self) -> Result<Export, Error> {
         let stem = self.source.path().file_stem().unwrap_or_default().to_string_lossy();
         match (self.gguf(), &self.lora) {
@@ -83,7 +83,7 @@ impl Checkpoint {
         }
     }
 
-    /// The metadata of a GGUF file of this type; a directory's is still without a tokenizer.
+    /// Returns the metadata of a GGUF file of this type. For a directory it does not yet include a tokenizer.
     pub fn metadata(&self, file_type: FileType) -> Result<Metadata, Error> {
         let mut metadata = self.export()?.metadata;
         // The version of the block types.
@@ -92,7 +92,7 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    /// The tensors of a GGUF file of this type.
+    /// Returns the tensors of a GGUF file of this type.
     pub fn plan(&self, file_type: FileType) -> Result<Vec<Planned>, Error> {
         Ok(planned(&self.config, file_type, &self.export()?.tensors))
     }
@@ -135,7 +135,7 @@ impl Checkpoint {
         })
     }
 
-    /// The values of a part of a tensor.
+    /// Returns the values of a part of a tensor.
     fn part(&self, part: &Part) -> Result<Cow<'_, [f32]>, Error> {
         Ok(Cow::Owned(match part {
             Part::Whole(hf) => self.read(hf)?,
@@ -153,7 +153,7 @@ impl Checkpoint {
         }))
     }
 
-    /// Writes `config.json` and the weights, in several files if they are large.
+    /// Writes `config.json` and the weights, split over several files if they are large.
     pub fn write_directory(&self, dir: &Path, dtype: Dtype, progress: Progress) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let state = RefCell::new(Writing { progress, done: 0, error: None });
@@ -201,7 +201,7 @@ impl Checkpoint {
     }
 }
 
-/// The tensors that a GGUF file of a network of this shape has.
+/// Returns the tensors of a GGUF file for a network of this shape.
 pub fn plan(config: &Config, file_type: FileType) -> Result<Vec<Planned>, Error> {
     Ok(planned(config, file_type, &Export::from_config(config, "")?.tensors))
 }
@@ -219,11 +219,11 @@ fn planned(config: &Config, file_type: FileType, tensors: &[ExportedTensor]) -> 
     planned.collect()
 }
 
-/// What the rules of the mixtures ask.
+/// Returns the properties that the mixture rules need.
 fn network(c: &Config) -> mixture::Network {
     let gqa = match &c.arch {
         Arch::Grouped(g) => c.num_attention_heads / g.num_key_value_heads,
-        // One key for all heads.
+        // The latent is one key for all heads.
         Arch::Deepseek(_) => c.num_attention_heads,
     };
     mixture::Network {
@@ -235,7 +235,7 @@ fn network(c: &Config) -> mixture::Network {
     }
 }
 
-/// How many tensors go into each file.
+/// Returns the number of tensors in each file.
 fn shards(tensors: &[Lazy]) -> Vec<usize> {
     let mut shards = vec![0];
     let mut bytes = 0;
@@ -253,20 +253,20 @@ fn shards(tensors: &[Lazy]) -> Vec<usize> {
     shards
 }
 
-/// What writing a directory has come to.
+/// The state of writing a directory.
 struct Writing<'a> {
     progress: Progress<'a>,
     done: usize,
-    /// The first error: the safetensors library takes none from those that give it bytes.
+    /// The first error. It is kept here because the safetensors library does not accept errors from its data sources.
     error: Option<Error>,
 }
 
-/// A tensor that is read when its turn comes to be written.
+/// A tensor that is read only when it is written.
 struct Lazy<'a, 'p> {
     checkpoint: &'a Checkpoint,
     state: &'a RefCell<Writing<'p>>,
     of: usize,
-    /// What the checkpoint calls it.
+    /// Its name in the checkpoint.
     read: String,
     name: String,
     shape: Vec<usize>,

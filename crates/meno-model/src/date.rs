@@ -1,8 +1,8 @@
-//! Dates of seconds since 1970.
+//! Converts seconds since 1970 to dates.
 
-/// The date and time in UTC as RFC 3339 writes them: `2026-03-01T12:34:56Z`. `seconds` counts from 1970.
+/// Returns date and time in UTC in RFC 3339 format: `2026-03-01T12:34:56Z`. `seconds` counts from 1970.
 pub fn utc(seconds: u64) -> String {
-    // The Gregorian calendar repeats every 400 years; years begin in March, so that the leap day is the last
+    // The Gregorian calendar repeats every 400 years. Years start in March here, so that the leap day is the last day
     // (Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn dates() {
-        // `date -u -Is -d @SECONDS`.
+        // Expected values by `date -u -Is -d @SECONDS`.
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");

@@ -1,4 +1,4 @@
-//! Declaring parameters under their published names.
+//! Declares parameters under their published names.
 
 use meno_tensor::ops::rms_norm::Norm;
 use meno_tensor::tape::{Param, ParamLayout};
@@ -13,35 +13,35 @@ impl<'a> Declare<'a> {
     pub(crate) fn new(layout: &'a mut ParamLayout, prefix: impl Into<String>) -> Self {
         Declare { layout, prefix: prefix.into() }
     }
-    /// The same, for names that continue with `name`.
+    /// Returns a declarer for names that continue with `name`.
     pub(crate) fn under(&mut self, name: impl std::fmt::Display) -> Declare<'_> {
         Declare { prefix: format!("{}{name}.", self.prefix), layout: self.layout }
     }
-    /// The weight of a linear layer, `[outputs, inputs]`.
+    /// Declares the weight of a linear layer, `[outputs, inputs]`.
     pub(crate) fn linear(&mut self, name: &str, outputs: usize, inputs: usize) -> Param {
         let weight = self.matrix(name, outputs, inputs);
         self.layout.mark_linear(weight);
         weight
     }
-    /// The weights of linear layers of the same input, fused into one matrix.
+    /// Declares the weights of linear layers with the same input, fused into one matrix.
     pub(crate) fn fused<const N: usize>(&mut self, layers: [(&str, usize); N], inputs: usize) -> [Param; N] {
         let weights = layers.map(|(name, outputs)| self.linear(name, outputs, inputs));
         self.layout.fuse_linear(&weights);
         weights
     }
-    /// A matrix that is no linear layer in the sense of [`ParamLayout::mark_linear`].
+    /// Declares a matrix that is not marked with [`ParamLayout::mark_linear`].
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Param {
         self.layout.declare(format!("{}{name}.weight", self.prefix), &[rows, cols])
     }
-    /// The bias of a linear layer.
+    /// Declares the bias of a linear layer.
     pub(crate) fn bias(&mut self, name: &str, outputs: usize) -> Param {
         self.layout.declare(format!("{}{name}.bias", self.prefix), &[outputs])
     }
-    /// A vector with exactly this name.
+    /// Declares a vector with exactly this name.
     pub(crate) fn vector(&mut self, name: &str, len: usize) -> Param {
         self.layout.declare(format!("{}{name}", self.prefix), &[len])
     }
-    /// The gain of an RMSNorm.
+    /// Declares the gain of an RMSNorm.
     pub(crate) fn norm(&mut self, name: &str, len: usize, eps: f32) -> Norm {
         Norm { weight: self.vector(&format!("{name}.weight"), len), eps }
     }

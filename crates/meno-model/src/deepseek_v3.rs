@@ -1,7 +1,8 @@
-//! DeepSeek-V3, and V2 before it: MLA everywhere, dense MLPs in the first layers and experts in the others, MTP.
+//! DeepSeek-V3, and V2 before it: MLA in all layers, dense MLPs in the first layers and experts in the others, MTP.
 //!
 //! DeepSeek-V3 (arXiv 2412.19437) §2. The order of computation is in [`crate::network`] (embedding, blocks, head),
-//! [`crate::block`], [`crate::mla`], [`crate::moe`] and [`crate::mtp`]; here is what a network of this kind consists of.
+//! [`crate::block`], [`crate::mla`], [`crate::moe`] and [`crate::mtp`]; this module declares the parts of such a
+//! network.
 
 use crate::Config;
 use crate::block::Block;

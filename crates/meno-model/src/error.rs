@@ -1,8 +1,8 @@
-//! What can be wrong with a model's files.
+//! Errors in a model's files.
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate: names the file, what was expected, and how to mend it.
+/// An error of this crate. It names the file, what was expected, and how to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -20,10 +20,10 @@ pub enum Error {
         file: String,
         /// The key.
         key: String,
-        /// What is wrong, what was expected, and how to mend it.
+        /// What is wrong, what was expected, and how to fix it.
         what: String,
     },
-    /// A file is not what its name says.
+    /// A file does not have the format that its name implies.
     #[error("{}: {what}", path.display())]
     Malformed {
         /// The file.
@@ -31,12 +31,12 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// Tensors are missing, unknown or of another shape than the config says.
+    /// Tensors are missing, unknown, or differ in shape from the config.
     #[error("{}: the weights do not fit config.json: {}", path.display(), problems.join("; "))]
     Tensors {
         /// The checkpoint.
         path: PathBuf,
-        /// One line for each tensor.
+        /// One line per tensor.
         problems: Vec<String>,
     },
     /// A weight is NaN or infinite.
@@ -50,7 +50,7 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The first such element, or the first of its block.
+        /// The index of the first such element, or the first element of its block.
         index: usize,
     },
     /// A token has no row in the embedding.
@@ -69,10 +69,10 @@ pub enum Error {
     Memory {
         /// GiB of weights.
         needed: f64,
-        /// GiB of the machine.
+        /// GiB of memory of the machine.
         available: f64,
     },
-    /// The device cannot hold or compute it.
+    /// The device cannot hold or compute the model.
     #[error(transparent)]
     Device(#[from] meno_tensor::backend::Error),
     /// A GGUF file cannot be used.

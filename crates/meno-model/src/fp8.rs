@@ -1,13 +1,14 @@
-//! FP8 weights as DeepSeek publishes them: e4m3 values with one factor, `weight_scale_inv`, per 128×128 block
+//! FP8 weights in DeepSeek's published format: e4m3 values with one factor, `weight_scale_inv`, per 128×128 block
 //! (DeepSeek-V3, arXiv 2412.19437, §3.3; `inference/kernel.py`, `weight_dequant`). Blocks at the edges are partial.
 
 use rayon::prelude::*;
 use std::sync::LazyLock;
 
-/// What follows the name of a weight in that of its factors.
+/// The suffix that turns the name of a weight into that of its factors.
 pub(crate) const SCALE: &str = "_scale_inv";
 
-/// e4m3 (the OCP's e4m3fn): a sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinities, one NaN per sign.
+/// Decodes e4m3 (the OCP's e4m3fn): a sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinities, one NaN per
+/// sign.
 fn e4m3(bits: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
     let magnitude = match (exponent, bits & 7) {
@@ -18,10 +19,10 @@ fn e4m3(bits: u8) -> f32 {
     if bits >> 7 == 1 { -magnitude } else { magnitude }
 }
 
-/// Values of all 256 codes.
+/// The values of all 256 codes.
 pub(crate) static E4M3: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|bits| e4m3(bits as u8)));
 
-/// e8m0 (`scale_fmt: ue8m0`): a power of two.
+/// Decodes e8m0 (`scale_fmt: ue8m0`): a power of two.
 pub(crate) fn e8m0(bits: u8) -> f32 {
     match bits {
         255 => f32::NAN,
@@ -30,7 +31,7 @@ pub(crate) fn e8m0(bits: u8) -> f32 {
     }
 }
 
-/// Rows and columns of the factors of a weight `[rows, cols]`.
+/// Returns rows and columns of the factors of a weight `[rows, cols]`.
 pub(crate) fn scale_shape(shape: &[usize], block: [usize; 2]) -> Option<[usize; 2]> {
     match *shape {
         [rows, cols] => Some([rows.div_ceil(block[0]), cols.div_ceil(block[1])]),
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn codes_by_hand() {
-        // The table of the OCP's 8-bit formats.
+        // Values from the OCP's table of 8-bit formats.
         for (bits, value) in [(0x00, 0.0), (0x01, 2f32.powi(-9)), (0x07, 7.0 / 512.0), (0x08, 2f32.powi(-6))] {
             assert_eq!(e4m3(bits), value);
         }

@@ -7,14 +7,15 @@
 //! tensor_count   x { name: string  n_dims: u32  dims: u64 x n_dims (fastest first)  type: u32  offset: u64 }
 //! padding to general.alignment (32), then the tensors' bytes at their offsets
 //! ```
-//! The file is not trusted. Every count, length and offset is checked against the bytes that are there before it is
-//! used, tensors may not overlap, and nothing is allocated by a number that the file merely claims: metadata arrays
-//! stay in the map and are decoded while they are iterated.
+//! The file is not trusted. Every count, length and offset is checked against the available bytes before it is used,
+//! tensors may not overlap, and no allocation depends on a number that the file merely claims: metadata arrays stay in
+//! the map and are decoded while they are iterated.
 //!
-//! Names and shapes are Hugging Face's to the outside ([`Gguf::read_f32`] takes `model.layers.0.self_attn.q_proj.weight`
-//! and gives it row-major as `transformers` would hold it); `names.rs` maps them, and undoes what the converter did.
+//! The public interface uses Hugging Face's names and shapes: [`Gguf::read_f32`] takes
+//! `model.layers.0.self_attn.q_proj.weight` and returns it row-major, as in `transformers`. `names.rs` maps the names
+//! and undoes the converter's changes.
 //!
-//! A model may be split over several files (`split.rs`): it is opened by the first.
+//! A model may be split over several files (`split.rs`); it is opened by the first.
 
 mod config;
 mod export;
@@ -37,7 +38,7 @@ use reader::Header;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with a GGUF file.
+/// An error in a GGUF file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or mapped.
@@ -48,7 +49,7 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The bytes are not a GGUF file that this reader knows, or lie about themselves.
+    /// The bytes are not a GGUF file that this reader knows, or contradict each other.
     #[error("{}: not a usable GGUF file: {what}", path.display())]
     Malformed {
         /// The file.
@@ -56,12 +57,12 @@ pub enum Error {
         /// What is wrong, where, and what was expected.
         what: String,
     },
-    /// A GGUF file that is no language model: an adapter, a projector, a vocabulary.
+    /// A GGUF file that is not a language model: an adapter, a projector, a vocabulary.
     #[error("{}: {what}", path.display())]
     Kind {
         /// The file.
         path: PathBuf,
-        /// What it is, and what to name instead.
+        /// What the file is, and which file to use instead.
         what: &'static str,
     },
     /// A model of an architecture that is not supported.
@@ -74,12 +75,12 @@ pub enum Error {
     Architecture {
         /// The file.
         path: PathBuf,
-        /// Its architecture, as llama.cpp calls it.
+        /// Its architecture, in llama.cpp's naming.
         architecture: String,
-        /// The supported ones.
+        /// The supported architectures.
         supported: &'static [&'static str],
     },
-    /// A metadata key is missing or has another type or value than the architecture needs.
+    /// A metadata key is missing, or has a type or value that does not fit the architecture.
     #[error("{}: metadata key `{key}` {what}", path.display())]
     Key {
         /// The file.
@@ -89,19 +90,19 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// A tensor that was asked for is missing or has another shape.
+    /// A requested tensor is missing or has another shape.
     #[error("{}: tensor `{name}` {what}", path.display())]
     Tensor {
         /// The file.
         path: PathBuf,
-        /// The tensor, as Hugging Face names it.
+        /// The tensor's Hugging Face name.
         name: String,
         /// What is wrong with it.
         what: String,
     },
 }
 
-/// The bytes of a file: mapped, or given.
+/// The bytes of a file: mapped, or provided by the caller.
 enum Bytes {
     Map(memmap2::Mmap),
     Given(Vec<u8>),
@@ -120,8 +121,8 @@ impl Deref for Bytes {
 fn map(path: &Path) -> Result<Bytes, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let file = crate::input::open(path).map_err(io)?;
-    // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
-    // gives other bytes (or stops the process), as it does with every reader of mapped weights.
+    // SAFETY: the map is only read, as bytes. If another process changes the file while it is open, the bytes change
+    // (or the process stops), as in every reader of mapped weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
     Ok(Bytes::Map(map))
 }
@@ -129,14 +130,14 @@ fn map(path: &Path) -> Result<Bytes, Error> {
 /// An opened GGUF model whose header has been checked.
 pub struct Gguf {
     path: PathBuf,
-    /// The file's bytes, and those of the files that it is split into.
+    /// The bytes of the file, and of the other files if the model is split.
     parts: Vec<Bytes>,
-    /// Metadata of the first file, tensors of all.
+    /// Metadata of the first file, tensors of all files.
     header: Header,
 }
 
 impl Gguf {
-    /// Maps the file, and the others if it is the first of several, and reads their headers.
+    /// Maps the file, and the other files if it is the first of a split model, and reads their headers.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let mut file = Gguf::read(path, map(path)?)?;
         let others = split::others(&file)?;
@@ -151,7 +152,7 @@ impl Gguf {
         Ok(file)
     }
 
-    /// Reads a file that is already in memory; `name` stands for its path in errors. It cannot be one of several.
+    /// Reads a file that is already in memory; errors use `name` as its path. The model cannot be split.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, Error> {
         let file = Gguf::read(Path::new(name), Bytes::Given(bytes))?;
         match split::count(&file)? {
@@ -160,7 +161,7 @@ impl Gguf {
         }
     }
 
-    /// Whether the file starts as a GGUF file does.
+    /// Returns true if the file starts with the GGUF magic.
     pub fn is_gguf(path: &Path) -> bool {
         let mut magic = [0; 4];
         let read = crate::input::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
@@ -172,52 +173,52 @@ impl Gguf {
         Ok(Gguf { path: path.to_owned(), parts: vec![bytes], header })
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many files it is in.
+    /// Returns the number of files.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// GGUF version: 2 or 3.
+    /// Returns the GGUF version: 2 or 3.
     pub fn version(&self) -> u32 {
         self.header.version
     }
 
-    /// The network's family as llama.cpp calls it: `qwen2`, `qwen3moe`, `deepseek2`.
+    /// Returns the network's family in llama.cpp's naming: `qwen2`, `qwen3moe`, `deepseek2`.
     pub fn architecture(&self) -> Result<&str, Error> {
         self.str("general.architecture")
     }
 
-    /// The tensors in the order of the file, under llama.cpp's names.
+    /// Returns the tensors in the order of the file, under llama.cpp's names.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.header.tensors
     }
 
-    /// The metadata keys in the order of the file.
+    /// Returns the metadata keys in the order of the file.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.header.metadata.iter().map(|(key, _)| key.as_str())
     }
 
-    /// A metadata value.
+    /// Returns a metadata value.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.header.value(key)
     }
 
-    /// Type and value of a key as they are stored.
+    /// Returns type and value of a key in their stored form.
     fn stored_value(&self, key: &str) -> Option<&[u8]> {
         self.header.span(key).map(|span| &self.parts[0][span])
     }
 
-    /// A metadata string that must be there.
+    /// Returns a required metadata string.
     pub fn str(&self, key: &str) -> Result<&str, Error> {
         self.opt_str(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A metadata string, if the key is there.
+    /// Returns a metadata string, if the key is present.
     pub fn opt_str(&self, key: &str) -> Result<Option<&str>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -226,7 +227,7 @@ impl Gguf {
         }
     }
 
-    /// A metadata whole number that is not negative, if the key is there.
+    /// Returns a non-negative metadata integer, if the key is present.
     pub fn opt_u64(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -234,13 +235,13 @@ impl Gguf {
         }
     }
 
-    /// A metadata whole number that must be there.
+    /// Returns a required non-negative metadata integer.
     pub fn u64(&self, key: &str) -> Result<u64, Error> {
         self.opt_u64(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A metadata number, if the key is there: finite, and with the fewest digits that give the same f32
-    /// (1e-6, not 9.999999974752427e-7).
+    /// Returns a finite metadata number, if the key is present, as the shortest decimal that gives the same f32 (1e-6,
+    /// not 9.999999974752427e-7).
     pub fn opt_f64(&self, key: &str) -> Result<Option<f64>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -251,7 +252,7 @@ impl Gguf {
         }
     }
 
-    /// A metadata flag, if the key is there.
+    /// Returns a metadata boolean, if the key is present.
     pub fn opt_bool(&self, key: &str) -> Result<Option<bool>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -260,7 +261,7 @@ impl Gguf {
         }
     }
 
-    /// The strings of a metadata array, decoded one at a time; `None` if the key is not there.
+    /// Returns the strings of a metadata array, decoded one at a time; `None` if the key is absent.
     pub fn strings(&self, key: &str) -> Result<Option<impl Iterator<Item = Result<&str, Error>>>, Error> {
         let Some(array) = self.array(key)? else { return Ok(None) };
         let strings =
@@ -268,14 +269,14 @@ impl Gguf {
         Ok(Some(strings.map(move |s| s.map_err(|what| self.key(key, what)))))
     }
 
-    /// The whole numbers of a metadata array, decoded one at a time; `None` if the key is not there.
+    /// Returns the integers of a metadata array, decoded one at a time; `None` if the key is absent.
     pub fn integers(&self, key: &str) -> Result<Option<impl Iterator<Item = i64>>, Error> {
         let Some(array) = self.array(key)? else { return Ok(None) };
         let numbers = array.integers(&self.parts[0]);
         numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of whole numbers".into()))
     }
 
-    /// The 32-bit floats of a metadata array, decoded one at a time; `None` if the key is not there.
+    /// Returns the 32-bit floats of a metadata array, decoded one at a time; `None` if the key is absent.
     pub fn floats(&self, key: &str) -> Result<Option<impl Iterator<Item = f32>>, Error> {
         let Some(array) = self.array(key)? else { return Ok(None) };
         let numbers = array.floats(&self.parts[0]);
@@ -290,22 +291,23 @@ impl Gguf {
         }
     }
 
-    /// The config in Hugging Face's keys, as the model's `config.json` would hold it.
+    /// Returns the config in Hugging Face's keys, as in the model's `config.json`.
     pub fn config(&self) -> Result<serde_json::Value, Error> {
         config::from_metadata(self)
     }
 
-    /// The shape of a tensor by its Hugging Face name, row-major ([out, in] of a linear layer).
+    /// Returns the shape of a tensor by its Hugging Face name, row-major ([out, in] for a linear layer).
     pub fn shape(&self, hf_name: &str) -> Result<Vec<usize>, Error> {
         names::shape(self, hf_name)
     }
 
-    /// Whether the tensor is there, by its Hugging Face name.
+    /// Returns true if the tensor with this Hugging Face name is present.
     pub fn contains(&self, hf_name: &str) -> bool {
         names::source(self, hf_name).is_ok()
     }
 
-    /// Dequantises a tensor, by its Hugging Face name, into `out`, which must have exactly its elements. Parallel.
+    /// Dequantizes a tensor, by its Hugging Face name, into `out`, which must have exactly its number of elements. Runs
+    /// in parallel.
     pub fn read_f32(&self, hf_name: &str, out: &mut [f32]) -> Result<(), Error> {
         let shape = self.shape(hf_name)?;
         if shape.iter().product::<usize>() != out.len() {
@@ -315,13 +317,13 @@ impl Gguf {
         Ok(())
     }
 
-    /// A matrix as it is stored, for computing on its codes, by its Hugging Face name; `None` if it is not stored in
-    /// blocks of its rows.
+    /// Returns a matrix in its stored form, by its Hugging Face name, to compute on its codes; `None` if it is not
+    /// stored in blocks along its rows.
     pub fn blocks(&self, hf_name: &str) -> Result<Option<Blocks<'_>>, Error> {
         Ok(names::source(self, hf_name)?.blocks(self))
     }
 
-    /// Refuses a tensor, by its Hugging Face name, with a value that is not finite. Looks at the stored scales only.
+    /// Refuses a tensor, by its Hugging Face name, with a value that is not finite. Reads only the stored scales.
     pub fn check_finite(&self, hf_name: &str) -> Result<(), Error> {
         for (info, data) in names::source(self, hf_name)?.stored(self) {
             if let Some(index) = first_bad_block(info.dtype, data) {
@@ -337,33 +339,33 @@ impl Gguf {
         Ok(())
     }
 
-    /// Bytes of the file, and of those that it is split into.
+    /// Returns the size of the file in bytes, including the other files if the model is split.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    /// A tensor by llama.cpp's name.
+    /// Returns a tensor by llama.cpp's name.
     pub fn info(&self, ggml_name: &str) -> Option<&TensorInfo> {
         self.header.tensor(ggml_name)
     }
 
-    /// The stored bytes of a tensor.
+    /// Returns the stored bytes of a tensor.
     fn data(&self, info: &TensorInfo) -> &[u8] {
         &self.parts[info.part][info.start..info.start + info.bytes]
     }
 
-    /// Part `slice` of `of` equal ones of a tensor's bytes.
+    /// Returns slice number `slice` of `of` equal slices of a tensor's bytes.
     pub(crate) fn slice(&self, tensor: usize, slice: usize, of: usize) -> &[u8] {
         let data = self.data(&self.header.tensors[tensor]);
         &data[data.len() / of * slice..][..data.len() / of]
     }
 
-    /// The index of the first value that is not finite, or the first of its block, in such a part.
+    /// Returns the index of the first value that is not finite, or of the first value of its block, in such a slice.
     pub(crate) fn first_bad_block(&self, tensor: usize, slice: usize, of: usize) -> Option<usize> {
         first_bad_block(self.header.tensors[tensor].dtype, self.slice(tensor, slice, of))
     }
 
-    /// The same, dequantised.
+    /// Returns such a slice, dequantized.
     pub(crate) fn dequantised_slice(&self, tensor: usize, slice: usize, of: usize) -> Vec<f32> {
         let info = &self.header.tensors[tensor];
         let mut values = vec![0.0; info.elements / of];

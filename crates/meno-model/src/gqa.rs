@@ -1,4 +1,4 @@
-//! Grouped-query attention (Ainslie et al., arXiv 2305.13245), as Llama and Qwen have it.
+//! Grouped-query attention (Ainslie et al., arXiv 2305.13245), as in Llama and Qwen.
 //!
 //! Shapes: t tokens, H hidden_size, h heads of queries, g heads of keys and values, d head_dim.
 
@@ -24,7 +24,7 @@ pub struct Gqa {
     /// `[H, h·d]`.
     o_proj: Param,
     o_bias: Option<Param>,
-    /// Norms of every head of q and of k, `[d]` each (Qwen 3).
+    /// Norms of every q head and k head, `[d]` each (Qwen 3).
     qk_norm: Option<[Norm; 2]>,
     h: usize,
     g: usize,
@@ -65,7 +65,7 @@ impl Gqa {
         let Gqa { h, g, d, .. } = *self;
         // [q_1 … q_h | k_1 … k_g | v_1 … v_g] = W_qkv norm(x) (+ b), [t, (h + 2g)·d]
         let qkv = NormLinear::push(b, p, Columns::all(b, x), Some(norm), &self.qkv);
-        // Queries and keys lie side by side, [t, … (h + g)·d …]: one rotation for both.
+        // Queries and keys are adjacent, [t, … (h + g)·d …]: one rotation covers both.
         let qk = match self.qk_norm {
             None => qkv,
             Some([q_norm, k_norm]) => {

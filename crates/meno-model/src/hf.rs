@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) files: Vec<Safetensors>,
-    /// Which file holds a tensor.
+    /// Maps tensor names to the index of their file.
     pub(crate) index: BTreeMap<String, usize>,
     /// Rows and columns of FP8 weights that share a factor.
     block: Option<[usize; 2]>,
@@ -43,12 +43,12 @@ impl Directory {
         Ok(Directory { path: path.to_owned(), files, index, block })
     }
 
-    /// The FP8 weight that a tensor holds the factors of.
+    /// Returns the FP8 weight whose factors this tensor holds.
     pub(crate) fn scaled_by<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_suffix(fp8::SCALE).filter(|weight| self.index.contains_key(*weight))
     }
 
-    /// What is wrong with the factors of an FP8 weight.
+    /// Returns what is wrong with the factors of an FP8 weight.
     pub(crate) fn fp8_problem(&self, name: &str) -> Option<String> {
         let file = &self.files[self.index[name]];
         if !file.is_fp8(name) {
@@ -90,8 +90,8 @@ impl Directory {
     }
 }
 
-/// The shards that `model.safetensors.index.json` names, each once: files beside it. A name that leads elsewhere is an
-/// error.
+/// Returns the shards named in `model.safetensors.index.json`, each once. They must be in the same directory; a name
+/// that leads to another place is an error.
 pub fn shards(path: &Path) -> Result<Vec<String>, Error> {
     let text = input::read_text(path, input::SMALL).map_err(Error::io(path))?;
     let index: Value = serde_json::from_str(&text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
@@ -99,7 +99,7 @@ pub fn shards(path: &Path) -> Result<Vec<String>, Error> {
     let map = map.ok_or_else(|| Error::malformed(path, "has no object `weight_map` from tensors to files"))?;
     let mut names = std::collections::BTreeSet::new();
     for (tensor, file) in map {
-        // A file beside the index and nowhere else.
+        // The name must be a plain file name, in the directory of the index.
         let name = file.as_str().filter(|f| Path::new(f).file_name() == Some(f.as_ref()));
         let Some(name) = name else {
             let what = format!("gives {file} for `{tensor}`: expected the name of a file in the same directory");

@@ -1,4 +1,4 @@
-//! New weights, and whether there is memory for them.
+//! Initializes weights, and checks that they fit in memory.
 
 use crate::Error;
 use meno_tensor::backend::{self, Weights};
@@ -8,7 +8,7 @@ use meno_tensor::rng::Rng;
 /// Values drawn from one stream of random numbers.
 const STREAM: usize = 1 << 14;
 
-/// Matrices from N(0, std²), gains 1, biases 0. A value depends on seed, parameter and place only.
+/// Fills matrices from N(0, std²), gains with 1, biases with 0. A value depends only on seed, parameter and position.
 pub(crate) fn fill(weights: &mut dyn Weights, std: f32, seed: u64) -> Result<(), backend::Error> {
     for (i, (p, info)) in weights.layout().clone().iter().enumerate() {
         let gain = if info.name.contains("norm") { 1.0 } else { 0.0 };
@@ -23,7 +23,7 @@ pub(crate) fn fill(weights: &mut dyn Weights, std: f32, seed: u64) -> Result<(),
     Ok(())
 }
 
-/// An error if the weights alone, `bytes`, exceed the memory of this machine.
+/// Returns an error if the weights alone, `bytes`, exceed the memory of this machine.
 pub(crate) fn check_memory(bytes: f64) -> Result<(), Error> {
     const GIB: f64 = (1u64 << 30) as f64;
     let needed = bytes / GIB;
@@ -33,7 +33,7 @@ pub(crate) fn check_memory(bytes: f64) -> Result<(), Error> {
     }
 }
 
-/// Bytes of memory of this machine, where the system tells.
+/// Returns the memory of this machine in bytes, if the system reports it.
 fn total_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;

@@ -1,26 +1,26 @@
-//! Opening files that come from outside: a regular file of a bounded size, or an error at once.
+//! Opens files from outside: a regular file of a bounded size, or an immediate error.
 //!
-//! Opening a FIFO waits for a writer, and reading a device need never end. A model's directory can hold either under the
-//! name of any of its files, so every reader of such files opens them here.
+//! Opening a FIFO waits for a writer, and reading a device may never end. A model's directory can contain either under
+//! the name of any of its files, so every reader of such files opens them with these functions.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// Most bytes of a small JSON or text file: configs, templates, states. The index of a model with 100,000 tensors has
-/// 10 MB.
+/// Maximum bytes of a small JSON or text file: configs, templates, states. The index of a model with 100,000 tensors
+/// takes 10 MB.
 pub const SMALL: u64 = 64 << 20;
 
-/// Opens a regular file (or a symbolic link to one) for reading, without waiting; anything else is an error that says
-/// what it is.
+/// Opens a regular file (or a symbolic link to one) for reading, without waiting. Anything else is an error that names
+/// the kind of file.
 pub fn open(path: &Path) -> Result<File> {
-    // Before it is opened: opening a device may do something.
+    // Checked before opening, because opening a device may have side effects.
     check(&std::fs::metadata(path)?)?;
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
-        // A FIFO may have taken the file's place; without this flag, opening it would wait for a writer.
+        // A FIFO may have replaced the file; without this flag, opening it would wait for a writer.
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(libc::O_NONBLOCK);
     }
@@ -29,7 +29,7 @@ pub fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The bytes of a regular file of at most `limit` bytes.
+/// Reads a regular file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let too_long = |bytes: u64| {
@@ -41,7 +41,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(too_long(expected));
     }
     let mut bytes = Vec::with_capacity(expected as usize);
-    // The length is what it was a moment ago.
+    // The file may have grown since its length was read.
     file.take(limit + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
         length if length > limit => Err(too_long(length)),
@@ -49,7 +49,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// The text of a regular file of at most `limit` bytes.
+/// Reads the text of a regular file of at most `limit` bytes.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| Error::new(ErrorKind::InvalidData, "is not UTF-8 text"))
 }
@@ -111,7 +111,7 @@ mod tests {
         let socket = dir.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(open(&socket).unwrap_err().to_string().contains("is a socket"));
-        // Through a link as well.
+        // Through a symbolic link as well.
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&fifo, &link).unwrap();
         assert!(open(&link).unwrap_err().to_string().contains("is a FIFO"));

@@ -1,9 +1,8 @@
-//! The networks and their checkpoints.
+//! Networks and their checkpoints.
 //!
-//! [`Config`] is a `config.json`, [`Network`] its parameters and the programs over them,
-//! [`Model`] a network with weights on a device. The DeepSeek-V3 network is written
-//! in the paper's order: [`deepseek_v3`] (declaration), [`block`], [`mla`], [`moe`], [`mtp`]; [`llama`] (Qwen2 too) shares
-//! [`block`] and has [`gqa`].
+//! [`Config`] is a `config.json`, [`Network`] its parameters and the programs over them, [`Model`] a network with
+//! weights on a device. The DeepSeek-V3 network follows the paper's order: [`deepseek_v3`] (declaration), [`block`],
+//! [`mla`], [`moe`], [`mtp`]. [`llama`] (also Qwen2) shares [`block`] and uses [`gqa`].
 
 pub mod block;
 pub mod config;

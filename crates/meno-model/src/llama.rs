@@ -1,5 +1,5 @@
-//! Llama (Touvron et al., arXiv 2302.13971) and those that follow it: grouped-query attention and SwiGLU MLPs. Qwen 2
-//! adds a bias to q, k and v; Qwen 3 norms the heads of q and k instead, and has experts in its larger models.
+//! Llama (Touvron et al., arXiv 2302.13971) and its successors: grouped-query attention and SwiGLU MLPs. Qwen 2 adds a
+//! bias to q, k and v; Qwen 3 normalizes the heads of q and k instead, and has experts in its larger models.
 
 use crate::Config;
 use crate::block::{Attention, Block, Ffn};

@@ -1,5 +1,5 @@
-//! LoRA adapters as PEFT saves them (Hu et al., arXiv 2106.09685): `adapter_config.json` and
-//! `adapter_model.safetensors`. Merged, a weight is W + s·B·A with s = alpha / r, or alpha / √r (rsLoRA, arXiv 2312.03732).
+//! LoRA adapters in PEFT's format (Hu et al., arXiv 2106.09685): `adapter_config.json` and `adapter_model.safetensors`.
+//! A merged weight is W + s·B·A with s = alpha / r, or alpha / √r (rsLoRA, arXiv 2312.03732).
 
 use crate::safetensors::Safetensors;
 use crate::{Error, input};
@@ -8,26 +8,26 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What PEFT puts before every name.
+/// PEFT's prefix of every name.
 const PREFIX: &str = "base_model.model.";
 
 /// The change of one weight.
 enum Change {
     /// A `[r, in]`, B `[out, r]`, and the factor.
     LowRank { a: String, b: String, r: usize, scale: f32 },
-    /// Another weight altogether (`modules_to_save`).
+    /// A complete replacement of the weight (`modules_to_save`).
     Replaced(String),
 }
 
 /// An adapter.
 pub(crate) struct Lora {
     file: Safetensors,
-    /// By the name of the weight.
+    /// Changes, by the name of the weight.
     changes: BTreeMap<String, Change>,
 }
 
 impl Lora {
-    /// Reads an adapter's directory. `shape` gives the shape of a weight of the model, if it has it.
+    /// Reads an adapter's directory. `shape` returns the shape of a weight of the model, if it exists.
     pub(crate) fn open(dir: &Path, shape: impl Fn(&str) -> Option<Vec<usize>>) -> Result<Lora, Error> {
         let path = dir.join("adapter_config.json");
         let text = input::read_text(&path, input::SMALL).map_err(Error::io(&path))?;
@@ -77,12 +77,12 @@ impl Lora {
         Ok(Lora { file, changes })
     }
 
-    /// How many weights it changes.
+    /// Returns the number of weights it changes.
     pub(crate) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Changes a weight that has been read.
+    /// Applies the change, if any, to a weight that has been read.
     pub(crate) fn apply(&self, name: &str, weight: &mut [f32]) -> Result<(), Error> {
         match self.changes.get(name) {
             None => Ok(()),
@@ -101,7 +101,7 @@ impl Lora {
     }
 }
 
-/// weight `[out, in]` += scale · B `[out, r]` · A `[r, in]`.
+/// Computes weight `[out, in]` += scale · B `[out, r]` · A `[r, in]`.
 fn add_product(weight: &mut [f32], a: &[f32], b: &[f32], r: usize, scale: f32) {
     let inputs = a.len() / r;
     weight.par_chunks_mut(inputs).zip(b.par_chunks(r)).for_each(|(row, b)| {
@@ -112,11 +112,11 @@ fn add_product(weight: &mut [f32], a: &[f32], b: &[f32], r: usize, scale: f32) {
     });
 }
 
-/// The factors by which products are multiplied.
+/// The factors of the products B·A.
 struct Scales {
     alpha: f32,
     rslora: bool,
-    /// For some modules another alpha.
+    /// Exceptions to alpha for some modules.
     alpha_pattern: Map<String, Value>,
 }
 
@@ -146,7 +146,7 @@ impl Scales {
         Ok(Scales { alpha: alpha as f32, rslora, alpha_pattern })
     }
 
-    /// The factor of a module whose matrices have rank `r`.
+    /// Returns the factor of a module whose matrices have rank `r`.
     fn of(&self, module: &str, r: usize) -> f32 {
         let names = |key: &str| module == key || module.strip_suffix(key).is_some_and(|rest| rest.ends_with('.'));
         let own = self.alpha_pattern.iter().find(|(key, _)| names(key)).and_then(|(_, v)| v.as_f64());

@@ -1,16 +1,16 @@
 //! Multi-head Latent Attention (MLA).
 //!
 //! DeepSeek-V2 (arXiv 2405.04434) §2.1, DeepSeek-V3 (arXiv 2412.19437) §2.1.1, eqs. 1–11. Keys and values are rebuilt
-//! from one latent vector a token, beside one rotated key that all heads share.
+//! from one latent vector per token; in addition, all heads share one rotated key.
 //!
 //! Shapes: t tokens, H hidden_size, h heads, q q_lora_rank, c kv_lora_rank, n qk_nope_head_dim, r qk_rope_head_dim,
 //! v v_head_dim.
 //!
-//! Two forms, equal up to rounding. *Expanded* (training, prefill, exact decoding) rebuilds and caches k and v:
-//! h·(n + r + v) numbers a token. *Absorbed* (decoding) folds W_UK into the query and W_UV into the output and
-//! caches latent and shared key only: c + r numbers a token (V2 §2.1.2, App. C).
+//! There are two forms, equal up to rounding. *Expanded* (training, prefill, exact decoding) rebuilds and caches k and
+//! v: h·(n + r + v) numbers per token. *Absorbed* (decoding) folds W_UK into the query and W_UV into the output and
+//! caches only the latent and the shared key: c + r numbers per token (V2 §2.1.2, App. C).
 //!
-//! `q_a_layernorm` and `kv_a_layernorm` have eps 1e-6 whatever `rms_norm_eps` says, as in transformers.
+//! `q_a_layernorm` and `kv_a_layernorm` always use eps 1e-6 and ignore `rms_norm_eps`, as in transformers.
 
 use crate::Config;
 use crate::attention::AttentionOptions;
@@ -29,7 +29,7 @@ use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
 /// The epsilon of the norms of the compressed query and of the latent.
 const LATENT_EPS: f32 = 1e-6;
 
-/// How queries are made.
+/// How queries are computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Query {
     /// Q = W_q x (V2-Lite, Moonlight).
@@ -55,7 +55,7 @@ pub struct Mla {
     /// `[c + r, H]`: the latent, then the shared rotary key.
     kv_a_proj_with_mqa: Param,
     kv_a_layernorm: Norm,
-    /// `[h·(n + v), c]`: by head, the rows of k_nope, then of the value.
+    /// `[h·(n + v), c]`: for each head, the rows of k_nope, then those of the value.
     kv_b_proj: Param,
     /// `[H, h·v]`.
     o_proj: Param,
@@ -100,7 +100,7 @@ impl Mla {
         }
     }
 
-    /// What one layer keeps of a token.
+    /// Returns the cache sizes of one layer.
     pub(crate) fn cache_spec(&self, absorbed: bool) -> LayerSpec {
         match absorbed {
             false => LayerSpec { kv_heads: self.h, qk_dim: self.n + self.r, v_dim: self.v },
@@ -118,7 +118,7 @@ impl Mla {
         o: &AttentionOptions,
     ) -> Activation {
         let Mla { h, c, n, r, .. } = *self;
-        // (eqs. 1, 6) One pass over norm(x): the query or its compression, the latent and the shared key.
+        // (eqs. 1, 6) One pass over norm(x) computes the query or its compression, the latent and the shared key.
         let first = match self.query {
             Query::Direct { q_proj } => q_proj,
             Query::Compressed { q_a_proj, .. } => q_a_proj,
@@ -139,7 +139,7 @@ impl Mla {
         };
         let heads = |act, offset, head_stride, heads| (HeadView { act, offset, head_stride }, heads);
         self.rope(b, heads(q, n, n + r, h), o);
-        // (eq. 3) k_pe = RoPE(W_KR x), one vector for all heads, not normed.
+        // (eq. 3) k_pe = RoPE(W_KR x), one vector for all heads, without a norm.
         self.rope(b, heads(y, kv_a + c, 0, 1), o);
 
         let latent = Columns::range(b, y, kv_a..kv_a + c);
@@ -159,7 +159,8 @@ impl Mla {
         b.push(Rope { x: act, ld, offset, head_stride, heads, pairs: self.pairs, table });
     }
 
-    /// softmax(q_hᵀ k_h · scale) v_h with k and v rebuilt for every head (eqs. 2, 4, 5, 10); `[t, h·v]`.
+    /// Appends softmax(q_hᵀ k_h · scale) v_h with k and v rebuilt for every head (eqs. 2, 4, 5, 10); returns
+    /// `[t, h·v]`.
     fn expanded(
         &self,
         b: &mut Builder,
@@ -194,8 +195,8 @@ impl Mla {
         out
     }
 
-    /// The same by attention over the latent: q̃_h = W_UK,hᵀ q_nope_h; score = q̃_h·c_KV + q_pe_h·k_pe;
-    /// o_h = W_UV,h Σ p c_KV; `[t, h·v]`.
+    /// Appends the equivalent attention over the latent: q̃_h = W_UK,hᵀ q_nope_h; score = q̃_h·c_KV + q_pe_h·k_pe;
+    /// o_h = W_UV,h Σ p c_KV; returns `[t, h·v]`.
     fn absorbed(
         &self,
         b: &mut Builder,
@@ -205,7 +206,7 @@ impl Mla {
         o: &AttentionOptions,
     ) -> Activation {
         let Mla { h, c, n, r, v, kv_b_proj: weight, .. } = *self;
-        // k = [RMSNorm(c_KV) ; k_pe], the one key of a token, [t, c + r]; its first c columns are the value.
+        // k = [RMSNorm(c_KV) ; k_pe], the only key of a token, [t, c + r]; its first c columns are the value.
         let normed = b.activation(c);
         let normed_view = Columns::all(b, normed);
         b.push(RmsNorm { x: latent, norm: self.kv_a_layernorm, y: normed_view });

@@ -1,4 +1,4 @@
-//! The feed-forward network of a block without experts.
+//! The dense feed-forward network of a block.
 
 use crate::declare::Declare;
 use meno_tensor::ops::Columns;

@@ -12,7 +12,7 @@ use meno_tensor::tape::ParamLayout;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// A network and its weights: the same weights train, score and sample.
+/// A network and its weights. Training, scoring and sampling use the same weights.
 pub struct Model {
     /// Its shape.
     pub config: Config,
@@ -25,19 +25,20 @@ pub struct Model {
 }
 
 impl Model {
-    /// A network with zeroed weights on a device.
+    /// Creates a network with zeroed weights on a device.
     pub(crate) fn new(config: Config, network: Network, layout: ParamLayout, device: Device) -> Result<Model, Error> {
         let backend = device.open()?;
         let weights = backend.weights(Arc::new(layout))?;
         Ok(Model { config, weights, backend, network, rope: OnceLock::new() })
     }
 
-    /// New weights on the CPU: N(0, `initializer_range`²), gains 1, biases 0. The same for the same seed, on any machine.
+    /// Creates new weights on the CPU: N(0, `initializer_range`²), gains 1, biases 0. The same seed gives the same
+    /// weights on any machine.
     pub fn random(config: Config, seed: u64) -> Result<Model, Error> {
         Model::random_on(Device::Cpu, config, seed)
     }
 
-    /// As [`Model::random`], on a device.
+    /// Like [`Model::random`], on a device.
     pub fn random_on(device: Device, config: Config, seed: u64) -> Result<Model, Error> {
         let (network, layout) = Network::declare(&config);
         init::check_memory(layout.total() as f64 * 4.0)?;
@@ -51,53 +52,53 @@ impl Model {
         Model::load_with(path, LoadOptions::default(), &mut |_, _| {})
     }
 
-    /// As [`Model::load`], with options. `on_read` gets the number of values read so far and of all values.
+    /// Like [`Model::load`], with options. `on_read` receives the number of values read so far and the total number.
     pub fn load_with(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
         source::load(path, o, on_read)
     }
 
-    /// Writes `config.json` and `model.safetensors` into `dir`, under temporary names first.
+    /// Writes `config.json` and `model.safetensors` into `dir`, first under temporary names.
     pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
         save::save(self, dir, dtype)
     }
 
-    /// The device's backend.
+    /// Returns the device's backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
 
-    /// Names, shapes and places of the parameters.
+    /// Returns the names, shapes and places of the parameters.
     pub fn layout(&self) -> &Arc<ParamLayout> {
         self.weights.layout()
     }
 
-    /// The handles of embedding, blocks, norm and head.
+    /// Returns the handles of embedding, blocks, norm and head.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The names and shapes of the tensors that a network of this shape has.
+    /// Returns the names and shapes of the tensors of a network of this shape.
     pub fn tensor_shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
         let (_, layout) = Network::declare(config);
         layout.iter().map(|(_, info)| (info.name.clone(), info.shape.clone())).collect()
     }
 
-    /// What the KV cache of a network of this shape holds, by layer.
+    /// Returns the KV cache sizes of a network of this shape, by layer.
     pub fn cache_shapes(config: &Config, o: InferOptions) -> Vec<LayerSpec> {
         Network::declare(config).0.cache_specs(o)
     }
 
-    /// What the KV cache of every layer holds, for [`meno_tensor::kv_cache::KvCache::new`].
+    /// Returns the KV cache sizes of every layer, for [`meno_tensor::kv_cache::KvCache::new`].
     pub fn cache_specs(&self, o: InferOptions) -> Vec<LayerSpec> {
         self.network.cache_specs(o)
     }
 
-    /// What the KV cache of the MTP module's layer holds, if the network has the module.
+    /// Returns the KV cache sizes of the MTP module's layer, if the network has the module.
     pub fn mtp_cache_spec(&self, o: InferOptions) -> Option<LayerSpec> {
         self.network.mtp_cache_spec(o)
     }
 
-    /// Refuses tokens that have no row in the embedding: those of another model's tokenizer.
+    /// Refuses tokens that have no row in the embedding; they come from the tokenizer of another model.
     pub fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
         let vocab_size = self.config.vocab_size;
         match tokens.iter().find(|&&token| token as usize >= vocab_size) {
@@ -106,33 +107,36 @@ impl Model {
         }
     }
 
-    /// An executor that trains on up to `rows` tokens a pass: loss head 0 is the next token, head 1 the MTP module's;
-    /// balance losses where the config asks for them.
+    /// Creates an executor that trains on up to `rows` tokens per pass: loss head 0 is the next token, head 1 the MTP
+    /// module's; balance losses are included if the config asks for them.
     pub fn train_executor(&self, rows: usize, o: TrainOptions) -> Result<Box<dyn Executor>, Error> {
         let program = self.network.train(self.layout(), rows, o, self.rope_table(rows));
         Ok(self.backend.executor(program)?)
     }
 
-    /// An executor that computes log-probabilities and entropies of the targets of head 0, over up to `rows` tokens.
+    /// Creates an executor that computes log-probabilities and entropies of the targets of head 0, over up to `rows`
+    /// tokens.
     pub fn score_executor(&self, rows: usize) -> Result<Box<dyn Executor>, Error> {
         Ok(self.backend.executor(self.network.score(self.layout(), rows, self.rope_table(rows)))?)
     }
 
-    /// An executor that generates over a KV cache, up to `rows` new tokens a pass: logits of `Batch::logit_rows`.
+    /// Creates an executor that generates over a KV cache, up to `rows` new tokens per pass: logits of
+    /// `Batch::logit_rows`.
     pub fn infer_executor(&self, rows: usize, o: InferOptions) -> Result<Box<dyn Executor>, Error> {
         let program = self.network.infer(self.layout(), rows, o, false, self.whole_rope_table());
         Ok(self.backend.executor(program)?)
     }
 
-    /// As [`Model::infer_executor`]; it also returns the hidden states that [`Model::draft_executor`] drafts from.
+    /// Like [`Model::infer_executor`]; it also returns the hidden states from which [`Model::draft_executor`] drafts.
     pub fn infer_executor_with_hidden(&self, rows: usize, o: InferOptions) -> Result<Box<dyn Executor>, Error> {
         let program = self.network.infer(self.layout(), rows, o, true, self.whole_rope_table());
         Ok(self.backend.executor(program)?)
     }
 
-    /// An executor that drafts with the MTP module, if the network has one. A row is a position i: `Batch::hidden` holds
-    /// the main network's hidden state there, `Batch::tokens` the token at i + 1; the logits are those of i + 2. Its keys
-    /// and values follow those of the main network's layers in the cache ([`Model::mtp_cache_spec`]).
+    /// Creates an executor that drafts with the MTP module, if the network has one. A row is a position i:
+    /// `Batch::hidden` holds the main network's hidden state at i, `Batch::tokens` the token at i + 1; the logits are
+    /// those of i + 2. Its keys and values follow those of the main network's layers in the cache
+    /// ([`Model::mtp_cache_spec`]).
     pub fn draft_executor(&self, rows: usize, o: InferOptions) -> Result<Option<Box<dyn Executor>>, Error> {
         match self.network.draft(self.layout(), rows, o, self.whole_rope_table()) {
             Some(program) => Ok(Some(self.backend.executor(program)?)),
@@ -140,8 +144,8 @@ impl Model {
         }
     }
 
-    /// Moves the selection bias of every router against its load (DeepSeek-V3 §2.1.2): −γ where an expert got more
-    /// tokens than the mean, +γ where fewer. `expert_load` is that of the whole step
+    /// Moves the selection bias of every router against its load (DeepSeek-V3 §2.1.2): −γ if an expert got more tokens
+    /// than the mean, +γ if fewer. `expert_load` is that of the whole step
     /// ([`meno_tensor::tape::Outputs::expert_load`], summed over micro-batches).
     pub fn update_router_bias(&mut self, expert_load: &[Vec<u32>], gamma: f32) -> Result<(), Error> {
         if gamma == 0.0 {
@@ -153,7 +157,7 @@ impl Model {
         Ok(())
     }
 
-    /// The angles of all positions.
+    /// Returns the angles of all positions.
     fn whole_rope_table(&self) -> Arc<RopeTable> {
         self.rope.get_or_init(|| self.rope_table(self.config.max_position_embeddings)).clone()
     }

@@ -1,7 +1,7 @@
-//! DeepSeekMoE: routed experts chosen token by token, and shared experts that every token passes.
+//! DeepSeekMoE: routed experts selected per token, and shared experts that every token uses.
 //!
-//! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–16; DeepSeek-V2 (arXiv 2405.04434) §2.2. The routing rule itself, both
-//! gates, is `meno_tensor::ops::router`; its bias is moved by `Moe::update_bias` after each step.
+//! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–16; DeepSeek-V2 (arXiv 2405.04434) §2.2. `meno_tensor::ops::router`
+//! implements the routing rule with both gates; `Moe::update_bias` moves its bias after each step.
 
 use crate::Config;
 use crate::config::MoeSizes;
@@ -21,7 +21,7 @@ pub struct Moe {
     gate: Gate,
     /// `mlp.gate.weight`, `[experts, hidden]`; f32 in every precision.
     weight: Param,
-    /// `mlp.gate.e_score_correction_bias`: takes part in the selection only, gets no gradient.
+    /// `mlp.gate.e_score_correction_bias`: affects only the selection, gets no gradient.
     bias: Option<Param>,
     experts: Vec<Expert>,
     /// All shared experts as one MLP.
@@ -52,7 +52,7 @@ impl Moe {
 
     /// Appends x + MoE(norm(x)).
     pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, norm: Norm) -> Activation {
-        // u = norm(x), [t, H]: router, routed and shared experts read it.
+        // u = norm(x), [t, H]: the input of the router and of the routed and shared experts.
         let u = RmsNorm::push(b, p, x, norm);
         // (eqs. 13–16) the experts of every token and their weights g
         let routes = Router::push(b, p, u, self.weight, self.bias, self.gate);
@@ -66,8 +66,8 @@ impl Moe {
         }
     }
 
-    /// The auxiliary-loss-free balancing of V3 §2.1.2 after a step in which expert e got `load[e]` tokens:
-    /// b_e −= γ where the load is above the mean, += γ where it is below.
+    /// Updates the bias for the auxiliary-loss-free balancing of V3 §2.1.2 after a step in which expert e got `load[e]`
+    /// tokens: b_e −= γ if the load is above the mean, += γ if it is below.
     pub(crate) fn update_bias(
         &self,
         weights: &mut dyn Weights,
@@ -77,7 +77,7 @@ impl Moe {
         let Some(bias) = self.bias else { return Ok(()) };
         let total: u64 = load.iter().map(|&c| c as u64).sum();
         let step = |c: u32| {
-            // c against total / experts, in whole numbers
+            // Compares c with total / experts, in integers.
             match (c as u64 * load.len() as u64).cmp(&total) {
                 std::cmp::Ordering::Greater => -gamma,
                 std::cmp::Ordering::Less => gamma,

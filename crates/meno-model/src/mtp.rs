@@ -1,14 +1,15 @@
-//! Multi-token prediction: a module that predicts the token after the next, used as a second training loss and to draft
-//! tokens that the main network then verifies (speculative decoding, §5.4.3).
+//! Multi-token prediction (MTP): a module that predicts the token after the next. It is used as a second training loss,
+//! and to draft tokens that the main network then verifies (speculative decoding, §5.4.3).
 //!
-//! DeepSeek-V3 (arXiv 2412.19437) §2.2, eqs. 21–25, one depth. Embedding and head are those of the main network; the
-//! published files hold copies of them, which saving writes and loading ignores.
+//! DeepSeek-V3 (arXiv 2412.19437) §2.2, eqs. 21–25, one depth. Embedding and head are those of the main network. The
+//! published files contain copies of them; saving writes the copies and loading ignores them.
 //!
-//! As the released weights want it: the embedding comes first in the concatenation, and the hidden state is the main
-//! network's after its final norm (vLLM, SGLang and transformers feed it so; the paper's eq. 21 has hidden first).
+//! The order of inputs follows the released weights: the embedding comes first in the concatenation, and the hidden
+//! state is the main network's after its final norm (as in vLLM, SGLang and transformers; the paper's eq. 21 has the
+//! hidden state first).
 //!
-//! Row i combines h_i with Emb(t_{i+1}) and predicts t_{i+2}. The last row of a sequence has no next token; nothing
-//! is predicted from it and, attention being causal, nothing sees it.
+//! Row i combines h_i with Emb(t_{i+1}) and predicts t_{i+2}. The last row of a sequence has no next token. It predicts
+//! nothing and, because attention is causal, no other row attends to it.
 
 use crate::Config;
 use crate::attention::AttentionOptions;
@@ -45,14 +46,14 @@ impl Mtp {
             enorm: d.norm("enorm", hidden, eps),
             hnorm: d.norm("hnorm", hidden, eps),
             eh_proj: d.linear("eh_proj", hidden, 2 * hidden),
-            // Always one with experts, whatever layers are dense.
+            // Always a block with experts; `first_k_dense_replace` does not apply.
             block: Block::declare_deepseek(&mut d, config, sizes, true),
             shared_head_norm: d.norm("shared_head.norm", hidden, eps),
         }
     }
 
-    /// Appends the module and its loss on the normed output `h` `[t, H]` of the main network. Embedding and head are the
-    /// main network's.
+    /// Appends the module and its loss to the normalized output `h` `[t, H]` of the main network. Embedding and head
+    /// are the main network's.
     pub(crate) fn push(
         &self,
         b: &mut Builder,
@@ -67,7 +68,7 @@ impl Mtp {
         Head::push(b, p, x, Some(self.shared_head_norm), head, 1);
     }
 
-    /// Appends the module for drafting: the rows' tokens are those after the ones that `h` belongs to.
+    /// Appends the module for drafting: the token of each row is the one after the token of its hidden state in `h`.
     pub(crate) fn push_draft(
         &self,
         b: &mut Builder,
@@ -81,7 +82,7 @@ impl Mtp {
         Logits::push(b, p, x, Some(self.shared_head_norm), head);
     }
 
-    /// Appends all but the head, on `h` and the embeddings of the next tokens, both `[t, H]`.
+    /// Appends everything except the head, on `h` and the embeddings of the next tokens, both `[t, H]`.
     fn push_block(
         &self,
         b: &mut Builder,
@@ -98,7 +99,7 @@ impl Mtp {
             b.push(RmsNorm { x, norm, y });
         }
         let x = Linear::push(b, p, both, self.eh_proj, None, None);
-        // (eq. 22) one block of its own
+        // (eq. 22) the module's own block
         self.block.push(b, p, x, o)
     }
 }

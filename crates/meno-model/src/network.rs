@@ -24,7 +24,7 @@ pub struct Network {
     pub(crate) blocks: Vec<Block>,
     /// The final norm.
     norm: Norm,
-    /// `lm_head`, or the embedding where they are tied.
+    /// `lm_head`, or the embedding if they are tied.
     head: Param,
     pub(crate) mtp: Option<Mtp>,
 }
@@ -42,7 +42,7 @@ impl Network {
         (network, layout)
     }
 
-    /// Declares what every network has around its blocks.
+    /// Declares the parameters that every network has outside its blocks.
     fn declare_around(d: &mut Declare, config: &Config) -> Network {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embed_tokens = d.matrix("embed_tokens", vocab, hidden);
@@ -55,7 +55,7 @@ impl Network {
         Network { embed_tokens, blocks: Vec::new(), norm, head, mtp: None }
     }
 
-    /// The routers in the order in which programs push them.
+    /// Returns the routers in the order in which programs push them.
     pub(crate) fn moes(&self) -> impl Iterator<Item = &Moe> {
         self.blocks.iter().chain(self.mtp.as_ref().map(|m| &m.block)).filter_map(|block| match &block.ffn {
             Ffn::Moe(moe) => Some(moe),
@@ -73,49 +73,50 @@ impl Network {
         x
     }
 
-    /// Embedding and head, which the MTP module shares and which published files repeat within it.
+    /// Returns embedding and head. The MTP module shares them, and published files repeat them in it.
     pub(crate) fn shared(&self) -> [Param; 2] {
         [self.embed_tokens, self.head]
     }
 
-    /// Whether `p` can stay quantized: the weights of linear layers, and the embedding, whose rows are looked up. Not
-    /// kv_b_proj, which absorbed attention takes apart.
+    /// Returns true if `p` can stay quantized: the weights of linear layers, and the embedding, whose rows are looked
+    /// up. kv_b_proj cannot, because absorbed attention uses parts of it.
     pub(crate) fn can_quantize(&self, layout: &ParamLayout, p: Param) -> bool {
         let linear = layout.is_linear(p) && !layout.info(p).name.ends_with(".kv_b_proj.weight");
         linear || p == self.embed_tokens
     }
 
-    /// What the KV cache of every layer holds.
+    /// Returns the KV cache sizes of every layer.
     pub fn cache_specs(&self, o: InferOptions) -> Vec<LayerSpec> {
         self.blocks.iter().map(|block| block.cache_spec(o.absorbed)).collect()
     }
 
-    /// What the KV cache of the MTP module's layer holds, if the network has the module.
+    /// Returns the KV cache sizes of the MTP module's layer, if the network has the module.
     pub fn mtp_cache_spec(&self, o: InferOptions) -> Option<LayerSpec> {
         self.mtp.as_ref().map(|mtp| mtp.block.cache_spec(o.absorbed))
     }
 }
 
-/// How a training program is built.
+/// Options of a training program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrainOptions {
-    /// Whether blocks are computed again in the backward pass instead of kept.
+    /// If true, blocks are recomputed in the backward pass instead of kept.
     pub recompute: bool,
-    /// Whether the MTP module, if the network has one, takes part (loss head 1).
+    /// If true, the MTP module, if the network has one, is trained too (loss head 1).
     pub mtp: bool,
 }
 
-/// How an inference program is built.
+/// Options of an inference program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InferOptions {
-    /// MLA over the latent: a much smaller cache, equal to 1e-5 instead of to the bit. Nothing changes for others.
+    /// If true, MLA works on the latent: a much smaller cache, and results that agree to 1e-5 instead of to the bit.
+    /// Other networks ignore it.
     pub absorbed: bool,
 }
 
 /// The programs of a network. `rope` has the angles of every position that the rows can have.
 impl Network {
-    /// Training on up to `rows` tokens: loss head 0 is the next token, head 1 the MTP module's; balance losses where the
-    /// config asks for them.
+    /// Builds training on up to `rows` tokens: loss head 0 is the next token, head 1 the MTP module's; balance losses
+    /// are included if the config asks for them.
     pub(crate) fn train(&self, p: &ParamLayout, rows: usize, o: TrainOptions, rope: Arc<RopeTable>) -> Program {
         let mut b = Builder::new(Mode { rows, train: true, recompute: o.recompute });
         let mut attention = AttentionOptions { rope, layer: 0, absorbed: false };
@@ -132,7 +133,7 @@ impl Network {
         b.finish()
     }
 
-    /// Log-probabilities and entropies of the targets of head 0, over up to `rows` tokens.
+    /// Builds scoring: log-probabilities and entropies of the targets of head 0, over up to `rows` tokens.
     pub(crate) fn score(&self, p: &ParamLayout, rows: usize, rope: Arc<RopeTable>) -> Program {
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
         let x = self.push(&mut b, p, &mut AttentionOptions { rope, layer: 0, absorbed: false });
@@ -140,8 +141,8 @@ impl Network {
         b.finish()
     }
 
-    /// Generation over a KV cache, up to `rows` new tokens at a time: logits of `Batch::logit_rows`; if `hidden`, the
-    /// hidden states that [`Network::draft`] drafts from too.
+    /// Builds generation over a KV cache, up to `rows` new tokens at a time: logits of `Batch::logit_rows` and, if
+    /// `hidden`, also the hidden states from which [`Network::draft`] drafts.
     pub(crate) fn infer(
         &self,
         p: &ParamLayout,
@@ -163,9 +164,9 @@ impl Network {
         b.finish()
     }
 
-    /// Drafting with the MTP module, if the network has one. A row is a position i: `Batch::hidden` holds the main
-    /// network's hidden state there, `Batch::tokens` the token at i + 1; the logits are those of i + 2. Its keys and
-    /// values follow those of the main network's layers in the cache ([`Network::mtp_cache_spec`]).
+    /// Builds drafting with the MTP module, if the network has one. A row is a position i: `Batch::hidden` holds the
+    /// main network's hidden state at i, `Batch::tokens` the token at i + 1; the logits are those of i + 2. Its keys
+    /// and values follow those of the main network's layers in the cache ([`Network::mtp_cache_spec`]).
     pub(crate) fn draft(&self, p: &ParamLayout, rows: usize, o: InferOptions, rope: Arc<RopeTable>) -> Option<Program> {
         let mtp = self.mtp.as_ref()?;
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });

@@ -1,8 +1,9 @@
-//! Plain words for what libraries say: messages of the system, of serde and of Rust's number parsers come with names
-//! of types and numbers of errors that mean nothing to who reads them.
+//! Rewrites library messages in plain words. Messages of the system, of serde and of Rust's number parsers contain type
+//! names and error numbers that mean nothing to the user.
 
-/// The text without error numbers of the system and with serde's and Rust's names of types in words:
-/// `No such file or directory (os error 2)`, `invalid type: string "big", expected f32`, `invalid digit found in string`.
+/// Removes the system's error numbers and replaces serde's and Rust's type names by words, in messages such as
+/// `No such file or directory (os error 2)`, `invalid type: string "big", expected f32`,
+/// `invalid digit found in string`.
 pub fn plain(text: &str) -> String {
     let text = replace_types(&without_variants(&without_numbers(text)));
     PHRASES.iter().fold(text, |text, (phrase, plain)| match text.contains(phrase) {
@@ -11,9 +12,9 @@ pub fn plain(text: &str) -> String {
     })
 }
 
-/// What libraries say, and what it means.
+/// Library phrases and their meanings.
 const PHRASES: [(&str, &str); 15] = [
-    // Rust's parsers of numbers.
+    // From Rust's number parsers.
     ("invalid digit found in string", "expected a whole number, 0 or more"),
     ("number too large to fit in target type", "the number is too large"),
     ("number too small to fit in target type", "the number is too small"),
@@ -21,7 +22,7 @@ const PHRASES: [(&str, &str); 15] = [
     ("cannot parse integer from empty string", "expected a whole number"),
     ("cannot parse float from empty string", "expected a number"),
     ("invalid float literal", "expected a number"),
-    // serde_json's.
+    // From serde_json.
     ("EOF while parsing a value", "it ends where a value is expected"),
     ("EOF while parsing an object", "it ends within an object"),
     ("EOF while parsing a list", "it ends within a list"),
@@ -35,7 +36,7 @@ const PHRASES: [(&str, &str); 15] = [
     ("trailing characters", "more follows after the end"),
 ];
 
-/// Without ` (os error 2)`.
+/// Removes ` (os error 2)`.
 fn without_numbers(text: &str) -> String {
     const MARK: &str = " (os error ";
     let mut out = String::with_capacity(text.len());
@@ -55,7 +56,7 @@ fn without_numbers(text: &str) -> String {
     out + rest
 }
 
-/// `data did not match any variant of untagged enum Size` without the name of the type.
+/// Removes the type name from `data did not match any variant of untagged enum Size`.
 fn without_variants(text: &str) -> String {
     const MARK: &str = "data did not match any variant of untagged enum ";
     let Some(at) = text.find(MARK) else { return text.to_owned() };
@@ -63,7 +64,7 @@ fn without_variants(text: &str) -> String {
     format!("{}the value has a type that is not expected here{}", &text[..at], without_variants(rest))
 }
 
-/// `invalid type: string "big", expected f32` is `found the text "big", expected a number`.
+/// Rewrites `invalid type: string "big", expected f32` as `found the text "big", expected a number`.
 fn replace_types(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -80,7 +81,7 @@ fn replace_types(text: &str) -> String {
     out + rest
 }
 
-/// serde's word for what it found, in plain words.
+/// Converts serde's description of what it found to plain words.
 fn found_in_words(found: &str) -> String {
     const NAMES: [(&str, &str); 6] = [
         ("string ", "the text "),
@@ -101,7 +102,7 @@ fn found_in_words(found: &str) -> String {
     }
 }
 
-/// serde's word for what it expected, in plain words, and how many bytes of the text it was.
+/// Converts serde's description of what it expected to plain words; also returns how many bytes of the text it took.
 fn type_in_words(text: &str) -> (String, usize) {
     const NUMBER: &str = "a number";
     const WHOLE: &str = "a whole number";

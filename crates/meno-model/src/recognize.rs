@@ -1,7 +1,7 @@
-//! What a path is that should be a model and is not: the answers that every way of opening a model gives.
+//! Explains why a path is not a usable model. Every way of opening a model gives these answers.
 //!
-//! [`check`] is the whole question ("can this be run?"), [`check_headers`] the part that a listing of tensors needs.
-//! Both read headers only. What they refuse says what the file or directory seems to be, and what to do about it.
+//! [`check`] answers the whole question ("can this be run?"), [`check_headers`] only the part that a listing of tensors
+//! needs. Both read headers only. Their errors state what the file or directory seems to be, and what to do about it.
 
 mod content;
 
@@ -10,16 +10,16 @@ use content::Content;
 use std::io::Read;
 use std::path::Path;
 
-/// What a model is, for messages.
+/// The definition of a model, for messages.
 const EXPECTED: &str = "a model is a directory with config.json, model.safetensors and tokenizer.json, or a GGUF file";
 
-/// Refuses what is not a whole model of a supported kind: config and weights, which fit each other.
+/// Refuses anything but a complete model of a supported kind: config and weights that fit each other.
 pub fn check(path: &Path) -> Result<(), Error> {
     source::open(path).map(drop)
 }
 
-/// Refuses what has no readable headers. Unlike [`check`] it takes a config without weights, weights without a config,
-/// and one file of either.
+/// Refuses anything without readable headers. Unlike [`check`] it accepts a config without weights, weights without a
+/// config, and a single file of either kind.
 pub fn check_headers(path: &Path) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
@@ -40,13 +40,13 @@ pub fn check_headers(path: &Path) -> Result<(), Error> {
         Content::Gguf => source::open_unchecked(path).map(drop),
         Content::Json if path.extension().is_some_and(|e| e == "json") => Ok(()),
         Content::Safetensors => Ok(()),
-        // The listing says what is wrong with it.
+        // The listing reports what is wrong with it.
         Content::Empty | Content::Unknown if path.extension().is_some_and(|e| e == "safetensors") => Ok(()),
         content => Err(file_error(path, content)),
     }
 }
 
-/// Refuses a file that is not a GGUF model, or a directory without config or weights, before its parts are read.
+/// Refuses a file that is not a GGUF model, or a directory without config or weights, before their contents are read.
 pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if !metadata.is_dir() {
@@ -63,7 +63,7 @@ pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
     Err(directory_error(path, &names))
 }
 
-/// What a file holds instead of what its reader expected, if that is plain to see: a Git LFS pointer, a web page,
+/// Returns what a file holds instead of what its reader expected, if that is obvious: a Git LFS pointer, a web page,
 /// nothing at all.
 pub fn instead(path: &Path) -> Option<String> {
     match Content::of(path).ok()? {
@@ -76,7 +76,7 @@ fn file_error(path: &Path, content: Content) -> Error {
     Error::malformed(path, content.describe(path))
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let entries = std::fs::read_dir(dir).map_err(Error::io(dir))?;
     let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
@@ -84,15 +84,15 @@ fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The first file of PyTorch weights.
+/// Returns the first file of PyTorch weights.
 fn pytorch(names: &[String]) -> Option<&String> {
     let known = [".bin", ".pt", ".pth", ".ckpt"];
-    // The optimizer's state and the arguments of a run are pickles too, but no weights.
+    // The optimizer's state and the arguments of a run are pickles too, but not weights.
     let other = ["training_args", "optimizer", "scheduler", "rng_state"];
     names.iter().find(|n| known.iter().any(|e| n.ends_with(e)) && !other.iter().any(|o| n.starts_with(o)))
 }
 
-/// Why a directory is not a model.
+/// Explains why a directory is not a model.
 fn directory_error(dir: &Path, names: &[String]) -> Error {
     let has = |name: &str| names.iter().any(|n| n == name);
     let ending = |end: &str| names.iter().find(|n| n.ends_with(end));
@@ -123,7 +123,7 @@ fn directory_error(dir: &Path, names: &[String]) -> Error {
     Error::malformed(dir, what)
 }
 
-/// Why a directory with a config has no usable weights.
+/// Explains why a directory with a config has no usable weights.
 fn without_weights(names: &[String]) -> String {
     let shards: Vec<&String> =
         names.iter().filter(|n| n.ends_with(".safetensors") && n.starts_with("model-")).collect();
@@ -161,7 +161,7 @@ fn without_weights(names: &[String]) -> String {
     }
 }
 
-/// What to do with a directory that PEFT saved.
+/// Explains what to do with a directory saved by PEFT.
 fn adapter(dir: &Path) -> String {
     let config = input::read_text(&dir.join("adapter_config.json"), input::SMALL).unwrap_or_default();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
@@ -173,9 +173,10 @@ fn adapter(dir: &Path) -> String {
     )
 }
 
-/// A directory below this one that is a model: a stage of `meno replicate`, a checkpoint, a snapshot of the hub's cache.
+/// Returns a directory below this one that is a model: a stage of `meno replicate`, a checkpoint, a snapshot of the
+/// hub's cache.
 fn model_within(dir: &Path, names: &[String]) -> Option<String> {
-    /// Directories that are looked into.
+    /// Maximum number of directories to search.
     const MOST: usize = 1000;
     let is_model = |name: &str| dir.join(name).join("config.json").is_file();
     for known in ["r1", "best"] {
@@ -190,7 +191,7 @@ fn model_within(dir: &Path, names: &[String]) -> Option<String> {
     names.iter().take(MOST).rev().find(|name| is_model(name)).cloned()
 }
 
-/// The first bytes of a file.
+/// Returns the first bytes of a file.
 fn head(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let file = input::open(path).map_err(Error::io(path))?;

@@ -12,20 +12,20 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// How weights are written.
+/// The storage type of written weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
-    /// Exactly as they are.
+    /// Unrounded.
     #[default]
     F32,
-    /// Rounded to bf16 (nearest, ties to even), as published models are.
+    /// Rounded to bf16 (nearest, ties to even), the type of published models.
     Bf16,
     /// Rounded to f16.
     F16,
 }
 
 impl Dtype {
-    /// The name that config.json has for it.
+    /// Returns its name in config.json.
     pub fn name(self) -> &'static str {
         match self {
             Dtype::F32 => "float32",
@@ -34,17 +34,17 @@ impl Dtype {
         }
     }
 
-    /// What rounds to infinity: values are stored only if their magnitude is below this.
+    /// Returns the magnitude that rounds to infinity; only values below it can be stored.
     pub(crate) fn limit(self) -> f32 {
         match self {
             Dtype::F32 => f32::INFINITY,
-            // Half-way between the largest finite value and the next power of two.
+            // Halfway between the largest finite value and the next power of two.
             Dtype::Bf16 => f32::from_bits(0x7F7F_8000),
             Dtype::F16 => 65520.0,
         }
     }
 
-    /// Refuses values that would be stored as infinity, or are not finite.
+    /// Refuses values that are not finite, or would be stored as infinity.
     pub(crate) fn check(self, path: &Path, tensor: &str, values: &[f32]) -> Result<(), Error> {
         match first_not_below(values, self.limit()) {
             None => Ok(()),
@@ -58,12 +58,12 @@ impl Dtype {
         }
     }
 
-    /// Bytes of a value.
+    /// Returns the size of a value in bytes.
     pub(crate) fn size(self) -> usize {
         if self == Dtype::F32 { 4 } else { 2 }
     }
 
-    /// The name that safetensors has for it.
+    /// Returns its name in safetensors.
     pub(crate) fn stored(self) -> safetensors::Dtype {
         match self {
             Dtype::F32 => safetensors::Dtype::F32,
@@ -72,7 +72,7 @@ impl Dtype {
         }
     }
 
-    /// `values` as they are stored.
+    /// Converts `values` to their stored form.
     pub(crate) fn bytes(self, values: &[f32]) -> Cow<'_, [u8]> {
         match self {
             Dtype::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
@@ -95,12 +95,12 @@ impl Dtype {
 pub struct Safetensors {
     path: PathBuf,
     map: Mmap,
-    /// Where the tensors' bytes start.
+    /// Offset of the tensors' bytes.
     start: usize,
     metadata: Metadata,
 }
 
-/// Dimensions of a tensor: networks have up to four.
+/// Maximum dimensions of a tensor; networks have up to four.
 const MAX_DIMS: usize = 8;
 /// Values converted by one task.
 const CHUNK: usize = 1 << 16;
@@ -109,8 +109,8 @@ impl Safetensors {
     /// Maps the file and reads its header.
     pub fn open(path: &Path) -> Result<Safetensors, Error> {
         let file = input::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is only read, as bytes; a file that is changed by another process while it is open
-        // gives other bytes (or stops the process), as it does with every reader of mapped weights.
+        // SAFETY: the map is only read, as bytes. If another process changes the file while it is open, the bytes
+        // change (or the process stops), as in every reader of mapped weights.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| {
             let cut = || format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
@@ -123,23 +123,23 @@ impl Safetensors {
         Ok(Safetensors { path: path.to_owned(), start: 8 + header, map, metadata })
     }
 
-    /// The names of its tensors.
+    /// Returns the names of its tensors.
     pub fn names(&self) -> Vec<String> {
         self.metadata.offset_keys()
     }
 
-    /// The shape of a tensor, if it is there.
+    /// Returns the shape of a tensor, if present.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
-    /// Whether a tensor holds FP8 codes, which are of no use without their factors.
+    /// Returns true if a tensor holds FP8 codes, which cannot be used without their factors.
     pub(crate) fn is_fp8(&self, name: &str) -> bool {
         self.metadata.info(name).is_some_and(|info| info.dtype == safetensors::Dtype::F8_E4M3)
     }
 
-    /// A tensor as f32 into `out`, which has exactly its elements; FP8 codes without their factors. Values that are not
-    /// finite are an error.
+    /// Reads a tensor as f32 into `out`, which must have exactly its number of elements. FP8 codes are read without
+    /// their factors. Values that are not finite are an error.
     pub fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         use safetensors::Dtype as D;
         let info = self.metadata.info(name);
@@ -177,7 +177,7 @@ impl Safetensors {
                 }
             }
         };
-        // Each chunk is looked at while it is in the cache.
+        // Each chunk is checked while it is in the cache.
         let chunks = out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(CHUNK * size)).map(|(out, bytes)| {
             convert(out, bytes);
             all_finite(out)
@@ -195,7 +195,7 @@ impl Safetensors {
     }
 }
 
-/// A tensor to write: converted when its turn comes.
+/// A tensor to write; it is converted when it is written.
 pub struct Tensor<'a> {
     /// Its name.
     pub name: String,
@@ -203,7 +203,7 @@ pub struct Tensor<'a> {
     pub shape: Vec<usize>,
     /// Its values.
     pub data: &'a [f32],
-    /// How they are written.
+    /// The storage type.
     pub dtype: Dtype,
 }
 
@@ -222,12 +222,12 @@ impl View for &Tensor<'_> {
     }
 }
 
-/// Writes a safetensors file: under a temporary name, flushed to the disk, then renamed.
+/// Writes a safetensors file: under a temporary name, flushed to disk, then renamed.
 pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
     write_views(path, tensors.iter().map(|t| (t.name.as_str(), t)))
 }
 
-/// The same from anything that gives its bytes when its turn comes.
+/// Like `write`, for any source that provides its bytes when it is written.
 pub(crate) fn write_views<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, impl View)>,

@@ -1,4 +1,4 @@
-//! Writing a checkpoint as a Hugging Face directory.
+//! Writes a checkpoint as a Hugging Face directory.
 
 use crate::safetensors::{Dtype, write_views};
 use crate::source::mtp_copies;
@@ -10,7 +10,7 @@ use safetensors::View;
 use std::borrow::Cow;
 use std::path::Path;
 
-/// A parameter to write. It is read from the device when its turn comes.
+/// A parameter to write. It is read from the device when it is written.
 struct Saved<'a> {
     name: String,
     p: Param,
@@ -36,7 +36,7 @@ impl View for &Saved<'_> {
     }
 }
 
-/// Writes `config.json` and `model.safetensors`; other files in `dir` stay as they are.
+/// Writes `config.json` and `model.safetensors`; other files in `dir` stay unchanged.
 pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error> {
     let layout = model.layout();
     assert!(!layout.has_quantized(), "invariant: a saved network has all its values");

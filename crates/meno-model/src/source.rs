@@ -1,4 +1,4 @@
-//! Where weights come from: a Hugging Face directory or a GGUF file, checked against its config.
+//! The source of weights: a Hugging Face directory or a GGUF file, checked against its config.
 
 use crate::gguf::{Blocks, Gguf};
 use crate::hf::Directory;
@@ -8,7 +8,7 @@ use meno_tensor::device::Device;
 use meno_tensor::tape::{Param, ParamLayout};
 use std::path::Path;
 
-/// Weights that a model is read from.
+/// The weights that a model is loaded from.
 pub(crate) enum Source {
     Directory(Directory),
     Gguf(Gguf),
@@ -42,14 +42,14 @@ impl Source {
             }
         }
     }
-    /// What is wrong with how a tensor is stored.
+    /// Returns what is wrong with the storage of a tensor, if anything.
     fn problem(&self, name: &str) -> Option<String> {
         match self {
             Source::Directory(d) => d.fp8_problem(name),
             Source::Gguf(_) => None,
         }
     }
-    /// The quantized blocks of a matrix, if it is stored in blocks.
+    /// Returns the quantized blocks of a matrix, if it is stored in blocks.
     fn blocks(&self, name: &str) -> Result<Option<Blocks<'_>>, Error> {
         match self {
             Source::Directory(_) => Ok(None),
@@ -63,7 +63,8 @@ impl Source {
             Source::Gguf(g) => Ok(g.check_finite(name)?),
         }
     }
-    /// The names of all tensors (a GGUF file's are translated one way only, so they are not checked for unknown ones).
+    /// Returns the names of all tensors of a directory. A GGUF file's names are translated one way only, so they are
+    /// not checked for unknown ones.
     fn names(&self) -> impl Iterator<Item = &str> {
         let directory = match self {
             Source::Directory(d) => Some(d),
@@ -73,7 +74,7 @@ impl Source {
     }
 }
 
-/// Opens a directory or a GGUF file: its config, and its weights, which fit it.
+/// Opens a directory or a GGUF file: its config, and weights that fit it.
 pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
     let (config, source) = open_unchecked(path)?;
     let config = without_missing_mtp(config, &source)?;
@@ -81,7 +82,7 @@ pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
     Ok((config, source))
 }
 
-/// As [`open`], without checking that the weights fit the config.
+/// Like [`open`], without checking that the weights fit the config.
 pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
     recognize::check_kind(path)?;
     if path.is_file() {
@@ -93,16 +94,17 @@ pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
     Ok((config, Source::Directory(Directory::open(path, block)?)))
 }
 
-/// How weights are loaded.
+/// Options for loading weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// The device that holds them.
     pub device: Device,
-    /// Whether matrices of a GGUF file stay in their quantized blocks (inference only) instead of becoming f32.
+    /// If true, matrices of a GGUF file stay in their quantized blocks (inference only) instead of being converted to
+    /// f32.
     pub keep_quantized: bool,
 }
 
-/// Reads a directory or a GGUF file. `on_read` gets the number of values read so far and of all values.
+/// Loads a directory or a GGUF file. `on_read` receives the number of values read so far and the total number.
 pub(crate) fn load(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
     let (config, source) = open(path)?;
     let (network, mut layout) = Network::declare(&config);
@@ -142,7 +144,8 @@ pub(crate) fn load(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, u
     Ok(model)
 }
 
-/// transformers says `num_nextn_predict_layers: 1` in what it saves but leaves the module out: then there is none.
+/// transformers writes `num_nextn_predict_layers: 1` when it saves a model but omits the module: the key is then set to
+/// 0.
 fn without_missing_mtp(config: Config, source: &Source) -> Result<Config, Error> {
     let eh_proj = format!("model.layers.{}.eh_proj.weight", config.num_hidden_layers);
     if config.num_nextn_predict_layers == 0 || source.contains(&eh_proj) {
@@ -151,10 +154,10 @@ fn without_missing_mtp(config: Config, source: &Source) -> Result<Config, Error>
     config.with("num_nextn_predict_layers", 0)
 }
 
-/// Most problems that an error lists.
+/// Maximum number of problems listed in an error.
 const LISTED: usize = 16;
 
-/// Every declared tensor is there in its shape, and no other is.
+/// Checks that every declared tensor is present in its shape, and that there are no others.
 fn check(config: &Config, layout: &ParamLayout, source: &Source) -> Result<(), Error> {
     let mut problems = Vec::new();
     let mut known = std::collections::HashSet::new();
@@ -185,15 +188,15 @@ fn check(config: &Config, layout: &ParamLayout, source: &Source) -> Result<(), E
     Err(Error::Tensors { path: source.path().to_owned(), problems })
 }
 
-/// Tensors of published files that repeat others: embedding and head within the MTP module, a tied head, the rotary
-/// frequencies of old Llamas.
+/// Returns true for tensors of published files that repeat others: embedding and head within the MTP module, a tied
+/// head, the rotary frequencies of old Llamas.
 fn is_copy(config: &Config, name: &str) -> bool {
     let tied_head = config.tie_word_embeddings && name == "lm_head.weight";
     let in_mtp = mtp_copies(config).is_some_and(|copies| copies.contains(&name.to_owned()));
     tied_head || in_mtp || name.ends_with(".rotary_emb.inv_freq")
 }
 
-/// The names of embedding and head within the MTP module.
+/// Returns the names of embedding and head within the MTP module.
 pub(crate) fn mtp_copies(config: &Config) -> Option<[String; 2]> {
     let layer = config.num_hidden_layers;
     (config.num_nextn_predict_layers > 0)

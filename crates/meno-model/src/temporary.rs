@@ -1,8 +1,8 @@
-//! Files and directories under a temporary name: what is written appears whole or not at all, and what is interrupted
+//! Files and directories under a temporary name: a written file appears complete or not at all, and an interruption
 //! leaves nothing behind.
 //!
-//! A [`Temporary`] is removed when it is dropped, so an error or a panic leaves none. A signal ends the process without
-//! dropping anything; signal handlers call [`remove_all`] first.
+//! A [`Temporary`] is removed when it is dropped, so an error or a panic leaves no file behind. A signal ends the
+//! process without dropping anything; signal handlers must call [`remove_all`] first.
 
 use crate::Error;
 use std::fs::File;
@@ -10,21 +10,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// All that are being written by this process.
+/// The paths that this process is currently writing.
 static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn open() -> MutexGuard<'static, Vec<PathBuf>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file or a directory that is being written and does not have its final name yet.
+/// A file or directory that is being written and does not have its final name yet.
 #[derive(Debug)]
 pub struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
-    /// A name beside `path`, on the same file system: `.NAME.PID.tmp`. Nothing is created yet.
+    /// Chooses a name in the directory of `path`, on the same file system: `.NAME.PID.tmp`. Nothing is created yet.
     pub fn beside(path: &Path) -> Temporary {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
@@ -32,28 +32,28 @@ impl Temporary {
         Temporary::at(path.with_file_name(name))
     }
 
-    /// A name of the caller's choice.
+    /// Uses a name chosen by the caller.
     pub fn at(path: PathBuf) -> Temporary {
         open().push(path.clone());
         Temporary { path }
     }
 
-    /// Where to write.
+    /// Returns the path to write to.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives what was written its final name, in place of a file, or an empty directory, that has it.
+    /// Renames the file or directory to its final name, replacing a file, or an empty directory, of that name.
     pub fn persist(mut self, to: &Path) -> io::Result<()> {
         let mut open = open();
         std::fs::rename(&self.path, to)?;
         open.retain(|p| *p != self.path);
-        // Nothing is left to remove.
+        // Nothing remains to be removed.
         self.path = PathBuf::new();
         Ok(())
     }
 
-    /// Moves the files of a directory that was written into `dir`, replacing files of the same names.
+    /// Moves the files of the written directory into `dir`, replacing files of the same names.
     pub fn persist_into(self, dir: &Path) -> io::Result<()> {
         let open = open();
         let move_all = || {
@@ -64,7 +64,7 @@ impl Temporary {
             Ok(())
         };
         let moved = move_all();
-        // What is left of it goes when it is dropped, which takes the lock.
+        // The rest of the directory is removed on drop, which takes the lock.
         drop(open);
         moved
     }
@@ -81,25 +81,26 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes all that this process is writing, for a process that is about to end. Until the result is dropped, nothing
-/// that is being written gets its final name, and nothing new is begun.
+/// Removes everything that this process is writing. Call it when the process is about to end. Until the result is
+/// dropped, no temporary gets its final name and no new one can be created.
 pub fn remove_all() -> Removed {
     let open = open();
     open.iter().for_each(|path| remove(path));
     Removed(open)
 }
 
-/// Nothing is being written while this stands.
+/// A guard: while it exists, nothing is being written.
 #[must_use = "what is begun after it is dropped is left behind"]
 pub struct Removed(#[allow(dead_code)] MutexGuard<'static, Vec<PathBuf>>);
 
-/// Ignores errors: there is no caller to report them to, and most often the file does not exist yet.
+/// Ignores errors: there is no caller to report them to, and usually the file does not exist yet.
 fn remove(path: &Path) {
     let directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
     let _ = if directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
-/// Replaces `path` with what `write` writes to a temporary name beside it: a reader sees the old file or the new one.
+/// Replaces `path` by the file that `write` writes under a temporary name in the same directory. A reader sees either
+/// the old file or the new one.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let temporary = Temporary::beside(path);
     write(temporary.path())?;

@@ -1,4 +1,4 @@
-//! The numerics contract on whole networks: the same bits however a token's log-probability comes about.
+//! The numerics contract on whole networks: a token's log-probability has the same bits however it is computed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -27,7 +27,8 @@ fn score(model: &mut Model, executor: &mut dyn Executor, precision: Precision, s
     executor.outputs().logprobs.clone()
 }
 
-/// Log-probabilities of the tokens of `sequence`, fed to the cache in chunks of these sizes, among `others`.
+/// Returns the log-probabilities of the tokens of `sequence`, fed to the cache in chunks of these sizes, among
+/// `others`.
 fn generate(model: &mut Model, precision: Precision, sequence: &[u32], chunks: &[usize], absorbed: bool) -> Vec<f32> {
     let options = InferOptions { absorbed };
     let mut executor = model.infer_executor(64, options).unwrap();
@@ -38,7 +39,7 @@ fn generate(model: &mut Model, precision: Precision, sequence: &[u32], chunks: &
     let (mut at, mut logprobs) = (0, Vec::new());
     for &chunk in chunks {
         let mut batch = Batch::default();
-        // Another sequence runs along in another place.
+        // Another sequence runs in the same batch, in another slot.
         batch.push(&other, 0, Some(0));
         let rows = batch.push(&sequence[at..at + chunk], at, Some(2));
         batch.logit_rows = rows.collect();

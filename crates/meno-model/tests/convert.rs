@@ -1,4 +1,4 @@
-//! Checkpoints in other forms hold the same weights: FP8, adapters, GGUF and back. The golden files are made by
+//! Checkpoints in other formats hold the same weights: FP8, adapters, GGUF and back. The golden files are made by
 //! `dev/reference/{fp8,lora,networks,gguf_dequant}.py`.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
@@ -26,7 +26,7 @@ fn write_gguf(from: &Checkpoint, to: &Path, file_type: &str) -> Result<(), meno_
     from.write_gguf(to, file_type, &from.metadata(file_type)?, &mut quiet)
 }
 
-/// All weights of both are the same, bit for bit, and so is what follows from the configs.
+/// Asserts that all weights of both are equal, bit for bit, as are the values derived from the configs.
 fn assert_same(a: &Model, b: &Model) {
     for (p, info) in a.layout().iter() {
         let q = b.layout().find(&info.name).unwrap_or_else(|| panic!("{} is lost", info.name));
@@ -66,14 +66,14 @@ fn fp8_is_dequantised_as_torch_does() {
             let same = ours.iter().zip(read(&expected, &tensor)).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{name}: {tensor}");
         }
-        // What is saved is no longer quantised.
+        // A saved model is no longer quantized.
         let dir = tempfile::tempdir().unwrap();
         model.save(dir.path(), Dtype::F32).unwrap();
         assert_same(&model, &Model::load(dir.path()).unwrap());
     }
 }
 
-/// Copies a golden directory with some tensors changed: the values, the shape, or gone.
+/// Copies a golden directory with some tensors changed: new values, a new shape, or removed.
 fn changed(name: &str, change: impl Fn(&str, Vec<usize>) -> Option<Vec<usize>>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(golden(name).join("model.safetensors")).unwrap();
@@ -221,7 +221,7 @@ fn networks_survive_gguf() {
     }
 }
 
-/// Files of llama.cpp's converter to directories, and from these to files: the same tensors.
+/// Files of llama.cpp's converter, converted to directories and back to files: the same tensors.
 #[test]
 fn gguf_survives_directories() {
     for name in ["qwen2", "llama", "deepseek_v3", "deepseek_v2", "qwen3", "qwen3_moe"] {
@@ -251,7 +251,7 @@ fn what_gguf_cannot_express_is_an_error() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing half-written is left");
 }
 
-/// A GGUF file in other types: metadata as it was, types by the mixture, values near.
+/// A GGUF file in other types: unchanged metadata, types by the mixture, approximately equal values.
 #[test]
 fn gguf_in_other_types() {
     let dir = tempfile::tempdir().unwrap();
@@ -269,7 +269,7 @@ fn gguf_in_other_types() {
             "f16" => GgmlType::F16,
             "q8_0" => GgmlType::Q8_0,
             "q4_0" => GgmlType::Q4_0,
-            // Rows of 64 are no whole blocks of 256.
+            // Rows of 64 values are not a multiple of the 256-value block.
             "q4_k_m" => GgmlType::Q5_0,
             _ => GgmlType::Mxfp4,
         };
@@ -284,7 +284,8 @@ fn gguf_in_other_types() {
     }
 }
 
-/// A GGUF file says how much of a head is rotated; llama.cpp would rotate that much, so another number is no detail.
+/// A GGUF file states how many coordinates of a head are rotated. llama.cpp would rotate that many, so another number
+/// changes the result.
 #[test]
 fn heads_that_are_rotated_in_part_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Every network on every device: a training step, scoring and decoding agree with the CPU, and on each device generated,
+//! Every network on every device: a training step, scoring and decoding agree with the CPU. On each device, generated,
 //! prefilled and scored log-probabilities have the same bits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -41,14 +41,14 @@ fn kinds() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The largest difference, relative to the largest value.
+/// Returns the largest difference, relative to the largest value.
 fn gap(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let scale = a.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
 }
 
-/// The logits after every token, fed to the cache in chunks.
+/// Returns the logits after every token, with the tokens fed to the cache in chunks.
 fn decode(model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> Vec<f32> {
     let o = InferOptions { absorbed };
     let mut executor = model.infer_executor(sequence.len(), o).unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints: what is written is what is read; what is wrong is named.
+//! Checkpoints: files read back as written, and errors name what is wrong.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -32,7 +32,7 @@ fn f32_round_trips_to_the_bit() {
         assert_eq!(again.weights.read_all().unwrap(), model.weights.read_all().unwrap());
         let names = |m: &Model| m.layout().iter().map(|(_, i)| (i.name.clone(), i.shape.clone())).collect::<Vec<_>>();
         assert_eq!(names(&again), names(&model));
-        // Saving what was loaded changes no byte.
+        // Saving a loaded model changes no byte.
         let second = tempfile::tempdir().unwrap();
         again.save(second.path(), Dtype::F32).unwrap();
         for file in ["config.json", "model.safetensors"] {
@@ -41,7 +41,7 @@ fn f32_round_trips_to_the_bit() {
     }
 }
 
-/// Material for `dev/reference/load_saved.py`.
+/// Writes the input of `dev/reference/load_saved.py`.
 #[test]
 #[ignore = "writes target/saved for a script that needs Python"]
 fn keep_saved_models() {
@@ -119,7 +119,7 @@ fn the_mtp_module_is_written_as_published() {
     assert_eq!(copy, *model.weights.read(model.layout().find("lm_head.weight").unwrap()).unwrap());
 }
 
-/// transformers leaves the MTP module out of what it saves.
+/// transformers omits the MTP module when it saves a model.
 #[test]
 fn without_its_tensors_there_is_no_mtp_module() {
     let mut value = deepseek_v3();
@@ -134,7 +134,7 @@ fn without_its_tensors_there_is_no_mtp_module() {
     assert!(executor.outputs().losses.next_token > 0.0 && executor.outputs().losses.mtp == 0.0);
 }
 
-/// Writes the tensors of a saved model again after `change`.
+/// Rewrites the tensors of a saved model after `change`.
 fn rewrite(dir: &Path, change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) {
     let path = dir.join("model.safetensors");
     let mut tensors: Vec<_> = {
@@ -202,7 +202,7 @@ fn damaged_files_are_refused() {
     forged[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     std::fs::write(&path, &forged).unwrap();
     assert!(load_error(dir.path()).contains("not a usable safetensors file"));
-    // A type that is not read.
+    // An unsupported type.
     let text = String::from_utf8_lossy(&good[8..]).replacen("\"F32\"", "\"I32\"", 1);
     let header = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
     let mut integers = good.clone();
@@ -277,7 +277,7 @@ fn the_selection_bias_moves_against_the_load() {
     let biases = names.map(|n| model.weights.read(model.layout().find(&n).unwrap()).unwrap().to_vec());
     assert_eq!(biases[0], [-0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     assert_eq!(biases[1], [0.5, -0.5, 0.5, -0.5, -0.5, 0.5, 0.5, -0.5]);
-    // A executor without the MTP module has one router.
+    // An executor without the MTP module has one router.
     model.update_router_bias(&load[..1], 0.5).unwrap();
     let first =
         model.weights.read(model.layout().find("model.layers.1.mlp.gate.e_score_correction_bias").unwrap()).unwrap();

@@ -1,5 +1,5 @@
 //! The GGUF reader against the `gguf` Python package, bit for bit (files by `dev/reference/gguf_dequant.py`), and
-//! against files that lie.
+//! against files with false contents.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -37,7 +37,7 @@ fn every_type_is_dequantised_bit_for_bit() {
     }
 }
 
-/// FNV-1a over the 32-bit patterns, as the script has it.
+/// FNV-1a over the 32-bit patterns, as in the script.
 fn fnv1a(values: &[f32]) -> String {
     let hash = values
         .iter()
@@ -45,7 +45,7 @@ fn fnv1a(values: &[f32]) -> String {
     format!("{hash:016x}")
 }
 
-/// Every tensor of the Hugging Face model is found, in its shape, with its bits.
+/// Every tensor of the Hugging Face model is found, with its shape and its bits.
 fn check_network(name: &str) -> serde_json::Value {
     let file = open(&format!("{name}.gguf"));
     let text = std::fs::read_to_string(golden(&format!("{name}.json"))).unwrap();
@@ -58,7 +58,7 @@ fn check_network(name: &str) -> serde_json::Value {
     file.config().unwrap()
 }
 
-/// Asserts that `config` holds at least `expected`.
+/// Asserts that `config` contains `expected`.
 fn assert_config(config: &serde_json::Value, expected: serde_json::Value) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(config.get(key), Some(value), "{key} in {config:#}");
@@ -128,7 +128,7 @@ fn qwen3_with_stacked_experts() {
     );
 }
 
-/// Every network that a GGUF file describes is whole: config, shapes and tensors fit.
+/// Every network described by a GGUF file is complete: config, shapes and tensors fit.
 #[test]
 fn networks_load() {
     for name in ["qwen2", "llama", "deepseek_v3", "deepseek_v2", "qwen3", "qwen3_moe"] {
@@ -169,7 +169,7 @@ fn absent_tensors_and_wrong_lengths_are_errors() {
     assert!(!v3.contains("model.layers.1.mlp.experts.4.up_proj.weight"));
 }
 
-/// A header made by hand.
+/// A handmade header.
 #[derive(Default)]
 struct Forged(Vec<u8>);
 
@@ -300,7 +300,7 @@ fn split_files_are_opened_by_the_first() {
     assert!(error.contains("the other files are not in memory"), "{error}");
 }
 
-/// Every prefix of a real file is refused; none panics.
+/// Every prefix of a real file is refused; none causes a panic.
 #[test]
 fn truncated_files_are_refused() {
     for name in ["qwen2.gguf", "types.gguf"] {

@@ -1,7 +1,7 @@
-//! Mutated GGUF files: whatever the bytes say, the reader gives an error or tensors that lie in the file. It never
-//! panics and never asks for more memory than the file's size justifies. `fuzz/` runs the same check for longer.
+//! Mutated GGUF files: for any bytes, the reader returns an error or tensors inside the file. It never panics and never
+//! requests more memory than the file's size justifies. `fuzz/` runs the same check for longer.
 //!
-//! `MENO_MUTATIONS=1000000 cargo test -p meno-model --release --test gguf_mutations` looks further.
+//! `MENO_MUTATIONS=1000000 cargo test -p meno-model --release --test gguf_mutations` runs more mutations.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -13,14 +13,14 @@ use std::path::Path;
 /// No tensor may claim more elements than this many per byte of the file (Q2_K: 256 in 84 bytes).
 const ELEMENTS_PER_BYTE: usize = 4;
 
-/// Does with a file all that loading it does.
+/// Does everything with a file that loading it does.
 fn exercise(bytes: Vec<u8>) -> bool {
     let len = bytes.len();
     let Ok(file) = Gguf::from_bytes("mutated.gguf", bytes) else { return false };
     let claimed: usize = file.tensors().iter().map(|t| t.elements).sum();
     assert!(claimed <= ELEMENTS_PER_BYTE * len, "{claimed} elements claimed by {len} bytes");
     let _ = (file.architecture(), Metadata::copied(&file));
-    // What the metadata describes can be described again.
+    // A network described by the metadata can be exported again.
     if let Ok(config) = file.config().map_err(|_| ()).and_then(|c| Config::from_value("c", c).map_err(|_| ())) {
         let small = config.num_hidden_layers < 100 && config.moe().is_none_or(|m| m.gate.n_routed_experts < 100);
         let _ = small.then(|| convert::plan(&config, FileType::ALL[config.vocab_size % FileType::ALL.len()]));
@@ -54,7 +54,7 @@ fn mutate(seed: &[u8], header: usize, rng: &mut Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     let mut below = |n: usize| rng.below(n.max(1));
     for _ in 0..1 + below(4) {
-        // Mostly in the header: there the numbers are.
+        // Mostly in the header, which contains the numbers.
         let at = if below(8) == 0 { below(bytes.len()) } else { below(header.min(bytes.len())) };
         match below(6) {
             0 => bytes[at] ^= 1 << below(8),
@@ -88,6 +88,6 @@ fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
         let mut rng = Rng::new(&[20, k as u64]);
         accepted += (0..count).filter(|_| exercise(mutate(&seed, header, &mut rng))).count();
     }
-    // Both outcomes must occur, or the mutations look at nothing.
+    // Both outcomes must occur; otherwise the mutations test nothing.
     assert!(accepted > count / 10 && accepted < 5 * count, "{accepted} accepted");
 }

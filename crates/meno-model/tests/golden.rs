@@ -13,9 +13,9 @@ use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use std::path::{Path, PathBuf};
 
-/// Logits in f32.
+/// Tolerance of logits in f32.
 const LOGITS: f32 = 5e-5;
-/// Gradients, relative to the largest of a tensor.
+/// Tolerance of gradients, relative to the largest value of a tensor.
 const GRADIENTS: f32 = 5e-5;
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
 const T: usize = 21;
@@ -43,7 +43,7 @@ fn gap(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Logits of both sequences, run together through the cache.
+/// Returns the logits of both sequences, run together through the cache.
 fn logits(model: &mut Model, sequences: &[Vec<u32>], absorbed: bool) -> Vec<f32> {
     let o = InferOptions { absorbed };
     let mut batch = Batch::default();

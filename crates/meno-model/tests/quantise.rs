@@ -1,4 +1,4 @@
-//! Quantisation against ggml's own code, byte for byte (`dev/reference/gguf_quantise.py` made the file).
+//! Quantization against ggml's own code, byte for byte (`dev/reference/gguf_quantise.py` made the file).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -42,7 +42,7 @@ fn every_type_byte_for_byte() {
     }
 }
 
-/// Root mean square error of Gaussian values, relative to their own.
+/// The root mean square error of Gaussian values, relative to their root mean square.
 #[test]
 fn errors_shrink_with_the_bits() {
     let mut rng = Rng::new(&[5]);
@@ -79,7 +79,7 @@ fn errors_shrink_with_the_bits() {
     }
 }
 
-/// Values that no weight should have: some block comes out, nothing panics.
+/// Values that no weight should have: they give some block without a panic.
 #[test]
 fn hostile_values() {
     let hostile = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 0.0, -0.0];

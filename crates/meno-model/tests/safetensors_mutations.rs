@@ -1,5 +1,5 @@
-//! Mutated safetensors files: an error or tensors that lie in the file; no panic, no memory by a forged number.
-//! `fuzz/` runs the same check for longer.
+//! Mutated safetensors files: the reader returns an error or tensors inside the file. It does not panic, and no forged
+//! number makes it allocate memory. `fuzz/` runs the same check for longer.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -14,7 +14,7 @@ fn exercise(path: &Path, bytes: &[u8]) -> bool {
     let Ok(file) = Safetensors::open(path) else { return false };
     for name in file.names() {
         let elements = file.shape(&name).unwrap().iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap();
-        // No type has more than two elements a byte.
+        // No type has more than two elements per byte.
         assert!(elements <= 2 * bytes.len(), "{name}: {elements} elements in {} bytes", bytes.len());
         let _ = file.read_f32(&name, &mut vec![0.0; elements]);
         assert!(file.read_f32(&name, &mut vec![0.0; elements + 1]).is_err());
@@ -23,7 +23,7 @@ fn exercise(path: &Path, bytes: &[u8]) -> bool {
     true
 }
 
-/// Changes to the header's text that keep it JSON more often than random bytes do.
+/// Replacements in the header's text that keep it valid JSON more often than random bytes do.
 const PIECES: [&str; 16] = [
     "0",
     "1",
@@ -59,7 +59,7 @@ fn mutate(seed: &[u8], rng: &mut Rng) -> Vec<u8> {
             }
             3 => bytes.extend([0; 16]),
             _ if bytes.len() > header => {
-                // A number or a word of the header becomes another; the length follows it.
+                // Replaces a number or a word of the header; the header's length is adjusted.
                 let digits: Vec<usize> = (8..header.min(bytes.len())).filter(|&i| bytes[i].is_ascii_digit()).collect();
                 let Some(&at) = digits.get(rng.below(digits.len().max(1))) else { continue };
                 let piece = rng.choose(&PIECES).as_bytes();
@@ -94,7 +94,7 @@ fn mutated_files_never_panic_and_never_claim_more_than_they_hold() {
     assert!(accepted > count / 50 && accepted < count, "{accepted} of {count} accepted");
 }
 
-/// The same for a whole FP8 checkpoint and for an adapter: a model, or an error.
+/// The same for a whole FP8 checkpoint and for an adapter: the result is a model or an error.
 #[test]
 fn mutated_checkpoints_never_panic() {
     let count: usize = std::env::var("MENO_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);

@@ -1,4 +1,4 @@
-//! Attention, training and decoding: GFLOP/s of one thread by CPU time.
+//! Attention in training and decoding: GFLOP/s of one thread, by CPU time.
 //! `cargo bench -p meno-tensor --bench attention`
 
 use meno_tensor::backend::Pass;
@@ -31,7 +31,7 @@ fn net(train: bool, rows: usize, s: Shape) -> Net {
     })
 }
 
-/// Median seconds of "attention" in `passes` passes: (forward, backward).
+/// Median seconds of "attention" over `passes` passes: (forward, backward).
 fn measure(net: &mut Net, passes: usize, mut pass: impl FnMut(&mut Net)) -> (f64, f64) {
     let mut runs = vec![];
     for _ in 0..passes {

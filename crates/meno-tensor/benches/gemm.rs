@@ -1,4 +1,4 @@
-//! GEMM throughput on the shapes of a training step and of decoding: GFLOP/s of one thread by CPU time.
+//! GEMM throughput on the shapes of a training step and of decoding: GFLOP/s of one thread, by CPU time.
 //! `cargo bench -p meno-tensor --bench gemm`
 
 use meno_tensor::cpu::cpu_seconds;
@@ -6,10 +6,10 @@ use meno_tensor::cpu::gemm::{Mat, MatMut, Packed, Rhs, gemm};
 use meno_tensor::pool;
 use meno_tensor::precision::Precision;
 
-/// Median GFLOP/s of `work`, which makes `flop` operations.
+/// Median GFLOP/s of `work`, which takes `flop` operations.
 fn measure(name: &str, flop: usize, mut work: impl FnMut()) {
     work();
-    // Runs of some milliseconds, so that the clock's own cost does not count.
+    // Each run takes some milliseconds, so that the cost of reading the clock is negligible.
     let repeats = (50_000_000 / flop).max(1);
     let mut rates: Vec<f64> = (0..21)
         .map(|_| {

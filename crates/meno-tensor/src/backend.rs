@@ -1,5 +1,5 @@
-//! The boundary between programs and devices: what a backend provides. Everything above this crate uses these traits
-//! and [`crate::device::Device`]; nothing above knows in which address space weights and activations lie.
+//! The boundary between programs and devices: the traits that a backend implements. Code above this crate uses only
+//! these traits and [`crate::device::Device`]. It does not know in which address space weights and activations lie.
 //!
 //! A backend owns its memory behind [`Weights`], [`Buffer`], [`KvStore`] and [`Executor`]. Objects of one backend work
 //! together; passing one to another backend is a bug and panics.
@@ -17,17 +17,17 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Why a device cannot do what is asked.
+/// Why a device cannot do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The device has no memory left.
+    /// The device is out of memory.
     #[error("{device}: out of memory: {bytes} bytes for {what}")]
     OutOfMemory {
         /// The device.
         device: Device,
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: usize,
-        /// What they are for.
+        /// What the memory is for.
         what: &'static str,
     },
     /// The device lacks something that the program or the model needs.
@@ -54,40 +54,41 @@ pub enum Error {
 pub trait Backend: Send + Sync + Debug {
     /// The device.
     fn device(&self) -> Device;
-    /// Zeroed weights in this layout. Quantized parameters get their blocks by [`Weights::write_quantized`].
+    /// Allocates zeroed weights in this layout. [`Weights::write_quantized`] fills in the blocks of quantized
+    /// parameters.
     fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn Weights>, Error>;
-    /// A zeroed vector of `len` values of f32: gradients, a copy of the weights.
+    /// Allocates a zeroed vector of `len` f32 values, for gradients or a copy of the weights.
     fn buffer(&self, len: usize) -> Result<Box<dyn Buffer>, Error>;
-    /// Memory and kernels for a program.
+    /// Allocates the memory of a program and selects its kernels.
     fn executor(&self, program: Program) -> Result<Box<dyn Executor>, Error>;
-    /// Memory for the keys and values of `pages` pages ([`crate::tape::PAGE`] tokens each) in every layer.
+    /// Allocates the keys and values of `pages` pages ([`crate::tape::PAGE`] tokens each) in every layer.
     fn kv_store(&self, layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<Box<dyn KvStore>, Error>;
-    /// A new optimizer of the trainable parameters.
+    /// Creates an optimizer for the trainable parameters.
     fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error>;
-    /// √Σ g² over the gradients of all trainable parameters. Its bits do not depend on the number of threads.
+    /// Returns √Σ g² over the gradients of all trainable parameters. The bits do not depend on the number of threads.
     fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error>;
-    /// Normalizes one row of logits with the arithmetic of this device's loss head, and leaves exp(z − max) in the row:
-    /// a sampled token's log-probability then has the bits that scoring gives it.
+    /// Normalizes one row of logits with the arithmetic of this device's loss head and leaves exp(z − max) in the row.
+    /// The log-probability of a sampled token therefore has the same bits as in scoring.
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax;
-    /// As [`Backend::log_softmax`], same bits, and leaves the row as it is.
+    /// Like [`Backend::log_softmax`], with the same bits, but leaves the row unchanged.
     fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
         self.log_softmax(&mut logits.to_vec(), inv_temperature)
     }
 }
 
-/// The values of all parameters: the one copy that trains, scores and samples.
+/// The values of all parameters. Training, scoring and sampling share this one copy.
 pub trait Weights: Any + Send + Sync {
-    /// Names, shapes and places.
+    /// Returns the names, shapes and places of the parameters.
     fn layout(&self) -> &Arc<ParamLayout>;
-    /// The values of `p`: borrowed where the device shares the host's memory, copied otherwise.
+    /// Returns the values of `p`: borrowed if the device shares the host's memory, copied otherwise.
     ///
     /// # Panics
-    /// If `p` is quantized: a bug.
+    /// Panics if `p` is quantized, which is a bug of the caller.
     fn read(&self, p: Param) -> Result<Cow<'_, [f32]>, Error>;
-    /// Calls `f` with the values of `p`, to change them.
+    /// Calls `f` with the values of `p`, which `f` may change.
     fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
-    /// Sets a quantized parameter from ggml blocks, the rows one after the other. Row r of the parameter is row
-    /// `source(r)` of `blocks`.
+    /// Sets a quantized parameter from ggml blocks, stored row after row. Row r of the parameter is row `source(r)` of
+    /// `blocks`.
     fn write_quantized(
         &mut self,
         p: Param,
@@ -95,75 +96,75 @@ pub trait Weights: Any + Send + Sync {
         blocks: &[u8],
         source: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<(), Error>;
-    /// Everything as one block in the layout of [`crate::tape::ParamInfo::range`].
+    /// Returns all values as one block in the layout of [`crate::tape::ParamInfo::range`].
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error>;
-    /// Copies everything to a buffer of [`ParamLayout::total`] values.
+    /// Copies all values to a buffer of [`ParamLayout::total`] values.
     fn snapshot(&self, to: &mut dyn Buffer) -> Result<(), Error>;
-    /// Exchanges everything with a buffer of [`ParamLayout::total`] values.
+    /// Exchanges all values with a buffer of [`ParamLayout::total`] values.
     fn swap(&mut self, with: &mut dyn Buffer) -> Result<(), Error>;
-    /// Brings derived copies (another precision, a packed order) up to date. Every pass does it; calling it earlier only
-    /// moves the time.
+    /// Updates derived copies of the weights (another precision, a packed order). Every pass does this if needed; an
+    /// earlier call only moves the cost.
     fn prepare(&mut self, precision: Precision) -> Result<(), Error>;
-    /// Bytes of the f32 values.
+    /// Returns the size of the f32 values in bytes.
     fn bytes(&self) -> usize;
-    /// Bytes of the quantized blocks.
+    /// Returns the size of the quantized blocks in bytes.
     fn quantized_bytes(&self) -> usize;
 }
 
 /// A vector of f32 on the device.
 pub trait Buffer: Any + Send + Sync {
-    /// Number of values.
+    /// Returns the number of values.
     fn len(&self) -> usize;
-    /// Whether there are no values.
+    /// Returns true if there are no values.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The values of a range: borrowed where the device shares the host's memory, copied otherwise.
+    /// Returns the values of a range: borrowed if the device shares the host's memory, copied otherwise.
     fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error>;
-    /// Calls `f` with the values of a range, to change them.
+    /// Calls `f` with the values of a range, which `f` may change.
     fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
-    /// self = rate · weights + (1 − rate) · self: the mixing of a reference policy (TR-DPO, arXiv 2404.09656; TRL's
-    /// `ref_model_mixup_alpha`).
+    /// Computes self = rate · weights + (1 − rate) · self. This mixes a reference policy with the weights (TR-DPO,
+    /// arXiv 2404.09656; TRL's `ref_model_mixup_alpha`).
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error>;
 }
 
-/// Keys and values of all layers, by page.
+/// The keys and values of all layers, stored in pages.
 pub trait KvStore: Any + Send {
-    /// The sizes of every layer.
+    /// Returns the sizes of every layer.
     fn layers(&self) -> &[LayerSpec];
-    /// How numbers are stored.
+    /// Returns the number format of keys and values.
     fn kv_type(&self) -> KvType;
-    /// Names the order of the words of a page, so that a file is only read by a store with the same order.
+    /// Names the order of the words of a page. A saved page is read only by a store with the same order.
     fn page_format(&self) -> &'static str;
-    /// 32-bit words of a page over all layers.
+    /// Returns the number of 32-bit words of a page, over all layers.
     fn page_words(&self) -> usize;
-    /// The words of a page.
+    /// Calls `f` with the words of a page.
     fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error>;
     /// Replaces the words of a page.
     fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error>;
     /// Copies a page.
     fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Error>;
-    /// Bytes of memory when full.
+    /// Returns the memory in bytes when all pages are in use.
     fn bytes(&self) -> usize;
 }
 
-/// What a pass computes on.
+/// The input of a pass.
 #[derive(Clone, Copy)]
 pub struct Pass<'a> {
-    /// The input type of matrix products.
+    /// Input type of matrix products.
     pub precision: Precision,
-    /// The rows.
+    /// The rows of the pass.
     pub batch: &'a Batch,
-    /// What the loss heads minimize.
+    /// The function that the loss heads minimize.
     pub objective: &'a dyn Objective,
 }
 
 impl<'a> Pass<'a> {
-    /// A pass without a loss of interest: generation, or scoring.
+    /// A pass whose loss is not used: generation, or scoring.
     pub fn new(precision: Precision, batch: &'a Batch) -> Self {
         Pass { precision, batch, objective: &crate::tape::CrossEntropy { head_scale: [1.0; 2] } }
     }
-    /// The same pass with an objective.
+    /// Returns the same pass with an objective.
     pub fn with_objective(self, objective: &'a dyn Objective) -> Self {
         Pass { objective, ..self }
     }
@@ -171,55 +172,56 @@ impl<'a> Pass<'a> {
 
 /// Runs a program.
 pub trait Executor: Any + Send {
-    /// The program.
+    /// Returns the program.
     fn program(&self) -> &Program;
-    /// Forward only: scoring (the objective sees every target) and, with a cache, generation.
+    /// Runs the forward pass only: scoring (the objective sees every target) and, with a cache, generation.
     fn forward(
         &mut self,
         weights: &mut dyn Weights,
         pass: Pass,
         cache: Option<&mut KvCache>,
     ) -> Result<&Outputs, Error>;
-    /// Forward and backward. Parameter gradients are added to `grads`, which has [`ParamLayout::total`] values.
+    /// Runs the forward and the backward pass. Adds parameter gradients to `grads`, which has [`ParamLayout::total`]
+    /// values.
     fn step(&mut self, weights: &mut dyn Weights, pass: Pass, grads: &mut dyn Buffer) -> Result<&Outputs, Error>;
-    /// What the last pass computed.
+    /// Returns the results of the last pass.
     fn outputs(&self) -> &Outputs;
-    /// Bytes of activations, gradients and scratch memory.
+    /// Returns the size in bytes of activations, gradients and scratch memory.
     fn bytes(&self) -> usize;
-    /// Starts (or restarts) measuring every op.
+    /// Starts (or restarts) measuring the time of every op.
     fn start_profile(&mut self);
-    /// What was measured since [`Executor::start_profile`].
+    /// Returns the times measured since [`Executor::start_profile`].
     fn profile(&self) -> Option<&Profile>;
-    /// The values of an activation after the last pass, where the plan kept them (for tests).
+    /// Returns the values of an activation after the last pass, if the plan kept them (for tests).
     fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error>;
 }
 
-/// Time spent on every op of a program.
+/// The time spent on every op of a program.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// By op.
+    /// One entry per op.
     pub ops: Vec<OpTime>,
 }
 
-/// Time spent on one op: CPU seconds, or device seconds on a GPU.
+/// The time spent on one op: CPU seconds, or device seconds on a GPU.
 #[derive(Clone, Copy, Debug)]
 pub struct OpTime {
     /// The op's name.
     pub name: &'static str,
-    /// Seconds of forward passes, recomputation included.
+    /// Seconds in forward passes, recomputation included.
     pub forward: f64,
-    /// Seconds of backward passes.
+    /// Seconds in backward passes.
     pub backward: f64,
 }
 
 /// An optimizer and its state.
 pub trait Optimizer: Any + Send {
-    /// Its settings.
+    /// Returns the settings.
     fn config(&self) -> &OptimizerConfig;
-    /// How many steps were taken.
+    /// Returns the number of steps taken.
     fn steps(&self) -> u64;
-    /// Takes one step of rate `learning_rate` along `scale · grads` (`scale` from [`crate::optim::clip_scale`]), and
-    /// zeroes `grads`.
+    /// Takes one step with rate `learning_rate` along `scale · grads` (`scale` comes from
+    /// [`crate::optim::clip_scale`]), then zeroes `grads`.
     fn step(
         &mut self,
         weights: &mut dyn Weights,
@@ -227,18 +229,19 @@ pub trait Optimizer: Any + Send {
         learning_rate: f32,
         scale: f32,
     ) -> Result<(), Error>;
-    /// The moments to checkpoint, by name; with [`Optimizer::steps`] they are the whole state.
+    /// Returns the moments to checkpoint, with their names. Together with [`Optimizer::steps`] they are the whole
+    /// state.
     fn state(&self) -> [(&'static str, &dyn Buffer); 2];
-    /// Continues from a checkpointed state: number of steps, then the moments in the order of [`Optimizer::state`].
+    /// Continues from a checkpointed state: the number of steps, then the moments in the order of [`Optimizer::state`].
     fn restore(&mut self, steps: u64, moments: [&[f32]; 2]) -> Result<(), Error>;
 }
 
-/// `weights` as the type of the backend that uses them.
+/// Downcasts an object to the type of the backend that uses it.
 pub(crate) fn own<T: 'static>(object: &dyn Any) -> &T {
     object.downcast_ref().expect("invariant: objects of one backend are used together")
 }
 
-/// As [`own`], to change.
+/// Like [`own`], but mutable.
 pub(crate) fn own_mut<T: 'static>(object: &mut dyn Any) -> &mut T {
     object.downcast_mut().expect("invariant: objects of one backend are used together")
 }

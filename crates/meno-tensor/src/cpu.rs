@@ -1,7 +1,8 @@
-//! The CPU backend: kernels for the processor's instruction sets, chosen at run time, spread over threads.
+//! The CPU backend: kernels for several instruction sets, chosen at run time and spread over threads.
 //!
-//! The numerics contract (`docs/numerics.md`) is held here: an output element is one chain of fused multiply-adds in
-//! the order of k, in fixed blocks of k, whatever the batch, the chunking of the prompt, or the number of threads.
+//! This module implements the numerics contract (`docs/numerics.md`): an output element is one chain of fused
+//! multiply-adds in the order of k, in fixed blocks of k. The batch, the chunking of the prompt and the number of
+//! threads do not change it.
 
 mod context;
 mod executor;
@@ -30,7 +31,7 @@ use crate::optim::OptimizerConfig;
 use crate::tape::{ParamLayout, Program};
 use std::sync::Arc;
 
-/// The processor.
+/// The CPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 

@@ -10,15 +10,15 @@ use std::sync::Arc;
 /// A device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The processor, with the kernels that it has instructions for.
+    /// The CPU, with kernels for its instruction sets.
     #[default]
     Cpu,
-    /// The plain reference: scalar loops that accumulate in f64. Slow; it checks the other devices.
+    /// The reference implementation: scalar loops that accumulate in f64. It is slow and checks the other devices.
     Reference,
 }
 
 impl Device {
-    /// Every device of this machine.
+    /// Returns every device of this machine.
     pub fn all() -> Vec<Device> {
         vec![Device::Cpu, Device::Reference]
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// The name of a device is none that there is.
+/// The error for a name that matches no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown device '{0}': use auto, cpu or reference")]
 pub struct UnknownDevice(String);

@@ -1,31 +1,32 @@
-//! Finds values that are not finite (NaN, ±∞) in plain and in quantised weights, as fast as they can be read.
+//! Finds values that are not finite (NaN, ±∞) in f32 and in quantized weights, at memory speed.
 
 use crate::quant::{GgmlType, dequant};
 use rayon::prelude::*;
 
-/// Values that one task looks at.
+/// Values checked by one task.
 const TASK: usize = 1 << 16;
 
-/// Whether every value is finite.
+/// Returns true if every value is finite.
 pub fn all_finite(values: &[f32]) -> bool {
     all_below(values, f32::INFINITY)
 }
 
-/// Whether the magnitude of every value is below `limit`, a positive number; NaN is not.
+/// Returns true if the magnitude of every value is below `limit`, a positive number. NaN is not below it.
 pub fn all_below(values: &[f32], limit: f32) -> bool {
-    // The magnitudes of floats are ordered as their bits, NaN above infinity. A maximum without early exit compiles to
-    // vector instructions.
+    // The magnitudes of floats have the same order as their bits, with NaN above infinity. A maximum without early exit
+    // compiles to vector instructions.
     values.iter().fold(0, |m: u32, x| m.max(x.to_bits() & !(1 << 31))) < limit.to_bits()
 }
 
-/// The index of the first value whose magnitude is not below `limit`. Parallel.
+/// Returns the index of the first value whose magnitude is not below `limit`. Runs in parallel.
 pub fn first_not_below(values: &[f32], limit: f32) -> Option<usize> {
     let bad = |chunk: &&[f32]| !all_below(chunk, limit);
     let (i, chunk) = values.par_chunks(TASK).enumerate().find_first(|(_, chunk)| bad(chunk))?;
     chunk.iter().position(|x| !all_below(&[*x], limit)).map(|at| i * TASK + at)
 }
 
-/// The index of the first element of the first block of `data` that holds a value that is not finite. Parallel.
+/// Returns the index of the first element of the first block of `data` that holds a value that is not finite. Runs in
+/// parallel.
 pub fn first_bad_block(dtype: GgmlType, data: &[u8]) -> Option<usize> {
     let (bytes, elements) = (dtype.block_bytes(), dtype.block_elements());
     let per_task = TASK / elements * bytes;
@@ -35,7 +36,7 @@ pub fn first_bad_block(dtype: GgmlType, data: &[u8]) -> Option<usize> {
 }
 
 fn task_is_finite(dtype: GgmlType, data: &[u8]) -> bool {
-    // Without early exit, and with the offsets known to the compiler.
+    // There is no early exit, and the offsets are compile-time constants.
     fn scales<const B: usize, const N: usize>(data: &[u8], at: [usize; N]) -> bool {
         let exponents = |b: &[u8; B]| at.iter().any(|&at| b[at + 1] & 0x7C == 0x7C);
         !data.as_chunks::<B>().0.iter().fold(false, |bad, b| bad | exponents(b))
@@ -70,7 +71,7 @@ fn task_is_finite(dtype: GgmlType, data: &[u8]) -> bool {
     }
 }
 
-/// By dequantising it.
+/// Dequantizes the block to check it.
 fn block_is_finite(dtype: GgmlType, block: &[u8]) -> bool {
     let mut values = [0.0; 256];
     let values = &mut values[..dtype.block_elements()];
@@ -97,7 +98,7 @@ mod tests {
         assert_eq!(first_not_below(&[1.0, 2.0], 65520.0), None);
     }
 
-    /// Random blocks of every type, one of which is broken: found exactly where dequantising finds it.
+    /// Random blocks of every type, one of them invalid: it is found exactly where dequantization finds it.
     #[test]
     fn the_scales_of_every_type() {
         let mut rng = Rng::new(&[11]);
@@ -108,7 +109,7 @@ mod tests {
             let mut data = vec![0; encode::bytes(dtype, values.len())];
             encode::quantise(dtype, &values, &mut data);
             assert_eq!(first_bad_block(dtype, &data), None, "{dtype:?}");
-            // Any two bytes of a block may be those of a scale.
+            // Any two bytes of a block may belong to a scale.
             let block = TASK / n + 3;
             let mut found = 0;
             for at in 0..bytes {

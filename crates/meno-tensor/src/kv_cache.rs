@@ -6,10 +6,10 @@ use crate::tape::{Batch, PageTable, pages};
 /// Numbers that share a scale in [`KvType::Q8_0`].
 pub const Q8_GROUP: usize = 32;
 
-/// How a cache stores numbers.
+/// The number format of a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KvType {
-    /// As they are: generation has the bits of training.
+    /// Unrounded: generation has the same bits as training.
     #[default]
     F32,
     /// Rounded to bfloat16: half the memory.
@@ -29,19 +29,19 @@ pub struct LayerSpec {
     pub v_dim: usize,
 }
 
-/// Keys and values of sequences, in pages that they may share.
+/// Keys and values of sequences, in pages that sequences may share.
 pub struct KvCache {
     table: PageTable,
     store: Box<dyn KvStore>,
 }
 
 impl KvCache {
-    /// An empty cache of `pages` pages.
+    /// Creates an empty cache of `pages` pages.
     pub fn new(backend: &dyn Backend, layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<Self, Error> {
         Ok(KvCache { table: PageTable::new(pages), store: backend.kv_store(layers, kv_type, pages)? })
     }
 
-    /// An f32 cache with slots 0 to `slots` open and pages for `max_len` tokens in each.
+    /// Creates an f32 cache with slots `0..slots` open and pages for `max_len` tokens in each.
     pub fn with_slots(
         backend: &dyn Backend,
         layers: &[LayerSpec],
@@ -53,22 +53,22 @@ impl KvCache {
         Ok(cache)
     }
 
-    /// Which pages hold which tokens.
+    /// Returns the page table, which maps tokens to pages.
     pub fn table(&self) -> &PageTable {
         &self.table
     }
 
-    /// Which pages hold which tokens, to open, fork, reserve, shorten and close slots.
+    /// Returns the page table, to open, fork, reserve, shorten and close slots.
     pub fn table_mut(&mut self) -> &mut PageTable {
         &mut self.table
     }
 
-    /// The memory of the pages; its sizes.
+    /// Returns the memory of the pages, for its sizes.
     pub fn store(&self) -> &dyn KvStore {
         &*self.store
     }
 
-    /// The memory of the pages, to read and write it; pages that are due to be copied are copied first.
+    /// Returns the memory of the pages, to read and write it. Pending page copies are done first.
     pub fn store_mut(&mut self) -> Result<&mut dyn KvStore, Error> {
         for copy in self.table.take_copies() {
             self.store.copy_page(copy.from, copy.to)?;
@@ -76,12 +76,12 @@ impl KvCache {
         Ok(&mut *self.store)
     }
 
-    /// Bytes of memory when full.
+    /// Returns the memory in bytes when all pages are in use.
     pub fn bytes(&self) -> usize {
         self.store.bytes()
     }
 
-    /// Reserves pages for every sequence of a batch; returns the table and the memory for the pass. For executors.
+    /// Reserves pages for every sequence of a batch; returns the table and the memory for the pass. Executors call it.
     pub fn for_batch(&mut self, batch: &Batch) -> Result<(&PageTable, &mut dyn KvStore), Error> {
         for s in &batch.segments {
             let slot = s.slot.expect("invariant: a generated sequence has a slot in the cache");

@@ -1,8 +1,8 @@
-//! The ops of a program, one file each: operands, shapes, equations, and what each touches. How an op is computed is a
-//! backend's affair ([`crate::cpu`], [`crate::reference`]).
+//! The ops of a program, one file each: operands, shapes, equations, and the activations that each reads and writes.
+//! The backends ([`crate::cpu`], [`crate::reference`]) define how an op is computed.
 //!
-//! An op that writes the gradient of some *columns* of an activation ([`Columns`]) sets the other columns to zero when
-//! it is the first to write there, so that the next writer can add.
+//! An op may write the gradient of only some *columns* of an activation ([`Columns`]). If it is the first to write
+//! there, it sets the other columns to zero, so that the next op can add.
 
 pub mod attention;
 pub mod combine;
@@ -28,7 +28,7 @@ use std::ops::Range;
 /// Defines [`Op`] and the conversions into it.
 macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident($ty:ty)),* $(,)?) => {
-        /// An op of a program. The set is closed: the compiler asks every backend for a new one.
+        /// An op of a program. The set is closed, so the compiler reports every backend that lacks a new op.
         pub enum Op {
             $($(#[$doc])* $name($ty)),*
         }
@@ -38,14 +38,14 @@ macro_rules! ops {
             }
         })*
         impl Op {
-            /// What the op says about itself.
+            /// Returns the op's description of itself.
             pub fn description(&self) -> &dyn Describe {
                 match self {
                     $(Op::$name(op) => op),*
                 }
             }
         }
-        /// The names of the variants, for tests that look at every op.
+        /// The names of the variants, for tests that cover every op.
         #[cfg(test)]
         impl Op {
             pub(crate) const VARIANTS: &[&str] = &[$(stringify!($name)),*];
@@ -67,7 +67,7 @@ ops! {
     QkNorm(qk_norm::QkNorm),
     /// A linear layer with bias and residual.
     Linear(linear::Linear),
-    /// Linear layers of one input behind a fused RMSNorm.
+    /// Linear layers with a shared input and a fused RMSNorm.
     NormLinear(norm_linear::NormLinear),
     /// The second half of a SwiGLU MLP.
     SwigluLinear(swiglu::SwigluLinear),
@@ -87,15 +87,15 @@ ops! {
     Dispatch(dispatch::Dispatch),
     /// The experts on their rows.
     Experts(experts::Experts),
-    /// The weighted sum of the experts' outputs.
+    /// The experts, applied to their rows.
     Combine(combine::Combine),
     /// A loss head.
     Head(head::Head),
     /// Logits for generation.
     Logits(logits::Logits),
-    /// Hidden states to the host.
+    /// Copies hidden states to the host.
     StoreHidden(hidden::StoreHidden),
-    /// Hidden states from the host.
+    /// Copies hidden states from the host.
     LoadHidden(hidden::LoadHidden),
     /// A parameter as an activation (tests).
     Input(test_ops::Input),
@@ -103,12 +103,12 @@ ops! {
     WeightedSum(test_ops::WeightedSum),
 }
 
-/// Some columns of an activation.
+/// A range of columns of an activation.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
     /// The activation.
     pub act: Activation,
-    /// All its columns: the distance between rows.
+    /// The number of columns of the activation: the distance between rows.
     pub ld: usize,
     /// The first column.
     pub at: usize,
@@ -117,30 +117,30 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// All columns of `act`.
+    /// Returns all columns of `act`.
     pub fn all(b: &Builder, act: Activation) -> Columns {
         Columns { act, ld: b.cols(act), at: 0, cols: b.cols(act) }
     }
-    /// The columns `range` of `act`.
+    /// Returns the columns `range` of `act`.
     pub fn range(b: &Builder, act: Activation, range: Range<usize>) -> Columns {
         assert!(range.end <= b.cols(act), "invariant: columns {range:?} of {}", b.cols(act));
         Columns { act, ld: b.cols(act), at: range.start, cols: range.len() }
     }
-    /// Whether these are only some of the activation's columns.
+    /// Returns true if these are only some of the activation's columns.
     pub fn is_part(&self) -> bool {
         self.cols != self.ld
     }
-    /// These columns of a row.
+    /// Returns these columns of a row.
     pub(crate) fn of<'a>(&self, row: &'a [f32]) -> &'a [f32] {
         &row[self.at..self.at + self.cols]
     }
-    /// These columns of a row, to write.
+    /// Returns these columns of a row, mutable.
     pub(crate) fn of_mut<'a>(&self, row: &'a mut [f32]) -> &'a mut [f32] {
         &mut row[self.at..self.at + self.cols]
     }
 }
 
-/// The output of an op with an optional residual: the next state of that residual stream, or a new activation.
+/// Returns the output of an op with an optional residual: the next state of that residual stream, or a new activation.
 fn output(b: &mut Builder, residual: Option<Activation>, cols: usize) -> Activation {
     match residual {
         Some(residual) => b.residual(residual),

@@ -1,12 +1,11 @@
-//! Optimizers: their settings, and gradient clipping. The steps themselves are a backend's
-//! ([`crate::backend::Optimizer`]).
+//! Optimizers: their settings, and gradient clipping. Backends implement the steps ([`crate::backend::Optimizer`]).
 //!
-//! AdamW (Loshchilov & Hutter, arXiv 1711.05101) is what DeepSeek-V3 and R1 train with. Muon (Moonlight, arXiv
-//! 2502.16982, §2.2) is an option: it takes the matrices and leaves embeddings, head and vectors to AdamW.
+//! DeepSeek-V3 and R1 train with AdamW (Loshchilov & Hutter, arXiv 1711.05101). Muon (Moonlight, arXiv 2502.16982,
+//! §2.2) is an option: it updates the matrices; AdamW then updates embeddings, head and vectors.
 
 use crate::tape::ParamInfo;
 
-/// Which optimizer.
+/// The kind of optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OptimizerKind {
     /// AdamW everywhere.
@@ -19,7 +18,7 @@ pub enum OptimizerKind {
 /// The settings of an optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OptimizerConfig {
-    /// Which one.
+    /// The kind of optimizer.
     pub kind: OptimizerKind,
     /// AdamW's decay of the first moment.
     pub adam_beta1: f32,
@@ -27,7 +26,7 @@ pub struct OptimizerConfig {
     pub adam_beta2: f32,
     /// AdamW's epsilon, added to the root of the second moment.
     pub adam_epsilon: f32,
-    /// Decoupled weight decay, a step: w −= lr · weight_decay · w. Parameters of one dimension are not decayed.
+    /// Decoupled weight decay per step: w −= lr · weight_decay · w. One-dimensional parameters are not decayed.
     pub weight_decay: f32,
     /// Muon's momentum.
     pub muon_momentum: f32,
@@ -47,17 +46,17 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// How one parameter is updated.
+/// The update rule of one parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UpdateRule {
-    /// Not at all.
+    /// The parameter is not updated.
     Frozen,
-    /// By AdamW.
+    /// AdamW.
     AdamW {
-        /// Its weight decay.
+        /// The weight decay.
         weight_decay: f32,
     },
-    /// By Muon.
+    /// Muon.
     Muon {
         /// Rows of the matrix.
         rows: usize,
@@ -67,7 +66,7 @@ pub enum UpdateRule {
 }
 
 impl UpdateRule {
-    /// The rule for a parameter.
+    /// Returns the rule for a parameter.
     pub fn of(config: &OptimizerConfig, info: &ParamInfo) -> UpdateRule {
         let matrix = info.shape.len() >= 2;
         let embedding = ["embed_tokens.weight", "lm_head.weight"].iter().any(|name| info.name.ends_with(name));
@@ -82,8 +81,8 @@ impl UpdateRule {
     }
 }
 
-/// The factor that brings gradients of norm `norm` down to `max_norm`; 1 below it, and for `max_norm` ≤ 0 (off). A norm
-/// that is not finite gives 0: the step then consists of weight decay and momentum only.
+/// Returns the factor that reduces gradients of norm `norm` to `max_norm`; 1 below it, and for `max_norm` ≤ 0 (off). A
+/// norm that is not finite gives 0: the step then consists of weight decay and momentum only.
 pub fn clip_scale(norm: f64, max_norm: f32) -> f32 {
     if !norm.is_finite() {
         0.0

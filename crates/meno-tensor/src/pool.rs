@@ -1,9 +1,9 @@
-//! Threads. Work is split into tasks whose results do not depend on who runs them, so any thread count gives the
-//! same bits.
+//! Threads. Work is split into tasks whose results do not depend on the thread that runs them, so any thread count
+//! gives the same bits.
 
 use rayon::prelude::*;
 
-/// How many threads work on an op from here.
+/// Returns the number of threads that run an op started from this thread.
 pub fn threads() -> usize {
     rayon::current_num_threads()
 }
@@ -11,7 +11,7 @@ pub fn threads() -> usize {
 /// Runs `f` with `threads` threads (tests of thread invariance, `--threads`).
 ///
 /// # Panics
-/// If the operating system refuses the threads.
+/// Panics if the operating system cannot create the threads.
 pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives us threads");
     pool.install(f)
@@ -35,7 +35,7 @@ pub fn for_chunks(data: &mut [f32], chunk: usize, f: impl Fn(usize, &mut [f32]) 
     }
 }
 
-/// Calls `f(row, values, item)` for every row of `cols` values and the item that belongs to it, spread over the threads.
+/// Calls `f(row, values, item)` for every row of `cols` values and its item, spread over the threads.
 pub fn for_rows_with<T: Send>(
     data: &mut [f32],
     cols: usize,
@@ -49,7 +49,7 @@ pub fn for_rows_with<T: Send>(
     }
 }
 
-/// Cuts blocks of equal length at the same places into pieces of at most `block` values and calls `f(start, pieces)`
+/// Splits blocks of equal length at the same places into pieces of at most `block` values and calls `f(start, pieces)`
 /// for each, spread over the threads.
 pub fn for_blocks<const N: usize>(
     data: [&mut [f32]; N],

@@ -6,6 +6,6 @@ pub enum Precision {
     /// f32 inputs.
     #[default]
     F32,
-    /// Inputs rounded to bf16 (to nearest, ties to even).
+    /// Inputs rounded to bf16 (nearest, ties to even).
     Bf16,
 }

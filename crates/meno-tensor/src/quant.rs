@@ -1,4 +1,4 @@
-//! ggml's block types: the types ([`GgmlType`]), what a block holds ([`dequant`]), and making blocks ([`encode`]).
+//! ggml's block types ([`GgmlType`]), the values of a block ([`dequant`]), and quantization into blocks ([`encode`]).
 
 pub mod dequant;
 pub mod encode;

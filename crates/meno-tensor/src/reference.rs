@@ -1,8 +1,8 @@
-//! The reference backend: every op in plain scalar loops, on one thread, with sums in f64 and storage in f32.
+//! The reference backend: every op in scalar loops, on one thread, with sums in f64 and storage in f32.
 //!
-//! It shares no kernel with another backend, so agreement with it says something, and it hands out copies wherever the
-//! boundary allows it, as a device with its own memory does. It is slow. In debug builds it fills memory with NaN before
-//! an op writes it, so that a wrong memory plan shows.
+//! It shares no kernel with another backend, so agreement with it is meaningful. It returns copies wherever the traits
+//! allow it, as a device with its own memory does. It is slow. In debug builds it fills memory with NaN before an op
+//! writes it, so that a wrong memory plan becomes visible.
 
 mod buffer;
 mod context;

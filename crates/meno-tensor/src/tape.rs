@@ -1,4 +1,4 @@
-//! Programs: a network as a list of fused ops over planned memory, described without saying how or where they run.
+//! Programs: a network as a list of fused ops over planned memory. A program does not define how or where its ops run.
 
 mod batch;
 mod builder;

@@ -1,8 +1,8 @@
 //! Tests of ops on every device: gradients against finite differences, bits against other batches and thread counts,
 //! values and gradients against the reference device.
 //!
-//! A small network is built around the op: its inputs are parameters ([`TestInput`]), its output is weighted by fixed
-//! random numbers into one loss, and it is executed like anything else.
+//! A small network is built around the op: its inputs are parameters ([`TestInput`]), and its output is weighted by
+//! fixed random numbers into one loss. It is executed like any other network.
 
 mod agreement;
 
@@ -19,14 +19,14 @@ use crate::tape::{
 };
 use std::sync::Arc;
 
-/// Token ids of test batches are below this.
+/// Upper bound (exclusive) of token ids in test batches.
 pub const VOCAB: usize = 23;
 
 /// A network under test.
 pub struct Net {
-    /// Where it runs.
+    /// The backend it runs on.
     pub backend: Arc<dyn Backend>,
-    /// Its parameters, the inputs among them, with random values.
+    /// Its parameters, including the inputs, with random values.
     pub weights: Box<dyn Weights>,
     /// Its program, with memory.
     pub executor: Box<dyn Executor>,
@@ -40,7 +40,7 @@ pub struct Net {
     pub h: f32,
     inputs: Vec<Param>,
     output: Option<Activation>,
-    /// The same network with further consumers of its inputs, so that the op must add to their gradients.
+    /// The same network with additional consumers of its inputs, so that the op must add to their gradients.
     tapped: Option<Box<Net>>,
 }
 
@@ -51,11 +51,11 @@ const INPUT: &str = "test.input";
 const RESIDUAL: &str = "test.residual";
 
 impl TestInput {
-    /// An activation of `cols` columns whose values are a parameter.
+    /// Creates an activation of `cols` columns whose values are a parameter.
     pub fn input(b: &mut Builder, params: &mut ParamLayout, cols: usize) -> Activation {
         Self::declare(b, params, cols, INPUT)
     }
-    /// As [`TestInput::input`], for an activation that the op continues with `Builder::residual`.
+    /// Like [`TestInput::input`], for an activation that the op continues with `Builder::residual`.
     pub fn residual(b: &mut Builder, params: &mut ParamLayout, cols: usize) -> Activation {
         Self::declare(b, params, cols, RESIDUAL)
     }
@@ -68,7 +68,7 @@ impl TestInput {
     }
 }
 
-/// A smooth function of log-probability and entropy that is not linear.
+/// A smooth, nonlinear function of log-probability and entropy.
 struct Curved {
     temperature: f32,
     entropy: f32,
@@ -92,16 +92,16 @@ impl Objective for Curved {
     }
 }
 
-/// What a network is made of: pushes ops and declares their parameters.
+/// The definition of a network: pushes ops and declares their parameters.
 pub type Define<'a> = &'a dyn Fn(&mut Builder, &mut ParamLayout) -> Option<Activation>;
 
-/// On every device, a network of one op (or a few) over `rows` rows whose output `define` returns.
+/// Builds, on every device, a network of one op (or a few) over `rows` rows; `define` returns its output.
 pub fn build(train: bool, rows: usize, define: impl Fn(&mut Builder, &mut ParamLayout) -> Activation) -> Vec<Net> {
     let mode = Mode { rows, train, recompute: false };
     nets(mode, &|b, p| Some(define(b, p)))
 }
 
-/// On every device, a network of ops that make their own loss.
+/// Builds, on every device, a network of ops that define their own loss.
 pub fn build_loss(train: bool, rows: usize, define: impl Fn(&mut Builder, &mut ParamLayout)) -> Vec<Net> {
     nets(Mode { rows, train, recompute: false }, &|b, p| {
         define(b, p);
@@ -114,7 +114,7 @@ fn nets(mode: Mode, define: Define) -> Vec<Net> {
 }
 
 impl Net {
-    /// The network on one device.
+    /// Builds the network on one device.
     pub fn new(device: Device, mode: Mode, define: Define) -> Net {
         let tapped = Net::assemble(device, mode, true, define);
         Net { tapped: Some(Box::new(tapped)), ..Net::assemble(device, mode, false, define) }
@@ -153,12 +153,12 @@ impl Net {
         Net { backend, weights, executor, batch, temperature, entropy, h, inputs, output, tapped }
     }
 
-    /// The device it runs on.
+    /// Returns the device it runs on.
     pub fn device(&self) -> Device {
         self.backend.device()
     }
 
-    /// The program.
+    /// Returns the program.
     pub fn program(&self) -> &Program {
         self.executor.program()
     }
@@ -167,7 +167,7 @@ impl Net {
         Curved { temperature: self.temperature, entropy: self.entropy }
     }
 
-    /// The values of the parameter `name`.
+    /// Returns the values of the parameter `name`.
     pub fn value(&self, name: &str) -> Vec<f32> {
         let p = self.weights.layout().find(name).unwrap_or_else(|| panic!("no parameter {name}"));
         self.read(p)
@@ -192,7 +192,7 @@ impl Net {
         }
     }
 
-    /// What the last pass lost.
+    /// Returns the losses of the last pass.
     pub fn losses(&self) -> Losses {
         self.executor.outputs().losses
     }
@@ -222,7 +222,7 @@ impl Net {
         (loss, all(&*grads))
     }
 
-    /// The output of one forward pass in f32.
+    /// Returns the output of one forward pass in f32.
     pub fn output(&mut self) -> Vec<f32> {
         self.forward(Precision::F32);
         self.values()
@@ -239,7 +239,7 @@ impl Net {
     /// relative to the larger of the value and the root mean square of the parameter's gradient.
     ///
     /// # Panics
-    /// If one disagrees: the test has failed.
+    /// Panics if a gradient disagrees: the test has failed.
     pub fn check_gradients(&mut self, tolerance: f64) {
         if let Some(tapped) = &mut self.tapped {
             tapped.temperature = self.temperature;
@@ -279,7 +279,7 @@ impl Net {
         assert!(flips * 8 <= samples, "{name}: {flips} of {samples} differences cross a routing decision");
     }
 
-    /// Parameter gradients add up over micro-batches.
+    /// Checks that parameter gradients add up over micro-batches.
     fn check_accumulation(&mut self, once: &[f32]) {
         let mut grads = self.zeroed();
         let len = grads.len();
@@ -292,7 +292,8 @@ impl Net {
         }
     }
 
-    /// dL/dp[i] by (8·(f(h) − f(−h)) − (f(2h) − f(−2h))) / 12h, unless a token changes its expert on the way.
+    /// Computes dL/dp[i] by (8·(f(h) − f(−h)) − (f(2h) − f(−2h))) / 12h. Returns `None` if a token changes its expert
+    /// on the way.
     fn difference(&mut self, p: Param, i: usize) -> Option<f64> {
         let h = self.h;
         let x = self.read(p)[i];
@@ -309,11 +310,11 @@ impl Net {
         same.then(|| (4.0 * (a - b) / (xa - xb) - (c - d) / (xc - xd)) / 3.0)
     }
 
-    /// Output and gradients have the same bits on one and on three threads; the output of a sequence has the same
-    /// bits alone as among others.
+    /// Checks that output and gradients have the same bits on one and on three threads, and that the output of a
+    /// sequence has the same bits alone and in a batch with others.
     ///
     /// # Panics
-    /// If one disagrees: the test has failed.
+    /// Panics if a bit differs: the test has failed.
     pub fn check_bits(&mut self) {
         for precision in [Precision::F32, Precision::Bf16] {
             let run =
@@ -341,7 +342,7 @@ impl Net {
         }
     }
 
-    /// Makes `rows` of `batch` the whole batch: their inputs come first.
+    /// Makes `rows` of `batch` the whole batch and moves their inputs to the front.
     fn isolate(&mut self, batch: &Batch, rows: std::ops::Range<usize>) {
         for p in self.inputs.clone() {
             let cols = self.weights.layout().info(p).shape[1];
@@ -353,7 +354,7 @@ impl Net {
     }
 }
 
-/// All values of a buffer.
+/// Returns all values of a buffer.
 pub fn all(buffer: &dyn Buffer) -> Vec<f32> {
     buffer.read(0..buffer.len()).expect("buffers can be read").into_owned()
 }

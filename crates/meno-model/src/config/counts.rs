@@ -1,35 +1,35 @@
-//! How many parameters a network has (spec §1.1).
+//! Counts the parameters of a network (spec §1.1).
 
 use super::{Arch, Config, MoeSizes};
 
-/// Numbers of parameters. `e_score_correction_bias`, which is not trained, is not counted.
+/// Numbers of parameters. The untrained `e_score_correction_bias` is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Everything but the MTP module.
+    /// All parameters except the MTP module.
     pub total: u64,
-    /// What one token passes through, embedding and head counted fully.
+    /// Parameters that one token uses, including the whole embedding and head.
     pub active: u64,
-    /// Attention of one layer, its own norms included.
+    /// Attention of one layer, including its own norms.
     pub attention: u64,
     /// The dense MLP of one layer.
     pub mlp: u64,
     /// Router, routed and shared experts of one layer; 0 without experts.
     pub moe: u64,
-    /// The MTP module without its copies of embedding and head.
+    /// The MTP module, without its copies of embedding and head.
     pub mtp: u64,
-    /// The embedding, as large as the head.
+    /// The embedding; the head has the same size.
     pub embedding: u64,
 }
 
 impl Counts {
-    /// Everything that is kept in memory.
+    /// Returns the number of parameters kept in memory.
     pub fn stored(&self) -> u64 {
         self.total + self.mtp
     }
 }
 
 impl MoeSizes {
-    /// The parameters of one layer: all, and those of the experts that a token does not go to.
+    /// Returns the number of parameters of one layer: all, and those of the experts that a token does not use.
     fn counts(&self, hidden: u64) -> (u64, u64) {
         let [e, k, s] = [self.gate.n_routed_experts, self.gate.num_experts_per_tok, self.n_shared_experts];
         let [e, k, s] = [e, k, s].map(|n| n as u64);
@@ -81,7 +81,7 @@ impl Config {
         }
     }
 
-    /// About how many tensors a checkpoint has (never fewer).
+    /// Returns a close upper bound on the number of tensors of a checkpoint.
     pub(super) fn tensor_count(&self) -> u64 {
         let of_a_layer = 16 + self.moe().map_or(0, |m| 3 * m.gate.n_routed_experts as u64);
         3 + (self.num_hidden_layers as u64 + 1) * of_a_layer

@@ -1,28 +1,29 @@
-//! The keys that DeepSeek-V2, V3 and their kin share: MLA, DeepSeekMoE, MTP.
+//! The keys shared by DeepSeek-V2, V3 and related networks: MLA, DeepSeekMoE, MTP.
 
 use super::{Config, Keys, MoeSizes};
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
 
-/// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437, §2.2).
+/// Sizes of MLA (DeepSeek-V2, arXiv 2405.04434, §2.1), DeepSeekMoE (§2.2) and MTP (DeepSeek-V3, arXiv 2412.19437,
+/// §2.2).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Deepseek {
-    /// Width of the compressed query; `None`: queries are not compressed.
+    /// Width of the compressed query; `None` if queries are not compressed.
     pub q_lora_rank: Option<usize>,
     /// Width of the latent that keys and values are rebuilt from.
     pub kv_lora_rank: usize,
     pub qk_nope_head_dim: usize,
     pub qk_rope_head_dim: usize,
     pub v_head_dim: usize,
-    /// Whether rotary pairs are neighbours, as in the published weights, or half a head apart.
+    /// True if rotary pairs are adjacent, as in the published weights; otherwise they are half a head apart.
     pub rope_interleave: bool,
     /// Layers with a dense MLP before those with experts.
     pub first_k_dense_replace: usize,
     pub moe: MoeSizes,
 }
 
-/// What absent keys of the gate mean.
+/// The defaults of absent gate keys.
 pub(super) struct Defaults {
     pub(super) scoring_func: Scoring,
     pub(super) topk_method: TopkMethod,

@@ -1,5 +1,5 @@
-//! `deepseek_v3`: DeepSeek-V3, V3.1, R1, R1-0528 (arXiv 2412.19437) and Moonlight (arXiv 2502.16982): a sigmoid gate with
-//! a selection bias, weights normalised.
+//! `deepseek_v3`: DeepSeek-V3, V3.1, R1, R1-0528 (arXiv 2412.19437) and Moonlight (arXiv 2502.16982): a sigmoid gate
+//! with a selection bias and normalized weights.
 
 use super::deepseek::{self, Deepseek, Defaults};
 use super::keys::Keys;

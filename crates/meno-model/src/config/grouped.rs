@@ -1,44 +1,44 @@
-//! The keys that the networks with grouped-query attention share.
+//! The keys shared by networks with grouped-query attention.
 
 use super::{Config, Keys, MoeSizes};
 use crate::Error;
 
-/// Attention and, in some, experts.
+/// Attention sizes and, in some networks, experts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grouped {
-    /// Heads of keys and values; each serves `num_attention_heads / num_key_value_heads` queries.
+    /// Number of key and value heads; each serves `num_attention_heads / num_key_value_heads` query heads.
     pub num_key_value_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Whether q, k and v have a bias.
+    /// True if q, k and v have a bias.
     pub qkv_bias: bool,
-    /// Whether the output projection has a bias.
+    /// True if the output projection has a bias.
     pub o_bias: bool,
-    /// Whether every head of queries and keys is normed before it is rotated (Qwen 3).
+    /// True if every query and key head is normalized before it is rotated (Qwen 3).
     pub qk_norm: bool,
-    /// Layers of experts, if there are any.
+    /// The layers with experts, if any.
     pub sparse: Option<SparseLayers>,
 }
 
-/// Which layers have experts, and how large these are.
+/// The layers that have experts, and their sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseLayers {
-    /// Every so many layers one has experts.
+    /// Every `decoder_sparse_step`-th layer has experts.
     pub decoder_sparse_step: usize,
-    /// Layers that have none nevertheless.
+    /// Layers that are excepted from this rule and have no experts.
     pub mlp_only_layers: Vec<usize>,
-    /// Their sizes.
+    /// The sizes of the experts.
     pub moe: MoeSizes,
 }
 
 impl SparseLayers {
-    /// Whether layer `layer` has experts.
+    /// Returns true if layer `layer` has experts.
     pub fn is_sparse(&self, layer: usize) -> bool {
         (layer + 1).is_multiple_of(self.decoder_sparse_step) && !self.mlp_only_layers.contains(&layer)
     }
 }
 
-/// `head_dim` where the key is absent: hidden_size / heads.
+/// Returns the default of `head_dim`: hidden_size / heads.
 pub(super) fn shared_out(k: Keys, (hidden_size, heads): (usize, usize)) -> Result<usize, Error> {
     if hidden_size.is_multiple_of(heads) {
         return Ok(hidden_size / heads);
@@ -48,7 +48,7 @@ pub(super) fn shared_out(k: Keys, (hidden_size, heads): (usize, usize)) -> Resul
     Err(k.error("num_attention_heads", what))
 }
 
-/// Without biases, norms and experts; `head_dim` gives the width of a head where the key is absent.
+/// Parses the keys without biases, norms and experts; `head_dim` returns the width of a head if the key is absent.
 pub(super) fn parse(k: Keys, heads: usize, head_dim: impl FnOnce() -> Result<usize, Error>) -> Result<Grouped, Error> {
     k.only("mlp_bias", &false.into(), "no published model has biases in its MLPs")?;
     k.only("use_sliding_window", &false.into(), "attention is over the whole sequence")?;

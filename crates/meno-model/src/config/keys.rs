@@ -1,4 +1,4 @@
-//! Reading the keys of a config.json: each with its type and its bounds.
+//! Reads the keys of a config.json, each with its type and its bounds.
 
 use crate::Error;
 use serde_json::{Map, Value};
@@ -8,16 +8,16 @@ use serde_json::{Map, Value};
 pub(super) struct Keys<'a> {
     /// The file, for errors.
     pub(super) file: &'a str,
-    /// Before every key in errors, e.g. `rope_scaling.`.
+    /// Prefix of every key in errors, e.g. `rope_scaling.`.
     pub(super) prefix: &'a str,
     pub(super) map: &'a Map<String, Value>,
 }
 
-/// Largest size of one dimension: beyond any published model, and small enough that products of a few do not overflow.
+/// Maximum size of one dimension: beyond any published model, and small enough that products of a few do not overflow.
 pub(super) const MAX_SIZE: usize = 1 << 22;
 
 impl Keys<'_> {
-    /// An error about `key`.
+    /// Returns an error about `key`.
     pub(super) fn error(&self, key: &str, what: impl Into<String>) -> Error {
         Error::Config { file: self.file.to_owned(), key: format!("{}{key}", self.prefix), what: what.into() }
     }
@@ -26,12 +26,12 @@ impl Keys<'_> {
         self.error(key, format!("is missing: expected {expected}; add it as the model's authors published it"))
     }
 
-    /// The value of `key`; null counts as absent, as it does in transformers.
+    /// Returns the value of `key`. As in transformers, null counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|v| !v.is_null())
     }
 
-    /// A whole number in `1..=max`, or absent.
+    /// Returns an integer in `1..=max`, or `None` if absent.
     pub(super) fn opt_size_up_to(&self, key: &str, max: usize) -> Result<Option<usize>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_u64() {
@@ -53,7 +53,7 @@ impl Keys<'_> {
         self.size_up_to(key, MAX_SIZE)
     }
 
-    /// A whole number in `0..=max`, 0 if absent.
+    /// Returns an integer in `0..=max`, or 0 if absent.
     pub(super) fn count(&self, key: &str, max: usize) -> Result<usize, Error> {
         match self.get(key).map(|v| (v, v.as_u64())) {
             None => Ok(0),
@@ -62,7 +62,7 @@ impl Keys<'_> {
         }
     }
 
-    /// A finite number for which `ok` holds, or absent.
+    /// Returns a finite number that satisfies `ok`, or `None` if absent.
     pub(super) fn opt_number(&self, key: &str, expected: &str, ok: fn(f64) -> bool) -> Result<Option<f64>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_f64() {
@@ -95,7 +95,7 @@ impl Keys<'_> {
         }
     }
 
-    /// One of the named values.
+    /// Returns one of the named values.
     pub(super) fn choice<T: Copy>(&self, key: &str, default: Option<T>, choices: &[(&str, T)]) -> Result<T, Error> {
         let names: Vec<&str> = choices.iter().map(|c| c.0).collect();
         match (self.opt_string(key)?, default) {
@@ -108,7 +108,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Refuses a key whose value asks for something that is not built.
+    /// Refuses a key whose value requires an unsupported feature.
     pub(super) fn only(&self, key: &str, expected: &Value, why: &str) -> Result<(), Error> {
         match self.get(key) {
             Some(value) if value != expected => {

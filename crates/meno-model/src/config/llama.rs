@@ -5,7 +5,7 @@ use super::keys::Keys;
 use crate::Error;
 
 pub(super) fn parse(k: Keys, heads: (usize, usize)) -> Result<Grouped, Error> {
-    // transformers gives all four projections a bias, or none.
+    // In transformers, either all four projections have a bias or none has.
     let bias = k.flag("attention_bias", false)?;
     let grouped = grouped::parse(k, heads.1, || grouped::shared_out(k, heads))?;
     Ok(Grouped { qkv_bias: bias, o_bias: bias, ..grouped })

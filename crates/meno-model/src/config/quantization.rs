@@ -1,10 +1,10 @@
-//! `quantization_config`: how the published weights are stored. FP8 in blocks is read, nothing else.
+//! `quantization_config`: the storage format of the published weights. Only FP8 in blocks is supported.
 
 use super::keys::Keys;
 use crate::Error;
 use serde_json::Value;
 
-/// DeepSeek's FP8.
+/// DeepSeek's FP8 format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fp8 {
     /// Rows and columns that share a factor.
@@ -33,6 +33,7 @@ pub(super) fn parse(k: Keys) -> Result<Option<Fp8>, Error> {
             _ => return Err(q.error("weight_block_size", format!("is {value}: expected two sizes, as [128, 128]"))),
         },
     };
-    // `scale_fmt` says how the factors were rounded (ue8m0: to powers of two), which their values show anyway.
+    // `scale_fmt` specifies how the factors were rounded (ue8m0: to powers of two); it is not needed, because the
+    // values are already rounded.
     Ok(Some(Fp8 { weight_block_size }))
 }

@@ -5,7 +5,7 @@ use super::keys::Keys;
 use crate::Error;
 
 pub(super) fn parse(k: Keys, heads: (usize, usize)) -> Result<Grouped, Error> {
-    // transformers' has the bias whatever `attention_bias` says, and never one of o.
+    // transformers always uses the bias of q, k and v, ignores `attention_bias`, and never uses a bias of o.
     k.flag("attention_bias", true)?;
     let grouped = grouped::parse(k, heads.1, || grouped::shared_out(k, heads))?;
     Ok(Grouped { qkv_bias: true, ..grouped })

@@ -1,11 +1,11 @@
-//! `qwen3`: Qwen 3 (arXiv 2505.09388), R1-0528-Qwen3-8B: no bias, every head of queries and keys normed, heads as wide
-//! as `head_dim` says.
+//! `qwen3`: Qwen 3 (arXiv 2505.09388), R1-0528-Qwen3-8B: no bias, every query and key head normalized, head width given
+//! by `head_dim`.
 
 use super::grouped::{self, Grouped};
 use super::keys::Keys;
 use crate::Error;
 
-/// transformers' width of a head where the key is absent.
+/// transformers' default of `head_dim`.
 const HEAD_DIM: usize = 128;
 
 pub(super) fn parse(k: Keys, heads: (usize, usize)) -> Result<Grouped, Error> {

@@ -5,17 +5,17 @@ use crate::Error;
 use meno_tensor::ops::rope::{Llama3, Yarn, frequencies, yarn_mscale};
 use serde_json::Value;
 
-/// How rotary angles are changed for contexts longer than the original.
+/// How rotary angles are scaled for contexts longer than the original.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// No scaling.
     None,
     /// Positions are divided by the factor.
     Linear {
-        /// By how much.
+        /// The divisor.
         factor: f64,
     },
-    /// Llama 3.1's.
+    /// Llama 3.1's scaling.
     Llama3(Llama3),
     /// YaRN (Peng et al., arXiv 2309.00071) with DeepSeek's magnitudes.
     Yarn {
@@ -31,7 +31,7 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// The frequencies, one per rotated pair.
+    /// Returns the frequencies, one per rotated pair.
     pub fn frequencies(&self, theta: f64, dim: usize) -> Vec<f64> {
         match self {
             RopeScaling::None => frequencies(theta, dim),
@@ -41,7 +41,7 @@ impl RopeScaling {
         }
     }
 
-    /// The factor of cos and sin. Without both mscales it is YaRN's own, 0.1 ln s + 1.
+    /// Returns the factor of cos and sin. If neither mscale is given, it is YaRN's own, 0.1 ln s + 1.
     pub fn magnitude(&self) -> f64 {
         match *self {
             RopeScaling::Yarn { attention_factor: Some(factor), .. } => factor,
@@ -53,7 +53,7 @@ impl RopeScaling {
         }
     }
 
-    /// The factor that MLA multiplies its softmax scale by, twice.
+    /// Returns the factor that MLA applies twice to its softmax scale.
     pub(super) fn softmax_mscale(&self) -> f64 {
         match *self {
             RopeScaling::Yarn { yarn, mscale_all_dim, .. } if mscale_all_dim != 0.0 => {
@@ -65,13 +65,13 @@ impl RopeScaling {
 }
 
 impl Config {
-    /// The rotary frequencies of this network.
+    /// Returns the rotary frequencies of this network.
     pub fn rope_frequencies(&self) -> Vec<f64> {
         self.rope_scaling.frequencies(self.rope_theta, self.rope_dim())
     }
 }
 
-/// theta and scaling.
+/// Parses theta and scaling.
 pub(super) fn parse(k: Keys) -> Result<(f64, RopeScaling), Error> {
     let object = |key| match k.get(key) {
         None => Ok(None),
@@ -100,7 +100,7 @@ fn parse_scaling(s: Keys, config: Keys) -> Result<RopeScaling, Error> {
     let kinds = [("default", 0), ("linear", 1), ("llama3", 2), ("yarn", 3)];
     let at_least_one = |key| s.opt_number(key, "a number, 1 or above", |x| x >= 1.0);
     let factor = || at_least_one("factor")?.ok_or_else(|| s.error("factor", "is missing: expected a number above 1"));
-    // Some configs leave it to the context length before scaling.
+    // Some configs omit it; `max_position_embeddings` is then the context length before scaling.
     let original = || match s.opt_positive("original_max_position_embeddings")? {
         Some(x) => Ok(x),
         None => config.positive("max_position_embeddings"),
@@ -123,7 +123,7 @@ fn parse_scaling(s: Keys, config: Keys) -> Result<RopeScaling, Error> {
         _ => {
             let number = |key| s.opt_number(key, "a number, 0 or above", |x| x >= 0.0);
             let factor = factor()?;
-            // R1-0528-Qwen3-8B has the factor of YaRN's own magnitude, as vLLM reads it: 1 in all.
+            // `attn_factor` multiplies YaRN's own magnitude, as in vLLM; in R1-0528-Qwen3-8B the product is 1.
             let attn_factor = s.opt_positive("attn_factor")?.map(|x| x * yarn_mscale(factor, 1.0));
             RopeScaling::Yarn {
                 yarn: Yarn {

@@ -5,7 +5,7 @@ fn published(value: Value) -> Config {
     Config::from_value("config.json", value).unwrap()
 }
 
-/// The published config.json of DeepSeek-V3, without its fp8.
+/// The published config.json of DeepSeek-V3, without its FP8 settings.
 fn v3() -> Value {
     json!({
         "model_type": "deepseek_v3", "vocab_size": 129280, "hidden_size": 7168, "num_hidden_layers": 61,
@@ -119,7 +119,7 @@ fn parameters_of_qwen3_and_kimi() {
     assert_eq!((c.total / 1_000_000_000, c.active / 1_000_000_000), (1026, 32));
 }
 
-/// The list is searched for every layer: written a million times, a layer still stands in it once.
+/// The list is searched for every layer: a layer repeated a million times is stored once.
 #[test]
 fn a_long_list_of_layers_is_kept_short() {
     let config = json!({
@@ -212,7 +212,7 @@ fn errors_name_file_key_and_fix() {
     refused(set(v3(), json!({"rope_theta": 1})), "rope_theta", "above 1");
 }
 
-/// Numbers that fit their bounds one by one, and together would ask for more memory than there is.
+/// Numbers that are within their individual bounds, but together would require more memory than there is.
 #[test]
 fn forged_sizes_are_refused_before_anything_is_allocated() {
     let huge = json!({"num_hidden_layers": 1024, "n_routed_experts": 4096, "n_group": 1, "topk_group": 1});
@@ -259,7 +259,7 @@ fn with_checks_again_and_keeps_unknown_keys() {
 }
 
 proptest::proptest! {
-    /// Whatever a config says, it is read or refused; and what is read can be declared.
+    /// Any config is read or refused, and any config that is read can be declared.
     #[test]
     fn any_numbers(keys in proptest::collection::vec((0usize..22, 0u64..5000), 0..6), kind in 0usize..3) {
         let names = ["vocab_size", "hidden_size", "num_hidden_layers", "first_k_dense_replace", "intermediate_size",

@@ -1,9 +1,9 @@
-//! The `config.json` that a GGUF file's metadata stands for.
+//! Converts a GGUF file's metadata to the equivalent `config.json`.
 
 use super::{Error, Gguf};
 use serde_json::{Map, Value, json};
 
-/// Reads one architecture's keys into Hugging Face's.
+/// Reads one architecture's keys into Hugging Face's keys.
 struct Keys<'a> {
     file: &'a Gguf,
     arch: &'a str,
@@ -31,14 +31,14 @@ impl Keys<'_> {
         self.out.insert(hf.to_owned(), value.into());
     }
 
-    /// Copies a number that must be there.
+    /// Copies a required number.
     fn copy(&mut self, hf: &str, key: &str) -> Result<(), Error> {
         let value = self.u64(key)?;
         self.set(hf, value);
         Ok(())
     }
 
-    /// Copies a number if it is there.
+    /// Copies a number if it is present.
     fn copy_opt(&mut self, hf: &str, key: &str) -> Result<(), Error> {
         if let Some(value) = self.opt_u64(key)? {
             self.set(hf, value);
@@ -51,10 +51,10 @@ impl Keys<'_> {
     }
 }
 
-/// The architectures that are run.
+/// The supported architectures.
 const SUPPORTED: [&str; 5] = ["deepseek2", "llama", "qwen2", "qwen3", "qwen3moe"];
 
-/// Refuses GGUF files that are no language model of their own.
+/// Refuses GGUF files that are not complete language models.
 fn check_kind(file: &Gguf) -> Result<(), Error> {
     let kind = file.opt_str("general.type")?.unwrap_or_default();
     let arch = file.opt_str("general.architecture")?.unwrap_or_default();
@@ -78,7 +78,7 @@ fn check_kind(file: &Gguf) -> Result<(), Error> {
     Err(Error::Kind { path: file.path.clone(), what })
 }
 
-/// What is said of an mmproj file.
+/// The error for an mmproj file.
 const PROJECTOR: &str = "is a multimodal projector (mmproj), which turns images or sound into a model's input, not a \
                          language model; name the GGUF file of the model itself";
 
@@ -116,7 +116,7 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
     Ok(Value::Object(k.out))
 }
 
-/// The keys that all share.
+/// Reads the keys shared by all architectures.
 fn common(k: &mut Keys) -> Result<(), Error> {
     k.copy("num_hidden_layers", "block_count")?;
     k.copy("hidden_size", "embedding_length")?;
@@ -129,7 +129,7 @@ fn common(k: &mut Keys) -> Result<(), Error> {
     k.set("hidden_act", "silu");
     k.set("tie_word_embeddings", k.file.info("output.weight").is_none());
 
-    // The embedding's rows are the vocabulary, whatever the (optional) key says.
+    // The vocabulary size is the number of rows of the embedding; the optional key is ignored.
     let [vocab, width] = k.file.shape("model.embed_tokens.weight")?[..] else {
         return Err(k.file.tensor("model.embed_tokens.weight", "must have two dimensions".into()));
     };
@@ -146,7 +146,7 @@ fn common(k: &mut Keys) -> Result<(), Error> {
     Ok(())
 }
 
-/// Grouped-query attention, as in qwen2, qwen3 and llama.
+/// Reads grouped-query attention, as in qwen2, qwen3 and llama.
 fn dense(k: &mut Keys) -> Result<(), Error> {
     common(k)?;
     let heads = k.u64("attention.head_count")?;
@@ -159,7 +159,7 @@ fn dense(k: &mut Keys) -> Result<(), Error> {
     rope_scaling(k)
 }
 
-/// Keys and values have the width of queries, and all of it is rotated: nothing else is run.
+/// Requires keys and values as wide as queries, rotated over their whole width: other shapes are not supported.
 fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
     let head = match k.opt_u64("attention.key_length")? {
         Some(length) => length,
@@ -174,7 +174,7 @@ fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Qwen 3 with experts: in all layers, weights normalised, as llama.cpp runs it.
+/// Reads Qwen 3 with experts: in all layers, with normalized weights, as in llama.cpp.
 fn qwen3_moe(k: &mut Keys) -> Result<(), Error> {
     k.set("model_type", "qwen3_moe");
     k.set("architectures", json!(["Qwen3MoeForCausalLM"]));
@@ -188,7 +188,7 @@ fn qwen3_moe(k: &mut Keys) -> Result<(), Error> {
     Ok(())
 }
 
-/// `rope_scaling` from the metadata's linear or YaRN keys.
+/// Reads `rope_scaling` from the metadata's linear or YaRN keys.
 fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
     let Some(kind) = k.file.opt_str(&k.name("rope.scaling.type"))? else { return Ok(()) };
     let factor = k.opt_f64("rope.scaling.factor")?;
@@ -205,11 +205,11 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
                 "beta_fast": k.opt_f64("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                 "beta_slow": k.opt_f64("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
             });
-            // Multiplies YaRN's own magnitude.
+            // It multiplies YaRN's own magnitude.
             if let Some(factor) = k.opt_f64("rope.scaling.attn_factor")? {
                 scaling["attn_factor"] = factor.into();
             }
-            // Written as 0.1 · mscale_all_dim; every published DeepSeek has mscale == mscale_all_dim.
+            // Stored as 0.1 · mscale_all_dim; every published DeepSeek model has mscale == mscale_all_dim.
             if let Some(log_mul) = k.opt_f64("rope.scaling.yarn_log_multiplier")? {
                 let mscale = (log_mul * 10.0 * 1e6).round() / 1e6;
                 scaling["mscale"] = mscale.into();
@@ -223,9 +223,9 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Llama 3.1's rope scaling is stored only as its result: one factor per frequency in `rope_freqs.weight`. The
-/// published models share `low_freq_factor` 1, `high_freq_factor` 4 and 8192 positions (others may stand in
-/// `rope.scaling.original_context_length`, as files written here have it); the factor is the largest.
-/// The file's factors must be what these give, otherwise the model would be run wrongly.
+/// published models share `low_freq_factor` 1, `high_freq_factor` 4 and 8192 positions (another number of positions may
+/// be in `rope.scaling.original_context_length`, which files written here contain); the factor is the largest value.
+/// The file's factors must match these parameters; otherwise the model would be run incorrectly.
 fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     let Some(info) = k.file.info("rope_freqs.weight") else { return Ok(()) };
     let (low, high) = (1.0, 4.0);
@@ -246,7 +246,7 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
             1.0 / ((1.0 - smooth) / factor + smooth)
         }
     });
-    // A NaN is refused too.
+    // NaN is refused too.
     let close = |s: f32, e: f64| (s as f64 - e).abs() <= 1e-3 * e;
     if !stored.iter().zip(expected).all(|(&s, e)| close(s, e)) {
         return Err(k.file.tensor("rope_freqs.weight", "is not Llama 3's rope scaling, the only one read".into()));
@@ -259,11 +259,11 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     Ok(())
 }
 
-/// DeepSeek V2, V3 and R1.
+/// Reads DeepSeek V2, V3 and R1.
 fn deepseek2(k: &mut Keys) -> Result<(), Error> {
     common(k)?;
     let heads = k.u64("attention.head_count")?;
-    // Newer files say 1: the latent is the one key that all heads share.
+    // Newer files store 1 here, because the latent is the one key that all heads share.
     k.set("num_key_value_heads", heads);
     k.copy("kv_lora_rank", "attention.kv_lora_rank")?;
     match k.opt_u64("attention.q_lora_rank")? {
@@ -271,7 +271,7 @@ fn deepseek2(k: &mut Keys) -> Result<(), Error> {
         _ => k.set("q_lora_rank", Value::Null),
     }
     let rope = k.u64("rope.dimension_count")?;
-    // key_length and value_length are per head in older files; newer ones describe the latent with them.
+    // key_length and value_length are per head in older files; in newer ones they describe the latent.
     let (key_name, value_name) = match k.opt_u64("attention.key_length_mla")? {
         Some(_) => ("attention.key_length_mla", "attention.value_length_mla"),
         None => ("attention.key_length", "attention.value_length"),
@@ -297,12 +297,12 @@ fn deepseek2(k: &mut Keys) -> Result<(), Error> {
     rope_scaling(k)
 }
 
-/// The router: V3's (sigmoid, with a selection bias) or V2's (softmax).
+/// Reads the router: V3's (sigmoid, with a selection bias) or V2's (softmax).
 fn gate(k: &mut Keys) -> Result<(), Error> {
     let biased = k.file.tensors().iter().any(|t| t.name.ends_with(".exp_probs_b.bias"));
     let groups = k.opt_u64("expert_group_count")?.unwrap_or(1).max(1);
     let used = k.opt_u64("expert_group_used_count")?.unwrap_or(1).max(1);
-    // Files from before V3 have no gating function: softmax. 1 is softmax, 2 sigmoid (llama.cpp's enum).
+    // Files older than V3 have no gating function: softmax. 1 is softmax, 2 sigmoid (llama.cpp's enum).
     let sigmoid = match k.opt_u64("expert_gating_func")? {
         None | Some(0) => biased,
         Some(1) => false,

@@ -1,5 +1,5 @@
-//! A checkpoint in llama.cpp's terms: the metadata that stands for its config, and its tensors under llama.cpp's names
-//! and in its layouts (the other way round than `config.rs` and `names.rs`; llama.cpp `conversion/`).
+//! A checkpoint in llama.cpp's terms: the metadata equivalent to its config, and its tensors under llama.cpp's names
+//! and in its layouts. This is the inverse of `config.rs` and `names.rs` (llama.cpp `conversion/`).
 
 use super::names::{EXPERTS, plain};
 use super::{GgmlType, Gguf, Metadata};
@@ -8,41 +8,41 @@ use crate::{Config, Error, Model, ModelType};
 use meno_tensor::ops::rope::yarn_mscale;
 use meno_tensor::ops::router::{Scoring, TopkMethod};
 
-/// What a tensor is made of: whole rows, one part after the other.
+/// A part of a tensor: whole rows, one part after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Part {
-    /// A Hugging Face tensor as it is.
+    /// A Hugging Face tensor, unchanged.
     Whole(String),
-    /// Rows of each of `heads` heads from half-split to interleaved rotation.
+    /// Rows of each of `heads` heads, reordered from half-split to interleaved rotation.
     Permuted { hf: String, heads: usize },
-    /// The keys' rows of kv_b_proj, transposed by head: [heads, kv_lora_rank, qk_nope].
+    /// The key rows of kv_b_proj, transposed by head: [heads, kv_lora_rank, qk_nope].
     KeyHalf(String),
-    /// The values' rows of kv_b_proj: [heads, v_head, kv_lora_rank].
+    /// The value rows of kv_b_proj: [heads, v_head, kv_lora_rank].
     ValueHalf(String),
     /// A part of a stored GGUF tensor.
     Stored { tensor: usize, slice: usize, of: usize },
-    /// Values that no file has.
+    /// Values that are not in any file.
     Given(Vec<f32>),
 }
 
-/// A tensor of the file to be.
+/// A tensor of the output file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) parts: Vec<Part>,
-    /// How it is stored now, if in a GGUF file.
+    /// Its storage type in the input, if that is a GGUF file.
     pub(crate) stored: Option<GgmlType>,
 }
 
-/// Everything of the file to be but its types.
+/// Everything of the output file except its types.
 pub(crate) struct Export {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<Tensor>,
 }
 
 impl Export {
-    /// The same metadata and tensors.
+    /// Keeps the metadata and tensors of a GGUF file.
     pub(crate) fn from_gguf(file: &Gguf) -> Export {
         let tensor = |(i, t): (usize, &super::TensorInfo)| {
             let of = if t.shape.len() > 2 { t.shape[0] } else { 1 };
@@ -56,7 +56,7 @@ impl Export {
         Export { metadata: Metadata::copied(file), tensors: file.tensors().iter().enumerate().map(tensor).collect() }
     }
 
-    /// From a config and Hugging Face's names. The MTP module is left out, as llama.cpp's converter does.
+    /// Converts a config and Hugging Face's names. The MTP module is omitted, as in llama.cpp's converter.
     pub(crate) fn from_config(config: &Config, name: &str) -> Result<Export, Error> {
         let arch = architecture(config.model_type);
         let mut metadata = Metadata::default();
@@ -74,7 +74,7 @@ impl Export {
     }
 }
 
-/// llama.cpp's name of a network.
+/// Returns llama.cpp's name of a network.
 fn architecture(model_type: ModelType) -> &'static str {
     match model_type {
         ModelType::DeepseekV2 | ModelType::DeepseekV3 | ModelType::KimiK2 => "deepseek2",
@@ -85,7 +85,7 @@ fn architecture(model_type: ModelType) -> &'static str {
     }
 }
 
-/// Hyper-parameters, by llama.cpp's keys.
+/// Hyper-parameters, under llama.cpp's keys.
 struct Keys<'a> {
     arch: &'static str,
     config: &'a Config,
@@ -101,7 +101,7 @@ impl Keys<'_> {
         self.out.f32(&format!("{}.{key}", self.arch), x as f32);
     }
 
-    /// An error about what the format has no key for.
+    /// Returns an error about a setting for which the format has no key.
     fn inexpressible(&self, key: &str, what: impl std::fmt::Display) -> Error {
         let what = format!("is {what}, which GGUF cannot express for {}; keep the model as safetensors", self.arch);
         Error::Config { file: "config.json".into(), key: key.into(), what }
@@ -160,7 +160,7 @@ impl Keys<'_> {
         self.u32("expert_used_count", gate.num_experts_per_tok);
         self.u32("expert_shared_count", d.moe.n_shared_experts);
         self.u32("expert_feed_forward_length", d.moe.moe_intermediate_size);
-        // V2's gate scales its weights only where it does not normalise them.
+        // V2's gate scales its weights only if it does not normalize them.
         let scaled = gate.topk_method == TopkMethod::NoauxTc || !gate.norm_topk_prob;
         self.f32("expert_weights_scale", if scaled { gate.routed_scaling_factor.into() } else { 1.0 });
         let key = format!("{}.expert_weights_norm", self.arch);
@@ -177,7 +177,7 @@ impl Keys<'_> {
         let kind = format!("{}.rope.scaling.type", self.arch);
         match scaling {
             RopeScaling::None => {}
-            // Llama 3's is a tensor of factors, which tell all but one of its numbers.
+            // Llama 3's scaling is stored as a tensor of factors, which determine all of its parameters except one.
             RopeScaling::Llama3(l) if (l.low_freq_factor, l.high_freq_factor) != (1.0, 4.0) => {
                 return Err(self.inexpressible("rope_scaling.low_freq_factor", l.low_freq_factor));
             }
@@ -202,7 +202,7 @@ impl Keys<'_> {
                     }
                     self.f32("rope.scaling.yarn_log_multiplier", 0.1 * mscale_all_dim);
                 } else {
-                    // What YaRN's own magnitude is multiplied by.
+                    // The factor that multiplies YaRN's own magnitude.
                     let factor = scaling.magnitude() / yarn_mscale(yarn.factor, 1.0);
                     if (factor - 1.0).abs() > 1e-6 {
                         self.f32("rope.scaling.attn_factor", factor);
@@ -214,7 +214,7 @@ impl Keys<'_> {
     }
 }
 
-/// The tensors of a network in the order of its layers.
+/// Returns the tensors of a network in the order of its layers.
 fn tensors(config: &Config) -> Vec<Tensor> {
     let mut out: Vec<Tensor> = Vec::new();
     for (hf, shape) in Model::tensor_shapes(config) {
@@ -252,7 +252,7 @@ fn tensors(config: &Config) -> Vec<Tensor> {
     out
 }
 
-/// The stack that a tensor of an expert goes into, and whether it is that of the first one.
+/// Returns the stack that contains an expert's tensor, and true if it is the tensor of the first expert.
 fn expert_stack(hf: &str) -> Option<(String, bool)> {
     let (layer, rest) = hf.strip_prefix("model.layers.")?.split_once(".mlp.experts.")?;
     let (expert, module) = rest.split_once('.')?;
@@ -260,7 +260,7 @@ fn expert_stack(hf: &str) -> Option<(String, bool)> {
     Some((format!("blk.{layer}.{name}.weight"), expert == "0"))
 }
 
-/// How many heads' rows llama.cpp's converter reorders.
+/// Returns the number of heads whose rows llama.cpp's converter reorders.
 fn permuted(config: &Config, hf: &str) -> Option<usize> {
     let Arch::Grouped(g) = &config.arch else { return None };
     match config.model_type {
@@ -270,7 +270,7 @@ fn permuted(config: &Config, hf: &str) -> Option<usize> {
     }
 }
 
-/// kv_b_proj in two halves.
+/// Returns kv_b_proj as two halves.
 fn kv_b(config: &Config, hf: &str, layer: &str) -> [Tensor; 2] {
     let d = config.deepseek().expect("invariant: only MLA has kv_b_proj");
     let (h, c) = (config.num_attention_heads, d.kv_lora_rank);
@@ -286,7 +286,7 @@ fn kv_b(config: &Config, hf: &str, layer: &str) -> [Tensor; 2] {
     ]
 }
 
-/// The inverse of `names::unpermute`: row j·(head/2) + i of a head goes to row 2i + j.
+/// Inverts `names::unpermute`: row j·(head/2) + i of a head moves to row 2i + j.
 pub(crate) fn permute(hf: &[f32], rows: usize, heads: usize) -> Vec<f32> {
     let (cols, head) = (hf.len() / rows, rows / heads);
     let mut out = Vec::with_capacity(hf.len());
@@ -297,7 +297,7 @@ pub(crate) fn permute(hf: &[f32], rows: usize, heads: usize) -> Vec<f32> {
     out
 }
 
-/// The halves of kv_b_proj `[heads·(nope + v), rank]`: keys transposed by head, or values.
+/// Returns one half of kv_b_proj `[heads·(nope + v), rank]`: keys transposed by head, or values.
 pub(crate) fn split_kv_b(config: &Config, kv_b: &[f32], keys: bool) -> Vec<f32> {
     let d = config.deepseek().expect("invariant: only MLA has kv_b_proj");
     let (rank, nope, v) = (d.kv_lora_rank, d.qk_nope_head_dim, d.v_head_dim);
@@ -312,7 +312,7 @@ pub(crate) fn split_kv_b(config: &Config, kv_b: &[f32], keys: bool) -> Vec<f32> 
     out
 }
 
-/// Every name of a block has its counterpart.
+/// Every name of a block maps back to itself.
 #[cfg(test)]
 #[test]
 fn names_go_both_ways() {

@@ -1,21 +1,21 @@
-//! Which type each tensor gets: a file of "Q4_K_M" is mostly Q4_K, with more bits where they matter
+//! Selects the type of each tensor: a "Q4_K_M" file is mostly Q4_K, with more bits for the more sensitive tensors
 //! (llama.cpp, src/llama-quant.cpp, `llama_tensor_get_type`, without an importance matrix).
 
 use super::GgmlType::{self, *};
 
-/// A way to store a whole model, by the name that `llama-quantize` has for it.
+/// A storage format of a whole model, under `llama-quantize`'s name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileType {
-    /// Its name, in small letters.
+    /// Its name, in lower case.
     pub name: &'static str,
     /// llama.cpp's number (`enum llama_ftype`), for `general.file_type`.
     pub code: u32,
-    /// What most tensors get.
+    /// The type of most tensors.
     pub main: GgmlType,
 }
 
 impl FileType {
-    /// All that are written.
+    /// All formats that can be written.
     pub const ALL: [FileType; 20] = {
         const fn f(name: &'static str, code: u32, main: GgmlType) -> FileType {
             FileType { name, code, main }
@@ -44,7 +44,7 @@ impl FileType {
         ]
     };
 
-    /// By its name, in any letters; without the size where that is M.
+    /// Finds a format by its name, case-insensitive; a missing size means M.
     pub fn parse(name: &str) -> Option<FileType> {
         let name = name.to_ascii_lowercase();
         let name = match name.as_str() {
@@ -58,20 +58,20 @@ impl FileType {
     }
 }
 
-/// What the rules ask of a network.
+/// The properties of a network that the rules use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Network {
     pub(crate) layers: usize,
-    /// Queries for each head of keys.
+    /// Query heads per key head.
     pub(crate) gqa: usize,
     pub(crate) experts: usize,
-    /// Whether the embedding is the head too.
+    /// True if the embedding is also the head.
     pub(crate) tied: bool,
     /// Llama 70B and Qwen2 72B: 80 layers whose v is 8 times smaller than q.
     pub(crate) seventy_b: bool,
 }
 
-/// Whether a tensor is quantised at all: matrices and stacks of them, but no norms and no routers.
+/// Returns true if a tensor is quantized at all: matrices and stacks of them, but no norms and no routers.
 pub(crate) fn is_quantised(name: &str, shape: &[usize]) -> bool {
     shape.len() >= 2
         && name.ends_with("weight")
@@ -79,7 +79,7 @@ pub(crate) fn is_quantised(name: &str, shape: &[usize]) -> bool {
         && !name.contains("ffn_gate_inp.weight")
 }
 
-/// The type of a tensor that [`is_quantised`].
+/// Returns the type of a tensor for which [`is_quantised`] is true.
 pub(crate) fn tensor_type(file: FileType, n: Network, name: &str, shape: &[usize]) -> GgmlType {
     let quantised = !matches!(file.main, F32 | F16 | Bf16);
     let cols = *shape.last().expect("invariant: it has two dimensions or more");
@@ -89,7 +89,7 @@ pub(crate) fn tensor_type(file: FileType, n: Network, name: &str, shape: &[usize
     }
 }
 
-/// Layers that get more bits: the first and last eighth, and every third between.
+/// Returns true for layers that get more bits: the first and last eighth, and every third in between.
 fn more_bits(layer: usize, layers: usize) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
@@ -108,7 +108,7 @@ fn chosen(file: FileType, n: Network, name: &str, shape: &[usize], cols: usize) 
         };
     }
     if main == Mxfp4 {
-        // Experts only, which is what the published models of this kind do.
+        // Only experts, as in the published models of this kind.
         return if shape.len() > 2 { Mxfp4 } else { Q8_0 };
     }
     if name.contains("attn_v.weight") || name.contains("attn_kv_b.weight") {
@@ -155,7 +155,7 @@ fn chosen(file: FileType, n: Network, name: &str, shape: &[usize], cols: usize) 
     main
 }
 
-/// The type for rows that are no whole number of blocks.
+/// Returns the type for rows whose length is not a multiple of the block size.
 fn fallback(chosen: GgmlType, cols: usize) -> GgmlType {
     if cols.is_multiple_of(chosen.block_elements()) {
         return chosen;
@@ -180,7 +180,7 @@ mod tests {
         names.iter().map(|name| tensor_type(file, n, name, &[1024, cols])).collect()
     }
 
-    /// As `llama-quantize` chose them in the published Qwen2.5-Coder-0.5B and 1.5B (hidden 896 and 1536).
+    /// The types that `llama-quantize` chose in the published Qwen2.5-Coder-0.5B and 1.5B (hidden 896 and 1536).
     #[test]
     fn q4_k_m() {
         let n = Network { layers: 24, gqa: 7, experts: 0, tied: true, seventy_b: false };

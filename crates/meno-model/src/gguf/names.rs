@@ -1,7 +1,7 @@
-//! llama.cpp's tensor names and layouts to Hugging Face's, undoing what its converter did
-//! (llama.cpp `conversion/{llama,qwen,deepseek}.py`, `gguf-py/gguf/tensor_mapping.py`).
+//! Maps llama.cpp's tensor names and layouts to Hugging Face's and undoes the changes of its converter (llama.cpp
+//! `conversion/{llama,qwen,deepseek}.py`, `gguf-py/gguf/tensor_mapping.py`).
 //!
-//! What the converter changes, beside the names:
+//! Besides the names, the converter changes:
 //! - `llama`: the rows of q_proj and k_proj are reordered per head from half-split to interleaved rotation.
 //! - `deepseek2`: the experts of a layer are stacked into one tensor; newer files split kv_b_proj into k_b (transposed
 //!   per head) and v_b, for absorbed decoding.
@@ -46,19 +46,19 @@ pub(super) const BLOCK: [(&str, &str); 21] = [
 pub(super) const EXPERTS: [(&str, &str); 3] =
     [("gate_proj.weight", "ffn_gate_exps"), ("up_proj.weight", "ffn_up_exps"), ("down_proj.weight", "ffn_down_exps")];
 
-/// Where a Hugging Face tensor lies in the file.
+/// The location of a Hugging Face tensor in the file.
 pub(super) enum Source<'a> {
-    /// As it is.
+    /// Stored unchanged.
     Whole(&'a TensorInfo),
-    /// Rows of each of `heads` heads back from interleaved to half-split rotation.
+    /// Rows of each of `heads` heads, to be reordered from interleaved to half-split rotation.
     Unpermuted { info: &'a TensorInfo, heads: usize },
     /// One expert of a stack.
     Slice { info: &'a TensorInfo, index: usize },
-    /// kv_b_proj from its split halves: k_b [heads, kv_lora_rank, qk_nope], v_b [heads, v_head, kv_lora_rank].
+    /// kv_b_proj from its two halves: k_b [heads, kv_lora_rank, qk_nope], v_b [heads, v_head, kv_lora_rank].
     KvB { k: &'a TensorInfo, v: &'a TensorInfo },
 }
 
-/// The GGUF name of a Hugging Face tensor that is stored whole.
+/// Returns the GGUF name of a Hugging Face tensor that is stored whole.
 pub(super) fn plain(hf: &str) -> Option<String> {
     if let Some((_, name)) = TOP.iter().find(|(h, _)| *h == hf) {
         return Some((*name).to_owned());
@@ -72,8 +72,8 @@ pub(super) fn plain(hf: &str) -> Option<String> {
     Some(format!("blk.{layer}.{name}.{kind}"))
 }
 
-/// The Hugging Face name of a stored tensor: experts' stacks with `*` for the expert, k_b and v_b as `kv_b_proj`.
-/// `None` for what has no counterpart (`rope_freqs.weight`).
+/// Returns the Hugging Face name of a stored tensor: experts' stacks with `*` for the expert, k_b and v_b as
+/// `kv_b_proj`. `None` if there is no counterpart (`rope_freqs.weight`).
 pub fn hf_name(ggml: &str) -> Option<String> {
     if let Some((name, _)) = TOP.iter().find(|(_, g)| *g == ggml) {
         return Some((*name).to_owned());
@@ -148,7 +148,7 @@ fn kv_b<'a>(file: &'a Gguf, hf: &str) -> Result<Option<Source<'a>>, Error> {
     }
 }
 
-/// The shape of a Hugging Face tensor.
+/// Returns the shape of a Hugging Face tensor.
 pub(super) fn shape(file: &Gguf, hf: &str) -> Result<Vec<usize>, Error> {
     Ok(match source(file, hf)? {
         Source::Whole(info) | Source::Unpermuted { info, .. } => info.shape.clone(),
@@ -158,7 +158,7 @@ pub(super) fn shape(file: &Gguf, hf: &str) -> Result<Vec<usize>, Error> {
 }
 
 impl<'a> Source<'a> {
-    /// The stored tensors that it is made of, with their bytes.
+    /// Returns the stored tensors that it consists of, with their bytes.
     pub(super) fn stored(&self, file: &'a Gguf) -> Vec<(&'a TensorInfo, &'a [u8])> {
         match *self {
             Source::Whole(info) | Source::Unpermuted { info, .. } => vec![(info, file.data(info))],
@@ -172,7 +172,7 @@ impl<'a> Source<'a> {
 }
 
 impl Source<'_> {
-    /// Dequantises into `out`, whose length was checked against [`shape`].
+    /// Dequantizes into `out`, whose length was checked against [`shape`].
     pub(super) fn read(&self, file: &Gguf, out: &mut [f32]) {
         match *self {
             Source::Whole(info) => dequant::dequantise(info.dtype, file.data(info), out),
@@ -182,7 +182,7 @@ impl Source<'_> {
                 unpermute(&stored, info.shape[0], heads, out);
             }
             Source::Slice { info, index } => {
-                // Rows are whole blocks, so an expert is too.
+                // Rows consist of whole blocks, so an expert does too.
                 let bytes = info.bytes / info.shape[0];
                 dequant::dequantise(info.dtype, &file.data(info)[index * bytes..][..bytes], out);
             }
@@ -196,18 +196,18 @@ impl Source<'_> {
     }
 }
 
-/// A matrix in quantized blocks of its rows.
+/// A matrix in quantized blocks along its rows.
 pub struct Blocks<'a> {
     /// The type of the blocks.
     pub dtype: GgmlType,
-    /// The rows of the file, one after the other.
+    /// The rows of the file, in sequence.
     pub data: &'a [u8],
-    /// Which row of the file is row r of the matrix.
+    /// Maps row r of the matrix to a row of the file.
     pub row: Box<dyn Fn(usize) -> usize + Sync>,
 }
 
 impl Source<'_> {
-    /// The matrix as it is stored; `None` if it is not stored in blocks of its rows.
+    /// Returns the matrix in its stored form; `None` if it is not stored in blocks along its rows.
     pub(super) fn blocks<'a>(&self, file: &'a Gguf) -> Option<Blocks<'a>> {
         let info = match self {
             Source::Whole(info) | Source::Unpermuted { info, .. } | Source::Slice { info, .. } => *info,
@@ -230,14 +230,14 @@ impl Source<'_> {
     }
 }
 
-/// Where llama.cpp's `permute` puts a row, in heads of `head` rows: row j·(head/2) + i of a head (j in 0..2) goes to
-/// 2i + j.
+/// Returns the position to which llama.cpp's `permute` moves a row, in heads of `head` rows: row j·(head/2) + i of a
+/// head (j in 0..2) moves to 2i + j.
 fn permuted(row: usize, head: usize) -> usize {
     let (within, half) = (row % head, head / 2);
     row - within + 2 * (within % half) + within / half
 }
 
-/// Rows back from where [`permuted`] says they are.
+/// Moves rows back from the positions given by [`permuted`].
 fn unpermute(stored: &[f32], rows: usize, heads: usize, out: &mut [f32]) {
     let cols = stored.len() / rows;
     for (row, values) in out.chunks_exact_mut(cols).enumerate() {
@@ -245,7 +245,7 @@ fn unpermute(stored: &[f32], rows: usize, heads: usize, out: &mut [f32]) {
     }
 }
 
-/// kv_b_proj [heads·(nope + v_head), rank]: per head the transposed k_b [rank, nope], then v_b [v_head, rank].
+/// Joins kv_b_proj [heads·(nope + v_head), rank]: per head the transposed k_b [rank, nope], then v_b [v_head, rank].
 fn join_kv_b(k_b: &[f32], v_b: &[f32], rank: usize, nope: usize, v_head: usize, out: &mut [f32]) {
     let heads = out.par_chunks_exact_mut((nope + v_head) * rank);
     let parts = k_b.par_chunks_exact(rank * nope).zip(v_b.par_chunks_exact(v_head * rank));

@@ -1,4 +1,4 @@
-//! The header of a GGUF file: parsed with every number checked against the bytes that are there.
+//! Parses the header of a GGUF file. Every number is checked against the available bytes.
 
 use super::GgmlType;
 use std::collections::HashMap;
@@ -7,32 +7,32 @@ use std::ops::Range;
 
 /// ggml's own limit.
 const MAX_DIMS: u32 = 4;
-/// Arrays of arrays are allowed by the format and used by nobody; deeper ones are a mistake or an attack.
+/// The format allows nested arrays, but no known file uses them; deeper ones are an error or an attack.
 const MAX_ARRAY_DEPTH: usize = 4;
-/// Tensor data starts, and each tensor starts, at a multiple of this unless `general.alignment` says otherwise.
+/// The tensor data and each tensor start at a multiple of this, unless `general.alignment` sets another value.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A metadata value. Arrays stay in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Any unsigned whole number.
+    /// Any unsigned integer.
     Unsigned(u64),
-    /// Any signed whole number.
+    /// Any signed integer.
     Signed(i64),
     /// 32-bit float.
     F32(f32),
     /// 64-bit float.
     F64(f64),
-    /// A flag.
+    /// A boolean.
     Bool(bool),
     /// A string.
     String(String),
-    /// An array, left in the file.
+    /// An array, not decoded.
     Array(Array),
 }
 
 impl Value {
-    /// As a whole number that is not negative.
+    /// Returns the value as a non-negative integer.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
             Value::Unsigned(n) => Some(n),
@@ -41,7 +41,7 @@ impl Value {
         }
     }
 
-    /// As a number; an f32 is read as the shortest decimal that gives it.
+    /// Returns the value as a number; an f32 is read as its shortest decimal.
     pub fn as_f64(&self) -> Option<f64> {
         match *self {
             Value::F32(x) => x.to_string().parse().ok(),
@@ -94,7 +94,7 @@ impl Kind {
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64].get(code as usize).copied()
     }
 
-    /// Bytes of one element, where they are fixed.
+    /// Returns the size of one element in bytes, if it is fixed.
     fn size(self) -> Option<usize> {
         match self {
             Kind::U8 | Kind::I8 | Kind::Bool => Some(1),
@@ -134,23 +134,23 @@ pub struct Array {
 }
 
 impl Array {
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The strings, if that is what it holds.
+    /// Returns the strings, if it is an array of strings.
     pub fn strings<'a>(&self, file: &'a [u8]) -> Option<Elements<'a>> {
         (self.kind == Kind::String)
             .then(|| Elements { cursor: Cursor { bytes: &file[..self.end], at: self.start }, left: self.len })
     }
 
-    /// The whole numbers, if that is what it holds.
+    /// Returns the integers, if it is an array of integers.
     pub fn integers<'a>(&self, file: &'a [u8]) -> Option<impl Iterator<Item = i64> + use<'a>> {
         let (kind, size) = (self.kind, self.kind.size()?);
         if matches!(kind, Kind::F32 | Kind::F64 | Kind::Bool) {
@@ -163,7 +163,7 @@ impl Array {
         }))
     }
 
-    /// The 32-bit floats, if that is what it holds.
+    /// Returns the 32-bit floats, if it is an array of them.
     pub fn floats<'a>(&self, file: &'a [u8]) -> Option<impl Iterator<Item = f32> + use<'a>> {
         let bytes = (self.kind == Kind::F32).then(|| &file[self.start..self.end])?;
         Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
@@ -192,7 +192,7 @@ impl<'a> Iterator for Elements<'a> {
 pub struct TensorInfo {
     /// llama.cpp's name: `blk.0.attn_q.weight`.
     pub name: String,
-    /// Row-major, slowest first: the reverse of the file's order, so that it reads as Hugging Face's.
+    /// Row-major, slowest first: the reverse of the file's order, so that it matches Hugging Face's.
     pub shape: Vec<usize>,
     /// How the elements are stored.
     pub dtype: GgmlType,
@@ -200,9 +200,9 @@ pub struct TensorInfo {
     pub elements: usize,
     /// Number of bytes.
     pub bytes: usize,
-    /// Which of the model's files it is in.
+    /// Index of the model's file that contains it.
     pub(super) part: usize,
-    /// Where its bytes start in the file.
+    /// Offset of its bytes in the file.
     pub(super) start: usize,
 }
 
@@ -211,7 +211,7 @@ pub(super) struct Header {
     pub(super) version: u32,
     pub(super) metadata: Vec<(String, Value)>,
     pub(super) tensors: Vec<TensorInfo>,
-    /// Where the types and values of the metadata lie.
+    /// The places of the types and values of the metadata.
     spans: Vec<Range<usize>>,
     keys: HashMap<String, usize>,
     names: HashMap<String, usize>,
@@ -222,7 +222,7 @@ impl Header {
         self.keys.get(key).map(|&i| &self.metadata[i].1)
     }
 
-    /// Where the type and the value of a key lie.
+    /// Returns the place of the type and value of a key.
     pub(super) fn span(&self, key: &str) -> Option<Range<usize>> {
         self.keys.get(key).map(|&i| self.spans[i].clone())
     }
@@ -231,7 +231,7 @@ impl Header {
         self.names.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// Takes over the tensors of the header of another file, number `part`.
+    /// Adds the tensors of the header of another file, number `part`.
     pub(super) fn append(&mut self, other: Header, part: usize) -> Result<(), String> {
         for tensor in other.tensors {
             if self.names.insert(tensor.name.clone(), self.tensors.len()).is_some() {
@@ -289,8 +289,8 @@ impl Header {
         }
     }
 
-    /// Makes the tensors' offsets absolute, and checks that they lie in the file and apart from each other: a file
-    /// cannot claim more elements than it has bytes for.
+    /// Makes the tensors' offsets absolute, and checks that they are inside the file and do not overlap: a file cannot
+    /// claim more elements than its bytes can hold.
     fn place(&mut self, header_end: usize, alignment: u64, file_len: usize) -> Result<(), String> {
         let data = (header_end as u64).checked_next_multiple_of(alignment);
         let data = data.ok_or("the header's end overflows")?;
@@ -348,7 +348,7 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(bytes.try_into().expect("invariant: eight bytes")))
     }
 
-    /// A length that must fit in memory's addresses; whether the bytes are there is for `take` to say.
+    /// Reads a length that must fit in `usize`; `take` checks that the bytes exist.
     fn len(&mut self, what: &str) -> Result<usize, String> {
         let n = self.u64(what)?;
         usize::try_from(n).map_err(|_| format!("{what} is {n}, more than can be addressed"))
@@ -391,7 +391,7 @@ impl<'a> Cursor<'a> {
         Ok(Value::Array(Array { kind, len, start, end: self.at }))
     }
 
-    /// Steps over `len` elements. Every element takes at least a byte, so a lying length ends with the file.
+    /// Skips `len` elements. Every element takes at least a byte, so a false length ends at the end of the file.
     fn skip(&mut self, kind: Kind, len: usize, key: &str, depth: usize) -> Result<(), String> {
         if let Some(size) = kind.size() {
             let n = len.checked_mul(size).ok_or_else(|| format!("metadata key `{key}` claims {len} elements"))?;
@@ -412,7 +412,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// One tensor's entry; `start` is still relative to the tensors' bytes.
+    /// Reads one tensor's entry; `start` is still relative to the tensor data.
     fn tensor(&mut self, alignment: u64) -> Result<TensorInfo, String> {
         let name = self.string("tensor name")?.to_owned();
         let n_dims = self.u32("number of dimensions")?;
@@ -449,7 +449,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Decodes a whole number of the kind's size.
+/// Decodes an integer of the kind's size.
 fn integer(kind: Kind, b: &[u8]) -> Value {
     let mut wide = [0; 8];
     wide[..b.len()].copy_from_slice(b);

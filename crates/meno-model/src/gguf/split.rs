@@ -1,17 +1,17 @@
 //! Models split over several files by llama.cpp's `llama-gguf-split`: `NAME-00001-of-00003.gguf` has the metadata, all
-//! have tensors, and each says which it is.
+//! files have tensors, and each file stores its index.
 
 use super::{Error, Gguf};
 use std::path::PathBuf;
 
-/// The file's place, from 0.
+/// The index of the file, from 0.
 const NUMBER: &str = "split.no";
-/// How many files there are.
+/// The number of files.
 pub(super) const COUNT: &str = "split.count";
-/// How many tensors all have together.
+/// The total number of tensors in all files.
 const TENSORS: &str = "split.tensors.count";
 
-/// How many files the model is in.
+/// Returns the number of files of the model.
 pub(super) fn count(file: &Gguf) -> Result<u64, Error> {
     // The name has five digits.
     match file.opt_u64(COUNT)?.unwrap_or(1) {
@@ -21,12 +21,12 @@ pub(super) fn count(file: &Gguf) -> Result<u64, Error> {
     }
 }
 
-/// The end of the name of file `i`.
+/// Returns the end of the name of file `i`.
 fn suffix(i: u64, count: u64) -> String {
     format!("-{:05}-of-{count:05}.gguf", i + 1)
 }
 
-/// The files that the first one, `file`, continues in.
+/// Returns the files that follow the first one, `file`.
 pub(super) fn others(file: &Gguf) -> Result<Vec<PathBuf>, Error> {
     let count = count(file)?;
     if count == 1 {
@@ -50,7 +50,7 @@ pub(super) fn others(file: &Gguf) -> Result<Vec<PathBuf>, Error> {
     Ok((1..count).map(|i| file.path.with_file_name(format!("{stem}{}", suffix(i, count)))).collect())
 }
 
-/// Refuses a model some of whose files are not beside the first.
+/// Refuses a model if some of its files are not in the directory of the first.
 pub(super) fn check_present(first: &Gguf, others: &[PathBuf]) -> Result<(), Error> {
     let missing: Vec<&PathBuf> = others.iter().filter(|path| !path.exists()).collect();
     let Some(next) = missing.first() else { return Ok(()) };
@@ -63,7 +63,7 @@ pub(super) fn check_present(first: &Gguf, others: &[PathBuf]) -> Result<(), Erro
     Err(Error::Malformed { path: first.path.clone(), what })
 }
 
-/// Whether `other` is the file `i` of the model that `first` begins.
+/// Checks that `other` is file `i` of the model whose first file is `first`.
 pub(super) fn check_part(first: &Gguf, other: &Gguf, i: usize) -> Result<(), Error> {
     for (key, expected) in [(NUMBER, i as u64), (COUNT, count(first)?)] {
         let found = other.u64(key)?;
@@ -75,7 +75,7 @@ pub(super) fn check_part(first: &Gguf, other: &Gguf, i: usize) -> Result<(), Err
     Ok(())
 }
 
-/// Whether all tensors have been found.
+/// Checks that all tensors have been found.
 pub(super) fn check_count(file: &Gguf) -> Result<(), Error> {
     let found = file.tensors().len() as u64;
     match file.opt_u64(TENSORS)? {

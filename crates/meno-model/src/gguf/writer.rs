@@ -1,5 +1,5 @@
-//! Writing GGUF files, version 3 (see `gguf.rs` for the layout): metadata first, then tensors one after the other as
-//! their bytes are made.
+//! Writes GGUF files, version 3 (see `gguf.rs` for the layout): metadata first, then one tensor after the other, as
+//! their bytes are produced.
 
 use super::reader::{DEFAULT_ALIGNMENT, Kind};
 use super::{GgmlType, Gguf};
@@ -13,12 +13,12 @@ use std::path::Path;
 /// The metadata of a file to write, in order.
 #[derive(Default)]
 pub struct Metadata {
-    /// Key; type and value as they are stored.
+    /// Each key, with its type and value in their stored form.
     entries: Vec<(String, Vec<u8>)>,
 }
 
 impl Metadata {
-    /// Sets a key, in its old place if it is there.
+    /// Sets a key; an existing key keeps its position.
     fn set(&mut self, key: &str, kind: Kind, value: &[u8]) {
         let stored = [&(kind as u32).to_le_bytes()[..], value].concat();
         match self.entries.iter_mut().find(|(k, _)| k == key) {
@@ -27,7 +27,7 @@ impl Metadata {
         }
     }
 
-    /// Sets a whole number.
+    /// Sets an unsigned integer.
     pub fn u32(&mut self, key: &str, n: u32) {
         self.set(key, Kind::U32, &n.to_le_bytes());
     }
@@ -37,12 +37,12 @@ impl Metadata {
         self.set(key, Kind::F32, &x.to_le_bytes());
     }
 
-    /// Sets a signed whole number.
+    /// Sets a signed integer.
     pub fn i32(&mut self, key: &str, n: i32) {
         self.set(key, Kind::I32, &n.to_le_bytes());
     }
 
-    /// Sets a flag.
+    /// Sets a boolean.
     pub fn bool(&mut self, key: &str, flag: bool) {
         self.set(key, Kind::Bool, &[flag.into()]);
     }
@@ -58,7 +58,7 @@ impl Metadata {
         self.array(key, Kind::String, strings.len(), &values);
     }
 
-    /// Sets an array of whole numbers.
+    /// Sets an array of integers.
     pub fn i32s(&mut self, key: &str, numbers: &[i32]) {
         let values: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
         self.array(key, Kind::I32, numbers.len(), &values);
@@ -75,19 +75,19 @@ impl Metadata {
         self.set(key, Kind::Array, &[&head.concat()[..], values].concat());
     }
 
-    /// Everything that a file has, bit for bit, without what concerns its place among others.
+    /// Copies the metadata of a file, bit for bit, except the keys about its place in a split model.
     pub fn copied(file: &Gguf) -> Metadata {
         let keys = file.keys().filter(|k| !k.starts_with("split."));
         let entries = keys.filter_map(|k| Some((k.to_owned(), file.stored_value(k)?.to_vec())));
         Metadata { entries: entries.collect() }
     }
 
-    /// A whole file without tensors, as llama.cpp publishes vocabularies.
+    /// Returns a complete file without tensors, the format in which llama.cpp publishes vocabularies.
     pub fn to_file(&self) -> Vec<u8> {
         header(self, &[], DEFAULT_ALIGNMENT as usize)
     }
 
-    /// Takes over the tokenizer, the chat template and the sampling settings of a file.
+    /// Copies the tokenizer, the chat template and the sampling settings of a file.
     pub(crate) fn copy_tokenizer(&mut self, file: &Gguf) {
         let other = Metadata::copied(file).entries.into_iter();
         let text = |key: &str| key.starts_with("tokenizer.") || key.starts_with("general.sampling.");
@@ -95,7 +95,7 @@ impl Metadata {
     }
 }
 
-/// Length and bytes.
+/// Encodes length and bytes.
 fn string(s: &str) -> Vec<u8> {
     [&(s.len() as u64).to_le_bytes()[..], s.as_bytes()].concat()
 }
@@ -107,21 +107,21 @@ pub struct Planned {
     pub name: String,
     /// Row-major, slowest first.
     pub shape: Vec<usize>,
-    /// How it is stored.
+    /// Its storage type.
     pub dtype: GgmlType,
 }
 
 impl Planned {
-    /// Its size in the file.
+    /// Returns its size in the file.
     pub fn bytes(&self) -> usize {
         encode::bytes(self.dtype, self.shape.iter().product())
     }
 }
 
-/// Takes the bytes of a tensor, in any number of pieces.
+/// Receives the bytes of a tensor, in any number of pieces.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
-/// Writes a file, under a temporary name first. `data` gives the bytes of the tensor with this index.
+/// Writes a file, first under a temporary name. `data` provides the bytes of the tensor with this index.
 pub(crate) fn write(
     path: &Path,
     metadata: &Metadata,
@@ -149,11 +149,11 @@ pub(crate) fn write(
     })
 }
 
-/// Everything before the tensors' bytes.
+/// Returns everything before the tensors' bytes.
 fn header(metadata: &Metadata, tensors: &[Planned], alignment: usize) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3u32.to_le_bytes());
-    // A copied alignment does not hold here.
+    // A copied alignment is not valid here.
     let entries = || metadata.entries.iter().filter(|(key, _)| key != "general.alignment");
     for n in [tensors.len(), entries().count()] {
         out.extend((n as u64).to_le_bytes());

@@ -1,43 +1,43 @@
-//! What a single file seems to be, by its first bytes.
+//! Detects the kind of a single file from its first bytes.
 
 use super::{EXPECTED, head};
 use crate::Error;
 use std::path::Path;
 
-/// Bytes that are looked at.
+/// Number of bytes that are examined.
 const HEAD: u64 = 4096;
 
-/// What a file seems to be.
+/// The kind of a file.
 #[derive(Debug, PartialEq)]
 pub(super) enum Content {
     /// A GGUF file.
     Gguf,
     /// Weights in Hugging Face's format.
     Safetensors,
-    /// The text that Git keeps in place of a large file; of how many bytes, if it says so.
+    /// The text that Git LFS stores in place of a large file.
     LfsPointer {
-        /// Bytes of the file it stands for.
+        /// Bytes of the file it replaces, if the pointer states them.
         size: Option<u64>,
     },
     /// A PyTorch checkpoint: a pickle, or a ZIP archive with one.
     PyTorch,
-    /// llama.cpp's files from before GGUF.
+    /// llama.cpp's formats before GGUF.
     Ggml,
     /// HTML: the page about a file instead of the file.
     WebPage,
     /// JSON.
     Json,
-    /// A file of a known kind that is no model.
+    /// A file of a known kind that is not a model.
     Other(&'static str),
     /// Text of any kind.
     Text,
-    /// No bytes.
+    /// An empty file.
     Empty,
     /// None of these.
     Unknown,
 }
 
-/// First bytes of kinds of files that are handed over by mistake.
+/// First bytes of kinds of files that users pass by mistake.
 const OTHERS: [(&[u8], &str); 12] = [
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or TensorFlow weights)"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -54,7 +54,7 @@ const OTHERS: [(&[u8], &str); 12] = [
 ];
 
 impl Content {
-    /// Looks at the beginning of a file.
+    /// Examines the beginning of a file.
     pub(super) fn of(path: &Path) -> Result<Content, Error> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         Ok(Content::from_head(&head(path, HEAD)?, &extension))
@@ -75,7 +75,7 @@ impl Content {
                 size: text.lines().find_map(|l| l.strip_prefix("size ")).and_then(|s| s.trim().parse().ok()),
             };
         }
-        // A ZIP archive of any other name is one of arrays (.npz), of MLX's weights, or anything.
+        // A ZIP archive with any other name holds arrays (.npz), MLX weights, or anything else.
         if begins(b"PK\x03\x04") {
             return if pickled { Content::PyTorch } else { Content::Other("a ZIP archive (unpack it first)") };
         }
@@ -83,7 +83,7 @@ impl Content {
         if begins(b"\x80") && bytes.get(1).is_some_and(|p| (2..=5).contains(p)) {
             return Content::PyTorch;
         }
-        // The names of the formats stand as little-endian numbers.
+        // The magic numbers of the formats are stored little-endian.
         if [b"tjgg", b"lmgg", b"fmgg", b"algg"].iter().any(|magic| begins(*magic)) {
             return Content::Ggml;
         }
@@ -99,7 +99,7 @@ impl Content {
         text(bytes, extension)
     }
 
-    /// What the file is and what to do, as it follows its name.
+    /// Returns what the file is and what to do, phrased to follow its name.
     pub(super) fn describe(&self, path: &Path) -> String {
         match self {
             Content::LfsPointer { size } => {
@@ -148,14 +148,14 @@ impl Content {
     }
 }
 
-/// A safetensors file begins with the length of its header, and the header with `{`.
+/// Returns true for a safetensors file: it begins with the length of its header, and the header with `{`.
 fn is_safetensors(bytes: &[u8]) -> bool {
     let (Some(length), Some(b'{')) = (bytes.first_chunk::<8>(), bytes.get(8)) else { return false };
     (2..100_000_000).contains(&u64::from_le_bytes(*length))
 }
 
 fn text(bytes: &[u8], extension: &str) -> Content {
-    // The last character may be cut off.
+    // The last character may be incomplete.
     let readable = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) if e.valid_up_to() + 4 > bytes.len() => {
@@ -177,7 +177,7 @@ fn text(bytes: &[u8], extension: &str) -> Content {
     }
 }
 
-/// What to do with one safetensors file.
+/// Explains what to do with one safetensors file.
 fn single_file(path: &Path) -> String {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let adapter = path.file_name().is_some_and(|n| n == "adapter_model.safetensors");
@@ -203,7 +203,7 @@ fn parent(path: &Path) -> String {
     }
 }
 
-/// `98.1 MB`.
+/// Formats a size, e.g. `98.1 MB`.
 fn bytes(n: u64) -> String {
     match n {
         1_000_000_000.. => format!("{:.1} GB", n as f64 / 1e9),

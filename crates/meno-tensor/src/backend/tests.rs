@@ -1,4 +1,4 @@
-//! Tests of what every device provides besides ops: weights, buffers, optimizers, pages, the log-softmax of a row.
+//! Tests of what every device provides apart from ops: weights, buffers, optimizers, pages, the log-softmax of a row.
 
 use super::*;
 use crate::ops::embedding::Embedding;
@@ -36,7 +36,7 @@ fn values(weights: &dyn Weights) -> Vec<f32> {
     weights.read_all().unwrap().into_owned()
 }
 
-/// Gradient of ½ Σ (w − 1)², so that training leads to 1.
+/// Gradient of ½ Σ (w − 1)²: training drives the weights to 1.
 fn grads(backend: &dyn Backend, weights: &dyn Weights) -> Box<dyn Buffer> {
     let mut grads = backend.buffer(weights.layout().total()).unwrap();
     for (p, info) in weights.layout().iter() {
@@ -55,7 +55,7 @@ fn random_grads(backend: &dyn Backend, layout: &ParamLayout, seed: u64) -> Box<d
     grads
 }
 
-/// Asserts that all are within `tolerance` of the first, relative to its largest value.
+/// Asserts that all results are within `tolerance` of the first, relative to its largest value.
 fn assert_close(results: &[Vec<f32>], tolerance: f32) {
     let scale = results[0].iter().fold(0f32, |m, x| m.max(x.abs()));
     for other in &results[1..] {
@@ -123,7 +123,7 @@ fn state_of_another_network_is_refused() {
     }
 }
 
-/// The update of AdamW is one chain of f32 operations per value. Muon's five iterations enlarge a rounding of its small
+/// AdamW's update is one chain of f32 operations per value. Muon's five iterations amplify a rounding error in small
 /// singular values by up to 3.4⁵ ≈ 500.
 #[test]
 fn optimizer_steps_agree() {
@@ -149,7 +149,7 @@ fn optimizer_steps_agree() {
     }
 }
 
-/// Both sums are in f64: only their order differs.
+/// Both sums are in f64 and differ only in their order.
 #[test]
 fn gradient_norms_agree() {
     let norms: Vec<f64> = devices()
@@ -183,7 +183,7 @@ fn copies_of_the_weights_agree() {
         w.swap(&mut *copy).unwrap();
         assert_eq!(values(&*w), mixed[mixed.len() - 1]);
         assert_eq!(copy.read(range.clone()).unwrap()[0], before[range.start] + 1.0);
-        // At rate 1 a copy is the weights, whatever it was.
+        // At rate 1 the copy equals the weights, whatever it held before.
         copy.update(0..1, &mut |x| x[0] = f32::NAN).unwrap();
         copy.mix(&*w, 1.0).unwrap();
         assert_eq!(all(&*copy), values(&*w));
@@ -192,7 +192,7 @@ fn copies_of_the_weights_agree() {
     assert_close(&mixed, 3e-7);
 }
 
-/// A network of an embedding, or of a linear layer, whose weight is quantized.
+/// A network of one embedding (`table`) or one linear layer, with a quantized weight.
 fn quantized(dtype: GgmlType, table: bool) -> Vec<(Vec<f32>, Vec<f32>)> {
     let (rows, cols) = (VOCAB, 512);
     let mut rng = Rng::new(&[dtype as u64]);
@@ -213,7 +213,7 @@ fn quantized(dtype: GgmlType, table: bool) -> Vec<(Vec<f32>, Vec<f32>)> {
         let weight = net.weights.layout().find("w").unwrap();
         net.weights.write_quantized(weight, dtype, &blocks, &|row| rows - 1 - row).unwrap();
         assert!(net.weights.quantized_bytes() >= blocks.len());
-        // A device may round x to 8 bits for a product with a quantized matrix, but no further.
+        // A device may round x to 8 bits for a product with a quantized matrix, but not further.
         (net.output(), net.batch.tokens.iter().map(|&t| t as f32).collect())
     };
     nets.into_iter().map(run).collect()
@@ -225,7 +225,7 @@ fn quantized_weights_agree() {
         let results = quantized(dtype, true);
         assert!(results.iter().all(|r| *r == results[0]), "{dtype:?}: rows have the file's bits");
         let outputs: Vec<Vec<f32>> = quantized(dtype, false).into_iter().map(|(y, _)| y).collect();
-        // 8 bits of x under a scale are wrong by up to 1/254 of the largest x; the sum over k averages that.
+        // Rounding x to 8 bits under a scale has an error of up to 1/254 of the largest x; the sum over k averages it.
         assert_close(&outputs, 1e-2);
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a program on the processor: memory is allocated once, a pass allocates nothing.
+//! Runs a program on the CPU. All memory is allocated once; a pass allocates nothing.
 
 use super::context::{Cache, Ctx, IntBuffer, ParamGrads, Slots, declared};
 use super::host_buffer::HostBuffer;
@@ -50,7 +50,7 @@ impl CpuExecutor {
         })
     }
 
-    /// Forward, and backward if there are `param_grads`.
+    /// Runs the forward pass, and the backward pass if there are `param_grads`.
     fn run(
         &mut self,
         weights: &mut dyn Weights,

@@ -1,20 +1,20 @@
-//! What this processor has, and which kernels that chooses: for people who ask why it is as fast as it is.
+//! Reports the processor's features and the kernels selected for them, to explain the speed on this machine.
 
 use crate::cpu::quant;
 use crate::cpu::simd::{Level, level};
 
-/// The kernels in force. `MENO_CPU` may have asked for lower ones.
+/// The kernels in use. `MENO_CPU` can select lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernels {
-    /// Products of 32-bit floats, and everything that is no matrix product.
+    /// Products of 32-bit floats, and everything except matrix products.
     pub f32: &'static str,
     /// Products of bf16; without a unit for them they are computed as 32-bit floats.
     pub bf16: &'static str,
-    /// Products of quantised matrices.
+    /// Products of quantized matrices.
     pub int8: &'static str,
 }
 
-/// The kernels that this process uses.
+/// Returns the kernels that this process uses.
 pub fn kernels() -> Kernels {
     let f32 = match level() {
         Level::Avx512 => "avx512",
@@ -32,7 +32,7 @@ pub fn kernels() -> Kernels {
     Kernels { f32, bf16, int8: quant::instructions() }
 }
 
-/// The processor's features that kernels here ask for, and whether it has them.
+/// Lists the processor features that the kernels can use, each with true if present.
 #[cfg(target_arch = "x86_64")]
 pub fn processor() -> Vec<(&'static str, bool)> {
     macro_rules! features {
@@ -50,20 +50,20 @@ pub fn processor() -> Vec<(&'static str, bool)> {
         "avx512vnni",
         "avx512bf16",
     ];
-    // The question of AMX may be asked where there is AVX-512.
+    // AMX may be queried only if AVX-512 is present.
     let amx = is_x86_feature_detected!("avx512f") && crate::cpu::isa::amx::available();
     all.push(("amx-bf16", amx));
     all
 }
 
-/// The processor's features that kernels here ask for: none on this architecture.
+/// Lists the processor features that the kernels can use: none on this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn processor() -> Vec<(&'static str, bool)> {
     Vec::new()
 }
 
-/// Operations that one core does in a cycle with the kernels in force, where the processor has the usual number of
-/// units: 32-bit floats, bf16, 8-bit integers. An addition and a multiplication are two.
+/// Operations per cycle of one core with the kernels in use, assuming the usual number of execution units: 32-bit
+/// floats, bf16, 8-bit integers. An addition and a multiplication count as two.
 pub fn operations_per_cycle(kernels: Kernels) -> [Option<f64>; 3] {
     let f32 = |name| match name {
         "avx512" => Some(64.0),

@@ -1,8 +1,8 @@
 //! C (+)= alpha · A · B on strided views, f32 or bf16 inputs, f32 accumulation.
 //!
-//! Numerics: `c[i, j]` starts from one accumulator per block of [`K_BLOCK`] values of k; inside a block it is a chain
-//! of fused multiply-adds in the order of k; block results are added to `c` in order, as `fma(alpha, block, c)`.
-//! Nothing else (m, n, threads, packing) changes the bits.
+//! Numerics: `c[i, j]` has one accumulator per block of [`K_BLOCK`] values of k. Inside a block, it is a chain of fused
+//! multiply-adds in the order of k. Block results are added to `c` in order, as `fma(alpha, block, c)`. Nothing else
+//! (m, n, threads, packing) changes the bits.
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
@@ -18,7 +18,7 @@ use crate::precision::Precision;
 /// Values of k in one accumulation block.
 pub const K_BLOCK: usize = 384;
 
-/// A borrowed matrix: element (i, j) at `data[i * row_stride + j * col_stride]`; one of the strides is 1.
+/// A borrowed matrix: element (i, j) is at `data[i * row_stride + j * col_stride]`; one of the strides is 1.
 #[derive(Clone, Copy)]
 pub struct Mat<'a> {
     /// The elements, starting at (0, 0).
@@ -78,7 +78,7 @@ impl<'a> MatMut<'a> {
 pub enum Rhs<'a> {
     /// Packed on the fly.
     Mat(Mat<'a>),
-    /// Packed before, in the same precision.
+    /// Packed in advance, for the same precision.
     Packed(&'a Packed),
 }
 
@@ -99,10 +99,10 @@ fn round(precision: Precision, x: f32) -> f32 {
     }
 }
 
-/// C = alpha · A · B, or C += alpha · A · B if `accumulate`.
+/// Computes C = alpha · A · B, or C += alpha · A · B if `accumulate`.
 ///
 /// # Panics
-/// If the shapes disagree (a bug of the caller).
+/// Panics if the shapes disagree, which is a bug of the caller.
 pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, c: MatMut) {
     let (k, n) = b.shape();
     assert!(a.cols == k && c.rows == a.rows && c.cols == n, "invariant: GEMM shapes agree");
@@ -125,20 +125,20 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
     }
 }
 
-/// The product over no k at all.
+/// The product for k = 0.
 fn no_products(accumulate: bool, c: MatMut) {
     if !accumulate {
         c.data.chunks_mut(c.ld).take(c.rows).for_each(|row| row[..c.cols].fill(0.0));
     }
 }
 
-/// What multiplies bf16 in this precision. Where nothing does, bf16 is f32 arithmetic on rounded inputs.
+/// The unit that multiplies bf16 in this precision. Without one, bf16 is f32 arithmetic on rounded inputs.
 #[cfg(target_arch = "x86_64")]
 fn bf16_unit(precision: Precision) -> Option<crate::cpu::isa::Bf16Unit> {
     if precision == Precision::Bf16 { crate::cpu::isa::bf16_unit() } else { None }
 }
 
-/// The plain version that every kernel is tested against.
+/// The scalar version that every kernel is tested against.
 pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Mat, accumulate: bool, c: MatMut) {
     assert!(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols, "invariant: GEMM shapes agree");
     for i in 0..a.rows {
@@ -158,7 +158,7 @@ pub fn reference(precision: Precision, alpha: f32, a: Mat, b: Mat, accumulate: b
     }
 }
 
-/// Values for the kernels' tests.
+/// Random values for the kernels' tests.
 #[cfg(test)]
 fn random(seed: u64, n: usize) -> Vec<f32> {
     let mut rng = crate::rng::Rng::new(&[seed]);

@@ -1,4 +1,4 @@
-//! Long-lived `f32` memory: page-aligned, zeroed, on 2 MiB pages where the kernel grants them.
+//! Long-lived `f32` memory: page-aligned, zeroed, on 2 MiB pages if the kernel grants them.
 
 use super::weights::CpuWeights;
 use crate::backend::{self, Error, own};
@@ -7,8 +7,8 @@ use crate::pool;
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut, Range};
 
-/// A fixed-size, zeroed block of `f32`, aligned to a page. Large blocks ask for 2 MiB pages, which nearly doubles
-/// the bandwidth of a streaming read (design.md, decision 4).
+/// A fixed-size, zeroed block of `f32`, aligned to a page. Large blocks request 2 MiB pages, which nearly double the
+/// bandwidth of a streaming read (design.md, decision 4).
 pub struct HostBuffer {
     ptr: *mut f32,
     len: usize,
@@ -23,10 +23,11 @@ unsafe impl Sync for HostBuffer {}
 const HUGE_PAGE: usize = 1 << 21;
 
 impl HostBuffer {
-    /// A zeroed buffer of `len` values, for `what`. Pages are not touched before they are written.
+    /// Allocates a zeroed buffer of `len` values; `what` names its purpose in errors. Pages are not touched before they
+    /// are written.
     ///
     /// # Errors
-    /// If the operating system has no address space left for it.
+    /// Returns an error if the operating system has no address space left.
     pub fn new(len: usize, what: &'static str) -> Result<Self, Error> {
         let bytes = (len.max(1) * 4).next_multiple_of(if len * 4 >= HUGE_PAGE { HUGE_PAGE } else { 4096 });
         // SAFETY: an anonymous private mapping of `bytes`; the result is checked, and zeroed by the kernel.
@@ -51,10 +52,10 @@ impl HostBuffer {
         Ok(HostBuffer { ptr, len, bytes })
     }
 
-    /// As [`HostBuffer::new`], for callers that bound `len` before they ask.
+    /// Like [`HostBuffer::new`], for callers that bound `len` first.
     ///
     /// # Panics
-    /// If the operating system has no address space left for it.
+    /// Panics if the operating system has no address space left.
     pub fn zeroed(len: usize) -> Self {
         HostBuffer::new(len, "host memory").unwrap_or_else(|error| panic!("{error}"))
     }
@@ -83,7 +84,7 @@ impl backend::Buffer for HostBuffer {
     }
 }
 
-/// Values that one task mixes.
+/// Values mixed by one task.
 const MIX_BLOCK: usize = 1 << 15;
 
 impl Drop for HostBuffer {

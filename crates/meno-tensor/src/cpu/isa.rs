@@ -1,4 +1,4 @@
-//! What the processor has beyond vectors ([`crate::cpu::simd`]): products of bf16, the matrix unit, and transposes in
+//! Instructions beyond the vectors of [`crate::cpu::simd`]: products of bf16, the matrix unit, and transposes in
 //! registers.
 
 #[cfg(target_arch = "x86_64")]

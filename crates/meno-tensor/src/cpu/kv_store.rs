@@ -1,7 +1,7 @@
 //! Keys and values in the order of the attention kernels.
 //!
-//! Keys are stored in blocks of 16, transposed, so that the scores of one query against 16 neighbouring keys are 16
-//! lanes of one vector; values are stored by key. Both orders keep the chain of fused multiply-adds that training has.
+//! Keys are stored in transposed blocks of 16, so that the scores of one query against 16 consecutive keys are the 16
+//! lanes of one vector. Values are stored by key. Both orders keep the chain of fused multiply-adds used in training.
 
 use super::host_buffer::HostBuffer;
 use crate::backend::{Error, KvStore};
@@ -11,7 +11,7 @@ use crate::tape::PAGE;
 /// Keys stored together.
 pub const KEY_BLOCK: usize = 16;
 
-/// f32-sized words of `tokens` (a multiple of [`KEY_BLOCK`]) vectors of `dim` numbers; scales follow them.
+/// f32-sized words of `tokens` (a multiple of [`KEY_BLOCK`]) vectors of `dim` numbers, including the scales after them.
 pub fn words(kv_type: KvType, tokens: usize, dim: usize) -> usize {
     match kv_type {
         KvType::F32 => tokens * dim,

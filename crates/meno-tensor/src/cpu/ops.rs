@@ -1,4 +1,4 @@
-//! How the processor computes each op, forward and backward.
+//! The CPU kernels of each op, forward and backward.
 
 mod attention;
 mod combine;
@@ -25,7 +25,7 @@ use crate::ops::Op;
 
 /// The kernels of an op.
 pub(super) trait Kernels {
-    /// How many f32 of scratch memory a pass over at most `rows` rows uses.
+    /// Returns the number of f32 of scratch memory that a pass over at most `rows` rows uses.
     fn scratch(&self, _rows: usize) -> usize {
         0
     }
@@ -35,7 +35,7 @@ pub(super) trait Kernels {
     fn backward(&self, ctx: &mut Ctx);
 }
 
-/// The kernels of `op`.
+/// Returns the kernels of `op`.
 pub(super) fn kernels(op: &Op) -> &dyn Kernels {
     match op {
         Op::Embedding(op) => op,

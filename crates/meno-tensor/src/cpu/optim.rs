@@ -1,4 +1,4 @@
-//! The optimizers on host memory: one step turns gradients into new master weights and leaves the gradients zero.
+//! The optimizers in host memory. One step converts gradients to new master weights and zeroes the gradients.
 
 mod adamw;
 mod muon;
@@ -15,7 +15,7 @@ use std::ops::Range;
 /// An optimizer and its state.
 pub(super) struct CpuOptimizer {
     config: OptimizerConfig,
-    /// Neighbouring parameters with the same rule are one span.
+    /// Adjacent parameters with the same rule form one span.
     spans: Vec<(Range<usize>, UpdateRule)>,
     steps: u64,
     /// AdamW's first moment, Muon's momentum.

@@ -14,7 +14,7 @@ mod x86;
 pub(crate) use kernel::spin as measure_int8_peak;
 pub use matrix::QuantMatrix;
 
-/// The name of the instructions that quantized matrices are multiplied with.
+/// Returns the name of the instructions that multiply quantized matrices.
 pub(crate) fn instructions() -> &'static str {
     kernel::Instructions::best().name()
 }

@@ -1,5 +1,5 @@
-//! How fast this core multiplies when nothing else is in the way: the measure that a benchmark's GFLOP/s are set
-//! against, taken in the same run.
+//! Measures the peak multiplication rate of one core. Benchmarks report their GFLOP/s relative to it, measured in the
+//! same run.
 
 use crate::cpu::HostBuffer;
 use crate::cpu::cpu_seconds;
@@ -10,11 +10,11 @@ use std::hint::black_box;
 
 const LANES: usize = 16;
 
-/// `rounds` steps of as many independent chains of fused multiply-adds as hide their latency and fit the registers;
-/// returns the sum, and how many operations it took.
+/// Runs `rounds` steps of independent chains of fused multiply-adds, as many as hide the latency and fit the registers.
+/// Returns the sum and the number of operations.
 ///
 /// # Safety
-/// V's instructions exist.
+/// V's instructions are available.
 #[inline(always)]
 unsafe fn multiply_adds<V: Vector>(rounds: usize, x: f32) -> (f32, f64) {
     // SAFETY: as promised by the caller.
@@ -22,7 +22,7 @@ unsafe fn multiply_adds<V: Vector>(rounds: usize, x: f32) -> (f32, f64) {
 }
 
 /// # Safety
-/// V's instructions exist.
+/// V's instructions are available.
 #[inline(always)]
 unsafe fn chains<V: Vector, const N: usize>(rounds: usize, x: f32) -> (f32, f64) {
     // SAFETY: as promised by the caller.
@@ -40,11 +40,11 @@ unsafe fn chains<V: Vector, const N: usize>(rounds: usize, x: f32) -> (f32, f64)
 
 at_level! {
     /// # Safety
-    /// As [`multiply_adds`], but for the instructions.
+    /// As [`multiply_adds`], except for the instructions: the dispatch selects an available level.
     spin = multiply_adds, (rounds: usize, x: f32) -> (f32, f64)
 }
 
-/// GFLOP per CPU second of one thread in registers alone: the best of several short runs.
+/// Returns the GFLOP per CPU second of one thread on registers only: the best of several short runs.
 pub fn gflops(precision: Precision) -> f64 {
     let rounds = 20_000;
     (0..30).map(|_| run(precision, rounds)).fold(0.0, f64::max)
@@ -60,13 +60,13 @@ fn run(precision: Precision, rounds: usize) -> f64 {
     }
     let _ = precision;
     let start = cpu_seconds();
-    // SAFETY: nothing else is asked for.
+    // SAFETY: there are no other conditions.
     let (sum, flops) = unsafe { spin(rounds, black_box(0.5)) };
     black_box(sum);
     flops / (cpu_seconds() - start) / 1e9
 }
 
-/// GOP per CPU second of one thread on 8-bit products, in registers alone: the best of several short runs.
+/// Returns the GOP per CPU second of one thread on 8-bit products, on registers only: the best of several short runs.
 pub fn int8_gops() -> f64 {
     let run = || {
         let start = cpu_seconds();
@@ -75,7 +75,8 @@ pub fn int8_gops() -> f64 {
     (0..30).map(|_| run()).fold(0.0, f64::max)
 }
 
-/// GB per CPU second that one thread reads from memory: the best of several passes over more than the caches hold.
+/// Returns the GB per CPU second that one thread reads from memory: the best of several passes over more data than the
+/// caches hold.
 pub fn read_gb_per_s() -> f64 {
     let mut data = HostBuffer::zeroed(1 << 26);
     data.fill(1.0);

@@ -1,8 +1,8 @@
 //! Vector code on rows of f32, written once in plain Rust and compiled for every level of the processor
 //! ([`crate::cpu::simd`]).
 //!
-//! All sums have [`LANES`] accumulators, so their order is that of the source whatever the vector width; only
-//! products and sums are used, never a fused multiply-add, so the bits are the same at every level too.
+//! All sums have [`LANES`] accumulators, so their order is that of the source for every vector width. Only products and
+//! sums are used, never a fused multiply-add, so the bits are the same at every level too.
 
 use crate::cpu::simd::{self, multiversion};
 
@@ -11,7 +11,7 @@ pub(crate) const LANES: usize = 16;
 
 type Lane = [f32; LANES];
 
-/// Up to sixteen values, the rest `pad`.
+/// Loads up to sixteen values; the rest is `pad`.
 #[inline(always)]
 fn load(x: &[f32], pad: f32) -> Lane {
     let mut lane = [pad; LANES];
@@ -19,13 +19,13 @@ fn load(x: &[f32], pad: f32) -> Lane {
     lane
 }
 
-/// The sixteen values from `at`.
+/// Loads the sixteen values from `at`.
 #[inline(always)]
 fn lane(x: &[f32], at: usize) -> Lane {
     x[at..at + LANES].try_into().expect("invariant: sixteen values")
 }
 
-/// Σ over the lanes, in a fixed order of pairs.
+/// Sums the lanes, in a fixed order of pairs.
 #[inline(always)]
 fn sum_lanes(mut lanes: Lane) -> f32 {
     let mut width = LANES / 2;
@@ -94,7 +94,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Rounds to bf16, to nearest, ties to even; a NaN stays one.
+    /// Rounds to bf16 (nearest, ties to even); a NaN stays NaN.
     pub(crate) fn round_to_bf16(x: &mut [f32]) {
         for x in x {
             let bits = x.to_bits();
@@ -238,7 +238,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// The largest value (−∞ of none).
+    /// Returns the largest value (−∞ for an empty slice).
     pub(crate) fn max(x: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
@@ -256,7 +256,7 @@ multiversion! {
     }
 }
 
-/// exp(x · s − shift) of the first `n` of sixteen values, added to `sum`, and times (x · s − shift) to `weighted`.
+/// Computes e = exp(d), d = x · s − shift, of the first `n` of sixteen values; adds e to `sum` and e · d to `weighted`.
 #[inline(always)]
 fn exp_lane(mut d: Lane, n: usize, s: f32, shift: f32, sum: &mut Lane, weighted: &mut Lane) -> Lane {
     let mut e = [0f32; LANES];
@@ -268,7 +268,7 @@ fn exp_lane(mut d: Lane, n: usize, s: f32, shift: f32, sum: &mut Lane, weighted:
         if i >= n {
             e[i] = 0.0;
         }
-        // exp is 0 where d is −∞, whose product would not be a number.
+        // exp is 0 where d is −∞, and 0 · −∞ would be NaN.
         let product = if e[i] == 0.0 { 0.0 } else { e[i] * d[i] };
         sum[i] += e[i];
         weighted[i] += product;
@@ -290,7 +290,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// As [`exp_sums`], same bits; x becomes exp(x · s − shift).
+    /// Like [`exp_sums`], with the same bits; x becomes exp(x · s − shift).
     pub(crate) fn exp_in_place(x: &mut [f32], s: f32, shift: f32) -> [f32; 2] {
         let (mut sum, mut weighted) = ([0f32; LANES], [0f32; LANES]);
         let (whole, rest) = x.as_chunks_mut::<LANES>();
@@ -309,19 +309,19 @@ multiversion! {
         for x in x {
             let d = *x * s - shift;
             let e = simd::exp(d);
-            // exp is 0 where d is −∞, whose product would not be a number.
+            // exp is 0 where d is −∞, and 0 · −∞ would be NaN.
             *x = if e == 0.0 { 0.0 } else { e * (a - b * d) };
         }
     }
 }
 
-/// The numbers of one step of AdamW.
+/// The parameters of one AdamW step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Adam {
     pub(crate) beta1: f32,
     pub(crate) beta2: f32,
     pub(crate) epsilon: f32,
-    /// Factor of the gradients.
+    /// Factor applied to the gradients.
     pub(crate) scale: f32,
     /// 1 − learning rate · weight decay.
     pub(crate) keep: f32,
@@ -332,7 +332,7 @@ pub(crate) struct Adam {
 }
 
 multiversion! {
-    /// One step of AdamW on weights, gradients (zeroed) and moments.
+    /// Takes one AdamW step on weights, gradients (zeroed) and moments.
     pub(crate) fn adamw(step: Adam, w: &mut [f32], g: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         let Adam { beta1, beta2, epsilon, scale, keep, rate, root } = step;
         let (c1, c2) = (1.0 - beta1, 1.0 - beta2);
@@ -340,7 +340,8 @@ multiversion! {
             let d = *g * scale;
             *g = 0.0;
             let (m1, v1) = (beta1 * *m + c1 * d, beta2 * *v + c2 * d * d);
-            // Moments that fade away are set to zero before they become subnormal, which costs 100 cycles each.
+            // Vanishing moments are set to zero before they become subnormal, because each subnormal operation costs
+            // 100 cycles.
             *m = if m1.abs() < 1e-30 { 0.0 } else { m1 };
             *v = if v1 < 1e-30 { 0.0 } else { v1 };
             *w = *w * keep - rate * *m / (v.sqrt() * root + epsilon);

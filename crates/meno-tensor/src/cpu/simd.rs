@@ -1,14 +1,14 @@
-//! One body, several instruction sets: a function written once in plain Rust is compiled for AVX-512, AVX2 and the
-//! baseline, and the processor's level is chosen at run time.
+//! One function body, several instruction sets: a function written once in plain Rust is compiled for AVX-512, AVX2 and
+//! the baseline. The processor's level is chosen at run time.
 
 pub(crate) mod vector;
 
 use std::sync::OnceLock;
 
-/// What the processor (or `MENO_CPU`) offers to compiled loops.
+/// The vector level for compiled loops, detected or set by `MENO_CPU`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
-    /// What the compiler's baseline has.
+    /// The compiler's baseline.
     Portable,
     /// AVX2 and FMA.
     Avx2,
@@ -16,7 +16,7 @@ pub enum Level {
     Avx512,
 }
 
-/// The level in force: the processor's, or a lower one asked for by `MENO_CPU` (`portable`, `avx2`, `avxvnni`,
+/// Returns the level in use: the processor's, or a lower one selected by `MENO_CPU` (`portable`, `avx2`, `avxvnni`,
 /// `avx512`).
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
@@ -76,8 +76,8 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
-/// e^x to about 2 ulp, 0 below -87.3: a branch-free polynomial that the compiler vectorises. Only products and sums,
-/// so it has the same bits at every [`Level`].
+/// Computes e^x to about 2 ulp, 0 below -87.3, with a branch-free polynomial that the compiler vectorizes. It uses only
+/// products and sums, so it has the same bits at every [`Level`].
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer in the low bits

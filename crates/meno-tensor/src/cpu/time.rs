@@ -1,6 +1,6 @@
 //! The CPU clock.
 
-/// CPU seconds of this process so far. Other work on the machine distorts it far less than wall time.
+/// Returns the CPU seconds used by this process. Other load on the machine distorts CPU time far less than wall time.
 pub fn cpu_seconds() -> f64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `t` is a valid timespec to write to.

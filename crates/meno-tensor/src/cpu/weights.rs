@@ -1,5 +1,5 @@
-//! Weights in the host's memory: f32 master weights in one block, copies packed for the GEMM, and quantized matrices in
-//! the order of their kernels.
+//! Weights in host memory: f32 master weights in one block, copies packed for the GEMM, and quantized matrices in the
+//! order of their kernels.
 
 use super::gemm::{Mat, MatMut, Packed, Rhs, gemm};
 use super::host_buffer::HostBuffer;
@@ -16,11 +16,11 @@ use std::sync::Arc;
 pub(crate) struct CpuWeights {
     layout: Arc<ParamLayout>,
     data: HostBuffer,
-    /// Copies packed as the right-hand side of forward GEMMs, by first weight; see [`Weights::prepare`].
+    /// Copies packed as the right-hand side of forward GEMMs, indexed by the first weight; see [`Weights::prepare`].
     packed: Vec<Option<Packed>>,
-    /// Quantized matrices, by parameter.
+    /// Quantized matrices, indexed by parameter.
     quantized: Vec<Option<QuantMatrix>>,
-    /// The precision of the packed copies, while they are up to date.
+    /// The precision of the packed copies; `None` if they are stale.
     fresh: Option<Precision>,
 }
 
@@ -31,17 +31,17 @@ impl CpuWeights {
         Ok(CpuWeights { layout, data, packed, quantized, fresh: None })
     }
 
-    /// Name, shape and place of `p`.
+    /// Returns name, shape and place of `p`.
     pub(crate) fn info(&self, p: Param) -> &ParamInfo {
         self.layout.info(p)
     }
 
-    /// All values.
+    /// Returns all values.
     pub(super) fn data(&self) -> &[f32] {
         &self.data
     }
 
-    /// All values, to change; packed copies become stale.
+    /// Returns all values, mutable; packed copies become stale.
     pub(super) fn data_mut(&mut self) -> &mut [f32] {
         self.fresh = None;
         &mut self.data
@@ -51,16 +51,16 @@ impl CpuWeights {
         self.quantized[p.index()].as_ref()
     }
 
-    /// The values of `p`.
+    /// Returns the values of `p`.
     ///
     /// # Panics
-    /// If it is quantized: a bug.
+    /// Panics if `p` is quantized, which is a bug.
     pub(crate) fn get(&self, p: Param) -> &[f32] {
         assert!(!self.layout.is_quantized(p), "invariant: {} has no f32 values", self.info(p).name);
         &self.data[self.info(p).range()]
     }
 
-    /// Row `row` of the matrix `p`, dequantized if it is quantized.
+    /// Copies row `row` of the matrix `p` to `out`, dequantized if `p` is quantized.
     pub(crate) fn copy_row(&self, p: Param, row: usize, out: &mut [f32]) {
         match self.quantized(p) {
             Some(matrix) => matrix.row(row, out),
@@ -68,25 +68,25 @@ impl CpuWeights {
         }
     }
 
-    /// `p` as a matrix `[rows, cols]`, `cols` being the last dimension.
+    /// Returns `p` as a matrix `[rows, cols]`; `cols` is the last dimension.
     pub(crate) fn matrix(&self, p: Param) -> Mat<'_> {
         let [rows, cols] = self.info(p).matrix_shape();
         Mat::new(self.get(p), rows, cols)
     }
 
-    /// The place of fused weights.
+    /// Returns the place of fused weights.
     pub(crate) fn span(&self, weights: &[Param]) -> Range<usize> {
         self.layout.span(weights[0], weights[weights.len() - 1])
     }
 
-    /// Fused weights as one matrix.
+    /// Returns fused weights as one matrix.
     pub(crate) fn fused_matrix(&self, weights: &[Param]) -> Mat<'_> {
         let (range, [_, cols]) = (self.span(weights), self.info(weights[0]).matrix_shape());
         Mat::new(&self.data[range.clone()], range.len() / cols, cols)
     }
 
-    /// y = x · pᵀ, or y += x · pᵀ, of a linear weight or of fused ones: in `precision`, or on the codes of a quantized
-    /// weight.
+    /// Computes y = x · pᵀ, or y += x · pᵀ, for a linear weight or for fused ones: in `precision`, or on the codes of a
+    /// quantized weight.
     pub(crate) fn multiply(&self, precision: Precision, x: Mat, p: Param, accumulate: bool, y: MatMut) {
         match self.quantized(p) {
             Some(matrix) => matrix.multiply(x, accumulate, y),
@@ -94,10 +94,10 @@ impl CpuWeights {
         }
     }
 
-    /// The packed `pᵀ` (shape `[in, out]`), up to date after [`Weights::prepare`].
+    /// Returns the packed `pᵀ` (shape `[in, out]`), up to date after [`Weights::prepare`].
     ///
     /// # Panics
-    /// If `p` was not marked linear or is stale: both are bugs.
+    /// Panics if `p` was not marked linear or is stale; both are bugs.
     fn packed(&self, p: Param) -> &Packed {
         debug_assert!(self.fresh.is_some(), "invariant: prepare ran after the last change");
         self.packed[p.index()].as_ref().expect("invariant: the parameter was marked linear and prepared")

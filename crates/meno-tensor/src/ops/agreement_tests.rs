@@ -1,4 +1,4 @@
-//! Every op on every device: values, losses and gradients are the same up to rounding.
+//! Every op on every device: values, losses and gradients agree up to rounding.
 
 use super::attention::{Attention, HeadView};
 use super::combine::Combine;
@@ -24,11 +24,12 @@ use std::sync::Arc;
 
 const ROWS: usize = 17;
 
-/// f32 sums of n terms are wrong by about √n · 2⁻²⁴ of the largest result, and backward is a chain of such sums. Measured:
-/// up to 1.5e-6.
+/// An f32 sum of n terms has an error of about √n · 2⁻²⁴ of the largest result, and backward is a chain of such sums.
+/// Measured: up to 1.5e-6.
 const F32: f32 = 2e-5;
-/// An intermediate result that differs in its last f32 bit may round to the neighbouring bf16, 2⁻⁸ away, which changes one
-/// term of some sums. Measured: nothing beyond f32. A device that rounds elsewhere changes all terms: by 1e-3 to 1e-2.
+/// An intermediate result that differs in its last f32 bit may round to the adjacent bf16, 2⁻⁸ away, which changes one
+/// term of some sums. Measured: no more than in f32. A device that rounds at other points changes all terms, by 1e-3 to
+/// 1e-2.
 const BF16: f32 = 1e-3;
 
 /// The networks of a case, one per device.
@@ -38,7 +39,7 @@ fn case(name: &'static str, nets: impl Fn() -> Vec<Net> + 'static) -> Case {
     (name, Box::new(nets))
 }
 
-/// A case of an op that trains.
+/// A case of an op that can be trained.
 fn trained(name: &'static str, define: impl Fn(&mut Builder, &mut ParamLayout) -> Activation + 'static) -> Case {
     case(name, move || build(true, ROWS, &define))
 }
@@ -125,7 +126,7 @@ fn linear_cases() -> Vec<Case> {
     ]
 }
 
-/// Attention over q, k and v side by side.
+/// Attention over q, k and v in one activation.
 fn attention(b: &mut Builder, p: &mut ParamLayout, heads: usize, kv_heads: usize) -> Activation {
     let (qk_dim, v_dim) = (24, 16);
     let (k, v) = (heads * qk_dim, (heads + kv_heads) * qk_dim);
@@ -159,7 +160,7 @@ fn absorbed(b: &mut Builder, p: &mut ParamLayout) -> Activation {
     let mean = TestInput::input(b, p, heads * kv_lora_rank);
     b.push(AbsorbOutput { x: mean, weight, y: out, heads, nope_dim, v_dim, kv_lora_rank });
     let both = b.activation(heads * (kv_lora_rank + rope_dim + v_dim));
-    // A norm puts both results into the one output.
+    // A norm combines both results in one output.
     for (x, at) in [(y, 0), (out, b.cols(y))] {
         let (cols, norm) = (b.cols(x), norm(p, &at.to_string(), b.cols(x)));
         b.push(RmsNorm { x: Columns::all(b, x), norm, y: Columns::range(b, both, at..at + cols) });
@@ -246,7 +247,7 @@ fn head(norm_first: bool, index: usize, entropy: f32) -> Vec<Net> {
     nets
 }
 
-/// Hidden states in, logits and hidden states out.
+/// Loads hidden states; returns logits and hidden states.
 fn generation() -> Vec<Net> {
     let mut nets = build_loss(false, ROWS, |b, p| {
         let (x, norm) = (LoadHidden::push(b, 14), norm(p, "model", 14));
@@ -279,7 +280,7 @@ fn cases() -> Vec<Case> {
 fn devices_agree_on_every_op() {
     let mut seen = Vec::new();
     for (name, nets) in cases() {
-        println!("{name}"); // shown if it fails
+        println!("{name}"); // shown if the test fails
         for (precision, tolerance) in [(Precision::F32, F32), (Precision::Bf16, BF16)] {
             let nets = nets();
             seen.extend(nets[0].program().ops().iter().map(Op::variant));

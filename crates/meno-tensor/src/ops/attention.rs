@@ -1,15 +1,16 @@
 //! Causal attention over packed sequences: grouped queries, unequal key and value widths, a KV cache for generation.
 //!
 //! o_i = Σ_{j ≤ i} softmax_j(scale · q_i·k_j) v_j within each segment of the batch. No T×T matrix is stored: a few
-//! queries at a time see all their keys, and backward computes the probabilities again from the saved log-sum-exp.
+//! queries at a time are multiplied with all their keys, and backward recomputes the probabilities from the saved
+//! log-sum-exp.
 //!
 //! Contract: a score is a chain of fused multiply-adds over the head's columns; the sum of exponentials runs over keys
-//! in 16 lanes fixed by the key's position; o is a chain over keys from position 0. So a query's output has the
-//! same bits in a training pass, in any chunk of a prompt, and decoded from the cache. Always f32.
+//! in 16 lanes fixed by the key's position; o is a chain over keys from position 0. So a query's output has the same
+//! bits in a training pass, in any chunk of a prompt, and decoded from the cache. All arithmetic is f32.
 
 use crate::tape::{Activation, Describe, Io};
 
-/// Where the heads of q, k or v lie in an activation.
+/// The location of the heads of q, k or v in an activation.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadView {
     /// The activation.
@@ -20,7 +21,7 @@ pub struct HeadView {
     pub head_stride: usize,
 }
 
-/// The op.
+/// The attention op.
 pub struct Attention {
     /// Queries, `heads` × `qk_dim`.
     pub q: HeadView,
@@ -40,7 +41,7 @@ pub struct Attention {
     pub qk_dim: usize,
     /// Width of a value head.
     pub v_dim: usize,
-    /// Scores are multiplied by this.
+    /// The factor of the scores.
     pub scale: f32,
     /// The layer's index in the KV cache.
     pub layer: usize,
@@ -67,7 +68,7 @@ impl Describe for Attention {
         }
     }
     fn flops(&self, rows: usize) -> u64 {
-        // Exact only for one sequence of all rows; profiles use it as an upper bound.
+        // Exact only for one sequence that covers all rows; profiles use it as an upper bound.
         (rows * rows * self.heads * (self.qk_dim + self.v_dim)) as u64
     }
 }

@@ -7,7 +7,7 @@ use super::output;
 use super::router::Routes;
 use crate::tape::{Activation, Builder, Describe, Io};
 
-/// The op. Backward hands the experts dL/dy of each row's token, before the weight: see
+/// The combine op. Backward gives the experts the dL/dy of each row's token, before the weight is applied: see
 /// [`super::experts`](super::experts#gradients).
 pub struct Combine {
     /// Outputs of the experts `[t · top_k, hidden]`.
@@ -16,14 +16,14 @@ pub struct Combine {
     pub routes: Routes,
     /// The order of the rows.
     pub sorted: Sorted,
-    /// `[t, hidden]`, added to the output, which continues its residual stream.
+    /// `[t, hidden]`, added to the output, which continues this residual stream.
     pub residual: Option<Activation>,
     /// Output `[t, hidden]`.
     pub y: Activation,
 }
 
 impl Combine {
-    /// Appends residual + the weighted sum of the experts' outputs `x`; returns it.
+    /// Appends residual + the weighted sum of the experts' outputs `x`; returns the sum.
     pub fn push(
         b: &mut Builder,
         x: Activation,

@@ -1,20 +1,20 @@
-//! Dispatch of a mixture of experts: a copy of a token's row for each expert that it goes to, sorted by expert.
+//! Dispatch of a mixture of experts: copies a token's row for each of its experts, sorted by expert.
 //!
 //! With [`super::experts`] and [`super::combine`] it computes y = residual + Σ_k w_k · Expert_{e_k}(x). Only these two
-//! ops know which token a row belongs to, so experts can live elsewhere.
+//! ops (dispatch and combine) know which token a row belongs to, so the experts can run elsewhere.
 //!
 //! A *pair* is token · top_k + choice. Pairs are sorted by expert, and by token within an expert.
 
 use super::router::Routes;
 use crate::tape::{Activation, Builder, Describe, IntTensor, Io};
 
-/// The op.
+/// The dispatch op.
 pub struct Dispatch {
-    /// Input `[t, hidden]`, normed.
+    /// Input `[t, hidden]`, normalized.
     pub x: Activation,
     /// The experts of every token and their weights.
     pub routes: Routes,
-    /// The rows in sorted order, and what belongs to them.
+    /// The rows in sorted order, with their weights and their order.
     pub sorted: Sorted,
 }
 
@@ -23,9 +23,9 @@ pub struct Dispatch {
 pub struct Sorted {
     /// Rows of x, `[t · top_k, hidden]`. As an activation: `top_k · hidden` columns for each token.
     pub rows: Activation,
-    /// The weight of every row, `[t · top_k]`.
+    /// The weight of each row, `[t · top_k]`.
     pub weights: Activation,
-    /// `[first row of every expert, …, end | pair of every row | row of every pair]`.
+    /// `[first row of each expert, …, end | pair of each row | row of each pair]`.
     pub order: IntTensor,
     /// Number of experts.
     pub experts: usize,

@@ -10,8 +10,8 @@ pub struct Embedding {
     pub y: Activation,
     /// Width of a row.
     pub hidden: usize,
-    /// Whether row i looks up token i + 1 of its sequence instead (MTP: `Emb(t_{i+1})`, DeepSeek-V3 eq. 21); the
-    /// last row of a sequence is then zero.
+    /// If true, row i looks up token i + 1 of its sequence instead (MTP: `Emb(t_{i+1})`, DeepSeek-V3 eq. 21); the last
+    /// row of a sequence is then zero.
     pub next: bool,
 }
 
@@ -33,7 +33,7 @@ impl Embedding {
         y
     }
 
-    /// Calls `f(row, token)` for every row that looks one up.
+    /// Calls `f(row, token)` for every row that looks up a token.
     pub(crate) fn for_tokens(&self, batch: &Batch, mut f: impl FnMut(usize, usize)) {
         let shift = self.next as usize;
         for segment in &batch.segments {

@@ -1,8 +1,8 @@
-//! The routed experts of DeepSeekMoE on rows sorted by expert: every expert is a SwiGLU MLP.
+//! The routed experts of DeepSeekMoE, on rows sorted by expert. Every expert is a SwiGLU MLP.
 //!
 //! # Gradients
-//! Backward gets dL/dy of each row's token, before the weight ([`super::combine`]), and writes the gradients of the rows
-//! and of their weights. So it needs no output of the down-projection:
+//! Backward receives the dL/dy of each row's token, before the weight is applied ([`super::combine`]), and writes the
+//! gradients of the rows and of their weights. The output of the down-projection is not needed:
 //! dL/dw = dy · (W_down h) = (dy · W_down) · h.
 
 use super::dispatch::Sorted;
@@ -19,19 +19,19 @@ pub struct Expert {
     pub down: Param,
 }
 
-/// The op.
+/// The op that runs the experts.
 pub struct Experts {
-    /// The rows, their weights and whose they are.
+    /// The rows, their weights, and the expert of each.
     pub sorted: Sorted,
-    /// Output of every row `[t · top_k, hidden]`, without its weight.
+    /// Output of each row `[t · top_k, hidden]`, before its weight is applied.
     pub y: Activation,
-    /// By index.
+    /// The experts, by index.
     pub experts: Vec<Expert>,
     /// Width of an expert (`moe_intermediate_size`).
     pub width: usize,
     /// `[t · top_k, 2 · width]`: gate, then up.
     pub gate_up: Activation,
-    /// Whether gate and up of every expert are one matrix ([`ParamLayout::fuse_linear`]).
+    /// True if gate and up of every expert are one matrix ([`ParamLayout::fuse_linear`]).
     pub fused: bool,
 }
 
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Every token on its own, straight from the definition, in f64.
+    /// Computes every token separately from the definition, in f64.
     #[test]
     fn equals_the_definition() {
         for (mut net, mut apart) in nets(true, true).into_iter().zip(nets(true, false)) {

@@ -1,25 +1,25 @@
 //! The loss head: final norm, LM head, log-probability and entropy of every target, loss and its gradient.
 //!
-//! Rows without a wanted target are left out before the product with the LM head.
+//! Rows whose target is not needed are skipped before the product with the LM head.
 
 use super::rms_norm::Norm;
 use crate::tape::{Activation, Batch, Builder, Describe, IGNORE, IntTensor, Io, Param, ParamLayout};
 
-/// The op.
+/// The op of a loss head.
 pub struct Head {
     /// Input `[t, hidden]`.
     pub x: Activation,
-    /// The final norm, if not applied before.
+    /// The final norm, unless it is applied before.
     pub norm: Option<Norm>,
-    /// `[vocab, hidden]`: lm_head, or the embedding where they are tied.
+    /// `[vocab, hidden]`: lm_head, or the embedding if they are tied.
     pub weight: Param,
-    /// Which targets of the batch: 0 the next token, 1 the MTP module's.
+    /// The targets of the batch: 0 for the next token, 1 for the MTP module's.
     pub head: usize,
     /// Width of the input.
     pub hidden: usize,
     /// Number of tokens.
     pub vocab: usize,
-    /// The rows whose targets are wanted.
+    /// The rows whose targets are needed.
     pub wanted: IntTensor,
 }
 
@@ -32,7 +32,8 @@ impl Head {
         b.push(Head { x, norm, weight, head, hidden, vocab, wanted });
     }
 
-    /// The rows whose targets are wanted: all that have one when scoring; in training those with a weight.
+    /// Returns the rows whose targets are needed: when scoring, all rows with a target; in training, those with a
+    /// weight.
     pub(crate) fn wanted_rows<'a>(&self, batch: &'a Batch, train: bool) -> impl Iterator<Item = u32> + 'a {
         let targets = batch.targets[self.head].iter().enumerate();
         let rows = targets.filter(move |&(r, &t)| t != IGNORE && !(train && batch.weights[r] == 0.0));
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_entropy_has_no_part_in_a_loss_without_it() {
-        // A weight of zero, and one so small that it vanishes, take the two ways to the gradient.
+        // A weight of zero and a negligible weight exercise both code paths of the gradient.
         for mut net in nets(true, 0) {
             let plain = net.step(Precision::F32);
             net.entropy = 1e-30;

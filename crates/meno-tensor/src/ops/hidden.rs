@@ -1,4 +1,4 @@
-//! Hidden states that leave one tape and enter another: what the MTP module drafts from. Inference only.
+//! Hidden states that leave one program and enter another: the MTP module drafts from them. Inference only.
 
 use crate::tape::{Activation, Builder, Describe, Io};
 
@@ -24,7 +24,7 @@ pub struct LoadHidden {
 }
 
 impl LoadHidden {
-    /// Appends it, `hidden` wide; returns it.
+    /// Appends the op with `hidden` columns; returns its activation.
     pub fn push(b: &mut Builder, hidden: usize) -> Activation {
         let y = b.activation(hidden);
         b.push(LoadHidden { y });

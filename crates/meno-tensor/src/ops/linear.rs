@@ -11,7 +11,7 @@ pub struct Linear {
     pub weight: Param,
     /// `[out]`.
     pub bias: Option<Param>,
-    /// `[t, out]`, added to the output; `y` continues its stream (`Builder::residual`), so its gradient is y's.
+    /// `[t, out]`, added to the output. `y` continues this stream (`Builder::residual`), so both share one gradient.
     pub residual: Option<Activation>,
     /// Output `[t, out]`.
     pub y: Activation,

@@ -1,15 +1,16 @@
-//! Logits of the rows that generation asks for: final norm and LM head, row by row the numbers of [`super::head`].
+//! Logits of the rows that generation requests: final norm and LM head. Each row has the same bits as in
+//! [`super::head`].
 
 use super::rms_norm::Norm;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
 
-/// The op: `Batch::logit_rows` of x to `Outputs::logits`. Inference only.
+/// The op: writes the logits of `Batch::logit_rows` of x to `Outputs::logits`. Inference only.
 pub struct Logits {
     /// Input `[t, hidden]`.
     pub x: Activation,
-    /// The final norm, if not applied before.
+    /// The final norm, unless it is applied before.
     pub norm: Option<Norm>,
-    /// `[vocab, hidden]`: lm_head, or the embedding where they are tied.
+    /// `[vocab, hidden]`: lm_head, or the embedding if they are tied.
     pub weight: Param,
     /// Width of the input.
     pub hidden: usize,

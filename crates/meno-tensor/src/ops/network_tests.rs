@@ -1,4 +1,4 @@
-//! A small network of everything but attention: dense block, MoE block with shared experts, tied head, MTP head.
+//! A small network of everything except attention: dense block, MoE block with shared experts, tied head, MTP head.
 
 use super::Columns;
 use super::combine::Combine;

@@ -1,7 +1,7 @@
-//! Several linear layers of one input, behind a fused RMSNorm: y = [n·W₁ᵀ + b₁ | n·W₂ᵀ + b₂ | …], n = RMSNorm(x).
+//! Several linear layers with a shared input and a fused RMSNorm: y = [n·W₁ᵀ + b₁ | n·W₂ᵀ + b₂ | …], n = RMSNorm(x).
 //!
-//! q, k, v or gate, up as published (one tensor each) write column ranges of one activation. The normed input is
-//! not kept: backward computes it again.
+//! q, k, v or gate, up, published as one tensor each, write column ranges of one activation. The normalized input is
+//! not kept: backward recomputes it.
 
 use super::Columns;
 use super::rms_norm::Norm;
@@ -20,24 +20,24 @@ pub struct Projection {
     pub outputs: usize,
 }
 
-/// The op.
+/// The op: linear layers with a shared input and a fused RMSNorm.
 pub struct NormLinear {
     /// Input `[t, in]`.
     pub x: Columns,
     /// The norm of the input, if any.
     pub norm: Option<Norm>,
-    /// The layers, side by side in `y`.
+    /// The layers, side by side in the columns of `y`.
     pub projections: Vec<Projection>,
     /// Output `[t, sum of outputs]`.
     pub y: Activation,
     /// Sum of outputs.
     pub outputs: usize,
-    /// The weights where they are one matrix ([`ParamLayout::fuse_linear`]): one GEMM does the work of several.
+    /// The weights, if they form one matrix ([`ParamLayout::fuse_linear`]): one GEMM replaces several.
     pub fused: Option<Vec<Param>>,
 }
 
 impl NormLinear {
-    /// Appends the layers of `weights` (weight, bias) on `x`; returns the one output.
+    /// Appends the layers of `weights` (weight, bias) on `x`; returns their one output.
     pub fn push(
         b: &mut Builder,
         params: &ParamLayout,
@@ -60,14 +60,14 @@ impl NormLinear {
         y
     }
 
-    /// The matrices to multiply by: first weight, first column and width of the output.
+    /// Returns the matrices to multiply by: first weight, first column and width of the output.
     pub(crate) fn matrices(&self) -> impl Iterator<Item = (Param, usize, usize)> {
         let count = if self.fused.is_some() { 1 } else { self.projections.len() };
         let whole = self.fused.is_some().then_some(self.outputs);
         self.projections[..count].iter().map(move |p| (p.weight, p.at, whole.unwrap_or(p.outputs)))
     }
 
-    /// Whether the GEMMs read x where it lies.
+    /// Returns true if the GEMMs read x in place.
     pub(crate) fn direct(&self) -> bool {
         self.norm.is_none()
     }

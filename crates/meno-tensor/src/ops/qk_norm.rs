@@ -1,16 +1,16 @@
-//! RMSNorm of every head on its own, all with one gain (the q_norm and k_norm of Qwen 3, arXiv 2505.09388 §2).
+//! RMSNorm of each head separately, all with one gain (the q_norm and k_norm of Qwen 3, arXiv 2505.09388 §2).
 
 use super::Columns;
 use super::rms_norm::Norm;
 use crate::tape::{Describe, Io};
 
-/// y = RMSNorm(x) over each run of as many columns as the gain has.
+/// y = RMSNorm(x), over each run of as many columns as the gain has.
 pub struct QkNorm {
-    /// Input: a whole number of heads.
+    /// Input: one or more whole heads.
     pub x: Columns,
     /// Gain `[head]` and epsilon.
     pub norm: Norm,
-    /// Output: as many columns.
+    /// Output: the same number of columns.
     pub y: Columns,
 }
 

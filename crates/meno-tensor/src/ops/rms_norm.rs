@@ -1,6 +1,6 @@
 //! RMSNorm: y = weight ⊙ x · rstd, rstd = 1 / √(mean(x²) + eps) (Zhang & Sennrich, arXiv 1910.07467, eq. 4).
 //!
-//! Nothing is kept for backward but x: rstd costs one pass over a row that backward has in cache anyway.
+//! Only x is kept for backward: rstd costs one pass over a row that backward has in cache anyway.
 
 use super::Columns;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
@@ -10,7 +10,7 @@ use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
 pub struct Norm {
     /// The gain, `[cols]`.
     pub weight: Param,
-    /// Added to the mean square.
+    /// The epsilon added to the mean square.
     pub eps: f32,
 }
 
@@ -20,7 +20,7 @@ pub struct RmsNorm {
     pub x: Columns,
     /// Gain and epsilon.
     pub norm: Norm,
-    /// Output: as many columns.
+    /// Output: the same number of columns.
     pub y: Columns,
 }
 

@@ -1,4 +1,4 @@
-//! Rotary position embedding (Su et al. 2021), in place, with the scalings of long-context checkpoints.
+//! Rotary position embedding (Su et al. 2021), in place, with the frequency scalings of long-context checkpoints.
 //!
 //! Pair i of a head is rotated by the angle position · f_i. Published layouts: *interleaved* pairs (x\[2i\], x\[2i+1\])
 //! (DeepSeek) and *half-split* pairs (x\[i\], x\[i + d/2\]) (Llama, Qwen).
@@ -26,43 +26,43 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// The table for `positions` positions of these frequencies (one per pair), scaled by `magnitude`.
+    /// Creates the table for `positions` positions of these frequencies (one per pair), scaled by `magnitude`.
     pub fn new(frequencies: &[f64], magnitude: f64, positions: usize) -> Self {
         let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
         let (cos, sin) = angles.map(|a| ((a.cos() * magnitude) as f32, (a.sin() * magnitude) as f32)).unzip();
         RopeTable { cos, sin, half: frequencies.len() }
     }
-    /// How many positions it has.
+    /// Returns the number of positions.
     pub fn positions(&self) -> usize {
         self.cos.len() / self.half.max(1)
     }
 }
 
-/// f_i = theta^(−2i/dim).
+/// Returns f_i = theta^(−2i/dim).
 pub fn frequencies(theta: f64, dim: usize) -> Vec<f64> {
     (0..dim / 2).map(|i| theta.powf(-2.0 * i as f64 / dim as f64)).collect()
 }
 
-/// YaRN (Peng et al. 2023) as DeepSeek uses it (spec: V3 §4.3): low frequencies are divided by the factor, high ones
+/// YaRN (Peng et al. 2023) as in DeepSeek (spec: V3 §4.3): low frequencies are divided by the factor, high ones are
 /// kept, with a linear ramp between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Yarn {
-    /// s, by how much the context grows.
+    /// s, the factor by which the context grows.
     pub factor: f64,
-    /// L, the context before.
+    /// L, the context length before scaling.
     pub original_max_position_embeddings: f64,
-    /// Rotations over L above which a frequency is kept.
+    /// Number of rotations over L above which a frequency is kept.
     pub beta_fast: f64,
-    /// Rotations over L below which a frequency is divided.
+    /// Number of rotations over L below which a frequency is divided.
     pub beta_slow: f64,
 }
 
 impl Yarn {
-    /// The pair that makes `rotations` rotations over the original context.
+    /// Returns the (fractional) pair that makes `rotations` rotations over the original context.
     pub fn correction(&self, rotations: f64, theta: f64, dim: usize) -> f64 {
         dim as f64 * (self.original_max_position_embeddings / (2.0 * PI * rotations)).ln() / (2.0 * theta.ln())
     }
-    /// The frequencies, one per pair.
+    /// Returns the frequencies, one per pair.
     pub fn frequencies(&self, theta: f64, dim: usize) -> Vec<f64> {
         let low = self.correction(self.beta_fast, theta, dim).floor().max(0.0);
         let mut high = self.correction(self.beta_slow, theta, dim).ceil().min(dim as f64 - 1.0);
@@ -79,7 +79,7 @@ impl Yarn {
     }
 }
 
-/// 0.1 · m · ln s + 1, or 1 when nothing is scaled.
+/// Returns 0.1 · m · ln s + 1, or 1 if nothing is scaled.
 pub fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
 }
@@ -87,18 +87,18 @@ pub fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
 /// Llama 3.1's scaling (`rope_type: llama3`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Llama3 {
-    /// By how much low frequencies are divided.
+    /// The divisor of low frequencies.
     pub factor: f64,
-    /// Wavelengths above original / this are divided.
+    /// Wavelengths above original / low_freq_factor are divided.
     pub low_freq_factor: f64,
-    /// Wavelengths below original / this are kept.
+    /// Wavelengths below original / high_freq_factor are kept.
     pub high_freq_factor: f64,
-    /// The context before.
+    /// The context length before scaling.
     pub original_max_position_embeddings: f64,
 }
 
 impl Llama3 {
-    /// The frequencies, one per pair.
+    /// Returns the frequencies, one per pair.
     pub fn frequencies(&self, theta: f64, dim: usize) -> Vec<f64> {
         let scale = |f: f64| {
             let wavelength = 2.0 * PI / f;
@@ -116,7 +116,7 @@ impl Llama3 {
     }
 }
 
-/// Rotates, in place, `heads` heads of every row of `x` by the positions of the batch; backward rotates back.
+/// Rotates `heads` heads of every row of `x` in place, by the positions of the batch; backward rotates back.
 pub struct Rope {
     /// `[t, ld]`.
     pub x: Activation,
@@ -179,7 +179,7 @@ mod tests {
         build(true, 19, |b, p| {
             let x = TestInput::input(b, p, 60);
             let table = Arc::new(RopeTable::new(&frequencies(100.0, 12), 1.0, 19));
-            // In place on the gradient too: what other ops add to it must be added after rotating back.
+            // The gradient is rotated in place too: other ops must add to it after it is rotated back.
             b.push(Rope { x, ld: 60, offset: 5, head_stride: 18, heads: 3, pairs, table });
             x
         })

@@ -1,9 +1,9 @@
-//! The router of DeepSeekMoE: which experts a token goes to, and with which weights.
+//! The router of DeepSeekMoE: selects the experts of each token and computes their weights.
 //!
-//! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–20: sigmoid affinities, a bias that takes part in the selection
-//! only, groups limited by the sum of their two best, weights normalised and scaled; the sequence-wise balance loss.
-//! DeepSeek-V2 (arXiv 2405.04434) §2.2: softmax affinities, greedy or limited to groups by their best expert.
-//! Everything is f32. Unselected groups are masked with −∞, ties go to the lower index.
+//! DeepSeek-V3 (arXiv 2412.19437) §2.1.2, eqs. 12–20: sigmoid affinities; a bias that affects only the selection;
+//! groups limited by the sum of their two best; weights normalized and scaled; the sequence-wise balance loss.
+//! DeepSeek-V2 (arXiv 2405.04434) §2.2: softmax affinities, greedy or limited to groups by their best expert. All
+//! arithmetic is f32. Unselected groups are masked with −∞, ties go to the lower index.
 
 use crate::tape::{Activation, Builder, Describe, IntTensor, Io, Param, ParamLayout};
 
@@ -16,14 +16,14 @@ pub enum Scoring {
     Softmax,
 }
 
-/// How experts are selected (`topk_method`).
+/// The method that selects experts (`topk_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopkMethod {
-    /// V3: groups by the sum of their two best s + bias; weights normalised, then scaled.
+    /// V3: groups by the sum of their two best s + bias; weights normalized, then scaled.
     NoauxTc,
-    /// V2: the best of all; weights normalised or scaled.
+    /// V2: the best of all; weights normalized or scaled.
     Greedy,
-    /// V2: groups by their best; weights normalised or scaled.
+    /// V2: groups by their best; weights normalized or scaled.
     GroupLimitedGreedy,
 }
 
@@ -43,15 +43,15 @@ pub struct Gate {
     pub aux_loss_alpha: f32,
 }
 
-/// The op.
+/// The router op.
 pub struct Router {
-    /// Input `[t, hidden]`, normed.
+    /// Input `[t, hidden]`, normalized.
     pub x: Activation,
     /// `mlp.gate.weight`, `[experts, hidden]`.
     pub weight: Param,
     /// `mlp.gate.e_score_correction_bias`, `[experts]`; gets no gradient.
     pub bias: Option<Param>,
-    /// The rule.
+    /// The routing rule.
     pub gate: Gate,
     /// Index in `Outputs::expert_load`.
     pub layer: usize,
@@ -59,18 +59,18 @@ pub struct Router {
     pub hidden: usize,
     /// Affinities `[t, experts]`.
     pub scores: Activation,
-    /// The result.
+    /// The chosen experts and their weights.
     pub routes: Routes,
-    /// The choice of one token, as the balance loss counts it.
+    /// The chosen experts of one token, in the form that the balance loss counts.
     pub ranked: IntTensor,
 }
 
-/// What a router hands to the experts.
+/// The output of a router, which the experts use.
 #[derive(Clone, Copy, Debug)]
 pub struct Routes {
     /// `[t, num_experts_per_tok]`: weights, best expert first.
     pub weights: Activation,
-    /// Experts in the same layout.
+    /// Experts, in the same layout.
     pub chosen: IntTensor,
 }
 

@@ -1,6 +1,6 @@
 //! The second half of a SwiGLU MLP: y = residual + (silu(gate) ⊙ up) · W_downᵀ (Shazeer, arXiv 2002.05202, eq. 6).
 //!
-//! gate and up lie side by side in one activation; silu(gate) ⊙ up is computed again in backward.
+//! gate and up are adjacent in one activation. Backward recomputes silu(gate) ⊙ up.
 
 use super::output;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
@@ -11,7 +11,7 @@ pub struct SwigluLinear {
     pub gate_up: Activation,
     /// down_proj, `[out, inputs]`.
     pub weight: Param,
-    /// `[t, out]`, added to the output, which continues its stream.
+    /// `[t, out]`, added to the output, which continues this stream.
     pub residual: Option<Activation>,
     /// Output `[t, out]`.
     pub y: Activation,

@@ -1,4 +1,4 @@
-//! Two ops for tests of other ops: a parameter as an activation, so that its gradient can be checked, and a loss for any
+//! Two ops for tests of other ops: a parameter as an activation, so that its gradient can be checked, and a loss on any
 //! activation.
 
 use crate::rng::Rng;
@@ -6,7 +6,7 @@ use crate::tape::{Activation, Describe, Io, Param};
 
 /// An activation whose values are those of a parameter.
 pub struct Input {
-    /// `[rows, cols]`, for the most rows of the program.
+    /// `[rows, cols]`, for the maximum rows of the program.
     pub value: Param,
     /// Output `[t, cols]`.
     pub y: Activation,
@@ -23,16 +23,16 @@ impl Describe for Input {
     }
 }
 
-/// The loss Σ c·x with fixed random c, added to the first head's.
+/// The loss Σ c·x with fixed random c, added to that of the first head.
 pub struct WeightedSum {
     /// Any activation.
     pub x: Activation,
-    /// Names the c.
+    /// Seed of c.
     pub seed: u64,
 }
 
 impl WeightedSum {
-    /// The c, in the order of the elements.
+    /// Returns c, in the order of the elements.
     pub(crate) fn coefficients(&self) -> impl Iterator<Item = f32> {
         let mut rng = Rng::new(&[self.seed, 77]);
         std::iter::from_fn(move || Some(rng.normal()))

@@ -1,8 +1,8 @@
-//! Dequantisation of ggml's block types, equal bit for bit to ggml's reference (ggml/src/ggml-quants.c,
+//! Dequantization of ggml's block types, equal bit for bit to ggml's reference (ggml/src/ggml-quants.c,
 //! `dequantize_row_*`, without contraction into fused multiply-adds) and to the Python package `gguf`.
 //!
-//! A block holds a fixed number of consecutive elements of a row: a scale (f16), for some types a minimum, for the
-//! K types one 4- to 8-bit scale per 16 or 32 elements, and the packed quants.
+//! A block holds a fixed number of consecutive elements of a row: a scale (f16), a minimum for some types, one 4- to
+//! 8-bit scale per 16 or 32 elements for the K types, and the packed quants.
 
 use super::GgmlType;
 use super::ggml_type::{QK, QK_K};
@@ -10,16 +10,16 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-/// Elements that one task dequantises at least: a multiple of every block size.
+/// Minimum elements that one task dequantizes: a multiple of every block size.
 const TASK: usize = 1 << 16;
 
-/// Dequantises whole blocks into `out`. Both lengths agree: the header was checked.
+/// Dequantizes whole blocks into `out`. Both lengths must agree; they were checked when the header was read.
 pub fn dequantise(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
     let bytes_per_task = TASK / dtype.block_elements() * dtype.block_bytes();
     out.par_chunks_mut(TASK).zip(data.par_chunks(bytes_per_task)).for_each(|(out, data)| run(dtype, data, out));
 }
 
-/// The same on one thread.
+/// Dequantizes on one thread.
 fn run(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
     match dtype {
         GgmlType::F32 => blocks::<4, 1>(data, out, |b, o| o[0] = f32::from_le_bytes(*b)),
@@ -118,7 +118,7 @@ fn q8_0(b: &[u8; 34], out: &mut [f32; QK]) {
     }
 }
 
-/// The 6-bit scale and minimum of the j-th 32 elements, from the K types' 12 packed bytes.
+/// Returns the 6-bit scale and minimum of the j-th 32 elements, from the K types' 12 packed bytes.
 #[inline(always)]
 pub(crate) fn scale_min(s: &[u8], j: usize) -> (f32, f32) {
     let (scale, min) = if j < 4 {
@@ -142,7 +142,8 @@ fn q2_k(b: &[u8; 84], out: &mut [f32; QK_K]) {
     }
 }
 
-/// The 6-bit scale, less 32, of the g-th 16 elements, from Q3_K's 12 packed bytes: 4 low bits of all, then the high 2.
+/// Returns the 6-bit scale, minus 32, of the g-th 16 elements, from Q3_K's 12 packed bytes: 4 low bits of all, then the
+/// high 2.
 #[inline(always)]
 pub(crate) fn q3_k_scale(s: &[u8], g: usize) -> f32 {
     let low = s[g % 8] >> (g / 8 * 4) & 15;
@@ -150,8 +151,8 @@ pub(crate) fn q3_k_scale(s: &[u8], g: usize) -> f32 {
     (i32::from(low | high << 4) - 32) as f32
 }
 
-/// 32 bytes of third bits, *set* where nothing is taken off: bit j of byte i belongs to element 32 j + i; qs: 64 bytes
-/// as in Q2_K; 12 bytes of scales; d: f16.
+/// 32 bytes of third bits, *set* if nothing is subtracted: bit j of byte i belongs to element 32 j + i; qs: 64 bytes as
+/// in Q2_K; 12 bytes of scales; d: f16.
 fn q3_k(b: &[u8; 110], out: &mut [f32; QK_K]) {
     let (high, qs, scales, d) = (&b[..32], &b[32..96], &b[96..108], scale(&b[108..]));
     for (g, out) in out.chunks_exact_mut(16).enumerate() {
@@ -178,7 +179,7 @@ fn q4_k(b: &[u8; 144], out: &mut [f32; QK_K]) {
     }
 }
 
-/// As Q4_K, with 32 bytes of fifth bits before the quants: bit j of byte i belongs to element i of the j-th 32.
+/// As in Q4_K, with 32 bytes of fifth bits before the quants: bit j of byte i belongs to element i of the j-th 32.
 fn q5_k(b: &[u8; 176], out: &mut [f32; QK_K]) {
     let (d, dmin, scales, qh, qs) = (scale(b), scale(&b[2..]), &b[4..16], &b[16..48], &b[48..]);
     for j in 0..8 {
@@ -213,7 +214,7 @@ fn q6_k(b: &[u8; 210], out: &mut [f32; QK_K]) {
 /// The values of IQ4_NL's and IQ4_XS's 16 codes, denser around zero.
 pub const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// The values of MXFP4's codes (e2m1), doubled to be whole.
+/// The values of MXFP4's codes (e2m1), doubled to be integers.
 pub const MXFP4_VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// 16 bytes of codes: element i is the low half of byte i, i + 16 the high one.
@@ -230,7 +231,7 @@ fn iq4_nl(b: &[u8; 18], out: &mut [f32; QK]) {
     codes(&IQ4_VALUES, scale(b), &b[2..], out);
 }
 
-/// d: f16, eight 6-bit scales (2 bytes of high 2 bits, 4 of low 4), less 32; 16 bytes of codes per 32 elements.
+/// d: f16, eight 6-bit scales (2 bytes of high 2 bits, 4 of low 4), minus 32; 16 bytes of codes per 32 elements.
 fn iq4_xs(b: &[u8; 136], out: &mut [f32; QK_K]) {
     let (d, high, low) = (scale(b), u16::from_le_bytes([b[2], b[3]]), &b[4..8]);
     for (j, out) in out.chunks_exact_mut(32).enumerate() {
@@ -244,7 +245,7 @@ fn mxfp4(b: &[u8; 17], out: &mut [f32; QK]) {
     codes(&MXFP4_VALUES, e8m0_half(b[0]), &b[1..], out);
 }
 
-/// 2^(e − 128): half of what e8m0 stands for, for the doubled values.
+/// Returns 2^(e − 128): half of the e8m0 value, because the table's values are doubled.
 pub(crate) fn e8m0_half(e: u8) -> f32 {
     let e = u32::from(e);
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e - 1) << 23 })

@@ -1,7 +1,7 @@
-//! Quantisation to ggml's block types, by ggml's reference algorithms (ggml/src/ggml-quants.c, `quantize_row_*_ref` and,
-//! for IQ4, `quantize_iq4_*`, all without an importance matrix): the same bytes.
+//! Quantization to ggml's block types with ggml's reference algorithms (ggml/src/ggml-quants.c, `quantize_row_*_ref`
+//! and, for IQ4, `quantize_iq4_*`, all without an importance matrix). The bytes are identical to ggml's.
 //!
-//! The simple types take the scale from the extremes of a block; the K types and IQ4 look for the scale (and minimum)
+//! The simple types take the scale from the extremes of a block. The K types and IQ4 search for the scale (and minimum)
 //! with the smallest weighted error (`search.rs`).
 
 mod iq4;
@@ -14,25 +14,25 @@ use super::ggml_type::QK;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-/// Elements that one task quantises at least: a multiple of every block size.
+/// Minimum elements that one task quantizes: a multiple of every block size.
 const TASK: usize = 1 << 13;
 
-/// Bytes that `elements`, a whole number of blocks, take.
+/// Returns the size in bytes of `elements` elements, a multiple of the block size.
 pub fn bytes(dtype: GgmlType, elements: usize) -> usize {
     elements / dtype.block_elements() * dtype.block_bytes()
 }
 
-/// Quantises whole blocks into `out`, whose length is [`bytes`] of theirs. Values that are no numbers give some block.
+/// Quantizes whole blocks into `out`, whose length is [`bytes`] of the values. NaN values give an unspecified block.
 ///
 /// # Panics
-/// If the lengths do not agree.
+/// Panics if the lengths do not agree.
 pub fn quantise(dtype: GgmlType, values: &[f32], out: &mut [u8]) {
     assert!(values.len().is_multiple_of(dtype.block_elements()), "invariant: whole blocks");
     assert_eq!(out.len(), bytes(dtype, values.len()), "invariant: the bytes of the values");
     out.par_chunks_mut(bytes(dtype, TASK)).zip(values.par_chunks(TASK)).for_each(|(out, x)| run(dtype, x, out));
 }
 
-/// The same on one thread.
+/// Quantizes on one thread.
 fn run(dtype: GgmlType, values: &[f32], out: &mut [u8]) {
     match dtype {
         GgmlType::F32 => blocks::<1, 4>(values, out, |x, b| *b = x[0].to_le_bytes()),
@@ -61,39 +61,39 @@ fn blocks<const E: usize, const B: usize>(values: &[f32], out: &mut [u8], f: imp
     }
 }
 
-/// Rounds `d` to the f16 that is stored.
+/// Rounds `d` to f16 and stores it.
 fn put(b: &mut [u8], d: f32) {
     b[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
 }
 
-/// What was [`put`].
+/// Returns the value stored by [`put`].
 fn stored(b: &[u8]) -> f32 {
     f16::from_le_bytes([b[0], b[1]]).to_f32()
 }
 
-/// 1 / d, or 0 for 0.
+/// Returns 1 / d, or 0 for d = 0.
 fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// The value of largest magnitude, the first of equal ones.
+/// Returns the value of largest magnitude; the first one among equals.
 fn extreme(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |max: f32, &v| if v.abs() > max.abs() { v } else { max })
 }
 
-/// Smallest and largest value.
+/// Returns the smallest and the largest value.
 fn bounds(x: &[f32]) -> (f32, f32) {
     x.iter().fold((f32::MAX, f32::MIN), |(min, max), &v| (if v < min { v } else { min }, if v > max { v } else { max }))
 }
 
-/// Codes of 4 bits, element i in the low half of byte i, i + 16 in the high one.
+/// Packs 4-bit codes: element i in the low half of byte i, i + 16 in the high half.
 fn nibbles(codes: &[u8; QK], out: &mut [u8]) {
     for i in 0..16 {
         out[i] = codes[i] & 15 | codes[i + 16] << 4;
     }
 }
 
-/// The fifth bits of 32 codes.
+/// Returns the fifth bits of 32 codes.
 fn fifth_bits(codes: &[u8; QK]) -> [u8; 4] {
     codes.iter().enumerate().fold(0u32, |bits, (i, &c)| bits | u32::from(c >> 4 & 1) << i).to_le_bytes()
 }
@@ -139,12 +139,12 @@ fn q8_0(x: &[f32; QK], b: &mut [u8; 34]) {
     let id = inverse(d);
     put(b, d);
     for (b, x) in b[2..].iter_mut().zip(x) {
-        // Halves go away from zero.
+        // Ties round away from zero.
         *b = (x * id).round() as i8 as u8;
     }
 }
 
-/// The power of two that brings the largest value to the code of 4 or 6; codes by the smallest error.
+/// Chooses the power of two that maps the largest value to the code of 4 or 6; codes have the smallest error.
 fn mxfp4(x: &[f32; QK], b: &mut [u8; 17]) {
     let largest = extreme(x).abs();
     b[0] = if largest > 0.0 { (largest.log2().floor() + 125.0) as u8 } else { 0 };

@@ -1,11 +1,11 @@
-//! The types of a GGUF file's tensors: ggml's numbers and names, and how large their blocks are.
+//! The tensor types of a GGUF file: ggml's numbers and names, and their block sizes.
 
 /// Elements in a block of the K types and of IQ4_XS.
 pub(super) const QK_K: usize = 256;
-/// Elements in a block of the others that have one.
+/// Elements in a block of the other block types.
 pub(super) const QK: usize = 32;
 
-/// How a tensor is stored.
+/// The storage type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(non_camel_case_types)]
 pub enum GgmlType {
@@ -37,7 +37,7 @@ pub enum GgmlType {
     Q6_K,
     /// 4-bit codes of unevenly spaced values, scale per 32.
     Iq4_NL,
-    /// The same, scale per 32 within 256.
+    /// The codes of `Iq4_NL`, scale per 32 within 256.
     Iq4_XS,
     /// 4-bit floats (e2m1), power of two per 32 (OCP Microscaling).
     Mxfp4,
@@ -66,7 +66,7 @@ const TABLE: [(GgmlType, u32, &str, usize, usize); 16] = [
 ];
 
 impl GgmlType {
-    /// All that are read, in the order of their declaration.
+    /// All supported types, in the order of their declaration.
     pub const ALL: [GgmlType; TABLE.len()] = {
         let (mut all, mut i) = ([F32; TABLE.len()], 0);
         while i < TABLE.len() {
@@ -77,32 +77,32 @@ impl GgmlType {
         all
     };
 
-    /// By ggml's number (`enum ggml_type`).
+    /// Returns the type with ggml's number (`enum ggml_type`).
     pub fn new(code: u32) -> Option<GgmlType> {
         TABLE.iter().find(|t| t.1 == code).map(|t| t.0)
     }
 
-    /// ggml's number.
+    /// Returns ggml's number.
     pub fn code(self) -> u32 {
         TABLE[self as usize].1
     }
 
-    /// ggml's name.
+    /// Returns ggml's name.
     pub fn name(self) -> &'static str {
         TABLE[self as usize].2
     }
 
-    /// Whether a block holds codes and scales, not floating-point numbers.
+    /// Returns true if a block holds codes and scales rather than floating-point numbers.
     pub fn is_quantized(self) -> bool {
         !matches!(self, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16)
     }
 
-    /// Elements in a block.
+    /// Returns the number of elements in a block.
     pub const fn block_elements(self) -> usize {
         TABLE[self as usize].3
     }
 
-    /// Bytes of a block.
+    /// Returns the size of a block in bytes.
     pub const fn block_bytes(self) -> usize {
         TABLE[self as usize].4
     }

@@ -1,4 +1,4 @@
-//! Memory of the reference device: a vector that only its own objects look into. Reading it gives a copy.
+//! Memory of the reference device: a vector that only its own objects access. Reading it returns a copy.
 
 use super::weights::PlainWeights;
 use crate::backend::{Buffer, Error, Weights, own};
@@ -6,7 +6,7 @@ use crate::device::Device;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// `len` zeroes, or the error that there is no memory for `what`.
+/// Returns `len` zeroes, or an error if there is no memory for `what`.
 pub(super) fn zeroed<T: Copy + Default>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     let bytes = len * size_of::<T>();
@@ -43,7 +43,7 @@ impl Buffer for Block {
         let weights = own::<PlainWeights>(weights);
         for (mine, &weight) in self.values.iter_mut().zip(weights.all()) {
             let rate = rate as f64;
-            // At rate 1 the copy has the bits of the weights, even where the old value is not finite.
+            // At rate 1 the copy has the bits of the weights, even if the old value is not finite.
             *mine = if rate == 1.0 { weight } else { (*mine as f64 * (1.0 - rate) + rate * weight as f64) as f32 };
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! What an op computes on: copies of what it reads, and stores that follow the memory plan.
+//! The data of an op: copies of its inputs, and stores to the places of the memory plan.
 //!
-//! In debug builds every access is checked against what the op declares for this half of the pass, reads and writes
-//! apart.
+//! In debug builds every access is checked against the op's declaration for this half of the pass, reads and writes
+//! separately.
 
 use super::kv_store::PlainKvStore;
 use super::weights::PlainWeights;
@@ -10,20 +10,20 @@ use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Io, Objective, Outputs, PageTable, Param};
 use std::ops::Range;
 
-/// Activations, or their gradients: places in one planned block.
+/// Activations, or their gradients: byte ranges in one planned block of memory.
 pub(super) struct Slots<'a> {
     pub(super) data: &'a mut [f32],
-    /// Places in bytes.
+    /// Byte ranges in the block.
     pub(super) places: &'a [Range<usize>],
     pub(super) shapes: &'a [ActivationInfo],
     pub(super) rows: usize,
-    /// What the op declares that it reads here, and that it writes.
+    /// The activations that the op declares to read here, and those that it declares to write.
     pub(super) reads: &'a [Activation],
     pub(super) writes: &'a [Activation],
 }
 
 impl Slots<'_> {
-    /// The place of the rows of this pass, in values.
+    /// Returns the place of the rows of this pass, in values.
     fn range(&self, act: Activation) -> Range<usize> {
         let place = &self.places[act.index()];
         let (start, len) = (place.start / size_of::<f32>(), self.shapes[act.index()].cols * self.rows);
@@ -46,29 +46,29 @@ impl Slots<'_> {
     }
 }
 
-/// The KV cache in a pass.
+/// The KV cache during a pass.
 pub(super) struct Cache<'a> {
     pub(super) table: &'a PageTable,
     pub(super) store: &'a mut PlainKvStore,
 }
 
-/// Everything that an op computes on.
+/// All data of an op.
 pub(super) struct Ctx<'a> {
     /// The weights.
     pub(super) weights: &'a PlainWeights,
     /// The inputs.
     pub(super) batch: &'a Batch,
-    /// Rows of this batch.
+    /// Number of rows in this batch.
     pub(super) rows: usize,
-    /// Input type of the products.
+    /// Input type of matrix products.
     pub(super) precision: Precision,
-    /// Whether a backward pass follows.
+    /// True if a backward pass follows.
     pub(super) train: bool,
-    /// Keys and values of generated sequences (inference).
+    /// Keys and values of the sequences being generated (inference only).
     pub(super) cache: Option<Cache<'a>>,
     /// Results.
     pub(super) out: &'a mut Outputs,
-    /// What the loss heads minimize.
+    /// The function that the loss heads minimize.
     pub(super) objective: &'a dyn Objective,
     pub(super) acts: Slots<'a>,
     pub(super) grads: Slots<'a>,
@@ -79,15 +79,15 @@ pub(super) struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
-    /// Columns of an activation.
+    /// Returns the number of columns of an activation.
     pub(super) fn cols(&self, act: Activation) -> usize {
         self.acts.shapes[act.index()].cols
     }
-    /// The values of an activation, `[rows, cols]`.
+    /// Returns the values of an activation, `[rows, cols]`.
     pub(super) fn value(&self, act: Activation) -> Vec<f32> {
         self.acts.read(act)
     }
-    /// The values of some columns, `[rows, columns.cols]`.
+    /// Returns the values of some columns, `[rows, columns.cols]`.
     pub(super) fn columns(&self, columns: Columns) -> Vec<f32> {
         take(columns, &self.acts.read(columns.act))
     }
@@ -100,20 +100,21 @@ impl Ctx<'_> {
         let y = self.acts.write(columns.act).chunks_exact_mut(columns.ld);
         y.zip(values.chunks_exact(columns.cols)).for_each(|(y, v)| store(columns.of_mut(y), v, false));
     }
-    /// The gradient of an activation.
+    /// Returns the gradient of an activation.
     pub(super) fn grad(&self, act: Activation) -> Vec<f32> {
         self.grads.read(act)
     }
-    /// The gradient of some columns.
+    /// Returns the gradient of some columns.
     pub(super) fn grad_columns(&self, columns: Columns) -> Vec<f32> {
         take(columns, &self.grads.read(columns.act))
     }
-    /// Contributes to the gradient of an activation: adds to what an earlier op wrote, or is the first to write.
+    /// Contributes to the gradient of an activation: adds to the values of an earlier op, or overwrites if there is
+    /// none.
     pub(super) fn give_grad(&mut self, act: Activation, values: &[f64]) {
         let add = self.adds.contains(&act);
         store(self.grads.write(act), values, add);
     }
-    /// As [`Ctx::give_grad`] for some columns; the first to write sets the others to zero.
+    /// Like [`Ctx::give_grad`], for some columns; the first op to write sets the other columns to zero.
     pub(super) fn give_grad_columns(&mut self, columns: Columns, values: &[f64]) {
         let mut whole = vec![0.0; self.rows * columns.ld];
         for (row, v) in whole.chunks_exact_mut(columns.ld).zip(values.chunks_exact(columns.cols)) {
@@ -130,7 +131,7 @@ impl Ctx<'_> {
         let grad = &mut self.param_grads[self.weights.range(p)];
         store(&mut grad[..values.len()], values, true);
     }
-    /// The integers of a handle.
+    /// Returns the integers of a handle.
     pub(super) fn ints(&self, ints: IntTensor) -> Vec<u32> {
         self.ints[ints.index()].clone()
     }
@@ -146,7 +147,7 @@ fn take(columns: Columns, x: &[f32]) -> Vec<f32> {
     x.chunks_exact(columns.ld).flat_map(|row| columns.of(row)).copied().collect()
 }
 
-/// Rounds `values` to f32, after adding them to what is there if `add`.
+/// Rounds `values` to f32 and stores them, or adds them to the stored values if `add`.
 fn store(to: &mut [f32], values: &[f64], add: bool) {
     assert!(to.len() == values.len(), "invariant: {} values for {}", values.len(), to.len());
     for (to, value) in to.iter_mut().zip(values) {
@@ -154,7 +155,7 @@ fn store(to: &mut [f32], values: &[f64], add: bool) {
     }
 }
 
-/// What an op declares that it reads and writes in a half of the pass: activations, then gradients.
+/// Returns what an op declares to read and write in a half of the pass: activations, then gradients.
 pub(super) fn declared(io: &Io, forward: bool) -> [[&[Activation]; 2]; 2] {
     match forward {
         true => [[&io.reads, &io.writes], [&[], &[]]],

@@ -1,4 +1,4 @@
-//! Runs a program step by step over the places of its memory plan.
+//! Runs a program step by step, with activations at the places of its memory plan.
 
 use super::buffer::{Block, zeroed};
 use super::context::{Cache, Ctx, Slots, declared};
@@ -23,7 +23,7 @@ pub(super) struct PlainExecutor {
     first_writes: Vec<Vec<Activation>>,
 }
 
-/// For each op, what it writes before any other.
+/// Returns, for each op, the activations that it is the first to write.
 fn first_writes(program: &Program) -> Vec<Vec<Activation>> {
     let mut written = vec![false; program.activations.len()];
     let mut first = |a: &Activation| !std::mem::replace(&mut written[a.index()], true);
@@ -56,7 +56,7 @@ impl PlainExecutor {
         })
     }
 
-    /// Forward, and backward if there are `param_grads`.
+    /// Runs the forward pass, and the backward pass if there are `param_grads`.
     fn run(
         &mut self,
         weights: &mut dyn Weights,
@@ -75,7 +75,7 @@ impl PlainExecutor {
             }
         };
         if cfg!(debug_assertions) {
-            // What an earlier pass left must not be read.
+            // The results of an earlier pass must not be read.
             [&mut self.activations, &mut self.grads].into_iter().for_each(|x| x.fill(f32::NAN));
         }
         self.out.losses = Losses::default();
@@ -106,7 +106,7 @@ impl PlainExecutor {
         let places = &plan.grads;
         let mut grads = Slots { data: &mut self.grads, places, shapes, rows, reads: grad_reads, writes: grad_writes };
         if cfg!(debug_assertions) {
-            // An op that does not write all that it declares, or adds where it is the first to write, spreads NaN.
+            // If an op does not write all that it declares, or adds where it is the first to write, NaN spreads.
             writes.iter().filter(|a| self.first_writes[i].contains(a)).for_each(|&a| acts.poison(a));
             grad_writes.iter().filter(|a| !plan.adds[i].contains(a)).for_each(|&a| grads.poison(a));
         }
@@ -187,7 +187,7 @@ mod tests {
     use crate::testing::TestInput;
     use std::sync::Arc;
 
-    /// The loss of a linear layer whose program was changed by `spoil`.
+    /// Returns the loss of a linear layer whose program was modified by `spoil`.
     fn loss(spoil: impl FnOnce(&mut Program)) -> f64 {
         let (mut params, mut b) =
             (ParamLayout::default(), Builder::new(Mode { rows: 4, train: true, recompute: false }));
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_wrong_plan_shows() {
         assert!(loss(|_| ()).is_finite());
-        // The output lies where the input does, though both are alive.
+        // The output overlaps the input, although both are alive.
         let spoiled = loss(|program| program.plan.forward[1] = program.plan.forward[0].clone());
         assert!(!cfg!(debug_assertions) || spoiled.is_nan());
     }

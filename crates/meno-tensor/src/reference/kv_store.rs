@@ -1,7 +1,8 @@
 //! Keys and values of the reference device: one vector after the other.
 //!
-//! A page holds, for every layer, key and value head: the keys of its tokens, then their values. A vector starts at a
-//! 32-bit word. It is its numbers, or for Q8_0 its codes and then an f16 scale for each group of [`Q8_GROUP`].
+//! A page holds, for every layer, key head and value head, the keys of its tokens, then their values. A vector starts
+//! at a 32-bit word. It consists of its numbers; for Q8_0, of its codes and then an f16 scale for each group of
+//! [`Q8_GROUP`].
 
 use super::buffer::zeroed;
 use crate::backend::{Error, KvStore};
@@ -10,7 +11,7 @@ use crate::tape::PAGE;
 use half::{bf16, f16};
 use std::ops::Range;
 
-/// Which vectors of a token.
+/// Selects the key or the value of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Key,
@@ -24,7 +25,7 @@ pub(super) struct Place {
     pub(super) part: Part,
     pub(super) head: usize,
     pub(super) page: u32,
-    /// The token's place in its page.
+    /// The index of the token in its page.
     pub(super) token: usize,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct PlainKvStore {
     words: Vec<u32>,
 }
 
-/// Words of a vector of `dim` numbers.
+/// Returns the number of 32-bit words of a vector of `dim` numbers.
 fn vector_words(kv_type: KvType, dim: usize) -> usize {
     match kv_type {
         KvType::F32 => dim,
@@ -46,18 +47,18 @@ fn vector_words(kv_type: KvType, dim: usize) -> usize {
     }
 }
 
-/// Words of a layer's part of a page.
+/// Returns the number of 32-bit words of a layer's part of a page.
 fn layer_words(kv_type: KvType, spec: &LayerSpec) -> usize {
     PAGE * spec.kv_heads * (vector_words(kv_type, spec.qk_dim) + vector_words(kv_type, spec.v_dim))
 }
 
-/// Code of `x` under a scale: the nearest whole number up to ±127, ties to even.
+/// Returns the code of `x` under a scale: the nearest integer up to ±127, ties to even.
 fn q8_code(x: f32, scale: f16) -> i8 {
     let scale = scale.to_f32();
     if scale == 0.0 { 0 } else { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 }
 }
 
-/// `x` as words.
+/// Packs `x` into words.
 fn pack(kv_type: KvType, x: &[f32], words: &mut [u32]) {
     words.fill(0);
     match kv_type {
@@ -82,7 +83,7 @@ fn pack(kv_type: KvType, x: &[f32], words: &mut [u32]) {
     }
 }
 
-/// `dim` numbers from words.
+/// Unpacks `dim` numbers from words.
 fn unpack(kv_type: KvType, words: &[u32], dim: usize) -> Vec<f32> {
     let half = |words: &[u32], i: usize| (words[i / 2] >> (16 * (i % 2))) as u16;
     let number = |i: usize| match kv_type {
@@ -104,12 +105,12 @@ impl PlainKvStore {
         Ok(PlainKvStore { layers: layers.to_vec(), kv_type, pages, page_words, words })
     }
 
-    /// Number of pages.
+    /// Returns the number of pages.
     pub(super) fn pages(&self) -> usize {
         self.pages
     }
 
-    /// The words of a vector, and its width.
+    /// Returns the range of words of a vector, and its width.
     fn locate(&self, place: Place) -> (Range<usize>, usize) {
         let spec = &self.layers[place.layer];
         let [key, value] = [spec.qk_dim, spec.v_dim].map(|dim| vector_words(self.kv_type, dim));
@@ -130,7 +131,7 @@ impl PlainKvStore {
         pack(self.kv_type, x, &mut self.words[words]);
     }
 
-    /// A stored vector.
+    /// Returns a stored vector.
     pub(super) fn read(&self, place: Place) -> Vec<f32> {
         let (words, dim) = self.locate(place);
         unpack(self.kv_type, &self.words[words], dim)
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// Widths that do not fill their words: every vector is read as it was written, up to the rounding of its type.
+    /// Widths that do not fill their words: every vector reads back as written, up to the rounding of its type.
     #[test]
     fn vectors_do_not_touch_each_other() {
         let layers = [(2, 37, 33), (1, 8, 5)].map(|(kv_heads, qk_dim, v_dim)| LayerSpec { kv_heads, qk_dim, v_dim });

@@ -2,32 +2,33 @@
 
 use crate::log_softmax::LogSoftmax;
 
-/// z − max of a logit, as [`LogSoftmax::logprob`] takes it.
+/// Returns z − max of a logit, as in [`LogSoftmax::logprob`].
 fn distance(logit: f32, inv_temperature: f32, max: f32) -> f64 {
     (logit * inv_temperature - max) as f64
 }
 
-/// What normalizes a row of logits.
+/// Returns the normalizer of a row of logits.
 pub(super) fn log_softmax_row(logits: &[f32], inv_temperature: f32) -> LogSoftmax {
     let max = logits.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x)) * inv_temperature;
     let (mut sum, mut weighted) = (0f64, 0f64);
     for &x in logits {
         let d = distance(x, inv_temperature, max);
         sum += d.exp();
-        // A token of probability 0 adds nothing: 0 · −∞ would be no number.
+        // A token of probability 0 adds nothing: 0 · −∞ would be NaN.
         weighted += if d == f64::NEG_INFINITY { 0.0 } else { d.exp() * d };
     }
     LogSoftmax::new(inv_temperature, max, sum as f32, weighted as f32)
 }
 
-/// As [`log_softmax_row`]; leaves exp(z − max) in the row.
+/// Like [`log_softmax_row`]; leaves exp(z − max) in the row.
 pub(super) fn exp_row(logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
     let row = log_softmax_row(logits, inv_temperature);
     logits.iter_mut().for_each(|x| *x = distance(*x, inv_temperature, row.max).exp() as f32);
     row
 }
 
-/// The gradient by the logits of a loss with these derivatives by log p(`target`) and by the entropy H:
+/// Returns the gradient with respect to the logits of a loss, given its derivatives with respect to log p(`target`) and
+/// the entropy H:
 ///
 /// ∂ log p_t / ∂ logit_j = (1[j = t] − p_j) / T,  ∂ H / ∂ logit_j = −p_j (log p_j + H) / T.
 pub(super) fn gradient(row: &LogSoftmax, target: usize, (dlogprob, dentropy): (f32, f32), logits: &[f32]) -> Vec<f32> {

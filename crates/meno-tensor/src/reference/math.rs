@@ -1,11 +1,11 @@
-//! The arithmetic of the reference: matrix products and functions of rows, with sums in f64 in the order of the index.
+//! The arithmetic of the reference: matrix products and row functions, with sums in f64 in the order of the index.
 //!
-//! A result is f64 and is rounded to f32 where it is stored.
+//! A result is f64 and is rounded to f32 when it is stored.
 
 use crate::precision::Precision;
 use std::ops::Range;
 
-/// A borrowed matrix: element (i, j) at `data[i * row_stride + j * col_stride]`.
+/// A borrowed matrix: element (i, j) is at `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy)]
 pub(super) struct Mat<'a> {
     data: &'a [f32],
@@ -25,13 +25,13 @@ impl<'a> Mat<'a> {
     pub(super) fn t(self) -> Self {
         Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
-    /// Some of its columns.
+    /// A range of its columns.
     pub(super) fn columns(self, range: Range<usize>) -> Self {
         assert!(range.end <= self.cols, "invariant: columns {range:?} of {}", self.cols);
         let start = (range.start * self.col_stride).min(self.data.len());
         Mat { data: &self.data[start..], cols: range.len(), ..self }
     }
-    /// All elements in row-major order, rounded to `precision`.
+    /// Returns all elements in row-major order, rounded to `precision`.
     fn rounded(self, precision: Precision) -> Vec<f64> {
         let at = |i: usize, j: usize| self.data[i * self.row_stride + j * self.col_stride];
         (0..self.rows).flat_map(|i| (0..self.cols).map(move |j| round(precision, at(i, j)) as f64)).collect()
@@ -45,7 +45,7 @@ fn round(precision: Precision, x: f32) -> f32 {
     }
 }
 
-/// a · b, row-major: inputs are rounded to `precision`, and an element is one sum in the order of k.
+/// Returns a · b, row-major. Inputs are rounded to `precision`, and an element is one sum in the order of k.
 pub(super) fn product(precision: Precision, a: Mat, b: Mat) -> Vec<f64> {
     assert!(a.cols == b.rows, "invariant: a product of {} and {} inputs", a.cols, b.rows);
     let (m, n, k) = (a.rows, b.cols, a.cols);
@@ -59,12 +59,12 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum()
 }
 
-/// Values as they are stored.
+/// Rounds values to f32, the storage type.
 pub(super) fn stored(x: &[f64]) -> Vec<f32> {
     x.iter().map(|&x| x as f32).collect()
 }
 
-/// Values before they are stored.
+/// Widens stored values to f64.
 pub(super) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| x as f64).collect()
 }
@@ -74,7 +74,7 @@ pub(super) fn add(a: &mut [f64], b: &[f64]) {
     a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
 }
 
-/// The sum of the rows of `x`.
+/// Returns the sum of the rows of `x`.
 pub(super) fn sum_rows(x: &[f32], cols: usize) -> Vec<f64> {
     let mut sums = vec![0.0; cols];
     x.chunks_exact(cols).for_each(|row| add(&mut sums, &wide(row)));

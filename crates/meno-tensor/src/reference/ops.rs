@@ -1,4 +1,4 @@
-//! How the reference computes each op, forward and backward. The equations are those of [`crate::ops`].
+//! The reference kernels of each op, forward and backward. [`crate::ops`] has the equations.
 
 mod absorb;
 mod attention;
@@ -22,7 +22,7 @@ mod test_ops;
 use super::context::Ctx;
 use crate::ops::Op;
 
-/// The two halves of an op.
+/// The forward and the backward half of an op.
 pub(super) trait Kernels {
     /// Computes the outputs.
     fn forward(&self, ctx: &mut Ctx);
@@ -30,7 +30,7 @@ pub(super) trait Kernels {
     fn backward(&self, ctx: &mut Ctx);
 }
 
-/// The kernels of `op`.
+/// Returns the kernels of `op`.
 pub(super) fn kernels(op: &Op) -> &dyn Kernels {
     match op {
         Op::Embedding(op) => op,

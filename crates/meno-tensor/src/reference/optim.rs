@@ -9,7 +9,7 @@ use crate::optim::{OptimizerConfig, UpdateRule};
 use crate::tape::ParamLayout;
 use std::ops::Range;
 
-/// √Σ g² over all trainable parameters.
+/// Returns √Σ g² over all trainable parameters.
 pub(super) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
     let trainable = layout.iter().filter(|(_, info)| info.trainable);
     trainable.flat_map(|(_, info)| &grads[info.range()]).map(|&g| (g as f64).powi(2)).sum::<f64>().sqrt()
@@ -27,14 +27,14 @@ pub(super) struct PlainOptimizer {
     second: Block,
 }
 
-/// One parameter in a step.
+/// The update of one parameter in a step.
 struct Update<'a> {
     weights: &'a mut [f32],
     grads: &'a [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
     learning_rate: f64,
-    /// Factor of the gradients.
+    /// Factor applied to the gradients.
     scale: f64,
 }
 
@@ -46,8 +46,8 @@ impl PlainOptimizer {
     }
 }
 
-/// AdamW (arXiv 1711.05101, algorithm 2): m and v are the decayed means of g and g², corrected for their start at 0;
-/// w ← (1 − lr·λ) w − lr · m̂ / (√v̂ + ε).
+/// AdamW (arXiv 1711.05101, algorithm 2): m and v are the decayed means of g and g², corrected for their start at 0; w
+/// ← (1 − lr·λ) w − lr · m̂ / (√v̂ + ε).
 fn adamw(config: &OptimizerConfig, steps: u64, weight_decay: f32, update: Update) {
     let Update { weights, grads, first, second, learning_rate, scale } = update;
     let (beta1, beta2) = (config.adam_beta1 as f64, config.adam_beta2 as f64);

@@ -1,4 +1,4 @@
-//! Weights of the reference device: one block of f32, and the blocks of quantized parameters as they are in the file.
+//! Weights of the reference device: one block of f32, and the blocks of quantized parameters in the file's format.
 
 use super::buffer::{Block, zeroed};
 use crate::backend::{Buffer, Error, Weights, own_mut};
@@ -20,7 +20,7 @@ struct Quantized {
 pub(super) struct PlainWeights {
     layout: Arc<ParamLayout>,
     data: Vec<f32>,
-    /// By parameter.
+    /// Quantized parameters, indexed by parameter.
     quantized: Vec<Option<Quantized>>,
 }
 
@@ -31,22 +31,22 @@ impl PlainWeights {
         Ok(PlainWeights { layout, data, quantized })
     }
 
-    /// Everything in the layout of the parameters.
+    /// Returns all values in the layout of the parameters.
     pub(super) fn all(&self) -> &[f32] {
         &self.data
     }
 
-    /// As [`PlainWeights::all`], to change.
+    /// Like [`PlainWeights::all`], but mutable.
     pub(super) fn all_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    /// The place of `p` in a block of all parameters.
+    /// Returns the place of `p` in a block of all parameters.
     pub(super) fn range(&self, p: Param) -> Range<usize> {
         self.layout.info(p).range()
     }
 
-    /// The values of `p`; a copy if it is quantized.
+    /// Returns the values of `p`; a copy if it is quantized.
     pub(super) fn get(&self, p: Param) -> Cow<'_, [f32]> {
         match self.quantized(p) {
             None => Cow::Borrowed(&self.data[self.range(p)]),
@@ -58,7 +58,7 @@ impl PlainWeights {
         }
     }
 
-    /// A row of `cols` values of the matrix `p`.
+    /// Returns a row of `cols` values of the matrix `p`.
     pub(super) fn row(&self, p: Param, row: usize, cols: usize) -> Vec<f32> {
         match self.quantized(p) {
             None => self.data[self.range(p)][row * cols..][..cols].to_vec(),
@@ -70,7 +70,7 @@ impl PlainWeights {
         }
     }
 
-    /// The input type of products with `p`: a quantized matrix is multiplied with unrounded inputs.
+    /// Returns the input type of products with `p`: a quantized matrix is multiplied by unrounded inputs.
     pub(super) fn precision(&self, p: Param, precision: Precision) -> Precision {
         if self.layout.is_quantized(p) { Precision::F32 } else { precision }
     }

@@ -1,22 +1,22 @@
-//! What one pass computes on: packed sequences, their slots in the KV cache, and the results that are wanted.
+//! The input of one pass: packed sequences, their slots in the KV cache, and the requested results.
 
 use std::ops::Range;
 
-/// One run of consecutive tokens of one sequence among the packed rows.
+/// A run of consecutive tokens of one sequence in the packed rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its rows in the batch.
     pub rows: Range<usize>,
-    /// How many tokens of the sequence precede these in the KV cache.
+    /// Number of tokens of the sequence that precede these in the KV cache.
     pub past: usize,
     /// The sequence's slot in the KV cache; `None` in training and scoring.
     pub slot: Option<usize>,
 }
 
-/// A row without a target: it has no loss.
+/// The target of a row without a target; such a row has no loss.
 pub const IGNORE: u32 = u32::MAX;
 
-/// Packed sequences: no padding, boundaries by segment.
+/// Packed sequences: no padding; segments mark the boundaries.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Token ids, all segments one after the other.
@@ -30,14 +30,14 @@ pub struct Batch {
     pub targets: [Vec<u32>; 2],
     /// The weight of every row's loss (shared by both heads; rows of weight 0 are skipped).
     pub weights: Vec<f32>,
-    /// Rows whose logits are wanted, ascending (inference).
+    /// Rows whose logits are requested, ascending (inference).
     pub logit_rows: Vec<usize>,
     /// The main network's hidden state of every row, for the MTP module (inference).
     pub hidden: Vec<f32>,
 }
 
 impl Batch {
-    /// Empties the batch and keeps its memory.
+    /// Empties the batch but keeps its memory.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
@@ -48,12 +48,12 @@ impl Batch {
         self.hidden.clear();
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether there are no rows.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
@@ -67,8 +67,8 @@ impl Batch {
         rows
     }
 
-    /// Appends a whole training sequence. Row i's target is token i + 1 (head 0) and token i + 2 (head 1), with
-    /// `weight(i + 1)` the weight of predicting token i + 1; the last rows have no target.
+    /// Appends a whole training sequence. The targets of row i are token i + 1 (head 0) and token i + 2 (head 1);
+    /// `weight(i + 1)` is the weight of predicting token i + 1. The last rows have no target.
     pub fn push_training(&mut self, tokens: &[u32], mut weight: impl FnMut(usize) -> f32) -> Range<usize> {
         let rows = self.push(tokens, 0, None);
         for (head, targets) in self.targets.iter_mut().enumerate() {

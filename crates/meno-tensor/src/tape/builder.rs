@@ -9,7 +9,7 @@ use crate::ops::Op;
 pub struct Builder {
     mode: Mode,
     activations: Vec<ActivationInfo>,
-    /// The activation whose gradient each one shares.
+    /// For each activation, the one whose gradient it shares.
     alias: Vec<usize>,
     int_capacities: Vec<usize>,
     ops: Vec<Op>,
@@ -20,42 +20,43 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty program.
+    /// Creates an empty program.
     pub fn new(mode: Mode) -> Self {
         let (activations, alias, int_capacities, ops, nodes) = (vec![], vec![], vec![], vec![], vec![]);
         Builder { mode, activations, alias, int_capacities, ops, nodes, block: None, blocks: 0, routers: 0 }
     }
-    /// What the program is built for.
+    /// Returns the mode that the program is built for.
     pub fn mode(&self) -> Mode {
         self.mode
     }
-    /// A new f32 activation of `cols` columns.
+    /// Creates an f32 activation of `cols` columns.
     pub fn activation(&mut self, cols: usize) -> Activation {
         self.activation_of(cols, Dtype::F32)
     }
-    /// A new activation of `cols` columns.
+    /// Creates an activation of `cols` columns.
     pub fn activation_of(&mut self, cols: usize, dtype: Dtype) -> Activation {
         self.activations.push(ActivationInfo { cols, dtype });
         self.alias.push(self.activations.len() - 1);
         Activation(self.activations.len() as u32 - 1)
     }
-    /// The next state of the residual stream of `x`: same shape, and both share one gradient (dL/dx starts as dL/dy).
+    /// Creates the next state of the residual stream of `x`: same shape, and both share one gradient (dL/dx starts as
+    /// dL/dy).
     pub fn residual(&mut self, x: Activation) -> Activation {
         let ActivationInfo { cols, dtype } = self.activations[x.index()];
         let y = self.activation_of(cols, dtype);
         self.alias[y.index()] = self.alias[x.index()];
         y
     }
-    /// The columns of an activation.
+    /// Returns the number of columns of an activation.
     pub fn cols(&self, x: Activation) -> usize {
         self.activations[x.index()].cols
     }
-    /// Integers for an op to keep, at most `capacity` of them; none at first.
+    /// Creates an integer buffer for an op, with at most `capacity` integers; it starts empty.
     pub fn ints(&mut self, capacity: usize) -> IntTensor {
         self.int_capacities.push(capacity);
         IntTensor(self.int_capacities.len() as u32 - 1)
     }
-    /// The index of a new MoE layer in [`super::Outputs::expert_load`].
+    /// Returns the index of a new MoE layer in [`super::Outputs::expert_load`].
     pub fn router(&mut self) -> usize {
         self.routers += 1;
         self.routers - 1
@@ -67,12 +68,12 @@ impl Builder {
         self.nodes.push(Node { io: description.io(), block: self.block, recomputed: description.recomputed() });
         self.ops.push(op);
     }
-    /// What the ops of this name write (for tests of ops).
+    /// Returns the activations that ops of this name write (for tests of ops).
     pub(crate) fn written_by(&self, name: &str) -> Vec<Activation> {
         let ops = self.ops.iter().zip(&self.nodes).filter(|(op, _)| op.description().name() == name);
         ops.flat_map(|(_, node)| node.io.writes.iter().copied()).collect()
     }
-    /// Appends the ops that `f` pushes as one block: the unit of activation recomputation.
+    /// Appends the ops that `f` pushes as one block, the unit of activation recomputation.
     pub fn block<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         if self.mode.recompute && self.mode.train {
             self.block = Some(self.blocks);

@@ -1,5 +1,5 @@
-//! The parameters of a network: names, shapes and where each lies in a flat block. Pure description; the values are a
-//! backend's ([`crate::backend::Weights`]).
+//! The parameters of a network: names, shapes and places in a flat block. It is a description only; the backend holds
+//! the values ([`crate::backend::Weights`]).
 
 use std::ops::Range;
 
@@ -20,30 +20,31 @@ pub struct ParamInfo {
     pub name: String,
     /// The shape, row-major; a linear layer is `[out, in]`.
     pub shape: Vec<usize>,
-    /// Whether an optimizer changes it (`false` for `e_score_correction_bias`, or when frozen).
+    /// True if an optimizer updates it (`false` for `e_score_correction_bias`, or when frozen).
     pub trainable: bool,
     range: Range<usize>,
-    /// Whether it is the weight of a linear layer, `[out, in]`.
+    /// True if it is the weight of a linear layer, `[out, in]`.
     linear: bool,
-    /// How many weights, from this one on, are fused into one matrix; 0 if an earlier weight's group includes it.
+    /// The number of weights, starting with this one, that are fused into one matrix; 0 if an earlier weight's group
+    /// includes it.
     fused: usize,
     quantized: bool,
 }
 
 impl ParamInfo {
-    /// The number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
-    /// Whether there are no values.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Its place in a block of all parameters: weights, gradients, optimizer moments. Empty if it is quantized.
+    /// Returns its place in a block of all parameters: weights, gradients, optimizer moments. Empty if it is quantized.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }
-    /// Rows and columns of the matrix: columns are the last dimension.
+    /// Returns rows and columns of the matrix: columns are the last dimension.
     pub fn matrix_shape(&self) -> [usize; 2] {
         let cols = *self.shape.last().expect("invariant: a matrix has a shape");
         [self.len() / cols.max(1), cols]
@@ -74,15 +75,15 @@ impl ParamLayout {
         Param(self.infos.len() as u32 - 1)
     }
 
-    /// Places parameter `i` behind those placed before.
+    /// Places parameter `i` after those placed before.
     fn place(&mut self, i: usize) {
         let len = if self.infos[i].quantized { 0 } else { self.infos[i].len() };
         self.infos[i].range = self.total..self.total + len;
         self.total = (self.total + len).next_multiple_of(16);
     }
 
-    /// Marks weights of linear layers, or tables of rows, as quantized: they keep the blocks of their file and cannot be
-    /// trained. Weights that they were fused with are no longer fused. Call it before weights are made.
+    /// Marks weights of linear layers, or tables of rows, as quantized: they keep the blocks of their file and cannot
+    /// be trained. Weights fused with them are no longer fused. Call it before weights are allocated.
     pub fn set_quantized(&mut self, params: &[Param]) {
         params.iter().for_each(|p| self.infos[p.index()].quantized = true);
         for i in 0..self.infos.len() {
@@ -95,12 +96,12 @@ impl ParamLayout {
         (0..self.infos.len()).for_each(|i| self.place(i));
     }
 
-    /// Whether `p` is quantized.
+    /// Returns true if `p` is quantized.
     pub fn is_quantized(&self, p: Param) -> bool {
         self.infos[p.index()].quantized
     }
 
-    /// Whether any parameter is quantized. Such a network cannot be trained or saved.
+    /// Returns true if any parameter is quantized. Such a network cannot be trained or saved.
     pub fn has_quantized(&self) -> bool {
         self.infos.iter().any(|info| info.quantized)
     }
@@ -110,13 +111,13 @@ impl ParamLayout {
         self.infos[p.index()].linear = true;
     }
 
-    /// Whether `p` was marked as the weight of a linear layer.
+    /// Returns true if `p` is marked as the weight of a linear layer.
     pub fn is_linear(&self, p: Param) -> bool {
         self.infos[p.index()].linear
     }
 
     /// Fuses linear layers that always share an input (q, k, v; gate, up): if their weights are contiguous and equally
-    /// wide, they are multiplied as one matrix. Returns whether they are fused.
+    /// wide, they are multiplied as one matrix. Returns true if they are fused.
     pub fn fuse_linear(&mut self, weights: &[Param]) -> bool {
         let cols = |p: &Param| self.info(*p).shape.last().copied();
         let meet =
@@ -129,18 +130,18 @@ impl ParamLayout {
         true
     }
 
-    /// Whether exactly these weights are fused.
+    /// Returns true if exactly these weights are fused.
     pub fn are_fused(&self, weights: &[Param]) -> bool {
         weights.len() > 1 && self.infos[weights[0].index()].fused == weights.len()
     }
 
-    /// Every matrix of a linear layer, as its first and its last weight: several weights where they are fused.
+    /// Returns every matrix of a linear layer, as its first and its last weight (several weights if they are fused).
     pub(crate) fn linear_matrices(&self) -> impl Iterator<Item = [Param; 2]> {
         let matrices = self.infos.iter().enumerate().filter(|(_, info)| info.linear && info.fused > 0);
         matrices.map(|(i, info)| [i, i + info.fused - 1].map(|i| Param(i as u32)))
     }
 
-    /// The place of weights that lie one after the other.
+    /// Returns the place of contiguous weights.
     pub(crate) fn span(&self, first: Param, last: Param) -> Range<usize> {
         self.info(first).range().start..self.info(last).range().end
     }
@@ -150,27 +151,27 @@ impl ParamLayout {
         self.infos[p.index()].trainable = false;
     }
 
-    /// The handle with this published name.
+    /// Returns the handle with this published name.
     pub fn find(&self, name: &str) -> Option<Param> {
         self.infos.iter().position(|i| i.name == name).map(|i| Param(i as u32))
     }
 
-    /// All handles and their descriptions.
+    /// Returns all handles and their descriptions.
     pub fn iter(&self) -> impl Iterator<Item = (Param, &ParamInfo)> {
         self.infos.iter().enumerate().map(|(i, info)| (Param(i as u32), info))
     }
 
-    /// Name, shape and place of `p`.
+    /// Returns name, shape and place of `p`.
     pub fn info(&self, p: Param) -> &ParamInfo {
         &self.infos[p.index()]
     }
 
-    /// The length of a block of all parameters: their values and the padding between them.
+    /// Returns the length of a block of all parameters: their values and the padding between them.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// The number of values of all parameters together.
+    /// Returns the number of values of all parameters together.
     pub fn count(&self) -> usize {
         self.infos.iter().map(ParamInfo::len).sum()
     }

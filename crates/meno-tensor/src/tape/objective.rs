@@ -1,8 +1,8 @@
-//! Objectives: what a loss head minimizes.
+//! Objectives: the functions that loss heads minimize.
 //!
 //! A head works in two phases, so that an objective is written once for all devices. The device computes
-//! log-probability and entropy of every wanted target; the host turns them into losses and derivatives
-//! ([`token_losses`]); the device turns the derivatives into gradients.
+//! log-probability and entropy of every wanted target; the host converts them to losses and derivatives
+//! ([`token_losses`]); the device converts the derivatives to gradients.
 
 use super::batch::Batch;
 
@@ -17,7 +17,7 @@ pub struct TokenLoss {
     pub dentropy: f32,
 }
 
-/// Log-probability of a target and entropy of the distribution that predicts it.
+/// The log-probability of a target and the entropy of the distribution that predicts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
     /// Natural logarithm of the target's probability.
@@ -26,22 +26,22 @@ pub struct Score {
     pub entropy: f32,
 }
 
-/// What a loss head minimizes, as a function of each target's log-probability and of the entropy (in nats) of the
+/// The function that a loss head minimizes, in terms of each target's log-probability and the entropy (in nats) of the
 /// distribution that predicts it.
 pub trait Objective: Sync {
-    /// The loss of the target of `row`, given its log-probability and entropy at [`Objective::temperature`].
+    /// Returns the loss of the target of `row`, given its log-probability and entropy at [`Objective::temperature`].
     fn token(&self, batch: &Batch, head: usize, row: usize, logprob: f32, entropy: f32) -> TokenLoss;
-    /// Logits are divided by this before the softmax.
+    /// Returns the divisor of the logits before the softmax.
     fn temperature(&self) -> f32 {
         1.0
     }
-    /// Whether a token's loss depends on the entropy. Its gradient costs a second exponential per logit.
+    /// Returns true if a token's loss depends on the entropy. Its gradient costs a second exponential per logit.
     fn uses_entropy(&self) -> bool {
         false
     }
 }
 
-/// The host's phase of a loss head: the losses of `rows` from their scores, in `losses`.
+/// The host's phase of a loss head: computes the losses of `rows` from their scores, into `losses`.
 pub(crate) fn token_losses(
     objective: &dyn Objective,
     batch: &Batch,
@@ -63,7 +63,7 @@ pub struct CrossEntropy {
 }
 
 impl Default for CrossEntropy {
-    /// Both heads count fully.
+    /// Both heads have factor 1.
     fn default() -> Self {
         CrossEntropy { head_scale: [1.0; 2] }
     }

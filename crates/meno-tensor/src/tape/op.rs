@@ -1,4 +1,4 @@
-//! The vocabulary of a program: handles to activations and integers, and what an op declares about itself.
+//! The vocabulary of a program: handles to activations and integers, and the declarations of an op.
 
 /// The element type of an activation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -11,7 +11,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes per element.
+    /// Returns the size of an element in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Dtype::F32 => 4,
@@ -20,7 +20,7 @@ impl Dtype {
     }
 }
 
-/// A handle to an activation: a matrix with a row per token.
+/// A handle to an activation: a matrix with one row per token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Activation(pub(super) u32);
 
@@ -30,8 +30,8 @@ impl Activation {
     }
 }
 
-/// A handle to unsigned integers that an op leaves for later ops or for its own backward pass (routing decisions).
-/// Their capacity is declared; how many are in use is stored beside them.
+/// A handle to unsigned integers that an op stores for later ops or for its own backward pass (routing decisions).
+/// Their capacity is declared; the number in use is stored with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IntTensor(pub(super) u32);
 
@@ -41,7 +41,7 @@ impl IntTensor {
     }
 }
 
-/// The activations and gradients that an op touches. The memory plan relies on it, and debug builds check it.
+/// The activations and gradients that an op reads and writes. The memory plan relies on it, and debug builds check it.
 #[derive(Clone, Debug, Default)]
 pub struct Io {
     /// Activations that forward reads.
@@ -52,23 +52,24 @@ pub struct Io {
     pub saved: Vec<Activation>,
     /// Activations whose gradients backward reads. A gradient changed in place is in both lists.
     pub grad_reads: Vec<Activation>,
-    /// Activations whose gradients backward writes: it adds where an earlier op of the backward pass wrote
-    /// (the plan says where), and overwrites elsewhere.
+    /// Activations whose gradients backward writes. It adds if an earlier op of the backward pass wrote the gradient
+    /// (the plan records this); otherwise it overwrites.
     pub grad_writes: Vec<Activation>,
 }
 
-/// What an op says about itself, the same on every device.
+/// An op's description of itself, the same on every device.
 pub trait Describe {
-    /// The name in profiles.
+    /// Returns the name in profiles.
     fn name(&self) -> &'static str;
-    /// What it touches.
+    /// Returns the activations and gradients that it reads and writes.
     fn io(&self) -> Io;
-    /// Floating-point operations of one forward pass over `rows` rows; a multiply-add counts as two.
+    /// Returns the number of floating-point operations of one forward pass over `rows` rows. A multiply-add counts as
+    /// two.
     fn flops(&self, _rows: usize) -> u64 {
         0
     }
-    /// Whether its outputs are cheap to compute again. Backward then recomputes them just before they are needed, so
-    /// they take no memory in between.
+    /// Returns true if its outputs are cheap to recompute. Backward then recomputes them just before they are needed,
+    /// so they use no memory in between.
     fn recomputed(&self) -> bool {
         false
     }

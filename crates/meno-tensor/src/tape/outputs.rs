@@ -1,24 +1,24 @@
-//! What a pass computes, fetched from the device when the pass is over.
+//! The results of a pass, fetched from the device after the pass.
 
 use std::ops::AddAssign;
 
 /// Sums of losses over a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
-    /// Of the next token (loss head 0).
+    /// Loss of the next token (loss head 0).
     pub next_token: f64,
-    /// Of the multi-token prediction module (loss head 1).
+    /// Loss of the multi-token prediction module (loss head 1).
     pub mtp: f64,
-    /// Of the routers' balance losses.
+    /// Balance losses of the routers.
     pub balance: f64,
 }
 
 impl Losses {
-    /// All of them together: what the pass minimizes.
+    /// Returns the sum of all losses, which the pass minimizes.
     pub fn total(&self) -> f64 {
         self.next_token + self.mtp + self.balance
     }
-    /// The loss of a head.
+    /// Returns the loss of a head.
     pub(crate) fn head_mut(&mut self, head: usize) -> &mut f64 {
         if head == 0 { &mut self.next_token } else { &mut self.mtp }
     }
@@ -32,19 +32,19 @@ impl AddAssign for Losses {
     }
 }
 
-/// What a pass computed.
+/// The results of a pass.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
     /// The losses.
     pub losses: Losses,
-    /// For head 0: log-probability of every row's target (0 where there is none).
+    /// For head 0: log-probability of every row's target (0 if there is none).
     pub logprobs: Vec<f32>,
-    /// For head 0: entropy of every row's distribution, in nats (0 where there is no target).
+    /// For head 0: entropy of every row's distribution, in nats (0 if there is no target).
     pub entropies: Vec<f32>,
     /// Logits of [`super::Batch::logit_rows`], `[rows, vocab]`.
     pub logits: Vec<f32>,
-    /// Normed output of the last block for every row, `[t, hidden]`, if the program stores it (inference).
+    /// Normalized output of the last block for every row, `[t, hidden]`, if the program stores it (inference).
     pub hidden: Vec<f32>,
-    /// For every MoE layer: how many tokens each routed expert got.
+    /// For every MoE layer: the number of tokens of each routed expert.
     pub expert_load: Vec<Vec<u32>>,
 }

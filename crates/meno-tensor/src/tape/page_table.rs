@@ -1,8 +1,8 @@
-//! Which pages of a KV cache hold the tokens of which sequence. Pure bookkeeping on the host; the keys and values are a
-//! backend's ([`crate::backend::KvStore`]).
+//! Maps the tokens of sequences to pages of a KV cache. This is bookkeeping on the host only; the backend holds the
+//! keys and values ([`crate::backend::KvStore`]).
 //!
 //! A sequence has a *slot*: a table of the pages that hold its tokens, [`PAGE`] tokens per page. Slots can share pages,
-//! so a prompt that several sequences share is stored once. Before a slot writes to a shared page it gets its own copy
+//! so a prompt that several sequences share is stored once. Before a slot writes to a shared page, it gets its own copy
 //! ([`PageTable::reserve`]).
 
 use std::ops::Range;
@@ -10,52 +10,52 @@ use std::ops::Range;
 /// Tokens per page.
 pub const PAGE: usize = 64;
 
-/// Pages that hold `tokens` tokens.
+/// Returns the number of pages for `tokens` tokens.
 pub fn pages(tokens: usize) -> usize {
     tokens.div_ceil(PAGE)
 }
 
 /// The pages of every slot.
 pub struct PageTable {
-    /// How many slots (and holders of a taken page) use each page.
+    /// Number of slots (and holders of a taken page) that use each page.
     refs: Vec<u32>,
-    /// Unused pages; the last is given out next.
+    /// Unused pages; the last one is allocated next.
     free: Vec<u32>,
     /// The pages of every slot.
     tables: Vec<Vec<u32>>,
     /// Slots that are not in use.
     closed: Vec<usize>,
-    /// Copies that are due before the next pass.
+    /// Copies to make before the next pass.
     copies: Vec<PageCopy>,
 }
 
-/// The content of page `from` has to be copied to page `to` before anything is written.
+/// The content of page `from` must be copied to page `to` before anything is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCopy {
     /// The shared page.
     pub from: u32,
-    /// The page that takes its place.
+    /// The page that replaces it.
     pub to: u32,
 }
 
 impl PageTable {
-    /// An empty table of `pages` pages.
+    /// Creates an empty table of `pages` pages.
     pub fn new(pages: usize) -> Self {
         let free = (0..pages as u32).rev().collect();
         PageTable { refs: vec![0; pages], free, tables: Vec::new(), closed: Vec::new(), copies: Vec::new() }
     }
 
-    /// Number of pages.
+    /// Returns the number of pages.
     pub fn pages(&self) -> usize {
         self.refs.len()
     }
 
-    /// Unused pages.
+    /// Returns the number of unused pages.
     pub fn free_pages(&self) -> usize {
         self.free.len()
     }
 
-    /// A new, empty slot.
+    /// Opens a new, empty slot.
     pub fn open(&mut self) -> usize {
         self.closed.pop().unwrap_or_else(|| {
             self.tables.push(Vec::new());
@@ -63,7 +63,7 @@ impl PageTable {
         })
     }
 
-    /// A new slot with these pages.
+    /// Opens a new slot with these pages.
     pub fn open_with(&mut self, table: &[u32]) -> usize {
         let slot = self.open();
         self.tables[slot].extend_from_slice(table);
@@ -71,13 +71,13 @@ impl PageTable {
         slot
     }
 
-    /// Gives a slot back, with the pages that only it uses.
+    /// Closes a slot and frees the pages that only it uses.
     pub fn close(&mut self, slot: usize) {
         self.truncate(slot, 0);
         self.closed.push(slot);
     }
 
-    /// Drops all tokens of a slot but the first `len`.
+    /// Drops all tokens of a slot except the first `len`.
     pub fn truncate(&mut self, slot: usize, len: usize) {
         while self.tables[slot].len() > pages(len) {
             let page = self.tables[slot].pop().expect("invariant: longer than the pages to keep");
@@ -85,7 +85,8 @@ impl PageTable {
         }
     }
 
-    /// A page that no slot uses yet, to be filled from elsewhere. [`PageTable::release`] it once slots use it.
+    /// Takes a page that no slot uses yet, to be filled from another source. Call [`PageTable::release`] once slots use
+    /// it.
     pub fn take_page(&mut self) -> Option<u32> {
         let page = self.free.pop()?;
         self.refs[page as usize] = 1;
@@ -101,12 +102,12 @@ impl PageTable {
         }
     }
 
-    /// The pages of a slot, in the order of its tokens.
+    /// Returns the pages of a slot, in the order of its tokens.
     pub fn table(&self, slot: usize) -> &[u32] {
         &self.tables[slot]
     }
 
-    /// Makes the first `len` tokens of slot `from` the content of slot `to`, by sharing their pages.
+    /// Sets the content of slot `to` to the first `len` tokens of slot `from`, by sharing their pages.
     pub fn fork(&mut self, from: usize, to: usize, len: usize) {
         if from == to {
             return;
@@ -118,7 +119,7 @@ impl PageTable {
         self.tables[to] = table;
     }
 
-    /// How many free pages are needed to write the tokens `range` of a slot.
+    /// Returns the number of free pages needed to write the tokens `range` of a slot.
     pub fn pages_needed(&self, slot: usize, range: Range<usize>) -> usize {
         let table = &self.tables[slot];
         let written = range.start / PAGE..pages(range.end);
@@ -126,11 +127,11 @@ impl PageTable {
         shared.count() + written.end.saturating_sub(table.len())
     }
 
-    /// Gives a slot pages of its own for the tokens `range` that are about to be written, and notes which pages have to be
-    /// copied first. [`PageTable::pages_needed`] says beforehand whether there are enough.
+    /// Gives a slot exclusive pages for the tokens `range` that are about to be written, and records which pages must
+    /// be copied first. [`PageTable::pages_needed`] returns in advance how many free pages this takes.
     ///
     /// # Panics
-    /// If there are not enough.
+    /// Panics if there are not enough free pages.
     pub fn reserve(&mut self, slot: usize, range: Range<usize>) {
         let Range { start, end } = range;
         assert!(start <= self.tables[slot].len() * PAGE, "invariant: no gap before token {start}");
@@ -152,7 +153,7 @@ impl PageTable {
         }
     }
 
-    /// The copies that are due, in order; whoever takes them carries them out before anything is written.
+    /// Returns the pending copies, in order. The caller must make them before anything is written.
     pub(crate) fn take_copies(&mut self) -> impl Iterator<Item = PageCopy> + '_ {
         self.copies.drain(..)
     }
@@ -162,7 +163,7 @@ impl PageTable {
 mod tests {
     use super::*;
 
-    /// A table, and for every page the value that was written last for each of its tokens.
+    /// A table, and for every page the last value written for each of its tokens.
     struct Pages {
         table: PageTable,
         values: Vec<[f32; PAGE]>,
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(pages.table.free_pages(), 5);
         pages.write(b, 140, 200, 2.0); // a copy of the third page, and a fourth
         assert_eq!(pages.table.free_pages(), 3);
-        pages.write(a, 150, 151, 3.0); // its own again
+        pages.write(a, 150, 151, 3.0); // exclusive again
         assert_eq!(pages.table.free_pages(), 3);
         let tail = |value: f32, n| std::iter::repeat_n(value, n);
         assert_eq!(pages.read(a, 151), tail(1.0, 150).chain(tail(3.0, 1)).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! The memory plan of a program: when every activation and every gradient is alive, and where it lies.
+//! The memory plan of a program: when every activation and every gradient is alive, and its place.
 
 use super::op::{Activation, Io};
 use std::ops::Range;
@@ -14,34 +14,34 @@ pub(crate) enum Step {
     Backward(usize),
 }
 
-/// What the planner knows of an op.
+/// The planner's view of an op.
 pub(crate) struct Node {
     pub(crate) io: Io,
-    /// The recomputed block it belongs to.
+    /// The recomputed block that contains it.
     pub(crate) block: Option<usize>,
-    /// Whether its outputs are computed again just before a backward pass reads them.
+    /// True if its outputs are recomputed just before a backward pass reads them.
     pub(crate) recomputed: bool,
 }
 
-/// Where everything lies, and in which order to run. Places are ranges of bytes.
+/// The places of all activations and gradients, and the order of execution. Places are ranges of bytes.
 pub struct Plan {
     pub(crate) schedule: Vec<Step>,
     /// Places of activations in the forward pass.
     pub(crate) forward: Vec<Range<usize>>,
-    /// Places of activations in the backward pass; they differ where values are recomputed.
+    /// Places of activations in the backward pass; they differ for recomputed values.
     pub(crate) backward: Vec<Range<usize>>,
     pub(crate) activation_bytes: usize,
     /// Places of the activations' gradients.
     pub(crate) grads: Vec<Range<usize>>,
     pub(crate) grad_bytes: usize,
-    /// For each op, the gradients that its backward must add to, because an earlier op of the backward pass wrote them.
+    /// For each op, the gradients that its backward must add to because an earlier op of the backward pass wrote them.
     pub(crate) adds: Vec<Vec<Activation>>,
 }
 
 /// Places start at multiples of a cache line.
 const ALIGN: usize = 64;
 
-/// A block of memory wanted from one step to another, inclusive.
+/// A block of memory needed from one step to another, inclusive.
 struct Item {
     len: usize,
     first: usize,
@@ -49,7 +49,8 @@ struct Item {
     at: usize,
 }
 
-/// Places the items, largest first, each at the lowest address free for its whole life. Returns the bytes needed.
+/// Places the items, largest first, each at the lowest address that is free for its whole lifetime. Returns the bytes
+/// needed.
 fn place(items: &mut [Item]) -> usize {
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(items[i].len), items[i].first));
@@ -77,8 +78,8 @@ fn place(items: &mut [Item]) -> usize {
     top
 }
 
-/// The order of a pass: forward; then backward. A recomputed block runs forward once more before its backward, and so
-/// does an op that is marked as recomputed before the backward of each op that reads its outputs.
+/// Returns the order of a pass: forward, then backward. A recomputed block runs forward once more before its backward.
+/// An op marked as recomputed runs forward again before the backward of each op that reads its outputs.
 fn schedule(nodes: &[Node], train: bool) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..nodes.len()).map(Step::Forward).collect();
     if !train {
@@ -106,7 +107,7 @@ fn schedule(nodes: &[Node], train: bool) -> Vec<Step> {
     steps
 }
 
-/// The ops marked as recomputed, outside blocks, whose outputs the backward of op `i` reads.
+/// Returns the ops marked as recomputed, outside blocks, whose outputs the backward of op `i` reads.
 fn recomputed_inputs(nodes: &[Node], i: usize) -> impl Iterator<Item = usize> {
     let reads = move |n: &Node| n.io.writes.iter().any(|a| nodes[i].io.saved.contains(a));
     (0..i).filter(move |&j| nodes[j].recomputed && nodes[j].block.is_none() && reads(&nodes[j]))

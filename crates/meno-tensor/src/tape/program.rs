@@ -1,17 +1,17 @@
-//! A planned network: a list of ops and where their activations lie. It holds no memory; a backend executes it.
+//! A planned network: a list of ops and the places of their activations. It holds no memory; a backend executes it.
 
 use super::op::{Dtype, Io};
 use super::plan::Plan;
 use crate::ops::Op;
 
-/// What a program is built for.
+/// The options that a program is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
-    /// Most rows (tokens) of a batch.
+    /// Maximum rows (tokens) of a batch.
     pub rows: usize,
-    /// Whether there is a backward pass.
+    /// True if there is a backward pass.
     pub train: bool,
-    /// Whether blocks are recomputed in the backward pass instead of kept.
+    /// True if blocks are recomputed in the backward pass instead of kept.
     pub recompute: bool,
 }
 
@@ -30,26 +30,26 @@ pub struct Program {
     pub(crate) activations: Vec<ActivationInfo>,
     pub(crate) int_capacities: Vec<usize>,
     pub(crate) ops: Vec<Op>,
-    /// What each op touches.
+    /// The activations and gradients that each op reads and writes.
     pub(crate) ios: Vec<Io>,
     pub(crate) plan: Plan,
     pub(crate) routers: usize,
 }
 
 impl Program {
-    /// What it is built for.
+    /// Returns the options it is built with.
     pub fn mode(&self) -> Mode {
         self.mode
     }
-    /// The ops in the order of the forward pass.
+    /// Returns the ops in the order of the forward pass.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
-    /// Floating-point operations of one forward pass over `rows` rows.
+    /// Returns the number of floating-point operations of one forward pass over `rows` rows.
     pub fn flops(&self, rows: usize) -> u64 {
         self.ops.iter().map(|op| op.description().flops(rows)).sum()
     }
-    /// Bytes that the plan needs for activations and for their gradients.
+    /// Returns the number of bytes that the plan needs for activations and for their gradients.
     pub fn planned_bytes(&self) -> usize {
         self.plan.activation_bytes + self.plan.grad_bytes
     }

@@ -1,13 +1,13 @@
-//! Whether a network computes the same on every device.
+//! Checks that a network computes the same on every device.
 
 use super::Net;
 use crate::device::Device;
 use crate::precision::Precision;
 
-/// Values by name.
+/// Results by name.
 type Results = Vec<(String, Vec<f32>)>;
 
-/// Everything that a pass computes, by name: forward alone, and forward and backward if the network trains.
+/// Returns all results of a pass, by name: forward only, and forward and backward if the network can be trained.
 fn results(net: &mut Net, precision: Precision) -> Results {
     let loss = net.forward(precision) as f32;
     let out = net.executor.outputs();
@@ -34,10 +34,10 @@ fn results(net: &mut Net, precision: Precision) -> Results {
 }
 
 /// Asserts that a network computes the same on every device up to rounding, with and without a backward pass.
-/// `tolerance` is relative to the largest value of each result: of each parameter's gradient, for instance.
+/// `tolerance` is relative to the largest value of each result, such as a parameter's gradient.
 ///
 /// # Panics
-/// If a device disagrees with the first: the test has failed.
+/// Panics if a device disagrees with the first: the test has failed.
 pub fn check_agreement(nets: impl IntoIterator<Item = Net>, precision: Precision, tolerance: f32) {
     let mut first: Option<(Device, Results)> = None;
     for mut net in nets {
@@ -48,7 +48,7 @@ pub fn check_agreement(nets: impl IntoIterator<Item = Net>, precision: Precision
         };
         for ((what, a), (_, b)) in expected.iter().zip(&results) {
             let scale = a.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
-            // A difference that is no number counts as infinite.
+            // A NaN difference counts as infinite.
             let gaps = a.iter().zip(b).map(|(a, b)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() });
             let worst = gaps.fold(0.0, f32::max) / scale;
             let equal = a.len() == b.len() && worst <= tolerance;

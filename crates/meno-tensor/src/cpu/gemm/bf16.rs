@@ -1,9 +1,10 @@
-//! bf16 by what multiplies pairs of it ([`Bf16Unit`]): blocks of up to 32 × 32 f32, tiles of 32 values of k.
+//! bf16 GEMM on a unit that multiplies pairs of bf16 ([`Bf16Unit`]): blocks of up to 32 × 32 f32, tiles of 32 values of
+//! k.
 //!
-//! An output element is a chain over k in blocks of [`BLOCK`], in the instruction's own order of pairs, whatever the
-//! shape, the packing or the threads: a row of C depends on its row of A and on B only. Denormals count as zero.
-//! With alpha = 1 a chain starts from C (or 0) and runs over all k; else every block's chain starts from 0 and is added
-//! to C as `fma(alpha, block, c)`.
+//! An output element is a chain over k in blocks of [`BLOCK`], with pairs in the instruction's own order. Shape,
+//! packing and threads do not change it: a row of C depends only on its row of A and on B. Denormals count as zero.
+//! With alpha = 1, a chain starts from C (or 0) and runs over all k; otherwise every block's chain starts from 0 and is
+//! added to C as `fma(alpha, block, c)`.
 
 use super::{Mat, MatMut, Split};
 use crate::cpu::HostBuffer;
@@ -16,14 +17,14 @@ use std::ops::Range;
 
 /// Values of k in one accumulation block (a multiple of 32).
 const BLOCK: usize = 512;
-/// bf16 of one tile: 16 lines of 32.
+/// bf16 values of one tile: 16 lines of 32.
 const TILE: usize = 512;
 /// Columns of a panel: two tiles.
 const PANEL: usize = 32;
-/// Most rows of one task.
+/// Maximum rows of one task.
 const ROWS: usize = 256;
 
-/// Lines of k of a matrix: line i, value l at `data[i * line + l * k]`; one of the strides is 1.
+/// A matrix as lines along k: value l of line i is at `data[i * line + l * k]`; one of the strides is 1.
 #[derive(Clone, Copy)]
 struct Lines<'a> {
     data: &'a [f32],
@@ -31,8 +32,8 @@ struct Lines<'a> {
     k: usize,
 }
 
-/// 16 lines × 32 values of k from (i, l) as pairs of bf16; `lines` and `ks` of them exist, the rest is 0.
-/// Line-major (A: `[line][pair]`) or pair-major (B: `[pair][line]`).
+/// Packs 16 lines × 32 values of k, starting at (i, l), as pairs of bf16. Only `lines` lines and `ks` values exist; the
+/// rest is 0. The order is line-major (A: `[line][pair]`) or pair-major (B: `[pair][line]`).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn pack_tile(x: Lines, i: usize, l: usize, lines: usize, ks: usize, line_major: bool, out: *mut u16) {
     // SAFETY: loads are masked to existing elements; `out` has room for a tile.
@@ -67,12 +68,12 @@ unsafe fn pack_tile(x: Lines, i: usize, l: usize, lines: usize, ks: usize, line_
     }
 }
 
-/// f32 of memory that B of this shape takes packed.
+/// The number of f32 that B of this shape takes when packed.
 pub(super) fn packed_len(k: usize, n: usize) -> usize {
     k.next_multiple_of(32) * n.next_multiple_of(PANEL) / 2
 }
 
-/// Packs B for [`multiply`]: blocks of k; in each, panels; in each, 32 values of k of two tiles.
+/// Packs B for [`multiply`]: blocks of k, in each block panels, in each panel groups of 32 values of k of two tiles.
 pub(super) fn pack(b: Mat, out: &mut [f32]) {
     let padded = b.cols.next_multiple_of(PANEL);
     let x = Lines { data: b.data, line: b.col_stride, k: b.row_stride };
@@ -85,7 +86,7 @@ pub(super) fn pack(b: Mat, out: &mut [f32]) {
             let mut out = panel.as_mut_ptr().cast::<u16>();
             for l in (block..block + len).step_by(32) {
                 for j in [p * PANEL, p * PANEL + 16] {
-                    // SAFETY: AVX-512 is there (`available`); a panel has room for its tiles.
+                    // SAFETY: AVX-512 is available (`available`); a panel has room for its tiles.
                     unsafe {
                         if j < b.cols {
                             pack_tile(x, j, l, b.cols - j, b.rows - l, false, out);
@@ -100,7 +101,7 @@ pub(super) fn pack(b: Mat, out: &mut [f32]) {
     }
 }
 
-/// Memory of a thread for rows of A and one block of C, aligned to cache lines.
+/// Calls `f` with this thread's buffer for rows of A and one block of C, aligned to cache lines.
 fn with_buffer<R>(f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! { static BUFFER: RefCell<HostBuffer> = RefCell::default(); }
     BUFFER.with_borrow_mut(|b| {
@@ -111,7 +112,7 @@ fn with_buffer<R>(f: impl FnOnce(&mut [f32]) -> R) -> R {
     })
 }
 
-/// C (+)= alpha · A · B, B packed by [`pack`].
+/// Computes C (+)= alpha · A · B, with B packed by [`pack`].
 pub(super) fn multiply(unit: Bf16Unit, alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool, c: MatMut) {
     let k = a.cols;
     if k == 0 {
@@ -137,7 +138,7 @@ pub(super) fn multiply(unit: Bf16Unit, alpha: f32, a: Mat, b: &[f32], n: usize, 
                     for i in (0..count).step_by(32) {
                         let size = (32.min(count - i), PANEL.min(n - j));
                         let rows = &packed[i / 16 * steps * TILE / 2..];
-                        // SAFETY: C was checked to have these rows and columns; the unit is there and configured.
+                        // SAFETY: C was checked to have these rows and columns; the unit is available and configured.
                         unsafe {
                             let c = Out { unit, c: (data as *mut f32).add((first + i) * ld + j), ld, size };
                             c.add_product(rows, panel, steps, alpha, add, result);
@@ -149,14 +150,14 @@ pub(super) fn multiply(unit: Bf16Unit, alpha: f32, a: Mat, b: &[f32], n: usize, 
     });
 }
 
-/// Rows and k ranges of A as tiles: 16 rows after the other, in each 32 values of k after the other.
+/// Packs rows and k ranges of A as tiles: 16 rows at a time, and within them 32 values of k at a time.
 fn pack_rows(x: Lines, rows: Range<usize>, ks: Range<usize>, packed: &mut [f32]) {
     let steps = ks.len().div_ceil(32);
     for i in (0..rows.len()).step_by(16) {
         let tiles = &mut packed[i / 16 * steps * TILE / 2..][..steps * TILE / 2];
         for (s, tile) in tiles.chunks_exact_mut(TILE / 2).enumerate() {
             let (l, out) = (32 * s, tile.as_mut_ptr().cast());
-            // SAFETY: AVX-512 is there, and `tile` has the size of a tile.
+            // SAFETY: AVX-512 is available, and `tile` has the size of a tile.
             unsafe { pack_tile(x, rows.start + i, ks.start + l, rows.len() - i, ks.len() - l, true, out) };
         }
     }
@@ -172,7 +173,7 @@ struct Out {
 }
 
 impl Out {
-    /// C (+)= alpha · rows · panel. With alpha = 1 the chain continues from C itself.
+    /// Computes C (+)= alpha · rows · panel. With alpha = 1 the chain continues from C itself.
     ///
     /// # Safety
     /// The unit is configured on this thread; the block lies inside C; `result` has 32 × 32 values.
@@ -199,7 +200,7 @@ impl Out {
     /// Adds (or writes) alpha · result.
     ///
     /// # Safety
-    /// AVX-512 is there; the block lies inside C.
+    /// AVX-512 is available; the block lies inside C.
     #[target_feature(enable = "avx512f")]
     unsafe fn store(&self, result: &[f32], alpha: f32, add: bool) {
         let (rows, cols) = self.size;

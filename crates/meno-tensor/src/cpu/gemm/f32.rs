@@ -1,5 +1,5 @@
-//! The f32 kernels: tiles of up to 14 rows × 32 columns (AVX-512) or 6 × 16 (AVX2) held in registers, the same chains as
-//! [`super::reference`].
+//! The f32 kernels: tiles of up to 14 rows × 32 columns (AVX-512) or 6 × 16 (AVX2), held in registers. Every element is
+//! the same chain as in [`super::reference`].
 
 use super::packed::{PANEL, View, panel_width};
 use super::{K_BLOCK, Mat, MatMut, Precision, Split};
@@ -10,20 +10,20 @@ use crate::pool;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of a register tile: of 32 vector registers 28 accumulate, of 16 twelve.
+/// Rows of a register tile: 28 of 32 vector registers accumulate on AVX-512, 12 of 16 on AVX2.
 fn tile_rows() -> usize {
     if level() == Level::Avx2 { 6 } else { 14 }
 }
 
-/// Panels that a tile of `m` rows takes at once: few rows of one panel would wait for their own sums.
+/// Panels that a tile of `m` rows takes at once. With few rows and one panel, each sum would wait for its own latency.
 fn tile_panels(m: usize) -> usize {
     if level() == Level::Avx2 && m <= 3 { 2 } else { 1 }
 }
 
-/// Most rows of one task: packed, they take 300 KB of the outer cache.
+/// Maximum rows of one task: packed, they take 300 KB of the L2 cache.
 const ROWS: usize = 196;
 
-/// Where a tile's results go.
+/// The destination of a tile's results.
 #[derive(Clone, Copy)]
 struct Out {
     c: *mut f32,
@@ -39,7 +39,7 @@ unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
 
-/// C (+)= alpha · A · B with B packed.
+/// Computes C (+)= alpha · A · B with B packed.
 pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumulate: bool, c: MatMut) {
     if b.k == 0 {
         return super::no_products(accumulate, c);
@@ -83,19 +83,19 @@ pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumu
 enum Rows<'a> {
     /// `[k][m]`.
     Packed(&'a [f32]),
-    /// From the first row's first value on, with the distance between rows.
+    /// Starting at the first value of the first row, with the distance between rows.
     InPlace(&'a [f32], usize),
 }
 
-/// Whether tiles read the rows of A where they lie: six pointers fit the registers of AVX2 (fourteen do not), packing
-/// pays only from several panels on (measured: 2048 × 128 × 128 10 % faster in place, 512 × 8192 × 256 10 % slower), and
-/// rows whole pages apart would fall on the same lines of the cache.
+/// Returns true if tiles read the rows of A in place. Three limits apply: six pointers fit the registers of AVX2
+/// (fourteen do not); packing pays only from several panels on (measured: 2048 × 128 × 128 is 10 % faster in place,
+/// 512 × 8192 × 256 10 % slower); and rows that are multiples of a page apart would map to the same cache lines.
 fn reads_rows_in_place(precision: Precision, a: Mat, columns: usize) -> bool {
     let apart = !a.row_stride.is_multiple_of(1024);
     level() == Level::Avx2 && precision == Precision::F32 && a.col_stride == 1 && columns <= 256 && apart
 }
 
-/// Memory of a thread for packed rows.
+/// Calls `f` with this thread's buffer for packed rows.
 fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! { static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) }; }
     BUFFER.with_borrow_mut(|b| {
@@ -106,7 +106,7 @@ fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     })
 }
 
-/// Rows and k ranges of A as tiles `[k][rows of the tile]`, one tile after the other.
+/// Packs rows and k ranges of A as tiles `[k][rows of the tile]`, one tile after the other.
 fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>, tile: usize, out: &mut [f32]) {
     let (len, count) = (ks.len(), rows.len());
     let out = &mut out[..count * len];
@@ -127,7 +127,7 @@ fn pack_rows(precision: Precision, a: Mat, rows: Range<usize>, ks: Range<usize>,
     }
 }
 
-/// [`pack_rows`] where the rows are contiguous, in tiles of T.
+/// [`pack_rows`] for contiguous rows, in tiles of T.
 fn gather<const T: usize>(a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mut [f32]) {
     /// Values of k at a time: few enough streams to read, long enough runs to write.
     const RUN: usize = 16;
@@ -138,7 +138,7 @@ fn gather<const T: usize>(a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mu
             for l in first..len.min(first + RUN) {
                 let x = &a.data[(ks.start + l) * a.col_stride + rows.start + t * T..];
                 match (out[l * m..].first_chunk_mut::<T>(), x.first_chunk::<T>()) {
-                    // Of known length: two or three moves instead of a call.
+                    // With a known length, this is two or three moves instead of a call.
                     (Some(out), Some(x)) if m == T => *out = *x,
                     _ => out[l * m..][..m].copy_from_slice(&x[..m]),
                 }
@@ -147,7 +147,7 @@ fn gather<const T: usize>(a: Mat, rows: Range<usize>, ks: Range<usize>, out: &mu
     }
 }
 
-/// out[l · step + r] = x[r · ld + l] for `m` ≤ 16 rows of `len` values; what lies between the rows of `out` may be
+/// Writes out[l · step + r] = x[r · ld + l] for `m` ≤ 16 rows of `len` values. Values between the rows of `out` may be
 /// zeroed.
 pub(super) fn interleave(x: &[f32], ld: usize, m: usize, len: usize, out: &mut [f32], step: usize) {
     assert!(
@@ -191,7 +191,7 @@ unsafe fn interleave_avx512(x: *const f32, ld: usize, m: usize, len: usize, out:
     }
 }
 
-/// One tile: `m` rows of A and `k` values of each times `panels` panels.
+/// Computes one tile: `m` rows of A, `k` values each, times `panels` panels.
 fn tile((m, k, panels): (usize, usize, usize), a: Rows, b: &[f32], out: Out) {
     assert!(
         b.len() >= k * panels * panel_width() && out.width <= panels * panel_width(),
@@ -234,7 +234,7 @@ fn tile_portable(m: usize, a: &[f32], panel: &[f32], out: Out) {
     }
 }
 
-/// Calls [`registers`] with the numbers of rows and vectors constants: (`$m`, `$n`) is one of those listed.
+/// Calls [`registers`] with constant numbers of rows and vectors: (`$m`, `$n`) is one of the listed pairs.
 macro_rules! with_sizes {
     ($v:ty, $packed:literal, $width:literal, ($m:expr, $n:expr), $args:tt, $($rows:literal x $vectors:literal),*) => {
         match ($m, $n) {
@@ -248,7 +248,7 @@ macro_rules! with_sizes {
 }
 
 /// # Safety
-/// The processor has AVX-512; as [`registers`].
+/// The processor has AVX-512; the other conditions are those of [`registers`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn tile_avx512(m: usize, a: *const f32, k: usize, panel: *const f32, out: Out) {
@@ -261,7 +261,7 @@ unsafe fn tile_avx512(m: usize, a: *const f32, k: usize, panel: *const f32, out:
 }
 
 /// # Safety
-/// The processor has AVX2 and FMA; as [`registers`].
+/// The processor has AVX2 and FMA; the other conditions are those of [`registers`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_avx2(m: usize, panels: usize, a: *const f32, k: usize, b: *const f32, out: Out) {
@@ -274,7 +274,7 @@ unsafe fn tile_avx2(m: usize, panels: usize, a: *const f32, k: usize, b: *const 
 }
 
 /// # Safety
-/// The processor has AVX2 and FMA; as [`registers`].
+/// The processor has AVX2 and FMA; the other conditions are those of [`registers`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_avx2_in_place(m: usize, panels: usize, a: (*const f32, usize), k: usize, b: *const f32, out: Out) {
@@ -286,12 +286,12 @@ unsafe fn tile_avx2_in_place(m: usize, panels: usize, a: (*const f32, usize), k:
     }
 }
 
-/// M rows times N vectors of 16 columns, accumulated in registers. The rows are `[k][M]` if PACKED, else `ld` apart;
-/// panels are of WIDTH columns.
+/// Multiplies M rows by N vectors of 16 columns, accumulated in registers. The rows are `[k][M]` if PACKED, otherwise
+/// `ld` apart; panels have WIDTH columns.
 ///
 /// # Safety
-/// V's instructions exist; `a` holds M rows of k values, `b` whole panels of k rows for N vectors; `out` is valid for M
-/// rows of `out.width` values.
+/// V's instructions are available; `a` holds M rows of k values, `b` whole panels of k rows for N vectors; `out` is
+/// valid for M rows of `out.width` values.
 #[inline(always)]
 unsafe fn registers<V: Vector, const PACKED: bool, const WIDTH: usize, const M: usize, const N: usize>(
     (a, ld): (*const f32, usize),

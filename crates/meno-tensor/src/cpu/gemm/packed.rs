@@ -1,4 +1,5 @@
-//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel k by k.
+//! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel one row per
+//! k.
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16_unit;
@@ -10,16 +11,16 @@ use crate::cpu::simd::{Level, level};
 use crate::pool;
 use std::cell::RefCell;
 
-/// Most columns of a panel; tasks are cut at multiples of it.
+/// Maximum columns of a panel; tasks are cut at multiples of it.
 pub(super) const PANEL: usize = 32;
 
-/// Columns of a panel: what a register tile takes. A tile that took half a panel would use every other line of it, and
-/// so half of the inner cache.
+/// Columns of a panel, equal to those of a register tile. A tile that used half a panel would use every other cache
+/// line of it, and so only half of the L1 cache.
 pub(super) fn panel_width() -> usize {
     if level() == Level::Avx2 { 16 } else { PANEL }
 }
 
-/// A right-hand side B of shape [k, n], laid out for the kernels once and used many times.
+/// A right-hand side B of shape [k, n], laid out once for the kernels and used many times.
 pub struct Packed {
     precision: Precision,
     k: usize,
@@ -36,11 +37,12 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Columns with the padding of the last panel.
+    /// Columns, including the padding of the last panel.
     pub(super) fn padded(&self) -> usize {
         self.n.next_multiple_of(panel_width())
     }
-    /// The panels of columns from `j` on (a multiple of [`panel_width`]) in the block of `len` values of k from `block`.
+    /// The panels of columns from `j` (a multiple of [`panel_width`]), in the block of `len` values of k that starts at
+    /// `block`.
     pub(super) fn panel(&self, block: usize, len: usize, j: usize) -> &'a [f32] {
         &self.data[block * self.padded() + j * len..]
     }
@@ -54,7 +56,7 @@ fn packed_len(precision: Precision, b: Mat) -> usize {
     b.rows * b.cols.next_multiple_of(panel_width())
 }
 
-/// Writes `b` to `data`, one task a panel.
+/// Writes `b` to `data`, with one task per panel.
 fn fill(precision: Precision, b: Mat, data: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if bf16_unit(precision).is_some() {
@@ -102,7 +104,7 @@ fn fill_panels<const P: usize>(precision: Precision, b: Mat, data: &mut [f32]) {
 }
 
 impl Packed {
-    /// Packs `b` into `slot`, reusing its memory when the shape is the same.
+    /// Packs `b` into `slot` and reuses its memory if the shape is the same.
     pub fn pack(slot: &mut Option<Packed>, precision: Precision, b: Mat) {
         let mut data = slot.take().map(|p| p.data).unwrap_or_default();
         let len = packed_len(precision, b);
@@ -113,10 +115,10 @@ impl Packed {
         *slot = Some(Packed { precision, k: b.rows, n: b.cols, data });
     }
 
-    /// Packs `b` into memory of this thread for the time of `f`.
+    /// Packs `b` into this thread's memory for the duration of `f`.
     pub(super) fn with_temporary<R>(precision: Precision, b: Mat, f: impl FnOnce(View) -> R) -> R {
         thread_local! { static BUFFERS: RefCell<Vec<HostBuffer>> = const { RefCell::new(Vec::new()) }; }
-        // A task that waits for others may be handed another GEMM on the same thread: each takes its own buffer.
+        // While a task waits for others, its thread may run another GEMM: each call takes its own buffer.
         let mut data = BUFFERS.with_borrow_mut(|b| b.pop()).unwrap_or_default();
         let len = packed_len(precision, b);
         if data.len() < len {
@@ -131,15 +133,15 @@ impl Packed {
     pub(super) fn view(&self) -> View<'_> {
         View { k: self.k, n: self.n, data: &self.data }
     }
-    /// What it was packed for.
+    /// Returns the precision it was packed for.
     pub fn precision(&self) -> Precision {
         self.precision
     }
-    /// Rows of B.
+    /// Returns the number of rows of B.
     pub fn k(&self) -> usize {
         self.k
     }
-    /// Columns of B.
+    /// Returns the number of columns of B.
     pub fn n(&self) -> usize {
         self.n
     }

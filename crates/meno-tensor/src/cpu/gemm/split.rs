@@ -1,4 +1,4 @@
-//! How the elements of C are dealt to threads: blocks of rows, and of columns where the rows are few.
+//! Splits the elements of C between threads: by blocks of rows, and by columns if there are few rows.
 
 use super::packed::PANEL;
 use crate::pool;
@@ -9,14 +9,14 @@ use std::ops::Range;
 pub(super) struct Split {
     m: usize,
     n: usize,
-    /// Rows of a tile; blocks of rows are whole tiles.
+    /// Rows of a tile; a block of rows is a multiple of it.
     tile: usize,
     blocks: usize,
     columns: usize,
 }
 
 impl Split {
-    /// At most `most` rows a task (a multiple of `tile`); as many tasks as threads if C is large enough.
+    /// Plans tasks of at most `most` rows (a multiple of `tile`), and as many tasks as threads if C is large enough.
     pub(super) fn new(m: usize, n: usize, most: usize, tile: usize) -> Self {
         let threads = pool::threads();
         let blocks = m.div_ceil(most).next_multiple_of(threads).min(m.div_ceil(tile));
@@ -28,12 +28,12 @@ impl Split {
         self.n.div_ceil(self.columns)
     }
 
-    /// How many tasks.
+    /// Returns the number of tasks.
     pub(super) fn tasks(&self) -> usize {
         self.blocks * self.parts()
     }
 
-    /// Rows and columns of a task.
+    /// Returns the rows and columns of a task.
     pub(super) fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
         let (block, j) = (task / self.parts(), task % self.parts() * self.columns);
         let start = |block: usize| (block * self.m.div_ceil(self.tile) / self.blocks * self.tile).min(self.m);

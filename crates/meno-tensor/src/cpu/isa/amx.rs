@@ -1,19 +1,19 @@
-//! AMX, the matrix unit: eight registers ("tiles") of 16 rows × 64 bytes. Its intrinsics are not stable in Rust; the
-//! instructions are, in `asm!`.
+//! AMX, the matrix unit: eight registers ("tiles") of 16 rows × 64 bytes. Rust's intrinsics for it are not stable, so
+//! this module uses `asm!`.
 //!
 //! `tdpbf16ps` adds to a 16 × 16 tile of f32 the product of a 16 × 32 and a 32 × 16 tile of bf16. Within one
-//! instruction it sums the even and the odd k apart, then adds both to the accumulator; denormals count as zero
+//! instruction it sums the even and the odd k separately, then adds both to the accumulator; denormals count as zero
 //! (Intel SDM vol. 2, TDPBF16PS). So the bits depend on which 32 values of k share an instruction, never on M or N.
 
 use std::arch::asm;
 use std::cell::Cell;
 
-/// Whether this processor, which has AVX-512, has AMX for bf16 and the operating system lets us use it.
+/// Returns true if this processor, which has AVX-512, has AMX for bf16 and the operating system permits its use.
 pub(crate) fn available() -> bool {
     has_amx() && permitted()
 }
 
-/// CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE; XGETBV: the system saves tile registers.
+/// Checks CPUID leaf 7 (EDX bit 22 AMX-BF16, bit 24 AMX-TILE) and XGETBV (the operating system saves tile registers).
 fn has_amx() -> bool {
     let leaf = std::arch::x86_64::__cpuid_count(7, 0);
     let bits = (1 << 22) | (1 << 24);
@@ -26,7 +26,7 @@ fn has_amx() -> bool {
     low & (0b11 << 17) == 0b11 << 17
 }
 
-/// Asks Linux for the tile registers (arch_prctl ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), once for all threads.
+/// Requests the tile registers from Linux (arch_prctl ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), once for all threads.
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
@@ -40,7 +40,7 @@ fn permitted() -> bool {
     false
 }
 
-/// Tells this thread's matrix unit that all tiles are 16 rows × 64 bytes, once.
+/// Configures all tiles of this thread's matrix unit as 16 rows × 64 bytes, once per thread.
 pub(super) fn configure() {
     thread_local! { static DONE: Cell<bool> = const { Cell::new(false) }; }
     #[repr(C, align(64))]
@@ -55,14 +55,14 @@ pub(super) fn configure() {
             config.0[16 + 2 * tile] = 64;
             config.0[48 + tile] = 16;
         }
-        // SAFETY: only a processor that has AMX comes here; the configuration is 64 bytes of palette 1.
+        // SAFETY: this runs only on a processor that has AMX; the configuration is 64 bytes of palette 1.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) };
     });
 }
 
-/// C (32 × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k.
-/// A: the tiles of rows 0.. for every step, then those of rows 16..; B: for every step the tiles of columns 0.. and
-/// 16.., pairs of k interleaved.
+/// Computes C (32 × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k. A holds
+/// the tiles of rows 0..16 for every step, then those of rows 16..32. B holds, for every step, the tiles of columns
+/// 0..16 and 16..32, with pairs of k interleaved.
 ///
 /// # Safety
 /// [`configure`] was called on this thread; a and b hold `steps` × 2 tiles; c holds 32 rows of 32 values.
@@ -117,7 +117,7 @@ pub(super) unsafe fn block32(steps: usize, a: *const u16, b: *const u16, c: *mut
     }
 }
 
-/// As [`block32`] for the first 16 rows only.
+/// Like [`block32`], for the first 16 rows only.
 ///
 /// # Safety
 /// As [`block32`], with 16 rows of c.
@@ -159,9 +159,10 @@ pub(super) unsafe fn block16(steps: usize, a: *const u16, b: *const u16, c: *mut
     }
 }
 
-/// `rounds` × 4 products of tiles in registers; returns the floating-point operations. [`configure`] was called.
+/// Runs `rounds` × 4 products of tiles in registers and returns the number of floating-point operations. [`configure`]
+/// must have been called.
 pub(super) fn spin(rounds: usize) -> f64 {
-    // SAFETY: the tiles hold whatever was loaded before (or zeros); none is stored.
+    // SAFETY: the tiles hold values from earlier loads (or zeros); none is stored.
     unsafe {
         asm!(
             "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",

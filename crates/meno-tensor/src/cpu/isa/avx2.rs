@@ -27,8 +27,8 @@ pub(crate) fn transpose(r: [__m256; 8]) -> [__m256; 8] {
     out
 }
 
-/// out[l · step + r] = x[r · ld + l] for `m` rows of `len` values, by 8 × 8. Up to seven values after the last r may be
-/// written as 0: padding up to `step`, or values of the next l, which are written later.
+/// Writes out[l · step + r] = x[r · ld + l] for `m` rows of `len` values, in blocks of 8 × 8. Up to seven values after
+/// the last r may be written as 0: padding up to `step`, or values of the next l, which are written later.
 ///
 /// # Safety
 /// The processor has AVX2; x is readable for `m` rows of `len` values; `step` ≥ m.
@@ -60,7 +60,7 @@ pub(crate) unsafe fn interleave(x: *const f32, ld: usize, m: usize, len: usize, 
     }
 }
 
-/// The first `n` of eight values, the rest 0.
+/// Loads the first `n` of eight values; the rest is 0.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn load(p: *const f32, n: usize) -> __m256 {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-/// The lowest `n` of 16 lanes.
+/// A mask of the lowest `n` of 16 lanes.
 #[inline(always)]
 pub(crate) fn mask(n: usize) -> u16 {
     if n >= 16 { u16::MAX } else { (1u16 << n) - 1 }
@@ -35,7 +35,7 @@ pub(crate) fn transpose(r: &mut [__m512i; 16]) {
     }
 }
 
-/// 32 values rounded to bf16 (nearest, ties to even), `low` first.
+/// Rounds 32 values to bf16 (nearest, ties to even), `low` first.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(crate) fn round(low: __m512, high: __m512) -> __m512i {
@@ -43,7 +43,7 @@ pub(crate) fn round(low: __m512, high: __m512) -> __m512i {
     unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
 }
 
-/// As [`round`], as 16 pairs (low[i], high[i]).
+/// Like [`round`], as 16 pairs (low[i], high[i]).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(crate) fn round_pairs(low: __m512, high: __m512) -> __m512i {

@@ -1,11 +1,11 @@
-//! Which instructions multiply bf16, if any does so faster than the vectors multiply f32.
+//! Selects the instructions that multiply bf16, if any is faster than f32 vectors.
 
 use super::{amx, dot};
 use crate::cpu::simd::{Level, level};
 use std::arch::x86_64::__cpuid;
 use std::sync::OnceLock;
 
-/// What multiplies pairs of bf16.
+/// A unit that multiplies pairs of bf16.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Bf16Unit {
     /// The matrix unit, `tdpbf16ps`.
@@ -14,7 +14,7 @@ pub(crate) enum Bf16Unit {
     Dot,
 }
 
-/// This processor's (`MENO_CPU` may ask for one of them, `amx` or `avx512bf16`, or for none, `avx512` and below).
+/// Returns this processor's unit. `MENO_CPU` can select one (`amx` or `avx512bf16`) or none (`avx512` and below).
 pub(crate) fn bf16_unit() -> Option<Bf16Unit> {
     static UNIT: OnceLock<Option<Bf16Unit>> = OnceLock::new();
     *UNIT.get_or_init(|| {
@@ -31,27 +31,28 @@ pub(crate) fn bf16_unit() -> Option<Bf16Unit> {
     })
 }
 
-/// AMD's `vdpbf16ps` does twice the work of an FMA in the same time, Intel's half of it.
+/// Returns true if `vdpbf16ps` is faster than FMA: AMD's does twice the work of an FMA in the same time, Intel's half
+/// of it.
 fn dot_pays() -> bool {
     let leaf = __cpuid(0);
     [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
 }
 
 impl Bf16Unit {
-    /// Readies this thread.
+    /// Prepares this thread to use the unit.
     pub(crate) fn configure(self) {
         if self == Bf16Unit::Tiles {
             amx::configure();
         }
     }
 
-    /// Whether C may be written directly where it has this many rows: tiles come whole.
+    /// Returns true if C may be written directly with this many rows: the matrix unit writes only whole tiles.
     pub(crate) fn takes_rows(self, rows: usize) -> bool {
         self == Bf16Unit::Dot || rows.is_multiple_of(16)
     }
 
-    /// C (`rows` ≤ 32 × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k, in the
-    /// tiles of [`amx::block32`]. The matrix unit writes 16 rows or 32.
+    /// Computes C (`rows` ≤ 32, × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32
+    /// k, in the tiles of [`amx::block32`]. The matrix unit writes 16 rows or 32.
     ///
     /// # Safety
     /// [`Self::configure`] was called on this thread; a and b hold the tiles, c the rows that are written.
@@ -73,11 +74,12 @@ impl Bf16Unit {
         }
     }
 
-    /// Some rounds of products in registers; returns the floating-point operations. [`Self::configure`] was called.
+    /// Runs products in registers and returns the number of floating-point operations. [`Self::configure`] must have
+    /// been called.
     pub(crate) fn spin(self, rounds: usize) -> f64 {
         match self {
             Bf16Unit::Tiles => amx::spin(rounds),
-            // SAFETY: there is such a unit.
+            // SAFETY: this unit is available.
             Bf16Unit::Dot => unsafe { dot::spin(rounds) },
         }
     }

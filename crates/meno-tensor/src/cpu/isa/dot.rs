@@ -1,17 +1,18 @@
-//! bf16 pairs by vector instructions: `vdpbf16ps` adds to each of 16 sums the product of two pairs of bf16. Denormals
-//! count as zero and the pair's two products are added in the instruction's own order (AMD APM vol. 4, VDPBF16PS), so
-//! the bits depend on which two k share a pair, never on M or N.
+//! bf16 pairs with vector instructions: `vdpbf16ps` adds to each of 16 sums the product of two pairs of bf16. Denormals
+//! count as zero, and the two products of a pair are added in the instruction's own order (AMD APM vol. 4, VDPBF16PS).
+//! So the bits depend on which two k share a pair, never on M or N.
 
 use std::arch::x86_64::*;
 
-/// Rows whose sums stay in registers: 8 × 2 chains hide the latency of six cycles, two a cycle.
+/// Rows whose sums stay in registers: 8 × 2 chains hide a latency of six cycles at two instructions per cycle.
 const ROWS: usize = 8;
 
-/// C (`rows` × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k, in the tiles of
-/// [`super::amx::block32`].
+/// Computes C (`rows` × 32, rows `ld` values apart) = (C if `start`, else 0) + A · B over `steps` steps of 32 k, in the
+/// tiles of [`super::amx::block32`].
 ///
 /// # Safety
-/// AVX-512 with BF16 is there; a holds `steps` tiles for every 16 rows, b `steps` × 2; c holds these rows of 32 values.
+/// AVX-512 with BF16 is available; a holds `steps` tiles for every 16 rows, b `steps` × 2; c holds these rows of 32
+/// values.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) unsafe fn block(
     rows: usize,
@@ -81,10 +82,10 @@ unsafe fn registers<const M: usize>(
     }
 }
 
-/// `rounds` × 16 products in registers; returns the floating-point operations.
+/// Runs `rounds` × 16 products in registers and returns the number of floating-point operations.
 ///
 /// # Safety
-/// AVX-512 with BF16 is there.
+/// AVX-512 with BF16 is available.
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(super) unsafe fn spin(rounds: usize) -> f64 {
     let mut acc = [_mm512_setzero_ps(); 2 * ROWS];

@@ -1,11 +1,11 @@
 //! Causal attention with vector tiles.
 //!
-//! No T×T matrix is stored: a few queries at a time see all their keys, and backward computes the probabilities again
-//! from the saved log-sum-exp.
+//! No T×T matrix is stored: a few queries at a time are multiplied with all their keys, and the backward pass
+//! recomputes the probabilities from the saved log-sum-exp.
 //!
 //! Contract: a score is a chain of fused multiply-adds over the head's columns; the sum of exponentials runs over keys
 //! in 16 lanes fixed by the key's position; o is a chain over keys from position 0. So a query's output has the same
-//! bits in a training pass, in any chunk of a prompt, and decoded from the cache. Always f32.
+//! bits in a training pass, in any chunk of a prompt, and decoded from the cache. All arithmetic is f32.
 
 // The tiles index several arrays by the same row, which an iterator would hide.
 #[allow(clippy::needless_range_loop)]
@@ -29,7 +29,7 @@ use backward::Head;
 use forward::{Keys, Queries, WHOLE};
 use kernel::{Scratch, grow};
 
-/// A pointer to floats that tasks read, or write each at its own rows and columns.
+/// A pointer to floats that tasks share: they read it, or each writes its own rows and columns.
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
 // SAFETY: tasks write disjoint elements (their own segment and heads); see the uses.
@@ -38,13 +38,13 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// The element at `i`, wherever it is: checked where it is used.
+    /// The element at `i`. Bounds are checked where it is used.
     fn at(self, i: usize) -> *mut f32 {
         self.0.wrapping_add(i)
     }
 }
 
-/// The heads of a view in memory.
+/// The heads of a view, as they lie in memory.
 #[derive(Clone, Copy)]
 struct Heads {
     data: Shared,
@@ -67,7 +67,7 @@ struct Cache<'a> {
     keys: Shared,
     values: Shared,
     kv_type: KvType,
-    /// Which pages hold which sequence.
+    /// Maps sequences to pages.
     table: &'a PageTable,
 }
 
@@ -95,10 +95,10 @@ impl Attention {
         }
     }
 
-    /// Writes the new keys and values of a segment and head to the cache; returns where all keys and values are.
+    /// Writes the new keys and values of a segment and head to the cache; returns the location of all keys and values.
     ///
     /// # Safety
-    /// Views and cache are valid for the segment, and nobody else touches this head of the pages it writes.
+    /// Views and cache are valid for the segment, and no other task touches this head of the pages it writes.
     unsafe fn append<'a>(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache<'a>) -> Keys<'a> {
         let (qk, vd) = (self.qk_dim, self.v_dim);
         let slot = segment.slot.expect("invariant: a generated sequence has a slot in the cache");
@@ -120,7 +120,7 @@ impl Attention {
         Keys { blocks: keys, values, value_ld: vd, table, page: PAGE, page_strides }
     }
 
-    /// The cache of this op's layer, if there is one, found large enough for the batch.
+    /// The cache of this op's layer, if there is one; asserts that it is large enough for the batch.
     fn cache<'a>(&self, cache: Option<&'a mut context::Cache>, segments: &[Segment]) -> Option<Cache<'a>> {
         let context::Cache { table, store } = cache?;
         for s in segments {
@@ -139,7 +139,7 @@ impl Attention {
         Some(Cache { keys, values, kv_type, table })
     }
 
-    /// q, k and v in `get`'s memory, found wide enough.
+    /// q, k and v in `get`'s memory; asserts that they are wide enough.
     fn heads<'a>(&self, rows: usize, mut get: impl FnMut(Activation) -> &'a mut [f32]) -> [Heads; 3] {
         let sizes = [(self.heads, self.qk_dim), (self.kv_heads, self.qk_dim), (self.kv_heads, self.v_dim)];
         let views = [self.q, self.k, self.v];
@@ -151,17 +151,18 @@ impl Attention {
         })
     }
 
-    /// Whether the views of `act` are all of its columns, each once.
+    /// Returns true if the views of `act` cover all of its columns, each once.
     fn covers(&self, act: Activation, cols: usize) -> bool {
         let widths = [self.heads * self.qk_dim, self.kv_heads * self.qk_dim, self.kv_heads * self.v_dim];
         let views = [self.q, self.k, self.v].into_iter().zip(widths);
         views.filter(|(v, _)| v.act == act).map(|(_, width)| width).sum::<usize>() == cols
     }
 
-    /// One task of forward: `heads` key heads of a segment.
+    /// One task of the forward pass: `heads` key heads of a segment.
     ///
     /// # Safety
-    /// Everything is valid for the segment, and only this task writes its rows of these heads and its cache place.
+    /// All pointers are valid for the segment, and only this task writes its rows of these heads and its place in the
+    /// cache.
     unsafe fn forward_heads(
         &self,
         segment: &Segment,
@@ -204,7 +205,8 @@ impl Attention {
         });
     }
 
-    /// One task of backward: a key head of a segment. `zero`: whose gradients (of q, k, v) start at 0.
+    /// One task of the backward pass: a key head of a segment. `zero` selects the gradients (of q, k, v) that start at
+    /// 0.
     ///
     /// # Safety
     /// As [`Attention::forward_heads`], for the gradients.
@@ -276,7 +278,7 @@ impl Kernels for Attention {
         let results = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
         let inputs = self.heads(rows, |act| {
             let [x] = ctx.acts.get([act]);
-            // SAFETY: only a pointer is kept of it, and q, k and v are not written in forward.
+            // SAFETY: only a pointer to it is kept, and q, k and v are not written in the forward pass.
             unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
         });
         let segments = &ctx.batch.segments;
@@ -300,7 +302,7 @@ impl Kernels for Attention {
             let [d] = ctx.grads.get([view.act]);
             let whole = self.covers(view.act, d.len() / rows.max(1));
             if first && !whole {
-                // Columns of others in this activation start at 0 too.
+                // The columns of other heads in this activation start at 0 too.
                 d.fill(0.0);
             }
             first && whole
@@ -312,12 +314,12 @@ impl Kernels for Attention {
         let results = (out, Shared(dout.as_mut_ptr()), lse);
         let values = self.heads(rows, |act| {
             let [x] = ctx.acts.get([act]);
-            // SAFETY: only a pointer is kept of it, and q, k and v are not written in backward.
+            // SAFETY: only a pointer to it is kept, and q, k and v are not written in the backward pass.
             unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
         });
         let grads = self.heads(rows, |act| {
             let [x] = ctx.grads.get([act]);
-            // SAFETY: only a pointer is kept of it; tasks write different rows and columns.
+            // SAFETY: only a pointer to it is kept; tasks write different rows and columns.
             unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr(), x.len()) }
         });
         let segments = &ctx.batch.segments;

@@ -1,4 +1,4 @@
-//! Sorting by expert, and the gather and scatter of rows.
+//! Sorts pairs by expert, and gathers and scatters their rows.
 
 use super::Kernels;
 use super::rows::for_rows;
@@ -7,12 +7,12 @@ use crate::cpu::row_kernels::axpy;
 use crate::ops::dispatch::{Dispatch, Sorted};
 use std::ops::Range;
 
-/// The order of the rows, as [`Sorted::order`] stores it.
+/// The order of the rows, in the format of [`Sorted::order`].
 pub(super) struct Order<'a> {
     offsets: &'a [u32],
-    /// The pair of every row.
+    /// The pair of each row.
     pub(super) pairs: &'a [u32],
-    /// The row of every pair.
+    /// The row of each pair.
     pub(super) rows: &'a [u32],
 }
 
@@ -32,7 +32,7 @@ impl<'a> Order<'a> {
             pairs[row as usize] = pair as u32;
             rows[pair] = row;
         }
-        // Each offset now points to the end of its expert, which is where the next one starts.
+        // Each offset now points to the end of its expert's rows, which is where the next expert starts.
         offsets.copy_within(0..experts, 1);
         offsets[0] = 0;
     }
@@ -41,7 +41,7 @@ impl<'a> Order<'a> {
         let (pairs, rows) = rest.split_at(rest.len() / 2);
         Order { offsets, pairs, rows }
     }
-    /// The rows of an expert.
+    /// Returns the rows of an expert.
     pub(super) fn range(&self, expert: usize) -> Range<usize> {
         self.offsets[expert] as usize..self.offsets[expert + 1] as usize
     }

@@ -25,7 +25,7 @@ impl Kernels for Embedding {
         let hidden = self.hidden;
         let [dy] = ctx.grads.get([self.y]);
         let [dweight] = ctx.param_grads.get([self.weight]);
-        // Every thread owns a range of the vocabulary and adds the rows of its tokens in order.
+        // Each thread owns a range of the vocabulary and adds the rows of its tokens in order.
         let part = (dweight.len() / hidden).div_ceil(pool::threads()).max(1);
         let (dy, batch) = (&*dy, ctx.batch);
         pool::for_chunks(dweight, part * hidden, |task, dweight| {

@@ -1,4 +1,4 @@
-//! The experts, one after the other in the same scratch memory.
+//! Runs the experts one after the other, in the same scratch memory.
 
 use super::Kernels;
 use super::dispatch::Order;
@@ -11,7 +11,7 @@ use crate::tape::Param;
 use std::ops::Range;
 
 impl Experts {
-    /// The matrices that multiply an expert's input: gate and up, or both in one where they are fused.
+    /// The matrices that multiply an expert's input: gate and up, or one matrix if they are fused.
     fn inputs(&self, expert: &Expert) -> impl Iterator<Item = Param> {
         [expert.gate, expert.up].into_iter().take(if self.fused { 1 } else { 2 })
     }

@@ -1,7 +1,8 @@
-//! The loss head in chunks of rows.
+//! The loss head, in chunks of rows.
 //!
-//! Logits exist for a chunk of rows at a time; in training each chunk is turned into its gradient at once, so the
-//! probabilities of all rows never lie in memory. That is why, in training, everything happens in backward.
+//! Logits exist for one chunk of rows at a time. In training, each chunk is converted to its gradient immediately, so
+//! the probabilities of all rows are never in memory together. For this reason, training computes everything in the
+//! backward pass.
 
 use super::Kernels;
 use super::log_softmax::{exp_row, gradient, log_softmax_row};
@@ -17,7 +18,7 @@ use crate::ops::head::Head;
 use crate::pool;
 use crate::tape::{Batch, Objective, Score, TokenLoss, token_losses};
 
-/// f32 of logits in one chunk: it should stay in the outer cache.
+/// f32 values of logits in one chunk, sized to stay in the L2 or L3 cache.
 const CHUNK: usize = 1 << 21;
 
 /// Rows of logits computed at a time.
@@ -25,19 +26,19 @@ fn chunk_rows(vocab: usize) -> usize {
     (CHUNK / vocab).clamp(16, 512).next_multiple_of(16)
 }
 
-/// What an executor keeps for its loss heads.
+/// Memory that an executor keeps for its loss heads.
 #[derive(Default)]
 pub(in crate::cpu) struct HeadMemory {
     /// The weight as the right-hand side of dx = dlogits · W, packed once for all chunks of a pass.
     packed: Option<Packed>,
-    /// The rows of a chunk: what normalizes each, and the log-probability of its target.
+    /// For each row of a chunk: its normalizer and the log-probability of its target.
     rows: Vec<(LogSoftmax, f32)>,
-    /// Their losses.
+    /// The losses of these rows.
     losses: Vec<TokenLoss>,
 }
 
 impl Head {
-    /// Gathers `rows` of x, normed, into `n`.
+    /// Gathers `rows` of x, normalized, into `n`.
     fn gather(&self, params: &CpuWeights, x: &[f32], rows: &[u32], n: &mut [f32]) {
         let gain = self.norm.map(|norm| (params.get(norm.weight), norm.eps));
         for_rows(n, self.hidden, |i, n| {
@@ -49,7 +50,7 @@ impl Head {
         });
     }
 
-    /// Loss, log-probabilities and entropies; gradients too if `train`.
+    /// Computes loss, log-probabilities and entropies, and the gradients if `train`.
     fn run(&self, ctx: &mut Ctx, train: bool) {
         let (hidden, vocab) = (self.hidden, self.vocab);
         let mut wanted = std::mem::take(ctx.ints(self.wanted));
@@ -116,8 +117,8 @@ impl Head {
         *ctx.ints(self.wanted) = wanted;
     }
 
-    /// The first phase: what normalizes every row of a chunk, and the log-probability of its target. Leaves logits, or
-    /// their exponentials if that is all that the gradient needs.
+    /// First phase: computes the normalizer of every row of a chunk and the log-probability of its target. Leaves
+    /// logits, or their exponentials if the gradient needs nothing else.
     fn score(
         &self,
         batch: &Batch,
@@ -140,7 +141,7 @@ impl Head {
         });
     }
 
-    /// The last phase: turns every row that [`Head::score`] left into the gradient of its logits.
+    /// Last phase: converts every row left by [`Head::score`] to the gradient of its logits.
     fn differentiate(
         &self,
         batch: &Batch,

@@ -1,4 +1,4 @@
-//! Hidden states between programs.
+//! Copies hidden states between programs.
 
 use super::Kernels;
 use crate::cpu::context::Ctx;

@@ -3,7 +3,8 @@
 use crate::cpu::row_kernels;
 use crate::log_softmax::LogSoftmax;
 
-/// Turns a row's logits into the gradient of a loss with these derivatives by log p(`target`) and by the entropy H:
+/// Replaces a row's logits by the gradient of a loss, given its derivatives with respect to log p(`target`) and the
+/// entropy H:
 ///
 /// ∂ log p_t / ∂ logit_j = (1[j = t] − p_j) / T,  ∂ H / ∂ logit_j = −p_j (log p_j + H) / T.
 pub(crate) fn gradient(row: &LogSoftmax, target: usize, dlogprob: f32, dentropy: f32, logits: &mut [f32]) {
@@ -21,7 +22,7 @@ pub(crate) fn log_softmax_row(logits: &[f32], inv_temperature: f32) -> LogSoftma
     LogSoftmax::new(inv_temperature, max, sum, weighted)
 }
 
-/// As [`log_softmax_row`], same bits; leaves exp(z − max) in the row.
+/// Like [`log_softmax_row`], with the same bits; leaves exp(z − max) in the row.
 pub(crate) fn exp_row(logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
     let max = row_kernels::max(logits) * inv_temperature;
     let [sum, weighted] = row_kernels::exp_in_place(logits, inv_temperature, max);
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(logits[1], 0.0);
     }
 
-    /// The gradient by the definition, in f64: a sum over the whole Jacobian of log p.
+    /// The gradient from the definition, in f64: a sum over the whole Jacobian of log p.
     fn plain_gradient(logits: &[f32], temperature: f64, target: usize, dlogprob: f64, dentropy: f64) -> Vec<f64> {
         let z: Vec<f64> = logits.iter().map(|&x| x as f64 / temperature).collect();
         let log_sum = z.iter().map(|z| z.exp()).sum::<f64>().ln();

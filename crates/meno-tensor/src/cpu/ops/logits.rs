@@ -1,4 +1,4 @@
-//! Logits of the rows that generation asks for.
+//! Logits of the rows that generation requests.
 
 use super::Kernels;
 use super::rows::for_rows;
@@ -7,7 +7,7 @@ use crate::cpu::gemm::{Mat, MatMut};
 use crate::cpu::row_kernels;
 use crate::ops::logits::Logits;
 
-/// Rows normed at a time.
+/// Rows normalized at a time.
 const ROWS: usize = 256;
 
 impl Kernels for Logits {

@@ -1,4 +1,4 @@
-//! Keys, queries and outputs of multi-head latent attention. Letters as in [`crate::ops::mla`].
+//! Keys, queries and outputs of multi-head latent attention. [`crate::ops::mla`] defines the symbols.
 
 use super::Kernels;
 use super::rows::for_rows;
@@ -40,7 +40,7 @@ impl Kernels for MlaKeys {
                 dk_pe.fill(0.0);
             }
             let d = &mut dk_pe[self.k_pe.offset..][..r];
-            // Head by head, so the order of the sum is fixed.
+            // One head after the other, so that the order of the sum is fixed.
             for dk in dk[row * width..][..width].chunks_exact(n + r) {
                 d.iter_mut().zip(&dk[n..]).for_each(|(d, k)| *d += k);
             }
@@ -48,7 +48,7 @@ impl Kernels for MlaKeys {
     }
 }
 
-/// The rows of one head in `kv_b_proj` `[h·(n+v), c]`.
+/// Returns the rows of one head in `kv_b_proj` `[h·(n+v), c]`.
 fn head_weight<'a>(weight: &'a [f32], c: usize, first_row: usize, rows: usize) -> Mat<'a> {
     Mat::new(&weight[first_row * c..(first_row + rows) * c], rows, c)
 }

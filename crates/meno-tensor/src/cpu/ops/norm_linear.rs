@@ -1,4 +1,4 @@
-//! Linear layers of one input behind a fused RMSNorm. The normed input is not kept: backward computes it again.
+//! Linear layers with a shared input and a fused RMSNorm. The normalized input is not kept: backward recomputes it.
 
 use super::Kernels;
 use super::rms_norm::{self, Rows};
@@ -11,7 +11,7 @@ use crate::ops::Columns;
 use crate::ops::norm_linear::NormLinear;
 
 impl NormLinear {
-    /// The input of the GEMMs: x itself, or its norm written to `scratch`.
+    /// Returns the input of the GEMMs: x itself, or its norm written to `scratch`.
     fn input<'a>(&self, params: &CpuWeights, x: &'a [f32], scratch: &'a mut [f32], rows: usize) -> Mat<'a> {
         let cols = self.x.cols;
         match self.norm {
@@ -72,7 +72,7 @@ impl Kernels for NormLinear {
             let [dbias] = ctx.param_grads.get([bias]);
             column_sums(dbias, t, |r, columns, sums| axpy(1.0, &dy[r * ld + p.at..][columns], sums));
         }
-        // d of the GEMMs' input: straight into dx, or into scratch for the norm.
+        // The gradient of the GEMMs' input: directly into dx, or into scratch for the norm.
         let view = self.x;
         if self.direct() && !add && view.is_part() {
             dx.fill(0.0);

@@ -1,4 +1,4 @@
-//! RMSNorm of every head.
+//! RMSNorm of each head.
 
 use super::Kernels;
 use super::rms_norm::{Rows, add_gain};

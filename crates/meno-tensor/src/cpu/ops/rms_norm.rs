@@ -1,4 +1,4 @@
-//! RMSNorm. Nothing is kept for backward but x: rstd costs one pass over a row that backward has in cache anyway.
+//! RMSNorm. Only x is kept for backward: rstd costs one pass over a row that backward has in cache anyway.
 
 use super::Kernels;
 use super::rows::{column_sums, for_rows};
@@ -8,7 +8,7 @@ use crate::ops::Columns;
 use crate::ops::rms_norm::RmsNorm;
 use crate::pool;
 
-/// Where the rows of a matrix are: its slice, the distance between rows, the first column.
+/// The rows of a matrix in memory: its slice, the distance between rows, the first column.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) data: &'a [f32],
@@ -21,7 +21,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Gradients of a norm over many rows: dx (columns `dx_view` of its rows) and the gain. `rstds` is scratch, one value a row.
+/// Computes the gradients of a norm over many rows: dx (columns `dx_view` of its rows) and the gain. `rstds` is
+/// scratch, one value per row.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward(
     (gain, eps): (&[f32], f32),
@@ -34,7 +35,7 @@ pub(crate) fn backward(
     rstds: &mut [f32],
 ) {
     let rows = rstds.len();
-    // One thread takes both sums while the rows are in cache; the order of every sum is the same either way.
+    // A single thread computes both sums while the rows are in cache; the order of every sum is the same either way.
     let block = if pool::threads() == 1 { 64 } else { rows.max(1) };
     for start in (0..rows).step_by(block) {
         let end = rows.min(start + block);
@@ -50,7 +51,7 @@ pub(crate) fn backward(
     }
 }
 
-/// dgain += Σ_r x·rstd·dy over `rows` rows `(x, dy)`, in order. `rstds` is scratch, one value a row.
+/// Computes dgain += Σ_r x·rstd·dy over `rows` rows `(x, dy)`, in order. `rstds` is scratch, one value per row.
 pub(crate) fn add_gain<'a>(
     eps: f32,
     rows: usize,

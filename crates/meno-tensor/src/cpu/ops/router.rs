@@ -14,7 +14,7 @@ impl Gate {
     fn normalises(&self) -> bool {
         self.norm_topk_prob
     }
-    /// The factor of the weights.
+    /// Returns the factor applied to the weights.
     fn scale(&self) -> f32 {
         match self.topk_method {
             TopkMethod::NoauxTc => self.routed_scaling_factor,
@@ -23,7 +23,7 @@ impl Gate {
         }
     }
 
-    /// logits to affinities, in place.
+    /// Converts logits to affinities, in place.
     fn score_row(&self, s: &mut [f32]) {
         match self.scoring_func {
             Scoring::Sigmoid => row_kernels::sigmoid_row(s),
@@ -34,7 +34,8 @@ impl Gate {
         }
     }
 
-    /// The experts of a token with affinities `s`, best first, into `chosen`. `choice` is scratch, one value each.
+    /// Selects the experts of a token with affinities `s`, best first, into `chosen`. `choice` is scratch, one value
+    /// per expert.
     fn select(&self, s: &[f32], bias: Option<&[f32]>, choice: &mut [f32], chosen: &mut [u32]) {
         choice.copy_from_slice(s);
         if let Some(bias) = bias {
@@ -46,7 +47,7 @@ impl Gate {
         top_k(choice, chosen);
     }
 
-    /// −∞ for every expert outside the `topk_group` best groups.
+    /// Writes −∞ for every expert outside the `topk_group` best groups.
     fn mask_groups(&self, choice: &mut [f32]) {
         let size = choice.len() / self.n_group;
         let score = |group: &[f32]| {
@@ -63,7 +64,7 @@ impl Gate {
                 _ => first,
             }
         };
-        // A group is kept unless topk_group others beat it (earlier ones beat it with equal scores).
+        // A group is kept unless topk_group others beat it (with equal scores, earlier groups win).
         let mut drop = 0u64;
         for g in 0..self.n_group {
             let own = score(&choice[g * size..][..size]);
@@ -80,7 +81,7 @@ impl Gate {
         }
     }
 
-    /// Weights of the chosen experts from their affinities; returns what they were divided by.
+    /// Computes the weights of the chosen experts from their affinities; returns the divisor used.
     fn weigh(&self, s: &[f32], chosen: &[u32], weights: &mut [f32]) -> f32 {
         let mut sum = 0.0;
         for (w, &e) in weights.iter_mut().zip(chosen) {
@@ -94,7 +95,8 @@ impl Gate {
 }
 
 impl Router {
-    /// `ds` holds d loss / d affinity from elsewhere; adds what comes from the weights and turns it into d logit.
+    /// `ds` holds d loss / d affinity from other sources. Adds the part that comes from the weights, then converts it
+    /// to d logit.
     fn backward_row(&self, s: &[f32], dw: &[f32], chosen: &[u32], ds: &mut [f32]) {
         let scale = self.gate.scale();
         let sum: f32 = chosen.iter().map(|&c| s[c as usize]).sum();
@@ -118,14 +120,14 @@ impl Router {
     }
 }
 
-/// Indices of the largest values, largest first, ties by lower index; no index twice. A value that is no number counts as
-/// −∞: what follows is no number either, and is reported by its loss. `values` is destroyed.
+/// Writes the indices of the largest values, largest first, ties by lower index, no index twice. A NaN counts as −∞:
+/// later results are NaN too, and the loss reports it. `values` is destroyed.
 fn top_k(values: &mut [f32], chosen: &mut [u32]) {
     values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
     for slot in chosen {
         let mut best = 0;
         for (i, &v) in values.iter().enumerate() {
-            // NaN marks what was taken; −∞ can still be chosen when nothing else is left.
+            // NaN marks values already taken; −∞ can still be chosen if nothing else is left.
             if v > values[best] || values[best].is_nan() {
                 best = i;
             }
@@ -136,7 +138,7 @@ fn top_k(values: &mut [f32], chosen: &mut [u32]) {
 }
 
 impl Router {
-    /// The balance loss of one sequence (eqs. 17–20): α Σ f_e P_e. Leaves f_e in `f`, where `rank` is scratch.
+    /// The balance loss of one sequence (eqs. 17–20): α Σ f_e P_e. Leaves f_e in `f`; `rank` is scratch.
     fn balance(&self, scores: &[f32], f: &mut [f32], rank: &mut [f32], chosen: &mut [u32]) -> f64 {
         let (e, k) = (self.gate.n_routed_experts, self.gate.num_experts_per_tok);
         let t = scores.len() / e;
@@ -154,8 +156,8 @@ impl Router {
         loss * self.gate.aux_loss_alpha as f64 / t as f64
     }
 
-    /// Sum of the balance losses of all sequences, each by its share of the token weights; their gradients are
-    /// added to `ds` if given.
+    /// Returns the sum of the balance losses of all sequences, each weighted by its share of the token weights. Adds
+    /// their gradients to `ds` if given.
     fn balance_all(&self, ctx: &mut Ctx, mut ds: Option<&mut [f32]>, scratch: &mut [f32]) {
         let alpha = self.gate.aux_loss_alpha;
         if alpha == 0.0 || ctx.batch.weights.len() < ctx.rows {
@@ -218,7 +220,7 @@ impl Kernels for Router {
             ctx.scratch = scratch;
         }
     }
-    /// In training the balance loss is counted here: forward may run twice.
+    /// In training, the balance loss is counted here because forward may run twice.
     fn backward(&self, ctx: &mut Ctx) {
         let (t, e, k) = (ctx.rows, self.gate.n_routed_experts, self.gate.num_experts_per_tok);
         let add = ctx.adds(self.x);

@@ -1,12 +1,12 @@
 //! Work on rows, spread over the threads, and sums over rows.
 //!
-//! What is computed for a row depends on that row only; a sum over rows is taken in the order of the rows whatever
-//! the number of threads: the work is split by columns.
+//! The result for a row depends on that row only. A sum over rows is taken in the order of the rows for any number of
+//! threads, because the work is split by columns.
 
 use crate::cpu::row_kernels::{LANES, axpy};
 use crate::pool;
 
-/// How many rows of `cols` values make one task: enough to be worth handing to a thread.
+/// Rows of `cols` values in one task: enough to be worth the cost of a task.
 pub(crate) fn task_rows(cols: usize) -> usize {
     (16384 / cols.max(1)).max(1)
 }
@@ -21,7 +21,7 @@ pub(crate) fn for_rows(data: &mut [f32], cols: usize, f: impl Fn(usize, &mut [f3
     });
 }
 
-/// `sums[j] += Σ_r f(r, j)`, rows in order, where `add(r, columns, sums)` adds row r's values of some columns.
+/// Computes `sums[j] += Σ_r f(r, j)`, rows in order. `add(r, columns, sums)` adds row r's values of some columns.
 pub(crate) fn column_sums(
     sums: &mut [f32],
     rows: usize,

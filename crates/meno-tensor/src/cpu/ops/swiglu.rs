@@ -1,4 +1,4 @@
-//! The second half of a SwiGLU MLP; silu(gate) ⊙ up is computed again in backward.
+//! The second half of a SwiGLU MLP. Backward recomputes silu(gate) ⊙ up.
 
 use super::Kernels;
 use super::rows::for_rows;

@@ -1,4 +1,4 @@
-//! The ops of tests.
+//! The test ops.
 
 use super::Kernels;
 use crate::cpu::context::Ctx;

@@ -11,7 +11,7 @@ pub(super) struct Step {
     adam: Adam,
 }
 
-/// Values that one task updates.
+/// Values updated by one task.
 const BLOCK: usize = 1 << 15;
 
 impl Step {
@@ -41,7 +41,7 @@ impl Step {
 mod tests {
     use super::*;
 
-    /// Three steps by torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1) from w = [1, −2] along
+    /// Three steps of torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1) from w = [1, −2] along
     /// gradients [0.5, −1], [0.1, 0.3], [−0.2, 0], worked out in f64.
     #[test]
     fn equals_the_definition() {
@@ -50,7 +50,7 @@ mod tests {
         let (mut w, mut m, mut v) = ([1f32, -2.0], [0f32; 2], [0f32; 2]);
         let (mut ew, mut em, mut ev) = ([1f64, -2.0], [0f64; 2], [0f64; 2]);
         for (t, grads) in [[0.5f32, -1.0], [0.1, 0.3], [-0.2, 0.0]].into_iter().enumerate() {
-            // Half of twice the gradient: the scale is used.
+            // Half of twice the gradient, to test that the scale is used.
             let mut g = grads.map(|g| 2.0 * g);
             Step::new(&config, t as u64 + 1, 0.1, 0.5).apply(0.1, &mut w, &mut g, &mut m, &mut v);
             for i in 0..2 {

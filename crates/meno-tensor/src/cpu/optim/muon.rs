@@ -1,8 +1,8 @@
-//! Muon for one matrix: momentum, made orthogonal by Newton–Schulz, scaled to AdamW's size of step.
+//! Muon for one matrix: momentum, orthogonalized by Newton–Schulz, scaled to AdamW's step size.
 //!
-//! Moonlight (arXiv 2502.16982) §2.2: M ← μM + G; O = NewtonSchulz(G + μM); W ← W − lr·(0.2·√max(A, B)·O + λW) for
-//! a matrix of A × B. Newton–Schulz (Jordan, 2024) takes X₀ = M/‖M‖ five times through
-//! X ← aX + (b·XXᵀ + c·(XXᵀ)²)·X.
+//! Moonlight (arXiv 2502.16982) §2.2: M ← μM + G; O = NewtonSchulz(G + μM); W ← W − lr·(0.2·√max(A, B)·O + λW) for a
+//! matrix of A × B. Newton–Schulz (Jordan, 2024) starts from X₀ = M/‖M‖ and applies X ← aX + (b·XXᵀ + c·(XXᵀ)²)·X five
+//! times.
 
 use crate::cpu::gemm::{Mat, MatMut, Rhs, gemm};
 use crate::pool;
@@ -14,18 +14,18 @@ const C: f32 = 2.0315;
 const ITERATIONS: usize = 5;
 const BLOCK: usize = 1 << 15;
 
-/// The numbers of one step.
+/// The parameters of one step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     /// μ.
     pub momentum: f32,
-    /// The rate, as AdamW's.
+    /// The learning rate, as for AdamW.
     pub learning_rate: f32,
-    /// Factor of the gradients.
+    /// Factor applied to the gradients.
     pub scale: f32,
 }
 
-/// Memory for the largest matrix.
+/// Scratch memory for the largest matrix.
 #[derive(Default)]
 pub(super) struct Muon {
     x: Vec<f32>,
@@ -35,7 +35,7 @@ pub(super) struct Muon {
 }
 
 impl Muon {
-    /// Makes room for a matrix of `rows` × `cols`.
+    /// Reserves memory for a matrix of `rows` × `cols`.
     pub(super) fn reserve(&mut self, rows: usize, cols: usize) {
         let grow = |v: &mut Vec<f32>, len: usize| v.resize(v.len().max(len), 0.0);
         grow(&mut self.x, rows * cols);
@@ -44,7 +44,7 @@ impl Muon {
         grow(&mut self.poly, rows.min(cols).pow(2));
     }
 
-    /// One step of matrix `w` of shape [rows, cols] with gradients `g` and momentum `m`; zeroes `g`.
+    /// Takes one step on matrix `w` of shape [rows, cols] with gradients `g` and momentum `m`; zeroes `g`.
     pub(super) fn apply(
         &mut self,
         step: Step,
@@ -81,7 +81,7 @@ impl Muon {
         for _ in 0..ITERATIONS {
             let (now, out) = (&x[..rows * cols], &mut next[..rows * cols]);
             let now_mat = Mat::new(now, rows, cols);
-            // The gram matrix of the shorter side: XXᵀ for wide, XᵀX for tall matrices.
+            // The Gram matrix of the shorter side: XXᵀ for wide, XᵀX for tall matrices.
             let wide = if rows <= cols { now_mat } else { now_mat.t() };
             gemm(Precision::F32, 1.0, wide, Rhs::Mat(wide.t()), false, MatMut::new(gram, n, n));
             poly.copy_from_slice(gram);
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// After five iterations the singular values lie around 1 (Jordan: within about 0.3): ‖O v‖ ≈ ‖v‖ along the
+    /// After five iterations the singular values are around 1 (Jordan: within about 0.3): ‖O v‖ ≈ ‖v‖ along the
     /// shorter side, and the update's size is 0.2 · √max(A, B) of an orthogonal matrix.
     #[test]
     fn updates_are_nearly_orthogonal() {

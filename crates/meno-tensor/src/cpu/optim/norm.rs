@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 /// Values of one partial sum.
 const BLOCK: usize = 1 << 14;
-/// Partial sums that are computed at once, on the stack.
+/// Partial sums computed at once, on the stack.
 const WAVE: usize = 64;
 
-/// √Σ g² over all trainable parameters, in f64: fixed blocks, added in order, whatever the number of threads.
+/// Computes √Σ g² over all trainable parameters, in f64: fixed blocks, added in order for any number of threads.
 pub(in crate::cpu) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
     let trainable = layout.iter().filter(|(_, info)| info.trainable);
     let mut blocks = trainable.flat_map(|(_, info)| grads[info.range()].chunks(BLOCK));

@@ -1,20 +1,20 @@
-//! Rows of activations as the kernels of quantised matrices take them: signed bytes with a float scale for every 32 or
-//! 256 values, and the sums of the bytes that the codes' offsets and minima are multiplied by.
+//! Rows of activations in the format of the quantized kernels: signed bytes with a float scale per 32 or 256 values.
+//! The sums of the bytes are stored too, to be multiplied by the offsets and minima of the codes.
 
 use crate::cpu::gemm::Mat;
 use crate::cpu::simd::multiversion;
 use crate::pool;
 use rayon::prelude::*;
 
-/// How a type of weights wants its activations.
+/// The activation layout that a weight type needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Layout {
-    /// A scale for 32 values.
+    /// One scale per 32 values.
     Flat {
         /// Subtracted from every code.
         offset: i32,
     },
-    /// A scale for 256 values, sums for every `sub`.
+    /// One scale per 256 values, sums per `sub` values.
     Nested {
         /// 16 or 32.
         sub: usize,
@@ -36,23 +36,23 @@ impl Layout {
     }
 }
 
-/// Quantised rows, in tiles of some rows: what belongs to the same quad, block or pair of sums stands side by side for
-/// all rows of a tile. Rows that a last tile lacks are whatever was there before.
+/// Quantized rows, in tiles of several rows: the same quad, block or pair of sums of all rows of a tile is contiguous.
+/// Rows missing from the last tile hold stale values.
 #[derive(Default)]
 pub(super) struct Activations {
     /// `[tiles, k / 4, rows of a tile, 4]`
     pub(super) q: Vec<i8>,
     /// The scales, `[tiles, k / block, rows of a tile]`.
     pub(super) d: Vec<f32>,
-    /// d · Σ q, as `d` (flat).
+    /// d · Σ q, in the layout of `d` (flat).
     dsum: Vec<f32>,
-    /// −offset · Σ q, as `d` (flat).
+    /// −offset · Σ q, in the layout of `d` (flat).
     fix: Vec<i32>,
-    /// Σ q of every `sub` values, `[tiles, k / sub / 2, rows of a tile, 2]` (nested).
+    /// Σ q per `sub` values, `[tiles, k / sub / 2, rows of a tile, 2]` (nested).
     sums: Vec<i16>,
 }
 
-/// One tile of [`Activations`], or one row if a tile is one.
+/// One tile of [`Activations`]; one row if a tile has one.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
     pub(super) q: *const i8,
@@ -62,16 +62,16 @@ pub(super) struct Tile {
     pub(super) sums: *const i16,
 }
 
-// SAFETY: a Tile points into Activations that are only read while tasks share it.
+// SAFETY: a Tile points into Activations, which are only read while tasks share it.
 unsafe impl Send for Tile {}
 // SAFETY: as above.
 unsafe impl Sync for Tile {}
 
-/// One tile's codes, factors, sums by block, corrections and sums by sub-block, as zipped iterators give them.
+/// One tile's codes, scales, sums by block, corrections and sums by sub-block, in the shape of zipped iterators.
 type TileParts<'a> = ((((&'a mut [i8], &'a mut [f32]), &'a mut [f32]), &'a mut [i32]), &'a mut [i16]);
 
 impl Activations {
-    /// Quantises `x` in tiles of `tile` rows, spread over the threads.
+    /// Quantizes `x` in tiles of `tile` rows, spread over the threads.
     pub(super) fn quantise(&mut self, x: Mat, layout: Layout, tile: usize) {
         let (block, sub, k) = (layout.block(), layout.sub(), x.cols);
         assert!(x.col_stride == 1 && k % block == 0, "invariant: rows of {k} values are whole blocks of {block}");
@@ -102,7 +102,7 @@ impl Activations {
         }
     }
 
-    /// The tiles of `rows` rows of `k` values.
+    /// Returns the tiles of `rows` rows of `k` values.
     pub(super) fn tiles(&self, rows: usize, k: usize, layout: Layout, tile: usize) -> impl Iterator<Item = Tile> {
         let (k_tile, blocks, subs) = (k * tile, k / layout.block() * tile, k / layout.sub() * tile);
         (0..rows.div_ceil(tile)).map(move |t| Tile {
@@ -115,8 +115,8 @@ impl Activations {
     }
 }
 
-/// Scale and its inverse of values whose largest magnitude has these bits: 127 is the largest whole number. A NaN or
-/// an infinity makes the scale NaN; what would divide by next to nothing is zero.
+/// Returns the scale and its inverse for values whose largest magnitude has these bits; the largest code is 127. A NaN
+/// or an infinity makes the scale NaN. Values that are all below 1e-30 become zero.
 #[inline(always)]
 fn scale(largest: u32) -> (f32, f32) {
     let max = f32::from_bits(largest);
@@ -131,14 +131,14 @@ fn scale(largest: u32) -> (f32, f32) {
 
 #[inline(always)]
 fn largest(x: &[f32; 32]) -> u32 {
-    // Compared as whole numbers, magnitudes keep their order and a NaN is above all.
+    // Compared as integers, magnitudes keep their order, and NaN is above all.
     x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff))
 }
 
 /// Rounds to nearest, ties to even.
 #[inline(always)]
 fn round(x: &[f32; 32], inverse: f32) -> [i8; 32] {
-    const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to a whole number in the low bits
+    const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer in the low bits
     x.map(|x| (x * inverse + MAGIC).to_bits() as i8)
 }
 
@@ -156,7 +156,7 @@ fn sum(q: &[i8]) -> i32 {
 }
 
 multiversion! {
-    /// `place`: which row of a tile of how many.
+    /// `place`: the row's index in its tile, and the number of rows in the tile.
     fn flat_row(x: &[f32], offset: i32, place: (usize, usize), q: &mut [i8], d: &mut [f32], dsum: &mut [f32], fix: &mut [i32]) {
         let (m, rows) = place;
         for (b, (x, out)) in x.as_chunks::<32>().0.iter().zip(q.chunks_exact_mut(32 * rows)).enumerate() {
@@ -172,7 +172,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// As [`flat_row`].
+    /// Like [`flat_row`].
     fn nested_row(x: &[f32], sub: usize, place: (usize, usize), q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
         let (m, rows) = place;
         for (b, (x, out)) in x.as_chunks::<256>().0.iter().zip(q.chunks_exact_mut(256 * rows)).enumerate() {

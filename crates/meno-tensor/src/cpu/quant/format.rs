@@ -1,33 +1,33 @@
-//! How sixteen rows of a ggml block type lie side by side in memory, and how their codes are taken out again.
+//! The memory layout of sixteen rows of a ggml block type, and how to extract their codes.
 //!
-//! A block of sixteen rows holds the scales of all rows, then the words of their packed codes, word by word with the
-//! rows in turn: word w of row r at `CODES + 64·w + 4·r`. The words are the file's own (four neighbouring bytes of a
-//! block), so unpacking is the file's bit arithmetic on sixteen rows at once.
+//! A block of sixteen rows holds the scales of all rows, then the words of their packed codes, interleaved by row: word
+//! w of row r is at `CODES + 64·w + 4·r`. The words are those of the file (four adjacent bytes of a block). Unpacking
+//! therefore applies the file's bit arithmetic to sixteen rows at once.
 //!
-//! A value is d · (code − offset) in a [`Flat`] block of 32, with d a float a row, or d · code + m; in a [`Nested`]
-//! block of 256 it is d · scale · (code − offset), scale a small whole number every 16 or 32 values, or
-//! d · scale · code − dmin · min.
+//! In a [`Flat`] block of 32, a value is d · (code − offset) or d · code + m, with one float d per row. In a [`Nested`]
+//! block of 256, a value is d · scale · (code − offset) or d · scale · code − dmin · min, with one small integer scale
+//! per 16 or 32 values.
 
 use super::isa::Words;
 use crate::quant::GgmlType;
 use crate::quant::dequant::{IQ4_VALUES, MXFP4_VALUES, e8m0_half, q3_k_scale, scale_min};
 
-/// What all types have.
+/// Properties of every type.
 pub(super) trait Format {
-    /// Values of a row in a block.
+    /// Values of one row in a block.
     const VALUES: usize = Self::TYPE.block_elements();
     /// The type.
     const TYPE: GgmlType;
     /// Bytes of a block in the file, for one row.
     const FILE_BYTES: usize = Self::TYPE.block_bytes();
-    /// Where a block's packed codes begin (and where its scales end), for sixteen rows.
+    /// Offset of a block's packed codes (the end of its scales), for sixteen rows.
     const CODES: usize;
-    /// Words of packed codes in a block of a row.
+    /// Words of packed codes in a block of one row.
     const WORDS: usize;
     /// The largest code.
     const MAX: usize;
-    /// Products of a quad that 16 bits can add up: 2^15 / (MAX · 254), a power of two. Codes of 8 bits are taken as
-    /// two of 4.
+    /// How many quad products fit an i16 without overflow: 2^15 / (MAX · 254), a power of two. 8-bit codes are split
+    /// into two 4-bit planes.
     const RUN: usize = match Self::MAX {
         0..16 => 8,
         16..32 => 4,
@@ -37,36 +37,36 @@ pub(super) trait Format {
     /// Bytes of a block of sixteen rows.
     const BYTES: usize = Self::CODES + 64 * Self::WORDS;
 
-    /// The codes of quad `i` (four values) of a `quarter`, 32 values, of a `half`, 128 values.
+    /// Extracts the codes of quad `i` (four values) of a `quarter` (32 values) of a `half` (128 values).
     ///
     /// # Safety
     /// As [`Words`]; `p` points at the block's packed codes.
     unsafe fn quad<W: Words>(p: *const u8, half: usize, quarter: usize, i: usize) -> W;
-    /// Word `w` of the packed codes, from a block as it is in the file.
+    /// Returns word `w` of the packed codes of a block in the file's format.
     fn word(block: &[u8], w: usize) -> u32;
     /// Writes the scales of `row` to a block of sixteen rows.
     fn scales(block: &[u8], row: usize, out: &mut [u8]);
 }
 
-/// One float scale for 32 values.
+/// One float scale per 32 values.
 pub(super) trait Flat: Format {
     /// Subtracted from every code.
     const OFFSET: i32;
-    /// Whether there is a float to add (f16, after the scales).
+    /// True if there is a float to add (f16, after the scales).
     const MIN: bool = false;
-    /// Whether the scale is an f32, not an f16.
+    /// True if the scale is an f32 rather than an f16.
     const SINGLE: bool = false;
 }
 
-/// One f16 scale for 256 values, and a signed byte for every `SUB`.
+/// One f16 scale per 256 values, and a signed byte per `SUB` values.
 pub(super) trait Nested: Format {
-    /// Values under one small scale.
+    /// Values that share one small scale.
     const SUB: usize;
-    /// 2^this is subtracted from every code, where there are no minima.
+    /// 2^OFFSET_BITS is subtracted from every code if there are no minima.
     const OFFSET_BITS: u32 = 0;
-    /// Whether there are minima: an f16 after d, and a byte for every `SUB` after the scales.
+    /// True if there are minima: an f16 after d, and a byte per `SUB` values after the scales.
     const MIN: bool = false;
-    /// Where the small scales begin: pairs of neighbours, row after row.
+    /// Offset of the small scales: pairs of neighbours, row after row.
     const SMALL: usize = if Self::MIN { 64 } else { 32 };
     /// Bytes of all small scales of a block.
     const SMALL_BYTES: usize = 16 * 256 / Self::SUB;
@@ -76,31 +76,31 @@ fn word_at(block: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
-/// Two bytes of every row.
+/// Writes two bytes of a row.
 fn put(out: &mut [u8], at: usize, row: usize, bytes: &[u8]) {
     out[at + 2 * row..][..2].copy_from_slice(&bytes[..2]);
 }
 
-/// Byte `j` of a row's small scales, laid out as pairs.
+/// Writes byte `j` of a row's small scales, laid out as pairs.
 fn put_small(out: &mut [u8], at: usize, row: usize, j: usize, value: u8) {
     out[at + j / 2 * 32 + 2 * row + j % 2] = value;
 }
 
-/// The low or the high half of every byte.
+/// Extracts the low or the high half of every byte.
 #[inline(always)]
 unsafe fn nibble<W: Words>(w: W, high: bool) -> W {
     // SAFETY: as promised by the caller.
     unsafe { if high { w.shr(4).and(15) } else { w.and(15) } }
 }
 
-/// Nibbles as the types of 32 values have them: quads 0 to 3 low, 4 to 7 high.
+/// Nibbles in the order of the 32-value types: quads 0 to 3 low, 4 to 7 high.
 #[inline(always)]
 unsafe fn flat_nibble<W: Words>(p: *const u8, i: usize) -> W {
     // SAFETY: as promised by the caller.
     unsafe { nibble(W::load(p.add(i % 4 * 64)), i >= 4) }
 }
 
-/// A fifth bit for every nibble, from the word whose byte j has quad i's in bit i.
+/// Adds a fifth bit to every nibble, from the word whose byte j has quad i's bit at position i.
 #[inline(always)]
 unsafe fn fifth<W: Words>(low: W, bits: W, i: usize) -> W {
     // SAFETY: as promised by the caller.
@@ -110,7 +110,7 @@ unsafe fn fifth<W: Words>(low: W, bits: W, i: usize) -> W {
     }
 }
 
-/// Bit 4i + j to bit i of byte j.
+/// Moves bit 4i + j to bit i of byte j.
 fn by_quad(bits: u32) -> u32 {
     let mut out = 0;
     for i in 0..8 {
@@ -121,7 +121,7 @@ fn by_quad(bits: u32) -> u32 {
     out
 }
 
-/// The types of 32 values with plain nibbles or with a fifth bit: name, offset, minimum, bytes before the codes.
+/// The 32-value types with plain nibbles or with a fifth bit: name, offset, minimum, bytes before the codes.
 macro_rules! flat {
     ($name:ident, four, offset $offset:literal, min $min:literal, file $file:literal) => {
         /// Four bits.
@@ -203,7 +203,7 @@ impl Format for Q8_0 {
     }
     #[inline(always)]
     fn word(block: &[u8], w: usize) -> u32 {
-        // Signed bytes plus 128.
+        // Stores signed bytes plus 128.
         word_at(block, 2 + 4 * w) ^ 0x8080_8080
     }
     #[inline(always)]
@@ -216,7 +216,7 @@ impl Flat for Q8_0 {
     const OFFSET: i32 = 128;
 }
 
-/// The first or second 32 values of each 64: nibbles of the same 32 bytes.
+/// The first or second 32 values of each 64: low or high nibbles of the same 32 bytes.
 #[inline(always)]
 unsafe fn nested_nibble<W: Words>(p: *const u8, half: usize, quarter: usize, i: usize) -> W {
     // SAFETY: as promised by the caller.
@@ -263,7 +263,7 @@ impl Nested for Q4_K {
     const MIN: bool = true;
 }
 
-/// Five bits, scale and minimum per 32: eight words of fifth bits (bit j for the j-th 32), then nibbles.
+/// Five bits, scale and minimum per 32: eight words of fifth bits (bit j for the j-th 32 values), then nibbles.
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
 
@@ -276,7 +276,7 @@ impl Format for Q5_K {
     unsafe fn quad<W: Words>(p: *const u8, half: usize, quarter: usize, i: usize) -> W {
         // SAFETY: as promised by the caller.
         unsafe {
-            // The bits of this half to the low end.
+            // Shifts the bits of this half to the low end.
             let bits = W::load(p.add(i * 64)).shr(4 * half as u32);
             fifth(nested_nibble(p.add(8 * 64), half, quarter, i), bits, quarter)
         }
@@ -296,7 +296,8 @@ impl Nested for Q5_K {
     const MIN: bool = true;
 }
 
-/// Six bits, scale per 16: nibbles of 64 bytes hold 128 values (first all low halves), two more bits of each in 32.
+/// Six bits, scale per 16: the nibbles of 64 bytes hold 128 values (all low halves first); 32 bytes hold two more bits
+/// of each value.
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
 
@@ -333,7 +334,7 @@ impl Nested for Q6_K {
     const OFFSET_BITS: u32 = 5;
 }
 
-/// Two bits, scale and minimum per 16: 32 bytes hold 128 values, bits 2j of a byte the j-th 32's.
+/// Two bits, scale and minimum per 16: 32 bytes hold 128 values; bits 2j of a byte belong to the j-th 32 values.
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_K;
 
@@ -367,7 +368,7 @@ impl Nested for Q2_K {
     const MIN: bool = true;
 }
 
-/// Three bits, scale per 16: eight words of third bits (bit j for the j-th 32), then two bits as Q2_K has them.
+/// Three bits, scale per 16: eight words of third bits (bit j for the j-th 32 values), then two bits as in Q2_K.
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
 
@@ -404,9 +405,9 @@ impl Nested for Q3_K {
     const OFFSET_BITS: u32 = 2;
 }
 
-/// IQ4's values as unsigned codes of 8 bits.
+/// IQ4's values as unsigned 8-bit codes.
 const IQ4_CODES: [u8; 16] = shifted(&IQ4_VALUES, 128);
-/// MXFP4's values as unsigned codes of 5 bits.
+/// MXFP4's values as unsigned 5-bit codes.
 const MXFP4_CODES: [u8; 16] = shifted(&MXFP4_VALUES, 16);
 
 const fn shifted(values: &[i8; 16], by: i16) -> [u8; 16] {
@@ -418,10 +419,10 @@ const fn shifted(values: &[i8; 16], by: i16) -> [u8; 16] {
     codes
 }
 
-/// Nibbles that stand for the values of a table.
+/// Types whose nibbles index a table of values.
 macro_rules! table {
     ($name:ident, $ty:ident, $codes:ident, $offset:literal, max $max:literal, single $single:literal, $scale:expr) => {
-        /// Four bits that stand for unevenly spaced values.
+        /// Four-bit indices into a table of unevenly spaced values.
         #[allow(non_camel_case_types)]
         pub(super) struct $name;
         impl Format for $name {

@@ -1,95 +1,97 @@
-//! What the kernels of quantised matrices ask of a processor: sixteen rows in lockstep, four codes of each at a time.
+//! The instructions that the quantized kernels need: sixteen rows in lockstep, four codes of each at a time.
 //!
-//! Sums of products of codes and activations are whole numbers and exact everywhere; the few operations on floats
-//! are rounded alike everywhere. So every implementation gives the same bits, and [`Portable`] is what the others are
+//! Sums of products of codes and activations are integers and exact on every implementation. The few float operations
+//! are rounded identically. So all implementations give the same bits, and [`Portable`] is the one that the others are
 //! tested against.
 
 use half::f16;
 
-/// Four codes, a byte each, of one row or of sixteen.
+/// Four codes, one byte each, of one row or of sixteen.
 ///
 /// # Safety
-/// All functions must run where the implementing type's instructions exist, inlined into a function with those target
+/// All functions must run where the implementing type's instructions are available, inlined into a function with those
+/// target features; pointers must be valid for the bytes read or written. The same holds for [`Isa`].
 /// features; pointers must be valid for what is read or written. The same holds for [`Isa`].
 pub(super) unsafe trait Words: Copy {
     unsafe fn load(p: *const u8) -> Self;
     unsafe fn store(self, p: *mut u8);
-    /// Every byte and `mask`.
+    /// ANDs every byte with `mask`.
     unsafe fn and(self, mask: u8) -> Self;
     unsafe fn or(self, other: Self) -> Self;
-    /// Shifts by less than 8 within 16 bits or more: bits that cross into a byte are for the caller to mask.
+    /// Shifts by less than 8 within 16 bits or more. Bits that cross into another byte must be masked by the caller.
     unsafe fn shl(self, bits: u32) -> Self;
     unsafe fn shr(self, bits: u32) -> Self;
-    /// Every byte (below 16) replaced by its entry in `table`.
+    /// Replaces every byte (below 16) by its entry in `table`.
     unsafe fn lookup(self, table: &[u8; 16]) -> Self;
 }
 
-/// Sixteen rows: their codes, sums and scales, 32 bits a row, and floats.
+/// Sixteen rows: their codes, sums and scales (32 bits per row) and their floats.
 ///
 /// # Safety
 /// As [`Words`].
 pub(super) unsafe trait Isa: Copy {
-    /// 32 bits for each row: four codes; a *part*, the sum of a few products; a *sum*, an i32; a *scale*, an i16; or a
+    /// 32 bits per row: four codes; a *part*, the sum of a few products; a *sum*, an i32; a *scale*, an i16; or a
     /// *pair* of i16.
     type Ints: Words;
-    /// An f32 for each row.
+    /// An f32 per row.
     type Floats: Copy;
-    /// Whether a part is an i32. If not, it is two i16, which hold 2^15 / (largest code · 254) products of quads.
+    /// True if a part is an i32. Otherwise it is two i16, which hold 2^15 / (largest code · 254) quad products.
     const WIDE: bool;
-    /// Most rows of activations in one tile: 8 where the registers hold as many sums (and parts are i32), else 4.
+    /// Maximum rows of activations in one tile: 8 if the registers hold that many sums (and parts are i32), otherwise
+    /// 4.
     const TILE: usize;
 
     /// Runs `task` with these instructions.
     unsafe fn enter(task: impl Task<Self>);
-    /// The same four activations for every row.
+    /// Loads the same four activations for every row.
     unsafe fn quad(a: *const i8) -> Self::Ints;
-    /// Products of four unsigned codes and four signed activations, added up.
+    /// Sums the products of four unsigned codes and four signed activations.
     unsafe fn first(w: Self::Ints, a: Self::Ints) -> Self::Ints;
-    /// The same, added to `part`.
+    /// Like `first`, added to `part`.
     unsafe fn more(part: Self::Ints, w: Self::Ints, a: Self::Ints) -> Self::Ints;
-    /// The same sum for every row.
+    /// Returns the same sum for every row.
     unsafe fn sums(x: i32) -> Self::Ints;
-    /// sums + part · 2^bits (bits < 15).
+    /// Returns sums + part · 2^bits (bits < 15).
     unsafe fn add_shifted(sums: Self::Ints, part: Self::Ints, bits: u32) -> Self::Ints;
-    /// sums + part · scale.
+    /// Returns sums + part · scale.
     unsafe fn add_scaled(sums: Self::Ints, part: Self::Ints, scale: Self::Ints) -> Self::Ints;
-    /// a − b · 2^bits, of sums.
+    /// Returns a − b · 2^bits, of sums.
     unsafe fn sub_shifted(a: Self::Ints, b: Self::Ints, bits: u32) -> Self::Ints;
-    /// Two signed bytes of each row, row after row.
+    /// Loads two signed bytes of each row, row after row.
     unsafe fn pairs(p: *const u8) -> Self::Ints;
-    /// The first of each pair, as a scale.
+    /// Returns the first of each pair, as a scale.
     unsafe fn low(pairs: Self::Ints) -> Self::Ints;
-    /// The second.
+    /// Returns the second of each pair, as a scale.
     unsafe fn high(pairs: Self::Ints) -> Self::Ints;
-    /// sums + each pair's products with the two numbers at `x`.
+    /// Returns sums + the products of each pair with the two numbers at `x`.
     unsafe fn add_pairs(sums: Self::Ints, pairs: Self::Ints, x: *const i16) -> Self::Ints;
-    /// Sums as f32, rounded to nearest.
+    /// Converts sums to f32, rounded to nearest.
     unsafe fn floats(sums: Self::Ints) -> Self::Floats;
-    /// Sixteen f16.
+    /// Loads sixteen f16.
     unsafe fn halves(p: *const u8) -> Self::Floats;
-    /// Sixteen f32.
+    /// Loads sixteen f32.
     unsafe fn load(p: *const f32) -> Self::Floats;
     unsafe fn store(x: Self::Floats, p: *mut f32);
     unsafe fn splat(x: f32) -> Self::Floats;
     unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// a · b + c, rounded once.
+    /// Returns a · b + c, rounded once.
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// c − a · b, rounded once.
+    /// Returns c − a · b, rounded once.
     unsafe fn fnma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// Asks for the cache line at `p`, wherever it points.
+    /// Prefetches the cache line at `p`; any address is allowed.
     unsafe fn prefetch(p: *const u8);
 }
 
-/// What is run with the instructions of an [`Isa`].
+/// Code to run with the instructions of an [`Isa`].
 pub(super) trait Task<I> {
-    /// Always inlined.
+    /// Runs the task. Always inlined.
     ///
     /// # Safety
-    /// I's instructions exist; what else, the task says.
+    /// I's instructions are available; each task adds its own conditions.
     unsafe fn run(self);
 }
 
-/// One row among the sixteen: `p` points at its first word.
+/// One of the sixteen rows: `p` points at its first word.
 // SAFETY: no instructions beyond the baseline; pointers as the trait demands.
 unsafe impl Words for u32 {
     #[inline(always)]
@@ -124,7 +126,7 @@ unsafe impl Words for u32 {
     }
 }
 
-/// Arrays that the compiler vectorises.
+/// Arrays that the compiler vectorizes.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -269,7 +271,7 @@ unsafe impl Isa for Portable {
     unsafe fn mul(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|r| a[r] * b[r])
     }
-    // Where there is no such instruction these are slow calls, but rare: one to 32 products or 256.
+    // Without an FMA instruction these are slow calls, but rare: one per 32 or 256 products.
     #[inline(always)]
     unsafe fn fma(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|r| a[r].mul_add(b[r], c[r]))

@@ -1,8 +1,8 @@
-//! Rows of activations times sixteen rows of a quantised matrix at a time.
+//! Multiplies rows of activations by a quantized matrix, sixteen rows of the matrix at a time.
 //!
-//! One or two rows of activations take the codes as they unpack, at the speed of memory; more of them unpack a stretch
-//! of codes once into the innermost cache ([`super::tiles`]). Either way an output is one chain of fused multiply-adds
-//! over the blocks of k, of whole numbers that are exact, so rows do not feel each other.
+//! One or two rows of activations use the codes as they are unpacked, at memory speed. With more rows, a stretch of
+//! codes is unpacked once into the L1 cache ([`super::tiles`]). In both cases an output is one chain of fused
+//! multiply-adds over the blocks of k, whose integer sums are exact. So rows do not affect each other.
 
 use super::activations::{Layout, Tile};
 use super::format::{Flat, Format, Iq4_NL, Iq4_XS, Mxfp4, Nested};
@@ -16,16 +16,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Rows of a matrix that lie side by side.
+/// Rows of a matrix that are interleaved.
 pub(super) const LANES: usize = 16;
-/// Most rows of activations that take codes as they unpack.
+/// Maximum rows of activations that use codes as they are unpacked.
 const DIRECT: usize = 2;
-/// Bytes between a read and what is asked for meanwhile.
+/// Distance in bytes from a read to its prefetch.
 const AHEAD: usize = 4096;
 
 /// A product: y = x · Wᵀ, or y += x · Wᵀ.
 pub(super) struct Job<'a> {
-    /// The blocks, sixteen rows after sixteen.
+    /// The blocks, in groups of sixteen rows.
     pub(super) weights: *const u8,
     /// Blocks of a row.
     pub(super) blocks: usize,
@@ -47,10 +47,10 @@ pub(super) struct Job<'a> {
 unsafe impl Sync for Job<'_> {}
 
 impl Job<'_> {
-    /// The sixteen outputs of row `m` from group `g`, as far as there are so many, or 0 if not to `load`.
+    /// Outputs 16·g .. 16·g+16 of row `m` (fewer in the last group); zeros if `load` is false.
     ///
     /// # Safety
-    /// I's instructions exist; the job is valid.
+    /// I's instructions are available; the job is valid.
     #[inline(always)]
     pub(super) unsafe fn load<I: Isa>(&self, load: bool, m: usize, g: usize) -> I::Floats {
         // SAFETY: as promised by the caller.
@@ -68,10 +68,10 @@ impl Job<'_> {
         }
     }
 
-    /// Writes them.
+    /// Writes outputs 16·g .. 16·g+16 of row `m` (fewer in the last group).
     ///
     /// # Safety
-    /// As [`Job::load`], and nobody else writes these outputs.
+    /// As [`Job::load`], and no other task writes these outputs.
     #[inline(always)]
     pub(super) unsafe fn store<I: Isa>(&self, x: I::Floats, m: usize, g: usize) {
         // SAFETY: as promised by the caller.
@@ -87,17 +87,17 @@ impl Job<'_> {
     }
 }
 
-/// How many 4-bit halves codes are multiplied in.
+/// How many 4-bit planes the codes are split into for multiplication.
 pub(super) const fn planes<I: Isa, F: Format>() -> usize {
     if F::MAX > 63 && !I::WIDE { 2 } else { 1 }
 }
 
-/// How many products of quads a part takes.
+/// How many quad products a part can sum.
 pub(super) const fn run<I: Isa, F: Format>() -> usize {
     if I::WIDE { 8 } else { F::RUN }
 }
 
-/// Half `plane` of codes of 8 bits, where they are split; else the codes.
+/// Plane `plane` of 8-bit codes if they are split; otherwise the codes.
 ///
 /// # Safety
 /// As [`Words`].
@@ -113,14 +113,14 @@ pub(super) unsafe fn half_of<I: Isa, F: Format>(codes: I::Ints, plane: usize) ->
     }
 }
 
-/// A type with its kernels.
+/// A block type with its kernels.
 pub(super) trait Blocks: Format {
-    /// How it wants activations.
+    /// The activation layout it needs.
     const LAYOUT: Layout;
-    /// acc + block `b`'s products with a row; `block` is where it lies.
+    /// Returns acc + the products of block `b` with a row; `block` points at the block.
     ///
     /// # Safety
-    /// I's instructions exist; `block` and the row are valid for the block.
+    /// I's instructions are available; `block` and the row are valid for the block.
     unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats;
     /// Bytes of an unpacked block.
     fn unpacked_bytes<I: Isa>() -> usize;
@@ -129,23 +129,24 @@ pub(super) trait Blocks: Format {
     /// # Safety
     /// As [`Blocks::add`]; `out` has room.
     unsafe fn unpack<I: Isa>(block: *const u8, out: *mut u8);
-    /// All rows against some unpacked blocks.
+    /// Multiplies all rows by some unpacked blocks.
     ///
     /// # Safety
-    /// As [`super::tiles`] says.
+    /// As in [`super::tiles`].
     unsafe fn multiply<I: Isa>(tiles: Tiles);
-    /// One row's values of a block, as ggml dequantises them.
+    /// Dequantizes one row's values of a block, as ggml does.
     fn values(block: &[u8], lane: usize, out: &mut [f32]);
 }
 
-/// The cache lines of part `i` of `n` of so many bytes.
+/// The cache lines of the i-th of n slices of `bytes` bytes.
 #[inline(always)]
 pub(super) fn lines(bytes: usize, i: usize, n: usize) -> Range<usize> {
     let lines = bytes.div_ceil(64);
     lines * i / n..lines * (i + 1) / n
 }
 
-/// Asks for part `i` of `n` of what lies [`AHEAD`] of a block: a little at a time, since few lines can be on their way.
+/// Prefetches the i-th of n slices of the block [`AHEAD`] bytes further on, spread out because only a few cache-line
+/// fetches may be outstanding.
 #[inline(always)]
 unsafe fn ask<I: Isa, F: Format>(block: *const u8, i: usize, n: usize) {
     for line in lines(F::BYTES, i, n) {
@@ -189,7 +190,7 @@ unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Tile, acc: 
         let run = if F::SUB == 16 && run::<I, F>() > 4 { 4 } else { run::<I, F>() };
         let mut sums = I::sums(0);
         for half in 0..2 {
-            // Unrolled, so that most shifts are constants.
+            // Unrolled, so that most shift counts are constants.
             macro_rules! sub {
                 ($quarter:literal) => {{
                     let (sub, q) = (4 * half + $quarter, q.add(32 * (4 * half + $quarter)));
@@ -219,7 +220,7 @@ unsafe fn nested<I: Isa, F: Nested>(block: *const u8, b: usize, row: Tile, acc: 
             sub!(2);
             sub!(3);
         }
-        // What offset or minima take away.
+        // The amount that offset or minima subtract.
         let mut less = I::sums(0);
         let bytes = if F::MIN { small.add(F::SMALL_BYTES) } else { small };
         for pair in 0..128 / F::SUB {
@@ -247,7 +248,7 @@ fn half(block: &[u8], at: usize) -> f32 {
     half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
-/// The four codes of a quad of one row.
+/// Returns the four codes of a quad of one row.
 fn codes<F: Format>(block: &[u8], lane: usize, quad: usize) -> [f32; 4] {
     assert!(block.len() >= F::BYTES && lane < LANES, "invariant: a whole block");
     // SAFETY: the words of a lane lie within the block, which was checked.
@@ -315,7 +316,7 @@ macro_rules! kernels {
 kernels!(flat_layout, flat, flat_values, flat_bytes, unpack_flat, multiply_flat, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Iq4_NL Mxfp4);
 kernels!(nested_layout, nested, nested_values, nested_bytes, unpack_nested, multiply_nested, Q2_K Q3_K Q4_K Q5_K Q6_K Iq4_XS);
 
-/// Some sixteens of rows with one row of activations, codes taken as they unpack.
+/// Groups of sixteen rows times one row of activations, using codes as they are unpacked.
 struct Direct<'a, F> {
     job: &'a Job<'a>,
     groups: Range<usize>,
@@ -343,10 +344,11 @@ impl<I: Isa, F: Blocks> Task<I> for Direct<'_, F> {
     }
 }
 
-/// All rows against the sixteens `groups`.
+/// Multiplies all rows by the groups `groups` of sixteen.
 ///
 /// # Safety
-/// I's instructions exist; the job's pointers are valid for its sizes, and nobody else writes these columns of y.
+/// I's instructions are available; the job's pointers are valid for its sizes, and no other task writes these columns
+/// of y.
 unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
     // SAFETY: as promised by the caller.
     unsafe {
@@ -357,7 +359,7 @@ unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
     }
 }
 
-/// The instructions in use.
+/// The instructions used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Instructions {
     Portable,
@@ -370,7 +372,7 @@ pub(super) enum Instructions {
 }
 
 impl Instructions {
-    /// What this processor has, best last.
+    /// Returns the instruction sets of this processor, best last.
     pub(super) fn available() -> Vec<Instructions> {
         let mut all = vec![Instructions::Portable];
         #[cfg(target_arch = "x86_64")]
@@ -386,7 +388,7 @@ impl Instructions {
         all
     }
 
-    /// What people call them.
+    /// Returns their common name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Instructions::Portable => "portable",
@@ -399,13 +401,13 @@ impl Instructions {
         }
     }
 
-    /// The best.
+    /// Returns the best available instruction set.
     pub(super) fn best() -> Instructions {
         static BEST: OnceLock<Instructions> = OnceLock::new();
         *BEST.get_or_init(|| Instructions::available().pop().unwrap_or(Instructions::Portable))
     }
 
-    /// Rows of a tile of so many rows of activations; 1 where they take codes as they unpack.
+    /// Returns the tile size for `rows` rows of activations; 1 if they use codes as they are unpacked.
     pub(super) fn tile(self, rows: usize) -> usize {
         let most = match self {
             Instructions::Portable => Portable::TILE,
@@ -423,11 +425,11 @@ impl Instructions {
         }
     }
 
-    /// All rows against the sixteens `groups`.
+    /// Multiplies all rows by the groups `groups` of sixteen.
     ///
     /// # Safety
-    /// These are [available](Instructions::available); the job's pointers are valid for its sizes, and nobody else
-    /// writes these columns of y.
+    /// These instructions are [available](Instructions::available); the job's pointers are valid for its sizes, and no
+    /// other task writes these columns of y.
     pub(super) unsafe fn multiply<F: Blocks>(self, job: &Job, groups: Range<usize>) {
         // SAFETY: as promised by the caller.
         unsafe {
@@ -444,8 +446,8 @@ impl Instructions {
     }
 }
 
-/// Runs `rounds` times what the loops of [`super::tiles`] are made of, on a few bytes in the innermost cache; returns
-/// how many operations that took (a product and its sum count two).
+/// Runs the inner loop of [`super::tiles`] `rounds` times on a few bytes in the L1 cache. Returns the number of
+/// operations (a product and its sum count as two).
 pub(crate) fn spin(rounds: usize) -> f64 {
     let (codes, activations) = ([3u8; 8 * 64], [5i8; 8 * 32]);
     let spin = tiles::Spin { rounds, codes: &codes, activations: &activations };

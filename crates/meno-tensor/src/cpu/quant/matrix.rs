@@ -1,4 +1,4 @@
-//! A matrix of weights in a ggml block type, laid out for the kernels, and its product with rows of activations.
+//! A weight matrix in a ggml block type, laid out for the kernels, and its product with rows of activations.
 
 use super::activations::{Activations, Layout, Tile};
 use super::format::{self, Format};
@@ -10,16 +10,16 @@ use crate::quant::GgmlType;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-/// A matrix `[rows, cols]` of weights that stay quantised.
+/// A matrix `[rows, cols]` of weights that stay quantized.
 pub struct QuantMatrix {
     dtype: GgmlType,
     rows: usize,
     cols: usize,
-    /// Blocks of sixteen rows: the first sixteen rows' blocks in the order of k, then the next sixteen's.
+    /// Blocks of sixteen rows: the blocks of the first sixteen rows in the order of k, then those of the next sixteen.
     data: HostBuffer,
 }
 
-/// Runs the body with `$F` the format of `$dtype`.
+/// Expands the body with `$F` as the format of `$dtype`.
 macro_rules! with_format {
     ($dtype:expr, $F:ident => $body:expr) => {
         with_format!($dtype, $F => $body, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K Iq4_NL Iq4_XS Mxfp4)
@@ -40,10 +40,10 @@ fn layout(dtype: GgmlType) -> Layout {
 }
 
 impl QuantMatrix {
-    /// Lays out `data`, the rows of a file one after the other; row r of the matrix is row `source(r)` of the file.
+    /// Lays out `data`, which holds the rows of a file in sequence. Row r of the matrix is row `source(r)` of the file.
     ///
     /// # Panics
-    /// If the length of `data` is not that of such a matrix, or its rows are not whole blocks.
+    /// Panics if the length of `data` does not fit such a matrix, or if a row is not a multiple of the block size.
     pub fn new(
         dtype: GgmlType,
         rows: usize,
@@ -60,22 +60,22 @@ impl QuantMatrix {
         QuantMatrix { dtype, rows, cols, data }
     }
 
-    /// Its type.
+    /// Returns the block type.
     pub fn dtype(&self) -> GgmlType {
         self.dtype
     }
 
-    /// Rows and columns.
+    /// Returns rows and columns.
     pub fn shape(&self) -> [usize; 2] {
         [self.rows, self.cols]
     }
 
-    /// Bytes in memory.
+    /// Returns the size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len() * 4
     }
 
-    /// Dequantises row `r`: the file's values, bit for bit.
+    /// Dequantizes row `r`: the file's values, bit for bit.
     pub fn row(&self, r: usize, out: &mut [f32]) {
         assert!(r < self.rows && out.len() == self.cols, "invariant: row {r} of {}", self.rows);
         let data: &[u8] = bytemuck::cast_slice(&self.data);
@@ -88,8 +88,8 @@ impl QuantMatrix {
         });
     }
 
-    /// y = x · selfᵀ, or y += x · selfᵀ: x rounded to 8 bits a value under a scale for 32 or 256, sums exact within
-    /// them. A row of y depends on the same row of x alone.
+    /// Computes y = x · selfᵀ, or y += x · selfᵀ. x is rounded to 8 bits per value with a scale per 32 or 256 values;
+    /// sums within these are exact. A row of y depends only on the same row of x.
     pub fn multiply(&self, x: Mat, accumulate: bool, y: MatMut) {
         self.multiply_with(Instructions::best(), x, accumulate, y);
     }
@@ -100,7 +100,7 @@ impl QuantMatrix {
             return;
         }
         thread_local! { static MEMORY: RefCell<Vec<(Activations, Vec<Tile>)>> = const { RefCell::new(Vec::new()) }; }
-        // A task that waits for others may be handed another product on the same thread: each takes its own memory.
+        // While a task waits for others, its thread may run another product: each call takes its own memory.
         let (mut activations, mut tiles) = MEMORY.with_borrow_mut(|m| m.pop()).unwrap_or_default();
         let (layout, tile) = (layout(self.dtype), instructions.tile(x.rows));
         activations.quantise(x, layout, tile);
@@ -131,7 +131,7 @@ impl QuantMatrix {
     }
 }
 
-/// Into how many tasks a product is split: a few for each thread where a task is worth it.
+/// Returns the number of tasks of a product: a few per thread if a task is large enough.
 fn tasks(rows: usize) -> usize {
     match pool::threads() {
         1 => 1,
@@ -140,7 +140,7 @@ fn tasks(rows: usize) -> usize {
     }
 }
 
-/// Blocks of sixteen rows from rows of the file (`None` beyond the last).
+/// Packs blocks of sixteen rows from rows of the file (`None` past the last).
 fn repack<'a, F: Blocks>(rows: usize, blocks: usize, row: impl Fn(usize) -> Option<&'a [u8]> + Sync) -> HostBuffer {
     let group_bytes = blocks * F::BYTES;
     let mut data = HostBuffer::zeroed(rows.div_ceil(LANES) * group_bytes / 4);

@@ -1,9 +1,10 @@
-//! Many rows of activations: a stretch of a group's codes is unpacked once, with its scales, and multiplied by tiles
-//! of four or eight rows. Unpacked blocks of all types of 32 values are alike, and so are those of 256: the loops here
-//! are compiled for a few shapes, not for every type.
+//! Many rows of activations: a stretch of a group's codes is unpacked once, with its scales, and multiplied by tiles of
+//! four or eight rows. Unpacked blocks have the same layout for all 32-value types, and for all 256-value types. So the
+//! loops here are compiled for a few shapes, not for every type.
 //!
-//! An unpacked block of 32 is d and m (f32, sixteen each), then the codes, half by half where they are split; one of
-//! 256 is d and dmin, a scale for every small scale, the pairs that offset or minima come from, then the codes.
+//! An unpacked block of 32 holds d and m (f32, sixteen each), then the codes, one plane after the other if they are
+//! split. An unpacked block of 256 holds d and dmin, a scale for every small scale, the pairs for offset or minima,
+//! then the codes.
 
 use super::format::{Flat, Nested};
 use super::isa::{Isa, Task, Words};
@@ -13,7 +14,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Most bytes unpacked: they stay in the innermost cache with a tile's activations.
+/// Maximum bytes unpacked: they stay in the L1 cache together with a tile's activations.
 const UNPACKED: usize = 20 << 10;
 /// Sixteen values of 32 bits.
 const V: usize = 4 * LANES;
@@ -22,15 +23,16 @@ const V: usize = 4 * LANES;
 #[repr(align(64))]
 struct Memory([MaybeUninit<u8>; UNPACKED]);
 
-/// All rows against the sixteens `groups`.
+/// Multiplies all rows by the groups `groups` of sixteen.
 ///
 /// # Safety
-/// I's instructions exist; the job's pointers are valid for its sizes, and nobody else writes these columns of y.
+/// I's instructions are available; the job's pointers are valid for its sizes, and no other task writes these columns
+/// of y.
 pub(super) unsafe fn multiply<I: Isa, F: Blocks>(job: &Job, groups: Range<usize>) {
     let mut memory = Memory([MaybeUninit::uninit(); UNPACKED]);
     let unpacked = memory.0.as_mut_ptr().cast::<u8>();
     let most = UNPACKED / F::unpacked_bytes::<I>();
-    // Stretch by stretch: the rows' part of k stays in the next cache for all groups.
+    // One stretch at a time: the rows' part of k stays in the L2 cache for all groups.
     for start in (0..job.blocks).step_by(most) {
         let blocks = start..job.blocks.min(start + most);
         for g in groups.clone() {
@@ -68,19 +70,19 @@ pub(super) struct Tiles<'a> {
     g: usize,
     unpacked: *const u8,
     blocks: Range<usize>,
-    /// Where the next group's blocks lie, `block_bytes` each.
+    /// The next group's blocks, `block_bytes` each.
     next: *const u8,
     block_bytes: usize,
 }
 
 impl Tiles<'_> {
-    /// The lines of a block that tile `t` asks for: its share of the next group's, so that memory is read while this
-    /// group's products are taken.
+    /// The cache lines of a block that tile `t` prefetches: its share of the next group's blocks, which are read from
+    /// memory while this group's products are computed.
     fn share(&self, t: usize) -> Range<usize> {
         lines(self.block_bytes, t, self.job.tiles.len())
     }
 
-    /// Asks for these lines of the next group's block `at`.
+    /// Prefetches these lines of the next group's block `at`.
     #[inline(always)]
     unsafe fn prefetch<I: Isa>(&self, lines: &Range<usize>, at: usize) {
         for line in lines.clone() {
@@ -89,12 +91,12 @@ impl Tiles<'_> {
         }
     }
 
-    /// The sums of tile `t` so far.
+    /// Returns the partial sums of tile `t`.
     #[inline(always)]
     unsafe fn begin<I: Isa, const T: usize>(&self, t: usize) -> [I::Floats; T] {
         let load = self.job.accumulate || self.blocks.start > 0;
-        // SAFETY: as promised by the caller; rows that do not exist are not loaded. Here and below loops, no closures:
-        // those may be compiled where I's instructions are not known, and then every one of them is a call.
+        // SAFETY: as promised by the caller; rows that do not exist are not loaded. Here and below, loops replace
+        // closures: a closure may be compiled without I's target features, and then each intrinsic is a call.
         unsafe {
             let mut acc = [I::splat(0.0); T];
             for (m, acc) in acc.iter_mut().enumerate().take(self.job.rows - t * T) {
@@ -113,7 +115,7 @@ impl Tiles<'_> {
     }
 }
 
-/// Products of RUN quads of T rows, added up: codes from `codes` on, activations from `q` on.
+/// Sums the products of RUN quads of T rows, with codes starting at `codes` and activations at `q`.
 #[inline(always)]
 unsafe fn products<I: Isa, const T: usize, const RUN: usize>(codes: *const u8, q: *const i8) -> [I::Ints; T] {
     // SAFETY: as promised by the caller.
@@ -133,7 +135,7 @@ unsafe fn products<I: Isa, const T: usize, const RUN: usize>(codes: *const u8, q
     }
 }
 
-/// What there is to do at most ([`super::kernel::spin`]).
+/// The peak-throughput loop of [`super::kernel::spin`].
 pub(super) struct Spin<'a> {
     pub(super) rounds: usize,
     pub(super) codes: &'a [u8; 8 * V],
@@ -170,7 +172,7 @@ impl Spin<'_> {
     }
 }
 
-/// Where the codes of an unpacked block of 32 begin.
+/// Offset of the codes in an unpacked block of 32.
 const FLAT_CODES: usize = 2 * V;
 
 pub(super) const fn flat_bytes<I: Isa, F: Flat>() -> usize {
@@ -192,7 +194,8 @@ pub(super) unsafe fn unpack_flat<I: Isa, F: Flat>(block: *const u8, out: *mut u8
     }
 }
 
-/// Whether tiles are of eight rows, which nothing is compiled for where there are none.
+/// Returns true if tiles have eight rows. It is constant false on instruction sets without such tiles, so nothing is
+/// compiled for them.
 #[inline(always)]
 fn is_wide<I: Isa>(tiles: &Tiles) -> bool {
     I::TILE == 8 && tiles.job.tile == 8
@@ -211,7 +214,7 @@ pub(super) unsafe fn multiply_flat<I: Isa, F: Flat>(tiles: Tiles) {
     }
 }
 
-/// Blocks of 32, tiles of T rows, RUN products to a part, codes in PLANES halves.
+/// Blocks of 32, tiles of T rows, RUN products per part, codes in PLANES planes.
 struct FlatTiles<'a, const T: usize, const RUN: usize, const PLANES: usize> {
     tiles: Tiles<'a>,
     min: bool,
@@ -258,7 +261,7 @@ impl<I: Isa, const T: usize, const RUN: usize, const PLANES: usize> Task<I> for 
     }
 }
 
-/// Where the parts of an unpacked block of 256 begin, with small scales for every `sub` values.
+/// Offsets of the parts of an unpacked block of 256, with a small scale per `sub` values.
 const SCALES: usize = 2 * V;
 const fn pairs_at(sub: usize) -> usize {
     SCALES + 256 / sub * V
@@ -322,7 +325,7 @@ pub(super) unsafe fn multiply_nested<I: Isa, F: Nested>(tiles: Tiles) {
     }
 }
 
-/// Blocks of 256, tiles of T rows, RUN products to a part, small scales for every SUB values, codes in PLANES halves.
+/// Blocks of 256, tiles of T rows, RUN products per part, a small scale per SUB values, codes in PLANES planes.
 struct NestedTiles<'a, const T: usize, const RUN: usize, const SUB: usize, const PLANES: usize> {
     tiles: Tiles<'a>,
     min: bool,
@@ -344,7 +347,8 @@ impl<I: Isa, const T: usize, const RUN: usize, const SUB: usize, const PLANES: u
                     self.tiles.prefetch::<I>(&share, at);
                     let block = unpacked.add(at * bytes);
                     let mut sums = [I::sums(0); T];
-                    // Codes of one small scale after the other; those in halves have all low ones of 32 first.
+                    // The codes of one small scale after the other; with two planes, all low halves of 32 values come
+                    // first.
                     for j in 0..256 / SUB {
                         let scale = I::Ints::load(block.add(SCALES + j * V));
                         for plane in 0..PLANES {

@@ -1,4 +1,4 @@
-//! [`Isa`] in x86's vector instructions: AVX2, AVX-VNNI and AVX-512 VNNI.
+//! [`Isa`] for x86 vector instructions: AVX2, AVX-VNNI and AVX-512 VNNI.
 
 use super::isa::{Isa, Task, Words};
 use std::arch::x86_64::*;
@@ -78,7 +78,7 @@ unsafe impl Words for Two {
     }
 }
 
-/// What [`Avx2`] and [`AvxVnni`] have in common.
+/// The common part of [`Avx2`] and [`AvxVnni`].
 macro_rules! two_registers {
     () => {
         type Ints = Two;
@@ -169,19 +169,19 @@ macro_rules! two_registers {
         }
         #[inline(always)]
         unsafe fn prefetch(p: *const u8) {
-            // SAFETY: a hint; no address is wrong.
+            // SAFETY: a prefetch hint; any address is valid.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
     };
 }
 
-/// a + b of sixteen i16, now: left to itself the compiler turns a chain of sums into a tree, whose leaves do not fit
-/// the registers.
+/// Returns a + b of sixteen i16, computed at this point. Otherwise the compiler turns a chain of sums into a tree,
+/// whose leaves do not fit the registers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn add_in_order(a: __m256i, b: __m256i) -> __m256i {
     let mut sum = _mm256_add_epi16(a, b);
-    // SAFETY: no instruction at all; the value stays where it is.
+    // SAFETY: no instruction is emitted; the value stays in its register.
     unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags)) };
     sum
 }
@@ -239,7 +239,7 @@ unsafe impl Isa for Avx2 {
             )
         }
     }
-    /// The factor in both halves of 32 bits.
+    /// Copies the factor to both halves of 32 bits.
     #[inline(always)]
     unsafe fn low(pairs: Two) -> Two {
         // SAFETY: see `load` of its words.
@@ -295,7 +295,7 @@ unsafe impl Isa for AvxVnni {
         // SAFETY: see `load` of its words.
         unsafe { sums.with(part.with(scale, |p, s| _mm256_mullo_epi32(p, s)), |s, p| _mm256_add_epi32(s, p)) }
     }
-    /// The factor in 32 bits.
+    /// Sign-extends the factor to 32 bits.
     #[inline(always)]
     unsafe fn low(pairs: Two) -> Two {
         // SAFETY: see `load` of its words.
@@ -469,7 +469,7 @@ unsafe impl Isa for Avx512Vnni {
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        // SAFETY: a hint; no address is wrong.
+        // SAFETY: a prefetch hint; any address is valid.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }

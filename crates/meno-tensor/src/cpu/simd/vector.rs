@@ -4,37 +4,37 @@
 /// Sixteen f32.
 ///
 /// # Safety
-/// All functions must run where the implementing type's instructions exist, inlined into a function with those target
-/// features; pointers must be valid for the lanes that are read or written.
+/// All functions must run where the implementing type's instructions are available, inlined into a function with those
+/// target features; pointers must be valid for the lanes that are read or written.
 pub(crate) unsafe trait Vector: Copy {
-    /// Whether the register file holds a tile of 8 × 2 of these (else 4 × 1).
+    /// True if the register file holds a tile of 8 × 2 vectors (otherwise 4 × 1).
     const WIDE: bool;
-    /// Which of the first lanes take part.
+    /// A mask of the first lanes.
     type Mask: Copy;
-    /// The first `n` lanes (all, if `n` ≥ 16).
+    /// Returns a mask of the first `n` lanes (all, if `n` ≥ 16).
     unsafe fn mask(n: usize) -> Self::Mask;
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
-    /// Vector outside the mask are not read and are 0.
+    /// Loads the lanes in the mask; the others are not read and are 0.
     unsafe fn load_mask(p: *const f32, m: Self::Mask) -> Self;
     unsafe fn store(self, p: *mut f32);
     unsafe fn store_mask(self, p: *mut f32, m: Self::Mask);
-    /// self · b + c, rounded once where the processor can.
+    /// Returns self · b + c, rounded once if the processor has such an instruction.
     unsafe fn fma(self, b: Self, c: Self) -> Self;
     unsafe fn add(self, b: Self) -> Self;
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn max(self, b: Self) -> Self;
-    /// self in the mask, `other` outside.
+    /// Returns self inside the mask, `other` outside.
     unsafe fn select(self, m: Self::Mask, other: Self) -> Self;
-    /// self · 2^k, k in the low bits of `shifted`; self in [0.5, 2), the result normal.
+    /// Returns self · 2^k, with k in the low bits of `shifted`. self is in [0.5, 2), the result is normal.
     unsafe fn scale_by_low_bits(self, shifted: Self) -> Self;
 
-    /// Asks for the cache line at `p`, which need not exist.
+    /// Prefetches the cache line at `p`, which need not exist.
     #[inline(always)]
     fn prefetch(p: *const f32) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint, to any address.
+        // SAFETY: a prefetch hint; any address is valid.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             _mm_prefetch::<_MM_HINT_T0>(p.cast());
@@ -43,7 +43,7 @@ pub(crate) unsafe trait Vector: Copy {
         let _ = p;
     }
 
-    /// The lanes.
+    /// Returns the lanes.
     #[inline(always)]
     unsafe fn array(self) -> [f32; 16] {
         let mut a = [0f32; 16];
@@ -52,7 +52,7 @@ pub(crate) unsafe trait Vector: Copy {
         a
     }
 
-    /// Σ over the lanes, in a fixed order of pairs.
+    /// Sums the lanes, in a fixed order of pairs.
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         // SAFETY: as the trait demands.
@@ -65,7 +65,7 @@ pub(crate) unsafe trait Vector: Copy {
         a[0]
     }
 
-    /// The largest lane.
+    /// Returns the largest lane.
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
         // SAFETY: as the trait demands.
@@ -78,7 +78,7 @@ pub(crate) unsafe trait Vector: Copy {
         a[0]
     }
 
-    /// Lane j of result i is lane i of `rows[j]`.
+    /// Transposes: lane j of result i is lane i of `rows[j]`.
     #[inline(always)]
     unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
         let mut out = [[0f32; 16]; 16];
@@ -93,14 +93,14 @@ pub(crate) unsafe trait Vector: Copy {
         out.map(|x| unsafe { Self::load(x.as_ptr()) })
     }
 
-    /// e^x for x ≤ 88, to 2 ulp; below -87.3 the smallest normal number.
+    /// Computes e^x for x ≤ 88, to 2 ulp; below -87.3 it is the smallest normal number.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
         const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer in the low bits
         // SAFETY: as the trait demands.
         unsafe {
             let c = |x: f32| Self::splat(x);
-            let x = c(-87.3).max(self); // in this order a NaN stays one
+            let x = c(-87.3).max(self); // in this operand order a NaN stays NaN
             let shifted = x.fma(c(std::f32::consts::LOG2_E), c(MAGIC));
             let n = shifted.sub(c(MAGIC));
             let r = n.fma(c(2.121_944_4e-4), n.fma(c(-0.693_359_4), x));
@@ -145,13 +145,13 @@ macro_rules! at_level {
 }
 pub(crate) use at_level;
 
-/// The baseline: an array that the compiler vectorises.
+/// The baseline: an array that the compiler vectorizes.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 16]);
 
 #[inline(always)]
 fn portable_fma(a: f32, b: f32, c: f32) -> f32 {
-    // Without an instruction for it, a fused multiply-add is a call of a slow function.
+    // Without an FMA instruction, a fused multiply-add is a call to a slow function.
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -347,8 +347,8 @@ mod x86 {
         }
     }
 
-    /// The lanes of two registers that take part. Masked stores cost some processors forty operations, so a mask knows
-    /// whether it is whole.
+    /// The active lanes of two registers. Masked stores cost forty operations on some processors, so a mask records if
+    /// it covers all lanes.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2Mask {
         low: __m256i,

@@ -27,7 +27,7 @@ const SHAPES: [Shape; 5] = [
     Shape { heads: 14, kv_heads: 2, qk_dim: 16, v_dim: 16 },
 ];
 
-/// q, k, v side by side in one activation, as a fused projection writes them.
+/// q, k and v in one activation, in the layout of a fused projection.
 fn push(b: &mut Builder, params: &mut ParamLayout, s: Shape) -> (Activation, Activation) {
     let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
     let act = TestInput::input(b, params, widths.iter().sum());
@@ -55,7 +55,7 @@ impl Shape {
     }
 }
 
-/// Attention in inference, its input a parameter.
+/// Attention in inference; its input is a parameter.
 struct Infer {
     backend: Arc<dyn Backend>,
     weights: Box<dyn Weights>,
@@ -65,7 +65,7 @@ struct Infer {
 }
 
 impl Infer {
-    /// For at most `rows` rows, with random inputs.
+    /// Builds it for at most `rows` rows, with random inputs.
     fn new(device: Device, rows: usize, shape: Shape, seed: u64) -> Infer {
         let mut params = ParamLayout::default();
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
@@ -87,20 +87,20 @@ impl Infer {
         self.weights.read(self.input).unwrap().into_owned()
     }
 
-    /// Sets the input of the rows from `row` on.
+    /// Sets the input of the rows starting at `row`.
     fn set_input(&mut self, row: usize, ld: usize, values: &[f32]) {
         let copy = &mut |w: &mut [f32]| w[row * ld..][..values.len()].copy_from_slice(values);
         self.weights.update(self.input, copy).unwrap();
     }
 
-    /// The output of one pass.
+    /// Returns the output of one pass.
     fn run(&mut self, batch: &Batch, cache: Option<&mut KvCache>) -> Vec<f32> {
         self.executor.forward(&mut *self.weights, Pass::new(Precision::F32, batch), cache).unwrap();
         self.executor.values(self.out, batch.len()).unwrap()
     }
 }
 
-/// Plain attention in f64.
+/// Attention from the definition, in f64.
 fn plain(x: &[f32], n: usize, s: Shape) -> Vec<f64> {
     let ld = s.heads * s.qk_dim + s.kv_heads * (s.qk_dim + s.v_dim);
     let mut out = vec![];
@@ -123,7 +123,8 @@ fn plain(x: &[f32], n: usize, s: Shape) -> Vec<f64> {
     out
 }
 
-/// Two sequences in one pass; both in random chunks (or token by token, or the second late) from the cache.
+/// Runs two sequences in one pass, then both from the cache in random chunks (or token by token, or the second one
+/// later).
 fn check_chunks(device: Device, shape: Shape, lens: [usize; 2]) {
     let mut infer = Infer::new(device, lens.iter().sum(), shape, 3);
     let x = infer.input();
@@ -144,7 +145,7 @@ fn check_chunks(device: Device, shape: Shape, lens: [usize; 2]) {
     for seed in 0..4 {
         let mut rng = Rng::new(&[seed]);
         let mut cache = infer.cache(shape, 3, lens[0]);
-        // What an earlier sequence left in the cache must not be seen.
+        // The contents left in the cache by an earlier sequence must not be read.
         let nan = vec![f32::NAN.to_bits(); cache.store().page_words()];
         (0..cache.table().pages()).for_each(|page| cache.store_mut().unwrap().write_page(page as u32, &nan).unwrap());
         let mut past = [0; 2];
@@ -182,7 +183,7 @@ fn equals_plain_attention_and_does_not_depend_on_chunks() {
     }
 }
 
-/// A prompt prefilled once and forked decodes as if it had been prefilled in place.
+/// A prompt that is prefilled once and forked decodes as if it had been prefilled in place.
 #[test]
 fn forked_slots_decode_alike() {
     for device in Device::all() {
@@ -205,7 +206,7 @@ fn forked_slots_decode_alike() {
     }
 }
 
-/// Caches of fewer bits: chunks change no bit, and the outputs are f32's up to the rounding.
+/// Caches with fewer bits: chunks change no bit, and the outputs equal those of f32 up to rounding.
 #[test]
 fn packed_caches_are_near_and_do_not_depend_on_chunks() {
     for (device, shape) in Device::all().into_iter().flat_map(|d| SHAPES.map(|shape| (d, shape))) {
@@ -240,7 +241,7 @@ fn packed_caches_are_near_and_do_not_depend_on_chunks() {
     }
 }
 
-/// A cache of any type holds the same numbers on every device, so outputs agree as those of training do.
+/// A cache of any type holds the same numbers on every device, so outputs agree as closely as in training.
 #[test]
 fn devices_agree_on_what_a_cache_holds() {
     let n = 90;
@@ -262,7 +263,7 @@ fn devices_agree_on_what_a_cache_holds() {
     }
 }
 
-/// More rows than a block of backward has, more keys too.
+/// More rows and more keys than one block of the backward pass.
 #[test]
 fn gradients_over_several_blocks() {
     for shape in [SHAPES[0], SHAPES[3]] {

@@ -68,7 +68,8 @@ fn balance_loss_and_its_gradient() {
 #[test]
 fn balance_loss_by_hand() {
     for mut net in nets(Gate { aux_loss_alpha: 1.0, ..gate(Scoring::Sigmoid, TopkMethod::NoauxTc) }, true) {
-        // Two experts' logits are 1, the others' 0 for every token: σ = 0.7311, 0.5. The three best are 0, 1 and (tie) 2.
+        // For every token, two experts' logits are 1 and the others' 0: σ = 0.7311, 0.5. The three best are 0, 1 and
+        // (tie) 2.
         net.spread("", 0.0);
         let layout = net.weights.layout().clone();
         let (x, weight) = (layout.find("test.input.0").unwrap(), layout.find("mlp.gate.weight").unwrap());

@@ -5,10 +5,10 @@ use super::{extreme, inverse, nibbles, put};
 use crate::quant::dequant::IQ4_VALUES;
 use crate::quant::ggml_type::{QK, QK_K};
 
-/// How far the scale is tried around the first guess, to both sides.
+/// Number of scales tried on each side of the first guess.
 const TRIES: i32 = 7;
 
-/// The code of the value nearest to `x`.
+/// Returns the code of the value nearest to `x`.
 fn code(x: f32) -> u8 {
     let value = |i: usize| f32::from(IQ4_VALUES[i]);
     if x <= value(0) {
@@ -19,7 +19,7 @@ fn code(x: f32) -> u8 {
     if x >= value(15) || x - value(below) >= value(above) - x { above as u8 } else { below as u8 }
 }
 
-/// The scale with the smallest squared error, weighted by the squared values.
+/// Returns the scale with the smallest squared error, weighted by the squared values.
 fn scale(x: &[f32; QK]) -> f32 {
     let largest = extreme(x);
     if largest.abs() < ZERO {

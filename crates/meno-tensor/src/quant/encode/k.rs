@@ -1,10 +1,10 @@
-//! The K types: 256 elements, whose groups' scales are themselves quantised. See `dequant.rs` for the layouts.
+//! The K types: blocks of 256 elements whose group scales are themselves quantized. See `dequant.rs` for the layouts.
 
 use super::search::{self, Search, ZERO, nearest};
 use super::{put, stored};
 use crate::quant::ggml_type::QK_K;
 
-/// Two bits each of 256 codes: bits 2j of byte i of a half belong to element 32 j + i.
+/// Packs two bits of each of 256 codes: bits 2j of byte i of a half belong to element 32 j + i.
 fn two_bits(codes: &[u8; QK_K], out: &mut [u8]) {
     for (codes, out) in codes.chunks_exact(128).zip(out.chunks_exact_mut(32)) {
         for (i, out) in out.iter_mut().enumerate() {
@@ -13,7 +13,7 @@ fn two_bits(codes: &[u8; QK_K], out: &mut [u8]) {
     }
 }
 
-/// Codes for a scale and a minimum that were rounded; those of a scale of 0 stay as they are.
+/// Recomputes the codes for a rounded scale and minimum; codes with a scale of 0 stay unchanged.
 fn again<const N: usize>(x: &[f32; N], d: f32, m: f32, max: i32, codes: &mut [u8]) {
     if d != 0.0 {
         for (c, &x) in codes.iter_mut().zip(x) {
@@ -22,7 +22,7 @@ fn again<const N: usize>(x: &[f32; N], d: f32, m: f32, max: i32, codes: &mut [u8
     }
 }
 
-/// The same around zero: codes from −n to n − 1, with n added.
+/// Recomputes codes around zero: from −n to n − 1, stored with n added.
 fn again_symmetric(x: &[f32; 16], d: f32, n: i32, codes: &mut [u8]) {
     if d != 0.0 {
         for (c, &x) in codes.iter_mut().zip(x) {
@@ -76,7 +76,7 @@ pub(super) fn q3_k(x: &[f32; QK_K], b: &mut [u8; 110]) {
         }
         put(&mut b[108..], 1.0 / iscale);
     } else {
-        // Scale bits of 0 mean −32; times d = 0 they do no harm.
+        // Scale bits of 0 mean −32, which is harmless because d = 0.
         rounded.fill(-32);
     }
     for (g, x) in groups.iter().enumerate() {
@@ -88,8 +88,8 @@ pub(super) fn q3_k(x: &[f32; QK_K], b: &mut [u8; 110]) {
     two_bits(&codes, &mut b[32..96]);
 }
 
-/// Codes up to `search.max` of eight groups of 32; d, dmin and the 12 packed bytes of 6-bit scales and minima go to
-/// `head`.
+/// Returns the codes, up to `search.max`, of eight groups of 32. Writes d, dmin and the 12 packed bytes of 6-bit scales
+/// and minima to `head`.
 fn scales_and_minima(x: &[f32; QK_K], search: &Search, head: &mut [u8]) -> [u8; QK_K] {
     let (mut codes, mut scales, mut mins) = ([0; QK_K], [0.0; 8], [0.0; 8]);
     let groups = x.as_chunks::<32>().0;
@@ -122,7 +122,7 @@ fn scales_and_minima(x: &[f32; QK_K], search: &Search, head: &mut [u8]) -> [u8; 
     codes
 }
 
-/// Low four bits of 256 codes: each 32 bytes hold 32 elements low, then 32 high.
+/// Packs the low four bits of 256 codes: each 32 bytes hold 32 elements low, then 32 high.
 fn low_nibbles(codes: &[u8; QK_K], out: &mut [u8]) {
     for (codes, out) in codes.chunks_exact(64).zip(out.chunks_exact_mut(32)) {
         for (i, out) in out.iter_mut().enumerate() {

@@ -1,17 +1,18 @@
-//! Looking for the scale of a group of values with the smallest weighted error (ggml's `make_qx_quants`,
-//! `make_q3_quants` and `make_qkx2_quants`). The order of the operations is ggml's, so that the bits are.
+//! Searches for the scale of a group of values with the smallest weighted error (ggml's `make_qx_quants`,
+//! `make_q3_quants` and `make_qkx2_quants`). The order of the operations is ggml's, so the bits are identical.
 
 use super::extreme;
 
-/// Groups whose largest value is below this are zero.
+/// Groups whose largest magnitude is below this become zero.
 pub(super) const ZERO: f32 = 1e-15;
 
-/// To the nearest whole number, halves to the even one.
+/// Rounds to the nearest integer, ties to even.
 pub(super) fn nearest(x: f32) -> i32 {
     x.round_ties_even() as i32
 }
 
-/// A scale for codes from −n to n − 1, each stored with n added. Squared errors weigh as much as the squared values.
+/// Returns a scale for codes from −n to n − 1, each stored with n added. Squared errors are weighted by the squared
+/// values.
 pub(super) fn symmetric<const N: usize>(x: &[f32; N], n: i32, codes: &mut [u8]) -> f32 {
     let largest = extreme(x);
     if largest.abs() < ZERO {
@@ -43,7 +44,8 @@ pub(super) fn symmetric<const N: usize>(x: &[f32; N], n: i32, codes: &mut [u8]) 
     scale
 }
 
-/// A scale for codes from −4 to 3, each stored with 4 added: changes one code at a time as long as that helps.
+/// Returns a scale for codes from −4 to 3, each stored with 4 added. Changes one code at a time while that reduces the
+/// error.
 pub(super) fn three_bits(x: &[f32; 16], codes: &mut [u8]) -> f32 {
     const N: i32 = 4;
     let largest = extreme(x);
@@ -88,19 +90,20 @@ pub(super) fn three_bits(x: &[f32; 16], codes: &mut [u8]) -> f32 {
     if l2 > 0.0 { lx / l2 } else { 0.0 }
 }
 
-/// How [`with_minimum`] looks.
+/// The parameters of the search in [`with_minimum`].
 pub(super) struct Search {
     /// The largest code.
     pub(super) max: u8,
-    /// What is added to `max` in the first try.
+    /// The amount added to `max` in the first try.
     pub(super) first: f32,
-    /// How many tries follow, each a tenth further.
+    /// Number of further tries, each 0.1 higher.
     pub(super) steps: i32,
-    /// Whether errors count as they are, or squared.
+    /// If true, the error is absolute; otherwise it is squared.
     pub(super) absolute: bool,
 }
 
-/// A scale and a minimum, at most 0 and returned negated, for codes from 0 to `max`: x ≈ scale · code + minimum.
+/// Returns a scale and the negated minimum for codes from 0 to `max`: x ≈ scale · code + minimum. The minimum is at
+/// most 0.
 pub(super) fn with_minimum<const N: usize>(
     x: &[f32; N],
     weights: &[f32; N],
@@ -133,7 +136,7 @@ pub(super) fn with_minimum<const N: usize>(
     let mut best = code(iscale, min);
     let mut best_error = error(&best, scale, min);
     for step in 0..=s.steps {
-        // From the minimum that was kept last.
+        // Starts from the last accepted minimum.
         let tried = code((s.first + 0.1 * step as f32 + top) / (max - min), min);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0f32, 0.0f32, 0.0f32);
         for ((&l, &x), &w) in tried.iter().zip(x).zip(weights) {

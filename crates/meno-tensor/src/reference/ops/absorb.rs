@@ -7,7 +7,7 @@ use crate::precision::Precision;
 use crate::reference::context::Ctx;
 use crate::reference::math::{Mat, product};
 
-/// `rows` rows of `kv_b_proj` `[h·(n+v), c]`.
+/// Returns `rows` rows of `kv_b_proj` `[h·(n+v), c]`.
 fn weight_rows(weight: &[f32], c: usize, first: usize, rows: usize) -> Mat<'_> {
     Mat::new(&weight[first * c..], rows, c)
 }

@@ -1,7 +1,7 @@
 //! Attention, o_i = Σ_{j ≤ i} softmax_j(scale · q_i·k_j) v_j: the equations of [`crate::ops::attention`].
 //!
-//! A query is computed on its own, its sums run over keys from position 0, and a new token's key and value are read
-//! back from the cache: so neither chunks nor neighbours change a bit.
+//! Each query is computed separately, its sums run over keys from position 0, and a new token's key and value are read
+//! back from the cache. So neither chunks nor other rows change a bit.
 
 use super::Kernels;
 use crate::ops::attention::{Attention, HeadView};
@@ -10,7 +10,7 @@ use crate::reference::kv_store::{Part, Place};
 use crate::reference::math::dot;
 use crate::tape::{Activation, PAGE, Segment};
 
-/// A copy of an activation, seen as heads.
+/// A copy of an activation, viewed as heads.
 struct Heads {
     data: Vec<f32>,
     ld: usize,
@@ -25,13 +25,13 @@ impl Heads {
     fn get(&self, row: usize, head: usize) -> &[f32] {
         &self.data[row * self.ld + self.column(head)..][..self.dim]
     }
-    /// A head of all rows of a segment.
+    /// Returns a head of all rows of a segment.
     fn of(&self, segment: &Segment, head: usize) -> Vec<Vec<f32>> {
         segment.rows.clone().map(|row| self.get(row, head).to_vec()).collect()
     }
 }
 
-/// q, k and v.
+/// Returns q, k and v.
 fn inputs(op: &Attention, ctx: &Ctx) -> [Heads; 3] {
     let heads = |view: HeadView, dim| Heads { data: ctx.value(view.act), ld: ctx.cols(view.act), view, dim };
     [heads(op.q, op.qk_dim), heads(op.k, op.qk_dim), heads(op.v, op.v_dim)]
@@ -63,7 +63,7 @@ fn check_cache(op: &Attention, cache: &Cache) {
     assert!(cache.table.pages() <= cache.store.pages(), "invariant: the store has every page of the table");
 }
 
-/// Output and log-sum-exp of one query over the keys that it sees.
+/// Returns the output and log-sum-exp of one query over its visible keys.
 fn attend(scale: f32, q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>]) -> (Vec<f64>, f64) {
     let scores: Vec<f64> = keys.iter().map(|k| scale as f64 * dot(q, k)).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -76,7 +76,7 @@ fn attend(scale: f32, q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>]) -> (Vec
     (out, max + sum.ln())
 }
 
-/// The gradients of an activation that holds q, k or v; one if it holds several of them.
+/// The gradient of an activation that holds q, k or v; one entry if it holds several of them.
 struct Gradient {
     act: Activation,
     data: Vec<f64>,

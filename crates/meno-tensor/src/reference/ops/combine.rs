@@ -22,7 +22,7 @@ impl Kernels for Combine {
         }
         ctx.set(self.y, &y);
     }
-    /// Hands every expert's row dL/dy of its token, before the weight.
+    /// Gives each expert's row the dL/dy of its token, before the weight is applied.
     fn backward(&self, ctx: &mut Ctx) {
         let order = Order::read(ctx, &self.sorted);
         let dx = rows_of_tokens(&order, &self.sorted, &ctx.grad(self.y));

@@ -1,4 +1,4 @@
-//! Dispatch, a copy of a token's row for each of its experts, sorted by expert: see [`crate::ops::dispatch`].
+//! Dispatch copies a token's row for each of its experts, sorted by expert: see [`crate::ops::dispatch`].
 
 use super::Kernels;
 use crate::ops::dispatch::{Dispatch, Sorted};
@@ -6,12 +6,12 @@ use crate::reference::context::Ctx;
 use crate::reference::math::{add, wide};
 use std::ops::Range;
 
-/// The order of the rows, as [`Sorted::order`] has it.
+/// The order of the rows, in the format of [`Sorted::order`].
 pub(super) struct Order {
     offsets: Vec<u32>,
-    /// The pair of every row.
+    /// The pair of each row.
     pub(super) pairs: Vec<u32>,
-    /// The row of every pair.
+    /// The row of each pair.
     pub(super) rows: Vec<u32>,
 }
 
@@ -28,20 +28,20 @@ impl Order {
         }
         order
     }
-    /// The order that [`Dispatch`] left.
+    /// Reads the order stored by [`Dispatch`].
     pub(super) fn read(ctx: &Ctx, sorted: &Sorted) -> Self {
         let mut offsets = ctx.ints(sorted.order);
         let mut pairs = offsets.split_off(sorted.experts + 1);
         let rows = pairs.split_off(pairs.len() / 2);
         Order { offsets, pairs, rows }
     }
-    /// The rows of an expert.
+    /// Returns the rows of an expert.
     pub(super) fn range(&self, expert: usize) -> Range<usize> {
         self.offsets[expert] as usize..self.offsets[expert + 1] as usize
     }
 }
 
-/// For every sorted row, the row of its token in `x`.
+/// Returns, for each sorted row, the row of its token in `x`.
 pub(super) fn rows_of_tokens(order: &Order, sorted: &Sorted, x: &[f32]) -> Vec<f64> {
     let token = |&pair: &u32| wide(&x[pair as usize / sorted.top_k * sorted.hidden..][..sorted.hidden]);
     order.pairs.iter().flat_map(token).collect()

@@ -9,18 +9,18 @@ use crate::reference::context::Ctx;
 use crate::reference::math::{Mat, add, dot, product, stored, swiglu, swiglu_backward};
 use crate::tape::Param;
 
-/// x · pᵀ for rows of a weight `[outputs, inputs]`.
+/// Returns x · pᵀ for the rows of a weight `[outputs, inputs]`.
 fn multiply(ctx: &Ctx, p: Param, x: Mat, [outputs, inputs]: [usize; 2]) -> Vec<f64> {
     let precision: Precision = ctx.weights.precision(p, ctx.precision);
     product(precision, x, Mat::new(&ctx.weights.get(p), outputs, inputs).t())
 }
 
-/// Rows `[a | b]` from rows of a and rows of b, each `width` wide.
+/// Returns rows `[a | b]` from rows of a and rows of b, each `width` wide.
 fn side_by_side(a: &[f64], b: &[f64], width: usize) -> Vec<f64> {
     a.chunks_exact(width).zip(b.chunks_exact(width)).flat_map(|(a, b)| [a, b].concat()).collect()
 }
 
-/// Every row times its weight, as stored.
+/// Returns every row times its weight, rounded as stored.
 fn weighted(x: &[f32], weights: &[f32]) -> Vec<f32> {
     let width = x.len() / weights.len();
     x.chunks_exact(width)
@@ -64,7 +64,7 @@ impl Kernels for Experts {
             let gate_up = &gate_up[range.start * 2 * w..range.end * 2 * w];
             let hs = swiglu(gate_up, w);
             let dhs = stored(&product(precision, dy, Mat::new(&ctx.weights.get(expert.down), h, w)));
-            // dL/dw = (dy · W_down) · h, before h and dh take the weight.
+            // dL/dw = (dy · W_down) · h, before h and dh are multiplied by the weight.
             dweights.extend(hs.chunks_exact(w).zip(dhs.chunks_exact(w)).map(|(h, dh)| dot(h, dh)));
             let (hs, dhs) = (weighted(&hs, weights), weighted(&dhs, weights));
             ctx.give_param_grad(expert.down, &product(precision, dy.t(), Mat::new(&hs, n, w)));

@@ -1,6 +1,6 @@
 //! Head, the loss of log softmax(RMSNorm(x) · Wᵀ / T) at the targets: the equations of [`crate::ops::head`].
 //!
-//! In training everything happens in backward, where rows without a weight are left out.
+//! Training computes everything in the backward pass and skips rows without a weight.
 
 use super::Kernels;
 use super::rms_norm::{norm_rows, norm_rows_backward};
@@ -12,12 +12,12 @@ use crate::reference::log_softmax::{gradient, log_softmax_row};
 use crate::reference::math::{Mat, product, stored};
 use crate::tape::{Param, Score, TokenLoss, token_losses};
 
-/// `rows` of x, as wide as the weight.
+/// Returns `rows` of x, which is as wide as the weight.
 fn gather(x: &[f32], cols: usize, rows: &[u32]) -> Vec<f32> {
     rows.iter().flat_map(|&row| &x[row as usize * cols..][..cols]).copied().collect()
 }
 
-/// The normed `rows` of x, and their logits.
+/// Returns the normalized `rows` of x, and their logits.
 pub(super) fn logits(ctx: &Ctx, x: &[f32], norm: Option<Norm>, weight: Param, rows: &[u32]) -> (Vec<f32>, Vec<f32>) {
     let values = ctx.weights.get(weight);
     let hidden = x.len() / ctx.rows.max(1);
@@ -34,14 +34,14 @@ pub(super) fn logits(ctx: &Ctx, x: &[f32], norm: Option<Norm>, weight: Param, ro
 /// The wanted rows after both phases.
 struct Scored {
     rows: Vec<u32>,
-    /// Normed rows of x.
+    /// Normalized rows of x.
     n: Vec<f32>,
     logits: Vec<f32>,
     softmaxes: Vec<LogSoftmax>,
     losses: Vec<TokenLoss>,
 }
 
-/// Scores the wanted rows, asks the host for their losses, and reports both.
+/// Scores the wanted rows, gets their losses from the host, and reports both.
 fn score(op: &Head, ctx: &mut Ctx, train: bool) -> Scored {
     let rows: Vec<u32> = op.wanted_rows(ctx.batch, train).collect();
     ctx.set_ints(op.wanted, rows.clone());

@@ -1,4 +1,4 @@
-//! StoreHidden and LoadHidden, hidden states from and to an activation: see [`crate::ops::hidden`]. Inference only.
+//! StoreHidden and LoadHidden copy hidden states from and to an activation: see [`crate::ops::hidden`]. Inference only.
 
 use super::Kernels;
 use crate::ops::hidden::{LoadHidden, StoreHidden};

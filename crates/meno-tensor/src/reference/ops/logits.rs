@@ -1,4 +1,4 @@
-//! Logits, z = RMSNorm(x) · Wᵀ of the rows that generation asks for: the equation of [`crate::ops::logits`].
+//! Logits, z = RMSNorm(x) · Wᵀ of the rows that generation requests: the equation of [`crate::ops::logits`].
 
 use super::Kernels;
 use super::head::logits;

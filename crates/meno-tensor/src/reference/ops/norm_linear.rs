@@ -1,6 +1,6 @@
 //! NormLinear, y = \[n·W₁ᵀ + b₁ | n·W₂ᵀ + b₂ | …\], n = RMSNorm(x): the equation of [`crate::ops::norm_linear`].
 //!
-//! Fused weights are multiplied one by one: an element of the product does not depend on its neighbours.
+//! Fused weights are multiplied one by one: an element of the product does not depend on the other columns.
 
 use super::Kernels;
 use super::rms_norm::{norm_rows, norm_rows_backward};
@@ -9,12 +9,12 @@ use crate::ops::norm_linear::{NormLinear, Projection};
 use crate::reference::context::Ctx;
 use crate::reference::math::{Mat, add, product, stored, sum_rows, wide};
 
-/// The columns of `y` that a projection writes.
+/// Returns the columns of `y` that a projection writes.
 fn outputs(op: &NormLinear, p: &Projection) -> Columns {
     Columns { act: op.y, ld: op.outputs, at: p.at, cols: p.outputs }
 }
 
-/// The input of the products: x, or its norm.
+/// Returns the input of the products: x, or its norm.
 fn input(op: &NormLinear, ctx: &Ctx) -> Vec<f32> {
     let x = ctx.columns(op.x);
     match op.norm {

@@ -1,4 +1,4 @@
-//! QkNorm, RMSNorm of every head with one gain: the equation of [`crate::ops::qk_norm`].
+//! QkNorm, RMSNorm of each head with one gain: the equation of [`crate::ops::qk_norm`].
 
 use super::Kernels;
 use super::rms_norm::{norm_rows, norm_rows_backward};
@@ -8,7 +8,7 @@ use crate::reference::math::wide;
 
 impl Kernels for QkNorm {
     fn forward(&self, ctx: &mut Ctx) {
-        // The heads of a row lie side by side, so all heads are rows as wide as the gain.
+        // The heads of a row are contiguous, so each head is a row as wide as the gain.
         let (x, gain) = (ctx.columns(self.x), ctx.weights.get(self.norm.weight));
         ctx.set_columns(self.y, &wide(&norm_rows(&gain, self.norm.eps, &x)));
     }

@@ -5,12 +5,12 @@ use crate::ops::rms_norm::RmsNorm;
 use crate::reference::context::Ctx;
 use crate::reference::math::{add, rms_norm, rms_norm_backward, stored, wide};
 
-/// The norm of rows as wide as the gain.
+/// Returns the norm of rows as wide as the gain.
 pub(super) fn norm_rows(gain: &[f32], eps: f32, x: &[f32]) -> Vec<f32> {
     x.chunks_exact(gain.len()).flat_map(|x| stored(&rms_norm(gain, eps, x))).collect()
 }
 
-/// The gradients of the rows, and of the gain over all rows.
+/// Returns the gradients of the rows, and of the gain over all rows.
 pub(super) fn norm_rows_backward(gain: &[f32], eps: f32, x: &[f32], dy: &[f32]) -> [Vec<f64>; 2] {
     let (mut dx, mut dgain) = (Vec::with_capacity(x.len()), vec![0.0; gain.len()]);
     for (x, dy) in x.chunks_exact(gain.len()).zip(dy.chunks_exact(gain.len())) {

@@ -1,7 +1,7 @@
-//! Router, the choice of experts and its balance loss: the equations of [`crate::ops::router`] (DeepSeek-V3, arXiv
+//! Router, the selection of experts and its balance loss: the equations of [`crate::ops::router`] (DeepSeek-V3, arXiv
 //! 2412.19437, eqs. 12–20; DeepSeek-V2, arXiv 2405.04434, §2.2).
 //!
-//! Affinities are stored in f32 and chosen by in f32, as on every device, so that ties are ties everywhere.
+//! Affinities are stored and compared in f32, as on every device, so that all devices agree on ties.
 
 use super::Kernels;
 use crate::ops::router::{Gate, Router, Scoring, TopkMethod};
@@ -9,9 +9,9 @@ use crate::precision::Precision;
 use crate::reference::context::Ctx;
 use crate::reference::math::{Mat, product, sigmoid, stored, wide};
 
-/// Logits of a token to affinities.
+/// Converts the logits of a token to affinities.
 fn affinities(gate: &Gate, logits: &[f64]) -> Vec<f64> {
-    // The logits are f32, as everything that is stored.
+    // The logits are f32, like everything that is stored.
     let logits = wide(&stored(logits));
     match gate.scoring_func {
         Scoring::Sigmoid => logits.into_iter().map(sigmoid).collect(),
@@ -24,7 +24,7 @@ fn affinities(gate: &Gate, logits: &[f64]) -> Vec<f64> {
     }
 }
 
-/// The factor of the weights: V2 scales them only if it does not normalize them.
+/// Returns the factor of the weights: V2 scales them only if it does not normalize them.
 fn factor(gate: &Gate) -> f64 {
     match (gate.topk_method, gate.norm_topk_prob) {
         (TopkMethod::Greedy | TopkMethod::GroupLimitedGreedy, true) => 1.0,
@@ -32,16 +32,16 @@ fn factor(gate: &Gate) -> f64 {
     }
 }
 
-/// Indices of the `k` largest values, largest first, ties by lower index. A value that is no number counts as −∞.
+/// Returns the indices of the `k` largest values, largest first, ties by lower index. A NaN counts as −∞.
 fn top_k(values: &[f32], k: usize) -> Vec<u32> {
     let value = |i: usize| if values[i].is_nan() { f32::NEG_INFINITY } else { values[i] };
     let mut order: Vec<usize> = (0..values.len()).collect();
-    // `partial_cmp` has −0 equal to 0, and the sort is stable.
+    // `partial_cmp` treats −0 and 0 as equal, and the sort is stable.
     order.sort_by(|&a, &b| value(b).partial_cmp(&value(a)).expect("invariant: no NaN is left"));
     order[..k].iter().map(|&i| i as u32).collect()
 }
 
-/// By what groups are chosen: V3 the sum of a group's two best, V2 its best.
+/// Returns the score that selects groups: in V3 the sum of a group's two best, in V2 its best.
 fn group_score(gate: &Gate, group: &[f32]) -> f32 {
     let best = top_k(group, group.len().min(2));
     match (gate.topk_method, &best[..]) {
@@ -50,7 +50,7 @@ fn group_score(gate: &Gate, group: &[f32]) -> f32 {
     }
 }
 
-/// The experts of a token with affinities `s`, best first.
+/// Returns the experts of a token with affinities `s`, best first.
 fn select(gate: &Gate, s: &[f32], bias: Option<&[f32]>) -> Vec<u32> {
     let mut choice = s.to_vec();
     if let Some(bias) = bias {
@@ -69,19 +69,19 @@ fn select(gate: &Gate, s: &[f32], bias: Option<&[f32]>) -> Vec<u32> {
     top_k(&choice, gate.num_experts_per_tok)
 }
 
-/// What the weights of the chosen experts are divided by.
+/// Returns the divisor of the weights of the chosen experts.
 fn divisor(gate: &Gate, s: &[f32], chosen: &[u32]) -> f64 {
     if gate.norm_topk_prob { chosen.iter().map(|&e| s[e as usize] as f64).sum::<f64>() + 1e-20 } else { 1.0 }
 }
 
-/// Weights of the chosen experts from their affinities.
+/// Returns the weights of the chosen experts from their affinities.
 fn weigh(gate: &Gate, s: &[f32], chosen: &[u32]) -> Vec<f64> {
     let divisor = divisor(gate, s, chosen);
     chosen.iter().map(|&e| s[e as usize] as f64 / divisor * factor(gate)).collect()
 }
 
-/// The balance losses of all sequences (eqs. 17–20), each by its share of the token weights:
-/// α Σ_e f_e P_e, f_e = E / (k T) · how often e is chosen, P_e = mean of s_e / S, S = Σ_e s_e. Returns the gradients by
+/// The balance losses of all sequences (eqs. 17–20), each weighted by its share of the token weights: α Σ_e f_e P_e,
+/// f_e = E / (k T) · how often e is chosen, P_e = mean of s_e / S, S = Σ_e s_e. Returns the gradients with respect to
 /// the affinities: α/T · (f_e − Σ f s / S) / S.
 fn balance(op: &Router, ctx: &mut Ctx, scores: &[f32]) -> Vec<f64> {
     let (e, k, alpha) = (op.gate.n_routed_experts, op.gate.num_experts_per_tok, op.gate.aux_loss_alpha as f64);
@@ -109,7 +109,7 @@ fn balance(op: &Router, ctx: &mut Ctx, scores: &[f32]) -> Vec<f64> {
     ds
 }
 
-/// Adds to d loss / d affinity what comes from the weights, and turns it into d loss / d logit.
+/// Adds the part of d loss / d affinity that comes from the weights, and converts the sum to d loss / d logit.
 fn backward_row(gate: &Gate, s: &[f32], dweights: &[f32], chosen: &[u32], ds: &mut [f64]) {
     let divisor = divisor(gate, s, chosen);
     let weighted: f64 = chosen.iter().zip(dweights).map(|(&c, &d)| s[c as usize] as f64 * d as f64).sum();
@@ -150,7 +150,7 @@ impl Kernels for Router {
             balance(self, ctx, &scores);
         }
     }
-    /// In training the balance loss is counted here: forward may run twice.
+    /// In training, the balance loss is counted here because forward may run twice.
     fn backward(&self, ctx: &mut Ctx) {
         let (e, k) = (self.gate.n_routed_experts, self.gate.num_experts_per_tok);
         let (x, scores, weight) = (ctx.value(self.x), ctx.value(self.scores), ctx.weights.get(self.weight));

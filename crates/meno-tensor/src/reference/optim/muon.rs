@@ -33,7 +33,7 @@ impl Matrix {
     }
 }
 
-/// The nearly orthogonal factor: X₀ = M / ‖M‖, then five times X ← aX + (b·XXᵀ + c·(XXᵀ)²)·X.
+/// Returns the nearly orthogonal factor: X₀ = M / ‖M‖, then X ← aX + (b·XXᵀ + c·(XXᵀ)²)·X five times.
 fn orthogonal(m: Matrix) -> Matrix {
     if m.rows > m.cols {
         // The polynomial of the shorter side gives the same result for the transpose.
@@ -51,7 +51,7 @@ fn orthogonal(m: Matrix) -> Matrix {
     x
 }
 
-/// One step of a matrix.
+/// Takes one step on a matrix.
 pub(super) fn apply(config: &OptimizerConfig, rows: usize, cols: usize, update: Update) {
     let Update { weights, grads, first, learning_rate, scale, .. } = update;
     let momentum = config.muon_momentum as f64;

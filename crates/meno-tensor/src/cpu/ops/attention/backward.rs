@@ -1,4 +1,4 @@
-//! Backward of one sequence and head: probabilities are computed again, a block of queries and keys at a time.
+//! Backward pass of one sequence and head. Probabilities are recomputed, one block of queries and keys at a time.
 //!
 //! With p = exp(s − lse) and δ = o·do: dv_j = Σ_i p_ij do_i, ds_ij = p_ij (do_i·v_j − δ_i), dk_j = scale Σ_i ds_ij q_i,
 //! dq_i = scale Σ_j ds_ij k_j.
@@ -13,7 +13,7 @@ const KEYS: usize = 128;
 /// f32 of scratch that [`backward`] needs.
 pub(super) const SCRATCH: usize = 2 * QUERIES * KEYS;
 
-/// Rows of a matrix to read, or to add to: first element and distance between rows.
+/// Rows of a matrix to read, or to add to: a pointer to the first element and the distance between rows.
 type Rows = (*const f32, usize);
 type RowsMut = (*mut f32, usize);
 
@@ -50,7 +50,8 @@ unsafe fn dot<V: Vector>(a: *const f32, b: *const f32, n: usize) -> f32 {
     }
 }
 
-/// Probabilities and gradients of scores of queries `i..i + R` against NV key blocks from `k0 + j`, to `p` and `ds`.
+/// Writes the probabilities and score gradients of queries `i..i + R` against NV key blocks from `k0 + j` to `p` and
+/// `ds`.
 #[inline(always)]
 unsafe fn probabilities<V: Vector, const R: usize, const NV: usize>(
     h: &Head,
@@ -68,7 +69,7 @@ unsafe fn probabilities<V: Vector, const R: usize, const NV: usize>(
         for r in 0..R {
             let lse = V::splat(-*h.lse.0.add((i + r) * h.lse.1));
             for v in 0..NV {
-                // Keys after the query's own do not take part.
+                // Mask out keys after the query's own.
                 let seen = V::mask((i + r + 1).saturating_sub(key + 16 * v));
                 let p = s[r][v].fma(V::splat(h.scale), lse).exp().select(seen, V::splat(0.0));
                 p.store(to[0].add(r * KEYS + 16 * v));
@@ -88,8 +89,8 @@ unsafe fn probabilities<V: Vector, const R: usize, const NV: usize>(
 /// Adds the gradients of one head. `scratch` has [`SCRATCH`] values.
 ///
 /// # Safety
-/// V's instructions exist; the pointers of `h` are valid for its rows and widths (blocks whole), and those to write
-/// are written by nobody else.
+/// V's instructions are available; the pointers of `h` are valid for its rows and widths (in whole blocks), and no
+/// other task writes to the output pointers.
 #[inline(always)]
 pub(super) unsafe fn backward<V: Vector>(h: &Head, scratch: &mut [f32]) {
     assert!(scratch.len() >= SCRATCH, "invariant: room for a block");
@@ -104,7 +105,8 @@ pub(super) unsafe fn backward<V: Vector>(h: &Head, scratch: &mut [f32]) {
         }
         for k0 in (0..q_end).step_by(KEYS) {
             let keys = KEYS.min(q_end - k0);
-            // How many keys of the block queries i/8·8 .. + 8 see; QUERIES divides KEYS, so all see some.
+            // The number of keys of the block that queries i/8·8 .. + 8 see. QUERIES divides KEYS, so every query sees
+            // some.
             let seen = |i: usize| keys.min(q0 + (i - q0) / 8 * 8 + 8 - k0);
             // SAFETY: as promised by the caller; scratch rows are KEYS long.
             unsafe {

@@ -1,13 +1,13 @@
-//! Forward of one sequence: tiles of queries against blocks of 16 keys.
+//! Forward pass of one sequence: tiles of queries against blocks of 16 keys.
 
 use super::tile::{in_tiles, rows, tile};
 use crate::cpu::simd::vector::Vector;
 
-/// A head's keys and values, in runs of consecutive tokens (the pages of a cache; one run without): keys in transposed
-/// blocks `[block][qk_dim][16]`, values by row.
+/// A head's keys and values, in runs of consecutive tokens (the pages of a cache; one run without a cache). Keys are in
+/// transposed blocks `[block][qk_dim][16]`, values are stored by row.
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a> {
-    /// Where the head's part of page 0 is.
+    /// The head's part of page 0.
     pub(super) blocks: *const f32,
     pub(super) values: *const f32,
     pub(super) value_ld: usize,
@@ -19,7 +19,7 @@ pub(super) struct Keys<'a> {
     pub(super) page_strides: (usize, usize),
 }
 
-/// The one page of keys that are not in a cache.
+/// The page table of keys outside a cache: one page.
 pub(super) const WHOLE: &[u32] = &[0];
 
 impl Keys<'_> {
@@ -33,7 +33,7 @@ impl Keys<'_> {
         })
     }
 
-    /// Scores of R queries against the first `n` keys, in whole blocks, times scale, to rows of `s`.
+    /// Writes the scores (times `scale`) of R queries against the first `n` keys, in whole blocks, to rows of `s`.
     #[inline(always)]
     unsafe fn scores<V: Vector, const R: usize>(
         &self,
@@ -48,7 +48,7 @@ impl Keys<'_> {
         }
     }
 
-    /// out = alpha · P · values for R rows of P: a chain over the first `n` tokens for every element.
+    /// Computes out = alpha · P · values for R rows of P. Every element is a chain over the first `n` tokens.
     #[inline(always)]
     unsafe fn product<V: Vector, const R: usize>(
         &self,
@@ -84,9 +84,10 @@ impl Keys<'_> {
     }
 }
 
-/// Queries of one sequence that share a key head, row by row: query i is head i % group of row i / group.
+/// The queries of one sequence that share a key head, row by row: query i is head i % group of row i / group.
 pub(super) struct Queries {
-    /// The first row's first head, distances between rows and heads; likewise of outputs and of log-sum-exps.
+    /// A pointer to the first row's first head, the distances between rows and between heads; likewise for outputs and
+    /// log-sum-exps.
     pub(super) q: (*const f32, usize, usize),
     pub(super) out: (*mut f32, usize, usize),
     pub(super) lse: (*mut f32, usize),
@@ -122,7 +123,7 @@ impl Queries {
     }
 }
 
-/// Scores of R queries against `blocks` blocks of keys, times scale, to rows of `s`.
+/// Writes the scores (times `scale`) of R queries against `blocks` blocks of keys to rows of `s`.
 #[inline(always)]
 unsafe fn scores<V: Vector, const R: usize>(
     q: [*const f32; R],
@@ -148,7 +149,7 @@ unsafe fn scores<V: Vector, const R: usize>(
         }
         let mut at = 0;
         if R == 1 {
-            // One query: eight blocks at once hide the latency of a chain; the last eight overlap those before.
+            // One query: eight blocks at once hide the latency of a chain; the last eight overlap the ones before them.
             while blocks >= 8 && at < blocks {
                 let from = at.min(blocks - 8);
                 go!(from, 8);
@@ -170,8 +171,8 @@ unsafe fn scores<V: Vector, const R: usize>(
     }
 }
 
-/// s = exp(s − max) for the first `visible` of a row of whole blocks, 0 for the rest; returns max and sum. The sum runs
-/// in 16 lanes given by the key's position.
+/// Computes s = exp(s − max) for the first `visible` values of a row of whole blocks and 0 for the rest; returns max
+/// and sum. The sum runs in 16 lanes fixed by the key's position.
 #[inline(always)]
 unsafe fn softmax<V: Vector>(s: *mut f32, visible: usize, blocks: usize) -> (f32, f32) {
     // SAFETY: as `forward` promises: `s` has `blocks` · 16 values, at least `visible`.
@@ -207,11 +208,11 @@ unsafe fn softmax<V: Vector>(s: *mut f32, visible: usize, blocks: usize) -> (f32
     }
 }
 
-/// Outputs and log-sum-exps of all queries of one key head. `s` is scratch.
+/// Computes the outputs and log-sum-exps of all queries of one key head. `s` is scratch.
 ///
 /// # Safety
-/// V's instructions exist; pointers and strides of `q` and `keys` are valid for its rows, heads, and all visible keys
-/// (keys in whole blocks).
+/// V's instructions are available; pointers and strides of `q` and `keys` are valid for its rows, heads, and all
+/// visible keys (in whole blocks).
 #[inline(always)]
 pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32]) {
     assert!(s.len() >= q.scratch(), "invariant: room for the scores of a tile");
@@ -237,7 +238,8 @@ pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32])
     });
 }
 
-/// As [`forward`] for one row of up to four key heads with one query head each: `keys[h]` belongs to the row's head h.
+/// Like [`forward`], for one row of up to four key heads with one query head each: `keys[h]` belongs to head h of the
+/// row.
 ///
 /// # Safety
 /// As [`forward`]; `q.rows` and `q.group` are 1, and `s` has room for four tiles.

@@ -1,4 +1,4 @@
-//! The kernels of attention at the processor's level, and the memory of a thread.
+//! The attention kernels, dispatched to the processor's vector level, and the scratch memory of a thread.
 
 use super::backward::Head;
 use super::forward::{Keys, Queries};
@@ -9,36 +9,36 @@ use std::cell::RefCell;
 
 at_level! {
     /// # Safety
-    /// As [`super::forward::forward`], but for the instructions.
+    /// As [`super::forward::forward`], except for the instructions: the dispatch selects an available level.
     forward = forward::forward, (q: &Queries, keys: &Keys, s: &mut [f32])
 }
 at_level! {
     /// # Safety
-    /// As [`super::forward::decode`], but for the instructions.
+    /// As [`super::forward::decode`], except for the instructions: the dispatch selects an available level.
     decode = forward::decode, (q: &Queries, keys: &[Keys], s: &mut [f32])
 }
 at_level! {
     /// # Safety
-    /// As [`super::backward::backward`], but for the instructions.
+    /// As [`super::backward::backward`], except for the instructions: the dispatch selects an available level.
     backward = backward::backward, (h: &Head, s: &mut [f32])
 }
 at_level! {
     /// # Safety
-    /// As [`super::packed::keys`], but for the instructions.
+    /// As [`super::packed::keys`], except for the instructions: the dispatch selects an available level.
     unpack_keys = packed::keys, (kind: KvType, block: *const f32, dim: usize, out: *mut f32)
 }
 at_level! {
     /// # Safety
-    /// As [`super::packed::values`], but for the instructions.
+    /// As [`super::packed::values`], except for the instructions: the dispatch selects an available level.
     unpack_values = packed::values, (kind: KvType, page: *const f32, size: (usize, usize), out: *mut f32)
 }
 at_level! {
     /// # Safety
-    /// As [`super::tile::transpose`], but for the instructions.
+    /// As [`super::tile::transpose`], except for the instructions: the dispatch selects an available level.
     transpose = tile::transpose, (x: *const f32, ld: usize, n: usize, dim: usize, out: &mut [f32])
 }
 
-/// Memory of a thread, grown as needed and kept.
+/// The scratch memory of a thread. It grows as needed and is kept.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) keys: Vec<f32>,
@@ -53,7 +53,7 @@ impl Scratch {
     }
 }
 
-/// The first `len` values of `x`, made longer if need be.
+/// Returns the first `len` values of `x`, which grows if it is shorter.
 pub(super) fn grow(x: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if x.len() < len {
         x.resize(len, 0.0);

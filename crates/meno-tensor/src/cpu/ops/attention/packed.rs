@@ -1,8 +1,8 @@
-//! Keys and values that the cache stores in fewer bits ([`KvType`]): written a token at a time, read as f32.
+//! Keys and values that the cache stores in fewer bits ([`KvType`]): written one token at a time, read as f32.
 //!
-//! A head's keys and values are turned into f32 once a pass, in the thread's memory, and attention then computes on
-//! them as on any. What is written is read back before it is used, so a token's result does not depend on how the
-//! prompt was chunked here either; it differs from training's by the rounding.
+//! A head's keys and values are converted to f32 once per pass, in the thread's memory; attention then treats them like
+//! any others. New keys and values are written and read back before use. So a token's result does not depend on how the
+//! prompt was chunked; it differs from training only by the rounding.
 
 use super::forward::{Keys, WHOLE};
 use super::kernel::{grow, unpack_keys, unpack_values};
@@ -13,7 +13,7 @@ use crate::kv_cache::{KvType, Q8_GROUP};
 use crate::tape::{PAGE, Segment};
 use half::{bf16, f16};
 
-/// The code and scale of one group of numbers.
+/// The scale of one group of numbers.
 fn q8_scale(x: impl Iterator<Item = f32>) -> f16 {
     f16::from_f32(x.fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0)
 }
@@ -23,7 +23,7 @@ fn q8_code(x: f32, scale: f16) -> i8 {
     if scale == 0.0 { 0 } else { (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8 }
 }
 
-/// Writes `x` to `to`: number d at `first + d · step`, the scale of group g (behind all `codes`) at
+/// Writes `x` to `to`: number d at `first + d · step`, the scale of group g (after all `codes`) at
 /// `first_scale + g · step`.
 ///
 /// # Safety
@@ -51,13 +51,13 @@ unsafe fn pack(kind: KvType, x: &[f32], to: *mut f32, (codes, first, first_scale
     }
 }
 
-/// One block of keys `[dim][16]` as f32.
+/// Converts one block of keys `[dim][16]` to f32.
 ///
 /// # Safety
-/// `block` is a whole block of this type, `out` has room for it.
+/// `block` is a whole block of this type; `out` has room for it.
 #[inline(always)]
 pub(super) unsafe fn keys<V: Vector>(kind: KvType, block: *const f32, dim: usize, out: *mut f32) {
-    let _ = V::WIDE; // only the level for which this is compiled counts
+    let _ = V::WIDE; // V only selects the level for which this is compiled
     // SAFETY: as promised by the caller.
     unsafe {
         match kind {
@@ -82,10 +82,10 @@ pub(super) unsafe fn keys<V: Vector>(kind: KvType, block: *const f32, dim: usize
     }
 }
 
-/// The first `count` values of a page, `[count][dim]`, as f32.
+/// Converts the first `count` values of a page, `[count][dim]`, to f32.
 ///
 /// # Safety
-/// `page` is a head's page of values of this type, `out` has room.
+/// `page` is a head's page of values of this type; `out` has room for them.
 #[inline(always)]
 pub(super) unsafe fn values<V: Vector>(kind: KvType, page: *const f32, (count, dim): (usize, usize), out: *mut f32) {
     let _ = V::WIDE; // as above
@@ -120,7 +120,8 @@ unsafe fn widen(from: *const f32, n: usize, out: *mut f32) {
 }
 
 impl Attention {
-    /// As [`Attention::append`] for a cache that does not hold f32: returns what it holds, as f32 in `scratch`.
+    /// Like [`Attention::append`] for a cache that does not hold f32: returns the cached keys and values as f32 in
+    /// `scratch`.
     ///
     /// # Safety
     /// As [`Attention::append`].
@@ -142,8 +143,8 @@ impl Attention {
         let n = segment.past + segment.rows.len();
         let keys = grow(keys, n.next_multiple_of(KEY_BLOCK) * qk).as_mut_ptr();
         let values = grow(values, n * vd).as_mut_ptr();
-        // SAFETY: the pages are the cache's (checked for the whole batch), and this head of those that are written is
-        // this task's; views are the caller's promise; the scratch has room for all tokens in whole blocks.
+        // SAFETY: the pages belong to the cache (checked for the whole batch), and only this task writes this head of
+        // them; the caller guarantees the views; the scratch has room for all tokens in whole blocks.
         unsafe {
             for (i, row) in segment.rows.clone().enumerate() {
                 let (at, (key, value)) = ((segment.past + i) % PAGE, place(table[(segment.past + i) / PAGE]));

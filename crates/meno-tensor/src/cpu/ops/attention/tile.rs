@@ -1,12 +1,12 @@
-//! The loop that all of attention's products are: a tile of rows times a panel of vectors.
+//! The inner loop of all attention products: a tile of rows times a panel of vectors.
 
 use crate::cpu::simd::vector::Vector;
 
-/// Adds Σ_l a(r, l) · b(l, ·) to `acc`, one chain of fused multiply-adds over l for every element; a(r, l) is at
-/// `a[r] + l·a_step`, vector v of b(l, ·) at `b + l·b_step + v·b_gap`, the last one under `mask`.
+/// Adds Σ_l a(r, l) · b(l, ·) to `acc`. Every element is one chain of fused multiply-adds over l. a(r, l) is at
+/// `a[r] + l·a_step`, vector v of b(l, ·) at `b + l·b_step + v·b_gap`; the last vector is under `mask`.
 ///
 /// # Safety
-/// V's instructions exist; all these addresses are readable.
+/// V's instructions are available; all these addresses are readable.
 #[inline(always)]
 pub(super) unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     mut acc: [[V; NV]; R],
@@ -34,7 +34,7 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     acc
 }
 
-/// As [`tile`], every row with vectors of its own: several heads of one token hide each other's latency.
+/// Like [`tile`], but every row has its own vectors, so that several heads of one token hide each other's latency.
 ///
 /// # Safety
 /// As [`tile`].
@@ -62,7 +62,7 @@ pub(super) unsafe fn rows<V: Vector, const R: usize, const NV: usize>(
     }
 }
 
-/// C (+)= alpha · A · B for R rows of C and `cols` columns, `tile` by `tile`.
+/// Computes C (+)= alpha · A · B for R rows of C and `cols` columns, `tile` by `tile`.
 ///
 /// # Safety
 /// As [`tile`]; `c[r]` is valid for `cols` columns.
@@ -99,7 +99,7 @@ pub(super) unsafe fn product<V: Vector, const R: usize>(
     }
 }
 
-/// Calls `$body` with `$r` rows from `$i`, in tiles of 8 (AVX-512), 4 and 1, until `$end`.
+/// Runs `$body` for `$r` rows from `$i`, in tiles of 8 (AVX-512), 4 and 1, until `$end`.
 macro_rules! in_tiles {
     ($v:ty, $i:ident in $start:expr, $end:expr, $r:ident => $body:block) => {{
         let mut $i = $start;
@@ -122,10 +122,10 @@ macro_rules! in_tiles {
 }
 pub(super) use in_tiles;
 
-/// Blocks of 16 rows of `x`, each transposed: `out[block][d][16]`; rows past `n` are 0.
+/// Transposes blocks of 16 rows of `x`: `out[block][d][16]`. Rows past `n` are 0.
 ///
 /// # Safety
-/// V's instructions exist; `x` is readable for `n` rows of `dim` values, `ld` apart; `out` has room.
+/// V's instructions are available; `x` is readable for `n` rows of `dim` values, `ld` apart; `out` has room.
 #[inline(always)]
 pub(super) unsafe fn transpose<V: Vector>(x: *const f32, ld: usize, n: usize, dim: usize, out: &mut [f32]) {
     assert!(out.len() >= n.next_multiple_of(16) * dim, "invariant: room for all blocks");

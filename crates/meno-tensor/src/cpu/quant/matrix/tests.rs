@@ -7,7 +7,7 @@ fn types() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.into_iter().filter(|t| t.is_quantized())
 }
 
-/// Where the floats of a block lie; MXFP4's is a byte.
+/// Where the floats of a block are; MXFP4's is a byte.
 fn floats(dtype: GgmlType) -> std::ops::Range<usize> {
     match dtype {
         GgmlType::Q2_K => 80..84,
@@ -19,7 +19,7 @@ fn floats(dtype: GgmlType) -> std::ops::Range<usize> {
     }
 }
 
-/// Random blocks whose floats are moderate; the codes and small scales are any.
+/// Random blocks with moderate floats; the codes and small scales are arbitrary.
 fn random_file(dtype: GgmlType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8> {
     let blocks = rows * cols / dtype.block_elements();
     let mut data: Vec<u8> = (0..blocks * dtype.block_bytes()).map(|_| rng.below(256) as u8).collect();
@@ -72,7 +72,7 @@ fn rows_come_from_where_they_are_said_to() {
     assert_eq!(out, values[28 * cols..][..cols]);
 }
 
-/// What the kernels compute, in f64 from the dequantised weights and the quantised activations.
+/// The expected result of the kernels, in f64 from the dequantized weights and the quantized activations.
 fn expected(values: &[f32], x: Mat, dtype: GgmlType) -> Vec<f64> {
     let (layout, k) = (layout(dtype), x.cols);
     let mut a = Activations::default();
@@ -109,7 +109,7 @@ fn same_bits_whatever_the_instructions_batch_and_threads() {
     for dtype in types() {
         let (rows, cols, m) = (41, 1536, 13);
         let (w, _) = matrix(dtype, rows, cols);
-        // The largest activations there are, in places, bring 16-bit sums to their limits.
+        // Some activations have the largest magnitude, to bring 16-bit sums to their limits.
         let mut x = random(m * cols, &mut rng);
         x.iter_mut().step_by(3).for_each(|x| *x = x.signum() * 9.0);
         x[..cols].fill(9.0);
@@ -146,7 +146,7 @@ fn codes_at_their_limits_do_not_overflow() {
     for dtype in types() {
         let (rows, cols) = (16, 256);
         let mut data = random_file(dtype, rows, cols, &mut Rng::new(&[8]));
-        // All codes and small scales at their largest magnitudes: ones everywhere but in the floats.
+        // All codes and small scales have their largest magnitude: every bit is one except in the floats.
         for block in data.chunks_exact_mut(dtype.block_bytes()) {
             for (i, b) in block.iter_mut().enumerate() {
                 if !floats(dtype).contains(&i) {

@@ -1,4 +1,4 @@
-//! Tests of the router's choice: selections worked out by hand.
+//! Tests of the router's selection, with expected results worked out by hand.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias() {
 
 #[test]
 fn unselected_groups_are_masked_with_minus_infinity() {
-    // Every choice of the kept groups is negative: a mask of zero would pick from the others.
+    // All selection scores of the kept groups are negative: a mask of zero would pick from the others.
     let s = [0.3, 0.2, 0.1, 0.15, 0.12, 0.1, 0.1, 0.1];
     let bias = [-1.0; 8];
     let (chosen, _) = choose(gate(Scoring::Sigmoid, TopkMethod::NoauxTc), &s, Some(&bias));
