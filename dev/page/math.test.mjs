@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { renderMath } from "../../crates/meno-server/web/math/math.js";
-import { drawPlain } from "../../crates/meno-server/web/math/plain.js";
+import { useFontFallback } from "../../crates/meno-server/web/math/font-fallback.js";
 import { html, randomTexts, walk } from "./html.mjs";
 
 /** The MathML of a formula without its frame and the attributes that only space it. */
@@ -76,9 +76,9 @@ test("brackets say what they are, and roots are rows, where the page must draw t
   assert.deepEqual(classes("\\left. a \\right|"), ["fenced r-bar"]);
   assert.deepEqual(classes("\\begin{cases} a \\end{cases} \\begin{Vmatrix} a \\end{Vmatrix} \\binom{a}{b}"), ["fenced l-brace", "fenced l-double r-double", "fenced l-paren r-paren"]);
   assert.deepEqual(classes("\\sqrt{a}"), []);
-  drawPlain(true);
+  useFontFallback(true);
   assert.deepEqual(classes("\\sqrt{a} + \\sqrt[3]{b}"), ["root", "root"]);
-  drawPlain(false);
+  useFontFallback(false);
 });
 
 test("an arrow is as wide as its words", () => {
