@@ -6,7 +6,7 @@ import { decode, readAttachment, withFiles } from "../../crates/meno-server/web/
 import { addMessage, newChat, requestMessages } from "../../crates/meno-server/web/app/chat.js";
 import { exportChats, importChats } from "../../crates/meno-server/web/app/chat-files.js";
 
-test("files go before the question, in fences that hold them", () => {
+test("files precede the question, each in a fence that contains it", () => {
   assert.equal(withFiles("Why?", [{ name: "a.py", text: "x = 1\n" }]), "File: a.py\n```py\nx = 1\n```\n\nWhy?");
   assert.match(withFiles("", [{ name: "a", text: "```\n````" }]), /^File: a\n`{5}\n```\n````\n`{5}$/);
   assert.equal(withFiles("q", undefined), "q");
@@ -17,7 +17,7 @@ test("files go before the question, in fences that hold them", () => {
   assert.deepEqual(requestMessages(importChats(exportChats([chat]))[0]), requestMessages(chat));
 });
 
-test("text files are read, others are refused by name", async () => {
+test("text files are read, others are refused with their name", async () => {
   const bytes = (...all) => new Uint8Array(all);
   const texts = [
     [[0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a], "a\n", "utf-8"],

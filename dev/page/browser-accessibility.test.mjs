@@ -34,7 +34,7 @@ browserSuite("accessibility", (context) => {
     }
   });
 
-  test("a phone has room for everything", async () => {
+  test("everything fits on a phone", async () => {
     const page = await context.browser.page({ width: 360, height: 740, phone: true });
     await page.goto(context.server.url);
     await ask(page, QUESTION);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { answered, ask, assertSound, browserSuite, done, QUESTION, texts } from "./browser-suite.mjs";
 
 browserSuite("the chat", (context) => {
-  test("a question is thought about and answered", async () => {
+  test("a question gets a thought and an answer", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     assert.equal(await page.eval("document.activeElement.id"), "question");
@@ -13,7 +13,7 @@ browserSuite("the chat", (context) => {
     await ask(page, QUESTION);
     await answered(page, 1);
     assert.deepEqual(await page.eval(texts(".question .bubble")), [QUESTION]);
-    // A miniature that has learned little may answer without a thought.
+    // A miniature with little training may answer without a thought.
     for (let tries = 2; tries < 12 && !(await page.eval("Boolean(document.querySelector('.thought-head'))")); tries += 1) {
       await page.click(".answer [data-do=retry]");
       await page.until(`document.querySelector('.answer .turner')?.textContent === '${tries}/${tries}' && ${done}`, 120_000);
@@ -28,7 +28,7 @@ browserSuite("the chat", (context) => {
     await assertSound(page, context.server.url);
   });
 
-  test("the server's figures are those of the page", async () => {
+  test("the page shows the server's token counts", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await page.eval("window.usage = []; window.realFetch = fetch; window.fetch = async (...a) => { const r = await realFetch(...a); if (String(a[0]).includes('chat')) r.clone().text().then((t) => usage.push(/\"completion_tokens\":(\\d+)/.exec(t)?.[1])); return r; }");
@@ -38,7 +38,7 @@ browserSuite("the chat", (context) => {
     assert.ok((await page.eval("document.querySelector('.figures').textContent")).startsWith(`${counted} token`), counted);
   });
 
-  test("another try and an edit are versions; nothing said is lost", async () => {
+  test("another attempt and an edit are versions; no message is lost", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await ask(page, QUESTION);
@@ -68,7 +68,7 @@ browserSuite("the chat", (context) => {
     await assertSound(page, context.server.url);
   });
 
-  test("chats are kept, found, renamed, deleted and brought back", async () => {
+  test("chats are saved, found, renamed, deleted and restored", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await ask(page, QUESTION);
@@ -108,7 +108,7 @@ browserSuite("the chat", (context) => {
     await assertSound(page, context.server.url);
   });
 
-  test("a model of few tasks shows what it was taught, and thinks if asked to", async () => {
+  test("a model with examples shows them, and can think", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     const { data: [served] } = await (await fetch(`${context.server.url}v1/models`)).json();

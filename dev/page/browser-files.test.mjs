@@ -23,7 +23,7 @@ async function downloads(page, dir) {
 }
 
 browserSuite("files", (context) => {
-  test("chats leave as a file and come back", async () => {
+  test("chats are exported and imported", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await ask(page, QUESTION);
@@ -52,7 +52,7 @@ browserSuite("files", (context) => {
     await assertSound(fresh, context.server.url);
   });
 
-  test("text files go with a question, others are refused", async () => {
+  test("text files are attached to a question, others are refused", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     const folder = mkdtempSync(join(tmpdir(), "meno-files-"));

@@ -8,7 +8,7 @@ import { answered, ask, assertSound, browserSuite, done, texts } from "./browser
 const prose = checkpoint();
 
 browserSuite("the page with a real checkpoint", (context) => {
-  test("an answer streams, is stopped, and frees its place", async () => {
+  test("an answer streams, stops, and frees its slot", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await ask(page, "Count from 1 to 300, one number on each line.");
@@ -31,7 +31,7 @@ browserSuite("the page with a real checkpoint", (context) => {
     await assertSound(page, context.server.url);
   });
 
-  test("a page that is reloaded or closed in the middle of an answer keeps every word, and continues", async () => {
+  test("an answer survives a reload or a closed tab, and continues", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await page.eval("localStorage.setItem('meno-settings', JSON.stringify({ temperature: 0, max_tokens: 120 }))");
@@ -59,7 +59,7 @@ browserSuite("the page with a real checkpoint", (context) => {
     }
   });
 
-  test("an answer that was cut at its limit continues as if it had not been", async () => {
+  test("an answer that reached its limit continues to the same text", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     const whole = async (most) => {
@@ -79,7 +79,7 @@ browserSuite("the page with a real checkpoint", (context) => {
     assert.match(await page.eval("document.querySelector('.figures').textContent"), /^48 tokens/);
   });
 
-  test("a model that does not think offers no thinking, and begins with what it is for", async () => {
+  test("a model without thinking has no thinking controls, but has suggestions", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     const { data: [served] } = await (await fetch(`${context.server.url}v1/models`)).json();
@@ -89,7 +89,7 @@ browserSuite("the page with a real checkpoint", (context) => {
     assert.equal((await page.eval(texts(".beginnings button"))).length, 4);
   });
 
-  test("code arrives as code, with its language and a copy button", async () => {
+  test("code has highlighting, a language and a copy button", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await page.click("[data-do=sampling]");

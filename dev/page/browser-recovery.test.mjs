@@ -6,7 +6,7 @@ import { Server } from "./server.mjs";
 import { answered, ask, browserSuite, done, meno, QUESTION, texts } from "./browser-suite.mjs";
 
 browserSuite("recovery", (context) => {
-  test("a server that is gone is reported, and found again", async () => {
+  test("a stopped server is reported, and found again after a restart", async () => {
     const brief = await Server.start(meno, context.model);
     const page = await context.browser.page();
     await page.goto(brief.url);

@@ -39,7 +39,7 @@ browserSuite("rendering", (context) => {
     assert.deepEqual(moved, [true, '<p>&lt;img src=x&gt;</p><input type="checkbox"><svg><path d="M0 0"></path></svg>', true, "http://www.w3.org/2000/svg"]);
   });
 
-  test("words of any direction stand where they belong", async () => {
+  test("right-to-left text has its direction", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await ask(page, "ما هو 12+34؟");

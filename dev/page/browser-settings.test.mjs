@@ -6,12 +6,12 @@ import { Server } from "./server.mjs";
 import { answered, ask, assertSound, browserSuite, meno, QUESTION } from "./browser-suite.mjs";
 
 browserSuite("settings", (context) => {
-  test("settings reach the server and are kept", async () => {
+  test("settings reach the server and survive a reload", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     await page.eval("window.bodies = []; window.realFetch = fetch; window.fetch = (...a) => (a[1]?.body && bodies.push(JSON.parse(a[1].body)), realFetch(...a))");
     await page.click("[data-do=sampling]");
-    // The thinking section comes with what the server says of its model.
+    // The thinking section appears once the server has described its model.
     await page.until("document.querySelector('#settings input[name=thinking_budget]')");
     for (const [name, value] of [["temperature", "0"], ["top_p", "0.9"], ["top_k", "20"], ["min_p", "0.05"], ["max_tokens", "40"], ["seed", "7"], ["thinking_budget", "24"]]) {
       await page.eval(`document.querySelector('#settings input[name=${name}]').select()`);
@@ -33,7 +33,7 @@ browserSuite("settings", (context) => {
     await assertSound(page, context.server.url);
   });
 
-  test("light and dark, by the system and by hand", async () => {
+  test("the theme follows the system or the user's choice", async () => {
     const background = "getComputedStyle(document.documentElement).backgroundColor";
     const page = await context.browser.page({ dark: true });
     await page.goto(context.server.url);
@@ -48,7 +48,7 @@ browserSuite("settings", (context) => {
     assert.equal(await other.eval(background), light);
   });
 
-  test("a server that asks for a key says so, and takes it", async () => {
+  test("a server that requires a key asks for it and accepts it", async () => {
     const guarded = await Server.start(meno, context.model, { args: ["--api-key", "open-sesame"] });
     try {
       const page = await context.browser.page();

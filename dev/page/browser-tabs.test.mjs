@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { answered, ask, assertSound, browserSuite, done, QUESTION } from "./browser-suite.mjs";
 
 browserSuite("two tabs", (context) => {
-  /** Two tabs that show the same chat, of one question and its answer. */
+  /** Opens two tabs with the same chat: one question and its answer. */
   async function twoTabs() {
     const first = await context.browser.page();
     await first.goto(context.server.url);
@@ -17,9 +17,9 @@ browserSuite("two tabs", (context) => {
     return [first, second];
   }
 
-  test("two tabs in one chat keep what both say", async () => {
+  test("two tabs with one chat lose no message", async () => {
     const [first, second] = await twoTabs();
-    // At the same time the one asks on and the other changes the first question.
+    // One tab asks a second question while the other edits the first.
     await second.click(".question [data-do=edit]");
     await second.until("document.activeElement.closest('.editor')");
     await second.eval("document.activeElement.select()");
@@ -50,7 +50,7 @@ browserSuite("two tabs", (context) => {
     await assertSound(second, context.server.url);
   });
 
-  test("two tabs that ask the same chat at once show their own question after a reload", async () => {
+  test("two tabs that ask at the same time show their own question after a reload", async () => {
     const [first, second] = await twoTabs();
     const asked = new Map([[first, QUESTION.replace("12", "41")], [second, QUESTION.replace("12", "42")]]);
     for (const [page, words] of asked) await page.eval(`document.getElementById('question').value = ${JSON.stringify(words)}`);

@@ -12,14 +12,14 @@ function talk() {
   return { chat, reply };
 }
 
-test("what is exported is imported, as new chats", () => {
+test("exported chats are imported with new ids", () => {
   const { chat } = talk();
   const [copy] = importChats(exportChats([chat]));
   assert.notEqual(copy.id, chat.id);
   assert.deepEqual([copy.title, requestMessages(copy), copy.updated], [chat.title, requestMessages(chat), chat.updated]);
 });
 
-test("a damaged or foreign file is refused in words, and cannot reach further", () => {
+test("a damaged or foreign file is refused with a message", () => {
   const file = (chats) => JSON.stringify({ format: "meno-chats", version: 1, chats });
   const m = (id, parent, more = {}) => ({ [id]: { id, parent, role: "user", content: "c", ...more } });
   for (const text of ["{", "null", "[]", '{"format":"other","chats":[]}', file([{ messages: m("a", "b") }]), file([{ messages: { ...m("a", "b"), ...m("b", "a") } }]), file([{ messages: m("a", null, { role: "system" }) }]),
@@ -29,7 +29,7 @@ test("a damaged or foreign file is refused in words, and cannot reach further", 
   assert.deepEqual(importChats(file([{}]))[0].leaf, null);
 });
 
-test("a chat as Markdown holds all that is shown", () => {
+test("a chat as Markdown contains everything that is shown", () => {
   const { chat, reply } = talk();
   Object.assign(reply, { reasoning: "hm", content: "**a**", finish: "stopped" });
   const out = chatAsMarkdown(chat);

@@ -16,7 +16,7 @@ function talk() {
   return { chat, q1, a1, q2, a2 };
 }
 
-test("a branch is what leads to the leaf; its history holds no thoughts", () => {
+test("a branch leads to the leaf; requests contain no thoughts", () => {
   const { chat, q1, a1, q2, a2 } = talk();
   assert.deepEqual(branch(chat), [q1, a1, q2, a2]);
   assert.deepEqual(requestMessages(chat), [{ role: "user", content: "first question" }, { role: "assistant", content: "first answer" }, { role: "user", content: "second" }, { role: "assistant", content: "again" }]);
@@ -24,7 +24,7 @@ test("a branch is what leads to the leaf; its history holds no thoughts", () => 
   assert.equal(requestMessages(chat).length, 3);
 });
 
-test("an edit and another try are versions, and turning shows what was last said below them", () => {
+test("an edit and another attempt are versions; switching shows the newest branch below", () => {
   const { chat, q1, a1, q2, a2 } = talk();
   const tried = addMessage(chat, q1.id, "assistant", { content: "another" });
   assert.deepEqual(branch(chat), [q1, tried]);
@@ -46,7 +46,7 @@ test("titles are one short line", () => {
   assert.ok(titleOf("x".repeat(100)).length <= 60);
 });
 
-test("search wants every word, wherever it was said", () => {
+test("search finds chats that contain every word", () => {
   const { chat } = talk();
   const other = newChat();
   addMessage(other, null, "user", { content: "primes" });
@@ -57,14 +57,14 @@ test("search wants every word, wherever it was said", () => {
   assert.equal(searchChats([chat], "again")[0].excerpt, "again");
 });
 
-test("chats stand under their days, newest first", () => {
+test("chats are grouped by day, newest first", () => {
   const now = new Date(2026, 5, 15, 12).getTime();
   const at = (days) => ({ ...newChat(), updated: now - days * 86_400_000 });
   const groups = groupByDay([at(40), at(0), at(1), at(3), at(20)], now);
   assert.deepEqual(groups.map(([name, chats]) => [name, chats.length]), [["Today", 1], ["Yesterday", 1], ["Last 7 days", 1], ["Last 30 days", 1], ["Older", 1]]);
 });
 
-test("what can be continued", () => {
+test("which answers can be continued", () => {
   const model = { id: "m", thinks: true, examples: [] };
   assert.equal(canContinue(answer({ content: "x" }), model), true);
   assert.equal(canContinue(answer({ reasoning: "x", finish: "length" }), model), true);

@@ -1,4 +1,4 @@
-// merge.js: two states of a chat become one.
+// merge.js: merging two states of a chat.
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
@@ -16,7 +16,7 @@ function talk() {
 
 const shape = (chat) => Object.values(chat.messages).map(({ id, parent, content, reasoning }) => [id, parent, content, reasoning]).sort();
 
-test("what two tabs say in one chat is kept by both, in whatever order they hear of it", () => {
+test("two tabs keep the messages of both, in any order of merging", () => {
   const { chat, reply } = talk();
   const other = structuredClone(chat);
   addMessage(chat, reply.id, "user", { content: "here" }, 1003);
@@ -32,7 +32,7 @@ test("what two tabs say in one chat is kept by both, in whatever order they hear
   assert.deepEqual(versions(first, there).map((m) => m.content), ["here", "there"]);
 });
 
-test("a tab that said nothing shows what the other said", () => {
+test("an idle tab follows the other tab's branch", () => {
   const { chat, reply } = talk();
   const other = structuredClone(chat);
   const next = addMessage(other, reply.id, "user", { content: "more" });
@@ -40,7 +40,7 @@ test("a tab that said nothing shows what the other said", () => {
   assert.equal(chat.leaf, next.id);
 });
 
-test("a tab shows its own branch again, and what was said below it since", () => {
+test("a tab shows its own branch again, with its continuation", () => {
   const { chat, reply } = talk();
   const here = addMessage(chat, reply.id, "user", { content: "here" }, 1003);
   const there = addMessage(chat, reply.id, "user", { content: "there" }, 1004);
@@ -55,7 +55,7 @@ test("a tab shows its own branch again, and what was said below it since", () =>
   assert.equal(branch(chat).at(-1), there);
 });
 
-test("of an answer the longer state holds, and objects that are written to stay the same", () => {
+test("the newer state of an answer wins, and objects keep their identity", () => {
   const { chat, reply } = talk();
   const early = structuredClone(chat);
   Object.assign(reply, { content: "and more", revision: 9 });
@@ -81,7 +81,7 @@ test("two tabs that continue one answer leave two versions", () => {
   assert.deepEqual(shape(chat), shape(other));
 });
 
-test("random histories of three tabs end alike, and hold every message", () => {
+test("random histories of three tabs converge and lose no message", () => {
   let x = 3;
   const random = (n) => (x = (Math.imul(x, 1664525) + 1013904223) >>> 0) % 65536 * n >> 16;
   for (let round = 0; round < 60; round += 1) {
@@ -105,7 +105,7 @@ test("random histories of three tabs end alike, and hold every message", () => {
   }
 });
 
-test("a page that goes leaves the way to its answer", () => {
+test("a snapshot contains the branch of its answer", () => {
   const { chat, question, reply } = talk();
   const side = addMessage(chat, question.id, "assistant", answer({ content: "other" }));
   const left = branchSnapshot(chat, reply);

@@ -9,7 +9,7 @@ import { tokensPerSecond } from "../../crates/meno-server/web/app/stats.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 
-test("events survive every cut, in the middle of a character too", () => {
+test("events are parsed however the bytes are split", () => {
   const streams = [
     ["data: {\"a\":\"é😀\"}\n\ndata: two\n\n", ['{"a":"é😀"}', "two"]],
     ["data: a\r\n\r\ndata: b\r\n\r\n", ["a", "b"]],
@@ -31,7 +31,7 @@ test("events survive every cut, in the middle of a character too", () => {
   }
 });
 
-test("chunks are read field by field, and an error in the stream is an error", () => {
+test("chunks are read field by field, and an error in the stream is thrown", () => {
   const piece = readChunk('{"model":"m","choices":[{"delta":{"reasoning_content":"t","reasoning":"t"},"finish_reason":null}]}');
   assert.deepEqual([piece.reasoning, piece.content, piece.finish, piece.model], ["t", "", null, "m"]);
   assert.equal(readChunk('{"choices":[{"delta":{"reasoning":"only"}}]}').reasoning, "only");
@@ -41,7 +41,7 @@ test("chunks are read field by field, and an error in the stream is an error", (
   assert.throws(() => readChunk("{"), ServerError);
 });
 
-test("a message gathers its pieces and their times", () => {
+test("a message collects its pieces and their times", () => {
   const message = { content: "", reasoning: "", stats: {}, finish: null, cut: null };
   const piece = (fields) => ({ reasoning: "", content: "", finish: null, cut: null, usage: null, model: null, ...fields });
   applyPiece(message, piece({ model: "m" }), 5);
@@ -55,7 +55,7 @@ test("a message gathers its pieces and their times", () => {
   assert.deepEqual([message.stats.completionTokens, message.stats.reasoningTokens, message.stats.promptTokens, message.stats.cachedTokens], [9, 5, 7, 4]);
 });
 
-test("an answer that is continued keeps its beginning, and its figures add up", () => {
+test("a continued answer keeps its beginning, and its counts add up", () => {
   const message = { content: "one", reasoning: "", stats: { completionTokens: 5, firstMs: 10, totalMs: 100 }, revision: 3 };
   const before = { ...message.stats };
   const piece = (fields) => ({ reasoning: "", content: "", finish: null, cut: null, usage: null, model: null, ...fields });
@@ -64,7 +64,7 @@ test("an answer that is continued keeps its beginning, and its figures add up", 
   assert.deepEqual([message.content, message.stats.completionTokens, message.stats.firstMs, message.revision], ["one two", 7, 10, 5]);
 });
 
-test("a speed is shown only where there was time to measure one", () => {
+test("a speed needs enough time to measure it", () => {
   const speed = (completionTokens, firstMs, lastMs, totalMs = lastMs) => tokensPerSecond({ completionTokens, firstMs, lastMs, totalMs });
   assert.equal(speed(101, 500, 2500), 50);
   assert.equal(speed(101, 500, 2500, 9000), 50, "the wait after the last token does not count");
