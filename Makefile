@@ -16,8 +16,8 @@ docs:           ## the API documentation, no warnings allowed
 
 check: lint test docs
 
-page:           ## the chat page: its parsers, then the whole in a headless Chromium
-	node --test dev/page/
+page:           ## the chat page: its modules, then the page in a headless Chromium
+	node --test --test-concurrency=1 dev/page/
 
 bench:          ## kernels and the training step
 	cargo bench -p meno-tensor --locked

@@ -1,9 +1,9 @@
-// axe-core, which checks how well a page serves everybody: used where it is installed, never carried here.
+// Runs axe-core, an accessibility checker, if it is installed.
 
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-/** The text of axe-core, or null: $AXE_CORE, or the package beside these tests. */
+/** The source of axe-core: the file $AXE_CORE, or the installed package, or null. */
 export function findAxe() {
   if (process.env.AXE_CORE && existsSync(process.env.AXE_CORE)) return readFileSync(process.env.AXE_CORE, "utf8");
   try {
@@ -13,7 +13,7 @@ export function findAxe() {
   }
 }
 
-/** What axe-core finds wrong with a page as it stands, once its movements have ended. */
+/** The violations that axe-core finds in a page after its animations have ended. */
 export async function violations(page, axe) {
   await new Promise((resolve) => setTimeout(resolve, 2000));
   await page.eval(`${axe}; 0`);

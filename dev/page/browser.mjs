@@ -1,11 +1,11 @@
-// A headless Chromium driven over its DevTools pipe: no package, no port.
+// Drives a headless Chromium over its DevTools pipe, without a package or a port.
 
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** The name of a Chromium on this machine, or null. */
+/** The command of an installed Chromium, or null. */
 export function findChromium() {
   const names = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"].filter(Boolean);
   return names.find((name) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0) ?? null;
@@ -45,14 +45,14 @@ export class Browser {
     return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
   }
 
-  /** A new tab: with nothing kept from others, or `beside` another page, with what that has kept. */
+  /** Opens a tab with storage of its own or, with `beside`, with the storage of another page. */
   async page({ width = 1280, height = 800, phone = false, dark = false, beside = null } = {}) {
     const browserContextId = beside?.context ?? (await this.send("Target.createBrowserContext")).browserContextId;
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank", browserContextId });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId);
     Object.assign(page, { target: targetId, context: browserContextId });
-    this.listeners.push((message) => message.sessionId === sessionId && page.hear(message));
+    this.listeners.push((message) => message.sessionId === sessionId && page.record(message));
     await Promise.all(["Page", "Runtime", "Network", "Log"].map((domain) => page.send(`${domain}.enable`)));
     await page.send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: phone ? 2 : 1, mobile: phone });
     if (phone) await page.send("Emulation.setTouchEmulationEnabled", { enabled: true });
@@ -78,8 +78,8 @@ class Page {
     return this.browser.send(method, params, this.session);
   }
 
-  // Whatever a page should never do: throw, break its policy, ask for something that is not there.
-  hear({ method, params }) {
+  // Records exceptions, logged errors (such as violations of the policy) and requests.
+  record({ method, params }) {
     if (method === "Runtime.exceptionThrown") this.complaints.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
     if (method === "Log.entryAdded" && params.entry.level === "error" && params.entry.source !== "network") this.complaints.push(params.entry.text);
     if (method === "Network.requestWillBeSent") this.requests.push(params.request.url);
@@ -99,17 +99,17 @@ class Page {
     await this.until("performance.now() < 60000 && document.documentElement.dataset.ready === 'true'");
   }
 
-  /** Brings the tab before the others: one behind them is not drawn. */
+  /** Brings the tab to the front; background tabs are not drawn. */
   front() {
     return this.send("Page.bringToFront");
   }
 
-  /** Closes the tab, as a person does. */
+  /** Closes the tab. */
   async close() {
     await this.browser.send("Target.closeTarget", { targetId: this.target });
   }
 
-  /** Puts files into a file field. */
+  /** Chooses files in a file input. */
   async choose(selector, files) {
     const { root } = await this.send("DOM.getDocument");
     const { nodeId } = await this.send("DOM.querySelector", { nodeId: root.nodeId, selector });
@@ -122,7 +122,7 @@ class Page {
     return result.value;
   }
 
-  /** Waits for an expression to hold. */
+  /** Waits until an expression is truthy and returns its value. */
   async until(expression, ms = 20_000) {
     const end = Date.now() + ms;
     for (;;) {

@@ -22,14 +22,14 @@ test("languages, case by case", () => {
 const LANGUAGES = "rust python js ts c cpp cuda java kotlin go csharp swift bash sql ruby php lua haskell julia json toml yaml css html tex make docker diff none constructor".split(" ");
 const PIECES = ["\"", "'", "`", "\\", "\n", "//", "/*", "*/", "#", "r#\"", "\"\"\"", "'''", "--", "[[", "<!--", "<a", "x=", "1.5e3", "0x", "fn", "$(", "${", "}", "{-", "word", " ", "é", "😀", "@", ":", "=", "\0"];
 
-test("in every language the parts are the code again, whatever it is", () => {
+test("in every language the parts add up to the code", () => {
   for (const language of LANGUAGES) {
     for (const code of randomTexts(PIECES, 400, language.length)) assert.equal(highlight(code, language).map(([, text]) => text).join(""), code, `${language}: ${JSON.stringify(code)}`);
     assert.deepEqual(highlight("", language), []);
   }
 });
 
-test("long lines of anything do not take for ever", { timeout: 60_000 }, () => {
+test("long lines take linear time", { timeout: 60_000 }, () => {
   for (const language of LANGUAGES) {
     for (const piece of ["\"", "a ", "/*", "'", "r#\"", "<a ", "[", "\\"]) {
       const code = piece.repeat(8_000 / piece.length);

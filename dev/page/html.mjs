@@ -1,4 +1,4 @@
-// Trees of vnode.js as HTML, for tests to read. The page itself never makes HTML from text.
+// Writes trees of vnode.js as HTML, for tests only: the page itself never makes HTML from text.
 
 const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 const EMPTY = new Set(["br", "hr", "input", "mspace"]);
@@ -11,7 +11,7 @@ export function html(node) {
   return EMPTY.has(node.tag) ? open : `${open}${html(node.children)}</${node.tag}>`;
 }
 
-/** Every node of a tree, texts too. */
+/** All nodes of a tree, text included. */
 export function* walk(node) {
   if (Array.isArray(node)) for (const child of node) yield* walk(child);
   else {
@@ -20,7 +20,7 @@ export function* walk(node) {
   }
 }
 
-/** Random texts of the pieces that parsers trip over, the same for the same seed. */
+/** Random texts made of pieces that are hard to parse; the same seed gives the same texts. */
 export function* randomTexts(pieces, count, seed) {
   let x = seed;
   const random = (n) => {

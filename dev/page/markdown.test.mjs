@@ -6,7 +6,7 @@ import { html, randomTexts, walk } from "./html.mjs";
 
 const A = 'target="_blank" rel="noopener noreferrer nofollow"';
 
-/** Markdown beside the HTML that CommonMark, GFM or our own rule makes of it. */
+/** Pairs of Markdown and the expected HTML. */
 const CASES = [
   // paragraphs and breaks
   ["one\ntwo", "<p>one\ntwo</p>"],
@@ -41,7 +41,7 @@ const CASES = [
   ["[a [b](https://x.y) c](https://z.y)", `<p>[a <a href="https://x.y" ${A}>b</a> c](<a href="https://z.y" ${A}>https://z.y</a>)</p>`],
   ["arr[0](1) [x] (y)", "<p>arr<span class=\"unlinked\" title=\"1\">0</span> [x] (y)</p>"],
   ["mail me@x.org, or a_b@x.y.", `<p>mail <a href="mailto:me@x.org" ${A}>me@x.org</a>, or <a href="mailto:a_b@x.y" ${A}>a_b@x.y</a>.</p>`],
-  // entities and HTML, which is only shown
+  // entities, and HTML shown as text
   ["&lt;b&gt; &copy; &#65; &#x1F600; &nope; &constructor; AT&T", "<p>&lt;b&gt; © A 😀 &amp;nope; &amp;constructor; AT&amp;T</p>"],
   ["<b>x</b> H<sub>2</sub>O 1<sup>st</sup> <SUB>a</sup>", "<p>&lt;b&gt;x&lt;/b&gt; H<sub>2</sub>O 1<sup>st</sup> &lt;SUB&gt;a&lt;/sup&gt;</p>"],
   // lists
@@ -102,7 +102,7 @@ test("formulas are distinguished from prices", () => {
   assert.deepEqual(formulas("| a |\n|--|\n| $|x|$ |"), ["|x|"]);
 });
 
-test("a comma after a formula stays with it", () => {
+test("punctuation after a formula stays on its line", () => {
   assert.match(html(renderMarkdown("so $x$, then $y$ and $z$).")), /<span class="together"><math dir="ltr">.*?<\/math>,<\/span> then <math dir="ltr">.*<\/math> and <span class="together"><math dir="ltr">.*?<\/math>\)\.<\/span><\/p>$/);
 });
 
@@ -134,7 +134,7 @@ function assertHarmless(nodes, source) {
 
 const NOTES = "One[^a] two[^b] one again[^a].\n\n[^b]: Second,\n    in two lines.\n[^a]: First.\n\n    More.\n[^c]: Unused.";
 
-test("footnotes are numbered as the text comes to them, and lead there and back", () => {
+test("footnotes are numbered by first reference, with links in both directions", () => {
   const out = html(renderMarkdown(NOTES)).replace(/note-\d+-/g, "N").replace(/ (?:dir|class|role|tabindex|aria-label|data-jump)="[^"]*"/g, "");
   assert.equal(out, '<p>One<sup><a id="N1-mark" href="#N1">1</a></sup> two<sup><a id="N2-mark" href="#N2">2</a></sup> one again<sup><a href="#N1">1</a></sup>.</p>' +
     '<section><ol><li id="N1"><p>First.</p><p>More. <a href="#N1-mark">↩\ufe0e</a></p></li><li id="N2"><p>Second,\nin two lines. <a href="#N2-mark">↩\ufe0e</a></p></li><li id="N3"><p>Unused.</p></li></ol></section>');
@@ -144,7 +144,7 @@ test("footnotes are numbered as the text comes to them, and lead there and back"
   for (let cut = 0; cut <= NOTES.length; cut += 1) assertHarmless(renderMarkdown(NOTES.slice(0, cut), { open: true }), NOTES.slice(0, cut));
 });
 
-test("a box is a formula wherever it stands", () => {
+test("\\boxed is a formula everywhere", () => {
   assert.deepEqual(formulas("So \\boxed{\\frac{1}{2}}, as \\(x\\) and \\fbox{a} say."), ["\\boxed{\\frac{1}{2}}", "x", "\\fbox{a}"]);
   assert.match(html(renderMarkdown("\\boxed{42}")), /^<div class="math display"/);
   assert.match(html(renderMarkdown("**Answer:** \\boxed{42}")), /<\/strong> <math/);
@@ -152,7 +152,7 @@ test("a box is a formula wherever it stands", () => {
   assert.match(html(renderMarkdown("so \\boxed{4", { open: true })), /class="math source"/);
 });
 
-test("nothing a model writes becomes markup or an address that runs", () => {
+test("text never becomes markup or an unsafe link", () => {
   for (const source of HOSTILE) assertHarmless(renderMarkdown(source), source);
   assert.equal(safeUrl("java\tscript:alert(1)"), null);
   assert.equal(safeUrl("https://x.y"), "https://x.y");
@@ -162,7 +162,7 @@ test("nothing a model writes becomes markup or an address that runs", () => {
 const PIECES = ["*", "**", "_", "`", "```", "\n", "\n\n", "  ", "    ", "- ", "1. ", "> ", "| a | b |\n", "|--|--|\n", "$", "$$", "\\(", "\\)", "\\[", "\\]", "[", "](", ")", "![", "<", ">", "&amp;", "https://x.y/_z_",
   "www.", "\\", "~~", "# ", "---\n", "x^2", "\\frac", "{", "}", "\\begin{align}", "\\end{align}", "&", "word ", "的", "“", "😀", "<script>", "javascript:", "[a]: b\n", "\t", "\0", "\u2028", "h", "w", "!"];
 
-test("random texts, whole and cut anywhere, make harmless trees", () => {
+test("random texts, complete or cut anywhere, give harmless trees", () => {
   for (const source of randomTexts(PIECES, 4000, 7)) assertHarmless(renderMarkdown(source), source);
   for (const source of randomTexts(PIECES, 300, 11)) {
     for (let cut = 0; cut <= source.length; cut += 1) assertHarmless(renderMarkdown(source.slice(0, cut), { open: true }), source.slice(0, cut));
@@ -171,7 +171,7 @@ test("random texts, whole and cut anywhere, make harmless trees", () => {
 
 const LONG = "# T\n\nA **b** and `c` with $x^2$.\n\n1. one\n   ```rust\n   fn a() {}\n   ```\n2. two\n\n| a | b |\n|--|--|\n| 1 | $|x|$ |\n\n$$\n\\frac{a}{b}\n$$\n\n> end [l](https://x.y)\n";
 
-test("a text streamed piece by piece ends as the same tree as the whole", () => {
+test("a streamed text ends as the same tree as the complete text", () => {
   for (const size of [1, 2, 3, 7, 19]) {
     const view = new MarkdownView();
     for (let i = 0; i < LONG.length; i += size) view.render(LONG.slice(0, i), true);
@@ -188,7 +188,7 @@ test("finished blocks of a growing text keep their nodes", () => {
   assert.notEqual(after[2], before[2]);
 });
 
-test("what is still open while streaming is shown as if it were closed", () => {
+test("open constructs render as closed while a text streams", () => {
   const open = (source) => simple(renderMarkdown(source, { open: true }));
   assert.equal(open("a **bo"), "<p>a <strong>bo</strong></p>");
   assert.equal(open("a **b *c"), "<p>a <strong>b <em>c</em></strong></p>");
@@ -199,7 +199,7 @@ test("what is still open while streaming is shown as if it were closed", () => {
   assert.match(open("$$\n\\frac{1"), /class="math source display"/);
 });
 
-test("long and deep texts do not take for ever", { timeout: 60_000 }, () => {
+test("long and deeply nested texts take bounded time", { timeout: 60_000 }, () => {
   for (const source of [">".repeat(20_000), "- ".repeat(5_000), "[".repeat(20_000), "*a ".repeat(10_000), "`a``b".repeat(4_000), "<".repeat(20_000), "[a](".repeat(5_000), "$".repeat(9_999),
     "{".repeat(20_000), `$${"{".repeat(5_000)}$`, `$${"x^".repeat(5_000)}$`, "| a ".repeat(5_000), "**a_b".repeat(3_000), "word ".repeat(50_000)]) assertHarmless(renderMarkdown(source), source.slice(0, 9));
 });

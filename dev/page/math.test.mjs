@@ -1,10 +1,10 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { renderMath } from "../../crates/meno-server/web/math/math.js";
-import { drawPlain } from "../../crates/meno-server/web/math/plain.js";
+import { useFontFallback } from "../../crates/meno-server/web/math/font-fallback.js";
 import { html, randomTexts, walk } from "./html.mjs";
 
-/** The MathML of a formula without its frame and the attributes that only space it. */
+/** The MathML of a formula without its wrapper and spacing attributes. */
 function mathml(tex, display = false) {
   const node = renderMath(tex, display);
   const [row] = [...walk(node)].find((n) => n.tag === "semantics").children;
@@ -56,13 +56,13 @@ test("formulas, case by case", () => {
   for (const [tex, expected] of CASES) assert.equal(mathml(tex), expected, tex);
 });
 
-test("a minus is a sign after a relation and an operation after a term", () => {
+test("a minus is a sign after a relation and an operator after a term", () => {
   const forms = (tex) => [...walk(renderMath(tex, false))].filter((n) => n.tag === "mo" && n.children[0] === "−").map((n) => n.attrs.form);
   assert.deepEqual(forms("-a - b = -c"), ["prefix", "infix", "prefix"]);
   assert.deepEqual(forms("(-1) \\cdot -x^{-1}"), ["prefix", "prefix", "prefix"]);
 });
 
-test("braces that do not match, and other errors, show the source", () => {
+test("unmatched braces and other errors show the source", () => {
   for (const tex of ["\\frac{1}{", "{", "}", "\\left( x", "\\right)", "\\begin{foo}x\\end{foo}", "\\begin{matrix}1\\end{pmatrix}", "\\begin{constructor}\\end{constructor}", "x^2^3", "\\sqrt[3", "\\color{expression(1)} x", "\\hspace{x}", "a #"]) {
     const node = renderMath(tex, false);
     assert.equal(node.attrs.class, "math source", tex);
@@ -70,27 +70,27 @@ test("braces that do not match, and other errors, show the source", () => {
   }
 });
 
-test("brackets say what they are, and roots are rows, where the page must draw them", () => {
+test("the font fallback gives brackets classes and turns roots into rows", () => {
   const classes = (tex) => [...walk(renderMath(tex, true))].map((n) => n.attrs?.class ?? "").filter((c) => /^(?:fenced|root)/.test(c));
   assert.deepEqual(classes("\\left( a \\right]"), ["fenced l-paren r-square"]);
   assert.deepEqual(classes("\\left. a \\right|"), ["fenced r-bar"]);
   assert.deepEqual(classes("\\begin{cases} a \\end{cases} \\begin{Vmatrix} a \\end{Vmatrix} \\binom{a}{b}"), ["fenced l-brace", "fenced l-double r-double", "fenced l-paren r-paren"]);
   assert.deepEqual(classes("\\sqrt{a}"), []);
-  drawPlain(true);
+  useFontFallback(true);
   assert.deepEqual(classes("\\sqrt{a} + \\sqrt[3]{b}"), ["root", "root"]);
-  drawPlain(false);
+  useFontFallback(false);
 });
 
-test("an arrow is as wide as its words", () => {
+test("an arrow stretches to its text", () => {
   assert.equal(mathml("\\xrightarrow{ab}"), '<mover><mo>→</mo><mrow><mspace width="0.4em"><mrow><mi>a</mi><mi>b</mi></mrow><mspace width="0.4em"></mrow></mover>');
 });
 
-test("rows without an environment are rows", () => {
+test("rows need no environment", () => {
   assert.match(mathml("a \\\\ b"), /^<mtable class="gather"/);
   assert.match(mathml("a &= b \\\\ c &= d"), /^<mtable class="pairs"/);
 });
 
-test("what models write parses: no source is shown, no command is unknown", () => {
+test("typical formulas parse, without unknown commands", () => {
   const formulas = [
     "\\nabla_\\theta J(\\theta) = \\mathbb{E}_{\\tau \\sim \\pi_\\theta}\\left[\\sum_{t=0}^{T} \\nabla_\\theta \\log \\pi_\\theta(a_t \\mid s_t)\\,\\hat{A}_t\\right]",
     "\\begin{cases} 1, & \\text{if } n = 0 \\\\[4pt] n \\cdot (n-1)!, & \\text{otherwise} \\end{cases}", "P(A \\mid B) = \\dfrac{P(B \\mid A)\\, P(A)}{P(B)}",

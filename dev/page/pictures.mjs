@@ -1,5 +1,5 @@
-// The pictures of docs/page.md, of real answers: `node dev/page/pictures.mjs` beside a built `meno` and a checkpoint (see
-// server.mjs). The system prompt makes a model think that was not taught to.
+// Takes the pictures of docs/page.md, with real answers: `node dev/page/pictures.mjs`. Needs a built `meno` and a
+// checkpoint (see server.mjs). The system prompt makes a model think that was not trained to.
 
 import { fileURLToPath } from "node:url";
 import { Browser } from "./browser.mjs";

@@ -1,29 +1,37 @@
-// A real `meno serve` with a real small model, for the tests of the page.
+// Starts `meno serve` with a small model, for the tests of the page.
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** The program: $MENO, or what cargo built last, a release first. */
+/** The program: $MENO, or target/release/meno, or target/debug/meno, or null. */
 export function findMeno() {
   return [process.env.MENO, `${root}target/release/meno`, `${root}target/debug/meno`].filter(Boolean).find(existsSync) ?? null;
 }
 
-/** A model that thinks: $MENO_MODEL, or the miniature R1 of `meno replicate --preset smoke`, made here once. */
+/** The path of a model that thinks: $MENO_MODEL, or the miniature R1 of `meno replicate --preset smoke`, made once. */
 export function smallModel(meno) {
   if (process.env.MENO_MODEL) return process.env.MENO_MODEL;
   const out = `${root}runs/page`;
   if (!existsSync(`${out}/report.json`)) {
-    const made = spawnSync(meno, ["replicate", "--preset", "smoke", "--plain", "--out", out], { stdio: ["ignore", "ignore", "inherit"] });
-    if (made.status !== 0) throw new Error(`meno replicate ended with ${made.status}`);
+    // Test files may run in parallel: each makes its own model, the first to finish wins.
+    const own = `${out}-${process.pid}`;
+    const run = spawnSync(meno, ["replicate", "--preset", "smoke", "--plain", "--out", own], { stdio: ["ignore", "ignore", "inherit"] });
+    if (run.status !== 0) throw new Error(`meno replicate ended with ${run.status}`);
+    try {
+      renameSync(own, out);
+    } catch (error) {
+      rmSync(own, { recursive: true });
+      if (!existsSync(`${out}/report.json`)) throw error;
+    }
   }
   return `${out}/r1`;
 }
 
-/** A checkpoint that writes prose, or null: $MENO_CHECKPOINT, or Qwen2.5-Coder-0.5B where it was fetched. */
+/** A checkpoint that writes prose: $MENO_CHECKPOINT, or Qwen2.5-Coder-0.5B in the cache, or null. */
 export function checkpoint() {
   const names = [process.env.MENO_CHECKPOINT, `${homedir()}/.cache/meno/dev-models/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf`];
   return names.filter(Boolean).find(existsSync) ?? null;

@@ -1,5 +1,5 @@
-// The examples of the CommonMark and GFM specifications (spec/README.md), against the page's own tree. The tree is
-// written as the HTML that it stands for, then compared as the specifications' own tests compare.
+// Runs the examples of the CommonMark and GFM specifications (spec/README.md). The tree that the page renders is
+// written as the HTML it stands for and compared the way the specifications' own tests compare.
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").repla
 const address = (url) => encodeURI(url).replace(/%25(?=[0-9a-f]{2})/gi, "%").replace(/%5B/g, "[").replace(/%5D/g, "]").replace(/\[/g, "%5B").replace(/\]/g, "%5D");
 const words = (node) => (typeof node === "string" ? node : node.children.map(words).join(""));
 
-/** The HTML that a node stands for: a picture that became a link is a picture, HTML that is shown is HTML. */
+/** The HTML that a node stands for: an image rendered as a link is an image, HTML shown as text is HTML. */
 function meant(node) {
   if (Array.isArray(node)) return node.map(meant).join("");
   if (typeof node === "string") return escape(node);
@@ -42,7 +42,7 @@ function link({ attrs, children }) {
   return `<a href="${escape(shown.startsWith("www.") ? url.replace(/^https/, "http") : url)}"${named}>${meant(children)}</a>`;
 }
 
-/** HTML without what makes no difference: line ends beside blocks, the writing of empty tags. */
+/** Normalises HTML: line breaks next to blocks, empty tags. */
 function normal(html) {
   const blocks = "p|h[1-6]|ul|ol|li|blockquote|hr|pre|table|thead|tbody|tr|td|th|div";
   const between = (text) => text.replace(new RegExp(`\\s*(</?(?:${blocks})(?:\\s[^>]*)?/?>)\\s*`, "g"), "$1").replace(/<br \/>\s*/g, "<br />\n");
@@ -50,17 +50,17 @@ function normal(html) {
   return parts.map((part, i) => (i % 2 ? part : between(part).trim())).join("");
 }
 
-// What the page does otherwise on purpose, by specification and example.
-const BARE = "addresses are links without any mark, as GFM has it";
+// The deliberate differences, by specification and example.
+const BARE = "bare URLs and mail addresses are links, as in GFM";
 const OTHERWISE = new Map(Object.entries({
-  "commonmark 297": "three columns are enough to belong under \"10)\": models indent so",
+  "commonmark 297": "three columns are enough to continue \"10)\", because models indent so",
   "commonmark 602": BARE,
   "commonmark 606": BARE,
   "commonmark 608": BARE,
   "commonmark 611": BARE,
   "commonmark 612": BARE,
-  "gfm 628": "ftp is no address that a browser follows",
-  "gfm 652": "all HTML is shown as text, not some of its tags",
+  "gfm 628": "browsers do not follow ftp",
+  "gfm 652": "all HTML is shown as text",
 }));
 
 for (const [name, file] of [["CommonMark 0.31.2", "commonmark"], ["GFM 0.29, its extensions", "gfm"]]) {

@@ -1,8 +1,7 @@
 //! The chat page: static files embedded in the binary, with security headers.
 //!
 //! The content security policy lets the page load only its own files and connect only to its own server. It forbids
-//! inline scripts and turning text into markup (`require-trusted-types-for`), so the output of a model can at worst
-//! look odd.
+//! inline scripts and turning text into markup (`require-trusted-types-for`), so a model's output can never run as code.
 
 use crate::error::ApiError;
 use axum::Router;
@@ -16,44 +15,78 @@ macro_rules! files {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../web/", $name)))),*] };
 }
 
-/// The names and contents of the files in `web/`.
-const FILES: [(&str, &str); 39] = files![
+/// The paths and contents of the files in `web/`.
+const FILES: [(&str, &str); 73] = files![
+    "app/actions.js",
+    "app/answer-stream.js",
+    "app/answer.js",
+    "app/answers.js",
     "app/api.js",
-    "app/app.js",
     "app/attachments.js",
-    "app/bars.js",
-    "app/beginnings.js",
+    "app/chat-actions.js",
+    "app/chat-files.js",
+    "app/chat-search.js",
     "app/chat.js",
-    "app/conversation.js",
+    "app/clipboard.js",
+    "app/composer.js",
+    "app/conversations.js",
+    "app/database.js",
+    "app/dom.js",
     "app/events.js",
-    "app/exchange.js",
-    "app/files.js",
+    "app/file-actions.js",
+    "app/format.js",
+    "app/header.js",
     "app/icons.js",
+    "app/main.js",
     "app/merge.js",
-    "app/run.js",
+    "app/message-actions.js",
+    "app/message-buttons.js",
+    "app/message-list.js",
+    "app/models.js",
+    "app/notifications.js",
+    "app/page.js",
+    "app/question.js",
+    "app/recovery.js",
+    "app/redraw.js",
+    "app/scroll.js",
+    "app/settings-actions.js",
+    "app/settings-dialog.js",
+    "app/settings-form.js",
     "app/settings.js",
-    "app/share.js",
     "app/sidebar.js",
     "app/sse.js",
-    "app/store.js",
+    "app/state.js",
+    "app/stats.js",
+    "app/suggestions.js",
     "app/tabs.js",
+    "app/text-cache.js",
     "app/theme.js",
+    "app/web-storage.js",
+    "app/welcome.js",
     "icon.svg",
     "index.html",
+    "markdown/block-continuation.js",
+    "markdown/block-ends.js",
+    "markdown/block-starts.js",
     "markdown/blocks.js",
-    "markdown/draw.js",
     "markdown/emphasis.js",
     "markdown/entities.js",
     "markdown/highlight.js",
     "markdown/inline.js",
+    "markdown/languages.js",
+    "markdown/line.js",
     "markdown/links.js",
     "markdown/markdown.js",
+    "markdown/render-blocks.js",
     "markdown/tables.js",
     "math/atoms.js",
     "math/commands.js",
+    "math/environments.js",
+    "math/font-fallback.js",
     "math/math.js",
-    "math/plain.js",
+    "math/parser.js",
     "math/symbols.js",
+    "math/tokenizer.js",
     "style.css",
     "text.css",
     "vnode.js",
@@ -70,20 +103,20 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/page/{*path}", get(async |Path(path): Path<String>, headers: HeaderMap| send(&path, &headers)))
 }
 
-fn send(name: &str, asked: &HeaderMap) -> Response {
+fn send(name: &str, request: &HeaderMap) -> Response {
     let Some((name, text)) = FILES.iter().find(|(known, _)| *known == name) else {
         return ApiError::no_route("GET", &format!("/page/{name}")).into_response();
     };
     let tag = etag(text);
-    let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let fresh = known.flat_map(|v| v.split(',')).any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*");
     let mut response = if fresh { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(name)));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     headers
         .insert(header::ETAG, HeaderValue::from_str(&tag).expect("invariant: a tag is hexadecimal digits in quotes"));
     let fixed: [(HeaderName, &'static str); 5] = [
-        // Without this, another version of Meno on the same port would run with cached files of the previous one.
+        // Otherwise another version of Meno on the same port would run with cached files of the previous one.
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -100,7 +133,7 @@ fn etag(text: &str) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-fn kind(name: &str) -> &'static str {
+fn content_type(name: &str) -> &'static str {
     match name.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
@@ -129,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_page_and_every_file_it_names_are_there() {
+    async fn the_page_and_all_modules_it_imports_are_served() {
         let (status, headers, page) = get("/", None).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
@@ -137,7 +170,7 @@ mod tests {
         let named = page.split('"').filter(|s| s.starts_with("page/"));
         let mut wanted: BTreeSet<String> = named.map(|s| format!("/{s}")).collect();
         assert!(wanted.len() >= 5, "{wanted:?}");
-        // The modules name each other.
+        // The imports of the modules.
         for (name, text) in FILES.iter().filter(|(name, _)| name.ends_with(".js")) {
             let folder = name.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
             let imports = text.lines().filter(|l| l.starts_with("import ")).filter_map(|l| l.split('"').nth(1));
@@ -154,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_folder_is_carried() {
+    fn every_file_in_web_is_embedded() {
         fn files(folder: &std::path::Path, prefix: &str) -> Vec<String> {
             let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
             let named = entries.map(|e| (e.path(), format!("{prefix}{}", e.file_name().to_str().unwrap())));
@@ -168,30 +201,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_browser_has_is_not_sent_again() {
-        let (_, headers, text) = get("/page/app/app.js", None).await;
+    async fn a_cached_file_is_not_sent_again() {
+        let (_, headers, text) = get("/page/app/main.js", None).await;
         let tag = headers[header::ETAG].to_str().unwrap();
         assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
         assert!(!text.is_empty());
         for asked in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".into()] {
-            let (status, headers, text) = get("/page/app/app.js", Some(&asked)).await;
+            let (status, headers, text) = get("/page/app/main.js", Some(&asked)).await;
             assert_eq!((status, text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{asked}");
             assert_eq!(headers[header::ETAG], tag);
         }
-        assert_eq!(get("/page/app/app.js", Some("\"other\"")).await.0, StatusCode::OK);
-        assert_ne!(get("/page/app/run.js", None).await.1[header::ETAG], tag);
+        assert_eq!(get("/page/app/main.js", Some("\"other\"")).await.0, StatusCode::OK);
+        assert_ne!(get("/page/app/state.js", None).await.1[header::ETAG], tag);
     }
 
     #[tokio::test]
-    async fn the_page_is_kept_to_itself() {
-        for path in ["/", "/page/app/app.js", "/page/style.css"] {
+    async fn the_policy_forbids_everything_from_outside() {
+        for path in ["/", "/page/app/main.js", "/page/style.css"] {
             let (_, headers, _) = get(path, None).await;
             let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none'"), "{path}");
             assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
             assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         }
-        // Nothing in the files asks for anything outside, or puts text into the document as markup.
+        // No file names an outside address or turns text into markup.
         for (name, text) in FILES {
             for bad in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick=\"", "style=\""]
@@ -206,14 +239,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_are_no_other_files() {
+    async fn other_paths_are_not_found() {
         for path in [
             "/page/none.js",
             "/page/..%2FCargo.toml",
             "/page/app/../index.html",
             "/page/%2e%2e",
             "/page/app",
-            "/page/app/app.js%00",
+            "/page/app/main.js%00",
         ] {
             let (status, _, text) = get(path, None).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}");

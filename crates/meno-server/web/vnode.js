@@ -1,10 +1,10 @@
-// A tree of plain objects, and how it becomes the document.
+// A small virtual DOM: trees of plain objects, and how they are applied to the document.
 //
-// Everything that the page shows, a model's words above all, is first such a tree: text is text and can never turn
-// into markup, because nothing here parses HTML. Trees are compared with what stands and only the differences are
-// applied, so a streaming answer touches its last block and a selection elsewhere survives.
+// The page renders everything through such a tree. Text, also that of a model, can never become markup because nothing
+// here parses HTML. Only the differences to the current document are applied: a streaming answer updates its last
+// block, and a selection elsewhere survives.
 
-/** A node: `tag`, attributes (functions named on… are listeners, `key` distinguishes siblings), children. */
+/** Creates a node. Attributes named on… are listeners; `key` identifies a node among its siblings. */
 export function h(tag, attrs, ...children) {
   return { tag, attrs: attrs ?? {}, children: flatten(children, []) };
 }
@@ -18,20 +18,20 @@ function flatten(children, out) {
   return out;
 }
 
-/** All text below a node, as a screen reader or a copy button wants it. */
+/** The text content of a node. */
 export function textOf(node) {
   if (typeof node === "string") return node;
   if (Array.isArray(node)) return node.map(textOf).join("");
   return node.children.map(textOf).join("");
 }
 
-const SPACES = { svg: "http://www.w3.org/2000/svg", math: "http://www.w3.org/1998/Math/MathML" };
+const NAMESPACES = { svg: "http://www.w3.org/2000/svg", math: "http://www.w3.org/1998/Math/MathML" };
 const HTML = "http://www.w3.org/1999/xhtml";
-// Set as properties: their attributes only give the first value.
+// Set as properties, because their attributes only set the initial value.
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open", "indeterminate"]);
-const mounted = new WeakMap(); // document node -> the vnode it shows
+const mounted = new WeakMap(); // DOM node -> the vnode it shows
 
-/** Makes the children of `parent` show `nodes` (which may hold lists and nothings, as for `h`). */
+/** Updates the children of `parent` to `nodes`, which may contain arrays and empty values as for `h`. */
 export function patch(parent, ...nodes) {
   reconcile(parent, flatten(nodes, []));
 }
@@ -46,7 +46,7 @@ function reconcile(parent, nodes) {
   for (const node of nodes) {
     const match = find(cursor, keyed, node);
     if (!match) {
-      parent.insertBefore(create(node, spaceInside(parent)), cursor);
+      parent.insertBefore(create(node, childNamespace(parent)), cursor);
     } else {
       if (match === cursor) cursor = cursor.nextSibling;
       else parent.insertBefore(match, cursor);
@@ -71,7 +71,7 @@ function find(cursor, keyed, node) {
   return (typeof shown === "string") === (typeof node === "string") && shown.tag === node.tag ? cursor : null;
 }
 
-function spaceInside(parent) {
+function childNamespace(parent) {
   return parent.localName === "foreignObject" ? HTML : (parent.namespaceURI ?? HTML);
 }
 
@@ -81,7 +81,7 @@ function create(node, space) {
     mounted.set(text, node);
     return text;
   }
-  const element = document.createElementNS(SPACES[node.tag] ?? space, node.tag);
+  const element = document.createElementNS(NAMESPACES[node.tag] ?? space, node.tag);
   mounted.set(element, node);
   reconcile(element, node.children);
   for (const [name, value] of Object.entries(node.attrs)) setAttribute(element, name, value);

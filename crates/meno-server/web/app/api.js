@@ -1,8 +1,8 @@
-// The server as the page sees it: which models it has, and an answer as it comes.
+// The client of the server's API: the list of models, and streaming answers.
 
 import { EventReader } from "./sse.js";
 
-/** What went wrong, in a form that the page can put into words. */
+/** An error with a `kind` that `explain` turns into words. */
 export class ServerError extends Error {
   constructor(kind, message, details = {}) {
     super(message);
@@ -21,13 +21,13 @@ async function request(path, options) {
     if (error.name === "AbortError") throw error;
     throw new ServerError("unreachable", "The server does not answer.");
   }
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
 const KINDS = { 401: "key", 403: "key", 404: "missing", 413: "long", 429: "busy", 503: "busy", 504: "slow" };
 
-async function refusal(response) {
+async function errorOf(response) {
   let message = `The server answered with status ${response.status}.`;
   let code = null;
   try {
@@ -35,19 +35,20 @@ async function refusal(response) {
     if (typeof error?.message === "string") message = error.message;
     code = error?.code ?? null;
   } catch {
-    // Not the error object: the status says what there is to say.
+    // The body is not an error object; the message gives the status.
   }
   const kind = code === "context_length_exceeded" ? "long" : (KINDS[response.status] ?? (response.status < 500 ? "refused" : "failed"));
   const after = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   return new ServerError(kind, message, { status: response.status, retryAfter: Number.isFinite(after) ? after : null });
 }
 
-/** The models that are served: `{id, thinks, context, description, examples}`; the last two describe one that knows few tasks. */
+/** The served models: `{id, thinks, context, description, examples}`; the last two only if trained for a few tasks. */
 export async function listModels(key) {
   const response = await request("v1/models", { headers: headers(key) });
   return readModels(await response.json());
 }
 
+/** Reads the response of `GET /v1/models`; skips malformed entries. */
 export function readModels(body) {
   const models = Array.isArray(body?.data) ? body.data.filter((model) => typeof model?.id === "string") : [];
   return models.map(({ id, thinks, max_model_len: context, description, examples }) => ({
@@ -57,8 +58,8 @@ export function readModels(body) {
 }
 
 /**
- * The body of a request for the answer to `messages`, by a model as `listModels` gives it. `begun` is an answer that
- * the model should continue: `{reasoning, content, asText}`.
+ * The body of a request for an answer to `messages`. `model` comes from `listModels`. `begun` is an answer for the
+ * model to continue: `{reasoning, content, asText}`.
  */
 export function requestBody(messages, settings, model, begun = null) {
   const body = { messages, stream: true, stream_options: { include_usage: true } };
@@ -68,7 +69,7 @@ export function requestBody(messages, settings, model, begun = null) {
   if (settings.max_tokens !== null) body.max_completion_tokens = settings.max_tokens;
   if (begun) {
     body.messages = [...body.messages, begunMessage(begun)];
-    // vLLM's names: the last message is not closed, and none is begun after it.
+    // vLLM's parameters: the last message stays open, and no new one starts after it.
     Object.assign(body, { continue_final_message: true, add_generation_prompt: false });
   }
   if (model && !model.thinks) return body;
@@ -77,8 +78,7 @@ export function requestBody(messages, settings, model, begun = null) {
   return body;
 }
 
-// A thought is given as the server gave it or, `asText`, in the answer's own words: some templates leave thoughts out of
-// the messages that they write.
+// Sends the thought as `reasoning_content` or, with `asText`, as text: some chat templates drop `reasoning_content`.
 function begunMessage({ reasoning, content, asText = false }) {
   if (!reasoning) return { role: "assistant", content };
   if (asText && !content) return { role: "assistant", content: `<think>\n${reasoning}` };
@@ -86,8 +86,8 @@ function begunMessage({ reasoning, content, asText = false }) {
 }
 
 /**
- * The pieces of an answer: `{reasoning, content, finish, cut, usage}`, each field there when it is in the event.
- * Throws a ServerError when the stream breaks off or carries an error.
+ * Yields the pieces of an answer: `{reasoning, content, finish, cut, usage, model}`. Throws a ServerError if the stream
+ * breaks off or contains an error.
  */
 export async function* streamChat(body, key, signal) {
   const response = await request("v1/chat/completions", { method: "POST", headers: headers(key), body: JSON.stringify(body), signal });
@@ -120,7 +120,7 @@ async function read(bytes) {
   }
 }
 
-/** One event's JSON as a piece. */
+/** Parses the JSON of one event. */
 export function readChunk(data) {
   let chunk;
   try {
@@ -141,7 +141,7 @@ export function readChunk(data) {
   };
 }
 
-/** A title, an explanation and what to do about an error. */
+/** Explains an error to the user: `{title, text}`, and `settings` if the settings can fix it. */
 export function explain(error) {
   const after = error.retryAfter ? ` It asks for another try in ${error.retryAfter} s.` : "";
   switch (error.kind) {

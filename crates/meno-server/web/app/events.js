@@ -1,57 +1,66 @@
-// What the page hears: keys, pointers, files, and that it goes.
+// Listens to keys, pointers, dropped files and the life cycle of the page.
 
+import { actions } from "./actions.js";
+import { send } from "./answers.js";
 import { branch } from "./chat.js";
-import { copyText } from "./files.js";
+import { copyText } from "./clipboard.js";
+import { drafts, showAddressedChat } from "./conversations.js";
+import { byId, darkSystem, growToFit, phone } from "./dom.js";
+import { announce } from "./notifications.js";
+import { saveUnfinishedWork } from "./recovery.js";
+import { invalidate } from "./redraw.js";
+import { setFollowEnd } from "./scroll.js";
+import { state } from "./state.js";
 
-const $ = (id) => document.getElementById(id);
-let page;
+const END_PX = 48; // this close to the end, the conversation follows the answer
 
 function submitQuestion(event) {
   event.preventDefault();
-  if (!page.send($("question").value)) return;
-  $("question").value = "";
-  page.drafts.delete(page.state.chat.id);
-  page.keepRuns();
-  page.grow($("question"));
-  if (page.phone.matches) $("question").blur(); // the keyboard would hide the answer
-  page.invalidate();
+  const field = byId("question");
+  if (!send(field.value)) return;
+  field.value = "";
+  drafts.delete(state.chat.id);
+  saveUnfinishedWork();
+  growToFit(field);
+  if (phone.matches) field.blur(); // the on-screen keyboard would cover the answer
+  invalidate();
 }
 
-function questionKeys(event) {
+function onQuestionKey(event) {
   if (event.isComposing || event.keyCode === 229) return;
   if (event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
-    $("composer").requestSubmit();
-  } else if (event.key === "ArrowUp" && $("question").value === "" && !page.state.runs.has(page.state.chat.id)) {
-    const last = branch(page.state.chat).reverse().find((m) => m.role === "user");
+    byId("composer").requestSubmit();
+  } else if (event.key === "ArrowUp" && byId("question").value === "" && !state.runs.has(state.chat.id)) {
+    const last = branch(state.chat).reverse().find((m) => m.role === "user");
     if (!last) return;
     event.preventDefault();
-    page.actions.edit(last.id);
+    actions.edit(last.id);
   }
 }
 
-function pageKeys(event) {
+function onPageKey(event) {
   const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   if ((event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k") {
     event.preventDefault();
-    $("settings").close();
-    page.actions.newChat();
-  } else if ($("settings").open) {
+    actions.closeSettings();
+    actions.newChat();
+  } else if (byId("settings").open) {
     return;
   } else if (event.key === "Escape") {
-    if (page.state.renaming) page.state.renaming = null;
-    else if (page.state.editing) return page.actions.edit(null);
-    else if (page.state.drawer) page.state.drawer = false;
-    else page.actions.stop();
-    page.invalidate();
+    if (state.renaming) state.renaming = null;
+    else if (state.editing) return actions.edit(null);
+    else if (state.drawerOpen) state.drawerOpen = false;
+    else actions.stopAnswer();
+    invalidate();
   } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
-    $("question").focus();
+    byId("question").focus();
   }
 }
 
-// Copy buttons and footnotes stand in parsed text, which knows no actions.
-async function pressedInText(event) {
+// Copy buttons and footnotes in Markdown have no handlers of their own.
+async function onTextClick(event) {
   const jump = event.target.closest("[data-jump]");
   if (jump) {
     event.preventDefault();
@@ -60,19 +69,19 @@ async function pressedInText(event) {
     target?.focus({ preventScroll: true });
     return;
   }
-  const pressed = event.target.closest("[data-copy]");
-  if (!pressed) return;
-  await copyText(pressed.closest("figure").querySelector("pre").textContent);
-  page.announce("Copied.");
-  pressed.classList.add("copied");
-  setTimeout(() => pressed.classList.remove("copied"), 1600);
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await copyText(button.closest("figure").querySelector("pre").textContent);
+  announce("Copied.");
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1600);
 }
 
-const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 
-function listenToFiles() {
+function listenForFiles() {
   document.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     document.body.dataset.dropping = "true";
   });
@@ -81,39 +90,40 @@ function listenToFiles() {
   });
   document.addEventListener("drop", (event) => {
     delete document.body.dataset.dropping;
-    if (!holdsFiles(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    page.actions.attach([...event.dataTransfer.files]);
+    actions.attach([...event.dataTransfer.files]);
   });
-  $("question").addEventListener("paste", (event) => {
+  byId("question").addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length === 0 || event.clipboardData.types.includes("text/plain")) return;
     event.preventDefault();
-    page.actions.attach(files);
+    actions.attach(files);
   });
 }
 
-/** Has the page hear; `given` is what it can do (app.js). */
-export function listen(given) {
-  page = given;
-  $("composer").addEventListener("submit", submitQuestion);
-  $("question").addEventListener("keydown", questionKeys);
-  $("question").addEventListener("input", () => (page.grow($("question")), page.invalidate()));
-  $("messages").addEventListener("click", pressedInText);
-  $("shade").addEventListener("click", () => page.actions.showSidebar(false));
-  $("settings").addEventListener("click", (event) => event.target === $("settings") && page.actions.closeSettings());
-  $("settings").addEventListener("close", () => $("question").focus());
-  $("scroller").addEventListener("scroll", () => {
-    const scroller = $("scroller");
-    page.stick(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48);
+/** Registers all listeners of the page. */
+export function listen() {
+  darkSystem.addEventListener("change", invalidate);
+  phone.addEventListener("change", invalidate);
+  byId("composer").addEventListener("submit", submitQuestion);
+  byId("question").addEventListener("keydown", onQuestionKey);
+  byId("question").addEventListener("input", () => (growToFit(byId("question")), invalidate()));
+  byId("messages").addEventListener("click", onTextClick);
+  byId("shade").addEventListener("click", () => actions.showSidebar(false));
+  byId("settings").addEventListener("click", (event) => event.target === byId("settings") && actions.closeSettings());
+  byId("settings").addEventListener("close", () => byId("question").focus());
+  byId("scroller").addEventListener("scroll", () => {
+    const scroller = byId("scroller");
+    setFollowEnd(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END_PX);
   }, { passive: true });
-  document.addEventListener("keydown", pageKeys);
-  addEventListener("popstate", page.openAddressed);
+  document.addEventListener("keydown", onPageKey);
+  addEventListener("popstate", showAddressedChat);
   addEventListener("pagehide", () => {
-    page.state.runs.forEach((run) => run.leave());
-    page.keepRuns();
+    state.runs.forEach((run) => run.abandon());
+    saveUnfinishedWork();
   });
   addEventListener("pageshow", (event) => event.persisted && location.reload());
-  document.addEventListener("visibilitychange", () => document.hidden && page.keepRuns());
-  listenToFiles();
+  document.addEventListener("visibilitychange", () => document.hidden && saveUnfinishedWork());
+  listenForFiles();
 }

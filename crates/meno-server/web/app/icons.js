@@ -1,4 +1,4 @@
-// The drawings of the page, as nodes.
+// The icons and the logo, as SVG nodes.
 
 import { h } from "../vnode.js";
 
@@ -33,10 +33,10 @@ export const icons = {
 };
 
 /**
- * The sign of Meno: the square that Socrates lets the slave double, and the square on its diagonal, which is the
- * answer (Plato, Meno 82b-85b).
+ * The logo: the square that Socrates asks the slave to double and, on its diagonal, the square that answers him
+ * (Plato, Meno 82b-85b).
  */
-export function sign(className) {
+export function logo(className) {
   return h("svg", { class: `sign ${className ?? ""}`, viewBox: "0 0 32 32", "aria-hidden": "true", fill: "none", "stroke-linejoin": "round" },
     h("path", { class: "sign-squares", d: "M4 4h24v24H4zM16 4v24M4 16h24" }),
     h("path", { class: "sign-answer", d: "M16 4L28 16L16 28L4 16z", pathLength: "100" }));

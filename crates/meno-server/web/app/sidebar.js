@@ -1,25 +1,25 @@
-// The list of chats, and the doors to everything else.
+// The sidebar: the list of chats with its search, settings and theme.
 
 import { h } from "../vnode.js";
-import { icons, sign } from "./icons.js";
-import { byDay, search } from "./chat.js";
+import { groupByDay, searchChats } from "./chat-search.js";
+import { icons, logo } from "./icons.js";
 
 export function sidebar(state, actions) {
-  const found = search([...state.chats.values()], state.query);
+  const found = searchChats([...state.chats.values()], state.query);
   const excerpts = new Map(found.map(({ chat, excerpt }) => [chat.id, excerpt]));
-  const groups = byDay(found.map(({ chat }) => chat));
+  const groups = groupByDay(found.map(({ chat }) => chat));
   return [
-    h("div", { class: "brand" }, sign(), h("span", { class: "wordmark" }, "Meno"),
+    h("div", { class: "brand" }, logo(), h("span", { class: "wordmark" }, "Meno"),
       h("button", { type: "button", class: "small", title: "Hide the list", "aria-label": "Hide the list of chats", onclick: () => actions.showSidebar(false) }, icons.sidebar)),
-    h("button", { type: "button", class: "new", "data-do": "new", title: "New chat (Ctrl K)", onclick: actions.newChat }, icons.add, h("span", null, "New chat"), h("kbd", null, state.apple ? "⌘K" : "Ctrl K")),
+    h("button", { type: "button", class: "new", "data-do": "new", title: "New chat (Ctrl K)", onclick: actions.newChat }, icons.add, h("span", null, "New chat"), h("kbd", null, state.isApple ? "⌘K" : "Ctrl K")),
     h("div", { class: "search" }, icons.search,
       h("input", { type: "search", placeholder: "Search", dir: "auto", "aria-label": "Search the chats", value: state.query, oninput: (e) => actions.search(e.currentTarget.value) })),
-    h("div", { class: "chats", onkeydown: walk }, groups.map(([name, chats]) => [
+    h("div", { class: "chats", onkeydown: moveFocus }, groups.map(([name, chats]) => [
       h("h2", { key: name }, name),
       chats.map((chat) => entry(state, chat, excerpts.get(chat.id), actions)),
     ]), groups.length === 0 && h("p", { class: "none" }, state.query ? "No chat has these words." : "Your chats are kept in this browser and appear here.")),
     h("div", { class: "foot" },
-      h("button", { type: "button", class: "foot-item", "data-do": "settings", onclick: actions.settings }, icons.settings, h("span", null, "Settings")),
+      h("button", { type: "button", class: "foot-item", "data-do": "settings", onclick: actions.openSettings }, icons.settings, h("span", null, "Settings")),
       h("button", { type: "button", class: "small", "data-do": "theme", title: state.dark ? "Light" : "Dark", "aria-label": state.dark ? "Use light colours" : "Use dark colours", onclick: actions.toggleTheme }, state.dark ? icons.light : icons.dark)),
   ];
 }
@@ -35,16 +35,16 @@ function entry(state, chat, excerpt, actions) {
   }
   const current = chat.id === state.chat.id;
   return h("div", { class: `entry${current ? " current" : ""}`, key: chat.id },
-    h("button", { type: "button", class: "entry-open", "aria-current": current ? "page" : null, title: chat.title, onclick: () => actions.open(chat.id), ondblclick: () => actions.startRename(chat) },
+    h("button", { type: "button", class: "entry-open", "aria-current": current ? "page" : null, title: chat.title, onclick: () => actions.openChat(chat.id), ondblclick: () => actions.startRename(chat) },
       state.runs.has(chat.id) && h("span", { class: "busy", role: "img", "aria-label": "answering" }),
       h("span", { class: "entry-title", dir: "auto" }, chat.title || "New chat"), excerpt && h("span", { class: "excerpt", dir: "auto" }, excerpt)),
     h("span", { class: "entry-doings" },
       h("button", { type: "button", class: "small", title: "Rename", "aria-label": `Rename “${chat.title}”`, onclick: () => actions.startRename(chat) }, icons.edit),
-      h("button", { type: "button", class: "small", title: "Delete", "aria-label": `Delete “${chat.title}”`, onclick: () => actions.remove(chat) }, icons.remove)));
+      h("button", { type: "button", class: "small", title: "Delete", "aria-label": `Delete “${chat.title}”`, onclick: () => actions.deleteChat(chat) }, icons.remove)));
 }
 
-// Up and down walk through the chats.
-function walk(event) {
+// The up and down arrow keys move through the chats.
+function moveFocus(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step || event.target.tagName === "INPUT") return;
   const all = [...event.currentTarget.querySelectorAll(".entry-open")];

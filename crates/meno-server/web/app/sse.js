@@ -1,6 +1,6 @@
-// Server-sent events out of a byte stream, cut wherever the network cut it.
+// Parses server-sent events from a byte stream that may be split anywhere.
 
-/** Takes chunks of bytes, gives the `data` of every event that is complete. */
+/** Takes chunks of bytes; returns the `data` of complete events. */
 export class EventReader {
   constructor() {
     this.decoder = new TextDecoder("utf-8");
@@ -8,12 +8,12 @@ export class EventReader {
     this.data = [];
   }
 
-  /** The events that `bytes` completes. */
+  /** Returns the events that `bytes` completes. */
   push(bytes) {
     return this.take(this.decoder.decode(bytes, { stream: true }), false);
   }
 
-  /** What was still waiting for its empty line when the stream ended. */
+  /** Returns the event that still lacks its empty line when the stream ends. */
   end() {
     const events = this.take(this.decoder.decode(), true);
     if (this.data.length > 0) events.push(this.data.splice(0).join("\n"));
@@ -27,7 +27,7 @@ export class EventReader {
     for (let i = 0; i < this.rest.length; i += 1) {
       const c = this.rest[i];
       if (c !== "\n" && c !== "\r") continue;
-      // A carriage return at the end may be half of a line end.
+      // A carriage return at the end of a chunk may be half of a CRLF.
       if (c === "\r" && i + 1 === this.rest.length && !last) break;
       this.line(this.rest.slice(from, i), events);
       if (c === "\r" && this.rest[i + 1] === "\n") i += 1;

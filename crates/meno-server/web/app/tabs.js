@@ -1,14 +1,17 @@
-// The other tabs of this page: what they change, and which answers they are writing.
+// The other tabs of this page: which chats they change, and which answers they are writing.
 
 import { newId } from "./chat.js";
 
-const SILENT_MS = 4000; // a tab that writes says so every second; one that is silent for so long is gone
+const SILENT_MS = 4000; // a writing tab reports every second; after this silence it counts as closed
 
 export class Tabs {
-  /** `on.changed(chatId)` and `on.deleted(chatId)` are called when another tab kept or deleted a chat. */
+  /**
+   * Calls `on.changed(chatId)` or `on.deleted(chatId)` when another tab saves or deletes a chat, and `on.silent()` when
+   * a writing tab may have closed.
+   */
   constructor(on) {
     this.name = newId();
-    this.writing = new Map(); // message id -> when its tab is taken for gone
+    this.writing = new Map(); // message id -> when its tab counts as closed
     this.channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("meno") : null;
     this.channel?.addEventListener("message", ({ data }) => {
       if (typeof data?.id !== "string") return;
@@ -22,17 +25,18 @@ export class Tabs {
     });
   }
 
-  /** Reports to the others that a chat was kept; `run` is its answer, `ended` says that it is complete. */
+  /** Reports that a chat was saved; `run` is its answer, `ended` is true if that is complete. */
   changed(id, run = null, ended = false) {
     this.channel?.postMessage({ kind: "changed", id, writing: run && !ended ? run.message.id : null, ended: ended ? run.message.id : null });
   }
 
+  /** Reports that a chat was deleted. */
   deleted(id) {
     this.channel?.postMessage({ kind: "deleted", id });
   }
 
-  /** Whether another tab is writing this message. */
-  writes(message) {
+  /** Returns true if another tab is writing this message. */
+  isWriting(message) {
     return (this.writing.get(message.id) ?? 0) > Date.now();
   }
 }

@@ -1,10 +1,10 @@
-// Runs before the first paint, so that a chosen theme does not flash.
+// Runs before the first paint, so that the page does not flash in the wrong theme.
 (() => {
   let theme = null;
   try {
     theme = localStorage.getItem("meno-theme");
   } catch {
-    // A browser that keeps nothing follows the system.
+    // This browser stores nothing: follow the system.
   }
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 })();

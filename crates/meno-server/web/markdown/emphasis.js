@@ -1,10 +1,10 @@
-// Emphasis: runs of *, _ and ~, and which of them belong together, by CommonMark's rules.
+// Emphasis: matches runs of *, _ and ~ by CommonMark's rules.
 
 import { h } from "../vnode.js";
 
 const PUNCTUATION = /[\p{P}\p{S}]/u;
-// Chinese and Japanese put no spaces around emphasis, which CommonMark's flanking rules expect: these characters
-// count as a boundary.
+// CommonMark's flanking rules expect spaces around emphasis. Chinese, Japanese and Korean text has none, so these
+// characters count as a boundary.
 const CJK = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff00-\uffef]/u;
 
 function charBefore(text, at) {
@@ -12,7 +12,7 @@ function charBefore(text, at) {
   return low >= 0xdc00 && low <= 0xdfff ? text.slice(at - 2, at) : (text[at - 1] ?? " ");
 }
 
-/** The run of `c` at `at`: its length, and whether it may open and close emphasis. */
+/** Reads the run of `c` at `at`: its length, and whether it can open or close emphasis. */
 export function readRun(text, at, c) {
   let length = 1;
   while (text[at + length] === c) length += 1;
@@ -28,7 +28,7 @@ export function readRun(text, at, c) {
   return { c, length, original: length, opens, closes };
 }
 
-/** Text to come will probably close what is open now: shown closed, it does not jump when it is. */
+/** Closes open runs at the end of a streaming text, so that nothing jumps when the closing run arrives. */
 export function closeOpenRuns(state) {
   const open = [];
   for (const run of state.delimiters) {
@@ -44,12 +44,12 @@ export function closeOpenRuns(state) {
   }
 }
 
-/** CommonMark's "process emphasis" over the delimiters from `bottom` on; returns the finished nodes. */
-export function emphasise(state, bottom) {
+/** CommonMark's "process emphasis" for the delimiters from `bottom` on. Returns the finished nodes. */
+export function resolveEmphasis(state, bottom) {
   const offset = state.offset ?? 0;
   const runs = state.delimiters.slice(bottom).map((run) => ({ ...run, node: run.node - offset }));
   const slots = state.nodes.map((node) => (node.pending === undefined ? [node] : node));
-  const bottoms = new Map(); // below this place no opener of a kind was found
+  const bottoms = new Map(); // by kind: no opener exists below this index
   for (let close = 0; close < runs.length; close += 1) {
     const closer = runs[close];
     while (closer.closes && closer.length > 0) {
@@ -82,7 +82,7 @@ function findOpener(runs, close, bottom) {
   for (let i = close - 1; i >= bottom; i -= 1) {
     const run = runs[i];
     if (run.c !== closer.c || !run.opens || run.length === 0 || run.node + 1 >= closer.node) continue;
-    // The rule of three: "**a*b**" is not emphasis closed inside out.
+    // CommonMark's rule of three, for runs that can both open and close.
     const odd = (run.closes || closer.opens) && (run.original + closer.original) % 3 === 0;
     if (!(odd && (run.original % 3 !== 0 || closer.original % 3 !== 0))) return i;
   }

@@ -1,4 +1,4 @@
-// The names of characters in HTML: every "&name;" that the standard knows, beside its code points.
+// Character references: all names of the HTML standard, each followed by its code points.
 
 const TABLE = `
 AElig c6 AMP 26 Aacute c1 Abreve 102 Acirc c2 Acy 410 Afr 1d504 Agrave c0 Alpha 391 Amacr 100 And 2a53 Aogon 104 Aopf 1d538 ApplyFunction 2061
@@ -189,8 +189,8 @@ zscr 1d4cf zwj 200d zwnj 200c`;
 
 let table = null;
 
-/** The characters of a name, or null. */
-export function namedCharacters(name) {
+/** The characters that a name stands for, or null. */
+function namedCharacters(name) {
   table ??= readTable();
   return table.get(name) ?? null;
 }
@@ -202,7 +202,7 @@ function readTable() {
   return read;
 }
 
-/** The character that a reference at the start of `text` stands for, as `[length, characters]`, or null. */
+/** Reads a character reference at the start of `text`: `[length, characters]`, or null. */
 export function readReference(text) {
   const match = /^&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z][a-z0-9]{1,31}));/i.exec(text);
   if (!match) return null;
@@ -215,7 +215,7 @@ export function readReference(text) {
   return [match[0].length, valid ? String.fromCodePoint(point) : "\ufffd"];
 }
 
-/** A text with its references and its escaped punctuation read, as addresses, titles and info strings have them. */
+/** Resolves character references and backslash escapes, as in destinations, titles and info strings. */
 export function unescapeText(text) {
   return text.replace(/\\([!-/:-@[-`{-~])|&[#a-z0-9]{2,33};/gi, (whole, escaped) => escaped ?? readReference(whole)?.[1] ?? whole);
 }

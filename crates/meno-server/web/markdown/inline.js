@@ -1,24 +1,24 @@
-// The inside of a Markdown paragraph: CommonMark's emphasis, code, links, GFM's strikethrough, bare addresses and
-// footnotes, and TeX between dollars or \( \). Raw HTML is shown, not obeyed, save for <br>, <sub> and <sup>.
+// Inline Markdown: CommonMark's emphasis, code and links; GFM's strikethrough, bare URLs and footnotes; TeX between
+// dollars or \( \). Raw HTML is shown as text, except <br>, <sub> and <sup>.
 
 import { h } from "../vnode.js";
 import { renderMath } from "../math/math.js";
-import { closeOpenRuns, emphasise, readRun } from "./emphasis.js";
+import { closeOpenRuns, resolveEmphasis, readRun } from "./emphasis.js";
 import { readReference } from "./entities.js";
-import { anchor, bareUrl, linkMails, normalLabel, picture, scanInlineTarget, scanLabel } from "./links.js";
+import { anchor, bareUrl, linkMailAddresses, normalizeLabel, picture, scanInlineTarget, scanLabel } from "./links.js";
 
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const PLAIN = /[^\\`*_~$<&![\]\nwhWH]+/y;
 
 /**
- * The nodes of one run of text. `options.refs` holds link definitions, `options.notes` the footnotes, `options.breaks`
- * keeps line ends, and `options.open` says that more text is to come: what was opened is then shown as if it were closed.
+ * Renders the text of one block. `options.refs` holds the link definitions, `options.notes` the footnotes;
+ * `options.breaks` keeps line breaks; `options.open` means that more text will come: open constructs render as closed.
  */
 export function renderInline(text, options = {}) {
   const state = { text, at: 0, options, nodes: [], delimiters: [], brackets: [] };
   while (state.at < text.length) step(state);
   if (options.open) closeOpenRuns(state);
-  return joinPunctuation(linkMails(emphasise(state, 0)));
+  return joinPunctuation(linkMailAddresses(resolveEmphasis(state, 0)));
 }
 
 function step(state) {
@@ -46,7 +46,7 @@ function step(state) {
 function push(state, node, length) {
   const { nodes } = state;
   const last = nodes.length - 1;
-  // Runs of plain text are joined, but never onto a delimiter that may still become emphasis or a link.
+  // Adjacent plain text is merged. A delimiter is an object, so text never merges into one.
   if (typeof node === "string" && typeof nodes[last] === "string") nodes[last] += node;
   else nodes.push(node);
   state.at += length;
@@ -74,7 +74,7 @@ function escape(state) {
   push(state, "\\", 1);
 }
 
-/** Where the box \boxed{…} at `at` ends; 0 if it does not, −1 if there is none. Models write it outside of dollars, too. */
+/** The end of the \boxed{…} at `at`; 0 if it is not closed, −1 if there is none. Also works outside dollars. */
 export function boxEnd(text, at) {
   const box = /^\\(?:boxed|fbox)\s*\{/.exec(text.slice(at, at + 40));
   if (!box) return -1;
@@ -107,8 +107,8 @@ function code(state) {
   push(state, h("code", null, inner), (end < 0 ? text.length : end + run) - at);
 }
 
-// Pandoc's rule keeps prices apart from formulas: no space after the opening dollar, none before the closing one,
-// and no digit after it.
+// Pandoc's rule separates formulas from prices: no space after the opening dollar, no space before the closing one, no
+// digit after it.
 function dollars(state) {
   const { text, at, options } = state;
   if (text[at + 1] === "$") {
@@ -122,7 +122,7 @@ function dollars(state) {
   const close = closingDollar(text, at);
   if (close > 0) return push(state, renderMath(text.slice(at + 1, close), false), close + 1 - at);
   const rest = text.slice(at + 1);
-  // A formula still being written differs from a price by something that only TeX has.
+  // A formula that is still streaming is recognised by a character that only TeX uses.
   if (options.open && /^[^\s$]/.test(rest) && !rest.includes("$") && /[\\^_{]/.test(rest)) {
     return push(state, renderMath(rest, false, true), text.length - at);
   }
@@ -187,12 +187,12 @@ function address(state, c) {
 
 const NOTE = /\[\^([^\]\s[]{1,64})\]/y;
 
-// A footnote that is not there yet, in a text that is still being written, is shown as one.
+// While a text streams, a reference to a footnote that has not arrived yet renders as one.
 function footnote(state) {
   const { text, at, options } = state;
   NOTE.lastIndex = at;
   const match = NOTE.exec(text);
-  const note = match && options.notes?.get(normalLabel(match[1]));
+  const note = match && options.notes?.get(normalizeLabel(match[1]));
   if (!note && !(match && options.open)) return false;
   const mark = note
     ? h("a", { class: "note-mark", id: note.seen ? null : `${note.id}-mark`, href: `#${note.id}`, "data-jump": note.id, "aria-label": `Footnote ${note.number}` }, String(note.number))
@@ -214,7 +214,7 @@ function closeBracket(state) {
   const bracket = state.brackets.pop();
   const target = bracket?.active && linkTarget(state, bracket);
   if (!target) return push(state, "]", 1);
-  const inside = emphasise({ ...state, nodes: state.nodes.splice(bracket.node).slice(1), offset: bracket.node + 1 }, bracket.delimiters);
+  const inside = resolveEmphasis({ ...state, nodes: state.nodes.splice(bracket.node).slice(1), offset: bracket.node + 1 }, bracket.delimiters);
   state.delimiters.length = bracket.delimiters;
   state.at = target.end;
   state.nodes.push(bracket.kind === "![" ? picture(target.url, inside, target.title) : anchor(target.url, inside, target.title));
@@ -227,9 +227,9 @@ function linkTarget(state, bracket) {
   if (target) return target;
   const explicit = text[at + 1] === "[" ? scanLabel(text, at + 1) : null;
   const label = explicit?.label || text.slice(bracket.at, at);
-  // The words of a link are a label only without brackets.
+  // The link text serves as a label only if it contains no brackets.
   if (!explicit?.label && !scanLabel(`[${label}]`, 0)) return null;
-  const definition = label.length < 1000 ? options.refs?.get(normalLabel(label)) : undefined;
+  const definition = label.length < 1000 ? options.refs?.get(normalizeLabel(label)) : undefined;
   return definition ? { ...definition, end: explicit ? explicit.end : at + 1 } : null;
 }
 
@@ -237,14 +237,14 @@ function linkTarget(state, bracket) {
 
 function delimiterRun(state, c) {
   const run = readRun(state.text, state.at, c);
-  // One tilde is "about" in what models write; GitHub would strike out between two of them.
+  // Models write one tilde for "about"; GitHub would strike out the text between two of them.
   if (c === "~" && run.length !== 2) return push(state, "~".repeat(run.length), run.length);
   state.delimiters.push({ ...run, node: state.nodes.length });
   state.nodes.push({ pending: c.repeat(run.length) });
   state.at += run.length;
 }
 
-// A comma after a formula stays on its line.
+// Keeps punctuation after a formula on the same line.
 function joinPunctuation(nodes) {
   return nodes.flatMap((node, i) => {
     const before = nodes[i - 1]?.tag === "math" && typeof node === "string" ? /^[.,;:!?)\]’”]+/.exec(node) : null;

@@ -1,39 +1,39 @@
-// Links: their labels, destinations and titles, as CommonMark reads them, and which addresses may be followed.
+// Links: labels, destinations and titles by CommonMark's rules, and which URLs are safe to follow.
 
 import { h, textOf } from "../vnode.js";
 import { unescapeText } from "./entities.js";
 
-/** An address that may be followed, or null: only the web and mail, never script or data. */
+/** The URL if it is safe to follow (http, https or mailto), else null. */
 export function safeUrl(url) {
   const clean = url.replace(/[\u0000-\u0020\u007f-\u009f\u200b-\u200f\u2028-\u202f\ufeff]/g, "");
   if (/^www\./i.test(clean)) return `https://${clean}`;
   return /^(?:https?:\/\/[^/]|mailto:)/i.test(clean) ? clean : null;
 }
 
-/** A link, or, where the address may not be followed, its words with the address to read. */
+/** Renders a link. An unsafe URL renders as text with the URL as its title. */
 export function anchor(url, children, title) {
   const href = safeUrl(url);
   if (href) return h("a", { href, title: title || null, target: "_blank", rel: "noopener noreferrer nofollow" }, children);
   return h("span", { class: "unlinked", title: url, "data-title": title || null }, children);
 }
 
-/** A picture, as a link to it: the page asks nothing of the outside by itself. */
+/** Renders an image as a link to it, because the page makes no external requests. */
 export function picture(url, inside, title) {
   const words = textOf(inside);
   const link = anchor(url, [words || url || "picture"], title);
   return h(link.tag, { ...link.attrs, "data-picture": words }, link.children);
 }
 
-// ---- scanning: each gives what stands at a place, or null ---------------------------------------------------------
+// ---- scanners: each returns what is at a position, or null ----------------------------------------------------------
 
 const LABEL = /\[((?:[^\\[\]]|\\[^])*)\]/y;
 
-/** The name by which a label is looked up. */
-export function normalLabel(label) {
+/** The key under which a label is stored. */
+export function normalizeLabel(label) {
   return label.trim().replace(/[ \t\n]+/g, " ").toLowerCase().toUpperCase();
 }
 
-/** A label at `at`, as `{end, label}`. */
+/** Reads a label: `{end, label}`. */
 export function scanLabel(text, at) {
   LABEL.lastIndex = at;
   const match = LABEL.exec(text);
@@ -42,8 +42,8 @@ export function scanLabel(text, at) {
 
 const ANGLE = /<((?:[^<>\n\\]|\\.)*)>/y;
 
-/** A destination, as `{end, url}`. */
-export function scanDestination(text, at) {
+/** Reads a destination: `{end, url}`. */
+function scanDestination(text, at) {
   if (text[at] === "<") {
     ANGLE.lastIndex = at;
     const match = ANGLE.exec(text);
@@ -63,21 +63,21 @@ export function scanDestination(text, at) {
 
 const TITLE = /"((?:[^"\\]|\\[^])*)"|'((?:[^'\\]|\\[^])*)'|\(((?:[^()\\]|\\[^])*)\)/y;
 
-/** A title in its quotes, as `{end, title}`. */
-export function scanTitle(text, at) {
+/** Reads a quoted title: `{end, title}`. */
+function scanTitle(text, at) {
   TITLE.lastIndex = at;
   const match = TITLE.exec(text);
   return match && { end: at + match[0].length, title: unescapeText(match[1] ?? match[2] ?? match[3]) };
 }
 
-const SPACE = /[ \t]*(?:\n[ \t]*)?/y; // with at most one line end
+const SPACE = /[ \t]*(?:\n[ \t]*)?/y; // at most one line break
 
 function skipSpace(text, at) {
   SPACE.lastIndex = at;
   return at + SPACE.exec(text)[0].length;
 }
 
-/** What stands in round brackets behind a link's words, as `{end, url, title}`. */
+/** Reads `(destination "title")` after a link's text: `{end, url, title}`. */
 export function scanInlineTarget(text, at) {
   if (text[at] !== "(") return null;
   const destination = scanDestination(text, skipSpace(text, at + 1));
@@ -88,7 +88,7 @@ export function scanInlineTarget(text, at) {
   return text[end] === ")" ? { end: end + 1, url: destination.url, title: title?.title } : null;
 }
 
-/** Reads the definition `[label]: destination "title"` at the start of `text` into `refs`; gives its length, or 0. */
+/** Reads the definition `[label]: destination "title"` at the start of `text` into `refs`. Returns its length, or 0. */
 export function takeDefinition(text, refs) {
   const label = scanLabel(text, 0);
   if (!label || text[label.end] !== ":" || label.label.trim() === "") return 0;
@@ -98,19 +98,19 @@ export function takeDefinition(text, refs) {
   const lineEnd = (at) => /^[ \t]*(?:\n|$)/.exec(text.slice(at, at + 1000))?.[0].length ?? -1;
   const gap = skipSpace(text, destination.end);
   let title = gap > destination.end ? scanTitle(text, gap) : null;
-  if (title && lineEnd(title.end) < 0) title = null; // a line that continues is no title
+  if (title && lineEnd(title.end) < 0) title = null; // text follows on the same line
   const end = title ? title.end : destination.end;
   if (lineEnd(end) < 0) return 0;
-  const name = normalLabel(label.label);
+  const name = normalizeLabel(label.label);
   if (!refs.has(name)) refs.set(name, { url: destination.url, title: title?.title });
   return Math.max(end + lineEnd(end), 1);
 }
 
-// ---- addresses without any mark -----------------------------------------------------------------------------------
+// ---- bare URLs and mail addresses -----------------------------------------------------------------------------------
 
 const URL_AT = /(?:https?:\/\/|www\.)[^\s<>"'`\u3000-\u303f\uff00-\uffef]+/iy;
 
-/** The address that begins at `at` in running text, or null. */
+/** The bare URL at `at`, or null. */
 export function bareUrl(text, at) {
   const before = text[at - 1];
   URL_AT.lastIndex = at;
@@ -122,7 +122,7 @@ export function bareUrl(text, at) {
   return safeUrl(url) ? url : null;
 }
 
-// Full stops, closing brackets, references and emphasis after an address belong to the sentence.
+// Trailing punctuation, closing brackets and character references belong to the sentence, not to the URL.
 function trimUrl(url) {
   let end = url.length;
   for (;;) {
@@ -143,10 +143,10 @@ function count(text, c, end) {
 
 const MAIL = /[\w.+-]+@[a-z0-9_-]+(?:\.[a-z0-9_-]+)+/gi;
 
-/** Texts with the mail addresses in them as links. */
-export function linkMails(nodes) {
+/** Turns mail addresses in text nodes into links. */
+export function linkMailAddresses(nodes) {
   return nodes.flatMap((node) => {
-    if (typeof node !== "string") return [/^(?:em|strong|del|span)$/.test(node.tag) && !node.attrs.class ? h(node.tag, node.attrs, linkMails(node.children)) : node];
+    if (typeof node !== "string") return [/^(?:em|strong|del|span)$/.test(node.tag) && !node.attrs.class ? h(node.tag, node.attrs, linkMailAddresses(node.children)) : node];
     if (!node.includes("@")) return [node];
     const out = [];
     let from = 0;

@@ -1,18 +1,18 @@
-// GFM's tables: which lines are one, and where its cells end.
+// GFM's tables: the delimiter row and the cells.
 
 const DELIMITER_ROW = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
 
-/** Whether a line is the row of dashes below a table's head. */
+/** Returns true for the row of dashes below a table's header. */
 export function isDelimiterRow(line) {
   return line.includes("-") && DELIMITER_ROW.test(line);
 }
 
-/** `"left"`, `"center"`, `"right"` or null for every column of a row of dashes. */
+/** The alignment of each column of a delimiter row: `"left"`, `"center"`, `"right"` or null. */
 export function alignments(line) {
   return cells(line).map((c) => (c.endsWith(":") ? (c.startsWith(":") ? "center" : "right") : c.startsWith(":") ? "left" : null));
 }
 
-/** The cells of a row. Bars inside code or a formula do not count, unless counting them gives the `wanted` width. */
+/** The cells of a row. A bar in code or a formula separates cells only if that gives exactly `wanted` cells. */
 export function cells(line, wanted) {
   const row = line.trim().replace(/^\|/, "").replace(/(^|[^\\])\|$/, "$1");
   const plain = split(row, /\\\||\|/g);

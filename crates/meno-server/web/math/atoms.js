@@ -1,17 +1,15 @@
-// The pieces of a formula: what a symbol becomes in MathML, how it is spaced by what stands before it, tables.
+// The atoms of a formula: the MathML of a symbol, and its spacing, which depends on the atom before it.
 
 import { h } from "../vnode.js";
-import * as T from "./symbols.js";
-import { fenced } from "./plain.js";
 
-/** A formula that does not parse; the message says why. */
+/** A parse error; the message gives the reason. */
 export class MathError extends Error {}
 
 export const row = (nodes) => (nodes.length === 1 ? nodes[0] : h("mrow", null, nodes));
 export const space = (em) => h("mspace", { width: `${em}em` });
 export const op = (text, attrs) => h("mo", attrs, text);
 
-// What a node is to its neighbours, as TeX's classes: a minus after a relation is a sign, not an operation.
+// TeX's atom classes, which determine spacing: a minus after a relation is a sign, not an operator.
 const classes = new WeakMap();
 export const as = (node, kind) => (classes.set(node, kind), node);
 export const classOf = (node) => (node ? (classes.get(node) ?? "ord") : "start");
@@ -67,7 +65,7 @@ export function withScripts(base, sub, sup, limits, following) {
     const tag = limits ? (sub && sup ? "munderover" : sub ? "munder" : "mover") : sub && sup ? "msubsup" : sub ? "msub" : "msup";
     node = as(h(tag, null, parts), classOf(base) === "limits" && !limits ? "op" : classOf(base));
   }
-  // "sin x" needs a gap that "sin(x)" does not.
+  // "sin x" needs a space; "sin(x)" does not.
   if (classOf(base) !== "function" || following === undefined || /^(?:[()[\]{}^_&,;.|+=/-]|\\(?:left|big\w*|right|[,;:!})\]]|\\|end|cdot|times|quad))$/.test(following)) return node;
   return as(h("mrow", null, node, space(0.1667)), "op");
 }
@@ -76,56 +74,8 @@ export function under(base, mark) {
   return as(h("munder", { accentunder: "true" }, base, op(mark, { stretchy: "true", lspace: "0", rspace: "0" })), "limits");
 }
 
-// \mathrm{kg} is one word, not three variables.
+// \mathrm{kg} is one word, not two variables.
 export function joinLetters(node) {
   if (node.tag !== "mrow" || node.children.length === 0 || !node.children.every((c) => c.tag === "mi")) return node;
   return h("mi", { mathvariant: "normal" }, node.children.map((c) => c.children[0]).join(""));
-}
-
-// ---- tables -----------------------------------------------------------------------------------------------------
-
-export const ENVIRONMENTS = {
-  matrix: {}, smallmatrix: { small: true }, pmatrix: { open: "(", close: ")" }, bmatrix: { open: "[", close: "]" }, Bmatrix: { open: "{", close: "}" },
-  vmatrix: { open: "|", close: "|" }, Vmatrix: { open: "‖", close: "‖" }, array: {}, cases: { open: "{", align: "left" }, dcases: { open: "{", align: "left", display: true },
-  rcases: { close: "}", align: "left" }, align: { align: "pairs", display: true }, aligned: { align: "pairs", display: true }, alignat: { align: "pairs", display: true },
-  alignedat: { align: "pairs", display: true }, split: { align: "pairs", display: true }, eqnarray: { align: "pairs", display: true }, gather: { display: true },
-  gathered: { display: true }, multline: { display: true }, equation: { display: true }, subarray: {}, displaymath: { display: true }, math: {},
-};
-
-export function table({ rows, lines }, form, columns) {
-  const alignments = columns === null ? null : [...columns.replace(/\{[^}]*\}|[^lcr|]/g, "").replace(/\|/g, "")];
-  const bars = columns === null ? null : barsBefore(columns);
-  const tag = rows.flat(2).find((node) => node.tag === "tag");
-  const width = Math.max(...rows.map((cells) => cells.length));
-  const body = rows.map((cells, i) => h("mtr", null, Array.from({ length: width }, (_, j) => {
-    const kinds = [alignment(form, alignments, j)];
-    if (lines.has(i)) kinds.push("line-above");
-    if (lines.has(rows.length) && i === rows.length - 1) kinds.push("line-below");
-    if (bars?.has(j)) kinds.push("line-before");
-    if (bars?.has(j + 1) && j === width - 1) kinds.push("line-after");
-    const nodes = (cells[j] ?? []).filter((node) => node.tag !== "tag");
-    // The empty group before a relation keeps its spacing at the start of a cell.
-    return h("mtd", { class: kinds.filter(Boolean).join(" ") || null }, form.align === "pairs" && j % 2 ? h("mrow", null, h("mrow"), nodes) : row(nodes));
-  })));
-  const kind = form.align === "pairs" ? "pairs" : form.small ? "small" : form.align === "left" ? "cases" : form.display ? "gather" : "matrix";
-  const inner = h("mtable", { class: kind, displaystyle: form.display ? "true" : null }, body);
-  const out = !form.open && !form.close ? inner : fenced(form.open ?? "", inner, form.close ?? "");
-  if (!tag) return out;
-  return h("mrow", null, out, space(2), h("mtext", null, `(${tag.text})`));
-}
-
-function alignment(form, alignments, column) {
-  if (alignments) return { l: "left", r: "right" }[alignments[column]] ?? null;
-  if (form.align === "pairs") return column % 2 ? "left" : "right";
-  return form.align ?? null;
-}
-
-function barsBefore(columns) {
-  const bars = new Set();
-  let column = 0;
-  for (const c of columns.replace(/\{[^}]*\}/g, "")) {
-    if (c === "|") bars.add(column);
-    else if ("lcr".includes(c)) column += 1;
-  }
-  return bars;
 }

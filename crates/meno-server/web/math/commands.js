@@ -1,8 +1,8 @@
-// TeX's commands, by name: each takes the parser standing behind its name and gives a node, or null for none.
+// TeX's commands by name. Each is called with the parser positioned after the command and returns a node, or null.
 
 import { h } from "../vnode.js";
 import * as T from "./symbols.js";
-import { fenced, root } from "./plain.js";
+import { fenced, root } from "./font-fallback.js";
 import { MathError, as, classOf, functionName, op, row, space } from "./atoms.js";
 
 const fraction = (above, below, attrs) => h("mfrac", attrs, above, below);
@@ -44,7 +44,7 @@ const modulo = (p, before, name) => {
   return h("mrow", null, space(0.6667), op("(", { stretchy: "false" }), name === "pmod" && [word, space(0.3333)], inside, op(")", { stretchy: "false" }));
 };
 
-// Arrows that grow with what is written over them.
+// Arrows that stretch to the text above them.
 const arrow = (mark) => (p) => {
   const below = p.optional();
   const over = h("mrow", null, space(0.4), p.argument(), space(0.4));

@@ -1,14 +1,14 @@
-// TeX's names for symbols, by the way they are spaced. One table per class: "name character" pairs.
+// TeX's symbol names, one table of "name character" pairs per spacing class.
 
 const pairs = (text) => new Map(text.trim().split(/\s+/).map((word, i, all) => (i % 2 ? null : [word, all[i + 1]])).filter(Boolean));
 
-/** Letters that are variables, set in italics. */
+/** Variables, set in italics. */
 export const LETTERS = pairs(`
 alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta θ vartheta ϑ iota ι kappa κ varkappa ϰ
 lambda λ mu μ nu ν xi ξ omicron ο pi π varpi ϖ rho ρ varrho ϱ sigma σ varsigma ς tau τ upsilon υ phi ϕ varphi φ
 chi χ psi ψ omega ω digamma ϝ imath ı jmath ȷ`);
 
-/** Letters and signs that stand upright. */
+/** Upright letters and signs. */
 export const UPRIGHT = pairs(`
 Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Upsilon Υ Phi Φ Psi Ψ Omega Ω
 infty ∞ partial ∂ nabla ∇ hbar ℏ hslash ℏ ell ℓ Re ℜ Im ℑ wp ℘ aleph ℵ beth ℶ gimel ℷ emptyset ∅ varnothing ∅
@@ -18,7 +18,7 @@ diamondsuit ♢ heartsuit ♡ spadesuit ♠ checkmark ✓ dag † ddag ‡ S § 
 ldots … dots … dotsc … dotso … cdots ⋯ dotsb ⋯ dotsm ⋯ dotsi ⋯ vdots ⋮ ddots ⋱ surd √ Bbbk 𝕜 L Ł l ł AA Å ss ß o ø
 blacktriangle ▲ triangledown ▽ circledS Ⓢ # # $ $ % % & & _ _`);
 
-/** Operators between two terms. */
+/** Binary operators. */
 export const BINARY = pairs(`
 pm ± mp ∓ times × div ÷ cdot ⋅ ast ∗ star ⋆ circ ∘ bullet ∙ cap ∩ cup ∪ uplus ⊎ sqcap ⊓ sqcup ⊔ vee ∨ lor ∨ wedge ∧
 land ∧ setminus ∖ smallsetminus ∖ wr ≀ oplus ⊕ ominus ⊖ otimes ⊗ oslash ⊘ odot ⊙ amalg ⨿ dagger † ddagger ‡
@@ -42,11 +42,11 @@ leftrightharpoons ⇋ nearrow ↗ searrow ↘ swarrow ↙ nwarrow ↖ rightright
 rightsquigarrow ⇝ leadsto ⇝ nrightarrow ↛ nleftarrow ↚ nRightarrow ⇏ nLeftarrow ⇍ nLeftrightarrow ⇎ circlearrowleft ↺
 circlearrowright ↻ curvearrowright ↷ curvearrowleft ↶ upharpoonright ↾ restriction ↾ dashrightarrow ⇢ dashleftarrow ⇠`);
 
-/** Big operators: limits above and below when displayed. */
+/** Big operators: limits above and below in display style. */
 export const BIG = pairs(`
 sum ∑ prod ∏ coprod ∐ bigcup ⋃ bigcap ⋂ bigvee ⋁ bigwedge ⋀ bigoplus ⨁ bigotimes ⨂ bigodot ⨀ biguplus ⨄ bigsqcup ⨆`);
 
-/** Integrals: limits at the side. */
+/** Integrals: limits to the right. */
 export const INTEGRALS = pairs(`int ∫ iint ∬ iiint ∭ iiiint ⨌ oint ∮ oiint ∯ oiiint ∰ smallint ∫`);
 
 /** Brackets, also after \\left, \\right, \\middle and \\big. */
@@ -54,13 +54,13 @@ export const OPENING = pairs(`( ( [ [ lbrace { { { langle ⟨ lfloor ⌊ lceil �
 export const CLOSING = pairs(`) ) ] ] rbrace } } } rangle ⟩ rfloor ⌋ rceil ⌉ rvert | rVert ‖ rbrack ] urcorner ⌝ lrcorner ⌟ rgroup ⟯ rmoustache ⎱ rrbracket ⟧`);
 export const FENCES = pairs(`| | vert | Vert ‖ | ‖ / / backslash \\ uparrow ↑ downarrow ↓ updownarrow ↕ Uparrow ⇑ Downarrow ⇓ < ⟨ > ⟩`);
 
-/** Functions set upright; those in LIMITS take what is below them underneath. */
+/** Function names, set upright. The subscript of those in LIMITS goes underneath. */
 export const FUNCTIONS = new Set(`sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch log ln lg exp
 arg deg dim hom ker sgn tr rank erf Pr det gcd lcm inf sup lim liminf limsup max min argmax argmin injlim projlim softmax diag`.split(/\s+/));
 export const LIMITS = new Set("Pr det gcd lcm inf sup lim liminf limsup max min argmax argmin injlim projlim".split(" "));
 export const FUNCTION_TEXT = new Map([["liminf", "lim inf"], ["limsup", "lim sup"], ["argmax", "arg max"], ["argmin", "arg min"], ["injlim", "inj lim"], ["projlim", "proj lim"]]);
 
-/** Accents over (or under) their argument; true means that they stretch. */
+/** Accents above or below their argument; true if they stretch. */
 export const ACCENTS = new Map([
   ["hat", ["^", false]], ["widehat", ["^", true]], ["tilde", ["~", false]], ["widetilde", ["~", true]], ["bar", ["¯", false]],
   ["vec", ["→", false]], ["dot", ["˙", false]], ["ddot", ["¨", false]], ["dddot", ["⃛", false]],
@@ -75,12 +75,12 @@ export const SPACES = new Map([[",", 0.1667], ["thinspace", 0.1667], [":", 0.222
   ["thickspace", 0.2778], ["!", -0.1667], ["negthinspace", -0.1667], [" ", 0.25], ["\n", 0.25], ["space", 0.25], ["nobreakspace", 0.25], ["~", 0.25], ["enspace", 0.5], ["enskip", 0.5],
   ["quad", 1], ["qquad", 2]]);
 
-/** Signs of \\not that have a character of their own. */
+/** Negated relations that exist as one character. */
 export const NEGATED = new Map([["=", "≠"], ["∈", "∉"], ["∋", "∌"], ["<", "≮"], [">", "≯"], ["≤", "≰"], ["≥", "≱"], ["∼", "≁"], ["≈", "≉"], ["≡", "≢"],
   ["≅", "≇"], ["∣", "∤"], ["∥", "∦"], ["⊂", "⊄"], ["⊃", "⊅"], ["⊆", "⊈"], ["⊇", "⊉"], ["∃", "∄"], ["⊢", "⊬"], ["⊨", "⊭"], ["→", "↛"], ["⇒", "⇏"], ["⇔", "⇎"]]);
 
-// Mathematical alphanumerics: where each alphabet starts (capital A, small a, digit 0, capital Alpha, small alpha), and
-// the letters that Unicode had already put elsewhere.
+// Mathematical alphanumerics: the code points of A, a, 0, Alpha and alpha in each alphabet, and the letters that
+// Unicode encodes elsewhere.
 const ALPHABETS = {
   mathbf: [0x1d400, 0x1d41a, 0x1d7ce, 0x1d6a8, 0x1d6c2], mathit: [0x1d434, 0x1d44e, 0, 0x1d6e2, 0x1d6fc],
   boldsymbol: [0x1d468, 0x1d482, 0x1d7ce, 0x1d71c, 0x1d736], mathcal: [0x1d49c, 0x1d4b6, 0, 0, 0], mathfrak: [0x1d504, 0x1d51e, 0, 0, 0],
@@ -93,7 +93,7 @@ const ELSEWHERE = {
   mathbb: { C: "ℂ", H: "ℍ", N: "ℕ", P: "ℙ", Q: "ℚ", R: "ℝ", Z: "ℤ" },
 };
 
-/** The character of an alphabet ("mathbb", "mathbf", …), or the character itself where the alphabet lacks it. */
+/** The letter in an alphabet ("mathbb", "mathbf", …), or the letter itself if the alphabet does not contain it. */
 export function inAlphabet(c, alphabet) {
   const elsewhere = ELSEWHERE[alphabet];
   if (elsewhere && Object.hasOwn(elsewhere, c)) return elsewhere[c];

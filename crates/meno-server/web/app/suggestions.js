@@ -1,4 +1,4 @@
-// Questions to begin with, such as the model can answer.
+// Suggestions for a first question that suit the model.
 
 const THINKING = [
   ["Double a square", "A square has a side of 2. How long is the side of a square with twice its area? Think it through."],
@@ -21,8 +21,8 @@ const GENERAL = [
   ["Plan a day", "Suggest a plan for a day in Athens, as a list with times."],
 ];
 
-/** Pairs of a name and a question; those of a model of few tasks are its own, without names. */
-export function beginnings(model) {
+/** `[name, question]` pairs. A model trained for a few tasks brings its own examples, without names. */
+export function suggestions(model) {
   if (!model) return [];
   if (model.examples.length > 0) return model.examples.slice(0, 4).map((example) => [null, example]);
   if (model.thinks) return THINKING;

@@ -1,41 +1,41 @@
-// One answer while it is written: what arrives goes into its message, with the times that are shown below it.
+// Streams one answer into its message, and measures it.
 
 import { explain, requestBody, streamChat } from "./api.js";
-import { addMessage, history } from "./chat.js";
+import { addMessage, requestMessages } from "./chat.js";
 
-const TICK_MS = 100; // how often the running clock is drawn
-const KEEP_MS = 1000; // how often an unfinished answer is kept
+const REDRAW_MS = 100; // for the running clock
+const SAVE_MS = 1000; // for an unfinished answer
 
-const fresh = (model) => ({ reasoning: "", content: "", model: model?.id ?? "", stats: {}, finish: null, cut: null, error: null });
+const emptyAnswer = (model) => ({ reasoning: "", content: "", model: model?.id ?? "", stats: {}, finish: null, cut: null, error: null });
 
 /**
- * Starts the answer to the message `parent`. An answer `into` which it comes, instead of a new one, is continued where it
- * stops, or begun again where it is empty. Returns `{message, elapsed, stop(), leave(), done}`, where `done` gives the
- * message when it is finished, whatever happened; `changed` is called when there is something new to draw, `keep` to save.
+ * Starts the answer to the message `parent`, in a new message or in `into`: a non-empty answer is continued, an empty
+ * one restarted. Calls `changed` to redraw and `save` to save. Returns the run: `{message, elapsed, stop(), abandon(),
+ * done}`. The promise `done` always resolves to the message; errors go into `message.error`.
  */
-export function answerTo(chat, parent, { settings, model, changed, keep, into = null }) {
-  const messages = history(chat, parent);
+export function startAnswer(chat, parent, { settings, model, changed, save, into = null }) {
+  const messages = requestMessages(chat, parent);
   const begun = into && (into.content || into.reasoning) ? into : null;
   const body = (asText) => requestBody(messages, settings, model, begun && { reasoning: begun.reasoning, content: begun.content, asText });
-  const message = into ?? addMessage(chat, parent, "assistant", fresh(model));
-  if (into && !begun) Object.assign(into, fresh(model));
+  const message = into ?? addMessage(chat, parent, "assistant", emptyAnswer(model));
+  if (into && !begun) Object.assign(into, emptyAnswer(model));
   const before = begun ? { stats: { ...begun.stats }, finish: begun.finish, error: begun.error } : null;
   Object.assign(message, { finish: null, error: null });
   const controller = new AbortController();
   const started = performance.now() - (before?.stats.totalMs ?? 0);
-  const run = { message, before, left: false, stop: () => controller.abort(), leave: () => (run.left = true), get elapsed() { return performance.now() - started; } };
-  const clock = setInterval(changed, TICK_MS);
-  const keeper = setInterval(keep, KEEP_MS);
+  const run = { message, before, abandoned: false, stop: () => controller.abort(), abandon: () => (run.abandoned = true), get elapsed() { return performance.now() - started; } };
+  const clock = setInterval(changed, REDRAW_MS);
+  const saver = setInterval(save, SAVE_MS);
   const bodies = begun?.reasoning && !begun.content ? [body(false), body(true)] : [body(false)];
-  run.done = follow(run, firstTaken(bodies, (b) => streamChat(b, settings.key, controller.signal)), changed).finally(() => {
+  run.done = consume(run, firstAccepted(bodies, (b) => streamChat(b, settings.key, controller.signal)), changed).finally(() => {
     clearInterval(clock);
-    clearInterval(keeper);
+    clearInterval(saver);
   });
   return run;
 }
 
-// The pieces of the answer to the first of `bodies` that the server takes.
-async function* firstTaken(bodies, ask) {
+// Yields the answer to the first of `bodies` that the server accepts.
+async function* firstAccepted(bodies, ask) {
   for (const [i, body] of bodies.entries()) {
     try {
       return yield* ask(body);
@@ -45,18 +45,18 @@ async function* firstTaken(bodies, ask) {
   }
 }
 
-async function follow(run, pieces, changed) {
+async function consume(run, pieces, changed) {
   const { message, before } = run;
   try {
     for await (const piece of pieces) {
-      run.heard ||= Boolean(piece.reasoning || piece.content);
-      take(message, piece, run.elapsed, before?.stats);
+      run.receivedText ||= Boolean(piece.reasoning || piece.content);
+      applyPiece(message, piece, run.elapsed, before?.stats);
       changed();
     }
   } catch (error) {
-    if (run.left) return message; // the page goes, and its connections with it
+    if (run.abandoned) return message; // the page is closing
     if (error.name === "AbortError") message.finish = "stopped";
-    else if (before && error.status < 500) refuse(run, error);
+    else if (before && error.status < 500) rejectContinuation(run, error);
     else message.error = { kind: error.kind ?? "failed", ...explain(error) };
   }
   const { stats } = message;
@@ -66,17 +66,17 @@ async function follow(run, pieces, changed) {
   return message;
 }
 
-// A server that does not continue an answer leaves it as it was.
-function refuse(run, error) {
+// The server refused to continue the answer, which stays as it was.
+function rejectContinuation(run, error) {
   run.refused = error;
   Object.assign(run.message, { finish: run.before.finish, error: run.before.error });
 }
 
 /**
- * Puts a piece of the stream into the message; exact counts replace counted pieces when they come. `before` are the
- * figures of an answer that is continued.
+ * Adds a piece of the stream to the message. Token counts count pieces until the server sends exact ones. `before`
+ * holds the counts of an answer that is being continued.
  */
-export function take(message, piece, elapsed, before = {}) {
+export function applyPiece(message, piece, elapsed, before = {}) {
   const { stats } = message;
   message.revision = (message.revision ?? 0) + 1;
   if (piece.reasoning || piece.content) {
@@ -87,7 +87,7 @@ export function take(message, piece, elapsed, before = {}) {
   }
   if (piece.reasoning && !message.content) delete stats.thoughtMs;
   message.reasoning += piece.reasoning;
-  // Models put line ends between thought and answer.
+  // Models put line breaks between the thought and the answer.
   message.content += message.content ? piece.content : piece.content.trimStart();
   if (message.content && message.reasoning && stats.thoughtMs === undefined) stats.thoughtMs = elapsed - stats.firstMs;
   if (piece.finish) message.finish = piece.finish;
