@@ -144,7 +144,7 @@ fn an_interrupted_write_leaves_nothing() {
         let left = if there { vec!["notes".to_owned()] } else { vec!["model".to_owned()] };
         assert_eq!(names(Path::new(&inside)), left, "{args:?}");
     }
-    // The limit of a file's size, as a full disk, without anybody who ignores its signal.
+    // A file size limit acts like a full disk, as long as no process ignores its signal.
     let limited = "ulimit -f 20000; exec \"$0\" \"$@\"";
     let args = ["-c", limited, env!("CARGO_BIN_EXE_meno"), "convert", "model", "copy"];
     let output = Command::new("sh").args(args).current_dir(dir.path()).output().unwrap();

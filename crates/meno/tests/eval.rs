@@ -124,7 +124,7 @@ fn a_kill_changes_nothing() {
     assert!(kills > 0, "nothing was killed, so nothing was shown");
     assert_eq!(text(&once.stdout), text(&last.stdout));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&killed).unwrap(), "the files differ after {kills} kills");
-    // A line cut short is written anew; what is there is not overwritten; another evaluation is refused.
+    // A line cut short is written again; what is there is not overwritten; another evaluation is refused.
     let bytes = std::fs::read(&whole).unwrap();
     std::fs::write(&killed, &bytes[..bytes.len() - 10]).unwrap();
     assert!(place.run(&["--out", &killed_name, "--resume"]).status.success());

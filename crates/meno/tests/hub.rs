@@ -197,11 +197,11 @@ fn a_gguf_file_comes_into_the_shared_cache_once() {
     // Again: only the listing is asked for.
     assert_eq!(ok(&hub.run(home.path(), &["pull", "org/tiny:Q4_K_M"])), path);
     assert_eq!(hub.lines().len(), 4);
-    // Offline: from the cache, or a word on what it lacks.
+    // Offline: from the cache, or an error that names what it lacks.
     let offline = |name: &str| meno(home.path(), &["pull", name]).env("HF_HUB_OFFLINE", "1").output().unwrap();
     assert_eq!(ok(&offline("org/tiny:Q4_K_M")), path);
     assert!(refused(&offline("org/tiny:Q8_0")).contains("HF_HUB_OFFLINE"));
-    // No server at all: the same, with a word about it.
+    // No server at all: the same, with a note about it.
     let away =
         |name: &str| meno(home.path(), &["pull", name]).env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
     assert_eq!(ok(&away("org/tiny:Q4_K_M")), path);

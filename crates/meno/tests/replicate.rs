@@ -29,7 +29,7 @@ fn meno(recipe: &str, out: &Path) -> Command {
     c
 }
 
-/// A run this short is cut off at every answer: its stages warn, and whoever runs them must see it.
+/// A run this short is cut off at every answer: its stages warn, and the user must see it.
 #[track_caller]
 fn warnings_are_shown(run: &Path, said: &str) {
     let metrics = std::fs::read_to_string(run.join("r1-zero/metrics.jsonl")).unwrap();

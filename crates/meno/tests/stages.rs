@@ -88,7 +88,7 @@ fn sample_keeps_what_is_right_and_distill_teaches_it() {
     assert!(again.contains("all 1 questions are done"), "{again}");
     assert_eq!(place.lines("kept/traces.jsonl"), traces);
 
-    // A student from the traces, and one from the teacher itself: both answer rightly, as the teacher does half the time.
+    // A student from the traces, and one from the teacher: both answer correctly, which the teacher does half the time.
     let lessons = ["train.max_tokens=256", "sft.train_batch_size=4", "sft.num_train_epochs=200"];
     let teacher = [&asked[..], &lessons, &["distill.teacher=@base"]].concat();
     place.meno("distill", "distill.toml", "from-teacher", &teacher, &[]);

@@ -3,7 +3,8 @@
 use crate::Finding;
 use std::collections::BTreeMap;
 
-const HEADER: &str = "# Findings that `make lint` allows until they are fixed: rule, count, path. The counts only shrink:\n\
+const HEADER: &str = "# Findings that `make lint` allows until they are fixed: rule, count, path.\n\
+                      # The counts only shrink:\n\
                       # cargo run -p meno-lint --locked -- --update-baseline\n";
 
 /// How many findings of a rule a file may have.

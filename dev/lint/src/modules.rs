@@ -26,7 +26,7 @@ pub struct Module {
 }
 
 impl Tree {
-    /// Follows the `mod` declarations from the crate root `files[root]`. Declarations whose file is missing are left out.
+    /// Follows the `mod` declarations from the crate root `files[root]`, except those whose file is missing.
     pub fn build(files: &[RustFile], root: usize) -> Tree {
         let by_path: BTreeMap<&str, usize> = files.iter().enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
         let mut tree = Tree { modules: Vec::new() };

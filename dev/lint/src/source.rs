@@ -94,12 +94,14 @@ impl Workspace {
     fn is_root(&self, path: &str) -> bool {
         self.packages.iter().any(|package| {
             let Some(inside) = path.strip_prefix(&format!("{}/", package.dir)) else { return false };
-            match inside.split('/').collect::<Vec<_>>()[..] {
-                ["build.rs"] | ["src", "lib.rs" | "main.rs"] => true,
-                ["src", "bin", _] | ["tests" | "benches" | "examples" | "fuzz_targets", _] => true,
-                ["src", "bin", _, "main.rs"] | ["tests" | "benches" | "examples", _, "main.rs"] => true,
-                _ => false,
-            }
+            let parts: Vec<&str> = inside.split('/').collect();
+            let single = matches!(parts[..], ["build.rs"] | ["src", "lib.rs" | "main.rs"]);
+            let listed = match parts[..] {
+                ["src", "bin", ref rest @ ..] => rest,
+                ["tests" | "benches" | "examples" | "fuzz_targets", ref rest @ ..] => rest,
+                _ => &[],
+            };
+            single || matches!(listed, [_] | [_, "main.rs"])
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Model directories that are made to hurt: names that lead out, files that never end, headers and tokenizers that would
-//! take for ever. Each command ends by itself, soon, with the user's exit code.
+//! Hostile model directories: names that lead out, files that never end, headers and tokenizers that would take for
+//! ever. Each command ends by itself, soon, with the user's exit code.
 
 use super::{CONFIG, Dir, meno, refused, runs};
 use serde_json::{Value, json};

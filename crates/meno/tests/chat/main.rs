@@ -25,7 +25,7 @@ fn model(dir: &Path, taught: bool) {
     model_of(dir, taught, 64);
 }
 
-/// The same with another context. A model of a long one does not end its answers: the row of `<eos>` is zero, so another
+/// The same with another context. With a long context the answers do not end: the row of `<eos>` is zero, so another
 /// token is always more likely.
 fn model_of(dir: &Path, taught: bool, context: usize) {
     let tokenizer = Tokenizer::character_level(&CharacterLevel {

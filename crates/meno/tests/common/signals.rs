@@ -1,5 +1,5 @@
-//! The command under test, hearing signals: a shell that runs tests in the background lets them ignore SIGINT, `nohup` lets
-//! them ignore SIGHUP, and what is ignored at the start of a process stays ignored, as it should.
+//! The command under test with default signal handlers: a shell that runs tests in the background makes them ignore
+//! SIGINT, `nohup` makes them ignore SIGHUP, and a process inherits which signals are ignored.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Every bad model through every command: the same words from all, exit code 1, nothing of Rust's or the system's inside.
+//! Every bad model through every command: the same words from all, exit code 1, and no message of Rust's or the
+//! system's inside.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 #![cfg(unix)]
@@ -64,8 +65,10 @@ const VERBS: &[Verb] = verbs! {
     "sft": |d, m| ["sft", d.path("recipe.toml"), "-m", m, "--plain"];
     "grpo": |d, m| ["grpo", d.path("recipe.toml"), "-m", m, "--plain"];
     "sample": |d, m| ["sample", d.path("recipe.toml"), "-m", m, "--plain"];
-    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain", "--set", format!("distill.traces={:?}", d.path("traces.jsonl"))];
-    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain", "--set", format!("distill.teacher={m:?}")];
+    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain", "--set",
+        format!("distill.traces={:?}", d.path("traces.jsonl"))];
+    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain", "--set",
+        format!("distill.teacher={m:?}")];
 };
 
 /// Which commands do without a part of the model; they do their work.

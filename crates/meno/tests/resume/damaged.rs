@@ -46,7 +46,7 @@ fn a_damaged_checkpoint_is_found_and_the_one_before_it_taken() {
         assert!(results(&copy) == expected, "{name}: the run does not end as it would have");
         assert!(copy.join("checkpoint-6.damaged").exists(), "the damaged one is set aside");
     }
-    // Cut short, absent, of another step; an empty directory is none at all.
+    // Cut short, absent, of another step; an empty directory is not a checkpoint.
     let (code, said) =
         resumed(&stage, &whole, &copy, |run| std::fs::write(last(run, "model.safetensors"), "x").unwrap());
     assert!(code == Some(0) && said.contains("has 1 bytes"), "{said}");

@@ -1,8 +1,8 @@
-//! Honest and hostile clients at once, for a while: every honest answer is the one that is given alone, none is refused,
-//! memory stays where it was, and nothing panics.
+//! Honest and hostile clients at once, for a while: every honest answer is the same as without the others, none is
+//! refused, memory does not grow, and nothing panics.
 //!
-//! `cargo test -p meno --test serve` runs it for 20 s after a warm-up; `MENO_SOAK_SECONDS=600 cargo test -p meno --test serve soak --
-//! --nocapture` for ten minutes.
+//! `cargo test -p meno --test serve` runs it for 20 s after a warm-up; for ten minutes:
+//! `MENO_SOAK_SECONDS=600 cargo test -p meno --test serve soak -- --nocapture`.
 
 use crate::grammars::attacks;
 use crate::process::{Server, question, wire};
@@ -84,10 +84,15 @@ fn attack(server: &Server, from: [u8; 4], dice: &mut Dice, grammars: &[(&'static
             wire(chat, "", &body)
         }
         9 => wire(chat, "host: evil.example\r\n", &body),
-        10 => [format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << dice.below(20))).into_bytes(), wire(chat, "", &body)].concat(),
+        10 => {
+            let head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << dice.below(20)));
+            [head.into_bytes(), wire(chat, "", &body)].concat()
+        }
         11 => wire(chat, "", &json!({"metadata": vec![0; 1 << dice.below(21)], "messages": []})),
         12 => format!("POST {chat} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n{{").into_bytes(),
-        13 => b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nffffffffff\r\n".to_vec(),
+        13 => b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\n\r\nffffffffff\r\n"
+            .to_vec(),
         _ => {
             (body["stream"], body["n"], body["max_tokens"]) = (true.into(), (1 + dice.below(6)).into(), 200.into());
             wire(chat, "", &body)
@@ -140,7 +145,7 @@ fn soak() {
             let counts = &counts;
             scope.spawn(move || hostile(shared, client, counts));
         }
-        // On a busy machine the tables and caches of the first attacks take longer to fill than any quarter of the time.
+        // On a busy machine the tables and caches of the first attacks may take more than a quarter of the time to fill.
         let failed = || honest_clients.iter().any(|client| client.is_finished());
         while counts.hostile.load(Ordering::Relaxed) < WARM_UP && !failed() {
             std::thread::sleep(Duration::from_millis(100));

@@ -1,6 +1,7 @@
 //! Functions of at most 80 lines, from `fn` to the closing brace.
 //!
-//! Code for tests is excluded: a test may well be a long table of cases, and splitting it would not help. Attributes and documentation do not count. A nested function counts for itself and for the one around it.
+//! Code for tests is excluded: a test may well be a long table of cases, and splitting it would not help. Attributes
+//! and documentation do not count. A nested function counts for itself and for the one around it.
 
 use crate::rule::{Finding, Rule};
 use crate::{Workspace, syntax};
