@@ -4,9 +4,10 @@
 fmt:            ## format the code
 	cargo fmt --all
 
-lint:           ## formatting and lints, no warnings allowed
+lint:           ## formatting, lints and the rules of dev/lint, no warnings allowed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo run --quiet -p meno-lint --locked
 
 test:           ## every test
 	cargo test --workspace --locked

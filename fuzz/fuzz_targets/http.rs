@@ -63,7 +63,7 @@ fn server() -> std::sync::Arc<Server> {
     Server::new(served, Engine::start(model, options).expect("an engine"), ServerOptions::default())
 }
 
-/// What the server says to these bytes. `ended`: nothing follows them, which the server may take for a client that has gone.
+/// What the server replies to these bytes. `ended`: nothing follows, which the server may take for a disconnect.
 fn talk(parts: &[&[u8]], ended: bool) -> Vec<u8> {
     let mut reply = Vec::new();
     let Ok(mut stream) = TcpStream::connect(*ADDRESS) else { return reply };
@@ -84,7 +84,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let cut = cut as usize * bytes.len() / 256;
     talk(&[&bytes[..cut], &bytes[cut..]], true);
-    // The same as a body, so that the framing does not stand before all that lies behind it.
+    // The same as a body, so that the code behind the HTTP framing is reached too.
     let path = ["chat/completions", "completions", "responses"][cut % 3];
     let head = format!(
         "POST /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\

@@ -1,5 +1,5 @@
-//! `cargo fuzz run lora` (see `fuzz/README.md`): a LoRA adapter of any content, merged into a small network. The input is
-//! the `adapter_config.json`, a zero byte, and the `adapter_model.safetensors`.
+//! `cargo fuzz run lora` (see `fuzz/README.md`): a LoRA adapter of any content, merged into a small network. The input
+//! is the `adapter_config.json`, a zero byte, and the `adapter_model.safetensors`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

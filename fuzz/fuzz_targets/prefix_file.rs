@@ -1,5 +1,5 @@
-//! A file of kept prefixes: any bytes after the head of a sound one, or instead of it. An error or prefixes, and no more
-//! memory than the file justifies.
+//! A file of kept prefixes: any bytes after a valid header, or instead of it. Gives an error or prefixes, and takes no
+//! more memory than the file justifies.
 
 #![no_main]
 

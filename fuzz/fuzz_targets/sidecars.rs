@@ -14,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     let name = NAMES[first as usize % NAMES.len()];
     let dir = std::env::temp_dir().join(format!("meno-fuzz-sidecars-{}", std::process::id()));
     if !dir.join("tokenizer.json").exists() {
-        let c = CharacterLevel { special: &["<e>"], alphabet: "0123456789+ ", eos: "<e>", unk: "<e>", ..Default::default() };
+        let (special, alphabet) = (&["<e>"], "0123456789+ ");
+        let c = CharacterLevel { special, alphabet, eos: "<e>", unk: "<e>", ..Default::default() };
         Tokenizer::character_level(&c).and_then(|t| t.save(&dir, None)).expect("the directory can be written");
     }
     NAMES.iter().for_each(|name| drop(std::fs::remove_file(dir.join(name))));

@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use meno_engine::Tokenizer;
 
-const TEXTS: [&str; 3] = ["Hello, world's 123 <think>查\n\n  é\u{301} </s>", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", ""];
+const TEXTS: [&str; 3] =
+    ["Hello, world's 123 <think>查\n\n  é\u{301} </s>", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", ""];
 
 fuzz_target!(|json: &str| {
     let Ok(tokenizer) = Tokenizer::from_json(json, Default::default()) else { return };

@@ -311,8 +311,8 @@ fn a_program_sees_the_whole_record() {
     let dir = tempfile::tempdir().unwrap();
     let csv = dir.path().join("q.csv");
     std::fs::write(&csv, "question,answer,level\n2+3=?,5,0.25\n").unwrap();
-    let text = "#!/bin/sh\nwhile IFS= read -r line; do\n  case \"$line\" in\n    *'\"level\":\"0.25\"'*) echo 0.25 ;;\n    \
-                *) echo 0 ;;\n  esac\ndone\n";
+    let text = "#!/bin/sh\nwhile IFS= read -r line; do\n  case \"$line\" in\n    \
+                *'\"level\":\"0.25\"'*) echo 0.25 ;;\n    *) echo 0 ;;\n  esac\ndone\n";
     let funcs = format!("grpo.reward_funcs=[\"accuracy\", {:?}]", script(dir.path(), "level.sh", text));
     let task = format!("task.name={:?}", csv.display().to_string());
     let out = dir.path().join("run");
@@ -325,7 +325,8 @@ fn a_program_sees_the_whole_record() {
 fn an_unknown_language_is_refused_before_anything_is_trained() {
     let dir = tempfile::tempdir().unwrap();
     let questions = dir.path().join("questions.jsonl");
-    let lines = "{\"question\":\"2+3=?\",\"answer\":\"5\"}\n{\"question\":\"2+4=?\",\"answer\":\"6\",\"language\":\"deutsch\"}\n";
+    let lines = "{\"question\":\"2+3=?\",\"answer\":\"5\"}\n\
+                 {\"question\":\"2+4=?\",\"answer\":\"6\",\"language\":\"deutsch\"}\n";
     std::fs::write(&questions, lines).unwrap();
     let task = format!("task.name={:?}", questions.display().to_string());
     let out = dir.path().join("run");

@@ -110,7 +110,8 @@ fn no_grammar_ends_the_server_or_takes_its_memory() {
     for (name, format) in attacks() {
         let mut body = question("x");
         if format == "tool" {
-            let parameters = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(a|b|c)*".repeat(20_000)}}});
+            let pattern = "(a|b|c)*".repeat(20_000);
+            let parameters = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}});
             body["tools"] = json!([{"type": "function", "function": {"name": "f", "parameters": parameters}}]);
             body["tool_choice"] = "required".into();
         } else {

@@ -16,7 +16,11 @@ fn idle_connections_do_not_delay_the_end_and_answers_that_run_are_finished() {
         half.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: loc").unwrap();
     }
     for half in &mut idle[10..15] {
-        half.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{").unwrap();
+        half.write_all(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+              content-length: 999\r\n\r\n{",
+        )
+        .unwrap();
     }
     for kept in &mut idle[15..] {
         kept.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
