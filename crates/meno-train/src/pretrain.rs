@@ -1,7 +1,7 @@
 //! Pretraining: next-token prediction on packed documents, with multi-token prediction and load balancing.
 //!
 //! V3 §4.2. Differences from the paper: documents do not attend to each other (the paper packs without sample masks);
-//! there is no fill-in-the-middle and no batch-size ramp; λ of MTP and γ of the router bias may be switched
+//! there is no fill-in-the-middle and no batch-size ramp; γ of the router bias may be switched
 //! off before the end of the run.
 
 use crate::checkpoint::State;
