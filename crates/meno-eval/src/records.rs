@@ -4,7 +4,9 @@
 //! compressed file may grow to are limited.
 
 mod parquet;
+mod sink;
 
+use self::sink::{MAX_RECORD, RecordSink, data_error};
 use crate::error::Error;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -17,8 +19,6 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Most bytes of one record.
-const MAX_RECORD: usize = 64 << 20;
 /// A compressed file may grow to this size …
 const FREE_GROWTH: u64 = 1 << 30;
 /// … and above it to this multiple of its own size. Text shrinks to a tenth, rarely to a hundredth.
@@ -67,13 +67,6 @@ pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String
         Layout::Json => json(path, &mut f),
         Layout::JsonLines | Layout::Text => json_lines(path, &mut f),
     }
-}
-
-/// What takes the records.
-type Take<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
-
-fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
-    move |message| Error::Data { path: path.to_owned(), line, message }
 }
 
 /// Opens a file for reading: decompressed, and without a byte order mark.
@@ -205,7 +198,7 @@ fn too_large() -> String {
     format!("a record of more than {} MiB; is a quote or a bracket left open?", MAX_RECORD >> 20)
 }
 
-fn json_lines(path: &Path, f: &mut Take) -> Result<(), Error> {
+fn json_lines(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
     let mut line = Vec::new();
     for number in 1.. {
@@ -228,7 +221,7 @@ fn json_lines(path: &Path, f: &mut Take) -> Result<(), Error> {
 }
 
 /// The elements of an array, or values one after the other, parsed as they are read.
-fn json(path: &Path, f: &mut Take) -> Result<(), Error> {
+fn json(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
     let place = Place::default();
     let leading = skip_space(&mut reader).map_err(Error::io(path))?;
@@ -278,7 +271,7 @@ fn skip_space(reader: &mut dyn BufRead) -> io::Result<usize> {
 
 /// Hands the elements of an array over one by one.
 struct Element<'a, 'b> {
-    f: &'a mut Take<'b>,
+    f: &'a mut RecordSink<'b>,
     place: Place,
     refused: &'a mut Option<(usize, String)>,
 }
@@ -317,7 +310,7 @@ impl<'de> DeserializeSeed<'de> for &mut Element<'_, '_> {
 }
 
 /// CSV or TSV with a header. Empty cells are absent values.
-fn separated(path: &Path, delimiter: u8, f: &mut Take) -> Result<(), Error> {
+fn separated(path: &Path, delimiter: u8, f: &mut RecordSink) -> Result<(), Error> {
     let place = Place::default();
     let placed = Placed { inner: open(path)?, place: place.clone() };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(placed);

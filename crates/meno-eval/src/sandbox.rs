@@ -13,13 +13,17 @@
 //! sandbox. It does not guard against a bug in the kernel itself.
 
 #[cfg(target_os = "linux")]
-mod cage;
-#[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod inside;
+#[cfg(target_os = "linux")]
+mod jail;
+#[cfg(not(target_os = "linux"))]
+#[path = "sandbox/unsupported.rs"]
+mod jail;
+mod job;
 mod language;
 mod tools;
 #[cfg(target_os = "linux")]
@@ -27,6 +31,8 @@ mod usage;
 #[cfg(target_os = "linux")]
 mod walls;
 
+pub use job::{End, Limits, Outcome};
+pub(crate) use job::{Job, Ran};
 pub use language::Language;
 pub(crate) use tools::Tool;
 
@@ -36,61 +42,7 @@ use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
-
-/// What a program may use.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Time of a run.
-    pub wall: Duration,
-    /// CPU seconds of all its processes together.
-    pub cpu_seconds: u64,
-    /// Address space of each process, and memory of all of them together.
-    pub memory_bytes: u64,
-    /// Processes and threads at once.
-    pub processes: u64,
-    /// Bytes of its output, and of any file it writes.
-    pub output_bytes: u64,
-    /// Bytes of all files it writes together.
-    pub files_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            wall: Duration::from_secs(10),
-            cpu_seconds: 6,
-            memory_bytes: 1 << 30,
-            processes: 16,
-            output_bytes: 1 << 20,
-            files_bytes: 16 << 20,
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With exit code 0.
-    Done,
-    /// With this exit code; 128 and above is a signal (a limit among them).
-    Failed(i32),
-    /// It was killed when its wall time was over.
-    OutOfTime,
-    /// Its processes used more CPU time than allowed.
-    OutOfCpu,
-    /// Its processes held more memory than allowed.
-    OutOfMemory,
-}
-
-/// What a run left.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// What it wrote to its standard output.
-    pub output: String,
-    /// How it ended.
-    pub end: End,
-}
+use std::time::Instant;
 
 /// A sandbox around one interpreter, tried before it is trusted, and around the compilers that are found when they are
 /// needed.
@@ -107,32 +59,6 @@ struct Others {
     cpp: OnceLock<Result<Tool, String>>,
     rust: OnceLock<Result<Tool, String>>,
     javascript: OnceLock<Result<Tool, String>>,
-}
-
-/// One process to start.
-pub(crate) struct Job<'a> {
-    pub(crate) tool: &'a Tool,
-    /// Its arguments; files are at `../NAME`, seen from its working directory.
-    pub(crate) args: &'a [&'a str],
-    /// Files that it can read and run, at the root of its file system.
-    pub(crate) files: &'a [(&'a str, &'a [u8])],
-    /// A shell script to run instead; `$0` is the tool.
-    pub(crate) script: Option<&'a str>,
-    pub(crate) limits: Limits,
-    /// What it reads from standard input, if that is not `stdin`.
-    pub(crate) input: Option<&'a [u8]>,
-    /// Its streams; `/dev/null` where there is none.
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-}
-
-/// What a run left, with its errors.
-pub(crate) struct Ran {
-    pub(crate) output: Vec<u8>,
-    /// The end of what it wrote to standard error.
-    pub(crate) errors: String,
-    pub(crate) end: End,
 }
 
 /// The names of the walls, in the order in which they are built: when one cannot be, `Sandbox::open` gives an
@@ -175,7 +101,7 @@ impl Sandbox {
         }
         let limits = Limits::default();
         let files: [(&str, &[u8]); 1] = [("program", REHEARSAL.as_bytes())];
-        cage::rehearse(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
+        jail::rehearse(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
         Ok(sandbox)
     }
 
@@ -241,17 +167,17 @@ impl Sandbox {
         let (stdout, stderr) = (Some(shared(&output)?), Some(shared(&errors)?));
         let limits = job.limits;
         let deadline = Instant::now() + limits.wall;
-        let mut caged = cage::Caged::start(Job { stdout, stderr, ..job })?;
-        let end = caged.wait(deadline)?.unwrap_or(End::OutOfTime);
-        drop(caged);
+        let mut jail = jail::Jail::start(Job { stdout, stderr, ..job })?;
+        let end = jail.wait(deadline)?.unwrap_or(End::OutOfTime);
+        drop(jail);
         let read = |file, most| read_back(file, most).map_err(|e| Error::Sandbox(format!("reading the output: {e}")));
         let errors = String::from_utf8_lossy(&read(errors, limits.output_bytes)?).into_owned();
         Ok(Ran { output: read(output, limits.output_bytes)?, errors, end })
     }
 
     /// Starts a job and lets it run.
-    pub(crate) fn start(&self, job: Job) -> Result<cage::Caged, Error> {
-        cage::Caged::start(job)
+    pub(crate) fn start(&self, job: Job) -> Result<jail::Jail, Error> {
+        jail::Jail::start(job)
     }
 }
 
@@ -261,26 +187,4 @@ fn read_back(mut file: File, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(not(target_os = "linux"))]
-mod cage {
-    use super::*;
-
-    pub(crate) fn rehearse(_: Job) -> Result<(), Error> {
-        Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
-    }
-
-    /// No process: this system has no cage for it.
-    pub(crate) enum Caged {}
-
-    impl Caged {
-        pub(crate) fn start(_: Job) -> Result<Caged, Error> {
-            Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
-        }
-
-        pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<End>, Error> {
-            match *self {}
-        }
-    }
 }

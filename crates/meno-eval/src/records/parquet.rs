@@ -8,7 +8,7 @@ mod column;
 mod encoding;
 mod thrift;
 
-use super::{MAX_RECORD, Take, data_error};
+use super::sink::{MAX_RECORD, RecordSink, data_error};
 use crate::error::Error;
 use column::{Column, Leaf, MAX_COLUMNS};
 use encoding::Kind;
@@ -27,7 +27,7 @@ const FREE_GROWTH: u64 = 1 << 30;
 const MAX_RATIO: u64 = 256;
 
 /// Calls `f` with every row and its number, from 1.
-pub(super) fn rows(path: &Path, f: &mut Take) -> Result<(), Error> {
+pub(super) fn rows(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut file = meno_model::input::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let footer = footer(&mut file, size).map_err(Error::io(path))?;

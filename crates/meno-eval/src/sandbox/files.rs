@@ -1,7 +1,7 @@
 //! The file system of a sandbox: read-only views of what the tool needs, the job's files, and nothing else.
 
-use super::Job;
 use super::inside::Entry;
+use super::job::Job;
 use super::tools::{SYSTEM, Tool};
 use std::collections::BTreeSet;
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! What failed when a cage could not be built, why, and the way out.
+//! What failed when a jail could not be built, why, and the way out.
 
 use super::tools::Tool;
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     }
 }
 
-/// The error of a process that could not be started in its cage.
+/// The error of a process that could not be started in its jail.
 pub(super) fn explain(tool: &Tool, error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(0);
     let errno = Errno::from_raw(code & 0xffff);

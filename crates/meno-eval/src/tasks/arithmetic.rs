@@ -8,7 +8,7 @@
 //! worked solution of a held-out problem is ever seen as part of a longer one. Single operations all belong to
 //! training.
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::verify;
 use meno_tensor::rng::Rng;
 use std::fmt;

@@ -8,7 +8,7 @@ mod formats;
 pub use formats::tests_of;
 
 use super::dataset::{name_of, read, text};
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::sandbox::Sandbox;
 use crate::verify::Verdict;

@@ -2,7 +2,7 @@
 //!
 //! Every problem has a solution: its target is the value of a random expression.
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;

@@ -6,7 +6,7 @@
 //! (`problem`, `solution` with its `\boxed`), GSM8K (the solution before `####`), MMLU and MMLU-Pro (`choices` or
 //! `options`), GPQA (`Question`, `Correct Answer`, `Incorrect Answer 1` to `3`).
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::records::records;
 use crate::verify::{self, Judgement, Verdict};

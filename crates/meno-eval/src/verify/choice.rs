@@ -2,7 +2,7 @@
 
 use super::extract::denial::{denied_before, has_denial_or_doubt, retracted};
 use super::extract::{Marker, after_thinking, extract, strip, tail};
-use super::{Judgement, Verdict};
+use super::judgement::{Judgement, Verdict};
 
 /// Judges a response against the letter of the right choice.
 pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {

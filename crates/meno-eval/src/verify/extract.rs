@@ -7,40 +7,18 @@
 mod around;
 mod boxes;
 pub(in crate::verify) mod denial;
+mod extracted;
+mod formulas;
 mod prose;
+mod text;
 mod unmarked;
+
+pub use extracted::{Extracted, Marker};
+pub(super) use text::{strip, tail};
 
 use boxes::{boxes, from_boxes};
 use prose::{after_phrase, sentence_answer};
 use unmarked::unmarked;
-
-/// How an answer was marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Marker {
-    /// Between `<answer>` and `</answer>`.
-    Tags,
-    /// In `\boxed{…}` or `\fbox{…}`.
-    Box,
-    /// After "answer is" and the like.
-    Phrase,
-    /// Not at all: the response is the answer, or ends with it.
-    None,
-}
-
-/// The answer of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extracted {
-    /// The answer, as it is written.
-    pub text: String,
-    /// The answers of all boxes that belong together, if there are several.
-    pub boxes: Option<String>,
-    /// How it was marked.
-    pub marker: Marker,
-}
-
-/// How much of the end of a response is searched for unmarked answers and phrases, in bytes.
-const TAIL: usize = 32 << 10;
 
 /// What stands in the one pair of `<answer>` tags. Several answers are no answer: a guess in each would pay.
 pub fn tagged(response: &str) -> Option<&str> {
@@ -133,52 +111,4 @@ fn marked(text: &str) -> Option<Extracted> {
     let answer = sentence_answer(rest)?;
     let denied = rest.find(&answer).is_some_and(|at| denial::denied_after(&rest[at + answer.len()..]));
     (!denied).then_some(Extracted { text: answer, boxes: None, marker: Marker::Phrase })
-}
-
-impl Extracted {
-    fn plain(text: &str) -> Extracted {
-        Extracted { text: text.to_owned(), boxes: None, marker: Marker::None }
-    }
-}
-
-/// The end of a text, which is searched for what is not in a box.
-pub(super) fn tail(text: &str) -> &str {
-    tail_of(text, TAIL)
-}
-
-/// A text without the marks around it: spaces, `**`, quotes, one pair of formula borders, a closing full stop.
-pub(super) fn strip(text: &str) -> &str {
-    let mut text = text.trim();
-    loop {
-        // The underscore of _{10}C_3 is no markup.
-        let marks: &[char] =
-            if text.starts_with("_{") { &['*', '"', '“', '`'] } else { &['*', '_', '"', '“', '`'] };
-        let mut next = text.trim_start_matches(marks).trim_start_matches(char::is_whitespace);
-        // The star of z^* is no markup.
-        let star = if next.ends_with("^*") { '"' } else { '*' };
-        next = next.trim_end_matches([star, '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();
-        for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
-            let inner = next.strip_prefix(open).and_then(|t| t.strip_suffix(close));
-            if let Some(inner) = inner.filter(|t| !t.contains(open) && !t.contains(close)) {
-                next = inner.trim();
-            }
-        }
-        if next == text {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// At most the last `len` bytes of a text, from a character border.
-fn tail_of(text: &str, len: usize) -> &str {
-    let mut from = text.len().saturating_sub(len);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    &text[from..]
-}
-
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }

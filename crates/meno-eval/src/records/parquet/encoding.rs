@@ -203,7 +203,7 @@ impl Values {
                 let (len, prefix) = (usize::try_from(len), usize::try_from(prefix));
                 let (Ok(len), Ok(prefix)) = (len, prefix) else { return Err("a string of negative length".into()) };
                 let end = at.checked_add(len).filter(|end| *end <= bytes.len()).ok_or("a string is cut short")?;
-                if prefix > last.len() || prefix.saturating_add(len) > super::MAX_RECORD {
+                if prefix > last.len() || prefix.saturating_add(len) > crate::records::sink::MAX_RECORD {
                     return Err("a string has a wrong prefix".into());
                 }
                 last.truncate(prefix);

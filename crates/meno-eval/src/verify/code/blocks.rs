@@ -1,6 +1,6 @@
 //! The program of a response: its fenced code blocks, and which of them is the answer.
 
-use super::{Test, Tests};
+use super::suite::{Test, Tests};
 use crate::sandbox::Language;
 use crate::verify::after_thinking;
 

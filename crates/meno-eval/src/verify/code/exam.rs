@@ -1,7 +1,9 @@
 //! Programs whose values are tested: the program in one cage, the judge that runs the tests in another, two pipes
 //! between them. The judge's report goes to a file that only it and Meno hold.
 
-use super::{Plus, Test, Tests, run, short};
+use super::output::short;
+use super::run;
+use super::suite::{Plus, Rules, Test, Tests};
 use crate::error::Error;
 use crate::sandbox::{End, Job, Limits, Sandbox};
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ struct Orders<'a> {
     function: Option<&'a str>,
     scripts: Vec<&'a str>,
     calls: Vec<String>,
-    rules: super::Rules,
+    rules: Rules,
     setup: &'a str,
     prompt: Option<&'a str>,
     entry: Option<&'a str>,

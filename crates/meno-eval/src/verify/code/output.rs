@@ -2,7 +2,7 @@
 //!
 //! Whole numbers are always compared exactly: a tolerance is for numbers with a point or an exponent.
 
-use super::Rules;
+use super::suite::Rules;
 
 /// Whether an output is the expected one.
 pub(super) fn same(got: &str, wanted: &str, rules: Rules) -> bool {
@@ -133,6 +133,16 @@ impl<'a> Decimal<'a> {
     fn is_whole(&self) -> bool {
         self.exponent.is_none_or(|e| e >= 0)
     }
+}
+
+/// A text for a message, shortened.
+pub(super) fn short(text: &str) -> String {
+    let text = text.trim();
+    if text.chars().count() <= 200 {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(160).collect();
+    format!("{start:?}… ({} characters)", text.chars().count())
 }
 
 #[cfg(test)]

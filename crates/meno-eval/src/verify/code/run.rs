@@ -1,6 +1,7 @@
 //! Programs that read and write text: compiled once if need be, then run on every input.
 
-use super::{Preamble, Rules, Test, Tests, output, short};
+use super::output::{self, short};
+use super::suite::{Preamble, Rules, Test, Tests};
 use crate::error::Error;
 use crate::sandbox::{End, Job, Language, Limits, Ran, Sandbox, Tool};
 use std::time::Duration;

@@ -6,10 +6,12 @@
 
 mod after;
 mod before;
+mod tex;
 
-use super::tail_of;
+use super::text::{head_of, tail_of};
 use after::follows;
 use before::{RELATIONS, formula_before, group_at_end, is_operator, prose_before};
+use tex::{FONTS, command_at_end, trim_spacing_end, trim_spacing_start};
 
 /// How much text around a box is looked at, in bytes.
 const WINDOW: usize = 2000;
@@ -148,87 +150,6 @@ impl Place {
     }
 }
 
-fn head_of(text: &str, len: usize) -> &str {
-    let mut to = text.len().min(len);
-    while !text.is_char_boundary(to) {
-        to -= 1;
-    }
-    &text[..to]
-}
-
-/// Spaces of TeX.
-const SPACING: [&str; 12] = [
-    "\\,",
-    "\\;",
-    "\\:",
-    "\\!",
-    "\\ ",
-    "\\quad",
-    "\\qquad",
-    "~",
-    "\\displaystyle",
-    "\\textstyle",
-    "\\large",
-    "\\Large",
-];
-
-fn trim_spacing_end(mut text: &str) -> &str {
-    loop {
-        let next = text.trim_end_matches([' ', '\t', '\r', '\n', '&']);
-        let next = if next.len() < text.len() { next.strip_suffix('\\').unwrap_or(next) } else { next };
-        let next = SPACING.iter().find_map(|s| next.strip_suffix(s)).unwrap_or(next);
-        if next.len() == text.len() {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// Without line ends, which end a sentence.
-fn trim_spacing_start(mut text: &str) -> &str {
-    loop {
-        let next = text.trim_start_matches([' ', '\t', '\r', '&']);
-        let next = SPACING.iter().find_map(|s| next.strip_prefix(s)).unwrap_or(next);
-        if next.len() == text.len() {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// Commands whose group keeps the value of what it holds.
-const FONTS: [&str; 29] = [
-    "large",
-    "Large",
-    "LARGE",
-    "huge",
-    "Huge",
-    "displaystyle",
-    "centerline",
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textsf",
-    "textnormal",
-    "mbox",
-    "hbox",
-    "mathbf",
-    "mathrm",
-    "mathsf",
-    "mathit",
-    "bm",
-    "boldsymbol",
-    "underline",
-    "emph",
-    "mathbb",
-    "framebox",
-    "bold",
-    "textcolor",
-    "color",
-    "ensuremath",
-];
-
 /// Without groups of fonts, brackets and markup right around a box. `None` if a box is in another command's group.
 fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
     loop {
@@ -268,12 +189,6 @@ fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a s
             _ => return Some((before, after)),
         }
     }
-}
-
-/// The name of the command that ends a text.
-fn command_at_end(text: &str) -> Option<&str> {
-    let name = text.len() - text.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
-    (name < text.len() && text[..name].ends_with('\\')).then(|| &text[name..])
 }
 
 /// Whether no bracket or group is open at the end of a formula's part. Half-open intervals mix their brackets.

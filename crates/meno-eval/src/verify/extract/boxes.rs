@@ -2,8 +2,9 @@
 
 use super::around::{Affixes, affixes, affixes_of_list};
 use super::denial::{denied_after, denied_before};
-use super::{Extracted, Marker, tail_of, words};
-use crate::verify::math;
+use super::extracted::{Extracted, Marker};
+use super::text::{tail_of, words};
+use crate::verify::math::reading;
 
 /// How far a box may stand from the one before it to belong to it, in bytes.
 const BETWEEN_BOXES: usize = 100;
@@ -142,10 +143,10 @@ fn unannounced(inner: &str) -> &str {
 fn with_affixes(inner: &str, affixes: &Affixes) -> String {
     let percent = affixes.after == "\\%";
     let already = inner.trim_end().ends_with('%') || inner.contains("percent");
-    if percent && already || math::is_quantity_text(inner) {
+    if percent && already || reading::is_quantity_text(inner) {
         return inner.to_owned();
     }
     let value = format!("{}{inner}{}", affixes.before, affixes.after);
     let whole = affixes.before.is_empty() && affixes.after.is_empty();
-    if percent || whole || math::reads_value(&value) { value } else { inner.to_owned() }
+    if percent || whole || reading::reads_value(&value) { value } else { inner.to_owned() }
 }

@@ -1,6 +1,6 @@
 //! Words that deny or doubt an answer: one list for boxes, phrases, unmarked answers and choices.
 
-use super::tail_of;
+use super::text::{tail_of, words as plain_words};
 
 /// Words that deny what they stand with. A word that ends in "n't" does too.
 const DENIALS: [&str; 23] = [
@@ -133,6 +133,12 @@ pub(in crate::verify) fn has_denial_or_doubt(text: &str) -> bool {
         is_denial(word) || is_doubt(word) && !is_of_the_subject(&words, index)
     };
     (0..words.len()).any(says) || ["不是", "并非", "不等于", "不对"].iter().any(|w| text.contains(w))
+}
+
+/// Words of a sentence that gives no answer.
+pub(super) fn is_unsure(sentence: &str) -> bool {
+    let open = |w: &str| matches!(w, "between" | "or" | "least" | "most" | "more" | "less" | "fewer" | "but");
+    has_denial_or_doubt(sentence) || plain_words(sentence).any(|w| open(&w)) || sentence.trim_end().ends_with('?')
 }
 
 /// Whether a doubt stands in a clause about what is asked for: "the number of points that could be in the domain is".

@@ -1,9 +1,9 @@
 //! Answers after "the answer is" and its kin: where they start, and which words after them can be left out.
 
-use super::denial::{denied_before, doubted_before};
-use super::unmarked::{formulas, is_list_joint, is_unsure};
-use super::{strip, words};
-use crate::verify::math;
+use super::denial::{denied_before, doubted_before, is_unsure};
+use super::formulas::{formulas, is_list_joint};
+use super::text::{strip, words};
+use crate::verify::math::reading;
 
 /// What introduces an answer, in lower case.
 const PHRASES: [&str; 26] = [
@@ -86,7 +86,7 @@ pub(super) fn reads_more(clause: &str) -> bool {
     clause.starts_with('%')
         || clause.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '/' | '^' | '²' | '³' | '2' | '3' | '.'))
             && !clause.contains(char::is_uppercase)
-            && math::is_unit(clause)
+            && reading::is_unit(clause)
 }
 
 /// What may stand before an answer and means nothing.
@@ -141,7 +141,7 @@ const DESCRIBES: [&str; 8] = [" in ", " of ", " for ", " with ", " that ", " fro
 
 /// A sentence without the clause that explains its answer. What cannot be left out safely stays.
 fn clause(sentence: &str) -> &str {
-    if math::reads(sentence) {
+    if reading::reads(sentence) {
         return sentence;
     }
     let cut = |marks: &'static [&'static str], fits: fn(&str) -> bool| {
@@ -152,10 +152,10 @@ fn clause(sentence: &str) -> &str {
     // "The largest n is 34".
     let after = || {
         let at = sentence.rfind(" is ").filter(|&at| !is_unsure(&sentence[..at + " is".len()]))?;
-        Some(strip(&sentence[at + " is ".len()..])).filter(|c| math::reads_value(c))
+        Some(strip(&sentence[at + " is ".len()..])).filter(|c| reading::reads_value(c))
     };
-    cut(&EXPLAINS, math::reads)
-        .or_else(|| cut(&DESCRIBES, math::is_quantity_text))
+    cut(&EXPLAINS, reading::reads)
+        .or_else(|| cut(&DESCRIBES, reading::is_quantity_text))
         .or_else(after)
         .or_else(|| lone_quantity(sentence))
         .unwrap_or(sentence)
@@ -167,7 +167,7 @@ fn lone_quantity(sentence: &str) -> Option<&str> {
     let quantity = strip(sentence[start..].trim_end_matches(" ago").trim_end_matches(" long"));
     let before = &sentence[..start];
     let plain = before.ends_with(' ') && !is_unsure(before) && !quantity.ends_with(|c: char| c.is_ascii_digit());
-    (plain && math::is_quantity_text(quantity)).then_some(quantity)
+    (plain && reading::is_quantity_text(quantity)).then_some(quantity)
 }
 
 /// Where the first sentence or line ends: a full stop before a space, a line's end, a control token.

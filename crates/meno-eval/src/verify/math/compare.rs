@@ -4,19 +4,19 @@
 //! repeats do not matter), tuples and intervals (both do), equations (up to a factor), inequalities (as sets of
 //! solutions), matrices, ratios, text. docs/verifiers.md states the rules.
 
-mod rewritten;
 mod shape;
 
 use super::matrix;
 use super::names::{Assignment, assignment};
 use super::real_set::{RealSet, flipped, unknown};
+use super::rewritten;
+use super::rewritten::children;
 use super::scalar::{self, Equality, Proportion, Work};
 use super::tree::{Bracket, Expr, Function, Literal, Relation};
 use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
-pub(super) use rewritten::{counted, stated_value};
 use shape::{
     are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_same_function,
     is_scalar, kelvins, pairs, parts, scaled, set_in_words, written_decimal,
@@ -98,7 +98,7 @@ fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
 
 /// Whether a unit vector is written with a hat or an arrow.
 fn accented(e: &Expr) -> bool {
-    matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || shape::children(e).into_iter().any(accented)
+    matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || children(e).into_iter().any(accented)
 }
 
 struct Compare {

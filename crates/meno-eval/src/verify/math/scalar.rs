@@ -27,9 +27,12 @@
 mod arena;
 mod ball;
 mod bound;
+mod calls;
 mod complex;
 mod decide;
+mod domain;
 mod elementary;
+mod equality;
 mod evaluate;
 mod field;
 mod functions;
@@ -37,6 +40,7 @@ mod jumps;
 mod lower;
 mod points;
 mod print;
+mod proportion;
 mod rational;
 mod substitute;
 mod work;
@@ -48,34 +52,9 @@ use num_rational::BigRational;
 
 use super::tree::{Constant, Expr, Series};
 use arena::{Arena, Id};
+pub use equality::{Equality, Proportion};
 use work::Failure;
 pub use work::Work;
-
-/// A decision about two expressions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Equality {
-    /// They are equal wherever both are defined, and their domains agree.
-    Equal,
-    /// They are certainly different.
-    Different,
-    /// Neither is shown.
-    Undecided,
-}
-
-/// Whether one expression is a constant multiple of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proportion {
-    /// It is, by a positive constant.
-    Positive,
-    /// It is, by a negative constant.
-    Negative,
-    /// It is, by a constant that is not real or whose sign is not known.
-    Unsigned,
-    /// It is not.
-    No,
-    /// Neither is shown.
-    Undecided,
-}
 
 /// Whether `a` and `b` are the same number, or the same function of their variables.
 pub fn equal(a: &Expr, b: &Expr, work: &mut Work) -> Equality {
@@ -124,7 +103,7 @@ pub fn compare(a: &Expr, b: &Expr, work: &mut Work) -> Option<Ordering> {
 pub fn proportional(a: &Expr, b: &Expr, work: &mut Work) -> Proportion {
     let mut arena = Arena::default();
     lower_pair(&mut arena, a, b, work)
-        .and_then(|(x, y)| substitute::proportion(&mut arena, x, y, work))
+        .and_then(|(x, y)| proportion::proportion(&mut arena, x, y, work))
         .unwrap_or(Proportion::Undecided)
 }
 

@@ -1,8 +1,9 @@
 //! What may stand after a box: a unit that belongs to its value, punctuation, words that keep the value.
 
 use super::before::is_operator;
-use super::{FONTS, head_of, trim_spacing_start};
-use crate::verify::math;
+use super::tex::{FONTS, trim_spacing_start};
+use crate::verify::extract::text::head_of;
+use crate::verify::math::reading;
 
 /// Words after an amount that make another amount of it.
 const CHANGES_AFTER: [&str; 21] = [
@@ -215,7 +216,7 @@ fn unit_at_start(text: &str, math: bool, touches: bool) -> Option<(String, &str)
         let inner = command[len..].trim_start().strip_prefix('{')?;
         let close = inner.find('}').filter(|_| FONTS.contains(&&command[..len]))?;
         let (name, rest) = (inner[..close].trim(), &inner[close + 1..]);
-        if !(name.starts_with(char::is_alphabetic) && math::is_unit(name)) {
+        if !(name.starts_with(char::is_alphabetic) && reading::is_unit(name)) {
             return None;
         }
         let power = ["^2", "^3", "^{2}", "^{3}"].into_iter().find(|p| rest.starts_with(p)).unwrap_or_default();
@@ -230,7 +231,7 @@ fn unit_at_start(text: &str, math: bool, touches: bool) -> Option<(String, &str)
     }
     let at = ends.into_iter().rev().find(|&at| {
         let name = &run[..at];
-        !name.is_empty() && name.chars().next().is_some_and(char::is_alphabetic) && math::is_unit(name)
+        !name.is_empty() && name.chars().next().is_some_and(char::is_alphabetic) && reading::is_unit(name)
     })?;
     let single = run[..at].trim().chars().count() == 1;
     let lone = single && (math || touches);

@@ -1,6 +1,6 @@
 //! What may stand before a box in its formula or its sentence.
 
-use super::{FONTS, command_at_end, trim_spacing_end};
+use super::tex::{FONTS, command_at_end, trim_spacing_end};
 
 /// Commands after which a new side starts.
 pub(super) const RELATIONS: [&str; 27] = [

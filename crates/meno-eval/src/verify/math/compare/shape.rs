@@ -1,6 +1,7 @@
 //! What answers are made of: their parts, names, signs, decimals.
 
 use super::super::names::{assignment, is_name};
+use super::super::rewritten::children;
 use super::super::scalar::{self, Work};
 use super::super::tree::{Bracket, Expr, Function, Literal, Relation};
 use num_bigint::BigInt;
@@ -144,19 +145,6 @@ pub(super) fn with_sign(e: &Expr, plus: bool) -> Expr {
         Expr::MinusPlus(x) if !plus => with_sign(x, plus),
         Expr::PlusMinus(x) | Expr::MinusPlus(x) => Expr::Neg(Box::new(with_sign(x, plus))),
         other => other.map(|x| with_sign(x, plus)),
-    }
-}
-
-/// The operands of a node of a kind that a ± can stand in.
-pub(super) fn children(e: &Expr) -> Vec<&Expr> {
-    match e {
-        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
-        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
-            items.iter().collect()
-        }
-        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
-        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
-        _ => Vec::new(),
     }
 }
 

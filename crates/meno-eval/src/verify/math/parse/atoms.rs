@@ -1,6 +1,6 @@
 //! Atoms: numbers, names, words, brackets, sets.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Kind, Token, quoted};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
 use crate::verify::math::units;

@@ -1,7 +1,7 @@
 //! What commands mean: fractions, roots, functions with their arguments, sums, accents, unknown ones.
 
-use super::Parser;
 use super::factors::{is_numeral, is_numeric};
+use super::parser::Parser;
 use crate::verify::math::symbols::{constant_of, function_of, inverse_of, is_accent, is_font, is_greek};
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Constant, Expr, Function, Literal, Relation, Series};

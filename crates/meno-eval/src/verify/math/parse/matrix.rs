@@ -1,6 +1,6 @@
 //! Environments: matrices, determinants, case distinctions, aligned equations.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Kind, Token};
 use crate::verify::math::tree::{Bracket, Expr, Function};
 

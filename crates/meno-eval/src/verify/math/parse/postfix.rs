@@ -1,6 +1,6 @@
 //! What follows an atom: powers, subscripts, marks, the arguments of an unknown function.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Expr, Function, Literal};
 use num_bigint::BigInt;

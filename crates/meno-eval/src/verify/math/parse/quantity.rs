@@ -1,7 +1,7 @@
 //! Numbers with units, and times of day.
 
-use super::Parser;
 use super::factors::{Factors, is_numeric};
+use super::parser::Parser;
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::Expr;
 use crate::verify::math::units;

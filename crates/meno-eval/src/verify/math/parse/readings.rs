@@ -1,6 +1,6 @@
 //! The readings of a text: plain words, or trees for each meaning that its commas and letters allow.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Commas, Kind, Token, tokens};
 use crate::verify::math::tree::{Expr, Literal};
 

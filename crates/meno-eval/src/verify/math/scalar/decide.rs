@@ -6,15 +6,13 @@ use num_traits::Zero;
 
 use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
+use super::domain::{MAX_PRECISION, SINGULAR_PRECISION, defined, magnitude};
+use super::equality::Equality;
 use super::evaluate::{Context, Evaluation, Plan, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
-use super::{Equality, bound, field, jumps, points};
+use super::{bound, field, jumps, points};
 
-/// Highest precision in bits.
-pub(super) const MAX_PRECISION: i64 = 1 << 13;
-/// Precision up to which a possible zero in a denominator, or a jump, is looked at.
-const SINGULAR_PRECISION: i64 = 1 << 10;
 /// Bits to which constants must agree that no bound decides, besides what their heights add.
 const RULE_BITS: i64 = 512;
 
@@ -47,7 +45,11 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
             other => other,
         };
     }
-    if variables && verdict == Equality::Equal { jumps::confirm(arena, a, b, work) } else { Ok(verdict) }
+    if variables && verdict == Equality::Equal {
+        jumps::confirm(arena, jumps::Pair { a, b, same }, work)
+    } else {
+        Ok(verdict)
+    }
 }
 
 /// Whether two constants are equal.
@@ -93,67 +95,6 @@ fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> R
             return Ok(Equality::Undecided);
         }
     }
-}
-
-/// The sum of |log2| of all intermediate values: numbers that an expression makes out of smaller ones.
-pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>) -> i64 {
-    let mut sum = 0i64;
-    for &id in plan.nodes() {
-        if matches!(arena.op(id), Op::Rational(_)) {
-            continue;
-        }
-        if let Ok(Value { z, .. }) = evaluation.value(id) {
-            for part in [&z.re, &z.im] {
-                if !part.contains_zero() {
-                    sum += part.upper().log2().abs();
-                }
-            }
-        }
-    }
-    sum
-}
-
-/// Nodes that can be undefined where their children are defined.
-pub(super) fn partial(arena: &Arena, id: Id) -> bool {
-    match arena.op(id) {
-        Op::Pow(_, exponent) => !arena.is_positive(*exponent),
-        Op::Call(f, _) => !matches!(
-            f,
-            Function::Sin
-                | Function::Cos
-                | Function::Exp
-                | Function::Abs
-                | Function::Floor
-                | Function::Re
-                | Function::Im
-                | Function::Min
-                | Function::Max
-                | Function::Arcsin
-                | Function::Arsinh
-                | Function::Arcosh
-                | Function::Sgn
-        ),
-        Op::Series { .. } => true,
-        _ => false,
-    }
-}
-
-/// Whether a constant has a value, as far as precision shows it. What is too large to evaluate counts as defined.
-fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
-    let plan = Plan::new(arena, &[id], work)?;
-    if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
-        return Ok(true);
-    }
-    for p in [64, 256, SINGULAR_PRECISION] {
-        let context = Context { point: &[], log10: false, p };
-        match Evaluation::run(arena, &plan, &context, work)?.value(id) {
-            Ok(_) | Err(Failure::Limit) => return Ok(true),
-            Err(Failure::Undefined) => return Ok(false),
-            Err(Failure::Unclear) if p == SINGULAR_PRECISION => return Ok(true),
-            Err(_) => {}
-        }
-    }
-    Ok(false)
 }
 
 /// Whether an expression, constant or not, has a value somewhere.
@@ -211,50 +152,4 @@ pub(super) fn is_real(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool
     let imaginary = arena.intern(Op::Call(Function::Im, vec![id]), work)?;
     let zero = arena.int(0, work)?;
     Ok(same(arena, imaginary, zero, work) == Equality::Equal)
-}
-
-/// Variables that stand where only integers make sense: in factorials, binomials, gcd, lcm and mod, in bounds of sums
-/// and in exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
-pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
-    let mut marked = vec![false; arena.atoms.len()];
-    for &id in plan.nodes() {
-        let inside = match arena.op(id) {
-            Op::Call(Function::Floor, args) if !matches!(arena.op(args[0]), Op::Variable(_)) => {
-                let below = Plan::new(arena, args, work)?;
-                for &id in below.nodes() {
-                    if let Op::Variable(index) = arena.op(id) {
-                        marked[*index] |= jumps::is_whole_name(arena, *index);
-                    }
-                }
-                continue;
-            }
-            Op::Call(
-                Function::Factorial
-                | Function::DoubleFactorial
-                | Function::Binomial
-                | Function::Gcd
-                | Function::Lcm
-                | Function::Mod,
-                args,
-            ) => args.clone(),
-            Op::Series { from, to, .. } => vec![*from, *to],
-            Op::Pow(base, exponent) if arena.rational_value(*exponent).is_none() => {
-                let negative = match arena.op(*base) {
-                    Op::I => true,
-                    Op::Rational(r) => *r < integer(0),
-                    Op::Mul(c, ids) => *c < integer(0) && ids.iter().all(|&id| arena.is_positive(id)),
-                    _ => false,
-                };
-                if negative { vec![*exponent] } else { continue }
-            }
-            _ => continue,
-        };
-        let below = Plan::new(arena, &inside, work)?;
-        for &id in below.nodes() {
-            if let Op::Variable(index) = arena.op(id) {
-                marked[*index] = true;
-            }
-        }
-    }
-    Ok(marked)
 }

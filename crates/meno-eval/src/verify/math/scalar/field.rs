@@ -9,9 +9,9 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, ToPrimitive};
 
-use super::Equality;
 use super::arena::{Arena, Id, Op};
 use super::complex::small_integer;
+use super::equality::Equality;
 use super::work::{Failure, Work};
 
 /// Distances of the largest primes below 2^62 from it.

@@ -16,9 +16,9 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::tree::Function;
-use super::Equality;
 use super::arena::{Arena, Atom, Id, Op};
-use super::decide::{self, integer_variables};
+use super::domain::{integer_variables, is_jump, is_whole_name};
+use super::equality::Equality;
 use super::evaluate::Plan;
 use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
@@ -36,6 +36,18 @@ const OTHERS: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
 const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
 const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
 
+/// Decides whether two nodes are equal. It is passed in, since it asks this module in turn.
+pub(super) type Decide = fn(&mut Arena, Id, Id, &mut Work) -> Equality;
+
+/// Two expressions to compare.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) a: Id,
+    pub(super) b: Id,
+    /// Decides about their images, where numbers or other nodes replace some of theirs.
+    pub(super) same: Decide,
+}
+
 /// A linear function of the variables: coefficients by variable, and a constant.
 struct Linear {
     coefficients: Vec<(usize, BigRational)>,
@@ -43,8 +55,8 @@ struct Linear {
 }
 
 /// Confirms that two expressions that agree at random points are equal.
-pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
-    let plan = Plan::new(arena, &[a, b], work)?;
+pub(super) fn confirm(arena: &mut Arena, pair: Pair, work: &mut Work) -> Result<Equality, Failure> {
+    let plan = Plan::new(arena, &[pair.a, pair.b], work)?;
     let integers = integer_variables(arena, &plan, work)?;
     let free = |id: Id| arena.bound(id) == 0;
     let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
@@ -60,22 +72,16 @@ pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Resul
     if jumps.len() > MAX_JUMPS || bends.len() > MAX_JUMPS {
         return Ok(if jumps.is_empty() { Equality::Equal } else { Equality::Undecided });
     }
-    if !jumps.is_empty() && !proved_without(arena, a, b, &jumps, work)? {
-        let verdict = at_jumps(arena, a, b, &jumps, &integers, work)?;
+    if !jumps.is_empty() && !proved_without(arena, pair, &jumps, work)? {
+        let verdict = at_jumps(arena, pair, &jumps, &integers, work)?;
         if verdict != Equality::Equal {
             return Ok(verdict);
         }
     }
-    if !bends.is_empty() && at_bends(arena, a, b, &bends, &integers, work)? == Equality::Different {
+    if !bends.is_empty() && at_bends(arena, pair, &bends, &integers, work)? == Equality::Different {
         return Ok(Equality::Different);
     }
-    at_powers(arena, a, b, &plan, &powers, work)
-}
-
-/// Whether a node jumps somewhere: its argument is no constant.
-pub(super) fn is_jump(arena: &Arena, id: Id) -> bool {
-    matches!(arena.op(id), Op::Call(Function::Floor | Function::Mod | Function::Sgn, args)
-        if !args.iter().all(|&id| arena.is_real(id)))
+    at_powers(arena, pair, &plan, &powers, work)
 }
 
 fn is_bend(arena: &Arena, id: Id) -> bool {
@@ -83,12 +89,12 @@ fn is_bend(arena: &Arena, id: Id) -> bool {
 }
 
 /// Whether the two are equal whatever the values of the jumps: jumps of equal arguments have one value.
-fn proved_without(arena: &mut Arena, a: Id, b: Id, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
+fn proved_without(arena: &mut Arena, pair: Pair, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
     let mut unknowns: Vec<(Id, Id)> = Vec::new();
     for &jump in jumps {
         let mut known = None;
         for &(other, unknown) in &unknowns {
-            if let Some(offset) = offset(arena, jump, other, work)? {
+            if let Some(offset) = offset(arena, jump, other, pair.same, work)? {
                 let offset = arena.rational(offset, work)?;
                 known = Some(arena.add(&[unknown, offset], work)?);
                 break;
@@ -104,19 +110,19 @@ fn proved_without(arena: &mut Arena, a: Id, b: Id, jumps: &[Id], work: &mut Work
         };
         unknowns.push((jump, unknown));
     }
-    let Ok(image) = images(arena, &[a, b], &Replacement::Nodes(&unknowns), work) else { return Ok(false) };
-    Ok(decide::same(arena, image[a], image[b], work) == Equality::Equal)
+    let Ok(image) = images(arena, &[pair.a, pair.b], &Replacement::Nodes(&unknowns), work) else { return Ok(false) };
+    Ok((pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Equal)
 }
 
 /// By how much a jump is more than another one: nothing if they are the same function of equal arguments, and the
 /// whole number by which the arguments of ⌊x⌋ differ.
-fn offset(arena: &mut Arena, x: Id, y: Id, work: &mut Work) -> Result<Option<BigRational>, Failure> {
+fn offset(arena: &mut Arena, x: Id, y: Id, same: Decide, work: &mut Work) -> Result<Option<BigRational>, Failure> {
     let (Op::Call(f, xs), Op::Call(g, ys)) = (arena.op(x).clone(), arena.op(y).clone()) else { return Ok(None) };
     work.spend(1000)?;
     if f != g || xs.len() != ys.len() {
         return Ok(None);
     }
-    if xs.iter().zip(&ys).all(|(&x, &y)| decide::same(arena, x, y, work) == Equality::Equal) {
+    if xs.iter().zip(&ys).all(|(&x, &y)| same(arena, x, y, work) == Equality::Equal) {
         return Ok(Some(BigRational::zero()));
     }
     if f != Function::Floor {
@@ -128,7 +134,7 @@ fn offset(arena: &mut Arena, x: Id, y: Id, work: &mut Work) -> Result<Option<Big
     let whole = arena.rational_value(image[difference]).filter(|r| r.denom().is_one()).cloned();
     let Some(whole) = whole else { return Ok(None) };
     let constant = arena.rational(whole.clone(), work)?;
-    Ok((decide::same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
+    Ok((same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
 }
 
 /// The argument whose whole values (of ⌊x⌋ and mod) or zero (of sgn) make a jump, scaled to that.
@@ -150,8 +156,7 @@ fn argument(arena: &mut Arena, jump: Id, work: &mut Work) -> Result<Option<Id>, 
 /// Compares at the jumps and between them.
 fn at_jumps(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     jumps: &[Id],
     integers: &[bool],
     work: &mut Work,
@@ -165,7 +170,7 @@ fn at_jumps(
     let plan = Plan::new(arena, &ids, work)?;
     let variables = variables(arena, &plan);
     if variables.iter().all(|&v| integers[v]) {
-        return at_whole_numbers(arena, a, b, &plan, &variables, work);
+        return at_whole_numbers(arena, pair, &plan, &variables, work);
     }
     let mut lines = Vec::new();
     for (x, once) in arguments {
@@ -176,7 +181,7 @@ fn at_jumps(
         for round in 0..if variables.len() > 1 { OTHERS.len() } else { 1 } {
             let point = others(arena, integers, round);
             let Some(places) = places(&lines, v, &point) else { return Ok(Equality::Undecided) };
-            let verdict = at_places(arena, a, b, v, &places, &point, work)?;
+            let verdict = at_places(arena, pair, v, &places, &point, work)?;
             if verdict != Equality::Equal {
                 return Ok(verdict);
             }
@@ -232,8 +237,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
 /// Compares at each place, at two points between it and the next, and beyond the first and the last.
 fn at_places(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     v: usize,
     places: &[BigRational],
     point: &[BigRational],
@@ -255,7 +259,7 @@ fn at_places(
     let mut point = point.to_vec();
     for value in values {
         point[v] = value;
-        match at(arena, a, b, &point, work)? {
+        match at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -267,8 +271,7 @@ fn at_places(
 /// Compares at whole numbers over some periods, where all arguments of jumps are polynomials.
 fn at_whole_numbers(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     plan: &Plan,
     variables: &[usize],
     work: &mut Work,
@@ -287,7 +290,7 @@ fn at_whole_numbers(
             let n = if k == 0 { round % count } else { (round / count + round * k as u64) % count };
             point[v] = integer(n + 1);
         }
-        match at(arena, a, b, &point, work)? {
+        match at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -321,8 +324,7 @@ fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
 /// Compares at the bends of linear arguments and beside them.
 fn at_bends(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     bends: &[Id],
     integers: &[bool],
     work: &mut Work,
@@ -343,7 +345,7 @@ fn at_bends(
     for v in variables(arena, &plan).into_iter().filter(|&v| !integers[v]) {
         let point = others(arena, integers, 1);
         let Some(places) = places(&lines, v, &point) else { continue };
-        if at_places(arena, a, b, v, &places, &point, work)? == Equality::Different {
+        if at_places(arena, pair, v, &places, &point, work)? == Equality::Different {
             return Ok(Equality::Different);
         }
     }
@@ -369,16 +371,10 @@ fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Res
     Ok((exponents, bases))
 }
 
-/// Whether a letter stands for a whole number by custom, in exponents and in ⌊n/2⌋.
-pub(super) fn is_whole_name(arena: &Arena, v: usize) -> bool {
-    matches!(&arena.atoms[v], Atom::Symbol(name) if matches!(name.as_str(), "n" | "m" | "k"))
-}
-
 /// Compares at negative bases with whole and broken exponents, where all steps are real.
 fn at_powers(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     plan: &Plan,
     (exponents, bases): &(Vec<usize>, Vec<usize>),
     work: &mut Work,
@@ -398,9 +394,11 @@ fn at_powers(
             let (n, d) = BASES[(round + k) % BASES.len()];
             point[v] = ratio(n, d);
         }
-        let Ok(image) = images(arena, &[a, b], &Replacement::Point(&point), work) else { return Ok(Equality::Equal) };
+        let Ok(image) = images(arena, &[pair.a, pair.b], &Replacement::Point(&point), work) else {
+            return Ok(Equality::Equal);
+        };
         let real = plan.nodes().iter().all(|&id| arena.bound(id) != 0 || arena.is_real(image[id]));
-        if real && decide::same(arena, image[a], image[b], work) == Equality::Different {
+        if real && (pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Different {
             return Ok(Equality::Different);
         }
     }
@@ -408,9 +406,9 @@ fn at_powers(
 }
 
 /// Compares exactly at a point.
-fn at(arena: &mut Arena, a: Id, b: Id, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
-    match images(arena, &[a, b], &Replacement::Point(point), work) {
-        Ok(image) => Ok(decide::same(arena, image[a], image[b], work)),
+fn at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
+    match images(arena, &[pair.a, pair.b], &Replacement::Point(point), work) {
+        Ok(image) => Ok((pair.same)(arena, image[pair.a], image[pair.b], work)),
         Err(_) if work.left() == 0 => Err(Failure::Limit),
         Err(_) => Ok(Equality::Undecided),
     }

@@ -17,10 +17,10 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::super::tree::Function;
-use super::Equality;
 use super::arena::{Arena, Id, Op};
 use super::bound;
-use super::decide::{MAX_PRECISION, integer_variables, magnitude, partial};
+use super::domain::{MAX_PRECISION, integer_variables, is_jump, magnitude, partial};
+use super::equality::Equality;
 use super::evaluate::{Context, Evaluation, Plan, Value};
 use super::field::splitmix;
 use super::rational::integer;
@@ -99,7 +99,7 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work)
         }
     }
     // ⌊n/3⌋ is unclear wherever it jumps: `jumps` looks there.
-    let jumps = sampler.plan.nodes().iter().any(|&id| arena.bound(id) == 0 && super::jumps::is_jump(arena, id));
+    let jumps = sampler.plan.nodes().iter().any(|&id| arena.bound(id) == 0 && is_jump(arena, id));
     Ok(if agreed >= MIN_POINTS && (jumps || agreed > 2 * unclear) { Equality::Equal } else { Equality::Undecided })
 }
 

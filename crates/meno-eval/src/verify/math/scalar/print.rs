@@ -8,6 +8,7 @@ use num_traits::{Pow, Signed, Zero};
 use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
 use super::decide;
+use super::domain::MAX_PRECISION;
 use super::evaluate::{Context, Evaluation, Plan};
 use super::work::{Failure, Work};
 
@@ -30,7 +31,7 @@ pub(super) fn decimal(arena: &mut Arena, id: Id, digits: u32, work: &mut Work) -
         return Ok(None);
     }
     let mut p = 4 * digits + 64;
-    while p <= decide::MAX_PRECISION {
+    while p <= MAX_PRECISION {
         let context = Context { point: &[], log10: false, p };
         let evaluation = Evaluation::run(arena, &plan, &context, work)?;
         if let Ok(value) = evaluation.value(id)

@@ -1,7 +1,8 @@
 //! Numbers: separators of thousands, decimal points and commas, recurring digits, scientific notation.
 
 use super::super::tree::Literal;
-use super::{Commas, Kind, Scanner};
+use super::kind::{Commas, Kind};
+use super::scanner::Scanner;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 

@@ -1,6 +1,6 @@
 //! Notations that stand for a plainer tree: unit vectors, sums with dots.
 
-use super::super::tree::{Bracket, Constant, Expr, Literal, Relation};
+use super::tree::{Bracket, Constant, Expr, Literal, Relation};
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
@@ -74,7 +74,7 @@ fn component(term: &Expr) -> Option<(usize, Expr)> {
 }
 
 fn has_axis(e: &Expr) -> bool {
-    axis(e).is_some() || super::shape::children(e).into_iter().any(has_axis)
+    axis(e).is_some() || children(e).into_iter().any(has_axis)
 }
 
 /// A sum with dots as the value that it stands for: `1 + 2 + \cdots + n`. Two terms before the dots show an arithmetic
@@ -166,7 +166,7 @@ fn geometric(first: &[BigRational], last: &Expr) -> Option<Expr> {
 }
 
 /// `C(10, 3)`, `P(5, 2)`, `C_{10}^3`, `C^3_{10}`: how many choices or arrangements there are.
-pub(in crate::verify::math) fn counted(e: &Expr) -> Option<BigInt> {
+pub(super) fn counted(e: &Expr) -> Option<BigInt> {
     let (name, n, k) = match e {
         Expr::Apply(name, args) => match args.as_slice() {
             [n, k] => (name.as_str(), whole(n)?, whole(k)?),
@@ -194,7 +194,7 @@ pub(in crate::verify::math) fn counted(e: &Expr) -> Option<BigInt> {
 
 /// The value that an equation of names states, as in `m + n = 5`: a combination of two names or more without a constant
 /// term. `2x + 1 = 5` states no value of anything.
-pub(in crate::verify::math) fn stated_value(e: &Expr) -> Option<Expr> {
+pub(super) fn stated_value(e: &Expr) -> Option<Expr> {
     let Expr::Chain(operands, relations) = e else { return None };
     // x = y = 3
     if let Some((value, names)) = operands.split_last()
@@ -230,5 +230,18 @@ fn whole(e: &Expr) -> Option<u32> {
     match e {
         Expr::Number(n) if n.value.is_integer() => n.value.to_integer().to_u32(),
         _ => None,
+    }
+}
+
+/// The operands of a node of a kind that a ± can stand in.
+pub(super) fn children(e: &Expr) -> Vec<&Expr> {
+    match e {
+        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
+        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
+            items.iter().collect()
+        }
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
+        _ => Vec::new(),
     }
 }

@@ -1,8 +1,9 @@
 //! The Linux side of the sandbox, from outside: starting the init of a sandbox, watching it, ending it.
 
 use super::inside::{self, Plan, Strings, WORK};
+use super::job::{End, Job, Limits};
 use super::walls::{self, At, Wall};
-use super::{End, Job, Limits, calls, files, usage};
+use super::{calls, files, usage};
 use crate::error::Error;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 const NOBODY: u32 = 65534;
 
 /// A sandbox with a running program. Everything in it dies when this is dropped, and when Meno dies.
-pub(crate) struct Caged {
+pub(crate) struct Jail {
     init: Pid,
     hold: Arc<Hold>,
     ended: Option<End>,
@@ -46,9 +47,9 @@ const NOT_TO_BE_SEEN: u8 = 3;
 /// CPU time that the program of `rehearse` uses in a process that is dead afterwards, as /proc may round it.
 const REHEARSED: Duration = Duration::from_millis(80);
 
-impl Caged {
+impl Jail {
     /// Starts a job.
-    pub(crate) fn start(job: Job) -> Result<Caged, Error> {
+    pub(crate) fn start(job: Job) -> Result<Jail, Error> {
         let failed = |what: &'static str| move |e: io::Error| Error::Sandbox(format!("{what}: {e}"));
         let mut plan = plan(&job)?;
         let stdin = match job.input {
@@ -64,10 +65,10 @@ impl Caged {
         drop((stdin, stdout, stderr, lifeline, error));
         let hold = Arc::new(Hold { pidfd, lifeline: Mutex::new(None) });
         let excess = Arc::new(AtomicU8::new(0));
-        let mut caged = Caged { init, hold, ended: None, excess, watch: None };
-        caged.release(writer, errors).map_err(|e| walls::explain(job.tool, &e))?;
-        caged.watch(job.limits).map_err(failed("a thread"))?;
-        Ok(caged)
+        let mut jail = Jail { init, hold, ended: None, excess, watch: None };
+        jail.release(writer, errors).map_err(|e| walls::explain(job.tool, &e))?;
+        jail.watch(job.limits).map_err(failed("a thread"))?;
+        Ok(jail)
     }
 
     /// Sets the users of the namespace, lets the init go on and waits until the program runs.
@@ -144,27 +145,27 @@ impl Caged {
 /// both used, and that the signal which kills them does so.
 pub(crate) fn rehearse(job: Job) -> Result<(), Error> {
     let (tool, wall) = (job.tool, job.limits.wall);
-    let caged = Caged::start(job)?;
+    let jail = Jail::start(job)?;
     let failed = |wall: Wall, errno: Errno| Err(errno).at(wall).map_err(|e| walls::explain(tool, &e));
     let deadline = Instant::now() + wall;
     loop {
-        let usage = usage::of(caged.init).at(Wall::Watch).map_err(|e| walls::explain(tool, &e))?;
+        let usage = usage::of(jail.init).at(Wall::Watch).map_err(|e| walls::explain(tool, &e))?;
         // The init and the sleeping program are left.
         if usage.processes == 2 && usage.cpu >= REHEARSED && usage.memory_bytes > 0 {
             break;
         }
-        if ends_within(&caged.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
+        if ends_within(&jail.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
             return failed(Wall::Watch, Errno::ENODATA);
         }
     }
-    match caged.hold.signal() {
+    match jail.hold.signal() {
         Err(errno) => failed(Wall::Kill, errno),
-        Ok(()) if !ends_within(&caged.hold.pidfd, wall) => failed(Wall::Kill, Errno::ETIMEDOUT),
+        Ok(()) if !ends_within(&jail.hold.pidfd, wall) => failed(Wall::Kill, Errno::ETIMEDOUT),
         Ok(()) => Ok(()),
     }
 }
 
-impl Drop for Caged {
+impl Drop for Jail {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.hold.kill();

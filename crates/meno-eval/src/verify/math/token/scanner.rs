@@ -1,0 +1,423 @@
+//! One pass over the text of an answer, character by character.
+
+use super::super::symbols::{
+    digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of,
+};
+use super::super::tree::Relation;
+use super::super::units;
+use super::kind::{Commas, Kind, MAX_LEN, Token};
+use super::unit_text::{unit_text, with_unit_fractions};
+
+/// Splits `text`; `None` if it is too long, a number has too many digits, or a brace of words does not close.
+pub(in crate::verify::math) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
+    let chars = spelled_out(&with_unit_fractions(text));
+    let dollars = (0..chars.len()).filter(|&i| chars[i] == '$' && (i == 0 || chars[i - 1] != '\\')).count();
+    let rows = text.contains("\\begin");
+    let mut s = Scanner { chars, at: 0, commas, tokens: Vec::new(), spaced: false, depth: 0, dollars, rows };
+    while s.at < s.chars.len() {
+        s.next()?;
+    }
+    Some(s.tokens)
+}
+
+/// The text with Unicode signs as LaTeX and digits of all scripts as ASCII.
+fn spelled_out(text: &str) -> Vec<char> {
+    let mut out: Vec<char> = Vec::with_capacity(text.len());
+    let mut script: Option<bool> = None;
+    let mut invisible = false;
+    for c in text.chars() {
+        if is_invisible(c) {
+            invisible = true;
+            continue;
+        }
+        // What cannot be seen does not join digits: they stay apart.
+        let in_number = |c: char| digit_of(c).is_some() || matches!(c, '.' | ',');
+        if std::mem::take(&mut invisible) && in_number(c) && out.last().is_some_and(|&c| in_number(c)) {
+            out.push('\0');
+        }
+        let raised = script_of(c);
+        if script.is_some() && script != raised.map(|(up, _)| up) {
+            out.push('}');
+            script = None;
+        }
+        if let Some((up, plain)) = raised {
+            if script.is_none() {
+                out.extend([if up { '^' } else { '_' }, '{']);
+                script = Some(up);
+            }
+            out.push(plain);
+        } else if let Some(digit) = digit_of(c) {
+            out.push(char::from(b'0' + digit));
+        } else if let Some(latex) = latex_of(c) {
+            out.extend(latex.chars());
+        } else if ('！'..='～').contains(&c) {
+            // Full-width forms of ASCII.
+            out.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
+        } else {
+            out.push(c);
+        }
+    }
+    if script.is_some() {
+        out.push('}');
+    }
+    out
+}
+
+pub(super) struct Scanner {
+    pub(super) chars: Vec<char>,
+    pub(super) at: usize,
+    pub(super) commas: Commas,
+    pub(super) tokens: Vec<Token>,
+    pub(super) spaced: bool,
+    /// Open brackets and braces of sets.
+    pub(super) depth: usize,
+    /// `$` signs in the text: an odd number of them means money.
+    pub(super) dollars: usize,
+    /// Whether the text has environments, in whose rows `\\\\` is a line break.
+    pub(super) rows: bool,
+}
+
+impl Scanner {
+    pub(super) fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    pub(super) fn starts(&self, at: usize, wanted: &str) -> bool {
+        wanted.chars().enumerate().all(|(i, c)| self.chars.get(at + i) == Some(&c))
+    }
+
+    pub(super) fn push(&mut self, kind: Kind) {
+        let spaced = std::mem::take(&mut self.spaced);
+        self.tokens.push(Token { kind, spaced });
+    }
+
+    pub(super) fn digits(&self, from: usize) -> usize {
+        self.chars[from.min(self.chars.len())..].iter().take_while(|c| c.is_ascii_digit()).count()
+    }
+
+    fn next(&mut self) -> Option<()> {
+        let c = self.peek(0)?;
+        if c.is_ascii_digit() || (c == '.' && self.digits(self.at + 1) > 0 && self.digits_may_start()) {
+            return self.number();
+        }
+        if c.is_ascii_alphabetic() {
+            self.word();
+            return Some(());
+        }
+        if c == '\\' {
+            return self.command();
+        }
+        if c.is_alphabetic() {
+            let run: String = self.chars[self.at..].iter().take_while(|c| c.is_alphabetic()).collect();
+            self.at += run.chars().count();
+            self.push(Kind::Text(run.to_lowercase()));
+            return Some(());
+        }
+        if let Some((relation, len)) = self.relation() {
+            self.at += len;
+            self.push(Kind::Relation(relation));
+            return Some(());
+        }
+        self.at += 1;
+        match c {
+            '~' => self.spaced = true,
+            c if c.is_whitespace() || c.is_control() => self.spaced = true,
+            '$' => self.dollar(),
+            '€' => self.push(Kind::Currency("euros")),
+            '£' => self.push(Kind::Currency("pounds")),
+            '¥' | '￥' => self.push(Kind::Currency("yuan")),
+            '₹' => self.push(Kind::Currency("rupees")),
+            '(' | '[' => {
+                self.depth += 1;
+                self.push(Kind::Open(c));
+            }
+            ')' | ']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.push(Kind::Close(c));
+            }
+            '{' if self.peek(0) == Some('}') => {
+                self.at += 1;
+                self.spaced = true;
+            }
+            '{' => self.push(Kind::GroupOpen),
+            '}' => self.push(Kind::GroupClose),
+            '|' => self.push(Kind::Bar),
+            '+' if self.starts(self.at, "/-") => {
+                self.at += 2;
+                self.push(Kind::Command("pm".into()));
+            }
+            '*' if self.peek(0) == Some('*') => {
+                self.at += 1;
+                self.push(Kind::Sign('^'));
+            }
+            '.' if self.starts(self.at, "..") => {
+                self.at += 2;
+                self.push(Kind::Command("cdots".into()));
+            }
+            '`' | '"' | '“' | '”' => self.spaced = true,
+            c => self.push(Kind::Sign(c)),
+        }
+        Some(())
+    }
+
+    /// A relation of ASCII signs, with its length.
+    fn relation(&self) -> Option<(Relation, usize)> {
+        const SIGNS: [(&str, Relation); 14] = [
+            ("<=>", Relation::Iff),
+            ("<->", Relation::Iff),
+            ("<=", Relation::LessEqual),
+            ("=<", Relation::LessEqual),
+            (">=", Relation::GreaterEqual),
+            ("!=", Relation::NotEqual),
+            ("<>", Relation::NotEqual),
+            ("=>", Relation::Implies),
+            ("->", Relation::To),
+            ("==", Relation::Equal),
+            (":=", Relation::Equal),
+            ("=", Relation::Equal),
+            ("<", Relation::Less),
+            (">", Relation::Greater),
+        ];
+        SIGNS.iter().find(|(sign, _)| self.starts(self.at, sign)).map(|&(sign, r)| (r, sign.len()))
+    }
+
+    /// `$`: money before or after a number if the signs do not pair up, else the border of a formula.
+    fn dollar(&mut self) {
+        if self.dollars % 2 == 1 {
+            self.push(Kind::Currency("dollars"));
+        } else {
+            self.spaced = true;
+        }
+    }
+
+    /// A decimal point may start a number unless a number or a letter ends right before it.
+    fn digits_may_start(&self) -> bool {
+        self.spaced
+            || !matches!(
+                self.tokens.last().map(|t| &t.kind),
+                Some(Kind::Number { .. } | Kind::Letter(_) | Kind::Word(_))
+            )
+    }
+
+    fn word(&mut self) {
+        let mut run: String = self.chars[self.at..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+        let after_value = matches!(
+            self.tokens.last().map(|t| &t.kind),
+            Some(Kind::Number { .. } | Kind::Close(_) | Kind::SetClose | Kind::GroupClose)
+        );
+        // "1orx=2": the separator sticks to its neighbours.
+        for separator in ["or", "and"] {
+            let glued = after_value && !self.spaced && run.len() > separator.len();
+            if glued && run.starts_with(separator) && run[separator.len()..].len() == 1
+                || glued && run.strip_prefix(separator).is_some_and(|r| r.starts_with(|c: char| c.is_uppercase()))
+            {
+                run.truncate(separator.len());
+            }
+        }
+        self.at += run.len();
+        // 3x10^5
+        if run == "x"
+            && matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Number { .. }))
+            && self.starts(self.at + usize::from(self.peek(0) == Some(' ')), "10^")
+        {
+            self.push(Kind::Sign('×'));
+            return;
+        }
+        // p.m. of a time
+        if after_value && matches!(run.as_str(), "a" | "p") && self.starts(self.at, ".m") {
+            self.at += 2;
+            self.at += usize::from(self.peek(0) == Some('.'));
+            self.push(Kind::Word(format!("{run}m")));
+            return;
+        }
+        let kind = match run.as_str() {
+            "or" => Kind::Or,
+            "and" => Kind::And,
+            // Minutes and seconds are no functions.
+            "min" | "sec" if after_value && !matches!(self.peek(0), Some('(' | '{' | '\\' | '[')) => Kind::Word(run),
+            "in" if !after_value => Kind::Relation(Relation::In),
+            "mod" => Kind::Command("bmod".into()),
+            "pi" | "sqrt" | "cbrt" | "infinity" | "inf" | "infty" => Kind::Command(run),
+            "sh" | "th" | "Re" | "Im" => Kind::Word(run),
+            _ if function_of(&run).is_some() => Kind::Command(run),
+            _ if run.len() > 2 && is_greek(&run) => Kind::Command(run),
+            _ if run.len() == 1 => Kind::Letter(char::from(run.as_bytes()[0])),
+            _ => Kind::Word(run),
+        };
+        self.push(kind);
+    }
+
+    fn command(&mut self) -> Option<()> {
+        let Some(c) = self.peek(1) else {
+            self.at += 1; // a backslash at the end
+            return Some(());
+        };
+        // A backslash that was escaped once too often: \\frac for \frac.
+        if c == '\\' && !self.rows {
+            let name: String = self.chars[self.at + 2..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+            if is_known(&name) {
+                self.at += 2 + name.len();
+                return self.named(name);
+            }
+        }
+        if !c.is_ascii_alphabetic() {
+            self.at += 2;
+            match c {
+                '\\' => self.push(Kind::RowBreak),
+                '{' => {
+                    self.depth += 1;
+                    self.push(Kind::SetOpen);
+                }
+                '}' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.push(Kind::SetClose);
+                }
+                '%' => self.push(Kind::Sign('%')),
+                '$' => self.push(Kind::Currency("dollars")),
+                '|' => self.push(Kind::DoubleBar),
+                '!' => {}
+                '_' | '&' | '#' => {}
+                _ => self.spaced = true, // \, \; \: \( \) \[ \] and a space
+            }
+            return Some(());
+        }
+        let name: String = self.chars[self.at + 1..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+        self.at += 1 + name.len();
+        self.named(name)
+    }
+
+    /// Whether a unit can come next: after a value, or after a unit and a sign.
+    pub(super) fn after_value(&self) -> bool {
+        match self.tokens.as_slice() {
+            [.., Token { kind: Kind::Text(_), .. }, Token { kind: Kind::Sign('/' | '*'), .. }] => true,
+            [.., last] => matches!(last.kind, Kind::Number { .. } | Kind::GroupClose | Kind::Close(_)),
+            [] => false,
+        }
+    }
+
+    fn named(&mut self, name: String) -> Option<()> {
+        match name.as_str() {
+            "begin" | "end" => {
+                let environment = self.argument()?.trim_end_matches('*').to_owned();
+                if matches!(environment.as_str(), "array" | "tabular") && name == "begin" && self.peek(0) == Some('{') {
+                    self.argument()?; // the columns
+                }
+                self.push(if name == "begin" { Kind::Begin(environment) } else { Kind::End(environment) });
+            }
+            _ if is_text(&name) => {
+                let content = self.argument()?;
+                self.words(&content);
+            }
+            "mathrm" | "operatorname" | "rm" | "mathsf" if self.peek(0) == Some('{') => {
+                let start = self.at;
+                let content = self.argument()?;
+                let plain = content.trim();
+                let name: String = plain.chars().filter(|c| !c.is_whitespace()).collect();
+                let value = self.after_value();
+                let unit = unit_text(plain);
+                if value && units::parse(&unit).is_some() {
+                    self.push(Kind::Text(unit));
+                } else if function_of(&name).is_some() {
+                    self.push(Kind::Command(name));
+                } else if plain.len() > 1 && plain.chars().any(char::is_alphabetic) && !plain.contains('\\') {
+                    self.words(&content);
+                } else {
+                    self.at = start; // a group of its own
+                }
+            }
+            // The dot of a missing delimiter.
+            "left" | "right" => {
+                if self.peek(0) == Some('.') {
+                    self.at += 1;
+                    self.spaced = true;
+                }
+            }
+            "not" => {
+                let negated = [("=", Relation::NotEqual), ("\\in", Relation::NotIn), ("\\equiv", Relation::NotEqual)];
+                while self.peek(0).is_some_and(char::is_whitespace) {
+                    self.at += 1;
+                }
+                if let Some((sign, relation)) = negated.iter().find(|(sign, _)| self.starts(self.at, sign)) {
+                    self.at += sign.len();
+                    self.push(Kind::Relation(*relation));
+                } else {
+                    self.push(Kind::Command(name));
+                }
+            }
+            "lbrace" => self.push(Kind::SetOpen),
+            "rbrace" => self.push(Kind::SetClose),
+            "lbrack" => self.push(Kind::Open('[')),
+            "rbrack" => self.push(Kind::Close(']')),
+            "lparen" => self.push(Kind::Open('(')),
+            "rparen" => self.push(Kind::Close(')')),
+            "langle" => self.push(Kind::Open('<')),
+            "rangle" => self.push(Kind::Close('>')),
+            "lvert" | "rvert" | "vert" => self.push(Kind::Bar),
+            "lVert" | "rVert" | "Vert" => self.push(Kind::DoubleBar),
+            "mid" => self.push(Kind::Mid),
+            "colon" => self.push(Kind::Sign(':')),
+            "cdot" | "ast" => self.push(Kind::Sign('*')),
+            "times" => self.push(Kind::Sign('×')),
+            // Invisible, or only a colour.
+            "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "color" | "textcolor" => {
+                self.argument()?;
+                self.spaced = true;
+            }
+            "div" => self.push(Kind::Sign('/')),
+            "cr" | "newline" => self.push(Kind::RowBreak),
+            "degree" | "degrees" => {
+                self.push(Kind::Sign('^'));
+                self.push(Kind::Command("circ".into()));
+            }
+            "prime" => self.push(Kind::Sign('\'')),
+            "dots" | "ldots" | "cdots" | "dotsc" | "dotsb" | "dotsm" | "vdots" | "ddots" => {
+                self.push(Kind::Command("cdots".into()));
+            }
+            "pounds" => self.push(Kind::Currency("pounds")),
+            "euro" => self.push(Kind::Currency("euros")),
+            "yen" => self.push(Kind::Currency("yuan")),
+            "wedge" => self.push(Kind::Command("land".into())),
+            "vee" => self.push(Kind::Command("lor".into())),
+            _ if is_layout(&name) => self.spaced = true,
+            _ if relation_of(&name).is_some() => {
+                self.push(Kind::Relation(relation_of(&name).unwrap_or(Relation::Equal)));
+            }
+            // `\quadx`: a space that swallowed a name.
+            _ if name.starts_with("quad") => {
+                self.spaced = true;
+                self.at -= name.len() - 4;
+            }
+            _ => self.push(Kind::Command(name)),
+        }
+        Some(())
+    }
+
+    /// The text between the braces that open here, or the next character.
+    fn argument(&mut self) -> Option<String> {
+        while self.peek(0).is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+        if self.peek(0)? != '{' {
+            let c = self.peek(0)?;
+            self.at += 1;
+            return Some(c.to_string());
+        }
+        let mut depth = 0usize;
+        for i in self.at..self.chars.len() {
+            match self.chars[i] {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let content = self.chars[self.at + 1..i].iter().collect();
+                self.at = i + 1;
+                return Some(content);
+            }
+        }
+        None
+    }
+}
