@@ -1,7 +1,7 @@
-//! Records of a data file: JSON Lines, a JSON array, CSV, TSV or Parquet, plain or compressed with gzip or zstd.
+//! Reads records from data files: JSON Lines, a JSON array, CSV, TSV or Parquet; plain or compressed with gzip or zstd.
 //!
-//! A file is read record by record in bounded memory. It comes from outside, so the size of a record and what a
-//! compressed file may grow to are limited.
+//! Files are read record by record in bounded memory. Files are untrusted, so the size of a record and the decompressed
+//! size of a file are limited.
 
 mod parquet;
 mod sink;
@@ -19,21 +19,22 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::rc::Rc;
 
-/// A compressed file may grow to this size …
+/// A compressed file may always decompress to this size.
 const FREE_GROWTH: u64 = 1 << 30;
-/// … and above it to this multiple of its own size. Text shrinks to a tenth, rarely to a hundredth.
+/// Above `FREE_GROWTH`, it may decompress to this multiple of its compressed size. Text compresses about 10 times,
+/// rarely 100 times.
 const MAX_RATIO: u64 = 256;
 
-/// The layout of a file, by its name without `.gz` or `.zst`.
+/// The layout of a file, determined by its name without `.gz` or `.zst`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// One JSON array of objects, or objects one after the other.
+    /// One JSON array of objects, or concatenated objects.
     Json,
-    /// Comma-separated values with a header.
+    /// Comma-separated values with a header row.
     Csv,
-    /// Tab-separated values with a header.
+    /// Tab-separated values with a header row.
     Tsv,
     /// Parquet.
     Parquet,
@@ -42,7 +43,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The layout of the file of this name.
+    /// Determines the layout from the file name.
     pub fn of(path: &Path) -> Layout {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let compressed = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
@@ -57,8 +58,8 @@ impl Layout {
     }
 }
 
-/// Calls `f` with every record of a file and its line (Parquet: its row), from 1. What `f` refuses becomes an error
-/// that names file and line. A file of an unknown kind is read as JSON Lines.
+/// Calls `f` with every record of a file and its line number (row number for Parquet), starting at 1. An error from `f`
+/// becomes an error with the file and line. Files of unknown type are read as JSON Lines.
 pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String>) -> Result<(), Error> {
     match Layout::of(path) {
         Layout::Parquet => parquet::rows(path, &mut f),
@@ -69,7 +70,7 @@ pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String
     }
 }
 
-/// Opens a file for reading: decompressed, and without a byte order mark.
+/// Opens a file for reading. Decompresses it and skips a byte order mark.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let reader = || -> io::Result<Box<dyn BufRead>> {
         let mut file = meno_model::input::open(path)?;
@@ -97,7 +98,7 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// A decompressor whose output is limited.
+/// A decompressor with a limit on its output.
 struct Grown<R> {
     inner: R,
     limit: u64,
@@ -113,7 +114,7 @@ impl<R: Read> Read for Grown<R> {
     }
 }
 
-/// The frames of a zstd file, one after the other.
+/// Decodes the concatenated frames of a zstd file.
 struct Zstd {
     source: BufReader<File>,
     frame: FrameDecoder,
@@ -125,7 +126,7 @@ impl Zstd {
         Zstd { source, frame: FrameDecoder::new(), in_frame: false }
     }
 
-    /// Begins the next frame; `false` at the end of the file.
+    /// Starts the next frame; returns `false` at the end of the file.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.frame.init(&mut self.source) {
@@ -163,7 +164,7 @@ impl Read for Zstd {
     }
 }
 
-/// Counts the lines and the bytes of the current record as they are read.
+/// Counts the lines read and the bytes of the current record.
 #[derive(Clone, Default)]
 struct Place(Rc<(Cell<usize>, Cell<usize>)>);
 
@@ -220,7 +221,7 @@ fn json_lines(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     Ok(())
 }
 
-/// The elements of an array, or values one after the other, parsed as they are read.
+/// Parses the elements of an array, or concatenated values, one at a time.
 fn json(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
     let place = Place::default();
@@ -269,7 +270,7 @@ fn skip_space(reader: &mut dyn BufRead) -> io::Result<usize> {
     }
 }
 
-/// Hands the elements of an array over one by one.
+/// Passes the elements of an array on one at a time.
 struct Element<'a, 'b> {
     f: &'a mut RecordSink<'b>,
     place: Place,
@@ -309,7 +310,7 @@ impl<'de> DeserializeSeed<'de> for &mut Element<'_, '_> {
     }
 }
 
-/// CSV or TSV with a header. Empty cells are absent values.
+/// Reads CSV or TSV with a header row. Empty cells become absent keys.
 fn separated(path: &Path, delimiter: u8, f: &mut RecordSink) -> Result<(), Error> {
     let place = Place::default();
     let placed = Placed { inner: open(path)?, place: place.clone() };
@@ -321,10 +322,11 @@ fn separated(path: &Path, delimiter: u8, f: &mut RecordSink) -> Result<(), Error
     let header = reader.headers().map_err(|e| fail(e, &place))?.clone();
     for (i, name) in header.iter().enumerate() {
         if header.iter().take(i).any(|earlier| earlier == name) {
-            return Err(data_error(path, 1)(format!("two columns are called `{name}`")));
+            return Err(data_error(path, 1)(format!("two columns have the name `{name}`")));
         }
     }
-    // After "\r\n" the reader counts a record as if it began on the line before.
+    // After "\r
+    // ", the CSV reader reports the line before as the start of the record.
     let within: usize = header.iter().map(|name| name.matches('\n').count()).sum();
     let behind = (within + 2).saturating_sub(reader.position().line() as usize);
     let mut row = csv::StringRecord::new();

@@ -1,16 +1,16 @@
-//! Runs programs that nobody has read: Linux namespaces, a file system of their own, Landlock, a filter of system calls
-//! and limits, or not at all.
+//! Runs untrusted programs in a sandbox: Linux namespaces, a private file system, Landlock, a system call filter and
+//! resource limits. If any of these is unavailable, nothing runs.
 //!
-//! A program is a process of fresh user, mount, process, network, IPC, host name and control group namespaces. Process
-//! 1 there is an init of Meno's own (`inside`), which ends with the program, when Meno kills it and when Meno is gone;
-//! the kernel then kills whatever else runs in the namespace, whatever it did to survive. The file system holds
-//! read-only views of the tool and the system's libraries, the job's files and one small writable directory in memory;
-//! the machine's own is not there any more. Landlock guards the same files a second time, and a filter answers every
-//! system call that is not listed (`calls`) as if the kernel did not have it.
+//! A program runs in new user, mount, process, network, IPC, host name and control group namespaces. Process 1 of the
+//! process namespace is Meno's own init (`inside`). The init ends when the program ends, when Meno kills it, or when
+//! Meno exits; the kernel then kills every other process in the namespace, whatever it does to survive. The file system
+//! holds read-only views of the tool and the system libraries, the job's files and one small writable directory in
+//! memory. The machine's own file system is not reachable. Landlock enforces the same file access a second time. A
+//! filter answers every system call that is not listed (`calls`) with ENOSYS.
 //!
-//! The kernel limits each process (CPU time, memory, files) and their number; Meno watches what all of them use
-//! together (`usage`). What this machine cannot enforce is an error that names the missing part, never a weaker
-//! sandbox. It does not guard against a bug in the kernel itself.
+//! The kernel limits the CPU time, memory and files of each process, and the number of processes. Meno monitors what
+//! all processes use together (`usage`). If this machine cannot enforce a part, the sandbox returns an error that names
+//! it and never runs with weaker protection. The sandbox does not protect against bugs in the kernel.
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -44,8 +44,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// A sandbox around one interpreter, tried before it is trusted, and around the compilers that are found when they are
-/// needed.
+/// A sandbox for one Python interpreter, which is tested when the sandbox opens. Compilers for other languages are
+/// located on first use.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     python: Tool,
@@ -53,7 +53,7 @@ pub struct Sandbox {
     others: Arc<Others>,
 }
 
-/// The tools of the other languages: looked for once.
+/// The tools of the other languages, located once.
 #[derive(Debug, Default)]
 struct Others {
     cpp: OnceLock<Result<Tool, String>>,
@@ -61,7 +61,7 @@ struct Others {
     javascript: OnceLock<Result<Tool, String>>,
 }
 
-/// The names of the walls, in the order in which they are built: when one cannot be, `Sandbox::open` gives an
+/// The names of the sandbox's layers in setup order. If one cannot be set up, `Sandbox::open` returns an
 /// [`Error::Wall`] with its name.
 pub fn walls() -> Vec<&'static str> {
     #[cfg(target_os = "linux")]
@@ -70,7 +70,7 @@ pub fn walls() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Leaves an orphan that uses CPU time and ends, and then sleeps.
+/// Leaves an orphan that uses CPU time and exits, then sleeps.
 const REHEARSAL: &str = "
 import os, time
 if os.fork() == 0:
@@ -82,8 +82,8 @@ time.sleep(1000)
 ";
 
 impl Sandbox {
-    /// A sandbox for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs programs in it first: a
-    /// machine that cannot hold, watch or end them is an error here.
+    /// Opens a sandbox for programs of `interpreter` (a path, or a name that is looked up in `PATH`). Runs test
+    /// programs first, so a machine that cannot isolate, monitor or kill programs returns an error here.
     pub fn open(interpreter: &Path, limits: Limits) -> Result<Sandbox, Error> {
         let python = Tool::find(interpreter).map_err(Error::Sandbox)?;
         if !usage::is_visible() {
@@ -105,17 +105,17 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Where the compiler or interpreter of a language is.
+    /// The path of the compiler or interpreter for a language.
     pub fn path_of(&self, language: Language) -> Result<&Path, Error> {
         self.tool(language).map(|tool| tool.path.as_path())
     }
 
-    /// What programs may use.
+    /// The resource limits of programs.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Runs `program` with `input` as its standard input.
+    /// Runs `program` with `input` on its standard input.
     pub fn run(&self, program: &str, input: &str) -> Result<Outcome, Error> {
         let ran = self.capture(Job {
             files: &[("program", program.as_bytes())],
@@ -125,12 +125,12 @@ impl Sandbox {
         Ok(Outcome { output: String::from_utf8_lossy(&ran.output).into_owned(), end: ran.end })
     }
 
-    /// The interpreter.
+    /// The Python interpreter.
     pub(crate) fn python(&self) -> &Tool {
         &self.python
     }
 
-    /// The compiler or interpreter of a language.
+    /// The compiler or interpreter for a language.
     pub(crate) fn tool(&self, language: Language) -> Result<&Tool, Error> {
         let find = |names: &[&str], what: &str| {
             let tried = names.iter().map(|name| Tool::find(Path::new(name)));
@@ -152,13 +152,13 @@ impl Sandbox {
         found.as_ref().map_err(|reason| Error::Sandbox(reason.clone()))
     }
 
-    /// A job of a tool with these arguments and nothing else.
+    /// A job that runs a tool with these arguments and nothing else.
     pub(crate) fn job<'a>(&self, tool: &'a Tool, args: &'a [&'a str]) -> Job<'a> {
         let limits = self.limits;
         Job { tool, args, files: &[], script: None, limits, input: None, stdin: None, stdout: None, stderr: None }
     }
 
-    /// Runs a job to its end and reads what it wrote.
+    /// Runs a job until it ends and reads its output.
     pub(crate) fn capture(&self, job: Job) -> Result<Ran, Error> {
         let file = || tempfile::tempfile().map_err(|e| Error::Sandbox(format!("the file of the output: {e}")));
         let (output, errors) = (file()?, file()?);
@@ -175,13 +175,13 @@ impl Sandbox {
         Ok(Ran { output: read(output, limits.output_bytes)?, errors, end })
     }
 
-    /// Starts a job and lets it run.
+    /// Starts a job without waiting for it.
     pub(crate) fn start(&self, job: Job) -> Result<jail::Jail, Error> {
         jail::Jail::start(job)
     }
 }
 
-/// What a program wrote; it shares the file's position with it.
+/// Reads a program's output from the start; the program shares the file's position.
 fn read_back(mut file: File, most: u64) -> std::io::Result<Vec<u8>> {
     file.rewind()?;
     let mut bytes = Vec::new();

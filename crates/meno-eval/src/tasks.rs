@@ -1,4 +1,4 @@
-//! Task families: questions, reference answers, and how a response is judged.
+//! Tasks: questions, reference answers, and the verifier for the responses.
 
 pub mod arithmetic;
 pub mod code;
@@ -13,19 +13,20 @@ use crate::records::Layout;
 use crate::sandbox::{Limits, Sandbox};
 use std::path::Path;
 
-/// The tasks that have a name.
+/// The names of the built-in tasks.
 pub const NAMES: [&str; 2] = ["arithmetic", "countdown"];
 
-/// How a task is set up.
+/// The options of a task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// The settings of `countdown`.
     pub countdown: countdown::Countdown,
-    /// Whether programs may run, in a sandbox; without it a file of programming problems is refused.
+    /// Allows programs to run, in a sandbox. If false, opening a file of programming problems is an error.
     pub sandbox: bool,
 }
 
-/// The task of a name, or of a file of questions and answers in any of the layouts that [`crate::records`] reads.
+/// Opens a task by its name, or by the path of a file of questions and answers in any layout that [`crate::records`]
+/// reads.
 pub fn open(name: &str, options: &Options) -> Result<Box<dyn Task>, Error> {
     match name {
         "arithmetic" => Ok(Box::new(arithmetic::Arithmetic::default())),

@@ -1,4 +1,4 @@
-//! Verifiers: whether a response answers its question rightly.
+//! Verifiers: decide whether a response answers its question correctly.
 
 pub mod choice;
 pub mod code;

@@ -1,13 +1,13 @@
-//! The callback that receives records, its errors, and the limit on the size of a record.
+//! The callback that receives records, its errors, and the size limit of a record.
 
 use crate::error::Error;
 use serde_json::Value;
 use std::path::Path;
 
-/// Most bytes of one record.
+/// Maximum size of a record in bytes.
 pub(super) const MAX_RECORD: usize = 64 << 20;
 
-/// What takes the records.
+/// Receives each record with its line or row number.
 pub(super) type RecordSink<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
 
 pub(super) fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {

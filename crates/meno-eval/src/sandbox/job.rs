@@ -1,23 +1,23 @@
-//! A job of the sandbox: what runs, what it may use, how it ended.
+//! A job of the sandbox: what to run, its limits, its result.
 
 use super::tools::Tool;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// What a program may use.
+/// The resource limits of a program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Time of a run.
+    /// Wall time of a run.
     pub wall: Duration,
-    /// CPU seconds of all its processes together.
+    /// CPU seconds of all processes together.
     pub cpu_seconds: u64,
-    /// Address space of each process, and memory of all of them together.
+    /// Address space of each process, and memory of all processes together, in bytes.
     pub memory_bytes: u64,
-    /// Processes and threads at once.
+    /// Concurrent processes and threads.
     pub processes: u64,
-    /// Bytes of its output, and of any file it writes.
+    /// Size of the output, and of any single file, in bytes.
     pub output_bytes: u64,
-    /// Bytes of all files it writes together.
+    /// Total size of all written files, in bytes.
     pub files_bytes: u64,
 }
 
@@ -39,47 +39,47 @@ impl Default for Limits {
 pub enum End {
     /// With exit code 0.
     Done,
-    /// With this exit code; 128 and above is a signal (a limit among them).
+    /// With this exit code; 128 and above: killed by a signal (which may be a limit).
     Failed(i32),
-    /// It was killed when its wall time was over.
+    /// Killed when the wall time was over.
     OutOfTime,
-    /// Its processes used more CPU time than allowed.
+    /// Its processes exceeded the CPU time limit.
     OutOfCpu,
-    /// Its processes held more memory than allowed.
+    /// Its processes exceeded the memory limit.
     OutOfMemory,
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// What it wrote to its standard output.
+    /// The program's standard output.
     pub output: String,
     /// How it ended.
     pub end: End,
 }
 
-/// One process to start.
+/// A process to start.
 pub(crate) struct Job<'a> {
     pub(crate) tool: &'a Tool,
-    /// Its arguments; files are at `../NAME`, seen from its working directory.
+    /// Its arguments. Files are at `../NAME` relative to the working directory.
     pub(crate) args: &'a [&'a str],
-    /// Files that it can read and run, at the root of its file system.
+    /// Files that the process can read and execute, in the root of its file system.
     pub(crate) files: &'a [(&'a str, &'a [u8])],
-    /// A shell script to run instead; `$0` is the tool.
+    /// A shell script to run instead of the tool; `$0` is the tool.
     pub(crate) script: Option<&'a str>,
     pub(crate) limits: Limits,
-    /// What it reads from standard input, if that is not `stdin`.
+    /// The content of standard input, if `stdin` is not set.
     pub(crate) input: Option<&'a [u8]>,
-    /// Its streams; `/dev/null` where there is none.
+    /// The standard streams; `None` is `/dev/null`.
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
 }
 
-/// What a run left, with its errors.
+/// The result of a run, including its error output.
 pub(crate) struct Ran {
     pub(crate) output: Vec<u8>,
-    /// The end of what it wrote to standard error.
+    /// The end of its standard error.
     pub(crate) errors: String,
     pub(crate) end: End,
 }

@@ -1,4 +1,4 @@
-//! The jail of other systems than Linux: there is none.
+//! Replaces the jail on systems other than Linux: every function returns an error.
 
 use super::job::{End, Job};
 use crate::error::Error;
@@ -8,21 +8,21 @@ fn unsupported() -> Error {
     Error::Sandbox("it needs Linux: user namespaces and Landlock".into())
 }
 
-/// Always an error.
+/// Always returns an error.
 pub(crate) fn rehearse(_: Job) -> Result<(), Error> {
     Err(unsupported())
 }
 
-/// No value of this type exists, because no program runs.
+/// Has no values, because no program runs.
 pub(crate) enum Jail {}
 
 impl Jail {
-    /// Always an error.
+    /// Always returns an error.
     pub(crate) fn start(_: Job) -> Result<Jail, Error> {
         Err(unsupported())
     }
 
-    /// Never called.
+    /// Cannot be called.
     pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<End>, Error> {
         match *self {}
     }

@@ -1,34 +1,34 @@
-//! What failed when a jail could not be built, why, and the way out.
+//! The layers of a sandbox, and error messages with the reason and remedy if one fails.
 
 use super::tools::Tool;
 use crate::error::Error;
 use nix::errno::Errno;
 use std::io;
 
-/// The steps of entering a sandbox.
+/// The layers of a sandbox, in setup order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wall {
-    /// New namespaces.
+    /// Creating the namespaces.
     Namespaces = 1,
-    /// Closing what Meno has open.
+    /// Closing Meno's open descriptors.
     Descriptors,
-    /// The users of the new user namespace.
+    /// Mapping the users of the new user namespace.
     Maps,
-    /// Becoming user nobody, and giving up every capability.
+    /// Switching to user nobody and dropping all capabilities.
     User,
-    /// The first process of the process namespace, and the program's own.
+    /// Starting the init of the process namespace and the program's process.
     Init,
-    /// The files and directories that the tool needs.
+    /// Opening the files and directories that the tool needs.
     Files,
-    /// The file system in memory.
+    /// Mounting the file system in memory.
     Mounts,
     /// Leaving the machine's file system.
     Root,
-    /// The Landlock rules.
+    /// Applying the Landlock rules.
     Landlock,
-    /// The resource limits.
+    /// Setting the resource limits.
     Limits,
-    /// The filter of system calls.
+    /// Installing the system call filter.
     SystemCalls,
     /// Reading what all processes of a sandbox use.
     Watch,
@@ -36,13 +36,13 @@ pub(super) enum Wall {
     Kill,
 }
 
-/// All of them, with their names.
+/// All layers with their names.
 pub(super) const WALLS: [(Wall, &str); 13] = [
     (Wall::Namespaces, "namespaces of users, processes, mounts, network and IPC"),
     (Wall::Descriptors, "closing Meno's own files"),
     (Wall::Maps, "the user of the namespace"),
     (Wall::User, "no privileges"),
-    (Wall::Init, "an init that everything dies with"),
+    (Wall::Init, "an init whose end kills everything"),
     (Wall::Files, "read-only views of the interpreter and the libraries"),
     (Wall::Mounts, "a file system in memory"),
     (Wall::Root, "leaving the machine's file system"),
@@ -53,8 +53,8 @@ pub(super) const WALLS: [(Wall, &str); 13] = [
     (Wall::Kill, "ending a program from outside"),
 ];
 
-/// Marks an error with the wall that failed. One number passes from the child to the parent, so the wall goes into its
-/// upper half.
+/// Marks an error with the layer that failed. Only one number passes from the child to the parent, so the layer goes
+/// into its upper half.
 pub(super) trait At<T> {
     fn at(self, wall: Wall) -> io::Result<T>;
 }
@@ -68,7 +68,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     }
 }
 
-/// The error of a process that could not be started in its jail.
+/// The error of a process that could not start in its jail.
 pub(super) fn explain(tool: &Tool, error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(0);
     let errno = Errno::from_raw(code & 0xffff);
@@ -78,7 +78,7 @@ pub(super) fn explain(tool: &Tool, error: &io::Error) -> Error {
     }
 }
 
-/// Why the tool itself did not start.
+/// The reason why the tool itself did not start.
 fn started(tool: &Tool, error: &io::Error) -> String {
     let path = tool.path.display();
     match error.raw_os_error().map(Errno::from_raw) {
@@ -86,7 +86,7 @@ fn started(tool: &Tool, error: &io::Error) -> String {
             "{path} cannot be run: {error}. The user that programs run as (nobody, when Meno runs as root) must be \
              allowed to read and run it and its libraries (chmod -R o+rX), on a file system without noexec"
         ),
-        Some(Errno::ENOENT) => format!("{path} is not there any more, or its dynamic loader is missing"),
+        Some(Errno::ENOENT) => format!("{path} no longer exists, or its dynamic loader is missing"),
         Some(Errno::EAGAIN | Errno::ENOMEM) => {
             format!("no new process could be started ({error}): the machine's or container's limit is reached")
         }
@@ -100,7 +100,7 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
     match wall {
         Wall::Namespaces => because("user namespaces are not available", &namespaces()),
         Wall::Descriptors => because(
-            "the files that Meno has open could not be closed in the new process (close_range)",
+            "Meno's open files could not be closed in the new process (close_range)",
             "It needs Linux 5.9 or later, and a container's seccomp profile must allow close_range",
         ),
         Wall::Maps => because("the users of the new namespace could not be set", &namespaces()),
@@ -119,7 +119,7 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
         Wall::Mounts => because("the file system in memory could not be mounted in the new namespace", &namespaces()),
         Wall::Root => because(
             "the machine's file system could not be left (pivot_root)",
-            "This does not work on an initial RAM disk (rootfs), or under a profile that forbids pivot_root",
+            "This fails on an initial RAM disk (rootfs), or under a profile that forbids pivot_root",
         ),
         Wall::Landlock => because("Landlock, which keeps programs from other files, is not available", &landlock()),
         Wall::Limits => because(
@@ -137,7 +137,7 @@ fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
     }
 }
 
-/// What hides processes in /proc.
+/// The cause for which /proc hides processes.
 fn watch() -> String {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hidden = mounts.lines().any(|line| line.contains(" /proc proc ") && line.contains("hidepid="));
@@ -153,7 +153,7 @@ fn watch() -> String {
     }
 }
 
-/// What Landlock needs, and the kernel of this machine.
+/// What Landlock needs, and this machine's kernel version.
 fn landlock() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
@@ -164,7 +164,7 @@ fn landlock() -> String {
     )
 }
 
-/// The setting of this machine that forbids user namespaces, and what changes it.
+/// The setting of this machine that forbids user namespaces, and how to change it.
 fn namespaces() -> String {
     let settings = [
         ("user.max_user_namespaces", "0", "10000"),
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_wall_has_its_own_message() {
+    fn each_layer_has_a_distinct_message() {
         let tool = Tool::made("/root/python/bin/python3");
         let mut seen = std::collections::HashSet::new();
         for (wall, _) in WALLS {

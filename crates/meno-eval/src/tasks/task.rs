@@ -1,4 +1,4 @@
-//! What every task is: numbered problems in splits, and a verifier for their answers.
+//! The interface of all tasks: numbered problems in splits, and a verifier for the responses.
 
 use crate::error::Error;
 use crate::verify::Verdict;
@@ -6,59 +6,59 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// One question with its reference answer.
+/// A question with its reference answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Its number in the split.
     pub index: u64,
-    /// What is asked, as a user would.
+    /// The question, as the user message.
     pub question: String,
-    /// The reference answer, in the form the task's verifier wants.
+    /// The reference answer, in the format of the task's verifier.
     pub answer: String,
-    /// ISO 639 code of the language it is asked in.
+    /// ISO 639 code of the question's language.
     pub language: String,
-    /// The record of a file that it was made of, without its nulls; empty for a question that was drawn. It is not saved.
+    /// The record that the problem was read from, without nulls; empty for a generated question. Not serialised.
     #[serde(skip)]
     pub record: Arc<Map<String, Value>>,
 }
 
-/// Which part of a task. Training never sees the other two; choices are made on validation, figures come from test.
+/// A part of a task. Training sees only the train split; model selection uses validation; reported scores use test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// To learn from.
+    /// For training.
     Train,
-    /// To choose by.
+    /// For model selection.
     Validation,
-    /// To report.
+    /// For reported scores.
     Test,
 }
 
-/// A family of questions with its verifier.
+/// A source of problems with a verifier.
 pub trait Task: Send + Sync {
     /// Its name.
     fn name(&self) -> &str;
-    /// How many problems a split has; `None` for as many as wanted.
+    /// Number of problems in a split; `None` if unlimited.
     fn len(&self, split: Split) -> Option<u64>;
     /// Problem number `index` of a split.
     fn problem(&self, split: Split, index: u64) -> Problem;
-    /// The answer a response gives, in one form for all ways to write it, as votes are counted by.
+    /// The answer in a response, in a normal form that does not depend on how it is written. Votes count these answers.
     fn answer(&self, problem: &Problem, response: &str) -> Option<String>;
-    /// Whether an answer, as [`Task::answer`] gives it, is right.
+    /// True if an answer, in the form of [`Task::answer`], is right.
     fn is_right(&self, problem: &Problem, answer: &str) -> bool;
 
-    /// Whether two answers, as [`Task::answer`] gives them, are one vote.
+    /// True if two answers, in the form of [`Task::answer`], count as the same vote.
     fn is_same(&self, _problem: &Problem, a: &str, b: &str) -> bool {
         a == b
     }
 
-    /// The error that kept an answer from being judged since the last call. Whoever uses verdicts asks after each batch
-    /// of them: without an answer's judgement [`Task::is_right`] can only say no.
+    /// Returns the error that prevented a judgement since the last call. Call it after each batch of verdicts:
+    /// [`Task::is_right`] returns false if an answer cannot be judged.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// What the verifier says of a response; `truncated` when it ran into the length limit.
+    /// Judges a response; `truncated` if it reached the length limit.
     fn verify(&self, problem: &Problem, response: &str, truncated: bool) -> Verdict {
         match self.answer(problem, response) {
             _ if truncated => Verdict::Truncated,

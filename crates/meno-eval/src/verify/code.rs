@@ -1,9 +1,10 @@
-//! Programs: whether the code of a response passes its tests. It runs in a [`Sandbox`], or not at all.
+//! Programs: checks that the code in a response passes its tests. Programs run only in a [`Sandbox`].
 //!
-//! Three kinds of tests: text on standard input and output; calls of a Python function with JSON arguments and result;
-//! Python scripts that assert. The program under test never sees a test's expectation and never decides about it: its
-//! output is compared here, and its values travel as plain data to a judge in a cage of its own (`examiner.py`), which
-//! rebuilds and compares them. `docs/verifiers-programs.md` has the rules of each benchmark and the trust model.
+//! There are three kinds of tests: text on standard input and output; calls of a Python function with JSON arguments
+//! and result; Python scripts with assertions. The program under test never sees the expected results and never takes
+//! part in the verdict. Its output is compared here. Its values travel as plain data to a judge in a separate jail
+//! (`examiner.py`), which rebuilds and compares them. `docs/verifiers-programs.md` describes the rules of each
+//! benchmark and the trust model.
 
 mod blocks;
 mod exam;
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::sandbox::{Language, Sandbox};
 use serde::Serialize;
 
-/// What the judge says of a response.
+/// The judgement of a response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judgement {
     /// The verdict.
@@ -27,12 +28,13 @@ pub struct Judgement {
     pub program: Option<String>,
     /// Its language.
     pub language: Option<Language>,
-    /// Why: the test that failed with what was expected and what came, the limit, the exception; or what is missing.
+    /// The reason: the failed test with the expected and the actual result, the exceeded limit, the exception, or what
+    /// is missing.
     pub reason: String,
 }
 
-/// Judges a response. An error means that it could not be judged: the sandbox failed, a compiler is missing, or the
-/// tests themselves are broken.
+/// Judges a response. Returns an error if no judgement is possible: the sandbox failed, a compiler is missing, or the
+/// tests are broken.
 pub fn judge(sandbox: &Sandbox, response: &str, tests: &Tests, truncated: bool) -> Result<Judgement, Error> {
     let (language, program) = match blocks::program(response, tests) {
         Ok((language, program)) => (Some(language), Ok(program)),
@@ -50,12 +52,12 @@ pub fn judge(sandbox: &Sandbox, response: &str, tests: &Tests, truncated: bool) 
     Ok(Judgement { verdict, program: program.ok(), language, reason })
 }
 
-/// What the verifier says of a response.
+/// The verdict on a response.
 pub fn verify(sandbox: &Sandbox, response: &str, tests: &Tests, truncated: bool) -> Result<Verdict, Error> {
     Ok(judge(sandbox, response, tests, truncated)?.verdict)
 }
 
-/// The program of a response as a code block, the same for all ways to write it; [`judge`] reads it back.
+/// The program of a response as a code block in a normal form, which [`judge`] can read.
 pub fn answer(response: &str, tests: &Tests) -> Option<String> {
     blocks::program(response, tests).ok().map(|(language, code)| blocks::fenced(language, &code))
 }
@@ -67,13 +69,13 @@ fn count(tests: &Tests) -> String {
     }
 }
 
-/// Why a program fails its tests; nothing if it passes.
+/// The reason why a program fails its tests; `None` if it passes.
 fn failure(sandbox: &Sandbox, language: Language, program: &str, tests: &Tests) -> Result<Option<String>, Error> {
     let is_text = |test: &&Test| matches!(test, Test::Case { .. }) && tests.function.is_none();
     let text: Vec<&Test> = tests.tests.iter().filter(is_text).collect();
     if text.len() < tests.tests.len() || tests.plus.is_some() {
         if language != Language::Python {
-            return Ok(Some(format!("the tests are Python, and the program is {language}")));
+            return Ok(Some(format!("the tests are in Python, but the program is in {language}")));
         }
         if let Some(reason) = exam::failure(sandbox, program, tests)? {
             return Ok(Some(reason));

@@ -1,9 +1,9 @@
-//! The verdict on a response, and the reasons for it.
+//! The verdict on a response, with its reasons.
 
 use super::extract::Marker;
 use serde::{Deserialize, Serialize};
 
-/// What a verifier says of a response. The four are counted apart: a truncated response is not a wrong thought.
+/// The verdict on a response. The four are counted separately, because a truncated response is not a wrong one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -12,27 +12,27 @@ pub enum Verdict {
     /// There is an answer and it is wrong.
     #[default]
     Wrong,
-    /// The response ran into the length limit.
+    /// The response reached the length limit.
     Truncated,
-    /// No answer could be found in the response, or none that can be read.
+    /// The response has no answer, or none that can be read.
     Unparsable,
 }
 
-/// A verdict with the reasons for it, as `meno verify` prints them.
+/// A verdict with its reasons, in the form that `meno verify` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// The answer as the response writes it.
+    /// The answer as written in the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extracted: Option<String>,
     /// How the response marks its answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
-    /// The readings of the reference, printed in one way for all ways to write them.
+    /// The readings of the reference, printed in a normal form.
     pub gold: Vec<String>,
     /// The readings of the extracted answer.
     pub response: Vec<String>,
-    /// Why the verdict is what it is.
+    /// The reason for the verdict.
     pub reason: String,
 }

@@ -1,10 +1,11 @@
-//! Mathematical answers: whether a response gives the value of a reference.
+//! Mathematical answers: decides whether a response gives the value of a reference.
 //!
-//! Three parts, each testable alone: [`extract`](super::extract()) finds the answer in a response, [`parse`] reads text
-//! into a typed [`tree`], [`same`] decides whether two trees are equal. docs/verifiers.md lists what is understood.
+//! Three parts, each separately testable: [`extract`](super::extract()) finds the answer in a response, [`parse`] reads
+//! text into a typed [`tree`], [`same`] decides whether two trees are equal. docs/verifiers.md lists the supported
+//! notations.
 //!
 //! A text can have several readings (`1,234` is a number or a list, `5 m` has a unit or a factor m). Two answers are
-//! equal if a reading of one equals a reading of the other.
+//! equal if any reading of one equals any reading of the other.
 
 mod compare;
 mod matrix;

@@ -1,5 +1,5 @@
-//! Programs whose values are tested: the program in one cage, the judge that runs the tests in another, two pipes
-//! between them. The judge's report goes to a file that only it and Meno hold.
+//! Tests the values of a program. The program runs in one jail, the judge that runs the tests in another, with two
+//! pipes between them. The judge writes its report to a file that only the judge and Meno can access.
 
 use super::output::short;
 use super::run;
@@ -16,10 +16,10 @@ const PROGRAM: &str = concat!(include_str!("values.py"), "\n\n", include_str!("p
 const EXAMINER: &str =
     concat!(include_str!("values.py"), "\n\n", include_str!("objects.py"), "\n\n", include_str!("examiner.py"));
 
-/// More calls than this do not lengthen the time of all of them together.
+/// The total time limit grows with the number of calls up to this number.
 const MOST_TIMES: u32 = 12;
 
-/// What the judge is given.
+/// The input of the judge.
 #[derive(Serialize)]
 struct Orders<'a> {
     mark: &'a str,
@@ -35,7 +35,7 @@ struct Orders<'a> {
     plus: Option<&'a Plus>,
 }
 
-/// What the program's side is given.
+/// The input of the program's side.
 #[derive(Serialize)]
 struct Plan<'a> {
     imports: Vec<&'a str>,
@@ -45,7 +45,7 @@ struct Plan<'a> {
     cpu_seconds: u64,
 }
 
-/// What the judge reports.
+/// The report of the judge.
 #[derive(Deserialize)]
 struct Report {
     status: Status,
@@ -60,13 +60,13 @@ struct Report {
 enum Status {
     Right,
     Wrong,
-    /// The program is gone.
+    /// The program has ended.
     Ended,
-    /// The tests themselves are broken.
+    /// The tests are broken.
     Tests,
 }
 
-/// Why a program fails the calls and scripts; nothing if it passes.
+/// The reason why a program fails the calls and scripts; `None` if it passes.
 pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result<Option<String>, Error> {
     let failed = |what: &str, e: std::io::Error| Error::Sandbox(format!("{what}: {e}"));
     let limits = sandbox.limits();
@@ -133,14 +133,14 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
             Status::Right => Ok(None),
             Status::Wrong => Ok(Some(told(&report))),
             Status::Tests => Err(Error::Tests(report.reason)),
-            // The program's end tells why, if it comes at once.
+            // The program's exit status gives the reason, if it ends promptly.
             Status::Ended => Ok(Some(match side.wait(Instant::now() + Duration::from_secs(1))? {
                 Some(End::Failed(124)) => run::ended(End::OutOfCpu, "", &sandbox.limits()),
                 Some(End::Done) | None => report.reason,
                 Some(end) => run::ended(end, "", &sandbox.limits()),
             })),
         },
-        // The judge works only on what it is asked for until it is ready: its failure is then ours.
+        // Until it is ready, the judge handles only trusted input. A failure before that is a failure of Meno.
         _ if !text.starts_with("ready\n") => {
             let last = text.trim().lines().last().map(short).unwrap_or_default();
             Err(Error::Sandbox(format!("the judge of programs did not start: it ended with {code:?} {last}")))
@@ -150,7 +150,7 @@ pub(super) fn failure(sandbox: &Sandbox, program: &str, tests: &Tests) -> Result
     }
 }
 
-/// Calls as JSON texts for the judge.
+/// The calls as JSON texts for the judge.
 fn calls(tests: &Tests) -> Vec<String> {
     let text = |test: &Test| match test {
         Test::Case { input, output } if tests.function.is_some() => {
@@ -176,7 +176,7 @@ fn read(file: &mut File) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A report in words.
+/// Describes a report in words.
 fn told(report: &Report) -> String {
     let mut text = if report.test > 0 { format!("test {}: ", report.test) } else { String::new() };
     text += &report.reason;

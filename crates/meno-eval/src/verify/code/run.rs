@@ -1,4 +1,4 @@
-//! Programs that read and write text: compiled once if need be, then run on every input.
+//! Runs programs that read and write text: compiles once if needed, then runs on every input.
 
 use super::output::{self, short};
 use super::suite::{Preamble, Rules, Test, Tests};
@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::sandbox::{End, Job, Language, Limits, Ran, Sandbox, Tool};
 use std::time::Duration;
 
-/// Imports of LiveCodeBench's checker (`import_string`), one a line.
+/// The imports of LiveCodeBench's checker (`import_string`), one per line.
 const LIVE_CODE_BENCH: &str = include_str!("imports_livecodebench.txt");
-/// Imports of APPS' checker.
+/// The imports of APPS' checker, one per line.
 const APPS: &str = include_str!("imports_apps.txt");
 
 /// The lines of a preamble.
@@ -20,14 +20,14 @@ pub(super) fn imports(preamble: Preamble) -> &'static str {
     }
 }
 
-/// A program ready to run.
+/// A program that is ready to run.
 enum Ready<'a> {
     Python { program: &'a str, imports: &'a str },
     Node { program: &'a str },
     Binary(Vec<u8>),
 }
 
-/// Why a program fails one of the tests on text; nothing if it passes all.
+/// The reason why a program fails one of the text tests; `None` if it passes all.
 pub(super) fn failure(
     sandbox: &Sandbox,
     language: Language,
@@ -52,7 +52,7 @@ pub(super) fn failure(
     Ok(None)
 }
 
-/// What is wrong with a run.
+/// The reason why a run is wrong; `None` if it is right.
 fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
     let last = || ran.errors.trim().lines().last().map(short).unwrap_or_default();
     if ran.end != End::Done {
@@ -65,7 +65,7 @@ fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<Str
     Some(format!("expected {}, got {}", short(wanted), short(got)))
 }
 
-/// How a program that failed ended.
+/// Describes how a failed program ended.
 pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
     let code = match end {
         End::OutOfTime => return format!("time limit ({} s) exceeded", limits.wall.as_secs()),
@@ -84,7 +84,7 @@ pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
     }
 }
 
-/// Runs a program on one input; `expected` is the length of the right output.
+/// Runs a program on one input; `expected` is the length of the right output in bytes.
 fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<Ran, Error> {
     let limits = sandbox.limits();
     let limits = Limits { output_bytes: limits.output_bytes.max(2 * expected + 4096), ..limits };
@@ -115,10 +115,10 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
     }
 }
 
-/// Compiles a program in a cage of its own; the compiler's first error if it does not compile.
+/// Compiles a program in a separate jail. Returns the first error of the compiler if compilation fails.
 fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Result<Vec<u8>, String>, Error> {
     let (name, arguments) = match language {
-        // The linker that rustc brings asks /proc where it lies.
+        // rustc's bundled linker reads its own location from /proc.
         Language::Rust => {
             ("program.rs", "--edition 2021 -C opt-level=2 -C codegen-units=1 -C strip=symbols -C link-arg=-fuse-ld=bfd")
         }
@@ -133,16 +133,17 @@ fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Resul
         output_bytes: 64 << 20,
         files_bytes: 256 << 20,
     };
-    // The shell gets the compiler as $0; the working directory is gone at its end, so the program leaves by the output.
+    // The shell receives the compiler as $0. The working directory is deleted at the end, so the script writes the
+    // program to its output.
     let script = format!("\"$0\" {arguments} -o program ../{name} && cat program");
     let files: [(&str, &[u8]); 1] = [(name, program.as_bytes())];
     let ran = sandbox.capture(Job { files: &files, limits, script: Some(&script), ..sandbox.job(tool, &[]) })?;
     Ok(match ran.end {
         End::Done => Ok(ran.output),
-        End::OutOfTime => Err("the compiler's time limit is exceeded".to_owned()),
+        End::OutOfTime => Err("the compiler exceeded its time limit".to_owned()),
         _ => {
             let line = ran.errors.lines().find(|line| line.contains("error")).or_else(|| ran.errors.lines().next());
-            Err(line.map(short).unwrap_or_else(|| "the compiler's limits are exceeded".to_owned()))
+            Err(line.map(short).unwrap_or_else(|| "the compiler exceeded its limits".to_owned()))
         }
     })
 }

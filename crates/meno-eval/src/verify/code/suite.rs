@@ -3,62 +3,62 @@
 use crate::sandbox::Language;
 use serde::{Deserialize, Serialize};
 
-/// What a program must do.
+/// One test of a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Test {
-    /// Write `output` when it reads `input`, or return it when called.
+    /// The program must write `output` after reading `input`, or return it when called.
     Case {
-        /// Standard input; or the arguments, one JSON value a line.
+        /// Standard input; or the arguments, one JSON value per line.
         input: String,
         /// Standard output; or the result as JSON.
         output: String,
     },
-    /// Make this Python run to its end.
+    /// This Python script must run to its end without an exception.
     Script(String),
-    /// Calls as APPS packs them: JSON text of `{"inputs": [[argument, …], …], "outputs": [result, …]}`.
+    /// Calls in the packed form of APPS: JSON text of `{"inputs": [[argument, …], …], "outputs": [result, …]}`.
     Packed {
-        /// The JSON text: whole numbers of any size stay what they are.
+        /// The JSON text. It stays text so that whole numbers keep any size.
         packed: String,
     },
 }
 
-/// Whose checker is followed where they differ.
+/// Which benchmark's checker compares the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rules {
-    /// LiveCodeBench: lines, decimals exactly.
+    /// LiveCodeBench: by lines, decimals exactly.
     #[default]
     LiveCodeBench,
-    /// APPS: lines without empty ones, fractions as `numpy.allclose`.
+    /// APPS: by non-empty lines, fractions as `numpy.allclose`.
     Apps,
-    /// code_contests: words in any case, fractions within 1e-5.
+    /// code_contests: by words, ignoring case, fractions within 1e-5.
     CodeContests,
 }
 
-/// The imports that a benchmark puts before every program.
+/// The imports that a benchmark adds before every program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preamble {
-    /// None.
+    /// No imports.
     #[default]
     None,
-    /// LiveCodeBench's: the standard library, most of it by `*`.
+    /// LiveCodeBench: the standard library, mostly with `import *`.
     LiveCodeBench,
-    /// APPS'.
+    /// APPS.
     Apps,
 }
 
-/// EvalPlus' further inputs, whose results a reference solution gives.
+/// The extra inputs of EvalPlus. A reference solution computes their expected results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plus {
-    /// Source of the reference solution.
+    /// The source code of the reference solution.
     pub reference: String,
-    /// The function.
+    /// The name of the function.
     pub entry: String,
     /// The arguments of each call.
     pub inputs: Vec<Vec<serde_json::Value>>,
-    /// The absolute tolerance; 0 is 1e-6 for floating-point numbers and exact for everything else.
+    /// The absolute tolerance. 0 means 1e-6 for floating-point numbers and exact comparison for everything else.
     pub atol: f64,
 }
 
@@ -66,25 +66,25 @@ pub struct Plus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tests {
-    /// The function that is called; without one, programs read and write text.
+    /// The function to call. `None`: programs read and write text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
-    /// The tests, in order; the first that fails decides.
+    /// The tests in order; the first failure decides.
     pub tests: Vec<Test>,
-    /// How results are compared.
+    /// The rules that compare the output.
     pub rules: Rules,
-    /// What the program may use without importing it.
+    /// The imports that the program may rely on.
     pub preamble: Preamble,
-    /// The language that the problem asks for; without one, the tag of the block selects it.
+    /// The required language. `None`: the tag of the code block selects it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
-    /// Python that stands before the tests: imports, helpers, objects.
+    /// Python code before the tests: imports, helpers, objects.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub setup: String,
-    /// HumanEval's prompt, whose function a response completes, and the name of that function.
+    /// The HumanEval prompt, whose function a response completes, and the name of that function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<(String, String)>,
-    /// EvalPlus' inputs.
+    /// The extra inputs of EvalPlus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plus: Option<Plus>,
 }

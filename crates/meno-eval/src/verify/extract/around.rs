@@ -1,8 +1,8 @@
-//! What touches a box: `-\boxed{5}`, `\boxed{5}^2` and `(\boxed{5}, 3)` are other values than the box; a unit beside it
-//! belongs to the answer.
+//! Analyses the text around a box. `-\boxed{5}`, `\boxed{5}^2` and `(\boxed{5}, 3)` have other values than the box; a
+//! unit next to it belongs to the answer.
 //!
-//! In its formula, or on its line if there is none, a box must be a whole side: a relation like `=`, a colon or words
-//! stand before it; punctuation, a unit or words that keep the value stand after it.
+//! In its formula (or on its line, outside formulas) a box must be a whole side. Before it may be a relation like `=`,
+//! a colon or words; after it punctuation, a unit, or words that keep the value.
 
 mod after;
 mod before;
@@ -13,23 +13,24 @@ use after::follows;
 use before::{RELATIONS, formula_before, group_at_end, is_operator, prose_before};
 use tex::{FONTS, command_at_end, trim_spacing_end, trim_spacing_start};
 
-/// How much text around a box is looked at, in bytes.
+/// How much text on each side of a box is analysed, in bytes.
 const WINDOW: usize = 2000;
 
-/// What belongs to the value of a box.
+/// Text outside a box that belongs to its value.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Affixes {
-    /// A currency before it.
+    /// A currency before the box.
     pub(super) before: String,
-    /// A unit after it.
+    /// A unit after the box.
     pub(super) after: String,
 }
 
-/// What belongs to the value of the box between two texts. `None` if the box is only part of a value.
+/// The affixes of the box between two texts. `None` if the box is only part of a value.
 pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     let mut before = tail_of(before, WINDOW);
     let mut after = head_of(after, WINDOW);
-    // Text that was escaped twice has `\\boxed` and `\n`.
+    // Doubly escaped text contains `\\boxed` and `
+    // `.
     before = before.strip_suffix('\\').unwrap_or(before);
     let mut found = Affixes::default();
     (before, after) = unwrap(before, after)?;
@@ -57,7 +58,7 @@ pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     Some(found)
 }
 
-/// What belongs to the value of the last of several boxes. `None` if one is part of a value.
+/// The affixes of the last of several boxes. `None` if one of them is only part of a value.
 pub(super) fn affixes_of_list(text: &str, spans: &[(usize, usize)]) -> Option<Affixes> {
     for (index, &(start, end)) in spans.iter().enumerate() {
         let from = if index > 0 { spans[index - 1].1 } else { 0 };
@@ -75,7 +76,7 @@ pub(super) fn affixes_of_list(text: &str, spans: &[(usize, usize)]) -> Option<Af
     Some(Affixes { before: String::new(), after: unit })
 }
 
-/// Whether an operator joins a box with what is beside it.
+/// True if an operator joins a box with its neighbours.
 fn is_touched(before: &str, after: &str) -> bool {
     let border = |c: char| matches!(c, '$' | '(' | '[');
     let left = if before.ends_with('$') || before.ends_with("\\(") || before.ends_with("\\[") {
@@ -94,11 +95,11 @@ fn is_touched(before: &str, after: &str) -> bool {
         || operators.contains(&name.as_str())
 }
 
-/// Where a box stands.
+/// The position of a box.
 struct Place {
-    /// Whether in a formula.
+    /// True if the box is in a formula.
     math: bool,
-    /// Where the formula or the text after the last formula starts.
+    /// Where the formula starts, or the text after the last formula.
     start: usize,
 }
 
@@ -118,7 +119,7 @@ impl Place {
                 continue;
             };
             at += border.len();
-            // The name of an environment.
+            // Skips the name of an environment.
             at += before[at..].find('}').filter(|len| border == "\\begin{" && *len < 20).map_or(0, |len| len + 1);
             open = match (border, open) {
                 ("\\begin{", None) => Some("\\end{"),
@@ -132,13 +133,13 @@ impl Place {
             start = at;
         }
         let closes = open.is_some_and(|close| after.split("\n\n").next().unwrap_or(after).contains(close));
-        // A box right after a border is in a formula, whatever dollars of prices stand before it.
+        // A box right after a delimiter is in a formula, even if dollar signs of prices precede it.
         let right_after = open.is_none() && before.ends_with('$') && !before.ends_with("\\$") && after.contains('$');
         let start = if right_after { before.len() } else { start.min(before.len()) };
         Place { math: closes || right_after, start }
     }
 
-    /// The text before the box that stands with it.
+    /// The text before the box that belongs to the same formula row or line.
     fn side<'a>(&self, before: &'a str) -> &'a str {
         if self.math {
             let row = &before[self.start..];
@@ -150,7 +151,7 @@ impl Place {
     }
 }
 
-/// Without groups of fonts, brackets and markup right around a box. `None` if a box is in another command's group.
+/// Removes font groups, brackets and markup directly around a box. `None` if a box is in the group of another command.
 fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
     loop {
         let (left, right) = (trim_spacing_end(before), trim_spacing_start(after).trim_start());
@@ -191,7 +192,8 @@ fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a s
     }
 }
 
-/// Whether no bracket or group is open at the end of a formula's part. Half-open intervals mix their brackets.
+/// `Some` if no bracket or group is open at the end of this part of a formula. Brackets of any kind match each other,
+/// as in half-open intervals.
 fn balanced(text: &str) -> Option<()> {
     let (mut brackets, mut groups) = (0i32, Vec::new());
     let bytes = text.as_bytes();
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_side_is_a_value() {
+    fn a_box_that_is_a_whole_side_is_a_value() {
         for (before, after) in [
             ("$x = ", "$"),
             ("\\[ 2x = 10 \\implies ", ". \\]"),
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_no_value() {
+    fn a_box_that_is_part_of_a_value_is_rejected() {
         for (before, after) in [
             ("$-", "$"),
             ("-$", "$"),

@@ -1,6 +1,6 @@
-//! The answer of a response.
+//! The extracted answer of a response.
 
-/// How an answer was marked.
+/// How a response marks its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Marker {
@@ -8,20 +8,20 @@ pub enum Marker {
     Tags,
     /// In `\boxed{…}` or `\fbox{…}`.
     Box,
-    /// After "answer is" and the like.
+    /// After a phrase such as "answer is".
     Phrase,
-    /// Not at all: the response is the answer, or ends with it.
+    /// Unmarked: the response is the answer, or ends with it.
     None,
 }
 
-/// The answer of a response.
+/// The extracted answer of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extracted {
-    /// The answer, as it is written.
+    /// The answer as written.
     pub text: String,
     /// The answers of all boxes that belong together, if there are several.
     pub boxes: Option<String>,
-    /// How it was marked.
+    /// How the response marks it.
     pub marker: Marker,
 }
 

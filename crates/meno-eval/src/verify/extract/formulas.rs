@@ -1,13 +1,13 @@
-//! The formulas of a text.
+//! Finds the formulas in a text.
 
 use super::text::words;
 
-/// How many borders of formulas may stay open before the search for formulas ends.
+/// The search ends after this many unclosed delimiters.
 const MAX_OPEN: usize = 8;
 
-/// A formula between its borders.
+/// A formula with its delimiters.
 pub(super) struct Formula {
-    /// Where it starts and ends, borders included.
+    /// Start and end, including the delimiters.
     pub(super) outer: (usize, usize),
 }
 
@@ -43,13 +43,14 @@ pub(super) fn formulas(text: &str) -> Vec<Formula> {
     found
 }
 
-/// Where a formula's border closes: an escaped dollar does not, nor does a dollar after an empty line.
+/// The position of a formula's closing delimiter. An escaped dollar does not close; nor does a dollar after an empty
+/// line.
 fn closing(text: &str, start: usize, close: &str) -> Option<usize> {
     if start > text.len() || !text.is_char_boundary(start) {
         return None;
     }
     let mut from = start;
-    // A formula is short: the search for its end must not make the passes over the text quadratic.
+    // Formulas are short. The limit keeps the passes over the text linear.
     let limit = text.len().min(start + 4096);
     let window = text.as_bytes();
     while from + close.len() <= limit {
@@ -68,7 +69,7 @@ fn closing(text: &str, start: usize, close: &str) -> Option<usize> {
     None
 }
 
-/// Whether what stands between two formulas makes a list of them.
+/// True if the text between two formulas joins them to a list.
 pub(super) fn is_list_joint(gap: &str) -> bool {
     gap.len() < 12 && words(gap).all(|w| matches!(w.as_str(), "and" | "or")) && !gap.contains(['.', '\n', '='])
 }

@@ -1,9 +1,9 @@
-//! Parts of a text: its start, its end, its words, what its markup encloses.
+//! Helpers for parts of a text: its start, its end, its words, its content without markup.
 
 /// How much of the end of a response is searched for unmarked answers and phrases, in bytes.
 pub(super) const TAIL: usize = 32 << 10;
 
-/// At most the last `len` bytes of a text, from a character border.
+/// At most the last `len` bytes of a text, starting at a character boundary.
 pub(super) fn tail_of(text: &str, len: usize) -> &str {
     let mut from = text.len().saturating_sub(len);
     while !text.is_char_boundary(from) {
@@ -24,20 +24,20 @@ pub(super) fn head_of(text: &str, len: usize) -> &str {
     &text[..to]
 }
 
-/// The end of a text, which is searched for what is not in a box.
+/// The end of a text that is searched for answers outside boxes.
 pub(in crate::verify) fn tail(text: &str) -> &str {
     tail_of(text, TAIL)
 }
 
-/// A text without the marks around it: spaces, `**`, quotes, one pair of formula borders, a closing full stop.
+/// Removes the markup around a text: spaces, `**`, quotes, one pair of formula delimiters, a final full stop.
 pub(in crate::verify) fn strip(text: &str) -> &str {
     let mut text = text.trim();
     loop {
-        // The underscore of _{10}C_3 is no markup.
+        // The underscore of _{10}C_3 is not markup.
         let marks: &[char] =
             if text.starts_with("_{") { &['*', '"', '“', '`'] } else { &['*', '_', '"', '“', '`'] };
         let mut next = text.trim_start_matches(marks).trim_start_matches(char::is_whitespace);
-        // The star of z^* is no markup.
+        // The star of z^* is not markup.
         let star = if next.ends_with("^*") { '"' } else { '*' };
         next = next.trim_end_matches([star, '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();
         for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {

@@ -1,4 +1,4 @@
-//! Answers without a mark: the whole response, its last formula, its last number.
+//! Unmarked answers: the whole response, its last formula, its last number.
 
 use super::denial::{denied_before, doubted_before, is_unsure, retracted};
 use super::extracted::Extracted;
@@ -9,7 +9,7 @@ use crate::verify::math::reading;
 use crate::verify::math::symbols::is_invisible;
 use std::borrow::Cow;
 
-/// An answer without a mark.
+/// The unmarked answer of a text.
 pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     let text = tail(text);
     let text = text.split("<|").next().unwrap_or(text).trim();
@@ -30,12 +30,12 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     if let Some(answer) = last_number(text) {
         return Some(Extracted::plain(answer));
     }
-    // Plain words, if there are few.
+    // A few plain words are an answer.
     (short && !whole.contains(['.', '\n', '?']) && whole.split_whitespace().count() <= 8)
         .then(|| Extracted::plain(whole))
 }
 
-/// A text without its fenced blocks of code, which hold no answer.
+/// A text without its fenced code blocks, which hold no answer.
 fn outside_code(text: &str) -> Cow<'_, str> {
     if !text.contains("```") {
         return Cow::Borrowed(text);
@@ -43,7 +43,7 @@ fn outside_code(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split("```").step_by(2).collect::<Vec<_>>().join("\n"))
 }
 
-/// "Yes, because 5 is prime": the one word that a sentence gives a reason for.
+/// "Yes, because 5 is prime": the one word before a reason.
 fn reasoned_word(text: &str) -> Option<&str> {
     let len = text.find(|c: char| !c.is_ascii_alphabetic())?;
     let (word, rest) = text.split_at(len);
@@ -53,7 +53,7 @@ fn reasoned_word(text: &str) -> Option<&str> {
     (says && reason && one).then_some(word)
 }
 
-/// Whether a sentence ends within a condition, so that a value there is given and not found: "7 solutions for n = 10".
+/// True if a sentence ends within a condition, so that a value in it is given and not found: "7 solutions for n = 10".
 fn is_conditional(sentence: &str) -> bool {
     let clause = sentence.rsplit([',', ';', ':']).next().unwrap_or(sentence);
     let starts = ["for", "when", "whenever", "if", "where", "given", "assuming", "suppose", "unless", "let"];
@@ -72,7 +72,7 @@ fn is_conditional(sentence: &str) -> bool {
     })
 }
 
-/// The last formula near the end of a text, with its neighbours of a list and its unit.
+/// The last formula near the end of a text, with the other formulas of its list and its unit.
 fn last_formula(text: &str) -> Option<String> {
     let formulas = formulas(text);
     let last = formulas.last()?;
@@ -101,7 +101,7 @@ fn last_formula(text: &str) -> Option<String> {
     Some(strip(&text[formulas[first].outer.0..end]).to_owned())
 }
 
-/// The last number of a text, in its last sentence or near its end: not one of several, not part of a word.
+/// The last number of a text, in its last sentence or near its end, if it is a single number and not part of a word.
 fn last_number(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     let end = text.rfind(|c: char| c.is_ascii_digit())? + 1;
@@ -121,7 +121,7 @@ fn last_number(text: &str) -> Option<&str> {
     let listed = words(sentence).last().is_some_and(|w| matches!(w.as_str(), "or" | "and" | "to" | "than"))
         && before.trim_end().ends_with(|c: char| c.is_alphabetic());
     let after = &text[end..];
-    // Units may follow: a percent sign, a currency, letters.
+    // A unit may follow: a percent sign, a currency, letters.
     let unsure =
         after.len() > 120 || is_unsure(after) || is_doubtful(sentence) || retracted(after) || is_conditional(sentence);
     if glued || listed || unsure || denied_before(before) || doubted_before(before) {
@@ -134,7 +134,7 @@ fn last_number(text: &str) -> Option<&str> {
     Some(&text[start - usize::from(sign)..end])
 }
 
-/// As [`is_unsure`], but "not 10, it is 12" is sure of 12.
+/// Like [`is_unsure`], but "not 10, it is 12" counts as sure of 12.
 fn is_doubtful(sentence: &str) -> bool {
     let last = sentence.rsplit(|c: char| c.is_ascii_digit()).next().unwrap_or(sentence);
     is_unsure(last)

@@ -1,8 +1,8 @@
-//! Whether two answers are the same.
+//! Decides whether two answers are the same.
 //!
-//! Scalars are compared by [`scalar`]; everything around them here: names before `=`, units, lists and sets (order and
-//! repeats do not matter), tuples and intervals (both do), equations (up to a factor), inequalities (as sets of
-//! solutions), matrices, ratios, text. docs/verifiers.md states the rules.
+//! [`scalar`] compares scalars. This module compares everything else: names before `=`, units, lists and sets (order
+//! and repeats do not matter), tuples and intervals (order and repeats matter), equations (up to a factor),
+//! inequalities (as solution sets), matrices, ratios, text. docs/verifiers.md states the rules.
 
 mod shape;
 
@@ -24,23 +24,23 @@ use shape::{
 pub(super) use shape::{is_computable, is_number};
 use std::cmp::Ordering;
 
-/// Most parts of a list that are compared with each other.
+/// Maximum number of parts of a list that are compared pairwise.
 const MAX_PARTS: usize = 256;
-/// Significant digits, some of them after the point, from which a decimal stands for an irrational number.
+/// A decimal with this many significant digits, some of them after the point, may stand for an irrational number.
 const MIN_DIGITS: usize = 6;
 
-/// Whether two trees are the same answer.
+/// True if two trees are the same answer.
 pub fn same(a: &Expr, b: &Expr) -> bool {
     Compare::new().same(a, b)
 }
 
-/// Whether a reading of one text is the same answer as a reading of another. All pairs share one budget of work.
+/// True if a reading of one text is the same answer as a reading of another. All pairs share one work budget.
 pub(super) fn any_same(a: &[Expr], b: &[Expr]) -> bool {
     let mut compare = Compare::new();
     a.iter().any(|a| b.iter().any(|b| compare.same(a, b)))
 }
 
-/// A sum of quantities of one dimension in the unit of the last one; a quantity as it is.
+/// Adds quantities of one dimension, in the unit of the last one. Returns a single quantity unchanged.
 fn total(e: &Expr) -> Option<Expr> {
     let Expr::Add(terms) = e else { return matches!(e, Expr::Quantity(..)).then(|| e.clone()) };
     let Some(Expr::Quantity(_, name)) = terms.last() else { return None };
@@ -55,7 +55,7 @@ fn total(e: &Expr) -> Option<Expr> {
     Some(Expr::Quantity(Box::new(Expr::Add(values.collect::<Option<_>>()?)), name.clone()))
 }
 
-/// The hour and minute of `3 PM` and `3:45 PM`, counted from midnight.
+/// Hour and minute of `3 PM` and `3:45 PM`, counted from midnight.
 fn clock(x: &Expr, unit: &str) -> Option<Expr> {
     let parts = match x {
         Expr::Apply(name, parts) if name == "\\time" => parts.as_slice(),
@@ -75,12 +75,13 @@ fn clock(x: &Expr, unit: &str) -> Option<Expr> {
     Some(Expr::Apply("\\time".into(), time))
 }
 
-/// Whether a unit is a half of the day.
+/// True if a unit is AM or PM.
 fn is_half_day(unit: &units::Unit) -> bool {
     unit.dimension.keys().any(|base| base == "am" || base == "pm")
 }
 
-/// A vector in coordinates: as it is, or over i, j, k if the other one is in coordinates or over i, j, k too.
+/// A vector in coordinates. Coordinates stay as they are; i, j, k are converted only if the other side is in
+/// coordinates or uses i, j, k too.
 fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
     let dimension = |e: &Expr| match e {
         Expr::Tuple(l, items, r) if brackets(*l, *r) == (Bracket::Round, Bracket::Round) => Some(items.len()),
@@ -96,16 +97,16 @@ fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
     }
 }
 
-/// Whether a unit vector is written with a hat or an arrow.
+/// True if a unit vector has a hat or an arrow.
 fn accented(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || children(e).into_iter().any(accented)
 }
 
 struct Compare {
     work: Work,
-    /// Pairs that may still be compared.
+    /// Number of pairs that may still be compared.
     steps: usize,
-    /// How deep the pair lies in both answers.
+    /// Depth of the current pair in both answers.
     depth: usize,
 }
 
@@ -134,7 +135,7 @@ impl Compare {
         }
         match (a, b) {
             (Expr::Text(x), Expr::Text(y)) => x == y || set_in_words(x).is_some_and(|s| Some(s) == set_in_words(y)),
-            // EVEN
+            // `EVEN`: capital letters that spell a word.
             (Expr::Text(words), Expr::Symbol(name)) | (Expr::Symbol(name), Expr::Text(words)) if name.len() > 2 => {
                 *words == name.to_ascii_lowercase()
                     || set_in_words(words).is_some_and(|set| set == Expr::Symbol(name.clone()))
@@ -190,7 +191,7 @@ impl Compare {
         }
     }
 
-    /// Vectors over i, j, k beside others, and sums with dots.
+    /// Compares vectors over i, j, k with other vectors, and sums with dots.
     fn rewritten(&mut self, a: &Expr, b: &Expr) -> Option<bool> {
         if let (Some(x), Some(y)) = (vector(a, b), vector(b, a)) {
             return Some(self.same(&x, &y));
@@ -202,7 +203,7 @@ impl Compare {
         Some(self.same(&x.unwrap_or_else(|| a.clone()), &y.unwrap_or_else(|| b.clone())))
     }
 
-    /// `1/0` is no answer, even to itself.
+    /// `1/0` is not an answer and equals nothing, not even itself.
     fn is_defined(&mut self, e: &Expr) -> bool {
         match e {
             Expr::Add(_)
@@ -218,12 +219,12 @@ impl Compare {
         }
     }
 
-    /// Pairwise in order.
+    /// Compares pairwise, in order.
     fn all(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
         xs.len() == ys.len() && xs.iter().zip(ys).all(|(x, y)| self.same(x, y))
     }
 
-    /// Scalars, matrices, alternatives by ±, anything else by its structure.
+    /// Compares scalars, matrices, alternatives with ±, and anything else by its structure.
     fn values(&mut self, a: &Expr, b: &Expr) -> bool {
         if has_sign_choice(a) || has_sign_choice(b) {
             return self.lists(a, b);
@@ -238,7 +239,7 @@ impl Compare {
     }
 
     fn scalars(&mut self, a: &Expr, b: &Expr) -> bool {
-        // Variables are real for `scalar`; under Re and Im they are not meant so.
+        // `scalar` treats variables as real. Under Re and Im they are complex.
         if has_complex_variable(a) || has_complex_variable(b) {
             return self.structure(a, b);
         }
@@ -248,8 +249,8 @@ impl Compare {
         }
     }
 
-    /// The tolerance: a decimal with six significant digits or more stands for the irrational number that it is
-    /// rounded from, to the last digit.
+    /// The tolerance: a decimal with at least six significant digits equals the irrational number from which it is
+    /// rounded, if all its digits are right.
     fn rounded(&mut self, decimal: &Expr, exact: &Expr) -> bool {
         let Some((literal, shift)) = written_decimal(decimal) else { return false };
         let digits = (&literal.value * BigRational::from_integer(BigInt::from(10).pow(literal.decimals))).to_integer();
@@ -276,7 +277,7 @@ impl Compare {
             && matches!(above, Some(Ordering::Greater | Ordering::Equal))
     }
 
-    /// Equal node by node.
+    /// Compares node by node.
     fn structure(&mut self, a: &Expr, b: &Expr) -> bool {
         if std::mem::discriminant(a) != std::mem::discriminant(b) {
             return false;
@@ -307,7 +308,7 @@ impl Compare {
         }
     }
 
-    /// As sets of real numbers, of the same unknown if both name one.
+    /// Compares as sets of real numbers. If both name the unknown, the names must agree.
     fn sets(&mut self, a: &Expr, b: &Expr) -> bool {
         if let (Some(x), Some(y)) = (unknown(a), unknown(b))
             && x != y
@@ -319,7 +320,7 @@ impl Compare {
         x.equals(&y, &mut self.work) == Some(true)
     }
 
-    /// Units convert; a unit that one side leaves out is taken from the other.
+    /// Compares quantities with unit conversion. If one side has no unit, it takes the other's.
     fn quantities(&mut self, a: &Expr, b: &Expr) -> bool {
         match (a, b) {
             (Expr::Quantity(x, u), Expr::Quantity(y, v)) => {
@@ -357,7 +358,7 @@ impl Compare {
         }
     }
 
-    /// A chain and something that is none: `x = 5` and 5, `x \in [1, 2]` and the interval.
+    /// Compares a chain with another kind of answer: `x = 5` and 5, `x \in [1, 2]` and the interval.
     fn named(&mut self, chain: &Expr, other: &Expr) -> bool {
         match assignment(chain) {
             Some(Assignment { name: Some(Expr::Tuple(..)), .. }) if pairs(other).is_some() => {
@@ -383,7 +384,7 @@ impl Compare {
         }
     }
 
-    /// Whether every step of `x = 2 + 3 = 5` holds.
+    /// True if every step of `x = 2 + 3 = 5` holds.
     fn consistent(&mut self, steps: &[Expr]) -> bool {
         steps.windows(2).all(|pair| self.same(&pair[0], &pair[1]))
     }
@@ -393,7 +394,7 @@ impl Compare {
         if r == s && self.all(xs, ys) {
             return true;
         }
-        // Read from the other end.
+        // The same chain, read from the other end.
         let back: Option<Vec<Relation>> = s.iter().rev().map(|r| flipped(*r)).collect();
         if back.as_ref() == Some(r) && xs.iter().zip(ys.iter().rev()).all(|(x, y)| self.same(x, y)) {
             return true;
@@ -412,7 +413,7 @@ impl Compare {
         self.equations(xs, r, ys, s)
     }
 
-    /// Equations up to a factor, inequalities up to a positive one.
+    /// Compares equations up to a factor, and inequalities up to a positive factor.
     fn equations(&mut self, xs: &[Expr], r: &[Relation], ys: &[Expr], s: &[Relation]) -> bool {
         let ([x0, x1], [r], [y0, y1], [s]) = (xs, r, ys, s) else { return false };
         if ![x0, x1, y0, y1].into_iter().all(is_scalar) {
@@ -420,7 +421,7 @@ impl Compare {
         }
         let side = |x: &Expr, y: &Expr| Expr::Add(vec![x.clone(), Expr::Neg(Box::new(y.clone()))]);
         let (left, right) = (side(x0, x1), side(y0, y1));
-        // 1 = 1 and 2 = 2 are no equations.
+        // 1 = 1 and 2 = 2 are not equations.
         if scalar::is_constant(&left) || scalar::is_constant(&right) {
             return false;
         }
@@ -438,7 +439,7 @@ impl Compare {
         }
     }
 
-    /// Lists, sets, and what is written with ±: the same parts, whatever their order and how often they are named.
+    /// Compares lists, sets, and terms with ±: the same parts in any order and any multiplicity.
     fn lists(&mut self, a: &Expr, b: &Expr) -> bool {
         if let Some(same) = self.ordered(a, b).or_else(|| self.ordered(b, a)) {
             return same;
@@ -456,7 +457,7 @@ impl Compare {
         self.unordered(&xs, &ys)
     }
 
-    /// Whether `a` may stand beside `b` as the only element of a set: {5} for 5, but not {{5}} for {5}.
+    /// True if `a` may equal `b` as the only element of a set: {5} for 5, but not {{5}} for {5}.
     fn may_unwrap(&self, a: &Expr, b: &Expr) -> bool {
         match (a, b) {
             (_, Expr::List(_) | Expr::Set(_)) => true,
@@ -471,7 +472,7 @@ impl Compare {
         within(xs, ys) && within(ys, xs)
     }
 
-    /// Values without names beside values of different names: `x=1, y=2` and `1, 2` or `(1,2)`, in this order.
+    /// Compares unnamed values with values of different names, in this order: `x=1, y=2` and `1, 2` or `(1,2)`.
     fn ordered(&mut self, named: &Expr, plain: &Expr) -> Option<bool> {
         let Expr::List(chains) = named else { return None };
         let values = match plain {
@@ -488,14 +489,14 @@ impl Compare {
         }
         let mut assigned: Vec<(String, &Expr)> =
             assigned.iter().zip(&names).map(|(a, name)| (name.to_string(), a.value)).collect();
-        // Coordinates have an order of their own.
+        // Coordinates have a fixed order.
         if assigned.iter().all(|(name, _)| matches!(name.as_str(), "x" | "y" | "z")) {
             assigned.sort_by(|a, b| a.0.cmp(&b.0));
         }
         Some(values.len() == assigned.len() && assigned.iter().zip(values).all(|((_, value), v)| self.same(value, v)))
     }
 
-    /// A column and a tuple.
+    /// Compares a column vector with a tuple.
     fn vectors(&mut self, a: &Expr, b: &Expr) -> bool {
         let (rows, items) = match (a, b) {
             (Expr::Matrix(rows), Expr::Tuple(l, items, r)) | (Expr::Tuple(l, items, r), Expr::Matrix(rows)) => {
@@ -511,7 +512,7 @@ impl Compare {
             && rows.iter().zip(items).all(|(row, item)| self.same(&row[0], item))
     }
 
-    /// 3 and 8 modulo 5.
+    /// Compares residues: 3 and 8 modulo 5.
     fn residues(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
         let ([x, n], [y, m]) = (xs, ys) else { return false };
         if !self.same(n, m) || ![x, y, n].into_iter().all(is_scalar) {
@@ -522,7 +523,7 @@ impl Compare {
         self.scalars(x, y) || self.scalars(&remainder, &Expr::Number(Literal::integer(0)))
     }
 
-    /// 1 : 2 = 2 : 4.
+    /// Compares ratios: 1 : 2 = 2 : 4.
     fn ratios(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
         if xs.len() != ys.len() || ![xs, ys].into_iter().flatten().all(is_scalar) {
             return self.all(xs, ys);
@@ -535,7 +536,7 @@ impl Compare {
         })
     }
 
-    /// Disjoint cycles in any order, each from any of its elements; cycles of one element mean nothing.
+    /// Compares disjoint cycles in any order, each starting at any element. Cycles of one element are ignored.
     fn cycles(&mut self, xs: &[Vec<Expr>], ys: &[Vec<Expr>]) -> bool {
         let turned = |x: &Vec<Expr>, y: &Vec<Expr>| {
             x.len() == y.len() && (0..x.len()).any(|k| (0..x.len()).all(|i| x[(i + k) % x.len()] == y[i]))

@@ -1,8 +1,8 @@
-//! Reads an answer into trees: a precedence parser over [`tokens`](super::token).
+//! Parses an answer into trees: a precedence parser over [`tokens`](super::token).
 //!
-//! From loose to tight: `;`, then `,` "and" "or", logic, relations, ∪ ∩ ∖, `a : b`, sums, products (written or
-//! implied, left to right with `/`), signs, powers and postfix marks, atoms. Function names without brackets take the
-//! implied product that follows (`\cos 2x`), up to the next sum, relation, written operator or function.
+//! From loose to tight: `;`, then `,` "and" "or", logic, relations, ∪ ∩ ∖, `a : b`, sums, products (explicit or
+//! implied, left to right with `/`), signs, powers and postfix marks, atoms. A function name without brackets applies
+//! to the implied product after it (`\cos 2x`), up to the next sum, relation, explicit operator or function.
 
 mod atoms;
 mod command;

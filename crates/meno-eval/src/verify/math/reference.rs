@@ -8,40 +8,40 @@ use super::tree::{Expr, Relation};
 use crate::verify::extract::{Extracted, Marker, extract, strip};
 use crate::verify::judgement::{Judgement, Verdict};
 
-/// Whether two answers are equal.
+/// True if two answers are equal.
 pub fn equal(a: &str, b: &str) -> bool {
     any_same(&parse(bare(a)), &parse(bare(b))) && !differ_in_joint(a, b)
 }
 
-/// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if there are none.
+/// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if it is not readable.
 pub fn reference(text: &str) -> Vec<Expr> {
     Reference::new(text).readings
 }
 
-/// A reference answer, read once for all responses to its problem.
+/// A reference answer, parsed once for all responses to its problem.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// The answer as it is written.
+    /// The answer as written.
     text: String,
     readings: Vec<Expr>,
     printed: Vec<String>,
 }
 
 impl Reference {
-    /// Reads a reference: the answer alone, or a solution that marks it.
+    /// Parses a reference: the answer alone, or a solution that marks it.
     pub fn new(text: &str) -> Reference {
         let (text, readings) = read_reference(text);
         let printed = printed(&readings);
         Reference { text, readings, printed }
     }
 
-    /// Whether it can be read as an answer.
+    /// True if the reference is readable as an answer.
     pub fn is_readable(&self) -> bool {
         !self.readings.is_empty()
     }
 
-    /// The answer that a response gives: all boxes together where the reference has several parts. `None` if there is
-    /// no answer or it cannot be read.
+    /// The answer that a response gives. Combines all boxes if the reference has several parts. `None` if there is no
+    /// answer or it is not readable.
     pub fn answer(&self, response: &str) -> Option<String> {
         let found = extract(response).filter(|found| !is_starred(found))?;
         let text = match found.boxes {
@@ -51,7 +51,7 @@ impl Reference {
         (!parse(bare(&text)).is_empty()).then_some(text)
     }
 
-    /// Whether an answer equals the reference.
+    /// True if an answer equals the reference.
     pub fn is_right(&self, answer: &str) -> bool {
         self.equals(answer, &parse(bare(answer)))
     }
@@ -63,7 +63,7 @@ impl Reference {
         if any_same(&self.readings, readings) {
             return true;
         }
-        // m + n = 5 for 5, but not 5 for the line x + y = 5.
+        // m + n = 5 counts for 5, but the line x + y = 5 does not equal 5.
         let numbers: Vec<Expr> = self.readings.iter().filter(|e| is_number(e)).cloned().collect();
         let values: Vec<Expr> = readings.iter().filter_map(stated_value).collect();
         any_same(&numbers, &values)
@@ -80,7 +80,7 @@ impl Reference {
             let reason = "the response has no answer after its reasoning".into();
             return Judgement { verdict: Verdict::Unparsable, reason, ..judgement };
         };
-        // What is too long to be read is not repeated whole.
+        // Answers that are too long to parse are shortened in the report.
         let long = found.text.len() > MAX_LEN;
         judgement.extracted = Some(if long { shortened(&found.text) } else { found.text.clone() });
         judgement.marker = Some(found.marker);
@@ -121,26 +121,26 @@ impl Reference {
     }
 }
 
-/// An answer without the markup and the full stop around it. Dots that say that it goes on stay.
+/// Removes the markup and the full stop around an answer. Keeps dots that mark a continuation.
 fn bare(text: &str) -> &str {
     let text = text.trim();
     let end = text.trim_end_matches(['$', '*', '`', '"']);
     if end.ends_with("..") { end.trim_start_matches(['$', '*', '`', '"']).trim() } else { strip(text) }
 }
 
-/// Whether a star belongs to an answer: it does in a box or between tags, elsewhere it is markup.
+/// True if a trailing star belongs to the answer: it does in a box or between tags; elsewhere it is markup.
 fn is_starred(found: &Extracted) -> bool {
     matches!(found.marker, Marker::Box | Marker::Tags) && ends_in_star(&found.text)
 }
 
-/// Whether one star follows an answer that does not start with one.
+/// True if a single star follows an answer that does not start with a star.
 fn ends_in_star(text: &str) -> bool {
     let text = text.trim();
     text.ends_with('*') && !text.starts_with('*') && !text.ends_with("^*") && !text.ends_with("**")
 }
 
-/// The answer of a reference and its readings. A reference is never searched for its last number: all of it reads, or
-/// it marks its answer, or it has no readings.
+/// The answer of a reference and its readings. Never searches a reference for its last number: either the whole text is
+/// readable, or it marks its answer, or it has no readings.
 fn read_reference(text: &str) -> (String, Vec<Expr>) {
     let read = |answer: &str| match ends_in_star(answer) {
         true => (answer.to_owned(), Vec::new()),
@@ -159,7 +159,7 @@ fn read_reference(text: &str) -> (String, Vec<Expr>) {
     match found {
         Some(found) if found.marker != Marker::None => read(found.boxes.as_deref().unwrap_or(&found.text)),
         _ if !text.contains("boxed{") => (text.to_owned(), Vec::new()),
-        // A box that was cut off.
+        // A box that is cut off.
         _ => read(text.rsplit_once("boxed{").map_or(text, |(_, rest)| rest)),
     }
 }
@@ -168,12 +168,12 @@ fn printed(readings: &[Expr]) -> Vec<String> {
     readings.iter().map(|e| e.to_string().trim().to_owned()).collect()
 }
 
-/// The answer that a response gives to the question of a reference, as [`Reference::answer`].
+/// The answer that a response gives to the question of a reference. See [`Reference::answer`].
 pub fn answer(reference_text: &str, response: &str) -> Option<String> {
     Reference::new(reference_text).answer(response)
 }
 
-/// Whether an answer, as [`answer`] gives it, equals a reference.
+/// True if an answer, in the form of [`answer`], equals a reference.
 pub fn is_right(reference_text: &str, answer: &str) -> bool {
     Reference::new(reference_text).is_right(answer)
 }
@@ -183,13 +183,13 @@ pub fn judge(reference_text: &str, response: &str, truncated: bool) -> Judgement
     Reference::new(reference_text).judge(response, truncated)
 }
 
-/// A text of at most 80 characters.
+/// Shortens a text to at most 80 characters.
 fn shortened(text: &str) -> String {
     let text = text.trim();
     if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(79).chain(['…']).collect() }
 }
 
-/// Whether an answer has several parts.
+/// True if an answer has several parts.
 fn has_parts(e: &Expr) -> bool {
     match e {
         Expr::List(_) | Expr::Set(_) | Expr::PlusMinus(_) => true,

@@ -1,8 +1,8 @@
-//! What Unicode characters and LaTeX commands mean: the tables of the tokenizer and the parser.
+//! The meanings of Unicode characters and LaTeX commands: tables of the tokenizer and the parser.
 
 use super::tree::{Constant, Function, Relation};
 
-/// LaTeX that stands for a Unicode character; the tokenizer reads it in its place. `None` for any other character.
+/// The LaTeX equivalent of a Unicode character, which the tokenizer substitutes. `None` for any other character.
 pub(super) fn latex_of(c: char) -> Option<&'static str> {
     Some(match c {
         '−' | '–' | '—' | '﹣' | '－' => "-",
@@ -139,7 +139,7 @@ pub(super) fn latex_of(c: char) -> Option<&'static str> {
     })
 }
 
-/// Whether a character has no shape: the format characters and all others that Unicode ignores by default.
+/// True if a character has no glyph: format characters and all others that Unicode ignores by default.
 pub(in crate::verify) fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -151,7 +151,7 @@ pub(in crate::verify) fn is_invisible(c: char) -> bool {
     )
 }
 
-/// The character that a superscript or subscript character raises or lowers.
+/// The base character of a superscript (`true`) or subscript (`false`) character.
 pub(super) fn script_of(c: char) -> Option<(bool, char)> {
     let sup = |d| Some((true, d));
     let sub = |d| Some((false, d));
@@ -181,12 +181,12 @@ pub(super) fn script_of(c: char) -> Option<(bool, char)> {
     }
 }
 
-/// The value of a decimal digit of any script (Unicode category Nd): each script has its ten digits in a row.
+/// The value of a decimal digit of any script (Unicode category Nd). Each script has ten consecutive digits.
 pub(super) fn digit_of(c: char) -> Option<u8> {
     if c.is_ascii_digit() {
         return Some(c as u8 - b'0');
     }
-    // The zeros of the scripts in use, in order.
+    // The zero digits of all scripts, in ascending order.
     const ZEROS: [u32; 37] = [
         0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50,
         0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50,
@@ -194,12 +194,12 @@ pub(super) fn digit_of(c: char) -> Option<u8> {
     ];
     let at = ZEROS.partition_point(|&zero| zero <= c as u32).checked_sub(1)?;
     let offset = c as u32 - ZEROS[at];
-    // The mathematical digits U+1D7CE.. come in five styles of ten.
+    // The mathematical digits from U+1D7CE have five styles of ten.
     let styles = if ZEROS[at] == 0x1D7CE { 50 } else { 10 };
     (offset < styles).then_some((offset % 10) as u8)
 }
 
-/// The relation of a command.
+/// The relation of a LaTeX command.
 pub(super) fn relation_of(command: &str) -> Option<Relation> {
     Some(match command {
         "eq" | "equals" => Relation::Equal,
@@ -231,7 +231,7 @@ pub(super) fn relation_of(command: &str) -> Option<Relation> {
     })
 }
 
-/// The function of a command, or of the same word in plain text.
+/// The function of a LaTeX command, or of the same word in plain text.
 pub(super) fn function_of(name: &str) -> Option<Function> {
     Some(match name {
         "sin" => Function::Sin,
@@ -274,7 +274,7 @@ pub(super) fn function_of(name: &str) -> Option<Function> {
     })
 }
 
-/// The name of a function as [`function_of`] reads it, for printing.
+/// The printed name of a function, which [`function_of`] can read.
 pub(super) fn name_of(function: Function) -> &'static str {
     match function {
         Function::Sin => "sin",
@@ -320,7 +320,7 @@ pub(super) fn name_of(function: Function) -> &'static str {
     }
 }
 
-/// The inverse of a trigonometric or hyperbolic function, as `\sin^{-1}` names it.
+/// The inverse of a trigonometric or hyperbolic function, as in `\sin^{-1}`.
 pub(super) fn inverse_of(function: Function) -> Option<Function> {
     Some(match function {
         Function::Sin => Function::Arcsin,
@@ -336,7 +336,7 @@ pub(super) fn inverse_of(function: Function) -> Option<Function> {
     })
 }
 
-/// The constant of a command or of a word in plain text.
+/// The constant of a LaTeX command, or of a word in plain text.
 pub(super) fn constant_of(name: &str) -> Option<Constant> {
     Some(match name {
         "pi" => Constant::Pi,
@@ -345,7 +345,7 @@ pub(super) fn constant_of(name: &str) -> Option<Constant> {
     })
 }
 
-/// Greek letters, which are names like `x`.
+/// True for Greek letters, which are names like `x`.
 pub(super) fn is_greek(command: &str) -> bool {
     const LETTERS: [&str; 42] = [
         "alpha",
@@ -394,7 +394,7 @@ pub(super) fn is_greek(command: &str) -> bool {
     LETTERS.contains(&command)
 }
 
-/// Commands that only set type: their argument stands for itself.
+/// True for commands that only change the typeface of their argument.
 pub(super) fn is_font(command: &str) -> bool {
     const FONTS: [&str; 25] = [
         "mathbf",
@@ -426,14 +426,14 @@ pub(super) fn is_font(command: &str) -> bool {
     FONTS.contains(&command)
 }
 
-/// Commands whose argument is words.
+/// True for commands whose argument is words.
 pub(super) fn is_text(command: &str) -> bool {
     const TEXTS: [&str; 10] =
         ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textsc", "mbox", "hbox"];
     TEXTS.contains(&command)
 }
 
-/// Accents and marks that make another name of what they stand over.
+/// True for accents and marks that make a different name of their argument.
 pub(super) fn is_accent(command: &str) -> bool {
     const ACCENTS: [&str; 19] = [
         "overline",
@@ -459,7 +459,7 @@ pub(super) fn is_accent(command: &str) -> bool {
     ACCENTS.contains(&command)
 }
 
-/// Commands that mean only space or the size of what follows.
+/// True for commands that only add space or change the size of what follows.
 pub(super) fn is_layout(command: &str) -> bool {
     const LAYOUT: [&str; 44] = [
         "left",
@@ -510,7 +510,8 @@ pub(super) fn is_layout(command: &str) -> bool {
     LAYOUT.contains(&command)
 }
 
-/// Commands that answers are written with: after two backslashes in a row the second one starts a command.
+/// True for the commands that occur in answers. After two consecutive backslashes, the second one starts such a
+/// command.
 pub(super) fn is_known(command: &str) -> bool {
     const COMMON: [&str; 18] = [
         "frac", "dfrac", "tfrac", "sqrt", "cdot", "times", "div", "pm", "mp", "cup", "cap", "binom", "boxed", "circ",

@@ -1,4 +1,4 @@
-//! Splits the text of an answer into tokens: LaTeX, plain text and Unicode alike, in one pass.
+//! Splits the text of an answer into tokens in one pass: LaTeX, plain text and Unicode.
 
 mod kind;
 mod number;
@@ -10,8 +10,8 @@ pub(super) use kind::{Commas, Kind, MAX_LEN, Token};
 pub(super) use scanner::tokens;
 pub(super) use upright::{AND, quoted};
 
-/// Whether one text joins plain values by "and" and the other one by "or": `3 and 4` are two values, `3 or 4` is a choice
-/// between them. A comma says neither, and relations (`x = 3 and x = 4`) have rules of their own.
+/// True if one text joins plain values with "and" and the other with "or": `3 and 4` are two values, `3 or 4` is a
+/// choice. A comma is neutral; relations (`x = 3 and x = 4`) have separate rules.
 pub(super) fn differ_in_joint(a: &str, b: &str) -> bool {
     let joint = |text: &str| {
         if !text.contains("and") && !text.contains("or") && !text.contains(['与', '或']) {

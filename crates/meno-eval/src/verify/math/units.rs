@@ -1,20 +1,20 @@
-//! Units of measure: what a unit's text means, and by which factor it converts.
+//! Units of measurement: the meaning of a unit's text and its conversion factor.
 //!
-//! A unit is a product of powers of named units, e.g. `km/h` or `cm^2`. Known units have a dimension over seven bases
-//! and an exact factor to their base unit. A plural noun counts things and is a dimension of its own name. Currencies
-//! do not convert into each other.
+//! A unit is a product of powers of named units, e.g. `km/h` or `cm^2`. Known units have a dimension over seven base
+//! units and an exact factor. A plural noun counts things and forms a separate dimension with its name. Currencies do
+//! not convert into each other.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::One;
 use std::collections::BTreeMap;
 
-/// A unit: its dimension as powers of base names, and the factor to these bases.
+/// A unit: its dimension as powers of base units, and its factor.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unit {
-    /// Base name to power, without zeros.
+    /// Base name to power; zero powers are omitted.
     pub(super) dimension: BTreeMap<String, i32>,
-    /// How many base units it is.
+    /// The number of base units in this unit.
     pub(super) factor: BigRational,
 }
 
@@ -105,7 +105,7 @@ const UNITS: &[Row] = &[
     (&["pm", "p.m.", "p.m"], "pm", 1, (1, 1)),
 ];
 
-/// Symbols, in which case matters: symbol, whether it takes prefixes, bases, factor. Names have no case.
+/// Case-sensitive symbols: symbol, true if it takes prefixes, bases, factor. Full names ignore case.
 type Symbol = (&'static str, bool, &'static [(&'static str, i32)], (u64, u64));
 
 const SYMBOLS: &[Symbol] = &[
@@ -134,7 +134,7 @@ const SYMBOLS: &[Symbol] = &[
     ("B", true, &[("bit", 1)], (8, 1)),
 ];
 
-/// Prefixes of symbols with their factors. K for k is common and means nothing else.
+/// Prefixes of symbols with their factors. K for k is common and unambiguous.
 const PREFIXES: &[(&str, (u64, u64))] = &[
     ("k", (1000, 1)),
     ("K", (1000, 1)),
@@ -161,7 +161,7 @@ const NAME_PREFIXES: &[(&str, (u64, u64))] = &[
     ("nano", (1, 1_000_000_000)),
 ];
 
-/// Units that are products of others: newtons and the like, over g, m, s, A, mol.
+/// Units that are products of other units: newtons and similar, over g, m, s, A, mol.
 type Derived = (&'static [&'static str], &'static [(&'static str, i32)], (u64, u64));
 
 const DERIVED: &[Derived] = &[
@@ -186,7 +186,7 @@ const DERIVED: &[Derived] = &[
     (&["m/s", "mps"], &[("m", 1), ("s", -1)], (1, 1)),
 ];
 
-/// Words that are no plural noun though they end like one.
+/// Words with the ending of a plural noun that are not plural nouns.
 const NO_NOUNS: [&str; 77] = [
     "is",
     "was",
@@ -267,7 +267,7 @@ const NO_NOUNS: [&str; 77] = [
     "exists",
 ];
 
-/// The unit that `text` names (lower case or as written); `None` if it is not one.
+/// Parses the name of a unit (in lower case or as written); `None` if it is not a unit.
 pub(super) fn parse(text: &str) -> Option<Unit> {
     let text = text.trim().trim_matches(|c| c == '(' || c == ')').trim_end_matches('.').trim();
     if text.is_empty() || text.len() > 60 {
@@ -293,7 +293,7 @@ pub(super) fn parse(text: &str) -> Option<Unit> {
     Some(unit)
 }
 
-/// Space-separated units, with "square" and "cubic" before and powers after their names, or a counted thing.
+/// Parses space-separated units, with "square" and "cubic" before and powers after their names, or counted things.
 fn product(text: &str) -> Option<Unit> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let mut unit = Unit { dimension: BTreeMap::new(), factor: BigRational::one() };
@@ -304,7 +304,7 @@ fn product(text: &str) -> Option<Unit> {
             "cubic" | "cu" if i + 1 < words.len() => power = 3,
             "squared" if i > 0 => unit = unit.power(2)?,
             "cubed" if i > 0 => unit = unit.power(3)?,
-            // A ton alone can be any of these.
+            // "ton" alone can mean any of these.
             "short" | "long" | "metric" if words.get(i + 1).is_some_and(|w| is_ton(w)) => {}
             _ if i > 0 && is_ton(word) && matches!(words[i - 1], "short" | "long" | "metric") => {
                 let pounds = |n: u64| rational((n * 45_359_237, 100_000));
@@ -332,7 +332,7 @@ fn is_ton(word: &str) -> bool {
     matches!(word, "ton" | "tons")
 }
 
-/// `apples`, `red apples`: at most three words of which the last is a plural.
+/// `apples`, `red apples`: at most three words; the last is a plural.
 fn counted(words: &[&str]) -> Option<Unit> {
     let last = words.last()?;
     let letters = words.iter().all(|w| w.chars().all(|c| c.is_alphabetic() || c == '-'));
@@ -348,7 +348,7 @@ const FUNCTION_WORDS: [&str; 28] = [
     "in", "from", "with", "without", "except", "wrong", "squared", "cubed", "times", "minus", "plus", "half",
 ];
 
-/// A unit by name, `cm^2` and `cm2` included.
+/// Parses a unit name, including `cm^2` and `cm2`.
 fn named(word: &str) -> Option<Unit> {
     let (name, power) = match word.split_once('^') {
         Some((name, power)) => (name, power.trim_matches(|c| c == '{' || c == '}').parse().ok()?),
@@ -371,14 +371,14 @@ fn rational((n, d): (u64, u64)) -> BigRational {
     BigRational::new(BigInt::from(n), BigInt::from(d))
 }
 
-/// A symbol, with its prefix.
+/// Parses a symbol with its prefix.
 fn symbol(name: &str) -> Option<Unit> {
     let find = |name: &str, prefixed: bool| {
         let (_, _, bases, factor) = SYMBOLS.iter().find(|row| row.0 == name && (row.1 || !prefixed))?;
         let dimension = bases.iter().map(|&(base, power)| (base.to_owned(), power)).collect();
         Some(Unit { dimension, factor: rational(*factor) })
     };
-    // A farad, a bit and a byte without a prefix are rather variables.
+    // F, b and B without a prefix are more likely variables than farad, bit and byte.
     find(name, false).filter(|_| !matches!(name, "F" | "b" | "B")).or_else(|| {
         let (prefix, factor) = PREFIXES.iter().find(|(p, _)| {
             name.strip_prefix(p).is_some_and(|rest| takes_prefix(rest, p) && find(rest, true).is_some())
@@ -389,7 +389,7 @@ fn symbol(name: &str) -> Option<Unit> {
     })
 }
 
-/// Whether a prefix is in use with a symbol: dV and nb are no units.
+/// True if a prefix is common with a symbol: dV and nb are not units.
 fn takes_prefix(symbol: &str, prefix: &str) -> bool {
     match prefix {
         "d" | "c" => matches!(symbol, "m" | "g" | "l" | "L"),
@@ -398,7 +398,7 @@ fn takes_prefix(symbol: &str, prefix: &str) -> bool {
     }
 }
 
-/// A full name or an everyday abbreviation in lower case, with its prefix.
+/// Parses a full name or a common abbreviation in lower case, with its prefix.
 fn full_name(lower: &str) -> Option<Unit> {
     plain_name(lower).or_else(|| {
         let (prefix, factor) = NAME_PREFIXES.iter().find(|(p, _)| lower.starts_with(p))?;
@@ -438,7 +438,7 @@ impl Unit {
         Some(())
     }
 
-    /// The zero of a scale of temperatures in kelvins, and the size of its degree.
+    /// For a temperature scale: its zero in kelvins, and the size of its degree.
     pub(super) fn temperature(&self) -> Option<(BigRational, BigRational)> {
         let ratio = |n: i64, d: i64| BigRational::new(n.into(), d.into());
         let [(base, 1)] = self.dimension.iter().map(|(b, p)| (b.as_str(), *p)).collect::<Vec<_>>()[..] else {
@@ -452,7 +452,7 @@ impl Unit {
         }
     }
 
-    /// Whether it counts things or is a generic "unit", whose power matters to nobody who leaves it out.
+    /// True if it counts things or is a generic "unit". Answers often leave out the power of such a unit.
     pub(super) fn is_generic(&self) -> bool {
         self.dimension.keys().all(|base| base == "unit")
     }

@@ -1,6 +1,6 @@
-//! Commands of TeX at the edge of a text: spaces, fonts, the last command.
+//! TeX commands at the edges of a text: spaces, fonts, the last command.
 
-/// Spaces of TeX.
+/// TeX spaces.
 pub(super) const SPACING: [&str; 12] = [
     "\\,",
     "\\;",
@@ -28,7 +28,7 @@ pub(super) fn trim_spacing_end(mut text: &str) -> &str {
     }
 }
 
-/// Without line ends, which end a sentence.
+/// Trims spaces at the start, except line ends, which end a sentence.
 pub(super) fn trim_spacing_start(mut text: &str) -> &str {
     loop {
         let next = text.trim_start_matches([' ', '\t', '\r', '&']);
@@ -40,7 +40,7 @@ pub(super) fn trim_spacing_start(mut text: &str) -> &str {
     }
 }
 
-/// Commands whose group keeps the value of what it holds.
+/// Commands whose group keeps the value of its content.
 pub(super) const FONTS: [&str; 29] = [
     "large",
     "Large",
@@ -73,7 +73,7 @@ pub(super) const FONTS: [&str; 29] = [
     "ensuremath",
 ];
 
-/// The name of the command that ends a text.
+/// The name of the command at the end of a text.
 pub(super) fn command_at_end(text: &str) -> Option<&str> {
     let name = text.len() - text.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
     (name < text.len() && text[..name].ends_with('\\')).then(|| &text[name..])

@@ -1,4 +1,4 @@
-//! From a whole answer down to signed factors.
+//! The grammar from a whole answer down to signed factors.
 
 use super::super::token::{AND, Kind, Token};
 use super::super::tree::{Expr, Function, Relation};
@@ -6,7 +6,7 @@ use super::factors::{Factors, is_capital, is_numeral, is_vector};
 use super::parser::Parser;
 
 impl Parser<'_> {
-    /// The whole text.
+    /// Parses the whole text.
     pub(super) fn answer(mut self) -> Option<Expr> {
         let mut answer = self.groups()?;
         if self.command(&["over"]) {
@@ -15,7 +15,7 @@ impl Parser<'_> {
         (self.at == self.tokens.len()).then_some(answer)
     }
 
-    /// Parts separated by `;`, each of items; the content of a group or a whole answer.
+    /// Parses parts separated by `;`, each with items: the content of a group or a whole answer.
     pub(super) fn groups(&mut self) -> Option<Expr> {
         let mut groups = vec![self.joined()?];
         while self.sign(';') {
@@ -29,7 +29,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Items as one expression. Relations joined by "or" or "and" keep the word: x < 1 or x > 3 is not x < 1 and x > 3.
+    /// Combines items into one expression. Keeps "or" and "and" between relations: x < 1 or x > 3 is not x < 1 and x >
+    /// 3.
     fn joined(&mut self) -> Option<Option<Expr>> {
         let start = self.at;
         let mut items = self.items()?;
@@ -53,8 +54,8 @@ impl Parser<'_> {
         }))
     }
 
-    /// Statements separated by commas, "and", "or" or line breaks; separators at the ends and twice in a row mean
-    /// nothing.
+    /// Parses statements separated by commas, "and", "or" or line breaks. Ignores leading, trailing and repeated
+    /// separators.
     pub(super) fn items(&mut self) -> Option<Vec<Expr>> {
         let mut items = Vec::new();
         loop {
@@ -77,7 +78,7 @@ impl Parser<'_> {
         self.sign(',') || self.take(&Kind::And) || self.take(&Kind::Or) || self.take(&Kind::RowBreak)
     }
 
-    /// Relations joined by logical connectives.
+    /// Parses relations joined by logical connectives.
     pub(super) fn statement(&mut self) -> Option<Expr> {
         if self.command(&["neg", "lnot"]) {
             return Some(Expr::Logic("neg", vec![self.nested(Self::statement)?]));
@@ -114,7 +115,7 @@ impl Parser<'_> {
         Some(relation)
     }
 
-    /// Operands with relations between them. A relation before the first operand means nothing.
+    /// Parses operands with relations between them. Ignores a relation before the first operand.
     fn chain(&mut self) -> Option<Expr> {
         let skipped = match self.peek() {
             Some(Kind::Relation(Relation::Equal | Relation::Approx)) => true,
@@ -146,10 +147,11 @@ impl Parser<'_> {
         Some(if relations.is_empty() { operands.remove(0) } else { Expr::Chain(operands, relations) })
     }
 
-    /// Sets joined by ∪ ∩ ∖, or anything tighter, with `\pmod` after it. Capital letters alone are one name.
+    /// Parses sets joined by ∪ ∩ ∖, or anything that binds tighter, with an optional `\pmod`. Several capital letters
+    /// alone form one name.
     pub(super) fn operand(&mut self) -> Option<Expr> {
         let mut left = self.as_operand()?;
-        // Whether `left` is a union that was written here, not in brackets.
+        // True if `left` is a union that was written here, not in brackets.
         let mut open = false;
         loop {
             if self.command(&["cup", "bigcup"]) {
@@ -184,7 +186,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands between set operators.
+    /// Parses an operand of a set operator.
     fn as_operand(&mut self) -> Option<Expr> {
         let start = self.at;
         let expr = self.ratio()?;
@@ -192,7 +194,7 @@ impl Parser<'_> {
         Some(if several { self.as_points(start, expr) } else { expr })
     }
 
-    /// `AB` and `A B` alone: the name of a segment, not a product that commutes.
+    /// `AB` and `A B` alone are the name of a segment, not a product that commutes.
     fn as_points(&self, start: usize, expr: Expr) -> Expr {
         let mut name = String::new();
         for token in &self.tokens[start..self.at] {
@@ -205,7 +207,7 @@ impl Parser<'_> {
         Expr::Symbol(name)
     }
 
-    /// `a : b : c`, or a time of day.
+    /// Parses `a : b : c`, or a time of day.
     fn ratio(&mut self) -> Option<Expr> {
         if let Some(time) = self.time() {
             return Some(time);
@@ -217,7 +219,7 @@ impl Parser<'_> {
         Some(if parts.len() == 1 { parts.remove(0) } else { Expr::Ratio(parts) })
     }
 
-    /// Takes "minus" or "negative".
+    /// Consumes "minus" or "negative".
     fn minus_in_words(&mut self) -> bool {
         let minus = matches!(self.peek(), Some(Kind::Text(t) | Kind::Word(t)) if SIGNS.contains(&t.as_str()));
         self.at += usize::from(minus && self.letter == 0);
@@ -246,7 +248,7 @@ impl Parser<'_> {
             };
             let bracket = matches!(self.peek(), Some(Kind::Open(_) | Kind::GroupOpen));
             terms.push(match (self.product()?, term(Box::new(Expr::Text(String::new())))) {
-                // -7 mod 3 is (-7) mod 3.
+                // -7 mod 3 means (-7) mod 3.
                 (Expr::Call(Function::Mod, mut of), Expr::Neg(_)) if first && !bracket && of.len() == 2 => {
                     let dividend = Expr::Neg(Box::new(of.remove(0)));
                     Expr::Call(Function::Mod, vec![dividend, of.remove(0)])
@@ -260,7 +262,7 @@ impl Parser<'_> {
         Some(if terms.len() == 1 { terms.remove(0) } else { Expr::Add(terms) })
     }
 
-    /// Factors with `*`, `/`, `\bmod` or nothing between them.
+    /// Parses factors separated by `*`, `/`, `\bmod` or nothing.
     pub(super) fn product(&mut self) -> Option<Expr> {
         let mut factors = Factors::default();
         factors.push(self.signed()?);
@@ -269,7 +271,7 @@ impl Parser<'_> {
                 factors.push(self.signed()?);
             } else if self.sign('×') {
                 let right = self.signed()?;
-                // The cross product does not commute, nor does that of sets.
+                // Cross products and products of sets do not commute.
                 let sided = |e: &Expr| is_vector(e) || is_capital(e);
                 if sided(&right) && factors.items.last().is_some_and(sided) {
                     factors.push(Expr::Opaque("\\times".into()));
@@ -294,14 +296,14 @@ impl Parser<'_> {
                         _ => Expr::Quantity(value, unit),
                     });
                 }
-                // 2 3 and {2}{3} are no products; (2)3 and x 3 are.
+                // 2 3 and {2}{3} are not products; (2)3 and x 3 are.
                 let bracket =
                     matches!(self.peek(), Some(Kind::Open(_) | Kind::Word(_) | Kind::Text(_))) || self.after_bracket();
                 let after_letter = self.number_after_letter()
                     && matches!(factors.items.last(), Some(Expr::Symbol(_) | Expr::Constant(_)));
                 let factor = self.factor()?;
                 factors.ordered |= !bracket && is_numeral(&factor) && factors.items.last().is_some_and(is_numeral);
-                // 6 R 2 and C6H12 are no products.
+                // 6 R 2 and C6H12 are not products.
                 factors.ordered |= after_letter && factors.items.iter().any(is_numeral);
                 factors.push(factor);
             } else {
@@ -310,25 +312,25 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether `(mod n)` comes next.
+    /// True if `(mod n)` comes next.
     fn bracketed_modulus(&self) -> bool {
         self.peek() == Some(&Kind::Open('('))
             && matches!(self.peek_at(1), Some(Kind::Command(c)) if matches!(c.as_str(), "bmod" | "mod"))
     }
 
-    /// Whether a number comes next and a letter or a word stands right before it.
+    /// True if a number comes next, directly after a letter or a word.
     fn number_after_letter(&self) -> bool {
         matches!(self.peek(), Some(Kind::Number { .. }))
             && self.letter == 0
             && matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Letter(_) | Kind::Word(_)))
     }
 
-    /// Whether the last token closes a bracket.
+    /// True if the last token closes a bracket.
     fn after_bracket(&self) -> bool {
         matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Close(_)))
     }
 
-    /// Whether the next token continues a product.
+    /// True if the next token continues a product.
     pub(super) fn starts_factor(&self) -> bool {
         if self.letter > 0 {
             return true;
@@ -375,7 +377,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A factor with its sign.
+    /// Parses a factor with its sign.
     pub(super) fn signed(&mut self) -> Option<Expr> {
         if self.sign('-') {
             return Some(Expr::Neg(Box::new(self.nested(Self::signed)?)));
@@ -393,33 +395,33 @@ impl Parser<'_> {
     }
 }
 
-/// Words that begin a condition.
+/// Words that start a condition.
 const CONDITIONS: [&str; 4] = ["if", "for", "when", "where"];
-/// Words that say the same as −.
+/// Words for −.
 const SIGNS: [&str; 2] = ["minus", "negative"];
 
-/// Whether a word stands between parts or before one: a relation, a conjunction, a sign.
+/// True if a word separates or precedes parts: a relation, a conjunction, a sign.
 pub(in crate::verify::math) fn is_connective(word: &str) -> bool {
     let lists = [&CONDITIONS[..], &SIGNS, &AND, &["in", "is", "or"]];
     lists.iter().any(|words| words.contains(&word)) || is_approximately(word)
 }
 
-/// Words that say the same as ≈.
+/// True for words that mean ≈.
 fn is_approximately(word: &str) -> bool {
     matches!(word, "approximately" | "approx" | "approx." | "approximately equal to" | "(approximately)" | "(approx.)")
 }
 
-/// Whether a relation orders numbers.
+/// True if a relation is an order relation.
 fn is_order(relation: Relation) -> bool {
     matches!(relation, Relation::Less | Relation::LessEqual | Relation::Greater | Relation::GreaterEqual)
 }
 
-/// Whether a token makes intervals of the tuples around it.
+/// True if a token shows that the tuples around it are intervals.
 fn is_interval(kind: &Kind) -> bool {
     matches!(kind, Kind::Open('[') | Kind::Close(']')) || matches!(kind, Kind::Command(c) if c == "infty")
 }
 
-/// Whether all chains start with the same operand.
+/// True if all chains start with the same operand.
 fn same_left(chains: &[Expr]) -> bool {
     let left = |e: &Expr| match e {
         Expr::Chain(operands, _) => operands.first().cloned(),

@@ -1,32 +1,32 @@
-//! The state of the parser, and how it takes tokens.
+//! The state of the parser, and how it consumes tokens.
 
 use super::super::token::{Kind, Token};
 
-/// Deepest nesting that is read.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 60;
 
-/// Most atoms that are tried for each token. A group that is not closed is read in several ways, and so is each group in
-/// it: without a bound, time doubles with every brace.
+/// Maximum number of atom attempts per token. The parser tries several readings of an unclosed group, and of each group
+/// inside it; without a bound, the time would double with every brace.
 const TRIES_PER_TOKEN: usize = 50;
 
-/// Most atoms that are tried of a text of few tokens.
+/// Minimum budget of atom attempts, for texts with few tokens.
 const LEAST_TRIES: usize = 1000;
 
 pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) at: usize,
-    /// The letter of a word that is next.
+    /// Index of the next letter in the current word.
     pub(super) letter: usize,
-    /// Whether plain letters after a number can be its unit.
+    /// True if plain letters after a number can be its unit.
     pub(super) units: bool,
-    /// Whether a bar closes, rather than opens, an absolute value.
+    /// Number of open absolute values; if positive, a bar closes.
     pub(super) bars: usize,
-    /// Whether `:` is left to the caller.
+    /// True if `:` is left to the caller.
     pub(super) no_colon: bool,
-    /// Whether `[` closes an interval, as in `]1, 2[`.
+    /// True if `[` closes an interval, as in `]1, 2[`.
     pub(super) reversed: bool,
     pub(super) depth: usize,
-    /// Atoms that may still be tried. Without any left, nothing more is read.
+    /// Remaining atom attempts. At zero, parsing stops.
     pub(super) tries: usize,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Runs `f` one level deeper, with brackets and bars of its own.
+    /// Runs `f` one level deeper, with a separate state of brackets and bars.
     pub(super) fn nested<T>(&mut self, f: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth >= MAX_DEPTH {
             return None;

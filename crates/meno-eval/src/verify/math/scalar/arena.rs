@@ -1,9 +1,10 @@
-//! Expressions as a directed acyclic graph without duplicates, built in a normal form.
+//! Expressions as a directed acyclic graph without duplicates, in a normal form.
 //!
-//! Equal subexpressions are one node, and a node comes after its children. Constructors apply identities that hold for
-//! every complex value (or are checked before): rational arithmetic, collection of like terms and powers, radicals and
-//! logarithms of rationals over primes, powers of e, special angles. So expressions with the same node are equal.
-//! A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and not zero.
+//! Equal subexpressions share a node, and a node comes after its children. Constructors apply identities that hold for
+//! all complex values (or check the conditions first): rational arithmetic, collecting like terms and powers, radicals
+//! and logarithms of rationals over primes, powers of e, special angles. Therefore expressions with the same node are
+//! equal. A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and
+//! nonzero.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -17,10 +18,10 @@ use super::super::tree::{Expr, Function};
 use super::rational::{self, integer};
 use super::work::{Failure, Work};
 
-/// A node of an [`Arena`].
+/// The index of a node in an [`Arena`].
 pub(super) type Id = usize;
 
-/// Most nodes of an arena.
+/// Maximum number of nodes in an arena.
 const MAX_NODES: usize = 20_000;
 
 #[derive(Clone, Debug)]
@@ -28,17 +29,17 @@ pub(super) enum Op {
     Rational(BigRational),
     Pi,
     I,
-    /// A free variable, by number.
+    /// A free variable, by index.
     Variable(usize),
     /// A bound variable, by nesting depth.
     Bound(usize),
-    /// Constant and terms, sorted.
+    /// A constant and the sorted terms.
     Add(BigRational, Vec<Id>),
-    /// Coefficient and factors, sorted.
+    /// A coefficient and the sorted factors.
     Mul(BigRational, Vec<Id>),
-    /// Base and exponent; also roots and quotients.
+    /// Base and exponent; also represents roots and quotients.
     Pow(Id, Id),
-    /// A function that no constructor replaces.
+    /// A function that no constructor rewrites.
     Call(Function, Vec<Id>),
     /// The determinant of a square matrix.
     Det(usize, Vec<Id>),
@@ -52,7 +53,8 @@ pub(super) enum Op {
     },
 }
 
-/// `Ratio` compares and hashes by continued fractions, recursively: thousands of digits would overflow the stack.
+/// `Ratio` compares and hashes recursively with continued fractions: numbers with thousands of digits would overflow
+/// the stack.
 fn digits(r: &BigRational) -> (&BigInt, &BigInt) {
     (r.numer(), r.denom())
 }
@@ -105,26 +107,26 @@ impl Op {
     }
 }
 
-/// What a free variable stands for.
+/// The meaning of a free variable.
 #[derive(Clone, Debug)]
 pub(super) enum Atom {
     Symbol(String),
-    /// An unknown function of arguments.
+    /// An unknown function with its arguments.
     Apply(String, Vec<Id>),
     /// Something without arithmetic meaning, equal only to itself.
     Opaque(Expr),
 }
 
-/// What is known of a node.
+/// Known properties of a node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Facts {
-    /// Certainly a positive real constant.
+    /// True if certainly a positive real constant.
     positive: bool,
-    /// Certainly defined and not zero.
+    /// True if certainly defined and nonzero.
     nonzero: bool,
-    /// Certainly a defined real constant.
+    /// True if certainly a defined real constant.
     real: bool,
-    /// Bound variables in it, a bit each.
+    /// The bound variables in the node, one bit each.
     bound: u32,
 }
 
@@ -135,11 +137,11 @@ pub(super) struct Arena {
     facts: Vec<Facts>,
     index: HashMap<Op, Id>,
     pub(super) atoms: Vec<Atom>,
-    /// Two atoms may be equal although they are different variables: "different" is then undecided.
+    /// True if two different variables may be equal. "Different" verdicts then become undecided.
     pub(super) loose: bool,
 }
 
-/// A new node.
+/// A new node, or the reason for failure.
 pub(super) type Built = Result<Id, Failure>;
 
 impl Arena {
@@ -151,7 +153,7 @@ impl Arena {
         self.ops.len()
     }
 
-    /// The bound variables in a node, a bit each.
+    /// The bound variables in a node, one bit each.
     pub(super) fn bound(&self, id: Id) -> u32 {
         self.facts[id].bound
     }
@@ -160,7 +162,7 @@ impl Arena {
         self.facts[id].positive
     }
 
-    /// Certainly a defined real constant.
+    /// True if certainly a defined real constant.
     pub(super) fn is_real(&self, id: Id) -> bool {
         self.facts[id].real
     }
@@ -189,7 +191,7 @@ impl Arena {
         Ok(id)
     }
 
-    /// Forgets all nodes but the first `len`.
+    /// Removes all nodes except the first `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         for op in self.ops.drain(len..) {
             self.index.remove(&op);
@@ -252,7 +254,7 @@ impl Arena {
         self.rational(integer(n), work)
     }
 
-    /// Coefficient and rest of a term.
+    /// The coefficient and the remaining factors of a term.
     pub(super) fn split(&self, id: Id) -> (BigRational, Vec<Id>) {
         match self.op(id) {
             Op::Rational(r) => (r.clone(), Vec::new()),
@@ -313,7 +315,7 @@ impl Arena {
         self.mul(&[c, id], work)
     }
 
-    /// A product whose factors are already in normal form.
+    /// Builds a product of factors in normal form.
     pub(super) fn product(&mut self, c: BigRational, factors: Vec<Id>, work: &mut Work) -> Built {
         if factors.is_empty() {
             return self.rational(c, work);
@@ -323,7 +325,7 @@ impl Arena {
                 return Ok(id);
             }
             if let Op::Add(constant, terms) = self.op(id).clone() {
-                // A coefficient goes into a sum.
+                // Distributes a coefficient over a sum.
                 if !c.is_zero() {
                     let constant = rational::mul(&constant, &c, work)?;
                     let mut scaled = vec![self.rational(constant, work)?];
@@ -405,8 +407,8 @@ impl Arena {
         self.product(coefficient, flat, work)
     }
 
-    /// x^a·x^b is x^(a+b): odd denominators are real roots, all others principal ones, and the two do not mix unless
-    /// x is positive.
+    /// True if x^a·x^b = x^(a+b). Odd denominators are real roots and all others are principal roots; the two do not
+    /// combine unless x is positive.
     fn exponents_add(&self, base: Id, a: &BigRational, b: &BigRational) -> bool {
         let odd = |r: &BigRational| r.denom().is_odd();
         let principal = |r: &BigRational| r.denom().is_one() || r.denom().is_even();
@@ -429,7 +431,7 @@ impl Arena {
         if let Op::Call(Function::Exp, args) = self.op(base)
             && self.rational_value(args[0]).is_some()
         {
-            // e^x for a rational x is real: (e^x)^y = e^(xy).
+            // e^x for rational x is real: (e^x)^y = e^(xy).
             let x = args[0];
             let product = self.mul(&[x, exponent], work)?;
             return self.exp(product, work);
@@ -510,7 +512,7 @@ impl Arena {
         self.intern(Op::Pow(base, exponent), work)
     }
 
-    /// b^r of two rationals, over prime bases with exponents in (0, 1).
+    /// Builds b^r for rationals, over prime bases with exponents in (0, 1).
     pub(super) fn radical(&mut self, b: &BigRational, r: &BigRational, work: &mut Work) -> Built {
         if b.is_zero() {
             let base = self.int(0, work)?;

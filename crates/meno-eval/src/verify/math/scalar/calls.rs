@@ -1,4 +1,4 @@
-//! Nodes for calls of functions: each function in the few that the normal form knows.
+//! Builds nodes for function calls: rewrites each function with the few that the normal form supports.
 
 use num_integer::Integer;
 use num_rational::BigRational;
@@ -13,7 +13,7 @@ use super::work::{Failure, Work};
 /// `\binom{n}{k}` is a polynomial in n up to this k.
 const MAX_BINOMIAL: u64 = 12;
 
-/// A known function of nodes.
+/// Builds a call of a known function.
 pub(super) fn apply_function(arena: &mut Arena, f: Function, ids: Vec<Id>, work: &mut Work) -> Result<Id, Failure> {
     match (f, ids.as_slice()) {
         (Function::LogBase, &[base, x]) => {
@@ -28,7 +28,7 @@ pub(super) fn apply_function(arena: &mut Arena, f: Function, ids: Vec<Id>, work:
     }
 }
 
-/// 1/0
+/// Builds 1/0.
 fn undefined(arena: &mut Arena, work: &mut Work) -> Result<Id, Failure> {
     let zero = arena.int(0, work)?;
     arena.inverse(zero, work)
@@ -147,7 +147,7 @@ fn factorial(arena: &mut Arena, x: Id, work: &mut Work) -> Result<Id, Failure> {
         let value = rational::factorial(r.to_integer().to_u64().ok_or(Failure::Limit)?, 1, work)?;
         return arena.rational(value, work);
     }
-    // (k/2)! = (k/2)((k−2)/2)…(1/2) √π for odd k, and downwards for negative k.
+    // (k/2)! = (k/2)((k−2)/2)…(1/2) √π for odd k, and in the opposite direction for negative k.
     let k = small_integer(&(&r * integer(2))).filter(|k| k.is_odd() && k.abs() < 2000).ok_or(Failure::Limit)?;
     let mut value = BigRational::one();
     let mut j = k;
@@ -174,7 +174,7 @@ fn binomial(arena: &mut Arena, n: Id, k: Id, work: &mut Work) -> Result<Id, Fail
         return arena.int(0, work);
     }
     if let Some(r) = arena.rational_value(n).cloned() {
-        // A large k of an integer n is small from the other side.
+        // For an integer n, a large k equals a small n − k.
         let k = k_value.to_integer().to_u64().ok_or(Failure::Limit)?;
         let value = rational::binomial(&r, k, work)?;
         return arena.rational(value, work);
@@ -193,7 +193,7 @@ fn binomial(arena: &mut Arena, n: Id, k: Id, work: &mut Work) -> Result<Id, Fail
     }
 }
 
-/// A function that is computed for rational arguments and else kept.
+/// Computes a function with rational arguments; otherwise keeps the call.
 fn folded(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> Result<Id, Failure> {
     let values: Option<Vec<BigRational>> = ids.iter().map(|&id| arena.rational_value(id).cloned()).collect();
     if let Some(values) = values {

@@ -1,4 +1,4 @@
-//! Decisions about two nodes of a graph.
+//! Decides whether two nodes of a graph are equal, defined, real, and what their sign is.
 
 use std::cmp::Ordering;
 
@@ -13,10 +13,10 @@ use super::rational::integer;
 use super::work::{Failure, Work};
 use super::{bound, field, jumps, points};
 
-/// Bits to which constants must agree that no bound decides, besides what their heights add.
+/// Bits to which constants must agree if no bound decides, in addition to the bits for their heights.
 const RULE_BITS: i64 = 512;
 
-/// Whether two nodes are equal. Out of budget is undecided.
+/// Decides whether two nodes are equal. Undecided if the budget is exhausted.
 pub(super) fn same(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Equality {
     let verdict = decide(arena, a, b, work).unwrap_or(Equality::Undecided);
     if verdict == Equality::Different && arena.loose { Equality::Undecided } else { verdict }
@@ -38,7 +38,7 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
         if variables { points::compare(arena, a, b, log10, work) } else { constants(arena, a, b, log10, work) }
     };
     let mut verdict = decide_as(false)?;
-    // A logarithm of unknown base: equal only if equal in both bases.
+    // A logarithm of unknown base: equal only if equal for both bases.
     if log && verdict != Equality::Different {
         verdict = match decide_as(true)? {
             Equality::Equal => verdict,
@@ -52,7 +52,7 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
     }
 }
 
-/// Whether two constants are equal.
+/// Decides whether two constants are equal.
 fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Equality, Failure> {
     let difference = arena.sub(a, b, work)?;
     if let Some(r) = arena.rational_value(difference) {
@@ -97,7 +97,7 @@ fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> R
     }
 }
 
-/// Whether an expression, constant or not, has a value somewhere.
+/// True if an expression, constant or not, has a value somewhere.
 pub(super) fn is_defined(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
     Ok(decide(arena, id, id, work)? == Equality::Equal)
 }
@@ -147,7 +147,7 @@ pub(super) fn sign(arena: &mut Arena, id: Id, work: &mut Work) -> Result<Option<
     Ok(if found[0] == found[1] { found[0] } else { None })
 }
 
-/// Whether the imaginary part of a constant is zero.
+/// True if the imaginary part of a constant is zero.
 pub(super) fn is_real(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
     let imaginary = arena.intern(Op::Call(Function::Im, vec![id]), work)?;
     let zero = arena.int(0, work)?;

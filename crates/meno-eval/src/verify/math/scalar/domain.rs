@@ -1,4 +1,4 @@
-//! Where nodes of a graph are defined, jump, or make sense for integers only.
+//! Where nodes of a graph are defined, where they jump, and which variables must be integers.
 
 use super::super::tree::Function;
 use super::arena::{Arena, Atom, Id, Op};
@@ -6,13 +6,13 @@ use super::evaluate::{Context, Evaluation, Plan, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
 
-/// Highest precision in bits.
+/// Maximum precision in bits.
 pub(super) const MAX_PRECISION: i64 = 1 << 13;
 
-/// Precision up to which a possible zero in a denominator, or a jump, is looked at.
+/// Maximum precision for resolving a possible zero in a denominator, or a jump.
 pub(super) const SINGULAR_PRECISION: i64 = 1 << 10;
 
-/// The sum of |log2| of all intermediate values: numbers that an expression makes out of smaller ones.
+/// The sum of |log2| of all intermediate values. It accounts for large numbers built from small ones.
 pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>) -> i64 {
     let mut sum = 0i64;
     for &id in plan.nodes() {
@@ -30,7 +30,7 @@ pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>)
     sum
 }
 
-/// Nodes that can be undefined where their children are defined.
+/// True if a node can be undefined although its children are defined.
 pub(super) fn partial(arena: &Arena, id: Id) -> bool {
     match arena.op(id) {
         Op::Pow(_, exponent) => !arena.is_positive(*exponent),
@@ -55,7 +55,7 @@ pub(super) fn partial(arena: &Arena, id: Id) -> bool {
     }
 }
 
-/// Whether a constant has a value, as far as precision shows it. What is too large to evaluate counts as defined.
+/// True if a constant has a value, as far as the precision shows. What is too large to evaluate counts as defined.
 pub(super) fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
     let plan = Plan::new(arena, &[id], work)?;
     if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
@@ -73,8 +73,8 @@ pub(super) fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Fa
     Ok(false)
 }
 
-/// Variables that stand where only integers make sense: in factorials, binomials, gcd, lcm and mod, in bounds of sums
-/// and in exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
+/// Marks variables in positions where only integers make sense: factorials, binomials, gcd, lcm and mod, bounds of
+/// sums, exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
 pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
     let mut marked = vec![false; arena.atoms.len()];
     for &id in plan.nodes() {
@@ -119,13 +119,13 @@ pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> 
     Ok(marked)
 }
 
-/// Whether a node jumps somewhere: its argument is no constant.
+/// True if a node jumps somewhere: its argument is not constant.
 pub(super) fn is_jump(arena: &Arena, id: Id) -> bool {
     matches!(arena.op(id), Op::Call(Function::Floor | Function::Mod | Function::Sgn, args)
         if !args.iter().all(|&id| arena.is_real(id)))
 }
 
-/// Whether a letter stands for a whole number by custom, in exponents and in ⌊n/2⌋.
+/// True if a letter conventionally denotes a whole number, in exponents and in ⌊n/2⌋.
 pub(super) fn is_whole_name(arena: &Arena, v: usize) -> bool {
     matches!(&arena.atoms[v], Atom::Symbol(name) if matches!(name.as_str(), "n" | "m" | "k"))
 }

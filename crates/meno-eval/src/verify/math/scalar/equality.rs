@@ -1,27 +1,27 @@
-//! What a comparison of two expressions finds.
+//! The results of comparing two expressions.
 
-/// A decision about two expressions.
+/// The result of comparing two expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Equality {
-    /// They are equal wherever both are defined, and their domains agree.
+    /// Equal wherever both are defined, with the same domain.
     Equal,
-    /// They are certainly different.
+    /// Certainly different.
     Different,
-    /// Neither is shown.
+    /// Neither was shown.
     Undecided,
 }
 
-/// Whether one expression is a constant multiple of another.
+/// The result of testing whether one expression is a constant multiple of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proportion {
-    /// It is, by a positive constant.
+    /// Yes, by a positive constant.
     Positive,
-    /// It is, by a negative constant.
+    /// Yes, by a negative constant.
     Negative,
-    /// It is, by a constant that is not real or whose sign is not known.
+    /// Yes, by a constant that is not real or whose sign is unknown.
     Unsigned,
-    /// It is not.
+    /// No.
     No,
-    /// Neither is shown.
+    /// Neither was shown.
     Undecided,
 }

@@ -1,8 +1,8 @@
-//! Identities between rational functions, by evaluation in finite fields.
+//! Tests identities between rational functions by evaluating them in finite fields.
 //!
-//! A difference in one field is a proof of inequality. Agreement everywhere is a proof up to a chance below 2^−80: the
-//! numerator of the difference has a bounded degree (Schwartz–Zippel) and bounded coefficients, so that it vanishes
-//! identically modulo a bounded number of the primes.
+//! A difference in one field proves inequality. Agreement everywhere proves equality with an error probability below
+//! 2^−80: the numerator of the difference has a bounded degree (Schwartz–Zippel) and bounded coefficients, so it
+//! vanishes identically modulo only a bounded number of the primes.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -14,15 +14,15 @@ use super::complex::small_integer;
 use super::equality::Equality;
 use super::work::{Failure, Work};
 
-/// Distances of the largest primes below 2^62 from it.
+/// The distances of the largest primes below 2^62 from 2^62.
 const OFFSETS: [u64; 32] = [
     57, 87, 117, 143, 153, 167, 171, 195, 203, 273, 287, 317, 443, 483, 495, 575, 581, 603, 633, 663, 765, 773, 777,
     791, 813, 831, 923, 981, 993, 1001, 1007, 1017,
 ];
-/// Largest degree of the difference: the chance of an error at one point is 2^−40.
+/// Maximum degree of the difference: the error probability at one point is then 2^−40.
 const MAX_DEGREE: f64 = (1u64 << 20) as f64;
 
-/// Degrees and log2 of the sum of the coefficients of numerator and denominator.
+/// Degrees and log2 of the coefficient sums, of numerator and denominator.
 #[derive(Clone, Copy, Default)]
 struct Shape {
     degree: [f64; 2],
@@ -54,14 +54,15 @@ impl Shape {
     }
 }
 
-/// Compares two rational functions; `None` if they are none, or too large for this way.
+/// Compares two rational functions; `None` if they are not rational functions or too large.
 pub(super) fn compare(arena: &Arena, a: Id, b: Id, nodes: &[Id], work: &mut Work) -> Result<Option<Equality>, Failure> {
     let Some((left, right)) = shapes(arena, a, b, nodes) else { return Ok(None) };
     let difference = left.add(right);
     if difference.degree[0] > MAX_DEGREE || difference.height[0] > 61.0 * (OFFSETS.len() - 3) as f64 {
         return Ok(None);
     }
-    // The numerator vanishes modulo at most height/61 of the primes. At two of the others the chance is 2^−82.
+    // The numerator vanishes modulo at most height/61 of the primes. At two other primes the error probability is
+    // 2^−82.
     let wanted = (difference.height[0] / 61.0) as usize + 3;
     let mut agreed = 0;
     let mut values = vec![None; arena.len()];
@@ -86,7 +87,7 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, nodes: &[Id], work: &mut Work
     Ok(None)
 }
 
-/// A deterministic stream of random words.
+/// A deterministic stream of pseudo-random words.
 pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -176,7 +177,7 @@ impl Field {
                 let Some(n) = arena.rational_value(*e).and_then(small_integer) else { return Ok(None) };
                 values[*base].and_then(|x| {
                     let base = match (n < 0, x) {
-                        // 0^0 and 1/0
+                        // 0^0 and 1/0 are undefined.
                         (_, 0) if n <= 0 => return None,
                         (true, x) => self.pow(x, self.p - 2),
                         (false, x) => x,

@@ -1,4 +1,4 @@
-//! Constructors of sines, exponentials and logarithms in normal form.
+//! Builds sines, exponentials and logarithms in normal form.
 
 use num_integer::Integer;
 use num_rational::BigRational;
@@ -10,7 +10,7 @@ use super::rational::{self, integer, ratio};
 use super::work::{Failure, Work};
 
 impl Arena {
-    /// r if the node is rπ.
+    /// The r for which the node is rπ.
     pub(super) fn pi_multiple(&self, id: Id) -> Option<BigRational> {
         match self.op(id) {
             Op::Pi => Some(BigRational::one()),
@@ -80,7 +80,7 @@ impl Arena {
         }
     }
 
-    /// e^x where it is not a power of e: e^0, e^(c ln y), e^(iπr).
+    /// e^x in a simpler form, if there is one: e^0, e^(c ln y), e^(iπr).
     fn simple_exp(&mut self, x: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
         let (c, core) = self.split(x);
         match core[..] {
@@ -110,7 +110,7 @@ impl Arena {
         Ok(None)
     }
 
-    /// ln x, or log x to the unknown base.
+    /// Builds ln x, or log x with unknown base.
     pub(super) fn ln(&mut self, f: Function, x: Id, work: &mut Work) -> Built {
         match self.op(x).clone() {
             Op::Rational(r) if r.is_positive() => self.ln_rational(f, &r, work),
@@ -147,7 +147,7 @@ impl Arena {
         }
     }
 
-    /// The logarithm of a positive rational over primes.
+    /// The logarithm of a positive rational, over primes.
     fn ln_rational(&mut self, f: Function, r: &BigRational, work: &mut Work) -> Built {
         let mut terms = Vec::new();
         for (part, sign) in [(r.numer(), 1), (r.denom(), -1)] {

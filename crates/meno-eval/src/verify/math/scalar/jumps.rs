@@ -1,14 +1,15 @@
-//! What sampling can miss: functions that jump or bend at single points, and powers of negative numbers.
+//! Checks what sampling can miss: functions that jump or bend at single points, and powers of negative numbers.
 //!
-//! Two expressions that agree at random points are confirmed here, or not.
+//! Confirms or rejects the equality of two expressions that agree at random points:
 //!
-//! 1. With a new variable in place of each jump (⌊x⌋, a mod b, sgn x) they are equal: a proof, whatever the jumps are.
-//! 2. Else every jump must be one whose places are known: of a linear argument in real variables, or of a polynomial in
-//!    whole numbers. They are compared exactly at all jumps and between them, over a whole period. Other jumps, such as
-//!    ⌊sin² x⌋, confirm nothing.
-//! 3. Bends (|x|, max, min) of linear arguments are compared exactly at the bend and beside it.
-//! 4. Powers with variables in the exponent are compared exactly at negative bases, where every step of both sides is
-//!    real: (x^a)^b is x^{ab} for whole numbers only.
+//! 1. Replaces each jump (⌊x⌋, a mod b, sgn x) with a new variable. If the results are equal, this is a proof, whatever
+//!    the values of the jumps.
+//! 2. Otherwise the positions of all jumps must be known: jumps of a linear argument in real variables, or of a
+//!    polynomial in whole numbers. Compares exactly at all jumps and between them, over a whole period. Other jumps,
+//!    such as ⌊sin² x⌋, cannot be confirmed.
+//! 3. Compares exactly at the bends (|x|, max, min) of linear arguments and on both sides.
+//! 4. Compares powers with variables in the exponent exactly at negative bases where every step of both sides is real:
+//!    (x^a)^b is x^{ab} for whole numbers only.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -24,19 +25,19 @@ use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
 
-/// Most jumps in one expression, and most bends.
+/// Maximum number of jumps in an expression, and of bends.
 const MAX_JUMPS: usize = 12;
-/// Most points of one period.
+/// Maximum number of points in a period.
 const MAX_POINTS: usize = 200;
-/// Longest period over whole numbers.
+/// Maximum period over whole numbers.
 const MAX_PERIOD: u64 = 48;
-/// Values of the other variables while one takes the points.
+/// Values of the other variables while one variable takes the points.
 const OTHERS: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
-/// Exponents and bases at which powers are compared.
+/// Exponents and bases for comparing powers.
 const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
 const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
 
-/// Decides whether two nodes are equal. It is passed in, since it asks this module in turn.
+/// Decides whether two nodes are equal. The caller passes it in, because the decision itself calls this module.
 pub(super) type Decide = fn(&mut Arena, Id, Id, &mut Work) -> Equality;
 
 /// Two expressions to compare.
@@ -44,11 +45,11 @@ pub(super) type Decide = fn(&mut Arena, Id, Id, &mut Work) -> Equality;
 pub(super) struct Pair {
     pub(super) a: Id,
     pub(super) b: Id,
-    /// Decides about their images, where numbers or other nodes replace some of theirs.
+    /// Decides about the two after numbers or other nodes replace some of their nodes.
     pub(super) same: Decide,
 }
 
-/// A linear function of the variables: coefficients by variable, and a constant.
+/// A linear function of the variables: coefficients by variable index, and a constant.
 struct Linear {
     coefficients: Vec<(usize, BigRational)>,
     constant: BigRational,
@@ -62,7 +63,7 @@ pub(super) fn confirm(arena: &mut Arena, pair: Pair, work: &mut Work) -> Result<
     let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
     let bends: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_bend(arena, id)).collect();
     let powers = powers(arena, &plan, &integers, work)?;
-    // Jumps of the terms of a sum, at real values: nothing is known of them.
+    // Nothing is known about jumps at real values in the terms of a sum.
     for &id in plan.nodes().iter().filter(|&&id| !free(id) && is_jump(arena, id)) {
         let below = Plan::new(arena, &[id], work)?;
         if variables(arena, &below).iter().any(|&v| !integers[v]) {
@@ -88,7 +89,7 @@ fn is_bend(arena: &Arena, id: Id) -> bool {
     matches!(arena.op(id), Op::Call(Function::Abs | Function::Min | Function::Max, _))
 }
 
-/// Whether the two are equal whatever the values of the jumps: jumps of equal arguments have one value.
+/// True if the two are equal for all values of the jumps. Jumps of equal arguments have the same value.
 fn proved_without(arena: &mut Arena, pair: Pair, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
     let mut unknowns: Vec<(Id, Id)> = Vec::new();
     for &jump in jumps {
@@ -114,8 +115,8 @@ fn proved_without(arena: &mut Arena, pair: Pair, jumps: &[Id], work: &mut Work) 
     Ok((pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Equal)
 }
 
-/// By how much a jump is more than another one: nothing if they are the same function of equal arguments, and the
-/// whole number by which the arguments of ⌊x⌋ differ.
+/// The difference between two jumps: zero for the same function of equal arguments; for ⌊x⌋, the whole number by which
+/// the arguments differ.
 fn offset(arena: &mut Arena, x: Id, y: Id, same: Decide, work: &mut Work) -> Result<Option<BigRational>, Failure> {
     let (Op::Call(f, xs), Op::Call(g, ys)) = (arena.op(x).clone(), arena.op(y).clone()) else { return Ok(None) };
     work.spend(1000)?;
@@ -137,7 +138,7 @@ fn offset(arena: &mut Arena, x: Id, y: Id, same: Decide, work: &mut Work) -> Res
     Ok((same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
 }
 
-/// The argument whose whole values (of ⌊x⌋ and mod) or zero (of sgn) make a jump, scaled to that.
+/// The argument whose whole values (for ⌊x⌋ and mod) or zero (for sgn) are the jumps, scaled accordingly.
 fn argument(arena: &mut Arena, jump: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
     let Op::Call(f, args) = arena.op(jump).clone() else { return Ok(None) };
     match (f, args.as_slice()) {
@@ -190,7 +191,7 @@ fn at_jumps(
     Ok(Equality::Equal)
 }
 
-/// Values of all variables, of which one then takes others.
+/// Values of all variables; one of them is then varied.
 fn others(arena: &Arena, integers: &[bool], round: usize) -> Vec<BigRational> {
     (0..arena.atoms.len())
         .map(|k| {
@@ -200,7 +201,7 @@ fn others(arena: &Arena, integers: &[bool], round: usize) -> Vec<BigRational> {
         .collect()
 }
 
-/// The places of the jumps over a period of the variable, in order; `None` if there are too many.
+/// The sorted positions of the jumps over a period of the variable; `None` if there are too many.
 fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<Vec<BigRational>> {
     let mut slopes = Vec::new();
     let mut places = Vec::new();
@@ -215,7 +216,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
             slopes.push((slope.clone(), rest));
         }
     }
-    // All slopes are whole multiples of their greatest common divisor: its inverse is the period.
+    // All slopes are whole multiples of their greatest common divisor, whose inverse is the period.
     let common = slopes.iter().fold(BigRational::zero(), |gcd, (slope, _)| {
         let denominator = gcd.denom().lcm(slope.denom());
         let whole = |r: &BigRational| (r * integer(denominator.clone())).to_integer();
@@ -223,7 +224,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
     });
     for (slope, rest) in &slopes {
         let turns = (slope / &common).abs().to_integer().to_usize().filter(|&n| n <= MAX_POINTS)?;
-        // From −period/2 to period and a little more.
+        // From −period/2 to slightly beyond one period.
         for n in -(turns as i64) - 1..=(turns as i64) + 1 {
             let whole = integer(rest.round().to_integer() + BigInt::from(n));
             places.push((whole - rest) / slope);
@@ -234,7 +235,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
     (places.len() <= MAX_POINTS).then_some(places)
 }
 
-/// Compares at each place, at two points between it and the next, and beyond the first and the last.
+/// Compares at each position, at two points between it and the next, and beyond the first and the last.
 fn at_places(
     arena: &mut Arena,
     pair: Pair,
@@ -268,7 +269,7 @@ fn at_places(
     Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
 }
 
-/// Compares at whole numbers over some periods, where all arguments of jumps are polynomials.
+/// Compares at whole numbers over several periods. Requires that all arguments of jumps are polynomials.
 fn at_whole_numbers(
     arena: &mut Arena,
     pair: Pair,
@@ -299,7 +300,7 @@ fn at_whole_numbers(
     Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
 }
 
-/// The common denominator of polynomials, and of the jumps in them; `None` if one is no polynomial.
+/// The common denominator of all polynomials and of the jumps in them; `None` if an argument is not a polynomial.
 fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
     let mut period = 1u64;
     for &id in plan.nodes() {
@@ -321,7 +322,7 @@ fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
     Some(period)
 }
 
-/// Compares at the bends of linear arguments and beside them.
+/// Compares at the bends of linear arguments and on both sides.
 fn at_bends(
     arena: &mut Arena,
     pair: Pair,
@@ -352,7 +353,7 @@ fn at_bends(
     Ok(Equality::Equal)
 }
 
-/// Real variables in exponents, and those in the bases of these powers.
+/// The real variables in exponents, and the real variables in the bases of these powers.
 fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let (mut exponents, mut bases) = (Vec::new(), Vec::new());
     for &id in plan.nodes() {
@@ -371,7 +372,7 @@ fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Res
     Ok((exponents, bases))
 }
 
-/// Compares at negative bases with whole and broken exponents, where all steps are real.
+/// Compares at negative bases with whole and fractional exponents, where all steps are real.
 fn at_powers(
     arena: &mut Arena,
     pair: Pair,
@@ -414,13 +415,13 @@ fn at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> 
     }
 }
 
-/// The variables of a plan.
+/// The variables in a plan.
 fn variables(arena: &Arena, plan: &Plan) -> Vec<usize> {
     let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
     plan.nodes().iter().filter_map(index).collect()
 }
 
-/// A node as a linear function.
+/// Interprets a node as a linear function.
 fn linear(arena: &Arena, id: Id) -> Option<Linear> {
     let term = |id: Id| match arena.op(id) {
         Op::Variable(v) => Some((*v, BigRational::one())),

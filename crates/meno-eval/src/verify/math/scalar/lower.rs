@@ -1,4 +1,4 @@
-//! From the typed tree to the graph.
+//! Converts the typed tree to the graph.
 
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
@@ -13,16 +13,16 @@ use super::equality::Equality;
 use super::rational::{self, integer, ratio};
 use super::work::{Failure, Work};
 
-/// Deepest expression.
+/// Maximum depth of an expression.
 const MAX_DEPTH: usize = 200;
-/// Sums and products with this many terms are written out.
+/// Sums and products with up to this many terms are written out.
 const MAX_WRITTEN_OUT: i64 = 256;
-/// Sums and products with this many terms are computed, if every term is rational.
+/// Sums and products with up to this many terms are computed if every term is rational.
 const MAX_TERMS: i64 = 10_000;
-/// Determinants have at most this many rows.
+/// Maximum number of rows of a determinant.
 const MAX_ROWS: usize = 6;
 
-/// Bound variables in scope and the depth of the recursion.
+/// The bound variables in scope, and the recursion depth.
 #[derive(Default)]
 struct Scope {
     bound: Vec<(String, Id)>,
@@ -133,7 +133,7 @@ impl Scope {
         if let (Some(first), Some(last)) = (literal(from), literal(to)) {
             return self.written_out(arena, s, product, first, last, work);
         }
-        // A bound that is a number but no integer has no meaning.
+        // A bound that is a number but not an integer has no meaning.
         if [from, to].iter().any(|&id| arena.rational_value(id).is_some_and(|r| !r.denom().is_one())) || self.slots >= 8
         {
             return Err(Failure::Limit);
@@ -148,11 +148,11 @@ impl Scope {
         arena.intern(Op::Series { product, slot, from, to, term: term? }, work)
     }
 
-    /// An infinite geometric series whose quotient is a rational number below 1: first/(1 − quotient).
+    /// An infinite geometric series with a rational quotient below 1: first/(1 − quotient).
     fn geometric(&mut self, arena: &mut Arena, s: &Series, work: &mut Work) -> Result<Id, Failure> {
         let from = self.lower(arena, &s.from, work)?;
         let first = arena.rational_value(from).and_then(small_integer).ok_or(Failure::Limit)?;
-        // A whole number that no letter of the answer names.
+        // A whole-number variable that no letter of the answer uses.
         let index = arena.atoms.len();
         arena.atoms.push(Atom::Symbol(format!("\\index{index}")));
         let variable = arena.intern(Op::Variable(index), work)?;
@@ -229,7 +229,7 @@ impl Scope {
     }
 }
 
-/// The variable of a known or a new atom.
+/// The variable of a known or new atom.
 fn variable(
     arena: &mut Arena,
     known: Option<usize>,
@@ -243,7 +243,7 @@ fn variable(
     arena.intern(Op::Variable(index), work)
 }
 
-/// An unknown function of arguments: the same variable as before if the arguments are equal.
+/// An unknown function call. If the arguments equal those of an earlier call, the variable is the same.
 fn apply(arena: &mut Arena, name: &str, args: Vec<Id>, work: &mut Work) -> Result<Id, Failure> {
     if args.iter().any(|&id| arena.bound(id) != 0) {
         return Err(Failure::Limit);
@@ -264,7 +264,7 @@ fn apply(arena: &mut Arena, name: &str, args: Vec<Id>, work: &mut Work) -> Resul
                 }
             }
         }
-        // Even at different arguments a function can have the same value.
+        // A function can have the same value at different arguments.
         match verdict {
             Equality::Equal => known = known.or(Some(index)),
             Equality::Different | Equality::Undecided => arena.loose = true,
@@ -273,7 +273,7 @@ fn apply(arena: &mut Arena, name: &str, args: Vec<Id>, work: &mut Work) -> Resul
     variable(arena, known, || Atom::Apply(name.to_owned(), args), work)
 }
 
-/// Something without arithmetic meaning.
+/// A part without arithmetic meaning.
 fn opaque(arena: &mut Arena, e: &Expr, work: &mut Work) -> Result<Id, Failure> {
     let mut known = None;
     for (index, atom) in arena.atoms.iter().enumerate() {

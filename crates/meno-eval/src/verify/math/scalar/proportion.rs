@@ -1,4 +1,4 @@
-//! Constant multiples: a = c·b holds identically if a(x)·b(P) = a(P)·b(x) for a fixed point P.
+//! Tests for constant multiples: a = c·b holds identically if a(x)·b(P) = a(P)·b(x) for a fixed point P.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use super::rational::ratio;
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
 
-/// Reference points: numerator and denominator of the k-th variable are made of these.
+/// Reference points: the numerator and denominator of the k-th variable are derived from these.
 const REFERENCES: [(i64, i64); 5] = [(3, 2), (1, 3), (17, 5), (-2, 3), (-31, 4)];
 
 pub(super) fn proportion(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Proportion, Failure> {
@@ -45,7 +45,7 @@ pub(super) fn proportion(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Re
     Ok(Proportion::Undecided)
 }
 
-/// The expression with a rational number for each variable.
+/// Replaces each variable with a rational number.
 fn substitute(arena: &mut Arena, root: Id, point: &[BigRational], work: &mut Work) -> Result<Id, Failure> {
     Ok(images(arena, &[root], &Replacement::Point(point), work)?[root])
 }

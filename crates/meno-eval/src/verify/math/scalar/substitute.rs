@@ -7,15 +7,15 @@ use super::calls::apply_function;
 use super::evaluate::Plan;
 use super::work::{Failure, Work};
 
-/// What stands in the place of some nodes.
+/// What replaces the nodes.
 pub(super) enum Replacement<'a> {
     /// A rational number for each variable.
     Point(&'a [BigRational]),
-    /// Other nodes for these.
+    /// Pairs of a node and its replacement.
     Nodes(&'a [(Id, Id)]),
 }
 
-/// The nodes that stand in the place of all nodes below some roots.
+/// The replacement of every node below some roots, indexed by node.
 pub(super) fn images(
     arena: &mut Arena,
     roots: &[Id],

@@ -2,30 +2,30 @@
 
 use super::super::tree::{Literal, Relation};
 
-/// Longest answer that is read, in bytes.
+/// Maximum length of an answer in bytes.
 pub(in crate::verify::math) const MAX_LEN: usize = 8192;
 
-/// What a comma between digits means. A text can allow several meanings: each is a reading of its own.
+/// The meaning of a comma between digits. An ambiguous text has one reading per meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verify::math) enum Commas {
-    /// `1,234` is 1234; a space between groups of three does the same.
+    /// `1,234` is 1234; a space between groups of three means the same.
     Thousands,
-    /// Every comma separates.
+    /// Every comma separates items.
     List,
     /// `1,5` is 1.5, `1.234,5` is 1234.5.
     Decimal,
 }
 
-/// A piece of an answer.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::verify::math) enum Kind {
-    /// A number; its digits if it is a plain integer, from which `\frac12` takes one at a time.
+    /// A number; with its digits if it is a plain integer, from which `\frac12` takes one at a time.
     Number { literal: Literal, exponent: i64, digits: Option<String> },
-    /// A letter alone.
+    /// A single letter.
     Letter(char),
-    /// Two or more letters in a row.
+    /// Two or more consecutive letters.
     Word(String),
-    /// The content of `\text{…}`, and letters of other alphabets.
+    /// The content of `\text{…}`, or letters of other alphabets.
     Text(String),
     /// A command without its backslash.
     Command(String),
@@ -61,11 +61,11 @@ pub(in crate::verify::math) enum Kind {
     Begin(String),
     /// `\end{…}`
     End(String),
-    /// Any other character with a meaning: `+ - * / ^ _ ! % ' , ; : & .`
+    /// Any other meaningful character: `+ - * / ^ _ ! % ' , ; : & .`
     Sign(char),
 }
 
-/// A token and whether space stands before it.
+/// A token, with `spaced` true if a space precedes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::verify::math) struct Token {
     pub(in crate::verify::math) kind: Kind,

@@ -1,4 +1,4 @@
-//! One pass over the text of an answer, character by character.
+//! Scans the text of an answer in one pass, character by character.
 
 use super::super::symbols::{
     digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of,
@@ -8,7 +8,7 @@ use super::super::units;
 use super::kind::{Commas, Kind, MAX_LEN, Token};
 use super::unit_text::{unit_text, with_unit_fractions};
 
-/// Splits `text`; `None` if it is too long, a number has too many digits, or a brace of words does not close.
+/// Splits `text` into tokens; `None` if it is too long, a number has too many digits, or a text group is not closed.
 pub(in crate::verify::math) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
     if text.len() > MAX_LEN {
         return None;
@@ -23,7 +23,7 @@ pub(in crate::verify::math) fn tokens(text: &str, commas: Commas) -> Option<Vec<
     Some(s.tokens)
 }
 
-/// The text with Unicode signs as LaTeX and digits of all scripts as ASCII.
+/// Replaces Unicode signs with LaTeX, and digits of all scripts with ASCII digits.
 fn spelled_out(text: &str) -> Vec<char> {
     let mut out: Vec<char> = Vec::with_capacity(text.len());
     let mut script: Option<bool> = None;
@@ -33,7 +33,7 @@ fn spelled_out(text: &str) -> Vec<char> {
             invisible = true;
             continue;
         }
-        // What cannot be seen does not join digits: they stay apart.
+        // Invisible characters do not join digits: the digits stay separate.
         let in_number = |c: char| digit_of(c).is_some() || matches!(c, '.' | ',');
         if std::mem::take(&mut invisible) && in_number(c) && out.last().is_some_and(|&c| in_number(c)) {
             out.push('\0');
@@ -72,11 +72,11 @@ pub(super) struct Scanner {
     pub(super) commas: Commas,
     pub(super) tokens: Vec<Token>,
     pub(super) spaced: bool,
-    /// Open brackets and braces of sets.
+    /// Number of open brackets and set braces.
     pub(super) depth: usize,
-    /// `$` signs in the text: an odd number of them means money.
+    /// Number of `$` signs in the text. An odd number means money.
     pub(super) dollars: usize,
-    /// Whether the text has environments, in whose rows `\\\\` is a line break.
+    /// True if the text has environments, in whose rows `\\\\` is a line break.
     pub(super) rows: bool,
 }
 
@@ -184,7 +184,7 @@ impl Scanner {
         SIGNS.iter().find(|(sign, _)| self.starts(self.at, sign)).map(|&(sign, r)| (r, sign.len()))
     }
 
-    /// `$`: money before or after a number if the signs do not pair up, else the border of a formula.
+    /// Scans `$`: money before or after a number if the signs are unpaired, otherwise a formula delimiter.
     fn dollar(&mut self) {
         if self.dollars % 2 == 1 {
             self.push(Kind::Currency("dollars"));
@@ -193,7 +193,7 @@ impl Scanner {
         }
     }
 
-    /// A decimal point may start a number unless a number or a letter ends right before it.
+    /// True if a decimal point can start a number: no number or letter ends right before it.
     fn digits_may_start(&self) -> bool {
         self.spaced
             || !matches!(
@@ -208,7 +208,7 @@ impl Scanner {
             self.tokens.last().map(|t| &t.kind),
             Some(Kind::Number { .. } | Kind::Close(_) | Kind::SetClose | Kind::GroupClose)
         );
-        // "1orx=2": the separator sticks to its neighbours.
+        // "1orx=2": the separator is attached to its neighbours.
         for separator in ["or", "and"] {
             let glued = after_value && !self.spaced && run.len() > separator.len();
             if glued && run.starts_with(separator) && run[separator.len()..].len() == 1
@@ -236,7 +236,7 @@ impl Scanner {
         let kind = match run.as_str() {
             "or" => Kind::Or,
             "and" => Kind::And,
-            // Minutes and seconds are no functions.
+            // After a value, `min` and `sec` are minutes and seconds, not functions.
             "min" | "sec" if after_value && !matches!(self.peek(0), Some('(' | '{' | '\\' | '[')) => Kind::Word(run),
             "in" if !after_value => Kind::Relation(Relation::In),
             "mod" => Kind::Command("bmod".into()),
@@ -289,7 +289,7 @@ impl Scanner {
         self.named(name)
     }
 
-    /// Whether a unit can come next: after a value, or after a unit and a sign.
+    /// True if a unit can come next: after a value, or after a unit and a sign.
     pub(super) fn after_value(&self) -> bool {
         match self.tokens.as_slice() {
             [.., Token { kind: Kind::Text(_), .. }, Token { kind: Kind::Sign('/' | '*'), .. }] => true,
@@ -325,7 +325,7 @@ impl Scanner {
                 } else if plain.len() > 1 && plain.chars().any(char::is_alphabetic) && !plain.contains('\\') {
                     self.words(&content);
                 } else {
-                    self.at = start; // a group of its own
+                    self.at = start; // a plain group
                 }
             }
             // The dot of a missing delimiter.
@@ -385,7 +385,7 @@ impl Scanner {
             _ if relation_of(&name).is_some() => {
                 self.push(Kind::Relation(relation_of(&name).unwrap_or(Relation::Equal)));
             }
-            // `\quadx`: a space that swallowed a name.
+            // `\quadx`: a space command joined with a name.
             _ if name.starts_with("quad") => {
                 self.spaced = true;
                 self.at -= name.len() - 4;
@@ -395,7 +395,7 @@ impl Scanner {
         Some(())
     }
 
-    /// The text between the braces that open here, or the next character.
+    /// The text in the braces that open here, or the next character.
     fn argument(&mut self) -> Option<String> {
         while self.peek(0).is_some_and(char::is_whitespace) {
             self.at += 1;

@@ -3,7 +3,7 @@
 use super::super::units;
 use std::borrow::Cow;
 
-/// The content of `\mathrm{…}` as a unit's text: spaces and dots of TeX as plain ones.
+/// Converts the content of `\mathrm{…}` to the text of a unit: TeX spaces and dots become plain ones.
 pub(super) fn unit_text(content: &str) -> String {
     let mut text = content.to_owned();
     let signs = [
@@ -22,7 +22,7 @@ pub(super) fn unit_text(content: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace("* ", "*").replace(" *", "*").replace("u ", "u")
 }
 
-/// `\frac{\text{km}}{\text{h}}` as `\text{ km/h}`: only units in upright letters.
+/// Converts `\frac{\text{km}}{\text{h}}` to `\text{ km/h}`, for units in upright letters only.
 pub(super) fn with_unit_fractions(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for _ in 0..4 {
@@ -32,7 +32,7 @@ pub(super) fn with_unit_fractions(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// The first fraction of units: its place and the unit.
+/// The first fraction of units: its position and its unit.
 fn unit_fraction(text: &str) -> Option<(usize, usize, String)> {
     let mut from = 0;
     while let Some(at) = text[from..].find("frac{\\").map(|i| from + i) {
@@ -48,7 +48,7 @@ fn unit_fraction(text: &str) -> Option<(usize, usize, String)> {
     None
 }
 
-/// The unit of a group `{\text{…}^2}` and what follows the group.
+/// The unit of a group `{\text{…}^2}`, and the text after the group.
 fn upright(text: &str) -> Option<(String, &str)> {
     let inner = text.strip_prefix('{')?;
     let inner = ["\\text{", "\\mathrm{"].iter().find_map(|font| inner.strip_prefix(font))?;

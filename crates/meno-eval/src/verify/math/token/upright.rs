@@ -6,12 +6,12 @@ use super::kind::Kind;
 use super::scanner::{Scanner, tokens};
 use super::unit_text::unit_text;
 
-/// Words between the parts of a list.
+/// Words between the items of a list.
 pub(in crate::verify::math) const AND: [&str; 3] = ["and", "und", "et"];
 
 impl Scanner {
-    /// The content of `\text{…}`: words, or mathematics if there is no word in it. "and" and "or" alone separate; what is
-    /// in quotes is words, whatever it spells.
+    /// Scans the content of `\text{…}`: words, or mathematics if it contains no word. "and" and "or" alone separate
+    /// items. Quoted content is always words.
     pub(super) fn words(&mut self, content: &str) {
         let plain = content.replace(['$', '~'], " ");
         let written = plain.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -19,10 +19,10 @@ impl Scanner {
         let letters = plain.split(|c: char| !c.is_alphabetic()).map(|w| w.chars().count()).max().unwrap_or(0);
         let bare = plain.trim_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
         let abbreviation = plain.contains('.') && plain.chars().filter(|c| c.is_alphabetic()).count() > 1;
-        // After a value a unit is a unit, whatever else its letters could mean.
+        // After a value, a unit is always a unit, whatever else its letters could mean.
         let unit = Some(unit_text(&written)).filter(|unit| self.after_value() && units::parse(unit).is_some());
         if quoted(content.trim()).is_some() {
-            // With its quotes, so that it is no connective, unit or multiplier either.
+            // Keeps the quotes, so that the text cannot become a connective, unit or multiplier.
             self.push(Kind::Text(content.trim().to_lowercase()));
         } else if AND.contains(&bare) {
             self.push(Kind::And);
@@ -45,7 +45,7 @@ impl Scanner {
     }
 }
 
-/// The words of a text in quotes, which mean nothing else, whatever they spell.
+/// The words of a quoted text, which have no other meaning.
 pub(in crate::verify::math) fn quoted(text: &str) -> Option<&str> {
     text.strip_prefix('“')?.strip_suffix('”')
 }
