@@ -49,9 +49,9 @@ pub enum Error {
     Sandbox(String),
     /// A layer of the sandbox cannot be set up on this machine.
     #[error("the sandbox: {reason}")]
-    Wall {
-        /// Its name, one of `sandbox::walls()`.
-        wall: &'static str,
+    Layer {
+        /// Its name, one of `sandbox::layers()`.
+        layer: &'static str,
         /// The reason and the remedy.
         reason: String,
     },

@@ -80,8 +80,8 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
         let limit = file.metadata()?.len().saturating_mul(MAX_RATIO).max(FREE_GROWTH);
         let file = BufReader::with_capacity(1 << 16, file);
         let mut reader: Box<dyn BufRead> = match magic[..] {
-            [0x1f, 0x8b, ..] => Box::new(BufReader::new(Grown { inner: MultiGzDecoder::new(file), limit })),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(Grown { inner: Zstd::new(file), limit })),
+            [0x1f, 0x8b, ..] => Box::new(BufReader::new(LimitedReader { inner: MultiGzDecoder::new(file), limit })),
+            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(LimitedReader { inner: ZstdReader::new(file), limit })),
             _ => Box::new(file),
         };
         match reader.fill_buf()? {
@@ -99,12 +99,12 @@ fn invalid(message: String) -> io::Error {
 }
 
 /// A decompressor with a limit on its output.
-struct Grown<R> {
+struct LimitedReader<R> {
     inner: R,
     limit: u64,
 }
 
-impl<R: Read> Read for Grown<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.limit = self.limit.checked_sub(n as u64).ok_or_else(|| {
@@ -115,15 +115,15 @@ impl<R: Read> Read for Grown<R> {
 }
 
 /// Decodes the concatenated frames of a zstd file.
-struct Zstd {
+struct ZstdReader {
     source: BufReader<File>,
     frame: FrameDecoder,
     in_frame: bool,
 }
 
-impl Zstd {
-    fn new(source: BufReader<File>) -> Zstd {
-        Zstd { source, frame: FrameDecoder::new(), in_frame: false }
+impl ZstdReader {
+    fn new(source: BufReader<File>) -> ZstdReader {
+        ZstdReader { source, frame: FrameDecoder::new(), in_frame: false }
     }
 
     /// Starts the next frame; returns `false` at the end of the file.
@@ -141,7 +141,7 @@ impl Zstd {
     }
 }
 
-impl Read for Zstd {
+impl Read for ZstdReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !buffer.is_empty() {
             if !self.in_frame {
@@ -166,9 +166,9 @@ impl Read for Zstd {
 
 /// Counts the lines read and the bytes of the current record.
 #[derive(Clone, Default)]
-struct Place(Rc<(Cell<usize>, Cell<usize>)>);
+struct Position(Rc<(Cell<usize>, Cell<usize>)>);
 
-impl Place {
+impl Position {
     fn line(&self) -> usize {
         self.0.0.get() + 1
     }
@@ -179,7 +179,7 @@ impl Place {
 
 struct Placed<R> {
     inner: R,
-    place: Place,
+    place: Position,
 }
 
 impl<R: Read> Read for Placed<R> {
@@ -224,7 +224,7 @@ fn json_lines(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
 /// Parses the elements of an array, or concatenated values, one at a time.
 fn json(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
-    let place = Place::default();
+    let place = Position::default();
     let leading = skip_space(&mut reader).map_err(Error::io(path))?;
     place.0.0.set(leading);
     let array = reader.fill_buf().map_err(Error::io(path))?.first() == Some(&b'[');
@@ -273,7 +273,7 @@ fn skip_space(reader: &mut dyn BufRead) -> io::Result<usize> {
 /// Passes the elements of an array on one at a time.
 struct Element<'a, 'b> {
     f: &'a mut RecordSink<'b>,
-    place: Place,
+    place: Position,
     refused: &'a mut Option<(usize, String)>,
 }
 
@@ -312,10 +312,10 @@ impl<'de> DeserializeSeed<'de> for &mut Element<'_, '_> {
 
 /// Reads CSV or TSV with a header row. Empty cells become absent keys.
 fn separated(path: &Path, delimiter: u8, f: &mut RecordSink) -> Result<(), Error> {
-    let place = Place::default();
+    let place = Position::default();
     let placed = Placed { inner: open(path)?, place: place.clone() };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(placed);
-    let fail = |e: csv::Error, place: &Place| match e.position() {
+    let fail = |e: csv::Error, place: &Position| match e.position() {
         Some(at) => data_error(path, at.line() as usize)(e.to_string()),
         None => data_error(path, place.line())(e.to_string()),
     };

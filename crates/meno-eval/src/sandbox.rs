@@ -25,14 +25,14 @@ mod jail;
 mod jail;
 mod job;
 mod language;
+#[cfg(target_os = "linux")]
+mod layers;
 mod tools;
 #[cfg(target_os = "linux")]
 mod usage;
-#[cfg(target_os = "linux")]
-mod walls;
 
 pub use job::{End, Limits, Outcome};
-pub(crate) use job::{Job, Ran};
+pub(crate) use job::{Job, RunOutput};
 pub use language::Language;
 pub(crate) use tools::Tool;
 
@@ -50,28 +50,28 @@ use std::time::Instant;
 pub struct Sandbox {
     python: Tool,
     limits: Limits,
-    others: Arc<Others>,
+    others: Arc<OtherTools>,
 }
 
 /// The tools of the other languages, located once.
 #[derive(Debug, Default)]
-struct Others {
+struct OtherTools {
     cpp: OnceLock<Result<Tool, String>>,
     rust: OnceLock<Result<Tool, String>>,
     javascript: OnceLock<Result<Tool, String>>,
 }
 
 /// The names of the sandbox's layers in setup order. If one cannot be set up, `Sandbox::open` returns an
-/// [`Error::Wall`] with its name.
-pub fn walls() -> Vec<&'static str> {
+/// [`Error::Layer`] with its name.
+pub fn layers() -> Vec<&'static str> {
     #[cfg(target_os = "linux")]
-    return walls::WALLS.iter().map(|&(_, name)| name).collect();
+    return layers::LAYERS.iter().map(|&(_, name)| name).collect();
     #[cfg(not(target_os = "linux"))]
     Vec::new()
 }
 
 /// Leaves an orphan that uses CPU time and exits, then sleeps.
-const REHEARSAL: &str = "
+const SELF_TEST: &str = "
 import os, time
 if os.fork() == 0:
     if os.fork() == 0:
@@ -100,8 +100,8 @@ impl Sandbox {
             return Err(Error::Sandbox(message));
         }
         let limits = Limits::default();
-        let files: [(&str, &[u8]); 1] = [("program", REHEARSAL.as_bytes())];
-        jail::rehearse(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
+        let files: [(&str, &[u8]); 1] = [("program", SELF_TEST.as_bytes())];
+        jail::self_test(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
         Ok(sandbox)
     }
 
@@ -159,7 +159,7 @@ impl Sandbox {
     }
 
     /// Runs a job until it ends and reads its output.
-    pub(crate) fn capture(&self, job: Job) -> Result<Ran, Error> {
+    pub(crate) fn capture(&self, job: Job) -> Result<RunOutput, Error> {
         let file = || tempfile::tempfile().map_err(|e| Error::Sandbox(format!("the file of the output: {e}")));
         let (output, errors) = (file()?, file()?);
         let shared =
@@ -172,7 +172,7 @@ impl Sandbox {
         drop(jail);
         let read = |file, most| read_back(file, most).map_err(|e| Error::Sandbox(format!("reading the output: {e}")));
         let errors = String::from_utf8_lossy(&read(errors, limits.output_bytes)?).into_owned();
-        Ok(Ran { output: read(output, limits.output_bytes)?, errors, end })
+        Ok(RunOutput { output: read(output, limits.output_bytes)?, errors, end })
     }
 
     /// Starts a job without waiting for it.

@@ -33,14 +33,14 @@ impl Sample {
 
 /// All samples of one problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct JudgedProblem {
     /// The problem.
     pub problem: Problem,
     /// Its samples, in order.
     pub samples: Vec<Sample>,
 }
 
-impl Judged {
+impl JudgedProblem {
     fn right(&self) -> usize {
         self.samples.iter().filter(|s| s.verdict == Verdict::Right).count()
     }
@@ -85,8 +85,8 @@ pub struct Summary {
 
 impl Summary {
     /// Summarises judged problems. Skips problems without samples.
-    pub fn of(task: &dyn Task, judged: &[Judged]) -> Summary {
-        let judged: Vec<&Judged> = judged.iter().filter(|j| !j.samples.is_empty()).collect();
+    pub fn of(task: &dyn Task, judged: &[JudgedProblem]) -> Summary {
+        let judged: Vec<&JudgedProblem> = judged.iter().filter(|j| !j.samples.is_empty()).collect();
         if judged.is_empty() {
             return Summary::default();
         }
@@ -131,7 +131,7 @@ mod tests {
                 let text = if a.is_empty() { "7".to_owned() } else { format!("<answer>{a}</answer>") };
                 Sample::judge(&task, &problem, text, 10, cut)
             };
-            Judged { samples: answers.map(sample).into_iter().collect(), problem: problem.clone() }
+            JudgedProblem { samples: answers.map(sample).into_iter().collect(), problem: problem.clone() }
         };
         let all = [
             judged([("7", false), ("7", false), ("8", false), ("", false)]),

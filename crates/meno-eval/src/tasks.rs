@@ -18,7 +18,7 @@ pub const NAMES: [&str; 2] = ["arithmetic", "countdown"];
 
 /// The options of a task.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
+pub struct TaskOptions {
     /// The settings of `countdown`.
     pub countdown: countdown::Countdown,
     /// Allows programs to run, in a sandbox. If false, opening a file of programming problems is an error.
@@ -27,7 +27,7 @@ pub struct Options {
 
 /// Opens a task by its name, or by the path of a file of questions and answers in any layout that [`crate::records`]
 /// reads.
-pub fn open(name: &str, options: &Options) -> Result<Box<dyn Task>, Error> {
+pub fn open(name: &str, options: &TaskOptions) -> Result<Box<dyn Task>, Error> {
     match name {
         "arithmetic" => Ok(Box::new(arithmetic::Arithmetic::default())),
         "countdown" => Ok(Box::new(options.countdown.clone().checked()?)),

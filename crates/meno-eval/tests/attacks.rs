@@ -222,13 +222,13 @@ fn errors_name_the_missing_layer() {
         (libc::SYS_close_range, "closing Meno's own files"),
         (libc::SYS_pivot_root, "leaving the machine's file system"),
     ];
-    for (call, wall) in calls {
+    for (call, layer) in calls {
         let opened = std::thread::spawn(move || {
             without(call);
             Sandbox::open(Path::new("python3"), limits())
         });
         let error = format!("{:?}", opened.join().unwrap().map(drop).unwrap_err());
-        assert!(error.contains(wall) && error.contains("not implemented"), "{error}");
+        assert!(error.contains(layer) && error.contains("not implemented"), "{error}");
     }
 }
 
@@ -247,7 +247,7 @@ fn programs_end_even_if_the_kill_signal_fails() {
 
 /// Prints the result of opening a sandbox.
 #[test]
-#[ignore = "the other half of `a_proc_that_hides_processes_is_a_missing_wall`"]
+#[ignore = "the other half of `a_proc_that_hides_processes_is_an_error`"]
 fn helper_opens_a_sandbox() {
     println!("opened: {:?}", Sandbox::open(Path::new("python3"), limits()).map(drop));
 }

@@ -63,11 +63,7 @@ fn exiting_early_or_claiming_success_does_not_pass() {
             false,
             "closes every channel",
         ),
-        (
-            "import sys\nsys.stdout.close()\ndef add(a, b): return a + b",
-            true,
-            "its standard output does not matter",
-        ),
+        ("import sys\nsys.stdout.close()\ndef add(a, b): return a + b", true, "its standard output does not matter"),
         ("print('hello')\ndef add(a, b):\n    print('adding')\n    return a + b", true, "may print"),
     ];
     table(&add(), &cases);
@@ -223,13 +219,13 @@ fn answers_that_would_harm_the_judge_are_wrong() {
     let cases = [
         ("def add(a, b):\n    while True: pass", false, "never answers"),
         ("def add(a, b): return [0] * 10**8", false, "a list too large to send"),
-        ("def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x", false, "a list nested too deeply"),
-        ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that contains itself"),
         (
-            "import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')",
+            "def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x",
             false,
-            "a number too large to print",
+            "a list nested too deeply",
         ),
+        ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that contains itself"),
+        ("import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')", false, "a number too large to print"),
         ("def add(a, b): return 1 << 10**7", false, "a whole number of millions of digits"),
         (
             "import sys, os\nmain = sys.modules['__main__']\ndef send(self, m): os.write(self.writes, b'\\0\\x10\\0\\0' + b'[' * (1 << 20))\nmain.Channel.send = send\ndef add(a, b): return 9",
@@ -484,11 +480,7 @@ fn objects_cannot_imitate_methods_of_data() {
                 false,
                 "a class that answers to every name",
             ),
-            (
-                "def f(x): return f\nf.isdigit = f.startswith = lambda *a: True",
-                false,
-                "a function with string methods",
-            ),
+            ("def f(x): return f\nf.isdigit = f.startswith = lambda *a: True", false, "a function with string methods"),
         ],
     );
     let sets = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})", "assert f([5])[0].issubset({5})"]});

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_eval::sandbox::{End, Limits, Outcome, Sandbox};
-use meno_eval::tasks::{self, Options};
+use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::verify::code::{Test, Tests, verify};
 use meno_eval::{Split, Verdict};
 use std::path::Path;
@@ -174,12 +174,12 @@ fn published_formats_are_read_and_nothing_runs_without_permission() {
     let path = dir.path().join("code.jsonl");
     std::fs::write(&path, LINES.join("\n")).unwrap();
     let name = path.display().to_string();
-    let Err(refused) = tasks::open(&name, &Options::default()) else { panic!("programs would run unasked") };
+    let Err(refused) = tasks::open(&name, &TaskOptions::default()) else { panic!("programs would run unasked") };
     assert!(refused.to_string().contains("--sandbox"), "{refused}");
     if sandbox().is_none() {
         return;
     }
-    let task = tasks::open(&name, &Options { sandbox: true, ..Options::default() }).unwrap();
+    let task = tasks::open(&name, &TaskOptions { sandbox: true, ..TaskOptions::default() }).unwrap();
     assert_eq!(task.len(Split::Test), Some(4));
     let function = "def add(a, b):\n    return a + b";
     let class = "class Solution:\n    def add(self, a, b):\n        return a + b";
@@ -190,6 +190,6 @@ fn published_formats_are_read_and_nothing_runs_without_permission() {
         assert_eq!(task.verify(&problem, "```python\nprint('no')\n```", false), Verdict::Wrong);
     }
     std::fs::write(&path, r#"{"question":"Add.","tests":[{"input":1}]}"#).unwrap();
-    let error = tasks::open(&name, &Options { sandbox: true, ..Options::default() }).err().unwrap().to_string();
+    let error = tasks::open(&name, &TaskOptions { sandbox: true, ..TaskOptions::default() }).err().unwrap().to_string();
     assert!(error.contains("code.jsonl:1:") && error.contains("`tests`"), "{error}");
 }

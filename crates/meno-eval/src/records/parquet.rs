@@ -155,7 +155,7 @@ impl Schema<'_> {
             Content::Leaf
         } else {
             if children < 0 || children > self.elements.len() as i64 {
-                return Err("a column has a invalid number of children".into());
+                return Err("a column has an invalid number of children".into());
             }
             let nodes = (0..children).map(|_| self.node(def, rep, depth + 1)).collect::<Result<Vec<_>, _>>()?;
             group(element, &name, nodes)

@@ -34,7 +34,7 @@ pub(super) fn entries(job: &Job) -> io::Result<Vec<Entry>> {
             tree.entries.push(Entry::Link { path: name(Path::new(path))?, target: name(Path::new(target))? });
         }
     }
-    for (path, bytes) in own(job) {
+    for (path, bytes) in job_files(job) {
         tree.entries.push(Entry::File { path: name(Path::new(path))?, bytes: bytes.to_vec() });
     }
     Ok(tree.entries)
@@ -42,13 +42,13 @@ pub(super) fn entries(job: &Job) -> io::Result<Vec<Entry>> {
 
 /// The files of a job. Its input appears under the name `/dev/stdin`, which programs open; without /proc, the usual
 /// link would dangle.
-fn own<'a>(job: &'a Job) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+fn job_files<'a>(job: &'a Job) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     job.files.iter().copied().chain(job.input.map(|input| ("dev/stdin", input)))
 }
 
 /// Total size of the job's files in bytes.
 pub(super) fn size(job: &Job) -> u64 {
-    own(job).map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
+    job_files(job).map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
 }
 
 /// Directories of libraries that a tool looks for next to its own path. The loader finds that path in /proc, which a

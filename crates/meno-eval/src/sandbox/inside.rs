@@ -1,9 +1,9 @@
 //! The inside of a sandbox: what its init and the program do between clone and exec.
 //!
 //! A child of a multi-threaded process may find the allocator locked forever. Nothing here allocates: all paths, bytes
-//! and the system call filter are prepared beforehand (`Plan`).
+//! and the system call filter are prepared beforehand (`ChildSetup`).
 
-use super::walls::{At, Wall};
+use super::layers::{At, Layer};
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
 };
@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// Everything that the child needs.
-pub(super) struct Plan {
+pub(super) struct ChildSetup {
     /// The user and group of programs when Meno runs as root.
     pub(super) user: Option<(Uid, Gid)>,
     /// The file system, in build order.
@@ -92,13 +92,13 @@ pub(super) const WORK: &CStr = c"/work";
 /// Runs the init of a sandbox, process 1 of its namespaces. Sets up all layers, starts the program as a separate
 /// process, reaps dead processes, and ends when the program ends or Meno is gone. The kernel then kills all remaining
 /// processes.
-pub(super) fn init(plan: &mut Plan, streams: Streams) -> ! {
-    let code = arrange(streams).and_then(|()| enter(plan)).and_then(attend);
-    leave(code)
+pub(super) fn init(plan: &mut ChildSetup, streams: Streams) -> ! {
+    let code = arrange(streams).and_then(|()| enter(plan)).and_then(wait_and_reap);
+    exit(code)
 }
 
 /// Ends the process with an exit code, or reports what failed.
-fn leave(code: io::Result<i32>) -> ! {
+fn exit(code: io::Result<i32>) -> ! {
     let code = code.unwrap_or_else(|error| {
         let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
         // SAFETY: the descriptor is open in this process after `arrange`; before, the write fails and reports nothing.
@@ -114,11 +114,11 @@ fn arrange(streams: Streams) -> io::Result<()> {
     let mut above = [0; 5];
     for (above, stream) in above.iter_mut().zip(streams) {
         // SAFETY: duplicates an open descriptor to a number above those that the five get below.
-        *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) }).at(Wall::Init)?;
+        *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) }).at(Layer::Init)?;
     }
     for (number, &above) in (0..).zip(&above) {
         // SAFETY: no value of this process owns the numbers 0 … 4 any more: it never returns to Meno's code.
-        Errno::result(unsafe { libc::dup2(above, number) }).at(Wall::Init)?;
+        Errno::result(unsafe { libc::dup2(above, number) }).at(Layer::Init)?;
     }
     close_from(ERRORS + 1, 0)
 }
@@ -127,21 +127,21 @@ fn arrange(streams: Streams) -> io::Result<()> {
 fn close_from(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: this process does not use these descriptors afterwards.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })
-        .at(Wall::Descriptors)?;
+        .at(Layer::Descriptors)?;
     Ok(())
 }
 
 /// Sets up all layers and starts the program.
-fn enter(plan: &mut Plan) -> io::Result<Pid> {
+fn enter(plan: &mut ChildSetup) -> io::Result<Pid> {
     // SAFETY: `arrange` opened it.
     let lifeline = unsafe { BorrowedFd::borrow_raw(LIFELINE) };
     // Meno maps the users of the namespace and then sends a byte.
-    if nix::unistd::read(lifeline, &mut [0]).at(Wall::Maps)? == 0 {
-        return Err(io::Error::from_raw_os_error(libc::ECANCELED)).at(Wall::Maps);
+    if nix::unistd::read(lifeline, &mut [0]).at(Layer::Maps)? == 0 {
+        return Err(io::Error::from_raw_os_error(libc::ECANCELED)).at(Layer::Maps);
     }
-    setsid().at(Wall::Init)?;
+    setsid().at(Layer::Init)?;
     // A huge page stays whole while a small part of it is mapped, and the kernel counts only that part.
-    prctl::set_thp_disable(true).at(Wall::Limits)?;
+    prctl::set_thp_disable(true).at(Layer::Limits)?;
     umask(Mode::from_bits_truncate(0o022));
     // When memory runs out, the kernel should kill programs first. A machine may forbid this request.
     let _ =
@@ -149,41 +149,41 @@ fn enter(plan: &mut Plan) -> io::Result<Pid> {
     build(plan)?;
     // Closes the sources of mounts. Their owners are never dropped: this process ends with `_exit`.
     close_from(ERRORS + 1, 0)?;
-    drop_privileges().at(Wall::User)?;
+    drop_privileges().at(Layer::User)?;
     // SAFETY: this process has one thread.
-    match unsafe { fork() }.at(Wall::Init)? {
+    match unsafe { fork() }.at(Layer::Init)? {
         Some(program) => Ok(program),
-        None => leave(run(plan)),
+        None => exit(run(plan)),
     }
 }
 
 /// Builds the file system in memory: the job's files and read-only views of what the tool needs.
-fn build(plan: &mut Plan) -> io::Result<()> {
+fn build(plan: &mut ChildSetup) -> io::Result<()> {
     let none = None::<&CStr>;
     let hardened = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Wall::Files)?;
+    mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).at(Layer::Files)?;
     // Opens the sources as Meno's user, who may enter directories that user nobody may not.
     for (entry, opened) in plan.entries.iter().zip(&mut plan.sources) {
         if let Entry::Bind { source, .. } = entry {
-            *opened = Some(open(source.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at(Wall::Files)?);
+            *opened = Some(open(source.as_c_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at(Layer::Files)?);
         }
     }
     if let Some((user, group)) = plan.user {
-        change_user(user, group).at(Wall::User)?;
+        change_user(user, group).at(Layer::User)?;
         // After the change of user, /proc/self belongs to root.
-        prctl::set_dumpable(true).at(Wall::User)?;
+        prctl::set_dumpable(true).at(Layer::User)?;
     }
-    mount(Some(c"tmpfs"), BASE, Some(c"tmpfs"), hardened, Some(plan.root_options.as_c_str())).at(Wall::Mounts)?;
-    chdir(BASE).at(Wall::Mounts)?;
+    mount(Some(c"tmpfs"), BASE, Some(c"tmpfs"), hardened, Some(plan.root_options.as_c_str())).at(Layer::Mounts)?;
+    chdir(BASE).at(Layer::Mounts)?;
     for (entry, source) in plan.entries.iter().zip(&plan.sources) {
-        place(entry, source.as_ref())?;
+        create(entry, source.as_ref())?;
     }
-    mount(Some(c"tmpfs"), c"work", Some(c"tmpfs"), hardened, Some(plan.work_options.as_c_str())).at(Wall::Mounts)?;
+    mount(Some(c"tmpfs"), c"work", Some(c"tmpfs"), hardened, Some(plan.work_options.as_c_str())).at(Layer::Mounts)?;
     // The new root is mounted over the old one until the old one is detached.
-    pivot_root(c".", c".").at(Wall::Root)?;
-    umount2(c".", MntFlags::MNT_DETACH).at(Wall::Root)?;
-    restrict(c"/", libc::MOUNT_ATTR_RDONLY, 0).at(Wall::Root)?;
-    chdir(WORK).at(Wall::Root)
+    pivot_root(c".", c".").at(Layer::Root)?;
+    umount2(c".", MntFlags::MNT_DETACH).at(Layer::Root)?;
+    restrict(c"/", libc::MOUNT_ATTR_RDONLY, 0).at(Layer::Root)?;
+    chdir(WORK).at(Layer::Root)
 }
 
 /// Changes the user and groups of this process. Uses raw calls, because libc's functions wait for all threads of Meno.
@@ -199,31 +199,31 @@ fn change_user(user: Uid, group: Gid) -> io::Result<()> {
 }
 
 /// Creates one entry, relative to the working directory.
-fn place(entry: &Entry, source: Option<&OwnedFd>) -> io::Result<()> {
+fn create(entry: &Entry, source: Option<&OwnedFd>) -> io::Result<()> {
     let create = |path: &CString, mode| {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         open(path.as_c_str(), flags, Mode::from_bits_truncate(mode))
     };
     match entry {
-        Entry::Directory(path) => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Wall::Mounts),
+        Entry::Directory(path) => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Layer::Mounts),
         Entry::Link { path, target } => {
-            symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, path.as_c_str()).at(Wall::Mounts)
+            symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, path.as_c_str()).at(Layer::Mounts)
         }
         Entry::File { path, bytes } => {
-            std::fs::File::from(create(path, 0o555).at(Wall::Mounts)?).write_all(bytes).at(Wall::Mounts)
+            std::fs::File::from(create(path, 0o555).at(Layer::Mounts)?).write_all(bytes).at(Layer::Mounts)
         }
         Entry::Bind { path, directory, device, .. } => {
             match directory {
-                true => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Wall::Mounts)?,
-                false => drop(create(path, 0o444).at(Wall::Mounts)?),
+                true => mkdir(path.as_c_str(), Mode::from_bits_truncate(0o755)).at(Layer::Mounts)?,
+                false => drop(create(path, 0o444).at(Layer::Mounts)?),
             }
-            let Some(source) = source else { return Err(io::Error::from_raw_os_error(libc::EBADF)).at(Wall::Files) };
+            let Some(source) = source else { return Err(io::Error::from_raw_os_error(libc::EBADF)).at(Layer::Files) };
             let mut name = [0; 32];
-            let name = descriptor(&mut name, source.as_raw_fd()).at(Wall::Files)?;
+            let name = descriptor(&mut name, source.as_raw_fd()).at(Layer::Files)?;
             let (none, flags) = (None::<&CStr>, MsFlags::MS_BIND | MsFlags::MS_REC);
-            mount(Some(name), path.as_c_str(), none, flags, none).at(Wall::Files)?;
+            mount(Some(name), path.as_c_str(), none, flags, none).at(Layer::Files)?;
             let node = if *device { 0 } else { libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV };
-            restrict(path, libc::MOUNT_ATTR_NOSUID | node, libc::AT_RECURSIVE as libc::c_uint).at(Wall::Files)
+            restrict(path, libc::MOUNT_ATTR_NOSUID | node, libc::AT_RECURSIVE as libc::c_uint).at(Layer::Files)
         }
     }
 }
@@ -291,7 +291,7 @@ pub(super) unsafe fn clone(flags: libc::c_int, pidfd: *mut RawFd) -> nix::Result
 
 /// Waits for the program to end, reaps all other dead processes, and returns the program's exit code (128 and above: a
 /// signal). Returns immediately when the lifeline breaks, that is, when Meno is gone.
-fn attend(program: Pid) -> io::Result<i32> {
+fn wait_and_reap(program: Pid) -> io::Result<i32> {
     // Closes the init's ends, so that readers outside see the end of a pipe when the program closes it.
     for stream in [0, 1, 2, ERRORS] {
         // SAFETY: this process does not use them afterwards.
@@ -324,18 +324,18 @@ fn attend(program: Pid) -> io::Result<i32> {
 }
 
 /// The last steps in the program's process; returns only if the program cannot start.
-fn run(plan: &mut Plan) -> io::Result<i32> {
-    setsid().at(Wall::Init)?;
+fn run(plan: &mut ChildSetup) -> io::Result<i32> {
+    setsid().at(Layer::Init)?;
     // SAFETY: the default action runs no code of this process.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.at(Wall::Init)?;
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.at(Layer::Init)?;
     close_from(LIFELINE, libc::CLOSE_RANGE_CLOEXEC)?;
-    lock_files().at(Wall::Landlock)?;
+    lock_files().at(Layer::Landlock)?;
     // Raises the stack limit, so that deep recursion ends at the memory limit and not at 8 MiB of stack.
-    let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Wall::Limits)?;
-    setrlimit(Resource::RLIMIT_STACK, most, most).at(Wall::Limits)?;
-    plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Wall::Limits)?;
-    SigSet::empty().thread_set_mask().at(Wall::Init)?;
-    seccompiler::apply_filter(plan.system_calls).map_err(|_| io::Error::last_os_error()).at(Wall::SystemCalls)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_STACK).at(Layer::Limits)?;
+    setrlimit(Resource::RLIMIT_STACK, most, most).at(Layer::Limits)?;
+    plan.limits.iter().try_for_each(|&(what, most)| setrlimit(what, most, most)).at(Layer::Limits)?;
+    SigSet::empty().thread_set_mask().at(Layer::Init)?;
+    seccompiler::apply_filter(plan.system_calls).map_err(|_| io::Error::last_os_error()).at(Layer::SystemCalls)?;
     let (arguments, environment) = (plan.arguments.pointers.as_ptr(), plan.environment.pointers.as_ptr());
     // SAFETY: both lists end with a null and point to strings of the plan, which is alive.
     unsafe { libc::execve(plan.program.as_ptr(), arguments, environment) };

@@ -1,8 +1,8 @@
 //! The outside of a sandbox on Linux: starts its init, monitors it and ends it.
 
-use super::inside::{self, Plan, Strings, WORK};
+use super::inside::{self, ChildSetup, Strings, WORK};
 use super::job::{End, Job, Limits};
-use super::walls::{self, At, Wall};
+use super::layers::{self, At, Layer};
 use super::{calls, files, usage};
 use crate::error::Error;
 use nix::errno::Errno;
@@ -21,19 +21,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The user of programs when Meno runs as root: limits on the number of processes do not apply to root.
-const NOBODY: u32 = 65534;
+const NOBODY_ID: u32 = 65534;
 
 /// A sandbox with a running program. All its processes die when this is dropped and when Meno dies.
 pub(crate) struct Jail {
     init: Pid,
-    hold: Arc<Hold>,
+    hold: Arc<InitHandle>,
     ended: Option<End>,
     excess: Arc<AtomicU8>,
     watch: Option<JoinHandle<()>>,
 }
 
 /// Controls the life of an init.
-struct Hold {
+struct InitHandle {
     pidfd: OwnedFd,
     /// The init starts when it receives a byte and ends when the last writer is closed.
     lifeline: Mutex<Option<PipeWriter>>,
@@ -42,10 +42,10 @@ struct Hold {
 /// The reason for which the monitor ended a sandbox.
 const TOO_MUCH_CPU: u8 = 1;
 const TOO_MUCH_MEMORY: u8 = 2;
-const NOT_TO_BE_SEEN: u8 = 3;
+const USAGE_UNREADABLE: u8 = 3;
 
-/// CPU time that the program of `rehearse` uses in a process that then dies, with /proc's rounding.
-const REHEARSED: Duration = Duration::from_millis(80);
+/// CPU time that the program of `self_test` uses in a process that then dies, with /proc's rounding.
+const SELF_TEST_CPU: Duration = Duration::from_millis(80);
 
 impl Jail {
     /// Starts a job.
@@ -61,19 +61,20 @@ impl Jail {
         let (errors, error) = io::pipe().map_err(failed("a pipe"))?;
         let streams =
             [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), lifeline.as_raw_fd(), error.as_raw_fd()];
-        let (init, pidfd) = clone(&mut plan, streams).at(Wall::Namespaces).map_err(|e| walls::explain(job.tool, &e))?;
+        let (init, pidfd) =
+            clone(&mut plan, streams).at(Layer::Namespaces).map_err(|e| layers::explain(job.tool, &e))?;
         drop((stdin, stdout, stderr, lifeline, error));
-        let hold = Arc::new(Hold { pidfd, lifeline: Mutex::new(None) });
+        let hold = Arc::new(InitHandle { pidfd, lifeline: Mutex::new(None) });
         let excess = Arc::new(AtomicU8::new(0));
         let mut jail = Jail { init, hold, ended: None, excess, watch: None };
-        jail.release(writer, errors).map_err(|e| walls::explain(job.tool, &e))?;
+        jail.release(writer, errors).map_err(|e| layers::explain(job.tool, &e))?;
         jail.watch(job.limits).map_err(failed("a thread"))?;
         Ok(jail)
     }
 
     /// Maps the users of the namespace, lets the init continue and waits until the program runs.
     fn release(&mut self, mut lifeline: PipeWriter, mut errors: PipeReader) -> io::Result<()> {
-        let sent = map_users(self.init).at(Wall::Maps).and_then(|()| lifeline.write_all(&[1]).at(Wall::Init));
+        let sent = map_users(self.init).at(Layer::Maps).and_then(|()| lifeline.write_all(&[1]).at(Layer::Init));
         match sent {
             Ok(()) => self.hold.keep(lifeline),
             Err(_) => drop(lifeline),
@@ -86,7 +87,7 @@ impl Jail {
                 number => Err(io::Error::from_raw_os_error(number)),
             },
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => sent,
-            Err(e) => Err(e).at(Wall::Init),
+            Err(e) => Err(e).at(Layer::Init),
         }
     }
 
@@ -104,7 +105,7 @@ impl Jail {
                     Ok(_) => 0,
                     // The sandbox has ended, or the monitor has stopped.
                     Err(_) if ends_within(&hold.pidfd, Duration::ZERO) => return,
-                    Err(_) => NOT_TO_BE_SEEN,
+                    Err(_) => USAGE_UNREADABLE,
                 };
                 if reason != 0 {
                     excess.store(reason, Ordering::Release);
@@ -126,7 +127,7 @@ impl Jail {
             self.ended = Some(match (self.excess.load(Ordering::Acquire), status) {
                 (TOO_MUCH_CPU, _) => End::OutOfCpu,
                 (TOO_MUCH_MEMORY, _) => End::OutOfMemory,
-                (NOT_TO_BE_SEEN, _) => {
+                (USAGE_UNREADABLE, _) => {
                     return Err(Error::Sandbox(
                         "a program was stopped because /proc no longer shows its processes".to_owned(),
                     ));
@@ -143,24 +144,24 @@ impl Jail {
 
 /// Tests the outside controls on a program that leaves a dead process behind and sleeps: the monitor must see what both
 /// processes used, and the kill signal must end them.
-pub(crate) fn rehearse(job: Job) -> Result<(), Error> {
+pub(crate) fn self_test(job: Job) -> Result<(), Error> {
     let (tool, wall) = (job.tool, job.limits.wall);
     let jail = Jail::start(job)?;
-    let failed = |wall: Wall, errno: Errno| Err(errno).at(wall).map_err(|e| walls::explain(tool, &e));
+    let failed = |wall: Layer, errno: Errno| Err(errno).at(wall).map_err(|e| layers::explain(tool, &e));
     let deadline = Instant::now() + wall;
     loop {
-        let usage = usage::of(jail.init).at(Wall::Watch).map_err(|e| walls::explain(tool, &e))?;
+        let usage = usage::of(jail.init).at(Layer::Watch).map_err(|e| layers::explain(tool, &e))?;
         // The init and the sleeping program are left.
-        if usage.processes == 2 && usage.cpu >= REHEARSED && usage.memory_bytes > 0 {
+        if usage.processes == 2 && usage.cpu >= SELF_TEST_CPU && usage.memory_bytes > 0 {
             break;
         }
         if ends_within(&jail.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
-            return failed(Wall::Watch, Errno::ENODATA);
+            return failed(Layer::Watch, Errno::ENODATA);
         }
     }
     match jail.hold.signal() {
-        Err(errno) => failed(Wall::Kill, errno),
-        Ok(()) if !ends_within(&jail.hold.pidfd, wall) => failed(Wall::Kill, Errno::ETIMEDOUT),
+        Err(errno) => failed(Layer::Kill, errno),
+        Ok(()) if !ends_within(&jail.hold.pidfd, wall) => failed(Layer::Kill, Errno::ETIMEDOUT),
         Ok(()) => Ok(()),
     }
 }
@@ -178,7 +179,7 @@ impl Drop for Jail {
     }
 }
 
-impl Hold {
+impl InitHandle {
     /// Holds the lifeline open until the end.
     fn keep(&self, writer: PipeWriter) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
@@ -226,7 +227,7 @@ fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
 }
 
 /// Creates the init, with a pidfd that stays bound to this process even if its number is reused.
-fn clone(plan: &mut Plan, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)> {
+fn clone(plan: &mut ChildSetup, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)> {
     let mut pidfd = -1;
     // Blocks signals: Meno's handlers must not run in the child.
     let mut before = SigSet::empty();
@@ -255,7 +256,7 @@ fn map_users(init: Pid) -> io::Result<()> {
 
 /// The user of programs if they do not run as Meno's user.
 fn user() -> Option<(Uid, Gid)> {
-    Uid::effective().is_root().then(|| (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)))
+    Uid::effective().is_root().then(|| (Uid::from_raw(NOBODY_ID), Gid::from_raw(NOBODY_ID)))
 }
 
 /// The given stream of the program, or `/dev/null`.
@@ -274,7 +275,7 @@ fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Prepares everything that the child needs, before the clone.
-fn plan(job: &Job) -> Result<Plan, Error> {
+fn plan(job: &Job) -> Result<ChildSetup, Error> {
     let failed = |e: io::Error| Error::Sandbox(format!("the files of {}: {e}", job.tool.path.display()));
     let entries = files::entries(job).map_err(failed)?;
     let sources = entries.iter().map(|_| None).collect();
@@ -298,7 +299,7 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     let environment = lines.map(|line| text(&line)).collect::<Result<Vec<_>, _>>()?;
     let limits = &job.limits;
     let (root_size, inodes) = (files::size(job) + (1 << 20), entries.len() + 64);
-    Ok(Plan {
+    Ok(ChildSetup {
         user: user(),
         root_options: text(&format!("size={root_size},nr_inodes={inodes},mode=755"))?,
         work_options: text(&format!("size={},nr_inodes=1000,mode=700", limits.files_bytes))?,

@@ -77,7 +77,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// The result of a run, including its error output.
-pub(crate) struct Ran {
+pub(crate) struct RunOutput {
     pub(crate) output: Vec<u8>,
     /// The end of its standard error.
     pub(crate) errors: String,

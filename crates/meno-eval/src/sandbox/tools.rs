@@ -75,7 +75,7 @@ impl Tool {
     }
 
     /// A program that is one of the job's files.
-    pub(crate) fn made(path: &str) -> Tool {
+    pub(crate) fn from_job_file(path: &str) -> Tool {
         Tool { path: path.into(), needs: Vec::new(), reserves_memory: false }
     }
 
@@ -111,7 +111,7 @@ fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
     let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are no UTF-8"))?;
     let paths = text.lines().filter_map(|line| Path::new(line).canonicalize().ok());
-    Ok(paths.filter(|path| !is_system(path) && !holds_others(path)).chain([path.to_owned()]).collect())
+    Ok(paths.filter(|path| !is_system(path) && !is_personal(path)).chain([path.to_owned()]).collect())
 }
 
 /// The paths that another tool reads: itself, the libraries it loads, and the known parts of its installation. Other
@@ -122,7 +122,7 @@ fn needs_of(path: &Path) -> Vec<PathBuf> {
     let parts = parts.iter().map(|part| prefix.join(part)).filter(|part| part.is_dir());
     // The loader finds a library by its name, which may be a link, so these paths are not resolved.
     let found = parts.filter_map(|part| part.canonicalize().ok()).chain(loaded(path)).chain(linked(prefix));
-    let needs = found.filter(|part| !is_system(part) && !holds_others(part)).chain([path.to_owned()]);
+    let needs = found.filter(|part| !is_system(part) && !is_personal(part)).chain([path.to_owned()]);
     let mut needs: Vec<PathBuf> = needs.collect();
     needs.sort();
     needs.dedup();
@@ -137,7 +137,7 @@ fn is_own(prefix: &Path) -> bool {
     };
     let (parent, above) = (prefix.parent(), prefix.parent().and_then(Path::parent));
     let is_named = collection(parent) || collection(above) || parent == Some(Path::new("/opt"));
-    !holds_others(prefix) && (is_named || prefix.join("conda-meta").is_dir())
+    !is_personal(prefix) && (is_named || prefix.join("conda-meta").is_dir())
 }
 
 /// The libraries that the loader prints for a program.
@@ -199,7 +199,7 @@ fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
 }
 
 /// True if a directory is a home directory, contains home directories, or holds a user's shared tools and settings.
-fn holds_others(dir: &Path) -> bool {
+fn is_personal(dir: &Path) -> bool {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let real = home.as_ref().and_then(|home| home.canonicalize().ok());
     let names = [".local", ".cache", ".config"];
@@ -249,7 +249,7 @@ mod tests {
     fn homes_and_their_parents_are_personal() {
         assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
         for dir in ["/home", "/home/me", "/root", "/", "/home/me/.local", "/opt", "/var/home/me"] {
-            assert!(holds_others(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");
+            assert!(is_personal(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");
         }
         assert!(is_own(Path::new("/opt/gcc-14")) && is_own(Path::new("/home/me/.rustup/toolchains/stable")));
         assert!(!is_own(Path::new("/home/me/gcc")) && !is_own(Path::new("/srv")) && !is_own(Path::new("/data/x")));

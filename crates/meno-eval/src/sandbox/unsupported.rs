@@ -9,7 +9,7 @@ fn unsupported() -> Error {
 }
 
 /// Always returns an error.
-pub(crate) fn rehearse(_: Job) -> Result<(), Error> {
+pub(crate) fn self_test(_: Job) -> Result<(), Error> {
     Err(unsupported())
 }
 

@@ -108,7 +108,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgeme
         _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
         (None, _) => (Verdict::Unparsable, "the response has no answer after its reasoning".to_owned()),
         (Some(_), None) => (Verdict::Unparsable, "the answer is not an expression of + - * / and brackets".to_owned()),
-        (Some(text), Some(_)) if verify::countdown::makes(text, &numbers, target) => {
+        (Some(text), Some(_)) if verify::countdown::is_solution(text, &numbers, target) => {
             (Verdict::Right, "equal".to_owned())
         }
         (Some(_), Some((value, used))) => (Verdict::Wrong, format!("its value is {value}, it uses {used:?}")),
@@ -156,7 +156,7 @@ impl Task for Countdown {
     }
 
     fn is_right(&self, problem: &Problem, answer: &str) -> bool {
-        parse(&problem.answer).is_some_and(|(numbers, target)| verify::countdown::makes(answer, &numbers, target))
+        parse(&problem.answer).is_some_and(|(numbers, target)| verify::countdown::is_solution(answer, &numbers, target))
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
             let solved = orders
                 .iter()
                 .flat_map(|o| forms(n[o[0]], n[o[1]], n[o[2]]))
-                .any(|e| verify::countdown::makes(&e, &n, t));
+                .any(|e| verify::countdown::is_solution(&e, &n, t));
             assert!(solved, "{n:?} -> {t}");
         }
     }

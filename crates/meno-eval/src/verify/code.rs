@@ -12,7 +12,7 @@ mod output;
 mod run;
 mod suite;
 
-pub use suite::{Plus, Preamble, Rules, Test, Tests};
+pub use suite::{EvalPlusInputs, Preamble, Rules, Test, Tests};
 
 use super::judgement::Verdict;
 use crate::error::Error;

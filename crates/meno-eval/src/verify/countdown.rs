@@ -44,7 +44,7 @@ pub fn evaluate(expression: &str) -> Option<(BigRational, Vec<i64>)> {
 
 /// True if `expression` makes `target` with exactly `numbers`. An equation such as `(8-3)*4 = 20` or `20 = (8-3)*4` is
 /// accepted if every side equals the target and the first or the last side uses the numbers.
-pub fn makes(expression: &str, numbers: &[i64], target: i64) -> bool {
+pub fn is_solution(expression: &str, numbers: &[i64], target: i64) -> bool {
     let target = BigRational::from_integer(target.into());
     let Some(sides) = expression.split('=').map(evaluate).collect::<Option<Vec<_>>>() else { return false };
     let mut given = numbers.to_vec();
@@ -186,33 +186,33 @@ mod tests {
 
     #[test]
     fn right_and_wrong_expressions() {
-        assert!(makes("(8-3)*4", &[3, 4, 8], 20));
-        assert!(makes("8/(3-8/3)", &[8, 8, 3, 3], 24));
-        assert!(makes("4 × (8 − 3) = 20", &[3, 4, 8], 20));
-        assert!(makes("4 \\times (8 - 3) = 4 \\cdot 5 = 20", &[3, 4, 8], 20));
-        assert!(makes("-3 + 8 + 4", &[3, 4, 8], 9));
-        assert!(makes("4*(-3 + 8)", &[3, 4, 8], 20));
-        assert!(makes("-(3-8)*4", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = 21", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = twenty", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) =", &[3, 4, 8], 20));
-        assert!(makes("20 = 4*(8-3)", &[3, 4, 8], 20));
-        assert!(!makes("21 = 4*(8-3)", &[3, 4, 8], 20));
-        assert!(!makes("20 = 4*(8-3) = 20", &[3, 4, 8], 20));
-        assert!(makes("8+3(4)", &[3, 4, 8], 20));
-        assert!(makes("(3)(4)+8", &[3, 4, 8], 20));
-        assert!(makes("3x4+8", &[3, 4, 8], 20));
-        assert!(makes("3*4+8=20.0", &[3, 4, 8], 20));
-        assert!(!makes("3*4+8=20.01", &[3, 4, 8], 20));
-        assert!(makes("\\frac{8}{4}\\cdot3", &[3, 4, 8], 6));
-        assert!(makes("3\\left(\\frac{8}{4}\\right)", &[3, 4, 8], 6));
-        assert!(!makes("\\frac{8}{4-4}+3", &[3, 4, 4, 8], 6));
-        assert!(!makes("3(4)8", &[3, 4, 8], 96));
-        assert!(!makes("4*5", &[3, 4, 8], 20));
-        assert!(!makes("8*3-4", &[3, 4, 8, 1], 20));
-        assert!(!makes("20", &[3, 4, 8], 20));
-        assert!(!makes("4+8+3+8-3", &[3, 4, 8], 20));
+        assert!(is_solution("(8-3)*4", &[3, 4, 8], 20));
+        assert!(is_solution("8/(3-8/3)", &[8, 8, 3, 3], 24));
+        assert!(is_solution("4 × (8 − 3) = 20", &[3, 4, 8], 20));
+        assert!(is_solution("4 \\times (8 - 3) = 4 \\cdot 5 = 20", &[3, 4, 8], 20));
+        assert!(is_solution("-3 + 8 + 4", &[3, 4, 8], 9));
+        assert!(is_solution("4*(-3 + 8)", &[3, 4, 8], 20));
+        assert!(is_solution("-(3-8)*4", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = 21", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = twenty", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) =", &[3, 4, 8], 20));
+        assert!(is_solution("20 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!is_solution("21 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!is_solution("20 = 4*(8-3) = 20", &[3, 4, 8], 20));
+        assert!(is_solution("8+3(4)", &[3, 4, 8], 20));
+        assert!(is_solution("(3)(4)+8", &[3, 4, 8], 20));
+        assert!(is_solution("3x4+8", &[3, 4, 8], 20));
+        assert!(is_solution("3*4+8=20.0", &[3, 4, 8], 20));
+        assert!(!is_solution("3*4+8=20.01", &[3, 4, 8], 20));
+        assert!(is_solution("\\frac{8}{4}\\cdot3", &[3, 4, 8], 6));
+        assert!(is_solution("3\\left(\\frac{8}{4}\\right)", &[3, 4, 8], 6));
+        assert!(!is_solution("\\frac{8}{4-4}+3", &[3, 4, 4, 8], 6));
+        assert!(!is_solution("3(4)8", &[3, 4, 8], 96));
+        assert!(!is_solution("4*5", &[3, 4, 8], 20));
+        assert!(!is_solution("8*3-4", &[3, 4, 8, 1], 20));
+        assert!(!is_solution("20", &[3, 4, 8], 20));
+        assert!(!is_solution("4+8+3+8-3", &[3, 4, 8], 20));
         for bad in [
             "",
             "(",

@@ -8,6 +8,7 @@
 //! equal if any reading of one equals any reading of the other.
 
 mod compare;
+mod conditions;
 mod matrix;
 mod names;
 mod parse;

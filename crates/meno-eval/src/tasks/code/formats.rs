@@ -1,7 +1,7 @@
 //! Reads the tests of a programming problem in their published formats.
 
 use crate::sandbox::Language;
-use crate::verify::code::{Plus, Preamble, Rules, Test, Tests};
+use crate::verify::code::{EvalPlusInputs, Preamble, Rules, Test, Tests};
 use serde_json::Value;
 
 /// Keys that only programming problems have.
@@ -243,7 +243,8 @@ fn plus(value: &Value, prompt: &str, entry: &str, tests: &mut Tests) -> Result<(
     }
     if !inputs.is_empty() {
         let atol = value.get("atol").and_then(Value::as_f64).unwrap_or(0.0);
-        tests.plus = Some(Plus { reference: format!("{prompt}{solution}"), entry: entry.to_owned(), inputs, atol });
+        tests.plus =
+            Some(EvalPlusInputs { reference: format!("{prompt}{solution}"), entry: entry.to_owned(), inputs, atol });
     }
     Ok(())
 }

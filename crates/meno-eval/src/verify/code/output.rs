@@ -119,13 +119,13 @@ impl<'a> Decimal<'a> {
         match (before, after) {
             ("", "") => Decimal { negative: false, before: "", after: "", exponent: Some(0) },
             (_, "") => {
-                let short = before.trim_end_matches('0');
-                let exponent = exponent + (before.len() - short.len()) as i64;
-                Decimal { negative, before: short, after: "", exponent: Some(exponent) }
+                let quote = before.trim_end_matches('0');
+                let exponent = exponent + (before.len() - quote.len()) as i64;
+                Decimal { negative, before: quote, after: "", exponent: Some(exponent) }
             }
             ("", _) => {
-                let short = after.trim_start_matches('0');
-                Decimal { negative, before: short, after: "", exponent: Some(exponent - after.len() as i64) }
+                let quote = after.trim_start_matches('0');
+                Decimal { negative, before: quote, after: "", exponent: Some(exponent - after.len() as i64) }
             }
             _ => Decimal { negative, before, after, exponent: Some(exponent - after.len() as i64) },
         }
@@ -137,7 +137,7 @@ impl<'a> Decimal<'a> {
 }
 
 /// Quotes a text for a message and shortens it.
-pub(super) fn short(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let text = text.trim();
     if text.chars().count() <= 200 {
         return format!("{text:?}");

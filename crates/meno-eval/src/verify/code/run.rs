@@ -1,9 +1,9 @@
 //! Runs programs that read and write text: compiles once if needed, then runs on every input.
 
-use super::output::{self, short};
+use super::output::{self, quote};
 use super::suite::{Preamble, Rules, Test, Tests};
 use crate::error::Error;
-use crate::sandbox::{End, Job, Language, Limits, Ran, Sandbox, Tool};
+use crate::sandbox::{End, Job, Language, Limits, RunOutput, Sandbox, Tool};
 use std::time::Duration;
 
 /// The imports of LiveCodeBench's checker (`import_string`), one per line.
@@ -21,7 +21,7 @@ pub(super) fn imports(preamble: Preamble) -> &'static str {
 }
 
 /// A program that is ready to run.
-enum Ready<'a> {
+enum Runnable<'a> {
     Python { program: &'a str, imports: &'a str },
     Node { program: &'a str },
     Binary(Vec<u8>),
@@ -35,10 +35,10 @@ pub(super) fn failure(
     tests: &Tests,
 ) -> Result<Option<String>, Error> {
     let ready = match language {
-        Language::Python => Ready::Python { program, imports: imports(tests.preamble) },
-        Language::JavaScript => Ready::Node { program },
+        Language::Python => Runnable::Python { program, imports: imports(tests.preamble) },
+        Language::JavaScript => Runnable::Node { program },
         Language::Cpp | Language::Rust => match compile(sandbox, language, program)? {
-            Ok(binary) => Ready::Binary(binary),
+            Ok(binary) => Runnable::Binary(binary),
             Err(message) => return Ok(Some(format!("does not compile: {message}"))),
         },
     };
@@ -53,8 +53,8 @@ pub(super) fn failure(
 }
 
 /// The reason why a run is wrong; `None` if it is right.
-fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
-    let last = || ran.errors.trim().lines().last().map(short).unwrap_or_default();
+fn differs(ran: &RunOutput, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
+    let last = || ran.errors.trim().lines().last().map(quote).unwrap_or_default();
     if ran.end != End::Done {
         return Some(ended(ran.end, &last(), limits));
     }
@@ -62,7 +62,7 @@ fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<Str
     if output::same(got, wanted, rules) {
         return None;
     }
-    Some(format!("expected {}, got {}", short(wanted), short(got)))
+    Some(format!("expected {}, got {}", quote(wanted), quote(got)))
 }
 
 /// Describes how a failed program ended.
@@ -85,12 +85,12 @@ pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
 }
 
 /// Runs a program on one input; `expected` is the length of the right output in bytes.
-fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<Ran, Error> {
+fn run(sandbox: &Sandbox, ready: &Runnable, input: &str, expected: u64) -> Result<RunOutput, Error> {
     let limits = sandbox.limits();
     let limits = Limits { output_bytes: limits.output_bytes.max(2 * expected + 4096), ..limits };
     let input = Some(input.as_bytes());
     match ready {
-        Ready::Python { program, imports } => {
+        Runnable::Python { program, imports } => {
             let files: [(&str, &[u8]); 3] = [
                 ("stdin.py", include_bytes!("stdin.py")),
                 ("program", program.as_bytes()),
@@ -98,7 +98,7 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
             ];
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(sandbox.python(), &["../stdin.py"]) })
         }
-        Ready::Node { program } => {
+        Runnable::Node { program } => {
             let module = program.lines().any(|l| l.starts_with("import ") || l.starts_with("export "));
             let name = if module { "program.mjs" } else { "program.cjs" };
             let heap = format!("--max-old-space-size={}", limits.memory_bytes >> 20);
@@ -107,9 +107,9 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
             let tool = sandbox.tool(Language::JavaScript)?;
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(tool, &[&heap, &path]) })
         }
-        Ready::Binary(binary) => {
+        Runnable::Binary(binary) => {
             let files: [(&str, &[u8]); 1] = [("binary", binary)];
-            let tool = Tool::made("../binary");
+            let tool = Tool::from_job_file("../binary");
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(&tool, &[]) })
         }
     }
@@ -143,7 +143,7 @@ fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Resul
         End::OutOfTime => Err("the compiler exceeded its time limit".to_owned()),
         _ => {
             let line = ran.errors.lines().find(|line| line.contains("error")).or_else(|| ran.errors.lines().next());
-            Err(line.map(short).unwrap_or_else(|| "the compiler exceeded its limits".to_owned()))
+            Err(line.map(quote).unwrap_or_else(|| "the compiler exceeded its limits".to_owned()))
         }
     })
 }

@@ -51,7 +51,7 @@ pub enum Preamble {
 
 /// The extra inputs of EvalPlus. A reference solution computes their expected results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plus {
+pub struct EvalPlusInputs {
     /// The source code of the reference solution.
     pub reference: String,
     /// The name of the function.
@@ -86,5 +86,5 @@ pub struct Tests {
     pub prompt: Option<(String, String)>,
     /// The extra inputs of EvalPlus.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plus: Option<Plus>,
+    pub plus: Option<EvalPlusInputs>,
 }

@@ -9,7 +9,7 @@ mod before;
 mod tex;
 
 use super::text::{head_of, tail_of};
-use after::follows;
+use after::unit_after;
 use before::{RELATIONS, formula_before, group_at_end, is_operator, prose_before};
 use tex::{FONTS, command_at_end, trim_spacing_end, trim_spacing_start};
 
@@ -33,8 +33,8 @@ pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     // `.
     before = before.strip_suffix('\\').unwrap_or(before);
     let mut found = Affixes::default();
-    (before, after) = unwrap(before, after)?;
-    let place = Place::of(before, after);
+    (before, after) = strip_enclosing(before, after)?;
+    let place = BoxPosition::of(before, after);
     let mut side = place.side(before);
     for sign in ["\\$", "€", "£", "¥"] {
         if let Some(rest) = side.trim_end().strip_suffix(sign) {
@@ -54,7 +54,7 @@ pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     } else {
         prose_before(side, after)?;
     }
-    found.after = follows(after, place.math, before)?;
+    found.after = unit_after(after, place.math, before)?;
     Some(found)
 }
 
@@ -63,21 +63,21 @@ pub(super) fn affixes_of_list(text: &str, spans: &[(usize, usize)]) -> Option<Af
     for (index, &(start, end)) in spans.iter().enumerate() {
         let from = if index > 0 { spans[index - 1].1 } else { 0 };
         let to = spans.get(index + 1).map_or(text.len(), |next| next.0);
-        let (before, after) = unwrap(tail_of(&text[from..start], WINDOW), head_of(&text[end..to], WINDOW))?;
+        let (before, after) = strip_enclosing(tail_of(&text[from..start], WINDOW), head_of(&text[end..to], WINDOW))?;
         let bullet = before.rsplit('\n').next().is_some_and(|line| line.trim_start() == "- ");
-        if is_touched(if bullet { "" } else { trim_spacing_end(before) }, trim_spacing_start(after)) {
+        if is_joined_by_operator(if bullet { "" } else { trim_spacing_end(before) }, trim_spacing_start(after)) {
             return None;
         }
     }
     let &(start, end) = spans.last()?;
     let (before, after) = (tail_of(&text[..start], WINDOW), head_of(&text[end..], WINDOW));
-    let (before, after) = unwrap(before, after)?;
-    let unit = follows(after, Place::of(before, after).math, before)?;
+    let (before, after) = strip_enclosing(before, after)?;
+    let unit = unit_after(after, BoxPosition::of(before, after).math, before)?;
     Some(Affixes { before: String::new(), after: unit })
 }
 
 /// True if an operator joins a box with its neighbours.
-fn is_touched(before: &str, after: &str) -> bool {
+fn is_joined_by_operator(before: &str, after: &str) -> bool {
     let border = |c: char| matches!(c, '$' | '(' | '[');
     let left = if before.ends_with('$') || before.ends_with("\\(") || before.ends_with("\\[") {
         before.trim_end_matches(border).trim_end_matches('\\')
@@ -96,15 +96,15 @@ fn is_touched(before: &str, after: &str) -> bool {
 }
 
 /// The position of a box.
-struct Place {
+struct BoxPosition {
     /// True if the box is in a formula.
     math: bool,
     /// Where the formula starts, or the text after the last formula.
     start: usize,
 }
 
-impl Place {
-    fn of(before: &str, after: &str) -> Place {
+impl BoxPosition {
+    fn of(before: &str, after: &str) -> BoxPosition {
         let from = before.rfind("\n\n").map_or(0, |at| at + 2);
         let bytes = before.as_bytes();
         let mut open: Option<&str> = None;
@@ -136,7 +136,7 @@ impl Place {
         // A box right after a delimiter is in a formula, even if dollar signs of prices precede it.
         let right_after = open.is_none() && before.ends_with('$') && !before.ends_with("\\$") && after.contains('$');
         let start = if right_after { before.len() } else { start.min(before.len()) };
-        Place { math: closes || right_after, start }
+        BoxPosition { math: closes || right_after, start }
     }
 
     /// The text before the box that belongs to the same formula row or line.
@@ -152,7 +152,7 @@ impl Place {
 }
 
 /// Removes font groups, brackets and markup directly around a box. `None` if a box is in the group of another command.
-fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
+fn strip_enclosing<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
     loop {
         let (left, right) = (trim_spacing_end(before), trim_spacing_start(after).trim_start());
         let last = left.chars().next_back();

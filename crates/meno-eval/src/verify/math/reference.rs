@@ -3,14 +3,14 @@
 use super::compare::{any_same, is_computable, is_number};
 use super::parse::parse;
 use super::rewritten::stated_value;
-use super::token::{MAX_LEN, differ_in_joint};
+use super::token::{MAX_LEN, differ_in_connective};
 use super::tree::{Expr, Relation};
 use crate::verify::extract::{Extracted, Marker, extract, strip};
 use crate::verify::judgement::{Judgement, Verdict};
 
 /// True if two answers are equal.
 pub fn equal(a: &str, b: &str) -> bool {
-    any_same(&parse(bare(a)), &parse(bare(b))) && !differ_in_joint(a, b)
+    any_same(&parse(bare(a)), &parse(bare(b))) && !differ_in_connective(a, b)
 }
 
 /// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if it is not readable.
@@ -57,7 +57,7 @@ impl Reference {
     }
 
     fn equals(&self, text: &str, readings: &[Expr]) -> bool {
-        if differ_in_joint(&self.text, text) {
+        if differ_in_connective(&self.text, text) {
             return false;
         }
         if any_same(&self.readings, readings) {

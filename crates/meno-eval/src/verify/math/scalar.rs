@@ -61,8 +61,8 @@ pub fn equal(a: &Expr, b: &Expr, work: &mut Work) -> Equality {
     match (infinity(a), infinity(b)) {
         (Some(x), Some(y)) => return if x == y { Equality::Equal } else { Equality::Different },
         (None, None) => {}
-        (Some(_), None) => return beside_infinity(b, work),
-        (None, Some(_)) => return beside_infinity(a, work),
+        (Some(_), None) => return compare_with_infinity(b, work),
+        (None, Some(_)) => return compare_with_infinity(a, work),
     }
     let mut arena = Arena::default();
     match lower_pair(&mut arena, a, b, work) {
@@ -158,7 +158,7 @@ fn infinity(e: &Expr) -> Option<bool> {
 }
 
 /// Compares ∞ with an expression: it differs from every finite constant.
-fn beside_infinity(e: &Expr, work: &mut Work) -> Equality {
+fn compare_with_infinity(e: &Expr, work: &mut Work) -> Equality {
     if real_constant(e, work) { Equality::Different } else { Equality::Undecided }
 }
 

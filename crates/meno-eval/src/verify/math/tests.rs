@@ -403,7 +403,7 @@ fn words_around_an_answer_count() {
 }
 
 /// True if the boxed answer gets the verdict "right".
-fn pays(gold: &str, answer: &str) -> bool {
+fn is_accepted(gold: &str, answer: &str) -> bool {
     judge(gold, &format!("The answer is $\\boxed{{{answer}}}$."), false).verdict == Verdict::Right
 }
 
@@ -427,7 +427,7 @@ fn words_are_not_products() {
         ("5 m s", "5 ms"),
         ("A\\times B", "B\\times A"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("xy", "yx"),
@@ -439,7 +439,7 @@ fn words_are_not_products() {
         ("2 xy", "2yx"),
         ("2 \\pi r h", "2\\pi hr"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -458,10 +458,10 @@ fn several_units_are_a_sum() {
         ("5 \\text{ in}^2", "5 \\text{ square inches}"),
         ("5", "5 \\mathrm{in}^2"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [("5 ft 6 in", "66"), ("5 ft 6 in", "5 ft 6 m"), ("3 AM", "15:00"), ("3 km 200 m", "3 km")] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -480,8 +480,8 @@ fn unit_symbols_are_case_sensitive() {
         ("short tons", "long tons"),
         ("tons", "tonnes"),
     ] {
-        assert!(!pays(&format!("5 {a}"), &format!("5 {b}")), "{a} {b}");
-        assert!(!pays(&format!("5\\text{{ {a}}}"), &format!("5\\text{{ {b}}}")), "{a} {b}");
+        assert!(!is_accepted(&format!("5 {a}"), &format!("5 {b}")), "{a} {b}");
+        assert!(!is_accepted(&format!("5\\text{{ {a}}}"), &format!("5\\text{{ {b}}}")), "{a} {b}");
     }
     for (gold, answer) in [
         ("5\\text{ mW}", "0.005\\text{ W}"),
@@ -493,7 +493,7 @@ fn unit_symbols_are_case_sensitive() {
         ("5 Nm", "5 N m"),
         ("10 kΩ", "10000 \\Omega"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -503,10 +503,10 @@ fn references_are_read_as_a_whole_or_rejected() {
         assert!(!super::Reference::new(gold).is_readable(), "{gold}");
     }
     for gold in ["So the answer is 5.", "2 + 3 = 5 #### 5", "Thus \\boxed{5}"] {
-        assert!(pays(gold, "5"), "{gold}");
+        assert!(is_accepted(gold, "5"), "{gold}");
     }
-    assert!(!pays("John has 5 apples and then he buys 7 more of them", "7"));
-    assert!(pays("≥5", "x\\ge 5") && pays("≥5", "[5,\\infty)") && !pays("≥5", "5"));
+    assert!(!is_accepted("John has 5 apples and then he buys 7 more of them", "7"));
+    assert!(is_accepted("≥5", "x\\ge 5") && is_accepted("≥5", "[5,\\infty)") && !is_accepted("≥5", "5"));
 }
 
 #[test]
@@ -521,7 +521,7 @@ fn separators_and_dots_after_digits_are_read() {
         ("\\frac13", "0.333333"),
         ("1.234", "1234"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("\\frac32", "1\\,1/2"),
@@ -535,7 +535,7 @@ fn separators_and_dots_after_digits_are_read() {
         ("3\\times10^5", "3x10^5"),
         ("5", "5."),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -554,7 +554,7 @@ fn signs_and_statements_are_read() {
         ("x^2<4", "-2<x<2"),
         ("255", "FF_{16}"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("5‰", "5"),
@@ -564,6 +564,6 @@ fn signs_and_statements_are_read() {
         ("P(X=1)=\\frac12", "P(X=2)=\\frac12"),
         ("|x-1|<2", "(-3,1)"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }

@@ -1,6 +1,7 @@
 //! Splits the text of an answer into tokens in one pass: LaTeX, plain text and Unicode.
 
 mod kind;
+mod normalize;
 mod number;
 mod scanner;
 mod unit_text;
@@ -12,7 +13,7 @@ pub(super) use upright::{AND, quoted};
 
 /// True if one text joins plain values with "and" and the other with "or": `3 and 4` are two values, `3 or 4` is a
 /// choice. A comma is neutral; relations (`x = 3 and x = 4`) have separate rules.
-pub(super) fn differ_in_joint(a: &str, b: &str) -> bool {
+pub(super) fn differ_in_connective(a: &str, b: &str) -> bool {
     let joint = |text: &str| {
         if !text.contains("and") && !text.contains("or") && !text.contains(['与', '或']) {
             return None;

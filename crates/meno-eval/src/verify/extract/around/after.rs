@@ -57,7 +57,7 @@ const CLOSES: [&str; 22] = [
 ];
 
 /// The unit after a box, if any. `None` if the following text changes the value.
-pub(super) fn follows(after: &str, mut math: bool, before: &str) -> Option<String> {
+pub(super) fn unit_after(after: &str, mut math: bool, before: &str) -> Option<String> {
     let mut text = after;
     let mut unit = String::new();
     let mut touches = true;
@@ -86,7 +86,7 @@ pub(super) fn follows(after: &str, mut math: bool, before: &str) -> Option<Strin
             '\\' => return command_after(text, unit, math),
             '$' => {
                 // If the formula continues, the box is not a whole side, unless words separate them.
-                return follows(rest.trim_start_matches('$'), true, before).map(|_| unit);
+                return unit_after(rest.trim_start_matches('$'), true, before).map(|_| unit);
             }
             '*' | '`' | '"' | '”' | '_' => {
                 let bare = rest.trim_start_matches(first);

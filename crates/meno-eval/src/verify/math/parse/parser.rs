@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 60;
 const TRIES_PER_TOKEN: usize = 50;
 
 /// Minimum budget of atom attempts, for texts with few tokens.
-const LEAST_TRIES: usize = 1000;
+const MIN_TRIES: usize = 1000;
 
 pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
@@ -32,7 +32,7 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(tokens: &'a [Token], units: bool) -> Self {
-        let tries = LEAST_TRIES + TRIES_PER_TOKEN * tokens.len();
+        let tries = MIN_TRIES + TRIES_PER_TOKEN * tokens.len();
         Parser { tokens, at: 0, letter: 0, units, bars: 0, no_colon: false, reversed: false, depth: 0, tries }
     }
 

@@ -21,8 +21,10 @@ pub(super) fn apply_function(arena: &mut Arena, f: Function, ids: Vec<Id>, work:
             arena.div(x, base, work)
         }
         (Function::Binomial, &[n, k]) => binomial(arena, n, k, work),
-        (Function::Mod, &[_, _]) => folded(arena, f, ids, work),
-        (Function::Gcd | Function::Lcm | Function::Min | Function::Max, [_, ..]) => folded(arena, f, ids, work),
+        (Function::Mod, &[_, _]) => compute_or_keep(arena, f, ids, work),
+        (Function::Gcd | Function::Lcm | Function::Min | Function::Max, [_, ..]) => {
+            compute_or_keep(arena, f, ids, work)
+        }
         (_, &[x]) => unary(arena, f, x, work),
         _ => Err(Failure::Limit),
     }
@@ -68,7 +70,7 @@ fn unary(arena: &mut Arena, f: Function, x: Id, work: &mut Work) -> Result<Id, F
         F::Abs => absolute(arena, x, work),
         F::Ceil => {
             let negative = arena.scale(&integer(-1), x, work)?;
-            let floor = folded(arena, F::Floor, vec![negative], work)?;
+            let floor = compute_or_keep(arena, F::Floor, vec![negative], work)?;
             arena.scale(&integer(-1), floor, work)
         }
         F::Gamma => {
@@ -78,7 +80,7 @@ fn unary(arena: &mut Arena, f: Function, x: Id, work: &mut Work) -> Result<Id, F
         }
         F::Factorial => factorial(arena, x, work),
         F::Arsinh | F::Arcosh | F::Artanh | F::Arg => arena.intern(Op::Call(f, vec![x]), work),
-        F::Floor | F::DoubleFactorial | F::Sgn | F::Re | F::Im => folded(arena, f, vec![x], work),
+        F::Floor | F::DoubleFactorial | F::Sgn | F::Re | F::Im => compute_or_keep(arena, f, vec![x], work),
         _ => Err(Failure::Limit),
     }
 }
@@ -194,7 +196,7 @@ fn binomial(arena: &mut Arena, n: Id, k: Id, work: &mut Work) -> Result<Id, Fail
 }
 
 /// Computes a function with rational arguments; otherwise keeps the call.
-fn folded(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> Result<Id, Failure> {
+fn compute_or_keep(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> Result<Id, Failure> {
     let values: Option<Vec<BigRational>> = ids.iter().map(|&id| arena.rational_value(id).cloned()).collect();
     if let Some(values) = values {
         let value = match fold(f, &values, work) {
@@ -211,7 +213,7 @@ fn folded(arena: &mut Arena, f: Function, mut ids: Vec<Id>, work: &mut Work) -> 
         let mut terms = terms;
         terms.push(arena.rational(&c - c.floor(), work)?);
         let inside = arena.add(&terms, work)?;
-        let floor = folded(arena, f, vec![inside], work)?;
+        let floor = compute_or_keep(arena, f, vec![inside], work)?;
         let whole = arena.rational(c.floor(), work)?;
         return arena.add(&[floor, whole], work);
     }

@@ -8,7 +8,7 @@ use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
 use super::domain::{MAX_PRECISION, SINGULAR_PRECISION, defined, magnitude};
 use super::equality::Equality;
-use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
 use super::{bound, field, jumps, points};
@@ -23,7 +23,7 @@ pub(super) fn same(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Equality
 }
 
 fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
-    let plan = Plan::new(arena, &[a, b], work)?;
+    let plan = EvaluationOrder::new(arena, &[a, b], work)?;
     let has = |wanted: fn(&Op) -> bool| plan.nodes().iter().any(|&id| wanted(arena.op(id)));
     let variables = has(|op| matches!(op, Op::Variable(_)));
     let log = has(|op| matches!(op, Op::Call(Function::Log, _)));
@@ -59,7 +59,7 @@ fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> R
         // Terms cancel only if they are certainly defined.
         return Ok(if r.is_zero() { Equality::Equal } else { Equality::Different });
     }
-    let plan = Plan::new(arena, &[difference], work)?;
+    let plan = EvaluationOrder::new(arena, &[difference], work)?;
     let separation = bound::separation(arena, difference, plan.nodes());
     let height = bound::height(arena, plan.nodes());
     let mut p = 64;
@@ -113,7 +113,7 @@ pub(super) fn sign(arena: &mut Arena, id: Id, work: &mut Work) -> Result<Option<
         Equality::Undecided => return Ok(None),
         Equality::Different => {}
     }
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Variable(_))) {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use super::super::tree::Function;
 use super::arena::{Arena, Atom, Id, Op};
-use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
 
@@ -13,7 +13,7 @@ pub(super) const MAX_PRECISION: i64 = 1 << 13;
 pub(super) const SINGULAR_PRECISION: i64 = 1 << 10;
 
 /// The sum of |log2| of all intermediate values. It accounts for large numbers built from small ones.
-pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>) -> i64 {
+pub(super) fn magnitude(arena: &Arena, plan: &EvaluationOrder, evaluation: &Evaluation<'_>) -> i64 {
     let mut sum = 0i64;
     for &id in plan.nodes() {
         if matches!(arena.op(id), Op::Rational(_)) {
@@ -57,7 +57,7 @@ pub(super) fn partial(arena: &Arena, id: Id) -> bool {
 
 /// True if a constant has a value, as far as the precision shows. What is too large to evaluate counts as defined.
 pub(super) fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
         return Ok(true);
     }
@@ -75,12 +75,12 @@ pub(super) fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Fa
 
 /// Marks variables in positions where only integers make sense: factorials, binomials, gcd, lcm and mod, bounds of
 /// sums, exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
-pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
+pub(super) fn integer_variables(arena: &Arena, plan: &EvaluationOrder, work: &mut Work) -> Result<Vec<bool>, Failure> {
     let mut marked = vec![false; arena.atoms.len()];
     for &id in plan.nodes() {
         let inside = match arena.op(id) {
             Op::Call(Function::Floor, args) if !matches!(arena.op(args[0]), Op::Variable(_)) => {
-                let below = Plan::new(arena, args, work)?;
+                let below = EvaluationOrder::new(arena, args, work)?;
                 for &id in below.nodes() {
                     if let Op::Variable(index) = arena.op(id) {
                         marked[*index] |= is_whole_name(arena, *index);
@@ -109,7 +109,7 @@ pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> 
             }
             _ => continue,
         };
-        let below = Plan::new(arena, &inside, work)?;
+        let below = EvaluationOrder::new(arena, &inside, work)?;
         for &id in below.nodes() {
             if let Op::Variable(index) = arena.op(id) {
                 marked[*index] = true;

@@ -36,14 +36,14 @@ pub(super) struct Context<'a> {
 }
 
 /// The nodes below some roots, in evaluation order.
-pub(super) struct Plan {
+pub(super) struct EvaluationOrder {
     order: Vec<Id>,
     /// For each sum or product, the nodes that depend on its bound variable.
     bodies: HashMap<Id, Vec<Id>>,
 }
 
-impl Plan {
-    pub(super) fn new(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<Plan, Failure> {
+impl EvaluationOrder {
+    pub(super) fn new(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<EvaluationOrder, Failure> {
         let order = reachable(arena, roots, work)?;
         let mut bodies = HashMap::new();
         for &id in &order {
@@ -53,7 +53,7 @@ impl Plan {
                 bodies.insert(id, body);
             }
         }
-        Ok(Plan { order, bodies })
+        Ok(EvaluationOrder { order, bodies })
     }
 
     pub(super) fn nodes(&self) -> &[Id] {
@@ -81,7 +81,7 @@ fn reachable(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<Vec<Id>, Fa
 /// The values of a graph at a point.
 pub(super) struct Evaluation<'a> {
     arena: &'a Arena,
-    plan: &'a Plan,
+    plan: &'a EvaluationOrder,
     context: &'a Context<'a>,
     values: Vec<Option<Result<Value, Failure>>>,
     bound: [i64; 16],
@@ -92,7 +92,7 @@ impl<'a> Evaluation<'a> {
     /// Evaluates every node of the plan. Fails only if the budget is exhausted.
     pub(super) fn run(
         arena: &'a Arena,
-        plan: &'a Plan,
+        plan: &'a EvaluationOrder,
         context: &'a Context<'a>,
         work: &mut Work,
     ) -> Result<Evaluation<'a>, Failure> {

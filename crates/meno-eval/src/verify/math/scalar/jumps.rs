@@ -20,7 +20,7 @@ use super::super::tree::Function;
 use super::arena::{Arena, Atom, Id, Op};
 use super::domain::{integer_variables, is_jump, is_whole_name};
 use super::equality::Equality;
-use super::evaluate::Plan;
+use super::evaluate::EvaluationOrder;
 use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
@@ -32,7 +32,7 @@ const MAX_POINTS: usize = 200;
 /// Maximum period over whole numbers.
 const MAX_PERIOD: u64 = 48;
 /// Values of the other variables while one variable takes the points.
-const OTHERS: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
+const FIXED_VALUES: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
 /// Exponents and bases for comparing powers.
 const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
 const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
@@ -57,7 +57,7 @@ struct Linear {
 
 /// Confirms that two expressions that agree at random points are equal.
 pub(super) fn confirm(arena: &mut Arena, pair: Pair, work: &mut Work) -> Result<Equality, Failure> {
-    let plan = Plan::new(arena, &[pair.a, pair.b], work)?;
+    let plan = EvaluationOrder::new(arena, &[pair.a, pair.b], work)?;
     let integers = integer_variables(arena, &plan, work)?;
     let free = |id: Id| arena.bound(id) == 0;
     let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
@@ -65,7 +65,7 @@ pub(super) fn confirm(arena: &mut Arena, pair: Pair, work: &mut Work) -> Result<
     let powers = powers(arena, &plan, &integers, work)?;
     // Nothing is known about jumps at real values in the terms of a sum.
     for &id in plan.nodes().iter().filter(|&&id| !free(id) && is_jump(arena, id)) {
-        let below = Plan::new(arena, &[id], work)?;
+        let below = EvaluationOrder::new(arena, &[id], work)?;
         if variables(arena, &below).iter().any(|&v| !integers[v]) {
             return Ok(Equality::Undecided);
         }
@@ -168,7 +168,7 @@ fn at_jumps(
         arguments.push((x, matches!(arena.op(jump), Op::Call(Function::Sgn, _))));
     }
     let ids: Vec<Id> = arguments.iter().map(|(x, _)| *x).collect();
-    let plan = Plan::new(arena, &ids, work)?;
+    let plan = EvaluationOrder::new(arena, &ids, work)?;
     let variables = variables(arena, &plan);
     if variables.iter().all(|&v| integers[v]) {
         return at_whole_numbers(arena, pair, &plan, &variables, work);
@@ -179,7 +179,7 @@ fn at_jumps(
         lines.push((line, once));
     }
     for &v in variables.iter().filter(|&&v| !integers[v]) {
-        for round in 0..if variables.len() > 1 { OTHERS.len() } else { 1 } {
+        for round in 0..if variables.len() > 1 { FIXED_VALUES.len() } else { 1 } {
             let point = others(arena, integers, round);
             let Some(places) = places(&lines, v, &point) else { return Ok(Equality::Undecided) };
             let verdict = at_places(arena, pair, v, &places, &point, work)?;
@@ -195,7 +195,7 @@ fn at_jumps(
 fn others(arena: &Arena, integers: &[bool], round: usize) -> Vec<BigRational> {
     (0..arena.atoms.len())
         .map(|k| {
-            let (n, d) = OTHERS[(round + k) % OTHERS.len()];
+            let (n, d) = FIXED_VALUES[(round + k) % FIXED_VALUES.len()];
             if integers.get(k) == Some(&true) { integer(n.abs() + 1) } else { ratio(n, d) }
         })
         .collect()
@@ -260,7 +260,7 @@ fn at_places(
     let mut point = point.to_vec();
     for value in values {
         point[v] = value;
-        match at(arena, pair, &point, work)? {
+        match compare_at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -273,7 +273,7 @@ fn at_places(
 fn at_whole_numbers(
     arena: &mut Arena,
     pair: Pair,
-    plan: &Plan,
+    plan: &EvaluationOrder,
     variables: &[usize],
     work: &mut Work,
 ) -> Result<Equality, Failure> {
@@ -291,7 +291,7 @@ fn at_whole_numbers(
             let n = if k == 0 { round % count } else { (round / count + round * k as u64) % count };
             point[v] = integer(n + 1);
         }
-        match at(arena, pair, &point, work)? {
+        match compare_at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -301,7 +301,7 @@ fn at_whole_numbers(
 }
 
 /// The common denominator of all polynomials and of the jumps in them; `None` if an argument is not a polynomial.
-fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
+fn period(arena: &Arena, plan: &EvaluationOrder) -> Option<u64> {
     let mut period = 1u64;
     for &id in plan.nodes() {
         let denominator = |r: &BigRational| r.denom().to_u64();
@@ -342,7 +342,7 @@ fn at_bends(
             }
         }
     }
-    let plan = Plan::new(arena, bends, work)?;
+    let plan = EvaluationOrder::new(arena, bends, work)?;
     for v in variables(arena, &plan).into_iter().filter(|&v| !integers[v]) {
         let point = others(arena, integers, 1);
         let Some(places) = places(&lines, v, &point) else { continue };
@@ -354,15 +354,20 @@ fn at_bends(
 }
 
 /// The real variables in exponents, and the real variables in the bases of these powers.
-fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+fn powers(
+    arena: &Arena,
+    plan: &EvaluationOrder,
+    integers: &[bool],
+    work: &mut Work,
+) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let (mut exponents, mut bases) = (Vec::new(), Vec::new());
     for &id in plan.nodes() {
         let Op::Pow(base, exponent) = *arena.op(id) else { continue };
         if arena.bound(id) != 0 || arena.is_positive(base) || arena.is_real(exponent) {
             continue;
         }
-        exponents.extend(variables(arena, &Plan::new(arena, &[exponent], work)?));
-        bases.extend(variables(arena, &Plan::new(arena, &[base], work)?));
+        exponents.extend(variables(arena, &EvaluationOrder::new(arena, &[exponent], work)?));
+        bases.extend(variables(arena, &EvaluationOrder::new(arena, &[base], work)?));
     }
     for list in [&mut exponents, &mut bases] {
         list.sort_unstable();
@@ -376,7 +381,7 @@ fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Res
 fn at_powers(
     arena: &mut Arena,
     pair: Pair,
-    plan: &Plan,
+    plan: &EvaluationOrder,
     (exponents, bases): &(Vec<usize>, Vec<usize>),
     work: &mut Work,
 ) -> Result<Equality, Failure> {
@@ -407,7 +412,7 @@ fn at_powers(
 }
 
 /// Compares exactly at a point.
-fn at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
+fn compare_at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
     match images(arena, &[pair.a, pair.b], &Replacement::Point(point), work) {
         Ok(image) => Ok((pair.same)(arena, image[pair.a], image[pair.b], work)),
         Err(_) if work.left() == 0 => Err(Failure::Limit),
@@ -416,7 +421,7 @@ fn at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> 
 }
 
 /// The variables in a plan.
-fn variables(arena: &Arena, plan: &Plan) -> Vec<usize> {
+fn variables(arena: &Arena, plan: &EvaluationOrder) -> Vec<usize> {
     let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
     plan.nodes().iter().filter_map(index).collect()
 }

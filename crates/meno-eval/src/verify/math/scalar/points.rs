@@ -22,7 +22,7 @@ use super::arena::{Arena, Id, Op};
 use super::bound;
 use super::domain::{MAX_PRECISION, integer_variables, is_jump, magnitude, partial};
 use super::equality::Equality;
-use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
 use super::field::splitmix;
 use super::rational::integer;
 use super::work::{Failure, Work};
@@ -66,7 +66,7 @@ struct Sampler<'a> {
     arena: &'a Arena,
     a: Id,
     b: Id,
-    plan: Plan,
+    plan: EvaluationOrder,
     integers: Vec<bool>,
     variables: Vec<usize>,
     has_i: bool,
@@ -106,7 +106,7 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work)
 }
 
 /// True if an expression has a value at one point at least, as far as the precision shows.
-pub(super) fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Result<bool, Failure> {
+pub(super) fn defined(arena: &Arena, id: Id, plan: &EvaluationOrder, work: &mut Work) -> Result<bool, Failure> {
     if !plan.nodes().iter().any(|&id| partial(arena, id)) {
         return Ok(true);
     }
@@ -123,7 +123,7 @@ pub(super) fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Re
 
 impl<'a> Sampler<'a> {
     fn new(arena: &'a Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Sampler<'a>, Failure> {
-        let plan = Plan::new(arena, &[a, b], work)?;
+        let plan = EvaluationOrder::new(arena, &[a, b], work)?;
         let integers = integer_variables(arena, &plan, work)?;
         let mut variables = Vec::new();
         let mut has_i = false;
@@ -251,8 +251,8 @@ impl<'a> Sampler<'a> {
             return points;
         }
         for (v, c) in self.breakpoints.iter().filter(|(v, _)| reals.contains(v)) {
-            for beside in beside(c) {
-                push(&|_| false, Some((*v, beside)));
+            for points_around in points_around(c) {
+                push(&|_| false, Some((*v, points_around)));
             }
         }
         for &v in self.bent.iter().filter(|v| reals.contains(v)).take(MAX_FAR) {
@@ -304,7 +304,7 @@ fn look_for_breakpoints(
     breakpoints: &mut Vec<(usize, BigRational)>,
     work: &mut Work,
 ) -> Result<(), Failure> {
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     let (mut inside, mut constants, mut bent) = (Vec::new(), Vec::new(), false);
     for &id in plan.nodes() {
         match arena.op(id) {
@@ -346,7 +346,7 @@ fn look_for_breakpoints(
 }
 
 /// Dyadic numbers of both signs on both sides of `r`, at a relative distance of about 1/1000.
-fn beside(r: &BigRational) -> Vec<BigRational> {
+fn points_around(r: &BigRational) -> Vec<BigRational> {
     let shift = 30 - (r.numer().bits() as i64 - r.denom().bits() as i64);
     let power = |k: i64| {
         if k >= 0 { integer(BigInt::one() << k) } else { BigRational::new(BigInt::one(), BigInt::one() << -k) }

@@ -9,7 +9,7 @@ use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
 use super::decide;
 use super::domain::MAX_PRECISION;
-use super::evaluate::{Context, Evaluation, Plan};
+use super::evaluate::{Context, Evaluation, EvaluationOrder};
 use super::work::{Failure, Work};
 
 /// Maximum decimal exponent.
@@ -25,7 +25,7 @@ pub(super) fn decimal(arena: &mut Arena, id: Id, digits: u32, work: &mut Work) -
     if !decide::is_defined(arena, id, work)? || !(arena.is_real(id) || decide::is_real(arena, id, work)?) {
         return Ok(None);
     }
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     // A logarithm of unknown base has no decimal value.
     if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Call(Function::Log, _))) {
         return Ok(None);

@@ -4,7 +4,7 @@ use num_rational::BigRational;
 
 use super::arena::{Arena, Id, Op};
 use super::calls::apply_function;
-use super::evaluate::Plan;
+use super::evaluate::EvaluationOrder;
 use super::work::{Failure, Work};
 
 /// What replaces the nodes.
@@ -22,7 +22,7 @@ pub(super) fn images(
     replacement: &Replacement<'_>,
     work: &mut Work,
 ) -> Result<Vec<Id>, Failure> {
-    let plan = Plan::new(arena, roots, work)?;
+    let plan = EvaluationOrder::new(arena, roots, work)?;
     let mut image: Vec<Id> = (0..arena.len()).collect();
     for &id in plan.nodes() {
         if let Replacement::Nodes(pairs) = replacement

@@ -1,11 +1,10 @@
 //! Scans the text of an answer in one pass, character by character.
 
-use super::super::symbols::{
-    digit_of, function_of, is_greek, is_invisible, is_known, is_layout, is_text, latex_of, relation_of, script_of,
-};
+use super::super::symbols::{function_of, is_greek, is_known, is_layout, is_text, relation_of};
 use super::super::tree::Relation;
 use super::super::units;
 use super::kind::{Commas, Kind, MAX_LEN, Token};
+use super::normalize::normalized;
 use super::unit_text::{unit_text, with_unit_fractions};
 
 /// Splits `text` into tokens; `None` if it is too long, a number has too many digits, or a text group is not closed.
@@ -13,7 +12,7 @@ pub(in crate::verify::math) fn tokens(text: &str, commas: Commas) -> Option<Vec<
     if text.len() > MAX_LEN {
         return None;
     }
-    let chars = spelled_out(&with_unit_fractions(text));
+    let chars = normalized(&with_unit_fractions(text));
     let dollars = (0..chars.len()).filter(|&i| chars[i] == '$' && (i == 0 || chars[i - 1] != '\\')).count();
     let rows = text.contains("\\begin");
     let mut s = Scanner { chars, at: 0, commas, tokens: Vec::new(), spaced: false, depth: 0, dollars, rows };
@@ -21,49 +20,6 @@ pub(in crate::verify::math) fn tokens(text: &str, commas: Commas) -> Option<Vec<
         s.next()?;
     }
     Some(s.tokens)
-}
-
-/// Replaces Unicode signs with LaTeX, and digits of all scripts with ASCII digits.
-fn spelled_out(text: &str) -> Vec<char> {
-    let mut out: Vec<char> = Vec::with_capacity(text.len());
-    let mut script: Option<bool> = None;
-    let mut invisible = false;
-    for c in text.chars() {
-        if is_invisible(c) {
-            invisible = true;
-            continue;
-        }
-        // Invisible characters do not join digits: the digits stay separate.
-        let in_number = |c: char| digit_of(c).is_some() || matches!(c, '.' | ',');
-        if std::mem::take(&mut invisible) && in_number(c) && out.last().is_some_and(|&c| in_number(c)) {
-            out.push('\0');
-        }
-        let raised = script_of(c);
-        if script.is_some() && script != raised.map(|(up, _)| up) {
-            out.push('}');
-            script = None;
-        }
-        if let Some((up, plain)) = raised {
-            if script.is_none() {
-                out.extend([if up { '^' } else { '_' }, '{']);
-                script = Some(up);
-            }
-            out.push(plain);
-        } else if let Some(digit) = digit_of(c) {
-            out.push(char::from(b'0' + digit));
-        } else if let Some(latex) = latex_of(c) {
-            out.extend(latex.chars());
-        } else if ('！'..='～').contains(&c) {
-            // Full-width forms of ASCII.
-            out.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
-        } else {
-            out.push(c);
-        }
-    }
-    if script.is_some() {
-        out.push('}');
-    }
-    out
 }
 
 pub(super) struct Scanner {
@@ -299,6 +255,10 @@ impl Scanner {
     }
 
     fn named(&mut self, name: String) -> Option<()> {
+        if let Some(kind) = kind_of(&name) {
+            self.push(kind);
+            return Some(());
+        }
         match name.as_str() {
             "begin" | "end" => {
                 let environment = self.argument()?.trim_end_matches('*').to_owned();
@@ -347,40 +307,15 @@ impl Scanner {
                     self.push(Kind::Command(name));
                 }
             }
-            "lbrace" => self.push(Kind::SetOpen),
-            "rbrace" => self.push(Kind::SetClose),
-            "lbrack" => self.push(Kind::Open('[')),
-            "rbrack" => self.push(Kind::Close(']')),
-            "lparen" => self.push(Kind::Open('(')),
-            "rparen" => self.push(Kind::Close(')')),
-            "langle" => self.push(Kind::Open('<')),
-            "rangle" => self.push(Kind::Close('>')),
-            "lvert" | "rvert" | "vert" => self.push(Kind::Bar),
-            "lVert" | "rVert" | "Vert" => self.push(Kind::DoubleBar),
-            "mid" => self.push(Kind::Mid),
-            "colon" => self.push(Kind::Sign(':')),
-            "cdot" | "ast" => self.push(Kind::Sign('*')),
-            "times" => self.push(Kind::Sign('×')),
             // Invisible, or only a colour.
             "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "color" | "textcolor" => {
                 self.argument()?;
                 self.spaced = true;
             }
-            "div" => self.push(Kind::Sign('/')),
-            "cr" | "newline" => self.push(Kind::RowBreak),
             "degree" | "degrees" => {
                 self.push(Kind::Sign('^'));
                 self.push(Kind::Command("circ".into()));
             }
-            "prime" => self.push(Kind::Sign('\'')),
-            "dots" | "ldots" | "cdots" | "dotsc" | "dotsb" | "dotsm" | "vdots" | "ddots" => {
-                self.push(Kind::Command("cdots".into()));
-            }
-            "pounds" => self.push(Kind::Currency("pounds")),
-            "euro" => self.push(Kind::Currency("euros")),
-            "yen" => self.push(Kind::Currency("yuan")),
-            "wedge" => self.push(Kind::Command("land".into())),
-            "vee" => self.push(Kind::Command("lor".into())),
             _ if is_layout(&name) => self.spaced = true,
             _ if relation_of(&name).is_some() => {
                 self.push(Kind::Relation(relation_of(&name).unwrap_or(Relation::Equal)));
@@ -420,4 +355,34 @@ impl Scanner {
         }
         None
     }
+}
+
+/// The token of a command that always means the same.
+fn kind_of(command: &str) -> Option<Kind> {
+    Some(match command {
+        "lbrace" => Kind::SetOpen,
+        "rbrace" => Kind::SetClose,
+        "lbrack" => Kind::Open('['),
+        "rbrack" => Kind::Close(']'),
+        "lparen" => Kind::Open('('),
+        "rparen" => Kind::Close(')'),
+        "langle" => Kind::Open('<'),
+        "rangle" => Kind::Close('>'),
+        "lvert" | "rvert" | "vert" => Kind::Bar,
+        "lVert" | "rVert" | "Vert" => Kind::DoubleBar,
+        "mid" => Kind::Mid,
+        "colon" => Kind::Sign(':'),
+        "cdot" | "ast" => Kind::Sign('*'),
+        "times" => Kind::Sign('×'),
+        "div" => Kind::Sign('/'),
+        "cr" | "newline" => Kind::RowBreak,
+        "prime" => Kind::Sign('\''),
+        "dots" | "ldots" | "cdots" | "dotsc" | "dotsb" | "dotsm" | "vdots" | "ddots" => Kind::Command("cdots".into()),
+        "pounds" => Kind::Currency("pounds"),
+        "euro" => Kind::Currency("euros"),
+        "yen" => Kind::Currency("yuan"),
+        "wedge" => Kind::Command("land".into()),
+        "vee" => Kind::Command("lor".into()),
+        _ => return None,
+    })
 }
