@@ -1,5 +1,5 @@
-//! Verifications per second on the cases of the tests; `dev/reference/math_verify_speed.py` measures Math-Verify on the
-//! same files.
+//! Measures verifications per second on the test cases. `dev/reference/math_verify_speed.py` measures Math-Verify on
+//! the same files.
 
 #![allow(clippy::unwrap_used)] // a benchmark may fail by panicking
 

@@ -1,4 +1,4 @@
-//! What can go wrong in evaluation.
+//! The errors of evaluation.
 
 use std::path::{Path, PathBuf};
 
@@ -11,30 +11,30 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A line of a data set is not what it should be.
+    /// A line of a dataset is malformed.
     #[error("{}:{line}: {message}", path.display())]
     Data {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
+        /// Its line number, starting at 1.
         line: usize,
-        /// What is wrong, what was expected.
+        /// What is wrong and what is expected.
         message: String,
     },
-    /// No such task.
+    /// No task has this name.
     #[error(
         "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, .csv, .tsv or .parquet; .gz or .zst)"
     )]
     UnknownTask {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The names that exist.
         known: String,
     },
-    /// Programs that would have to run, and no leave to run them.
+    /// The answers are programs, and no sandbox is allowed to run them.
     #[error(
         "{}: its answers are programs, and what a model writes is run only in a sandbox, when you say so: \
          --sandbox, or task.sandbox = true",
@@ -44,24 +44,24 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The sandbox does not hold on this machine.
+    /// The sandbox does not work on this machine.
     #[error("the sandbox: {0}")]
     Sandbox(String),
-    /// A wall of the sandbox cannot be built on this machine.
+    /// A layer of the sandbox cannot be set up on this machine.
     #[error("the sandbox: {reason}")]
-    Wall {
-        /// Its name, one of `sandbox::WALLS`.
-        wall: &'static str,
-        /// Why, and the way out.
+    Layer {
+        /// Its name, one of `sandbox::layers()`.
+        layer: &'static str,
+        /// The reason and the remedy.
         reason: String,
     },
     /// The tests of a programming problem cannot be run.
     #[error("tests of a program: {0}")]
     Tests(String),
-    /// A setting with a value that cannot work.
+    /// A setting has a value that cannot work.
     #[error("task.countdown: {0}")]
     Countdown(String),
-    /// A data set without a question.
+    /// A dataset contains no questions.
     #[error("{}: no questions in it", path.display())]
     Empty {
         /// The file.
@@ -70,7 +70,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Names the file of an I/O error.
+    /// Wraps an I/O error together with the path of its file.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_owned();
         move |source| Error::Io { path, source }

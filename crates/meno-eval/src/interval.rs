@@ -1,15 +1,15 @@
 //! Confidence intervals, clustered by problem.
 //!
-//! Samples of one problem are not independent: the unit is the problem, whose value is the mean over its samples
-//! (arXiv 2411.00640 §2). Comparisons of two models on the same problems are paired.
+//! Samples of one problem are not independent. The unit is therefore the problem; its value is the mean over its
+//! samples (arXiv 2411.00640 §2). Comparisons of two models on the same problems are paired.
 
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The normal quantile of 95 % intervals.
+/// The normal quantile for 95 % intervals.
 const Z: f64 = 1.959_963_985;
 
-/// An estimate with its 95 % interval.
+/// An estimate with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The estimate.
@@ -21,8 +21,9 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Mean of one value per problem, each in 0..1. Shares of few or extreme successes get the Wilson form, with the
-    /// number of problems as the sample size scaled by how much less they vary than coin tosses.
+    /// Mean of one value per problem, each value in 0..1. Uses the Wilson interval, which stays valid for few problems
+    /// and extreme shares. Its sample size is the number of problems times the ratio of the binomial variance to the
+    /// observed variance (at least 1).
     pub fn of_share(values: &[f64]) -> Interval {
         let n = values.len() as f64;
         if values.is_empty() {
@@ -31,7 +32,7 @@ impl Interval {
         let mean = values.iter().sum::<f64>() / n;
         let toss = mean * (1.0 - mean);
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-        // One sample a problem: variance = toss and n_eff = n, the plain Wilson interval.
+        // With one sample per problem, variance = toss and n_eff = n: the plain Wilson interval.
         let n_eff = if variance > 0.0 { n * (toss / variance).max(1.0) } else { n };
         let z2 = Z * Z / n_eff;
         let centre = (mean + z2 / 2.0) / (1.0 + z2);
@@ -39,7 +40,7 @@ impl Interval {
         Interval { mean, low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
     }
 
-    /// Mean of one value per problem, of any size.
+    /// Mean of one value per problem; values may have any size.
     pub fn of_mean(values: &[f64]) -> Interval {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -48,10 +49,10 @@ impl Interval {
         Interval { mean, low: mean - half, high: mean + half }
     }
 
-    /// Mean of `a − b` over the same problems.
+    /// Mean of `a − b` over the same problems (paired).
     ///
     /// # Panics
-    /// If there are not as many of `a` as of `b`.
+    /// If `a` and `b` differ in length.
     pub fn of_difference(a: &[f64], b: &[f64]) -> Interval {
         assert_eq!(a.len(), b.len(), "a paired difference needs the same problems on both sides");
         Interval::of_mean(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
@@ -64,10 +65,10 @@ impl Interval {
         Interval { mean, low: mean - half, high: mean + half }
     }
 
-    /// mean(a) / mean(b) over the same problems, by a bootstrap over problems.
+    /// mean(a) / mean(b) over the same problems, with a bootstrap over problems (1000 draws).
     ///
     /// # Panics
-    /// If there are not as many of `a` as of `b`.
+    /// If `a` and `b` differ in length.
     pub fn of_ratio(a: &[f64], b: &[f64]) -> Interval {
         assert_eq!(a.len(), b.len(), "a paired ratio needs the same problems on both sides");
         let n = a.len();
@@ -90,8 +91,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_sample_a_problem_is_wilson() {
-        // 8 of 10: Wilson gives 0.490 .. 0.943 (Brown, Cai, DasGupta 2001).
+    fn one_sample_per_problem_gives_wilson() {
+        // 8 of 10: the Wilson interval is 0.490 .. 0.943 (Brown, Cai, DasGupta 2001).
         let v: Vec<f64> = (0..10).map(|i| f64::from(u8::from(i < 8))).collect();
         let i = Interval::of_share(&v);
         assert!(
@@ -103,12 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn clustering_widens_over_counting_every_sample() {
-        // 100 problems, each all right or all wrong over its 16 samples: no more information than 100 tosses.
+    fn clustered_intervals_are_wider_than_per_sample_intervals() {
+        // 100 problems, each all right or all wrong over its 16 samples: the information of 100 coin tosses, no more.
         let v: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i % 2 == 0))).collect();
         let i = Interval::of_share(&v);
         assert!(i.high - i.low > 0.18, "{i:?}");
-        // Every problem half right: the mean is known far better.
+        // Every problem is about half right: the mean is known much better.
         let even = Interval::of_share(&(0..100).map(|i| if i % 2 == 0 { 0.45 } else { 0.55 }).collect::<Vec<_>>());
         assert!(even.high - even.low < 0.03, "{even:?}");
     }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pairing_takes_the_problems_difficulty_out() {
+    fn pairing_removes_the_difficulty_of_the_problems() {
         let mut rng = Rng::new(&[6]);
         let hard: Vec<f64> = (0..300).map(|_| rng.uniform_f64()).collect();
         let better: Vec<f64> = hard.iter().map(|h| h + 0.05 + 0.01 * rng.uniform_f64()).collect();

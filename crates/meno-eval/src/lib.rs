@@ -1,6 +1,7 @@
-//! Tasks, verifiers and scores: what a model is asked, whether its answer is right, and how sure the figure is.
+//! Tasks, verifiers and scores: asks a model questions, checks its answers and reports scores with confidence
+//! intervals.
 //!
-//! One verifier serves reinforcement learning as the reward and evaluation as the score (R1 §2.2.2, §3).
+//! Reinforcement learning (as the reward) and evaluation (as the score) use the same verifiers (R1 §2.2.2, §3).
 
 pub mod consensus;
 pub mod error;

@@ -1,10 +1,12 @@
-//! Records of a data file: JSON Lines, a JSON array, CSV, TSV or Parquet, plain or compressed with gzip or zstd.
+//! Reads records from data files: JSON Lines, a JSON array, CSV, TSV or Parquet; plain or compressed with gzip or zstd.
 //!
-//! A file is read record by record in bounded memory. It comes from outside, so the size of a record and what a
-//! compressed file may grow to are limited.
+//! Files are read record by record in bounded memory. Files are untrusted, so the size of a record and the decompressed
+//! size of a file are limited.
 
 mod parquet;
+mod sink;
 
+use self::sink::{MAX_RECORD, RecordSink, data_error};
 use crate::error::Error;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -17,23 +19,22 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Most bytes of one record.
-const MAX_RECORD: usize = 64 << 20;
-/// A compressed file may grow to this size …
+/// A compressed file may always decompress to this size.
 const FREE_GROWTH: u64 = 1 << 30;
-/// … and above it to this multiple of its own size. Text shrinks to a tenth, rarely to a hundredth.
+/// Above `FREE_GROWTH`, it may decompress to this multiple of its compressed size. Text compresses about 10 times,
+/// rarely 100 times.
 const MAX_RATIO: u64 = 256;
 
-/// The layout of a file, by its name without `.gz` or `.zst`.
+/// The layout of a file, determined by its name without `.gz` or `.zst`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// One JSON array of objects, or objects one after the other.
+    /// One JSON array of objects, or concatenated objects.
     Json,
-    /// Comma-separated values with a header.
+    /// Comma-separated values with a header row.
     Csv,
-    /// Tab-separated values with a header.
+    /// Tab-separated values with a header row.
     Tsv,
     /// Parquet.
     Parquet,
@@ -42,7 +43,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The layout of the file of this name.
+    /// Determines the layout from the file name.
     pub fn of(path: &Path) -> Layout {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let compressed = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
@@ -57,8 +58,8 @@ impl Layout {
     }
 }
 
-/// Calls `f` with every record of a file and its line (Parquet: its row), from 1. What `f` refuses becomes an error
-/// that names file and line. A file of an unknown kind is read as JSON Lines.
+/// Calls `f` with every record of a file and its line number (row number for Parquet), starting at 1. An error from `f`
+/// becomes an error with the file and line. Files of unknown type are read as JSON Lines.
 pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String>) -> Result<(), Error> {
     match Layout::of(path) {
         Layout::Parquet => parquet::rows(path, &mut f),
@@ -69,14 +70,7 @@ pub fn records(path: &Path, mut f: impl FnMut(usize, Value) -> Result<(), String
     }
 }
 
-/// What takes the records.
-type Take<'a> = dyn FnMut(usize, Value) -> Result<(), String> + 'a;
-
-fn data_error(path: &Path, line: usize) -> impl FnOnce(String) -> Error + '_ {
-    move |message| Error::Data { path: path.to_owned(), line, message }
-}
-
-/// Opens a file for reading: decompressed, and without a byte order mark.
+/// Opens a file for reading. Decompresses it and skips a byte order mark.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let reader = || -> io::Result<Box<dyn BufRead>> {
         let mut file = meno_model::input::open(path)?;
@@ -86,8 +80,8 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
         let limit = file.metadata()?.len().saturating_mul(MAX_RATIO).max(FREE_GROWTH);
         let file = BufReader::with_capacity(1 << 16, file);
         let mut reader: Box<dyn BufRead> = match magic[..] {
-            [0x1f, 0x8b, ..] => Box::new(BufReader::new(Grown { inner: MultiGzDecoder::new(file), limit })),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(Grown { inner: Zstd::new(file), limit })),
+            [0x1f, 0x8b, ..] => Box::new(BufReader::new(LimitedReader { inner: MultiGzDecoder::new(file), limit })),
+            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(LimitedReader { inner: ZstdReader::new(file), limit })),
             _ => Box::new(file),
         };
         match reader.fill_buf()? {
@@ -104,13 +98,13 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// A decompressor whose output is limited.
-struct Grown<R> {
+/// A decompressor with a limit on its output.
+struct LimitedReader<R> {
     inner: R,
     limit: u64,
 }
 
-impl<R: Read> Read for Grown<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.limit = self.limit.checked_sub(n as u64).ok_or_else(|| {
@@ -120,19 +114,19 @@ impl<R: Read> Read for Grown<R> {
     }
 }
 
-/// The frames of a zstd file, one after the other.
-struct Zstd {
+/// Decodes the concatenated frames of a zstd file.
+struct ZstdReader {
     source: BufReader<File>,
     frame: FrameDecoder,
     in_frame: bool,
 }
 
-impl Zstd {
-    fn new(source: BufReader<File>) -> Zstd {
-        Zstd { source, frame: FrameDecoder::new(), in_frame: false }
+impl ZstdReader {
+    fn new(source: BufReader<File>) -> ZstdReader {
+        ZstdReader { source, frame: FrameDecoder::new(), in_frame: false }
     }
 
-    /// Begins the next frame; `false` at the end of the file.
+    /// Starts the next frame; returns `false` at the end of the file.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.frame.init(&mut self.source) {
@@ -147,7 +141,7 @@ impl Zstd {
     }
 }
 
-impl Read for Zstd {
+impl Read for ZstdReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !buffer.is_empty() {
             if !self.in_frame {
@@ -170,11 +164,11 @@ impl Read for Zstd {
     }
 }
 
-/// Counts the lines and the bytes of the current record as they are read.
+/// Counts the lines read and the bytes of the current record.
 #[derive(Clone, Default)]
-struct Place(Rc<(Cell<usize>, Cell<usize>)>);
+struct Position(Rc<(Cell<usize>, Cell<usize>)>);
 
-impl Place {
+impl Position {
     fn line(&self) -> usize {
         self.0.0.get() + 1
     }
@@ -185,7 +179,7 @@ impl Place {
 
 struct Placed<R> {
     inner: R,
-    place: Place,
+    place: Position,
 }
 
 impl<R: Read> Read for Placed<R> {
@@ -205,7 +199,7 @@ fn too_large() -> String {
     format!("a record of more than {} MiB; is a quote or a bracket left open?", MAX_RECORD >> 20)
 }
 
-fn json_lines(path: &Path, f: &mut Take) -> Result<(), Error> {
+fn json_lines(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
     let mut line = Vec::new();
     for number in 1.. {
@@ -227,10 +221,10 @@ fn json_lines(path: &Path, f: &mut Take) -> Result<(), Error> {
     Ok(())
 }
 
-/// The elements of an array, or values one after the other, parsed as they are read.
-fn json(path: &Path, f: &mut Take) -> Result<(), Error> {
+/// Parses the elements of an array, or concatenated values, one at a time.
+fn json(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut reader = open(path)?;
-    let place = Place::default();
+    let place = Position::default();
     let leading = skip_space(&mut reader).map_err(Error::io(path))?;
     place.0.0.set(leading);
     let array = reader.fill_buf().map_err(Error::io(path))?.first() == Some(&b'[');
@@ -276,10 +270,10 @@ fn skip_space(reader: &mut dyn BufRead) -> io::Result<usize> {
     }
 }
 
-/// Hands the elements of an array over one by one.
+/// Passes the elements of an array on one at a time.
 struct Element<'a, 'b> {
-    f: &'a mut Take<'b>,
-    place: Place,
+    f: &'a mut RecordSink<'b>,
+    place: Position,
     refused: &'a mut Option<(usize, String)>,
 }
 
@@ -316,22 +310,23 @@ impl<'de> DeserializeSeed<'de> for &mut Element<'_, '_> {
     }
 }
 
-/// CSV or TSV with a header. Empty cells are absent values.
-fn separated(path: &Path, delimiter: u8, f: &mut Take) -> Result<(), Error> {
-    let place = Place::default();
+/// Reads CSV or TSV with a header row. Empty cells become absent keys.
+fn separated(path: &Path, delimiter: u8, f: &mut RecordSink) -> Result<(), Error> {
+    let place = Position::default();
     let placed = Placed { inner: open(path)?, place: place.clone() };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(placed);
-    let fail = |e: csv::Error, place: &Place| match e.position() {
+    let fail = |e: csv::Error, place: &Position| match e.position() {
         Some(at) => data_error(path, at.line() as usize)(e.to_string()),
         None => data_error(path, place.line())(e.to_string()),
     };
     let header = reader.headers().map_err(|e| fail(e, &place))?.clone();
     for (i, name) in header.iter().enumerate() {
         if header.iter().take(i).any(|earlier| earlier == name) {
-            return Err(data_error(path, 1)(format!("two columns are called `{name}`")));
+            return Err(data_error(path, 1)(format!("two columns have the name `{name}`")));
         }
     }
-    // After "\r\n" the reader counts a record as if it began on the line before.
+    // After "\r
+    // ", the CSV reader reports the line before as the start of the record.
     let within: usize = header.iter().map(|name| name.matches('\n').count()).sum();
     let behind = (within + 2).saturating_sub(reader.position().line() as usize);
     let mut row = csv::StringRecord::new();

@@ -1,32 +1,38 @@
-//! Runs programs that nobody has read: Linux namespaces, a file system of their own, Landlock, a filter of system calls
-//! and limits, or not at all.
+//! Runs untrusted programs in a sandbox: Linux namespaces, a private file system, Landlock, a system call filter and
+//! resource limits. If any of these is unavailable, nothing runs.
 //!
-//! A program is a process of fresh user, mount, process, network, IPC, host name and control group namespaces. Process
-//! 1 there is an init of Meno's own (`inside`), which ends with the program, when Meno kills it and when Meno is gone;
-//! the kernel then kills whatever else runs in the namespace, whatever it did to survive. The file system holds
-//! read-only views of the tool and the system's libraries, the job's files and one small writable directory in memory;
-//! the machine's own is not there any more. Landlock guards the same files a second time, and a filter answers every
-//! system call that is not listed (`calls`) as if the kernel did not have it.
+//! A program runs in new user, mount, process, network, IPC, host name and control group namespaces. Process 1 of the
+//! process namespace is Meno's own init (`inside`). The init ends when the program ends, when Meno kills it, or when
+//! Meno exits; the kernel then kills every other process in the namespace, whatever it does to survive. The file system
+//! holds read-only views of the tool and the system libraries, the job's files and one small writable directory in
+//! memory. The machine's own file system is not reachable. Landlock enforces the same file access a second time. A
+//! filter answers every system call that is not listed (`calls`) with ENOSYS.
 //!
-//! The kernel limits each process (CPU time, memory, files) and their number; Meno watches what all of them use
-//! together (`usage`). What this machine cannot enforce is an error that names the missing part, never a weaker
-//! sandbox. It does not guard against a bug in the kernel itself.
+//! The kernel limits the CPU time, memory and files of each process, and the number of processes. Meno monitors what
+//! all processes use together (`usage`). If this machine cannot enforce a part, the sandbox returns an error that names
+//! it and never runs with weaker protection. The sandbox does not protect against bugs in the kernel.
 
-#[cfg(target_os = "linux")]
-mod cage;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod inside;
+#[cfg(target_os = "linux")]
+mod jail;
+#[cfg(not(target_os = "linux"))]
+#[path = "sandbox/unsupported.rs"]
+mod jail;
+mod job;
 mod language;
+#[cfg(target_os = "linux")]
+mod layers;
 mod tools;
 #[cfg(target_os = "linux")]
 mod usage;
-#[cfg(target_os = "linux")]
-mod walls;
 
+pub use job::{End, Limits, Outcome};
+pub(crate) use job::{Job, RunOutput};
 pub use language::Language;
 pub(crate) use tools::Tool;
 
@@ -36,116 +42,36 @@ use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What a program may use.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Time of a run.
-    pub wall: Duration,
-    /// CPU seconds of all its processes together.
-    pub cpu_seconds: u64,
-    /// Address space of each process, and memory of all of them together.
-    pub memory_bytes: u64,
-    /// Processes and threads at once.
-    pub processes: u64,
-    /// Bytes of its output, and of any file it writes.
-    pub output_bytes: u64,
-    /// Bytes of all files it writes together.
-    pub files_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            wall: Duration::from_secs(10),
-            cpu_seconds: 6,
-            memory_bytes: 1 << 30,
-            processes: 16,
-            output_bytes: 1 << 20,
-            files_bytes: 16 << 20,
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With exit code 0.
-    Done,
-    /// With this exit code; 128 and above is a signal (a limit among them).
-    Failed(i32),
-    /// It was killed when its wall time was over.
-    OutOfTime,
-    /// Its processes used more CPU time than allowed.
-    OutOfCpu,
-    /// Its processes held more memory than allowed.
-    OutOfMemory,
-}
-
-/// What a run left.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// What it wrote to its standard output.
-    pub output: String,
-    /// How it ended.
-    pub end: End,
-}
-
-/// A sandbox around one interpreter, tried before it is trusted, and around the compilers that are found when they are
-/// needed.
+/// A sandbox for one Python interpreter, which is tested when the sandbox opens. Compilers for other languages are
+/// located on first use.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     python: Tool,
     limits: Limits,
-    others: Arc<Others>,
+    others: Arc<OtherTools>,
 }
 
-/// The tools of the other languages: looked for once.
+/// The tools of the other languages, located once.
 #[derive(Debug, Default)]
-struct Others {
+struct OtherTools {
     cpp: OnceLock<Result<Tool, String>>,
     rust: OnceLock<Result<Tool, String>>,
     javascript: OnceLock<Result<Tool, String>>,
 }
 
-/// One process to start.
-pub(crate) struct Job<'a> {
-    pub(crate) tool: &'a Tool,
-    /// Its arguments; files are at `../NAME`, seen from its working directory.
-    pub(crate) args: &'a [&'a str],
-    /// Files that it can read and run, at the root of its file system.
-    pub(crate) files: &'a [(&'a str, &'a [u8])],
-    /// A shell script to run instead; `$0` is the tool.
-    pub(crate) script: Option<&'a str>,
-    pub(crate) limits: Limits,
-    /// What it reads from standard input, if that is not `stdin`.
-    pub(crate) input: Option<&'a [u8]>,
-    /// Its streams; `/dev/null` where there is none.
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-}
-
-/// What a run left, with its errors.
-pub(crate) struct Ran {
-    pub(crate) output: Vec<u8>,
-    /// The end of what it wrote to standard error.
-    pub(crate) errors: String,
-    pub(crate) end: End,
-}
-
-/// The names of the walls, in the order in which they are built: when one cannot be, `Sandbox::open` gives an
-/// [`Error::Wall`] with its name.
-pub fn walls() -> Vec<&'static str> {
+/// The names of the sandbox's layers in setup order. If one cannot be set up, `Sandbox::open` returns an
+/// [`Error::Layer`] with its name.
+pub fn layers() -> Vec<&'static str> {
     #[cfg(target_os = "linux")]
-    return walls::WALLS.iter().map(|&(_, name)| name).collect();
+    return layers::LAYERS.iter().map(|&(_, name)| name).collect();
     #[cfg(not(target_os = "linux"))]
     Vec::new()
 }
 
-/// Leaves an orphan that uses CPU time and ends, and then sleeps.
-const REHEARSAL: &str = "
+/// Leaves an orphan that uses CPU time and exits, then sleeps.
+const SELF_TEST: &str = "
 import os, time
 if os.fork() == 0:
     if os.fork() == 0:
@@ -156,8 +82,8 @@ time.sleep(1000)
 ";
 
 impl Sandbox {
-    /// A sandbox for programs of `interpreter` (a path, or a name looked up in `PATH`). Runs programs in it first: a
-    /// machine that cannot hold, watch or end them is an error here.
+    /// Opens a sandbox for programs of `interpreter` (a path, or a name that is looked up in `PATH`). Runs test
+    /// programs first, so a machine that cannot isolate, monitor or kill programs returns an error here.
     pub fn open(interpreter: &Path, limits: Limits) -> Result<Sandbox, Error> {
         let python = Tool::find(interpreter).map_err(Error::Sandbox)?;
         if !usage::is_visible() {
@@ -174,22 +100,22 @@ impl Sandbox {
             return Err(Error::Sandbox(message));
         }
         let limits = Limits::default();
-        let files: [(&str, &[u8]); 1] = [("program", REHEARSAL.as_bytes())];
-        cage::rehearse(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
+        let files: [(&str, &[u8]); 1] = [("program", SELF_TEST.as_bytes())];
+        jail::self_test(Job { files: &files, limits, ..sandbox.job(&sandbox.python, &["../program"]) })?;
         Ok(sandbox)
     }
 
-    /// Where the compiler or interpreter of a language is.
+    /// The path of the compiler or interpreter for a language.
     pub fn path_of(&self, language: Language) -> Result<&Path, Error> {
         self.tool(language).map(|tool| tool.path.as_path())
     }
 
-    /// What programs may use.
+    /// The resource limits of programs.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Runs `program` with `input` as its standard input.
+    /// Runs `program` with `input` on its standard input.
     pub fn run(&self, program: &str, input: &str) -> Result<Outcome, Error> {
         let ran = self.capture(Job {
             files: &[("program", program.as_bytes())],
@@ -199,12 +125,12 @@ impl Sandbox {
         Ok(Outcome { output: String::from_utf8_lossy(&ran.output).into_owned(), end: ran.end })
     }
 
-    /// The interpreter.
+    /// The Python interpreter.
     pub(crate) fn python(&self) -> &Tool {
         &self.python
     }
 
-    /// The compiler or interpreter of a language.
+    /// The compiler or interpreter for a language.
     pub(crate) fn tool(&self, language: Language) -> Result<&Tool, Error> {
         let find = |names: &[&str], what: &str| {
             let tried = names.iter().map(|name| Tool::find(Path::new(name)));
@@ -226,14 +152,14 @@ impl Sandbox {
         found.as_ref().map_err(|reason| Error::Sandbox(reason.clone()))
     }
 
-    /// A job of a tool with these arguments and nothing else.
+    /// A job that runs a tool with these arguments and nothing else.
     pub(crate) fn job<'a>(&self, tool: &'a Tool, args: &'a [&'a str]) -> Job<'a> {
         let limits = self.limits;
         Job { tool, args, files: &[], script: None, limits, input: None, stdin: None, stdout: None, stderr: None }
     }
 
-    /// Runs a job to its end and reads what it wrote.
-    pub(crate) fn capture(&self, job: Job) -> Result<Ran, Error> {
+    /// Runs a job until it ends and reads its output.
+    pub(crate) fn capture(&self, job: Job) -> Result<RunOutput, Error> {
         let file = || tempfile::tempfile().map_err(|e| Error::Sandbox(format!("the file of the output: {e}")));
         let (output, errors) = (file()?, file()?);
         let shared =
@@ -241,46 +167,24 @@ impl Sandbox {
         let (stdout, stderr) = (Some(shared(&output)?), Some(shared(&errors)?));
         let limits = job.limits;
         let deadline = Instant::now() + limits.wall;
-        let mut caged = cage::Caged::start(Job { stdout, stderr, ..job })?;
-        let end = caged.wait(deadline)?.unwrap_or(End::OutOfTime);
-        drop(caged);
+        let mut jail = jail::Jail::start(Job { stdout, stderr, ..job })?;
+        let end = jail.wait(deadline)?.unwrap_or(End::OutOfTime);
+        drop(jail);
         let read = |file, most| read_back(file, most).map_err(|e| Error::Sandbox(format!("reading the output: {e}")));
         let errors = String::from_utf8_lossy(&read(errors, limits.output_bytes)?).into_owned();
-        Ok(Ran { output: read(output, limits.output_bytes)?, errors, end })
+        Ok(RunOutput { output: read(output, limits.output_bytes)?, errors, end })
     }
 
-    /// Starts a job and lets it run.
-    pub(crate) fn start(&self, job: Job) -> Result<cage::Caged, Error> {
-        cage::Caged::start(job)
+    /// Starts a job without waiting for it.
+    pub(crate) fn start(&self, job: Job) -> Result<jail::Jail, Error> {
+        jail::Jail::start(job)
     }
 }
 
-/// What a program wrote; it shares the file's position with it.
+/// Reads a program's output from the start; the program shares the file's position.
 fn read_back(mut file: File, most: u64) -> std::io::Result<Vec<u8>> {
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(not(target_os = "linux"))]
-mod cage {
-    use super::*;
-
-    pub(crate) fn rehearse(_: Job) -> Result<(), Error> {
-        Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
-    }
-
-    /// No process: this system has no cage for it.
-    pub(crate) enum Caged {}
-
-    impl Caged {
-        pub(crate) fn start(_: Job) -> Result<Caged, Error> {
-            Err(Error::Sandbox("it needs Linux: user namespaces and Landlock".into()))
-        }
-
-        pub(crate) fn wait(&mut self, _: Instant) -> Result<Option<End>, Error> {
-            match *self {}
-        }
-    }
 }

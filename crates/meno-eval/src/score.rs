@@ -1,6 +1,6 @@
-//! Scores of sampled responses: pass@1, pass@k, cons@k, and what the rest was.
+//! Scores of sampled responses: pass@1, pass@k, cons@k, and counts of the verdicts.
 //!
-//! pass@1 is the mean over k samples of each problem, as in R1 §3; intervals are clustered by problem.
+//! pass@1 is the mean over k samples of each problem (R1 §3). Intervals are clustered by problem.
 
 use crate::consensus::majority;
 use crate::interval::Interval;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 /// One judged response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// The response as text.
+    /// The text of the response.
     pub response: String,
     /// Its length in tokens.
     pub tokens: usize,
-    /// What the verifier said.
+    /// The verifier's verdict.
     pub verdict: Verdict,
-    /// The answer it gives, as votes are counted by.
+    /// The extracted answer, which counts as the sample's vote.
     pub answer: Option<String>,
 }
 
@@ -33,60 +33,60 @@ impl Sample {
 
 /// All samples of one problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct JudgedProblem {
     /// The problem.
     pub problem: Problem,
     /// Its samples, in order.
     pub samples: Vec<Sample>,
 }
 
-impl Judged {
+impl JudgedProblem {
     fn right(&self) -> usize {
         self.samples.iter().filter(|s| s.verdict == Verdict::Right).count()
     }
 
-    /// The share of its samples that are right.
+    /// The share of right samples.
     pub fn pass1(&self) -> f64 {
         self.right() as f64 / self.samples.len().max(1) as f64
     }
 
-    /// Mean tokens of its responses.
+    /// Mean length of its responses in tokens.
     pub fn tokens(&self) -> f64 {
         self.samples.iter().map(|s| s.tokens as f64).sum::<f64>() / self.samples.len().max(1) as f64
     }
 }
 
-/// The figures of an evaluation.
+/// The results of an evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Problems.
+    /// Number of problems.
     pub problems: usize,
-    /// Samples of each problem: k.
+    /// Samples per problem: k.
     pub samples: usize,
     /// Mean share of right samples, clustered by problem.
     pub pass1: Interval,
-    /// The chance that one of k samples is right.
+    /// The probability that at least one of k samples is right.
     pub pass_at_k: f64,
-    /// The majority vote over k samples.
+    /// The accuracy of the majority vote over k samples.
     pub cons_at_k: Interval,
     /// cons@k − pass@1, paired by problem.
     pub cons_gain: Interval,
-    /// Right responses.
+    /// Number of right responses.
     pub right: usize,
-    /// Wrong ones.
+    /// Number of wrong responses.
     pub wrong: usize,
-    /// Those that ran into the length limit.
+    /// Number of responses that reached the length limit.
     pub truncated: usize,
-    /// Those without an answer.
+    /// Number of responses without a readable answer.
     pub unparsable: usize,
-    /// Tokens of a response.
+    /// Length of a response in tokens.
     pub mean_tokens: Interval,
 }
 
 impl Summary {
-    /// Summarises judged problems; those without samples are left out.
-    pub fn of(task: &dyn Task, judged: &[Judged]) -> Summary {
-        let judged: Vec<&Judged> = judged.iter().filter(|j| !j.samples.is_empty()).collect();
+    /// Summarises judged problems. Skips problems without samples.
+    pub fn of(task: &dyn Task, judged: &[JudgedProblem]) -> Summary {
+        let judged: Vec<&JudgedProblem> = judged.iter().filter(|j| !j.samples.is_empty()).collect();
         if judged.is_empty() {
             return Summary::default();
         }
@@ -123,7 +123,7 @@ mod tests {
     use crate::tasks::arithmetic::Arithmetic;
 
     #[test]
-    fn figures_by_hand() {
+    fn scores_match_hand_computed_values() {
         let task = Arithmetic::default();
         let judged = |answers: [(&str, bool); 4]| {
             let problem = Problem { answer: "7".into(), ..Problem::default() };
@@ -131,7 +131,7 @@ mod tests {
                 let text = if a.is_empty() { "7".to_owned() } else { format!("<answer>{a}</answer>") };
                 Sample::judge(&task, &problem, text, 10, cut)
             };
-            Judged { samples: answers.map(sample).into_iter().collect(), problem: problem.clone() }
+            JudgedProblem { samples: answers.map(sample).into_iter().collect(), problem: problem.clone() }
         };
         let all = [
             judged([("7", false), ("7", false), ("8", false), ("", false)]),
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!((s.problems, s.samples), (2, 4));
         assert_eq!((s.right, s.wrong, s.truncated, s.unparsable), (3, 3, 1, 1));
         assert!((s.pass1.mean - 0.375).abs() < 1e-12);
-        // The truncated 7 has no vote.
+        // The truncated 7 does not vote.
         assert_eq!(s.cons_at_k.mean, 0.5);
         assert_eq!(s.pass_at_k, 1.0);
         assert_eq!(s.mean_tokens.mean, 10.0);

@@ -1,4 +1,4 @@
-//! Attacks on the sandbox: programs that try to outlive it, to reach the machine, or to use more than they may.
+//! Attacks on the sandbox: programs that try to outlive it, to access the machine, or to exceed their limits.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
@@ -14,19 +14,19 @@ fn limits() -> Limits {
     Limits { wall: Duration::from_secs(20), cpu_seconds: 2, memory_bytes: 256 << 20, ..Limits::default() }
 }
 
-/// The sandbox; `None` on a machine that cannot hold it, which must then have said so.
+/// Opens the sandbox. `None` if this machine does not support it; prints the reason.
 fn sandbox() -> Option<Sandbox> {
     match Sandbox::open(Path::new("python3"), limits()) {
         Ok(sandbox) => Some(sandbox),
         Err(error) => {
             assert!(error.to_string().starts_with("the sandbox: "), "{error}");
-            eprintln!("not tested here: {error}");
+            eprintln!("skipped: {error}");
             None
         }
     }
 }
 
-/// Functions for programs: a system call, and an attempt that prints how it ended.
+/// Functions for programs: a system call, and an attempt that prints its result.
 const TOOLS: &str = "
 import ctypes, errno, os, signal, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -46,14 +46,14 @@ fn run(program: &str) -> Option<Outcome> {
     Some(sandbox()?.run(&format!("{TOOLS}\n{program}"), "").unwrap())
 }
 
-/// What a program prints that must end by itself.
+/// The output of a program that must end by itself.
 fn printed(program: &str) -> Option<String> {
     let outcome = run(program)?;
     assert_eq!(outcome.end, End::Done, "{}", outcome.output);
     Some(outcome.output)
 }
 
-/// A directory that everyone may write, with a file that everyone may write.
+/// A world-writable directory with a world-writable file.
 fn open_directory() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
@@ -64,7 +64,7 @@ fn open_directory() -> (tempfile::TempDir, PathBuf) {
     (dir, file)
 }
 
-/// The processes with this name.
+/// The number of processes with this name.
 fn named(name: &str) -> usize {
     let comm =
         |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.ok()?.path().join("comm")).ok();
@@ -79,7 +79,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A program of processes that give up every tie to those above them, ignore signals and work on for ever.
+/// A program whose processes detach from their ancestors, ignore signals and run forever.
 fn survivor(name: &str) -> String {
     format!(
         "for number in range(1, 32):\n    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n\
@@ -94,7 +94,7 @@ fn nothing_outlives_a_program() {
     let name = format!("late-{}", std::process::id());
     let Some(outcome) = run(&format!("{}print('ready')", survivor(&name))) else { return };
     assert_eq!(outcome, Outcome { output: "ready\n".into(), end: End::Done });
-    assert_eq!(named(&name), 0, "they were dead when the run returned");
+    assert_eq!(named(&name), 0, "all processes must be dead when the run returns");
     let limits = Limits { wall: Duration::from_secs(1), ..limits() };
     let sandbox = Sandbox::open(Path::new("python3"), limits).unwrap();
     let outcome = sandbox.run(&format!("{TOOLS}\n{}time.sleep(1000)", survivor(&name)), "").unwrap();
@@ -102,7 +102,7 @@ fn nothing_outlives_a_program() {
     assert_eq!(named(&name), 0);
 }
 
-/// Runs a program that survives whatever it can, until somebody ends it.
+/// Runs a program that survives until it is killed.
 #[test]
 #[ignore = "the other half of `nothing_outlives_a_killed_meno`"]
 fn helper_runs_a_survivor() {
@@ -131,17 +131,17 @@ fn nothing_outlives_a_killed_meno() {
     meno.wait().unwrap();
     eventually("everything is dead", || named(&name) == 0);
     let left: Vec<_> = std::fs::read_dir(dir.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(left.is_empty(), "{left:?} is left of a killed run");
+    assert!(left.is_empty(), "{left:?} remains after a killed run");
 }
 
 #[test]
 fn cpu_time_is_bounded_over_all_processes() {
-    // Each child stays below the limit of a process.
+    // Each child stays below the limit of a single process.
     let relay = "while True:\n    if os.fork() == 0:\n        end = time.process_time() + 0.7\n        while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n";
     let start = Instant::now();
     let Some(outcome) = run(relay) else { return };
     assert_eq!(outcome.end, End::OutOfCpu, "after {:?}", start.elapsed());
-    // Orphans count as well, and nobody can hide the time of children by ignoring their end.
+    // Orphans count as well, and a program cannot hide the time of its children by ignoring SIGCHLD.
     let orphans = "attempt('ignore', signal.signal, signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n    if os.fork() == 0:\n        if os.fork() == 0:\n            \
                    end = time.process_time() + 0.7\n            while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n    time.sleep(0.5)\n";
     let Some(outcome) = run(orphans) else { return };
@@ -153,7 +153,7 @@ fn memory_is_bounded_over_all_processes() {
     let program = "for _ in range(8):\n    if os.fork() == 0:\n        block = bytearray(150 << 20)\n        time.sleep(60)\ntime.sleep(60)";
     let Some(outcome) = run(program) else { return };
     assert_eq!(outcome.end, End::OutOfMemory);
-    // Memory that no process's limit counts.
+    // Memory that no process limit counts.
     let program =
         format!("print(call({}, 0, 1 << 28, 0o1600))\nprint(call({}, 0, 0))", libc::SYS_shmget, libc::SYS_memfd_create);
     let Some(output) = printed(&program) else { return };
@@ -162,8 +162,8 @@ fn memory_is_bounded_over_all_processes() {
 
 #[test]
 fn memory_cannot_be_hidden_in_shared_mappings() {
-    // All pages of such a mapping stay as long as one is mapped, and only that one is counted. The numbers: shared or
-    // validated as shared, without a file or of huge pages; private memory, with and without huge pages.
+    // All pages of such a mapping stay while one is mapped, and only that one is counted. The flags: shared, or
+    // validated as shared, without a file or with huge pages; private memory with and without huge pages.
     let program = format!(
         "import mmap\nfor flags in (0x21, 0x23, 0x8021, 0x40021, 0x40001, 0x40022, 0x22):\n    print(hex(flags), call({}, 0, 1 << 21, 3, flags, -1, 0))\n\
          attempt('python', mmap.mmap, -1, 1 << 21)\nattempt('zero', open, '/dev/zero', 'rb')",
@@ -173,7 +173,7 @@ fn memory_cannot_be_hidden_in_shared_mappings() {
     let expected = "0x21 ENOSYS\n0x23 ENOSYS\n0x8021 ENOSYS\n0x40021 ENOSYS\n0x40001 ENOSYS\n0x40022 ENOSYS\n0x22 done\n\
                     python ENOSYS\nzero ENOENT\n";
     assert_eq!(output, expected);
-    // Files are the memory that can be shared. Deleted files count, and so do files that only a mapping keeps alive.
+    // Files are the only shareable memory. Deleted files count, and so do files that only a mapping keeps alive.
     let program = "import mmap\nheld = []\ntry:\n    for number in range(40):\n        f = open(str(number), 'wb+')\n        os.unlink(str(number))\n        \
                    f.write(bytes(1 << 20))\n        f.flush()\n        held.append(mmap.mmap(f.fileno(), 1 << 20))\n        f.close()\n\
                    except OSError as e: print(len(held) <= 16, errno.errorcode[e.errno], flush=True)\n\
@@ -202,7 +202,7 @@ fn memory_cannot_be_hidden_in_huge_pages() {
     });
 }
 
-/// Takes a system call away from this thread and its children, as a container may.
+/// Blocks a system call for this thread and its children, as a container may do.
 fn without(call: libc::c_long) {
     use seccompiler::{SeccompAction, SeccompFilter};
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
@@ -213,7 +213,7 @@ fn without(call: libc::c_long) {
 }
 
 #[test]
-fn a_missing_wall_is_named() {
+fn errors_name_the_missing_layer() {
     if sandbox().is_none() {
         return;
     }
@@ -222,18 +222,18 @@ fn a_missing_wall_is_named() {
         (libc::SYS_close_range, "closing Meno's own files"),
         (libc::SYS_pivot_root, "leaving the machine's file system"),
     ];
-    for (call, wall) in calls {
+    for (call, layer) in calls {
         let opened = std::thread::spawn(move || {
             without(call);
             Sandbox::open(Path::new("python3"), limits())
         });
         let error = format!("{:?}", opened.join().unwrap().map(drop).unwrap_err());
-        assert!(error.contains(wall) && error.contains("not implemented"), "{error}");
+        assert!(error.contains(layer) && error.contains("not implemented"), "{error}");
     }
 }
 
 #[test]
-fn programs_end_where_the_signal_that_kills_them_fails() {
+fn programs_end_even_if_the_kill_signal_fails() {
     let limits = Limits { wall: Duration::from_secs(1), ..limits() };
     let Ok(sandbox) = Sandbox::open(Path::new("python3"), limits) else { return };
     let run = std::thread::spawn(move || {
@@ -245,15 +245,15 @@ fn programs_end_where_the_signal_that_kills_them_fails() {
     assert!(end == End::OutOfTime && time < Duration::from_secs(40), "{end:?} after {time:?}");
 }
 
-/// Prints what a sandbox that is opened says.
+/// Prints the result of opening a sandbox.
 #[test]
-#[ignore = "the other half of `a_proc_that_hides_processes_is_a_missing_wall`"]
+#[ignore = "the other half of `a_proc_that_hides_processes_is_an_error`"]
 fn helper_opens_a_sandbox() {
     println!("opened: {:?}", Sandbox::open(Path::new("python3"), limits()).map(drop));
 }
 
 #[test]
-fn a_proc_that_hides_processes_is_a_missing_wall() {
+fn a_proc_that_hides_processes_is_an_error() {
     if !nix::unistd::Uid::effective().is_root() || sandbox().is_none() {
         return;
     }
@@ -266,7 +266,7 @@ fn a_proc_that_hides_processes_is_a_missing_wall() {
     let hide = || -> std::io::Result<()> {
         use nix::mount::{MsFlags, mount};
         let none = None::<&str>;
-        // SAFETY: takes a number, and gives this process its own mounts.
+        // SAFETY: takes a number, and gives this process a separate mount namespace.
         nix::errno::Errno::result(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
         mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some("hidepid=2"))?;
@@ -279,11 +279,11 @@ fn a_proc_that_hides_processes_is_a_missing_wall() {
     let mut command = Command::new(&tests);
     command.args(["--exact", "helper_opens_a_sandbox", "--ignored", "--nocapture"]);
     command.env("TMPDIR", dir.path()).env("HOME", dir.path()).current_dir(dir.path());
-    // SAFETY: the function makes system calls only.
+    // SAFETY: the function only makes system calls.
     unsafe { command.pre_exec(hide) };
     let output = match command.output() {
         Ok(output) => output,
-        Err(error) => return eprintln!("not tested here: /proc cannot be mounted again: {error}"),
+        Err(error) => return eprintln!("skipped: /proc cannot be mounted again: {error}"),
     };
     let text = String::from_utf8_lossy(&output.stdout);
     for part in ["opened: Err", "the watch over the CPU time and memory of all processes", "hidepid"] {
@@ -292,7 +292,7 @@ fn a_proc_that_hides_processes_is_a_missing_wall() {
 }
 
 #[test]
-fn files_of_the_machine_are_not_there() {
+fn files_of_the_machine_are_absent() {
     let (dir, file) = open_directory();
     let program = format!(
         "file = {file:?}\n\
@@ -333,7 +333,7 @@ fn the_root_holds_only_what_is_needed() {
 }
 
 #[test]
-fn a_home_directory_does_not_follow_its_interpreter() {
+fn an_interpreter_does_not_expose_its_home_directory() {
     let Some(real) = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find(|path| Path::new(path).exists()) else {
         return;
     };
@@ -343,14 +343,14 @@ fn a_home_directory_does_not_follow_its_interpreter() {
     std::fs::copy(real, &python).unwrap();
     let sandbox = match Sandbox::open(&python, limits()) {
         Ok(sandbox) => sandbox,
-        Err(error) => return eprintln!("not tested here: {error}"),
+        Err(error) => return eprintln!("skipped: {error}"),
     };
     let outcome = sandbox.run(&format!("{TOOLS}\nattempt('open', open, {secret:?})"), "").unwrap();
     assert_eq!(outcome.output, "open ENOENT\n");
 }
 
 #[test]
-fn a_list_of_modules_does_not_open_other_directories() {
+fn a_pth_file_does_not_expose_other_directories() {
     let Some(real) = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find(|path| Path::new(path).exists()) else {
         return;
     };
@@ -358,7 +358,7 @@ fn a_list_of_modules_does_not_open_other_directories() {
     let asked = Command::new(real).args(["-I", "-c", modules]).output().unwrap();
     let asked = String::from_utf8(asked.stdout).unwrap();
     let (modules, version) = asked.trim().split_once(' ').unwrap();
-    // A home that is a prefix of Python, with modules that are edited beside it.
+    // A home directory that is a Python prefix, with editable modules next to it.
     let (dir, _) = open_directory();
     let home = dir.path().canonicalize().unwrap();
     let site = home.join("lib").join(version);
@@ -373,7 +373,7 @@ fn a_list_of_modules_does_not_open_other_directories() {
     std::fs::write(&list, format!("{}\n", home.join("projects").display())).unwrap();
     let sandbox = match Sandbox::open(&home.join("bin/python3"), limits()) {
         Ok(sandbox) => sandbox,
-        Err(error) => return eprintln!("not tested here: {error}"),
+        Err(error) => return eprintln!("skipped: {error}"),
     };
     let outcome = sandbox.run(&format!("{TOOLS}\nattempt('open', open, {secret:?})"), "").unwrap();
     assert_eq!(outcome.output, "open ENOENT\n");
@@ -401,7 +401,7 @@ fn sockets_of_the_machine_are_out_of_reach() {
 }
 
 #[test]
-fn the_kernel_shows_a_small_surface() {
+fn the_system_call_surface_is_small() {
     let calls = [
         ("io_uring_setup", libc::SYS_io_uring_setup),
         ("keyctl", libc::SYS_keyctl),
@@ -455,7 +455,7 @@ fn the_kernel_shows_a_small_surface() {
 fn the_init_cannot_be_ended_or_seen() {
     let program = "for number in (2, 9, 15, 19): attempt('kill', os.kill, 1, number)\ntime.sleep(0.2)\n\
          attempt('all', os.kill, -1, 9)\ntime.sleep(0.2)\nprint(os.getpid(), os.getppid())";
-    // A kernel that has Landlock's scopes refuses the signals; another one does not deliver them.
+    // A kernel with Landlock scopes refuses the signals; another kernel does not deliver them.
     let Some(output) = printed(program) else { return };
     assert_eq!(output.lines().last(), Some("2 1"), "{output}");
 }
@@ -476,11 +476,11 @@ fn descriptors_are_not_inherited() {
 }
 
 #[test]
-fn an_ordinary_user_has_the_same_walls() {
+fn an_ordinary_user_gets_the_same_layers() {
     if !nix::unistd::Uid::effective().is_root() || sandbox().is_none() {
         return;
     }
-    // The tests of this file once more, as a user without any rights.
+    // Runs the tests of this file again as a user without privileges.
     let dir = tempfile::tempdir().unwrap();
     let tests = dir.path().join("attacks");
     std::fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();

@@ -1,4 +1,4 @@
-//! Programs that try to pass without being right, and honest ones that must not be taken for such.
+//! Programs that try to pass without being right, and honest programs that must not be mistaken for them.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// A sandbox with this much time for a run. What must be right gets plenty, whatever else the machine does.
+/// Opens a sandbox with this many seconds per run. Tests of right answers get a long limit, so that other load on the
+/// machine does not matter.
 fn sandbox(seconds: u64) -> Option<Sandbox> {
     let limits = Limits { wall: Duration::from_secs(seconds), cpu_seconds: 2, ..Limits::default() };
-    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("not tested here: {error}")).ok()
+    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
-/// Judges Python programs against one question: the verdict, and why it is the right one.
+/// Judges Python programs for one question; each case has its verdict and the reason.
 fn table(question: &Value, cases: &[(&str, bool, &str)]) {
     let (Some(hasty), Some(patient)) = (sandbox(3), sandbox(60)) else { return };
     let tests = tests_of(question).unwrap();
@@ -34,14 +35,14 @@ fn add() -> Value {
 }
 
 #[test]
-fn leaving_early_or_saying_so_is_not_passing() {
+fn exiting_early_or_claiming_success_does_not_pass() {
     let cases = [
         ("import os\nos._exit(0)", false, "ends before the tests with a good exit code"),
         ("import sys\ndef add(a, b): sys.exit(0)", false, "ends inside the tests"),
         (
             "import os, sys\nprint('right'); print('{\"status\": \"right\"}'); sys.stdout.flush()\nos._exit(0)",
             false,
-            "says that it passed",
+            "claims that it passed",
         ),
         (
             "import atexit, os\natexit.register(lambda: os._exit(0))\ndef add(a, b): return 9",
@@ -62,18 +63,14 @@ fn leaving_early_or_saying_so_is_not_passing() {
             false,
             "closes every channel",
         ),
-        (
-            "import sys\nsys.stdout.close()\ndef add(a, b): return a + b",
-            true,
-            "its own standard output is its own affair",
-        ),
+        ("import sys\nsys.stdout.close()\ndef add(a, b): return a + b", true, "its standard output does not matter"),
         ("print('hello')\ndef add(a, b):\n    print('adding')\n    return a + b", true, "may print"),
     ];
     table(&add(), &cases);
 }
 
 #[test]
-fn values_that_lie_are_compared_by_their_contents() {
+fn values_with_false_methods_are_compared_by_content() {
     let cases = [
         ("class E:\n    __eq__ = lambda s, o: True\ndef add(a, b): return E()", false, "equal to everything"),
         (
@@ -89,7 +86,7 @@ fn values_that_lie_are_compared_by_their_contents() {
         (
             "class E:\n    __class__ = int\n    __eq__ = lambda s, o: True\n    __index__ = __int__ = lambda s: 3\ndef add(a, b): return E()",
             false,
-            "an object that passes for a number",
+            "an object that imitates a number",
         ),
         (
             "class E(int):\n    def __add__(s, o): return 3\ndef add(a, b): return E(a - b)",
@@ -105,7 +102,7 @@ fn values_that_lie_are_compared_by_their_contents() {
 }
 
 #[test]
-fn patching_the_interpreter_reaches_only_the_programs_own_side() {
+fn patching_the_interpreter_affects_only_the_programs_side() {
     let cases = [
         (
             "import builtins\nfor name in ('abs', 'isinstance', 'all', 'type', 'compile', 'exec', 'getattr'):\n    setattr(builtins, name, lambda *a, **k: True)\ndef add(a, b): return 9",
@@ -140,12 +137,12 @@ fn patching_the_interpreter_reaches_only_the_programs_own_side() {
         (
             "import sys\nmain = sys.modules['__main__']\nmain.encode = lambda *a: ['object', 'x']\ndef add(a, b): return 9",
             false,
-            "sends the number of no object",
+            "sends an unknown object number",
         ),
         (
             "import sys\nmain = sys.modules['__main__']\nside = main.Side.answer\ndef answer(self, m):\n    self.channel.send(['callback', 0, ['list', []], ['dict', []]])\n    side(self, m)\nmain.Side.answer = answer\ndef add(a, b): return 9",
             false,
-            "calls back a function that it was not given",
+            "calls back a function that it did not receive",
         ),
         (
             "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\ndef add(a, b): return a + b",
@@ -155,27 +152,27 @@ fn patching_the_interpreter_reaches_only_the_programs_own_side() {
         (
             "import sys\nfor name in list(sys.modules): sys.modules[name] = None\ndef add(a, b): return 9",
             false,
-            "takes the modules away",
+            "removes the modules",
         ),
     ];
     table(&add(), &cases);
 }
 
 #[test]
-fn the_judge_is_out_of_reach() {
+fn programs_cannot_reach_the_judge() {
     let spray = "import os\nline = b'{\"status\": \"right\", \"reason\": \"\", \"test\": 0}\\n'\nfor fd in range(64):\n    try: os.write(fd, line)\n    except OSError: pass\ndef add(a, b): return 9";
     let cases = [
         (spray, false, "writes a report to every descriptor"),
         (
             "import gc, os\nfound = [o for o in gc.get_objects() if isinstance(o, dict) and 'mark' in o]\nassert found\ndef add(a, b): return 3",
             false,
-            "looks for the mark among all objects: it is not there",
+            "searches all objects for the mark: it is absent",
         ),
-        ("open('../job').read()\ndef add(a, b): return 3", false, "reads the tests: they are not beside it"),
+        ("open('../job').read()\ndef add(a, b): return 3", false, "reads the tests: they are not in its jail"),
         (
             "import os\nassert any(os.path.exists(f'/tmp/{d}/job') for d in os.listdir('/tmp'))\ndef add(a, b): return 3",
             false,
-            "looks for the tests in other directories",
+            "searches other directories for the tests",
         ),
         (
             "import os\nfor pid in range(1, 65536):\n    if os.path.exists(f'/proc/{pid}/mem') and pid != os.getpid():\n        try: open(f'/proc/{pid}/mem', 'r+b'); break\n        except OSError: pass\nelse: raise SystemExit\ndef add(a, b): return 9",
@@ -191,12 +188,12 @@ fn the_judge_is_out_of_reach() {
         (
             "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nassert any(libc.ptrace(16, pid, 0, 0) == 0 for pid in range(1, 5000) if pid != os.getpid())\ndef add(a, b): return 3",
             false,
-            "attaches to a process: there is no other",
+            "attaches to a process: none is visible",
         ),
         (
             "import os, time\nif os.fork() == 0:\n    frame = b'\\0\\0\\0\\x0e[\"returned\", 3]'\n    while True:\n        os.write(5, frame)\n        os.write(1, frame)\ndef add(a, b):\n    time.sleep(5)\n    return 9",
             false,
-            "a child answers in its place, always the same",
+            "a child answers in its place with a constant",
         ),
         (
             "import threading, os\ndef spam():\n    while True:\n        for fd in (1, 3, 4, 5): \n            try: os.write(fd, b'\\0\\0\\0\\x04true')\n            except OSError: pass\nthreading.Thread(target=spam, daemon=True).start()\ndef add(a, b): return 9",
@@ -218,17 +215,17 @@ fn the_judge_is_out_of_reach() {
 }
 
 #[test]
-fn answers_that_would_hurt_the_judge_are_wrong() {
+fn answers_that_would_harm_the_judge_are_wrong() {
     let cases = [
         ("def add(a, b):\n    while True: pass", false, "never answers"),
         ("def add(a, b): return [0] * 10**8", false, "a list too large to send"),
-        ("def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x", false, "a list too deep"),
-        ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that holds itself"),
         (
-            "import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')",
+            "def add(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x",
             false,
-            "a number too large to write out",
+            "a list nested too deeply",
         ),
+        ("def add(a, b):\n    x = []\n    x.append(x)\n    return x", false, "a list that contains itself"),
+        ("import decimal\ndef add(a, b): return decimal.Decimal('1e999999999')", false, "a number too large to print"),
         ("def add(a, b): return 1 << 10**7", false, "a whole number of millions of digits"),
         (
             "import sys, os\nmain = sys.modules['__main__']\ndef send(self, m): os.write(self.writes, b'\\0\\x10\\0\\0' + b'[' * (1 << 20))\nmain.Channel.send = send\ndef add(a, b): return 9",
@@ -240,14 +237,14 @@ fn answers_that_would_hurt_the_judge_are_wrong() {
             false,
             "a message that claims to be four gigabytes",
         ),
-        ("def add(a, b): return add(a, b)", false, "recursion without end"),
-        ("x = bytearray(4 << 30)\ndef add(a, b): return 3", false, "more memory than there is"),
+        ("def add(a, b): return add(a, b)", false, "infinite recursion"),
+        ("x = bytearray(4 << 30)\ndef add(a, b): return 3", false, "more memory than available"),
     ];
     table(&add(), &cases);
 }
 
 #[test]
-fn names_of_the_tests_are_their_own() {
+fn programs_cannot_redefine_names_of_the_tests() {
     let zero = json!({
         "prompt": "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\n\ndef find_zero(xs):\n    \"\"\"A zero.\"\"\"\n",
         "entry_point": "find_zero",
@@ -261,12 +258,12 @@ fn names_of_the_tests_are_their_own() {
         (
             "class L:\n    __mul__ = __rmul__ = __pow__ = __rpow__ = __add__ = __radd__ = __abs__ = lambda *a: 0\ndef find_zero(xs): return L()",
             false,
-            "an object whose every result is 0",
+            "an object whose methods all return 0",
         ),
         (
             "def poly(xs, x):\n    return 1\ndef find_zero(xs):\n    return poly(xs, 0) + 2",
             true,
-            "its own helper is its own affair",
+            "its own helper does not matter",
         ),
     ];
     table(&zero, &cases);
@@ -277,7 +274,7 @@ fn names_of_the_tests_are_their_own() {
         (
             "class math:\n    pi = 1\n    isclose = lambda *a: True\ndef area(r): return 1",
             false,
-            "a module of its own for the test",
+            "replaces a module of the test",
         ),
         (
             "class F(float):\n    __sub__ = lambda s, o: 0.0\n    __float__ = lambda s: 3.141592653589793\ndef area(r): return F(1)",
@@ -303,8 +300,8 @@ fn tests_may_use_objects_of_the_program() {
     table(
         &pairs,
         &[
-            (&format!("{class}{longest}"), true, "the tests make its objects and read them"),
-            (&format!("{class}def longest(ps): return len(ps)"), false, "the objects are there, the number is wrong"),
+            (&format!("{class}{longest}"), true, "the tests create and read its objects"),
+            (&format!("{class}def longest(ps): return len(ps)"), false, "the objects exist, the number is wrong"),
         ],
     );
     let tree = json!({"text": "height", "test_setup_code": "root = Node(1)\r\nroot.left = Node(2)\r\nroot.left.right = Node(4)",
@@ -316,9 +313,9 @@ fn tests_may_use_objects_of_the_program() {
             (
                 &format!("{node}def height(n): return 1 + max(height(n.left), height(n.right)) if n else 0"),
                 true,
-                "the setup builds a tree of its nodes",
+                "the setup builds a tree from its nodes",
             ),
-            (&format!("{node}def height(n): return 2"), false, "the tree is there, the height is wrong"),
+            (&format!("{node}def height(n): return 2"), false, "the tree exists, the height is wrong"),
         ],
     );
     let sum = json!({"text": "sum of common divisors", "test_list": ["assert sum(10, 15) == 6", "assert sum(100, 150) == 93"]});
@@ -328,7 +325,7 @@ fn tests_may_use_objects_of_the_program() {
             (
                 "def sum(a, b): return __import__('builtins').sum(d for d in range(1, min(a, b)) if a % d == b % d == 0)",
                 true,
-                "the problem asks for a function with the name of a built-in one",
+                "the problem requires a function with the name of a built-in",
             ),
             ("def sum(a, b): return 6", false, "another number"),
         ],
@@ -348,7 +345,7 @@ fn tests_may_use_objects_of_the_program() {
             (
                 "class E:\n    __iter__ = lambda s: iter([0, 3])\n    __contains__ = lambda s, x: x != 3\ndef evens(n): return E()",
                 false,
-                "`in` looks at what there is",
+                "`in` checks the actual items",
             ),
         ],
     );
@@ -359,7 +356,7 @@ fn tests_may_use_objects_of_the_program() {
         &place,
         &[
             ("def put_in_order(xs): xs.sort()", true, "changes its argument"),
-            ("def put_in_order(xs): return sorted(xs)", false, "leaves its argument as it is"),
+            ("def put_in_order(xs): return sorted(xs)", false, "does not change its argument"),
         ],
     );
     let calls = json!({"text": "apply", "test_list": [
@@ -389,8 +386,8 @@ fn results_of_calls() {
             ),
             ("def double(xs): return [2.0 * x for x in xs]", false, "18014398509481984.0 is another number"),
             ("def double(xs): return [x + x for x in xs][::-1]", false, "another order"),
-            ("def double(xs): return (2 * x for x in xs)", false, "a generator is no list"),
-            ("def double(xs): return str([2 * x for x in xs])", false, "its text is not the value"),
+            ("def double(xs): return (2 * x for x in xs)", false, "a generator is not a list"),
+            ("def double(xs): return str([2 * x for x in xs])", false, "its string is not the value"),
             (
                 "class A(list):\n    __eq__ = lambda s, o: True\ndef double(xs): return A()",
                 false,
@@ -422,7 +419,7 @@ fn results_of_calls() {
 }
 
 #[test]
-fn text_is_all_that_a_script_can_give() {
+fn only_the_text_output_of_a_script_counts() {
     let question =
         json!({"question": "sum", "tests": [{"input": "1 2\n", "output": "3\n"}, {"input": "2 2\n", "output": "4\n"}]});
     table(
@@ -432,12 +429,12 @@ fn text_is_all_that_a_script_can_give() {
             (
                 "import sys\nprint(sum(map(int, input().split())))\nsys.exit(1)",
                 true,
-                "LiveCodeBench's checker ignores how a script leaves",
+                "LiveCodeBench's checker ignores the exit code of a script",
             ),
             ("print(sum(map(int, input().split())))\nraise ValueError", false, "fails after the right output"),
             ("import os\nprint(sum(map(int, input().split())))\nos.abort()", false, "crashes after the right output"),
-            ("print('3'); print('the tests were reached and hold')", false, "says that it passed"),
-            ("import os\nopen('../output').read()", false, "reads the expected output: it is not there"),
+            ("print('3'); print('the tests were reached and hold')", false, "claims that it passed"),
+            ("import os\nopen('../output').read()", false, "reads the expected output: it is absent"),
             (
                 "import os\nif os.fork() == 0: print(sum(map(int, input().split()))); os._exit(0)\nos.wait()",
                 false,
@@ -451,19 +448,19 @@ fn text_is_all_that_a_script_can_give() {
             (
                 "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1)\n    print('4')\n    os._exit(0)",
                 false,
-                "what is left running dies with it",
+                "remaining processes die with it",
             ),
             (
                 "from __future__ import annotations\nimport sys\na, b = map(int, sys.stdin.readline().split())\nprint(a + b)",
                 true,
-                "a future import stands first",
+                "a future import comes first",
             ),
         ],
     );
 }
 
 #[test]
-fn an_object_answers_no_method_of_data() {
+fn objects_cannot_imitate_methods_of_data() {
     let text = json!({"text": "digits", "test_list": [
         "assert f(1).isdigit()", "assert f(2).startswith('2')", "assert 'x{}'.format(f(3)).endswith('3')"]});
     let class =
@@ -474,7 +471,7 @@ fn an_object_answers_no_method_of_data() {
         &[
             ("def f(x): return str(x)", true, "text has these methods"),
             ("class T(str): pass\ndef f(x): return T(x)", true, "a kind of text is text"),
-            (&format!("{class}def f(x): return L()"), false, "says yes to what a test asks of text"),
+            (&format!("{class}def f(x): return L()"), false, "answers yes to every string predicate"),
             (&format!("{class}class f(L):\n    def __init__(s, x): pass"), false, "a class in place of the function"),
             (&format!("{class}f = lambda x: L()\nL.__call__ = f"), false, "an object in place of the function"),
             (&format!("{known}def f(x): return L('no')"), false, "a kind of text with false methods"),
@@ -483,11 +480,7 @@ fn an_object_answers_no_method_of_data() {
                 false,
                 "a class that answers to every name",
             ),
-            (
-                "def f(x): return f\nf.isdigit = f.startswith = lambda *a: True",
-                false,
-                "a function with methods of text",
-            ),
+            ("def f(x): return f\nf.isdigit = f.startswith = lambda *a: True", false, "a function with string methods"),
         ],
     );
     let sets = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})", "assert f([5])[0].issubset({5})"]});
@@ -495,7 +488,7 @@ fn an_object_answers_no_method_of_data() {
     table(
         &sets,
         &[
-            (&format!("{class}def f(xs): return L()"), false, "says yes to what a test asks of a set"),
+            (&format!("{class}def f(xs): return L()"), false, "answers yes to every set predicate"),
             (&format!("{class}L.__getitem__ = lambda s, i: s\ndef f(xs): return L()"), false, "and its items do"),
             (&format!("{class}def f(xs): return [L()] if xs == [5] else set(xs)"), false, "within genuine data too"),
             (
@@ -507,14 +500,14 @@ fn an_object_answers_no_method_of_data() {
     );
     let one = json!({"text": "subset", "test_list": ["assert f([2, 1]).issubset({1, 2, 3})"]});
     table(&one, &[("def f(xs): return set(xs)", true, "a set")]);
-    // Classes of data that the tests name are no classes of the program.
+    // Data classes that the tests mention are not classes of the program.
     let close = json!({"text": "close", "test_list": [
         "from fractions import Fraction\nassert not isinstance(f(1), str) and f(1).is_close(Fraction(1, 3))"]});
     table(
         &close,
         &[("class L:\n    is_close = lambda s, o: True\ndef f(x): return L()", false, "says yes to a predicate")],
     );
-    // A class that the tests are about does not open the door to other objects.
+    // A class that the tests are about does not allow other objects.
     let solution = json!({"text": "digits", "test_list": ["assert Solution().f(1).isdigit()"]});
     let liar = "class Solution:\n    isdigit = lambda s: True\n";
     table(
@@ -528,7 +521,7 @@ fn an_object_answers_no_method_of_data() {
 }
 
 #[test]
-fn the_views_of_an_object_must_agree() {
+fn an_object_must_answer_consistently() {
     let length = json!({"text": "positive numbers", "test_list": [
         "r = f(3)\nassert len(r) == 3\nassert all(x > 0 for x in r)",
         "r = f(2)\nassert r\nassert set(r) <= {1, 2}",
@@ -543,19 +536,19 @@ fn the_views_of_an_object_must_agree() {
             (
                 &format!("{class}{honest}    __iter__ = lambda s: iter(())\ndef f(n): return L(n)"),
                 false,
-                "says that it has items and has none",
+                "claims to have items but has none",
             ),
             (
                 &format!("{class}{honest}    __bool__ = lambda s: False\ndef f(n): return L(n)"),
                 false,
-                "has items and is not true",
+                "has items but is false",
             ),
             (
                 &format!(
                     "{class}{honest}    def __iter__(s):\n        s.k = getattr(s, 'k', -1) + 1\n        return iter([[1, 2], [3, 0]][s.k % 2])\ndef f(n): return L(n)"
                 ),
                 false,
-                "has other items each time",
+                "has different items each time",
             ),
         ],
     );
@@ -568,7 +561,7 @@ fn the_views_of_an_object_must_agree() {
             (
                 &format!("{class}    def pop(s): return s.xs.pop()\n    def __iter__(s): return iter(s.xs)"),
                 true,
-                "the tests are about the class: its objects answer",
+                "the tests are about the class, so its objects may answer",
             ),
             (
                 &format!("{class}    def pop(s): return 0\n    def __iter__(s): return iter(s.xs)"),
@@ -595,7 +588,7 @@ fn the_views_of_an_object_must_agree() {
         &[(
             "class L:\n    isdigit = lambda s: True\ndef merge(a, b): return L()",
             false,
-            "a class that the tests know has no method of text",
+            "a class that the tests know has no string methods",
         )],
     );
 }

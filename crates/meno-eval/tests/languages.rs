@@ -1,4 +1,4 @@
-//! Programs in other languages than Python, how blocks are found, and what happens when something cannot be judged.
+//! Programs in other languages than Python, code block detection, and errors that prevent a judgement.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// A sandbox with plenty of time: no verdict depends on what else the machine does.
+/// Opens a sandbox with a long limit, so that no verdict depends on other load on the machine.
 fn sandbox() -> Option<Sandbox> {
     within(60)
 }
 
 fn within(seconds: u64) -> Option<Sandbox> {
     let limits = Limits { wall: Duration::from_secs(seconds), cpu_seconds: 2, ..Limits::default() };
-    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("not tested here: {error}")).ok()
+    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
 fn sums() -> Tests {
@@ -26,13 +26,13 @@ fn sums() -> Tests {
     .unwrap()
 }
 
-/// Judges programs in a language; nothing if this machine cannot run it, which must then be said.
+/// Judges programs in a language. Skips if this machine cannot run it, and checks that the error says so.
 fn in_language(tag: &str, language: Language, cases: &[(&str, bool)]) {
     let Some(sandbox) = sandbox() else { return };
     for (program, right) in cases {
         let judged = match judge(&sandbox, &format!("```{tag}\n{program}\n```"), &sums(), false) {
             Ok(judged) => judged,
-            Err(Error::Sandbox(reason)) if reason.contains("install") => return eprintln!("not tested here: {reason}"),
+            Err(Error::Sandbox(reason)) if reason.contains("install") => return eprintln!("skipped: {reason}"),
             Err(error) => panic!("{error}"),
         };
         assert_eq!(judged.verdict == Verdict::Right, *right, "{}\n{program}", judged.reason);
@@ -92,8 +92,8 @@ fn javascript() {
 }
 
 #[test]
-fn a_missing_compiler_is_an_error_with_the_way_out() {
-    // What is looked for, and not found, is said; a verdict would blame the answer.
+fn a_missing_compiler_is_an_error_with_a_remedy() {
+    // The error names what is missing. A verdict would blame the answer.
     let Some(sandbox) = sandbox() else { return };
     for (tag, name) in [("rust", "rustc"), ("cpp", "g++"), ("js", "node")] {
         match judge(&sandbox, &format!("```{tag}\n\n!\n```"), &sums(), false) {
@@ -129,7 +129,7 @@ fn a_response_may_give_the_function_or_only_its_body() {
 
 #[test]
 fn evalplus() {
-    // The reference solution gives the results of inputs that `test` does not have; EvalPlus' own test uses NumPy.
+    // The reference solution gives the results for inputs that `test` lacks; EvalPlus' own test uses NumPy.
     let test =
         "import numpy as np\n\ndef check(candidate):\n    np.testing.assert_allclose(candidate(2), 1.0, atol=1e-6)\n";
     let question = json!({"prompt": "def half(x):\n", "canonical_solution": "    return x / 2\n", "entry_point": "half",
@@ -149,7 +149,7 @@ fn apps_calls_and_lists() {
     let packed = r#"{"fn_name": "f", "inputs": [[[1, 2]], [[]]], "outputs": [[[2, 1]], [[]]]}"#;
     let question = json!({"question": "reverse", "input_output": packed});
     for (code, right) in [
-        ("def f(xs): return xs[::-1]", true), // the results stand in lists
+        ("def f(xs): return xs[::-1]", true), // the results are wrapped in lists
         ("class Solution:\n    def f(self, xs: List[int]): return list(reversed(xs))", true),
         ("def f(xs): return xs", false),
     ] {
@@ -174,7 +174,7 @@ fn apps_calls_and_lists() {
 }
 
 #[test]
-fn reasons_say_what_failed() {
+fn reasons_name_the_failed_test() {
     let calls = json!({"question": "f", "function": "f", "tests": [
         {"input": "1", "output": "1"}, {"input": "2", "output": "4"}]});
     let text = json!({"question": "t", "tests": [{"input": "", "output": "abc\n"}]});
@@ -206,7 +206,7 @@ fn reasons_say_what_failed() {
 }
 
 #[test]
-fn broken_tests_are_an_error_and_no_verdict() {
+fn broken_tests_are_an_error_and_not_a_verdict() {
     let Some(sandbox) = sandbox() else { return };
     for (question, part) in [
         (json!({"text": "f", "test_list": ["assert f(1) =="]}), "SyntaxError"),
@@ -219,7 +219,7 @@ fn broken_tests_are_an_error_and_no_verdict() {
         (json!({"text": "f", "test_list": ["import numpy as np\nassert np.fft(f(1))"]}), "numpy"),
     ] {
         let tests = tests_of(&question).unwrap();
-        // A NumPy that is there knows what the last one asks for.
+        // If NumPy is installed, it provides what the last case requests.
         match judge(&sandbox, "```python\ndef f(x): return 1\n```", &tests, false) {
             Err(error) => assert!(error.to_string().contains(part), "{error}"),
             Ok(judged) => assert!(part == "numpy", "{}", judged.reason),
@@ -228,9 +228,9 @@ fn broken_tests_are_an_error_and_no_verdict() {
 }
 
 #[test]
-fn a_sandbox_that_breaks_down_is_an_error_and_no_verdict() {
+fn a_failing_sandbox_is_an_error_and_not_a_verdict() {
     use std::os::unix::fs::PermissionsExt;
-    // An interpreter that is there when the sandbox is opened, and gone when the program runs.
+    // An interpreter that exists when the sandbox opens but not when the program runs.
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let python = dir.path().join("python/bin/python3");
@@ -241,7 +241,7 @@ fn a_sandbox_that_breaks_down_is_an_error_and_no_verdict() {
     std::fs::copy(real, &python).unwrap();
     let sandbox = match Sandbox::open(&python, Limits::default()) {
         Ok(sandbox) => sandbox,
-        Err(error) => return eprintln!("not tested here: {error}"),
+        Err(error) => return eprintln!("skipped: {error}"),
     };
     let path = dir.path().join("set.jsonl");
     std::fs::write(&path, r#"{"text": "f", "test_list": ["assert f(1) == 1"]}"#).unwrap();

@@ -1,4 +1,4 @@
-//! Responses to programming problems of every published form, and their verdicts.
+//! Responses to programming problems of every published format, and their verdicts.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -10,10 +10,11 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
-/// A sandbox with this much time for a run. What must be right gets plenty, whatever else the machine does.
+/// Opens a sandbox with this many seconds per run. Tests of right answers get a long limit, so that other load on the
+/// machine does not matter.
 fn sandbox(seconds: u64) -> Option<Sandbox> {
     let limits = Limits { wall: Duration::from_secs(seconds), cpu_seconds: 2, ..Limits::default() };
-    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("not tested here: {error}")).ok()
+    Sandbox::open(Path::new("python3"), limits).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
 #[test]

@@ -1,22 +1,22 @@
-//! Hostile programs in the sandbox: each is stopped by the limit made for it, and soon.
+//! Hostile programs in the sandbox: the corresponding limit stops each of them quickly.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_eval::sandbox::{End, Limits, Outcome, Sandbox};
-use meno_eval::tasks::{self, Options};
+use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::verify::code::{Test, Tests, verify};
 use meno_eval::{Split, Verdict};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The sandbox; `None` on a machine that cannot hold it, which must then have said so.
+/// Opens the sandbox. `None` if this machine does not support it; prints the reason.
 fn sandbox() -> Option<Sandbox> {
     let limits = Limits { wall: Duration::from_secs(10), cpu_seconds: 2, memory_bytes: 256 << 20, ..Limits::default() };
     match Sandbox::open(Path::new("python3"), limits) {
         Ok(sandbox) => Some(sandbox),
         Err(error) => {
             assert!(error.to_string().starts_with("the sandbox: "), "{error}");
-            eprintln!("not tested here: {error}");
+            eprintln!("skipped: {error}");
             None
         }
     }
@@ -47,7 +47,7 @@ fn loops_end() {
 }
 
 #[test]
-fn a_fork_bomb_is_contained_and_leaves_nothing() {
+fn a_fork_bomb_is_contained_and_cleaned_up() {
     let name = format!("bomb-{}", std::process::id());
     let bomb = format!(
         "import ctypes, os, time\nctypes.CDLL(None).prctl(15, {name:?}.encode())\nmade = 0\nfor _ in range(1000):\n    \
@@ -58,7 +58,7 @@ fn a_fork_bomb_is_contained_and_leaves_nothing() {
     let made: usize = outcome.output.trim().parse().unwrap();
     assert!((1..16).contains(&made), "{made} processes");
     assert_eq!(outcome.end, End::OutOfTime);
-    // None of them is left, though each had left its process group.
+    // All processes are gone, although each had left its process group.
     let named = |entry: std::io::Result<std::fs::DirEntry>| {
         std::fs::read_to_string(entry.ok()?.path().join("comm")).ok().filter(|comm| comm.trim() == name)
     };
@@ -66,7 +66,7 @@ fn a_fork_bomb_is_contained_and_leaves_nothing() {
     let deadline = Instant::now() + Duration::from_secs(20);
     while left() > 0 {
         assert!(Instant::now() < deadline, "{} processes are left", left());
-        std::thread::sleep(Duration::from_millis(20)); // the killed ones wait for the system to count them out
+        std::thread::sleep(Duration::from_millis(20)); // killed processes stay visible until the kernel reaps them
     }
 }
 
@@ -91,7 +91,7 @@ fn output_and_files_are_bounded() {
 
 #[test]
 fn there_is_no_network() {
-    // A server of this machine that answers, and that the program must not reach.
+    // A server of this machine that responds; the program must not reach it.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -104,7 +104,7 @@ fn there_is_no_network() {
 }
 
 #[test]
-fn files_outside_are_out_of_reach() {
+fn files_outside_are_inaccessible() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
@@ -124,12 +124,12 @@ fn files_outside_are_out_of_reach() {
 }
 
 #[test]
-fn other_processes_are_out_of_reach() {
+fn other_processes_are_inaccessible() {
     let program = format!(
         "import os\ntry:\n    os.kill({}, 0)\n    print('reached')\nexcept OSError:\n    print('refused')\nprint(os.getpid())\n",
         std::process::id()
     );
-    // Process 1 of its own world is Meno's init.
+    // Process 1 in its namespace is Meno's init.
     let Some(outcome) = run(&program) else { return };
     assert_eq!(outcome.output, "refused\n2\n");
 }
@@ -154,13 +154,13 @@ fn programs_are_judged() {
     assert_eq!(judge("def add(a, b):\n    return a - b", &call), Verdict::Wrong);
     assert_eq!(judge("def add(a, b):\n    return a + b", &script), Verdict::Right);
     assert_eq!(judge("def add(a, b):\n    return a", &script), Verdict::Wrong);
-    // Leaving before the tests is not passing them.
+    // Exiting before the tests does not pass them.
     assert_eq!(judge("import sys\nsys.exit(0)", &script), Verdict::Wrong);
     assert_eq!(verify(&sandbox, "no code here", &text, false).unwrap(), Verdict::Unparsable);
     assert_eq!(verify(&sandbox, "```\nprint(3)\n```", &text, true).unwrap(), Verdict::Truncated);
 }
 
-/// A line of each published format.
+/// A record of each published format.
 const LINES: [&str; 4] = [
     r#"{"question_content":"Add.","public_test_cases":"[{\"input\":\"1 2\",\"output\":\"3\",\"testtype\":\"stdin\"}]","private_test_cases":"[]","starter_code":"","metadata":"{}"}"#,
     r#"{"question_content":"Add.","public_test_cases":"[{\"input\":\"1\\n2\",\"output\":\"3\",\"testtype\":\"functional\"}]","starter_code":"class Solution:\n    def add(self, a, b):","metadata":"{\"func_name\":\"add\"}"}"#,
@@ -169,17 +169,17 @@ const LINES: [&str; 4] = [
 ];
 
 #[test]
-fn published_formats_are_read_and_nothing_runs_unasked() {
+fn published_formats_are_read_and_nothing_runs_without_permission() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("code.jsonl");
     std::fs::write(&path, LINES.join("\n")).unwrap();
     let name = path.display().to_string();
-    let Err(refused) = tasks::open(&name, &Options::default()) else { panic!("programs would run unasked") };
+    let Err(refused) = tasks::open(&name, &TaskOptions::default()) else { panic!("programs would run unasked") };
     assert!(refused.to_string().contains("--sandbox"), "{refused}");
     if sandbox().is_none() {
         return;
     }
-    let task = tasks::open(&name, &Options { sandbox: true, ..Options::default() }).unwrap();
+    let task = tasks::open(&name, &TaskOptions { sandbox: true, ..TaskOptions::default() }).unwrap();
     assert_eq!(task.len(Split::Test), Some(4));
     let function = "def add(a, b):\n    return a + b";
     let class = "class Solution:\n    def add(self, a, b):\n        return a + b";
@@ -190,6 +190,6 @@ fn published_formats_are_read_and_nothing_runs_unasked() {
         assert_eq!(task.verify(&problem, "```python\nprint('no')\n```", false), Verdict::Wrong);
     }
     std::fs::write(&path, r#"{"question":"Add.","tests":[{"input":1}]}"#).unwrap();
-    let error = tasks::open(&name, &Options { sandbox: true, ..Options::default() }).err().unwrap().to_string();
+    let error = tasks::open(&name, &TaskOptions { sandbox: true, ..TaskOptions::default() }).err().unwrap().to_string();
     assert!(error.contains("code.jsonl:1:") && error.contains("`tests`"), "{error}");
 }

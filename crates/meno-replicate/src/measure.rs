@@ -1,7 +1,7 @@
 //! The results of a model on problems it never saw, measured at the end of its stage.
 
 use crate::behaviour::{Behaviour, StyleRow, behaviour, language, share};
-use meno_eval::score::{Judged, Sample, Summary};
+use meno_eval::score::{JudgedProblem, Sample, Summary};
 use meno_eval::tasks::arithmetic::Arithmetic;
 use meno_eval::{Interval, Problem, Task, Verdict};
 use meno_train::rollout::Rollout;
@@ -73,7 +73,7 @@ impl Measures {
     /// Measures `rollouts`, which hold `k` consecutive samples of each problem. Keeps the first `shown` examples.
     pub fn of(task: &Arithmetic, rollouts: &[Rollout], k: usize, shown: usize) -> Measures {
         let groups: Vec<&[Rollout]> = rollouts.chunks(k.max(1)).collect();
-        let judged: Vec<Judged> = groups.iter().map(|g| judge(task, g)).collect();
+        let judged: Vec<JudgedProblem> = groups.iter().map(|g| judge(task, g)).collect();
         let (overall, styles) = behaviour(rollouts);
         let tokens: usize = rollouts.iter().map(|r| r.logprobs.len()).sum();
         let logprob: f64 = rollouts.iter().flat_map(|r| &r.logprobs).map(|&l| l as f64).sum();
@@ -82,8 +82,8 @@ impl Measures {
         let by_group: Vec<Behaviour> = groups.iter().map(|g| behaviour(g).0).collect();
         let clustered = |f: fn(&Behaviour) -> f64| Interval::of_share(&by_group.iter().map(f).collect::<Vec<_>>());
         let per_problem = PerProblem {
-            pass1: judged.iter().map(Judged::pass1).collect(),
-            length: judged.iter().map(Judged::tokens).collect(),
+            pass1: judged.iter().map(JudgedProblem::pass1).collect(),
+            length: judged.iter().map(JudgedProblem::tokens).collect(),
         };
         Measures {
             score: Summary::of(task, &judged),
@@ -101,7 +101,7 @@ impl Measures {
 }
 
 /// The samples of one problem as the scorer takes them. A truncated response has no answer.
-fn judge(task: &Arithmetic, group: &[Rollout]) -> Judged {
+fn judge(task: &Arithmetic, group: &[Rollout]) -> JudgedProblem {
     let q = &group[0].question;
     let (answer, language) = (q.answer.clone(), q.language.clone());
     let problem = Problem { index: q.index, question: q.text.clone(), answer, language, ..Problem::default() };
@@ -109,7 +109,7 @@ fn judge(task: &Arithmetic, group: &[Rollout]) -> Judged {
         let answer = task.answer(&problem, &r.text).filter(|_| !r.truncated);
         Sample { response: r.text.clone(), tokens: r.tokens.len(), verdict: r.verdict, answer }
     };
-    Judged { samples: group.iter().map(sample).collect(), problem: problem.clone() }
+    JudgedProblem { samples: group.iter().map(sample).collect(), problem: problem.clone() }
 }
 
 #[cfg(test)]

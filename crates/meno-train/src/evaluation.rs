@@ -17,7 +17,7 @@ use crate::rollout::{Rollout, Sampler, generator, rollout};
 use crate::run::{Observer, Run};
 use crate::time::Answering;
 use meno_engine::Sampling;
-use meno_eval::score::{Judged, Sample, Summary};
+use meno_eval::score::{JudgedProblem, Sample, Summary};
 use meno_eval::{Split, Task};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
@@ -295,7 +295,7 @@ impl Asking<'_> {
         // Built for each evaluation, so that its cache takes memory only during one.
         let mut generator = generator(model, &self.sampler, longest)?;
         let total = self.questions.len() * k;
-        let mut judged: Vec<Judged> = Vec::new();
+        let mut judged: Vec<JudgedProblem> = Vec::new();
         for part in self.questions.chunks((4 * self.sampler.slots).div_ceil(k)) {
             let mut watch = HeldOut { observer, before: judged.len() * k, total };
             let questions = (judged.len() as u64, part.to_vec());
@@ -356,10 +356,10 @@ impl Figures {
 }
 
 /// Judges the samples of one problem.
-pub fn judge(task: &dyn Task, group: &[Rollout]) -> Judged {
+pub fn judge(task: &dyn Task, group: &[Rollout]) -> JudgedProblem {
     let problem = group[0].question.problem();
     let judge = |r: &Rollout| Sample::judge(task, &problem, r.text.clone(), r.tokens.len(), r.truncated);
-    Judged { samples: group.iter().map(judge).collect(), problem: problem.clone() }
+    JudgedProblem { samples: group.iter().map(judge).collect(), problem: problem.clone() }
 }
 
 /// Reports the progress of an evaluation under a separate name.

@@ -24,7 +24,7 @@ use explain::with_suggestion;
 use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
 use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
-use meno_eval::tasks::{self, Options};
+use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::{Problem, Split, Task};
 use meno_model::plain::plain;
 use serde::de::DeserializeOwned;
@@ -138,7 +138,7 @@ impl TaskSection {
     /// Opens the task.
     pub fn open(&self) -> Result<Box<dyn Task>, Error> {
         self.check()?;
-        let options = Options { countdown: self.countdown.clone(), sandbox: self.sandbox };
+        let options = TaskOptions { countdown: self.countdown.clone(), sandbox: self.sandbox };
         Ok(tasks::open(&self.name, &options)?)
     }
 

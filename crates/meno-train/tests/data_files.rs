@@ -83,7 +83,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("b.json", "[{\"a\":1}] 7", "b.json:1: not JSON"),
         ("c.json", "{\"a\":1}\n\n{\"a\"", "c.json:3: not JSON"),
         ("a.csv", "a,b\n1,2\n3\n", "a.csv:3: CSV error"),
-        ("b.csv", "a,a\n1,2\n", "b.csv:1: two columns are called `a`"),
+        ("b.csv", "a,a\n1,2\n", "b.csv:1: two columns have the name `a`"),
         ("a.parquet", "PAR1 but no more than that", "does not end with PAR1"),
         ("b.parquet", "", "too short"),
     ] {

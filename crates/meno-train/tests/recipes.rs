@@ -74,7 +74,8 @@ fn the_tiny_data_is_whole() {
         assert!(tokenizer.decode(answer, false).starts_with("<think>"));
     }
     let questions =
-        tasks::open(&recipes().join("tiny/questions.jsonl").display().to_string(), &tasks::Options::default()).unwrap();
+        tasks::open(&recipes().join("tiny/questions.jsonl").display().to_string(), &tasks::TaskOptions::default())
+            .unwrap();
     let problem = questions.problem(meno_eval::Split::Train, 0);
     let prompt = PromptStyle::Plain.render(&problem, None, None).unwrap();
     let response = format!("<think>x</think><answer>{}</answer>", problem.answer);

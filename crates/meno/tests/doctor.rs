@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_eval::sandbox::walls;
+use meno_eval::sandbox::layers;
 use std::process::Command;
 
 #[test]
-fn every_wall_is_listed_and_a_missing_one_fails() {
+fn every_layer_is_listed_and_a_missing_one_fails() {
     let output = Command::new(env!("CARGO_BIN_EXE_meno")).args(["doctor", "--quick"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let all_ok = walls().iter().all(|wall| text.lines().any(|line| line.trim() == format!("ok         {wall}")));
-    for wall in walls() {
-        assert!(text.contains(wall), "{wall} is not in\n{text}");
+    let all_ok = layers().iter().all(|layer| text.lines().any(|line| line.trim() == format!("ok         {layer}")));
+    for layer in layers() {
+        assert!(text.contains(layer), "{layer} is not in\n{text}");
     }
     assert_eq!(output.status.code(), Some(i32::from(!all_ok)), "{text}{errors}");
     assert_eq!(all_ok, text.contains("Python: /"), "{text}");

@@ -1,14 +1,14 @@
-//! Parquet files, read row by row.
+//! Reads Parquet files row by row.
 //!
-//! Flat and nested columns (lists, structs, maps), data pages of version 1 and 2, the encodings plain, dictionary,
-//! RLE and delta, the codecs snappy, gzip and zstd: what pyarrow, pandas, polars, DuckDB and the Hugging Face hub
-//! write. The `parquet` crate reads the same and brings twenty-five more crates.
+//! Supports flat and nested columns (lists, structs, maps), data pages v1 and v2, the encodings plain, dictionary, RLE
+//! and delta, and the codecs snappy, gzip and zstd. This covers the files that pyarrow, pandas, polars, DuckDB and the
+//! Hugging Face hub write. The `parquet` crate would add twenty-five more crates.
 
 mod column;
 mod encoding;
 mod thrift;
 
-use super::{MAX_RECORD, Take, data_error};
+use super::sink::{MAX_RECORD, RecordSink, data_error};
 use crate::error::Error;
 use column::{Column, Leaf, MAX_COLUMNS};
 use encoding::Kind;
@@ -18,16 +18,16 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use thrift::{Reader, Thrift};
 
-/// Most bytes of the metadata at the end of a file.
+/// Maximum size of the metadata at the end of a file, in bytes.
 const MAX_FOOTER: u64 = 16 << 20;
-/// Deepest nesting of columns.
+/// Maximum nesting depth of columns.
 const MAX_DEPTH: usize = 32;
-/// Text and rows may come to this many bytes, or to 256 times the file's size if that is more.
+/// Text and rows may total this many bytes, or 256 times the file size if that is larger.
 const FREE_GROWTH: u64 = 1 << 30;
 const MAX_RATIO: u64 = 256;
 
-/// Calls `f` with every row and its number, from 1.
-pub(super) fn rows(path: &Path, f: &mut Take) -> Result<(), Error> {
+/// Calls `f` with every row and its number, starting at 1.
+pub(super) fn rows(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let mut file = meno_model::input::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let footer = footer(&mut file, size).map_err(Error::io(path))?;
@@ -87,7 +87,7 @@ fn footer(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Roughly the bytes of a value.
+/// Approximate size of a value in bytes.
 fn weight(value: &Value) -> u64 {
     match value {
         Value::String(s) => 8 + s.len() as u64,
@@ -97,14 +97,14 @@ fn weight(value: &Value) -> u64 {
     }
 }
 
-/// A node of the schema. The levels are those from which it is there (`def`) and by which it repeats (`rep`).
+/// A node of the schema. `def` is the definition level from which the node is present; `rep` is its repetition level.
 struct Node {
     name: String,
     repetition: Repetition,
     def: u32,
     rep: u32,
     content: Content,
-    /// The first leaf at or below it, and the one after its last.
+    /// Index of the first leaf at or below this node, and one past the last.
     leaves: (usize, usize),
 }
 
@@ -118,9 +118,9 @@ enum Repetition {
 enum Content {
     Leaf,
     Struct(Vec<Node>),
-    /// A list: its repeated child, and whether that wraps the elements once more.
+    /// A list: its repeated child; true if that child is a wrapper around the elements.
     List(Box<Node>, bool),
-    /// A map: its repeated pairs of key and value.
+    /// A map: its repeated key-value pairs.
     Map(Box<Node>),
 }
 
@@ -131,12 +131,12 @@ struct Schema<'a> {
 }
 
 impl Schema<'_> {
-    /// The next element of the schema, which lists the tree depth first.
+    /// Reads the next element of the schema, which lists the tree in depth-first order.
     fn node(&mut self, def: u32, rep: u32, depth: usize) -> Result<Node, String> {
         let element = self.elements.get(self.at).ok_or("its schema is cut short")?;
         self.at += 1;
         if depth > MAX_DEPTH {
-            return Err("its columns are nested too deep".into());
+            return Err("its columns are nested too deeply".into());
         }
         let name = element.text(4).ok_or("a column has no name")?;
         let repetition = match element.int(3) {
@@ -155,7 +155,7 @@ impl Schema<'_> {
             Content::Leaf
         } else {
             if children < 0 || children > self.elements.len() as i64 {
-                return Err("a column has a wrong number of children".into());
+                return Err("a column has an invalid number of children".into());
             }
             let nodes = (0..children).map(|_| self.node(def, rep, depth + 1)).collect::<Result<Vec<_>, _>>()?;
             group(element, &name, nodes)
@@ -164,7 +164,7 @@ impl Schema<'_> {
     }
 }
 
-/// Whether a node carries the annotation `converted`, or its successor, `logical`.
+/// True if a node has the annotation `converted`, or its successor, `logical`.
 fn annotated(element: &Thrift, converted: i64, logical: i16) -> bool {
     element.int(6) == Some(converted) || element.field(10).is_some_and(|l| l.field(logical).is_some())
 }
@@ -173,7 +173,7 @@ fn group(element: &Thrift, name: &str, mut nodes: Vec<Node>) -> Content {
     let repeated = nodes.len() == 1 && nodes[0].repetition == Repetition::Repeated;
     if repeated && annotated(element, 3, 3) {
         let child = nodes.remove(0);
-        // Old writers left the middle level out: there the repeated child is the element itself.
+        // Old writers omit the middle level: the repeated child is then the element itself.
         let wraps = matches!(&child.content, Content::Struct(c) if c.len() == 1)
             && child.name != "array"
             && child.name != format!("{name}_tuple");
@@ -199,15 +199,15 @@ fn kind(element: &Thrift) -> Result<Kind, String> {
         Some(6) => Kind::Bytes { text },
         Some(7) => match element.int(2) {
             Some(len) if (0..1 << 20).contains(&len) => Kind::Opaque(len as usize),
-            _ => return Err("a column of fixed length has none".into()),
+            _ => return Err("a fixed-length column has no length".into()),
         },
         other => return Err(format!("a column has type {other:?}")),
     })
 }
 
 impl Node {
-    /// The node's value in the current row (Dremel's record assembly): `null` where an optional node is absent, a list
-    /// for a repeated one.
+    /// The node's value in the current row (Dremel's record assembly): `null` for an absent optional node, a list for a
+    /// repeated node.
     fn value(&self, columns: &mut [Column]) -> Result<Value, String> {
         if self.repetition == Repetition::Required {
             return self.content(columns);
@@ -218,7 +218,7 @@ impl Node {
         }
         let def = columns[first].peek()?.map_or(0, |e| e.def);
         if def < self.def {
-            // Absent, or an empty list: every column below has one entry that says so.
+            // Absent node or empty list: every column below has one entry for it.
             columns[first..last].iter_mut().try_for_each(|c| c.take().map(drop))?;
             return Ok(if self.repetition == Repetition::Repeated { Value::Array(vec![]) } else { Value::Null });
         }
@@ -240,7 +240,7 @@ impl Node {
         }
     }
 
-    /// The value of a node that is there.
+    /// The value of a node that is present.
     fn content(&self, columns: &mut [Column]) -> Result<Value, String> {
         match &self.content {
             Content::Leaf => Ok(columns[self.leaves.0].take()?.value),
@@ -270,7 +270,7 @@ impl Node {
     }
 }
 
-/// The value of an object with one key.
+/// The value of an object that has exactly one key.
 fn only_value(value: Value) -> Value {
     match value {
         Value::Object(map) => map.into_iter().next().map(|(_, value)| value).unwrap_or_default(),

@@ -1,12 +1,13 @@
-//! The system calls of a program. Whatever is not listed is answered with ENOSYS, as if the kernel did not have it.
+//! The system calls that a program may use. The filter answers every other call with ENOSYS, as if the kernel lacked
+//! it.
 //!
 //! Not listed, among others: mounts and namespaces, tracing and other processes' memory, keys, bpf, userfaultfd,
-//! io_uring, perf events, System V shared memory, queues and semaphores, and every socket but Unix ones, whose names
-//! lie in the sandbox.
+//! io_uring, perf events, System V shared memory, queues and semaphores, and all sockets except Unix sockets, whose
+//! names are inside the sandbox.
 //!
-//! Memory that processes can share belongs to an object of the kernel, not to a process: all of its pages stay as long
-//! as one of them is mapped, and no limit of a process and no figure in /proc counts the others. So there is none but
-//! the files of the sandbox, which have a limit of their own: no memfd, and no shared mapping without a file.
+//! Shared memory belongs to a kernel object, not to a process: all of its pages stay while any one is mapped, and
+//! neither a process limit nor a figure in /proc counts the others. Therefore the only shared memory is the files of
+//! the sandbox, which have their own limit: memfd and shared mappings without a file are not allowed.
 
 use crate::error::Error;
 use libc::c_long;
@@ -16,7 +17,7 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Allowed whatever the arguments: files.
+/// Files: allowed with any arguments.
 const FILES: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -79,7 +80,7 @@ const FILES: &[c_long] = &[
     libc::SYS_splice,
 ];
 
-/// Memory, threads, signals, time and waiting.
+/// Memory, threads, signals, time and waiting: allowed with any arguments.
 const PROCESS: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -172,7 +173,7 @@ const PROCESS: &[c_long] = &[
     libc::SYS_eventfd2,
 ];
 
-/// What works on the sockets that a program can make.
+/// Operations on the sockets that a program can create.
 const SOCKETS: &[c_long] = &[
     libc::SYS_bind,
     libc::SYS_listen,
@@ -190,7 +191,7 @@ const SOCKETS: &[c_long] = &[
     libc::SYS_setsockopt,
 ];
 
-/// Older names of the calls above, which other processors never had.
+/// Older names of the calls above, which exist only on x86-64.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
     libc::SYS_open,
@@ -231,11 +232,11 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// The requests of `ioctl`: a terminal's settings and size, bytes to read, close on exec, blocking.
+/// The allowed `ioctl` requests: terminal settings and size, bytes to read, close on exec, blocking.
 const REQUESTS: [libc::Ioctl; 6] =
     [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO];
 
-/// The options of `prctl`: names, what a process tells of itself, and limits that only bind it more.
+/// The allowed `prctl` options: names, information about the process itself, and tighter limits.
 const OPTIONS: [libc::c_int; 8] = [
     libc::PR_SET_NAME,
     libc::PR_GET_NAME,
@@ -247,8 +248,8 @@ const OPTIONS: [libc::c_int; 8] = [
     libc::PR_SET_VMA,
 ];
 
-/// The namespaces of a sandbox. A program must not make any of them with `clone`. `clone3`, whose flags a filter cannot
-/// read, is not listed; libc then uses `clone`.
+/// The namespaces of a sandbox. A program must not create any of them with `clone`. `clone3` is not listed, because a
+/// filter cannot read its flags; libc then falls back to `clone`.
 pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
@@ -271,7 +272,7 @@ fn compile() -> Result<BpfProgram, String> {
     BpfProgram::try_from(filter).map_err(|e| e.to_string())
 }
 
-/// For each call the rules of which one must match; none for a call that is always allowed.
+/// The rules for each call, one of which must match. No rules: the call is always allowed.
 fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendError> {
     use SeccompCmpArgLen::{Dword, Qword};
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
@@ -290,14 +291,14 @@ fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendErr
     rules.insert(libc::SYS_socketpair, any_of(&[libc::AF_UNIX as u64], 0)?);
     let namespaces = NAMESPACES as u32 as u64;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Qword, MaskedEq(namespaces), 0)?])?]);
-    // Memory is private or a file's, and never from the machine's pool of huge pages.
+    // A mapping is private or of a file, and never uses the machine's pool of huge pages.
     let mapping = |without: libc::c_int| {
         let bits = (without | libc::MAP_HUGETLB) as u64;
         SeccompRule::new(vec![when(3, Qword, MaskedEq(bits), 0)?])
     };
     rules.insert(libc::SYS_mmap, vec![mapping(libc::MAP_SHARED)?, mapping(libc::MAP_ANONYMOUS)?]);
-    // A process that ignores the end of its children hides their CPU time from the limit of the whole sandbox, so
-    // that signal's action can be asked for and not set.
+    // A process that ignores SIGCHLD hides the CPU time of its children from the limit of the whole sandbox. Therefore
+    // a program can read the action of that signal but not set it.
     let child = libc::SIGCHLD as u64;
     let query = SeccompRule::new(vec![when(0, Dword, Eq, child)?, when(1, Qword, Eq, 0)?])?;
     rules.insert(libc::SYS_rt_sigaction, vec![SeccompRule::new(vec![when(0, Dword, Ne, child)?])?, query]);

@@ -1,7 +1,7 @@
-//! The file system of a sandbox: read-only views of what the tool needs, the job's files, and nothing else.
+//! The file system of a sandbox: read-only views of what the tool needs, and the job's files.
 
-use super::Job;
 use super::inside::Entry;
+use super::job::Job;
 use super::tools::{SYSTEM, Tool};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -9,15 +9,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Parts of /etc that tools need: the libraries' cache, links to compilers, the time zone.
+/// Parts of /etc that tools need: the library cache, links to compilers, the time zone.
 const ETC: [&str; 5] =
     ["/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"];
 
-/// Devices. A shared mapping of `/dev/zero` is memory that no limit counts (`calls`), so it is not among them.
+/// Devices. `/dev/zero` is excluded, because a shared mapping of it is memory that no limit counts (`calls`).
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// The entries of a job's file system, parents first. Its files lie at the root; `/work` is the working directory,
-/// and `/tmp` and `/dev/shm` lead there.
+/// The entries of a job's file system, parents first. The job's files are in the root directory. `/work` is the working
+/// directory; `/tmp` and `/dev/shm` are links to it.
 pub(super) fn entries(job: &Job) -> io::Result<Vec<Entry>> {
     let mut tree = Tree::default();
     for path in SYSTEM.iter().chain(&ETC).chain(&DEVICES).map(Path::new) {
@@ -34,24 +34,25 @@ pub(super) fn entries(job: &Job) -> io::Result<Vec<Entry>> {
             tree.entries.push(Entry::Link { path: name(Path::new(path))?, target: name(Path::new(target))? });
         }
     }
-    for (path, bytes) in own(job) {
+    for (path, bytes) in job_files(job) {
         tree.entries.push(Entry::File { path: name(Path::new(path))?, bytes: bytes.to_vec() });
     }
     Ok(tree.entries)
 }
 
-/// The files of a job, and its input under the name by which programs open it: where there is no /proc, the usual link
-/// leads nowhere.
-fn own<'a>(job: &'a Job) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+/// The files of a job. Its input appears under the name `/dev/stdin`, which programs open; without /proc, the usual
+/// link would dangle.
+fn job_files<'a>(job: &'a Job) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     job.files.iter().copied().chain(job.input.map(|input| ("dev/stdin", input)))
 }
 
-/// The bytes that a job's own files take.
+/// Total size of the job's files in bytes.
 pub(super) fn size(job: &Job) -> u64 {
-    own(job).map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
+    job_files(job).map(|(_, bytes)| (bytes.len() as u64).next_multiple_of(4096)).sum()
 }
 
-/// Where libraries of a tool lie that it would look for beside itself: the loader asks /proc where that is.
+/// Directories of libraries that a tool looks for next to its own path. The loader finds that path in /proc, which a
+/// sandbox does not have.
 pub(super) fn libraries(tool: &Tool) -> Vec<&Path> {
     let is_library = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
     let mut directories: Vec<&Path> = Vec::new();
@@ -67,12 +68,12 @@ pub(super) fn libraries(tool: &Tool) -> Vec<&Path> {
     directories
 }
 
-/// The path of a tool in the sandbox.
+/// The path of a tool inside the sandbox.
 pub(super) fn program(tool: &Tool) -> io::Result<CString> {
     name(&tool.path)
 }
 
-/// A path for the kernel.
+/// Converts a path for the kernel.
 fn name(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
@@ -86,8 +87,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// The view of a path of the machine, at the same place; nothing if the machine does not have it. A link to a
-    /// directory stays one.
+    /// Adds a read-only view of a path of the machine at the same path. Does nothing if the machine does not have it. A
+    /// link to a directory stays a link.
     fn add(&mut self, path: &Path) -> io::Result<()> {
         let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
         let place = path.strip_prefix("/").unwrap_or(path);
@@ -110,7 +111,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A directory with its parents.
+    /// Adds a directory and its parents.
     fn directory(&mut self, path: &Path) -> io::Result<()> {
         if path.as_os_str().is_empty() || self.bound.iter().any(|bound| path.starts_with(bound)) {
             return Ok(());

@@ -1,9 +1,9 @@
-//! The languages that programs can be written in.
+//! The programming languages of the sandbox.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A language whose programs can be run.
+/// A language whose programs the sandbox can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
@@ -18,7 +18,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The language of a fence's tag or of a dataset's `language`: `python`, `py`, `c++`, `rs`, …
+    /// Parses the tag of a code fence or a dataset's `language` value: `python`, `py`, `c++`, `rs`, …
     pub fn from_tag(tag: &str) -> Option<Language> {
         Some(match tag.to_ascii_lowercase().as_str() {
             "python" | "python3" | "py" | "py3" | "pypy" | "pypy3" => Language::Python,

@@ -1,14 +1,14 @@
-//! The interpreters and compilers of this machine, and what a program must read to run them.
+//! Locates this machine's interpreters and compilers, and what they must read at run time.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Directories of programs and libraries, which every sandbox can read.
+/// Directories of programs and libraries that every sandbox can read.
 pub(super) const SYSTEM: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 
-/// The parts of an installation (PREFIX of PREFIX/bin/TOOL) that hold a tool's own programs and libraries, where it
+/// The parts of an installation (PREFIX of PREFIX/bin/TOOL) that hold a tool's programs and libraries, if the tool
 /// shares the prefix with others.
 const SHARED_PARTS: [&str; 9] = [
     "lib/node_modules",
@@ -22,19 +22,19 @@ const SHARED_PARTS: [&str; 9] = [
     "include/node",
 ];
 
-/// The same where the prefix is the tool's alone.
+/// The same parts, if the prefix belongs to the tool alone.
 const OWN_PARTS: [&str; 6] = ["bin", "lib", "lib32", "lib64", "libexec", "include"];
 
-/// How the names of the libraries begin that compilers link programs with.
+/// Name prefixes of libraries that compilers link programs with.
 const LINKED: [&str; 5] = ["libstdc++", "libsupc++", "libgcc_s", "libc++", "libunwind"];
 
-/// The directories in which managers of versions keep prefixes, one for each version: of pyenv, nvm and nodenv, rustup,
-/// asdf and mise, fnm, volta, Homebrew.
+/// Directories in which version managers keep one prefix per version: pyenv, nvm and nodenv, rustup, asdf and mise,
+/// fnm, volta, Homebrew.
 const COLLECTIONS: [&str; 6] = ["versions", "toolchains", "installs", "node-versions", "image", "Cellar"];
 
-/// Prints what an interpreter of Python needs, one path a line: itself, where its modules lie, the libraries that it
-/// loaded. It runs without `site` (`-S`), so that `sys.path` holds its own directories and not what a .pth file names;
-/// then `site` finds the virtual environment, if it is one.
+/// Prints what a Python interpreter needs, one path per line: itself, the directories of its modules, the libraries it
+/// loaded. Runs without `site` (`-S`), so that `sys.path` holds only its own directories and not entries of .pth files.
+/// `site` then finds the virtual environment, if there is one.
 const NEEDS_OF_PYTHON: &str = "
 import os, sys
 paths = set(sys.path)
@@ -54,16 +54,16 @@ print('\\n'.join(sorted(path for path in paths if path and os.path.exists(path))
 /// A program of this machine that runs in the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
-    /// The program itself, links followed.
+    /// The program, with links resolved.
     pub(super) path: PathBuf,
-    /// What it reads beside the system's directories.
+    /// What it reads in addition to the system directories.
     pub(super) needs: Vec<PathBuf>,
-    /// It reserves far more address space than it uses, so only its data is limited.
+    /// True if it reserves much more address space than it uses; only its data segment is then limited.
     pub(super) reserves_memory: bool,
 }
 
 impl Tool {
-    /// The program at `path`, a path without links.
+    /// Creates a tool from a path without links.
     fn at(path: PathBuf) -> Result<Tool, String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let needs = match is_system(&path) {
@@ -74,13 +74,12 @@ impl Tool {
         Ok(Tool { needs, reserves_memory: name.starts_with("node") || name == "rustc", path })
     }
 
-    /// A program that is a file of the job.
-    pub(crate) fn made(path: &str) -> Tool {
+    /// A program that is one of the job's files.
+    pub(crate) fn from_job_file(path: &str) -> Tool {
         Tool { path: path.into(), needs: Vec::new(), reserves_memory: false }
     }
 
-    /// The program of a name that is looked up in `PATH`, or of a path. The error says why there is none and what to
-    /// do.
+    /// Finds a program by a path or by a name in `PATH`. The error gives the reason and the remedy.
     pub(super) fn find(name: &Path) -> Result<Tool, String> {
         let shown = name.display();
         let path = if name.components().count() > 1 {
@@ -95,12 +94,12 @@ impl Tool {
     }
 }
 
-/// Whether a path lies where every sandbox can read.
+/// True if every sandbox can read this path.
 fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|directory| path.starts_with(directory))
 }
 
-/// What an interpreter of Python reads.
+/// The paths that a Python interpreter reads.
 fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
     let failed =
         |reason: &str| format!("{} cannot be used: it does not say where its modules are: {reason}", path.display());
@@ -112,25 +111,25 @@ fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
     let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are no UTF-8"))?;
     let paths = text.lines().filter_map(|line| Path::new(line).canonicalize().ok());
-    Ok(paths.filter(|path| !is_system(path) && !holds_others(path)).chain([path.to_owned()]).collect())
+    Ok(paths.filter(|path| !is_system(path) && !is_personal(path)).chain([path.to_owned()]).collect())
 }
 
-/// What another tool reads: itself, the libraries that it loads, and the parts of its installation. A prefix such as
-/// `/usr/local` or `~/.local` holds more than the tool, personal files perhaps, so only known parts of it are read.
+/// The paths that another tool reads: itself, the libraries it loads, and the known parts of its installation. Other
+/// parts are left out, because a prefix such as `/usr/local` or `~/.local` can also hold personal files.
 fn needs_of(path: &Path) -> Vec<PathBuf> {
     let prefix = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let parts: &[&str] = if is_own(prefix) { &OWN_PARTS } else { &SHARED_PARTS };
     let parts = parts.iter().map(|part| prefix.join(part)).filter(|part| part.is_dir());
-    // A library is found by its name, which may be a link, so these paths stay as they are.
+    // The loader finds a library by its name, which may be a link, so these paths are not resolved.
     let found = parts.filter_map(|part| part.canonicalize().ok()).chain(loaded(path)).chain(linked(prefix));
-    let needs = found.filter(|part| !is_system(part) && !holds_others(part)).chain([path.to_owned()]);
+    let needs = found.filter(|part| !is_system(part) && !is_personal(part)).chain([path.to_owned()]);
     let mut needs: Vec<PathBuf> = needs.collect();
     needs.sort();
     needs.dedup();
     needs
 }
 
-/// Whether a prefix belongs to one tool: that of a version in a collection of them, of an environment of conda, or
+/// True if a prefix belongs to one tool: a version in a version manager's directory, a conda environment, or
 /// `/opt/NAME`.
 fn is_own(prefix: &Path) -> bool {
     let collection = |dir: Option<&Path>| {
@@ -138,10 +137,10 @@ fn is_own(prefix: &Path) -> bool {
     };
     let (parent, above) = (prefix.parent(), prefix.parent().and_then(Path::parent));
     let is_named = collection(parent) || collection(above) || parent == Some(Path::new("/opt"));
-    !holds_others(prefix) && (is_named || prefix.join("conda-meta").is_dir())
+    !is_personal(prefix) && (is_named || prefix.join("conda-meta").is_dir())
 }
 
-/// The libraries that the loader finds for a program, as it prints them when it is asked to.
+/// The libraries that the loader prints for a program.
 fn loaded(path: &Path) -> Vec<PathBuf> {
     let mut command = Command::new(path);
     command.arg("--version").env("LD_TRACE_LOADED_OBJECTS", "1").stdin(Stdio::null()).stderr(Stdio::null());
@@ -150,7 +149,7 @@ fn loaded(path: &Path) -> Vec<PathBuf> {
     text.lines().filter_map(file).filter(|file| file.is_absolute() && file.is_file()).collect()
 }
 
-/// The libraries of a prefix that programs are linked with.
+/// The libraries of a prefix that compilers link programs with.
 fn linked(prefix: &Path) -> Vec<PathBuf> {
     let files = ["lib", "lib64"].into_iter().filter_map(|dir| std::fs::read_dir(prefix.join(dir)).ok()).flatten();
     let files = files.filter_map(|entry| Some(entry.ok()?.path()));
@@ -161,7 +160,7 @@ fn linked(prefix: &Path) -> Vec<PathBuf> {
     files.filter(is_linked).collect()
 }
 
-/// The first binary of that name in `PATH`.
+/// The first binary with that name in `PATH`.
 fn in_path(name: &Path) -> Result<PathBuf, String> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
     let found: Vec<PathBuf> =
@@ -181,13 +180,14 @@ fn script(path: &Path) -> String {
     )
 }
 
-/// Whether a file is a program and not a script.
+/// True if a file is a binary and not a script.
 fn is_binary(path: &Path) -> bool {
     let mut magic = [0; 4];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }
 
-/// The compiler behind rustup's proxy, which finds it by settings in the home directory.
+/// The compiler behind rustup's proxy. The proxy finds it through settings in the home directory, which a sandbox
+/// lacks.
 fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
     if path.file_name().is_none_or(|file| file != "rustup") {
         return path;
@@ -198,8 +198,8 @@ fn toolchain(path: PathBuf, name: &Path) -> PathBuf {
     real.unwrap_or(path)
 }
 
-/// Whether a directory is somebody's home, holds homes, or is shared by the tools and settings of a user.
-fn holds_others(dir: &Path) -> bool {
+/// True if a directory is a home directory, contains home directories, or holds a user's shared tools and settings.
+fn is_personal(dir: &Path) -> bool {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let real = home.as_ref().and_then(|home| home.canonicalize().ok());
     let names = [".local", ".cache", ".config"];
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_of_a_home_is_shared_unless_it_is_the_tools_own() {
+    fn a_prefix_in_a_home_is_shared_unless_one_tool_owns_it() {
         for shared in ["", ".local", "local", "projects/x", "usr/local", ".cache"] {
             let (_dir, prefix) = prefix(shared);
             let parts = ["bin/node", "lib/gcc", "lib/libstdc++.so.6", "lib/node_modules"];
@@ -246,23 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn homes_and_what_holds_them_are_personal() {
+    fn homes_and_their_parents_are_personal() {
         assert!(Tool::at("/usr/bin/python3.11".into()).unwrap().needs.is_empty());
         for dir in ["/home", "/home/me", "/root", "/", "/home/me/.local", "/opt", "/var/home/me"] {
-            assert!(holds_others(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");
+            assert!(is_personal(Path::new(dir)) && !is_own(Path::new(dir)), "{dir}");
         }
         assert!(is_own(Path::new("/opt/gcc-14")) && is_own(Path::new("/home/me/.rustup/toolchains/stable")));
         assert!(!is_own(Path::new("/home/me/gcc")) && !is_own(Path::new("/srv")) && !is_own(Path::new("/data/x")));
     }
 
     #[test]
-    fn the_loader_names_the_libraries_of_a_tool() {
+    fn the_loader_lists_the_libraries_of_a_tool() {
         let libraries = loaded(&std::env::current_exe().unwrap());
         assert!(libraries.iter().any(|path| path.to_string_lossy().contains("libc.")), "{libraries:?}");
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_with_the_way_out() {
+    fn errors_name_the_unusable_tool_and_the_remedy() {
         let dir = tempfile::tempdir().unwrap();
         let shim = dir.path().join("python3");
         std::fs::write(&shim, "#!/bin/sh\nexec python3\n").unwrap();

@@ -1,26 +1,26 @@
-//! What all processes of a sandbox use together, read from /proc.
+//! Measures what all processes of a sandbox use together, from /proc.
 //!
-//! Limits of the kernel bind single processes: a program that forks one child after the other would keep a processor
-//! busy and sixteen would hold sixteen times the memory. Signals about ended children cannot be ignored in a sandbox
-//! (`calls`), so the CPU time of a dead process is always counted by the one that waited for it.
+//! Kernel limits apply to single processes: a program that forks one child after another could keep a processor busy,
+//! and sixteen processes could use sixteen times the memory. Programs in a sandbox cannot ignore SIGCHLD (`calls`), so
+//! the process that waits for a dead child always accounts for its CPU time.
 
 use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-/// The unit of times in /proc, the same on every Linux.
+/// The unit of times in /proc; identical on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What processes use.
+/// The resource usage of processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// CPU time, dead processes included.
+    /// CPU time, including dead processes.
     pub(super) cpu: Duration,
-    /// Bytes of memory of their own with their page tables, swapped or not; what two processes share counts once where
-    /// the kernel says so.
+    /// Private memory in bytes, including page tables and swap. Memory shared by two processes counts once if the
+    /// kernel reports it so.
     pub(super) memory_bytes: u64,
-    /// Running processes, and ended ones that have not been waited for.
+    /// Running processes, and ended ones that no process has waited for.
     pub(super) processes: usize,
 }
 
@@ -31,7 +31,7 @@ struct Process {
     ticks: u64,
 }
 
-/// What a process and all its descendants use. That /proc does not show the process is an error.
+/// The usage of a process and all its descendants. Returns an error if /proc does not show the process.
 pub(super) fn of(root: Pid) -> io::Result<Usage> {
     let mut processes = HashMap::new();
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -61,22 +61,22 @@ pub(super) fn of(root: Pid) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// Whether /proc shows this process, and therefore its descendants.
+/// True if /proc shows this process, and therefore its descendants.
 pub(super) fn is_visible() -> bool {
     std::fs::read_link("/proc/self").is_ok_and(|pid| pid.as_os_str() == std::process::id().to_string().as_str())
 }
 
-/// The fields of a process; its name, in brackets, may hold anything.
+/// Parses the fields of a process. Its name, in brackets, may contain anything.
 fn parse(stat: &str) -> Option<Process> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
-    // utime, stime and those of the children that it waited for.
+    // utime, stime, and the same of the children it has waited for.
     let ticks = (11..15).map(|index| number(index).and_then(|n| u64::try_from(n).ok())).sum::<Option<u64>>()?;
     Some(Process { parent: number(1)? as i32, ticks })
 }
 
-/// A process's share of the memory, or, where that cannot be read, what it holds beside files; and its page tables.
-/// They can be large with little behind them: all pages that are only read are one.
+/// A process's share of the memory (PSS), or its memory that is not backed by files if PSS is unreadable; plus its page
+/// tables. Page tables can be large with little memory behind them: all pages that are only read share one zero page.
 fn memory(pid: i32) -> u64 {
     let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let (share, status) = (read("smaps_rollup"), read("status"));
@@ -87,8 +87,8 @@ fn memory(pid: i32) -> u64 {
     held + bytes(&status, "VmPTE").unwrap_or(0)
 }
 
-/// A number of bytes in a file of lines `NAME: NUMBER kB`. A process's name, which may hold anything, has no line breaks
-/// there.
+/// Reads a number of bytes from lines of the form `NAME: NUMBER kB`. The process name, which may contain anything, has
+/// no line breaks in these files.
 fn bytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)
@@ -127,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn page_tables_and_pages_on_disk_count() {
+    fn page_tables_and_swapped_pages_count() {
         assert_eq!(bytes("Name:\tVmPTE: 9 kB\nVmPTE:\t       8 kB\n", "VmPTE"), Some(8 << 10));
         assert_eq!(bytes("Pss_Dirty: 1 kB\nSwapPss:  3 kB\n", "Pss"), None);
         let before = memory(std::process::id() as i32);
         let size = 3 << 30;
-        // SAFETY: a new mapping, which nothing else uses; all its pages are the one of zeros.
+        // SAFETY: a new mapping that nothing else uses; all its pages are the zero page.
         unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             let start = libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ, flags, -1, 0);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_an_error() {
+    fn a_missing_process_is_an_error() {
         assert!(of(Pid::from_raw(i32::MAX)).is_err());
     }
 }

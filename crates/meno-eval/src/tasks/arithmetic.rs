@@ -1,14 +1,13 @@
-//! Sums and differences, worked out from left to right: the task family of `meno replicate`.
+//! Sums and differences, evaluated from left to right: the task of `meno replicate`.
 //!
-//! One to four operations on numbers below a hundred, every partial result between 0 and 499, asked in English or in
+//! One to four operations on numbers below 100; every partial result is between 0 and 499. Questions are in English or
 //! Chinese.
 //!
-//! Held out: expressions of two operations or more are split by a hash of their text, one in twenty for the test and
-//! one in twenty for validation. A training problem is refused if it *begins* with a held-out expression, so no
-//! worked solution of a held-out problem is ever seen as part of a longer one. Single operations all belong to
-//! training.
+//! Held-out problems: expressions with two or more operations are split by a hash of their text, one in twenty for test
+//! and one in twenty for validation. A training problem must not *begin* with a held-out expression, so the worked
+//! solution of a held-out problem never appears as part of a longer one. All single operations belong to training.
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::verify;
 use meno_tensor::rng::Rng;
 use std::fmt;
@@ -34,7 +33,7 @@ impl Op {
         }
     }
 
-    /// `a` op `b`.
+    /// Computes `a` op `b`.
     pub fn apply(self, a: i64, b: i64) -> i64 {
         match self {
             Op::Add => a + b,
@@ -58,7 +57,7 @@ impl Expression {
         self.rest.iter().fold(self.first, |v, &(op, b)| op.apply(v, b))
     }
 
-    /// Reads `12+3-4`; `None` if it is not of this family.
+    /// Parses `12+3-4`; `None` if the expression does not belong to the task.
     pub fn parse(text: &str) -> Option<Expression> {
         let number = |s: &str| (!s.is_empty() && s.len() <= 4).then(|| s.parse::<i64>().ok()).flatten();
         let end = text.find(['+', '-']).unwrap_or(text.len());
@@ -73,12 +72,12 @@ impl Expression {
         Some(e)
     }
 
-    /// The split it belongs to.
+    /// The split that the expression belongs to.
     pub fn split(&self) -> Split {
         if self.rest.len() < 2 {
             return Split::Train;
         }
-        // FNV-1a, then a finaliser: fixed for ever, whatever the seed of a run.
+        // FNV-1a with a finaliser. The split must never change, whatever the seed of a run.
         let hash = self
             .to_string()
             .bytes()
@@ -90,7 +89,7 @@ impl Expression {
         }
     }
 
-    /// Whether it begins with, or is, an expression held out from training.
+    /// True if it is, or begins with, an expression held out from training.
     pub fn begins_held_out(&self) -> bool {
         (2..=self.rest.len())
             .any(|n| Expression { first: self.first, rest: self.rest[..n].to_vec() }.split() != Split::Train)
@@ -104,12 +103,12 @@ impl fmt::Display for Expression {
     }
 }
 
-/// The family. Problems are named by seed, split and index.
+/// The arithmetic task. Seed, split and index identify a problem.
 #[derive(Clone, Debug)]
 pub struct Arithmetic {
     /// Seed of the problems.
     pub seed: u64,
-    /// Shares of 1, 2, 3, … operations.
+    /// Shares of problems with 1, 2, 3, … operations.
     pub operations: Vec<f64>,
     /// Share of questions in Chinese.
     pub chinese: f64,
@@ -122,7 +121,7 @@ impl Default for Arithmetic {
 }
 
 impl Arithmetic {
-    /// A random expression of the family, of any split.
+    /// Draws a random expression of any split.
     fn draw(&self, rng: &mut Rng) -> Expression {
         loop {
             let n = rng.weighted(&self.operations) + 1;
@@ -143,7 +142,7 @@ impl Arithmetic {
         }
     }
 
-    /// Expression and language of a problem.
+    /// The expression and language of a problem.
     pub fn expression(&self, split: Split, index: u64) -> (Expression, &'static str) {
         let mut rng = Rng::new(&[0x6d65_6e6f, self.seed, split as u64, index]);
         let language = if rng.chance(self.chinese) { "zh" } else { "en" };
@@ -160,7 +159,7 @@ impl Arithmetic {
     }
 }
 
-/// The question about an expression.
+/// The question text for an expression.
 pub fn question(expression: &Expression, language: &str) -> String {
     match language {
         "zh" => format!("{expression}等于多少？"),
@@ -168,7 +167,7 @@ pub fn question(expression: &Expression, language: &str) -> String {
     }
 }
 
-/// The expression a question is about and its language: the inverse of [`question`].
+/// Parses a question into its expression and language: the inverse of [`question`].
 pub fn parse_question(question: &str) -> Option<(Expression, &'static str)> {
     if let Some(e) = question.strip_prefix("What is ").and_then(|q| q.strip_suffix('?')) {
         return Some((Expression::parse(e)?, "en"));
@@ -191,7 +190,7 @@ impl Task for Arithmetic {
         Problem { index, question: question(&e, language), answer, language: language.to_owned(), ..Problem::default() }
     }
 
-    /// The number between the answer tags or in the box; a response without them gives no answer.
+    /// The number in the answer tags or in the box. Without either, a response has no answer.
     fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
         let text = verify::tagged(response).or_else(|| verify::boxed(verify::after_thinking(response)?))?;
         text.trim().parse::<i64>().ok().map(|n| n.to_string())
@@ -209,7 +208,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn expressions_round_trip_and_have_the_value_python_gives() {
+    fn expressions_round_trip_and_evaluate_as_in_python() {
         for (text, value) in [("47+85-29", 103), ("12-3+4", 13), ("7", 7), ("99+99+99+99", 396)] {
             let e = Expression::parse(text).unwrap();
             assert_eq!((e.value(), e.to_string().as_str()), (value, text));

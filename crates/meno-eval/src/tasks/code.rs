@@ -1,14 +1,14 @@
-//! Programming problems from a data file, judged by running the answer's program against tests in a sandbox.
+//! Programming problems from a data file. A sandbox runs the answer's program against the tests.
 //!
-//! A line has the question (`question_content`, `question`, `prompt`, `text` or `description`) and its tests in one of
-//! the forms of [`tests_of`].
+//! A record has the question (`question_content`, `question`, `prompt`, `text` or `description`) and its tests in one
+//! of the formats of [`tests_of`].
 
 mod formats;
 
 pub use formats::tests_of;
 
 use super::dataset::{name_of, read, text};
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::sandbox::Sandbox;
 use crate::verify::Verdict;
@@ -23,19 +23,19 @@ pub struct Code {
     name: String,
     problems: Vec<Problem>,
     sandbox: Sandbox,
-    /// By problem and program: whether it passed. A vote and a score ask for the same.
+    /// Results by problem and program. Votes and scores judge the same program repeatedly.
     judged: Mutex<HashMap<(u64, String), bool>>,
-    /// Why an answer could not be judged; none can be trusted after that.
+    /// The first error that prevented a judgement. Results after it are not valid.
     broken: Mutex<Option<Error>>,
 }
 
-/// Whether a line is a programming problem.
+/// True if a record is a programming problem.
 pub fn is_code(line: &Value) -> bool {
     formats::KEYS.iter().any(|key| line.get(key).is_some())
 }
 
 impl Code {
-    /// Reads a file; a bad record is named.
+    /// Reads a file. An error names the bad record.
     pub fn open(path: &Path, sandbox: Sandbox) -> Result<Code, Error> {
         let (name, problems) = (name_of(path), read(path, problem)?);
         Ok(Code { name, problems, sandbox, judged: Mutex::default(), broken: Mutex::default() })
@@ -46,7 +46,7 @@ fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let mut question = text(value, &["question_content", "question", "prompt", "text", "description"])?;
     let starter = value.get("starter_code").and_then(Value::as_str).unwrap_or_default();
     let tests = tests_of(value)?;
-    // LiveCodeBench's own words.
+    // The prompt texts of LiveCodeBench.
     question += &match (&tests.function, starter, tests.tests.first()) {
         (_, starter, _) if !starter.is_empty() => format!(
             "\n\nYou will use the following starter code to write the solution to the problem and enclose your code \
@@ -81,7 +81,7 @@ impl Task for Code {
         answer(response, &serde_json::from_str(&problem.answer).ok()?)
     }
 
-    /// What cannot be judged is not right, and [`Task::check`] returns the error.
+    /// Returns false if the answer cannot be judged; [`Task::check`] then returns the error.
     fn is_right(&self, problem: &Problem, answer: &str) -> bool {
         let key = (problem.index, answer.to_owned());
         let judged = || self.judged.lock().expect("invariant: no judge panicked");

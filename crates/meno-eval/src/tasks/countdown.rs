@@ -1,33 +1,33 @@
-//! Countdown: reach a target with the given numbers and `+ - * /`, each number once (TinyZero's task).
+//! Countdown: reach a target with the given numbers and `+ - * /`, using each number once (the task of TinyZero).
 //!
 //! Every problem has a solution: its target is the value of a random expression.
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::verify::{self, Judgement, Verdict};
 use meno_tensor::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The family: `[task.countdown]` of a recipe. Problems are named by seed, split and index; a multiset of numbers with
-/// its target belongs to one split alone.
+/// The settings of the task: `[task.countdown]` of a recipe. Seed, split and index identify a problem. A multiset of
+/// numbers with its target belongs to exactly one split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Countdown {
     /// Seed of the problems.
     pub seed: u64,
-    /// Fewest numbers given.
+    /// Minimum count of given numbers.
     pub min_numbers: usize,
-    /// Most numbers given.
+    /// Maximum count of given numbers.
     pub max_numbers: usize,
-    /// Largest number given.
+    /// Largest given number.
     pub max_number: i64,
     /// Largest target.
     pub max_target: i64,
-    /// What is asked, with `{numbers}` and `{target}` in it.
+    /// The question text, with the placeholders `{numbers}` and `{target}`.
     pub question: String,
 }
 
-/// TinyZero's words.
+/// The prompt of TinyZero.
 const QUESTION: &str = "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic \
 arithmetic operations (+, -, *, /) and each number must be used exactly once. Show your work in <think> </think> tags. \
 And return the final equation in <answer> </answer> tags, for example <answer>(1 + 2) / 3</answer>.";
@@ -40,7 +40,7 @@ impl Default for Countdown {
 }
 
 impl Countdown {
-    /// The family, if there are problems of its kind.
+    /// Validates the settings; an error if no problems exist for them.
     pub fn checked(self) -> Result<Countdown, Error> {
         let bad = |message: &str| Err(Error::Countdown(message.to_owned()));
         if self.min_numbers < 2 || self.max_numbers < self.min_numbers || self.max_numbers > 8 {
@@ -50,12 +50,12 @@ impl Countdown {
             return bad("max_number and max_target must be 4 to 1000000");
         }
         if !self.question.contains("{numbers}") || !self.question.contains("{target}") {
-            return bad("question must have {numbers} and {target} in it");
+            return bad("question must contain {numbers} and {target}");
         }
         Ok(self)
     }
 
-    /// Numbers and target of a problem.
+    /// The numbers and the target of a problem.
     pub fn numbers(&self, split: Split, index: u64) -> (Vec<i64>, i64) {
         let mut rng = Rng::new(&[0x636f_756e_7464, self.seed, split as u64, index]);
         loop {
@@ -80,7 +80,7 @@ impl Countdown {
     }
 }
 
-/// The value of a random expression over all of `numbers`, if it is a whole number at every step.
+/// The value of a random expression over all `numbers`; `None` if an intermediate value is not a whole number.
 fn random_value(mut numbers: Vec<i64>, rng: &mut Rng) -> Option<i64> {
     while numbers.len() > 1 {
         let a = numbers.swap_remove(rng.below(numbers.len()));
@@ -96,8 +96,8 @@ fn random_value(mut numbers: Vec<i64>, rng: &mut Rng) -> Option<i64> {
     numbers.pop()
 }
 
-/// Judges a response against numbers and target in a problem's answer field, `3 4 8 = 20`. `None` if the field is not
-/// of this form.
+/// Judges a response against the numbers and the target in a problem's answer field, `3 4 8 = 20`. `None` if the field
+/// does not have this form.
 pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgement> {
     let (numbers, target) = parse(reference)?;
     let found = verify::countdown::answer(response);
@@ -107,8 +107,8 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgeme
     let (verdict, reason) = match (&text, value) {
         _ if truncated => (Verdict::Truncated, "the response ran into the length limit".to_owned()),
         (None, _) => (Verdict::Unparsable, "the response has no answer after its reasoning".to_owned()),
-        (Some(_), None) => (Verdict::Unparsable, "the answer is no expression of + - * / and brackets".to_owned()),
-        (Some(text), Some(_)) if verify::countdown::makes(text, &numbers, target) => {
+        (Some(_), None) => (Verdict::Unparsable, "the answer is not an expression of + - * / and brackets".to_owned()),
+        (Some(text), Some(_)) if verify::countdown::is_solution(text, &numbers, target) => {
             (Verdict::Right, "equal".to_owned())
         }
         (Some(_), Some((value, used))) => (Verdict::Wrong, format!("its value is {value}, it uses {used:?}")),
@@ -118,7 +118,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Option<Judgeme
     Some(Judgement { verdict, extracted: text, marker, gold: vec![reference.to_owned()], response, reason })
 }
 
-/// Numbers and target in a problem's answer field, `3 4 8 = 20`.
+/// Parses the numbers and the target from a problem's answer field, `3 4 8 = 20`.
 fn parse(answer: &str) -> Option<(Vec<i64>, i64)> {
     let (numbers, target) = answer.split_once('=')?;
     let numbers: Option<Vec<i64>> = numbers.split_whitespace().map(|n| n.parse().ok()).collect();
@@ -147,7 +147,7 @@ impl Task for Countdown {
         }
     }
 
-    /// The expression without spaces, with what it claims to equal.
+    /// The expression without spaces, including the stated result.
     fn answer(&self, _problem: &Problem, response: &str) -> Option<String> {
         let found = verify::countdown::answer(response)?;
         let text: String = found.text.split_whitespace().collect();
@@ -156,7 +156,7 @@ impl Task for Countdown {
     }
 
     fn is_right(&self, problem: &Problem, answer: &str) -> bool {
-        parse(&problem.answer).is_some_and(|(numbers, target)| verify::countdown::makes(answer, &numbers, target))
+        parse(&problem.answer).is_some_and(|(numbers, target)| verify::countdown::is_solution(answer, &numbers, target))
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn splits_share_no_problem() {
+    fn splits_do_not_share_problems() {
         let task = Countdown { max_number: 9, max_target: 20, ..Countdown::default() };
         let keys = |split| -> HashSet<(Vec<i64>, i64)> {
             let sorted = |(mut n, t): (Vec<i64>, i64)| {
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_problem_can_be_solved() {
-        // By search over all orders and operations of three numbers.
+        // Searches over all orders and operations of three numbers.
         let task = Countdown { max_numbers: 3, ..Countdown::default() };
         for i in 0..200 {
             let (n, t) = task.numbers(Split::Test, i);
@@ -210,7 +210,7 @@ mod tests {
             let solved = orders
                 .iter()
                 .flat_map(|o| forms(n[o[0]], n[o[1]], n[o[2]]))
-                .any(|e| verify::countdown::makes(&e, &n, t));
+                .any(|e| verify::countdown::is_solution(&e, &n, t));
             assert!(solved, "{n:?} -> {t}");
         }
     }

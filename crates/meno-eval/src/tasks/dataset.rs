@@ -1,12 +1,12 @@
-//! A file of questions and answers: records `{"question": …, "answer": …}` (or `"prompt"`, `"problem"`) in any layout of
-//! [`crate::records`].
+//! A file of questions and answers: records `{"question": …, "answer": …}` (or `"prompt"`, `"problem"`) in any layout
+//! of [`crate::records`].
 //!
-//! The answer is compared as mathematics, or as a letter if the reference is a single letter A to J. These published
-//! sets are read as they are: AIME (`problem` or `Problem`, `answer` or `Answer`), MATH-500 (`problem`, `answer`), MATH
-//! (`problem`, `solution` with its `\boxed`), GSM8K (the solution before `####`), MMLU and MMLU-Pro (`choices` or
+//! Answers are compared as mathematics, or as letters if the reference is a single letter A to J. These published
+//! datasets can be used unchanged: AIME (`problem` or `Problem`, `answer` or `Answer`), MATH-500 (`problem`, `answer`),
+//! MATH (`problem`, `solution` with its `\boxed`), GSM8K (the solution before `####`), MMLU and MMLU-Pro (`choices` or
 //! `options`), GPQA (`Question`, `Correct Answer`, `Incorrect Answer 1` to `3`).
 
-use super::{Problem, Split, Task};
+use super::task::{Problem, Split, Task};
 use crate::error::Error;
 use crate::records::records;
 use crate::verify::{self, Judgement, Verdict};
@@ -14,7 +14,8 @@ use meno_tensor::rng::Rng;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The questions of one file. All splits are the same: what is held out is the matter of who makes the files.
+/// The questions of one file. A file has no splits: every split returns all questions. Keep held-out questions in a
+/// separate file.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
@@ -22,20 +23,20 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file; a bad record is named.
+    /// Reads a file. An error names the bad record.
     pub fn open(path: &Path) -> Result<Dataset, Error> {
         Ok(Dataset { name: name_of(path), problems: read(path, problem)? })
     }
 }
 
-/// The name of a file without its endings.
+/// The name of a file without its extensions.
 pub(super) fn name_of(path: &Path) -> String {
     let name = path.file_name().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     name.split_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name.clone(), |(stem, _)| stem.to_owned())
 }
 
-/// The problems of a file, one a record, as `problem` makes them of a record without its nulls and of its number; a bad
-/// record is named by its line.
+/// Reads one problem per record. `problem` receives the record without nulls and the problem's number. An error names
+/// the line of the bad record.
 pub(super) fn read(
     path: &Path,
     problem: impl Fn(&Value, u64) -> Result<Problem, String>,
@@ -54,7 +55,7 @@ pub(super) fn read(
     Ok(problems)
 }
 
-/// A record without its nulls: in Parquet every record has the keys of all.
+/// Removes the nulls of a record. In Parquet, every record has the keys of all records.
 fn present(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
@@ -62,7 +63,7 @@ fn present(value: Value) -> Value {
     }
 }
 
-/// The first record of a file, to tell what kind it is.
+/// The first record of a file, which determines the kind of task.
 pub(super) fn first_record(path: &Path) -> Result<Option<Value>, Error> {
     let mut first = None;
     let read = records(path, |_, value| {
@@ -75,7 +76,7 @@ pub(super) fn first_record(path: &Path) -> Result<Option<Value>, Error> {
     }
 }
 
-/// The string or number at the first of `keys` that is there.
+/// The string or number at the first existing key of `keys`.
 pub(super) fn text(value: &Value, keys: &[&str]) -> Result<String, String> {
     match keys.iter().find_map(|k| value.get(k)) {
         Some(Value::String(s)) => Ok(s.clone()),
@@ -85,7 +86,7 @@ pub(super) fn text(value: &Value, keys: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Reads a line of a dataset as the problem of this number.
+/// Parses a record as the problem with this number.
 pub fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     let question = text(value, &["question", "prompt", "problem", "Problem", "Question"])?;
     let language = value.get("language").and_then(Value::as_str).unwrap_or("en").to_owned();
@@ -94,15 +95,15 @@ pub fn problem(value: &Value, index: u64) -> Result<Problem, String> {
     }
     let answer = text(value, &["answer", "Answer", "solution"])?;
     let answer = answer.rsplit_once("####").map_or(answer.as_str(), |(_, a)| a).trim();
-    // MATH's solutions end with their answer in a box.
+    // MATH has solutions that end with a boxed answer.
     let solution_only = value.get("answer").or(value.get("Answer")).is_none();
     let answer = verify::boxed(answer).filter(|_| solution_only).unwrap_or(answer);
     readable(answer)?;
     Ok(Problem { index, question, answer: answer.to_owned(), language, ..Problem::default() })
 }
 
-/// A question with its choices written below it, and the letter of the right one: `choices` or `options` with `answer`
-/// (a letter or an index), or GPQA's `Correct Answer` and `Incorrect Answer 1` to `3`, in an order drawn by the number
+/// The question with its choices appended, and the letter of the right choice. Supports `choices` or `options` with
+/// `answer` (a letter or an index), and GPQA's `Correct Answer` and `Incorrect Answer 1` to `3`, shuffled by the number
 /// of the problem.
 fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, String)>, String> {
     let (choices, right) = if value.get("Correct Answer").is_some() {
@@ -114,7 +115,7 @@ fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, 
         let right = order.iter().position(|&i| i == 0).unwrap_or(0);
         (order.iter().map(|&i| texts[i].clone()).collect(), right)
     } else if let Some(list) = value.get("choices").or(value.get("options")) {
-        // The cell of a CSV file holds a list as text.
+        // A cell of a CSV file holds the list as text.
         let cell = list.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
         let list = cell.as_ref().unwrap_or(list).as_array().ok_or("the choices are not a list")?;
         let texts: Option<Vec<String>> = list.iter().map(|c| c.as_str().map(str::to_owned)).collect();
@@ -131,7 +132,7 @@ fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, 
     };
     if choices.len() > 10 || right >= choices.len() {
         return Err(format!(
-            "{} choices of which number {right} is right: expected at most ten, A to J",
+            "{} choices, of which index {right} is right: expected at most ten choices, A to J",
             choices.len()
         ));
     }
@@ -140,12 +141,12 @@ fn choices(value: &Value, question: &str, index: u64) -> Result<Option<(String, 
     Ok(Some((format!("{}\n\n{}", question.trim_end(), list.join("\n")), letter(right).to_string())))
 }
 
-/// Names of keys for an error message.
+/// Joins key names for an error message.
 fn names(keys: &[&str]) -> String {
     keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" or ")
 }
 
-/// Judges a response by its reference answer: the letter of a choice, or mathematics.
+/// Judges a response according to its reference: the letter of a choice, or mathematics.
 pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
     if is_choice(reference) {
         verify::choice::judge(reference, response, truncated)
@@ -154,7 +155,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
     }
 }
 
-/// Refuses a reference answer that nothing could equal.
+/// Rejects a reference answer that no response could match.
 pub fn readable(answer: &str) -> Result<(), String> {
     if answer.trim().is_empty() {
         return Err("the answer is empty: expected a number, a formula, a letter or a few words".to_owned());
@@ -167,7 +168,7 @@ pub fn readable(answer: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a reference answer is the letter of a choice.
+/// True if a reference answer is the letter of a choice.
 fn is_choice(answer: &str) -> bool {
     matches!(answer.as_bytes(), [b'A'..=b'J'])
 }
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn errors_name_the_bad_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("set.jsonl");
         let error = |text: &str| {

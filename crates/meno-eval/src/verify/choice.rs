@@ -1,8 +1,8 @@
-//! Multiple choice: the letter of the answer.
+//! Multiple choice: finds the letter of the answer.
 
 use super::extract::denial::{denied_before, has_denial_or_doubt, retracted};
 use super::extract::{Marker, after_thinking, extract, strip, tail};
-use super::{Judgement, Verdict};
+use super::judgement::{Judgement, Verdict};
 
 /// Judges a response against the letter of the right choice.
 pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
@@ -25,7 +25,7 @@ pub fn judge(reference: &str, response: &str, truncated: bool) -> Judgement {
     }
 }
 
-/// What introduces a choice, in lower case.
+/// Phrases that introduce a choice, in lower case.
 const PHRASES: [&str; 16] = [
     "option is",
     "choice is",
@@ -45,7 +45,7 @@ const PHRASES: [&str; 16] = [
     "选",
 ];
 
-/// The letter, A to J, that a response chooses. Several letters are no choice.
+/// The letter, A to J, that a response chooses. Several letters count as no choice.
 pub fn letter(response: &str) -> Option<char> {
     let text = tail(after_thinking(response)?);
     if let Some(found) = extract(response).filter(|f| f.marker != Marker::None) {
@@ -65,7 +65,7 @@ pub fn letter(response: &str) -> Option<char> {
     }
     let mut lines = text.trim().lines().rev().filter(|line| !line.trim().is_empty());
     let last = lines.next()?;
-    // The last one of a list of options is not chosen.
+    // The last letter of a list of options is not a choice.
     let listed = lines.next().is_some_and(|line| label(line).is_some());
     if let Some(letter) = label(last) {
         return if listed { None } else { chosen(last).filter(|&c| c == letter) };
@@ -85,7 +85,7 @@ pub fn letter(response: &str) -> Option<char> {
     if says && sentence.len() < 120 { chosen(sentence) } else { None }
 }
 
-/// A letter on the first line, with its explanation below.
+/// A letter on the first line, followed by its explanation.
 fn explained(text: &str) -> Option<char> {
     let (first, rest) = text.trim().split_once('\n')?;
     let bare = without_markup(first);
@@ -97,7 +97,7 @@ fn explained(text: &str) -> Option<char> {
     (explains.contains(&word.to_lowercase().as_str()) && !retracted(rest)).then_some(letter)
 }
 
-/// What introduces the choice that is left.
+/// Phrases that introduce the remaining choice.
 const CONCLUSIONS: [&str; 7] = [", so ", "therefore ", "thus ", "hence ", "leaving ", "leaves ", "must be "];
 
 /// The letter before `.` or `)` at the start of a line, as in "(C) Paris".
@@ -108,11 +108,11 @@ fn label(line: &str) -> Option<char> {
     (first.at <= 1 && first.labelled && text.len() > first.at + 2).then_some(first.letter)
 }
 
-/// The one letter that a short text chooses.
+/// The single letter that a short text chooses.
 fn chosen(text: &str) -> Option<char> {
     let text = without_markup(text);
     let text = text.trim().trim_start_matches([':', '：']).trim();
-    // A letter in any case, alone: "b", "(b)".
+    // A letter alone, in any case: "b", "(b)".
     let bare = text.trim_matches(|c: char| matches!(c, '(' | ')' | '[' | ']' | '.' | ':' | ' ' | '。'));
     if bare.chars().count() == 1 {
         return as_letter(bare.chars().next()?.to_ascii_uppercase());
@@ -124,17 +124,17 @@ fn chosen(text: &str) -> Option<char> {
     }
     let found = letters(&text);
     let first = found.first()?;
-    // "C. Paris", "(C) Paris": a label, and its text; but not "A) B) C)".
+    // "C. Paris", "(C) Paris": a label with its text; but not "A) B) C)".
     if first.at <= 1 && first.labelled && !found.iter().skip(1).any(|f| f.labelled || f.joined) {
         return Some(first.letter);
     }
-    // Elsewhere a letter beside signs of mathematics is no choice.
+    // Otherwise, a letter next to mathematical signs is not a choice.
     let plain = !text.contains(['^', '_', '!', '=', '+', '|', '\\', '/', '<', '>', '~']);
     let lead = text.char_indices().nth(first.at).is_some_and(|(byte, _)| is_lead(&text[..byte]));
     (plain && lead && found.iter().all(|f| f.letter == first.letter)).then_some(first.letter)
 }
 
-/// A text without fonts, spaces of TeX and braces, full-width letters as ASCII.
+/// Removes fonts, TeX spaces and braces; converts full-width letters to ASCII.
 fn without_markup(text: &str) -> String {
     let full_width =
         |c: char| if ('Ａ'..='Ｊ').contains(&c) { char::from(b'A' + (c as u32 - 'Ａ' as u32) as u8) } else { c };
@@ -168,13 +168,13 @@ fn without_markup(text: &str) -> String {
     quoted.unwrap_or(text).trim().to_owned()
 }
 
-/// "C because A is wrong" without the reason.
+/// Removes the reason from "C because A is wrong".
 fn without_reason(text: &str) -> &str {
     let end = [" because ", ", since ", " since ", ", as "].iter().filter_map(|mark| text.find(mark)).min();
     &text[..end.unwrap_or(text.len())]
 }
 
-/// "not A but B" and "B, not A" without what they exclude.
+/// Removes the excluded letter from "not A but B" and "B, not A".
 fn without_excluded(text: &str) -> String {
     if let Some(at) = text.find("not ")
         && let Some(but) = text[at..].find(" but ")
@@ -185,7 +185,7 @@ fn without_excluded(text: &str) -> String {
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// Whether a text rules out, doubts or negates what it names.
+/// True if a text rules out, doubts or negates the letter in it.
 fn is_denied(text: &str) -> bool {
     let lower = text.to_lowercase();
     has_denial_or_doubt(&lower)
@@ -195,7 +195,7 @@ fn is_denied(text: &str) -> bool {
         || lower.contains("would") && (lower.contains(" if ") || lower.contains(" were "))
 }
 
-/// Words right before a letter that is chosen. "Vitamin C" names something else.
+/// Words right before a chosen letter. "Vitamin C" names something else.
 const LEADS: [&str; 30] = [
     "is",
     "be",
@@ -229,7 +229,7 @@ const LEADS: [&str; 30] = [
     "ans",
 ];
 
-/// Whether the words before a letter let it be a choice.
+/// True if the words before a letter allow it to be a choice.
 fn is_lead(before: &str) -> bool {
     let word = before.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | ':' | ',' | '.')).find(|w| !w.is_empty());
     word.is_none_or(|w| !w.is_ascii() || LEADS.contains(&w.to_ascii_lowercase().trim_matches(['\'', '[', ']'])))
@@ -239,8 +239,8 @@ fn as_letter(c: char) -> Option<char> {
     ('A'..='J').contains(&c).then_some(c)
 }
 
-/// Whether a sentence about a choice goes on with a word after its letter. "C major" and "A cat" are something else.
-fn goes_on(letter: char, next: &str) -> bool {
+/// True if the word after a letter continues a sentence about a choice. "C major" and "A cat" name something else.
+fn continues_choice(letter: char, next: &str) -> bool {
     const JOINS: [&str; 12] = ["or", "and", "because", "since", "as", "is", "but", "not", "with", "for", "if", "which"];
     const GOES_ON: [&str; 38] = [
         "was",
@@ -286,17 +286,17 @@ fn goes_on(letter: char, next: &str) -> bool {
     JOINS.contains(&next) || !matches!(letter, 'A' | 'I') && (verb || GOES_ON.contains(&next))
 }
 
-/// A letter that stands alone in a text.
+/// A single letter in a text.
 struct Found {
     letter: char,
     at: usize,
-    /// `.`, `)` or `:` follows.
+    /// True if `.`, `)` or `:` follows.
     labelled: bool,
-    /// "or", "and" or a comma comes before it.
+    /// True if "or", "and" or a comma precedes.
     joined: bool,
 }
 
-/// The capital letters A to J that stand alone and are neither the article "A" nor the pronoun "I".
+/// Finds single capital letters A to J, except the article "A" and the pronoun "I".
 fn letters(text: &str) -> Vec<Found> {
     let chars: Vec<(usize, char)> = text.char_indices().collect();
     let at = |i: usize| chars.get(i).map(|c| c.1);
@@ -310,7 +310,7 @@ fn letters(text: &str) -> Vec<Found> {
         let next: String =
             text[byte + 1..].chars().skip_while(|c| *c == ' ').take_while(|c| c.is_alphabetic()).collect();
         let word = at(i + 1) == Some(' ') && next.chars().next().is_some_and(char::is_lowercase);
-        if word && !goes_on(letter, &next) {
+        if word && !continues_choice(letter, &next) {
             continue;
         }
         let before = text[..byte].trim_end();
@@ -322,108 +322,4 @@ fn letters(text: &str) -> Vec<Found> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn letters_are_found() {
-        for (text, want) in [
-            ("The answer is (C).", Some('C')),
-            ("\\boxed{b}", Some('B')),
-            ("\\boxed{\\text{D}}", Some('D')),
-            ("\\boxed{\\textbf{(C)}}", Some('C')),
-            ("\\boxed{\\text{C. Paris}}", Some('C')),
-            ("<answer>A. Paris</answer>", Some('A')),
-            ("<answer>A</answer>", Some('A')),
-            ("<answer>(B) Vitamin C</answer>", Some('B')),
-            ("The answer is option C", Some('C')),
-            ("The correct option is C.", Some('C')),
-            ("The correct choice is (D) because of B.", Some('D')),
-            ("Answer: C", Some('C')),
-            ("**Answer: C**", Some('C')),
-            ("Answer:\n\nC", Some('C')),
-            ("C", Some('C')),
-            ("(C)", Some('C')),
-            ("So it must be this.\n\n**C**", Some('C')),
-            ("C. Paris", Some('C')),
-            ("The answer is not A but B", Some('B')),
-            ("The answer is A because it fits.", Some('A')),
-            // Guesses, articles, pronouns, words.
-            ("The answer is A or B", None),
-            ("\\boxed{A, B, C, D}", None),
-            ("\\boxed{A or B}", None),
-            ("\\boxed{A) B)}", None),
-            ("The answer is A or B or C or D", None),
-            ("The answer is I think 5", None),
-            ("The answer is a cat", None),
-            ("The answer is A cat", None),
-            ("The answer is Cats", None),
-            ("A B C", None),
-            ("故选C", Some('C')),
-            ("所以答案选 C。", Some('C')),
-            ("正确选项是B", Some('B')),
-            ("\\boxed{Ｂ}", Some('B')),
-            ("B is the correct answer.", Some('B')),
-            ("Therefore, option B is the right one.", Some('B')),
-            ("The answer is B, not A.", Some('B')),
-            ("So the answer must be C.", Some('C')),
-            ("\\boxed{\\text{(E)}\\ x^2+1}", Some('E')),
-            // Denials, and mathematics that has the letter in it.
-            ("The answer is not B", None),
-            ("\\boxed{\\text{not }B}", None),
-            ("\\boxed{\\text{B is wrong}}", None),
-            ("<answer>all but B</answer>", None),
-            ("The wrong option is B.", None),
-            ("Option B is incorrect", None),
-            ("答案不是 B。", None),
-            ("\\boxed{\\text{neither A nor B}}", None),
-            ("~~B~~", None),
-            ("B?", None),
-            ("\\boxed{\\neg B}", None),
-            ("\\boxed{\\bar B}", None),
-            ("\\boxed{B^{-1}}", None),
-            ("\\boxed{B!}", None),
-            ("\\boxed{|B|}", None),
-            ("\\boxed{B=0}", None),
-            ("\\boxed{C+1}", None),
-            ("\\boxed{7}", None),
-            ("<think>\\boxed{C}</think> I do not know", None),
-            ("<think>the answer is C", None),
-            // The letter of something else, guesses.
-            ("vitamin C", None),
-            ("\\boxed{\\text{vitamin C}}", None),
-            ("The answer is vitamin C", None),
-            ("It could be C.", None),
-            ("maybe C", None),
-            ("The answer is probably C", None),
-            ("It is not C.", None),
-            ("A. London\nB. Rome\nC. Paris", None),
-            ("(C) Paris", Some('C')),
-            ("\\textbf{(C)} Paris", Some('C')),
-            ("\\boxed{\\text{(B)}~12}", Some('B')),
-            ("\\boxed{\\mathsf{B}}", Some('B')),
-            ("A, B and D are wrong, so C", Some('C')),
-            ("A, B and D are wrong, so it must be C.", Some('C')),
-            ("The answer is B rather than C.", Some('B')),
-            ("I would go with D.", Some('D')),
-            ("C is wrong; B is right.", Some('B')),
-            ("C\n\nBecause A is too small.", Some('C')),
-            ("C\n\nWait, D.", None),
-            ("The correct choice is C because A is wrong.", Some('C')),
-            ("__C__", Some('C')),
-            ("Answer: 'C'", Some('C')),
-            ("Option C describes it best.", Some('C')),
-            ("The answer is C. Wait, no: D.", None),
-            ("The answer is C. Actually, it is D.", None),
-            ("The correct option is C. No, it is D.", None),
-            ("The answer would be C if x were positive.", None),
-            ("°C", None),
-            ("C# is a language", None),
-            ("C++", None),
-            ("The answer is C major", None),
-            ("The answer is B flat", None),
-        ] {
-            assert_eq!(letter(text), want, "{text}");
-        }
-    }
-}
+mod tests;

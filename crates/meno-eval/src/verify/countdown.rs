@@ -1,17 +1,17 @@
-//! Countdown: an expression that uses each given number once and has the target as its value.
+//! Countdown: an expression that uses each given number once and evaluates to the target.
 //!
-//! The value is exact: a big rational, so division loses nothing and nothing overflows.
+//! Evaluation is exact: big rationals, so division is lossless and nothing overflows.
 
 use super::extract::{Extracted, Marker, after_thinking, extract, strip};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::Zero;
 
-/// Longest expression that is read.
+/// Maximum length of an expression in bytes.
 const MAX_LEN: usize = 400;
 
-/// The answer of a response: what it marks, or its whole text after the reasoning if that is an expression or an
-/// equation and nothing else. With more lines the last one counts, if all others are such equations too.
+/// The answer of a response: its marked answer, or its whole text after the reasoning if that is only an expression or
+/// equation. With several lines, the last one counts if all others are such equations too.
 pub fn answer(response: &str) -> Option<Extracted> {
     let found = extract(response);
     if found.as_ref().is_some_and(|f| f.marker != Marker::None) {
@@ -23,13 +23,13 @@ pub fn answer(response: &str) -> Option<Extracted> {
     bare.then(|| Extracted { text: last.to_owned(), boxes: None, marker: Marker::None })
 }
 
-/// Whether a line is empty, or an expression or an equation of them.
+/// True if a line is empty, an expression, or an equation of expressions.
 fn is_statement(line: &str) -> bool {
     line.is_empty() || line.split('=').all(|side| evaluate(side).is_some())
 }
 
-/// Value and numbers of an expression of `+ - * / ( )` with signs before numbers and brackets; `None` if it is not
-/// one, or divides by zero.
+/// The value and the numbers of an expression of `+ - * / ( )`, with signs before numbers and brackets. `None` if the
+/// text is not such an expression, or divides by zero.
 pub fn evaluate(expression: &str) -> Option<(BigRational, Vec<i64>)> {
     if expression.len() > MAX_LEN {
         return None;
@@ -42,9 +42,9 @@ pub fn evaluate(expression: &str) -> Option<(BigRational, Vec<i64>)> {
     (p.peek().is_none()).then_some((value, p.numbers))
 }
 
-/// Whether `expression` makes `target` of exactly `numbers`. It may be an equation, e.g. `(8-3)*4 = 20` or
-/// `20 = (8-3)*4`: every side must then have the value of the target, and the first or the last one use the numbers.
-pub fn makes(expression: &str, numbers: &[i64], target: i64) -> bool {
+/// True if `expression` makes `target` with exactly `numbers`. An equation such as `(8-3)*4 = 20` or `20 = (8-3)*4` is
+/// accepted if every side equals the target and the first or the last side uses the numbers.
+pub fn is_solution(expression: &str, numbers: &[i64], target: i64) -> bool {
     let target = BigRational::from_integer(target.into());
     let Some(sides) = expression.split('=').map(evaluate).collect::<Option<Vec<_>>>() else { return false };
     let mut given = numbers.to_vec();
@@ -106,7 +106,7 @@ impl Parser<'_> {
         Some(value)
     }
 
-    /// An atom with signs before it.
+    /// Parses an atom with preceding signs.
     fn signed(&mut self) -> Option<BigRational> {
         let mut negative = false;
         while let Some(sign) = self.take(b"+-") {
@@ -116,7 +116,7 @@ impl Parser<'_> {
         Some(if negative { -value } else { value })
     }
 
-    /// `{8}{4}` after `\frac`.
+    /// Parses `{8}{4}` after `\frac`.
     fn fraction(&mut self) -> Option<BigRational> {
         let braced = |p: &mut Self| if p.peek() == Some(b'{') { p.atom() } else { None };
         let (above, below) = (braced(self)?, braced(self)?);
@@ -149,7 +149,7 @@ impl Parser<'_> {
         }
         let n = self.rest[..len].iter().fold(0i64, |n, c| n * 10 + (c - b'0') as i64);
         self.rest = &self.rest[len..];
-        // 20.0 is the whole number 20.
+        // 20.0 counts as the whole number 20.
         if let [b'.', b'0', ..] = self.rest {
             self.rest = &self.rest[1..];
             let zeros = self.rest.iter().take_while(|c| **c == b'0').count();
@@ -186,33 +186,33 @@ mod tests {
 
     #[test]
     fn right_and_wrong_expressions() {
-        assert!(makes("(8-3)*4", &[3, 4, 8], 20));
-        assert!(makes("8/(3-8/3)", &[8, 8, 3, 3], 24));
-        assert!(makes("4 × (8 − 3) = 20", &[3, 4, 8], 20));
-        assert!(makes("4 \\times (8 - 3) = 4 \\cdot 5 = 20", &[3, 4, 8], 20));
-        assert!(makes("-3 + 8 + 4", &[3, 4, 8], 9));
-        assert!(makes("4*(-3 + 8)", &[3, 4, 8], 20));
-        assert!(makes("-(3-8)*4", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = 21", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) = twenty", &[3, 4, 8], 20));
-        assert!(!makes("4*(8-3) =", &[3, 4, 8], 20));
-        assert!(makes("20 = 4*(8-3)", &[3, 4, 8], 20));
-        assert!(!makes("21 = 4*(8-3)", &[3, 4, 8], 20));
-        assert!(!makes("20 = 4*(8-3) = 20", &[3, 4, 8], 20));
-        assert!(makes("8+3(4)", &[3, 4, 8], 20));
-        assert!(makes("(3)(4)+8", &[3, 4, 8], 20));
-        assert!(makes("3x4+8", &[3, 4, 8], 20));
-        assert!(makes("3*4+8=20.0", &[3, 4, 8], 20));
-        assert!(!makes("3*4+8=20.01", &[3, 4, 8], 20));
-        assert!(makes("\\frac{8}{4}\\cdot3", &[3, 4, 8], 6));
-        assert!(makes("3\\left(\\frac{8}{4}\\right)", &[3, 4, 8], 6));
-        assert!(!makes("\\frac{8}{4-4}+3", &[3, 4, 4, 8], 6));
-        assert!(!makes("3(4)8", &[3, 4, 8], 96));
-        assert!(!makes("4*5", &[3, 4, 8], 20));
-        assert!(!makes("8*3-4", &[3, 4, 8, 1], 20));
-        assert!(!makes("20", &[3, 4, 8], 20));
-        assert!(!makes("4+8+3+8-3", &[3, 4, 8], 20));
+        assert!(is_solution("(8-3)*4", &[3, 4, 8], 20));
+        assert!(is_solution("8/(3-8/3)", &[8, 8, 3, 3], 24));
+        assert!(is_solution("4 × (8 − 3) = 20", &[3, 4, 8], 20));
+        assert!(is_solution("4 \\times (8 - 3) = 4 \\cdot 5 = 20", &[3, 4, 8], 20));
+        assert!(is_solution("-3 + 8 + 4", &[3, 4, 8], 9));
+        assert!(is_solution("4*(-3 + 8)", &[3, 4, 8], 20));
+        assert!(is_solution("-(3-8)*4", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = 21", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = 20 = 21", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) = twenty", &[3, 4, 8], 20));
+        assert!(!is_solution("4*(8-3) =", &[3, 4, 8], 20));
+        assert!(is_solution("20 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!is_solution("21 = 4*(8-3)", &[3, 4, 8], 20));
+        assert!(!is_solution("20 = 4*(8-3) = 20", &[3, 4, 8], 20));
+        assert!(is_solution("8+3(4)", &[3, 4, 8], 20));
+        assert!(is_solution("(3)(4)+8", &[3, 4, 8], 20));
+        assert!(is_solution("3x4+8", &[3, 4, 8], 20));
+        assert!(is_solution("3*4+8=20.0", &[3, 4, 8], 20));
+        assert!(!is_solution("3*4+8=20.01", &[3, 4, 8], 20));
+        assert!(is_solution("\\frac{8}{4}\\cdot3", &[3, 4, 8], 6));
+        assert!(is_solution("3\\left(\\frac{8}{4}\\right)", &[3, 4, 8], 6));
+        assert!(!is_solution("\\frac{8}{4-4}+3", &[3, 4, 4, 8], 6));
+        assert!(!is_solution("3(4)8", &[3, 4, 8], 96));
+        assert!(!is_solution("4*5", &[3, 4, 8], 20));
+        assert!(!is_solution("8*3-4", &[3, 4, 8, 1], 20));
+        assert!(!is_solution("20", &[3, 4, 8], 20));
+        assert!(!is_solution("4+8+3+8-3", &[3, 4, 8], 20));
         for bad in [
             "",
             "(",

@@ -1,55 +1,34 @@
 //! Finds the final answer in a response.
 //!
-//! In this order: the one pair of `<answer>` tags; the last `\boxed{…}`; what follows "answer is", "Answer:", `####` and
-//! their kin; the whole response if it is nothing but an answer; the last formula between `$`, `\(` or `\[`; the last
-//! number. Only what stands after the reasoning counts. Every pass over the text is linear.
+//! Tries in this order: the single pair of `<answer>` tags; the last `\boxed{…}`; the text after "answer is",
+//! "Answer:", `####` and similar phrases; the whole response if it is only an answer; the last formula in `$`, `\(` or
+//! `\[`; the last number. Only the text after the reasoning counts. Every pass over the text takes linear time.
 
 mod around;
 mod boxes;
 pub(in crate::verify) mod denial;
+mod extracted;
+mod formulas;
 mod prose;
+mod text;
 mod unmarked;
+
+pub use extracted::{Extracted, Marker};
+pub(super) use text::{strip, tail};
 
 use boxes::{boxes, from_boxes};
 use prose::{after_phrase, sentence_answer};
 use unmarked::unmarked;
 
-/// How an answer was marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Marker {
-    /// Between `<answer>` and `</answer>`.
-    Tags,
-    /// In `\boxed{…}` or `\fbox{…}`.
-    Box,
-    /// After "answer is" and the like.
-    Phrase,
-    /// Not at all: the response is the answer, or ends with it.
-    None,
-}
-
-/// The answer of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extracted {
-    /// The answer, as it is written.
-    pub text: String,
-    /// The answers of all boxes that belong together, if there are several.
-    pub boxes: Option<String>,
-    /// How it was marked.
-    pub marker: Marker,
-}
-
-/// How much of the end of a response is searched for unmarked answers and phrases, in bytes.
-const TAIL: usize = 32 << 10;
-
-/// What stands in the one pair of `<answer>` tags. Several answers are no answer: a guess in each would pay.
+/// The content of the single pair of `<answer>` tags. Several pairs count as no answer, because otherwise guessing
+/// several times would pay.
 pub fn tagged(response: &str) -> Option<&str> {
     let (_, rest) = response.split_once("<answer>")?;
     let (answer, after) = rest.split_once("</answer>")?;
     (!answer.contains("<answer>") && !after.contains("<answer>")).then_some(answer)
 }
 
-/// The marks that models put around their thoughts.
+/// The tags that models put around their reasoning.
 const THOUGHTS: [(&str, &str); 8] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -61,12 +40,12 @@ const THOUGHTS: [(&str, &str); 8] = [
     ("◁think▷", "◁/think▷"),
 ];
 
-/// The part of a response after its reasoning, or before it if nothing follows. `None` if it is in a thought when it
-/// ends.
+/// The part of a response after its reasoning, or before the reasoning if nothing follows it. `None` if the reasoning
+/// does not end.
 pub fn after_thinking(response: &str) -> Option<&str> {
     let mut rest = response;
     for (open, close) in THOUGHTS {
-        // Both marks start with the same character, which most texts lack.
+        // Both tags start with the same character, which most texts do not contain.
         if open.chars().next().is_some_and(|c| rest.contains(c)) {
             rest = outside_thoughts(rest, open, close)?;
         }
@@ -74,7 +53,7 @@ pub fn after_thinking(response: &str) -> Option<&str> {
     Some(rest)
 }
 
-/// The last part of a text outside its thoughts that says something.
+/// The last non-empty part of a text outside its reasoning.
 fn outside_thoughts<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     let (mut last, mut rest) = ("", text);
     loop {
@@ -87,19 +66,18 @@ fn outside_thoughts<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a st
                 last = if rest[..at].trim().is_empty() { last } else { &rest[..at] };
                 rest = &rest[end + close.len()..];
             }
-            // A thought that was opened before the response started, or one within another.
+            // The reasoning started before the response did, or is nested.
             (None, Some(end)) => (last, rest) = ("", &rest[end + close.len()..]),
         }
     }
 }
 
-/// What stands in the last `\boxed{…}`, braces matched.
+/// The content of the last `\boxed{…}`, with matched braces.
 pub fn boxed(text: &str) -> Option<&str> {
     boxes(text)?.last().map(|b| b.inner)
 }
 
-/// The final answer of a response. `reads` tells whether a text is an answer by itself: in free text it decides where
-/// the answer ends.
+/// The final answer of a response. In free text, the math reader decides where an answer ends.
 pub fn extract(response: &str) -> Option<Extracted> {
     let text = after_thinking(response)?;
     if text.contains("<answer>") {
@@ -116,12 +94,12 @@ pub fn extract(response: &str) -> Option<Extracted> {
     found.filter(|e| !e.text.trim().is_empty())
 }
 
-/// Whether an answer is boxed. `None` if a box does not close.
+/// True if an answer is boxed. `None` if a box is not closed.
 fn has_boxes(text: &str) -> Option<bool> {
     if text.contains("\\boxed") || text.contains("\\fbox") { boxes(text).map(|b| !b.is_empty()) } else { Some(false) }
 }
 
-/// The answer of a box or a phrase.
+/// The answer in a box or after a phrase.
 fn marked(text: &str) -> Option<Extracted> {
     if has_boxes(text)? {
         return from_boxes(text);
@@ -133,52 +111,4 @@ fn marked(text: &str) -> Option<Extracted> {
     let answer = sentence_answer(rest)?;
     let denied = rest.find(&answer).is_some_and(|at| denial::denied_after(&rest[at + answer.len()..]));
     (!denied).then_some(Extracted { text: answer, boxes: None, marker: Marker::Phrase })
-}
-
-impl Extracted {
-    fn plain(text: &str) -> Extracted {
-        Extracted { text: text.to_owned(), boxes: None, marker: Marker::None }
-    }
-}
-
-/// The end of a text, which is searched for what is not in a box.
-pub(super) fn tail(text: &str) -> &str {
-    tail_of(text, TAIL)
-}
-
-/// A text without the marks around it: spaces, `**`, quotes, one pair of formula borders, a closing full stop.
-pub(super) fn strip(text: &str) -> &str {
-    let mut text = text.trim();
-    loop {
-        // The underscore of _{10}C_3 is no markup.
-        let marks: &[char] =
-            if text.starts_with("_{") { &['*', '"', '“', '`'] } else { &['*', '_', '"', '“', '`'] };
-        let mut next = text.trim_start_matches(marks).trim_start_matches(char::is_whitespace);
-        // The star of z^* is no markup.
-        let star = if next.ends_with("^*") { '"' } else { '*' };
-        next = next.trim_end_matches([star, '"', '”', '`', '.', '。', ',', ';', ':']).trim_end();
-        for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
-            let inner = next.strip_prefix(open).and_then(|t| t.strip_suffix(close));
-            if let Some(inner) = inner.filter(|t| !t.contains(open) && !t.contains(close)) {
-                next = inner.trim();
-            }
-        }
-        if next == text {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// At most the last `len` bytes of a text, from a character border.
-fn tail_of(text: &str, len: usize) -> &str {
-    let mut from = text.len().saturating_sub(len);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    &text[from..]
-}
-
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase)
 }

@@ -1,266 +1,31 @@
-//! Mathematical answers: whether a response gives the value of a reference.
+//! Mathematical answers: decides whether a response gives the value of a reference.
 //!
-//! Three parts, each testable alone: [`extract`](super::extract()) finds the answer in a response, [`parse`] reads text
-//! into a typed [`tree`], [`same`] decides whether two trees are equal. docs/verifiers.md lists what is understood.
+//! Three parts, each separately testable: [`extract`](super::extract()) finds the answer in a response, [`parse`] reads
+//! text into a typed [`tree`], [`same`] decides whether two trees are equal. docs/verifiers.md lists the supported
+//! notations.
 //!
 //! A text can have several readings (`1,234` is a number or a list, `5 m` has a unit or a factor m). Two answers are
-//! equal if a reading of one equals a reading of the other.
+//! equal if any reading of one equals any reading of the other.
 
 mod compare;
+mod conditions;
 mod matrix;
 mod names;
 mod parse;
 mod print;
+pub(super) mod reading;
 mod real_set;
+mod reference;
+mod rewritten;
 pub mod scalar;
-mod symbols;
+pub(super) mod symbols;
 mod token;
 pub mod tree;
 mod units;
 
-use compare::any_same;
 pub use compare::same;
 pub use parse::parse;
-pub(super) use symbols::is_invisible;
-
-use super::extract::{Extracted, Marker, extract, strip};
-use super::{Judgement, Verdict};
-use tree::{Expr, Relation};
-
-/// Whether two answers are equal.
-pub fn equal(a: &str, b: &str) -> bool {
-    any_same(&parse(bare(a)), &parse(bare(b))) && !token::differ_in_joint(a, b)
-}
-
-/// The readings of a reference answer: the answer alone, or a solution that marks it. Empty if there are none.
-pub fn reference(text: &str) -> Vec<Expr> {
-    Reference::new(text).readings
-}
-
-/// A reference answer, read once for all responses to its problem.
-#[derive(Clone, Debug)]
-pub struct Reference {
-    /// The answer as it is written.
-    text: String,
-    readings: Vec<Expr>,
-    printed: Vec<String>,
-}
-
-impl Reference {
-    /// Reads a reference: the answer alone, or a solution that marks it.
-    pub fn new(text: &str) -> Reference {
-        let (text, readings) = read_reference(text);
-        let printed = printed(&readings);
-        Reference { text, readings, printed }
-    }
-
-    /// Whether it can be read as an answer.
-    pub fn is_readable(&self) -> bool {
-        !self.readings.is_empty()
-    }
-
-    /// The answer that a response gives: all boxes together where the reference has several parts. `None` if there is
-    /// no answer or it cannot be read.
-    pub fn answer(&self, response: &str) -> Option<String> {
-        let found = extract(response).filter(|found| !is_starred(found))?;
-        let text = match found.boxes {
-            Some(boxes) if self.readings.iter().any(has_parts) => boxes,
-            _ => found.text,
-        };
-        (!parse(bare(&text)).is_empty()).then_some(text)
-    }
-
-    /// Whether an answer equals the reference.
-    pub fn is_right(&self, answer: &str) -> bool {
-        self.equals(answer, &parse(bare(answer)))
-    }
-
-    fn equals(&self, text: &str, readings: &[Expr]) -> bool {
-        if token::differ_in_joint(&self.text, text) {
-            return false;
-        }
-        if any_same(&self.readings, readings) {
-            return true;
-        }
-        // m + n = 5 for 5, but not 5 for the line x + y = 5.
-        let numbers: Vec<Expr> = self.readings.iter().filter(|e| compare::is_number(e)).cloned().collect();
-        let values: Vec<Expr> = readings.iter().filter_map(compare::stated_value).collect();
-        any_same(&numbers, &values)
-    }
-
-    /// Judges a response.
-    pub fn judge(&self, response: &str, truncated: bool) -> Judgement {
-        let mut judgement = Judgement { gold: self.printed.clone(), ..Judgement::default() };
-        if truncated {
-            let reason = "the response ran into the length limit".into();
-            return Judgement { verdict: Verdict::Truncated, reason, ..judgement };
-        }
-        let Some(found) = extract(response) else {
-            let reason = "the response has no answer after its reasoning".into();
-            return Judgement { verdict: Verdict::Unparsable, reason, ..judgement };
-        };
-        // What is too long to be read is not repeated whole.
-        let long = found.text.len() > token::MAX_LEN;
-        judgement.extracted = Some(if long { shortened(&found.text) } else { found.text.clone() });
-        judgement.marker = Some(found.marker);
-        let readings = if is_starred(&found) { Vec::new() } else { parse(bare(&found.text)) };
-        judgement.response = printed(&readings);
-        let (verdict, reason) = self.decide(&readings, &found);
-        judgement.verdict = verdict;
-        judgement.reason = reason;
-        judgement
-    }
-
-    fn decide(&self, readings: &[Expr], found: &Extracted) -> (Verdict, String) {
-        let gold = &self.readings;
-        if gold.is_empty() {
-            return (Verdict::Unparsable, "the reference cannot be read as an answer".into());
-        }
-        if readings.is_empty() {
-            return (Verdict::Unparsable, format!("{:?} cannot be read as an answer", shortened(&found.text)));
-        }
-        if self.equals(&found.text, readings) {
-            return (Verdict::Right, "equal".into());
-        }
-        if let Some(all) = found.boxes.as_deref().filter(|_| gold.iter().any(has_parts))
-            && self.equals(all, &parse(all))
-        {
-            return (Verdict::Right, "equal, all boxes taken together".into());
-        }
-        let words = |e: &Expr| matches!(e, Expr::Text(_));
-        if found.marker == Marker::None && readings.iter().all(words) && !gold.iter().any(words) {
-            return (Verdict::Unparsable, "the response has no answer after its reasoning".into());
-        }
-        if readings.iter().all(|e| !compare::is_computable(e)) {
-            return (Verdict::Unparsable, format!("{:?} is too large to compute", shortened(&found.text)));
-        }
-        let marker = if found.marker == Marker::None { "; the answer is not marked" } else { "" };
-        let [mine, theirs] = [&readings[0], &gold[0]].map(|e| shortened(&e.to_string()));
-        (Verdict::Wrong, format!("{mine} is not {theirs}{marker}"))
-    }
-}
-
-/// An answer without the markup and the full stop around it. Dots that say that it goes on stay.
-fn bare(text: &str) -> &str {
-    let text = text.trim();
-    let end = text.trim_end_matches(['$', '*', '`', '"']);
-    if end.ends_with("..") { end.trim_start_matches(['$', '*', '`', '"']).trim() } else { strip(text) }
-}
-
-/// Whether a star belongs to an answer: it does in a box or between tags, elsewhere it is markup.
-fn is_starred(found: &Extracted) -> bool {
-    matches!(found.marker, Marker::Box | Marker::Tags) && ends_in_star(&found.text)
-}
-
-/// Whether one star follows an answer that does not start with one.
-fn ends_in_star(text: &str) -> bool {
-    let text = text.trim();
-    text.ends_with('*') && !text.starts_with('*') && !text.ends_with("^*") && !text.ends_with("**")
-}
-
-/// The answer of a reference and its readings. A reference is never searched for its last number: all of it reads, or
-/// it marks its answer, or it has no readings.
-fn read_reference(text: &str) -> (String, Vec<Expr>) {
-    let read = |answer: &str| match ends_in_star(answer) {
-        true => (answer.to_owned(), Vec::new()),
-        false => (answer.to_owned(), parse(bare(answer))),
-    };
-    let found = extract(text);
-    let phrase = found.as_ref().is_some_and(|found| found.marker == Marker::Phrase);
-    let marked = phrase || text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
-    if !marked {
-        let found = read(text);
-        let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(|c: char| c.is_ascii_digit()));
-        if !found.1.is_empty() && !found.1.iter().all(prose) {
-            return found;
-        }
-    }
-    match found {
-        Some(found) if found.marker != Marker::None => read(found.boxes.as_deref().unwrap_or(&found.text)),
-        _ if !text.contains("boxed{") => (text.to_owned(), Vec::new()),
-        // A box that was cut off.
-        _ => read(text.rsplit_once("boxed{").map_or(text, |(_, rest)| rest)),
-    }
-}
-
-fn printed(readings: &[Expr]) -> Vec<String> {
-    readings.iter().map(|e| e.to_string().trim().to_owned()).collect()
-}
-
-/// The answer that a response gives to the question of a reference, as [`Reference::answer`].
-pub fn answer(reference_text: &str, response: &str) -> Option<String> {
-    Reference::new(reference_text).answer(response)
-}
-
-/// Whether an answer, as [`answer`] gives it, equals a reference.
-pub fn is_right(reference_text: &str, answer: &str) -> bool {
-    Reference::new(reference_text).is_right(answer)
-}
-
-/// Judges a response against a reference answer.
-pub fn judge(reference_text: &str, response: &str, truncated: bool) -> Judgement {
-    Reference::new(reference_text).judge(response, truncated)
-}
-
-/// A text of at most 80 characters.
-fn shortened(text: &str) -> String {
-    let text = text.trim();
-    if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(79).chain(['…']).collect() }
-}
-
-/// Whether an answer has several parts.
-fn has_parts(e: &Expr) -> bool {
-    match e {
-        Expr::List(_) | Expr::Set(_) | Expr::PlusMinus(_) => true,
-        Expr::Add(terms) => terms.iter().any(|t| matches!(t, Expr::PlusMinus(_))),
-        Expr::Chain(operands, relations) => relations.contains(&Relation::Equal) && operands.iter().any(has_parts),
-        _ => false,
-    }
-}
-
-/// Whether a text is an answer by itself: mathematics, one word, or a unit's number; not a sentence.
-pub(super) fn reads(text: &str) -> bool {
-    let word = |e: &Expr| matches!(e, Expr::Text(_));
-    let sentence = |e: &Expr| match e {
-        Expr::Text(t) => t.contains(' '),
-        Expr::Sequence(items) => items.iter().any(word),
-        // "Therefore, 5" is no list; "red, blue" is.
-        Expr::List(items) | Expr::Ratio(items) => items.iter().any(word) && !items.iter().all(word),
-        _ => false,
-    };
-    let readings = parse(text);
-    // Words that were read letter by letter are no formula.
-    let spelled = parse::has_long_words(text);
-    !readings.iter().all(sentence) && (!spelled || readings.iter().any(is_quantity))
-}
-
-/// As [`reads`], and not a word.
-pub(super) fn reads_value(text: &str) -> bool {
-    reads(text) && !parse(text).iter().all(|e| matches!(e, Expr::Text(_)))
-}
-
-/// Whether a text is a number with its unit.
-pub(super) fn is_quantity_text(text: &str) -> bool {
-    parse(text).iter().any(|e| matches!(e, Expr::Quantity(x, _) if parse::is_numeric(x)))
-}
-
-/// A number with its unit, or one word.
-fn is_quantity(e: &Expr) -> bool {
-    match e {
-        Expr::Quantity(x, _) | Expr::Percent(x) | Expr::Degrees(x) => parse::is_numeric(x),
-        Expr::Text(_) => true,
-        Expr::Chain(operands, _) => operands.last().is_some_and(is_quantity),
-        Expr::List(items) => items.iter().all(is_quantity),
-        Expr::Neg(x) => is_quantity(x),
-        _ => false,
-    }
-}
-
-/// Whether a text names a unit.
-pub(super) fn is_unit(text: &str) -> bool {
-    let text = text.trim().trim_end_matches('.').replace('²', "^2").replace('³', "^3");
-    matches!(text.as_str(), "%" | "\\%" | "percent" | "pct" | "degrees") || units::parse(&text).is_some()
-}
+pub use reference::{Reference, answer, equal, is_right, judge, reference};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! One column of a row group: pages, levels, encodings. Nothing is decoded before it is asked for, so that memory is
-//! that of one page and one dictionary, whatever a page claims to hold.
+//! Reads one column of a row group: pages, levels, encodings. Values are decoded on demand, so memory holds one page
+//! and one dictionary, whatever size a page claims.
 
 use super::encoding::{Hybrid, Kind, Values, u32_at};
 use super::thrift::{Reader, Thrift};
@@ -9,18 +9,18 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// Most columns of a file.
+/// Maximum number of columns in a file.
 pub(super) const MAX_COLUMNS: usize = 1024;
-/// Most bytes of a page, compressed or not, of which every column holds one: 2 GiB divided by all columns, within these
-/// bounds. Writers make pages of 1 MiB, and larger ones for a large value.
+/// Maximum size of a page in bytes, compressed or not. Every column holds one page, so the limit is 2 GiB divided by
+/// the number of columns, clamped to these bounds. Writers make pages of 1 MiB, larger ones only for a large value.
 const MIN_PAGE: usize = 4 << 20;
 const MAX_PAGE: usize = 256 << 20;
-/// Most values of a page.
+/// Maximum number of values in a page.
 const MAX_VALUES: i64 = 1 << 24;
-/// Most bytes of a page's header.
+/// Maximum size of a page header in bytes.
 const MAX_HEADER: usize = 1 << 20;
 
-/// What a column's values are.
+/// The type and levels of a leaf column.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) name: String,
@@ -29,14 +29,14 @@ pub(super) struct Leaf {
     pub(super) max_rep: u32,
 }
 
-/// A repetition level, a definition level and, where the latter is the highest, a value.
+/// A repetition level, a definition level and, at the highest definition level, a value.
 pub(super) struct Entry {
     pub(super) rep: u32,
     pub(super) def: u32,
     pub(super) value: Value,
 }
 
-/// A column chunk as it is read.
+/// The read state of a column chunk.
 pub(super) struct Column<'a> {
     leaf: &'a Leaf,
     file: &'a File,
@@ -44,7 +44,7 @@ pub(super) struct Column<'a> {
     end: u64,
     codec: i64,
     max_page: usize,
-    /// Values that the chunk still has, the current page's included.
+    /// Values left in the chunk, including the current page.
     left: i64,
     dictionary: Vec<Value>,
     page: Page,
@@ -61,12 +61,12 @@ struct Page {
 }
 
 impl<'a> Column<'a> {
-    /// The column of a `ColumnChunk`.
+    /// Opens the column of a `ColumnChunk`.
     pub(super) fn new(leaf: &'a Leaf, file: &'a File, chunk: &Thrift, columns: usize) -> Result<Self, String> {
         let max_page = ((2 << 30) / columns.max(1)).clamp(MIN_PAGE, MAX_PAGE);
         let meta = chunk.field(3).ok_or("a column has no metadata")?;
         if chunk.text(1).is_some_and(|path| !path.is_empty()) {
-            return Err("its columns lie in other files".into());
+            return Err("its columns are stored in other files".into());
         }
         let at =
             meta.int(11).into_iter().chain(meta.int(9)).filter(|o| *o > 0).min().ok_or("a column has no offset")?;
@@ -77,7 +77,7 @@ impl<'a> Column<'a> {
         Ok(Column { leaf, file, at: at as u64, end, codec, max_page, left, dictionary, page, ahead })
     }
 
-    /// The next entry, which stays; `None` at the end of the chunk.
+    /// Returns the next entry without consuming it; `None` at the end of the chunk.
     pub(super) fn peek(&mut self) -> Result<Option<&Entry>, String> {
         if self.ahead.is_none() {
             self.ahead = self.entry().map_err(|e| format!("column `{}`: {e}", self.leaf.name))?;
@@ -85,7 +85,7 @@ impl<'a> Column<'a> {
         Ok(self.ahead.as_ref())
     }
 
-    /// Takes the next entry.
+    /// Consumes the next entry.
     pub(super) fn take(&mut self) -> Result<Entry, String> {
         self.peek()?;
         self.ahead.take().ok_or_else(|| format!("column `{}` has fewer values than there are rows", self.leaf.name))
@@ -126,10 +126,10 @@ impl<'a> Column<'a> {
     fn next_page(&mut self) -> Result<(), String> {
         let ahead = (self.end.saturating_sub(self.at) as usize).min(MAX_HEADER);
         if ahead == 0 {
-            return Err("has fewer values than it says".into());
+            return Err("has fewer values than it declares".into());
         }
         let start = self.at;
-        // Most headers are short; one with long statistics is read again.
+        // Most headers are short. A header with long statistics is read a second time with a larger buffer.
         let mut header = None;
         for len in [ahead.min(4096), ahead] {
             self.at = start;
@@ -179,7 +179,7 @@ impl<'a> Column<'a> {
                 return Ok(Hybrid::default());
             }
             if header.int(encoding) != Some(3) {
-                return Err("its levels are bit-packed, which is out of use".to_owned());
+                return Err("its levels use the deprecated BIT_PACKED encoding".to_owned());
             }
             let len = u32_at(&bytes, at)? as usize;
             let start = at + 4;
@@ -222,7 +222,7 @@ fn values_of(header: &Thrift) -> Result<i64, String> {
     }
 }
 
-/// Bits that levels up to `max` take.
+/// Number of bits for levels up to `max`.
 fn width(max: u32) -> u32 {
     32 - max.leading_zeros()
 }
@@ -234,7 +234,7 @@ fn decompress(codec: i64, bytes: &[u8], plain: usize) -> Result<Vec<u8>, String>
         0 => out.extend_from_slice(bytes),
         1 => {
             if snap::raw::decompress_len(bytes).map_err(|e| e.to_string())? != plain {
-                return Err("a page has another size than its header says".into());
+                return Err("the size of a page differs from its header".into());
             }
             out = snap::raw::Decoder::new().decompress_vec(bytes).map_err(|e| e.to_string())?;
         }
@@ -252,7 +252,7 @@ fn decompress(codec: i64, bytes: &[u8], plain: usize) -> Result<Vec<u8>, String>
         }
     }
     if out.len() != plain {
-        return Err("a page has another size than its header says".into());
+        return Err("the size of a page differs from its header".into());
     }
     Ok(out)
 }

@@ -1,4 +1,4 @@
-//! The encodings of values and levels. Nothing is decoded before it is asked for.
+//! Decodes the encodings of values and levels, on demand.
 
 use serde_json::Value;
 
@@ -14,15 +14,15 @@ pub(super) enum Kind {
     },
     Float,
     Double,
-    /// Bytes; `text` if the schema says that they are UTF-8.
+    /// A byte array; `text` if the schema declares it UTF-8.
     Bytes {
         text: bool,
     },
-    /// This many bytes that no text or number stands for.
+    /// A value of this many bytes that represents neither text nor a number.
     Opaque(usize),
 }
 
-/// How the values of a page are stored.
+/// The encoding of a page's values, with the decoder's state.
 #[derive(Default)]
 pub(super) enum Values {
     #[default]
@@ -42,15 +42,15 @@ pub(super) enum Values {
     },
 }
 
-/// Runs of equal and of bit-packed values: levels, indices into a dictionary, booleans.
+/// The RLE/bit-packing hybrid: levels, dictionary indices, booleans.
 #[derive(Clone, Default)]
 pub(super) struct Hybrid {
     at: usize,
     end: usize,
     width: u32,
-    /// Values left of the current run.
+    /// Values left in the current run.
     left: u64,
-    /// The value of a run of equal ones.
+    /// The repeated value, in an RLE run.
     value: Option<u32>,
     bit: usize,
 }
@@ -94,7 +94,7 @@ impl Hybrid {
     }
 }
 
-/// `width` bits of the stream that begins at byte `at`, from bit `bit` of it on, the lowest first.
+/// Reads `width` bits, lowest bit first, from bit `bit` of the stream that starts at byte `at`.
 fn packed(bytes: &[u8], at: usize, bit: usize, width: u32) -> Result<u64, String> {
     let (first, shift) = (at + bit / 8, bit % 8);
     let len = (shift + width as usize).div_ceil(8);
@@ -121,7 +121,7 @@ fn zigzag(bytes: &[u8], at: &mut usize) -> Result<i64, String> {
     Ok((n >> 1) as i64 ^ -((n & 1) as i64))
 }
 
-/// `DELTA_BINARY_PACKED`: differences in blocks of miniblocks.
+/// Decodes `DELTA_BINARY_PACKED`: differences in blocks of miniblocks.
 fn deltas(bytes: &[u8], at: &mut usize, most: i64) -> Result<Vec<i64>, String> {
     let block = varint(bytes, at)?;
     let miniblocks = varint(bytes, at)?;
@@ -129,7 +129,7 @@ fn deltas(bytes: &[u8], at: &mut usize, most: i64) -> Result<Vec<i64>, String> {
     let mut value = zigzag(bytes, at)?;
     let per = block.checked_div(miniblocks).unwrap_or(0);
     if count > most as u64 || per == 0 || per % 8 != 0 || per > 1 << 20 || miniblocks > 1 << 12 {
-        return Err("deltas in blocks of a wrong size".into());
+        return Err("delta blocks of an invalid size".into());
     }
     let mut values = Vec::new();
     if count > 0 {
@@ -166,7 +166,7 @@ impl Values {
             2 | 8 => match bytes.get(at) {
                 Some(width @ 0..=32) => Values::Dictionary(Hybrid::new(at + 1, bytes.len(), u32::from(*width))),
                 Some(width) => return Err(format!("indices of {width} bits")),
-                None => Values::None, // a page of nulls
+                None => Values::None, // a page that holds only nulls
             },
             3 if kind == Kind::Boolean => Values::Boolean(Hybrid::new(at + 4, bytes.len(), 1)),
             5 => Values::Integers(deltas(bytes, &mut at, count)?.into_iter()),
@@ -186,14 +186,14 @@ impl Values {
         })
     }
 
-    /// The next value; `bytes` are those of its page.
+    /// Decodes the next value; `bytes` is the data of its page.
     pub(super) fn next(&mut self, bytes: &[u8], kind: Kind, dictionary: &[Value]) -> Result<Value, String> {
         match self {
             Values::None => Err("a page is cut short".into()),
             Values::Plain { at, bit } => plain_value(bytes, at, bit, kind),
             Values::Dictionary(indices) => {
                 let index = indices.next(bytes)? as usize;
-                dictionary.get(index).cloned().ok_or_else(|| format!("index {index} is outside of its dictionary"))
+                dictionary.get(index).cloned().ok_or_else(|| format!("index {index} is outside its dictionary"))
             }
             Values::Boolean(bits) => Ok((bits.next(bytes)? == 1).into()),
             Values::Integers(values) => Ok(integer(kind, values.next().ok_or("a page is cut short")?)),
@@ -203,8 +203,8 @@ impl Values {
                 let (len, prefix) = (usize::try_from(len), usize::try_from(prefix));
                 let (Ok(len), Ok(prefix)) = (len, prefix) else { return Err("a string of negative length".into()) };
                 let end = at.checked_add(len).filter(|end| *end <= bytes.len()).ok_or("a string is cut short")?;
-                if prefix > last.len() || prefix.saturating_add(len) > super::MAX_RECORD {
-                    return Err("a string has a wrong prefix".into());
+                if prefix > last.len() || prefix.saturating_add(len) > crate::records::sink::MAX_RECORD {
+                    return Err("a string has an invalid prefix".into());
                 }
                 last.truncate(prefix);
                 last.extend_from_slice(&bytes[*at..end]);
@@ -259,7 +259,8 @@ fn integer(kind: Kind, value: i64) -> Value {
     }
 }
 
-/// Bytes as a string. Those of no text, an image for example, have no place in a record and are absent.
+/// Converts bytes to a string. Bytes that are not text (an image, for example) become null and so drop out of the
+/// record.
 fn text(bytes: &[u8], kind: Kind) -> Result<Value, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.into()),

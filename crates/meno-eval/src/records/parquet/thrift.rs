@@ -1,8 +1,8 @@
-//! Thrift's compact protocol, as far as Parquet's metadata needs it: structs as maps from field number to value.
+//! Thrift's compact protocol, limited to what Parquet's metadata needs. Structs become maps from field number to value.
 
 use std::collections::BTreeMap;
 
-/// Deepest nesting of structs and lists.
+/// Maximum nesting depth of structs and lists.
 const MAX_DEPTH: usize = 32;
 
 /// A value of the metadata.
@@ -47,7 +47,7 @@ impl Thrift {
     }
 }
 
-/// Reads from the front of a slice.
+/// Reads values from the front of a slice.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -94,14 +94,14 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// A struct, to its end.
+    /// Reads a struct up to its stop field.
     pub(super) fn read_struct(&mut self) -> Result<Thrift, String> {
         self.fields(0)
     }
 
     fn fields(&mut self, depth: usize) -> Result<Thrift, String> {
         if depth > MAX_DEPTH {
-            return Err("its metadata is nested too deep".into());
+            return Err("its metadata is nested too deeply".into());
         }
         let mut fields = BTreeMap::new();
         let mut id = 0i16;
@@ -137,9 +137,9 @@ impl<'a> Reader<'a> {
                 let head = self.byte()?;
                 let len = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
                 if depth > MAX_DEPTH {
-                    return Err("its metadata is nested too deep".into());
+                    return Err("its metadata is nested too deeply".into());
                 }
-                // Every element takes a byte at least, so the list cannot outgrow the metadata.
+                // Every element takes at least one byte, so the list cannot outgrow the metadata.
                 let mut items = Vec::new();
                 for _ in 0..len {
                     items.push(self.value(head & 0xf, depth + 1)?);

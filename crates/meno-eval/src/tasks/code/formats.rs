@@ -1,7 +1,7 @@
-//! The tests of a programming problem, in the forms that are published.
+//! Reads the tests of a programming problem in their published formats.
 
 use crate::sandbox::Language;
-use crate::verify::code::{Plus, Preamble, Rules, Test, Tests};
+use crate::verify::code::{EvalPlusInputs, Preamble, Rules, Test, Tests};
 use serde_json::Value;
 
 /// Keys that only programming problems have.
@@ -17,16 +17,17 @@ pub(super) const KEYS: [&str; 9] = [
     "assertion",
 ];
 
-/// The tests of a line:
+/// Reads the tests of a record:
 /// - LiveCodeBench: `public_test_cases` and `private_test_cases` (unpacked to JSON), a list of `input`, `output`,
-///   `testtype`; the function of functional tests in `metadata`'s `func_name`;
-/// - `tests`, the same list, with `function` beside it; or a list of Python scripts;
+///   `testtype`; the function of functional tests is `func_name` in `metadata`;
+/// - `tests`: the same list, with `function` as a separate key; or a list of Python scripts;
 /// - APPS: `input_output` with `inputs`, `outputs` and `fn_name`;
 /// - code_contests: `public_tests`, `private_tests` and `generated_tests` with lists `input` and `output`;
-/// - HumanEval: `prompt`, `entry_point` and `test`; EvalPlus: `base_input`, `plus_input` and `canonical_solution` too;
+/// - HumanEval: `prompt`, `entry_point` and `test`; EvalPlus also has `base_input`, `plus_input` and
+///   `canonical_solution`;
 /// - MBPP: `test_list` with `test_setup_code` or `test_imports`; EvalPlus' `test` or `assertion`.
 ///
-/// `language` names the programming language where it is open: `python`, `cpp`, `rust` or `javascript`.
+/// `language` gives the programming language if the tests do not determine it: `python`, `cpp`, `rust` or `javascript`.
 pub fn tests_of(value: &Value) -> Result<Tests, String> {
     let mut tests = Tests { function: string(value, "function"), ..Tests::default() };
     lists(value, &mut tests)?;
@@ -34,13 +35,13 @@ pub fn tests_of(value: &Value) -> Result<Tests, String> {
     contests(value, &mut tests)?;
     scripts(value, &mut tests)?;
     if tests.tests.is_empty() && tests.plus.is_none() {
-        return Err("there is not one test".to_owned());
+        return Err("there are no tests".to_owned());
     }
     let python = tests.function.is_some() || tests.tests.iter().any(|t| !matches!(t, Test::Case { .. }));
     let asked = value.get("language").and_then(Value::as_str).and_then(Language::from_tag);
     match asked {
         Some(asked) if python && asked != Language::Python => {
-            return Err(format!("`language` is {asked}, and calls of functions and assertions are tests of Python"));
+            return Err(format!("`language` is {asked}, but function calls and assertions are Python tests"));
         }
         Some(asked) => tests.language = Some(asked),
         None if python => tests.language = Some(Language::Python),
@@ -52,12 +53,12 @@ pub fn tests_of(value: &Value) -> Result<Tests, String> {
     Ok(tests)
 }
 
-/// The string at a key.
+/// The non-empty string at a key.
 fn string(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// JSON, or a string that holds JSON.
+/// Returns JSON as it is, or parses a string that holds JSON.
 fn unpacked(value: &Value) -> Result<Value, String> {
     match value {
         Value::String(text) if text.trim().is_empty() => Ok(Value::Null),
@@ -66,7 +67,7 @@ fn unpacked(value: &Value) -> Result<Value, String> {
     }
 }
 
-/// LiveCodeBench's lists, and `tests`.
+/// Reads LiveCodeBench's lists, and `tests`.
 fn lists(value: &Value, tests: &mut Tests) -> Result<(), String> {
     if let Some(metadata) = value.get("metadata") {
         let metadata = unpacked(metadata).map_err(|e| format!("`metadata`: {e}"))?;
@@ -76,7 +77,7 @@ fn lists(value: &Value, tests: &mut Tests) -> Result<(), String> {
         let Some(list) = value.get(key).filter(|list| !list.is_null()) else { continue };
         let list = match (key, list, unpacked(list)) {
             (_, _, Ok(list)) => list,
-            // One script.
+            // A single script.
             ("tests", Value::String(script), Err(_)) => Value::Array(vec![Value::String(script.clone())]),
             (_, _, Err(e)) => return Err(format!("`{key}`: {e}; packed tests must be unpacked to JSON first")),
         };
@@ -103,7 +104,7 @@ fn lists(value: &Value, tests: &mut Tests) -> Result<(), String> {
     Ok(())
 }
 
-/// A script, or an input with its output. Lists are lines of text, or the arguments of a call.
+/// Reads a script, or an input with its output. A list holds lines of text, or the arguments of a call.
 fn case(test: &Value, call: bool) -> Option<Test> {
     if let Some(script) = test.as_str() {
         return Some(Test::Script(script.to_owned()));
@@ -127,7 +128,7 @@ fn case(test: &Value, call: bool) -> Option<Test> {
     Some(Test::Case { input, output })
 }
 
-/// A text, or a list of its lines.
+/// A text, or the joined lines of a list.
 fn lines(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -136,7 +137,7 @@ fn lines(value: &Value) -> Option<String> {
     }
 }
 
-/// APPS.
+/// Reads the tests of APPS.
 fn apps(value: &Value, tests: &mut Tests) -> Result<(), String> {
     let Some(packed) = value.get("input_output").filter(|packed| !packed.is_null()) else { return Ok(()) };
     let read = unpacked(packed).map_err(|e| format!("`input_output`: {e}"))?;
@@ -169,13 +170,13 @@ fn apps(value: &Value, tests: &mut Tests) -> Result<(), String> {
     Ok(())
 }
 
-/// code_contests.
+/// Reads the tests of code_contests.
 fn contests(value: &Value, tests: &mut Tests) -> Result<(), String> {
     for key in ["public_tests", "private_tests", "generated_tests"] {
         let Some(lists) = value.get(key).filter(|lists| !lists.is_null()) else { continue };
         let lists = unpacked(lists).map_err(|e| format!("`{key}`: {e}"))?;
         let list = |name: &str| -> Result<Vec<String>, String> {
-            let wrong = || format!("`{key}` has no list `{name}` of texts");
+            let wrong = || format!("`{key}` has no list `{name}` of strings");
             let list = lists.get(name).and_then(Value::as_array).ok_or_else(wrong)?;
             list.iter().map(|text| lines(text).ok_or_else(wrong)).collect()
         };
@@ -189,7 +190,7 @@ fn contests(value: &Value, tests: &mut Tests) -> Result<(), String> {
     Ok(())
 }
 
-/// HumanEval, MBPP, and EvalPlus' forms of both.
+/// Reads the tests of HumanEval, MBPP, and EvalPlus' versions of both.
 fn scripts(value: &Value, tests: &mut Tests) -> Result<(), String> {
     tests.setup = string(value, "test_setup_code").unwrap_or_default();
     if let Some(imports) = value.get("test_imports").filter(|imports| !imports.is_null()) {
@@ -209,7 +210,7 @@ fn scripts(value: &Value, tests: &mut Tests) -> Result<(), String> {
         let check = match &entry {
             Some(name) if script.contains("def check(") => format!("\n\ncheck({name})"),
             None if script.contains("def check(candidate") => {
-                return Err("`test` defines `check`, and there is no `entry_point` to check".to_owned());
+                return Err("`test` defines `check`, but there is no `entry_point` to check".to_owned());
             }
             _ => String::new(),
         };
@@ -225,7 +226,8 @@ fn scripts(value: &Value, tests: &mut Tests) -> Result<(), String> {
     Ok(())
 }
 
-/// EvalPlus' inputs, if the reference solution is there to say what is right. Those of MBPP are no plain JSON.
+/// Reads EvalPlus' inputs if a reference solution provides the expected results. Skips MBPP, whose inputs are not plain
+/// JSON.
 fn plus(value: &Value, prompt: &str, entry: &str, tests: &mut Tests) -> Result<(), String> {
     let Some(solution) = string(value, "canonical_solution") else { return Ok(()) };
     if string(value, "task_id").is_some_and(|id| id.starts_with("Mbpp/")) {
@@ -241,7 +243,8 @@ fn plus(value: &Value, prompt: &str, entry: &str, tests: &mut Tests) -> Result<(
     }
     if !inputs.is_empty() {
         let atol = value.get("atol").and_then(Value::as_f64).unwrap_or(0.0);
-        tests.plus = Some(Plus { reference: format!("{prompt}{solution}"), entry: entry.to_owned(), inputs, atol });
+        tests.plus =
+            Some(EvalPlusInputs { reference: format!("{prompt}{solution}"), entry: entry.to_owned(), inputs, atol });
     }
     Ok(())
 }
@@ -254,8 +257,8 @@ mod tests {
     #[test]
     fn broken_tests_are_named() {
         let error = |value: Value| tests_of(&value).unwrap_err();
-        assert!(error(json!({"question": "q"})).contains("not one test"));
-        assert!(error(json!({"tests": []})).contains("not one test"));
+        assert!(error(json!({"question": "q"})).contains("no tests"));
+        assert!(error(json!({"tests": []})).contains("no tests"));
         assert!(error(json!({"tests": [{"input": 1}]})).contains("`tests`"));
         assert!(error(json!({"private_test_cases": "eJxrYJmqw"})).contains("must be unpacked"));
         assert!(error(json!({"input_output": "{\"inputs\": [\"1\"]}"})).contains("`outputs`"));
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_its_rules() {
+    fn each_format_has_its_rules() {
         let case = json!([{"input": "1", "output": "2", "testtype": "stdin"}]);
         let lcb =
             tests_of(&json!({"public_test_cases": case.to_string(), "metadata": "{\"func_name\": \"f\"}"})).unwrap();

@@ -1,6 +1,6 @@
-//! The program of a response: its fenced code blocks, and which of them is the answer.
+//! Finds the program of a response: its fenced code blocks, and which of them is the answer.
 
-use super::{Test, Tests};
+use super::suite::{Test, Tests};
 use crate::sandbox::Language;
 use crate::verify::after_thinking;
 
@@ -9,11 +9,12 @@ use crate::verify::after_thinking;
 pub(super) struct Block {
     /// The first word after the opening fence.
     pub(super) tag: String,
-    /// What stands between the fences, its lines ended by `\n`.
+    /// The lines between the fences, each ending with `
+    /// `.
     pub(super) code: String,
 }
 
-/// An opening or closing fence: its character, its length, its indentation.
+/// A code fence: its character, length and indentation.
 #[derive(Clone, Copy)]
 struct Fence {
     mark: char,
@@ -21,7 +22,7 @@ struct Fence {
     indent: usize,
 }
 
-/// The fence that a line opens, and the text after it. Text may stand before it (`Here it is: ```python`).
+/// Parses the opening fence on a line and the text after it. Text may precede the fence (`Here it is: ```python`).
 fn opening(line: &str) -> Option<(Fence, &str)> {
     let body = line.trim_start();
     let indent = line.len() - body.len();
@@ -29,18 +30,18 @@ fn opening(line: &str) -> Option<(Fence, &str)> {
     let mark = body[at..].chars().next()?;
     let rest = body[at..].trim_start_matches(mark);
     let (length, info) = (body.len() - at - rest.len(), rest.trim());
-    // Backticks after it make it inline code, words after a fence in the middle of a line as well.
+    // Backticks after the fence make it inline code; so do words after a fence in the middle of a line.
     let inline = mark == '`' && info.contains('`') || at > 0 && info.contains(char::is_whitespace);
     (!inline).then_some((Fence { mark, length, indent }, info))
 }
 
-/// Whether a line closes a fence: the same character at least as often, and nothing else.
+/// True if a line closes a fence: at least as many of the same character, and nothing else.
 fn closes(line: &str, fence: Fence) -> bool {
     let line = line.trim();
     line.len() >= fence.length && line.chars().all(|c| c == fence.mark)
 }
 
-/// All fenced blocks that hold something, in order. One that is not closed runs to the end.
+/// All non-empty fenced blocks in order. An unclosed block extends to the end.
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
@@ -59,7 +60,7 @@ fn blocks(text: &str) -> Vec<Block> {
             code.push('\n');
         }
         if !closed {
-            // The closing fence may stand at the end of the last line.
+            // The closing fence may be at the end of the last line.
             let run: String = std::iter::repeat_n(fence.mark, fence.length).collect();
             if let Some(rest) = code.trim_end().strip_suffix(&run) {
                 code = format!("{rest}\n");
@@ -72,7 +73,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// What a response gives as its program, or why it gives none.
+/// The program of a response, or the reason why there is none.
 pub(super) fn program(response: &str, tests: &Tests) -> Result<(Language, String), String> {
     let text = after_thinking(response).ok_or("the thought does not end")?;
     let blocks = blocks(text);
@@ -83,19 +84,20 @@ pub(super) fn program(response: &str, tests: &Tests) -> Result<(Language, String
         (tagged, _) => tagged,
     };
     let fit: Vec<(Language, &Block)> = blocks.iter().filter_map(|block| Some((language(block)?, block))).collect();
-    // A block without a tag beside tagged ones shows an output; one that defines what is tested is preferred.
+    // Next to tagged blocks, an untagged block shows output. A block that defines the tested function or class is
+    // preferred.
     let tagged = fit.iter().any(|(_, block)| !block.tag.is_empty());
     let fit = || fit.iter().filter(|(_, block)| !tagged || !block.tag.is_empty());
     match fit().rfind(|(_, block)| defines(&block.code, tests)).or_else(|| fit().next_back()) {
         Some((language, block)) => Ok((*language, block.code.clone())),
         None => Err(match tests.language {
-            Some(fixed) => format!("a {fixed} program is asked for, and the block is `{}`", last.tag),
-            None => format!("programs of `{}` are not run here: Python, C++, Rust and JavaScript are", last.tag),
+            Some(fixed) => format!("the problem requires {fixed}, but the code block is tagged `{}`", last.tag),
+            None => format!("`{}` programs are not supported: use Python, C++, Rust or JavaScript", last.tag),
         }),
     }
 }
 
-/// Whether code defines a function or class that the tests name.
+/// True if the code defines a function or class that the tests use.
 fn defines(code: &str, tests: &Tests) -> bool {
     let name = |line: &str| {
         let rest = ["def ", "async def ", "class "].iter().find_map(|word| line.strip_prefix(word))?;
@@ -111,7 +113,7 @@ fn defines(code: &str, tests: &Tests) -> bool {
     code.lines().filter_map(|line| name(line.trim_start())).any(tested)
 }
 
-/// Whether a text has a name as a whole word.
+/// True if a text contains a name as a whole word.
 fn has_word(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     !name.is_empty()
@@ -121,7 +123,7 @@ fn has_word(text: &str, name: &str) -> bool {
         })
 }
 
-/// A program as one block, which [`program`] reads back.
+/// Formats a program as one code block, which [`program`] can read.
 pub(super) fn fenced(language: Language, code: &str) -> String {
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn fences_of_every_form() {
+    fn all_forms_of_fences_are_read() {
         let cases = [
             ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n"),
             ("~~~python\na\n~~~", "a\n"),
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block_that_defines_what_is_tested_is_preferred() {
+    fn the_block_with_the_tested_function_is_preferred() {
         let tests = Tests { tests: vec![Test::Script("assert add(1, 2) == 3".into())], ..Tests::default() };
         let response = "```python\ndef add(a, b):\n    return a + b\n```\nUse it so:\n```python\nprint(add(1, 2))\n```";
         assert!(program(response, &tests).is_ok_and(|(_, code)| code.starts_with("def add")));

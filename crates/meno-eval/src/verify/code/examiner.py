@@ -1,18 +1,18 @@
-"""The judge's side: runs the tests, asks the program for values, and reports.
+"""The judge's side: runs the tests, requests values from the program, and reports the result.
 
-It never runs a line of the program. Names that the tests use and the program defines are stand-ins that send their
-arguments over and bring genuine values back. The report goes to a file that only this process and Meno hold, after a
-mark that changes with every run.
+It never runs a line of the program. Names that the program defines and the tests use are proxies: they send their
+arguments to the program's side and receive genuine values. The report goes to a file that only this process and Meno
+can access, after a random mark that changes with every run.
 """
 
 import ast, copy, importlib, importlib.util, math, sys
 
-# Modules that the tests may use through an import of the program.
+# Modules that the tests may use because the program imports them.
 LIBRARY = set("bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator "
               "random re statistics string typing".split())
 
 def short(value):
-    """A value for a message."""
+    """Formats a value for a message."""
     try:
         text = value if type(value) is str else repr(value)
     except BaseException:
@@ -51,13 +51,13 @@ class Exam:
         raise Broken(tag)
 
     def ask(self, what, *args, **kwargs):
-        """What the program answers; an exception of the program is raised as the built-in exception it descends from."""
+        """Returns the program's answer. Raises an exception of the program as its nearest built-in base class."""
         deadline = min(self.end, time.monotonic() + self.job["call_seconds"])
         self.channel.send([what, encode(list(args), self.opaque), encode(kwargs, self.opaque)])
         while True:
             message = self.channel.receive(deadline)
             if type(message) is not list or not message:
-                raise Broken("no message")
+                raise Broken("invalid message")
             if message[0] == "returned" and len(message) >= 2:
                 value = decode(message[1], self.known)
                 if what == "call" and value is None and len(message) == 3:
@@ -70,13 +70,13 @@ class Exam:
             if message[0] == "callback" and len(message) == 4:
                 self.called_back(*message[1:])
             else:
-                raise Broken("no message")
+                raise Broken("invalid message")
 
     def called_back(self, number, args, kwargs):
-        """Calls a function of the tests that the program was given."""
+        """Calls a function of the tests that was passed to the program."""
         args, kwargs = decode(args, self.known), decode(kwargs, self.known)
         if type(number) is not int or not 0 <= number < len(self.callbacks) or type(args) is not list:
-            raise Broken("no function")
+            raise Broken("invalid function")
         try:
             reply = ["returned", encode(self.callbacks[number](*args, **kwargs), self.opaque)]
         except (Exception, Unsupported) as error:
@@ -86,7 +86,7 @@ class Exam:
     def load(self):
         names = self.ask("load")
         if type(names) is not list:
-            raise Broken("no names")
+            raise Broken("invalid names")
         return {name: where for name, where in names if type(name) is str}
 
     def run(self):
@@ -111,7 +111,7 @@ class Exam:
         except ImportError as error:
             if hasattr(error, "of_program"):
                 self.report("wrong", described(error))
-            self.report("tests", f"the tests import what {sys.executable} does not have: {error}; install it")
+            self.report("tests", f"the tests import a module that {sys.executable} lacks: {error}; install it")
         self.number = 0
         self.report("right", "all tests pass")
 
@@ -147,7 +147,7 @@ class Exam:
             self.run_plus(names)
 
     def run_plus(self, names):
-        """EvalPlus: the results of the reference solution, on its inputs."""
+        """EvalPlus: compares with the results of the reference solution on its inputs."""
         plus = self.job["plus"]
         reference = {}
         exec(plus["reference"], reference)
@@ -168,8 +168,8 @@ class Exam:
 
 
 def tested_builtins(job):
-    """Names of built-in functions that the tests are about: MBPP asks for a function `sum`. Only where they name
-    nothing else of the program; `abs(area(2) - 12.57) < 0.01` is about `area`."""
+    """Names of built-in functions that the tests are about: MBPP asks for a function `sum`. A name counts only where it
+    is the only name of the program; `abs(area(2) - 12.57) < 0.01` is about `area`."""
     if job["entry"] is not None:
         return {job["entry"]}
     used, own = set(), set(LIBRARY)
@@ -195,7 +195,7 @@ def described(error):
 
 
 def line_of(error, job, number):
-    """The line of the tests where an assertion failed."""
+    """The line of the tests at which an assertion failed."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "tests":
@@ -206,20 +206,20 @@ def line_of(error, job, number):
 
 
 def changed(args, nodes, known):
-    """A function that returns nothing may have changed its arguments in place."""
+    """Applies the changes that a function without a result made to its arguments in place."""
     if type(nodes) is not list or len(nodes) != len(args):
-        raise Broken("no arguments")
+        raise Broken("invalid arguments")
     for old, node in zip(args, nodes):
         if type(old) in (list, dict, set, bytearray, collections.deque):
             new = decode(node, known)
             if type(new) is not type(old):
-                raise Broken("an argument of another type")
+                raise Broken("an argument of a different type")
             old.clear()
             (old.update if type(old) in (dict, set) else old.extend)(new)
 
 
 def prepared(job):
-    """What the tests' own namespace gets before and after the program's names are known."""
+    """The test namespace before and after the program's names are known."""
     setup, before, after = job["setup"], imports(job["setup"]), []
     before += definitions(setup, ast.FunctionDef)
     if job["prompt"] is not None:
@@ -230,7 +230,7 @@ def prepared(job):
 
 
 def unpacked(text):
-    """Calls of a JSON text: {"input": a value a line, "output": a value}, or APPS' {"inputs", "outputs"}."""
+    """Parses calls from JSON text: {"input": one value per line, "output": a value}, or APPS' {"inputs", "outputs"}."""
     limit = getattr(sys, "set_int_max_str_digits", lambda _: None)
     limit(0)
     case = json.loads(text)
@@ -248,7 +248,7 @@ def unpacked(text):
 
 
 def numbered(arguments):
-    """JSON turned the keys of a dictionary into text; APPS' checker turns them back if that is the first argument."""
+    """Turns text keys of a dictionary back into numbers, as APPS' checker does if that is the first argument."""
     if arguments and isinstance(arguments[0], dict):
         try:
             return [{int(k): v for k, v in arguments[0].items()}]
@@ -258,7 +258,7 @@ def numbered(arguments):
 
 
 def close(got, wanted):
-    """Doubles that differ by the rounding of a few operations; whole ones must be equal."""
+    """True if doubles differ only by the rounding of a few operations; whole numbers must be equal."""
     if got == wanted or (got != got and wanted != wanted):
         return got == wanted
     if got.is_integer() and wanted.is_integer():
@@ -267,7 +267,7 @@ def close(got, wanted):
 
 
 def same(got, wanted):
-    """Whether a result is what the JSON says; tuples are lists."""
+    """True if a result equals the JSON value; tuples count as lists."""
     if type(wanted) is list:
         return type(got) in (list, tuple) and len(got) == len(wanted) and all(map(same, got, wanted))
     if type(wanted) is dict:
@@ -279,7 +279,7 @@ def same(got, wanted):
 
 
 def same_apps(got, wanted):
-    """APPS wraps many results in a list, and turns keys of dictionaries into text."""
+    """Like `same`; in addition, APPS wraps many results in a list and turns keys of dictionaries into text."""
     several = [wanted] + (wanted[:1] if type(wanted) is list else [])
     for one in list(several):
         if type(one) is dict:
@@ -302,7 +302,7 @@ def same_plus(got, wanted, atol):
 
 
 def allclose(got, wanted, rtol=1e-5, atol=1e-8):
-    """numpy.allclose of numbers and of nested lists and tuples of them."""
+    """numpy.allclose for numbers and for nested lists and tuples of numbers."""
     if type(wanted) in (list, tuple):
         return type(got) in (list, tuple) and len(got) == len(wanted) and all(
             allclose(g, w, rtol, atol) for g, w in zip(got, wanted))
@@ -316,7 +316,7 @@ class NeedsModule(BaseException):
 
 
 class NoNumpy(types.ModuleType):
-    """What EvalPlus' tests use of NumPy, for a Python without it."""
+    """The parts of NumPy that EvalPlus' tests use, for a Python without NumPy."""
 
     class ndarray:
         pass
@@ -335,12 +335,12 @@ class NoNumpy(types.ModuleType):
 
 
 class Names(dict):
-    """The namespace of the tests: their own names, then the program's; Python's built-in ones are always genuine."""
+    """The namespace of the tests: their own names, then the program's. Python's built-ins are always genuine."""
 
     def __init__(self, program, before, after):
         super().__init__(__name__="tests", __builtins__=builtins)
         self.program, self.before, self.after = program, before, after
-        # A library's module that the tests use without importing it is genuine, whatever the program calls so.
+        # A library module that the tests use without importing it is genuine, whatever the program binds to its name.
         self.modules = {node.value.id for text in exam.job["scripts"] for node in ast.walk(ast.parse(text))
                         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)} & LIBRARY
 
@@ -351,7 +351,7 @@ class Names(dict):
             sys.modules["numpy"] = NoNumpy("numpy")
         for text in self.before:
             if text.endswith("import *"):
-                # What the program defines is what is tested, whatever a library has of that name.
+                # A name that the program defines is under test, even if a library defines it too.
                 names = {}
                 exec(text, names)
                 self.update((name, names[name]) for name in names if self.of_library(name))

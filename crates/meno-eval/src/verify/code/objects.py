@@ -1,12 +1,12 @@
-"""The judge's stand-ins for objects of the program, and what the tests may ask of them.
+"""The judge's proxies for objects of the program, and what the tests may request from them.
 
-The program cannot change any of this: what a stand-in is depends on the text of the tests and on how the judge came by
-it.
+The program cannot change any of this: the role of a proxy depends only on the text of the tests and on how the judge
+received the object.
 """
 
 import ast, re
 
-# Methods of data. A test that calls one expects data, and an object of the program must not answer in its place.
+# Methods of data types. A test that calls one expects data, so an object of the program must not answer instead.
 DATA = (str, bytes, bytearray, list, tuple, dict, set, frozenset, int, float, complex, range, collections.deque,
         collections.Counter, collections.OrderedDict, decimal.Decimal, fractions.Fraction, datetime.date,
         datetime.datetime, datetime.time, datetime.timedelta)
@@ -14,8 +14,8 @@ METHODS = {name for kind in DATA for name in dir(kind) if callable(getattr(kind,
 
 
 def tested_classes(job):
-    """Classes that the tests are about, and the names of their members: what the prompt, the setup or the tests define,
-    if only in a comment, and what the tests construct by the name of a class, name to `isinstance` or catch."""
+    """Classes that the tests are about, with the names of their members: classes that the prompt, setup or tests define
+    (also in comments), and classes that the tests construct by name, pass to `isinstance` or catch."""
     written = "\n".join([job["prompt"] or "", job["setup"], *job["scripts"]])
     line = r"(?m)^[ \t]*(?:#[ \t]*)?"
     classes = set(re.findall(line + r"class[ \t]+(\w+)[ \t]*[(:]", written))
@@ -41,11 +41,11 @@ def tested_classes(job):
 
 
 class Remote:
-    """An object of the program. It is equal to nothing but itself, and takes no part in arithmetic.
+    """An object of the program. It is equal only to itself and does not support arithmetic.
 
-    The tests may ask anything of a class that they are about, and of what they make with it: that is under test. Any
-    other object stands where the tests expect a value, so it answers only what cannot pass for one: no method of data,
-    and its length, its truth and its items must agree.
+    The tests may use every method of a class that they are about, and of the objects they create with it: these are
+    under test. Any other object is in the place of a value, so it answers only what cannot imitate a value: it has no
+    methods of data types, and its length, truth and items must agree.
     """
 
     def __init__(self, number, role="value"):
@@ -64,9 +64,9 @@ class Remote:
             raise AttributeError(name)
         if role(self) not in ("class", "made"):
             if name in METHODS and name not in exam.members:
-                raise AttributeError(f"`{name}` is asked of an object of the program, where the tests expect data")
+                raise AttributeError(f"the tests use `{name}` of data, but the value is an object of the program")
             if role(self) == "value" and not exam.classes:
-                raise AttributeError(f"`{name}` is asked of an object of a class that the tests do not know")
+                raise AttributeError(f"`{name}` is used on an object of a class unknown to the tests")
         return exam.ask("get", self, name)
 
     def __setattr__(self, name, value):
@@ -89,7 +89,7 @@ class Remote:
     def __len__(self):
         length = exam.ask("len", self)
         if role(self) not in ("class", "made") and length != sum(1 for _ in self):
-            raise Broken("an object that has another number of items than it says")
+            raise Broken("an object whose length differs from its number of items")
         return length
 
     def __bool__(self):
@@ -100,7 +100,7 @@ class Remote:
             except TypeError:
                 return truth
             if truth is not full:
-                raise Broken("an object whose truth is not that of its length")
+                raise Broken("an object whose truth value contradicts its length")
         return truth
 
     def __str__(self):
@@ -126,20 +126,20 @@ class Remote:
 
 
 def role(remote):
-    """class: the tests are about it. made: an object that the tests made with one. global: another name of the program.
-    value: anything else, such as the result of a function."""
+    """The role of an object. class: the tests are about it. made: the tests created it with such a class. global:
+    another name of the program. value: anything else, such as the result of a function."""
     return object.__getattribute__(remote, "_role")
 
 
 def taken(remote):
-    """The items of an object that every look at it shares."""
+    """The items of an object, shared by all iterations over it."""
     if object.__getattribute__(remote, "_taken") is None:
         object.__setattr__(remote, "_taken", Taken(remote))
     return object.__getattribute__(remote, "_taken")
 
 
 class Taken:
-    """The items of an object. Those that are kept are asked for once: a second look at them finds the same."""
+    """The items of an object. Kept items are requested only once, so a second iteration finds the same items."""
 
     def __init__(self, remote, keep=True):
         self.remote, self.keep = remote, keep
@@ -149,7 +149,7 @@ class Taken:
         if self.source is None:
             self.source = exam.ask("iter", self.remote)
             if type(self.source) is not Remote:
-                raise Broken("no iterator")
+                raise Broken("invalid iterator")
         return self.source
 
     def at(self, place):
@@ -173,7 +173,7 @@ class Taken:
 
 
 class RemoteIterator:
-    """A walk over the items of an object of the program."""
+    """An iterator over the items of an object of the program."""
 
     def __init__(self, taken):
         self.taken, self.place = taken, taken.start

@@ -1,10 +1,10 @@
-//! Whether a program's output is the expected one, as each benchmark's checker compares them.
+//! Compares a program's output with the expected output, with the rules of each benchmark's checker.
 //!
-//! Whole numbers are always compared exactly: a tolerance is for numbers with a point or an exponent.
+//! Whole numbers are always compared exactly. Tolerances apply only to numbers with a decimal point or an exponent.
 
-use super::Rules;
+use super::suite::Rules;
 
-/// Whether an output is the expected one.
+/// True if an output matches the expected output.
 pub(super) fn same(got: &str, wanted: &str, rules: Rules) -> bool {
     match rules {
         Rules::LiveCodeBench => by_lines(got, wanted),
@@ -13,8 +13,8 @@ pub(super) fn same(got: &str, wanted: &str, rules: Rules) -> bool {
     }
 }
 
-/// LiveCodeBench (`grade_stdio`): line by line, white space at the ends removed; a line that differs may hold the same
-/// decimal numbers.
+/// LiveCodeBench (`grade_stdio`): compares lines without surrounding white space. Lines that differ match if they hold
+/// the same decimal numbers.
 fn by_lines(got: &str, wanted: &str) -> bool {
     let same = |got: &str, wanted: &str| {
         let (got, wanted) = (got.trim(), wanted.trim());
@@ -25,8 +25,9 @@ fn by_lines(got: &str, wanted: &str) -> bool {
         && got.split('\n').zip(wanted.split('\n')).all(|(g, w)| same(g, w))
 }
 
-/// APPS (`run_test`): as LiveCodeBench, but empty lines do not count, and numbers with a fraction may differ as
-/// `numpy.allclose` allows. Its last attempt, lines and words as sets, pays permuted outputs and is left out.
+/// APPS (`run_test`): like LiveCodeBench, but ignores empty lines and compares fractional numbers with the tolerance of
+/// `numpy.allclose`. The last attempt of the original (lines and words as sets) is left out, because it accepts
+/// permuted output.
 fn apps(got: &str, wanted: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         text.split('\n').map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
@@ -36,18 +37,18 @@ fn apps(got: &str, wanted: &str) -> bool {
     got.len() == wanted.len() && got.iter().zip(&wanted).all(|(g, w)| g == w || paired(g, w, number))
 }
 
-/// code_contests (`OutputsMatch`): words, whatever their case; numbers with a fraction within 1e-5.
+/// code_contests (`OutputsMatch`): compares words, ignoring case; fractional numbers match within 1e-5.
 fn by_tokens(got: &str, wanted: &str) -> bool {
     let number = |g: &str, w: &str| g.eq_ignore_ascii_case(w) || near(g, w, |g, w| (g - w).abs() < 1e-5);
     got.split_whitespace().eq_by_words(wanted.split_whitespace(), number)
 }
 
-/// Whether the words of two lines are the same, one by one.
+/// True if two lines have the same words, pairwise.
 fn paired(got: &str, wanted: &str, same: impl Fn(&str, &str) -> bool) -> bool {
     got.split_whitespace().eq_by_words(wanted.split_whitespace(), same)
 }
 
-/// Word by word comparison of two sequences.
+/// Compares two sequences word by word.
 trait Words<'a>: Iterator<Item = &'a str> + Sized {
     fn eq_by_words(mut self, mut other: Self, same: impl Fn(&str, &str) -> bool) -> bool {
         loop {
@@ -62,7 +63,7 @@ trait Words<'a>: Iterator<Item = &'a str> + Sized {
 
 impl<'a, I: Iterator<Item = &'a str>> Words<'a> for I {}
 
-/// Equal decimal numbers, or numbers that are `close` if one of them is not whole.
+/// True if two decimal numbers are equal, or `close` if one of them is not whole.
 fn near(got: &str, wanted: &str, close: impl Fn(f64, f64) -> bool) -> bool {
     let (Some(g), Some(w)) = (Decimal::read(got), Decimal::read(wanted)) else { return false };
     if g == w {
@@ -72,14 +73,14 @@ fn near(got: &str, wanted: &str, close: impl Fn(f64, f64) -> bool) -> bool {
     !(g.is_whole() && w.is_whole()) && gf.is_finite() && wf.is_finite() && close(gf, wf)
 }
 
-/// A decimal number of any size, as Python's `Decimal` reads it.
+/// A decimal number of any size, with the syntax of Python's `Decimal`.
 #[derive(Debug)]
 struct Decimal<'a> {
     negative: bool,
-    /// The digits without zeros at either end, around the point.
+    /// The digits before and after the point, without zeros at either end.
     before: &'a str,
     after: &'a str,
-    /// The power of ten of the last digit; infinity has none.
+    /// The power of ten of the last digit; `None` for infinity.
     exponent: Option<i64>,
 }
 
@@ -91,7 +92,7 @@ impl PartialEq for Decimal<'_> {
 }
 
 impl<'a> Decimal<'a> {
-    /// `None` for what is no number; "not a number" is equal to nothing.
+    /// Parses a number. `None` for invalid text and for NaN, which equals nothing.
     fn read(text: &'a str) -> Option<Decimal<'a>> {
         let (negative, rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -113,18 +114,18 @@ impl<'a> Decimal<'a> {
         Some(Decimal::normal(negative, before, trimmed, exponent))
     }
 
-    /// Moves the zeros beside the point into the exponent.
+    /// Moves the zeros next to the point into the exponent.
     fn normal(negative: bool, before: &'a str, after: &'a str, exponent: i64) -> Decimal<'a> {
         match (before, after) {
             ("", "") => Decimal { negative: false, before: "", after: "", exponent: Some(0) },
             (_, "") => {
-                let short = before.trim_end_matches('0');
-                let exponent = exponent + (before.len() - short.len()) as i64;
-                Decimal { negative, before: short, after: "", exponent: Some(exponent) }
+                let quote = before.trim_end_matches('0');
+                let exponent = exponent + (before.len() - quote.len()) as i64;
+                Decimal { negative, before: quote, after: "", exponent: Some(exponent) }
             }
             ("", _) => {
-                let short = after.trim_start_matches('0');
-                Decimal { negative, before: short, after: "", exponent: Some(exponent - after.len() as i64) }
+                let quote = after.trim_start_matches('0');
+                Decimal { negative, before: quote, after: "", exponent: Some(exponent - after.len() as i64) }
             }
             _ => Decimal { negative, before, after, exponent: Some(exponent - after.len() as i64) },
         }
@@ -133,6 +134,16 @@ impl<'a> Decimal<'a> {
     fn is_whole(&self) -> bool {
         self.exponent.is_none_or(|e| e >= 0)
     }
+}
+
+/// Quotes a text for a message and shortens it.
+pub(super) fn quote(text: &str) -> String {
+    let text = text.trim();
+    if text.chars().count() <= 200 {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(160).collect();
+    format!("{start:?}… ({} characters)", text.chars().count())
 }
 
 #[cfg(test)]
@@ -174,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn decimals_of_one_value_are_equal() {
-        // 1.25 written in many ways: the point and the exponent may be anywhere.
+    fn decimals_with_the_same_value_are_equal() {
+        // 1.25 in many notations: any position of the point, any exponent.
         for text in ["1.25", "125e-2", "0.125e1", "12.5e-1", "0.00125e3", "1.250", "+01.25"] {
             assert!(near(text, "1.25", |_, _| false), "{text}");
         }
     }
 
     #[test]
-    fn apps_forgives_blank_lines_and_rounding_of_fractions() {
+    fn apps_ignores_blank_lines_and_rounding_of_fractions() {
         let same = |got, wanted| same(got, wanted, Rules::Apps);
         assert!(same("a\n\nb\n", "a\nb") && same("0.333333", "0.3333333333") && same("1\n2", "1\n2\n"));
         assert!(!same("2\n1", "1\n2") && !same("0.334", "0.3333") && !same("1000001", "1000000"));

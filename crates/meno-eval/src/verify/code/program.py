@@ -1,6 +1,6 @@
-"""The side of the program under test: loads it and does with its objects what the judge asks.
+"""The program's side: loads the program under test and executes the judge's requests on its objects.
 
-Nothing here is trusted: the program shares the process and may change all of it. It can only answer.
+Nothing here is trusted: the program shares this process and may change everything in it. It can only answer.
 """
 
 
@@ -44,13 +44,13 @@ class Side:
             try:
                 exec(line, space)
             except ImportError:
-                pass  # the program fails where it uses what is not there
+                pass  # the program fails where it uses a missing module
         imported = dict(space)
         with open("../program", encoding="utf-8", errors="surrogateescape") as file:
             code = file.read()
         for source in self.sources(code):
             exec(compile(source, "program", "exec"), space)
-        # `add` of the imports is no answer to a problem that asks for `add`.
+        # `add` from the imports does not solve a problem that asks for `add`.
         own = defined(code)
         self.lent = {name for name, value in imported.items() if space.get(name) is value and name not in own}
         self.space = space
@@ -69,7 +69,7 @@ class Side:
         return before + [completed(prompt, code)]
 
     def answer(self, message):
-        """Does what is asked and sends the result."""
+        """Executes a request and sends the result."""
         try:
             what, args, kwargs = message[0], decode(message[1], self.known), decode(message[2], self.known)
             value = getattr(self, "do_" + what)(*args, **kwargs)
@@ -89,7 +89,7 @@ class Side:
         return self.space[name]
 
     def do_function(self, name):
-        """The function that is called: a method of the class Solution, or one of the module."""
+        """The function to call: a method of the class Solution, or a function of the module."""
         solution = self.space.get("Solution")
         if isinstance(solution, type) and hasattr(solution, name):
             return getattr(solution(), name)
@@ -141,7 +141,7 @@ class Side:
 
 
 def origin(value):
-    """Where a name that the program imported comes from."""
+    """The origin of a name that the program imported."""
     if isinstance(value, types.ModuleType):
         return [value.__name__, None]
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
@@ -149,7 +149,7 @@ def origin(value):
 
 
 def defined(code):
-    """The names that a module's top level binds."""
+    """The names that the top level of a module binds."""
     import ast
 
     try:
@@ -169,7 +169,7 @@ def defined(code):
 
 
 def completed(prompt, code):
-    """The prompt with a response that is the body of its function only."""
+    """The prompt, completed with a response that is only the body of its function."""
     import textwrap
 
     indented = textwrap.indent(textwrap.dedent(code), "    ")

@@ -1,13 +1,14 @@
-//! Programs that read and write text: compiled once if need be, then run on every input.
+//! Runs programs that read and write text: compiles once if needed, then runs on every input.
 
-use super::{Preamble, Rules, Test, Tests, output, short};
+use super::output::{self, quote};
+use super::suite::{Preamble, Rules, Test, Tests};
 use crate::error::Error;
-use crate::sandbox::{End, Job, Language, Limits, Ran, Sandbox, Tool};
+use crate::sandbox::{End, Job, Language, Limits, RunOutput, Sandbox, Tool};
 use std::time::Duration;
 
-/// Imports of LiveCodeBench's checker (`import_string`), one a line.
+/// The imports of LiveCodeBench's checker (`import_string`), one per line.
 const LIVE_CODE_BENCH: &str = include_str!("imports_livecodebench.txt");
-/// Imports of APPS' checker.
+/// The imports of APPS' checker, one per line.
 const APPS: &str = include_str!("imports_apps.txt");
 
 /// The lines of a preamble.
@@ -19,14 +20,14 @@ pub(super) fn imports(preamble: Preamble) -> &'static str {
     }
 }
 
-/// A program ready to run.
-enum Ready<'a> {
+/// A program that is ready to run.
+enum Runnable<'a> {
     Python { program: &'a str, imports: &'a str },
     Node { program: &'a str },
     Binary(Vec<u8>),
 }
 
-/// Why a program fails one of the tests on text; nothing if it passes all.
+/// The reason why a program fails one of the text tests; `None` if it passes all.
 pub(super) fn failure(
     sandbox: &Sandbox,
     language: Language,
@@ -34,10 +35,10 @@ pub(super) fn failure(
     tests: &Tests,
 ) -> Result<Option<String>, Error> {
     let ready = match language {
-        Language::Python => Ready::Python { program, imports: imports(tests.preamble) },
-        Language::JavaScript => Ready::Node { program },
+        Language::Python => Runnable::Python { program, imports: imports(tests.preamble) },
+        Language::JavaScript => Runnable::Node { program },
         Language::Cpp | Language::Rust => match compile(sandbox, language, program)? {
-            Ok(binary) => Ready::Binary(binary),
+            Ok(binary) => Runnable::Binary(binary),
             Err(message) => return Ok(Some(format!("does not compile: {message}"))),
         },
     };
@@ -51,9 +52,9 @@ pub(super) fn failure(
     Ok(None)
 }
 
-/// What is wrong with a run.
-fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
-    let last = || ran.errors.trim().lines().last().map(short).unwrap_or_default();
+/// The reason why a run is wrong; `None` if it is right.
+fn differs(ran: &RunOutput, wanted: &str, rules: Rules, limits: &Limits) -> Option<String> {
+    let last = || ran.errors.trim().lines().last().map(quote).unwrap_or_default();
     if ran.end != End::Done {
         return Some(ended(ran.end, &last(), limits));
     }
@@ -61,10 +62,10 @@ fn differs(ran: &Ran, wanted: &str, rules: Rules, limits: &Limits) -> Option<Str
     if output::same(got, wanted, rules) {
         return None;
     }
-    Some(format!("expected {}, got {}", short(wanted), short(got)))
+    Some(format!("expected {}, got {}", quote(wanted), quote(got)))
 }
 
-/// How a program that failed ended.
+/// Describes how a failed program ended.
 pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
     let code = match end {
         End::OutOfTime => return format!("time limit ({} s) exceeded", limits.wall.as_secs()),
@@ -83,13 +84,13 @@ pub(super) fn ended(end: End, last: &str, limits: &Limits) -> String {
     }
 }
 
-/// Runs a program on one input; `expected` is the length of the right output.
-fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<Ran, Error> {
+/// Runs a program on one input; `expected` is the length of the right output in bytes.
+fn run(sandbox: &Sandbox, ready: &Runnable, input: &str, expected: u64) -> Result<RunOutput, Error> {
     let limits = sandbox.limits();
     let limits = Limits { output_bytes: limits.output_bytes.max(2 * expected + 4096), ..limits };
     let input = Some(input.as_bytes());
     match ready {
-        Ready::Python { program, imports } => {
+        Runnable::Python { program, imports } => {
             let files: [(&str, &[u8]); 3] = [
                 ("stdin.py", include_bytes!("stdin.py")),
                 ("program", program.as_bytes()),
@@ -97,7 +98,7 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
             ];
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(sandbox.python(), &["../stdin.py"]) })
         }
-        Ready::Node { program } => {
+        Runnable::Node { program } => {
             let module = program.lines().any(|l| l.starts_with("import ") || l.starts_with("export "));
             let name = if module { "program.mjs" } else { "program.cjs" };
             let heap = format!("--max-old-space-size={}", limits.memory_bytes >> 20);
@@ -106,18 +107,18 @@ fn run(sandbox: &Sandbox, ready: &Ready, input: &str, expected: u64) -> Result<R
             let tool = sandbox.tool(Language::JavaScript)?;
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(tool, &[&heap, &path]) })
         }
-        Ready::Binary(binary) => {
+        Runnable::Binary(binary) => {
             let files: [(&str, &[u8]); 1] = [("binary", binary)];
-            let tool = Tool::made("../binary");
+            let tool = Tool::from_job_file("../binary");
             sandbox.capture(Job { files: &files, limits, input, ..sandbox.job(&tool, &[]) })
         }
     }
 }
 
-/// Compiles a program in a cage of its own; the compiler's first error if it does not compile.
+/// Compiles a program in a separate jail. Returns the first error of the compiler if compilation fails.
 fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Result<Vec<u8>, String>, Error> {
     let (name, arguments) = match language {
-        // The linker that rustc brings asks /proc where it lies.
+        // rustc's bundled linker reads its own location from /proc.
         Language::Rust => {
             ("program.rs", "--edition 2021 -C opt-level=2 -C codegen-units=1 -C strip=symbols -C link-arg=-fuse-ld=bfd")
         }
@@ -132,16 +133,17 @@ fn compile(sandbox: &Sandbox, language: Language, program: &str) -> Result<Resul
         output_bytes: 64 << 20,
         files_bytes: 256 << 20,
     };
-    // The shell gets the compiler as $0; the working directory is gone at its end, so the program leaves by the output.
+    // The shell receives the compiler as $0. The working directory is deleted at the end, so the script writes the
+    // program to its output.
     let script = format!("\"$0\" {arguments} -o program ../{name} && cat program");
     let files: [(&str, &[u8]); 1] = [(name, program.as_bytes())];
     let ran = sandbox.capture(Job { files: &files, limits, script: Some(&script), ..sandbox.job(tool, &[]) })?;
     Ok(match ran.end {
         End::Done => Ok(ran.output),
-        End::OutOfTime => Err("the compiler's time limit is exceeded".to_owned()),
+        End::OutOfTime => Err("the compiler exceeded its time limit".to_owned()),
         _ => {
             let line = ran.errors.lines().find(|line| line.contains("error")).or_else(|| ran.errors.lines().next());
-            Err(line.map(short).unwrap_or_else(|| "the compiler's limits are exceeded".to_owned()))
+            Err(line.map(quote).unwrap_or_else(|| "the compiler exceeded its limits".to_owned()))
         }
     })
 }

@@ -1,4 +1,4 @@
-"""Runs the file `program` as a script that reads and writes text, as LiveCodeBench's and APPS' checkers do."""
+"""Runs the file `program` as a script that reads and writes text, like the checkers of LiveCodeBench and APPS."""
 
 import sys as _sys
 

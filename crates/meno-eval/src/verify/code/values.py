@@ -1,8 +1,8 @@
-"""Values as plain JSON between the program under test and the judge. Both sides start with this file.
+"""Exchanges values as plain JSON between the program under test and the judge. Both sides start with this file.
 
-Only contents cross: numbers, strings, collections of exactly the built-in types. Whatever a class of the program
-overrides stays behind; the judge rebuilds genuine values and compares those. Anything else crosses as the number of
-an object, which only its own side can use.
+Only contents are transferred: numbers, strings, collections of exactly the built-in types. Methods that a class of the
+program overrides are not transferred; the judge rebuilds genuine values and compares those. Any other object is
+transferred as a number, which only its own side can use.
 """
 
 import builtins, collections, datetime, decimal, fractions, json, os, select, struct, time, types
@@ -12,11 +12,11 @@ DEEPEST = 300
 
 
 class Broken(BaseException):
-    """The other side sent something that is no message."""
+    """The other side sent an invalid message."""
 
 
 class Ended(BaseException):
-    """The other side is gone."""
+    """The other side has ended."""
 
 
 class TooLate(BaseException):
@@ -24,11 +24,11 @@ class TooLate(BaseException):
 
 
 class Unsupported(BaseException):
-    """A value of the tests that cannot be given to the program."""
+    """A value of the tests that cannot be passed to the program."""
 
 
 def encode(value, opaque, depth=0):
-    """The value as JSON; `opaque` gives the number of an object that has no plain form."""
+    """Encodes the value as JSON; `opaque` returns the number of an object without a plain form."""
     if depth > DEEPEST:
         raise ValueError("a value is nested too deeply")
     if value is None or value is True or value is False:
@@ -95,16 +95,16 @@ def encode(value, opaque, depth=0):
 
 
 def decode(node, objects):
-    """The value of its JSON, of genuine built-in types; `objects` gives what a number stands for."""
+    """Decodes a value from JSON, with genuine built-in types; `objects` maps numbers to objects."""
     kind = type(node)
     if node is None or kind in (bool, int, str):
         return node
     if kind is not list or not node or type(node[0]) is not str:
-        raise Broken("no value")
+        raise Broken("invalid value")
     try:
         return rebuild(node[0], node[1:], objects)
     except (ValueError, TypeError, ArithmeticError, RecursionError, IndexError, KeyError, AttributeError) as error:
-        raise Broken(f"no value: {error}") from None
+        raise Broken(f"invalid value: {error}") from None
 
 
 COLLECTIONS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "range": lambda r: range(*r)}
@@ -152,7 +152,7 @@ def rebuild(tag, rest, objects):
     if tag in ("type", "builtin"):
         value = getattr(builtins, rest[0])
         if type(value) is not (type if tag == "type" else types.BuiltinFunctionType) or value in UNFIT:
-            raise Broken("no value")
+            raise Broken("invalid value")
         return value
     if tag == "exception":
         return exception(rest)
@@ -160,7 +160,7 @@ def rebuild(tag, rest, objects):
 
 
 def raised(error):
-    """An exception as the names of its classes, nearest first, and its message."""
+    """Encodes an exception: the names of its classes, nearest first, and its message."""
     names = [kind.__name__ for kind in type(error).__mro__]
     try:
         message = str(error)
@@ -170,22 +170,22 @@ def raised(error):
 
 
 def exception(node):
-    """The nearest built-in exception."""
+    """Decodes an exception as its nearest built-in class."""
     names, message = node
     for name in names:
         kind = getattr(builtins, name, None) if type(name) is str else None
         if isinstance(kind, type) and issubclass(kind, BaseException) and type(message) is str:
             break
     else:
-        raise Broken("no exception")
+        raise Broken("invalid exception")
     try:
         return kind(message)
-    except TypeError:  # UnicodeDecodeError wants more
+    except TypeError:  # UnicodeDecodeError needs more arguments
         return ValueError(message) if issubclass(kind, ValueError) else Exception(message)
 
 
 class Channel:
-    """Messages over two pipes: the length in four bytes, then JSON."""
+    """Exchanges messages over two pipes: the length in four bytes, then JSON."""
 
     def __init__(self, reads, writes):
         self.reads, self.writes = reads, writes
@@ -208,7 +208,7 @@ class Channel:
         try:
             return json.loads(self.take(size, deadline))
         except (ValueError, RecursionError, MemoryError):
-            raise Broken("no JSON") from None
+            raise Broken("invalid JSON") from None
 
     def take(self, size, deadline):
         parts = []
@@ -226,7 +226,7 @@ class Channel:
 
 
 def take_channel():
-    """The channel on standard input and output, which are empty from now on."""
+    """Takes standard input and output as the channel, and replaces both with empty streams."""
     channel = Channel(os.dup(0), os.dup(1))
     nothing = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1):
@@ -236,21 +236,21 @@ def take_channel():
 
 
 def imports(source):
-    """The import statements of a source, each alone."""
+    """The import statements of a source, one by one."""
     import ast
 
     return [ast.unparse(s) for s in ast.parse(source).body if isinstance(s, (ast.Import, ast.ImportFrom))]
 
 
 def definitions(source, kinds, but=None):
-    """Its functions or classes of these kinds, but the one of that name."""
+    """The functions or classes of these kinds in a source, except the one named `but`."""
     import ast
 
     return [ast.unparse(s) for s in ast.parse(source).body if isinstance(s, kinds) and s.name != but]
 
 
 def prompt_parts(prompt, entry):
-    """Imports, constants and helpers of a prompt: all but the function that is asked for."""
+    """Imports, constants and helpers of a prompt: everything except the requested function."""
     import ast
 
     for source in (prompt, prompt + "\n    pass\n", prompt.rstrip() + "\n        pass\n"):

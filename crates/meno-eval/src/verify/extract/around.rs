@@ -1,37 +1,40 @@
-//! What touches a box: `-\boxed{5}`, `\boxed{5}^2` and `(\boxed{5}, 3)` are other values than the box; a unit beside it
-//! belongs to the answer.
+//! Analyses the text around a box. `-\boxed{5}`, `\boxed{5}^2` and `(\boxed{5}, 3)` have other values than the box; a
+//! unit next to it belongs to the answer.
 //!
-//! In its formula, or on its line if there is none, a box must be a whole side: a relation like `=`, a colon or words
-//! stand before it; punctuation, a unit or words that keep the value stand after it.
+//! In its formula (or on its line, outside formulas) a box must be a whole side. Before it may be a relation like `=`,
+//! a colon or words; after it punctuation, a unit, or words that keep the value.
 
 mod after;
 mod before;
+mod tex;
 
-use super::tail_of;
-use after::follows;
+use super::text::{head_of, tail_of};
+use after::unit_after;
 use before::{RELATIONS, formula_before, group_at_end, is_operator, prose_before};
+use tex::{FONTS, command_at_end, trim_spacing_end, trim_spacing_start};
 
-/// How much text around a box is looked at, in bytes.
+/// How much text on each side of a box is analysed, in bytes.
 const WINDOW: usize = 2000;
 
-/// What belongs to the value of a box.
+/// Text outside a box that belongs to its value.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Affixes {
-    /// A currency before it.
+    /// A currency before the box.
     pub(super) before: String,
-    /// A unit after it.
+    /// A unit after the box.
     pub(super) after: String,
 }
 
-/// What belongs to the value of the box between two texts. `None` if the box is only part of a value.
+/// The affixes of the box between two texts. `None` if the box is only part of a value.
 pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     let mut before = tail_of(before, WINDOW);
     let mut after = head_of(after, WINDOW);
-    // Text that was escaped twice has `\\boxed` and `\n`.
+    // Doubly escaped text contains `\\boxed` and `
+    // `.
     before = before.strip_suffix('\\').unwrap_or(before);
     let mut found = Affixes::default();
-    (before, after) = unwrap(before, after)?;
-    let place = Place::of(before, after);
+    (before, after) = strip_enclosing(before, after)?;
+    let place = BoxPosition::of(before, after);
     let mut side = place.side(before);
     for sign in ["\\$", "€", "£", "¥"] {
         if let Some(rest) = side.trim_end().strip_suffix(sign) {
@@ -51,30 +54,30 @@ pub(super) fn affixes(before: &str, after: &str) -> Option<Affixes> {
     } else {
         prose_before(side, after)?;
     }
-    found.after = follows(after, place.math, before)?;
+    found.after = unit_after(after, place.math, before)?;
     Some(found)
 }
 
-/// What belongs to the value of the last of several boxes. `None` if one is part of a value.
+/// The affixes of the last of several boxes. `None` if one of them is only part of a value.
 pub(super) fn affixes_of_list(text: &str, spans: &[(usize, usize)]) -> Option<Affixes> {
     for (index, &(start, end)) in spans.iter().enumerate() {
         let from = if index > 0 { spans[index - 1].1 } else { 0 };
         let to = spans.get(index + 1).map_or(text.len(), |next| next.0);
-        let (before, after) = unwrap(tail_of(&text[from..start], WINDOW), head_of(&text[end..to], WINDOW))?;
+        let (before, after) = strip_enclosing(tail_of(&text[from..start], WINDOW), head_of(&text[end..to], WINDOW))?;
         let bullet = before.rsplit('\n').next().is_some_and(|line| line.trim_start() == "- ");
-        if is_touched(if bullet { "" } else { trim_spacing_end(before) }, trim_spacing_start(after)) {
+        if is_joined_by_operator(if bullet { "" } else { trim_spacing_end(before) }, trim_spacing_start(after)) {
             return None;
         }
     }
     let &(start, end) = spans.last()?;
     let (before, after) = (tail_of(&text[..start], WINDOW), head_of(&text[end..], WINDOW));
-    let (before, after) = unwrap(before, after)?;
-    let unit = follows(after, Place::of(before, after).math, before)?;
+    let (before, after) = strip_enclosing(before, after)?;
+    let unit = unit_after(after, BoxPosition::of(before, after).math, before)?;
     Some(Affixes { before: String::new(), after: unit })
 }
 
-/// Whether an operator joins a box with what is beside it.
-fn is_touched(before: &str, after: &str) -> bool {
+/// True if an operator joins a box with its neighbours.
+fn is_joined_by_operator(before: &str, after: &str) -> bool {
     let border = |c: char| matches!(c, '$' | '(' | '[');
     let left = if before.ends_with('$') || before.ends_with("\\(") || before.ends_with("\\[") {
         before.trim_end_matches(border).trim_end_matches('\\')
@@ -92,16 +95,16 @@ fn is_touched(before: &str, after: &str) -> bool {
         || operators.contains(&name.as_str())
 }
 
-/// Where a box stands.
-struct Place {
-    /// Whether in a formula.
+/// The position of a box.
+struct BoxPosition {
+    /// True if the box is in a formula.
     math: bool,
-    /// Where the formula or the text after the last formula starts.
+    /// Where the formula starts, or the text after the last formula.
     start: usize,
 }
 
-impl Place {
-    fn of(before: &str, after: &str) -> Place {
+impl BoxPosition {
+    fn of(before: &str, after: &str) -> BoxPosition {
         let from = before.rfind("\n\n").map_or(0, |at| at + 2);
         let bytes = before.as_bytes();
         let mut open: Option<&str> = None;
@@ -116,7 +119,7 @@ impl Place {
                 continue;
             };
             at += border.len();
-            // The name of an environment.
+            // Skips the name of an environment.
             at += before[at..].find('}').filter(|len| border == "\\begin{" && *len < 20).map_or(0, |len| len + 1);
             open = match (border, open) {
                 ("\\begin{", None) => Some("\\end{"),
@@ -130,13 +133,13 @@ impl Place {
             start = at;
         }
         let closes = open.is_some_and(|close| after.split("\n\n").next().unwrap_or(after).contains(close));
-        // A box right after a border is in a formula, whatever dollars of prices stand before it.
+        // A box right after a delimiter is in a formula, even if dollar signs of prices precede it.
         let right_after = open.is_none() && before.ends_with('$') && !before.ends_with("\\$") && after.contains('$');
         let start = if right_after { before.len() } else { start.min(before.len()) };
-        Place { math: closes || right_after, start }
+        BoxPosition { math: closes || right_after, start }
     }
 
-    /// The text before the box that stands with it.
+    /// The text before the box that belongs to the same formula row or line.
     fn side<'a>(&self, before: &'a str) -> &'a str {
         if self.math {
             let row = &before[self.start..];
@@ -148,89 +151,8 @@ impl Place {
     }
 }
 
-fn head_of(text: &str, len: usize) -> &str {
-    let mut to = text.len().min(len);
-    while !text.is_char_boundary(to) {
-        to -= 1;
-    }
-    &text[..to]
-}
-
-/// Spaces of TeX.
-const SPACING: [&str; 12] = [
-    "\\,",
-    "\\;",
-    "\\:",
-    "\\!",
-    "\\ ",
-    "\\quad",
-    "\\qquad",
-    "~",
-    "\\displaystyle",
-    "\\textstyle",
-    "\\large",
-    "\\Large",
-];
-
-fn trim_spacing_end(mut text: &str) -> &str {
-    loop {
-        let next = text.trim_end_matches([' ', '\t', '\r', '\n', '&']);
-        let next = if next.len() < text.len() { next.strip_suffix('\\').unwrap_or(next) } else { next };
-        let next = SPACING.iter().find_map(|s| next.strip_suffix(s)).unwrap_or(next);
-        if next.len() == text.len() {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// Without line ends, which end a sentence.
-fn trim_spacing_start(mut text: &str) -> &str {
-    loop {
-        let next = text.trim_start_matches([' ', '\t', '\r', '&']);
-        let next = SPACING.iter().find_map(|s| next.strip_prefix(s)).unwrap_or(next);
-        if next.len() == text.len() {
-            return text;
-        }
-        text = next;
-    }
-}
-
-/// Commands whose group keeps the value of what it holds.
-const FONTS: [&str; 29] = [
-    "large",
-    "Large",
-    "LARGE",
-    "huge",
-    "Huge",
-    "displaystyle",
-    "centerline",
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textsf",
-    "textnormal",
-    "mbox",
-    "hbox",
-    "mathbf",
-    "mathrm",
-    "mathsf",
-    "mathit",
-    "bm",
-    "boldsymbol",
-    "underline",
-    "emph",
-    "mathbb",
-    "framebox",
-    "bold",
-    "textcolor",
-    "color",
-    "ensuremath",
-];
-
-/// Without groups of fonts, brackets and markup right around a box. `None` if a box is in another command's group.
-fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
+/// Removes font groups, brackets and markup directly around a box. `None` if a box is in the group of another command.
+fn strip_enclosing<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a str)> {
     loop {
         let (left, right) = (trim_spacing_end(before), trim_spacing_start(after).trim_start());
         let last = left.chars().next_back();
@@ -270,13 +192,8 @@ fn unwrap<'a>(mut before: &'a str, mut after: &'a str) -> Option<(&'a str, &'a s
     }
 }
 
-/// The name of the command that ends a text.
-fn command_at_end(text: &str) -> Option<&str> {
-    let name = text.len() - text.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
-    (name < text.len() && text[..name].ends_with('\\')).then(|| &text[name..])
-}
-
-/// Whether no bracket or group is open at the end of a formula's part. Half-open intervals mix their brackets.
+/// `Some` if no bracket or group is open at the end of this part of a formula. Brackets of any kind match each other,
+/// as in half-open intervals.
 fn balanced(text: &str) -> Option<()> {
     let (mut brackets, mut groups) = (0i32, Vec::new());
     let bytes = text.as_bytes();
@@ -307,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_side_is_a_value() {
+    fn a_box_that_is_a_whole_side_is_a_value() {
         for (before, after) in [
             ("$x = ", "$"),
             ("\\[ 2x = 10 \\implies ", ". \\]"),
@@ -328,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_no_value() {
+    fn a_box_that_is_part_of_a_value_is_rejected() {
         for (before, after) in [
             ("$-", "$"),
             ("-$", "$"),

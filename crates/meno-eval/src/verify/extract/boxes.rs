@@ -1,23 +1,24 @@
-//! Answers in `\boxed{…}`: which boxes there are, which belong together, which do not count.
+//! Answers in `\boxed{…}`: finds the boxes, groups those that belong together, and discards those that do not count.
 
 use super::around::{Affixes, affixes, affixes_of_list};
 use super::denial::{denied_after, denied_before};
-use super::{Extracted, Marker, tail_of, words};
-use crate::verify::math;
+use super::extracted::{Extracted, Marker};
+use super::text::{tail_of, words};
+use crate::verify::math::reading;
 
-/// How far a box may stand from the one before it to belong to it, in bytes.
+/// Maximum distance between two boxes of one answer, in bytes.
 const BETWEEN_BOXES: usize = 100;
-/// Most boxes that make one answer.
+/// Maximum number of boxes in one answer.
 const MAX_BOXES: usize = 64;
 
 /// A box in a text.
 pub(super) struct Boxed<'a> {
     pub(super) inner: &'a str,
-    /// Where it starts and ends.
+    /// Start and end.
     at: (usize, usize),
 }
 
-/// All boxes that are not in another one. `None` if one does not close.
+/// All outermost boxes. `None` if one is not closed.
 pub(super) fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
     let mut found = Vec::new();
     let comments = text.contains('%') || text.contains("<!--");
@@ -52,7 +53,7 @@ pub(super) fn boxes(text: &str) -> Option<Vec<Boxed<'_>>> {
     Some(found)
 }
 
-/// The length of the group that opens a text, its braces included; escaped braces do not count.
+/// The length of the group at the start of a text, including its braces. Escaped braces do not count.
 fn braced(text: &str) -> Option<usize> {
     let (mut depth, mut escaped) = (0usize, false);
     for (i, b) in text.bytes().enumerate() {
@@ -72,9 +73,9 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether what comes before on a line makes a comment of what follows: `%` of TeX, `<!--` of HTML.
+/// True if the text before on the same line starts a comment: `%` of TeX, `<!--` of HTML.
 fn is_comment(before: &str) -> bool {
-    // A line can be long: its end decides, and keeps the search for many boxes linear.
+    // Checks only the end of a long line, so that the search for many boxes stays linear.
     let end = tail_of(before, 200);
     let (line, whole) = match end.rfind('\n') {
         Some(at) => (&end[at + 1..], true),
@@ -84,7 +85,7 @@ fn is_comment(before: &str) -> bool {
     html || whole && line.trim_start().starts_with("% ") || line.contains(" % ")
 }
 
-/// The last box, with those right before it that belong to the same answer.
+/// The last box, together with the boxes right before it that belong to the same answer.
 pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
     let boxes: Vec<Boxed<'_>> = boxes(text)?;
     let last = boxes.last()?;
@@ -115,7 +116,7 @@ pub(super) fn from_boxes(text: &str) -> Option<Extracted> {
     Some(Extracted { text, boxes: several, marker: Marker::Box })
 }
 
-/// Whether what stands between two boxes makes one answer of them: nothing, a comma, "and", "or".
+/// True if the text between two boxes joins them to one answer: nothing, a comma, "and", "or".
 fn is_joint(gap: &str) -> bool {
     if gap.len() > BETWEEN_BOXES {
         return false;
@@ -126,7 +127,7 @@ fn is_joint(gap: &str) -> bool {
         || words(gap).any(|w| matches!(w.as_str(), "and" | "or"))
 }
 
-/// What a box holds without words that announce it: `\text{The answer is }5`.
+/// The content of a box without words that announce it: `\text{The answer is }5`.
 fn unannounced(inner: &str) -> &str {
     let Some(text) = inner.strip_prefix("\\text{") else { return inner };
     let Some((said, value)) = text.split_once('}') else { return inner };
@@ -138,14 +139,14 @@ fn unannounced(inner: &str) -> &str {
     if announces { value.trim() } else { inner }
 }
 
-/// A value with the currency and the unit beside its box, unless it has its own or is no number.
+/// A value with the currency and unit next to its box, unless it has its own or is not a number.
 fn with_affixes(inner: &str, affixes: &Affixes) -> String {
     let percent = affixes.after == "\\%";
     let already = inner.trim_end().ends_with('%') || inner.contains("percent");
-    if percent && already || math::is_quantity_text(inner) {
+    if percent && already || reading::is_quantity_text(inner) {
         return inner.to_owned();
     }
     let value = format!("{}{inner}{}", affixes.before, affixes.after);
     let whole = affixes.before.is_empty() && affixes.after.is_empty();
-    if percent || whole || math::reads_value(&value) { value } else { inner.to_owned() }
+    if percent || whole || reading::reads_value(&value) { value } else { inner.to_owned() }
 }

@@ -1,8 +1,8 @@
-//! Words that deny or doubt an answer: one list for boxes, phrases, unmarked answers and choices.
+//! Words that deny or doubt an answer. Boxes, phrases, unmarked answers and choices use the same lists.
 
-use super::tail_of;
+use super::text::{tail_of, words as plain_words};
 
-/// Words that deny what they stand with. A word that ends in "n't" does too.
+/// Words that deny their context. A word that ends in "n't" does too.
 const DENIALS: [&str; 23] = [
     "not",
     "cannot",
@@ -29,13 +29,13 @@ const DENIALS: [&str; 23] = [
     "deny",
 ];
 
-/// Words that deny only what they govern.
+/// Words that deny only the words after them.
 const DENIALS_BEFORE: [&str; 6] = ["mistake", "error", "nobody", "fails", "failed", "far"];
 
-/// Denials that say all by themselves, after an answer.
+/// Words after an answer that deny it by themselves.
 const VERDICTS: [&str; 8] = ["wrong", "false", "incorrect", "mistaken", "untrue", "impossible", "invalid", "nonsense"];
 
-/// Words that leave open whether what they stand with is the answer.
+/// Words that leave it open whether their context is the answer.
 const DOUBTS: [&str; 19] = [
     "maybe",
     "perhaps",
@@ -50,7 +50,7 @@ const DOUBTS: [&str; 19] = [
     "guess",
     "either",
     "unlikely",
-    // A vague amount is no value.
+    // A vague amount is not a value.
     "about",
     "around",
     "roughly",
@@ -59,7 +59,7 @@ const DOUBTS: [&str; 19] = [
     "close",
 ];
 
-/// Words between a denial and the answer that it denies: "it is false that the answer is".
+/// Words between a denial and the denied answer: "it is false that the answer is".
 const BEFORE: [&str; 47] = [
     "be", "is", "are", "was", "been", "have", "has", "equal", "equals", "to", "the", "a", "an", "answer", "answers",
     "final", "value", "result", "solution", "choice", "option", "simply", "actually", "really", "just", "that", "it",
@@ -67,7 +67,7 @@ const BEFORE: [&str; 47] = [
     "says", "thinks", "believes", "claims", "our", "my", "would",
 ];
 
-/// Words between an answer and the denial of it: ", but that would be".
+/// Words between an answer and its denial: ", but that would be".
 const AFTER: [&str; 44] = [
     "no",
     "but",
@@ -115,17 +115,17 @@ const AFTER: [&str; 44] = [
     "should",
 ];
 
-/// Whether a word, in lower case, denies.
+/// True if a word, in lower case, denies.
 pub(in crate::verify) fn is_denial(word: &str) -> bool {
     DENIALS.contains(&word) || is_contraction(word)
 }
 
-/// Whether a word, in lower case, doubts.
+/// True if a word, in lower case, doubts.
 pub(in crate::verify) fn is_doubt(word: &str) -> bool {
     DOUBTS.contains(&word)
 }
 
-/// Whether words that deny or doubt occur.
+/// True if a text contains words that deny or doubt.
 pub(in crate::verify) fn has_denial_or_doubt(text: &str) -> bool {
     let words: Vec<String> = words(text).collect();
     let says = |index: usize| {
@@ -135,7 +135,13 @@ pub(in crate::verify) fn has_denial_or_doubt(text: &str) -> bool {
     (0..words.len()).any(says) || ["不是", "并非", "不等于", "不对"].iter().any(|w| text.contains(w))
 }
 
-/// Whether a doubt stands in a clause about what is asked for: "the number of points that could be in the domain is".
+/// True if a sentence gives no definite answer.
+pub(super) fn is_unsure(sentence: &str) -> bool {
+    let open = |w: &str| matches!(w, "between" | "or" | "least" | "most" | "more" | "less" | "fewer" | "but");
+    has_denial_or_doubt(sentence) || plain_words(sentence).any(|w| open(&w)) || sentence.trim_end().ends_with('?')
+}
+
+/// True if a doubt is in a clause about the question: "the number of points that could be in the domain is".
 fn is_of_the_subject(words: &[String], index: usize) -> bool {
     let relative = index > 0 && ["that", "which", "who"].contains(&words[index - 1].as_str());
     let verb = |word: &String| ["is", "are", "equals"].contains(&word.as_str());
@@ -149,7 +155,7 @@ fn is_contraction(word: &str) -> bool {
     word.ends_with("n't")
 }
 
-/// The words of a text in lower case, apostrophes included.
+/// The words of a text in lower case, including apostrophes.
 fn words(text: &str) -> impl DoubleEndedIterator<Item = String> {
     text.split(|c: char| !c.is_alphabetic() && c != '\'' && c != '’')
         .map(|w| w.replace('’', "'").to_lowercase())
@@ -161,23 +167,23 @@ fn is_border(c: char) -> bool {
     c.is_whitespace() || matches!(c, '$' | '(' | ')' | '[' | ']' | '\\' | '*' | '_' | '}' | '"' | '”' | '“')
 }
 
-/// Whether the words before an answer deny it: "not …", "it is false that the answer is …", "6 rather than …".
+/// True if the words before an answer deny it: "not …", "it is false that the answer is …", "6 rather than …".
 pub(in crate::verify) fn denied_before(before: &str) -> bool {
     let end = tail_of(before, 160).trim_end_matches(is_border);
     if end.ends_with("~~") || end.ends_with(['不', '非', '别', '勿']) {
         return true;
     }
     let Some(word) = governing_word(end) else { return false };
-    // "No: 5" denies what was said before.
+    // "No: 5" denies the previous statement.
     (is_denial(&word) || DENIALS_BEFORE.contains(&word.as_str())) && (word != "no" || !end.ends_with(':'))
 }
 
-/// Whether the words before an answer leave it open: "perhaps the answer is …".
+/// True if the words before an answer doubt it: "perhaps the answer is …".
 pub(in crate::verify) fn doubted_before(before: &str) -> bool {
     governing_word(tail_of(before, 160).trim_end_matches(is_border)).is_some_and(|word| is_doubt(&word))
 }
 
-/// The last word of the clause before an answer that says something of it.
+/// The last word of the clause before an answer that affects the answer.
 fn governing_word(end: &str) -> Option<String> {
     let end = end.trim_end_matches(':').trim_end_matches(is_border);
     let clause = end.rsplit(['.', ',', ';', '!', '?', '\n', ':']).next().unwrap_or(end);
@@ -192,7 +198,7 @@ fn governing_word(end: &str) -> Option<String> {
             return Some("not".to_owned());
         }
         if !BEFORE.contains(&word.as_str()) {
-            // "The largest prime less than 7 is": the bound is another value.
+            // "The largest prime less than 7 is": the bound is a different value.
             let bound = word == "than"
                 && clause.rsplit("than").next().is_some_and(|rest| {
                     rest.trim_end().ends_with(char::is_alphabetic)
@@ -205,7 +211,7 @@ fn governing_word(end: &str) -> Option<String> {
     None
 }
 
-/// Words that start a sentence which takes back what was said.
+/// Words at the start of a sentence that retract the previous statement.
 const RETRACTS: [&str; 14] = [
     "wait",
     "correction",
@@ -223,11 +229,11 @@ const RETRACTS: [&str; 14] = [
     "that is wrong",
 ];
 
-/// Whether a sentence soon after an answer takes it back: "Wait, …", "No, it is …", "Correction: …", "I disagree."
+/// True if a sentence soon after an answer retracts it: "Wait, …", "No, it is …", "Correction: …", "I disagree."
 pub(in crate::verify) fn retracted(after: &str) -> bool {
     let near: String = after.chars().take(400).collect::<String>().replace('’', "'").to_lowercase();
     let sentences = near.split(['.', '!', '?', '\n', ';', '—', '(', '}', '$']);
-    // What follows a comma or a dash goes on with the sentence of the answer.
+    // Text after a comma or a dash continues the sentence of the answer.
     sentences.enumerate().any(|(index, sentence)| {
         let text = sentence.trim_start_matches(|c: char| !c.is_alphabetic());
         if index == 0 && text.len() < sentence.len() && sentence.trim_start().starts_with(|c: char| c.is_ascii_digit())
@@ -252,7 +258,7 @@ pub(in crate::verify) fn retracted(after: &str) -> bool {
     })
 }
 
-/// Whether the words after an answer deny it: "… is wrong", "…, but that is incorrect". A question mark does too.
+/// True if the words after an answer deny it: "… is wrong", "…, but that is incorrect". A question mark denies it too.
 pub(in crate::verify) fn denied_after(after: &str) -> bool {
     if retracted(after) {
         return true;
@@ -264,7 +270,7 @@ pub(in crate::verify) fn denied_after(after: &str) -> bool {
     {
         return true;
     }
-    // In a clause of its own only plain words deny: ", which is not 6" explains.
+    // In a separate clause only plain words deny: ", which is not 6" is an explanation.
     let apart = line || text.starts_with(|c: char| !c.is_alphabetic());
     let text = text.trim_start_matches(|c: char| !c.is_alphabetic());
     let mut rest = text;

@@ -1,11 +1,11 @@
-//! Answers after "the answer is" and its kin: where they start, and which words after them can be left out.
+//! Answers after "the answer is" and similar phrases: where they start, and which words after them can be dropped.
 
-use super::denial::{denied_before, doubted_before};
-use super::unmarked::{formulas, is_list_joint, is_unsure};
-use super::{strip, words};
-use crate::verify::math;
+use super::denial::{denied_before, doubted_before, is_unsure};
+use super::formulas::{formulas, is_list_joint};
+use super::text::{strip, words};
+use crate::verify::math::reading;
 
-/// What introduces an answer, in lower case.
+/// Phrases that introduce an answer, in lower case.
 const PHRASES: [&str; 26] = [
     "answer is",
     "answers are",
@@ -35,9 +35,9 @@ const PHRASES: [&str; 26] = [
     "故选：",
 ];
 
-/// The text after the last phrase that introduces an answer; none if a word before the phrase denies or doubts it.
+/// The text after the last phrase that introduces an answer; `None` if a word before the phrase denies or doubts it.
 pub(super) fn after_phrase(text: &str) -> Option<&str> {
-    // Lower-casing keeps byte positions for ASCII only, which is all that is sought in it.
+    // ASCII lower-casing keeps byte positions, and only ASCII letters need it here.
     let lower = text.to_ascii_lowercase();
     let (end, start) = PHRASES.iter().filter_map(|p| lower.rfind(p).map(|at| (at + p.len(), at))).max()?;
     if denied_before(&text[..start]) || doubted_before(&text[..start]) {
@@ -46,13 +46,13 @@ pub(super) fn after_phrase(text: &str) -> Option<&str> {
     let rest =
         text[end..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '*' | '_' | '#' | '='));
     let rest = rest.strip_prefix("is ").unwrap_or(rest);
-    // A list of one item.
+    // The answer is a list with one item.
     let line = text[end..text.len() - rest.len()].contains('\n');
     let rest = ["- ", "• ", "+ "].into_iter().find_map(|b| rest.strip_prefix(b)).filter(|_| line).unwrap_or(rest);
     (!rest.is_empty()).then_some(rest)
 }
 
-/// The answer at the start of a text that goes on as prose.
+/// The answer at the start of a text that continues as prose.
 pub(super) fn sentence_answer(rest: &str) -> Option<String> {
     let rest = drop_prefix(rest);
     for word in ["minus ", "negative "] {
@@ -70,7 +70,7 @@ pub(super) fn sentence_answer(rest: &str) -> Option<String> {
         let after = &rest[last.outer.1..];
         let sentence = &after[..sentence_end(after)];
         let clause = strip(sentence);
-        // "$5$ cm", "$5$ or 6": what belongs to the answer.
+        // "$5$ cm", "$5$ or 6": text that belongs to the answer.
         let more = clause.split_whitespace().count() <= 3 && !clause.is_empty() && reads_more(clause);
         let or = words(clause).next().is_some_and(|w| w == "or") && clause.contains(|c: char| c.is_ascii_digit());
         let end = if more || or { last.outer.1 + sentence.len() } else { last.outer.1 };
@@ -80,16 +80,16 @@ pub(super) fn sentence_answer(rest: &str) -> Option<String> {
     Some(clause(strip(sentence)).to_owned())
 }
 
-/// Whether words after a formula are its unit.
+/// True if the words after a formula are its unit.
 pub(super) fn reads_more(clause: &str) -> bool {
     let clause = clause.trim_start_matches("\\").trim();
     clause.starts_with('%')
         || clause.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '/' | '^' | '²' | '³' | '2' | '3' | '.'))
             && !clause.contains(char::is_uppercase)
-            && math::is_unit(clause)
+            && reading::is_unit(clause)
 }
 
-/// What may stand before an answer and means nothing.
+/// Drops words before an answer that have no meaning.
 fn drop_prefix(mut text: &str) -> &str {
     const PREFIXES: [&str; 12] = [
         "i think ",
@@ -114,7 +114,7 @@ fn drop_prefix(mut text: &str) -> &str {
     }
 }
 
-/// What ends an answer and starts its explanation.
+/// Words that end an answer and start its explanation.
 const EXPLAINS: [&str; 18] = [
     " because ",
     " since ",
@@ -135,13 +135,13 @@ const EXPLAINS: [&str; 18] = [
     " in all",
     " altogether",
 ];
-/// What may follow a number with its unit: "12 apples in the basket". After a bare number it can change the value, as
-/// in "5 in base 6".
+/// Words that may follow a number with its unit: "12 apples in the basket". After a bare number they can change the
+/// value, as in "5 in base 6".
 const DESCRIBES: [&str; 8] = [" in ", " of ", " for ", " with ", " that ", " from ", " on ", " at "];
 
-/// A sentence without the clause that explains its answer. What cannot be left out safely stays.
+/// A sentence without the clause that explains its answer. Keeps what cannot be dropped safely.
 fn clause(sentence: &str) -> &str {
-    if math::reads(sentence) {
+    if reading::reads(sentence) {
         return sentence;
     }
     let cut = |marks: &'static [&'static str], fits: fn(&str) -> bool| {
@@ -152,25 +152,25 @@ fn clause(sentence: &str) -> &str {
     // "The largest n is 34".
     let after = || {
         let at = sentence.rfind(" is ").filter(|&at| !is_unsure(&sentence[..at + " is".len()]))?;
-        Some(strip(&sentence[at + " is ".len()..])).filter(|c| math::reads_value(c))
+        Some(strip(&sentence[at + " is ".len()..])).filter(|c| reading::reads_value(c))
     };
-    cut(&EXPLAINS, math::reads)
-        .or_else(|| cut(&DESCRIBES, math::is_quantity_text))
+    cut(&EXPLAINS, reading::reads)
+        .or_else(|| cut(&DESCRIBES, reading::is_quantity_text))
         .or_else(after)
         .or_else(|| lone_quantity(sentence))
         .unwrap_or(sentence)
 }
 
-/// "Jane started growing it 3 hours ago": the one number, with a unit, at the end.
+/// "Jane started growing it 3 hours ago": the only number, with a unit, at the end.
 fn lone_quantity(sentence: &str) -> Option<&str> {
     let start = sentence.find(|c: char| c.is_ascii_digit()).filter(|&at| at > 0)?;
     let quantity = strip(sentence[start..].trim_end_matches(" ago").trim_end_matches(" long"));
     let before = &sentence[..start];
     let plain = before.ends_with(' ') && !is_unsure(before) && !quantity.ends_with(|c: char| c.is_ascii_digit());
-    (plain && math::is_quantity_text(quantity)).then_some(quantity)
+    (plain && reading::is_quantity_text(quantity)).then_some(quantity)
 }
 
-/// Where the first sentence or line ends: a full stop before a space, a line's end, a control token.
+/// The end of the first sentence or line: a full stop before a space, a line end, or a control token.
 pub(super) fn sentence_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut depth = 0usize;

@@ -1,83 +1,15 @@
-//! Answers without a mark: the whole response, its last formula, its last number.
+//! Unmarked answers: the whole response, its last formula, its last number.
 
-use super::denial::{denied_before, doubted_before, has_denial_or_doubt, retracted};
+use super::denial::{denied_before, doubted_before, is_unsure, retracted};
+use super::extracted::Extracted;
+use super::formulas::{formulas, is_list_joint};
 use super::prose::{reads_more, sentence_end};
-use super::{Extracted, strip, tail, words};
-use crate::verify::math;
+use super::text::{strip, tail, words};
+use crate::verify::math::reading;
+use crate::verify::math::symbols::is_invisible;
 use std::borrow::Cow;
 
-/// How many borders of formulas may stay open before the search for formulas ends.
-const MAX_OPEN: usize = 8;
-
-/// A formula between its borders.
-pub(super) struct Formula {
-    /// Where it starts and ends, borders included.
-    pub(super) outer: (usize, usize),
-}
-
-/// The formulas of a text: `$…$`, `$$…$$`, `\(…\)`, `\[…\]`.
-pub(super) fn formulas(text: &str) -> Vec<Formula> {
-    let mut found = Vec::new();
-    let (mut from, mut open_borders) = (0, 0);
-    let bytes = text.as_bytes();
-    while from < bytes.len() && open_borders < MAX_OPEN {
-        let (open, close) = match bytes[from] {
-            b'$' if bytes.get(from + 1) == Some(&b'$') => ("$$", "$$"),
-            b'$' => ("$", "$"),
-            b'\\' if bytes.get(from + 1) == Some(&b'(') => ("\\(", "\\)"),
-            b'\\' if bytes.get(from + 1) == Some(&b'[') => ("\\[", "\\]"),
-            b'\\' => {
-                from += 2;
-                continue;
-            }
-            _ => {
-                from += 1;
-                continue;
-            }
-        };
-        let start = from + open.len();
-        let Some(end) = closing(text, start, close) else {
-            from = start;
-            open_borders += 1;
-            continue;
-        };
-        found.push(Formula { outer: (from, end + close.len()) });
-        from = end + close.len();
-    }
-    found
-}
-
-/// Where a formula's border closes: an escaped dollar does not, nor does a dollar after an empty line.
-fn closing(text: &str, start: usize, close: &str) -> Option<usize> {
-    if start > text.len() || !text.is_char_boundary(start) {
-        return None;
-    }
-    let mut from = start;
-    // A formula is short: the search for its end must not make the passes over the text quadratic.
-    let limit = text.len().min(start + 4096);
-    let window = text.as_bytes();
-    while from + close.len() <= limit {
-        if window[from] == b'\\' && close.starts_with('$') {
-            from += 2;
-            continue;
-        }
-        if window[from..].starts_with(close.as_bytes()) {
-            return Some(from);
-        }
-        if window[from..].starts_with(b"\n\n") && close == "$" {
-            return None;
-        }
-        from += 1;
-    }
-    None
-}
-
-/// Whether what stands between two formulas makes a list of them.
-pub(super) fn is_list_joint(gap: &str) -> bool {
-    gap.len() < 12 && words(gap).all(|w| matches!(w.as_str(), "and" | "or")) && !gap.contains(['.', '\n', '='])
-}
-
-/// An answer without a mark.
+/// The unmarked answer of a text.
 pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     let text = tail(text);
     let text = text.split("<|").next().unwrap_or(text).trim();
@@ -86,7 +18,7 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     let text = prose.trim();
     let whole = strip(text);
     let short = whole.len() <= 400 && !whole.contains("\n\n");
-    if short && math::reads(whole) {
+    if short && reading::reads(whole) {
         return Some(Extracted::plain(whole));
     }
     if let Some(word) = reasoned_word(whole) {
@@ -98,12 +30,12 @@ pub(super) fn unmarked(text: &str) -> Option<Extracted> {
     if let Some(answer) = last_number(text) {
         return Some(Extracted::plain(answer));
     }
-    // Plain words, if there are few.
+    // A few plain words are an answer.
     (short && !whole.contains(['.', '\n', '?']) && whole.split_whitespace().count() <= 8)
         .then(|| Extracted::plain(whole))
 }
 
-/// A text without its fenced blocks of code, which hold no answer.
+/// A text without its fenced code blocks, which hold no answer.
 fn outside_code(text: &str) -> Cow<'_, str> {
     if !text.contains("```") {
         return Cow::Borrowed(text);
@@ -111,7 +43,7 @@ fn outside_code(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split("```").step_by(2).collect::<Vec<_>>().join("\n"))
 }
 
-/// "Yes, because 5 is prime": the one word that a sentence gives a reason for.
+/// "Yes, because 5 is prime": the one word before a reason.
 fn reasoned_word(text: &str) -> Option<&str> {
     let len = text.find(|c: char| !c.is_ascii_alphabetic())?;
     let (word, rest) = text.split_at(len);
@@ -121,7 +53,7 @@ fn reasoned_word(text: &str) -> Option<&str> {
     (says && reason && one).then_some(word)
 }
 
-/// Whether a sentence ends within a condition, so that a value there is given and not found: "7 solutions for n = 10".
+/// True if a sentence ends within a condition, so that a value in it is given and not found: "7 solutions for n = 10".
 fn is_conditional(sentence: &str) -> bool {
     let clause = sentence.rsplit([',', ';', ':']).next().unwrap_or(sentence);
     let starts = ["for", "when", "whenever", "if", "where", "given", "assuming", "suppose", "unless", "let"];
@@ -140,13 +72,7 @@ fn is_conditional(sentence: &str) -> bool {
     })
 }
 
-/// Words of a sentence that gives no answer.
-pub(super) fn is_unsure(sentence: &str) -> bool {
-    let open = |w: &str| matches!(w, "between" | "or" | "least" | "most" | "more" | "less" | "fewer" | "but");
-    has_denial_or_doubt(sentence) || words(sentence).any(|w| open(&w)) || sentence.trim_end().ends_with('?')
-}
-
-/// The last formula near the end of a text, with its neighbours of a list and its unit.
+/// The last formula near the end of a text, with the other formulas of its list and its unit.
 fn last_formula(text: &str) -> Option<String> {
     let formulas = formulas(text);
     let last = formulas.last()?;
@@ -175,7 +101,7 @@ fn last_formula(text: &str) -> Option<String> {
     Some(strip(&text[formulas[first].outer.0..end]).to_owned())
 }
 
-/// The last number of a text, in its last sentence or near its end: not one of several, not part of a word.
+/// The last number of a text, in its last sentence or near its end, if it is a single number and not part of a word.
 fn last_number(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     let end = text.rfind(|c: char| c.is_ascii_digit())? + 1;
@@ -189,14 +115,13 @@ fn last_number(text: &str) -> Option<&str> {
     }
     let before = &text[..start];
     let sign = before.ends_with('-') && !before[..start - 1].ends_with(|c: char| c.is_alphanumeric() || c == ')');
-    let glued =
-        before.ends_with(|c: char| c.is_alphabetic() || math::is_invisible(c) || matches!(c, '^' | '_' | '{' | '\\'));
+    let glued = before.ends_with(|c: char| c.is_alphabetic() || is_invisible(c) || matches!(c, '^' | '_' | '{' | '\\'));
     let sentence = before.rsplit(['\n', '?', '!']).next().unwrap_or(before);
     let sentence = sentence.rsplit(". ").next().unwrap_or(sentence);
     let listed = words(sentence).last().is_some_and(|w| matches!(w.as_str(), "or" | "and" | "to" | "than"))
         && before.trim_end().ends_with(|c: char| c.is_alphabetic());
     let after = &text[end..];
-    // Units may follow: a percent sign, a currency, letters.
+    // A unit may follow: a percent sign, a currency, letters.
     let unsure =
         after.len() > 120 || is_unsure(after) || is_doubtful(sentence) || retracted(after) || is_conditional(sentence);
     if glued || listed || unsure || denied_before(before) || doubted_before(before) {
@@ -209,7 +134,7 @@ fn last_number(text: &str) -> Option<&str> {
     Some(&text[start - usize::from(sign)..end])
 }
 
-/// As [`is_unsure`], but "not 10, it is 12" is sure of 12.
+/// Like [`is_unsure`], but "not 10, it is 12" counts as sure of 12.
 fn is_doubtful(sentence: &str) -> bool {
     let last = sentence.rsplit(|c: char| c.is_ascii_digit()).next().unwrap_or(sentence);
     is_unsure(last)

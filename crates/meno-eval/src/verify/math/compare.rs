@@ -1,46 +1,44 @@
-//! Whether two answers are the same.
+//! Decides whether two answers are the same.
 //!
-//! Scalars are compared by [`scalar`]; everything around them here: names before `=`, units, lists and sets (order and
-//! repeats do not matter), tuples and intervals (both do), equations (up to a factor), inequalities (as sets of
-//! solutions), matrices, ratios, text. docs/verifiers.md states the rules.
+//! [`scalar`] compares scalars. This module compares everything else: names before `=`, units, lists and sets (order
+//! and repeats do not matter), tuples and intervals (order and repeats matter), equations (up to a factor),
+//! inequalities (as solution sets), matrices, ratios, text. docs/verifiers.md states the rules.
 
-mod rewritten;
+mod collections;
+mod quantities;
+mod relations;
 mod shape;
 
+use super::conditions::unknown;
 use super::matrix;
-use super::names::{Assignment, assignment};
-use super::real_set::{RealSet, flipped, unknown};
-use super::scalar::{self, Equality, Proportion, Work};
-use super::tree::{Bracket, Expr, Function, Literal, Relation};
+use super::real_set::RealSet;
+use super::rewritten;
+use super::rewritten::children;
+use super::scalar::{self, Equality, Work};
+use super::tree::{Bracket, Expr, Function, Literal};
 use super::units;
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{Signed, ToPrimitive, Zero};
-pub(super) use rewritten::{counted, stated_value};
-use shape::{
-    are_names_of_a_function, brackets, has_complex_variable, has_sign_choice, is_coordinate, is_same_function,
-    is_scalar, kelvins, pairs, parts, scaled, set_in_words, written_decimal,
-};
+use num_traits::{Signed, Zero};
+use shape::{brackets, has_complex_variable, has_sign_choice, is_scalar, scaled, set_in_words, written_decimal};
 pub(super) use shape::{is_computable, is_number};
 use std::cmp::Ordering;
 
-/// Most parts of a list that are compared with each other.
-const MAX_PARTS: usize = 256;
-/// Significant digits, some of them after the point, from which a decimal stands for an irrational number.
+/// A decimal with this many significant digits, some of them after the point, may stand for an irrational number.
 const MIN_DIGITS: usize = 6;
 
-/// Whether two trees are the same answer.
+/// True if two trees are the same answer.
 pub fn same(a: &Expr, b: &Expr) -> bool {
     Compare::new().same(a, b)
 }
 
-/// Whether a reading of one text is the same answer as a reading of another. All pairs share one budget of work.
+/// True if a reading of one text is the same answer as a reading of another. All pairs share one work budget.
 pub(super) fn any_same(a: &[Expr], b: &[Expr]) -> bool {
     let mut compare = Compare::new();
     a.iter().any(|a| b.iter().any(|b| compare.same(a, b)))
 }
 
-/// A sum of quantities of one dimension in the unit of the last one; a quantity as it is.
+/// Adds quantities of one dimension, in the unit of the last one. Returns a single quantity unchanged.
 fn total(e: &Expr) -> Option<Expr> {
     let Expr::Add(terms) = e else { return matches!(e, Expr::Quantity(..)).then(|| e.clone()) };
     let Some(Expr::Quantity(_, name)) = terms.last() else { return None };
@@ -55,32 +53,8 @@ fn total(e: &Expr) -> Option<Expr> {
     Some(Expr::Quantity(Box::new(Expr::Add(values.collect::<Option<_>>()?)), name.clone()))
 }
 
-/// The hour and minute of `3 PM` and `3:45 PM`, counted from midnight.
-fn clock(x: &Expr, unit: &str) -> Option<Expr> {
-    let parts = match x {
-        Expr::Apply(name, parts) if name == "\\time" => parts.as_slice(),
-        x => std::slice::from_ref(x),
-    };
-    let Expr::Number(hour) = &parts[0] else { return None };
-    let hour = hour.value.is_integer().then(|| hour.value.to_integer().to_u32())?.filter(|h| (1..=12).contains(h))?;
-    let hour = match unit.to_lowercase().chars().next()? {
-        'a' => hour % 12,
-        _ => hour % 12 + 12,
-    };
-    let mut time = vec![Expr::Number(Literal::integer(hour))];
-    time.extend(parts[1..].iter().cloned());
-    if time.len() == 1 {
-        time.push(Expr::Number(Literal::integer(0)));
-    }
-    Some(Expr::Apply("\\time".into(), time))
-}
-
-/// Whether a unit is a half of the day.
-fn is_half_day(unit: &units::Unit) -> bool {
-    unit.dimension.keys().any(|base| base == "am" || base == "pm")
-}
-
-/// A vector in coordinates: as it is, or over i, j, k if the other one is in coordinates or over i, j, k too.
+/// A vector in coordinates. Coordinates stay as they are; i, j, k are converted only if the other side is in
+/// coordinates or uses i, j, k too.
 fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
     let dimension = |e: &Expr| match e {
         Expr::Tuple(l, items, r) if brackets(*l, *r) == (Bracket::Round, Bracket::Round) => Some(items.len()),
@@ -96,16 +70,16 @@ fn vector(e: &Expr, other: &Expr) -> Option<Expr> {
     }
 }
 
-/// Whether a unit vector is written with a hat or an arrow.
+/// True if a unit vector has a hat or an arrow.
 fn accented(e: &Expr) -> bool {
-    matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || shape::children(e).into_iter().any(accented)
+    matches!(e, Expr::Symbol(name) if name.starts_with('\\')) || children(e).into_iter().any(accented)
 }
 
 struct Compare {
     work: Work,
-    /// Pairs that may still be compared.
+    /// Number of pairs that may still be compared.
     steps: usize,
-    /// How deep the pair lies in both answers.
+    /// Depth of the current pair in both answers.
     depth: usize,
 }
 
@@ -134,7 +108,7 @@ impl Compare {
         }
         match (a, b) {
             (Expr::Text(x), Expr::Text(y)) => x == y || set_in_words(x).is_some_and(|s| Some(s) == set_in_words(y)),
-            // EVEN
+            // `EVEN`: capital letters that spell a word.
             (Expr::Text(words), Expr::Symbol(name)) | (Expr::Symbol(name), Expr::Text(words)) if name.len() > 2 => {
                 *words == name.to_ascii_lowercase()
                     || set_in_words(words).is_some_and(|set| set == Expr::Symbol(name.clone()))
@@ -190,7 +164,7 @@ impl Compare {
         }
     }
 
-    /// Vectors over i, j, k beside others, and sums with dots.
+    /// Compares vectors over i, j, k with other vectors, and sums with dots.
     fn rewritten(&mut self, a: &Expr, b: &Expr) -> Option<bool> {
         if let (Some(x), Some(y)) = (vector(a, b), vector(b, a)) {
             return Some(self.same(&x, &y));
@@ -202,7 +176,7 @@ impl Compare {
         Some(self.same(&x.unwrap_or_else(|| a.clone()), &y.unwrap_or_else(|| b.clone())))
     }
 
-    /// `1/0` is no answer, even to itself.
+    /// `1/0` is not an answer and equals nothing, not even itself.
     fn is_defined(&mut self, e: &Expr) -> bool {
         match e {
             Expr::Add(_)
@@ -218,12 +192,12 @@ impl Compare {
         }
     }
 
-    /// Pairwise in order.
+    /// Compares pairwise, in order.
     fn all(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
         xs.len() == ys.len() && xs.iter().zip(ys).all(|(x, y)| self.same(x, y))
     }
 
-    /// Scalars, matrices, alternatives by ±, anything else by its structure.
+    /// Compares scalars, matrices, alternatives with ±, and anything else by its structure.
     fn values(&mut self, a: &Expr, b: &Expr) -> bool {
         if has_sign_choice(a) || has_sign_choice(b) {
             return self.lists(a, b);
@@ -238,7 +212,7 @@ impl Compare {
     }
 
     fn scalars(&mut self, a: &Expr, b: &Expr) -> bool {
-        // Variables are real for `scalar`; under Re and Im they are not meant so.
+        // `scalar` treats variables as real. Under Re and Im they are complex.
         if has_complex_variable(a) || has_complex_variable(b) {
             return self.structure(a, b);
         }
@@ -248,8 +222,8 @@ impl Compare {
         }
     }
 
-    /// The tolerance: a decimal with six significant digits or more stands for the irrational number that it is
-    /// rounded from, to the last digit.
+    /// The tolerance: a decimal with at least six significant digits equals the irrational number from which it is
+    /// rounded, if all its digits are right.
     fn rounded(&mut self, decimal: &Expr, exact: &Expr) -> bool {
         let Some((literal, shift)) = written_decimal(decimal) else { return false };
         let digits = (&literal.value * BigRational::from_integer(BigInt::from(10).pow(literal.decimals))).to_integer();
@@ -276,7 +250,7 @@ impl Compare {
             && matches!(above, Some(Ordering::Greater | Ordering::Equal))
     }
 
-    /// Equal node by node.
+    /// Compares node by node.
     fn structure(&mut self, a: &Expr, b: &Expr) -> bool {
         if std::mem::discriminant(a) != std::mem::discriminant(b) {
             return false;
@@ -307,7 +281,7 @@ impl Compare {
         }
     }
 
-    /// As sets of real numbers, of the same unknown if both name one.
+    /// Compares as sets of real numbers. If both name the unknown, the names must agree.
     fn sets(&mut self, a: &Expr, b: &Expr) -> bool {
         if let (Some(x), Some(y)) = (unknown(a), unknown(b))
             && x != y
@@ -319,199 +293,7 @@ impl Compare {
         x.equals(&y, &mut self.work) == Some(true)
     }
 
-    /// Units convert; a unit that one side leaves out is taken from the other.
-    fn quantities(&mut self, a: &Expr, b: &Expr) -> bool {
-        match (a, b) {
-            (Expr::Quantity(x, u), Expr::Quantity(y, v)) => {
-                let (u_name, v_name) = (u, v);
-                let (Some(u), Some(v)) = (units::parse(u), units::parse(v)) else { return u == v && self.same(x, y) };
-                if is_half_day(&u) && u.dimension == v.dimension {
-                    return self.same(x, y) || clock(x, u_name).is_some() && clock(x, u_name) == clock(y, v_name);
-                }
-                if u.is_generic() || v.is_generic() {
-                    return self.same(x, y);
-                }
-                if let (Some(s), Some(t)) = (u.temperature(), v.temperature())
-                    && u != v
-                {
-                    return self.same(&kelvins(x, &s), &kelvins(y, &t));
-                }
-                u.dimension == v.dimension
-                    && (u.factor == v.factor && self.same(x, y)
-                        || self.same(&scaled(x, &u.factor), &scaled(y, &v.factor)))
-            }
-            // 3 PM is 15:00.
-            (Expr::Quantity(x, unit), y @ Expr::Apply(time, _))
-            | (y @ Expr::Apply(time, _), Expr::Quantity(x, unit))
-                if time == "\\time" && units::parse(unit).is_some_and(|u| is_half_day(&u)) =>
-            {
-                self.same(x, y) || clock(x, unit).as_ref() == Some(y)
-            }
-            (Expr::Quantity(x, _), y) | (y, Expr::Quantity(x, _)) => match y {
-                Expr::Chain(..) => self.named(y, if std::ptr::eq(y, a) { b } else { a }),
-                Expr::List(_) | Expr::Set(_) => self.lists(a, b),
-                Expr::Percent(_) | Expr::Degrees(_) | Expr::Text(_) => false,
-                _ => self.same(x, y),
-            },
-            _ => false,
-        }
-    }
-
-    /// A chain and something that is none: `x = 5` and 5, `x \in [1, 2]` and the interval.
-    fn named(&mut self, chain: &Expr, other: &Expr) -> bool {
-        match assignment(chain) {
-            Some(Assignment { name: Some(Expr::Tuple(..)), .. }) if pairs(other).is_some() => {
-                match (pairs(chain), pairs(other)) {
-                    (Some(xs), Some(ys)) => self.unordered(&xs, &ys),
-                    _ => false,
-                }
-            }
-            Some(Assignment { name: Some(Expr::Tuple(_, names, _)), value: Expr::Tuple(_, values, _), .. })
-                if names.len() == values.len() && matches!(other, Expr::List(_) | Expr::Tuple(..)) =>
-            {
-                let list = pairs(chain).map(Expr::List);
-                match (list, other) {
-                    (Some(list), _) if self.ordered(&list, other) == Some(true) => true,
-                    (_, Expr::Tuple(..)) if !names.iter().all(is_coordinate) => {
-                        self.same(&Expr::Tuple(Bracket::Round, values.clone(), Bracket::Round), other)
-                    }
-                    _ => false,
-                }
-            }
-            Some(Assignment { value, steps, .. }) => self.consistent(steps) && self.same(value, other),
-            None => false,
-        }
-    }
-
-    /// Whether every step of `x = 2 + 3 = 5` holds.
-    fn consistent(&mut self, steps: &[Expr]) -> bool {
-        steps.windows(2).all(|pair| self.same(&pair[0], &pair[1]))
-    }
-
-    fn chains(&mut self, a: &Expr, b: &Expr) -> bool {
-        let (Expr::Chain(xs, r), Expr::Chain(ys, s)) = (a, b) else { return false };
-        if r == s && self.all(xs, ys) {
-            return true;
-        }
-        // Read from the other end.
-        let back: Option<Vec<Relation>> = s.iter().rev().map(|r| flipped(*r)).collect();
-        if back.as_ref() == Some(r) && xs.iter().zip(ys.iter().rev()).all(|(x, y)| self.same(x, y)) {
-            return true;
-        }
-        if let (Some(xs), Some(ys)) = (pairs(a), pairs(b)) {
-            return self.unordered(&xs, &ys);
-        }
-        if let (Some(x), Some(y)) = (assignment(a), assignment(b))
-            && let (Some(n), Some(m)) = (x.name, y.name)
-            && (self.same(n, m)
-                || are_names_of_a_function(n, m)
-                || is_same_function(n, m) && is_number(x.value) && is_number(y.value))
-        {
-            return self.consistent(x.steps) && self.consistent(y.steps) && self.same(x.value, y.value);
-        }
-        self.equations(xs, r, ys, s)
-    }
-
-    /// Equations up to a factor, inequalities up to a positive one.
-    fn equations(&mut self, xs: &[Expr], r: &[Relation], ys: &[Expr], s: &[Relation]) -> bool {
-        let ([x0, x1], [r], [y0, y1], [s]) = (xs, r, ys, s) else { return false };
-        if ![x0, x1, y0, y1].into_iter().all(is_scalar) {
-            return false;
-        }
-        let side = |x: &Expr, y: &Expr| Expr::Add(vec![x.clone(), Expr::Neg(Box::new(y.clone()))]);
-        let (left, right) = (side(x0, x1), side(y0, y1));
-        // 1 = 1 and 2 = 2 are no equations.
-        if scalar::is_constant(&left) || scalar::is_constant(&right) {
-            return false;
-        }
-        let proportion = scalar::proportional(&left, &right, &mut self.work);
-        match r {
-            Relation::Equal | Relation::NotEqual => {
-                r == s && matches!(proportion, Proportion::Positive | Proportion::Negative | Proportion::Unsigned)
-            }
-            Relation::Less | Relation::LessEqual | Relation::Greater | Relation::GreaterEqual => match proportion {
-                Proportion::Positive => r == s,
-                Proportion::Negative => flipped(*r) == Some(*s),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// Lists, sets, and what is written with ±: the same parts, whatever their order and how often they are named.
-    fn lists(&mut self, a: &Expr, b: &Expr) -> bool {
-        if let Some(same) = self.ordered(a, b).or_else(|| self.ordered(b, a)) {
-            return same;
-        }
-        if let (Some(xs), Some(ys)) = (pairs(a), pairs(b)) {
-            return self.unordered(&xs, &ys);
-        }
-        if !self.may_unwrap(a, b) || !self.may_unwrap(b, a) {
-            return false;
-        }
-        let (Some(xs), Some(ys)) = (parts(a), parts(b)) else { return false };
-        if xs.len().max(ys.len()) > MAX_PARTS {
-            return false;
-        }
-        self.unordered(&xs, &ys)
-    }
-
-    /// Whether `a` may stand beside `b` as the only element of a set: {5} for 5, but not {{5}} for {5}.
-    fn may_unwrap(&self, a: &Expr, b: &Expr) -> bool {
-        match (a, b) {
-            (_, Expr::List(_) | Expr::Set(_)) => true,
-            (Expr::Set(items), _) if !has_sign_choice(b) => self.depth <= 1 && items.len() == 1 && is_scalar(&items[0]),
-            (Expr::List(items), _) if !has_sign_choice(b) => items.len() == 1 || items.iter().any(has_sign_choice),
-            _ => true,
-        }
-    }
-
-    fn unordered(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
-        let mut within = |xs: &[Expr], ys: &[Expr]| xs.iter().all(|x| ys.iter().any(|y| self.same(x, y)));
-        within(xs, ys) && within(ys, xs)
-    }
-
-    /// Values without names beside values of different names: `x=1, y=2` and `1, 2` or `(1,2)`, in this order.
-    fn ordered(&mut self, named: &Expr, plain: &Expr) -> Option<bool> {
-        let Expr::List(chains) = named else { return None };
-        let values = match plain {
-            Expr::List(items) | Expr::Tuple(Bracket::Round, items, Bracket::Round) => items,
-            _ => return None,
-        };
-        let assigned: Vec<Assignment<'_>> = chains.iter().map(assignment).collect::<Option<_>>()?;
-        let names: Vec<&Expr> = assigned.iter().map(|a| a.name).collect::<Option<_>>()?;
-        let letter = |e: &Expr| e.to_string().chars().find(|c| c.is_alphabetic());
-        let different = names.windows(2).any(|p| letter(p[0]) != letter(p[1]));
-        let plain = values.iter().all(|v| !matches!(v, Expr::Chain(..)));
-        if !different || !plain {
-            return None;
-        }
-        let mut assigned: Vec<(String, &Expr)> =
-            assigned.iter().zip(&names).map(|(a, name)| (name.to_string(), a.value)).collect();
-        // Coordinates have an order of their own.
-        if assigned.iter().all(|(name, _)| matches!(name.as_str(), "x" | "y" | "z")) {
-            assigned.sort_by(|a, b| a.0.cmp(&b.0));
-        }
-        Some(values.len() == assigned.len() && assigned.iter().zip(values).all(|((_, value), v)| self.same(value, v)))
-    }
-
-    /// A column and a tuple.
-    fn vectors(&mut self, a: &Expr, b: &Expr) -> bool {
-        let (rows, items) = match (a, b) {
-            (Expr::Matrix(rows), Expr::Tuple(l, items, r)) | (Expr::Tuple(l, items, r), Expr::Matrix(rows)) => {
-                if brackets(*l, *r) != (Bracket::Round, Bracket::Round) {
-                    return false;
-                }
-                (rows, items)
-            }
-            _ => return false,
-        };
-        rows.iter().all(|row| row.len() == 1)
-            && rows.len() == items.len()
-            && rows.iter().zip(items).all(|(row, item)| self.same(&row[0], item))
-    }
-
-    /// 3 and 8 modulo 5.
+    /// Compares residues: 3 and 8 modulo 5.
     fn residues(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
         let ([x, n], [y, m]) = (xs, ys) else { return false };
         if !self.same(n, m) || ![x, y, n].into_iter().all(is_scalar) {
@@ -520,36 +302,5 @@ impl Compare {
         let difference = Expr::Add(vec![x.clone(), Expr::Neg(Box::new(y.clone()))]);
         let remainder = Expr::Call(Function::Mod, vec![difference, n.clone()]);
         self.scalars(x, y) || self.scalars(&remainder, &Expr::Number(Literal::integer(0)))
-    }
-
-    /// 1 : 2 = 2 : 4.
-    fn ratios(&mut self, xs: &[Expr], ys: &[Expr]) -> bool {
-        if xs.len() != ys.len() || ![xs, ys].into_iter().flatten().all(is_scalar) {
-            return self.all(xs, ys);
-        }
-        let zero = Expr::Number(Literal::integer(0));
-        let cross = |x: &Expr, y: &Expr| Expr::Mul(vec![x.clone(), y.clone()]);
-        xs.iter().zip(ys).all(|(x, y)| {
-            let zeros = (self.scalars(x, &zero), self.scalars(y, &zero));
-            zeros.0 == zeros.1 && self.scalars(&cross(x, &ys[0]), &cross(y, &xs[0]))
-        })
-    }
-
-    /// Disjoint cycles in any order, each from any of its elements; cycles of one element mean nothing.
-    fn cycles(&mut self, xs: &[Vec<Expr>], ys: &[Vec<Expr>]) -> bool {
-        let turned = |x: &Vec<Expr>, y: &Vec<Expr>| {
-            x.len() == y.len() && (0..x.len()).any(|k| (0..x.len()).all(|i| x[(i + k) % x.len()] == y[i]))
-        };
-        let disjoint = |cycles: &[Vec<Expr>]| {
-            let all: Vec<&Expr> = cycles.iter().flatten().collect();
-            all.iter().enumerate().all(|(i, e)| !all[..i].contains(e))
-        };
-        if xs.len() != ys.len() || xs.iter().map(Vec::len).sum::<usize>() > MAX_PARTS {
-            return false;
-        }
-        if !disjoint(xs) {
-            return xs.iter().zip(ys).all(|(x, y)| turned(x, y));
-        }
-        xs.iter().all(|x| ys.iter().any(|y| turned(x, y)))
     }
 }

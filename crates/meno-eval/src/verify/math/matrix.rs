@@ -1,16 +1,16 @@
-//! Arithmetic of matrices whose entries are expressions.
+//! Arithmetic on matrices of expressions.
 
 use super::tree::{Expr, Literal};
 use num_traits::{Signed, ToPrimitive, Zero};
 
-/// Most entries of a matrix that is computed.
+/// Maximum number of entries of a computed matrix.
 const MAX_ENTRIES: usize = 256;
-/// Largest power of a matrix that is computed.
+/// Maximum power of a matrix that is computed.
 const MAX_POWER: u32 = 8;
 
 type Rows = Vec<Vec<Expr>>;
 
-/// The matrix that an expression of matrices and scalars makes; `None` if it makes none.
+/// Evaluates an expression of matrices and scalars; `None` if the result is not a matrix.
 pub(super) fn evaluate(expr: &Expr) -> Option<Rows> {
     match expr {
         Expr::Matrix(rows) => (rows.len() * rows.first()?.len() <= MAX_ENTRIES).then(|| rows.clone()),

@@ -1,27 +1,27 @@
-//! What stands before `=` or `\in` and only names the answer: `x`, `f(x)`, `|AB|`, `(p, q)`, `A : B`.
+//! The part before `=` or `\in` that only names the answer: `x`, `f(x)`, `|AB|`, `(p, q)`, `A : B`.
 
 use super::tree::{Expr, Function, Relation};
 
-/// A chain that says what something is.
+/// A chain that assigns a value to a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Assignment<'a> {
-    /// The name, if the chain has one.
+    /// The name, if there is one.
     pub(super) name: Option<&'a Expr>,
-    /// What is said to be equal: `2 + 3` and `5` of `x = 2 + 3 = 5`.
+    /// The equal values: `2 + 3` and `5` in `x = 2 + 3 = 5`.
     pub(super) steps: &'a [Expr],
-    /// The last of these.
+    /// The last of `steps`.
     pub(super) value: &'a Expr,
 }
 
-/// The assignment that a chain makes: a name, then `=` (what follows `\approx` is left out), or a name and the set
-/// that it lies in; or equal values without a name.
+/// The assignment that a chain expresses: a name, then `=` (the part after `\approx` is dropped); or a name and the set
+/// that contains it; or equal values without a name.
 pub(super) fn assignment(chain: &Expr) -> Option<Assignment<'_>> {
     let Expr::Chain(operands, relations) = chain else { return None };
     let named = is_name(&operands[0]);
     if let ([name, set], [Relation::In]) = (operands.as_slice(), relations.as_slice()) {
         return is_name(name).then_some(Assignment { name: Some(name), steps: &operands[1..], value: set });
     }
-    // x ≈ 11 has no other value.
+    // x ≈ 11 has no exact value.
     if let ([name, value], [Relation::Approx]) = (operands.as_slice(), relations.as_slice()) {
         let name = named.then_some(name);
         return Some(if named {
@@ -43,7 +43,7 @@ pub(super) fn assignment(chain: &Expr) -> Option<Assignment<'_>> {
     Some(Assignment { name: named.then_some(&operands[0]), steps, value })
 }
 
-/// Whether an expression only names something.
+/// True if an expression is only a name.
 pub(super) fn is_name(e: &Expr) -> bool {
     match e {
         Expr::Symbol(_) | Expr::Text(_) | Expr::Opaque(_) => true,

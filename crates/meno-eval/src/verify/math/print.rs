@@ -1,4 +1,4 @@
-//! Writes trees as LaTeX that parses back to the same tree.
+//! Prints trees as LaTeX that parses back to the same tree.
 
 use super::parse::is_connective;
 use super::symbols::{function_of, name_of};
@@ -7,7 +7,7 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 use std::fmt::{Display, Formatter, Result};
 
-/// How tightly an expression binds, from loose to tight.
+/// The precedence of an expression, from loose to tight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     List,
@@ -36,13 +36,13 @@ impl Expr {
             Expr::Quantity(..) | Expr::Call(Function::Mod, _) => Level::Product,
             Expr::Pow(..) | Expr::Percent(_) | Expr::Degrees(_) | Expr::Div(..) => Level::Postfix,
             Expr::Call(Function::Factorial | Function::DoubleFactorial, _) => Level::Postfix,
-            // Points of a figure are a name only where they stand alone.
+            // The name of points of a figure must stand alone.
             Expr::Symbol(name) if name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase()) => Level::Sets,
             _ => Level::Atom,
         }
     }
 
-    /// Writes it, in brackets if it binds more loosely than `least`.
+    /// Writes the expression, in brackets if it binds more loosely than `least`.
     fn at(&self, f: &mut Formatter<'_>, least: Level) -> Result {
         if self.level() >= least {
             return self.fmt(f);
@@ -117,7 +117,7 @@ impl Display for Relation {
     }
 }
 
-/// Items with a separator, each at a level or in brackets.
+/// Writes items with a separator, each at a level or in brackets.
 fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) -> Result {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
@@ -128,13 +128,13 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
-/// Whether `\text{…}` with this content is read as words without quotes: it has a word and means nothing else.
+/// True if `\text{…}` with this content parses as words without quotes: it contains a word and has no other meaning.
 fn reads_as_words(text: &str) -> bool {
     let has_word = text.split(|c: char| !c.is_alphabetic()).any(|word| word.chars().nth(1).is_some());
     has_word && function_of(text).is_none() && !is_connective(text)
 }
 
-/// Whether an expression is written with a colon outside brackets.
+/// True if the printed expression has a colon outside brackets.
 fn has_colon(e: &Expr) -> bool {
     match e {
         Expr::Ratio(_) => true,
@@ -186,7 +186,7 @@ fn series(f: &mut Formatter<'_>, command: &str, s: &Series) -> Result {
     s.term.at(f, Level::Sign)
 }
 
-/// Rows of a matrix.
+/// Writes the rows of a matrix.
 pub(super) fn rows(f: &mut Formatter<'_>, rows: &[Vec<Expr>]) -> Result {
     for (i, row) in rows.iter().enumerate() {
         f.write_str(if i > 0 { " \\\\ " } else { "" })?;
@@ -234,7 +234,7 @@ impl Display for Expr {
             Expr::Number(n) => n.fmt(f),
             Expr::Constant(c) => c.fmt(f),
             Expr::Symbol(name) => {
-                // A command is closed by a space, so that letters can follow.
+                // A space ends a command, so that letters can follow.
                 let space = if name.starts_with('\\') && !name.ends_with('}') { " " } else { "" };
                 write!(f, "{name}{space}")
             }

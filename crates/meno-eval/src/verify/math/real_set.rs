@@ -1,11 +1,12 @@
-//! Sets of real numbers as unions of intervals: what `(1,2]`, `x > 1`, `\mathbb{R} \setminus \{0\}` have in common.
+//! Sets of real numbers as unions of intervals: a common form for `(1,2]`, `x > 1` and `\mathbb{R} \setminus \{0\}`.
 
+use super::conditions::{between, flipped, integer_condition, is_abs_of, is_constant, is_integer, is_unknown, unknown};
 use super::scalar::{Work, compare, exact};
 use super::tree::{Bracket, Constant, Expr, Function, Literal, Relation};
 use num_traits::{Signed, ToPrimitive};
 use std::cmp::Ordering;
 
-/// Most intervals of a set.
+/// Maximum number of intervals in a set.
 const MAX_INTERVALS: usize = 64;
 
 /// One end of an interval.
@@ -24,12 +25,12 @@ struct Interval {
     to_closed: bool,
 }
 
-/// A union of disjoint intervals in order, none of which touches the next.
+/// A union of disjoint intervals in ascending order that do not touch each other.
 #[derive(Clone, Debug)]
 pub(super) struct RealSet(Vec<Interval>);
 
 impl RealSet {
-    /// The set that an expression describes; `None` if it describes none with constant ends.
+    /// The set that an expression describes; `None` if it describes no set with constant ends.
     pub(super) fn of(expr: &Expr, work: &mut Work) -> Option<RealSet> {
         match expr {
             Expr::Symbol(name) if name == "\\mathbb{R}" => Some(RealSet(vec![whole()])),
@@ -86,7 +87,7 @@ impl RealSet {
         RealSet(sets.into_iter().flat_map(|s| s.0).collect()).normal(work)
     }
 
-    /// The values of the one unknown that satisfy a chain of relations, or one of several ("x < 1 or x > 3").
+    /// The values of the single unknown that satisfy a chain of relations, or one of several chains ("x < 1 or x > 3").
     fn solutions(expr: &Expr, unknown: Option<&Expr>, work: &mut Work) -> Option<RealSet> {
         match expr {
             Expr::Chain(operands, relations) => chain(operands, relations, unknown, work),
@@ -111,7 +112,7 @@ impl RealSet {
                     any.0.extend(set.0);
                 }
                 let any = any.normal(work)?;
-                // A comma says neither: x < 1, x > 3 are alternatives, x > 1, x < 3 hold together.
+                // A comma is ambiguous: x < 1, x > 3 are alternatives; x > 1, x < 3 hold together.
                 if every.0.is_empty() {
                     return Some(any);
                 }
@@ -130,7 +131,7 @@ impl RealSet {
         }
     }
 
-    /// Sorted, empty intervals dropped, touching ones joined.
+    /// Sorts the intervals, drops empty ones and joins touching ones.
     fn normal(self, work: &mut Work) -> Option<RealSet> {
         if self.0.len() > MAX_INTERVALS {
             return None;
@@ -207,7 +208,7 @@ impl RealSet {
         RealSet(out).normal(work)
     }
 
-    /// Whether two sets have the same elements; `None` if the order of their ends cannot be decided.
+    /// True if two sets have the same elements; `None` if the order of their ends cannot be decided.
     pub(super) fn equals(&self, other: &RealSet, work: &mut Work) -> Option<bool> {
         if self.0.len() != other.0.len() {
             return Some(false);
@@ -242,37 +243,6 @@ fn end(expr: &Expr) -> Option<End> {
     }
 }
 
-/// Whether an expression is a real number as far as its shape says.
-fn is_constant(expr: &Expr) -> bool {
-    match expr {
-        Expr::Number(_) | Expr::Constant(Constant::Pi | Constant::E) | Expr::Based(..) => true,
-        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) => is_constant(x),
-        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) | Expr::Mixed(a, b) => is_constant(a) && is_constant(b),
-        Expr::Add(items) | Expr::Mul(items) | Expr::Call(_, items) => items.iter().all(is_constant),
-        _ => false,
-    }
-}
-
-/// The name of the unknown that an expression restricts, `|x|` counting as x.
-pub(super) fn unknown(expr: &Expr) -> Option<&Expr> {
-    match expr {
-        Expr::Chain(operands, _) => operands.iter().find(|o| is_unknown(o)).map(|o| match o {
-            Expr::Call(Function::Abs, arguments) => &arguments[0],
-            other => other,
-        }),
-        Expr::List(parts) | Expr::Logic(_, parts) => parts.iter().find_map(unknown),
-        _ => None,
-    }
-}
-
-fn is_unknown(expr: &Expr) -> bool {
-    match expr {
-        Expr::Symbol(_) | Expr::Apply(..) => true,
-        Expr::Call(Function::Abs, arguments) => matches!(arguments.as_slice(), [Expr::Symbol(_)]),
-        _ => false,
-    }
-}
-
 fn order(a: &End, b: &End, work: &mut Work) -> Option<Ordering> {
     match (a, b) {
         (End::Minus, End::Minus) | (End::Plus, End::Plus) => Some(Ordering::Equal),
@@ -290,40 +260,7 @@ fn starts_before(a: &Interval, b: &Interval, work: &mut Work) -> Option<bool> {
     })
 }
 
-/// `|x + k| < c` and `x^2 < c` as `-c - k < x < c - k`, and their like with `>`.
-fn between(chain: &Expr) -> Option<Expr> {
-    let Expr::Chain(operands, relations) = chain else { return None };
-    let ([left, bound], [relation]) = (operands.as_slice(), relations.as_slice()) else { return None };
-    let number = |e: &Expr| is_constant(e).then(|| e.clone());
-    let bound = number(bound)?;
-    let (x, shift, bound) = match left {
-        Expr::Call(Function::Abs, inner) => match inner.as_slice() {
-            [Expr::Add(terms)] => match terms.as_slice() {
-                [x @ Expr::Symbol(_), k] | [k, x @ Expr::Symbol(_)] => (x, number(k)?, bound),
-                _ => return None,
-            },
-            _ => return None,
-        },
-        Expr::Pow(x, two) if matches!(**x, Expr::Symbol(_)) && **two == Expr::Number(Literal::integer(2)) => {
-            let root = Expr::Root(two.clone(), Box::new(bound));
-            (x.as_ref(), Expr::Number(Literal::integer(0)), root)
-        }
-        _ => return None,
-    };
-    let neg = |e: &Expr| Expr::Neg(Box::new(e.clone()));
-    let low = Expr::Add(vec![neg(&bound), neg(&shift)]);
-    let high = Expr::Add(vec![bound, neg(&shift)]);
-    let than = |e: Expr, relation| Expr::Chain(vec![x.clone(), e], vec![relation]);
-    Some(match relation {
-        Relation::Less | Relation::LessEqual => Expr::Chain(vec![low, x.clone(), high], vec![*relation, *relation]),
-        Relation::Greater | Relation::GreaterEqual => {
-            Expr::Logic("lor", vec![than(low, flipped(*relation)?), than(high, *relation)])
-        }
-        _ => return None,
-    })
-}
-
-/// The solutions of one chain: every relation but the unknown's own side must be to a constant or a set.
+/// The solutions of one chain. Every relation must be between the unknown and a constant or a set.
 fn chain(operands: &[Expr], relations: &[Relation], unknown: Option<&Expr>, work: &mut Work) -> Option<RealSet> {
     let at = operands.iter().position(|o| unknown.map_or(is_unknown(o), |u| o == u || is_abs_of(o, u)))?;
     let mut set = RealSet(vec![whole()]);
@@ -337,32 +274,11 @@ fn chain(operands: &[Expr], relations: &[Relation], unknown: Option<&Expr>, work
         ends.push(other);
         set = set.intersection(&side(relation, other, work)?, work)?;
     }
-    // 3 < x < 1 is nobody's answer, and 1 < x > 0 nobody's chain.
+    // 3 < x < 1 has no solutions and 1 < x > 0 is not a usual chain: neither is an answer.
     if operands.len() > 3 || ends.len() == 2 && matches!(set.0.as_slice(), []) {
         return None;
     }
     if matches!(operands[at], Expr::Call(Function::Abs, _)) { set.of_absolute(work) } else { Some(set) }
-}
-
-fn is_abs_of(expr: &Expr, unknown: &Expr) -> bool {
-    matches!(expr, Expr::Call(Function::Abs, arguments) if arguments.as_slice() == [unknown.clone()])
-}
-
-/// `x ∈ ℤ`
-fn is_integer(operands: &[Expr], relations: &[Relation]) -> bool {
-    matches!((operands, relations), ([Expr::Symbol(_), Expr::Symbol(set)], [Relation::In]) if set == "\\mathbb{Z}")
-}
-
-/// A condition without the part that says `x ∈ ℤ`.
-fn integer_condition(condition: &Expr) -> Option<Expr> {
-    let (Expr::List(parts) | Expr::Logic("land", parts)) = condition else { return None };
-    let says = |e: &Expr| matches!(e, Expr::Chain(operands, relations) if is_integer(operands, relations));
-    let rest: Vec<Expr> = parts.iter().filter(|e| !says(e)).cloned().collect();
-    match rest.len() {
-        n if n == parts.len() || n == 0 => None,
-        1 => rest.into_iter().next(),
-        _ => Some(Expr::Logic("land", rest)),
-    }
 }
 
 impl RealSet {
@@ -393,7 +309,7 @@ impl RealSet {
         RealSet(points).normal(work)
     }
 
-    /// The numbers whose absolute value lies in the set.
+    /// The numbers whose absolute value is in the set.
     fn of_absolute(&self, work: &mut Work) -> Option<RealSet> {
         let zero = Expr::Number(super::tree::Literal::integer(0));
         let positive = Interval { from: End::At(zero), from_closed: true, to: End::Plus, to_closed: false };
@@ -434,33 +350,4 @@ fn side(relation: Relation, other: &Expr, work: &mut Work) -> Option<RealSet> {
         },
         _ => None,
     }
-}
-
-/// The relation read from right to left.
-pub(super) fn flipped(relation: Relation) -> Option<Relation> {
-    Some(match relation {
-        Relation::Less => Relation::Greater,
-        Relation::LessEqual => Relation::GreaterEqual,
-        Relation::Greater => Relation::Less,
-        Relation::GreaterEqual => Relation::LessEqual,
-        Relation::Subset => Relation::Superset,
-        Relation::SubsetEqual => Relation::SupersetEqual,
-        Relation::Superset => Relation::Subset,
-        Relation::SupersetEqual => Relation::SubsetEqual,
-        Relation::Implies => Relation::ImpliedBy,
-        Relation::ImpliedBy => Relation::Implies,
-        Relation::To => Relation::From,
-        Relation::From => Relation::To,
-        Relation::Equal
-        | Relation::NotEqual
-        | Relation::Approx
-        | Relation::Equivalent
-        | Relation::Similar
-        | Relation::Congruent
-        | Relation::Parallel
-        | Relation::Perpendicular
-        | Relation::Iff
-        | Relation::Proportional => relation,
-        Relation::In | Relation::NotIn | Relation::MapsTo | Relation::Divides | Relation::If => return None,
-    })
 }

@@ -1,35 +1,38 @@
-//! Whether two scalar expressions are equal: numbers of any size, radicals, logarithms, trigonometry, complex numbers,
-//! and identities in variables.
+//! Decides whether two scalar expressions are equal: numbers of any size, radicals, logarithms, trigonometry, complex
+//! numbers, and identities in variables.
 //!
-//! Both sides become one graph in a normal form (`arena`), where equal subexpressions are one node. What the normal
-//! form leaves open is decided by evaluation in ball arithmetic with as much precision as it takes.
+//! Both sides become one graph in a normal form (`arena`), in which equal subexpressions share a node. If the normal
+//! form does not decide, ball arithmetic evaluates both sides with as much precision as needed.
 //!
 //! # What is proved
-//! * *Different* is always a proof: two enclosures that are apart, at a point of the domain of one side at least, or two
+//! * *Different* is always a proof: two disjoint enclosures, at a point in the domain of at least one side, or two
 //!   different residues of a rational function in one finite field.
 //! * *Equal* is a proof for expressions with the same normal form: rational arithmetic, products and sums of radicals,
-//!   logarithms of rationals, powers of e, special angles. It is a proof for algebraic constants (radicals, i, roots of
-//!   unity, sines and cosines of rational multiples of π), whose difference is smaller than the root bound of Burnikel et
-//!   al. (`bound`).
+//!   logarithms of rationals, powers of e, special angles. It is also a proof for algebraic constants (radicals, i,
+//!   roots of unity, sines and cosines of rational multiples of π) whose difference is smaller than the root bound of
+//!   Burnikel et al. (`bound`).
 //!
-//! # What rests on a rule
-//! * Other constants are equal if they agree to 512 bits, plus 4 bits for each bit of a number in the expressions and for
-//!   each power of two in the size of an intermediate value. No counterexample is known; a proof would need Schanuel's
-//!   conjecture.
-//! * Rational functions in variables are equal if they agree in finite fields at random points: an error has a chance
-//!   below 2^−80 (`field`).
-//! * Other expressions in variables are equal if they agree at no fewer than eight points to 200 bits, plus heights as
-//!   above, and differ at none (`points`). Variables in factorials, binomials, gcd, lcm, mod, bounds of sums and exponents
-//!   of negative numbers stand for positive integers.
+//! # What relies on a rule
+//! * Other constants count as equal if they agree to 512 bits, plus 4 bits for each bit of a number in the expressions
+//!   and for each power of two in the size of an intermediate value. No counterexample is known; a proof would need
+//!   Schanuel's conjecture.
+//! * Rational functions in variables count as equal if they agree in finite fields at random points. The error
+//!   probability is below 2^−80 (`field`).
+//! * Other expressions in variables count as equal if they agree to 200 bits, plus heights as above, at eight points or
+//!   more and differ at none (`points`). Variables in factorials, binomials, gcd, lcm, mod, bounds of sums and
+//!   exponents of negative numbers are taken as positive integers.
 //!
-//! 0^0 is undefined. Everything else is undecided: too large, too deep, unknown operations, or out of budget.
+//! 0^0 is undefined. Everything else is undecided: too large, too deep, unknown operations, or budget exhausted.
 
 mod arena;
 mod ball;
 mod bound;
+mod calls;
 mod complex;
 mod decide;
+mod domain;
 mod elementary;
+mod equality;
 mod evaluate;
 mod field;
 mod functions;
@@ -37,6 +40,7 @@ mod jumps;
 mod lower;
 mod points;
 mod print;
+mod proportion;
 mod rational;
 mod substitute;
 mod work;
@@ -48,42 +52,17 @@ use num_rational::BigRational;
 
 use super::tree::{Constant, Expr, Series};
 use arena::{Arena, Id};
+pub use equality::{Equality, Proportion};
 use work::Failure;
 pub use work::Work;
 
-/// A decision about two expressions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Equality {
-    /// They are equal wherever both are defined, and their domains agree.
-    Equal,
-    /// They are certainly different.
-    Different,
-    /// Neither is shown.
-    Undecided,
-}
-
-/// Whether one expression is a constant multiple of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proportion {
-    /// It is, by a positive constant.
-    Positive,
-    /// It is, by a negative constant.
-    Negative,
-    /// It is, by a constant that is not real or whose sign is not known.
-    Unsigned,
-    /// It is not.
-    No,
-    /// Neither is shown.
-    Undecided,
-}
-
-/// Whether `a` and `b` are the same number, or the same function of their variables.
+/// Decides whether `a` and `b` are the same number, or the same function of their variables.
 pub fn equal(a: &Expr, b: &Expr, work: &mut Work) -> Equality {
     match (infinity(a), infinity(b)) {
         (Some(x), Some(y)) => return if x == y { Equality::Equal } else { Equality::Different },
         (None, None) => {}
-        (Some(_), None) => return beside_infinity(b, work),
-        (None, Some(_)) => return beside_infinity(a, work),
+        (Some(_), None) => return compare_with_infinity(b, work),
+        (None, Some(_)) => return compare_with_infinity(a, work),
     }
     let mut arena = Arena::default();
     match lower_pair(&mut arena, a, b, work) {
@@ -93,7 +72,7 @@ pub fn equal(a: &Expr, b: &Expr, work: &mut Work) -> Equality {
     }
 }
 
-/// The exact value of an expression that the normal form makes a rational number.
+/// The exact value of an expression whose normal form is a rational number.
 pub fn exact(e: &Expr, work: &mut Work) -> Option<BigRational> {
     let mut arena = Arena::default();
     let id = lower::lower(&mut arena, e, work).ok()?;
@@ -120,11 +99,11 @@ pub fn compare(a: &Expr, b: &Expr, work: &mut Work) -> Option<Ordering> {
     decide::sign(&mut arena, difference, work).ok()?
 }
 
-/// Whether `a` = c·`b` for a constant c ≠ 0, and the sign of c.
+/// Decides whether `a` = c·`b` for a constant c ≠ 0, and the sign of c.
 pub fn proportional(a: &Expr, b: &Expr, work: &mut Work) -> Proportion {
     let mut arena = Arena::default();
     lower_pair(&mut arena, a, b, work)
-        .and_then(|(x, y)| substitute::proportion(&mut arena, x, y, work))
+        .and_then(|(x, y)| proportion::proportion(&mut arena, x, y, work))
         .unwrap_or(Proportion::Undecided)
 }
 
@@ -135,8 +114,8 @@ pub fn decimal(e: &Expr, digits: u32, work: &mut Work) -> Option<String> {
     print::decimal(&mut arena, id, digits, work).ok()?
 }
 
-/// Whether an expression has a value: 1/0 and ln 0 have none. An expression in variables has one if it is defined at
-/// some point; what cannot be evaluated counts as defined.
+/// True if an expression has a value; 1/0 and ln 0 do not. An expression in variables needs a value at some point. What
+/// cannot be evaluated counts as defined.
 pub fn defined(e: &Expr, work: &mut Work) -> bool {
     if infinity(e).is_some() {
         return true;
@@ -148,12 +127,12 @@ pub fn defined(e: &Expr, work: &mut Work) -> bool {
     }
 }
 
-/// Whether an expression is within the limits of evaluation.
+/// True if an expression is within the limits of evaluation.
 pub fn is_computable(e: &Expr, work: &mut Work) -> bool {
     infinity(e).is_some() || lower::lower(&mut Arena::default(), e, work) != Err(Failure::Limit)
 }
 
-/// Whether an expression has no free variables.
+/// True if an expression has no free variables.
 pub fn is_constant(e: &Expr) -> bool {
     variables(e).is_empty()
 }
@@ -178,8 +157,8 @@ fn infinity(e: &Expr) -> Option<bool> {
     }
 }
 
-/// ∞ is different from every finite constant.
-fn beside_infinity(e: &Expr, work: &mut Work) -> Equality {
+/// Compares ∞ with an expression: it differs from every finite constant.
+fn compare_with_infinity(e: &Expr, work: &mut Work) -> Equality {
     if real_constant(e, work) { Equality::Different } else { Equality::Undecided }
 }
 

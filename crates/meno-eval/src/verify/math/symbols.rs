@@ -1,205 +1,12 @@
-//! What Unicode characters and LaTeX commands mean: the tables of the tokenizer and the parser.
+//! The meanings of Unicode characters and LaTeX commands: tables of the tokenizer and the parser.
+
+mod unicode;
 
 use super::tree::{Constant, Function, Relation};
+pub(in crate::verify) use unicode::is_invisible;
+pub(super) use unicode::{digit_of, latex_of, script_of};
 
-/// LaTeX that stands for a Unicode character; the tokenizer reads it in its place. `None` for any other character.
-pub(super) fn latex_of(c: char) -> Option<&'static str> {
-    Some(match c {
-        '−' | '–' | '—' | '﹣' | '－' => "-",
-        '＋' => "+",
-        '×' | '✕' | '⨯' => "\\times ",
-        '·' | '⋅' | '∙' | '•' | '∗' | '＊' => "\\cdot ",
-        '÷' => "\\div ",
-        '∕' | '⁄' | '／' => "/",
-        '＝' => "=",
-        '＜' => "<",
-        '＞' => ">",
-        '±' => "\\pm ",
-        '∓' => "\\mp ",
-        '≤' | '⩽' | '≦' => "\\le ",
-        '≥' | '⩾' | '≧' => "\\ge ",
-        '≠' => "\\ne ",
-        '≈' => "\\approx ",
-        '≡' => "\\equiv ",
-        '≅' => "\\cong ",
-        '∼' => "\\sim ",
-        '∝' => "\\propto ",
-        '∈' => "\\in ",
-        '∉' => "\\notin ",
-        '⊂' => "\\subset ",
-        '⊆' => "\\subseteq ",
-        '⊃' => "\\supset ",
-        '⊇' => "\\supseteq ",
-        '∪' => "\\cup ",
-        '∩' => "\\cap ",
-        '∖' => "\\setminus ",
-        '∅' | '⌀' | 'Ø' => "\\emptyset ",
-        '∞' => "\\infty ",
-        '√' => "\\surd ",
-        '∛' => "\\cbrt ",
-        '∜' => "\\fourthroot ",
-        '°' | '∘' | '˚' | 'º' => "^\\circ ",
-        '′' | '’' | 'ʹ' => "'",
-        '″' => "''",
-        '⌊' => "\\lfloor ",
-        '⌋' => "\\rfloor ",
-        '⌈' => "\\lceil ",
-        '⌉' => "\\rceil ",
-        '⟨' | '〈' => "\\langle ",
-        '⟩' | '〉' => "\\rangle ",
-        '→' | '⟶' => "\\to ",
-        '←' | '⟵' => "\\leftarrow ",
-        '⇒' | '⟹' => "\\Rightarrow ",
-        '⇐' | '⟸' => "\\Leftarrow ",
-        '⇔' | '⟺' => "\\Leftrightarrow ",
-        '↦' => "\\mapsto ",
-        '∣' | '｜' => "|",
-        '∥' | '‖' => "\\parallel ",
-        '⊥' => "\\perp ",
-        '∧' => "\\land ",
-        '∨' => "\\lor ",
-        '¬' => "\\neg ",
-        '∀' => "\\forall ",
-        '∃' => "\\exists ",
-        '∑' | 'Σ' => "\\sum ",
-        '∏' => "\\prod ",
-        '∫' => "\\int ",
-        '∂' => "\\partial ",
-        '∇' => "\\nabla ",
-        '∠' => "\\angle ",
-        '△' => "\\triangle ",
-        '…' | '⋯' => "\\cdots ",
-        'ℝ' => "\\mathbb{R}",
-        'ℚ' => "\\mathbb{Q}",
-        'ℤ' => "\\mathbb{Z}",
-        'ℕ' => "\\mathbb{N}",
-        'ℂ' => "\\mathbb{C}",
-        '½' => "\\frac12 ",
-        '⅓' => "\\frac13 ",
-        '⅔' => "\\frac23 ",
-        '¼' => "\\frac14 ",
-        '¾' => "\\frac34 ",
-        '⅕' => "\\frac15 ",
-        '⅖' => "\\frac25 ",
-        '⅗' => "\\frac35 ",
-        '⅘' => "\\frac45 ",
-        '⅙' => "\\frac16 ",
-        '⅚' => "\\frac56 ",
-        '⅐' => "\\frac17 ",
-        '⅛' => "\\frac18 ",
-        '⅜' => "\\frac38 ",
-        '⅝' => "\\frac58 ",
-        '⅞' => "\\frac78 ",
-        '⅑' => "\\frac19 ",
-        '⅒' => "\\frac1{10}",
-        '，' | '、' => ",",
-        '；' => ";",
-        '：' => ":",
-        '（' => "(",
-        '）' => ")",
-        '［' | '【' => "[",
-        '］' | '】' => "]",
-        '％' | '﹪' => "\\%",
-        '‰' => "\\permille ",
-        '！' => "!",
-        '。' | '．' => ".",
-        '\u{a0}' | '\u{2009}' | '\u{202f}' | '\u{3000}' | '\u{2002}'..='\u{2006}' => " ",
-        'α' => "\\alpha ",
-        'β' => "\\beta ",
-        'γ' => "\\gamma ",
-        'δ' => "\\delta ",
-        'ε' | 'ϵ' => "\\epsilon ",
-        'ζ' => "\\zeta ",
-        'η' => "\\eta ",
-        'θ' | 'ϑ' => "\\theta ",
-        'ι' => "\\iota ",
-        'κ' => "\\kappa ",
-        'λ' => "\\lambda ",
-        'μ' | 'µ' => "\\mu ",
-        'ν' => "\\nu ",
-        'ξ' => "\\xi ",
-        'π' => "\\pi ",
-        'ρ' => "\\rho ",
-        'σ' | 'ς' => "\\sigma ",
-        'τ' => "\\tau ",
-        'υ' => "\\upsilon ",
-        'φ' | 'ϕ' => "\\phi ",
-        'χ' => "\\chi ",
-        'ψ' => "\\psi ",
-        'ω' => "\\omega ",
-        'Γ' => "\\Gamma ",
-        'Δ' => "\\Delta ",
-        'Θ' => "\\Theta ",
-        'Λ' => "\\Lambda ",
-        'Ξ' => "\\Xi ",
-        'Φ' => "\\Phi ",
-        'Ψ' => "\\Psi ",
-        'Ω' => "\\Omega ",
-        _ => return None,
-    })
-}
-
-/// Whether a character has no shape: the format characters and all others that Unicode ignores by default.
-pub(in crate::verify) fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{70f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
-}
-
-/// The character that a superscript or subscript character raises or lowers.
-pub(super) fn script_of(c: char) -> Option<(bool, char)> {
-    let sup = |d| Some((true, d));
-    let sub = |d| Some((false, d));
-    match c {
-        '⁰' => sup('0'),
-        '¹' => sup('1'),
-        '²' => sup('2'),
-        '³' => sup('3'),
-        '⁴'..='⁹' => sup(char::from(b'4' + (c as u32 - '⁴' as u32) as u8)),
-        '⁺' => sup('+'),
-        '⁻' => sup('-'),
-        '⁽' => sup('('),
-        '⁾' => sup(')'),
-        'ⁿ' => sup('n'),
-        'ⁱ' => sup('i'),
-        'ˣ' => sup('x'),
-        '₀'..='₉' => sub(char::from(b'0' + (c as u32 - '₀' as u32) as u8)),
-        '₊' => sub('+'),
-        '₋' => sub('-'),
-        'ₐ' => sub('a'),
-        'ₓ' => sub('x'),
-        'ₙ' => sub('n'),
-        'ᵢ' => sub('i'),
-        'ⱼ' => sub('j'),
-        'ₖ' => sub('k'),
-        _ => None,
-    }
-}
-
-/// The value of a decimal digit of any script (Unicode category Nd): each script has its ten digits in a row.
-pub(super) fn digit_of(c: char) -> Option<u8> {
-    if c.is_ascii_digit() {
-        return Some(c as u8 - b'0');
-    }
-    // The zeros of the scripts in use, in order.
-    const ZEROS: [u32; 37] = [
-        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50,
-        0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50,
-        0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x1D7CE,
-    ];
-    let at = ZEROS.partition_point(|&zero| zero <= c as u32).checked_sub(1)?;
-    let offset = c as u32 - ZEROS[at];
-    // The mathematical digits U+1D7CE.. come in five styles of ten.
-    let styles = if ZEROS[at] == 0x1D7CE { 50 } else { 10 };
-    (offset < styles).then_some((offset % 10) as u8)
-}
-
-/// The relation of a command.
+/// The relation of a LaTeX command.
 pub(super) fn relation_of(command: &str) -> Option<Relation> {
     Some(match command {
         "eq" | "equals" => Relation::Equal,
@@ -231,7 +38,7 @@ pub(super) fn relation_of(command: &str) -> Option<Relation> {
     })
 }
 
-/// The function of a command, or of the same word in plain text.
+/// The function of a LaTeX command, or of the same word in plain text.
 pub(super) fn function_of(name: &str) -> Option<Function> {
     Some(match name {
         "sin" => Function::Sin,
@@ -274,7 +81,7 @@ pub(super) fn function_of(name: &str) -> Option<Function> {
     })
 }
 
-/// The name of a function as [`function_of`] reads it, for printing.
+/// The printed name of a function, which [`function_of`] can read.
 pub(super) fn name_of(function: Function) -> &'static str {
     match function {
         Function::Sin => "sin",
@@ -320,7 +127,7 @@ pub(super) fn name_of(function: Function) -> &'static str {
     }
 }
 
-/// The inverse of a trigonometric or hyperbolic function, as `\sin^{-1}` names it.
+/// The inverse of a trigonometric or hyperbolic function, as in `\sin^{-1}`.
 pub(super) fn inverse_of(function: Function) -> Option<Function> {
     Some(match function {
         Function::Sin => Function::Arcsin,
@@ -336,7 +143,7 @@ pub(super) fn inverse_of(function: Function) -> Option<Function> {
     })
 }
 
-/// The constant of a command or of a word in plain text.
+/// The constant of a LaTeX command, or of a word in plain text.
 pub(super) fn constant_of(name: &str) -> Option<Constant> {
     Some(match name {
         "pi" => Constant::Pi,
@@ -345,7 +152,7 @@ pub(super) fn constant_of(name: &str) -> Option<Constant> {
     })
 }
 
-/// Greek letters, which are names like `x`.
+/// True for Greek letters, which are names like `x`.
 pub(super) fn is_greek(command: &str) -> bool {
     const LETTERS: [&str; 42] = [
         "alpha",
@@ -394,7 +201,7 @@ pub(super) fn is_greek(command: &str) -> bool {
     LETTERS.contains(&command)
 }
 
-/// Commands that only set type: their argument stands for itself.
+/// True for commands that only change the typeface of their argument.
 pub(super) fn is_font(command: &str) -> bool {
     const FONTS: [&str; 25] = [
         "mathbf",
@@ -426,14 +233,14 @@ pub(super) fn is_font(command: &str) -> bool {
     FONTS.contains(&command)
 }
 
-/// Commands whose argument is words.
+/// True for commands whose argument is words.
 pub(super) fn is_text(command: &str) -> bool {
     const TEXTS: [&str; 10] =
         ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textsc", "mbox", "hbox"];
     TEXTS.contains(&command)
 }
 
-/// Accents and marks that make another name of what they stand over.
+/// True for accents and marks that make a different name of their argument.
 pub(super) fn is_accent(command: &str) -> bool {
     const ACCENTS: [&str; 19] = [
         "overline",
@@ -459,7 +266,7 @@ pub(super) fn is_accent(command: &str) -> bool {
     ACCENTS.contains(&command)
 }
 
-/// Commands that mean only space or the size of what follows.
+/// True for commands that only add space or change the size of what follows.
 pub(super) fn is_layout(command: &str) -> bool {
     const LAYOUT: [&str; 44] = [
         "left",
@@ -510,7 +317,8 @@ pub(super) fn is_layout(command: &str) -> bool {
     LAYOUT.contains(&command)
 }
 
-/// Commands that answers are written with: after two backslashes in a row the second one starts a command.
+/// True for the commands that occur in answers. After two consecutive backslashes, the second one starts such a
+/// command.
 pub(super) fn is_known(command: &str) -> bool {
     const COMMON: [&str; 18] = [
         "frac", "dfrac", "tfrac", "sqrt", "cdot", "times", "div", "pm", "mp", "cup", "cap", "binom", "boxed", "circ",

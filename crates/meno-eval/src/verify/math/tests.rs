@@ -211,7 +211,7 @@ fn different_answers() {
         ("\\text{odd}", "\\text{even}"),
         ("\\{1,2\\}", "(1,2)"),
         ("7 = 11a + c", "11a + c"),
-        // Found by trying to be paid for wrong answers.
+        // Found by searching for wrong answers that were accepted.
         ("x \\equiv 3 \\pmod{5}", "x \\equiv 3 \\pmod{7}"),
         ("x \\equiv 3 \\pmod{5}", "x \\equiv 4 \\pmod{5}"),
         ("(-\\infty,0)\\cup(1,\\infty)", "x<0\\text{ and }x>1"),
@@ -264,9 +264,9 @@ fn ambiguous_text_has_several_readings() {
     assert_eq!(printed("1 000"), ["1000", "1\\ 000".replace("000", "0").as_str()][..1]);
 }
 
-/// The name of a function that stands without arguments among words is a word.
+/// A function name without arguments among words is a word.
 #[test]
-fn words_that_spell_functions_are_read_again() {
+fn function_names_among_words_are_words() {
     for word in ["Im", "sin", "max", "log"] {
         let text = format!("x 0 ox {word}");
         for reading in parse(&format!("\\text{{to}} 0 ox \\text{{“{word}”}}")).into_iter().chain(parse(&text)) {
@@ -314,9 +314,9 @@ fn hostile_text_is_unparsable() {
     }
 }
 
-/// A parser that tries every way of reading unclosed groups takes time that doubles with each.
+/// A parser that tried every reading of unclosed groups would double its time with each group.
 #[test]
-fn unclosed_groups_take_no_exponential_time() {
+fn unclosed_groups_do_not_take_exponential_time() {
     for open in ["{", "\\{", "(", "[", "|", "\\left(", "\\sqrt{", "\\frac{", "{(", "\\{|", "]"] {
         for n in [10, 16, 30, 59] {
             for text in [format!("di1{}s1{}spe8s", open.repeat(n / 2), open.repeat(n / 2)), open.repeat(n) + "1,2;x=3"]
@@ -328,9 +328,9 @@ fn unclosed_groups_take_no_exponential_time() {
     }
 }
 
-/// Numbers of thousands of digits are compared, hashed and ordered without recursion.
+/// Numbers with thousands of digits are compared, hashed and ordered without recursion.
 #[test]
-fn long_numbers_that_agree_for_long_are_told_apart() {
+fn long_numbers_with_a_common_prefix_are_distinguished() {
     let digits = "31415926535897932384".repeat(200);
     for (a, b) in [
         (format!("0.{digits}"), format!("0.{digits}1")),
@@ -342,9 +342,9 @@ fn long_numbers_that_agree_for_long_are_told_apart() {
     }
 }
 
-/// Passes over a response are linear: these would take hours otherwise.
+/// Passes over a response are linear; quadratic passes would take hours.
 #[test]
-fn a_long_response_is_read_in_one_pass() {
+fn a_long_response_takes_linear_time() {
     let mb = 1 << 20;
     for part in
         ["\\boxed{1}", "\\boxed 1 ", "\\boxed{", "\\( ", "$a", "<answer>", "answer is ", "1,", "(", "% \\boxed{1} "]
@@ -354,7 +354,7 @@ fn a_long_response_is_read_in_one_pass() {
 }
 
 #[test]
-fn a_judgement_says_why() {
+fn a_judgement_gives_its_reason() {
     let judgement = judge("\\frac12", "<think>hm</think>The answer is \\boxed{0.25}.", false);
     assert_eq!(judgement.verdict, Verdict::Wrong);
     assert_eq!(judgement.extracted.as_deref(), Some("0.25"));
@@ -402,13 +402,13 @@ fn words_around_an_answer_count() {
     }
 }
 
-/// Whether the answer in a box gets the verdict "right".
-fn pays(gold: &str, answer: &str) -> bool {
+/// True if the boxed answer gets the verdict "right".
+fn is_accepted(gold: &str, answer: &str) -> bool {
     judge(gold, &format!("The answer is $\\boxed{{{answer}}}$."), false).verdict == Verdict::Right
 }
 
 #[test]
-fn words_are_no_products() {
+fn words_are_not_products() {
     for (gold, answer) in [
         ("5 ft 6 in", "6 ft 5 in"),
         ("1 h 30 min", "30 h 1 min"),
@@ -427,7 +427,7 @@ fn words_are_no_products() {
         ("5 m s", "5 ms"),
         ("A\\times B", "B\\times A"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("xy", "yx"),
@@ -439,7 +439,7 @@ fn words_are_no_products() {
         ("2 xy", "2yx"),
         ("2 \\pi r h", "2\\pi hr"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -458,15 +458,15 @@ fn several_units_are_a_sum() {
         ("5 \\text{ in}^2", "5 \\text{ square inches}"),
         ("5", "5 \\mathrm{in}^2"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [("5 ft 6 in", "66"), ("5 ft 6 in", "5 ft 6 m"), ("3 AM", "15:00"), ("3 km 200 m", "3 km")] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
 #[test]
-fn symbols_of_units_have_case() {
+fn unit_symbols_are_case_sensitive() {
     for (a, b) in [
         ("mW", "MW"),
         ("mg", "Mg"),
@@ -480,8 +480,8 @@ fn symbols_of_units_have_case() {
         ("short tons", "long tons"),
         ("tons", "tonnes"),
     ] {
-        assert!(!pays(&format!("5 {a}"), &format!("5 {b}")), "{a} {b}");
-        assert!(!pays(&format!("5\\text{{ {a}}}"), &format!("5\\text{{ {b}}}")), "{a} {b}");
+        assert!(!is_accepted(&format!("5 {a}"), &format!("5 {b}")), "{a} {b}");
+        assert!(!is_accepted(&format!("5\\text{{ {a}}}"), &format!("5\\text{{ {b}}}")), "{a} {b}");
     }
     for (gold, answer) in [
         ("5\\text{ mW}", "0.005\\text{ W}"),
@@ -493,24 +493,24 @@ fn symbols_of_units_have_case() {
         ("5 Nm", "5 N m"),
         ("10 kΩ", "10000 \\Omega"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
 #[test]
-fn references_read_whole_or_not_at_all() {
+fn references_are_read_as_a_whole_or_rejected() {
     for gold in ["5'6\"", "5|6", "x=5. y=6.", "3 vs. 5", "2^", "Jan. 5, 2020", "(5", "5*", "5.."] {
         assert!(!super::Reference::new(gold).is_readable(), "{gold}");
     }
     for gold in ["So the answer is 5.", "2 + 3 = 5 #### 5", "Thus \\boxed{5}"] {
-        assert!(pays(gold, "5"), "{gold}");
+        assert!(is_accepted(gold, "5"), "{gold}");
     }
-    assert!(!pays("John has 5 apples and then he buys 7 more of them", "7"));
-    assert!(pays("≥5", "x\\ge 5") && pays("≥5", "[5,\\infty)") && !pays("≥5", "5"));
+    assert!(!is_accepted("John has 5 apples and then he buys 7 more of them", "7"));
+    assert!(is_accepted("≥5", "x\\ge 5") && is_accepted("≥5", "[5,\\infty)") && !is_accepted("≥5", "5"));
 }
 
 #[test]
-fn digits_join_and_go_on() {
+fn separators_and_dots_after_digits_are_read() {
     for (gold, answer) in [
         ("\\frac{11}2", "1\\,1/2"),
         ("\\frac{11}2", "1\\!1/2"),
@@ -521,7 +521,7 @@ fn digits_join_and_go_on() {
         ("\\frac13", "0.333333"),
         ("1.234", "1234"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("\\frac32", "1\\,1/2"),
@@ -535,7 +535,7 @@ fn digits_join_and_go_on() {
         ("3\\times10^5", "3x10^5"),
         ("5", "5."),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }
 
@@ -554,7 +554,7 @@ fn signs_and_statements_are_read() {
         ("x^2<4", "-2<x<2"),
         ("255", "FF_{16}"),
     ] {
-        assert!(pays(gold, answer), "{gold} :: {answer}");
+        assert!(is_accepted(gold, answer), "{gold} :: {answer}");
     }
     for (gold, answer) in [
         ("5‰", "5"),
@@ -564,6 +564,6 @@ fn signs_and_statements_are_read() {
         ("P(X=1)=\\frac12", "P(X=2)=\\frac12"),
         ("|x-1|<2", "(-3,1)"),
     ] {
-        assert!(!pays(gold, answer), "{gold} :: {answer}");
+        assert!(!is_accepted(gold, answer), "{gold} :: {answer}");
     }
 }

@@ -1,17 +1,17 @@
-//! The typed tree of a mathematical answer: what [`parse`](super::parse) makes of text and
-//! [`same`](super::same) compares.
+//! The typed tree of a mathematical answer. [`parse`](super::parse) creates it from text; [`same`](super::same)
+//! compares it.
 //!
-//! The tree keeps what was written: `2/4` is a quotient of two integers, `0.50` a decimal with two digits. Only layout
-//! is lost (spaces, `\left`, fonts). [`Display`](std::fmt::Display) writes a tree as LaTeX that parses back to the
-//! same tree.
+//! The tree keeps the notation: `2/4` is a quotient of two integers, `0.50` a decimal with two digits. Only layout is
+//! lost (spaces, `\left`, fonts). [`Display`](std::fmt::Display) prints a tree as LaTeX that parses back to the same
+//! tree.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
 
-/// A number as it is written: an integer, a terminating decimal or a recurring decimal.
+/// A number as written: an integer, a terminating decimal or a recurring decimal.
 #[derive(Clone, Debug)]
 pub struct Literal {
-    /// Its exact value, never negative: a sign is [`Expr::Neg`].
+    /// Its exact value, never negative; [`Expr::Neg`] holds the sign.
     pub value: BigRational,
     /// Digits after the decimal point that do not recur; 0 for an integer.
     pub decimals: u32,
@@ -19,7 +19,7 @@ pub struct Literal {
     pub recurring: u32,
 }
 
-// `Ratio` compares by continued fractions, recursively: thousands of digits would overflow the stack.
+// `Ratio` compares recursively with continued fractions: numbers with thousands of digits would overflow the stack.
 impl PartialEq for Literal {
     fn eq(&self, other: &Literal) -> bool {
         let digits = |l: &Literal| (l.decimals, l.recurring);
@@ -32,13 +32,13 @@ impl PartialEq for Literal {
 impl Eq for Literal {}
 
 impl Literal {
-    /// An integer.
+    /// Creates an integer.
     pub fn integer(value: impl Into<BigInt>) -> Literal {
         Literal { value: BigRational::from_integer(value.into()), decimals: 0, recurring: 0 }
     }
 }
 
-/// A constant with a name.
+/// A named constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Constant {
     /// π
@@ -100,12 +100,12 @@ pub enum Function {
     Exp,
     /// Natural logarithm, `\ln`.
     Ln,
-    /// `\log x` without a base: base 10 or e, which the text leaves open. It equals itself and, by the rule of
-    /// docs/verifiers.md, log to base 10 and ln never both.
+    /// `\log x` without a base: base 10 or e, which the text leaves open. Two such logarithms with the same argument
+    /// are equal. One such logarithm may count as base 10 or as ln, but not as both (docs/verifiers.md).
     Log,
     /// Two arguments: base, then x.
     LogBase,
-    /// |x|; of a matrix its determinant.
+    /// |x|; for a matrix, its determinant.
     Abs,
     /// ⌊x⌋
     Floor,
@@ -115,17 +115,17 @@ pub enum Function {
     Factorial,
     /// n!!
     DoubleFactorial,
-    /// Two arguments: n over k.
+    /// Two arguments: the binomial coefficient n over k.
     Binomial,
     /// Greatest common divisor of all arguments.
     Gcd,
     /// Least common multiple of all arguments.
     Lcm,
-    /// Two arguments: a mod b, as an operation with a value in [0, b).
+    /// Two arguments: the operation a mod b with a value in [0, b).
     Mod,
-    /// Least argument.
+    /// Smallest argument.
     Min,
-    /// Greatest argument.
+    /// Largest argument.
     Max,
     /// Sign: −1, 0 or 1.
     Sgn,
@@ -141,7 +141,7 @@ pub enum Function {
     Det,
 }
 
-/// How two neighbours in a chain are related.
+/// The relation between two neighbours in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// =
@@ -196,7 +196,7 @@ pub enum Relation {
     Divides,
     /// ∝
     Proportional,
-    /// A line break or a word between statements that has no other meaning, e.g. `if`.
+    /// A line break or a word between statements without another meaning, e.g. `if`.
     If,
 }
 
@@ -219,7 +219,7 @@ pub enum Expr {
     Number(Literal),
     /// A constant.
     Constant(Constant),
-    /// A letter or a name with its accents and subscripts, e.g. `x`, `\alpha`, `x_{10}`, `\overline{z}`.
+    /// A letter, or a name with accents and subscripts, e.g. `x`, `\alpha`, `x_{10}`, `\overline{z}`.
     Symbol(String),
     /// A sum of two or more terms; a difference is the sum with [`Expr::Neg`].
     Add(Vec<Expr>),
@@ -231,7 +231,7 @@ pub enum Expr {
     Div(Box<Expr>, Box<Expr>),
     /// Base and exponent.
     Pow(Box<Expr>, Box<Expr>),
-    /// Degree and radicand; real for an odd degree of a negative number.
+    /// Degree and radicand. The root of a negative number with an odd degree is real.
     Root(Box<Expr>, Box<Expr>),
     /// A whole number and a proper fraction: 3½.
     Mixed(Box<Expr>, Box<Expr>),
@@ -249,17 +249,17 @@ pub enum Expr {
     Apply(String, Vec<Expr>),
     /// Σ: variable, from, to, term.
     Sum(Box<Series>),
-    /// Π: the same.
+    /// Π: the same fields.
     Product(Box<Series>),
     /// Digits in a base from 2 to 36, e.g. `2516_8`: the value and the base.
     Based(BigInt, u32),
-    /// Factors that do not commute: opaque commands beside anything, vectors, matrices.
+    /// Factors that do not commute: opaque commands next to anything, vectors, matrices.
     Sequence(Vec<Expr>),
-    /// An unknown command, kept as it is written.
+    /// An unknown command, kept as written.
     Opaque(String),
 
     // Everything else.
-    /// Plain words, lower-cased, single spaces.
+    /// Plain words in lower case, separated by single spaces.
     Text(String),
     /// A number with a unit, e.g. `5\text{ cm}`. The unit is kept as written.
     Quantity(Box<Expr>, String),
@@ -273,7 +273,7 @@ pub enum Expr {
     Where(Box<Expr>, Box<Expr>),
     /// A tuple or an interval, with its brackets.
     Tuple(Bracket, Vec<Expr>, Bracket),
-    /// Rows of a matrix in brackets; a determinant is `Call(Det, …)` of it.
+    /// Rows of a matrix in brackets; a determinant is `Call(Det, …)` of this node.
     Matrix(Vec<Vec<Expr>>),
     /// Permutation cycles: `(1 2)(3 4)`.
     Cycles(Vec<Vec<Expr>>),
@@ -285,7 +285,8 @@ pub enum Expr {
     Difference(Box<Expr>, Box<Expr>),
     /// A chain of relations: `0 < x \leq 5` has three operands and two relations.
     Chain(Vec<Expr>, Vec<Relation>),
-    /// Logical connectives `\land`, `\lor`, `\neg` by name with their operands.
+    /// The logical connective `\land`, `\lor` or `
+    /// eg` by name, and its operands.
     Logic(&'static str, Vec<Expr>),
 }
 
@@ -296,14 +297,14 @@ pub struct Series {
     pub variable: String,
     /// First value.
     pub from: Expr,
-    /// Last value, ∞ allowed.
+    /// Last value; may be ∞.
     pub to: Expr,
     /// The term.
     pub term: Expr,
 }
 
 impl Expr {
-    /// The node with `f` applied to its operands.
+    /// Applies `f` to the operands of the node.
     pub(super) fn map(&self, f: impl Fn(&Expr) -> Expr) -> Expr {
         let all = |items: &[Expr]| items.iter().map(&f).collect::<Vec<_>>();
         let one = |x: &Expr| Box::new(f(x));

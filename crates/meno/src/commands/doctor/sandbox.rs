@@ -1,8 +1,8 @@
-//! The isolation layers of the sandbox, and what can run in it.
+//! The layers of the sandbox, and what can run in it.
 
 use super::report::{Mark, Section};
 use meno_eval::Error;
-use meno_eval::sandbox::{Language, Limits, Sandbox, walls};
+use meno_eval::sandbox::{Language, Limits, Sandbox, layers};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -11,15 +11,15 @@ pub(super) fn section() -> (Section, Option<Error>) {
     let mut s = Section::new("sandbox", "Sandbox of programs (--sandbox)");
     let opened = Sandbox::open(Path::new("python3"), Limits::default());
     let failed = match &opened {
-        Err(Error::Wall { wall, .. }) => walls().iter().position(|name| name == wall),
-        // Any other error occurs before the first isolation layer.
+        Err(Error::Layer { layer, .. }) => layers().iter().position(|name| name == layer),
+        // Anything else fails before the first layer.
         Err(_) => Some(0),
         Ok(_) => None,
     };
     let mut states = Map::new();
-    for (index, name) in walls().iter().enumerate() {
+    for (index, name) in layers().iter().enumerate() {
         let (mark, state) = match failed {
-            Some(failed) if index == failed && matches!(opened, Err(Error::Wall { .. })) => (Mark::Missing, "missing"),
+            Some(failed) if index == failed && matches!(opened, Err(Error::Layer { .. })) => (Mark::Missing, "missing"),
             Some(failed) if index >= failed => (Mark::NotTried, "not tried"),
             _ => (Mark::Ok, "ok"),
         };

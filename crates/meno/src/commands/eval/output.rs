@@ -2,7 +2,7 @@
 
 use crate::output::{self, Inputs};
 use anyhow::{Context, Result, bail};
-use meno_eval::score::Judged;
+use meno_eval::score::JudgedProblem;
 use meno_train::recipe::EvalRecipe;
 use serde_json::Value;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Problems that are already judged, and the file to which more are written.
 #[derive(Default)]
 pub(super) struct Output {
-    pub(super) judged: Vec<Judged>,
+    pub(super) judged: Vec<JudgedProblem>,
     file: Option<File>,
 }
 
@@ -42,7 +42,7 @@ impl Output {
         Ok(Output { judged, file: Some(file) })
     }
 
-    pub(super) fn add(&mut self, judged: Judged) -> Result<()> {
+    pub(super) fn add(&mut self, judged: JudgedProblem) -> Result<()> {
         if let Some(file) = &mut self.file {
             let line = serde_json::to_string(&judged)? + "\n";
             file.write_all(line.as_bytes()).context("writing the file of --out")?;
@@ -64,8 +64,8 @@ fn header(recipe: &EvalRecipe) -> Result<Value> {
     Ok(value)
 }
 
-/// The judged problems of a file, and the number of bytes in its complete lines.
-fn read(path: &Path, header: &Value) -> Result<(Vec<Judged>, u64)> {
+/// The judged problems of a file and the bytes of its whole lines.
+fn read(path: &Path, header: &Value) -> Result<(Vec<JudgedProblem>, u64)> {
     let name = || path.display().to_string();
     let mut reader = BufReader::new(File::open(path).with_context(name)?);
     let (mut judged, mut whole, mut line) = (Vec::new(), 0u64, String::new());

@@ -1,10 +1,11 @@
-//! What may stand after a box: a unit that belongs to its value, punctuation, words that keep the value.
+//! The text after a box: a unit that belongs to its value, punctuation, words that keep the value.
 
 use super::before::is_operator;
-use super::{FONTS, head_of, trim_spacing_start};
-use crate::verify::math;
+use super::tex::{FONTS, trim_spacing_start};
+use crate::verify::extract::text::head_of;
+use crate::verify::math::reading;
 
-/// Words after an amount that make another amount of it.
+/// Words after an amount that change the amount.
 const CHANGES_AFTER: [&str; 21] = [
     "million",
     "millions",
@@ -29,7 +30,7 @@ const CHANGES_AFTER: [&str; 21] = [
     "base",
 ];
 
-/// Signs of TeX after a value that show nothing of it, or say how it was found.
+/// TeX commands after a value that print nothing of it, or state how it was found.
 const CLOSES: [&str; 22] = [
     "tag",
     "label",
@@ -55,8 +56,8 @@ const CLOSES: [&str; 22] = [
     "notag",
 ];
 
-/// The unit after a box, if any. `None` if what follows changes its value.
-pub(super) fn follows(after: &str, mut math: bool, before: &str) -> Option<String> {
+/// The unit after a box, if any. `None` if the following text changes the value.
+pub(super) fn unit_after(after: &str, mut math: bool, before: &str) -> Option<String> {
     let mut text = after;
     let mut unit = String::new();
     let mut touches = true;
@@ -84,8 +85,8 @@ pub(super) fn follows(after: &str, mut math: bool, before: &str) -> Option<Strin
             }
             '\\' => return command_after(text, unit, math),
             '$' => {
-                // A formula that goes on is no side of its own, unless words stand between.
-                return follows(rest.trim_start_matches('$'), true, before).map(|_| unit);
+                // If the formula continues, the box is not a whole side, unless words separate them.
+                return unit_after(rest.trim_start_matches('$'), true, before).map(|_| unit);
             }
             '*' | '`' | '"' | '”' | '_' => {
                 let bare = rest.trim_start_matches(first);
@@ -125,14 +126,14 @@ pub(super) fn follows(after: &str, mut math: bool, before: &str) -> Option<Strin
     }
 }
 
-/// Whether a bracket after a value holds words.
+/// True if a bracket after a value holds words or `mod n`.
 fn mod_or_words(inner: &str) -> bool {
     ["mod", "\\mod", "\\bmod", "\\text", "\\mathrm", "\\operatorname{mod"]
         .iter()
         .any(|p| inner.trim_start().starts_with(p))
 }
 
-/// Whether a side after a value has no unknown: `= 0.5`.
+/// True if an expression after a value has no unknown: `= 0.5`.
 fn is_constant(side: &str) -> bool {
     let end = side.find(['\n', '$', ',', ';', '&']).unwrap_or(side.len());
     let side = side[..end].split("\\)").next().unwrap_or_default().split("\\]").next().unwrap_or_default();
@@ -143,7 +144,7 @@ fn is_constant(side: &str) -> bool {
     })
 }
 
-/// What a command after a value makes of it.
+/// The effect of a command after a value.
 fn command_after(text: &str, unit: String, math: bool) -> Option<String> {
     let len = text[1..].bytes().take_while(u8::is_ascii_alphabetic).count();
     let (name, rest) = (&text[1..1 + len], &text[1 + len..]);
@@ -164,7 +165,7 @@ fn command_after(text: &str, unit: String, math: bool) -> Option<String> {
     fits.then_some(unit)
 }
 
-/// Whether words after a value keep it.
+/// True if words after a value do not change it.
 fn words_after(text: &str, math: bool, touches: bool) -> bool {
     let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '.' | ';')).filter(|w| !w.is_empty());
     let first = words.next().unwrap_or_default();
@@ -198,7 +199,7 @@ fn words_after(text: &str, math: bool, touches: bool) -> bool {
     word.len() >= if touches { 3 } else { 2 } || !touches && (word == "a" || word == "i")
 }
 
-/// The unit that starts a text, as it belongs to a value, and the rest.
+/// The unit at the start of a text, in the form that belongs to a value, and the rest of the text.
 fn unit_at_start(text: &str, math: bool, touches: bool) -> Option<(String, &str)> {
     for sign in ["\\%", "%", "\\text{\\%}", "\\text{%}"] {
         if let Some(rest) = text.strip_prefix(sign) {
@@ -215,7 +216,7 @@ fn unit_at_start(text: &str, math: bool, touches: bool) -> Option<(String, &str)
         let inner = command[len..].trim_start().strip_prefix('{')?;
         let close = inner.find('}').filter(|_| FONTS.contains(&&command[..len]))?;
         let (name, rest) = (inner[..close].trim(), &inner[close + 1..]);
-        if !(name.starts_with(char::is_alphabetic) && math::is_unit(name)) {
+        if !(name.starts_with(char::is_alphabetic) && reading::is_unit(name)) {
             return None;
         }
         let power = ["^2", "^3", "^{2}", "^{3}"].into_iter().find(|p| rest.starts_with(p)).unwrap_or_default();
@@ -230,14 +231,14 @@ fn unit_at_start(text: &str, math: bool, touches: bool) -> Option<(String, &str)
     }
     let at = ends.into_iter().rev().find(|&at| {
         let name = &run[..at];
-        !name.is_empty() && name.chars().next().is_some_and(char::is_alphabetic) && math::is_unit(name)
+        !name.is_empty() && name.chars().next().is_some_and(char::is_alphabetic) && reading::is_unit(name)
     })?;
     let single = run[..at].trim().chars().count() == 1;
     let lone = single && (math || touches);
     (!lone).then(|| Some((unit_text(run[..at].trim())?, &text[at..])))?
 }
 
-/// A unit as the math reader has it after a number.
+/// A unit in the form that the math reader expects after a number.
 fn unit_text(name: &str) -> Option<String> {
     let percent = matches!(name, "percent" | "pct" | "%" | "\\%");
     let degrees = matches!(name, "degrees" | "degree");

@@ -1,6 +1,6 @@
-//! What may stand before a box in its formula or its sentence.
+//! The text before a box, in its formula or its sentence.
 
-use super::{FONTS, command_at_end, trim_spacing_end};
+use super::tex::{FONTS, command_at_end, trim_spacing_end};
 
 /// Commands after which a new side starts.
 pub(super) const RELATIONS: [&str; 27] = [
@@ -33,7 +33,7 @@ pub(super) const RELATIONS: [&str; 27] = [
     "rm",
 ];
 
-/// Whether a formula lets a box after it be a whole side.
+/// `Some` if a box after this part of a formula can be a whole side.
 pub(super) fn formula_before(side: &str) -> Option<()> {
     if let Some(name) = command_at_end(side) {
         return RELATIONS.contains(&name).then_some(());
@@ -54,14 +54,14 @@ pub(super) fn formula_before(side: &str) -> Option<()> {
     fits.then_some(())
 }
 
-/// The group that ends a text: its command, what it holds.
+/// The group at the end of a text: its command and content.
 pub(super) fn group_at_end(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_suffix('}')?;
     let open = inner.rfind('{')?;
     Some((command_at_end(&inner[..open])?, &inner[open + 1..]))
 }
 
-/// Whether a text ends with `\text{words}`, and the words keep the value.
+/// True if a text ends with `\text{words}` and the words keep the value.
 fn ends_with_words(text: &str) -> bool {
     let text = trim_spacing_end(text);
     group_at_end(text).is_some_and(|(name, inner)| {
@@ -69,13 +69,13 @@ fn ends_with_words(text: &str) -> bool {
     })
 }
 
-/// Whether a text ends with a command that shows nothing of a value.
+/// True if a text ends with a command that prints nothing of a value.
 fn ends_with_mark(text: &str) -> bool {
     let marks = ["begin", "end", "hspace", "vspace", "label", "tag", "color", "section", "subsection", "phantom"];
     group_at_end(text).is_some_and(|(name, _)| marks.contains(&name))
 }
 
-/// Words before an amount that make another amount of it.
+/// Words before an amount that change the amount.
 const CHANGES_BEFORE: [&str; 28] = [
     "least",
     "most",
@@ -107,7 +107,7 @@ const CHANGES_BEFORE: [&str; 28] = [
     "opposite",
 ];
 
-/// Whether the word that ends a text lets a box after it be a whole value.
+/// True if a box after the last word of a text can be a whole value.
 fn word_before(text: &str, math: bool) -> bool {
     let start = text
         .rfind(|c: char| !c.is_alphabetic())
@@ -117,7 +117,7 @@ fn word_before(text: &str, math: bool) -> bool {
     if CHANGES_BEFORE.contains(&word.as_str()) || word == "to" && before.to_lowercase().ends_with(" up") {
         return false;
     }
-    // "6 or 5" is a guess; "1/5, or 20 percent" says one value in two ways.
+    // "6 or 5" is a guess; "1/5, or 20 percent" states one value twice.
     if word == "or" {
         return !before.ends_with(|c: char| c.is_ascii_digit() || matches!(c, '}' | '$' | ')'));
     }
@@ -125,7 +125,7 @@ fn word_before(text: &str, math: bool) -> bool {
     !word.is_ascii() || word.len() >= 3 || short.contains(&word.as_str()) || !math
 }
 
-/// Whether prose lets a box after it be a whole value.
+/// `Some` if a box after this prose can be a whole value.
 pub(super) fn prose_before(side: &str, after: &str) -> Option<()> {
     let text = trim_spacing_end(side);
     let touches = text.len() == side.len() && !side.is_empty();

@@ -1,12 +1,13 @@
-//! What answers are made of: their parts, names, signs, decimals.
+//! The structure of answers: their parts, names, signs, decimals.
 
 use super::super::names::{assignment, is_name};
+use super::super::rewritten::children;
 use super::super::scalar::{self, Work};
 use super::super::tree::{Bracket, Expr, Function, Literal, Relation};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 
-/// Whether Re, Im or arg of something with variables occurs.
+/// True if the expression contains Re, Im or arg of something with variables.
 pub(super) fn has_complex_variable(e: &Expr) -> bool {
     match e {
         Expr::Call(Function::Re | Function::Im | Function::Arg, _) => !scalar::is_constant(e),
@@ -14,7 +15,7 @@ pub(super) fn has_complex_variable(e: &Expr) -> bool {
     }
 }
 
-/// A set that words name.
+/// The set that words describe.
 pub(super) fn set_in_words(words: &str) -> Option<Expr> {
     match words {
         "all real numbers" | "all reals" | "real numbers" | "every real number" | "all real x" => {
@@ -27,7 +28,7 @@ pub(super) fn set_in_words(words: &str) -> Option<Expr> {
     }
 }
 
-/// Angle brackets are those of a vector.
+/// Angle brackets are treated as the round brackets of a vector.
 pub(super) fn brackets(left: Bracket, right: Bracket) -> (Bracket, Bracket) {
     let plain = |b| if b == Bracket::Angle { Bracket::Round } else { b };
     (plain(left), plain(right))
@@ -39,7 +40,7 @@ pub(super) fn scaled(x: &Expr, factor: &BigRational) -> Expr {
     Expr::Mul(vec![x.clone(), factor])
 }
 
-/// A temperature in kelvins: its zero is `scale.0` kelvins, a degree of it `scale.1`.
+/// A temperature in kelvins. `scale.0` is the zero of the scale in kelvins, `scale.1` the size of its degree.
 pub(super) fn kelvins(x: &Expr, scale: &(BigRational, BigRational)) -> Expr {
     let zero = scaled(&Expr::Number(Literal::integer(1)), &scale.0);
     Expr::Add(vec![scaled(x, &scale.1), zero])
@@ -49,18 +50,18 @@ pub(super) fn is_coordinate(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if matches!(name.as_str(), "x" | "y" | "z"))
 }
 
-/// `y = …` and `f(x) = …`.
+/// True for the names `y` and `f(x)`, which both introduce a function.
 pub(super) fn are_names_of_a_function(a: &Expr, b: &Expr) -> bool {
     let dependent = |e: &Expr| matches!(e, Expr::Symbol(y) if y == "y");
     let function = |e: &Expr| matches!(e, Expr::Apply(_, x) if x.len() == 1 && is_name(&x[0]));
     dependent(a) && function(b) || function(a) && dependent(b)
 }
 
-/// `f(x)` and `f(n)`.
+/// True for `f(x)` and `f(n)`.
 pub(super) fn is_same_function(a: &Expr, b: &Expr) -> bool {
     match (a, b) {
         (Expr::Apply(f, x), Expr::Apply(g, y)) => {
-            // P(A) and P(B) are of different events.
+            // P(A) and P(B) are about different events.
             let variable = |e: &Expr| matches!(e, Expr::Symbol(name) if !name.starts_with(char::is_uppercase));
             f == g && matches!((x.as_slice(), y.as_slice()), ([x], [y]) if variable(x) && variable(y))
         }
@@ -72,7 +73,7 @@ pub(in crate::verify::math) fn is_number(e: &Expr) -> bool {
     is_scalar(e) && scalar::is_constant(e)
 }
 
-/// A decimal as it is written, with the power of ten that scales it.
+/// A decimal as written, with the power of ten that scales it.
 pub(super) fn written_decimal(e: &Expr) -> Option<(&Literal, Expr)> {
     let one = || Expr::Number(Literal::integer(1));
     match e {
@@ -95,7 +96,7 @@ pub(super) fn written_decimal(e: &Expr) -> Option<(&Literal, Expr)> {
     }
 }
 
-/// The parts of an answer that may have several, each once with + and once with − if it has ±.
+/// The parts of an answer that may have several parts. A part with ± counts once with + and once with −.
 pub(super) fn parts(e: &Expr) -> Option<Vec<Expr>> {
     match e {
         Expr::List(items) | Expr::Set(items) => {
@@ -132,12 +133,12 @@ pub(super) fn pairs(e: &Expr) -> Option<Vec<Expr>> {
     }
 }
 
-/// Whether ± or ∓ stands in it.
+/// True if the expression contains ± or ∓.
 pub(super) fn has_sign_choice(e: &Expr) -> bool {
     matches!(e, Expr::PlusMinus(_) | Expr::MinusPlus(_)) || children(e).into_iter().any(has_sign_choice)
 }
 
-/// The expression with every ± read as + (or −), every ∓ as its opposite.
+/// Replaces every ± with + (or −), and every ∓ with the opposite sign.
 pub(super) fn with_sign(e: &Expr, plus: bool) -> Expr {
     match e {
         Expr::PlusMinus(x) if plus => with_sign(x, plus),
@@ -147,20 +148,7 @@ pub(super) fn with_sign(e: &Expr, plus: bool) -> Expr {
     }
 }
 
-/// The operands of a node of a kind that a ± can stand in.
-pub(super) fn children(e: &Expr) -> Vec<&Expr> {
-    match e {
-        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
-        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
-            items.iter().collect()
-        }
-        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
-        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
-        _ => Vec::new(),
-    }
-}
-
-/// Whether [`scalar`] can read it.
+/// True if [`scalar`] supports the expression.
 pub(super) fn is_scalar(e: &Expr) -> bool {
     match e {
         Expr::Number(_) | Expr::Constant(_) | Expr::Symbol(_) | Expr::Based(..) => true,
@@ -173,7 +161,7 @@ pub(super) fn is_scalar(e: &Expr) -> bool {
     }
 }
 
-/// Whether the values in an answer can be computed: 9^{9^{9^9}} cannot.
+/// True if the values in an answer can be computed: 9^{9^{9^9}} cannot.
 pub(in crate::verify::math) fn is_computable(e: &Expr) -> bool {
     match e {
         e if is_scalar(e) => scalar::is_computable(e, &mut Work::default()),

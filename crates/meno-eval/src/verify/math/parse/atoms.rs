@@ -1,6 +1,6 @@
 //! Atoms: numbers, names, words, brackets, sets.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Kind, Token, quoted};
 use crate::verify::math::tree::{Bracket, Constant, Expr, Function, Literal};
 use crate::verify::math::units;
@@ -8,7 +8,7 @@ use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 
 impl Parser<'_> {
-    /// An atom with its powers, subscripts and marks.
+    /// Parses an atom with its powers, subscripts and marks.
     pub(super) fn factor(&mut self) -> Option<Expr> {
         let atom = self.nested(Self::atom)?;
         self.postfix(atom)
@@ -70,13 +70,13 @@ impl Parser<'_> {
         }
     }
 
-    /// `_{10}C_3`, `^{10}C_3` and `10C3`: choices, and with P arrangements, as `C(10, 3)`.
+    /// Parses `_{10}C_3`, `^{10}C_3` and `10C3` as `C(10, 3)`; with P likewise as permutations.
     fn counting(&mut self) -> Option<Expr> {
         let whole = |k: Option<&Kind>| match k {
             Some(Kind::Number { digits: Some(_), literal, .. }) => Some(Expr::Number(literal.clone())),
             _ => None,
         };
-        // The number at some distance, in braces or not, and the distance of what follows.
+        // The number `ahead` tokens from here, with or without braces, and the offset of the next token.
         let at = |ahead: usize| match self.peek_at(ahead) {
             Some(Kind::GroupOpen) if self.peek_at(ahead + 2) == Some(&Kind::GroupClose) => {
                 Some((whole(self.peek_at(ahead + 1))?, ahead + 3))
@@ -95,7 +95,7 @@ impl Parser<'_> {
         Some(Expr::Apply(c.to_string(), vec![n, k]))
     }
 
-    /// What is left of a word, or of a number whose first digits were arguments.
+    /// The rest of a word, or of a number whose first digits were arguments.
     fn rest(&mut self) -> Option<Expr> {
         let Some(Kind::Number { digits: Some(digits), .. }) = self.peek() else { return self.word() };
         let value = BigInt::parse_bytes(digits.get(self.letter..)?.as_bytes(), 10)?;
@@ -158,7 +158,7 @@ impl Parser<'_> {
         part
     }
 
-    /// A letter: e and i are constants unless a mark makes names of them.
+    /// Parses a letter. e and i are constants, unless a mark turns them into names.
     fn name(&self, c: char) -> Expr {
         let marked = self.letter == 0 && matches!(self.peek(), Some(Kind::Sign('_' | '\'')));
         match c {
@@ -168,7 +168,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The next letter of a word, or the word where it is a number.
+    /// The next letter of a word, or the whole word if it is a number.
     fn word(&mut self) -> Option<Expr> {
         let Some(Kind::Word(word)) = self.peek() else { return None };
         if self.letter == 0
@@ -184,7 +184,7 @@ impl Parser<'_> {
         }
         if self.letter == 0 && self.is_plain_word(word) {
             self.at += 1;
-            // The case of a unit matters.
+            // Unit symbols are case-sensitive.
             return Some(Expr::Text(word.clone()));
         }
         let c = char::from(*word.as_bytes().get(self.letter)?);
@@ -194,7 +194,7 @@ impl Parser<'_> {
             self.at += 1;
             return Some(self.name(c));
         }
-        // Only the last letter can bear a mark.
+        // Only the last letter can carry a mark.
         Some(match c {
             'e' => Expr::Constant(Constant::E),
             'i' => Expr::Constant(Constant::I),
@@ -202,8 +202,8 @@ impl Parser<'_> {
         })
     }
 
-    /// Whether the letters that come next are a word, not a product of variables: `3 to 5`, but `2ab`. Long runs are
-    /// words, short ones if a space parts them from what they would multiply and they do not look like variables.
+    /// True if the next letters are a word, not a product of variables: `3 to 5`, but `2ab`. Long runs are words. Short
+    /// runs are words if a space separates them from what they would multiply and they do not look like variables.
     fn is_plain_word(&self, word: &str) -> bool {
         let variables = !word.contains(|c: char| "aeiouAEIOU".contains(c))
             || word.as_bytes().windows(2).all(|p| p[0] < p[1]) && (word.len() > 3 || word.bytes().all(|c| c <= b'd'));
@@ -228,7 +228,7 @@ impl Parser<'_> {
         }
     }
 
-    /// "million" and the like.
+    /// Parses "million" and similar words.
     fn multiplier(&mut self) -> Option<Expr> {
         let Some(Kind::Word(word) | Kind::Text(word)) = self.peek() else { return None };
         let value: u64 = match word.to_lowercase().as_str() {
@@ -248,13 +248,13 @@ impl Parser<'_> {
         Some(Expr::Number(Literal::integer(value)))
     }
 
-    /// Whether the `]` that comes next opens `]a, b[`.
+    /// True if the next `]` opens `]a, b[`.
     pub(super) fn reversed_interval(&self) -> bool {
         self.peek() == Some(&Kind::Close(']'))
             && self.tokens[self.at + 1..].iter().take(40).any(|t| matches!(t.kind, Kind::Open('[') | Kind::Close(']')))
     }
 
-    /// `( … )` and its kin: an expression in brackets, a tuple, an interval, a permutation cycle.
+    /// Parses `( … )` and other brackets: an expression, a tuple, an interval, a permutation cycle.
     fn bracketed(&mut self, open: char) -> Option<Expr> {
         self.at += 1;
         if open == '('
@@ -291,7 +291,7 @@ impl Parser<'_> {
         Some(Expr::Tuple(left, items, right))
     }
 
-    /// Whether the next bracket is a `[` that ends `[0, 1[`.
+    /// True if the next bracket is a `[` that ends `[0, 1[`.
     fn is_half_open(&self) -> bool {
         let bracket = |t: &Token| matches!(t.kind, Kind::Open(_) | Kind::Close(_) | Kind::SetOpen | Kind::SetClose);
         let Some(at) = self.tokens[self.at..].iter().take(40).position(bracket) else { return false };
@@ -299,7 +299,7 @@ impl Parser<'_> {
         self.peek_at(at) == Some(&Kind::Open('[')) && commas.count() == 1 && self.ends_term(at + 1)
     }
 
-    /// `1 2 3)`: whole numbers with spaces between them.
+    /// Parses `1 2 3)`: whole numbers separated by spaces.
     fn cycle(&mut self) -> Option<Vec<Expr>> {
         let mut cycle = Vec::new();
         while let Some(Kind::Number { literal, digits: Some(_), .. }) = self.peek_at(cycle.len()) {
@@ -315,7 +315,7 @@ impl Parser<'_> {
         Some(cycle)
     }
 
-    /// A set after its opening brace: its elements, or one element and a condition.
+    /// Parses a set after its opening brace: its elements, or one element and a condition.
     fn set(&mut self, close: &Kind) -> Option<Expr> {
         self.bars = 1;
         self.no_colon = true;
@@ -332,7 +332,7 @@ impl Parser<'_> {
         self.take(close).then_some(Expr::Set(items))
     }
 
-    /// A group after its opening brace: what stands in it, a set if it has several parts.
+    /// Parses a group after its opening brace: its content, or a set if it has several parts.
     fn group(&mut self) -> Option<Expr> {
         let start = self.at;
         if let Some(inner) = self.inner_group() {
@@ -346,7 +346,7 @@ impl Parser<'_> {
         self.set(&Kind::GroupClose).filter(|set| *set != Expr::Set(Vec::new()))
     }
 
-    /// A group after its opening brace, as an argument.
+    /// Parses a group after its opening brace, as an argument.
     fn inner_group(&mut self) -> Option<Expr> {
         let inner = self.groups()?;
         if self.command(&["choose"]) {
@@ -360,7 +360,7 @@ impl Parser<'_> {
         self.take(&Kind::GroupClose).then_some(inner)
     }
 
-    /// The argument of a command: a group, or one digit, letter or command.
+    /// Parses the argument of a command: a group, or one digit, letter or command.
     pub(super) fn argument(&mut self) -> Option<Expr> {
         self.nested(|p| {
             if p.take(&Kind::GroupOpen) {
@@ -368,7 +368,7 @@ impl Parser<'_> {
             }
             match p.peek()? {
                 Kind::Number { digits: Some(digits), .. } => {
-                    // The digits of one number, used one after the other, are counted by `letter`.
+                    // `letter` counts the digits of one number that are consumed one by one.
                     let digit = char::from(*digits.as_bytes().get(p.letter)?);
                     p.letter += 1;
                     if p.letter == digits.len() {
@@ -393,8 +393,8 @@ impl Parser<'_> {
     }
 }
 
-/// Digits and capital letters with a base from 11 to 36 as their subscript, e.g. `A3F_{16}`, at the start of `tokens`;
-/// with how many tokens they take.
+/// Parses digits and capital letters with a base from 11 to 36 as subscript, e.g. `A3F_{16}`, at the start of `tokens`.
+/// Also returns the number of tokens.
 fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
     let mut digits = String::new();
     let mut len = 0;
@@ -420,7 +420,7 @@ fn lettered_base(tokens: &[Token]) -> Option<(Expr, usize)> {
     };
     let base = base.value.to_integer().to_u32().filter(|b| (11..=36).contains(b))?;
     let letters = digits.bytes().filter(u8::is_ascii_uppercase).count();
-    // FF_{16} too; A_{16} is a name.
+    // FF_{16} counts as a number; A_{16} is a name.
     let mixed = letters > 0 && (letters < digits.len() || base == 16 && letters > 1);
     let value = BigInt::parse_bytes(digits.as_bytes(), base).filter(|_| mixed)?;
     Some((Expr::Based(value, base), len + used))

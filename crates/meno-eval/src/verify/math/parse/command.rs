@@ -1,14 +1,14 @@
-//! What commands mean: fractions, roots, functions with their arguments, sums, accents, unknown ones.
+//! LaTeX commands: fractions, roots, functions with their arguments, sums, accents, unknown commands.
 
-use super::Parser;
 use super::factors::{is_numeral, is_numeric};
+use super::parser::Parser;
 use crate::verify::math::symbols::{constant_of, function_of, inverse_of, is_accent, is_font, is_greek};
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Constant, Expr, Function, Literal, Relation, Series};
 use crate::verify::math::units;
 
 impl Parser<'_> {
-    /// The atom of a command whose name has been taken.
+    /// Parses the atom of a command whose name has been consumed.
     pub(super) fn command_atom(&mut self, name: &str) -> Option<Expr> {
         match name {
             "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" => {
@@ -54,8 +54,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A command that is not known: with its groups or its bracket an unknown function, else a mark that does not
-    /// commute with its neighbours. Its bounds are part of its name.
+    /// Parses an unknown command. With groups or a bracket it is an unknown function; otherwise an opaque mark that
+    /// does not commute with its neighbours. Its bounds are part of its name.
     fn unknown(&mut self, name: &str) -> Option<Expr> {
         let mut name = format!("\\{name}");
         for (sign, c) in [('_', '_'), ('^', '^'), ('_', '_')] {
@@ -106,7 +106,7 @@ impl Parser<'_> {
         self.command(close).then(|| Expr::Call(function, vec![inner]))
     }
 
-    /// `\sum_{k=1}^{n}` with its term.
+    /// Parses `\sum_{k=1}^{n}` with its term.
     fn series(&mut self, name: &str) -> Option<Expr> {
         let start = self.at;
         let Some((variable, from, to)) = self.bounds() else {
@@ -143,7 +143,7 @@ impl Parser<'_> {
         Some((c.to_string(), from, to))
     }
 
-    /// `\log`, its base as a subscript.
+    /// Parses `\log`, with a subscript as its base.
     fn logarithm(&mut self, base: Option<Expr>) -> Option<Expr> {
         let mut base = base;
         let mut power = None;
@@ -167,7 +167,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A base without braces is one digit, as TeX has it, unless nothing would be left to take the logarithm of.
+    /// Parses a base. Without braces it is one digit, as in TeX, unless no argument would be left for the logarithm.
     fn log_base(&mut self) -> Option<Expr> {
         if let Some(Kind::Number { digits: Some(digits), literal, .. }) = self.peek()
             && digits.len() > 1
@@ -198,7 +198,7 @@ impl Parser<'_> {
         Some(Expr::Number(literal.clone()))
     }
 
-    /// A function with its power and its arguments.
+    /// Parses a function with its power and its arguments.
     fn function(&mut self, function: Function) -> Option<Expr> {
         let power = if self.sign('^') { Some(self.nested(|p| p.log_power())?) } else { None };
         let minus_one = Expr::Neg(Box::new(Expr::Number(Literal::integer(1))));
@@ -207,7 +207,7 @@ impl Parser<'_> {
             _ => (function, power),
         };
         if self.sign('_') {
-            // A bound, as in \max_{x}: not a function of numbers alone.
+            // A bound, as in \max_{x}: this is not a function of numbers alone.
             let bound = self.argument()?;
             let name = format!("\\{}_{{{}}}", super::super::symbols::name_of(function), bound.to_string().trim());
             return Some(Expr::Apply(name, vec![self.applied()?]));
@@ -225,8 +225,8 @@ impl Parser<'_> {
         })
     }
 
-    /// What a function name stands before: a bracket, or the implied product up to the next function, bracket or
-    /// written operator. A bracket after a coefficient still belongs to it: `\sin 2(x+1)`.
+    /// The argument of a function without brackets: the implied product up to the next function, bracket or explicit
+    /// operator. A bracket after a coefficient still belongs to it: `\sin 2(x+1)`.
     fn applied(&mut self) -> Option<Expr> {
         self.nested(|p| {
             if matches!(p.peek(), Some(Kind::Open('(' | '['))) && p.letter == 0 {
@@ -263,13 +263,13 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether the next word is a unit rather than letters.
+    /// True if the next word is a unit rather than letters.
     fn unit_like(&self) -> bool {
         matches!(self.peek(), Some(Kind::Word(w)) if w.len() > 2 || units::parse(w).is_some())
     }
 }
 
-/// A term whose bound variable is i or e, which are constants elsewhere.
+/// Replaces the constant i or e with a symbol, in a term that uses it as bound variable.
 fn named(term: &Expr, variable: &str) -> Expr {
     match term {
         Expr::Constant(Constant::I) if variable == "i" => Expr::Symbol("i".into()),
@@ -287,7 +287,7 @@ fn has_i(e: &Expr) -> bool {
     found.get()
 }
 
-/// An expression with −i for i: the conjugate, where all else is real.
+/// Replaces i with −i: the conjugate, if everything else is real.
 fn conjugate(e: &Expr) -> Expr {
     match e {
         Expr::Constant(Constant::I) => Expr::Neg(Box::new(e.clone())),
@@ -295,7 +295,7 @@ fn conjugate(e: &Expr) -> Expr {
     }
 }
 
-/// One name for the two shapes of a Greek letter.
+/// Maps both shapes of a Greek letter to one name.
 fn variant(name: &str) -> &str {
     match name {
         "varepsilon" => "epsilon",

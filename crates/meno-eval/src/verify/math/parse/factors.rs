@@ -1,12 +1,12 @@
-//! The factors of a product while it is read: which of them commute.
+//! The factors of a product during parsing, and which of them commute.
 
 use crate::verify::math::tree::{Expr, Literal};
 
-/// The factors of a product so far.
+/// The factors so far.
 #[derive(Default)]
 pub(super) struct Factors {
     pub(super) items: Vec<Expr>,
-    /// Whether they do not commute.
+    /// True if the factors do not commute.
     pub(super) ordered: bool,
 }
 
@@ -34,7 +34,7 @@ impl Factors {
     }
 }
 
-/// A number that stands for itself, without an operation.
+/// True for a number without an operation.
 pub(super) fn is_numeral(e: &Expr) -> bool {
     match e {
         Expr::Number(_) | Expr::Percent(_) | Expr::Mixed(..) | Expr::Based(..) => true,
@@ -44,17 +44,17 @@ pub(super) fn is_numeral(e: &Expr) -> bool {
     }
 }
 
-/// A name with a vector's arrow.
+/// True for a name with a vector arrow.
 pub(super) fn is_vector(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if name.starts_with("\\vec{") || name.starts_with("\\overrightarrow{"))
 }
 
-/// A capital letter, which can name a set.
+/// True for a capital letter, which can name a set.
 pub(super) fn is_capital(e: &Expr) -> bool {
     matches!(e, Expr::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase())
 }
 
-/// The exponents −1 and T.
+/// True for the exponents −1 and T.
 fn is_matrix_power(power: &Expr) -> bool {
     match power {
         Expr::Symbol(t) => t == "T",
@@ -64,7 +64,7 @@ fn is_matrix_power(power: &Expr) -> bool {
     }
 }
 
-/// A value without letters, which a unit can follow.
+/// True for a value without letters, which a unit can follow.
 pub(in crate::verify::math) fn is_numeric(expr: &Expr) -> bool {
     match expr {
         Expr::Number(_) | Expr::Mixed(..) | Expr::Based(..) | Expr::Degrees(_) | Expr::Percent(_) => true,

@@ -1,11 +1,11 @@
 //! Environments: matrices, determinants, case distinctions, aligned equations.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Kind, Token};
 use crate::verify::math::tree::{Bracket, Expr, Function};
 
 impl Parser<'_> {
-    /// An environment whose `\begin` has been taken.
+    /// Parses an environment whose `\begin` has been consumed.
     pub(super) fn environment(&mut self, name: &str) -> Option<Expr> {
         let aligned = matches!(
             name,
@@ -24,7 +24,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The rows up to `\end{name}`.
+    /// Parses the rows up to `\end{name}`.
     fn rows(&mut self, name: &str) -> Option<Vec<Vec<Expr>>> {
         let mut rows = vec![Vec::new()];
         loop {
@@ -53,7 +53,7 @@ impl Parser<'_> {
         (width > 0 && even).then_some(rows)
     }
 
-    /// Lines of statements; the marks that align them mean nothing.
+    /// Parses lines of statements. Ignores alignment marks.
     fn aligned(&mut self, name: &str) -> Option<Expr> {
         let end = self.tokens[self.at..].iter().position(|t| matches!(&t.kind, Kind::End(e) if e == name))?;
         let inner: Vec<Token> =
@@ -70,7 +70,7 @@ impl Parser<'_> {
     }
 }
 
-/// A system of statements if no line has a condition beside it, else a function defined by cases.
+/// A system of statements if no line has a condition; otherwise a function defined by cases.
 fn cases(rows: Vec<Vec<Expr>>) -> Expr {
     if rows.iter().all(|row| row.len() == 1) {
         return Expr::List(rows.into_iter().flatten().collect());

@@ -1,13 +1,13 @@
 //! What follows an atom: powers, subscripts, marks, the arguments of an unknown function.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::{Expr, Function, Literal};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
 impl Parser<'_> {
-    /// What follows an atom: `^`, `_`, `!`, `%`, `'`, and the arguments of an unknown function.
+    /// Parses what follows an atom: `^`, `_`, `!`, `%`, `'`, and the arguments of an unknown function.
     pub(super) fn postfix(&mut self, mut base: Expr) -> Option<Expr> {
         loop {
             if self.letter > 0 {
@@ -55,7 +55,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether a name before a bracket is a function: f, g, h and their kin, or a capital before one letter or number.
+    /// True if a name before a bracket is a function: f, g, h and similar, or a capital before one letter or number.
     fn is_function(&self, name: &str) -> bool {
         let Some(first) = name.chars().next() else { return false };
         let stem = name.split(['_', '\'', '^']).next().unwrap_or(name);
@@ -68,13 +68,13 @@ impl Parser<'_> {
             || (first.is_ascii_uppercase() && (short || self.is_point() || stem == "P" && self.is_event()))
     }
 
-    /// Whether the bracket that comes next holds a relation: `P(X = 1)`.
+    /// True if the next bracket contains a relation: `P(X = 1)`.
     fn is_event(&self) -> bool {
         let inner = self.tokens[self.at + 1..].iter().take(40);
         inner.take_while(|t| !matches!(t.kind, Kind::Close(_))).any(|t| matches!(t.kind, Kind::Relation(_)))
     }
 
-    /// Whether the bracket that comes next holds coordinates: a comma at its own level.
+    /// True if the next bracket contains coordinates: a comma at its top level.
     fn is_point(&self) -> bool {
         let mut depth = 0;
         for token in self.tokens[self.at..].iter().take(60) {
@@ -91,13 +91,13 @@ impl Parser<'_> {
         false
     }
 
-    /// A function of the arguments in the bracket that comes next.
+    /// Parses a function of the arguments in the next bracket.
     pub(super) fn apply(&mut self, name: String) -> Option<Expr> {
         let arguments = self.arguments()?;
         Some(Expr::Apply(name, arguments))
     }
 
-    /// The arguments in the bracket that comes next.
+    /// Parses the arguments in the next bracket.
     pub(super) fn arguments(&mut self) -> Option<Vec<Expr>> {
         self.nested(|p| {
             let close = match p.peek()? {
@@ -116,7 +116,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `base` with the exponent that comes next.
+    /// Parses the next exponent of `base`.
     fn raised(&mut self, base: Expr) -> Option<Expr> {
         if self.degrees() {
             let braced = usize::from(self.peek() == Some(&Kind::GroupOpen));
@@ -152,7 +152,7 @@ impl Parser<'_> {
         Some(Expr::Pow(Box::new(base), Box::new(exponent)))
     }
 
-    /// Degrees with the minutes and seconds that follow: `30'15''`.
+    /// Adds the minutes and seconds after degrees: `30'15''`.
     fn minutes_of_arc(&mut self, degrees: Expr) -> Expr {
         let mut terms = vec![degrees];
         for (marks, parts) in [(1, 60), (2, 3600)] {
@@ -169,7 +169,7 @@ impl Parser<'_> {
         if terms.len() == 1 { terms.remove(0) } else { Expr::Add(terms) }
     }
 
-    /// Takes `\circ` or `{\circ}`.
+    /// Consumes `\circ` or `{\circ}`.
     fn degrees(&mut self) -> bool {
         let circ = |k: Option<&Kind>| matches!(k, Some(Kind::Command(c)) if c == "circ");
         if circ(self.peek()) {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         braced
     }
 
-    /// An exponent: a group, or a whole number or letter with its sign and its own exponent.
+    /// Parses an exponent: a group, or a whole number or letter with its sign and exponent.
     fn exponent(&mut self) -> Option<Expr> {
         if self.sign('-') {
             return Some(Expr::Neg(Box::new(self.nested(Self::exponent)?)));
@@ -212,7 +212,7 @@ impl Parser<'_> {
         Some(exponent)
     }
 
-    /// The `*` or `+` in the group that comes next.
+    /// The `*` or `+` in the next group.
     fn lone_sign(&self) -> Option<char> {
         match self.peek_at(1) {
             Some(Kind::Sign(c @ ('*' | '+'))) => Some(*c),
@@ -220,7 +220,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `base` with the subscript that comes next: a longer name, or a number in another base.
+    /// Parses the next subscript of `base`: a longer name, or a number in another base.
     fn lowered(&mut self, base: Expr) -> Option<Expr> {
         let subscript = match self.peek()? {
             Kind::Number { literal, digits: Some(_), .. } => {
@@ -231,7 +231,7 @@ impl Parser<'_> {
         };
         match base {
             Expr::Symbol(name) => Some(Expr::Symbol(format!("{name}_{{{}}}", subscript.to_string().trim()))),
-            // a^c_b is a_b^c.
+            // a^c_b means a_b^c.
             Expr::Pow(name, power) if matches!(name.as_ref(), Expr::Symbol(_)) => {
                 let Expr::Symbol(name) = *name else { return None };
                 let name = format!("{name}_{{{}}}", subscript.to_string().trim());
@@ -244,7 +244,7 @@ impl Parser<'_> {
     }
 }
 
-/// The digits of a number read in a base.
+/// Interprets the digits of a number in a base.
 fn based(literal: &Literal, base: &Expr) -> Option<Expr> {
     if literal.decimals + literal.recurring > 0 {
         return None;

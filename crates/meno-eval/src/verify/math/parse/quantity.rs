@@ -1,13 +1,13 @@
 //! Numbers with units, and times of day.
 
-use super::Parser;
 use super::factors::{Factors, is_numeric};
+use super::parser::Parser;
 use crate::verify::math::token::Kind;
 use crate::verify::math::tree::Expr;
 use crate::verify::math::units;
 
 impl<'a> Parser<'a> {
-    /// `10:30`: digits, a colon, two digits, without spaces.
+    /// Parses `10:30`: digits, a colon, two digits, without spaces.
     pub(super) fn time(&mut self) -> Option<Expr> {
         if self.no_colon {
             return None;
@@ -33,7 +33,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `5 ft 6 in`, `1 hour and 30 minutes`: numbers with units of one dimension, from large to small, as their sum.
+    /// Parses `5 ft 6 in`, `1 hour and 30 minutes`: numbers with units of one dimension, from large to small, as a sum.
     pub(super) fn compound(&mut self) -> Option<Expr> {
         let start = self.at;
         let parts = if self.units { self.compound_parts() } else { None };
@@ -65,7 +65,7 @@ impl<'a> Parser<'a> {
         (parts.len() > 1 && self.ends_term(0)).then_some(parts)
     }
 
-    /// A unit that ends the term, if the factors are a number (any value before `\text{…}`).
+    /// Parses a unit that ends the term, if the factors are a number (any value before `\text{…}`).
     pub(super) fn unit_after(&mut self, factors: &Factors) -> Option<String> {
         let text = matches!(self.peek(), Some(Kind::Text(_)));
         if let Some(Kind::Currency(name)) = self.peek() {
@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
             .flatten()
     }
 
-    /// The unit that stands here, up to the end of the term.
+    /// Parses the unit at this position, up to the end of the term.
     pub(super) fn unit(&mut self) -> Option<String> {
         let (mut text, mut ahead) = (String::new(), 0);
         let mut bracket = false;
@@ -98,7 +98,7 @@ impl<'a> Parser<'a> {
                     text += "ohm";
                 }
                 Some(Kind::Command(c)) if c == "Omega" => text += " ohm",
-                // µm, in as many pieces as it takes
+                // µm, in any number of pieces
                 Some(Kind::Command(c)) if c == "mu" && open && self.units => {
                     ahead += 1;
                     text += &match self.peek_at(ahead) {
@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
         Some(text)
     }
 
-    /// The integer exponent `ahead`, with how many tokens it takes.
+    /// The integer exponent at `ahead`, and its number of tokens.
     pub(super) fn unit_power(&self, ahead: usize) -> Option<(String, usize)> {
         let digits = |k: Option<&Kind>| match k {
             Some(Kind::Number { digits: Some(d), .. }) => Some(d.clone()),
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
         closed.then(|| (format!("{}{d}", if minus > 0 { "-" } else { "" }), 3 + minus))
     }
 
-    /// Whether nothing of the term follows.
+    /// True if the term ends here.
     pub(super) fn ends_term(&self, ahead: usize) -> bool {
         match self.peek_at(ahead) {
             None => true,

@@ -1,14 +1,14 @@
-//! The readings of a text: plain words, or trees for each meaning that its commas and letters allow.
+//! The readings of a text: plain words, or one tree for each meaning of its commas and letters.
 
-use super::Parser;
+use super::parser::Parser;
 use crate::verify::math::token::{Commas, Kind, Token, tokens};
 use crate::verify::math::tree::{Expr, Literal};
 
-/// Most readings of one text.
+/// Maximum number of readings of one text.
 const MAX_READINGS: usize = 4;
 
-/// All readings of an answer: more than one where a comma or a unit's letter can be read in two ways. Empty if the
-/// text is no answer that could be compared.
+/// Returns all readings of an answer: several if a comma or a unit letter is ambiguous. Empty if the text is not a
+/// comparable answer.
 pub fn parse(text: &str) -> Vec<Expr> {
     let text = trimmed(text);
     if text.is_empty() {
@@ -43,19 +43,19 @@ pub fn parse(text: &str) -> Vec<Expr> {
     readings
 }
 
-/// The answer without the punctuation of its sentence.
+/// Removes the punctuation of the sentence.
 fn trimmed(text: &str) -> &str {
     let text = text.trim();
-    // Dots after it say that it goes on.
+    // Trailing dots mark a continuation.
     if text.ends_with("..") { text } else { text.trim_end_matches(['.', ',', ';', ':', '。', '，']).trim() }
 }
 
-/// Whether an integer is written with zeros before it, as only the groups of a longer number are.
+/// True if an integer has leading zeros, which only the groups of a longer number have.
 fn has_padded(tokens: &[Token]) -> bool {
     tokens.iter().any(|t| matches!(&t.kind, Kind::Number { digits: Some(d), .. } if d.len() > 1 && d.starts_with('0')))
 }
 
-/// Whether the one comma of the text is a decimal comma: `1,25` and `0,5`, but not `1,500`, and not `1,5`, which is
+/// True if the only comma of the text is a decimal comma: `1,25` and `0,5`, but not `1,500`, and not `1,5`, which is
 /// more often a list.
 fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
     let Some((before, after)) = text.split_once(',') else { return false };
@@ -65,7 +65,7 @@ fn is_decimal_comma(decimal: &[Token], joined: &[Token], text: &str) -> bool {
     text.matches(',').count() == 1 && decimal.len() < joined.len() && (zero || digits > 1 || grouped)
 }
 
-/// Plain words: a name, a weekday, a sentence.
+/// Parses plain words: a name, a weekday, a sentence.
 fn words(tokens: &[Token], text: &str) -> Option<Expr> {
     let wordy = |t: &Token| matches!(t.kind, Kind::Word(_) | Kind::Text(_));
     let plain = |t: &Token| {
@@ -93,7 +93,7 @@ fn words(tokens: &[Token], text: &str) -> Option<Expr> {
     Some(spelled_number(&plain).unwrap_or(Expr::Text(plain)))
 }
 
-/// A small number in words.
+/// Parses a small number in words.
 fn spelled_number(text: &str) -> Option<Expr> {
     const WORDS: [&str; 21] = [
         "zero",
@@ -122,7 +122,7 @@ fn spelled_number(text: &str) -> Option<Expr> {
     Some(Expr::Number(Literal::integer(value)))
 }
 
-/// Words in lower case, single spaces between them, without markup and quotes.
+/// Words in lower case, separated by single spaces, without markup and quotes.
 fn plain_text(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -141,7 +141,7 @@ fn plain_text(text: &str) -> String {
     words.join(" ").to_lowercase().trim_matches(|c: char| matches!(c, '.' | ',' | ' ' | '-')).to_owned()
 }
 
-/// A single run of letters that reads as a product of variables: without vowels, or in alphabetical order.
+/// True for a single run of letters that looks like a product of variables: without vowels, or in alphabetical order.
 fn may_be_product(tokens: &[Token]) -> bool {
     match tokens {
         [Token { kind: Kind::Word(w), .. }] if w.len() > 2 => {
@@ -152,7 +152,7 @@ fn may_be_product(tokens: &[Token]) -> bool {
     }
 }
 
-/// Whether a text has words outside `\text{…}` that are neither functions nor connectives.
+/// True if a text has words outside `\text{…}` that are neither functions nor connectives.
 pub(in crate::verify::math) fn has_long_words(text: &str) -> bool {
     let Some(tokens) = tokens(trimmed(text), Commas::Thousands) else { return false };
     tokens.iter().any(|t| matches!(&t.kind, Kind::Word(w) if w.len() > 2 && !w.chars().all(|c| c.is_ascii_uppercase())))

@@ -1,26 +1,29 @@
-//! Expressions as a directed acyclic graph without duplicates, built in a normal form.
+//! Expressions as a directed acyclic graph without duplicates, in a normal form.
 //!
-//! Equal subexpressions are one node, and a node comes after its children. Constructors apply identities that hold for
-//! every complex value (or are checked before): rational arithmetic, collection of like terms and powers, radicals and
-//! logarithms of rationals over primes, powers of e, special angles. So expressions with the same node are equal.
-//! A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and not zero.
+//! Equal subexpressions share a node, and a node comes after its children. Constructors apply identities that hold for
+//! all complex values (or check the conditions first): rational arithmetic, collecting like terms and powers, radicals
+//! and logarithms of rationals over primes, powers of e, special angles. Therefore expressions with the same node are
+//! equal. A term or factor that cancels stays with coefficient or exponent 0, unless it is certainly defined and
+//! nonzero.
+
+mod powers;
+mod products;
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_rational::BigRational;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, Zero};
 
 use super::super::tree::{Expr, Function};
 use super::rational::{self, integer};
 use super::work::{Failure, Work};
 
-/// A node of an [`Arena`].
+/// The index of a node in an [`Arena`].
 pub(super) type Id = usize;
 
-/// Most nodes of an arena.
+/// Maximum number of nodes in an arena.
 const MAX_NODES: usize = 20_000;
 
 #[derive(Clone, Debug)]
@@ -28,17 +31,17 @@ pub(super) enum Op {
     Rational(BigRational),
     Pi,
     I,
-    /// A free variable, by number.
+    /// A free variable, by index.
     Variable(usize),
     /// A bound variable, by nesting depth.
     Bound(usize),
-    /// Constant and terms, sorted.
+    /// A constant and the sorted terms.
     Add(BigRational, Vec<Id>),
-    /// Coefficient and factors, sorted.
+    /// A coefficient and the sorted factors.
     Mul(BigRational, Vec<Id>),
-    /// Base and exponent; also roots and quotients.
+    /// Base and exponent; also represents roots and quotients.
     Pow(Id, Id),
-    /// A function that no constructor replaces.
+    /// A function that no constructor rewrites.
     Call(Function, Vec<Id>),
     /// The determinant of a square matrix.
     Det(usize, Vec<Id>),
@@ -52,7 +55,8 @@ pub(super) enum Op {
     },
 }
 
-/// `Ratio` compares and hashes by continued fractions, recursively: thousands of digits would overflow the stack.
+/// `Ratio` compares and hashes recursively with continued fractions: numbers with thousands of digits would overflow
+/// the stack.
 fn digits(r: &BigRational) -> (&BigInt, &BigInt) {
     (r.numer(), r.denom())
 }
@@ -105,26 +109,26 @@ impl Op {
     }
 }
 
-/// What a free variable stands for.
+/// The meaning of a free variable.
 #[derive(Clone, Debug)]
 pub(super) enum Atom {
     Symbol(String),
-    /// An unknown function of arguments.
+    /// An unknown function with its arguments.
     Apply(String, Vec<Id>),
     /// Something without arithmetic meaning, equal only to itself.
     Opaque(Expr),
 }
 
-/// What is known of a node.
+/// Known properties of a node.
 #[derive(Clone, Copy, Debug, Default)]
-struct Facts {
-    /// Certainly a positive real constant.
+struct NodeFacts {
+    /// True if certainly a positive real constant.
     positive: bool,
-    /// Certainly defined and not zero.
+    /// True if certainly defined and nonzero.
     nonzero: bool,
-    /// Certainly a defined real constant.
+    /// True if certainly a defined real constant.
     real: bool,
-    /// Bound variables in it, a bit each.
+    /// The bound variables in the node, one bit each.
     bound: u32,
 }
 
@@ -132,15 +136,15 @@ struct Facts {
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     ops: Vec<Op>,
-    facts: Vec<Facts>,
+    facts: Vec<NodeFacts>,
     index: HashMap<Op, Id>,
     pub(super) atoms: Vec<Atom>,
-    /// Two atoms may be equal although they are different variables: "different" is then undecided.
+    /// True if two different variables may be equal. "Different" verdicts then become undecided.
     pub(super) loose: bool,
 }
 
-/// A new node.
-pub(super) type Built = Result<Id, Failure>;
+/// A new node, or the reason for failure.
+pub(super) type NodeResult = Result<Id, Failure>;
 
 impl Arena {
     pub(super) fn op(&self, id: Id) -> &Op {
@@ -151,7 +155,7 @@ impl Arena {
         self.ops.len()
     }
 
-    /// The bound variables in a node, a bit each.
+    /// The bound variables in a node, one bit each.
     pub(super) fn bound(&self, id: Id) -> u32 {
         self.facts[id].bound
     }
@@ -160,7 +164,7 @@ impl Arena {
         self.facts[id].positive
     }
 
-    /// Certainly a defined real constant.
+    /// True if certainly a defined real constant.
     pub(super) fn is_real(&self, id: Id) -> bool {
         self.facts[id].real
     }
@@ -173,7 +177,7 @@ impl Arena {
         self.rational_value(id).filter(|r| r.denom().is_one()).map(BigRational::numer)
     }
 
-    pub(super) fn intern(&mut self, op: Op, work: &mut Work) -> Built {
+    pub(super) fn intern(&mut self, op: Op, work: &mut Work) -> NodeResult {
         work.spend(500)?;
         if let Some(&id) = self.index.get(&op) {
             return Ok(id);
@@ -189,7 +193,7 @@ impl Arena {
         Ok(id)
     }
 
-    /// Forgets all nodes but the first `len`.
+    /// Removes all nodes except the first `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         for op in self.ops.drain(len..) {
             self.index.remove(&op);
@@ -197,14 +201,14 @@ impl Arena {
         self.facts.truncate(len);
     }
 
-    fn facts_of(&self, op: &Op) -> Facts {
+    fn facts_of(&self, op: &Op) -> NodeFacts {
         let mut bound = op.children().iter().fold(0, |mask, &id| mask | self.facts[id].bound);
         if let Op::Series { slot, from, to, term, .. } = op {
             bound = self.facts[*from].bound
                 | self.facts[*to].bound
                 | (self.facts[*term].bound & !(1u32.checked_shl(*slot as u32).unwrap_or(0)));
         }
-        let all = |ids: &[Id], fact: fn(&Facts) -> bool| ids.iter().all(|&id| fact(&self.facts[id]));
+        let all = |ids: &[Id], fact: fn(&NodeFacts) -> bool| ids.iter().all(|&id| fact(&self.facts[id]));
         let (positive, nonzero, real) = match op {
             Op::Rational(r) => (r.is_positive(), !r.is_zero(), true),
             Op::Pi => (true, true, true),
@@ -238,21 +242,21 @@ impl Arena {
             Op::Call(Function::Sin | Function::Cos | Function::Arctan, args) => (false, false, all(args, |f| f.real)),
             _ => (false, false, false),
         };
-        Facts { positive, nonzero, real, bound }
+        NodeFacts { positive, nonzero, real, bound }
     }
 
-    pub(super) fn rational(&mut self, r: BigRational, work: &mut Work) -> Built {
+    pub(super) fn rational(&mut self, r: BigRational, work: &mut Work) -> NodeResult {
         if r.numer().bits().max(r.denom().bits()) > rational::MAX_BITS {
             return Err(Failure::Limit);
         }
         self.intern(Op::Rational(r), work)
     }
 
-    pub(super) fn int(&mut self, n: i64, work: &mut Work) -> Built {
+    pub(super) fn int(&mut self, n: i64, work: &mut Work) -> NodeResult {
         self.rational(integer(n), work)
     }
 
-    /// Coefficient and rest of a term.
+    /// The coefficient and the remaining factors of a term.
     pub(super) fn split(&self, id: Id) -> (BigRational, Vec<Id>) {
         match self.op(id) {
             Op::Rational(r) => (r.clone(), Vec::new()),
@@ -261,7 +265,7 @@ impl Arena {
         }
     }
 
-    pub(super) fn add(&mut self, ids: &[Id], work: &mut Work) -> Built {
+    pub(super) fn add(&mut self, ids: &[Id], work: &mut Work) -> NodeResult {
         let mut constant = BigRational::zero();
         let mut order: Vec<Vec<Id>> = Vec::new();
         let mut terms: HashMap<Vec<Id>, BigRational> = HashMap::new();
@@ -302,277 +306,14 @@ impl Arena {
         }
     }
 
-    pub(super) fn sub(&mut self, a: Id, b: Id, work: &mut Work) -> Built {
+    pub(super) fn sub(&mut self, a: Id, b: Id, work: &mut Work) -> NodeResult {
         let negative = self.scale(&integer(-1), b, work)?;
         self.add(&[a, negative], work)
     }
 
     /// c·x
-    pub(super) fn scale(&mut self, c: &BigRational, id: Id, work: &mut Work) -> Built {
+    pub(super) fn scale(&mut self, c: &BigRational, id: Id, work: &mut Work) -> NodeResult {
         let c = self.rational(c.clone(), work)?;
         self.mul(&[c, id], work)
-    }
-
-    /// A product whose factors are already in normal form.
-    pub(super) fn product(&mut self, c: BigRational, factors: Vec<Id>, work: &mut Work) -> Built {
-        if factors.is_empty() {
-            return self.rational(c, work);
-        }
-        if let [id] = factors[..] {
-            if c.is_one() {
-                return Ok(id);
-            }
-            if let Op::Add(constant, terms) = self.op(id).clone() {
-                // A coefficient goes into a sum.
-                if !c.is_zero() {
-                    let constant = rational::mul(&constant, &c, work)?;
-                    let mut scaled = vec![self.rational(constant, work)?];
-                    for term in terms {
-                        let (d, core) = self.split(term);
-                        let d = rational::mul(&d, &c, work)?;
-                        scaled.push(self.product(d, core, work)?);
-                    }
-                    return self.add(&scaled, work);
-                }
-            }
-        }
-        self.intern(Op::Mul(c, factors), work)
-    }
-
-    pub(super) fn mul(&mut self, ids: &[Id], work: &mut Work) -> Built {
-        let mut coefficient = BigRational::one();
-        let mut powers: Vec<(Id, BigRational)> = Vec::new();
-        let mut place: HashMap<Id, usize> = HashMap::new();
-        let mut factors = Vec::new();
-        let mut exponents = Vec::new();
-        let mut stack: Vec<Id> = ids.iter().rev().copied().collect();
-        while let Some(id) = stack.pop() {
-            work.spend(100)?;
-            match self.op(id) {
-                Op::Rational(r) => coefficient = rational::mul(&coefficient, r, work)?,
-                Op::Mul(c, inner) => {
-                    coefficient = rational::mul(&coefficient, c, work)?;
-                    stack.extend(inner);
-                }
-                Op::Call(Function::Exp, args) => exponents.push(args[0]),
-                op => {
-                    let (base, exponent) = match op {
-                        Op::Pow(base, exponent) => match self.rational_value(*exponent) {
-                            Some(r) => (*base, r.clone()),
-                            None => (id, BigRational::one()),
-                        },
-                        _ => (id, BigRational::one()),
-                    };
-                    match place.get(&base) {
-                        Some(&i) if self.exponents_add(base, &powers[i].1, &exponent) => {
-                            powers[i].1 = rational::add(&powers[i].1, &exponent, work)?;
-                        }
-                        Some(_) => factors.push(id),
-                        None => {
-                            place.insert(base, powers.len());
-                            powers.push((base, exponent));
-                        }
-                    }
-                }
-            }
-        }
-        if !exponents.is_empty() {
-            let sum = self.add(&exponents, work)?;
-            factors.push(if exponents.len() == 1 {
-                self.intern(Op::Call(Function::Exp, exponents), work)?
-            } else {
-                self.exp(sum, work)?
-            });
-        }
-        for (base, exponent) in powers {
-            factors.push(if exponent.is_one() { base } else { self.rational_pow(base, &exponent, work)? });
-        }
-        let mut flat = Vec::with_capacity(factors.len());
-        for id in factors {
-            match self.op(id) {
-                Op::Rational(r) => coefficient = rational::mul(&coefficient, r, work)?,
-                Op::Mul(c, inner) => {
-                    coefficient = rational::mul(&coefficient, c, work)?;
-                    flat.extend(inner.iter().copied());
-                }
-                _ => flat.push(id),
-            }
-        }
-        if coefficient.is_zero() && flat.iter().all(|&id| self.facts[id].nonzero) {
-            return self.rational(BigRational::zero(), work);
-        }
-        flat.sort_unstable();
-        self.product(coefficient, flat, work)
-    }
-
-    /// x^a·x^b is x^(a+b): odd denominators are real roots, all others principal ones, and the two do not mix unless
-    /// x is positive.
-    fn exponents_add(&self, base: Id, a: &BigRational, b: &BigRational) -> bool {
-        let odd = |r: &BigRational| r.denom().is_odd();
-        let principal = |r: &BigRational| r.denom().is_one() || r.denom().is_even();
-        self.facts[base].positive || (odd(a) && odd(b)) || (principal(a) && principal(b) && principal(&(a + b)))
-    }
-
-    pub(super) fn inverse(&mut self, id: Id, work: &mut Work) -> Built {
-        self.rational_pow(id, &integer(-1), work)
-    }
-
-    pub(super) fn div(&mut self, a: Id, b: Id, work: &mut Work) -> Built {
-        let inverse = self.inverse(b, work)?;
-        self.mul(&[a, inverse], work)
-    }
-
-    pub(super) fn pow(&mut self, base: Id, exponent: Id, work: &mut Work) -> Built {
-        if let Some(r) = self.rational_value(exponent).cloned() {
-            return self.rational_pow(base, &r, work);
-        }
-        if let Op::Call(Function::Exp, args) = self.op(base)
-            && self.rational_value(args[0]).is_some()
-        {
-            // e^x for a rational x is real: (e^x)^y = e^(xy).
-            let x = args[0];
-            let product = self.mul(&[x, exponent], work)?;
-            return self.exp(product, work);
-        }
-        if let Op::Add(c, terms) = self.op(exponent)
-            && self.facts[base].positive
-            && !c.is_zero()
-        {
-            let (c, terms) = (c.clone(), terms.clone());
-            let rest = self.add(&terms, work)?;
-            let (left, right) = (self.rational_pow(base, &c, work)?, self.pow(base, rest, work)?);
-            return self.mul(&[left, right], work);
-        }
-        self.intern(Op::Pow(base, exponent), work)
-    }
-
-    /// base^r
-    pub(super) fn rational_pow(&mut self, base: Id, r: &BigRational, work: &mut Work) -> Built {
-        if r.is_one() {
-            return Ok(base);
-        }
-        if r.is_zero() && self.facts[base].nonzero {
-            return self.int(1, work);
-        }
-        let exact = r.denom().is_one();
-        match self.op(base).clone() {
-            Op::Rational(b) => return self.radical(&b, r, work),
-            Op::I if exact => {
-                let quarter = r.numer().mod_floor(&BigInt::from(4)).to_u32().unwrap_or(0);
-                let i = self.intern(Op::I, work)?;
-                return match quarter {
-                    0 => self.int(1, work),
-                    1 => Ok(i),
-                    2 => self.int(-1, work),
-                    _ => self.scale(&integer(-1), i, work),
-                };
-            }
-            Op::Call(Function::Exp, args) if exact || self.facts[args[0]].real => {
-                let product = self.scale(r, args[0], work)?;
-                return self.exp(product, work);
-            }
-            Op::Pow(inner, e) if exact || self.facts[inner].positive => {
-                if let Some(e) = self.rational_value(e).filter(|e| !e.is_zero()).cloned() {
-                    let product = rational::mul(&e, r, work)?;
-                    if self.exponents_add(inner, &e, &(&product - &e)) {
-                        return self.rational_pow(inner, &product, work);
-                    }
-                }
-            }
-            Op::Mul(c, factors) if !r.is_zero() => {
-                let (mut outside, mut inside) = (Vec::new(), Vec::new());
-                for id in factors {
-                    if exact || self.facts[id].positive { outside.push(id) } else { inside.push(id) }
-                }
-                let (size, sign) = if exact { (c, BigRational::one()) } else { (c.abs(), c.signum()) };
-                if size.is_zero() {
-                    return self.plain_pow(base, r, work);
-                }
-                if !outside.is_empty() || !size.is_one() {
-                    let mut product = vec![self.radical(&size, r, work)?];
-                    for id in outside {
-                        product.push(self.rational_pow(id, r, work)?);
-                    }
-                    if !inside.is_empty() || !sign.is_one() {
-                        let rest = self.product(sign, inside, work)?;
-                        product.push(self.rational_pow(rest, r, work)?);
-                    }
-                    return self.mul(&product, work);
-                }
-            }
-            _ => {}
-        }
-        self.plain_pow(base, r, work)
-    }
-
-    fn plain_pow(&mut self, base: Id, r: &BigRational, work: &mut Work) -> Built {
-        let exponent = self.rational(r.clone(), work)?;
-        self.intern(Op::Pow(base, exponent), work)
-    }
-
-    /// b^r of two rationals, over prime bases with exponents in (0, 1).
-    pub(super) fn radical(&mut self, b: &BigRational, r: &BigRational, work: &mut Work) -> Built {
-        if b.is_zero() {
-            let base = self.int(0, work)?;
-            return if r.is_positive() { Ok(base) } else { self.plain_pow(base, r, work) };
-        }
-        if r.denom().is_one() {
-            let value = rational::pow(b, r.numer(), work)?;
-            return self.rational(value, work);
-        }
-        if b.is_negative() {
-            return self.negative_radical(b, r, work);
-        }
-        if b.is_one() {
-            return self.int(1, work);
-        }
-        let (whole, fraction) = (r.floor(), r - r.floor());
-        if let Some(k) = r.denom().to_u64().filter(|&k| k <= 1 << 16)
-            && let Some(root) = rational::exact_root(b, k, work)?
-        {
-            let value = rational::pow(&root, r.numer(), work)?;
-            return self.rational(value, work);
-        }
-        let mut coefficient = rational::pow(b, whole.numer(), work)?;
-        let mut factors: Vec<Id> = Vec::new();
-        for (part, inverse) in [(b.numer(), false), (b.denom(), true)] {
-            let (primes, rest) = rational::factor(part, work)?;
-            let mut bases: Vec<(BigInt, u32)> = primes.into_iter().map(|(p, e)| (p.into(), e)).collect();
-            if !rest.is_one() {
-                bases.push((rest, 1));
-            }
-            for (prime, e) in bases {
-                let mut exponent = rational::mul(&fraction, &integer(e), work)?;
-                if inverse {
-                    exponent = -exponent;
-                }
-                let floor = exponent.floor();
-                let outer = rational::pow(&integer(prime.clone()), floor.numer(), work)?;
-                coefficient = rational::mul(&coefficient, &outer, work)?;
-                let left = exponent - floor;
-                if !left.is_zero() {
-                    let base = self.rational(integer(prime), work)?;
-                    factors.push(self.plain_pow(base, &left, work)?);
-                }
-            }
-        }
-        factors.sort_unstable();
-        self.product(coefficient, factors, work)
-    }
-
-    fn negative_radical(&mut self, b: &BigRational, r: &BigRational, work: &mut Work) -> Built {
-        let size = -b;
-        if r.denom().is_odd() {
-            let root = self.radical(&size, r, work)?;
-            return if r.numer().is_odd() { self.scale(&integer(-1), root, work) } else { Ok(root) };
-        }
-        let root = self.radical(&size, r, work)?;
-        let pi = self.intern(Op::Pi, work)?;
-        let angle = self.scale(r, pi, work)?;
-        let (cos, sin) = (self.cos(angle, work)?, self.sin(angle, work)?);
-        let i = self.intern(Op::I, work)?;
-        let imaginary = self.mul(&[i, sin], work)?;
-        let unit = self.add(&[cos, imaginary], work)?;
-        self.mul(&[root, unit], work)
     }
 }

@@ -1,7 +1,7 @@
-//! Real ball arithmetic: a midpoint of arbitrary precision and a rigorous bound of its error.
+//! Real ball arithmetic: a midpoint of arbitrary precision and a rigorous error bound.
 //!
-//! Each operation takes the precision `p` in bits. The result encloses the exact result for all reals of the operands:
-//! the error of rounding the midpoint is part of the radius.
+//! Each operation takes the precision `p` in bits. The result encloses the exact results for all reals in the operands.
+//! The radius includes the rounding error of the midpoint.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::work::Failure;
 
-/// A non-negative number of 32 bits of precision, used as a bound: `m`·2^`e`, with m = 0 or 2^31 ≤ m ≤ 2^32.
+/// A non-negative bound with 32 bits of precision: `m`·2^`e`, with m = 0 or 2^31 ≤ m ≤ 2^32.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mag {
     m: u64,
@@ -40,7 +40,7 @@ impl Mag {
         Mag { m: (m >> shift) as u64 + u64::from(up && inexact), e: e + i64::from(shift) }
     }
 
-    /// A bound of |x|·2^`exp` from above or below.
+    /// An upper or lower bound of |x|·2^`exp`.
     fn of(x: &BigUint, exp: i64, up: bool) -> Mag {
         let bits = x.bits();
         if bits <= 64 {
@@ -55,7 +55,7 @@ impl Mag {
         self.m == 0
     }
 
-    /// Upper bound of the sum.
+    /// An upper bound of the sum.
     pub(super) fn add(self, other: Mag) -> Mag {
         if self.is_zero() {
             return other;
@@ -72,12 +72,12 @@ impl Mag {
         }
     }
 
-    /// Upper bound of the product.
+    /// An upper bound of the product.
     pub(super) fn mul(self, other: Mag) -> Mag {
         Mag::rounded(u128::from(self.m) * u128::from(other.m), self.e + other.e, true)
     }
 
-    /// Upper bound of the quotient; `other` is not zero.
+    /// An upper bound of the quotient; `other` must not be zero.
     fn div(self, other: Mag) -> Mag {
         if self.is_zero() {
             return Mag::ZERO;
@@ -85,7 +85,7 @@ impl Mag {
         Mag::rounded((u128::from(self.m) << 64) / u128::from(other.m.max(1)) + 1, self.e - other.e - 64, true)
     }
 
-    /// Lower bound of `self − other`, zero if it is not positive.
+    /// A lower bound of `self − other`, or zero if it is not positive.
     fn sub_low(self, other: Mag) -> Mag {
         if other.is_zero() {
             return self;
@@ -93,7 +93,7 @@ impl Mag {
         if !self.exceeds(other) {
             return Mag::ZERO;
         }
-        // Here self.e ≥ other.e − 1.
+        // Here, self.e ≥ other.e − 1.
         let d = self.e - other.e;
         if d > 64 {
             return Mag::rounded((u128::from(self.m) << 8) - 1, self.e - 8, false);
@@ -125,7 +125,7 @@ impl Mag {
         }
     }
 
-    /// e such that the number is at most 2^e; `i64::MIN` for zero.
+    /// An e such that the number is at most 2^e; `i64::MIN` for zero.
     pub(super) fn log2(self) -> i64 {
         if self.is_zero() { i64::MIN } else { self.e + 64 - i64::from((self.m - 1).leading_zeros()) }
     }
@@ -140,7 +140,7 @@ pub(super) struct Ball {
 }
 
 impl Ball {
-    /// Rounds a midpoint to `p` bits, and drops bits far below the radius.
+    /// Rounds a midpoint to `p` bits and drops bits far below the radius.
     pub(super) fn new(mid: BigInt, exp: i64, rad: Mag, p: i64) -> Ball {
         let mut shift = mid.bits() as i64 - p;
         if !rad.is_zero() {
@@ -153,7 +153,7 @@ impl Ball {
             return Ball { mid, exp, rad };
         }
         let exact = mid.trailing_zeros().unwrap_or(0) as i64 >= shift;
-        // Beyond the length of the midpoint nothing but its sign is left.
+        // A shift beyond the length of the midpoint leaves only its sign.
         let shifted = mid.clone() >> shift.min(mid.bits() as i64 + 1);
         let rad = if exact { rad } else { rad.add(Mag::power(exp + shift)) };
         let exp = if shifted.is_zero() { 0 } else { exp + shift };
@@ -172,7 +172,7 @@ impl Ball {
         Ball::integer(1)
     }
 
-    /// The ball around `x` of a rational.
+    /// A ball that contains the rational `x`.
     pub(super) fn rational(x: &BigRational, p: i64) -> Ball {
         if x.denom().is_one() {
             return Ball::new(x.numer().clone(), 0, Mag::ZERO, p);
@@ -186,17 +186,17 @@ impl Ball {
         Ball::new(mid, -shift, Mag::power(-shift), p)
     }
 
-    /// A midpoint in fixed point with `w` bits after the point, and its error.
+    /// A ball from a fixed-point midpoint with `w` fractional bits, and its error.
     pub(super) fn fixed_point(mid: BigInt, w: i64, rad: Mag, p: i64) -> Ball {
         Ball::new(mid, -w, rad, p)
     }
 
-    /// The same ball with its midpoint rounded to `p` bits.
+    /// The same ball, with its midpoint rounded to `p` bits.
     pub(super) fn new_rounded(x: &Ball, p: i64) -> Ball {
         Ball::new(x.mid.clone(), x.exp, x.rad, p)
     }
 
-    /// An exact ball; zero for what is not finite.
+    /// An exact ball; zero if `x` is not finite.
     pub(super) fn from_f64(x: f64) -> Ball {
         BigRational::from_float(x).map_or_else(Ball::zero, |r| Ball::rational(&r, 64))
     }
@@ -214,7 +214,7 @@ impl Ball {
         self.rad
     }
 
-    /// The ball with a radius larger by `error`.
+    /// Increases the radius by `error`.
     pub(super) fn widen(mut self, error: Mag) -> Ball {
         self.rad = self.rad.add(error);
         self
@@ -226,12 +226,12 @@ impl Ball {
         if shift >= 0 { &self.mid << shift } else { &self.mid >> (-shift).min(self.mid.bits() as i64 + 1) }
     }
 
-    /// e such that |mid| < 2^e; `i64::MIN` if it is zero.
+    /// An e such that |mid| < 2^e; `i64::MIN` for zero.
     pub(super) fn top(&self) -> i64 {
         if self.mid.is_zero() { i64::MIN } else { self.exp + self.mid.bits() as i64 }
     }
 
-    /// The midpoint, roughly.
+    /// The approximate midpoint.
     pub(super) fn to_f64(&self) -> f64 {
         let bits = self.mid.bits() as i64;
         let shift = (bits - 62).max(0);
@@ -243,27 +243,27 @@ impl Ball {
         self.rad.is_zero()
     }
 
-    /// Exactly zero.
+    /// True if exactly zero.
     pub(super) fn is_zero(&self) -> bool {
         self.mid.is_zero() && self.rad.is_zero()
     }
 
-    /// Upper bound of |x|.
+    /// An upper bound of |x|.
     pub(super) fn upper(&self) -> Mag {
         Mag::of(self.mid.magnitude(), self.exp, true).add(self.rad)
     }
 
-    /// Lower bound of |x|.
+    /// A lower bound of |x|.
     pub(super) fn lower(&self) -> Mag {
         Mag::of(self.mid.magnitude(), self.exp, false).sub_low(self.rad)
     }
 
-    /// Zero may be in the ball.
+    /// True if the ball may contain zero.
     pub(super) fn contains_zero(&self) -> bool {
         if self.rad.is_zero() { self.mid.is_zero() } else { self.lower().is_zero() }
     }
 
-    /// The sign, if the whole ball has the same.
+    /// The sign, if it is the same in the whole ball.
     pub(super) fn sign(&self) -> Option<Ordering> {
         if self.is_zero() {
             Some(Ordering::Equal)
@@ -282,7 +282,7 @@ impl Ball {
         self.sign() == Some(Ordering::Less)
     }
 
-    /// The exact value if it is an integer.
+    /// The exact value, if it is an integer.
     pub(super) fn to_integer(&self) -> Option<BigInt> {
         if !self.is_exact() || self.exp > 1 << 17 {
             return None;
@@ -294,7 +294,7 @@ impl Ball {
         twos.is_none_or(|t| t as i64 >= -self.exp).then(|| self.to_fixed(0))
     }
 
-    /// ⌊x⌋, if it is the same for all x of the ball.
+    /// ⌊x⌋, if it is the same for all x in the ball.
     pub(super) fn floor(&self) -> Option<BigInt> {
         if self.top() > 1 << 17 || self.rad.log2() > 1 << 17 {
             return None;
@@ -313,7 +313,7 @@ impl Ball {
         Ball { mid: -&self.mid, ..self.clone() }
     }
 
-    /// |x|, also if zero is inside.
+    /// |x|; the ball may contain zero.
     pub(super) fn abs(&self) -> Ball {
         Ball { mid: self.mid.abs(), ..self.clone() }
     }
@@ -337,7 +337,7 @@ impl Ball {
         if d <= 2 * p + 64 {
             return Ball::new((&high.mid << d) + &low.mid, low.exp, rad, p);
         }
-        // The lower one vanishes in the error.
+        // The lower operand is below the error.
         let shift = (p + 2 - high.mid.bits() as i64).max(0);
         let lost = Mag::of(low.mid.magnitude(), low.exp, true);
         Ball::new(&high.mid << shift, high.exp - shift, rad.add(lost), p)
@@ -386,7 +386,7 @@ impl Ball {
         Ok(Ball::new(mid, exp, rad, p))
     }
 
-    /// The k-th root of a ball that holds no negative number, or may hold some that are taken as zero.
+    /// The k-th root. Negative numbers in the ball are treated as zero.
     pub(super) fn root(&self, k: u32, p: i64) -> Ball {
         if self.is_zero() {
             return Ball::zero();
@@ -394,7 +394,7 @@ impl Ball {
         let k_wide = i64::from(k);
         let lower = self.lower();
         if lower.is_zero() {
-            // [0, u] has its root in [0, 2^⌈log2(u)/k⌉].
+            // The root of [0, u] is in [0, 2^⌈log2(u)/k⌉].
             return Ball::around_zero(Mag::power(self.upper().log2().div_euclid(k_wide) + 1));
         }
         let want = k_wide * (p + 2) - self.mid.bits() as i64;
@@ -404,7 +404,8 @@ impl Ball {
         let mid = if k == 2 { radicand.sqrt() } else { radicand.nth_root(k) };
         let exp = (self.exp - shift) / k_wide;
         let exact = mid.pow(k) == radicand;
-        // |x^{1/k} − y^{1/k}| ≤ |x − y| · y^{1/k} / y for the lower bound y of both; y^{1/k} is at most the midpoint's.
+        // |x^{1/k} − y^{1/k}| ≤ |x − y| · y^{1/k} / y for the lower bound y of both; y^{1/k} is at most that of the
+        // midpoint.
         let mut rad = Mag::ZERO;
         if !self.is_exact() {
             let size = Mag::of(mid.magnitude(), exp, true).add(Mag::power(exp));
@@ -420,7 +421,7 @@ impl Ball {
         self.root(2, p)
     }
 
-    /// The midpoint as a rational, for tests and printing; the exponent is bounded.
+    /// The ends of the ball as rationals, for tests and printing; `None` if the exponent is too large.
     pub(super) fn bounds(&self) -> Option<(BigRational, BigRational)> {
         if self.exp.abs() > 1 << 17 || (!self.rad.is_zero() && self.rad.e.abs() > 1 << 17) {
             return None;

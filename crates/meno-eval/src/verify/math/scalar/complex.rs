@@ -1,6 +1,6 @@
-//! Complex balls: a real ball for each part, and the elementary functions with their principal branches.
+//! Complex balls: a real ball for each part, and the elementary functions with principal branches.
 //!
-//! A number with an imaginary part of exactly zero is real and takes the real functions.
+//! A number whose imaginary part is exactly zero is real and uses the real functions.
 
 use std::cmp::Ordering;
 
@@ -35,12 +35,12 @@ impl Complex {
         Complex { re: Ball::zero(), im: Ball::one() }
     }
 
-    /// Its imaginary part is exactly zero.
+    /// True if the imaginary part is exactly zero.
     pub(super) fn is_real(&self) -> bool {
         self.im.is_zero()
     }
 
-    /// Its imaginary part is certainly not zero.
+    /// True if the imaginary part is certainly nonzero.
     pub(super) fn is_nonreal(&self) -> bool {
         !self.im.contains_zero()
     }
@@ -53,7 +53,7 @@ impl Complex {
         self.re.contains_zero() && self.im.contains_zero()
     }
 
-    /// The real ball, if the number is real.
+    /// The real ball, if the number is real; otherwise an error.
     pub(super) fn to_real(&self) -> Result<&Ball, Failure> {
         if self.is_real() {
             Ok(&self.re)
@@ -64,12 +64,12 @@ impl Complex {
         }
     }
 
-    /// Upper bound of the absolute value.
+    /// An upper bound of the absolute value.
     pub(super) fn upper(&self) -> Mag {
         self.re.upper().add(self.im.upper())
     }
 
-    /// Fails if a part is too large or too small to go on with.
+    /// Fails if a part is too large or too small for further operations.
     pub(super) fn checked(self) -> Result<Complex, Failure> {
         let fits = |b: &Ball| b.is_zero() || (b.upper().log2().abs() < MAX_EXPONENT);
         if fits(&self.re) && fits(&self.im) { Ok(self) } else { Err(Failure::Limit) }
@@ -96,7 +96,7 @@ impl Complex {
         Complex { re, im }
     }
 
-    /// The product with i.
+    /// Multiplies by i.
     fn times_i(&self) -> Complex {
         Complex { re: self.im.neg(), im: self.re.clone() }
     }
@@ -175,7 +175,7 @@ impl Complex {
         self.rational_power(1, 2, p)
     }
 
-    /// z^(n/k) for a small k > 1 without a common divisor with n: real for a real z and odd k, else the principal one.
+    /// z^(n/k) for a small k > 1 coprime to n: the real root for a real z and odd k, otherwise the principal one.
     pub(super) fn rational_power(&self, n: i64, k: u32, p: i64) -> Result<Complex, Failure> {
         if self.is_real() {
             let root = self.re.abs().root(k, p);
@@ -188,7 +188,7 @@ impl Complex {
                     let (sin, cos) = elementary::sin_cos(&angle, p)?;
                     Complex { re: root.mul(&cos, p), im: root.mul(&sin, p) }
                 }
-                // The ball straddles zero: the root is anywhere near it.
+                // The ball contains zero: the root is anywhere near zero.
                 None if k % 2 == 1 => Complex::real(Ball::around_zero(root.upper())),
                 None => Complex { re: Ball::around_zero(root.upper()), im: Ball::around_zero(root.upper()) },
             };
@@ -217,7 +217,7 @@ impl Complex {
         let mut result = Complex::one();
         let mut square = self.clone();
         let mut left = n.unsigned_abs();
-        // Each step may double the error: carry a few more bits.
+        // Each step may double the error, so the computation uses a few more bits.
         let w = p + 64 - i64::from(left.leading_zeros()) + 4;
         loop {
             if left & 1 == 1 {
@@ -232,7 +232,7 @@ impl Complex {
         if n < 0 { result.inverse(p) } else { Ok(result) }
     }
 
-    /// z^w, principal, except that odd roots of negative numbers are real if the exponent is a `literal` p/q.
+    /// z^w, principal branch. Exception: odd roots of negative numbers are real if the exponent is a `literal` p/q.
     pub(super) fn pow(&self, exponent: &Complex, literal: Option<&BigRational>, p: i64) -> Result<Complex, Failure> {
         let integer = if exponent.is_real() { exponent.re.to_integer() } else { None };
         if let Some(n) = integer {
@@ -246,7 +246,7 @@ impl Complex {
             if let (Some(n), Some(k @ 2..=16)) = (r.numer().to_i64(), r.denom().to_u32()) {
                 return self.rational_power(n, k, p);
             }
-            // A real root of odd degree.
+            // The real root of odd degree.
             let odd = r.denom().bit(0);
             if odd && self.is_real() && self.re.is_negative() {
                 let size = Complex::real(self.re.neg()).pow(exponent, None, p)?;
@@ -328,7 +328,7 @@ impl Complex {
         Ok(one.add(self, p).ln(p)?.sub(&one.sub(self, p).ln(p)?, p).half())
     }
 
-    /// z/|z|-free sign of a real number.
+    /// The sign of a real number, without dividing by |z|.
     pub(super) fn signum(&self) -> Result<Complex, Failure> {
         let sign = self.to_real()?.sign().ok_or(Failure::Unclear)?;
         Ok(Complex::real(Ball::integer(sign as i32)))
@@ -342,12 +342,12 @@ fn hyperbolic(x: &Ball, p: i64) -> Result<(Ball, Ball), Failure> {
     Ok((up.sub(&down, p).shift(-1), up.add(&down, p).shift(-1)))
 }
 
-/// A small rational as i64 numerator and u32 denominator.
+/// A small rational as an i64 numerator and a u32 denominator.
 pub(super) fn small_ratio(r: &BigRational) -> Option<(i64, u32)> {
     Some((r.numer().to_i64()?, r.denom().to_u32()?))
 }
 
-/// An integer as i64.
+/// An integer as an i64.
 pub(super) fn small_integer(r: &BigRational) -> Option<i64> {
     if r.denom().is_one() { r.numer().to_i64() } else { None }
 }

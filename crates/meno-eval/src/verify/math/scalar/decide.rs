@@ -1,4 +1,4 @@
-//! Decisions about two nodes of a graph.
+//! Decides whether two nodes of a graph are equal, defined, real, and what their sign is.
 
 use std::cmp::Ordering;
 
@@ -6,26 +6,24 @@ use num_traits::Zero;
 
 use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
-use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::domain::{MAX_PRECISION, SINGULAR_PRECISION, defined, magnitude};
+use super::equality::Equality;
+use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
 use super::rational::integer;
 use super::work::{Failure, Work};
-use super::{Equality, bound, field, jumps, points};
+use super::{bound, field, jumps, points};
 
-/// Highest precision in bits.
-pub(super) const MAX_PRECISION: i64 = 1 << 13;
-/// Precision up to which a possible zero in a denominator, or a jump, is looked at.
-const SINGULAR_PRECISION: i64 = 1 << 10;
-/// Bits to which constants must agree that no bound decides, besides what their heights add.
+/// Bits to which constants must agree if no bound decides, in addition to the bits for their heights.
 const RULE_BITS: i64 = 512;
 
-/// Whether two nodes are equal. Out of budget is undecided.
+/// Decides whether two nodes are equal. Undecided if the budget is exhausted.
 pub(super) fn same(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Equality {
     let verdict = decide(arena, a, b, work).unwrap_or(Equality::Undecided);
     if verdict == Equality::Different && arena.loose { Equality::Undecided } else { verdict }
 }
 
 fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
-    let plan = Plan::new(arena, &[a, b], work)?;
+    let plan = EvaluationOrder::new(arena, &[a, b], work)?;
     let has = |wanted: fn(&Op) -> bool| plan.nodes().iter().any(|&id| wanted(arena.op(id)));
     let variables = has(|op| matches!(op, Op::Variable(_)));
     let log = has(|op| matches!(op, Op::Call(Function::Log, _)));
@@ -40,24 +38,28 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
         if variables { points::compare(arena, a, b, log10, work) } else { constants(arena, a, b, log10, work) }
     };
     let mut verdict = decide_as(false)?;
-    // A logarithm of unknown base: equal only if equal in both bases.
+    // A logarithm of unknown base: equal only if equal for both bases.
     if log && verdict != Equality::Different {
         verdict = match decide_as(true)? {
             Equality::Equal => verdict,
             other => other,
         };
     }
-    if variables && verdict == Equality::Equal { jumps::confirm(arena, a, b, work) } else { Ok(verdict) }
+    if variables && verdict == Equality::Equal {
+        jumps::confirm(arena, jumps::Pair { a, b, same }, work)
+    } else {
+        Ok(verdict)
+    }
 }
 
-/// Whether two constants are equal.
+/// Decides whether two constants are equal.
 fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Equality, Failure> {
     let difference = arena.sub(a, b, work)?;
     if let Some(r) = arena.rational_value(difference) {
         // Terms cancel only if they are certainly defined.
         return Ok(if r.is_zero() { Equality::Equal } else { Equality::Different });
     }
-    let plan = Plan::new(arena, &[difference], work)?;
+    let plan = EvaluationOrder::new(arena, &[difference], work)?;
     let separation = bound::separation(arena, difference, plan.nodes());
     let height = bound::height(arena, plan.nodes());
     let mut p = 64;
@@ -95,68 +97,7 @@ fn constants(arena: &mut Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> R
     }
 }
 
-/// The sum of |log2| of all intermediate values: numbers that an expression makes out of smaller ones.
-pub(super) fn magnitude(arena: &Arena, plan: &Plan, evaluation: &Evaluation<'_>) -> i64 {
-    let mut sum = 0i64;
-    for &id in plan.nodes() {
-        if matches!(arena.op(id), Op::Rational(_)) {
-            continue;
-        }
-        if let Ok(Value { z, .. }) = evaluation.value(id) {
-            for part in [&z.re, &z.im] {
-                if !part.contains_zero() {
-                    sum += part.upper().log2().abs();
-                }
-            }
-        }
-    }
-    sum
-}
-
-/// Nodes that can be undefined where their children are defined.
-pub(super) fn partial(arena: &Arena, id: Id) -> bool {
-    match arena.op(id) {
-        Op::Pow(_, exponent) => !arena.is_positive(*exponent),
-        Op::Call(f, _) => !matches!(
-            f,
-            Function::Sin
-                | Function::Cos
-                | Function::Exp
-                | Function::Abs
-                | Function::Floor
-                | Function::Re
-                | Function::Im
-                | Function::Min
-                | Function::Max
-                | Function::Arcsin
-                | Function::Arsinh
-                | Function::Arcosh
-                | Function::Sgn
-        ),
-        Op::Series { .. } => true,
-        _ => false,
-    }
-}
-
-/// Whether a constant has a value, as far as precision shows it. What is too large to evaluate counts as defined.
-fn defined(arena: &Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
-    let plan = Plan::new(arena, &[id], work)?;
-    if arena.is_real(id) || !plan.nodes().iter().any(|&id| partial(arena, id)) {
-        return Ok(true);
-    }
-    for p in [64, 256, SINGULAR_PRECISION] {
-        let context = Context { point: &[], log10: false, p };
-        match Evaluation::run(arena, &plan, &context, work)?.value(id) {
-            Ok(_) | Err(Failure::Limit) => return Ok(true),
-            Err(Failure::Undefined) => return Ok(false),
-            Err(Failure::Unclear) if p == SINGULAR_PRECISION => return Ok(true),
-            Err(_) => {}
-        }
-    }
-    Ok(false)
-}
-
-/// Whether an expression, constant or not, has a value somewhere.
+/// True if an expression, constant or not, has a value somewhere.
 pub(super) fn is_defined(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
     Ok(decide(arena, id, id, work)? == Equality::Equal)
 }
@@ -172,7 +113,7 @@ pub(super) fn sign(arena: &mut Arena, id: Id, work: &mut Work) -> Result<Option<
         Equality::Undecided => return Ok(None),
         Equality::Different => {}
     }
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Variable(_))) {
         return Ok(None);
     }
@@ -206,55 +147,9 @@ pub(super) fn sign(arena: &mut Arena, id: Id, work: &mut Work) -> Result<Option<
     Ok(if found[0] == found[1] { found[0] } else { None })
 }
 
-/// Whether the imaginary part of a constant is zero.
+/// True if the imaginary part of a constant is zero.
 pub(super) fn is_real(arena: &mut Arena, id: Id, work: &mut Work) -> Result<bool, Failure> {
     let imaginary = arena.intern(Op::Call(Function::Im, vec![id]), work)?;
     let zero = arena.int(0, work)?;
     Ok(same(arena, imaginary, zero, work) == Equality::Equal)
-}
-
-/// Variables that stand where only integers make sense: in factorials, binomials, gcd, lcm and mod, in bounds of sums
-/// and in exponents of negative numbers and of i; n, m and k also in ⌊n/2⌋.
-pub(super) fn integer_variables(arena: &Arena, plan: &Plan, work: &mut Work) -> Result<Vec<bool>, Failure> {
-    let mut marked = vec![false; arena.atoms.len()];
-    for &id in plan.nodes() {
-        let inside = match arena.op(id) {
-            Op::Call(Function::Floor, args) if !matches!(arena.op(args[0]), Op::Variable(_)) => {
-                let below = Plan::new(arena, args, work)?;
-                for &id in below.nodes() {
-                    if let Op::Variable(index) = arena.op(id) {
-                        marked[*index] |= jumps::is_whole_name(arena, *index);
-                    }
-                }
-                continue;
-            }
-            Op::Call(
-                Function::Factorial
-                | Function::DoubleFactorial
-                | Function::Binomial
-                | Function::Gcd
-                | Function::Lcm
-                | Function::Mod,
-                args,
-            ) => args.clone(),
-            Op::Series { from, to, .. } => vec![*from, *to],
-            Op::Pow(base, exponent) if arena.rational_value(*exponent).is_none() => {
-                let negative = match arena.op(*base) {
-                    Op::I => true,
-                    Op::Rational(r) => *r < integer(0),
-                    Op::Mul(c, ids) => *c < integer(0) && ids.iter().all(|&id| arena.is_positive(id)),
-                    _ => false,
-                };
-                if negative { vec![*exponent] } else { continue }
-            }
-            _ => continue,
-        };
-        let below = Plan::new(arena, &inside, work)?;
-        for &id in below.nodes() {
-            if let Op::Variable(index) = arena.op(id) {
-                marked[*index] = true;
-            }
-        }
-    }
-    Ok(marked)
 }

@@ -1,8 +1,8 @@
 //! π, ln 2, exp, ln, sin, cos and atan of real balls.
 //!
-//! exp and sin/cos are Taylor series in fixed point after argument reduction, with guard bits for their rounding
-//! errors. ln and atan invert them: any approximation y is corrected by a short series in the small difference
-//! ln(x/e^y) or atan(x) − y, whose remainder is part of the radius. So a bad approximation costs precision, never rigour.
+//! exp and sin/cos are fixed-point Taylor series after argument reduction, with guard bits for rounding errors. ln and
+//! atan invert them: a short series in the small difference ln(x/e^y) or atan(x) − y corrects any approximation y, and
+//! the radius includes its remainder. A bad approximation therefore costs precision but never rigour.
 
 use std::cmp::Ordering;
 use std::sync::OnceLock;
@@ -14,27 +14,27 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 use super::ball::{Ball, Mag};
 use super::work::Failure;
 
-/// Largest exponent of two in a result or an argument of exp.
+/// Maximum exponent of two in a result or an argument of exp.
 pub(super) const MAX_EXPONENT: i64 = 1 << 20;
 /// Arguments of sin and cos are below two to this power.
 const MAX_ANGLE: i64 = 2048;
-/// Bits of the constants at each level. The last one serves every precision up to `decide::MAX_PRECISION`.
+/// Bits of the constants at each level. The last level is enough for every precision up to `domain::MAX_PRECISION`.
 const LEVELS: [i64; 3] = [1 << 10, 1 << 12, 3 << 12];
 
-/// x·2^w, where the series `sum` gives x·2^(bits) with an error of 2^16 at most at each level.
+/// x·2^w. The series `sum` gives x·2^(bits) with an error of at most 2^16 at each level.
 fn constant(cache: &[OnceLock<BigInt>; 3], w: i64, series: fn(i64) -> BigInt) -> Result<BigInt, Failure> {
     let level = LEVELS.iter().position(|&bits| bits >= w).ok_or(Failure::Limit)?;
     let value = cache[level].get_or_init(|| series(LEVELS[level] + 32) >> 32);
     Ok(value >> (LEVELS[level] - w))
 }
 
-/// ⌊π·2^w⌋, one unit more or less.
+/// ⌊π·2^w⌋, with an error of at most one unit.
 pub(super) fn pi_fixed(w: i64) -> Result<BigInt, Failure> {
     static CACHE: [OnceLock<BigInt>; 3] = [const { OnceLock::new() }; 3];
     constant(&CACHE, w, |w| (inverse_series(5, w, true) * 4 - inverse_series(239, w, true)) << 2)
 }
 
-/// ⌊ln 2·2^w⌋, one unit more or less.
+/// ⌊ln 2·2^w⌋, with an error of at most one unit.
 fn ln2_fixed(w: i64) -> Result<BigInt, Failure> {
     static CACHE: [OnceLock<BigInt>; 3] = [const { OnceLock::new() }; 3];
     constant(&CACHE, w, |w| {
@@ -96,8 +96,8 @@ pub(super) fn exp(x: &Ball, p: i64) -> Result<Ball, Failure> {
     for _ in 0..k {
         sum = (&sum * &sum) >> w;
     }
-    // The series is off by less than 2^10 units, each squaring doubles the relative error, and r by |n| + 2 ≤ 2^21
-    // units: together below 2^(k+11) + 2^22 units of 2^(−p−k−40).
+    // The error of the series is below 2^10 units. Each squaring doubles the relative error. The error of r is at most
+    // |n| + 2 ≤ 2^21 units. Together: below 2^(k+11) + 2^22 units of 2^(−p−k−40).
     let size = Ball::fixed_point(sum, w, Mag::ZERO, p + 8).shift(n);
     let upper = size.upper().shift(1);
     // |e^(x+r) − e^x| ≤ 2 r e^x for r ≤ 1.
@@ -113,7 +113,7 @@ pub(super) fn sin_cos(x: &Ball, p: i64) -> Result<(Ball, Ball), Failure> {
     if x.top() > MAX_ANGLE {
         return Err(Failure::Limit);
     }
-    // A small sine needs more bits after the point.
+    // A small sine needs more fractional bits.
     let p = p + x.top().saturating_neg().clamp(0, 512);
     let k = p.unsigned_abs().isqrt() as i64 / 2 + 1;
     let w = p + x.top().max(0) + 2 * k + 40;
@@ -146,8 +146,8 @@ pub(super) fn sin_cos(x: &Ball, p: i64) -> Result<(Ball, Ball), Failure> {
     if negative {
         sin = -sin;
     }
-    // Each doubling multiplies the absolute error by four at most; the series is off by less than 2^10 units, the
-    // reduction by |n| + 2 units.
+    // Each doubling multiplies the absolute error by at most four. The error of the series is below 2^10 units, that of
+    // the reduction at most |n| + 2 units.
     let error = Mag::power(-(p + 20)).add(x.rad());
     let ball = |v: BigInt| Ball::fixed_point(v, w, error, p + 20);
     let quadrant = n.mod_floor(&BigInt::from(4)).to_u32().unwrap_or(0);
@@ -160,7 +160,7 @@ pub(super) fn sin_cos(x: &Ball, p: i64) -> Result<(Ball, Ball), Failure> {
     Ok((ball(sin), ball(cos)))
 }
 
-/// ln x of a positive ball.
+/// ln x for a positive ball.
 pub(super) fn ln(x: &Ball, p: i64) -> Result<Ball, Failure> {
     match x.sign() {
         Some(Ordering::Greater) => {}
@@ -213,7 +213,7 @@ fn atan_small(x: &Ball, p: i64) -> Result<Ball, Failure> {
     if x.mid().is_zero() {
         return Ok(Ball::around_zero(x.rad()));
     }
-    // A small result needs more bits after the point.
+    // A small result needs more fractional bits.
     atan_near(x, p + x.top().saturating_neg().clamp(0, 512))
 }
 

@@ -1,4 +1,4 @@
-//! Evaluation of a graph in complex balls.
+//! Evaluates a graph with complex balls.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -14,36 +14,36 @@ use super::complex::{Complex, small_ratio};
 use super::rational::{self, integer};
 use super::work::{Failure, Work, multiplication};
 
-/// Longest sum that is evaluated term by term.
+/// Maximum length of a sum that is evaluated term by term.
 const MAX_TERMS: i64 = 2000;
 
 /// The value of a node.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) z: Complex,
-    /// It and everything below it is real.
+    /// True if this node and everything below it is real.
     pub(super) real: bool,
 }
 
-/// What an evaluation needs besides the graph.
+/// The inputs of an evaluation, other than the graph.
 pub(super) struct Context<'a> {
     /// Values of the free variables.
     pub(super) point: &'a [BigRational],
-    /// `\log` without a base is log10, else ln.
+    /// True if `\log` without a base is log10; otherwise it is ln.
     pub(super) log10: bool,
     /// Precision in bits.
     pub(super) p: i64,
 }
 
-/// The nodes below some roots, in order of evaluation.
-pub(super) struct Plan {
+/// The nodes below some roots, in evaluation order.
+pub(super) struct EvaluationOrder {
     order: Vec<Id>,
-    /// For each sum or product the nodes that depend on its bound variable.
+    /// For each sum or product, the nodes that depend on its bound variable.
     bodies: HashMap<Id, Vec<Id>>,
 }
 
-impl Plan {
-    pub(super) fn new(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<Plan, Failure> {
+impl EvaluationOrder {
+    pub(super) fn new(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<EvaluationOrder, Failure> {
         let order = reachable(arena, roots, work)?;
         let mut bodies = HashMap::new();
         for &id in &order {
@@ -53,7 +53,7 @@ impl Plan {
                 bodies.insert(id, body);
             }
         }
-        Ok(Plan { order, bodies })
+        Ok(EvaluationOrder { order, bodies })
     }
 
     pub(super) fn nodes(&self) -> &[Id] {
@@ -81,7 +81,7 @@ fn reachable(arena: &Arena, roots: &[Id], work: &mut Work) -> Result<Vec<Id>, Fa
 /// The values of a graph at a point.
 pub(super) struct Evaluation<'a> {
     arena: &'a Arena,
-    plan: &'a Plan,
+    plan: &'a EvaluationOrder,
     context: &'a Context<'a>,
     values: Vec<Option<Result<Value, Failure>>>,
     bound: [i64; 16],
@@ -89,10 +89,10 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Evaluates every node of the plan. Fails only if the budget is used up.
+    /// Evaluates every node of the plan. Fails only if the budget is exhausted.
     pub(super) fn run(
         arena: &'a Arena,
-        plan: &'a Plan,
+        plan: &'a EvaluationOrder,
         context: &'a Context<'a>,
         work: &mut Work,
     ) -> Result<Evaluation<'a>, Failure> {
@@ -127,13 +127,13 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// About the time that a node takes; its children have their values.
+    /// The approximate cost of a node whose children have values.
     fn cost(&self, op: &Op) -> u64 {
         let p = self.context.p;
         let m = multiplication(p);
         let value = |id: Id| self.value(id).ok().map(|v| &v.z);
         let function = |id: Id| match value(id) {
-            // A large angle and a small result take more bits, a complex value several real functions.
+            // Large angles and small results need more bits; complex values need several real functions.
             Some(z) if z.is_real() => elementary(p + z.re.upper().log2().saturating_abs().min(2048)),
             Some(z) => 5 * elementary(p + z.upper().log2().saturating_abs().min(2048)),
             None => 0,
@@ -248,7 +248,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// The least or greatest value; values that cannot be told apart are joined.
+    /// The minimum or maximum. Joins values that cannot be separated.
     fn extreme(&self, ids: &[Id], greatest: bool) -> Result<Complex, Failure> {
         let p = self.context.p;
         let mut best: Option<Ball> = None;
@@ -270,9 +270,9 @@ impl<'a> Evaluation<'a> {
         best.map(Complex::real).ok_or(Failure::Limit)
     }
 
-    /// Functions of integers, and mod of exact numbers.
+    /// Evaluates functions of integers, and mod of exact numbers.
     fn arithmetic(&self, f: Function, ids: &[Id]) -> Result<Complex, Failure> {
-        // The charge of the node covers numbers of this size.
+        // The cost of the node covers numbers of this size.
         let mut work = Work::new(200_000);
         let mut values = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -296,7 +296,7 @@ impl<'a> Evaluation<'a> {
         Ok(Complex::real(Ball::rational(&value, self.context.p)))
     }
 
-    /// Laplace's expansion over sets of columns, without divisions.
+    /// Laplace expansion over sets of columns, without divisions.
     fn determinant(&self, n: usize, ids: &[Id]) -> Result<Complex, Failure> {
         let p = self.context.p;
         let mut minors = vec![Complex::zero(); 1 << n];
@@ -350,7 +350,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// About the time that an elementary function takes.
+/// The approximate cost of an elementary function.
 fn elementary(p: i64) -> u64 {
     let m = multiplication(p);
     4 * p.unsigned_abs().isqrt() * (m / 2 + 60) + 30 * m

@@ -1,67 +1,68 @@
-//! Identities between rational functions, by evaluation in finite fields.
+//! Tests identities between rational functions by evaluating them in finite fields.
 //!
-//! A difference in one field is a proof of inequality. Agreement everywhere is a proof up to a chance below 2^−80: the
-//! numerator of the difference has a bounded degree (Schwartz–Zippel) and bounded coefficients, so that it vanishes
-//! identically modulo a bounded number of the primes.
+//! A difference in one field proves inequality. Agreement everywhere proves equality with an error probability below
+//! 2^−80: the numerator of the difference has a bounded degree (Schwartz–Zippel) and bounded coefficients, so it
+//! vanishes identically modulo only a bounded number of the primes.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, ToPrimitive};
 
-use super::Equality;
 use super::arena::{Arena, Id, Op};
 use super::complex::small_integer;
+use super::equality::Equality;
 use super::work::{Failure, Work};
 
-/// Distances of the largest primes below 2^62 from it.
+/// The distances of the largest primes below 2^62 from 2^62.
 const OFFSETS: [u64; 32] = [
     57, 87, 117, 143, 153, 167, 171, 195, 203, 273, 287, 317, 443, 483, 495, 575, 581, 603, 633, 663, 765, 773, 777,
     791, 813, 831, 923, 981, 993, 1001, 1007, 1017,
 ];
-/// Largest degree of the difference: the chance of an error at one point is 2^−40.
+/// Maximum degree of the difference: the error probability at one point is then 2^−40.
 const MAX_DEGREE: f64 = (1u64 << 20) as f64;
 
-/// Degrees and log2 of the sum of the coefficients of numerator and denominator.
+/// Degrees and log2 of the coefficient sums, of numerator and denominator.
 #[derive(Clone, Copy, Default)]
-struct Shape {
+struct DegreeBound {
     degree: [f64; 2],
     height: [f64; 2],
 }
 
-impl Shape {
-    fn mul(self, other: Shape) -> Shape {
+impl DegreeBound {
+    fn mul(self, other: DegreeBound) -> DegreeBound {
         let add = |a: [f64; 2], b: [f64; 2]| [a[0] + b[0], a[1] + b[1]];
-        Shape { degree: add(self.degree, other.degree), height: add(self.height, other.height) }
+        DegreeBound { degree: add(self.degree, other.degree), height: add(self.height, other.height) }
     }
 
-    fn add(self, other: Shape) -> Shape {
+    fn add(self, other: DegreeBound) -> DegreeBound {
         let cross = |a: [f64; 2], b: [f64; 2]| [(a[0] + b[1]).max(b[0] + a[1]), a[1] + b[1]];
         let mut height = cross(self.height, other.height);
         height[0] += 1.0;
-        Shape { degree: cross(self.degree, other.degree), height }
+        DegreeBound { degree: cross(self.degree, other.degree), height }
     }
 
-    fn pow(self, n: i64) -> Shape {
+    fn pow(self, n: i64) -> DegreeBound {
         let times = n.unsigned_abs() as f64;
         let scale = |a: [f64; 2]| if n < 0 { [a[1] * times, a[0] * times] } else { [a[0] * times, a[1] * times] };
-        Shape { degree: scale(self.degree), height: scale(self.height) }
+        DegreeBound { degree: scale(self.degree), height: scale(self.height) }
     }
 
-    fn rational(r: &BigRational) -> Shape {
+    fn rational(r: &BigRational) -> DegreeBound {
         let bits = |n: &BigInt| if n.is_one() { 0.0 } else { n.bits() as f64 };
-        Shape { degree: [0.0; 2], height: [bits(r.numer()), bits(r.denom())] }
+        DegreeBound { degree: [0.0; 2], height: [bits(r.numer()), bits(r.denom())] }
     }
 }
 
-/// Compares two rational functions; `None` if they are none, or too large for this way.
+/// Compares two rational functions; `None` if they are not rational functions or too large.
 pub(super) fn compare(arena: &Arena, a: Id, b: Id, nodes: &[Id], work: &mut Work) -> Result<Option<Equality>, Failure> {
-    let Some((left, right)) = shapes(arena, a, b, nodes) else { return Ok(None) };
+    let Some((left, right)) = degree_bounds(arena, a, b, nodes) else { return Ok(None) };
     let difference = left.add(right);
     if difference.degree[0] > MAX_DEGREE || difference.height[0] > 61.0 * (OFFSETS.len() - 3) as f64 {
         return Ok(None);
     }
-    // The numerator vanishes modulo at most height/61 of the primes. At two of the others the chance is 2^−82.
+    // The numerator vanishes modulo at most height/61 of the primes. At two other primes the error probability is
+    // 2^−82.
     let wanted = (difference.height[0] / 61.0) as usize + 3;
     let mut agreed = 0;
     let mut values = vec![None; arena.len()];
@@ -86,7 +87,7 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, nodes: &[Id], work: &mut Work
     Ok(None)
 }
 
-/// A deterministic stream of random words.
+/// A deterministic stream of pseudo-random words.
 pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -95,20 +96,20 @@ pub(super) fn splitmix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The shapes of both sides, if every node is a rational function.
-fn shapes(arena: &Arena, a: Id, b: Id, nodes: &[Id]) -> Option<(Shape, Shape)> {
-    let mut shapes = vec![Shape::default(); arena.len()];
+/// The degree bounds of both sides, if every node is a rational function.
+fn degree_bounds(arena: &Arena, a: Id, b: Id, nodes: &[Id]) -> Option<(DegreeBound, DegreeBound)> {
+    let mut degree_bounds = vec![DegreeBound::default(); arena.len()];
     for &id in nodes {
-        shapes[id] = match arena.op(id) {
-            Op::Rational(r) => Shape::rational(r),
-            Op::Variable(_) => Shape { degree: [1.0, 0.0], height: [0.0; 2] },
-            Op::Add(c, ids) => ids.iter().fold(Shape::rational(c), |s, &id| s.add(shapes[id])),
-            Op::Mul(c, ids) => ids.iter().fold(Shape::rational(c), |s, &id| s.mul(shapes[id])),
-            Op::Pow(base, e) => shapes[*base].pow(small_integer(arena.rational_value(*e)?)?),
+        degree_bounds[id] = match arena.op(id) {
+            Op::Rational(r) => DegreeBound::rational(r),
+            Op::Variable(_) => DegreeBound { degree: [1.0, 0.0], height: [0.0; 2] },
+            Op::Add(c, ids) => ids.iter().fold(DegreeBound::rational(c), |s, &id| s.add(degree_bounds[id])),
+            Op::Mul(c, ids) => ids.iter().fold(DegreeBound::rational(c), |s, &id| s.mul(degree_bounds[id])),
+            Op::Pow(base, e) => degree_bounds[*base].pow(small_integer(arena.rational_value(*e)?)?),
             _ => return None,
         };
     }
-    Some((shapes[a], shapes[b]))
+    Some((degree_bounds[a], degree_bounds[b]))
 }
 
 /// The integers modulo a prime below 2^62.
@@ -176,7 +177,7 @@ impl Field {
                 let Some(n) = arena.rational_value(*e).and_then(small_integer) else { return Ok(None) };
                 values[*base].and_then(|x| {
                     let base = match (n < 0, x) {
-                        // 0^0 and 1/0
+                        // 0^0 and 1/0 are undefined.
                         (_, 0) if n <= 0 => return None,
                         (true, x) => self.pow(x, self.p - 2),
                         (false, x) => x,

@@ -1,16 +1,16 @@
-//! Constructors of sines, exponentials and logarithms in normal form.
+//! Builds sines, exponentials and logarithms in normal form.
 
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::tree::Function;
-use super::arena::{Arena, Built, Id, Op};
+use super::arena::{Arena, Id, NodeResult, Op};
 use super::rational::{self, integer, ratio};
 use super::work::{Failure, Work};
 
 impl Arena {
-    /// r if the node is rπ.
+    /// The r for which the node is rπ.
     pub(super) fn pi_multiple(&self, id: Id) -> Option<BigRational> {
         match self.op(id) {
             Op::Pi => Some(BigRational::one()),
@@ -20,19 +20,19 @@ impl Arena {
         }
     }
 
-    pub(super) fn sin(&mut self, x: Id, work: &mut Work) -> Built {
+    pub(super) fn sin(&mut self, x: Id, work: &mut Work) -> NodeResult {
         let Some(r) = self.pi_multiple(x) else { return self.intern(Op::Call(Function::Sin, vec![x]), work) };
         // sin rπ = cos (1/2 − r)π
         self.cos_of(rational::add(&ratio(1, 2), &-r, work)?, work)
     }
 
-    pub(super) fn cos(&mut self, x: Id, work: &mut Work) -> Built {
+    pub(super) fn cos(&mut self, x: Id, work: &mut Work) -> NodeResult {
         let Some(r) = self.pi_multiple(x) else { return self.intern(Op::Call(Function::Cos, vec![x]), work) };
         self.cos_of(r, work)
     }
 
     /// cos rπ, reduced to 0 ≤ r ≤ 1/2.
-    fn cos_of(&mut self, r: BigRational, work: &mut Work) -> Built {
+    fn cos_of(&mut self, r: BigRational, work: &mut Work) -> NodeResult {
         let mut r = rational::modulo(&r, &integer(2), work)?;
         if r > BigRational::one() {
             r = integer(2) - r;
@@ -58,7 +58,7 @@ impl Arena {
         }
     }
 
-    pub(super) fn exp(&mut self, x: Id, work: &mut Work) -> Built {
+    pub(super) fn exp(&mut self, x: Id, work: &mut Work) -> NodeResult {
         if let Op::Add(c, terms) = self.op(x).clone() {
             let (mut outside, mut inside) = (Vec::new(), vec![self.rational(c, work)?]);
             for term in terms {
@@ -80,7 +80,7 @@ impl Arena {
         }
     }
 
-    /// e^x where it is not a power of e: e^0, e^(c ln y), e^(iπr).
+    /// e^x in a simpler form, if there is one: e^0, e^(c ln y), e^(iπr).
     fn simple_exp(&mut self, x: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
         let (c, core) = self.split(x);
         match core[..] {
@@ -110,8 +110,8 @@ impl Arena {
         Ok(None)
     }
 
-    /// ln x, or log x to the unknown base.
-    pub(super) fn ln(&mut self, f: Function, x: Id, work: &mut Work) -> Built {
+    /// Builds ln x, or log x with unknown base.
+    pub(super) fn ln(&mut self, f: Function, x: Id, work: &mut Work) -> NodeResult {
         match self.op(x).clone() {
             Op::Rational(r) if r.is_positive() => self.ln_rational(f, &r, work),
             Op::Rational(r) if r.is_negative() && f == Function::Ln => {
@@ -147,8 +147,8 @@ impl Arena {
         }
     }
 
-    /// The logarithm of a positive rational over primes.
-    fn ln_rational(&mut self, f: Function, r: &BigRational, work: &mut Work) -> Built {
+    /// The logarithm of a positive rational, over primes.
+    fn ln_rational(&mut self, f: Function, r: &BigRational, work: &mut Work) -> NodeResult {
         let mut terms = Vec::new();
         for (part, sign) in [(r.numer(), 1), (r.denom(), -1)] {
             let (primes, rest) = rational::factor(part, work)?;

@@ -1,14 +1,15 @@
-//! What sampling can miss: functions that jump or bend at single points, and powers of negative numbers.
+//! Checks what sampling can miss: functions that jump or bend at single points, and powers of negative numbers.
 //!
-//! Two expressions that agree at random points are confirmed here, or not.
+//! Confirms or rejects the equality of two expressions that agree at random points:
 //!
-//! 1. With a new variable in place of each jump (⌊x⌋, a mod b, sgn x) they are equal: a proof, whatever the jumps are.
-//! 2. Else every jump must be one whose places are known: of a linear argument in real variables, or of a polynomial in
-//!    whole numbers. They are compared exactly at all jumps and between them, over a whole period. Other jumps, such as
-//!    ⌊sin² x⌋, confirm nothing.
-//! 3. Bends (|x|, max, min) of linear arguments are compared exactly at the bend and beside it.
-//! 4. Powers with variables in the exponent are compared exactly at negative bases, where every step of both sides is
-//!    real: (x^a)^b is x^{ab} for whole numbers only.
+//! 1. Replaces each jump (⌊x⌋, a mod b, sgn x) with a new variable. If the results are equal, this is a proof, whatever
+//!    the values of the jumps.
+//! 2. Otherwise the positions of all jumps must be known: jumps of a linear argument in real variables, or of a
+//!    polynomial in whole numbers. Compares exactly at all jumps and between them, over a whole period. Other jumps,
+//!    such as ⌊sin² x⌋, cannot be confirmed.
+//! 3. Compares exactly at the bends (|x|, max, min) of linear arguments and on both sides.
+//! 4. Compares powers with variables in the exponent exactly at negative bases where every step of both sides is real:
+//!    (x^a)^b is x^{ab} for whole numbers only.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -16,43 +17,55 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::tree::Function;
-use super::Equality;
 use super::arena::{Arena, Atom, Id, Op};
-use super::decide::{self, integer_variables};
-use super::evaluate::Plan;
+use super::domain::{integer_variables, is_jump, is_whole_name};
+use super::equality::Equality;
+use super::evaluate::EvaluationOrder;
 use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
 
-/// Most jumps in one expression, and most bends.
+/// Maximum number of jumps in an expression, and of bends.
 const MAX_JUMPS: usize = 12;
-/// Most points of one period.
+/// Maximum number of points in a period.
 const MAX_POINTS: usize = 200;
-/// Longest period over whole numbers.
+/// Maximum period over whole numbers.
 const MAX_PERIOD: u64 = 48;
-/// Values of the other variables while one takes the points.
-const OTHERS: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
-/// Exponents and bases at which powers are compared.
+/// Values of the other variables while one variable takes the points.
+const FIXED_VALUES: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
+/// Exponents and bases for comparing powers.
 const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
 const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
 
-/// A linear function of the variables: coefficients by variable, and a constant.
+/// Decides whether two nodes are equal. The caller passes it in, because the decision itself calls this module.
+pub(super) type Decide = fn(&mut Arena, Id, Id, &mut Work) -> Equality;
+
+/// Two expressions to compare.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) a: Id,
+    pub(super) b: Id,
+    /// Decides about the two after numbers or other nodes replace some of their nodes.
+    pub(super) same: Decide,
+}
+
+/// A linear function of the variables: coefficients by variable index, and a constant.
 struct Linear {
     coefficients: Vec<(usize, BigRational)>,
     constant: BigRational,
 }
 
 /// Confirms that two expressions that agree at random points are equal.
-pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, Failure> {
-    let plan = Plan::new(arena, &[a, b], work)?;
+pub(super) fn confirm(arena: &mut Arena, pair: Pair, work: &mut Work) -> Result<Equality, Failure> {
+    let plan = EvaluationOrder::new(arena, &[pair.a, pair.b], work)?;
     let integers = integer_variables(arena, &plan, work)?;
     let free = |id: Id| arena.bound(id) == 0;
     let jumps: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_jump(arena, id)).collect();
     let bends: Vec<Id> = plan.nodes().iter().copied().filter(|&id| free(id) && is_bend(arena, id)).collect();
     let powers = powers(arena, &plan, &integers, work)?;
-    // Jumps of the terms of a sum, at real values: nothing is known of them.
+    // Nothing is known about jumps at real values in the terms of a sum.
     for &id in plan.nodes().iter().filter(|&&id| !free(id) && is_jump(arena, id)) {
-        let below = Plan::new(arena, &[id], work)?;
+        let below = EvaluationOrder::new(arena, &[id], work)?;
         if variables(arena, &below).iter().any(|&v| !integers[v]) {
             return Ok(Equality::Undecided);
         }
@@ -60,35 +73,29 @@ pub(super) fn confirm(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Resul
     if jumps.len() > MAX_JUMPS || bends.len() > MAX_JUMPS {
         return Ok(if jumps.is_empty() { Equality::Equal } else { Equality::Undecided });
     }
-    if !jumps.is_empty() && !proved_without(arena, a, b, &jumps, work)? {
-        let verdict = at_jumps(arena, a, b, &jumps, &integers, work)?;
+    if !jumps.is_empty() && !proved_without(arena, pair, &jumps, work)? {
+        let verdict = at_jumps(arena, pair, &jumps, &integers, work)?;
         if verdict != Equality::Equal {
             return Ok(verdict);
         }
     }
-    if !bends.is_empty() && at_bends(arena, a, b, &bends, &integers, work)? == Equality::Different {
+    if !bends.is_empty() && at_bends(arena, pair, &bends, &integers, work)? == Equality::Different {
         return Ok(Equality::Different);
     }
-    at_powers(arena, a, b, &plan, &powers, work)
-}
-
-/// Whether a node jumps somewhere: its argument is no constant.
-pub(super) fn is_jump(arena: &Arena, id: Id) -> bool {
-    matches!(arena.op(id), Op::Call(Function::Floor | Function::Mod | Function::Sgn, args)
-        if !args.iter().all(|&id| arena.is_real(id)))
+    at_powers(arena, pair, &plan, &powers, work)
 }
 
 fn is_bend(arena: &Arena, id: Id) -> bool {
     matches!(arena.op(id), Op::Call(Function::Abs | Function::Min | Function::Max, _))
 }
 
-/// Whether the two are equal whatever the values of the jumps: jumps of equal arguments have one value.
-fn proved_without(arena: &mut Arena, a: Id, b: Id, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
+/// True if the two are equal for all values of the jumps. Jumps of equal arguments have the same value.
+fn proved_without(arena: &mut Arena, pair: Pair, jumps: &[Id], work: &mut Work) -> Result<bool, Failure> {
     let mut unknowns: Vec<(Id, Id)> = Vec::new();
     for &jump in jumps {
         let mut known = None;
         for &(other, unknown) in &unknowns {
-            if let Some(offset) = offset(arena, jump, other, work)? {
+            if let Some(offset) = offset(arena, jump, other, pair.same, work)? {
                 let offset = arena.rational(offset, work)?;
                 known = Some(arena.add(&[unknown, offset], work)?);
                 break;
@@ -104,19 +111,19 @@ fn proved_without(arena: &mut Arena, a: Id, b: Id, jumps: &[Id], work: &mut Work
         };
         unknowns.push((jump, unknown));
     }
-    let Ok(image) = images(arena, &[a, b], &Replacement::Nodes(&unknowns), work) else { return Ok(false) };
-    Ok(decide::same(arena, image[a], image[b], work) == Equality::Equal)
+    let Ok(image) = images(arena, &[pair.a, pair.b], &Replacement::Nodes(&unknowns), work) else { return Ok(false) };
+    Ok((pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Equal)
 }
 
-/// By how much a jump is more than another one: nothing if they are the same function of equal arguments, and the
-/// whole number by which the arguments of ⌊x⌋ differ.
-fn offset(arena: &mut Arena, x: Id, y: Id, work: &mut Work) -> Result<Option<BigRational>, Failure> {
+/// The difference between two jumps: zero for the same function of equal arguments; for ⌊x⌋, the whole number by which
+/// the arguments differ.
+fn offset(arena: &mut Arena, x: Id, y: Id, same: Decide, work: &mut Work) -> Result<Option<BigRational>, Failure> {
     let (Op::Call(f, xs), Op::Call(g, ys)) = (arena.op(x).clone(), arena.op(y).clone()) else { return Ok(None) };
     work.spend(1000)?;
     if f != g || xs.len() != ys.len() {
         return Ok(None);
     }
-    if xs.iter().zip(&ys).all(|(&x, &y)| decide::same(arena, x, y, work) == Equality::Equal) {
+    if xs.iter().zip(&ys).all(|(&x, &y)| same(arena, x, y, work) == Equality::Equal) {
         return Ok(Some(BigRational::zero()));
     }
     if f != Function::Floor {
@@ -128,10 +135,10 @@ fn offset(arena: &mut Arena, x: Id, y: Id, work: &mut Work) -> Result<Option<Big
     let whole = arena.rational_value(image[difference]).filter(|r| r.denom().is_one()).cloned();
     let Some(whole) = whole else { return Ok(None) };
     let constant = arena.rational(whole.clone(), work)?;
-    Ok((decide::same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
+    Ok((same(arena, difference, constant, work) == Equality::Equal).then_some(whole))
 }
 
-/// The argument whose whole values (of ⌊x⌋ and mod) or zero (of sgn) make a jump, scaled to that.
+/// The argument whose whole values (for ⌊x⌋ and mod) or zero (for sgn) are the jumps, scaled accordingly.
 fn argument(arena: &mut Arena, jump: Id, work: &mut Work) -> Result<Option<Id>, Failure> {
     let Op::Call(f, args) = arena.op(jump).clone() else { return Ok(None) };
     match (f, args.as_slice()) {
@@ -150,8 +157,7 @@ fn argument(arena: &mut Arena, jump: Id, work: &mut Work) -> Result<Option<Id>, 
 /// Compares at the jumps and between them.
 fn at_jumps(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     jumps: &[Id],
     integers: &[bool],
     work: &mut Work,
@@ -162,10 +168,10 @@ fn at_jumps(
         arguments.push((x, matches!(arena.op(jump), Op::Call(Function::Sgn, _))));
     }
     let ids: Vec<Id> = arguments.iter().map(|(x, _)| *x).collect();
-    let plan = Plan::new(arena, &ids, work)?;
+    let plan = EvaluationOrder::new(arena, &ids, work)?;
     let variables = variables(arena, &plan);
     if variables.iter().all(|&v| integers[v]) {
-        return at_whole_numbers(arena, a, b, &plan, &variables, work);
+        return at_whole_numbers(arena, pair, &plan, &variables, work);
     }
     let mut lines = Vec::new();
     for (x, once) in arguments {
@@ -173,10 +179,10 @@ fn at_jumps(
         lines.push((line, once));
     }
     for &v in variables.iter().filter(|&&v| !integers[v]) {
-        for round in 0..if variables.len() > 1 { OTHERS.len() } else { 1 } {
+        for round in 0..if variables.len() > 1 { FIXED_VALUES.len() } else { 1 } {
             let point = others(arena, integers, round);
             let Some(places) = places(&lines, v, &point) else { return Ok(Equality::Undecided) };
-            let verdict = at_places(arena, a, b, v, &places, &point, work)?;
+            let verdict = at_places(arena, pair, v, &places, &point, work)?;
             if verdict != Equality::Equal {
                 return Ok(verdict);
             }
@@ -185,17 +191,17 @@ fn at_jumps(
     Ok(Equality::Equal)
 }
 
-/// Values of all variables, of which one then takes others.
+/// Values of all variables; one of them is then varied.
 fn others(arena: &Arena, integers: &[bool], round: usize) -> Vec<BigRational> {
     (0..arena.atoms.len())
         .map(|k| {
-            let (n, d) = OTHERS[(round + k) % OTHERS.len()];
+            let (n, d) = FIXED_VALUES[(round + k) % FIXED_VALUES.len()];
             if integers.get(k) == Some(&true) { integer(n.abs() + 1) } else { ratio(n, d) }
         })
         .collect()
 }
 
-/// The places of the jumps over a period of the variable, in order; `None` if there are too many.
+/// The sorted positions of the jumps over a period of the variable; `None` if there are too many.
 fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<Vec<BigRational>> {
     let mut slopes = Vec::new();
     let mut places = Vec::new();
@@ -210,7 +216,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
             slopes.push((slope.clone(), rest));
         }
     }
-    // All slopes are whole multiples of their greatest common divisor: its inverse is the period.
+    // All slopes are whole multiples of their greatest common divisor, whose inverse is the period.
     let common = slopes.iter().fold(BigRational::zero(), |gcd, (slope, _)| {
         let denominator = gcd.denom().lcm(slope.denom());
         let whole = |r: &BigRational| (r * integer(denominator.clone())).to_integer();
@@ -218,7 +224,7 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
     });
     for (slope, rest) in &slopes {
         let turns = (slope / &common).abs().to_integer().to_usize().filter(|&n| n <= MAX_POINTS)?;
-        // From −period/2 to period and a little more.
+        // From −period/2 to slightly beyond one period.
         for n in -(turns as i64) - 1..=(turns as i64) + 1 {
             let whole = integer(rest.round().to_integer() + BigInt::from(n));
             places.push((whole - rest) / slope);
@@ -229,11 +235,10 @@ fn places(lines: &[(Linear, bool)], v: usize, point: &[BigRational]) -> Option<V
     (places.len() <= MAX_POINTS).then_some(places)
 }
 
-/// Compares at each place, at two points between it and the next, and beyond the first and the last.
+/// Compares at each position, at two points between it and the next, and beyond the first and the last.
 fn at_places(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     v: usize,
     places: &[BigRational],
     point: &[BigRational],
@@ -255,7 +260,7 @@ fn at_places(
     let mut point = point.to_vec();
     for value in values {
         point[v] = value;
-        match at(arena, a, b, &point, work)? {
+        match compare_at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -264,12 +269,11 @@ fn at_places(
     Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
 }
 
-/// Compares at whole numbers over some periods, where all arguments of jumps are polynomials.
+/// Compares at whole numbers over several periods. Requires that all arguments of jumps are polynomials.
 fn at_whole_numbers(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
-    plan: &Plan,
+    pair: Pair,
+    plan: &EvaluationOrder,
     variables: &[usize],
     work: &mut Work,
 ) -> Result<Equality, Failure> {
@@ -287,7 +291,7 @@ fn at_whole_numbers(
             let n = if k == 0 { round % count } else { (round / count + round * k as u64) % count };
             point[v] = integer(n + 1);
         }
-        match at(arena, a, b, &point, work)? {
+        match compare_at(arena, pair, &point, work)? {
             Equality::Equal => agreed += 1,
             Equality::Different => return Ok(Equality::Different),
             Equality::Undecided => unclear += 1,
@@ -296,8 +300,8 @@ fn at_whole_numbers(
     Ok(if agreed > unclear { Equality::Equal } else { Equality::Undecided })
 }
 
-/// The common denominator of polynomials, and of the jumps in them; `None` if one is no polynomial.
-fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
+/// The common denominator of all polynomials and of the jumps in them; `None` if an argument is not a polynomial.
+fn period(arena: &Arena, plan: &EvaluationOrder) -> Option<u64> {
     let mut period = 1u64;
     for &id in plan.nodes() {
         let denominator = |r: &BigRational| r.denom().to_u64();
@@ -318,11 +322,10 @@ fn period(arena: &Arena, plan: &Plan) -> Option<u64> {
     Some(period)
 }
 
-/// Compares at the bends of linear arguments and beside them.
+/// Compares at the bends of linear arguments and on both sides.
 fn at_bends(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
+    pair: Pair,
     bends: &[Id],
     integers: &[bool],
     work: &mut Work,
@@ -339,27 +342,32 @@ fn at_bends(
             }
         }
     }
-    let plan = Plan::new(arena, bends, work)?;
+    let plan = EvaluationOrder::new(arena, bends, work)?;
     for v in variables(arena, &plan).into_iter().filter(|&v| !integers[v]) {
         let point = others(arena, integers, 1);
         let Some(places) = places(&lines, v, &point) else { continue };
-        if at_places(arena, a, b, v, &places, &point, work)? == Equality::Different {
+        if at_places(arena, pair, v, &places, &point, work)? == Equality::Different {
             return Ok(Equality::Different);
         }
     }
     Ok(Equality::Equal)
 }
 
-/// Real variables in exponents, and those in the bases of these powers.
-fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+/// The real variables in exponents, and the real variables in the bases of these powers.
+fn powers(
+    arena: &Arena,
+    plan: &EvaluationOrder,
+    integers: &[bool],
+    work: &mut Work,
+) -> Result<(Vec<usize>, Vec<usize>), Failure> {
     let (mut exponents, mut bases) = (Vec::new(), Vec::new());
     for &id in plan.nodes() {
         let Op::Pow(base, exponent) = *arena.op(id) else { continue };
         if arena.bound(id) != 0 || arena.is_positive(base) || arena.is_real(exponent) {
             continue;
         }
-        exponents.extend(variables(arena, &Plan::new(arena, &[exponent], work)?));
-        bases.extend(variables(arena, &Plan::new(arena, &[base], work)?));
+        exponents.extend(variables(arena, &EvaluationOrder::new(arena, &[exponent], work)?));
+        bases.extend(variables(arena, &EvaluationOrder::new(arena, &[base], work)?));
     }
     for list in [&mut exponents, &mut bases] {
         list.sort_unstable();
@@ -369,17 +377,11 @@ fn powers(arena: &Arena, plan: &Plan, integers: &[bool], work: &mut Work) -> Res
     Ok((exponents, bases))
 }
 
-/// Whether a letter stands for a whole number by custom, in exponents and in ⌊n/2⌋.
-pub(super) fn is_whole_name(arena: &Arena, v: usize) -> bool {
-    matches!(&arena.atoms[v], Atom::Symbol(name) if matches!(name.as_str(), "n" | "m" | "k"))
-}
-
-/// Compares at negative bases with whole and broken exponents, where all steps are real.
+/// Compares at negative bases with whole and fractional exponents, where all steps are real.
 fn at_powers(
     arena: &mut Arena,
-    a: Id,
-    b: Id,
-    plan: &Plan,
+    pair: Pair,
+    plan: &EvaluationOrder,
     (exponents, bases): &(Vec<usize>, Vec<usize>),
     work: &mut Work,
 ) -> Result<Equality, Failure> {
@@ -398,9 +400,11 @@ fn at_powers(
             let (n, d) = BASES[(round + k) % BASES.len()];
             point[v] = ratio(n, d);
         }
-        let Ok(image) = images(arena, &[a, b], &Replacement::Point(&point), work) else { return Ok(Equality::Equal) };
+        let Ok(image) = images(arena, &[pair.a, pair.b], &Replacement::Point(&point), work) else {
+            return Ok(Equality::Equal);
+        };
         let real = plan.nodes().iter().all(|&id| arena.bound(id) != 0 || arena.is_real(image[id]));
-        if real && decide::same(arena, image[a], image[b], work) == Equality::Different {
+        if real && (pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Different {
             return Ok(Equality::Different);
         }
     }
@@ -408,21 +412,21 @@ fn at_powers(
 }
 
 /// Compares exactly at a point.
-fn at(arena: &mut Arena, a: Id, b: Id, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
-    match images(arena, &[a, b], &Replacement::Point(point), work) {
-        Ok(image) => Ok(decide::same(arena, image[a], image[b], work)),
+fn compare_at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
+    match images(arena, &[pair.a, pair.b], &Replacement::Point(point), work) {
+        Ok(image) => Ok((pair.same)(arena, image[pair.a], image[pair.b], work)),
         Err(_) if work.left() == 0 => Err(Failure::Limit),
         Err(_) => Ok(Equality::Undecided),
     }
 }
 
-/// The variables of a plan.
-fn variables(arena: &Arena, plan: &Plan) -> Vec<usize> {
+/// The variables in a plan.
+fn variables(arena: &Arena, plan: &EvaluationOrder) -> Vec<usize> {
     let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
     plan.nodes().iter().filter_map(index).collect()
 }
 
-/// A node as a linear function.
+/// Interprets a node as a linear function.
 fn linear(arena: &Arena, id: Id) -> Option<Linear> {
     let term = |id: Id| match arena.op(id) {
         Op::Variable(v) => Some((*v, BigRational::one())),

@@ -1,15 +1,16 @@
-//! Comparison of expressions in variables at many points.
+//! Compares expressions in variables at many points.
 //!
-//! Real variables take dyadic values of both signs and many scales, and values on both sides of the breakpoints of the
-//! constants in the expressions; variables that stand where only integers make sense take positive integers. Values
-//! are complex balls with principal branches. At a point
+//! Real variables take dyadic values of both signs and many scales, and values on both sides of the breakpoints that
+//! constants in the expressions cause. Variables that must be integers take positive integers. Values are complex balls
+//! with principal branches. At a point:
 //!
-//! * tight balls that overlap agree;
-//! * two values that are certainly not real, in expressions without i, are outside the real domain of both: no evidence;
-//! * one value where the other side is undefined, or two separated values, are a proof of a difference.
+//! * overlapping tight balls agree;
+//! * two values that are certainly not real, in expressions without i, are outside the real domain of both: no
+//!   evidence;
+//! * a value where the other side is undefined, or two separated values, prove a difference.
 //!
-//! Where two or more variables are negative, only points count at which everything in both expressions is real: so
-//! ln(a/b) = ln a − ln b holds, as in any textbook.
+//! If two or more variables are negative, a point counts only if everything in both expressions is real there. Thus
+//! ln(a/b) = ln a − ln b holds, as in textbooks.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -17,43 +18,44 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::super::tree::Function;
-use super::Equality;
 use super::arena::{Arena, Id, Op};
 use super::bound;
-use super::decide::{MAX_PRECISION, integer_variables, magnitude, partial};
-use super::evaluate::{Context, Evaluation, Plan, Value};
+use super::domain::{MAX_PRECISION, integer_variables, is_jump, magnitude, partial};
+use super::equality::Equality;
+use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
 use super::field::splitmix;
 use super::rational::integer;
 use super::work::{Failure, Work};
 
-/// Points that must agree.
+/// Minimum number of points that must agree.
 pub(super) const MIN_POINTS: usize = 8;
-/// Bits at each point, besides what heights add.
+/// Bits of agreement per point, in addition to the bits for heights.
 const POINT_BITS: i64 = 200;
-/// Bits to begin with, beyond that.
+/// Extra bits at the start.
 const SPARE_BITS: i64 = 100;
-/// Most pairs of a variable and a breakpoint that are looked at.
+/// Maximum number of examined pairs of a variable and a breakpoint.
 const MAX_BREAKPOINTS: usize = 8;
-/// Most variables that take values of these scales, beyond what constants without a rational value may be.
+/// Maximum number of variables that take values of these scales, beyond the possible size of constants without a
+/// rational value.
 const MAX_FAR: usize = 3;
 const FAR_SCALES: [i64; 2] = [17, 60];
-/// Highest precision that agreement at a point may need.
+/// Maximum precision for agreement at a point.
 const MAX_POINT_BITS: i64 = 1 << 12;
-/// Scales of the values as powers of two; the first ones serve where there are several variables.
+/// Scales of the values as powers of two. With several variables only the first ones are used.
 const SCALES: [i64; 12] = [0, 1, -1, 2, -2, 3, -3, 4, -6, 6, 11, -12];
 const JOINT_SCALES: usize = 7;
 
-/// Whole numbers of both signs, squares and powers of two among them.
+/// Whole numbers of both signs, including squares and powers of two.
 const WHOLE: [i64; 12] = [0, 1, -1, 2, -2, 3, 4, -3, 6, 8, 9, 16];
 
-/// Points where both sides are analytic on the whole real line, so that nothing changes at a breakpoint.
+/// Number of points if both sides are analytic on the whole real line, so that breakpoints do not matter.
 const ANALYTIC_POINTS: usize = 14;
 
-/// What one point shows.
+/// The evidence at one point.
 enum Evidence {
     Agree,
     Differ,
-    /// Nothing, whatever the precision.
+    /// No evidence at any precision.
     Nothing,
     /// The precision is too low.
     Coarse,
@@ -64,17 +66,17 @@ struct Sampler<'a> {
     arena: &'a Arena,
     a: Id,
     b: Id,
-    plan: Plan,
+    plan: EvaluationOrder,
     integers: Vec<bool>,
     variables: Vec<usize>,
     has_i: bool,
-    /// Analytic for all real values, apart from poles.
+    /// True if analytic for all real values, except at poles.
     analytic: bool,
-    /// Variables and constants of operations that may change away from zero: |x − 1000|, ⌊x⌋.
+    /// Variables and constants of operations that may change behaviour away from zero: |x − 1000|, ⌊x⌋.
     breakpoints: Vec<(usize, BigRational)>,
-    /// Variables of these operations.
+    /// The variables of these operations.
     bent: Vec<usize>,
-    /// Whether a function that jumps at whole numbers occurs.
+    /// True if there is a function that jumps at whole numbers.
     steps: bool,
     log10: bool,
     height: i64,
@@ -83,7 +85,7 @@ struct Sampler<'a> {
 pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Equality, Failure> {
     let sampler = Sampler::new(arena, a, b, log10, work)?;
     let points = sampler.points();
-    // A quick look first: most wrong answers differ at once.
+    // Tries a few points first: most wrong answers differ immediately.
     for point in points.iter().take(4) {
         if matches!(sampler.look(point, 64, work)?.0, Evidence::Differ) {
             return Ok(Equality::Different);
@@ -98,13 +100,13 @@ pub(super) fn compare(arena: &Arena, a: Id, b: Id, log10: bool, work: &mut Work)
             Evidence::Coarse => unclear += 1,
         }
     }
-    // ⌊n/3⌋ is unclear wherever it jumps: `jumps` looks there.
-    let jumps = sampler.plan.nodes().iter().any(|&id| arena.bound(id) == 0 && super::jumps::is_jump(arena, id));
+    // ⌊n/3⌋ is unclear at its jumps; `jumps` checks those.
+    let jumps = sampler.plan.nodes().iter().any(|&id| arena.bound(id) == 0 && is_jump(arena, id));
     Ok(if agreed >= MIN_POINTS && (jumps || agreed > 2 * unclear) { Equality::Equal } else { Equality::Undecided })
 }
 
-/// Whether an expression has a value at one point at least, as far as can be seen.
-pub(super) fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Result<bool, Failure> {
+/// True if an expression has a value at one point at least, as far as the precision shows.
+pub(super) fn defined(arena: &Arena, id: Id, plan: &EvaluationOrder, work: &mut Work) -> Result<bool, Failure> {
     if !plan.nodes().iter().any(|&id| partial(arena, id)) {
         return Ok(true);
     }
@@ -121,7 +123,7 @@ pub(super) fn defined(arena: &Arena, id: Id, plan: &Plan, work: &mut Work) -> Re
 
 impl<'a> Sampler<'a> {
     fn new(arena: &'a Arena, a: Id, b: Id, log10: bool, work: &mut Work) -> Result<Sampler<'a>, Failure> {
-        let plan = Plan::new(arena, &[a, b], work)?;
+        let plan = EvaluationOrder::new(arena, &[a, b], work)?;
         let integers = integer_variables(arena, &plan, work)?;
         let mut variables = Vec::new();
         let mut has_i = false;
@@ -146,13 +148,13 @@ impl<'a> Sampler<'a> {
         Ok(Sampler { arena, a, b, plan, integers, variables, has_i, analytic, steps, breakpoints, bent, log10, height })
     }
 
-    /// Evidence at a point, with more precision where it is needed.
+    /// The evidence at a point; increases the precision if needed.
     fn decide(&self, point: &[BigRational], work: &mut Work) -> Result<Evidence, Failure> {
         let mut p = (POINT_BITS + SPARE_BITS + self.height).min(MAX_PRECISION);
         for _ in 0..3 {
             let (evidence, wanted) = self.look(point, p, work)?;
             match evidence {
-                // Numbers of such different sizes show little.
+                // Values of such different sizes give little evidence.
                 Evidence::Agree if wanted > MAX_POINT_BITS => return Ok(Evidence::Nothing),
                 Evidence::Agree if wanted > p => p = wanted,
                 Evidence::Coarse => p *= 2,
@@ -165,7 +167,7 @@ impl<'a> Sampler<'a> {
         Ok(Evidence::Coarse)
     }
 
-    /// Evidence at a point, and the precision that agreement needs.
+    /// The evidence at a point, and the precision that agreement needs.
     fn look(&self, point: &[BigRational], p: i64, work: &mut Work) -> Result<(Evidence, i64), Failure> {
         let context = Context { point, log10: self.log10, p };
         let evaluation = Evaluation::run(self.arena, &self.plan, &context, work)?;
@@ -249,8 +251,8 @@ impl<'a> Sampler<'a> {
             return points;
         }
         for (v, c) in self.breakpoints.iter().filter(|(v, _)| reals.contains(v)) {
-            for beside in beside(c) {
-                push(&|_| false, Some((*v, beside)));
+            for points_around in points_around(c) {
+                push(&|_| false, Some((*v, points_around)));
             }
         }
         for &v in self.bent.iter().filter(|v| reals.contains(v)).take(MAX_FAR) {
@@ -264,7 +266,7 @@ impl<'a> Sampler<'a> {
         points
     }
 
-    /// Points where functions that jump at whole numbers jump, and beyond the constants of integer variables.
+    /// Points at the jumps of functions that jump at whole numbers, and beyond the constants of integer variables.
     fn whole_points(&self) -> Vec<Vec<BigRational>> {
         let mut points = Vec::new();
         if self.steps {
@@ -288,13 +290,13 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// Whether a function can jump at whole numbers.
+/// True if a function can jump at whole numbers.
 fn is_step(function: Function) -> bool {
     matches!(function, Function::Floor | Function::Ceil | Function::Mod | Function::Sgn | Function::Gcd | Function::Lcm)
 }
 
-/// Notes the variables of an operation with their constants, if it can change anywhere but at zero: a power or a
-/// logarithm of a product cannot.
+/// Records the variables of an operation with their constants, if it can change behaviour anywhere except at zero. A
+/// power or logarithm of a product cannot.
 fn look_for_breakpoints(
     arena: &Arena,
     id: Id,
@@ -302,7 +304,7 @@ fn look_for_breakpoints(
     breakpoints: &mut Vec<(usize, BigRational)>,
     work: &mut Work,
 ) -> Result<(), Failure> {
-    let plan = Plan::new(arena, &[id], work)?;
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
     let (mut inside, mut constants, mut bent) = (Vec::new(), Vec::new(), false);
     for &id in plan.nodes() {
         match arena.op(id) {
@@ -343,8 +345,8 @@ fn look_for_breakpoints(
     Ok(())
 }
 
-/// Dyadic numbers of both signs on both sides of `r`, one part in about a thousand away.
-fn beside(r: &BigRational) -> Vec<BigRational> {
+/// Dyadic numbers of both signs on both sides of `r`, at a relative distance of about 1/1000.
+fn points_around(r: &BigRational) -> Vec<BigRational> {
     let shift = 30 - (r.numer().bits() as i64 - r.denom().bits() as i64);
     let power = |k: i64| {
         if k >= 0 { integer(BigInt::one() << k) } else { BigRational::new(BigInt::one(), BigInt::one() << -k) }
@@ -360,14 +362,14 @@ fn beside(r: &BigRational) -> Vec<BigRational> {
     points
 }
 
-/// Whether an operation is analytic for real operands, apart from poles.
+/// True if an operation is analytic for real operands, except at poles.
 fn is_analytic(arena: &Arena, id: Id, has_i: bool) -> bool {
     match arena.op(id) {
         Op::Pow(base, exponent) => {
             arena.rational_value(*exponent).is_some_and(|r| r.denom().is_one()) || arena.is_positive(*base)
         }
         Op::Call(Function::Sin | Function::Cos | Function::Exp, _) => true,
-        // With i their branch cuts are in reach.
+        // With i, real operations can reach the branch cuts.
         Op::Call(Function::Arsinh | Function::Arctan, _) if !has_i => true,
         Op::Call(_, args) => args.iter().all(|&id| arena.is_real(id)),
         Op::Series { .. } => false,
@@ -382,7 +384,7 @@ fn dyadic(scale: i64, seed: &mut u64) -> BigRational {
     if shift >= 0 { BigRational::new(m.into(), BigInt::one() << shift) } else { integer(BigInt::from(m) << -shift) }
 }
 
-/// Small positive integers in turn, then random ones.
+/// Small positive integers in sequence, then random ones.
 fn small_integer(round: usize, k: usize, seed: &mut u64) -> BigRational {
     let random = splitmix(seed);
     integer(match (round, k) {

@@ -1,4 +1,4 @@
-//! Decimals of real constants.
+//! Prints real constants as decimals.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -8,10 +8,11 @@ use num_traits::{Pow, Signed, Zero};
 use super::super::tree::Function;
 use super::arena::{Arena, Id, Op};
 use super::decide;
-use super::evaluate::{Context, Evaluation, Plan};
+use super::domain::MAX_PRECISION;
+use super::evaluate::{Context, Evaluation, EvaluationOrder};
 use super::work::{Failure, Work};
 
-/// Largest decimal exponent that is printed.
+/// Maximum decimal exponent.
 const MAX_DIGITS: i64 = 5000;
 
 /// The number rounded to `digits` significant digits, half away from zero.
@@ -24,13 +25,13 @@ pub(super) fn decimal(arena: &mut Arena, id: Id, digits: u32, work: &mut Work) -
     if !decide::is_defined(arena, id, work)? || !(arena.is_real(id) || decide::is_real(arena, id, work)?) {
         return Ok(None);
     }
-    let plan = Plan::new(arena, &[id], work)?;
-    // A logarithm of unknown base has no decimal.
+    let plan = EvaluationOrder::new(arena, &[id], work)?;
+    // A logarithm of unknown base has no decimal value.
     if plan.nodes().iter().any(|&id| matches!(arena.op(id), Op::Call(Function::Log, _))) {
         return Ok(None);
     }
     let mut p = 4 * digits + 64;
-    while p <= decide::MAX_PRECISION {
+    while p <= MAX_PRECISION {
         let context = Context { point: &[], log10: false, p };
         let evaluation = Evaluation::run(arena, &plan, &context, work)?;
         if let Ok(value) = evaluation.value(id)
@@ -48,7 +49,7 @@ pub(super) fn decimal(arena: &mut Arena, id: Id, digits: u32, work: &mut Work) -
     Ok(None)
 }
 
-/// Digits and the exponent of the last one.
+/// The digits, and the exponent of the last digit.
 #[derive(PartialEq)]
 struct Decimal {
     mantissa: BigInt,
@@ -63,7 +64,7 @@ fn round(x: &BigRational, digits: i64) -> Option<Decimal> {
     if x.is_zero() {
         return Some(Decimal { mantissa: BigInt::zero(), exponent: 0 });
     }
-    // The number of digits before the point, one more or less.
+    // The number of digits before the point, with an error of at most one.
     let bits = x.numer().bits() as i64 - x.denom().bits() as i64;
     let mut exponent = (bits as f64 * std::f64::consts::LOG10_2).floor() as i64 - digits - 1;
     if exponent.abs() > MAX_DIGITS {

@@ -1,7 +1,8 @@
-//! Exact rationals with bounded size: every operation is charged, and refused before it makes a number too long.
+//! Exact rationals with bounded size. Every operation is charged, and fails before it creates a number that is too
+//! long.
 //!
 //! `num-rational` reduces every result with a binary gcd, which takes quadratic time even against 1. These functions
-//! reduce with remainders first and only where something can cancel.
+//! reduce with remainders first, and only if something can cancel.
 
 use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
@@ -10,10 +11,10 @@ use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 
 use super::work::{Failure, Work};
 
-/// Longest numerator or denominator in bits.
+/// Maximum length of a numerator or denominator in bits.
 pub(super) const MAX_BITS: u64 = 1 << 17;
 
-/// Bits of numerator and denominator.
+/// Total bits of numerator and denominator.
 pub(super) fn bits(r: &BigRational) -> u64 {
     r.numer().bits() + r.denom().bits()
 }
@@ -83,13 +84,13 @@ pub(super) fn mul(a: &BigRational, b: &BigRational, work: &mut Work) -> Result<B
     Ok(BigRational::new_raw(n, d))
 }
 
-/// 1/r; r is not zero.
+/// 1/r; r must not be zero.
 pub(super) fn recip(r: &BigRational) -> BigRational {
     let (n, d) = (r.numer().clone(), r.denom().clone());
     if n.is_negative() { BigRational::new_raw(-d, -n) } else { BigRational::new_raw(d, n) }
 }
 
-/// r^n; r is not zero if n is negative.
+/// r^n; r must not be zero if n is negative.
 pub(super) fn pow(r: &BigRational, n: &BigInt, work: &mut Work) -> Result<BigRational, Failure> {
     let trivial = r.denom().is_one() && r.numer().magnitude().is_one() || r.is_zero();
     let n = if trivial {
@@ -131,7 +132,7 @@ pub(super) fn factorial(n: u64, step: u64, work: &mut Work) -> Result<BigRationa
 
 /// r (r−1) … (r−k+1) / k!
 pub(super) fn binomial(r: &BigRational, k: u64, work: &mut Work) -> Result<BigRational, Failure> {
-    // Symmetry, for integers.
+    // For integers, uses symmetry.
     if r.denom().is_one() && !r.is_negative() {
         let n = r.numer().to_u64().ok_or(Failure::Limit)?;
         if k > n {
@@ -155,7 +156,7 @@ pub(super) fn binomial(r: &BigRational, k: u64, work: &mut Work) -> Result<BigRa
     Ok(value)
 }
 
-/// Least common multiple or greatest common divisor of integers.
+/// The least common multiple or greatest common divisor of integers.
 pub(super) fn gcd_lcm(values: &[BigRational], lcm: bool, work: &mut Work) -> Result<BigRational, Failure> {
     let mut result = if lcm { BigInt::one() } else { BigInt::zero() };
     for v in values {
@@ -189,7 +190,7 @@ pub(super) fn modulo(a: &BigRational, b: &BigRational, work: &mut Work) -> Resul
     add(a, &-mul(&floor, &b, work)?, work)
 }
 
-/// The k-th root of a positive rational, if it is rational.
+/// The k-th root of a positive rational, if the root is rational.
 pub(super) fn exact_root(r: &BigRational, k: u64, work: &mut Work) -> Result<Option<BigRational>, Failure> {
     let root = |x: &BigInt, work: &mut Work| -> Result<Option<BigInt>, Failure> {
         if x.is_one() {
@@ -206,7 +207,7 @@ pub(super) fn exact_root(r: &BigRational, k: u64, work: &mut Work) -> Result<Opt
     Ok(root(r.denom(), work)?.map(|d| BigRational::new_raw(n, d)))
 }
 
-/// Small prime factors of a positive integer with their exponents, and the cofactor without any.
+/// The small prime factors of a positive integer with exponents, and the remaining cofactor.
 pub(super) fn factor(x: &BigInt, work: &mut Work) -> Result<(Vec<(u32, u32)>, BigInt), Failure> {
     let mut rest = x.clone();
     let mut found = Vec::new();
@@ -235,7 +236,7 @@ pub(super) fn factor(x: &BigInt, work: &mut Work) -> Result<(Vec<(u32, u32)>, Bi
         if let Some(small) = rest.to_u64()
             && u64::from(p) * u64::from(p) > small
         {
-            // What is left is a prime.
+            // The remaining cofactor is prime.
             if let Ok(prime) = u32::try_from(small) {
                 divide(&mut rest, prime, work)?;
             }
@@ -251,13 +252,13 @@ fn primes() -> impl Iterator<Item = u32> {
     (2u32..1000).filter(|n| (2..=n.isqrt()).all(|d| n % d != 0))
 }
 
-/// Equality by numerator and denominator: `Ratio`'s own goes by continued fractions, recursively, and two close numbers
-/// of thousands of digits would overflow the stack.
+/// Compares numerator and denominator. `Ratio` compares recursively with continued fractions, so two close numbers with
+/// thousands of digits would overflow the stack.
 pub(super) fn same(a: &BigRational, b: &BigRational) -> bool {
     a.numer() == b.numer() && a.denom() == b.denom()
 }
 
-/// Order by cross-multiplication, for the same reason.
+/// Orders by cross-multiplication, for the same reason as [`same`].
 pub(super) fn order(a: &BigRational, b: &BigRational) -> std::cmp::Ordering {
     (a.numer() * b.denom()).cmp(&(b.numer() * a.denom()))
 }

@@ -1,4 +1,4 @@
-//! What holds of any tree, any number and any text.
+//! Properties of any tree, any number and any text.
 
 use super::super::tree::{Bracket, Constant, Expr, Function, Literal, Relation};
 use super::super::{equal, judge, parse, same};
@@ -6,7 +6,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use proptest::prelude::*;
 
-/// Trees as the parser makes them.
+/// Random trees of the kind that the parser produces.
 fn tree() -> BoxedStrategy<Expr> {
     let integer = (0u64..2000).prop_map(|n| Expr::Number(Literal::integer(n)));
     let decimal = (1u64..99_999, 1u32..5).prop_map(|(n, decimals)| {
@@ -92,7 +92,7 @@ fn tree() -> BoxedStrategy<Expr> {
     .boxed()
 }
 
-/// Constant rational expressions with their values.
+/// Random constant rational expressions with their values.
 fn rational() -> impl Strategy<Value = (Expr, BigRational)> {
     let number = |n: i64| Expr::Number(Literal::integer(n));
     let leaf = (1i64..200).prop_map(move |n| (number(n), BigRational::from_integer(n.into())));

@@ -1,19 +1,20 @@
-//! Numbers: separators of thousands, decimal points and commas, recurring digits, scientific notation.
+//! Numbers: thousands separators, decimal points and commas, recurring digits, scientific notation.
 
 use super::super::tree::Literal;
-use super::{Commas, Kind, Scanner};
+use super::kind::{Commas, Kind};
+use super::scanner::Scanner;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 
-/// Most digits of one number.
+/// Maximum number of digits in a number.
 const MAX_DIGITS: usize = 4096;
-/// Digits from which a decimal with dots stands for an irrational number, as one without dots does.
+/// From this many digits, a decimal with dots stands for an irrational number, as one without dots does.
 const ENOUGH_DIGITS: usize = 6;
-/// Largest power of ten of scientific notation that is read as a number.
+/// Maximum power of ten in scientific notation.
 const MAX_EXPONENT: i64 = 4096;
 
 impl Scanner {
-    /// A number: its digits, separators, recurring digits and exponent.
+    /// Scans a number: its digits, separators, recurring digits and exponent.
     pub(super) fn number(&mut self) -> Option<()> {
         let mut whole = String::new();
         let mut plain = true;
@@ -50,7 +51,7 @@ impl Scanner {
                 recurring = fraction.split_off(fraction.len() - block);
                 self.at += dots;
             } else if whole.trim_start_matches('0').len() + fraction.len() >= ENOUGH_DIGITS {
-                self.at += dots; // of an irrational number
+                self.at += dots; // dots of an irrational number
             }
         }
         let exponent = self.exponent();
@@ -63,18 +64,18 @@ impl Scanner {
         Some(())
     }
 
-    /// Dots that say that the digits go on: their length.
+    /// The length of the dots that mark a continuation.
     fn dots(&self) -> Option<usize> {
         ["...", "\\ldots", "\\dots", "\\cdots"].into_iter().find(|dots| self.starts(self.at, dots)).map(str::len)
     }
 
-    /// What joins the digits read so far to the next ones: its length.
+    /// The length of the separator between the digits so far and the next ones.
     fn joint(&self, whole: &str, group: usize) -> Option<usize> {
         let three = |at: usize| self.digits(at) == 3;
-        // TeX sets digits with a thin space between them as one number; 1\,1/2 is a mixed number.
+        // TeX sets digits with thin spaces as one number; 1\,1/2 is a mixed number.
         let touches = |at: usize| self.digits(at) > 0 && self.chars.get(at + self.digits(at)) != Some(&'/');
         let at = self.at;
-        // Groups of three after a first group of one to three.
+        // Groups of three, after a first group of one to three digits.
         let first_groups = whole.len() == group && group <= 3 || whole.len() > group && group == 3;
         for comma in ["{,}", ",\\!", "\\!", "{{,}}", "{, }", " {, }"] {
             if self.starts(at, comma) {
@@ -93,7 +94,7 @@ impl Scanner {
         }
         let separator = self.peek(0)?;
         match self.commas {
-            // In brackets a comma separates.
+            // In brackets, a comma separates items.
             Commas::Thousands => {
                 // 1.234.567, but not 1.234
                 let points = separator == '.'
@@ -101,7 +102,7 @@ impl Scanner {
                         || self.chars.get(at + 4) == Some(&'.') && three(at + 5));
                 (separator == ',' && self.depth == 0 || matches!(separator, ' ' | '\'') || points).then_some(1)
             }
-            // Only where a comma with decimals follows, as in 1.234,5: 1.234 alone is a decimal.
+            // Only if a comma with decimals follows, as in 1.234,5: 1.234 alone is a decimal.
             Commas::Decimal => {
                 let mut end = at;
                 while self.chars.get(end) == Some(&'.') && three(end + 1) {
@@ -114,9 +115,9 @@ impl Scanner {
         }
     }
 
-    /// A decimal point, or a comma where it is one: its length. The digits after a point may all recur.
+    /// The length of a decimal point, or of a decimal comma. All digits after the point may recur.
     fn point(&self) -> Option<usize> {
-        // 1{,}41 is no list and no group of three.
+        // 1{,}41 is neither a list nor a group of three.
         if self.starts(self.at, "{,}") && self.digits(self.at + 3) > 0 {
             return Some(3);
         }
@@ -132,13 +133,13 @@ impl Scanner {
         (self.digits(self.at + skip) > 0 || recurs).then_some(skip)
     }
 
-    /// Digits in round brackets at `at`: how many.
+    /// The number of digits in round brackets at `at`.
     fn bracketed(&self, at: usize) -> Option<usize> {
         let n = self.digits(at + 1);
         (self.chars.get(at) == Some(&'(') && n > 0 && self.chars.get(at + 1 + n) == Some(&')')).then_some(n)
     }
 
-    /// The recurring digits that follow: `\overline{36}`, `\dot{1}4\dot{2}`, `(36)`.
+    /// Scans recurring digits: `\overline{36}`, `\dot{1}4\dot{2}`, `(36)`.
     fn recurring(&mut self, fraction: &str) -> String {
         for mark in ["\\overline{", "\\bar{", "\\overline ", "\\bar "] {
             let at = self.at + mark.len();
@@ -169,7 +170,7 @@ impl Scanner {
         digits
     }
 
-    /// `\dot{3}` or `\dot3`: the digit.
+    /// Scans the digit of `\dot{3}` or `\dot3`.
     fn dotted(&mut self) -> Option<char> {
         let mut at = self.at;
         if !self.starts(at, "\\dot") {
@@ -190,7 +191,7 @@ impl Scanner {
         Some(digit)
     }
 
-    /// The power of ten of `1e3`, `2.5E-7`.
+    /// Scans the power of ten in `1e3`, `2.5E-7`.
     fn exponent(&mut self) -> i64 {
         if !matches!(self.peek(0), Some('e' | 'E')) {
             return 0;
@@ -209,8 +210,8 @@ impl Scanner {
     }
 }
 
-/// The length of the block of digits that recurs at the end: one that stands there three times, or a long one twice.
-/// Shorter ones occur by chance: e is 2.718281828...
+/// The length of the recurring block at the end: a block that occurs three times there, or a long one twice. Shorter
+/// repeats occur by chance: e is 2.718281828...
 fn repeated(fraction: &str) -> Option<usize> {
     let digits = fraction.as_bytes();
     let ends_with = |block: usize, times: usize| {
@@ -220,7 +221,7 @@ fn repeated(fraction: &str) -> Option<usize> {
     (1..=digits.len().min(64) / 2).find(|&block| ends_with(block, if block < 5 { 3 } else { 2 }))
 }
 
-/// The number of these digits.
+/// Builds the number from its digits.
 fn literal(whole: &str, fraction: &str, recurring: &str) -> Option<Literal> {
     let big = |digits: &str| {
         if digits.is_empty() { Some(BigInt::from(0)) } else { BigInt::parse_bytes(digits.as_bytes(), 10) }

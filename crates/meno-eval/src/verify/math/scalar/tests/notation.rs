@@ -1,4 +1,4 @@
-//! A small plain notation for the tests: `2*x^2 + sqrt(3)`, `sum(k, 1, n, k)`, `f(x)`.
+//! A small plain-text notation for the tests: `2*x^2 + sqrt(3)`, `sum(k, 1, n, k)`, `f(x)`.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -19,7 +19,7 @@ struct Parser {
     tokens: Peekable<IntoIter<Token>>,
 }
 
-/// Parses an expression; anything wrong is a mistake of the test.
+/// Parses an expression. Panics on errors, which are mistakes in the test.
 pub(super) fn expr(text: &str) -> Expr {
     let mut parser = Parser { tokens: tokens(text).into_iter().peekable() };
     let e = parser.sum();

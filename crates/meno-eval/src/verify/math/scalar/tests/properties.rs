@@ -7,7 +7,7 @@ use super::notation::expr;
 use crate::verify::math::scalar::ball::Ball;
 use crate::verify::math::scalar::{Equality, Work, compare, equal, exact};
 
-/// Random expressions in the notation of the tests.
+/// Random expressions in the test notation.
 fn expression(leaf: &'static str) -> impl Strategy<Value = String> {
     let names: Vec<&'static str> = leaf.split(' ').collect();
     let leaf = prop_oneof![
@@ -45,7 +45,7 @@ proptest! {
     fn reflexive_and_symmetric(a in expression("x y pi e i"), b in expression("x y pi e i")) {
         prop_assert_ne!(decide(&a, &a), Equality::Different);
         let (left, right) = (decide(&a, &b), decide(&b, &a));
-        // Only the budget may make a difference.
+        // Only an exhausted budget may cause a difference.
         prop_assert!(left == right || left == Equality::Undecided || right == Equality::Undecided, "{left:?} {right:?}");
         prop_assert!(left != Equality::Equal || right != Equality::Different);
     }

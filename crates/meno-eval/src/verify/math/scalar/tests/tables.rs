@@ -1,4 +1,4 @@
-//! Pairs with one right verdict each.
+//! Pairs of expressions with their correct verdicts.
 
 use super::notation::expr;
 use crate::verify::math::scalar::{Equality, Work, equal};
@@ -322,7 +322,7 @@ fn identical_without_a_value() {
     );
 }
 
-/// Inputs made to take long: none is answered wrongly, and all end within the budget.
+/// Inputs designed to take long: all finish within the budget without a wrong verdict.
 #[test]
 fn adversarial() {
     let joined = |n: usize, sign: &str, term: &str| -> String {

@@ -1,15 +1,15 @@
-//! Notations that stand for a plainer tree: unit vectors, sums with dots.
+//! Rewrites special notations as plain trees: unit vectors, sums with dots, counts, stated values.
 
-use super::super::tree::{Bracket, Constant, Expr, Literal, Relation};
+use super::tree::{Bracket, Constant, Expr, Literal, Relation};
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 
-/// Longest product of a power in a progression.
+/// Maximum number of factors in a power of a progression.
 const MAX_TERMS: usize = 64;
 
-/// The coordinates of `3i + 2j`, as many as `dimension` says. At least one of j and k occurs: `3i` alone is imaginary.
+/// The `dimension` coordinates of `3i + 2j`. Requires j or k, because `3i` alone is imaginary.
 pub(super) fn coordinates(e: &Expr, dimension: usize) -> Option<Expr> {
     let mut sums: [Vec<Expr>; 3] = Default::default();
     let terms = match e {
@@ -53,7 +53,7 @@ fn axis(e: &Expr) -> Option<usize> {
     }
 }
 
-/// The axis of one term of a vector and its coefficient, in which no unit vector stands.
+/// The axis of one term of a vector and its coefficient, which contains no unit vector.
 fn component(term: &Expr) -> Option<(usize, Expr)> {
     if let Some(axis) = axis(term) {
         return Some((axis, Expr::Number(Literal::integer(1))));
@@ -74,11 +74,11 @@ fn component(term: &Expr) -> Option<(usize, Expr)> {
 }
 
 fn has_axis(e: &Expr) -> bool {
-    axis(e).is_some() || super::shape::children(e).into_iter().any(has_axis)
+    axis(e).is_some() || children(e).into_iter().any(has_axis)
 }
 
-/// A sum with dots as the value that it stands for: `1 + 2 + \cdots + n`. Two terms before the dots show an arithmetic
-/// progression, three a geometric one.
+/// Evaluates a sum with dots: `1 + 2 + \cdots + n`. Two terms before the dots define an arithmetic progression, three a
+/// geometric one.
 pub(super) fn without_dots(e: &Expr) -> Option<Expr> {
     let Expr::Add(terms) = e else { return None };
     let at = terms.iter().position(is_dots)?;
@@ -98,7 +98,7 @@ fn is_dots(e: &Expr) -> bool {
     matches!(e, Expr::Opaque(name) if name == "\\cdots")
 }
 
-/// A rational number as it is written.
+/// The rational number that an expression denotes.
 fn number(e: &Expr) -> Option<BigRational> {
     match e {
         Expr::Number(n) => Some(n.value.clone()),
@@ -121,7 +121,8 @@ fn written(r: &BigRational) -> Expr {
     if r.is_negative() { Expr::Neg(Box::new(size)) } else { size }
 }
 
-/// (first + last)/2 · ((last − first)/step + 1). A last term with a letter has to be that letter, or a multiple.
+/// (first + last)/2 · ((last − first)/step + 1). If the last term has a letter, it must be that letter or a multiple of
+/// it.
 fn arithmetic(first: &[BigRational], step: &BigRational, last: &Expr) -> Option<Expr> {
     if let Some(end) = number(last) {
         let steps = (&end - &first[0]) / step;
@@ -165,8 +166,8 @@ fn geometric(first: &[BigRational], last: &Expr) -> Option<Expr> {
     None
 }
 
-/// `C(10, 3)`, `P(5, 2)`, `C_{10}^3`, `C^3_{10}`: how many choices or arrangements there are.
-pub(in crate::verify::math) fn counted(e: &Expr) -> Option<BigInt> {
+/// `C(10, 3)`, `P(5, 2)`, `C_{10}^3`, `C^3_{10}`: the number of combinations or permutations.
+pub(super) fn counted(e: &Expr) -> Option<BigInt> {
     let (name, n, k) = match e {
         Expr::Apply(name, args) => match args.as_slice() {
             [n, k] => (name.as_str(), whole(n)?, whole(k)?),
@@ -192,9 +193,9 @@ pub(in crate::verify::math) fn counted(e: &Expr) -> Option<BigInt> {
     }
 }
 
-/// The value that an equation of names states, as in `m + n = 5`: a combination of two names or more without a constant
-/// term. `2x + 1 = 5` states no value of anything.
-pub(in crate::verify::math) fn stated_value(e: &Expr) -> Option<Expr> {
+/// The value that an equation of names states, as in `m + n = 5`: a combination of at least two names without a
+/// constant term. `2x + 1 = 5` does not state a value.
+pub(super) fn stated_value(e: &Expr) -> Option<Expr> {
     let Expr::Chain(operands, relations) = e else { return None };
     // x = y = 3
     if let Some((value, names)) = operands.split_last()
@@ -209,7 +210,7 @@ pub(in crate::verify::math) fn stated_value(e: &Expr) -> Option<Expr> {
     (is_combination(left, &mut names) && names.len() > 1).then(|| value.clone())
 }
 
-/// Whether an expression combines names with each other and with factors.
+/// True if an expression combines names with each other and with factors.
 fn is_combination<'a>(e: &'a Expr, names: &mut Vec<&'a str>) -> bool {
     match e {
         Expr::Symbol(name) => {
@@ -230,5 +231,18 @@ fn whole(e: &Expr) -> Option<u32> {
     match e {
         Expr::Number(n) if n.value.is_integer() => n.value.to_integer().to_u32(),
         _ => None,
+    }
+}
+
+/// The operands of a node that can contain ±.
+pub(super) fn children(e: &Expr) -> Vec<&Expr> {
+    match e {
+        Expr::Add(items) | Expr::Mul(items) | Expr::Sequence(items) | Expr::Call(_, items) => items.iter().collect(),
+        Expr::Chain(items, _) | Expr::Tuple(_, items, _) | Expr::List(items) | Expr::Set(items) => {
+            items.iter().collect()
+        }
+        Expr::Neg(x) | Expr::Percent(x) | Expr::Degrees(x) | Expr::Quantity(x, _) => vec![x],
+        Expr::Div(a, b) | Expr::Pow(a, b) | Expr::Root(a, b) => vec![a, b],
+        _ => Vec::new(),
     }
 }

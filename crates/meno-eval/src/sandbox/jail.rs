@@ -1,8 +1,9 @@
-//! The Linux side of the sandbox, from outside: starting the init of a sandbox, watching it, ending it.
+//! The outside of a sandbox on Linux: starts its init, monitors it and ends it.
 
-use super::inside::{self, Plan, Strings, WORK};
-use super::walls::{self, At, Wall};
-use super::{End, Job, Limits, calls, files, usage};
+use super::inside::{self, ChildSetup, Strings, WORK};
+use super::job::{End, Job, Limits};
+use super::layers::{self, At, Layer};
+use super::{calls, files, usage};
 use crate::error::Error;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,36 +20,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Whom programs run as when Meno runs as root: a limit on processes does not hold for root.
-const NOBODY: u32 = 65534;
+/// The user of programs when Meno runs as root: limits on the number of processes do not apply to root.
+const NOBODY_ID: u32 = 65534;
 
-/// A sandbox with a running program. Everything in it dies when this is dropped, and when Meno dies.
-pub(crate) struct Caged {
+/// A sandbox with a running program. All its processes die when this is dropped and when Meno dies.
+pub(crate) struct Jail {
     init: Pid,
-    hold: Arc<Hold>,
+    hold: Arc<InitHandle>,
     ended: Option<End>,
     excess: Arc<AtomicU8>,
     watch: Option<JoinHandle<()>>,
 }
 
-/// What ends an init.
-struct Hold {
+/// Controls the life of an init.
+struct InitHandle {
     pidfd: OwnedFd,
-    /// The init starts with the byte that is sent, and ends when the last writer is gone.
+    /// The init starts when it receives a byte and ends when the last writer is closed.
     lifeline: Mutex<Option<PipeWriter>>,
 }
 
-/// What made the watch end a sandbox.
+/// The reason for which the monitor ended a sandbox.
 const TOO_MUCH_CPU: u8 = 1;
 const TOO_MUCH_MEMORY: u8 = 2;
-const NOT_TO_BE_SEEN: u8 = 3;
+const USAGE_UNREADABLE: u8 = 3;
 
-/// CPU time that the program of `rehearse` uses in a process that is dead afterwards, as /proc may round it.
-const REHEARSED: Duration = Duration::from_millis(80);
+/// CPU time that the program of `self_test` uses in a process that then dies, with /proc's rounding.
+const SELF_TEST_CPU: Duration = Duration::from_millis(80);
 
-impl Caged {
+impl Jail {
     /// Starts a job.
-    pub(crate) fn start(job: Job) -> Result<Caged, Error> {
+    pub(crate) fn start(job: Job) -> Result<Jail, Error> {
         let failed = |what: &'static str| move |e: io::Error| Error::Sandbox(format!("{what}: {e}"));
         let mut plan = plan(&job)?;
         let stdin = match job.input {
@@ -60,24 +61,25 @@ impl Caged {
         let (errors, error) = io::pipe().map_err(failed("a pipe"))?;
         let streams =
             [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), lifeline.as_raw_fd(), error.as_raw_fd()];
-        let (init, pidfd) = clone(&mut plan, streams).at(Wall::Namespaces).map_err(|e| walls::explain(job.tool, &e))?;
+        let (init, pidfd) =
+            clone(&mut plan, streams).at(Layer::Namespaces).map_err(|e| layers::explain(job.tool, &e))?;
         drop((stdin, stdout, stderr, lifeline, error));
-        let hold = Arc::new(Hold { pidfd, lifeline: Mutex::new(None) });
+        let hold = Arc::new(InitHandle { pidfd, lifeline: Mutex::new(None) });
         let excess = Arc::new(AtomicU8::new(0));
-        let mut caged = Caged { init, hold, ended: None, excess, watch: None };
-        caged.release(writer, errors).map_err(|e| walls::explain(job.tool, &e))?;
-        caged.watch(job.limits).map_err(failed("a thread"))?;
-        Ok(caged)
+        let mut jail = Jail { init, hold, ended: None, excess, watch: None };
+        jail.release(writer, errors).map_err(|e| layers::explain(job.tool, &e))?;
+        jail.watch(job.limits).map_err(failed("a thread"))?;
+        Ok(jail)
     }
 
-    /// Sets the users of the namespace, lets the init go on and waits until the program runs.
+    /// Maps the users of the namespace, lets the init continue and waits until the program runs.
     fn release(&mut self, mut lifeline: PipeWriter, mut errors: PipeReader) -> io::Result<()> {
-        let sent = map_users(self.init).at(Wall::Maps).and_then(|()| lifeline.write_all(&[1]).at(Wall::Init));
+        let sent = map_users(self.init).at(Layer::Maps).and_then(|()| lifeline.write_all(&[1]).at(Layer::Init));
         match sent {
             Ok(()) => self.hold.keep(lifeline),
             Err(_) => drop(lifeline),
         }
-        // Why an init has failed before counts more than that nothing could be sent to it.
+        // The init's own error takes precedence over the error that nothing could be sent to it.
         let mut number = [0; 4];
         match errors.read_exact(&mut number) {
             Ok(()) => match i32::from_ne_bytes(number) {
@@ -85,15 +87,15 @@ impl Caged {
                 number => Err(io::Error::from_raw_os_error(number)),
             },
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => sent,
-            Err(e) => Err(e).at(Wall::Init),
+            Err(e) => Err(e).at(Layer::Init),
         }
     }
 
-    /// Starts the watch over what all processes of the sandbox use together.
+    /// Starts the thread that monitors what all processes of the sandbox use together.
     fn watch(&mut self, limits: Limits) -> io::Result<()> {
         let (init, hold, excess) = (self.init, self.hold.clone(), self.excess.clone());
         let watch = move || {
-            // A program that ends soon is never measured; measuring takes a twentieth of a processor at most.
+            // Programs that end within the first pause are never measured. Measuring takes at most 5 % of a processor.
             let mut pause = Duration::from_millis(100);
             while !ends_within(&hold.pidfd, pause) {
                 let start = Instant::now();
@@ -101,9 +103,9 @@ impl Caged {
                     Ok(usage) if usage.cpu > Duration::from_secs(limits.cpu_seconds) => TOO_MUCH_CPU,
                     Ok(usage) if usage.memory_bytes > limits.memory_bytes => TOO_MUCH_MEMORY,
                     Ok(_) => 0,
-                    // It has ended, or the watch has stopped.
+                    // The sandbox has ended, or the monitor has stopped.
                     Err(_) if ends_within(&hold.pidfd, Duration::ZERO) => return,
-                    Err(_) => NOT_TO_BE_SEEN,
+                    Err(_) => USAGE_UNREADABLE,
                 };
                 if reason != 0 {
                     excess.store(reason, Ordering::Release);
@@ -116,8 +118,8 @@ impl Caged {
         Ok(())
     }
 
-    /// Waits for the program's end, at most until `deadline`; `None` if it still runs then. The other processes of the
-    /// sandbox have ended with it.
+    /// Waits until the program ends or `deadline` passes; `None` if it still runs then. When it ends, all other
+    /// processes of the sandbox have ended too.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<End>, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
         if self.ended.is_none() && ends_within(&self.hold.pidfd, left) {
@@ -125,9 +127,9 @@ impl Caged {
             self.ended = Some(match (self.excess.load(Ordering::Acquire), status) {
                 (TOO_MUCH_CPU, _) => End::OutOfCpu,
                 (TOO_MUCH_MEMORY, _) => End::OutOfMemory,
-                (NOT_TO_BE_SEEN, _) => {
+                (USAGE_UNREADABLE, _) => {
                     return Err(Error::Sandbox(
-                        "a program was ended because /proc does not show its processes any more".to_owned(),
+                        "a program was stopped because /proc no longer shows its processes".to_owned(),
                     ));
                 }
                 (_, WaitStatus::Exited(_, 0)) => End::Done,
@@ -140,35 +142,35 @@ impl Caged {
     }
 }
 
-/// Tries what bounds programs from outside, on one that leaves a dead process behind and sleeps: that the watch sees what
-/// both used, and that the signal which kills them does so.
-pub(crate) fn rehearse(job: Job) -> Result<(), Error> {
+/// Tests the outside controls on a program that leaves a dead process behind and sleeps: the monitor must see what both
+/// processes used, and the kill signal must end them.
+pub(crate) fn self_test(job: Job) -> Result<(), Error> {
     let (tool, wall) = (job.tool, job.limits.wall);
-    let caged = Caged::start(job)?;
-    let failed = |wall: Wall, errno: Errno| Err(errno).at(wall).map_err(|e| walls::explain(tool, &e));
+    let jail = Jail::start(job)?;
+    let failed = |wall: Layer, errno: Errno| Err(errno).at(wall).map_err(|e| layers::explain(tool, &e));
     let deadline = Instant::now() + wall;
     loop {
-        let usage = usage::of(caged.init).at(Wall::Watch).map_err(|e| walls::explain(tool, &e))?;
+        let usage = usage::of(jail.init).at(Layer::Watch).map_err(|e| layers::explain(tool, &e))?;
         // The init and the sleeping program are left.
-        if usage.processes == 2 && usage.cpu >= REHEARSED && usage.memory_bytes > 0 {
+        if usage.processes == 2 && usage.cpu >= SELF_TEST_CPU && usage.memory_bytes > 0 {
             break;
         }
-        if ends_within(&caged.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
-            return failed(Wall::Watch, Errno::ENODATA);
+        if ends_within(&jail.hold.pidfd, Duration::from_millis(5)) || Instant::now() > deadline {
+            return failed(Layer::Watch, Errno::ENODATA);
         }
     }
-    match caged.hold.signal() {
-        Err(errno) => failed(Wall::Kill, errno),
-        Ok(()) if !ends_within(&caged.hold.pidfd, wall) => failed(Wall::Kill, Errno::ETIMEDOUT),
+    match jail.hold.signal() {
+        Err(errno) => failed(Layer::Kill, errno),
+        Ok(()) if !ends_within(&jail.hold.pidfd, wall) => failed(Layer::Kill, Errno::ETIMEDOUT),
         Ok(()) => Ok(()),
     }
 }
 
-impl Drop for Caged {
+impl Drop for Jail {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.hold.kill();
-            // Returns when every process of the namespace is dead.
+            // Returns when all processes of the namespace are dead.
             let _ = reap(self.init);
         }
         if let Some(watch) = self.watch.take() {
@@ -177,28 +179,28 @@ impl Drop for Caged {
     }
 }
 
-impl Hold {
-    /// Keeps the lifeline until the end.
+impl InitHandle {
+    /// Holds the lifeline open until the end.
     fn keep(&self, writer: PipeWriter) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
     }
 
-    /// Kills the init, and with it everything in its namespace. It may have ended already. Where the signal fails, the
+    /// Kills the init and so every process in its namespace; the init may have ended already. If the signal fails, the
     /// init ends because its lifeline breaks.
     fn kill(&self) {
         drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
         let _ = self.signal();
     }
 
-    /// Sends the init the signal that kills it.
+    /// Sends SIGKILL to the init.
     fn signal(&self) -> nix::Result<()> {
         let (pidfd, no_info) = (self.pidfd.as_raw_fd(), ptr::null::<libc::siginfo_t>());
-        // SAFETY: the descriptor is open, and without information the call reads nothing else.
+        // SAFETY: the descriptor is open, and without extra information the call reads nothing else.
         Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, libc::SIGKILL, no_info, 0) }).map(drop)
     }
 }
 
-/// Waits for the init's end.
+/// Waits for the init to end.
 fn reap(init: Pid) -> nix::Result<WaitStatus> {
     loop {
         match waitpid(init, Some(WaitPidFlag::__WALL)) {
@@ -208,12 +210,12 @@ fn reap(init: Pid) -> nix::Result<WaitStatus> {
     }
 }
 
-/// Whether the process ends before the time is over.
+/// True if the process ends within this time.
 fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
     let deadline = Instant::now() + time;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up, so that the last wait does not spin.
+        // Rounds up, so that the last wait does not spin.
         let left = (left + Duration::from_micros(999)).as_millis().min(i32::MAX as u128) as i32;
         let mut events = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut events, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
@@ -224,24 +226,24 @@ fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
     }
 }
 
-/// Makes the init, and a descriptor of it that no other process can ever take the place of.
-fn clone(plan: &mut Plan, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)> {
+/// Creates the init, with a pidfd that stays bound to this process even if its number is reused.
+fn clone(plan: &mut ChildSetup, streams: inside::Streams) -> io::Result<(Pid, OwnedFd)> {
     let mut pidfd = -1;
-    // A handler of Meno's must not run in the child.
+    // Blocks signals: Meno's handlers must not run in the child.
     let mut before = SigSet::empty();
     nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: the child calls `init`, which keeps the promises of `clone`, and `pidfd` is valid.
+    // SAFETY: the child calls `init`, which meets the conditions of `clone`, and `pidfd` is valid.
     let made = unsafe { inside::clone(calls::NAMESPACES | libc::CLONE_PIDFD, &mut pidfd) };
     if let Ok(None) = made {
         inside::init(plan, streams);
     }
     before.thread_set_mask()?;
     let init = made?.ok_or(Errno::EINVAL)?;
-    // SAFETY: the call has made this descriptor for us.
+    // SAFETY: the call created this descriptor for this process.
     Ok((init, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// The users of a new namespace: the one whom the program runs as, and no other.
+/// Maps only the program's own user into the new namespace.
 fn map_users(init: Pid) -> io::Result<()> {
     let (user, group) = user().unwrap_or((Uid::effective(), Gid::effective()));
     let put = |name: &str, text: String| std::fs::write(format!("/proc/{init}/{name}"), text);
@@ -252,18 +254,18 @@ fn map_users(init: Pid) -> io::Result<()> {
     put("gid_map", format!("{group} {group} 1"))
 }
 
-/// Whom programs run as instead of Meno's own user.
+/// The user of programs if they do not run as Meno's user.
 fn user() -> Option<(Uid, Gid)> {
-    Uid::effective().is_root().then(|| (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)))
+    Uid::effective().is_root().then(|| (Uid::from_raw(NOBODY_ID), Gid::from_raw(NOBODY_ID)))
 }
 
-/// A stream of the program, or the empty one.
+/// The given stream of the program, or `/dev/null`.
 fn stream(given: Option<OwnedFd>) -> Result<OwnedFd, Error> {
     let null = || std::fs::File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
     given.map_or_else(null, Ok).map_err(|e| Error::Sandbox(format!("/dev/null: {e}")))
 }
 
-/// A file without a name that holds the input.
+/// Creates an unnamed file that holds the input.
 fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::Seek;
     let mut file = tempfile::tempfile()?;
@@ -272,8 +274,8 @@ fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// What the child needs, prepared before the clone.
-fn plan(job: &Job) -> Result<Plan, Error> {
+/// Prepares everything that the child needs, before the clone.
+fn plan(job: &Job) -> Result<ChildSetup, Error> {
     let failed = |e: io::Error| Error::Sandbox(format!("the files of {}: {e}", job.tool.path.display()));
     let entries = files::entries(job).map_err(failed)?;
     let sources = entries.iter().map(|_| None).collect();
@@ -297,7 +299,7 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     let environment = lines.map(|line| text(&line)).collect::<Result<Vec<_>, _>>()?;
     let limits = &job.limits;
     let (root_size, inodes) = (files::size(job) + (1 << 20), entries.len() + 64);
-    Ok(Plan {
+    Ok(ChildSetup {
         user: user(),
         root_options: text(&format!("size={root_size},nr_inodes={inodes},mode=755"))?,
         work_options: text(&format!("size={},nr_inodes=1000,mode=700", limits.files_bytes))?,
@@ -308,7 +310,7 @@ fn plan(job: &Job) -> Result<Plan, Error> {
             (Resource::RLIMIT_DATA, limits.memory_bytes),
             (Resource::RLIMIT_AS, if job.tool.reserves_memory { u64::MAX } else { limits.memory_bytes }),
             (Resource::RLIMIT_FSIZE, limits.output_bytes),
-            // The init is a process of the same user.
+            // The init runs as the same user and counts as one process.
             (Resource::RLIMIT_NPROC, limits.processes + 1),
             (Resource::RLIMIT_NOFILE, 64),
             (Resource::RLIMIT_CORE, 0),
@@ -320,7 +322,7 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     })
 }
 
-/// The environment of programs.
+/// The environment variables of programs.
 fn environment() -> [String; 8] {
     let work = String::from_utf8_lossy(WORK.to_bytes());
     [

@@ -1,34 +1,34 @@
-//! What failed when a cage could not be built, why, and the way out.
+//! The layers of a sandbox, and error messages with the reason and remedy if one fails.
 
 use super::tools::Tool;
 use crate::error::Error;
 use nix::errno::Errno;
 use std::io;
 
-/// The steps of entering a sandbox.
+/// The layers of a sandbox, in setup order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wall {
-    /// New namespaces.
+pub(super) enum Layer {
+    /// Creating the namespaces.
     Namespaces = 1,
-    /// Closing what Meno has open.
+    /// Closing Meno's open descriptors.
     Descriptors,
-    /// The users of the new user namespace.
+    /// Mapping the users of the new user namespace.
     Maps,
-    /// Becoming user nobody, and giving up every capability.
+    /// Switching to user nobody and dropping all capabilities.
     User,
-    /// The first process of the process namespace, and the program's own.
+    /// Starting the init of the process namespace and the program's process.
     Init,
-    /// The files and directories that the tool needs.
+    /// Opening the files and directories that the tool needs.
     Files,
-    /// The file system in memory.
+    /// Mounting the file system in memory.
     Mounts,
     /// Leaving the machine's file system.
     Root,
-    /// The Landlock rules.
+    /// Applying the Landlock rules.
     Landlock,
-    /// The resource limits.
+    /// Setting the resource limits.
     Limits,
-    /// The filter of system calls.
+    /// Installing the system call filter.
     SystemCalls,
     /// Reading what all processes of a sandbox use.
     Watch,
@@ -36,49 +36,49 @@ pub(super) enum Wall {
     Kill,
 }
 
-/// All of them, with their names.
-pub(super) const WALLS: [(Wall, &str); 13] = [
-    (Wall::Namespaces, "namespaces of users, processes, mounts, network and IPC"),
-    (Wall::Descriptors, "closing Meno's own files"),
-    (Wall::Maps, "the user of the namespace"),
-    (Wall::User, "no privileges"),
-    (Wall::Init, "an init that everything dies with"),
-    (Wall::Files, "read-only views of the interpreter and the libraries"),
-    (Wall::Mounts, "a file system in memory"),
-    (Wall::Root, "leaving the machine's file system"),
-    (Wall::Landlock, "Landlock"),
-    (Wall::Limits, "limits of CPU time, memory, processes and files"),
-    (Wall::SystemCalls, "the filter of system calls"),
-    (Wall::Watch, "the watch over the CPU time and memory of all processes"),
-    (Wall::Kill, "ending a program from outside"),
+/// All layers with their names.
+pub(super) const LAYERS: [(Layer, &str); 13] = [
+    (Layer::Namespaces, "namespaces of users, processes, mounts, network and IPC"),
+    (Layer::Descriptors, "closing Meno's own files"),
+    (Layer::Maps, "the user of the namespace"),
+    (Layer::User, "no privileges"),
+    (Layer::Init, "an init whose end kills everything"),
+    (Layer::Files, "read-only views of the interpreter and the libraries"),
+    (Layer::Mounts, "a file system in memory"),
+    (Layer::Root, "leaving the machine's file system"),
+    (Layer::Landlock, "Landlock"),
+    (Layer::Limits, "limits of CPU time, memory, processes and files"),
+    (Layer::SystemCalls, "the filter of system calls"),
+    (Layer::Watch, "the watch over the CPU time and memory of all processes"),
+    (Layer::Kill, "ending a program from outside"),
 ];
 
-/// Marks an error with the wall that failed. One number passes from the child to the parent, so the wall goes into its
-/// upper half.
+/// Marks an error with the layer that failed. Only one number passes from the child to the parent, so the layer goes
+/// into its upper half.
 pub(super) trait At<T> {
-    fn at(self, wall: Wall) -> io::Result<T>;
+    fn at(self, layer: Layer) -> io::Result<T>;
 }
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
-    fn at(self, wall: Wall) -> io::Result<T> {
+    fn at(self, layer: Layer) -> io::Result<T> {
         self.map_err(|e| {
             let errno = e.into().raw_os_error().unwrap_or(libc::EINVAL);
-            io::Error::from_raw_os_error((wall as i32) << 16 | errno)
+            io::Error::from_raw_os_error((layer as i32) << 16 | errno)
         })
     }
 }
 
-/// The error of a process that could not be started in its cage.
+/// The error of a process that could not start in its jail.
 pub(super) fn explain(tool: &Tool, error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(0);
     let errno = Errno::from_raw(code & 0xffff);
-    match WALLS.iter().find(|(wall, _)| *wall as i32 == code >> 16) {
-        Some(&(wall, name)) => Error::Wall { wall: name, reason: reason(wall, errno, tool) },
+    match LAYERS.iter().find(|(layer, _)| *layer as i32 == code >> 16) {
+        Some(&(layer, name)) => Error::Layer { layer: name, reason: reason(layer, errno, tool) },
         None => Error::Sandbox(started(tool, error)),
     }
 }
 
-/// Why the tool itself did not start.
+/// The reason why the tool itself did not start.
 fn started(tool: &Tool, error: &io::Error) -> String {
     let path = tool.path.display();
     match error.raw_os_error().map(Errno::from_raw) {
@@ -86,7 +86,7 @@ fn started(tool: &Tool, error: &io::Error) -> String {
             "{path} cannot be run: {error}. The user that programs run as (nobody, when Meno runs as root) must be \
              allowed to read and run it and its libraries (chmod -R o+rX), on a file system without noexec"
         ),
-        Some(Errno::ENOENT) => format!("{path} is not there any more, or its dynamic loader is missing"),
+        Some(Errno::ENOENT) => format!("{path} no longer exists, or its dynamic loader is missing"),
         Some(Errno::EAGAIN | Errno::ENOMEM) => {
             format!("no new process could be started ({error}): the machine's or container's limit is reached")
         }
@@ -94,50 +94,50 @@ fn started(tool: &Tool, error: &io::Error) -> String {
     }
 }
 
-fn reason(wall: Wall, errno: Errno, tool: &Tool) -> String {
+fn reason(layer: Layer, errno: Errno, tool: &Tool) -> String {
     let description = errno.desc();
     let because = |text: &str, way_out: &str| format!("{text} ({description}). {way_out}");
-    match wall {
-        Wall::Namespaces => because("user namespaces are not available", &namespaces()),
-        Wall::Descriptors => because(
-            "the files that Meno has open could not be closed in the new process (close_range)",
+    match layer {
+        Layer::Namespaces => because("user namespaces are not available", &namespaces()),
+        Layer::Descriptors => because(
+            "Meno's open files could not be closed in the new process (close_range)",
             "It needs Linux 5.9 or later, and a container's seccomp profile must allow close_range",
         ),
-        Wall::Maps => because("the users of the new namespace could not be set", &namespaces()),
-        Wall::User => because(
+        Layer::Maps => because("the users of the new namespace could not be set", &namespaces()),
+        Layer::User => because(
             "Meno runs as root and cannot become user nobody",
             "Give the container CAP_SETUID and CAP_SETGID, or run Meno as an ordinary user",
         ),
-        Wall::Init => because(
+        Layer::Init => because(
             "the first process of the namespace could not be started",
             "The machine's or container's limit of processes, memory or open files is reached",
         ),
-        Wall::Files => because(
+        Layer::Files => because(
             &format!("what {} needs could not be mounted read-only in the new namespace", tool.path.display()),
             "This needs Linux 5.13 or later, and directories that the user who runs Meno can enter",
         ),
-        Wall::Mounts => because("the file system in memory could not be mounted in the new namespace", &namespaces()),
-        Wall::Root => because(
+        Layer::Mounts => because("the file system in memory could not be mounted in the new namespace", &namespaces()),
+        Layer::Root => because(
             "the machine's file system could not be left (pivot_root)",
-            "This does not work on an initial RAM disk (rootfs), or under a profile that forbids pivot_root",
+            "This fails on an initial RAM disk (rootfs), or under a profile that forbids pivot_root",
         ),
-        Wall::Landlock => because("Landlock, which keeps programs from other files, is not available", &landlock()),
-        Wall::Limits => because(
+        Layer::Landlock => because("Landlock, which keeps programs from other files, is not available", &landlock()),
+        Layer::Limits => because(
             "the resource limits could not be set",
             "A limit of Meno's own process is lower: `ulimit -H -a` shows them",
         ),
-        Wall::SystemCalls => {
+        Layer::SystemCalls => {
             because("the filter of system calls could not be set", "It needs a kernel with CONFIG_SECCOMP_FILTER")
         }
-        Wall::Watch => because("/proc does not show what the processes of a sandbox use", &watch()),
-        Wall::Kill => because(
+        Layer::Watch => because("/proc does not show what the processes of a sandbox use", &watch()),
+        Layer::Kill => because(
             "a running sandbox could not be killed (pidfd_send_signal)",
             "A container's seccomp profile must allow pidfd_send_signal",
         ),
     }
 }
 
-/// What hides processes in /proc.
+/// The cause for which /proc hides processes.
 fn watch() -> String {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hidden = mounts.lines().any(|line| line.contains(" /proc proc ") && line.contains("hidepid="));
@@ -153,7 +153,7 @@ fn watch() -> String {
     }
 }
 
-/// What Landlock needs, and the kernel of this machine.
+/// What Landlock needs, and this machine's kernel version.
 fn landlock() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
@@ -164,7 +164,7 @@ fn landlock() -> String {
     )
 }
 
-/// The setting of this machine that forbids user namespaces, and what changes it.
+/// The setting of this machine that forbids user namespaces, and how to change it.
 fn namespaces() -> String {
     let settings = [
         ("user.max_user_namespaces", "0", "10000"),
@@ -187,11 +187,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_wall_has_its_own_message() {
-        let tool = Tool::made("/root/python/bin/python3");
+    fn each_layer_has_a_distinct_message() {
+        let tool = Tool::from_job_file("/root/python/bin/python3");
         let mut seen = std::collections::HashSet::new();
-        for (wall, _) in WALLS {
-            let error = Err::<(), _>(Errno::EPERM).at(wall).unwrap_err();
+        for (layer, _) in LAYERS {
+            let error = Err::<(), _>(Errno::EPERM).at(layer).unwrap_err();
             let message = explain(&tool, &error).to_string();
             assert!(message.contains("Operation not permitted"), "{message}");
             assert!(seen.insert(message.clone()), "twice: {message}");
