@@ -30,6 +30,8 @@
 //! # Ok::<(), meno_train::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod behaviour;
 mod context;
 pub mod corpus;

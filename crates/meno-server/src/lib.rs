@@ -11,6 +11,8 @@
 //! Constraints on the tokens of an answer ([`thinking`], [`structured`]) are combined in [`decoding_constraints`],
 //! which the engine calls for every token. Every error response is an [`error::ApiError`].
 
+#![forbid(unsafe_code)]
+
 mod access;
 pub mod answer;
 pub mod app;

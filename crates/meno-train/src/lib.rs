@@ -4,6 +4,8 @@
 //! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: forward and backward
 //! passes over packed sequences, clipping, update.
 
+#![forbid(unsafe_code)]
+
 pub mod checkpoint;
 pub mod data;
 pub mod distill;

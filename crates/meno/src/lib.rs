@@ -33,6 +33,8 @@
 //! The parts: [`tensor`] (programs and devices), [`model`] (networks, checkpoints), [`engine`] (text, generation),
 //! `eval` (tasks, verifiers), `train` (the recipe), `server` (HTTP).
 
+#![forbid(unsafe_code)]
+
 pub use meno_engine as engine;
 #[cfg(feature = "train")]
 pub use meno_eval as eval;
