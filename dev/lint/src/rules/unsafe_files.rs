@@ -9,7 +9,7 @@ const DIRS: [&str; 1] = ["crates/meno-tensor/src/cpu/"];
 /// Other files that may contain `unsafe`, each with its reason.
 const FILES: [(&str, &str); 16] = [
     ("crates/meno-engine/src/clock.rs", "FFI: the processor time of a thread"),
-    ("crates/meno-eval/src/sandbox/cage.rs", "FFI: clone and signals by pidfd"),
+    ("crates/meno-eval/src/sandbox/jail.rs", "FFI: clone and signals by pidfd"),
     ("crates/meno-eval/src/sandbox/inside.rs", "FFI: namespaces, capabilities, exec"),
     ("crates/meno-eval/src/sandbox/usage.rs", "FFI: a child process for its test"),
     ("crates/meno-eval/tests/attacks.rs", "FFI: a mount namespace for the test"),
