@@ -11,7 +11,7 @@ fuzz_target!(|data: (&str, &str)| {
     math::judge(gold, response, false);
     math::judge(gold, &format!("\\boxed{{{response}}}"), false);
     choice::letter(response);
-    countdown::makes(response, &[1, 2, 3], 6);
+    countdown::is_solution(response, &[1, 2, 3], 6);
     assert_eq!(math::equal(gold, response), math::equal(response, gold));
     for reading in math::parse(response) {
         let printed = reading.to_string();
