@@ -1,7 +1,7 @@
 //! The shape of a network, from Hugging Face's `config.json`.
 //!
-//! Keys keep their published names. All keys of the file are kept, so that saving also writes those that this crate
-//! does not use. Every size is bounded and checked against the others before anything is allocated.
+//! Keys keep their published names. All keys of the file are kept, so that saving also writes the keys that this
+//! crate does not use. Every size is bounded and checked against the others before anything is allocated.
 
 mod counts;
 mod deepseek;

@@ -127,16 +127,14 @@ pub(crate) fn load(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, u
     let (mut read, total) = (0, layout.count());
     on_read(0, total);
     for (p, name) in all {
-        match source.blocks(&name)?.filter(|_| layout.is_quantized(p)) {
-            Some(blocks) => {
-                source.check_finite(&name)?;
-                model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
-            }
-            None => {
-                let mut result = Ok(());
-                model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
-                result?;
-            }
+        if layout.is_quantized(p) {
+            let blocks = source.blocks(&name)?.expect("invariant: only matrices in blocks are marked as quantized");
+            source.check_finite(&name)?;
+            model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
+        } else {
+            let mut result = Ok(());
+            model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
+            result?;
         }
         read += layout.info(p).len();
         on_read(read, total);

@@ -72,7 +72,7 @@ pub struct ChatRequest {
     pub sampling: SamplingFields,
 }
 
-/// A validated chat request: the conversation, the tools, and the names of those that the model is shown.
+/// A validated chat request: the conversation, the tools, and the names of the tools that the model sees.
 pub(crate) struct PreparedChat {
     pub(crate) conversation: Conversation,
     tools: Vec<Tool>,

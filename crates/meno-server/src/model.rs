@@ -10,7 +10,8 @@ use crate::types::now;
 use meno_engine::reasoning::OPEN;
 use meno_engine::taught::Taught;
 use meno_engine::tokenizer::TokenBytes;
-use meno_engine::{ChatTemplate, Error, GenerationConfig, Pooling, Sampling, Tokenizer};
+use meno_engine::{ChatTemplate, Error, GenerationConfig, Pooling, Sampling, TextModel, Tokenizer};
+use meno_model::Model;
 use std::sync::{Arc, OnceLock};
 
 /// Longest text that is tokenized: this many bytes per token of the context, within the two bounds below. Tokenizing
@@ -93,6 +94,13 @@ impl ServedModel {
             created: now(),
             token_bytes: OnceLock::new(),
         })
+    }
+
+    /// Splits a model with its text into the served model and the network, for a context of `context` tokens.
+    pub fn split(text: TextModel, context: usize) -> Result<(ServedModel, Model), Error> {
+        let TextModel { name, model, tokenizer, template, generation, taught, .. } = text;
+        let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
+        Ok((ServedModel { taught, ..served.with_generation_config(&generation) }, model))
     }
 
     /// Uses the sampling defaults of the model's `generation_config.json`.

@@ -93,10 +93,7 @@ impl Server {
             queue: QUEUE,
             prefix_file: None,
         };
-        let TextModel { name, model, tokenizer, template, generation, taught, .. } = text;
-        let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
-        let mut served = served.with_generation_config(&generation);
-        served.taught = taught;
+        let (served, model) = ServedModel::split(text, context)?;
         Ok(Server::new(served, Engine::start(model, engine)?, options))
     }
 

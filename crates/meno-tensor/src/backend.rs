@@ -7,10 +7,11 @@
 use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};
 use crate::log_softmax::LogSoftmax;
+use crate::ops::Op;
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
 use crate::quant::GgmlType;
-use crate::tape::{Activation, Batch, Objective, Outputs, Param, ParamLayout, Program};
+use crate::tape::{Activation, Batch, Dtype, Objective, Outputs, Param, ParamLayout, Program};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -201,6 +202,24 @@ pub trait Executor: Any + Send {
 pub struct Profile {
     /// One entry per op.
     pub ops: Vec<OpTime>,
+}
+
+impl Profile {
+    /// Starts a profile of a program.
+    pub(crate) fn new(program: &Program) -> Profile {
+        let time = |op: &Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
+        Profile { ops: program.ops.iter().map(time).collect() }
+    }
+}
+
+impl Program {
+    /// Fails if the program has activations that are not f32, for devices that execute no others.
+    pub(crate) fn check_f32(&self, device: Device) -> Result<(), Error> {
+        match self.activations.iter().find(|a| a.dtype != Dtype::F32) {
+            Some(a) => Err(Error::Unsupported { device, what: format!("activations in {:?}", a.dtype) }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The time spent on one op: CPU seconds, or device seconds on a GPU.

@@ -9,9 +9,14 @@ use meno_engine::Tokenizer;
 use meno_model::recognize;
 use std::path::{Path, PathBuf};
 
+/// The file or directory of a model, unchecked, for callers that check what they load.
+pub(crate) fn locate(name: &Path) -> Result<PathBuf> {
+    hub::locate(&at_home(name))
+}
+
 /// The file or directory of a runnable model: config and weights that match each other.
 pub(crate) fn model(name: &Path) -> Result<PathBuf> {
-    let path = hub::locate(&at_home(name))?;
+    let path = locate(name)?;
     recognize::check(&path)?;
     Ok(path)
 }

@@ -173,7 +173,7 @@ impl ModelArgs {
     /// Loads the model at `path`, or from the hub if `path` is a hub name; returns it with the context
     /// length. `on_read` receives the number of values read so far and the total.
     pub(crate) fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
-        let path = open::model(path)?;
+        let path = open::locate(path)?;
         let (options, precision) = self.precision.load_options(Precision::Bf16);
         let work = Work::loading(&path);
         let text = TextModel::load_with(&path, options, precision, &mut |read, of| {

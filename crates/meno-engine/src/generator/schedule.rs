@@ -238,7 +238,7 @@ impl Schedule {
         }
     }
 
-    /// Drafts the next tokens of sequence `i`, as far as there is room without evicting anything.
+    /// Drafts the next tokens of sequence `i`, if they fit without evicting anything.
     fn guess(&mut self, i: usize, table: &mut PageTable) {
         let s = &mut self.active[i];
         if self.options.speculative == Speculative::Ngram {
@@ -288,8 +288,8 @@ impl Schedule {
         self.active.iter_mut().for_each(|s| s.observe(backend, out, vocab, rows));
     }
 
-    /// Updates the sequences after a step. When a prompt is complete, the other samples of it join, as far as there is
-    /// room: they share its pages and sample from its logits.
+    /// Updates the sequences after a step. When a prompt is complete, the other samples of it join while there are
+    /// free slots: they share its pages and sample from its logits.
     pub(super) fn ran(&mut self, table: &mut PageTable) {
         for i in 0..self.active.len() {
             let s = &mut self.active[i];

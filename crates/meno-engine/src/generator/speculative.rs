@@ -32,7 +32,7 @@ const GRAMS: std::ops::RangeInclusive<usize> = 2..=4;
 /// Maximum draft length of look-up. The length adapts to the acceptance: see [`Sequence::learn`].
 const MOST: usize = 8;
 
-/// Drafts at most `most` tokens: those that followed an earlier occurrence of the last few tokens.
+/// Drafts the tokens, at most `most`, that followed an earlier occurrence of the last few tokens.
 pub(super) fn look_up(tokens: &[u32], most: usize, draft: &mut Vec<u32>) {
     draft.clear();
     let history = &tokens[..tokens.len() - 1];

@@ -26,7 +26,7 @@ pub(super) const UNUSED: i64 = 5;
 const END_OF_GENERATION: [&str; 7] =
     ["<|eot_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<｜end▁of▁sentence｜>"];
 
-/// The tokens of the file: all texts by id, and those that are not plain vocabulary.
+/// The tokens of the file: all texts by id, and the tokens outside the plain vocabulary.
 struct Tokens {
     texts: Vec<String>,
     types: Vec<i64>,

@@ -113,7 +113,7 @@ fn exit(code: io::Result<i32>) -> ! {
 fn arrange(streams: Streams) -> io::Result<()> {
     let mut above = [0; 5];
     for (above, stream) in above.iter_mut().zip(streams) {
-        // SAFETY: duplicates an open descriptor to a number above those that the five get below.
+        // SAFETY: duplicates an open descriptor to a number above the five that are assigned below.
         *above = Errno::result(unsafe { libc::fcntl(stream, libc::F_DUPFD, 16) }).at(Layer::Init)?;
     }
     for (number, &above) in (0..).zip(&above) {

@@ -4,7 +4,7 @@ use super::kv_store::CpuKvStore;
 use super::ops::head::HeadMemory;
 use super::weights::CpuWeights;
 use crate::precision::Precision;
-use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Io, Objective, Outputs, PageTable, Param};
+use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Objective, Outputs, PageTable, Param};
 use std::ops::Range;
 
 /// Activations (or their gradients): disjoint slices of one planned block of memory.
@@ -131,13 +131,5 @@ impl Ctx<'_> {
     /// Returns the integer buffer of a handle.
     pub(crate) fn ints(&mut self, ints: IntTensor) -> &mut IntBuffer {
         &mut self.ints[ints.index()]
-    }
-}
-
-/// Returns what an op declares for the forward or the backward pass: activations, then gradients.
-pub(super) fn declared(io: &Io, forward: bool) -> [[&[Activation]; 2]; 2] {
-    match forward {
-        true => [[&io.reads, &io.writes], [&[], &[]]],
-        false => [[&io.saved, &[]], [&io.grad_reads, &io.grad_writes]],
     }
 }

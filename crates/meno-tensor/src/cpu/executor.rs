@@ -1,16 +1,16 @@
 //! Runs a program on the CPU. All memory is allocated once; a pass allocates nothing.
 
-use super::context::{Cache, Ctx, IntBuffer, ParamGrads, Slots, declared};
+use super::context::{Cache, Ctx, IntBuffer, ParamGrads, Slots};
 use super::host_buffer::HostBuffer;
 use super::kv_store::CpuKvStore;
 use super::ops::head::HeadMemory;
 use super::ops::kernels;
 use super::time::cpu_seconds;
 use super::weights::CpuWeights;
-use crate::backend::{Buffer, Error, Executor, OpTime, Pass, Profile, Weights, own_mut};
+use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
-use crate::tape::{Activation, Dtype, Losses, Outputs, Program, Step};
+use crate::tape::{Activation, Losses, Outputs, Program, Step};
 
 /// A program with its memory.
 pub(super) struct CpuExecutor {
@@ -26,17 +26,9 @@ pub(super) struct CpuExecutor {
 
 impl CpuExecutor {
     pub(super) fn new(program: Program) -> Result<Self, Error> {
-        if let Some(a) = program.activations.iter().find(|a| a.dtype != Dtype::F32) {
-            return Err(Error::Unsupported { device: Device::Cpu, what: format!("activations in {:?}", a.dtype) });
-        }
+        program.check_f32(Device::Cpu)?;
         let rows = program.mode.rows;
         let scratch = program.ops.iter().map(|op| kernels(op).scratch(rows)).max().unwrap_or(0);
-        let out = Outputs {
-            logprobs: vec![0.0; rows],
-            entropies: vec![0.0; rows],
-            expert_load: vec![Vec::new(); program.routers],
-            ..Outputs::default()
-        };
         let memory = |bytes: usize, what| HostBuffer::new(bytes / size_of::<f32>(), what);
         Ok(CpuExecutor {
             activations: memory(program.plan.activation_bytes, "activations")?,
@@ -44,7 +36,7 @@ impl CpuExecutor {
             scratch: HostBuffer::new(scratch, "scratch memory")?,
             ints: program.int_capacities.iter().map(|&capacity| IntBuffer::new(capacity)).collect(),
             head: HeadMemory::default(),
-            out,
+            out: program.outputs(),
             profile: None,
             program,
         })
@@ -94,7 +86,7 @@ impl CpuExecutor {
         let Program { ops, ios, plan, activations: shapes, .. } = &self.program;
         let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
         let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
-        let [values, gradients] = declared(&ios[i], forward);
+        let [values, gradients] = ios[i].touched(forward);
         let train = param_grads.is_some();
         let mut ctx = Ctx {
             params: weights,
@@ -150,8 +142,7 @@ impl Executor for CpuExecutor {
         (self.activations.len() + self.grads.len() + self.scratch.len()) * size_of::<f32>()
     }
     fn start_profile(&mut self) {
-        let time = |op: &crate::ops::Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
-        self.profile = Some(Profile { ops: self.program.ops.iter().map(time).collect() });
+        self.profile = Some(Profile::new(&self.program));
     }
     fn profile(&self) -> Option<&Profile> {
         self.profile.as_ref()

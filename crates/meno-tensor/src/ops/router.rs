@@ -114,4 +114,6 @@ impl Describe for Router {
 }
 
 #[cfg(test)]
+pub(crate) mod selections;
+#[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::kv_store::PlainKvStore;
 use super::weights::PlainWeights;
 use crate::ops::Columns;
 use crate::precision::Precision;
-use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Io, Objective, Outputs, PageTable, Param};
+use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Objective, Outputs, PageTable, Param};
 use std::ops::Range;
 
 /// Activations, or their gradients: byte ranges in one planned block of memory.
@@ -152,13 +152,5 @@ fn store(to: &mut [f32], values: &[f64], add: bool) {
     assert!(to.len() == values.len(), "invariant: {} values for {}", values.len(), to.len());
     for (to, value) in to.iter_mut().zip(values) {
         *to = if add { *to as f64 + value } else { *value } as f32;
-    }
-}
-
-/// Returns what an op declares to read and write in a half of the pass: activations, then gradients.
-pub(super) fn declared(io: &Io, forward: bool) -> [[&[Activation]; 2]; 2] {
-    match forward {
-        true => [[&io.reads, &io.writes], [&[], &[]]],
-        false => [[&io.saved, &[]], [&io.grad_reads, &io.grad_writes]],
     }
 }

@@ -1,14 +1,14 @@
 //! Runs a program step by step, with activations at the places of its memory plan.
 
 use super::buffer::{Block, zeroed};
-use super::context::{Cache, Ctx, Slots, declared};
+use super::context::{Cache, Ctx, Slots};
 use super::kv_store::PlainKvStore;
 use super::ops::kernels;
 use super::weights::PlainWeights;
-use crate::backend::{Buffer, Error, Executor, OpTime, Pass, Profile, Weights, own_mut};
+use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
-use crate::tape::{Activation, Dtype, Losses, Outputs, Program, Step};
+use crate::tape::{Activation, Losses, Outputs, Program, Step};
 use std::time::Instant;
 
 /// A program with its memory.
@@ -32,24 +32,12 @@ fn first_writes(program: &Program) -> Vec<Vec<Activation>> {
 
 impl PlainExecutor {
     pub(super) fn new(program: Program) -> Result<Self, Error> {
-        if let Some(a) = program.activations.iter().find(|a| a.dtype != Dtype::F32) {
-            return Err(Error::Unsupported {
-                device: Device::Reference,
-                what: format!("activations in {:?}", a.dtype),
-            });
-        }
-        let rows = program.mode.rows;
-        let out = Outputs {
-            logprobs: vec![0.0; rows],
-            entropies: vec![0.0; rows],
-            expert_load: vec![Vec::new(); program.routers],
-            ..Outputs::default()
-        };
+        program.check_f32(Device::Reference)?;
         Ok(PlainExecutor {
             activations: zeroed(program.plan.activation_bytes / size_of::<f32>(), "activations")?,
             grads: zeroed(program.plan.grad_bytes / size_of::<f32>(), "gradients of activations")?,
             ints: vec![Vec::new(); program.int_capacities.len()],
-            out,
+            out: program.outputs(),
             profile: None,
             first_writes: first_writes(&program),
             program,
@@ -101,7 +89,7 @@ impl PlainExecutor {
         let Program { ops, ios, plan, activations: shapes, int_capacities, .. } = &self.program;
         let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
         let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
-        let [[reads, writes], [grad_reads, grad_writes]] = declared(&ios[i], forward);
+        let [[reads, writes], [grad_reads, grad_writes]] = ios[i].touched(forward);
         let mut acts = Slots { data: &mut self.activations, places, shapes, rows, reads, writes };
         let places = &plan.grads;
         let mut grads = Slots { data: &mut self.grads, places, shapes, rows, reads: grad_reads, writes: grad_writes };
@@ -163,8 +151,7 @@ impl Executor for PlainExecutor {
         (self.activations.len() + self.grads.len()) * size_of::<f32>()
     }
     fn start_profile(&mut self) {
-        let time = |op: &crate::ops::Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
-        self.profile = Some(Profile { ops: self.program.ops.iter().map(time).collect() });
+        self.profile = Some(Profile::new(&self.program));
     }
     fn profile(&self) -> Option<&Profile> {
         self.profile.as_ref()

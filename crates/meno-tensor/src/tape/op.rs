@@ -57,6 +57,17 @@ pub struct Io {
     pub grad_writes: Vec<Activation>,
 }
 
+impl Io {
+    /// Returns what the op declares for the forward or the backward pass: activations read and written, then gradients
+    /// read and written.
+    pub(crate) fn touched(&self, forward: bool) -> [[&[Activation]; 2]; 2] {
+        match forward {
+            true => [[&self.reads, &self.writes], [&[], &[]]],
+            false => [[&self.saved, &[]], [&self.grad_reads, &self.grad_writes]],
+        }
+    }
+}
+
 /// An op's description of itself, the same on every device.
 pub trait Describe {
     /// Returns the name in profiles.

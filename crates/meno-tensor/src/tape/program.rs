@@ -1,6 +1,7 @@
 //! A planned network: a list of ops and the places of their activations. It holds no memory; a backend executes it.
 
 use super::op::{Dtype, Io};
+use super::outputs::Outputs;
 use super::plan::Plan;
 use crate::ops::Op;
 
@@ -45,12 +46,17 @@ impl Program {
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
+    /// Returns the outputs before the first pass.
+    pub(crate) fn outputs(&self) -> Outputs {
+        Outputs {
+            logprobs: vec![0.0; self.mode.rows],
+            entropies: vec![0.0; self.mode.rows],
+            expert_load: vec![Vec::new(); self.routers],
+            ..Outputs::default()
+        }
+    }
     /// Returns the number of floating-point operations of one forward pass over `rows` rows.
     pub fn flops(&self, rows: usize) -> u64 {
         self.ops.iter().map(|op| op.description().flops(rows)).sum()
-    }
-    /// Returns the number of bytes that the plan needs for activations and for their gradients.
-    pub fn planned_bytes(&self) -> usize {
-        self.plan.activation_bytes + self.plan.grad_bytes
     }
 }

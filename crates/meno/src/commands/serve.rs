@@ -7,9 +7,9 @@ use crate::output::{self, Inputs};
 use crate::session::ModelArgs;
 use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
+use meno_engine::Error;
 use meno_engine::engine::{Engine, EngineOptions};
 use meno_engine::generator::Options;
-use meno_engine::{Error, TextModel};
 use meno_model::Model;
 use meno_server::{ConnectionLimits, Listen, Loading, ServedModel, Server, ServerOptions};
 use std::cell::OnceCell;
@@ -117,7 +117,6 @@ fn load(
 ) -> Result<Arc<Server>> {
     let (text, context) = args.model.load(path, on_read)?;
     let mut names = args.name.iter().cloned();
-    let name = names.next().unwrap_or_else(|| text.name.clone());
     let Options { kv_type, speculative, .. } = args.model.generation();
     let engine = EngineOptions {
         capacity: text.capacity(args.parallel, context),
@@ -127,10 +126,10 @@ fn load(
         queue: args.queue,
         prefix_file: args.prefix_cache.clone(),
     };
-    let TextModel { generation, model, tokenizer, template, taught, .. } = text;
-    let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
-    let mut served = served.with_generation_config(&generation);
-    served.taught = taught;
+    let (mut served, model) = ServedModel::split(text, context)?;
+    if let Some(name) = names.next() {
+        served.name = name;
+    }
     served.aliases = names.collect();
     Ok(Server::new(served, start(model, engine)?, options))
 }

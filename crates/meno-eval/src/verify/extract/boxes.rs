@@ -1,4 +1,4 @@
-//! Answers in `\boxed{…}`: finds the boxes, groups those that belong together, and discards those that do not count.
+//! Answers in `\boxed{…}`: finds the boxes, groups related boxes, and discards boxes that do not count.
 
 use super::around::{Affixes, affixes, affixes_of_list};
 use super::denial::{denied_after, denied_before};

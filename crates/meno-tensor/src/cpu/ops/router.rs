@@ -246,4 +246,16 @@ impl Kernels for Router {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use crate::ops::router::selections;
+
+    #[test]
+    fn selections_by_hand() {
+        selections::check(|gate, s, bias| {
+            let (mut choice, mut chosen, mut weights) = (vec![0.0; s.len()], vec![0; 3], vec![0.0; 3]);
+            gate.select(s, bias, &mut choice, &mut chosen);
+            gate.weigh(s, &chosen, &mut weights);
+            (chosen, weights)
+        });
+    }
+}

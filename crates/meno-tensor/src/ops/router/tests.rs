@@ -1,22 +1,9 @@
 //! Tests of the router on every device: gradients, the balance loss.
 
+use super::selections::gate;
 use super::*;
 use crate::precision::Precision;
 use crate::testing::{TestInput, build};
-
-fn gate(scoring_func: Scoring, topk_method: TopkMethod) -> Gate {
-    Gate {
-        scoring_func,
-        topk_method,
-        n_routed_experts: 8,
-        num_experts_per_tok: 3,
-        n_group: 4,
-        topk_group: 2,
-        norm_topk_prob: true,
-        routed_scaling_factor: 2.5,
-        aux_loss_alpha: 0.0,
-    }
-}
 
 fn nets(gate: Gate, bias: bool) -> Vec<crate::testing::Net> {
     let mut nets = build(true, 8, |b, p| {

@@ -170,4 +170,16 @@ impl Kernels for Router {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::ops::router::selections;
+
+    #[test]
+    fn selections_by_hand() {
+        selections::check(|gate, s, bias| {
+            let chosen = select(&gate, s, bias);
+            let weights = stored(&weigh(&gate, s, &chosen));
+            (chosen, weights)
+        });
+    }
+}

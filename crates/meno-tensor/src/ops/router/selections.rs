@@ -1,8 +1,21 @@
-//! Tests of the router's selection, with expected results worked out by hand.
+//! The router's selection, with expected results worked out by hand. Every backend that selects on the host runs these
+//! cases.
 
-use super::*;
+use super::{Gate, Scoring, TopkMethod};
 
-fn gate(scoring_func: Scoring, topk_method: TopkMethod) -> Gate {
+/// Returns the experts of a token with these affinities, best first, and their weights.
+pub(crate) type Choose = fn(Gate, &[f32], Option<&[f32]>) -> (Vec<u32>, Vec<f32>);
+
+/// Runs all cases on a backend's selection.
+pub(crate) fn check(choose: Choose) {
+    v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias(choose);
+    unselected_groups_are_masked_with_minus_infinity(choose);
+    v2_limits_groups_by_their_best_and_normalises_or_scales(choose);
+    no_expert_is_chosen_twice_whatever_the_affinities(choose);
+    ties_go_to_the_lower_index(choose);
+}
+
+pub(super) fn gate(scoring_func: Scoring, topk_method: TopkMethod) -> Gate {
     Gate {
         scoring_func,
         topk_method,
@@ -16,14 +29,7 @@ fn gate(scoring_func: Scoring, topk_method: TopkMethod) -> Gate {
     }
 }
 
-fn choose(gate: Gate, s: &[f32], bias: Option<&[f32]>) -> (Vec<u32>, Vec<f32>) {
-    let chosen = select(&gate, s, bias);
-    let weights = stored(&weigh(&gate, s, &chosen));
-    (chosen, weights)
-}
-
-#[test]
-fn v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias() {
+fn v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias(choose: Choose) {
     let s = [0.9, 0.1, 0.5, 0.6, 0.55, 0.56, 0.2, 0.3];
     let gate = gate(Scoring::Sigmoid, TopkMethod::NoauxTc);
     // Group sums 1.0, 1.1, 1.11, 0.5: the best expert's group is not among the two best.
@@ -38,8 +44,7 @@ fn v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias() {
     assert!(weights.iter().zip([0.2, 0.9, 0.1]).all(|(w, s)| (w - 2.5 * s / 1.2).abs() < 1e-6));
 }
 
-#[test]
-fn unselected_groups_are_masked_with_minus_infinity() {
+fn unselected_groups_are_masked_with_minus_infinity(choose: Choose) {
     // All selection scores of the kept groups are negative: a mask of zero would pick from the others.
     let s = [0.3, 0.2, 0.1, 0.15, 0.12, 0.1, 0.1, 0.1];
     let bias = [-1.0; 8];
@@ -47,8 +52,7 @@ fn unselected_groups_are_masked_with_minus_infinity() {
     assert_eq!(chosen, [0, 1, 3]);
 }
 
-#[test]
-fn v2_limits_groups_by_their_best_and_normalises_or_scales() {
+fn v2_limits_groups_by_their_best_and_normalises_or_scales(choose: Choose) {
     let s = [0.3, 0.01, 0.2, 0.19, 0.05, 0.15, 0.06, 0.04];
     let mut gate = gate(Scoring::Softmax, TopkMethod::GroupLimitedGreedy);
     let (chosen, weights) = choose(gate, &s, None);
@@ -62,8 +66,7 @@ fn v2_limits_groups_by_their_best_and_normalises_or_scales() {
     assert_eq!(choose(gate, &s, None).0, [0, 7, 5]);
 }
 
-#[test]
-fn no_expert_is_chosen_twice_whatever_the_affinities() {
+fn no_expert_is_chosen_twice_whatever_the_affinities(choose: Choose) {
     for affinities in [[f32::NAN; 8], [f32::NEG_INFINITY; 8], [f32::INFINITY; 8]] {
         for (scoring, method) in [(Scoring::Sigmoid, TopkMethod::NoauxTc), (Scoring::Softmax, TopkMethod::Greedy)] {
             let (mut chosen, _) = choose(gate(scoring, method), &affinities, None);
@@ -74,8 +77,7 @@ fn no_expert_is_chosen_twice_whatever_the_affinities() {
     }
 }
 
-#[test]
-fn ties_go_to_the_lower_index() {
+fn ties_go_to_the_lower_index(choose: Choose) {
     let s = [0.5; 8];
     assert_eq!(choose(gate(Scoring::Sigmoid, TopkMethod::NoauxTc), &s, None).0, [0, 1, 2]);
     assert_eq!(choose(gate(Scoring::Softmax, TopkMethod::Greedy), &s, None).0, [0, 1, 2]);
