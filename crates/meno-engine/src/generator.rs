@@ -243,7 +243,7 @@ impl Generator {
             ));
         }
         Ok(Generator {
-            cache: KvCache::new(&**backend, specs, options.kv_type, pages)?,
+            cache: backend.kv_cache(specs, options.kv_type, pages)?,
             backend: backend.clone(),
             executor,
             vocab,

@@ -9,8 +9,9 @@ use crate::mla::Mla;
 use crate::mlp::Mlp;
 use crate::moe::Moe;
 use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::ops::Builder;
 use meno_tensor::ops::rms_norm::Norm;
-use meno_tensor::tape::{Activation, Builder, ParamLayout};
+use meno_tensor::tape::{Activation, ParamLayout};
 
 /// The attention of a block.
 #[derive(Clone, Copy, Debug)]

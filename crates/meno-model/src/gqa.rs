@@ -7,6 +7,7 @@ use crate::attention::AttentionOptions;
 use crate::config::Grouped;
 use crate::declare::Declare;
 use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::ops::Builder;
 use meno_tensor::ops::Columns;
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::ops::linear::Linear;
@@ -14,7 +15,7 @@ use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::qk_norm::QkNorm;
 use meno_tensor::ops::rms_norm::Norm;
 use meno_tensor::ops::rope::{Pairs, Rope};
-use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
+use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The parameters and sizes of one layer's attention.
 #[derive(Clone, Copy, Debug)]

@@ -8,12 +8,13 @@ use crate::config::MoeSizes;
 use crate::declare::Declare;
 use crate::mlp::Mlp;
 use meno_tensor::backend::{self, Weights};
+use meno_tensor::ops::Builder;
 use meno_tensor::ops::combine::Combine;
 use meno_tensor::ops::dispatch::Dispatch;
 use meno_tensor::ops::experts::{Expert, Experts};
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::router::{Gate, Router, TopkMethod};
-use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
+use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The parameters of one layer's experts.
 #[derive(Clone, Debug)]

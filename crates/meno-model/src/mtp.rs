@@ -16,6 +16,7 @@ use crate::attention::AttentionOptions;
 use crate::block::Block;
 use crate::config::Deepseek;
 use crate::declare::Declare;
+use meno_tensor::ops::Builder;
 use meno_tensor::ops::Columns;
 use meno_tensor::ops::embedding::Embedding;
 use meno_tensor::ops::head::Head;
@@ -23,7 +24,7 @@ use meno_tensor::ops::hidden::LoadHidden;
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
-use meno_tensor::tape::{Activation, Builder, Param, ParamLayout};
+use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The parameters of the module, published as the layer after the last.
 #[derive(Clone, Debug)]

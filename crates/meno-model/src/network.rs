@@ -14,7 +14,8 @@ use meno_tensor::ops::hidden::StoreHidden;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::rope::RopeTable;
-use meno_tensor::tape::{Activation, Builder, Mode, Param, ParamLayout, Program};
+use meno_tensor::ops::{Builder, Program};
+use meno_tensor::tape::{Activation, Mode, Param, ParamLayout};
 use std::sync::Arc;
 
 /// The parameters of a network, as handles into its layout.

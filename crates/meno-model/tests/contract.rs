@@ -6,7 +6,6 @@ mod common;
 use common::{deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::{Executor, Pass};
-use meno_tensor::kv_cache::KvCache;
 use meno_tensor::pool::with_threads;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses};
@@ -32,7 +31,7 @@ fn score(model: &mut Model, executor: &mut dyn Executor, precision: Precision, s
 fn generate(model: &mut Model, precision: Precision, sequence: &[u32], chunks: &[usize], absorbed: bool) -> Vec<f32> {
     let options = InferOptions { absorbed };
     let mut executor = model.infer_executor(64, options).unwrap();
-    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(options), 3, 64).unwrap();
+    let mut cache = model.backend().kv_cache_with_slots(&model.cache_specs(options), 3, 64).unwrap();
     let other = tokens(5, 77);
     let backend = model.backend().clone();
     let normalizer = |logits: &[f32]| backend.normalizer(logits, 1.0);

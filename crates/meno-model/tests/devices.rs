@@ -8,7 +8,6 @@ use common::{config, deepseek_v3, llama, qwen2, tokens, train_step, training_bat
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
-use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::{Value, json};
@@ -53,7 +52,7 @@ fn decode(model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> 
     let o = InferOptions { absorbed };
     let mut executor = model.infer_executor(sequence.len(), o).unwrap();
     let specs = model.cache_specs(o);
-    let mut cache = KvCache::with_slots(&**model.backend(), &specs, 1, sequence.len()).unwrap();
+    let mut cache = model.backend().kv_cache_with_slots(&specs, 1, sequence.len()).unwrap();
     let mut logits = Vec::new();
     for (i, tokens) in sequence.chunks(chunk).enumerate() {
         let mut batch = Batch::default();

@@ -7,7 +7,6 @@ use common::{config, deepseek_v3, llama, model, qwen2, tokens, train_step, train
 use meno_model::safetensors::{Safetensors, Tensor, write};
 use meno_model::{Dtype, Error, InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
-use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use serde_json::{Value, json};
@@ -53,7 +52,7 @@ fn keep_saved_models() {
         let ids = tokens(50, 3);
         let o = InferOptions::default();
         let mut batch = Batch::default();
-        let mut cache = KvCache::with_slots(&**saved.backend(), &saved.cache_specs(o), 1, ids.len()).unwrap();
+        let mut cache = saved.backend().kv_cache_with_slots(&saved.cache_specs(o), 1, ids.len()).unwrap();
         batch.logit_rows = batch.push(&ids, 0, Some(0)).collect();
         let mut executor = saved.infer_executor(ids.len(), o).unwrap();
         let loss = CrossEntropy { head_scale: [1.0, 0.0] };

@@ -8,7 +8,6 @@ use common::{train_step, training_batch};
 use meno_model::safetensors::Safetensors;
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
-use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use std::path::{Path, PathBuf};
@@ -47,7 +46,7 @@ fn gap(a: &[f32], b: &[f32]) -> f32 {
 fn logits(model: &mut Model, sequences: &[Vec<u32>], absorbed: bool) -> Vec<f32> {
     let o = InferOptions { absorbed };
     let mut batch = Batch::default();
-    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(o), 2, T).unwrap();
+    let mut cache = model.backend().kv_cache_with_slots(&model.cache_specs(o), 2, T).unwrap();
     for (slot, sequence) in sequences.iter().enumerate() {
         batch.push(sequence, 0, Some(slot));
     }

@@ -3,7 +3,7 @@
 
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
-use meno_tensor::kv_cache::{KvCache, LayerSpec};
+use meno_tensor::kv_cache::LayerSpec;
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::pool;
 use meno_tensor::precision::Precision;
@@ -70,7 +70,7 @@ fn train(name: &str, sequences: usize, length: usize, s: Shape) {
 fn decode(name: &str, sequences: usize, length: usize, s: Shape) {
     let mut net = net(false, sequences, s);
     let spec = LayerSpec { kv_heads: s.kv_heads, qk_dim: s.qk_dim, v_dim: s.v_dim };
-    let mut cache = KvCache::with_slots(&*net.backend, &[spec], sequences, 320).expect("room for the cache");
+    let mut cache = net.backend.kv_cache_with_slots(&[spec], sequences, 320).expect("room for the cache");
     let half = vec![0.5f32.to_bits(); cache.store().page_words()];
     for page in 0..cache.table().pages() as u32 {
         cache.store_mut().and_then(|store| store.write_page(page, &half)).expect("pages can be written");

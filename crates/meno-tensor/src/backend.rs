@@ -4,52 +4,24 @@
 //! A backend owns its memory behind [`Weights`], [`Buffer`], [`KvStore`] and [`Executor`]. Objects of one backend work
 //! together; passing one to another backend is a bug and panics.
 
+mod error;
+
+pub use crate::kv_cache::KvStore;
+pub use error::Error;
+
 use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};
 use crate::log_softmax::LogSoftmax;
-use crate::ops::Op;
+use crate::ops::{Op, Program};
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
 use crate::quant::GgmlType;
-use crate::tape::{Activation, Batch, Dtype, Objective, Outputs, Param, ParamLayout, Program};
+use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, pages};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Why a device cannot do what was requested.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The device is out of memory.
-    #[error("{device}: out of memory: {bytes} bytes for {what}")]
-    OutOfMemory {
-        /// The device.
-        device: Device,
-        /// Bytes requested.
-        bytes: usize,
-        /// What the memory is for.
-        what: &'static str,
-    },
-    /// The device lacks something that the program or the model needs.
-    #[error("{device} does not support {what}; use another device")]
-    Unsupported {
-        /// The device.
-        device: Device,
-        /// What it lacks.
-        what: String,
-    },
-    /// A checkpoint's optimizer state belongs to another network.
-    #[error("optimizer state '{name}' has {got} values, the network needs {expected}: it belongs to another network")]
-    OptimizerState {
-        /// The name of the moment.
-        name: &'static str,
-        /// Its number of values.
-        got: usize,
-        /// The number of values that the network needs.
-        expected: usize,
-    },
-}
 
 /// A device that executes programs.
 pub trait Backend: Send + Sync + Debug {
@@ -64,6 +36,16 @@ pub trait Backend: Send + Sync + Debug {
     fn executor(&self, program: Program) -> Result<Box<dyn Executor>, Error>;
     /// Allocates the keys and values of `pages` pages ([`crate::tape::PAGE`] tokens each) in every layer.
     fn kv_store(&self, layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<Box<dyn KvStore>, Error>;
+    /// Creates an empty cache of `pages` pages.
+    fn kv_cache(&self, layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<KvCache, Error> {
+        Ok(KvCache::new(self.kv_store(layers, kv_type, pages)?, pages))
+    }
+    /// Creates an f32 cache with slots `0..slots` open and pages for `max_len` tokens in each.
+    fn kv_cache_with_slots(&self, layers: &[LayerSpec], slots: usize, max_len: usize) -> Result<KvCache, Error> {
+        let mut cache = self.kv_cache(layers, KvType::F32, slots * pages(max_len))?;
+        (0..slots).for_each(|_| _ = cache.table_mut().open());
+        Ok(cache)
+    }
     /// Creates an optimizer for the trainable parameters.
     fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error>;
     /// Returns √Σ g² over the gradients of all trainable parameters. The bits do not depend on the number of threads.
@@ -129,26 +111,6 @@ pub trait Buffer: Any + Send + Sync {
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error>;
 }
 
-/// The keys and values of all layers, stored in pages.
-pub trait KvStore: Any + Send {
-    /// Returns the sizes of every layer.
-    fn layers(&self) -> &[LayerSpec];
-    /// Returns the number format of keys and values.
-    fn kv_type(&self) -> KvType;
-    /// Names the order of the words of a page. A saved page is read only by a store with the same order.
-    fn page_format(&self) -> &'static str;
-    /// Returns the number of 32-bit words of a page, over all layers.
-    fn page_words(&self) -> usize;
-    /// Calls `f` with the words of a page.
-    fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error>;
-    /// Replaces the words of a page.
-    fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error>;
-    /// Copies a page.
-    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Error>;
-    /// Returns the memory in bytes when all pages are in use.
-    fn bytes(&self) -> usize;
-}
-
 /// The input of a pass.
 #[derive(Clone, Copy)]
 pub struct Pass<'a> {
@@ -207,7 +169,7 @@ pub struct Profile {
 impl Profile {
     /// Starts a profile of a program.
     pub(crate) fn new(program: &Program) -> Profile {
-        let time = |op: &Op| OpTime { name: op.description().name(), forward: 0.0, backward: 0.0 };
+        let time = |op: &Op| OpTime { name: op.name(), forward: 0.0, backward: 0.0 };
         Profile { ops: program.ops.iter().map(time).collect() }
     }
 }

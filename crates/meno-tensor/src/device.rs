@@ -1,11 +1,9 @@
 //! The devices that programs run on.
 
-use crate::backend::{Backend, Error};
-use crate::cpu::Cpu;
-use crate::reference::Reference;
+mod open;
+
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// A device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,21 +13,6 @@ pub enum Device {
     Cpu,
     /// The reference implementation: scalar loops that accumulate in f64. It is slow and checks the other devices.
     Reference,
-}
-
-impl Device {
-    /// Returns every device of this machine.
-    pub fn all() -> Vec<Device> {
-        vec![Device::Cpu, Device::Reference]
-    }
-
-    /// Opens the device.
-    pub fn open(self) -> Result<Arc<dyn Backend>, Error> {
-        Ok(match self {
-            Device::Cpu => Arc::new(Cpu),
-            Device::Reference => Arc::new(Reference),
-        })
-    }
 }
 
 impl fmt::Display for Device {

@@ -1,7 +1,8 @@
 //! The KV cache: the page table of all sequences and the device's memory for their keys and values.
 
-use crate::backend::{Backend, Error, KvStore};
-use crate::tape::{Batch, PageTable, pages};
+use crate::backend::Error;
+use crate::tape::{Batch, PageTable};
+use std::any::Any;
 
 /// Numbers that share a scale in [`KvType::Q8_0`].
 pub const Q8_GROUP: usize = 32;
@@ -29,6 +30,26 @@ pub struct LayerSpec {
     pub v_dim: usize,
 }
 
+/// The keys and values of all layers, stored in pages.
+pub trait KvStore: Any + Send {
+    /// Returns the sizes of every layer.
+    fn layers(&self) -> &[LayerSpec];
+    /// Returns the number format of keys and values.
+    fn kv_type(&self) -> KvType;
+    /// Names the order of the words of a page. A saved page is read only by a store with the same order.
+    fn page_format(&self) -> &'static str;
+    /// Returns the number of 32-bit words of a page, over all layers.
+    fn page_words(&self) -> usize;
+    /// Calls `f` with the words of a page.
+    fn read_page(&self, page: u32, f: &mut dyn FnMut(&[u32])) -> Result<(), Error>;
+    /// Replaces the words of a page.
+    fn write_page(&mut self, page: u32, words: &[u32]) -> Result<(), Error>;
+    /// Copies a page.
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Error>;
+    /// Returns the memory in bytes when all pages are in use.
+    fn bytes(&self) -> usize;
+}
+
 /// Keys and values of sequences, in pages that sequences may share.
 pub struct KvCache {
     table: PageTable,
@@ -36,21 +57,9 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Creates an empty cache of `pages` pages.
-    pub fn new(backend: &dyn Backend, layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<Self, Error> {
-        Ok(KvCache { table: PageTable::new(pages), store: backend.kv_store(layers, kv_type, pages)? })
-    }
-
-    /// Creates an f32 cache with slots `0..slots` open and pages for `max_len` tokens in each.
-    pub fn with_slots(
-        backend: &dyn Backend,
-        layers: &[LayerSpec],
-        slots: usize,
-        max_len: usize,
-    ) -> Result<Self, Error> {
-        let mut cache = KvCache::new(backend, layers, KvType::F32, slots * pages(max_len))?;
-        (0..slots).for_each(|_| _ = cache.table.open());
-        Ok(cache)
+    /// Creates an empty cache over a store of `pages` pages; see [`crate::backend::Backend::kv_cache`].
+    pub fn new(store: Box<dyn KvStore>, pages: usize) -> Self {
+        KvCache { table: PageTable::new(pages), store }
     }
 
     /// Returns the page table, which maps tokens to pages.

@@ -5,6 +5,7 @@
 //! there, it sets the other columns to zero, so that the next op can add.
 
 pub mod attention;
+mod columns;
 pub mod combine;
 pub mod dispatch;
 pub mod embedding;
@@ -22,8 +23,9 @@ pub mod router;
 pub mod swiglu;
 pub mod test_ops;
 
-use crate::tape::{Activation, Builder, Describe};
-use std::ops::Range;
+pub use columns::Columns;
+
+use crate::tape::{self, Describe, Io};
 
 /// Defines [`Op`] and the conversions into it.
 macro_rules! ops {
@@ -38,8 +40,7 @@ macro_rules! ops {
             }
         })*
         impl Op {
-            /// Returns the op's description of itself.
-            pub fn description(&self) -> &dyn Describe {
+            fn description(&self) -> &dyn Describe {
                 match self {
                     $(Op::$name(op) => op),*
                 }
@@ -103,50 +104,26 @@ ops! {
     WeightedSum(test_ops::WeightedSum),
 }
 
-/// A range of columns of an activation.
-#[derive(Clone, Copy, Debug)]
-pub struct Columns {
-    /// The activation.
-    pub act: Activation,
-    /// The number of columns of the activation: the distance between rows.
-    pub ld: usize,
-    /// The first column.
-    pub at: usize,
-    /// The number of columns.
-    pub cols: usize,
-}
-
-impl Columns {
-    /// Returns all columns of `act`.
-    pub fn all(b: &Builder, act: Activation) -> Columns {
-        Columns { act, ld: b.cols(act), at: 0, cols: b.cols(act) }
+impl Describe for Op {
+    fn name(&self) -> &'static str {
+        self.description().name()
     }
-    /// Returns the columns `range` of `act`.
-    pub fn range(b: &Builder, act: Activation, range: Range<usize>) -> Columns {
-        assert!(range.end <= b.cols(act), "invariant: columns {range:?} of {}", b.cols(act));
-        Columns { act, ld: b.cols(act), at: range.start, cols: range.len() }
+    fn io(&self) -> Io {
+        self.description().io()
     }
-    /// Returns true if these are only some of the activation's columns.
-    pub fn is_part(&self) -> bool {
-        self.cols != self.ld
+    fn flops(&self, rows: usize) -> u64 {
+        self.description().flops(rows)
     }
-    /// Returns these columns of a row.
-    pub(crate) fn of<'a>(&self, row: &'a [f32]) -> &'a [f32] {
-        &row[self.at..self.at + self.cols]
-    }
-    /// Returns these columns of a row, mutable.
-    pub(crate) fn of_mut<'a>(&self, row: &'a mut [f32]) -> &'a mut [f32] {
-        &mut row[self.at..self.at + self.cols]
+    fn recomputed(&self) -> bool {
+        self.description().recomputed()
     }
 }
 
-/// Returns the output of an op with an optional residual: the next state of that residual stream, or a new activation.
-fn output(b: &mut Builder, residual: Option<Activation>, cols: usize) -> Activation {
-    match residual {
-        Some(residual) => b.residual(residual),
-        None => b.activation(cols),
-    }
-}
+/// Collects the ops of a network.
+pub type Builder = tape::Builder<Op>;
+
+/// A planned network.
+pub type Program = tape::Program<Op>;
 
 #[cfg(test)]
 mod agreement_tests;

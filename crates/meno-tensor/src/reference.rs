@@ -18,8 +18,9 @@ use crate::backend::{self, Backend, Error, own};
 use crate::device::Device;
 use crate::kv_cache::{KvType, LayerSpec};
 use crate::log_softmax::LogSoftmax;
+use crate::ops::Program;
 use crate::optim::OptimizerConfig;
-use crate::tape::{ParamLayout, Program};
+use crate::tape::ParamLayout;
 use buffer::Block;
 use std::sync::Arc;
 

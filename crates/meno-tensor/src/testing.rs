@@ -11,12 +11,11 @@ pub use agreement::check_agreement;
 use crate::backend::{Backend, Buffer, Executor, Pass, Weights};
 use crate::device::Device;
 use crate::ops::test_ops::{Input, WeightedSum};
+use crate::ops::{Builder, Program};
 use crate::pool;
 use crate::precision::Precision;
 use crate::rng::Rng;
-use crate::tape::{
-    Activation, Batch, Builder, Losses, Mode, Objective, Param, ParamInfo, ParamLayout, Program, TokenLoss,
-};
+use crate::tape::{Activation, Batch, Losses, Mode, Objective, Param, ParamInfo, ParamLayout, TokenLoss};
 use std::sync::Arc;
 
 /// Upper bound (exclusive) of token ids in test batches.

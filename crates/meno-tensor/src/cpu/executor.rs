@@ -10,7 +10,8 @@ use super::weights::CpuWeights;
 use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
-use crate::tape::{Activation, Losses, Outputs, Program, Step};
+use crate::ops::Program;
+use crate::tape::{Activation, Losses, Outputs, Step};
 
 /// A program with its memory.
 pub(super) struct CpuExecutor {

@@ -7,71 +7,19 @@
 #[cfg(target_arch = "x86_64")]
 mod bf16;
 mod f32;
+mod layout;
+mod mat;
 mod packed;
 mod split;
 
+pub use layout::K_BLOCK;
+pub use mat::{Mat, MatMut};
 pub use packed::Packed;
-use split::Split;
 
 use crate::precision::Precision;
-
-/// Values of k in one accumulation block.
-pub const K_BLOCK: usize = 384;
-
-/// A borrowed matrix: element (i, j) is at `data[i * row_stride + j * col_stride]`; one of the strides is 1.
-#[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    /// The elements, starting at (0, 0).
-    pub data: &'a [f32],
-    /// Number of rows.
-    pub rows: usize,
-    /// Number of columns.
-    pub cols: usize,
-    /// Distance between rows.
-    pub row_stride: usize,
-    /// Distance between columns.
-    pub col_stride: usize,
-}
-
-impl<'a> Mat<'a> {
-    /// A row-major matrix.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self::strided(data, rows, cols, cols)
-    }
-    /// A row-major matrix whose rows are `ld` apart.
-    pub fn strided(data: &'a [f32], rows: usize, cols: usize, ld: usize) -> Self {
-        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
-        Mat { data, rows, cols, row_stride: ld, col_stride: 1 }
-    }
-    /// The transpose (a view).
-    pub fn t(self) -> Self {
-        Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
-    }
-}
-
-/// A borrowed row-major matrix to write, rows `ld` apart.
-pub struct MatMut<'a> {
-    /// The elements, starting at (0, 0).
-    pub data: &'a mut [f32],
-    /// Number of rows.
-    pub rows: usize,
-    /// Number of columns.
-    pub cols: usize,
-    /// Distance between rows.
-    pub ld: usize,
-}
-
-impl<'a> MatMut<'a> {
-    /// A dense row-major matrix.
-    pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        Self::strided(data, rows, cols, cols)
-    }
-    /// A row-major matrix whose rows are `ld` apart.
-    pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, ld: usize) -> Self {
-        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * ld + cols, "invariant: the matrix fits its slice");
-        MatMut { data, rows, cols, ld }
-    }
-}
+use layout::View;
+#[cfg(target_arch = "x86_64")]
+use layout::bf16_unit;
 
 /// The right-hand side of a GEMM.
 #[derive(Clone, Copy)]
@@ -109,7 +57,7 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
     if c.rows == 0 || n == 0 {
         return;
     }
-    let multiply = |b: packed::View| {
+    let multiply = |b: View| {
         #[cfg(target_arch = "x86_64")]
         if let Some(unit) = bf16_unit(precision) {
             return bf16::multiply(unit, alpha, a, b.data, n, accumulate, c);
@@ -123,19 +71,6 @@ pub fn gemm(precision: Precision, alpha: f32, a: Mat, b: Rhs, accumulate: bool, 
         }
         Rhs::Mat(b) => Packed::with_temporary(precision, b, multiply),
     }
-}
-
-/// The product for k = 0.
-fn no_products(accumulate: bool, c: MatMut) {
-    if !accumulate {
-        c.data.chunks_mut(c.ld).take(c.rows).for_each(|row| row[..c.cols].fill(0.0));
-    }
-}
-
-/// The unit that multiplies bf16 in this precision. Without one, bf16 is f32 arithmetic on rounded inputs.
-#[cfg(target_arch = "x86_64")]
-fn bf16_unit(precision: Precision) -> Option<crate::cpu::isa::Bf16Unit> {
-    if precision == Precision::Bf16 { crate::cpu::isa::bf16_unit() } else { None }
 }
 
 /// The scalar version that every kernel is tested against.

@@ -1,7 +1,6 @@
 //! Long-lived `f32` memory: page-aligned, zeroed, on 2 MiB pages if the kernel grants them.
 
-use super::weights::CpuWeights;
-use crate::backend::{self, Error, own};
+use crate::backend::{self, Error};
 use crate::device::Device;
 use crate::pool;
 use std::borrow::Cow;
@@ -73,7 +72,7 @@ impl backend::Buffer for HostBuffer {
         Ok(())
     }
     fn mix(&mut self, weights: &dyn backend::Weights, rate: f32) -> Result<(), Error> {
-        let weights = own::<CpuWeights>(weights).data();
+        let weights = weights.read_all()?;
         pool::for_chunks(self, MIX_BLOCK, |i, mine| {
             for (mine, weight) in mine.iter_mut().zip(&weights[i * MIX_BLOCK..]) {
                 // At rate 1 the copy has the bits of the weights.

@@ -1,8 +1,10 @@
 //! Products with matrices that stay in ggml's block types ([`QuantMatrix`]).
 
 mod activations;
+mod blocks;
 mod format;
 mod isa;
+mod job;
 mod kernel;
 mod matrix;
 // The loops index several arrays by the same row, which an iterator would hide.

@@ -36,11 +36,6 @@ impl CpuWeights {
         self.layout.info(p)
     }
 
-    /// Returns all values.
-    pub(super) fn data(&self) -> &[f32] {
-        &self.data
-    }
-
     /// Returns all values, mutable; packed copies become stale.
     pub(super) fn data_mut(&mut self) -> &mut [f32] {
         self.fresh = None;

@@ -17,8 +17,9 @@ use super::rope::{Pairs, Rope, RopeTable, frequencies};
 use super::router::{Gate, Router, Scoring, TopkMethod};
 use super::swiglu::SwigluLinear;
 use super::{Columns, Op};
+use crate::ops::Builder;
 use crate::precision::Precision;
-use crate::tape::{Activation, Builder, Param, ParamLayout};
+use crate::tape::{Activation, Param, ParamLayout};
 use crate::testing::{Net, TestInput, VOCAB, build, build_loss, check_agreement};
 use std::sync::Arc;
 

@@ -3,7 +3,6 @@
 //! A token's experts are combined in the order of its choices, so its result does not depend on the other tokens.
 
 use super::dispatch::Sorted;
-use super::output;
 use super::router::Routes;
 use crate::tape::{Activation, Builder, Describe, Io};
 
@@ -25,13 +24,13 @@ pub struct Combine {
 impl Combine {
     /// Appends residual + the weighted sum of the experts' outputs `x`; returns the sum.
     pub fn push(
-        b: &mut Builder,
+        b: &mut Builder<impl Describe + From<Combine>>,
         x: Activation,
         routes: Routes,
         sorted: Sorted,
         residual: Option<Activation>,
     ) -> Activation {
-        let y = output(b, residual, sorted.hidden);
+        let y = b.output(residual, sorted.hidden);
         b.push(Combine { x, routes, sorted, residual, y });
         y
     }

@@ -37,7 +37,12 @@ pub struct Sorted {
 
 impl Dispatch {
     /// Appends the dispatch of `x` to `experts` experts.
-    pub fn push(b: &mut Builder, x: Activation, routes: Routes, experts: usize) -> Sorted {
+    pub fn push(
+        b: &mut Builder<impl Describe + From<Dispatch>>,
+        x: Activation,
+        routes: Routes,
+        experts: usize,
+    ) -> Sorted {
         let (hidden, top_k) = (b.cols(x), b.cols(routes.weights));
         let (rows, weights) = (b.activation(top_k * hidden), b.activation(top_k));
         let order = b.ints(experts + 1 + 2 * b.mode().rows * top_k);

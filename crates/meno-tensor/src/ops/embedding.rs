@@ -17,16 +17,25 @@ pub struct Embedding {
 
 impl Embedding {
     /// Appends the look-up of every row's token; returns its output.
-    pub fn push(b: &mut Builder, params: &ParamLayout, weight: Param) -> Activation {
+    pub fn push(b: &mut Builder<impl Describe + From<Embedding>>, params: &ParamLayout, weight: Param) -> Activation {
         Self::append(b, params, weight, false)
     }
 
     /// Appends the look-up of every row's next token; returns its output.
-    pub fn push_next(b: &mut Builder, params: &ParamLayout, weight: Param) -> Activation {
+    pub fn push_next(
+        b: &mut Builder<impl Describe + From<Embedding>>,
+        params: &ParamLayout,
+        weight: Param,
+    ) -> Activation {
         Self::append(b, params, weight, true)
     }
 
-    fn append(b: &mut Builder, params: &ParamLayout, weight: Param, next: bool) -> Activation {
+    fn append(
+        b: &mut Builder<impl Describe + From<Embedding>>,
+        params: &ParamLayout,
+        weight: Param,
+        next: bool,
+    ) -> Activation {
         let hidden = params.info(weight).shape[1];
         let y = b.activation(hidden);
         b.push(Embedding { weight, y, hidden, next });

@@ -37,7 +37,12 @@ pub struct Experts {
 
 impl Experts {
     /// Appends the experts on sorted rows; returns their outputs.
-    pub fn push(b: &mut Builder, params: &ParamLayout, sorted: Sorted, experts: Vec<Expert>) -> Activation {
+    pub fn push(
+        b: &mut Builder<impl Describe + From<Experts>>,
+        params: &ParamLayout,
+        sorted: Sorted,
+        experts: Vec<Expert>,
+    ) -> Activation {
         let (hidden, width, top_k) = (sorted.hidden, params.info(experts[0].gate).shape[0], sorted.top_k);
         for e in &experts {
             for (p, shape) in [(e.gate, [width, hidden]), (e.up, [width, hidden]), (e.down, [hidden, width])] {

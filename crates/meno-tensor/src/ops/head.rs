@@ -25,7 +25,14 @@ pub struct Head {
 
 impl Head {
     /// Appends the loss of targets `head` on `x`.
-    pub fn push(b: &mut Builder, params: &ParamLayout, x: Activation, norm: Option<Norm>, weight: Param, head: usize) {
+    pub fn push(
+        b: &mut Builder<impl Describe + From<Head>>,
+        params: &ParamLayout,
+        x: Activation,
+        norm: Option<Norm>,
+        weight: Param,
+        head: usize,
+    ) {
         let [vocab, hidden] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
         assert!(b.cols(x) == hidden, "invariant: {} takes {hidden} inputs", params.info(weight).name);
         let wanted = b.ints(b.mode().rows);

@@ -25,7 +25,7 @@ pub struct LoadHidden {
 
 impl LoadHidden {
     /// Appends the op with `hidden` columns; returns its activation.
-    pub fn push(b: &mut Builder, hidden: usize) -> Activation {
+    pub fn push(b: &mut Builder<impl Describe + From<LoadHidden>>, hidden: usize) -> Activation {
         let y = b.activation(hidden);
         b.push(LoadHidden { y });
         y

@@ -1,6 +1,6 @@
 //! Linear layers: y = x · Wᵀ (+ bias) (+ residual).
 
-use super::{Columns, output};
+use super::Columns;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
 
 /// y = x · Wᵀ + bias + residual.
@@ -24,7 +24,7 @@ pub struct Linear {
 impl Linear {
     /// Appends x · weightᵀ (+ bias) (+ residual, whose stream the output continues); returns its output.
     pub fn push(
-        b: &mut Builder,
+        b: &mut Builder<impl Describe + From<Linear>>,
         params: &ParamLayout,
         x: Activation,
         weight: Param,
@@ -33,7 +33,7 @@ impl Linear {
     ) -> Activation {
         let [outputs, inputs] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
         assert!(Columns::all(b, x).cols == inputs, "invariant: {} takes {inputs} inputs", params.info(weight).name);
-        let y = output(b, residual, outputs);
+        let y = b.output(residual, outputs);
         b.push(Linear { x, weight, bias, residual, y, inputs, outputs });
         y
     }

@@ -20,7 +20,13 @@ pub struct Logits {
 
 impl Logits {
     /// Appends the logits of `x`.
-    pub fn push(b: &mut Builder, params: &ParamLayout, x: Activation, norm: Option<Norm>, weight: Param) {
+    pub fn push(
+        b: &mut Builder<impl Describe + From<Logits>>,
+        params: &ParamLayout,
+        x: Activation,
+        norm: Option<Norm>,
+        weight: Param,
+    ) {
         let [vocab, hidden] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
         b.push(Logits { x, norm, weight, hidden, vocab });
     }

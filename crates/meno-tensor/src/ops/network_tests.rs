@@ -12,8 +12,9 @@ use super::rms_norm::{Norm, RmsNorm};
 use super::router::{Gate, Router, Scoring, TopkMethod};
 use super::swiglu::SwigluLinear;
 use crate::device::Device;
+use crate::ops::Builder;
 use crate::precision::Precision;
-use crate::tape::{Activation, Builder, Mode, Param, ParamLayout};
+use crate::tape::{Activation, Mode, Param, ParamLayout};
 use crate::testing::{Net, VOCAB, check_agreement};
 
 const HIDDEN: usize = 12;

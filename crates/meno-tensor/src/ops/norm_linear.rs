@@ -39,7 +39,7 @@ pub struct NormLinear {
 impl NormLinear {
     /// Appends the layers of `weights` (weight, bias) on `x`; returns their one output.
     pub fn push(
-        b: &mut Builder,
+        b: &mut Builder<impl Describe + From<NormLinear>>,
         params: &ParamLayout,
         x: Columns,
         norm: Option<Norm>,

@@ -26,7 +26,12 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Appends the norm of all columns of `x`; returns its output.
-    pub fn push(b: &mut Builder, params: &ParamLayout, x: Activation, norm: Norm) -> Activation {
+    pub fn push(
+        b: &mut Builder<impl Describe + From<RmsNorm>>,
+        params: &ParamLayout,
+        x: Activation,
+        norm: Norm,
+    ) -> Activation {
         let y = b.activation(params.info(norm.weight).len());
         let op = RmsNorm { x: Columns::all(b, x), norm, y: Columns::all(b, y) };
         b.push(op);

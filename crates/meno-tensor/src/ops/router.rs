@@ -77,7 +77,7 @@ pub struct Routes {
 impl Router {
     /// Appends the router of a new MoE layer.
     pub fn push(
-        b: &mut Builder,
+        b: &mut Builder<impl Describe + From<Router>>,
         params: &ParamLayout,
         x: Activation,
         weight: Param,

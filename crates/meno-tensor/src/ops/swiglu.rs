@@ -2,7 +2,6 @@
 //!
 //! gate and up are adjacent in one activation. Backward recomputes silu(gate) ⊙ up.
 
-use super::output;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
 
 /// y = residual + swiglu(gate_up) · Wᵀ.
@@ -24,7 +23,7 @@ pub struct SwigluLinear {
 impl SwigluLinear {
     /// Appends residual + swiglu(gate_up) · weightᵀ; returns its output.
     pub fn push(
-        b: &mut Builder,
+        b: &mut Builder<impl Describe + From<SwigluLinear>>,
         params: &ParamLayout,
         gate_up: Activation,
         weight: Param,
@@ -32,7 +31,7 @@ impl SwigluLinear {
     ) -> Activation {
         let [outputs, inputs] = params.info(weight).shape[..] else { panic!("invariant: a linear weight is a matrix") };
         assert!(b.cols(gate_up) == 2 * inputs, "invariant: {} takes {inputs} inputs", params.info(weight).name);
-        let y = output(b, residual, outputs);
+        let y = b.output(residual, outputs);
         b.push(SwigluLinear { gate_up, weight, residual, y, inputs, outputs });
         y
     }

@@ -1,7 +1,6 @@
 //! Memory of the reference device: a vector that only its own objects access. Reading it returns a copy.
 
-use super::weights::PlainWeights;
-use crate::backend::{Buffer, Error, Weights, own};
+use crate::backend::{Buffer, Error, Weights};
 use crate::device::Device;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -40,8 +39,7 @@ impl Buffer for Block {
         Ok(())
     }
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
-        let weights = own::<PlainWeights>(weights);
-        for (mine, &weight) in self.values.iter_mut().zip(weights.all()) {
+        for (mine, &weight) in self.values.iter_mut().zip(&*weights.read_all()?) {
             let rate = rate as f64;
             // At rate 1 the copy has the bits of the weights, even if the old value is not finite.
             *mine = if rate == 1.0 { weight } else { (*mine as f64 * (1.0 - rate) + rate * weight as f64) as f32 };

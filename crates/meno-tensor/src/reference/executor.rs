@@ -8,7 +8,8 @@ use super::weights::PlainWeights;
 use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
-use crate::tape::{Activation, Losses, Outputs, Program, Step};
+use crate::ops::Program;
+use crate::tape::{Activation, Losses, Outputs, Step};
 use std::time::Instant;
 
 /// A program with its memory.
@@ -166,11 +167,12 @@ impl Executor for PlainExecutor {
 mod tests {
     use super::*;
     use crate::backend::Backend;
+    use crate::ops::Builder;
     use crate::ops::linear::Linear;
     use crate::ops::test_ops::WeightedSum;
     use crate::precision::Precision;
     use crate::reference::Reference;
-    use crate::tape::{Batch, Builder, Mode, ParamLayout};
+    use crate::tape::{Batch, Mode, ParamLayout};
     use crate::testing::TestInput;
     use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The optimizers and the gradient norm, computed in f64 and stored in f32.
 
 mod muon;
+mod update;
 
 use super::buffer::Block;
 use super::weights::PlainWeights;
@@ -8,6 +9,7 @@ use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
 use crate::optim::{OptimizerConfig, UpdateRule};
 use crate::tape::ParamLayout;
 use std::ops::Range;
+use update::Update;
 
 /// Returns √Σ g² over all trainable parameters.
 pub(super) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
@@ -25,17 +27,6 @@ pub(super) struct PlainOptimizer {
     first: Block,
     /// AdamW's second moment.
     second: Block,
-}
-
-/// The update of one parameter in a step.
-struct Update<'a> {
-    weights: &'a mut [f32],
-    grads: &'a [f32],
-    first: &'a mut [f32],
-    second: &'a mut [f32],
-    learning_rate: f64,
-    /// Factor applied to the gradients.
-    scale: f64,
 }
 
 impl PlainOptimizer {

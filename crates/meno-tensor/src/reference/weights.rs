@@ -31,12 +31,7 @@ impl PlainWeights {
         Ok(PlainWeights { layout, data, quantized })
     }
 
-    /// Returns all values in the layout of the parameters.
-    pub(super) fn all(&self) -> &[f32] {
-        &self.data
-    }
-
-    /// Like [`PlainWeights::all`], but mutable.
+    /// Returns all values in the layout of the parameters, mutable.
     pub(super) fn all_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }

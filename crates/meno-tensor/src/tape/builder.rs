@@ -1,25 +1,24 @@
 //! Collects the ops of a network into a [`Program`].
 
-use super::op::{Activation, Dtype, IntTensor};
+use super::op::{Activation, Describe, Dtype, IntTensor};
 use super::plan::{Node, plan};
 use super::program::{ActivationInfo, Mode, Program};
-use crate::ops::Op;
 
-/// Collects the ops of a network.
-pub struct Builder {
+/// Collects the ops of a network; `O` is the set of ops ([`crate::ops::Op`]).
+pub struct Builder<O> {
     mode: Mode,
     activations: Vec<ActivationInfo>,
     /// For each activation, the one whose gradient it shares.
     alias: Vec<usize>,
     int_capacities: Vec<usize>,
-    ops: Vec<Op>,
+    ops: Vec<O>,
     nodes: Vec<Node>,
     block: Option<usize>,
     blocks: usize,
     routers: usize,
 }
 
-impl Builder {
+impl<O: Describe> Builder<O> {
     /// Creates an empty program.
     pub fn new(mode: Mode) -> Self {
         let (activations, alias, int_capacities, ops, nodes) = (vec![], vec![], vec![], vec![], vec![]);
@@ -47,6 +46,14 @@ impl Builder {
         self.alias[y.index()] = self.alias[x.index()];
         y
     }
+    /// Creates the output of an op with an optional residual: the next state of that residual stream, or a new
+    /// activation of `cols` columns.
+    pub fn output(&mut self, residual: Option<Activation>, cols: usize) -> Activation {
+        match residual {
+            Some(residual) => self.residual(residual),
+            None => self.activation(cols),
+        }
+    }
     /// Returns the number of columns of an activation.
     pub fn cols(&self, x: Activation) -> usize {
         self.activations[x.index()].cols
@@ -62,15 +69,14 @@ impl Builder {
         self.routers - 1
     }
     /// Appends an op.
-    pub fn push(&mut self, op: impl Into<Op>) {
+    pub fn push(&mut self, op: impl Into<O>) {
         let op = op.into();
-        let description = op.description();
-        self.nodes.push(Node { io: description.io(), block: self.block, recomputed: description.recomputed() });
+        self.nodes.push(Node { io: op.io(), block: self.block, recomputed: op.recomputed() });
         self.ops.push(op);
     }
     /// Returns the activations that ops of this name write (for tests of ops).
     pub(crate) fn written_by(&self, name: &str) -> Vec<Activation> {
-        let ops = self.ops.iter().zip(&self.nodes).filter(|(op, _)| op.description().name() == name);
+        let ops = self.ops.iter().zip(&self.nodes).filter(|(op, _)| op.name() == name);
         ops.flat_map(|(_, node)| node.io.writes.iter().copied()).collect()
     }
     /// Appends the ops that `f` pushes as one block, the unit of activation recomputation.
@@ -84,7 +90,7 @@ impl Builder {
         result
     }
     /// Plans the memory. Nothing is allocated before a backend executes the program.
-    pub fn finish(self) -> Program {
+    pub fn finish(self) -> Program<O> {
         let Mode { rows, train, .. } = self.mode;
         let bytes: Vec<usize> = self.activations.iter().map(|a| a.cols * rows * a.dtype.bytes()).collect();
         let plan = plan(&self.nodes, &bytes, &self.alias, train);

@@ -1,9 +1,8 @@
 //! A planned network: a list of ops and the places of their activations. It holds no memory; a backend executes it.
 
-use super::op::{Dtype, Io};
+use super::op::{Describe, Dtype, Io};
 use super::outputs::Outputs;
 use super::plan::Plan;
-use crate::ops::Op;
 
 /// The options that a program is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,25 +24,25 @@ pub struct ActivationInfo {
     pub dtype: Dtype,
 }
 
-/// A planned network.
-pub struct Program {
+/// A planned network; `O` is the set of ops ([`crate::ops::Op`]).
+pub struct Program<O> {
     pub(crate) mode: Mode,
     pub(crate) activations: Vec<ActivationInfo>,
     pub(crate) int_capacities: Vec<usize>,
-    pub(crate) ops: Vec<Op>,
+    pub(crate) ops: Vec<O>,
     /// The activations and gradients that each op reads and writes.
     pub(crate) ios: Vec<Io>,
     pub(crate) plan: Plan,
     pub(crate) routers: usize,
 }
 
-impl Program {
+impl<O: Describe> Program<O> {
     /// Returns the options it is built with.
     pub fn mode(&self) -> Mode {
         self.mode
     }
     /// Returns the ops in the order of the forward pass.
-    pub fn ops(&self) -> &[Op] {
+    pub fn ops(&self) -> &[O] {
         &self.ops
     }
     /// Returns the outputs before the first pass.
@@ -57,6 +56,6 @@ impl Program {
     }
     /// Returns the number of floating-point operations of one forward pass over `rows` rows.
     pub fn flops(&self, rows: usize) -> u64 {
-        self.ops.iter().map(|op| op.description().flops(rows)).sum()
+        self.ops.iter().map(|op| op.flops(rows)).sum()
     }
 }

@@ -10,7 +10,6 @@ use meno_model::safetensors::{self, Dtype, Tensor};
 use meno_model::{InferOptions, Model};
 use meno_tensor::backend::Pass;
 use meno_tensor::finite::first_not_below;
-use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
 use std::path::PathBuf;
@@ -81,7 +80,7 @@ fn write(args: &Args) -> Result<()> {
 /// The logits after every token, `[tokens, vocab]`.
 fn compute(model: &mut Model, tokens: &[u32], precision: Precision, options: InferOptions) -> Result<Vec<f32>> {
     let mut executor = model.infer_executor(CHUNK.min(tokens.len()), options)?;
-    let mut cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(options), 1, tokens.len())?;
+    let mut cache = model.backend().kv_cache_with_slots(&model.cache_specs(options), 1, tokens.len())?;
     let mut logits = Vec::with_capacity(tokens.len() * model.config.vocab_size);
     for (i, chunk) in tokens.chunks(CHUNK).enumerate() {
         let mut batch = Batch::default();

@@ -6,7 +6,8 @@
 //! With alpha = 1, a chain starts from C (or 0) and runs over all k; otherwise every block's chain starts from 0 and is
 //! added to C as `fma(alpha, block, c)`.
 
-use super::{Mat, MatMut, Split};
+use super::mat::{Mat, MatMut};
+use super::split::Split;
 use crate::cpu::HostBuffer;
 use crate::cpu::isa::Bf16Unit;
 use crate::cpu::isa::avx512::{mask, round, round_pairs, transpose};
@@ -116,7 +117,10 @@ fn with_buffer<R>(f: impl FnOnce(&mut [f32]) -> R) -> R {
 pub(super) fn multiply(unit: Bf16Unit, alpha: f32, a: Mat, b: &[f32], n: usize, accumulate: bool, c: MatMut) {
     let k = a.cols;
     if k == 0 {
-        return super::no_products(accumulate, c);
+        if !accumulate {
+            c.clear();
+        }
+        return;
     }
     let x = Lines { data: a.data, line: a.row_stride, k: a.col_stride };
     let split = Split::new(a.rows, n, ROWS, 32);

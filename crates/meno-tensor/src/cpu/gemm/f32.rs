@@ -1,12 +1,14 @@
 //! The f32 kernels: tiles of up to 14 rows × 32 columns (AVX-512) or 6 × 16 (AVX2), held in registers. Every element is
 //! the same chain as in [`super::reference`].
 
-use super::packed::{PANEL, View, panel_width};
-use super::{K_BLOCK, Mat, MatMut, Precision, Split};
+use super::layout::{K_BLOCK, PANEL, View, panel_width};
+use super::mat::{Mat, MatMut};
+use super::split::Split;
 use crate::cpu::row_kernels::round_to_bf16;
 use crate::cpu::simd::vector::Vector;
 use crate::cpu::simd::{Level, level};
 use crate::pool;
+use crate::precision::Precision;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -42,7 +44,10 @@ unsafe impl Sync for Out {}
 /// Computes C (+)= alpha · A · B with B packed.
 pub(super) fn multiply(precision: Precision, alpha: f32, a: Mat, b: View, accumulate: bool, c: MatMut) {
     if b.k == 0 {
-        return super::no_products(accumulate, c);
+        if !accumulate {
+            c.clear();
+        }
+        return;
     }
     let tile_rows = tile_rows();
     let split = Split::new(a.rows, b.n, ROWS / tile_rows * tile_rows, tile_rows);
@@ -345,7 +350,7 @@ mod tests {
             let (x, y, z) = (random(seed as u64, m * k), random(9, k * n), random(10, m * n));
             for precision in [Precision::F32, Precision::Bf16] {
                 #[cfg(target_arch = "x86_64")]
-                if super::super::bf16_unit(precision).is_some() {
+                if super::super::layout::bf16_unit(precision).is_some() {
                     continue; // tested in bf16.rs
                 }
                 for (at, bt, add) in

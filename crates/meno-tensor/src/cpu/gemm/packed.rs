@@ -1,24 +1,16 @@
 //! Right-hand sides laid out for the kernels: blocks of k, in each block panels of columns, in each panel one row per
 //! k.
 
-#[cfg(target_arch = "x86_64")]
-use super::bf16_unit;
 use super::f32::interleave;
-use super::{K_BLOCK, Mat, Precision};
+#[cfg(target_arch = "x86_64")]
+use super::layout::bf16_unit;
+use super::layout::{K_BLOCK, PANEL, View, panel_width};
+use super::mat::Mat;
 use crate::cpu::HostBuffer;
 use crate::cpu::row_kernels::round_to_bf16;
-use crate::cpu::simd::{Level, level};
 use crate::pool;
+use crate::precision::Precision;
 use std::cell::RefCell;
-
-/// Maximum columns of a panel; tasks are cut at multiples of it.
-pub(super) const PANEL: usize = 32;
-
-/// Columns of a panel, equal to those of a register tile. A tile that used half a panel would use every other cache
-/// line of it, and so only half of the L1 cache.
-pub(super) fn panel_width() -> usize {
-    if level() == Level::Avx2 { 16 } else { PANEL }
-}
 
 /// A right-hand side B of shape [k, n], laid out once for the kernels and used many times.
 pub struct Packed {
@@ -26,26 +18,6 @@ pub struct Packed {
     k: usize,
     n: usize,
     data: HostBuffer,
-}
-
-/// A borrowed [`Packed`].
-#[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) k: usize,
-    pub(super) n: usize,
-    pub(super) data: &'a [f32],
-}
-
-impl<'a> View<'a> {
-    /// Columns, including the padding of the last panel.
-    pub(super) fn padded(&self) -> usize {
-        self.n.next_multiple_of(panel_width())
-    }
-    /// The panels of columns from `j` (a multiple of [`panel_width`]), in the block of `len` values of k that starts at
-    /// `block`.
-    pub(super) fn panel(&self, block: usize, len: usize, j: usize) -> &'a [f32] {
-        &self.data[block * self.padded() + j * len..]
-    }
 }
 
 fn packed_len(precision: Precision, b: Mat) -> usize {

@@ -1,6 +1,6 @@
 //! Splits the elements of C between threads: by blocks of rows, and by columns if there are few rows.
 
-use super::packed::PANEL;
+use super::layout::PANEL;
 use crate::pool;
 use std::ops::Range;
 

@@ -13,7 +13,10 @@ mod backward;
 #[allow(clippy::needless_range_loop)]
 mod forward;
 mod kernel;
+mod memory;
 mod packed;
+mod packed_cache;
+mod scratch;
 #[allow(clippy::needless_range_loop)]
 mod tile;
 
@@ -22,54 +25,13 @@ use crate::backend::KvStore;
 use crate::cpu::context::{self, Ctx};
 use crate::cpu::kv_store::KEY_BLOCK;
 use crate::kv_cache::KvType;
-use crate::ops::attention::{Attention, HeadView};
+use crate::ops::attention::Attention;
 use crate::pool;
-use crate::tape::{Activation, PAGE, PageTable, Segment};
+use crate::tape::{Activation, PAGE, Segment};
 use backward::Head;
 use forward::{Keys, Queries, WHOLE};
-use kernel::{Scratch, grow};
-
-/// A pointer to floats that tasks share: they read it, or each writes its own rows and columns.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: tasks write disjoint elements (their own segment and heads); see the uses.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The element at `i`. Bounds are checked where it is used.
-    fn at(self, i: usize) -> *mut f32 {
-        self.0.wrapping_add(i)
-    }
-}
-
-/// The heads of a view, as they lie in memory.
-#[derive(Clone, Copy)]
-struct Heads {
-    data: Shared,
-    ld: usize,
-    view: HeadView,
-}
-
-impl Heads {
-    fn new(data: &mut [f32], rows: usize, view: HeadView) -> Self {
-        Heads { data: Shared(data.as_mut_ptr()), ld: data.len() / rows.max(1), view }
-    }
-    fn at(self, row: usize, head: usize) -> *mut f32 {
-        self.data.at(row * self.ld + self.view.offset + head * self.view.head_stride)
-    }
-}
-
-/// A layer's part of the cache.
-#[derive(Clone, Copy)]
-struct Cache<'a> {
-    keys: Shared,
-    values: Shared,
-    kv_type: KvType,
-    /// Maps sequences to pages.
-    table: &'a PageTable,
-}
+use memory::{Cache, Heads, Shared};
+use scratch::{Scratch, grow};
 
 /// Heads of one token that are decoded together.
 const DECODED: usize = 4;

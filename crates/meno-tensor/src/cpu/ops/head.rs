@@ -4,6 +4,10 @@
 //! the probabilities of all rows are never in memory together. For this reason, training computes everything in the
 //! backward pass.
 
+mod memory;
+
+pub(in crate::cpu) use memory::HeadMemory;
+
 use super::Kernels;
 use super::log_softmax::{exp_row, gradient, log_softmax_row};
 use super::rms_norm::{self, Rows};
@@ -24,17 +28,6 @@ const CHUNK: usize = 1 << 21;
 /// Rows of logits computed at a time.
 fn chunk_rows(vocab: usize) -> usize {
     (CHUNK / vocab).clamp(16, 512).next_multiple_of(16)
-}
-
-/// Memory that an executor keeps for its loss heads.
-#[derive(Default)]
-pub(in crate::cpu) struct HeadMemory {
-    /// The weight as the right-hand side of dx = dlogits · W, packed once for all chunks of a pass.
-    packed: Option<Packed>,
-    /// For each row of a chunk: its normalizer and the log-probability of its target.
-    rows: Vec<(LogSoftmax, f32)>,
-    /// The losses of these rows.
-    losses: Vec<TokenLoss>,
 }
 
 impl Head {

@@ -5,10 +5,12 @@
 //! multiply-adds over the blocks of k, whose integer sums are exact. So rows do not affect each other.
 
 use super::activations::{Layout, Tile};
+use super::blocks::{Blocks, half_of, planes, run};
 use super::format::{Flat, Format, Iq4_NL, Iq4_XS, Mxfp4, Nested};
 use super::format::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
 use super::isa::{Isa, Portable, Task, Words};
-use super::tiles::{self, Tiles};
+use super::job::{Job, LANES, Tiles, lines};
+use super::tiles;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512Vnni, AvxVnni};
 use crate::cpu::simd::{Level, level};
@@ -16,134 +18,10 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Rows of a matrix that are interleaved.
-pub(super) const LANES: usize = 16;
 /// Maximum rows of activations that use codes as they are unpacked.
 const DIRECT: usize = 2;
 /// Distance in bytes from a read to its prefetch.
 const AHEAD: usize = 4096;
-
-/// A product: y = x · Wᵀ, or y += x · Wᵀ.
-pub(super) struct Job<'a> {
-    /// The blocks, in groups of sixteen rows.
-    pub(super) weights: *const u8,
-    /// Blocks of a row.
-    pub(super) blocks: usize,
-    /// Rows of W.
-    pub(super) outputs: usize,
-    /// Rows of x.
-    pub(super) rows: usize,
-    /// Rows of a tile ([`Instructions::tile`]).
-    pub(super) tile: usize,
-    /// x, tile after tile.
-    pub(super) tiles: &'a [Tile],
-    /// y, rows `ld` apart.
-    pub(super) y: *mut f32,
-    pub(super) ld: usize,
-    pub(super) accumulate: bool,
-}
-
-// SAFETY: tasks read weights and activations and write their own columns of y.
-unsafe impl Sync for Job<'_> {}
-
-impl Job<'_> {
-    /// Outputs 16·g .. 16·g+16 of row `m` (fewer in the last group); zeros if `load` is false.
-    ///
-    /// # Safety
-    /// I's instructions are available; the job is valid.
-    #[inline(always)]
-    pub(super) unsafe fn load<I: Isa>(&self, load: bool, m: usize, g: usize) -> I::Floats {
-        // SAFETY: as promised by the caller.
-        unsafe {
-            if !load {
-                return I::splat(0.0);
-            }
-            let (n, y) = (LANES.min(self.outputs - g * LANES), self.y.add(m * self.ld + g * LANES));
-            if n == LANES {
-                return I::load(y);
-            }
-            let mut whole = [0f32; LANES];
-            std::ptr::copy_nonoverlapping(y, whole.as_mut_ptr(), n);
-            I::load(whole.as_ptr())
-        }
-    }
-
-    /// Writes outputs 16·g .. 16·g+16 of row `m` (fewer in the last group).
-    ///
-    /// # Safety
-    /// As [`Job::load`], and no other task writes these outputs.
-    #[inline(always)]
-    pub(super) unsafe fn store<I: Isa>(&self, x: I::Floats, m: usize, g: usize) {
-        // SAFETY: as promised by the caller.
-        unsafe {
-            let (n, y) = (LANES.min(self.outputs - g * LANES), self.y.add(m * self.ld + g * LANES));
-            if n == LANES {
-                return I::store(x, y);
-            }
-            let mut whole = [0f32; LANES];
-            I::store(x, whole.as_mut_ptr());
-            std::ptr::copy_nonoverlapping(whole.as_ptr(), y, n);
-        }
-    }
-}
-
-/// How many 4-bit planes the codes are split into for multiplication.
-pub(super) const fn planes<I: Isa, F: Format>() -> usize {
-    if F::MAX > 63 && !I::WIDE { 2 } else { 1 }
-}
-
-/// How many quad products a part can sum.
-pub(super) const fn run<I: Isa, F: Format>() -> usize {
-    if I::WIDE { 8 } else { F::RUN }
-}
-
-/// Plane `plane` of 8-bit codes if they are split; otherwise the codes.
-///
-/// # Safety
-/// As [`Words`].
-#[inline(always)]
-pub(super) unsafe fn half_of<I: Isa, F: Format>(codes: I::Ints, plane: usize) -> I::Ints {
-    // SAFETY: as promised by the caller.
-    unsafe {
-        match (planes::<I, F>(), plane) {
-            (1, _) => codes,
-            (_, 0) => codes.and(15),
-            _ => codes.shr(4).and(15),
-        }
-    }
-}
-
-/// A block type with its kernels.
-pub(super) trait Blocks: Format {
-    /// The activation layout it needs.
-    const LAYOUT: Layout;
-    /// Returns acc + the products of block `b` with a row; `block` points at the block.
-    ///
-    /// # Safety
-    /// I's instructions are available; `block` and the row are valid for the block.
-    unsafe fn add<I: Isa>(block: *const u8, b: usize, row: Tile, acc: I::Floats) -> I::Floats;
-    /// Bytes of an unpacked block.
-    fn unpacked_bytes<I: Isa>() -> usize;
-    /// Unpacks a block for [`Blocks::multiply`].
-    ///
-    /// # Safety
-    /// As [`Blocks::add`]; `out` has room.
-    unsafe fn unpack<I: Isa>(block: *const u8, out: *mut u8);
-    /// Multiplies all rows by some unpacked blocks.
-    ///
-    /// # Safety
-    /// As in [`super::tiles`].
-    unsafe fn multiply<I: Isa>(tiles: Tiles);
-    /// Dequantizes one row's values of a block, as ggml does.
-    fn values(block: &[u8], lane: usize, out: &mut [f32]);
-}
-
-/// The cache lines of the i-th of n slices of `bytes` bytes.
-#[inline(always)]
-pub(super) fn lines(bytes: usize, i: usize, n: usize) -> Range<usize> {
-    let lines = bytes.div_ceil(64);
-    lines * i / n..lines * (i + 1) / n
-}
 
 /// Prefetches the i-th of n slices of the block [`AHEAD`] bytes further on, spread out because only a few cache-line
 /// fetches may be outstanding.

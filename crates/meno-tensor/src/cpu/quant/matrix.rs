@@ -1,8 +1,10 @@
 //! A weight matrix in a ggml block type, laid out for the kernels, and its product with rows of activations.
 
 use super::activations::{Activations, Layout, Tile};
+use super::blocks::Blocks;
 use super::format::{self, Format};
-use super::kernel::{Blocks, Instructions, Job, LANES};
+use super::job::{Job, LANES};
+use super::kernel::Instructions;
 use crate::cpu::HostBuffer;
 use crate::cpu::gemm::{Mat, MatMut};
 use crate::pool;

@@ -6,9 +6,10 @@
 //! split. An unpacked block of 256 holds d and dmin, a scale for every small scale, the pairs for offset or minima,
 //! then the codes.
 
+use super::blocks::{Blocks, half_of, planes, run};
 use super::format::{Flat, Nested};
 use super::isa::{Isa, Task, Words};
-use super::kernel::{Blocks, Job, LANES, half_of, lines, planes, run};
+use super::job::{Job, LANES, Tiles};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -60,57 +61,6 @@ impl<I: Isa, F: Blocks> Task<I> for Unpack<F> {
         for b in 0..self.blocks {
             // SAFETY: as promised by the caller.
             unsafe { F::unpack::<I>(self.packed.add(b * F::BYTES), self.unpacked.add(b * F::unpacked_bytes::<I>())) };
-        }
-    }
-}
-
-/// A group's unpacked blocks, and the rows to multiply.
-pub(super) struct Tiles<'a> {
-    job: &'a Job<'a>,
-    g: usize,
-    unpacked: *const u8,
-    blocks: Range<usize>,
-    /// The next group's blocks, `block_bytes` each.
-    next: *const u8,
-    block_bytes: usize,
-}
-
-impl Tiles<'_> {
-    /// The cache lines of a block that tile `t` prefetches: its share of the next group's blocks, which are read from
-    /// memory while this group's products are computed.
-    fn share(&self, t: usize) -> Range<usize> {
-        lines(self.block_bytes, t, self.job.tiles.len())
-    }
-
-    /// Prefetches these lines of the next group's block `at`.
-    #[inline(always)]
-    unsafe fn prefetch<I: Isa>(&self, lines: &Range<usize>, at: usize) {
-        for line in lines.clone() {
-            // SAFETY: as promised by the caller.
-            unsafe { I::prefetch(self.next.wrapping_add(at * self.block_bytes + 64 * line)) };
-        }
-    }
-
-    /// Returns the partial sums of tile `t`.
-    #[inline(always)]
-    unsafe fn begin<I: Isa, const T: usize>(&self, t: usize) -> [I::Floats; T] {
-        let load = self.job.accumulate || self.blocks.start > 0;
-        // SAFETY: as promised by the caller; rows that do not exist are not loaded. Here and below, loops replace
-        // closures: a closure may be compiled without I's target features, and then each intrinsic is a call.
-        unsafe {
-            let mut acc = [I::splat(0.0); T];
-            for (m, acc) in acc.iter_mut().enumerate().take(self.job.rows - t * T) {
-                *acc = self.job.load::<I>(load, t * T + m, self.g);
-            }
-            acc
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn end<I: Isa, const T: usize>(&self, t: usize, acc: [I::Floats; T]) {
-        for (m, acc) in acc.into_iter().enumerate().take(self.job.rows - t * T) {
-            // SAFETY: as promised by the caller.
-            unsafe { self.job.store::<I>(acc, t * T + m, self.g) };
         }
     }
 }

@@ -4,10 +4,11 @@ use super::*;
 use crate::backend::{Backend, Executor, Pass, Weights};
 use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};
+use crate::ops::Builder;
 use crate::pool;
 use crate::precision::Precision;
 use crate::rng::Rng;
-use crate::tape::{Batch, Builder, Mode, Param, ParamLayout};
+use crate::tape::{Batch, Mode, Param, ParamLayout};
 use crate::testing::{TestInput, build};
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl Infer {
     }
 
     fn cache(&self, shape: Shape, slots: usize, max_len: usize) -> KvCache {
-        KvCache::with_slots(&*self.backend, &[shape.spec()], slots, max_len).unwrap()
+        self.backend.kv_cache_with_slots(&[shape.spec()], slots, max_len).unwrap()
     }
 
     fn input(&self) -> Vec<f32> {
@@ -215,7 +216,7 @@ fn packed_caches_are_near_and_do_not_depend_on_chunks() {
         let x = infer.input();
         let ld = x.len() / n;
         let mut run = |kind: Option<KvType>, chunk: usize| {
-            let new = |kind| KvCache::new(&*infer.backend, &[shape.spec()], kind, 3).unwrap();
+            let new = |kind| infer.backend.kv_cache(&[shape.spec()], kind, 3).unwrap();
             let mut cache = kind.map(new);
             let slot = cache.as_mut().map(|cache| cache.table_mut().open());
             let mut result = Vec::new();
@@ -250,7 +251,7 @@ fn devices_agree_on_what_a_cache_holds() {
             .into_iter()
             .map(|device| {
                 let mut infer = Infer::new(device, n, shape, 21);
-                let mut cache = KvCache::new(&*infer.backend, &[shape.spec()], kind, 2).unwrap();
+                let mut cache = infer.backend.kv_cache(&[shape.spec()], kind, 2).unwrap();
                 let slot = cache.table_mut().open();
                 let mut batch = Batch::default();
                 batch.push(&vec![0; n], 0, Some(slot));

@@ -3,11 +3,12 @@
 use super::*;
 use crate::backend::Pass;
 use crate::device::Device;
-use crate::kv_cache::{KvCache, LayerSpec};
+use crate::kv_cache::LayerSpec;
+use crate::ops::Builder;
 use crate::ops::attention::Attention;
 use crate::precision::Precision;
 use crate::rng::Rng;
-use crate::tape::{Batch, Builder, Mode, ParamLayout};
+use crate::tape::{Batch, Mode, ParamLayout};
 use crate::testing::{TestInput, build};
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ fn run(device: Device, absorbed: bool, rows: usize) -> Vec<f32> {
     weights.update(inputs[3], expand).unwrap();
     let mut batch = Batch::default();
     batch.push(&vec![0; rows], 0, Some(1));
-    let mut cache = KvCache::with_slots(&*backend, &[spec], 2, rows).unwrap();
+    let mut cache = backend.kv_cache_with_slots(&[spec], 2, rows).unwrap();
     let mut executor = backend.executor(b.finish()).unwrap();
     executor.forward(&mut *weights, Pass::new(Precision::F32, &batch), Some(&mut cache)).unwrap();
     executor.values(y, rows).unwrap()

@@ -1,7 +1,7 @@
 //! IQ4_NL and IQ4_XS: codes of 16 unevenly spaced values.
 
+use super::block::{extreme, inverse, nibbles, put};
 use super::search::{ZERO, nearest};
-use super::{extreme, inverse, nibbles, put};
 use crate::quant::dequant::IQ4_VALUES;
 use crate::quant::ggml_type::{QK, QK_K};
 

@@ -1,7 +1,7 @@
 //! The K types: blocks of 256 elements whose group scales are themselves quantized. See `dequant.rs` for the layouts.
 
+use super::block::{put, stored};
 use super::search::{self, Search, ZERO, nearest};
-use super::{put, stored};
 use crate::quant::ggml_type::QK_K;
 
 /// Packs two bits of each of 256 codes: bits 2j of byte i of a half belong to element 32 j + i.

@@ -1,7 +1,7 @@
 //! Searches for the scale of a group of values with the smallest weighted error (ggml's `make_qx_quants`,
 //! `make_q3_quants` and `make_qkx2_quants`). The order of the operations is ggml's, so the bits are identical.
 
-use super::extreme;
+use super::block::extreme;
 
 /// Groups whose largest magnitude is below this become zero.
 pub(super) const ZERO: f32 = 1e-15;

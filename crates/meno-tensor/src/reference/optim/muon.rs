@@ -1,7 +1,7 @@
 //! Muon for one matrix (Moonlight, arXiv 2502.16982, §2.2): M ← μM + G; O = NewtonSchulz(G + μM);
 //! W ← W − lr·(0.2·√max(A, B)·O + λW) for a matrix of A × B.
 
-use super::Update;
+use super::update::Update;
 use crate::optim::OptimizerConfig;
 
 /// Coefficients and iterations of Newton–Schulz (Jordan, 2024).

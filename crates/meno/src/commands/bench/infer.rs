@@ -152,7 +152,7 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     ensure!(len <= context, "{len} tokens a sequence: the model was made for at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
-    let cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(o), most, len)?;
+    let cache = model.backend().kv_cache_with_slots(&model.cache_specs(o), most, len)?;
     let weights = model.weights.quantized_bytes() + model.weights.bytes();
     let parameters = model.layout().count();
     let mut r = Runner { model, precision, executor, cache, rng: Rng::new(&[1]) };
