@@ -88,7 +88,7 @@ impl Model {
         Network::declare(config).0.cache_specs(o)
     }
 
-    /// Returns the KV cache sizes of every layer, for [`meno_tensor::kv_cache::KvCache::new`].
+    /// Returns the KV cache sizes of every layer, for [`meno_tensor::backend::Backend::kv_cache`].
     pub fn cache_specs(&self, o: InferOptions) -> Vec<LayerSpec> {
         self.network.cache_specs(o)
     }

@@ -83,6 +83,21 @@ impl IntBuffer {
     }
 }
 
+/// The integer buffers of a program.
+pub(crate) struct IntSlots<'a> {
+    pub(super) buffers: &'a mut [IntBuffer],
+    /// The buffers that the op declares to use.
+    pub(super) declared: &'a [IntTensor],
+}
+
+impl IntSlots<'_> {
+    /// Returns the integer buffer of a handle.
+    pub(crate) fn get(&mut self, ints: IntTensor) -> &mut IntBuffer {
+        debug_assert!(self.declared.contains(&ints), "invariant: the op's io declares {ints:?}");
+        &mut self.buffers[ints.index()]
+    }
+}
+
 /// The KV cache during a pass.
 pub(crate) struct Cache<'a> {
     pub(crate) table: &'a PageTable,
@@ -107,8 +122,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) grads: Slots<'a>,
     /// Gradients of parameters.
     pub(crate) param_grads: ParamGrads<'a>,
-    /// Integer buffers, indexed by handle.
-    pub(crate) ints: &'a mut [IntBuffer],
+    /// Integer buffers.
+    pub(crate) ints: IntSlots<'a>,
     /// Keys and values of the sequences being generated (inference only).
     pub(crate) cache: Option<Cache<'a>>,
     /// Scratch memory, at least as long as the op requested; its content is arbitrary.
@@ -127,9 +142,5 @@ impl Ctx<'_> {
     /// overwrites.
     pub(crate) fn adds(&self, act: Activation) -> bool {
         self.adds.contains(&act)
-    }
-    /// Returns the integer buffer of a handle.
-    pub(crate) fn ints(&mut self, ints: IntTensor) -> &mut IntBuffer {
-        &mut self.ints[ints.index()]
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a program on the CPU. All memory is allocated once; a pass allocates nothing.
 
-use super::context::{Cache, Ctx, IntBuffer, ParamGrads, Slots};
+use super::context::{Cache, Ctx, IntBuffer, IntSlots, ParamGrads, Slots};
 use super::host_buffer::HostBuffer;
 use super::kv_store::CpuKvStore;
 use super::ops::head::HeadMemory;
@@ -98,7 +98,7 @@ impl CpuExecutor {
             acts: Slots { data: &mut self.activations, places, shapes, rows, declared: values },
             grads: Slots { data: &mut self.grads, places: &plan.grads, shapes, rows, declared: gradients },
             param_grads: ParamGrads { weights, data: param_grads.unwrap_or_default() },
-            ints: &mut self.ints,
+            ints: IntSlots { buffers: &mut self.ints, declared: &ios[i].ints },
             cache: cache.map(|c| Cache { table: c.table, store: &mut *c.store }),
             scratch: &mut self.scratch,
             head: &mut self.head,

@@ -65,6 +65,7 @@ impl Describe for Attention {
             saved,
             grad_reads: vec![self.out],
             grad_writes: inputs,
+            ..Io::default()
         }
     }
     fn flops(&self, rows: usize) -> u64 {

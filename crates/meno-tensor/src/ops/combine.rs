@@ -44,9 +44,11 @@ impl Describe for Combine {
         Io {
             reads: [self.x, self.routes.weights].into_iter().chain(self.residual).collect(),
             writes: vec![self.y],
-            saved: vec![],
+
             grad_reads: vec![self.y],
             grad_writes: vec![self.x],
+            ints: vec![self.sorted.order],
+            ..Io::default()
         }
     }
 }

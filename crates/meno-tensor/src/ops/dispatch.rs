@@ -62,9 +62,11 @@ impl Describe for Dispatch {
         Io {
             reads: vec![x, weights],
             writes: outputs.clone(),
-            saved: vec![],
+
             grad_reads: outputs,
             grad_writes: vec![x, weights],
+            ints: vec![self.routes.chosen, self.sorted.order],
+            ..Io::default()
         }
     }
     fn recomputed(&self) -> bool {

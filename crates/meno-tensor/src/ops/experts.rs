@@ -68,6 +68,7 @@ impl Describe for Experts {
             saved: inputs.iter().copied().chain([self.gate_up]).collect(),
             grad_reads: vec![self.y],
             grad_writes: inputs,
+            ints: vec![self.sorted.order],
         }
     }
     fn flops(&self, rows: usize) -> u64 {

@@ -53,7 +53,8 @@ impl Describe for Head {
         if self.head == 0 { "head" } else { "mtp_head" }
     }
     fn io(&self) -> Io {
-        Io { reads: vec![self.x], saved: vec![self.x], grad_writes: vec![self.x], ..Io::default() }
+        let ints = vec![self.wanted];
+        Io { reads: vec![self.x], saved: vec![self.x], grad_writes: vec![self.x], ints, ..Io::default() }
     }
     fn flops(&self, rows: usize) -> u64 {
         2 * (rows * self.hidden * self.vocab) as u64

@@ -50,6 +50,7 @@ impl Describe for Linear {
             saved: vec![self.x],
             grad_reads: vec![self.y],
             grad_writes: vec![self.x],
+            ..Io::default()
         }
     }
     fn flops(&self, rows: usize) -> u64 {

@@ -35,7 +35,13 @@ impl Describe for MlaKeys {
     }
     fn io(&self) -> Io {
         let inputs = vec![self.nope.act, self.k_pe.act];
-        Io { reads: inputs.clone(), writes: vec![self.k], saved: vec![], grad_reads: vec![self.k], grad_writes: inputs }
+        Io {
+            reads: inputs.clone(),
+            writes: vec![self.k],
+            grad_reads: vec![self.k],
+            grad_writes: inputs,
+            ..Io::default()
+        }
     }
 }
 

@@ -79,7 +79,14 @@ impl Describe for NormLinear {
     }
     fn io(&self) -> Io {
         let x = self.x.act;
-        Io { reads: vec![x], writes: vec![self.y], saved: vec![x], grad_reads: vec![self.y], grad_writes: vec![x] }
+        Io {
+            reads: vec![x],
+            writes: vec![self.y],
+            saved: vec![x],
+            grad_reads: vec![self.y],
+            grad_writes: vec![x],
+            ..Io::default()
+        }
     }
     fn flops(&self, rows: usize) -> u64 {
         2 * (rows * self.x.cols * self.outputs) as u64

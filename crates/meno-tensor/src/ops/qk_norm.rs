@@ -20,7 +20,14 @@ impl Describe for QkNorm {
     }
     fn io(&self) -> Io {
         let (x, y) = (self.x.act, self.y.act);
-        Io { reads: vec![x], writes: vec![y], saved: vec![x], grad_reads: vec![y], grad_writes: vec![x] }
+        Io {
+            reads: vec![x],
+            writes: vec![y],
+            saved: vec![x],
+            grad_reads: vec![y],
+            grad_writes: vec![x],
+            ..Io::default()
+        }
     }
 }
 

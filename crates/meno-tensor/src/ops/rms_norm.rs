@@ -45,7 +45,14 @@ impl Describe for RmsNorm {
     }
     fn io(&self) -> Io {
         let (x, y) = (self.x.act, self.y.act);
-        Io { reads: vec![x], writes: vec![y], saved: vec![x], grad_reads: vec![y], grad_writes: vec![x] }
+        Io {
+            reads: vec![x],
+            writes: vec![y],
+            saved: vec![x],
+            grad_reads: vec![y],
+            grad_writes: vec![x],
+            ..Io::default()
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Describe for Rope {
     }
     fn io(&self) -> Io {
         let x = vec![self.x];
-        Io { reads: x.clone(), writes: x.clone(), saved: vec![], grad_reads: x.clone(), grad_writes: x }
+        Io { reads: x.clone(), writes: x.clone(), grad_reads: x.clone(), grad_writes: x, ..Io::default() }
     }
 }
 

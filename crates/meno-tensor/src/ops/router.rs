@@ -61,8 +61,6 @@ pub struct Router {
     pub scores: Activation,
     /// The chosen experts and their weights.
     pub routes: Routes,
-    /// The chosen experts of one token, in the form that the balance loss counts.
-    pub ranked: IntTensor,
 }
 
 /// The output of a router, which the experts use.
@@ -88,8 +86,8 @@ impl Router {
         assert!(params.info(weight).shape == [e, hidden], "invariant: {} fits", params.info(weight).name);
         assert!(gate.n_group <= 64 && e % gate.n_group.max(1) == 0, "invariant: the config was checked");
         let routes = Routes { weights: b.activation(k), chosen: b.ints(b.mode().rows * k) };
-        let (scores, layer, ranked) = (b.activation(e), b.router(), b.ints(k));
-        b.push(Router { x, weight, bias, gate, layer, hidden, scores, routes, ranked });
+        let (scores, layer) = (b.activation(e), b.router());
+        b.push(Router { x, weight, bias, gate, layer, hidden, scores, routes });
         routes
     }
 }
@@ -99,13 +97,14 @@ impl Describe for Router {
         "router"
     }
     fn io(&self) -> Io {
-        let Routes { weights, .. } = self.routes;
+        let Routes { weights, chosen } = self.routes;
         Io {
             reads: vec![self.x],
             writes: vec![self.scores, weights],
             saved: vec![self.x, self.scores],
             grad_reads: vec![weights],
             grad_writes: vec![self.x],
+            ints: vec![chosen],
         }
     }
     fn flops(&self, rows: usize) -> u64 {

@@ -48,6 +48,7 @@ impl Describe for SwigluLinear {
             saved: vec![self.gate_up],
             grad_reads: vec![self.y],
             grad_writes: vec![self.gate_up],
+            ..Io::default()
         }
     }
     fn flops(&self, rows: usize) -> u64 {

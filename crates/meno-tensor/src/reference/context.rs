@@ -75,6 +75,8 @@ pub(super) struct Ctx<'a> {
     pub(super) param_grads: &'a mut [f32],
     pub(super) ints: &'a mut [Vec<u32>],
     pub(super) int_capacities: &'a [usize],
+    /// The buffers that the op declares to use.
+    pub(super) declared_ints: &'a [IntTensor],
     pub(super) adds: &'a [Activation],
 }
 
@@ -133,10 +135,12 @@ impl Ctx<'_> {
     }
     /// Returns the integers of a handle.
     pub(super) fn ints(&self, ints: IntTensor) -> Vec<u32> {
+        debug_assert!(self.declared_ints.contains(&ints), "invariant: the op's io declares {ints:?}");
         self.ints[ints.index()].clone()
     }
     /// Sets the integers of a handle.
     pub(super) fn set_ints(&mut self, ints: IntTensor, values: Vec<u32>) {
+        debug_assert!(self.declared_ints.contains(&ints), "invariant: the op's io declares {ints:?}");
         let capacity = self.int_capacities[ints.index()];
         assert!(values.len() <= capacity, "invariant: {} integers fit {capacity}", values.len());
         self.ints[ints.index()] = values;

@@ -113,6 +113,7 @@ impl PlainExecutor {
             param_grads: param_grads.unwrap_or_default(),
             ints: &mut self.ints,
             int_capacities,
+            declared_ints: &ios[i].ints,
             adds: &plan.adds[i],
         };
         let start = Instant::now();

@@ -55,6 +55,8 @@ pub struct Io {
     /// Activations whose gradients backward writes. It adds if an earlier op of the backward pass wrote the gradient
     /// (the plan records this); otherwise it overwrites.
     pub grad_writes: Vec<Activation>,
+    /// Integers that forward or backward reads or writes.
+    pub ints: Vec<IntTensor>,
 }
 
 impl Io {

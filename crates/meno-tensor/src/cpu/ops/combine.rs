@@ -14,7 +14,7 @@ impl Kernels for Combine {
             let [y, residual] = ctx.acts.get([self.y, residual]);
             y.copy_from_slice(residual);
         }
-        let order = Order::read(ctx.ints[self.sorted.order.index()].get(), &self.sorted);
+        let order = Order::read(ctx.ints.get(self.sorted.order).get(), &self.sorted);
         let [x, weights, y] = ctx.acts.get([self.x, self.routes.weights, self.y]);
         for_rows(y, h, |r, y| {
             if self.residual.is_none() {
@@ -27,7 +27,7 @@ impl Kernels for Combine {
     }
     fn backward(&self, ctx: &mut Ctx) {
         let (k, h) = (self.sorted.top_k, self.sorted.hidden);
-        let order = Order::read(ctx.ints[self.sorted.order.index()].get(), &self.sorted);
+        let order = Order::read(ctx.ints.get(self.sorted.order).get(), &self.sorted);
         let [dx, dy] = ctx.grads.get([self.x, self.y]);
         gather(dy, h, dx, |row| order.pairs[row] as usize / k);
     }

@@ -50,21 +50,21 @@ impl<'a> Order<'a> {
 impl Kernels for Dispatch {
     fn forward(&self, ctx: &mut Ctx) {
         let (k, h) = (self.sorted.top_k, self.sorted.hidden);
-        let mut ints = std::mem::take(ctx.ints(self.sorted.order));
-        let chosen = ctx.ints(self.routes.chosen).get();
+        let mut ints = std::mem::take(ctx.ints.get(self.sorted.order));
+        let chosen = ctx.ints.get(self.routes.chosen).get();
         Order::sort(chosen, self.sorted.experts, ints.reset(self.sorted.experts + 1 + 2 * chosen.len()));
         let order = Order::read(ints.get(), &self.sorted);
         let [x, weights] = [self.x, self.routes.weights];
         let [x, weights, rows, row_weights] = ctx.acts.get([x, weights, self.sorted.rows, self.sorted.weights]);
         gather(x, h, rows, |row| order.pairs[row] as usize / k);
         row_weights.iter_mut().zip(order.pairs).for_each(|(w, &pair)| *w = weights[pair as usize]);
-        *ctx.ints(self.sorted.order) = ints;
+        *ctx.ints.get(self.sorted.order) = ints;
     }
     fn backward(&self, ctx: &mut Ctx) {
         let (k, h) = (self.sorted.top_k, self.sorted.hidden);
         let [x, weights] = [self.x, self.routes.weights];
         let (add_x, add_weights) = (ctx.adds(x), ctx.adds(weights));
-        let order = Order::read(ctx.ints[self.sorted.order.index()].get(), &self.sorted);
+        let order = Order::read(ctx.ints.get(self.sorted.order).get(), &self.sorted);
         let [dx, dweights, drows, drow_weights] = ctx.grads.get([x, weights, self.sorted.rows, self.sorted.weights]);
         for (d, &row) in dweights.iter_mut().zip(order.rows) {
             let dw = drow_weights[row as usize];

@@ -34,7 +34,7 @@ impl Kernels for Experts {
     }
     fn forward(&self, ctx: &mut Ctx) {
         let (h, w) = (self.sorted.hidden, self.width);
-        let order = Order::read(ctx.ints[self.sorted.order.index()].get(), &self.sorted);
+        let order = Order::read(ctx.ints.get(self.sorted.order).get(), &self.sorted);
         let [rows, gate_up, y] = ctx.acts.get([self.sorted.rows, self.gate_up, self.y]);
         self.for_experts(&order, |expert, range| {
             let n = range.len();
@@ -52,7 +52,7 @@ impl Kernels for Experts {
     fn backward(&self, ctx: &mut Ctx) {
         let (t, h, w) = (ctx.rows, self.sorted.hidden, self.width);
         let (rows, weights) = (self.sorted.rows, self.sorted.weights);
-        let order = Order::read(ctx.ints[self.sorted.order.index()].get(), &self.sorted);
+        let order = Order::read(ctx.ints.get(self.sorted.order).get(), &self.sorted);
         let [xs, weights_of, gate_up] = ctx.acts.get([rows, weights, self.gate_up]);
         let [dxs, dweights, dy] = ctx.grads.get([rows, weights, self.y]);
         let (hs, rest) = ctx.scratch.split_at_mut(t * w);

@@ -46,7 +46,7 @@ impl Head {
     /// Computes loss, log-probabilities and entropies, and the gradients if `train`.
     fn run(&self, ctx: &mut Ctx, train: bool) {
         let (hidden, vocab) = (self.hidden, self.vocab);
-        let mut wanted = std::mem::take(ctx.ints(self.wanted));
+        let mut wanted = std::mem::take(ctx.ints.get(self.wanted));
         wanted.fill(self.wanted_rows(ctx.batch, train));
         if self.head == 0 {
             for rows in [&mut ctx.out.logprobs, &mut ctx.out.entropies] {
@@ -107,7 +107,7 @@ impl Head {
                 rms_norm::add_gain(norm.eps, rows.len(), |i| (x.row(rows[i] as usize), dn.row(i)), dgain, rstds);
             }
         }
-        *ctx.ints(self.wanted) = wanted;
+        *ctx.ints.get(self.wanted) = wanted;
     }
 
     /// First phase: computes the normalizer of every row of a chunk and the log-probability of its target. Leaves

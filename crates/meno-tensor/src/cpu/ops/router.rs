@@ -164,7 +164,7 @@ impl Router {
             return;
         }
         let e = self.gate.n_routed_experts;
-        let mut ranked = std::mem::take(ctx.ints(self.ranked));
+        let mut ranked = vec![0; self.gate.num_experts_per_tok];
         let [scores] = ctx.acts.get([self.scores]);
         let (f, rank) = scratch[..2 * e].split_at_mut(e);
         for Segment { rows, .. } in &ctx.batch.segments {
@@ -174,7 +174,7 @@ impl Router {
             }
             let Range { start, end } = *rows;
             let scores = &scores[start * e..end * e];
-            let loss = self.balance(scores, f, rank, ranked.reset(self.gate.num_experts_per_tok));
+            let loss = self.balance(scores, f, rank, &mut ranked);
             ctx.out.losses.balance += loss * share as f64;
             let Some(ds) = ds.as_deref_mut() else { continue };
             // d/ds of α/T · Σ_e f_e s_e / S, with S = Σ_e s_e
@@ -185,7 +185,6 @@ impl Router {
                 ds.iter_mut().zip(&*f).for_each(|(d, f)| *d += c * (f - mean) / sum);
             }
         }
-        *ctx.ints(self.ranked) = ranked;
     }
 }
 
@@ -195,7 +194,7 @@ impl Kernels for Router {
     }
     fn forward(&self, ctx: &mut Ctx) {
         let (t, e, k) = (ctx.rows, self.gate.n_routed_experts, self.gate.num_experts_per_tok);
-        let mut ints = std::mem::take(ctx.ints(self.routes.chosen));
+        let mut ints = std::mem::take(ctx.ints.get(self.routes.chosen));
         let chosen = ints.reset(t * k);
         let [x, scores, weights] = ctx.acts.get([self.x, self.scores, self.routes.weights]);
         let weight = Rhs::Mat(ctx.params.matrix(self.weight).t());
@@ -213,7 +212,7 @@ impl Kernels for Router {
             self.gate.weigh(s, chosen, weights);
             chosen.iter().for_each(|&c| load[c as usize] += 1);
         }
-        *ctx.ints(self.routes.chosen) = ints;
+        *ctx.ints.get(self.routes.chosen) = ints;
         if !ctx.train {
             let scratch = std::mem::take(&mut ctx.scratch);
             self.balance_all(ctx, None, scratch);
@@ -228,7 +227,7 @@ impl Kernels for Router {
         let (ds, rest) = scratch.split_at_mut(t * e);
         ds.fill(0.0);
         self.balance_all(ctx, Some(ds), rest);
-        let chosen = ctx.ints[self.routes.chosen.index()].get();
+        let chosen = ctx.ints.get(self.routes.chosen).get();
         let [x, scores] = ctx.acts.get([self.x, self.scores]);
         let [dx, dweights] = ctx.grads.get([self.x, self.routes.weights]);
         let (scores, dweights) = (&*scores, &*dweights);
