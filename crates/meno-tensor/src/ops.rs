@@ -20,6 +20,7 @@ pub mod qk_norm;
 pub mod rms_norm;
 pub mod rope;
 pub mod router;
+pub mod scale;
 pub mod swiglu;
 pub mod test_ops;
 
@@ -90,6 +91,8 @@ ops! {
     Experts(experts::Experts),
     /// The experts, applied to their rows.
     Combine(combine::Combine),
+    /// A constant factor.
+    Scale(scale::Scale),
     /// A loss head.
     Head(head::Head),
     /// Logits for generation.

@@ -17,6 +17,7 @@ mod rms_norm;
 mod rope;
 mod router;
 mod rows;
+mod scale;
 mod swiglu;
 mod test_ops;
 
@@ -53,6 +54,7 @@ pub(super) fn kernels(op: &Op) -> &dyn Kernels {
         Op::Dispatch(op) => op,
         Op::Experts(op) => op,
         Op::Combine(op) => op,
+        Op::Scale(op) => op,
         Op::Head(op) => op,
         Op::Logits(op) => op,
         Op::StoreHidden(op) => op,

@@ -15,6 +15,7 @@ use super::qk_norm::QkNorm;
 use super::rms_norm::{Norm, RmsNorm};
 use super::rope::{Pairs, Rope, RopeTable, frequencies};
 use super::router::{Gate, Router, Scoring, TopkMethod};
+use super::scale::Scale;
 use super::swiglu::SwigluLinear;
 use super::{Columns, Op};
 use crate::ops::Builder;
@@ -85,6 +86,10 @@ fn rows_cases() -> Vec<Case> {
             let (x, y, norm) = (TestInput::input(b, p, 24), b.activation(18), norm(p, "head", 6));
             b.push(QkNorm { x: Columns::range(b, x, 3..21), norm, y: Columns::all(b, y) });
             y
+        }),
+        trained("scale", |b, p| {
+            let x = TestInput::input(b, p, 37);
+            Scale::push(b, x, 1.7)
         }),
         trained("interleaved rotation", |b, p| rotated(b, p, Pairs::Interleaved)),
         trained("half-split rotation", |b, p| rotated(b, p, Pairs::HalfSplit)),

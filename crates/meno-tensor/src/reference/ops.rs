@@ -16,6 +16,7 @@ mod qk_norm;
 mod rms_norm;
 mod rope;
 mod router;
+mod scale;
 mod swiglu;
 mod test_ops;
 
@@ -48,6 +49,7 @@ pub(super) fn kernels(op: &Op) -> &dyn Kernels {
         Op::Dispatch(op) => op,
         Op::Experts(op) => op,
         Op::Combine(op) => op,
+        Op::Scale(op) => op,
         Op::Head(op) => op,
         Op::Logits(op) => op,
         Op::StoreHidden(op) => op,
