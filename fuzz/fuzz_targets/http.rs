@@ -4,12 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use meno_engine::engine::{Engine, EngineOptions};
-use meno_engine::generator::Options;
 use meno_engine::tokenizer::CharacterLevel;
-use meno_engine::{Capacity, Tokenizer};
+use meno_engine::{GeneratorConfig, Tokenizer};
 use meno_model::{Config, Model};
 use meno_server::{ServedModel, Server, ServerOptions, app, listen};
-use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -53,9 +51,7 @@ fn server() -> std::sync::Arc<Server> {
     let model = Model::random(config, 4).expect("a model");
     let served = ServedModel::new("small".into(), tokenizer, None, CONTEXT, model.config.vocab_size).expect("a model");
     let options = EngineOptions {
-        capacity: Capacity { slots: 4, max_len: CONTEXT, rows: 32, absorbed: false },
-        options: Options::serving(),
-        precision: Precision::F32,
+        generator: GeneratorConfig { step_rows: 32, ..GeneratorConfig::new(4, CONTEXT).serving() },
         threads: Some(1),
         queue: 16,
         prefix_file: None,

@@ -4,15 +4,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meno_engine::Capacity;
-use meno_engine::generator::{Generator, Options};
+use meno_engine::{Generator, GeneratorConfig};
 use meno_model::{Config, Model};
-use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::cell::RefCell;
 use std::path::PathBuf;
-
-const CAPACITY: Capacity = Capacity { slots: 2, max_len: 256, rows: 16, absorbed: false };
 
 struct State {
     model: Model,
@@ -33,9 +29,10 @@ fn state() -> State {
     });
     let config = Config::from_value("config.json", config).expect("a sound config");
     let mut model = Model::random(config, 4).expect("a model");
-    let mut generator = Generator::with_options(&model, CAPACITY, Options::serving()).expect("a generator");
+    let config = GeneratorConfig { step_rows: 16, ..GeneratorConfig::new(2, 256).serving() };
+    let mut generator = Generator::new(&model, config).expect("a generator");
     let path = std::env::temp_dir().join(format!("meno-fuzz-prefixes-{}", std::process::id()));
-    generator.save_prefixes(&mut *model.weights, Precision::F32, &path).expect("a file");
+    generator.save_prefixes(&mut *model.weights, &path).expect("a file");
     let good = std::fs::read(&path).expect("the file");
     State { model, generator, path, good }
 }
@@ -46,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         let head = &s.good[..s.good.len() - 16];
         for bytes in [data.to_vec(), [head, data].concat()] {
             std::fs::write(&s.path, bytes).expect("a file");
-            let _ = s.generator.load_prefixes(&mut *s.model.weights, Precision::F32, &s.path);
+            let _ = s.generator.load_prefixes(&mut *s.model.weights, &s.path);
             s.generator.forget();
             assert_eq!(s.generator.cache_pages().0, 0, "no page is lost");
         }

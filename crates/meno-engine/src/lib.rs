@@ -26,7 +26,7 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
 pub use generation_config::GenerationConfig;
 pub use generator::{
-    Capacity, Completion, Event, Finish, Flow, Generator, Observe, Options, Pooling, Request, Speculative, TokenEvent,
+    Completion, Event, Finish, Generator, GeneratorConfig, Observe, Pooling, Request, Speculative, Stop, TokenEvent,
 };
 pub use sampler::Sampling;
 pub use text_model::{Answer, Session, TextModel};

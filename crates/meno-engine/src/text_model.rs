@@ -13,7 +13,7 @@
 use crate::chat_template::{ChatTemplate, Message};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
-use crate::generator::{Capacity, Completion, Flow, Generator, Options, Request, TokenLogprob};
+use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, TokenLogprob};
 use crate::reasoning::{Piece, Split};
 use crate::sampler::Sampling;
 use crate::taught::Taught;
@@ -23,12 +23,11 @@ use meno_model::{LoadOptions, Model, recognize};
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Maximum number of tokens of prompt and answer together, unless a session sets another.
 const CONTEXT: usize = 8192;
-/// Rows per step: prompts run in chunks of this size.
-const ROWS: usize = 256;
 
 /// A model with its text.
 pub struct TextModel {
@@ -80,20 +79,21 @@ impl TextModel {
         self.model.config.max_position_embeddings.min(CONTEXT)
     }
 
-    /// Returns the capacity for `slots` concurrent answers of at most `max_len` tokens, prompt included.
-    pub fn capacity(&self, slots: usize, max_len: usize) -> Capacity {
-        Capacity { slots, max_len, rows: ROWS.max(slots), absorbed: false }
+    /// Returns the settings for `slots` concurrent answers of at most `max_len` tokens, prompt included, in the model's
+    /// precision.
+    pub fn generator_config(&self, slots: usize, max_len: usize) -> GeneratorConfig {
+        GeneratorConfig { precision: self.precision, ..GeneratorConfig::new(slots, max_len) }
     }
 
     /// Prepares the model to answer, one answer at a time.
     pub fn session(self) -> Result<Session, Error> {
-        let capacity = self.capacity(1, self.default_context());
-        self.session_with(capacity, Options::default())
+        let config = self.generator_config(1, self.default_context());
+        self.session_with(config)
     }
 
-    /// Prepares the model to answer, with the given capacity and options.
-    pub fn session_with(self, capacity: Capacity, options: Options) -> Result<Session, Error> {
-        let generator = Generator::with_options(&self.model, capacity, options)?;
+    /// Prepares the model to answer, with the given settings of the generator.
+    pub fn session_with(self, config: GeneratorConfig) -> Result<Session, Error> {
+        let generator = Generator::new(&self.model, config)?;
         Ok(Session { text: self, generator })
     }
 
@@ -192,17 +192,17 @@ impl Session {
         stops: &[String],
         on_piece: &mut dyn FnMut(Piece, usize),
     ) -> Result<Vec<Answer>, Error> {
-        let TextModel { model, tokenizer, precision, .. } = &mut self.text;
+        let TextModel { model, tokenizer, .. } = &mut self.text;
         let new_stream = || TextStream::new(tokenizer, prompt, stops);
         let mut streams: Vec<TextStream<'_>> = (0..request.n).map(|_| new_stream()).collect();
-        let completions = self.generator.generate(model, *precision, &[request], &mut |event| {
+        let completions = self.generator.generate(model, &[request], &mut |event| {
             let stream = &mut streams[event.sample];
             for piece in stream.push(event.token) {
                 if event.sample == 0 {
                     on_piece(piece, event.index + 1);
                 }
             }
-            if stream.stopped() { Flow::Stop } else { Flow::Continue }
+            if stream.stopped() { ControlFlow::Break(Stop::Answer) } else { ControlFlow::Continue(()) }
         })?;
         let mut answers = Vec::new();
         for (completion, stream) in completions.into_iter().zip(streams) {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::sampler::Sampling;
-use meno_engine::{Capacity, Completion, Flow, Generator, Request};
+use meno_engine::{Completion, Generator, GeneratorConfig, Request};
 use meno_model::{Config, Model};
 use meno_tensor::backend::Pass;
 use meno_tensor::pool::with_threads;
@@ -12,6 +12,7 @@ use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Batch, Objective, TokenLoss};
 use serde_json::json;
+use std::ops::ControlFlow;
 
 const VOCAB: usize = 67;
 
@@ -76,9 +77,9 @@ fn generate(
     slots: usize,
     rows: usize,
 ) -> Vec<Completion> {
-    let capacity = Capacity { slots, max_len: 160, rows, absorbed: false };
-    let mut generator = Generator::new(model, capacity).unwrap();
-    generator.generate(model, precision, requests, &mut |_| Flow::Continue).unwrap()
+    let config = GeneratorConfig { step_rows: rows, precision, ..GeneratorConfig::new(slots, 160) };
+    let mut generator = Generator::new(model, config).unwrap();
+    generator.generate(model, requests, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// Returns tokens and the bits of their log-probabilities.
@@ -145,7 +146,7 @@ fn scoring_gives_the_bits_that_generation_recorded() {
 #[test]
 fn more_context_than_the_model_has_is_refused() {
     let (_, model) = models().remove(1);
-    let error = Generator::new(&model, Capacity { slots: 1, max_len: 300, rows: 8, absorbed: false }).err().unwrap();
+    let error = Generator::new(&model, GeneratorConfig::new(1, 300)).err().unwrap();
     assert!(error.to_string().contains("300 tokens"), "{error}");
     assert!(error.to_string().contains("256"), "{error}");
 }

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::constraint::{Choice, Constraint, TokenMask};
-use meno_engine::engine::{Engine, EngineOptions, Refused, Submission, Ticket};
+use meno_engine::engine::{Engine, EngineOptions, Submission, SubmitError, Ticket};
 use meno_engine::sampler::Sampling;
-use meno_engine::{Capacity, Event, Finish, Flow, Generator, Observe, Options, Request};
+use meno_engine::{Event, Finish, Generator, GeneratorConfig, Observe, Request, Stop};
 use meno_model::{Config, Model};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,14 +30,7 @@ fn model() -> Model {
 }
 
 fn options(slots: usize, queue: usize) -> EngineOptions {
-    EngineOptions {
-        capacity: Capacity { slots, max_len: 2400, rows: 256, absorbed: false },
-        options: Options::serving(),
-        precision: Precision::F32,
-        threads: Some(1),
-        queue,
-        prefix_file: None,
-    }
+    EngineOptions { generator: GeneratorConfig::new(slots, 2400).serving(), threads: Some(1), queue, prefix_file: None }
 }
 
 fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
@@ -46,7 +40,12 @@ fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
 
 fn submit(engine: &Engine, request: Request, constraints: Vec<Box<dyn Constraint>>) -> (Ticket, Receiver<Event>) {
     let (sender, events) = channel();
-    let on_event = Box::new(move |event| if sender.send(event).is_ok() { Flow::Continue } else { Flow::Stop });
+    let on_event =
+        Box::new(
+            move |event| {
+                if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(Stop::Answer) }
+            },
+        );
     (engine.submit(Submission { request, salt: 0, observe: Observe::Nothing, constraints, on_event }).unwrap(), events)
 }
 
@@ -67,10 +66,10 @@ fn answer(events: &Receiver<Event>) -> (Vec<u32>, Finish) {
 
 fn alone(request: &Request) -> Vec<u32> {
     let mut model = model();
-    let capacity = Capacity { slots: 1, max_len: 2400, rows: 64, absorbed: false };
-    let mut generator = Generator::new(&model, capacity).unwrap();
+    let config = GeneratorConfig { step_rows: 64, ..GeneratorConfig::new(1, 2400) };
+    let mut generator = Generator::new(&model, config).unwrap();
     let requests = std::slice::from_ref(request);
-    generator.generate(&mut model, Precision::F32, requests, &mut |_| Flow::Continue).unwrap().remove(0).tokens
+    generator.generate(&mut model, requests, &mut |_| ControlFlow::Continue(())).unwrap().remove(0).tokens
 }
 
 #[test]
@@ -101,7 +100,8 @@ fn many_clients_get_what_each_gets_alone() {
     assert!(stats.cache_pages.0 > 0 && stats.cache_pages.0 <= stats.cache_pages.1);
     engine.shutdown().unwrap();
     let (sender, _events) = channel();
-    let on_event = Box::new(move |e| sender.send(e).map_or(Flow::Stop, |()| Flow::Continue));
+    let on_event =
+        Box::new(move |e| sender.send(e).map_or(ControlFlow::Break(Stop::Answer), |()| ControlFlow::Continue(())));
     let late = engine.submit(Submission {
         request: requests[0].clone(),
         salt: 0,
@@ -109,7 +109,7 @@ fn many_clients_get_what_each_gets_alone() {
         constraints: vec![],
         on_event,
     });
-    assert!(matches!(late, Err(Refused::Stopping)));
+    assert!(matches!(late, Err(SubmitError::Stopping)));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     // A cache too small for both keeps the most recently used.
     std::fs::write(&path, &good).unwrap();
     let mut small = with_file();
-    small.options.cache_tokens = Some((2400usize.div_ceil(64) + 1 + 2) * 64);
+    small.generator.cache_tokens = Some((2400usize.div_ceil(64) + 1 + 2) * 64);
     let engine = Engine::start(model(), small).unwrap();
     let (_t, events) = submit(&engine, request(&[&prompt[..70], &[9, 9, 8]].concat(), 5, 1), vec![]);
     assert!(matches!(events.recv_timeout(WAIT).unwrap(), Event::Prompt { cached: 72, .. }));
@@ -160,15 +160,16 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     let error = |bytes: &[u8], o: EngineOptions| {
         std::fs::write(&path, bytes).unwrap();
         let mut model = model();
-        let mut generator = Generator::with_options(&model, o.capacity, o.options).unwrap();
-        let error = generator.load_prefixes(&mut *model.weights, o.precision, &path).unwrap_err().to_string();
+        let mut generator = Generator::new(&model, o.generator).unwrap();
+        let error = generator.load_prefixes(&mut *model.weights, &path).unwrap_err().to_string();
         assert!(error.contains("prefixes: kept prefixes:"), "{error}");
         error
     };
-    let other = EngineOptions { precision: Precision::Bf16, ..with_file() };
+    let mut other = with_file();
+    other.generator.precision = Precision::Bf16;
     assert!(error(&good, other).contains("another precision"));
     let mut other = with_file();
-    other.options.kv_type = KvType::Q8_0;
+    other.generator.kv_type = KvType::Q8_0;
     assert!(error(&good, other).contains("cache type"));
     assert!(error(b"hello, world", with_file()).contains("not a file of kept prefixes"));
     for len in (0..good.len()).step_by(good.len() / 97) {
@@ -214,7 +215,9 @@ fn beginnings_are_found_under_their_own_salt_only() {
     let prompt: Vec<u32> = (0..200).map(|t| t * t % VOCAB as u32).collect();
     let cached = |salt: u64| {
         let (sender, events) = channel();
-        let on_event = Box::new(move |event| sender.send(event).map_or(Flow::Cancel, |()| Flow::Continue));
+        let on_event = Box::new(move |event| {
+            sender.send(event).map_or(ControlFlow::Break(Stop::All), |()| ControlFlow::Continue(()))
+        });
         let submission = Submission {
             request: request(&prompt, 5, 1),
             salt,
@@ -260,7 +263,7 @@ fn a_long_prompt_does_not_stall_the_others() {
             reached.send(()).unwrap();
             submitted.recv().unwrap();
         }
-        Flow::Continue
+        ControlFlow::Continue(())
     });
     let short = engine.submit(Submission {
         request: request(&[1, 2, 3], 300, 1),
@@ -306,12 +309,12 @@ fn a_full_queue_refuses_and_nonsense_is_named() {
                 salt: 0,
                 observe: Observe::Nothing,
                 constraints,
-                on_event: Box::new(|_| Flow::Continue),
+                on_event: Box::new(|_| ControlFlow::Continue(())),
             })
             .err()
             .unwrap()
     };
-    assert!(matches!(refused(request(&[7], 3, 1), vec![]), Refused::Busy { waiting: 2 }));
+    assert!(matches!(refused(request(&[7], 3, 1), vec![]), SubmitError::Busy { waiting: 2 }));
     assert_eq!(engine.stats().refused, 1);
     assert!(refused(request(&[], 3, 1), vec![]).to_string().contains("empty"));
     assert!(refused(request(&[900], 3, 1), vec![]).to_string().contains("token 900"));

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::sampler::{Sampling, Scratch, logprob, sample};
-use meno_engine::{Capacity, Completion, Finish, Flow, Generator, Options, Request, Speculative, TokenEvent};
+use meno_engine::{Completion, Finish, Generator, GeneratorConfig, Request, Speculative, Stop, TokenEvent};
 use meno_tensor::backend::{Backend, Buffer, Error, Executor, KvStore, Optimizer, Pass, Profile, Weights};
 use meno_tensor::cpu::Cpu;
 use meno_tensor::device::Device;
@@ -12,10 +12,10 @@ use meno_tensor::kv_cache::{KvCache, KvType, LayerSpec};
 use meno_tensor::log_softmax::LogSoftmax;
 use meno_tensor::ops::{Builder, Program};
 use meno_tensor::optim::OptimizerConfig;
-use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Activation, Mode, Outputs, PAGE, ParamLayout};
 use std::any::Any;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -143,11 +143,11 @@ impl Executor for Reader {
     }
 }
 
-fn from_executor(rows: usize, capacity: Capacity, options: Options) -> Result<Generator, meno_engine::Error> {
+fn from_executor(rows: usize, config: GeneratorConfig) -> Result<Generator, meno_engine::Error> {
     let backend: Arc<dyn Backend> = Arc::new(History);
     let program = Builder::new(Mode { rows, train: false, recompute: false }).finish();
     let executor = backend.executor(program).unwrap();
-    Generator::from_executor(&backend, executor, &[SPEC], VOCAB, capacity, options)
+    Generator::from_executor(&backend, executor, &[SPEC], VOCAB, config)
 }
 
 fn no_weights() -> Box<dyn Weights> {
@@ -155,16 +155,15 @@ fn no_weights() -> Box<dyn Weights> {
 }
 
 fn generator(slots: usize, rows: usize) -> Generator {
-    generator_with(slots, rows, Options::default())
+    from_executor(rows, config(slots, rows)).unwrap()
 }
 
-fn generator_with(slots: usize, rows: usize, options: Options) -> Generator {
-    let capacity = Capacity { slots, max_len: 40, rows, absorbed: false };
-    from_executor(rows, capacity, options).unwrap()
+fn config(slots: usize, rows: usize) -> GeneratorConfig {
+    GeneratorConfig { step_rows: rows, ..GeneratorConfig::new(slots, 40) }
 }
 
 fn generate(g: &mut Generator, requests: &[Request]) -> Vec<Completion> {
-    g.generate_with(&mut *no_weights(), Precision::F32, requests, &mut |_| Flow::Continue).unwrap()
+    g.generate_with(&mut *no_weights(), requests, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 fn requests() -> Vec<Request> {
@@ -241,8 +240,8 @@ fn guesses_change_nothing_but_the_steps() {
     for (slots, rows) in [(1, 1), (1, 12), (3, 7), (24, 64)] {
         let mut off = generator(slots, rows);
         assert_eq!(generate(&mut off, &requests), expected);
-        let options = Options { speculative: Speculative::Ngram, ..Options::default() };
-        let mut on = generator_with(slots, rows, options);
+        let config = GeneratorConfig { speculative: Speculative::Ngram, ..config(slots, rows) };
+        let mut on = from_executor(rows, config).unwrap();
         assert_eq!(generate(&mut on, &requests), expected, "{slots} slots, {rows} rows");
         let (on, off) = (on.stats(), off.stats());
         assert_eq!((on.tokens, on.prompt_tokens), (off.tokens, off.prompt_tokens));
@@ -288,9 +287,9 @@ fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
     let expected = plain(&requests, 300);
     for (slots, rows, cache_tokens) in [(6, 64, 384), (11, 200, 384), (11, 200, 640), (3, 5, 450)] {
         for prefill_rows in [1, 20, usize::MAX] {
-            let capacity = Capacity { slots, max_len: 300, rows, absorbed: false };
-            let options = Options { cache_tokens: Some(cache_tokens), prefill_rows, ..Options::default() };
-            let mut g = from_executor(rows, capacity, options).unwrap();
+            let config =
+                GeneratorConfig { max_len: 300, cache_tokens: Some(cache_tokens), prefill_rows, ..config(slots, rows) };
+            let mut g = from_executor(rows, config).unwrap();
             assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows, {cache_tokens} tokens");
             g.forget();
             assert_eq!(g.cache_pages().0, 0, "all pages are free again");
@@ -318,12 +317,12 @@ fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
     let requests = requests();
     let mut seen: Vec<TokenEvent> = Vec::new();
     let mut g = generator(4, 16);
-    let mut run = |on_token: &mut dyn FnMut(TokenEvent) -> Flow| {
-        g.generate_with(&mut *no_weights(), Precision::F32, &requests, on_token).unwrap()
+    let mut run = |on_token: &mut dyn FnMut(TokenEvent) -> ControlFlow<Stop>| {
+        g.generate_with(&mut *no_weights(), &requests, on_token).unwrap()
     };
     let all = run(&mut |e| {
         seen.push(e);
-        Flow::Continue
+        ControlFlow::Continue(())
     });
     for c in &all {
         let events: Vec<_> = seen.iter().filter(|e| (e.request, e.sample) == (c.request, c.sample)).collect();
@@ -333,7 +332,13 @@ fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
         assert_eq!(events.last().and_then(|e| e.finish), (!c.tokens.is_empty()).then_some(c.finish));
     }
     // Ending one answer after its second token leaves the others as they are.
-    let one = run(&mut |e| if (e.request, e.sample, e.index) == (3, 2, 1) { Flow::Stop } else { Flow::Continue });
+    let one = run(&mut |e| {
+        if (e.request, e.sample, e.index) == (3, 2, 1) {
+            ControlFlow::Break(Stop::Answer)
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
     for (a, b) in one.iter().zip(&all) {
         if (a.request, a.sample) == (3, 2) {
             assert_eq!((a.tokens.as_slice(), a.finish), (&b.tokens[..2], Finish::Stop));
@@ -345,7 +350,7 @@ fn events_tell_every_token_and_the_caller_can_end_one_answer_or_all() {
     let mut count = 0;
     let cancelled = run(&mut |_| {
         count += 1;
-        if count == 20 { Flow::Cancel } else { Flow::Continue }
+        if count == 20 { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(cancelled.iter().map(|c| c.tokens.len()).sum::<usize>(), 20);
     for (a, b) in cancelled.iter().zip(&all) {
@@ -371,15 +376,15 @@ fn what_cannot_be_answered_is_named() {
     let mut error = |change: &dyn Fn(&mut Request)| {
         let mut requests = requests();
         change(&mut requests[1]);
-        g.generate_with(&mut *no_weights(), Precision::F32, &requests, &mut |_| Flow::Continue).unwrap_err().to_string()
+        g.generate_with(&mut *no_weights(), &requests, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
     };
     assert!(error(&|r| r.prompt = vec![1; 40]).contains("40 tokens, but the context holds 40"));
     assert!(error(&|r| r.prompt = vec![]).contains("request 1: the prompt is empty"));
     assert!(error(&|r| r.prompt = vec![11]).contains("token 11 of the prompt is outside the vocabulary of 11"));
     assert!(error(&|r| r.sampling.top_p = 2.0).contains("request 1: top_p 2"));
-    let capacity = |slots, rows| Capacity { slots, max_len: 8, rows, absorbed: false };
-    let refused = |c| from_executor(4, c, Options::default()).err().expect("refused").to_string();
-    assert!(refused(capacity(0, 4)).contains("0 sequences of 8 tokens"));
-    assert!(refused(capacity(4, 2)).contains("2 rows for 4 slots"));
-    assert!(refused(capacity(2, 8)).contains("executor of 4"));
+    let refused = |slots, rows| from_executor(4, config(slots, rows)).err().expect("refused").to_string();
+    assert!(refused(0, 4).contains("0 sequences of 40 tokens"));
+    assert!(refused(2, 8).contains("8 rows for 2 slots, on an executor of 4"));
+    // Every slot has a row, whatever was asked for.
+    assert!(refused(5, 2).contains("5 rows for 5 slots, on an executor of 4"));
 }

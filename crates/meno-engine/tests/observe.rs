@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::engine::{Engine, EngineOptions, Submission};
-use meno_engine::{Capacity, Event, Finish, Flow, Observe, Options, Pooling, Request, Sampling, Speculative};
+use meno_engine::{Event, Finish, GeneratorConfig, Observe, Pooling, Request, Sampling, Speculative, Stop};
 use meno_model::Model;
 use meno_model::safetensors::Safetensors;
-use meno_tensor::precision::Precision;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -37,11 +37,13 @@ fn tokens(name: &str) -> Vec<Vec<u32>> {
     ids.chunks(T).map(<[u32]>::to_vec).collect()
 }
 
-fn engine(name: &str, rows: usize, prefill_rows: usize, options: Options) -> Engine {
+fn serving() -> GeneratorConfig {
+    GeneratorConfig::new(3, 64).serving()
+}
+
+fn engine(name: &str, rows: usize, prefill_rows: usize, config: GeneratorConfig) -> Engine {
     let options = EngineOptions {
-        capacity: Capacity { slots: 3, max_len: 64, rows, absorbed: false },
-        options: Options { prefill_rows, ..options },
-        precision: Precision::F32,
+        generator: GeneratorConfig { step_rows: rows, prefill_rows, ..config },
         threads: Some(1),
         queue: 100,
         prefix_file: None,
@@ -68,7 +70,8 @@ fn start(
     let (sender, events) = channel();
     let sampling = Sampling { max_tokens, temperature: 0.0, top_logprobs: Some(2), ..Default::default() };
     let request = Request { prompt: prompt.to_vec(), n, sampling, key: [1, 0, 0] };
-    let on_event = Box::new(move |event| sender.send(event).map_or(Flow::Cancel, |()| Flow::Continue));
+    let on_event =
+        Box::new(move |event| sender.send(event).map_or(ControlFlow::Break(Stop::All), |()| ControlFlow::Continue(())));
     (engine.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event }).unwrap(), events)
 }
 
@@ -107,7 +110,7 @@ fn log_probabilities_of_prompts_are_those_of_transformers() {
     for name in ["qwen2", "deepseek_v3"] {
         let logits = read(&golden(name).join("expected.safetensors"), "logits");
         for (rows, prefill_rows) in [(64, 64), (8, 3)] {
-            let engine = engine(name, rows, prefill_rows, Options::serving());
+            let engine = engine(name, rows, prefill_rows, serving());
             for (i, prompt) in tokens(name).iter().enumerate() {
                 let events = ask(&engine, prompt, 0, 1, Observe::Logprobs);
                 let told = logprobs(&events);
@@ -131,7 +134,7 @@ fn hidden_states_are_those_of_transformers() {
         let hidden = read(&golden("hidden.safetensors"), name);
         let width = hidden.len() / (2 * T);
         for (rows, prefill_rows) in [(64, 64), (8, 3)] {
-            let engine = engine(name, rows, prefill_rows, Options::serving());
+            let engine = engine(name, rows, prefill_rows, serving());
             for (prompt, states) in tokens(name).iter().zip(hidden.chunks(T * width)) {
                 let last = vector(&ask(&engine, prompt, 0, 1, Observe::Hidden(Pooling::Last)));
                 assert!(gap(&last, &states[(T - 1) * width..]) < 5e-5, "{name}");
@@ -149,7 +152,7 @@ fn hidden_states_are_those_of_transformers() {
 #[test]
 fn what_is_told_does_not_depend_on_how_the_prompt_is_run() {
     let prompt: Vec<u32> = (0..40).map(|t| (t * t + t / 3) % VOCAB as u32).collect();
-    let alone = engine("qwen2", 64, 64, Options::serving());
+    let alone = engine("qwen2", 64, 64, serving());
     let expected = ask(&alone, &prompt, 12, 1, Observe::Logprobs);
     let answer = |events: &[Event], sample: usize| -> Vec<(u32, u32)> {
         let of = |e: &Event| match e {
@@ -160,12 +163,12 @@ fn what_is_told_does_not_depend_on_how_the_prompt_is_run() {
     };
     let mean = vector(&ask(&alone, &prompt, 0, 1, Observe::Hidden(Pooling::Mean)));
     // Answers are the same without a report.
-    let plain = engine("qwen2", 64, 64, Options { hidden: false, ..Options::serving() });
+    let plain = engine("qwen2", 64, 64, GeneratorConfig { hidden: false, ..serving() });
     assert_eq!(answer(&ask(&plain, &prompt, 12, 1, Observe::Nothing), 0), answer(&expected, 0));
 
     for speculative in [Speculative::Off, Speculative::Ngram] {
         for cache_tokens in [None, Some(128)] {
-            let options = Options { speculative, cache_tokens, ..Options::serving() };
+            let options = GeneratorConfig { speculative, cache_tokens, ..serving() };
             let engine = engine("qwen2", 8, 3, options);
             let others: Vec<_> = (0..4).map(|i| start(&engine, &prompt[i..30], 20, 1, Observe::Nothing)).collect();
             let events = ask(&engine, &prompt, 12, 2, Observe::Logprobs);
@@ -181,15 +184,15 @@ fn what_is_told_does_not_depend_on_how_the_prompt_is_run() {
 
 #[test]
 fn prompts_of_one_token_and_engines_without_hidden_states() {
-    let engine = engine("qwen2", 8, 8, Options { speculative: Speculative::Ngram, ..Options::serving() });
+    let engine = engine("qwen2", 8, 8, GeneratorConfig { speculative: Speculative::Ngram, ..serving() });
     let events = ask(&engine, &[5], 0, 2, Observe::Logprobs);
     assert!(logprobs(&events).is_empty());
     assert!(matches!(events[0], Event::Prompt { .. }));
     assert_eq!(vector(&ask(&engine, &[5], 0, 1, Observe::Hidden(Pooling::Last))).len(), 32);
-    let without = self::engine("qwen2", 8, 8, Options::default());
+    let without = self::engine("qwen2", 8, 8, GeneratorConfig::new(3, 64));
     let request = Request { prompt: vec![1], n: 1, sampling: Sampling::default(), key: [0; 3] };
     let observe = Observe::Hidden(Pooling::Mean);
-    let on_event = Box::new(|_| Flow::Continue);
+    let on_event = Box::new(|_| ControlFlow::Continue(()));
     let refused = without.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event });
     assert!(refused.err().unwrap().to_string().contains("hidden states"));
 }

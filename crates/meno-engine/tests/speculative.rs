@@ -5,11 +5,11 @@
 
 use meno_engine::generator::Stats;
 use meno_engine::sampler::Sampling;
-use meno_engine::{Capacity, Flow, Generator, Options, Request, Speculative};
+use meno_engine::{Generator, GeneratorConfig, Request, Speculative};
 use meno_model::{Config, Model};
-use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use serde_json::json;
+use std::ops::ControlFlow;
 
 const VOCAB: usize = 31;
 
@@ -56,10 +56,9 @@ fn generate(
     (slots, rows): (usize, usize),
     cache_tokens: Option<usize>,
 ) -> (Vec<Bits>, Stats) {
-    let capacity = Capacity { slots, max_len: 200, rows, absorbed: false };
-    let options = Options { speculative, cache_tokens, ..Options::default() };
-    let mut generator = Generator::with_options(model, capacity, options).unwrap();
-    let completions = generator.generate(model, Precision::F32, &requests(), &mut |_| Flow::Continue).unwrap();
+    let config = GeneratorConfig { step_rows: rows, speculative, cache_tokens, ..GeneratorConfig::new(slots, 200) };
+    let mut generator = Generator::new(model, config).unwrap();
+    let completions = generator.generate(model, &requests(), &mut |_| ControlFlow::Continue(())).unwrap();
     let bits = |c: meno_engine::Completion| (c.tokens, c.logprobs.iter().map(|l| l.to_bits()).collect());
     (completions.into_iter().map(bits).collect(), generator.stats())
 }
@@ -81,8 +80,7 @@ fn guesses_change_no_bit() {
 #[test]
 fn a_model_without_the_module_says_so() {
     let model = model(0);
-    let capacity = Capacity { slots: 1, max_len: 64, rows: 8, absorbed: false };
-    let options = Options { speculative: Speculative::Mtp, ..Options::default() };
-    let error = Generator::with_options(&model, capacity, options).err().unwrap().to_string();
+    let config = GeneratorConfig { speculative: Speculative::Mtp, ..GeneratorConfig::new(1, 64) };
+    let error = Generator::new(&model, config).err().unwrap().to_string();
     assert!(error.contains("no multi-token prediction (MTP) module"), "{error}");
 }

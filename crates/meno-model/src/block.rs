@@ -1,9 +1,6 @@
 //! A transformer block: x ← x + Attention(RMSNorm(x)); x ← x + FFN(RMSNorm(x)) (spec §1.2).
 
-use crate::Config;
 use crate::attention::AttentionOptions;
-use crate::config::Deepseek;
-use crate::declare::Declare;
 use crate::gqa::Gqa;
 use crate::mla::Mla;
 use crate::mlp::Mlp;
@@ -41,20 +38,6 @@ pub struct Block {
 }
 
 impl Block {
-    /// Declares a layer of DeepSeek-V2 or V3.
-    pub(crate) fn declare_deepseek(d: &mut Declare, config: &Config, sizes: &Deepseek, moe: bool) -> Block {
-        let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
-        Block {
-            input_layernorm: d.norm("input_layernorm", hidden, eps),
-            attention: Attention::Mla(Mla::declare(d.under("self_attn"), config, sizes)),
-            post_attention_layernorm: d.norm("post_attention_layernorm", hidden, eps),
-            ffn: match moe {
-                false => Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
-                true => Ffn::Moe(Moe::declare(d.under("mlp"), config, &sizes.moe)),
-            },
-        }
-    }
-
     /// Appends the block to the residual stream `x` `[t, H]`.
     pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, o: &AttentionOptions) -> Activation {
         b.block(|b| {

@@ -7,6 +7,7 @@ mod counts;
 mod deepseek;
 mod grouped;
 mod keys;
+mod moe;
 mod quantization;
 mod rope;
 
@@ -22,12 +23,12 @@ mod qwen3_moe;
 pub use counts::Counts;
 pub use deepseek::Deepseek;
 pub use grouped::{Grouped, SparseLayers};
+pub use moe::MoeSizes;
 pub use quantization::Fp8;
 pub use rope::RopeScaling;
 
 use crate::Error;
 use keys::Keys;
-use meno_tensor::ops::router::Gate;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -73,24 +74,6 @@ pub enum Arch {
     Deepseek(Deepseek),
     /// Grouped-query attention: `llama`, `qwen2`, `qwen3`, `qwen3_moe`.
     Grouped(Grouped),
-}
-
-/// Sizes of a mixture-of-experts layer.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct MoeSizes {
-    pub moe_intermediate_size: usize,
-    /// Experts that every token uses.
-    pub n_shared_experts: usize,
-    /// The routing rule: `n_routed_experts`, `num_experts_per_tok`, groups, scaling, balance loss.
-    pub gate: Gate,
-}
-
-impl MoeSizes {
-    /// Returns the width of the single MLP that combines all shared experts.
-    pub fn shared_width(&self) -> usize {
-        self.n_shared_experts * self.moe_intermediate_size
-    }
 }
 
 /// The shape of a network. [`Config::from_value`] and [`Config::load`] create it; [`Config::with`] changes it.
@@ -222,8 +205,8 @@ impl Config {
     /// Checks the relations between keys.
     fn check(&self, k: Keys) -> Result<(), Error> {
         match &self.arch {
-            Arch::Deepseek(d) => d.check(k, self)?,
-            Arch::Grouped(g) => g.check(k, self)?,
+            Arch::Deepseek(d) => d.check(k, self.num_hidden_layers)?,
+            Arch::Grouped(g) => g.check(k, self.num_attention_heads)?,
         }
         if self.max_position_embeddings * self.rope_dim() > 1 << 28 {
             let what = format!("is {}: beyond what any model has", self.max_position_embeddings);
@@ -270,6 +253,11 @@ impl Config {
             Arch::Deepseek(d) => d.qk_rope_head_dim,
             Arch::Grouped(g) => g.head_dim,
         }
+    }
+
+    /// Returns the rotary frequencies of this network.
+    pub fn rope_frequencies(&self) -> Vec<f64> {
+        self.rope_scaling.frequencies(self.rope_theta, self.rope_dim())
     }
 
     /// Returns the width of a query and key head.

@@ -18,14 +18,18 @@
 //! A model may be split over several files (`split.rs`); it is opened by the first.
 
 mod config;
+mod error;
 mod export;
+mod file;
 pub(crate) mod mixture;
 mod names;
 mod reader;
 mod split;
 pub(crate) mod writer;
 
+pub use error::Error;
 pub(crate) use export::{Export, Part, Tensor as ExportedTensor, permute, split_kv_b};
+pub use file::Gguf;
 pub use meno_tensor::quant::GgmlType;
 pub use mixture::FileType;
 pub use names::Blocks;
@@ -33,90 +37,9 @@ pub use names::hf_name;
 pub use reader::{Array, Elements, TensorInfo, Value};
 pub use writer::{Metadata, Planned};
 
+use file::Bytes;
 use meno_tensor::finite::first_bad_block;
-use reader::Header;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
-
-/// An error in a GGUF file.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be opened or mapped.
-    #[error("{}: {}", path.display(), crate::plain::plain(&source.to_string()))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The bytes are not a GGUF file that this reader knows, or contradict each other.
-    #[error("{}: not a usable GGUF file: {what}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, where, and what was expected.
-        what: String,
-    },
-    /// A GGUF file that is not a language model: an adapter, a projector, a vocabulary.
-    #[error("{}: {what}", path.display())]
-    Kind {
-        /// The file.
-        path: PathBuf,
-        /// What the file is, and which file to use instead.
-        what: &'static str,
-    },
-    /// A model of an architecture that is not supported.
-    #[error(
-        "{}: is a model of the architecture `{architecture}` (general.architecture), which is not supported; supported \
-         are {}",
-        path.display(),
-        supported.join(", ")
-    )]
-    Architecture {
-        /// The file.
-        path: PathBuf,
-        /// Its architecture, in llama.cpp's naming.
-        architecture: String,
-        /// The supported architectures.
-        supported: &'static [&'static str],
-    },
-    /// A metadata key is missing, or has a type or value that does not fit the architecture.
-    #[error("{}: metadata key `{key}` {what}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A requested tensor is missing or has another shape.
-    #[error("{}: tensor `{name}` {what}", path.display())]
-    Tensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's Hugging Face name.
-        name: String,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
-/// The bytes of a file: mapped, or provided by the caller.
-enum Bytes {
-    Map(memmap2::Mmap),
-    Given(Vec<u8>),
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Map(map) => map,
-            Bytes::Given(bytes) => bytes,
-        }
-    }
-}
+use std::path::Path;
 
 fn map(path: &Path) -> Result<Bytes, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
@@ -125,15 +48,6 @@ fn map(path: &Path) -> Result<Bytes, Error> {
     // (or the process stops), as in every reader of mapped weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
     Ok(Bytes::Map(map))
-}
-
-/// An opened GGUF model whose header has been checked.
-pub struct Gguf {
-    path: PathBuf,
-    /// The bytes of the file, and of the other files if the model is split.
-    parts: Vec<Bytes>,
-    /// Metadata of the first file, tensors of all files.
-    header: Header,
 }
 
 impl Gguf {
@@ -166,129 +80,6 @@ impl Gguf {
         let mut magic = [0; 4];
         let read = crate::input::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
         read.is_ok() && &magic == b"GGUF"
-    }
-
-    fn read(path: &Path, bytes: Bytes) -> Result<Gguf, Error> {
-        let header = Header::parse(&bytes).map_err(|what| Error::Malformed { path: path.to_owned(), what })?;
-        Ok(Gguf { path: path.to_owned(), parts: vec![bytes], header })
-    }
-
-    /// Returns the path of the file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns the number of files.
-    pub fn parts(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// Returns the GGUF version: 2 or 3.
-    pub fn version(&self) -> u32 {
-        self.header.version
-    }
-
-    /// Returns the network's family in llama.cpp's naming: `qwen2`, `qwen3moe`, `deepseek2`.
-    pub fn architecture(&self) -> Result<&str, Error> {
-        self.str("general.architecture")
-    }
-
-    /// Returns the tensors in the order of the file, under llama.cpp's names.
-    pub fn tensors(&self) -> &[TensorInfo] {
-        &self.header.tensors
-    }
-
-    /// Returns the metadata keys in the order of the file.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.header.metadata.iter().map(|(key, _)| key.as_str())
-    }
-
-    /// Returns a metadata value.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.header.value(key)
-    }
-
-    /// Returns type and value of a key in their stored form.
-    fn stored_value(&self, key: &str) -> Option<&[u8]> {
-        self.header.span(key).map(|span| &self.parts[0][span])
-    }
-
-    /// Returns a required metadata string.
-    pub fn str(&self, key: &str) -> Result<&str, Error> {
-        self.opt_str(key)?.ok_or_else(|| self.missing(key))
-    }
-
-    /// Returns a metadata string, if the key is present.
-    pub fn opt_str(&self, key: &str) -> Result<Option<&str>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::String(s)) => Ok(Some(s)),
-            Some(other) => Err(self.wrong(key, other, "a string")),
-        }
-    }
-
-    /// Returns a non-negative metadata integer, if the key is present.
-    pub fn opt_u64(&self, key: &str) -> Result<Option<u64>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or_else(|| self.wrong(key, value, "a whole number, 0 or more")),
-        }
-    }
-
-    /// Returns a required non-negative metadata integer.
-    pub fn u64(&self, key: &str) -> Result<u64, Error> {
-        self.opt_u64(key)?.ok_or_else(|| self.missing(key))
-    }
-
-    /// Returns a finite metadata number, if the key is present, as the shortest decimal that gives the same f32 (1e-6,
-    /// not 9.999999974752427e-7).
-    pub fn opt_f64(&self, key: &str) -> Result<Option<f64>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(value) => {
-                let number = value.as_f64().filter(|x| x.is_finite());
-                number.map(Some).ok_or_else(|| self.wrong(key, value, "a finite number"))
-            }
-        }
-    }
-
-    /// Returns a metadata boolean, if the key is present.
-    pub fn opt_bool(&self, key: &str) -> Result<Option<bool>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Bool(b)) => Ok(Some(*b)),
-            Some(other) => Err(self.wrong(key, other, "true or false")),
-        }
-    }
-
-    /// Returns the strings of a metadata array, decoded one at a time; `None` if the key is absent.
-    pub fn strings(&self, key: &str) -> Result<Option<impl Iterator<Item = Result<&str, Error>>>, Error> {
-        let Some(array) = self.array(key)? else { return Ok(None) };
-        let strings =
-            array.strings(&self.parts[0]).ok_or_else(|| self.key(key, "must be an array of strings".into()))?;
-        Ok(Some(strings.map(move |s| s.map_err(|what| self.key(key, what)))))
-    }
-
-    /// Returns the integers of a metadata array, decoded one at a time; `None` if the key is absent.
-    pub fn integers(&self, key: &str) -> Result<Option<impl Iterator<Item = i64>>, Error> {
-        let Some(array) = self.array(key)? else { return Ok(None) };
-        let numbers = array.integers(&self.parts[0]);
-        numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of whole numbers".into()))
-    }
-
-    /// Returns the 32-bit floats of a metadata array, decoded one at a time; `None` if the key is absent.
-    pub fn floats(&self, key: &str) -> Result<Option<impl Iterator<Item = f32>>, Error> {
-        let Some(array) = self.array(key)? else { return Ok(None) };
-        let numbers = array.floats(&self.parts[0]);
-        numbers.map(Some).ok_or_else(|| self.key(key, "must be an array of 32-bit floats".into()))
-    }
-
-    fn array(&self, key: &str) -> Result<Option<&Array>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Array(array)) => Ok(Some(array)),
-            Some(other) => Err(self.wrong(key, other, "an array")),
-        }
     }
 
     /// Returns the config in Hugging Face's keys, as in the model's `config.json`.
@@ -337,61 +128,5 @@ impl Gguf {
             }
         }
         Ok(())
-    }
-
-    /// Returns the size of the file in bytes, including the other files if the model is split.
-    pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
-    }
-
-    /// Returns a tensor by llama.cpp's name.
-    pub fn info(&self, ggml_name: &str) -> Option<&TensorInfo> {
-        self.header.tensor(ggml_name)
-    }
-
-    /// Returns the stored bytes of a tensor.
-    fn data(&self, info: &TensorInfo) -> &[u8] {
-        &self.parts[info.part][info.start..info.start + info.bytes]
-    }
-
-    /// Returns slice number `slice` of `of` equal slices of a tensor's bytes.
-    pub(crate) fn slice(&self, tensor: usize, slice: usize, of: usize) -> &[u8] {
-        let data = self.data(&self.header.tensors[tensor]);
-        &data[data.len() / of * slice..][..data.len() / of]
-    }
-
-    /// Returns the index of the first value that is not finite, or of the first value of its block, in such a slice.
-    pub(crate) fn first_bad_block(&self, tensor: usize, slice: usize, of: usize) -> Option<usize> {
-        first_bad_block(self.header.tensors[tensor].dtype, self.slice(tensor, slice, of))
-    }
-
-    /// Returns such a slice, dequantized.
-    pub(crate) fn dequantised_slice(&self, tensor: usize, slice: usize, of: usize) -> Vec<f32> {
-        let info = &self.header.tensors[tensor];
-        let mut values = vec![0.0; info.elements / of];
-        meno_tensor::quant::dequant::dequantise(info.dtype, self.slice(tensor, slice, of), &mut values);
-        values
-    }
-
-    fn missing(&self, key: &str) -> Error {
-        self.key(key, "is missing".into())
-    }
-
-    fn wrong(&self, key: &str, value: &Value, expected: &str) -> Error {
-        self.key(key, format!("is {value}, expected {expected}"))
-    }
-
-    fn key(&self, key: &str, what: String) -> Error {
-        Error::Key { path: self.path.clone(), key: key.to_owned(), what }
-    }
-
-    fn tensor(&self, name: &str, what: String) -> Error {
-        Error::Tensor { path: self.path.clone(), name: name.to_owned(), what }
-    }
-}
-
-impl std::fmt::Debug for Gguf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Gguf({}, {} tensors)", self.path.display(), self.header.tensors.len())
     }
 }

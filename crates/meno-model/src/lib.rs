@@ -29,6 +29,7 @@ mod declare;
 mod error;
 mod fp8;
 mod init;
+mod load;
 mod lora;
 mod model;
 mod save;
@@ -36,7 +37,7 @@ mod source;
 
 pub use config::{Arch, Config, ModelType};
 pub use error::Error;
+pub use load::LoadOptions;
 pub use model::Model;
 pub use network::{InferOptions, Network, TrainOptions};
 pub use safetensors::Dtype;
-pub use source::LoadOptions;

@@ -8,14 +8,14 @@ use crate::declare::Declare;
 use crate::gqa::Gqa;
 use crate::mlp::Mlp;
 use crate::moe::Moe;
-use crate::network::Network;
 
 /// Declares the blocks, in the order of the published files.
-pub(crate) fn declare(d: &mut Declare, mut network: Network, config: &Config, sizes: &Grouped) -> Network {
+pub(crate) fn declare(d: &mut Declare, config: &Config, sizes: &Grouped) -> Vec<Block> {
     let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
-    for layer in 0..config.num_hidden_layers {
+    let layers = 0..config.num_hidden_layers;
+    let blocks = layers.map(|layer| {
         let mut d = d.under(format_args!("layers.{layer}"));
-        network.blocks.push(Block {
+        Block {
             input_layernorm: d.norm("input_layernorm", hidden, eps),
             attention: Attention::Gqa(Gqa::declare(d.under("self_attn"), config, sizes)),
             post_attention_layernorm: d.norm("post_attention_layernorm", hidden, eps),
@@ -23,7 +23,7 @@ pub(crate) fn declare(d: &mut Declare, mut network: Network, config: &Config, si
                 Some(sparse) if sparse.is_sparse(layer) => Ffn::Moe(Moe::declare(d.under("mlp"), config, &sparse.moe)),
                 _ => Ffn::Mlp(Mlp::declare(d.under("mlp"), hidden, config.intermediate_size)),
             },
-        });
-    }
-    network
+        }
+    });
+    blocks.collect()
 }

@@ -1,15 +1,12 @@
-//! A network with its weights on a device.
+//! A network with its weights on a device. `load.rs` loads it, `save.rs` saves it.
 
 use crate::network::{InferOptions, Network, TrainOptions};
-use crate::safetensors::Dtype;
-use crate::source::{self, LoadOptions};
-use crate::{Config, Error, init, save};
+use crate::{Config, Error, init};
 use meno_tensor::backend::{Backend, Executor, Weights};
 use meno_tensor::device::Device;
 use meno_tensor::kv_cache::LayerSpec;
 use meno_tensor::ops::rope::RopeTable;
 use meno_tensor::tape::ParamLayout;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// A network and its weights. Training, scoring and sampling use the same weights.
@@ -45,21 +42,6 @@ impl Model {
         let mut model = Model::new(config, network, layout, device)?;
         init::fill(&mut *model.weights, model.config.initializer_range, seed)?;
         Ok(model)
-    }
-
-    /// Reads a Hugging Face directory or a GGUF file, every weight as f32, on the CPU.
-    pub fn load(path: &Path) -> Result<Model, Error> {
-        Model::load_with(path, LoadOptions::default(), &mut |_, _| {})
-    }
-
-    /// Like [`Model::load`], with options. `on_read` receives the number of values read so far and the total number.
-    pub fn load_with(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
-        source::load(path, o, on_read)
-    }
-
-    /// Writes `config.json` and `model.safetensors` into `dir`, first under temporary names.
-    pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
-        save::save(self, dir, dtype)
     }
 
     /// Returns the device's backend.

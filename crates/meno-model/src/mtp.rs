@@ -14,7 +14,6 @@
 use crate::Config;
 use crate::attention::AttentionOptions;
 use crate::block::Block;
-use crate::config::Deepseek;
 use crate::declare::Declare;
 use meno_tensor::ops::Builder;
 use meno_tensor::ops::Columns;
@@ -41,14 +40,14 @@ pub struct Mtp {
 }
 
 impl Mtp {
-    pub(crate) fn declare(mut d: Declare, config: &Config, sizes: &Deepseek) -> Mtp {
+    /// Declares the module; `block` declares its own layer.
+    pub(crate) fn declare(mut d: Declare, config: &Config, block: impl FnOnce(&mut Declare) -> Block) -> Mtp {
         let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
         Mtp {
             enorm: d.norm("enorm", hidden, eps),
             hnorm: d.norm("hnorm", hidden, eps),
             eh_proj: d.linear("eh_proj", hidden, 2 * hidden),
-            // Always a block with experts; `first_k_dense_replace` does not apply.
-            block: Block::declare_deepseek(&mut d, config, sizes, true),
+            block: block(&mut d),
             shared_head_norm: d.norm("shared_head.norm", hidden, eps),
         }
     }

@@ -35,10 +35,10 @@ impl Network {
     pub fn declare(config: &Config) -> (Network, ParamLayout) {
         let mut layout = ParamLayout::default();
         let mut d = Declare::new(&mut layout, "model.");
-        let around = Network::declare_around(&mut d, config);
-        let network = match &config.arch {
-            Arch::Deepseek(sizes) => deepseek_v3::declare(&mut d, around, config, sizes),
-            Arch::Grouped(sizes) => llama::declare(&mut d, around, config, sizes),
+        let mut network = Network::declare_around(&mut d, config);
+        (network.blocks, network.mtp) = match &config.arch {
+            Arch::Deepseek(sizes) => deepseek_v3::declare(&mut d, config, sizes),
+            Arch::Grouped(sizes) => (llama::declare(&mut d, config, sizes), None),
         };
         (network, layout)
     }

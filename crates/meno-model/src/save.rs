@@ -36,30 +36,33 @@ impl View for &Saved<'_> {
     }
 }
 
-/// Writes `config.json` and `model.safetensors`; other files in `dir` stay unchanged.
-pub(crate) fn save(model: &Model, dir: &Path, dtype: Dtype) -> Result<(), Error> {
-    let layout = model.layout();
-    assert!(!layout.has_quantized(), "invariant: a saved network has all its values");
-    std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    let tensor = |name: &str, p: Param, dtype| Saved { name: name.to_owned(), p, dtype, weights: &*model.weights };
-    let mut tensors: Vec<Saved> = layout
-        .iter()
-        .map(|(p, info)| {
-            // Rounding the selection bias would change the routing (V3.1 model card).
-            let exact = info.name.ends_with("e_score_correction_bias");
-            tensor(&info.name, p, if exact { Dtype::F32 } else { dtype })
-        })
-        .collect();
-    if let Some(names) = mtp_copies(&model.config) {
-        let network = model.network();
-        tensors.extend(names.iter().zip(network.shared()).map(|(name, p)| tensor(name, p, dtype)));
+impl Model {
+    /// Writes `config.json` and `model.safetensors` into `dir`, first under temporary names; other files in `dir` stay
+    /// unchanged.
+    pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
+        let layout = self.layout();
+        assert!(!layout.has_quantized(), "invariant: a saved network has all its values");
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let tensor = |name: &str, p: Param, dtype| Saved { name: name.to_owned(), p, dtype, weights: &*self.weights };
+        let mut tensors: Vec<Saved> = layout
+            .iter()
+            .map(|(p, info)| {
+                // Rounding the selection bias would change the routing (V3.1 model card).
+                let exact = info.name.ends_with("e_score_correction_bias");
+                tensor(&info.name, p, if exact { Dtype::F32 } else { dtype })
+            })
+            .collect();
+        if let Some(names) = mtp_copies(&self.config) {
+            let network = self.network();
+            tensors.extend(names.iter().zip(network.shared()).map(|(name, p)| tensor(name, p, dtype)));
+        }
+        let path = dir.join("model.safetensors");
+        for t in &tensors {
+            t.dtype.check(&path, &t.name, &t.weights.read(t.p)?)?;
+        }
+        write_views(&path, tensors.iter().map(|t| (t.name.as_str(), t)))?;
+        write_config(&self.config, dir, dtype)
     }
-    let path = dir.join("model.safetensors");
-    for t in &tensors {
-        t.dtype.check(&path, &t.name, &t.weights.read(t.p)?)?;
-    }
-    write_views(&path, tensors.iter().map(|t| (t.name.as_str(), t)))?;
-    write_config(&model.config, dir, dtype)
 }
 
 /// Writes `config.json` for weights of this type.

@@ -3,9 +3,8 @@
 use crate::gguf::{Blocks, Gguf};
 use crate::hf::Directory;
 use crate::network::Network;
-use crate::{Config, Error, Model, init, recognize};
-use meno_tensor::device::Device;
-use meno_tensor::tape::{Param, ParamLayout};
+use crate::{Config, Error, recognize};
+use meno_tensor::tape::ParamLayout;
 use std::path::Path;
 
 /// The weights that a model is loaded from.
@@ -50,14 +49,14 @@ impl Source {
         }
     }
     /// Returns the quantized blocks of a matrix, if it is stored in blocks.
-    fn blocks(&self, name: &str) -> Result<Option<Blocks<'_>>, Error> {
+    pub(crate) fn blocks(&self, name: &str) -> Result<Option<Blocks<'_>>, Error> {
         match self {
             Source::Directory(_) => Ok(None),
             Source::Gguf(g) => Ok(g.blocks(name)?),
         }
     }
     /// Refuses quantized blocks with a scale that is not finite.
-    fn check_finite(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn check_finite(&self, name: &str) -> Result<(), Error> {
         match self {
             Source::Directory(_) => Ok(()),
             Source::Gguf(g) => Ok(g.check_finite(name)?),
@@ -92,54 +91,6 @@ pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
     let config = Config::load(&path.join("config.json"))?;
     let block = config.quantization.map(|q| q.weight_block_size);
     Ok((config, Source::Directory(Directory::open(path, block)?)))
-}
-
-/// Options for loading weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// The device that holds them.
-    pub device: Device,
-    /// If true, matrices of a GGUF file stay in their quantized blocks (inference only) instead of being converted to
-    /// f32.
-    pub keep_quantized: bool,
-}
-
-/// Loads a directory or a GGUF file. `on_read` receives the number of values read so far and the total number.
-pub(crate) fn load(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
-    let (config, source) = open(path)?;
-    let (network, mut layout) = Network::declare(&config);
-    let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
-    let mut quantized = Vec::new();
-    for (p, name) in all.iter().filter(|(p, _)| o.keep_quantized && network.can_quantize(&layout, *p)) {
-        if source.blocks(name)?.is_some() {
-            quantized.push(*p);
-        }
-    }
-    layout.set_quantized(&quantized);
-    // Quantized blocks take about as much memory as in the file.
-    let bytes = match &source {
-        Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
-        _ => layout.total() as f64 * 4.0,
-    };
-    init::check_memory(bytes)?;
-    let mut model = Model::new(config, network, layout, o.device)?;
-    let layout = model.layout().clone();
-    let (mut read, total) = (0, layout.count());
-    on_read(0, total);
-    for (p, name) in all {
-        if layout.is_quantized(p) {
-            let blocks = source.blocks(&name)?.expect("invariant: only matrices in blocks are marked as quantized");
-            source.check_finite(&name)?;
-            model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
-        } else {
-            let mut result = Ok(());
-            model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
-            result?;
-        }
-        read += layout.info(p).len();
-        on_read(read, total);
-    }
-    Ok(model)
 }
 
 /// transformers writes `num_nextn_predict_layers: 1` when it saves a model but omits the module: the key is then set to

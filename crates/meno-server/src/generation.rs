@@ -10,10 +10,11 @@ use crate::thinking::ThinkingStop;
 use crate::types::Usage;
 use crate::update::{CollectedAnswer, FinishReason, TokenInfo, Update};
 use meno_engine::constraint::Constraint;
-use meno_engine::engine::{Refused, Submission, Ticket};
+use meno_engine::engine::{Submission, SubmitError, Ticket};
 use meno_engine::generator::{Event, TokenLogprob};
-use meno_engine::{Finish, Flow, Observe, Request, Sampling};
+use meno_engine::{Finish, Observe, Request, Sampling, Stop};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -310,9 +311,9 @@ fn submit(
         let index = base + event.sample();
         let stopped = stop[index].load(Ordering::Relaxed);
         match sender.send((index, event)) {
-            Err(_) => Flow::Cancel, // the client has disconnected
-            Ok(()) if stopped => Flow::Stop,
-            Ok(()) => Flow::Continue,
+            Err(_) => ControlFlow::Break(Stop::All), // the client has disconnected
+            Ok(()) if stopped => ControlFlow::Break(Stop::Answer),
+            Ok(()) => ControlFlow::Continue(()),
         }
     });
     let submission = Submission { request, salt, observe, constraints, on_event };
@@ -320,10 +321,10 @@ fn submit(
 }
 
 /// Converts an error of [`Engine::submit`](meno_engine::engine::Engine::submit) to an error response.
-pub(crate) fn submit_error(server: &Server, error: Refused) -> ApiError {
+pub(crate) fn submit_error(server: &Server, error: SubmitError) -> ApiError {
     match error {
-        Refused::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
-        Refused::Stopping => ApiError::stopping(),
-        Refused::Invalid(error) => error.into(),
+        SubmitError::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
+        SubmitError::Stopping => ApiError::stopping(),
+        SubmitError::Invalid(error) => error.into(),
     }
 }

@@ -54,7 +54,7 @@ pub async fn props(State(server): State<Arc<Server>>) -> Response {
     let (model, options) = (&server.model, server.engine.options());
     let d = &model.defaults;
     let token = |id: Option<u32>| id.and_then(|id| model.tokenizer.id_to_token(id)).unwrap_or_default();
-    let speculative = options.options.speculative != Speculative::Off;
+    let speculative = options.generator.speculative != Speculative::Off;
     body::json(&json!({
         "default_generation_settings": {
             "n_ctx": model.context,
@@ -64,7 +64,7 @@ pub async fn props(State(server): State<Arc<Server>>) -> Response {
                 "min_p": decimal(d.min_p.or(Some(0.0))), "repeat_penalty": decimal(d.repetition_penalty.or(Some(1.0))),
             },
         },
-        "total_slots": options.capacity.slots,
+        "total_slots": options.generator.slots,
         "model_alias": model.name,
         "model_path": model.name,
         "chat_template": model.template.as_ref().map(ChatTemplate::source).unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::model::ServedModel;
 use crate::structured::Compiler;
 use axum::http::StatusCode;
 use meno_engine::engine::{Engine, EngineOptions};
-use meno_engine::{Error, Options, TextModel};
+use meno_engine::{Error, TextModel};
 use std::sync::Arc;
 
 /// Answers that may wait for a free slot, by default.
@@ -75,7 +75,7 @@ pub struct Server {
 impl Server {
     /// Creates the state for a model and the engine that runs its network.
     pub fn new(model: ServedModel, engine: Engine, options: ServerOptions) -> Arc<Server> {
-        let all = engine.options().capacity.slots + engine.options().queue;
+        let all = engine.options().generator.slots + engine.options().queue;
         let clients = Clients::new(options.per_client.unwrap_or((all * 3).div_ceil(4)));
         let hosts = Hosts::new(&options.host_names);
         Arc::new(Server { model, engine, options, metrics: Metrics::default(), hosts, clients })
@@ -86,9 +86,7 @@ impl Server {
     pub fn start(text: TextModel, parallel: usize, options: ServerOptions) -> Result<Arc<Server>, Error> {
         let context = text.default_context();
         let engine = EngineOptions {
-            capacity: text.capacity(parallel, context),
-            options: Options::serving(),
-            precision: text.precision,
+            generator: text.generator_config(parallel, context).serving(),
             threads: None,
             queue: QUEUE,
             prefix_file: None,
@@ -111,7 +109,7 @@ impl Server {
     pub fn retry_after(&self) -> u64 {
         let stats = self.engine.stats();
         let mean = self.metrics.request_times.mean().unwrap_or(1.0);
-        let rounds = stats.waiting as f64 / self.engine.options().capacity.slots.max(1) as f64;
+        let rounds = stats.waiting as f64 / self.engine.options().generator.slots.max(1) as f64;
         (mean * rounds).ceil().clamp(1.0, 60.0) as u64
     }
 

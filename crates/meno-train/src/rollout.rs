@@ -4,10 +4,11 @@ use crate::data::{Question, Questions, Verdict};
 use crate::error::Error;
 use crate::rewards::{Input, Weighted, compose};
 use crate::run::Observer;
-use meno_engine::{Capacity, Finish, Flow, Generator, Request, Sampling};
+use meno_engine::{Finish, Generator, GeneratorConfig, Request, Sampling, Stop};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Time between two calls of the observer during sampling.
@@ -141,7 +142,7 @@ pub fn finished(
     observer.on_progress("responses", 0, total);
     let begun = Instant::now();
     let mut reported = begun;
-    let mut completions = generator.generate(model, sampler.precision, &requests, &mut |event| {
+    let mut completions = generator.generate(model, &requests, &mut |event| {
         seen += 1;
         if event.finish.is_some() {
             done += 1;
@@ -153,7 +154,7 @@ pub fn finished(
             observer.on_sampled(seen, begun.elapsed().as_secs_f64());
             stopped |= observer.should_stop();
         }
-        if stopped { Flow::Cancel } else { Flow::Continue }
+        if stopped { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
     })?;
     completions.sort_by_key(|c| (c.request, c.sample));
     if stopped {
@@ -178,5 +179,7 @@ pub fn finished(
 /// Creates a generator for prompts of up to `max_prompt` tokens.
 pub fn generator(model: &Model, sampler: &Sampler, max_prompt: usize) -> Result<Generator, Error> {
     let max_len = (max_prompt + sampler.sampling.max_tokens).min(model.config.max_position_embeddings);
-    Ok(Generator::new(model, Capacity { slots: sampler.slots, max_len, rows: sampler.rows, absorbed: false })?)
+    let (step_rows, precision) = (sampler.rows, sampler.precision);
+    let config = GeneratorConfig { step_rows, precision, ..GeneratorConfig::new(sampler.slots, max_len) };
+    Ok(Generator::new(model, config)?)
 }

@@ -6,12 +6,13 @@ use crate::data::Questions;
 use crate::error::Error;
 use crate::rollout::{Sampler, generator};
 use crate::trainer::{Train, Trainer};
-use meno_engine::{Finish, Flow, Generator, Request, Sampling};
+use meno_engine::{Finish, Generator, Request, Sampling, Stop};
 use meno_model::Model;
 use meno_tensor::cpu::roofline;
 use meno_tensor::pool;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Batch, CrossEntropy};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Maximum seconds of the answer probe, after the prompts.
@@ -149,15 +150,9 @@ struct Seen {
     seconds: f64,
 }
 
-fn drive(
-    generator: &mut Generator,
-    model: &mut Model,
-    sampler: &Sampler,
-    requests: &[Request],
-    most: f64,
-) -> Result<Seen, Error> {
+fn drive(generator: &mut Generator, model: &mut Model, requests: &[Request], most: f64) -> Result<Seen, Error> {
     let (begun, mut first, mut seen) = (Instant::now(), None, Seen::default());
-    generator.generate(model, sampler.precision, requests, &mut |event| {
+    generator.generate(model, requests, &mut |event| {
         let now = Instant::now();
         let since: Duration = now - *first.get_or_insert(now);
         seen.prompts = (now - begun - since).as_secs_f64();
@@ -168,7 +163,7 @@ fn drive(
             Some(_) => seen.cut += 1,
             None => {}
         }
-        if seen.seconds > most { Flow::Cancel } else { Flow::Continue }
+        if seen.seconds > most { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
     })?;
     Ok(seen)
 }
@@ -193,7 +188,7 @@ impl Answering {
         let prompts = questions.iter().map(|q| q.prompt.as_slice()).enumerate();
         let requests: Vec<Request> = prompts.map(|p| request(p, n, limit)).collect();
         let (asked, at_once) = (questions.len() * n, sampler.slots.min(questions.len() * n).max(1));
-        let all = drive(&mut generator, model, sampler, &requests, ANSWERS)?;
+        let all = drive(&mut generator, model, &requests, ANSWERS)?;
         let ended = all.stopped + all.cut;
         let whole = (ended >= asked).then_some(all.prompts + all.seconds);
         let mut answering =
@@ -202,7 +197,7 @@ impl Answering {
         if whole.is_none() {
             // Measure one answer alone: it gives the fixed cost of a step.
             let alone = requests.first().map(|r| Request { n: 1, ..r.clone() });
-            let alone = drive(&mut generator, model, sampler, alone.as_slice(), ALONE)?;
+            let alone = drive(&mut generator, model, alone.as_slice(), ALONE)?;
             let step = |seen: &Seen, n: usize| n as f64 * seen.seconds / seen.tokens.saturating_sub(n).max(1) as f64;
             let full = step(&all, at_once);
             answering.step = [full, step(&alone, 1).min(full)];

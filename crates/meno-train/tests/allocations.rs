@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_engine::{Capacity, Flow, Generator, Request, Sampling};
+use meno_engine::{Generator, GeneratorConfig, Request, Sampling};
 use meno_model::{Config, Model};
 use meno_tensor::pool;
 use meno_tensor::precision::Precision;
@@ -13,6 +13,7 @@ use meno_train::Train;
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -96,8 +97,8 @@ fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
 
 /// Returns the allocations up to each token while eight sequences decode concurrently.
 fn decoding(model: &mut Model, precision: Precision, absorbed: bool) -> Vec<usize> {
-    let capacity = Capacity { slots: 8, max_len: 200, rows: 64, absorbed };
-    let mut generator = Generator::new(model, capacity).unwrap();
+    let config = GeneratorConfig { step_rows: 64, precision, absorbed, ..GeneratorConfig::new(8, 200) };
+    let mut generator = Generator::new(model, config).unwrap();
     let sampling = Sampling { max_tokens: 100, top_p: 0.9, ..Sampling::default() };
     let request = |i: u64| Request {
         prompt: (0..20).map(|t| t as u32 + i as u32).collect(),
@@ -108,9 +109,9 @@ fn decoding(model: &mut Model, precision: Precision, absorbed: bool) -> Vec<usiz
     let mut counts = Vec::with_capacity(1000);
     let mut note = |_| {
         counts.push(allocations());
-        Flow::Continue
+        ControlFlow::Continue(())
     };
-    generator.generate(model, precision, &[request(0), request(1)], &mut note).unwrap();
+    generator.generate(model, &[request(0), request(1)], &mut note).unwrap();
     counts
 }
 

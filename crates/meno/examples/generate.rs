@@ -8,8 +8,8 @@ pub(crate) fn run(model: &Path, prompt: &str) -> Result<Vec<(String, f32)>, Erro
     let text = TextModel::load(model)?;
     let tokens = text.encode(prompt, false)?;
     let sampling = Sampling { temperature: 0.8, top_p: 0.9, max_tokens: 32, ..text.sampling() };
-    let capacity = text.capacity(4, text.default_context());
-    let mut session = text.session_with(capacity, Default::default())?;
+    let config = text.generator_config(4, text.default_context());
+    let mut session = text.session_with(config)?;
     // The key seeds the random numbers: the same key gives the same samples on any machine.
     let request = Request { prompt: tokens, n: 4, sampling, key: [42, 0, 0] };
     let answers = session.answer(prompt, request, &["\n\n".to_owned()], &mut |_, _| {})?;

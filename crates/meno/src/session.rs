@@ -4,7 +4,7 @@ use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count
 use crate::open;
 use crate::progress::Work;
 use anyhow::{Result, ensure};
-use meno_engine::{Options, Sampling, Session, Speculative, TextModel};
+use meno_engine::{GeneratorConfig, Sampling, Session, Speculative, TextModel};
 use meno_model::{LoadOptions, Model};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
@@ -194,12 +194,13 @@ impl ModelArgs {
     /// Creates a session with the model at `path` for `slots` concurrent answers.
     pub(crate) fn session(&self, path: &Path, slots: usize) -> Result<Session> {
         let (text, context) = self.load(path, &mut |_, _| {})?;
-        let capacity = text.capacity(slots, context);
-        Ok(text.session_with(capacity, self.generation())?)
+        let config = self.generator_config(&text, slots, context);
+        Ok(text.session_with(config)?)
     }
 
-    /// The generator's settings, except its capacity.
-    pub(crate) fn generation(&self) -> Options {
-        Options { kv_type: self.kv_type.into(), speculative: self.speculative.into(), ..Options::default() }
+    /// The generator's settings for `slots` concurrent answers of at most `context` tokens.
+    pub(crate) fn generator_config(&self, text: &TextModel, slots: usize, context: usize) -> GeneratorConfig {
+        let (kv_type, speculative) = (self.kv_type.into(), self.speculative.into());
+        GeneratorConfig { kv_type, speculative, ..text.generator_config(slots, context) }
     }
 }

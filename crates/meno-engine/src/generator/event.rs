@@ -1,11 +1,12 @@
 //! Events of a generator, and the caller's replies.
 
-use super::TokenLogprob;
+use super::observe::TokenLogprob;
+use std::ops::ControlFlow;
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
-    /// A stop token (the last token of the answer), or the caller returned [`Flow::Stop`].
+    /// A stop token (the last token of the answer), or the caller returned [`Stop::Answer`].
     Stop,
     /// `max_tokens` is reached, or the context is full.
     Length,
@@ -32,15 +33,13 @@ pub struct TokenEvent {
     pub finish: Option<Finish>,
 }
 
-/// The caller's reply to a token.
+/// What a caller stops when it replies to an event with [`ControlFlow::Break`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Continue.
-    Continue,
-    /// End this answer.
-    Stop,
-    /// Cancel everything.
-    Cancel,
+pub enum Stop {
+    /// This answer; it ends with [`Finish::Stop`].
+    Answer,
+    /// All answers of the call or of the submission; those that are not complete end with [`Finish::Cancelled`].
+    All,
 }
 
 /// An event of a request.
@@ -106,5 +105,5 @@ impl Event {
     }
 }
 
-/// Receives the events of jobs, with the job's id.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(u64, Event) -> Flow;
+/// Receives the events of jobs, with the job's id. The replies to [`Event::Prompt`] and [`Event::Finish`] are ignored.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(u64, Event) -> ControlFlow<Stop>;

@@ -10,7 +10,9 @@ use super::prefix::Prefixes;
 use meno_tensor::kv_cache::{KvCache, KvType};
 use meno_tensor::tape::pages;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"meno"), u32::from_le_bytes(*b"KV-3")];
 
@@ -93,6 +95,19 @@ impl<R: Read> Reader<R> {
     }
 }
 
+/// Creates a file that only its owner can read: it contains prompts and answers.
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// One prefix in a file.
 struct Stored {
     salt: u64,
@@ -105,7 +120,7 @@ impl Prefixes {
     pub(super) fn save(&self, cache: &mut KvCache, fingerprint: u64, out: impl Write) -> io::Result<usize> {
         let mut out = Writer { out: io::BufWriter::with_capacity(1 << 20, out), sum: Checksum::new() };
         let (mut order, mut number) = (Vec::new(), HashMap::new());
-        for &page in self.iter().flat_map(|(place, _, tokens)| &cache.table().table(place)[..pages(tokens.len())]) {
+        for &page in self.iter().flat_map(|(slot, _, tokens)| &cache.table().table(slot)[..pages(tokens.len())]) {
             number.entry(page).or_insert_with(|| {
                 order.push(page);
                 order.len() as u32 - 1
@@ -113,11 +128,11 @@ impl Prefixes {
         }
         out.words(header(cache, fingerprint))?;
         out.words([order.len() as u32, self.iter().count() as u32])?;
-        for (place, salt, tokens) in self.iter() {
+        for (slot, salt, tokens) in self.iter() {
             out.words(halves(salt))?;
             out.words([tokens.len() as u32])?;
             out.words(tokens.iter().copied())?;
-            out.words(cache.table().table(place)[..pages(tokens.len())].iter().map(|page| number[page]))?;
+            out.words(cache.table().table(slot)[..pages(tokens.len())].iter().map(|page| number[page]))?;
         }
         let store = cache.store_mut().map_err(io::Error::other)?;
         for page in order {

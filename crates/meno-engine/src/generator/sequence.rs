@@ -1,7 +1,8 @@
 //! One answer in progress: its tokens, its slot in the cache, and how its next token is chosen.
 
+use super::event::Finish;
 use super::observe::{Observe, Observing};
-use super::{Finish, Job};
+use super::request::Job;
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
 use meno_tensor::backend::Backend;
@@ -30,7 +31,7 @@ pub(super) struct Sequence {
     /// What to report about its prompt.
     pub(super) observing: Option<Observing>,
     /// Its slot in the cache; `None` in the queue.
-    pub(super) place: Option<usize>,
+    pub(super) slot: Option<usize>,
     /// Prompt and answer.
     pub(super) tokens: Vec<u32>,
     /// Length of the prompt.
@@ -72,7 +73,7 @@ impl Sequence {
             key: [seed, step, sequence.wrapping_mul(n as u64).wrapping_add(sample as u64)],
             constraint: constraints.next(),
             observing: Observing::new(if sample == 0 { observe } else { Observe::Nothing }),
-            place: None,
+            slot: None,
             tokens: request.prompt.clone(),
             prompt: request.prompt.len(),
             end: request.prompt.len().saturating_add(sampling.max_tokens).min(max_len),
@@ -91,7 +92,7 @@ impl Sequence {
 
     /// Its slot in the cache. The sequence must not be in the queue.
     pub(super) fn at(&self) -> usize {
-        self.place.expect("invariant: an active sequence has a place")
+        self.slot.expect("invariant: an active sequence has a slot")
     }
 
     /// Number of tokens that have to run before the next can be chosen.

@@ -5,7 +5,7 @@
 //! pass, can be used. So greedy and sampled answers are the same token for token, and not only in distribution (which
 //! is what rejection sampling gives; Leviathan et al., arXiv 2211.17192).
 
-use super::schedule::Schedule;
+use super::scheduler::Scheduler;
 use super::sequence::Sequence;
 use crate::error::Error;
 use crate::sampler::Scratch;
@@ -14,18 +14,6 @@ use meno_tensor::backend::{Backend, Executor, Pass, Weights};
 use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
-
-/// The draft method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Speculative {
-    /// No drafts.
-    #[default]
-    Off,
-    /// Prompt look-up: drafts what followed the last occurrence of the current few tokens.
-    Ngram,
-    /// The network's multi-token prediction module (DeepSeek-V3, arXiv 2412.19437, §5.4.3).
-    Mtp,
-}
 
 /// Lengths of the n-grams that are looked up; the longest first.
 const GRAMS: std::ops::RangeInclusive<usize> = 2..=4;
@@ -94,13 +82,13 @@ impl Mtp {
         backend: &dyn Backend,
         weights: &mut dyn Weights,
         precision: Precision,
-        schedule: &mut Schedule,
+        scheduler: &mut Scheduler,
         cache: &mut KvCache,
         (hidden, width): (&[f32], usize),
     ) -> Result<(), Error> {
         self.batch.clear();
         self.wanted.clear();
-        for (i, s) in schedule.active.iter_mut().enumerate() {
+        for (i, s) in scheduler.active.iter_mut().enumerate() {
             s.draft.clear();
             let known = s.rows.len().min(s.tokens.len() - 1 - s.past);
             let positions = s.past..s.past + known;
@@ -110,7 +98,7 @@ impl Mtp {
                 continue;
             }
             cache.table_mut().reserve(s.at(), positions.clone());
-            let rows = self.batch.push(&s.tokens[positions.start + 1..=positions.end], positions.start, s.place);
+            let rows = self.batch.push(&s.tokens[positions.start + 1..=positions.end], positions.start, s.slot);
             self.batch.hidden.extend_from_slice(&hidden[s.rows.start * width..][..known * width]);
             if s.left() == 1 && s.tokens.len() > s.prompt && s.room() > 1 {
                 self.batch.logit_rows.push(rows.end - 1);
@@ -123,7 +111,7 @@ impl Mtp {
         let out = self.executor.forward(weights, Pass::new(precision, &self.batch), Some(cache))?;
         let vocab = out.logits.len() / self.wanted.len().max(1);
         for (&i, logits) in self.wanted.iter().zip(out.logits.chunks(vocab.max(1))) {
-            let s = &mut schedule.active[i];
+            let s = &mut scheduler.active[i];
             // Use the random number that the network will use at this position, so that similar distributions choose
             // the same token.
             let token = s.sample_at(backend, s.tokens.len(), logits, &mut self.scratch);

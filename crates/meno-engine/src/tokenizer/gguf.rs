@@ -9,17 +9,13 @@ mod sentencepiece;
 
 pub(super) use pre_tokenizers::{Definition, PUBLISHED, definition, named_by};
 
+use super::token_type::{CONTROL, NORMAL, UNUSED, USER_DEFINED};
 use super::{Inner, Special, Tokenizer, guard, limits, steps};
 use crate::error::Error;
 use meno_model::gguf::Gguf;
 use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeBuilder, Vocab};
 use tokenizers::{AddedToken, DecoderWrapper};
-
-/// Token types (llama.cpp `enum llama_token_type`).
-pub(super) const CONTROL: i64 = 3;
-pub(super) const USER_DEFINED: i64 = 4;
-pub(super) const UNUSED: i64 = 5;
 
 /// Tokens that end an answer if they are control tokens, as in llama.cpp. Instruct files name one `eos_token_id`, but
 /// their models also use the base model's end token.
@@ -37,7 +33,7 @@ impl Tokens {
         let texts = strings(file, "tokenizer.ggml.tokens")?;
         let types: Vec<i64> = match file.integers("tokenizer.ggml.token_type").map_err(fail)? {
             Some(types) => types.collect(),
-            None => vec![1; texts.len()],
+            None => vec![NORMAL; texts.len()],
         };
         limits::counts(texts.len(), 0).map_err(|e| refused(file)(&e))?;
         if types.len() != texts.len() {

@@ -55,6 +55,13 @@ impl<T: Deref<Target = Tokenizer>> DecodeStream<T> {
     }
 }
 
+impl Tokenizer {
+    /// Returns a decoder that takes one token at a time and never returns part of a character.
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<&Tokenizer> {
+        DecodeStream::new(self, skip_special)
+    }
+}
+
 /// Returns the number of bytes at the end of `text` that the next token may change.
 fn unfinished(text: &str) -> usize {
     let count = text.chars().rev().take(MAX_PENDING_CHARS).take_while(|&c| c == REPLACEMENT).count();

@@ -1,15 +1,14 @@
 //! Writes the tokenizer of a Hugging Face directory as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
 //! `SpecialVocab`): the inverse of `gguf.rs`. Byte-level BPE only.
 
-use super::gguf::{CONTROL, UNUSED, USER_DEFINED, named_by};
+use super::gguf::named_by;
+use super::token_type::{CONTROL, NORMAL, UNUSED, USER_DEFINED};
 use super::{Tokenizer, read_json};
 use crate::chat_template::ChatTemplate;
 use crate::error::Error;
 use meno_model::gguf::Metadata;
 use serde_json::Value;
 use std::path::Path;
-
-const NORMAL: i64 = 1;
 
 /// Adds the tokenizer and the chat template of `dir` to the metadata of a model with `vocab_size` rows.
 pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The keys shared by DeepSeek-V2, V3 and related networks: MLA, DeepSeekMoE, MTP.
 
-use super::{Config, Keys, MoeSizes};
+use super::keys::Keys;
+use super::moe::MoeSizes;
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
 
@@ -73,16 +74,15 @@ pub(super) fn parse(k: Keys, defaults: Defaults) -> Result<Deepseek, Error> {
 }
 
 impl Deepseek {
-    pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
+    pub(super) fn check(&self, k: Keys, num_hidden_layers: usize) -> Result<(), Error> {
         let g = &self.moe.gate;
         let Gate { n_routed_experts: experts, num_experts_per_tok: top_k, n_group, topk_group, .. } = *g;
         if !self.qk_rope_head_dim.is_multiple_of(2) {
             let what = format!("is {}: must be even, for rotary pairs", self.qk_rope_head_dim);
             return Err(k.error("qk_rope_head_dim", what));
         }
-        if self.first_k_dense_replace > config.num_hidden_layers {
-            let what =
-                format!("is {}, above num_hidden_layers {}", self.first_k_dense_replace, config.num_hidden_layers);
+        if self.first_k_dense_replace > num_hidden_layers {
+            let what = format!("is {}, above num_hidden_layers {num_hidden_layers}", self.first_k_dense_replace);
             return Err(k.error("first_k_dense_replace", what));
         }
         if !experts.is_multiple_of(n_group) {

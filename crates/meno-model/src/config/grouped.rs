@@ -1,6 +1,7 @@
 //! The keys shared by networks with grouped-query attention.
 
-use super::{Config, Keys, MoeSizes};
+use super::keys::Keys;
+use super::moe::MoeSizes;
 use crate::Error;
 
 /// Attention sizes and, in some networks, experts.
@@ -63,8 +64,7 @@ pub(super) fn parse(k: Keys, heads: usize, head_dim: impl FnOnce() -> Result<usi
 }
 
 impl Grouped {
-    pub(super) fn check(&self, k: Keys, config: &Config) -> Result<(), Error> {
-        let heads = config.num_attention_heads;
+    pub(super) fn check(&self, k: Keys, heads: usize) -> Result<(), Error> {
         if !heads.is_multiple_of(self.num_key_value_heads) {
             let what = format!(
                 "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",

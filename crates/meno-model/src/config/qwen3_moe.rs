@@ -3,7 +3,8 @@
 
 use super::grouped::{self, Grouped, SparseLayers};
 use super::keys::Keys;
-use super::{MoeSizes, qwen3};
+use super::moe::MoeSizes;
+use super::qwen3;
 use crate::Error;
 use meno_tensor::ops::router::{Gate, Scoring, TopkMethod};
 use serde_json::Value;

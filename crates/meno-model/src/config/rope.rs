@@ -1,6 +1,6 @@
 //! `rope_theta` and `rope_scaling` (transformers 5 writes both into `rope_parameters`).
 
-use super::{Config, Keys};
+use super::keys::Keys;
 use crate::Error;
 use meno_tensor::ops::rope::{Llama3, Yarn, frequencies, yarn_mscale};
 use serde_json::Value;
@@ -61,13 +61,6 @@ impl RopeScaling {
             }
             _ => 1.0,
         }
-    }
-}
-
-impl Config {
-    /// Returns the rotary frequencies of this network.
-    pub fn rope_frequencies(&self) -> Vec<f64> {
-        self.rope_scaling.frequencies(self.rope_theta, self.rope_dim())
     }
 }
 

@@ -1,8 +1,12 @@
 //! Detects the kind of a single file from its first bytes.
 
-use super::{EXPECTED, head};
-use crate::Error;
+use crate::{Error, input};
+use std::io::Read;
 use std::path::Path;
+
+/// The definition of a model, for messages.
+pub(super) const EXPECTED: &str =
+    "a model is a directory with config.json, model.safetensors and tokenizer.json, or a GGUF file";
 
 /// Number of bytes that are examined.
 const HEAD: u64 = 4096;
@@ -146,6 +150,23 @@ impl Content {
             }
         }
     }
+}
+
+/// Returns what a file holds instead of what its reader expected, if that is obvious: a Git LFS pointer, a web page,
+/// nothing at all.
+pub fn instead(path: &Path) -> Option<String> {
+    match Content::of(path).ok()? {
+        content @ (Content::LfsPointer { .. } | Content::WebPage | Content::Empty) => Some(content.describe(path)),
+        _ => None,
+    }
+}
+
+/// Returns the first bytes of a file.
+fn head(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let file = input::open(path).map_err(Error::io(path))?;
+    file.take(most).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    Ok(bytes)
 }
 
 /// Returns true for a safetensors file: it begins with the length of its header, and the header with `{`.

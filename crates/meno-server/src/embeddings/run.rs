@@ -5,9 +5,10 @@ use crate::error::ApiError;
 use crate::generation::submit_error;
 use crate::metrics::Outcome;
 use crate::state::Server;
-use meno_engine::engine::{Refused, Submission, Ticket};
-use meno_engine::{Event, Finish, Flow, Observe, Pooling, Request, Sampling};
+use meno_engine::engine::{Submission, SubmitError, Ticket};
+use meno_engine::{Event, Finish, Observe, Pooling, Request, Sampling, Stop};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(super) async fn vectors(
     prompts: Vec<Vec<u32>>,
     pooling: Pooling,
 ) -> Result<Vec<Vec<f32>>, ApiError> {
-    let at_once = (2 * server.engine.options().capacity.slots).min(prompts.len());
+    let at_once = (2 * server.engine.options().generator.slots).min(prompts.len());
     let _reservation = server.reserve_answers(client, at_once).inspect_err(|error| server.count_rejection(error))?;
     let mut record = RequestRecord { server, client, tokens: 0, cached: 0, outcome: Outcome::Cancelled };
     let result = gather(server, client, &prompts, pooling, at_once, &mut record).await;
@@ -70,7 +71,7 @@ async fn gather(
         while next < prompts.len() && tickets.len() < at_once {
             match submit(server, client.salt, next, prompts[next].clone(), pooling, &sender) {
                 Ok(ticket) => tickets.insert(next, ticket),
-                Err(Refused::Busy { .. }) if !tickets.is_empty() => break, // try again when one of these is done
+                Err(SubmitError::Busy { .. }) if !tickets.is_empty() => break, // try again when one of these is done
                 Err(error) => return Err(submit_error(server, error)),
             };
             record.tokens += prompts[next].len();
@@ -101,11 +102,13 @@ fn submit(
     prompt: Vec<u32>,
     pooling: Pooling,
     sender: &UnboundedSender<(usize, Event)>,
-) -> Result<Ticket, Refused> {
+) -> Result<Ticket, SubmitError> {
     let sampling = Sampling { max_tokens: 0, temperature: 0.0, ..Sampling::default() };
     let request = Request { prompt, n: 1, sampling, key: [0; 3] };
     let sender = sender.clone();
-    let on_event = Box::new(move |event| sender.send((index, event)).map_or(Flow::Cancel, |()| Flow::Continue));
+    let on_event = Box::new(move |event| {
+        sender.send((index, event)).map_or(ControlFlow::Break(Stop::All), |()| ControlFlow::Continue(()))
+    });
     let observe = Observe::Hidden(pooling);
     server.engine.submit(Submission { request, salt, observe, constraints: Vec::new(), on_event })
 }

@@ -4,12 +4,10 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use meno_engine::engine::{Engine, EngineOptions};
-use meno_engine::generator::Options;
 use meno_engine::tokenizer::CharacterLevel;
-use meno_engine::{Capacity, ChatTemplate, Tokenizer};
+use meno_engine::{ChatTemplate, GeneratorConfig, Tokenizer};
 use meno_model::{Config, Model};
 use meno_server::{ServedModel, Server, ServerOptions, app};
-use meno_tensor::precision::Precision;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -83,9 +81,7 @@ impl Small {
         let template = self.template.map(|t| ChatTemplate::new(t, tokenizer.special()).unwrap());
         let served = ServedModel::new("small".into(), tokenizer, template, CONTEXT, model.config.vocab_size).unwrap();
         let options = EngineOptions {
-            capacity: Capacity { slots: self.slots, max_len: CONTEXT, rows: 64, absorbed: false },
-            options: Options::serving(),
-            precision: Precision::F32,
+            generator: GeneratorConfig { step_rows: 64, ..GeneratorConfig::new(self.slots, CONTEXT).serving() },
             threads: Some(1),
             queue: self.queue,
             prefix_file: None,

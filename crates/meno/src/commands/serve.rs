@@ -8,8 +8,8 @@ use crate::session::ModelArgs;
 use anyhow::{Result, ensure};
 use clap::builder::NonEmptyStringValueParser;
 use meno_engine::Error;
+use meno_engine::GeneratorConfig;
 use meno_engine::engine::{Engine, EngineOptions};
-use meno_engine::generator::Options;
 use meno_model::Model;
 use meno_server::{ConnectionLimits, Listen, Loading, ServedModel, Server, ServerOptions};
 use std::cell::OnceCell;
@@ -117,11 +117,9 @@ fn load(
 ) -> Result<Arc<Server>> {
     let (text, context) = args.model.load(path, on_read)?;
     let mut names = args.name.iter().cloned();
-    let Options { kv_type, speculative, .. } = args.model.generation();
+    let generator = args.model.generator_config(&text, args.parallel, context).serving();
     let engine = EngineOptions {
-        capacity: text.capacity(args.parallel, context),
-        options: Options { kv_type, speculative, cache_tokens: args.cache_tokens, ..Options::serving() },
-        precision: text.precision,
+        generator: GeneratorConfig { cache_tokens: args.cache_tokens, ..generator },
         threads: Some(args.model.threads.count).filter(|n| *n > 0),
         queue: args.queue,
         prefix_file: args.prefix_cache.clone(),
@@ -140,7 +138,7 @@ fn scheme(tls: bool) -> &'static str {
 
 /// Starts the engine; an error about the cache size names the option that sets it.
 fn start(model: Model, options: EngineOptions) -> Result<Engine> {
-    let tokens = options.options.cache_tokens;
+    let tokens = options.generator.cache_tokens;
     Engine::start(model, options).map_err(|error| match (error, tokens) {
         (error @ Error::Capacity(_), Some(tokens)) => anyhow::anyhow!("--cache-tokens {tokens}: {error}"),
         (error, _) => error.into(),

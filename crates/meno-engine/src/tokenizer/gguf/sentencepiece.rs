@@ -4,14 +4,11 @@
 //! Merges are derived from the scores as in transformers (`convert_slow_tokenizer.py`, `generate_merges`). So the ids
 //! equal those of its fast tokenizer, and the result can be saved as `tokenizer.json`.
 
-use super::{CONTROL, UNUSED, USER_DEFINED};
 use crate::tokenizer::limits::counts;
+use crate::tokenizer::token_type::{BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Token types (llama.cpp `enum llama_token_type`).
-const UNKNOWN: i64 = 2;
-const BYTE: i64 = 6;
 /// Longer pieces, in bytes, get no merges; the longest piece of published vocabularies has about 48. This keeps the
 /// work on a forged vocabulary linear.
 const MAX_PIECE: usize = 256;

@@ -1,11 +1,12 @@
 //! The engine's thread.
 
-use super::{Arrival, EngineOptions, Shared, Submission, lock};
+use super::shared::{Arrival, Shared, lock};
+use super::submission::Submission;
 use crate::error::Error;
-use crate::generator::{Event, Finish, Flow, Generator, Job};
+use crate::generator::{Event, Finish, Generator, Job, Stop};
 use meno_model::Model;
-use meno_tensor::precision::Precision;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,8 @@ use std::time::Instant;
 
 /// A request in progress.
 struct Open {
-    on_event: Box<dyn FnMut(Event) -> Flow + Send>,
-    gone: Arc<AtomicBool>,
+    on_event: Box<dyn FnMut(Event) -> ControlFlow<Stop> + Send>,
+    cancelled: Arc<AtomicBool>,
     submitted: Instant,
     /// Per sample: when its last token was emitted.
     last: Vec<Option<Instant>>,
@@ -26,7 +27,6 @@ struct Open {
 pub(super) struct Worker {
     model: Model,
     generator: Generator,
-    precision: Precision,
     prefix_file: Option<PathBuf>,
     shared: Arc<Shared>,
     open: HashMap<u64, Open>,
@@ -44,9 +44,8 @@ impl Drop for Ended {
 }
 
 impl Worker {
-    pub(super) fn new(model: Model, generator: Generator, o: &EngineOptions, shared: Arc<Shared>) -> Worker {
-        let (precision, prefix_file) = (o.precision, o.prefix_file.clone());
-        Worker { model, generator, precision, prefix_file, shared, open: HashMap::new() }
+    pub(super) fn new(model: Model, generator: Generator, prefix_file: Option<PathBuf>, shared: Arc<Shared>) -> Worker {
+        Worker { model, generator, prefix_file, shared, open: HashMap::new() }
     }
 
     /// Answers requests until shutdown is requested and all work is complete.
@@ -56,15 +55,15 @@ impl Worker {
             for arrival in arrivals {
                 self.take(arrival);
             }
-            self.drop_gone();
+            self.cancel_dropped();
             if !self.generator.is_idle() {
-                let Worker { model, generator, precision, shared, open, .. } = &mut self;
-                generator.step(&mut *model.weights, *precision, &mut |job, event| tell(open, shared, job, event))?;
+                let Worker { model, generator, shared, open, .. } = &mut self;
+                generator.step(&mut *model.weights, &mut |job, event| deliver(open, shared, job, event))?;
             }
             self.report();
         }
         if let Some(path) = &self.prefix_file
-            && let Err(error) = self.generator.save_prefixes(&mut *self.model.weights, self.precision, path)
+            && let Err(error) = self.generator.save_prefixes(&mut *self.model.weights, path)
         {
             // All answers were delivered. Losing the cache only costs time.
             eprintln!("warning: the kept prefixes are not saved: {error}");
@@ -85,25 +84,26 @@ impl Worker {
     }
 
     fn take(&mut self, arrival: Arrival) {
-        let Arrival { id, submission, gone, at } = arrival;
+        let Arrival { id, submission, cancelled, at } = arrival;
         let Submission { request, salt, observe, constraints, on_event } = submission;
         let n = request.n;
         lock(&self.shared.stats).requests += 1;
-        let open = Open { on_event, gone, submitted: at, last: vec![None; n], left: n };
+        let open = Open { on_event, cancelled, submitted: at, last: vec![None; n], left: n };
         if n > 0 {
             self.open.insert(id, open);
         }
         let Worker { generator, shared, open, .. } = self;
         let job = Job { id, salt, request, observe, constraints };
-        generator.add(job, &mut |job, event| tell(open, shared, job, event));
+        generator.add(job, &mut |job, event| deliver(open, shared, job, event));
     }
 
     /// Cancels requests whose ticket was dropped.
-    fn drop_gone(&mut self) {
-        let gone: Vec<u64> = self.open.iter().filter(|o| o.1.gone.load(Ordering::Relaxed)).map(|o| *o.0).collect();
-        if !gone.is_empty() {
+    fn cancel_dropped(&mut self) {
+        let cancelled: Vec<u64> =
+            self.open.iter().filter(|o| o.1.cancelled.load(Ordering::Relaxed)).map(|o| *o.0).collect();
+        if !cancelled.is_empty() {
             let Worker { generator, shared, open, .. } = self;
-            generator.cancel_jobs(|id| gone.contains(&id), &mut |job, event| tell(open, shared, job, event));
+            generator.cancel_jobs(|id| cancelled.contains(&id), &mut |job, event| deliver(open, shared, job, event));
         }
     }
 
@@ -117,8 +117,8 @@ impl Worker {
 }
 
 /// Delivers an event to its request.
-fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) -> Flow {
-    let Some(request) = open.get_mut(&job) else { return Flow::Cancel };
+fn deliver(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) -> ControlFlow<Stop> {
+    let Some(request) = open.get_mut(&job) else { return ControlFlow::Break(Stop::All) };
     match &event {
         Event::Prompt { .. } | Event::PromptLogprobs { .. } | Event::Hidden { .. } => {}
         Event::Token { sample, .. } => {
@@ -143,7 +143,11 @@ fn tell(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Event) 
         }
     }
     let done = request.left == 0;
-    let flow = if request.gone.load(Ordering::Relaxed) { Flow::Cancel } else { (request.on_event)(event) };
+    let flow = if request.cancelled.load(Ordering::Relaxed) {
+        ControlFlow::Break(Stop::All)
+    } else {
+        (request.on_event)(event)
+    };
     if done {
         open.remove(&job);
     }

@@ -4,22 +4,25 @@
 //! per step. If the cache is full, the most recent sequence releases its pages and waits again. Its tokens so far are
 //! recomputed like a prompt, with the same bits (`docs/numerics.md`).
 
-use super::observe::{Observe, most_logit_rows};
+use super::config::{GeneratorConfig, Speculative};
+use super::event::{Event, Finish, Sink, Stop};
+use super::observe::Observe;
 use super::prefix::{Prefixes, common};
+use super::prompt_rows::most_logit_rows;
+use super::request::Job;
 use super::sequence::Sequence;
-use super::speculative::Speculative;
-use super::{Capacity, Event, Finish, Flow, Job, Options, Sink, Stats};
+use super::stats::Stats;
 use meno_tensor::backend::Backend;
 use meno_tensor::tape::{Batch, Outputs, PAGE, PageTable};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 /// Minimum prompt rows per step, if the prompt has as many left.
 const LEAST_CHUNK: usize = 16;
 
 /// Sequences waiting and running.
-pub(super) struct Schedule {
-    capacity: Capacity,
-    options: Options,
+pub(super) struct Scheduler {
+    config: GeneratorConfig,
     queue: VecDeque<Sequence>,
     /// In order of admission.
     pub(super) active: Vec<Sequence>,
@@ -35,16 +38,15 @@ pub(super) struct Schedule {
     logit_rows: usize,
 }
 
-impl Schedule {
-    pub(super) fn new(capacity: Capacity, options: Options, vocab: usize) -> Schedule {
-        Schedule {
-            capacity,
-            options,
+impl Scheduler {
+    pub(super) fn new(config: GeneratorConfig, vocab: usize) -> Scheduler {
+        Scheduler {
+            config,
             queue: VecDeque::new(),
-            active: Vec::with_capacity(capacity.slots),
+            active: Vec::with_capacity(config.slots),
             prefixes: Prefixes::default(),
-            reuse: options.reuse_prefixes,
-            prefilling: Vec::with_capacity(capacity.slots),
+            reuse: config.reuse_prefixes,
+            prefilling: Vec::with_capacity(config.slots),
             turn: 0,
             spare: 0,
             logit_rows: most_logit_rows(vocab),
@@ -66,33 +68,33 @@ impl Schedule {
         let id = job.id;
         if job.request.sampling.max_tokens == 0 && job.observe == Observe::Nothing {
             for sample in 0..job.request.n {
-                sink(id, Event::Finish { sample, finish: Finish::Length });
+                let _ = sink(id, Event::Finish { sample, finish: Finish::Length });
             }
             return;
         }
-        self.queue.extend(Sequence::of(job, self.capacity.max_len));
+        self.queue.extend(Sequence::of(job, self.config.max_len));
     }
 
     /// Ends the remaining samples of the jobs for which `which` is true.
     pub(super) fn cancel(&mut self, which: impl Fn(u64) -> bool, table: &mut PageTable, sink: Sink<'_>) {
-        let (mut gone, mut i) = (Vec::new(), 0);
+        let (mut cancelled, mut i) = (Vec::new(), 0);
         self.queue.retain(|s| {
             if which(s.job) {
-                gone.push((s.job, s.sample));
+                cancelled.push((s.job, s.sample));
             }
             !which(s.job)
         });
         while i < self.active.len() {
             if which(self.active[i].job) {
                 let s = self.active.remove(i);
-                gone.push((s.job, s.sample));
+                cancelled.push((s.job, s.sample));
                 self.retire(s, table);
             } else {
                 i += 1;
             }
         }
-        for (job, sample) in gone {
-            sink(job, Event::Finish { sample, finish: Finish::Cancelled });
+        for (job, sample) in cancelled {
+            let _ = sink(job, Event::Finish { sample, finish: Finish::Cancelled });
         }
     }
 
@@ -104,24 +106,24 @@ impl Schedule {
     /// Assigns slots to waiting sequences, first come, first served, as long as there is room.
     pub(super) fn admit(&mut self, table: &mut PageTable, stats: &mut Stats) {
         let mut i = 0;
-        while self.active.len() < self.capacity.slots && i < self.queue.len() {
+        while self.active.len() < self.config.slots && i < self.queue.len() {
             let Some((from, shared)) = self.beginning(&self.queue[i]) else {
                 i += 1;
                 continue;
             };
             let Some(mut s) = self.queue.remove(i) else { break };
-            let place = table.open();
+            let slot = table.open();
             if let Some(from) = from {
-                table.fork(from, place, shared);
+                table.fork(from, slot, shared);
                 self.prefixes.touch(from);
             }
-            let missing = |s: &Sequence, table: &PageTable| table.pages_needed(s.at(), s.cached..s.tokens.len() + 1);
-            (s.place, s.cached) = (Some(place), shared);
-            let wanted = missing(&s, table) + self.active.iter().map(|s| missing(s, table)).sum::<usize>();
+            let needed = |s: &Sequence, table: &PageTable| table.pages_needed(s.at(), s.cached..s.tokens.len() + 1);
+            (s.slot, s.cached) = (Some(slot), shared);
+            let wanted = needed(&s, table) + self.active.iter().map(|s| needed(s, table)).sum::<usize>();
             while table.free_pages() < wanted && self.prefixes.evict(table) {}
             if table.free_pages() < wanted && !self.active.is_empty() {
-                table.close(place);
-                (s.place, s.cached) = (None, 0);
+                table.close(slot);
+                (s.slot, s.cached) = (None, 0);
                 self.queue.insert(i, s);
                 return;
             }
@@ -139,7 +141,7 @@ impl Schedule {
     fn beginning(&self, s: &Sequence) -> Option<(Option<usize>, usize)> {
         // The last token has to run for its logits; if all rows are observed, all have to run.
         let most = if s.needs_all_rows() { 0 } else { s.tokens.len() - 1 };
-        let mut best = self.prefixes.find(s.salt, &s.tokens[..most]).map_or((None, 0), |(place, n)| (Some(place), n));
+        let mut best = self.prefixes.find(s.salt, &s.tokens[..most]).map_or((None, 0), |(slot, n)| (Some(slot), n));
         let mut soon = 0;
         for a in &self.active {
             // The other samples of a prompt join when it is complete: see `ran`.
@@ -151,7 +153,7 @@ impl Schedule {
             }
             let n = common(&a.tokens, &s.tokens[..most]);
             if n.min(a.cached) > best.1 {
-                best = (a.place, n.min(a.cached));
+                best = (a.slot, n.min(a.cached));
             }
             soon = soon.max(n);
         }
@@ -164,27 +166,27 @@ impl Schedule {
     pub(super) fn fill(&mut self, batch: &mut Batch, table: &mut PageTable, stats: &mut Stats) {
         self.active.iter_mut().for_each(|s| s.rows = 0..0);
         // Use at most half of the rows for drafts, so that prompts make progress too.
-        self.spare = (self.capacity.rows - self.active.len()) / 2;
+        self.spare = (self.config.rows() - self.active.len()) / 2;
         for i in 0..self.active.len() {
-            if self.active[i].place.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, table) {
+            if self.active[i].slot.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, table) {
                 self.guess(i, table);
                 self.feed(i, 1, batch, stats);
             }
         }
-        let mut budget = self.capacity.rows - batch.len();
+        let mut budget = self.config.rows() - batch.len();
         if !batch.is_empty() {
-            budget = budget.min(self.options.prefill_rows);
+            budget = budget.min(self.config.prefill_rows);
         }
         self.share_out(budget);
         for k in 0..self.prefilling.len() {
             let (i, rows) = self.prefilling[k];
-            if rows > 0 && self.active[i].place.is_some() && self.make_room(i, rows, table) {
+            if rows > 0 && self.active[i].slot.is_some() && self.make_room(i, rows, table) {
                 self.feed(i, rows, batch, stats);
             }
         }
         // Sequences that lost their pages wait again, at the front of the queue.
         for i in (0..self.active.len()).rev() {
-            if self.active[i].place.is_none() {
+            if self.active[i].slot.is_none() {
                 let s = self.active.remove(i);
                 self.queue.push_front(s);
             }
@@ -194,7 +196,7 @@ impl Schedule {
     /// Distributes `budget` rows equally over the running prompts. The rest goes to the first, which rotates each step.
     fn share_out(&mut self, mut budget: usize) {
         self.prefilling.clear();
-        let waiting = self.active.iter().enumerate().filter(|(_, s)| s.place.is_some() && s.left() > 1);
+        let waiting = self.active.iter().enumerate().filter(|(_, s)| s.slot.is_some() && s.left() > 1);
         self.prefilling.extend(waiting.map(|(i, _)| (i, 0)));
         let count = self.prefilling.len().max(1);
         self.prefilling.rotate_left(self.turn % count);
@@ -218,19 +220,19 @@ impl Schedule {
     /// more recent sequences, then the sequence itself; `false` in the last case.
     fn make_room(&mut self, i: usize, rows: usize, table: &mut PageTable) -> bool {
         loop {
-            let (place, cached) = (self.active[i].at(), self.active[i].cached);
-            if table.pages_needed(place, cached..cached + rows) <= table.free_pages() {
-                table.reserve(place, cached..cached + rows);
+            let (slot, cached) = (self.active[i].at(), self.active[i].cached);
+            if table.pages_needed(slot, cached..cached + rows) <= table.free_pages() {
+                table.reserve(slot, cached..cached + rows);
                 return true;
             }
             if self.prefixes.evict(table) {
                 continue;
             }
-            let idle = |s: &Sequence| s.place.is_some() && s.fed == 0;
+            let idle = |s: &Sequence| s.slot.is_some() && s.fed == 0;
             let victim = (i + 1..self.active.len()).rev().find(|&j| idle(&self.active[j])).unwrap_or(i);
             let s = &mut self.active[victim];
             table.close(s.at());
-            (s.place, s.cached) = (None, 0);
+            (s.slot, s.cached) = (None, 0);
             s.draft.clear();
             if victim == i {
                 return false;
@@ -241,16 +243,16 @@ impl Schedule {
     /// Drafts the next tokens of sequence `i`, if they fit without evicting anything.
     fn guess(&mut self, i: usize, table: &mut PageTable) {
         let s = &mut self.active[i];
-        if self.options.speculative == Speculative::Ngram {
+        if self.config.speculative == Speculative::Ngram {
             s.guess();
         }
         let most = s.room().saturating_sub(1).min(self.spare);
         s.draft.truncate(most);
-        let (place, next) = (s.at(), s.tokens.len()..s.tokens.len() + s.draft.len());
-        if table.pages_needed(place, next.clone()) > table.free_pages() {
+        let (slot, next) = (s.at(), s.tokens.len()..s.tokens.len() + s.draft.len());
+        if table.pages_needed(slot, next.clone()) > table.free_pages() {
             s.draft.clear();
         } else {
-            table.reserve(place, next);
+            table.reserve(slot, next);
         }
         self.spare -= s.draft.len();
     }
@@ -263,10 +265,10 @@ impl Schedule {
         stats.prompt_tokens += s.prompt.saturating_sub(s.cached).min(rows);
         s.past = s.cached;
         s.rows = match last {
-            false => batch.push(&s.tokens[s.cached..s.cached + rows], s.cached, s.place),
+            false => batch.push(&s.tokens[s.cached..s.cached + rows], s.cached, s.slot),
             true => {
                 s.tokens.extend_from_slice(&s.draft);
-                let rows = batch.push(&s.tokens[s.cached..], s.cached, s.place);
+                let rows = batch.push(&s.tokens[s.cached..], s.cached, s.slot);
                 s.tokens.truncate(end);
                 rows
             }
@@ -298,13 +300,13 @@ impl Schedule {
             if row.is_none() || s.tokens.len() > prompt {
                 continue;
             }
-            while self.active.len() < self.capacity.slots
+            while self.active.len() < self.config.slots
                 && let Some(next) = self.queue.iter().position(|s| s.job == job && s.tokens.len() == prompt)
                 && let Some(mut s) = self.queue.remove(next)
             {
-                let place = table.open();
-                table.fork(from, place, prompt);
-                (s.place, s.cached, s.reused, s.row) = (Some(place), prompt, prompt, row);
+                let slot = table.open();
+                table.fork(from, slot, prompt);
+                (s.slot, s.cached, s.reused, s.row) = (Some(slot), prompt, prompt, row);
                 (s.rows, s.past) = (last - 1..last, prompt - 1);
                 s.reserve();
                 self.active.push(s);
@@ -316,7 +318,7 @@ impl Schedule {
     pub(super) fn accept(&mut self, table: &mut PageTable, stats: &mut Stats, sink: Sink<'_>) {
         let mut cancelled = Vec::new();
         for s in &mut self.active {
-            if s.tell_observed(sink) == Flow::Cancel {
+            if s.report_observed(sink) == ControlFlow::Break(Stop::All) {
                 cancelled.push(s.job);
             }
             if s.row.take().is_some() {
@@ -340,13 +342,13 @@ impl Schedule {
 
     /// Releases a sequence's slot, or keeps its contents as a prefix.
     fn retire(&mut self, mut s: Sequence, table: &mut PageTable) {
-        let Some(place) = s.place else { return };
+        let Some(slot) = s.slot else { return };
         let sound = s.finish != Some(Finish::NotFinite);
         if sound && (self.reuse || self.queue.iter().any(|q| q.job == s.job)) {
             s.tokens.truncate(s.cached);
-            self.prefixes.keep(place, s.salt, s.tokens, table);
+            self.prefixes.keep(slot, s.salt, s.tokens, table);
         } else {
-            table.close(place);
+            table.close(slot);
         }
     }
 }
@@ -364,7 +366,7 @@ fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut 
     s.draft.clear();
     s.cached = s.cached.min(s.tokens.len());
     if before == s.prompt {
-        sink(s.job, Event::Prompt { sample: s.sample, cached: s.reused });
+        let _ = sink(s.job, Event::Prompt { sample: s.sample, cached: s.reused });
     }
     let (job, sample, count) = (s.job, s.sample, s.chosen.len());
     if count > 0 {
@@ -376,13 +378,13 @@ fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut 
         stats.tokens += 1;
         let flow =
             sink(job, Event::Token { sample, index, token: c.token, logprob: c.logprob, top_logprobs: c.top, finish });
-        if flow == Flow::Continue {
+        if flow.is_continue() {
             continue;
         }
         if finish.is_none() {
-            s.finish = (flow == Flow::Stop).then_some(Finish::Stop);
+            s.finish = (flow == ControlFlow::Break(Stop::Answer)).then_some(Finish::Stop);
         }
-        if flow == Flow::Cancel {
+        if flow == ControlFlow::Break(Stop::All) {
             cancelled.push(job);
         }
         s.tokens.truncate(before + i + 1);
@@ -390,6 +392,6 @@ fn deliver(s: &mut Sequence, stats: &mut Stats, sink: Sink<'_>, cancelled: &mut 
         break;
     }
     if let Some(finish) = s.finish {
-        sink(job, Event::Finish { sample, finish });
+        let _ = sink(job, Event::Finish { sample, finish });
     }
 }

@@ -1,0 +1,86 @@
+//! The settings of a generator.
+
+use meno_tensor::kv_cache::KvType;
+use meno_tensor::precision::Precision;
+
+/// Size and settings of a generator. [`GeneratorConfig::new`] gives the settings for a fixed set of requests, and
+/// [`GeneratorConfig::serving`] changes them to those of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeneratorConfig {
+    /// Maximum number of sequences in the KV cache.
+    pub slots: usize,
+    /// Maximum length of a sequence in tokens, prompt and answer together.
+    pub max_len: usize,
+    /// Rows of a step: one for each decoding sequence, the others for chunks of prompts. A smaller number than `slots`
+    /// counts as `slots`: see [`GeneratorConfig::rows`].
+    pub step_rows: usize,
+    /// Maximum prompt rows per step while answers are being decoded. It bounds how long a prompt delays the next token.
+    pub prefill_rows: usize,
+    /// Input type of the matrix products. With the precision of training, log-probabilities equal those of training bit
+    /// for bit.
+    pub precision: Precision,
+    /// Decode MLA from the latent cache. This uses less memory, and results are equal up to rounding instead of bit for
+    /// bit.
+    pub absorbed: bool,
+    /// Capacity of the KV cache in tokens, for all sequences and kept prefixes together; `None` means `slots` ×
+    /// `max_len`. When the cache is full, the most recent sequence waits and is recomputed later.
+    pub cache_tokens: Option<usize>,
+    /// The type of keys and values in the cache. Any type other than f32 breaks the bit-exact contract with training.
+    pub kv_type: KvType,
+    /// Keeps the cache contents of finished sequences for prompts with the same prefix. Valid only while the weights do
+    /// not change.
+    pub reuse_prefixes: bool,
+    /// The draft method of speculative decoding. Answers are the same, only faster.
+    pub speculative: Speculative,
+    /// Allow requests for hidden states ([`Observe::Hidden`](super::Observe::Hidden)). Answers are the same.
+    pub hidden: bool,
+}
+
+/// Rows of a step, unless the caller sets another number.
+const STEP_ROWS: usize = 256;
+
+impl GeneratorConfig {
+    /// Returns the settings for a fixed set of requests: f32 throughout, no prefixes kept, no drafts.
+    pub const fn new(slots: usize, max_len: usize) -> GeneratorConfig {
+        GeneratorConfig {
+            slots,
+            max_len,
+            step_rows: STEP_ROWS,
+            prefill_rows: usize::MAX,
+            precision: Precision::F32,
+            absorbed: false,
+            cache_tokens: None,
+            kv_type: KvType::F32,
+            reuse_prefixes: false,
+            speculative: Speculative::Off,
+            hidden: false,
+        }
+    }
+
+    /// Returns these settings changed for a server: short chunks of prompts, kept prefixes, hidden states.
+    pub const fn serving(self) -> GeneratorConfig {
+        GeneratorConfig { prefill_rows: 64, reuse_prefixes: true, hidden: true, ..self }
+    }
+
+    /// Returns the rows of a step: `step_rows`, but at least one row for every slot.
+    pub fn rows(&self) -> usize {
+        self.step_rows.max(self.slots)
+    }
+
+    /// Returns true if the generator computes hidden states: for requests, or for drafts of the MTP module.
+    pub fn has_hidden(&self) -> bool {
+        self.hidden || self.speculative == Speculative::Mtp
+    }
+}
+
+/// The draft method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculative {
+    /// No drafts.
+    #[default]
+    Off,
+    /// Prompt look-up: drafts what followed the last occurrence of the current few tokens.
+    Ngram,
+    /// The network's multi-token prediction module (DeepSeek-V3, arXiv 2412.19437, §5.4.3).
+    Mtp,
+}
