@@ -22,8 +22,8 @@ import sys
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM,
-    Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
+    DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, GraniteConfig, GraniteForCausalLM,
+    LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
 )
 from transformers.modeling_layers import MtpLayer
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer, DeepseekV3RMSNorm
@@ -89,6 +89,11 @@ CASES = {
         **BASE, **MLA, **dict(V3, routed_scaling_factor=2.827), q_lora_rank=24, n_group=1, topk_group=1,
         rms_norm_eps=1e-6, num_nextn_predict_layers=0,
         rope_parameters=dict(YARN, rope_theta=50000.0, factor=8.0, beta_fast=1, mscale=1.0, mscale_all_dim=1.0))),
+    # all four multipliers, tied head
+    "granite": (GraniteForCausalLM, torch.bfloat16, GraniteConfig(
+        **BASE, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+        rms_norm_eps=1e-5, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22,
+        logits_scaling=0.5, rope_parameters=dict(rope_type="default", rope_theta=10000.0))),
 }
 
 # Parameters whose gradients are stored: at least three of every kind of layer.

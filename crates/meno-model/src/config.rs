@@ -14,6 +14,7 @@ mod rope;
 // One file per `model_type`.
 mod deepseek_v2;
 mod deepseek_v3;
+mod granite;
 mod kimi_k2;
 mod llama;
 mod qwen2;
@@ -22,7 +23,7 @@ mod qwen3_moe;
 
 pub use counts::Counts;
 pub use deepseek::Deepseek;
-pub use grouped::{Grouped, SparseLayers};
+pub use grouped::{Grouped, Multipliers, SparseLayers};
 pub use moe::MoeSizes;
 pub use quantization::Fp8;
 pub use rope::RopeScaling;
@@ -39,6 +40,8 @@ pub enum ModelType {
     DeepseekV2,
     /// DeepSeek-V3, V3.1, R1 and Moonlight (MLA, MoE with a sigmoid gate, MTP).
     DeepseekV3,
+    /// Granite 3 and 4, dense (grouped-query attention, constant factors).
+    Granite,
     /// Kimi-K2 as a text model: V3's network under another name.
     KimiK2,
     /// Llama 2 and 3 (grouped-query attention).
@@ -52,9 +55,10 @@ pub enum ModelType {
 }
 
 impl ModelType {
-    const ALL: [(&str, ModelType); 7] = [
+    const ALL: [(&str, ModelType); 8] = [
         ("deepseek_v2", ModelType::DeepseekV2),
         ("deepseek_v3", ModelType::DeepseekV3),
+        ("granite", ModelType::Granite),
         ("kimi_k2", ModelType::KimiK2),
         ("llama", ModelType::Llama),
         ("qwen2", ModelType::Qwen2),
@@ -72,7 +76,7 @@ impl ModelType {
 pub enum Arch {
     /// Multi-head latent attention: `deepseek_v2`, `deepseek_v3`, `kimi_k2`.
     Deepseek(Deepseek),
-    /// Grouped-query attention: `llama`, `qwen2`, `qwen3`, `qwen3_moe`.
+    /// Grouped-query attention: `llama`, `granite`, `qwen2`, `qwen3`, `qwen3_moe`.
     Grouped(Grouped),
 }
 
@@ -173,6 +177,7 @@ impl Config {
         let arch = match model_type {
             ModelType::DeepseekV2 => Arch::Deepseek(deepseek_v2::parse(k)?),
             ModelType::DeepseekV3 => Arch::Deepseek(deepseek_v3::parse(k)?),
+            ModelType::Granite => Arch::Grouped(granite::parse(k, heads)?),
             ModelType::KimiK2 => Arch::Deepseek(kimi_k2::parse(k)?),
             ModelType::Llama => Arch::Grouped(llama::parse(k, heads)?),
             ModelType::Qwen2 => Arch::Grouped(qwen2::parse(k, heads)?),
@@ -268,8 +273,28 @@ impl Config {
         }
     }
 
-    /// Returns the factor of the scores: (width of a head)^-1/2, times mscale² if YaRN requires it (spec §1.4).
+    /// Returns the constant factors of the network.
+    pub fn multipliers(&self) -> Multipliers {
+        match &self.arch {
+            Arch::Deepseek(_) => Multipliers::default(),
+            Arch::Grouped(g) => g.multipliers,
+        }
+    }
+
+    /// Returns the epsilon of the norms of the residual stream.
+    ///
+    /// The stream holds x / m, where m is `residual_multiplier`: x + m·f(norm(x)) becomes x/m + f(norm(x)), so blocks
+    /// add without a factor. A norm does not see the division if its epsilon is divided by m².
+    pub fn residual_eps(&self) -> f32 {
+        self.rms_norm_eps / self.multipliers().residual_multiplier.powi(2)
+    }
+
+    /// Returns the factor of the scores: `attention_multiplier` if the network has one, otherwise (width of a
+    /// head)^-1/2, times mscale² if YaRN requires it (spec §1.4).
     pub fn softmax_scale(&self) -> f32 {
+        if let Some(scale) = self.multipliers().attention_multiplier {
+            return scale;
+        }
         let mscale = match self.arch {
             Arch::Deepseek(_) => self.rope_scaling.softmax_mscale(),
             Arch::Grouped(_) => 1.0,

@@ -1,5 +1,6 @@
 //! Llama (Touvron et al., arXiv 2302.13971) and its successors: grouped-query attention and SwiGLU MLPs. Qwen 2 adds a
-//! bias to q, k and v; Qwen 3 normalizes the heads of q and k instead, and has experts in its larger models.
+//! bias to q, k and v; Qwen 3 normalizes the heads of q and k instead, and has experts in its larger models. Granite adds
+//! constant factors.
 
 use crate::Config;
 use crate::block::{Attention, Block, Ffn};
@@ -11,7 +12,7 @@ use crate::moe::Moe;
 
 /// Declares the blocks, in the order of the published files.
 pub(crate) fn declare(d: &mut Declare, config: &Config, sizes: &Grouped) -> Vec<Block> {
-    let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+    let (hidden, eps) = (config.hidden_size, config.residual_eps());
     let layers = 0..config.num_hidden_layers;
     let blocks = layers.map(|layer| {
         let mut d = d.under(format_args!("layers.{layer}"));

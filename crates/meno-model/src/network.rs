@@ -2,7 +2,7 @@
 
 use crate::attention::AttentionOptions;
 use crate::block::{Block, Ffn};
-use crate::config::{Arch, Config};
+use crate::config::{Arch, Config, Multipliers};
 use crate::declare::Declare;
 use crate::moe::Moe;
 use crate::mtp::Mtp;
@@ -14,6 +14,7 @@ use meno_tensor::ops::hidden::StoreHidden;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::rope::RopeTable;
+use meno_tensor::ops::scale::Scale;
 use meno_tensor::ops::{Builder, Program};
 use meno_tensor::tape::{Activation, Mode, Param, ParamLayout};
 use std::sync::Arc;
@@ -22,11 +23,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Network {
     embed_tokens: Param,
+    /// Factor of the embedding, in units of the residual stream.
+    embedding_scale: f32,
     pub(crate) blocks: Vec<Block>,
     /// The final norm.
     norm: Norm,
     /// `lm_head`, or the embedding if they are tied.
     head: Param,
+    /// Factor of the logits.
+    logits_scale: f32,
     pub(crate) mtp: Option<Mtp>,
 }
 
@@ -47,13 +52,16 @@ impl Network {
     fn declare_around(d: &mut Declare, config: &Config) -> Network {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embed_tokens = d.matrix("embed_tokens", vocab, hidden);
-        let norm = d.norm("norm", hidden, config.rms_norm_eps);
+        let norm = d.norm("norm", hidden, config.residual_eps());
         let head = match config.tie_word_embeddings {
             true => embed_tokens,
             false => d.layout.declare("lm_head.weight", &[vocab, hidden]),
         };
         d.layout.mark_linear(head);
-        Network { embed_tokens, blocks: Vec::new(), norm, head, mtp: None }
+        let Multipliers { embedding_multiplier, residual_multiplier, logits_scaling, .. } = config.multipliers();
+        let embedding_scale = embedding_multiplier / residual_multiplier;
+        let logits_scale = 1.0 / logits_scaling;
+        Network { embed_tokens, embedding_scale, blocks: Vec::new(), norm, head, logits_scale, mtp: None }
     }
 
     /// Returns the routers in the order in which programs push them.
@@ -66,12 +74,23 @@ impl Network {
 
     /// Appends embedding and blocks; returns the residual stream `[t, H]` before the final norm.
     fn push(&self, b: &mut Builder, p: &ParamLayout, o: &mut AttentionOptions) -> Activation {
-        let mut x = Embedding::push(b, p, self.embed_tokens);
+        let x = Embedding::push(b, p, self.embed_tokens);
+        let mut x = scaled(b, x, self.embedding_scale);
         for (layer, block) in self.blocks.iter().enumerate() {
             o.layer = layer;
             x = block.push(b, p, x, o);
         }
         x
+    }
+
+    /// Appends what the loss and the logits need before their head: returns its input, and the norm if the head applies
+    /// it.
+    fn head_input(&self, b: &mut Builder, p: &ParamLayout, x: Activation) -> (Activation, Option<Norm>) {
+        if self.logits_scale == 1.0 {
+            return (x, Some(self.norm));
+        }
+        let h = RmsNorm::push(b, p, x, self.norm);
+        (Scale::push(b, h, self.logits_scale), None)
     }
 
     /// Returns embedding and head. The MTP module shares them, and published files repeat them in it.
@@ -95,6 +114,11 @@ impl Network {
     pub fn mtp_cache_spec(&self, o: InferOptions) -> Option<LayerSpec> {
         self.mtp.as_ref().map(|mtp| mtp.block.cache_spec(o.absorbed))
     }
+}
+
+/// Appends factor · x, or nothing for factor 1.
+fn scaled(b: &mut Builder, x: Activation, factor: f32) -> Activation {
+    if factor == 1.0 { x } else { Scale::push(b, x, factor) }
 }
 
 /// Options of a training program.
@@ -123,7 +147,10 @@ impl Network {
         let mut attention = AttentionOptions { rope, layer: 0, absorbed: false };
         let x = self.push(&mut b, p, &mut attention);
         match self.mtp.as_ref().filter(|_| o.mtp) {
-            None => Head::push(&mut b, p, x, Some(self.norm), self.head, 0),
+            None => {
+                let (x, norm) = self.head_input(&mut b, p, x);
+                Head::push(&mut b, p, x, norm, self.head, 0);
+            }
             Some(mtp) => {
                 let h = RmsNorm::push(&mut b, p, x, self.norm);
                 Head::push(&mut b, p, h, None, self.head, 0);
@@ -138,7 +165,8 @@ impl Network {
     pub(crate) fn score(&self, p: &ParamLayout, rows: usize, rope: Arc<RopeTable>) -> Program {
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
         let x = self.push(&mut b, p, &mut AttentionOptions { rope, layer: 0, absorbed: false });
-        Head::push(&mut b, p, x, Some(self.norm), self.head, 0);
+        let (x, norm) = self.head_input(&mut b, p, x);
+        Head::push(&mut b, p, x, norm, self.head, 0);
         b.finish()
     }
 
@@ -155,10 +183,14 @@ impl Network {
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
         let x = self.push(&mut b, p, &mut AttentionOptions { rope, layer: 0, absorbed: o.absorbed });
         match hidden {
-            false => Logits::push(&mut b, p, x, Some(self.norm), self.head),
+            false => {
+                let (x, norm) = self.head_input(&mut b, p, x);
+                Logits::push(&mut b, p, x, norm, self.head);
+            }
             true => {
                 let h = RmsNorm::push(&mut b, p, x, self.norm);
                 b.push(StoreHidden { x: h });
+                let h = scaled(&mut b, h, self.logits_scale);
                 Logits::push(&mut b, p, h, None, self.head);
             }
         }

@@ -19,6 +19,32 @@ pub struct Grouped {
     pub qk_norm: bool,
     /// The layers with experts, if any.
     pub sparse: Option<SparseLayers>,
+    /// Constant factors (Granite).
+    pub multipliers: Multipliers,
+}
+
+/// Constant factors of a network, under Granite's keys. Other networks have the default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Multipliers {
+    /// Factor of the embedding.
+    pub embedding_multiplier: f32,
+    /// Factor of the scores; `None` for head_dim^-1/2.
+    pub attention_multiplier: Option<f32>,
+    /// Factor of what attention and MLP add to the residual stream.
+    pub residual_multiplier: f32,
+    /// Divides the logits.
+    pub logits_scaling: f32,
+}
+
+impl Default for Multipliers {
+    fn default() -> Self {
+        Multipliers {
+            embedding_multiplier: 1.0,
+            attention_multiplier: None,
+            residual_multiplier: 1.0,
+            logits_scaling: 1.0,
+        }
+    }
 }
 
 /// The layers that have experts, and their sizes.
@@ -60,6 +86,7 @@ pub(super) fn parse(k: Keys, heads: usize, head_dim: impl FnOnce() -> Result<usi
         o_bias: false,
         qk_norm: false,
         sparse: None,
+        multipliers: Multipliers::default(),
     })
 }
 

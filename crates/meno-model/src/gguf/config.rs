@@ -1,5 +1,6 @@
 //! Converts a GGUF file's metadata to the equivalent `config.json`.
 
+use super::names::GRANITE;
 use super::{Error, Gguf};
 use serde_json::{Map, Value, json};
 
@@ -52,7 +53,7 @@ impl Keys<'_> {
 }
 
 /// The supported architectures.
-const SUPPORTED: [&str; 5] = ["deepseek2", "llama", "qwen2", "qwen3", "qwen3moe"];
+const SUPPORTED: [&str; 6] = ["deepseek2", "granite", "llama", "qwen2", "qwen3", "qwen3moe"];
 
 /// Refuses GGUF files that are not complete language models.
 fn check_kind(file: &Gguf) -> Result<(), Error> {
@@ -100,6 +101,12 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
             }
             dense(&mut k)?;
             llama3_rope(&mut k)?;
+        }
+        "granite" => {
+            k.set("model_type", "granite");
+            k.set("architectures", json!(["GraniteForCausalLM"]));
+            dense(&mut k)?;
+            granite(&mut k)?;
         }
         "qwen3" => {
             k.set("model_type", "qwen3");
@@ -157,6 +164,21 @@ fn dense(k: &mut Keys) -> Result<(), Error> {
     k.set("attention_bias", bias);
     k.set("mlp_bias", k.file.info("blk.0.ffn_down.bias").is_some());
     rope_scaling(k)
+}
+
+/// Reads Granite's factors. An absent factor of the scores is head_dim^-1/2 in llama.cpp, but 1 in transformers.
+fn granite(k: &mut Keys) -> Result<(), Error> {
+    let head = match k.opt_u64("attention.key_length")? {
+        Some(length) => length as f64,
+        None => k.u64("embedding_length")? as f64 / k.u64("attention.head_count")? as f64,
+    };
+    k.set("attention_multiplier", head.powf(-0.5));
+    for (hf, key) in GRANITE {
+        if let Some(factor) = k.opt_f64(key)?.filter(|&factor| factor != 0.0) {
+            k.set(hf, factor);
+        }
+    }
+    Ok(())
 }
 
 /// Requires keys and values as wide as queries, rotated over their whole width: other shapes are not supported.

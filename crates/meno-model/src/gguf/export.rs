@@ -1,7 +1,7 @@
 //! A checkpoint in llama.cpp's terms: the metadata equivalent to its config, and its tensors under llama.cpp's names
 //! and in its layouts. This is the inverse of `config.rs` and `names.rs` (llama.cpp `conversion/`).
 
-use super::names::{EXPERTS, plain};
+use super::names::{EXPERTS, GRANITE, is_interleaved, plain};
 use super::{GgmlType, Gguf, Metadata};
 use crate::config::{Arch, Deepseek, Grouped, RopeScaling};
 use crate::{Config, Error, Model, ModelType};
@@ -78,6 +78,7 @@ impl Export {
 fn architecture(model_type: ModelType) -> &'static str {
     match model_type {
         ModelType::DeepseekV2 | ModelType::DeepseekV3 | ModelType::KimiK2 => "deepseek2",
+        ModelType::Granite => "granite",
         ModelType::Llama => "llama",
         ModelType::Qwen2 => "qwen2",
         ModelType::Qwen3 => "qwen3",
@@ -123,8 +124,14 @@ impl Keys<'_> {
         self.u32("attention.head_count_kv", g.num_key_value_heads);
         self.u32("attention.key_length", g.head_dim);
         self.u32("attention.value_length", g.head_dim);
-        if self.arch == "llama" {
+        if is_interleaved(self.arch) {
             self.u32("rope.dimension_count", g.head_dim);
+        }
+        if self.config.model_type == ModelType::Granite {
+            let m = g.multipliers;
+            let scores = m.attention_multiplier.unwrap_or_else(|| self.config.softmax_scale());
+            let factors = [m.embedding_multiplier, scores, m.residual_multiplier, m.logits_scaling];
+            GRANITE.iter().zip(factors).for_each(|((_, key), factor)| self.f32(key, factor.into()));
         }
         let Some(sparse) = &g.sparse else { return Ok(()) };
         if let Some(dense) = (0..self.config.num_hidden_layers).find(|&l| !sparse.is_sparse(l)) {
@@ -263,9 +270,10 @@ fn expert_stack(hf: &str) -> Option<(String, bool)> {
 /// Returns the number of heads whose rows llama.cpp's converter reorders.
 fn permuted(config: &Config, hf: &str) -> Option<usize> {
     let Arch::Grouped(g) = &config.arch else { return None };
-    match config.model_type {
-        ModelType::Llama if hf.contains(".self_attn.q_proj.") => Some(config.num_attention_heads),
-        ModelType::Llama if hf.contains(".self_attn.k_proj.") => Some(g.num_key_value_heads),
+    match hf {
+        _ if !is_interleaved(architecture(config.model_type)) => None,
+        _ if hf.contains(".self_attn.q_proj.") => Some(config.num_attention_heads),
+        _ if hf.contains(".self_attn.k_proj.") => Some(g.num_key_value_heads),
         _ => None,
     }
 }

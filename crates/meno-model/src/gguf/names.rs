@@ -91,6 +91,19 @@ pub fn hf_name(ggml: &str) -> Option<String> {
     }
 }
 
+/// Granite's factors: Hugging Face's key and llama.cpp's. llama.cpp reads 0 as absent.
+pub(super) const GRANITE: [(&str, &str); 4] = [
+    ("embedding_multiplier", "embedding_scale"),
+    ("attention_multiplier", "attention.scale"),
+    ("residual_multiplier", "residual_scale"),
+    ("logits_scaling", "logit_scale"),
+];
+
+/// Returns true if an architecture's files hold the rows of q and k in the order of interleaved rotation.
+pub(super) fn is_interleaved(arch: &str) -> bool {
+    matches!(arch, "llama" | "granite")
+}
+
 /// Finds a Hugging Face tensor in the file.
 pub(super) fn source<'a>(file: &'a Gguf, hf: &str) -> Result<Source<'a>, Error> {
     if let Some(found) = expert(file, hf)? {
@@ -101,16 +114,17 @@ pub(super) fn source<'a>(file: &'a Gguf, hf: &str) -> Result<Source<'a>, Error> 
     let Some(info) = file.info(&name) else {
         return kv_b(file, hf)?.ok_or_else(|| file.tensor(hf, format!("is missing (`{name}` in the file)")));
     };
+    let arch = file.architecture()?;
     let heads_key = match hf {
-        _ if file.architecture()? != "llama" => None,
-        _ if hf.contains(".self_attn.q_proj.") => Some("llama.attention.head_count"),
-        _ if hf.contains(".self_attn.k_proj.") => Some("llama.attention.head_count_kv"),
+        _ if !is_interleaved(arch) => None,
+        _ if hf.contains(".self_attn.q_proj.") => Some(format!("{arch}.attention.head_count")),
+        _ if hf.contains(".self_attn.k_proj.") => Some(format!("{arch}.attention.head_count_kv")),
         _ => None,
     };
     let Some(key) = heads_key else { return Ok(Source::Whole(info)) };
-    let heads = match file.opt_u64(key)? {
+    let heads = match file.opt_u64(&key)? {
         Some(heads) => heads,
-        None => file.u64("llama.attention.head_count")?,
+        None => file.u64(&format!("{arch}.attention.head_count"))?,
     };
     let rows = info.shape[0];
     match usize::try_from(heads) {
