@@ -5,12 +5,12 @@ use crate::data::{Example, Question, Questions, Verdict};
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::metrics::Metrics;
+use crate::observer::Observer;
 use crate::rewards::format::Format;
 use crate::rewards::language_consistency::{self, LanguageConsistency};
 use crate::rewards::repetition::repeated_share;
 use crate::rewards::{self, Weighted};
-use crate::rollout::{Rollout, Sampler, finished, generator};
-use crate::run::Observer;
+use crate::rollout::{Rollout, RolloutConfig, finished, generator};
 use crate::time::{Answering, Time};
 use meno_engine::Sampling;
 use meno_model::Model;
@@ -216,8 +216,8 @@ impl RejectionSampling {
         new
     }
 
-    /// Returns the sampler for answers.
-    pub fn sampler(&self, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
+    /// Returns how answers are sampled.
+    pub fn rollout_config(&self, precision: Precision, stop_tokens: Vec<u32>) -> RolloutConfig {
         let sampling = Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -229,7 +229,7 @@ impl RejectionSampling {
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
         let (num_generations, key) = (self.num_generations, [self.seed, 0]);
-        Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
+        RolloutConfig { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
     /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them against `kept`,
@@ -245,10 +245,10 @@ impl RejectionSampling {
         keep: &mut Keep,
     ) -> Result<Option<()>, Error> {
         self.check()?;
-        let sampler = self.sampler(precision, task.stop_tokens());
-        let mut generator = generator(model, &sampler, self.max_prompt_length)?;
+        let config = self.rollout_config(precision, task.stop_tokens());
+        let mut generator = generator(model, &config, self.max_prompt_length)?;
         // Long enough to fill the slots several times, short enough to lose little if the process is killed.
-        let per_round = (4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1);
+        let per_round = (4 * config.slots).div_ceil(self.num_generations.max(1)).max(1);
         let mut at = range.start;
         while at < range.end {
             let n = per_round.min(range.end - at);
@@ -257,8 +257,7 @@ impl RejectionSampling {
             if self.min_language_consistency > 0.0 {
                 rewards::check(&[Weighted::new(1.0, LanguageConsistency)], &questions)?;
             }
-            let (rollouts, stopped) =
-                finished(model, &mut generator, &sampler, task, (at as u64, questions), observer)?;
+            let (rollouts, stopped) = finished(model, &mut generator, &config, task, (at as u64, questions), observer)?;
             observer.on_rollouts(&rollouts);
             at += rollouts.len() / self.num_generations;
             let traces = self.filter(task, rollouts, kept);
@@ -275,12 +274,12 @@ impl RejectionSampling {
     pub fn time(&self, model: &mut Model, precision: Precision, task: &dyn Questions) -> Result<(Time, f64), Error> {
         let start = Instant::now();
         self.check()?;
-        let sampler = self.sampler(precision, task.stop_tokens());
+        let config = self.rollout_config(precision, task.stop_tokens());
         let wanted = self.questions(task)?;
-        let part = wanted.min((4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1));
+        let part = wanted.min((4 * config.slots).div_ceil(self.num_generations.max(1)).max(1));
         let questions = (0..part as u64).map(|i| task.question(self.first_question + i));
         let questions = questions.collect::<Result<Vec<_>, _>>()?;
-        let answering = Answering::measure(model, &sampler, task, &questions)?;
+        let answering = Answering::measure(model, &config, task, &questions)?;
         let answers = wanted * self.num_generations;
         let mut time = Time::default();
         time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));

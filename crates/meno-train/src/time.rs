@@ -4,7 +4,7 @@
 
 use crate::data::Questions;
 use crate::error::Error;
-use crate::rollout::{Sampler, generator};
+use crate::rollout::{RolloutConfig, generator};
 use crate::trainer::{Train, Trainer};
 use meno_engine::{Finish, Flow, Generator, Request, Sampling};
 use meno_model::Model;
@@ -152,12 +152,12 @@ struct Seen {
 fn drive(
     generator: &mut Generator,
     model: &mut Model,
-    sampler: &Sampler,
+    config: &RolloutConfig,
     requests: &[Request],
     most: f64,
 ) -> Result<Seen, Error> {
     let (begun, mut first, mut seen) = (Instant::now(), None, Seen::default());
-    generator.generate(model, sampler.precision, requests, &mut |event| {
+    generator.generate(model, config.precision, requests, &mut |event| {
         let now = Instant::now();
         let since: Duration = now - *first.get_or_insert(now);
         seen.prompts = (now - begun - since).as_secs_f64();
@@ -177,23 +177,23 @@ impl Answering {
     /// Measures the answers to `questions`: as many as one round of the run asks.
     pub fn measure(
         model: &mut Model,
-        sampler: &Sampler,
+        config: &RolloutConfig,
         task: &dyn Questions,
         questions: &[crate::data::Question],
     ) -> Result<Answering, Error> {
         let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
-        let mut generator = generator(model, sampler, longest)?;
+        let mut generator = generator(model, config, longest)?;
         let request = |(i, prompt): (usize, &[u32]), n, max_tokens| Request {
             prompt: prompt.to_vec(),
             n,
-            sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..sampler.sampling.clone() },
-            key: [sampler.key[0], sampler.key[1], i as u64],
+            sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..config.sampling.clone() },
+            key: [config.key[0], config.key[1], i as u64],
         };
-        let (n, limit) = (sampler.num_generations, sampler.sampling.max_tokens);
+        let (n, limit) = (config.num_generations, config.sampling.max_tokens);
         let prompts = questions.iter().map(|q| q.prompt.as_slice()).enumerate();
         let requests: Vec<Request> = prompts.map(|p| request(p, n, limit)).collect();
-        let (asked, at_once) = (questions.len() * n, sampler.slots.min(questions.len() * n).max(1));
-        let all = drive(&mut generator, model, sampler, &requests, ANSWERS)?;
+        let (asked, at_once) = (questions.len() * n, config.slots.min(questions.len() * n).max(1));
+        let all = drive(&mut generator, model, config, &requests, ANSWERS)?;
         let ended = all.stopped + all.cut;
         let whole = (ended >= asked).then_some(all.prompts + all.seconds);
         let mut answering =
@@ -202,7 +202,7 @@ impl Answering {
         if whole.is_none() {
             // Measure one answer alone: it gives the fixed cost of a step.
             let alone = requests.first().map(|r| Request { n: 1, ..r.clone() });
-            let alone = drive(&mut generator, model, sampler, alone.as_slice(), ALONE)?;
+            let alone = drive(&mut generator, model, config, alone.as_slice(), ALONE)?;
             let step = |seen: &Seen, n: usize| n as f64 * seen.seconds / seen.tokens.saturating_sub(n).max(1) as f64;
             let full = step(&all, at_once);
             answering.step = [full, step(&alone, 1).min(full)];

@@ -1,7 +1,8 @@
 //! Reads data files as examples, and counts the skipped records.
 
+use super::conversation;
+use super::example::example;
 use super::forms::{Form, Held, held};
-use super::{conversation, example};
 use crate::data::{DataFile, Example, Mixture, records};
 use crate::error::Error;
 use meno_engine::{ChatTemplate, Tokenizer};
