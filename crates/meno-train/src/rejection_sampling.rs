@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
-use crate::rewards::format::Format;
+use crate::rewards::format::FormatReward;
 use crate::rewards::language_consistency::{self, LanguageConsistency};
 use crate::rewards::repetition::repeated_share;
 use crate::rewards::{self, Weighted};
@@ -139,8 +139,10 @@ impl Kept {
 impl RejectionSampling {
     /// Returns true if the answer passes the readability filters.
     pub fn readable(&self, rollout: &Rollout) -> bool {
-        let format =
-            Format { answer: self.answer_tags.then(|| Format::default().answer).flatten(), ..Format::default() };
+        let format = FormatReward {
+            answer: self.answer_tags.then(|| FormatReward::default().answer).flatten(),
+            ..FormatReward::default()
+        };
         let (own, all) = language_consistency::count(&rollout.question.language, &rollout.text);
         rollout.tokens.len() >= self.min_completion_length
             && (!self.require_format || format.matches(&rollout.question.prompt_text, &rollout.text))
@@ -328,9 +330,9 @@ mod tests {
     use super::*;
 
     /// Identical questions: a fixed number, or endless.
-    struct Asked(Option<u64>);
+    struct TestQuestions(Option<u64>);
 
-    impl Questions for Asked {
+    impl Questions for TestQuestions {
         fn question(&self, index: u64) -> Result<Question, Error> {
             Ok(asked(index))
         }
@@ -392,7 +394,7 @@ mod tests {
             rollout(1, &[1], good, Verdict::Right),
         ];
         let mut kept = Kept::default();
-        let traces = settings.filter(&Asked(None), rollouts, &mut kept);
+        let traces = settings.filter(&TestQuestions(None), rollouts, &mut kept);
         let of = |traces: &[Trace]| traces.iter().map(|t| (t.question.index, t.tokens[0])).collect::<Vec<_>>();
         assert_eq!(of(&traces), [(0, 1), (0, 9), (1, 1)]);
         let expected =
@@ -403,7 +405,7 @@ mod tests {
         // question.
         let mut read_back = Kept { tally: kept.tally, ..Kept::default() };
         for t in &traces {
-            read_back.restore(Asked(None).identity(&t.question, &t.text, &[]));
+            read_back.restore(TestQuestions(None).identity(&t.question, &t.text, &[]));
         }
         assert_eq!(read_back, kept);
         let again = |tokens| Rollout {
@@ -412,7 +414,7 @@ mod tests {
         };
         let rollouts =
             vec![again(&[3]), rollout(0, &[4], other, Verdict::Right), rollout(1, &[5], other, Verdict::Right)];
-        let traces = settings.filter(&Asked(None), rollouts, &mut read_back);
+        let traces = settings.filter(&TestQuestions(None), rollouts, &mut read_back);
         assert_eq!(of(&traces), [(1, 5)]);
         assert_eq!((read_back.tally.duplicate, read_back.tally.surplus, read_back.tally.kept), (4, 1, 4));
     }
@@ -420,10 +422,10 @@ mod tests {
     #[test]
     fn a_question_is_asked_once() {
         let settings = RejectionSampling { num_questions: 5, first_question: 2, ..RejectionSampling::default() };
-        assert_eq!(settings.questions(&Asked(None)).unwrap(), 5);
-        assert_eq!(settings.questions(&Asked(Some(7))).unwrap(), 5);
-        assert_eq!(settings.questions(&Asked(Some(4))).unwrap(), 2);
-        let error = settings.questions(&Asked(Some(2))).unwrap_err().to_string();
+        assert_eq!(settings.questions(&TestQuestions(None)).unwrap(), 5);
+        assert_eq!(settings.questions(&TestQuestions(Some(7))).unwrap(), 5);
+        assert_eq!(settings.questions(&TestQuestions(Some(4))).unwrap(), 2);
+        let error = settings.questions(&TestQuestions(Some(2))).unwrap_err().to_string();
         assert!(error.contains("`sample.first_question` = 2: the task has 2 questions"), "{error}");
     }
 }

@@ -154,7 +154,7 @@ pub(crate) mod tests {
     #[test]
     fn the_sum_is_weighted() {
         let rewards =
-            [Weighted::new(1.0, accuracy::Accuracy::default()), Weighted::new(0.5, format::Format::default())];
+            [Weighted::new(1.0, accuracy::Accuracy::default()), Weighted::new(0.5, format::FormatReward::default())];
         let q = question("en");
         let mut i = input(&q, "<think>1+1=2</think><answer>2</answer>");
         i.verdict = Verdict::Right;

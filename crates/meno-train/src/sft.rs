@@ -24,7 +24,7 @@ mod messages;
 mod read;
 
 pub use example::example;
-pub use read::{Account, Dataset, Named, Reading};
+pub use read::{Account, Dataset, ExampleReader, Named};
 
 /// Settings of supervised fine-tuning: `[sft]` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::reward_funcs::RewardFunc;
 use super::settings::Grpo;
 use crate::error::Error;
 use crate::rewards::accuracy::Accuracy;
-use crate::rewards::format::Format;
+use crate::rewards::format::FormatReward;
 use crate::rewards::language_consistency::LanguageConsistency;
 use crate::rewards::length::{CosineLength, SoftOverlong};
 use crate::rewards::program::Program;
@@ -34,8 +34,8 @@ impl Grpo {
         let max = self.max_completion_length;
         Ok(match f {
             RewardFunc::Accuracy => Box::new(Accuracy::default()),
-            RewardFunc::Format if self.answer_tags => Box::new(Format::default()),
-            RewardFunc::Format => Box::new(Format { answer: None, ..Format::default() }),
+            RewardFunc::Format if self.answer_tags => Box::new(FormatReward::default()),
+            RewardFunc::Format => Box::new(FormatReward { answer: None, ..FormatReward::default() }),
             RewardFunc::LanguageConsistency => Box::new(LanguageConsistency),
             RewardFunc::CosineLength => Box::new(CosineLength {
                 max_len: self.cosine_max_len.unwrap_or(max),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Settings for converting records to examples.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading<'a> {
+pub struct ExampleReader<'a> {
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The template for conversations.
@@ -173,7 +173,7 @@ struct Found {
     other: Vec<String>,
 }
 
-impl Reading<'_> {
+impl ExampleReader<'_> {
     /// Reads the examples of all files.
     ///
     /// Each answer of a conversation becomes a separate example, with its history as rendered for generation. Examples

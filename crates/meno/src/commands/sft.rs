@@ -8,7 +8,7 @@ use meno_train::data::{DataFile, Example};
 use meno_train::evaluation::Evaluate;
 use meno_train::memory::Estimate;
 use meno_train::recipe::SftRecipe;
-use meno_train::sft::{Dataset, Reading};
+use meno_train::sft::{Dataset, ExampleReader};
 use meno_train::{Sft, Train};
 
 /// The end of the `--help` text.
@@ -99,8 +99,8 @@ pub(super) fn held_out(eval: &Evaluate, text: &TextAssets, train: &Train, sft: &
 
 fn read(files: &[DataFile], text: &TextAssets, train: &Train, sft: &Sft, note: &str) -> Result<Dataset> {
     let (tokenizer, template) = (&text.tokenizer, text.template.as_ref());
-    let reading = Reading { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
-    let data = reading.read(files)?;
+    let reader = ExampleReader { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
+    let data = reader.read(files)?;
     for line in data.account.notes() {
         eprintln!("{note}: {line}");
     }
