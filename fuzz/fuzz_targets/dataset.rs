@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_train::data::read_documents;
-use meno_train::sft::Reading;
+use meno_train::sft::ExampleReader;
 use std::cell::OnceCell;
 
 const ENDS: [&str; 9] =
@@ -32,8 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&path, content).expect("the temporary directory can be written");
     TEXT.with(|cell| {
         let (tokenizer, template) = cell.get_or_init(text);
-        let reading = Reading { tokenizer, template: Some(template), max_tokens: 4096, max_length: None };
-        if let Ok(dataset) = reading.read(&[path.clone().into()]) {
+        let reader = ExampleReader { tokenizer, template: Some(template), max_tokens: 4096, max_length: None };
+        if let Ok(dataset) = reader.read(&[path.clone().into()]) {
             dataset.account.notes();
         }
     });

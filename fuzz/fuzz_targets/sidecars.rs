@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meno_engine::taught::Taught;
+use meno_engine::task_profile::TaskProfile;
 use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{GenerationConfig, Tokenizer};
 
@@ -20,9 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     NAMES.iter().for_each(|name| drop(std::fs::remove_file(dir.join(name))));
     std::fs::write(dir.join(name), json).expect("the temporary directory can be written");
-    if let Ok(Some(taught)) = Taught::load(&dir) {
+    if let Ok(Some(profile)) = TaskProfile::load(&dir) {
         for line in ["47 + 85 - 29", "", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"] {
-            taught.prompt(line);
+            profile.prompt(line);
         }
     }
     let _ = GenerationConfig::load(&dir);

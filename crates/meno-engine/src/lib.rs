@@ -14,7 +14,7 @@ pub mod generator;
 pub mod reasoning;
 pub mod sampler;
 pub mod stop;
-pub mod taught;
+pub mod task_profile;
 pub mod text_model;
 pub mod text_stream;
 pub mod tokenizer;

@@ -16,7 +16,7 @@ use crate::generation_config::GenerationConfig;
 use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, TokenLogprob};
 use crate::reasoning::{Piece, Split};
 use crate::sampler::Sampling;
-use crate::taught::Taught;
+use crate::task_profile::TaskProfile;
 use crate::text_stream::TextStream;
 use crate::tokenizer::Tokenizer;
 use meno_model::{LoadOptions, Model, recognize};
@@ -46,7 +46,7 @@ pub struct TextModel {
     /// The sampling settings that its authors recommend.
     pub generation: GenerationConfig,
     /// The tasks it was trained on, for a model that knows only a few tasks.
-    pub taught: Option<Taught>,
+    pub task_profile: Option<TaskProfile>,
 }
 
 impl TextModel {
@@ -68,10 +68,10 @@ impl TextModel {
         let tokenizer = Tokenizer::load(path)?;
         let template = ChatTemplate::load(path, tokenizer.special())?;
         let generation = GenerationConfig::load(path)?;
-        let taught = if path.is_dir() { Taught::load(path)? } else { None };
+        let task_profile = if path.is_dir() { TaskProfile::load(path)? } else { None };
         let model = Model::load_with(path, options, on_read)?;
         let (name, path) = (name_of(path), path.to_owned());
-        Ok(TextModel { name, path, model, precision, tokenizer, template, generation, taught })
+        Ok(TextModel { name, path, model, precision, tokenizer, template, generation, task_profile })
     }
 
     /// The longest context of a session without further settings.

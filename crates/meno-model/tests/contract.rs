@@ -1,14 +1,15 @@
 //! The numerics contract on whole networks: a token's log-probability has the same bits however it is computed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+#[path = "common/networks.rs"]
+mod networks;
 
-use common::{deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::{Executor, Pass};
 use meno_tensor::pool::with_threads;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses};
+use networks::{deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use serde_json::Value;
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };

@@ -2,14 +2,15 @@
 //! prefilled and scored log-probabilities have the same bits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+#[path = "common/networks.rs"]
+mod networks;
 
-use common::{config, deepseek_v3, llama, qwen2, tokens, train_step, training_batch};
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
+use networks::{config, deepseek_v3, llama, qwen2, tokens, train_step, training_batch};
 use serde_json::{Value, json};
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };

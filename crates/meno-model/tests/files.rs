@@ -1,14 +1,15 @@
 //! Checkpoints: files read back as written, and errors name what is wrong.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+#[path = "common/networks.rs"]
+mod networks;
 
-use common::{config, deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use meno_model::safetensors::{Safetensors, Tensor, write};
 use meno_model::{Dtype, Error, InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
+use networks::{config, deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
 use serde_json::{Value, json};
 use std::path::Path;
 

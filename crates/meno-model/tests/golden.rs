@@ -2,14 +2,15 @@
 //! `dev/reference/networks.py` made the files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+#[path = "common/networks.rs"]
+mod networks;
 
-use common::{train_step, training_batch};
 use meno_model::safetensors::Safetensors;
 use meno_model::{InferOptions, Model, TrainOptions};
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
+use networks::{train_step, training_batch};
 use std::path::{Path, PathBuf};
 
 /// Tolerance of logits in f32.

@@ -4,7 +4,7 @@ use crate::trace_reading::{TraceReading, read};
 use crate::worked_steps::ReasoningStyle;
 use meno_eval::Verdict;
 use meno_eval::tasks::arithmetic::parse_question;
-use meno_train::rewards::{format::Format, language_consistency};
+use meno_train::rewards::{format::FormatReward, language_consistency};
 use meno_train::rollout::Rollout;
 use serde::{Deserialize, Serialize};
 
@@ -91,8 +91,8 @@ struct Counts {
 
 impl Counts {
     fn add(&mut self, r: &Rollout) {
-        let (zero, r1) = (Format::default(), Format { answer: None, ..Format::default() });
-        let form = |f: &Format| f.matches(&r.question.prompt_text, &r.text);
+        let (zero, r1) = (FormatReward::default(), FormatReward { answer: None, ..FormatReward::default() });
+        let form = |f: &FormatReward| f.matches(&r.question.prompt_text, &r.text);
         self.formed += usize::from(!r.truncated && (form(&zero) || (!r.text.contains("<answer>") && form(&r1))));
         let (own, all) = language_consistency::count(&r.question.language, &r.text);
         self.mixed += usize::from(own > 0 && own < all);

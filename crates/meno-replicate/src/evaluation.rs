@@ -10,7 +10,7 @@ use meno_engine::{Generator, Sampling};
 use meno_eval::Verdict;
 use meno_model::Model;
 use meno_train::data::Questions;
-use meno_train::rollout::{Rollout, Sampler, generator, rollout};
+use meno_train::rollout::{Rollout, RolloutConfig, generator, rollout};
 
 /// The longest prompt, in tokens: a question, and the beginning of an answer where one is forced.
 const MAX_PROMPT: usize = 96;
@@ -18,7 +18,7 @@ const MAX_PROMPT: usize = 96;
 pub(crate) const FORCED_SAMPLES: usize = 2;
 
 impl Replication<'_> {
-    fn sampler(&self, samples: usize) -> Sampler {
+    fn rollout_config(&self, samples: usize) -> RolloutConfig {
         let e = &self.settings.evaluation;
         let sampling = Sampling {
             temperature: e.temperature,
@@ -30,7 +30,7 @@ impl Replication<'_> {
             ..Sampling::default()
         };
         let (slots, precision) = (e.max_sequences, self.settings.precision.into());
-        Sampler {
+        RolloutConfig {
             num_generations: samples,
             sampling,
             slots,
@@ -45,21 +45,21 @@ impl Replication<'_> {
         let (e, tokenizer, task) = (self.settings.evaluation.clone(), self.tokenizer(), self.test.clone());
         let questions = held_out_questions(&task, &tokenizer, e.split, None);
         let samples = stage.samples(&e);
-        let sampler = self.sampler(samples);
-        let mut generator = generator(model, &sampler, MAX_PROMPT)?;
-        let rollouts = self.answers(model, &mut generator, &sampler, &questions, e.problems)?;
+        let config = self.rollout_config(samples);
+        let mut generator = generator(model, &config, MAX_PROMPT)?;
+        let rollouts = self.answers(model, &mut generator, &config, &questions, e.problems)?;
         Ok(rollouts.map(|r| Measures::of(&task, &r, samples, e.shown)))
     }
 
     /// pass@1 by reasoning style, with each answer forced to begin in the style.
     pub(crate) fn forced_styles(&mut self, model: &mut Model) -> Interruptible<Vec<(String, f64)>> {
         let (e, tokenizer, task) = (self.settings.evaluation.clone(), self.tokenizer(), self.test.clone());
-        let sampler = self.sampler(FORCED_SAMPLES);
-        let mut generator = generator(model, &sampler, MAX_PROMPT)?;
+        let config = self.rollout_config(FORCED_SAMPLES);
+        let mut generator = generator(model, &config, MAX_PROMPT)?;
         let mut table = Vec::new();
         for style in ReasoningStyle::ALL {
             let questions = held_out_questions(&task, &tokenizer, e.split, Some(style));
-            let rollouts = self.answers(model, &mut generator, &sampler, &questions, e.forced_problems)?;
+            let rollouts = self.answers(model, &mut generator, &config, &questions, e.forced_problems)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
             let right = rollouts.iter().filter(|r| r.verdict == Verdict::Right).count();
             table.push((style.name().to_owned(), right as f64 / rollouts.len().max(1) as f64));
@@ -72,11 +72,11 @@ impl Replication<'_> {
         &mut self,
         model: &mut Model,
         generator: &mut Generator,
-        sampler: &Sampler,
+        config: &RolloutConfig,
         questions: &ArithmeticQuestions,
         problems: usize,
     ) -> Interruptible<Vec<Rollout>> {
         let asked = (0..problems as u64).map(|i| questions.question(i)).collect::<Result<Vec<_>, _>>()?;
-        rollout(model, generator, sampler, questions, &[], (0, asked), &mut *self.observer)
+        rollout(model, generator, config, questions, &[], (0, asked), &mut *self.observer)
     }
 }

@@ -10,7 +10,7 @@ use crate::worked_steps::ReasoningStyle;
 use meno_engine::{Sampling, Tokenizer};
 use meno_model::{Config, Model};
 use meno_train::data::Questions;
-use meno_train::rollout::Sampler;
+use meno_train::rollout::RolloutConfig;
 use meno_train::time::{Answering, Training};
 use meno_train::{Error, Train};
 use serde_json::Value;
@@ -105,7 +105,7 @@ impl Network {
         let max_tokens = length(e.max_completion_length) as usize;
         // Random weights could end an answer at any token, so no token ends one: all reach `max_tokens`.
         let sampling = Sampling { temperature: e.temperature, max_tokens, ..Sampling::default() };
-        let sampler = Sampler {
+        let config = RolloutConfig {
             num_generations: 1,
             sampling: Sampling { top_p: 1.0, top_k: 0, min_p: 0.0, stop_tokens: Vec::new(), ..sampling },
             slots: e.max_sequences,
@@ -113,7 +113,7 @@ impl Network {
             precision: s.precision.into(),
             key: [0, seed],
         };
-        let answering = Answering::measure(&mut model, &sampler, &asked, &questions)?;
+        let answering = Answering::measure(&mut model, &config, &asked, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;
         let mtp = p.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
         let train = Train { precision: s.precision, ..p.train.clone() };

@@ -1,26 +1,26 @@
 //! `meno.json` of the trained models: which questions they understand, for `meno chat`.
 
 use crate::tokenizer::prompt;
-use meno_engine::taught::{Family, Taught};
+use meno_engine::task_profile::{QuestionPattern, TaskProfile};
 
 /// What the models of a replication understand.
-pub fn task_profile() -> Taught {
+pub fn task_profile() -> TaskProfile {
     let sum = r"(\d{1,2}(?:[-+]\d{1,2}){1,4})";
-    let family = |pattern: String, question: &str| Family {
+    let question = |pattern: String, text: &str| QuestionPattern {
         pattern,
         ignore: Some(r"[\s?？=.。,!]".into()),
-        prompt: prompt(question),
+        prompt: prompt(text),
     };
-    Taught {
+    TaskProfile {
         description: "A miniature of DeepSeek-R1. It was taught sums and differences of numbers below 100, in English \
                       and in Chinese, worked out from left to right, every result between 0 and 499."
             .into(),
         examples: vec!["What is 47+85-29?".into(), "83-57+46".into(), "25+98-76等于多少？".into()],
-        families: vec![
-            family(format!("(?:[Ww]hatis|[Ww]hat's|[Cc]alc(?:ulate)?|[Cc]ompute)?{sum}"), "What is {1}?"),
-            family(format!("(?:算|计算|请问)?{sum}(?:等于多少|是多少|等于几|得多少)?"), "{1}等于多少？"),
+        patterns: vec![
+            question(format!("(?:[Ww]hatis|[Ww]hat's|[Cc]alc(?:ulate)?|[Cc]ompute)?{sum}"), "What is {1}?"),
+            question(format!("(?:算|计算|请问)?{sum}(?:等于多少|是多少|等于几|得多少)?"), "{1}等于多少？"),
         ],
-        otherwise: "I was taught one thing: sums and differences of numbers below 100, up to four of them in a row, \
+        fallback: "I was taught one thing: sums and differences of numbers below 100, up to four of them in a row, \
                     in English or in Chinese. Everything else is beyond my million parameters."
             .into(),
     }

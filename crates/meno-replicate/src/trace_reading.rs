@@ -55,7 +55,7 @@ impl TraceReading {
 
 /// A step as written: `a op b`, and the result it claims.
 #[derive(Clone, Copy)]
-struct Step {
+struct WorkedStep {
     a: i64,
     op: Op,
     b: i64,
@@ -63,7 +63,7 @@ struct Step {
     columns: bool,
 }
 
-impl Step {
+impl WorkedStep {
     fn is_right(&self) -> bool {
         self.op.apply(self.a, self.b) == self.result
     }
@@ -71,7 +71,7 @@ impl Step {
 
 /// One line of a thought, in either language.
 enum Line {
-    Step(Step),
+    Step(WorkedStep),
     Check { wait: bool },
 }
 
@@ -93,7 +93,7 @@ fn parse_line(line: &str) -> Option<Line> {
         return None;
     }
     let (op, b) = e.rest[0];
-    Some(Line::Step(Step { a: e.first, op, b, result, columns: columns.is_some() }))
+    Some(Line::Step(WorkedStep { a: e.first, op, b, result, columns: columns.is_some() }))
 }
 
 /// Reads a thought line by line.
@@ -103,13 +103,13 @@ struct Reader<'e> {
     value: i64,
     /// The operations that have no step yet.
     remaining: std::slice::Iter<'e, (Op, i64)>,
-    last: Option<Step>,
+    last: Option<WorkedStep>,
     /// After a `wait`, until the step is repeated: whether the checked step was right.
     repeating: Option<bool>,
 }
 
 impl Reader<'_> {
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: WorkedStep) {
         let r = &mut self.reading;
         let right = step.is_right();
         if let Some(was_right) = self.repeating.take() {

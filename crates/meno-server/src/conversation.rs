@@ -78,12 +78,12 @@ impl Conversation {
         if self.messages.is_empty() {
             return Err(ApiError::invalid("messages", "messages is empty; at least one is needed"));
         }
-        if let Some(taught) = &model.taught {
+        if let Some(profile) = &model.task_profile {
             let last = self.messages.iter().rev().find(|m| m.role == "user").and_then(|m| m.content.clone());
             let line = last.map(|c| c.into_text("messages")).transpose()?.unwrap_or_default();
-            return Ok(match taught.prompt(&line) {
+            return Ok(match profile.prompt(&line) {
                 Some(text) => RenderedTurn::Generate { text, add_special: true },
-                None => RenderedTurn::Fixed(format!("{}\n\n{}", taught.otherwise, taught.examples.join("\n"))),
+                None => RenderedTurn::Fixed(format!("{}\n\n{}", profile.fallback, profile.examples.join("\n"))),
             });
         }
         self.continues |= self.messages.last().is_some_and(|m| m.prefix == Some(true));

@@ -84,7 +84,7 @@ impl EmbeddingRequest {
     fn prepare(self, server: &Server) -> Result<Prepared, ApiError> {
         let model = &server.model;
         model.check_name(self.model.as_deref())?;
-        if model.taught.is_some() {
+        if model.task_profile.is_some() {
             let message = format!("`{}` was trained for only a few tasks and has no embeddings", model.name);
             return Err(ApiError::not_implemented(message));
         }

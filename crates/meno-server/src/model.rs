@@ -8,7 +8,7 @@ use crate::thinking::ThinkingTokens;
 use crate::tools::ToolSupport;
 use crate::types::now;
 use meno_engine::reasoning::OPEN;
-use meno_engine::taught::Taught;
+use meno_engine::task_profile::TaskProfile;
 use meno_engine::tokenizer::TokenBytes;
 use meno_engine::{ChatTemplate, Error, GenerationConfig, Pooling, Sampling, TextModel, Tokenizer};
 use meno_model::Model;
@@ -43,7 +43,7 @@ pub struct ServedModel {
     /// Its chat template.
     pub template: Option<ChatTemplate>,
     /// The tasks it was trained on, for a model that knows only a few tasks.
-    pub taught: Option<Taught>,
+    pub task_profile: Option<TaskProfile>,
     /// How its chat template handles tools.
     pub tools: ToolSupport,
     /// Whether it thinks by default.
@@ -86,7 +86,7 @@ impl ServedModel {
             grammars: Grammars::new(tokenizer.clone()),
             tokenizer,
             template,
-            taught: None,
+            task_profile: None,
             context,
             vocab_size,
             defaults: SamplingDefaults { temperature: none.temperature, top_p: none.top_p, ..Default::default() },
@@ -98,9 +98,9 @@ impl ServedModel {
 
     /// Splits a model with its text into the served model and the network, for a context of `context` tokens.
     pub fn split(text: TextModel, context: usize) -> Result<(ServedModel, Model), Error> {
-        let TextModel { name, model, tokenizer, template, generation, taught, .. } = text;
+        let TextModel { name, model, tokenizer, template, generation, task_profile, .. } = text;
         let served = ServedModel::new(name, tokenizer, template, context, model.config.vocab_size)?;
-        Ok((ServedModel { taught, ..served.with_generation_config(&generation) }, model))
+        Ok((ServedModel { task_profile, ..served.with_generation_config(&generation) }, model))
     }
 
     /// Uses the sampling defaults of the model's `generation_config.json`.

@@ -33,9 +33,9 @@ fn describe(model: &ServedModel, name: &str) -> Value {
         "type": "model", "display_name": name, "created_at": utc(model.created),
         "max_model_len": model.context, "thinks": model.thinks,
     });
-    if let Some(taught) = &model.taught {
-        described["description"] = json!(taught.description);
-        described["examples"] = json!(taught.examples);
+    if let Some(profile) = &model.task_profile {
+        described["description"] = json!(profile.description);
+        described["examples"] = json!(profile.examples);
     }
     described
 }

@@ -129,4 +129,9 @@ impl Error {
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |source| Error::Io { path: path.to_owned(), source }
     }
+
+    /// A checkpoint at `path` cannot be used.
+    pub(crate) fn checkpoint(path: &Path, message: impl Into<String>) -> Error {
+        Error::Checkpoint { path: path.to_owned(), message: message.into() }
+    }
 }

@@ -8,6 +8,7 @@
 
 pub mod advantages;
 pub mod health;
+mod make_rewards;
 mod mini_batch;
 pub mod objective;
 mod pass;
@@ -28,11 +29,12 @@ use crate::data::{Questions, Verdict};
 use crate::error::Error;
 use crate::evaluation::{Best, Measured};
 use crate::metrics::Metrics;
+use crate::observer::Observer;
 use crate::rewards::{self, Weighted};
-use crate::rollout::{Rollout, Sampler, generator, rollout};
-use crate::run::{Observer, Run, Summary};
+use crate::rollout::{Rollout, RolloutConfig, generator, rollout};
+use crate::run::{Run, Summary};
 use crate::trainer::{Train, Trainer};
-use crate::training::{self, Stage, StageState, Step};
+use crate::training::{self, MadeStep, Stage, StageState};
 use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
 use meno_engine::Generator;
@@ -43,7 +45,7 @@ use serde::{Deserialize, Serialize};
 /// State of a GRPO run besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Progress {
+struct GrpoProgress {
     /// Number of rollouts started.
     generations: u64,
     /// Updates made with the current rollout.
@@ -68,11 +70,11 @@ struct GrpoRun<'a> {
     task: &'a dyn Questions,
     rewards: &'a [Weighted],
     generator: Generator,
-    sampler: Sampler,
+    config: RolloutConfig,
     /// The weights of the reference policy; none if β is 0.
     reference: Option<Box<dyn Buffer>>,
     training: StageState,
-    progress: Progress,
+    progress: GrpoProgress,
 }
 
 impl Grpo {
@@ -121,7 +123,7 @@ impl Stage for GrpoRun<'_> {
         Some(&mut self.progress.best)
     }
     /// Performs one update; samples a new rollout first if the last one is used up.
-    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<MadeStep>, Error> {
         let position = self.training.state.position;
         let before = (position, self.progress.generations, self.progress.used, self.progress.gaps.clone());
         let mut metrics = Metrics::new(self.training.state.step + 1);
@@ -180,16 +182,16 @@ impl<'a> GrpoRun<'a> {
         rewards: &'a [Weighted],
     ) -> Result<Self, Error> {
         let training = StageState::new("grpo", Trainer::new(train, model, false)?);
-        let sampler = grpo.sampler(train, task.stop_tokens());
-        let generator = generator(model, &sampler, grpo.max_prompt_length)?;
+        let config = grpo.rollout_config(train, task.stop_tokens());
+        let generator = generator(model, &config, grpo.max_prompt_length)?;
         let mut reference = None;
         if grpo.beta > 0.0 {
             let mut copy = model.backend().buffer(model.layout().total())?;
             model.weights.snapshot(&mut *copy)?;
             reference = Some(copy);
         }
-        let progress = Progress::default();
-        Ok(GrpoRun { grpo, train, task, rewards, generator, sampler, reference, training, progress })
+        let progress = GrpoProgress::default();
+        Ok(GrpoRun { grpo, train, task, rewards, generator, config, reference, training, progress })
     }
 
     /// Samples if needed, then updates. Returns the number of rows computed; `None` if the observer stopped it.
@@ -218,7 +220,7 @@ impl<'a> GrpoRun<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Option<(Vec<Rollout>, Figures)>, Error> {
         let g = self.grpo.num_generations;
-        self.sampler.key = [self.train.seed, self.progress.generations];
+        self.config.key = [self.train.seed, self.progress.generations];
         self.progress.generations += 1;
         let (mut kept, mut all) = (Vec::new(), Vec::new());
         let mut rounds = 0;
@@ -233,7 +235,7 @@ impl<'a> GrpoRun<'a> {
             let sampled = rollout(
                 model,
                 &mut self.generator,
-                &self.sampler,
+                &self.config,
                 self.task,
                 self.rewards,
                 (first, questions),

@@ -25,10 +25,10 @@ impl Estimate {
         let mut parts = vec![("weights (f32)", values), ("packed copies of linear weights", packed)];
         parts.extend(trainer.memory());
         if let Some(grpo) = grpo {
-            let sampler = grpo.sampler(train, Vec::new());
+            let config = grpo.rollout_config(train, Vec::new());
             parts.push((
                 "KV cache and activations of generation",
-                generator(model, &sampler, grpo.max_prompt_length)?.bytes(),
+                generator(model, &config, grpo.max_prompt_length)?.bytes(),
             ));
             if grpo.beta > 0.0 {
                 parts.push(("reference model", values));

@@ -4,15 +4,15 @@
 //! there is no fill-in-the-middle and no batch-size ramp; γ of the router bias may be switched
 //! off before the end of the run.
 
-use crate::checkpoint::State;
 use crate::data::Documents;
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, within};
-use crate::metrics::Metrics;
-use crate::run::{Observer, Run, Summary};
+use crate::observer::Observer;
+use crate::run::{Run, Summary};
+use crate::step_metrics::step_metrics;
 use crate::time::{Time, Training};
-use crate::trainer::{Sequence, StepLoss, Train, Trainer};
-use crate::training::{self, Stage, StageState, Step};
+use crate::trainer::{Sequence, Train, Trainer};
+use crate::training::{self, MadeStep, Stage, StageState};
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -118,7 +118,7 @@ impl Stage for PretrainRun<'_> {
     fn training_mut(&mut self) -> &mut StageState {
         &mut self.training
     }
-    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<MadeStep>, Error> {
         let StageState { trainer, state } = &mut self.training;
         let (settings, train) = (self.settings, self.train);
         let (pieces, taken) = settings.take(self.documents, state.position, train.max_tokens)?;
@@ -132,46 +132,6 @@ impl Stage for PretrainRun<'_> {
         state.position += taken;
         state.num_tokens += loss.rows as u64;
         state.step += 1;
-        Ok(Some((metrics(train, state, &loss, grad_norm, scale[1]), loss.rows)))
-    }
-}
-
-/// Computes the metrics of a step of cross-entropy training.
-pub(crate) fn metrics(train: &Train, state: &State, loss: &StepLoss, grad_norm: f32, mtp_weight: f32) -> Metrics {
-    let mut m = Metrics::new(state.step);
-    m.push("loss", loss.losses.next_token);
-    if loss.losses.mtp != 0.0 {
-        m.push("mtp_loss", loss.losses.mtp / mtp_weight as f64);
-    }
-    if !loss.expert_load.is_empty() {
-        m.push("balance_loss", loss.losses.balance);
-        m.push("moe/max_violation", max_violation(&loss.expert_load));
-    }
-    m.push("entropy", loss.entropy);
-    m.push("grad_norm", grad_norm as f64);
-    m.push("learning_rate", train.learning_rate_at(state.step - 1) as f64);
-    m.push("num_tokens", state.num_tokens as f64);
-    m
-}
-
-/// MaxVio (arXiv 2408.15664 §4.1): the load of the most loaded expert divided by the mean load, minus one; the maximum
-/// over layers.
-pub fn max_violation(expert_load: &[Vec<u32>]) -> f64 {
-    let layer = |load: &Vec<u32>| {
-        let mean = load.iter().map(|&l| l as f64).sum::<f64>() / load.len().max(1) as f64;
-        let max = load.iter().copied().max().unwrap_or(0) as f64;
-        if mean > 0.0 { max / mean - 1.0 } else { 0.0 }
-    };
-    expert_load.iter().map(layer).fold(0.0, f64::max)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn violation_is_zero_when_balanced() {
-        assert_eq!(max_violation(&[vec![4, 4, 4, 4]]), 0.0);
-        assert_eq!(max_violation(&[vec![4, 4, 4, 4], vec![8, 4, 2, 2]]), 1.0);
+        Ok(Some((step_metrics(train, state, &loss, grad_norm, scale[1]), loss.rows)))
     }
 }

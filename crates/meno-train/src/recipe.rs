@@ -1,173 +1,36 @@
 //! Recipes: one strict TOML file per stage. An unknown key is an error that names it, its file and similar keys. `--set
 //! a.b=c` changes a value. Every default is in the `Default` implementation of its section.
 
+mod conditions;
 mod explain;
 mod held_out;
+mod notes;
+mod read;
 pub mod resume;
+mod sections;
 pub mod size;
-mod without_effect;
 
+pub use conditions::Condition;
 pub use explain::{explain, near};
-pub use without_effect::{Condition, notes};
+pub use notes::notes;
+pub use read::{Recipe, load, parse, resolved};
+pub use sections::{DataSection, DistillSection, ModelSection, RunSection, TaskSection};
 
-use crate::data::DataFile;
 use crate::error::Error;
 use crate::evaluation::Evaluate;
 use crate::grpo::Grpo;
-use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, PROBABILITY, refused, within};
+use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::pretrain::Pretrain;
-use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
 use crate::trainer::{Dtype, Train};
-use explain::with_suggestion;
-use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
-use meno_engine::ChatTemplate;
-use meno_eval::tasks::countdown::Countdown;
-use meno_eval::tasks::{self, TaskOptions};
-use meno_eval::{Problem, Split, Task};
-use meno_model::plain::plain;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use without_effect::{
+use conditions::{
     of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
 };
-
-/// `[model]`: the model to train.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelSection {
-    /// A Hugging Face directory or a GGUF file to start from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// Alternatively, a config.json to build a network with random weights from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<PathBuf>,
-    /// The path of the tokenizer, if it is not with the model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<PathBuf>,
-    /// Seed of random weights.
-    pub init_seed: u64,
-}
-
-/// `[run]`: where to write the results.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RunSection {
-    /// Directory of checkpoints, metrics.jsonl, the resolved recipe and, at the end, the model.
-    pub output_dir: PathBuf,
-    /// Optimizer steps between two checkpoints; 0 writes only one at the end.
-    pub save_steps: usize,
-    /// Number of checkpoints to keep; 0 keeps all.
-    pub save_total_limit: usize,
-    /// Type of saved weights, f32 or bf16. With bf16, the training state contains the f32 weights.
-    pub save_dtype: Dtype,
-    /// Number of threads; 0 uses all cores.
-    pub threads: usize,
-}
-
-impl Default for RunSection {
-    fn default() -> Self {
-        RunSection {
-            output_dir: "runs/run".into(),
-            save_steps: 100,
-            save_total_limit: 2,
-            save_dtype: Dtype::F32,
-            threads: 0,
-        }
-    }
-}
-
-/// `[data]` of pretraining and fine-tuning.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataSection {
-    /// Files, each a path or `{ path = …, weight = … }`: JSONL, JSON, CSV, TSV or Parquet, plain or compressed with
-    /// gzip or zstd; for pretraining also text with documents separated by empty lines.
-    pub files: Vec<DataFile>,
-}
-
-impl DataSection {
-    fn check(&self) -> Result<(), Error> {
-        self.files.iter().try_for_each(|f| within(POSITIVE, &[("data.files.weight", f.weight)]))
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        self.files.iter().map(|f| f.path.clone()).collect()
-    }
-}
-
-/// `[task]`: the questions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TaskSection {
-    /// A task family (arithmetic, countdown) or a file of questions and answers, as `[data]` reads them.
-    pub name: String,
-    /// chat (the model's template), r1_zero (R1's plain preamble) or plain (the question alone).
-    pub prompt: PromptStyle,
-    /// A system prompt, for chat.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// A text around the question, at `{question}`, e.g. to describe the format of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
-    /// Seed of the order of a finite task.
-    pub seed: u64,
-    /// Run the programs in answers in a sandbox, if the task is a file of programming problems.
-    pub sandbox: bool,
-    /// The settings of `countdown`.
-    pub countdown: Countdown,
-}
-
-impl Default for TaskSection {
-    fn default() -> Self {
-        TaskSection {
-            name: "countdown".into(),
-            prompt: PromptStyle::Chat,
-            system: None,
-            template: None,
-            seed: 0,
-            sandbox: false,
-            countdown: Countdown::default(),
-        }
-    }
-}
-
-impl TaskSection {
-    /// Opens the task.
-    pub fn open(&self) -> Result<Box<dyn Task>, Error> {
-        self.check()?;
-        let options = TaskOptions { countdown: self.countdown.clone(), sandbox: self.sandbox };
-        Ok(tasks::open(&self.name, &options)?)
-    }
-
-    /// Checks the settings.
-    fn check(&self) -> Result<(), Error> {
-        match self.template.as_ref().filter(|t| !t.contains("{question}")) {
-            Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns the file of questions, if the task is a file.
-    fn paths(&self) -> Vec<PathBuf> {
-        let path = PathBuf::from(&self.name);
-        if tasks::NAMES.contains(&self.name.as_str()) || !path.is_file() { Vec::new() } else { vec![path] }
-    }
-
-    /// Builds the prompt of a problem.
-    pub fn render(&self, problem: &Problem, template: Option<&ChatTemplate>) -> Result<String, Error> {
-        match &self.template {
-            None => self.prompt.render(problem, self.system.as_deref(), template),
-            Some(text) => {
-                let question = text.replace("{question}", &problem.question);
-                let problem = Problem { question, ..problem.clone() };
-                self.prompt.render(&problem, self.system.as_deref(), template)
-            }
-        }
-    }
-}
+use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
+use meno_eval::Split;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The number format of the matrix products in an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,41 +107,7 @@ impl EvalSection {
     }
 }
 
-/// `[distill]`: the source of the teacher's traces.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DistillSection {
-    /// A data file of traces or a directory of such files, as written by `meno sample`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traces: Option<PathBuf>,
-    /// Alternatively, a local teacher to sample: a Hugging Face directory or a GGUF file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub teacher: Option<PathBuf>,
-}
-
-/// The recipe of one command.
-pub trait Recipe: DeserializeOwned + Serialize + Default {
-    /// Checks the settings.
-    fn check(&self) -> Result<(), Error>;
-    /// Returns which settings have an effect, given the others; for [`notes`].
-    fn conditions(&self) -> Vec<Condition>;
-    /// Returns the data files that determine what is learned.
-    fn data_files(&self) -> Vec<PathBuf>;
-    /// Returns the model to start from.
-    fn model(&self) -> &ModelSection;
-}
-
-impl DistillSection {
-    fn paths(&self, task: &TaskSection) -> Vec<PathBuf> {
-        match &self.traces {
-            // Errors of listing files are reported when the files are read.
-            Some(traces) => crate::distill::trace_files(traces).unwrap_or_default(),
-            None => task.paths(),
-        }
-    }
-}
-
-macro_rules! recipe {
+macro_rules! define_recipe {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? }
      checks $checks:expr; reads $reads:expr; conditions $conditions:expr) => {
         $(#[$doc])*
@@ -306,7 +135,7 @@ macro_rules! recipe {
     };
 }
 
-recipe! {
+define_recipe! {
     /// A recipe of `meno pretrain`.
     PretrainRecipe {
         /// The model to train.
@@ -328,7 +157,7 @@ recipe! {
     reads |r| r.data.paths();
     conditions |r| [of_train(&r.train), of_pretrain(&r.pretrain)].concat()
 }
-recipe! {
+define_recipe! {
     /// A recipe of `meno sft`.
     SftRecipe {
         /// The model to train.
@@ -357,7 +186,7 @@ recipe! {
     reads |r| [r.data.paths(), held_out(&r.eval)].concat();
     conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_questions(&r.eval, &r.task)].concat()
 }
-recipe! {
+define_recipe! {
     /// A recipe of `meno grpo`.
     GrpoRecipe {
         /// The model to train.
@@ -385,7 +214,7 @@ recipe! {
     reads |r| [r.task.paths(), held_out(&r.eval)].concat();
     conditions |r| [of_train(&r.train), of_steps(&r.train), of_grpo(&r.grpo), of_eval(&r.eval), of_task(&r.task)].concat()
 }
-recipe! {
+define_recipe! {
     /// A recipe of `meno sample`.
     SampleRecipe {
         /// The model to sample.
@@ -406,7 +235,7 @@ recipe! {
     reads |r| r.task.paths();
     conditions |r| [of_sample(&r.sample), of_task(&r.task)].concat()
 }
-recipe! {
+define_recipe! {
     /// A recipe of `meno distill`.
     DistillRecipe {
         /// The student.
@@ -443,7 +272,7 @@ recipe! {
     conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_traces(&r.distill, &r.sample, &r.task)].concat()
 }
 
-recipe! {
+define_recipe! {
     /// A recipe of `meno eval`.
     EvalRecipe {
         /// The model to evaluate.
@@ -459,90 +288,6 @@ recipe! {
     };
     reads |_| Vec::new();
     conditions |r| of_task(&r.task)
-}
-
-/// Reads the recipe at `path` and applies `--set` arguments (`a.b=value`, the value as in TOML; bare words are
-/// strings).
-pub fn load<R: Recipe>(path: &Path, sets: &[String]) -> Result<R, Error> {
-    let file = path.display().to_string();
-    let text = meno_model::input::read_text(path, meno_model::input::SMALL).map_err(Error::io(path))?;
-    parse(&file, &text, sets)
-}
-
-/// Like [`load`], from text; `file` is its name in errors.
-pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
-    let explain = |file: &str, e: toml::de::Error| Error::Recipe { file: file.to_owned(), message: explain(&e, text) };
-    let recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
-    let mut recipe = recipe;
-    for set in sets {
-        let mut table = toml::Table::try_from(&recipe)
-            .map_err(|e| Error::Recipe { file: file.to_owned(), message: e.to_string() })?;
-        apply(&mut table, set)?;
-        recipe = table.try_into().map_err(|e: toml::de::Error| Error::Recipe {
-            file: format!("--set {set}"),
-            message: plain(&with_suggestion(e.message())),
-        })?;
-    }
-    finite(file, &recipe)?;
-    recipe.check()?;
-    Ok(recipe)
-}
-
-/// Fails if any number is NaN or infinite.
-fn finite<R: Recipe>(file: &str, recipe: &R) -> Result<(), Error> {
-    fn first(key: String, value: &toml::Value) -> Option<String> {
-        match value {
-            toml::Value::Float(v) if !v.is_finite() => Some(format!("`{key}` = {v}: expected a finite number")),
-            toml::Value::Array(items) => items.iter().find_map(|v| first(key.clone(), v)),
-            toml::Value::Table(table) => {
-                let full = |k: &str| if key.is_empty() { k.to_owned() } else { format!("{key}.{k}") };
-                table.iter().find_map(|(k, v)| first(full(k), v))
-            }
-            _ => None,
-        }
-    }
-    let table = toml::Value::try_from(recipe);
-    let wrong = table.ok().and_then(|table| first(String::new(), &table));
-    wrong.map_or(Ok(()), |message| Err(Error::Recipe { file: file.to_owned(), message }))
-}
-
-/// Returns the recipe as TOML with all defaults written out.
-pub fn resolved<R: Serialize>(recipe: &R) -> String {
-    toml::to_string_pretty(recipe).expect("invariant: a recipe is plain data")
-}
-
-fn apply(table: &mut toml::Table, set: &str) -> Result<(), Error> {
-    let bad = |message: String| Error::Recipe { file: format!("--set {set}"), message };
-    let (key, value) = set.split_once('=').ok_or_else(|| bad("expected KEY=VALUE, e.g. train.seed=1".into()))?;
-    let value = value.trim();
-    let parsed: Result<toml::Table, _> = toml::from_str(&format!("v = {value}"));
-    let value = match parsed {
-        Ok(mut t) => t.remove("v").expect("invariant: it was just written"),
-        Err(_) => toml::Value::String(value.to_owned()),
-    };
-    let parts: Vec<&str> = key.trim().split('.').collect();
-    let (last, sections) = parts.split_last().expect("invariant: split gives at least one part");
-    let mut place = table;
-    for section in sections {
-        let known: Vec<String> = place.keys().cloned().collect();
-        place = match place.get_mut(*section) {
-            Some(toml::Value::Table(t)) => t,
-            Some(_) => return Err(bad(format!("`{section}` is a value, not a section"))),
-            None => return Err(bad(format!("unknown section `{section}`{}", near(section, &known)))),
-        };
-    }
-    // An integer for a fraction, as on a command line.
-    let value = match (place.get(*last), value) {
-        (Some(toml::Value::Float(_)), toml::Value::Integer(i)) => toml::Value::Float(i as f64),
-        // A size such as 8k.
-        (Some(toml::Value::Integer(_)), toml::Value::String(text)) => match size::size(&text) {
-            Ok(n) => toml::Value::Integer(n as i64),
-            Err(_) => toml::Value::String(text),
-        },
-        (_, value) => value,
-    };
-    place.insert((*last).to_owned(), value);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use crate::data::{Example, Question, Questions, Verdict};
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::metrics::Metrics;
-use crate::rewards::format::Format;
+use crate::observer::Observer;
+use crate::rewards::format::FormatReward;
 use crate::rewards::language_consistency::{self, LanguageConsistency};
 use crate::rewards::repetition::repeated_share;
 use crate::rewards::{self, Weighted};
-use crate::rollout::{Rollout, Sampler, finished, generator};
-use crate::run::Observer;
+use crate::rollout::{Rollout, RolloutConfig, finished, generator};
 use crate::time::{Answering, Time};
 use meno_engine::Sampling;
 use meno_model::Model;
@@ -139,8 +139,10 @@ impl Kept {
 impl RejectionSampling {
     /// Returns true if the answer passes the readability filters.
     pub fn readable(&self, rollout: &Rollout) -> bool {
-        let format =
-            Format { answer: self.answer_tags.then(|| Format::default().answer).flatten(), ..Format::default() };
+        let format = FormatReward {
+            answer: self.answer_tags.then(|| FormatReward::default().answer).flatten(),
+            ..FormatReward::default()
+        };
         let (own, all) = language_consistency::count(&rollout.question.language, &rollout.text);
         rollout.tokens.len() >= self.min_completion_length
             && (!self.require_format || format.matches(&rollout.question.prompt_text, &rollout.text))
@@ -216,8 +218,8 @@ impl RejectionSampling {
         new
     }
 
-    /// Returns the sampler for answers.
-    pub fn sampler(&self, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
+    /// Returns how answers are sampled.
+    pub fn rollout_config(&self, precision: Precision, stop_tokens: Vec<u32>) -> RolloutConfig {
         let sampling = Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -229,7 +231,7 @@ impl RejectionSampling {
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
         let (num_generations, key) = (self.num_generations, [self.seed, 0]);
-        Sampler { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
+        RolloutConfig { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
     }
 
     /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them against `kept`,
@@ -245,10 +247,10 @@ impl RejectionSampling {
         keep: &mut Keep,
     ) -> Result<Option<()>, Error> {
         self.check()?;
-        let sampler = self.sampler(precision, task.stop_tokens());
-        let mut generator = generator(model, &sampler, self.max_prompt_length)?;
+        let config = self.rollout_config(precision, task.stop_tokens());
+        let mut generator = generator(model, &config, self.max_prompt_length)?;
         // Long enough to fill the slots several times, short enough to lose little if the process is killed.
-        let per_round = (4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1);
+        let per_round = (4 * config.slots).div_ceil(self.num_generations.max(1)).max(1);
         let mut at = range.start;
         while at < range.end {
             let n = per_round.min(range.end - at);
@@ -257,8 +259,7 @@ impl RejectionSampling {
             if self.min_language_consistency > 0.0 {
                 rewards::check(&[Weighted::new(1.0, LanguageConsistency)], &questions)?;
             }
-            let (rollouts, stopped) =
-                finished(model, &mut generator, &sampler, task, (at as u64, questions), observer)?;
+            let (rollouts, stopped) = finished(model, &mut generator, &config, task, (at as u64, questions), observer)?;
             observer.on_rollouts(&rollouts);
             at += rollouts.len() / self.num_generations;
             let traces = self.filter(task, rollouts, kept);
@@ -275,12 +276,12 @@ impl RejectionSampling {
     pub fn time(&self, model: &mut Model, precision: Precision, task: &dyn Questions) -> Result<(Time, f64), Error> {
         let start = Instant::now();
         self.check()?;
-        let sampler = self.sampler(precision, task.stop_tokens());
+        let config = self.rollout_config(precision, task.stop_tokens());
         let wanted = self.questions(task)?;
-        let part = wanted.min((4 * sampler.slots).div_ceil(self.num_generations.max(1)).max(1));
+        let part = wanted.min((4 * config.slots).div_ceil(self.num_generations.max(1)).max(1));
         let questions = (0..part as u64).map(|i| task.question(self.first_question + i));
         let questions = questions.collect::<Result<Vec<_>, _>>()?;
-        let answering = Answering::measure(model, &sampler, task, &questions)?;
+        let answering = Answering::measure(model, &config, task, &questions)?;
         let answers = wanted * self.num_generations;
         let mut time = Time::default();
         time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));
@@ -329,9 +330,9 @@ mod tests {
     use super::*;
 
     /// Identical questions: a fixed number, or endless.
-    struct Asked(Option<u64>);
+    struct TestQuestions(Option<u64>);
 
-    impl Questions for Asked {
+    impl Questions for TestQuestions {
         fn question(&self, index: u64) -> Result<Question, Error> {
             Ok(asked(index))
         }
@@ -393,7 +394,7 @@ mod tests {
             rollout(1, &[1], good, Verdict::Right),
         ];
         let mut kept = Kept::default();
-        let traces = settings.filter(&Asked(None), rollouts, &mut kept);
+        let traces = settings.filter(&TestQuestions(None), rollouts, &mut kept);
         let of = |traces: &[Trace]| traces.iter().map(|t| (t.question.index, t.tokens[0])).collect::<Vec<_>>();
         assert_eq!(of(&traces), [(0, 1), (0, 9), (1, 1)]);
         let expected =
@@ -404,7 +405,7 @@ mod tests {
         // question.
         let mut read_back = Kept { tally: kept.tally, ..Kept::default() };
         for t in &traces {
-            read_back.restore(Asked(None).identity(&t.question, &t.text, &[]));
+            read_back.restore(TestQuestions(None).identity(&t.question, &t.text, &[]));
         }
         assert_eq!(read_back, kept);
         let again = |tokens| Rollout {
@@ -413,7 +414,7 @@ mod tests {
         };
         let rollouts =
             vec![again(&[3]), rollout(0, &[4], other, Verdict::Right), rollout(1, &[5], other, Verdict::Right)];
-        let traces = settings.filter(&Asked(None), rollouts, &mut read_back);
+        let traces = settings.filter(&TestQuestions(None), rollouts, &mut read_back);
         assert_eq!(of(&traces), [(1, 5)]);
         assert_eq!((read_back.tally.duplicate, read_back.tally.surplus, read_back.tally.kept), (4, 1, 4));
     }
@@ -421,10 +422,10 @@ mod tests {
     #[test]
     fn a_question_is_asked_once() {
         let settings = RejectionSampling { num_questions: 5, first_question: 2, ..RejectionSampling::default() };
-        assert_eq!(settings.questions(&Asked(None)).unwrap(), 5);
-        assert_eq!(settings.questions(&Asked(Some(7))).unwrap(), 5);
-        assert_eq!(settings.questions(&Asked(Some(4))).unwrap(), 2);
-        let error = settings.questions(&Asked(Some(2))).unwrap_err().to_string();
+        assert_eq!(settings.questions(&TestQuestions(None)).unwrap(), 5);
+        assert_eq!(settings.questions(&TestQuestions(Some(7))).unwrap(), 5);
+        assert_eq!(settings.questions(&TestQuestions(Some(4))).unwrap(), 2);
+        let error = settings.questions(&TestQuestions(Some(2))).unwrap_err().to_string();
         assert!(error.contains("`sample.first_question` = 2: the task has 2 questions"), "{error}");
     }
 }

@@ -1,40 +1,14 @@
-//! The context of a run: its observer, its checkpoints, its end.
+//! The context of a run: its observer, its checkpoints, its limits, its log.
 
 use crate::checkpoint::{self, Checkpoints};
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::metrics::{Metrics, MetricsFile};
-use crate::rollout::Rollout;
+use crate::observer::Observer;
 use crate::tensorboard::EventFile;
 use meno_model::Model;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Observes a run and may stop it.
-pub trait Observer {
-    /// Called after every step; `max_steps` is the planned number of steps.
-    fn on_step(&mut self, _metrics: &Metrics, _max_steps: usize) {}
-    /// Called on progress within a step: `done` of `total` of `what` (tokens sampled, passes).
-    fn on_progress(&mut self, _what: &str, _done: usize, _total: usize) {}
-    /// Called with the tokens sampled and the seconds elapsed since the current rollout began.
-    fn on_sampled(&mut self, _tokens: usize, _seconds: f64) {}
-    /// Called with the scored responses of the latest rollout.
-    fn on_rollouts(&mut self, _rollouts: &[Rollout]) {}
-    /// Called with a message for the user: a warning, or output of a reward's program.
-    fn on_note(&mut self, _line: &str) {}
-    /// Called after a checkpoint was written.
-    fn on_checkpoint(&mut self, _path: &std::path::Path) {}
-    /// Returns true to end the run now; called often. The current step is dropped, all steps before it are saved.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// An observer that does nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
-
-impl Observer for Quiet {}
 
 /// Limits of a run besides its number of steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

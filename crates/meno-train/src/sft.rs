@@ -7,22 +7,24 @@ use crate::data::{Example, Mixture};
 use crate::error::Error;
 use crate::evaluation::{Best, Evaluation};
 use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, refused, within};
-use crate::pretrain::metrics;
-use crate::run::{Observer, Run, Summary};
+use crate::observer::Observer;
+use crate::run::{Run, Summary};
+use crate::step_metrics::step_metrics;
 use crate::time::{Time, Training};
 use crate::trainer::{Sequence, Train, Trainer};
-use crate::training::{self, Stage, StageState, Step};
-use meno_engine::Tokenizer;
+use crate::training::{self, MadeStep, Stage, StageState};
 use meno_model::Model;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 mod conversation;
+mod example;
 mod forms;
 mod messages;
 mod read;
 
-pub use read::{Account, Dataset, Named, Reading};
+pub use example::example;
+pub use read::{Account, Dataset, ExampleReader, Named};
 
 /// Settings of supervised fine-tuning: `[sft]` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ impl Default for Sft {
 
 /// State of a fine-tuning run besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Progress {
+struct SftProgress {
     /// The best held-out score so far.
     best: Option<Best>,
 }
@@ -133,7 +135,7 @@ impl Sft {
         self.check_examples(train, list)?;
         let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
         let training = StageState::new("sft", trainer);
-        let mut stage = SftRun { settings: self, train, list, mixture, training, progress: Progress::default() };
+        let mut stage = SftRun { settings: self, train, list, mixture, training, progress: SftProgress::default() };
         training::train(&mut stage, train.max_steps, model, run)
     }
 
@@ -198,20 +200,6 @@ impl Sft {
     }
 }
 
-/// Encodes a prompt and its answer. They are encoded separately, as in generation.
-pub fn example(tokenizer: &Tokenizer, prompt: &str, completion: &str, add_special: bool) -> Result<Example, Error> {
-    let mut tokens = tokenizer.encode(prompt, add_special)?;
-    let prompt = tokens.len();
-    tokens.extend(tokenizer.encode(completion, false)?);
-    if let Some(&eos) = tokenizer.eos().first() {
-        // The completion may already end with the end-of-sequence token.
-        if tokens.last() != Some(&eos) {
-            tokens.push(eos);
-        }
-    }
-    Ok(Example { tokens, prompt })
-}
-
 /// A run in progress.
 struct SftRun<'a> {
     settings: &'a Sft,
@@ -219,7 +207,7 @@ struct SftRun<'a> {
     list: &'a [Example],
     mixture: Mixture,
     training: StageState,
-    progress: Progress,
+    progress: SftProgress,
 }
 
 impl Stage for SftRun<'_> {
@@ -251,7 +239,7 @@ impl Stage for SftRun<'_> {
     ) -> Result<Option<f64>, Error> {
         self.training.trainer.held_out_loss(model, examples, observer)
     }
-    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error> {
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<MadeStep>, Error> {
         let StageState { trainer, state } = &mut self.training;
         let (settings, train, mixture) = (self.settings, self.train, &self.mixture);
         let example = |i: u64| mixture.index(train.seed, state.position + i).and_then(|index| self.list.get(index));
@@ -265,7 +253,7 @@ impl Stage for SftRun<'_> {
         state.position += settings.train_batch_size as u64;
         state.num_tokens += loss.rows as u64;
         state.step += 1;
-        let mut metrics = metrics(train, state, &loss, grad_norm, scale[1]);
+        let mut metrics = step_metrics(train, state, &loss, grad_norm, scale[1]);
         metrics.push("epoch", state.position as f64 / mixture.epoch() as f64);
         Ok(Some((metrics, loss.rows)))
     }

@@ -4,7 +4,7 @@
 
 use crate::data::Questions;
 use crate::error::Error;
-use crate::rollout::{Sampler, generator};
+use crate::rollout::{RolloutConfig, generator};
 use crate::trainer::{Train, Trainer};
 use meno_engine::{Finish, Generator, Request, Sampling, Stop};
 use meno_model::Model;
@@ -172,22 +172,22 @@ impl Answering {
     /// Measures the answers to `questions`: as many as one round of the run asks.
     pub fn measure(
         model: &mut Model,
-        sampler: &Sampler,
+        config: &RolloutConfig,
         task: &dyn Questions,
         questions: &[crate::data::Question],
     ) -> Result<Answering, Error> {
         let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
-        let mut generator = generator(model, sampler, longest)?;
+        let mut generator = generator(model, config, longest)?;
         let request = |(i, prompt): (usize, &[u32]), n, max_tokens| Request {
             prompt: prompt.to_vec(),
             n,
-            sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..sampler.sampling.clone() },
-            key: [sampler.key[0], sampler.key[1], i as u64],
+            sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..config.sampling.clone() },
+            key: [config.key[0], config.key[1], i as u64],
         };
-        let (n, limit) = (sampler.num_generations, sampler.sampling.max_tokens);
+        let (n, limit) = (config.num_generations, config.sampling.max_tokens);
         let prompts = questions.iter().map(|q| q.prompt.as_slice()).enumerate();
         let requests: Vec<Request> = prompts.map(|p| request(p, n, limit)).collect();
-        let (asked, at_once) = (questions.len() * n, sampler.slots.min(questions.len() * n).max(1));
+        let (asked, at_once) = (questions.len() * n, config.slots.min(questions.len() * n).max(1));
         let all = drive(&mut generator, model, &requests, ANSWERS)?;
         let ended = all.stopped + all.cut;
         let whole = (ended >= asked).then_some(all.prompts + all.seconds);

@@ -3,19 +3,20 @@
 //! Losses are normalised over the whole step before the first pass (`Batch::weights`), so packing sequences differently
 //! changes only the order of the sum.
 
-use crate::checkpoint::{self, Blocks, OwnedBlocks, State};
+use crate::checkpoint::{self, Blocks, Checkpoints, OwnedBlocks, State};
 use crate::data::Example;
 use crate::error::Error;
 use crate::limits::{AT_LEAST_ONE, BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, refused, within};
+use crate::lr_schedule::{LrSchedule, LrSchedulerType};
+use crate::observer::Observer;
 use crate::packing::best_fit;
-use crate::run::{Observer, Run};
-use crate::schedule::{LrSchedulerType, Schedule};
 use meno_model::{Model, TrainOptions};
 use meno_tensor::backend::{Backend, Buffer, Executor, Optimizer, Pass};
 use meno_tensor::optim::{OptimizerConfig, OptimizerKind, clip_scale};
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective, Outputs};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Settings common to all stages: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
@@ -119,7 +120,7 @@ impl Default for Train {
 impl Train {
     /// Returns the learning rate of optimizer step `step`, counted from 0.
     pub fn learning_rate_at(&self, step: usize) -> f32 {
-        let schedule = Schedule {
+        let schedule = LrSchedule {
             kind: self.lr_scheduler_type,
             warmup_steps: self.warmup_steps,
             max_steps: self.max_steps,
@@ -314,21 +315,18 @@ impl Trainer {
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
-    /// Saves a checkpoint of `state.step`, if the run has a directory for it.
+    /// Saves a checkpoint of `state.step` with the optimizer and the blocks `more`. Returns its path.
     pub(crate) fn save<'a>(
         &'a self,
-        run: &mut Run,
+        to: &Checkpoints,
         model: &'a Model,
         state: &State,
         more: Blocks<'a>,
-    ) -> Result<(), Error> {
-        let Some(to) = &run.checkpoints else { return Ok(()) };
+    ) -> Result<PathBuf, Error> {
         let mut blocks: Blocks = self.optimizer.state().map(|(name, moment)| (name.to_owned(), moment)).into();
         blocks.extend(more);
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
-        let path = checkpoint::save(to, model, state, blocks)?;
-        run.observer.on_checkpoint(&path);
-        Ok(())
+        checkpoint::save(to, model, state, blocks)
     }
 }
 

@@ -5,12 +5,13 @@ use crate::data::Example;
 use crate::error::Error;
 use crate::evaluation::{self, Best, Measured};
 use crate::metrics::Metrics;
-use crate::run::{Log, Observer, Run, Summary};
+use crate::observer::Observer;
+use crate::run::{Log, Run, Summary};
 use crate::trainer::Trainer;
 use meno_model::Model;
 
 /// The metrics of an optimizer step, and the number of tokens it computed.
-pub(crate) type Step = (Metrics, usize);
+pub(crate) type MadeStep = (Metrics, usize);
 
 /// State common to all stages.
 pub(crate) struct StageState {
@@ -35,7 +36,7 @@ pub(crate) trait Stage {
     fn training_mut(&mut self) -> &mut StageState;
     /// Makes one optimizer step and counts it in [`StageState::state`]. `None` if the observer stopped it; then nothing
     /// has changed.
-    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<Step>, Error>;
+    fn step(&mut self, model: &mut Model, observer: &mut dyn Observer) -> Result<Option<MadeStep>, Error>;
 
     /// Restores what a checkpoint contains besides the weights, the optimizer and [`StageState::state`], which are
     /// already restored.
@@ -79,7 +80,7 @@ pub(crate) fn train(
 ) -> Result<Summary, Error> {
     evaluation::check(run)?;
     let name = stage.training().state.stage.clone();
-    if let Some((saved, blocks)) = checkpoint::resume(run, model, &name)? {
+    if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), run.observer, model, &name)? {
         let training = stage.training_mut();
         training.trainer.restore(&saved, &blocks)?;
         training.state = saved;
@@ -160,6 +161,9 @@ fn evaluate(
 /// Writes a checkpoint, if the run has a directory for it.
 fn save(stage: &mut dyn Stage, model: &Model, run: &mut Run) -> Result<(), Error> {
     stage.before_save();
+    let Some(to) = &run.checkpoints else { return Ok(()) };
     let StageState { trainer, state } = stage.training();
-    trainer.save(run, model, state, stage.blocks())
+    let path = trainer.save(to, model, state, stage.blocks())?;
+    run.observer.on_checkpoint(&path);
+    Ok(())
 }

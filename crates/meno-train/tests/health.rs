@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-mod common;
+#[path = "common/tiny.rs"]
+mod tiny;
 
-use common::{STOP, dense};
 use meno_train::data::{Question, Questions, Verdict};
 use meno_train::rewards::{Input, Weighted, from_fn};
 use meno_train::{Error, Grpo, Observer, Run, Train};
+use tiny::{STOP, dense};
 
 /// Asks for a letter; answers consist of one-letter words.
 struct Letters {

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-mod common;
+#[path = "common/tiny.rs"]
+mod tiny;
 
-use common::{STOP, VOCAB, dense};
 use meno_model::{Config, Model};
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
@@ -16,6 +16,7 @@ use meno_train::rewards::{Input, Reward, Weighted};
 use meno_train::trainer::{Dtype, Optim, Trainer};
 use meno_train::{Distill, Error, Grpo, Pretrain, Quiet, RejectionSampling, Run, Sft, Summary, Train};
 use serde_json::json;
+use tiny::{STOP, VOCAB, dense};
 
 fn moe() -> Model {
     let config = json!({

@@ -6,7 +6,7 @@ use meno_engine::{ChatTemplate, Tokenizer};
 use meno_eval::tasks;
 use meno_train::prompt::PromptStyle;
 use meno_train::recipe::{self, DistillRecipe, EvalRecipe, GrpoRecipe, PretrainRecipe, SampleRecipe, SftRecipe};
-use meno_train::sft::Reading;
+use meno_train::sft::ExampleReader;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +60,8 @@ fn paper_values_stand_in_their_recipes() {
 #[test]
 fn the_tiny_data_is_whole() {
     let tokenizer = Tokenizer::load(&recipes().join("tiny/model")).unwrap();
-    let reading = Reading { tokenizer: &tokenizer, template: None, max_tokens: 256, max_length: None };
-    let data = reading.read(&[recipes().join("tiny/cold-start.jsonl").into()]).unwrap();
+    let reader = ExampleReader { tokenizer: &tokenizer, template: None, max_tokens: 256, max_length: None };
+    let data = reader.read(&[recipes().join("tiny/cold-start.jsonl").into()]).unwrap();
     let examples = data.examples;
     assert_eq!((examples.len() > 100, data.account.notes().len()), (true, 0));
     let eos = tokenizer.eos()[0];
@@ -93,8 +93,8 @@ fn every_assistant_turn_is_an_example_as_generation_sees_it() {
         {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "<think>a</think>2"},
         {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "<think>b</think>4"},
     ]});
-    let reading = |template| Reading { tokenizer: &tokenizer, template, max_tokens: 256, max_length: None };
-    let examples = reading(Some(&template)).examples(line.clone()).unwrap();
+    let reader = |template| ExampleReader { tokenizer: &tokenizer, template, max_tokens: 256, max_length: None };
+    let examples = reader(Some(&template)).examples(line.clone()).unwrap();
     let text = |tokens: &[u32]| tokenizer.decode(tokens, false);
     let split: Vec<(String, String)> =
         examples.iter().map(|e| (text(&e.tokens[..e.prompt]), text(&e.tokens[e.prompt..]))).collect();
@@ -102,9 +102,9 @@ fn every_assistant_turn_is_an_example_as_generation_sees_it() {
     assert!(split[0].1.starts_with("a</think>2"), "{}", split[0].1);
     assert_eq!(split[1].0, "[user]1+1?[assistant]2[user]2+2?[assistant]<think>");
     assert!(split[1].1.starts_with("b</think>4"), "{}", split[1].1);
-    let error = |line| reading(Some(&template)).examples(line).unwrap_err();
+    let error = |line| reader(Some(&template)).examples(line).unwrap_err();
     assert!(error(json!({"messages": []})).contains("assistant"));
     assert!(error(json!({"messages": [{"role": "assistant"}]})).contains("there is no `content`"));
     assert!(error(json!({"text": "x"})).contains("its keys are `text`"));
-    assert!(reading(None).examples(line).unwrap_err().contains("no chat template"));
+    assert!(reader(None).examples(line).unwrap_err().contains("no chat template"));
 }

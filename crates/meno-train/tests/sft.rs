@@ -6,7 +6,7 @@
 use meno_engine::tokenizer::Special;
 use meno_engine::{ChatTemplate, Tokenizer};
 use meno_train::data::{DataFile, Example};
-use meno_train::sft::Reading;
+use meno_train::sft::ExampleReader;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -50,10 +50,11 @@ fn conversations_as_in_transformers() {
         let template = ChatTemplate::new(source, tokenizer.special()).unwrap();
         let mut record = golden["conversations"][row["conversation"].as_u64().unwrap() as usize].clone();
         record["chat_template_kwargs"] = json!({ "date_string": "26 Jul 2024" });
-        let reading = Reading { tokenizer: &tokenizer, template: Some(&template), max_tokens: 4096, max_length: None };
+        let reader =
+            ExampleReader { tokenizer: &tokenizer, template: Some(&template), max_tokens: 4096, max_length: None };
         let at = format!("{name}, conversation {}", row["conversation"]);
         let expected = row["examples"].as_array().unwrap();
-        match (reading.examples(record), expected.iter().any(|e| !e["refused"].is_null())) {
+        match (reader.examples(record), expected.iter().any(|e| !e["refused"].is_null())) {
             (Err(_), true) => refused += 1,
             (Err(e), false) => wrong.push(format!("{at}: {e}")),
             (Ok(_), true) => wrong.push(format!("{at}: {expected:?} and yet examples")),
@@ -89,10 +90,11 @@ const CHATML: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ e
 fn texts(source: Option<&str>, record: Value) -> Result<Vec<(String, String)>, String> {
     let tokenizer = tokenizer(&[], 0);
     let template = source.map(|s| ChatTemplate::new(s, tokenizer.special()).unwrap());
-    let reading = Reading { tokenizer: &tokenizer, template: template.as_ref(), max_tokens: 4096, max_length: None };
+    let reader =
+        ExampleReader { tokenizer: &tokenizer, template: template.as_ref(), max_tokens: 4096, max_length: None };
     let text = |ids: &[u32]| tokenizer.decode(ids, false).replace(EOS, "$");
     let both = |e: &Example| (text(&e.tokens[..e.prompt]), text(&e.tokens[e.prompt..]));
-    reading.examples(record).map(|examples| examples.iter().map(both).collect())
+    reader.examples(record).map(|examples| examples.iter().map(both).collect())
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -302,9 +304,9 @@ fn long_examples_are_counted_and_named() {
     let lines: Vec<String> = [1, 50, 1, 60, 70, 80].map(line).into();
     std::fs::write(&path, lines.join("\n")).unwrap();
     let tokenizer = tokenizer(&[], 0);
-    let reading = Reading { tokenizer: &tokenizer, template: None, max_tokens: 40, max_length: None };
+    let reader = ExampleReader { tokenizer: &tokenizer, template: None, max_tokens: 40, max_length: None };
     let files = [DataFile::from(&path)];
-    let data = reading.read(&files).unwrap();
+    let data = reader.read(&files).unwrap();
     assert_eq!((data.examples.len(), data.account.too_long.count, data.account.total), (2, 4, 6));
     let [note] = &data.account.notes()[..] else { panic!("{:?}", data.account.notes()) };
     for part in
@@ -313,11 +315,11 @@ fn long_examples_are_counted_and_named() {
         assert!(note.contains(part), "{note}");
     }
     assert!(!note.contains("d.jsonl:6"), "{note}");
-    let cut = Reading { max_length: Some(30), ..reading }.read(&files).unwrap();
+    let cut = ExampleReader { max_length: Some(30), ..reader }.read(&files).unwrap();
     assert_eq!((cut.examples.len(), cut.account.cut.count), (6, 4));
     assert!(cut.examples.iter().all(|e| e.tokens.len() <= 30));
     assert!(cut.account.notes()[0].contains("sft.max_length = 30 tokens and are cut off"));
-    let error = Reading { max_tokens: 2, ..reading }.read(&files).unwrap_err().to_string();
+    let error = ExampleReader { max_tokens: 2, ..reader }.read(&files).unwrap_err().to_string();
     assert!(error.contains("6 of 6 examples") && error.contains("nothing to train on"), "{error}");
 }
 
@@ -340,8 +342,8 @@ fn what_is_not_trained_on_is_counted_and_named() {
     std::fs::write(&path, lines.map(|l| l.to_string()).join("\n")).unwrap();
     let tokenizer = tokenizer(&[], 0);
     let template = ChatTemplate::new(CHATML, tokenizer.special()).unwrap();
-    let reading = Reading { tokenizer: &tokenizer, template: Some(&template), max_tokens: 40, max_length: None };
-    let data = reading.read(&[DataFile::from(&path)]).unwrap();
+    let reader = ExampleReader { tokenizer: &tokenizer, template: Some(&template), max_tokens: 40, max_length: None };
+    let data = reader.read(&[DataFile::from(&path)]).unwrap();
     assert_eq!(data.examples.len(), 4, "lines 1, 6, 7 and 8");
     let notes = data.account.notes().join("\n").replace(&path.display().to_string(), "d");
     assert_eq!(
@@ -354,7 +356,7 @@ fn what_is_not_trained_on_is_counted_and_named() {
     );
     // A file with nothing else is an error with that message.
     std::fs::write(&path, "{\"prompt\": \"q\", \"completion\": \"\"}\n").unwrap();
-    let error = reading.read(&[DataFile::from(&path)]).unwrap_err().to_string();
+    let error = reader.read(&[DataFile::from(&path)]).unwrap_err().to_string();
     assert!(error.contains("1 records have an empty answer") && error.contains("nothing to train on"), "{error}");
 }
 
@@ -368,8 +370,8 @@ fn files_have_weights() {
         DataFile { path, weight }
     };
     let tokenizer = tokenizer(&[], 0);
-    let reading = Reading { tokenizer: &tokenizer, template: None, max_tokens: 40, max_length: None };
-    let data = reading.read(&[file("a.jsonl", 4, 3.0), file("b.jsonl", 6, 0.5)]).unwrap();
+    let reader = ExampleReader { tokenizer: &tokenizer, template: None, max_tokens: 40, max_length: None };
+    let data = reader.read(&[file("a.jsonl", 4, 3.0), file("b.jsonl", 6, 0.5)]).unwrap();
     assert_eq!(data.mixture.epoch(), 4 * 3 + 3);
     let mut seen = [0; 10];
     (0..15).for_each(|at| seen[data.mixture.index(1, at).unwrap()] += 1);

@@ -16,6 +16,7 @@ mod remote;
 mod session;
 mod stdin;
 mod terminal;
+mod text_assets;
 mod training;
 mod writing;
 

@@ -6,7 +6,7 @@ mod ticker;
 pub(crate) use meno_train::time::duration;
 pub(crate) use ticker::Ticker;
 
-use crate::terminal::{self, Line, Redrawn, printable};
+use crate::terminal::{self, Line, LiveRegion, printable};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,13 +57,13 @@ struct State {
     detail: String,
     began: Instant,
     told: Option<Instant>,
-    screen: Option<Redrawn>,
+    screen: Option<LiveRegion>,
 }
 
 impl Work {
     /// Creates work called `name`, for example `loading model.gguf`.
     pub(crate) fn new(name: impl Into<String>, unit: Unit) -> Work {
-        let screen = terminal::redraws(&stderr()).then(Redrawn::default);
+        let screen = terminal::redraws(&stderr()).then(LiveRegion::default);
         let period = if screen.is_some() { FRAME } else { (every() / 4).min(Duration::from_millis(500)) };
         let state = State {
             name: name.into(),

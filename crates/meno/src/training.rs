@@ -1,20 +1,18 @@
-//! Shared by the training commands: reading a recipe, loading a model and its tokenizer, the directory of a
-//! run, Ctrl-C.
+//! Shared by the training commands: reading a recipe, loading a model, the directory of a run, Ctrl-C.
 
 use crate::arguments::thread_count;
 pub(crate) use crate::arguments::with_threads;
 use crate::created::Created;
-use crate::hub;
 use crate::interrupt;
-use crate::live::View;
-use crate::open::{self, at_home};
+use crate::live::LiveView;
+use crate::open;
 use crate::output::{self, Inputs};
 use crate::progress::{Unit, Work};
+use crate::text_assets::TextAssets;
 use anyhow::{Context, Result, bail};
-use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
-use meno_model::{Config, LoadOptions, Model, input};
-use meno_train::checkpoint::{Begun, Checkpoints};
+use meno_model::{Config, LoadOptions, Model};
+use meno_train::checkpoint::{Checkpoints, RunInputs};
 use meno_train::data::{Example, TaskQuestions};
 use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::memory::Estimate;
@@ -82,8 +80,8 @@ impl RecipeArgs {
 
     /// The view of a run. The first Ctrl-C (or SIGTERM) asks the run to save and stop; the second ends the
     /// process immediately.
-    pub(crate) fn view(&self, title: &str) -> View {
-        let view = if self.plain { View::plain(title, &[title]) } else { View::new(title, &[title]) };
+    pub(crate) fn view(&self, title: &str) -> LiveView {
+        let view = if self.plain { LiveView::plain(title, &[title]) } else { LiveView::new(title, &[title]) };
         interrupt::ask(view.stop.clone());
         view
     }
@@ -114,88 +112,6 @@ pub(crate) fn probing<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// A model's tokenizer and template, and their files.
-pub(crate) struct Text {
-    /// Converts text to tokens and back.
-    pub tokenizer: Tokenizer,
-    /// The chat template, if the model has one.
-    pub template: Option<ChatTemplate>,
-    /// The files to store with every checkpoint.
-    pub assets: Vec<(String, Vec<u8>)>,
-}
-
-/// Maximum bytes of a file that accompanies a model.
-const MAX_ASSET: u64 = 128 << 20;
-
-/// Files of a Hugging Face directory that accompany a trained model.
-const ASSETS: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    "tokenizer.model",
-    "meno.json",
-];
-
-impl Text {
-    /// Loads tokenizer and template from a Hugging Face directory or a GGUF file.
-    pub(crate) fn load(path: &Path) -> Result<Text> {
-        Text::with(path, Tokenizer::load(path)?)
-    }
-
-    /// Loads the rest for a model whose tokenizer is already read.
-    fn with(path: &Path, tokenizer: Tokenizer) -> Result<Text> {
-        if path.is_file() {
-            return Text::from_gguf(path, tokenizer);
-        }
-        let template = ChatTemplate::load(path, tokenizer.special())?;
-        let mut assets = Vec::new();
-        for name in ASSETS {
-            let file = path.join(name);
-            match input::read(&file, MAX_ASSET) {
-                Ok(bytes) => assets.push((name.to_owned(), bytes)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).with_context(|| file.display().to_string()),
-            }
-        }
-        if !assets.iter().any(|(name, _)| name == generation_config::FILE) {
-            assets.push(generation_asset(&GenerationConfig::default(), &tokenizer));
-        }
-        Ok(Text { tokenizer, template, assets })
-    }
-
-    fn from_gguf(path: &Path, tokenizer: Tokenizer) -> Result<Text> {
-        let file = meno_model::gguf::Gguf::open(path)?;
-        let source = meno_engine::tokenizer::gguf::chat_template(&file)?;
-        let template = source.map(|s| ChatTemplate::new(s, tokenizer.special())).transpose()?;
-        let files = tokenizer.files(source)?.map(|(name, text)| (name.to_owned(), text.into_bytes()));
-        let generation = generation_asset(&GenerationConfig::load(path)?, &tokenizer);
-        let assets = files.into_iter().chain([generation]).collect();
-        Ok(Text { tokenizer, template, assets })
-    }
-
-    /// Loads tokenizer and template for a recipe's model.
-    pub(crate) fn of(section: &ModelSection) -> Result<Text> {
-        match (&section.tokenizer, &section.path) {
-            (Some(path), _) => Text::load(&hub::locate(&at_home(path))?),
-            (None, Some(path)) => {
-                let (path, tokenizer) = open::with_tokenizer(path)?;
-                Text::with(&path, tokenizer)
-            }
-            (None, None) => {
-                bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json")
-            }
-        }
-    }
-}
-
-/// The generation config for a model that has no such file.
-fn generation_asset(config: &GenerationConfig, tokenizer: &Tokenizer) -> (String, Vec<u8>) {
-    (generation_config::FILE.to_owned(), config.to_json(tokenizer).into_bytes())
-}
-
 /// Loads or builds the recipe's model.
 pub(crate) fn model(section: &ModelSection) -> Result<Model> {
     match (&section.path, &section.config) {
@@ -213,7 +129,7 @@ pub(crate) fn model(section: &ModelSection) -> Result<Model> {
 /// Opens a recipe's task and passes it to `f` in the form that the model sees.
 pub(crate) fn with_task<R>(
     section: &TaskSection,
-    text: &Text,
+    text: &TextAssets,
     f: impl FnOnce(&TaskQuestions) -> Result<R>,
 ) -> Result<R> {
     with_split(section, Split::Train, text, f)
@@ -223,7 +139,7 @@ pub(crate) fn with_task<R>(
 fn with_split<R>(
     section: &TaskSection,
     split: Split,
-    text: &Text,
+    text: &TextAssets,
     f: impl FnOnce(&TaskQuestions) -> Result<R>,
 ) -> Result<R> {
     let task = section.open()?;
@@ -244,7 +160,7 @@ fn with_split<R>(
 pub(crate) fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
-    text: &Text,
+    text: &TextAssets,
     (max_completion_length, precision): (usize, Dtype),
     examples: &[Example],
     f: impl FnOnce(Option<Evaluation>) -> Result<R>,
@@ -289,7 +205,7 @@ pub(crate) fn checkpoints<R: Recipe>(
         Dtype::Bf16 => meno_model::Dtype::Bf16,
     };
     check_output(args, &run.output_dir, recipe)?;
-    let begun = resume::begun(recipe)?;
+    let inputs = resume::inputs(recipe)?;
     // A directory that does not exist yet is locked when it is created.
     let lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
     let mut checkpoints = Checkpoints {
@@ -299,7 +215,7 @@ pub(crate) fn checkpoints<R: Recipe>(
         dtype,
         resume: args.resume,
         assets,
-        begun: Some(begun.clone()),
+        inputs: Some(inputs.clone()),
         found: None,
         lock,
     };
@@ -313,14 +229,19 @@ pub(crate) fn checkpoints<R: Recipe>(
         found.notes.iter().for_each(|note| eprintln!("note: {note}"));
         let path = &found.path;
         let instead = format!("for a new run from its weights, set model.path = {:?}", path.display().to_string());
-        check_resume::<R>(path, found.state.begun.as_ref(), &begun, &instead)?;
+        check_resume::<R>(path, found.state.inputs.as_ref(), &inputs, &instead)?;
         checkpoints.found = Some(found);
     }
     Ok(checkpoints)
 }
 
 /// Rejects resuming a run with other settings or other data.
-pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
+pub(crate) fn check_resume<R: Recipe>(
+    path: &Path,
+    saved: Option<&RunInputs>,
+    now: &RunInputs,
+    instead: &str,
+) -> Result<()> {
     let Some(saved) = saved else {
         eprintln!("note: {} does not say with which settings and data it was begun", path.display());
         return Ok(());

@@ -1,7 +1,6 @@
 //! `checksums.json` of a checkpoint: length and SHA-256 of every other file, so that a flipped bit is detected before a
 //! run continues from it.
 
-use super::error;
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
 use meno_model::input;
@@ -33,19 +32,22 @@ pub(crate) fn check(dir: &Path) -> Result<bool, Error> {
         json => json.map_err(Error::io(&file))?,
     };
     let sums: Vec<Fingerprint> =
-        serde_json::from_slice(&json).map_err(|e| error(&file, format!("not a list of checksums: {e}")))?;
+        serde_json::from_slice(&json).map_err(|e| Error::checkpoint(&file, format!("not a list of checksums: {e}")))?;
     for sum in sums {
         // Only plain file names in this directory are allowed.
         if sum.path.file_name() != Some(sum.path.as_os_str()) {
-            return Err(error(&file, format!("names {:?}, expected a file in the same directory", sum.path)));
+            return Err(Error::checkpoint(
+                &file,
+                format!("names {:?}, expected a file in the same directory", sum.path),
+            ));
         }
         let path = dir.join(&sum.path);
         let length = std::fs::metadata(&path).map_err(Error::io(&path))?.len();
         if length != sum.bytes {
-            return Err(error(&path, format!("has {length} bytes, but {} were written", sum.bytes)));
+            return Err(Error::checkpoint(&path, format!("has {length} bytes, but {} were written", sum.bytes)));
         }
         if !Fingerprint::of(&path)?.same(&sum) {
-            return Err(error(
+            return Err(Error::checkpoint(
                 &path,
                 format!("holds other bytes than were written: its SHA-256 is not that in {FILE}"),
             ));

@@ -1,6 +1,6 @@
 //! Combines several files in one epoch, according to their weights.
 
-use super::shuffled;
+use super::shuffle::shuffled;
 
 /// Maps each position of an endless, shuffled order to an item of several files.
 ///

@@ -2,7 +2,7 @@
 //!
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
-use super::Metric;
+use super::settings::Metric;
 use crate::checkpoint::{Checkpoints, checksums, copy_weights, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;

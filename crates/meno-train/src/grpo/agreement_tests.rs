@@ -4,7 +4,7 @@
 use super::Grpo;
 use super::mini_batch::Scores;
 use super::objective::{GrpoObjective, LossType};
-use super::pass::{Pass, Sums};
+use super::pass::{PackedPass, StepSums};
 use crate::data::{Question, Verdict};
 use crate::rollout::Rollout;
 use meno_tensor::tape::{Objective, Outputs};
@@ -40,7 +40,7 @@ struct Step {
 
 /// The results of the passes of one step.
 struct Computed {
-    sums: Sums,
+    sums: StepSums,
     dlogprobs: Vec<Vec<f64>>,
     dentropies: Vec<Vec<f64>>,
 }
@@ -76,9 +76,9 @@ impl Golden {
         let terms = grpo.terms(mini, &scores);
         let config = grpo.objective();
         let zeros = || mini.iter().map(|r| vec![0.0; r.tokens.len()]).collect();
-        let mut computed = Computed { sums: Sums::default(), dlogprobs: zeros(), dentropies: zeros() };
+        let mut computed = Computed { sums: StepSums::default(), dlogprobs: zeros(), dentropies: zeros() };
         let teaching: Vec<usize> = (0..mini.len()).filter(|&i| grpo.teaches(&mini[i])).collect();
-        let mut pass = Pass::default();
+        let mut pass = PackedPass::default();
         for members in teaching.chunks(2) {
             pass.fill(mini, members, &terms);
             let entropy = grpo.entropy_coef != 0.0;

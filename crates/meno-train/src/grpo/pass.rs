@@ -22,7 +22,7 @@ impl Objective for Score {
 
 /// The rows of one pass: rollouts, one after the other.
 #[derive(Default)]
-pub(super) struct Pass {
+pub(super) struct PackedPass {
     pub(super) batch: Batch,
     /// The inputs of the loss of every row's target.
     pub(super) tokens: Vec<TokenContext>,
@@ -30,7 +30,7 @@ pub(super) struct Pass {
     pub(super) members: Vec<(usize, Range<usize>)>,
 }
 
-impl Pass {
+impl PackedPass {
     /// Fills the pass with `members` of `rollouts` for training; `terms` has one entry per rollout.
     pub(super) fn fill(&mut self, rollouts: &[Rollout], members: &[usize], terms: &[RolloutTerms]) {
         self.pack(rollouts, members, |i| terms[i].weight);
@@ -75,7 +75,7 @@ impl Pass {
 
 /// Sums over the tokens of a step.
 #[derive(Default)]
-pub(super) struct Sums {
+pub(super) struct StepSums {
     pub(super) loss: f64,
     pub(super) tokens: f64,
     pub(super) entropy: f64,
@@ -110,8 +110,14 @@ impl ClipSums {
     }
 }
 
-impl Sums {
-    pub(super) fn add(&mut self, out: &Outputs, pass: &Pass, config: &ObjectiveConfig, level: ImportanceSamplingLevel) {
+impl StepSums {
+    pub(super) fn add(
+        &mut self,
+        out: &Outputs,
+        pass: &PackedPass,
+        config: &ObjectiveConfig,
+        level: ImportanceSamplingLevel,
+    ) {
         self.rows += pass.batch.len();
         self.loss += out.losses.next_token;
         for (_, answer) in &pass.members {

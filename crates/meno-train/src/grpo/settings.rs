@@ -7,7 +7,7 @@ use crate::data::Question;
 use crate::error::Error;
 use crate::limits::refused;
 use crate::rewards::Weighted;
-use crate::rollout::Sampler;
+use crate::rollout::RolloutConfig;
 use crate::trainer::Train;
 use meno_engine::Sampling;
 use serde::{Deserialize, Serialize};
@@ -196,8 +196,8 @@ impl Grpo {
         self.importance_sampling_level.unwrap_or(default)
     }
 
-    /// Returns the sampler for answers.
-    pub fn sampler(&self, train: &Train, stop_tokens: Vec<u32>) -> Sampler {
+    /// Returns how answers are sampled.
+    pub fn rollout_config(&self, train: &Train, stop_tokens: Vec<u32>) -> RolloutConfig {
         let sampling = Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -208,7 +208,7 @@ impl Grpo {
             ..Sampling::default()
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
-        Sampler {
+        RolloutConfig {
             num_generations: self.num_generations,
             sampling,
             slots,

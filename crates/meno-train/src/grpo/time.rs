@@ -22,7 +22,7 @@ impl Grpo {
         let start = Instant::now();
         let questions = (0..self.num_questions as u64).map(|i| task.question(i)).collect::<Result<Vec<_>, _>>()?;
         self.check_prompts(&questions, train)?;
-        let answering = Answering::measure(model, &self.sampler(train, task.stop_tokens()), task, &questions)?;
+        let answering = Answering::measure(model, &self.rollout_config(train, task.stop_tokens()), task, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;
         let length = prompt + answering.mean();
         let measured = match evaluation {

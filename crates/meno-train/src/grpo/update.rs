@@ -9,12 +9,12 @@
 use super::GrpoRun;
 use super::mini_batch::Scores;
 use super::objective::{GrpoObjective, LossType};
-use super::pass::{Pass, Score, Sums};
+use super::pass::{PackedPass, Score, StepSums};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::observer::Observer;
 use crate::packing::best_fit;
 use crate::rollout::Rollout;
-use crate::run::Observer;
 use meno_model::Model;
 use meno_tensor::tape::Outputs;
 
@@ -70,9 +70,9 @@ impl GrpoRun<'_> {
         let Some(scores) = self.scores(mini, fresh, model, observer)? else { return Ok(None) };
         let terms = grpo.terms(mini, &scores);
         let passes = self.passes(mini);
-        let mut sums = Sums::default();
+        let mut sums = StepSums::default();
         observer.on_progress("passes", 0, passes.len());
-        let mut pass = Pass::default();
+        let mut pass = PackedPass::default();
         for (n, members) in passes.iter().enumerate() {
             pass.fill(mini, members, &terms);
             let (tokens, temperature) = (&pass.tokens, grpo.temperature);
@@ -132,7 +132,7 @@ impl GrpoRun<'_> {
         // The quantile covers all tokens, including those whose advantage is 0.
         let by_entropy = grpo.selects_by_entropy();
         let passes = self.pack(mini, |r| grpo.teaches(r) || by_entropy && !r.tokens.is_empty() && !grpo.masks(r));
-        let mut pass = Pass::default();
+        let mut pass = PackedPass::default();
         for (n, members) in passes.iter().enumerate() {
             pass.fill_to_score(mini, members);
             let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature })?;
@@ -168,7 +168,7 @@ impl GrpoRun<'_> {
                 _ => {}
             }
         }
-        let (mut pass, total) = (Pass::default(), later.len());
+        let (mut pass, total) = (PackedPass::default(), later.len());
         for (n, (part, members)) in later.into_iter().enumerate() {
             pass.fill_to_score(self.mini_batch(rollouts, part), &members);
             let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
@@ -193,7 +193,7 @@ impl GrpoRun<'_> {
         (0..rollouts.len()).filter(fits).collect()
     }
 
-    fn report(&self, sums: &Sums, grad_norm: f32, m: &mut Metrics) {
+    fn report(&self, sums: &StepSums, grad_norm: f32, m: &mut Metrics) {
         let n = sums.tokens.max(1.0);
         m.push("loss", sums.loss);
         if self.grpo.entropy_coef != 0.0 {
@@ -235,7 +235,7 @@ impl GrpoRun<'_> {
     /// Computes log π_ref of every answer with a model that has the reference's weights.
     fn score_with_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
         let lens: Vec<usize> = rollouts.iter().map(Rollout::len).collect();
-        let mut pass = Pass::default();
+        let mut pass = PackedPass::default();
         for members in best_fit(&lens, self.train.max_tokens) {
             pass.fill_to_score(rollouts, &members);
             let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
@@ -248,7 +248,7 @@ impl GrpoRun<'_> {
 }
 
 /// Measures the log-probability gate: max |logp_rollout − logp_train| over the answers of a pass.
-fn gate(out: &Outputs, pass: &Pass, tolerance: f32, step: usize) -> Result<f32, Error> {
+fn gate(out: &Outputs, pass: &PackedPass, tolerance: f32, step: usize) -> Result<f32, Error> {
     let mut worst = (0f32, 0, 0);
     for (sequence, answer) in &pass.members {
         for row in answer.clone() {

@@ -1,6 +1,6 @@
 //! Checks `[eval]` of a training recipe, and lists the files it reads.
 
-use super::TaskSection;
+use super::sections::TaskSection;
 use crate::error::Error;
 use crate::evaluation::Evaluate;
 use crate::limits::{POSITIVE, refused, within};

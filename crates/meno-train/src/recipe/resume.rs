@@ -1,11 +1,11 @@
 //! Decides whether a run may resume, by comparing its original recipe and data with the current ones.
 
-use super::{Recipe, parse, resolved};
-use crate::checkpoint::Begun;
+use super::read::{Recipe, flat, parse, resolved};
+use crate::checkpoint::RunInputs;
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
-use std::collections::{BTreeMap, BTreeSet};
-use toml::{Table, Value};
+use std::collections::BTreeSet;
+use toml::Value;
 
 /// Settings that may change when a run resumes: where results go, when the run ends, what it logs, and its memory and
 /// threads. A trailing `*` stands for a whole section.
@@ -27,14 +27,14 @@ pub const HARMLESS: [&str; 11] = [
 const FILES: [&str; 5] = ["data.files", "task.name", "distill.traces", "eval.eval_task", "eval.eval_files"];
 
 /// Returns the recipe and data that a run of this recipe starts with.
-pub fn begun<R: Recipe>(recipe: &R) -> Result<Begun, Error> {
+pub fn inputs<R: Recipe>(recipe: &R) -> Result<RunInputs, Error> {
     let data = recipe.data_files().iter().map(|path| Fingerprint::of(path)).collect::<Result<_, _>>()?;
-    Ok(Begun { recipe: resolved(recipe), data })
+    Ok(RunInputs { recipe: resolved(recipe), data })
 }
 
 /// Returns the differences between the original and the current run, one per line, without harmless ones: `train.seed:
 /// 0 -> 1`.
-pub fn differences<R: Recipe>(then: &Begun, now: &Begun) -> Vec<String> {
+pub fn differences<R: Recipe>(then: &RunInputs, now: &RunInputs) -> Vec<String> {
     // When this version parses an older recipe, keys missing there get their defaults.
     let read = |text: &str| parse::<R>("", text, &[]).ok().map(|recipe| resolved(&recipe));
     let settings = |text: &str| flat(&read(text).unwrap_or_else(|| text.to_owned()));
@@ -76,62 +76,39 @@ fn harmless(key: &str) -> bool {
     HARMLESS.iter().any(|h| h.strip_suffix('*').map_or(key == *h, |section| key.starts_with(section)))
 }
 
-/// Returns the settings of a recipe by their full names. For data files it keeps only the weights.
-pub(super) fn flat(text: &str) -> BTreeMap<String, Value> {
-    fn walk(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
-        for (key, value) in table {
-            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            match value {
-                Value::Table(table) => walk(&key, table, out),
-                Value::Array(files) if key == "data.files" => {
-                    let weight = |f: &Value| f.get("weight").cloned().unwrap_or(Value::Float(1.0));
-                    out.insert("data weights".into(), files.iter().map(weight).collect::<Vec<_>>().into());
-                    out.insert(key, value.clone());
-                }
-                value => drop(out.insert(key, value.clone())),
-            }
-        }
-    }
-    let mut out = BTreeMap::new();
-    if let Ok(table) = text.parse::<Table>() {
-        walk("", &table, &mut out);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{GrpoRecipe, SftRecipe};
     use super::*;
+    use crate::recipe::{GrpoRecipe, SftRecipe};
 
-    fn begun(text: &str, data: &[(&str, &str)]) -> Begun {
+    fn inputs(text: &str, data: &[(&str, &str)]) -> RunInputs {
         let fingerprint =
             |&(path, sha256): &(&str, &str)| Fingerprint { path: path.into(), bytes: 3, sha256: sha256.into() };
         let recipe: SftRecipe = parse("", text, &[]).unwrap();
-        Begun { recipe: resolved(&recipe), data: data.iter().map(fingerprint).collect() }
+        RunInputs { recipe: resolved(&recipe), data: data.iter().map(fingerprint).collect() }
     }
 
     #[test]
     fn other_settings_and_other_data_are_listed() {
-        let was = begun("[train]\nlearning_rate = 0.25\n[data]\nfiles = [\"a\"]\n", &[("a", "1111111111")]);
+        let was = inputs("[train]\nlearning_rate = 0.25\n[data]\nfiles = [\"a\"]\n", &[("a", "1111111111")]);
         assert_eq!(differences::<SftRecipe>(&was, &was), Vec::<String>::new());
         let harmless = "[train]\nlearning_rate = 0.25\nmax_steps = 7\n[run]\nsave_steps = 3\nthreads = 1\n";
-        let now = begun(&format!("{harmless}[data]\nfiles = [\"moved\"]\n"), &[("moved", "1111111111")]);
+        let now = inputs(&format!("{harmless}[data]\nfiles = [\"moved\"]\n"), &[("moved", "1111111111")]);
         assert_eq!(differences::<SftRecipe>(&was, &now), Vec::<String>::new());
-        let now = begun("[train]\nlearning_rate = 0.5\n[data]\nfiles = [\"a\"]\n", &[("a", "2222222222")]);
+        let now = inputs("[train]\nlearning_rate = 0.5\n[data]\nfiles = [\"a\"]\n", &[("a", "2222222222")]);
         let found = differences::<SftRecipe>(&was, &now);
         assert_eq!(found[0], "train.learning_rate: 0.25 -> 0.5");
         assert!(found[1].starts_with("a: 3 bytes, sha256 11111111… -> 3 bytes"), "{found:?}");
         let weighted = "[train]\nlearning_rate = 0.25\n[data]\nfiles = [{ path = \"a\", weight = 2.0 }]\n";
-        let found = differences::<SftRecipe>(&was, &begun(weighted, &[("a", "1111111111")]));
+        let found = differences::<SftRecipe>(&was, &inputs(weighted, &[("a", "1111111111")]));
         assert_eq!(found, ["data weights: [1.0] -> [2.0]"]);
     }
 
     #[test]
     fn an_older_recipe_has_the_defaults_of_newer_keys() {
         let now: GrpoRecipe = parse("", "", &[]).unwrap();
-        let now = Begun { recipe: resolved(&now), data: Vec::new() };
-        let was = Begun { recipe: "[grpo]\nbeta = 0.5\n".into(), data: Vec::new() };
+        let now = RunInputs { recipe: resolved(&now), data: Vec::new() };
+        let was = RunInputs { recipe: "[grpo]\nbeta = 0.5\n".into(), data: Vec::new() };
         assert_eq!(differences::<GrpoRecipe>(&was, &now), ["grpo.beta: 0.5 -> 0.0"]);
     }
 }

@@ -6,21 +6,21 @@ use super::{Input, Reward};
 ///
 /// An empty thought gets 0, because it would be the easiest thing to learn.
 #[derive(Clone, Debug)]
-pub struct Format {
+pub struct FormatReward {
     /// Opening and closing tag of the reasoning.
     pub think: (String, String),
     /// Opening and closing tag of the answer; `None` accepts any text after the reasoning.
     pub answer: Option<(String, String)>,
 }
 
-impl Default for Format {
+impl Default for FormatReward {
     fn default() -> Self {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        Format { think: pair("<think>", "</think>"), answer: Some(pair("<answer>", "</answer>")) }
+        FormatReward { think: pair("<think>", "</think>"), answer: Some(pair("<answer>", "</answer>")) }
     }
 }
 
-impl Format {
+impl FormatReward {
     /// Returns true if `text`, the response to a prompt that ends with `prompt`, has the format.
     pub fn matches(&self, prompt: &str, text: &str) -> bool {
         let opened = prompt.trim_end().ends_with(&self.think.0);
@@ -42,7 +42,7 @@ impl Format {
     }
 }
 
-impl Reward for Format {
+impl Reward for FormatReward {
     fn name(&self) -> &str {
         "format"
     }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn forms_right_and_wrong() {
-        let f = Format::default();
+        let f = FormatReward::default();
         let yes = ["<think>a</think><answer>b</answer>", " <think>\na\n</think>\n\n<answer> b </answer>\n"];
         let no = [
             "",
@@ -82,7 +82,7 @@ mod tests {
         // If the prompt opened the thought, the response must not open it again.
         assert!(f.matches("Assistant: <think>\n", "a</think><answer>b</answer>"));
         assert!(!f.matches("Assistant: <think>\n", "<think>a</think><answer>b</answer>"));
-        let free = Format { answer: None, ..Format::default() };
+        let free = FormatReward { answer: None, ..FormatReward::default() };
         assert!(free.matches("", "<think>a</think> so b"));
         assert!(!free.matches("", "<think>a</think>"));
     }

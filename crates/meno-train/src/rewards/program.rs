@@ -24,7 +24,7 @@ mod process;
 
 use super::{BatchReward, Input};
 use crate::error::Error;
-use crate::run::Observer;
+use crate::observer::Observer;
 use process::{Event, Process};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub struct Program {
 }
 
 /// The result of one attempt.
-enum Progress {
+enum Attempt {
     Done,
     Stopped,
     /// It exited or timed out; contains the reason.
@@ -82,7 +82,7 @@ impl Program {
         lines: &[String],
         scores: &mut Vec<f32>,
         observer: &mut dyn Observer,
-    ) -> Result<Progress, Error> {
+    ) -> Result<Attempt, Error> {
         if let Some(line) = process.unasked() {
             let line = shortened(&line);
             return Err(self.error(format!("wrote {line:?} without being asked: one line for each answer, no more")));
@@ -103,30 +103,30 @@ impl Program {
                     })?;
                     scores.push(score);
                     observer.on_progress(&self.name, scores.len(), all);
-                    (scores.len() == all).then_some(Progress::Done)
+                    (scores.len() == all).then_some(Attempt::Done)
                 }
                 Event::Said(line) => {
                     observer.on_note(&format!("{}: {line}", self.name));
                     None
                 }
-                Event::Waiting => observer.should_stop().then_some(Progress::Stopped),
+                Event::Waiting => observer.should_stop().then_some(Attempt::Stopped),
                 Event::TimedOut => {
                     let seconds = self.timeout.as_secs_f32();
-                    Some(Progress::Failed(format!(
+                    Some(Attempt::Failed(format!(
                         "wrote nothing for {seconds} s (does it flush its output, and answer before its input ends?)"
                     )))
                 }
-                Event::Ended(how) => Some(Progress::Failed(format!("ended ({how}) before it had answered"))),
+                Event::Ended(how) => Some(Attempt::Failed(format!("ended ({how}) before it had answered"))),
             })
         })?;
         match progress {
             // A program that writes two lines per answer is still writing the earlier ones when the last reply arrives.
-            Progress::Done => match process.unasked_within(slowest.min(AFTER[1])) {
+            Attempt::Done => match process.unasked_within(slowest.min(AFTER[1])) {
                 Some(line) => Err(self.error(format!(
                     "wrote {:?} after the {all} lines for {all} answers: one line for each answer, no more",
                     shortened(&line)
                 ))),
-                None => Ok(Progress::Done),
+                None => Ok(Attempt::Done),
             },
             other => Ok(other),
         }
@@ -153,12 +153,12 @@ impl BatchReward for Program {
             // Unless the result is `Done`, the process is dropped and thereby killed, because its replies are out of
             // step.
             let reason = match self.ask(&mut process, &lines[before..], &mut scores, observer)? {
-                Progress::Done => {
+                Attempt::Done => {
                     *slot = Some(process);
                     break;
                 }
-                Progress::Stopped => return Ok(None),
-                Progress::Failed(reason) => reason,
+                Attempt::Stopped => return Ok(None),
+                Attempt::Failed(reason) => reason,
             };
             failures = if scores.len() > before { 1 } else { failures + 1 };
             let at = scores.len();

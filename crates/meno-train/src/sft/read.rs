@@ -1,7 +1,8 @@
 //! Reads data files as examples, and counts the skipped records.
 
+use super::conversation;
+use super::example::example;
 use super::forms::{Form, Held, held};
-use super::{conversation, example};
 use crate::data::{DataFile, Example, Mixture, records};
 use crate::error::Error;
 use meno_engine::{ChatTemplate, Tokenizer};
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 /// Settings for converting records to examples.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading<'a> {
+pub struct ExampleReader<'a> {
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The template for conversations.
@@ -172,7 +173,7 @@ struct Found {
     other: Vec<String>,
 }
 
-impl Reading<'_> {
+impl ExampleReader<'_> {
     /// Reads the examples of all files.
     ///
     /// Each answer of a conversation becomes a separate example, with its history as rendered for generation. Examples

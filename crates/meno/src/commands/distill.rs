@@ -3,7 +3,8 @@
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::interrupt;
-use crate::training::{self, RecipeArgs, Text};
+use crate::text_assets::TextAssets;
+use crate::training::{self, RecipeArgs};
 use anyhow::{Result, bail};
 use meno_model::Model;
 use meno_train::data::{DataFile, Example};
@@ -31,7 +32,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             args.print_dry_run(&recipe, Some(&memory), &time);
             return Ok(());
         }
-        let text = Text::of(&recipe.model)?;
+        let text = TextAssets::of(&recipe.model)?;
         let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
         let read = |path: &Path| {
             let files: Vec<DataFile> = distill::trace_files(path)?.into_iter().map(DataFile::from).collect();
@@ -58,7 +59,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
 /// Estimates the time for the teacher's answers and the training on them. It assumes that half of the answers
 /// that may be kept are kept.
 fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
-    let text = Text::of(&recipe.model)?;
+    let text = TextAssets::of(&recipe.model)?;
     match (&recipe.distill.traces, &recipe.distill.teacher) {
         (Some(traces), None) => {
             let files: Vec<DataFile> = distill::trace_files(traces)?.into_iter().map(DataFile::from).collect();
@@ -71,7 +72,7 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
         }
         (None, Some(teacher)) => {
             let section = ModelSection { path: Some(teacher.to_owned()), ..Default::default() };
-            let (mut model, asking) = (training::model(&section)?, Text::of(&section)?);
+            let (mut model, asking) = (training::model(&section)?, TextAssets::of(&section)?);
             let (mut time, length) = training::with_task(&recipe.task, &asking, |task| {
                 Ok(recipe.sample.time(&mut model, recipe.train.precision.into(), task)?)
             })?;

@@ -8,9 +8,10 @@ use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
 use crate::session::PrecisionArg;
-use crate::training::{self, Text};
+use crate::text_assets::TextAssets;
+use crate::training;
 use anyhow::{Result, bail};
-use meno_engine::taught::Taught;
+use meno_engine::task_profile::TaskProfile;
 use meno_engine::{Generator, Sampling};
 use meno_eval::score::Summary;
 use meno_eval::{Problem, Task};
@@ -20,7 +21,7 @@ use meno_train::data::{Question, Questions, TaskQuestions};
 use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
-use meno_train::rollout::{Sampler, finished, generator};
+use meno_train::rollout::{RolloutConfig, finished, generator};
 use meno_train::time::{Answering, Time};
 use meno_train::{Error, Observer};
 use output::Output;
@@ -145,14 +146,14 @@ impl Args {
 }
 
 /// Shows progress on one line and stops on Ctrl-C.
-struct Progress {
+struct EvalProgress {
     work: Work,
     stop: Arc<AtomicBool>,
     before: u64,
     total: u64,
 }
 
-impl Observer for Progress {
+impl Observer for EvalProgress {
     fn on_progress(&mut self, _what: &str, done: usize, _total: usize) {
         self.work.set(self.before + done as u64, self.total);
     }
@@ -183,12 +184,12 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     };
     output.judged.truncate(wanted as usize);
     let (mut model, precision) = load(recipe)?;
-    let text = Text::of(&recipe.model)?;
-    let taught = match &recipe.model.path {
-        Some(path) if path.is_dir() => Taught::load(path)?,
+    let text = TextAssets::of(&recipe.model)?;
+    let profile = match &recipe.model.path {
+        Some(path) if path.is_dir() => TaskProfile::load(path)?,
         _ => None,
     };
-    let prompt = |problem: &Problem| match taught.as_ref().and_then(|t| t.prompt(&problem.question)) {
+    let prompt = |problem: &Problem| match profile.as_ref().and_then(|t| t.prompt(&problem.question)) {
         Some(prompt) => Ok(prompt),
         None => recipe.task.render(problem, text.template.as_ref()),
     };
@@ -196,23 +197,23 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
         task: task.as_ref(),
         split: recipe.eval.split,
         tokenizer: &text.tokenizer,
-        add_special: taught.is_none() && recipe.task.prompt.add_special(),
+        add_special: profile.is_none() && recipe.task.prompt.add_special(),
         prompt: &prompt,
         seed: recipe.task.seed,
     };
     let first = output.judged.len() as u64;
     let questions: Vec<Question> = (first..wanted).map(|i| asked.question(i)).collect::<Result<_, Error>>()?;
-    let sampler = sampler(&recipe.eval, precision, asked.stop_tokens());
+    let config = rollout_config(&recipe.eval, precision, asked.stop_tokens());
     let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
-    let mut generator = generator(&model, &sampler, longest)?;
+    let mut generator = generator(&model, &config, longest)?;
     if args.dry_run {
         let memory = training::commented(&memory(&model, precision, &generator));
         drop(generator);
-        let time = training::probing(|| time(&mut model, &sampler, &asked, &questions))?;
+        let time = training::probing(|| time(&mut model, &config, &asked, &questions))?;
         println!("{}\n{memory}\n{}", recipe::resolved(recipe), training::commented_time(&time));
         return Ok(());
     }
-    let stopped = sample(&mut model, &mut generator, &sampler, &asked, questions, &mut output)?;
+    let stopped = sample(&mut model, &mut generator, &config, &asked, questions, &mut output)?;
     if !(stopped && output.judged.is_empty()) {
         print(args.json, task.as_ref(), &Summary::of(task.as_ref(), &output.judged))?;
     }
@@ -240,7 +241,7 @@ fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
     }
 }
 
-fn sampler(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> Sampler {
+fn rollout_config(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> RolloutConfig {
     let sampling = Sampling {
         temperature: eval.temperature,
         top_p: eval.top_p,
@@ -249,7 +250,14 @@ fn sampler(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32>) -> S
         ..Sampling::default()
     };
     let slots = eval.max_sequences;
-    Sampler { num_generations: eval.num_samples, sampling, slots, rows: 512.max(slots), precision, key: [eval.seed, 0] }
+    RolloutConfig {
+        num_generations: eval.num_samples,
+        sampling,
+        slots,
+        rows: 512.max(slots),
+        precision,
+        key: [eval.seed, 0],
+    }
 }
 
 fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimate {
@@ -266,11 +274,11 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
 }
 
 /// Estimates how long answering takes, from a probe with the first questions.
-fn time(model: &mut Model, sampler: &Sampler, asked: &TaskQuestions, questions: &[Question]) -> Result<Time> {
+fn time(model: &mut Model, config: &RolloutConfig, asked: &TaskQuestions, questions: &[Question]) -> Result<Time> {
     let start = Instant::now();
-    let part = questions.len().min((4 * sampler.slots).div_ceil(sampler.num_generations));
-    let answering = Answering::measure(model, sampler, asked, &questions[..part])?;
-    let answers = questions.len() * sampler.num_generations;
+    let part = questions.len().min((4 * config.slots).div_ceil(config.num_generations));
+    let answering = Answering::measure(model, config, asked, &questions[..part])?;
+    let answers = questions.len() * config.num_generations;
     let mut time = Time::default();
     time.push(format!("answering: {answers} answers, {}", answering.about()), answering.seconds(answers));
     time.probe = start.elapsed().as_secs_f64();
@@ -281,12 +289,12 @@ fn time(model: &mut Model, sampler: &Sampler, asked: &TaskQuestions, questions: 
 fn sample(
     model: &mut Model,
     generator: &mut Generator,
-    sampler: &Sampler,
+    config: &RolloutConfig,
     asked: &TaskQuestions,
     questions: Vec<Question>,
     output: &mut Output,
 ) -> Result<bool> {
-    let k = sampler.num_generations;
+    let k = config.num_generations;
     let before = (output.judged.len() * k) as u64;
     let total = before + (questions.len() * k) as u64;
     let work = Work::new("responses", Unit::Count);
@@ -294,10 +302,10 @@ fn sample(
     work.set(before, total);
     let stop = Arc::new(AtomicBool::new(false));
     interrupt::ask(stop.clone());
-    let mut progress = Progress { work: work.at_once(), stop, before, total };
-    for part in questions.chunks((4 * sampler.slots).div_ceil(k)) {
+    let mut progress = EvalProgress { work: work.at_once(), stop, before, total };
+    for part in questions.chunks((4 * config.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
-        let (rollouts, stopped) = finished(model, generator, sampler, asked, (at, part.to_vec()), &mut progress)?;
+        let (rollouts, stopped) = finished(model, generator, config, asked, (at, part.to_vec()), &mut progress)?;
         for group in rollouts.chunks(k) {
             let judged = judge(asked.task, group);
             asked.task.check()?;

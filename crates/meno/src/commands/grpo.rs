@@ -1,7 +1,8 @@
 //! `meno grpo`: trains a model by reinforcement learning with verifiable rewards (GRPO).
 
 use crate::exit::survive_closed_connections;
-use crate::training::{self, RecipeArgs, Text};
+use crate::text_assets::TextAssets;
+use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_model::Model;
 use meno_train::memory::Estimate;
@@ -28,7 +29,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: GrpoRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        let text = Text::of(&recipe.model)?;
+        let text = TextAssets::of(&recipe.model)?;
         let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
         let checkpoints = if args.dry_run { None } else { Some(begin()?) };
         // If a reward program exits, that is an error of its own pipe and must not end the run.

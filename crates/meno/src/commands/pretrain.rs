@@ -1,6 +1,7 @@
 //! `meno pretrain`: trains a base model on packed text.
 
-use crate::training::{self, RecipeArgs, Text};
+use crate::text_assets::TextAssets;
+use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_train::data::{DataFile, Mixed, Mixture, read_documents};
 use meno_train::memory::Estimate;
@@ -18,7 +19,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: PretrainRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        let text = Text::of(&recipe.model)?;
+        let text = TextAssets::of(&recipe.model)?;
         let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
         let end = text.tokenizer.eos().first().copied();
         let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());

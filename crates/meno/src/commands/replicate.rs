@@ -2,7 +2,7 @@
 
 use crate::arguments::Threads;
 use crate::interrupt;
-use crate::live::View;
+use crate::live::LiveView;
 use crate::output::{self, Inputs};
 use crate::training;
 use anyhow::Result;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
     let titles = Stage::ALL.map(Stage::title);
     let title = format!("meno replicate, seed {}", args.seed);
-    let mut view = if args.plain { View::plain(&title, &titles) } else { View::new(&title, &titles) };
+    let mut view = if args.plain { LiveView::plain(&title, &titles) } else { LiveView::new(&title, &titles) };
     interrupt::ask(view.stop.clone());
     let result = {
         let observer = &mut ViewObserver(&mut view);
@@ -82,7 +82,7 @@ fn dry_run(settings: Settings, args: &Args) -> Result<()> {
 }
 
 /// Shows the events of a replication in the live view.
-struct ViewObserver<'a>(&'a mut View);
+struct ViewObserver<'a>(&'a mut LiveView);
 
 impl Observer for ViewObserver<'_> {
     fn on_step(&mut self, metrics: &meno_train::Metrics, max_steps: usize) {

@@ -3,11 +3,12 @@
 
 use crate::created::Created;
 use crate::interrupt;
-use crate::training::{self, RecipeArgs, Text};
+use crate::text_assets::TextAssets;
+use crate::training::{self, RecipeArgs};
 use anyhow::{Context, Result, bail};
 use meno_model::input;
 use meno_model::temporary::Temporary;
-use meno_train::checkpoint::Begun;
+use meno_train::checkpoint::RunInputs;
 use meno_train::data::{Question, Questions};
 use meno_train::recipe::{SampleRecipe, resume};
 use meno_train::rejection_sampling::{Kept, Tally, Trace};
@@ -30,7 +31,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SampleRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         if args.dry_run {
-            let (text, mut model) = (Text::of(&recipe.model)?, training::model(&recipe.model)?);
+            let (text, mut model) = (TextAssets::of(&recipe.model)?, training::model(&recipe.model)?);
             return training::with_task(&recipe.task, &text, |task| {
                 let precision = recipe.precision.into();
                 let (time, _) = training::probing(|| recipe.sample.time(&mut model, precision, task))?;
@@ -56,7 +57,7 @@ impl SampleRun<'_> {
     /// Samples the missing questions; returns `false` if it was stopped.
     pub(super) fn run(&self, resume: bool) -> Result<bool> {
         let SampleRecipe { model, task, sample, precision, .. } = self.recipe;
-        let text = Text::of(model)?;
+        let text = TextAssets::of(model)?;
         training::with_task(task, &text, |task| {
             let wanted = sample.questions(task)?;
             if wanted < sample.num_questions {
@@ -123,8 +124,8 @@ struct State {
     #[serde(default)]
     tally: Option<Tally>,
     /// The settings with which the run began. Absent in files of older versions.
-    #[serde(default)]
-    begun: Option<Begun>,
+    #[serde(default, rename = "begun")]
+    inputs: Option<RunInputs>,
 }
 
 /// `traces.jsonl`, and the file that records its progress.
@@ -142,7 +143,7 @@ impl Output {
     /// Opens the traces of an earlier run, or starts new ones.
     fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions) -> Result<Output> {
         let (path, state_path) = (dir.join(TRACES), dir.join(STATE));
-        let begun = resume::begun(recipe)?;
+        let inputs = resume::inputs(recipe)?;
         let mut created = Created::default();
         created.dir(dir)?;
         let lock = RunLock::acquire(dir)?;
@@ -158,10 +159,10 @@ impl Output {
             }
             state = serde_json::from_str(&text).with_context(|| state_path.display().to_string())?;
             let instead = "its traces stay as they are";
-            training::check_resume::<SampleRecipe>(&state_path, state.begun.as_ref(), &begun, instead)?;
+            training::check_resume::<SampleRecipe>(&state_path, state.inputs.as_ref(), &inputs, instead)?;
             kept = earlier(&path, &state, task)?;
         }
-        state.begun = Some(begun);
+        state.inputs = Some(inputs);
         created.file(&path);
         let open = || -> std::io::Result<std::fs::File> {
             let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;

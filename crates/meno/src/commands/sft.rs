@@ -1,13 +1,14 @@
 //! `meno sft`: fine-tunes a model on messages or prompt/completion pairs (SFT).
 
-use crate::training::{self, RecipeArgs, Text};
+use crate::text_assets::TextAssets;
+use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_model::Model;
 use meno_train::data::{DataFile, Example};
 use meno_train::evaluation::Evaluate;
 use meno_train::memory::Estimate;
 use meno_train::recipe::SftRecipe;
-use meno_train::sft::{Dataset, Reading};
+use meno_train::sft::{Dataset, ExampleReader};
 use meno_train::{Sft, Train};
 
 /// The end of the `--help` text.
@@ -30,7 +31,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
         note_mtp(&model, &recipe.sft);
-        let text = Text::of(&recipe.model)?;
+        let text = TextAssets::of(&recipe.model)?;
         if args.dry_run {
             let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
             let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
@@ -76,7 +77,7 @@ pub(super) fn estimate(model: &Model, train: &Train, sft: &Sft, eval: &Evaluate)
 }
 
 /// The examples of all files. Reports what was left out or cut off, and whether the run is too short for its warm-up.
-pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft) -> Result<Dataset> {
+pub(super) fn dataset(files: &[DataFile], text: &TextAssets, train: &Train, sft: &Sft) -> Result<Dataset> {
     let data = read(files, text, train, sft, "note")?;
     let steps = sft.with_epochs(train, data.mixture.epoch() as usize).max_steps;
     if sft.num_train_epochs > 0.0 && train.warmup_steps > steps {
@@ -89,17 +90,17 @@ pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft)
 }
 
 /// The held-out examples of `eval.eval_files`, if the recipe measures them.
-pub(super) fn held_out(eval: &Evaluate, text: &Text, train: &Train, sft: &Sft) -> Result<Vec<Example>> {
+pub(super) fn held_out(eval: &Evaluate, text: &TextAssets, train: &Train, sft: &Sft) -> Result<Vec<Example>> {
     if eval.eval_steps == 0 || eval.eval_files.is_empty() {
         return Ok(Vec::new());
     }
     Ok(read(&eval.eval_files, text, train, sft, "note: eval.eval_files")?.examples)
 }
 
-fn read(files: &[DataFile], text: &Text, train: &Train, sft: &Sft, note: &str) -> Result<Dataset> {
+fn read(files: &[DataFile], text: &TextAssets, train: &Train, sft: &Sft, note: &str) -> Result<Dataset> {
     let (tokenizer, template) = (&text.tokenizer, text.template.as_ref());
-    let reading = Reading { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
-    let data = reading.read(files)?;
+    let reader = ExampleReader { tokenizer, template, max_tokens: train.max_tokens, max_length: sft.max_length };
+    let data = reader.read(files)?;
     for line in data.account.notes() {
         eprintln!("{note}: {line}");
     }

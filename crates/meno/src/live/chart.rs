@@ -1,6 +1,6 @@
 //! A curve in a few lines of text, drawn with Braille characters of two by four dots.
 
-use super::draw::figure;
+use super::figures::figure;
 use crate::terminal::Line;
 use crossterm::style::{Color, Stylize};
 

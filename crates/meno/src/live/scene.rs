@@ -1,24 +1,11 @@
-//! The contents of the view: the state of a run, drawn in a terminal or reported as plain lines.
+//! The contents of the view: the state of a run.
 
-use super::draw;
-use crate::progress::{self, duration};
-use crate::terminal::{self, Redrawn};
+use super::figures::{figure, is_curve};
+use crate::progress::duration;
 use meno_train::Metrics;
 use meno_train::data::Verdict;
 use meno_train::rollout::Rollout;
-use std::io::{Write, stderr, stdout};
 use std::time::{Duration, Instant};
-
-/// Maximum terminal lines that the view uses.
-const HEIGHT: usize = 22;
-/// Minimum time between two drawings.
-const REFRESH: Duration = Duration::from_millis(120);
-/// Time after which clocks are redrawn.
-const CLOCK: Duration = Duration::from_millis(950);
-/// Interval of plain lines for steps at the start; later it is [`progress::every`].
-const SOON: Duration = Duration::from_secs(2);
-/// How long *the start* lasts.
-const FIRST: Duration = Duration::from_secs(20);
 
 /// The state of a stage.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,10 +72,6 @@ pub(super) struct Scene {
     pub(super) latest: Option<Metrics>,
     pub(super) curves: Vec<Curve>,
     pub(super) sample: Option<Sample>,
-    /// The drawn lines, if there is a terminal.
-    pub(super) terminal: Option<Redrawn>,
-    drawn: Option<Instant>,
-    reported: Option<Instant>,
 }
 
 impl Scene {
@@ -108,12 +91,10 @@ impl Scene {
             latest: None,
             curves: Vec::new(),
             sample: None,
-            terminal: None,
-            drawn: None,
-            reported: None,
         }
     }
 
+    /// Starts stage `index`.
     pub(super) fn begin(&mut self, index: usize) {
         self.current = index;
         self.steps = (0, 0);
@@ -125,46 +106,31 @@ impl Scene {
         self.sample = None;
         if let Some(stage) = self.stages.get_mut(index) {
             stage.state = StageState::Running(Instant::now());
-            if self.stages.len() > 1 {
-                let left = self.whole_left().map_or_else(String::new, |s| format!("  {} left in all", duration(s)));
-                self.say(&format!("[{}/{}] {}{left}", index + 1, self.stages.len(), self.stages[index].name));
-            }
         }
-        self.draw(true);
     }
 
-    pub(super) fn finish(&mut self, result: &str) {
-        if let Some(stage) = self.stages.get_mut(self.current)
-            && let StageState::Running(since) = stage.state
-        {
-            stage.state = StageState::Done(since.elapsed(), result.to_owned());
-            if !result.is_empty() {
-                self.say(&format!("{}: {result}", self.stages[self.current].name));
-            }
-        }
+    /// Ends the running stage; returns false if none was running.
+    pub(super) fn finish(&mut self, result: &str) -> bool {
         self.within = None;
-        self.draw(true);
+        let Some(stage) = self.stages.get_mut(self.current) else { return false };
+        let StageState::Running(since) = stage.state else { return false };
+        stage.state = StageState::Done(since.elapsed(), result.to_owned());
+        true
     }
 
+    /// Marks a stage as finished before this process started.
     pub(super) fn skip(&mut self, index: usize, result: &str) {
         if let Some(stage) = self.stages.get_mut(index) {
             stage.state = StageState::Done(Duration::ZERO, result.to_owned());
         }
-        self.draw(true);
     }
 
-    pub(super) fn note(&mut self, line: &str) {
-        match &mut self.terminal {
-            None => self.say(line),
-            Some(redrawn) => {
-                // A terminal that has closed must not end a run; the next drawing detects it.
-                let _ = redrawn.erase(&mut stdout(), terminal::size());
-                let _ = writeln!(stdout(), "{line}");
-                self.draw(true);
-            }
-        }
+    /// True while a stage runs.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.stages.get(self.current).map(|s| &s.state), Some(StageState::Running(_)))
     }
 
+    /// Records a completed step.
     pub(super) fn step(&mut self, metrics: &Metrics, max_steps: usize) {
         // The same stage now has another kind of step: sampling, then training.
         let other = self.steps.1 != max_steps || metrics.step <= self.steps.0;
@@ -175,7 +141,7 @@ impl Scene {
         self.steps = (metrics.step, max_steps);
         self.within = None;
         for (name, value) in &metrics.values {
-            if !value.is_finite() || !draw::is_curve(name) {
+            if !value.is_finite() || !is_curve(name) {
                 continue;
             }
             let point = (metrics.step as f64, *value);
@@ -185,48 +151,31 @@ impl Scene {
             }
         }
         self.latest = Some(metrics.clone());
-        self.tell_step(metrics);
-        self.draw(metrics.step >= max_steps);
     }
 
+    /// Records progress within a step.
     pub(super) fn progress(&mut self, within: Within) {
         let sampled = self.within.take().filter(|w| w.what == within.what).and_then(|w| w.sampled);
         self.within = Some(Within { sampled, ..within });
-        if self.reported.is_none() {
-            self.tell_within();
-        }
-        self.draw(false);
     }
 
+    /// Records the tokens sampled so far.
     pub(super) fn sampled(&mut self, tokens: usize, seconds: f64) {
         if let Some(within) = &mut self.within {
             within.sampled = Some((tokens, tokens as f64 / seconds.max(1e-3)));
         }
-        self.draw(false);
     }
 
-    pub(super) fn rollouts(&mut self, rollouts: &[Rollout]) {
+    /// Chooses the response to show; returns false if there is none.
+    pub(super) fn rollouts(&mut self, rollouts: &[Rollout]) -> bool {
         if rollouts.is_empty() {
-            return;
+            return false;
         }
         // Show a different rollout each time, right or wrong.
         let r = &rollouts[(self.steps.0 * 7) % rollouts.len()];
         let (question, text) = (r.question.text.clone(), r.text.clone());
         self.sample = Some(Sample { question, text, verdict: r.verdict, reward: r.reward, tokens: r.tokens.len() });
-        self.draw(false);
-    }
-
-    /// Called periodically while the run is busy.
-    pub(super) fn tick(&mut self) {
-        if self.terminal.is_some() {
-            let due = self.drawn.is_none_or(|at| at.elapsed() >= CLOCK);
-            let resized = self.terminal.as_ref().is_some_and(|t| t.size() != terminal::size());
-            self.draw(due || resized);
-        } else if matches!(self.stages.get(self.current).map(|s| &s.state), Some(StageState::Running(_)))
-            && self.reported.map_or(self.started.elapsed(), |at| at.elapsed()) >= progress::every()
-        {
-            self.tell_within();
-        }
+        true
     }
 
     /// Seconds until the stage's steps are done, from the rate of this process.
@@ -270,69 +219,6 @@ impl Scene {
         Some(left)
     }
 
-    pub(super) fn draw(&mut self, now: bool) {
-        let due = self.drawn.is_none_or(|t| t.elapsed() >= REFRESH);
-        if !(now || due) {
-            return;
-        }
-        if let Some(mut redrawn) = self.terminal.take() {
-            self.drawn = Some(Instant::now());
-            // A terminal that has closed must not end a run.
-            let fine = self.draw_on(&mut redrawn).is_ok();
-            self.terminal = fine.then_some(redrawn);
-        }
-    }
-
-    fn draw_on(&self, redrawn: &mut Redrawn) -> std::io::Result<()> {
-        let (columns, rows) = terminal::size();
-        // Leave the last column free: a full line may be broken by this terminal, or when the terminal becomes wider.
-        let lines = draw::lines(self, columns.saturating_sub(1).max(1), HEIGHT.min(rows.saturating_sub(1)).max(1));
-        let lines: Vec<_> = lines.iter().map(|line| (line.to_string(), line.width())).collect();
-        redrawn.draw(&mut stdout(), &lines, (columns, rows))
-    }
-
-    /// Prints a plain line, unless the view is drawn in a terminal.
-    fn say(&mut self, line: &str) {
-        if self.terminal.is_none() {
-            self.reported = Some(Instant::now());
-            // A closed standard error must not end a run.
-            let _ = writeln!(stderr(), "{line}");
-        }
-    }
-
-    fn tell_step(&mut self, metrics: &Metrics) {
-        let (last, since) = (metrics.step >= self.steps.1, self.started.elapsed());
-        let wait = if since < FIRST { SOON.min(progress::every()) } else { progress::every() };
-        if self.terminal.is_some() || !(last || metrics.step == 1 || self.reported.is_none_or(|t| t.elapsed() >= wait))
-        {
-            return;
-        }
-        let mut line = format!("step {}/{}", metrics.step, self.steps.1);
-        for (name, value) in draw::shown(metrics) {
-            line += &format!("  {name} {}", draw::figure(value));
-        }
-        line += &self.left().filter(|_| !last).map_or_else(String::new, |left| format!("  {left}"));
-        self.say(&line);
-    }
-
-    /// Reports progress while no step ends.
-    fn tell_within(&mut self) {
-        let (step, steps) = self.steps;
-        let mut parts = Vec::new();
-        if self.stages.len() > 1 {
-            parts.extend(self.stages.get(self.current).map(|s| s.name.clone()));
-        }
-        if steps > 0 && step < steps {
-            parts.push(format!("step {}/{steps}", step + 1));
-        }
-        parts.extend(self.within.as_ref().map(Within::text));
-        if parts.is_empty() || self.within.is_none() {
-            parts.push(format!("running for {}", duration(self.started.elapsed().as_secs_f64())));
-        }
-        parts.extend(self.left());
-        self.say(&parts.join("  "));
-    }
-
     /// Formats the remaining time as `12 s left, 8 min 03 s in all`.
     pub(super) fn left(&self) -> Option<String> {
         let stage = self.seconds_left().filter(|_| self.steps.0 < self.steps.1).map(duration);
@@ -349,8 +235,8 @@ impl Within {
     /// Formats progress as `responses 12/32  5120 tokens  340 tokens/s`.
     pub(super) fn text(&self) -> String {
         let Within { what, done, total, sampled } = self;
-        let sampled = sampled
-            .map_or_else(String::new, |(tokens, rate)| format!("  {tokens} tokens  {} tokens/s", draw::figure(rate)));
+        let sampled =
+            sampled.map_or_else(String::new, |(tokens, rate)| format!("  {tokens} tokens  {} tokens/s", figure(rate)));
         format!("{what} {done}/{total}{sampled}")
     }
 }

@@ -10,7 +10,7 @@ mod signals;
 mod terminal;
 
 use meno_engine::Tokenizer;
-use meno_engine::taught::{Family, Taught};
+use meno_engine::task_profile::{QuestionPattern, TaskProfile};
 use meno_engine::tokenizer::CharacterLevel;
 use meno_model::{Config, Dtype, Model};
 use serde_json::{Value, json};
@@ -53,12 +53,13 @@ fn model_of(dir: &Path, taught: bool, context: usize) {
     model.save(dir, Dtype::F32).unwrap();
     tokenizer.save(dir, Some(TEMPLATE)).unwrap();
     if taught {
-        let family = Family { pattern: r"(\d+\+\d+)".into(), ignore: Some(r"[\s=?]".into()), prompt: "{1}=".into() };
-        Taught {
+        let pattern =
+            QuestionPattern { pattern: r"(\d+\+\d+)".into(), ignore: Some(r"[\s=?]".into()), prompt: "{1}=".into() };
+        TaskProfile {
             description: "Sums.".into(),
             examples: vec!["1 + 2".into()],
-            families: vec![family],
-            otherwise: "I only know sums.".into(),
+            patterns: vec![pattern],
+            fallback: "I only know sums.".into(),
         }
         .save(dir)
         .unwrap();

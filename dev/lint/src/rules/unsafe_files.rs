@@ -16,7 +16,7 @@ const FILES: [(&str, &str); 16] = [
     ("crates/meno-model/src/gguf.rs", "mmap"),
     ("crates/meno-model/src/safetensors.rs", "mmap"),
     ("crates/meno-train/tests/allocations.rs", "an allocator that counts"),
-    ("crates/meno/src/commands/bench.rs", "FFI: processor time"),
+    ("crates/meno/src/commands/bench/measures.rs", "FFI: peak memory"),
     ("crates/meno/src/commands/doctor/machine.rs", "FFI: free disk space"),
     ("crates/meno/src/exit.rs", "FFI: signal handlers"),
     ("crates/meno/tests/bad_input/main.rs", "FFI: limits of a child process"),

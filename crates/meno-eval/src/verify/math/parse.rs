@@ -5,7 +5,9 @@
 //! to the implied product after it (`\cos 2x`), up to the next sum, relation, explicit operator or function.
 
 mod atoms;
+mod brackets;
 mod command;
+mod connectives;
 mod factors;
 mod grammar;
 mod matrix;
@@ -13,8 +15,9 @@ mod parser;
 mod postfix;
 mod quantity;
 mod readings;
+mod sums;
 
+pub(super) use connectives::is_connective;
 pub(super) use factors::is_numeric;
-pub(super) use grammar::is_connective;
 pub(super) use readings::has_long_words;
 pub use readings::parse;

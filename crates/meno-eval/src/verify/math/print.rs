@@ -128,6 +128,25 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
+/// Writes a prefix and its operand.
+fn prefixed(f: &mut Formatter<'_>, prefix: &str, operand: &Expr, least: Level) -> Result {
+    f.write_str(prefix)?;
+    operand.at(f, least)
+}
+
+/// Writes an operand and its suffix.
+fn suffixed(f: &mut Formatter<'_>, operand: &Expr, least: Level, suffix: &str) -> Result {
+    operand.at(f, least)?;
+    f.write_str(suffix)
+}
+
+/// Writes the application of a function with this name.
+fn applied(f: &mut Formatter<'_>, name: &str, args: &[Expr]) -> Result {
+    write!(f, "{name}\\left(")?;
+    joined(f, args, ", ", Level::Logic)?;
+    f.write_str("\\right)")
+}
+
 /// True if `\text{…}` with this content parses as words without quotes: it contains a word and has no other meaning.
 fn reads_as_words(text: &str) -> bool {
     let has_word = text.split(|c: char| !c.is_alphabetic()).any(|word| word.chars().nth(1).is_some());
@@ -160,23 +179,11 @@ fn bracket(bracket: Bracket, open: bool) -> &'static str {
 fn sum(f: &mut Formatter<'_>, terms: &[Expr]) -> Result {
     for (i, term) in terms.iter().enumerate() {
         match term {
-            Expr::Neg(x) => {
-                f.write_str(" - ")?;
-                x.at(f, Level::Product)?;
-            }
-            Expr::PlusMinus(x) => {
-                f.write_str(" \\pm ")?;
-                x.at(f, Level::Product)?;
-            }
-            Expr::MinusPlus(x) => {
-                f.write_str(" \\mp ")?;
-                x.at(f, Level::Product)?;
-            }
-            _ => {
-                f.write_str(if i > 0 { " + " } else { "" })?;
-                term.at(f, Level::Product)?;
-            }
-        }
+            Expr::Neg(x) => prefixed(f, " - ", x, Level::Product),
+            Expr::PlusMinus(x) => prefixed(f, " \\pm ", x, Level::Product),
+            Expr::MinusPlus(x) => prefixed(f, " \\mp ", x, Level::Product),
+            _ => prefixed(f, if i > 0 { " + " } else { "" }, term, Level::Product),
+        }?;
     }
     Ok(())
 }
@@ -195,16 +202,47 @@ pub(super) fn rows(f: &mut Formatter<'_>, rows: &[Vec<Expr>]) -> Result {
     Ok(())
 }
 
+fn matrix(f: &mut Formatter<'_>, environment: &str, m: &[Vec<Expr>]) -> Result {
+    write!(f, "\\begin{{{environment}}}")?;
+    rows(f, m)?;
+    write!(f, "\\end{{{environment}}}")
+}
+
+fn set(f: &mut Formatter<'_>, items: &[Expr]) -> Result {
+    f.write_str("\\{")?;
+    // A colon in a set means "such that".
+    let colon = items.iter().any(has_colon);
+    joined(f, items, ", ", if colon { Level::Sum } else { Level::Logic })?;
+    f.write_str("\\}")
+}
+
+fn cycle(f: &mut Formatter<'_>, items: &[Expr]) -> Result {
+    f.write_str("(")?;
+    joined(f, items, "\\ ", Level::Atom)?;
+    f.write_str(")")
+}
+
+fn chain(f: &mut Formatter<'_>, operands: &[Expr], relations: &[Relation]) -> Result {
+    for (i, operand) in operands.iter().enumerate() {
+        if let Some(relation) = i.checked_sub(1).and_then(|i| relations.get(i)) {
+            write!(f, " {relation}")?;
+        }
+        operand.at(f, Level::Sets)?;
+    }
+    Ok(())
+}
+
+fn logic(f: &mut Formatter<'_>, name: &str, operands: &[Expr]) -> Result {
+    match operands {
+        [x] => prefixed(f, &format!("\\{name} "), x, Level::Chain),
+        _ => joined(f, operands, &format!(" \\{name} "), Level::Chain),
+    }
+}
+
 fn call(f: &mut Formatter<'_>, function: Function, args: &[Expr]) -> Result {
     match (function, args) {
-        (Function::Factorial, [x]) => {
-            x.at(f, Level::Atom)?;
-            f.write_str("!")
-        }
-        (Function::DoubleFactorial, [x]) => {
-            x.at(f, Level::Atom)?;
-            f.write_str("!!")
-        }
+        (Function::Factorial, [x]) => suffixed(f, x, Level::Atom, "!"),
+        (Function::DoubleFactorial, [x]) => suffixed(f, x, Level::Atom, "!!"),
         (Function::Binomial, [n, k]) => write!(f, "\\binom{{{n}}}{{{k}}}"),
         (Function::LogBase, [base, x]) => write!(f, "\\log_{{{base}}}\\left({x}\\right)"),
         (Function::Abs, [x]) => write!(f, "\\left\\lvert {x}\\right\\rvert "),
@@ -215,16 +253,8 @@ fn call(f: &mut Formatter<'_>, function: Function, args: &[Expr]) -> Result {
             f.write_str(" \\bmod ")?;
             b.at(f, Level::Postfix)
         }
-        (Function::Det, [Expr::Matrix(m)]) => {
-            f.write_str("\\begin{vmatrix}")?;
-            rows(f, m)?;
-            f.write_str("\\end{vmatrix}")
-        }
-        _ => {
-            write!(f, "\\operatorname{{{}}}\\left(", name_of(function))?;
-            joined(f, args, ", ", Level::Logic)?;
-            f.write_str("\\right)")
-        }
+        (Function::Det, [Expr::Matrix(m)]) => matrix(f, "vmatrix", m),
+        _ => applied(f, &format!("\\operatorname{{{}}}", name_of(function)), args),
     }
 }
 
@@ -240,18 +270,9 @@ impl Display for Expr {
             }
             Expr::Add(terms) => sum(f, terms),
             Expr::Mul(factors) => joined(f, factors, " \\cdot ", Level::Postfix),
-            Expr::Neg(x) => {
-                f.write_str("-")?;
-                x.at(f, Level::Product)
-            }
-            Expr::PlusMinus(x) => {
-                f.write_str("\\pm ")?;
-                x.at(f, Level::Product)
-            }
-            Expr::MinusPlus(x) => {
-                f.write_str("\\mp ")?;
-                x.at(f, Level::Product)
-            }
+            Expr::Neg(x) => prefixed(f, "-", x, Level::Product),
+            Expr::PlusMinus(x) => prefixed(f, "\\pm ", x, Level::Product),
+            Expr::MinusPlus(x) => prefixed(f, "\\mp ", x, Level::Product),
             Expr::Div(a, b) => write!(f, "\\frac{{{a}}}{{{b}}}"),
             Expr::Pow(a, b) => {
                 a.at(f, Level::Atom)?;
@@ -262,20 +283,10 @@ impl Display for Expr {
                 _ => write!(f, "\\sqrt[{n}]{{{x}}}"),
             },
             Expr::Mixed(whole, part) => write!(f, "{whole}{part}"),
-            Expr::Percent(x) => {
-                x.at(f, Level::Atom)?;
-                f.write_str("\\%")
-            }
-            Expr::Degrees(x) => {
-                x.at(f, Level::Atom)?;
-                f.write_str("^{\\circ}")
-            }
+            Expr::Percent(x) => suffixed(f, x, Level::Atom, "\\%"),
+            Expr::Degrees(x) => suffixed(f, x, Level::Atom, "^{\\circ}"),
             Expr::Call(function, args) => call(f, *function, args),
-            Expr::Apply(name, args) => {
-                write!(f, "{name}\\left(")?;
-                joined(f, args, ", ", Level::Logic)?;
-                f.write_str("\\right)")
-            }
+            Expr::Apply(name, args) => applied(f, name, args),
             Expr::Sum(s) => series(f, "sum", s),
             Expr::Product(s) => series(f, "prod", s),
             Expr::Based(value, base) => write!(f, "{}_{{{base}}}", value.to_str_radix(*base).to_uppercase()),
@@ -292,29 +303,15 @@ impl Display for Expr {
                 let nested = items.iter().any(|e| matches!(e, Expr::List(_)));
                 joined(f, items, if nested { "; " } else { ", " }, if nested { Level::List } else { Level::Logic })
             }
-            Expr::Set(items) => {
-                f.write_str("\\{")?;
-                // A colon in a set means "such that".
-                let colon = items.iter().any(has_colon);
-                joined(f, items, ", ", if colon { Level::Sum } else { Level::Logic })?;
-                f.write_str("\\}")
-            }
+            Expr::Set(items) => set(f, items),
             Expr::Where(element, condition) => write!(f, "\\{{{element} \\mid {condition}\\}}"),
             Expr::Tuple(left, items, right) => {
                 f.write_str(bracket(*left, true))?;
                 joined(f, items, ", ", Level::Logic)?;
                 f.write_str(bracket(*right, false))
             }
-            Expr::Matrix(m) => {
-                f.write_str("\\begin{pmatrix}")?;
-                rows(f, m)?;
-                f.write_str("\\end{pmatrix}")
-            }
-            Expr::Cycles(cycles) => cycles.iter().try_for_each(|cycle| {
-                f.write_str("(")?;
-                joined(f, cycle, "\\ ", Level::Atom)?;
-                f.write_str(")")
-            }),
+            Expr::Matrix(m) => matrix(f, "pmatrix", m),
+            Expr::Cycles(cycles) => cycles.iter().try_for_each(|items| cycle(f, items)),
             Expr::Union(parts) => joined(f, parts, " \\cup ", Level::Ratio),
             Expr::Intersection(parts) => joined(f, parts, " \\cap ", Level::Ratio),
             Expr::Difference(a, b) => {
@@ -322,22 +319,8 @@ impl Display for Expr {
                 f.write_str(" \\setminus ")?;
                 b.at(f, Level::Ratio)
             }
-            Expr::Chain(operands, relations) => {
-                for (i, operand) in operands.iter().enumerate() {
-                    if let Some(relation) = i.checked_sub(1).and_then(|i| relations.get(i)) {
-                        write!(f, " {relation}")?;
-                    }
-                    operand.at(f, Level::Sets)?;
-                }
-                Ok(())
-            }
-            Expr::Logic(name, operands) => match operands.as_slice() {
-                [x] => {
-                    write!(f, "\\{name} ")?;
-                    x.at(f, Level::Chain)
-                }
-                _ => joined(f, operands, &format!(" \\{name} "), Level::Chain),
-            },
+            Expr::Chain(operands, relations) => chain(f, operands, relations),
+            Expr::Logic(name, operands) => logic(f, name, operands),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::data::Question;
+use crate::observer::Quiet;
 use crate::rewards::tests::{input, question};
-use crate::run::Quiet;
 use std::os::unix::fs::PermissionsExt;
 
 /// Collects notes; stops after a number of checks.

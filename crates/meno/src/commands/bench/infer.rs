@@ -1,7 +1,7 @@
 //! `meno bench infer`: tokens per second for a prompt and for generation, with one sequence and with many. It
 //! works like llama-bench: arbitrary tokens, logits computed at every step, nothing sampled.
 
-use super::median;
+use super::measures::{median, peak_rss_mb};
 use crate::arguments::{ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
@@ -180,7 +180,7 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     work.next("peaks of the processor and profile");
     put("peak_int8_gops".into(), json!(roofline::int8_gops()));
     put("peak_read_gb_per_s".into(), json!(roofline::read_gb_per_s()));
-    put("peak_rss_mb".into(), json!(super::peak_rss_mb()));
+    put("peak_rss_mb".into(), json!(peak_rss_mb()));
     let prompt = r.profile(|r| r.prompt(1, args.prompt))?;
     let generated = r.profile(|r| r.generate(1, 0, args.generate))?;
     let ms = |ops: &[(&str, f64)], tokens: usize| -> Map<String, Value> {

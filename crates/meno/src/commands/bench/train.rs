@@ -1,7 +1,7 @@
 //! `meno bench train`: tokens per second of complete training steps, by CPU time and by wall-clock time, and
 //! a profile by op.
 
-use super::{median, peak_rss_mb};
+use super::measures::{median, peak_rss_mb};
 use crate::arguments::{thread_count, threads_of};
 use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, ensure};

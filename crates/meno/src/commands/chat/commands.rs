@@ -1,7 +1,9 @@
 //! The commands of a chat, which begin with `/`.
 
+use super::command_table::{COMMANDS, KEYS};
 use super::conversation::Conversation;
-use super::{Chat, rescue, settings};
+use super::dialogue::Chat;
+use super::{rescue, settings};
 use crate::exit::one_line;
 use crate::open::at_home;
 use crate::terminal::printable;
@@ -9,40 +11,6 @@ use anyhow::Result;
 use meno_train::recipe::near;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-
-/// A command, its argument, and its help text.
-pub(super) struct Command {
-    pub(super) name: &'static str,
-    arguments: &'static str,
-    does: &'static str,
-}
-
-const fn command(name: &'static str, arguments: &'static str, does: &'static str) -> Command {
-    Command { name, arguments, does }
-}
-
-/// All commands, in the order of `/help`.
-pub(super) const COMMANDS: [Command; 10] = [
-    command("/help", "", "this"),
-    command("/retry", "", "answer the last question again"),
-    command("/system", "[TEXT|none]", "show or change the instructions before the conversation"),
-    command("/set", "[NAME [VALUE]]", "show or change temperature, top_p, top_k, min_p, max_tokens, stop, seed"),
-    command("/think", "[on|off]", "show the last thought; thoughts in full, or folded when they end"),
-    command("/copy", "", "copy the last answer to the clipboard of the terminal (OSC 52)"),
-    command("/save", "[--force] FILE", "write the conversation (.json: messages, else Markdown)"),
-    command("/load", "FILE", "continue a conversation that was saved as .json"),
-    command("/clear", "", "forget the conversation"),
-    command("/exit", "", "leave"),
-];
-
-/// The keys, listed below the commands.
-const KEYS: [(&str, &str); 5] = [
-    ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
-    ("Ctrl-D", "leave"),
-    ("\\ at the end", "the question continues on the next line; or put it between \"\"\" and \"\"\""),
-    ("Tab, ↑", "complete a command or a file; earlier lines, of earlier sessions too"),
-    ("//…", "a question that begins with /"),
-];
 
 /// What to do after a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -133,7 +101,7 @@ impl Chat {
                 println!("The instructions hold from the next answer on.");
             }
         }
-        if self.voice.taught().is_some() && !argument.is_empty() {
+        if self.backend.task_profile().is_some() && !argument.is_empty() {
             println!("This model was taught one task and takes no instructions.");
         }
     }
@@ -166,7 +134,7 @@ impl Chat {
     /// Saves the conversation and reports it; returns true on success.
     pub(super) fn save_to(&mut self, file: &Path, force: bool) -> bool {
         let file = at_home(file);
-        match self.talk.save(&file, force, self.voice.name()) {
+        match self.talk.save(&file, force, self.backend.name()) {
             Ok(()) => println!("{} written to {}", turns(self.talk.turns.len()), file.display()),
             Err(e) => {
                 println!("{}", one_line(&e));

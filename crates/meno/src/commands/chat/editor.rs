@@ -1,7 +1,8 @@
 //! The input line: multi-line input, completion of commands, and a history that persists across sessions.
 
-use super::commands::COMMANDS;
+use super::command_table::COMMANDS;
 use super::settings;
+use super::state_dir::{private_directory, state_dir};
 use crate::terminal;
 use anyhow::{Context as _, Result};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -13,7 +14,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use std::cell::Cell;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Starts and ends a text of several lines.
 const QUOTES: &str = "\"\"\"";
@@ -122,22 +123,6 @@ impl LineEditor {
             eprintln!("note: {}: {what}, so no history is kept: {error}", file.display());
         }
     }
-}
-
-/// The `meno` directory in the state directory (XDG base directories).
-pub(super) fn state_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("meno"))
-}
-
-/// Creates a directory that only its owner can read.
-pub(super) fn private_directory(dir: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
 }
 
 /// The text of a typed input: lines joined by a trailing `\`, or everything between quotes.

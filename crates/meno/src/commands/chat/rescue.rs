@@ -3,7 +3,7 @@
 //! the part of its answer written so far.
 
 use super::conversation::{Conversation, Turn};
-use super::editor::{private_directory, state_dir};
+use super::state_dir::{private_directory, state_dir};
 use meno_engine::reasoning::Piece;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;

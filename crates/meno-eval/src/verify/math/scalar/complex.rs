@@ -7,8 +7,9 @@ use std::cmp::Ordering;
 use num_rational::BigRational;
 use num_traits::{One, ToPrimitive};
 
-use super::ball::{Ball, Mag};
+use super::ball::Ball;
 use super::elementary::{self, MAX_EXPONENT};
+use super::magnitude::Mag;
 use super::work::Failure;
 
 /// A rectangle in the complex plane.

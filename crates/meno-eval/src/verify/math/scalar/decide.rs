@@ -9,6 +9,7 @@ use super::arena::{Arena, Id, Op};
 use super::domain::{MAX_PRECISION, SINGULAR_PRECISION, defined, magnitude};
 use super::equality::Equality;
 use super::evaluate::{Context, Evaluation, EvaluationOrder, Value};
+use super::pair::Pair;
 use super::rational::integer;
 use super::work::{Failure, Work};
 use super::{bound, field, jumps, points};
@@ -45,11 +46,7 @@ fn decide(arena: &mut Arena, a: Id, b: Id, work: &mut Work) -> Result<Equality, 
             other => other,
         };
     }
-    if variables && verdict == Equality::Equal {
-        jumps::confirm(arena, jumps::Pair { a, b, same }, work)
-    } else {
-        Ok(verdict)
-    }
+    if variables && verdict == Equality::Equal { jumps::confirm(arena, Pair { a, b, same }, work) } else { Ok(verdict) }
 }
 
 /// Decides whether two constants are equal.

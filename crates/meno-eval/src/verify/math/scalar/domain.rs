@@ -129,3 +129,9 @@ pub(super) fn is_jump(arena: &Arena, id: Id) -> bool {
 pub(super) fn is_whole_name(arena: &Arena, v: usize) -> bool {
     matches!(&arena.atoms[v], Atom::Symbol(name) if matches!(name.as_str(), "n" | "m" | "k"))
 }
+
+/// The variables in a plan.
+pub(super) fn variables(arena: &Arena, plan: &EvaluationOrder) -> Vec<usize> {
+    let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
+    plan.nodes().iter().filter_map(index).collect()
+}

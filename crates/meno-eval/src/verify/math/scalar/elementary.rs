@@ -11,7 +11,8 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
-use super::ball::{Ball, Mag};
+use super::ball::Ball;
+use super::magnitude::Mag;
 use super::work::Failure;
 
 /// Maximum exponent of two in a result or an argument of exp.

@@ -8,8 +8,7 @@
 //!    polynomial in whole numbers. Compares exactly at all jumps and between them, over a whole period. Other jumps,
 //!    such as ⌊sin² x⌋, cannot be confirmed.
 //! 3. Compares exactly at the bends (|x|, max, min) of linear arguments and on both sides.
-//! 4. Compares powers with variables in the exponent exactly at negative bases where every step of both sides is real:
-//!    (x^a)^b is x^{ab} for whole numbers only.
+//! 4. Compares powers with variables in the exponent at negative bases (`negative_bases`).
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -18,9 +17,11 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::tree::Function;
 use super::arena::{Arena, Atom, Id, Op};
-use super::domain::{integer_variables, is_jump, is_whole_name};
+use super::domain::{integer_variables, is_jump, variables};
 use super::equality::Equality;
 use super::evaluate::EvaluationOrder;
+use super::negative_bases::{at_powers, powers};
+use super::pair::{Decide, Pair, compare_at};
 use super::rational::{integer, order, ratio, same as same_number};
 use super::substitute::{Replacement, images};
 use super::work::{Failure, Work};
@@ -33,22 +34,6 @@ const MAX_POINTS: usize = 200;
 const MAX_PERIOD: u64 = 48;
 /// Values of the other variables while one variable takes the points.
 const FIXED_VALUES: [(i64, i64); 4] = [(5, 1), (-7, 2), (1, 3), (0, 1)];
-/// Exponents and bases for comparing powers.
-const EXPONENTS: [(i64, i64); 8] = [(2, 1), (1, 2), (-1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (2, 3)];
-const BASES: [(i64, i64); 3] = [(-2, 1), (-1, 1), (-1, 3)];
-
-/// Decides whether two nodes are equal. The caller passes it in, because the decision itself calls this module.
-pub(super) type Decide = fn(&mut Arena, Id, Id, &mut Work) -> Equality;
-
-/// Two expressions to compare.
-#[derive(Clone, Copy)]
-pub(super) struct Pair {
-    pub(super) a: Id,
-    pub(super) b: Id,
-    /// Decides about the two after numbers or other nodes replace some of their nodes.
-    pub(super) same: Decide,
-}
-
 /// A linear function of the variables: coefficients by variable index, and a constant.
 struct Linear {
     coefficients: Vec<(usize, BigRational)>,
@@ -351,79 +336,6 @@ fn at_bends(
         }
     }
     Ok(Equality::Equal)
-}
-
-/// The real variables in exponents, and the real variables in the bases of these powers.
-fn powers(
-    arena: &Arena,
-    plan: &EvaluationOrder,
-    integers: &[bool],
-    work: &mut Work,
-) -> Result<(Vec<usize>, Vec<usize>), Failure> {
-    let (mut exponents, mut bases) = (Vec::new(), Vec::new());
-    for &id in plan.nodes() {
-        let Op::Pow(base, exponent) = *arena.op(id) else { continue };
-        if arena.bound(id) != 0 || arena.is_positive(base) || arena.is_real(exponent) {
-            continue;
-        }
-        exponents.extend(variables(arena, &EvaluationOrder::new(arena, &[exponent], work)?));
-        bases.extend(variables(arena, &EvaluationOrder::new(arena, &[base], work)?));
-    }
-    for list in [&mut exponents, &mut bases] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    exponents.retain(|&v| !integers[v] && !is_whole_name(arena, v));
-    Ok((exponents, bases))
-}
-
-/// Compares at negative bases with whole and fractional exponents, where all steps are real.
-fn at_powers(
-    arena: &mut Arena,
-    pair: Pair,
-    plan: &EvaluationOrder,
-    (exponents, bases): &(Vec<usize>, Vec<usize>),
-    work: &mut Work,
-) -> Result<Equality, Failure> {
-    if exponents.is_empty() || bases.is_empty() {
-        return Ok(Equality::Equal);
-    }
-    let count = EXPONENTS.len();
-    let rounds = if exponents.len() == 1 { count } else { count * count };
-    for round in 0..rounds {
-        let mut point = vec![integer(3); arena.atoms.len()];
-        for (k, &v) in exponents.iter().enumerate() {
-            let (n, d) = EXPONENTS[if k == 0 { round % count } else { (round / count + k - 1) % count }];
-            point[v] = ratio(n, d);
-        }
-        for (k, &v) in bases.iter().filter(|v| !exponents.contains(v)).enumerate() {
-            let (n, d) = BASES[(round + k) % BASES.len()];
-            point[v] = ratio(n, d);
-        }
-        let Ok(image) = images(arena, &[pair.a, pair.b], &Replacement::Point(&point), work) else {
-            return Ok(Equality::Equal);
-        };
-        let real = plan.nodes().iter().all(|&id| arena.bound(id) != 0 || arena.is_real(image[id]));
-        if real && (pair.same)(arena, image[pair.a], image[pair.b], work) == Equality::Different {
-            return Ok(Equality::Different);
-        }
-    }
-    Ok(Equality::Equal)
-}
-
-/// Compares exactly at a point.
-fn compare_at(arena: &mut Arena, pair: Pair, point: &[BigRational], work: &mut Work) -> Result<Equality, Failure> {
-    match images(arena, &[pair.a, pair.b], &Replacement::Point(point), work) {
-        Ok(image) => Ok((pair.same)(arena, image[pair.a], image[pair.b], work)),
-        Err(_) if work.left() == 0 => Err(Failure::Limit),
-        Err(_) => Ok(Equality::Undecided),
-    }
-}
-
-/// The variables in a plan.
-fn variables(arena: &Arena, plan: &EvaluationOrder) -> Vec<usize> {
-    let index = |id: &Id| if let Op::Variable(index) = arena.op(*id) { Some(*index) } else { None };
-    plan.nodes().iter().filter_map(index).collect()
 }
 
 /// Interprets a node as a linear function.

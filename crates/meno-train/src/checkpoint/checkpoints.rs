@@ -1,23 +1,50 @@
-//! Finds the checkpoint to continue from: the newest intact one.
+//! The checkpoints of a run: where they are written and when, and which of them is the newest intact one.
 
-use super::{Checkpoints, State, checksums, error, read_state};
+use super::checksums;
+use super::found::Found;
+use super::state::{RunInputs, State, read_state};
 use crate::error::Error;
+use crate::run_lock::RunLock;
+use meno_model::Dtype;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// An intact checkpoint.
+/// Where and when to write checkpoints.
 #[derive(Clone, Debug)]
-pub struct Found {
-    /// Its directory.
-    pub path: PathBuf,
-    /// Its training state.
-    pub state: State,
-    /// Notes for the user: newer checkpoints that are damaged, missing checksums.
-    pub notes: Vec<String>,
-    /// Newer checkpoints that are damaged.
-    damaged: Vec<PathBuf>,
+pub struct Checkpoints {
+    /// The run directory.
+    pub dir: PathBuf,
+    /// Optimizer steps between two checkpoints; 0 writes only the last one.
+    pub save_steps: usize,
+    /// Number of checkpoints to keep; 0 keeps all.
+    pub save_total_limit: usize,
+    /// Type of the saved weights. Below f32, the training state contains the f32 master weights.
+    pub dtype: Dtype,
+    /// Continue from the newest checkpoint if there is one.
+    pub resume: bool,
+    /// Files to include in every checkpoint, by name: tokenizer, chat template, generation config.
+    pub assets: Vec<(String, Vec<u8>)>,
+    /// The recipe and data at the start of the run, stored for a later resume.
+    pub inputs: Option<RunInputs>,
+    /// The checkpoint to continue from, if it was searched for before the run.
+    pub found: Option<Found>,
+    /// Keeps other processes out of the directory as long as a clone of this exists.
+    pub lock: Option<Arc<RunLock>>,
 }
 
 impl Checkpoints {
+    /// Writes checkpoints with f32 weights to `dir` every `save_steps` optimizer steps and keeps the last two.
+    pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
+        let (dir, dtype, assets) = (dir.into(), Dtype::F32, Vec::new());
+        let (inputs, found, lock) = (None, None, None);
+        Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, inputs, found, lock }
+    }
+
+    /// Returns true if a checkpoint is due after `step` of `max_steps`.
+    pub fn due(&self, step: usize, max_steps: usize) -> bool {
+        step >= max_steps || (self.save_steps > 0 && step.is_multiple_of(self.save_steps))
+    }
+
     /// Returns the newest checkpoint and its step, without checking that it is intact.
     pub fn latest(&self) -> Option<(usize, PathBuf)> {
         self.all().pop()
@@ -64,25 +91,12 @@ impl Checkpoints {
     }
 }
 
-impl Found {
-    /// Renames damaged checkpoints, so that they are no longer found: `checkpoint-40.damaged`.
-    pub(super) fn set_aside_damaged(&self) -> Result<(), Error> {
-        for path in &self.damaged {
-            let mut aside = path.clone().into_os_string();
-            aside.push(".damaged");
-            let _ = std::fs::remove_dir_all(&aside); // remove an earlier one
-            std::fs::rename(path, &aside).map_err(Error::io(path))?;
-        }
-        Ok(())
-    }
-}
-
 /// Returns the state of a checkpoint if its files are intact, and true if it has checksums.
 fn whole(step: usize, path: &Path) -> Result<(State, bool), Error> {
     let checked = checksums::check(path)?;
     let state = read_state(path)?;
     if state.step != step {
-        return Err(error(path, format!("its training state is of step {}", state.step)));
+        return Err(Error::checkpoint(path, format!("its training state is of step {}", state.step)));
     }
     for name in ["model.safetensors", "config.json", "training_state.safetensors"] {
         let file = path.join(name);

@@ -12,14 +12,14 @@ use std::io::{self, Write};
 /// top. A terminal that grows again brings them back. Lines that went off the top are remembered, so that
 /// they are erased when they come back.
 #[derive(Debug, Default)]
-pub(crate) struct Redrawn {
+pub(crate) struct LiveRegion {
     widths: Vec<usize>,
     /// Widths of lines that went off the top since they were drawn.
     above: Vec<usize>,
     size: (usize, usize),
 }
 
-impl Redrawn {
+impl LiveRegion {
     /// Columns and rows of the terminal at the last drawing.
     pub(crate) fn size(&self) -> (usize, usize) {
         self.size
@@ -95,9 +95,9 @@ impl Redrawn {
 mod tests {
     use super::*;
 
-    fn up(redrawn: &mut Redrawn, lines: &[(String, usize)], size: (usize, usize)) -> String {
+    fn up(region: &mut LiveRegion, lines: &[(String, usize)], size: (usize, usize)) -> String {
         let mut out = Vec::new();
-        redrawn.draw(&mut out, lines, size).unwrap();
+        region.draw(&mut out, lines, size).unwrap();
         let text = String::from_utf8(out).unwrap();
         text.split("\x1b[")
             .find_map(|s| s.split_once('A').filter(|s| s.0.parse::<u16>().is_ok()))
@@ -107,33 +107,33 @@ mod tests {
 
     #[test]
     fn it_goes_up_exactly_over_what_it_drew() {
-        let mut redrawn = Redrawn::default();
+        let mut region = LiveRegion::default();
         let lines = [("a".repeat(30), 30), (String::new(), 0)];
-        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
-        assert_eq!(up(&mut redrawn, &lines[..1], (40, 24)), "2");
-        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "1");
+        assert_eq!(up(&mut region, &lines, (40, 24)), "");
+        assert_eq!(up(&mut region, &lines[..1], (40, 24)), "2");
+        assert_eq!(up(&mut region, &lines, (40, 24)), "1");
         // The terminal is narrower now: the first line takes three rows.
-        assert_eq!(up(&mut redrawn, &[], (14, 24)), "4");
-        assert_eq!(up(&mut redrawn, &lines, (40, 24)), "");
+        assert_eq!(up(&mut region, &[], (14, 24)), "4");
+        assert_eq!(up(&mut region, &lines, (40, 24)), "");
     }
 
     #[test]
     fn what_went_off_the_top_is_taken_away_when_it_comes_back() {
-        let mut redrawn = Redrawn::default();
+        let mut region = LiveRegion::default();
         let (wide, narrow): (Vec<_>, Vec<_>) =
             ((0..6).map(|_| (String::new(), 30)).collect(), vec![(String::new(), 9); 4]);
-        up(&mut redrawn, &wide, (31, 10));
+        up(&mut region, &wide, (31, 10));
         // Six lines of three rows each on nine rows: three lines went off the top.
-        assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "9");
+        assert_eq!(up(&mut region, &narrow, (10, 10)), "9");
         // Nothing changed: the lines that went off are still gone.
-        assert_eq!(up(&mut redrawn, &narrow, (10, 10)), "4");
+        assert_eq!(up(&mut region, &narrow, (10, 10)), "4");
         // The terminal is wide again: the three lines are back above the four.
-        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "7");
-        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "6");
+        assert_eq!(up(&mut region, &wide, (31, 10)), "7");
+        assert_eq!(up(&mut region, &wide, (31, 10)), "6");
         // Text written in between is never erased.
-        up(&mut redrawn, &narrow, (10, 10));
-        redrawn.erase(&mut Vec::new(), (10, 10)).unwrap();
-        up(&mut redrawn, &narrow, (10, 10));
-        assert_eq!(up(&mut redrawn, &wide, (31, 10)), "4");
+        up(&mut region, &narrow, (10, 10));
+        region.erase(&mut Vec::new(), (10, 10)).unwrap();
+        up(&mut region, &narrow, (10, 10));
+        assert_eq!(up(&mut region, &wide, (31, 10)), "4");
     }
 }

@@ -1,17 +1,17 @@
 //! Shows an answer as it arrives: the thought folded, the answer in full.
 
 use crate::remote::RemoteAnswer;
-use crate::terminal::{self, Fold, Wrapped, dim, printable};
+use crate::terminal::{self, FoldedThought, Wrapped, dim, printable};
 use meno_engine::Finish;
 use meno_engine::reasoning::Piece;
 use std::io::{Stdout, Write, stdout};
 use std::time::Instant;
 
 /// Shows an answer as it arrives.
-pub(super) struct View {
+pub(super) struct AnswerView {
     live: bool,
     think: bool,
-    fold: Option<Fold<Stdout>>,
+    fold: Option<FoldedThought<Stdout>>,
     thought: bool,
     /// True if any part of the answer other than white space was shown.
     answered: bool,
@@ -20,9 +20,17 @@ pub(super) struct View {
     lines: Wrapped,
 }
 
-impl View {
-    pub(super) fn new(live: bool, think: bool) -> View {
-        View { live, think, fold: None, thought: false, answered: false, thought_tokens: 0, lines: Wrapped::default() }
+impl AnswerView {
+    pub(super) fn new(live: bool, think: bool) -> AnswerView {
+        AnswerView {
+            live,
+            think,
+            fold: None,
+            thought: false,
+            answered: false,
+            thought_tokens: 0,
+            lines: Wrapped::default(),
+        }
     }
 
     pub(super) fn piece(&mut self, piece: Piece, tokens: usize) -> std::io::Result<()> {
@@ -57,7 +65,7 @@ impl View {
         match (self.live, self.think) {
             (true, false) => {
                 let (width, _) = terminal::size();
-                let fold = self.fold.get_or_insert_with(|| Fold::new(stdout(), width, true));
+                let fold = self.fold.get_or_insert_with(|| FoldedThought::new(stdout(), width, true));
                 fold.resize(width);
                 fold.push(text, tokens)
             }

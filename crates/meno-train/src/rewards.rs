@@ -12,38 +12,14 @@ pub mod length;
 pub mod program;
 mod prose;
 pub mod repetition;
+mod reward;
 
-use crate::data::{Question, Verdict};
+pub use reward::{Input, Reward};
+
+use crate::data::Question;
 use crate::error::Error;
-use crate::run::Observer;
+use crate::observer::Observer;
 use meno_eval::{Problem, Split, Task};
-
-/// The input of a reward.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// The question.
-    pub question: &'a Question,
-    /// The response as text, without the end-of-sequence token.
-    pub text: &'a str,
-    /// Number of tokens of the response.
-    pub tokens: usize,
-    /// True if the response hit the length limit.
-    pub truncated: bool,
-    /// The verdict, from the same verifier as in evaluation.
-    pub verdict: Verdict,
-}
-
-/// One reward.
-pub trait Reward: Sync {
-    /// Returns its name in metrics: `rewards/<name>/mean`.
-    fn name(&self) -> &str;
-    /// Fails if it cannot score answers to the question; the error explains why.
-    fn check(&self, _question: &Question) -> Result<(), String> {
-        Ok(())
-    }
-    /// Returns the reward of one response.
-    fn score(&self, input: &Input) -> f32;
-}
 
 /// A reward that scores the answers of a rollout together. Every [`Reward`] implements it.
 pub trait BatchReward: Sync {
@@ -164,7 +140,8 @@ pub fn check_task(rewards: &[Weighted], task: &dyn Task, split: Split) -> Result
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::run::Quiet;
+    use crate::data::Verdict;
+    use crate::observer::Quiet;
 
     pub(crate) fn question(language: &str) -> Question {
         Question { language: language.into(), ..Question::default() }
@@ -177,7 +154,7 @@ pub(crate) mod tests {
     #[test]
     fn the_sum_is_weighted() {
         let rewards =
-            [Weighted::new(1.0, accuracy::Accuracy::default()), Weighted::new(0.5, format::Format::default())];
+            [Weighted::new(1.0, accuracy::Accuracy::default()), Weighted::new(0.5, format::FormatReward::default())];
         let q = question("en");
         let mut i = input(&q, "<think>1+1=2</think><answer>2</answer>");
         i.verdict = Verdict::Right;

@@ -17,21 +17,23 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The tasks that a model was trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Taught {
+pub struct TaskProfile {
     /// One or two sentences for the user: what the model can answer.
     pub description: String,
     /// Example questions, as a user would type them.
     pub examples: Vec<String>,
     /// Kinds of questions; the first whose pattern matches is used.
-    pub families: Vec<Family>,
+    #[serde(rename = "families")]
+    pub patterns: Vec<QuestionPattern>,
     /// The reply to all other input.
-    pub otherwise: String,
+    #[serde(rename = "otherwise")]
+    pub fallback: String,
 }
 
 /// One kind of question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Family {
+pub struct QuestionPattern {
     /// A regular expression that must match the whole line, after `ignore` is removed from it.
     pub pattern: String,
     /// A regular expression for irrelevant characters in a line, e.g. `\s` or `[\s?=]`.
@@ -41,21 +43,21 @@ pub struct Family {
     pub prompt: String,
 }
 
-impl Taught {
+impl TaskProfile {
     /// Reads `meno.json` of a model directory; `None` if there is none.
-    pub fn load(dir: &Path) -> Result<Option<Taught>, Error> {
+    pub fn load(dir: &Path) -> Result<Option<TaskProfile>, Error> {
         let path = dir.join(FILE);
         let bytes = match input::read(&path, MAX_BYTES) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(Error::io(&path))?,
         };
-        let taught: Taught = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, e))?;
-        for family in &taught.families {
-            for pattern in [Some(&family.pattern), family.ignore.as_ref()].into_iter().flatten() {
+        let profile: TaskProfile = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, e))?;
+        for question in &profile.patterns {
+            for pattern in [Some(&question.pattern), question.ignore.as_ref()].into_iter().flatten() {
                 Regex::new(pattern).map_err(|e| Error::file(&path, e))?;
             }
         }
-        Ok(Some(taught))
+        Ok(Some(profile))
     }
 
     /// Writes `meno.json` into a model directory.
@@ -65,13 +67,13 @@ impl Taught {
         std::fs::write(&path, json + "\n").map_err(Error::io(&path))
     }
 
-    /// Returns the prompt for a line; `None` if no family matches.
+    /// Returns the prompt for a line; `None` if no pattern matches.
     pub fn prompt(&self, line: &str) -> Option<String> {
-        self.families.iter().find_map(|family| family.prompt(line))
+        self.patterns.iter().find_map(|pattern| pattern.prompt(line))
     }
 }
 
-impl Family {
+impl QuestionPattern {
     fn prompt(&self, line: &str) -> Option<String> {
         let line = match &self.ignore {
             Some(ignore) => Regex::new(ignore).ok()?.replace_all(line, "").into_owned(),
@@ -91,20 +93,20 @@ impl Family {
 mod tests {
     use super::*;
 
-    fn arithmetic() -> Taught {
-        let family = |pattern: &str, prompt: &str| Family {
+    fn arithmetic() -> TaskProfile {
+        let question = |pattern: &str, prompt: &str| QuestionPattern {
             pattern: pattern.into(),
             ignore: Some(r"[\s?=]".into()),
             prompt: prompt.into(),
         };
-        Taught {
+        TaskProfile {
             description: "sums".into(),
             examples: vec!["47 + 85 - 29".into()],
-            families: vec![
-                family(r"(?:whatis|calc)?(\d+(?:[-+*]\d+)+)", "calc {1}="),
-                family(r"算(\d+(?:[-+*]\d+)+)", "算{1}="),
+            patterns: vec![
+                question(r"(?:whatis|calc)?(\d+(?:[-+*]\d+)+)", "calc {1}="),
+                question(r"算(\d+(?:[-+*]\d+)+)", "算{1}="),
             ],
-            otherwise: "I was taught sums".into(),
+            fallback: "I was taught sums".into(),
         }
     }
 
@@ -120,12 +122,12 @@ mod tests {
     #[test]
     fn the_file_reads_back_and_bad_ones_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Taught::load(dir.path()).unwrap(), None);
+        assert_eq!(TaskProfile::load(dir.path()).unwrap(), None);
         arithmetic().save(dir.path()).unwrap();
-        assert_eq!(Taught::load(dir.path()).unwrap(), Some(arithmetic()));
+        assert_eq!(TaskProfile::load(dir.path()).unwrap(), Some(arithmetic()));
         let mut bad = arithmetic();
-        bad.families[0].pattern = "(".into();
+        bad.patterns[0].pattern = "(".into();
         bad.save(dir.path()).unwrap();
-        assert!(Taught::load(dir.path()).unwrap_err().to_string().contains("meno.json"));
+        assert!(TaskProfile::load(dir.path()).unwrap_err().to_string().contains("meno.json"));
     }
 }

@@ -23,7 +23,7 @@ pub enum LrSchedulerType {
 
 /// A schedule over a run of known length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Schedule {
+pub struct LrSchedule {
     /// Its shape.
     pub kind: LrSchedulerType,
     /// Optimizer steps of linear warm-up from 0.
@@ -38,7 +38,7 @@ pub struct Schedule {
     pub decay_end: f32,
 }
 
-impl Schedule {
+impl LrSchedule {
     /// Returns the factor of the peak rate for optimizer step `step`, counted from 0.
     pub fn factor(&self, step: usize) -> f32 {
         if step < self.warmup_steps {
@@ -65,8 +65,8 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn schedule(kind: LrSchedulerType) -> Schedule {
-        Schedule { kind, warmup_steps: 10, max_steps: 110, min_lr_rate: 0.1, decay_start: 0.5, decay_end: 0.9 }
+    fn schedule(kind: LrSchedulerType) -> LrSchedule {
+        LrSchedule { kind, warmup_steps: 10, max_steps: 110, min_lr_rate: 0.1, decay_start: 0.5, decay_end: 0.9 }
     }
 
     #[test]

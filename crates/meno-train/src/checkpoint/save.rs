@@ -1,0 +1,86 @@
+//! Writes a checkpoint.
+
+use super::blocks::{Block, BlockView, Blocks, MASTER};
+use super::checkpoints::Checkpoints;
+use super::checksums;
+use super::state::State;
+use crate::error::Error;
+use meno_model::temporary::Temporary;
+use meno_model::{Dtype, Model};
+use meno_tensor::finite::all_finite;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Writes the checkpoint of `state.step` and returns its path.
+pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
+    let path = to.dir.join(format!("checkpoint-{}", state.step));
+    let temp = Temporary::at(to.dir.join(format!(".checkpoint-{}.tmp", state.step)));
+    // Remove incomplete directories that a killed process left, of this step or another.
+    for entry in std::fs::read_dir(&to.dir).map_err(Error::io(&to.dir))?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(".checkpoint-") && n.ends_with(".tmp")) {
+            std::fs::remove_dir_all(entry.path()).map_err(Error::io(temp.path()))?;
+        }
+    }
+    std::fs::create_dir_all(temp.path()).map_err(Error::io(temp.path()))?;
+    write(to, model, state, blocks, temp.path())?;
+    if path.exists() {
+        std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+    }
+    temp.persist(&path).map_err(Error::io(&path))?;
+    sync(&to.dir)?;
+    if to.save_total_limit > 0 {
+        let all = to.all();
+        for (_, old) in &all[..all.len().saturating_sub(to.save_total_limit)] {
+            std::fs::remove_dir_all(old).map_err(Error::io(old))?;
+        }
+    }
+    Ok(path)
+}
+
+fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>, dir: &Path) -> Result<(), Error> {
+    save_model(to, model, dir)?;
+    let master = (to.dtype != Dtype::F32).then_some((MASTER, Block::Weights(&*model.weights)));
+    let blocks = blocks.iter().map(|(name, buffer)| (name.as_str(), Block::Buffer(*buffer)));
+    let views = blocks.chain(master).map(|(name, block)| (name, BlockView { block, shape: [block.len()] }));
+    let file = dir.join("training_state.safetensors");
+    safetensors::serialize_to_file(views, None, &file)
+        .map_err(|e| Error::Checkpoint { path: file.clone(), message: format!("could not be written: {e}") })?;
+    let state = State { inputs: to.inputs.clone().or_else(|| state.inputs.clone()), ..state.clone() };
+    let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
+    let file = dir.join("training_state.json");
+    std::fs::write(&file, json).map_err(Error::io(&file))?;
+    checksums::write(dir)?;
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
+        sync(&entry.path())?;
+    }
+    sync(dir)
+}
+
+/// Writes the model and its assets to `dir`, at the end of a run. Fails if a weight is not finite, because such a model
+/// cannot be loaded.
+pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
+    let layout = model.layout();
+    for (p, info) in layout.iter().filter(|(p, _)| !layout.is_quantized(*p)) {
+        if all_finite(&model.weights.read(p)?) {
+            continue;
+        }
+        let message = format!(
+            "the weight `{}` is not finite any more, so nothing is saved: lower `train.learning_rate`, or resume from \
+             an earlier checkpoint",
+            info.name
+        );
+        return Err(Error::checkpoint(dir, message));
+    }
+    std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    for (name, bytes) in &to.assets {
+        let file = dir.join(name);
+        std::fs::write(&file, bytes).map_err(Error::io(&file))?;
+    }
+    Ok(model.save(dir, to.dtype)?)
+}
+
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
+}
