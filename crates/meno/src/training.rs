@@ -4,9 +4,9 @@
 use crate::arguments::thread_count;
 pub(crate) use crate::arguments::with_threads;
 use crate::created::Created;
-use crate::hub;
 use crate::interrupt;
 use crate::live::View;
+use crate::locate;
 use crate::open::{self, at_home};
 use crate::output::{self, Inputs};
 use crate::progress::{Unit, Work};
@@ -179,7 +179,7 @@ impl Text {
     /// Loads tokenizer and template for a recipe's model.
     pub(crate) fn of(section: &ModelSection) -> Result<Text> {
         match (&section.tokenizer, &section.path) {
-            (Some(path), _) => Text::load(&hub::locate(&at_home(path))?),
+            (Some(path), _) => Text::load(&locate::locate(&at_home(path))?),
             (None, Some(path)) => {
                 let (path, tokenizer) = open::with_tokenizer(path)?;
                 Text::with(&path, tokenizer)
