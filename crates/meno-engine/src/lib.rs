@@ -1,6 +1,14 @@
 //! Text in, text out: tokenizer, chat template, sampling, continuous batching, and splitting responses into thought and
 //! answer. Start with [`TextModel`]: it loads a model with its text processing and answers in two calls.
 //!
+//! ```no_run
+//! let text = meno_engine::TextModel::load("models/r1-distill".as_ref())?;
+//! let mut session = text.session()?;
+//! let response = session.ask("What is 7 · 8?", &mut |text| print!("{text}"))?;
+//! println!("thought {} characters before the answer {}", response.thought.len(), response.answer);
+//! # Ok::<(), meno_engine::Error>(())
+//! ```
+//!
 //! [`generator::Generator`] works on token ids only. Text is handled in [`tokenizer`], [`chat_template`], [`stop`] and
 //! [`reasoning`]. Generation and training share the weights: [`generator::Generator::generate`] borrows the trainer's
 //! model, and the log-probabilities it records equal those of scoring, bit for bit (`docs/numerics.md`).

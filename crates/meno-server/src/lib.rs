@@ -1,6 +1,18 @@
 //! A server for one model with the APIs of OpenAI and Anthropic: chat completions, completions, responses, messages,
 //! embeddings, tools, structured output, thinking budgets and metrics.
 //!
+//! ```no_run
+//! use meno_engine::TextModel;
+//! use meno_server::{Listen, Server, ServerOptions};
+//!
+//! let listen = Listen { host: "127.0.0.1".into(), port: 8080, tls: None };
+//! let options = ServerOptions::default();
+//! let limits = options.connections;
+//! let load = || Server::start(TextModel::load("models/r1-distill".as_ref())?, 4, options);
+//! meno_server::serve(&listen, limits, |_, _| Ok(load()?), |address| println!("http://{address}"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The path of a request: [`listen`] accepts the connection. [`app`](mod@app) routes the request, and `access` checks
 //! the host name, the origin and the API key. [`body`] reads the body within the limits of its [client](clients). An
 //! endpoint, for example [`chat_completions`], validates the request, and [`conversation`] renders the prompt.

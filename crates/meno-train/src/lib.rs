@@ -3,6 +3,27 @@
 //!
 //! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: forward and backward
 //! passes over packed sequences, clipping, update.
+//!
+//! ```
+//! use meno_model::{Config, Model};
+//! use meno_train::{Observer, Pretrain, Run, Train, data::InMemory};
+//!
+//! struct Silent;
+//! impl Observer for Silent {}
+//!
+//! # let config = serde_json::json!({
+//! #     "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+//! #     "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+//! #     "rope_theta": 10000.0, "tie_word_embeddings": true,
+//! # });
+//! let mut model = Model::random(Config::from_value("config.json", config)?, 1)?;
+//! let documents = InMemory { documents: vec![vec![1, 2, 3, 4, 5, 6, 7, 8]], seed: 0 };
+//! let train = Train { max_steps: 20, learning_rate: 0.01, max_tokens: 64, ..Train::default() };
+//! let pretrain = Pretrain { tokens_per_step: 32, ..Pretrain::default() };
+//! let summary = pretrain.run(&train, &mut model, &documents, &mut Run::new(&mut Silent))?;
+//! assert!(summary.last("loss") < summary.max("loss"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

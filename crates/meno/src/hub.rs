@@ -1,149 +1,183 @@
-//! Models of the Hugging Face hub: `ORG/NAME[:QUANT]` works wherever a command takes a model.
+//! Models of the Hugging Face hub: download, cache, list and remove them (feature `hub`).
 //!
-//! The cache is shared with Python's `huggingface_hub` and laid out by the hub's own crate, so that both use
-//! one copy of a model. The transfers are implemented here: they resume where they broke off, and the content
-//! is checked against the digests that the hub lists.
+//! [`Hub::pull`] downloads what the cache lacks of a model and returns its path:
+//!
+//! ```no_run
+//! use meno::hub::{Hub, Progress};
+//! use std::ops::ControlFlow;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let path = Hub::from_env()?.pull("Qwen/Qwen2.5-0.5B-Instruct", &mut |progress| {
+//!     if let Progress::Bytes { done, total, .. } = progress {
+//!         eprint!("\r{done} of {total} bytes");
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! let model = meno::TextModel::load(&path)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A model is named `ORG/NAME[:QUANT][@REVISION]` ([`ModelName`]): the safetensors checkpoint of a repository, or, with
+//! `QUANT`, one of its GGUF files. The [`Cache`] is the one of Python's `huggingface_hub`, so both use one copy of a model.
+//! The same environment variables configure both: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`,
+//! `HF_HUB_OFFLINE`.
+//!
+//! Transfers resume where they broke off, and a file gets its final name only if it has the length and the digest that
+//! the hub lists. The crate `hf-hub` is not used. Version 0.5 checks no digest, appends to a partial file whatever the
+//! status of the response is, reads a response to its end regardless of the listed length, has no time limits, calls
+//! partial files and locks differently from Python, and does not know `HF_HUB_CACHE`, `HF_TOKEN` and `HF_HUB_OFFLINE`;
+//! later versions need some 280 packages. The part of it that fits, the layout of the cache, is 60 lines.
 
 mod cache;
+mod cached_model;
+mod client;
 mod download;
-mod name;
-mod remote;
+mod env;
+mod error;
+mod model_name;
+mod part;
+mod progress;
+mod removal;
+mod repo_info;
 mod select;
-mod stored;
 
-pub(crate) use stored::{Stored, removal};
+pub use cache::Cache;
+pub use cached_model::CachedModel;
+pub use client::Client;
+pub use error::Error;
+pub use model_name::ModelName;
+pub use progress::Progress;
+pub use removal::Removal;
 
-use crate::nearest::{absent, nearest};
-use anyhow::{Context, Result, bail, ensure};
-use cache::Cached;
-use download::Progress;
-use name::Name;
-use remote::{Hub, Listing};
-use std::path::{Path, PathBuf};
+use download::{Source, download};
+use progress::Meter;
+use repo_info::RepoInfo;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 
-/// The file or directory of a model: an existing path, or a model of the hub, which is downloaded if the
-/// cache does not hold all of it.
-pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
-    if model.try_exists().with_context(|| model.display().to_string()).or_else(not_a_directory)? {
-        return Ok(model.to_owned());
+/// The hub with the cache for its models.
+pub struct Hub {
+    client: Client,
+    cache: Cache,
+}
+
+impl Hub {
+    /// Configures the hub and the cache from the environment, as [`Client::from_env`] and [`Cache::from_env`] do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`], [`Error::NoCacheDirectory`].
+    pub fn from_env() -> Result<Hub, Error> {
+        Ok(Hub::new(Client::from_env()?, Cache::from_env()?))
     }
-    // A name with the extension of a weight file is a path.
-    let file = model.extension().is_some_and(|e| e == "gguf" || e == "safetensors" || e == "json");
-    let name = model.to_str().filter(|_| !file).and_then(|text| Name::parse(text).ok());
-    let Some(name) = name else {
-        bail!("{} (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)", absent(model))
-    };
-    if let Some(path) = Cached::of(&name)?.find() {
-        return Ok(path);
+
+    /// The hub that `client` reaches, with the models that `cache` keeps.
+    pub fn new(client: Client, cache: Cache) -> Hub {
+        Hub { client, cache }
     }
-    // If the directory `runs` exists, `runs/typo` means a local file; the hub does not see the name.
-    let parent = model.parent().filter(|p| p.is_dir());
-    ensure!(parent.is_none(), "{} (if a model of the hub is meant: `meno pull {name}` first)", absent(model));
-    pull(&name.to_string())
-}
 
-/// Treats a path that leads through a file as one that does not exist.
-fn not_a_directory(error: anyhow::Error) -> Result<bool> {
-    match error.downcast_ref::<std::io::Error>() {
-        Some(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
-        _ => Err(error),
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
-}
 
-/// All models in the cache.
-pub(crate) fn stored() -> Result<Vec<Stored>> {
-    stored::all()
-}
-
-/// The cache directory.
-pub(crate) fn root() -> Result<PathBuf> {
-    cache::root()
-}
-
-/// Total bytes in the cache.
-pub(crate) fn cached_bytes() -> Result<u64> {
-    stored::bytes()
-}
-
-/// The hub's address and whether it responds; `None` if requests are disabled.
-pub(crate) fn reach() -> Result<(String, Option<Result<()>>)> {
-    let hub = Hub::from_env()?;
-    let answer = (!hub.offline()).then(|| hub.reach());
-    Ok((hub.endpoint().to_owned(), answer))
-}
-
-/// Updates the cache from the hub and returns the model's file or directory.
-pub(crate) fn pull(name: &str) -> Result<PathBuf> {
-    let name = Name::parse(name)?;
-    let cached = Cached::of(&name)?;
-    let hub = Hub::from_env()?;
-    if hub.offline() {
-        return cached.find().with_context(|| {
-            format!("{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not hold it whole", cached.root().display())
-        });
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
-    let listing = match hub.listing(&name.repo) {
-        Ok(listing) => listing,
-        Err(error) if error.is::<remote::Unreachable>() => {
-            let Some(path) = cached.find() else {
-                let near = meant(&cached, &name);
-                let what = format!("{name} is no path here and not in the cache ({}){near}", cached.root().display());
-                return Err(error.context(what));
-            };
-            eprintln!("{error:#}; using the cache's {}", path.display());
-            return Ok(path);
+
+    /// Downloads what the cache lacks of the newest version of a model and returns the path of its snapshot, or of the
+    /// GGUF file in it. `model` is written as a [`ModelName`]. If the hub cannot be reached, or `HF_HUB_OFFLINE` is set,
+    /// returns what the cache holds.
+    ///
+    /// `progress` is called on this thread. If it returns `Break`, the pull ends; what was received stays.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidName`] if `model` is no name;
+    /// - [`Error::RepositoryNotFound`], [`Error::GatedRepo`], [`Error::RevisionNotFound`], [`Error::AccessDenied`],
+    ///   [`Error::TooManyRequests`] if the hub refuses the model;
+    /// - [`Error::NoModel`] if the repository has no such file;
+    /// - [`Error::LocalEntryNotFound`], [`Error::OfflineModeIsEnabled`] if the hub cannot be asked and the cache does not
+    ///   hold the model;
+    /// - [`Error::Interrupted`], [`Error::Truncated`], [`Error::Cancelled`] if a transfer ended early: the next pull
+    ///   continues from there;
+    /// - [`Error::DigestMismatch`], [`Error::InvalidListing`], [`Error::MissingShard`] if the server is broken or hostile;
+    /// - [`Error::Io`] if the cache cannot be written.
+    pub fn pull(
+        &self,
+        model: &str,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<PathBuf, Error> {
+        let name: ModelName = model.parse()?;
+        let (cached, cache) = (|| self.cache.find(&name), || self.cache.directory().to_owned());
+        if self.client.is_offline() {
+            return cached().ok_or_else(|| Error::OfflineModeIsEnabled { name: name.to_string(), cache: cache() });
         }
-        Err(error) if error.is::<remote::Unknown>() => bail!("{error}{}", meant(&cached, &name)),
-        Err(error) => return Err(error),
-    };
-    fetch(&hub, &cached, &listing, &name)
-}
-
-/// The cached model whose name is most similar to an unknown name.
-fn meant(cached: &Cached, name: &Name) -> String {
-    let known = cached.all();
-    match nearest(&name.repo, known.iter().map(String::as_str)) {
-        Some(near) => format!("; did you mean {near}, which is in the cache?"),
-        None => String::new(),
-    }
-}
-
-/// Downloads the selected files and links them into a snapshot; the reference is updated when all of them are there.
-fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<PathBuf> {
-    let names: Vec<&str> = listing.files.iter().map(|f| f.name.as_str()).collect();
-    let choice = select::choose(&names, name.quant.as_deref())
-        .map_err(|why| anyhow::anyhow!("{name}: {why}; it has {}", listing.describe()))?;
-    let file = |name: &str| listing.files.iter().find(|f| f.name == name);
-    let snapshot = cached.snapshot(&listing.commit);
-    let mut wanted: Vec<_> = choice.files.iter().filter_map(|name| file(name)).collect();
-    // The index comes first, because it names the shards; then the small files.
-    wanted.sort_by_key(|f| (f.name != select::INDEX, f.size));
-    let mut done = 0;
-    let mut progress = Progress::new(wanted.iter().map(|f| f.size).sum());
-    while done < wanted.len() {
-        let f = wanted[done];
-        let blob = cached.blob(&f.digest);
-        download::download(hub, &name.repo, &listing.commit, f, &blob, &mut progress)
-            .with_context(|| format!("{}/{}", name.repo, f.name))?;
-        cache::link(&blob, &snapshot.join(&f.name))?;
-        if f.name == select::INDEX {
-            let shards = select::shards(&snapshot.join(&f.name))?;
-            let unknown = shards.iter().find(|s| file(s).is_none());
-            ensure!(
-                unknown.is_none(),
-                "{name}: {} names {}, which is not there",
-                select::INDEX,
-                unknown.map_or("", |s| s)
-            );
-            wanted.retain(|f| !f.name.ends_with(".safetensors") || shards.contains(&f.name));
-            progress.set_total(wanted.iter().map(|f| f.size).sum());
+        // The hub knows whole commits only.
+        let commit = self.cache.repo(&name.repo_id).commit_with_prefix(name.revision());
+        let revision = commit.as_deref().unwrap_or(name.revision());
+        match self.client.repo_info(&name.repo_id, revision) {
+            Ok(info) => self.fetch(&name, revision, &info, progress),
+            Err(error @ Error::Unreachable { .. }) => match cached() {
+                Some(path) => match progress(Progress::Cached { error: &error, path: &path }) {
+                    ControlFlow::Continue(()) => Ok(path),
+                    ControlFlow::Break(()) => Err(Error::Cancelled),
+                },
+                None => {
+                    let source = Box::new(error);
+                    Err(Error::LocalEntryNotFound { name: name.to_string(), cache: cache(), source })
+                }
+            },
+            Err(error) => Err(error),
         }
-        done += 1;
     }
-    drop(progress);
-    cached.set_ref(&listing.commit)?;
-    Ok(match &choice.first {
-        Some(first) => snapshot.join(first),
-        None => snapshot,
-    })
+
+    /// Downloads the selected files and links them into a snapshot; the reference is updated when all of them are there.
+    fn fetch(
+        &self,
+        name: &ModelName,
+        revision: &str,
+        info: &RepoInfo,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<PathBuf, Error> {
+        let names: Vec<&str> = info.files.iter().map(|f| f.name.as_str()).collect();
+        let choice = select::choose(&names, name.quantization.as_deref()).map_err(|why| Error::NoModel {
+            name: name.to_string(),
+            why,
+            files: info.describe(),
+        })?;
+        let repo = self.cache.repo(&name.repo_id);
+        let snapshot = repo.snapshot(&info.commit);
+        let mut wanted: Vec<_> = choice.files.iter().filter_map(|name| info.file(name)).collect();
+        // The index comes first, because it names the shards; then the small files.
+        wanted.sort_by_key(|f| (f.name != select::INDEX, f.size));
+        let mut done = 0;
+        let mut meter = Meter::new(wanted.iter().map(|f| f.size).sum(), progress);
+        while done < wanted.len() {
+            let file = wanted[done];
+            let blob = repo.blob(&file.digest);
+            let source = Source { client: &self.client, repo_id: &name.repo_id, commit: &info.commit, file };
+            download(&source, &blob, &mut meter)?;
+            cache::link(&blob, &snapshot.join(&file.name))?;
+            if file.name == select::INDEX {
+                let shards = select::shards(&snapshot.join(&file.name))?;
+                if let Some(shard) = shards.iter().find(|s| info.file(s).is_none()) {
+                    let (name, shard) = (name.to_string(), shard.clone());
+                    return Err(Error::MissingShard { name, index: select::INDEX, shard });
+                }
+                wanted.retain(|f| !f.name.ends_with(".safetensors") || shards.contains(&f.name));
+                meter.set_total(wanted.iter().map(|f| f.size).sum());
+            }
+            done += 1;
+        }
+        if revision != info.commit {
+            repo.set_ref(revision, &info.commit)?;
+        }
+        Ok(match &choice.first {
+            Some(first) => snapshot.join(first),
+            None => snapshot,
+        })
+    }
 }

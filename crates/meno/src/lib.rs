@@ -2,11 +2,11 @@
 //! them.
 //!
 //! This crate is the entry point of the library; the command of the same name is built on it. Without the command, the
-//! crate includes no code for terminals, the hub or arguments:
+//! crate includes no code for terminals or arguments:
 //!
 //! ```toml
 //! [dependencies]
-//! meno = { version = "0.1", default-features = false, features = ["train", "serve"] }
+//! meno = { version = "0.1", default-features = false, features = ["train", "serve", "hub"] }
 //! ```
 //!
 //! # Answers in three lines
@@ -29,11 +29,19 @@
 //! | score a text | [`TextModel::score`] | `examples/score.rs` |
 //! | train with a reward | `train::Grpo` (feature `train`) | `examples/grpo.rs` |
 //! | serve from an axum app | `server::app` (feature `serve`) | `examples/serve.rs` |
+//! | download a model of the Hugging Face hub | `hub::Hub::pull` (feature `hub`) | the module's page |
 //!
 //! The parts: [`tensor`] (programs and devices), [`model`] (networks, checkpoints), [`engine`] (text, generation),
-//! `eval` (tasks, verifiers), `train` (the recipe), `server` (HTTP).
+//! `eval` (tasks, verifiers), `train` (the recipe), `server` (HTTP), `hub` (downloads).
 
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "hub")]
+mod bytes;
+#[cfg(feature = "hub")]
+pub mod hub;
+#[cfg(feature = "hub")]
+mod no_address;
 
 pub use meno_engine as engine;
 #[cfg(feature = "train")]

@@ -1,14 +1,16 @@
 //! The command `meno`.
 
 mod arguments;
+mod bytes;
 mod commands;
 mod created;
 mod exit;
 mod help;
-mod hub;
 mod interrupt;
 mod live;
+mod locate;
 mod nearest;
+mod no_address;
 mod open;
 mod output;
 mod progress;

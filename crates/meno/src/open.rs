@@ -1,9 +1,9 @@
 //! Opens models: one procedure and one set of messages for every command.
 //!
-//! A name is a path or a model of the hub ([`crate::hub`]). The headers of a path are checked before anything
+//! A name is a path or a model of the hub ([`crate::locate`]). The headers of a path are checked before anything
 //! is loaded ([`meno_model::recognize`]), so every command rejects the same model with the same message.
 
-use crate::hub;
+use crate::locate;
 use anyhow::Result;
 use meno_engine::Tokenizer;
 use meno_model::recognize;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The file or directory of a model, unchecked, for callers that check what they load.
 pub(crate) fn locate(name: &Path) -> Result<PathBuf> {
-    hub::locate(&at_home(name))
+    locate::locate(&at_home(name))
 }
 
 /// The file or directory of a runnable model: config and weights that match each other.
@@ -31,7 +31,7 @@ pub(crate) fn with_tokenizer(name: &Path) -> Result<(PathBuf, Tokenizer)> {
 /// Like [`model`], for commands that only list tensors: a config alone, weights alone, or one file of either
 /// is enough.
 pub(crate) fn headers(name: &Path) -> Result<PathBuf> {
-    let path = hub::locate(&at_home(name))?;
+    let path = locate::locate(&at_home(name))?;
     recognize::check_headers(&path)?;
     Ok(path)
 }

@@ -3,6 +3,7 @@
 
 mod ticker;
 
+pub(crate) use crate::bytes::bytes;
 pub(crate) use meno_train::time::duration;
 pub(crate) use ticker::Ticker;
 
@@ -118,11 +119,9 @@ impl Work {
         state.before += more;
     }
 
-    /// Subtracts `less`, which must be done again.
-    pub(crate) fn again(&self, less: u64) {
-        let mut state = lock(&self.state);
-        state.done = state.done.saturating_sub(less);
-        state.before = state.before.min(state.done);
+    /// Sets how much of the progress does not affect the rate.
+    pub(crate) fn set_before(&self, before: u64) {
+        lock(&self.state).before = before;
     }
 
     /// Sets the additional information.
@@ -233,21 +232,6 @@ impl State {
     }
 }
 
-/// Formats bytes in powers of ten, as the hub and disks do.
-pub(crate) fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let (mut value, mut unit) = (n as f64, 0);
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match (unit, value) {
-        (0, _) => format!("{n} B"),
-        (_, v) if v < 9.95 => format!("{v:.1} {}", UNITS[unit]),
-        (_, v) => format!("{v:.0} {}", UNITS[unit]),
-    }
-}
-
 /// True if standard error is a terminal.
 pub(crate) fn is_watched() -> bool {
     stderr().is_terminal()
@@ -276,11 +260,5 @@ mod tests {
         // Data that was there before does not count as speed.
         let resumed = State { before: 2_000_000_000, ..state(Unit::Bytes, 2_200_000_000, 3_000_000_000) };
         assert_eq!(resumed.text(after), "work: 2.2 GB of 3.0 GB, 73 %, 20 MB/s, 40 s left");
-    }
-
-    #[test]
-    fn figures_are_for_people() {
-        let texts = [0, 999, 1000, 12_345, 999_600, 3_500_000_000].map(bytes);
-        assert_eq!(texts, ["0 B", "999 B", "1.0 kB", "12 kB", "1.0 MB", "3.5 GB"]);
     }
 }

@@ -1,5 +1,6 @@
 //! A model on an OpenAI-compatible server: `meno serve`, llama.cpp, vLLM, or any other.
 
+use crate::no_address::has_no_address;
 use anyhow::{Context, Result, anyhow, bail};
 use meno_engine::Finish;
 use meno_engine::reasoning::{Piece, Split, Splitter};
@@ -174,15 +175,6 @@ impl Reader {
         split.unfinished |= !self.thought.is_empty() && split.answer.is_empty() && finish != Finish::Stop;
         split.thought = self.thought + &split.thought;
         RemoteAnswer { split, tokens: self.tokens, finish }
-    }
-}
-
-/// True if a request failed because its host name has no address.
-pub(crate) fn has_no_address(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::HostNotFound => true,
-        ureq::Error::Io(e) => e.to_string().contains("lookup address"),
-        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The text side of a model to train: its tokenizer, its template, and the files that go into every checkpoint. It is
 //! read without the network, whose weights may be random.
 
-use crate::hub;
+use crate::locate;
 use crate::open::{self, at_home};
 use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
@@ -74,7 +74,7 @@ impl TextAssets {
     /// Loads tokenizer and template for a recipe's model.
     pub(crate) fn of(section: &ModelSection) -> Result<TextAssets> {
         match (&section.tokenizer, &section.path) {
-            (Some(path), _) => TextAssets::load(&hub::locate(&at_home(path))?),
+            (Some(path), _) => TextAssets::load(&locate::locate(&at_home(path))?),
             (None, Some(path)) => {
                 let (path, tokenizer) = open::with_tokenizer(path)?;
                 TextAssets::with(&path, tokenizer)

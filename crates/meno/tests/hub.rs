@@ -2,64 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+#[path = "common/hub_server.rs"]
+mod hub_server;
+
+use hub_server::{COMMIT, Faults, HubServer, LARGE, bytes, git_id, sha256};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Faults of the server.
-#[derive(Clone, Default)]
-struct Faults {
-    /// Connections for large files break after these numbers of bytes, one after the other.
-    breaks: Vec<usize>,
-    /// Large files differ from the listing in their first byte.
-    altered: bool,
-    /// Range requests are ignored.
-    no_ranges: bool,
-    /// Every request gets this status and this error code.
-    refuse: Option<(u16, &'static str)>,
-}
-
-/// A repository `org/tiny` with files by name.
-struct Hub {
-    address: String,
-    /// For each request: its request line, and the Range and Authorization headers.
-    requests: Arc<Mutex<Vec<[String; 3]>>>,
-}
-
-impl Hub {
-    fn start(files: &[(&str, Vec<u8>)], faults: Faults) -> Hub {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let files: BTreeMap<String, Vec<u8>> = files.iter().map(|f| (f.0.to_owned(), f.1.clone())).collect();
-        let (seen, faults) = (requests.clone(), Mutex::new(faults));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                // A client that has disconnected must not end the server.
-                let _ = answer(stream.unwrap(), &files, &faults, &seen);
-            }
-        });
-        Hub { address, requests }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().map(|r| r[0].clone()).collect()
-    }
-
-    fn run(&self, home: &Path, args: &[&str]) -> Output {
-        meno(home, args).env("HF_ENDPOINT", &self.address).output().unwrap()
-    }
+fn run(hub: &HubServer, home: &Path, args: &[&str]) -> Output {
+    meno(home, args).env("HF_ENDPOINT", &hub.address).output().unwrap()
 }
 
 fn meno(home: &Path, args: &[&str]) -> Command {
@@ -69,94 +21,6 @@ fn meno(home: &Path, args: &[&str]) -> Command {
         command.env_remove(key);
     }
     command
-}
-
-/// Files of at least this size are stored separately, behind a redirect, as LFS does.
-const LARGE: usize = 1000;
-
-fn git_id(content: &[u8]) -> String {
-    let mut object = format!("blob {}\0", content.len()).into_bytes();
-    object.extend_from_slice(content);
-    hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &object).as_ref())
-}
-
-fn sha256(content: &[u8]) -> String {
-    hex(digest(&SHA256, content).as_ref())
-}
-
-fn listing(files: &BTreeMap<String, Vec<u8>>) -> Value {
-    let sibling = |(name, content): (&String, &Vec<u8>)| {
-        let mut entry = json!({"rfilename": name, "size": content.len(), "blobId": git_id(content)});
-        if content.len() >= LARGE {
-            entry["lfs"] = json!({"sha256": sha256(content), "size": content.len(), "pointerSize": 130});
-        }
-        entry
-    };
-    json!({"id": "org/tiny", "sha": COMMIT, "siblings": files.iter().map(sibling).collect::<Vec<_>>()})
-}
-
-fn answer(
-    mut stream: TcpStream,
-    files: &BTreeMap<String, Vec<u8>>,
-    faults: &Mutex<Faults>,
-    seen: &Mutex<Vec<[String; 3]>>,
-) -> std::io::Result<()> {
-    let mut request = [String::new(), String::new(), String::new()];
-    for line in BufReader::new(stream.try_clone()?).lines() {
-        let line = line?;
-        match line.split_once(": ") {
-            _ if line.is_empty() => break,
-            Some((key, value)) if key.eq_ignore_ascii_case("range") => request[1] = value.to_owned(),
-            Some((key, value)) if key.eq_ignore_ascii_case("authorization") => request[2] = value.to_owned(),
-            None => request[0] = line,
-            _ => {}
-        }
-    }
-    let range = request[1].strip_prefix("bytes=").and_then(|r| r.strip_suffix('-')?.parse::<usize>().ok());
-    let path = request[0].split(' ').nth(1).unwrap_or_default().to_owned();
-    seen.lock().unwrap().push(request);
-    let mut head = |status: &str, more: &str, length: usize| {
-        write!(stream, "HTTP/1.1 {status}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n")?;
-        stream.try_clone()
-    };
-    let mut faults = faults.lock().unwrap();
-    if let Some((status, code)) = faults.refuse {
-        return head(&format!("{status} No"), &format!("x-error-code: {code}\r\n"), 0).map(drop);
-    }
-    if path == "/api/models/org/tiny/revision/main?blobs=true" {
-        let body = listing(files).to_string();
-        return head("200 OK", "", body.len())?.write_all(body.as_bytes());
-    }
-    let resolve = format!("/org/tiny/resolve/{COMMIT}/");
-    if let Some(content) = path.strip_prefix(&resolve).and_then(|name| files.get(name)) {
-        if content.len() >= LARGE {
-            let name = path.strip_prefix(&resolve).unwrap_or_default();
-            return head("302 Found", &format!("location: /cdn/{name}\r\n"), 0).map(drop);
-        }
-        return head("200 OK", "", content.len())?.write_all(content);
-    }
-    let Some(content) = path.strip_prefix("/cdn/").and_then(|name| files.get(name)) else {
-        return head("404 Not Found", "x-error-code: RepoNotFound\r\n", 0).map(drop);
-    };
-    let mut content = content.clone();
-    if faults.altered {
-        content[0] ^= 1;
-    }
-    let from = range.filter(|_| !faults.no_ranges).unwrap_or(0);
-    let until =
-        if faults.breaks.is_empty() { content.len() } else { content.len().min(from + faults.breaks.remove(0)) };
-    let of = content.len();
-    let mut out = if range.is_some() && !faults.no_ranges {
-        head("206 Partial Content", &format!("content-range: bytes {from}-{}/{of}\r\n", of - 1), of - from)?
-    } else {
-        head("200 OK", "", of)?
-    };
-    out.write_all(&content[from..until])
-}
-
-/// Bytes without repetition.
-fn bytes(n: usize) -> Vec<u8> {
-    (0..n as u32).flat_map(|i| i.wrapping_mul(2654435761).to_le_bytes()).take(n).collect()
 }
 
 fn ok(output: &Output) -> PathBuf {
@@ -185,8 +49,8 @@ fn repo(home: &Path) -> PathBuf {
 fn a_gguf_file_comes_into_the_shared_cache_once() {
     let (home, content) = (tempfile::tempdir().unwrap(), bytes(300_000));
     let files = [("tiny-Q4_K_M.gguf", content.clone()), ("tiny-Q8_0.gguf", bytes(2000)), ("README.md", b"hi".to_vec())];
-    let hub = Hub::start(&files, Faults::default());
-    let path = ok(&hub.run(home.path(), &["pull", "org/tiny:q4_k_m"]));
+    let hub = HubServer::start(&files, Faults::default());
+    let path = ok(&run(&hub, home.path(), &["pull", "org/tiny:q4_k_m"]));
     // Python's layout: the content under its digest, a relative link under its name, the commit under the branch.
     assert_eq!(path, repo(home.path()).join("snapshots").join(COMMIT).join("tiny-Q4_K_M.gguf"));
     assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("../../blobs").join(sha256(&content)));
@@ -195,7 +59,7 @@ fn a_gguf_file_comes_into_the_shared_cache_once() {
     let asked = hub.lines();
     assert_eq!(asked.len(), 3, "the listing, the file, the redirect: {asked:?}");
     // A second pull requests only the listing.
-    assert_eq!(ok(&hub.run(home.path(), &["pull", "org/tiny:Q4_K_M"])), path);
+    assert_eq!(ok(&run(&hub, home.path(), &["pull", "org/tiny:Q4_K_M"])), path);
     assert_eq!(hub.lines().len(), 4);
     // Offline: the model comes from the cache, or the error says what is missing.
     let offline = |name: &str| meno(home.path(), &["pull", name]).env("HF_HUB_OFFLINE", "1").output().unwrap();
@@ -212,8 +76,8 @@ fn a_gguf_file_comes_into_the_shared_cache_once() {
 fn a_broken_connection_goes_on_where_it_broke() {
     let (home, content) = (tempfile::tempdir().unwrap(), bytes(300_000));
     let files = [("a-Q8_0.gguf", content.clone())];
-    let hub = Hub::start(&files, Faults { breaks: vec![100_000, 0, 50_000], ..Faults::default() });
-    let path = ok(&hub.run(home.path(), &["pull", "org/tiny"]));
+    let hub = HubServer::start(&files, Faults { breaks: vec![100_000, 0, 50_000], ..Faults::default() });
+    let path = ok(&run(&hub, home.path(), &["pull", "org/tiny"]));
     assert_eq!(std::fs::read(path).unwrap(), content);
     let ranges: Vec<String> =
         hub.requests.lock().unwrap().iter().filter(|r| r[0].contains("/cdn/")).map(|r| r[1].clone()).collect();
@@ -234,11 +98,11 @@ fn what_an_earlier_run_left_is_taken_up_unless_it_is_wrong() {
         (content.clone(), Faults::default(), vec![]),
     ] {
         let home = tempfile::tempdir().unwrap();
-        let hub = Hub::start(&files, faults);
+        let hub = HubServer::start(&files, faults);
         let blobs = repo(home.path()).join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
         std::fs::write(blobs.join(format!("{}.incomplete", sha256(&content))), &left).unwrap();
-        let path = ok(&hub.run(home.path(), &["pull", "org/tiny"]));
+        let path = ok(&run(&hub, home.path(), &["pull", "org/tiny"]));
         assert_eq!(std::fs::read(path).unwrap(), content);
         let asked = hub.requests.lock().unwrap();
         let ranges: Vec<&str> = asked.iter().filter(|r| r[0].contains("/cdn/")).map(|r| r[1].as_str()).collect();
@@ -250,8 +114,8 @@ fn what_an_earlier_run_left_is_taken_up_unless_it_is_wrong() {
 fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let files = [("a-Q8_0.gguf", bytes(5000))];
-    let hub = Hub::start(&files, Faults { altered: true, ..Faults::default() });
-    let message = refused(&hub.run(home.path(), &["pull", "org/tiny"]));
+    let hub = HubServer::start(&files, Faults { altered: true, ..Faults::default() });
+    let message = refused(&run(&hub, home.path(), &["pull", "org/tiny"]));
     assert!(
         message.contains("a-Q8_0.gguf") && message.contains("digest") && message.contains("try again"),
         "{message}"
@@ -271,15 +135,15 @@ fn refusals_say_what_mends_them() {
         ((404, "RevisionNotFound"), ["org/tiny", "RevisionNotFound", "127.0.0.1"]),
         ((503, ""), ["cannot reach", "503", "not in the cache"]),
     ] {
-        let hub = Hub::start(&files, Faults { refuse: Some(refuse), ..Faults::default() });
-        let message = refused(&hub.run(home.path(), &["pull", "org/tiny"]));
+        let hub = HubServer::start(&files, Faults { refuse: Some(refuse), ..Faults::default() });
+        let message = refused(&run(&hub, home.path(), &["pull", "org/tiny"]));
         assert!(words.iter().all(|w| message.contains(w)), "{refuse:?}: {message}");
     }
-    let hub = Hub::start(&files, Faults::default());
-    let message = refused(&hub.run(home.path(), &["pull", "org/tiny:Q5_K_M"]));
+    let hub = HubServer::start(&files, Faults::default());
+    let message = refused(&run(&hub, home.path(), &["pull", "org/tiny:Q5_K_M"]));
     assert!(["Q5_K_M", "a-Q8_0.gguf", "a-F16.gguf"].iter().all(|w| message.contains(w)), "{message}");
-    assert!(refused(&hub.run(home.path(), &["pull", "nonsense"])).contains("ORG/NAME"));
-    assert!(refused(&hub.run(home.path(), &["generate", "-m", "./no/such", "-p", "x"])).contains("ORG/NAME"));
+    assert!(refused(&run(&hub, home.path(), &["pull", "nonsense"])).contains("ORG/NAME"));
+    assert!(refused(&run(&hub, home.path(), &["generate", "-m", "./no/such", "-p", "x"])).contains("ORG/NAME"));
     // If a local directory matches, a typo does not cause a request to the hub.
     std::fs::create_dir_all(home.path().join("runs")).unwrap();
     let asked = hub.lines().len();
@@ -305,8 +169,8 @@ fn a_name_stands_wherever_a_path_does() {
     for name in ["config.json", "model.safetensors"] {
         files.push((name, std::fs::read(source.join(name)).unwrap()));
     }
-    let hub = Hub::start(&files, Faults::default());
-    let inspect = |hub: &Hub| hub.run(home.path(), &["inspect", "org/tiny"]);
+    let hub = HubServer::start(&files, Faults::default());
+    let inspect = |hub: &HubServer| run(hub, home.path(), &["inspect", "org/tiny"]);
     let first = inspect(&hub);
     ok(&first);
     assert!(String::from_utf8_lossy(&first.stdout).contains("qwen2"));

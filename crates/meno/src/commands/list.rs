@@ -1,8 +1,8 @@
 //! `meno list`: lists the models in the cache.
 
-use crate::hub::{self, Stored};
-use crate::progress::bytes;
+use crate::bytes::bytes;
 use anyhow::Result;
+use meno::hub::{Cache, CachedModel};
 use std::time::{SystemTime, UNIX_EPOCH};
 use unicode_width::UnicodeWidthStr;
 
@@ -20,13 +20,14 @@ pub(crate) struct Args {
 
 /// Runs `meno list`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let models = hub::stored()?;
+    let cache = Cache::from_env()?;
+    let models = cache.models()?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&models)?);
         return Ok(());
     }
     if models.is_empty() {
-        eprintln!("no models in {}; `meno pull ORG/NAME:QUANT` brings one", hub::root()?.display());
+        eprintln!("no models in {}; `meno pull ORG/NAME:QUANT` brings one", cache.directory().display());
         return Ok(());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -44,8 +45,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn row(m: &Stored, now: u64) -> [String; 5] {
-    let quantisation = match (m.complete, &m.quantisation) {
+fn row(m: &CachedModel, now: u64) -> [String; 5] {
+    let quantisation = match (m.complete, &m.quantization) {
         (true, Some(q)) => q.clone(),
         (true, None) => "-".into(),
         (false, _) => "incomplete".into(),

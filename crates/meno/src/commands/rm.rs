@@ -1,8 +1,8 @@
 //! `meno rm`: removes models from the cache.
 
-use crate::hub;
-use crate::progress::bytes;
-use anyhow::{Context, Result, bail};
+use crate::bytes::bytes;
+use anyhow::{Context, Result, anyhow, bail};
+use meno::hub::{Cache, Error, Removal};
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Arguments of `meno rm`.
@@ -22,7 +22,8 @@ pub(crate) struct Args {
 /// Runs `meno rm`.
 pub(crate) fn run(args: Args) -> Result<()> {
     // Find all models before removing the first one.
-    let removals = args.models.iter().map(|m| hub::removal(m)).collect::<Result<Vec<_>>>()?;
+    let cache = Cache::from_env()?;
+    let removals = args.models.iter().map(|m| removal(&cache, m)).collect::<Result<Vec<_>>>()?;
     for removal in removals {
         let (what, size) = (removal.what.clone(), bytes(removal.bytes));
         if !args.yes && !asked(&format!("remove {what} ({size})? [y/N] "))? {
@@ -33,6 +34,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("removed {what}: {size}");
     }
     Ok(())
+}
+
+fn removal(cache: &Cache, model: &str) -> Result<Removal> {
+    cache.removal(&model.parse()?).map_err(|error| match &error {
+        Error::NotCached { others, .. } if others.is_empty() => anyhow!("{error}; `meno list` shows what is"),
+        _ => error.into(),
+    })
 }
 
 /// Asks a question; true if the user answers yes.
