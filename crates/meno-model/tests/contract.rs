@@ -9,15 +9,21 @@ use meno_tensor::backend::{Executor, Pass};
 use meno_tensor::pool::with_threads;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses};
-use networks::{deepseek_v3, llama, model, qwen2, tokens, train_step, training_batch};
+use networks::{deepseek_v3, granite, llama, model, qwen2, tokens, train_step, training_batch};
 use serde_json::Value;
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
 
-fn kinds() -> [(&'static str, Value); 4] {
+fn kinds() -> [(&'static str, Value); 5] {
     let mut direct = deepseek_v3();
     direct["q_lora_rank"] = Value::Null;
-    [("deepseek_v3", deepseek_v3()), ("deepseek_v3 without q_lora", direct), ("llama", llama()), ("qwen2", qwen2())]
+    [
+        ("deepseek_v3", deepseek_v3()),
+        ("deepseek_v3 without q_lora", direct),
+        ("granite", granite()),
+        ("llama", llama()),
+        ("qwen2", qwen2()),
+    ]
 }
 
 fn score(model: &mut Model, executor: &mut dyn Executor, precision: Precision, sequences: &[Vec<u32>]) -> Vec<f32> {

@@ -10,7 +10,7 @@ use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
-use networks::{config, deepseek_v3, llama, qwen2, tokens, train_step, training_batch};
+use networks::{config, deepseek_v3, granite, llama, qwen2, tokens, train_step, training_batch};
 use serde_json::{Value, json};
 
 const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
@@ -37,6 +37,7 @@ fn kinds() -> Vec<(&'static str, Value)> {
         ("deepseek_v3 without q_lora", direct),
         ("llama", llama()),
         ("qwen2", qwen2()),
+        ("granite", granite()),
         ("qwen3_moe", qwen3_moe),
     ]
 }

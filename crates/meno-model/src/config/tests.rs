@@ -119,6 +119,24 @@ fn parameters_of_qwen3_and_kimi() {
     assert_eq!((c.total / 1_000_000_000, c.active / 1_000_000_000), (1026, 32));
 }
 
+/// Model card: granite-3.3-2b-instruct 2.53 B.
+#[test]
+fn parameters_and_factors_of_granite() {
+    let granite = json!({
+        "model_type": "granite", "vocab_size": 49159, "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+        "rope_theta": 1e7, "max_position_embeddings": 131072, "tie_word_embeddings": true,
+        "embedding_multiplier": 12.0, "attention_multiplier": 0.015625, "residual_multiplier": 0.22, "logits_scaling": 8.0
+    });
+    let config = published(granite.clone());
+    assert_eq!(config.counts().total / 10_000_000, 253);
+    assert_eq!((config.softmax_scale(), config.multipliers().logits_scaling), (1.0 / 64.0, 8.0));
+    assert!((config.residual_eps() / (1e-5 / 0.22 / 0.22) - 1.0).abs() < 1e-6);
+    let zero = set(granite, json!({"residual_multiplier": 0.0}));
+    let error = Config::from_value("config.json", zero).unwrap_err().to_string();
+    assert!(error.contains("residual_multiplier") && error.contains("positive"), "{error}");
+}
+
 /// The list is searched for every layer: a layer repeated a million times is stored once.
 #[test]
 fn a_long_list_of_layers_is_kept_short() {
@@ -180,7 +198,7 @@ fn errors_name_file_key_and_fix() {
     refused(
         set(v3(), json!({"model_type": "gpt2"})),
         "model_type",
-        "deepseek_v2, deepseek_v3, kimi_k2, llama, qwen2, qwen3, qwen3_moe",
+        "deepseek_v2, deepseek_v3, granite, kimi_k2, llama, qwen2, qwen3, qwen3_moe",
     );
     refused(json!([1]), "model_type", "not a JSON object");
     for key in ["model_type", "vocab_size", "hidden_size", "kv_lora_rank", "n_routed_experts", "rms_norm_eps"] {

@@ -46,6 +46,21 @@ pub(crate) fn qwen2() -> Value {
     })
 }
 
+/// Llama with constant factors, a tied head.
+pub(crate) fn granite() -> Value {
+    let mut value = qwen2();
+    for (key, x) in [
+        ("model_type", json!("granite")),
+        ("embedding_multiplier", json!(3.0)),
+        ("attention_multiplier", json!(0.2)),
+        ("residual_multiplier", json!(0.22)),
+        ("logits_scaling", json!(0.5)),
+    ] {
+        value[key] = x;
+    }
+    value
+}
+
 pub(crate) fn config(value: &Value) -> Config {
     Config::from_value("config.json", value.clone()).unwrap()
 }
