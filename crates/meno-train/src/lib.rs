@@ -37,6 +37,6 @@ pub use grpo::Grpo;
 pub use metrics::Metrics;
 pub use pretrain::Pretrain;
 pub use rejection_sampling::RejectionSampling;
-pub use run::{Budget, Observer, Quiet, Run, Summary};
+pub use run::{Budget, NoopObserver, Observer, Run, Summary};
 pub use sft::Sft;
 pub use trainer::Train;

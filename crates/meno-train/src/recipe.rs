@@ -19,14 +19,16 @@ use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
-use crate::trainer::{Dtype, Train};
+use crate::trainer::Train;
 use explain::with_suggestion;
 use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
 use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
 use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::{Problem, Split, Task};
+use meno_model::LoadPrecision;
 use meno_model::plain::plain;
+use meno_tensor::precision::Precision;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -62,7 +64,7 @@ pub struct RunSection {
     /// Number of checkpoints to keep; 0 keeps all.
     pub save_total_limit: usize,
     /// Type of saved weights, f32 or bf16. With bf16, the training state contains the f32 weights.
-    pub save_dtype: Dtype,
+    pub save_dtype: Precision,
     /// Number of threads; 0 uses all cores.
     pub threads: usize,
 }
@@ -73,7 +75,7 @@ impl Default for RunSection {
             output_dir: "runs/run".into(),
             save_steps: 100,
             save_total_limit: 2,
-            save_dtype: Dtype::F32,
+            save_dtype: Precision::F32,
             threads: 0,
         }
     }
@@ -169,19 +171,6 @@ impl TaskSection {
     }
 }
 
-/// The number format of the matrix products in an evaluation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvalPrecision {
-    /// Quantised matrices of a GGUF file stay quantised; all others use 32-bit floats.
-    #[default]
-    Auto,
-    /// 32-bit floats; quantised matrices are dequantised.
-    F32,
-    /// bfloat16 inputs with 32-bit sums; quantised matrices are dequantised.
-    Bf16,
-}
-
 /// `[eval]`: how to evaluate a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -202,7 +191,7 @@ pub struct EvalSection {
     /// Number of concurrent sequences.
     pub max_sequences: usize,
     /// auto, f32 or bf16: the number format of matrix products.
-    pub precision: EvalPrecision,
+    pub precision: LoadPrecision,
     /// Seed of the sampling.
     pub seed: u64,
     /// File for all responses, one line per problem.
@@ -222,7 +211,7 @@ impl Default for EvalSection {
             top_p: 0.95,
             max_completion_length: 512,
             max_sequences: 32,
-            precision: EvalPrecision::Auto,
+            precision: LoadPrecision::Auto,
             seed: 0,
             out: None,
             threads: 0,
@@ -393,7 +382,7 @@ recipe! {
         /// The questions.
         task: TaskSection,
         /// Input type of the GEMMs.
-        precision: Dtype,
+        precision: Precision,
         /// Which answers to keep.
         sample: RejectionSampling,
         /// Where to write the results.

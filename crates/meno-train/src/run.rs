@@ -32,9 +32,9 @@ pub trait Observer {
 
 /// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
+pub struct NoopObserver;
 
-impl Observer for Quiet {}
+impl Observer for NoopObserver {}
 
 /// Limits of a run besides its number of steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use meno_engine::{ChatTemplate, GenerationConfig, Tokenizer, generation_config};
 use meno_eval::Split;
 use meno_model::{Config, LoadOptions, Model, input};
+use meno_tensor::precision::Precision;
 use meno_train::checkpoint::{Begun, Checkpoints};
 use meno_train::data::{Example, TaskQuestions};
 use meno_train::evaluation::{Evaluate, Evaluation};
@@ -21,7 +22,6 @@ use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::run_lock::{self, RunLock};
 use meno_train::time::Time;
-use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary, tensorboard};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -245,7 +245,7 @@ pub(crate) fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
     text: &Text,
-    (max_completion_length, precision): (usize, Dtype),
+    (max_completion_length, precision): (usize, Precision),
     examples: &[Example],
     f: impl FnOnce(Option<Evaluation>) -> Result<R>,
 ) -> Result<R> {
@@ -260,7 +260,7 @@ pub(crate) fn with_evaluation<R>(
     };
     let section = TaskSection { name, ..section.clone() };
     with_split(&section, settings.split, text, |asked| {
-        f(Some(evaluation.asking(asked, max_completion_length, precision.into())?))
+        f(Some(evaluation.asking(asked, max_completion_length, precision)?))
     })
 }
 
@@ -284,10 +284,6 @@ pub(crate) fn checkpoints<R: Recipe>(
     recipe: &R,
     assets: Vec<(String, Vec<u8>)>,
 ) -> Result<Checkpoints> {
-    let dtype = match run.save_dtype {
-        Dtype::F32 => meno_model::Dtype::F32,
-        Dtype::Bf16 => meno_model::Dtype::Bf16,
-    };
     check_output(args, &run.output_dir, recipe)?;
     let begun = resume::begun(recipe)?;
     // A directory that does not exist yet is locked when it is created.
@@ -296,7 +292,7 @@ pub(crate) fn checkpoints<R: Recipe>(
         dir: run.output_dir.clone(),
         save_steps: run.save_steps,
         save_total_limit: run.save_total_limit,
-        dtype,
+        dtype: run.save_dtype.into(),
         resume: args.resume,
         assets,
         begun: Some(begun.clone()),

@@ -8,7 +8,7 @@ use std::fmt;
 pub(super) struct Name {
     /// `ORG/NAME`.
     pub repo: String,
-    /// The requested quantisation, as used in GGUF file names: `Q4_K_M`.
+    /// The requested quantization, as used in GGUF file names: `Q4_K_M`.
     pub quant: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The file that lists the shards of a checkpoint and their contents.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
-/// The default quantisations; the first one that exists is taken.
+/// The default quantizations; the first one that exists is taken.
 const USUAL: [&str; 2] = ["Q4_K_M", "Q8_0"];
 
 /// The files to download.
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gguf_file_is_chosen_by_its_quantisation() {
+    fn a_gguf_file_is_chosen_by_its_quantization() {
         assert_eq!(chosen(&GGUF, None).unwrap(), ["m-Q4_K_M.gguf"]);
         assert_eq!(chosen(&GGUF, Some("q4_k_m")).unwrap(), ["m-Q4_K_M.gguf"]);
         assert_eq!(chosen(&GGUF, Some("UD-Q4_K_M")).unwrap(), ["m-UD-Q4_K_M.gguf"]);
@@ -163,7 +163,7 @@ mod tests {
         let bf16 = choose(&GGUF, Some("BF16")).unwrap();
         assert_eq!(bf16.files, ["BF16/m-BF16-00001-of-00002.gguf", "BF16/m-BF16-00002-of-00002.gguf"]);
         assert_eq!(bf16.first.as_deref(), Some("BF16/m-BF16-00001-of-00002.gguf"));
-        // A part is missing; F16 is the projector and does not match BF16; K_M is not a quantisation.
+        // A part is missing; F16 is the projector and does not match BF16; K_M is not a quantization.
         for quant in ["Q2_K", "F16", "Q6_K"] {
             assert!(chosen(&GGUF, Some(quant)).unwrap_err().contains(quant));
         }

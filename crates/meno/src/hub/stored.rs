@@ -19,7 +19,8 @@ pub(crate) struct Stored {
     /// the newest.
     pub name: String,
     /// The format of the weights, as far as file names and config show it.
-    pub quantisation: Option<String>,
+    #[serde(rename = "quantisation")]
+    pub quantization: Option<String>,
     /// Total bytes of its files.
     pub bytes: u64,
     /// The last time one of its files was read or written, in seconds since 1970.
@@ -109,13 +110,13 @@ fn of_repository(repo: &str, directory: &Path) -> Result<Vec<Stored>> {
     Ok(found)
 }
 
-/// The models of a snapshot; `name` has a NUL at the position of the quantisation.
+/// The models of a snapshot; `name` has a NUL at the position of the quantization.
 fn of_snapshot(name: &str, revision: &str, snapshot: &Path) -> Vec<Stored> {
     let files = cache::files(snapshot);
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
     let mut found: Vec<Stored> = Vec::new();
     for (stem, parts) in select::models(&names) {
-        let quant = quantisation(stem);
+        let quant = quantization(stem);
         let paths: Vec<PathBuf> = parts.iter().map(|p| snapshot.join(p)).collect();
         let name = name.replace('\0', &format!(":{quant}"));
         found.push(stored(name, Some(quant.to_owned()), revision, &paths[0].clone(), paths, true));
@@ -134,7 +135,7 @@ fn of_snapshot(name: &str, revision: &str, snapshot: &Path) -> Vec<Stored> {
 
 fn stored(
     name: String,
-    quantisation: Option<String>,
+    quantization: Option<String>,
     revision: &str,
     path: &Path,
     files: Vec<PathBuf>,
@@ -146,7 +147,7 @@ fn stored(
     let seconds = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     Stored {
         name,
-        quantisation,
+        quantization,
         bytes: about.iter().map(Metadata::len).sum(),
         last_used: used.map_or(0, seconds),
         path: path.to_owned(),
@@ -156,8 +157,8 @@ fn stored(
     }
 }
 
-/// `Q4_K_M` from `model-Q4_K_M` or `model.q4_k_m`; the entire stem if it does not end in a quantisation.
-fn quantisation(stem: &str) -> &str {
+/// `Q4_K_M` from `model-Q4_K_M` or `model.q4_k_m`; the entire stem if it does not end in a quantization.
+fn quantization(stem: &str) -> &str {
     let file = stem.rsplit('/').next().unwrap_or(stem);
     let known = |text: &str| {
         let text = text.to_ascii_uppercase();
@@ -201,7 +202,7 @@ pub(crate) fn removal(text: &str) -> Result<Removal> {
     let all = of_repository(&name.repo, &directory)?;
     let asked = |s: &&Stored| {
         let quant =
-            name.quant.as_ref().is_none_or(|q| s.quantisation.as_ref().is_some_and(|s| s.eq_ignore_ascii_case(q)));
+            name.quant.as_ref().is_none_or(|q| s.quantization.as_ref().is_some_and(|s| s.eq_ignore_ascii_case(q)));
         quant && commit.is_none_or(|c| c.len() >= 4 && s.revision.starts_with(c)) && !s.revision.is_empty()
     };
     let chosen: Vec<&Stored> = all.iter().filter(asked).collect();
@@ -299,10 +300,10 @@ impl Removal {
 
 #[cfg(test)]
 mod tests {
-    use super::quantisation;
+    use super::quantization;
 
     #[test]
-    fn a_quantisation_is_the_end_of_a_name() {
+    fn a_quantization_is_the_end_of_a_name() {
         for (stem, quant) in [
             ("qwen2.5-0.5b-instruct-q4_k_m", "q4_k_m"),
             ("SmolLM2-135M-Instruct.Q4_1", "Q4_1"),
@@ -311,7 +312,7 @@ mod tests {
             ("m-IQ3_M", "IQ3_M"),
             ("model-final", "model-final"),
         ] {
-            assert_eq!(quantisation(stem), quant);
+            assert_eq!(quantization(stem), quant);
         }
     }
 }

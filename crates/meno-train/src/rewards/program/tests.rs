@@ -5,7 +5,7 @@
 use super::*;
 use crate::data::Question;
 use crate::rewards::tests::{input, question};
-use crate::run::Quiet;
+use crate::run::NoopObserver;
 use std::os::unix::fs::PermissionsExt;
 
 /// Collects notes; stops after a number of checks.
@@ -49,7 +49,7 @@ impl Dir {
 }
 
 fn score(program: &Program, texts: &[&str]) -> Result<Vec<f32>, String> {
-    scored(program, texts, &mut Quiet)
+    scored(program, texts, &mut NoopObserver)
 }
 
 fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Result<Vec<f32>, String> {
