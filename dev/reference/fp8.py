@@ -1,4 +1,4 @@
-"""Golden files for FP8 weights: the checkpoint `deepseek_v3` (made by networks.py) with its matrices quantised as
+"""Golden files for FP8 weights: the checkpoint `deepseek_v3` (made by networks.py) with its matrices quantized as
 DeepSeek's are, and what `weight_dequant` of DeepSeek-V3's inference/kernel.py gives, by torch's own e4m3.
 
     python dev/reference/fp8.py crates/meno-model/tests/golden
@@ -22,7 +22,7 @@ def spread(scales, shape):
     return scales.repeat_interleave(BLOCK[0], 0)[: shape[0]].repeat_interleave(BLOCK[1], 1)[:, : shape[1]]
 
 
-def quantise(w, ue8m0):
+def quantize(w, ue8m0):
     rows, cols = w.shape
     padded = torch.zeros(-(-rows // BLOCK[0]) * BLOCK[0], -(-cols // BLOCK[1]) * BLOCK[1])
     padded[:rows, :cols] = w
@@ -41,7 +41,7 @@ if __name__ == "__main__":
         tensors, expected = {}, {}
         for key, w in load_file(golden / "deepseek_v3/model.safetensors").items():
             if w.dim() == 2 and not any(k in key for k in ("embed_tokens", "lm_head", "mlp.gate.weight")):
-                codes, scales = quantise(w.float(), ue8m0)
+                codes, scales = quantize(w.float(), ue8m0)
                 tensors[key] = codes
                 tensors[f"{key}_scale_inv"] = scales.to(torch.float8_e8m0fnu) if ue8m0 else scales
                 expected[key] = codes.float() * spread(scales, codes.shape)

@@ -4,7 +4,7 @@
     python dev/reference/gguf_dequant.py --real FILE   # the sums of a real file's tensors, beside it as FILE.json
 
 Per architecture one small GGUF file, as llama.cpp's converter would write it, and `<name>.json` with the shape and
-the hash of the f32 bits of every tensor as Hugging Face's `transformers` holds it: dequantised by the package, with
+the hash of the f32 bits of every tensor as Hugging Face's `transformers` holds it: dequantized by the package, with
 the converter's changes (llama's row order, stacked experts, split kv_b) undone by indexing the *original* layout.
 `types.gguf` holds one tensor of every type with random bits in every field, and `types.safetensors` its exact values.
 """
@@ -48,7 +48,7 @@ def random_blocks(qtype, rows, cols):
 
 
 def add(writer, name, data, qtype):
-    """Adds stored data (bytes of a quantised tensor, or a float array)."""
+    """Adds stored data (bytes of a quantized tensor, or a float array)."""
     if qtype in (Q.F32, Q.F16):
         writer.add_tensor(name, data)
     else:

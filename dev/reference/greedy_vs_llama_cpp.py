@@ -3,17 +3,17 @@
     python dev/reference/greedy_vs_llama_cpp.py --meno target/release/meno --model FILE.gguf \\
         --llama LLAMA_GREEDY [--f32] [--precision auto] [--tokens 64]
 
-How the comparison is made. Meno dequantises the file to f32 and computes in f32 (`--precision auto`: on the blocks, as
+How the comparison is made. Meno dequantizes the file to f32 and computes in f32 (`--precision auto`: on the blocks, as
 llama.cpp). llama.cpp multiplies the blocks as they are by activations that it rounds to 8 bits per block (Q8_0, Q8_K),
 so its logits differ from the exact ones by tenths, and its greedy text must part from the exact text where the two best
 tokens are closer than that. Hence:
 
-1. logits: `meno logits` against transformers on the same dequantised weights; both are exact f32.
+1. logits: `meno logits` against transformers on the same dequantized weights; both are exact f32.
 2. greedy text: ten chats, token by token. Where the texts part, the step is reported with the gap between the two best
    logits in llama.cpp; the parting is a *near-tie* if that gap is below the noise that llama.cpp's rounding makes,
    measured as the largest difference between its gap and the exact one over the shared steps, and if both programs
    have the same two candidates.
-3. `--f32`: the same with llama.cpp reading the dequantised weights (a GGUF file of F32 tensors, written to a temporary
+3. `--f32`: the same with llama.cpp reading the dequantized weights (a GGUF file of F32 tensors, written to a temporary
    directory): no rounding is left, so parting needs a gap of about 1e-3.
 
 LLAMA_GREEDY is `llama_greedy.cpp`, compiled as it says, or a .jsonl file that it wrote. `--write-f32 FILE` only writes

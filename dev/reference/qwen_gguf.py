@@ -1,4 +1,4 @@
-"""The real Qwen2.5-Coder-0.5B GGUF file in transformers: dequantised by the `gguf` package, f32, on the CPU."""
+"""The real Qwen2.5-Coder-0.5B GGUF file in transformers: dequantized by the `gguf` package, f32, on the CPU."""
 
 import re
 

@@ -161,7 +161,7 @@ impl Config {
     }
 
     /// Returns the keys for weights that are saved unquantized.
-    pub(crate) fn to_value_unquantised(&self) -> Value {
+    pub(crate) fn to_value_unquantized(&self) -> Value {
         let mut raw = self.raw.clone();
         raw.shift_remove("quantization_config");
         Value::Object(raw)

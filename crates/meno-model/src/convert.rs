@@ -123,7 +123,7 @@ impl Checkpoint {
                 }
                 let values = self.part(part)?;
                 bytes.resize(encode::bytes(planned[i].dtype, values.len()), 0);
-                encode::quantise(planned[i].dtype, &values, &mut bytes);
+                encode::quantize(planned[i].dtype, &values, &mut bytes);
                 if let Some(index) = first_bad_block(planned[i].dtype, &bytes) {
                     let (tensor, dtype) = (&planned[i].name, planned[i].dtype.name());
                     let what = format!("tensor `{tensor}` is too large for {dtype} at element {index}: use BF16");
@@ -148,7 +148,7 @@ impl Checkpoint {
                 if let Some(index) = file.first_bad_block(*tensor, *slice, *of) {
                     return Err(Error::not_finite(file.path(), &file.tensors()[*tensor].name, index));
                 }
-                file.dequantised_slice(*tensor, *slice, *of)
+                file.dequantized_slice(*tensor, *slice, *of)
             }
         }))
     }
@@ -211,7 +211,7 @@ fn planned(config: &Config, file_type: FileType, tensors: &[ExportedTensor]) -> 
     let planned = tensors.iter().map(|t| Planned {
         name: t.name.clone(),
         shape: t.shape.clone(),
-        dtype: match mixture::is_quantised(&t.name, &t.shape) {
+        dtype: match mixture::is_quantized(&t.name, &t.shape) {
             true => tensor_type(file_type, network, &t.name, &t.shape),
             false => t.stored.unwrap_or(GgmlType::F32),
         },

@@ -55,7 +55,7 @@ mod source;
 
 pub use config::{Arch, Config, ModelType};
 pub use error::Error;
-pub use load::LoadOptions;
+pub use load::{LoadOptions, LoadPrecision, UnknownLoadPrecision};
 pub use model::Model;
 pub use network::{InferOptions, Network, TrainOptions};
 pub use safetensors::Dtype;

@@ -4,8 +4,12 @@ use crate::network::Network;
 use crate::source::{Source, open};
 use crate::{Error, Model, init};
 use meno_tensor::device::Device;
+use meno_tensor::precision::Precision;
 use meno_tensor::tape::Param;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 /// Options for loading weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +19,73 @@ pub struct LoadOptions {
     /// If true, matrices of a GGUF file stay in their quantized blocks (inference only) instead of being converted to
     /// f32.
     pub keep_quantized: bool,
+}
+
+/// Which precision a model is loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum LoadPrecision {
+    /// Quantized matrices of a GGUF file stay quantized and are multiplied with 8-bit activations; all others use the
+    /// caller's default.
+    #[default]
+    Auto,
+    /// Quantized matrices are dequantized, and all use this precision.
+    Fixed(Precision),
+}
+
+/// A text that names no [`LoadPrecision`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown value `{0}`, expected one of `auto`, `f32`, `bf16`")]
+pub struct UnknownLoadPrecision(pub String);
+
+impl LoadPrecision {
+    /// Returns how weights are loaded, and the precision of matrix products. `default` is that of matrices that are not
+    /// quantized, if none is fixed.
+    pub fn resolve(self, default: Precision) -> (LoadOptions, Precision) {
+        let (keep_quantized, precision) = match self {
+            LoadPrecision::Auto => (true, default),
+            LoadPrecision::Fixed(precision) => (false, precision),
+        };
+        (LoadOptions { keep_quantized, ..LoadOptions::default() }, precision)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            LoadPrecision::Auto => "auto",
+            LoadPrecision::Fixed(precision) => precision.name(),
+        }
+    }
+}
+
+impl fmt::Display for LoadPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for LoadPrecision {
+    type Err = UnknownLoadPrecision;
+
+    fn from_str(text: &str) -> Result<LoadPrecision, UnknownLoadPrecision> {
+        match text {
+            "auto" => Ok(LoadPrecision::Auto),
+            _ => text.parse().map(LoadPrecision::Fixed).map_err(|_| UnknownLoadPrecision(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for LoadPrecision {
+    type Error = UnknownLoadPrecision;
+
+    fn try_from(text: String) -> Result<LoadPrecision, UnknownLoadPrecision> {
+        text.parse()
+    }
+}
+
+impl From<LoadPrecision> for String {
+    fn from(precision: LoadPrecision) -> String {
+        precision.name().to_owned()
+    }
 }
 
 impl Model {

@@ -6,13 +6,14 @@ use crate::{Error, input, recognize};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use meno_tensor::finite::{all_finite, first_not_below};
+use meno_tensor::precision::Precision;
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The storage type of written weights.
+/// The storage type of weights in a file. It has more types than [`Precision`], in which networks are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
     /// Unrounded.
@@ -22,6 +23,15 @@ pub enum Dtype {
     Bf16,
     /// Rounded to f16.
     F16,
+}
+
+impl From<Precision> for Dtype {
+    fn from(precision: Precision) -> Dtype {
+        match precision {
+            Precision::F32 => Dtype::F32,
+            Precision::Bf16 => Dtype::Bf16,
+        }
+    }
 }
 
 impl Dtype {

@@ -67,7 +67,7 @@ impl Model {
 
 /// Writes `config.json` for weights of this type.
 pub(crate) fn write_config(config: &Config, dir: &Path, dtype: Dtype) -> Result<(), Error> {
-    let mut config = config.to_value_unquantised();
+    let mut config = config.to_value_unquantized();
     let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     config[key] = dtype.name().into();
     let path = dir.join("config.json");

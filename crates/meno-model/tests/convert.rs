@@ -56,7 +56,7 @@ fn assert_same(a: &Model, b: &Model) {
 }
 
 #[test]
-fn fp8_is_dequantised_as_torch_does() {
+fn fp8_is_dequantized_as_torch_does() {
     for name in ["fp8", "fp8_ue8m0"] {
         let model = Model::load(&golden(name)).unwrap();
         let expected = Safetensors::open(&golden(name).join("expected.safetensors")).unwrap();

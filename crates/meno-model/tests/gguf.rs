@@ -22,7 +22,7 @@ fn read(file: &Gguf, name: &str) -> Vec<f32> {
 }
 
 #[test]
-fn every_type_is_dequantised_bit_for_bit() {
+fn every_type_is_dequantized_bit_for_bit() {
     let file = open("types.gguf");
     let bytes = std::fs::read(golden("types.safetensors")).unwrap();
     let expected = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -340,5 +340,5 @@ fn published_file_bit_for_bit() {
             .fold(0u64, |sum, (i, v)| sum.wrapping_add((u64::from(v.to_bits()) + 1).wrapping_mul(2 * i as u64 + 1)));
         assert_eq!(json!(format!("{sum:016x}")), sums[&info.name], "{}", info.name);
     }
-    println!("{} tensors dequantised in {time:?}", file.tensors().len());
+    println!("{} tensors dequantized in {time:?}", file.tensors().len());
 }

@@ -29,7 +29,7 @@ impl Replication<'_> {
             min_p: 0.0,
             ..Sampling::default()
         };
-        let (slots, precision) = (e.max_sequences, self.settings.precision.into());
+        let (slots, precision) = (e.max_sequences, self.settings.precision);
         RolloutConfig {
             num_generations: samples,
             sampling,

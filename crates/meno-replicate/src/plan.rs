@@ -110,7 +110,7 @@ impl Network {
             sampling: Sampling { top_p: 1.0, top_k: 0, min_p: 0.0, stop_tokens: Vec::new(), ..sampling },
             slots: e.max_sequences,
             rows: 512.max(e.max_sequences),
-            precision: s.precision.into(),
+            precision: s.precision,
             key: [0, seed],
         };
         let answering = Answering::measure(&mut model, &config, &asked, &questions)?;

@@ -4,12 +4,13 @@
 use crate::corpus::Corpus;
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_tensor::precision::Precision;
 use meno_train::error::Error;
 use meno_train::grpo::Grpo;
 use meno_train::pretrain::Pretrain;
 use meno_train::rejection_sampling::RejectionSampling;
 use meno_train::sft::Sft;
-use meno_train::trainer::{Dtype, Train};
+use meno_train::trainer::Train;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ pub struct Settings {
     /// The recipe described in one sentence.
     pub description: String,
     /// The input type of all GEMMs.
-    pub precision: Dtype,
+    pub precision: Precision,
     /// The questions.
     pub task: TaskSettings,
     /// The pretraining text.

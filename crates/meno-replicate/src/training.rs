@@ -143,7 +143,7 @@ impl Replication<'_> {
         let mut model = Model::load(&self.dir(lesson.teacher))?;
         let task = self.task.clone();
         let questions = training_questions(&task, &tokenizer, first_question(lesson.block));
-        let precision = self.settings.precision.into();
+        let precision = self.settings.precision;
         let sampled = f.sample.run(&mut model, precision, &questions, &mut *self.observer)?;
         let Some((mut traces, tally)) = sampled else { return Ok(None) };
         traces.retain(is_readable);

@@ -75,7 +75,7 @@ fn task_is_finite(dtype: GgmlType, data: &[u8]) -> bool {
 fn block_is_finite(dtype: GgmlType, block: &[u8]) -> bool {
     let mut values = [0.0; 256];
     let values = &mut values[..dtype.block_elements()];
-    dequant::dequantise(dtype, block, values);
+    dequant::dequantize(dtype, block, values);
     all_finite(values)
 }
 
@@ -107,7 +107,7 @@ mod tests {
             let blocks = 2 * TASK / n + 5;
             let values: Vec<f32> = (0..blocks * n).map(|_| rng.normal()).collect();
             let mut data = vec![0; encode::bytes(dtype, values.len())];
-            encode::quantise(dtype, &values, &mut data);
+            encode::quantize(dtype, &values, &mut data);
             assert_eq!(first_bad_block(dtype, &data), None, "{dtype:?}");
             // Any two bytes of a block may belong to a scale.
             let block = TASK / n + 3;
@@ -117,7 +117,7 @@ mod tests {
                 let place = &mut broken[block * bytes + at..][..2.min(bytes - at)];
                 place.copy_from_slice(&[0xFF; 2][..place.len()]);
                 let mut out = vec![0.0; values.len()];
-                dequant::dequantise(dtype, &broken, &mut out);
+                dequant::dequantize(dtype, &broken, &mut out);
                 let expected = (!all_finite(&out)).then_some(block * n);
                 assert_eq!(first_bad_block(dtype, &broken), expected, "{dtype:?} {at}");
                 found += usize::from(expected.is_some());

@@ -32,7 +32,7 @@ impl Distill {
         task: &dyn Questions,
         run: &mut Run,
     ) -> Result<Option<(Summary, Tally)>, Error> {
-        let sampled = self.sample.run(teacher, train.precision.into(), task, run.observer)?;
+        let sampled = self.sample.run(teacher, train.precision, task, run.observer)?;
         let Some((traces, tally)) = sampled else { return Ok(None) };
         let examples = examples(&traces, student_tokenizer)?;
         Ok(Some((self.sft.run(train, student, &examples, run)?, tally)))

@@ -58,7 +58,7 @@ pub use distill::Distill;
 pub use error::Error;
 pub use grpo::Grpo;
 pub use metrics::Metrics;
-pub use observer::{Observer, Quiet};
+pub use observer::{NoopObserver, Observer};
 pub use pretrain::Pretrain;
 pub use rejection_sampling::RejectionSampling;
 pub use run::{Budget, Run, Summary};

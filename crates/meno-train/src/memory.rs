@@ -3,8 +3,9 @@
 use crate::error::Error;
 use crate::grpo::Grpo;
 use crate::rollout::generator;
-use crate::trainer::{Dtype, Train, Trainer};
+use crate::trainer::{Train, Trainer};
 use meno_model::Model;
+use meno_tensor::precision::Precision;
 
 /// Bytes by purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +20,8 @@ impl Estimate {
         let values = model.weights.bytes();
         let trainer = Trainer::new(train, model, mtp)?;
         let packed = match train.precision {
-            Dtype::F32 => values,
-            Dtype::Bf16 => values / 2,
+            Precision::F32 => values,
+            Precision::Bf16 => values / 2,
         };
         let mut parts = vec![("weights (f32)", values), ("packed copies of linear weights", packed)];
         parts.extend(trainer.memory());

@@ -26,6 +26,6 @@ pub trait Observer {
 
 /// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
+pub struct NoopObserver;
 
-impl Observer for Quiet {}
+impl Observer for NoopObserver {}

@@ -23,27 +23,16 @@ use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::pretrain::Pretrain;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
-use crate::trainer::{Dtype, Train};
+use crate::trainer::Train;
 use conditions::{
     of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
 };
 use held_out::{check_eval_of_grpo, check_eval_of_sft, held_out};
 use meno_eval::Split;
+use meno_model::LoadPrecision;
+use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// The number format of the matrix products in an evaluation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvalPrecision {
-    /// Quantised matrices of a GGUF file stay quantised; all others use 32-bit floats.
-    #[default]
-    Auto,
-    /// 32-bit floats; quantised matrices are dequantised.
-    F32,
-    /// bfloat16 inputs with 32-bit sums; quantised matrices are dequantised.
-    Bf16,
-}
 
 /// `[eval]`: how to evaluate a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +54,7 @@ pub struct EvalSection {
     /// Number of concurrent sequences.
     pub max_sequences: usize,
     /// auto, f32 or bf16: the number format of matrix products.
-    pub precision: EvalPrecision,
+    pub precision: LoadPrecision,
     /// Seed of the sampling.
     pub seed: u64,
     /// File for all responses, one line per problem.
@@ -85,7 +74,7 @@ impl Default for EvalSection {
             top_p: 0.95,
             max_completion_length: 512,
             max_sequences: 32,
-            precision: EvalPrecision::Auto,
+            precision: LoadPrecision::Auto,
             seed: 0,
             out: None,
             threads: 0,
@@ -222,7 +211,7 @@ define_recipe! {
         /// The questions.
         task: TaskSection,
         /// Input type of the GEMMs.
-        precision: Dtype,
+        precision: Precision,
         /// Which answers to keep.
         sample: RejectionSampling,
         /// Where to write the results.

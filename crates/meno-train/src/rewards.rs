@@ -141,7 +141,7 @@ pub fn check_task(rewards: &[Weighted], task: &dyn Task, split: Split) -> Result
 pub(crate) mod tests {
     use super::*;
     use crate::data::Verdict;
-    use crate::observer::Quiet;
+    use crate::observer::NoopObserver;
 
     pub(crate) fn question(language: &str) -> Question {
         Question { language: language.into(), ..Question::default() }
@@ -160,7 +160,7 @@ pub(crate) mod tests {
         i.verdict = Verdict::Right;
         let right = i;
         i.verdict = Verdict::Wrong;
-        let scored = compose(&rewards, &[right, i], &mut Quiet).unwrap().unwrap();
+        let scored = compose(&rewards, &[right, i], &mut NoopObserver).unwrap().unwrap();
         assert_eq!(scored, [(1.5, vec![1.0, 1.0]), (0.5, vec![0.0, 1.0])]);
     }
 
@@ -168,10 +168,10 @@ pub(crate) mod tests {
     fn a_closure_is_a_reward_and_its_nan_an_error() {
         let q = question("en");
         let rewards = [Weighted::new(2.0, from_fn("length", |i: &Input| i.tokens as f32))];
-        let scored = compose(&rewards, &[input(&q, "four")], &mut Quiet).unwrap().unwrap();
+        let scored = compose(&rewards, &[input(&q, "four")], &mut NoopObserver).unwrap().unwrap();
         assert_eq!(scored, [(8.0, vec![4.0])]);
         let rewards = [Weighted::new(1.0, from_fn("ratio", |i: &Input| i.tokens as f32 / 0.0))];
-        let error = compose(&rewards, &[input(&q, "")], &mut Quiet).unwrap_err().to_string();
+        let error = compose(&rewards, &[input(&q, "")], &mut NoopObserver).unwrap_err().to_string();
         assert!(error.contains("`ratio`") && error.contains("NaN"), "{error}");
     }
 

@@ -80,7 +80,7 @@ pub struct Training {
 impl Training {
     /// Trains `model` on random sequences of `length` tokens.
     pub fn measure(model: &mut Model, train: &Train, mtp: bool, length: usize) -> Result<Training, Error> {
-        let flops = roofline::gflops(train.precision.into()) * 1e9 * pool::threads() as f64;
+        let flops = roofline::gflops(train.precision) * 1e9 * pool::threads() as f64;
         let active = model.config.counts().active.max(1) as f64;
         // Choose passes of a second or less, however large the model is.
         let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);

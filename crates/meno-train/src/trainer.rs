@@ -56,7 +56,7 @@ pub struct Train {
     /// Recompute every block's activations in the backward pass instead of storing them.
     pub gradient_checkpointing: bool,
     /// Input type of the linear layers' GEMMs: f32 or bf16. Accumulation and master weights are f32.
-    pub precision: Dtype,
+    pub precision: Precision,
     /// Seed of all random numbers: order of the data, sampling.
     pub seed: u64,
 }
@@ -70,26 +70,6 @@ pub enum Optim {
     Adamw,
     /// Muon on the matrices of hidden layers, AdamW on embeddings, head and gains (Moonlight §2).
     Muon,
-}
-
-/// Input type of GEMMs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Dtype {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// bfloat16 inputs, f32 accumulation.
-    Bf16,
-}
-
-impl From<Dtype> for Precision {
-    fn from(d: Dtype) -> Precision {
-        match d {
-            Dtype::F32 => Precision::F32,
-            Dtype::Bf16 => Precision::Bf16,
-        }
-    }
 }
 
 impl Default for Train {
@@ -111,7 +91,7 @@ impl Default for Train {
             max_grad_norm: 1.0,
             max_tokens: 2048,
             gradient_checkpointing: false,
-            precision: Dtype::F32,
+            precision: Precision::F32,
             seed: 0,
         }
     }
@@ -210,13 +190,13 @@ impl Trainer {
 
     /// Runs forward and backward over one pass; gradients accumulate until [`Trainer::update`].
     pub fn pass(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
-        let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
+        let pass = Pass::new(self.train.precision, batch).with_objective(objective);
         Ok(self.executor.step(&mut *model.weights, pass, &mut *self.grads)?)
     }
 
     /// Runs forward only, with the training executor.
     pub fn score(&mut self, model: &mut Model, batch: &Batch, objective: &dyn Objective) -> Result<&Outputs, Error> {
-        let pass = Pass::new(self.train.precision.into(), batch).with_objective(objective);
+        let pass = Pass::new(self.train.precision, batch).with_objective(objective);
         Ok(self.executor.forward(&mut *model.weights, pass, None)?)
     }
 

@@ -10,7 +10,7 @@ use meno_tensor::pool;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
 use meno_train::Train;
-use meno_train::trainer::{Dtype, Optim, Trainer};
+use meno_train::trainer::{Optim, Trainer};
 use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
@@ -120,7 +120,7 @@ fn a_step_allocates_nothing() {
     for threads in [1, 2] {
         pool::with_threads(threads, || {
             for optim in [Optim::Adamw, Optim::Muon] {
-                for precision in [Dtype::F32, Dtype::Bf16] {
+                for precision in [Precision::F32, Precision::Bf16] {
                     for recompute in [false, true] {
                         let train = Train {
                             optim,

@@ -13,8 +13,8 @@ use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
 use meno_train::grpo::advantages::ScaleRewards;
 use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};
 use meno_train::rewards::{Input, Reward, Weighted};
-use meno_train::trainer::{Dtype, Optim, Trainer};
-use meno_train::{Distill, Error, Grpo, Pretrain, Quiet, RejectionSampling, Run, Sft, Summary, Train};
+use meno_train::trainer::{Optim, Trainer};
+use meno_train::{Distill, Error, Grpo, NoopObserver, Pretrain, RejectionSampling, Run, Sft, Summary, Train};
 use serde_json::json;
 use tiny::{STOP, VOCAB, dense};
 
@@ -89,7 +89,7 @@ fn grpo() -> Grpo {
 }
 
 fn run_grpo(model: &mut Model, train: &Train, grpo: &Grpo) -> Result<Summary, Error> {
-    grpo.run(train, model, &Repeat, &rewards(), &mut Run::new(&mut Quiet))
+    grpo.run(train, model, &Repeat, &rewards(), &mut Run::new(&mut NoopObserver))
 }
 
 fn mean(s: &Summary, name: &str, range: std::ops::Range<usize>) -> f64 {
@@ -109,7 +109,7 @@ fn twenty_steps_of_grpo_raise_the_reward_with_the_gate_at_zero() {
 
 #[test]
 fn the_gate_is_zero_in_bf16_too() {
-    let train = Train { precision: Dtype::Bf16, ..train(3, 1e-2) };
+    let train = Train { precision: Precision::Bf16, ..train(3, 1e-2) };
     let s = run_grpo(&mut dense(), &train, &grpo()).unwrap();
     assert_eq!(s.max("sampling/logprob_gap"), Some(0.0));
 }
@@ -232,7 +232,7 @@ fn pretraining_lowers_the_loss_with_both_optimizers_and_mtp() {
             let train = Train { optim, ..train(30, 1e-2) };
             let documents = InMemory { documents: counting(), seed: 1 };
             let settings = Pretrain { tokens_per_step: 256, ..Pretrain::default() };
-            let s = settings.run(&train, &mut model, &documents, &mut Run::new(&mut Quiet)).unwrap();
+            let s = settings.run(&train, &mut model, &documents, &mut Run::new(&mut NoopObserver)).unwrap();
             let (first, last) = (s.history[0].get("loss").unwrap(), s.last("loss").unwrap());
             assert!((first - (VOCAB as f64).ln()).abs() < 1.0, "{first}");
             assert!(last < 0.7 * first, "{optim:?}: {first} -> {last}");
@@ -253,7 +253,7 @@ fn a_short_sft_lowers_the_loss_and_sees_the_answer_only() {
     let settings = Sft { train_batch_size: 8, ..Sft::default() };
     let run = |examples: &[Example]| {
         let mut model = dense();
-        let s = settings.run(&train(25, 1e-2), &mut model, examples, &mut Run::new(&mut Quiet)).unwrap();
+        let s = settings.run(&train(25, 1e-2), &mut model, examples, &mut Run::new(&mut NoopObserver)).unwrap();
         (s.history[0].get("loss").unwrap(), s.last("loss").unwrap())
     };
     let (first, last) = run(&examples());
@@ -277,7 +277,7 @@ fn the_loss_of_sft_is_the_mean_over_answer_tokens() {
     }
     assert_eq!(count, 2 + 3);
     let settings = Sft { train_batch_size: 2, ..Sft::default() };
-    let s = settings.run(&train(1, 1e-3), &mut model, &examples, &mut Run::new(&mut Quiet)).unwrap();
+    let s = settings.run(&train(1, 1e-3), &mut model, &examples, &mut Run::new(&mut NoopObserver)).unwrap();
     assert!((s.last("loss").unwrap() - sum / count as f64).abs() < 1e-5);
 }
 
@@ -374,14 +374,14 @@ fn rejection_sampling_and_distillation_teach_a_student() {
         keep_per_question: 2,
         ..RejectionSampling::default()
     };
-    let (traces, tally) = sample.run(&mut teacher, Dtype::F32.into(), &Repeat, &mut Quiet).unwrap().unwrap();
+    let (traces, tally) = sample.run(&mut teacher, Precision::F32, &Repeat, &mut NoopObserver).unwrap().unwrap();
     assert_eq!(traces.len(), tally.kept);
     assert!(tally.kept > 0 && tally.sampled == 128);
     assert!(traces.iter().all(|t| t.text.starts_with(&t.question.answer)));
     let distill = Distill { sample, sft: Sft { train_batch_size: 8, ..Sft::default() } };
     let mut student = dense();
-    let mut quiet = Quiet;
-    let mut run = Run::new(&mut quiet);
+    let mut observer = NoopObserver;
+    let mut run = Run::new(&mut observer);
     let (s, again) =
         distill.run(&train(20, 1e-2), &mut teacher, &mut student, None, &Repeat, &mut run).unwrap().unwrap();
     assert_eq!(again, tally, "the same seed samples the same");

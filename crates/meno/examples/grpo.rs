@@ -5,7 +5,7 @@ use meno::server::{Server, ServerOptions};
 use meno::tensor::precision::Precision;
 use meno::train::data::Prompts;
 use meno::train::rewards::{Input, Weighted, from_fn};
-use meno::train::{Error, Grpo, Quiet, Run, Summary, Train};
+use meno::train::{Error, Grpo, NoopObserver, Run, Summary, Train};
 use meno::{LoadOptions, TextModel};
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) fn run(model: &Path, steps: usize) -> Result<(TextModel, Summary), Er
     let questions = Prompts { prompts, tokenizer: &text.tokenizer, seed: 0 };
     let train = Train { max_steps: steps, learning_rate: 1e-5, ..Train::default() };
     let grpo = Grpo { num_questions: 4, num_generations: 8, max_completion_length: 24, ..Grpo::default() };
-    let summary = grpo.run(&train, &mut text.model, &questions, &rewards, &mut Run::new(&mut Quiet))?;
+    let summary = grpo.run(&train, &mut text.model, &questions, &rewards, &mut Run::new(&mut NoopObserver))?;
     Ok((text, summary))
 }
 

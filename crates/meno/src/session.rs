@@ -4,8 +4,9 @@ use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count
 use crate::open;
 use crate::progress::Work;
 use anyhow::{Result, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use meno_engine::{GeneratorConfig, Sampling, Session, Speculative, TextModel};
-use meno_model::{LoadOptions, Model};
+use meno_model::{LoadPrecision, Model};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
 use std::path::Path;
@@ -17,8 +18,8 @@ pub(crate) struct ModelArgs {
     #[command(flatten)]
     pub name: ModelName,
     /// Number format of the matrix products
-    #[arg(long, value_enum, default_value = "auto", value_name = "TYPE")]
-    pub precision: PrecisionArg,
+    #[arg(long, value_parser = load_precision(), default_value = "auto", value_name = "TYPE")]
+    pub precision: LoadPrecision,
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
@@ -76,37 +77,25 @@ impl From<SpeculativeArg> for Speculative {
     }
 }
 
-/// Number format of the matrix products.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PrecisionArg {
-    /// Keep the quantised matrices of a GGUF file and multiply them with 8-bit activations; use bf16 (to generate) or
-    /// f32 (to measure) for all others
-    Auto,
-    /// 32-bit floats; quantised matrices are dequantised
-    F32,
-    /// bfloat16 inputs and 32-bit sums; quantised matrices are dequantised
-    Bf16,
+/// Parses `auto`, `f32` or `bf16`.
+pub(crate) fn load_precision() -> impl TypedValueParser<Value = LoadPrecision> {
+    let auto = "Keep the quantized matrices of a GGUF file and multiply them with 8-bit activations; use bf16 (to \
+                generate) or f32 (to measure) for all others";
+    PossibleValuesParser::new([
+        PossibleValue::new("auto").help(auto),
+        PossibleValue::new("f32").help("32-bit floats; quantized matrices are dequantized"),
+        PossibleValue::new("bf16").help("bfloat16 inputs and 32-bit sums; quantized matrices are dequantized"),
+    ])
+    .try_map(|name| name.parse())
 }
 
-impl PrecisionArg {
-    /// How weights are loaded, and the precision of products. `others` is the default for matrices that are
-    /// not quantized.
-    pub(crate) fn load_options(self, others: Precision) -> (LoadOptions, Precision) {
-        let (keep_quantized, precision) = match self {
-            PrecisionArg::Auto => (true, others),
-            PrecisionArg::F32 => (false, Precision::F32),
-            PrecisionArg::Bf16 => (false, Precision::Bf16),
-        };
-        (LoadOptions { keep_quantized, ..LoadOptions::default() }, precision)
-    }
-
-    /// Loads a network.
-    pub(crate) fn load(self, path: &Path, others: Precision) -> Result<(Model, Precision)> {
-        let (options, precision) = self.load_options(others);
-        let work = Work::loading(path);
-        let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;
-        Ok((model, precision))
-    }
+/// Loads a network; returns it with the precision of its products. `default` is that of matrices that are not
+/// quantized.
+pub(crate) fn load(path: &Path, precision: LoadPrecision, default: Precision) -> Result<(Model, Precision)> {
+    let (options, precision) = precision.resolve(default);
+    let work = Work::loading(path);
+    let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;
+    Ok((model, precision))
 }
 
 /// How tokens are chosen.
@@ -174,7 +163,7 @@ impl ModelArgs {
     /// length. `on_read` receives the number of values read so far and the total.
     pub(crate) fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
         let path = open::locate(path)?;
-        let (options, precision) = self.precision.load_options(Precision::Bf16);
+        let (options, precision) = self.precision.resolve(Precision::Bf16);
         let work = Work::loading(&path);
         let text = TextModel::load_with(&path, options, precision, &mut |read, of| {
             work.set(read as u64, of as u64);

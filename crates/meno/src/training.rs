@@ -12,6 +12,7 @@ use crate::text_assets::TextAssets;
 use anyhow::{Context, Result, bail};
 use meno_eval::Split;
 use meno_model::{Config, LoadOptions, Model};
+use meno_tensor::precision::Precision;
 use meno_train::checkpoint::{Checkpoints, RunInputs};
 use meno_train::data::{Example, TaskQuestions};
 use meno_train::evaluation::{Evaluate, Evaluation};
@@ -19,7 +20,6 @@ use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::run_lock::{self, RunLock};
 use meno_train::time::Time;
-use meno_train::trainer::Dtype;
 use meno_train::{Run, Summary, tensorboard};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -161,7 +161,7 @@ pub(crate) fn with_evaluation<R>(
     section: &TaskSection,
     settings: &Evaluate,
     text: &TextAssets,
-    (max_completion_length, precision): (usize, Dtype),
+    (max_completion_length, precision): (usize, Precision),
     examples: &[Example],
     f: impl FnOnce(Option<Evaluation>) -> Result<R>,
 ) -> Result<R> {
@@ -176,7 +176,7 @@ pub(crate) fn with_evaluation<R>(
     };
     let section = TaskSection { name, ..section.clone() };
     with_split(&section, settings.split, text, |asked| {
-        f(Some(evaluation.asking(asked, max_completion_length, precision.into())?))
+        f(Some(evaluation.asking(asked, max_completion_length, precision)?))
     })
 }
 
@@ -200,10 +200,6 @@ pub(crate) fn checkpoints<R: Recipe>(
     recipe: &R,
     assets: Vec<(String, Vec<u8>)>,
 ) -> Result<Checkpoints> {
-    let dtype = match run.save_dtype {
-        Dtype::F32 => meno_model::Dtype::F32,
-        Dtype::Bf16 => meno_model::Dtype::Bf16,
-    };
     check_output(args, &run.output_dir, recipe)?;
     let inputs = resume::inputs(recipe)?;
     // A directory that does not exist yet is locked when it is created.
@@ -212,7 +208,7 @@ pub(crate) fn checkpoints<R: Recipe>(
         dir: run.output_dir.clone(),
         save_steps: run.save_steps,
         save_total_limit: run.save_total_limit,
-        dtype,
+        dtype: run.save_dtype.into(),
         resume: args.resume,
         assets,
         inputs: Some(inputs.clone()),

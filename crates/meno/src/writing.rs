@@ -28,13 +28,13 @@ pub(crate) fn types(plan: &[Planned]) -> String {
     counts.iter().map(|(n, name)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The tensors of `plan` whose weights would be quantised a second time: tensors of a GGUF file that have a
-/// quantised type and get another one. With an adapter, all tensors are dequantised, so keeping the same type
+/// The tensors of `plan` whose weights would be quantized a second time: tensors of a GGUF file that have a
+/// quantized type and get another one. With an adapter, all tensors are dequantized, so keeping the same type
 /// loses precision too.
-pub(crate) fn requantised(checkpoint: &Checkpoint, plan: &[Planned], merged: bool) -> Vec<String> {
+pub(crate) fn requantized(checkpoint: &Checkpoint, plan: &[Planned], merged: bool) -> Vec<String> {
     let Some(file) = checkpoint.gguf() else { return Vec::new() };
-    let quantised = |t: GgmlType| !matches!(t, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);
-    let stored = |name: &str| file.tensors().iter().find(|t| t.name == name).map(|t| t.dtype).filter(|t| quantised(*t));
-    let again = |p: &&Planned| quantised(p.dtype) && stored(&p.name).is_some_and(|dtype| merged || dtype != p.dtype);
+    let quantized = |t: GgmlType| !matches!(t, GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16);
+    let stored = |name: &str| file.tensors().iter().find(|t| t.name == name).map(|t| t.dtype).filter(|t| quantized(*t));
+    let again = |p: &&Planned| quantized(p.dtype) && stored(&p.name).is_some_and(|dtype| merged || dtype != p.dtype);
     plan.iter().filter(again).map(|p| p.name.clone()).collect()
 }

@@ -25,10 +25,10 @@ fn a_gguf_file_in_fewer_bits() {
     let (from, to) = (golden("gguf/qwen3_moe.gguf"), dir.path().join("small.gguf"));
     let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
     let (code, _, err) = meno(&["quantize", from, "--type", "Q4_0", "--out", to]);
-    assert!(code == 1 && err.contains("is quantised already") && err.contains("--allow-requantize"), "{err}");
+    assert!(code == 1 && err.contains("is quantized already") && err.contains("--allow-requantize"), "{err}");
     assert!(!Path::new(to).exists());
     let (code, _, err) = meno(&["convert", from, to, "--type", "Q4_0"]);
-    assert!(code == 1 && err.contains("is quantised already"), "{err}");
+    assert!(code == 1 && err.contains("is quantized already"), "{err}");
     let (code, out, err) = meno(&["quantize", from, "--type", "Q4_0", "--out", to, "--allow-requantize"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("Q4_0 ") && out.contains("bits a weight"), "{out}");

@@ -7,7 +7,8 @@ pub enum Observe {
     #[default]
     Nothing,
     /// The log-probability of every token after the first, and the most likely tokens at its position
-    /// ([`Sampling::top_logprobs`](crate::Sampling::top_logprobs)): [`Event::PromptLogprobs`](super::Event::PromptLogprobs).
+    /// ([`Sampling::top_logprobs`](crate::Sampling::top_logprobs)):
+    /// [`Event::PromptLogprobs`](super::Event::PromptLogprobs).
     Logprobs,
     /// The hidden states after the final norm, pooled into one vector: [`Event::Hidden`](super::Event::Hidden). Requires
     /// [`GeneratorConfig::hidden`](super::GeneratorConfig::hidden).

@@ -168,7 +168,7 @@ impl Scheduler {
         // Use at most half of the rows for drafts, so that prompts make progress too.
         self.spare = (self.config.rows() - self.active.len()) / 2;
         for i in 0..self.active.len() {
-            if self.active[i].slot.is_some() && self.active[i].left() == 1 && self.make_room(i, 1, table) {
+            if self.active[i].slot.is_some() && self.active[i].left() == 1 && self.reserve_rows(i, 1, table) {
                 self.guess(i, table);
                 self.feed(i, 1, batch, stats);
             }
@@ -180,7 +180,7 @@ impl Scheduler {
         self.share_out(budget);
         for k in 0..self.prefilling.len() {
             let (i, rows) = self.prefilling[k];
-            if rows > 0 && self.active[i].slot.is_some() && self.make_room(i, rows, table) {
+            if rows > 0 && self.active[i].slot.is_some() && self.reserve_rows(i, rows, table) {
                 self.feed(i, rows, batch, stats);
             }
         }
@@ -218,7 +218,7 @@ impl Scheduler {
 
     /// Reserves pages for the next `rows` tokens of sequence `i`. If there are too few, it evicts kept prefixes, then
     /// more recent sequences, then the sequence itself; `false` in the last case.
-    fn make_room(&mut self, i: usize, rows: usize, table: &mut PageTable) -> bool {
+    fn reserve_rows(&mut self, i: usize, rows: usize, table: &mut PageTable) -> bool {
         loop {
             let (slot, cached) = (self.active[i].at(), self.active[i].cached);
             if table.pages_needed(slot, cached..cached + rows) <= table.free_pages() {

@@ -214,14 +214,14 @@ fn errors_name_file_key_and_fix() {
     refused(set(v3(), json!({"first_k_dense_replace": 62})), "first_k_dense_replace", "61");
     refused(set(v3(), json!({"qk_rope_head_dim": 63})), "qk_rope_head_dim", "even");
     refused(set(v3(), json!({"hidden_act": "gelu"})), "hidden_act", "silu");
-    let quantised =
+    let quantized =
         |changes: Value| set(v3(), json!({"quantization_config": set(json!({"quant_method": "fp8"}), changes)}));
-    let fp8 = published(quantised(json!({"fmt": "e4m3", "scale_fmt": "ue8m0", "weight_block_size": [128, 128]})));
+    let fp8 = published(quantized(json!({"fmt": "e4m3", "scale_fmt": "ue8m0", "weight_block_size": [128, 128]})));
     assert_eq!(fp8.quantization, Some(Fp8 { weight_block_size: [128, 128] }));
-    refused(quantised(json!({"quant_method": "gptq"})), "quantization_config.quant_method", "bf16");
-    refused(quantised(json!({"fmt": "e5m2"})), "quantization_config.fmt", "e4m3");
-    refused(quantised(json!({"weight_block_size": [128]})), "quantization_config.weight_block_size", "two sizes");
-    refused(quantised(json!({"weight_block_size": [0, 128]})), "quantization_config.weight_block_size", "two sizes");
+    refused(quantized(json!({"quant_method": "gptq"})), "quantization_config.quant_method", "bf16");
+    refused(quantized(json!({"fmt": "e5m2"})), "quantization_config.fmt", "e4m3");
+    refused(quantized(json!({"weight_block_size": [128]})), "quantization_config.weight_block_size", "two sizes");
+    refused(quantized(json!({"weight_block_size": [0, 128]})), "quantization_config.weight_block_size", "two sizes");
     refused(set(v3(), json!({"quantization_config": 8})), "quantization_config", "an object");
     refused(set(v3(), json!({"scoring_func": "tanh"})), "scoring_func", "sigmoid, softmax");
     refused(set(v3(), json!({"rope_scaling": {"type": "dynamic", "factor": 2}})), "rope_scaling.type", "yarn");

@@ -67,7 +67,7 @@ fn check_kind(file: &Gguf) -> Result<(), Error> {
         }
         "mmproj" | "projector" => PROJECTOR,
         _ if projector => PROJECTOR,
-        "imatrix" => "is an importance matrix, which guides quantisation, not a model; name the GGUF file of the model",
+        "imatrix" => "is an importance matrix, which guides quantization, not a model; name the GGUF file of the model",
         _ if arch == "controlvector" || kind == "controlvector" => {
             "is a control vector, which steers a model and is none itself; name the GGUF file of the model"
         }
@@ -253,7 +253,7 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     let (low, high) = (1.0, 4.0);
     let original = k.opt_u64("rope.scaling.original_context_length")?.unwrap_or(8192) as f64;
     let mut stored = vec![0.0f32; info.elements];
-    meno_tensor::quant::dequant::dequantise(info.dtype, k.file.data(info), &mut stored);
+    meno_tensor::quant::dequant::dequantize(info.dtype, k.file.data(info), &mut stored);
     let factor = stored.iter().fold(1.0f32, |a, &b| a.max(b)) as f64;
     let theta = k.opt_f64("rope.freq_base")?.unwrap_or(10_000.0);
     let n = stored.len();

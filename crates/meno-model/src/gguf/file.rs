@@ -182,10 +182,10 @@ impl Gguf {
     }
 
     /// Returns such a slice, dequantized.
-    pub(crate) fn dequantised_slice(&self, tensor: usize, slice: usize, of: usize) -> Vec<f32> {
+    pub(crate) fn dequantized_slice(&self, tensor: usize, slice: usize, of: usize) -> Vec<f32> {
         let info = &self.header.tensors[tensor];
         let mut values = vec![0.0; info.elements / of];
-        meno_tensor::quant::dequant::dequantise(info.dtype, self.slice(tensor, slice, of), &mut values);
+        meno_tensor::quant::dequant::dequantize(info.dtype, self.slice(tensor, slice, of), &mut values);
         values
     }
 

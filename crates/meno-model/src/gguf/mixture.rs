@@ -72,18 +72,18 @@ pub(crate) struct Network {
 }
 
 /// Returns true if a tensor is quantized at all: matrices and stacks of them, but no norms and no routers.
-pub(crate) fn is_quantised(name: &str, shape: &[usize]) -> bool {
+pub(crate) fn is_quantized(name: &str, shape: &[usize]) -> bool {
     shape.len() >= 2
         && name.ends_with("weight")
         && !name.contains("_norm.weight")
         && !name.contains("ffn_gate_inp.weight")
 }
 
-/// Returns the type of a tensor for which [`is_quantised`] is true.
+/// Returns the type of a tensor for which [`is_quantized`] is true.
 pub(crate) fn tensor_type(file: FileType, n: Network, name: &str, shape: &[usize]) -> GgmlType {
-    let quantised = !matches!(file.main, F32 | F16 | Bf16);
+    let quantized = !matches!(file.main, F32 | F16 | Bf16);
     let cols = *shape.last().expect("invariant: it has two dimensions or more");
-    match quantised {
+    match quantized {
         true => fallback(chosen(file, n, name, shape, cols), cols),
         false => file.main,
     }
@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn norms_routers_and_biases_stay() {
-        assert!(is_quantised("blk.0.ffn_down_exps.weight", &[4, 8, 8]));
-        assert!(!is_quantised("blk.0.ffn_gate_inp.weight", &[8, 8]));
-        assert!(!is_quantised("blk.0.attn_norm.weight", &[8]));
-        assert!(!is_quantised("blk.0.attn_q.bias", &[8]));
+        assert!(is_quantized("blk.0.ffn_down_exps.weight", &[4, 8, 8]));
+        assert!(!is_quantized("blk.0.ffn_gate_inp.weight", &[8, 8]));
+        assert!(!is_quantized("blk.0.attn_norm.weight", &[8]));
+        assert!(!is_quantized("blk.0.attn_q.bias", &[8]));
     }
 }

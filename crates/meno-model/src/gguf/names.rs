@@ -189,21 +189,21 @@ impl Source<'_> {
     /// Dequantizes into `out`, whose length was checked against [`shape`].
     pub(super) fn read(&self, file: &Gguf, out: &mut [f32]) {
         match *self {
-            Source::Whole(info) => dequant::dequantise(info.dtype, file.data(info), out),
+            Source::Whole(info) => dequant::dequantize(info.dtype, file.data(info), out),
             Source::Unpermuted { info, heads } => {
                 let mut stored = vec![0.0; out.len()];
-                dequant::dequantise(info.dtype, file.data(info), &mut stored);
+                dequant::dequantize(info.dtype, file.data(info), &mut stored);
                 unpermute(&stored, info.shape[0], heads, out);
             }
             Source::Slice { info, index } => {
                 // Rows consist of whole blocks, so an expert does too.
                 let bytes = info.bytes / info.shape[0];
-                dequant::dequantise(info.dtype, &file.data(info)[index * bytes..][..bytes], out);
+                dequant::dequantize(info.dtype, &file.data(info)[index * bytes..][..bytes], out);
             }
             Source::KvB { k, v } => {
                 let (mut k_b, mut v_b) = (vec![0.0; k.elements], vec![0.0; v.elements]);
-                dequant::dequantise(k.dtype, file.data(k), &mut k_b);
-                dequant::dequantise(v.dtype, file.data(v), &mut v_b);
+                dequant::dequantize(k.dtype, file.data(k), &mut k_b);
+                dequant::dequantize(v.dtype, file.data(v), &mut v_b);
                 join_kv_b(&k_b, &v_b, k.shape[1], k.shape[2], v.shape[1], out);
             }
         }

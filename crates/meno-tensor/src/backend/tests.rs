@@ -198,7 +198,7 @@ fn quantized(dtype: GgmlType, table: bool) -> Vec<(Vec<f32>, Vec<f32>)> {
     let mut rng = Rng::new(&[dtype as u64]);
     let plain: Vec<f32> = (0..rows * cols).map(|_| rng.normal()).collect();
     let mut blocks = vec![0; encode::bytes(dtype, plain.len())];
-    encode::quantise(dtype, &plain, &mut blocks);
+    encode::quantize(dtype, &plain, &mut blocks);
     let nets = build(false, 9, |b, p| {
         let x = (!table).then(|| TestInput::input(b, p, cols));
         let weight = p.declare("w", &[rows, cols]);

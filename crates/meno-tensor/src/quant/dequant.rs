@@ -14,7 +14,7 @@ use rayon::prelude::*;
 const TASK: usize = 1 << 16;
 
 /// Dequantizes whole blocks into `out`. Both lengths must agree; they were checked when the header was read.
-pub fn dequantise(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
+pub fn dequantize(dtype: GgmlType, data: &[u8], out: &mut [f32]) {
     let bytes_per_task = TASK / dtype.block_elements() * dtype.block_bytes();
     out.par_chunks_mut(TASK).zip(data.par_chunks(bytes_per_task)).for_each(|(out, data)| run(dtype, data, out));
 }

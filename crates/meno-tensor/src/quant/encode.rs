@@ -28,7 +28,7 @@ pub fn bytes(dtype: GgmlType, elements: usize) -> usize {
 ///
 /// # Panics
 /// Panics if the lengths do not agree.
-pub fn quantise(dtype: GgmlType, values: &[f32], out: &mut [u8]) {
+pub fn quantize(dtype: GgmlType, values: &[f32], out: &mut [u8]) {
     assert!(values.len().is_multiple_of(dtype.block_elements()), "invariant: whole blocks");
     assert_eq!(out.len(), bytes(dtype, values.len()), "invariant: the bytes of the values");
     out.par_chunks_mut(bytes(dtype, TASK)).zip(values.par_chunks(TASK)).for_each(|(out, x)| run(dtype, x, out));

@@ -47,7 +47,7 @@ impl PlainWeights {
             None => Cow::Borrowed(&self.data[self.range(p)]),
             Some(q) => {
                 let mut values = vec![0.0; self.layout.info(p).len()];
-                dequant::dequantise(q.dtype, &q.blocks, &mut values);
+                dequant::dequantize(q.dtype, &q.blocks, &mut values);
                 Cow::Owned(values)
             }
         }
@@ -59,7 +59,7 @@ impl PlainWeights {
             None => self.data[self.range(p)][row * cols..][..cols].to_vec(),
             Some(q) => {
                 let mut values = vec![0.0; cols];
-                dequant::dequantise(q.dtype, &q.blocks[row * q.row_bytes..][..q.row_bytes], &mut values);
+                dequant::dequantize(q.dtype, &q.blocks[row * q.row_bytes..][..q.row_bytes], &mut values);
                 values
             }
         }

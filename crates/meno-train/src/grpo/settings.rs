@@ -213,7 +213,7 @@ impl Grpo {
             sampling,
             slots,
             rows: 512.max(slots),
-            precision: train.precision.into(),
+            precision: train.precision,
             key: [train.seed, 0],
         }
     }

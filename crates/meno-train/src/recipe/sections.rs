@@ -5,11 +5,11 @@ use crate::distill::trace_files;
 use crate::error::Error;
 use crate::limits::{POSITIVE, refused, within};
 use crate::prompt::PromptStyle;
-use crate::trainer::Dtype;
 use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
 use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::{Problem, Task};
+use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub struct RunSection {
     /// Number of checkpoints to keep; 0 keeps all.
     pub save_total_limit: usize,
     /// Type of saved weights, f32 or bf16. With bf16, the training state contains the f32 weights.
-    pub save_dtype: Dtype,
+    pub save_dtype: Precision,
     /// Number of threads; 0 uses all cores.
     pub threads: usize,
 }
@@ -52,7 +52,7 @@ impl Default for RunSection {
             output_dir: "runs/run".into(),
             save_steps: 100,
             save_total_limit: 2,
-            save_dtype: Dtype::F32,
+            save_dtype: Precision::F32,
             threads: 0,
         }
     }

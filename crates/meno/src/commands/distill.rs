@@ -74,7 +74,7 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
             let section = ModelSection { path: Some(teacher.to_owned()), ..Default::default() };
             let (mut model, asking) = (training::model(&section)?, TextAssets::of(&section)?);
             let (mut time, length) = training::with_task(&recipe.task, &asking, |task| {
-                Ok(recipe.sample.time(&mut model, recipe.train.precision.into(), task)?)
+                Ok(recipe.sample.time(&mut model, recipe.train.precision, task)?)
             })?;
             drop(model);
             let most = recipe.sample.keep_per_question.min(recipe.sample.num_generations);

@@ -7,7 +7,7 @@ use crate::arguments::{size, thread_count};
 use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
-use crate::session::PrecisionArg;
+use crate::session;
 use crate::text_assets::TextAssets;
 use crate::training;
 use anyhow::{Result, bail};
@@ -20,7 +20,7 @@ use meno_tensor::precision::Precision;
 use meno_train::data::{Question, Questions, TaskQuestions};
 use meno_train::evaluation::judge;
 use meno_train::memory::Estimate;
-use meno_train::recipe::{self, EvalPrecision, EvalRecipe, EvalSection};
+use meno_train::recipe::{self, EvalRecipe, EvalSection};
 use meno_train::rollout::{RolloutConfig, finished, generator};
 use meno_train::time::{Answering, Time};
 use meno_train::{Error, Observer};
@@ -69,7 +69,7 @@ pub(crate) struct Args {
     /// Concurrent sequences [default: 32] (eval.max_sequences)
     #[arg(long, value_name = "N")]
     max_sequences: Option<usize>,
-    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for what is not quantised)
+    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for what is not quantized)
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
     /// Write every response to this file, one line per problem (eval.out)
@@ -230,13 +230,8 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
 
 /// Loads the model; returns it with the precision of its products.
 fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
-    let precision = match recipe.eval.precision {
-        EvalPrecision::Auto => PrecisionArg::Auto,
-        EvalPrecision::F32 => PrecisionArg::F32,
-        EvalPrecision::Bf16 => PrecisionArg::Bf16,
-    };
     match &recipe.model.path {
-        Some(path) => precision.load(path, Precision::F32),
+        Some(path) => session::load(path, recipe.eval.precision, Precision::F32),
         None => Ok((training::model(&recipe.model)?, Precision::F32)),
     }
 }
@@ -266,7 +261,7 @@ fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimat
     Estimate {
         parts: vec![
             ("weights (f32)", values),
-            ("quantised weights", model.weights.quantized_bytes()),
+            ("quantized weights", model.weights.quantized_bytes()),
             ("packed copies of linear weights", packed),
             ("KV cache and activations of generation", generator.bytes()),
         ],

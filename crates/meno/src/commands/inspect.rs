@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// List every tensor instead of one line for tensors that differ only by layer or expert
     #[arg(long)]
     tensors: bool,
-    /// Estimate the tokens per second that this memory bandwidth allows, for every quantisation
+    /// Estimate the tokens per second that this memory bandwidth allows, for every quantization
     #[arg(long, value_name = "GB/s")]
     bandwidth: Option<f64>,
     /// Print everything as JSON

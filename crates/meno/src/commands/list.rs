@@ -31,7 +31,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let head = ["NAME", "QUANTISATION", "SIZE", "LAST USED", "PATH"].map(str::to_owned);
+    let head = ["NAME", "QUANTIZATION", "SIZE", "LAST USED", "PATH"].map(str::to_owned);
     let rows: Vec<[String; 5]> = std::iter::once(head).chain(models.iter().map(|m| row(m, now))).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..4).map(width).collect();
@@ -46,13 +46,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 fn row(m: &CachedModel, now: u64) -> [String; 5] {
-    let quantisation = match (m.complete, &m.quantization) {
+    let quantization = match (m.complete, &m.quantization) {
         (true, Some(q)) => q.clone(),
         (true, None) => "-".into(),
         (false, _) => "incomplete".into(),
     };
     let path = crate::terminal::printable(&m.path.display().to_string());
-    [m.name.clone(), quantisation, bytes(m.bytes), ago(now.saturating_sub(m.last_used)), path]
+    [m.name.clone(), quantization, bytes(m.bytes), ago(now.saturating_sub(m.last_used)), path]
 }
 
 /// Formats an age.

@@ -4,10 +4,10 @@ use crate::arguments::{ModelName, Threads};
 use crate::interrupt;
 use crate::open;
 use crate::output::{self, Inputs};
-use crate::session::PrecisionArg;
+use crate::session;
 use anyhow::{Context, Result, ensure};
 use meno_model::safetensors::{self, Dtype, Tensor};
-use meno_model::{InferOptions, Model};
+use meno_model::{InferOptions, LoadPrecision, Model};
 use meno_tensor::backend::Pass;
 use meno_tensor::finite::first_not_below;
 use meno_tensor::precision::Precision;
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// Write over FILE if it already exists
     #[arg(long)]
     force: bool,
-    /// Number format of the matrix products (auto: f32 for what is not quantised)
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = PrecisionArg::Auto)]
-    precision: PrecisionArg,
+    /// Number format of the matrix products (auto: f32 for what is not quantized)
+    #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
+    precision: LoadPrecision,
     /// Decode MLA over the latent; the logits then agree to 1e-5 instead of to the bit
     #[arg(long)]
     absorbed: bool,
@@ -50,7 +50,7 @@ fn write(args: &Args) -> Result<()> {
     let path = open::model(&args.model.or_newest()?)?;
     let out = output::file("--out", &args.out, args.force, &Inputs::default().with(&path))?;
     interrupt::end_cleanly();
-    let (mut model, precision) = args.precision.load(&path, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
     ensure!(

@@ -4,9 +4,9 @@
 use crate::arguments::{ModelName, Threads, size};
 use crate::open;
 use crate::progress::{Unit, Work};
-use crate::session::PrecisionArg;
+use crate::session;
 use anyhow::{Context, Result, ensure};
-use meno_model::input;
+use meno_model::{LoadPrecision, input};
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
@@ -26,9 +26,9 @@ pub(crate) struct Args {
     /// Most windows [default: the whole text]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// Number format of the matrix products (auto: f32 for what is not quantised)
-    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
-    precision: PrecisionArg,
+    /// Number format of the matrix products (auto: f32 for what is not quantized)
+    #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
+    precision: LoadPrecision,
     #[command(flatten)]
     threads: Threads,
     /// Print the result as JSON
@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn perplexity(args: &Args) -> Result<()> {
     let (path, tokenizer) = open::with_tokenizer(&args.model.or_newest()?)?;
     let text = input::read_text(&args.file, MAX_TEXT).with_context(|| args.file.display().to_string())?;
-    let (mut model, precision) = args.precision.load(&path, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, Precision::F32)?;
     let (n, own) = (args.context, model.config.max_position_embeddings);
     ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
     let tokens = tokenizer.encode(&text, true)?;

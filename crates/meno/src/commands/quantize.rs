@@ -36,7 +36,7 @@ pub(crate) struct Over {
     /// Write over an output that already exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// Quantise weights that are quantised already, which loses quality: the original weights give a better file
+    /// Quantize weights that are quantized already, which loses quality: the original weights give a better file
     #[arg(long)]
     pub(crate) allow_requantize: bool,
 }
@@ -78,10 +78,10 @@ pub(crate) fn write(
     }
     let plan = checkpoint.plan(file_type)?;
     let again =
-        if over.allow_requantize { Vec::new() } else { writing::requantised(&checkpoint, &plan, lora.is_some()) };
+        if over.allow_requantize { Vec::new() } else { writing::requantized(&checkpoint, &plan, lora.is_some()) };
     if let Some(first) = again.first() {
         bail!(
-            "{}: is quantised already ({} of {} tensors, {first} the first): quantising it again as {} loses quality. \
+            "{}: is quantized already ({} of {} tensors, {first} the first): quantizing it again as {} loses quality. \
              Start from the original weights, or ask for it with --allow-requantize",
             model.display(),
             again.len(),

@@ -33,7 +33,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
         if args.dry_run {
             let (text, mut model) = (TextAssets::of(&recipe.model)?, training::model(&recipe.model)?);
             return training::with_task(&recipe.task, &text, |task| {
-                let precision = recipe.precision.into();
+                let precision = recipe.precision;
                 let (time, _) = training::probing(|| recipe.sample.time(&mut model, precision, task))?;
                 args.print_dry_run(&recipe, None, &time);
                 Ok(())
@@ -81,7 +81,7 @@ impl SampleRun<'_> {
                 let path = out.path.clone();
                 out.write(done, *tally, &traces).map_err(|source| meno_train::Error::Io { path, source })
             };
-            let done = sample.rounds(&mut model, (*precision).into(), task, range, &mut view, &mut keep);
+            let done = sample.rounds(&mut model, *precision, task, range, &mut view, &mut keep);
             drop(view);
             if done?.is_none() {
                 let (done, file) = (out.state.questions, out.path.display());

@@ -15,7 +15,6 @@ pub struct CachedModel {
     /// `@COMMIT` if it is not the newest.
     pub name: String,
     /// The format of the weights, as far as file names and config show it.
-    #[serde(rename = "quantisation")]
     pub quantization: Option<String>,
     /// Total bytes of its files.
     pub bytes: u64,

@@ -72,7 +72,7 @@ type TileParts<'a> = ((((&'a mut [i8], &'a mut [f32]), &'a mut [f32]), &'a mut [
 
 impl Activations {
     /// Quantizes `x` in tiles of `tile` rows, spread over the threads.
-    pub(super) fn quantise(&mut self, x: Mat, layout: Layout, tile: usize) {
+    pub(super) fn quantize(&mut self, x: Mat, layout: Layout, tile: usize) {
         let (block, sub, k) = (layout.block(), layout.sub(), x.cols);
         assert!(x.col_stride == 1 && k % block == 0, "invariant: rows of {k} values are whole blocks of {block}");
         let padded = x.rows.next_multiple_of(tile);

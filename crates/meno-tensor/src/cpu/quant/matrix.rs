@@ -105,7 +105,7 @@ impl QuantMatrix {
         // While a task waits for others, its thread may run another product: each call takes its own memory.
         let (mut activations, mut tiles) = MEMORY.with_borrow_mut(|m| m.pop()).unwrap_or_default();
         let (layout, tile) = (layout(self.dtype), instructions.tile(x.rows));
-        activations.quantise(x, layout, tile);
+        activations.quantize(x, layout, tile);
         tiles.extend(activations.tiles(x.rows, self.cols, layout, tile));
         with_format!(self.dtype, F => {
             let job = Job {

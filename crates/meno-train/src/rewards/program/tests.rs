@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::data::Question;
-use crate::observer::Quiet;
+use crate::observer::NoopObserver;
 use crate::rewards::tests::{input, question};
 use std::os::unix::fs::PermissionsExt;
 
@@ -49,7 +49,7 @@ impl Dir {
 }
 
 fn score(program: &Program, texts: &[&str]) -> Result<Vec<f32>, String> {
-    scored(program, texts, &mut Quiet)
+    scored(program, texts, &mut NoopObserver)
 }
 
 fn scored(program: &Program, texts: &[&str], observer: &mut dyn Observer) -> Result<Vec<f32>, String> {

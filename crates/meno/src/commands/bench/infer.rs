@@ -5,9 +5,9 @@ use super::measures::{median, peak_rss_mb};
 use crate::arguments::{ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
-use crate::session::PrecisionArg;
+use crate::session;
 use anyhow::{Result, ensure};
-use meno_model::{InferOptions, Model};
+use meno_model::{InferOptions, LoadPrecision, Model};
 use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
 use meno_tensor::kv_cache::KvCache;
@@ -38,9 +38,9 @@ pub(super) struct Args {
     /// Threads; 0 uses all cores
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
-    /// Number format of the matrix products (auto: f32 for what is not quantised)
-    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
-    precision: PrecisionArg,
+    /// Number format of the matrix products (auto: f32 for what is not quantized)
+    #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
+    precision: LoadPrecision,
     /// Number of measurements; the median is reported
     #[arg(long, default_value_t = 3, value_name = "N")]
     repeat: usize,
@@ -141,7 +141,7 @@ impl Runner {
 
 fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (mut model, precision) = args.precision.load(path, Precision::F32)?;
+    let (mut model, precision) = session::load(path, args.precision, Precision::F32)?;
     let work = Work::new("packing weights", Unit::Count);
     model.weights.prepare(precision)?;
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };

@@ -5,6 +5,7 @@ use super::measures::{median, peak_rss_mb};
 use crate::arguments::{thread_count, threads_of};
 use crate::progress::{Unit, Work};
 use anyhow::{Context, Result, ensure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
@@ -36,8 +37,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     length: Option<usize>,
     /// Number format of the matrix products
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = PrecisionArg::F32)]
-    precision: PrecisionArg,
+    #[arg(long, value_parser = precision(), value_name = "TYPE", default_value = "f32")]
+    precision: Precision,
     /// Threads; 0 uses all cores
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
@@ -52,10 +53,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum PrecisionArg {
-    F32,
-    Bf16,
+/// Parses `f32` or `bf16`.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse())
 }
 
 /// The networks of PyTorch's and transformers' scripts in docs/log.md, section "Training speed".
@@ -169,10 +169,7 @@ fn random_batch(vocab: usize, sequences: usize, length: usize) -> Batch {
 }
 
 fn measure(args: &Args, network: String, config: Config, sequences: usize, length: usize) -> Result<Report> {
-    let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
-    };
+    let precision = args.precision;
     let vocab = config.vocab_size;
     let mut model = Model::random(config, 1)?;
     let options = TrainOptions { recompute: args.recompute, mtp: true };
@@ -214,10 +211,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let gflop = 3.0 * sequences as f64 * executor.program().flops(length) as f64 / 1e9;
     Ok(Report {
         network,
-        precision: match precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        },
+        precision: precision.name(),
         threads: args.threads,
         parameters: model.layout().count(),
         sequences,

@@ -43,8 +43,8 @@ pub(super) fn processor() -> Section {
     let (k, asked) = (kernels(), std::env::var("MENO_CPU").ok());
     let by = asked.as_ref().map_or_else(String::new, |v| format!(" (MENO_CPU={v})"));
     let slow = k.f32 == "portable" && cfg!(target_arch = "x86_64");
-    let text = format!("kernels: f32 {}, bf16 {}, quantised {}{by}", k.f32, k.bf16, k.int8);
-    let value = json!({ "f32": k.f32, "bf16": k.bf16, "quantised": k.int8, "MENO_CPU": asked });
+    let text = format!("kernels: f32 {}, bf16 {}, quantized {}{by}", k.f32, k.bf16, k.int8);
+    let value = json!({ "f32": k.f32, "bf16": k.bf16, "quantized": k.int8, "MENO_CPU": asked });
     s.row(if slow { Mark::Note } else { Mark::Ok }, "kernels", text, value);
     if slow {
         s.advise("no AVX2 kernels are in use, so everything is several times slower: take a processor with AVX2 (any since 2015), or leave MENO_CPU unset");
@@ -97,7 +97,7 @@ pub(super) fn memory() -> Section {
     s.row(Mark::Ok, "limit_bytes", format!("limit of the control group: {text}"), json!(limit));
     if little {
         s.advise(format!(
-            "{} of memory are left: take a smaller or more quantised model, a smaller --context, --kv-type q8_0",
+            "{} of memory are left: take a smaller or more quantized model, a smaller --context, --kv-type q8_0",
             bytes(usable)
         ));
     }
@@ -136,7 +136,7 @@ pub(super) fn disks() -> Section {
         let mark = if little { Mark::Note } else { Mark::Ok };
         s.row(mark, key, text, json!({ "path": path, "free_bytes": room }));
         if little {
-            s.advise(format!("{}: little room; checkpoints and quantised files need a few GB", path.display()));
+            s.advise(format!("{}: little room; checkpoints and quantized files need a few GB", path.display()));
         }
     }
     s

@@ -1,5 +1,5 @@
 use super::*;
-use crate::quant::dequant::dequantise;
+use crate::quant::dequant::dequantize;
 use crate::rng::Rng;
 
 /// All block types.
@@ -43,7 +43,7 @@ fn random(n: usize, rng: &mut Rng) -> Vec<f32> {
 fn matrix(dtype: GgmlType, rows: usize, cols: usize) -> (QuantMatrix, Vec<f32>) {
     let data = random_file(dtype, rows, cols, &mut Rng::new(&[dtype as u64, 3]));
     let mut values = vec![0.0; rows * cols];
-    dequantise(dtype, &data, &mut values);
+    dequantize(dtype, &data, &mut values);
     (QuantMatrix::new(dtype, rows, cols, &data, &|r| r), values)
 }
 
@@ -65,7 +65,7 @@ fn rows_come_from_where_they_are_said_to() {
     let (rows, cols) = (32, 64);
     let data = random_file(GgmlType::Q5_0, rows, cols, &mut Rng::new(&[1]));
     let mut values = vec![0.0; rows * cols];
-    dequantise(GgmlType::Q5_0, &data, &mut values);
+    dequantize(GgmlType::Q5_0, &data, &mut values);
     let m = QuantMatrix::new(GgmlType::Q5_0, rows, cols, &data, &|r| rows - 1 - r);
     let mut out = vec![0.0; cols];
     m.row(3, &mut out);
@@ -76,7 +76,7 @@ fn rows_come_from_where_they_are_said_to() {
 fn expected(values: &[f32], x: Mat, dtype: GgmlType) -> Vec<f64> {
     let (layout, k) = (layout(dtype), x.cols);
     let mut a = Activations::default();
-    a.quantise(x, layout, 1);
+    a.quantize(x, layout, 1);
     let block = k / (a.d.len() / x.rows);
     let activation = |r: usize, i: usize| f64::from(a.q[r * k + i]) * f64::from(a.d[(r * k + i) / block]);
     let dot = |r: usize, w: &[f32]| (0..k).map(|i| activation(r, i) * f64::from(w[i])).sum();
@@ -156,7 +156,7 @@ fn codes_at_their_limits_do_not_overflow() {
         }
         let w = QuantMatrix::new(dtype, rows, cols, &data, &|r| r);
         let mut values = vec![0.0; rows * cols];
-        dequantise(dtype, &data, &mut values);
+        dequantize(dtype, &data, &mut values);
         for sign in [1.0, -1.0] {
             let x = vec![sign * 2.0; cols];
             let want = expected(&values, Mat::new(&x, 1, cols), dtype);

@@ -1,4 +1,4 @@
-//! Quantization against ggml's own code, byte for byte (`dev/reference/gguf_quantise.py` made the file).
+//! Quantization against ggml's own code, byte for byte (`dev/reference/gguf_quantize.py` made the file).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -7,7 +7,7 @@ use meno_tensor::rng::Rng;
 use std::path::Path;
 
 fn golden() -> (Vec<f32>, Vec<(GgmlType, Vec<u8>)>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf/quantise.safetensors");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf/quantize.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let values = file.tensor("values").unwrap().data().chunks_exact(4);
@@ -16,9 +16,9 @@ fn golden() -> (Vec<f32>, Vec<(GgmlType, Vec<u8>)>) {
     (values, typed.collect())
 }
 
-fn quantised(dtype: GgmlType, values: &[f32]) -> Vec<u8> {
+fn quantized(dtype: GgmlType, values: &[f32]) -> Vec<u8> {
     let mut out = vec![0xAA; encode::bytes(dtype, values.len())];
-    encode::quantise(dtype, values, &mut out);
+    encode::quantize(dtype, values, &mut out);
     out
 }
 
@@ -27,7 +27,7 @@ fn every_type_byte_for_byte() {
     let (values, types) = golden();
     assert_eq!(types.len(), GgmlType::ALL.len() - 1, "all but F32");
     for (dtype, expected) in types {
-        let ours = quantised(dtype, &values);
+        let ours = quantized(dtype, &values);
         let block = dtype.block_bytes();
         let wrong: Vec<usize> = (0..ours.len()).filter(|&i| ours[i] != expected[i]).collect();
         assert!(
@@ -49,7 +49,7 @@ fn errors_shrink_with_the_bits() {
     let x: Vec<f32> = (0..1 << 16).map(|_| rng.normal()).collect();
     let error = |dtype: GgmlType| {
         let mut y = vec![f32::NAN; x.len()];
-        dequant::dequantise(dtype, &quantised(dtype, &x), &mut y);
+        dequant::dequantize(dtype, &quantized(dtype, &x), &mut y);
         (x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum::<f32>() / x.len() as f32).sqrt()
     };
     use GgmlType::*;
@@ -90,7 +90,7 @@ fn hostile_values() {
             .collect();
         for dtype in GgmlType::ALL {
             let mut y = vec![0.0; x.len()];
-            dequant::dequantise(dtype, &quantised(dtype, &x), &mut y);
+            dequant::dequantize(dtype, &quantized(dtype, &x), &mut y);
         }
     }
 }

@@ -1,11 +1,11 @@
-"""Golden files for quantisation: what ggml's own code and the `gguf` package make of the same values.
+"""Golden files for quantization: what ggml's own code and the `gguf` package make of the same values.
 
-    python dev/reference/gguf_quantise.py LIBGGML_BASE   # writes crates/meno-model/tests/golden/gguf/quantise.safetensors
+    python dev/reference/gguf_quantize.py LIBGGML_BASE   # writes crates/meno-model/tests/golden/gguf/quantize.safetensors
 
 LIBGGML_BASE is ggml's base library, shared: `libggml-base.so` of a llama.cpp build with BUILD_SHARED_LIBS, built
 without fused multiply-adds (as it is by default on x86-64), as the reference is.
 
-`values` are 2 rows of 1024 with what quantisers trip over (zeros, one value, outliers, tiny and huge values, ties);
+`values` are 2 rows of 1024 with what quantizers trip over (zeros, one value, outliers, tiny and huge values, ties);
 `TYPE` holds the bytes of `ggml_quantize_chunk` without importance matrix.
 """
 
@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 OUT = pathlib.Path(__file__).parents[2] / "crates/meno-model/tests/golden/gguf"
 TYPES = [Q.F16, Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0, Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K, Q.IQ4_NL,
          Q.IQ4_XS, Q.MXFP4]
-# Those that the package quantises itself.
+# Those that the package quantizes itself.
 PACKAGE = [Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0]
 
 
@@ -62,7 +62,7 @@ def main(library):
             own = gguf.quants.quantize(x, q).reshape(out.shape)
             print(q.name, "package and library differ in", int((own != out).sum()), "bytes")
     OUT.mkdir(parents=True, exist_ok=True)
-    save_file(golden, OUT / "quantise.safetensors")
+    save_file(golden, OUT / "quantize.safetensors")
 
 
 if __name__ == "__main__":
