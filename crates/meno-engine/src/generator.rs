@@ -175,7 +175,7 @@ impl Generator {
     pub fn with_options(model: &Model, capacity: Capacity, o: Options) -> Result<Generator, Error> {
         let own = model.config.max_position_embeddings;
         if capacity.max_len > own {
-            let message = format!("{} tokens asked for, but the model was made for at most {own}", capacity.max_len);
+            let message = format!("{} tokens requested, but the model supports at most {own}", capacity.max_len);
             return Err(Error::Capacity(message));
         }
         let infer = InferOptions { absorbed: capacity.absorbed };
@@ -222,16 +222,16 @@ impl Generator {
         let Capacity { slots, max_len, rows, .. } = capacity;
         let error = |message: String| Err(Error::Capacity(message));
         if slots == 0 || max_len < 2 {
-            return error(format!("{slots} sequences of {max_len} tokens: at least 1 of 2 tokens is needed"));
+            return error(format!("{slots} sequences of {max_len} tokens: expected at least 1 sequence of 2 tokens"));
         }
         if rows < slots || executor.program().mode().rows < rows {
             return error(format!(
-                "{rows} rows for {slots} slots, on an executor of {}; a slot needs a row",
+                "{rows} rows for {slots} slots on an executor of {} rows; each slot needs a row",
                 executor.program().mode().rows
             ));
         }
         if options.prefill_rows == 0 {
-            return error("a step takes 0 rows of prompts: at least 1 is needed".into());
+            return error("0 prompt rows in a step: expected at least 1".into());
         }
         // One page more than the longest sequence: writing to a shared page copies it first.
         let least = pages(max_len) + 1;
@@ -421,7 +421,7 @@ impl Generator {
         let names = (self.fingerprint(weights, precision)?, self.vocab, self.capacity.max_len);
         let room = self.cache.table().free_pages().saturating_sub(pages(self.capacity.max_len) + 1);
         let result = self.schedule.prefixes.load(&mut self.cache, names, (file, bytes), room);
-        result.map_err(|message| Error::file(path, format!("kept prefixes: {message}")))
+        result.map_err(|message| Error::file(path, format!("cached prefixes: {message}")))
     }
 
     /// Queues a request that has passed [`Generator::check`].

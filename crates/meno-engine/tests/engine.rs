@@ -170,7 +170,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     let mut other = with_file();
     other.options.kv_type = KvType::Q8_0;
     assert!(error(&good, other).contains("cache type"));
-    assert!(error(b"hello, world", with_file()).contains("not a file of kept prefixes"));
+    assert!(error(b"hello, world", with_file()).contains("not a file of cached prefixes"));
     for len in (0..good.len()).step_by(good.len() / 97) {
         error(&good[..len], with_file());
     }

@@ -4,7 +4,6 @@
 
 use meno_engine::Tokenizer;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 /// Returns a letter tokenizer with these parts replaced.
 fn with(parts: Value) -> String {
@@ -21,16 +20,14 @@ fn with(parts: Value) -> String {
     file.to_string()
 }
 
-/// Returns the result of loading the tokenizer and encoding `text`.
+/// Returns the result of loading the tokenizer and encoding `text`. Without the limits, some of these files would take
+/// hours or all memory: the test would not end.
 fn outcome(json: &str, text: &str) -> Result<Vec<u32>, String> {
-    let start = Instant::now();
     let result = Tokenizer::from_json(json, Default::default()).and_then(|t| {
         let ids = t.encode(text, true)?;
         t.decode(&ids, false);
         Ok(ids)
     });
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(200), "took {took:?}: {}", json.chars().take(300).collect::<String>());
     result.map_err(|e| e.to_string())
 }
 
@@ -63,8 +60,8 @@ fn patterns_that_backtrack() {
         refused(json!({"normalizer": replace("Regex", pattern, "")}), &format!("{a}!"), "takes too long");
     }
     for pattern in [r"(a*)\1b", r"(?<x>a|b\g<x>c)"] {
-        refused(json!({"pre_tokenizer": split(pattern)}), "a", "without bound");
-        refused(json!({"normalizer": replace("Regex", pattern, "")}), "a", "without bound");
+        refused(json!({"pre_tokenizer": split(pattern)}), "a", "unbounded time");
+        refused(json!({"normalizer": replace("Regex", pattern, "")}), "a", "unbounded time");
     }
 }
 
@@ -104,11 +101,10 @@ fn too_many_or_too_long_tokens() {
     let many: Vec<Value> = (0..200_000).map(|i| token(format!("<{i}>"))).collect();
     refused(json!({"added_tokens": many}), "a", "200000 added tokens");
     refused(json!({"added_tokens": [token("x".repeat(10 << 20))]}), "a", "has 10485760 bytes");
-    // Sizes below the limits load in little time.
+    // Sizes below the limits load.
     let most: Vec<Value> = (0..30_000).map(|i| token(format!("<token {i:5}>"))).collect();
-    let start = Instant::now();
-    outcome(&with(json!({"added_tokens": most})), "ab<token     7>").unwrap();
-    assert!(start.elapsed() < Duration::from_secs(100), "{:?}", start.elapsed());
+    let ids = outcome(&with(json!({"added_tokens": most})), "ab<token     7>").unwrap();
+    assert_eq!(ids.len(), 3, "two letters and an added token");
 }
 
 #[test]
@@ -140,11 +136,15 @@ fn numbers_that_ask_for_memory() {
 #[test]
 fn panics_of_the_library_are_errors() {
     // A SentencePiece table with an empty trie.
-    refused(json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}}), "abc", "gave up");
+    refused(
+        json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}}),
+        "abc",
+        "library failed",
+    );
     // A prefix longer than the second token of a merge.
     let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]],
                        "continuing_subword_prefix": "####", "unk_token": "a"});
-    refused(json!({"model": model}), "ab", "gave up");
+    refused(json!({"model": model}), "ab", "library failed");
     // A decoder that strips more letters than the text has.
     let decoder = json!({"type": "Strip", "content": "a", "start": 0, "stop": 9});
     outcome(&with(json!({"decoder": decoder})), "aa").unwrap();
@@ -218,9 +218,9 @@ fn arrays_of_gguf_files() {
     for (error, expected) in [
         (gguf(&letters, &[NORMAL; 2], &[], 0), "has 2 entries for 3 tokens"),
         (gguf(&letters, &[NORMAL; 3], &[], -1), "tokenizer.ggml.eos_token_id"),
-        (gguf(&letters, &[NORMAL; 3], &[], i64::MAX), "is 9223372036854775807, of 3 tokens"),
-        (gguf(&letters, &[NORMAL; 3], &["a c"], 0), "its tokenizer is refused"),
-        (gguf(&letters, &[NORMAL; 3], &["ab"], 0), "holds no pair"),
+        (gguf(&letters, &[NORMAL; 3], &[], i64::MAX), "is 9223372036854775807, but there are only 3 tokens"),
+        (gguf(&letters, &[NORMAL; 3], &["a c"], 0), "its tokenizer cannot be used"),
+        (gguf(&letters, &[NORMAL; 3], &["ab"], 0), "has an entry that is not a pair"),
         (gguf(&tokens(40_000), &vec![CONTROL; 40_000], &[], 0), "40000 added tokens"),
         (gguf(&["x".repeat(10 << 20)], &[CONTROL], &[], 0), "has 10485760 bytes"),
         (gguf(&tokens(1_100_000), &vec![NORMAL; 1_100_000], &[], 0), "1100000 tokens"),

@@ -36,8 +36,8 @@ pub enum Error {
     },
     /// The answers are programs, and no sandbox is allowed to run them.
     #[error(
-        "{}: its answers are programs, and what a model writes is run only in a sandbox, when you say so: \
-         --sandbox, or task.sandbox = true",
+        "{}: its answers are programs, which run only in a sandbox and only if you allow it: use --sandbox, or \
+         task.sandbox = true",
         path.display()
     )]
     Unsandboxed {
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("task.countdown: {0}")]
     Countdown(String),
     /// A dataset contains no questions.
-    #[error("{}: no questions in it", path.display())]
+    #[error("{}: contains no questions", path.display())]
     Empty {
         /// The file.
         path: PathBuf,

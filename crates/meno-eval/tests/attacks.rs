@@ -286,7 +286,7 @@ fn a_proc_that_hides_processes_is_an_error() {
         Err(error) => return eprintln!("skipped: /proc cannot be mounted again: {error}"),
     };
     let text = String::from_utf8_lossy(&output.stdout);
-    for part in ["opened: Err", "the watch over the CPU time and memory of all processes", "hidepid"] {
+    for part in ["opened: Err", "monitoring the CPU time and memory of all processes", "hidepid"] {
         assert!(text.contains(part), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -306,7 +306,7 @@ mod tests {
             ApiError::malformed("not valid: invalid type: string \"three\", expected usize at line 2 column 12");
         assert_eq!(
             error.message,
-            "not valid: found the text \"three\", expected a whole number, 0 or more at line 2 column 12"
+            "not valid: found the string \"three\", expected a whole number, 0 or more at line 2 column 12"
         );
     }
 }

@@ -145,7 +145,7 @@ impl TaskSection {
     /// Checks the settings.
     fn check(&self) -> Result<(), Error> {
         match self.template.as_ref().filter(|t| !t.contains("{question}")) {
-            Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
+            Some(template) => Err(refused("task.template", template, "expected a string that contains {question}")),
             None => Ok(()),
         }
     }

@@ -30,9 +30,7 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     // A name with the extension of a weight file is a path.
     let file = model.extension().is_some_and(|e| e == "gguf" || e == "safetensors" || e == "json");
     let name = model.to_str().filter(|_| !file).and_then(|text| Name::parse(text).ok());
-    let Some(name) = name else {
-        bail!("{} (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)", absent(model))
-    };
+    let Some(name) = name else { bail!("{} (models of the hub are named ORG/NAME or ORG/NAME:QUANT)", absent(model)) };
     if let Some(path) = Cached::of(&name)?.find() {
         return Ok(path);
     }
@@ -79,7 +77,10 @@ pub(crate) fn pull(name: &str) -> Result<PathBuf> {
     let hub = Hub::from_env()?;
     if hub.offline() {
         return cached.find().with_context(|| {
-            format!("{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not hold it whole", cached.root().display())
+            format!(
+                "{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not have all of its files",
+                cached.root().display()
+            )
         });
     }
     let listing = match hub.listing(&name.repo) {
@@ -87,7 +88,8 @@ pub(crate) fn pull(name: &str) -> Result<PathBuf> {
         Err(error) if error.is::<remote::Unreachable>() => {
             let Some(path) = cached.find() else {
                 let near = meant(&cached, &name);
-                let what = format!("{name} is no path here and not in the cache ({}){near}", cached.root().display());
+                let what =
+                    format!("{name} is neither an existing path nor in the cache ({}){near}", cached.root().display());
                 return Err(error.context(what));
             };
             eprintln!("{error:#}; using the cache's {}", path.display());
@@ -131,7 +133,7 @@ fn fetch(hub: &Hub, cached: &Cached, listing: &Listing, name: &Name) -> Result<P
             let unknown = shards.iter().find(|s| file(s).is_none());
             ensure!(
                 unknown.is_none(),
-                "{name}: {} names {}, which is not there",
+                "{name}: {} lists {}, which the model does not have",
                 select::INDEX,
                 unknown.map_or("", |s| s)
             );

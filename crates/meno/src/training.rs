@@ -185,7 +185,7 @@ impl Text {
                 Text::with(&path, tokenizer)
             }
             (None, None) => {
-                bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json")
+                bail!("[model] has a `config` but no `tokenizer`: set it to the directory that holds tokenizer.json")
             }
         }
     }
@@ -322,7 +322,10 @@ pub(crate) fn checkpoints<R: Recipe>(
 /// Rejects resuming a run with other settings or other data.
 pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &Begun, instead: &str) -> Result<()> {
     let Some(saved) = saved else {
-        eprintln!("note: {} does not say with which settings and data it was begun", path.display());
+        eprintln!(
+            "note: {} does not record the settings and data of its run, so they are not compared",
+            path.display()
+        );
         return Ok(());
     };
     let differences = resume::differences::<R>(saved, now);

@@ -72,7 +72,7 @@ impl BoundedRegex {
     pub(super) fn new(pattern: &str) -> Result<BoundedRegex> {
         if let Some(what) = compares_text(pattern) {
             return Err(format!(
-                "the regular expression `{}` has {what}, which takes time without bound",
+                "the regular expression `{}` has {what}, which can take unbounded time",
                 short(pattern)
             )
             .into());
@@ -137,7 +137,7 @@ fn compares_text(pattern: &str) -> Option<&'static str> {
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match (c == '\\').then(|| chars.next()).flatten() {
-            Some('1'..='9' | 'k') => return Some("a back reference"),
+            Some('1'..='9' | 'k') => return Some("a backreference"),
             Some('g') => return Some("a call of a group"),
             _ => {}
         }

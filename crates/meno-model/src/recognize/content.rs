@@ -117,7 +117,7 @@ impl Content {
                     .to_owned()
             }
             Content::Ggml => {
-                "is a GGML file from before GGUF, which nothing reads any more; fetch the model as GGUF".into()
+                "is a GGML file from before GGUF, a format that is no longer supported; fetch the model as GGUF".into()
             }
             Content::WebPage => {
                 "is a web page, not a model: it was saved from the page about the file; take the address \
@@ -142,7 +142,7 @@ impl Content {
             Content::Text => format!("is text, not a model; {EXPECTED}"),
             Content::Empty => "is empty: its download did not begin or was cut off; fetch it again".into(),
             Content::Gguf | Content::Unknown => {
-                format!("is not a model: its bytes are neither GGUF nor anything else that is known here; {EXPECTED}")
+                format!("is not a model: its bytes are neither GGUF nor any other known format; {EXPECTED}")
             }
         }
     }
@@ -183,7 +183,7 @@ fn single_file(path: &Path) -> String {
     let adapter = path.file_name().is_some_and(|n| n == "adapter_model.safetensors");
     if adapter || directory.join("adapter_config.json").is_file() {
         return format!(
-            "holds the weights of a LoRA adapter, which changes a model and is none itself; merge it into its base \
+            "holds the weights of a LoRA adapter, which changes a model but is not one itself; merge it into its base \
              model with `meno convert BASE OUT --lora {}` and use OUT",
             directory.display()
         );
@@ -192,7 +192,7 @@ fn single_file(path: &Path) -> String {
         return format!("is one file of a model; name its directory, {}", directory.display());
     }
     "is one safetensors file without the rest of its model: config.json and tokenizer.json (and all other files of its \
-     weights) must be in the same directory, and that directory is what to name"
+     weights) must be in the same directory; name that directory"
         .to_owned()
 }
 

@@ -85,7 +85,9 @@ impl Program {
     ) -> Result<Progress, Error> {
         if let Some(line) = process.unasked() {
             let line = shortened(&line);
-            return Err(self.error(format!("wrote {line:?} without being asked: one line for each answer, no more")));
+            return Err(self.error(format!(
+                "wrote {line:?} when no answer was waiting: expected one line for each answer and no others"
+            )));
         }
         let all = scores.len() + lines.len();
         let (mut last, mut slowest) = (Instant::now(), AFTER[0]);
@@ -113,17 +115,19 @@ impl Program {
                 Event::TimedOut => {
                     let seconds = self.timeout.as_secs_f32();
                     Some(Progress::Failed(format!(
-                        "wrote nothing for {seconds} s (does it flush its output, and answer before its input ends?)"
+                        "wrote nothing for {seconds} s (check that it flushes its output and does not wait for the end \
+                         of its input) for"
                     )))
                 }
-                Event::Ended(how) => Some(Progress::Failed(format!("ended ({how}) before it had answered"))),
+                Event::Ended(how) => Some(Progress::Failed(format!("ended ({how}) before it scored"))),
             })
         })?;
         match progress {
             // A program that writes two lines per answer is still writing the earlier ones when the last reply arrives.
             Progress::Done => match process.unasked_within(slowest.min(AFTER[1])) {
                 Some(line) => Err(self.error(format!(
-                    "wrote {:?} after the {all} lines for {all} answers: one line for each answer, no more",
+                    "wrote {:?} after the {all} lines for {all} answers: expected one line for each answer and no \
+                     others",
                     shortened(&line)
                 ))),
                 None => Ok(Progress::Done),

@@ -30,9 +30,9 @@ use view::View;
 
 /// The end of the `--help` text.
 const MORE: &str = "\
-At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model \
-writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone; \
-one that begins with a blank is not.";
+At the prompt, Ctrl-C clears the line; Ctrl-C twice or Ctrl-D exits and offers to save the conversation. While the \
+model writes, Ctrl-C stops the answer. Input lines are saved in $XDG_STATE_HOME/meno/chat_history (by default in \
+~/.local/state), readable by you alone; lines that begin with a space are not saved.";
 
 /// Arguments of `meno chat`.
 #[derive(clap::Args, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// API key of that server [default: the environment variable OPENAI_API_KEY]
     #[arg(long, value_name = "KEY", requires = "url")]
     api_key: Option<String>,
-    /// Answer this prompt and what is piped in, then exit; `-` is what is piped in alone
+    /// Answer this prompt, followed by standard input if it is piped, then exit; `-` reads the prompt from standard input
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// System prompt: instructions that come before the conversation
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// Show the model's thinking in full instead of folding it away
     #[arg(long)]
     think: bool,
-    /// Keep no history of lines between sessions, and read none
+    /// Neither read nor write the history of input lines
     #[arg(long)]
     no_history: bool,
 }
@@ -205,8 +205,8 @@ impl Chat {
     fn terminal(&mut self, keep_history: bool) -> Result<()> {
         self.greet();
         if let [others @ .., newest] = &rescue::all()[..] {
-            let others = if others.is_empty() { String::new() } else { format!(", and {} before it", others.len()) };
-            println!("A conversation was interrupted{others}: /load {}\n", newest.display());
+            let others = if others.is_empty() { String::new() } else { format!(", and {} earlier ones", others.len()) };
+            println!("A conversation was interrupted{others}; continue it with /load {}\n", newest.display());
         }
         let mut editor = LineEditor::open(keep_history)?;
         self.rescue.watch();
@@ -228,7 +228,7 @@ impl Chat {
                 }
                 Typed::End => break,
                 _ if again => break,
-                Typed::Interrupted | Typed::Cleared => println!("{}", self.faint("Ctrl-C again or Ctrl-D leaves")),
+                Typed::Interrupted | Typed::Cleared => println!("{}", self.faint("Ctrl-C again or Ctrl-D exits")),
             }
         }
         self.offer_to_save(&mut editor)
@@ -237,7 +237,8 @@ impl Chat {
     fn offer_to_save(&mut self, editor: &mut LineEditor) -> Result<()> {
         while self.talk.unsaved {
             println!(
-                "The conversation is not saved. A file name (.json to continue it later, else Markdown), or nothing:"
+                "The conversation is not saved. Enter a file name (.json to continue it later, otherwise Markdown), or \
+                 nothing to discard it:"
             );
             match editor.answer("save as › ")? {
                 Typed::Line(file) if file.trim().is_empty() => break,
@@ -262,7 +263,7 @@ impl Chat {
                 println!("  {}", dim(example));
             }
         } else if matches!(&self.voice, Voice::Here(session) if session.text.template.is_none()) {
-            println!("{}", dim("It has no chat template: it continues your text."));
+            println!("{}", dim("This model has no chat template: it continues your text."));
         }
         println!();
     }
@@ -281,7 +282,10 @@ impl Chat {
         let Err(e) = self.ask(line) else { return Ok(()) };
         match e.downcast_ref::<Error>() {
             Some(Error::PromptTooLong { .. }) if !self.talk.turns.is_empty() => {
-                println!("The conversation no longer fits the context ({e}). /save it, and /clear starts a new one.");
+                println!(
+                    "The conversation no longer fits the context ({e}). Use /save to keep it and /clear to start a new \
+                     one."
+                );
             }
             Some(Error::PromptTooLong { .. } | Error::Template { .. }) => println!("{e}"),
             _ => println!("error: {}; /retry asks again", one_line(&e)),

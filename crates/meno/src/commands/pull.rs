@@ -6,10 +6,10 @@ use anyhow::Result;
 /// Arguments of `meno pull`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Files go to the cache that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or \
+Files go to the cache of Python's huggingface_hub ($HF_HUB_CACHE, $HF_HOME/hub or \
 ~/.cache/huggingface/hub). They are checked against the hub's digests; an interrupted download \
 continues where it stopped. $HF_TOKEN gives access to gated and private models, $HF_ENDPOINT names \
-a mirror, $HF_HUB_OFFLINE=1 uses the cache only. `-m ORG/NAME[:QUANT]` pulls what is missing.")]
+a mirror, $HF_HUB_OFFLINE=1 uses the cache only. Other commands pull a missing `-m ORG/NAME[:QUANT]` themselves.")]
 pub(crate) struct Args {
     /// Hub name of the model: its safetensors checkpoint or, with QUANT (Q4_K_M, Q8_0, …), its GGUF file of that type
     #[arg(value_name = "ORG/NAME[:QUANT]")]

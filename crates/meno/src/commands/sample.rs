@@ -157,7 +157,7 @@ impl Output {
                 );
             }
             state = serde_json::from_str(&text).with_context(|| state_path.display().to_string())?;
-            let instead = "its traces stay as they are";
+            let instead = "its traces are kept";
             training::check_resume::<SampleRecipe>(&state_path, state.begun.as_ref(), &begun, instead)?;
             kept = earlier(&path, &state, task)?;
         }

@@ -97,8 +97,8 @@ pub(super) fn download(
     if found != file.digest {
         part.remove();
         bail!(
-            "the file that came has the digest {found}, the hub lists {}: it was changed on its way or the server is \
-             broken; it was removed, try again",
+            "the downloaded file has the digest {found}, but the hub lists {}: it was changed in transit or the server \
+             is broken; it was removed, try again",
             file.digest
         );
     }
@@ -131,7 +131,7 @@ fn transfer(source: &Source<'_>, part: &mut Part, progress: &mut Progress) -> Re
             }
         }
         if failures >= ATTEMPTS {
-            bail!("the server ends the file at {} of {} bytes", part.have, source.file.size);
+            bail!("the server sent only {} of {} bytes, repeatedly; try again later", part.have, source.file.size);
         }
         // A tenth of a second, doubled for every further failure.
         std::thread::sleep(Duration::from_millis(100 << failures));

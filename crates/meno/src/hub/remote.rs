@@ -116,7 +116,7 @@ impl Hub {
         let url = format!("{}/api/models?limit=1", self.endpoint);
         let request = self.agent.get(&url).config().timeout_global(Some(Duration::from_secs(4))).build();
         let response = request.call().map_err(|e| self.unreachable(e))?;
-        ensure!(!response.status().is_server_error(), "{} answers {}", self.endpoint, response.status());
+        ensure!(!response.status().is_server_error(), "{} returned status {}", self.endpoint, response.status());
         Ok(())
     }
 
@@ -133,8 +133,8 @@ impl Hub {
         let body = response.body_mut().with_config().limit(MAX_LISTING).read_to_vec();
         let body = body.map_err(|e| self.unreachable(e))?;
         let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|e| anyhow!("{repo}: {} did not answer as the hub does: {e}", self.endpoint))?;
-        answer.listing().with_context(|| format!("{repo}: what {} lists cannot be used", self.endpoint))
+            .map_err(|e| anyhow!("{repo}: the response of {} is not one of a model hub: {e}", self.endpoint))?;
+        answer.listing().with_context(|| format!("{repo}: the file list of {} cannot be used", self.endpoint))
     }
 
     /// Requests the bytes of a file from offset `from` on. The server may still return the entire file.
@@ -182,7 +182,7 @@ impl Hub {
         }
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let token = if self.token.is_some() {
-            "the token that is set may not read it"
+            "the token that is set has no access to it"
         } else {
             "no token is set: make one at https://huggingface.co/settings/tokens and set HF_TOKEN"
         };
@@ -197,7 +197,7 @@ impl Hub {
             }
             (_, code @ ("RevisionNotFound" | "EntryNotFound")) => bail!("{repo}: {code} at {endpoint}"),
             (401 | 403, _) => bail!("{endpoint} refuses {repo} with status {status}: {token}"),
-            (429, _) => bail!("{endpoint} asks to wait before more is pulled (status 429): try again later"),
+            (429, _) => bail!("{endpoint} limits the rate of downloads (status 429): try again later"),
             _ => bail!(Unreachable {
                 endpoint: endpoint.clone(),
                 cause: format!("status {status} {}", header("x-error-message")).trim_end().to_owned(),
@@ -209,7 +209,7 @@ impl Hub {
 impl Answer {
     fn listing(self) -> Result<Listing> {
         let word = |s: &str| (7..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_hexdigit());
-        ensure!(word(&self.sha), "the commit {:?} is none", self.sha);
+        ensure!(word(&self.sha), "{:?} is not a commit hash", self.sha);
         let mut files = Vec::new();
         for s in self.siblings {
             let name = s.rfilename;

@@ -192,7 +192,7 @@ pub(crate) fn removal(text: &str) -> Result<Removal> {
     ensure!(about.is_ok(), "{text}: not in the cache ({}); `meno list` shows what is", root.display());
     ensure!(
         about.is_ok_and(|m| m.is_dir()),
-        "{}: is no directory of the cache; remove it yourself",
+        "{}: is not a directory of the cache; remove it yourself",
         directory.display()
     );
     if name.quant.is_none() && commit.is_none() {
@@ -232,7 +232,7 @@ impl Removal {
     /// Removes an entire repository, including the lock files with which processes wait for each other.
     fn of_repository(repo: &str, directory: &Path, root: PathBuf) -> Removal {
         let locks = root.join(".locks").join(directory.file_name().unwrap_or_default());
-        let mut removal = Removal { what: format!("{repo}, all of it"), root, ..Removal::default() };
+        let mut removal = Removal { what: format!("{repo}, all files"), root, ..Removal::default() };
         removal.take_tree(directory);
         removal.take_tree(&locks);
         removal

@@ -248,11 +248,11 @@ fn refusal(path: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind::*;
     match error.kind() {
         NotFound if path.exists() => {
-            "cannot be started: the interpreter that its first line (`#!…`) names is not there".into()
+            "cannot be started: the interpreter in its first line (`#!…`) does not exist".into()
         }
         NotFound => {
             let here = std::env::current_dir().map_or_else(|_| ".".into(), |d| d.display().to_string());
-            format!("is not there; paths begin at the working directory, {here}")
+            format!("does not exist; paths are relative to the working directory, {here}")
         }
         PermissionDenied if path.is_dir() => "is a directory, expected a program".into(),
         PermissionDenied => {

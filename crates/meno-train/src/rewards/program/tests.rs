@@ -206,7 +206,7 @@ fn a_line_too_many_is_noticed() {
     let program = dir.program("read -r l; echo 1; sleep 1; echo 2; cat >/dev/null", 30.0, 0);
     assert_eq!(score(&program, &["a"]).unwrap(), [1.0]);
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" without being asked"));
+    assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" when no answer was waiting"));
 }
 
 #[test]
@@ -242,13 +242,13 @@ fn ctrl_c_does_not_wait_for_it() {
 fn what_cannot_be_started_says_why() {
     let dir = Dir::new();
     let start = |path: &Path| Program::start(path, Duration::from_secs(1), 0).err().unwrap().to_string();
-    assert!(start(Path::new("./no-such-reward")).contains("`./no-such-reward` is not there; paths begin at"));
+    assert!(start(Path::new("./no-such-reward")).contains("`./no-such-reward` does not exist; paths are relative to"));
     let plain = dir.script("plain", "echo 1");
     std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(start(&plain).contains("not executable (chmod +x"));
     let lost = dir.0.path().join("lost");
     std::fs::write(&lost, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&lost, std::fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(start(&lost).contains("interpreter that its first line"));
+    assert!(start(&lost).contains("interpreter in its first line"));
     assert!(start(dir.0.path()).contains("is a directory"));
 }

@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Threads; 0 uses all cores
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
-    /// Number format of the matrix products (auto: f32 for what is not quantised)
+    /// Number format of the matrix products (auto: f32 for matrices that are not quantised)
     #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     precision: PrecisionArg,
     /// Number of measurements; the median is reported
@@ -149,7 +149,7 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let many = if most > 1 { args.sequence_prompt } else { 0 };
     let len = args.prompt.max(many + args.generate);
     let context = model.config.max_position_embeddings;
-    ensure!(len <= context, "{len} tokens a sequence: the model was made for at most {context}");
+    ensure!(len <= context, "{len} tokens a sequence: the model supports at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
     let cache = KvCache::with_slots(&**model.backend(), &model.cache_specs(o), most, len)?;

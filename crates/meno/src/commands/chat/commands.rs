@@ -31,13 +31,13 @@ pub(super) const COMMANDS: [Command; 10] = [
     command("/copy", "", "copy the last answer to the clipboard of the terminal (OSC 52)"),
     command("/save", "[--force] FILE", "write the conversation (.json: messages, else Markdown)"),
     command("/load", "FILE", "continue a conversation that was saved as .json"),
-    command("/clear", "", "forget the conversation"),
-    command("/exit", "", "leave"),
+    command("/clear", "", "clear the conversation"),
+    command("/exit", "", "exit"),
 ];
 
 /// The keys, listed below the commands.
 const KEYS: [(&str, &str); 5] = [
-    ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
+    ("Ctrl-C", "stop the answer; at the prompt: clear the line, press twice to exit"),
     ("Ctrl-D", "leave"),
     ("\\ at the end", "the question continues on the next line; or put it between \"\"\" and \"\"\""),
     ("Tab, ↑", "complete a command or a file; earlier lines, of earlier sessions too"),
@@ -72,7 +72,7 @@ impl Chat {
                 None if is_command(command) => {
                     let names = COMMANDS.map(|c| c.name.to_owned());
                     println!("{command} is not a command{}", near(command, &names));
-                    println!("/help lists them; a question that begins with / is asked with //");
+                    println!("/help lists the commands; start a question that begins with / with //");
                 }
                 None => self.ask_and_go_on(line)?,
             },
@@ -91,7 +91,7 @@ impl Chat {
 
     fn clear(&mut self) {
         self.talk = Conversation { system: self.talk.system.take(), ..Conversation::default() };
-        println!("The conversation is forgotten.");
+        println!("The conversation is cleared.");
     }
 
     fn think(&mut self, argument: &str) {
@@ -126,22 +126,22 @@ impl Chat {
             },
             "none" => {
                 self.talk.system = None;
-                println!("No instructions from now on.");
+                println!("There are no instructions from now on.");
             }
             text => {
                 self.talk.system = Some(text.to_owned());
-                println!("The instructions hold from the next answer on.");
+                println!("The instructions apply from the next answer on.");
             }
         }
         if self.voice.taught().is_some() && !argument.is_empty() {
-            println!("This model was taught one task and takes no instructions.");
+            println!("This model was trained for one task and accepts no instructions.");
         }
     }
 
     fn copy(&self) -> Result<()> {
         match self.talk.turns.last() {
             None => println!("There is no answer yet."),
-            Some(_) if !self.live => println!("/copy needs a terminal; standard output is none"),
+            Some(_) if !self.live => println!("/copy needs a terminal, but standard output is not one"),
             Some(turn) => {
                 print!("{}", clipboard(&turn.answer));
                 stdout().flush()?;
@@ -208,7 +208,7 @@ impl Chat {
             return self.ask_and_go_on(&question);
         }
         let Some(turn) = self.talk.turns.pop() else {
-            println!("Nothing was asked yet.");
+            println!("There is no question yet.");
             return Ok(());
         };
         let before = self.talk.turns.len();

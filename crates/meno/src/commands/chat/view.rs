@@ -40,7 +40,7 @@ impl View {
             }
             Piece::Retract => {
                 self.answered = false;
-                let note = "(that was still thought)";
+                let note = "(the text above was still part of the thought)";
                 if self.live { write!(out, "\r\n{}\r\n", dim(note)) } else { writeln!(out, "\n{note}") }
             }
         }

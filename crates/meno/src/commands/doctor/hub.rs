@@ -46,7 +46,10 @@ pub(super) fn section(quick: bool) -> Section {
             let value =
                 json!({ "endpoint": endpoint, "reachable": false, "offline": false, "reason": error.to_string() });
             s.row(Mark::Missing, "hub", format!("{error:#}"), value);
-            s.advise("the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 spares the waiting");
+            s.advise(
+                "the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 \
+                 avoids the wait",
+            );
         }
         Err(error) => {
             s.row(Mark::Missing, "hub", format!("{error:#}"), json!({ "reason": error.to_string() }));
