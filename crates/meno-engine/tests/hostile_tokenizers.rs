@@ -117,8 +117,8 @@ fn tokens_that_look_back_over_the_whole_text() {
 
 #[test]
 fn numbers_that_ask_for_memory() {
-    let padding = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
-                         "pad_type_id": 0, "pad_token": "a"});
+    let padding = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null,
+                         "pad_id": 0, "pad_type_id": 0, "pad_token": "a"});
     // transformers pads and truncates by its own arguments, whatever the file says; so does Meno.
     assert_eq!(outcome(&with(json!({"padding": padding})), "ab").unwrap(), [65, 66]);
     let truncation = json!({"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0});
@@ -154,7 +154,8 @@ fn panics_of_the_library_are_errors() {
 #[test]
 fn published_shapes_load() {
     let llama2 = json!({
-        "normalizer": sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "▁"}), replace("String", " ", "▁")]),
+        "normalizer": sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "▁"}),
+                                                   replace("String", " ", "▁")]),
         "decoder": sequence("decoders", vec![replace("String", "▁", " "), json!({"type": "ByteFallback"}),
             json!({"type": "Fuse"}), json!({"type": "Strip", "content": " ", "start": 1, "stop": 0})]),
     });
@@ -259,8 +260,10 @@ fn mutations_end() {
     let single = json!([{"SpecialToken": {"id": "a", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
     let seeds = [
         json!({"added_tokens": token, "normalizer": {"type": "NFKC"}, "pre_tokenizer": letters, "decoder": letters}),
-        json!({"normalizer": sequence("normalizers", vec![replace("Regex", " {2,}", " "), replace("String", "a", "bb")]),
-               "pre_tokenizer": sequence("pretokenizers", vec![split(r"\p{L}+|\s+(?!\S)"), space.clone()]), "decoder": space}),
+        json!({"normalizer": sequence("normalizers", vec![replace("Regex", " {2,}", " "),
+                                                          replace("String", "a", "bb")]),
+               "pre_tokenizer": sequence("pretokenizers", vec![split(r"\p{L}+|\s+(?!\S)"), space.clone()]),
+               "decoder": space}),
         json!({"post_processor": {"type": "TemplateProcessing", "single": single, "pair": single,
                "special_tokens": {"a": {"id": "a", "ids": [0], "tokens": ["a"]}}}}),
         json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.0], ["b", -2.0], ["ab", -1.5]]},

@@ -26,7 +26,8 @@ pub enum Error {
     },
     /// No task has this name.
     #[error(
-        "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, .csv, .tsv or .parquet; .gz or .zst)"
+        "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, \
+         .csv, .tsv or .parquet; .gz or .zst)"
     )]
     UnknownTask {
         /// The requested name.

@@ -248,8 +248,8 @@ pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Err
             continue;
         }
         let message = format!(
-            "the weight `{}` is not finite any more, so nothing is saved: lower `train.learning_rate`, or resume from an \
-             earlier checkpoint",
+            "the weight `{}` is not finite any more, so nothing is saved: lower `train.learning_rate`, or resume from \
+             an earlier checkpoint",
             info.name
         );
         return Err(error(dir, message));

@@ -273,8 +273,8 @@ fn nothing_of_a_message_is_ignored() {
 #[test]
 fn thoughts_of_earlier_answers_are_as_generation_sees_them() {
     // As in R1's template: answers in the history have no thought, and the prompt opens the next one.
-    let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endfor %}\
-                  {% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
+    let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endfor \
+                  %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
     let thinks = |a: &str, t: &str| json!({ "role": "assistant", "content": a, "reasoning": t });
     let q = json!({ "role": "user", "content": "q" });
     let expected = pairs(&[

@@ -22,7 +22,8 @@ pub(crate) struct ModelArgs {
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
-    /// Context length: maximum number of tokens in prompt and answer, e.g. 8192 or 8k [default: the model's, at most 8k]
+    /// Context length: maximum number of tokens in prompt and answer, e.g. 8192 or 8k [default: the model's, at most
+    /// 8k]
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     pub context: Option<usize>,
     /// Speculative decoding: propose tokens ahead and keep the ones that the model confirms; the answers stay the same

@@ -306,7 +306,8 @@ pub(crate) fn checkpoints<R: Recipe>(
     if let Some((step, _)) = checkpoints.latest().filter(|_| !args.resume) {
         let dir = run.output_dir.display();
         bail!(
-            "{dir} holds a run at step {step}: continue it with --resume, or name another directory with --out (run.output_dir)"
+            "{dir} holds a run at step {step}: continue it with --resume, or name another directory with --out \
+             (run.output_dir)"
         );
     }
     if let Some(found) = checkpoints.newest_whole()? {
@@ -333,8 +334,8 @@ pub(crate) fn check_resume<R: Recipe>(path: &Path, saved: Option<&Begun>, now: &
         return Ok(());
     }
     bail!(
-        "{}: --resume continues with the same settings and data, but these differ: {}. Set them back, or choose another \
-         run.output_dir; {instead}",
+        "{}: --resume continues with the same settings and data, but these differ: {}. Set them back, or choose \
+         another run.output_dir; {instead}",
         path.display(),
         differences.join("; ")
     )

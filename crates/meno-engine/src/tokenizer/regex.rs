@@ -194,6 +194,7 @@ mod tests {
         let long = "日本語 text with  spaces\n\n\tand 12345 numbers' don't ".repeat(40);
         let texts = ["", "a", "aab", "  \n x", "日本語", "a\u{301}é", &long, &" ".repeat(300), &"é".repeat(200)];
         let patterns = [
+            // lint: long line
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             r"\p{N}{1,3}",
             "[一-龥]+",

@@ -136,7 +136,8 @@ impl Content {
             Content::Other(what) => format!("is {what}, not a model; {EXPECTED}"),
             Content::Text if path.extension().is_some_and(|e| e == "toml") => {
                 format!(
-                    "is a TOML file, not a model (recipes are for pretrain, sft, grpo, sample, distill and eval); {EXPECTED}"
+                    "is a TOML file, not a model (recipes are for pretrain, sft, grpo, sample, distill and eval); \
+                     {EXPECTED}"
                 )
             }
             Content::Text => format!("is text, not a model; {EXPECTED}"),

@@ -274,8 +274,8 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     } else if right > 0.9 {
         "There is nothing left to learn from these questions: ask harder ones (task.name)"
     } else {
-        "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations or \
-         grpo.temperature, or set grpo.dynamic_sampling"
+        "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations \
+         or grpo.temperature, or set grpo.dynamic_sampling"
     };
     Some((recent.steps(), evidence, advice))
 }

@@ -3,8 +3,9 @@
 //! One process serves the whole run. For every answer of a rollout it receives one line on its standard input,
 //!
 //! ```json
-//! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
-//!  "tokens": 14, "truncated": false, "verdict": "right", "record": {"question": "What is 1+1?", "answer": "2"}}
+//! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en",
+//!  "index": 0, "tokens": 14, "truncated": false, "verdict": "right",
+//!  "record": {"question": "What is 1+1?", "answer": "2"}}
 //! ```
 //!
 //! where `record` is the whole record of the data file, without nulls (`{}` for a task that generates its questions).
@@ -99,7 +100,8 @@ impl Program {
                     let id = scores.len();
                     let score = number_of(&line, id).map_err(|wrong| {
                         self.error(format!(
-                            "wrote {wrong} for answer {} of {all} (id {id}), expected a number or {{\"reward\": number}}",
+                            "wrote {wrong} for answer {} of {all} (id {id}), expected a number or {{\"reward\": \
+                             number}}",
                             id + 1
                         ))
                     })?;

@@ -231,7 +231,8 @@ impl<'a> Answer<'a> {
             marked[i].content = PROBE.into();
             if !self.render(&marked, true)?.contains(PROBE) {
                 return Err(format!(
-                    "the chat template does not write the message of role {:?} before it: put its text into a user message",
+                    "the chat template does not write the message of role {:?} before it: put its text into a user \
+                     message",
                     message.role
                 ));
             }

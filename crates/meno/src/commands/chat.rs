@@ -46,7 +46,8 @@ pub(crate) struct Args {
     /// API key of that server [default: the environment variable OPENAI_API_KEY]
     #[arg(long, value_name = "KEY", requires = "url")]
     api_key: Option<String>,
-    /// Answer this prompt, followed by standard input if it is piped, then exit; `-` reads the prompt from standard input
+    /// Answer this prompt, followed by standard input if it is piped, then exit; `-` reads the prompt from standard
+    /// input
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// System prompt: instructions that come before the conversation

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// Port to listen on; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     port: u16,
-    /// Name of the model in the API (repeatable: requests may use any of the names, answers use the first) [default: its
-    /// file or directory name]
+    /// Name of the model in the API (repeatable: requests may use any of the names, answers use the first) [default:
+    /// its file or directory name]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     name: Vec<String>,
     /// Concurrent sequences: how many answers are generated at the same time
@@ -194,8 +194,8 @@ fn greet(name: &str, address: SocketAddr, tls: bool, open: bool) {
     println!("{name} is served at {scheme}://{address}");
     if std::io::stdout().is_terminal() {
         println!(
-            "  page  {scheme}://{address}/\n  API   {scheme}://{address}/v1    (OpenAI's)\n  stop  Ctrl-C; running \
-             answers are finished first"
+            "  page  {scheme}://{address}/\n  API   {scheme}://{address}/v1    (OpenAI's)\n  \
+             stop  Ctrl-C; running answers are finished first"
         );
     }
     if open && !address.ip().is_loopback() {

@@ -82,7 +82,8 @@ pub(super) fn dataset(files: &[DataFile], text: &Text, train: &Train, sft: &Sft)
     if sft.num_train_epochs > 0.0 && train.warmup_steps > steps {
         let warmup = train.warmup_steps;
         eprintln!(
-            "note: `train.warmup_steps` = {warmup} is more than the run's {steps} steps: the learning rate never reaches its peak"
+            "note: `train.warmup_steps` = {warmup} is more than the run's {steps} steps: the learning rate never \
+             reaches its peak"
         );
     }
     Ok(data)

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
   {\"gold\": \"\\\\frac{1}{2}\", \"response\": \"… \\\\boxed{0.5}\"}
   {\"question\": {a line of a dataset}, \"response\": \"…\"}
 and gives one line of output: verdict (right, wrong, truncated, unparsable), extracted, marker, gold and response as \
-they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true marks a \
-response that ran into its length limit.
+they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true \
+marks a response that ran into its length limit.
 
   meno verify answers.jsonl
   meno verify programs.jsonl --sandbox

@@ -65,8 +65,10 @@ const VERBS: &[Verb] = verbs! {
     "sft": |d, m| ["sft", d.path("recipe.toml"), "-m", m, "--plain"];
     "grpo": |d, m| ["grpo", d.path("recipe.toml"), "-m", m, "--plain"];
     "sample": |d, m| ["sample", d.path("recipe.toml"), "-m", m, "--plain"];
-    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain", "--set", format!("distill.traces={:?}", d.path("traces.jsonl"))];
-    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain", "--set", format!("distill.teacher={m:?}")];
+    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain",
+                       "--set", format!("distill.traces={:?}", d.path("traces.jsonl"))];
+    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain",
+                                      "--set", format!("distill.teacher={m:?}")];
 };
 
 /// The commands that work without a certain part of the model.

@@ -94,8 +94,8 @@ impl Process {
                 stdin
             });
             let result = self.watch(timeout, &mut see);
-            // After the last reply the writer has finished or is about to. Otherwise it may block on a program that does
-            // not read: killing the program unblocks it.
+            // After the last reply the writer has finished or is about to. Otherwise it may block on a program that
+            // does not read: killing the program unblocks it.
             let since = Instant::now();
             let replied = matches!(result, Ok((_, true)));
             while replied && !writer.is_finished() && since.elapsed() < GRACE {

@@ -94,7 +94,12 @@ fn a_line_holds_the_answer_and_its_question() {
 fn a_large_rollout_fits_through_small_pipes() {
     let dir = Dir::new();
     // It reads all its input before it writes anything: more than the pipes can hold.
-    let program = dir.program("i=0; while [ $i -lt 300 ]; do read -r l; i=$((i+1)); done; while [ $i -gt 0 ]; do echo 1; i=$((i-1)); done; cat >/dev/null", 60.0, 0);
+    let program = dir.program(
+        "i=0; while [ $i -lt 300 ]; do read -r l; i=$((i+1)); done; while [ $i -gt 0 ]; do echo 1; i=$((i-1)); done; \
+         cat >/dev/null",
+        60.0,
+        0,
+    );
     let text = "x".repeat(4000);
     assert_eq!(score(&program, &vec![text.as_str(); 300]).unwrap(), [1.0; 300]);
 }
@@ -224,7 +229,12 @@ fn a_reply_may_say_what_it_answers() {
 #[test]
 fn endless_lines_take_no_memory() {
     let dir = Dir::new();
-    let program = dir.program("yes | tr -d '\\n' | head -c 50000000 >&2; read -r l; yes 1 | tr -d '\\n' | head -c 50000000; echo; cat >/dev/null", 60.0, 0);
+    let program = dir.program(
+        "yes | tr -d '\\n' | head -c 50000000 >&2; read -r l; yes 1 | tr -d '\\n' | head -c 50000000; echo; cat \
+         >/dev/null",
+        60.0,
+        0,
+    );
     let error = score(&program, &["a"]).unwrap_err();
     assert!(error.len() < 1000 && error.contains("wrote \"1111"), "{error}");
 }

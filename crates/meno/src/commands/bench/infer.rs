@@ -216,7 +216,8 @@ fn text(args: &Args, path: &Path, report: &Map<String, Value>) -> String {
         line(format!("{name}, {} each", args.generate), "gen_tokens", &suffix);
     }
     out += &format!(
-        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n{:32} {:>12} {:>12}\n",
+        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n\
+         {:32} {:>12} {:>12}\n",
         number("peak_int8_gops"),
         number("peak_read_gb_per_s"),
         number("peak_rss_mb"),

@@ -21,7 +21,10 @@ pub(super) fn section(quick: bool) -> Section {
             let text = format!("cache: {}, {}{rest}", root.display(), bytes(used));
             s.row(mark, "cache", text, json!({ "path": root, "bytes": used, "free_bytes": room }));
             if little {
-                s.advise("little room for models: `meno list` shows those in the cache, `meno rm` removes one, HF_HOME names another disk");
+                s.advise(
+                    "little room for models: `meno list` shows those in the cache, `meno rm` removes one, HF_HOME \
+                     names another disk",
+                );
             }
         }
         Err(error) => {

@@ -110,7 +110,10 @@ pub(super) fn memory() -> Section {
         let mark = if never { Mark::Note } else { Mark::Ok };
         s.row(mark, "huge_pages", format!("huge pages: {chosen}"), json!(chosen));
         if never {
-            s.advise("huge pages are off, so weights are read more slowly: echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
+            s.advise(
+                "huge pages are off, so weights are read more slowly: echo madvise | sudo tee \
+                 /sys/kernel/mm/transparent_hugepage/enabled",
+            );
         }
     }
     s
