@@ -162,7 +162,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
         let mut model = model();
         let mut generator = Generator::with_options(&model, o.capacity, o.options).unwrap();
         let error = generator.load_prefixes(&mut *model.weights, o.precision, &path).unwrap_err().to_string();
-        assert!(error.contains("prefixes: kept prefixes:"), "{error}");
+        assert!(error.contains("prefixes: cached prefixes:"), "{error}");
         error
     };
     let other = EngineOptions { precision: Precision::Bf16, ..with_file() };
