@@ -101,7 +101,7 @@ print("## what is refused")
 refused("mirostat", "unsupported_value", "samplers", extra_body={"mirostat": 2})
 refused("temperture", "unknown_parameter", 'did you mean "temperature"', extra_body={"temperture": 0})
 refused("messages", "context_length_exceeded", "This model's maximum context length is ", "x y " * 200_000)
-refused("messages[0].content", "invalid_value", "expected a text", [{"role": "user", "content": 5}])
+refused("messages[0].content", "invalid_value", "expected a string", [{"role": "user", "content": 5}])
 named = {"type": "function", "function": {"name": "broken"}}
 refused("tools[0].function.parameters", "invalid_value", "at #/properties/a/type", tools=[broken], tool_choice=named)
 

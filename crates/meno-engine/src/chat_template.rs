@@ -171,14 +171,14 @@ const STACK: usize = 256 << 20;
 fn compile(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(), minijinja::Error> {
     let refuse = |what: String| Err(minijinja::Error::new(minijinja::ErrorKind::SyntaxError, what));
     if source.len() > MAX_SOURCE {
-        return refuse(format!("{} bytes; at most {MAX_SOURCE} are taken", source.len()));
+        return refuse(format!("{} bytes; at most {MAX_SOURCE} are allowed", source.len()));
     }
     let opened = source.match_indices('{').filter(|(i, _)| matches!(source.as_bytes().get(i + 1), Some(b'{' | b'%')));
     for (i, _) in opened {
         let close = if source.as_bytes()[i + 1] == b'%' { "%}" } else { "}}" };
         let length = source[i..].find(close).unwrap_or(source.len() - i);
         if length > MAX_BLOCK {
-            return refuse(format!("a block of {length} bytes; at most {MAX_BLOCK} are taken"));
+            return refuse(format!("a block has {length} bytes; at most {MAX_BLOCK} are allowed"));
         }
     }
     let source = without_generation_tags(source);
@@ -262,7 +262,7 @@ fn template_keys(value: &Json) -> Result<Vec<(String, String)>, String> {
                 _ => Err(format!("chat_template: expected {{\"name\": …, \"template\": …}}, found {item}")),
             })
             .collect(),
-        other => Err(format!("chat_template: expected a text or a list of templates, found {other}")),
+        other => Err(format!("chat_template: expected a string or a list of templates, found {other}")),
     }
 }
 

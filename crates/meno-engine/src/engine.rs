@@ -85,7 +85,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(run)
-            .map_err(|e| Error::Capacity(format!("the system gives no thread for the engine: {e}")))?;
+            .map_err(|e| Error::Capacity(format!("cannot start a thread for the engine: {e}")))?;
         let thread = Mutex::new(Some(thread));
         Ok(Engine { inner: Arc::new(Inner { shared, thread, config, options, next: AtomicU64::new(0) }) })
     }
@@ -105,12 +105,12 @@ impl Engine {
         let Inner { shared, config, options, next, .. } = &*self.inner;
         check(&submission.request, config.vocab_size, options.generator.max_len)?;
         if matches!(submission.observe, Observe::Hidden(_)) && !options.generator.has_hidden() {
-            let message = "hidden states are not told by an engine that was started without them".to_owned();
+            let message = "the engine was started without hidden states and cannot return them".to_owned();
             return Err(Error::Request { request: 0, message }.into());
         }
         let (n, constraints) = (submission.request.n, submission.constraints.len());
         if constraints != 0 && constraints != n {
-            let message = format!("{constraints} constraints for {n} samples; one for each is needed, or none");
+            let message = format!("{constraints} constraints for {n} samples; expected one for each sample, or none");
             return Err(Error::Request { request: 0, message }.into());
         }
         let mut inbox = lock(&shared.inbox);
@@ -154,7 +154,7 @@ fn load_or_set_aside(generator: &mut Generator, model: &mut Model, path: &Path) 
     };
     let aside = free_name(path)?;
     std::fs::rename(path, &aside).map_err(Error::io(path))?;
-    eprintln!("warning: {error}; it is now {}, and no prefixes are kept from before", aside.display());
+    eprintln!("warning: {error}; the file was renamed to {}, and the prefix cache starts empty", aside.display());
     Ok(())
 }
 
@@ -163,7 +163,14 @@ fn free_name(path: &Path) -> Result<PathBuf, Error> {
     let name = path.file_name().unwrap_or_default().display();
     let names = (1..=99).map(|i| path.with_file_name(format!("{name}.unread-{i}")));
     let free = names.into_iter().find(|p| p.symlink_metadata().is_err());
-    free.ok_or_else(|| Error::file(path, "it cannot be read, and 99 such files lie beside it; remove them".to_owned()))
+    free.ok_or_else(|| {
+        Error::file(
+            path,
+            "it cannot be read, and 99 renamed copies (.unread-1 to .unread-99) are in its directory already; remove \
+             them"
+                .to_owned(),
+        )
+    })
 }
 
 impl Drop for Inner {

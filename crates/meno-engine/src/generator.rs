@@ -62,7 +62,7 @@ impl Generator {
     pub fn new(model: &Model, config: GeneratorConfig) -> Result<Generator, Error> {
         let own = model.config.max_position_embeddings;
         if config.max_len > own {
-            let message = format!("{} tokens asked for, but the model was made for at most {own}", config.max_len);
+            let message = format!("{} tokens requested, but the model supports at most {own}", config.max_len);
             return Err(Error::Capacity(message));
         }
         let infer = InferOptions { absorbed: config.absorbed };
@@ -106,14 +106,14 @@ impl Generator {
         let (slots, max_len, rows) = (config.slots, config.max_len, config.rows());
         let error = |message: String| Err(Error::Capacity(message));
         if slots == 0 || max_len < 2 {
-            return error(format!("{slots} sequences of {max_len} tokens: at least 1 of 2 tokens is needed"));
+            return error(format!("{slots} sequences of {max_len} tokens: expected at least 1 sequence of 2 tokens"));
         }
         let planned = executor.program().mode().rows;
         if planned < rows {
             return error(format!("steps of {rows} rows for {slots} slots, on an executor of {planned} rows"));
         }
         if config.prefill_rows == 0 {
-            return error("a step takes 0 rows of prompts: at least 1 is needed".into());
+            return error("0 prompt rows in a step: expected at least 1".into());
         }
         // One page more than the longest sequence: writing to a shared page copies it first.
         let least = pages(max_len) + 1;
@@ -293,7 +293,7 @@ impl Generator {
         let names = (self.fingerprint(weights)?, self.vocab, self.config.max_len);
         let room = self.cache.table().free_pages().saturating_sub(pages(self.config.max_len) + 1);
         let result = self.scheduler.prefixes.load(&mut self.cache, names, (file, bytes), room);
-        result.map_err(|message| Error::file(path, format!("kept prefixes: {message}")))
+        result.map_err(|message| Error::file(path, format!("cached prefixes: {message}")))
     }
 
     /// Queues a request that has passed [`Generator::check`].

@@ -190,7 +190,14 @@ mod tests {
         #[test]
         fn every_chunking_gives_the_same(
             parts in proptest::collection::vec(
-                prop_oneof!["[ab<>/ ]{0,3}", Just("<think>".to_owned()), Just("</think>".to_owned()), Just("想".to_owned())], 0..7),
+                prop_oneof![
+                    "[ab<>/ ]{0,3}",
+                    Just("<think>".to_owned()),
+                    Just("</think>".to_owned()),
+                    Just("想".to_owned()),
+                ],
+                0..7,
+            ),
             cuts in proptest::collection::vec(0usize..60, 0..6),
             opened: bool,
         ) {

@@ -86,7 +86,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_same_for_every_split(text in "[ab]{0,12}", cut in 0usize..12, stop in "[ab]{1,4}", other in "[ab]{1,4}") {
+        fn the_same_for_every_split(
+            text in "[ab]{0,12}",
+            cut in 0usize..12,
+            stop in "[ab]{1,4}",
+            other in "[ab]{1,4}",
+        ) {
             let cut = cut.min(text.len());
             let chars: Vec<String> = text.chars().map(String::from).collect();
             let chars: Vec<&str> = chars.iter().map(String::as_str).collect();

@@ -50,8 +50,8 @@ pub struct TextModel {
 }
 
 impl TextModel {
-    /// Reads a Hugging Face directory or a GGUF file to generate with: quantized matrices stay quantized, all others are
-    /// multiplied in bf16.
+    /// Reads a Hugging Face directory or a GGUF file to generate with: quantized matrices stay quantized, all others
+    /// are multiplied in bf16.
     pub fn load(path: &Path) -> Result<TextModel, Error> {
         let options = LoadOptions { keep_quantized: true, ..LoadOptions::default() };
         TextModel::load_with(path, options, Precision::Bf16, &mut |_, _| {})

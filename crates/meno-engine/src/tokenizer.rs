@@ -134,8 +134,8 @@ impl Tokenizer {
         }
         let (length, token) = (text.len(), &self.looking_back[0]);
         Err(Error::Tokenizer(format!(
-            "a text of {length} bytes holds {found} tokens like {token:?} with `lstrip` or `single_word`, each of which \
-             searches all that stands before it; shorten the text, or remove these keys from tokenizer.json"
+            "a text of {length} bytes holds {found} tokens like {token:?} with `lstrip` or `single_word`, each of \
+             which searches all the text before it; shorten the text, or remove these keys from tokenizer.json"
         )))
     }
 

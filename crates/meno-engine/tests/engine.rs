@@ -162,7 +162,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
         let mut model = model();
         let mut generator = Generator::new(&model, o.generator).unwrap();
         let error = generator.load_prefixes(&mut *model.weights, &path).unwrap_err().to_string();
-        assert!(error.contains("prefixes: kept prefixes:"), "{error}");
+        assert!(error.contains("prefixes: cached prefixes:"), "{error}");
         error
     };
     let mut other = with_file();
@@ -171,7 +171,7 @@ fn prefixes_outlive_the_engine_and_a_bad_file_is_read_by_nobody() {
     let mut other = with_file();
     other.generator.kv_type = KvType::Q8_0;
     assert!(error(&good, other).contains("cache type"));
-    assert!(error(b"hello, world", with_file()).contains("not a file of kept prefixes"));
+    assert!(error(b"hello, world", with_file()).contains("not a file of cached prefixes"));
     for len in (0..good.len()).step_by(good.len() / 97) {
         error(&good[..len], with_file());
     }

@@ -4,7 +4,6 @@
 
 use meno_engine::Tokenizer;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 /// Returns a letter tokenizer with these parts replaced.
 fn with(parts: Value) -> String {
@@ -21,16 +20,14 @@ fn with(parts: Value) -> String {
     file.to_string()
 }
 
-/// Returns the result of loading the tokenizer and encoding `text`.
+/// Returns the result of loading the tokenizer and encoding `text`. Without the limits, some of these files would take
+/// hours or all memory: the test would not end.
 fn outcome(json: &str, text: &str) -> Result<Vec<u32>, String> {
-    let start = Instant::now();
     let result = Tokenizer::from_json(json, Default::default()).and_then(|t| {
         let ids = t.encode(text, true)?;
         t.decode(&ids, false);
         Ok(ids)
     });
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(200), "took {took:?}: {}", json.chars().take(300).collect::<String>());
     result.map_err(|e| e.to_string())
 }
 
@@ -63,8 +60,8 @@ fn patterns_that_backtrack() {
         refused(json!({"normalizer": replace("Regex", pattern, "")}), &format!("{a}!"), "takes too long");
     }
     for pattern in [r"(a*)\1b", r"(?<x>a|b\g<x>c)"] {
-        refused(json!({"pre_tokenizer": split(pattern)}), "a", "without bound");
-        refused(json!({"normalizer": replace("Regex", pattern, "")}), "a", "without bound");
+        refused(json!({"pre_tokenizer": split(pattern)}), "a", "unbounded time");
+        refused(json!({"normalizer": replace("Regex", pattern, "")}), "a", "unbounded time");
     }
 }
 
@@ -89,7 +86,7 @@ fn texts_that_grow() {
     // The limit applies to what a step really does to a long text, not to its worst case.
     let text = "a".repeat(2 << 20);
     for long in [replace("String", "a", &"b".repeat(33)), replace("Regex", "[a]", &"b".repeat(33))] {
-        refused(json!({"normalizer": long}), &text, "more than 33554432 bytes of a text of 2097152");
+        refused(json!({"normalizer": long}), &text, "a text of 2097152 bytes into more than 33554432");
     }
     outcome(&with(json!({"normalizer": replace("String", "xy", &"b".repeat(60))})), &text).unwrap();
     outcome(&with(json!({"normalizer": {"type": "NFKC"}})), &"a".repeat(4 << 20)).unwrap();
@@ -104,11 +101,10 @@ fn too_many_or_too_long_tokens() {
     let many: Vec<Value> = (0..200_000).map(|i| token(format!("<{i}>"))).collect();
     refused(json!({"added_tokens": many}), "a", "200000 added tokens");
     refused(json!({"added_tokens": [token("x".repeat(10 << 20))]}), "a", "has 10485760 bytes");
-    // Sizes below the limits load in little time.
+    // Sizes below the limits load.
     let most: Vec<Value> = (0..30_000).map(|i| token(format!("<token {i:5}>"))).collect();
-    let start = Instant::now();
-    outcome(&with(json!({"added_tokens": most})), "ab<token     7>").unwrap();
-    assert!(start.elapsed() < Duration::from_secs(100), "{:?}", start.elapsed());
+    let ids = outcome(&with(json!({"added_tokens": most})), "ab<token     7>").unwrap();
+    assert_eq!(ids.len(), 3, "two letters and an added token");
 }
 
 #[test]
@@ -121,8 +117,8 @@ fn tokens_that_look_back_over_the_whole_text() {
 
 #[test]
 fn numbers_that_ask_for_memory() {
-    let padding = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
-                         "pad_type_id": 0, "pad_token": "a"});
+    let padding = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null,
+                         "pad_id": 0, "pad_type_id": 0, "pad_token": "a"});
     // transformers pads and truncates by its own arguments, whatever the file says; so does Meno.
     assert_eq!(outcome(&with(json!({"padding": padding})), "ab").unwrap(), [65, 66]);
     let truncation = json!({"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0});
@@ -140,11 +136,15 @@ fn numbers_that_ask_for_memory() {
 #[test]
 fn panics_of_the_library_are_errors() {
     // A SentencePiece table with an empty trie.
-    refused(json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}}), "abc", "gave up");
+    refused(
+        json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}}),
+        "abc",
+        "library failed",
+    );
     // A prefix longer than the second token of a merge.
     let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]],
                        "continuing_subword_prefix": "####", "unk_token": "a"});
-    refused(json!({"model": model}), "ab", "gave up");
+    refused(json!({"model": model}), "ab", "library failed");
     // A decoder that strips more letters than the text has.
     let decoder = json!({"type": "Strip", "content": "a", "start": 0, "stop": 9});
     outcome(&with(json!({"decoder": decoder})), "aa").unwrap();
@@ -154,7 +154,8 @@ fn panics_of_the_library_are_errors() {
 #[test]
 fn published_shapes_load() {
     let llama2 = json!({
-        "normalizer": sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "▁"}), replace("String", " ", "▁")]),
+        "normalizer": sequence("normalizers", vec![json!({"type": "Prepend", "prepend": "▁"}),
+                                                   replace("String", " ", "▁")]),
         "decoder": sequence("decoders", vec![replace("String", "▁", " "), json!({"type": "ByteFallback"}),
             json!({"type": "Fuse"}), json!({"type": "Strip", "content": " ", "start": 1, "stop": 0})]),
     });
@@ -218,9 +219,9 @@ fn arrays_of_gguf_files() {
     for (error, expected) in [
         (gguf(&letters, &[NORMAL; 2], &[], 0), "has 2 entries for 3 tokens"),
         (gguf(&letters, &[NORMAL; 3], &[], -1), "tokenizer.ggml.eos_token_id"),
-        (gguf(&letters, &[NORMAL; 3], &[], i64::MAX), "is 9223372036854775807, of 3 tokens"),
-        (gguf(&letters, &[NORMAL; 3], &["a c"], 0), "its tokenizer is refused"),
-        (gguf(&letters, &[NORMAL; 3], &["ab"], 0), "holds no pair"),
+        (gguf(&letters, &[NORMAL; 3], &[], i64::MAX), "is 9223372036854775807, but there are only 3 tokens"),
+        (gguf(&letters, &[NORMAL; 3], &["a c"], 0), "its tokenizer cannot be used"),
+        (gguf(&letters, &[NORMAL; 3], &["ab"], 0), "has an entry that is not a pair"),
         (gguf(&tokens(40_000), &vec![CONTROL; 40_000], &[], 0), "40000 added tokens"),
         (gguf(&["x".repeat(10 << 20)], &[CONTROL], &[], 0), "has 10485760 bytes"),
         (gguf(&tokens(1_100_000), &vec![NORMAL; 1_100_000], &[], 0), "1100000 tokens"),
@@ -259,8 +260,10 @@ fn mutations_end() {
     let single = json!([{"SpecialToken": {"id": "a", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]);
     let seeds = [
         json!({"added_tokens": token, "normalizer": {"type": "NFKC"}, "pre_tokenizer": letters, "decoder": letters}),
-        json!({"normalizer": sequence("normalizers", vec![replace("Regex", " {2,}", " "), replace("String", "a", "bb")]),
-               "pre_tokenizer": sequence("pretokenizers", vec![split(r"\p{L}+|\s+(?!\S)"), space.clone()]), "decoder": space}),
+        json!({"normalizer": sequence("normalizers", vec![replace("Regex", " {2,}", " "),
+                                                          replace("String", "a", "bb")]),
+               "pre_tokenizer": sequence("pretokenizers", vec![split(r"\p{L}+|\s+(?!\S)"), space.clone()]),
+               "decoder": space}),
         json!({"post_processor": {"type": "TemplateProcessing", "single": single, "pair": single,
                "special_tokens": {"a": {"id": "a", "ids": [0], "tokens": ["a"]}}}}),
         json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.0], ["b", -2.0], ["ab", -1.5]]},

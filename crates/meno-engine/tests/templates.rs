@@ -66,7 +66,8 @@ fn published_templates_as_in_python() {
 
 /// Templates that try to exhaust memory or never end.
 const BOMBS: [&str; 27] = [
-    "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length }}",
+    "{% set ns = namespace(s='x') %}{% for i in range(200) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | length \
+     }}",
     "{{ 'x' * 100000000000 }}",
     "{{ [1] * 100000000000 }}",
     "{{ range(100000000000) | list }}",
@@ -103,7 +104,8 @@ fn a_template_that_takes_all_it_can_get_is_stopped() {
         assert!(e.is_err(), "{source}: {} bytes", e.unwrap().len());
     }
     // Lazy lists behave like other lists; a long template may nest a list as often as it likes.
-    let lists = "{% set l = [1, 2] %}{% set l = l + l %}{{ l }} {{ l[0] }} {{ l is sequence }} {% set a, b = 1, [(2)] -%}{{ b }}";
+    let lists = "{% set l = [1, 2] %}{% set l = l + l %}{{ l }} {{ l[0] }} {{ l is sequence }} {% set a, b = 1, [(2)] \
+                 -%}{{ b }}";
     let lists = ChatTemplate::new(lists, &Special::default()).unwrap().render(&[], true, &Map::new()).unwrap();
     assert_eq!(lists, "[1, 2, 1, 2] 1 True [2]");
     let deep = format!("{{% set l = [1] %}}{}x", "{% set l = l | batch(1) %}".repeat(30_000));
@@ -136,8 +138,8 @@ proptest! {
         edits in proptest::collection::vec((0.0f64..1.0, 0usize..40, 0usize..20), 1..6),
     ) {
         const PARTS: [&str; 20] = [
-            "", "{%", "%}", "{{", "}}", "{#", "'", "\"", "(", ")", "[", "|tojson", ".items()", " endif ", "-1:", " is none",
-            "messages", "\\", "\u{1F980}", "**",
+            "", "{%", "%}", "{{", "}}", "{#", "'", "\"", "(", ")", "[", "|tojson", ".items()", " endif ", "-1:",
+            " is none", "messages", "\\", "\u{1F980}", "**",
         ];
         let golden = golden();
         let templates = golden["templates"].as_array().unwrap();
@@ -149,7 +151,8 @@ proptest! {
             source.replace_range(start..end, PARTS[part]);
         }
         if let Ok(template) = ChatTemplate::new(&source, &Special::default()) {
-            let messages: Vec<Message> = serde_json::from_value(golden["conversations"][11]["messages"].clone()).unwrap();
+            let messages = golden["conversations"][11]["messages"].clone();
+            let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
             let Value::Object(extras) = json!({"tools": golden["tools"]}) else { unreachable!() };
             let _ = template.render(&messages, true, &extras);
         }

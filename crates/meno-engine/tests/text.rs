@@ -98,7 +98,7 @@ fn a_tokenizer_file_that_is_none_is_named() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Tokenizer::load(dir.path()).unwrap_err().to_string().contains("tokenizer.json"));
     std::fs::write(dir.path().join("tokenizer.json"), "{").unwrap();
-    assert!(Tokenizer::load(dir.path()).unwrap_err().to_string().contains("tokenizer.json: not a tokenizer"));
+    assert!(Tokenizer::load(dir.path()).unwrap_err().to_string().contains("tokenizer.json: not a supported tokenizer"));
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn every_named_pre_tokenizer_splits_as_python_does() {
     golden.check(&Tokenizer::from_gguf(&golden.file(None)).unwrap(), "default");
     let error = Tokenizer::from_gguf(&golden.file(Some("gemma4"))).unwrap_err().to_string();
     assert!(
-        error.contains("`tokenizer.ggml.pre` is \"gemma4\"; known are qwen2, ") && error.contains("kimi-k2"),
+        error.contains("`tokenizer.ggml.pre` is \"gemma4\"; supported are qwen2, ") && error.contains("kimi-k2"),
         "{error}"
     );
 }

@@ -26,7 +26,8 @@ pub enum Error {
     },
     /// No task has this name.
     #[error(
-        "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, .csv, .tsv or .parquet; .gz or .zst)"
+        "there is no task `{name}`; there are {known}, or a path to a file of questions and answers (.jsonl, .json, \
+         .csv, .tsv or .parquet; .gz or .zst)"
     )]
     UnknownTask {
         /// The requested name.
@@ -36,8 +37,8 @@ pub enum Error {
     },
     /// The answers are programs, and no sandbox is allowed to run them.
     #[error(
-        "{}: its answers are programs, and what a model writes is run only in a sandbox, when you say so: \
-         --sandbox, or task.sandbox = true",
+        "{}: its answers are programs, which run only in a sandbox and only if you allow it: use --sandbox, or \
+         task.sandbox = true",
         path.display()
     )]
     Unsandboxed {
@@ -62,7 +63,7 @@ pub enum Error {
     #[error("task.countdown: {0}")]
     Countdown(String),
     /// A dataset contains no questions.
-    #[error("{}: no questions in it", path.display())]
+    #[error("{}: contains no questions", path.display())]
     Empty {
         /// The file.
         path: PathBuf,

@@ -108,7 +108,9 @@ impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.limit = self.limit.checked_sub(n as u64).ok_or_else(|| {
-            invalid(format!("grows to more than {MAX_RATIO} times its size; decompress it first if that is right"))
+            invalid(format!(
+                "decompresses to more than {MAX_RATIO} times its size; decompress it first if that is intended"
+            ))
         })?;
         Ok(n)
     }

@@ -82,10 +82,11 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// A program whose processes detach from their ancestors, ignore signals and run forever.
 fn survivor(name: &str) -> String {
     format!(
-        "for number in range(1, 32):\n    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n\
-         libc.prctl(15, {name:?}.encode())\nlibc.prctl(1, 0)\n\
-         for _ in range(4):\n    if os.fork() == 0:\n        libc.prctl(1, 0)\n        os.setsid()\n        if os.fork() == 0:\n            \
-         libc.prctl(1, 0)\n            while True: time.sleep(0.01)\n        os._exit(0)\n"
+        "for number in range(1, 32):\n    try: signal.signal(number, signal.SIG_IGN)\n    \
+         except (OSError, ValueError): pass\nlibc.prctl(15, {name:?}.encode())\nlibc.prctl(1, 0)\n\
+         for _ in range(4):\n    if os.fork() == 0:\n        libc.prctl(1, 0)\n        os.setsid()\n        \
+         if os.fork() == 0:\n            libc.prctl(1, 0)\n            while True: time.sleep(0.01)\n        \
+         os._exit(0)\n"
     )
 }
 
@@ -137,20 +138,24 @@ fn nothing_outlives_a_killed_meno() {
 #[test]
 fn cpu_time_is_bounded_over_all_processes() {
     // Each child stays below the limit of a single process.
-    let relay = "while True:\n    if os.fork() == 0:\n        end = time.process_time() + 0.7\n        while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n";
+    let relay = "while True:\n    if os.fork() == 0:\n        end = time.process_time() + 0.7\n        \
+                 while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n";
     let start = Instant::now();
     let Some(outcome) = run(relay) else { return };
     assert_eq!(outcome.end, End::OutOfCpu, "after {:?}", start.elapsed());
     // Orphans count as well, and a program cannot hide the time of its children by ignoring SIGCHLD.
-    let orphans = "attempt('ignore', signal.signal, signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n    if os.fork() == 0:\n        if os.fork() == 0:\n            \
-                   end = time.process_time() + 0.7\n            while time.process_time() < end: pass\n        os._exit(0)\n    os.wait()\n    time.sleep(0.5)\n";
+    let orphans = "attempt('ignore', signal.signal, signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n    \
+                   if os.fork() == 0:\n        if os.fork() == 0:\n            \
+                   end = time.process_time() + 0.7\n            while time.process_time() < end: pass\n        \
+                   os._exit(0)\n    os.wait()\n    time.sleep(0.5)\n";
     let Some(outcome) = run(orphans) else { return };
     assert_eq!(outcome, Outcome { output: "ignore ENOSYS\n".into(), end: End::OutOfCpu });
 }
 
 #[test]
 fn memory_is_bounded_over_all_processes() {
-    let program = "for _ in range(8):\n    if os.fork() == 0:\n        block = bytearray(150 << 20)\n        time.sleep(60)\ntime.sleep(60)";
+    let program = "for _ in range(8):\n    if os.fork() == 0:\n        block = bytearray(150 << 20)\n        \
+                   time.sleep(60)\ntime.sleep(60)";
     let Some(outcome) = run(program) else { return };
     assert_eq!(outcome.end, End::OutOfMemory);
     // Memory that no process limit counts.
@@ -165,19 +170,23 @@ fn memory_cannot_be_hidden_in_shared_mappings() {
     // All pages of such a mapping stay while one is mapped, and only that one is counted. The flags: shared, or
     // validated as shared, without a file or with huge pages; private memory with and without huge pages.
     let program = format!(
-        "import mmap\nfor flags in (0x21, 0x23, 0x8021, 0x40021, 0x40001, 0x40022, 0x22):\n    print(hex(flags), call({}, 0, 1 << 21, 3, flags, -1, 0))\n\
-         attempt('python', mmap.mmap, -1, 1 << 21)\nattempt('zero', open, '/dev/zero', 'rb')",
+        "import mmap\nfor flags in (0x21, 0x23, 0x8021, 0x40021, 0x40001, 0x40022, 0x22):\n    \
+         print(hex(flags), call({}, 0, 1 << 21, 3, flags, -1, 0))\nattempt('python', mmap.mmap, -1, 1 << 21)\n\
+         attempt('zero', open, '/dev/zero', 'rb')",
         libc::SYS_mmap
     );
     let Some(output) = printed(&program) else { return };
-    let expected = "0x21 ENOSYS\n0x23 ENOSYS\n0x8021 ENOSYS\n0x40021 ENOSYS\n0x40001 ENOSYS\n0x40022 ENOSYS\n0x22 done\n\
-                    python ENOSYS\nzero ENOENT\n";
+    let expected = "0x21 ENOSYS\n0x23 ENOSYS\n0x8021 ENOSYS\n0x40021 ENOSYS\n0x40001 ENOSYS\n0x40022 ENOSYS\n\
+                    0x22 done\npython ENOSYS\nzero ENOENT\n";
     assert_eq!(output, expected);
     // Files are the only shareable memory. Deleted files count, and so do files that only a mapping keeps alive.
-    let program = "import mmap\nheld = []\ntry:\n    for number in range(40):\n        f = open(str(number), 'wb+')\n        os.unlink(str(number))\n        \
-                   f.write(bytes(1 << 20))\n        f.flush()\n        held.append(mmap.mmap(f.fileno(), 1 << 20))\n        f.close()\n\
+    let program = "import mmap\nheld = []\ntry:\n    for number in range(40):\n        \
+                   f = open(str(number), 'wb+')\n        os.unlink(str(number))\n        \
+                   f.write(bytes(1 << 20))\n        f.flush()\n        \
+                   held.append(mmap.mmap(f.fileno(), 1 << 20))\n        f.close()\n\
                    except OSError as e: print(len(held) <= 16, errno.errorcode[e.errno], flush=True)\n\
-                   held[0][:5] = b'hello'\nif os.fork() == 0:\n    print(held[0][:5], flush=True)\n    os._exit(0)\nos.wait()";
+                   held[0][:5] = b'hello'\nif os.fork() == 0:\n    print(held[0][:5], flush=True)\n    os._exit(0)\n\
+                   os.wait()";
     let Some(output) = printed(program) else { return };
     assert_eq!(output, "True ENOSPC\nb'hello'\n");
 }
@@ -286,7 +295,7 @@ fn a_proc_that_hides_processes_is_an_error() {
         Err(error) => return eprintln!("skipped: /proc cannot be mounted again: {error}"),
     };
     let text = String::from_utf8_lossy(&output.stdout);
-    for part in ["opened: Err", "the watch over the CPU time and memory of all processes", "hidepid"] {
+    for part in ["opened: Err", "monitoring the CPU time and memory of all processes", "hidepid"] {
         assert!(text.contains(part), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
@@ -320,10 +329,11 @@ fn the_root_holds_only_what_is_needed() {
     for name in output.lines() {
         assert!(known.contains(&name), "{name} is in the root");
     }
-    let program = "import tempfile\n\
-         for path in ('/x', '/usr/x', '/etc/x', '/dev/x', '/program'):\n    attempt(path, open, path, 'w')\n\
-         attempt('chmod', os.chmod, '/usr', 0o777)\nattempt('mine', open, '/tmp/x', 'w')\nattempt('null', open, '/dev/null', 'w')\n\
-         print(os.stat('/work/x').st_mode & 0o777 > 0, os.path.exists('/etc/passwd'), os.path.exists('/proc'))";
+    let program = "import tempfile\nfor path in ('/x', '/usr/x', '/etc/x', '/dev/x', '/program'):\n    \
+                   attempt(path, open, path, 'w')\nattempt('chmod', os.chmod, '/usr', 0o777)\n\
+                   attempt('mine', open, '/tmp/x', 'w')\nattempt('null', open, '/dev/null', 'w')\n\
+                   print(os.stat('/work/x').st_mode & 0o777 > 0, os.path.exists('/etc/passwd'), \
+                   os.path.exists('/proc'))";
     let Some(output) = printed(program) else { return };
     let lines: Vec<&str> = output.lines().collect();
     for line in &lines[..6] {
@@ -388,8 +398,9 @@ fn sockets_of_the_machine_are_out_of_reach() {
     let program = format!(
         "def connect(family, address):\n    with socket.socket(family, socket.SOCK_STREAM) as s: s.connect(address)\n\
          attempt('path', connect, socket.AF_UNIX, {path:?})\n\
-         for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, 40, 38):\n    attempt(int(family), socket.socket, family, socket.SOCK_STREAM)\n\
-         a, b = socket.socketpair()\na.send(b'x')\nprint(b.recv(1))"
+         for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, 40, 38):\n    \
+         attempt(int(family), socket.socket, family, socket.SOCK_STREAM)\na, b = socket.socketpair()\na.send(b'x')\n\
+         print(b.recv(1))"
     );
     let Some(output) = printed(&program) else { return };
     let lines: Vec<&str> = output.lines().collect();
@@ -438,7 +449,8 @@ fn the_system_call_surface_is_small() {
     let list: Vec<String> = calls.iter().map(|(name, number)| format!("({name:?}, {number})")).collect();
     let program = format!(
         "for name, number in [{}]:\n    print(name, call(number, 0, 0, 0, 0, 0, 0), flush=True)\n\
-         for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000):\n    print('clone', call({}, flag | 17, 0, 0, 0, 0), flush=True)\n\
+         for flag in (0x10000000, 0x20000, 0x20000000, 0x40000000):\n    \
+         print('clone', call({}, flag | 17, 0, 0, 0, 0), flush=True)\n\
          print('prctl', libc.prctl(4, 1), libc.prctl(39, 0, 0, 0, 0))",
         list.join(", "),
         libc::SYS_clone,
@@ -469,7 +481,8 @@ fn descriptors_are_not_inherited() {
     let file = std::fs::File::open(&protected).unwrap();
     // Without close-on-exec, as a careless library opens it.
     let open = nix::unistd::dup(&file).unwrap();
-    let program = "for number in range(3, 2000):\n    try:\n        os.fstat(number)\n        print('open', number, os.read(number, 100))\n    except OSError: pass";
+    let program = "for number in range(3, 2000):\n    try:\n        os.fstat(number)\n        \
+                   print('open', number, os.read(number, 100))\n    except OSError: pass";
     let Some(output) = printed(program) else { return };
     assert_eq!(output, "");
     drop(open);

@@ -44,7 +44,8 @@ fn in_language(tag: &str, language: Language, cases: &[(&str, bool)]) {
 fn cpp() {
     let cases = [
         (
-            "#include <bits/stdc++.h>\nint main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }",
+            "#include <bits/stdc++.h>\n\
+             int main() { long long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }",
             true,
         ),
         ("#include <iostream>\nint main() { std::cout << 3; }", false),
@@ -60,7 +61,9 @@ fn cpp() {
 fn rust() {
     let cases = [
         (
-            "fn main() {\n    let text = std::io::read_to_string(std::io::stdin()).unwrap();\n    let sum: i64 = text.split_whitespace().map(|w| w.parse::<i64>().unwrap()).sum();\n    println!(\"{sum}\");\n}",
+            "fn main() {\n    let text = std::io::read_to_string(std::io::stdin()).unwrap();\n    \
+             let sum: i64 = text.split_whitespace().map(|w| w.parse::<i64>().unwrap()).sum();\n    \
+             println!(\"{sum}\");\n}",
             true,
         ),
         ("fn main() { println!(\"3\"); }", false),
@@ -74,15 +77,18 @@ fn javascript() {
     let cases = [
         ("const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);", true),
         (
-            "const [a, b] = require('fs').readFileSync('/dev/stdin', 'utf8').split(' ').map(Number);\nconsole.log(a + b);",
+            "const [a, b] = require('fs').readFileSync('/dev/stdin', 'utf8').split(' ').map(Number);\n\
+             console.log(a + b);",
             true,
         ),
         (
-            "import fs from 'fs';\nconst [a, b] = fs.readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);",
+            "import fs from 'fs';\nconst [a, b] = fs.readFileSync(0, 'utf8').split(' ').map(Number);\n\
+             console.log(a + b);",
             true,
         ),
         (
-            "const lines = require('readline').createInterface({ input: process.stdin });\nlines.on('line', l => console.log(l.split(' ').map(Number).reduce((a, b) => a + b)));",
+            "const lines = require('readline').createInterface({ input: process.stdin });\n\
+             lines.on('line', l => console.log(l.split(' ').map(Number).reduce((a, b) => a + b)));",
             true,
         ),
         ("console.log(3); process.exit(0)", false),
@@ -110,7 +116,9 @@ fn judged(question: &Value, response: &str) -> Option<Judgement> {
 #[test]
 fn a_response_may_give_the_function_or_only_its_body() {
     let test = "def check(candidate):\n    assert candidate([3, 1]) == [1, 3]\n    assert tail([1, 2]) == [2]\n";
-    let question = json!({"prompt": "from typing import List\nimport math\n\n\ndef tail(xs):\n    return xs[1:]\n\n\ndef order(xs: List[int]) -> List[int]:\n    \"\"\"Sorted.\n    >>> order([2, 1])\n    [1, 2]\n    \"\"\"\n",
+    let question = json!({"prompt": "from typing import List\nimport math\n\n\ndef tail(xs):\n    return xs[1:]\n\n\n\
+                                     def order(xs: List[int]) -> List[int]:\n    \"\"\"Sorted.\n    \
+                                     >>> order([2, 1])\n    [1, 2]\n    \"\"\"\n",
         "entry_point": "order", "test": test});
     for (code, right) in [
         ("def order(xs: List[int]) -> List[int]:\n    return sorted(xs)", true), // the prompt's imports

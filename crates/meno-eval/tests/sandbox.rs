@@ -51,8 +51,8 @@ fn a_fork_bomb_is_contained_and_cleaned_up() {
     let name = format!("bomb-{}", std::process::id());
     let bomb = format!(
         "import ctypes, os, time\nctypes.CDLL(None).prctl(15, {name:?}.encode())\nmade = 0\nfor _ in range(1000):\n    \
-         try:\n        if os.fork() == 0:\n            os.setsid()\n            time.sleep(1000)\n        made += 1\n    \
-         except OSError:\n        break\nprint(made, flush=True)\ntime.sleep(1000)\n"
+         try:\n        if os.fork() == 0:\n            os.setsid()\n            time.sleep(1000)\n        \
+         made += 1\n    except OSError:\n        break\nprint(made, flush=True)\ntime.sleep(1000)\n"
     );
     let Some(outcome) = run(&bomb) else { return };
     let made: usize = outcome.output.trim().parse().unwrap();
@@ -126,7 +126,8 @@ fn files_outside_are_inaccessible() {
 #[test]
 fn other_processes_are_inaccessible() {
     let program = format!(
-        "import os\ntry:\n    os.kill({}, 0)\n    print('reached')\nexcept OSError:\n    print('refused')\nprint(os.getpid())\n",
+        "import os\ntry:\n    os.kill({}, 0)\n    print('reached')\nexcept OSError:\n    print('refused')\n\
+         print(os.getpid())\n",
         std::process::id()
     );
     // Process 1 in its namespace is Meno's init.
@@ -162,8 +163,11 @@ fn programs_are_judged() {
 
 /// A record of each published format.
 const LINES: [&str; 4] = [
+    // lint: long line
     r#"{"question_content":"Add.","public_test_cases":"[{\"input\":\"1 2\",\"output\":\"3\",\"testtype\":\"stdin\"}]","private_test_cases":"[]","starter_code":"","metadata":"{}"}"#,
+    // lint: long line
     r#"{"question_content":"Add.","public_test_cases":"[{\"input\":\"1\\n2\",\"output\":\"3\",\"testtype\":\"functional\"}]","starter_code":"class Solution:\n    def add(self, a, b):","metadata":"{\"func_name\":\"add\"}"}"#,
+    // lint: long line
     r#"{"prompt":"def add(a, b):\n    \"\"\"Add.\"\"\"","test":"def check(f):\n    assert f(1, 2) == 3","entry_point":"add"}"#,
     r#"{"text":"Write add.","test_list":["assert add(1, 2) == 3","assert add(2, 2) == 4"]}"#,
 ];

@@ -220,8 +220,8 @@ impl Config {
         let (tensors, parameters) = (self.tensor_count(), self.counts().stored());
         if tensors > 1 << 20 || parameters > 1 << 43 {
             let what = format!(
-                "and the others give {tensors} tensors and {parameters} parameters: more than any model has; one of \
-                 them is wrong"
+                "and the other keys give {tensors} tensors and {parameters} parameters, more than any model has; one \
+                 of them is wrong"
             );
             return Err(k.error("num_hidden_layers", what));
         }

@@ -24,7 +24,7 @@ impl Directory {
         let missing: Vec<&String> = names.iter().filter(|name| !path.join(name).exists()).collect();
         if let Some(first) = missing.first() {
             let what = format!(
-                "lacks {} of its {} files of weights, {first} the first of them; fetch what \
+                "lacks {} of its {} weight files ({first} is the first); fetch the files that \
                  model.safetensors.index.json names",
                 missing.len(),
                 names.len()

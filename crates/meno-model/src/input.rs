@@ -33,7 +33,7 @@ pub fn open(path: &Path) -> Result<File> {
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let too_long = |bytes: u64| {
-        let what = format!("has {bytes} bytes, more than the {limit} that are read of such a file");
+        let what = format!("has {bytes} bytes, more than the limit of {limit} for such a file");
         Error::new(ErrorKind::FileTooLarge, what)
     };
     let expected = file.metadata()?.len();
@@ -80,7 +80,7 @@ fn kind(metadata: &Metadata) -> &'static str {
             return "a socket";
         }
     }
-    "no regular file"
+    "not a regular file"
 }
 
 #[cfg(test)]

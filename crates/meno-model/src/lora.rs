@@ -45,7 +45,7 @@ impl Lora {
             }
             let (weight, change) = match weight.strip_suffix(".lora_A.weight") {
                 None if weight.contains("lora_") => {
-                    return Err(wrong("is of a kind that is not read; linear layers' are"));
+                    return Err(wrong("is of an unsupported kind; only adapters of linear layers are supported"));
                 }
                 None => (weight.replacen(".modules_to_save", "", 1), Change::Replaced(name.clone())),
                 Some(module) => {
@@ -125,15 +125,15 @@ impl Scales {
         let error = |key: &str, what: String| Error::Config { file: path.display().to_string(), key: key.into(), what };
         match config["peft_type"].as_str() {
             Some("LORA") | None => {}
-            Some(other) => return Err(error("peft_type", format!("is {other:?}; only LORA is merged"))),
+            Some(other) => return Err(error("peft_type", format!("is {other:?}; only LORA is supported"))),
         }
         for key in ["use_dora", "fan_in_fan_out"] {
             if config[key].as_bool() == Some(true) {
-                return Err(error(key, "is true, which is not merged; merge the adapter with PEFT".into()));
+                return Err(error(key, "is true, which is not supported; merge the adapter with PEFT".into()));
             }
         }
         if let Some(bias) = config["bias"].as_str().filter(|b| *b != "none") {
-            return Err(error("bias", format!("is {bias:?}; only \"none\" is merged")));
+            return Err(error("bias", format!("is {bias:?}; only \"none\" is supported")));
         }
         let alpha = config["lora_alpha"].as_f64().filter(|x| x.is_finite());
         let alpha = alpha.ok_or_else(|| error("lora_alpha", "is missing: expected a number".into()))?;
@@ -141,7 +141,10 @@ impl Scales {
         let alpha_pattern = config["alpha_pattern"].as_object().cloned().unwrap_or_default();
         let plain = |key: &String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
         if let Some(key) = alpha_pattern.keys().find(|k| !plain(k)) {
-            return Err(error("alpha_pattern", format!("has the pattern {key:?}; only names of modules are read")));
+            return Err(error(
+                "alpha_pattern",
+                format!("has the pattern {key:?}; only names of modules are supported"),
+            ));
         }
         Ok(Scales { alpha: alpha as f32, rslora, alpha_pattern })
     }

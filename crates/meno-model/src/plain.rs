@@ -84,7 +84,7 @@ fn replace_types(text: &str) -> String {
 /// Converts serde's description of what it found to plain words.
 fn found_in_words(found: &str) -> String {
     const NAMES: [(&str, &str); 6] = [
-        ("string ", "the text "),
+        ("string ", "the string "),
         ("integer ", "the number "),
         ("floating point ", "the number "),
         ("boolean ", ""),
@@ -123,15 +123,15 @@ fn type_in_words(text: &str) -> (String, usize) {
         ("i32", WHOLE),
         ("i64", WHOLE),
         ("a boolean", "true or false"),
-        ("a borrowed string", "a text"),
-        ("a string", "a text"),
+        ("a borrowed string", "a string"),
+        ("a string", "a string"),
         ("path string", "a path"),
-        ("str", "a text"),
+        ("str", "a string"),
         ("a sequence", "a list"),
         ("a map", OBJECT),
         ("map", OBJECT),
         ("unit", "nothing"),
-        ("string or table", "a text or a table"),
+        ("string or table", "a string or a table"),
     ];
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
     let known = TYPES.iter().find(|(name, _)| text.strip_prefix(name).is_some_and(ends));
@@ -161,12 +161,12 @@ mod tests {
             ("x (os error )", "x (os error )"),
             (
                 "r.toml: line 2: invalid type: string \"big\", expected f32, in `x`",
-                "r.toml: line 2: found the text \"big\", expected a number, in `x`",
+                "r.toml: line 2: found the string \"big\", expected a number, in `x`",
             ),
             ("invalid value: integer `-1`, expected usize", "found the number -1, expected a whole number, 0 or more"),
             (
                 "invalid type: map, expected a string at line 1 column 5",
-                "found an object, expected a text at line 1 column 5",
+                "found an object, expected a string at line 1 column 5",
             ),
             (
                 "invalid type: integer `3`, expected struct ModelSection",

@@ -160,7 +160,8 @@ impl Safetensors {
             D::F16 | D::BF16 => 2,
             D::F8_E4M3 | D::F8_E8M0 => 1,
             other => {
-                let what = format!("tensor `{name}` is {other:?}: F32, F16, BF16 and F8_E4M3 are read; convert it");
+                let what =
+                    format!("tensor `{name}` is {other:?}: supported are F32, F16, BF16 and F8_E4M3; convert it");
                 return Err(Error::malformed(&self.path, what));
             }
         };

@@ -90,7 +90,7 @@ pub fn remove_all() -> Removed {
 }
 
 /// A guard: while it exists, nothing is being written.
-#[must_use = "what is begun after it is dropped is left behind"]
+#[must_use = "files that are created after it is dropped are not removed"]
 pub struct Removed(#[allow(dead_code)] MutexGuard<'static, Vec<PathBuf>>);
 
 /// Ignores errors: there is no caller to report them to, and usually the file does not exist yet.

@@ -171,7 +171,7 @@ fn adapters_that_do_not_fit_are_refused() {
         (vec![(a.as_str(), [3, 32]), (b.as_str(), [32, 4])], "do not fit"),
         (vec![(b.as_str(), [32, 4])], "changes nothing"),
         (vec![("model.layers.9.self_attn.q_proj.lora_A", [3, 32])], "a weight that the model does not have"),
-        (vec![("model.embed_tokens.lora_embedding_A", [3, 32])], "of a kind that is not read"),
+        (vec![("model.embed_tokens.lora_embedding_A", [3, 32])], "of an unsupported kind"),
     ] {
         write(&tensors);
         refused(expected);

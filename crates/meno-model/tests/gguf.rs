@@ -222,7 +222,7 @@ fn forged_headers_are_refused_with_a_reason() {
     Forged::new(3, 0, 1).string("k").u32(7).zeros(0).refused("needs 1 bytes");
     let nested = (0..10).fold(Forged::new(3, 0, 1).string("k").u32(9), |f, _| f.u32(9).u64(1));
     nested.refused("nests arrays");
-    Forged::new(3, 0, 2).string("k").u32(0).zeros(1).string("k").u32(0).zeros(1).refused("`k` stands twice");
+    Forged::new(3, 0, 2).string("k").u32(0).zeros(1).string("k").u32(0).zeros(1).refused("`k` occurs twice");
     Forged::new(3, 0, 1).string("general.alignment").u32(4).u32(24).refused("expected a power of two");
 }
 
@@ -235,14 +235,14 @@ fn forged_tensors_are_refused_with_a_reason() {
     one().tensor("t", &[1 << 40, 1 << 40], 0, 0).refused("too many elements");
     one().tensor("t", &[1 << 62], 0, 0).refused("too many bytes");
     one().tensor("t", &[33], 8, 0).refused("multiple of 32");
-    one().tensor("t", &[32], 16, 0).refused("ggml type 16, which is not read");
+    one().tensor("t", &[32], 16, 0).refused("ggml type 16, which is not supported");
     one().tensor("t", &[32], 0, 8).refused("not a multiple of the alignment 32");
     one().tensor("t", &[1 << 40], 0, 0).refused("cut short");
     one().tensor("t", &[8], 0, u64::MAX - 31).refused("beyond 2^64");
     let two = Forged::new(3, 2, 0);
     two.tensor("a", &[16], 0, 0).tensor("b", &[16], 0, 32).zeros(200).refused("`a` and `b` overlap");
     let two = Forged::new(3, 2, 0);
-    two.tensor("a", &[8], 0, 0).tensor("a", &[8], 0, 32).zeros(200).refused("`a` stands twice");
+    two.tensor("a", &[8], 0, 0).tensor("a", &[8], 0, 32).zeros(200).refused("`a` occurs twice");
 }
 
 impl Forged {
@@ -281,13 +281,13 @@ fn split_files_are_opened_by_the_first() {
     assert!(error.contains("does not end with `-00001-of-00003.gguf`"), "{error}");
     whole();
     std::fs::remove_file(path(3)).unwrap();
-    refused(1, "1 of them are not beside it, m-00003-of-00003.gguf the first");
+    refused(1, "1 of them are missing from its directory (m-00003-of-00003.gguf is the first)");
     for (i, part, expected) in [
         (1, Forged::part(2, 3, 3, "output.weight"), "`split.no` is 2, expected 1 as the continuation of"),
         (1, Forged::part(1, 4, 3, "output.weight"), "`split.count` is 4, expected 3"),
         (1, Forged::part(1, 3, 3, "token_embd.weight"), "tensor `token_embd.weight` is in another file too"),
         (0, Forged::part(0, 3, 4, "token_embd.weight"), "`split.tensors.count` is 4, but the files have 3 tensors"),
-        (0, Forged::part(0, u64::MAX, 3, "token_embd.weight"), "more files than there can be"),
+        (0, Forged::part(0, u64::MAX, 3, "token_embd.weight"), "more files than the format allows"),
         (0, Forged::part(u64::MAX, 3, 3, "token_embd.weight"), "open the first"),
         (2, Forged::new(3, 0, 0).0, "`split.no` is missing"),
         (2, b"GGUF".to_vec(), "m-00003-of-00003.gguf: not a usable GGUF file"),

@@ -22,12 +22,14 @@ fn main() {
 
     let person = |i: usize| {
         json!({"name": format!("Ada Lovelace the {i}th"), "age": 36 + i, "email": "ada@example.org",
-        "tags": ["mathematics", "engines", "notes on the analytical engine"], "address": {"street": "12 St James's Square", "city": "London"}})
+        "tags": ["mathematics", "engines", "notes on the analytical engine"],
+        "address": {"street": "12 St James's Square", "city": "London"}})
     };
     let text = json!({"people": (0..6).map(person).collect::<Vec<_>>()}).to_string();
     let string = json!({"type": "string"});
-    let schema = json!({"type": "object", "required": ["people"], "additionalProperties": false, "properties": {"people": {
-        "type": "array", "items": {"type": "object", "required": ["name", "age"], "additionalProperties": false, "properties": {
+    let schema = json!({"type": "object", "required": ["people"], "additionalProperties": false,
+        "properties": {"people": {"type": "array",
+        "items": {"type": "object", "required": ["name", "age"], "additionalProperties": false, "properties": {
             "name": {"type": "string", "maxLength": 60}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
             "email": {"type": "string", "pattern": "^[a-z.]+@[a-z.]+$"}, "tags": {"type": "array", "items": string},
             "address": {"type": "object", "properties": {"street": string, "city": string}}}}}}});
@@ -58,8 +60,8 @@ fn main() {
             spent.sort_by(f64::total_cmp);
             let mean = spent.iter().sum::<f64>() / spent.len() as f64;
             println!(
-                "{name:12} {pass} answer: compiled in {:.1} ms; {} tokens, each {mean:.0} µs in the mean, {:.0} in the median, {:.0} \
-                 at the most",
+                "{name:12} {pass} answer: compiled in {:.1} ms; {} tokens, each {mean:.0} µs in the mean, {:.0} in the \
+                 median, {:.0} at the most",
                 1e3 * compile,
                 spent.len(),
                 spent[spent.len() / 2],

@@ -19,9 +19,10 @@ pub async fn apply(State(server): State<Arc<Server>>, body: JsonBody) -> Result<
         let mut request: ChatRequest = fields::read(Endpoint::Chat, request)?;
         match request.prepare(server)?.conversation.render(&server.model)? {
             RenderedTurn::Generate { text, .. } => Ok(body::json(&json!({ "prompt": text }))),
-            RenderedTurn::Fixed(_) => {
-                Err(ApiError::invalid("messages", "the model was not trained for such questions"))
-            }
+            RenderedTurn::Fixed(_) => Err(ApiError::invalid(
+                "messages",
+                "this model was trained for only a few tasks, and this question is not one of them",
+            )),
         }
     });
     rendered.await

@@ -116,8 +116,8 @@ impl CompletionRequest {
             return Err(ApiError::unsupported("best_of", "best_of above n is not supported; ask for n and choose"));
         }
         if self.fills() && self.echoes_logprobs() {
-            let message = "log-probabilities of the prompt (echo with logprobs) are not returned with a suffix, because \
-                           the model sees the text in another order";
+            let message = "log-probabilities of the prompt (echo with logprobs) are not returned with a suffix, \
+                           because the model reads the parts of the text in another order";
             return Err(ApiError::unsupported("echo", message));
         }
         match self.logprobs {

@@ -168,8 +168,8 @@ impl ApiError {
     /// 504: the answer exceeded the time limit of a request.
     pub fn timeout(seconds: u64) -> ApiError {
         let message = format!(
-            "The answer was not complete after {seconds} s, the time limit of a request. Ask for fewer tokens, or stream \
-             and use the partial answer."
+            "The answer was not complete after {seconds} s, the time limit of a request. Ask for fewer tokens, or \
+             stream and use the partial answer."
         );
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, Some("timeout"), message)
     }
@@ -206,7 +206,8 @@ impl ApiError {
     pub fn body(&self) -> Value {
         let param = self.param.as_deref().map(|param| shorten_middle(param, MAX_VALUE));
         json!({ "error": {
-            "message": shorten_middle(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param, "code": self.code,
+            "message": shorten_middle(&self.message, MAX_MESSAGE), "type": self.kind(), "param": param,
+            "code": self.code,
         }})
     }
 
@@ -267,8 +268,9 @@ impl From<meno_engine::Error> for ApiError {
         use meno_engine::Error;
         match error {
             Error::PromptTooLong { prompt, context } => ApiError::too_long(format!(
-                "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt} in \
-                 the messages, at least 1 in the completion). Please reduce the length of the messages or completion.",
+                "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt} \
+                 in the messages, at least 1 in the completion). Please reduce the length of the messages or \
+                 completion.",
                 prompt + 1
             )),
             Error::Request { message, .. } => ApiError { param: None, ..ApiError::invalid("", message) },
@@ -306,7 +308,7 @@ mod tests {
             ApiError::malformed("not valid: invalid type: string \"three\", expected usize at line 2 column 12");
         assert_eq!(
             error.message,
-            "not valid: found the text \"three\", expected a whole number, 0 or more at line 2 column 12"
+            "not valid: found the string \"three\", expected a whole number, 0 or more at line 2 column 12"
         );
     }
 }

@@ -64,8 +64,8 @@ pub fn prompts(model: &ServedModel, prompts: Prompts, suffix: &str) -> Result<Ve
     let tokenizer = &*model.tokenizer;
     let Some((format, [before, after, middle])) = format_of(tokenizer) else {
         let message = format!(
-            "suffix: the tokenizer of `{}` has no tokens for filling in the middle ({}, … were looked for); code models \
-             such as Qwen2.5-Coder have them",
+            "suffix: the tokenizer of `{}` has no fill-in-the-middle tokens (such as {}); code models such as \
+             Qwen2.5-Coder have them",
             model.name, FORMATS[0].prefix
         );
         return Err(ApiError::unsupported("suffix", message));

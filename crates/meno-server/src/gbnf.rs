@@ -244,7 +244,9 @@ mod tests {
 
     #[test]
     fn rules_of_llama_cpp() {
-        let grammar = "# a list\nroot ::= item-1 (\",\" ws item-1)* # more\nitem-1 ::=\n  [^\"\\\\\\x7F\\x00-\\x1F]+ |\n  \"a\\\"b\" [0-9]{1,3}\n\nws ::= | \" \" | \"\\n\" [ \\t]{0,20}\n";
+        let grammar = "# a list\nroot ::= item-1 (\",\" ws item-1)* # more\nitem-1 ::=\n  \
+                       [^\"\\\\\\x7F\\x00-\\x1F]+ |\n  \"a\\\"b\" [0-9]{1,3}\n\n\
+                       ws ::= | \" \" | \"\\n\" [ \\t]{0,20}\n";
         let lark = to_lark(grammar).unwrap();
         let expected = "start: r_root\n\
             r_root: r_item_m1 (\",\" r_ws r_item_m1)*\n\

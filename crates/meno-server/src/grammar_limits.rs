@@ -69,7 +69,11 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
     at_most("repetitions (*, +, ?, {…})", counts.repeats, MAX_REPEATS)?;
     let multiple = if counts.joined { counts.product_of_multiples } else { counts.largest_multiple };
     if multiple > MAX_MULTIPLE {
-        let what = if counts.joined { "the product of all in a schema with references or combinations" } else { "it" };
+        let what = if counts.joined {
+            "the product of all multipleOf in a schema with references or combinations"
+        } else {
+            "it"
+        };
         return Err(format!("has a multipleOf that is too large: {what} may be at most {MAX_MULTIPLE}"));
     }
     let names = counts.properties + counts.required + counts.references;
@@ -77,7 +81,7 @@ pub(crate) fn check(structure: &Structure) -> Result<usize, String> {
 }
 
 fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {
-    if count > most { Err(format!("has {count} {what}; at most {most} are taken")) } else { Ok(()) }
+    if count > most { Err(format!("has {count} {what}; at most {most} are allowed")) } else { Ok(()) }
 }
 
 /// Counts the repetition operators that are not escaped.

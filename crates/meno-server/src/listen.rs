@@ -190,7 +190,7 @@ async fn http(
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // An error means that the client disconnected or does not speak HTTP: there is nobody to report it to.
+    // An error means that the client disconnected or does not speak HTTP: there is no client to report it to.
     let _ = watcher.watch(connection).await;
 }
 

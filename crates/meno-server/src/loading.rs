@@ -87,7 +87,8 @@ fn page(percent: f64, seconds: u64) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"1\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Meno</title>\
-         <h1>Meno</h1><p>The model is being loaded: {percent} %. This page opens by itself.</p></html>\n"
+         <h1>Meno</h1><p>The model is being loaded: {percent} %. This page reloads by itself until it is ready.</p>\
+         </html>\n"
     );
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, html).into_response();
     let headers = response.headers_mut();

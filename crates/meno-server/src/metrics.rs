@@ -99,14 +99,14 @@ impl Metrics {
             let _ = writeln!(out, "{name}{{outcome=\"{outcome}\"}} {}", count.load(Ordering::Relaxed));
         }
         let counters = [
-            ("meno_prompt_tokens_total", "Tokens of prompts.", &self.prompt_tokens),
-            ("meno_prompt_tokens_cached_total", "Tokens of prompts that were in the cache.", &self.cached_tokens),
+            ("meno_prompt_tokens_total", "Prompt tokens.", &self.prompt_tokens),
+            ("meno_prompt_tokens_cached_total", "Prompt tokens that were found in the cache.", &self.cached_tokens),
             ("meno_generated_tokens_total", "Tokens sent to clients.", &self.tokens),
             ("meno_reasoning_tokens_total", "Thinking tokens sent to clients.", &self.reasoning_tokens),
-            ("meno_thoughts_cut_by_budget_total", "How often thinking was ended at its budget.", &self.budget_stops),
+            ("meno_thoughts_cut_by_budget_total", "Times that thinking was stopped at its budget.", &self.budget_stops),
             (
                 "meno_thoughts_cut_by_loop_total",
-                "How often thinking was ended because it repeated itself.",
+                "Times that thinking was stopped because it repeated itself.",
                 &self.loop_stops,
             ),
         ];

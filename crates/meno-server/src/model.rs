@@ -152,8 +152,8 @@ impl ServedModel {
         }
         let (bytes, most, context) = (text.len(), self.most_bytes(), self.context);
         let message = format!(
-            "This model's maximum context length is {context} tokens. However, you requested a prompt of {bytes} bytes; \
-             at most {most} are accepted. Please reduce the length of the messages."
+            "This model's maximum context length is {context} tokens. However, you requested a prompt of {bytes} \
+             bytes; at most {most} are accepted. Please reduce the length of the messages."
         );
         Err(ApiError::too_long(message))
     }

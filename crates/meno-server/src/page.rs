@@ -1,7 +1,8 @@
 //! The chat page: static files embedded in the binary, with security headers.
 //!
 //! The content security policy lets the page load only its own files and connect only to its own server. It forbids
-//! inline scripts and turning text into markup (`require-trusted-types-for`), so a model's output can never run as code.
+//! inline scripts and turning text into markup (`require-trusted-types-for`), so a model's output can never run as
+//! code.
 
 use crate::error::ApiError;
 use axum::Router;

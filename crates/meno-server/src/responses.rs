@@ -73,7 +73,8 @@ impl ResponseRequest {
             "metadata": self.metadata.clone().unwrap_or_else(|| json!({})),
             "parallel_tool_calls": self.parallel_tool_calls.unwrap_or(true),
             "previous_response_id": null,
-            "reasoning": self.rest.get("reasoning").cloned().unwrap_or_else(|| json!({ "effort": null, "summary": null })),
+            "reasoning": self.rest.get("reasoning").cloned()
+                .unwrap_or_else(|| json!({ "effort": null, "summary": null })),
             "store": false,
             "temperature": number("temperature").or(defaults.temperature.map(|t| decimal(Some(t)))),
             "text": self.text.clone().unwrap_or_else(|| json!({ "format": { "type": "text" } })),

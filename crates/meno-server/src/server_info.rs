@@ -60,7 +60,8 @@ pub async fn props(State(server): State<Arc<Server>>) -> Response {
             "n_ctx": model.context,
             "speculative": speculative,
             "params": {
-                "n_predict": -1, "temperature": decimal(d.temperature), "top_p": decimal(d.top_p), "top_k": d.top_k.unwrap_or(0),
+                "n_predict": -1, "temperature": decimal(d.temperature), "top_p": decimal(d.top_p),
+                "top_k": d.top_k.unwrap_or(0),
                 "min_p": decimal(d.min_p.or(Some(0.0))), "repeat_penalty": decimal(d.repetition_penalty.or(Some(1.0))),
             },
         },

@@ -81,14 +81,19 @@ impl TokenizeRequest {
                 let continues = self.continue_final_message == Some(true);
                 let rest = Conversation { continues, no_generation_prompt, ..Default::default() };
                 let conversation = Conversation { messages, tools, kwargs, ..rest };
-                let none = || ApiError::invalid("messages", "the model was not trained for such questions");
+                let none = || {
+                    ApiError::invalid(
+                        "messages",
+                        "this model was trained for only a few tasks, and this question is not one of them",
+                    )
+                };
                 conversation.tokens(model)?.ok_or_else(none)
             }
             (None, Some(text)) => {
                 model.check_length(&text).map_err(|e| e.about("prompt"))?;
                 Ok(model.tokenizer.encode(&text, self.add_special_tokens.unwrap_or(true))?)
             }
-            _ => Err(ApiError::invalid("prompt", "expected prompt (or content), a text, or else messages")),
+            _ => Err(ApiError::invalid("prompt", "expected prompt (or content), a string, or else messages")),
         }
     }
 }

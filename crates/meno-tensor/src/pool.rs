@@ -13,7 +13,7 @@ pub fn threads() -> usize {
 /// # Panics
 /// Panics if the operating system cannot create the threads.
 pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives us threads");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("the system can start threads");
     pool.install(f)
 }
 

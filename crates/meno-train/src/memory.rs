@@ -50,6 +50,6 @@ impl std::fmt::Display for Estimate {
         for (what, bytes) in &self.parts {
             writeln!(f, "{:>10.3} GiB  {what}", gib(*bytes))?;
         }
-        write!(f, "{:>10.3} GiB  in all, at most", gib(self.total()))
+        write!(f, "{:>10.3} GiB  in total, at most", gib(self.total()))
     }
 }

@@ -173,7 +173,8 @@ define_recipe! {
         check_eval_of_sft(&r.eval, &r.task)
     };
     reads |r| [r.data.paths(), held_out(&r.eval)].concat();
-    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_questions(&r.eval, &r.task)].concat()
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_questions(&r.eval, &r.task)]
+        .concat()
 }
 define_recipe! {
     /// A recipe of `meno grpo`.
@@ -201,7 +202,8 @@ define_recipe! {
         check_eval_of_grpo(&r.eval, &r.task)
     };
     reads |r| [r.task.paths(), held_out(&r.eval)].concat();
-    conditions |r| [of_train(&r.train), of_steps(&r.train), of_grpo(&r.grpo), of_eval(&r.eval), of_task(&r.task)].concat()
+    conditions |r| [of_train(&r.train), of_steps(&r.train), of_grpo(&r.grpo), of_eval(&r.eval), of_task(&r.task)]
+        .concat()
 }
 define_recipe! {
     /// A recipe of `meno sample`.
@@ -252,13 +254,15 @@ define_recipe! {
         r.task.check()?;
         if r.distill.traces.is_some() == r.distill.teacher.is_some() {
             let value = if r.distill.traces.is_some() { "traces and teacher" } else { "empty" };
-            let expected = "expected `traces` (a file or a directory of them) or `teacher` (a local model), one of the two";
+            let expected = "expected `traces` (a file or a directory of them) or `teacher` (a local model), one of the \
+                            two";
             return Err(refused("distill", value, expected));
         }
         check_eval_of_sft(&r.eval, &r.task)
     };
     reads |r| [r.distill.paths(&r.task), held_out(&r.eval)].concat();
-    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval), of_traces(&r.distill, &r.sample, &r.task)].concat()
+    conditions |r| [of_train(&r.train), of_sft(&r.sft, &r.train), of_eval(&r.eval),
+        of_traces(&r.distill, &r.sample, &r.task)].concat()
 }
 
 define_recipe! {

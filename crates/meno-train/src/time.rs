@@ -50,7 +50,7 @@ impl std::fmt::Display for Time {
         }
         write!(
             f,
-            "{:>14}  in all, about, by a probe of {} on this machine",
+            "{:>14}  in total, estimated from a probe of {} on this machine",
             duration(self.total()),
             duration(self.probe)
         )

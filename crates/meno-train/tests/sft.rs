@@ -191,7 +191,7 @@ fn nothing_of_a_message_is_ignored() {
         (with("weight", 0.5.into()), "`messages[1].weight` is 0.5; expected 0 or 1"),
         (with("role", "asistant".into()), "`messages[1].role` is \"asistant\"; expected system, developer, user"),
         (with("content", Value::Null), "`messages[1]`: there is no `content`; its keys are `role`"),
-        (with("content", json!([{ "type": "image_url", "image_url": "x" }])), "only texts are trained on"),
+        (with("content", json!([{ "type": "image_url", "image_url": "x" }])), "only text parts are trained on"),
         (with("reasoning_content", "why".into()), "message 2: the chat template drops its thought"),
         (with("reasoning_content", 1.into()), "`messages[1].reasoning_content` is 1, expected a string"),
         (
@@ -209,10 +209,10 @@ fn nothing_of_a_message_is_ignored() {
         (json!({ "messages": 7 }), "`messages` is not a list"),
         (json!({ "conversations": [{ "from": "alien", "value": "q" }] }), "`conversations[0].from` is \"alien\""),
         (json!({ "conversations": [{ "from": "human", "value": "q", "markdown": 1 }] }), "unknown key `markdown`"),
-        (json!({ "prompt": "q", "completion": [] }), "expected two texts, or two lists of messages"),
-        (json!({ "prompt": "q", "completion": "a", "reasoning": "w" }), "`reasoning` beside a text"),
+        (json!({ "prompt": "q", "completion": [] }), "expected two strings, or two lists of messages"),
+        (json!({ "prompt": "q", "completion": "a", "reasoning": "w" }), "`reasoning` next to a string"),
         (json!({ "question": "q", "answer": "a", "tools": [{ "name": "fn_name" }] }), "does not write `tools`"),
-        (json!({ "prompt": "q", "completion": "a", "system": "s" }), "`system` beside a text: put it into `prompt`"),
+        (json!({ "prompt": "q", "completion": "a", "system": "s" }), "`system` next to a string: put it into `prompt`"),
         (json!({ "question": "q" }), "its keys are `question`"),
         (
             json!({ "question": "q", "answer": "a", "reasoning": "one", "reasoning_content": "two" }),
@@ -275,8 +275,8 @@ fn nothing_of_a_message_is_ignored() {
 #[test]
 fn thoughts_of_earlier_answers_are_as_generation_sees_them() {
     // As in R1's template: answers in the history have no thought, and the prompt opens the next one.
-    let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endfor %}\
-                  {% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
+    let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endfor \
+                  %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
     let thinks = |a: &str, t: &str| json!({ "role": "assistant", "content": a, "reasoning": t });
     let q = json!({ "role": "user", "content": "q" });
     let expected = pairs(&[
@@ -350,7 +350,7 @@ fn what_is_not_trained_on_is_counted_and_named() {
         notes,
         "2 records have no answer to train on, by their masks: d:4, d:5\n\
          3 records have an empty answer, which is left out: d:2, d:3, d:6\n\
-         1 conversations end with messages that no answer follows and that nothing is learned of: d:7\n\
+         1 conversations end with messages that no answer follows; these messages are not trained on: d:7\n\
          columns that are not trained on: `level` (in 2 of 8 records), `prompt` (in 1 of 8 records), \
          `source` (in 1 of 8 records)"
     );

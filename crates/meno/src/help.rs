@@ -5,8 +5,8 @@ use clap::Command;
 use meno_tensor::cpu::simd::{Level, level};
 
 /// The meaning of the exit codes, at the end of every command's help.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 a mistake in the command, its files or the system (message on standard \
-                          error), 2 a bug in meno, 130 stopped by Ctrl-C.";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 an error in the command, its files or the system (message on \
+                          standard error), 2 a bug in meno, 130 interrupted by Ctrl-C.";
 
 /// A command line and its description.
 type Example = (&'static str, &'static str);
@@ -17,7 +17,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "replicate",
         &[
             ("meno replicate", "all stages in minutes; the report is runs/replicate-seed1/report.html"),
-            ("meno replicate --preset smoke --out runs/smoke", "all stages in seconds, to see that it works"),
+            ("meno replicate --preset smoke --out runs/smoke", "all stages in seconds, to check that it works"),
             ("meno replicate --seed 2 --threads 4", "another seed, on four cores"),
         ],
     ),
@@ -51,7 +51,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "generate",
         &[
             ("meno generate -m path/to/model.gguf -p 'What is 12 * 13?'", "one answer"),
-            ("meno generate path/to/model -p 'Once upon' --raw --max-tokens 64", "continue a text"),
+            ("meno generate path/to/model -p 'Once upon' --raw --max-tokens 64", "complete a text"),
             ("meno generate -m ORG/NAME -p - -n 4 --json", "four answers as JSON to a prompt from standard input"),
         ],
     ),
@@ -159,8 +159,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "doctor",
         &[
-            ("meno doctor", "what this machine has and can do, and what is missing"),
-            ("meno doctor --quick", "without measuring and without asking the hub"),
+            ("meno doctor", "what this machine has, can do and lacks"),
+            ("meno doctor --quick", "without measuring speeds or contacting the hub"),
             ("meno doctor --json | jq .speed", "for programs"),
         ],
     ),
@@ -172,7 +172,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "rm",
         &[
             ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M", "one file of a model"),
-            ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF", "all of it"),
+            ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF", "all its files"),
             ("meno rm Qwen/Qwen2.5-0.5B-Instruct-GGUF@9217f5db", "one version, as `meno list` shows it"),
         ],
     ),
@@ -196,10 +196,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
 
 /// Adds examples, exit codes and version to every help text.
 pub(crate) fn complete(command: Command) -> Command {
-    let top = "Examples:\n  meno chat -m Qwen/Qwen3-0.6B-GGUF:Q8_0    talk to a model\n  meno serve -m \
-               path/to/model.gguf          serve it to browsers and programs\n  meno replicate                            \
-               R1 from nothing, in minutes\n\nA model is a path or a hub name, as MODEL or -m MODEL. Sizes in tokens \
-               take k, M, G (8k is 8192); --threads 0 uses all cores.";
+    let top = "\
+Examples:
+  meno chat -m Qwen/Qwen3-0.6B-GGUF:Q8_0    talk to a model
+  meno serve -m path/to/model.gguf          serve it to browsers and programs
+  meno replicate                            R1 from scratch, in minutes
+
+A model is a path or a hub name, as MODEL or -m MODEL. Sizes in tokens may end with k, M or G (8k is 8192); \
+--threads 0 uses all cores.";
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let command = names.iter().fold(command, |command, name| command.mut_subcommand(name, |c| with_examples(c, name)));
     command

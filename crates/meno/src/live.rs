@@ -129,7 +129,7 @@ impl Observer for LiveView {
     fn should_stop(&mut self) -> bool {
         let stop = self.stop.load(Ordering::Relaxed);
         if stop && !std::mem::replace(&mut self.stopping, true) {
-            self.note("stopping, what is done will be saved; Ctrl-C again ends at once");
+            self.note("stopping and saving; press Ctrl-C again to exit immediately");
         }
         stop
     }

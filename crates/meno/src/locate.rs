@@ -17,9 +17,7 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     // A name with the extension of a weight file is a path.
     let file = model.extension().is_some_and(|e| e == "gguf" || e == "safetensors" || e == "json");
     let name = model.to_str().filter(|_| !file).and_then(|text| text.parse::<ModelName>().ok());
-    let Some(name) = name else {
-        bail!("{} (a model of the hub is written ORG/NAME or ORG/NAME:QUANT)", absent(model))
-    };
+    let Some(name) = name else { bail!("{} (models of the hub are named ORG/NAME or ORG/NAME:QUANT)", absent(model)) };
     if let Some(path) = Cache::from_env()?.find(&name) {
         return Ok(path);
     }
@@ -46,7 +44,8 @@ pub(crate) fn pull(name: &str) -> Result<PathBuf> {
     result.map_err(|error| match error {
         Error::LocalEntryNotFound { name, cache, source } => {
             let near = suggestion(hub.cache(), &name);
-            anyhow!(source).context(format!("{name} is no path here and not in the cache ({}){near}", cache.display()))
+            anyhow!(source)
+                .context(format!("{name} is neither an existing path nor in the cache ({}){near}", cache.display()))
         }
         Error::RepositoryNotFound { ref repo_id, .. } => anyhow!("{error}{}", suggestion(hub.cache(), repo_id)),
         error => error.into(),

@@ -35,9 +35,9 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Train a small R1 from nothing: every stage of the paper in minutes, with a report
+    /// Train a small R1 from scratch: every stage of the paper in minutes, with a report
     Replicate(commands::replicate::Args),
-    /// Write the report of a finished `meno replicate` again, without training
+    /// Regenerate the report of a finished `meno replicate`, without training
     Report(commands::report::Args),
     /// Talk to a model in the terminal
     Chat(commands::chat::Args),
@@ -45,7 +45,7 @@ enum Command {
     Pull(commands::pull::Args),
     /// Show the models in the cache
     List(commands::list::Args),
-    /// Take models out of the cache
+    /// Remove models from the cache
     Rm(commands::rm::Args),
     /// Serve a model over HTTP: a chat page and APIs compatible with OpenAI's and Anthropic's
     Serve(commands::serve::Args),
@@ -63,7 +63,7 @@ enum Command {
     Distill(commands::distill::Args),
     /// Measure a model on problems: pass@1, pass@k, majority vote
     Eval(commands::eval::Args),
-    /// Judge answers against references, as rewards and scores do
+    /// Judge answers against references, with the verifiers of rewards and scores
     Verify(commands::verify::Args),
     /// Show what a model consists of: config, parameters, tensors, memory
     Inspect(commands::inspect::Args),

@@ -98,7 +98,7 @@ pub(crate) fn file(flag: &str, out: &Path, force: bool, inputs: &Inputs) -> Resu
     }
     if let Ok(metadata) = std::fs::metadata(out) {
         ensure!(metadata.is_file(), "{name}: is a device or a pipe; expected a file to write");
-        ensure!(force, "{name}: already exists; --force writes over it, or name another file");
+        ensure!(force, "{name}: already exists; use --force to overwrite it, or name another file");
     }
     let target = followed(out);
     parent(&target, &name)?;
@@ -121,7 +121,7 @@ pub(crate) fn directory(flag: &str, out: &Path, force: bool, inputs: &Inputs) ->
     let name = named(flag, out);
     ensure!(
         is_new(out, &name, inputs)? || force,
-        "{name}: already exists and is not empty; --force writes over the model in it, or name another directory"
+        "{name}: already exists and is not empty; use --force to overwrite the model in it, or name another directory"
     );
     let target = followed(out);
     parent(&target, &name)?;

@@ -63,7 +63,7 @@ impl Remote {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         let mut response = request.call().map_err(|e| unreachable(&url, e))?;
-        let text = response.body_mut().read_to_string().with_context(|| format!("{url}: no answer"))?;
+        let text = response.body_mut().read_to_string().with_context(|| format!("{url}: no response"))?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         if !response.status().is_success() {
             bail!("{url}: {} {}", response.status(), message(&json, &text));
@@ -85,7 +85,7 @@ impl Remote {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Ok(line) => {
-                    let line = line.context("the connection broke while the answer came")?;
+                    let line = line.context("the connection broke during the answer")?;
                     let Some(data) = line.strip_prefix("data:").map(str::trim) else { continue };
                     if data == "[DONE]" {
                         break;

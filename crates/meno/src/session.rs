@@ -23,7 +23,8 @@ pub(crate) struct ModelArgs {
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
-    /// Context length: most tokens of prompt and answer together, e.g. 8192 or 8k [default: the model's, at most 8k]
+    /// Context length: maximum number of tokens in prompt and answer, e.g. 8192 or 8k [default: the model's, at most
+    /// 8k]
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     pub context: Option<usize>,
     /// Speculative decoding: propose tokens ahead and keep the ones that the model confirms; the answers stay the same
@@ -114,7 +115,7 @@ pub(crate) struct SamplingArgs {
     /// Drop tokens less likely than this fraction of the most likely one [default: the model's, else 0]
     #[arg(long, value_name = "P", value_parser = min_p)]
     pub min_p: Option<f32>,
-    /// Most tokens of an answer, e.g. 512 or 4k [default: what the context holds]
+    /// Maximum number of tokens in an answer, e.g. 512 or 4k [default: up to the context length]
     #[arg(long, value_name = "TOKENS", value_parser = token_count)]
     pub max_tokens: Option<usize>,
     /// Stop before this text (repeatable)
@@ -176,7 +177,7 @@ impl ModelArgs {
             context >= 2,
             "--context {context}: at least 2 tokens are needed, one of the prompt and one of the answer"
         );
-        ensure!(context <= own, "--context {context}: the model was made for at most {own} tokens");
+        ensure!(context <= own, "--context {context}: the model supports at most {own} tokens");
         Ok((text, context))
     }
 

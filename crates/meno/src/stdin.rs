@@ -12,7 +12,7 @@ pub(crate) fn read() -> Result<String> {
     stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
     ensure!(
         bytes.len() as u64 <= MAX_INPUT,
-        "standard input: is longer than the {} MiB of a question",
+        "standard input: is larger than {} MiB, the limit for a prompt",
         MAX_INPUT >> 20
     );
     String::from_utf8(bytes).ok().context("standard input: is not UTF-8 text")

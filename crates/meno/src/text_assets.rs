@@ -80,7 +80,7 @@ impl TextAssets {
                 TextAssets::with(&path, tokenizer)
             }
             (None, None) => {
-                bail!("[model] has a `config` but no `tokenizer`: say which directory holds tokenizer.json")
+                bail!("[model] has a `config` but no `tokenizer`: set it to the directory that holds tokenizer.json")
             }
         }
     }

@@ -218,7 +218,8 @@ pub(crate) fn checkpoints<R: Recipe>(
     if let Some((step, _)) = checkpoints.latest().filter(|_| !args.resume) {
         let dir = run.output_dir.display();
         bail!(
-            "{dir} holds a run at step {step}: continue it with --resume, or name another directory with --out (run.output_dir)"
+            "{dir} holds a run at step {step}: continue it with --resume, or name another directory with --out \
+             (run.output_dir)"
         );
     }
     if let Some(found) = checkpoints.newest_whole()? {
@@ -239,7 +240,10 @@ pub(crate) fn check_resume<R: Recipe>(
     instead: &str,
 ) -> Result<()> {
     let Some(saved) = saved else {
-        eprintln!("note: {} does not say with which settings and data it was begun", path.display());
+        eprintln!(
+            "note: {} does not record the settings and data of its run, so they are not compared",
+            path.display()
+        );
         return Ok(());
     };
     let differences = resume::differences::<R>(saved, now);
@@ -247,8 +251,8 @@ pub(crate) fn check_resume<R: Recipe>(
         return Ok(());
     }
     bail!(
-        "{}: --resume continues with the same settings and data, but these differ: {}. Set them back, or choose another \
-         run.output_dir; {instead}",
+        "{}: --resume continues with the same settings and data, but these differ: {}. Set them back, or choose \
+         another run.output_dir; {instead}",
         path.display(),
         differences.join("; ")
     )

@@ -59,7 +59,7 @@ fn a_directory_needs_its_tokenizer_for_gguf_only() {
     let (code, _, err) = meno(&["convert", from, out, "--type", "q8_0"]);
     assert!(code == 1 && err.contains("a directory holds f32, f16 or bf16"), "{err}");
     let (code, _, err) = meno(&["convert", from, out]);
-    assert!(code == 1 && err.contains("not empty; --force"), "{err}");
+    assert!(code == 1 && err.contains("not empty; use --force"), "{err}");
     // The files of the old model are replaced; other files stay.
     for name in ["notes.md", "model-00001-of-00002.safetensors", "model.safetensors.index.json"] {
         std::fs::write(Path::new(out).join(name), "x").unwrap();
@@ -99,7 +99,7 @@ fn an_output_is_never_the_input() {
         assert!(code == 1 && err.contains("is the input"), "{out}: {err}");
     }
     let (code, _, err) = meno(&["convert", &at("model.gguf"), &at("other.gguf"), "--type", "f32"]);
-    assert!(code == 1 && err.contains("other.gguf: already exists; --force"), "{err}");
+    assert!(code == 1 && err.contains("other.gguf: already exists; use --force"), "{err}");
     assert_eq!(std::fs::read_to_string(at("other.gguf")).unwrap(), "other");
     // An output that is a link is followed: the file is written at the link's target, and the link stays a link.
     std::fs::create_dir(at("disk")).unwrap();

@@ -69,7 +69,7 @@ fn recipe_flags_and_set_say_the_same() {
         // The time is measured, so it differs on every run.
         let shown = text(&output.stdout);
         let (shown, time) = shown.split_once("# Time\n").unwrap();
-        assert!(time.contains("in all, about"), "{time}");
+        assert!(time.contains("in total, estimated"), "{time}");
         shown.to_owned()
     };
     let plain = dry(&[]);
@@ -130,7 +130,7 @@ fn a_kill_changes_nothing() {
     std::fs::write(&killed, &bytes[..bytes.len() - 10]).unwrap();
     assert!(place.run(&["--out", &killed_name, "--resume"]).status.success());
     assert!(bytes == std::fs::read(&killed).unwrap());
-    place.refused(&["--out", &killed_name], "--resume, write over it with --force");
+    place.refused(&["--out", &killed_name], "--resume, overwrite it with --force");
     let questions = place.path("q.jsonl").display().to_string();
     place.refused(&["--out", &questions, "--force"], "is the input");
     place.refused(&["--out", &killed_name, "--resume", "--seed", "9"], "another evaluation");
@@ -160,7 +160,10 @@ fn ctrl_c_keeps_what_is_answered() {
         match output.status.code() {
             Some(0) => break,
             Some(130) => {
-                assert!(said.contains("--resume continues from there") && said.contains("stopped.jsonl"), "{said}");
+                assert!(
+                    said.contains("continue with the same command and --resume") && said.contains("stopped.jsonl"),
+                    "{said}"
+                );
                 assert!(std::fs::metadata(&stopped).unwrap().len() >= before);
                 stops += 1;
             }

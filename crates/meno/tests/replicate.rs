@@ -160,5 +160,5 @@ fn a_killed_replication_goes_on_and_ends_with_the_same_bits() {
         .output()
         .unwrap();
     assert_eq!(other.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("a run begun with seed 3"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("a run that was started with seed 3"));
 }

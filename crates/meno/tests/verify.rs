@@ -51,7 +51,7 @@ fn every_line_is_judged_with_its_reason() {
     assert_eq!(judged[1]["reason"], "6 is not 5");
     assert_eq!((judged[0]["agrees"].as_bool(), judged[1]["agrees"].as_bool()), (Some(true), Some(false)));
     let summary = String::from_utf8_lossy(&output.stderr);
-    assert!(summary.contains("2 right, 1 wrong, 1 truncated, 1 unparsable; 1 of 2 stated verdicts agree"), "{summary}");
+    assert!(summary.contains("2 right, 1 wrong, 1 truncated, 1 unparsable; 1 of 2 given verdicts agree"), "{summary}");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn results_go_to_a_file_that_is_whole_or_absent() {
     assert!(meno(&["verify", paths[0], "--out", paths[1]], "").status.success());
     assert!(std::fs::read_to_string(&out).unwrap().contains("\"right\""));
     let message = error(&["verify", paths[0], "--out", paths[1]], "");
-    assert!(message.contains("out.jsonl: already exists; --force"), "{message}");
+    assert!(message.contains("out.jsonl: already exists; use --force"), "{message}");
     assert!(meno(&["verify", paths[0], "--out", paths[1], "--force"], "").status.success());
 }
 

@@ -6,7 +6,7 @@
 /// A paragraph of prose, with the line number of each part of it.
 #[derive(Debug, Default)]
 pub struct Paragraph {
-    /// The lines of the paragraph joined by spaces; code in backticks is replaced by `` ` ``.
+    /// The lines of the paragraph joined by spaces; code in backticks and quotations are replaced by `` ` ``.
     pub text: String,
     /// Where each line begins in `text`, and its number in the file.
     starts: Vec<(usize, usize)>,
@@ -46,7 +46,7 @@ pub fn of_markdown(text: &str) -> Vec<Paragraph> {
     paragraphs(text.lines().enumerate().map(|(i, line)| (i + 1, line)))
 }
 
-/// Joins lines into paragraphs; leaves out fenced code and code in backticks.
+/// Joins lines into paragraphs; leaves out fenced code, code in backticks and quotations.
 fn paragraphs<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Vec<Paragraph> {
     let mut found = Vec::new();
     let mut current = Paragraph::default();
@@ -69,12 +69,13 @@ fn paragraphs<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Vec<Paragrap
     found
 }
 
-/// Blanks out what is in backticks; every byte keeps its place.
+/// Blanks out what is in backticks or in typographic quotation marks; every byte keeps its place.
 fn without_code(text: &str) -> String {
-    let mut code = false;
+    let (mut code, mut quote) = (false, false);
     let blank = |c: char| {
         code ^= c == '`';
-        if code && c != '`' { "`".repeat(c.len_utf8()) } else { c.to_string() }
+        quote = !code && (quote && c != '”' || c == '“');
+        if code && c != '`' || quote { "`".repeat(c.len_utf8()) } else { c.to_string() }
     };
     text.chars().map(blank).collect()
 }

@@ -223,7 +223,7 @@ fn limit(name: &str, bytes: u64) -> Result<(), Error> {
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    let what = format!("{name} would make {bytes} bytes; at most {MAX_BYTES} are made at once");
+    let what = format!("{name} would produce {bytes} bytes; at most {MAX_BYTES} are allowed at once");
     Err(Error::new(ErrorKind::InvalidOperation, what))
 }
 

@@ -70,12 +70,12 @@ fn tojson(
         Some(value) => Some(match (value.as_str(), usize::try_from(value.clone())) {
             (Some(text), _) => text.to_owned(),
             (_, Ok(spaces)) if spaces <= 64 => " ".repeat(spaces),
-            _ => return Err(wrong("indent is neither a text nor a number up to 64")),
+            _ => return Err(wrong("indent must be a string or a number up to 64")),
         }),
     };
     let separators = match kwargs.get::<Option<Vec<String>>>("separators")? {
         None => None,
-        Some(pair) => Some(pair.try_into().map_err(|_| wrong("separators are not two texts"))?),
+        Some(pair) => Some(pair.try_into().map_err(|_| wrong("separators must be two strings"))?),
     };
     let dumps = Dumps {
         indent,
@@ -90,7 +90,7 @@ fn tojson(
     guards::json_fits(state, &value, &dumps)?;
     let json = bounds::json(state, &value)?;
     json.map(|json| dumps.text(&json))
-        .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of what is no JSON"))
+        .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "tojson of a value that is not JSON"))
 }
 
 /// `{% generation %}` marks the assistant's tokens for training masks. Here it is only a scope.

@@ -66,7 +66,7 @@ impl Worker {
             && let Err(error) = self.generator.save_prefixes(&mut *self.model.weights, path)
         {
             // All answers were delivered. Losing the cache only costs time.
-            eprintln!("warning: the kept prefixes are not saved: {error}");
+            eprintln!("warning: the cached prefixes are not saved: {error}");
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     fn word(&mut self) -> Result<u32, String> {
-        self.left = self.left.checked_sub(1).ok_or("it ends too early")?;
+        self.left = self.left.checked_sub(1).ok_or("the file is cut short")?;
         let mut bytes = [0; 4];
         self.input.read_exact(&mut bytes).map_err(|e| e.to_string())?;
         let word = u32::from_le_bytes(bytes);
@@ -89,7 +89,7 @@ impl<R: Read> Reader<R> {
     /// Reads `count` words; the count comes from the file.
     fn words(&mut self, count: u64) -> Result<Vec<u32>, String> {
         if count > self.left {
-            return Err(format!("{count} words are announced, but only {} are left", self.left));
+            return Err(format!("the file declares {count} more words, but only {} are left", self.left));
         }
         (0..count).map(|_| self.word()).collect()
     }
@@ -162,10 +162,10 @@ impl Prefixes {
         let input = io::BufReader::with_capacity(1 << 20, input);
         let mut input = Reader { input, sum: Checksum::new(), left: bytes / 4 };
         if !bytes.is_multiple_of(4) {
-            return Err("it is not whole words".into());
+            return Err("its size is not a multiple of 4 bytes".into());
         }
         if input.words(2).ok().as_deref() != Some(&MAGIC[..]) {
-            return Err("not a file of kept prefixes".into());
+            return Err("not a file of cached prefixes".into());
         }
         let wanted = &header(cache, fingerprint)[2..];
         if input.words(wanted.len() as u64)? != wanted {
@@ -177,7 +177,7 @@ impl Prefixes {
         let words = cache.store().page_words();
         let rest = count as u64 * words as u64 + 2;
         if input.left != rest {
-            return Err(format!("{count} pages take {rest} words, but {} are left", input.left));
+            return Err(format!("{count} pages need {rest} words, but {} are left", input.left));
         }
         let (keep, mut taken) = fitting(&stored, count, room);
         let result = read_pages(&mut input, cache, &keep, &mut taken);
@@ -202,7 +202,7 @@ fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Res
         let salt = input.word()? as u64 | (input.word()? as u64) << 32;
         let len = input.word()? as usize;
         if len == 0 || len > max_len {
-            return Err(format!("a prefix of {len} tokens; there can be 1 to {max_len}"));
+            return Err(format!("a prefix has {len} tokens; expected 1 to {max_len}"));
         }
         let tokens = input.words(len as u64)?;
         let table = input.words(pages(len) as u64)?;
@@ -210,12 +210,12 @@ fn contents<R: Read>(input: &mut Reader<R>, vocab: usize, max_len: usize) -> Res
             return Err(format!("token {token} is outside the vocabulary of {vocab}"));
         }
         if let Some(page) = table.iter().find(|&&page| page >= count) {
-            return Err(format!("page {page} of {count}"));
+            return Err(format!("page {page} does not exist; there are {count}"));
         }
         stored.push(Stored { salt, tokens, pages: table });
     }
     if count as u64 > input.left {
-        return Err(format!("{count} pages are announced, but only {} words are left", input.left));
+        return Err(format!("the file declares {count} pages, but only {} words are left", input.left));
     }
     Ok((count, stored))
 }

@@ -32,7 +32,7 @@ impl Tokenizer {
         let mut vocab = serde_json::Map::new();
         for (id, &token) in tokens.iter().enumerate() {
             if token.is_empty() || vocab.insert(token.to_owned(), id.into()).is_some() {
-                return Err(Error::Tokenizer(format!("token {token:?} is empty or stands twice in the vocabulary")));
+                return Err(Error::Tokenizer(format!("token {token:?} is empty or occurs twice in the vocabulary")));
             }
         }
         for role in [Some(c.eos), Some(c.unk), c.bos, c.pad].into_iter().flatten() {

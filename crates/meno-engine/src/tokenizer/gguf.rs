@@ -46,7 +46,8 @@ impl Tokens {
     fn role(&self, file: &Gguf, key: &str) -> Result<Option<(String, u32)>, Error> {
         let Some(id) = file.opt_u64(key).map_err(fail)? else { return Ok(None) };
         let text = usize::try_from(id).ok().and_then(|i| self.texts.get(i));
-        let text = text.ok_or_else(|| wrong(file, key, &format!("is {id}, of {} tokens", self.texts.len())))?;
+        let text =
+            text.ok_or_else(|| wrong(file, key, &format!("is {id}, but there are only {} tokens", self.texts.len())))?;
         Ok(Some((text.clone(), id as u32)))
     }
 
@@ -83,7 +84,7 @@ impl Tokenizer {
                 let pre = file.opt_str("tokenizer.ggml.pre").map_err(fail)?.unwrap_or("default");
                 let definition = definition(pre).ok_or_else(|| {
                     let known = pre_tokenizers::names().collect::<Vec<_>>().join(", ");
-                    wrong(file, "tokenizer.ggml.pre", &format!("is {pre:?}; known are {known}"))
+                    wrong(file, "tokenizer.ggml.pre", &format!("is {pre:?}; supported are {known}"))
                 })?;
                 let inner = match file.opt_str("tokenizer.huggingface.json").map_err(fail)? {
                     Some(json) => super::parse(json.as_bytes()).map_err(|e| refused(file)(&e))?,
@@ -93,7 +94,7 @@ impl Tokenizer {
             }
             "llama" => (tokens.special(file, true)?, sentencepiece(file, tokens)?),
             other => {
-                let known = "gpt2 (byte-level BPE) and llama (SentencePiece) are read";
+                let known = "supported are gpt2 (byte-level BPE) and llama (SentencePiece)";
                 return Err(wrong(file, "tokenizer.ggml.model", &format!("is {other:?}; {known}")));
             }
         };
@@ -112,7 +113,7 @@ pub fn chat_template(file: &Gguf) -> Result<Option<&str>, Error> {
 }
 
 fn refused(file: &Gguf) -> impl Fn(&dyn std::fmt::Display) -> Error {
-    |e| Error::file(file.path(), format!("its tokenizer is refused: {e}"))
+    |e| Error::file(file.path(), format!("its tokenizer cannot be used: {e}"))
 }
 
 fn sentencepiece(file: &Gguf, tokens: Tokens) -> Result<Inner, Error> {
@@ -156,7 +157,9 @@ fn byte_level(file: &Gguf, definition: &Definition, tokens: &Tokens) -> Result<I
     limits::counts(0, merges.len()).map_err(|e| refused(&e))?;
     let merges = merges.iter().map(|merge| {
         // No token begins with a plain space (it is written Ġ), so the first space separates the two tokens.
-        let (a, b) = merge.split_once(' ').ok_or_else(|| wrong(file, "tokenizer.ggml.merges", "holds no pair"))?;
+        let (a, b) = merge
+            .split_once(' ')
+            .ok_or_else(|| wrong(file, "tokenizer.ggml.merges", "has an entry that is not a pair"))?;
         Ok((a.to_owned(), b.to_owned()))
     });
     let merges = merges.collect::<Result<Vec<_>, Error>>()?;

@@ -31,7 +31,7 @@ pub(super) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("the tokenizers library gave up: {}", text.as_deref().unwrap_or("without a message"))
+    format!("the tokenizers library failed: {}", text.as_deref().unwrap_or("without a message"))
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     fn a_panic_is_an_error_with_its_message() {
         assert_eq!(guarded(|| 3), Ok(3));
         let error = guarded(|| -> i32 { panic!("no {}", "vocabulary") }).unwrap_err();
-        assert_eq!(error, "the tokenizers library gave up: no vocabulary");
+        assert_eq!(error, "the tokenizers library failed: no vocabulary");
         assert!(guarded(|| [1][std::hint::black_box(1)]).unwrap_err().contains("index out of bounds"));
     }
 }

@@ -47,11 +47,11 @@ pub(super) fn added(lengths: impl Iterator<Item = usize>) -> Result<(), String> 
     for length in lengths {
         (count, bytes) = (count + 1, bytes.saturating_add(length));
         if length > MAX_ADDED_TOKEN {
-            return Err(format!("an added token has {length} bytes; at most {MAX_ADDED_TOKEN} are read"));
+            return Err(format!("an added token has {length} bytes; at most {MAX_ADDED_TOKEN} are allowed"));
         }
     }
     if count > MAX_ADDED || bytes > MAX_ADDED_BYTES {
-        let most = format!("at most {MAX_ADDED} with {MAX_ADDED_BYTES} bytes are read");
+        let most = format!("at most {MAX_ADDED} with {MAX_ADDED_BYTES} bytes are allowed");
         return Err(format!("there are {count} added tokens with {bytes} bytes; {most}"));
     }
     Ok(())
@@ -61,7 +61,7 @@ pub(super) fn added(lengths: impl Iterator<Item = usize>) -> Result<(), String> 
 pub(super) fn counts(tokens: usize, merges: usize) -> Result<(), String> {
     for (what, count, most) in [("tokens", tokens, MAX_TOKENS), ("merges", merges, MAX_MERGES)] {
         if count > most {
-            return Err(format!("the vocabulary has {count} {what}; at most {most} are read"));
+            return Err(format!("the vocabulary has {count} {what}; at most {most} are allowed"));
         }
     }
     Ok(())
@@ -72,7 +72,7 @@ pub(super) fn ids(tokens: usize, largest: Option<u64>) -> Result<(), String> {
     let bound = 4 * tokens + MAX_GAPS;
     match largest {
         Some(id) if id >= bound as u64 => {
-            Err(format!("a token has the id {id}; with {tokens} tokens, ids go to {bound}"))
+            Err(format!("a token has the id {id}; with {tokens} tokens, ids must be below {bound}"))
         }
         _ => Ok(()),
     }
@@ -117,7 +117,7 @@ struct Model {
 impl Model {
     fn check(&self) -> Result<(), String> {
         if self.dropout.is_some_and(|p| p != 0.0) {
-            return Err("`model.dropout` is set: a text would have other tokens every time; remove it".into());
+            return Err("`model.dropout` is set: the same text would get different tokens each time; remove it".into());
         }
         if self.max_input_chars_per_word.is_some_and(|n| n > MAX_WORD) {
             return Err(format!("`model.max_input_chars_per_word` is above {MAX_WORD}"));
@@ -129,7 +129,7 @@ impl Model {
             let (bytes, longest) = (self.vocab.bytes, self.vocab.longest);
             return Err(format!(
                 "the Unigram vocabulary has {bytes} bytes, {longest} of them in one token; at most {MAX_UNIGRAM_BYTES} \
-                 and {MAX_UNIGRAM_TOKEN} are read"
+                 and {MAX_UNIGRAM_TOKEN} are allowed"
             ));
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Count<'_> {
     fn add<E: Error>(self) -> Result<(), E> {
         *self.values += 1;
         match *self.values {
-            n if n > MAX_VALUES => Err(E::custom(format!("more than {MAX_VALUES} values describe this part"))),
+            n if n > MAX_VALUES => Err(E::custom(format!("this part has more than {MAX_VALUES} values"))),
             _ => Ok(()),
         }
     }
@@ -302,10 +302,10 @@ impl<'de> Visitor<'de> for Count<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         if text.len() > self.longest {
             let (n, longest) = (text.len(), self.longest);
-            return Err(E::custom(format!("a text has {n} bytes; at most {longest} are read here")));
+            return Err(E::custom(format!("a string has {n} bytes; at most {longest} are allowed here")));
         }
         if nesting(text) > MAX_NESTING {
-            return Err(E::custom(format!("a pattern nests more than {MAX_NESTING} deep")));
+            return Err(E::custom(format!("a pattern is nested more than {MAX_NESTING} levels deep")));
         }
         self.add()
     }

@@ -20,7 +20,7 @@ impl Tokenizer {
         }
         let bytes = input::read(&path, limits::MAX_FILE).map_err(Error::io(&path))?;
         let refused = |e| {
-            let damaged = || format!("not a tokenizer that is read: {e}");
+            let damaged = || format!("not a supported tokenizer: {e}");
             Error::file(&path, recognize::instead(&path).unwrap_or_else(damaged))
         };
         let inner = parse(&bytes).map_err(refused)?;
@@ -41,7 +41,7 @@ fn without_tokenizer(dir: &Path) -> String {
     };
     match older {
         Some(older) => format!(
-            "has no tokenizer.json; {older} alone cannot be read, but transformers makes one of it: \
+            "has no tokenizer.json; {older} alone cannot be read, but transformers can convert it: \
              AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
         ),
         None => "has no tokenizer.json, which turns text into tokens; fetch it from where the model came from, with \

@@ -72,7 +72,7 @@ impl BoundedRegex {
     pub(super) fn new(pattern: &str) -> Result<BoundedRegex> {
         if let Some(what) = compares_text(pattern) {
             return Err(format!(
-                "the regular expression `{}` has {what}, which takes time without bound",
+                "the regular expression `{}` has {what}, which can take unbounded time",
                 short(pattern)
             )
             .into());
@@ -137,7 +137,7 @@ fn compares_text(pattern: &str) -> Option<&'static str> {
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match (c == '\\').then(|| chars.next()).flatten() {
-            Some('1'..='9' | 'k') => return Some("a back reference"),
+            Some('1'..='9' | 'k') => return Some("a backreference"),
             Some('g') => return Some("a call of a group"),
             _ => {}
         }
@@ -194,6 +194,7 @@ mod tests {
         let long = "日本語 text with  spaces\n\n\tand 12345 numbers' don't ".repeat(40);
         let texts = ["", "a", "aab", "  \n x", "日本語", "a\u{301}é", &long, &" ".repeat(300), &"é".repeat(200)];
         let patterns = [
+            // lint: long line
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             r"\p{N}{1,3}",
             "[一-龥]+",

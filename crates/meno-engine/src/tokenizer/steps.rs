@@ -42,7 +42,8 @@ impl Normalizer {
         let (mut steps, mut growth) = (Vec::new(), 1.0);
         add_normalizer(&description, &mut steps, &mut growth)?;
         if growth > MAX_GROWTH {
-            let what = format!("the normalizer can make a text {growth} times as long; at most {MAX_GROWTH} is run");
+            let what =
+                format!("the normalizer can make a text {growth} times as long; at most {MAX_GROWTH} is allowed");
             return Err(what.into());
         }
         Ok(Normalizer { description, steps })
@@ -111,7 +112,7 @@ fn replace_parts(of: &impl Serialize) -> Result<(String, String, bool)> {
 
 fn bounded(key: &str, text: &str) -> Result<()> {
     match text.len() {
-        n if n > MAX_CONTENT => Err(format!("`{key}` has {n} bytes; at most {MAX_CONTENT} are put into a text").into()),
+        n if n > MAX_CONTENT => Err(format!("`{key}` has {n} bytes; at most {MAX_CONTENT} are allowed").into()),
         _ => Ok(()),
     }
 }
@@ -158,7 +159,7 @@ impl NormalizerStep {
             if length > MAX_NORMALIZED {
                 let n = text.len();
                 return Err(
-                    fail(format!("the normalizer makes more than {MAX_NORMALIZED} bytes of a text of {n}")).into()
+                    fail(format!("the normalizer turns a text of {n} bytes into more than {MAX_NORMALIZED}")).into()
                 );
             }
             rest = &rest[end..];
@@ -215,7 +216,7 @@ impl PreTokenizer {
         use PreTokenizerWrapper::{ByteLevel, Metaspace};
         let rewrites = |s: &&PreTokenizerStep| matches!(s, PreTokenizerStep::Library(ByteLevel(_) | Metaspace(_)));
         if steps.iter().filter(rewrites).count() > MAX_REWRITES {
-            return Err(format!("the pre-tokenizer has more than {MAX_REWRITES} steps ByteLevel and Metaspace").into());
+            return Err(format!("the pre-tokenizer has more than {MAX_REWRITES} ByteLevel and Metaspace steps").into());
         }
         Ok(PreTokenizer { description, steps })
     }
@@ -283,7 +284,10 @@ pub(super) fn check_decoder(decoder: &tokenizers::DecoderWrapper) -> Result<()> 
             DecoderWrapper::Replace(_) => {
                 let (pattern, content, is_regex) = replace_parts(decoder)?;
                 if is_regex {
-                    return Err(format!("the decoder replaces the regular expression `{pattern}`; texts are").into());
+                    return Err(format!(
+                        "the decoder replaces the regular expression `{pattern}`; only plain strings are supported"
+                    )
+                    .into());
                 }
                 *growth *= (content.len() as f64 / pattern.len() as f64).max(1.0);
             }

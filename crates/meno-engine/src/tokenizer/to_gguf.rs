@@ -17,7 +17,7 @@ pub fn add_tokenizer(dir: &Path, vocab_size: usize, out: &mut Metadata) -> Resul
     let json = read_json(&path)?;
     let wrong = |what: &str| Error::file(&path, what);
     if json["model"]["type"] != "BPE" || !mentions_byte_level(&json["pre_tokenizer"]) {
-        return Err(wrong("is not byte-level BPE, the only kind of tokenizer that is written to GGUF"));
+        return Err(wrong("is not byte-level BPE, the only kind of tokenizer that can be written to GGUF"));
     }
     out.string("tokenizer.ggml.model", "gpt2");
     match named_by(&json) {
@@ -60,7 +60,7 @@ fn vocabulary(json: &Value, size: usize) -> Result<(Vec<String>, Vec<i32>), Stri
     let mut tokens: Vec<Option<(String, i64)>> = vec![None; size];
     let mut place = |id: Option<u64>, text: &str, kind: i64| {
         let slot = id.and_then(|id| tokens.get_mut(usize::try_from(id).ok()?));
-        let slot = slot.ok_or_else(|| format!("gives {text:?} the id {id:?}, of {size} rows of the embedding"))?;
+        let slot = slot.ok_or_else(|| format!("gives {text:?} the id {id:?}, but the embedding has {size} rows"))?;
         *slot = Some((text.to_owned(), kind));
         Ok::<(), String>(())
     };

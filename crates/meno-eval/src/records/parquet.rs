@@ -37,7 +37,7 @@ pub(super) fn rows(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
     let root = schema.node(0, 0, 0).map_err(broken)?;
     let leaves = schema.leaves;
     if leaves.len() > MAX_COLUMNS {
-        return Err(broken(format!("{} columns; at most {MAX_COLUMNS} are read", leaves.len())));
+        return Err(broken(format!("{} columns; at most {MAX_COLUMNS} are supported", leaves.len())));
     }
     let mut left = size.saturating_mul(MAX_RATIO).max(FREE_GROWTH);
     let mut row = 0;
@@ -56,7 +56,7 @@ pub(super) fn rows(path: &Path, f: &mut RecordSink) -> Result<(), Error> {
                 return Err(data_error(path, row)(format!("a record of more than {} MiB", MAX_RECORD >> 20)));
             }
             left = left.checked_sub(bytes).ok_or_else(|| {
-                data_error(path, row)(format!("the file grows to more than {MAX_RATIO} times its size"))
+                data_error(path, row)(format!("the file decompresses to more than {MAX_RATIO} times its size"))
             })?;
             f(row, value).map_err(data_error(path, row))?;
         }

@@ -49,7 +49,7 @@ pub(super) const LAYERS: [(Layer, &str); 13] = [
     (Layer::Landlock, "Landlock"),
     (Layer::Limits, "limits of CPU time, memory, processes and files"),
     (Layer::SystemCalls, "the filter of system calls"),
-    (Layer::Watch, "the watch over the CPU time and memory of all processes"),
+    (Layer::Watch, "monitoring the CPU time and memory of all processes"),
     (Layer::Kill, "ending a program from outside"),
 ];
 

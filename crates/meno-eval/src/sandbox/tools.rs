@@ -102,14 +102,14 @@ fn is_system(path: &Path) -> bool {
 /// The paths that a Python interpreter reads.
 fn needs_of_python(path: &Path) -> Result<Vec<PathBuf>, String> {
     let failed =
-        |reason: &str| format!("{} cannot be used: it does not say where its modules are: {reason}", path.display());
+        |reason: &str| format!("{} cannot be used: it does not report where its modules are: {reason}", path.display());
     let mut command = Command::new(path);
     command.args(["-I", "-S", "-B", "-c", NEEDS_OF_PYTHON]).env_clear().stdin(Stdio::null());
     let asked = command.output().map_err(|e| failed(&e.to_string()))?;
     if !asked.status.success() {
         return Err(failed(String::from_utf8_lossy(&asked.stderr).trim()));
     }
-    let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are no UTF-8"))?;
+    let text = String::from_utf8(asked.stdout).map_err(|_| failed("its paths are not UTF-8"))?;
     let paths = text.lines().filter_map(|line| Path::new(line).canonicalize().ok());
     Ok(paths.filter(|path| !is_system(path) && !is_personal(path)).chain([path.to_owned()]).collect())
 }
@@ -174,8 +174,9 @@ fn in_path(name: &Path) -> Result<PathBuf, String> {
 
 fn script(path: &Path) -> String {
     format!(
-        "{} cannot be used: it is a script (a shim), which looks for the real program in your home directory, and that \
-         is closed to programs. Put the real one into PATH before it (pyenv and nodenv: `pyenv which python3` prints it)",
+        "{} cannot be used: it is a script (a shim) that looks for the real program in your home directory, which \
+         sandboxed programs cannot read. Put the directory of the real program before it in PATH (pyenv and nodenv: \
+         `pyenv which python3` prints it)",
         path.display()
     )
 }

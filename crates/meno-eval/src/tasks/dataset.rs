@@ -162,7 +162,8 @@ pub fn readable(answer: &str) -> Result<(), String> {
     }
     if !is_choice(answer) && verify::math::reference(answer).is_empty() {
         return Err(format!(
-            "the answer {answer:?} cannot be read: expected a number, a formula in LaTeX or plain text, a letter or words"
+            "the answer {answer:?} cannot be read: expected a number, a formula in LaTeX or plain text, a letter or \
+             words"
         ));
     }
     Ok(())
@@ -217,7 +218,8 @@ mod tests {
     fn reads_and_judges() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("set.jsonl");
-        let lines = "{\"question\":\"1/2+1/4?\",\"answer\":\"\\\\frac{3}{4}\"}\n\n{\"prompt\":\"Which?\",\"answer\":\"C\"}\n\
+        let lines = "{\"question\":\"1/2+1/4?\",\"answer\":\"\\\\frac{3}{4}\"}\n\n\
+                     {\"prompt\":\"Which?\",\"answer\":\"C\"}\n\
                      {\"question\":\"q\",\"answer\":\"two and two\\n#### 4\"}\n";
         std::fs::write(&path, lines).unwrap();
         let set = Dataset::open(&path).unwrap();

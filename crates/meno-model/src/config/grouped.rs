@@ -94,7 +94,8 @@ impl Grouped {
     pub(super) fn check(&self, k: Keys, heads: usize) -> Result<(), Error> {
         if !heads.is_multiple_of(self.num_key_value_heads) {
             let what = format!(
-                "is {}, which does not divide num_attention_heads {heads}: every key head serves equally many queries",
+                "is {}, which does not divide num_attention_heads {heads}: every key head must serve the same number \
+                 of query heads",
                 self.num_key_value_heads
             );
             return Err(k.error("num_key_value_heads", what));

@@ -21,7 +21,7 @@ pub(super) fn parse(k: Keys) -> Result<Option<Fp8>, Error> {
     let q = Keys { prefix: "quantization_config.", map, ..k };
     if q.opt_string("quant_method")? != Some("fp8") {
         let method = q.get("quant_method").unwrap_or(&Value::Null);
-        let what = format!("is {method}: only \"fp8\" is read beside plain weights; take the model in bf16 or as GGUF");
+        let what = format!("is {method}: only \"fp8\" is supported; use the model in bf16 or as GGUF");
         return Err(q.error("quant_method", what));
     }
     q.only("fmt", &"e4m3".into(), "the published models use it")?;

@@ -79,7 +79,7 @@ pub(super) fn parse(k: Keys) -> Result<(f64, RopeScaling), Error> {
     };
     let theta = theta.unwrap_or(10_000.0);
     if theta <= 1.0 {
-        return Err(k.error("rope_theta", format!("is {theta}: expected a number above 1, 10000 as a rule")));
+        return Err(k.error("rope_theta", format!("is {theta}: expected a number above 1, usually 10000")));
     }
     let rule = match parameters.or(scaling) {
         Some(s) => parse_scaling(s, k)?,

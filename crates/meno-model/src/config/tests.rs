@@ -154,8 +154,8 @@ fn a_long_list_of_layers_is_kept_short() {
 fn counts_are_those_of_the_declared_tensors() {
     let small = json!({
         "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "moe_intermediate_size": 8,
-        "num_hidden_layers": 4, "num_attention_heads": 2, "n_routed_experts": 8, "num_experts_per_tok": 3, "kv_lora_rank": 16,
-        "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "max_position_embeddings": 64
+        "num_hidden_layers": 4, "num_attention_heads": 2, "n_routed_experts": 8, "num_experts_per_tok": 3,
+        "kv_lora_rank": 16, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5, "max_position_embeddings": 64
     });
     for (base, q) in [(v3(), json!(12)), (v3(), Value::Null), (v2_lite(), json!(12)), (moonlight(), Value::Null)] {
         let mut changes = small.clone();

@@ -62,14 +62,14 @@ fn check_kind(file: &Gguf) -> Result<(), Error> {
     let projector = arch == "clip" || file.get("clip.has_vision_encoder").is_some();
     let what = match kind {
         "adapter" => {
-            "is a LoRA adapter in GGUF, which changes a model and is none itself; merge the adapter that PEFT saved \
+            "is a LoRA adapter in GGUF, which changes a model but is not one itself; merge the adapter that PEFT saved \
              (a directory with adapter_config.json) with `meno convert BASE OUT --lora DIR` and use OUT"
         }
         "mmproj" | "projector" => PROJECTOR,
         _ if projector => PROJECTOR,
         "imatrix" => "is an importance matrix, which guides quantization, not a model; name the GGUF file of the model",
         _ if arch == "controlvector" || kind == "controlvector" => {
-            "is a control vector, which steers a model and is none itself; name the GGUF file of the model"
+            "is a control vector, which steers a model but is not one itself; name the GGUF file of the model"
         }
         _ if file.tensors().is_empty() && file.get("split.count").is_none() => {
             "holds a vocabulary without weights; name the GGUF file of a whole model"
@@ -97,7 +97,7 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
             k.set("model_type", "llama");
             k.set("architectures", json!(["LlamaForCausalLM"]));
             if k.opt_u64("expert_count")?.unwrap_or(0) > 0 {
-                return Err(k.wrong("expert_count", "is above 0: Mixtral-like models are not read".into()));
+                return Err(k.wrong("expert_count", "is above 0: Mixtral-like models are not supported".into()));
             }
             dense(&mut k)?;
             llama3_rope(&mut k)?;
@@ -189,7 +189,10 @@ fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
     };
     for key in ["rope.dimension_count", "attention.value_length"] {
         if let Some(found) = k.opt_u64(key)?.filter(|found| *found != head) {
-            let what = format!("is {found}, but a head is {head} wide: heads in parts, or of two widths, are not run");
+            let what = format!(
+                "is {found}, but a head is {head} wide: heads that are rotated only in part, or of two widths, are not \
+                 supported"
+            );
             return Err(k.wrong(key, what));
         }
     }
@@ -239,7 +242,7 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
             }
             k.set("rope_scaling", scaling);
         }
-        other => return Err(k.wrong("rope.scaling.type", format!("is {other:?}; none, linear and yarn are read"))),
+        other => return Err(k.wrong("rope.scaling.type", format!("is {other:?}; supported are none, linear and yarn"))),
     }
     Ok(())
 }
@@ -271,7 +274,7 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
     // NaN is refused too.
     let close = |s: f32, e: f64| (s as f64 - e).abs() <= 1e-3 * e;
     if !stored.iter().zip(expected).all(|(&s, e)| close(s, e)) {
-        return Err(k.file.tensor("rope_freqs.weight", "is not Llama 3's rope scaling, the only one read".into()));
+        return Err(k.file.tensor("rope_freqs.weight", "is not Llama 3's rope scaling, the only one supported".into()));
     }
     k.set(
         "rope_scaling",
@@ -329,7 +332,9 @@ fn gate(k: &mut Keys) -> Result<(), Error> {
         None | Some(0) => biased,
         Some(1) => false,
         Some(2) => true,
-        Some(n) => return Err(k.wrong("expert_gating_func", format!("is {n}; 1 (softmax) and 2 (sigmoid) are read"))),
+        Some(n) => {
+            return Err(k.wrong("expert_gating_func", format!("is {n}; supported are 1 (softmax) and 2 (sigmoid)")));
+        }
     };
     let (model_type, architecture) = match sigmoid {
         true => ("deepseek_v3", "DeepseekV3ForCausalLM"),

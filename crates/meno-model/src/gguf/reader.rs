@@ -251,7 +251,7 @@ impl Header {
         match version {
             2 | 3 => {}
             0x0200_0000 | 0x0300_0000 => return Err("it is big-endian; only little-endian files are read".into()),
-            _ => return Err(format!("version {version}; versions 2 and 3 are read (convert the model again)")),
+            _ => return Err(format!("version {version}; supported are versions 2 and 3; convert the model again")),
         }
         let tensor_count = c.u64("tensor count")?;
         let metadata_count = c.u64("metadata count")?;
@@ -263,7 +263,7 @@ impl Header {
             let value = c.value(&key)?;
             spans.push(start..c.at);
             if keys.insert(key.clone(), metadata.len()).is_some() {
-                return Err(format!("metadata key `{key}` stands twice"));
+                return Err(format!("metadata key `{key}` occurs twice"));
             }
             metadata.push((key, value));
         }
@@ -273,7 +273,7 @@ impl Header {
         for i in 0..tensor_count {
             let tensor = c.tensor(alignment).map_err(|e| format!("{e} (tensor {i} of {tensor_count})"))?;
             if header.names.insert(tensor.name.clone(), header.tensors.len()).is_some() {
-                return Err(format!("tensor `{}` stands twice", tensor.name));
+                return Err(format!("tensor `{}` occurs twice", tensor.name));
             }
             header.tensors.push(tensor);
         }
@@ -301,7 +301,8 @@ impl Header {
                 _ => {
                     let end = end.map_or("beyond 2^64".into(), |e| e.to_string());
                     return Err(format!(
-                        "tensor `{}` ends at byte {end}, the file at {file_len}: cut short, or its offset is wrong; fetch it again",
+                        "tensor `{}` ends at byte {end}, but the file at {file_len}: it is cut short, or its offset is \
+                         wrong; fetch it again",
                         t.name
                     ));
                 }
@@ -329,7 +330,8 @@ impl<'a> Cursor<'a> {
         let left = self.bytes.len() - self.at;
         if n > left {
             return Err(format!(
-                "{what} at byte {} needs {n} bytes, {left} are left: cut short, or damaged; fetch it again",
+                "{what} at byte {} needs {n} bytes, but {left} are left: the file is cut short or damaged; fetch it \
+                 again",
                 self.at
             ));
         }
@@ -426,7 +428,7 @@ impl<'a> Cursor<'a> {
         let code = self.u32("tensor type")?;
         let dtype = GgmlType::new(code).ok_or_else(|| {
             let known: Vec<_> = GgmlType::ALL.iter().map(|t| t.name()).collect();
-            format!("tensor `{name}` has ggml type {code}, which is not read ({} are)", known.join(", "))
+            format!("tensor `{name}` has ggml type {code}, which is not supported (supported are {})", known.join(", "))
         })?;
         let row = shape[0];
         shape.reverse();

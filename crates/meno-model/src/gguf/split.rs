@@ -17,7 +17,7 @@ pub(super) fn count(file: &Gguf) -> Result<u64, Error> {
     match file.opt_u64(COUNT)?.unwrap_or(1) {
         n @ 1..100_000 => Ok(n),
         0 => Ok(1),
-        n => Err(file.key(COUNT, format!("is {n}, more files than there can be"))),
+        n => Err(file.key(COUNT, format!("is {n}, more files than the format allows"))),
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn others(file: &Gguf) -> Result<Vec<PathBuf>, Error> {
     }
     let Some(stem) = name.strip_suffix(&suffix(0, count)) else {
         let what = format!(
-            "is {count}, but the name does not end with `{}`, by which the others would be found; rename it back",
+            "is {count}, but the name does not end with `{}`, which is how the other files are found; rename it back",
             suffix(0, count)
         );
         return Err(file.key(COUNT, what));
@@ -55,7 +55,8 @@ pub(super) fn check_present(first: &Gguf, others: &[PathBuf]) -> Result<(), Erro
     let missing: Vec<&PathBuf> = others.iter().filter(|path| !path.exists()).collect();
     let Some(next) = missing.first() else { return Ok(()) };
     let what = format!(
-        "it is the first of {} files, and {} of them are not beside it, {} the first of those; fetch all of them",
+        "it is the first of {} files, but {} of them are missing from its directory ({} is the first); fetch all of \
+         them",
         others.len() + 1,
         missing.len(),
         next.file_name().unwrap_or_default().to_string_lossy()

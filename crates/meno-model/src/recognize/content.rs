@@ -121,7 +121,7 @@ impl Content {
                     .to_owned()
             }
             Content::Ggml => {
-                "is a GGML file from before GGUF, which nothing reads any more; fetch the model as GGUF".into()
+                "is a GGML file from before GGUF, a format that is no longer supported; fetch the model as GGUF".into()
             }
             Content::WebPage => {
                 "is a web page, not a model: it was saved from the page about the file; take the address \
@@ -140,13 +140,14 @@ impl Content {
             Content::Other(what) => format!("is {what}, not a model; {EXPECTED}"),
             Content::Text if path.extension().is_some_and(|e| e == "toml") => {
                 format!(
-                    "is a TOML file, not a model (recipes are for pretrain, sft, grpo, sample, distill and eval); {EXPECTED}"
+                    "is a TOML file, not a model (recipes are for pretrain, sft, grpo, sample, distill and eval); \
+                     {EXPECTED}"
                 )
             }
             Content::Text => format!("is text, not a model; {EXPECTED}"),
             Content::Empty => "is empty: its download did not begin or was cut off; fetch it again".into(),
             Content::Gguf | Content::Unknown => {
-                format!("is not a model: its bytes are neither GGUF nor anything else that is known here; {EXPECTED}")
+                format!("is not a model: its bytes are neither GGUF nor any other known format; {EXPECTED}")
             }
         }
     }
@@ -204,7 +205,7 @@ fn single_file(path: &Path) -> String {
     let adapter = path.file_name().is_some_and(|n| n == "adapter_model.safetensors");
     if adapter || directory.join("adapter_config.json").is_file() {
         return format!(
-            "holds the weights of a LoRA adapter, which changes a model and is none itself; merge it into its base \
+            "holds the weights of a LoRA adapter, which changes a model but is not one itself; merge it into its base \
              model with `meno convert BASE OUT --lora {}` and use OUT",
             directory.display()
         );
@@ -213,7 +214,7 @@ fn single_file(path: &Path) -> String {
         return format!("is one file of a model; name its directory, {}", directory.display());
     }
     "is one safetensors file without the rest of its model: config.json and tokenizer.json (and all other files of its \
-     weights) must be in the same directory, and that directory is what to name"
+     weights) must be in the same directory; name that directory"
         .to_owned()
 }
 

@@ -59,7 +59,7 @@ pub(super) fn directory_error(dir: &Path, names: &[String]) -> Error {
          Face's format (config.json, model.safetensors), or a GGUF file of it"
             .to_owned()
     } else if has("model_index.json") {
-        "holds a model of the diffusers library, which makes images; only language models are run".to_owned()
+        "holds a model of the diffusers library, which makes images; only language models are supported".to_owned()
     } else if let Some(inside) = model_within(dir, names) {
         format!("is not a model itself but holds one; name {}", dir.join(inside).display())
     } else if ending(".safetensors").is_some() || pytorch(names).is_some() {
@@ -83,8 +83,8 @@ fn without_weights(names: &[String]) -> String {
         let of = first.rsplit_once("-of-").and_then(|(_, n)| n.strip_suffix(".safetensors")).unwrap_or("?");
         let of = of.trim_start_matches('0');
         return format!(
-            "has {} of {of} files of weights ({first} is one), but not model.safetensors.index.json, which says what \
-             is in them; fetch all of the model's files",
+            "has {} of {of} weight files ({first} is one), but not model.safetensors.index.json, which lists their \
+             tensors; fetch all of the model's files",
             shards.len()
         );
     }
@@ -116,8 +116,8 @@ fn adapter(dir: &Path) -> String {
     let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
     let base = config["base_model_name_or_path"].as_str().filter(|b| !b.is_empty()).unwrap_or("BASE");
     format!(
-        "is a LoRA adapter, which changes a model and is none itself; merge it into its base model with `meno convert \
-         {base} OUT --lora {}` and use OUT",
+        "is a LoRA adapter, which changes a model but is not one itself; merge it into its base model with `meno \
+         convert {base} OUT --lora {}` and use OUT",
         dir.display()
     )
 }

@@ -54,7 +54,7 @@ const ZERO: [Curve; 8] = [
         )
     },
     curve(
-        ["zero-length", "Length of responses", "In tokens. Nothing is paid for length."],
+        ["zero-length", "Length of responses", "In tokens. Length is not rewarded."],
         Axis::Number,
         "completions/mean_length",
         Some((
@@ -104,7 +104,11 @@ const ZERO: [Curve; 8] = [
         None,
     ),
     curve(
-        ["zero-entropy", "How undecided it is", "Entropy of the next token, in nats. 0: it always says the same."],
+        [
+            "zero-entropy",
+            "How uncertain it is",
+            "Entropy of the next token, in nats. 0: it always chooses the same token.",
+        ],
         Axis::Number,
         "entropy",
         None,
@@ -155,7 +159,7 @@ pub(super) fn others(r: &StageRecords) -> Vec<Chart> {
         rl(
             "rl-language",
             "Words in the question's language",
-            "Paid for in reasoning RL and R1, not in RL on the student.",
+            "Rewarded in reasoning RL and R1, not in RL on the student.",
             "behaviour/language_consistency",
             Some(("the language reward costs a little accuracy and makes thoughts readable", v1("§2.3.2"))),
         ),

@@ -80,7 +80,7 @@ fn thousands(x: f64) -> String {
 fn figure(x: &Value) -> String {
     match number(x) {
         Some(x) if x.fract() == 0.0 && x.abs() < 1e9 => thousands(x),
-        // Settings are f32. As f64 they would show digits that nobody wrote.
+        // Settings are f32. As f64 they would show digits that are not in the recipe.
         Some(x) => format!("{}", x as f32),
         None => x.to_string(),
     }

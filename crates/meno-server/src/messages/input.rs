@@ -59,7 +59,7 @@ fn text_of(block: Block, place: &str) -> Result<String, ApiError> {
         // Documents in plain text are treated as text.
         ("document", _) if block.source.as_ref().is_some_and(|s| s["type"] == "text") => {
             let text = block.source.as_ref().and_then(|s| s["data"].as_str());
-            text.map(str::to_owned).ok_or_else(|| invalid(place, "a document without data"))
+            text.map(str::to_owned).ok_or_else(|| invalid(place, "a document has no data"))
         }
         (kind, _) => {
             let message = format!("{place}: a block of type {:?}; this model reads text only", shorten(kind));

@@ -20,7 +20,9 @@ pub(super) fn text_part(text: &str) -> Value {
 }
 
 fn call_item(id: &str, call_id: &str, name: &str, arguments: &str, status: &str) -> Value {
-    json!({ "id": id, "type": "function_call", "call_id": call_id, "name": name, "arguments": arguments, "status": status })
+    json!({
+        "id": id, "type": "function_call", "call_id": call_id, "name": name, "arguments": arguments, "status": status,
+    })
 }
 
 fn custom_item(id: &str, call_id: &str, name: &str, input: &str, status: &str) -> Value {

@@ -61,7 +61,7 @@ pub(super) fn simple(key: &str, value: &Value, at: &str) -> Result<Option<Value>
         "minimum" | "maximum" | "multipleOf" | "exclusiveMinimum" | "exclusiveMaximum" => {
             return error(at, format!("expected a number, not {}", kind(value)));
         }
-        "pattern" | "format" => return error(at, format!("expected a text, not {}", kind(value))),
+        "pattern" | "format" => return error(at, format!("expected a string, not {}", kind(value))),
         _ => return Ok(None), // an unknown keyword, or one that is handled elsewhere
     }))
 }
@@ -83,7 +83,7 @@ pub(super) fn types(value: &Value, at: &str) -> Result<Value, SchemaError> {
 /// Checks `enum`.
 fn values(value: &Value, at: &str) -> Result<Value, SchemaError> {
     match value {
-        Value::Array(list) if list.is_empty() => error(at, "the list is empty; no value could be chosen"),
+        Value::Array(list) if list.is_empty() => error(at, "the list is empty, so no value is valid"),
         Value::Array(_) => Ok(value.clone()),
         other => error(at, format!("expected a list of values, not {}", kind(other))),
     }
@@ -93,7 +93,7 @@ fn values(value: &Value, at: &str) -> Result<Value, SchemaError> {
 pub(super) fn alternatives(list: Value, key: &str, at: &str) -> Result<Value, SchemaError> {
     match key {
         "anyOf" | "oneOf" if list.as_array().is_some_and(Vec::is_empty) => {
-            error(at, "the list is empty; no schema could be met")
+            error(at, "the list is empty, so no value is valid")
         }
         _ => Ok(list),
     }

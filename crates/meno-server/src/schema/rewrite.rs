@@ -127,7 +127,7 @@ impl<'a> Rewriter<'a> {
     fn reference(&mut self, value: &Value, at: &str) -> Result<Value, SchemaError> {
         match value.as_str() {
             Some(text) => self.references.resolve(text, at).map(Value::from),
-            None => error(at, format!("expected a text, not {}", kind(value))),
+            None => error(at, format!("expected a string, not {}", kind(value))),
         }
     }
 

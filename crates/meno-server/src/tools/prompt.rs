@@ -112,7 +112,9 @@ impl Trial {
 fn probe_tool() -> Value {
     json!({ "type": "function", "function": {
         "name": "probe_function", "description": "probe",
-        "parameters": { "type": "object", "properties": { "probe_key": { "type": "integer", "description": "probe" } } },
+        "parameters": {
+            "type": "object", "properties": { "probe_key": { "type": "integer", "description": "probe" } },
+        },
     }})
 }
 

@@ -50,8 +50,8 @@ fn hermes_and_qwen() {
     );
     check(
         f,
-        "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, \"b\": [2, {\"c\": 3}]}}\n</tool_call>\n<tool_call>\n\
-         {\"arguments\": {}, \"name\": \"weather\"}\n</tool_call>",
+        "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, \"b\": [2, {\"c\": 3}]}}\n</tool_call>\n\
+         <tool_call>\n{\"arguments\": {}, \"name\": \"weather\"}\n</tool_call>",
         "",
         &[r#"add {"a": 1, "b": [2, {"c": 3}]}"#, "weather {}"],
     );
@@ -133,7 +133,10 @@ fn llama() {
     check(f, r#"{"name": "add", "parameters": {"a": 1}}"#, "", &[r#"add {"a": 1}"#]);
     check(
         f,
-        r#"<|python_tag|>{"name": "add", "parameters": {"a": 1}}; {"type": "function", "name": "weather", "parameters": {}}"#,
+        concat!(
+            r#"<|python_tag|>{"name": "add", "parameters": {"a": 1}}; "#,
+            r#"{"type": "function", "name": "weather", "parameters": {}}"#,
+        ),
         "",
         &[r#"add {"a": 1}"#, "weather {}"],
     );

@@ -135,7 +135,8 @@ async fn history_may_contain_thinking_calls_and_results() {
         {"role": "developer", "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}]},
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
-            {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Rome\"}"}}]},
+            {"id": "call_1", "type": "function",
+             "function": {"name": "weather", "arguments": "{\"city\": \"Rome\"}"}}]},
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
         {"role": "assistant", "reasoning": "so", "content": "It is sunny."},
         {"role": "user", "content": "thanks"},

@@ -289,7 +289,8 @@ async fn calls_of_custom_tools_contain_text() {
     }
     assert_eq!((name.as_str(), text.as_str()), ("say", input));
 
-    let tool = json!({"type": "custom", "name": "say", "format": {"type": "grammar", "syntax": "regex", "definition": "[ab]{2}"}});
+    let tool = json!({"type": "custom", "name": "say",
+                      "format": {"type": "grammar", "syntax": "regex", "definition": "[ab]{2}"}});
     let history = json!([{"role": "user", "content": "x"},
         {"type": "custom_tool_call", "call_id": "c1", "name": "say", "input": "ab"},
         {"type": "custom_tool_call_output", "call_id": "c1", "output": "said"}]);
@@ -343,7 +344,8 @@ async fn white_space_between_tokens_is_bounded() {
 #[tokio::test]
 async fn one_of_and_annotations_in_schemas() {
     let client = client();
-    let schema = json!({"oneOf": [{"type": "integer", "minimum": 1, "maximum": 5}, {"type": "integer", "minimum": 4, "maximum": 9}]});
+    let schema = json!({"oneOf": [{"type": "integer", "minimum": 1, "maximum": 5},
+                                  {"type": "integer", "minimum": 4, "maximum": 9}]});
     let reply = client.chat(plain(json!({"guided_json": schema}))).await;
     assert!((1..10).contains(&content(&reply).trim().parse::<i64>().unwrap()), "{reply}");
     let named = json!({"type": "object", "propertyNames": {"pattern": "^[xy]$"}, "minProperties": 1, "maxProperties": 1,

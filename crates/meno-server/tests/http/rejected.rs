@@ -70,7 +70,8 @@ async fn errors_use_the_names_of_the_client() {
         (chat, json!({"response_format": strict("(?=a)b")}), "response_format", "at #/pattern"),
         (
             "/v1/responses",
-            json!({"input": "x", "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "strange"}}}}),
+            json!({"input": "x",
+                   "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "strange"}}}}),
             "text.format",
             "at #/type",
         ),

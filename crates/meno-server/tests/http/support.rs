@@ -17,7 +17,8 @@ pub(crate) const TEMPLATE: &str = "\
 {%- if tools %}s:{{ tools | tojson }};<tool_call>{% endif -%}
 {%- for m in messages %}{{ m.role[0] }}:{{ m.content or '' }}\
 {%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.arguments | tojson }}</tool_call>{% endfor %};{% endfor -%}
-{%- if add_generation_prompt %}a:{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}{% endif %}";
+{%- if add_generation_prompt %}a:{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}\
+{% endif %}";
 
 pub(crate) const CONTEXT: usize = 600;
 

@@ -19,7 +19,7 @@ async function request(path, options) {
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServerError("unreachable", "The server does not answer.");
+    throw new ServerError("unreachable", "The server does not respond.");
   }
   if (!response.ok) throw await errorOf(response);
   return response;
@@ -108,7 +108,7 @@ export async function* streamChat(body, key, signal) {
   } finally {
     bytes.cancel().catch(() => {});
   }
-  if (!finished) throw new ServerError("broken", "The connection broke off in the middle of the answer.");
+  if (!finished) throw new ServerError("broken", "The connection was lost in the middle of the answer.");
 }
 
 async function read(bytes) {
@@ -116,7 +116,7 @@ async function read(bytes) {
     return await bytes.read();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServerError("broken", "The connection broke off in the middle of the answer.");
+    throw new ServerError("broken", "The connection was lost in the middle of the answer.");
   }
 }
 
@@ -150,8 +150,8 @@ export function explain(error) {
     case "busy": return { title: "The server is busy", text: `${error.message}${after}` };
     case "slow": return { title: "The answer took too long", text: error.message };
     case "long": return { title: "The conversation is too long", text: `${error.message} Start a new chat, or edit an earlier message.` };
-    case "broken": return { title: "The connection broke off", text: "What had arrived is kept. Continue from there, or try again." };
-    case "missing": case "refused": return { title: "The server would not take this", text: error.message, settings: true };
+    case "broken": return { title: "The connection was lost", text: "The text so far is kept. Continue from there, or try again." };
+    case "missing": case "refused": return { title: "The server rejected the request", text: error.message, settings: true };
     default: return { title: "The server failed", text: error.message };
   }
 }

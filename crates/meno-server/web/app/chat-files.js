@@ -28,7 +28,7 @@ function readChat(raw) {
   const number = (value, fallback = null) => (Number.isFinite(value) ? value : fallback);
   const messages = {};
   for (const [id, m] of Object.entries(raw?.messages ?? {})) {
-    if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged. Export the chats again where they are.");
+    if (!/^[a-zA-Z0-9]{1,64}$/.test(id) || (m?.role !== "user" && m?.role !== "assistant")) throw new Error("A message of this file is damaged. Export the chats again from the browser that has them.");
     messages[id] = { id, parent: m.parent === null ? null : string(m.parent), role: m.role, content: string(m.content), created: number(m.created, 0), revision: number(m.revision, 1) };
     if (m.role === "user") {
       const files = Array.isArray(m.files) ? m.files.filter((file) => typeof file?.name === "string" && typeof file.text === "string") : [];
@@ -40,10 +40,10 @@ function readChat(raw) {
   }
   const known = (id) => id === null || Object.hasOwn(messages, id);
   for (const message of Object.values(messages)) {
-    if (!known(message.parent)) throw new Error("A message of this file has lost the one before it. Export the chats again where they are.");
+    if (!known(message.parent)) throw new Error("A message of this file has no previous message. Export the chats again from the browser that has them.");
     const seen = new Set();
     for (let m = message; m; m = m.parent === null ? null : messages[m.parent]) {
-      if (seen.has(m.id)) throw new Error("The messages of this file form a circle. Export the chats again where they are.");
+      if (seen.has(m.id)) throw new Error("The messages of this file refer to each other in a circle. Export the chats again from the browser that has them.");
       seen.add(m.id);
     }
   }

@@ -28,7 +28,7 @@ export function character(c, before) {
     case "|": return bracket("|", "ord");
     case "!": return op("!", { lspace: "0", rspace: "0" });
     case "~": return as(space(0.25), "space");
-    case "#": case "$": throw new MathError(`“${c}” cannot stand here`);
+    case "#": case "$": throw new MathError(`“${c}” is not allowed here`);
     default: return /^[\p{S}\p{P}]$/u.test(c) ? op(c, { lspace: "0", rspace: "0" }) : h("mtext", null, c);
   }
 }

@@ -138,7 +138,7 @@ const UNITS = { em: 1, ex: 0.43, pt: 0.1, px: 0.0625, mm: 0.285, cm: 2.85, mu: 1
 
 function length(text) {
   const match = /^\s*(-?\d*\.?\d+)\s*(em|ex|pt|px|mm|cm|mu|in)/.exec(text);
-  if (!match) throw new MathError(`“${text}” is no length`);
+  if (!match) throw new MathError(`“${text}” is not a length`);
   const em = Number.parseFloat(match[1]) * UNITS[match[2]];
   return as(space(Math.max(-4, Math.min(em, 20)).toFixed(3)), "space");
 }

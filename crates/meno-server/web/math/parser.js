@@ -41,7 +41,7 @@ export class Parser {
 
   next() {
     const token = this.peek();
-    if (token === undefined) throw new MathError("it ends too early");
+    if (token === undefined) throw new MathError("it ends unexpectedly");
     this.at += 1;
     return token;
   }
@@ -131,7 +131,7 @@ export class Parser {
 
   color() {
     const name = this.raw().trim();
-    if (!/^(?:[a-zA-Z]{3,20}|#[0-9a-fA-F]{3,8})$/.test(name)) throw new MathError(`“${name}” is no colour`);
+    if (!/^(?:[a-zA-Z]{3,20}|#[0-9a-fA-F]{3,8})$/.test(name)) throw new MathError(`“${name}” is not a colour`);
     return name;
   }
 
@@ -258,7 +258,7 @@ export class Parser {
     const found = (token[0] === "\\" || "()[]".includes(token)) ? (T.OPENING.get(name) ?? T.CLOSING.get(name)) : undefined;
     const fence = token === "|" ? "|" : T.FENCES.get(name);
     const text = found ?? fence;
-    if (text === undefined) throw new MathError(`“${token}” is no bracket`);
+    if (text === undefined) throw new MathError(`“${token}” is not a bracket`);
     return text;
   }
 

@@ -73,7 +73,7 @@ impl PlainWeights {
     fn quantized(&self, p: Param) -> Option<&Quantized> {
         let name = &self.layout.info(p).name;
         let blocks = self.quantized[p.index()].as_ref();
-        assert!(blocks.is_some() == self.layout.is_quantized(p), "invariant: {name} got its blocks");
+        assert!(blocks.is_some() == self.layout.is_quantized(p), "invariant: {name} has its blocks");
         blocks
     }
 

@@ -140,7 +140,7 @@ impl PageTable {
             if shared.is_some_and(|page| self.refs[page as usize] == 1) {
                 continue;
             }
-            let page = self.free.pop().expect("invariant: whoever fills the batch left enough pages free");
+            let page = self.free.pop().expect("invariant: the caller left enough pages free");
             self.refs[page as usize] = 1;
             match shared {
                 None => self.tables[slot].push(page),

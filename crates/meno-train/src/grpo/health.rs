@@ -237,15 +237,17 @@ fn unjudged(cause: Cause, history: &History, slack: f64) -> Option<Found> {
         Cause::Unparsable => {
             let evidence =
                 if truncated == 0 { no_answer } else { format!("{no_answer}, and {truncated} were cut off") };
-            let advice = "The verifier finds nothing to judge, so nothing can be learned: ask for the form of the \
-                          answer (see task.template, task.prompt and task.system), or teach it with `meno sft` first";
+            let advice = "The verifier finds nothing to judge, so nothing can be learned: ask for a certain form of \
+                          the answer (task.template, task.prompt, task.system), or teach that form with `meno sft` \
+                          first";
             (recent.steps(), evidence, advice)
         }
         _ => {
             let evidence =
                 if unparsable == 0 { cut_off } else { format!("{cut_off}, and {unparsable} have no answer") };
-            let advice = "Nothing can be learned from answers without an end: raise grpo.max_completion_length, ask \
-                          for shorter ones (task.template), or see that the model writes its end-of-sequence token";
+            let advice = "Nothing can be learned from unfinished answers: raise grpo.max_completion_length, ask for \
+                          shorter answers (task.template), or make sure that the model writes its end-of-sequence \
+                          token";
             (recent.steps(), evidence, advice)
         }
     })
@@ -267,13 +269,13 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     let evidence =
         format!("in {equal} of {groups} groups all answers have the same reward ({n} of {answers} answers are right)");
     let advice = if right < 0.1 {
-        "There is nothing to prefer: the questions are too hard. Ask easier ones (task.name), say how to answer \
-         (task.template), sample more answers (grpo.num_generations), or teach traces first (`meno sft`)"
+        "No answer is better than another: the questions are too hard. Ask easier ones (task.name), explain how to \
+         answer (task.template), sample more answers (grpo.num_generations), or teach traces first (`meno sft`)"
     } else if right > 0.9 {
         "There is nothing left to learn from these questions: ask harder ones (task.name)"
     } else {
-        "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations or \
-         grpo.temperature, or set grpo.dynamic_sampling"
+        "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations \
+         or grpo.temperature, or set grpo.dynamic_sampling"
     };
     Some((recent.steps(), evidence, advice))
 }
@@ -297,7 +299,7 @@ fn length_explosion(history: &History, slack: f64) -> Option<Found> {
         percent(right(old)),
         percent(right(new))
     );
-    let advice = "They get longer without getting better: add \"cosine_length\", \"soft_overlong\" or \
+    let advice = "Answers get longer but not better: add \"cosine_length\", \"soft_overlong\" or \
                   \"repetition_penalty\" to grpo.reward_funcs, lower train.learning_rate, or set grpo.loss_type to \
                   \"dr_grpo\"";
     Some(((old[0].step, new[END - 1].step), evidence, advice))
@@ -322,8 +324,8 @@ fn entropy_collapse(history: &History, slack: f64) -> Option<Found> {
         "the entropy fell from {before:.3} to {now:.3} nats a token with {} of the answers right",
         percent(right)
     );
-    let advice = "Sampling hardly finds anything new any more: lower train.learning_rate, set grpo.epsilon_high to \
-                  0.28 or grpo.beta to 0.001, or raise grpo.temperature";
+    let advice = "Sampling rarely finds new answers: lower train.learning_rate, set grpo.epsilon_high to 0.28 or \
+                  grpo.beta to 0.001, or raise grpo.temperature";
     Some(((first[0].0, new[END - 1].0), evidence, advice))
 }
 
@@ -337,8 +339,8 @@ fn repetition(history: &History, slack: f64) -> Option<Found> {
         "{repetitive} of {answers} answers repeat more than {} of their 3-grams",
         percent(REPEATED_NGRAMS as f64)
     );
-    let advice = "They go round in circles: add \"repetition_penalty\" to grpo.reward_funcs, lower \
-                  train.learning_rate, or teach readable traces first (`meno sft`)";
+    let advice = "The answers loop: add \"repetition_penalty\" to grpo.reward_funcs, lower train.learning_rate, or \
+                  teach readable traces first (`meno sft`)";
     Some((recent.steps(), evidence, advice))
 }
 
@@ -363,7 +365,7 @@ fn held_out_flat(history: &History, slack: f64) -> Option<Found> {
         100.0 * score[0],
         100.0 * score[1]
     );
-    let advice = "What is learned pays in training and helps nowhere else: read the answers for a weakness of the \
+    let advice = "The model improves only on the training rewards: read the answers to find how they exploit the \
                   rewards (grpo.reward_funcs), use more questions (task.name), set grpo.beta to 0.001, or stop and \
                   take the best checkpoint";
     Some(((measures[0].step, measures[MEASURES - 1].step), evidence, advice))

@@ -128,9 +128,10 @@ pub(super) fn of_task(task: &TaskSection) -> Vec<Condition> {
 /// `[task]` and the question settings of fine-tuning, which only affect held-out questions.
 pub(super) fn of_questions(eval: &Evaluate, task: &TaskSection) -> Vec<Condition> {
     let asked = eval.eval_task.is_some() && eval.eval_steps > 0;
-    let mut all = vec![when(asked, &["task.*"], "has no effect: no `eval.eval_task` is asked")];
+    let mut all =
+        vec![when(asked, &["task.*"], "has no effect: there is no `eval.eval_task`, or `eval.eval_steps` is 0")];
     if asked {
-        all.push(when(false, &["task.name"], "has no effect: `eval.eval_task` says what is asked"));
+        all.push(when(false, &["task.name"], "has no effect: the held-out questions come from `eval.eval_task`"));
         all.extend(of_task(&TaskSection { name: eval.eval_task.clone().unwrap_or_default(), ..task.clone() }));
     } else if eval.eval_steps > 0 {
         const SAMPLING: &[&str] = &[
@@ -146,7 +147,7 @@ pub(super) fn of_questions(eval: &Evaluate, task: &TaskSection) -> Vec<Condition
         ];
         let loss = eval.metric_for_best_model == Metric::Loss;
         let keys = if loss { &SAMPLING[..SAMPLING.len() - 1] } else { SAMPLING };
-        all.push(when(false, keys, "has no effect: no `eval.eval_task` is asked, only the loss is measured"));
+        all.push(when(false, keys, "has no effect: there is no `eval.eval_task`, so only the loss is measured"));
     }
     all
 }
@@ -159,7 +160,7 @@ pub(super) fn of_sample(sample: &RejectionSampling) -> Vec<Condition> {
 /// `[distill]`: either a teacher is sampled, or traces are given.
 pub(super) fn of_traces(distill: &DistillSection, sample: &RejectionSampling, task: &TaskSection) -> Vec<Condition> {
     if distill.traces.is_some() {
-        return vec![when(false, &["sample.*"], "has no effect: the traces of `distill.traces` are there")];
+        return vec![when(false, &["sample.*"], "has no effect: `distill.traces` is set, so no teacher is sampled")];
     }
     [of_sample(sample), of_task(task)].concat()
 }

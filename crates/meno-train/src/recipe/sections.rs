@@ -126,7 +126,7 @@ impl TaskSection {
     /// Checks the settings.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.template.as_ref().filter(|t| !t.contains("{question}")) {
-            Some(template) => Err(refused("task.template", template, "expected a text with {question} in it")),
+            Some(template) => Err(refused("task.template", template, "expected a string that contains {question}")),
             None => Ok(()),
         }
     }

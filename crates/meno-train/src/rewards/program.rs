@@ -3,8 +3,9 @@
 //! One process serves the whole run. For every answer of a rollout it receives one line on its standard input,
 //!
 //! ```json
-//! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en", "index": 0,
-//!  "tokens": 14, "truncated": false, "verdict": "right", "record": {"question": "What is 1+1?", "answer": "2"}}
+//! {"id": 0, "question": "What is 1+1?", "prompt": "…", "completion": "<think>…", "answer": "2", "language": "en",
+//!  "index": 0, "tokens": 14, "truncated": false, "verdict": "right",
+//!  "record": {"question": "What is 1+1?", "answer": "2"}}
 //! ```
 //!
 //! where `record` is the whole record of the data file, without nulls (`{}` for a task that generates its questions).
@@ -85,7 +86,9 @@ impl Program {
     ) -> Result<Attempt, Error> {
         if let Some(line) = process.unasked() {
             let line = shortened(&line);
-            return Err(self.error(format!("wrote {line:?} without being asked: one line for each answer, no more")));
+            return Err(self.error(format!(
+                "wrote {line:?} when no answer was waiting: expected one line for each answer and no others"
+            )));
         }
         let all = scores.len() + lines.len();
         let (mut last, mut slowest) = (Instant::now(), AFTER[0]);
@@ -97,7 +100,8 @@ impl Program {
                     let id = scores.len();
                     let score = number_of(&line, id).map_err(|wrong| {
                         self.error(format!(
-                            "wrote {wrong} for answer {} of {all} (id {id}), expected a number or {{\"reward\": number}}",
+                            "wrote {wrong} for answer {} of {all} (id {id}), expected a number or {{\"reward\": \
+                             number}}",
                             id + 1
                         ))
                     })?;
@@ -113,17 +117,19 @@ impl Program {
                 Event::TimedOut => {
                     let seconds = self.timeout.as_secs_f32();
                     Some(Attempt::Failed(format!(
-                        "wrote nothing for {seconds} s (does it flush its output, and answer before its input ends?)"
+                        "wrote nothing for {seconds} s (check that it flushes its output and does not wait for the end \
+                         of its input) for"
                     )))
                 }
-                Event::Ended(how) => Some(Attempt::Failed(format!("ended ({how}) before it had answered"))),
+                Event::Ended(how) => Some(Attempt::Failed(format!("ended ({how}) before it scored"))),
             })
         })?;
         match progress {
             // A program that writes two lines per answer is still writing the earlier ones when the last reply arrives.
             Attempt::Done => match process.unasked_within(slowest.min(AFTER[1])) {
                 Some(line) => Err(self.error(format!(
-                    "wrote {:?} after the {all} lines for {all} answers: one line for each answer, no more",
+                    "wrote {:?} after the {all} lines for {all} answers: expected one line for each answer and no \
+                     others",
                     shortened(&line)
                 ))),
                 None => Ok(Attempt::Done),

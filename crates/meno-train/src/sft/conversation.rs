@@ -184,7 +184,7 @@ impl<'a> Answer<'a> {
     /// Returns the content alone, if the template renders the answer in a way that no generation prompt leads to.
     fn as_it_is(&self) -> Result<String, String> {
         if self.message.extra.contains_key("tool_calls") {
-            return Err("the chat template writes earlier turns otherwise once this call of tools follows".into());
+            return Err("the chat template renders earlier turns differently when this tool call follows".into());
         }
         Ok(self.content().to_owned())
     }
@@ -205,9 +205,11 @@ impl<'a> Answer<'a> {
             return Ok(format!("{head}{space}{rest}"));
         }
         if !opened && !self.template.source().contains(CLOSE) {
-            return Err("the chat template drops its thought (reasoning_content), and has no form for one: write the \
-                        thought into `content`, in the form that the model is to learn"
-                .into());
+            return Err(
+                "the chat template drops its thought (reasoning_content) and has no format for thoughts: write the \
+                 thought into `content`, in the format that the model should learn"
+                    .into(),
+            );
         }
         let text = thought.text.trim_matches('\n');
         let open = if opened { String::new() } else { format!("{OPEN}\n") };
@@ -229,7 +231,8 @@ impl<'a> Answer<'a> {
             marked[i].content = PROBE.into();
             if !self.render(&marked, true)?.contains(PROBE) {
                 return Err(format!(
-                    "the chat template does not write the message of role {:?} before it: put its text into a user message",
+                    "the chat template does not write the message of role {:?} before it: put its text into a user \
+                     message",
                     message.role
                 ));
             }

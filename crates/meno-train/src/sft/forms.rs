@@ -137,10 +137,12 @@ impl Record {
         match (list("prompt")?, list("completion")?) {
             (None, None) => {
                 if let Some(key) = THOUGHTS.iter().find(|key| self.has(key)) {
-                    return Err(format!("`{key}` beside a text: put the thought into `completion`, or use messages"));
+                    return Err(format!(
+                        "`{key}` next to a string: put the thought into `completion`, or use messages"
+                    ));
                 }
                 if let Some(key) = BESIDE.iter().find(|key| self.has(key)) {
-                    return Err(format!("`{key}` beside a text: put it into `prompt`, or use messages"));
+                    return Err(format!("`{key}` next to a string: put it into `prompt`, or use messages"));
                 }
                 Ok(Form::Text { prompt: self.text("prompt")?, completion: self.text("completion")? })
             }
@@ -150,7 +152,7 @@ impl Record {
                 all.extend(turns(&completion, "completion", template)?);
                 self.chat(all, None)
             }
-            _ => Err("`prompt` and `completion`: expected two texts, or two lists of messages".into()),
+            _ => Err("`prompt` and `completion`: expected two strings, or two lists of messages".into()),
         }
     }
 
@@ -159,7 +161,7 @@ impl Record {
         let mut earlier = Vec::new();
         if let Some(history) = self.0.get("history") {
             let history = parsed(history.clone(), "history")?;
-            let expected = || format!("`history` is {history}, expected a list of pairs of texts");
+            let expected = || format!("`history` is {history}, expected a list of pairs of strings");
             for pair in history.as_array().ok_or_else(expected)? {
                 match pair.as_array().map(Vec::as_slice) {
                     Some([Value::String(question), Value::String(answer)]) => {
@@ -194,7 +196,7 @@ impl Record {
         if self.has("system") {
             let system = self.text("system")?;
             if turns.first().is_some_and(|t| t.message.role == "system") {
-                return Err("has a `system` and a message of the system: expected one of them".into());
+                return Err("has a `system` and a system message: expected one of them".into());
             }
             turns.insert(0, said("system", &system));
         }

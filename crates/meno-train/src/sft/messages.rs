@@ -209,7 +209,7 @@ fn text_of(value: Value, place: &str) -> Result<String, String> {
         Value::Array(parts) => {
             let text = |(i, part): (usize, &Value)| match (part["type"].as_str(), part["text"].as_str()) {
                 (Some("text") | None, Some(text)) => Ok(text.to_owned()),
-                (kind, _) => Err(format!("`{place}[{i}]` is a part of type {kind:?}; only texts are trained on")),
+                (kind, _) => Err(format!("`{place}[{i}]` is a part of type {kind:?}; only text parts are trained on")),
             };
             parts.iter().enumerate().map(text).collect()
         }

@@ -123,7 +123,7 @@ impl Account {
         if self.unanswered.count > 0 {
             let Named { count, .. } = self.unanswered;
             notes.push(format!(
-                "{count} conversations end with messages that no answer follows and that nothing is learned of: {}",
+                "{count} conversations end with messages that no answer follows; these messages are not trained on: {}",
                 self.unanswered
             ));
         }

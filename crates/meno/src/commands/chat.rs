@@ -25,9 +25,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The end of the `--help` text.
 const MORE: &str = "\
-At the prompt Ctrl-C clears the line and leaves when pressed twice, Ctrl-D leaves; both offer to save. While the model \
-writes, Ctrl-C stops the answer. Lines are kept in $XDG_STATE_HOME/meno/chat_history (~/.local/state), for you alone; \
-one that begins with a blank is not.";
+At the prompt, Ctrl-C clears the line; Ctrl-C twice or Ctrl-D exits and offers to save the conversation. While the \
+model writes, Ctrl-C stops the answer. Input lines are saved in $XDG_STATE_HOME/meno/chat_history (by default in \
+~/.local/state), readable by you alone; lines that begin with a space are not saved.";
 
 /// Arguments of `meno chat`.
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,8 @@ pub(crate) struct Args {
     /// API key of that server [default: the environment variable OPENAI_API_KEY]
     #[arg(long, value_name = "KEY", requires = "url")]
     api_key: Option<String>,
-    /// Answer this prompt and what is piped in, then exit; `-` is what is piped in alone
+    /// Answer this prompt, followed by standard input if it is piped, then exit; `-` reads the prompt from standard
+    /// input
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// System prompt: instructions that come before the conversation
@@ -55,7 +56,7 @@ pub(crate) struct Args {
     /// Show the model's thinking in full instead of folding it away
     #[arg(long)]
     think: bool,
-    /// Keep no history of lines between sessions, and read none
+    /// Neither read nor write the history of input lines
     #[arg(long)]
     no_history: bool,
 }

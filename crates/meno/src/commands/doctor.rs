@@ -12,12 +12,12 @@ use report::{Report, Section};
 /// Arguments of `meno doctor`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Shows what the processor has and which kernels that chooses, memory and its limits, huge pages, disks, the hub and its \
-cache, GPUs, each wall of the sandbox that --sandbox needs to run programs with the compilers that it can use, and \
-measured speeds beside the speeds that such a processor should reach, with advice about what is wrong.
-The exit code is 1 if --sandbox would refuse.")]
+Shows the features of the processor and the kernels that are chosen for it, memory and its limits, huge pages, disks, \
+the hub and its cache, GPUs, each layer of the sandbox that --sandbox uses to run programs, the languages that it can \
+run, and measured speeds next to the speeds that are expected of such a processor. Problems come with advice.
+The exit code is 1 if --sandbox cannot run programs.")]
 pub(crate) struct Args {
-    /// Do not measure speeds, and do not ask the hub
+    /// Do not measure speeds and do not contact the hub
     #[arg(long)]
     quick: bool,
     /// Print everything as JSON

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// arithmetic (the default), countdown, or a data file of questions and answers (task.name)
     #[arg(long, value_name = "NAME|FILE")]
     task: Option<String>,
-    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json has its own (task.prompt)
+    /// Form of the prompt: chat, r1_zero or plain; a model with a meno.json brings its own (task.prompt)
     #[arg(long, value_name = "FORM")]
     prompt: Option<String>,
     /// Run the programs in answers inside a sandbox, for files of programming problems (task.sandbox)
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Number of problems [default: all of a file, else 200] (eval.num_problems)
     #[arg(long, value_name = "N")]
     problems: Option<u64>,
-    /// Samples of each problem [default: 4] (eval.num_samples)
+    /// Samples per problem [default: 4] (eval.num_samples)
     #[arg(short, long, value_name = "N")]
     k: Option<usize>,
     /// Sampling temperature; 0 always takes the most likely token [default: 0.6] (eval.temperature)
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// Sample from the most likely tokens whose probabilities add up to this [default: 0.95] (eval.top_p)
     #[arg(long, value_name = "P")]
     top_p: Option<f32>,
-    /// Most tokens of a response, e.g. 512 or 4k [default: 512] (eval.max_completion_length)
+    /// Maximum number of tokens in a response, e.g. 512 or 4k [default: 512] (eval.max_completion_length)
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     max_tokens: Option<usize>,
     /// Seed of the sampling [default: 0] (eval.seed)
@@ -69,7 +69,8 @@ pub(crate) struct Args {
     /// Concurrent sequences [default: 32] (eval.max_sequences)
     #[arg(long, value_name = "N")]
     max_sequences: Option<usize>,
-    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for what is not quantized)
+    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for matrices that are not
+    /// quantized)
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
     /// Write every response to this file, one line per problem (eval.out)
@@ -87,7 +88,7 @@ pub(crate) struct Args {
     /// Continue with the file of --out
     #[arg(long)]
     resume: bool,
-    /// Write over the file of --out if it already exists
+    /// Overwrite the file of --out if it already exists
     #[arg(long, conflicts_with = "resume")]
     force: bool,
     /// Print the figures as JSON
@@ -139,7 +140,7 @@ impl Args {
             *path = open::model(path)?;
         }
         if self.resume && recipe.eval.out.is_none() {
-            bail!("--resume continues the file of --out (eval.out), and there is none");
+            bail!("--resume continues the file of --out (eval.out), but --out is not given");
         }
         Ok(recipe)
     }
@@ -219,8 +220,8 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     }
     if stopped {
         let how = match &recipe.eval.out {
-            Some(out) => format!("which {} holds; the same command with --resume continues from there", out.display()),
-            None => "and the answers are lost; --out FILE keeps them".to_owned(),
+            Some(out) => format!("saved in {}; continue with the same command and --resume", out.display()),
+            None => "answers not saved (use --out FILE to save them)".to_owned(),
         };
         eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());
         std::process::exit(interrupt::exit_code());

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// The end of the `--help` text.
 const MORE: &str = "\
-Ctrl-C ends the answer where it is: what was written stays on standard output (finish_reason \"cancelled\" with --json), \
+Ctrl-C stops the answer: the text so far stays on standard output (finish_reason \"cancelled\" with --json), \
 and the exit code is 130.";
 
 /// Arguments of `meno generate`.
@@ -49,7 +49,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 fn generate(args: &Args) -> Result<()> {
-    ensure!(args.n > 0, "-n 0: at least one answer is needed");
+    ensure!(args.n > 0, "-n 0: expected at least 1");
     let text = prompt(args)?;
     let path = args.model.name.or_newest()?;
     let mut session = args.model.session(&path, args.n.min(64))?;
@@ -90,7 +90,7 @@ fn generate(args: &Args) -> Result<()> {
         }
         let guesses = match session.generator.stats() {
             Stats { drafted: 0, .. } => String::new(),
-            Stats { drafted, accepted, .. } => format!(", {accepted} of {drafted} guesses right"),
+            Stats { drafted, accepted, .. } => format!(", {accepted} of {drafted} drafted tokens accepted"),
         };
         eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s{guesses}");
     }
@@ -106,7 +106,7 @@ fn prompt(args: &Args) -> Result<String> {
         return Ok(text.clone());
     }
     let piped = !std::io::stdin().is_terminal();
-    ensure!(args.prompt.is_some() || piped, "there is no prompt; give one with -p, or pipe it in");
+    ensure!(args.prompt.is_some() || piped, "no prompt given; use -p, or pipe it in");
     let text = crate::stdin::read()?;
     ensure!(!text.is_empty(), "standard input holds no prompt; give one with -p, or pipe it in");
     Ok(text)

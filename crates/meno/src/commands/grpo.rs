@@ -14,7 +14,7 @@ Rewards (grpo.reward_funcs): accuracy, format, language_consistency, cosine_leng
 or ./PROGRAM, which reads answers as JSON lines and writes a number for each.
 Held-out questions: eval.eval_steps and eval.eval_task measure them during training; the best model is kept in best/ \
 of run.output_dir.
-A run that learns nothing warns, with the figures that show it. All of this: docs/recipes.md.";
+A run that learns nothing prints a warning with the figures that show it. Details: docs/recipes.md.";
 
 /// Arguments of `meno grpo`.
 #[derive(clap::Args, Debug)]

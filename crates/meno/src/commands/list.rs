@@ -9,9 +9,9 @@ use unicode_width::UnicodeWidthStr;
 /// Arguments of `meno list`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The cache is the one that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or \
-~/.cache/huggingface/hub). A NAME is what -m and `meno rm` take; one with @COMMIT is an older \
-version of a model that was pulled again since.")]
+The cache is that of Python's huggingface_hub ($HF_HUB_CACHE, $HF_HOME/hub or \
+~/.cache/huggingface/hub). -m and `meno rm` accept each NAME; a NAME with @COMMIT is an \
+older version of a model that was pulled again later.")]
 pub(crate) struct Args {
     /// Print the models as JSON
     #[arg(long)]
@@ -27,7 +27,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     if models.is_empty() {
-        eprintln!("no models in {}; `meno pull ORG/NAME:QUANT` brings one", cache.directory().display());
+        eprintln!("no models in {}; `meno pull ORG/NAME:QUANT` downloads one", cache.directory().display());
         return Ok(());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());

@@ -28,13 +28,13 @@ pub(crate) struct Args {
     /// The safetensors file to write: tensor `logits`, [tokens, vocabulary], f32
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Write over FILE if it already exists
+    /// Overwrite FILE if it already exists
     #[arg(long)]
     force: bool,
     /// Number format of the matrix products (auto: f32 for what is not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
-    /// Decode MLA over the latent; the logits then agree to 1e-5 instead of to the bit
+    /// Compute MLA over the latent vectors (absorbed); the logits then agree to 1e-5 instead of bit by bit
     #[arg(long)]
     absorbed: bool,
     #[command(flatten)]

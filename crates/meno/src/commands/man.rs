@@ -10,7 +10,7 @@ pub(crate) struct Args {
     /// Directory to write the pages to: meno.1, meno-chat.1, …
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// Write over pages that already exist
+    /// Overwrite pages that already exist
     #[arg(long)]
     force: bool,
 }

@@ -20,13 +20,13 @@ pub(crate) struct Args {
     /// The text file to predict
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Window: tokens that are scored together
+    /// Window length: number of tokens that are scored together
     #[arg(long, default_value = "512", value_name = "TOKENS", value_parser = size)]
     context: usize,
-    /// Most windows [default: the whole text]
+    /// Maximum number of windows [default: the whole text]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// Number format of the matrix products (auto: f32 for what is not quantized)
+    /// Number format of the matrix products (auto: f32 for matrices that are not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 /// Arguments of `meno pull`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Files go to the cache that Python's huggingface_hub keeps ($HF_HUB_CACHE, $HF_HOME/hub or \
+Files go to the cache of Python's huggingface_hub ($HF_HUB_CACHE, $HF_HOME/hub or \
 ~/.cache/huggingface/hub). They are checked against the hub's digests; an interrupted download \
 continues where it stopped. $HF_TOKEN gives access to gated and private models, $HF_ENDPOINT names \
 a mirror, $HF_HUB_OFFLINE=1 uses the cache only. REVISION is a branch, a tag or a commit instead of the main branch. \

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 /// What has to be asked for: it destroys something.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct Over {
-    /// Write over an output that already exists
+    /// Overwrite an output that already exists
     #[arg(long)]
     pub(crate) force: bool,
     /// Quantize weights that are quantized already, which loses quality: the original weights give a better file
@@ -81,8 +81,8 @@ pub(crate) fn write(
         if over.allow_requantize { Vec::new() } else { writing::requantized(&checkpoint, &plan, lora.is_some()) };
     if let Some(first) = again.first() {
         bail!(
-            "{}: is quantized already ({} of {} tensors, {first} the first): quantizing it again as {} loses quality. \
-             Start from the original weights, or ask for it with --allow-requantize",
+            "{}: is quantized already ({} of {} tensors; {first} is the first): quantizing it again as {} loses \
+             quality. Start from the original weights, or use --allow-requantize",
             model.display(),
             again.len(),
             plan.len(),

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 /// Arguments of `meno replicate`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Directory of models, curves and the report; an interrupted run continues there [default: runs/replicate-seedN]
+    /// Directory for models, curves and the report; an interrupted run continues there [default: runs/replicate-seedN]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Seed of everything random: data, weights, sampling
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Print plain lines instead of the live view
     #[arg(long)]
     plain: bool,
-    /// Print the recipe and how long each stage will take, and stop
+    /// Print the recipe and how long each stage will take, then exit
     #[arg(long)]
     dry_run: bool,
 }

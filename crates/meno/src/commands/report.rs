@@ -11,10 +11,10 @@ pub(crate) struct Args {
     /// The directory of a finished `meno replicate`
     #[arg(value_name = "DIR")]
     run: PathBuf,
-    /// Where report.html, report.json and report-card.svg go [default: DIR]
+    /// Directory for report.html, report.json and report-card.svg [default: DIR]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write over a report in the directory of --out
+    /// Overwrite a report in the directory of --out
     #[arg(long)]
     force: bool,
 }

@@ -8,13 +8,13 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 /// Arguments of `meno rm`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Removes from the cache of the hub's models and from nowhere else. Content that another version of \
-the model in the cache uses as well stays.")]
+Removes files only from the cache of hub models. Files that another cached version of the model \
+also uses are kept.")]
 pub(crate) struct Args {
     /// Models, as `meno list` shows them
     #[arg(value_name = "ORG/NAME[:QUANT]", required = true)]
     models: Vec<String>,
-    /// Do not ask
+    /// Remove without asking
     #[arg(short, long)]
     yes: bool,
 }
@@ -27,7 +27,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for removal in removals {
         let (what, size) = (removal.what.clone(), bytes(removal.bytes));
         if !args.yes && !asked(&format!("remove {what} ({size})? [y/N] "))? {
-            eprintln!("{what} stays");
+            eprintln!("kept {what}");
             continue;
         }
         removal.run().with_context(|| format!("cannot remove {what}"))?;
@@ -46,7 +46,9 @@ fn removal(cache: &Cache, model: &str) -> Result<Removal> {
 /// Asks a question; true if the user answers yes.
 fn asked(question: &str) -> Result<bool> {
     if !stdin().is_terminal() {
-        bail!("nobody can be asked here: --yes removes without asking");
+        bail!(
+            "standard input is not a terminal, so there is no question to confirm: use --yes to remove without asking"
+        );
     }
     eprint!("{question}");
     stderr().flush()?;

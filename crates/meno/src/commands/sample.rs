@@ -158,7 +158,7 @@ impl Output {
                 );
             }
             state = serde_json::from_str(&text).with_context(|| state_path.display().to_string())?;
-            let instead = "its traces stay as they are";
+            let instead = "its traces are kept";
             training::check_resume::<SampleRecipe>(&state_path, state.inputs.as_ref(), &inputs, instead)?;
             kept = earlier(&path, &state, task)?;
         }

@@ -32,29 +32,29 @@ pub(crate) struct Args {
     /// Port to listen on; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     port: u16,
-    /// Name of the model in the API (repeatable: requests may use any of them, answers have the first) [default: its file
-    /// or directory name]
+    /// Name of the model in the API (repeatable: requests may use any of the names, answers use the first) [default:
+    /// its file or directory name]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     name: Vec<String>,
     /// Concurrent sequences: how many answers are generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
-    /// Requests that may wait for a free sequence; more are refused with status 429
+    /// Requests that may wait for a free sequence; further requests are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 128)]
     queue: usize,
-    /// Running and waiting answers of one client (one API key or address) [default: 3/4 of parallel + queue]
+    /// Maximum number of running and waiting answers per client (API key or address) [default: 3/4 of parallel + queue]
     #[arg(long, value_name = "N")]
     per_client: Option<usize>,
-    /// Open connections in all
+    /// Maximum number of open connections
     #[arg(long, value_name = "N", default_value_t = 1024)]
     connections: usize,
-    /// Open connections of one address
+    /// Maximum number of open connections per address
     #[arg(long, value_name = "N", default_value_t = 256)]
     connections_per_address: usize,
     /// Size of the KV cache in tokens, cached prompt prefixes included, e.g. 64k [default: parallel × context]
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     cache_tokens: Option<usize>,
-    /// Save cached prompt prefixes to this file at the end and load them at the start
+    /// Save cached prompt prefixes to this file at exit and load them at startup
     #[arg(long, value_name = "FILE")]
     prefix_cache: Option<PathBuf>,
     /// Time limit of a request, in seconds
@@ -75,19 +75,19 @@ pub(crate) struct Args {
     /// Private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Most tokens of thinking, for requests that set no budget
+    /// Maximum number of thinking tokens for requests that set no budget
     #[arg(long, value_name = "TOKENS", value_parser = size)]
     thinking_budget: Option<usize>,
-    /// Do not end thinking that repeats itself
+    /// Do not stop thinking that repeats itself
     #[arg(long)]
     no_loop_breaker: bool,
 }
 
 /// Runs `meno serve`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    ensure!(args.parallel > 0, "--parallel 0: at least one answer at once is needed");
-    ensure!(args.per_client != Some(0), "--per-client 0: at least one answer at once is needed");
-    ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: at least one is needed");
+    ensure!(args.parallel > 0, "--parallel 0: expected at least 1");
+    ensure!(args.per_client != Some(0), "--per-client 0: expected at least 1");
+    ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: expected at least 1");
     exit::survive_closed_connections();
     let path = args.model.name.or_newest()?;
     args.check(&path)?;
@@ -98,7 +98,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // The model's name is known only after loading.
     let name = OnceCell::new();
     let load = |address: SocketAddr, loading: &Loading| {
-        eprintln!("loading {}; {}://{address} answers 503 until it is done", path.display(), scheme(https));
+        eprintln!("loading {}; {}://{address} answers 503 until it is loaded", path.display(), scheme(https));
         let server = load(&args, options, &path, &mut |read, of| loading.progress(read, of))?;
         let _ = name.set(server.model.name.clone());
         Ok(server)
@@ -192,10 +192,11 @@ fn greet(name: &str, address: SocketAddr, tls: bool, open: bool) {
     println!("{name} is served at {scheme}://{address}");
     if std::io::stdout().is_terminal() {
         println!(
-            "  page  {scheme}://{address}/\n  API   {scheme}://{address}/v1    (OpenAI's)\n  stop  Ctrl-C; answers that run are finished"
+            "  page  {scheme}://{address}/\n  API   {scheme}://{address}/v1    (OpenAI's)\n  \
+             stop  Ctrl-C; running answers are finished first"
         );
     }
     if open && !address.ip().is_loopback() {
-        eprintln!("warning: anybody who reaches {address} can use this server; --api-key asks for a key");
+        eprintln!("warning: anyone who can reach {address} can use this server; use --api-key to require a key");
     }
 }

@@ -13,9 +13,9 @@ use meno_train::{Sft, Train};
 
 /// The end of the `--help` text.
 const MORE: &str = "\
-Held out: eval.eval_steps with eval.eval_files (examples, whose loss is measured) or eval.eval_task (questions, whose \
-score is); the best model is kept in best/ of run.output_dir.
-What data files may hold, and how it is read: docs/recipes.md.";
+Held-out data: eval.eval_steps with eval.eval_files (examples, whose loss is measured) or eval.eval_task (questions, \
+whose score is); the best model is kept in best/ of run.output_dir.
+The formats of data files: docs/recipes.md.";
 
 /// Arguments of `meno sft`.
 #[derive(clap::Args, Debug)]
@@ -83,7 +83,8 @@ pub(super) fn dataset(files: &[DataFile], text: &TextAssets, train: &Train, sft:
     if sft.num_train_epochs > 0.0 && train.warmup_steps > steps {
         let warmup = train.warmup_steps;
         eprintln!(
-            "note: `train.warmup_steps` = {warmup} is more than the run's {steps} steps: the learning rate never reaches its peak"
+            "note: `train.warmup_steps` = {warmup} is more than the run's {steps} steps: the learning rate never \
+             reaches its peak"
         );
     }
     Ok(data)

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
   {\"gold\": \"\\\\frac{1}{2}\", \"response\": \"… \\\\boxed{0.5}\"}
   {\"question\": {a line of a dataset}, \"response\": \"…\"}
 and gives one line of output: verdict (right, wrong, truncated, unparsable), extracted, marker, gold and response as \
-they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true marks a \
-response that ran into its length limit.
+they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true \
+marks a response that ran into its length limit.
 
   meno verify answers.jsonl
   meno verify programs.jsonl --sandbox
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Write the results to this file [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write over that file if it already exists
+    /// Overwrite the file of --out if it already exists
     #[arg(long, requires = "out")]
     force: bool,
 }
@@ -192,7 +192,7 @@ impl std::fmt::Display for Tally {
         let [right, wrong, truncated, unparsable] = self.verdicts;
         write!(f, "{right} right, {wrong} wrong, {truncated} truncated, {unparsable} unparsable")?;
         if self.stated > 0 {
-            write!(f, "; {} of {} stated verdicts agree", self.stated - self.disagreements, self.stated)?;
+            write!(f, "; {} of {} given verdicts agree", self.stated - self.disagreements, self.stated)?;
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ impl Client {
         }
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let hint = match self.token {
-            Some(_) => "the token that is set may not read it",
+            Some(_) => "the token that is set has no access to it",
             None => "no token is set: make one at https://huggingface.co/settings/tokens and set HF_TOKEN",
         };
         let (repo_id, endpoint) = (repo_id.to_owned(), self.endpoint.clone());

@@ -82,13 +82,13 @@ pub enum Error {
         hint: &'static str,
     },
     /// The hub asks for fewer requests.
-    #[error("{endpoint} asks to wait before more is pulled (status 429): try again later")]
+    #[error("{endpoint} limits the rate of downloads (status 429): try again later")]
     TooManyRequests {
         /// The address of the hub.
         endpoint: String,
     },
     /// The list of a repository's files cannot be used: it is not what the hub sends, or it is hostile.
-    #[error("{repo_id}: what {endpoint} lists cannot be used: {what}")]
+    #[error("{repo_id}: the file list of {endpoint} cannot be used: {what}")]
     InvalidListing {
         /// The repository.
         repo_id: String,
@@ -108,7 +108,7 @@ pub enum Error {
         files: String,
     },
     /// The index of a checkpoint names a shard that the repository lacks.
-    #[error("{name}: {index} names {shard}, which is not there")]
+    #[error("{name}: {index} lists {shard}, which the model does not have")]
     MissingShard {
         /// The name of the model.
         name: String,
@@ -128,7 +128,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The server ends a file early, again and again.
-    #[error("{file}: the server ends the file at {received} of {size} bytes")]
+    #[error("{file}: the server sent only {received} of {size} bytes, repeatedly; try again later")]
     Truncated {
         /// The file, `ORG/NAME/FILE`.
         file: String,
@@ -139,8 +139,8 @@ pub enum Error {
     },
     /// A file does not have the digest that the hub lists; it was removed.
     #[error(
-        "{file}: the file that came has the digest {found}, the hub lists {expected}: it was changed on its way or the \
-         server is broken; it was removed, try again"
+        "{file}: the downloaded file has the digest {found}, but the hub lists {expected}: it was changed in transit or \
+         the server is broken; it was removed, try again"
     )]
     DigestMismatch {
         /// The file, `ORG/NAME/FILE`.
@@ -154,7 +154,7 @@ pub enum Error {
     #[error("the download was cancelled")]
     Cancelled,
     /// `HF_HUB_OFFLINE` is set, and the cache does not hold the model.
-    #[error("{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not hold it whole", cache.display())]
+    #[error("{name}: HF_HUB_OFFLINE is set, and the cache ({}) does not have all of its files", cache.display())]
     OfflineModeIsEnabled {
         /// The name of the model.
         name: String,
@@ -182,7 +182,7 @@ pub enum Error {
         others: Vec<String>,
     },
     /// A place of the cache is a link or a file where a directory is expected. Removal does not follow it.
-    #[error("{}: is no directory of the cache; remove it yourself", path.display())]
+    #[error("{}: is not a directory of the cache; remove it yourself", path.display())]
     NotADirectory {
         /// The place.
         path: PathBuf,

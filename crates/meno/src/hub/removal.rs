@@ -80,7 +80,7 @@ impl Removal {
     /// Removes an entire repository, including the lock files with which processes wait for each other.
     fn of_repository(repo_id: &str, repo: &CachedRepo, root: &Path) -> Removal {
         let locks = root.join(".locks").join(repo.directory.file_name().unwrap_or_default());
-        let what = format!("{repo_id}, all of it");
+        let what = format!("{repo_id}, all files");
         let mut removal = Removal { what, root: root.to_owned(), ..Removal::default() };
         removal.take_tree(&repo.directory);
         removal.take_tree(&locks);

@@ -54,7 +54,7 @@ impl RepoInfo {
             serde_json::from_slice(json).map_err(|e| format!("it does not answer as the hub does: {e}"))?;
         let id = (7..=64).contains(&answer.sha.len()) && answer.sha.bytes().all(|b| b.is_ascii_hexdigit());
         if !id {
-            return Err(format!("the commit {:?} is none", answer.sha));
+            return Err(format!("{:?} is not a commit hash", answer.sha));
         }
         let files = answer.siblings.into_iter().map(RepoFile::checked).collect::<Result<_, _>>()?;
         Ok(RepoInfo { commit: answer.sha, files })

@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn code_stays_as_it_is() {
-        let text = "look at this\n```rust\nlet a_long_line = of_code(that, must, not, change);\n```\nand so on and on, to the end";
+        let text = "look at this\n```rust\nlet a_long_line = of_code(that, must, not, change);\n```\n\
+                    and so on and on, to the end";
         let out = Wrapped::default().push(text, 20);
         assert!(out.contains("let a_long_line = of_code(that, must, not, change);\n```\n"), "{out}");
         assert_eq!(shown(&out).last().unwrap(), "to the end");

@@ -178,7 +178,7 @@ fn a_run_writes_over_nothing_but_a_run() {
     refused(&["replicate", "--preset", "smoke", "-o", &notes_dir], &["notes: is not empty and holds no run"]);
     refused(&["man", "-o", &notes], &["metrics.jsonl: is a file; expected a directory"]);
     dir.write("pages/meno-chat.1", "mine");
-    refused(&["man", "-o", &dir.path("pages")], &["meno-chat.1: already exists; --force"]);
+    refused(&["man", "-o", &dir.path("pages")], &["meno-chat.1: already exists; use --force"]);
     assert_eq!(
         (names(&notes_dir), std::fs::read_to_string(&notes).unwrap()),
         (vec!["metrics.jsonl".into()], "mine".into())

@@ -146,7 +146,7 @@ fn a_run_goes_on_with_the_same_settings_and_data_only() {
     std::fs::write(&state, value.to_string()).unwrap();
     let other = ["train.max_steps=4", "sft.train_batch_size=3", moved.as_str()];
     let said = done(&args("sft", &recipe, &other, &["--resume"]));
-    assert!(said.contains("note: ") && said.contains("does not say with which settings") && said.contains("4 steps"));
+    assert!(said.contains("note: ") && said.contains("does not record the settings") && said.contains("4 steps"));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn commands_do_what_help_says() {
     t.line(&format!("/save {}", saved.display()));
     t.wait_for("1 turn written");
     t.line("/clear");
-    t.wait_for("is forgotten");
+    t.wait_for("is cleared");
     t.line(&format!("/load {}", saved.display()));
     t.wait_for("1 turn read");
     t.line("//1");
@@ -69,16 +69,16 @@ fn ctrl_c_clears_the_line_and_twice_leaves_offering_to_save() {
     t.wait_for("4 tokens");
     t.wait_for(PROMPT);
     t.keys("half a question\u{3}");
-    t.wait_for("Ctrl-C again or Ctrl-D leaves");
+    t.wait_for("Ctrl-C again or Ctrl-D exits");
     t.line("2+2");
     t.wait_for("4 tokens");
     t.wait_for(PROMPT);
     // One Ctrl-C is not enough, and typing in between resets the count.
     t.keys("\u{3}");
-    t.wait_for("Ctrl-C again or Ctrl-D leaves");
+    t.wait_for("Ctrl-C again or Ctrl-D exits");
     t.wait_for(PROMPT);
     t.keys("x\u{3}");
-    t.wait_for("Ctrl-C again or Ctrl-D leaves");
+    t.wait_for("Ctrl-C again or Ctrl-D exits");
     t.wait_for(PROMPT);
     t.keys("\u{3}");
     t.wait_for("The conversation is not saved");

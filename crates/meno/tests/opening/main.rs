@@ -65,8 +65,10 @@ const VERBS: &[Verb] = verbs! {
     "sft": |d, m| ["sft", d.path("recipe.toml"), "-m", m, "--plain"];
     "grpo": |d, m| ["grpo", d.path("recipe.toml"), "-m", m, "--plain"];
     "sample": |d, m| ["sample", d.path("recipe.toml"), "-m", m, "--plain"];
-    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain", "--set", format!("distill.traces={:?}", d.path("traces.jsonl"))];
-    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain", "--set", format!("distill.teacher={m:?}")];
+    "distill": |d, m| ["distill", d.path("recipe.toml"), "-m", m, "--plain",
+                       "--set", format!("distill.traces={:?}", d.path("traces.jsonl"))];
+    "distill from a teacher": |d, m| ["distill", d.path("recipe.toml"), "-m", d.path("good"), "--plain",
+                                      "--set", format!("distill.teacher={m:?}")];
 };
 
 /// The commands that work without a certain part of the model.
@@ -151,7 +153,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         (dir.write("consolidated.00.pth", b"\x80\x02}"), &["PyTorch pickle"], &[]),
         (dir.write("old.bin", b"tjgg\x03\0\0\0"), &["before GGUF"], &[]),
         (dir.write("model.tar.gz", b"\x1f\x8b\x08\0"), &["gzip archive (unpack it first)"], &[]),
-        (dir.write("noise.gguf", b"\xff\xfe\0\x01\x02\x03"), &["neither GGUF nor anything else"], &[]),
+        (dir.write("noise.gguf", b"\xff\xfe\0\x01\x02\x03"), &["neither GGUF nor any other"], &[]),
         (dir.write("cut.gguf", &gguf[..gguf.len() - 4000]), &["cut short", "fetch it again"], &[]),
         (dir.write("head.gguf", &gguf[..200]), &["cut short", "fetch it again"], &[]),
         (
@@ -218,7 +220,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         ("qwen".into(), &["qwen: No such file", "ORG/NAME"], &[]),
         (
             "org/nothing".into(),
-            &["org/nothing is no path here", "not in the cache", "cannot reach http://127.0.0.1:9"],
+            &["org/nothing is neither an existing path", "not in the cache", "cannot reach http://127.0.0.1:9"],
             &[],
         ),
     ]
@@ -291,7 +293,7 @@ fn mistakes_elsewhere_do_not_leak_either() {
     let teacher = dir.write("section.toml", "model = 3\n");
     let recipe = dir.path("recipe.toml");
     let cases: &[(&[&str], &str)] = &[
-        (&["sft", &typed], "found the text \"big\", expected a number"),
+        (&["sft", &typed], "found the string \"big\", expected a number"),
         (&["sft", &listed], "line 2"),
         (&["sft", &negative], "line 2"),
         (&["sft", &syntax], "syntax.toml"),

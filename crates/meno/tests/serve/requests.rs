@@ -20,7 +20,10 @@ fn a_body_over_the_limit_is_answered_before_the_connection_is_closed() {
     // The same in chunks, without a length that would reveal the size.
     let mut stream = server.connect();
     stream
-        .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        .write_all(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+              transfer-encoding: chunked\r\n\r\n",
+        )
         .unwrap();
     let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
     for _ in 0..MANY / 0x10000 {
@@ -50,7 +53,8 @@ fn huge_values_are_not_repeated_in_errors() {
         ),
         (
             "/v1/chat/completions",
-            json!({"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "grammar", "grammar": format!("start: {}", &huge[..90_000])}}),
+            json!({"messages": [{"role": "user", "content": "x"}],
+                   "response_format": {"type": "grammar", "grammar": format!("start: {}", &huge[..90_000])}}),
         ),
         ("/v1/chat/completions", json!({"messages": huge})),
         ("/v1/chat/completions", json!({"n": huge})),

@@ -81,7 +81,7 @@ fn a_full_disk_leaves_nothing_behind_and_does_not_fail_the_server() {
     server.chat("a prompt whose keys and values take more than a block");
     let (status, _) = server.stop();
     assert!(status.success(), "{status}: {}", server.errors());
-    assert!(server.errors().contains("kept prefixes are not saved"), "{}", server.errors());
+    assert!(server.errors().contains("cached prefixes are not saved"), "{}", server.errors());
     let names: Vec<_> = std::fs::read_dir(server.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!names.iter().any(|n| n.to_string_lossy().starts_with("kept")), "{names:?}");
 }

@@ -84,10 +84,16 @@ fn attack(server: &Server, from: [u8; 4], dice: &mut Dice, grammars: &[(&'static
             wire(chat, "", &body)
         }
         9 => wire(chat, "host: evil.example\r\n", &body),
-        10 => [format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << dice.below(20))).into_bytes(), wire(chat, "", &body)].concat(),
+        10 => [
+            format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << dice.below(20))).into_bytes(),
+            wire(chat, "", &body),
+        ]
+        .concat(),
         11 => wire(chat, "", &json!({"metadata": vec![0; 1 << dice.below(21)], "messages": []})),
         12 => format!("POST {chat} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n{{").into_bytes(),
-        13 => b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nffffffffff\r\n".to_vec(),
+        13 => b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\n\r\nffffffffff\r\n"
+            .to_vec(),
         _ => {
             (body["stream"], body["n"], body["max_tokens"]) = (true.into(), (1 + dice.below(6)).into(), 200.into());
             wire(chat, "", &body)

@@ -64,7 +64,7 @@ fn a_dry_run_says_how_long_the_run_will_take() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(
-        text.contains("# Time\n") && text.contains("training: 200 steps") && text.contains("in all, about"),
+        text.contains("# Time\n") && text.contains("training: 200 steps") && text.contains("in total, estimated"),
         "{text}"
     );
     assert!(!place.path("out").exists(), "a dry run writes nothing");
@@ -73,7 +73,7 @@ fn a_dry_run_says_how_long_the_run_will_take() {
     let output = place.meno(&["replicate", "--preset", "smoke", "--dry-run"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for stage in ["Tokenizer", "R1-Zero with language reward", "RL on the student", "in all, about"] {
+    for stage in ["Tokenizer", "R1-Zero with language reward", "RL on the student", "in total, estimated"] {
         assert!(text.contains(stage), "{stage}: {text}");
     }
     assert!(!place.path("runs").exists());

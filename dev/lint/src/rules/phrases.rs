@@ -1,7 +1,8 @@
 //! Phrases that comments and documents do not use, each with a plain alternative.
 //!
 //! The list holds idioms that are wrong or archaic nearly everywhere; words that only need care are not on it. Code in
-//! backticks and fenced blocks is skipped. A phrase is found across the lines of a paragraph.
+//! backticks and fenced blocks is skipped, and so are quotations in “typographic marks”. A phrase is found across the
+//! lines of a paragraph.
 
 use crate::Workspace;
 use crate::comments::{self, Paragraph};
@@ -115,6 +116,7 @@ mod tests {
             "Empty if there is none; none of its files is read.",
             "It stands for a sum and holds anyone's answer, whatever it is.",
             "As if they did not have it; as long as the files have it.",
+            "The paper says “the model shall answer”; the phrase `is told` is code.",
         ] {
             assert_eq!(count(prose), 0, "{prose}");
         }

@@ -148,7 +148,7 @@ impl<'a> Column<'a> {
         let header = header.ok_or("a page has no header")?;
         let size = |id| match header.int(id) {
             Some(n) if (0..=self.max_page as i64).contains(&n) => Ok(n as usize),
-            other => Err(format!("a page of {other:?} bytes; at most {} are read", self.max_page)),
+            other => Err(format!("a page of {other:?} bytes; at most {} are supported", self.max_page)),
         };
         let (plain, packed) = (size(2)?, size(3)?);
         let bytes = self.read(packed)?;
@@ -218,7 +218,7 @@ impl<'a> Column<'a> {
 fn values_of(header: &Thrift) -> Result<i64, String> {
     match header.int(1) {
         Some(n) if (0..=MAX_VALUES).contains(&n) => Ok(n),
-        other => Err(format!("a page of {other:?} values; at most {MAX_VALUES} are read")),
+        other => Err(format!("a page of {other:?} values; at most {MAX_VALUES} are supported")),
     }
 }
 

@@ -147,10 +147,7 @@ impl Compare {
             }
             (Expr::Tuple(l, xs, r), Expr::Tuple(m, ys, s)) => brackets(*l, *r) == brackets(*m, *s) && self.all(xs, ys),
             (Expr::Matrix(_), Expr::Tuple(..)) | (Expr::Tuple(..), Expr::Matrix(_)) => self.vectors(a, b),
-            (Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..), _)
-            | (_, Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..)) => {
-                self.sets(a, b) || self.structure(a, b)
-            }
+            (x, _) | (_, x) if may_be_set(x) => self.sets(a, b) || self.structure(a, b),
             (Expr::Ratio(xs), Expr::Ratio(ys)) => self.ratios(xs, ys),
             (Expr::Ratio(xs), other) | (other, Expr::Ratio(xs)) => match xs.as_slice() {
                 [x, y] => self.same(&Expr::Div(Box::new(x.clone()), Box::new(y.clone())), other),
@@ -303,4 +300,9 @@ impl Compare {
         let remainder = Expr::Call(Function::Mod, vec![difference, n.clone()]);
         self.scalars(x, y) || self.scalars(&remainder, &Expr::Number(Literal::integer(0)))
     }
+}
+
+/// Whether the expression may be a set of real numbers; a tuple may be an interval.
+fn may_be_set(e: &Expr) -> bool {
+    matches!(e, Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..))
 }

@@ -151,7 +151,8 @@ fn read_reference(text: &str) -> (String, Vec<Expr>) {
     let marked = phrase || text.contains("\\boxed") || text.contains("<answer>") || text.contains("####");
     if !marked {
         let found = read(text);
-        let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(|c: char| c.is_ascii_digit()));
+        let digit = |c: char| c.is_ascii_digit();
+        let prose = |e: &Expr| matches!(e, Expr::Text(t) if t.split(' ').count() > 8 && t.contains(digit));
         if !found.1.is_empty() && !found.1.iter().all(prose) {
             return found;
         }

@@ -286,8 +286,8 @@ unsafe fn tile_avx2_in_place(m: usize, panels: usize, a: (*const f32, usize), k:
     use crate::cpu::simd::vector::Avx2;
     // SAFETY: as promised by the caller.
     unsafe {
-        with_sizes!(Avx2, false, 16, (m, panels), (a, k, b, out), 1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 1 x 2, 2 x 2,
-            3 x 2)
+        with_sizes!(Avx2, false, 16, (m, panels), (a, k, b, out), 1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 1 x 2,
+            2 x 2, 3 x 2)
     }
 }
 

@@ -157,7 +157,15 @@ fn sum(q: &[i8]) -> i32 {
 
 multiversion! {
     /// `place`: the row's index in its tile, and the number of rows in the tile.
-    fn flat_row(x: &[f32], offset: i32, place: (usize, usize), q: &mut [i8], d: &mut [f32], dsum: &mut [f32], fix: &mut [i32]) {
+    fn flat_row(
+        x: &[f32],
+        offset: i32,
+        place: (usize, usize),
+        q: &mut [i8],
+        d: &mut [f32],
+        dsum: &mut [f32],
+        fix: &mut [i32],
+    ) {
         let (m, rows) = place;
         for (b, (x, out)) in x.as_chunks::<32>().0.iter().zip(q.chunks_exact_mut(32 * rows)).enumerate() {
             let (scale, inverse) = scale(largest(x));

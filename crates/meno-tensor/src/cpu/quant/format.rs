@@ -451,7 +451,9 @@ macro_rules! table {
     };
 }
 
-table!(Iq4_NL, Iq4_NL, IQ4_CODES, 128, max 255, single false, |block: &[u8], row, out: &mut [u8]| put(out, 0, row, block));
+table!(Iq4_NL, Iq4_NL, IQ4_CODES, 128, max 255, single false, |block: &[u8], row, out: &mut [u8]| {
+    put(out, 0, row, block)
+});
 table!(Mxfp4, Mxfp4, MXFP4_CODES, 16, max 31, single true, |block: &[u8], row: usize, out: &mut [u8]| {
     out[4 * row..][..4].copy_from_slice(&e8m0_half(block[0]).to_le_bytes());
 });

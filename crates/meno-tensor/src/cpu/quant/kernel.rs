@@ -192,7 +192,8 @@ macro_rules! kernels {
     )* };
 }
 kernels!(flat_layout, flat, flat_values, flat_bytes, unpack_flat, multiply_flat, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Iq4_NL Mxfp4);
-kernels!(nested_layout, nested, nested_values, nested_bytes, unpack_nested, multiply_nested, Q2_K Q3_K Q4_K Q5_K Q6_K Iq4_XS);
+kernels!(nested_layout, nested, nested_values, nested_bytes, unpack_nested, multiply_nested,
+    Q2_K Q3_K Q4_K Q5_K Q6_K Iq4_XS);
 
 /// Groups of sixteen rows times one row of activations, using codes as they are unpacked.
 struct Direct<'a, F> {

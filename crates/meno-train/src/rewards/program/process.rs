@@ -94,8 +94,8 @@ impl Process {
                 stdin
             });
             let result = self.watch(timeout, &mut see);
-            // After the last reply the writer has finished or is about to. Otherwise it may block on a program that does
-            // not read: killing the program unblocks it.
+            // After the last reply the writer has finished or is about to. Otherwise it may block on a program that
+            // does not read: killing the program unblocks it.
             let since = Instant::now();
             let replied = matches!(result, Ok((_, true)));
             while replied && !writer.is_finished() && since.elapsed() < GRACE {
@@ -248,11 +248,11 @@ fn refusal(path: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind::*;
     match error.kind() {
         NotFound if path.exists() => {
-            "cannot be started: the interpreter that its first line (`#!…`) names is not there".into()
+            "cannot be started: the interpreter in its first line (`#!…`) does not exist".into()
         }
         NotFound => {
             let here = std::env::current_dir().map_or_else(|_| ".".into(), |d| d.display().to_string());
-            format!("is not there; paths begin at the working directory, {here}")
+            format!("does not exist; paths are relative to the working directory, {here}")
         }
         PermissionDenied if path.is_dir() => "is a directory, expected a program".into(),
         PermissionDenied => {

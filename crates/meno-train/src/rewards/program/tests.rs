@@ -94,7 +94,12 @@ fn a_line_holds_the_answer_and_its_question() {
 fn a_large_rollout_fits_through_small_pipes() {
     let dir = Dir::new();
     // It reads all its input before it writes anything: more than the pipes can hold.
-    let program = dir.program("i=0; while [ $i -lt 300 ]; do read -r l; i=$((i+1)); done; while [ $i -gt 0 ]; do echo 1; i=$((i-1)); done; cat >/dev/null", 60.0, 0);
+    let program = dir.program(
+        "i=0; while [ $i -lt 300 ]; do read -r l; i=$((i+1)); done; while [ $i -gt 0 ]; do echo 1; i=$((i-1)); done; \
+         cat >/dev/null",
+        60.0,
+        0,
+    );
     let text = "x".repeat(4000);
     assert_eq!(score(&program, &vec![text.as_str(); 300]).unwrap(), [1.0; 300]);
 }
@@ -206,7 +211,7 @@ fn a_line_too_many_is_noticed() {
     let program = dir.program("read -r l; echo 1; sleep 1; echo 2; cat >/dev/null", 30.0, 0);
     assert_eq!(score(&program, &["a"]).unwrap(), [1.0]);
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" without being asked"));
+    assert!(score(&program, &["a"]).unwrap_err().contains("wrote \"2\" when no answer was waiting"));
 }
 
 #[test]
@@ -224,7 +229,12 @@ fn a_reply_may_say_what_it_answers() {
 #[test]
 fn endless_lines_take_no_memory() {
     let dir = Dir::new();
-    let program = dir.program("yes | tr -d '\\n' | head -c 50000000 >&2; read -r l; yes 1 | tr -d '\\n' | head -c 50000000; echo; cat >/dev/null", 60.0, 0);
+    let program = dir.program(
+        "yes | tr -d '\\n' | head -c 50000000 >&2; read -r l; yes 1 | tr -d '\\n' | head -c 50000000; echo; cat \
+         >/dev/null",
+        60.0,
+        0,
+    );
     let error = score(&program, &["a"]).unwrap_err();
     assert!(error.len() < 1000 && error.contains("wrote \"1111"), "{error}");
 }
@@ -242,13 +252,13 @@ fn ctrl_c_does_not_wait_for_it() {
 fn what_cannot_be_started_says_why() {
     let dir = Dir::new();
     let start = |path: &Path| Program::start(path, Duration::from_secs(1), 0).err().unwrap().to_string();
-    assert!(start(Path::new("./no-such-reward")).contains("`./no-such-reward` is not there; paths begin at"));
+    assert!(start(Path::new("./no-such-reward")).contains("`./no-such-reward` does not exist; paths are relative to"));
     let plain = dir.script("plain", "echo 1");
     std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(start(&plain).contains("not executable (chmod +x"));
     let lost = dir.0.path().join("lost");
     std::fs::write(&lost, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&lost, std::fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(start(&lost).contains("interpreter that its first line"));
+    assert!(start(&lost).contains("interpreter in its first line"));
     assert!(start(dir.0.path()).contains("is a directory"));
 }

@@ -149,7 +149,7 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let many = if most > 1 { args.sequence_prompt } else { 0 };
     let len = args.prompt.max(many + args.generate);
     let context = model.config.max_position_embeddings;
-    ensure!(len <= context, "{len} tokens a sequence: the model was made for at most {context}");
+    ensure!(len <= context, "{len} tokens a sequence: the model supports at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
     let cache = model.backend().kv_cache_with_slots(&model.cache_specs(o), most, len)?;
@@ -216,7 +216,8 @@ fn text(args: &Args, path: &Path, report: &Map<String, Value>) -> String {
         line(format!("{name}, {} each", args.generate), "gen_tokens", &suffix);
     }
     out += &format!(
-        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n{:32} {:>12} {:>12}\n",
+        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n\
+         {:32} {:>12} {:>12}\n",
         number("peak_int8_gops"),
         number("peak_read_gb_per_s"),
         number("peak_rss_mb"),

@@ -48,7 +48,7 @@ impl AnswerView {
             }
             Piece::Retract => {
                 self.answered = false;
-                let note = "(that was still thought)";
+                let note = "(the text above was still part of the thought)";
                 if self.live { write!(out, "\r\n{}\r\n", dim(note)) } else { writeln!(out, "\n{note}") }
             }
         }

@@ -21,13 +21,13 @@ pub(super) const COMMANDS: [Command; 10] = [
     command("/copy", "", "copy the last answer to the clipboard of the terminal (OSC 52)"),
     command("/save", "[--force] FILE", "write the conversation (.json: messages, else Markdown)"),
     command("/load", "FILE", "continue a conversation that was saved as .json"),
-    command("/clear", "", "forget the conversation"),
-    command("/exit", "", "leave"),
+    command("/clear", "", "clear the conversation"),
+    command("/exit", "", "exit"),
 ];
 
 /// The keys, listed below the commands.
 pub(super) const KEYS: [(&str, &str); 5] = [
-    ("Ctrl-C", "stop the answer; at the prompt clear the line, twice leave"),
+    ("Ctrl-C", "stop the answer; at the prompt: clear the line, press twice to exit"),
     ("Ctrl-D", "leave"),
     ("\\ at the end", "the question continues on the next line; or put it between \"\"\" and \"\"\""),
     ("Tab, ↑", "complete a command or a file; earlier lines, of earlier sessions too"),

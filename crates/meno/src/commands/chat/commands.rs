@@ -40,7 +40,7 @@ impl Chat {
                 None if is_command(command) => {
                     let names = COMMANDS.map(|c| c.name.to_owned());
                     println!("{command} is not a command{}", near(command, &names));
-                    println!("/help lists them; a question that begins with / is asked with //");
+                    println!("/help lists the commands; start a question that begins with / with //");
                 }
                 None => self.ask_and_go_on(line)?,
             },
@@ -59,7 +59,7 @@ impl Chat {
 
     fn clear(&mut self) {
         self.talk = Conversation { system: self.talk.system.take(), ..Conversation::default() };
-        println!("The conversation is forgotten.");
+        println!("The conversation is cleared.");
     }
 
     fn think(&mut self, argument: &str) {
@@ -94,22 +94,22 @@ impl Chat {
             },
             "none" => {
                 self.talk.system = None;
-                println!("No instructions from now on.");
+                println!("There are no instructions from now on.");
             }
             text => {
                 self.talk.system = Some(text.to_owned());
-                println!("The instructions hold from the next answer on.");
+                println!("The instructions apply from the next answer on.");
             }
         }
         if self.backend.task_profile().is_some() && !argument.is_empty() {
-            println!("This model was taught one task and takes no instructions.");
+            println!("This model was trained for one task and accepts no instructions.");
         }
     }
 
     fn copy(&self) -> Result<()> {
         match self.talk.turns.last() {
             None => println!("There is no answer yet."),
-            Some(_) if !self.live => println!("/copy needs a terminal; standard output is none"),
+            Some(_) if !self.live => println!("/copy needs a terminal, but standard output is not one"),
             Some(turn) => {
                 print!("{}", clipboard(&turn.answer));
                 stdout().flush()?;
@@ -176,7 +176,7 @@ impl Chat {
             return self.ask_and_go_on(&question);
         }
         let Some(turn) = self.talk.turns.pop() else {
-            println!("Nothing was asked yet.");
+            println!("There is no question yet.");
             return Ok(());
         };
         let before = self.talk.turns.len();

@@ -121,7 +121,7 @@ impl Conversation {
             "system" | "developer" => join(self.system.get_or_insert_default(), &content),
             "user" => join(self.unanswered.get_or_insert_default(), &content),
             "assistant" => {
-                ensure!(message["tool_calls"].is_null(), "`tool_calls` are not read here; only texts are");
+                ensure!(message["tool_calls"].is_null(), "`tool_calls` are not supported here; only text is");
                 let thought = ["reasoning_content", "reasoning"].iter().find_map(|key| message[key].as_str());
                 let thought = thought.unwrap_or_default().to_owned();
                 match (self.unanswered.take(), self.turns.last_mut()) {
@@ -152,7 +152,7 @@ fn text_of(content: &Value) -> Result<String> {
             let part = |p: &Value| p["text"].as_str().map(str::to_owned).context("`content` has a part without `text`");
             parts.iter().map(part).collect()
         }
-        _ => bail!("`content` is neither a text nor a list of parts"),
+        _ => bail!("`content` is neither a string nor a list of parts"),
     }
 }
 

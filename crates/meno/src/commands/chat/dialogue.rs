@@ -60,7 +60,7 @@ impl Chat {
                 println!("  {}", dim(example));
             }
         } else if matches!(&self.backend, ChatBackend::Local(session) if session.text.template.is_none()) {
-            println!("{}", dim("It has no chat template: it continues your text."));
+            println!("{}", dim("This model has no chat template: it continues your text."));
         }
         println!();
     }
@@ -80,7 +80,10 @@ impl Chat {
         let Err(e) = self.ask(line) else { return Ok(()) };
         match e.downcast_ref::<Error>() {
             Some(Error::PromptTooLong { .. }) if !self.talk.turns.is_empty() => {
-                println!("The conversation no longer fits the context ({e}). /save it, and /clear starts a new one.");
+                println!(
+                    "The conversation no longer fits the context ({e}). Use /save to keep it and /clear to start a new \
+                     one."
+                );
             }
             Some(Error::PromptTooLong { .. } | Error::Template { .. }) => println!("{e}"),
             _ => println!("error: {}; /retry asks again", one_line(&e)),

@@ -13,8 +13,8 @@ impl Chat {
     pub(super) fn terminal(&mut self, keep_history: bool) -> Result<()> {
         self.greet();
         if let [others @ .., newest] = &rescue::all()[..] {
-            let others = if others.is_empty() { String::new() } else { format!(", and {} before it", others.len()) };
-            println!("A conversation was interrupted{others}: /load {}\n", newest.display());
+            let others = if others.is_empty() { String::new() } else { format!(", and {} earlier ones", others.len()) };
+            println!("A conversation was interrupted{others}; continue it with /load {}\n", newest.display());
         }
         let mut editor = LineEditor::open(keep_history)?;
         self.rescue.watch();
@@ -36,7 +36,7 @@ impl Chat {
                 }
                 Typed::End => break,
                 _ if again => break,
-                Typed::Interrupted | Typed::Cleared => println!("{}", self.faint("Ctrl-C again or Ctrl-D leaves")),
+                Typed::Interrupted | Typed::Cleared => println!("{}", self.faint("Ctrl-C again or Ctrl-D exits")),
             }
         }
         self.offer_to_save(&mut editor)
@@ -45,7 +45,8 @@ impl Chat {
     fn offer_to_save(&mut self, editor: &mut LineEditor) -> Result<()> {
         while self.talk.unsaved {
             println!(
-                "The conversation is not saved. A file name (.json to continue it later, else Markdown), or nothing:"
+                "The conversation is not saved. Enter a file name (.json to continue it later, otherwise Markdown), or \
+                 nothing to discard it:"
             );
             match editor.answer("save as › ")? {
                 Typed::Line(file) if file.trim().is_empty() => break,

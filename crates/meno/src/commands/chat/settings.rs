@@ -39,7 +39,7 @@ pub(super) fn shown(sampling: &SamplingArgs, seed: u64, name: &str) -> String {
         "top_p" => text(sampling.top_p.map(|v| v.to_string())),
         "min_p" => text(sampling.min_p.map(|v| v.to_string())),
         "top_k" => text(sampling.top_k.map(|v| v.to_string())),
-        "max_tokens" => sampling.max_tokens.map_or_else(|| "what the context holds".into(), |v| v.to_string()),
+        "max_tokens" => sampling.max_tokens.map_or_else(|| "up to the context length".into(), |v| v.to_string()),
         "stop" if sampling.stop.is_empty() => "none".into(),
         "stop" => sampling.stop.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(" "),
         _ => seed.to_string(),

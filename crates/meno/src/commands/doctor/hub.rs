@@ -64,8 +64,8 @@ fn reach(s: &mut Section, client: &Client) {
             let value = json!({ "endpoint": endpoint, "reachable": false, "offline": false, "reason": reason });
             s.row(Mark::Missing, "hub", reason, value);
             s.advise(
-                "the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 spares \
-                 the waiting",
+                "the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 avoids \
+                 the wait",
             );
         }
     }

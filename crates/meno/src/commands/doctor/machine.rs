@@ -47,7 +47,10 @@ pub(super) fn processor() -> Section {
     let value = json!({ "f32": k.f32, "bf16": k.bf16, "quantized": k.int8, "MENO_CPU": asked });
     s.row(if slow { Mark::Note } else { Mark::Ok }, "kernels", text, value);
     if slow {
-        s.advise("no AVX2 kernels are in use, so everything is several times slower: take a processor with AVX2 (any since 2015), or leave MENO_CPU unset");
+        s.advise(
+            "no AVX2 kernels are in use, so everything is several times slower: use a processor with AVX2 (any since \
+             2015), or leave MENO_CPU unset",
+        );
     }
     let has: Vec<&str> = features().into_iter().filter(|f| f.1).map(|f| f.0).collect();
     let lacks: Vec<&str> = features().into_iter().filter(|f| !f.1).map(|f| f.0).collect();
@@ -85,7 +88,7 @@ pub(super) fn memory() -> Section {
     let kib = |key| field(&info, key)?.trim_end_matches("kB").trim().parse::<u64>().ok().map(|k| k * 1024);
     let (total, available, limit) = (kib("MemTotal"), kib("MemAvailable"), memory_limit());
     let Some((total, available)) = total.zip(available) else {
-        s.line(Mark::NotTried, "the system does not say");
+        s.line(Mark::NotTried, "unknown: /proc/meminfo cannot be read");
         return s;
     };
     let usable = available.min(limit.unwrap_or(u64::MAX));
@@ -97,7 +100,7 @@ pub(super) fn memory() -> Section {
     s.row(Mark::Ok, "limit_bytes", format!("limit of the control group: {text}"), json!(limit));
     if little {
         s.advise(format!(
-            "{} of memory are left: take a smaller or more quantized model, a smaller --context, --kv-type q8_0",
+            "{} of memory are available: use a smaller or more quantized model, a smaller --context, --kv-type q8_0",
             bytes(usable)
         ));
     }
@@ -107,7 +110,10 @@ pub(super) fn memory() -> Section {
         let mark = if never { Mark::Note } else { Mark::Ok };
         s.row(mark, "huge_pages", format!("huge pages: {chosen}"), json!(chosen));
         if never {
-            s.advise("huge pages are off, so weights are read more slowly: echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
+            s.advise(
+                "huge pages are off, so weights are read more slowly: echo madvise | sudo tee \
+                 /sys/kernel/mm/transparent_hugepage/enabled",
+            );
         }
     }
     s

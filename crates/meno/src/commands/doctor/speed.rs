@@ -42,8 +42,8 @@ pub(super) fn section() -> Section {
     poor |= add(&mut s, ("read", "reading memory", "GB/s"), one, Some((threads, all)), Some(READ));
     if poor {
         s.advise(
-            "slower than such a processor should be: other programs may be using it, a power plan or a virtual machine \
-             may hold it back (`meno doctor` again, when nothing else runs)",
+            "slower than expected for this processor: other programs may be using it, or a power plan or virtual \
+             machine may limit it (run `meno doctor` again when nothing else runs)",
         );
     }
     s

@@ -23,7 +23,7 @@ impl Output {
         let name = || path.display().to_string();
         if path.is_file() && !resume && !force {
             bail!(
-                "{}: already exists; continue with --resume, write over it with --force, or choose another --out",
+                "{}: already exists; continue with --resume, overwrite it with --force, or choose another --out",
                 name()
             );
         }

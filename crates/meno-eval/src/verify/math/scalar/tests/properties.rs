@@ -46,7 +46,10 @@ proptest! {
         prop_assert_ne!(decide(&a, &a), Equality::Different);
         let (left, right) = (decide(&a, &b), decide(&b, &a));
         // Only an exhausted budget may cause a difference.
-        prop_assert!(left == right || left == Equality::Undecided || right == Equality::Undecided, "{left:?} {right:?}");
+        prop_assert!(
+            left == right || left == Equality::Undecided || right == Equality::Undecided,
+            "{left:?} {right:?}"
+        );
         prop_assert!(left != Equality::Equal || right != Equality::Different);
     }
 
@@ -75,10 +78,18 @@ proptest! {
     }
 
     #[test]
-    fn balls_enclose_rationals(a in -10_000i64..10_000, b in 1i64..1000, c in -10_000i64..10_000, d in 1i64..1000, p in 8i64..200) {
+    fn balls_enclose_rationals(
+        a in -10_000i64..10_000,
+        b in 1i64..1000,
+        c in -10_000i64..10_000,
+        d in 1i64..1000,
+        p in 8i64..200,
+    ) {
         let (x, y) = (BigRational::new(a.into(), b.into()), BigRational::new(c.into(), d.into()));
         let (u, v) = (Ball::rational(&x, p), Ball::rational(&y, p));
-        let holds = |ball: Ball, value: &BigRational| ball.bounds().is_some_and(|(low, high)| low <= *value && *value <= high);
+        let holds = |ball: Ball, value: &BigRational| {
+            ball.bounds().is_some_and(|(low, high)| low <= *value && *value <= high)
+        };
         prop_assert!(holds(u.add(&v, p), &(&x + &y)));
         prop_assert!(holds(u.sub(&v, p), &(&x - &y)));
         prop_assert!(holds(u.mul(&v, p), &(&x * &y)));
