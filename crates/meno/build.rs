@@ -2,6 +2,8 @@
 //! files are changed; otherwise the commit from which the crate was packaged; otherwise `unknown`.
 //! `MENO_TARGET` and `MENO_PROFILE` are the target and the profile. Git is optional.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,6 +1,6 @@
 //! Llama (Touvron et al., arXiv 2302.13971) and its successors: grouped-query attention and SwiGLU MLPs. Qwen 2 adds a
-//! bias to q, k and v; Qwen 3 normalizes the heads of q and k instead, and has experts in its larger models. Granite adds
-//! constant factors.
+//! bias to q, k and v; Qwen 3 normalizes the heads of q and k instead, and has experts in its larger models. Granite
+//! adds constant factors.
 
 use crate::Config;
 use crate::block::{Attention, Block, Ffn};

@@ -126,7 +126,8 @@ fn parameters_and_factors_of_granite() {
         "model_type": "granite", "vocab_size": 49159, "hidden_size": 2048, "intermediate_size": 8192,
         "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
         "rope_theta": 1e7, "max_position_embeddings": 131072, "tie_word_embeddings": true,
-        "embedding_multiplier": 12.0, "attention_multiplier": 0.015625, "residual_multiplier": 0.22, "logits_scaling": 8.0
+        "embedding_multiplier": 12.0, "attention_multiplier": 0.015625, "residual_multiplier": 0.22,
+        "logits_scaling": 8.0
     });
     let config = published(granite.clone());
     assert_eq!(config.counts().total / 10_000_000, 253);

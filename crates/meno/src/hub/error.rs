@@ -139,8 +139,8 @@ pub enum Error {
     },
     /// A file does not have the digest that the hub lists; it was removed.
     #[error(
-        "{file}: the downloaded file has the digest {found}, but the hub lists {expected}: it was changed in transit or \
-         the server is broken; it was removed, try again"
+        "{file}: the downloaded file has the digest {found}, but the hub lists {expected}: it was changed in transit \
+         or the server is broken; it was removed, try again"
     )]
     DigestMismatch {
         /// The file, `ORG/NAME/FILE`.
