@@ -22,8 +22,9 @@ import sys
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, GraniteConfig, GraniteForCausalLM,
-    LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
+    DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, GraniteConfig,
+    GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+    Qwen3MoeConfig, Qwen3MoeForCausalLM,
 )
 from transformers.modeling_layers import MtpLayer
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer, DeepseekV3RMSNorm
@@ -93,7 +94,7 @@ CASES = {
     "granite": (GraniteForCausalLM, torch.bfloat16, GraniteConfig(
         **BASE, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
         rms_norm_eps=1e-5, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.22,
-        logits_scaling=0.5, rope_parameters=dict(rope_type="default", rope_theta=10000.0))),
+        logits_scaling=2.0, rope_parameters=dict(rope_type="default", rope_theta=10000.0))),
 }
 
 # Parameters whose gradients are stored: at least three of every kind of layer.

@@ -182,6 +182,7 @@ fn adapters_that_do_not_fit_are_refused() {
 #[test]
 fn networks_survive_gguf() {
     let names = [
+        "granite",
         "llama",
         "llama_yarn",
         "qwen2",

@@ -156,3 +156,8 @@ fn qwen3_moe_with_weights_as_they_are() {
 fn kimi_k2() {
     compare("kimi_k2", 40);
 }
+
+#[test]
+fn granite() {
+    compare("granite", 11);
+}
