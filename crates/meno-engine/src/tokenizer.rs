@@ -7,6 +7,7 @@ pub mod gguf;
 mod guard;
 mod limits;
 mod load;
+mod pre_tokenizers;
 mod regex;
 mod steps;
 mod stream;

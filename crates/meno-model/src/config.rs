@@ -112,7 +112,7 @@ impl Config {
         let text = crate::input::read_text(path, crate::input::SMALL).map_err(Error::io(path))?;
         let value = serde_json::from_str(&text).map_err(|e| {
             let damaged = || format!("not JSON: {e}; expected the config.json of a model");
-            Error::malformed(path, crate::recognize::instead(path).unwrap_or_else(damaged))
+            Error::malformed(path, crate::recognize::content::instead(path).unwrap_or_else(damaged))
         })?;
         Config::from_value(&path.display().to_string(), value)
     }

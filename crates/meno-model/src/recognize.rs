@@ -3,11 +3,10 @@
 //! [`check`] answers the whole question ("can this be run?"), [`check_headers`] only the part that a listing of tensors
 //! needs. Both read headers only. Their errors state what the file or directory seems to be, and what to do about it.
 
-mod content;
-mod kind;
+pub(crate) mod content;
+pub(crate) mod kind;
 
 pub use content::instead;
-pub(crate) use kind::check_kind;
 
 use crate::{Error, source};
 use content::Content;

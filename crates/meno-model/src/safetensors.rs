@@ -124,7 +124,7 @@ impl Safetensors {
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| {
             let cut = || format!("not a usable safetensors file: {e}; it may be cut short: fetch or copy it again");
-            Error::malformed(path, recognize::instead(path).unwrap_or_else(cut))
+            Error::malformed(path, recognize::content::instead(path).unwrap_or_else(cut))
         })?;
         if let Some((name, info)) = metadata.tensors().into_iter().find(|(_, info)| info.shape.len() > MAX_DIMS) {
             let what = format!("tensor `{name}` has {} dimensions, expected at most {MAX_DIMS}", info.shape.len());

@@ -83,7 +83,7 @@ pub(crate) fn open(path: &Path) -> Result<(Config, Source), Error> {
 
 /// Like [`open`], without checking that the weights fit the config.
 pub(crate) fn open_unchecked(path: &Path) -> Result<(Config, Source), Error> {
-    recognize::check_kind(path)?;
+    recognize::kind::check_kind(path)?;
     if path.is_file() {
         let gguf = Gguf::open(path)?;
         return Ok((Config::from_value(&path.display().to_string(), gguf.config()?)?, Source::Gguf(gguf)));

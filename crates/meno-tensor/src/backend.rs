@@ -4,10 +4,8 @@
 //! A backend owns its memory behind [`Weights`], [`Buffer`], [`KvStore`] and [`Executor`]. Objects of one backend work
 //! together; passing one to another backend is a bug and panics.
 
-mod error;
-
+pub use crate::error::Error;
 pub use crate::kv_cache::KvStore;
-pub use error::Error;
 
 use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};

@@ -8,6 +8,7 @@ mod context;
 mod executor;
 pub mod features;
 pub mod gemm;
+mod head_memory;
 mod host_buffer;
 pub(crate) mod isa;
 pub mod kv_store;

@@ -1,6 +1,6 @@
 //! The KV cache: the page table of all sequences and the device's memory for their keys and values.
 
-use crate::backend::Error;
+use crate::error::Error;
 use crate::tape::{Batch, PageTable};
 use std::any::Any;
 

@@ -35,6 +35,7 @@
 pub mod backend;
 pub mod cpu;
 pub mod device;
+mod error;
 pub mod finite;
 pub mod kv_cache;
 pub mod log_softmax;

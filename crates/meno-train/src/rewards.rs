@@ -12,7 +12,7 @@ pub mod length;
 pub mod program;
 mod prose;
 pub mod repetition;
-mod reward;
+pub(crate) mod reward;
 
 pub use reward::{Input, Reward};
 

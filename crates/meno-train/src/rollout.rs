@@ -5,7 +5,7 @@ mod sampling;
 pub use sampling::{RolloutConfig, finished, generator, rollout};
 
 use crate::data::{Question, Verdict};
-use crate::rewards::Input;
+use crate::rewards::reward::Input;
 use serde::{Deserialize, Serialize};
 
 /// One sampled answer.

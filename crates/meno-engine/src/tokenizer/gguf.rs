@@ -4,11 +4,9 @@
 //! the pre-tokenizer (`tokenizer.ggml.pre`, see `pre_tokenizers.rs`). SentencePiece (`llama`): the file contains pieces
 //! and their scores. If a file contains the whole `tokenizer.json` (`tokenizer.huggingface.json`), that is used.
 
-mod pre_tokenizers;
 mod sentencepiece;
 
-pub(super) use pre_tokenizers::{Definition, PUBLISHED, definition, named_by};
-
+use super::pre_tokenizers::{self, Definition, definition};
 use super::token_type::{CONTROL, NORMAL, UNUSED, USER_DEFINED};
 use super::{Inner, Special, Tokenizer, guard, limits, steps};
 use crate::error::Error;

@@ -4,7 +4,7 @@
 //! length of the text. The tokenizers library runs them without a time limit and panics when Oniguruma's own limit
 //! stops a match. Here the same patterns give the same matches, and an error if one takes too long.
 
-use super::gguf::PUBLISHED;
+use super::pre_tokenizers::PUBLISHED;
 use crate::clock::thread_time;
 use onig::{MatchParam, Regex, Region, SearchOptions};
 use std::cell::{Cell, RefCell};

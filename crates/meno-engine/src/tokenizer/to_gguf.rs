@@ -1,7 +1,7 @@
 //! Writes the tokenizer of a Hugging Face directory as GGUF metadata (llama.cpp `conversion/base.py`, `get_vocab_base`,
 //! `SpecialVocab`): the inverse of `gguf.rs`. Byte-level BPE only.
 
-use super::gguf::named_by;
+use super::pre_tokenizers::named_by;
 use super::token_type::{CONTROL, NORMAL, UNUSED, USER_DEFINED};
 use super::{Tokenizer, read_json};
 use crate::chat_template::ChatTemplate;

@@ -1,7 +1,7 @@
 //! The data that the kernels of an op read and write.
 
+use super::head_memory::HeadMemory;
 use super::kv_store::CpuKvStore;
-use super::ops::head::HeadMemory;
 use super::weights::CpuWeights;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Objective, Outputs, PageTable, Param};

@@ -1,9 +1,9 @@
 //! Runs a program on the CPU. All memory is allocated once; a pass allocates nothing.
 
 use super::context::{Cache, Ctx, IntBuffer, IntSlots, ParamGrads, Slots};
+use super::head_memory::HeadMemory;
 use super::host_buffer::HostBuffer;
 use super::kv_store::CpuKvStore;
-use super::ops::head::HeadMemory;
 use super::ops::kernels;
 use super::time::cpu_seconds;
 use super::weights::CpuWeights;

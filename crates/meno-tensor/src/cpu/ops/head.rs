@@ -4,16 +4,13 @@
 //! the probabilities of all rows are never in memory together. For this reason, training computes everything in the
 //! backward pass.
 
-mod memory;
-
-pub(in crate::cpu) use memory::HeadMemory;
-
 use super::Kernels;
 use super::log_softmax::{exp_row, gradient, log_softmax_row};
 use super::rms_norm::{self, Rows};
 use super::rows::for_rows;
 use crate::cpu::context::Ctx;
 use crate::cpu::gemm::{Mat, MatMut, Packed, Rhs, gemm};
+use crate::cpu::head_memory::HeadMemory;
 use crate::cpu::row_kernels;
 use crate::cpu::weights::CpuWeights;
 use crate::log_softmax::LogSoftmax;

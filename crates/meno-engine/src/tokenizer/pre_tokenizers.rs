@@ -67,7 +67,7 @@ const DEEPSEEK_LLM: [&str; 5] = [
 ];
 
 /// Patterns that run fast on any text.
-pub(in crate::tokenizer) const PUBLISHED: [&str; 10] = [
+pub(super) const PUBLISHED: [&str; 10] = [
     QWEN2,
     LLAMA3,
     DEEPSEEK_V3[0],
@@ -95,15 +95,15 @@ enum Step {
 }
 
 /// The definition of a name, as in `tokenizer.json`.
-pub(in crate::tokenizer) struct Definition {
+pub(super) struct Definition {
     names: &'static [&'static str],
     steps: &'static [Step],
     /// Normalize the text to Unicode NFC first.
-    pub(in crate::tokenizer) nfc: bool,
+    pub(super) nfc: bool,
     /// Do not build a piece by merges if it is itself a token.
-    pub(in crate::tokenizer) ignore_merges: bool,
+    pub(super) ignore_merges: bool,
     /// Begin a text with the bos token if the file does not specify it.
-    pub(in crate::tokenizer) add_bos: bool,
+    pub(super) add_bos: bool,
 }
 
 const fn splits(names: &'static [&'static str], steps: &'static [Step]) -> Definition {
@@ -181,13 +181,13 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the definition of a name.
-pub(in crate::tokenizer) fn definition(name: &str) -> Option<&'static Definition> {
+pub(super) fn definition(name: &str) -> Option<&'static Definition> {
     DEFINITIONS.iter().find(|d| d.names.contains(&name))
 }
 
 /// Returns the name of the definition with the same splitting as a `tokenizer.json`. A definition with the same NFC
 /// setting is preferred.
-pub(in crate::tokenizer) fn named_by(json: &Value) -> Option<&'static str> {
+pub(super) fn named_by(json: &Value) -> Option<&'static str> {
     let wanted = match json["pre_tokenizer"]["pretokenizers"].as_array() {
         Some(all) => canonical(all),
         None => canonical(std::slice::from_ref(&json["pre_tokenizer"])),
@@ -208,7 +208,7 @@ fn canonical(steps: &[Value]) -> Vec<Value> {
 
 impl Definition {
     /// Returns the steps in the format of `tokenizer.json`; one of them maps bytes to letters.
-    pub(in crate::tokenizer) fn pre_tokenizers(&self) -> Vec<Value> {
+    pub(super) fn pre_tokenizers(&self) -> Vec<Value> {
         let byte_level = |regex: bool| {
             json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
                    "use_regex": regex})

@@ -1,12 +1,12 @@
 //! What a loss head keeps between its phases and passes.
 
-use crate::cpu::gemm::Packed;
+use super::gemm::Packed;
 use crate::log_softmax::LogSoftmax;
 use crate::tape::TokenLoss;
 
 /// Memory that an executor keeps for its loss heads.
 #[derive(Default)]
-pub(in crate::cpu) struct HeadMemory {
+pub(super) struct HeadMemory {
     /// The weight as the right-hand side of dx = dlogits · W, packed once for all chunks of a pass.
     pub(super) packed: Option<Packed>,
     /// For each row of a chunk: its normalizer and the log-probability of its target.
