@@ -21,12 +21,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Network {
     embed_tokens: Param,
-    pub(crate) blocks: Vec<Block>,
+    blocks: Vec<Block>,
     /// The final norm.
     norm: Norm,
     /// `lm_head`, or the embedding if they are tied.
     head: Param,
-    pub(crate) mtp: Option<Mtp>,
+    mtp: Option<Mtp>,
 }
 
 impl Network {

@@ -10,8 +10,8 @@ pub enum Observe {
     /// ([`Sampling::top_logprobs`](crate::Sampling::top_logprobs)):
     /// [`Event::PromptLogprobs`](super::Event::PromptLogprobs).
     Logprobs,
-    /// The hidden states after the final norm, pooled into one vector: [`Event::Hidden`](super::Event::Hidden). Requires
-    /// [`GeneratorConfig::hidden`](super::GeneratorConfig::hidden).
+    /// The hidden states after the final norm, pooled into one vector: [`Event::Hidden`](super::Event::Hidden).
+    /// Requires [`GeneratorConfig::hidden`](super::GeneratorConfig::hidden).
     Hidden(Pooling),
 }
 
