@@ -25,14 +25,14 @@ pub struct Network {
     embed_tokens: Param,
     /// Factor of the embedding, in units of the residual stream.
     embedding_scale: f32,
-    pub(crate) blocks: Vec<Block>,
+    blocks: Vec<Block>,
     /// The final norm.
     norm: Norm,
     /// `lm_head`, or the embedding if they are tied.
     head: Param,
     /// Factor of the logits.
     logits_scale: f32,
-    pub(crate) mtp: Option<Mtp>,
+    mtp: Option<Mtp>,
 }
 
 impl Network {
