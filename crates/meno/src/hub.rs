@@ -19,8 +19,8 @@
 //! ```
 //!
 //! A model is named `ORG/NAME[:QUANT][@REVISION]` ([`ModelName`]): the safetensors checkpoint of a repository, or, with
-//! `QUANT`, one of its GGUF files. The [`Cache`] is the one of Python's `huggingface_hub`, so both use one copy of a model.
-//! The same environment variables configure both: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`,
+//! `QUANT`, one of its GGUF files. The [`Cache`] is the one of Python's `huggingface_hub`, so both use one copy of a
+//! model. The same environment variables configure both: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`,
 //! `HF_HUB_OFFLINE`.
 //!
 //! Transfers resume where they broke off, and a file gets its final name only if it has the length and the digest that
@@ -88,8 +88,8 @@ impl Hub {
     }
 
     /// Downloads what the cache lacks of the newest version of a model and returns the path of its snapshot, or of the
-    /// GGUF file in it. `model` is written as a [`ModelName`]. If the hub cannot be reached, or `HF_HUB_OFFLINE` is set,
-    /// returns what the cache holds.
+    /// GGUF file in it. `model` is written as a [`ModelName`]. If the hub cannot be reached, or `HF_HUB_OFFLINE` is
+    /// set, returns what the cache holds.
     ///
     /// `progress` is called on this thread. If it returns `Break`, the pull ends; what was received stays.
     ///
@@ -99,11 +99,12 @@ impl Hub {
     /// - [`Error::RepositoryNotFound`], [`Error::GatedRepo`], [`Error::RevisionNotFound`], [`Error::AccessDenied`],
     ///   [`Error::TooManyRequests`] if the hub refuses the model;
     /// - [`Error::NoModel`] if the repository has no such file;
-    /// - [`Error::LocalEntryNotFound`], [`Error::OfflineModeIsEnabled`] if the hub cannot be asked and the cache does not
-    ///   hold the model;
+    /// - [`Error::LocalEntryNotFound`], [`Error::OfflineModeIsEnabled`] if the hub cannot be asked and the cache does
+    ///   not hold the model;
     /// - [`Error::Interrupted`], [`Error::Truncated`], [`Error::Cancelled`] if a transfer ended early: the next pull
     ///   continues from there;
-    /// - [`Error::DigestMismatch`], [`Error::InvalidListing`], [`Error::MissingShard`] if the server is broken or hostile;
+    /// - [`Error::DigestMismatch`], [`Error::InvalidListing`], [`Error::MissingShard`] if the server is broken or
+    ///   hostile;
     /// - [`Error::Io`] if the cache cannot be written.
     pub fn pull(
         &self,
@@ -134,7 +135,7 @@ impl Hub {
         }
     }
 
-    /// Downloads the selected files and links them into a snapshot; the reference is updated when all of them are there.
+    /// Downloads the selected files and links them into a snapshot; updates the reference when all of them are there.
     fn fetch(
         &self,
         name: &ModelName,

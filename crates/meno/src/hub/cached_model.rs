@@ -11,8 +11,8 @@ use std::time::SystemTime;
 /// A model in the cache: a GGUF file (with its parts), or a checkpoint at one commit.
 #[derive(Clone, Debug, Serialize)]
 pub struct CachedModel {
-    /// The name that [`Hub::pull`](super::Hub::pull) and [`Cache::removal`] accept: `ORG/NAME` or `ORG/NAME:QUANT`, with
-    /// `@COMMIT` if it is not the newest.
+    /// The name that [`Hub::pull`](super::Hub::pull) and [`Cache::removal`] accept: `ORG/NAME` or `ORG/NAME:QUANT`,
+    /// with `@COMMIT` if it is not the newest.
     pub name: String,
     /// The format of the weights, as far as file names and config show it.
     #[serde(rename = "quantisation")]

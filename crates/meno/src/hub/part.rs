@@ -1,5 +1,5 @@
-//! The first part of a file, `DIGEST.incomplete` as in Python's `huggingface_hub`: what a pull received so far. Its digest
-//! is computed while bytes arrive.
+//! The first part of a file, `DIGEST.incomplete` as in Python's `huggingface_hub`: what a pull received so far. Its
+//! digest is computed while bytes arrive.
 
 use super::error::Error;
 use super::repo_info::RepoFile;

@@ -23,8 +23,8 @@ pub(super) fn section(quick: bool) -> Section {
             s.row(mark, "cache", text, json!({ "path": root, "bytes": used, "free_bytes": room }));
             if little {
                 s.advise(
-                    "little room for models: `meno list` shows those in the cache, `meno rm` removes one, HF_HOME names \
-                     another disk",
+                    "little room for models: `meno list` shows those in the cache, `meno rm` removes one, HF_HOME \
+                     names another disk",
                 );
             }
         }
@@ -64,8 +64,8 @@ fn reach(s: &mut Section, client: &Client) {
             let value = json!({ "endpoint": endpoint, "reachable": false, "offline": false, "reason": reason });
             s.row(Mark::Missing, "hub", reason, value);
             s.advise(
-                "the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 spares \
-                 the waiting",
+                "the hub does not answer: models in the cache work; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 \
+                 spares the waiting",
             );
         }
     }
