@@ -9,7 +9,8 @@
 //! let options = ServerOptions::default();
 //! let limits = options.connections;
 //! let load = || Server::start(TextModel::load("models/r1-distill".as_ref())?, 4, options);
-//! meno_server::serve(&listen, limits, |_, _| Ok(load()?), |address| println!("http://{address}"))?;
+//! let load = |_, _: &_| load().map_err(Box::<dyn std::error::Error>::from);
+//! meno_server::serve(&listen, limits, load, |address| println!("http://{address}"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

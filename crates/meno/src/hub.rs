@@ -135,8 +135,7 @@ impl Hub {
         }
     }
 
-    /// Downloads the selected files and links them into a snapshot; the reference is updated when all are
-    /// there.
+    /// Downloads the selected files and links them into a snapshot; updates the reference when all of them are there.
     fn fetch(
         &self,
         name: &ModelName,
