@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub trait Recipe: DeserializeOwned + Serialize + Default {
     /// Checks the settings.
     fn check(&self) -> Result<(), Error>;
-    /// Returns which settings have an effect, given the others; for [`super::notes`].
+    /// Returns which settings have an effect, given the others; for [`super::notes()`].
     fn conditions(&self) -> Vec<Condition>;
     /// Returns the data files that determine what is learned.
     fn data_files(&self) -> Vec<PathBuf>;
