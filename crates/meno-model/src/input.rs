@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(read(&path, 3).unwrap(), b"abc");
         assert_eq!(read_text(&path, 3).unwrap(), "abc");
         let error = read(&path, 2).unwrap_err().to_string();
-        assert!(error.contains("has 3 bytes") && error.contains("the 2 that"), "{error}");
+        assert!(error.contains("has 3 bytes") && error.contains("the limit of 2"), "{error}");
         assert!(open(dir.path()).unwrap_err().to_string().contains("is a directory"));
         assert_eq!(open(&dir.path().join("absent")).unwrap_err().kind(), ErrorKind::NotFound);
     }

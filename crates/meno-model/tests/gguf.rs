@@ -209,7 +209,7 @@ impl Forged {
 #[test]
 fn forged_headers_are_refused_with_a_reason() {
     Forged(b"GGML".to_vec()).refused("does not start with \"GGUF\"");
-    Forged(b"GGUF".to_vec()).refused("version at byte 4 needs 4 bytes, 0 are left");
+    Forged(b"GGUF".to_vec()).refused("version at byte 4 needs 4 bytes, but 0 are left");
     Forged::new(1, 0, 0).refused("version 1;");
     Forged::new(3u32.swap_bytes(), 0, 0).refused("big-endian");
     Forged::new(3, 0, u64::MAX).refused("entry 0 of 18446744073709551615");
@@ -217,7 +217,7 @@ fn forged_headers_are_refused_with_a_reason() {
     Forged::new(3, 0, 1).u64(u64::MAX).refused("metadata key at byte");
     Forged::new(3, 0, 1).u64(2).zeros(0).refused("needs 2 bytes");
     Forged::new(3, 0, 1).string("k").u32(99).refused("`k` has the unknown type 99");
-    Forged::new(3, 0, 1).string("k").u32(9).u32(8).u64(u64::MAX).refused("needs 8 bytes, 0 are left");
+    Forged::new(3, 0, 1).string("k").u32(9).u32(8).u64(u64::MAX).refused("needs 8 bytes, but 0 are left");
     Forged::new(3, 0, 1).string("k").u32(9).u32(10).u64(u64::MAX / 4).refused("claims");
     Forged::new(3, 0, 1).string("k").u32(7).zeros(0).refused("needs 1 bytes");
     let nested = (0..10).fold(Forged::new(3, 0, 1).string("k").u32(9), |f, _| f.u32(9).u64(1));

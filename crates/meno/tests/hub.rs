@@ -133,7 +133,7 @@ fn refusals_say_what_mends_them() {
         ((401, "RepoNotFound"), ["has no model org/tiny", "private", "HF_TOKEN"]),
         ((404, ""), ["has no model org/tiny", "private", "HF_TOKEN"]),
         ((404, "RevisionNotFound"), ["org/tiny", "RevisionNotFound", "127.0.0.1"]),
-        ((503, ""), ["cannot reach", "503", "not in the cache"]),
+        ((503, ""), ["cannot reach", "503", "nor in the cache"]),
     ] {
         let hub = HubServer::start(&files, Faults { refuse: Some(refuse), ..Faults::default() });
         let message = refused(&run(&hub, home.path(), &["pull", "org/tiny"]));

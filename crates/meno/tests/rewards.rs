@@ -134,7 +134,7 @@ fn a_program_that_cannot_be_used_is_the_users_mistake_in_one_line() {
     let chatty = script(dir.path(), "chatty.sh", "#!/bin/sh\nread -r l; echo 'Loading…'; cat > /dev/null\n");
     let broken = script(dir.path(), "broken.sh", "#!/bin/sh\necho 'no module named torch' >&2; exit 1\n");
     for (program, parts) in [
-        ("./no/such/reward", vec!["`./no/such/reward` is not there", "working directory"]),
+        ("./no/such/reward", vec!["`./no/such/reward` does not exist", "working directory"]),
         (&plain, vec!["plain.sh", "not executable (chmod +x"]),
         (&chatty, vec!["chatty.sh` wrote \"Loading…\" for answer 1 of 32", "{\"reward\": number}"]),
         (&broken, vec!["broken.sh", "exit status: 1", "2 times", "no module named torch"]),
@@ -281,7 +281,10 @@ fn a_dry_run_finds_what_a_run_would_fail_with() {
             "`grpo.importance_sampling_level` = token",
         ),
         (vec!["grpo.delta=1.0"], "`grpo.delta` = 1: expected above"),
-        (vec!["grpo.reward_funcs=[\"./no/such/reward\"]", "grpo.reward_weights=[]"], "`./no/such/reward` is not there"),
+        (
+            vec!["grpo.reward_funcs=[\"./no/such/reward\"]", "grpo.reward_weights=[]"],
+            "`./no/such/reward` does not exist",
+        ),
         (vec!["grpo.reward_funcs=[]", "grpo.reward_weights=[]"], "`grpo.reward_funcs` = []: expected at least one"),
         (vec!["grpo.reward_weights=[1.0, 2.0, 3.0]"], "`grpo.reward_weights` = [1.0, 2.0, 3.0]: expected"),
         (vec!["grpo.sync_ref_model=true", "grpo.beta=0"], "`grpo.sync_ref_model` = true: there is no reference"),

@@ -376,7 +376,7 @@ mod tests {
             ),
             ("/normalizer", sequence(20), sequence(10_000), "more than 4096 values"),
             ("/pre_tokenizer", split("a".repeat(9000)), split("a".repeat(20_000)), "has 20000 bytes"),
-            ("/pre_tokenizer", split("(".repeat(60)), split("(".repeat(65)), "nests more than 64"),
+            ("/pre_tokenizer", split("(".repeat(60)), split("(".repeat(65)), "nested more than 64"),
             ("/model", unigram("a".repeat(200)), unigram("a".repeat(300)), "300 of them in one token"),
             ("/model/vocab", json!({"a": 7}), json!({"a": 4_000_000_000u64}), "the id 4000000000"),
             ("/model", json!({"vocab": {}, "dropout": 0.0}), json!({"vocab": {}, "dropout": 0.1}), "dropout"),

@@ -93,6 +93,6 @@ mod tests {
             assert!(error(Grpo { reward_timeout: timeout, ..Grpo::default() }).contains("`grpo.reward_timeout`"));
         }
         let absent = Grpo { reward_funcs: vec![RewardFunc::Program("./no/such".into())], ..Grpo::default() };
-        assert!(error(absent).contains("`./no/such` is not there"));
+        assert!(error(absent).contains("`./no/such` does not exist"));
     }
 }

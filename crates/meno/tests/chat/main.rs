@@ -194,5 +194,6 @@ fn a_model_of_one_task_says_what_it_was_taught() {
     let sum = ok(&[&["chat", "--think", "-p", "1 + 2 = ?"][..], &args].concat(), dir.path(), "");
     let plain = ok(&[&["generate", "--raw", "-p", "1+2="][..], &args].concat(), dir.path(), "");
     let joined = |s: &str| s.split_whitespace().collect::<String>();
-    assert_eq!(joined(&sum), joined(&plain) + "(thatwasstillthought)", "six tokens do not end the thought");
+    let note = "(thetextabovewasstillpartofthethought)";
+    assert_eq!(joined(&sum), joined(&plain) + note, "six tokens do not end the thought");
 }

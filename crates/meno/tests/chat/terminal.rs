@@ -183,7 +183,7 @@ fn a_terminal_that_closes_loses_nothing() {
     super::kill("-HUP", id);
     assert_eq!(t.end().0, Some(129));
     let mut t = chat(dir.path(), &state, &["--max-tokens", "4"]);
-    t.wait_for("A conversation was interrupted: /load ");
+    t.wait_for("A conversation was interrupted; continue it with /load ");
     let file = t.wait_for("\r\n");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     t.line(&format!("/load {file}"));

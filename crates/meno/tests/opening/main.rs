@@ -195,8 +195,8 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         (without("no-weights", "model.safetensors"), &["no weights", "model.safetensors"], HEADERS),
         (without("no-tokenizer", "tokenizer.json"), &["no tokenizer.json"], NO_TOKENIZER),
         (pickles, &["only as a PyTorch pickle (pytorch_model.bin)"], &[]),
-        (shards, &["lacks 1 of its 2 files", "model-00002-of-00002.safetensors"], &[]),
-        (unindexed, &["1 of 2 files", "not model.safetensors.index.json"], HEADERS),
+        (shards, &["lacks 1 of its 2 weight files", "model-00002-of-00002.safetensors"], &[]),
+        (unindexed, &["1 of 2 weight files", "not model.safetensors.index.json"], HEADERS),
         (with("cut", "model.safetensors", &weights[..weights.len() - 100]), &["model.safetensors", "cut short"], &[]),
         (with("pointer", "model.safetensors", lfs.as_bytes()), &["model.safetensors: is a Git LFS pointer"], &[]),
         (with("pointers", "config.json", lfs.as_bytes()), &["config.json: is a Git LFS pointer"], &[]),
@@ -220,7 +220,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         ("qwen".into(), &["qwen: No such file", "ORG/NAME"], &[]),
         (
             "org/nothing".into(),
-            &["org/nothing is neither an existing path", "not in the cache", "cannot reach http://127.0.0.1:9"],
+            &["org/nothing is neither an existing path", "nor in the cache", "cannot reach http://127.0.0.1:9"],
             &[],
         ),
     ]

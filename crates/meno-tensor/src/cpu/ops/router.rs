@@ -44,7 +44,8 @@ impl Gate {
         if self.topk_method != TopkMethod::Greedy && self.n_group > self.topk_group {
             self.mask_groups(choice);
         }
-        top_k(choice, chosen);
+        let best = top_k(choice, chosen.len());
+        chosen.iter_mut().zip(best).for_each(|(slot, expert)| *slot = expert as u32);
     }
 
     /// Writes −∞ for every expert outside the `topk_group` best groups.
@@ -120,11 +121,11 @@ impl Router {
     }
 }
 
-/// Writes the indices of the largest values, largest first, ties by lower index, no index twice. A NaN counts as −∞:
-/// later results are NaN too, and the loss reports it. `values` is destroyed.
-fn top_k(values: &mut [f32], chosen: &mut [u32]) {
+/// Returns the indices of the `k` largest values, largest first, ties by lower index, no index twice. A NaN counts as
+/// −∞: later results are NaN too, and the loss reports it. `values` is destroyed.
+fn top_k(values: &mut [f32], k: usize) -> impl Iterator<Item = usize> {
     values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
-    for slot in chosen {
+    (0..k).map(move |_| {
         let mut best = 0;
         for (i, &v) in values.iter().enumerate() {
             // NaN marks values already taken; −∞ can still be chosen if nothing else is left.
@@ -132,22 +133,21 @@ fn top_k(values: &mut [f32], chosen: &mut [u32]) {
                 best = i;
             }
         }
-        *slot = best as u32;
         values[best] = f32::NAN;
-    }
+        best
+    })
 }
 
 impl Router {
     /// The balance loss of one sequence (eqs. 17–20): α Σ f_e P_e. Leaves f_e in `f`; `rank` is scratch.
-    fn balance(&self, scores: &[f32], f: &mut [f32], rank: &mut [f32], chosen: &mut [u32]) -> f64 {
+    fn balance(&self, scores: &[f32], f: &mut [f32], rank: &mut [f32]) -> f64 {
         let (e, k) = (self.gate.n_routed_experts, self.gate.num_experts_per_tok);
         let t = scores.len() / e;
         f.fill(0.0);
         let mut loss = 0.0;
         for s in scores.chunks_exact(e) {
             rank.copy_from_slice(s);
-            top_k(rank, chosen);
-            chosen.iter().for_each(|&c| f[c as usize] += 1.0);
+            top_k(rank, k).for_each(|expert| f[expert] += 1.0);
         }
         f.iter_mut().for_each(|f| *f *= e as f32 / (k * t) as f32);
         for s in scores.chunks_exact(e) {
@@ -164,7 +164,6 @@ impl Router {
             return;
         }
         let e = self.gate.n_routed_experts;
-        let mut ranked = vec![0; self.gate.num_experts_per_tok];
         let [scores] = ctx.acts.get([self.scores]);
         let (f, rank) = scratch[..2 * e].split_at_mut(e);
         for Segment { rows, .. } in &ctx.batch.segments {
@@ -174,7 +173,7 @@ impl Router {
             }
             let Range { start, end } = *rows;
             let scores = &scores[start * e..end * e];
-            let loss = self.balance(scores, f, rank, &mut ranked);
+            let loss = self.balance(scores, f, rank);
             ctx.out.losses.balance += loss * share as f64;
             let Some(ds) = ds.as_deref_mut() else { continue };
             // d/ds of α/T · Σ_e f_e s_e / S, with S = Σ_e s_e
