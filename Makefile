@@ -21,5 +21,5 @@ page:           ## the chat page: its modules, then the page in a headless Chrom
 	node --test --test-concurrency=1 dev/page/
 
 bench:          ## kernels and the training step
-	cargo bench -p meno-tensor --locked
+	cargo bench -p meno-tensor --features testing --locked
 	cargo run --release --locked -- bench train --preset W2

@@ -1,7 +1,7 @@
 //! Parses one answer token by token: decodes it, separates thinking from text, looks for stop strings and extracts tool
 //! calls.
 
-use crate::tools::{Format, Part, ToolParser};
+use crate::tools::{Part, ToolFormat, ToolParser};
 use meno_engine::Tokenizer;
 use meno_engine::reasoning::{Piece, Splitter};
 use meno_engine::stop::{Seen, StopStrings};
@@ -31,7 +31,7 @@ pub struct AnswerFormat {
     /// Strings that end the text. They do not end the thinking.
     pub stops: Vec<String>,
     /// The format of tool calls and the names of the tools; `None`: no calls.
-    pub tools: Option<(Format, Vec<String>)>,
+    pub tools: Option<(ToolFormat, Vec<String>)>,
     /// Stop strings are ignored before this many tokens.
     pub min_tokens: usize,
 }
@@ -62,7 +62,7 @@ impl AnswerParser {
     /// Creates a parser for one answer.
     pub fn new(tokenizer: Arc<Tokenizer>, format: &AnswerFormat) -> AnswerParser {
         // Calls of these formats begin with a control token, which must be part of the decoded text.
-        let see_special = matches!(format.tools, Some((Format::Llama | Format::DeepSeek, _)));
+        let see_special = matches!(format.tools, Some((ToolFormat::Llama | ToolFormat::DeepSeek, _)));
         AnswerParser {
             decode: Some(DecodeStream::new(tokenizer, !see_special)),
             splitter: format.thought.map(Splitter::new),

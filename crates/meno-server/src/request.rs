@@ -13,7 +13,7 @@ use crate::sse::{self, EventWriter};
 use crate::state::Server;
 use crate::structured::Grammar;
 use crate::thinking::{Thinking, ThinkingLimiter};
-use crate::tools::Format;
+use crate::tools::ToolFormat;
 use crate::types::Usage;
 use crate::update::CollectedAnswer;
 use axum::response::Response;
@@ -67,7 +67,7 @@ pub(crate) struct AnswerSettings {
     /// How thinking is handled; `None`: the text is returned as it is.
     pub(crate) thinking: Option<ThinkingSettings>,
     /// The format of tool calls and the names of the tools; `None`: no calls.
-    pub(crate) tools: Option<(Format, Vec<String>)>,
+    pub(crate) tools: Option<(ToolFormat, Vec<String>)>,
     /// What to report about the prompts.
     pub(crate) observe: Observe,
 }

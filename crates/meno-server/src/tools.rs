@@ -12,7 +12,7 @@ mod llama;
 mod output;
 mod prompt;
 
-pub use format::Format;
+pub use format::ToolFormat;
 pub use output::Part;
 pub use prompt::{ToolSupport, instructions, written_call};
 
@@ -37,11 +37,11 @@ enum Parser {
 
 impl ToolParser {
     /// Creates a parser for one answer; `tools` are the names of the available tools.
-    pub fn new(format: Format, tools: Vec<String>) -> ToolParser {
+    pub fn new(format: ToolFormat, tools: Vec<String>) -> ToolParser {
         let parser = match format {
-            Format::DeepSeek => Parser::DeepSeek(DeepSeek::default()),
-            Format::Hermes => Parser::Hermes(Hermes::new(tools)),
-            Format::Llama => Parser::Llama(Llama::new(tools)),
+            ToolFormat::DeepSeek => Parser::DeepSeek(DeepSeek::default()),
+            ToolFormat::Hermes => Parser::Hermes(Hermes::new(tools)),
+            ToolFormat::Llama => Parser::Llama(Llama::new(tools)),
         };
         ToolParser { parser, output: Output::default() }
     }

@@ -1,5 +1,5 @@
 //! Attention in training and decoding: GFLOP/s of one thread, by CPU time.
-//! `cargo bench -p meno-tensor --bench attention`
+//! `cargo bench -p meno-tensor --bench attention --features testing`
 
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;

@@ -47,5 +47,5 @@ pub mod quant;
 pub mod reference;
 pub mod rng;
 pub mod tape;
-#[doc(hidden)]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

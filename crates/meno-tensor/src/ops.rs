@@ -22,6 +22,7 @@ pub mod rope;
 pub mod router;
 pub mod scale;
 pub mod swiglu;
+#[cfg(any(test, feature = "testing"))]
 pub mod test_ops;
 
 pub use columns::Columns;
@@ -30,30 +31,39 @@ use crate::tape::{self, Describe, Io};
 
 /// Defines [`Op`] and the conversions into it.
 macro_rules! ops {
-    ($($(#[$doc:meta])* $name:ident($ty:ty)),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident($ty:ty)),* ; testing: $($(#[$test_doc:meta])* $test:ident($test_ty:ty)),* $(,)?) => {
         /// An op of a program. The set is closed, so the compiler reports every backend that lacks a new op.
         pub enum Op {
-            $($(#[$doc])* $name($ty)),*
+            $($(#[$doc])* $name($ty),)*
+            $($(#[$test_doc])* #[cfg(any(test, feature = "testing"))] $test($test_ty),)*
         }
         $(impl From<$ty> for Op {
             fn from(op: $ty) -> Op {
                 Op::$name(op)
             }
         })*
+        $(#[cfg(any(test, feature = "testing"))]
+        impl From<$test_ty> for Op {
+            fn from(op: $test_ty) -> Op {
+                Op::$test(op)
+            }
+        })*
         impl Op {
             fn description(&self) -> &dyn Describe {
                 match self {
-                    $(Op::$name(op) => op),*
+                    $(Op::$name(op) => op,)*
+                    $(#[cfg(any(test, feature = "testing"))] Op::$test(op) => op,)*
                 }
             }
         }
         /// The names of the variants, for tests that cover every op.
         #[cfg(test)]
         impl Op {
-            pub(crate) const VARIANTS: &[&str] = &[$(stringify!($name)),*];
+            pub(crate) const VARIANTS: &[&str] = &[$(stringify!($name),)* $(stringify!($test)),*];
             pub(crate) fn variant(&self) -> &'static str {
                 match self {
-                    $(Op::$name(_) => stringify!($name)),*
+                    $(Op::$name(_) => stringify!($name),)*
+                    $(Op::$test(_) => stringify!($test)),*
                 }
             }
         }
@@ -87,9 +97,9 @@ ops! {
     Router(router::Router),
     /// Rows sorted by expert.
     Dispatch(dispatch::Dispatch),
-    /// The experts on their rows.
+    /// The experts, each applied to its rows.
     Experts(experts::Experts),
-    /// The experts, applied to their rows.
+    /// The weighted sum of each token's expert outputs, added to the residual.
     Combine(combine::Combine),
     /// A constant factor.
     Scale(scale::Scale),
@@ -100,7 +110,8 @@ ops! {
     /// Copies hidden states to the host.
     StoreHidden(hidden::StoreHidden),
     /// Copies hidden states from the host.
-    LoadHidden(hidden::LoadHidden),
+    LoadHidden(hidden::LoadHidden);
+    testing:
     /// A parameter as an activation (tests).
     Input(test_ops::Input),
     /// A loss for any activation (tests).

@@ -33,13 +33,13 @@ impl Backend for Reference {
         Device::Reference
     }
     fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn backend::Weights>, Error> {
-        Ok(Box::new(weights::PlainWeights::new(layout)?))
+        Ok(Box::new(weights::ReferenceWeights::new(layout)?))
     }
     fn buffer(&self, len: usize) -> Result<Box<dyn backend::Buffer>, Error> {
         Ok(Box::new(Block::new(len, "a copy of the parameters")?))
     }
     fn executor(&self, program: Program) -> Result<Box<dyn backend::Executor>, Error> {
-        Ok(Box::new(executor::PlainExecutor::new(program)?))
+        Ok(Box::new(executor::ReferenceExecutor::new(program)?))
     }
     fn kv_store(
         &self,
@@ -47,10 +47,10 @@ impl Backend for Reference {
         kv_type: KvType,
         pages: usize,
     ) -> Result<Box<dyn backend::KvStore>, Error> {
-        Ok(Box::new(kv_store::PlainKvStore::new(layers, kv_type, pages)?))
+        Ok(Box::new(kv_store::ReferenceKvStore::new(layers, kv_type, pages)?))
     }
     fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
-        Ok(Box::new(optim::PlainOptimizer::new(config, layout)?))
+        Ok(Box::new(optim::ReferenceOptimizer::new(config, layout)?))
     }
     fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
         Ok(optim::gradient_norm(layout, &own::<Block>(grads).values))

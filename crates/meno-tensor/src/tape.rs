@@ -19,5 +19,5 @@ pub use op::{Activation, Describe, Dtype, IntTensor, Io};
 pub use outputs::{Losses, Outputs};
 pub use page_table::{PAGE, PageCopy, PageTable, pages};
 pub use plan::Plan;
-pub(crate) use plan::Step;
+pub(crate) use plan::ScheduleStep;
 pub use program::{ActivationInfo, Mode, Program};

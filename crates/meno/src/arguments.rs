@@ -1,6 +1,7 @@
 //! Arguments that all commands share: the model, threads, sizes.
 
 use anyhow::{Context, Result};
+use meno_tensor::device::Device;
 pub(crate) use meno_train::recipe::size::size;
 use std::path::PathBuf;
 
@@ -26,6 +27,14 @@ impl ModelName {
     pub(crate) fn or_newest(&self) -> Result<PathBuf> {
         self.given().cloned().map_or_else(newest_run, Ok)
     }
+}
+
+/// The device that runs the network.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct DeviceArg {
+    /// Device: auto, cpu, or reference, which checks the others with plain scalar loops (slow)
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
 }
 
 /// How many threads compute.

@@ -1,12 +1,13 @@
 //! The arguments of a model that answers, shared by `generate`, `chat` and `serve`.
 
-use crate::arguments::{ModelName, Threads, min_p, size, temperature, token_count, top_p, whole};
+use crate::arguments::{DeviceArg, ModelName, Threads, min_p, size, temperature, token_count, top_p, whole};
 use crate::open;
 use crate::progress::Work;
 use anyhow::{Result, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use meno_engine::{GeneratorConfig, Sampling, Session, Speculative, TextModel};
-use meno_model::{LoadPrecision, Model};
+use meno_model::{LoadOptions, LoadPrecision, Model};
+use meno_tensor::device::Device;
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
 use std::path::Path;
@@ -20,6 +21,9 @@ pub(crate) struct ModelArgs {
     /// Number format of the matrix products
     #[arg(long, value_parser = load_precision(), default_value = "auto", value_name = "TYPE")]
     pub precision: LoadPrecision,
+    /// Which device.
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
@@ -92,8 +96,14 @@ pub(crate) fn load_precision() -> impl TypedValueParser<Value = LoadPrecision> {
 
 /// Loads a network; returns it with the precision of its products. `default` is that of matrices that are not
 /// quantized.
-pub(crate) fn load(path: &Path, precision: LoadPrecision, default: Precision) -> Result<(Model, Precision)> {
+pub(crate) fn load(
+    path: &Path,
+    precision: LoadPrecision,
+    device: Device,
+    default: Precision,
+) -> Result<(Model, Precision)> {
     let (options, precision) = precision.resolve(default);
+    let options = LoadOptions { device, ..options };
     let work = Work::loading(path);
     let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;
     Ok((model, precision))
@@ -165,6 +175,7 @@ impl ModelArgs {
     pub(crate) fn load(&self, path: &Path, on_read: &mut dyn FnMut(usize, usize)) -> Result<(TextModel, usize)> {
         let path = open::locate(path)?;
         let (options, precision) = self.precision.resolve(Precision::Bf16);
+        let options = LoadOptions { device: self.device.device, ..options };
         let work = Work::loading(&path);
         let text = TextModel::load_with(&path, options, precision, &mut |read, of| {
             work.set(read as u64, of as u64);

@@ -27,16 +27,20 @@ fn ids(file: &Path, n: usize) -> Vec<String> {
 #[test]
 fn equal_to_transformers() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, precision, tolerance) in
-        [("deepseek_v3", "f32", 5e-5), ("qwen2", "f32", 5e-5), ("llama", "f32", 5e-5), ("llama", "bf16", 0.5)]
-    {
-        let out = dir.path().join(format!("{name}-{precision}.safetensors"));
+    for (name, device, precision, tolerance) in [
+        ("deepseek_v3", "auto", "f32", 5e-5),
+        ("deepseek_v3", "reference", "f32", 5e-5),
+        ("qwen2", "cpu", "f32", 5e-5),
+        ("llama", "cpu", "f32", 5e-5),
+        ("llama", "cpu", "bf16", 0.5),
+    ] {
+        let out = dir.path().join(format!("{name}-{device}-{precision}.safetensors"));
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-model/tests/golden").join(name);
         let expected = model.join("expected.safetensors");
         let output = Command::new(env!("CARGO_BIN_EXE_meno"))
             .args(["logits", "-m"])
             .arg(&model)
-            .args(["--precision", precision, "--tokens", &ids(&expected, 21).join(","), "--out"])
+            .args(["--device", device, "--precision", precision, "--tokens", &ids(&expected, 21).join(","), "--out"])
             .arg(&out)
             .output()
             .unwrap();
@@ -45,7 +49,7 @@ fn equal_to_transformers() {
         assert_eq!(shape, [21, 96]);
         let (_, reference) = read(&expected, "logits");
         let gap = logits.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(gap <= tolerance, "{name} {precision}: {gap:e}");
+        assert!(gap <= tolerance, "{name} {device} {precision}: {gap:e}");
         assert!(precision == "f32" || gap > 1e-4, "bf16 was asked for");
     }
 }
@@ -61,4 +65,16 @@ fn an_id_outside_the_vocabulary_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("96 is not below the vocabulary"), "{stderr}");
+}
+
+#[test]
+fn an_unknown_device_is_refused() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../meno-model/tests/golden/qwen2");
+    let output = Command::new(env!("CARGO_BIN_EXE_meno"))
+        .args(["logits", "--device", "tpu", "--tokens", "1", "--out", "unwritten.safetensors", "-m"])
+        .arg(&model)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("unknown device 'tpu': use auto, cpu or"), "{error}");
 }

@@ -81,7 +81,7 @@ pub(super) const PUBLISHED: [&str; 10] = [
 ];
 
 /// A splitting step, with its name in `tokenizer.json`.
-enum Step {
+enum SplitStep {
     /// Matches are pieces, and so is the text between them.
     Split(&'static str),
     /// Every digit is a piece.
@@ -97,7 +97,7 @@ enum Step {
 /// The definition of a name, as in `tokenizer.json`.
 pub(super) struct Definition {
     names: &'static [&'static str],
-    steps: &'static [Step],
+    steps: &'static [SplitStep],
     /// Normalize the text to Unicode NFC first.
     pub(super) nfc: bool,
     /// Do not build a piece by merges if it is itself a token.
@@ -106,7 +106,7 @@ pub(super) struct Definition {
     pub(super) add_bos: bool,
 }
 
-const fn splits(names: &'static [&'static str], steps: &'static [Step]) -> Definition {
+const fn splits(names: &'static [&'static str], steps: &'static [SplitStep]) -> Definition {
     Definition { names, steps, nfc: false, ignore_merges: false, add_bos: false }
 }
 
@@ -122,7 +122,7 @@ const fn add_bos(definition: Definition) -> Definition {
     Definition { add_bos: true, ..definition }
 }
 
-use Step::{ByteLevel, Digits, Numbers, Punctuation, Split};
+use SplitStep::{ByteLevel, Digits, Numbers, Punctuation, Split};
 
 /// All definitions. If several have the same steps, a tokenizer is written under the first name of the first one.
 const DEFINITIONS: &[Definition] = &[

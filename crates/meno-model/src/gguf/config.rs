@@ -5,13 +5,13 @@ use super::{Error, Gguf};
 use serde_json::{Map, Value, json};
 
 /// Reads one architecture's keys into Hugging Face's keys.
-struct Keys<'a> {
+struct MetadataKeys<'a> {
     file: &'a Gguf,
     arch: &'a str,
     out: Map<String, Value>,
 }
 
-impl Keys<'_> {
+impl MetadataKeys<'_> {
     fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.arch)
     }
@@ -86,7 +86,7 @@ const PROJECTOR: &str = "is a multimodal projector (mmproj), which turns images 
 pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
     check_kind(file)?;
     let arch = file.architecture()?;
-    let mut k = Keys { file, arch, out: Map::new() };
+    let mut k = MetadataKeys { file, arch, out: Map::new() };
     match arch {
         "qwen2" => {
             k.set("model_type", "qwen2");
@@ -124,7 +124,7 @@ pub(super) fn from_metadata(file: &Gguf) -> Result<Value, Error> {
 }
 
 /// Reads the keys shared by all architectures.
-fn common(k: &mut Keys) -> Result<(), Error> {
+fn common(k: &mut MetadataKeys) -> Result<(), Error> {
     k.copy("num_hidden_layers", "block_count")?;
     k.copy("hidden_size", "embedding_length")?;
     k.copy("intermediate_size", "feed_forward_length")?;
@@ -154,7 +154,7 @@ fn common(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Reads grouped-query attention, as in qwen2, qwen3 and llama.
-fn dense(k: &mut Keys) -> Result<(), Error> {
+fn dense(k: &mut MetadataKeys) -> Result<(), Error> {
     common(k)?;
     let heads = k.u64("attention.head_count")?;
     k.set("num_key_value_heads", k.opt_u64("attention.head_count_kv")?.unwrap_or(heads));
@@ -167,7 +167,7 @@ fn dense(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Reads Granite's factors. An absent factor of the scores is head_dim^-1/2 in llama.cpp, but 1 in transformers.
-fn granite(k: &mut Keys) -> Result<(), Error> {
+fn granite(k: &mut MetadataKeys) -> Result<(), Error> {
     let head = match k.opt_u64("attention.key_length")? {
         Some(length) => length as f64,
         None => k.u64("embedding_length")? as f64 / k.u64("attention.head_count")? as f64,
@@ -182,7 +182,7 @@ fn granite(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Requires keys and values as wide as queries, rotated over their whole width: other shapes are not supported.
-fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
+fn whole_heads(k: &MetadataKeys, heads: u64) -> Result<(), Error> {
     let head = match k.opt_u64("attention.key_length")? {
         Some(length) => length,
         None => k.u64("embedding_length")?.checked_div(heads).unwrap_or(0),
@@ -200,7 +200,7 @@ fn whole_heads(k: &Keys, heads: u64) -> Result<(), Error> {
 }
 
 /// Reads Qwen 3 with experts: in all layers, with normalized weights, as in llama.cpp.
-fn qwen3_moe(k: &mut Keys) -> Result<(), Error> {
+fn qwen3_moe(k: &mut MetadataKeys) -> Result<(), Error> {
     k.set("model_type", "qwen3_moe");
     k.set("architectures", json!(["Qwen3MoeForCausalLM"]));
     dense(k)?;
@@ -214,7 +214,7 @@ fn qwen3_moe(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Reads `rope_scaling` from the metadata's linear or YaRN keys.
-fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
+fn rope_scaling(k: &mut MetadataKeys) -> Result<(), Error> {
     let Some(kind) = k.file.opt_str(&k.name("rope.scaling.type"))? else { return Ok(()) };
     let factor = k.opt_f64("rope.scaling.factor")?;
     let factor = factor.ok_or_else(|| k.file.missing(&k.name("rope.scaling.factor")));
@@ -251,7 +251,7 @@ fn rope_scaling(k: &mut Keys) -> Result<(), Error> {
 /// published models share `low_freq_factor` 1, `high_freq_factor` 4 and 8192 positions (another number of positions may
 /// be in `rope.scaling.original_context_length`, which files written here contain); the factor is the largest value.
 /// The file's factors must match these parameters; otherwise the model would be run incorrectly.
-fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
+fn llama3_rope(k: &mut MetadataKeys) -> Result<(), Error> {
     let Some(info) = k.file.info("rope_freqs.weight") else { return Ok(()) };
     let (low, high) = (1.0, 4.0);
     let original = k.opt_u64("rope.scaling.original_context_length")?.unwrap_or(8192) as f64;
@@ -285,7 +285,7 @@ fn llama3_rope(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Reads DeepSeek V2, V3 and R1.
-fn deepseek2(k: &mut Keys) -> Result<(), Error> {
+fn deepseek2(k: &mut MetadataKeys) -> Result<(), Error> {
     common(k)?;
     let heads = k.u64("attention.head_count")?;
     // Newer files store 1 here, because the latent is the one key that all heads share.
@@ -323,7 +323,7 @@ fn deepseek2(k: &mut Keys) -> Result<(), Error> {
 }
 
 /// Reads the router: V3's (sigmoid, with a selection bias) or V2's (softmax).
-fn gate(k: &mut Keys) -> Result<(), Error> {
+fn gate(k: &mut MetadataKeys) -> Result<(), Error> {
     let biased = k.file.tensors().iter().any(|t| t.name.ends_with(".exp_probs_b.bias"));
     let groups = k.opt_u64("expert_group_count")?.unwrap_or(1).max(1);
     let used = k.opt_u64("expert_group_used_count")?.unwrap_or(1).max(1);

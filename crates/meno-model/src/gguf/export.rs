@@ -63,7 +63,7 @@ impl Export {
         metadata.string("general.architecture", arch);
         metadata.string("general.type", "model");
         metadata.string("general.name", name);
-        let mut k = Keys { arch, config, out: metadata };
+        let mut k = ExportKeys { arch, config, out: metadata };
         k.common();
         match &config.arch {
             Arch::Grouped(g) => k.grouped(g)?,
@@ -87,13 +87,13 @@ fn architecture(model_type: ModelType) -> &'static str {
 }
 
 /// Hyper-parameters, under llama.cpp's keys.
-struct Keys<'a> {
+struct ExportKeys<'a> {
     arch: &'static str,
     config: &'a Config,
     out: Metadata,
 }
 
-impl Keys<'_> {
+impl ExportKeys<'_> {
     fn u32(&mut self, key: &str, n: usize) {
         self.out.u32(&format!("{}.{key}", self.arch), n as u32);
     }

@@ -1,7 +1,7 @@
 //! `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>…<｜tool▁sep｜>…<｜tool▁call▁end｜><｜tool▁calls▁end｜>`: V3 and R1 write
 //! `function<sep>NAME`, a newline and the arguments as a fenced JSON block; V3.1 writes `NAME<sep>ARGUMENTS`.
 
-use super::json::{Step, ValueScanner};
+use super::json::{JsonStep, ValueScanner};
 use super::output::{Output, release};
 
 pub(super) const CALLS_BEGIN: &str = "<｜tool▁calls▁begin｜>";
@@ -105,7 +105,8 @@ impl DeepSeek {
 
     fn arguments(&mut self, output: &mut Output) -> bool {
         let text = std::mem::take(&mut self.held);
-        let end = text.char_indices().find(|&(_, c)| self.value.push(c) == Step::Last).map(|(at, c)| at + c.len_utf8());
+        let end =
+            text.char_indices().find(|&(_, c)| self.value.push(c) == JsonStep::Last).map(|(at, c)| at + c.len_utf8());
         output.arguments(&text[..end.unwrap_or(text.len())]);
         if let Some(end) = end {
             self.held = text[end..].to_owned();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// The format in which a family of models writes tool calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ToolFormat {
     /// DeepSeek V3, R1, V3.1: `<｜tool▁calls▁begin｜>…`.
     DeepSeek,
     /// Qwen, Hermes: `<tool_call>{…}</tool_call>`. At the beginning of an answer the tags may be missing.
@@ -16,19 +16,19 @@ pub enum Format {
     Llama,
 }
 
-impl Format {
+impl ToolFormat {
     /// Detects the format from the chat template or the vocabulary. Falls back to Hermes, whose format is then
     /// explained in the prompt.
-    pub fn of(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> Format {
+    pub fn of(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> ToolFormat {
         let source = template.map(ChatTemplate::source).unwrap_or_default();
         if source.contains("tool▁calls▁begin") || tokenizer.token_to_id(deepseek::CALLS_BEGIN).is_some() {
-            Format::DeepSeek
+            ToolFormat::DeepSeek
         } else if source.contains(hermes::OPEN) {
-            Format::Hermes
+            ToolFormat::Hermes
         } else if source.contains("<|python_tag|>") || source.contains("ipython") {
-            Format::Llama
+            ToolFormat::Llama
         } else {
-            Format::Hermes
+            ToolFormat::Hermes
         }
     }
 
@@ -42,27 +42,27 @@ impl Format {
         let mut rules = String::new();
         for (i, (name, schema)) in tools.iter().enumerate() {
             let (before, after) = match self {
-                Format::Hermes => (format!("{{\"name\": {}, \"arguments\": ", quoted(name)), "}"),
-                Format::Llama => (format!("{{\"name\": {}, \"parameters\": ", quoted(name)), "}"),
-                Format::DeepSeek => (format!("{name}\n```json\n"), "\n```"),
+                ToolFormat::Hermes => (format!("{{\"name\": {}, \"arguments\": ", quoted(name)), "}"),
+                ToolFormat::Llama => (format!("{{\"name\": {}, \"parameters\": ", quoted(name)), "}"),
+                ToolFormat::DeepSeek => (format!("{name}\n```json\n"), "\n```"),
             };
             rules += &format!("tool{i}: {} args{i} {}\nargs{i}: %json {schema}\n", quoted(&before), quoted(after));
         }
         let any = (0..tools.len()).map(|i| format!("tool{i}")).collect::<Vec<_>>().join(" | ");
         let (call, between) = match self {
-            Format::Hermes => {
+            ToolFormat::Hermes => {
                 let (open, close) = (tag(hermes::OPEN), tag(hermes::CLOSE));
                 (format!("{open} \"\\n\" ({any}) \"\\n\" {close}"), "\"\\n\"")
             }
-            Format::Llama => (any, "\"; \""),
-            Format::DeepSeek => {
+            ToolFormat::Llama => (any, "\"; \""),
+            ToolFormat::DeepSeek => {
                 let [open, sep, close] = [deepseek::CALL_BEGIN, deepseek::SEP, deepseek::CALL_END].map(tag);
                 (format!("{open} \"function\" {sep} ({any}) {close}"), "\"\\n\"")
             }
         };
         let more = if parallel { format!(" ({between} call)*") } else { String::new() };
         let calls = match self {
-            Format::DeepSeek => format!("{} call{more} {}", tag(deepseek::CALLS_BEGIN), tag(deepseek::CALLS_END)),
+            ToolFormat::DeepSeek => format!("{} call{more} {}", tag(deepseek::CALLS_BEGIN), tag(deepseek::CALLS_END)),
             _ => format!("call{more}"),
         };
         format!("calls: {calls}\ncall: {call}\n{rules}")

@@ -3,7 +3,7 @@
 //! Small models omit the tags (Qwen2.5-Coder nearly always). Therefore an answer that starts with such an object, bare
 //! or in a code fence, is a call if it names an available function.
 
-use super::json::{CallScanner, Progress};
+use super::json::{CallScanner, JsonProgress};
 use super::output::{Output, release};
 
 pub(super) const OPEN: &str = "<tool_call>";
@@ -149,13 +149,13 @@ impl Call {
                     *held = text[at + c.len_utf8()..].to_owned();
                     return false;
                 }
-                Progress::More => {}
+                JsonProgress::More => {}
                 // After the name was returned it stays a call, even if the rest is invalid.
-                Progress::Not if !named => {
+                JsonProgress::Not if !named => {
                     *held = text[at + c.len_utf8()..].to_owned();
                     return false;
                 }
-                Progress::Done | Progress::Not => {
+                JsonProgress::Done | JsonProgress::Not => {
                     self.emit(output);
                     self.done = true;
                     *held = text[at + c.len_utf8()..].to_owned();

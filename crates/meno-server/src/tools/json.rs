@@ -2,7 +2,7 @@
 
 /// What a character means for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum JsonStep {
     /// White space before the value.
     Before,
     /// A part of the value, which continues.
@@ -23,36 +23,36 @@ pub(super) struct ValueScanner {
 }
 
 impl ValueScanner {
-    pub(super) fn push(&mut self, c: char) -> Step {
+    pub(super) fn push(&mut self, c: char) -> JsonStep {
         if self.in_string {
             return self.in_string(c);
         }
         let outside = self.depth == 0;
         match c {
-            ',' | ']' | '}' if outside => return Step::After,
-            c if outside && c.is_whitespace() => return if self.literal { Step::After } else { Step::Before },
+            ',' | ']' | '}' if outside => return JsonStep::After,
+            c if outside && c.is_whitespace() => return if self.literal { JsonStep::After } else { JsonStep::Before },
             '"' => self.in_string = true,
             '{' | '[' => self.depth += 1,
             '}' | ']' => self.depth -= 1,
             _ => self.literal |= outside,
         }
-        if self.depth == 0 && matches!(c, '}' | ']') { Step::Last } else { Step::Within }
+        if self.depth == 0 && matches!(c, '}' | ']') { JsonStep::Last } else { JsonStep::Within }
     }
 
-    fn in_string(&mut self, c: char) -> Step {
+    fn in_string(&mut self, c: char) -> JsonStep {
         match c {
             _ if self.escaped => self.escaped = false,
             '\\' => self.escaped = true,
             '"' => self.in_string = false,
             _ => {}
         }
-        if self.depth == 0 && !self.in_string { Step::Last } else { Step::Within }
+        if self.depth == 0 && !self.in_string { JsonStep::Last } else { JsonStep::Within }
     }
 }
 
 /// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum JsonProgress {
     /// It is incomplete.
     More,
     /// The object is closed.
@@ -86,7 +86,7 @@ enum ScannerState {
 }
 
 impl CallScanner {
-    pub(super) fn push(&mut self, c: char) -> Progress {
+    pub(super) fn push(&mut self, c: char) -> JsonProgress {
         match (self.at, c) {
             (ScannerState::Value, _) => return self.value(c),
             (ScannerState::Key, _) if !self.text.is_empty() => self.key(c),
@@ -94,10 +94,10 @@ impl CallScanner {
             (ScannerState::Start, '{') | (ScannerState::Comma, ',') => self.at = ScannerState::Key,
             (ScannerState::Key, '"') => self.text.push('"'),
             (ScannerState::Colon, ':') => (self.at, self.value) = (ScannerState::Value, ValueScanner::default()),
-            (ScannerState::Comma, '}') if self.name.is_some() => return Progress::Done,
-            _ => return Progress::Not,
+            (ScannerState::Comma, '}') if self.name.is_some() => return JsonProgress::Done,
+            _ => return JsonProgress::Not,
         }
-        Progress::More
+        JsonProgress::More
     }
 
     /// Whether the text so far may be a call of one of the functions `known`.
@@ -116,17 +116,17 @@ impl CallScanner {
         }
     }
 
-    fn value(&mut self, c: char) -> Progress {
+    fn value(&mut self, c: char) -> JsonProgress {
         let step = self.value.push(c);
-        if matches!(step, Step::Within | Step::Last) {
+        if matches!(step, JsonStep::Within | JsonStep::Last) {
             self.text.push(c);
             // Arguments that are an object are returned at once. Those in a string are parsed at the end of the string.
             if self.is_arguments() && self.text.starts_with('{') {
                 self.arguments.push(c);
             }
         }
-        if matches!(step, Step::Before | Step::Within) {
-            return Progress::More;
+        if matches!(step, JsonStep::Before | JsonStep::Within) {
+            return JsonProgress::More;
         }
         let text = std::mem::take(&mut self.text);
         self.at = ScannerState::Comma;
@@ -135,10 +135,10 @@ impl CallScanner {
         } else if self.key == "name" {
             match serde_json::from_str::<String>(&text) {
                 Ok(name) if !name.is_empty() && self.name.is_none() => self.name = Some(name),
-                _ => return Progress::Not,
+                _ => return JsonProgress::Not,
             }
         }
-        if step == Step::After { self.push(c) } else { Progress::More }
+        if step == JsonStep::After { self.push(c) } else { JsonProgress::More }
     }
 
     fn is_arguments(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Llama 3: the whole answer is `{"name": …, "parameters": …}`, several calls are separated by `;`, and
 //! `<|python_tag|>` may precede a call.
 
-use super::json::{CallScanner, Progress};
+use super::json::{CallScanner, JsonProgress};
 use super::output::Output;
 use meno_engine::stop::overlap;
 
@@ -75,12 +75,12 @@ impl Llama {
                     output.arguments(&std::mem::take(&mut scanner.arguments));
                 }
                 match progress {
-                    Progress::More => {}
-                    Progress::Not if !*named => {
+                    JsonProgress::More => {}
+                    JsonProgress::Not if !*named => {
                         output.text(text);
                         self.state = State::Text;
                     }
-                    Progress::Done | Progress::Not => self.state = State::Before(String::new()),
+                    JsonProgress::Done | JsonProgress::Not => self.state = State::Before(String::new()),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Detects how a chat template handles tools, and provides instructions for templates that do not support them.
 
 use super::deepseek;
-use super::format::Format;
+use super::format::ToolFormat;
 use crate::types::Tool;
 use meno_engine::{ChatTemplate, Message, Tokenizer};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToolSupport {
     /// The format of calls.
-    pub format: Format,
+    pub format: ToolFormat,
     /// Whether it shows the list of tools; if not, [`instructions`] are added to the system message.
     pub lists_tools: bool,
     /// Whether it expects the arguments of earlier calls as an object; `None`: it does not show earlier calls.
@@ -41,7 +41,7 @@ const TRIALS: [Trial; 4] = [
 impl ToolSupport {
     /// Detects how a template handles tools.
     pub fn probe(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> ToolSupport {
-        let format = Format::of(template, tokenizer);
+        let format = ToolFormat::of(template, tokenizer);
         let render = |messages: &[Message]| {
             let extras = Map::from_iter([("tools".to_owned(), json!([probe_tool()]))]);
             template.and_then(|t| t.render(messages, true, &extras).ok())
@@ -119,12 +119,12 @@ fn probe_tool() -> Value {
 }
 
 /// Returns the text of a call in this format, for templates that do not show calls.
-pub fn written_call(format: Format, name: &str, arguments: &str) -> String {
+pub fn written_call(format: ToolFormat, name: &str, arguments: &str) -> String {
     let quoted = Value::from(name);
     match format {
-        Format::Hermes => format!("<tool_call>\n{{\"name\": {quoted}, \"arguments\": {arguments}}}\n</tool_call>"),
-        Format::Llama => format!("{{\"name\": {quoted}, \"parameters\": {arguments}}}"),
-        Format::DeepSeek => format!(
+        ToolFormat::Hermes => format!("<tool_call>\n{{\"name\": {quoted}, \"arguments\": {arguments}}}\n</tool_call>"),
+        ToolFormat::Llama => format!("{{\"name\": {quoted}, \"parameters\": {arguments}}}"),
+        ToolFormat::DeepSeek => format!(
             "{}{}function{}{name}\n```json\n{arguments}\n```{}{}",
             deepseek::CALLS_BEGIN,
             deepseek::CALL_BEGIN,
@@ -136,7 +136,7 @@ pub fn written_call(format: Format, name: &str, arguments: &str) -> String {
 }
 
 /// Returns the instructions about tools, for templates that do not show tools.
-pub fn instructions(format: Format, tools: &[Tool]) -> String {
+pub fn instructions(format: ToolFormat, tools: &[Tool]) -> String {
     let example = written_call(format, "FUNCTION_NAME", "{\"parameter\": \"value\"}");
     let list: Vec<String> = tools.iter().map(|t| t.function_json().to_string()).collect();
     format!(

@@ -21,7 +21,7 @@ fn text_and_calls(parts: Vec<Part>) -> (String, Vec<String>) {
     (text, calls)
 }
 
-fn run(format: Format, pieces: &[&str]) -> (String, Vec<String>) {
+fn run(format: ToolFormat, pieces: &[&str]) -> (String, Vec<String>) {
     let mut parser = ToolParser::new(format, vec!["weather".into(), "add".into()]);
     let mut parts: Vec<Part> = pieces.iter().flat_map(|p| parser.push(p)).collect();
     parts.extend(parser.finish());
@@ -29,7 +29,7 @@ fn run(format: Format, pieces: &[&str]) -> (String, Vec<String>) {
 }
 
 #[track_caller]
-fn check(format: Format, answer: &str, text: &str, calls: &[&str]) {
+fn check(format: ToolFormat, answer: &str, text: &str, calls: &[&str]) {
     let expected = (text.to_owned(), calls.iter().map(|c| c.to_string()).collect::<Vec<_>>());
     let chars: Vec<String> = answer.chars().map(String::from).collect();
     assert_eq!(run(format, &chars.iter().map(String::as_str).collect::<Vec<_>>()), expected, "char by char");
@@ -40,7 +40,7 @@ fn check(format: Format, answer: &str, text: &str, calls: &[&str]) {
 
 #[test]
 fn hermes_and_qwen() {
-    let f = Format::Hermes;
+    let f = ToolFormat::Hermes;
     check(f, "Hello <b> you </b>\n", "Hello <b> you </b>\n", &[]);
     check(
         f,
@@ -70,7 +70,7 @@ fn hermes_and_qwen() {
 
 #[test]
 fn a_call_without_its_tags() {
-    let f = Format::Hermes;
+    let f = ToolFormat::Hermes;
     check(f, r#"{"name": "add", "arguments": {"a": 1}}"#, "", &[r#"add {"a": 1}"#]);
     check(f, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {}\n}\n```\nDone.", "\nDone.", &["add {}"]);
     check(
@@ -104,7 +104,7 @@ fn a_call_without_its_tags() {
 
 #[test]
 fn deepseek_v3_and_r1() {
-    let f = Format::DeepSeek;
+    let f = ToolFormat::DeepSeek;
     check(
         f,
         "I will look.\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"city\": \
@@ -129,7 +129,7 @@ fn deepseek_v3_and_r1() {
 
 #[test]
 fn llama() {
-    let f = Format::Llama;
+    let f = ToolFormat::Llama;
     check(f, r#"{"name": "add", "parameters": {"a": 1}}"#, "", &[r#"add {"a": 1}"#]);
     check(
         f,
@@ -150,7 +150,7 @@ fn llama() {
 
 #[test]
 fn arguments_stream_before_they_are_complete() {
-    let mut parser = ToolParser::new(Format::Hermes, vec![]);
+    let mut parser = ToolParser::new(ToolFormat::Hermes, vec![]);
     assert_eq!(parser.push("<tool_call>\n{\"name\": \"add\""), [Part::Call { index: 0, name: "add".into() }]);
     assert_eq!(parser.push(", \"arguments\": {\"a"), [Part::Arguments { index: 0, text: "{\"a".into() }]);
     assert_eq!(parser.push("\": 1}"), [Part::Arguments { index: 0, text: "\": 1}".into() }]);

@@ -11,7 +11,7 @@ use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
 use crate::ops::Program;
-use crate::tape::{Activation, Losses, Outputs, Step};
+use crate::tape::{Activation, Losses, Outputs, ScheduleStep};
 
 /// A program with its memory.
 pub(super) struct CpuExecutor {
@@ -67,7 +67,7 @@ impl CpuExecutor {
         let train = param_grads.is_some();
         for at in 0..self.program.plan.schedule.len() {
             let step = self.program.plan.schedule[at];
-            if !train && !matches!(step, Step::Forward(_)) {
+            if !train && !matches!(step, ScheduleStep::Forward(_)) {
                 break;
             }
             self.run_step(step, weights, pass, cache.as_mut(), param_grads.as_deref_mut());
@@ -77,16 +77,16 @@ impl CpuExecutor {
 
     fn run_step(
         &mut self,
-        step: Step,
+        step: ScheduleStep,
         weights: &CpuWeights,
         pass: Pass,
         cache: Option<&mut Cache>,
         param_grads: Option<&mut [f32]>,
     ) {
-        let (Step::Forward(i) | Step::Recompute(i) | Step::Backward(i)) = step;
+        let (ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) | ScheduleStep::Backward(i)) = step;
         let Program { ops, ios, plan, activations: shapes, .. } = &self.program;
-        let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
-        let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
+        let (rows, forward) = (pass.batch.len(), !matches!(step, ScheduleStep::Backward(_)));
+        let places = if matches!(step, ScheduleStep::Forward(_)) { &plan.forward } else { &plan.backward };
         let [values, gradients] = ios[i].touched(forward);
         let train = param_grads.is_some();
         let mut ctx = Ctx {

@@ -19,6 +19,7 @@ mod router;
 mod rows;
 mod scale;
 mod swiglu;
+#[cfg(any(test, feature = "testing"))]
 mod test_ops;
 
 use super::context::Ctx;
@@ -59,7 +60,9 @@ pub(super) fn kernels(op: &Op) -> &dyn Kernels {
         Op::Logits(op) => op,
         Op::StoreHidden(op) => op,
         Op::LoadHidden(op) => op,
+        #[cfg(any(test, feature = "testing"))]
         Op::Input(op) => op,
+        #[cfg(any(test, feature = "testing"))]
         Op::WeightedSum(op) => op,
     }
 }

@@ -62,7 +62,7 @@ impl Optimizer for CpuOptimizer {
         scale: f32,
     ) -> Result<(), Error> {
         self.steps += 1;
-        let adam = adamw::Step::new(&self.config, self.steps, learning_rate, scale);
+        let adam = adamw::AdamwStep::new(&self.config, self.steps, learning_rate, scale);
         let (data, grads) = (own_mut::<CpuWeights>(weights).data_mut(), own_mut::<HostBuffer>(grads));
         for (span, rule) in &self.spans {
             let (w, g) = (&mut data[span.clone()], &mut grads[span.clone()]);
@@ -73,7 +73,7 @@ impl Optimizer for CpuOptimizer {
                     adam.apply(weight_decay, w, g, first, &mut self.second[span.clone()]);
                 }
                 UpdateRule::Muon { rows, cols } => {
-                    let step = muon::Step { momentum: self.config.muon_momentum, learning_rate, scale };
+                    let step = muon::MuonStep { momentum: self.config.muon_momentum, learning_rate, scale };
                     self.muon.apply(step, self.config.weight_decay, [rows, cols], w, g, first);
                 }
             }

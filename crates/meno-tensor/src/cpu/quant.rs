@@ -13,7 +13,7 @@ mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use kernel::spin as measure_int8_peak;
+pub(crate) use kernel::measure_int8_peak;
 pub use matrix::QuantMatrix;
 
 /// Returns the name of the instructions that multiply quantized matrices.

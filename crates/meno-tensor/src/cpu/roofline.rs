@@ -41,7 +41,7 @@ unsafe fn chains<V: Vector, const N: usize>(rounds: usize, x: f32) -> (f32, f64)
 at_level! {
     /// # Safety
     /// As [`multiply_adds`], except for the instructions: the dispatch selects an available level.
-    spin = multiply_adds, (rounds: usize, x: f32) -> (f32, f64)
+    measure_peak = multiply_adds, (rounds: usize, x: f32) -> (f32, f64)
 }
 
 /// Returns the GFLOP per CPU second of one thread on registers only: the best of several short runs.
@@ -55,13 +55,13 @@ fn run(precision: Precision, rounds: usize) -> f64 {
     if let (Precision::Bf16, Some(unit)) = (precision, crate::cpu::isa::bf16_unit()) {
         unit.configure();
         let start = cpu_seconds();
-        let flops = unit.spin(rounds);
+        let flops = unit.measure_peak(rounds);
         return flops / (cpu_seconds() - start) / 1e9;
     }
     let _ = precision;
     let start = cpu_seconds();
     // SAFETY: there are no other conditions.
-    let (sum, flops) = unsafe { spin(rounds, black_box(0.5)) };
+    let (sum, flops) = unsafe { measure_peak(rounds, black_box(0.5)) };
     black_box(sum);
     flops / (cpu_seconds() - start) / 1e9
 }

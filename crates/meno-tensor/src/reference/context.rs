@@ -3,8 +3,8 @@
 //! In debug builds every access is checked against the op's declaration for this half of the pass, reads and writes
 //! separately.
 
-use super::kv_store::PlainKvStore;
-use super::weights::PlainWeights;
+use super::kv_store::ReferenceKvStore;
+use super::weights::ReferenceWeights;
 use crate::ops::Columns;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, IntTensor, Objective, Outputs, PageTable, Param};
@@ -49,13 +49,13 @@ impl Slots<'_> {
 /// The KV cache during a pass.
 pub(super) struct Cache<'a> {
     pub(super) table: &'a PageTable,
-    pub(super) store: &'a mut PlainKvStore,
+    pub(super) store: &'a mut ReferenceKvStore,
 }
 
 /// All data of an op.
 pub(super) struct Ctx<'a> {
     /// The weights.
-    pub(super) weights: &'a PlainWeights,
+    pub(super) weights: &'a ReferenceWeights,
     /// The inputs.
     pub(super) batch: &'a Batch,
     /// Number of rows in this batch.

@@ -2,18 +2,18 @@
 
 use super::buffer::{Block, zeroed};
 use super::context::{Cache, Ctx, Slots};
-use super::kv_store::PlainKvStore;
+use super::kv_store::ReferenceKvStore;
 use super::ops::kernels;
-use super::weights::PlainWeights;
+use super::weights::ReferenceWeights;
 use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
 use crate::ops::Program;
-use crate::tape::{Activation, Losses, Outputs, Step};
+use crate::tape::{Activation, Losses, Outputs, ScheduleStep};
 use std::time::Instant;
 
 /// A program with its memory.
-pub(super) struct PlainExecutor {
+pub(super) struct ReferenceExecutor {
     program: Program,
     activations: Vec<f32>,
     grads: Vec<f32>,
@@ -31,10 +31,10 @@ fn first_writes(program: &Program) -> Vec<Vec<Activation>> {
     program.ios.iter().map(|io| io.writes.iter().copied().filter(|a| first(a)).collect()).collect()
 }
 
-impl PlainExecutor {
+impl ReferenceExecutor {
     pub(super) fn new(program: Program) -> Result<Self, Error> {
         program.check_f32(Device::Reference)?;
-        Ok(PlainExecutor {
+        Ok(ReferenceExecutor {
             activations: zeroed(program.plan.activation_bytes / size_of::<f32>(), "activations")?,
             grads: zeroed(program.plan.grad_bytes / size_of::<f32>(), "gradients of activations")?,
             ints: vec![Vec::new(); program.int_capacities.len()],
@@ -55,12 +55,12 @@ impl PlainExecutor {
     ) -> Result<(), Error> {
         let (rows, most) = (pass.batch.len(), self.program.mode.rows);
         assert!(rows <= most, "invariant: {rows} rows fit {most}");
-        let weights: &PlainWeights = own_mut(weights);
+        let weights: &ReferenceWeights = own_mut(weights);
         let mut cache = match cache {
             None => None,
             Some(cache) => {
                 let (table, store) = cache.for_batch(pass.batch)?;
-                Some(Cache { table, store: own_mut::<PlainKvStore>(store) })
+                Some(Cache { table, store: own_mut::<ReferenceKvStore>(store) })
             }
         };
         if cfg!(debug_assertions) {
@@ -70,7 +70,7 @@ impl PlainExecutor {
         self.out.losses = Losses::default();
         for at in 0..self.program.plan.schedule.len() {
             let step = self.program.plan.schedule[at];
-            if param_grads.is_none() && !matches!(step, Step::Forward(_)) {
+            if param_grads.is_none() && !matches!(step, ScheduleStep::Forward(_)) {
                 break;
             }
             self.run_step(step, weights, pass, cache.as_mut(), param_grads.as_deref_mut());
@@ -80,16 +80,16 @@ impl PlainExecutor {
 
     fn run_step(
         &mut self,
-        step: Step,
-        weights: &PlainWeights,
+        step: ScheduleStep,
+        weights: &ReferenceWeights,
         pass: Pass,
         cache: Option<&mut Cache>,
         param_grads: Option<&mut [f32]>,
     ) {
-        let (Step::Forward(i) | Step::Recompute(i) | Step::Backward(i)) = step;
+        let (ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) | ScheduleStep::Backward(i)) = step;
         let Program { ops, ios, plan, activations: shapes, int_capacities, .. } = &self.program;
-        let (rows, forward) = (pass.batch.len(), !matches!(step, Step::Backward(_)));
-        let places = if matches!(step, Step::Forward(_)) { &plan.forward } else { &plan.backward };
+        let (rows, forward) = (pass.batch.len(), !matches!(step, ScheduleStep::Backward(_)));
+        let places = if matches!(step, ScheduleStep::Forward(_)) { &plan.forward } else { &plan.backward };
         let [[reads, writes], [grad_reads, grad_writes]] = ios[i].touched(forward);
         let mut acts = Slots { data: &mut self.activations, places, shapes, rows, reads, writes };
         let places = &plan.grads;
@@ -128,7 +128,7 @@ impl PlainExecutor {
     }
 }
 
-impl Executor for PlainExecutor {
+impl Executor for ReferenceExecutor {
     fn program(&self) -> &Program {
         &self.program
     }

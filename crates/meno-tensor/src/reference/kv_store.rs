@@ -30,7 +30,7 @@ pub(super) struct Place {
 }
 
 /// The pages of all layers.
-pub(super) struct PlainKvStore {
+pub(super) struct ReferenceKvStore {
     layers: Vec<LayerSpec>,
     kv_type: KvType,
     pages: usize,
@@ -98,11 +98,11 @@ fn unpack(kv_type: KvType, words: &[u32], dim: usize) -> Vec<f32> {
     (0..dim).map(number).collect()
 }
 
-impl PlainKvStore {
+impl ReferenceKvStore {
     pub(super) fn new(layers: &[LayerSpec], kv_type: KvType, pages: usize) -> Result<Self, Error> {
         let page_words = layers.iter().map(|spec| layer_words(kv_type, spec)).sum();
         let words = zeroed(pages * page_words, "the KV cache")?;
-        Ok(PlainKvStore { layers: layers.to_vec(), kv_type, pages, page_words, words })
+        Ok(ReferenceKvStore { layers: layers.to_vec(), kv_type, pages, page_words, words })
     }
 
     /// Returns the number of pages.
@@ -142,7 +142,7 @@ impl PlainKvStore {
     }
 }
 
-impl KvStore for PlainKvStore {
+impl KvStore for ReferenceKvStore {
     fn layers(&self) -> &[LayerSpec] {
         &self.layers
     }
@@ -184,7 +184,7 @@ mod tests {
     fn vectors_do_not_touch_each_other() {
         let layers = [(2, 37, 33), (1, 8, 5)].map(|(kv_heads, qk_dim, v_dim)| LayerSpec { kv_heads, qk_dim, v_dim });
         for (kv_type, tolerance) in [(KvType::F32, 0.0), (KvType::Bf16, 1.0 / 256.0), (KvType::Q8_0, 1.0 / 127.0)] {
-            let mut store = PlainKvStore::new(&layers, kv_type, 2).unwrap();
+            let mut store = ReferenceKvStore::new(&layers, kv_type, 2).unwrap();
             let mut rng = Rng::new(&[3]);
             let mut written = Vec::new();
             for (layer, spec) in layers.iter().enumerate() {

@@ -18,6 +18,7 @@ mod rope;
 mod router;
 mod scale;
 mod swiglu;
+#[cfg(any(test, feature = "testing"))]
 mod test_ops;
 
 use super::context::Ctx;
@@ -54,7 +55,9 @@ pub(super) fn kernels(op: &Op) -> &dyn Kernels {
         Op::Logits(op) => op,
         Op::StoreHidden(op) => op,
         Op::LoadHidden(op) => op,
+        #[cfg(any(test, feature = "testing"))]
         Op::Input(op) => op,
+        #[cfg(any(test, feature = "testing"))]
         Op::WeightedSum(op) => op,
     }
 }

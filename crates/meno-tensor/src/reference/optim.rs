@@ -4,7 +4,7 @@ mod muon;
 mod update;
 
 use super::buffer::Block;
-use super::weights::PlainWeights;
+use super::weights::ReferenceWeights;
 use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
 use crate::optim::{OptimizerConfig, UpdateRule};
 use crate::tape::ParamLayout;
@@ -18,7 +18,7 @@ pub(super) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
 }
 
 /// An optimizer and its state.
-pub(super) struct PlainOptimizer {
+pub(super) struct ReferenceOptimizer {
     config: OptimizerConfig,
     /// Place and rule of every parameter.
     rules: Vec<(Range<usize>, UpdateRule)>,
@@ -29,11 +29,11 @@ pub(super) struct PlainOptimizer {
     second: Block,
 }
 
-impl PlainOptimizer {
+impl ReferenceOptimizer {
     pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
         let rules = layout.iter().map(|(_, info)| (info.range(), UpdateRule::of(&config, info))).collect();
         let moment = || Block::new(layout.total(), "the optimizer's state");
-        Ok(PlainOptimizer { config, rules, steps: 0, first: moment()?, second: moment()? })
+        Ok(ReferenceOptimizer { config, rules, steps: 0, first: moment()?, second: moment()? })
     }
 }
 
@@ -53,7 +53,7 @@ fn adamw(config: &OptimizerConfig, steps: u64, weight_decay: f32, update: Update
     }
 }
 
-impl Optimizer for PlainOptimizer {
+impl Optimizer for ReferenceOptimizer {
     fn config(&self) -> &OptimizerConfig {
         &self.config
     }
@@ -68,7 +68,7 @@ impl Optimizer for PlainOptimizer {
         scale: f32,
     ) -> Result<(), Error> {
         self.steps += 1;
-        let (data, grads) = (own_mut::<PlainWeights>(weights).all_mut(), &mut own_mut::<Block>(grads).values);
+        let (data, grads) = (own_mut::<ReferenceWeights>(weights).all_mut(), &mut own_mut::<Block>(grads).values);
         for (range, rule) in &self.rules {
             let update = Update {
                 weights: &mut data[range.clone()],

@@ -17,18 +17,18 @@ struct Quantized {
 }
 
 /// All parameters of a network.
-pub(super) struct PlainWeights {
+pub(super) struct ReferenceWeights {
     layout: Arc<ParamLayout>,
     data: Vec<f32>,
     /// Quantized parameters, indexed by parameter.
     quantized: Vec<Option<Quantized>>,
 }
 
-impl PlainWeights {
+impl ReferenceWeights {
     pub(super) fn new(layout: Arc<ParamLayout>) -> Result<Self, Error> {
         let data = zeroed(layout.total(), "the weights")?;
         let quantized = layout.iter().map(|_| None).collect();
-        Ok(PlainWeights { layout, data, quantized })
+        Ok(ReferenceWeights { layout, data, quantized })
     }
 
     /// Returns all values in the layout of the parameters, mutable.
@@ -82,7 +82,7 @@ impl PlainWeights {
     }
 }
 
-impl Weights for PlainWeights {
+impl Weights for ReferenceWeights {
     fn layout(&self) -> &Arc<ParamLayout> {
         &self.layout
     }

@@ -74,7 +74,8 @@ impl<O: Describe> Builder<O> {
         self.nodes.push(Node { io: op.io(), block: self.block, recomputed: op.recomputed() });
         self.ops.push(op);
     }
-    /// Returns the activations that ops of this name write (for tests of ops).
+    /// Returns the activations that ops of this name write.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn written_by(&self, name: &str) -> Vec<Activation> {
         let ops = self.ops.iter().zip(&self.nodes).filter(|(op, _)| op.name() == name);
         ops.flat_map(|(_, node)| node.io.writes.iter().copied()).collect()

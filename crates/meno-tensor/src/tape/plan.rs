@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// One step of a pass over the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ScheduleStep {
     /// Run an op forward.
     Forward(usize),
     /// Run an op forward again, because its block's activations were not kept.
@@ -25,7 +25,7 @@ pub(crate) struct Node {
 
 /// The places of all activations and gradients, and the order of execution. Places are ranges of bytes.
 pub struct Plan {
-    pub(crate) schedule: Vec<Step>,
+    pub(crate) schedule: Vec<ScheduleStep>,
     /// Places of activations in the forward pass.
     pub(crate) forward: Vec<Range<usize>>,
     /// Places of activations in the backward pass; they differ for recomputed values.
@@ -80,8 +80,8 @@ fn place(items: &mut [Item]) -> usize {
 
 /// Returns the order of a pass: forward, then backward. A recomputed block runs forward once more before its backward.
 /// An op marked as recomputed runs forward again before the backward of each op that reads its outputs.
-fn schedule(nodes: &[Node], train: bool) -> Vec<Step> {
-    let mut steps: Vec<Step> = (0..nodes.len()).map(Step::Forward).collect();
+fn schedule(nodes: &[Node], train: bool) -> Vec<ScheduleStep> {
+    let mut steps: Vec<ScheduleStep> = (0..nodes.len()).map(ScheduleStep::Forward).collect();
     if !train {
         return steps;
     }
@@ -94,12 +94,12 @@ fn schedule(nodes: &[Node], train: bool) -> Vec<Step> {
         };
         match block {
             Some(_) => {
-                steps.extend((start..end).map(Step::Recompute));
-                steps.extend((start..end).rev().map(Step::Backward));
+                steps.extend((start..end).map(ScheduleStep::Recompute));
+                steps.extend((start..end).rev().map(ScheduleStep::Backward));
             }
             None => {
-                steps.extend(recomputed_inputs(nodes, start).map(Step::Recompute));
-                steps.push(Step::Backward(start));
+                steps.extend(recomputed_inputs(nodes, start).map(ScheduleStep::Recompute));
+                steps.push(ScheduleStep::Backward(start));
             }
         }
         end = start;
@@ -131,12 +131,12 @@ pub(crate) fn plan(nodes: &[Node], lens: &[usize], alias: &[usize], train: bool)
     let mut lives = vec![Life::default(); lens.len()];
     for (t, &step) in schedule.iter().enumerate() {
         match step {
-            Step::Forward(i) => {
+            ScheduleStep::Forward(i) => {
                 for a in nodes[i].io.reads.iter().chain(&nodes[i].io.writes) {
                     extend(&mut lives[a.index()].forward, t);
                 }
             }
-            Step::Recompute(i) => {
+            ScheduleStep::Recompute(i) => {
                 for a in &nodes[i].io.reads {
                     extend(&mut lives[a.index()].backward, t);
                 }
@@ -146,7 +146,7 @@ pub(crate) fn plan(nodes: &[Node], lens: &[usize], alias: &[usize], train: bool)
                     extend(&mut life.backward, t);
                 }
             }
-            Step::Backward(i) => {
+            ScheduleStep::Backward(i) => {
                 for a in &nodes[i].io.saved {
                     extend(&mut lives[a.index()].backward, t);
                 }
@@ -187,14 +187,14 @@ pub(crate) fn plan(nodes: &[Node], lens: &[usize], alias: &[usize], train: bool)
 
 fn plan_grads(
     nodes: &[Node],
-    schedule: &[Step],
+    schedule: &[ScheduleStep],
     lens: &[usize],
     alias: &[usize],
 ) -> (Vec<Range<usize>>, usize, Vec<Vec<Activation>>) {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; lens.len()];
     let mut adds = vec![Vec::new(); nodes.len()];
     for (t, &step) in schedule.iter().enumerate() {
-        let Step::Backward(i) = step else { continue };
+        let ScheduleStep::Backward(i) = step else { continue };
         for a in &nodes[i].io.grad_reads {
             let root = alias[a.index()];
             assert!(spans[root].is_some(), "invariant: op {i} reads the gradient of {a:?}, which nothing wrote");

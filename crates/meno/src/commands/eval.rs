@@ -3,7 +3,7 @@
 
 mod output;
 
-use crate::arguments::{size, thread_count};
+use crate::arguments::{DeviceArg, size, thread_count};
 use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
@@ -16,6 +16,7 @@ use meno_engine::{Generator, Sampling};
 use meno_eval::score::Summary;
 use meno_eval::{Problem, Task};
 use meno_model::Model;
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_train::data::{Question, Questions, TaskQuestions};
 use meno_train::evaluation::judge;
@@ -76,6 +77,8 @@ pub(crate) struct Args {
     /// Write every response to this file, one line per problem (eval.out)
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Threads; 0 uses all cores [default: 0] (eval.threads)
     #[arg(long, value_name = "N", value_parser = thread_count)]
     threads: Option<usize>,
@@ -184,7 +187,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
         false => Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?,
     };
     output.judged.truncate(wanted as usize);
-    let (mut model, precision) = load(recipe)?;
+    let (mut model, precision) = load(recipe, args.device.device)?;
     let text = TextAssets::of(&recipe.model)?;
     let profile = match &recipe.model.path {
         Some(path) if path.is_dir() => TaskProfile::load(path)?,
@@ -230,9 +233,9 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
 }
 
 /// Loads the model; returns it with the precision of its products.
-fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
+fn load(recipe: &EvalRecipe, device: Device) -> Result<(Model, Precision)> {
     match &recipe.model.path {
-        Some(path) => session::load(path, recipe.eval.precision, Precision::F32),
+        Some(path) => session::load(path, recipe.eval.precision, device, Precision::F32),
         None => Ok((training::model(&recipe.model)?, Precision::F32)),
     }
 }

@@ -1,6 +1,6 @@
 //! `meno logits`: writes logits, to check the network against other programs.
 
-use crate::arguments::{ModelName, Threads};
+use crate::arguments::{DeviceArg, ModelName, Threads};
 use crate::interrupt;
 use crate::open;
 use crate::output::{self, Inputs};
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// Number format of the matrix products (auto: f32 for what is not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Compute MLA over the latent vectors (absorbed); the logits then agree to 1e-5 instead of bit by bit
     #[arg(long)]
     absorbed: bool,
@@ -50,7 +52,7 @@ fn write(args: &Args) -> Result<()> {
     let path = open::model(&args.model.or_newest()?)?;
     let out = output::file("--out", &args.out, args.force, &Inputs::default().with(&path))?;
     interrupt::end_cleanly();
-    let (mut model, precision) = session::load(&path, args.precision, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, args.device.device, Precision::F32)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
     ensure!(

@@ -1,7 +1,7 @@
 //! `meno perplexity`: measures how well a model predicts a text, with the method of llama-perplexity: the
 //! text is cut into windows of the context length, and the second half of each window is predicted.
 
-use crate::arguments::{ModelName, Threads, size};
+use crate::arguments::{DeviceArg, ModelName, Threads, size};
 use crate::open;
 use crate::progress::{Unit, Work};
 use crate::session;
@@ -30,6 +30,8 @@ pub(crate) struct Args {
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
     #[command(flatten)]
+    device: DeviceArg,
+    #[command(flatten)]
     threads: Threads,
     /// Print the result as JSON
     #[arg(long)]
@@ -47,7 +49,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn perplexity(args: &Args) -> Result<()> {
     let (path, tokenizer) = open::with_tokenizer(&args.model.or_newest()?)?;
     let text = input::read_text(&args.file, MAX_TEXT).with_context(|| args.file.display().to_string())?;
-    let (mut model, precision) = session::load(&path, args.precision, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, args.device.device, Precision::F32)?;
     let (n, own) = (args.context, model.config.max_position_embeddings);
     ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
     let tokens = tokenizer.encode(&text, true)?;

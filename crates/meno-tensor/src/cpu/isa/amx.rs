@@ -161,7 +161,7 @@ pub(super) unsafe fn block16(steps: usize, a: *const u16, b: *const u16, c: *mut
 
 /// Runs `rounds` × 4 products of tiles in registers and returns the number of floating-point operations. [`configure`]
 /// must have been called.
-pub(super) fn spin(rounds: usize) -> f64 {
+pub(super) fn measure_peak(rounds: usize) -> f64 {
     // SAFETY: the tiles hold values from earlier loads (or zeros); none is stored.
     unsafe {
         asm!(

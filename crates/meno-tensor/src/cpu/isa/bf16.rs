@@ -76,11 +76,11 @@ impl Bf16Unit {
 
     /// Runs products in registers and returns the number of floating-point operations. [`Self::configure`] must have
     /// been called.
-    pub(crate) fn spin(self, rounds: usize) -> f64 {
+    pub(crate) fn measure_peak(self, rounds: usize) -> f64 {
         match self {
-            Bf16Unit::Tiles => amx::spin(rounds),
+            Bf16Unit::Tiles => amx::measure_peak(rounds),
             // SAFETY: this unit is available.
-            Bf16Unit::Dot => unsafe { dot::spin(rounds) },
+            Bf16Unit::Dot => unsafe { dot::measure_peak(rounds) },
         }
     }
 }

@@ -87,7 +87,7 @@ unsafe fn registers<const M: usize>(
 /// # Safety
 /// AVX-512 with BF16 is available.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn spin(rounds: usize) -> f64 {
+pub(super) unsafe fn measure_peak(rounds: usize) -> f64 {
     let mut acc = [_mm512_setzero_ps(); 2 * ROWS];
     // SAFETY: pairs of bf16 are plain data: 1.0 and 0.0.
     let x = unsafe { std::mem::transmute::<__m512i, __m512bh>(std::hint::black_box(_mm512_set1_epi32(0x3f80))) };

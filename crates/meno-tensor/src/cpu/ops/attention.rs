@@ -29,8 +29,8 @@ use crate::ops::attention::Attention;
 use crate::pool;
 use crate::tape::{Activation, PAGE, Segment};
 use backward::Head;
-use forward::{Keys, Queries, WHOLE};
-use memory::{Cache, Heads, Shared};
+use forward::{KeyRuns, Queries, WHOLE};
+use memory::{Cache, Heads, SharedPtr};
 use scratch::{Scratch, grow};
 
 /// Heads of one token that are decoded together.
@@ -42,7 +42,7 @@ impl Attention {
     }
 
     /// The queries of one segment and key head.
-    fn queries(&self, segment: &Segment, head: usize, q: Heads, out: Shared, lse: Shared) -> Queries {
+    fn queries(&self, segment: &Segment, head: usize, q: Heads, out: SharedPtr, lse: SharedPtr) -> Queries {
         let (row, first) = (segment.rows.start, head * self.group());
         Queries {
             q: (q.at(row, first), q.ld, q.view.head_stride),
@@ -61,7 +61,7 @@ impl Attention {
     ///
     /// # Safety
     /// Views and cache are valid for the segment, and no other task touches this head of the pages it writes.
-    unsafe fn append<'a>(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache<'a>) -> Keys<'a> {
+    unsafe fn append<'a>(&self, segment: &Segment, head: usize, k: Heads, v: Heads, cache: Cache<'a>) -> KeyRuns<'a> {
         let (qk, vd) = (self.qk_dim, self.v_dim);
         let slot = segment.slot.expect("invariant: a generated sequence has a slot in the cache");
         let table = cache.table.table(slot);
@@ -79,7 +79,7 @@ impl Attention {
                 std::ptr::copy_nonoverlapping(v.at(row, head), values.add(page * page_strides.1 + at * vd), vd);
             }
         }
-        Keys { blocks: keys, values, value_ld: vd, table, page: PAGE, page_strides }
+        KeyRuns { blocks: keys, values, value_ld: vd, table, page: PAGE, page_strides }
     }
 
     /// The cache of this op's layer, if there is one; asserts that it is large enough for the batch.
@@ -97,7 +97,7 @@ impl Attention {
         assert!(same, "invariant: the cache has {spec:?}");
         let layer = &mut store.layers[self.layer];
         assert!(layer.keys.len() >= pages * layer.key_page() && layer.values.len() >= pages * layer.value_page());
-        let (keys, values) = (Shared(layer.keys.as_mut_ptr()), Shared(layer.values.as_mut_ptr()));
+        let (keys, values) = (SharedPtr(layer.keys.as_mut_ptr()), SharedPtr(layer.values.as_mut_ptr()));
         Some(Cache { keys, values, kv_type, table })
     }
 
@@ -130,7 +130,7 @@ impl Attention {
         segment: &Segment,
         heads: std::ops::Range<usize>,
         [q, k, v]: [Heads; 3],
-        (out, lse): (Shared, Shared),
+        (out, lse): (SharedPtr, SharedPtr),
         cache: Option<Cache<'_>>,
     ) {
         let (row, n) = (segment.rows.start, segment.rows.len());
@@ -157,7 +157,7 @@ impl Attention {
                             let blocks = grow(&mut scratch.keys, n.next_multiple_of(KEY_BLOCK) * self.qk_dim);
                             kernel::transpose(k.at(row, head), k.ld, n, self.qk_dim, blocks);
                             let (blocks, values, value_ld) = (blocks.as_ptr(), v.at(row, head), v.ld);
-                            Keys { blocks, values, value_ld, table: WHOLE, page: n, page_strides: (0, 0) }
+                            KeyRuns { blocks, values, value_ld, table: WHOLE, page: n, page_strides: (0, 0) }
                         }
                     };
                     let queries = self.queries(segment, head, q, out, lse);
@@ -179,7 +179,7 @@ impl Attention {
         head: usize,
         [q, k, v]: [Heads; 3],
         [dq, dk, dv]: [Heads; 3],
-        (out, dout, lse): (Shared, Shared, Shared),
+        (out, dout, lse): (SharedPtr, SharedPtr, SharedPtr),
         zero: [bool; 3],
     ) {
         let (row, n) = (segment.rows.start, segment.rows.len());
@@ -206,7 +206,7 @@ impl Attention {
                 if zero[0] {
                     fill(dq, query_head, qk);
                 }
-                let outputs = |x: Shared| (x.at((row * self.heads + query_head) * vd), self.heads * vd);
+                let outputs = |x: SharedPtr| (x.at((row * self.heads + query_head) * vd), self.heads * vd);
                 let ((out, ld), (dout, _)) = (outputs(out), outputs(dout));
                 let h = Head {
                     rows: n,
@@ -237,7 +237,7 @@ impl Kernels for Attention {
         let rows = ctx.rows;
         let [out, lse] = ctx.acts.get([self.out, self.lse]);
         assert!(out.len() == rows * self.heads * self.v_dim && lse.len() == rows * self.heads);
-        let results = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
+        let results = (SharedPtr(out.as_mut_ptr()), SharedPtr(lse.as_mut_ptr()));
         let inputs = self.heads(rows, |act| {
             let [x] = ctx.acts.get([act]);
             // SAFETY: only a pointer to it is kept, and q, k and v are not written in the forward pass.
@@ -270,10 +270,10 @@ impl Kernels for Attention {
             first && whole
         });
         let [out, lse] = ctx.acts.get([self.out, self.lse]);
-        let (out, lse) = (Shared(out.as_mut_ptr()), Shared(lse.as_mut_ptr()));
+        let (out, lse) = (SharedPtr(out.as_mut_ptr()), SharedPtr(lse.as_mut_ptr()));
         let [dout] = ctx.grads.get([self.out]);
         assert!(dout.len() == rows * self.heads * self.v_dim);
-        let results = (out, Shared(dout.as_mut_ptr()), lse);
+        let results = (out, SharedPtr(dout.as_mut_ptr()), lse);
         let values = self.heads(rows, |act| {
             let [x] = ctx.acts.get([act]);
             // SAFETY: only a pointer to it is kept, and q, k and v are not written in the backward pass.

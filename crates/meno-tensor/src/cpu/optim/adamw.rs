@@ -6,7 +6,7 @@ use crate::pool;
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct AdamwStep {
     learning_rate: f32,
     adam: Adam,
 }
@@ -14,8 +14,8 @@ pub(super) struct Step {
 /// Values updated by one task.
 const BLOCK: usize = 1 << 15;
 
-impl Step {
-    /// Step number `steps` (from 1).
+impl AdamwStep {
+    /// AdamwStep number `steps` (from 1).
     pub(super) fn new(config: &OptimizerConfig, steps: u64, learning_rate: f32, scale: f32) -> Self {
         let correction = |beta: f32| 1.0 - (beta as f64).powf(steps as f64);
         let adam = Adam {
@@ -27,7 +27,7 @@ impl Step {
             rate: (learning_rate as f64 / correction(config.adam_beta1)) as f32,
             root: (1.0 / correction(config.adam_beta2).sqrt()) as f32,
         };
-        Step { learning_rate, adam }
+        AdamwStep { learning_rate, adam }
     }
 
     /// Updates weights `w` with gradients `g`, first moment `m` and second moment `v`; zeroes `g`.
@@ -52,7 +52,7 @@ mod tests {
         for (t, grads) in [[0.5f32, -1.0], [0.1, 0.3], [-0.2, 0.0]].into_iter().enumerate() {
             // Half of twice the gradient, to test that the scale is used.
             let mut g = grads.map(|g| 2.0 * g);
-            Step::new(&config, t as u64 + 1, 0.1, 0.5).apply(0.1, &mut w, &mut g, &mut m, &mut v);
+            AdamwStep::new(&config, t as u64 + 1, 0.1, 0.5).apply(0.1, &mut w, &mut g, &mut m, &mut v);
             for i in 0..2 {
                 let g = grads[i] as f64;
                 ew[i] *= 1.0 - lr * wd;

@@ -16,7 +16,7 @@ const BLOCK: usize = 1 << 15;
 
 /// The parameters of one step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct MuonStep {
     /// μ.
     pub momentum: f32,
     /// The learning rate, as for AdamW.
@@ -47,7 +47,7 @@ impl Muon {
     /// Takes one step on matrix `w` of shape [rows, cols] with gradients `g` and momentum `m`; zeroes `g`.
     pub(super) fn apply(
         &mut self,
-        step: Step,
+        step: MuonStep,
         weight_decay: f32,
         [rows, cols]: [usize; 2],
         w: &mut [f32],
@@ -55,7 +55,7 @@ impl Muon {
         m: &mut [f32],
     ) {
         let x = &mut self.x[..rows * cols];
-        let Step { momentum, scale, learning_rate } = step;
+        let MuonStep { momentum, scale, learning_rate } = step;
         pool::for_blocks([x, g, m], BLOCK, &|_, [x, g, m]| {
             for ((x, g), m) in x.iter_mut().zip(g).zip(m) {
                 let d = *g * scale;
@@ -115,7 +115,7 @@ mod tests {
             muon.reserve(rows, cols);
             let mut g: Vec<f32> = (0..rows * cols).map(|_| rng.normal()).collect();
             let (mut w, mut m) = (vec![0f32; rows * cols], vec![0f32; rows * cols]);
-            let step = Step { momentum: 0.95, learning_rate: 1.0, scale: 1.0 };
+            let step = MuonStep { momentum: 0.95, learning_rate: 1.0, scale: 1.0 };
             muon.apply(step, 0.1, [rows, cols], &mut w, &mut g, &mut m);
             let n = rows.min(cols);
             let scale = 0.2 * (rows.max(cols) as f32).sqrt();

@@ -1,12 +1,12 @@
 //! What a kernel knows about a block type.
 
 use super::activations::{Layout, Tile};
-use super::format::Format;
+use super::format::BlockFormat;
 use super::isa::{Isa, Words};
 use super::job::Tiles;
 
 /// A block type with its kernels.
-pub(super) trait Blocks: Format {
+pub(super) trait Blocks: BlockFormat {
     /// The activation layout it needs.
     const LAYOUT: Layout;
     /// Returns acc + the products of block `b` with a row; `block` points at the block.
@@ -31,12 +31,12 @@ pub(super) trait Blocks: Format {
 }
 
 /// How many 4-bit planes the codes are split into for multiplication.
-pub(super) const fn planes<I: Isa, F: Format>() -> usize {
+pub(super) const fn planes<I: Isa, F: BlockFormat>() -> usize {
     if F::MAX > 63 && !I::WIDE { 2 } else { 1 }
 }
 
 /// How many quad products a part can sum.
-pub(super) const fn run<I: Isa, F: Format>() -> usize {
+pub(super) const fn run<I: Isa, F: BlockFormat>() -> usize {
     if I::WIDE { 8 } else { F::RUN }
 }
 
@@ -45,7 +45,7 @@ pub(super) const fn run<I: Isa, F: Format>() -> usize {
 /// # Safety
 /// As [`Words`].
 #[inline(always)]
-pub(super) unsafe fn half_of<I: Isa, F: Format>(codes: I::Ints, plane: usize) -> I::Ints {
+pub(super) unsafe fn half_of<I: Isa, F: BlockFormat>(codes: I::Ints, plane: usize) -> I::Ints {
     // SAFETY: as promised by the caller.
     unsafe {
         match (planes::<I, F>(), plane) {

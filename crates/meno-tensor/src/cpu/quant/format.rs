@@ -13,7 +13,7 @@ use crate::quant::GgmlType;
 use crate::quant::dequant::{IQ4_VALUES, MXFP4_VALUES, e8m0_half, q3_k_scale, scale_min};
 
 /// Properties of every type.
-pub(super) trait Format {
+pub(super) trait BlockFormat {
     /// Values of one row in a block.
     const VALUES: usize = Self::TYPE.block_elements();
     /// The type.
@@ -49,7 +49,7 @@ pub(super) trait Format {
 }
 
 /// One float scale per 32 values.
-pub(super) trait Flat: Format {
+pub(super) trait Flat: BlockFormat {
     /// Subtracted from every code.
     const OFFSET: i32;
     /// True if there is a float to add (f16, after the scales).
@@ -59,7 +59,7 @@ pub(super) trait Flat: Format {
 }
 
 /// One f16 scale per 256 values, and a signed byte per `SUB` values.
-pub(super) trait Nested: Format {
+pub(super) trait Nested: BlockFormat {
     /// Values that share one small scale.
     const SUB: usize;
     /// 2^OFFSET_BITS is subtracted from every code if there are no minima.
@@ -126,7 +126,7 @@ macro_rules! flat {
     ($name:ident, four, offset $offset:literal, min $min:literal, file $file:literal) => {
         /// Four bits.
         pub(super) struct $name;
-        impl Format for $name {
+        impl BlockFormat for $name {
             const TYPE: GgmlType = GgmlType::$name;
             const CODES: usize = if $min { 64 } else { 32 };
             const WORDS: usize = 4;
@@ -150,7 +150,7 @@ macro_rules! flat {
     ($name:ident, five, offset $offset:literal, min $min:literal, file $file:literal) => {
         /// Five bits: the first word holds the fifth bits by quad.
         pub(super) struct $name;
-        impl Format for $name {
+        impl BlockFormat for $name {
             const TYPE: GgmlType = GgmlType::$name;
             const CODES: usize = if $min { 64 } else { 32 };
             const WORDS: usize = 5;
@@ -191,7 +191,7 @@ flat!(Q5_1, five, offset 0, min true, file 24);
 /// Eight bits.
 pub(super) struct Q8_0;
 
-impl Format for Q8_0 {
+impl BlockFormat for Q8_0 {
     const TYPE: GgmlType = GgmlType::Q8_0;
     const CODES: usize = 32;
     const WORDS: usize = 8;
@@ -238,7 +238,7 @@ fn k_scales(block: &[u8], row: usize, out: &mut [u8]) {
 #[allow(non_camel_case_types)]
 pub(super) struct Q4_K;
 
-impl Format for Q4_K {
+impl BlockFormat for Q4_K {
     const TYPE: GgmlType = GgmlType::Q4_K;
     const CODES: usize = 64 + 256;
     const WORDS: usize = 32;
@@ -267,7 +267,7 @@ impl Nested for Q4_K {
 #[allow(non_camel_case_types)]
 pub(super) struct Q5_K;
 
-impl Format for Q5_K {
+impl BlockFormat for Q5_K {
     const TYPE: GgmlType = GgmlType::Q5_K;
     const CODES: usize = 64 + 256;
     const WORDS: usize = 40;
@@ -301,7 +301,7 @@ impl Nested for Q5_K {
 #[allow(non_camel_case_types)]
 pub(super) struct Q6_K;
 
-impl Format for Q6_K {
+impl BlockFormat for Q6_K {
     const TYPE: GgmlType = GgmlType::Q6_K;
     const CODES: usize = 32 + 256;
     const WORDS: usize = 48;
@@ -338,7 +338,7 @@ impl Nested for Q6_K {
 #[allow(non_camel_case_types)]
 pub(super) struct Q2_K;
 
-impl Format for Q2_K {
+impl BlockFormat for Q2_K {
     const TYPE: GgmlType = GgmlType::Q2_K;
     const CODES: usize = 64 + 512;
     const WORDS: usize = 16;
@@ -372,7 +372,7 @@ impl Nested for Q2_K {
 #[allow(non_camel_case_types)]
 pub(super) struct Q3_K;
 
-impl Format for Q3_K {
+impl BlockFormat for Q3_K {
     const TYPE: GgmlType = GgmlType::Q3_K;
     const CODES: usize = 32 + 256;
     const WORDS: usize = 24;
@@ -425,7 +425,7 @@ macro_rules! table {
         /// Four-bit indices into a table of unevenly spaced values.
         #[allow(non_camel_case_types)]
         pub(super) struct $name;
-        impl Format for $name {
+        impl BlockFormat for $name {
             const TYPE: GgmlType = GgmlType::$ty;
             const CODES: usize = if $single { 64 } else { 32 };
             const WORDS: usize = 4;
@@ -462,7 +462,7 @@ table!(Mxfp4, Mxfp4, MXFP4_CODES, 16, max 31, single true, |block: &[u8], row: u
 #[allow(non_camel_case_types)]
 pub(super) struct Iq4_XS;
 
-impl Format for Iq4_XS {
+impl BlockFormat for Iq4_XS {
     const TYPE: GgmlType = GgmlType::Iq4_XS;
     const CODES: usize = 32 + 128;
     const WORDS: usize = 32;

@@ -6,7 +6,7 @@
 
 use super::activations::{Layout, Tile};
 use super::blocks::{Blocks, half_of, planes, run};
-use super::format::{Flat, Format, Iq4_NL, Iq4_XS, Mxfp4, Nested};
+use super::format::{BlockFormat, Flat, Iq4_NL, Iq4_XS, Mxfp4, Nested};
 use super::format::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
 use super::isa::{Isa, Portable, Task, Words};
 use super::job::{Job, LANES, Tiles, lines};
@@ -26,7 +26,7 @@ const AHEAD: usize = 4096;
 /// Prefetches the i-th of n slices of the block [`AHEAD`] bytes further on, spread out because only a few cache-line
 /// fetches may be outstanding.
 #[inline(always)]
-unsafe fn ask<I: Isa, F: Format>(block: *const u8, i: usize, n: usize) {
+unsafe fn ask<I: Isa, F: BlockFormat>(block: *const u8, i: usize, n: usize) {
     for line in lines(F::BYTES, i, n) {
         // SAFETY: as promised by the caller.
         unsafe { I::prefetch(block.wrapping_add(AHEAD + 64 * line)) };
@@ -127,7 +127,7 @@ fn half(block: &[u8], at: usize) -> f32 {
 }
 
 /// Returns the four codes of a quad of one row.
-fn codes<F: Format>(block: &[u8], lane: usize, quad: usize) -> [f32; 4] {
+fn codes<F: BlockFormat>(block: &[u8], lane: usize, quad: usize) -> [f32; 4] {
     assert!(block.len() >= F::BYTES && lane < LANES, "invariant: a whole block");
     // SAFETY: the words of a lane lie within the block, which was checked.
     let quad = unsafe { F::quad::<u32>(block.as_ptr().add(F::CODES + 4 * lane), quad / 32, quad / 8 % 4, quad % 8) };
@@ -327,19 +327,19 @@ impl Instructions {
 
 /// Runs the inner loop of [`super::tiles`] `rounds` times on a few bytes in the L1 cache. Returns the number of
 /// operations (a product and its sum count as two).
-pub(crate) fn spin(rounds: usize) -> f64 {
+pub(crate) fn measure_int8_peak(rounds: usize) -> f64 {
     let (codes, activations) = ([3u8; 8 * 64], [5i8; 8 * 32]);
-    let spin = tiles::Spin { rounds, codes: &codes, activations: &activations };
+    let task = tiles::PeakLoop { rounds, codes: &codes, activations: &activations };
     // SAFETY: the instructions are available.
     unsafe {
         match Instructions::best() {
-            Instructions::Portable => Portable::enter(spin),
+            Instructions::Portable => Portable::enter(task),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => Avx2::enter(spin),
+            Instructions::Avx2 => Avx2::enter(task),
             #[cfg(target_arch = "x86_64")]
-            Instructions::AvxVnni => AvxVnni::enter(spin),
+            Instructions::AvxVnni => AvxVnni::enter(task),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512Vnni => Avx512Vnni::enter(spin),
+            Instructions::Avx512Vnni => Avx512Vnni::enter(task),
         }
     }
     (rounds * 2 * Instructions::best().tile(usize::MAX) * 32 * LANES) as f64

@@ -2,7 +2,7 @@
 
 use super::activations::{Activations, Layout, Tile};
 use super::blocks::Blocks;
-use super::format::{self, Format};
+use super::format::{self, BlockFormat};
 use super::job::{Job, LANES};
 use super::kernel::Instructions;
 use crate::cpu::HostBuffer;

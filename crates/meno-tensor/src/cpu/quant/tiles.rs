@@ -85,14 +85,14 @@ unsafe fn products<I: Isa, const T: usize, const RUN: usize>(codes: *const u8, q
     }
 }
 
-/// The peak-throughput loop of [`super::kernel::spin`].
-pub(super) struct Spin<'a> {
+/// The peak-throughput loop of [`super::kernel::measure_int8_peak`].
+pub(super) struct PeakLoop<'a> {
     pub(super) rounds: usize,
     pub(super) codes: &'a [u8; 8 * V],
     pub(super) activations: &'a [i8; 8 * 32],
 }
 
-impl<I: Isa> Task<I> for Spin<'_> {
+impl<I: Isa> Task<I> for PeakLoop<'_> {
     #[inline(always)]
     unsafe fn run(self) {
         // SAFETY: as promised by the caller; the arrays hold eight quads of codes and of eight rows.
@@ -100,7 +100,7 @@ impl<I: Isa> Task<I> for Spin<'_> {
     }
 }
 
-impl Spin<'_> {
+impl PeakLoop<'_> {
     #[inline(always)]
     unsafe fn tiles<I: Isa, const T: usize>(&self) {
         // SAFETY: as promised by the caller.

@@ -2,7 +2,7 @@
 //! works like llama-bench: arbitrary tokens, logits computed at every step, nothing sampled.
 
 use super::measures::{median, peak_rss_mb};
-use crate::arguments::{ModelName, thread_count, threads_of, with_threads};
+use crate::arguments::{DeviceArg, ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
 use crate::session;
@@ -41,6 +41,8 @@ pub(super) struct Args {
     /// Number format of the matrix products (auto: f32 for what is not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Number of measurements; the median is reported
     #[arg(long, default_value_t = 3, value_name = "N")]
     repeat: usize,
@@ -141,7 +143,7 @@ impl Runner {
 
 fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (mut model, precision) = session::load(path, args.precision, Precision::F32)?;
+    let (mut model, precision) = session::load(path, args.precision, args.device.device, Precision::F32)?;
     let work = Work::new("packing weights", Unit::Count);
     model.weights.prepare(precision)?;
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };

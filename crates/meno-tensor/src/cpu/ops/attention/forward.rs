@@ -6,7 +6,7 @@ use crate::cpu::simd::vector::Vector;
 /// A head's keys and values, in runs of consecutive tokens (the pages of a cache; one run without a cache). Keys are in
 /// transposed blocks `[block][qk_dim][16]`, values are stored by row.
 #[derive(Clone, Copy)]
-pub(super) struct Keys<'a> {
+pub(super) struct KeyRuns<'a> {
     /// The head's part of page 0.
     pub(super) blocks: *const f32,
     pub(super) values: *const f32,
@@ -22,7 +22,7 @@ pub(super) struct Keys<'a> {
 /// The page table of keys outside a cache: one page.
 pub(super) const WHOLE: &[u32] = &[0];
 
-impl Keys<'_> {
+impl KeyRuns<'_> {
     /// The runs of the first `n` tokens: first token, length, keys, values.
     #[inline(always)]
     fn runs(&self, n: usize) -> impl Iterator<Item = (usize, usize, *const f32, *const f32)> {
@@ -214,7 +214,7 @@ unsafe fn softmax<V: Vector>(s: *mut f32, visible: usize, blocks: usize) -> (f32
 /// V's instructions are available; pointers and strides of `q` and `keys` are valid for its rows, heads, and all
 /// visible keys (in whole blocks).
 #[inline(always)]
-pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32]) {
+pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &KeyRuns, s: &mut [f32]) {
     assert!(s.len() >= q.scratch(), "invariant: room for the scores of a tile");
     let s = s.as_mut_ptr();
     in_tiles!(V, i in 0, q.rows * q.group, R => {
@@ -244,7 +244,7 @@ pub(super) unsafe fn forward<V: Vector>(q: &Queries, keys: &Keys, s: &mut [f32])
 /// # Safety
 /// As [`forward`]; `q.rows` and `q.group` are 1, and `s` has room for four tiles.
 #[inline(always)]
-pub(super) unsafe fn decode<V: Vector>(q: &Queries, keys: &[Keys], s: &mut [f32]) {
+pub(super) unsafe fn decode<V: Vector>(q: &Queries, keys: &[KeyRuns], s: &mut [f32]) {
     let n = q.past + 1;
     let blocks = n.div_ceil(16);
     let s_ld = blocks * 16;

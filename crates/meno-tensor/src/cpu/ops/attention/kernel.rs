@@ -1,7 +1,7 @@
 //! The attention kernels, dispatched to the processor's vector level.
 
 use super::backward::Head;
-use super::forward::{Keys, Queries};
+use super::forward::{KeyRuns, Queries};
 use super::{backward, forward, packed, tile};
 use crate::cpu::simd::vector::at_level;
 use crate::kv_cache::KvType;
@@ -9,12 +9,12 @@ use crate::kv_cache::KvType;
 at_level! {
     /// # Safety
     /// As [`super::forward::forward`], except for the instructions: the dispatch selects an available level.
-    forward = forward::forward, (q: &Queries, keys: &Keys, s: &mut [f32])
+    forward = forward::forward, (q: &Queries, keys: &KeyRuns, s: &mut [f32])
 }
 at_level! {
     /// # Safety
     /// As [`super::forward::decode`], except for the instructions: the dispatch selects an available level.
-    decode = forward::decode, (q: &Queries, keys: &[Keys], s: &mut [f32])
+    decode = forward::decode, (q: &Queries, keys: &[KeyRuns], s: &mut [f32])
 }
 at_level! {
     /// # Safety

@@ -6,13 +6,13 @@ use crate::tape::PageTable;
 
 /// A pointer to floats that tasks share: they read it, or each writes its own rows and columns.
 #[derive(Clone, Copy)]
-pub(super) struct Shared(pub(super) *mut f32);
+pub(super) struct SharedPtr(pub(super) *mut f32);
 // SAFETY: tasks write disjoint elements (their own segment and heads); see the uses.
-unsafe impl Send for Shared {}
+unsafe impl Send for SharedPtr {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for SharedPtr {}
 
-impl Shared {
+impl SharedPtr {
     /// The element at `i`. Bounds are checked where it is used.
     pub(super) fn at(self, i: usize) -> *mut f32 {
         self.0.wrapping_add(i)
@@ -22,14 +22,14 @@ impl Shared {
 /// The heads of a view, as they lie in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Heads {
-    pub(super) data: Shared,
+    pub(super) data: SharedPtr,
     pub(super) ld: usize,
     pub(super) view: HeadView,
 }
 
 impl Heads {
     pub(super) fn new(data: &mut [f32], rows: usize, view: HeadView) -> Self {
-        Heads { data: Shared(data.as_mut_ptr()), ld: data.len() / rows.max(1), view }
+        Heads { data: SharedPtr(data.as_mut_ptr()), ld: data.len() / rows.max(1), view }
     }
     pub(super) fn at(self, row: usize, head: usize) -> *mut f32 {
         self.data.at(row * self.ld + self.view.offset + head * self.view.head_stride)
@@ -39,8 +39,8 @@ impl Heads {
 /// A layer's part of the cache.
 #[derive(Clone, Copy)]
 pub(super) struct Cache<'a> {
-    pub(super) keys: Shared,
-    pub(super) values: Shared,
+    pub(super) keys: SharedPtr,
+    pub(super) values: SharedPtr,
     pub(super) kv_type: KvType,
     /// Maps sequences to pages.
     pub(super) table: &'a PageTable,

@@ -4,7 +4,7 @@
 //! any others. New keys and values are written and read back before use. So a token's result does not depend on how the
 //! prompt was chunked; it differs from training only by the rounding.
 
-use super::forward::{Keys, WHOLE};
+use super::forward::{KeyRuns, WHOLE};
 use super::kernel::{unpack_keys, unpack_values};
 use super::memory::{Cache, Heads};
 use super::packed::pack;
@@ -27,7 +27,7 @@ impl Attention {
         (k, v): (Heads, Heads),
         cache: Cache<'a>,
         (keys, values): (&mut Vec<f32>, &mut Vec<f32>),
-    ) -> Keys<'a> {
+    ) -> KeyRuns<'a> {
         let (qk, vd, kind) = (self.qk_dim, self.v_dim, cache.kv_type);
         let table = cache.table.table(segment.slot.expect("invariant: a generated sequence has a slot in the cache"));
         let (block, key_page, value_page) = (words(kind, KEY_BLOCK, qk), words(kind, PAGE, qk), words(kind, PAGE, vd));
@@ -57,6 +57,6 @@ impl Attention {
                 unpack_values(kind, value, ((n - first).min(PAGE), vd), values.add(first * vd));
             }
         }
-        Keys { blocks: keys, values, value_ld: vd, table: WHOLE, page: n, page_strides: (0, 0) }
+        KeyRuns { blocks: keys, values, value_ld: vd, table: WHOLE, page: n, page_strides: (0, 0) }
     }
 }
