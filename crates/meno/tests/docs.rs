@@ -4,15 +4,23 @@
 
 use std::path::{Path, PathBuf};
 
-/// Every `back-quoted/path` of the text: directories, and files with a known extension. Commands and
-/// placeholders are excluded.
-fn paths(text: &str) -> impl Iterator<Item = &str> {
+/// Every `back-quoted/path` of the text: directories, and files with a known extension; `a/{b,c}.rs` is two. Commands
+/// and placeholders are excluded.
+fn paths(text: &str) -> impl Iterator<Item = String> {
     let known = [".rs", ".md", ".toml", ".py"];
-    text.split('`').skip(1).step_by(2).filter(move |s| {
+    let named = text.split('`').skip(1).step_by(2).filter(move |s| {
         s.contains('/')
-            && !s.contains([' ', '…', '*', '<', '{', '$', ','])
+            && !s.contains([' ', '…', '*', '<', '$'])
             && (s.ends_with('/') || known.iter().any(|e| s.ends_with(e)))
-    })
+    });
+    named.flat_map(alternatives)
+}
+
+/// Expands the braces of a path.
+fn alternatives(path: &str) -> Vec<String> {
+    let Some((before, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
+    let (names, after) = rest.split_once('}').unwrap();
+    names.split(',').map(|name| format!("{before}{name}{after}")).collect()
 }
 
 fn root() -> PathBuf {
@@ -23,9 +31,9 @@ fn missing(document: &str, at_least: usize) -> Vec<String> {
     let root = root();
     let text = std::fs::read_to_string(root.join(document)).unwrap();
     // In the README's table, a bare `tiny/` means a directory inside that of the row above.
-    let named: Vec<_> = paths(&text).filter(|p| p.contains('/') && *p != "tiny/").collect();
+    let named: Vec<_> = paths(&text).filter(|p| p != "tiny/").collect();
     assert!(named.len() >= at_least, "{document} names {} files", named.len());
-    named.into_iter().filter(|p| !root.join(p).exists()).map(str::to_owned).collect()
+    named.into_iter().filter(|p| !root.join(p).exists()).collect()
 }
 
 #[test]
@@ -36,6 +44,28 @@ fn every_path_in_the_paper_map_exists() {
 #[test]
 fn every_path_in_the_readme_exists() {
     assert_eq!(missing("README.md", 8), Vec::<String>::new());
+}
+
+/// Paths from the root in all other documents. The log and the changelog name files of their time.
+#[test]
+fn every_path_in_the_documents_exists() {
+    assert_eq!(alternatives("a/{b,c}.rs"), ["a/b.rs", "a/c.rs"]);
+    let (mut named, mut missing) = (0, Vec::new());
+    for (document, text) in published() {
+        let name = document.file_name().unwrap().to_str().unwrap();
+        if !name.ends_with(".md") || ["log.md", "CHANGELOG.md"].contains(&name) {
+            continue;
+        }
+        let from_root = ["crates/", "dev/", "docs/", "recipes/", "fuzz/"];
+        for path in paths(&text).filter(|p| from_root.iter().any(|r| p.starts_with(r))) {
+            named += 1;
+            if !root().join(&path).exists() {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+    assert_eq!(missing, Vec::<String>::new());
 }
 
 /// The texts published with the code: those of the root, of `docs/` and of `recipes/`.
