@@ -27,8 +27,10 @@ impl RunManifest {
             Some(before) => {
                 let differs = before.seed != self.seed;
                 let what = if differs { format!("seed {}", before.seed) } else { "other settings".into() };
-                let message =
-                    format!("holds a run that was started with {what}: choose another --out, or remove that run");
+                let message = format!(
+                    "holds a run that was started with {what}: choose another output directory (`--out`), or remove \
+                     that run"
+                );
                 Err(Error::Checkpoint { path: dir.to_owned(), message })
             }
         }

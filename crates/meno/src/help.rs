@@ -106,7 +106,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("meno eval recipes/eval-r1.toml -m path/to/model", "settings from a recipe"),
         ],
     ),
-    ("verify", &[("meno verify path/to/answers.jsonl --out judged.jsonl", "judge a file of answers")]),
+    (
+        "verify",
+        &[
+            ("meno verify path/to/answers.jsonl --out judged.jsonl", "judge a file of answers"),
+            ("meno verify path/to/programs.jsonl --sandbox", "judge programs by the tests of their questions"),
+            (
+                r#"echo '{"gold":"5","response":"The answer is 5."}' | meno verify -"#,
+                "judge one answer from standard input",
+            ),
+        ],
+    ),
     (
         "inspect",
         &[
