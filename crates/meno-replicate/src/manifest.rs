@@ -1,4 +1,4 @@
-//! `run.json`: which run a directory holds. Resuming with other settings would mix two runs, so it is refused.
+//! `run.json`: which run a directory holds. Resuming with other settings would mix two runs, so it is rejected.
 
 use crate::json_file::{read_json, write_json};
 use crate::settings::Settings;

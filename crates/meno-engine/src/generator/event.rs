@@ -65,7 +65,7 @@ pub enum Event {
     Hidden {
         /// The index among the request's `n`: that of the first sample.
         sample: usize,
-        /// As wide as the network's hidden state; not normalised.
+        /// As wide as the network's hidden state; not normalized.
         vector: Vec<f32>,
     },
     /// A token was chosen.

@@ -40,7 +40,7 @@ impl GrpoRun<'_> {
         &rollouts[groups * part / parts * g..groups * (part + 1) / parts * g]
     }
 
-    /// Returns the rollouts to compute, packed into passes. Rollouts without a gradient count in the normalisation but
+    /// Returns the rollouts to compute, packed into passes. Rollouts without a gradient count in the normalization but
     /// are not computed.
     fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
         self.pack(mini, |r| self.grpo.teaches(r))

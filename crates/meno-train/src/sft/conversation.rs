@@ -3,7 +3,7 @@
 //!
 //! Templates of reasoning models drop the thoughts of earlier turns. Some (R1's) also drop the thought of the last turn
 //! when it is rendered as history. A trained thought is never lost: if the template drops it, it is written in the
-//! format in which the model generates it; if that format is unknown, the record is refused.
+//! format in which the model generates it; if that format is unknown, the record is rejected.
 
 use super::forms::Chat;
 use super::messages::{THOUGHTS, reads, with_calls};

@@ -57,10 +57,10 @@ fn v2_limits_groups_by_their_best_and_normalises_or_scales(choose: Choose) {
     let mut gate = gate(Scoring::Softmax, TopkMethod::GroupLimitedGreedy);
     let (chosen, weights) = choose(gate, &s, None);
     assert_eq!(chosen, [0, 2, 3]);
-    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6, "normalised, not scaled");
+    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6, "normalized, not scaled");
     gate.norm_topk_prob = false;
     let (_, weights) = choose(gate, &s, None);
-    assert!((weights[1] - 2.5 * 0.2).abs() < 1e-6, "scaled, not normalised");
+    assert!((weights[1] - 2.5 * 0.2).abs() < 1e-6, "scaled, not normalized");
     gate.topk_method = TopkMethod::Greedy;
     let s = [0.3, 0.01, 0.1, 0.1, 0.05, 0.15, 0.06, 0.23];
     assert_eq!(choose(gate, &s, None).0, [0, 7, 5]);
