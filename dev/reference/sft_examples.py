@@ -25,7 +25,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 ROOT = Path(__file__).resolve().parents[2] / "crates"
 FIXTURES = ROOT / "meno-engine/tests/fixtures"
 CHATML = ["<|im_end|>", "<|im_start|>"]
-# A template's own tokens, those that end an answer first, and how many these are.
+# A template's own tokens, the ones that end an answer first, and how many these are.
 SPECIAL = {
     "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": ([], 0),
     "deepseek-ai-DeepSeek-V3.1": ([], 0),

@@ -27,7 +27,7 @@ pub(crate) struct Lesson {
     pub(crate) teacher: Stage,
     /// The stage that made the initial model.
     pub(crate) from: Stage,
-    /// Whether the answers are edited to be readable.
+    /// True if the answers are edited to be readable.
     pub(crate) edited: bool,
     /// Which training questions are asked.
     pub(crate) block: u64,
@@ -160,7 +160,7 @@ fn thought(t: &Trace) -> Option<(&str, Expression)> {
     Some((rest.split_once("</think>")?.0.trim_matches('\n'), e))
 }
 
-/// Whether every line of the thought follows from the one before, and the last gives the right answer.
+/// Returns true if every line of the thought follows from the one before, and the last gives the right answer.
 fn is_readable(t: &Trace) -> bool {
     thought(t).is_some_and(|(thought, e)| {
         let reading = read(thought, &e);

@@ -124,7 +124,7 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The sampling settings for a model; its own recommendations replace those that are not given.
+    /// The sampling settings for a model; its own recommendations replace omitted ones.
     pub(crate) fn sampling(&self, text: &TextModel) -> Sampling {
         let own = text.sampling();
         Sampling {

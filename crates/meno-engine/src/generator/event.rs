@@ -38,7 +38,7 @@ pub struct TokenEvent {
 pub enum Stop {
     /// This answer; it ends with [`Finish::Stop`].
     Answer,
-    /// All answers of the call or of the submission; those that are not complete end with [`Finish::Cancelled`].
+    /// All answers of the call or of the submission; incomplete ones end with [`Finish::Cancelled`].
     All,
 }
 

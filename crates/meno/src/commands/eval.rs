@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
+/// Arguments of `meno eval`: the given ones change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A model, or a recipe: a TOML file with [model], [task] and [eval]
