@@ -66,7 +66,7 @@ CONVERSATIONS = [
     (
         [
             turn("user", "1+1?"),
-            # The thought stands in the answer, and the thought of the next turn is its answer.
+            # The answer contains the thought, and the thought of the next turn is its answer.
             turn("assistant", "12", reasoning_content="1"),
             turn("user", "2+2?"),
             turn("assistant", "4", reasoning_content="4"),

@@ -1,4 +1,4 @@
-"""How `meno serve` behaves beside answering: `python dev/serving/manners.py MENO MODEL`.
+"""How `meno serve` behaves apart from answering: `python dev/serving/manners.py MENO MODEL`.
 
 Keys, TLS, other pages' origins, full queues, requests that are too large, clients that go away, and SIGTERM while two
 streams run, all with the official `openai` client where it can say it. Prints what came; every step asserts.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What responses do, as shares. A share of nothing is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Share of responses with a thought, not empty, and an answer in the right form.
+    /// Share of responses in the right format: a thought that is not empty, and an answer.
     pub format: f64,
     /// Share of responses whose thought can be followed line by line.
     pub readable: f64,

@@ -102,7 +102,7 @@ impl Args {
         match (&self.first, &self.model) {
             (Some(first), model) if first.extension().is_some_and(|e| e == "toml") => Ok((Some(first), model.as_ref())),
             (Some(first), Some(_)) => {
-                bail!("{}: expected a recipe, FILE.toml, beside -m; the model is named once", first.display())
+                bail!("{}: expected a recipe, FILE.toml, because -m names the model already", first.display())
             }
             (first, model) => Ok((None, first.as_ref().or(model.as_ref()))),
         }
