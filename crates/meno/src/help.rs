@@ -28,7 +28,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("meno chat path/to/model.gguf --context 16k", "a local GGUF file with a longer context"),
             ("meno chat -m runs/replicate-seed1/r1", "the result of `meno replicate`"),
             ("meno chat -m path/to/model -p 'Is 221 prime?'", "one question, then exit"),
-            ("git diff | meno chat path/to/model -p 'Review this:'", "the prompt, then what is piped in"),
+            ("git diff | meno chat path/to/model -p 'Review this:'", "the prompt, then the piped input"),
             ("meno chat --url http://127.0.0.1:8000", "a running `meno serve`"),
         ],
     ),
