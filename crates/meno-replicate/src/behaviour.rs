@@ -139,7 +139,7 @@ pub fn behaviour(rollouts: &[Rollout]) -> (Behaviour, Vec<StyleRow>) {
     (b, ReasoningStyle::ALL.map(row).into())
 }
 
-/// The behaviour of a step's rollouts, as metrics that are logged beside the trainer's.
+/// The behaviour of a step's rollouts, as metrics that are logged next to the trainer's.
 pub(crate) fn metrics(rollouts: &[Rollout]) -> Vec<(&'static str, f64)> {
     let (b, _) = behaviour(rollouts);
     let mut metrics =
