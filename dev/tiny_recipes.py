@@ -94,7 +94,7 @@ def main():
                 cold.write(json.dumps({"prompt": question, "completion": answer}, ensure_ascii=False) + "\n")
 
 
-    # Questions of RL and distillation: none of the corpus.
+    # Questions for RL and distillation, disjoint from the corpus.
     texts = (json.loads(line)["text"] for line in open(ROOT / "corpus.jsonl"))
     seen = {t.replace("What is ", "").split("?")[0].split("等")[0] for t in texts}
     with open(ROOT / "questions.jsonl", "w") as questions:

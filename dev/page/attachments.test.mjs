@@ -17,7 +17,7 @@ test("files precede the question, each in a fence that contains it", () => {
   assert.deepEqual(requestMessages(importChats(exportChats([chat]))[0]), requestMessages(chat));
 });
 
-test("text files are read, others are refused with their name", async () => {
+test("text files are read, others are rejected with their name", async () => {
   const bytes = (...all) => new Uint8Array(all);
   const texts = [
     [[0xef, 0xbb, 0xbf, 0x61, 0x0d, 0x0a], "a\n", "utf-8"],

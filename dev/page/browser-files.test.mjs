@@ -52,7 +52,7 @@ browserSuite("files", (context) => {
     await assertSound(fresh, context.server.url);
   });
 
-  test("text files are attached to a question, others are refused", async () => {
+  test("text files are attached to a question, others are rejected", async () => {
     const page = await context.browser.page();
     await page.goto(context.server.url);
     const folder = mkdtempSync(join(tmpdir(), "meno-files-"));

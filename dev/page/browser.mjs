@@ -45,7 +45,7 @@ export class Browser {
     return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject }));
   }
 
-  /** Opens a tab with storage of its own or, with `beside`, with the storage of another page. */
+  /** Opens a tab with separate storage or, with `beside`, with the storage of another page. */
   async page({ width = 1280, height = 800, phone = false, dark = false, beside = null } = {}) {
     const browserContextId = beside?.context ?? (await this.send("Target.createBrowserContext")).browserContextId;
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank", browserContextId });

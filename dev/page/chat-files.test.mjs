@@ -19,7 +19,7 @@ test("exported chats are imported with new ids", () => {
   assert.deepEqual([copy.title, requestMessages(copy), copy.updated], [chat.title, requestMessages(chat), chat.updated]);
 });
 
-test("a damaged or foreign file is refused with a message", () => {
+test("a damaged or foreign file is rejected with a message", () => {
   const file = (chats) => JSON.stringify({ format: "meno-chats", version: 1, chats });
   const m = (id, parent, more = {}) => ({ [id]: { id, parent, role: "user", content: "c", ...more } });
   for (const text of ["{", "null", "[]", '{"format":"other","chats":[]}', file([{ messages: m("a", "b") }]), file([{ messages: { ...m("a", "b"), ...m("b", "a") } }]), file([{ messages: m("a", null, { role: "system" }) }]),

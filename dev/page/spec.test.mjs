@@ -42,7 +42,7 @@ function link({ attrs, children }) {
   return `<a href="${escape(shown.startsWith("www.") ? url.replace(/^https/, "http") : url)}"${named}>${meant(children)}</a>`;
 }
 
-/** Normalises HTML: line breaks next to blocks, empty tags. */
+/** Normalizes HTML: line breaks next to blocks, empty tags. */
 function normal(html) {
   const blocks = "p|h[1-6]|ul|ol|li|blockquote|hr|pre|table|thead|tbody|tr|td|th|div";
   const between = (text) => text.replace(new RegExp(`\\s*(</?(?:${blocks})(?:\\s[^>]*)?/?>)\\s*`, "g"), "$1").replace(/<br \/>\s*/g, "<br />\n");

@@ -2,7 +2,7 @@
 
 Usage: python dev/reference/chat_template.py DEEPSEEK_DIR [QWEN.gguf]
 Written to crates/meno-engine/tests/fixtures/chat_template.json: the template of R1 (from tokenizer_config.json), that
-of Qwen2.5 (from the GGUF file's metadata) and others of their own, each with conversations and the rendered prompts
+of Qwen2.5 (from the GGUF file's metadata) and custom ones, each with conversations and the rendered prompts
 (or the message it raises).
 """
 

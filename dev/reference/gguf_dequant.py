@@ -1,7 +1,7 @@
 """Golden files for the GGUF reader, made by the `gguf` Python package (ggml's own).
 
     python dev/reference/gguf_dequant.py               # writes crates/meno-model/tests/golden/gguf/
-    python dev/reference/gguf_dequant.py --real FILE   # the sums of a real file's tensors, beside it as FILE.json
+    python dev/reference/gguf_dequant.py --real FILE   # the sums of a real file's tensors, next to it as FILE.json
 
 Per architecture one small GGUF file, as llama.cpp's converter would write it, and `<name>.json` with the shape and
 the hash of the f32 bits of every tensor as Hugging Face's `transformers` holds it: dequantized by the package, with
@@ -23,7 +23,7 @@ OUT = pathlib.Path(__file__).parents[2] / "crates/meno-model/tests/golden/gguf"
 RNG = np.random.default_rng(7)
 TYPES = [Q.F32, Q.F16, Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0, Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K,
          Q.IQ4_NL, Q.IQ4_XS, Q.MXFP4]
-# Where the f16 scales stand in a block: random bytes there could be NaN, whose bits nobody promises.
+# The places of the f16 scales in a block: random bytes there could be NaN, whose bits are not specified.
 SCALES = {Q.Q4_0: [0], Q.Q4_1: [0, 2], Q.Q5_0: [0], Q.Q5_1: [0, 2], Q.Q8_0: [0], Q.Q2_K: [80, 82], Q.Q3_K: [108],
           Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208], Q.IQ4_NL: [0], Q.IQ4_XS: [0], Q.MXFP4: []}
 

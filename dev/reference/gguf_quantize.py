@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 OUT = pathlib.Path(__file__).parents[2] / "crates/meno-model/tests/golden/gguf"
 TYPES = [Q.F16, Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0, Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K, Q.IQ4_NL,
          Q.IQ4_XS, Q.MXFP4]
-# Those that the package quantizes itself.
+# The types that the package quantizes itself.
 PACKAGE = [Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0]
 
 

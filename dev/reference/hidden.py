@@ -4,7 +4,7 @@
 
 Writes hidden.safetensors: for every case below, under its name, f32 [sequences, t, hidden], the states after the last
 norm of the tokens in its expected.safetensors, computed in f32 from the stored weights. `networks.py` made the cases.
-Prompt log-probabilities need no file of their own: they follow from the logits in expected.safetensors.
+Prompt log-probabilities need no separate file: they follow from the logits in expected.safetensors.
 """
 
 import pathlib

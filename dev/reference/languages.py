@@ -86,7 +86,7 @@ for own in sorted(groups, key=lambda g: (len(g), g)):
     codes = sorted(groups[own], key=lambda c: (len(c.split('-')[0]), c))
     print(textwrap.fill(" ".join(codes), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
 
-# Scripts in which a line may be broken between any two letters: each letter counts as a word, since none are marked.
+# Scripts in which a line may be broken between any two letters: each letter counts as a word, since words are not marked.
 metadata = read("scriptMetadata")["scriptMetadata"]
 unspaced = scripts_of(code for code, m in metadata.items() if m.get("lbLetters") == "YES" and code != "Tayo")
 print(f"unspaced: {' '.join(unspaced)}", file=sys.stderr)

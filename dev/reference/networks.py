@@ -115,7 +115,7 @@ GRADIENTS = [
 ]
 
 
-def randomise(module, dtype, generator):
+def randomize(module, dtype, generator):
     """Weights that make every part matter, exactly representable in `dtype`."""
     for name, p in [*module.named_parameters(), *module.named_buffers()]:
         if "inv_freq" in name:
@@ -165,7 +165,7 @@ def make(out, name, seed):
     config._attn_implementation = "eager"
     generator = torch.Generator().manual_seed(seed)
     model = cls(config).eval().float()
-    randomise(model, dtype, generator)
+    randomize(model, dtype, generator)
     if config.tie_word_embeddings:
         model.tie_weights()
     mtp = None
@@ -173,7 +173,7 @@ def make(out, name, seed):
         sparse = copy.deepcopy(config)
         sparse.first_k_dense_replace = 0
         mtp = MtpLayer(sparse, DeepseekV3DecoderLayer, DeepseekV3RMSNorm, 0).eval().float()
-        randomise(mtp, dtype, generator)
+        randomize(mtp, dtype, generator)
 
     tokens = torch.randint(0, VOCAB, (2, 21), generator=generator)
     losses, logits = torch.zeros(2), []

@@ -156,7 +156,7 @@ def case(source, index, generation_prompt):
         variables = {"add_generation_prompt": generation_prompt, **TOKENS, **extras}
         texts, _ = render_jinja_template(chats, TOOLS if tools else None, chat_template=source, **variables)
         row["text"] = texts[0]
-    except Exception as e:  # whatever Python refuses: the template's own errors, its missing keys, its wrong types
+    except Exception as e:  # whatever Python rejects: the template's own errors, its missing keys, its wrong types
         row["raises"] = f"{type(e).__name__}: {e}"
     return row
 

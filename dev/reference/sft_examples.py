@@ -25,7 +25,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 ROOT = Path(__file__).resolve().parents[2] / "crates"
 FIXTURES = ROOT / "meno-engine/tests/fixtures"
 CHATML = ["<|im_end|>", "<|im_start|>"]
-# A template's own tokens, those that end an answer first, and how many these are.
+# A template's own tokens, the ones that end an answer first, and how many these are.
 SPECIAL = {
     "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": ([], 0),
     "deepseek-ai-DeepSeek-V3.1": ([], 0),
@@ -66,7 +66,7 @@ CONVERSATIONS = [
     (
         [
             turn("user", "1+1?"),
-            # The thought stands in the answer, and the thought of the next turn is its answer.
+            # The answer contains the thought, and the thought of the next turn is its answer.
             turn("assistant", "12", reasoning_content="1"),
             turn("user", "2+2?"),
             turn("assistant", "4", reasoning_content="4"),

@@ -24,7 +24,7 @@ OUT = pathlib.Path(__file__).parents[2] / "crates/meno-engine/tests/golden/token
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"]
 USER = ["<think>", "</think>"]
 
-# Those that transformers does not define in code, as their tokenizer.json have them
+# The ones that transformers does not define in code, as their tokenizer.json have them
 # (deepseek-ai/DeepSeek-V3, deepseek-ai/deepseek-llm-7b-base, meta-llama/Meta-Llama-3-8B).
 DEEPSEEK_V3 = [
     r"\p{N}{1,3}",

@@ -97,7 +97,7 @@ history = [
 ]
 chat(history, tools=[weather])
 
-print("## what is refused")
+print("## invalid requests")
 refused("mirostat", "unsupported_value", "samplers", extra_body={"mirostat": 2})
 refused("temperture", "unknown_parameter", 'did you mean "temperature"', extra_body={"temperture": 0})
 refused("messages", "context_length_exceeded", "This model's maximum context length is ", "x y " * 200_000)

@@ -1,4 +1,4 @@
-"""How `meno serve` behaves beside answering: `python dev/serving/manners.py MENO MODEL`.
+"""How `meno serve` behaves apart from answering: `python dev/serving/manners.py MENO MODEL`.
 
 Keys, TLS, other pages' origins, full queues, requests that are too large, clients that go away, and SIGTERM while two
 streams run, all with the official `openai` client where it can say it. Prints what came; every step asserts.
@@ -55,7 +55,7 @@ def told(title, call):
     except openai.APIStatusError as error:
         print(f"{title}: {type(error).__name__} {error.status_code} {error.code}: {error.body['message']}")
         return error
-    raise AssertionError(f"{title} was not refused")
+    raise AssertionError(f"{title} was not rejected")
 
 
 def step(title):
@@ -98,15 +98,15 @@ with Server("--parallel", "1", "--queue", "2") as server:
     print({reply: replies.count(reply) for reply in sorted(set(replies))})
     assert replies.count("answered") >= 3 and len(set(replies)) > 1
 
-step("meno serve: what is refused")
+step("meno serve: invalid requests")
 with Server() as server:
     client = server.client()
     say = lambda text, **fields: client.chat.completions.create(model="", messages=[{"role": "user", "content": text}], **fields)
     assert told("a body of 9 MiB", lambda: say("x" * (9 << 20))).status_code == 413
     assert told("a prompt beyond the context", lambda: say("word " * 40_000)).code == "context_length_exceeded"
-    told("a schema that is none", lambda: say("x", response_format={
+    told("an invalid schema", lambda: say("x", response_format={
         "type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nothing"}}}))
-    told("a grammar that is none", lambda: say("x", extra_body={"response_format": {"type": "grammar", "grammar": "start: ("}}))
+    told("an invalid grammar", lambda: say("x", extra_body={"response_format": {"type": "grammar", "grammar": "start: ("}}))
     told("a schema of 300 KiB", lambda: say("x", response_format={
         "type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["y" * 1000 + str(i) for i in range(300)]}}}))
     told("n = 1000", lambda: say("x", n=1000))
@@ -115,7 +115,7 @@ with Server() as server:
         print(f"{title}: {reply.status_code} {reply.json()['error']['message']}")
         assert 400 <= reply.status_code < 500
 
-    step("a client that goes away")
+    step("a client that disconnects")
     stream = client.chat.completions.create(model="", messages=LONG, stream=True, max_tokens=2000)
     for _, _ in zip(range(5), stream):
         pass
@@ -125,7 +125,7 @@ with Server() as server:
     while server.metrics("meno_running"):
         assert time.monotonic() - gone < 30
         time.sleep(0.005)
-    print(f"its place is free after {1000 * (time.monotonic() - gone):.0f} ms")
+    print(f"its slot is free after {1000 * (time.monotonic() - gone):.0f} ms")
     assert server.metrics("meno_queue_length") == 0
 
     step("SIGTERM while two streams run")

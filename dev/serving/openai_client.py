@@ -212,5 +212,5 @@ for title, call in [
     except openai.APIStatusError as error:
         print(f"{title}: {type(error).__name__} {error.status_code}: {error.body['message']}")
     else:
-        raise AssertionError(f"{title} was not refused")
+        raise AssertionError(f"{title} was not rejected")
 print("\nall as expected")

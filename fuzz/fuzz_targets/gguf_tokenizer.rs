@@ -1,5 +1,5 @@
 //! `cargo fuzz run gguf_tokenizer` (see `fuzz/README.md`): arrays of any length and content as the tokenizer of a GGUF
-//! file. It is refused, or it encodes and decodes.
+//! file. It is rejected, or it encodes and decodes.
 #![no_main]
 
 use libfuzzer_sys::{arbitrary, fuzz_target};

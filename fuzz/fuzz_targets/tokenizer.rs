@@ -1,5 +1,5 @@
-//! `cargo fuzz run tokenizer` (see `fuzz/README.md`): any bytes as a `tokenizer.json`. It is refused, or it encodes and
-//! decodes, or says that it cannot.
+//! `cargo fuzz run tokenizer` (see `fuzz/README.md`): any bytes as a `tokenizer.json`. It is rejected, or it encodes
+//! and decodes, or returns an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -152,7 +152,7 @@ impl ChatTemplate {
             let refused = || Err(minijinja::Error::new(kind, "it cannot be rendered in bounded memory"));
             deep(render).unwrap_or_else(refused).map(|()| out.0)
         };
-        // R1's own template recognises a tool call by a null content, and fails if the key is missing.
+        // R1's own template recognizes a tool call by a null content, and fails if the key is missing.
         let silent = messages.iter().any(|m| m.content.is_null());
         let out = run(false).or_else(|e| if silent { run(true).map_err(|_| e) } else { Err(e) });
         String::from_utf8(out.map_err(|e| error(describe(&e)))?).map_err(|e| error(e.to_string()))
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn python_prints_and_serialises() {
+    fn python_prints_and_serializes() {
         assert_eq!(
             render("{{ a }}|{{ b }}|{{ c }}", json!({"a": true, "b": null, "c": [1.5, "x"]})).unwrap(),
             "True|None|[1.5, 'x']"

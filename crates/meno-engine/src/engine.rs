@@ -30,7 +30,7 @@ pub struct EngineOptions {
     pub generator: GeneratorConfig,
     /// Number of threads; `None` means all cores.
     pub threads: Option<usize>,
-    /// Maximum number of samples that may wait for a slot; further requests are refused.
+    /// Maximum number of samples that may wait for a slot; further requests are rejected.
     pub queue: usize,
     /// A file that kept prefixes are loaded from at start and saved to at shutdown. A file that cannot be read is
     /// renamed, and a file that cannot be written is skipped, both with a warning.
@@ -135,7 +135,7 @@ impl Engine {
         lock(&self.inner.shared.stats).clone()
     }
 
-    /// Refuses new requests, waits until the accepted ones are complete, saves the kept prefixes if configured, and
+    /// Rejects new requests, waits until the accepted ones are complete, saves the kept prefixes if configured, and
     /// stops the engine.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.inner.shared.stop();

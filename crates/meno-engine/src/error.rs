@@ -35,7 +35,7 @@ pub enum Error {
     /// The prompt does not fit the context.
     #[error(
         "the prompt has {prompt} tokens, but the context holds {context} and an answer needs at least one; shorten \
-         the prompt or use a longer context (--context), up to the model's maximum"
+         the prompt or increase the context length (`--context`), up to the model's maximum"
     )]
     PromptTooLong {
         /// Number of tokens of the prompt.

@@ -1,5 +1,6 @@
-//! Text in, text out: tokenizer, chat template, sampling, continuous batching, and splitting responses into thought and
-//! answer. Start with [`TextModel`]: it loads a model with its text processing and answers in two calls.
+//! Meno's engine, text in, text out: tokenizer, chat template, sampling, continuous batching, and splitting responses
+//! into thought and answer. Start with [`TextModel`]: it loads a model with its text processing and answers in two
+//! calls.
 //!
 //! ```no_run
 //! let text = meno_engine::TextModel::load("models/r1-distill".as_ref())?;

@@ -1,4 +1,4 @@
-//! Values formatted as in Python, for templates that print or serialise them.
+//! Values formatted as in Python, for templates that print or serialize them.
 
 use serde_json::Value;
 use std::fmt::Write;

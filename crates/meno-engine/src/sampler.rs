@@ -352,7 +352,7 @@ mod tests {
             for i in 0..64 {
                 let u = (i as f64 + 0.5) / 64.0;
                 let (token, logprob) = sample(&Cpu, &padded, &sampling, u, &mut scratch);
-                // The same as with the four rows alone: masking renormalises, like top-k.
+                // The same as with the four rows alone: masking renormalizes, like top-k.
                 assert_eq!(token, sample(&Cpu, &logits(), &full, u, &mut scratch).0);
                 assert_eq!(logprob, Cpu.normalizer(&padded, 1.0).logprob(padded[token as usize]));
             }

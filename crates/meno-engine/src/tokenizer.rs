@@ -111,7 +111,7 @@ impl Tokenizer {
         Ok([("tokenizer.json", json), ("tokenizer_config.json", format!("{config:#}\n"))])
     }
 
-    /// Returns the ids of `text`. Special tokens written out in it are recognised, as in Python. `add_special` adds the
+    /// Returns the ids of `text`. Special tokens written out in it are recognized, as in Python. `add_special` adds the
     /// tokens that the tokenizer puts around every text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         self.check_looking_back(text)?;

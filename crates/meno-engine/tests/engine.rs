@@ -1,4 +1,4 @@
-//! The engine as a server uses it: many submissions from many threads, constraints, penalties, cancellation, refusal.
+//! The engine as a server uses it: many submissions from many threads, constraints, penalties, cancellation, rejection.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

@@ -1,4 +1,4 @@
-//! Hostile tokenizers: each is refused, or ends in bounded time with an error. Published shapes load.
+//! Hostile tokenizers: each is rejected, or ends in bounded time with an error. Published shapes load.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

@@ -1,4 +1,4 @@
-//! Published chat templates rendered byte for byte as by transformers, with the same refusals
+//! Published chat templates rendered byte for byte as by transformers, with the same rejections
 //! (`dev/reference/published_templates.py`).
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking

@@ -37,8 +37,8 @@ pub enum Error {
     },
     /// The answers are programs, and no sandbox is allowed to run them.
     #[error(
-        "{}: its answers are programs, which run only in a sandbox and only if you allow it: use --sandbox, or \
-         task.sandbox = true",
+        "{}: its answers are programs, which run only in a sandbox and only if you allow it: set task.sandbox = true \
+         (`--sandbox`)",
         path.display()
     )]
     Unsandboxed {

@@ -84,7 +84,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises judged problems. Skips problems without samples.
+    /// Summarizes judged problems. Skips problems without samples.
     pub fn of(task: &dyn Task, judged: &[JudgedProblem]) -> Summary {
         let judged: Vec<&JudgedProblem> = judged.iter().filter(|j| !j.samples.is_empty()).collect();
         if judged.is_empty() {

@@ -467,7 +467,7 @@ fn the_system_call_surface_is_small() {
 fn the_init_cannot_be_ended_or_seen() {
     let program = "for number in (2, 9, 15, 19): attempt('kill', os.kill, 1, number)\ntime.sleep(0.2)\n\
          attempt('all', os.kill, -1, 9)\ntime.sleep(0.2)\nprint(os.getpid(), os.getppid())";
-    // A kernel with Landlock scopes refuses the signals; another kernel does not deliver them.
+    // A kernel with Landlock scopes blocks the signals; another kernel does not deliver them.
     let Some(output) = printed(program) else { return };
     assert_eq!(output.lines().last(), Some("2 1"), "{output}");
 }

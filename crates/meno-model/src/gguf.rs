@@ -114,7 +114,7 @@ impl Gguf {
         Ok(names::source(self, hf_name)?.blocks(self))
     }
 
-    /// Refuses a tensor, by its Hugging Face name, with a value that is not finite. Reads only the stored scales.
+    /// Rejects a tensor, by its Hugging Face name, with a value that is not finite. Reads only the stored scales.
     pub fn check_finite(&self, hf_name: &str) -> Result<(), Error> {
         for (info, data) in names::source(self, hf_name)?.stored(self) {
             if let Some(index) = first_bad_block(info.dtype, data) {

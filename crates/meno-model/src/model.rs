@@ -80,7 +80,7 @@ impl Model {
         self.network.mtp_cache_spec(o)
     }
 
-    /// Refuses tokens that have no row in the embedding; they come from the tokenizer of another model.
+    /// Rejects tokens that have no row in the embedding; they come from the tokenizer of another model.
     pub fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
         let vocab_size = self.config.vocab_size;
         match tokens.iter().find(|&&token| token as usize >= vocab_size) {

@@ -54,7 +54,7 @@ impl Dtype {
         }
     }
 
-    /// Refuses values that are not finite, or would be stored as infinity.
+    /// Rejects values that are not finite, or would be stored as infinity.
     pub(crate) fn check(self, path: &Path, tensor: &str, values: &[f32]) -> Result<(), Error> {
         match first_not_below(values, self.limit()) {
             None => Ok(()),

@@ -55,7 +55,7 @@ impl Source {
             Source::Gguf(g) => Ok(g.blocks(name)?),
         }
     }
-    /// Refuses quantized blocks with a scale that is not finite.
+    /// Rejects quantized blocks with a scale that is not finite.
     pub(crate) fn check_finite(&self, name: &str) -> Result<(), Error> {
         match self {
             Source::Directory(_) => Ok(()),

@@ -300,7 +300,7 @@ fn split_files_are_opened_by_the_first() {
     assert!(error.contains("the other files are not in memory"), "{error}");
 }
 
-/// Every prefix of a real file is refused; none causes a panic.
+/// Every prefix of a real file is rejected; none causes a panic.
 #[test]
 fn truncated_files_are_refused() {
     for name in ["qwen2.gguf", "types.gguf"] {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What responses do, as shares. A share of nothing is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Share of responses with a thought, not empty, and an answer in the right form.
+    /// Share of responses in the right format: a thought that is not empty, and an answer.
     pub format: f64,
     /// Share of responses whose thought can be followed line by line.
     pub readable: f64,
@@ -139,7 +139,7 @@ pub fn behaviour(rollouts: &[Rollout]) -> (Behaviour, Vec<StyleRow>) {
     (b, ReasoningStyle::ALL.map(row).into())
 }
 
-/// The behaviour of a step's rollouts, as metrics that are logged beside the trainer's.
+/// The behaviour of a step's rollouts, as metrics that are logged next to the trainer's.
 pub(crate) fn metrics(rollouts: &[Rollout]) -> Vec<(&'static str, f64)> {
     let (b, _) = behaviour(rollouts);
     let mut metrics =

@@ -78,7 +78,7 @@ pub fn tagged(thought: &str, answer: i64) -> String {
 }
 
 /// A response in the form of R1: a thought, then a summary in the question's language with the answer in a box.
-pub fn summarised(thought: &str, answer: i64, language: &str) -> String {
+pub fn summarized(thought: &str, answer: i64, language: &str) -> String {
     format!("<think>\n{thought}\n</think>\n{}", summary(answer, language))
 }
 

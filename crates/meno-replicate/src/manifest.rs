@@ -1,4 +1,4 @@
-//! `run.json`: which run a directory holds. Resuming with other settings would mix two runs, so it is refused.
+//! `run.json`: which run a directory holds. Resuming with other settings would mix two runs, so it is rejected.
 
 use crate::json_file::{read_json, write_json};
 use crate::settings::Settings;
@@ -27,8 +27,10 @@ impl RunManifest {
             Some(before) => {
                 let differs = before.seed != self.seed;
                 let what = if differs { format!("seed {}", before.seed) } else { "other settings".into() };
-                let message =
-                    format!("holds a run that was started with {what}: choose another --out, or remove that run");
+                let message = format!(
+                    "holds a run that was started with {what}: choose another output directory (`--out`), or remove \
+                     that run"
+                );
                 Err(Error::Checkpoint { path: dir.to_owned(), message })
             }
         }

@@ -7,7 +7,7 @@ use meno_train::{Error, Observer};
 pub trait StageObserver: Observer {
     /// `stage` begins.
     fn begin(&mut self, stage: Stage);
-    /// The stage that began last is finished; `result` summarises it in a few words.
+    /// The stage that began last is finished; `result` summarizes it in a few words.
     fn finish(&mut self, result: &str);
     /// Reports the estimated seconds of every stage, by the order of [`Stage::ALL`], once they are known.
     fn plan(&mut self, _seconds: &[f64]) {}

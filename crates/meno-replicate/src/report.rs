@@ -1,4 +1,4 @@
-//! The report: the claims of the paper beside the results of this run. Everything in it is computed from the records.
+//! The report: the claims of the paper next to the results of this run. Everything in it is computed from the records.
 
 mod chart;
 mod claim;

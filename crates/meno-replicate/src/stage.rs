@@ -76,7 +76,7 @@ pub enum Work<'s> {
         teacher: Stage,
         /// The stage that made the initial model.
         from: Stage,
-        /// Whether answers are edited to be readable before they are trained on.
+        /// True if answers are edited to be readable before they are trained on.
         edited: bool,
         /// Which training questions are asked: see [`first_question`].
         block: u64,
@@ -182,7 +182,7 @@ impl Stage {
         self.labels().report_key
     }
 
-    /// Whether the stage trains the student's network instead of the teacher's.
+    /// Returns true if the stage trains the student's network instead of the teacher's.
     pub fn is_student(self) -> bool {
         matches!(self, Stage::StudentBase | Stage::Distill | Stage::StudentRl)
     }
@@ -195,7 +195,7 @@ impl Stage {
         }
     }
 
-    /// Whether the model is also measured with its answers forced to begin in each reasoning style.
+    /// Returns true if the model is also measured with its answers forced to begin in each reasoning style.
     pub fn measures_forced_styles(self) -> bool {
         matches!(self, Stage::Base | Stage::R1Zero)
     }

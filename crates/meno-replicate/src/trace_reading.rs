@@ -33,7 +33,7 @@ pub struct TraceReading {
 }
 
 impl TraceReading {
-    /// Whether every line can be read and the thought ends with a value.
+    /// Returns true if every line can be read and the thought ends with a value.
     pub fn is_readable(&self) -> bool {
         self.unreadable == 0 && self.value.is_some()
     }

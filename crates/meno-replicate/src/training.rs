@@ -1,7 +1,7 @@
 //! How each kind of stage trains its model.
 
 use crate::context::{Replication, StageOutput, training_questions};
-use crate::corpus::summarised;
+use crate::corpus::summarized;
 use crate::dataset::{CorpusDocuments, example};
 use crate::history::{history, last, sum};
 use crate::json_file::{read_json, write_json};
@@ -27,7 +27,7 @@ pub(crate) struct Lesson {
     pub(crate) teacher: Stage,
     /// The stage that made the initial model.
     pub(crate) from: Stage,
-    /// Whether the answers are edited to be readable.
+    /// True if the answers are edited to be readable.
     pub(crate) edited: bool,
     /// Which training questions are asked.
     pub(crate) block: u64,
@@ -160,7 +160,7 @@ fn thought(t: &Trace) -> Option<(&str, Expression)> {
     Some((rest.split_once("</think>")?.0.trim_matches('\n'), e))
 }
 
-/// Whether every line of the thought follows from the one before, and the last gives the right answer.
+/// Returns true if every line of the thought follows from the one before, and the last gives the right answer.
 fn is_readable(t: &Trace) -> bool {
     thought(t).is_some_and(|(thought, e)| {
         let reading = read(thought, &e);
@@ -180,7 +180,7 @@ fn keep_first(traces: &mut Vec<Trace>, n: usize) {
 fn edit(t: &Trace) -> Option<String> {
     let (thought, e) = thought(t)?;
     let thought = translate(thought, &t.question.language);
-    Some(summarised(&thought, e.value(), &t.question.language))
+    Some(summarized(&thought, e.value(), &t.question.language))
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub struct Writer<'a> {
 struct Slip {
     /// The column, from the lowest digit.
     column: usize,
-    /// Whether to forget the incoming carry, if the column has one.
+    /// True if the incoming carry, if there is one, is forgotten.
     forget_carry: bool,
     /// Otherwise this is added to the column's result.
     offset: i64,

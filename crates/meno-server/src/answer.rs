@@ -24,9 +24,9 @@ pub enum Delta {
 /// How an answer is parsed.
 #[derive(Clone, Debug)]
 pub struct AnswerFormat {
-    /// Whether the prompt opened the thinking; `None`: thinking is not separated from the text.
+    /// `Some(true)` if the prompt opened the thinking; `None`: thinking is not separated from the text.
     pub thought: Option<bool>,
-    /// Whether text becomes thinking if a closing tag follows that nothing opened.
+    /// True if text before an unmatched closing tag becomes thinking.
     pub retract: bool,
     /// Strings that end the text. They do not end the thinking.
     pub stops: Vec<String>,
@@ -44,10 +44,10 @@ pub struct AnswerParser {
     tools: Option<ToolParser>,
     /// White space at the end of the thinking so far.
     space: String,
-    /// Whether any thinking was returned.
+    /// True if any thinking was returned.
     thought: bool,
     retract: bool,
-    /// Whether to skip white space: the text after the thinking has not started.
+    /// True while white space is skipped: the text after the thinking has not started.
     skip_space: bool,
     stopped: bool,
     calls: usize,
@@ -80,7 +80,7 @@ impl AnswerParser {
         }
     }
 
-    /// Whether a stop string was found.
+    /// Returns true if a stop string was found.
     pub fn stopped(&self) -> bool {
         self.stopped
     }

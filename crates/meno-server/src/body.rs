@@ -70,8 +70,8 @@ const SMALL: usize = 64 << 10;
 /// Maximum number of separators between the values of a body: a parsed value takes many times the memory of its text.
 const MAX_SEPARATORS: usize = 1 << 20;
 
-/// Whether the body is JSON. Web pages of other origins need the server's permission to send JSON, but not to send some
-/// other content types; so those are rejected.
+/// Returns true if the body is JSON. Web pages of other origins need the server's permission to send JSON, but not to
+/// send some other content types; so those are rejected.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -93,7 +93,7 @@ impl BodyMemory {
 }
 
 impl Incomplete {
-    /// Whether the body is waiting for memory, and its rate in kilobytes per second, not counting the time it waited.
+    /// Returns true if the body is waiting for memory, and its rate in kilobytes per second without the time it waited.
     fn pace(&self, now: Instant) -> (bool, f64) {
         let arrival = lock(&self.arrival);
         let waits = arrival.waits_since.map_or(Duration::ZERO, |since| now.duration_since(since));

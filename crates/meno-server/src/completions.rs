@@ -101,12 +101,12 @@ impl CompletionRequest {
         Ok((settings.start(server, client, prompts.into_iter().map(|(_, tokens)| tokens))?, echo))
     }
 
-    /// Whether to fill in the middle between the prompt and a suffix.
+    /// Returns true if the answer fills in the middle between the prompt and a suffix.
     fn fills(&self) -> bool {
         self.suffix.as_ref().is_some_and(|s| !s.is_empty())
     }
 
-    /// Whether the reply contains the log-probabilities of the prompt.
+    /// Returns true if the reply contains the log-probabilities of the prompt.
     fn echoes_logprobs(&self) -> bool {
         self.echo == Some(true) && self.logprobs.is_some()
     }

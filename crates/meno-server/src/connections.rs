@@ -190,7 +190,7 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes the connection that has been idle longest among those that match `which`.
+    /// Closes the connection that has been idle longest among the connections that match `which`.
     fn close_idle(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
         let now = Instant::now();
         let candidates = self.all.iter().filter(|(_, c)| which(c));

@@ -20,13 +20,13 @@ pub struct Conversation {
     pub messages: Vec<ChatMessage>,
     /// The tools that the model is shown.
     pub tools: Vec<Tool>,
-    /// Whether the model thinks, and its budget.
+    /// The thinking mode, with its budget.
     pub thinking: Thinking,
     /// More variables for the chat template.
     pub kwargs: TemplateKwargs,
-    /// Whether the answer continues the last message.
+    /// True if the answer continues the last message.
     pub continues: bool,
-    /// Whether to leave out the start of the answer at the end of the prompt.
+    /// True if the prompt ends without the start of the answer.
     pub no_generation_prompt: bool,
 }
 
@@ -46,7 +46,7 @@ pub enum RenderedTurn {
     Generate {
         /// The text of the prompt.
         text: String,
-        /// Whether the tokenizer adds special tokens; false if a template, which writes them itself, rendered the text.
+        /// True if the tokenizer adds special tokens; false if a template, which writes them itself, rendered the text.
         add_special: bool,
     },
     /// Reply with this text.

@@ -38,7 +38,7 @@ impl DecodingConstraints {
         DecodingConstraints { remaining_min: min_tokens, stop_tokens, ..self }
     }
 
-    /// Whether there are no constraints.
+    /// Returns true if there are no constraints.
     pub fn is_idle(&self) -> bool {
         self.limiter.is_none() && self.grammar.is_none() && self.remaining_min == 0
     }

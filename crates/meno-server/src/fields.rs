@@ -66,7 +66,7 @@ fn check_synonyms(fields: &Map<String, Value>) -> Result<(), ApiError> {
 }
 
 /// Rejects misspelt names of supported fields, which would otherwise be silently lost. Other unknown names are ignored,
-/// because clients send fields of their own.
+/// because clients send custom fields.
 fn check_spelling(endpoint: Endpoint, name: &str) -> Result<(), ApiError> {
     let most = match name.chars().count() {
         0..=4 => return Ok(()),
@@ -96,7 +96,7 @@ impl Field {
         }
     }
 
-    /// Whether a value means the same as no value.
+    /// Returns true if a value means the same as no value.
     fn is_neutral(&self, value: &Value) -> bool {
         let empty = match value {
             Value::Null => true,

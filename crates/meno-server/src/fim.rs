@@ -12,9 +12,9 @@ struct FimFormat {
     prefix: &'static str,
     suffix: &'static str,
     middle: &'static str,
-    /// Tokens that end the middle, in addition to those that end every answer.
+    /// Tokens that end the middle, in addition to the ones that end every answer.
     ends: &'static [&'static str],
-    /// Whether the tokenizer adds a space before a text; the suffix must not get it.
+    /// True if the tokenizer adds a space before a text; the suffix must not get it.
     spaces: bool,
 }
 
@@ -48,7 +48,7 @@ fn format_of(tokenizer: &Tokenizer) -> Option<(&'static FimFormat, [u32; 3])> {
     FORMATS.iter().find_map(|f| Some((f, [id(f.prefix)?, id(f.suffix)?, id(f.middle)?])))
 }
 
-/// Whether the tokenizer has the tokens of a format.
+/// Returns true if the tokenizer has the tokens of a format.
 pub fn is_supported(tokenizer: &Tokenizer) -> bool {
     format_of(tokenizer).is_some()
 }

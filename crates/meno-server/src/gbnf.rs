@@ -3,7 +3,7 @@
 use crate::structure::quoted;
 use std::collections::HashSet;
 
-/// Whether a grammar is GBNF; Lark does not use `::=`.
+/// Returns true if a grammar is GBNF; Lark does not use `::=`.
 pub fn is_gbnf(grammar: &str) -> bool {
     grammar.contains("::=")
 }

@@ -49,7 +49,7 @@ struct RunningAnswer {
     prompt: Vec<TokenInfo>,
     /// The number of answers to the same prompt.
     siblings: usize,
-    /// Whether to return the tokens of the prompt and also the token that ends the answer.
+    /// True if the tokens of the prompt and the token that ends the answer are returned too.
     echo: bool,
     done: bool,
 }
@@ -76,7 +76,7 @@ pub struct Generation {
     usage: Usage,
     started: Instant,
     outcome: Outcome,
-    /// Whether an answer ended at the token limit.
+    /// True if an answer ended at the token limit.
     length: bool,
 }
 

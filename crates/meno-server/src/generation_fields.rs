@@ -40,7 +40,7 @@ pub struct SamplingFields {
     pub stop: Option<OneOrMany>,
     /// Token ids that end the answer, in addition to the model's own.
     pub stop_token_ids: Option<Vec<u32>>,
-    /// Whether to continue after the model's end-of-sequence token.
+    /// True if generation continues after the model's end-of-sequence token.
     pub ignore_eos: Option<bool>,
     /// Minimum number of tokens of the answer.
     pub min_tokens: Option<usize>,

@@ -41,7 +41,7 @@ struct Counts {
     depth: usize,
     largest_multiple: u64,
     product_of_multiples: u64,
-    /// Whether schemas are combined, so that several `multipleOf` may apply to the same number.
+    /// True if schemas are combined, so that several `multipleOf` may apply to the same number.
     joined: bool,
 }
 

@@ -31,12 +31,12 @@ impl Hosts {
         let _ = self.bound.set((host.to_ascii_lowercase(), address)); // set once
     }
 
-    /// Whether names are checked: on loopback, the target of DNS rebinding, and if names are configured.
+    /// Returns true if names are checked: on loopback, the target of DNS rebinding, and if names are configured.
     fn checks(&self) -> bool {
         !self.names.is_empty() || self.bound.get().is_some_and(|b| b.1.to_canonical().is_loopback())
     }
 
-    /// Whether a host, without its port, is this server.
+    /// Returns true if a host, without its port, is this server.
     fn knows(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
@@ -82,7 +82,7 @@ fn without_port(authority: &str) -> &str {
     authority[end..].find(':').map_or(authority, |i| &authority[..end + i])
 }
 
-/// Whether an origin is in the list given by `--cors-origin`.
+/// Returns true if an origin is in the list given by `--cors-origin`.
 pub(crate) fn is_listed(origin: &HeaderValue, listed: &[String]) -> bool {
     listed.iter().any(|l| l == "*" || l.trim_end_matches('/').as_bytes() == origin.as_bytes())
 }

@@ -40,7 +40,7 @@ impl Loading {
         let _ = self.ready.set(app); // set once
     }
 
-    /// Whether loading has ended.
+    /// Returns true if loading has ended.
     pub fn is_ready(&self) -> bool {
         self.ready.get().is_some()
     }

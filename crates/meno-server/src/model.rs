@@ -46,7 +46,7 @@ pub struct ServedModel {
     pub task_profile: Option<TaskProfile>,
     /// How its chat template handles tools.
     pub tools: ToolSupport,
-    /// Whether it thinks by default.
+    /// True if it thinks by default.
     pub thinks: bool,
     /// The tokens that delimit its thinking.
     pub thinking_tokens: Arc<ThinkingTokens>,

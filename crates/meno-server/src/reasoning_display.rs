@@ -43,12 +43,12 @@ impl ReasoningDisplay {
         Ok(hidden.or(format).or(inline).unwrap_or_default())
     }
 
-    /// Whether the thinking has its own field.
+    /// Returns true if the thinking has its own field.
     pub fn separate(self) -> bool {
         matches!(self, ReasoningDisplay::Separate | ReasoningDisplay::Both)
     }
 
-    /// Whether the thinking is part of the text.
+    /// Returns true if the thinking is part of the text.
     pub fn inline(self) -> bool {
         matches!(self, ReasoningDisplay::Inline | ReasoningDisplay::Both)
     }

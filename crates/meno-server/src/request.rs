@@ -74,13 +74,13 @@ pub(crate) struct AnswerSettings {
 
 /// How the thinking in an answer is handled.
 pub(crate) struct ThinkingSettings {
-    /// Whether the prompt has opened the thinking.
+    /// True if the prompt has opened the thinking.
     pub(crate) opened: bool,
-    /// Whether the model thinks, and its budget.
+    /// The thinking mode, with its budget.
     pub(crate) thinking: Thinking,
-    /// Whether to end thinking that repeats itself.
+    /// True if thinking that repeats itself is ended.
     pub(crate) detect_loops: bool,
-    /// Whether text becomes thinking if a closing tag follows that nothing opened.
+    /// True if text before an unmatched closing tag becomes thinking.
     pub(crate) retract: bool,
 }
 

@@ -36,7 +36,7 @@ pub struct ServerOptions {
     pub request_seconds: u64,
     /// Thinking budget in tokens for requests that set none; `None`: no limit.
     pub thinking_budget: Option<usize>,
-    /// Whether to end thinking that repeats itself.
+    /// True if thinking that repeats itself is ended.
     pub loop_breaker: bool,
 }
 
@@ -81,7 +81,7 @@ impl Server {
         Arc::new(Server { model, engine, options, metrics: Metrics::default(), hosts, clients })
     }
 
-    /// Starts a model on a thread of its own and serves it, `parallel` answers at the same time, with default settings
+    /// Starts a model on a separate thread and serves it, `parallel` answers at the same time, with default settings
     /// for the rest. The [`crate::app()`] of the server can be nested into any axum app.
     pub fn start(text: TextModel, parallel: usize, options: ServerOptions) -> Result<Arc<Server>, Error> {
         let context = text.default_context();

@@ -301,7 +301,7 @@ impl Grammar {
         self.failed.clone()
     }
 
-    /// Computes the tokens that are allowed before the grammar starts: all except those that would end the answer.
+    /// Computes the tokens that are allowed before the grammar starts: all except the ones that would end the answer.
     pub fn mask_before_start(&self, mask: &mut TokenMask) -> Choice {
         mask.allow_all();
         self.end_tokens.iter().for_each(|&end| mask.forbid(end));

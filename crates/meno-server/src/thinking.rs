@@ -23,7 +23,7 @@ const LOOP_SENTENCE: &str = "\n\nI am repeating myself; now the answer.\n";
 const EFFORTS: [(&str, Option<usize>); 5] =
     [("minimal", Some(256)), ("low", Some(1024)), ("medium", Some(4096)), ("high", None), ("xhigh", None)];
 
-/// Whether and how long the model thinks.
+/// The thinking mode: off, or on with an optional budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
     /// The model answers without thinking.
@@ -39,7 +39,7 @@ impl Default for Thinking {
 }
 
 impl Thinking {
-    /// Whether the model answers without thinking.
+    /// Returns true if the model answers without thinking.
     pub fn is_off(self) -> bool {
         self == Thinking::Off
     }
@@ -345,7 +345,7 @@ impl ThinkingLimiter {
         self.forced = words.iter().rev().copied().collect();
     }
 
-    /// Whether `token` completes a tag. Compares ids if the tag is a single token, and text otherwise.
+    /// Returns true if `token` completes a tag. Compares ids if the tag is a single token, and text otherwise.
     fn is_tag(&self, token: u32, id: Option<u32>, tag: &str) -> bool {
         match id {
             Some(id) => token == id,

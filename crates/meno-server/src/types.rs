@@ -39,7 +39,7 @@ impl OneOrMany {
 /// `stream_options`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// Whether the last chunk carries the usage.
+    /// True if the last chunk carries the usage.
     #[serde(default)]
     pub include_usage: bool,
 }

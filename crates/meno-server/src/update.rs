@@ -34,7 +34,7 @@ pub struct TokenInfo {
     pub logprob: f32,
     /// The most likely tokens at this position, with their log-probabilities.
     pub top: Vec<(u32, f32)>,
-    /// Whether it is part of the thinking.
+    /// True if it is part of the thinking.
     pub thought: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Meno's engine: networks as programs of fused ops, and the devices that execute them.
+//! Meno's tensor runtime: networks as programs of fused ops, and the devices that execute them.
 //!
 //! A network is a list of ops ([`ops`]) pushed onto a [`tape::Builder`]. An op describes itself: its operands, its
 //! shapes, and the activations it reads and writes. [`tape::Builder::finish`] plans the memory and returns a

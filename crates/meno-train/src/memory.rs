@@ -1,4 +1,4 @@
-//! Estimates the memory of a run before it starts, from the plans of its tapes instead of a rule of thumb.
+//! Estimates the memory of a run before it starts, from its programs' memory plans instead of a rule of thumb.
 
 use crate::error::Error;
 use crate::grpo::Grpo;

@@ -1,4 +1,4 @@
-//! Rejection sampling (R1 §2.3.3): samples several answers to each question and keeps those that are verified and
+//! Rejection sampling (R1 §2.3.3): samples several answers to each question and keeps the answers that are verified and
 //! readable, without duplicates. The result is data for supervised fine-tuning.
 
 use crate::data::{Example, Question, Questions, Verdict};

@@ -125,7 +125,7 @@ fn random(vocab: usize, rows: usize, length: usize) -> Batch {
 pub struct Answering {
     /// Seconds until the first token: the prompts.
     prompts: f64,
-    /// Number of answers requested, and number of those that ended.
+    /// Number of answers requested, and number of answers that ended.
     asked: usize,
     ended: usize,
     /// Number of concurrent answers.

@@ -1,6 +1,6 @@
 //! One optimizer step: forward and backward over packed passes; their gradients are summed, clipped and applied.
 //!
-//! Losses are normalised over the whole step before the first pass (`Batch::weights`), so packing sequences differently
+//! Losses are normalized over the whole step before the first pass (`Batch::weights`), so packing sequences differently
 //! changes only the order of the sum.
 
 use crate::checkpoint::{self, Blocks, Checkpoints, OwnedBlocks, State};

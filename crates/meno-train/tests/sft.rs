@@ -227,7 +227,7 @@ fn nothing_of_a_message_is_ignored() {
         (json!({ "prompt": "q", "completion": "a", "loss_mask": "x" }), "`loss_mask` is \"x\"; expected 0 or 1"),
         (
             json!({ "prompt": "q", "completion": "a", "messages": [{ "role": "assistant", "content": "b" }] }),
-            "has `messages` beside `prompt` and `completion`",
+            "has `messages` together with `prompt` and `completion`",
         ),
         (
             json!({ "conversations": [], "messages": [{ "role": "assistant", "content": "b" }] }),

@@ -19,7 +19,7 @@ pub(crate) fn end_quietly_on_closed_pipes() {
     }
 }
 
-/// Undoes [`end_quietly_on_closed_pipes`]. A server needs this: a client that hangs up is an error of its own
+/// Undoes [`end_quietly_on_closed_pipes`]. A server needs this: a client that hangs up is an error of this client's
 /// connection only.
 pub(crate) fn survive_closed_connections() {
     #[cfg(unix)]
@@ -39,7 +39,7 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// Makes a panic print one line: it says that this is a bug in meno, and what to report.
+/// Makes a panic print one line: it states that this is a bug in meno, and what to report.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = message(info);

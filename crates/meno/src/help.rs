@@ -28,7 +28,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("meno chat path/to/model.gguf --context 16k", "a local GGUF file with a longer context"),
             ("meno chat -m runs/replicate-seed1/r1", "the result of `meno replicate`"),
             ("meno chat -m path/to/model -p 'Is 221 prime?'", "one question, then exit"),
-            ("git diff | meno chat path/to/model -p 'Review this:'", "the prompt, then what is piped in"),
+            ("git diff | meno chat path/to/model -p 'Review this:'", "the prompt, then the piped input"),
             ("meno chat --url http://127.0.0.1:8000", "a running `meno serve`"),
         ],
     ),
@@ -106,7 +106,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("meno eval recipes/eval-r1.toml -m path/to/model", "settings from a recipe"),
         ],
     ),
-    ("verify", &[("meno verify path/to/answers.jsonl --out judged.jsonl", "judge a file of answers")]),
+    (
+        "verify",
+        &[
+            ("meno verify path/to/answers.jsonl --out judged.jsonl", "judge a file of answers"),
+            ("meno verify path/to/programs.jsonl --sandbox", "judge programs by the tests of their questions"),
+            (
+                r#"echo '{"gold":"5","response":"The answer is 5."}' | meno verify -"#,
+                "judge one answer from standard input",
+            ),
+        ],
+    ),
     (
         "inspect",
         &[

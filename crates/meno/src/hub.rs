@@ -97,7 +97,7 @@ impl Hub {
     ///
     /// - [`Error::InvalidName`] if `model` is no name;
     /// - [`Error::RepositoryNotFound`], [`Error::GatedRepo`], [`Error::RevisionNotFound`], [`Error::AccessDenied`],
-    ///   [`Error::TooManyRequests`] if the hub refuses the model;
+    ///   [`Error::TooManyRequests`] if the hub rejects the model;
     /// - [`Error::NoModel`] if the repository has no such file;
     /// - [`Error::LocalEntryNotFound`], [`Error::OfflineModeIsEnabled`] if the hub cannot be asked and the cache does
     ///   not hold the model;

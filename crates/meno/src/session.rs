@@ -18,7 +18,7 @@ pub(crate) struct ModelArgs {
     /// Which model.
     #[command(flatten)]
     pub name: ModelName,
-    /// Number format of the matrix products
+    /// Number format of the matrix products (auto: bf16 for matrices that are not quantized)
     #[arg(long, value_parser = load_precision(), default_value = "auto", value_name = "TYPE")]
     pub precision: LoadPrecision,
     /// Which device.
@@ -84,8 +84,8 @@ impl From<SpeculativeArg> for Speculative {
 
 /// Parses `auto`, `f32` or `bf16`.
 pub(crate) fn load_precision() -> impl TypedValueParser<Value = LoadPrecision> {
-    let auto = "Keep the quantized matrices of a GGUF file and multiply them with 8-bit activations; use bf16 (to \
-                generate) or f32 (to measure) for all others";
+    let auto = "Keep the quantized matrices of a GGUF file and multiply them with 8-bit activations; use bf16 \
+                (chat, generate, serve) or f32 (other commands) for all others";
     PossibleValuesParser::new([
         PossibleValue::new("auto").help(auto),
         PossibleValue::new("f32").help("32-bit floats; quantized matrices are dequantized"),
@@ -134,7 +134,7 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The sampling settings for a model; its own recommendations replace those that are not given.
+    /// The sampling settings for a model; its own recommendations replace omitted ones.
     pub(crate) fn sampling(&self, text: &TextModel) -> Sampling {
         let own = text.sampling();
         Sampling {

@@ -14,7 +14,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A directory with a corpus and questions that a small network memorises in seconds.
+/// A directory with a corpus and questions that a small network memorizes in seconds.
 struct Place(tempfile::TempDir);
 
 /// Half of the documents are right and half are wrong, so that there is something to reject.

@@ -1,6 +1,6 @@
 //! Finds the prose: comments of Rust files and paragraphs of Markdown documents.
 //!
-//! Rust's tokenizer drops comments, so this module has a scanner of its own. It only has to know where strings and
+//! Rust's tokenizer drops comments, so this module has a separate scanner. It only has to know where strings and
 //! character literals begin and end, since `//` inside those is no comment.
 
 /// A paragraph of prose, with the line number of each part of it.

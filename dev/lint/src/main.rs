@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing is above the baseline.
+/// Returns true if no count is above the baseline.
 fn run(arguments: &[String]) -> Result<bool, String> {
     let (flags, filters): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|a| a.starts_with('-'));

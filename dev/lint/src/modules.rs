@@ -11,7 +11,7 @@ pub struct Tree {
     pub modules: Vec<Module>,
 }
 
-/// One module, in a file of its own or inline.
+/// One module, in a separate file or inline.
 pub struct Module {
     /// Index into the files of the workspace.
     pub file: usize,
@@ -19,7 +19,7 @@ pub struct Module {
     pub parent: Option<usize>,
     /// Modules declared here, by name.
     pub children: BTreeMap<String, usize>,
-    /// Whether this module or one above it is restricted to test builds.
+    /// True if this module or one above it is restricted to test builds.
     pub test_only: bool,
     /// For an inline module, the names that lead to it inside its file.
     pub inline: Vec<String>,

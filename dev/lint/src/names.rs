@@ -30,7 +30,7 @@ pub struct Import {
     pub path: Vec<String>,
     /// The line.
     pub line: usize,
-    /// Whether the declaration is visible outside the module (`pub`, `pub(crate)`, `pub(super)`).
+    /// True if the declaration is visible outside the module (`pub`, `pub(crate)`, `pub(super)`).
     pub reexport: bool,
 }
 
@@ -46,7 +46,7 @@ pub enum Target {
 /// The scopes of a crate's modules.
 pub struct Names<'a> {
     tree: &'a Tree,
-    /// One scope per module of the tree; those that only tests compile are empty.
+    /// One scope per module of the tree; scopes of modules that only tests compile are empty.
     pub scopes: Vec<Scope>,
     exported_macros: BTreeMap<String, usize>,
 }
@@ -132,7 +132,7 @@ impl<'a> Names<'a> {
         found
     }
 
-    /// Whether `name` is imported into `module` from another crate, by name or perhaps by a glob.
+    /// Returns true if `name` is imported into `module` from another crate, by name or perhaps by a glob.
     fn comes_from_outside(&self, module: usize, name: &str) -> bool {
         self.scopes[module].imports.iter().any(|import| match &import.name {
             Some(imported) => imported == name,

@@ -10,7 +10,7 @@ pub struct RustFile {
     pub text: String,
     /// The syntax tree, without comments.
     pub syntax: syn::File,
-    /// Whether the file is compiled for tests only: below `tests/`, or declared under `#[cfg(test)]`.
+    /// True if the file is compiled for tests only: below `tests/`, or declared under `#[cfg(test)]`.
     pub test_only: bool,
 }
 

@@ -90,7 +90,7 @@ impl Workspace {
         }
     }
 
-    /// Whether `path` is where Cargo starts to compile a library, program, test, benchmark or example.
+    /// Returns true if `path` is where Cargo starts to compile a library, program, test, benchmark or example.
     fn is_root(&self, path: &str) -> bool {
         self.packages.iter().any(|package| {
             let Some(inside) = path.strip_prefix(&format!("{}/", package.dir)) else { return false };

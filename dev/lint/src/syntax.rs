@@ -4,7 +4,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Item, Meta, Token};
 
-/// Whether the attributes restrict an item to test builds: `#[test]`, or a `#[cfg(…)]` that can only hold with `test`.
+/// Returns true if the attributes restrict an item to test builds: `#[test]`, or a `#[cfg(…)]` that can only hold with
+/// `test`.
 pub fn test_only(attrs: &[Attribute]) -> bool {
     attrs.iter().any(|attr| {
         let path = attr.path();

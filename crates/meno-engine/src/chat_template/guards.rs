@@ -3,7 +3,7 @@
 //! minijinja's fuel covers most of their output, but not a text that occurs many times in a list. For example,
 //! `(['a' * 100000] * 100000) | join` costs one step per item and makes 10 GB. So every list and map is measured
 //! ([`bounds`]), and its texts count as often as they occur. A call whose output can be larger than its input is
-//! measured before it runs, and refused if the result would be too large.
+//! measured before it runs, and rejected if the result would be too large.
 //!
 //! The lists below name all filters, tests and methods of minijinja 3.1.0 and its `pycompat`. Another version may have
 //! others, so `Cargo.toml` pins exactly this one.
@@ -162,7 +162,7 @@ pub(super) fn add(env: &mut Environment<'static>) {
     REMOVED_FUNCTIONS.iter().for_each(|name| env.remove_global(name));
 }
 
-/// Python's methods of texts, lists and maps. `str.format` refuses a width of five digits, because the padding would be
+/// Python's methods of texts, lists and maps. `str.format` rejects a width of five digits, because the padding would be
 /// allocated before any step is counted.
 pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let wide = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 4);

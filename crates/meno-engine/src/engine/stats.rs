@@ -40,7 +40,7 @@ pub struct EngineStats {
     pub totals: Stats,
     /// Accepted requests.
     pub requests: u64,
-    /// Requests refused because too many samples were waiting.
+    /// Requests rejected because too many samples were waiting.
     pub refused: u64,
     /// Completed samples by reason: stop, length, cancelled, failed.
     pub finished: [u64; 4],

@@ -22,7 +22,7 @@ pub struct Submission {
     pub on_event: Box<dyn FnMut(Event) -> ControlFlow<Stop> + Send>,
 }
 
-/// Why a submission was refused.
+/// Why a submission was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// Too many samples are waiting.

@@ -38,7 +38,7 @@ pub struct TokenEvent {
 pub enum Stop {
     /// This answer; it ends with [`Finish::Stop`].
     Answer,
-    /// All answers of the call or of the submission; those that are not complete end with [`Finish::Cancelled`].
+    /// All answers of the call or of the submission; incomplete ones end with [`Finish::Cancelled`].
     All,
 }
 
@@ -65,7 +65,7 @@ pub enum Event {
     Hidden {
         /// The index among the request's `n`: that of the first sample.
         sample: usize,
-        /// As wide as the network's hidden state; not normalised.
+        /// As wide as the network's hidden state; not normalized.
         vector: Vec<f32>,
     },
     /// A token was chosen.

@@ -123,7 +123,7 @@ impl Model {
             return Err(format!("`model.max_input_chars_per_word` is above {MAX_WORD}"));
         }
         counts(self.vocab.tokens, self.merges.0)?;
-        // A Unigram vocabulary is a list. The library recognises it even if `type` is missing.
+        // A Unigram vocabulary is a list. The library recognizes it even if `type` is missing.
         let unigram = self.kind.as_deref() == Some("Unigram") || self.vocab.is_list;
         if unigram && (self.vocab.bytes > MAX_UNIGRAM_BYTES || self.vocab.longest > MAX_UNIGRAM_TOKEN) {
             let (bytes, longest) = (self.vocab.bytes, self.vocab.longest);

@@ -37,7 +37,7 @@ enum NormalizerStep {
 }
 
 impl Normalizer {
-    /// Converts a normalizer of the library, or explains why it is refused.
+    /// Converts a normalizer of the library, or explains why it is rejected.
     pub(super) fn new(description: NormalizerWrapper) -> Result<Normalizer> {
         let (mut steps, mut growth) = (Vec::new(), 1.0);
         add_normalizer(&description, &mut steps, &mut growth)?;
@@ -209,7 +209,7 @@ enum PreTokenizerStep {
 const MAX_REWRITES: usize = 2;
 
 impl PreTokenizer {
-    /// Converts a pre-tokenizer of the library, or explains why it is refused.
+    /// Converts a pre-tokenizer of the library, or explains why it is rejected.
     pub(super) fn new(description: PreTokenizerWrapper) -> Result<PreTokenizer> {
         let mut steps = Vec::new();
         add_pre_tokenizer(&description, &mut steps)?;
@@ -273,7 +273,7 @@ impl<'de> Deserialize<'de> for PreTokenizer {
     }
 }
 
-/// Refuses a decoder that runs regular expressions or has unbounded growth.
+/// Rejects a decoder that runs regular expressions or has unbounded growth.
 pub(super) fn check_decoder(decoder: &tokenizers::DecoderWrapper) -> Result<()> {
     fn walk(decoder: &tokenizers::DecoderWrapper, steps: &mut usize, growth: &mut f64) -> Result<()> {
         use tokenizers::DecoderWrapper;

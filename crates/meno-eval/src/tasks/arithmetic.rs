@@ -77,7 +77,7 @@ impl Expression {
         if self.rest.len() < 2 {
             return Split::Train;
         }
-        // FNV-1a with a finaliser. The split must never change, whatever the seed of a run.
+        // FNV-1a with a finalizer. The split must never change, whatever the seed of a run.
         let hash = self
             .to_string()
             .bytes()

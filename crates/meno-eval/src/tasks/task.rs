@@ -17,7 +17,7 @@ pub struct Problem {
     pub answer: String,
     /// ISO 639 code of the question's language.
     pub language: String,
-    /// The record that the problem was read from, without nulls; empty for a generated question. Not serialised.
+    /// The record that the problem was read from, without nulls; empty for a generated question. Not serialized.
     #[serde(skip)]
     pub record: Arc<Map<String, Value>>,
 }

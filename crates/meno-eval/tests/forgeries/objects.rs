@@ -165,7 +165,7 @@ fn an_object_must_answer_consistently() {
         &length,
         &[
             ("def f(n): return list(range(1, n + 1))", true, "a list"),
-            (&format!("{class}{honest}def f(n): return L(n)"), true, "a collection of its own"),
+            (&format!("{class}{honest}def f(n): return L(n)"), true, "a custom collection"),
             (
                 &format!("{class}{honest}    __iter__ = lambda s: iter(())\ndef f(n): return L(n)"),
                 false,

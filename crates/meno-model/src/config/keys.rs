@@ -108,7 +108,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Refuses a key whose value requires an unsupported feature.
+    /// Rejects a key whose value requires an unsupported feature.
     pub(super) fn only(&self, key: &str, expected: &Value, why: &str) -> Result<(), Error> {
         match self.get(key) {
             Some(value) if value != expected => {

@@ -278,7 +278,7 @@ fn with_checks_again_and_keeps_unknown_keys() {
 }
 
 proptest::proptest! {
-    /// Any config is read or refused, and any config that is read can be declared.
+    /// Any config is read or rejected, and any config that is read can be declared.
     #[test]
     fn any_numbers(keys in proptest::collection::vec((0usize..22, 0u64..5000), 0..6), kind in 0usize..3) {
         let names = ["vocab_size", "hidden_size", "num_hidden_layers", "first_k_dense_replace", "intermediate_size",

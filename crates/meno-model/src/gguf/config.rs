@@ -55,7 +55,7 @@ impl MetadataKeys<'_> {
 /// The supported architectures.
 const SUPPORTED: [&str; 6] = ["deepseek2", "granite", "llama", "qwen2", "qwen3", "qwen3moe"];
 
-/// Refuses GGUF files that are not complete language models.
+/// Rejects GGUF files that are not complete language models.
 fn check_kind(file: &Gguf) -> Result<(), Error> {
     let kind = file.opt_str("general.type")?.unwrap_or_default();
     let arch = file.opt_str("general.architecture")?.unwrap_or_default();
@@ -271,7 +271,7 @@ fn llama3_rope(k: &mut MetadataKeys) -> Result<(), Error> {
             1.0 / ((1.0 - smooth) / factor + smooth)
         }
     });
-    // NaN is refused too.
+    // NaN is rejected too.
     let close = |s: f32, e: f64| (s as f64 - e).abs() <= 1e-3 * e;
     if !stored.iter().zip(expected).all(|(&s, e)| close(s, e)) {
         return Err(k.file.tensor("rope_freqs.weight", "is not Llama 3's rope scaling, the only one supported".into()));

@@ -50,7 +50,7 @@ pub(super) fn others(file: &Gguf) -> Result<Vec<PathBuf>, Error> {
     Ok((1..count).map(|i| file.path.with_file_name(format!("{stem}{}", suffix(i, count)))).collect())
 }
 
-/// Refuses a model if some of its files are not in the directory of the first.
+/// Rejects a model if some of its files are not in the directory of the first.
 pub(super) fn check_present(first: &Gguf, others: &[PathBuf]) -> Result<(), Error> {
     let missing: Vec<&PathBuf> = others.iter().filter(|path| !path.exists()).collect();
     let Some(next) = missing.first() else { return Ok(()) };

@@ -5,12 +5,12 @@ use super::kind::{directory_error, file_error, names, pytorch};
 use crate::{Error, source};
 use std::path::Path;
 
-/// Refuses anything but a complete model of a supported kind: config and weights that fit each other.
+/// Rejects anything but a complete model of a supported kind: config and weights that fit each other.
 pub fn check(path: &Path) -> Result<(), Error> {
     source::open(path).map(drop)
 }
 
-/// Refuses anything without readable headers. Unlike [`check`] it accepts a config without weights, weights without a
+/// Rejects anything without readable headers. Unlike [`check`] it accepts a config without weights, weights without a
 /// config, and a single file of either kind.
 pub fn check_headers(path: &Path) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;

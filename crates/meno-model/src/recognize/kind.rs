@@ -4,7 +4,7 @@ use super::content::{Content, EXPECTED};
 use crate::{Error, input};
 use std::path::Path;
 
-/// Refuses a file that is not a GGUF model, or a directory without config or weights, before their contents are read.
+/// Rejects a file that is not a GGUF model, or a directory without config or weights, before their contents are read.
 pub(crate) fn check_kind(path: &Path) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if !metadata.is_dir() {

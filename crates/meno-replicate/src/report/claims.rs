@@ -141,7 +141,7 @@ const CLAIMS: [Claim; 11] = [
     Claim {
         id: "r1_is_level_and_readable",
         claim: "R1 is as accurate as R1-Zero and answers in one language",
-        paper: "AIME 2024 79.8 % beside 71.0 % (77.9 %), readable",
+        paper: "AIME 2024 79.8 % compared with 71.0 % (77.9 %), readable",
         sources: &[nature("Table 2"), v1("Tables 2 and 4")],
         rule: "no more than 5 points behind, and consistency above 95 %",
         stages: &[Stage::R1Zero, Stage::R1],
@@ -154,7 +154,7 @@ const CLAIMS: [Claim; 11] = [
             let [r1, zero] = [Stage::R1, Stage::R1Zero].map(|s| percent(pass1(r, s)));
             let lead = points(r.gain(Stage::R1, Stage::R1Zero));
             let language = percent(r.measures(Stage::R1).language_consistency.mean);
-            format!("pass@1 {r1} beside {zero}: {lead}; language consistency {language}")
+            format!("pass@1 {r1} compared with {zero}: {lead}; language consistency {language}")
         },
         code: &["crates/meno-replicate/src/stage.rs"],
     },

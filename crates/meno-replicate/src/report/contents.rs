@@ -34,7 +34,7 @@ impl Report {
         Report { settings: settings.clone(), seed, provenance, records, claims }
     }
 
-    /// Whether the run only shows that every stage works: its problems are too few for meaningful results.
+    /// Returns true if the run only shows that every stage works: its problems are too few for meaningful results.
     pub fn is_smoke(&self) -> bool {
         self.settings.evaluation.problems < MEANINGFUL_PROBLEMS
     }

@@ -25,7 +25,7 @@ struct Response {
 /// A line of a response.
 #[derive(Serialize)]
 struct Line {
-    /// Whether the line is a self-check.
+    /// True if the line is a self-check.
     check: bool,
     parts: Vec<Part>,
 }

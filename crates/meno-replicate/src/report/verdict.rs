@@ -1,9 +1,9 @@
-//! Whether a run reproduced a claim.
+//! Verdicts on claims: reproduced, not reproduced, undecided.
 
 use meno_eval::Interval;
 use serde::Serialize;
 
-/// Whether a run reproduced a claim.
+/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -25,7 +25,7 @@ impl Verdict {
         }
     }
 
-    /// Whether `interval` lies above `threshold`.
+    /// The verdict on the claim that the value is above `threshold`.
     pub(super) fn above(interval: Interval, threshold: f64) -> Verdict {
         match interval {
             i if i.low > threshold => Verdict::Reproduced,

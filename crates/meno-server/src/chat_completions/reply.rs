@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// How to reply to a chat request.
 pub(super) struct ChatReply {
     frame: ChatFrame,
-    /// Whether a streamed reply ends with the usage.
+    /// True if a streamed reply ends with the usage.
     include_usage: bool,
     /// The state of each streamed answer.
     streamed: Vec<StreamedAnswer>,

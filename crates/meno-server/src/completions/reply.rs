@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The options of a reply that come from the request.
 pub(super) struct CompletionReplyOptions {
     pub(super) logprobs: bool,
-    /// Whether to return the log-probabilities of the prompt.
+    /// True if the reply contains the log-probabilities of the prompt.
     pub(super) echo_logprobs: bool,
     pub(super) include_usage: bool,
 }

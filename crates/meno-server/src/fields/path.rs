@@ -45,7 +45,7 @@ impl<'a, T: DeserializeOwned> Search<'a, T> {
         Search { message, tries: 0, kind: std::marker::PhantomData }
     }
 
-    /// Whether a body still causes the same error.
+    /// Returns true if a body still causes the same error.
     fn fails(&mut self, body: &Value) -> bool {
         self.tries += 1;
         T::deserialize(body).is_err_and(|e| e.to_string() == self.message)

@@ -28,7 +28,7 @@ pub(super) struct MessageReply {
     /// Number of complete blocks.
     blocks: usize,
     open: Option<OpenBlock>,
-    /// Whether there was a block of text or a call.
+    /// True if there was a block of text or a call.
     answered: bool,
     finish: Option<FinishReason>,
     stop: Option<String>,

@@ -42,7 +42,7 @@ pub(super) struct ResponseFrame {
     fields: Value,
     /// Names of the custom tools, whose calls contain plain text.
     custom: Vec<String>,
-    /// Whether to show the thinking.
+    /// True if the thinking is shown.
     pub(super) thinking: bool,
 }
 

@@ -39,7 +39,7 @@ const ANNOTATIONS: [&str; 27] = [
     "externalDocs",
 ];
 
-/// Whether a keyword has no effect on values, or none that a grammar could enforce.
+/// Returns true if a keyword has no effect on values, or none that a grammar could enforce.
 pub(super) fn is_annotation(key: &str) -> bool {
     ANNOTATIONS.contains(&key)
 }

@@ -18,7 +18,7 @@ pub(super) struct Hermes {
     known: Vec<String>,
     held: String,
     call: Option<Call>,
-    /// Whether there was no text yet, so that a call may start without its tags.
+    /// True if there was no text yet, so that a call may start without its tags.
     at_start: bool,
 }
 

@@ -100,7 +100,7 @@ impl CallScanner {
         JsonProgress::More
     }
 
-    /// Whether the text so far may be a call of one of the functions `known`.
+    /// Returns true if the text so far may be a call of one of the functions `known`.
     pub(super) fn may_call(&self, known: &[String]) -> bool {
         let ours = matches!(self.key.as_str(), "" | "name" | "arguments" | "parameters" | "type" | "id");
         ours && self.name.as_ref().is_none_or(|name| known.contains(name))

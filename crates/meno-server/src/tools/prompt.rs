@@ -11,15 +11,15 @@ use serde_json::{Map, Value, json};
 pub struct ToolSupport {
     /// The format of calls.
     pub format: ToolFormat,
-    /// Whether it shows the list of tools; if not, [`instructions`] are added to the system message.
+    /// True if it shows the list of tools; if not, [`instructions`] are added to the system message.
     pub lists_tools: bool,
-    /// Whether it expects the arguments of earlier calls as an object; `None`: it does not show earlier calls.
+    /// True if it expects the arguments of earlier calls as an object; `None`: it does not show earlier calls.
     pub calls_as_objects: Option<bool>,
-    /// Whether the content of a turn with only calls is null; if not, it is an empty string.
+    /// True if the content of a turn with only calls is null; if not, it is an empty string.
     pub null_content: bool,
-    /// Whether it shows messages of the role `tool`.
+    /// True if it shows messages of the role `tool`.
     pub shows_results: bool,
-    /// Whether it shows messages of the role `system`.
+    /// True if it shows messages of the role `system`.
     pub shows_system: bool,
 }
 

@@ -118,7 +118,7 @@ pub struct Function {
     /// The JSON schema of its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Value>,
-    /// Whether arguments must follow the schema exactly.
+    /// True if arguments must follow the schema exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
     /// Other fields that the client sent; templates can show them.
@@ -158,7 +158,7 @@ pub enum ToolChoice {
     Allowed {
         /// Their names.
         names: Vec<String>,
-        /// Whether at least one call is required.
+        /// True if at least one call is required.
         required: bool,
     },
 }
@@ -226,12 +226,12 @@ impl ToolChoice {
         Ok(ToolChoice::Allowed { names, required })
     }
 
-    /// Whether a call is required.
+    /// Returns true if a call is required.
     pub fn is_forced(&self) -> bool {
         matches!(self, ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
     }
 
-    /// Whether a function may be called.
+    /// Returns true if a function may be called.
     pub fn allows(&self, name: &str) -> bool {
         match self {
             ToolChoice::None => false,

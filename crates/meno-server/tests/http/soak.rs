@@ -170,7 +170,7 @@ async fn soak() {
     }
     let of = |c: &AtomicU64| c.load(Ordering::Relaxed);
     println!(
-        "{} whole answers, {} to slow readers, {} cancelled, {} malformed, {} refused as busy",
+        "{} whole answers, {} to slow readers, {} cancelled, {} malformed, {} rejected as busy",
         of(&counts.whole),
         of(&counts.slow),
         of(&counts.cancelled),

@@ -41,7 +41,7 @@ pub(crate) struct Small {
     pub(crate) slots: usize,
     pub(crate) queue: usize,
     pub(crate) options: ServerOptions,
-    /// Whether the embedding of `~` is NaN, so that prompts with it fail.
+    /// True if the embedding of `~` is NaN, so that prompts with it fail.
     pub(crate) broken: bool,
     pub(crate) tokenizer: Tokenizer,
     /// Number of rows of the embedding beyond the tokenizer's vocabulary, as in published models.

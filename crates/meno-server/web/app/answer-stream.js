@@ -66,7 +66,7 @@ async function consume(run, pieces, changed) {
   return message;
 }
 
-// The server refused to continue the answer, which stays as it was.
+// The server rejected the request to continue the answer, which stays as it was.
 function rejectContinuation(run, error) {
   run.refused = error;
   Object.assign(run.message, { finish: run.before.finish, error: run.before.error });

@@ -58,7 +58,7 @@ export function requestMessages(chat, leaf = chat.leaf) {
 }
 
 /**
- * Returns true if the model can continue an answer: the answer has begun, and neither ended normally nor was refused.
+ * Returns true if the model can continue an answer: the answer has begun, and neither ended normally nor was rejected.
  * A model with examples (trained for a few tasks) reads only a question.
  */
 export function canContinue(message, model) {

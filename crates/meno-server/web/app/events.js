@@ -59,7 +59,7 @@ function onPageKey(event) {
   }
 }
 
-// Copy buttons and footnotes in Markdown have no handlers of their own.
+// Copy buttons and footnotes in Markdown have no separate handlers.
 async function onTextClick(event) {
   const jump = event.target.closest("[data-jump]");
   if (jump) {

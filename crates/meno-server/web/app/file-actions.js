@@ -19,7 +19,7 @@ async function attach(files) {
       state.attachments = [...state.attachments, read];
       if (encoding === "windows-1252") toast(`“${read.name}” is not in UTF-8 and was read as windows-1252 (Latin-1). If letters are wrong, save it as UTF-8 and attach it again.`);
       const context = selectedModel(state)?.context;
-      if (context && read.text.length > context * BYTES_PER_TOKEN) toast(`“${read.name}” may be too long: this model reads ${context.toLocaleString("en")} tokens. If it refuses, attach the part that matters.`);
+      if (context && read.text.length > context * BYTES_PER_TOKEN) toast(`“${read.name}” may be too long: this model reads ${context.toLocaleString("en")} tokens. If the server rejects it, attach the part that matters.`);
     } catch (error) {
       toast(error.message);
     }

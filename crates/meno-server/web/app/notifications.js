@@ -1,4 +1,4 @@
-// Short messages: toasts for everybody, announcements for screen readers.
+// Short messages: toasts for all users, announcements for screen readers.
 
 import { byId } from "./dom.js";
 import { invalidate } from "./redraw.js";

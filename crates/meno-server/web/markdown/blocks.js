@@ -1,6 +1,6 @@
 // Parses Markdown into blocks with CommonMark's algorithm: each line is first matched against the open blocks, from the
 // outermost to the innermost, then against the starts of new blocks; the rest is text. Supports GFM's tables and
-// footnotes, and formulas on lines of their own.
+// footnotes, and formulas on separate lines.
 
 import { CONTINUES, lastOpen } from "./block-continuation.js";
 import { FINISH } from "./block-ends.js";

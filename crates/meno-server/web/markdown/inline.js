@@ -122,7 +122,7 @@ function dollars(state) {
   const close = closingDollar(text, at);
   if (close > 0) return push(state, renderMath(text.slice(at + 1, close), false), close + 1 - at);
   const rest = text.slice(at + 1);
-  // A formula that is still streaming is recognised by a character that only TeX uses.
+  // A formula that is still streaming is recognized by a character that only TeX uses.
   if (options.open && /^[^\s$]/.test(rest) && !rest.includes("$") && /[\\^_{]/.test(rest)) {
     return push(state, renderMath(rest, false, true), text.length - at);
   }

@@ -96,7 +96,7 @@ impl Drop for HostBuffer {
 impl Deref for HostBuffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `ptr` is valid for `len` initialised (zeroed) f32 for as long as the buffer lives.
+        // SAFETY: `ptr` is valid for `len` initialized (zeroed) f32 for as long as the buffer lives.
         unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Slots<'a> {
     pub(super) places: &'a [Range<usize>],
     pub(super) shapes: &'a [ActivationInfo],
     pub(super) rows: usize,
-    /// The activations that the op declares to read here, and those that it declares to write.
+    /// The activations that the op declares to read here, and the ones that it declares to write.
     pub(super) reads: &'a [Activation],
     pub(super) writes: &'a [Activation],
 }

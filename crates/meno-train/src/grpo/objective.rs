@@ -17,7 +17,7 @@
 //! KL_t = k3 = π_ref/π_θ − log(π_ref/π_θ) − 1 ≥ 0 (Schulman's unbiased estimator of the KL divergence), times ρ if
 //! `use_bias_correction_kl` (DeepSeek-V3.2 §3.1: then the gradient is unbiased too).
 //!
-//! w_t is the normalisation ([`token_weight`]); R1 writes the ratio per output without 1/|o|; implementations use the
+//! w_t is the normalization ([`token_weight`]); R1 writes the ratio per output without 1/|o|; implementations use the
 //! per-token form.
 //!
 //! TRL's `cispo` caps the ratio at `epsilon_high`; here, as in MiniMax-M1, at 1 + `epsilon_high`. TRL's 5.0
@@ -130,7 +130,7 @@ pub struct SequenceRatio {
     pub kl: f32,
 }
 
-/// The loss of one token, before normalisation and without its entropy.
+/// The loss of one token, before normalization and without its entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenTerm {
     /// The loss.
@@ -224,7 +224,7 @@ pub fn token_weight(
     1.0 / divisor.max(1) as f32
 }
 
-/// The objective over the rows of one pass; [`Batch::weights`] holds the normalisation.
+/// The objective over the rows of one pass; [`Batch::weights`] holds the normalization.
 pub struct GrpoObjective<'a> {
     /// The constants.
     pub config: ObjectiveConfig,

@@ -39,7 +39,7 @@ pub struct Grpo {
     pub min_p: f32,
     /// Answers generated concurrently; each has a slot in the KV cache.
     pub max_sequences: usize,
-    /// grpo, bnpo, dr_grpo, dapo, cispo, sapo or gspo: how the loss is normalised and clipped. gspo is grpo with
+    /// grpo, bnpo, dr_grpo, dapo, cispo, sapo or gspo: how the loss is normalized and clipped. gspo is grpo with
     /// `importance_sampling_level = "sequence"`.
     pub loss_type: LossType,
     /// token or sequence: one importance ratio per token, or one per response (GSPO). If left out: token, for gspo

@@ -2,7 +2,7 @@
 //!
 //! The gate compares the log-probabilities of sampling and of training for the same tokens and the same weights. It
 //! covers every token that is trained on, and it is measured after the rollout, before its first update. The first
-//! mini-batch gets the check free from the forward pass of its own update. Later mini-batches would see changed
+//! mini-batch gets the check free from the forward pass of its update. Later mini-batches would see changed
 //! weights, so they are scored at that moment by an additional forward pass. Each update then reports the gap of its
 //! own mini-batch. Repetitions of a rollout (μ > 1) train on tokens that were already checked.
 
@@ -40,7 +40,7 @@ impl GrpoRun<'_> {
         &rollouts[groups * part / parts * g..groups * (part + 1) / parts * g]
     }
 
-    /// Returns the rollouts to compute, packed into passes. Rollouts without a gradient count in the normalisation but
+    /// Returns the rollouts to compute, packed into passes. Rollouts without a gradient count in the normalization but
     /// are not computed.
     fn passes(&self, mini: &[Rollout]) -> Vec<Vec<usize>> {
         self.pack(mini, |r| self.grpo.teaches(r))

@@ -1,7 +1,7 @@
 //! Finds settings that have no effect because of other settings: leftovers of another recipe, or a misunderstanding.
 //!
-//! They are reported, not refused: recipes are copied and edited, and a leftover does no harm. Contradictions are
-//! refused by the checks of each section.
+//! They are reported, not rejected: recipes are copied and edited, and a leftover does no harm. Contradictions are
+//! rejected by the checks of each section.
 
 use super::conditions::Condition;
 use super::read::{Recipe, flat, resolved};

@@ -3,7 +3,7 @@
 //!
 //! Templates of reasoning models drop the thoughts of earlier turns. Some (R1's) also drop the thought of the last turn
 //! when it is rendered as history. A trained thought is never lost: if the template drops it, it is written in the
-//! format in which the model generates it; if that format is unknown, the record is refused.
+//! format in which the model generates it; if that format is unknown, the record is rejected.
 
 use super::forms::Chat;
 use super::messages::{THOUGHTS, reads, with_calls};
@@ -30,7 +30,7 @@ pub(super) fn examples(chat: &Chat, tokenizer: &Tokenizer, template: &ChatTempla
         let texts = |messages: &Vec<Message>| Answer::new(&messages[..=i], &chat.extras, template).texts();
         let first = texts(&forms[0]);
         let texts = first.or_else(|e| forms[1..].iter().find_map(|f| texts(f).ok()).ok_or(e));
-        // A template without support for tool calls fails with a message of its own.
+        // A template without support for tool calls fails with a specific message.
         let calls = if calls { " (the conversation has tool_calls: does the chat template know them?)" } else { "" };
         let (prompt, completion) = texts.map_err(|e| format!("message {}: {e}{calls}", i + 1))?;
         examples.push(example(tokenizer, &prompt, &completion)?);

@@ -120,7 +120,7 @@ impl Record {
             return Err(format!("has `{key}` and `{other}`, and they differ: expected one of them"));
         }
         if self.has("prompt") && self.has("completion") {
-            return Err(format!("has `{key}` beside `prompt` and `completion`: expected one of the two"));
+            return Err(format!("has `{key}` together with `prompt` and `completion`: expected one of the two"));
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `meno distill`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "The section [distill] of the recipe sets exactly one of `traces`, a directory of JSONL, and \
+                        `teacher`, a local model.")]
 pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,

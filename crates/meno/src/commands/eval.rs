@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Arguments of `meno eval`: those that are given change the recipe's values, `--set` changes them last.
+/// Arguments of `meno eval`: the given ones change the recipe's values, `--set` changes them last.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A model, or a recipe: a TOML file with [model], [task] and [eval]
@@ -105,7 +105,7 @@ impl Args {
         match (&self.first, &self.model) {
             (Some(first), model) if first.extension().is_some_and(|e| e == "toml") => Ok((Some(first), model.as_ref())),
             (Some(first), Some(_)) => {
-                bail!("{}: expected a recipe, FILE.toml, beside -m; the model is named once", first.display())
+                bail!("{}: expected a recipe, FILE.toml, because -m names the model already", first.display())
             }
             (first, model) => Ok((None, first.as_ref().or(model.as_ref()))),
         }

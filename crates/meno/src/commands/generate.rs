@@ -21,7 +21,7 @@ and the exit code is 130.";
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The prompt; `-`, or nothing, reads it from standard input
+    /// The prompt; reads standard input if it is `-` or missing
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     #[command(flatten)]

@@ -32,7 +32,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
         let text = TextAssets::of(&recipe.model)?;
         let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
         let checkpoints = if args.dry_run { None } else { Some(begin()?) };
-        // If a reward program exits, that is an error of its own pipe and must not end the run.
+        // If a reward program exits, that is an error of this pipe and must not end the run.
         survive_closed_connections();
         training::with_task(&recipe.task, &text, |task| {
             let rewards = recipe.grpo.rewards()?;

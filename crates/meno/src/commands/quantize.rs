@@ -30,13 +30,13 @@ pub(crate) struct Args {
     over: Over,
 }
 
-/// What has to be asked for: it destroys something.
+/// What only explicit options permit, because it destroys data or quality.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct Over {
     /// Overwrite an output that already exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// Quantize weights that are quantized already, which loses quality: the original weights give a better file
+    /// Allow weights that are already quantized; start from the original weights for better quality
     #[arg(long)]
     pub(crate) allow_requantize: bool,
 }

@@ -91,13 +91,13 @@ impl SampleRun<'_> {
                 out.created.keep();
                 return Ok(false);
             }
-            summarise(&kept.tally, &out.path);
+            summarize(&kept.tally, &out.path);
             Ok(true)
         })
     }
 }
 
-fn summarise(t: &Tally, path: &Path) {
+fn summarize(t: &Tally, path: &Path) {
     eprintln!(
         "kept {} of {} answers ({} not right, {} unreadable, {} duplicates, {} more than wanted): {}",
         t.kept,

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Concurrent sequences: how many answers are generated at the same time
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
-    /// Requests that may wait for a free sequence; further requests are refused with status 429
+    /// Requests that may wait for a free sequence; further requests are rejected with status 429
     #[arg(long, value_name = "N", default_value_t = 128)]
     queue: usize,
     /// Maximum number of running and waiting answers per client (API key or address) [default: 3/4 of parallel + queue]

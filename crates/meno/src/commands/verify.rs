@@ -17,12 +17,8 @@ use std::path::{Path, PathBuf};
   {\"gold\": \"\\\\frac{1}{2}\", \"response\": \"… \\\\boxed{0.5}\"}
   {\"question\": {a line of a dataset}, \"response\": \"…\"}
 and gives one line of output: verdict (right, wrong, truncated, unparsable), extracted, marker, gold and response as \
-they were read, reason. With \"right\": true or false beside them, disagreements are counted. \"truncated\": true \
-marks a response that ran into its length limit.
-
-  meno verify answers.jsonl
-  meno verify programs.jsonl --sandbox
-  echo '{\"gold\":\"5\",\"response\":\"The answer is 5.\"}' | meno verify -")]
+they were parsed, reason. With \"right\": true or false on the line, disagreements are counted. \"truncated\": true \
+marks a response that reached its length limit.")]
 pub(crate) struct Args {
     /// File of JSON lines to judge; - reads standard input
     file: PathBuf,

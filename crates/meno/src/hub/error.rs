@@ -69,8 +69,8 @@ pub enum Error {
         /// The address of the hub.
         endpoint: String,
     },
-    /// The hub refuses the request.
-    #[error("{endpoint} refuses {repo_id} with status {status}: {hint}")]
+    /// The hub rejects the request.
+    #[error("{endpoint} rejects {repo_id} with status {status}: {hint}")]
     AccessDenied {
         /// The repository.
         repo_id: String,

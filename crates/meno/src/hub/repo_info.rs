@@ -1,5 +1,5 @@
 //! The files of a repository, as the hub lists them. The list comes from outside: a name or a digest that would lead
-//! out of the cache is refused.
+//! out of the cache is rejected.
 
 use crate::bytes::bytes;
 use serde::Deserialize;

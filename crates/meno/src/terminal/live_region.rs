@@ -51,7 +51,7 @@ impl LiveRegion {
             queue!(out, Clear(ClearType::FromCursorDown))?;
             self.widths.clear();
         }
-        // Text written now separates the lines from those that went off the top.
+        // Text written now separates the lines from the ones scrolled off the top.
         self.above.clear();
         Ok(())
     }

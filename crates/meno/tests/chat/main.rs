@@ -151,7 +151,7 @@ fn what_is_piped_in_is_one_question() {
         ok(&[&["chat", "--seed", "1", "--max-tokens", "5", "--think"][..], args].concat(), dir.path(), input)
     };
     let both = ask(&["-p", "1+1\n\n/exit\n2"], "");
-    assert_eq!(ask(&[], "1+1\n\n/exit\n2\n"), both, "lines are no questions of their own, nor commands");
+    assert_eq!(ask(&[], "1+1\n\n/exit\n2\n"), both, "lines are neither separate questions nor commands");
     assert_eq!(ask(&["-p", "1+1"], "/exit\n2\n"), both, "the prompt, then what is piped in");
     assert_eq!(ask(&["-p", "-"], "1+1\n\n/exit\n2"), both);
     assert_ne!(ask(&["-p", "1+1"], ""), both);

@@ -318,7 +318,7 @@ fn mistakes_elsewhere_do_not_leak_either() {
         (&["convert", &good], "no output given"),
         (&["convert"], "no model given"),
         (&["convert", &good, "a", "-o", "b"], "one argument too many"),
-        (&["eval", &good, "-m", &good], "the model is named once"),
+        (&["eval", &good, "-m", &good], "-m names the model already"),
     ];
     let mut wrong = Vec::new();
     for (arguments, expected) in cases {

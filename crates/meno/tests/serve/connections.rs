@@ -86,7 +86,7 @@ fn one_key_cannot_take_all_places() {
             refused += 1;
         }
     }
-    assert!(refused >= 15, "{refused} of 30 were refused");
+    assert!(refused >= 15, "{refused} of 30 were rejected");
     let mut body = question("1 + 1");
     body["max_tokens"] = 4.into();
     let modest = server.raw(&wire("/v1/chat/completions", "authorization: Bearer modest\r\n", &body));

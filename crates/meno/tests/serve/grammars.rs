@@ -180,7 +180,7 @@ fn many_large_grammars_at_once_are_bounded() {
         }
     }
     let grown = server.memory("VmHWM:") - before;
-    println!("{refused} of 24 refused, {grown} MiB more");
-    assert!((4..24).contains(&refused), "{refused} of 24 were refused");
+    println!("{refused} of 24 rejected, {grown} MiB more");
+    assert!((4..24).contains(&refused), "{refused} of 24 were rejected");
     assert!(grown < 400, "{grown} MiB more");
 }

@@ -13,7 +13,7 @@ fn a_body_over_the_limit_is_answered_before_the_connection_is_closed() {
     let large = json!({"messages": [{"role": "user", "content": "x".repeat(MANY)}]});
     // Send everything before reading the answer, as simple clients do.
     let mut stream = server.connect();
-    stream.write_all(&wire("/v1/chat/completions", "", &large)).expect("the server reads what it refuses");
+    stream.write_all(&wire("/v1/chat/completions", "", &large)).expect("the server reads what it rejects");
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
@@ -27,7 +27,7 @@ fn a_body_over_the_limit_is_answered_before_the_connection_is_closed() {
         .unwrap();
     let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
     for _ in 0..MANY / 0x10000 {
-        stream.write_all(&chunk).expect("the server reads what it refuses");
+        stream.write_all(&chunk).expect("the server reads what it rejects");
     }
     let mut reply = vec![0; 12];
     stream.read_exact(&mut reply).unwrap();

@@ -19,7 +19,7 @@
 //! - everything under `#[cfg(test)]` or `#[test]`, and integration tests.
 //!
 //! So a child that imports an item defined in its parent is in a cycle as soon as its parent names something of the
-//! child's. The cure is to move the shared item into a file of its own, below both.
+//! child's. The cure is to move the shared item into a separate file, below both.
 
 use crate::Workspace;
 use crate::modules::Tree;

@@ -39,7 +39,11 @@ const PHRASES: &[(&str, &str)] = &[
         "(?:stand|stands|stood) (?:in|on|at|beside|under|below|above|there|before|after|between|behind|inside|where)",
         "is, are, comes, appears",
     ),
-    ("says that it (?:is|has|was)", "declares, marks, states"),
+    ("says that", "states that, declares, marks, reports"),
+    ("those that", "the ones that, or repeat the noun: the files that"),
+    ("(?:an?|no) (?:[\\w-]+ ){1,3}of (?:its|their|one's) own", "separate, custom: a separate thread"),
+    ("^whether", "\"True if\" for a field, \"Returns true if\" for a function"),
+    ("\\w*(?:initialis|normalis|quantis|recognis|serialis|summaris)\\w*", "-ize, as in normalize, quantize"),
     ("wherein|whereof|therein|thereof|whereupon|thereupon|whence|thence|lest|ere|upon", "which, from it, so that, on"),
 ];
 
@@ -102,6 +106,11 @@ mod tests {
             "A denied letter is none.",
             "What stands in the file.",
             "What became of it.",
+            "Whether it is one.",
+            "It runs on a thread of its own.",
+            "It keeps those that match.",
+            "The error says that it fails.",
+            "Dequantised weights.",
         ] {
             assert_eq!(count(prose), 1, "{prose}");
         }
@@ -111,6 +120,7 @@ mod tests {
     fn good_phrases() {
         for prose in [
             "They cannot be told apart.",
+            "It decides whether a mini-batch sees the gap of its own weights; dequantized, not normalized.",
             "So many layers that it fails.",
             "It runs as user nobody, and nobody else writes it.",
             "Empty if there is none; none of its files is read.",

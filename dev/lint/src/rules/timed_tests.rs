@@ -119,7 +119,7 @@ impl Search {
         self.is_timed(&words_of(|w| w.visit_expr(expr)))
     }
 
-    /// Whether an expression compares a measured time with something.
+    /// Returns true if an expression compares a measured time with something.
     fn compares(&self, expr: &Expr) -> bool {
         let mut comparisons = Comparisons { search: self, found: false };
         comparisons.visit_expr(expr);
@@ -212,14 +212,14 @@ impl<'ast> Visit<'ast> for Search {
     }
 }
 
-/// Whether an attribute is `#[tokio::test(start_paused = true)]`.
+/// Returns true if an attribute is `#[tokio::test(start_paused = true)]`.
 fn has_paused_clock(attr: &Attribute) -> bool {
     let Meta::List(list) = &attr.meta else { return false };
     syntax::line_of_word(list.tokens.clone(), "start_paused").is_some()
 }
 
-/// Whether the value of an expression is a measured time, or a tuple or struct with one. A call that merely is given
-/// the time, such as `wait_until(Instant::now() + PATIENCE)`, is not one.
+/// Returns true if the value of an expression is a measured time, or a tuple or struct with one. A call that merely
+/// takes the time as an argument, such as `wait_until(Instant::now() + PATIENCE)`, is not one.
 fn measures(search: &Search, expr: &Expr) -> bool {
     match expr {
         Expr::Call(call) => {

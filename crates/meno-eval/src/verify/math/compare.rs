@@ -302,7 +302,7 @@ impl Compare {
     }
 }
 
-/// Whether the expression may be a set of real numbers; a tuple may be an interval.
+/// Returns true if the expression may be a set of real numbers; a tuple may be an interval.
 fn may_be_set(e: &Expr) -> bool {
     matches!(e, Expr::Tuple(..) | Expr::Union(_) | Expr::Intersection(_) | Expr::Difference(..) | Expr::Where(..))
 }

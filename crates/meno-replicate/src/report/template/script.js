@@ -99,7 +99,7 @@
     });
   }
 
-  // A drawing that stands alone: its styles written into it, its title and legend above it.
+  // A self-contained drawing: with its styles, and its title and legend above it.
   const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "opacity", "font-size", "font-weight", "font-variant-numeric", "white-space"];
   function standalone(figure) {
     const svg = [...figure.querySelectorAll("svg")].find((s) => s.getClientRects().length > 0);

@@ -11,7 +11,7 @@ use crate::tape::Segment;
 use std::ops::Range;
 
 impl Gate {
-    fn normalises(&self) -> bool {
+    fn normalizes(&self) -> bool {
         self.norm_topk_prob
     }
     /// Returns the factor applied to the weights.
@@ -89,7 +89,7 @@ impl Gate {
             *w = s[e as usize];
             sum += *w;
         }
-        let divisor = if self.normalises() { sum + 1e-20 } else { 1.0 };
+        let divisor = if self.normalizes() { sum + 1e-20 } else { 1.0 };
         weights.iter_mut().for_each(|w| *w = *w / divisor * self.scale());
         divisor
     }
@@ -101,7 +101,7 @@ impl Router {
     fn backward_row(&self, s: &[f32], dw: &[f32], chosen: &[u32], ds: &mut [f32]) {
         let scale = self.gate.scale();
         let sum: f32 = chosen.iter().map(|&c| s[c as usize]).sum();
-        let (divisor, mean) = if self.gate.normalises() {
+        let (divisor, mean) = if self.gate.normalizes() {
             let divisor = sum + 1e-20;
             let weighted: f32 = chosen.iter().zip(dw).map(|(&c, d)| s[c as usize] * d).sum();
             (divisor, weighted / divisor)

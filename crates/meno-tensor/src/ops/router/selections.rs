@@ -10,7 +10,7 @@ pub(crate) type Choose = fn(Gate, &[f32], Option<&[f32]>) -> (Vec<u32>, Vec<f32>
 pub(crate) fn check(choose: Choose) {
     v3_keeps_groups_by_their_two_best_and_weighs_without_the_bias(choose);
     unselected_groups_are_masked_with_minus_infinity(choose);
-    v2_limits_groups_by_their_best_and_normalises_or_scales(choose);
+    v2_limits_groups_by_their_best_and_normalizes_or_scales(choose);
     no_expert_is_chosen_twice_whatever_the_affinities(choose);
     ties_go_to_the_lower_index(choose);
 }
@@ -52,15 +52,15 @@ fn unselected_groups_are_masked_with_minus_infinity(choose: Choose) {
     assert_eq!(chosen, [0, 1, 3]);
 }
 
-fn v2_limits_groups_by_their_best_and_normalises_or_scales(choose: Choose) {
+fn v2_limits_groups_by_their_best_and_normalizes_or_scales(choose: Choose) {
     let s = [0.3, 0.01, 0.2, 0.19, 0.05, 0.15, 0.06, 0.04];
     let mut gate = gate(Scoring::Softmax, TopkMethod::GroupLimitedGreedy);
     let (chosen, weights) = choose(gate, &s, None);
     assert_eq!(chosen, [0, 2, 3]);
-    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6, "normalised, not scaled");
+    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6, "normalized, not scaled");
     gate.norm_topk_prob = false;
     let (_, weights) = choose(gate, &s, None);
-    assert!((weights[1] - 2.5 * 0.2).abs() < 1e-6, "scaled, not normalised");
+    assert!((weights[1] - 2.5 * 0.2).abs() < 1e-6, "scaled, not normalized");
     gate.topk_method = TopkMethod::Greedy;
     let s = [0.3, 0.01, 0.1, 0.1, 0.05, 0.15, 0.06, 0.23];
     assert_eq!(choose(gate, &s, None).0, [0, 7, 5]);

@@ -6,7 +6,7 @@ use meno_eval::sandbox::{Language, Limits, Sandbox, layers};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The section, and the reason why `--sandbox` would refuse to run, if any.
+/// The section, and the reason why `--sandbox` would fail, if any.
 pub(super) fn section() -> (Section, Option<Error>) {
     let mut s = Section::new("sandbox", "Sandbox of programs (--sandbox)");
     let opened = Sandbox::open(Path::new("python3"), Limits::default());

@@ -1,4 +1,4 @@
-//! Normalises the characters of an answer before scanning.
+//! Normalizes the characters of an answer before scanning.
 
 use super::super::symbols::{digit_of, is_invisible, latex_of, script_of};
 
