@@ -387,4 +387,8 @@ fn what_cannot_be_answered_is_named() {
     assert!(refused(2, 8).contains("8 rows for 2 slots, on an executor of 4"));
     // Every slot has a row, whatever was asked for.
     assert!(refused(5, 2).contains("5 rows for 5 slots, on an executor of 4"));
+    let small = GeneratorConfig { cache_tokens: Some(1), ..config(2, 4) };
+    let error = from_executor(4, small).err().expect("refused");
+    let cause = matches!(error, meno_engine::Error::CacheTooSmall { tokens: 64, max_len: 40, needed: 128 });
+    assert!(cause, "{error}");
 }

@@ -326,5 +326,6 @@ pub(crate) fn submit_error(server: &Server, error: SubmitError) -> ApiError {
         SubmitError::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         SubmitError::Stopping => ApiError::stopping(),
         SubmitError::Invalid(error) => error.into(),
+        other => ApiError::internal(other.to_string()),
     }
 }
