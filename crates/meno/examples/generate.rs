@@ -6,7 +6,7 @@ use std::path::Path;
 /// Returns the texts of four samples, with the log-probability of each.
 pub(crate) fn run(model: &Path, prompt: &str) -> Result<Vec<(String, f32)>, Error> {
     let text = TextModel::load(model)?;
-    let tokens = text.encode(prompt, false)?;
+    let tokens = text.encode_text(prompt)?;
     let sampling = Sampling { temperature: 0.8, top_p: 0.9, max_tokens: 32, ..text.sampling() };
     let config = text.generator_config(4, text.default_context());
     let mut session = text.session_with(config)?;

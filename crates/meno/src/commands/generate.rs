@@ -56,7 +56,7 @@ fn generate(args: &Args) -> Result<()> {
     let templated = !args.raw && (args.chat || session.text.template.is_some());
     ensure!(!templated || session.text.template.is_some(), "--chat: this model has no chat template; use --raw");
     let prompt = if templated { session.text.prompt(&[Message::new("user", text)])? } else { text };
-    let ids = session.text.encode(&prompt, templated)?;
+    let ids = if templated { session.text.encode_prompt(&prompt) } else { session.text.encode_text(&prompt) }?;
     let prompt_tokens = ids.len();
     let sampling = args.sampling.sampling(&session.text);
     let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };

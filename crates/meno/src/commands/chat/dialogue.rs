@@ -138,7 +138,8 @@ impl Chat {
     fn answer(&mut self, question: Question, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
         match (&mut self.backend, question) {
             (ChatBackend::Local(session), Question::Prompt(prompt, templated)) => {
-                let ids = session.text.encode(&prompt, templated)?;
+                let text = &session.text;
+                let ids = if templated { text.encode_prompt(&prompt) } else { text.encode_text(&prompt) }?;
                 let sampling = self.sampling.sampling(&session.text);
                 let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
                 let answer = session.answer(&prompt, request, &self.sampling.stop, on_piece)?.pop();
