@@ -2,11 +2,10 @@
 //! --example grpo -- MODEL`
 
 use meno::server::{Server, ServerOptions};
-use meno::tensor::precision::Precision;
 use meno::train::data::Prompts;
 use meno::train::rewards::{Input, Weighted, from_fn};
 use meno::train::{Error, Grpo, NoopObserver, Run, Summary, Train};
-use meno::{LoadOptions, TextModel};
+use meno::{LoadOptions, Precision, TextModel};
 use std::path::Path;
 
 /// Teaches the model to answer with short words; returns it with the history of the run.
