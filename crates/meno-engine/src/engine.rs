@@ -9,7 +9,7 @@ mod stats;
 mod submission;
 mod worker;
 
-pub use stats::{EngineStats, Histogram};
+pub use stats::{EngineStats, Finished, Histogram};
 pub use submission::{Submission, SubmitError};
 
 use crate::error::Error;

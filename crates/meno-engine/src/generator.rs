@@ -21,9 +21,9 @@ pub use config::{GeneratorConfig, Speculative};
 pub(crate) use event::Sink;
 pub use event::{Event, Finish, Stop, TokenEvent};
 pub use observe::{Observe, Pooling, TokenLogprob};
-pub use request::{Completion, Request};
+pub use request::{Completion, Request, StreamKey};
 pub(crate) use request::{Job, check};
-pub use stats::Stats;
+pub use stats::{CachePages, Stats};
 
 use crate::error::Error;
 use crate::sampler::Scratch;
@@ -167,9 +167,10 @@ impl Generator {
         self.scheduler.forget(self.cache.table_mut());
     }
 
-    /// Returns the pages of the cache: in use (by sequences and kept prefixes), and in total.
-    pub fn cache_pages(&self) -> (usize, usize) {
-        (self.cache.table().pages() - self.cache.table().free_pages(), self.cache.table().pages())
+    /// Returns the pages of the cache.
+    pub fn cache_pages(&self) -> CachePages {
+        let total = self.cache.table().pages();
+        CachePages { used: total - self.cache.table().free_pages(), total }
     }
 
     /// Returns the number of waiting and of running sequences.

@@ -13,7 +13,7 @@
 use crate::chat_template::{ChatTemplate, Message};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
-use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, TokenLogprob};
+use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, StreamKey, TokenLogprob};
 use crate::reasoning::{Piece, Split};
 use crate::sampler::Sampling;
 use crate::task_profile::TaskProfile;
@@ -209,7 +209,7 @@ impl Session {
     pub fn chat(&mut self, messages: &[Message], on_text: &mut dyn FnMut(&str)) -> Result<Split, Error> {
         let prompt = self.text.prompt(messages)?;
         let tokens = self.text.encode_prompt(&prompt)?;
-        let key = [self.seed, self.asked, 0];
+        let key = StreamKey { seed: self.seed, step: self.asked, sequence: 0 };
         self.asked += 1;
         let request = Request { prompt: tokens, n: 1, sampling: self.text.sampling(), key };
         let mut on_piece = |piece: Piece, _: usize| match piece {

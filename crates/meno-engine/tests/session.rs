@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_engine::tokenizer::character::CharacterLevel;
+use meno_engine::tokenizer::CharacterLevel;
 use meno_engine::{GenerationConfig, Session, TextModel, Tokenizer};
 use meno_model::{Config, Model};
 use meno_tensor::precision::Precision;

@@ -5,7 +5,7 @@
 
 use meno_engine::generator::Stats;
 use meno_engine::sampler::Sampling;
-use meno_engine::{Error, Generator, GeneratorConfig, Request, Speculative};
+use meno_engine::{Error, Generator, GeneratorConfig, Request, Speculative, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::rng::Rng;
 use serde_json::json;
@@ -41,7 +41,7 @@ fn requests() -> Vec<Request> {
                 stop_tokens: vec![5],
                 ..Default::default()
             },
-            key: [3, 0, i as u64],
+            key: StreamKey { seed: 3, step: 0, sequence: i as u64 },
         })
         .collect()
 }

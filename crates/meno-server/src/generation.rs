@@ -12,7 +12,7 @@ use crate::update::{CollectedAnswer, FinishReason, TokenInfo, Update};
 use meno_engine::constraint::Constraint;
 use meno_engine::engine::{Submission, SubmitError, Ticket};
 use meno_engine::generator::{Event, TokenLogprob};
-use meno_engine::{Finish, Observe, Request, Sampling, Stop};
+use meno_engine::{Finish, Observe, Request, Sampling, Stop, StreamKey};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -306,7 +306,8 @@ fn submit(
     let idle = request.constraints.iter().all(DecodingConstraints::is_idle);
     let boxed = |c: DecodingConstraints| -> Box<dyn Constraint> { Box::new(c) };
     let constraints = if idle { Vec::new() } else { request.constraints.into_iter().map(boxed).collect() };
-    let request = Request { prompt: request.prompt, n: request.n, sampling: request.sampling, key: [seed, 0, 0] };
+    let request =
+        Request { prompt: request.prompt, n: request.n, sampling: request.sampling, key: StreamKey::seeded(seed) };
     let on_event = Box::new(move |event: Event| {
         let index = base + event.sample();
         let stopped = stop[index].load(Ordering::Relaxed);

@@ -58,7 +58,7 @@ pub use meno_engine::reasoning::{Piece, Split};
 pub use meno_engine::task_profile::TaskProfile;
 pub use meno_engine::{
     Answer, ChatTemplate, Completion, Error, Finish, GenerationConfig, Generator, GeneratorConfig, Message, Request,
-    Sampling, Session, Speculative, TextModel, Tokenizer,
+    Sampling, Session, Speculative, StreamKey, TextModel, Tokenizer,
 };
 pub use meno_model::{Config, LoadOptions, LoadPrecision, Model};
 pub use meno_tensor::device::Device;

@@ -6,7 +6,7 @@ use crate::terminal::printable;
 use anyhow::{Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
-use meno_engine::{Answer, Finish, Message, Request};
+use meno_engine::{Answer, Finish, Message, Request, StreamKey};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ fn generate(args: &Args) -> Result<()> {
     let ids = if templated { session.text.encode_prompt(&prompt) } else { session.text.encode_text(&prompt) }?;
     let prompt_tokens = ids.len();
     let sampling = args.sampling.sampling(&session.text);
-    let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
+    let request = Request { prompt: ids, n: args.n, sampling, key: StreamKey::seeded(args.seed) };
 
     let cancel = session.generator.cancel_flag();
     interrupt::ask(cancel);
