@@ -9,7 +9,7 @@ mod stats;
 mod submission;
 mod worker;
 
-pub use stats::{EngineStats, Histogram};
+pub use stats::{EngineStats, Finished, Histogram};
 pub use submission::{Submission, SubmitError};
 
 use crate::error::Error;
@@ -82,10 +82,7 @@ impl Engine {
             Some(n) => meno_tensor::pool::with_threads(n, || worker.run()),
             None => worker.run(),
         };
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(run)
-            .map_err(|e| Error::Capacity(format!("cannot start a thread for the engine: {e}")))?;
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(run).map_err(Error::Thread)?;
         let thread = Mutex::new(Some(thread));
         Ok(Engine { inner: Arc::new(Inner { shared, thread, config, options, next: AtomicU64::new(0) }) })
     }

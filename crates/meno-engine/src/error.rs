@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
     #[error("{}: {}", path.display(), meno_model::plain::plain(&source.to_string()))]
@@ -68,9 +69,33 @@ pub enum Error {
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] meno_model::Error),
-    /// The capacity is invalid.
+    /// The requested context is longer than the model supports.
+    #[error("{max_len} tokens requested, but the model supports at most {supported}")]
+    ContextTooLong {
+        /// Requested maximum number of tokens of prompt and answer together.
+        max_len: usize,
+        /// The model's maximum.
+        supported: usize,
+    },
+    /// The KV cache cannot hold one sequence of maximum length.
+    #[error("a KV cache of {tokens} tokens is too small: sequences of {max_len} need at least {needed}")]
+    CacheTooSmall {
+        /// The capacity of the cache in tokens, in whole pages.
+        tokens: usize,
+        /// Maximum length of a sequence in tokens.
+        max_len: usize,
+        /// The smallest sufficient capacity in tokens.
+        needed: usize,
+    },
+    /// Another setting of the generator is invalid.
     #[error("{0}")]
-    Capacity(String),
+    GeneratorConfig(String),
+    /// Speculative decoding by the MTP module is requested for a model without one.
+    #[error("the model has no multi-token prediction (MTP) module to propose tokens; use ngram instead")]
+    NoMtpModule,
+    /// The system cannot start the engine's thread.
+    #[error("cannot start a thread for the engine: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 impl Error {

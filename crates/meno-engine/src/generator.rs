@@ -21,9 +21,9 @@ pub use config::{GeneratorConfig, Speculative};
 pub(crate) use event::Sink;
 pub use event::{Event, Finish, Stop, TokenEvent};
 pub use observe::{Observe, Pooling, TokenLogprob};
-pub use request::{Completion, Request};
+pub use request::{Completion, Request, StreamKey};
 pub(crate) use request::{Job, check};
-pub use stats::Stats;
+pub use stats::{CachePages, Stats};
 
 use crate::error::Error;
 use crate::sampler::Scratch;
@@ -59,11 +59,15 @@ pub struct Generator {
 
 impl Generator {
     /// Creates a generator for `model`. Executor and cache are allocated here; a step allocates nothing.
+    ///
+    /// # Errors
+    /// Fails if the context is longer than the model's ([`Error::ContextTooLong`]), if the KV cache cannot hold one
+    /// sequence ([`Error::CacheTooSmall`]), if another setting is invalid ([`Error::GeneratorConfig`]), if the model has
+    /// no MTP module for the drafts ([`Error::NoMtpModule`]), or if the device lacks memory.
     pub fn new(model: &Model, config: GeneratorConfig) -> Result<Generator, Error> {
-        let own = model.config.max_position_embeddings;
-        if config.max_len > own {
-            let message = format!("{} tokens requested, but the model supports at most {own}", config.max_len);
-            return Err(Error::Capacity(message));
+        let (max_len, supported) = (config.max_len, model.config.max_position_embeddings);
+        if max_len > supported {
+            return Err(Error::ContextTooLong { max_len, supported });
         }
         let infer = InferOptions { absorbed: config.absorbed };
         let (rows, vocab, mut specs) = (config.rows(), model.config.vocab_size, model.cache_specs(infer));
@@ -104,7 +108,7 @@ impl Generator {
         config: GeneratorConfig,
     ) -> Result<Generator, Error> {
         let (slots, max_len, rows) = (config.slots, config.max_len, config.rows());
-        let error = |message: String| Err(Error::Capacity(message));
+        let error = |message: String| Err(Error::GeneratorConfig(message));
         if slots == 0 || max_len < 2 {
             return error(format!("{slots} sequences of {max_len} tokens: expected at least 1 sequence of 2 tokens"));
         }
@@ -119,10 +123,7 @@ impl Generator {
         let least = pages(max_len) + 1;
         let pages = config.cache_tokens.map_or(slots * pages(max_len) + 1, pages);
         if pages < least {
-            let (given, wanted) = (pages * PAGE, least * PAGE);
-            return error(format!(
-                "a KV cache of {given} tokens is too small: sequences of {max_len} need at least {wanted}"
-            ));
+            return Err(Error::CacheTooSmall { tokens: pages * PAGE, max_len, needed: least * PAGE });
         }
         Ok(Generator {
             cache: backend.kv_cache(specs, config.kv_type, pages)?,
@@ -166,9 +167,10 @@ impl Generator {
         self.scheduler.forget(self.cache.table_mut());
     }
 
-    /// Returns the pages of the cache: in use (by sequences and kept prefixes), and in total.
-    pub fn cache_pages(&self) -> (usize, usize) {
-        (self.cache.table().pages() - self.cache.table().free_pages(), self.cache.table().pages())
+    /// Returns the pages of the cache.
+    pub fn cache_pages(&self) -> CachePages {
+        let total = self.cache.table().pages();
+        CachePages { used: total - self.cache.table().free_pages(), total }
     }
 
     /// Returns the number of waiting and of running sequences.

@@ -35,7 +35,8 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
 pub use generation_config::GenerationConfig;
 pub use generator::{
-    Completion, Event, Finish, Generator, GeneratorConfig, Observe, Pooling, Request, Speculative, Stop, TokenEvent,
+    Completion, Event, Finish, Generator, GeneratorConfig, Observe, Pooling, Request, Speculative, Stop, StreamKey,
+    TokenEvent,
 };
 pub use sampler::Sampling;
 pub use text_model::{Answer, Session, TextModel};

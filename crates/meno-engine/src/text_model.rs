@@ -13,7 +13,7 @@
 use crate::chat_template::{ChatTemplate, Message};
 use crate::error::Error;
 use crate::generation_config::GenerationConfig;
-use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, TokenLogprob};
+use crate::generator::{Completion, Generator, GeneratorConfig, Request, Stop, StreamKey, TokenLogprob};
 use crate::reasoning::{Piece, Split};
 use crate::sampler::Sampling;
 use crate::task_profile::TaskProfile;
@@ -94,7 +94,7 @@ impl TextModel {
     /// Prepares the model to answer, with the given settings of the generator.
     pub fn session_with(self, config: GeneratorConfig) -> Result<Session, Error> {
         let generator = Generator::new(&self.model, config)?;
-        Ok(Session { text: self, generator })
+        Ok(Session { text: self, generator, seed: 0, asked: 0 })
     }
 
     /// Returns the recommended sampling settings; answers end at the end-of-sequence token.
@@ -121,9 +121,19 @@ impl TextModel {
         }
     }
 
-    /// Returns the tokens of a prompt. A template writes all special tokens itself.
-    pub fn encode(&self, prompt: &str, templated: bool) -> Result<Vec<u32>, Error> {
-        let mut ids = self.tokenizer.encode(prompt, !templated)?;
+    /// Returns the tokens of a prompt that [`TextModel::prompt`] made. The template has written all special tokens
+    /// itself; without one, this is [`TextModel::encode_text`].
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, Error> {
+        self.encode(prompt, self.template.is_none())
+    }
+
+    /// Returns the tokens of a raw text, with the special tokens that the tokenizer adds (for example, bos).
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.encode(text, true)
+    }
+
+    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        let mut ids = self.tokenizer.encode(text, add_special)?;
         if ids.is_empty() {
             ids.extend(self.tokenizer.bos());
         }
@@ -136,7 +146,7 @@ impl TextModel {
 
     /// Returns the log-probability of every token of a text after the first, given the tokens before it.
     pub fn score(&mut self, text: &str) -> Result<Vec<TokenLogprob>, Error> {
-        let tokens = self.encode(text, false)?;
+        let tokens = self.encode_text(text)?;
         self.model.check_tokens(&tokens)?;
         let mut batch = Batch::default();
         batch.push_training(&tokens, |_| 1.0);
@@ -148,11 +158,28 @@ impl TextModel {
 }
 
 /// A model that is ready to answer.
+///
+/// A session keeps no conversation: two calls of [`Session::ask`] are unrelated. To continue a conversation, give
+/// [`Session::chat`] the messages so far.
+///
+/// ```no_run
+/// use meno_engine::{Message, TextModel};
+/// let mut session = TextModel::load("models/r1-distill".as_ref())?.session()?.with_seed(7);
+/// let mut messages = vec![Message::new("user", "What is 7 · 8?")];
+/// let first = session.chat(&messages, &mut |_| {})?;
+/// messages.extend([Message::new("assistant", first.answer), Message::new("user", "And times 2?")]);
+/// let second = session.chat(&messages, &mut |_| {})?;
+/// # Ok::<(), meno_engine::Error>(())
+/// ```
 pub struct Session {
     /// The model with its text.
     pub text: TextModel,
     /// The generator that runs it.
     pub generator: Generator,
+    /// The seed of the answers to [`Session::ask`] and [`Session::chat`].
+    seed: u64,
+    /// How many of these answers were requested: each draws its own random numbers.
+    asked: u64,
 }
 
 /// One answer, with its text.
@@ -164,17 +191,27 @@ pub struct Answer {
 }
 
 impl Session {
-    /// Answers one message, with the recommended settings. `on_text` gets the text as it is written.
+    /// Sets the seed of [`Session::ask`] and [`Session::chat`], 0 by default, and starts over with its random numbers.
+    /// The same seed and the same calls in the same order give the same answers. The same question asked again in one
+    /// session draws other random numbers.
+    pub fn with_seed(self, seed: u64) -> Session {
+        Session { seed, asked: 0, ..self }
+    }
+
+    /// Answers one message, with the recommended settings. `on_text` gets the text as it is written. The model does not
+    /// see earlier messages: see [`Session::chat`].
     pub fn ask(&mut self, message: &str, on_text: &mut dyn FnMut(&str)) -> Result<Split, Error> {
         self.chat(&[Message::new("user", message)], on_text)
     }
 
-    /// Continues a conversation, with the recommended settings. `on_text` gets the text as it is written, thoughts
-    /// included.
+    /// Continues a conversation, with the recommended settings: `messages` are all messages so far, answers included.
+    /// `on_text` gets the text as it is written, thoughts included.
     pub fn chat(&mut self, messages: &[Message], on_text: &mut dyn FnMut(&str)) -> Result<Split, Error> {
         let prompt = self.text.prompt(messages)?;
-        let tokens = self.text.encode(&prompt, self.text.template.is_some())?;
-        let request = Request { prompt: tokens, n: 1, sampling: self.text.sampling(), key: [0; 3] };
+        let tokens = self.text.encode_prompt(&prompt)?;
+        let key = StreamKey { seed: self.seed, step: self.asked, sequence: 0 };
+        self.asked += 1;
+        let request = Request { prompt: tokens, n: 1, sampling: self.text.sampling(), key };
         let mut on_piece = |piece: Piece, _: usize| match piece {
             Piece::Thought(text) | Piece::Answer(text) => on_text(&text),
             Piece::Retract => {}

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::sampler::Sampling;
-use meno_engine::{Completion, Generator, GeneratorConfig, Request};
+use meno_engine::{Completion, Generator, GeneratorConfig, Request, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::backend::Pass;
 use meno_tensor::pool::with_threads;
@@ -65,7 +65,7 @@ fn requests() -> Vec<Request> {
                 stop_tokens: vec![5],
                 ..Default::default()
             },
-            key: [11, 0, i as u64],
+            key: StreamKey { seed: 11, step: 0, sequence: i as u64 },
         })
         .collect()
 }
@@ -103,7 +103,7 @@ fn alone_or_in_a_crowd_in_any_chunks_on_any_threads() {
             // A sample alone: the only one of a request with the matching key.
             for c in &crowd {
                 let r = &requests[c.request];
-                let key = [r.key[0], r.key[1], r.key[2] * r.n as u64 + c.sample as u64];
+                let key = r.key.of_sample(r.n, c.sample);
                 let alone = generate(&mut model, precision, &[Request { n: 1, key, ..r.clone() }], 1, 64);
                 assert_eq!(bits(&alone)[0], bits(std::slice::from_ref(c))[0], "{name} {precision:?}: alone");
             }

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::constraint::{Choice, Constraint, TokenMask};
-use meno_engine::engine::{Engine, EngineOptions, Submission, SubmitError, Ticket};
+use meno_engine::engine::{Engine, EngineOptions, Finished, Submission, SubmitError, Ticket};
 use meno_engine::sampler::Sampling;
-use meno_engine::{Event, Finish, Generator, GeneratorConfig, Observe, Request, Stop};
+use meno_engine::{Event, Finish, Generator, GeneratorConfig, Observe, Request, Stop, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
@@ -35,7 +35,7 @@ fn options(slots: usize, queue: usize) -> EngineOptions {
 
 fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
     let sampling = Sampling { max_tokens, ..Default::default() };
-    Request { prompt: prompt.to_vec(), n: 1, sampling, key: [seed, 0, 0] }
+    Request { prompt: prompt.to_vec(), n: 1, sampling, key: StreamKey::seeded(seed) }
 }
 
 fn submit(engine: &Engine, request: Request, constraints: Vec<Box<dyn Constraint>>) -> (Ticket, Receiver<Event>) {
@@ -94,10 +94,13 @@ fn many_clients_get_what_each_gets_alone() {
     });
     let stats = engine.stats();
     let tokens: usize = requests.iter().map(|r| r.sampling.max_tokens).sum();
-    assert_eq!((stats.requests, stats.finished, stats.totals.tokens), (12, [0, 12, 0, 0], tokens));
+    assert_eq!(
+        (stats.requests, stats.finished, stats.totals.tokens),
+        (12, Finished { length: 12, ..Finished::default() }, tokens)
+    );
     assert_eq!(stats.time_to_first_token.count(), 12);
     assert_eq!(stats.time_between_tokens.count() as usize, tokens - 12);
-    assert!(stats.cache_pages.0 > 0 && stats.cache_pages.0 <= stats.cache_pages.1);
+    assert!(stats.cache_pages.used > 0 && stats.cache_pages.used <= stats.cache_pages.total);
     engine.shutdown().unwrap();
     let (sender, _events) = channel();
     let on_event =
@@ -293,7 +296,7 @@ fn who_goes_away_frees_its_place() {
     assert_eq!(answer(&waiting).0, alone(&request(&[7], 3, 1)));
     let heard: Vec<Event> = events.iter().collect(); // ends because the sender is gone
     assert!(heard.len() < 2300, "{}", heard.len());
-    assert_eq!(engine.stats().finished[2], 1);
+    assert_eq!(engine.stats().finished.cancelled, 1);
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn constraints_mask_force_and_end() {
     assert_eq!((tokens.len(), finish), (6, Finish::Stop));
     assert!([3, 9].contains(&tokens[1]) && tokens[2..4] == [12, 13] && tokens[5] == 8);
     // Unconstrained tokens equal the model's own choice.
-    let free = alone(&Request { n: 1, key: [4, 0, 0], ..r });
+    let free = alone(&Request { n: 1, key: StreamKey::seeded(4), ..r });
     assert_eq!(tokens[0], free[0]);
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::sampler::{Sampling, Scratch, logprob, sample};
-use meno_engine::{Completion, Finish, Generator, GeneratorConfig, Request, Speculative, Stop, TokenEvent};
+use meno_engine::{Completion, Finish, Generator, GeneratorConfig, Request, Speculative, Stop, StreamKey, TokenEvent};
 use meno_tensor::backend::{Backend, Buffer, Error, Executor, KvStore, Optimizer, Pass, Profile, Weights};
 use meno_tensor::cpu::Cpu;
 use meno_tensor::device::Device;
@@ -179,7 +179,7 @@ fn requests() -> Vec<Request> {
                 stop_tokens: vec![3, 4],
                 ..Default::default()
             },
-            key: [1, 2, i as u64],
+            key: StreamKey { seed: 1, step: 2, sequence: i as u64 },
         })
         .collect()
 }
@@ -193,7 +193,7 @@ fn plain(requests: &[Request], max_len: usize) -> Vec<Completion> {
             let mut c =
                 Completion { request, sample: sample_index, tokens: vec![], logprobs: vec![], finish: Finish::Length };
             while c.tokens.len() < r.sampling.max_tokens && history.len() < max_len {
-                let [seed, step, sequence] = r.key;
+                let StreamKey { seed, step, sequence } = r.key;
                 let name = [seed, step, sequence * r.n as u64 + sample_index as u64, history.len() as u64];
                 let mut row = logits(history.iter().map(|&t| t as f32));
                 let raw = row;
@@ -253,7 +253,7 @@ fn guesses_change_nothing_but_the_steps() {
 fn a_prompt_is_run_once_for_its_samples_and_kept_prefixes_not_again() {
     let mut g = generator(3, 8);
     let sampling = Sampling { max_tokens: 6, ..Default::default() };
-    let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: [0; 3] };
+    let request = Request { prompt: (0..10).collect(), n: 7, sampling, key: StreamKey::default() };
     generate(&mut g, std::slice::from_ref(&request));
     // The prompt once, and its last token again for each of the two rounds of samples that waited for a slot.
     assert_eq!(g.stats().prompt_tokens, 10 + 2);
@@ -281,7 +281,7 @@ fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
             prompt: (0..[100, 3, 150, 3, 64, 63][i]).map(|_| rng.below(VOCAB) as u32).collect(),
             n: [2, 3, 1, 1, 2, 2][i],
             sampling: Sampling { max_tokens: [90, 200, 70, 300, 128, 129][i], ..Default::default() },
-            key: [1, 2, i as u64],
+            key: StreamKey { seed: 1, step: 2, sequence: i as u64 },
         })
         .collect();
     let expected = plain(&requests, 300);
@@ -292,7 +292,7 @@ fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
             let mut g = from_executor(rows, config).unwrap();
             assert_eq!(generate(&mut g, &requests), expected, "{slots} slots, {rows} rows, {cache_tokens} tokens");
             g.forget();
-            assert_eq!(g.cache_pages().0, 0, "all pages are free again");
+            assert_eq!(g.cache_pages().used, 0, "all pages are free again");
         }
     }
 }
@@ -301,7 +301,8 @@ fn a_full_cache_makes_sequences_wait_and_changes_nothing() {
 fn prompts_with_the_same_beginning_share_it() {
     let mut g = generator(4, 64);
     let sampling = Sampling { max_tokens: 4, ..Default::default() };
-    let request = |prompt: Vec<u32>, i| Request { prompt, n: 1, sampling: sampling.clone(), key: [0, 0, i] };
+    let key = |sequence| StreamKey { sequence, ..StreamKey::default() };
+    let request = |prompt: Vec<u32>, i| Request { prompt, n: 1, sampling: sampling.clone(), key: key(i) };
     let system: Vec<u32> = (0..30).map(|i| i % VOCAB as u32).collect();
     let with = |end: &[u32]| system.iter().chain(end).copied().collect::<Vec<u32>>();
     g.set_reuse_prefixes(true);
@@ -387,4 +388,8 @@ fn what_cannot_be_answered_is_named() {
     assert!(refused(2, 8).contains("8 rows for 2 slots, on an executor of 4"));
     // Every slot has a row, whatever was asked for.
     assert!(refused(5, 2).contains("5 rows for 5 slots, on an executor of 4"));
+    let small = GeneratorConfig { cache_tokens: Some(1), ..config(2, 4) };
+    let error = from_executor(4, small).err().expect("refused");
+    let cause = matches!(error, meno_engine::Error::CacheTooSmall { tokens: 64, max_len: 40, needed: 128 });
+    assert!(cause, "{error}");
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use meno_engine::engine::{Engine, EngineOptions, Submission};
-use meno_engine::{Event, Finish, GeneratorConfig, Observe, Pooling, Request, Sampling, Speculative, Stop};
+use meno_engine::{Event, Finish, GeneratorConfig, Observe, Pooling, Request, Sampling, Speculative, Stop, StreamKey};
 use meno_model::Model;
 use meno_model::safetensors::Safetensors;
 use std::ops::ControlFlow;
@@ -69,7 +69,7 @@ fn start(
 ) -> (meno_engine::engine::Ticket, Receiver<Event>) {
     let (sender, events) = channel();
     let sampling = Sampling { max_tokens, temperature: 0.0, top_logprobs: Some(2), ..Default::default() };
-    let request = Request { prompt: prompt.to_vec(), n, sampling, key: [1, 0, 0] };
+    let request = Request { prompt: prompt.to_vec(), n, sampling, key: StreamKey::seeded(1) };
     let on_event =
         Box::new(move |event| sender.send(event).map_or(ControlFlow::Break(Stop::All), |()| ControlFlow::Continue(())));
     (engine.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event }).unwrap(), events)
@@ -190,7 +190,7 @@ fn prompts_of_one_token_and_engines_without_hidden_states() {
     assert!(matches!(events[0], Event::Prompt { .. }));
     assert_eq!(vector(&ask(&engine, &[5], 0, 1, Observe::Hidden(Pooling::Last))).len(), 32);
     let without = self::engine("qwen2", 8, 8, GeneratorConfig::new(3, 64));
-    let request = Request { prompt: vec![1], n: 1, sampling: Sampling::default(), key: [0; 3] };
+    let request = Request { prompt: vec![1], n: 1, sampling: Sampling::default(), key: StreamKey::default() };
     let observe = Observe::Hidden(Pooling::Mean);
     let on_event = Box::new(|_| ControlFlow::Continue(()));
     let refused = without.submit(Submission { request, salt: 0, observe, constraints: vec![], on_event });

@@ -5,7 +5,7 @@
 
 use meno_engine::generator::Stats;
 use meno_engine::sampler::Sampling;
-use meno_engine::{Generator, GeneratorConfig, Request, Speculative};
+use meno_engine::{Error, Generator, GeneratorConfig, Request, Speculative, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::rng::Rng;
 use serde_json::json;
@@ -41,7 +41,7 @@ fn requests() -> Vec<Request> {
                 stop_tokens: vec![5],
                 ..Default::default()
             },
-            key: [3, 0, i as u64],
+            key: StreamKey { seed: 3, step: 0, sequence: i as u64 },
         })
         .collect()
 }
@@ -81,6 +81,10 @@ fn guesses_change_no_bit() {
 fn a_model_without_the_module_says_so() {
     let model = model(0);
     let config = GeneratorConfig { speculative: Speculative::Mtp, ..GeneratorConfig::new(1, 64) };
-    let error = Generator::new(&model, config).err().unwrap().to_string();
-    assert!(error.contains("no multi-token prediction (MTP) module"), "{error}");
+    let error = Generator::new(&model, config).err().unwrap();
+    assert!(matches!(error, Error::NoMtpModule), "{error}");
+    assert!(error.to_string().contains("no multi-token prediction (MTP) module"), "{error}");
+    let error = Generator::new(&model, GeneratorConfig::new(1, 1 << 20)).err().unwrap();
+    let supported = model.config.max_position_embeddings;
+    assert!(matches!(error, Error::ContextTooLong { max_len: 1048576, supported: s } if s == supported), "{error}");
 }

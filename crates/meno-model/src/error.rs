@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// An error of this crate. It names the file, what was expected, and how to fix it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("{}: {}", path.display(), crate::plain::plain(&source.to_string()))]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A new part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delta {
+pub(crate) enum Delta {
     /// Thinking.
     Reasoning(String),
     /// Text.
@@ -23,7 +23,7 @@ pub enum Delta {
 
 /// How an answer is parsed.
 #[derive(Clone, Debug)]
-pub struct AnswerFormat {
+pub(crate) struct AnswerFormat {
     /// `Some(true)` if the prompt opened the thinking; `None`: thinking is not separated from the text.
     pub thought: Option<bool>,
     /// True if text before an unmatched closing tag becomes thinking.
@@ -37,7 +37,7 @@ pub struct AnswerFormat {
 }
 
 /// Parses one answer.
-pub struct AnswerParser {
+pub(crate) struct AnswerParser {
     decode: Option<DecodeStream<Arc<Tokenizer>>>,
     splitter: Option<Splitter>,
     stops: StopStrings,
@@ -60,7 +60,7 @@ pub struct AnswerParser {
 
 impl AnswerParser {
     /// Creates a parser for one answer.
-    pub fn new(tokenizer: Arc<Tokenizer>, format: &AnswerFormat) -> AnswerParser {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, format: &AnswerFormat) -> AnswerParser {
         // Calls of these formats begin with a control token, which must be part of the decoded text.
         let see_special = matches!(format.tools, Some((ToolFormat::Llama | ToolFormat::DeepSeek, _)));
         AnswerParser {
@@ -81,23 +81,23 @@ impl AnswerParser {
     }
 
     /// Returns true if a stop string was found.
-    pub fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// The stop string that was found.
-    pub fn stop_string(&self) -> Option<&str> {
+    pub(crate) fn stop_string(&self) -> Option<&str> {
         self.stops.met()
     }
 
     /// The number of tool calls so far.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls
     }
 
     /// Adds a token. Returns the parts that are now certain, and whether the token belongs to the thinking. `silent`
     /// tokens end the answer and have no text.
-    pub fn push(&mut self, token: u32, silent: bool) -> (Vec<Delta>, bool) {
+    pub(crate) fn push(&mut self, token: u32, silent: bool) -> (Vec<Delta>, bool) {
         self.tokens += 1;
         let before = self.thinking();
         let mut deltas = Vec::new();
@@ -111,7 +111,7 @@ impl AnswerParser {
     }
 
     /// Ends the answer and returns what was held back.
-    pub fn finish(&mut self) -> Vec<Delta> {
+    pub(crate) fn finish(&mut self) -> Vec<Delta> {
         let mut deltas = Vec::new();
         if let Some(decode) = self.decode.take() {
             self.text(&decode.finish(), &mut deltas);
@@ -215,7 +215,7 @@ fn push_part(part: Part, deltas: &mut Vec<Delta>) {
 
 /// The complete content of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AnswerContent {
+pub(crate) struct AnswerContent {
     /// The thinking.
     pub reasoning: String,
     /// The text.
@@ -226,7 +226,7 @@ pub struct AnswerContent {
 
 impl AnswerContent {
     /// Adds a part.
-    pub fn add(&mut self, delta: Delta) {
+    pub(crate) fn add(&mut self, delta: Delta) {
         match delta {
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
             Delta::Content(text) => self.text.push_str(&text),

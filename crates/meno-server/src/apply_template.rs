@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Handles `POST /apply-template`.
-pub async fn apply(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn apply(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
     let rendered = body.process(&server, WorkKind::Tokens, |request: Value, server, _| {
         let mut request: ChatRequest = fields::read(Endpoint::Chat, request)?;
         match request.prepare(server)?.conversation.render(&server.model)? {

@@ -30,7 +30,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A request, with OpenAI's fields and those of other servers ([`crate::fields`]).
+/// A request, with OpenAI's fields and those of other servers (`fields`).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // documented in OpenAI's reference; the others are in docs/serving.md

@@ -37,7 +37,7 @@ enum ClientId {
 
 /// The client that sent a request.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     id: ClientId,
     usage: Arc<ClientUsage>,
     /// When the request arrived. The time limit of the request counts from here.

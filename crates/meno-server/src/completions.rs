@@ -29,7 +29,7 @@ const MAX_LOGPROBS: usize = 5;
 /// Maximum number of prompt tokens whose log-probabilities one reply contains. Each takes a few hundred bytes.
 const MAX_ECHOED: usize = 1 << 18;
 
-/// A request, with OpenAI's fields and those of other servers ([`crate::fields`]).
+/// A request, with OpenAI's fields and those of other servers (`fields`).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // documented in OpenAI's reference

@@ -6,7 +6,7 @@ use meno_engine::constraint::{Choice, Constraint, TokenMask};
 
 /// Limits the thinking of an answer and applies a grammar to the text after it.
 #[derive(Debug)]
-pub struct DecodingConstraints {
+pub(crate) struct DecodingConstraints {
     limiter: Option<ThinkingLimiter>,
     grammar: Option<Grammar>,
     /// The token that may open the thinking before the grammar starts.
@@ -18,7 +18,7 @@ pub struct DecodingConstraints {
 
 /// What the constraints did; the response reads it.
 #[derive(Clone, Debug, Default)]
-pub struct ConstraintReport {
+pub(crate) struct ConstraintReport {
     /// Why the thinking was ended.
     pub thinking_stop: ThinkingStopFlag,
     /// Why the grammar failed.
@@ -27,24 +27,28 @@ pub struct ConstraintReport {
 
 impl DecodingConstraints {
     /// Creates the constraints of one answer; `open` is the token that opens the thinking.
-    pub fn new(limiter: Option<ThinkingLimiter>, grammar: Option<Grammar>, open: Option<u32>) -> DecodingConstraints {
+    pub(crate) fn new(
+        limiter: Option<ThinkingLimiter>,
+        grammar: Option<Grammar>,
+        open: Option<u32>,
+    ) -> DecodingConstraints {
         DecodingConstraints { limiter, grammar, open, remaining_min: 0, stop_tokens: Vec::new() }
     }
 
     /// Forbids `stop_tokens` before the answer has `min_tokens` tokens. An answer whose grammar is complete still ends
     /// earlier.
     #[must_use]
-    pub fn with_min_tokens(self, min_tokens: usize, stop_tokens: Vec<u32>) -> DecodingConstraints {
+    pub(crate) fn with_min_tokens(self, min_tokens: usize, stop_tokens: Vec<u32>) -> DecodingConstraints {
         DecodingConstraints { remaining_min: min_tokens, stop_tokens, ..self }
     }
 
     /// Returns true if there are no constraints.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.limiter.is_none() && self.grammar.is_none() && self.remaining_min == 0
     }
 
     /// Returns the report for the response.
-    pub fn report(&self) -> ConstraintReport {
+    pub(crate) fn report(&self) -> ConstraintReport {
         ConstraintReport {
             thinking_stop: self.limiter.as_ref().map(ThinkingLimiter::stop_flag).unwrap_or_default(),
             grammar: self.grammar.as_ref().map(Grammar::flag).unwrap_or_default(),

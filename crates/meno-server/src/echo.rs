@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Returns the log-probabilities of the tokens of a prompt that is repeated as `text`. The first token has none,
 /// because nothing precedes it.
-pub fn logprobs(model: &ServedModel, prompt: &[TokenInfo], text: &str, offset: &mut TextOffset) -> Value {
+pub(crate) fn logprobs(model: &ServedModel, prompt: &[TokenInfo], text: &str, offset: &mut TextOffset) -> Value {
     let (first, others) = prompt.split_at(prompt.len().min(1));
     // The beginning-of-sequence token that the tokenizer added is not part of the text.
     let bos = first.iter().find(|t| model.tokenizer.bos() == Some(t.token));
@@ -26,7 +26,7 @@ pub fn logprobs(model: &ServedModel, prompt: &[TokenInfo], text: &str, offset: &
 }
 
 /// Concatenates the lists in two such objects.
-pub fn join(mut first: Value, second: Value) -> Value {
+pub(crate) fn join(mut first: Value, second: Value) -> Value {
     let Value::Object(second) = second else { return first };
     for (field, more) in second {
         match (first[field.as_str()].as_array_mut(), more) {

@@ -24,7 +24,7 @@ const MAX_INPUTS: usize = 2048;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)] // documented in OpenAI's reference; `pooling` is in docs/serving.md
-pub struct EmbeddingRequest {
+pub(crate) struct EmbeddingRequest {
     pub model: Option<String>,
     pub input: Option<Prompts>,
     pub encoding_format: Option<String>,
@@ -41,7 +41,7 @@ struct Prepared {
 }
 
 /// Handles `POST /v1/embeddings`.
-pub async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn create(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
     let prepared = body.process(&server, WorkKind::Answer, |request: Value, server, client| {
         check_unsupported(&request)?;
         let request: EmbeddingRequest = read_value(request)?;

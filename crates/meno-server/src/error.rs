@@ -226,7 +226,7 @@ const MAX_VALUE: usize = 120;
 const MAX_MESSAGE: usize = 800;
 
 /// Shortens a value of a request for use in an error.
-pub fn shorten(value: &str) -> Cow<'_, str> {
+pub(crate) fn shorten(value: &str) -> Cow<'_, str> {
     shorten_middle(value, MAX_VALUE)
 }
 

@@ -8,7 +8,7 @@ mod path;
 mod table;
 
 pub(crate) use path::read_value;
-pub use table::{Endpoint, FIELDS, Field, Handling};
+pub(crate) use table::{Endpoint, FIELDS, Field, Handling};
 
 use crate::error::{ApiError, shorten};
 use serde::de::DeserializeOwned;

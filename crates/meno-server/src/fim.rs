@@ -49,18 +49,22 @@ fn format_of(tokenizer: &Tokenizer) -> Option<(&'static FimFormat, [u32; 3])> {
 }
 
 /// Returns true if the tokenizer has the tokens of a format.
-pub fn is_supported(tokenizer: &Tokenizer) -> bool {
+pub(crate) fn is_supported(tokenizer: &Tokenizer) -> bool {
     format_of(tokenizer).is_some()
 }
 
 /// Returns the tokens that end the middle.
-pub fn ends(tokenizer: &Tokenizer) -> Vec<u32> {
+pub(crate) fn ends(tokenizer: &Tokenizer) -> Vec<u32> {
     let ends = format_of(tokenizer).map_or(&[][..], |(format, _)| format.ends);
     ends.iter().filter_map(|end| tokenizer.token_to_id(end)).collect()
 }
 
 /// Returns, for every prefix, its text and the tokens of the prompt.
-pub fn prompts(model: &ServedModel, prompts: Prompts, suffix: &str) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
+pub(crate) fn prompts(
+    model: &ServedModel,
+    prompts: Prompts,
+    suffix: &str,
+) -> Result<Vec<(String, Vec<u32>)>, ApiError> {
     let tokenizer = &*model.tokenizer;
     let Some((format, [before, after, middle])) = format_of(tokenizer) else {
         let message = format!(

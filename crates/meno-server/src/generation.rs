@@ -12,7 +12,7 @@ use crate::update::{CollectedAnswer, FinishReason, TokenInfo, Update};
 use meno_engine::constraint::Constraint;
 use meno_engine::engine::{Submission, SubmitError, Ticket};
 use meno_engine::generator::{Event, TokenLogprob};
-use meno_engine::{Finish, Observe, Request, Sampling, Stop};
+use meno_engine::{Finish, Observe, Request, Sampling, Stop, StreamKey};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 /// One prompt and how to generate its answers.
-pub struct GenerationRequest {
+pub(crate) struct GenerationRequest {
     /// The token ids of the prompt.
     pub prompt: Vec<u32>,
     /// The number of answers.
@@ -56,7 +56,7 @@ struct RunningAnswer {
 
 /// The answers of one request while they are generated. Dropping it cancels them: the engine frees their slots before
 /// its next step.
-pub struct Generation {
+pub(crate) struct Generation {
     server: Arc<Server>,
     /// Part of the client's limit, held as long as the answers are needed.
     _reservation: Option<Reservation>,
@@ -82,7 +82,7 @@ pub struct Generation {
 
 impl Generation {
     /// Submits requests of a client to the engine.
-    pub fn start(
+    pub(crate) fn start(
         server: &Arc<Server>,
         client: &Client,
         requests: Vec<GenerationRequest>,
@@ -131,7 +131,7 @@ impl Generation {
     }
 
     /// Returns a fixed answer without running the model.
-    pub fn fixed(server: Arc<Server>, text: String) -> Generation {
+    pub(crate) fn fixed(server: Arc<Server>, text: String) -> Generation {
         let deltas = vec![Delta::Content(text)];
         let update = Update { finish: Some(FinishReason::Stop), ..Update::new(0, deltas, Vec::new()) };
         Generation {
@@ -154,7 +154,7 @@ impl Generation {
     }
 
     /// Returns the next update; `None` when all answers are complete.
-    pub async fn next(&mut self) -> Option<Result<Update, ApiError>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Update, ApiError>> {
         loop {
             if let Some(update) = self.pending.pop_front() {
                 return Some(Ok(update));
@@ -183,7 +183,7 @@ impl Generation {
     }
 
     /// The token counts so far.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let answers = || self.running.iter().map(|r| &r.parser);
         Usage {
             completion_tokens: answers().map(|a| a.tokens).sum(),
@@ -193,7 +193,7 @@ impl Generation {
     }
 
     /// Waits for all updates and returns the `n` complete answers.
-    pub async fn collect(&mut self, n: usize) -> Result<Vec<CollectedAnswer>, ApiError> {
+    pub(crate) async fn collect(&mut self, n: usize) -> Result<Vec<CollectedAnswer>, ApiError> {
         let mut answers: Vec<CollectedAnswer> = (0..n).map(|_| CollectedAnswer::default()).collect();
         while let Some(update) = self.next().await {
             let update = update?;
@@ -306,7 +306,8 @@ fn submit(
     let idle = request.constraints.iter().all(DecodingConstraints::is_idle);
     let boxed = |c: DecodingConstraints| -> Box<dyn Constraint> { Box::new(c) };
     let constraints = if idle { Vec::new() } else { request.constraints.into_iter().map(boxed).collect() };
-    let request = Request { prompt: request.prompt, n: request.n, sampling: request.sampling, key: [seed, 0, 0] };
+    let request =
+        Request { prompt: request.prompt, n: request.n, sampling: request.sampling, key: StreamKey::seeded(seed) };
     let on_event = Box::new(move |event: Event| {
         let index = base + event.sample();
         let stopped = stop[index].load(Ordering::Relaxed);
@@ -326,5 +327,6 @@ pub(crate) fn submit_error(server: &Server, error: SubmitError) -> ApiError {
         SubmitError::Busy { waiting } => ApiError::busy(waiting, server.retry_after()),
         SubmitError::Stopping => ApiError::stopping(),
         SubmitError::Invalid(error) => error.into(),
+        other => ApiError::internal(other.to_string()),
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Maximum number of stop strings per request.
-pub const MAX_STOPS: usize = 16;
+pub(crate) const MAX_STOPS: usize = 16;
 
 /// How tokens are sampled, how many answers there are and where they end. Includes the field names of vLLM, llama.cpp,
 /// TGI and SGLang.
@@ -84,7 +84,7 @@ impl SamplingFields {
 }
 
 /// Reads a maximum number of tokens. −1, which llama.cpp's clients send, means no limit and is read as `usize::MAX`.
-pub fn token_limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+pub(crate) fn token_limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let expected = "expected a number of tokens, or -1 for no limit";
     match Option::<i64>::deserialize(deserializer)? {
         None => Ok(None),

@@ -10,24 +10,24 @@ use crate::structure::Structure;
 use serde_json::Value;
 
 /// Maximum size of a grammar or schema in bytes.
-pub const MAX_BYTES: usize = 256 << 10;
+pub(crate) const MAX_BYTES: usize = 256 << 10;
 /// Maximum number of rules and terminals in a Lark grammar.
-pub const MAX_RULES: usize = 2000;
+pub(crate) const MAX_RULES: usize = 2000;
 /// Maximum number of properties in all objects of a schema together.
-pub const MAX_PROPERTIES: usize = 2000;
+pub(crate) const MAX_PROPERTIES: usize = 2000;
 /// Maximum number of names in all `required` and `dependentRequired` of a schema together.
-pub const MAX_REQUIRED: usize = 2000;
+pub(crate) const MAX_REQUIRED: usize = 2000;
 /// Maximum number of `$ref` in a schema.
-pub const MAX_REFERENCES: usize = 1000;
+pub(crate) const MAX_REFERENCES: usize = 1000;
 /// Maximum nesting depth of brackets in a regular expression or a Lark grammar.
-pub const MAX_DEPTH: usize = 256;
+pub(crate) const MAX_DEPTH: usize = 256;
 /// Maximum number of schemas in all `allOf`, `anyOf` and `oneOf` of a schema together.
-pub const MAX_BRANCHES: usize = 2000;
+pub(crate) const MAX_BRANCHES: usize = 2000;
 /// Maximum number of repetitions (`*`, `+`, `?`, `{…}`) in all regular expressions and rules together.
-pub const MAX_REPEATS: usize = 1000;
+pub(crate) const MAX_REPEATS: usize = 1000;
 /// Maximum value of `multipleOf`, without its decimal point. If several may apply to the same number, it limits their
 /// product.
-pub const MAX_MULTIPLE: u64 = 10_000;
+pub(crate) const MAX_MULTIPLE: u64 = 10_000;
 
 /// The counts of one grammar or schema.
 #[derive(Debug, Default)]

@@ -14,72 +14,87 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The path of a request: [`listen`] accepts the connection. [`app`](mod@app) routes the request, and `access` checks
-//! the host name, the origin and the API key. [`body`] reads the body within the limits of its [client](clients). An
-//! endpoint, for example [`chat_completions`], validates the request, and [`conversation`] renders the prompt.
-//! [`generation`] submits it to [`meno_engine::engine::Engine`] and converts the engine's events to [updates](update),
-//! with [`answer`] and [`tools`]. `request`, the core that the endpoints share, sends the reply, whole or streamed
-//! ([`sse`]).
+//! The path of a request: [`listen`] accepts the connection. `app` routes the request, and `access` checks the host
+//! name, the origin and the API key. `body` reads the body within the limits of its client (`clients`). An endpoint,
+//! for example `chat_completions`, validates the request, and `conversation` renders the prompt. `generation` submits
+//! it to [`meno_engine::engine::Engine`] and converts the engine's events to updates (`update`), with `answer` and
+//! `tools`. `request`, the core that the endpoints share, sends the reply, whole or streamed (`sse`).
 //!
-//! Constraints on the tokens of an answer ([`thinking`], [`structured`]) are combined in [`decoding_constraints`],
-//! which the engine calls for every token. Every error response is an [`error::ApiError`].
+//! Constraints on the tokens of an answer (`thinking`, `structured`) are combined in `decoding_constraints`, which the
+//! engine calls for every token. Every error response is an [`ApiError`].
+//!
+//! Modules that are public but hidden here serve the fuzz targets, tests and benchmarks of this project. They are no
+//! part of the API and change without notice.
 
 #![forbid(unsafe_code)]
 
 mod access;
-pub mod answer;
-pub mod app;
-pub mod apply_template;
+mod answer;
+mod app;
+mod apply_template;
+#[doc(hidden)]
 pub mod asked_form;
 mod base64;
+#[doc(hidden)]
 pub mod body;
 mod body_memory;
+#[doc(hidden)]
 pub mod chat_completions;
-pub mod chat_message;
-pub mod clients;
+mod chat_message;
+mod clients;
+#[doc(hidden)]
 pub mod completions;
-pub mod connections;
+mod connections;
+#[doc(hidden)]
 pub mod conversation;
-pub mod decoding_constraints;
-pub mod echo;
-pub mod embeddings;
-pub mod error;
-pub mod fields;
-pub mod fim;
+mod decoding_constraints;
+mod echo;
+mod embeddings;
+mod error;
+mod fields;
+mod fim;
+#[doc(hidden)]
 pub mod gbnf;
-pub mod generation;
-pub mod generation_fields;
-pub mod grammar_limits;
-pub mod hosts;
+mod generation;
+mod generation_fields;
+mod grammar_limits;
+mod hosts;
 pub mod listen;
-pub mod loading;
+mod loading;
 mod lock;
-pub mod logprobs;
-pub mod messages;
+mod logprobs;
+mod messages;
 pub mod metrics;
 pub mod model;
-pub mod models;
-pub mod page;
+mod models;
+mod page;
 mod patterns;
+#[doc(hidden)]
 pub mod places;
-pub mod prompt;
-pub mod prompt_input;
-pub mod reasoning_display;
+mod prompt;
+mod prompt_input;
+mod reasoning_display;
 mod request;
+#[doc(hidden)]
 pub mod responses;
+#[doc(hidden)]
 pub mod schema;
-pub mod server_info;
+mod server_info;
 mod socket;
-pub mod sse;
-pub mod state;
-pub mod structure;
+mod sse;
+mod state;
+mod structure;
+#[doc(hidden)]
 pub mod structured;
 mod text_or_list;
+#[doc(hidden)]
 pub mod thinking;
-pub mod tokenize;
+mod tokenize;
+#[doc(hidden)]
 pub mod tools;
+#[doc(hidden)]
 pub mod types;
-pub mod update;
+mod update;
 
 pub use app::app;
 pub use connections::ConnectionLimits;

@@ -21,7 +21,7 @@ fn entry(model: &ServedModel, token: u32, logprob: f32) -> Value {
 
 /// Returns the `logprobs` of chat completions: tokens of the text in `content`, those of the thinking in
 /// `reasoning_content`.
-pub fn chat(model: &ServedModel, tokens: &[TokenInfo]) -> Value {
+pub(crate) fn chat(model: &ServedModel, tokens: &[TokenInfo]) -> Value {
     let list = |thought: bool| -> Vec<Value> {
         let of = tokens.iter().filter(|t| t.thought == thought);
         of.map(|t| {
@@ -37,7 +37,7 @@ pub fn chat(model: &ServedModel, tokens: &[TokenInfo]) -> Value {
 
 /// The position at the end of a completion's text so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TextOffset {
+pub(crate) struct TextOffset {
     /// Number of complete characters.
     characters: usize,
     /// The bytes of an incomplete character.
@@ -85,7 +85,7 @@ fn completion_text(model: &ServedModel, token: u32) -> String {
 }
 
 /// Returns the `logprobs` of completions; `offset` is the position at the end of the text so far.
-pub fn completion(model: &ServedModel, tokens: &[TokenInfo], offset: &mut TextOffset) -> Value {
+pub(crate) fn completion(model: &ServedModel, tokens: &[TokenInfo], offset: &mut TextOffset) -> Value {
     let bytes = |token: u32| model.token_bytes().get(token as usize).map(|t| t.bytes.as_slice()).unwrap_or_default();
     let offsets: Vec<usize> = tokens.iter().map(|t| offset.push(bytes(t.token))).collect();
     let text = completion_text;

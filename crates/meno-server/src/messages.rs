@@ -35,7 +35,7 @@ const OLDEST_VERSION: &str = "2023-06-01";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)] // documented in Anthropic's reference
-pub struct MessagesRequest {
+pub(crate) struct MessagesRequest {
     pub model: Option<String>,
     pub max_tokens: Option<usize>,
     pub messages: Vec<InputMessage>,
@@ -69,7 +69,7 @@ pub struct MessagesRequest {
 }
 
 /// Handles `POST /v1/messages`.
-pub async fn create(
+pub(crate) async fn create(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
     body: JsonBody,
@@ -89,7 +89,7 @@ pub async fn create(
 }
 
 /// Handles `POST /v1/messages/count_tokens`: counts the tokens of the prompt.
-pub async fn count_tokens(
+pub(crate) async fn count_tokens(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
     body: JsonBody,

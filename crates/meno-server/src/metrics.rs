@@ -2,6 +2,7 @@
 
 use crate::lock::lock;
 use meno_engine::engine::{EngineStats, Histogram};
+use meno_engine::generator::CachePages;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +51,7 @@ pub enum Outcome {
 const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Done, "done"),
     (Outcome::Length, "length"),
-    (Outcome::Cancelled, "gone"),
+    (Outcome::Cancelled, "cancelled"),
     (Outcome::Timeout, "timeout"),
     (Outcome::Busy, "busy"),
     (Outcome::Invalid, "invalid"),
@@ -135,14 +136,14 @@ pub fn engine_text(stats: &EngineStats) -> String {
     for (name, help, value) in counters {
         counter(&mut out, name, help, value);
     }
-    let (used, all) = stats.cache_pages;
+    let CachePages { used, total } = stats.cache_pages;
     let gauges = [
         ("meno_queue_length", "Answers waiting for a slot.", stats.waiting as f64),
         ("meno_running", "Answers being generated.", stats.running as f64),
         (
             "meno_kv_cache_usage_ratio",
             "Fraction of the KV cache in use, cached prefixes included.",
-            used as f64 / all.max(1) as f64,
+            used as f64 / total.max(1) as f64,
         ),
     ];
     for (name, help, value) in gauges {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Handles `GET /v1/models`: lists all names of the served model, with OpenAI's and Anthropic's fields.
-pub async fn list(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn list(State(server): State<Arc<Server>>) -> Response {
     let models: Vec<Value> = server.model.names().map(|name| describe(&server.model, name)).collect();
     let (first, last) = (server.model.names().next(), server.model.names().last());
     body::json(&json!({
@@ -20,7 +20,10 @@ pub async fn list(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// Handles `GET /v1/models/{name}`.
-pub async fn retrieve(State(server): State<Arc<Server>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn retrieve(
+    State(server): State<Arc<Server>>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
     server.model.check_name(Some(&name))?;
     Ok(body::json(&describe(&server.model, &name)))
 }

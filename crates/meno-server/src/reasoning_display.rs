@@ -5,7 +5,7 @@ use meno_engine::reasoning::{CLOSE, OPEN};
 
 /// Where the reply shows the thinking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReasoningDisplay {
+pub(crate) enum ReasoningDisplay {
     /// In `reasoning_content`, next to the text.
     #[default]
     Separate,
@@ -20,7 +20,7 @@ pub enum ReasoningDisplay {
 impl ReasoningDisplay {
     /// Parses `reasoning_format` (llama.cpp, Groq), `include_reasoning` or `reasoning.exclude` (vLLM, OpenRouter) and
     /// `separate_reasoning` (SGLang).
-    pub fn read(
+    pub(crate) fn read(
         format: Option<&str>,
         include: Option<bool>,
         separate: Option<bool>,
@@ -44,33 +44,33 @@ impl ReasoningDisplay {
     }
 
     /// Returns true if the thinking has its own field.
-    pub fn separate(self) -> bool {
+    pub(crate) fn separate(self) -> bool {
         matches!(self, ReasoningDisplay::Separate | ReasoningDisplay::Both)
     }
 
     /// Returns true if the thinking is part of the text.
-    pub fn inline(self) -> bool {
+    pub(crate) fn inline(self) -> bool {
         matches!(self, ReasoningDisplay::Inline | ReasoningDisplay::Both)
     }
 
     /// Returns the text of an answer, including the thinking if it is shown there.
-    pub fn content(self, thinking: &str, answer: String) -> String {
+    pub(crate) fn content(self, thinking: &str, answer: String) -> String {
         if !self.inline() || thinking.is_empty() { answer } else { format!("{OPEN}\n{thinking}\n{CLOSE}\n\n{answer}") }
     }
 }
 
 /// Writes the tags around thinking that is streamed as part of the text. The value is whether the opening tag was sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct StreamedTags(bool);
+pub(crate) struct StreamedTags(bool);
 
 impl StreamedTags {
     /// Returns the text for more thinking.
-    pub fn thinking(&mut self, text: &str) -> String {
+    pub(crate) fn thinking(&mut self, text: &str) -> String {
         if std::mem::replace(&mut self.0, true) { text.to_owned() } else { format!("{OPEN}\n{text}") }
     }
 
     /// Returns the text between the thinking and the answer; empty if no tag is open.
-    pub fn close(&mut self) -> String {
+    pub(crate) fn close(&mut self) -> String {
         if std::mem::take(&mut self.0) { format!("\n{CLOSE}\n\n") } else { String::new() }
     }
 }

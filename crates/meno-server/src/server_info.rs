@@ -16,12 +16,12 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// Handles `GET /health`: the server is ready.
-pub async fn health(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn health(State(server): State<Arc<Server>>) -> Response {
     body::json(&json!({ "status": "ok", "model": server.model.name }))
 }
 
 /// Handles `GET /metrics`: the counters of the server and of the engine, for Prometheus.
-pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
     let mut response = Response::new(Body::from(server.metrics.text() + &engine_text(&server.engine.stats())));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -29,13 +29,13 @@ pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// Handles `GET /version`: the version of this server.
-pub async fn version() -> Response {
+pub(crate) async fn version() -> Response {
     body::json(&json!({ "version": env!("CARGO_PKG_VERSION"), "server": "meno" }))
 }
 
 /// Handles `GET /tokenizer_info`: what a client needs, with `/tokenize` and `/detokenize`, to count tokens as the model
 /// does. lm-evaluation-harness uses it.
-pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     let (model, special) = (&server.model, server.model.tokenizer.special());
     let token = |id: Option<u32>| id.and_then(|id| model.tokenizer.id_to_token(id));
     body::json(&json!({
@@ -50,7 +50,7 @@ pub async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
 
 /// Handles `GET /props`: the model, its template and its settings. `model_path` is the model's name, because clients
 /// must not see the path.
-pub async fn props(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn props(State(server): State<Arc<Server>>) -> Response {
     let (model, options) = (&server.model, server.engine.options());
     let d = &model.defaults;
     let token = |id: Option<u32>| id.and_then(|id| model.tokenizer.id_to_token(id)).unwrap_or_default();

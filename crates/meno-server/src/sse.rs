@@ -20,7 +20,7 @@ use std::time::Duration;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Converts the updates of a generation to the events of an endpoint.
-pub trait EventWriter: Send + 'static {
+pub(crate) trait EventWriter: Send + 'static {
     /// The events before the first token.
     fn begin(&mut self) -> Vec<Event>;
     /// The events of an update.
@@ -32,22 +32,22 @@ pub trait EventWriter: Send + 'static {
 }
 
 /// An event without a name.
-pub fn data(json: &Value) -> Event {
+pub(crate) fn data(json: &Value) -> Event {
     Event::default().data(json.to_string())
 }
 
 /// An event with a name.
-pub fn named(name: &str, json: &Value) -> Event {
+pub(crate) fn named(name: &str, json: &Value) -> Event {
     Event::default().event(name).data(json.to_string())
 }
 
 /// A comment, which clients ignore.
-pub fn comment(text: &str) -> Event {
+pub(crate) fn comment(text: &str) -> Event {
     Event::default().comment(text)
 }
 
 /// The event that ends a stream of chat completions or completions.
-pub fn done() -> Event {
+pub(crate) fn done() -> Event {
     Event::default().data("[DONE]")
 }
 
@@ -58,7 +58,7 @@ enum State<W> {
 }
 
 /// Returns the streamed response. If the client disconnects, axum drops the body and with it the generation.
-pub fn respond<W: EventWriter>(generation: Generation, writer: W) -> Response {
+pub(crate) fn respond<W: EventWriter>(generation: Generation, writer: W) -> Response {
     let events = unfold(State::Begin(generation, writer), step).flat_map(iter).map(Ok::<_, Infallible>);
     let mut response = Sse::new(events).into_response();
     // Tells nginx not to buffer the events.

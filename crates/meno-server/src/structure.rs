@@ -30,14 +30,14 @@ impl Structure {
 }
 
 /// Quotes a text as a literal of a Lark grammar.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// Converts a schema to the form that llguidance supports ([`crate::schema`]). White space between JSON tokens is
 /// allowed but bounded, because a small model might never stop writing it. `oneOf` is treated as `anyOf`: more than
 /// one schema may match.
-pub fn json_grammar(schema: &Value) -> Result<Value, SchemaError> {
+pub(crate) fn json_grammar(schema: &Value) -> Result<Value, SchemaError> {
     let mut schema = schema::prepare(schema)?;
     let options = json!({ "whitespace_pattern": "[ \\n\\t\\r]{0,16}", "coerce_one_of": true });
     if let (Some(object), Value::Object(options)) = (schema.as_object_mut(), options) {

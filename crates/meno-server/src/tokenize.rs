@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
-pub struct TokenizeRequest {
+pub(crate) struct TokenizeRequest {
     pub model: Option<String>,
     pub prompt: Option<String>,
     pub content: Option<String>,
@@ -36,14 +36,14 @@ pub struct TokenizeRequest {
 /// A request to convert tokens to text.
 #[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs)]
-pub struct DetokenizeRequest {
+pub(crate) struct DetokenizeRequest {
     #[serde(default)]
     pub model: Option<String>,
     pub tokens: Vec<u32>,
 }
 
 /// Handles `POST /tokenize`.
-pub async fn tokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn tokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
     let tokens = body.process(&server, WorkKind::Tokens, |request: TokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
         let with_text = request.return_token_strs == Some(true);
@@ -99,7 +99,7 @@ impl TokenizeRequest {
 }
 
 /// Handles `POST /detokenize`.
-pub async fn detokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn detokenize(State(server): State<Arc<Server>>, body: JsonBody) -> Result<Response, ApiError> {
     let text = body.process(&server, WorkKind::Tokens, |request: DetokenizeRequest, server, _| {
         server.model.check_name(request.model.as_deref())?;
         // Tokens can be long, so the text may be many times larger than the request.

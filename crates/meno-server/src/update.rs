@@ -5,7 +5,7 @@ use crate::thinking::ThinkingStop;
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
+pub(crate) enum FinishReason {
     /// The model ended it, or a stop string.
     Stop,
     /// The token limit.
@@ -16,7 +16,7 @@ pub enum FinishReason {
 
 impl FinishReason {
     /// OpenAI's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             FinishReason::Stop => "stop",
             FinishReason::Length => "length",
@@ -27,7 +27,7 @@ impl FinishReason {
 
 /// A token with its log-probability.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TokenInfo {
+pub(crate) struct TokenInfo {
     /// The token id.
     pub token: u32,
     /// The log-probability (natural logarithm).
@@ -40,7 +40,7 @@ pub struct TokenInfo {
 
 /// The next part of one answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Update {
+pub(crate) struct Update {
     /// Index of the answer: the answers to the first prompt come first, then those to the second, …
     pub index: usize,
     /// The tokens of the prompt, if their log-probabilities were requested. Sent once, in the first update. The first
@@ -67,7 +67,7 @@ impl Update {
 
 /// A complete answer, collected from its updates.
 #[derive(Debug, Default)]
-pub struct CollectedAnswer {
+pub(crate) struct CollectedAnswer {
     /// Thinking, text and tool calls.
     pub content: AnswerContent,
     /// The tokens, if log-probabilities were requested.
@@ -84,7 +84,7 @@ pub struct CollectedAnswer {
 
 impl CollectedAnswer {
     /// Adds an update.
-    pub fn add(&mut self, update: Update) {
+    pub(crate) fn add(&mut self, update: Update) {
         self.prompt.extend(update.prompt.into_iter().flatten());
         self.stop = update.stop.or(self.stop.take());
         update.deltas.into_iter().for_each(|delta| self.content.add(delta));

@@ -4,6 +4,7 @@ use crate::device::Device;
 
 /// Why a device cannot do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The device is out of memory.
     #[error("{device}: out of memory: {bytes} bytes for {what}")]

@@ -2,7 +2,7 @@
 //! checkpoint describes the position in the data.
 
 use crate::error::Error;
-use meno_engine::Tokenizer;
+use meno_engine::{ChatTemplate, Message, Tokenizer};
 use meno_eval::records::{Layout, open};
 use meno_eval::{Problem, Split, Task};
 use serde::{Deserialize, Serialize};
@@ -146,8 +146,34 @@ pub struct Prompts<'a> {
     pub prompts: Vec<String>,
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
+    /// True if the tokenizer adds its special tokens to a prompt; false for a rendered chat template, which has them.
+    pub add_special: bool,
     /// The seed of the order.
     pub seed: u64,
+}
+
+impl<'a> Prompts<'a> {
+    /// Creates prompts of plain text, to which the tokenizer adds its special tokens (for example, bos).
+    pub fn raw(tokenizer: &'a Tokenizer, prompts: Vec<String>, seed: u64) -> Prompts<'a> {
+        Prompts { prompts, tokenizer, add_special: true, seed }
+    }
+
+    /// Creates prompts of conversations: rendered with the model's chat template, up to the assistant's turn. The
+    /// template writes all special tokens itself. [`TextModel`](meno_engine::TextModel) has both the tokenizer and the
+    /// template.
+    ///
+    /// # Errors
+    /// Fails if the template cannot render a conversation.
+    pub fn chat(
+        tokenizer: &'a Tokenizer,
+        template: &ChatTemplate,
+        conversations: &[Vec<Message>],
+        seed: u64,
+    ) -> Result<Prompts<'a>, Error> {
+        let render = |messages: &Vec<Message>| template.render(messages, true, &Map::new());
+        let prompts = conversations.iter().map(render).collect::<Result<_, _>>()?;
+        Ok(Prompts { prompts, tokenizer, add_special: false, seed })
+    }
 }
 
 impl Questions for Prompts<'_> {
@@ -158,7 +184,7 @@ impl Questions for Prompts<'_> {
         }
         let index = shuffled(self.seed, len, index);
         let text = self.prompts[index as usize].clone();
-        let prompt = self.tokenizer.encode(&text, true)?;
+        let prompt = self.tokenizer.encode(&text, self.add_special)?;
         Ok(Question { index, prompt, prompt_text: text.clone(), text, ..Question::default() })
     }
     fn text(&self, tokens: &[u32]) -> String {
@@ -170,9 +196,9 @@ impl Questions for Prompts<'_> {
     fn vocab_size(&self) -> usize {
         self.tokenizer.id_bound()
     }
-    /// There is no reference answer: the rewards decide.
-    fn verify(&self, _: &Question, _: &str, truncated: bool) -> Verdict {
-        if truncated { Verdict::Truncated } else { Verdict::Unparsable }
+    /// There is no reference answer: the rewards decide, on truncated responses too.
+    fn verify(&self, _: &Question, _: &str, _: bool) -> Verdict {
+        Verdict::Unverified
     }
     fn len(&self) -> Option<u64> {
         Some(self.prompts.len() as u64)
@@ -298,6 +324,41 @@ fn token_ids(ids: &Value, vocab_size: usize) -> Result<Vec<u32>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meno_engine::tokenizer::Special;
+
+    /// A tokenizer whose template for single texts writes bos.
+    fn with_bos() -> Tokenizer {
+        let added: Vec<Value> = [(0, "<bos>"), (1, "<eos>")]
+            .map(|(id, content)| {
+                serde_json::json!({ "id": id, "content": content, "single_word": false, "lstrip": false,
+                                    "rstrip": false, "normalized": false, "special": true })
+            })
+            .into();
+        let json = serde_json::json!({
+            "version": "1.0", "added_tokens": added,
+            "pre_tokenizer": { "type": "Split", "pattern": { "Regex": "[\\s\\S]" }, "behavior": "Isolated",
+                               "invert": false },
+            "post_processor": { "type": "TemplateProcessing", "pair": [],
+                                "single": [{ "SpecialToken": { "id": "<bos>", "type_id": 0 } },
+                                           { "Sequence": { "id": "A", "type_id": 0 } }],
+                                "special_tokens": { "<bos>": { "id": "<bos>", "ids": [0], "tokens": ["<bos>"] } } },
+            "model": { "type": "WordLevel", "vocab": { "<bos>": 0, "<eos>": 1, "a": 2, "b": 3 }, "unk_token": "b" },
+        });
+        let (bos, eos) = (Some(("<bos>".to_owned(), 0)), vec![("<eos>".to_owned(), 1)]);
+        Tokenizer::from_json(&json.to_string(), Special { bos, eos, pad: None, add_bos: true }).unwrap()
+    }
+
+    #[test]
+    fn a_prompt_begins_with_one_bos() {
+        let tokenizer = with_bos();
+        let template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}";
+        let template = ChatTemplate::new(template, tokenizer.special()).unwrap();
+        let conversation = vec![Message::new("user", "a"), Message::new("assistant", "b")];
+        let chat = Prompts::chat(&tokenizer, &template, &[conversation], 0).unwrap().question(0).unwrap();
+        assert_eq!((&chat.prompt[..], &chat.prompt_text[..]), (&[0, 2, 3][..], "<bos>ab"));
+        let raw = Prompts::raw(&tokenizer, vec!["ab".into()], 0).question(0).unwrap();
+        assert_eq!((&raw.prompt[..], &raw.prompt_text[..]), (&[0, 2, 3][..], "ab"));
+    }
 
     #[test]
     fn a_bad_line_is_named() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The device lacks memory, or cannot compute the request.
     #[error(transparent)]

@@ -306,4 +306,8 @@ fn rollout_metrics(rollouts: &[Rollout], group_size: usize, rewards: &[Weighted]
     ] {
         m.push(format!("verdicts/{name}"), rollouts.iter().filter(|r| r.verdict == verdict).count() as f64 / n);
     }
+    let unverified = rollouts.iter().filter(|r| r.verdict == Verdict::Unverified).count();
+    if unverified > 0 {
+        m.push("verdicts/unverified", unverified as f64 / n);
+    }
 }

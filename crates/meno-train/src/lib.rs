@@ -1,15 +1,12 @@
 //! Training: pretraining, supervised fine-tuning, GRPO, rejection sampling and distillation. Each is a plain struct of
 //! settings with a `run` function that takes the model, the data and a [`run::Run`] (observer, checkpoints, budget).
 //!
-//! `recipe` reads the same structs from TOML. One optimizer step is `trainer::Trainer::step`: forward and backward
-//! passes over packed sequences, clipping, update.
+//! [`recipe`] reads the same structs from TOML. One optimizer step is a [`trainer::Trainer::pass`], forward and
+//! backward, over each pack of sequences, and a [`trainer::Trainer::update`]: clipping, optimizer.
 //!
 //! ```
 //! use meno_model::{Config, Model};
-//! use meno_train::{Observer, Pretrain, Run, Train, data::InMemory};
-//!
-//! struct Silent;
-//! impl Observer for Silent {}
+//! use meno_train::{NoopObserver, Pretrain, Run, Train, data::InMemory};
 //!
 //! # let config = serde_json::json!({
 //! #     "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
@@ -20,7 +17,7 @@
 //! let documents = InMemory { documents: vec![vec![1, 2, 3, 4, 5, 6, 7, 8]], seed: 0 };
 //! let train = Train { max_steps: 20, learning_rate: 0.01, max_tokens: 64, ..Train::default() };
 //! let pretrain = Pretrain { tokens_per_step: 32, ..Pretrain::default() };
-//! let summary = pretrain.run(&train, &mut model, &documents, &mut Run::new(&mut Silent))?;
+//! let summary = pretrain.run(&train, &mut model, &documents, &mut Run::new(&mut NoopObserver))?;
 //! assert!(summary.last("loss") < summary.max("loss"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

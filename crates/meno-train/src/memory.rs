@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::grpo::Grpo;
 use crate::rollout::generator;
-use crate::trainer::{Train, Trainer};
+use crate::trainer::{Train, Trainer, TrainerMemory};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
 
@@ -24,7 +24,12 @@ impl Estimate {
             Precision::Bf16 => values / 2,
         };
         let mut parts = vec![("weights (f32)", values), ("packed copies of linear weights", packed)];
-        parts.extend(trainer.memory());
+        let TrainerMemory { gradients, optimizer, activations } = trainer.memory();
+        parts.extend([
+            ("gradients", gradients),
+            ("optimizer state", optimizer),
+            ("activations of a pass", activations),
+        ]);
         if let Some(grpo) = grpo {
             let config = grpo.rollout_config(train, Vec::new());
             parts.push((

@@ -6,7 +6,7 @@ use crate::data::Questions;
 use crate::error::Error;
 use crate::rollout::{RolloutConfig, generator};
 use crate::trainer::{Train, Trainer};
-use meno_engine::{Finish, Generator, Request, Sampling, Stop};
+use meno_engine::{Finish, Generator, Request, Sampling, Stop, StreamKey};
 use meno_model::Model;
 use meno_tensor::cpu::roofline;
 use meno_tensor::pool;
@@ -182,7 +182,7 @@ impl Answering {
             prompt: prompt.to_vec(),
             n,
             sampling: Sampling { vocab_size: task.vocab_size(), max_tokens, ..config.sampling.clone() },
-            key: [config.key[0], config.key[1], i as u64],
+            key: StreamKey { seed: config.key[0], step: config.key[1], sequence: i as u64 },
         };
         let (n, limit) = (config.num_generations, config.sampling.max_tokens);
         let prompts = questions.iter().map(|q| q.prompt.as_slice()).enumerate();

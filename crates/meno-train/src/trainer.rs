@@ -166,6 +166,17 @@ pub struct Trainer {
     optimizer: Box<dyn Optimizer>,
 }
 
+/// Bytes of a [`Trainer`] by purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainerMemory {
+    /// Gradients.
+    pub gradients: usize,
+    /// State of the optimizer.
+    pub optimizer: usize,
+    /// Activations of a pass, with their gradients.
+    pub activations: usize,
+}
+
 impl Trainer {
     /// Plans the memory for `model`; `mtp` adds the multi-token prediction loss.
     pub fn new(train: &Train, model: &Model, mtp: bool) -> Result<Self, Error> {
@@ -179,13 +190,12 @@ impl Trainer {
     }
 
     /// Returns the bytes by purpose.
-    pub fn memory(&self) -> [(&'static str, usize); 3] {
-        let optimizer: usize = self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum();
-        [
-            ("gradients", self.grads.len() * 4),
-            ("optimizer state", optimizer),
-            ("activations of a pass", self.executor.bytes()),
-        ]
+    pub fn memory(&self) -> TrainerMemory {
+        TrainerMemory {
+            gradients: self.grads.len() * 4,
+            optimizer: self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum(),
+            activations: self.executor.bytes(),
+        }
     }
 
     /// Runs forward and backward over one pass; gradients accumulate until [`Trainer::update`].

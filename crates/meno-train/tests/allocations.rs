@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use meno_engine::{Generator, GeneratorConfig, Request, Sampling};
+use meno_engine::{Generator, GeneratorConfig, Request, Sampling, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::pool;
 use meno_tensor::precision::Precision;
@@ -104,7 +104,7 @@ fn decoding(model: &mut Model, precision: Precision, absorbed: bool) -> Vec<usiz
         prompt: (0..20).map(|t| t as u32 + i as u32).collect(),
         n: 4,
         sampling: sampling.clone(),
-        key: [1, 2, i],
+        key: StreamKey { seed: 1, step: 2, sequence: i },
     };
     let mut counts = Vec::with_capacity(1000);
     let mut note = |_| {

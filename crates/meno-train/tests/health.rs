@@ -90,6 +90,15 @@ fn nothing_to_judge() {
 }
 
 #[test]
+fn a_closure_alone_judges_prompts_without_reference_answers() {
+    let unverified = Letters { verdict: |_, _| Verdict::Unverified, stops: true };
+    assert_eq!(warnings(unverified, 3, 8, early), [""; 0]);
+    // Answers that run into the length limit have rewards, too.
+    let endless = Letters { verdict: |_, _| Verdict::Unverified, stops: false };
+    assert_eq!(warnings(endless, 3, 8, early), [""; 0]);
+}
+
+#[test]
 fn nothing_to_prefer() {
     one(
         warnings(WRONG, 3, 8, |_| 0.5),

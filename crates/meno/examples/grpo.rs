@@ -2,11 +2,10 @@
 //! --example grpo -- MODEL`
 
 use meno::server::{Server, ServerOptions};
-use meno::tensor::precision::Precision;
 use meno::train::data::Prompts;
 use meno::train::rewards::{Input, Weighted, from_fn};
 use meno::train::{Error, Grpo, NoopObserver, Run, Summary, Train};
-use meno::{LoadOptions, TextModel};
+use meno::{LoadOptions, Precision, TextModel};
 use std::path::Path;
 
 /// Teaches the model to answer with short words; returns it with the history of the run.
@@ -15,7 +14,7 @@ pub(crate) fn run(model: &Path, steps: usize) -> Result<(TextModel, Summary), Er
     let words = |text: &str| text.split_whitespace().count() as f32 / text.len().max(1) as f32;
     let rewards = [Weighted::new(1.0, from_fn("short_words", move |answer: &Input| words(answer.text)))];
     let prompts = ["Tell me about the sea.", "Tell me about bread.", "Tell me about you."].map(String::from).to_vec();
-    let questions = Prompts { prompts, tokenizer: &text.tokenizer, seed: 0 };
+    let questions = Prompts::raw(&text.tokenizer, prompts, 0);
     let train = Train { max_steps: steps, learning_rate: 1e-5, ..Train::default() };
     let grpo = Grpo { num_questions: 4, num_generations: 8, max_completion_length: 24, ..Grpo::default() };
     let summary = grpo.run(&train, &mut text.model, &questions, &rewards, &mut Run::new(&mut NoopObserver))?;

@@ -53,6 +53,14 @@ pub use meno_tensor as tensor;
 #[cfg(feature = "train")]
 pub use meno_train as train;
 
-pub use meno_engine::{Answer, Error, Message, Request, Sampling, Session, TextModel};
-pub use meno_model::{Config, LoadOptions, Model};
+pub use meno_engine::generator::TokenLogprob;
+pub use meno_engine::reasoning::{Piece, Split};
+pub use meno_engine::task_profile::TaskProfile;
+pub use meno_engine::{
+    Answer, ChatTemplate, Completion, Error, Finish, GenerationConfig, Generator, GeneratorConfig, Message, Request,
+    Sampling, Session, Speculative, StreamKey, TextModel, Tokenizer,
+};
+pub use meno_model::{Config, LoadOptions, LoadPrecision, Model};
 pub use meno_tensor::device::Device;
+pub use meno_tensor::kv_cache::KvType;
+pub use meno_tensor::precision::Precision;

@@ -43,7 +43,7 @@ fn a_pulled_model_loads_is_listed_and_is_removed() {
     let path = path.unwrap();
     begun.sort();
     assert_eq!((begun.as_slice(), last), (names.map(str::to_owned).as_slice(), (size, 0, size)));
-    assert!(!TextModel::load(&path).unwrap().encode("12+30=", false).unwrap().is_empty());
+    assert!(!TextModel::load(&path).unwrap().encode_text("12+30=").unwrap().is_empty());
 
     let cache = hub.cache();
     assert_eq!(cache.find(&"org/tiny".parse().unwrap()), Some(path.clone()));

@@ -1,6 +1,6 @@
 //! Statistics of an engine.
 
-use crate::generator::Stats;
+use crate::generator::{CachePages, Finish, Stats};
 
 /// Upper bounds of the buckets in seconds; the last bucket has no upper bound.
 const BOUNDS: [f64; 15] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0];
@@ -33,6 +33,32 @@ impl Histogram {
     }
 }
 
+/// Numbers of completed samples by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// A stop token, a stop string or a constraint ended them.
+    pub stop: u64,
+    /// They reached the maximum number of tokens, or the end of the context.
+    pub length: u64,
+    /// The client or the engine cancelled them.
+    pub cancelled: u64,
+    /// The logits were not finite.
+    pub failed: u64,
+}
+
+impl Finished {
+    /// Counts one sample.
+    pub(super) fn add(&mut self, finish: Finish) {
+        let count = match finish {
+            Finish::Stop => &mut self.stop,
+            Finish::Length => &mut self.length,
+            Finish::Cancelled => &mut self.cancelled,
+            Finish::NotFinite => &mut self.failed,
+        };
+        *count += 1;
+    }
+}
+
 /// Counters since the start, and the current state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
@@ -42,14 +68,14 @@ pub struct EngineStats {
     pub requests: u64,
     /// Requests rejected because too many samples were waiting.
     pub refused: u64,
-    /// Completed samples by reason: stop, length, cancelled, failed.
-    pub finished: [u64; 4],
+    /// Completed samples by reason.
+    pub finished: Finished,
     /// Samples waiting for a slot.
     pub waiting: usize,
     /// Samples in prefill or decoding.
     pub running: usize,
-    /// Pages of the cache: in use (kept prefixes included), and in total.
-    pub cache_pages: (usize, usize),
+    /// Pages of the cache.
+    pub cache_pages: CachePages,
     /// Time from the submission of a request to its first token, in seconds.
     pub time_to_first_token: Histogram,
     /// Time between two tokens of a sample, in seconds.

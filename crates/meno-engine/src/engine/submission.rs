@@ -24,6 +24,7 @@ pub struct Submission {
 
 /// Why a submission was rejected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SubmitError {
     /// Too many samples are waiting.
     #[error("{waiting} requests are waiting already; try again later")]

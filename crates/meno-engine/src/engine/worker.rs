@@ -3,7 +3,7 @@
 use super::shared::{Arrival, Shared, lock};
 use super::submission::Submission;
 use crate::error::Error;
-use crate::generator::{Event, Finish, Generator, Job, Stop};
+use crate::generator::{Event, Generator, Job, Stop};
 use meno_model::Model;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -131,13 +131,7 @@ fn deliver(open: &mut HashMap<u64, Open>, shared: &Shared, job: u64, event: Even
             }
         }
         Event::Finish { finish, .. } => {
-            let kind = match finish {
-                Finish::Stop => 0,
-                Finish::Length => 1,
-                Finish::Cancelled => 2,
-                Finish::NotFinite => 3,
-            };
-            lock(&shared.stats).finished[kind] += 1;
+            lock(&shared.stats).finished.add(*finish);
             lock(&shared.inbox).open -= 1;
             request.left -= 1;
         }

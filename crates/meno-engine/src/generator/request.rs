@@ -5,6 +5,7 @@ use super::observe::Observe;
 use crate::constraint::Constraint;
 use crate::error::Error;
 use crate::sampler::Sampling;
+use meno_tensor::rng::Rng;
 
 /// A prompt and how to continue it.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,9 +16,37 @@ pub struct Request {
     pub n: usize,
     /// How tokens are chosen and when to stop.
     pub sampling: Sampling,
-    /// The key of the random numbers: seed, step, sequence. Sample j draws its token at position p from `[seed, step,
-    /// sequence * n + j, p]`.
-    pub key: [u64; 3],
+    /// The key of the random numbers.
+    pub key: StreamKey,
+}
+
+/// The key of a stream of random numbers. Sample j of a request of n samples draws its token at position p from `[seed,
+/// step, sequence * n + j, p]`, so equal keys give equal samples on any machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step of the training, or the number of the question.
+    pub step: u64,
+    /// The number of the request in the step.
+    pub sequence: u64,
+}
+
+impl StreamKey {
+    /// Returns the key of the first request with this seed.
+    pub const fn seeded(seed: u64) -> StreamKey {
+        StreamKey { seed, step: 0, sequence: 0 }
+    }
+
+    /// Returns the key of sample `sample` of a request of `n` samples with this key.
+    pub fn of_sample(self, n: usize, sample: usize) -> StreamKey {
+        StreamKey { sequence: self.sequence.wrapping_mul(n as u64).wrapping_add(sample as u64), ..self }
+    }
+
+    /// Returns the random numbers of the token at `position`.
+    pub(super) fn rng(self, position: usize) -> Rng {
+        Rng::new(&[self.seed, self.step, self.sequence, position as u64])
+    }
 }
 
 /// One answer.

@@ -2,12 +2,11 @@
 
 use super::event::Finish;
 use super::observe::{Observe, Observing};
-use super::request::Job;
+use super::request::{Job, StreamKey};
 use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
 use meno_tensor::backend::Backend;
 use meno_tensor::finite::all_finite;
-use meno_tensor::rng::Rng;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,8 +24,8 @@ pub(super) struct Sequence {
     pub(super) salt: u64,
     pub(super) sample: usize,
     pub(super) sampling: Arc<Sampling>,
-    /// The key of the random numbers: seed, step and sequence.
-    key: [u64; 3],
+    /// The key of the random numbers.
+    key: StreamKey,
     constraint: Option<Box<dyn Constraint>>,
     /// What to report about its prompt.
     pub(super) observing: Option<Observing>,
@@ -62,7 +61,7 @@ impl Sequence {
     /// Creates the samples of a job, for a context of `max_len` tokens.
     pub(super) fn of(job: Job, max_len: usize) -> impl Iterator<Item = Sequence> {
         let Job { id, salt, request, observe, constraints } = job;
-        let (n, [seed, step, sequence]) = (request.n, request.key);
+        let (n, key) = (request.n, request.key);
         let sampling = Arc::new(request.sampling);
         let mut constraints = constraints.into_iter();
         (0..n).map(move |sample| Sequence {
@@ -70,7 +69,7 @@ impl Sequence {
             salt,
             sample,
             sampling: sampling.clone(),
-            key: [seed, step, sequence.wrapping_mul(n as u64).wrapping_add(sample as u64)],
+            key: key.of_sample(n, sample),
             constraint: constraints.next(),
             observing: Observing::new(if sample == 0 { observe } else { Observe::Nothing }),
             slot: None,
@@ -139,7 +138,7 @@ impl Sequence {
 
     /// Chooses the next token; `None` if the constraint ends the answer.
     fn next(&mut self, backend: &dyn Backend, logits: &[f32], scratch: &mut Scratch) -> Option<Chosen> {
-        let Sequence { sampling, tokens, prompt, key: [seed, step, sequence], constraint, .. } = self;
+        let Sequence { sampling, tokens, prompt, key, constraint, .. } = self;
         let choice = match constraint {
             None => Choice::Any,
             Some(constraint) => {
@@ -150,7 +149,7 @@ impl Sequence {
                 constraint.choose(&mut scratch.mask)
             }
         };
-        let u = || Rng::new(&[*seed, *step, *sequence, tokens.len() as u64]).uniform_f64();
+        let u = || key.rng(tokens.len()).uniform_f64();
         let (token, logprob) = match choice {
             Choice::End => return None,
             Choice::Token(token) if token as usize >= logits.len() => return None,
@@ -183,8 +182,7 @@ impl Sequence {
         logits: &[f32],
         scratch: &mut Scratch,
     ) -> u32 {
-        let [seed, step, sequence] = self.key;
-        let u = Rng::new(&[seed, step, sequence, position as u64]).uniform_f64();
+        let u = self.key.rng(position).uniform_f64();
         sample(backend, logits, &self.sampling, u, scratch).0
     }
 

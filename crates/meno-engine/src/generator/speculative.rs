@@ -62,12 +62,7 @@ pub(super) struct Mtp {
 impl Mtp {
     /// Creates the module for steps of up to `rows` rows, including those of samples that join a prompt.
     pub(super) fn new(model: &Model, rows: usize, o: InferOptions) -> Result<Mtp, Error> {
-        let none = || {
-            Error::Capacity(
-                "the model has no multi-token prediction (MTP) module to propose tokens; use ngram instead".into(),
-            )
-        };
-        let executor = model.draft_executor(rows, o)?.ok_or_else(none)?;
+        let executor = model.draft_executor(rows, o)?.ok_or(Error::NoMtpModule)?;
         Ok(Mtp { executor, batch: Batch::default(), wanted: Vec::new(), scratch: Scratch::default() })
     }
 

@@ -16,3 +16,12 @@ pub struct Stats {
     /// Draft tokens accepted.
     pub accepted: usize,
 }
+
+/// Pages of the KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CachePages {
+    /// Pages in use, by sequences and kept prefixes.
+    pub used: usize,
+    /// All pages.
+    pub total: usize,
+}

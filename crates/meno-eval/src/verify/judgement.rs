@@ -3,7 +3,7 @@
 use super::extract::Marker;
 use serde::{Deserialize, Serialize};
 
-/// The verdict on a response. The four are counted separately, because a truncated response is not a wrong one.
+/// The verdict on a response. The verdicts are counted separately, because a truncated response is not a wrong one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -16,6 +16,8 @@ pub enum Verdict {
     Truncated,
     /// The response has no answer, or none that can be read.
     Unparsable,
+    /// There is no reference answer to verify against: rewards alone judge the response. No task returns it.
+    Unverified,
 }
 
 /// A verdict with its reasons, in the form that `meno verify` prints.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// An error in a GGUF file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file cannot be opened or mapped.
     #[error("{}: {}", path.display(), crate::plain::plain(&source.to_string()))]

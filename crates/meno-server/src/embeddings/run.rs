@@ -6,7 +6,7 @@ use crate::generation::submit_error;
 use crate::metrics::Outcome;
 use crate::state::Server;
 use meno_engine::engine::{Submission, SubmitError, Ticket};
-use meno_engine::{Event, Finish, Observe, Pooling, Request, Sampling, Stop};
+use meno_engine::{Event, Finish, Observe, Pooling, Request, Sampling, Stop, StreamKey};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn submit(
     sender: &UnboundedSender<(usize, Event)>,
 ) -> Result<Ticket, SubmitError> {
     let sampling = Sampling { max_tokens: 0, temperature: 0.0, ..Sampling::default() };
-    let request = Request { prompt, n: 1, sampling, key: [0; 3] };
+    let request = Request { prompt, n: 1, sampling, key: StreamKey::default() };
     let sender = sender.clone();
     let on_event = Box::new(move |event| {
         sender.send((index, event)).map_or(ControlFlow::Break(Stop::All), |()| ControlFlow::Continue(()))

@@ -4,7 +4,7 @@ use Endpoint::{Chat, Completions, Responses};
 
 /// An endpoint; each has its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// `/v1/chat/completions`.
     Chat,
     /// `/v1/completions`.
@@ -15,7 +15,7 @@ pub enum Endpoint {
 
 /// How a field is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handling {
+pub(crate) enum Handling {
     /// Read, at these endpoints.
     Supported(&'static [Endpoint]),
     /// Ignored: it cannot change the answer.
@@ -26,7 +26,7 @@ pub enum Handling {
 
 /// A request field of this or another server.
 #[derive(Clone, Copy, Debug)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its name.
     pub name: &'static str,
     /// How it is handled.
@@ -54,7 +54,7 @@ const fn rejected_unless(name: &'static str, neutral: &'static str, why: &'stati
 const ALL: &[Endpoint] = &[Chat, Completions, Responses];
 
 /// The fields of OpenAI's API, vLLM, llama.cpp and SGLang, and a few of Ollama and OpenRouter.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     supported("model", ALL),
     supported("temperature", ALL),
     supported("top_p", ALL),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
-pub struct InputMessage {
+pub(crate) struct InputMessage {
     pub role: String,
     pub content: Option<Blocks>,
 }
@@ -18,7 +18,7 @@ pub struct InputMessage {
 /// A string, or a list of blocks.
 #[derive(Debug)]
 #[allow(missing_docs)]
-pub enum Blocks {
+pub(crate) enum Blocks {
     Text(String),
     Blocks(Vec<Block>),
 }
@@ -29,7 +29,7 @@ crate::text_or_list::read_text_or_list!(Blocks, Text, Blocks, "a string or an ar
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
-pub struct Block {
+pub(crate) struct Block {
     #[serde(rename = "type")]
     pub kind: String,
     pub text: Option<String>,

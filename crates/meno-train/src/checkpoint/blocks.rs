@@ -5,6 +5,7 @@ use meno_model::{Model, input};
 use meno_tensor::backend::{self, Buffer, Weights};
 use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, View};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -34,9 +35,11 @@ impl<'a> Block<'a> {
 }
 
 /// A block for safetensors, read from the device only when it is written.
-pub(super) struct BlockView<'a> {
-    pub(super) block: Block<'a>,
-    pub(super) shape: [usize; 1],
+struct BlockView<'a> {
+    block: Block<'a>,
+    shape: [usize; 1],
+    /// The error of the first block that the device could not read.
+    failed: &'a OnceCell<backend::Error>,
 }
 
 impl View for BlockView<'_> {
@@ -47,15 +50,30 @@ impl View for BlockView<'_> {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        // If the device is lost, the run ends here; the incomplete checkpoint still has its temporary name.
-        match self.block.read().expect("the device answers") {
-            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
-            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+        match self.block.read() {
+            Ok(Cow::Borrowed(values)) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Ok(Cow::Owned(values)) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+            Err(error) => {
+                // `View` cannot return an error: [`write_blocks`] returns it, and the file is not used.
+                let _ = self.failed.set(error);
+                Cow::Borrowed(&[])
+            }
         }
     }
     fn data_len(&self) -> usize {
         self.block.len() * size_of::<f32>()
     }
+}
+
+/// Writes the f32 blocks of a `training_state.safetensors`, one after the other.
+pub(super) fn write_blocks<'a>(file: &Path, blocks: impl Iterator<Item = (&'a str, Block<'a>)>) -> Result<(), Error> {
+    let failed = OnceCell::new();
+    let view = |block: Block<'a>| BlockView { block, shape: [block.len()], failed: &failed };
+    let written = safetensors::serialize_to_file(blocks.map(|(name, block)| (name, view(block))), None, file);
+    if let Some(error) = failed.into_inner() {
+        return Err(error.into());
+    }
+    written.map_err(|e| Error::checkpoint(file, format!("could not be written: {e}")))
 }
 
 /// The f32 blocks read from a checkpoint.
@@ -113,5 +131,42 @@ fn check_len(path: &Path, name: &str, is: usize, expected: usize) -> Result<(), 
         false => {
             Err(Error::checkpoint(path, format!("`{name}` has {is} values, expected {expected}: not the same model")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meno_tensor::device::Device;
+    use std::ops::Range;
+
+    /// A vector on a device that no longer answers.
+    struct Lost;
+
+    fn lost() -> backend::Error {
+        backend::Error::Unsupported { device: Device::Cpu, what: "reading".into() }
+    }
+
+    impl Buffer for Lost {
+        fn len(&self) -> usize {
+            4
+        }
+        fn read(&self, _: Range<usize>) -> Result<Cow<'_, [f32]>, backend::Error> {
+            Err(lost())
+        }
+        fn update(&mut self, _: Range<usize>, _: &mut dyn FnMut(&mut [f32])) -> Result<(), backend::Error> {
+            Err(lost())
+        }
+        fn mix(&mut self, _: &dyn Weights, _: f32) -> Result<(), backend::Error> {
+            Err(lost())
+        }
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let blocks = [("exp_avg", Block::Buffer(&Lost)), ("exp_avg_sq", Block::Buffer(&Lost))];
+        let error = write_blocks(&dir.path().join("state.safetensors"), blocks.into_iter()).unwrap_err();
+        assert!(matches!(&error, Error::Device(cause) if *cause == lost()), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a checkpoint.
 
-use super::blocks::{Block, BlockView, Blocks, MASTER};
+use super::blocks::{Block, Blocks, MASTER, write_blocks};
 use super::checkpoints::Checkpoints;
 use super::checksums;
 use super::state::State;
@@ -43,10 +43,7 @@ fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'
     save_model(to, model, dir)?;
     let master = (to.dtype != Dtype::F32).then_some((MASTER, Block::Weights(&*model.weights)));
     let blocks = blocks.iter().map(|(name, buffer)| (name.as_str(), Block::Buffer(*buffer)));
-    let views = blocks.chain(master).map(|(name, block)| (name, BlockView { block, shape: [block.len()] }));
-    let file = dir.join("training_state.safetensors");
-    safetensors::serialize_to_file(views, None, &file)
-        .map_err(|e| Error::Checkpoint { path: file.clone(), message: format!("could not be written: {e}") })?;
+    write_blocks(&dir.join("training_state.safetensors"), blocks.chain(master))?;
     let state = State { inputs: to.inputs.clone().or_else(|| state.inputs.clone()), ..state.clone() };
     let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
     let file = dir.join("training_state.json");

@@ -56,8 +56,11 @@ pub struct Figures {
     pub right: usize,
     /// Number of responses without a marked answer.
     pub unparsable: usize,
-    /// Number of answers that hit the length limit.
+    /// Number of verified answers that hit the length limit.
     pub truncated: usize,
+    /// Number of answers without a verifier ([`Verdict::Unverified`]): only their rewards judge them.
+    #[serde(default)]
+    pub unverified: usize,
     /// Number of answers that mostly repeat themselves.
     pub repetitive: usize,
     /// Number of groups.
@@ -86,7 +89,8 @@ impl Figures {
             answers: rollouts.len(),
             right: count(Verdict::Right),
             unparsable: count(Verdict::Unparsable),
-            truncated: rollouts.iter().filter(|r| r.truncated).count(),
+            truncated: rollouts.iter().filter(|r| r.truncated && r.verdict != Verdict::Unverified).count(),
+            unverified: count(Verdict::Unverified),
             repetitive: rollouts.iter().filter(|r| repeated_share(&r.text, 3) > REPEATED_NGRAMS).count(),
             groups: groups.len(),
             equal_groups: groups.filter(|group| zero_variance(group)).count(),
@@ -94,6 +98,11 @@ impl Figures {
             reward: mean(&|r| r.reward),
             entropy: None,
         }
+    }
+
+    /// Returns the number of answers that a verifier judged.
+    fn verified(&self) -> usize {
+        self.answers - self.unverified.min(self.answers)
     }
 }
 
@@ -190,8 +199,10 @@ impl<'a> Recent<'a> {
     fn sum(&self, count: impl Fn(&Figures) -> usize) -> usize {
         self.rollouts.iter().map(count).sum()
     }
-    fn share(&self, count: impl Fn(&Figures) -> usize) -> f64 {
-        self.sum(count) as f64 / self.sum(|f| f.answers).max(1) as f64
+    /// Returns the fraction of right answers; `None` if no answer was verified.
+    fn right(&self) -> Option<f64> {
+        let verified = self.sum(Figures::verified);
+        (verified > 0).then(|| self.sum(|f| f.right) as f64 / verified as f64)
     }
     fn steps(&self) -> (usize, usize) {
         (self.rollouts[0].step, self.rollouts[self.rollouts.len() - 1].step)
@@ -223,9 +234,9 @@ pub fn diagnose(cause: Cause, history: &History, slack: f64) -> Option<Warning> 
 type Found = ((usize, usize), String, &'static str);
 
 fn unjudged(cause: Cause, history: &History, slack: f64) -> Option<Found> {
-    let recent = Recent::with(&history.latest, |f| f.answers, MIN_ANSWERS)?;
+    let recent = Recent::with(&history.latest, Figures::verified, MIN_ANSWERS)?;
     let (answers, unparsable, truncated) =
-        (recent.sum(|f| f.answers), recent.sum(|f| f.unparsable), recent.sum(|f| f.truncated));
+        (recent.sum(Figures::verified), recent.sum(|f| f.unparsable), recent.sum(|f| f.truncated));
     // Together, both leave nothing to judge; report the more frequent one.
     let larger = if unparsable >= truncated { Cause::Unparsable } else { Cause::Truncated };
     if cause != larger || ((unparsable + truncated) as f64) < slack * UNJUDGED * answers as f64 {
@@ -264,14 +275,16 @@ fn equal_rewards(history: &History, slack: f64) -> Option<Found> {
     if explained.iter().any(|cause| unjudged(*cause, history, 1.0).is_some()) {
         return None;
     }
-    let right = recent.share(|f| f.right);
-    let (n, answers) = (recent.sum(|f| f.right), recent.sum(|f| f.answers));
-    let evidence =
-        format!("in {equal} of {groups} groups all answers have the same reward ({n} of {answers} answers are right)");
-    let advice = if right < 0.1 {
+    let right = recent.right();
+    let (n, answers) = (recent.sum(|f| f.right), recent.sum(Figures::verified));
+    let mut evidence = format!("in {equal} of {groups} groups all answers have the same reward");
+    if right.is_some() {
+        evidence += &format!(" ({n} of {answers} answers are right)");
+    }
+    let advice = if right.is_some_and(|right| right < 0.1) {
         "No answer is better than another: the questions are too hard. Ask easier ones (task.name), explain how to \
          answer (task.template), sample more answers (grpo.num_generations), or teach traces first (`meno sft`)"
-    } else if right > 0.9 {
+    } else if right.is_some_and(|right| right > 0.9) {
         "There is nothing left to learn from these questions: ask harder ones (task.name)"
     } else {
         "The rewards do not distinguish the answers to a question: see grpo.reward_funcs, raise grpo.num_generations \
@@ -287,17 +300,19 @@ fn length_explosion(history: &History, slack: f64) -> Option<Found> {
     }
     let (old, new) = (&latest[..END], &latest[latest.len() - END..]);
     let length = |part: &[Figures]| mean(part, |f| f.mean_length);
-    let right = |part: &[Figures]| Recent { rollouts: part }.share(|f| f.right);
+    // Without a verifier, longer answers can be what the rewards ask for.
+    let right = |part| Recent { rollouts: part }.right();
+    let (right_before, right_now) = (right(old)?, right(new)?);
     let factor = 1.0 + slack * (LENGTH_FACTOR - 1.0);
-    if length(new) < factor * length(old) || right(new) >= right(old) + LENGTH_GAIN {
+    if length(new) < factor * length(old) || right_now >= right_before + LENGTH_GAIN {
         return None;
     }
     let evidence = format!(
         "answers grew from {:.0} to {:.0} tokens while the share of right ones went from {} to {}",
         length(old),
         length(new),
-        percent(right(old)),
-        percent(right(new))
+        percent(right_before),
+        percent(right_now)
     );
     let advice = "Answers get longer but not better: add \"cosine_length\", \"soft_overlong\" or \
                   \"repetition_penalty\" to grpo.reward_funcs, lower train.learning_rate, or set grpo.loss_type to \
@@ -316,14 +331,15 @@ fn entropy_collapse(history: &History, slack: f64) -> Option<Found> {
     }
     let new = &latest[latest.len() - END..];
     let (before, now) = (mean(&first), mean(new));
-    let right = Recent { rollouts: &history.latest[history.latest.len() - END..] }.share(|f| f.right);
-    if now * slack > ENTROPY_FRACTION * before || now * slack > ENTROPY_NATS || right >= ENTROPY_RIGHT {
+    let right = Recent { rollouts: &history.latest[history.latest.len() - END..] }.right();
+    let done = right.is_some_and(|right| right >= ENTROPY_RIGHT);
+    if now * slack > ENTROPY_FRACTION * before || now * slack > ENTROPY_NATS || done {
         return None;
     }
-    let evidence = format!(
-        "the entropy fell from {before:.3} to {now:.3} nats a token with {} of the answers right",
-        percent(right)
-    );
+    let mut evidence = format!("the entropy fell from {before:.3} to {now:.3} nats a token");
+    if let Some(right) = right {
+        evidence += &format!(" with {} of the answers right", percent(right));
+    }
     let advice = "Sampling rarely finds new answers: lower train.learning_rate, set grpo.epsilon_high to 0.28 or \
                   grpo.beta to 0.001, or raise grpo.temperature";
     Some(((first[0].0, new[END - 1].0), evidence, advice))

@@ -5,7 +5,7 @@ use crate::data::{Question, Questions};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::rewards::{Input, Weighted, compose};
-use meno_engine::{Finish, Generator, GeneratorConfig, Request, Sampling, Stop};
+use meno_engine::{Finish, Generator, GeneratorConfig, Request, Sampling, Stop, StreamKey};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
 use std::ops::ControlFlow;
@@ -69,7 +69,7 @@ pub fn finished(
         prompt: q.prompt.clone(),
         n,
         sampling: Sampling { vocab_size: task.vocab_size(), ..config.sampling.clone() },
-        key: [config.key[0], config.key[1], first + i as u64],
+        key: StreamKey { seed: config.key[0], step: config.key[1], sequence: first + i as u64 },
     };
     let requests: Vec<Request> = questions.iter().enumerate().map(request).collect();
     let total = requests.len() * n;

@@ -6,7 +6,7 @@ use crate::terminal::printable;
 use anyhow::{Result, ensure};
 use meno_engine::generator::Stats;
 use meno_engine::reasoning::Piece;
-use meno_engine::{Answer, Finish, Message, Request};
+use meno_engine::{Answer, Finish, Message, Request, StreamKey};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -56,10 +56,10 @@ fn generate(args: &Args) -> Result<()> {
     let templated = !args.raw && (args.chat || session.text.template.is_some());
     ensure!(!templated || session.text.template.is_some(), "--chat: this model has no chat template; use --raw");
     let prompt = if templated { session.text.prompt(&[Message::new("user", text)])? } else { text };
-    let ids = session.text.encode(&prompt, templated)?;
+    let ids = if templated { session.text.encode_prompt(&prompt) } else { session.text.encode_text(&prompt) }?;
     let prompt_tokens = ids.len();
     let sampling = args.sampling.sampling(&session.text);
-    let request = Request { prompt: ids, n: args.n, sampling, key: [args.seed, 0, 0] };
+    let request = Request { prompt: ids, n: args.n, sampling, key: StreamKey::seeded(args.seed) };
 
     let cancel = session.generator.cancel_flag();
     interrupt::ask(cancel);

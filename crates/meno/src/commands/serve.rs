@@ -140,7 +140,7 @@ fn scheme(tls: bool) -> &'static str {
 fn start(model: Model, options: EngineOptions) -> Result<Engine> {
     let tokens = options.generator.cache_tokens;
     Engine::start(model, options).map_err(|error| match (error, tokens) {
-        (error @ Error::Capacity(_), Some(tokens)) => anyhow::anyhow!("--cache-tokens {tokens}: {error}"),
+        (error @ Error::CacheTooSmall { .. }, Some(tokens)) => anyhow::anyhow!("--cache-tokens {tokens}: {error}"),
         (error, _) => error.into(),
     })
 }

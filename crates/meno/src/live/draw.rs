@@ -106,6 +106,7 @@ fn response(sample: &Sample, width: usize, height: usize) -> Vec<Line> {
         Verdict::Wrong => ("wrong", Color::Red),
         Verdict::Truncated => ("truncated", Color::Yellow),
         Verdict::Unparsable => ("no answer", Color::Yellow),
+        Verdict::Unverified => ("not verified", Color::Yellow),
     };
     if height < 3 {
         return Vec::new();

@@ -10,6 +10,7 @@ fn well(step: usize) -> Figures {
         right: 12,
         unparsable: 2,
         truncated: 1,
+        unverified: 0,
         repetitive: 1,
         groups: 4,
         equal_groups: 1,
@@ -179,4 +180,16 @@ fn a_monitor_goes_on_from_a_checkpoint_as_it_was() {
         assert_eq!(whole.warnings(), resumed.warnings());
         assert_eq!(whole, resumed);
     }
+}
+
+#[test]
+fn answers_without_a_verifier_are_judged_by_their_rewards() {
+    let unverified = |step| Figures { right: 0, unparsable: 0, truncated: 0, unverified: 32, ..well(step) };
+    assert_eq!(run(50, unverified), []);
+    // A reward may ask for longer answers.
+    assert_eq!(run(30, |step| Figures { mean_length: 50.0 * 1.1f32.powi(step as i32), ..unverified(step) }), []);
+    // Equal rewards are reported, without a word on right answers.
+    let (_, cause, text) = one(&run(10, |step| Figures { equal_groups: 4, ..unverified(step) }));
+    assert_eq!(cause, Cause::EqualRewards);
+    assert!(text.contains("same reward. The rewards do not distinguish"), "{text}");
 }

@@ -11,7 +11,7 @@ use crate::session::SamplingArgs;
 use crate::terminal::{self, bold, dim, wrap};
 use anyhow::{Context, Result, bail};
 use meno_engine::reasoning::{Piece, Split};
-use meno_engine::{Error, Finish, Message, Request};
+use meno_engine::{Error, Finish, Message, Request, StreamKey};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -138,9 +138,11 @@ impl Chat {
     fn answer(&mut self, question: Question, on_piece: &mut dyn FnMut(Piece, usize)) -> Result<RemoteAnswer> {
         match (&mut self.backend, question) {
             (ChatBackend::Local(session), Question::Prompt(prompt, templated)) => {
-                let ids = session.text.encode(&prompt, templated)?;
+                let text = &session.text;
+                let ids = if templated { text.encode_prompt(&prompt) } else { text.encode_text(&prompt) }?;
                 let sampling = self.sampling.sampling(&session.text);
-                let request = Request { prompt: ids, n: 1, sampling, key: [self.seed, self.asked, 0] };
+                let key = StreamKey { seed: self.seed, step: self.asked, sequence: 0 };
+                let request = Request { prompt: ids, n: 1, sampling, key };
                 let answer = session.answer(&prompt, request, &self.sampling.stop, on_piece)?.pop();
                 let answer = answer.context("invariant: one answer was asked for")?;
                 let (tokens, finish) = (answer.completion.tokens.len(), answer.completion.finish);
