@@ -62,8 +62,8 @@ impl Generator {
     ///
     /// # Errors
     /// Fails if the context is longer than the model's ([`Error::ContextTooLong`]), if the KV cache cannot hold one
-    /// sequence ([`Error::CacheTooSmall`]), if another setting is invalid ([`Error::GeneratorConfig`]), if the model has
-    /// no MTP module for the drafts ([`Error::NoMtpModule`]), or if the device lacks memory.
+    /// sequence ([`Error::CacheTooSmall`]), if another setting is invalid ([`Error::GeneratorConfig`]), if the model
+    /// has no MTP module for the drafts ([`Error::NoMtpModule`]), or if the device lacks memory.
     pub fn new(model: &Model, config: GeneratorConfig) -> Result<Generator, Error> {
         let (max_len, supported) = (config.max_len, model.config.max_position_embeddings);
         if max_len > supported {

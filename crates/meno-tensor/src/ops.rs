@@ -31,7 +31,10 @@ use crate::tape::{self, Describe, Io};
 
 /// Defines [`Op`] and the conversions into it.
 macro_rules! ops {
-    ($($(#[$doc:meta])* $name:ident($ty:ty)),* ; testing: $($(#[$test_doc:meta])* $test:ident($test_ty:ty)),* $(,)?) => {
+    (
+        $($(#[$doc:meta])* $name:ident($ty:ty)),* ;
+        testing: $($(#[$test_doc:meta])* $test:ident($test_ty:ty)),* $(,)?
+    ) => {
         /// An op of a program. The set is closed, so the compiler reports every backend that lacks a new op.
         pub enum Op {
             $($(#[$doc])* $name($ty),)*

@@ -188,7 +188,7 @@ fn answers_without_a_verifier_are_judged_by_their_rewards() {
     assert_eq!(run(50, unverified), []);
     // A reward may ask for longer answers.
     assert_eq!(run(30, |step| Figures { mean_length: 50.0 * 1.1f32.powi(step as i32), ..unverified(step) }), []);
-    // Equal rewards are reported, without a word on right answers.
+    // Equal rewards are reported, and right answers are not mentioned.
     let (_, cause, text) = one(&run(10, |step| Figures { equal_groups: 4, ..unverified(step) }));
     assert_eq!(cause, Cause::EqualRewards);
     assert!(text.contains("same reward. The rewards do not distinguish"), "{text}");
