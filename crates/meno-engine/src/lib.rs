@@ -24,6 +24,7 @@ pub mod reasoning;
 pub mod sampler;
 pub mod stop;
 pub mod task_profile;
+pub mod text_assets;
 pub mod text_model;
 pub mod text_stream;
 pub mod tokenizer;
@@ -39,6 +40,7 @@ pub use generator::{
     TokenEvent,
 };
 pub use sampler::Sampling;
+pub use text_assets::TextAssets;
 pub use text_model::{Answer, Session, TextModel};
 pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;

@@ -18,7 +18,6 @@ mod remote;
 mod session;
 mod stdin;
 mod terminal;
-mod text_assets;
 mod training;
 mod writing;
 

@@ -4,9 +4,10 @@
 //! is loaded ([`meno_model::recognize`]), so every command rejects the same model with the same message.
 
 use crate::locate;
-use anyhow::Result;
-use meno_engine::Tokenizer;
+use anyhow::{Result, bail};
+use meno_engine::{TextAssets, Tokenizer};
 use meno_model::recognize;
+use meno_train::recipe::ModelSection;
 use std::path::{Path, PathBuf};
 
 /// The file or directory of a model, unchecked, for callers that check what they load.
@@ -26,6 +27,20 @@ pub(crate) fn with_tokenizer(name: &Path) -> Result<(PathBuf, Tokenizer)> {
     let path = model(name)?;
     let tokenizer = Tokenizer::load(&path)?;
     Ok((path, tokenizer))
+}
+
+/// Tokenizer, template and files of a recipe's model.
+pub(crate) fn text_assets(section: &ModelSection) -> Result<TextAssets> {
+    match (&section.tokenizer, &section.path) {
+        (Some(path), _) => Ok(TextAssets::load(&locate(path)?)?),
+        (None, Some(path)) => {
+            let (path, tokenizer) = with_tokenizer(path)?;
+            Ok(TextAssets::with_tokenizer(&path, tokenizer)?)
+        }
+        (None, None) => {
+            bail!("[model] has a `config` but no `tokenizer`: set it to the directory that holds tokenizer.json")
+        }
+    }
 }
 
 /// Like [`model`], for commands that only list tensors: a config alone, weights alone, or one file of either

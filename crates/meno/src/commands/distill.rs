@@ -3,7 +3,7 @@
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::interrupt;
-use crate::text_assets::TextAssets;
+use crate::open;
 use crate::training::{self, RecipeArgs};
 use anyhow::{Result, bail};
 use meno_model::Model;
@@ -34,8 +34,8 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             args.print_dry_run(&recipe, Some(&memory), &time);
             return Ok(());
         }
-        let text = TextAssets::of(&recipe.model)?;
-        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        let text = open::text_assets(&recipe.model)?;
+        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.files.clone())?;
         let read = |path: &Path| {
             let files: Vec<DataFile> = distill::trace_files(path)?.into_iter().map(DataFile::from).collect();
             dataset(&files, &text, &recipe.train, &recipe.sft)
@@ -61,7 +61,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
 /// Estimates the time for the teacher's answers and the training on them. It assumes that half of the answers
 /// that may be kept are kept.
 fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
-    let text = TextAssets::of(&recipe.model)?;
+    let text = open::text_assets(&recipe.model)?;
     match (&recipe.distill.traces, &recipe.distill.teacher) {
         (Some(traces), None) => {
             let files: Vec<DataFile> = distill::trace_files(traces)?.into_iter().map(DataFile::from).collect();
@@ -74,7 +74,7 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
         }
         (None, Some(teacher)) => {
             let section = ModelSection { path: Some(teacher.to_owned()), ..Default::default() };
-            let (mut model, asking) = (training::model(&section)?, TextAssets::of(&section)?);
+            let (mut model, asking) = (training::model(&section)?, open::text_assets(&section)?);
             let (mut time, length) = training::with_task(&recipe.task, &asking, |task| {
                 Ok(recipe.sample.time(&mut model, recipe.train.precision, task)?)
             })?;

@@ -8,7 +8,6 @@ use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
 use crate::session;
-use crate::text_assets::TextAssets;
 use crate::training;
 use anyhow::{Result, bail};
 use meno_engine::task_profile::TaskProfile;
@@ -188,7 +187,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     };
     output.judged.truncate(wanted as usize);
     let (mut model, precision) = load(recipe, args.device.device)?;
-    let text = TextAssets::of(&recipe.model)?;
+    let text = open::text_assets(&recipe.model)?;
     let profile = match &recipe.model.path {
         Some(path) if path.is_dir() => TaskProfile::load(path)?,
         _ => None,

@@ -1,7 +1,7 @@
 //! `meno grpo`: trains a model by reinforcement learning with verifiable rewards (GRPO).
 
 use crate::exit::survive_closed_connections;
-use crate::text_assets::TextAssets;
+use crate::open;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_model::Model;
@@ -29,8 +29,8 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: GrpoRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        let text = TextAssets::of(&recipe.model)?;
-        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
+        let text = open::text_assets(&recipe.model)?;
+        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.files.clone());
         let checkpoints = if args.dry_run { None } else { Some(begin()?) };
         // If a reward program exits, that is an error of this pipe and must not end the run.
         survive_closed_connections();

@@ -1,6 +1,6 @@
 //! `meno pretrain`: trains a base model on packed text.
 
-use crate::text_assets::TextAssets;
+use crate::open;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_train::data::{DataFile, Mixed, Mixture, read_documents};
@@ -19,10 +19,10 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: PretrainRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
-        let text = TextAssets::of(&recipe.model)?;
+        let text = open::text_assets(&recipe.model)?;
         let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
         let end = text.tokenizer.eos().first().copied();
-        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone());
+        let begin = || training::checkpoints(&args, &recipe.run, &recipe, text.files.clone());
         let checkpoints = if args.dry_run { None } else { Some(begin()?) };
         let (mut documents, mut parts) = (Vec::new(), Vec::new());
         for DataFile { path, weight } in &recipe.data.files {

@@ -3,7 +3,7 @@
 
 use crate::created::Created;
 use crate::interrupt;
-use crate::text_assets::TextAssets;
+use crate::open;
 use crate::training::{self, RecipeArgs};
 use anyhow::{Context, Result, bail};
 use meno_model::input;
@@ -31,7 +31,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SampleRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
         if args.dry_run {
-            let (text, mut model) = (TextAssets::of(&recipe.model)?, training::model(&recipe.model)?);
+            let (text, mut model) = (open::text_assets(&recipe.model)?, training::model(&recipe.model)?);
             return training::with_task(&recipe.task, &text, |task| {
                 let precision = recipe.precision;
                 let (time, _) = training::probing(|| recipe.sample.time(&mut model, precision, task))?;
@@ -57,7 +57,7 @@ impl SampleRun<'_> {
     /// Samples the missing questions; returns `false` if it was stopped.
     pub(super) fn run(&self, resume: bool) -> Result<bool> {
         let SampleRecipe { model, task, sample, precision, .. } = self.recipe;
-        let text = TextAssets::of(model)?;
+        let text = open::text_assets(model)?;
         training::with_task(task, &text, |task| {
             let wanted = sample.questions(task)?;
             if wanted < sample.num_questions {

@@ -1,8 +1,9 @@
 //! `meno sft`: fine-tunes a model on messages or prompt/completion pairs (SFT).
 
-use crate::text_assets::TextAssets;
+use crate::open;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
+use meno_engine::TextAssets;
 use meno_model::Model;
 use meno_train::data::{DataFile, Example};
 use meno_train::evaluation::Evaluate;
@@ -31,7 +32,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     training::with_threads(recipe.run.threads, || {
         let mut model = training::model(&recipe.model)?;
         note_mtp(&model, &recipe.sft);
-        let text = TextAssets::of(&recipe.model)?;
+        let text = open::text_assets(&recipe.model)?;
         if args.dry_run {
             let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
             let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
@@ -43,7 +44,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
                 Ok(())
             });
         }
-        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.assets.clone())?;
+        let checkpoints = training::checkpoints(&args, &recipe.run, &recipe, text.files.clone())?;
         let data = dataset(&recipe.data.files, &text, &recipe.train, &recipe.sft)?;
         let held_out = held_out(&recipe.eval, &text, &recipe.train, &recipe.sft)?;
         let answers = (recipe.train.max_tokens, recipe.train.precision);
