@@ -33,7 +33,7 @@ impl ModelName {
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct DeviceArg {
     /// Device: auto, cpu, or reference, which checks the others with plain scalar loops (slow)
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: Device,
 }
 
