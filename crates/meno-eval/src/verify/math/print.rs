@@ -128,10 +128,16 @@ fn joined(f: &mut Formatter<'_>, items: &[Expr], separator: &str, least: Level) 
     Ok(())
 }
 
-/// Writes a prefix and its operand.
+/// Writes a prefix and its operand. After a sign, a second sign belongs to the first factor of a product: -±ab is
+/// -((±a)b), so the signed product in -(±ab) keeps its brackets.
 fn prefixed(f: &mut Formatter<'_>, prefix: &str, operand: &Expr, least: Level) -> Result {
     f.write_str(prefix)?;
-    operand.at(f, least)
+    match operand {
+        Expr::Neg(x) | Expr::PlusMinus(x) | Expr::MinusPlus(x) if x.level() == Level::Product => {
+            operand.at(f, Level::Postfix)
+        }
+        _ => operand.at(f, least),
+    }
 }
 
 /// Writes an operand and its suffix.

@@ -109,6 +109,19 @@ fn rational() -> impl Strategy<Value = (Expr, BigRational)> {
     })
 }
 
+/// A sign before a signed product.
+#[test]
+fn signed_products_under_signs_print_in_brackets() {
+    let product = || Expr::Mul(vec![Expr::Symbol("a".into()), Expr::Symbol("b".into())]);
+    let signed = [Expr::Neg(Box::new(product())), Expr::PlusMinus(Box::new(product()))];
+    for inner in signed {
+        for e in [Expr::Neg(Box::new(inner.clone())), Expr::Add(vec![product(), Expr::Neg(Box::new(inner.clone()))])] {
+            let text = e.to_string();
+            assert!(text.contains("\\left(") && parse(&text).contains(&e), "{text}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
