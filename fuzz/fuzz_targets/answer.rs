@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use meno_engine::reasoning::{Piece, Splitter, split};
-use meno_server::tools::{Format, Part, ToolParser};
+use meno_server::tools::{ToolFormat, Part, ToolParser};
 
 fn merged(parts: Vec<Part>) -> Vec<Part> {
     let mut all: Vec<Part> = Vec::new();
@@ -35,7 +35,7 @@ fuzz_target!(|input: (bool, u8, u16, String)| {
     told.extend(last);
     assert_eq!(result, whole);
 
-    let format = [Format::Hermes, Format::DeepSeek, Format::Llama][format as usize % 3];
+    let format = [ToolFormat::Hermes, ToolFormat::DeepSeek, ToolFormat::Llama][format as usize % 3];
     let read = |pieces: &[&str]| {
         let mut parser = ToolParser::new(format, vec!["f".into()]);
         let mut parts: Vec<Part> = pieces.iter().flat_map(|p| parser.push(p)).collect();
