@@ -7,14 +7,13 @@ use crate::attention::AttentionOptions;
 use crate::config::Grouped;
 use crate::declare::Declare;
 use meno_tensor::kv_cache::LayerSpec;
-use meno_tensor::ops::Builder;
-use meno_tensor::ops::Columns;
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::qk_norm::QkNorm;
 use meno_tensor::ops::rms_norm::Norm;
 use meno_tensor::ops::rope::{Pairs, Rope};
+use meno_tensor::ops::{Builder, Columns};
 use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The parameters and sizes of one layer's attention.

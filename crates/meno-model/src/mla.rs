@@ -17,14 +17,13 @@ use crate::attention::AttentionOptions;
 use crate::config::Deepseek;
 use crate::declare::Declare;
 use meno_tensor::kv_cache::LayerSpec;
-use meno_tensor::ops::Builder;
-use meno_tensor::ops::Columns;
 use meno_tensor::ops::attention::{Attention, HeadView};
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::mla::{AbsorbOutput, AbsorbQuery, MlaKeys};
 use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
 use meno_tensor::ops::rope::{Pairs, Rope};
+use meno_tensor::ops::{Builder, Columns};
 use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The epsilon of the norms of the compressed query and of the latent.

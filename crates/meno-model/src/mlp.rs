@@ -1,11 +1,10 @@
 //! The dense feed-forward network of a block.
 
 use crate::declare::Declare;
-use meno_tensor::ops::Builder;
-use meno_tensor::ops::Columns;
 use meno_tensor::ops::norm_linear::NormLinear;
 use meno_tensor::ops::rms_norm::Norm;
 use meno_tensor::ops::swiglu::SwigluLinear;
+use meno_tensor::ops::{Builder, Columns};
 use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// A SwiGLU MLP: W_down (silu(W_gate x) ⊙ W_up x) (Shazeer, arXiv 2002.05202).

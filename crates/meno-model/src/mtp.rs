@@ -15,14 +15,13 @@ use crate::Config;
 use crate::attention::AttentionOptions;
 use crate::block::Block;
 use crate::declare::Declare;
-use meno_tensor::ops::Builder;
-use meno_tensor::ops::Columns;
 use meno_tensor::ops::embedding::Embedding;
 use meno_tensor::ops::head::Head;
 use meno_tensor::ops::hidden::LoadHidden;
 use meno_tensor::ops::linear::Linear;
 use meno_tensor::ops::logits::Logits;
 use meno_tensor::ops::rms_norm::{Norm, RmsNorm};
+use meno_tensor::ops::{Builder, Columns};
 use meno_tensor::tape::{Activation, Param, ParamLayout};
 
 /// The parameters of the module, published as the layer after the last.

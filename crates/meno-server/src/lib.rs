@@ -23,7 +23,7 @@
 //! Constraints on the tokens of an answer (`thinking`, `structured`) are combined in `decoding_constraints`, which the
 //! engine calls for every token. Every error response is an [`ApiError`].
 //!
-//! Modules that are public but hidden here serve the fuzz targets, tests and benchmarks of this project. They are no
+//! Modules that are public but hidden here serve the fuzz targets, tests and benchmarks of this project. They are not
 //! part of the API and change without notice.
 
 #![forbid(unsafe_code)]

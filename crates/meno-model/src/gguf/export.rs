@@ -129,7 +129,7 @@ impl ExportKeys<'_> {
         }
         if self.config.model_type == ModelType::Granite {
             let m = g.multipliers;
-            let scores = m.attention_multiplier.unwrap_or_else(|| self.config.softmax_scale());
+            let scores = self.config.softmax_scale();
             let factors = [m.embedding_multiplier, scores, m.residual_multiplier, m.logits_scaling];
             GRANITE.iter().zip(factors).for_each(|((_, key), factor)| self.f32(key, factor.into()));
         }
