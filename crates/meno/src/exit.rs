@@ -1,4 +1,4 @@
-//! How the command ends: exit codes, one-line messages, closed pipes, panics.
+//! How the command begins and ends: signals, the allocator, exit codes, one-line messages, panics.
 
 use meno_model::plain::plain;
 use std::io::IsTerminal;
@@ -26,6 +26,16 @@ pub(crate) fn survive_closed_connections() {
     // SAFETY: sets a disposition; SIG_IGN is a valid handler.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+/// Makes the allocator return every large block to the system as soon as it is freed. By default glibc raises this
+/// threshold to 32 MiB once such blocks are freed, and each thread's arena then keeps what large requests left behind.
+pub(crate) fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets a parameter of the allocator; 1 MiB is a valid threshold.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
     }
 }
 

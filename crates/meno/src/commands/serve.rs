@@ -89,6 +89,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     ensure!(args.per_client != Some(0), "--per-client 0: expected at least 1");
     ensure!(args.connections > 0 && args.connections_per_address > 0, "--connections 0: expected at least 1");
     exit::survive_closed_connections();
+    exit::return_large_blocks();
     let path = args.model.name.or_newest()?;
     args.check(&path)?;
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
