@@ -13,20 +13,23 @@ pub enum Device {
     Cpu,
     /// The reference implementation: scalar loops that accumulate in f64. It is slow and checks the other devices.
     Reference,
+    /// An NVIDIA GPU, by its number.
+    Cuda(usize),
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Device::Cpu => "cpu",
-            Device::Reference => "reference",
-        })
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Reference => f.write_str("reference"),
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+        }
     }
 }
 
 /// The error for a name that matches no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device '{0}': use auto, cpu or reference")]
+#[error("unknown device '{0}': use auto, cpu, cuda, cuda:N or reference")]
 pub struct UnknownDevice(String);
 
 impl FromStr for Device {
@@ -35,7 +38,11 @@ impl FromStr for Device {
         match name {
             "auto" | "cpu" => Ok(Device::Cpu),
             "reference" => Ok(Device::Reference),
-            _ => Err(UnknownDevice(name.into())),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => match name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
+                Some(number) => Ok(Device::Cuda(number)),
+                None => Err(UnknownDevice(name.into())),
+            },
         }
     }
 }

@@ -7,14 +7,34 @@ use crate::device::Device;
 #[non_exhaustive]
 pub enum Error {
     /// The device is out of memory.
-    #[error("{device}: out of memory: {bytes} bytes for {what}")]
+    #[error("{device}: out of memory: {bytes} bytes for {what}{}", free.map_or(String::new(), |b| format!(", {b} are free")))]
     OutOfMemory {
         /// The device.
         device: Device,
         /// Bytes requested.
         bytes: usize,
+        /// Bytes that are free, if the device knows.
+        free: Option<usize>,
         /// What the memory is for.
         what: &'static str,
+    },
+    /// The device cannot be used on this machine.
+    #[error("{device} is not available: {reason}")]
+    Unavailable {
+        /// The device.
+        device: Device,
+        /// What is missing or too old.
+        reason: String,
+    },
+    /// A call of the device's driver failed. The device cannot be used any more in this process.
+    #[error("{device}: {call} failed: {reason}")]
+    Driver {
+        /// The device.
+        device: Device,
+        /// The function of the driver.
+        call: &'static str,
+        /// The driver's message.
+        reason: String,
     },
     /// The device lacks something that the program or the model needs.
     #[error("{device} does not support {what}; use another device")]

@@ -34,6 +34,7 @@
 
 pub mod backend;
 pub mod cpu;
+pub mod cuda;
 pub mod device;
 mod error;
 pub mod finite;

@@ -5,6 +5,7 @@
 //! fixed random numbers into one loss. It is executed like any other network.
 
 mod agreement;
+pub mod emulator;
 
 pub use agreement::check_agreement;
 

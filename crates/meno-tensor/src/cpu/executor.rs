@@ -84,10 +84,10 @@ impl CpuExecutor {
         param_grads: Option<&mut [f32]>,
     ) {
         let (ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) | ScheduleStep::Backward(i)) = step;
-        let Program { ops, ios, plan, activations: shapes, .. } = &self.program;
+        let Program { ops, nodes, plan, activations: shapes, .. } = &self.program;
         let (rows, forward) = (pass.batch.len(), !matches!(step, ScheduleStep::Backward(_)));
         let places = if matches!(step, ScheduleStep::Forward(_)) { &plan.forward } else { &plan.backward };
-        let [values, gradients] = ios[i].touched(forward);
+        let [values, gradients] = nodes[i].io.touched(forward);
         let train = param_grads.is_some();
         let mut ctx = Ctx {
             params: weights,
@@ -98,7 +98,7 @@ impl CpuExecutor {
             acts: Slots { data: &mut self.activations, places, shapes, rows, declared: values },
             grads: Slots { data: &mut self.grads, places: &plan.grads, shapes, rows, declared: gradients },
             param_grads: ParamGrads { weights, data: param_grads.unwrap_or_default() },
-            ints: IntSlots { buffers: &mut self.ints, declared: &ios[i].ints },
+            ints: IntSlots { buffers: &mut self.ints, declared: &nodes[i].io.ints },
             cache: cache.map(|c| Cache { table: c.table, store: &mut *c.store }),
             scratch: &mut self.scratch,
             head: &mut self.head,

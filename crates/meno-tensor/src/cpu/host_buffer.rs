@@ -40,7 +40,7 @@ impl HostBuffer {
                 0,
             );
             if p == libc::MAP_FAILED {
-                return Err(Error::OutOfMemory { device: Device::Cpu, bytes, what });
+                return Err(Error::OutOfMemory { device: Device::Cpu, bytes, free: None, what });
             }
             #[cfg(target_os = "linux")]
             if bytes >= HUGE_PAGE {

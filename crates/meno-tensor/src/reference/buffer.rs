@@ -9,7 +9,12 @@ use std::ops::Range;
 pub(super) fn zeroed<T: Copy + Default>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     let bytes = len * size_of::<T>();
-    values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: Device::Reference, bytes, what })?;
+    values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
+        device: Device::Reference,
+        bytes,
+        free: None,
+        what,
+    })?;
     values.resize(len, T::default());
     Ok(values)
 }

@@ -28,7 +28,7 @@ pub(super) struct ReferenceExecutor {
 fn first_writes(program: &Program) -> Vec<Vec<Activation>> {
     let mut written = vec![false; program.activations.len()];
     let mut first = |a: &Activation| !std::mem::replace(&mut written[a.index()], true);
-    program.ios.iter().map(|io| io.writes.iter().copied().filter(|a| first(a)).collect()).collect()
+    program.nodes.iter().map(|node| node.io.writes.iter().copied().filter(|a| first(a)).collect()).collect()
 }
 
 impl ReferenceExecutor {
@@ -87,10 +87,10 @@ impl ReferenceExecutor {
         param_grads: Option<&mut [f32]>,
     ) {
         let (ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) | ScheduleStep::Backward(i)) = step;
-        let Program { ops, ios, plan, activations: shapes, int_capacities, .. } = &self.program;
+        let Program { ops, nodes, plan, activations: shapes, int_capacities, .. } = &self.program;
         let (rows, forward) = (pass.batch.len(), !matches!(step, ScheduleStep::Backward(_)));
         let places = if matches!(step, ScheduleStep::Forward(_)) { &plan.forward } else { &plan.backward };
-        let [[reads, writes], [grad_reads, grad_writes]] = ios[i].touched(forward);
+        let [[reads, writes], [grad_reads, grad_writes]] = nodes[i].io.touched(forward);
         let mut acts = Slots { data: &mut self.activations, places, shapes, rows, reads, writes };
         let places = &plan.grads;
         let mut grads = Slots { data: &mut self.grads, places, shapes, rows, reads: grad_reads, writes: grad_writes };
@@ -113,7 +113,7 @@ impl ReferenceExecutor {
             param_grads: param_grads.unwrap_or_default(),
             ints: &mut self.ints,
             int_capacities,
-            declared_ints: &ios[i].ints,
+            declared_ints: &nodes[i].io.ints,
             adds: &plan.adds[i],
         };
         let start = Instant::now();
@@ -209,13 +209,13 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "io declares that it reads")]
     fn an_op_reads_only_what_it_declares() {
-        loss(|program| program.ios[1].reads.clear());
+        loss(|program| program.nodes[1].io.reads.clear());
     }
 
     #[test]
     #[cfg(debug_assertions)]
     #[should_panic(expected = "io declares that it writes")]
     fn an_op_writes_only_what_it_declares() {
-        loss(|program| program.ios[1].writes.clear());
+        loss(|program| program.nodes[1].io.writes.clear());
     }
 }

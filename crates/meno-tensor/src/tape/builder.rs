@@ -100,7 +100,8 @@ impl<O: Describe> Builder<O> {
             activations: self.activations,
             int_capacities: self.int_capacities,
             ops: self.ops,
-            ios: self.nodes.into_iter().map(|n| n.io).collect(),
+            nodes: self.nodes,
+            alias: self.alias,
             plan,
             routers: self.routers,
         }

@@ -2,7 +2,7 @@
 
 use super::op::{Describe, Dtype, Io};
 use super::outputs::Outputs;
-use super::plan::Plan;
+use super::plan::{Node, Plan, plan};
 
 /// The options that a program is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub struct Program<O> {
     pub(crate) activations: Vec<ActivationInfo>,
     pub(crate) int_capacities: Vec<usize>,
     pub(crate) ops: Vec<O>,
-    /// The activations and gradients that each op reads and writes.
-    pub(crate) ios: Vec<Io>,
+    /// The planner's view of each op.
+    pub(crate) nodes: Vec<Node>,
+    /// For each activation, the one whose gradient it shares.
+    pub(crate) alias: Vec<usize>,
     pub(crate) plan: Plan,
     pub(crate) routers: usize,
 }
@@ -44,6 +46,16 @@ impl<O: Describe> Program<O> {
     /// Returns the ops in the order of the forward pass.
     pub fn ops(&self) -> &[O] {
         &self.ops
+    }
+    /// Returns the activations and gradients that op `i` reads and writes.
+    pub(crate) fn io(&self, i: usize) -> &Io {
+        &self.nodes[i].io
+    }
+    /// Plans the memory again for other element types: `dtype` returns that of each activation.
+    pub(crate) fn plan_as(&self, dtype: impl Fn(usize) -> Dtype) -> Plan {
+        let bytes = |(i, a): (usize, &ActivationInfo)| a.cols * self.mode.rows * dtype(i).bytes();
+        let bytes: Vec<usize> = self.activations.iter().enumerate().map(bytes).collect();
+        plan(&self.nodes, &bytes, &self.alias, self.mode.train)
     }
     /// Returns the outputs before the first pass.
     pub(crate) fn outputs(&self) -> Outputs {

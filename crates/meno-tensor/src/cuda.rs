@@ -1,0 +1,85 @@
+//! The CUDA backend: NVIDIA GPUs of compute capability 8.0 or later, with nothing but the driver installed.
+//!
+//! Weights, activations and the KV cache stay in the card's memory. An op is a few kernel launches ([`mod@ops`]); the
+//! kernels are compiled ahead of time and embedded ([`mod@kernels`]). docs/gpu.md describes precision, the numerics
+//! contract and how to build the kernels.
+
+mod batch;
+mod buffer;
+mod context;
+mod driver;
+mod dtypes;
+mod executor;
+mod kernels;
+mod kv_store;
+mod log_softmax;
+mod ops;
+mod optim;
+mod product;
+mod results;
+mod weights;
+
+pub use driver::{Card, cards};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use driver::{driver_is_installed, preload_driver};
+
+use crate::backend::{self, Backend, Error, own};
+use crate::device::Device;
+use crate::kv_cache::{KvType, LayerSpec};
+use crate::log_softmax::LogSoftmax;
+use crate::ops::Program;
+use crate::optim::OptimizerConfig;
+use crate::tape::ParamLayout;
+use driver::Gpu;
+use std::sync::Arc;
+
+/// An NVIDIA GPU.
+#[derive(Clone, Debug)]
+pub struct Cuda {
+    gpu: Arc<Gpu>,
+}
+
+impl Cuda {
+    /// Opens card `number`.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if there is no such card, no driver, or if either is too old.
+    pub fn open(number: usize) -> Result<Cuda, Error> {
+        Ok(Cuda { gpu: Gpu::open(number)? })
+    }
+}
+
+impl Backend for Cuda {
+    fn device(&self) -> Device {
+        self.gpu.device()
+    }
+    fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn backend::Weights>, Error> {
+        Ok(Box::new(weights::CudaWeights::new(&self.gpu, layout)?))
+    }
+    fn buffer(&self, len: usize) -> Result<Box<dyn backend::Buffer>, Error> {
+        Ok(Box::new(buffer::CudaBuffer::new(&self.gpu, len, "a copy of the parameters")?))
+    }
+    fn executor(&self, program: Program) -> Result<Box<dyn backend::Executor>, Error> {
+        Ok(Box::new(executor::CudaExecutor::new(&self.gpu, program)?))
+    }
+    fn kv_store(
+        &self,
+        layers: &[LayerSpec],
+        kv_type: KvType,
+        pages: usize,
+    ) -> Result<Box<dyn backend::KvStore>, Error> {
+        Ok(Box::new(kv_store::CudaKvStore::new(&self.gpu, layers, kv_type, pages)?))
+    }
+    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
+        Ok(Box::new(optim::CudaOptimizer::new(&self.gpu, config, layout)?))
+    }
+    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
+        optim::gradient_norm(layout, own(grads))
+    }
+    fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
+        log_softmax::exp_row(logits, inv_temperature)
+    }
+    fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
+        log_softmax::log_softmax_row(logits, inv_temperature)
+    }
+}

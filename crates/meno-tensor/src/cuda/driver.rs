@@ -1,0 +1,477 @@
+//! NVIDIA's driver: a card, its memory, and the launch of kernels. The only file that calls the driver.
+//!
+//! All work of a card runs in one stream, in order, so that no call needs a fence. The driver reports the failure of a
+//! kernel at a later call.
+
+use super::kernels;
+use crate::device::Device;
+use crate::error::Error;
+use crate::tape::Dtype;
+use bytemuck::Pod;
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The oldest version of the driver's interface that loads the kernels: driver 580 (CUDA 13.0).
+const MIN_DRIVER: i32 = 13_000;
+/// The oldest compute capability that the kernels are compiled for (A100, RTX 30).
+const MIN_COMPUTE: (i32, i32) = (8, 0);
+/// Shared memory that a kernel may use without asking the driver.
+const DEFAULT_SHARED: u32 = 48 << 10;
+
+/// What the driver says about a card.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// Its name, e.g. "NVIDIA H100 80GB HBM3".
+    pub name: String,
+    /// Compute capability: major and minor version.
+    pub compute: (i32, i32),
+    /// Memory in bytes.
+    pub memory: usize,
+    /// Number of streaming multiprocessors.
+    pub multiprocessors: i32,
+    /// Peak bandwidth of the memory in bytes per second.
+    pub bandwidth: f64,
+    /// The version of the driver's interface, e.g. 13000 for CUDA 13.0.
+    pub driver: i32,
+}
+
+/// Returns the cards of this machine.
+///
+/// # Errors
+/// Returns the reason if there is no driver or no card.
+pub fn cards() -> Result<Vec<Card>, String> {
+    // cudarc panics if the library is missing.
+    if !driver_is_installed() {
+        return Err("NVIDIA's driver (libcuda) is not installed".into());
+    }
+    result::init().map_err(|e| message(&e))?;
+    let driver = driver_version().map_err(|e| message(&e))?;
+    let count = result::device::get_count().map_err(|e| message(&e))?;
+    (0..count).map(|ordinal| card(ordinal, driver).map_err(|e| message(&e))).collect()
+}
+
+/// Returns true if the driver's library can be loaded.
+pub(crate) fn driver_is_installed() -> bool {
+    // SAFETY: opens a library by its name and closes it.
+    unsafe { sys::is_culib_present() }
+}
+
+/// Loads a library that replaces the driver's: one with the same name that is loaded already is found first.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn preload_driver(library: &std::path::Path) {
+    let path = CString::new(library.as_os_str().as_encoded_bytes()).expect("invariant: a path has no zero byte");
+    // SAFETY: the path is a C string; the library stays loaded.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    assert!(!handle.is_null(), "{} cannot be loaded", library.display());
+}
+
+fn driver_version() -> Result<i32, DriverError> {
+    let mut version = 0;
+    // SAFETY: writes one integer.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
+    Ok(version)
+}
+
+fn card(ordinal: i32, driver: i32) -> Result<Card, DriverError> {
+    let device = result::device::get(ordinal)?;
+    // SAFETY: the device exists.
+    let get = |attribute| unsafe { result::device::get_attribute(device, attribute) };
+    let (khz, bits) = (
+        get(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
+        get(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
+    );
+    Ok(Card {
+        name: result::device::get_name(device)?,
+        compute: (
+            get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ),
+        // SAFETY: the device exists.
+        memory: unsafe { result::device::total_mem(device) }?,
+        multiprocessors: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        // Two transfers per clock.
+        bandwidth: 2.0 * khz as f64 * 1e3 * bits as f64 / 8.0,
+        driver,
+    })
+}
+
+/// Returns the driver's words for an error.
+fn message(error: &DriverError) -> String {
+    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+    text.unwrap_or_else(|_| format!("error {}", error.0 as u32))
+}
+
+/// An open card: its context, its one stream, and the kernels.
+pub(super) struct Gpu {
+    device: Device,
+    pub(super) card: Card,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    module: sys::CUmodule,
+    functions: Mutex<HashMap<String, Function>>,
+}
+
+// SAFETY: the driver's handles may be used from every thread; each call first makes the context current.
+unsafe impl Send for Gpu {}
+// SAFETY: as above; the driver locks its own state.
+unsafe impl Sync for Gpu {}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} ({})", self.device, self.card.name)
+    }
+}
+
+/// A kernel of the module.
+#[derive(Clone, Copy)]
+struct Function {
+    handle: sys::CUfunction,
+    /// Dynamic shared memory that it may use.
+    shared: u32,
+}
+
+/// The blocks and threads of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Launch {
+    /// Blocks in x and y.
+    pub(super) grid: [usize; 2],
+    /// Threads of a block.
+    pub(super) threads: u32,
+    /// Dynamic shared memory of a block in bytes.
+    pub(super) shared: usize,
+}
+
+impl Launch {
+    /// `blocks` blocks of `threads` threads.
+    pub(super) fn blocks(blocks: usize, threads: u32) -> Launch {
+        Launch { grid: [blocks, 1], threads, shared: 0 }
+    }
+    /// One thread per element, in blocks of 256.
+    pub(super) fn elements(n: usize) -> Launch {
+        Launch::blocks(n.div_ceil(256), 256)
+    }
+}
+
+/// An argument of a kernel, with the type of its C parameter.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Arg {
+    /// A pointer.
+    Pointer(u64),
+    /// An `int`.
+    Int(i32),
+    /// A `long long`.
+    Long(i64),
+    /// A `float`.
+    Float(f32),
+}
+
+impl From<u64> for Arg {
+    fn from(at: u64) -> Arg {
+        Arg::Pointer(at)
+    }
+}
+impl From<usize> for Arg {
+    fn from(n: usize) -> Arg {
+        Arg::Int(i32::try_from(n).expect("invariant: sizes of a kernel fit an int"))
+    }
+}
+impl From<i32> for Arg {
+    fn from(n: i32) -> Arg {
+        Arg::Int(n)
+    }
+}
+impl From<bool> for Arg {
+    fn from(b: bool) -> Arg {
+        Arg::Int(b.into())
+    }
+}
+impl From<f32> for Arg {
+    fn from(x: f32) -> Arg {
+        Arg::Float(x)
+    }
+}
+
+impl Arg {
+    /// A number of elements that may exceed 2^31.
+    pub(super) fn long(n: usize) -> Arg {
+        Arg::Long(n as i64)
+    }
+    fn bytes(&self) -> usize {
+        match self {
+            Arg::Pointer(_) | Arg::Long(_) => 8,
+            Arg::Int(_) | Arg::Float(_) => 4,
+        }
+    }
+    fn address(&mut self) -> *mut c_void {
+        match self {
+            Arg::Pointer(x) => (x as *mut u64).cast(),
+            Arg::Int(x) => (x as *mut i32).cast(),
+            Arg::Long(x) => (x as *mut i64).cast(),
+            Arg::Float(x) => (x as *mut f32).cast(),
+        }
+    }
+}
+
+/// The cards that this process has opened. A card stays open: a context costs a quarter of a second.
+static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
+
+impl Gpu {
+    /// Opens card `number`, or returns it if it is open.
+    pub(super) fn open(number: usize) -> Result<Arc<Gpu>, Error> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = Device::Cuda(number);
+        if let Some(gpu) = open.iter().find(|gpu| gpu.device == device) {
+            return Ok(gpu.clone());
+        }
+        let unavailable = |reason: String| Error::Unavailable { device, reason };
+        let cards = cards().map_err(unavailable)?;
+        let count = cards.len();
+        let card = cards.into_iter().nth(number);
+        let card = card.ok_or_else(|| unavailable(format!("this machine has {count} card(s), numbered from 0")))?;
+        check_card(&card).map_err(unavailable)?;
+        let gpu = Arc::new(Gpu::start(number, card).map_err(|e| unavailable(message(&e)))?);
+        open.push(gpu.clone());
+        Ok(gpu)
+    }
+
+    fn start(number: usize, card: Card) -> Result<Gpu, DriverError> {
+        let handle = result::device::get(number as i32)?;
+        // SAFETY: the device exists; its primary context stays retained until the process ends.
+        let context = unsafe { result::primary_ctx::retain(handle) }?;
+        // SAFETY: the context is valid.
+        unsafe { result::ctx::set_current(context) }?;
+        let stream = result::stream::create(result::stream::StreamKind::Default)?;
+        // SAFETY: the image is a complete fat binary, aligned for its header.
+        let module = unsafe { result::module::load_data(kernels::image().as_ptr().cast()) }?;
+        Ok(Gpu { device: Device::Cuda(number), card, context, stream, module, functions: Mutex::default() })
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Makes this card's context current on this thread, for the calls that follow.
+    fn bind(&self) -> Result<(), Error> {
+        // SAFETY: the context stays retained.
+        self.checked("cuCtxSetCurrent", unsafe { result::ctx::set_current(self.context) })
+    }
+
+    fn checked<T>(&self, call: &'static str, result: Result<T, DriverError>) -> Result<T, Error> {
+        result.map_err(|e| Error::Driver { device: self.device, call, reason: message(&e) })
+    }
+
+    /// Waits until all work is done.
+    pub(super) fn synchronize(&self) -> Result<(), Error> {
+        self.bind()?;
+        // SAFETY: the stream exists.
+        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
+    }
+
+    /// Returns the free memory in bytes.
+    pub(super) fn free_memory(&self) -> Result<usize, Error> {
+        self.bind()?;
+        Ok(self.checked("cuMemGetInfo", result::mem_get_info())?.0)
+    }
+
+    /// Allocates memory, filled with zeros.
+    pub(super) fn zeroed(self: &Arc<Self>, bytes: usize, what: &'static str) -> Result<Memory, Error> {
+        let memory = self.allocate(bytes, what)?;
+        memory.fill(0, 0..bytes)?;
+        Ok(memory)
+    }
+
+    /// Allocates memory with undefined content.
+    pub(super) fn allocate(self: &Arc<Self>, bytes: usize, what: &'static str) -> Result<Memory, Error> {
+        self.bind()?;
+        // Kernels that read 16 bytes at a time may touch the last whole 16 bytes.
+        let padded = bytes.max(1).next_multiple_of(256);
+        // SAFETY: the size is not zero.
+        match unsafe { result::malloc_sync(padded) } {
+            Ok(at) => Ok(Memory { gpu: self.clone(), at, bytes: padded }),
+            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                let free = self.free_memory().ok();
+                Err(Error::OutOfMemory { device: self.device, bytes, free, what })
+            }
+            Err(e) => self.checked("cuMemAlloc", Err(e)),
+        }
+    }
+
+    /// Copies values from the host to an address in memory of this card.
+    pub(super) fn write<T: Pod>(&self, at: u64, values: &[T]) -> Result<(), Error> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the driver checks the address, and the call returns after the values are copied.
+        self.checked("cuMemcpyHtoD", unsafe { result::memcpy_htod_sync(at, values) })
+    }
+
+    /// Copies values to the host from an address in memory of this card, after all earlier work.
+    pub(super) fn read<T: Pod>(&self, at: u64, values: &mut [T]) -> Result<(), Error> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.synchronize()?;
+        // SAFETY: the driver checks the address; all bytes are valid values of a Pod type.
+        self.checked("cuMemcpyDtoH", unsafe { result::memcpy_dtoh_sync(values, at) })
+    }
+
+    /// Runs a kernel after all earlier work.
+    pub(super) fn launch(&self, name: &str, launch: Launch, args: &mut [Arg]) -> Result<(), Error> {
+        let [x, y] = launch.grid;
+        if x == 0 || y == 0 {
+            return Ok(()); // no rows
+        }
+        self.bind()?;
+        let shared = u32::try_from(launch.shared).expect("invariant: shared memory fits a block");
+        let function = self.function(name, shared)?;
+        if cfg!(debug_assertions) {
+            self.check_args(name, function, args);
+        }
+        let grid = [x, y].map(|n| u32::try_from(n).expect("invariant: a grid fits 32 bits")).into();
+        let mut params: Vec<*mut c_void> = args.iter_mut().map(Arg::address).collect();
+        let (grid, block): ((u32, u32), _) = (grid, (launch.threads, 1, 1));
+        // SAFETY: the arguments have the types of the kernel's parameters (checked in debug builds), and their
+        // pointers are to memory of this card that outlives the work of the stream.
+        let result = unsafe {
+            result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream, &mut params)
+        };
+        self.checked("cuLaunchKernel", result)
+    }
+
+    /// Returns a kernel that may use `shared` bytes of dynamic shared memory.
+    fn function(&self, name: &str, shared: u32) -> Result<Function, Error> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let function = match functions.get(name) {
+            Some(&function) => function,
+            None => {
+                let c_name = CString::new(name).expect("invariant: a kernel's name has no zero byte");
+                // SAFETY: the module is loaded.
+                let handle = unsafe { result::module::get_function(self.module, c_name) };
+                let handle = handle.unwrap_or_else(|e| panic!("invariant: kernel {name} exists: {}", message(&e)));
+                functions.insert(name.into(), Function { handle, shared: DEFAULT_SHARED });
+                Function { handle, shared: DEFAULT_SHARED }
+            }
+        };
+        if shared <= function.shared {
+            return Ok(function);
+        }
+        let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function exists.
+        let result = unsafe { result::function::set_function_attribute(function.handle, attribute, shared as i32) };
+        self.checked("cuFuncSetAttribute", result)?;
+        let function = Function { shared, ..function };
+        functions.insert(name.into(), function);
+        Ok(function)
+    }
+
+    /// Panics unless the arguments have the sizes of the kernel's parameters.
+    fn check_args(&self, name: &str, function: Function, args: &[Arg]) {
+        for index in 0..=args.len() {
+            let (mut offset, mut size) = (0, 0);
+            // SAFETY: the function exists; the call writes two integers.
+            let found = unsafe { sys::cuFuncGetParamInfo(function.handle, index, &mut offset, &mut size) };
+            let size = found.result().ok().map(|()| size);
+            let expected = args.get(index).map(Arg::bytes);
+            assert!(size == expected, "invariant: parameter {index} of {name} has {size:?} bytes, not {expected:?}");
+        }
+    }
+}
+
+/// Returns why a card cannot be used.
+fn check_card(card: &Card) -> Result<(), String> {
+    if card.driver < MIN_DRIVER {
+        let version = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
+        let (has, needs) = (version(card.driver), version(MIN_DRIVER));
+        return Err(format!(
+            "its driver supports CUDA {has}, Meno needs {needs} or later (driver 580): update the driver"
+        ));
+    }
+    if card.compute < MIN_COMPUTE {
+        let (major, minor) = card.compute;
+        return Err(format!("{} has compute capability {major}.{minor}, Meno needs 8.0 or later", card.name));
+    }
+    Ok(())
+}
+
+/// Memory of a card. Dropping it frees it.
+pub(super) struct Memory {
+    gpu: Arc<Gpu>,
+    at: u64,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+    /// Returns its address.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+    /// Returns its size in bytes, a multiple of 256.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+    fn check(&self, range: &std::ops::Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.bytes, "invariant: {range:?} within {}", self.bytes);
+    }
+    /// Copies values from the host to byte `offset`.
+    pub(super) fn write<T: Pod>(&self, offset: usize, values: &[T]) -> Result<(), Error> {
+        self.check(&(offset..offset + size_of_val(values)));
+        self.gpu.write(self.at + offset as u64, values)
+    }
+    /// Copies values to the host from byte `offset`, after all earlier work.
+    pub(super) fn read<T: Pod>(&self, offset: usize, values: &mut [T]) -> Result<(), Error> {
+        self.check(&(offset..offset + size_of_val(values)));
+        self.gpu.read(self.at + offset as u64, values)
+    }
+    /// Copies the first `bytes` bytes of `from`.
+    pub(super) fn copy_from(&self, from: &Memory, bytes: usize) -> Result<(), Error> {
+        self.copy_within(from, 0, 0, bytes)
+    }
+    /// Copies `bytes` bytes from byte `start` of `from` to byte `to`.
+    pub(super) fn copy_within(&self, from: &Memory, start: usize, to: usize, bytes: usize) -> Result<(), Error> {
+        self.check(&(to..to + bytes));
+        from.check(&(start..start + bytes));
+        self.gpu.bind()?;
+        let (to, from) = (self.at + to as u64, from.at + start as u64);
+        // SAFETY: both ranges lie within memory of this card.
+        let result = unsafe { result::memcpy_dtod_async(to, from, bytes, self.gpu.stream) };
+        self.gpu.checked("cuMemcpyDtoDAsync", result)
+    }
+    /// Sets a range of bytes.
+    pub(super) fn fill(&self, byte: u8, range: std::ops::Range<usize>) -> Result<(), Error> {
+        self.check(&range);
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.gpu.bind()?;
+        let at = self.at + range.start as u64;
+        // SAFETY: the range lies within this memory.
+        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream) };
+        self.gpu.checked("cuMemsetD8Async", result)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // A failure means that the context is lost, and the memory with it.
+        if self.gpu.bind().is_ok() {
+            // SAFETY: the memory was allocated by `allocate` and is freed once; the driver waits for work that uses it.
+            _ = unsafe { result::free_sync(self.at) };
+        }
+    }
+}
+
+/// The suffix of kernels for an element type.
+pub(super) fn suffix(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F32 => "f32",
+        Dtype::Bf16 => "bf16",
+    }
+}

@@ -1,0 +1,230 @@
+//! Runs a program on the card, with activations at the places of its memory plan.
+//!
+//! The first pass in a precision plans the memory for its element types ([`dtypes`]) and allocates it.
+
+use super::batch::{Cache, CudaBatch};
+use super::buffer::CudaBuffer;
+use super::context::{Ctx, Scratch, Slots, Tensor};
+use super::driver::{Gpu, Memory};
+use super::dtypes::dtypes;
+use super::kv_store::CudaKvStore;
+use super::ops::kernels;
+use super::results::Results;
+use super::weights::CudaWeights;
+use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
+use crate::kv_cache::KvCache;
+use crate::ops::Program;
+use crate::precision::Precision;
+use crate::tape::{Activation, Dtype, Losses, Outputs, Plan, ScheduleStep};
+use half::bf16;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The memory of a program for one precision.
+struct Planned {
+    precision: Precision,
+    dtypes: Vec<Dtype>,
+    plan: Plan,
+    activations: Memory,
+    grads: Memory,
+}
+
+impl Planned {
+    fn new(gpu: &Arc<Gpu>, program: &Program, precision: Precision) -> Result<Self, Error> {
+        let dtypes = dtypes(program, precision);
+        let plan = program.plan_as(|act| dtypes[act]);
+        let activations = gpu.allocate(plan.activation_bytes, "activations")?;
+        let grads = gpu.allocate(plan.grad_bytes, "gradients of activations")?;
+        Ok(Planned { precision, dtypes, plan, activations, grads })
+    }
+}
+
+/// A program with its memory.
+pub(super) struct CudaExecutor {
+    gpu: Arc<Gpu>,
+    program: Program,
+    planned: Option<Planned>,
+    ints: Vec<Memory>,
+    batch: CudaBatch,
+    scratch: Scratch,
+    results: Results,
+    out: Outputs,
+    profile: Option<Profile>,
+}
+
+impl CudaExecutor {
+    pub(super) fn new(gpu: &Arc<Gpu>, program: Program) -> Result<Self, Error> {
+        program.check_f32(gpu.device())?;
+        let ints = program.int_capacities.iter();
+        let ints = ints.map(|&capacity| gpu.allocate(capacity * size_of::<u32>(), "integers of ops"));
+        Ok(CudaExecutor {
+            ints: ints.collect::<Result<_, _>>()?,
+            planned: None,
+            batch: CudaBatch::new(gpu, program.mode.rows)?,
+            scratch: Scratch::new(gpu),
+            results: Results::new(gpu),
+            out: program.outputs(),
+            profile: None,
+            gpu: gpu.clone(),
+            program,
+        })
+    }
+
+    /// Plans and allocates the memory, unless the last pass had this precision too.
+    fn prepare(&mut self, precision: Precision) -> Result<(), Error> {
+        if self.planned.as_ref().is_none_or(|planned| planned.precision != precision) {
+            self.planned = None; // frees the memory before the new memory is allocated
+            self.planned = Some(Planned::new(&self.gpu, &self.program, precision)?);
+        }
+        if cfg!(debug_assertions)
+            && let Some(planned) = &self.planned
+        {
+            // The results of an earlier pass must not be read.
+            for memory in [&planned.activations, &planned.grads] {
+                memory.fill(0xff, 0..memory.bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the forward pass, and the backward pass if there are `param_grads`.
+    fn run(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+        param_grads: Option<&CudaBuffer>,
+    ) -> Result<(), Error> {
+        let (rows, most) = (pass.batch.len(), self.program.mode.rows);
+        assert!(rows <= most, "invariant: {rows} rows fit {most}");
+        weights.prepare(pass.precision)?;
+        let weights: &CudaWeights = own_mut(weights);
+        self.prepare(pass.precision)?;
+        self.results.clear();
+        self.out.losses = Losses::default();
+        let cache = match cache {
+            None => None,
+            Some(cache) => {
+                let (table, store) = cache.for_batch(pass.batch)?;
+                Some(Cache { table, store: own_mut::<CudaKvStore>(store) })
+            }
+        };
+        self.batch.write(pass.batch, cache.as_ref().map(|cache| cache.table))?;
+        let steps = self.planned.as_ref().map_or(0, |planned| planned.plan.schedule.len());
+        for at in 0..steps {
+            let planned = self.planned.as_ref().expect("invariant: prepared above");
+            let step = planned.plan.schedule[at];
+            if param_grads.is_none() && !matches!(step, ScheduleStep::Forward(_)) {
+                break;
+            }
+            self.run_step(step, weights, pass, cache.as_ref(), param_grads)?;
+        }
+        self.results.fetch(&mut self.out)
+    }
+
+    fn run_step(
+        &mut self,
+        step: ScheduleStep,
+        weights: &CudaWeights,
+        pass: Pass,
+        cache: Option<&Cache>,
+        param_grads: Option<&CudaBuffer>,
+    ) -> Result<(), Error> {
+        let (ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) | ScheduleStep::Backward(i)) = step;
+        let forward = !matches!(step, ScheduleStep::Backward(_));
+        let Program { ops, activations: shapes, .. } = &self.program;
+        let io = self.program.io(i);
+        let Planned { dtypes, plan, activations, grads, .. } =
+            self.planned.as_ref().expect("invariant: a pass is prepared");
+        let places = if matches!(step, ScheduleStep::Forward(_)) { &plan.forward } else { &plan.backward };
+        let [values, gradients] = io.touched(forward);
+        let acts = Slots { memory: activations, places, shapes, dtypes, declared: values };
+        let grads = Slots { memory: grads, places: &plan.grads, shapes, dtypes, declared: gradients };
+        if cfg!(debug_assertions) && !forward {
+            // If an op adds where it is the first to write, NaN spreads.
+            for &act in gradients[1].iter().filter(|act| !plan.adds[i].contains(act)) {
+                grads.poison(act)?;
+            }
+        }
+        self.scratch.reset();
+        let mut ctx = Ctx {
+            gpu: &self.gpu,
+            weights,
+            batch: pass.batch,
+            on_card: &self.batch,
+            rows: pass.batch.len(),
+            precision: pass.precision,
+            train: param_grads.is_some(),
+            cache,
+            out: &mut self.out,
+            results: &mut self.results,
+            objective: pass.objective,
+            acts,
+            grads,
+            param_grads,
+            ints: &self.ints,
+            declared_ints: &io.ints,
+            adds: &plan.adds[i],
+            scratch: &mut self.scratch,
+        };
+        let start = Instant::now();
+        match forward {
+            true => kernels(&ops[i]).forward(&mut ctx)?,
+            false => kernels(&ops[i]).backward(&mut ctx)?,
+        }
+        if let Some(profile) = &mut self.profile {
+            self.gpu.synchronize()?;
+            let time = &mut profile.ops[i];
+            *(if forward { &mut time.forward } else { &mut time.backward }) += start.elapsed().as_secs_f64();
+        }
+        Ok(())
+    }
+}
+
+impl Executor for CudaExecutor {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+    fn forward(
+        &mut self,
+        weights: &mut dyn Weights,
+        pass: Pass,
+        cache: Option<&mut KvCache>,
+    ) -> Result<&Outputs, Error> {
+        self.run(weights, pass, cache, None)?;
+        Ok(&self.out)
+    }
+    fn step(&mut self, weights: &mut dyn Weights, pass: Pass, grads: &mut dyn Buffer) -> Result<&Outputs, Error> {
+        assert!(self.program.mode.train, "invariant: the program was built for training");
+        self.run(weights, pass, None, Some(own_mut::<CudaBuffer>(grads)))?;
+        Ok(&self.out)
+    }
+    fn outputs(&self) -> &Outputs {
+        &self.out
+    }
+    fn bytes(&self) -> usize {
+        let planned = self.planned.as_ref().map_or(0, |p| p.activations.bytes() + p.grads.bytes());
+        planned + self.scratch.bytes()
+    }
+    fn start_profile(&mut self) {
+        self.profile = Some(Profile::new(&self.program));
+    }
+    fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+    fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error> {
+        let planned = self.planned.as_ref().expect("invariant: a pass ran");
+        let (i, place) = (activation.index(), planned.plan.forward[activation.index()].start);
+        let x = Tensor::new(0, planned.dtypes[i], self.program.activations[i].cols);
+        let mut values = vec![0f32; rows * x.cols];
+        match x.dtype {
+            Dtype::F32 => planned.activations.read(place, &mut values)?,
+            Dtype::Bf16 => {
+                let mut rounded = vec![bf16::ZERO; values.len()];
+                planned.activations.read(place, &mut rounded)?;
+                values.iter_mut().zip(rounded).for_each(|(value, x)| *value = x.to_f32());
+            }
+        }
+        Ok(values)
+    }
+}

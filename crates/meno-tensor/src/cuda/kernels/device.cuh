@@ -1,0 +1,142 @@
+// The common ground of all kernels: the names they use for what CUDA C++ lacks or spells differently for each
+// compiler. Under nvcc they are PTX; the emulator (dev/cuda/emulator) has a model of each in emulator.h.
+#pragma once
+
+#ifdef MENO_EMULATOR
+#include "emulator.h"
+#else
+
+#include <cstdint>
+#include <cuda.h>
+#include <cuda_bf16.h>
+
+// Defines an entry point: KERNEL(256, scale_f32)(float* y, int n) { ... }. `threads` is the largest block.
+// The word stands at the start of a line, where the emulator's build script looks for it.
+#define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name
+
+// Declares `unsigned char* name`, the dynamic shared memory of the block.
+#define SHARED_MEMORY(name)                                             \
+    extern __shared__ __align__(1024) unsigned char meno_shared_memory[]; \
+    unsigned char* name = meno_shared_memory
+
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
+typedef __nv_bfloat16 bf16;
+
+// ---- conversions, round to nearest even
+
+__device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ float to_float(bf16 value) { return __bfloat162float(value); }
+
+template <class T> __device__ __forceinline__ T from_float(float value);
+template <> __device__ __forceinline__ float from_float<float>(float value) { return value; }
+template <> __device__ __forceinline__ bf16 from_float<bf16>(float value) { return __float2bfloat16_rn(value); }
+
+// Two bf16 in 32 bits, `low` in the lower half (at the lower address).
+__device__ __forceinline__ uint32_t pack2(float low, float high) {
+    uint32_t pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+}
+__device__ __forceinline__ float unpack_low(uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ __forceinline__ float unpack_high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+// 2^value and log2(value), approximate; subnormal numbers count as zero.
+__device__ __forceinline__ float ex2(float value) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value));
+    return result;
+}
+__device__ __forceinline__ float lg2(float value) {
+    float result;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value));
+    return result;
+}
+
+// ---- shared memory
+
+// The address of shared memory as the instructions below take it.
+__device__ __forceinline__ uint32_t smem_u32(const void* pointer) {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// Byte offset of 16-byte chunk `chunk` of row `row` in a tile of 128-byte rows with the 128-byte swizzle.
+__device__ __forceinline__ uint32_t swz(uint32_t row, uint32_t chunk) {
+    return row * 128 + ((chunk ^ (row & 7)) << 4);
+}
+
+// A barrier of `threads` threads of the block (a multiple of 32); `arrive` counts without waiting.
+__device__ __forceinline__ void named_bar(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void named_bar_arrive(int id, int threads) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// ---- asynchronous copies from global to shared memory: `size` bytes are copied, the rest of the 16 (8, 4) is zero
+
+__device__ __forceinline__ void cp_async16(uint32_t destination, const void* source, int size = 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(size) : "memory");
+}
+__device__ __forceinline__ void cp_async8(uint32_t destination, const void* source, int size = 8) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(destination), "l"(source), "r"(size) : "memory");
+}
+__device__ __forceinline__ void cp_async4(uint32_t destination, const void* source, int size = 4) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(destination), "l"(source), "r"(size) : "memory");
+}
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most N of this thread's committed groups are unfinished.
+template <int N> __device__ __forceinline__ void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// ---- 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8
+
+__device__ __forceinline__ void ldsm4(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void ldsm4t(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void ldsm2(uint32_t (&r)[2], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void ldsm2t(uint32_t (&r)[2], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+}
+// From compute capability 9.0.
+__device__ __forceinline__ void stsm4(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r0), "r"(r1),
+                 "r"(r2), "r"(r3)
+                 : "memory");
+}
+__device__ __forceinline__ void stsm4t(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r0),
+                 "r"(r1), "r"(r2), "r"(r3)
+                 : "memory");
+}
+
+// d += a b for a 16x16 (row-major fragments), b 16x8 (column-major), bf16 to f32.
+__device__ __forceinline__ void mma16816(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                         uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},"
+                 "{%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+#endif  // MENO_EMULATOR

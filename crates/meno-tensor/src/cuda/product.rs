@@ -1,0 +1,104 @@
+//! Matrix products on the card.
+//!
+//! Contract: an element is a chain over k in ascending order, whatever the other rows and the tile. In bf16 the chain
+//! advances by 16 products at a time, as the tensor cores do.
+
+use super::context::{Ctx, Tensor};
+use super::driver::Launch;
+use crate::backend::Error;
+use crate::precision::Precision;
+
+/// A factor of a product: a matrix, or its transpose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor {
+    matrix: Tensor,
+    transposed: bool,
+}
+
+impl Factor {
+    /// The matrix as it is stored.
+    pub(super) fn plain(matrix: Tensor) -> Factor {
+        Factor { matrix, transposed: false }
+    }
+    /// The transpose of the stored matrix.
+    pub(super) fn transposed(matrix: Tensor) -> Factor {
+        Factor { matrix, transposed: true }
+    }
+    /// Returns the distance in elements from one row to the next, and from one column to the next.
+    fn strides(self) -> [usize; 2] {
+        if self.transposed { [1, self.matrix.ld] } else { [self.matrix.ld, 1] }
+    }
+}
+
+/// y = a · b + bias + residual; or y += a · b.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product {
+    /// `[m, k]`.
+    pub(super) a: Factor,
+    /// `[k, n]`.
+    pub(super) b: Factor,
+    /// `[m, n]`.
+    pub(super) y: Tensor,
+    /// m, n and k.
+    pub(super) shape: [usize; 3],
+    /// The type that the factors are rounded to.
+    pub(super) precision: Precision,
+    /// `[n]` in f32, or null.
+    pub(super) bias: u64,
+    /// `[m, n]` in f32 with the row distance of y, or null.
+    pub(super) residual: u64,
+    /// True if the product is added to y.
+    pub(super) add: bool,
+}
+
+impl Product {
+    /// y = x · wᵀ, for `rows` rows of x: a linear layer.
+    pub(super) fn forward(ctx: &Ctx, x: Tensor, w: Tensor, y: Tensor) -> Product {
+        let shape = [ctx.rows, y.cols, x.cols];
+        let (a, b) = (Factor::plain(x), Factor::transposed(w));
+        Product { a, b, y, shape, precision: ctx.precision, bias: 0, residual: 0, add: false }
+    }
+    /// dx = dy · w, the gradient of a linear layer's input. The second value says whether to add to dx.
+    pub(super) fn input_gradient(ctx: &Ctx, dy: Tensor, w: Tensor, (dx, add): (Tensor, bool)) -> Product {
+        let shape = [ctx.rows, dx.cols, dy.cols];
+        let (a, b) = (Factor::plain(dy), Factor::plain(w));
+        Product { a, b, y: dx, shape, precision: ctx.precision, bias: 0, residual: 0, add }
+    }
+    /// dw += dyᵀ · x, the gradient of a linear layer's weight.
+    pub(super) fn weight_gradient(ctx: &Ctx, dy: Tensor, x: Tensor, dw: Tensor) -> Product {
+        let shape = [dy.cols, x.cols, ctx.rows];
+        let (a, b) = (Factor::transposed(dy), Factor::plain(x));
+        Product { a, b, y: dw, shape, precision: ctx.precision, bias: 0, residual: 0, add: true }
+    }
+    /// Returns the product with another number of rows.
+    pub(super) fn rows(self, rows: usize) -> Product {
+        let [_, n, k] = self.shape;
+        Product { shape: [rows, n, k], ..self }
+    }
+
+    /// Runs the product.
+    pub(super) fn run(self, ctx: &Ctx) -> Result<(), Error> {
+        let Product { a, b, y, shape: [m, n, k], precision, bias, residual, add } = self;
+        let ([a_row, a_col], [b_row, b_col]) = (a.strides(), b.strides());
+        let (a, b, round) = (a.matrix, b.matrix, precision == Precision::Bf16);
+        let name = format!("product_{}_{}_{}", a.suffix(), b.suffix(), y.suffix());
+        let args = [
+            y.into(),
+            a.into(),
+            b.into(),
+            m.into(),
+            n.into(),
+            k.into(),
+            a_row.into(),
+            a_col.into(),
+            b_row.into(),
+            b_col.into(),
+            y.ld.into(),
+            bias.into(),
+            residual.into(),
+            add.into(),
+            round.into(),
+        ];
+        ctx.launch(&name, Launch::elements(m * n), args)
+    }
+}

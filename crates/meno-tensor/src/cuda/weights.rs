@@ -1,0 +1,179 @@
+//! Weights on the card: f32 values, a copy of them in bf16 for products, and dense bf16 matrices for quantized
+//! parameters.
+//!
+//! A quantized parameter keeps its blocks in the host's memory for the look-up of rows ([`CudaWeights::rows`]); its
+//! matrix is the dequantized values, rounded to bf16.
+
+use super::buffer::CudaBuffer;
+use super::driver::{Arg, Gpu, Launch, Memory};
+use crate::backend::{Buffer, Error, Weights, own_mut};
+use crate::precision::Precision;
+use crate::quant::{GgmlType, dequant};
+use crate::tape::{Dtype, Param, ParamInfo, ParamLayout};
+use half::bf16;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A quantized parameter.
+struct Quantized {
+    dtype: GgmlType,
+    row_bytes: usize,
+    /// The blocks, row after row, on the host.
+    blocks: Vec<u8>,
+    /// `[rows, cols]` in bf16, on the card.
+    matrix: Memory,
+}
+
+/// All parameters of a network.
+pub(super) struct CudaWeights {
+    gpu: Arc<Gpu>,
+    layout: Arc<ParamLayout>,
+    values: CudaBuffer,
+    /// The values rounded to bf16, once a pass needs them.
+    rounded: Option<Memory>,
+    /// True if `rounded` has the current values.
+    current: bool,
+    /// Quantized parameters, indexed by parameter.
+    quantized: Vec<Option<Quantized>>,
+}
+
+impl CudaWeights {
+    pub(super) fn new(gpu: &Arc<Gpu>, layout: Arc<ParamLayout>) -> Result<Self, Error> {
+        let values = CudaBuffer::new(gpu, layout.total(), "the weights")?;
+        let quantized = layout.iter().map(|_| None).collect();
+        Ok(CudaWeights { gpu: gpu.clone(), layout, values, rounded: None, current: false, quantized })
+    }
+
+    /// Returns the f32 values of all parameters.
+    pub(super) fn values(&self) -> &CudaBuffer {
+        &self.values
+    }
+
+    /// Returns the f32 values, which the caller changes.
+    pub(super) fn values_mut(&mut self) -> &mut CudaBuffer {
+        self.current = false;
+        &mut self.values
+    }
+
+    /// Returns name, shape and place of `p`.
+    pub(super) fn layout_of(&self, p: Param) -> &ParamInfo {
+        self.layout.info(p)
+    }
+
+    /// Returns the address of the f32 values of `p`.
+    pub(super) fn at(&self, p: Param) -> u64 {
+        self.assert_plain(p);
+        self.values.at(self.layout.info(p).range().start)
+    }
+
+    /// Returns the address and the type of the matrix `p` for products in `precision`.
+    pub(super) fn matrix(&self, p: Param, precision: Precision) -> (u64, Dtype) {
+        if let Some(quantized) = self.quantized(p) {
+            return (quantized.matrix.at(), Dtype::Bf16);
+        }
+        match precision {
+            Precision::F32 => (self.at(p), Dtype::F32),
+            Precision::Bf16 => {
+                let rounded = self.rounded.as_ref().filter(|_| self.current);
+                let rounded = rounded.expect("invariant: prepare ran before the pass");
+                let start = self.layout.info(p).range().start;
+                (rounded.at() + (start * size_of::<bf16>()) as u64, Dtype::Bf16)
+            }
+        }
+    }
+
+    /// Returns rows of a quantized table, dequantized; `None` if `p` is not quantized.
+    pub(super) fn rows(&self, p: Param, rows: impl Iterator<Item = usize>) -> Option<Vec<f32>> {
+        let quantized = self.quantized(p)?;
+        let [_, cols] = self.layout.info(p).matrix_shape();
+        let mut values = Vec::new();
+        for row in rows {
+            let start = values.len();
+            values.resize(start + cols, 0.0);
+            let blocks = &quantized.blocks[row * quantized.row_bytes..][..quantized.row_bytes];
+            dequant::dequantize(quantized.dtype, blocks, &mut values[start..]);
+        }
+        Some(values)
+    }
+
+    fn quantized(&self, p: Param) -> Option<&Quantized> {
+        let name = &self.layout.info(p).name;
+        let quantized = self.quantized[p.index()].as_ref();
+        assert!(quantized.is_some() == self.layout.is_quantized(p), "invariant: {name} has its blocks");
+        quantized
+    }
+
+    fn assert_plain(&self, p: Param) {
+        assert!(!self.layout.is_quantized(p), "invariant: {} has no f32 values", self.layout.info(p).name);
+    }
+}
+
+impl Weights for CudaWeights {
+    fn layout(&self) -> &Arc<ParamLayout> {
+        &self.layout
+    }
+    fn read(&self, p: Param) -> Result<Cow<'_, [f32]>, Error> {
+        self.assert_plain(p);
+        self.values.read(self.layout.info(p).range())
+    }
+    fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
+        let range = self.layout.info(p).range();
+        self.values_mut().update(range, f)
+    }
+    fn write_quantized(
+        &mut self,
+        p: Param,
+        dtype: GgmlType,
+        blocks: &[u8],
+        source: &(dyn Fn(usize) -> usize + Sync),
+    ) -> Result<(), Error> {
+        assert!(self.layout.is_quantized(p), "invariant: {} was marked as quantized", self.layout.info(p).name);
+        let [rows, cols] = self.layout.info(p).matrix_shape();
+        assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
+        let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();
+        assert!(blocks.len() == rows * row_bytes, "invariant: {rows} rows of {row_bytes} bytes");
+        let matrix = self.gpu.allocate(rows * cols * size_of::<bf16>(), "quantized weights")?;
+        let mut sorted = Vec::with_capacity(blocks.len());
+        let (mut row, mut rounded) = (vec![0.0; cols], Vec::with_capacity(rows * cols));
+        for r in 0..rows {
+            let blocks = &blocks[source(r) * row_bytes..][..row_bytes];
+            sorted.extend_from_slice(blocks);
+            dequant::dequantize(dtype, blocks, &mut row);
+            rounded.extend(row.iter().map(|&x| bf16::from_f32(x)));
+        }
+        matrix.write(0, &rounded)?;
+        self.quantized[p.index()] = Some(Quantized { dtype, row_bytes, blocks: sorted, matrix });
+        Ok(())
+    }
+    fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {
+        self.values.read(0..self.layout.total())
+    }
+    fn snapshot(&self, to: &mut dyn Buffer) -> Result<(), Error> {
+        let to: &mut CudaBuffer = own_mut(to);
+        to.memory.copy_from(&self.values.memory, self.bytes())
+    }
+    fn swap(&mut self, with: &mut dyn Buffer) -> Result<(), Error> {
+        std::mem::swap(&mut self.values_mut().memory, &mut own_mut::<CudaBuffer>(with).memory);
+        Ok(())
+    }
+    fn prepare(&mut self, precision: Precision) -> Result<(), Error> {
+        if precision == Precision::F32 || self.current {
+            return Ok(());
+        }
+        let n = self.layout.total();
+        if self.rounded.is_none() {
+            self.rounded = Some(self.gpu.allocate(n * size_of::<bf16>(), "the weights in bf16")?);
+        }
+        let rounded = self.rounded.as_ref().expect("invariant: allocated above");
+        let args = &mut [rounded.at().into(), self.values.at(0).into(), Arg::long(n)];
+        self.gpu.launch("round_bf16", Launch::elements(n), args)?;
+        self.current = true;
+        Ok(())
+    }
+    fn bytes(&self) -> usize {
+        self.layout.total() * size_of::<f32>()
+    }
+    fn quantized_bytes(&self) -> usize {
+        self.quantized.iter().flatten().map(|q| q.matrix.bytes()).sum()
+    }
+}

@@ -1,0 +1,39 @@
+//! The emulated card: NVIDIA's driver library replaced by one that runs the kernels on the CPU (`dev/cuda/emulator`).
+//! With it, every test of devices covers the CUDA backend on machines without a card.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Builds and loads the emulator, once in a process. Does nothing on a machine with a driver, without the emulator's
+/// sources (a packaged crate), without a C++ compiler, or if `MENO_EMULATOR=0`.
+pub fn load() {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        if std::env::var_os("MENO_EMULATOR").is_some_and(|v| v == "0") || crate::cuda::driver_is_installed() {
+            return;
+        }
+        match build() {
+            Some(library) => crate::cuda::preload_driver(&library),
+            None => eprintln!("skipped: no CUDA device"),
+        }
+    });
+}
+
+/// Builds the emulator beside the test programs; returns the library. `None` if it cannot be built here.
+///
+/// # Panics
+/// Panics if the emulator or a kernel does not compile.
+pub fn build() -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/cuda/emulator/build.sh");
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let has_compiler = Command::new(&compiler).arg("--version").output().is_ok_and(|out| out.status.success());
+    if !script.exists() || !has_compiler {
+        return None;
+    }
+    let program = std::env::current_exe().expect("a test program has a path");
+    let out = program.parent().expect("a program lies in a directory").join("emulator");
+    let built = Command::new("bash").arg(&script).arg(&out).output().expect("bash starts");
+    assert!(built.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&built.stderr));
+    Some(out.join("libcuda.so"))
+}
