@@ -1,0 +1,20 @@
+// What the environment variables MENO_EMULATOR_... ask for (README.md describes them).
+#pragma once
+#include <cstddef>
+
+namespace emulator {
+
+struct Settings {
+    int devices = 1;
+    size_t memory = size_t(4) << 30;
+    int driver = 13000;
+    int compute = 90;
+    long lose_after = -1;  // negative: never
+    bool trace = false;
+    bool lazy = true;
+};
+
+extern Settings settings;
+void read_settings();
+
+}  // namespace emulator
