@@ -91,7 +91,8 @@ namespace emulator {
 template <class T> T clamp_to_integer(double value) {
     constexpr T lowest = T(1) << (T(-1) < T(0) ? sizeof(T) * 8 - 1 : 0);
     constexpr bool is_signed = T(-1) < T(0);
-    constexpr double limit = is_signed ? double(1ull << (sizeof(T) * 8 - 1)) : 2.0 * double(1ull << (sizeof(T) * 8 - 1));
+    constexpr double half = double(1ull << (sizeof(T) * 8 - 1));
+    constexpr double limit = is_signed ? half : 2 * half;
     if (isnan(value)) return 0;
     if (value >= limit) return is_signed ? T(~lowest) : T(~T(0));
     if (value < (is_signed ? -limit : 0.0)) return is_signed ? lowest : T(0);

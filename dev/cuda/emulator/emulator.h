@@ -13,8 +13,10 @@
 #include "arithmetic.h"
 #include "block.h"
 #include "tensor.h"
+#include "transfer.h"
 #include "vector_types.h"
 #include "warp.h"
+#include "wgmma.h"
 
 #define __device__
 #define __host__

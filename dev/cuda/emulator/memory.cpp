@@ -30,9 +30,10 @@ struct Range {
     size_t bytes;
 };
 
-std::map<uintptr_t, Allocation> allocations;
-std::map<uintptr_t, size_t> freed;  // for reports: start and size of ranges in quarantine
-std::deque<std::pair<uintptr_t, Range>> quarantine;
+// Never destroyed: other threads may call while the process exits.
+auto& allocations = *new std::map<uintptr_t, Allocation>;
+auto& freed = *new std::map<uintptr_t, size_t>;  // for reports: start and size of ranges in quarantine
+auto& quarantine = *new std::deque<std::pair<uintptr_t, Range>>;
 
 size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 

@@ -232,6 +232,120 @@ static void test_early_copies() {
     check(is_copy(copied("copy_without_wait")), "MENO_EMULATOR_LAZY=0 copies at once");
 }
 
+// ---- compute capability 9.0
+
+typedef std::vector<unsigned short> Matrix;
+
+static Matrix numbers(size_t count, int seed) {
+    Matrix values(count);
+    for (size_t i = 0; i < count; i++) values[i] = small_bf16(int(i) * 5 + seed);
+    return values;
+}
+
+// A map of a bf16 matrix with rows of `width` elements; boxes have 64 x `box_rows` elements and the 128-byte swizzle.
+static CUtensorMap map_of(CUdeviceptr matrix, uint64_t width, uint64_t rows, uint32_t box_rows) {
+    CUtensorMap map;
+    uint64_t lengths[2] = {width, rows}, strides[1] = {width * 2};
+    uint32_t box[2] = {64, box_rows}, steps[2] = {1, 1};
+    must(cuTensorMapEncodeTiled(&map, 9, 2, reinterpret_cast<void*>(matrix), lengths, strides, box, steps, 0, 3, 0, 0),
+         "cuTensorMapEncodeTiled");
+    return map;
+}
+
+static void test_boxes() {
+    start_driver();
+    Matrix in = numbers(96 * 10, 3);
+    Buffer<unsigned short> from(in), to(Matrix(96 * 10, 7));
+    CUtensorMap map_from = map_of(from.pointer, 96, 10, 8), map_to = map_of(to.pointer, 96, 10, 8);
+    must(launch("move_box", {1, 32, 1032}, map_from, map_to, 40, -2, 48, 4), "move_box");
+    Matrix got = to.read();
+    for (int row = 0; row < 10; row++)
+        for (int column = 0; column < 96; column++) {
+            int x = column - 48 + 40, y = row - 4 - 2;
+            int want = 7;  // not written
+            if (row >= 4 && column >= 48) want = x >= 96 || y < 0 ? 0 : in[size_t(y * 96 + x)];
+            check(got[size_t(row * 96 + column)] == want, "TMA load and store with boxes that leave the tensor");
+        }
+    CUtensorMap map;
+    uint64_t lengths[2] = {96, 10}, strides[1] = {200};
+    uint32_t box[2] = {64, 8}, steps[2] = {1, 1};
+    void* address = reinterpret_cast<void*>(from.pointer);
+    check(cuTensorMapEncodeTiled(&map, 9, 2, address, lengths, strides, box, steps, 0, 3, 0, 0) ==
+              CUDA_ERROR_INVALID_VALUE,
+          "a stride of 200 bytes is refused");
+}
+
+constexpr int STEPS = 6;
+
+// True when the kernel computes A B^T of two 64 x 384 matrices.
+static bool multiplies(const char* kernel) {
+    const size_t width = STEPS * 64;
+    Matrix a = numbers(64 * width, 1), b = numbers(64 * width, 2);
+    Buffer<unsigned short> in_a(a), in_b(b);
+    Buffer<float> c(64 * 64);
+    must(launch(kernel, {1, 160, 32800}, c.pointer, map_of(in_a.pointer, width, 64, 64),
+                map_of(in_b.pointer, width, 64, 64), STEPS),
+         kernel);
+    std::vector<float> got = c.read();
+    for (size_t i = 0; i < 64; i++)
+        for (size_t j = 0; j < 64; j++) {
+            float want = 0;  // exact in f32
+            for (size_t k = 0; k < width; k++) want += bf16_value(a[i * width + k]) * bf16_value(b[j * width + k]);
+            if (got[i * 64 + j] != want) return false;
+        }
+    return true;
+}
+
+static void test_pipeline() {
+    start_driver();
+    check(multiplies("pipeline"), "mbarriers, TMA and wgmma");
+}
+
+static void test_pipeline_mistakes() {
+    start_driver();
+    check(!multiplies("pipeline_no_wait"), "a missing wait for data shows");
+    check(!multiplies("pipeline_early_release"), "an early release of a buffer shows");
+    check(!multiplies("pipeline_early_read"), "results read before the wait show");
+}
+
+static void wrong_phase() {
+    start_driver();
+    multiplies("pipeline_wrong_phase");
+}
+
+static void no_arrival() {
+    start_driver();
+    multiplies("pipeline_no_arrival");
+}
+
+static void test_register_products() {
+    start_driver();
+    Matrix a = numbers(64 * 64, 1), b = numbers(64 * 128, 2);
+    Buffer<unsigned short> in_a(a), in_b(b);
+    Buffer<float> c(64 * 128);
+    must(launch("multiply_registers", {1, 128, 16392}, c.pointer, in_a.pointer, map_of(in_b.pointer, 128, 64, 64)),
+         "multiply_registers");
+    std::vector<float> got = c.read();
+    for (size_t i = 0; i < 64; i++)
+        for (size_t j = 0; j < 128; j++) {
+            float want = 0;
+            for (size_t k = 0; k < 64; k++) want += bf16_value(a[i * 64 + k]) * bf16_value(b[k * 128 + j]);
+            check(got[i * 128 + j] == want, "wgmma with A in registers and B MN-major");
+        }
+}
+
+static void store_without_wait() {
+    start_driver();
+    Buffer<unsigned short> to(64 * 8);
+    launch("store_without_wait", {1, 32, 1024}, map_of(to.pointer, 64, 8, 8));
+}
+
+static void arrive_too_often() {
+    start_driver();
+    Buffer<int> y(1);
+    launch("arrive_too_often", {1, 32, 1024}, y.pointer);
+}
+
 // ---- mistakes in kernels
 
 static void write_past_end() {
@@ -416,6 +530,16 @@ static void run_tests() {
     in_process("MENO_EMULATOR_DEVICES", "0", test_no_device);
     in_process("MENO_EMULATOR_DEVICES", "3", test_devices);
     in_process("MENO_EMULATOR_COMPUTE", "75", test_old_card);
+    in_process(nullptr, nullptr, test_boxes);
+    in_process(nullptr, nullptr, test_pipeline_mistakes);
+    for (const char* lazy : {"0", "1", "2"}) {
+        in_process("MENO_EMULATOR_LAZY", lazy, test_pipeline);
+        in_process("MENO_EMULATOR_LAZY", lazy, test_register_products);
+    }
+    must_abort("a wrong phase", wrong_phase, {"deadlock in kernel pipeline_wrong_phase", "mbar_wait at hopper.cu:"});
+    must_abort("a missing arrival", no_arrival, {"deadlock in kernel pipeline_no_arrival", "thread 128 waits"});
+    must_abort("a store without a wait", store_without_wait, {"before its TMA stores were waited for"});
+    must_abort("too many arrivals", arrive_too_often, {"more arrivals at the mbarrier"});
     must_abort("a write past the end", write_past_end,
                {"write_past_end", "12 bytes past the end of an allocation of 400 bytes"});
     must_abort("a read of freed memory", read_freed, {"read_at", "byte 0 of a freed allocation of 64 bytes"});

@@ -95,21 +95,6 @@ KERNEL(32, multiply_fragment)(float* c, const bf16* a, const bf16* b) {
     for (int i = 0; i < 4; i++) c[(row + i / 2 * 8) * 8 + column + i % 2] = d[i];
 }
 
-// Reads four 8x8 matrices transposed and stores them untransposed.
-KERNEL(32, transpose_matrices)(unsigned short* out, const unsigned short* in) {
-    SHARED_MEMORY(memory);
-    unsigned short* tile = reinterpret_cast<unsigned short*>(memory);
-    int lane = threadIdx.x;
-    for (int i = lane; i < 256; i += 32) tile[i] = in[i];
-    __syncwarp();
-    uint32_t r[4];
-    ldsm4t(r, smem_u32(tile + lane * 8));
-    __syncwarp();
-    stsm4(smem_u32(tile + lane * 8), r[0], r[1], r[2], r[3]);
-    __syncwarp();
-    for (int i = lane; i < 256; i += 32) out[i] = tile[i];
-}
-
 // Copies 16 bytes a thread through shared memory; the last 4 bytes are left out and become zero.
 template <bool wait> __device__ void copy_through(uint4* out, const uint4* in) {
     SHARED_MEMORY(memory);
@@ -178,7 +163,8 @@ KERNEL(256, multiply_128)(float* c, const bf16* a, const bf16* b) {
             ldsm4(fb[j], base + 16384 + swz(n0 + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
         for (int i = 0; i < 2; i++)
             for (int j = 0; j < 8; j++)
-                mma16816(d[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+                mma16816(d[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2],
+                         fb[j / 2][j % 2 * 2 + 1]);
     }
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 8; j++)
