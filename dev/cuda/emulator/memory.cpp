@@ -53,6 +53,38 @@ void check_slack(const Allocation& allocation, const char* start) {
         }
 }
 
+// Large allocations are private mappings of a file of 0xFF instead of a fill, so that only what is written costs memory.
+constexpr size_t PATTERN = 32 << 20;
+
+int pattern_file() {
+    static int file = -1;
+    if (file >= 0) return file;
+    file = memfd_create("meno-emulator-pattern", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, PATTERN) != 0) return file = -1;
+    void* contents = mmap(nullptr, PATTERN, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (contents == MAP_FAILED) return file = -1;
+    memset(contents, 0xFF, PATTERN);
+    munmap(contents, PATTERN);
+    return file;
+}
+
+// Makes reserved addresses usable, with contents of 0xFF.
+bool fill_mapping(char* start, size_t bytes) {
+    int file = bytes > PATTERN ? pattern_file() : -1;
+    if (file < 0) {
+        if (mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+        memset(start, 0xFF, bytes);
+        return true;
+    }
+    for (size_t done = 0; done < bytes; done += PATTERN) {
+        size_t part = bytes - done < PATTERN ? bytes - done : PATTERN;
+        if (mmap(start + done, part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) ==
+            MAP_FAILED)
+            return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 void* allocate_global(size_t bytes, int device) {
@@ -62,11 +94,10 @@ void* allocate_global(size_t bytes, int device) {
     if (memory == MAP_FAILED) return nullptr;
     char* mapping = static_cast<char*>(memory);
     size_t usable = mapped - 2 * PAGE;
-    if (mprotect(mapping + PAGE, usable, PROT_READ | PROT_WRITE) != 0) {
+    if (!fill_mapping(mapping + PAGE, usable)) {
         munmap(mapping, mapped);
         return nullptr;
     }
-    memset(mapping + PAGE, 0xFF, usable);
     char* start = mapping + PAGE + usable - used;
     allocations[reinterpret_cast<uintptr_t>(start)] = {bytes, mapping, mapped, device};
     return start;

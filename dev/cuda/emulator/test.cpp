@@ -469,6 +469,19 @@ static void test_out_of_memory() {
     must(cuMemAlloc_v2(&second, 500000), "freed memory can be used again");
 }
 
+static void test_large_allocations() {
+    start_driver();
+    Buffer<unsigned> large(300 << 18);  // 300 MiB
+    unsigned ends[2] = {0, 0};
+    must(cuMemcpyDtoH_v2(&ends[0], large.pointer, 4), "cuMemcpyDtoH");
+    must(cuMemcpyDtoH_v2(&ends[1], large.pointer + (300ull << 20) - 4, 4), "cuMemcpyDtoH");
+    check(ends[0] == ~0u && ends[1] == ~0u, "large allocations are 0xFF");
+    must(cuMemsetD32_v2(large.pointer, 7, 1), "cuMemsetD32");
+    Buffer<unsigned> other(300 << 18);
+    must(cuMemcpyDtoH_v2(&ends[0], other.pointer, 4), "cuMemcpyDtoH");
+    check(ends[0] == ~0u, "and do not share what is written");
+}
+
 static void test_lost_device() {
     start_driver();
     Buffer<float> y(2);
@@ -522,7 +535,7 @@ static void print_speed() {
 static void run_tests() {
     for (auto test : {test_launches, test_shuffles, test_barriers, test_atomics, test_arithmetic, test_products,
                       test_matrices, test_copies, test_shared_memory, test_refusals, test_shared_limit,
-                      test_parameters, test_graphs})
+                      test_parameters, test_graphs, test_large_allocations})
         in_process(nullptr, nullptr, test);
     in_process("MENO_EMULATOR_LAZY", "0", test_early_copies);
     in_process("MENO_EMULATOR_MEMORY", "1000000", test_out_of_memory);
