@@ -146,6 +146,10 @@ int device_of_global(const void* pointer) {
 
 void describe_address(const void* address, char* text, size_t size) {
     uintptr_t where = reinterpret_cast<uintptr_t>(address);
+    if (where < PAGE) {
+        snprintf(text, size, "a null pointer");
+        return;
+    }
     for (const auto& [start, bytes] : freed)
         if (where >= start && where < start + bytes) {
             snprintf(text, size, "byte %zu of a freed allocation of %zu bytes", size_t(where - start), bytes);
@@ -177,12 +181,14 @@ struct sigaction previous_handler[65];
 void report_fault(int signal, const void* address) {
     char position[256], place[256], message[700];
     describe_position(position, sizeof position);
-    if (is_stack_guard(address))
+    if (signal == SIGFPE)
+        snprintf(place, sizeof place, "integer division by zero");
+    else if (is_stack_guard(address))
         snprintf(place, sizeof place, "the stack of the thread overflows");
     else
         describe_address(address, place, sizeof place);
-    int length = snprintf(message, sizeof message, "CUDA emulator: %s: invalid access to %p (signal %d): %s\n",
-                          position, address, signal, place);
+    int length = snprintf(message, sizeof message, "CUDA emulator: %s: fault at %p (signal %d): %s\n", position,
+                          address, signal, place);
     ssize_t ignored = write(STDERR_FILENO, message, size_t(length));
     (void)ignored;
 }
@@ -210,6 +216,7 @@ void install_fault_handler() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGSEGV, &action, &previous_handler[SIGSEGV]);
     sigaction(SIGBUS, &action, &previous_handler[SIGBUS]);
+    sigaction(SIGFPE, &action, &previous_handler[SIGFPE]);
 }
 
 void prepare_fault_stack() {

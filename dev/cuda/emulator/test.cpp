@@ -8,6 +8,7 @@
 #include <ctime>
 #include <limits>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 CUmodule module;
@@ -147,6 +148,47 @@ static void test_barriers() {
     must(launch("named_barriers", {1, 128}, out.pointer), "named_barriers");
     std::vector<int> named = out.read();
     for (int i = 0; i < 128; i++) check(named[size_t(i)] == (i ^ 63) + (i < 96 ? 1000 : 0), "named barriers");
+}
+
+static void test_counts() {
+    start_driver();
+    Buffer<int> out(100);
+    must(launch("count_predicates", {1, 100}, out.pointer), "count_predicates");
+    check(out.read() == std::vector<int>(100, 34033033), "__syncthreads_count");
+}
+
+static void test_forward_order() {
+    start_driver();
+    Buffer<int> out(64);
+    must(launch("missing_barrier", {1, 64}, out.pointer), "missing_barrier");
+    check(out.read()[63] == 62, "the ascending order hides this missing barrier");
+}
+
+static void test_reverse_order() {
+    start_driver();
+    Buffer<int> out(64);
+    must(launch("missing_barrier", {1, 64}, out.pointer), "missing_barrier");
+    check(out.read()[63] == -1, "MENO_EMULATOR_REVERSE shows it");
+    test_barriers();
+    test_shuffles();
+}
+
+// Two threads of the operating system use the card at once.
+static void test_host_threads() {
+    start_driver();
+    auto work = [] {
+        CUcontext context;
+        must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
+        must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
+        Buffer<float> x(std::vector<float>(512, 5)), y(512);
+        for (int i = 0; i < 200; i++) {
+            must(launch("reverse_block", {2, 256}, y.pointer, x.pointer), "reverse_block");
+            if (y.read() != std::vector<float>(512, 7)) _exit(1);
+        }
+    };
+    std::thread first(work), second(work);
+    first.join();
+    second.join();
 }
 
 static void test_atomics() {
@@ -533,11 +575,13 @@ static void print_speed() {
 }
 
 static void run_tests() {
-    for (auto test : {test_launches, test_shuffles, test_barriers, test_atomics, test_arithmetic, test_products,
+    for (auto test : {test_launches, test_shuffles, test_barriers, test_counts, test_atomics,
+                      test_forward_order, test_host_threads, test_arithmetic, test_products,
                       test_matrices, test_copies, test_shared_memory, test_refusals, test_shared_limit,
                       test_parameters, test_graphs, test_large_allocations})
         in_process(nullptr, nullptr, test);
     in_process("MENO_EMULATOR_LAZY", "0", test_early_copies);
+    in_process("MENO_EMULATOR_REVERSE", "1", test_reverse_order);
     in_process("MENO_EMULATOR_MEMORY", "1000000", test_out_of_memory);
     in_process("MENO_EMULATOR_LOSE_AFTER", "2", test_lost_device);
     in_process("MENO_EMULATOR_DEVICES", "0", test_no_device);
