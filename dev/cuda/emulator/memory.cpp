@@ -53,7 +53,7 @@ void check_slack(const Allocation& allocation, const char* start) {
         }
 }
 
-// Large allocations are private mappings of a file of 0xFF instead of a fill, so that only what is written costs memory.
+// Large allocations are private mappings of a file of 0xFF instead of a fill: only what is written costs memory.
 constexpr size_t PATTERN = 32 << 20;
 
 int pattern_file() {

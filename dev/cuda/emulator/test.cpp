@@ -160,14 +160,14 @@ static void test_counts() {
 static void test_forward_order() {
     start_driver();
     Buffer<int> out(64);
-    must(launch("missing_barrier", {1, 64}, out.pointer), "missing_barrier");
+    must(launch("missing_barrier", {1, 64, 1024}, out.pointer), "missing_barrier");
     check(out.read()[63] == 62, "the ascending order hides this missing barrier");
 }
 
 static void test_reverse_order() {
     start_driver();
     Buffer<int> out(64);
-    must(launch("missing_barrier", {1, 64}, out.pointer), "missing_barrier");
+    must(launch("missing_barrier", {1, 64, 1024}, out.pointer), "missing_barrier");
     check(out.read()[63] == -1, "MENO_EMULATOR_REVERSE shows it");
     test_barriers();
     test_shuffles();

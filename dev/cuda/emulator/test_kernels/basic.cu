@@ -118,9 +118,8 @@ KERNEL(256, count_predicates)(int* out) {
 
 // A barrier is missing between the write and the read of the thread below.
 KERNEL(256, missing_barrier)(int* out) {
-    __shared__ int values[256];
-    values[threadIdx.x] = -1;
-    __syncthreads();
+    SHARED_MEMORY(memory);
+    int* values = reinterpret_cast<int*>(memory);
     values[threadIdx.x] = threadIdx.x;
     out[threadIdx.x] = values[threadIdx.x == 0 ? 0 : threadIdx.x - 1];
 }
