@@ -22,7 +22,6 @@ pub struct Provenance {
     /// The instruction set that the kernels use.
     pub kernels: String,
     /// The name of the GPU that trains and samples; empty on a CPU.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub gpu: String,
     /// The time the report was written, in UTC.
     pub date: String,
