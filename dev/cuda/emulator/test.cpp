@@ -51,7 +51,9 @@ void in_process(const char* variable, const char* value, void (*test)()) {
     }
     int status;
     waitpid(child, &status, 0);
-    if (status != 0) failures++;
+    if (status == 0) return;
+    if (WIFSIGNALED(status)) fprintf(stderr, "FAILED: a test ended with signal %d\n", WTERMSIG(status));
+    failures++;
 }
 
 void must_abort(const char* name, void (*test)(), std::vector<std::string> words, const char* variable,
