@@ -158,3 +158,52 @@ impl Optimizer for CudaOptimizer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::optim::OptimizerKind;
+    use crate::precision::Precision;
+    use crate::rng::Rng;
+    use crate::tape::{Dtype, Param};
+    use half::bf16;
+
+    /// Returns the bf16 values of `p` that products read.
+    fn rounded(gpu: &Gpu, weights: &CudaWeights, p: Param) -> Vec<bf16> {
+        let (at, dtype) = weights.matrix(p, Precision::Bf16);
+        assert_eq!(dtype, Dtype::Bf16);
+        let mut values = vec![bf16::ZERO; weights.layout_of(p).len()];
+        gpu.read(at, &mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn a_step_keeps_the_weights_in_bf16_current() {
+        let cards = Device::all().into_iter().filter_map(|device| match device {
+            Device::Cuda(number) => Some(Gpu::open(number).unwrap()),
+            _ => None,
+        });
+        for (gpu, kind) in cards.flat_map(|gpu| [(gpu.clone(), OptimizerKind::AdamW), (gpu, OptimizerKind::Muon)]) {
+            let mut layout = ParamLayout::default();
+            [("norm.weight", [1, 37]), ("a.weight", [5, 7])].map(|(name, shape)| layout.declare(name, &shape));
+            let layout = Arc::new(layout);
+            let mut weights = CudaWeights::new(&gpu, layout.clone()).unwrap();
+            weights.prepare(Precision::Bf16).unwrap();
+            let mut grads = CudaBuffer::new(&gpu, layout.total(), "gradients").unwrap();
+            let mut rng = Rng::new(&[2]);
+            for (_, info) in layout.iter() {
+                grads.update(info.range(), &mut |g| g.iter_mut().for_each(|g| *g = rng.normal())).unwrap();
+            }
+            let config = OptimizerConfig { kind, ..Default::default() };
+            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout).unwrap();
+            optimizer.step(&mut weights, &mut grads, 0.1, 1.0).unwrap();
+            for (p, _) in layout.iter() {
+                let values = weights.read(p).unwrap();
+                assert!(values.iter().all(|&w| w != 0.0));
+                let expected: Vec<bf16> = values.iter().map(|&w| bf16::from_f32(w)).collect();
+                assert_eq!(rounded(&gpu, &weights, p), expected, "{kind:?}");
+            }
+        }
+    }
+}
