@@ -18,6 +18,7 @@ mod ops;
 mod optim;
 mod product;
 mod results;
+mod rope_tables;
 mod weights;
 
 pub use driver::{Card, cards};
