@@ -6,6 +6,7 @@
 
 mod batch;
 mod buffer;
+mod columns;
 mod context;
 mod driver;
 mod dtypes;

@@ -13,6 +13,7 @@ use crate::ops::Columns;
 use crate::ops::attention::HeadView;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, Dtype, IntTensor, Objective, Outputs, Param};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl Scratch {
         Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0 }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
-    fn take(&mut self, bytes: usize) -> Result<u64, Error> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
         let bytes = bytes.next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
         if self.used + bytes > room {
@@ -149,7 +150,7 @@ pub(super) struct Ctx<'a> {
     /// The buffers that the op declares to use.
     pub(super) declared_ints: &'a [IntTensor],
     pub(super) adds: &'a [Activation],
-    pub(super) scratch: &'a mut Scratch,
+    pub(super) scratch: RefCell<&'a mut Scratch>,
     pub(super) rope_tables: &'a mut RopeTables,
 }
 
@@ -224,12 +225,12 @@ impl Ctx<'_> {
         self.ints[ints.index()].write(0, values)
     }
     /// Returns a matrix in scratch memory with undefined content.
-    pub(super) fn temporary(&mut self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
-        Ok(Tensor::new(self.scratch.take(rows * cols * dtype.bytes())?, dtype, cols))
+    pub(super) fn temporary(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
+        Ok(Tensor::new(self.scratch.borrow_mut().take(rows * cols * dtype.bytes())?, dtype, cols))
     }
     /// Copies values from the host to scratch memory.
-    pub(super) fn upload<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
-        let at = self.scratch.take(size_of_val(values).max(1))?;
+    pub(super) fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let at = self.scratch.borrow_mut().take(size_of_val(values).max(1))?;
         self.gpu.write(at, values)?;
         Ok(at)
     }
