@@ -4,6 +4,7 @@
 use crate::corpus::Corpus;
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_train::error::Error;
 use meno_train::grpo::Grpo;
@@ -22,6 +23,9 @@ pub struct Settings {
     pub description: String,
     /// The input type of all GEMMs.
     pub precision: Precision,
+    /// The device that trains and samples.
+    #[serde(default)]
+    pub device: Device,
     /// The questions.
     pub task: TaskSettings,
     /// The pretraining text.

@@ -111,7 +111,8 @@ pub(super) struct Gpu {
     pub(super) card: Card,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    module: sys::CUmodule,
+    /// One for each compiled source.
+    modules: Vec<sys::CUmodule>,
     functions: Mutex<HashMap<String, Function>>,
 }
 
@@ -245,9 +246,12 @@ impl Gpu {
         // SAFETY: the context is valid.
         unsafe { result::ctx::set_current(context) }?;
         let stream = result::stream::create(result::stream::StreamKind::Default)?;
-        // SAFETY: the image is a complete fat binary, aligned for its header.
-        let module = unsafe { result::module::load_data(kernels::image().as_ptr().cast()) }?;
-        Ok(Gpu { device: Device::Cuda(number), card, context, stream, module, functions: Mutex::default() })
+        let load = |image: kernels::Image| {
+            // SAFETY: the image is a complete fat binary, aligned for its header.
+            unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
+        };
+        let modules = kernels::images().into_iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Gpu { device: Device::Cuda(number), card, context, stream, modules, functions: Mutex::default() })
     }
 
     pub(super) fn device(&self) -> Device {
@@ -350,9 +354,10 @@ impl Gpu {
             Some(&function) => function,
             None => {
                 let c_name = CString::new(name).expect("invariant: a kernel's name has no zero byte");
-                // SAFETY: the module is loaded.
-                let handle = unsafe { result::module::get_function(self.module, c_name) };
-                let handle = handle.unwrap_or_else(|e| panic!("invariant: kernel {name} exists: {}", message(&e)));
+                // SAFETY: the modules are loaded.
+                let find = |&module| unsafe { result::module::get_function(module, c_name.clone()) }.ok();
+                let handle = self.modules.iter().find_map(find);
+                let handle = handle.unwrap_or_else(|| panic!("invariant: kernel {name} exists"));
                 functions.insert(name.into(), Function { handle, shared: DEFAULT_SHARED });
                 Function { handle, shared: DEFAULT_SHARED }
             }

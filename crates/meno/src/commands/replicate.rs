@@ -1,12 +1,13 @@
 //! `meno replicate`: trains a small R1 through every stage of the paper, and writes a report.
 
-use crate::arguments::Threads;
+use crate::arguments::{DEVICES, Threads};
 use crate::interrupt;
 use crate::live::LiveView;
 use crate::output::{self, Inputs};
 use crate::training;
 use anyhow::Result;
 use meno_replicate::{Provenance, Settings, Stage, StageObserver, plan, provenance};
+use meno_tensor::device::Device;
 use meno_train::Observer;
 use meno_train::rollout::Rollout;
 use meno_train::time::Time;
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     /// tiny (the whole report, in minutes), smoke (every stage, in seconds), or your own recipe, a .toml file
     #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
     preset: String,
+    #[arg(long, value_name = "NAME", help = format!("{DEVICES} [default: the preset's]"))]
+    device: Option<Device>,
     #[command(flatten)]
     threads: Threads,
     /// Print plain lines instead of the live view
@@ -37,7 +40,8 @@ pub(crate) struct Args {
 
 /// Runs `meno replicate`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let settings = Settings::load(&args.preset)?;
+    let mut settings = Settings::load(&args.preset)?;
+    settings.device = args.device.unwrap_or(settings.device);
     if args.dry_run {
         return dry_run(settings, &args);
     }

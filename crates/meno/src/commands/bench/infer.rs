@@ -143,7 +143,7 @@ impl Runner {
 
 fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (mut model, precision) = session::load(path, args.precision, args.device.device, Precision::F32)?;
+    let (mut model, precision) = session::load(path, args.precision, args.device.device)?;
     let work = Work::new("packing weights", Unit::Count);
     model.weights.prepare(precision)?;
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
