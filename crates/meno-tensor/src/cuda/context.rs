@@ -14,6 +14,7 @@ use crate::ops::attention::HeadView;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, Dtype, IntTensor, Objective, Outputs, Param};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -91,11 +92,16 @@ pub(super) struct Scratch {
     /// The last block is in use; earlier ones were too small.
     blocks: Vec<Memory>,
     used: usize,
+    /// Values that the host sent, by their bytes.
+    constants: HashMap<Vec<u8>, Memory>,
 }
+
+/// Constants that are kept: more than a step of training uses.
+const CONSTANTS: usize = 1024;
 
 impl Scratch {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Scratch {
-        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0 }
+        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, constants: HashMap::new() }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
     pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
@@ -114,6 +120,9 @@ impl Scratch {
         self.used = 0;
         let small = self.blocks.len().saturating_sub(1);
         self.blocks.drain(..small);
+        if self.constants.len() > CONSTANTS {
+            self.constants.clear();
+        }
     }
     pub(super) fn bytes(&self) -> usize {
         self.blocks.iter().map(Memory::bytes).sum()
@@ -232,6 +241,18 @@ impl Ctx<'_> {
     pub(super) fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
         let at = self.scratch.borrow_mut().take(size_of_val(values).max(1))?;
         self.gpu.write(at, values)?;
+        Ok(at)
+    }
+    /// Returns the address of values that other passes send too. Sent once: an upload waits for the card's work.
+    pub(super) fn constants<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if let Some(memory) = self.scratch.constants.get(bytes) {
+            return Ok(memory.at());
+        }
+        let memory = self.scratch.gpu.allocate(bytes.len(), "constants of ops")?;
+        memory.write(0, values)?;
+        let at = memory.at();
+        self.scratch.constants.insert(bytes.to_vec(), memory);
         Ok(at)
     }
     /// Copies values to the host, after all earlier work.
