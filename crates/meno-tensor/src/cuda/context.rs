@@ -84,29 +84,34 @@ pub(super) struct Scratch {
     /// The last block is in use; earlier ones were too small.
     blocks: Vec<Memory>,
     used: usize,
+    /// The largest sum of blocks that an op needed.
+    most: usize,
 }
 
 impl Scratch {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Scratch {
-        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0 }
+        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 20 }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
     fn take(&mut self, bytes: usize) -> Result<u64, Error> {
         let bytes = bytes.next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
-        if self.used + bytes > room {
-            self.blocks.push(self.gpu.allocate((2 * room).max(bytes).max(1 << 20), "scratch memory")?);
+        if self.blocks.is_empty() || self.used + bytes > room {
+            let least = if self.blocks.is_empty() { self.most } else { 1 << 20 };
+            self.blocks.push(self.gpu.allocate(bytes.max(least), "scratch memory")?);
             self.used = 0;
         }
         let at = self.blocks.last().expect("invariant: a block").at() + self.used as u64;
         self.used += bytes;
         Ok(at)
     }
-    /// Frees everything for the next op.
+    /// Frees everything for the next op. Several blocks become one block of their size, allocated when it is used.
     pub(super) fn reset(&mut self) {
         self.used = 0;
-        let small = self.blocks.len().saturating_sub(1);
-        self.blocks.drain(..small);
+        if self.blocks.len() > 1 {
+            self.most = self.most.max(self.bytes());
+            self.blocks.clear();
+        }
     }
     pub(super) fn bytes(&self) -> usize {
         self.blocks.iter().map(Memory::bytes).sum()
