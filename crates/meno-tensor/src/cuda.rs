@@ -13,6 +13,7 @@ mod executor;
 mod kernels;
 mod kv_store;
 mod log_softmax;
+mod measure;
 mod ops;
 mod optim;
 mod product;

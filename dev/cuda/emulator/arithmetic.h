@@ -82,6 +82,7 @@ inline float __log2f(float a) { return log2f(a); }
 inline float __powf(float a, float b) { return powf(a, b); }
 inline float __sinf(float a) { return sinf(a); }
 inline float __cosf(float a) { return cosf(a); }
+inline void __sincosf(float a, float* sine, float* cosine) { sincosf(a, sine, cosine); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float fdividef(float a, float b) { return a / b; }
 inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }
@@ -91,7 +92,8 @@ namespace emulator {
 template <class T> T clamp_to_integer(double value) {
     constexpr T lowest = T(1) << (T(-1) < T(0) ? sizeof(T) * 8 - 1 : 0);
     constexpr bool is_signed = T(-1) < T(0);
-    constexpr double limit = is_signed ? double(1ull << (sizeof(T) * 8 - 1)) : 2.0 * double(1ull << (sizeof(T) * 8 - 1));
+    constexpr double half = double(1ull << (sizeof(T) * 8 - 1));
+    constexpr double limit = is_signed ? half : 2 * half;
     if (isnan(value)) return 0;
     if (value >= limit) return is_signed ? T(~lowest) : T(~T(0));
     if (value < (is_signed ? -limit : 0.0)) return is_signed ? lowest : T(0);

@@ -1,6 +1,7 @@
 // Runs the blocks of a grid: starts threads, switches between those that can go on, reports deadlocks.
 #include "block.h"
 #include "fiber.h"
+#include "settings.h"
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -66,7 +67,7 @@ struct Warp {
 Launch launch;
 Thread threads[MAX_THREADS];
 int thread_count;  // in a block
-int next_thread;   // the first one that has not started
+int next_thread;   // how many have started
 int alive;         // threads that have not returned, including those not started
 ReadyQueue ready;
 Barrier barriers[16];
@@ -76,8 +77,8 @@ std::vector<Fiber*> free_fibers;
 int fiber_count;
 bool running;
 pthread_t runner;
-void (*block_start_hooks[8])();
-int hook_count;
+Model models[8];
+int model_count;
 
 Fiber* new_fiber;  // the fiber that starts for the first time, for fiber_main
 
@@ -122,17 +123,24 @@ bool waits_alike(const Thread& a, const Thread& b) {
     abort();
 }
 
+// Lets a model do work that it has postponed, such as a copy that threads wait for.
+bool do_postponed_work() {
+    for (int i = 0; i < model_count; i++)
+        if (models[i].idle && models[i].idle()) return true;
+    return false;
+}
+
 // Leaves the running fiber for a thread that can go on, or for one that has not started.
 void leave(Fiber* from) {
     Fiber* to;
+    while (ready.empty() && next_thread == thread_count && alive > 0)
+        if (!do_postponed_work()) report_deadlock();
     if (!ready.empty())
         to = threads[ready.pop()].fiber;
     else if (next_thread < thread_count)
         to = take_fiber();
-    else if (alive == 0)
-        to = &main_fiber;
     else
-        report_deadlock();
+        to = &main_fiber;
     if (to != from) switch_fiber(from, to);
 }
 
@@ -190,7 +198,10 @@ void run_thread(int number, Fiber* fiber) {
 void fiber_main() {
     Fiber* self = new_fiber;
     for (;;) {
-        while (ready.empty() && next_thread < thread_count) run_thread(next_thread++, self);
+        while (ready.empty() && next_thread < thread_count) {
+            int started = next_thread++;
+            run_thread(settings.reverse ? thread_count - 1 - started : started, self);
+        }
         free_fibers.push_back(self);
         leave(self);
     }
@@ -207,7 +218,8 @@ void prepare_block() {
         warps[w].exited = lanes < WARP ? ~0u << lanes : 0;
         warps[w].open_count = 0;
     }
-    for (int i = 0; i < hook_count; i++) block_start_hooks[i]();
+    for (int i = 0; i < model_count; i++)
+        if (models[i].block_start) models[i].block_start();
 }
 
 void check_shared_guard() {
@@ -221,6 +233,8 @@ void check_shared_guard() {
 void run_block() {
     prepare_block();
     leave(&main_fiber);
+    for (int i = 0; i < model_count; i++)
+        if (models[i].block_end) models[i].block_end();
     check_shared_guard();
 }
 
@@ -286,9 +300,9 @@ void warp_operation(unsigned mask, void* operands, Resolve resolve, const char* 
     wait(name, site);
 }
 
-void add_block_start_hook(void (*hook)()) {
-    if (hook_count == 8) abort();
-    block_start_hooks[hook_count++] = hook;
+RegisterModel::RegisterModel(const Model& model) {
+    if (model_count == 8) abort();
+    models[model_count++] = model;
 }
 
 size_t shared_memory_size() { return launch.shared_memory; }
@@ -300,10 +314,12 @@ void run_grid(const Launch& wanted) {
     thread_count = int(wanted.block.x * wanted.block.y * wanted.block.z);
     runner = pthread_self();
     running = true;
-    for (unsigned z = 0; z < wanted.grid.z; z++)
-        for (unsigned y = 0; y < wanted.grid.y; y++)
-            for (unsigned x = 0; x < wanted.grid.x; x++) {
+    const dim3& grid = wanted.grid;
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
                 blockIdx = {x, y, z};
+                if (settings.reverse) blockIdx = {grid.x - 1 - x, grid.y - 1 - y, grid.z - 1 - z};
                 run_block();
             }
     running = false;

@@ -16,7 +16,9 @@ struct Site {
     const char* file;
     int line;
 };
-#define EMULATOR_HERE emulator::Site{__builtin_FILE(), __builtin_LINE()}
+// The last parameters of an instruction that may wait: the place of the call. EMULATOR_HERE is the value inside.
+#define EMULATOR_SITE const char *emulator_file = __builtin_FILE(), int emulator_line = __builtin_LINE()
+#define EMULATOR_HERE (emulator::Site{emulator_file, emulator_line})
 
 // A kernel as the generated registration describes it.
 struct Kernel {
@@ -65,8 +67,15 @@ void block_barrier(int id, int expected, bool wait_here, const char* operation, 
 typedef void (*Resolve)(void* const* operands);
 void warp_operation(unsigned mask, void* operands, Resolve resolve, const char* operation, Site site);
 
-// Adds a function that runs before each block, for models with a state of their own.
-void add_block_start_hook(void (*hook)());
+// A model of instructions with a state of its own. Each function may be null.
+struct Model {
+    void (*block_start)();
+    void (*block_end)();
+    bool (*idle)();  // when no thread can go on: does postponed work and returns whether there was any
+};
+struct RegisterModel {
+    explicit RegisterModel(const Model& model);
+};
 
 // ---- registration
 

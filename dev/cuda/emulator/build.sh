@@ -17,7 +17,7 @@ device=$(cd "$device" && pwd)
 
 compiler=${CXX:-g++}
 flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing
-    -Wall -Wno-unknown-pragmas -Wno-unused "-DMENO_EMULATOR=1" -I"$here" -I"$kernels" -I"$device" "$@")
+    -Wall -Wno-unknown-pragmas -Wno-unused -Wno-sign-compare -Wno-psabi "-DMENO_EMULATOR=1" -I"$here" -I"$kernels" -I"$device" "$@")
 
 # One build at a time in a directory.
 exec 9>"$out/lock"
@@ -98,6 +98,7 @@ xargs -0 -r -n 2 -P "$(nproc)" bash -c \
 rm -f "$jobs_file"
 
 if is_old "$out/libcuda.so" "${objects[@]}"; then
-    "$compiler" -shared -o "$out/libcuda.so.new" -Wl,-soname,libcuda.so -Wl,--no-undefined "$@" "${objects[@]}" -lpthread
+    "$compiler" -shared -o "$out/libcuda.so.new" -Wl,-soname,libcuda.so -Wl,--no-undefined "$@" "${objects[@]}" \
+        -lpthread
     mv "$out/libcuda.so.new" "$out/libcuda.so"
 fi

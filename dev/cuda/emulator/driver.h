@@ -77,7 +77,7 @@ struct Driver {
     std::vector<Capture*> captures;
 };
 
-extern Driver driver;
+extern Driver& driver;
 extern thread_local CUcontext current_context;
 
 Device& current_device();

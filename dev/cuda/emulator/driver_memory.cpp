@@ -74,7 +74,7 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr pointer, CUstream stream) {
 
 // ---- page-locked host memory
 
-static std::map<void*, size_t> host_allocations;
+static auto& host_allocations = *new std::map<void*, size_t>;
 
 EXPORT CUresult cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
     BEGIN_CALL(NO_CAPTURE);

@@ -1,6 +1,7 @@
 // What kernels see when they are compiled for the CPU: CUDA's language and the names of device.cuh.
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <climits>
 #include <cmath>
 #include <cstdint>
@@ -13,8 +14,10 @@
 #include "arithmetic.h"
 #include "block.h"
 #include "tensor.h"
+#include "transfer.h"
 #include "vector_types.h"
 #include "warp.h"
+#include "wgmma.h"
 
 #define __device__
 #define __host__

@@ -8,12 +8,13 @@
 namespace emulator {
 
 constexpr size_t STACK = 128 * 1024;
-constexpr size_t GUARD = 4096;
+constexpr size_t GUARD = 64 * 1024;  // more than the largest frame of a kernel's function
 
 static std::vector<char*> guards;
 
 static char* allocate_stack() {
-    void* memory = mmap(nullptr, GUARD + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* memory = mmap(nullptr, GUARD + STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) {
         perror("CUDA emulator: cannot allocate the stack of a fiber");
         abort();

@@ -11,7 +11,9 @@ struct Settings {
     int compute = 90;
     long lose_after = -1;  // negative: never
     bool trace = false;
-    bool lazy = true;
+    bool reverse = false;     // blocks and threads start in descending order
+    bool lazy = true;         // copies and products happen as late as the waits allow
+    bool late_loads = false;  // so do TMA loads
 };
 
 extern Settings settings;

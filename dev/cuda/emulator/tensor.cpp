@@ -82,7 +82,7 @@ static void forget_copies() {
     }
 }
 
-static bool hooked = (add_block_start_hook(forget_copies), true);
+static RegisterModel copy_model({forget_copies, nullptr, nullptr});
 
 // ---- ldmatrix and stmatrix
 

@@ -40,33 +40,33 @@ inline void cp_async_commit() { emulator::commit_copies(); }
 template <int N> void cp_async_wait() { emulator::wait_for_copies(N); }
 
 // ldmatrix and stmatrix of 8x8 matrices of 16-bit elements. Lane i gives the address of row i % 8 of matrix i / 8.
-inline void ldsm4(uint32_t (&r)[4], uint32_t address, emulator::Site site = EMULATOR_HERE) {
-    emulator::load_matrices(r, 4, false, address, site);
+inline void ldsm4(uint32_t (&r)[4], uint32_t address, EMULATOR_SITE) {
+    emulator::load_matrices(r, 4, false, address, EMULATOR_HERE);
 }
-inline void ldsm4t(uint32_t (&r)[4], uint32_t address, emulator::Site site = EMULATOR_HERE) {
-    emulator::load_matrices(r, 4, true, address, site);
+inline void ldsm4t(uint32_t (&r)[4], uint32_t address, EMULATOR_SITE) {
+    emulator::load_matrices(r, 4, true, address, EMULATOR_HERE);
 }
-inline void ldsm2(uint32_t (&r)[2], uint32_t address, emulator::Site site = EMULATOR_HERE) {
-    emulator::load_matrices(r, 2, false, address, site);
+inline void ldsm2(uint32_t (&r)[2], uint32_t address, EMULATOR_SITE) {
+    emulator::load_matrices(r, 2, false, address, EMULATOR_HERE);
 }
-inline void ldsm2t(uint32_t (&r)[2], uint32_t address, emulator::Site site = EMULATOR_HERE) {
-    emulator::load_matrices(r, 2, true, address, site);
+inline void ldsm2t(uint32_t (&r)[2], uint32_t address, EMULATOR_SITE) {
+    emulator::load_matrices(r, 2, true, address, EMULATOR_HERE);
 }
 inline void stsm4(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3,
-                  emulator::Site site = EMULATOR_HERE) {
+                  EMULATOR_SITE) {
     uint32_t r[4] = {r0, r1, r2, r3};
-    emulator::store_matrices(r, 4, false, address, site);
+    emulator::store_matrices(r, 4, false, address, EMULATOR_HERE);
 }
 inline void stsm4t(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3,
-                   emulator::Site site = EMULATOR_HERE) {
+                   EMULATOR_SITE) {
     uint32_t r[4] = {r0, r1, r2, r3};
-    emulator::store_matrices(r, 4, true, address, site);
+    emulator::store_matrices(r, 4, true, address, EMULATOR_HERE);
 }
 
 // mma.sync.m16n8k16, bf16 to f32: d += a b, the products of an element added in ascending order of k.
 inline void mma16816(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1,
-                     emulator::Site site = EMULATOR_HERE) {
+                     EMULATOR_SITE) {
     uint32_t a[4] = {a0, a1, a2, a3};
     uint32_t b[2] = {b0, b1};
-    emulator::multiply_16x8x16(d, a, b, site);
+    emulator::multiply_16x8x16(d, a, b, EMULATOR_HERE);
 }

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <limits>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 CUmodule module;
@@ -50,7 +51,9 @@ void in_process(const char* variable, const char* value, void (*test)()) {
     }
     int status;
     waitpid(child, &status, 0);
-    if (status != 0) failures++;
+    if (status == 0) return;
+    if (WIFSIGNALED(status)) fprintf(stderr, "FAILED: a test ended with signal %d\n", WTERMSIG(status));
+    failures++;
 }
 
 void must_abort(const char* name, void (*test)(), std::vector<std::string> words, const char* variable,
@@ -149,6 +152,47 @@ static void test_barriers() {
     for (int i = 0; i < 128; i++) check(named[size_t(i)] == (i ^ 63) + (i < 96 ? 1000 : 0), "named barriers");
 }
 
+static void test_counts() {
+    start_driver();
+    Buffer<int> out(100);
+    must(launch("count_predicates", {1, 100}, out.pointer), "count_predicates");
+    check(out.read() == std::vector<int>(100, 34033033), "__syncthreads_count");
+}
+
+static void test_forward_order() {
+    start_driver();
+    Buffer<int> out(64);
+    must(launch("missing_barrier", {1, 64, 1024}, out.pointer), "missing_barrier");
+    check(out.read()[63] == 62, "the ascending order hides this missing barrier");
+}
+
+static void test_reverse_order() {
+    start_driver();
+    Buffer<int> out(64);
+    must(launch("missing_barrier", {1, 64, 1024}, out.pointer), "missing_barrier");
+    check(out.read()[63] == -1, "MENO_EMULATOR_REVERSE shows it");
+    test_barriers();
+    test_shuffles();
+}
+
+// Two threads of the operating system use the card at once.
+static void test_host_threads() {
+    start_driver();
+    auto work = [] {
+        CUcontext context;
+        must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
+        must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
+        Buffer<float> x(std::vector<float>(512, 5)), y(512);
+        for (int i = 0; i < 200; i++) {
+            must(launch("reverse_block", {2, 256}, y.pointer, x.pointer), "reverse_block");
+            if (y.read() != std::vector<float>(512, 7)) _exit(1);
+        }
+    };
+    std::thread first(work), second(work);
+    first.join();
+    second.join();
+}
+
 static void test_atomics() {
     start_driver();
     Buffer<int> sum(std::vector<int>{0}), largest(std::vector<int>{-5});
@@ -230,6 +274,143 @@ static void test_copies() {
 static void test_early_copies() {
     start_driver();
     check(is_copy(copied("copy_without_wait")), "MENO_EMULATOR_LAZY=0 copies at once");
+}
+
+// ---- compute capability 9.0
+
+typedef std::vector<unsigned short> Matrix;
+
+static Matrix numbers(size_t count, int seed) {
+    Matrix values(count);
+    for (size_t i = 0; i < count; i++) values[i] = small_bf16(int(i) * 5 + seed);
+    return values;
+}
+
+// A map of a bf16 matrix with rows of `width` elements; boxes have 64 x `box_rows` elements and the 128-byte swizzle.
+static CUtensorMap map_of(CUdeviceptr matrix, uint64_t width, uint64_t rows, uint32_t box_rows) {
+    CUtensorMap map;
+    uint64_t lengths[2] = {width, rows}, strides[1] = {width * 2};
+    uint32_t box[2] = {64, box_rows}, steps[2] = {1, 1};
+    must(cuTensorMapEncodeTiled(&map, 9, 2, reinterpret_cast<void*>(matrix), lengths, strides, box, steps, 0, 3, 0, 0),
+         "cuTensorMapEncodeTiled");
+    return map;
+}
+
+static void test_boxes() {
+    start_driver();
+    Matrix in = numbers(96 * 10, 3);
+    Buffer<unsigned short> from(in), to(Matrix(96 * 10, 7));
+    CUtensorMap map_from = map_of(from.pointer, 96, 10, 8), map_to = map_of(to.pointer, 96, 10, 8);
+    must(launch("move_box", {1, 32, 1032}, map_from, map_to, 40, -2, 48, 4), "move_box");
+    Matrix got = to.read();
+    for (int row = 0; row < 10; row++)
+        for (int column = 0; column < 96; column++) {
+            int x = column - 48 + 40, y = row - 4 - 2;
+            int want = 7;  // not written
+            if (row >= 4 && column >= 48) want = x >= 96 || y < 0 ? 0 : in[size_t(y * 96 + x)];
+            check(got[size_t(row * 96 + column)] == want, "TMA load and store with boxes that leave the tensor");
+        }
+    CUtensorMap map;
+    uint64_t lengths[2] = {96, 10}, strides[1] = {200};
+    uint32_t box[2] = {64, 8}, steps[2] = {1, 1};
+    void* address = reinterpret_cast<void*>(from.pointer);
+    check(cuTensorMapEncodeTiled(&map, 9, 2, address, lengths, strides, box, steps, 0, 3, 0, 0) ==
+              CUDA_ERROR_INVALID_VALUE,
+          "a stride of 200 bytes is refused");
+}
+
+// A box of a tensor with four dimensions, by rows of 16 bytes without a swizzle.
+static void test_boxes_of_four_dimensions() {
+    start_driver();
+    Matrix in = numbers(3 * 4 * 5 * 8, 1);
+    Buffer<unsigned short> from(in), to(Matrix(in.size(), 7));
+    CUtensorMap maps[2];
+    uint64_t lengths[4] = {8, 5, 4, 3}, strides[3] = {16, 80, 320};
+    uint32_t box[4] = {8, 2, 3, 2}, steps[4] = {1, 1, 1, 1};
+    for (int i = 0; i < 2; i++)
+        must(cuTensorMapEncodeTiled(&maps[i], 9, 4, reinterpret_cast<void*>(i ? to.pointer : from.pointer), lengths,
+                                    strides, box, steps, 0, 0, 0, 0),
+             "cuTensorMapEncodeTiled");
+    must(launch("move_box_4d", {1, 32, 1032}, maps[0], maps[1]), "move_box_4d");
+    Matrix got = to.read();
+    for (int i = 0; i < int(got.size()); i++) {
+        int x = i % 8, y = i / 8 % 5, z = i / 40 % 4, w = i / 160;
+        // loaded at (0, 3, 2, 1): planes z = 4 and above are zero; stored at (0, 0, 1, 0)
+        bool written = y < 2 && z >= 1 && w < 2;
+        int want = !written ? 7 : z + 1 > 3 ? 0 : in[size_t(x + 8 * (y + 3) + 40 * (z + 1) + 160 * (w + 1))];
+        check(got[size_t(i)] == want, "TMA with four dimensions");
+    }
+}
+
+constexpr int STEPS = 6;
+
+// True when the kernel computes A B^T of two 64 x 384 matrices.
+static bool multiplies(const char* kernel) {
+    const size_t width = STEPS * 64;
+    Matrix a = numbers(64 * width, 1), b = numbers(64 * width, 2);
+    Buffer<unsigned short> in_a(a), in_b(b);
+    Buffer<float> c(64 * 64);
+    must(launch(kernel, {1, 160, 32800}, c.pointer, map_of(in_a.pointer, width, 64, 64),
+                map_of(in_b.pointer, width, 64, 64), STEPS),
+         kernel);
+    std::vector<float> got = c.read();
+    for (size_t i = 0; i < 64; i++)
+        for (size_t j = 0; j < 64; j++) {
+            float want = 0;  // exact in f32
+            for (size_t k = 0; k < width; k++) want += bf16_value(a[i * width + k]) * bf16_value(b[j * width + k]);
+            if (got[i * 64 + j] != want) return false;
+        }
+    return true;
+}
+
+static void test_pipeline() {
+    start_driver();
+    check(multiplies("pipeline"), "mbarriers, TMA and wgmma");
+}
+
+static void test_pipeline_mistakes() {
+    start_driver();
+    check(!multiplies("pipeline_no_wait"), "a missing wait for data shows");
+    check(!multiplies("pipeline_early_release"), "an early release of a buffer shows");
+    check(!multiplies("pipeline_early_read"), "results read before the wait show");
+}
+
+static void wrong_phase() {
+    start_driver();
+    multiplies("pipeline_wrong_phase");
+}
+
+static void no_arrival() {
+    start_driver();
+    multiplies("pipeline_no_arrival");
+}
+
+static void test_register_products() {
+    start_driver();
+    Matrix a = numbers(64 * 64, 1), b = numbers(64 * 128, 2);
+    Buffer<unsigned short> in_a(a), in_b(b);
+    Buffer<float> c(64 * 128);
+    must(launch("multiply_registers", {1, 128, 16392}, c.pointer, in_a.pointer, map_of(in_b.pointer, 128, 64, 64)),
+         "multiply_registers");
+    std::vector<float> got = c.read();
+    for (size_t i = 0; i < 64; i++)
+        for (size_t j = 0; j < 128; j++) {
+            float want = 0;
+            for (size_t k = 0; k < 64; k++) want += bf16_value(a[i * 64 + k]) * bf16_value(b[k * 128 + j]);
+            check(got[i * 128 + j] == want, "wgmma with A in registers and B MN-major");
+        }
+}
+
+static void store_without_wait() {
+    start_driver();
+    Buffer<unsigned short> to(64 * 8);
+    launch("store_without_wait", {1, 32, 1024}, map_of(to.pointer, 64, 8, 8));
+}
+
+static void arrive_too_often() {
+    start_driver();
+    Buffer<int> y(1);
+    launch("arrive_too_often", {1, 32, 1024}, y.pointer);
 }
 
 // ---- mistakes in kernels
@@ -355,6 +536,19 @@ static void test_out_of_memory() {
     must(cuMemAlloc_v2(&second, 500000), "freed memory can be used again");
 }
 
+static void test_large_allocations() {
+    start_driver();
+    Buffer<unsigned> large(300 << 18);  // 300 MiB
+    unsigned ends[2] = {0, 0};
+    must(cuMemcpyDtoH_v2(&ends[0], large.pointer, 4), "cuMemcpyDtoH");
+    must(cuMemcpyDtoH_v2(&ends[1], large.pointer + (300ull << 20) - 4, 4), "cuMemcpyDtoH");
+    check(ends[0] == ~0u && ends[1] == ~0u, "large allocations are 0xFF");
+    must(cuMemsetD32_v2(large.pointer, 7, 1), "cuMemsetD32");
+    Buffer<unsigned> other(300 << 18);
+    must(cuMemcpyDtoH_v2(&ends[0], other.pointer, 4), "cuMemcpyDtoH");
+    check(ends[0] == ~0u, "and do not share what is written");
+}
+
 static void test_lost_device() {
     start_driver();
     Buffer<float> y(2);
@@ -385,9 +579,10 @@ static void test_old_card() {
 
 // ---- speed
 
+// CPU time of this process; other programs on the machine matter less.
 static double seconds() {
     timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
 }
 
@@ -406,16 +601,29 @@ static void print_speed() {
 }
 
 static void run_tests() {
-    for (auto test : {test_launches, test_shuffles, test_barriers, test_atomics, test_arithmetic, test_products,
+    for (auto test : {test_launches, test_shuffles, test_barriers, test_counts, test_atomics,
+                      test_forward_order, test_host_threads, test_arithmetic, test_products,
                       test_matrices, test_copies, test_shared_memory, test_refusals, test_shared_limit,
-                      test_parameters, test_graphs})
+                      test_parameters, test_graphs, test_large_allocations})
         in_process(nullptr, nullptr, test);
     in_process("MENO_EMULATOR_LAZY", "0", test_early_copies);
+    in_process("MENO_EMULATOR_REVERSE", "1", test_reverse_order);
     in_process("MENO_EMULATOR_MEMORY", "1000000", test_out_of_memory);
     in_process("MENO_EMULATOR_LOSE_AFTER", "2", test_lost_device);
     in_process("MENO_EMULATOR_DEVICES", "0", test_no_device);
     in_process("MENO_EMULATOR_DEVICES", "3", test_devices);
     in_process("MENO_EMULATOR_COMPUTE", "75", test_old_card);
+    in_process(nullptr, nullptr, test_boxes);
+    in_process(nullptr, nullptr, test_boxes_of_four_dimensions);
+    in_process(nullptr, nullptr, test_pipeline_mistakes);
+    for (const char* lazy : {"0", "1", "2"}) {
+        in_process("MENO_EMULATOR_LAZY", lazy, test_pipeline);
+        in_process("MENO_EMULATOR_LAZY", lazy, test_register_products);
+    }
+    must_abort("a wrong phase", wrong_phase, {"deadlock in kernel pipeline_wrong_phase", "mbar_wait at hopper.cu:"});
+    must_abort("a missing arrival", no_arrival, {"deadlock in kernel pipeline_no_arrival", "thread 128 waits"});
+    must_abort("a store without a wait", store_without_wait, {"before its TMA stores were waited for"});
+    must_abort("too many arrivals", arrive_too_often, {"more arrivals at the mbarrier"});
     must_abort("a write past the end", write_past_end,
                {"write_past_end", "12 bytes past the end of an allocation of 400 bytes"});
     must_abort("a read of freed memory", read_freed, {"read_at", "byte 0 of a freed allocation of 64 bytes"});

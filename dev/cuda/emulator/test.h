@@ -1,6 +1,7 @@
 // What the tests of the emulator share: the driver's functions, checks, and tests that must end in an abort.
 #pragma once
 #include "cuda_types.h"
+#include "tensor_map.h"
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ EXPORT CUresult cuStreamEndCapture(CUstream, CUgraph*);
 EXPORT CUresult cuStreamIsCapturing(CUstream, int*);
 EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec*, CUgraph, unsigned long long);
 EXPORT CUresult cuGraphLaunch(CUgraphExec, CUstream);
+EXPORT CUresult cuTensorMapEncodeTiled(CUtensorMap*, int, unsigned, void*, const uint64_t*, const uint64_t*,
+                                       const uint32_t*, const uint32_t*, int, int, int, int);
 
 extern CUmodule module;
 extern int failures;

@@ -3,18 +3,41 @@
 #include "block.h"
 #include <cstring>
 
-inline void __syncthreads(emulator::Site site = EMULATOR_HERE) {
-    emulator::block_barrier(0, 0, true, "__syncthreads", site);
+inline void __syncthreads(EMULATOR_SITE) {
+    emulator::block_barrier(0, 0, true, "__syncthreads", EMULATOR_HERE);
+}
+
+namespace emulator {
+// Sums a predicate over the block; the barriers keep the sums of successive calls apart.
+inline int count_in_block(bool predicate, const char* operation, Site site) {
+    static int count;
+    block_barrier(0, 0, true, operation, site);
+    count = 0;
+    block_barrier(0, 0, true, operation, site);
+    count += predicate;
+    block_barrier(0, 0, true, operation, site);
+    return count;
+}
+}  // namespace emulator
+
+inline int __syncthreads_count(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate != 0, "__syncthreads_count", EMULATOR_HERE);
+}
+inline int __syncthreads_or(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate != 0, "__syncthreads_or", EMULATOR_HERE) != 0;
+}
+inline int __syncthreads_and(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate == 0, "__syncthreads_and", EMULATOR_HERE) == 0;
 }
 
 // A barrier of `threads` threads of the block, in PTX bar.sync.
-inline void named_bar(int id, int threads, emulator::Site site = EMULATOR_HERE) {
-    emulator::block_barrier(id, threads, true, "named_bar", site);
+inline void named_bar(int id, int threads, EMULATOR_SITE) {
+    emulator::block_barrier(id, threads, true, "named_bar", EMULATOR_HERE);
 }
 
 // Counts at the barrier without waiting, in PTX bar.arrive.
-inline void named_bar_arrive(int id, int threads, emulator::Site site = EMULATOR_HERE) {
-    emulator::block_barrier(id, threads, false, "named_bar_arrive", site);
+inline void named_bar_arrive(int id, int threads, EMULATOR_SITE) {
+    emulator::block_barrier(id, threads, false, "named_bar_arrive", EMULATOR_HERE);
 }
 
 namespace emulator {
@@ -89,70 +112,72 @@ inline unsigned vote(unsigned mask, unsigned value, Resolve resolve, const char*
 
 }  // namespace emulator
 
-inline void __syncwarp(unsigned mask = ~0u, emulator::Site site = EMULATOR_HERE) {
+inline void __syncwarp(unsigned mask = ~0u, EMULATOR_SITE) {
     int nothing;
-    emulator::warp_operation(mask, &nothing, emulator::resolve_nothing, "__syncwarp", site);
+    emulator::warp_operation(mask, &nothing, emulator::resolve_nothing, "__syncwarp", EMULATOR_HERE);
 }
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32, emulator::Site site = EMULATOR_HERE) {
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, EMULATOR_SITE) {
     int first = emulator::lane() & ~(width - 1);
-    return emulator::shuffle(mask, value, first | (source & (width - 1)), "__shfl_sync", site);
+    return emulator::shuffle(mask, value, first | (source & (width - 1)), "__shfl_sync", EMULATOR_HERE);
 }
 
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int distance, int width = 32, emulator::Site site = EMULATOR_HERE) {
+T __shfl_xor_sync(unsigned mask, T value, int distance, int width = 32, EMULATOR_SITE) {
     int lane = emulator::lane();
     int source = lane ^ distance;
     bool inside = (source & ~(width - 1)) <= (lane & ~(width - 1)) && source < 32;
-    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_xor_sync", site);
+    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_xor_sync", EMULATOR_HERE);
 }
 
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32, emulator::Site site = EMULATOR_HERE) {
+T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32, EMULATOR_SITE) {
     int lane = emulator::lane();
     int source = lane - int(distance);
     bool inside = source >= (lane & ~(width - 1));
-    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_up_sync", site);
+    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_up_sync", EMULATOR_HERE);
 }
 
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned distance, int width = 32, emulator::Site site = EMULATOR_HERE) {
+T __shfl_down_sync(unsigned mask, T value, unsigned distance, int width = 32, EMULATOR_SITE) {
     int lane = emulator::lane();
     int source = lane + int(distance);
     bool inside = source < (lane & ~(width - 1)) + width;
-    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_down_sync", site);
+    return emulator::shuffle(mask, value, inside ? source : lane, "__shfl_down_sync", EMULATOR_HERE);
 }
 
-inline unsigned __ballot_sync(unsigned mask, int predicate, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, predicate != 0, emulator::resolve_ballot, "__ballot_sync", site);
+inline unsigned __ballot_sync(unsigned mask, int predicate, EMULATOR_SITE) {
+    return emulator::vote(mask, predicate != 0, emulator::resolve_ballot, "__ballot_sync", EMULATOR_HERE);
 }
-inline int __any_sync(unsigned mask, int predicate, emulator::Site site = EMULATOR_HERE) {
-    return int(emulator::vote(mask, predicate != 0, emulator::resolve_or, "__any_sync", site));
+inline int __any_sync(unsigned mask, int predicate, EMULATOR_SITE) {
+    return int(emulator::vote(mask, predicate != 0, emulator::resolve_or, "__any_sync", EMULATOR_HERE));
 }
-inline int __all_sync(unsigned mask, int predicate, emulator::Site site = EMULATOR_HERE) {
-    return int(emulator::vote(mask, predicate != 0, emulator::resolve_and, "__all_sync", site) & 1);
+inline int __all_sync(unsigned mask, int predicate, EMULATOR_SITE) {
+    return int(emulator::vote(mask, predicate != 0, emulator::resolve_and, "__all_sync", EMULATOR_HERE) & 1);
 }
-inline unsigned __reduce_max_sync(unsigned mask, unsigned value, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, value, emulator::resolve_max, "__reduce_max_sync", site);
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value, EMULATOR_SITE) {
+    return emulator::vote(mask, value, emulator::resolve_max, "__reduce_max_sync", EMULATOR_HERE);
 }
-inline unsigned __reduce_min_sync(unsigned mask, unsigned value, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, value, emulator::resolve_min, "__reduce_min_sync", site);
+inline unsigned __reduce_min_sync(unsigned mask, unsigned value, EMULATOR_SITE) {
+    return emulator::vote(mask, value, emulator::resolve_min, "__reduce_min_sync", EMULATOR_HERE);
 }
-inline unsigned __reduce_add_sync(unsigned mask, unsigned value, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, value, emulator::resolve_add, "__reduce_add_sync", site);
+inline unsigned __reduce_add_sync(unsigned mask, unsigned value, EMULATOR_SITE) {
+    return emulator::vote(mask, value, emulator::resolve_add, "__reduce_add_sync", EMULATOR_HERE);
 }
-inline unsigned __reduce_or_sync(unsigned mask, unsigned value, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, value, emulator::resolve_or, "__reduce_or_sync", site);
+inline unsigned __reduce_or_sync(unsigned mask, unsigned value, EMULATOR_SITE) {
+    return emulator::vote(mask, value, emulator::resolve_or, "__reduce_or_sync", EMULATOR_HERE);
 }
-inline unsigned __reduce_and_sync(unsigned mask, unsigned value, emulator::Site site = EMULATOR_HERE) {
-    return emulator::vote(mask, value, emulator::resolve_and, "__reduce_and_sync", site);
+inline unsigned __reduce_and_sync(unsigned mask, unsigned value, EMULATOR_SITE) {
+    return emulator::vote(mask, value, emulator::resolve_and, "__reduce_and_sync", EMULATOR_HERE);
 }
 
 // Only one thread runs at a time, so memory needs no fences and an atomic operation is a plain one.
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
+inline void __nanosleep(unsigned) {}
+[[noreturn]] inline void __trap() { emulator::kernel_error("__trap()"); }
 
 #define EMULATOR_ATOMIC(name, type, expression)             \
     inline type name(type* address, type value) {           \

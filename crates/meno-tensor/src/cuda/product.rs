@@ -4,7 +4,7 @@
 //! advances by 16 products at a time, as the tensor cores do.
 
 use super::context::{Ctx, Tensor};
-use super::driver::Launch;
+use super::driver::{Gpu, Launch};
 use crate::backend::Error;
 use crate::precision::Precision;
 
@@ -78,11 +78,16 @@ impl Product {
 
     /// Runs the product.
     pub(super) fn run(self, ctx: &Ctx) -> Result<(), Error> {
+        self.run_on(ctx.gpu)
+    }
+
+    /// Runs the product on a card.
+    pub(super) fn run_on(self, gpu: &Gpu) -> Result<(), Error> {
         let Product { a, b, y, shape: [m, n, k], precision, bias, residual, add } = self;
         let ([a_row, a_col], [b_row, b_col]) = (a.strides(), b.strides());
         let (a, b, round) = (a.matrix, b.matrix, precision == Precision::Bf16);
         let name = format!("product_{}_{}_{}", a.suffix(), b.suffix(), y.suffix());
-        let args = [
+        let args = &mut [
             y.into(),
             a.into(),
             b.into(),
@@ -99,6 +104,6 @@ impl Product {
             add.into(),
             round.into(),
         ];
-        ctx.launch(&name, Launch::elements(m * n), args)
+        gpu.launch(&name, Launch::elements(m * n), args)
     }
 }

@@ -95,21 +95,6 @@ KERNEL(32, multiply_fragment)(float* c, const bf16* a, const bf16* b) {
     for (int i = 0; i < 4; i++) c[(row + i / 2 * 8) * 8 + column + i % 2] = d[i];
 }
 
-// Reads four 8x8 matrices transposed and stores them untransposed.
-KERNEL(32, transpose_matrices)(unsigned short* out, const unsigned short* in) {
-    SHARED_MEMORY(memory);
-    unsigned short* tile = reinterpret_cast<unsigned short*>(memory);
-    int lane = threadIdx.x;
-    for (int i = lane; i < 256; i += 32) tile[i] = in[i];
-    __syncwarp();
-    uint32_t r[4];
-    ldsm4t(r, smem_u32(tile + lane * 8));
-    __syncwarp();
-    stsm4(smem_u32(tile + lane * 8), r[0], r[1], r[2], r[3]);
-    __syncwarp();
-    for (int i = lane; i < 256; i += 32) out[i] = tile[i];
-}
-
 // Copies 16 bytes a thread through shared memory; the last 4 bytes are left out and become zero.
 template <bool wait> __device__ void copy_through(uint4* out, const uint4* in) {
     SHARED_MEMORY(memory);
@@ -123,8 +108,21 @@ template <bool wait> __device__ void copy_through(uint4* out, const uint4* in) {
 KERNEL(64, copy_with_wait)(uint4* out, const uint4* in) { copy_through<true>(out, in); }
 KERNEL(64, copy_without_wait)(uint4* out, const uint4* in) { copy_through<false>(out, in); }
 
+KERNEL(256, count_predicates)(int* out) {
+    int total = 0;
+    for (int round = 0; round < 3; round++) total = total * 1000 + __syncthreads_count(threadIdx.x % 3 == round);
+    out[threadIdx.x] = total;
+}
+
 // ---- mistakes
 
+// A barrier is missing between the write and the read of the thread below.
+KERNEL(256, missing_barrier)(int* out) {
+    SHARED_MEMORY(memory);
+    int* values = reinterpret_cast<int*>(memory);
+    values[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = values[threadIdx.x == 0 ? 0 : threadIdx.x - 1];
+}
 KERNEL(256, write_past_end)(float* y, int n) { y[n] = 1.0f; }
 KERNEL(256, read_at)(float* y, const float* x) { y[0] = x[0]; }
 KERNEL(256, barrier_not_reached)(float* y) {
@@ -178,7 +176,8 @@ KERNEL(256, multiply_128)(float* c, const bf16* a, const bf16* b) {
             ldsm4(fb[j], base + 16384 + swz(n0 + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
         for (int i = 0; i < 2; i++)
             for (int j = 0; j < 8; j++)
-                mma16816(d[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+                mma16816(d[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2],
+                         fb[j / 2][j % 2 * 2 + 1]);
     }
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 8; j++)
